@@ -1,0 +1,159 @@
+"""Every zope Interface of tcpmesh: what the rooms of the house expect of each other.
+
+This is the one module that all others may import, so it imports none of them.  Where Twisted already has an interface
+it is used as it is; what stands here is only what a proxy needs beyond it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from zope.interface import Attribute, Interface
+
+from twisted.internet.interfaces import (
+    IConsumer,
+    IHalfCloseableProtocol,
+    IListeningPort,
+    IProtocol,
+    IPushProducer,
+    ITCPTransport,
+)
+
+
+class IStreamTransport(ITCPTransport, IPushProducer, IConsumer):
+    """A connected byte stream: what a protocol writes to and a L{Direction<tcpmesh.net.relay.Direction>} relays between.
+
+    Everything is Twisted's meaning, and beyond it:
+
+    - C{loseWriteConnection} sends FIN once all that was written is flushed; C{loseConnection} flushes and closes both ways;
+      C{abortConnection} closes at once with a reset (RST); C{resetConnection} flushes, then closes with a reset.
+    - EOF calls C{readConnectionLost} where the protocol is an L{IHalfCloseableProtocol}, and the write side stays open.
+    - C{connectionLost} is called exactly once, with C{ConnectionDone} after an orderly end and C{ConnectionLost} after a
+      reset; nothing is delivered after it, and calls to a closed transport do nothing.
+    - A paused transport reads nothing; bytes, EOF and reset that come meanwhile are delivered in order after C{resumeProducing}.
+    - C{transport.protocol} may be replaced at any time; the next event goes to the new one.
+    """
+
+    protocol = Attribute("The L{IProtocol} that gets the events; may be replaced while the connection lives.")
+
+    buffered = Attribute("Bytes accepted by C{write} that the kernel has not taken yet: an C{int}.")
+
+    dropped = Attribute("Bytes written that were never sent, because the connection ended: an C{int}, as far as it is known.")
+
+    high_watermark = Attribute(
+        "Above this many buffered bytes the registered producer is paused, at half of it it is resumed; an C{int}, 0 for no limit."
+    )
+
+    read_size = Attribute("At most this many bytes are delivered in one call; may be set to less.")
+
+    def getPeer() -> Any:
+        """The other side's L{tcpmesh.net.address.Address}."""
+
+    def getHost() -> Any:
+        """This side's L{tcpmesh.net.address.Address}."""
+
+    def resetConnection() -> None:
+        """Close with a reset (RST) once what was written is flushed: how a relay passes a reset on after the bytes before it."""
+
+
+class IBufferedProtocol(IProtocol, IHalfCloseableProtocol):
+    """A protocol that takes received bytes as a view of a buffer that many connections share, without a copy.
+
+    A transport that can calls C{bufferReceived} in place of C{dataReceived}.
+    """
+
+    def bufferReceived(data: memoryview) -> None:
+        """Take the bytes of C{data}, which is only valid during the call."""
+
+
+class INetwork(Interface):
+    """Opens listening and outgoing sockets: the stock Twisted transports, the epoll transports or memory."""
+
+    clock = Attribute("The L{IReactorTime} that timeouts of these sockets count on.")
+
+    timers = Attribute("The L{tcpmesh.net.timers.Timers} shared by all connections of this network.")
+
+    def listen(sock: Any, factory: Any, accepts_per_event: int = 0) -> IListeningPort:
+        """Accept connections of C{sock} (bound and listening, see L{tcpmesh.net.listen}) for C{factory}.
+
+        The factory's C{buildProtocol} returns the protocol, or C{None} to close the connection.  What it gets as address is
+        of no use: the transport's C{getPeer} tells it, where it is asked for.
+        """
+
+    def connect(address: Any, factory: Any, timeout: float, source: Any = None) -> Any:
+        """Connect to C{address} (an L{tcpmesh.net.address.Address}), optionally from the address C{source}.
+
+        C{factory} is a Twisted client factory: C{buildProtocol} once connected, else C{clientConnectionFailed} with
+        C{TimeoutError} after C{timeout} seconds or with another C{ConnectError}.
+
+        @return: an L{IConnector<twisted.internet.interfaces.IConnector>}.
+        """
+
+
+class INetworkFilter(Interface):
+    """What the C{typed_config} of a network filter builds: one for each filter chain, shared by its connections."""
+
+    terminal = Attribute("True where the filter ends the chain, as tcp_proxy does: it owns the connection's bytes.")
+
+    def attach(connection: Any) -> None:
+        """Take over an L{IConnection}, just accepted."""
+
+    def close() -> None:
+        """The chain takes no more connections; those attached are served to their end, then the statistics go."""
+
+
+class IConnection(IBufferedProtocol):
+    """A downstream connection: a transport plus what is known about it."""
+
+    transport = Attribute("The L{IStreamTransport}.")
+    id = Attribute("A number, unique in this process: what Envoy prints as CONNECTION_ID.")
+    flags = Attribute("L{tcpmesh.net.connection.ResponseFlag}s collected so far.")
+
+
+class ICluster(Interface):
+    """Hosts to choose from, as a worker sees them."""
+
+    name = Attribute("The name that filters use.")
+    connect_timeout = Attribute("Seconds.")
+    stats = Attribute("L{tcpmesh.cluster.stats.ClusterStats}.")
+    buffer_limit = Attribute("High watermark of upstream connections, bytes.")
+    full = Attribute("Whether the circuit breaker on connections is open.")
+
+    def pick(context: Any) -> Any:
+        """Choose a L{Host<tcpmesh.cluster.host.Host>} for a connection; C{None} where none can be had.
+
+        @param context: what the policy may look at: the tcp_proxy session that asks.
+        """
+
+
+class ILoadBalancer(Interface):
+    """One policy at work over one set of hosts.  A pick costs O(1) or O(log n)."""
+
+    def update(hosts: tuple[Any, ...]) -> None:
+        """The eligible hosts are now these (a tuple)."""
+
+    def pick(context: Any) -> Any:
+        """Choose one of them, or C{None} where there are none."""
+
+
+class IServer(Interface):
+    """What the admin interface may ask of the running server."""
+
+    store = Attribute("The L{tcpmesh.stats.store.Store}.")
+    bootstrap = Attribute("The Bootstrap message as it was given.")
+    options = Attribute("The L{tcpmesh.server.options.ServerOptions}.")
+    state = Attribute("'LIVE', 'DRAINING', 'PRE_INITIALIZING' or 'INITIALIZING'.")
+    uptime = Attribute("Seconds since this process started, a C{float}.")
+    log_levels = Attribute("The L{tcpmesh.server.log.Levels}.")
+
+    def cluster_statuses() -> Any:
+        """A list of L{tcpmesh.cluster.status.ClusterStatus}, in order of configuration."""
+
+    def listener_statuses() -> Any:
+        """A list of L{tcpmesh.listener.status.ListenerStatus}, in order of configuration."""
+
+    def reopen_logs() -> None:
+        """Open log files anew."""
+
+    def quit() -> None:
+        """End the process, exit status 0, closing all connections."""

@@ -1,0 +1,344 @@
+"""The numbers a proxy is run by: counters, gauges, histograms and text readouts, under Envoy's names.
+
+Whoever moves a number holds the object itself and adds to it, so counting costs one attribute; the store is only asked when a
+listener or cluster comes or goes and when somebody reads.  What is dearer than an addition is left for the reader:
+histograms fold their values into bins when they are merged, and collectors, which the store calls before each read, bring in
+what is counted elsewhere (the bytes of a connection that is still open, for example).
+
+Names belong to scopes.  A listener or a cluster opens one, and closing it drops its statistics, unless another scope (the
+replacement of a listener that still drains) holds the same names: then they live on, with their values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from heapq import merge
+from operator import attrgetter
+from typing import Any, Generic, TypeAlias, TypeVar
+
+from tcpmesh.stats.distribution import DEFAULT_BOUNDS, Distribution
+from tcpmesh.stats.tags import Tagger
+
+PENDING_LIMIT = 1024
+"""Values a histogram keeps before it folds them by itself, between two merges."""
+
+
+def sanitize(name: str) -> str:
+    """A name as a part of statistics' names: `:` becomes `_`, since Envoy keeps it for separators of its own."""
+    return name.replace(":", "_")
+
+
+class Counter:
+    """A number that only grows, until an operator resets it.  Whoever counts adds to `value`."""
+
+    __slots__ = ("_was_used", "holders", "name", "value")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.holders = 0
+        self.value = 0
+        self._was_used = False
+
+    @property
+    def used(self) -> bool:
+        """True once it was ever counted up, even if it has been reset since."""
+        return self.value != 0 or self._was_used
+
+    def reset(self) -> None:
+        """Start from 0 again."""
+        self._was_used = self.used
+        self.value = 0
+
+
+class Gauge:
+    """A number that goes up and down."""
+
+    __slots__ = ("holders", "name", "used", "value")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.holders = 0
+        self.value = 0
+        self.used = False
+
+    def add(self, amount: int) -> None:
+        """Change it by this much, which may be negative."""
+        self.value += amount
+        self.used = True
+
+    def set(self, value: int) -> None:
+        """Make it this."""
+        self.value = value
+        self.used = True
+
+
+class TextReadout:
+    """A text that is shown among the numbers, such as the version of a configuration."""
+
+    __slots__ = ("_value", "holders", "name", "used")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.holders = 0
+        self._value = ""
+        self.used = False
+
+    @property
+    def value(self) -> str:
+        """The text, empty until it is set."""
+        return self._value
+
+    @value.setter
+    def value(self, value: str) -> None:
+        self._value = value
+        self.used = True
+
+
+class Histogram:
+    """A distribution of values: of all time, and of the last interval between two merges.
+
+    Only what was merged can be seen; the values since then wait in a list.
+    """
+
+    __slots__ = ("_next", "_pending", "bounds", "cumulative", "holders", "interval", "name", "unit")
+
+    def __init__(self, name: str, unit: str = "ms") -> None:
+        self.name = name
+        self.holders = 0
+        self.unit = unit
+        self.bounds = DEFAULT_BOUNDS
+        self.cumulative = Distribution()
+        self.interval = _EMPTY
+        self._pending: list[float] = []
+        self._next = _EMPTY
+
+    @property
+    def used(self) -> bool:
+        """True once a merge has seen a value."""
+        return self.cumulative.count != 0
+
+    def record(self, value: float) -> None:
+        """Take one value, zero or more, in the histogram's unit."""
+        pending = self._pending
+        pending.append(value)
+        if len(pending) >= PENDING_LIMIT:
+            self._fold()
+
+    def merge(self) -> None:
+        """End the interval: what was recorded since the last merge becomes visible."""
+        if self._pending:
+            self._fold()
+        self.interval, self._next = self._next, _EMPTY
+        if self.interval is not _EMPTY:
+            self.cumulative.merge(self.interval)
+
+    def _fold(self) -> None:
+        if self._next is _EMPTY:
+            self._next = Distribution()
+        self._next.add(self._pending)
+        self._pending.clear()
+
+
+_EMPTY = Distribution()
+
+
+AnyStat: TypeAlias = "Counter | Gauge | Histogram | TextReadout"
+Stat = TypeVar("Stat", Counter, Gauge, Histogram, TextReadout)
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """Names that a scope shows, at 0, though nothing moves them yet.
+
+    Envoy has over a hundred statistics for each cluster, most of them for HTTP or for features a configuration does not
+    use.  A declared name costs nothing until somebody asks the scope for it.
+    """
+
+    counters: tuple[str, ...] = ()
+    gauges: tuple[str, ...] = ()
+    histograms: tuple[str, ...] = ()
+    text_readouts: tuple[str, ...] = ()
+
+
+class _Family(Generic[Stat]):
+    """All statistics of one kind."""
+
+    def __init__(self, kind: str, make: Callable[[str], Stat]) -> None:
+        self.kind = kind
+        self.made: dict[str, Stat] = {}
+        self._make: Callable[[str], Stat] = make
+        self._by_name: list[Stat] | None = None
+
+    def obtain(self, name: str) -> Stat:
+        """The statistic of this name."""
+        stat = self.made.get(name)
+        if stat is None:
+            stat = self.made[name] = self._make(name)
+            self._by_name = None
+        return stat
+
+    def drop(self, stat: Stat) -> None:
+        """Forget a statistic that nobody holds any more."""
+        del self.made[stat.name]
+        self._by_name = None
+
+    def in_order(self, declarations: Mapping[Scope, list[Declaration]]) -> Iterator[Stat]:
+        """All by name, with those that are only declared."""
+        if self._by_name is None:
+            self._by_name = [self.made[name] for name in sorted(self.made)]
+        if not declarations:
+            return iter(self._by_name)
+        return merge(self._by_name, self._declared(dict(declarations)), key=attrgetter("name"))
+
+    def _declared(self, declarations: Mapping[Scope, list[Declaration]]) -> Iterator[Stat]:
+        names_by_prefix: dict[str, set[str]] = {}
+        for scope, declared in declarations.items():
+            names_by_prefix.setdefault(scope.prefix, set()).update(*(getattr(each, self.kind) for each in declared))
+        for prefix in sorted(names_by_prefix):
+            for name in sorted(names_by_prefix[prefix]):
+                if prefix + name not in self.made:
+                    yield self._make(prefix + name)
+
+
+class Scope:
+    """Makes statistics whose names begin with a prefix, and drops them all when it is closed."""
+
+    __slots__ = ("_children", "_held", "_parent", "_store", "prefix")
+
+    def __init__(self, store: Store, prefix: str, parent: Scope | None = None) -> None:
+        self.prefix = prefix
+        self._store = store
+        self._parent = parent
+        self._children: set[Scope] = set()
+        self._held: dict[AnyStat, _Family[Any]] = {}
+
+    def counter(self, name: str) -> Counter:
+        """The counter of this name below the prefix; the same one each time."""
+        return self._hold(self._store._counters, name)
+
+    def gauge(self, name: str) -> Gauge:
+        """The gauge of this name below the prefix; the same one each time."""
+        return self._hold(self._store._gauges, name)
+
+    def histogram(self, name: str, unit: str = "ms") -> Histogram:
+        """The histogram of this name below the prefix; the same one each time, in the unit it was last given."""
+        histogram = self._hold(self._store._histograms, name)
+        histogram.unit = unit
+        return histogram
+
+    def text_readout(self, name: str) -> TextReadout:
+        """The text readout of this name below the prefix; the same one each time."""
+        return self._hold(self._store._text_readouts, name)
+
+    def declare(self, names: Declaration) -> None:
+        """Show these names, at 0, until they are made."""
+        self._store._declarations.setdefault(self, []).append(names)
+
+    def scope(self, prefix: str) -> Scope:
+        """A scope below this one, closed with it at the latest.  A dot is put at the end of the prefix if it has none."""
+        child = Scope(self._store, self.prefix + _dotted(prefix), self)
+        self._children.add(child)
+        return child
+
+    def close(self) -> None:
+        """Let go of all names below; those that no other open scope holds are dropped."""
+        for child in tuple(self._children):
+            child.close()
+        if self._parent is not None:
+            self._parent._children.discard(self)
+        self._store._declarations.pop(self, None)
+        held, self._held = self._held, {}
+        for stat, family in held.items():
+            stat.holders -= 1
+            if not stat.holders:
+                family.drop(stat)
+
+    def _hold(self, family: _Family[Stat], name: str) -> Stat:
+        stat = family.obtain(self.prefix + name)
+        if stat not in self._held:
+            self._held[stat] = family
+            stat.holders += 1
+        return stat
+
+
+def _dotted(prefix: str) -> str:
+    return prefix if not prefix or prefix.endswith(".") else prefix + "."
+
+
+class Store:
+    """All statistics of one process.  `tagger` is what finds the tags in their names."""
+
+    def __init__(self, tagger: Tagger | None = None) -> None:
+        self.tagger = Tagger() if tagger is None else tagger
+        self._counters = _Family("counters", Counter)
+        self._gauges = _Family("gauges", Gauge)
+        self._histograms = _Family("histograms", Histogram)
+        self._text_readouts = _Family("text_readouts", TextReadout)
+        self._declarations: dict[Scope, list[Declaration]] = {}
+        self._collectors: list[Callable[[], object]] = []
+        self._root = Scope(self, "")
+
+    def counter(self, name: str) -> Counter:
+        """The counter of this name, kept as long as the store."""
+        return self._root.counter(name)
+
+    def gauge(self, name: str) -> Gauge:
+        """The gauge of this name, kept as long as the store."""
+        return self._root.gauge(name)
+
+    def histogram(self, name: str, unit: str = "ms") -> Histogram:
+        """The histogram of this name, kept as long as the store, in the unit it was last given."""
+        return self._root.histogram(name, unit)
+
+    def text_readout(self, name: str) -> TextReadout:
+        """The text readout of this name, kept as long as the store."""
+        return self._root.text_readout(name)
+
+    def declare(self, names: Declaration) -> None:
+        """Show these names, at 0, until they are made."""
+        self._root.declare(names)
+
+    def scope(self, prefix: str) -> Scope:
+        """A scope of its own; it has to be closed.  A dot is put at the end of the prefix if it has none."""
+        return self._root.scope(prefix)
+
+    def add_collector(self, collect: Callable[[], object]) -> None:
+        """Call this at the beginning of each C{collect}, to bring in what is counted elsewhere."""
+        self._collectors.append(collect)
+
+    def remove_collector(self, collect: Callable[[], object]) -> None:
+        """Do not call this any more.  Raises C{ValueError} where it was not added."""
+        self._collectors.remove(collect)
+
+    def collect(self) -> None:
+        """Bring all values up to date.  To be called before values are read."""
+        for collect in tuple(self._collectors):
+            collect()
+
+    def merge_histograms(self) -> None:
+        """End an interval of all histograms, at each flush of the statistics."""
+        for histogram in self._histograms.made.values():
+            histogram.merge()
+
+    def reset_counters(self) -> None:
+        """Make all counters 0, after what is counted elsewhere was brought in."""
+        self.collect()
+        for counter in self._counters.made.values():
+            counter.reset()
+
+    def counters(self) -> Iterator[Counter]:
+        """All counters by name, those only declared included."""
+        return self._counters.in_order(self._declarations)
+
+    def gauges(self) -> Iterator[Gauge]:
+        """All gauges by name, those only declared included."""
+        return self._gauges.in_order(self._declarations)
+
+    def histograms(self) -> Iterator[Histogram]:
+        """All histograms by name, those only declared included."""
+        return self._histograms.in_order(self._declarations)
+
+    def text_readouts(self) -> Iterator[TextReadout]:
+        """All text readouts by name, those only declared included."""
+        return self._text_readouts.in_order(self._declarations)

@@ -1,0 +1,156 @@
+"""Tags: the parts of a statistic's name that say whose it is, taken out so that Prometheus gets them as labels.
+
+`cluster.web.upstream_cx_total` is `cluster.upstream_cx_total` of the cluster `web`, which lets one query sum over all clusters.
+A rule is an expression with two groups: the first is what is cut out of the name, the second, within it, is the tag's value.
+Each rule looks at the whole name, and several may find something.  The rules below are those of Envoy's defaults that
+concern a TCP proxy, pinned by what the real one exposes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+_CACHE_LIMIT = 50_000
+
+
+class Tag(NamedTuple):
+    """A tag as Envoy calls it, such as `envoy.cluster_name`, with its value."""
+
+    name: str
+    value: str
+
+
+class TaggedName(NamedTuple):
+    """What is left of a name, and the tags found in it, in the order of the rules."""
+
+    name: str
+    tags: tuple[Tag, ...]
+
+
+class TagRule:
+    """Finds one tag in names.
+
+    Where `first` is given, only names that begin with this word and a dot are looked at, and with `part` only those that
+    contain it: both are cheaper to see than the expression.  An expression without a second group takes the value from the
+    first, as Envoy has it (`metrics.v3.TagSpecifier.regex`).
+    """
+
+    __slots__ = ("_mend", "_search", "_value_group", "first", "part", "tag")
+
+    def __init__(
+        self, tag: str, expression: str, first: str | None = None, part: str = "", mend: Callable[[str], str] = str
+    ) -> None:
+        pattern = re.compile(expression)
+        self.tag = tag
+        self.first = first
+        self.part = part
+        self._search = pattern.search
+        self._value_group = min(pattern.groups, 2)
+        self._mend = mend
+
+    def find(self, name: str) -> tuple[str, tuple[int, int]] | None:
+        """The value and where the part to cut out is, or C{None}.  The name has to contain C{part}."""
+        found = self._search(name)
+        if found is None or found.group(1) is None:
+            return None
+        return self._mend(found.group(self._value_group) or ""), found.span(1)
+
+
+def _endpoint_address(value: str) -> str:
+    """The address of an endpoint as it was before its colons were replaced."""
+    return value.replace("_", ":") if re.fullmatch(r"(?:[\d.]+|\[[\da-fA-F_.]+\])_\d+", value) else value
+
+
+_LISTENER = r"(?!admin\.)(?:(?:\d+\.){3}\d+_\d+|[^.]+)"
+
+
+def _default_rules() -> Iterable[TagRule]:
+    yield TagRule("envoy.response_code_class", r"_rq_((\d))xx$", part="_rq_")
+    for first in ("listener_manager", "server", "thread_local_cluster_manager"):
+        yield TagRule("envoy.worker_id", rf"^{first}\.worker(_(\d+))\.", first)
+    yield TagRule("envoy.worker_id", rf"^listener\.{_LISTENER}\.worker(_(\d+))\.", "listener", part=".worker_")
+    for first in ("listener", "cluster"):
+        for tag, part in _SSL.items():
+            tag = "cipher_suite" if (tag, first) == ("envoy.ssl_cipher", "cluster") else tag
+            yield TagRule(tag, rf"{re.escape(part)}(\.(.+))$", first, part)
+        yield TagRule("envoy.tls_certificate", r"\.ssl\.certificate(\.(.+))\.[^.]+$", first, ".ssl.certificate")
+    yield TagRule("envoy.http_conn_manager_prefix", r"^http\.(([^.]+)\.)", "http")
+    yield TagRule("envoy.http_conn_manager_prefix", r"\.http\.(([^.]+)\.)", "listener", ".http.")
+    yield TagRule("envoy.cluster_name", r"^cluster\.(([^.]+)\.)", "cluster")
+    yield TagRule(
+        "envoy.endpoint_address", r"^cluster\.[^.]+\.endpoint\.((.+)\.)[^.]+$", "cluster", ".endpoint.", _endpoint_address
+    )
+    yield TagRule("envoy.listener_address", rf"^listener\.(({_LISTENER})\.)", "listener")
+    for tag, first in _PREFIXED.items():
+        yield TagRule(f"envoy.{tag}", rf"^{first}\.(([^.]+)\.)", first)
+    yield TagRule("envoy.rbac_prefix", r"^(([^.]+)\.)rbac\.", part=".rbac.")
+    yield TagRule("envoy.proxy_protocol_prefix", r"^proxy_proto\.((?!versions\.)([^.]+)\.)", "proxy_proto")
+    yield TagRule("envoy.proxy_protocol_version", r"^proxy_proto\.(?:[^.]+\.)?(versions\.v(\d)\.)\w+$", "proxy_proto")
+
+
+_SSL = {
+    "envoy.ssl_cipher": ".ssl.ciphers",
+    "envoy.ssl_curve": ".ssl.curves",
+    "envoy.ssl_sigalg": ".ssl.sigalgs",
+    "envoy.ssl_version": ".ssl.versions",
+}
+
+_PREFIXED = {
+    "tcp_prefix": "tcp",
+    "connection_limit_prefix": "connection_limit",
+    "local_network_ratelimit_prefix": "local_rate_limit",
+    "local_listener_ratelimit_prefix": "listener_local_ratelimit",
+    "ratelimit_prefix": "ratelimit",
+    "xds_resource_name": "sds",
+}
+
+DEFAULT_RULES = tuple(_default_rules())
+"""Envoy's own rules (`metrics.v3.StatsConfig.use_all_default_tags`)."""
+
+
+class Tagger:
+    """Applies rules to names, and remembers what came of it."""
+
+    def __init__(self, rules: Sequence[TagRule] = DEFAULT_RULES) -> None:
+        self._rules = rules
+        self._rules_by_first: dict[str, list[TagRule]] = {}
+        self._cache: dict[str, TaggedName] = {}
+
+    def tag(self, name: str) -> TaggedName:
+        """The name without its tags, and the tags."""
+        tagged = self._cache.get(name)
+        if tagged is None:
+            if len(self._cache) >= _CACHE_LIMIT:
+                self._cache.clear()
+            tagged = self._cache[name] = self._extract(name)
+        return tagged
+
+    def _extract(self, name: str) -> TaggedName:
+        tags: dict[str, str] = {}
+        cuts = []
+        for rule in self._rules_for(name.partition(".")[0]):
+            found = rule.find(name) if rule.part in name else None
+            if found is not None and rule.tag not in tags:
+                tags[rule.tag] = found[0]
+                cuts.append(found[1])
+        return TaggedName(_without(name, cuts), tuple(Tag(*item) for item in tags.items()))
+
+    def _rules_for(self, first: str) -> Sequence[TagRule]:
+        """The rules for names that begin with this word; such words are few unless they are rbac prefixes."""
+        rules = self._rules_by_first.get(first)
+        if rules is None:
+            rules = [rule for rule in self._rules if rule.first in (None, first)]
+            if len(self._rules_by_first) < _CACHE_LIMIT:
+                self._rules_by_first[first] = rules
+        return rules
+
+
+def _without(name: str, cuts: Iterable[tuple[int, int]]) -> str:
+    """The name without these parts, which may overlap."""
+    left, at = [], 0
+    for start, end in sorted(cuts):
+        left.append(name[at : max(start, at)])
+        at = max(end, at)
+    return "".join((*left, name[at:]))

@@ -1,0 +1,183 @@
+"""Statistics for people (text) and for scripts (JSON), as Envoy's `/stats` writes them.
+
+All writers yield pieces of text, so that a long list can be sent as it is written and other work gets its turn in between.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator
+from enum import Enum
+from heapq import merge
+from itertools import chain
+from operator import attrgetter
+
+from tcpmesh.stats.distribution import Distribution
+from tcpmesh.stats.select import Selection
+from tcpmesh.stats.store import Counter, Gauge, Histogram, TextReadout
+
+PERCENTILES = (0, 25, 50, 75, 90, 95, 99, 99.5, 99.9, 100)
+"""The quantiles that are shown, in percent."""
+
+QUANTILES = tuple(percent / 100 for percent in PERCENTILES)
+
+
+class HistogramView(Enum):
+    """How histograms are shown, by the names that the parameter `histogram_buckets` has for it."""
+
+    SUMMARY = "summary"
+    CUMULATIVE = "cumulative"
+    DISJOINT = "disjoint"
+    DETAILED = "detailed"
+
+
+def number_text(number: float) -> str:
+    """A number as short as it can be without losing anything: `0`, `2.5`, `nan`."""
+    return str(int(number)) if number == number and abs(number) < 1e15 and number == int(number) else repr(number)
+
+
+def as_text(selection: Selection, view: HistogramView = HistogramView.SUMMARY) -> Iterator[str]:
+    """Lines of `name: value`: text readouts, then counters and gauges, then histograms."""
+    for readout in selection.text_readouts:
+        yield f"{readout.name}: {json.dumps(readout.value, ensure_ascii=False)}\n"
+    for stat in _numbers(selection):
+        yield f"{stat.name}: {stat.value}\n"
+    describe = _TEXT_VIEWS[view]
+    for histogram in selection.histograms:
+        yield f"{histogram.name}:{describe(histogram)}\n"
+
+
+def as_json(selection: Selection, view: HistogramView = HistogramView.SUMMARY) -> Iterator[str]:
+    """One JSON object, `{"stats": [...]}`, with the histograms together in the last element."""
+    before = '{"stats":['
+    stats: Iterable[Counter | Gauge | TextReadout] = chain(selection.text_readouts, _numbers(selection))
+    for stat in stats:
+        yield before + _compact({"name": stat.name, "value": stat.value})
+        before = ","
+    first = next(selection.histograms, None)
+    if first is not None:
+        yield before + '{"histograms":'
+        yield from _JSON_VIEWS[view](chain((first,), selection.histograms))
+        before = "}"
+    yield before.strip(",") + "]}"
+
+
+def _numbers(selection: Selection) -> Iterable[Counter | Gauge]:
+    return merge(selection.counters, selection.gauges, key=attrgetter("name"))
+
+
+def bucket_counts(distribution: Distribution, bounds: Iterable[float], view: HistogramView) -> list[int]:
+    """How many values each bucket holds: with those of all lower buckets, or on its own."""
+    counts = distribution.counts_up_to(tuple(bounds))
+    if view is HistogramView.DISJOINT:
+        return [upper - lower for lower, upper in zip([0, *counts], counts, strict=False)]
+    return counts
+
+
+def _summary_text(histogram: Histogram) -> str:
+    if not histogram.used:
+        return " No recorded values"
+    return " " + _quantile_text(histogram)
+
+
+def _quantile_text(histogram: Histogram) -> str:
+    interval = histogram.interval.quantiles(QUANTILES)
+    cumulative = histogram.cumulative.quantiles(QUANTILES)
+    return " ".join(
+        f"P{percent}({number_text(now)},{number_text(ever)})"
+        for percent, now, ever in zip(PERCENTILES, interval, cumulative, strict=True)
+    )
+
+
+def _bucket_text(view: HistogramView) -> Callable[[Histogram], str]:
+    def describe(histogram: Histogram) -> str:
+        if not histogram.used:
+            return " No recorded values"
+        interval = bucket_counts(histogram.interval, histogram.bounds, view)
+        cumulative = bucket_counts(histogram.cumulative, histogram.bounds, view)
+        return "".join(
+            f" B{bound:g}({now},{ever})" for bound, now, ever in zip(histogram.bounds, interval, cumulative, strict=True)
+        )
+
+    return describe
+
+
+def _detailed_text(histogram: Histogram) -> str:
+    def bins(distribution: Distribution) -> str:
+        return ", ".join(f"{lower:g},{width:g}:{amount}" for lower, width, amount in distribution.bins())
+
+    return f"\n  totals={bins(histogram.cumulative)}\n  intervals={bins(histogram.interval)}\n  summary={_quantile_text(histogram)}"
+
+
+_TEXT_VIEWS: dict[HistogramView, Callable[[Histogram], str]] = {
+    HistogramView.SUMMARY: _summary_text,
+    HistogramView.CUMULATIVE: _bucket_text(HistogramView.CUMULATIVE),
+    HistogramView.DISJOINT: _bucket_text(HistogramView.DISJOINT),
+    HistogramView.DETAILED: _detailed_text,
+}
+
+
+def _summary_json(histograms: Iterable[Histogram]) -> Iterator[str]:
+    yield f'{{"supported_quantiles":{_compact(PERCENTILES)},"computed_quantiles":['
+    yield from _listed({"name": histogram.name, "values": _quantile_json(histogram)} for histogram in histograms)
+    yield "]}"
+
+
+def _quantile_json(histogram: Histogram) -> list[dict[str, float | None]]:
+    interval = histogram.interval.quantiles(QUANTILES)
+    cumulative = histogram.cumulative.quantiles(QUANTILES)
+    return [{"cumulative": _or_null(ever), "interval": _or_null(now)} for now, ever in zip(interval, cumulative, strict=True)]
+
+
+def _bucket_json(view: HistogramView) -> Callable[[Iterable[Histogram]], Iterator[str]]:
+    def buckets(histogram: Histogram) -> list[dict[str, float]]:
+        interval = bucket_counts(histogram.interval, histogram.bounds, view)
+        cumulative = bucket_counts(histogram.cumulative, histogram.bounds, view)
+        rows = zip(histogram.bounds, interval, cumulative, strict=True)
+        return [{"upper_bound": bound, "interval": now, "cumulative": ever} for bound, now, ever in rows]
+
+    def describe(histograms: Iterable[Histogram]) -> Iterator[str]:
+        yield "["
+        yield from _listed({"name": histogram.name, "buckets": buckets(histogram)} for histogram in histograms)
+        yield "]"
+
+    return describe
+
+
+def _detailed_json(histograms: Iterable[Histogram]) -> Iterator[str]:
+    def bins(distribution: Distribution) -> list[dict[str, float]]:
+        return [{"lower_bound": lower, "width": width, "count": amount} for lower, width, amount in distribution.bins()]
+
+    yield f'{{"supported_percentiles":{_compact(PERCENTILES)},"details":['
+    yield from _listed(
+        {
+            "name": histogram.name,
+            "totals": bins(histogram.cumulative),
+            "intervals": bins(histogram.interval),
+            "percentiles": _quantile_json(histogram),
+        }
+        for histogram in histograms
+    )
+    yield "]}"
+
+
+_JSON_VIEWS: dict[HistogramView, Callable[[Iterable[Histogram]], Iterator[str]]] = {
+    HistogramView.SUMMARY: _summary_json,
+    HistogramView.CUMULATIVE: _bucket_json(HistogramView.CUMULATIVE),
+    HistogramView.DISJOINT: _bucket_json(HistogramView.DISJOINT),
+    HistogramView.DETAILED: _detailed_json,
+}
+
+
+def _listed(values: Iterable[object]) -> Iterator[str]:
+    for number, value in enumerate(values):
+        yield ("," if number else "") + _compact(value)
+
+
+def _compact(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"))
+
+
+def _or_null(number: float) -> float | None:
+    return None if math.isnan(number) else number
