@@ -1,0 +1,147 @@
+"""From files and arguments to a checked Bootstrap message: the one entrance of the config room."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from google.protobuf import text_format
+from google.protobuf.message import DecodeError
+
+from envoy.config.bootstrap.v3.bootstrap_pb2 import Bootstrap
+from tcpmesh.config import checks, rules, support
+from tcpmesh.config.messages import Reading
+from tcpmesh.config.places import Places
+from tcpmesh.config.problems import ConfigError, Place, Problem, by_place
+from tcpmesh.config.report import Report
+from tcpmesh.config.scalars import Wrong
+from tcpmesh.config.source import Document, Scalar, decode, parse_json, parse_yaml, refuse
+from tcpmesh.config.source import Mapping as MappingNode
+from tcpmesh.config.types import find_type
+
+#: The name of the file in places of what `--config-yaml` says.
+ARGUMENT = "--config-yaml"
+
+#: The type of an Any in text format: `[type.googleapis.com/some.package.Message] {...}`.
+_TEXT_TYPE = re.compile(r"\[[^\[\]\s]*/([A-Za-z0-9_.]+)\]")
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A configuration that can be used.
+
+    `bootstrap` is the message, `warnings` what is legal and surely not meant, `places` knows the line of every field, `sources`
+    maps the names of the files to their texts, and `unknown_fields` counts the fields let pass unknown.
+    """
+
+    bootstrap: Bootstrap
+    warnings: tuple[Problem, ...]
+    places: Places
+    sources: Mapping[str, str] = field(default_factory=dict, repr=False)
+    unknown_fields: int = 0
+
+
+def load(
+    config_path: str = "",
+    config_yaml: str = "",
+    *,
+    allow_unknown_fields: bool = False,
+    allow_unsupported: bool = False,
+    environ: Mapping[str, str] = os.environ,
+) -> Loaded:
+    """Load a bootstrap from a file, from YAML text merged over it, or both.
+
+    @param config_path: a `.yaml`, `.yml`, `.pb` or `.pb_text` file; of any other name it is JSON.
+    @param allow_unknown_fields: unknown fields are warnings (`--allow-unknown-static-fields`).
+    @param allow_unsupported: what tcpmesh does not support yet is a warning (`--allow-unsupported`).
+    @param environ: where `environment_variable` of a DataSource looks.
+    @raise ConfigError: with every problem there is.
+    """
+    readings: list[Reading] = []
+    bootstrap = Bootstrap()
+    if config_path:
+        _read_file(config_path, bootstrap, readings, allow_unknown_fields)
+    if config_yaml:
+        _read_argument(config_yaml, bootstrap, readings, allow_unknown_fields)
+    if not config_path and not config_yaml:
+        raise ConfigError((Problem(Place(ARGUMENT), "", "no configuration: name a file with --config or text with --config-yaml"),))
+    return _judge(bootstrap, readings, config_path or ARGUMENT, allow_unsupported, environ)
+
+
+def _read_file(path: str, bootstrap: Bootstrap, readings: list[Reading], allow_unknown_fields: bool) -> None:
+    data = _bytes_of(path)
+    suffix = Path(path).suffix.lower()
+    if suffix == ".pb":
+        readings.append(Reading(_binary(data, path, bootstrap)))
+    elif suffix == ".pb_text":
+        readings.append(Reading(_text_format(decode(data), path, bootstrap)))
+    else:
+        parse = parse_yaml if suffix in (".yaml", ".yml") else parse_json
+        _read(parse(decode(data), path), bootstrap, readings, allow_unknown_fields)
+
+
+def _bytes_of(path: str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ConfigError((Problem(Place(path), "", f"cannot read the configuration: {reason}"),)) from None
+
+
+def _read_argument(text: str, bootstrap: Bootstrap, readings: list[Reading], allow_unknown_fields: bool) -> None:
+    clean = decode(text.encode("utf-8", "surrogateescape"))
+    _read(parse_yaml(clean, ARGUMENT), bootstrap, readings, allow_unknown_fields)
+
+
+def _read(document: Document, bootstrap: Bootstrap, readings: list[Reading], allow_unknown_fields: bool) -> None:
+    root = document.root
+    if isinstance(root, Scalar) and root.value is None:
+        raise refuse(document.file, document.text, root.line, root.column, "the document is empty (an empty configuration is {})")
+    reading = Reading(document, allow_unknown_fields, overlay=bool(readings))
+    reading.into(bootstrap)
+    readings.append(reading)
+
+
+def _binary(data: bytes, file: str, bootstrap: Bootstrap) -> Document:
+    try:
+        bootstrap.ParseFromString(data)
+    except DecodeError:
+        raise ConfigError((Problem(Place(file), "", "not a binary Bootstrap message"),)) from None
+    return Document(file, "", MappingNode(0, 0))
+
+
+def _text_format(text: str, file: str, bootstrap: Bootstrap) -> Document:
+    for full_name in _TEXT_TYPE.findall(text):
+        with suppress(Wrong):
+            find_type(full_name)
+    try:
+        text_format.Parse(text, bootstrap)
+    except text_format.ParseError as error:
+        line, column = error.GetLine() or 1, error.GetColumn() or 1
+        raise refuse(file, text, line, column, f"not a Bootstrap message in text format: {error}") from None
+    return Document(file, text, MappingNode(0, 0))
+
+
+def _judge(
+    bootstrap: Bootstrap, readings: list[Reading], name: str, allow_unsupported: bool, environ: Mapping[str, str]
+) -> Loaded:
+    places = Places([reading.document for reading in readings], name)
+    report = Report(places, readings)
+    rules.check(bootstrap, report)
+    checks.check(bootstrap, report, environ)
+    support.check(bootstrap, report, allow_unsupported)
+    sources = {reading.document.file: reading.document.text for reading in readings}
+    errors, warnings = _split(report.problems)
+    if errors:
+        raise ConfigError(errors, warnings, sources)
+    return Loaded(bootstrap, warnings, places, sources, sum(reading.unknown_fields for reading in readings))
+
+
+def _split(problems: Iterable[Problem]) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
+    """Errors and warnings, each said once and in order."""
+    unique = by_place(set(problems))
+    return tuple(p for p in unique if p.severity == "error"), tuple(p for p in unique if p.severity == "warning")
