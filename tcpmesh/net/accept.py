@@ -1,0 +1,137 @@
+"""Accepting for the epoll transports: in batches under load, one at a time otherwise, and never spinning when descriptors run out.
+
+A listening socket is watched level-triggered, so whatever is left waiting is reported again.  Asking for one connection
+more than there are costs a system call and an exception; so a port starts with one accept an event and doubles while it
+finds that more were waiting, up to `BATCH`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import socket
+from select import EPOLLIN
+from typing import TYPE_CHECKING, Any
+
+from zope.interface import implementer
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IListeningPort
+from twisted.logger import Logger
+
+from tcpmesh.net.address import Address
+
+if TYPE_CHECKING:
+    from tcpmesh.net.epoll import EpollNetwork
+
+log = Logger(namespace="listener")
+
+BATCH = 64
+"""Accepts an event, at most."""
+
+RESERVE = 64
+"""Descriptors that clients may not take: for the admin interface, health checks, log files and DNS."""
+
+REST = 0.1
+"""Seconds without accepting when descriptors have run out."""
+
+QUIET = 60.0
+"""Seconds between two log lines about that."""
+
+EXHAUSTED = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
+
+
+@implementer(IListeningPort)
+class AcceptingPort:
+    """A listening socket in the epoll set."""
+
+    def __init__(self, network: EpollNetwork, sock: socket.socket, factory: Any, accepts_per_event: int = 0) -> None:
+        self._network = network
+        self._sock = sock
+        self._factory = factory
+        self._most = min(accepts_per_event or BATCH, BATCH)
+        self._batch = 1
+        self._limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0] - RESERVE
+        self._address = Address.from_sockaddr(sock.family, sock.getsockname())
+        self._resting: Any = None
+        self._warned = -QUIET
+        self._open = False
+
+    def startListening(self) -> None:
+        """Begin to accept."""
+        self._open = True
+        self._factory.doStart()
+        self._network.poller.register(self._sock.fileno(), self, EPOLLIN)
+
+    def stopListening(self) -> Deferred[None]:
+        """Accept no more and close the socket; connections already accepted stay."""
+        if self._open:
+            self._open = False
+            if self._resting is not None:
+                self._resting.cancel()
+            else:
+                self._network.poller.unregister(self._sock.fileno())
+            self._sock.close()
+            self._factory.doStop()
+        return succeed(None)
+
+    def getHost(self) -> Address:
+        """What is bound; the port is the real one where 0 was asked for."""
+        return self._address
+
+    def ready(self, mask: int) -> None:
+        """Clients are waiting."""
+        accept, family = self._sock._accept, self._sock.family  # type: ignore[attr-defined]
+        for _ in range(self._batch):
+            try:
+                fd, peer = accept()
+            except BlockingIOError:
+                self._batch = 1
+                return
+            except OSError as e:
+                if e.errno in EXHAUSTED:
+                    self._rest(os.strerror(e.errno))
+                    return
+                continue  # this client has gone already
+            os.set_blocking(fd, False)
+            self._serve(fd, family, peer)
+            if fd >= self._limit:
+                self._rest("the limit of open files is near")
+                return
+            if not self._open:
+                return
+        self._batch = min(2 * self._batch, self._most)
+
+    def ready_again(self) -> None:
+        """Nothing is ever put off here."""
+
+    def failed(self) -> None:
+        """The factory raised for one client, which is closed by now; the port goes on."""
+
+    def _serve(self, fd: int, family: int, peer: Any) -> None:
+        transport = self._network.accepted(fd, family, peer)
+        try:
+            protocol = self._factory.buildProtocol(peer)
+            if protocol is None:
+                transport.loseConnection()
+                return
+            transport.protocol = protocol
+            protocol.makeConnection(transport)
+        except Exception:
+            transport.abortConnection()
+            raise
+        transport.start()
+
+    def _rest(self, why: str) -> None:
+        """Stop accepting for a while, rather than spin on an error that only closing connections can cure."""
+        now = self._network.clock.seconds()
+        if now - self._warned >= QUIET:
+            self._warned = now
+            log.warn("not accepting on {address} for {rest} s: {why}", address=self._address, rest=REST, why=why)
+        self._network.poller.unregister(self._sock.fileno())
+        self._resting = self._network.clock.callLater(REST, self._rested)
+
+    def _rested(self) -> None:
+        self._resting = None
+        self._network.poller.register(self._sock.fileno(), self, EPOLLIN)

@@ -1,0 +1,86 @@
+"""A downstream connection: the transport that a listener accepted, and what is known about it."""
+
+from __future__ import annotations
+
+import itertools
+from enum import IntFlag
+from typing import Any
+
+from zope.interface import implementer
+
+from twisted.python.failure import Failure
+
+from tcpmesh.interfaces import IConnection
+
+
+class ResponseFlag(IntFlag):
+    """Why a connection did not go as its client wished: Envoy's RESPONSE_FLAGS that concern TCP, by their short names."""
+
+    UH = 1 << 0
+    """NoHealthyUpstream: the cluster has no host to choose."""
+    UF = 1 << 1
+    """UpstreamConnectionFailure: connecting was refused or took too long."""
+    UO = 1 << 2
+    """UpstreamOverflow: a circuit breaker is open."""
+    NC = 1 << 3
+    """NoClusterFound: the route names a cluster that does not exist."""
+    URX = 1 << 4
+    """UpstreamRetryLimitExceeded: all connect attempts were used."""
+    DT = 1 << 5
+    """DurationTimeout: the connection lived for its maximum duration."""
+    UR = 1 << 6
+    """UpstreamRemoteReset: the upstream reset the connection."""
+    NR = 1 << 7
+    """NoRouteFound: no filter chain matches."""
+
+    def __str__(self) -> str:
+        """Comma-separated short names in Envoy's order, or `-`."""
+        return ",".join(flag.name or "" for flag in ResponseFlag if flag in self) or "-"
+
+
+_ids = itertools.count(1)
+
+
+@implementer(IConnection)
+class Connection:
+    """What a listener's factory builds.
+
+    The first events belong to the filter chain; once tcp_proxy relays, the transport's protocol is a `Direction` of the
+    relay, and this object stays as the place of what is known about the client.
+    """
+
+    __slots__ = ("__weakref__", "_owner", "flags", "id", "opened", "transport")
+
+    def __init__(self, owner: Any) -> None:
+        self._owner = owner
+        self.id = next(_ids)
+        self.flags = ResponseFlag(0)
+        self.transport: Any = None
+        self.opened = 0.0
+        """When it was accepted, in seconds of the network's clock."""
+
+    def makeConnection(self, transport: Any) -> None:
+        """The listener accepted it."""
+        self.transport = transport
+        self._owner.connection_made(self)
+
+    def connectionMade(self) -> None:
+        """Twisted: the transport is there; `makeConnection` has told whom it concerns."""
+
+    def dataReceived(self, data: bytes) -> None:
+        """Bytes for which nobody has asked: the chain has closed the connection already."""
+
+    def bufferReceived(self, data: memoryview) -> None:
+        """As above."""
+
+    def readConnectionLost(self) -> None:
+        """The client has sent all, and no filter wants it."""
+
+    def writeConnectionLost(self) -> None:
+        """Our own FIN has left."""
+
+    def connectionLost(self, reason: Failure | None) -> None:
+        """The connection is over; told once, by the transport or by the relay that had taken over."""
+        owner, self._owner = self._owner, None
+        if owner is not None:
+            owner.connection_lost(self)

@@ -1,0 +1,667 @@
+"""The fast transports: Twisted's own interfaces on bare descriptors in the `Poller`'s edge-triggered set.
+
+Theory of operation.  A transport is a small object with a descriptor number; there is no socket object, because a method
+call on one costs more than the call on the number.  Received bytes land in one buffer that all connections share and are
+handed on as a `memoryview` (`IBufferedProtocol.bufferReceived`); a relay writes the view to the other descriptor before
+the next read overwrites it, so that a byte is copied in Python only when a peer does not take it at once.
+
+Reading goes on until the kernel has no more.  That is known without asking again when a read came back short - unless the
+peer's end of stream or a reset was reported, for data and FIN may share one edge.  A transport reads at most `READS` times
+in a row and then puts itself behind the others, so that one busy connection cannot starve the rest.
+
+Paused means: not read.  What the kernel reported meanwhile is remembered and served on resume, so bytes, end of stream and
+reset reach the protocol in the order in which the peer sent them.  A connection that starts out paused, as every client of
+a proxy does while its upstream connects, is not even put into the set until it is first resumed.
+
+A write goes straight to the kernel; what is left over waits in `_out`, which is `None` on the fast path, so that one test
+answers at once "is anything waiting, closing or closed".  Above the high watermark the producer is paused, at half of it
+it is resumed.
+
+When a write fails, the peer has reset the connection, but bytes it sent before may still wait to be read: the transport
+drops what it cannot send and reads on to the end before it reports the loss.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import struct
+import termios
+from fcntl import ioctl
+from select import EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP
+from typing import Any
+
+from zope.interface import implementer
+
+from twisted.internet.error import ConnectError, ConnectionAborted, ConnectionDone, ConnectionLost, UserError, getConnectError
+from twisted.internet.error import TimeoutError as ConnectTimeout
+from twisted.internet.interfaces import IConnector, IHalfCloseableProtocol
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from tcpmesh.interfaces import INetwork, IStreamTransport
+from tcpmesh.net.accept import AcceptingPort
+from tcpmesh.net.address import Address
+from tcpmesh.net.poller import Poller
+from tcpmesh.net.timers import Timers
+
+log = Logger(namespace="connection")
+
+READ_SIZE = 256 * 1024
+"""Bytes of the shared buffer.  Measured: 64 KiB costs twice the CPU per bulk byte; above 256 KiB nothing is gained."""
+
+READS = 4
+"""Full buffers read from one connection before the others get their turn."""
+
+HIGH_WATERMARK = 1 << 20
+
+WATCH = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET
+HANGUP = EPOLLRDHUP | EPOLLHUP | EPOLLERR
+READABLE = EPOLLIN | HANGUP
+
+RESET = struct.pack("ii", 1, 0)
+"""SO_LINGER on, of no time: close sends RST."""
+
+UNSENT_POLL = 0.01
+UNSENT_POLLS = 500
+"""A reset waits until the kernel has sent what came before it: looked at every 10 ms, for 5 s at most."""
+
+SHUT = b""
+"""`_out` of a transport that takes no more bytes."""
+
+OPEN, FIN, LOSE, FLUSH_RESET = range(4)
+"""What happens once `_out` is flushed: nothing, half-close, close, close with a reset."""
+
+# Made once: a Failure costs more than all else that a close does.
+DONE = Failure(ConnectionDone())
+LOST = Failure(ConnectionLost())
+ABORTED = Failure(ConnectionAborted())
+
+
+def _ignore(data: memoryview) -> None:
+    """Bytes for a protocol that is gone."""
+
+
+@implementer(IStreamTransport)
+class EpollTransport:
+    """A connected socket; see the module's text."""
+
+    __slots__ = (
+        "__weakref__",
+        "_after",
+        "_eof",
+        "_failed",
+        "_family",
+        "_hangup",
+        "_host",
+        "_iov",
+        "_network",
+        "_out",
+        "_paused",
+        "_peer",
+        "_poller",
+        "_producer",
+        "_producer_paused",
+        "_protocol",
+        "_readable",
+        "_reason",
+        "_receive",
+        "_registered",
+        "_streaming",
+        "dropped",
+        "fd",
+        "high_watermark",
+    )
+
+    def __init__(self, network: EpollNetwork, fd: int, family: int, peer: Any, registered: bool) -> None:
+        self.fd = fd
+        self.high_watermark = HIGH_WATERMARK
+        self.dropped = 0
+        self._network = network
+        self._poller = network.poller
+        self._family = family
+        self._peer = peer
+        self._host: Address | None = None
+        self._registered = registered
+        self._protocol: Any = None
+        self._receive: Any = _ignore
+        self._iov = network.iov
+        self._out: Any = None
+        self._after = OPEN
+        self._producer: Any = None
+        self._producer_paused = self._streaming = False
+        self._paused = self._readable = self._hangup = self._eof = self._failed = False
+        self._reason: Failure | None = None
+
+    # What the protocol's owner sets
+
+    @property
+    def protocol(self) -> Any:
+        """The protocol that gets the events."""
+        return self._protocol
+
+    @protocol.setter
+    def protocol(self, protocol: Any) -> None:
+        self._protocol = protocol
+        receive = getattr(protocol, "bufferReceived", None)
+        self._receive = receive if receive is not None else lambda data: protocol.dataReceived(bytes(data))
+
+    @property
+    def read_size(self) -> int:
+        """At most so many bytes are delivered in one call, 1 to 262144."""
+        return len(self._iov[0])
+
+    @read_size.setter
+    def read_size(self, size: int) -> None:
+        self._iov = self._network.iov_of(size)
+
+    def start(self) -> None:
+        """Begin to deliver events, unless the protocol has paused the transport already."""
+        if not self._registered and not self._paused and self.fd >= 0:
+            self._register()
+
+    # Events of the poller
+
+    def ready(self, mask: int) -> None:
+        """The kernel reported these epoll events."""
+        if mask & EPOLLOUT and self._out:
+            self._flush()
+        if mask & READABLE and self.fd >= 0:
+            if mask & HANGUP:
+                self._hangup = True
+            if self._eof:
+                if mask & EPOLLERR:
+                    self._close(LOST)
+                    self._report_lost()
+            elif self._paused:
+                self._readable = True
+            else:
+                self._read()
+
+    def ready_again(self) -> None:
+        """What was put off: report the end, go on reading, or ask a pull producer for more."""
+        if self._reason is not None:
+            self._report_lost()
+        elif self._readable and not self._paused and not self._eof:
+            self._read()
+        if self._producer is not None and not self._streaming and not self._out:
+            self._pull()
+
+    def failed(self) -> None:
+        """Its protocol raised: the connection cannot go on."""
+        self.abortConnection()
+
+    def _register(self) -> None:
+        self._registered = True
+        self._poller.register(self.fd, self, WATCH)
+
+    def _read(self) -> None:
+        iov = self._iov
+        view = iov[0]
+        size = len(view)
+        for _ in range(READS):
+            try:
+                n = os.readv(self.fd, iov)
+            except BlockingIOError:
+                self._readable = False
+                return
+            except OSError:
+                self._close(LOST)
+                self._report_lost()
+                return
+            if n == 0:
+                self._readable = False
+                self._end_of_stream()
+                return
+            self._receive(view[:n])
+            if self._paused or self.fd < 0:
+                self._readable = True
+                return
+            if n < size and not self._hangup:
+                self._readable = False
+                return
+        self._readable = True
+        self._poller.again(self)
+
+    def _end_of_stream(self) -> None:
+        self._eof = True
+        if self._failed:
+            self._close(LOST)
+            self._report_lost()
+        elif IHalfCloseableProtocol.providedBy(self._protocol):
+            self._protocol.readConnectionLost()
+        else:
+            self.loseConnection()
+
+    # Writing
+
+    @property
+    def buffered(self) -> int:
+        """Bytes written that the kernel has not taken yet."""
+        return len(self._out) if self._out else 0
+
+    def write(self, data: Any) -> None:
+        """Send bytes; what the kernel does not take at once is kept."""
+        if self._out is None:
+            try:
+                sent = os.write(self.fd, data)
+            except BlockingIOError:
+                sent = 0
+            except OSError:
+                self.dropped += len(data)
+                self._write_failed()
+                return
+            if sent < len(data):
+                self._out = bytearray(memoryview(data)[sent:])
+                self._pushed_back()
+        elif self._out and self._after == OPEN:
+            self._out += data
+            self._pushed_back()
+        else:
+            self.dropped += len(data)
+
+    def writeSequence(self, data: Any) -> None:
+        """Send several pieces as one."""
+        self.write(b"".join(data))
+
+    def _pushed_back(self) -> None:
+        if not self._registered:
+            self._register()
+        if self._streaming and not self._producer_paused and 0 < self.high_watermark < len(self._out):
+            self._producer_paused = True
+            self._producer.pauseProducing()
+
+    def _flush(self) -> None:
+        out = self._out
+        try:
+            sent = os.write(self.fd, out)
+        except BlockingIOError:
+            return
+        except OSError:
+            self._write_failed()
+            return
+        if sent == len(out):
+            self._drained()
+            return
+        del out[:sent]
+        if self._producer_paused and 2 * len(out) <= self.high_watermark:
+            self._resume_producer()
+
+    def _drained(self) -> None:
+        if self._after == OPEN:
+            self._out = None
+            if self._producer_paused:
+                self._resume_producer()
+            elif self._producer is not None and not self._streaming:
+                self._poller.again(self)
+            return
+        self._out = SHUT
+        if self._after == FIN:
+            self._half_close()
+        elif self._after == LOSE:
+            self._close(DONE)
+            self._poller.again(self)
+        else:
+            self._reset_when_sent(UNSENT_POLLS)
+
+    def _write_failed(self) -> None:
+        self.dropped += self.buffered
+        self._out = SHUT
+        self._failed = True
+        if self.fd < 0:
+            return
+        if self._after >= LOSE or self._eof:
+            self._close(LOST)
+            self._poller.again(self)
+        else:
+            self._readable = self._hangup = True
+            if not self._registered:
+                self._register()
+            elif not self._paused:
+                self._poller.again(self)
+
+    # Flow control: as a consumer of others, as the producer that others pause
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        """From now on pause this producer above the high watermark; a pull producer (not streaming) is asked when all is sent."""
+        if self._producer is not None:
+            raise RuntimeError(f"cannot register {producer!r}: {self._producer!r} is registered already")
+        if self.fd < 0:
+            producer.stopProducing()
+            return
+        self._producer, self._streaming, self._producer_paused = producer, streaming, False
+        if not streaming:
+            self._pull()
+
+    def unregisterProducer(self) -> None:
+        """Tell no producer any more."""
+        self._producer = None
+        self._producer_paused = self._streaming = False
+
+    def _resume_producer(self) -> None:
+        self._producer_paused = False
+        self._producer.resumeProducing()
+
+    def _pull(self) -> None:
+        self._producer.resumeProducing()
+        if self._producer is not None and not self._out:
+            self._poller.again(self)
+
+    def pauseProducing(self) -> None:
+        """Read no more until resumed."""
+        self._paused = True
+
+    def resumeProducing(self) -> None:
+        """Read on; what came meanwhile is delivered soon, not from within this call."""
+        if self._paused and self._after < LOSE:
+            self._paused = False
+            if not self._registered:
+                self._register()
+            elif self._readable:
+                self._poller.again(self)
+
+    def stopProducing(self) -> None:
+        """Close, as Twisted's transports understand it."""
+        self.loseConnection()
+
+    # Ends
+
+    def loseWriteConnection(self) -> None:
+        """Send FIN after what was written."""
+        if self._after == OPEN and self.fd >= 0:
+            self._after = FIN
+            if self._out is None:
+                self._out = SHUT
+                self._half_close()
+
+    def loseConnection(self) -> None:
+        """Close both ways once what was written is flushed; nothing more is read."""
+        self._end_after_flush(LOSE)
+
+    def resetConnection(self) -> None:
+        """Close with a reset once what was written is sent."""
+        self._end_after_flush(FLUSH_RESET)
+
+    def abortConnection(self) -> None:
+        """Close at once with a reset; what was not sent is lost."""
+        if self.fd >= 0:
+            self._set_linger()
+            self._close(ABORTED)
+            self._poller.again(self)
+
+    def _end_after_flush(self, how: int) -> None:
+        if self.fd < 0 or self._after >= LOSE:
+            return
+        self._after = how
+        self._paused = True
+        self.unregisterProducer()
+        if not self._out:
+            self._drained()
+
+    def _half_close(self) -> None:
+        try:
+            self._on_socket(socket.socket.shutdown, socket.SHUT_WR)
+        except OSError:
+            self._write_failed()
+            return
+        if IHalfCloseableProtocol.providedBy(self._protocol):
+            self._protocol.writeConnectionLost()
+
+    def _reset_when_sent(self, polls: int) -> None:
+        """Close with a reset as soon as the kernel's own queue is empty, since a reset throws that queue away."""
+        if self.fd < 0:
+            return
+        if polls and self._unsent():
+            self._network.clock.callLater(UNSENT_POLL, self._reset_when_sent, polls - 1)
+        else:
+            self.abortConnection()
+
+    def _unsent(self) -> int:
+        (unsent,) = struct.unpack("i", ioctl(self.fd, termios.TIOCOUTQ, b"\0\0\0\0"))
+        return int(unsent)
+
+    def _close(self, reason: Failure) -> None:
+        fd, self.fd = self.fd, -1
+        self.dropped += self.buffered
+        self._out = SHUT
+        self._after = LOSE
+        self._reason = reason
+        if fd >= 0:
+            self._poller.close(fd)
+
+    def _report_lost(self) -> None:
+        protocol, producer, reason = self._protocol, self._producer, self._reason
+        # The cycles of a connection end here, so that no garbage collector need look for them.
+        self._protocol = self._producer = self._reason = None
+        self._receive = _ignore
+        self._streaming = False
+        if producer is not None:
+            producer.stopProducing()
+        if protocol is not None:
+            protocol.connectionLost(reason)
+
+    # What is known about the socket
+
+    def getPeer(self) -> Any:
+        """The other side's address."""
+        return Address.from_sockaddr(self._family, self._peer)
+
+    def getHost(self) -> Any:
+        """This side's address."""
+        if self._host is None:
+            if self.fd < 0:
+                return Address("")
+            self._host = Address.from_sockaddr(self._family, self._on_socket(socket.socket.getsockname))
+        return self._host
+
+    def getTcpNoDelay(self) -> bool:
+        """Whether TCP_NODELAY is on, as it is by default here."""
+        return bool(self._get_option(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        """Send small writes at once, or not."""
+        self._set_option(socket.IPPROTO_TCP, socket.TCP_NODELAY, int(enabled))
+
+    def getTcpKeepAlive(self) -> bool:
+        """Whether SO_KEEPALIVE is on."""
+        return bool(self._get_option(socket.SOL_SOCKET, socket.SO_KEEPALIVE))
+
+    def setTcpKeepAlive(self, enabled: bool) -> None:
+        """Let the kernel probe a silent peer, or not."""
+        self._set_option(socket.SOL_SOCKET, socket.SO_KEEPALIVE, int(enabled))
+
+    def _get_option(self, level: int, name: int) -> int:
+        if self.fd < 0 or (self._family == socket.AF_UNIX and level == socket.IPPROTO_TCP):
+            return 0
+        return int(self._on_socket(socket.socket.getsockopt, level, name))
+
+    def _set_option(self, level: int, name: int, value: int) -> None:
+        if self.fd >= 0 and not (self._family == socket.AF_UNIX and level == socket.IPPROTO_TCP):
+            self._on_socket(socket.socket.setsockopt, level, name, value)
+
+    def _set_linger(self) -> None:
+        self._on_socket(socket.socket.setsockopt, socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+
+    def _on_socket(self, method: Any, *args: Any) -> Any:
+        """Call a method that needs a socket object, which is made for the call: no connection needs one on its fast path."""
+        sock = socket.socket(self._family, socket.SOCK_STREAM, 0, self.fd)
+        try:
+            return method(sock, *args)
+        finally:
+            sock.detach()
+
+
+@implementer(IConnector)
+class EpollConnector:
+    """One attempt to connect."""
+
+    __slots__ = ("_address", "_factory", "_fd", "_network", "_queue", "_source", "_transport")
+
+    def __init__(self, network: EpollNetwork, address: Address, factory: Any, timeout: float, source: Address | None) -> None:
+        self._network = network
+        self._address = address
+        self._factory = factory
+        self._source = source
+        self._queue = network.timers.queue(timeout, _timed_out)
+        self._transport: EpollTransport | None = None
+        self._fd = -1
+
+    def connect(self) -> None:
+        """Begin; the factory hears of the outcome later, never from within this call."""
+        try:
+            self._fd = self._open()
+        except OSError as e:
+            self._network.clock.callLater(0, self._fail, e)
+            return
+        self._queue.add(self)
+        self._network.poller.register(self._fd, self, WATCH)
+
+    def _open(self) -> int:
+        address = self._address
+        sock = socket.socket(address.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        try:
+            if address.family != socket.AF_UNIX:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self._source is not None:
+                bind_source(sock, self._source)
+            error = sock.connect_ex(address.sockaddr)
+            if error not in (0, errno.EINPROGRESS):
+                raise OSError(error, os.strerror(error))
+        except BaseException:
+            sock.close()
+            raise
+        return sock.detach()
+
+    def ready(self, mask: int) -> None:
+        """The attempt came to an end, one way or the other."""
+        if mask & (EPOLLERR | EPOLLHUP):
+            error = self._socket_error()
+            if error:
+                self._close()
+                self._fail(OSError(error, os.strerror(error)))
+                return
+        if mask & EPOLLOUT:
+            self._connected(mask)
+
+    def ready_again(self) -> None:
+        """Nothing is ever put off here."""
+
+    def failed(self) -> None:
+        """The factory raised."""
+        if self._transport is not None:
+            self._transport.abortConnection()
+        else:
+            self._close()
+
+    def stopConnecting(self) -> None:
+        """Give up; the factory hears a C{UserError}."""
+        if self._fd >= 0:
+            self._close()
+            self._network.clock.callLater(0, self._failed_with, UserError())
+
+    def disconnect(self) -> None:
+        """Give up, or close the connection that was made."""
+        if self._transport is not None:
+            self._transport.loseConnection()
+        else:
+            self.stopConnecting()
+
+    def getDestination(self) -> Address:
+        """Where this connects to."""
+        return self._address
+
+    def _connected(self, mask: int) -> None:
+        fd, self._fd = self._fd, -1
+        self._queue.discard(self)
+        network, address = self._network, self._address
+        transport = self._transport = EpollTransport(network, fd, address.family, address.sockaddr, True)
+        network.poller.replace(fd, transport)
+        protocol = self._factory.buildProtocol(address)
+        if protocol is None:
+            transport.abortConnection()
+            return
+        transport.protocol = protocol
+        protocol.makeConnection(transport)
+        if mask & READABLE:
+            transport.ready(mask & READABLE)
+
+    def _socket_error(self) -> int:
+        sock = socket.socket(self._address.family, socket.SOCK_STREAM, 0, self._fd)
+        try:
+            return sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        finally:
+            sock.detach()
+
+    def _close(self) -> None:
+        fd, self._fd = self._fd, -1
+        self._queue.discard(self)
+        if fd >= 0:
+            self._network.poller.close(fd)
+
+    def _fail(self, error: OSError) -> None:
+        self._failed_with(getConnectError(error))
+
+    def _failed_with(self, error: ConnectError) -> None:
+        self._factory.clientConnectionFailed(self, Failure(error))
+
+    def timed_out(self) -> None:
+        """The time for connecting is over."""
+        self._close()
+        self._failed_with(ConnectTimeout())
+
+
+def _timed_out(connector: EpollConnector) -> None:
+    connector.timed_out()
+
+
+def bind_source(sock: socket.socket, source: Address) -> None:
+    """Bind an outgoing socket to a source address, leaving the port to be chosen at connect.
+
+    With IP_BIND_ADDRESS_NO_PORT the kernel may use one port for several destinations, so ports do not run out early.
+    """
+    if source.port == 0 and source.family != socket.AF_UNIX:
+        sock.setsockopt(socket.IPPROTO_IP, getattr(socket, "IP_BIND_ADDRESS_NO_PORT", 24), 1)
+    sock.bind(source.sockaddr)
+
+
+@implementer(INetwork)
+class EpollNetwork:
+    """Sockets in one epoll set of the reactor."""
+
+    def __init__(self, reactor: Any) -> None:
+        self.clock = reactor
+        self.timers = Timers(reactor)
+        self.poller = Poller(reactor)
+        self._view = memoryview(bytearray(READ_SIZE))
+        self.iov = [self._view]
+        self._iovs = {READ_SIZE: self.iov}
+
+    def iov_of(self, size: int) -> list[memoryview]:
+        """The shared buffer cut to this many bytes, as `os.readv` takes it."""
+        size = max(1, min(size, READ_SIZE))
+        found = self._iovs.get(size)
+        if found is None:
+            found = self._iovs[size] = [self._view[:size]]
+        return found
+
+    def accepted(self, fd: int, family: int, peer: Any) -> EpollTransport:
+        """The transport of a connection just accepted, not yet watched."""
+        return EpollTransport(self, fd, family, peer, False)
+
+    def listen(self, sock: socket.socket, factory: Any, accepts_per_event: int = 0) -> AcceptingPort:
+        """Accept connections of a bound and listening socket for the factory."""
+        port = AcceptingPort(self, sock, factory, accepts_per_event)
+        port.startListening()
+        return port
+
+    def connect(self, address: Address, factory: Any, timeout: float, source: Address | None = None) -> EpollConnector:
+        """Connect within `timeout` seconds; the factory hears of the outcome."""
+        connector = EpollConnector(self, address, factory, timeout, source)
+        connector.connect()
+        return connector
+
+    def stop(self) -> None:
+        """Leave the reactor, for tests: a proxy keeps its network until it ends."""
+        self.timers.stop()
+        self.poller.stop()

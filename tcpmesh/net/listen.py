@@ -1,0 +1,100 @@
+"""Sockets that a listener binds: apart from accepting, so that a privileged port can be bound before root is given up,
+and opened for clients only once all that serves them is ready."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import stat
+from dataclasses import dataclass
+
+from tcpmesh.net.address import Address
+
+
+class BindError(Exception):
+    """An address could not be bound; the text names it and says why."""
+
+
+@dataclass(frozen=True)
+class ListenOptions:
+    """How to bind (fields of `envoy.config.listener.v3.Listener`)."""
+
+    reuse_port: bool = True
+    """SO_REUSEPORT, so that several processes may share the port (`enable_reuse_port`)."""
+
+    backlog: int | None = None
+    """Length of the accept queue (`tcp_backlog_size`); `None` for the system's largest."""
+
+    mode: int | None = None
+    """Permissions of a unix socket (`Pipe.mode`), or `None` for the process's umask."""
+
+    accepts_per_event: int = 0
+    """At most so many accepts for each readiness event (`max_connections_to_accept_per_socket_event`); 0 for no limit."""
+
+
+def bind(address: Address, options: ListenOptions) -> socket.socket:
+    """A non-blocking socket bound to the address, not yet listening.
+
+    @raise BindError: where the system refuses.
+    """
+    sock = socket.socket(address.family, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        if address.family == socket.AF_UNIX:
+            _bind_unix(sock, address, options)
+        else:
+            _bind_inet(sock, address, options)
+    except OSError as e:
+        sock.close()
+        raise BindError(f"cannot bind '{address}': {os.strerror(e.errno) if e.errno else e}{_hint(address, e)}") from None
+    return sock
+
+
+def open_socket(sock: socket.socket, options: ListenOptions) -> None:
+    """Let clients connect to a bound socket."""
+    sock.listen(_largest_backlog() if options.backlog is None else options.backlog)
+
+
+def _bind_inet(sock: socket.socket, address: Address, options: ListenOptions) -> None:
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if options.reuse_port and hasattr(socket, "SO_REUSEPORT"):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    if address.family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    # What is set here is inherited by every accepted socket: one system call for all of them.
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.bind(address.sockaddr)
+
+
+def _bind_unix(sock: socket.socket, address: Address, options: ListenOptions) -> None:
+    if not address.host.startswith("@"):
+        _remove_stale(address.host)
+    sock.bind(address.sockaddr)
+    if options.mode is not None and not address.host.startswith("@"):
+        os.chmod(address.host, options.mode)
+
+
+def _remove_stale(path: str) -> None:
+    """Remove the socket that an earlier process left behind; anything that is not a socket stays."""
+    try:
+        if stat.S_ISSOCK(os.stat(path).st_mode):
+            os.unlink(path)
+    except FileNotFoundError:
+        pass
+
+
+def _largest_backlog() -> int:
+    try:
+        with open("/proc/sys/net/core/somaxconn") as f:
+            return int(f.read())
+    except (OSError, ValueError):
+        return socket.SOMAXCONN
+
+
+def _hint(address: Address, e: OSError) -> str:
+    if e.errno == errno.EACCES and 0 < address.port < 1024:
+        return " (a port below 1024 needs root, CAP_NET_BIND_SERVICE or a lower net.ipv4.ip_unprivileged_port_start)"
+    if e.errno == errno.EADDRNOTAVAIL:
+        return " (no interface of this machine has that address)"
+    return ""
