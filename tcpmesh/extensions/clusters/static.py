@@ -1,0 +1,25 @@
+"""STATIC clusters: the hosts are those of `load_assignment`, known at once and for good."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tcpmesh.cluster.endpoints import host_specs
+from tcpmesh.cluster.host import HostSpec
+from tcpmesh.registry import Context, enum_value
+
+
+@enum_value("clusters", "STATIC")
+class StaticCluster:
+    """Discovery that has nothing to discover."""
+
+    def __init__(self, message: Any, context: Context) -> None:
+        self._specs = host_specs(message.load_assignment)
+
+    def start(self, found: Callable[[tuple[HostSpec, ...]], object]) -> None:
+        """Tell the hosts, before this call returns."""
+        found(self._specs)
+
+    def stop(self) -> None:
+        """Nothing is under way."""

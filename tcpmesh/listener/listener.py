@@ -1,0 +1,135 @@
+"""A listener: a Twisted server factory that gives each client it accepts to a filter chain."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+from uuid import uuid4
+
+from twisted.internet.interfaces import IListeningPort
+from twisted.internet.protocol import ServerFactory
+from twisted.logger import Logger
+
+from tcpmesh.config.values import host_and_port, pipe_mode
+from tcpmesh.listener.stats import ListenerStats
+from tcpmesh.listener.status import ListenerStatus
+from tcpmesh.net.address import Address
+from tcpmesh.net.connection import Connection, ResponseFlag
+from tcpmesh.net.listen import ListenOptions, bind, open_socket
+from tcpmesh.registry import Context, build
+
+log = Logger(namespace="listener")
+
+BUFFER_LIMIT = 1 << 20
+
+
+class FilterChain:
+    """The network filters of one `listener.v3.FilterChain`, each built once and shared by the chain's connections."""
+
+    def __init__(self, message: Any, context: Context) -> None:
+        self.name: str = message.name
+        self.filters = tuple(build(entry.typed_config, context) for entry in message.filters)
+
+    def attach(self, connection: Connection) -> None:
+        """Serve a client; a chain without filters closes it, as Envoy's does."""
+        if self.filters:
+            self.filters[-1].attach(connection)
+        else:
+            connection.transport.loseConnection()
+
+    def close(self) -> None:
+        """Take no more clients."""
+        for network_filter in self.filters:
+            network_filter.close()
+
+
+class Listener(ServerFactory):
+    """Built from an `envoy.config.listener.v3.Listener`."""
+
+    noisy = False
+
+    def __init__(self, message: Any, context: Context) -> None:
+        self.message = message
+        self.name: str = message.name or str(uuid4())
+        self.address = Address(*host_and_port(message.address))
+        self._context = context
+        self._clock = context.network.clock
+        limit = message.per_connection_buffer_limit_bytes
+        self._buffer_limit: int = limit.value if message.HasField("per_connection_buffer_limit_bytes") else BUFFER_LIMIT
+        self._options = _listen_options(message)
+        chains = list(message.filter_chains) or ([message.default_filter_chain] if message.HasField("default_filter_chain") else [])
+        self._chain = FilterChain(chains[0], context) if chains else None
+        self._sock: socket.socket | None = None
+        self._port: IListeningPort | None = None
+        self._clients = 0
+        self._closed = False
+        self.stats = ListenerStats(context.store, message.stat_prefix or str(self.address))
+
+    # Its life
+
+    def bind(self) -> None:
+        """Bind the address, while the process may still do so.
+
+        @raise tcpmesh.net.listen.BindError: where the system refuses.
+        """
+        self._sock = bind(self.address, self._options)
+
+    def open(self) -> None:
+        """Accept clients from now on."""
+        if self._sock is not None and self._port is None:
+            open_socket(self._sock, self._options)
+            self._port = self._context.network.listen(self._sock, self, self._options.accepts_per_event)
+            log.info("listener {name} is open on {address}", name=self.name, address=self._port.getHost())
+
+    def close(self) -> None:
+        """Accept no more clients; those connected stay."""
+        if self._port is not None:
+            self._port.stopListening()
+        elif self._sock is not None:
+            self._sock.close()
+        self._port = self._sock = None
+        self._closed = True
+        if self._chain is not None:
+            self._chain.close()
+        if not self._clients:
+            self.stats.scope.close()
+
+    def status(self) -> ListenerStatus:
+        """The listener as the admin interface shows it."""
+        bound = self._port.getHost() if self._port is not None else self.address
+        return ListenerStatus(name=self.name, addresses=(str(bound),))
+
+    # Its clients
+
+    def buildProtocol(self, addr: Any) -> Connection:  # type: ignore[override]
+        """A client was accepted."""
+        return Connection(self)
+
+    def connection_made(self, connection: Connection) -> None:
+        """Give the client to a filter chain."""
+        connection.opened = self._clock.seconds()
+        self._clients += 1
+        self.stats.opened()
+        connection.transport.high_watermark = self._buffer_limit
+        if self._chain is not None:
+            self._chain.attach(connection)
+        else:
+            connection.flags |= ResponseFlag.NR
+            self.stats.no_filter_chain_match.value += 1
+            connection.transport.loseConnection()
+
+    def connection_lost(self, connection: Connection) -> None:
+        """The client is gone."""
+        self._clients -= 1
+        self.stats.closed((self._clock.seconds() - connection.opened) * 1000)
+        if self._closed and not self._clients:
+            self.stats.scope.close()
+
+
+def _listen_options(message: Any) -> ListenOptions:
+    return ListenOptions(
+        reuse_port=message.enable_reuse_port.value if message.HasField("enable_reuse_port") else True,
+        backlog=message.tcp_backlog_size.value if message.HasField("tcp_backlog_size") else None,
+        mode=pipe_mode(message.address),
+        accepts_per_event=message.max_connections_to_accept_per_socket_event.value,
+    )

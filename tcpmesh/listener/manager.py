@@ -1,0 +1,100 @@
+"""All listeners: added, replaced and removed while traffic flows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.logger import Logger
+
+from tcpmesh.listener.listener import Listener
+from tcpmesh.listener.status import ListenerStatus
+from tcpmesh.registry import Context
+from tcpmesh.stats.store import Declaration
+
+log = Logger(namespace="listener")
+
+DECLARED = Declaration(
+    counters=("listener_create_failure", "listener_in_place_updated"),
+    gauges=("total_filter_chains_draining", "total_listeners_draining", "total_listeners_warming", "workers_pinned"),
+)
+
+
+class ListenerManager:
+    """The listeners by name."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._listeners: dict[str, Listener] = {}
+        self._open = False
+        scope = context.store.scope("listener_manager")
+        self._added = scope.counter("listener_added")
+        self._modified = scope.counter("listener_modified")
+        self._removed = scope.counter("listener_removed")
+        self._stopped = scope.counter("listener_stopped")
+        self._created = scope.counter("listener_create_success")
+        self._active = scope.gauge("total_listeners_active")
+        self._workers_started = scope.gauge("workers_started")
+        scope.declare(DECLARED)
+
+    def add_or_update(self, message: Any) -> None:
+        """Bind and, once the workers have started, serve this `listener.v3.Listener`.
+
+        A listener of the same name that is equal stays untouched; one that differs is replaced: it accepts no more, its
+        clients stay.
+
+        @raise tcpmesh.net.listen.BindError: where the address cannot be bound; what was there stays.
+        """
+        known = self._listeners.get(message.name)
+        if known is not None and known.message == message:
+            return
+        listener = Listener(message, self._context)
+        listener.bind()
+        if known is not None:
+            known.close()
+            self._modified.value += 1
+        else:
+            self._added.value += 1
+        self._listeners[listener.name] = listener
+        self._active.set(len(self._listeners))
+        if self._open:
+            self._start(listener)
+
+    def add_static(self, messages: Any) -> None:
+        """Add the listeners of a bootstrap; of several with one name the first counts, as in Envoy.
+
+        @raise tcpmesh.net.listen.BindError: where an address cannot be bound.
+        """
+        for message in messages:
+            if message.name in self._listeners:
+                log.warn("a second listener named {name} is ignored", name=message.name)
+            else:
+                self.add_or_update(message)
+
+    def remove(self, name: str) -> None:
+        """Accept no more clients for a listener, if it is there; those connected stay."""
+        listener = self._listeners.pop(name, None)
+        if listener is not None:
+            listener.close()
+            self._removed.value += 1
+            self._active.set(len(self._listeners))
+
+    def start(self) -> None:
+        """The workers start: open all listeners."""
+        self._open = True
+        for listener in self._listeners.values():
+            self._start(listener)
+        self._workers_started.set(1)
+
+    def stop(self) -> None:
+        """Accept no more clients anywhere."""
+        for listener in self._listeners.values():
+            listener.close()
+            self._stopped.value += 1
+
+    def statuses(self) -> list[ListenerStatus]:
+        """The listeners as the admin interface shows them."""
+        return [listener.status() for listener in self._listeners.values()]
+
+    def _start(self, listener: Listener) -> None:
+        listener.open()
+        self._created.value += 1

@@ -1,0 +1,50 @@
+"""The statistics of a listener, under `listener.<address or stat_prefix>.`."""
+
+from __future__ import annotations
+
+from tcpmesh.stats.store import Declaration, Store, sanitize
+
+DECLARED = Declaration(
+    counters=(
+        "downstream_cx_overflow",
+        "downstream_cx_overload_reject",
+        "downstream_cx_transport_socket_connect_timeout",
+        "downstream_global_cx_overflow",
+        "downstream_listener_filter_error",
+        "downstream_listener_filter_remote_close",
+        "downstream_pre_cx_timeout",
+        "extension_config_missing",
+        "network_extension_config_missing",
+    ),
+    gauges=("downstream_pre_cx_active",),
+    histograms=("connections_accepted_per_socket_event",),
+)
+
+
+class ListenerStats:
+    """What accepting and losing a client moves.  With one worker, its own share is the whole."""
+
+    def __init__(self, store: Store, name: str) -> None:
+        scope = self.scope = store.scope(f"listener.{sanitize(name)}")
+        self.cx_total = scope.counter("downstream_cx_total")
+        self.cx_active = scope.gauge("downstream_cx_active")
+        self.cx_destroy = scope.counter("downstream_cx_destroy")
+        self.cx_length_ms = scope.histogram("downstream_cx_length_ms")
+        self.no_filter_chain_match = scope.counter("no_filter_chain_match")
+        self._worker_cx_total = scope.counter("worker_0.downstream_cx_total")
+        self._worker_cx_active = scope.gauge("worker_0.downstream_cx_active")
+        scope.declare(DECLARED)
+
+    def opened(self) -> None:
+        """A client was accepted."""
+        self.cx_total.value += 1
+        self.cx_active.add(1)
+        self._worker_cx_total.value += 1
+        self._worker_cx_active.add(1)
+
+    def closed(self, milliseconds: float) -> None:
+        """A client is gone, after so long."""
+        self.cx_destroy.value += 1
+        self.cx_active.add(-1)
+        self._worker_cx_active.add(-1)
+        self.cx_length_ms.record(milliseconds)

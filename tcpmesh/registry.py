@@ -1,0 +1,127 @@
+"""From an `@type` to the extension that understands it: the path is the type.
+
+`envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy` is found in `tcpmesh/extensions/filters/network/tcp_proxy.py`, and
+an enum value such as STRICT_DNS in `tcpmesh/extensions/clusters/strict_dns.py`; nothing has to be listed anywhere.  A
+module registers what it has with the decorators here when it is imported, and it is imported when a configuration asks
+for it.
+
+Other people's packages name their modules in the entry-point group `tcpmesh.extensions`, under the full name of the message,
+and use the same decorators.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from random import Random
+from typing import Any, TypeVar
+
+from tcpmesh.interfaces import ICluster, INetwork
+from tcpmesh.stats.store import Store
+
+GROUP = "tcpmesh.extensions"
+
+Extension = TypeVar("Extension", bound=type)
+
+_by_type: dict[str, tuple[Any, Any]] = {}
+_by_value: dict[tuple[str, str], Any] = {}
+
+
+class UnknownExtension(LookupError):
+    """No module of tcpmesh or of an installed package understands this type or value."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """What an extension may use of the server that it is built for."""
+
+    network: INetwork
+    store: Store
+    cluster: Callable[[str], ICluster | None]
+    """Finds a cluster by name, at the time of the call: clusters come and go."""
+
+    random: Random = field(default_factory=Random)
+
+
+def extension(message: type) -> Callable[[Extension], Extension]:
+    """Class decorator: this class is built, as `cls(message, context)`, for a typed configuration of this message type.
+
+    @raise ValueError: where another class has claimed the type.
+    """
+    name = message.DESCRIPTOR.full_name  # type: ignore[attr-defined]
+
+    def register(cls: Extension) -> Extension:
+        if _by_type.setdefault(name, (message, cls))[1] is not cls:
+            raise ValueError(f"{name} is registered for {_by_type[name][1]!r} already")
+        return cls
+
+    return register
+
+
+def enum_value(category: str, value: str) -> Callable[[Extension], Extension]:
+    """Class decorator: this class stands for an enum value, such as ("clusters", "STATIC").
+
+    @raise ValueError: where another class has claimed the value.
+    """
+
+    def register(cls: Extension) -> Extension:
+        if _by_value.setdefault((category, value), cls) is not cls:
+            raise ValueError(f"{value} is registered for {_by_value[category, value]!r} already")
+        return cls
+
+    return register
+
+
+def build(config: Any, context: Context) -> Any:
+    """The extension that a `google.protobuf.Any` configures.
+
+    @raise UnknownExtension: where nothing understands its type.
+    """
+    name = config.TypeName()
+    if name not in _by_type:
+        for module in _modules(name):
+            importlib.import_module(module)
+    if name not in _by_type:
+        raise UnknownExtension(name)
+    message_type, cls = _by_type[name]
+    message = message_type()
+    config.Unpack(message)
+    return cls(message, context)
+
+
+def find_value(category: str, value: str) -> Any:
+    """The class for an enum value.
+
+    @raise UnknownExtension: where there is none.
+    """
+    if (category, value) not in _by_value:
+        _import_if_there(f"tcpmesh.extensions.{category}.{value.lower()}")
+    if (category, value) not in _by_value:
+        raise UnknownExtension(f"{category} {value}")
+    return _by_value[category, value]
+
+
+def _modules(name: str) -> list[str]:
+    """The modules that may register a type: an installed package's first, then ours."""
+    found = [entry.module for entry in entry_points(group=GROUP) if entry.name == name]
+    parts = name.split(".")
+    if parts[:2] == ["envoy", "extensions"] and len(parts) > 4:
+        module = ".".join(("tcpmesh", "extensions", *parts[2:-2]))
+        if _is_there(module):
+            found.append(module)
+    return found
+
+
+def _is_there(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def _import_if_there(module: str) -> None:
+    if _is_there(module):
+        importlib.import_module(module)
