@@ -1,0 +1,80 @@
+"""The admin interface as a service: binds its address while the process may still bind anything, serves once it is started.
+
+Its sockets are Twisted's own, whatever the traffic runs on: when something is wrong with that, this has to answer.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IListeningPort
+from twisted.logger import Logger
+
+from tcpmesh.admin.site import AdminSite
+from tcpmesh.admin.table import ENDPOINTS
+from tcpmesh.interfaces import IServer
+from tcpmesh.net.address import Address
+from tcpmesh.net.listen import ListenOptions, bind, open_socket
+from tcpmesh.net.stock import StockNetwork
+
+_log = Logger()
+
+
+class AdminService(Service):
+    """Serves the admin pages of a server at one address (`envoy.config.bootstrap.v3.Admin.address`).
+
+    @param reactor: one that watches descriptors and tells the time (C{IReactorFDSet}, C{IReactorTime}).
+    @param mode: permissions of a unix socket, or C{None} for the process's umask.
+    """
+
+    def __init__(self, server: IServer, reactor: Any, address: Address, mode: int | None = None) -> None:
+        self.setName("admin")
+        self.site = AdminSite(server, ENDPOINTS, reactor)
+        self._server = server
+        self._reactor = reactor
+        self._address = address
+        self._options = ListenOptions(reuse_port=False, mode=mode)
+        self._port: IListeningPort | None = None
+        self._bound = address
+
+    @property
+    def bound_address(self) -> str:
+        """Where it listens, with the real port where port 0 was asked for."""
+        return str(self._bound)
+
+    def privilegedStartService(self) -> None:
+        """Bind, and write the address where C{--admin-address-path} says.
+
+        @raise tcpmesh.net.listen.BindError: where the system refuses the address.
+        """
+        super().privilegedStartService()
+        sock = bind(self._address, self._options)
+        open_socket(sock, self._options)
+        self._bound = Address.from_sockaddr(sock.family, sock.getsockname())
+        self._port = StockNetwork(self._reactor).listen(sock, self.site)
+        _log.info("admin address: {address}", address=self.bound_address)
+        self._write_address()
+
+    def startService(self) -> None:
+        """Serve; binds first if that was not done with more privileges before."""
+        if self._port is None:
+            self.privilegedStartService()
+        super().startService()
+
+    def stopService(self) -> Deferred[None] | None:
+        """Close the listening socket; requests that are being answered go on."""
+        super().stopService()
+        port, self._port = self._port, None
+        return None if port is None else port.stopListening()
+
+    def _write_address(self) -> None:
+        path = self._server.options.admin_address_path
+        if not path:
+            return
+        try:
+            Path(path).write_text(self.bound_address)
+        except OSError as e:
+            _log.error("cannot write the admin address to {path}: {reason}", path=path, reason=e.strerror)

@@ -1,0 +1,159 @@
+"""The root service: builds all rooms from a bootstrap, opens them in order, and closes them.
+
+Order matters.  The addresses of listeners and of the admin interface are bound while the process may still be root
+(`privilegedStartService`); clients are accepted only once the clusters are ready (`startService`).
+"""
+
+from __future__ import annotations
+
+import gc
+from typing import Any
+
+from zope.interface import implementer
+
+from twisted.application.service import MultiService
+from twisted.internet.task import LoopingCall
+from twisted.logger import ILogObserver, Logger
+
+from tcpmesh.admin.service import AdminService
+from tcpmesh.cluster.manager import ClusterManager
+from tcpmesh.cluster.status import ClusterStatus
+from tcpmesh.config.values import host_and_port, seconds
+from tcpmesh.interfaces import INetwork, IServer
+from tcpmesh.listener.manager import ListenerManager
+from tcpmesh.listener.status import ListenerStatus
+from tcpmesh.net.address import Address
+from tcpmesh.net.listen import BindError
+from tcpmesh.registry import Context
+from tcpmesh.server.log import Log
+from tcpmesh.server.networks import default_network
+from tcpmesh.server.options import ServerOptions
+from tcpmesh.server.signals import install_signals
+from tcpmesh.server.stats import ServerStats
+from tcpmesh.stats.store import Store
+
+log = Logger(namespace="main")
+
+STATS_FLUSH_INTERVAL = 5.0
+
+GC_THRESHOLD = 20_000
+"""Objects made before the collector looks for cycles.  Connections leave none, so it should look rarely: with the default
+of 700 its pauses were the p99 of new connections."""
+
+
+@implementer(IServer)
+class Server(MultiService):
+    """One process that serves a bootstrap."""
+
+    def __init__(
+        self, reactor: Any, bootstrap: Any, options: ServerOptions, observer: Log, network: INetwork | None = None
+    ) -> None:
+        super().__init__()
+        self._reactor = reactor
+        self._network = network
+        self._observer = observer
+        self.log_levels = observer.levels
+        self.bootstrap = bootstrap
+        self.options = options
+        self.store = Store()
+        self.state = "PRE_INITIALIZING"
+        self._started = reactor.seconds()
+        self._clusters: ClusterManager | None = None
+        self._listeners: ListenerManager | None = None
+        self._stats = ServerStats(self.store, self)
+        self._flush = LoopingCall(self._flush_stats)
+        self._flush.clock = reactor
+
+    # Its life
+
+    def setServiceParent(self, parent: Any) -> None:
+        """twistd: also make our log the log of the whole application."""
+        parent.setComponent(ILogObserver, self._observer)
+        super().setServiceParent(parent)
+
+    def privilegedStartService(self) -> None:
+        """Build everything and bind all addresses.
+
+        @raise tcpmesh.net.listen.BindError: where an address cannot be bound.
+        """
+        network = self._network or default_network(self._reactor)
+        context = Context(network=network, store=self.store, cluster=self._find_cluster)
+        self._clusters = ClusterManager(context)
+        self._listeners = ListenerManager(context)
+        self.state = "INITIALIZING"
+        for cluster in self.bootstrap.static_resources.clusters:
+            self._clusters.add_or_update(cluster)
+        try:
+            self._listeners.add_static(self.bootstrap.static_resources.listeners)
+            if self.bootstrap.admin.HasField("address"):
+                self._add_admin()
+            super().privilegedStartService()
+        except BindError:
+            self._listeners.stop()
+            raise
+
+    def startService(self) -> None:
+        """Serve: open the listeners, then everything that watches them."""
+        super().startService()
+        assert self._listeners is not None
+        self._listeners.start()
+        self.state = "LIVE"
+        self._stats.initialized()
+        interval = self.bootstrap.stats_flush_interval
+        self._flush.start(seconds(interval) if self.bootstrap.HasField("stats_flush_interval") else STATS_FLUSH_INTERVAL, now=False)
+        self._reactor.callWhenRunning(install_signals, self._reactor, self.quit, self.reopen_logs)
+        _calm_collector()
+        log.info("all dependencies initialized. starting workers")
+
+    def stopService(self) -> Any:
+        """Accept no more and end; what is connected is closed with the process."""
+        if self._flush.running:
+            self._flush.stop()
+        if self._listeners is not None:
+            self._listeners.stop()
+        if self._clusters is not None:
+            self._clusters.stop()
+        log.info("exiting")
+        return super().stopService()
+
+    def quit(self) -> None:
+        """End the process, exit status 0."""
+        if self._reactor.running:
+            self._reactor.stop()
+
+    def reopen_logs(self) -> None:
+        """Open log files anew."""
+        self._observer.reopen()
+
+    # What the admin interface asks
+
+    @property
+    def uptime(self) -> float:
+        """Seconds since this process started."""
+        return float(self._reactor.seconds() - self._started)
+
+    def cluster_statuses(self) -> list[ClusterStatus]:
+        """All clusters, in order of configuration."""
+        return self._clusters.statuses() if self._clusters is not None else []
+
+    def listener_statuses(self) -> list[ListenerStatus]:
+        """All listeners, in order of configuration."""
+        return self._listeners.statuses() if self._listeners is not None else []
+
+    def _find_cluster(self, name: str) -> Any:
+        return self._clusters.get(name) if self._clusters is not None else None
+
+    def _add_admin(self) -> None:
+        address = Address(*host_and_port(self.bootstrap.admin.address))
+        AdminService(self, self._reactor, address).setServiceParent(self)
+
+    def _flush_stats(self) -> None:
+        self._stats.flush()
+        self.store.merge_histograms()
+
+
+def _calm_collector() -> None:
+    """Let the garbage collector forget what exists now and look rarely at what comes."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GC_THRESHOLD, 50, 100)

@@ -1,0 +1,36 @@
+"""What signals mean, as for Envoy: SIGTERM and SIGINT end the process with status 0, SIGUSR1 opens log files anew.
+
+Twisted would end with the signal's own status, which a supervisor takes for a crash.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from typing import Any
+
+from twisted.logger import Logger
+
+log = Logger(namespace="main")
+
+
+def install_signals(reactor: Any, end: Callable[[], object], reopen: Callable[[], object]) -> None:
+    """Take the signals over from the reactor, which is running by now."""
+
+    def caught(act: Callable[[], object], text: str) -> Callable[[int, Any], None]:
+        def handler(number: int, frame: Any) -> None:
+            def run() -> None:
+                log.warn(text, name=signal.Signals(number).name)
+                act()
+
+            reactor.callFromThread(run)
+
+        return handler
+
+    try:
+        signal.signal(signal.SIGTERM, caught(end, "caught {name}: ending"))
+        signal.signal(signal.SIGINT, caught(end, "caught {name}: ending"))
+        signal.signal(signal.SIGUSR1, caught(reopen, "caught {name}: opening log files anew"))
+        signal.signal(signal.SIGHUP, caught(lambda: None, "caught {name}: there is nothing to reload yet"))
+    except ValueError:
+        log.warn("signals are left to the embedding program: this is not its main thread")

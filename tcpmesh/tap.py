@@ -1,0 +1,156 @@
+"""The command line of `twistd tcpmesh`: Envoy's option names, defaults and meaning.
+
+Everything that can be wrong is said before anything starts: options, then the configuration, all of its problems at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import fields
+from typing import Any, ClassVar, NoReturn
+
+from twisted.application.service import IService
+from twisted.python import usage
+
+from tcpmesh import __version__
+from tcpmesh.config.load import Loaded, load
+from tcpmesh.config.problems import ConfigError
+from tcpmesh.server.log import Levels, Log, component_levels, level
+from tcpmesh.server.options import ServerOptions
+
+MODES = ("serve", "validate")
+STRATEGIES = ("gradual", "immediate")
+
+
+def natural(text: str) -> int:
+    """A whole number, zero or more.
+
+    @raise ValueError: for anything else.
+    """
+    number = int(text)
+    if number < 0:
+        raise ValueError("it must not be negative")
+    return number
+
+
+def one_of(*choices: str) -> Any:
+    """A coercion that takes only these words."""
+
+    def coerce(text: str) -> str:
+        if text not in choices:
+            raise ValueError(f"there are {', '.join(choices)}")
+        return text
+
+    return coerce
+
+
+class Options(usage.Options):
+    """Options of `twistd tcpmesh`."""
+
+    synopsis = "[options]"
+    longdesc = """Run an Envoy v3 bootstrap as an L4 (TCP) proxy.
+    Try: twistd -n tcpmesh --config envoy.yaml"""
+
+    optParameters: ClassVar[Any] = [
+        ["config-path", "c", "", "Bootstrap file: .yaml, .yml, .pb, .pb_text, else JSON.  Also --config."],
+        ["config-yaml", None, "", "YAML text merged over the file, or used alone."],
+        [
+            "mode",
+            None,
+            "serve",
+            "serve, or validate: only judge the configuration (exit status 0: it would start).",
+            one_of(*MODES),
+        ],
+        ["concurrency", None, 1, "Worker processes; more than 1 is accepted and served by 1 for now.", natural],
+        ["log-level", "l", "info", "trace, debug, info, warning, error, critical or off.", level],
+        ["component-log-level", None, "", "Levels of single loggers: upstream:debug,main:info."],
+        ["log-path", None, "", "Log file instead of standard error; SIGUSR1 opens it anew."],
+        ["service-cluster", None, "", "Overrides node.cluster."],
+        ["service-node", None, "", "Overrides node.id."],
+        ["service-zone", None, "", "Overrides node.locality.zone."],
+        ["admin-address-path", None, "", "File to write the bound admin address to."],
+        ["drain-time-s", None, 600, "Seconds that a drain takes.", natural],
+        ["drain-strategy", None, "gradual", "gradual or immediate.", one_of(*STRATEGIES)],
+        ["parent-shutdown-time-s", None, 900, "Seconds until a hot-restart parent ends.", natural],
+        ["file-flush-interval-msec", None, 10000, "Milliseconds between flushes of file access logs.", natural],
+        ["file-flush-min-size-kb", None, 64, "KiB buffered by a file access log that force a flush.", natural],
+        ["restart-epoch", None, 0, "Generation in a hot restart.", natural],
+        ["base-id", None, 0, "Namespace of a hot restart.", natural],
+    ]
+    optFlags: ClassVar[Any] = [
+        ["allow-unknown-static-fields", None, "Unknown fields of the bootstrap are warnings.  Also --allow-unknown-fields."],
+        ["reject-unknown-dynamic-fields", None, "Unknown fields in dynamic configuration are errors."],
+        ["ignore-unknown-dynamic-fields", None, "Unknown fields in dynamic configuration are not even counted."],
+        ["disable-hot-restart", None, "Accepted: there is no hot restart yet."],
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loaded: Loaded | None = None
+
+    def opt_config(self, path: str) -> None:
+        """Bootstrap file; the same as --config-path."""
+        self["config-path"] = path
+
+    def opt_allow_unknown_fields(self) -> None:
+        """The same as --allow-unknown-static-fields."""
+        self["allow-unknown-static-fields"] = 1
+
+    def opt_version(self) -> NoReturn:
+        """Show the version and exit."""
+        print(f"tcpmesh {__version__}")
+        sys.exit(0)
+
+    def postOptions(self) -> None:
+        """Judge the options and the configuration; ends the process here where either is wrong or only judging was asked for."""
+        try:
+            component_levels(self["component-log-level"])
+        except ValueError as e:
+            raise usage.UsageError(f"--component-log-level: {e}") from None
+        if not self["config-path"] and not self["config-yaml"]:
+            raise usage.UsageError("tell what to serve: --config FILE, or --config-yaml TEXT")
+        self.loaded = self._load()
+        if self["mode"] == "validate":
+            print(f"configuration '{self['config-path']}' OK")
+            sys.exit(0)
+
+    def _load(self) -> Loaded:
+        try:
+            loaded = load(
+                self["config-path"],
+                self["config-yaml"],
+                allow_unknown_fields=bool(self["allow-unknown-static-fields"]),
+            )
+        except ConfigError as e:
+            print(e, file=sys.stderr)
+            sys.exit(1)
+        for warning in loaded.warnings:
+            print(warning, file=sys.stderr)
+        return loaded
+
+    def server_options(self) -> ServerOptions:
+        """The options as a value."""
+        values: dict[str, Any] = {field.name: self[field.name.replace("_", "-")] for field in fields(ServerOptions)}
+        for name in _FLAGS:
+            values[name] = bool(values[name])
+        return ServerOptions(**values)
+
+    def log(self) -> Log:
+        """The log that these options, and twistd's own --logfile, ask for."""
+        path = self["log-path"]
+        if not path and self.parent is not None:
+            path = self.parent["logfile"] or ("" if self.parent["nodaemon"] else "twistd.log")
+        return Log(Levels(self["log-level"], component_levels(self["component-log-level"])), "" if path == "-" else path)
+
+
+_FLAGS = tuple(str(flag[0]).replace("-", "_") for flag in Options.optFlags)
+
+
+def makeService(options: Options) -> IService:
+    """The service that twistd runs.  Imported here is what only a server needs, so that `--help` stays quick."""
+    from twisted.internet import reactor
+
+    from tcpmesh.server.service import Server
+
+    assert options.loaded is not None
+    return Server(reactor, options.loaded.bootstrap, options.server_options(), options.log())
