@@ -26,9 +26,6 @@ from __future__ import annotations
 import errno
 import os
 import socket
-import struct
-import termios
-from fcntl import ioctl
 from select import EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP
 from typing import Any
 
@@ -44,6 +41,8 @@ from tcpmesh.interfaces import INetwork, IStreamTransport
 from tcpmesh.net.accept import AcceptingPort
 from tcpmesh.net.address import Address
 from tcpmesh.net.poller import Poller
+from tcpmesh.net.sockets import HIGH_WATERMARK, RESET, UNSENT_POLL, UNSENT_POLLS, bind_source, unsent
+from tcpmesh.net.splice import AVAILABLE, MOVES, Pipes, Pump
 from tcpmesh.net.timers import Timers
 
 log = Logger(namespace="connection")
@@ -54,18 +53,9 @@ READ_SIZE = 256 * 1024
 READS = 4
 """Full buffers read from one connection before the others get their turn."""
 
-HIGH_WATERMARK = 1 << 20
-
 WATCH = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET
 HANGUP = EPOLLRDHUP | EPOLLHUP | EPOLLERR
 READABLE = EPOLLIN | HANGUP
-
-RESET = struct.pack("ii", 1, 0)
-"""SO_LINGER on, of no time: close sends RST."""
-
-UNSENT_POLL = 0.01
-UNSENT_POLLS = 500
-"""A reset waits until the kernel has sent what came before it: looked at every 10 ms, for 5 s at most."""
 
 SHUT = b""
 """`_out` of a transport that takes no more bytes."""
@@ -104,10 +94,12 @@ class EpollTransport:
         "_producer",
         "_producer_paused",
         "_protocol",
+        "_pump",
         "_readable",
         "_reason",
         "_receive",
         "_registered",
+        "_splice",
         "_streaming",
         "dropped",
         "fd",
@@ -133,6 +125,8 @@ class EpollTransport:
         self._producer_paused = self._streaming = False
         self._paused = self._readable = self._hangup = self._eof = self._failed = False
         self._reason: Failure | None = None
+        self._splice: Any = None
+        self._pump: Pump | None = None
 
     # What the protocol's owner sets
 
@@ -144,6 +138,8 @@ class EpollTransport:
     @protocol.setter
     def protocol(self, protocol: Any) -> None:
         self._protocol = protocol
+        if self._after >= LOSE:
+            return
         receive = getattr(protocol, "bufferReceived", None)
         self._receive = receive if receive is not None else lambda data: protocol.dataReceived(bytes(data))
 
@@ -155,6 +151,11 @@ class EpollTransport:
     @read_size.setter
     def read_size(self, size: int) -> None:
         self._iov = self._network.iov_of(size)
+
+    def allow_splice(self, direction: Any) -> None:
+        """Bulk bytes may bypass this direction's `bufferReceived`, if its sink is such a transport too."""
+        if AVAILABLE and isinstance(direction.sink, EpollTransport):
+            self._splice = direction
 
     def start(self) -> None:
         """Begin to deliver events, unless the protocol has paused the transport already."""
@@ -197,6 +198,9 @@ class EpollTransport:
         self._poller.register(self.fd, self, WATCH)
 
     def _read(self) -> None:
+        if self._pump is not None:
+            self._pump_bytes(self._pump)
+            return
         iov = self._iov
         view = iov[0]
         size = len(view)
@@ -223,12 +227,59 @@ class EpollTransport:
                 return
         self._readable = True
         self._poller.again(self)
+        if self._splice is not None:
+            self._start_pump()
+
+    def _start_pump(self) -> None:
+        """The traffic is bulk: let the kernel move it, see `tcpmesh.net.splice`."""
+        sink = self._splice.sink
+        if sink._out is None:
+            pipe = self._network.pipes.take()
+            if pipe is not None:
+                self._pump = Pump(self._splice, self._network.pipes, pipe, sink.high_watermark)
+
+    def _pump_bytes(self, pump: Pump) -> None:
+        sink = self._splice.sink
+        self._readable = True
+        for _ in range(MOVES):
+            try:
+                got = pump.fill(self.fd)
+            except BlockingIOError:
+                # Nothing to read, unless the pipe has no place left: then the sink will tell.
+                if pump.held:
+                    pump.pause()
+                else:
+                    self._readable = False
+                return
+            except OSError:
+                self._close(LOST)
+                self._report_lost()
+                return
+            if got == 0:
+                self._readable = False
+                self._end_of_stream()
+                return
+            sink.take_from(pump)
+            if pump.idle:
+                self._stop_pump()
+                break
+            if self._paused or self.fd < 0:
+                return
+        self._poller.again(self)
+
+    def _stop_pump(self) -> None:
+        if self._pump is not None:
+            pump, self._pump = self._pump, None
+            pump.source_ended()
 
     def _end_of_stream(self) -> None:
         self._eof = True
+        self._stop_pump()
         if self._failed:
             self._close(LOST)
             self._report_lost()
+        elif self._after >= LOSE:
+            return
         elif IHalfCloseableProtocol.providedBy(self._protocol):
             self._protocol.readConnectionLost()
         else:
@@ -265,6 +316,29 @@ class EpollTransport:
         """Send several pieces as one."""
         self.write(b"".join(data))
 
+    def take_from(self, pump: Pump) -> None:
+        """Send what a pump holds; what the kernel does not take at once stays there, in place of other bytes buffered."""
+        if self._out is None or self._out is pump:
+            self._out = pump
+            if not self._registered:
+                self._register()
+            self._flush_pump(pump)
+        else:
+            self.dropped += pump.held
+            pump.end()
+
+    def _flush_pump(self, pump: Pump) -> None:
+        try:
+            empty = pump.empty(self.fd)
+        except OSError:
+            self._write_failed()
+            return
+        if empty:
+            pump.drained()
+            self._drained()
+        elif pump.full:
+            pump.pause()
+
     def _pushed_back(self) -> None:
         if not self._registered:
             self._register()
@@ -274,6 +348,9 @@ class EpollTransport:
 
     def _flush(self) -> None:
         out = self._out
+        if type(out) is Pump:
+            self._flush_pump(out)
+            return
         try:
             sent = os.write(self.fd, out)
         except BlockingIOError:
@@ -305,9 +382,16 @@ class EpollTransport:
         else:
             self._reset_when_sent(UNSENT_POLLS)
 
+    def _shut(self) -> None:
+        """Take no more bytes; those that wait are lost."""
+        out, self._out = self._out, SHUT
+        if out:
+            self.dropped += len(out)
+            if type(out) is Pump:
+                out.end()
+
     def _write_failed(self) -> None:
-        self.dropped += self.buffered
-        self._out = SHUT
+        self._shut()
         self._failed = True
         if self.fd < 0:
             return
@@ -350,7 +434,8 @@ class EpollTransport:
 
     def pauseProducing(self) -> None:
         """Read no more until resumed."""
-        self._paused = True
+        if self._after < LOSE:
+            self._paused = True
 
     def resumeProducing(self) -> None:
         """Read on; what came meanwhile is delivered soon, not from within this call."""
@@ -376,7 +461,7 @@ class EpollTransport:
                 self._half_close()
 
     def loseConnection(self) -> None:
-        """Close both ways once what was written is flushed; nothing more is read."""
+        """Close both ways once what was written is flushed; what comes meanwhile is dropped."""
         self._end_after_flush(LOSE)
 
     def resetConnection(self) -> None:
@@ -394,10 +479,20 @@ class EpollTransport:
         if self.fd < 0 or self._after >= LOSE:
             return
         self._after = how
-        self._paused = True
         self.unregisterProducer()
         if not self._out:
             self._drained()
+        if self.fd >= 0:
+            self._read_for_nobody()
+
+    def _read_for_nobody(self) -> None:
+        """Drop what still comes: a peer that writes before it reads would never take what is to be flushed."""
+        self._receive = _ignore
+        self._paused = False
+        if not self._registered:
+            self._register()
+        elif self._readable:
+            self._poller.again(self)
 
     def _half_close(self) -> None:
         try:
@@ -412,20 +507,16 @@ class EpollTransport:
         """Close with a reset as soon as the kernel's own queue is empty, since a reset throws that queue away."""
         if self.fd < 0:
             return
-        if polls and self._unsent():
+        if polls and unsent(self.fd):
             self._network.clock.callLater(UNSENT_POLL, self._reset_when_sent, polls - 1)
         else:
             self.abortConnection()
 
-    def _unsent(self) -> int:
-        (unsent,) = struct.unpack("i", ioctl(self.fd, termios.TIOCOUTQ, b"\0\0\0\0"))
-        return int(unsent)
-
     def _close(self, reason: Failure) -> None:
         fd, self.fd = self.fd, -1
-        self.dropped += self.buffered
-        self._out = SHUT
+        self._shut()
         self._after = LOSE
+        self._stop_pump()
         self._reason = reason
         if fd >= 0:
             self._poller.close(fd)
@@ -615,16 +706,6 @@ def _timed_out(connector: EpollConnector) -> None:
     connector.timed_out()
 
 
-def bind_source(sock: socket.socket, source: Address) -> None:
-    """Bind an outgoing socket to a source address, leaving the port to be chosen at connect.
-
-    With IP_BIND_ADDRESS_NO_PORT the kernel may use one port for several destinations, so ports do not run out early.
-    """
-    if source.port == 0 and source.family != socket.AF_UNIX:
-        sock.setsockopt(socket.IPPROTO_IP, getattr(socket, "IP_BIND_ADDRESS_NO_PORT", 24), 1)
-    sock.bind(source.sockaddr)
-
-
 @implementer(INetwork)
 class EpollNetwork:
     """Sockets in one epoll set of the reactor."""
@@ -635,6 +716,7 @@ class EpollNetwork:
         self.poller = Poller(reactor)
         self._view = memoryview(bytearray(READ_SIZE))
         self.iov = [self._view]
+        self.pipes = Pipes()
         self._iovs = {READ_SIZE: self.iov}
 
     def iov_of(self, size: int) -> list[memoryview]:
@@ -665,3 +747,4 @@ class EpollNetwork:
         """Leave the reactor, for tests: a proxy keeps its network until it ends."""
         self.timers.stop()
         self.poller.stop()
+        self.pipes.close()

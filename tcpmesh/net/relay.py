@@ -184,6 +184,9 @@ class Relay:
         downstream.protocol = down
         upstream.registerProducer(down, True)
         downstream.registerProducer(up, True)
+        for direction in (down, up):
+            if hasattr(direction.source, "allow_splice"):
+                direction.source.allow_splice(direction)
         _fit(upstream, downstream)
         _fit(downstream, upstream)
         downstream.resumeProducing()
@@ -233,8 +236,9 @@ class Relay:
             self._finish()
 
     def close(self) -> None:
-        """End both connections from this side: FIN where all was passed on, a reset where bytes are lost."""
+        """End both connections from this side: FIN where all was passed on, a reset where bytes are lost, as in a flush."""
         if self._closing:
+            self.abort()
             return
         self._closing = True
         for transport in (self.from_downstream.source, self.from_upstream.source):
