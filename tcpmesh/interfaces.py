@@ -26,7 +26,8 @@ class IStreamTransport(ITCPTransport, IPushProducer, IConsumer):
     Everything is Twisted's meaning, and beyond it:
 
     - C{loseWriteConnection} sends FIN once all that was written is flushed; C{loseConnection} flushes and closes both ways;
-      C{abortConnection} closes at once with a reset (RST); C{resetConnection} flushes, then closes with a reset.
+      C{abortConnection} closes at once with a reset (RST); C{resetConnection} flushes, then closes with a reset.  What comes
+      while a close flushes is read and dropped, for a peer that writes before it reads would never take what is flushed.
     - EOF calls C{readConnectionLost} where the protocol is an L{IHalfCloseableProtocol}, and the write side stays open.
     - C{connectionLost} is called exactly once, with C{ConnectionDone} after an orderly end and C{ConnectionLost} after a
       reset; nothing is delivered after it, and calls to a closed transport do nothing.
@@ -73,8 +74,14 @@ class INetwork(Interface):
 
     timers = Attribute("The L{tcpmesh.net.timers.Timers} shared by all connections of this network.")
 
+    def bind(address: Any, options: Any) -> Any:
+        """A socket bound to C{address} as the L{ListenOptions<tcpmesh.net.listen.ListenOptions>} say, not yet listening.
+
+        @raise tcpmesh.net.listen.BindError: where the address cannot be had.
+        """
+
     def listen(sock: Any, factory: Any, accepts_per_event: int = 0) -> IListeningPort:
-        """Accept connections of C{sock} (bound and listening, see L{tcpmesh.net.listen}) for C{factory}.
+        """Accept connections of C{sock} (of C{bind}, and listening: L{tcpmesh.net.listen.open_socket}) for C{factory}.
 
         The factory's C{buildProtocol} returns the protocol, or C{None} to close the connection.  What it gets as address is
         of no use: the transport's C{getPeer} tells it, where it is asked for.

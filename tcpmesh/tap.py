@@ -33,6 +33,14 @@ def natural(text: str) -> int:
     return number
 
 
+def at_least_one(text: str) -> int:
+    """A whole number; 0 is raised to 1, as Envoy does.
+
+    @raise ValueError: for anything else.
+    """
+    return max(natural(text), 1)
+
+
 def one_of(*choices: str) -> Any:
     """A coercion that takes only these words."""
 
@@ -61,7 +69,7 @@ class Options(usage.Options):
             "serve, or validate: only judge the configuration (exit status 0: it would start).",
             one_of(*MODES),
         ],
-        ["concurrency", None, 1, "Worker processes; more than 1 is accepted and served by 1 for now.", natural],
+        ["concurrency", None, 1, "Worker processes; more than 1 is accepted and served by 1 for now.", at_least_one],
         ["log-level", "l", "info", "trace, debug, info, warning, error, critical or off.", level],
         ["component-log-level", None, "", "Levels of single loggers: upstream:debug,main:info."],
         ["log-path", None, "", "Log file instead of standard error; SIGUSR1 opens it anew."],
@@ -140,7 +148,12 @@ class Options(usage.Options):
         path = self["log-path"]
         if not path and self.parent is not None:
             path = self.parent["logfile"] or ("" if self.parent["nodaemon"] else "twistd.log")
-        return Log(Levels(self["log-level"], component_levels(self["component-log-level"])), "" if path == "-" else path)
+        levels = Levels(self["log-level"], component_levels(self["component-log-level"]))
+        try:
+            return Log(levels, "" if path == "-" else path)
+        except OSError as e:
+            print(f"cannot open the log file '{path}': {e.strerror}", file=sys.stderr)
+            sys.exit(1)
 
 
 _FLAGS = tuple(str(flag[0]).replace("-", "_") for flag in Options.optFlags)

@@ -49,7 +49,7 @@ def _redact_packed(packed: any_pb2.Any, secret: bool) -> None:
     try:
         descriptor = default_pool().FindMessageTypeByName(packed.TypeName())
     except KeyError:
-        packed.value = b""
+        packed.Clear()
         return
     inner = message_factory.GetMessageClass(descriptor)()
     packed.Unpack(inner)

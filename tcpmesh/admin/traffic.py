@@ -13,6 +13,7 @@ _NEVER_MOVE = Declaration(
         *("downstream_pre_cx_timeout", "no_filter_chain_match"),
     ),
     gauges=("downstream_pre_cx_active",),
+    histograms=("connections_accepted_per_socket_event",),
 )
 """Statistics of every listener that count what cannot happen on this one."""
 
@@ -30,8 +31,9 @@ class AdminTraffic:
         self._active = [scope.gauge("downstream_cx_active") for scope in (listener, thread, http)]
         self._ended = [scope.counter("downstream_cx_destroy") for scope in (listener, http)]
         self._length = [scope.histogram("downstream_cx_length_ms") for scope in (listener, http)]
-        self._requests = [http.counter("downstream_rq_total"), http.counter("downstream_rq_completed")]
-        self._classes = [http.counter(f"downstream_rq_{each}") for each in _CLASSES]
+        both = (http, listener.scope("http.admin"))
+        self._requests = [http.counter("downstream_rq_total"), *(scope.counter("downstream_rq_completed") for scope in both)]
+        self._classes = [[scope.counter(f"downstream_rq_{each}") for scope in both] for each in _CLASSES]
 
     def opened(self) -> float:
         """A connection was accepted; returns when."""
@@ -52,6 +54,5 @@ class AdminTraffic:
 
     def answered(self, status: int) -> None:
         """A request was answered with this status."""
-        for counter in self._requests:
+        for counter in (*self._requests, *self._classes[status // 100 - 1]):
             counter.value += 1
-        self._classes[status // 100 - 1].value += 1

@@ -14,6 +14,7 @@ from tcpmesh.cluster.stats import ClusterStats
 from tcpmesh.cluster.status import BreakerThresholds, ClusterStatus
 from tcpmesh.config.values import seconds
 from tcpmesh.interfaces import ICluster, ILoadBalancer
+from tcpmesh.net.address import Address
 from tcpmesh.registry import Context, find_value
 from tcpmesh.stats.store import sanitize
 
@@ -33,20 +34,22 @@ class Cluster:
         self.buffer_limit: int = limit.value if message.HasField("per_connection_buffer_limit_bytes") else BUFFER_LIMIT
         self.default_priority, self.high_priority = _thresholds(message.circuit_breakers)
         self.max_connections = self.default_priority.max_connections
-        self.stats = ClusterStats(context.store, message.alt_stat_name or message.name)
         self.hosts: tuple[Host, ...] = ()
         policy = message.LbPolicy.Name(message.lb_policy)
         self._balancer: ILoadBalancer = find_value("load_balancing_policies", policy).from_cluster(message, context)
+        self.stats = ClusterStats(context.store, message.alt_stat_name or message.name)
 
     def update_hosts(self, specs: tuple[HostSpec, ...]) -> None:
         """These are the hosts from now on.  A host that stays keeps its counters; connections to one that leaves stay open."""
-        known = {host.spec: host for host in self.hosts}
-        hosts = tuple(known.get(spec) or Host(spec) for spec in specs)
-        if hosts == self.hosts:
+        before = self.hosts
+        if specs == tuple(host.spec for host in before):
             return
-        self.hosts = hosts
+        self.hosts = hosts = _matched(before, specs)
         self._balancer.update(hosts)
-        self.stats.membership_change.value += 1
+        new, gone = set(hosts).difference(before), set(before).difference(hosts)
+        if new or gone:
+            self.stats.membership_change.value += 1
+        self.stats.total_match_count.value += len(new)
         self.stats.membership_total.set(len(hosts))
         self.stats.membership_healthy.set(len(hosts))
 
@@ -79,6 +82,20 @@ class Cluster:
     def close(self) -> None:
         """The cluster was removed: its statistics go; connections that use its hosts go on."""
         self.stats.scope.close()
+
+
+def _matched(known: tuple[Host, ...], specs: tuple[HostSpec, ...]) -> tuple[Host, ...]:
+    """A host for each spec: one already known at that address, which learns what is new of it, or else a new one."""
+    by_address: dict[Address, list[Host]] = {}
+    for host in reversed(known):
+        by_address.setdefault(host.address, []).append(host)
+    hosts = []
+    for spec in specs:
+        same = by_address.get(spec.address)
+        host = same.pop() if same else Host(spec)
+        host.spec = spec
+        hosts.append(host)
+    return tuple(hosts)
 
 
 def _thresholds(message: Any) -> tuple[BreakerThresholds, BreakerThresholds]:

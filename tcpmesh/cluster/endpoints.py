@@ -10,13 +10,8 @@ from tcpmesh.net.address import Address
 
 
 def host_specs(assignment: Any) -> tuple[HostSpec, ...]:
-    """The hosts of an assignment whose addresses are numeric, in the order given; an address named twice counts once."""
-    found: dict[Address, HostSpec] = {}
-    for group in assignment.endpoints:
-        for entry in group.lb_endpoints:
-            spec = _host_spec(group, entry)
-            found.setdefault(spec.address, spec)
-    return tuple(found.values())
+    """The hosts of an assignment whose addresses are numeric, in the order given; an address named twice is two hosts."""
+    return tuple(_host_spec(group, entry) for group in assignment.endpoints for entry in group.lb_endpoints)
 
 
 def _host_spec(group: Any, entry: Any) -> HostSpec:

@@ -39,10 +39,11 @@ class ClusterManager:
         known = self._clusters.get(message.name)
         if known is not None and known.message == message:
             return
-        cluster = Cluster(message, self._context)
         discovery = find_value("clusters", message.DiscoveryType.Name(message.type))(message, self._context)
+        cluster = Cluster(message, self._context)
         if known is not None:
-            self._discard(message.name)
+            self._discoveries[message.name].stop()
+            known.close()
             self._modified.value += 1
         else:
             self._added.value += 1
@@ -54,7 +55,8 @@ class ClusterManager:
     def remove(self, name: str) -> None:
         """Forget a cluster, if it is there; connections to its hosts go on."""
         if name in self._clusters:
-            self._discard(name)
+            self._discoveries.pop(name).stop()
+            self._clusters.pop(name).close()
             self._removed.value += 1
             self._active.set(len(self._clusters))
 
@@ -66,10 +68,6 @@ class ClusterManager:
         """End all discovery."""
         for discovery in self._discoveries.values():
             discovery.stop()
-
-    def _discard(self, name: str) -> None:
-        self._discoveries.pop(name).stop()
-        self._clusters.pop(name).close()
 
     def _collect(self) -> None:
         for cluster in self._clusters.values():

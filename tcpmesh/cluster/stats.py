@@ -46,10 +46,8 @@ DECLARED = Declaration(
         "upstream_http3_broken",
         "upstream_internal_redirect_failed_total",
         "upstream_internal_redirect_succeeded_total",
-        "upstream_queue_overloaded",
         "upstream_rq_0rtt",
         "upstream_rq_active_overflow",
-        "upstream_rq_cancelled",
         "upstream_rq_completed",
         "upstream_rq_maintenance_mode",
         "upstream_rq_max_duration_reached",
@@ -79,6 +77,7 @@ DECLARED = Declaration(
         "circuit_breakers.high.rq_retry_open",
         "lb_subsets_active",
         "max_host_weight",
+        "upstream_queue_overloaded",
         "version",
         "warming_state",
     ),
@@ -116,6 +115,7 @@ class ClusterStats:
         self.rq_active = scope.gauge("upstream_rq_active")
         self.rq_pending_total = scope.counter("upstream_rq_pending_total")
         self.rq_pending_active = scope.gauge("upstream_rq_pending_active")
+        self.rq_cancelled = scope.counter("upstream_rq_cancelled")
         self.rq_pending_failure_eject = scope.counter("upstream_rq_pending_failure_eject")
         self.membership_change = scope.counter("membership_change")
         self.membership_total = scope.gauge("membership_total")
@@ -123,8 +123,8 @@ class ClusterStats:
         self.membership_degraded = scope.gauge("membership_degraded")
         self.membership_excluded = scope.gauge("membership_excluded")
         self.breaker_cx_open = scope.gauge("circuit_breakers.default.cx_open")
-        # Without transport_socket_matches every cluster has the default match, counted once as it is built.
-        scope.counter("default.total_match_count").value = 1
+        # Without transport_socket_matches every host has the default match, counted as the host is made.
+        self.total_match_count = scope.counter("default.total_match_count")
         scope.declare(DECLARED)
 
     def destroyed(self, remote: bool, active: bool) -> None:

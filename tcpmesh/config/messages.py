@@ -10,17 +10,18 @@ into the message.  Types that JSON writes in a way of their own (durations, wrap
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
+from tcpmesh.config.newer import is_newer_field, newer_text
 from tcpmesh.config.places import flattened
-from tcpmesh.config.problems import Path, Problem, Trail, path_of, path_text
+from tcpmesh.config.problems import HINTED, Path, Problem, Trail, path_of, path_text
 from tcpmesh.config.scalars import Wrong, did_you_mean, expected, read_duration, reader_of, shown
 from tcpmesh.config.source import Document, Mapping, Node, Scalar, Sequence
-from tcpmesh.config.types import new_message, type_of_url
+from tcpmesh.config.types import full_name_of, new_message, type_of_url
 
 #: Where Envoy's v2 API had another name, or users expect one.
 _RENAMED = {
@@ -44,7 +45,7 @@ class Slot:
         self.name = field.name
         oneof = field.containing_oneof
         self.oneof = oneof.name if oneof is not None and len(oneof.fields) > 1 else ""
-        self.takes_null = _full_name(field) == "google.protobuf.Value" or _is_null_enum(field)
+        self.takes_null = full_name_of(field) == "google.protobuf.Value" or _is_null_enum(field)
         self.put: Callable[[Reading, Node, Message, Trail], None] = _putter(field)
 
 
@@ -61,7 +62,7 @@ class Shape:
             self.slots[field.name] = self.slots[field.json_name] = Slot(field)
 
 
-@lru_cache(maxsize=None)
+@cache
 def shape_of(descriptor: Descriptor) -> Shape:
     """The shape of a message type, made once."""
     return Shape(descriptor)
@@ -134,16 +135,17 @@ class Reading:
 
     def unknown_field(self, key_node: Node, key: str, shape: Shape, trail: Trail) -> None:
         self.incomplete.add(path_of(trail))
+        if is_newer_field(shape.full_name, key):
+            self.unknown(key_node, (trail, key), Wrong(newer_text(key)))
+            return
         renamed = _RENAMED.get(key, "")
-        hint = f"use {renamed!r}" if renamed in shape.names else did_you_mean(key, shape.names)
+        hint = f"use {renamed!r}" if renamed in shape.names else ""
+        if not hint and self.unknown_fields < HINTED:
+            hint = did_you_mean(key, shape.names)
         self.unknown(key_node, (trail, key), Wrong(f"unknown field {key!r} of {shape.full_name}", hint))
 
 
 # ---------------------------------------------------------------- fields
-
-
-def _full_name(field: FieldDescriptor) -> str:
-    return field.message_type.full_name if field.message_type is not None else ""
 
 
 def _is_null_enum(field: FieldDescriptor) -> bool:
@@ -232,7 +234,9 @@ def _is_null(node: Node) -> bool:
 
 def _map_putter(field: FieldDescriptor) -> Callable[[Reading, Node, Message, Trail], None]:
     name = field.name
-    key_field, value_field = (field.message_type.fields_by_name[part] for part in ("key", "value"))
+    entry = field.message_type
+    assert entry is not None
+    key_field, value_field = (entry.fields_by_name[part] for part in ("key", "value"))
     read_key = reader_of(key_field)
     read_value = None if value_field.message_type else reader_of(value_field)
 

@@ -9,15 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence as AbstractSequence
 
 from tcpmesh.config.problems import Place
-from tcpmesh.config.source import Document, Mapping, Node, Scalar, Sequence
+from tcpmesh.config.source import Document, Mapping, Node, Scalar, Sequence, camel_case
 
 _Found = tuple[Document, Node]
-
-
-def camel_case(name: str) -> str:
-    """The lowerCamelCase spelling of a field's name."""
-    first, *rest = name.split("_")
-    return first + "".join(part.capitalize() for part in rest)
 
 
 def flattened(node: Node) -> list[Node]:

@@ -14,8 +14,14 @@ from typing import Any, TypeAlias
 #: More than this many problems are counted, not printed: they have one cause or two.
 PRINTED = 50
 
+#: A near name is looked for this many times: more hints than that nobody reads, and each costs a comparison with all names.
+HINTED = 4 * PRINTED
+
 #: A source line longer than this is cut around the caret.
 LINE_WIDTH = 120
+
+#: What ends a line, in YAML and here.
+LINE_BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
 
 #: Steps from the root of a message to a part of it: names of fields, indexes of lists, keys of maps.
 Path = tuple[str | int, ...]
@@ -131,7 +137,7 @@ def verdict(problems: tuple[Problem, ...], warnings: tuple[Problem, ...]) -> dic
 
 def render(problems: tuple[Problem, ...], sources: Mapping[str, str]) -> str:
     """Write problems for a terminal, each followed by its source line with a caret; `sources` maps file names to texts."""
-    lines = {name: text.splitlines() for name, text in sources.items()}
+    lines = {name: LINE_BREAK.split(text) for name, text in sources.items()}
     blocks = [_with_line(p, lines.get(p.place.file, [])) for p in problems[:PRINTED]]
     return "\n".join([*blocks, *_and_more(problems)])
 

@@ -6,25 +6,42 @@ bury the one line that says what happened, so those are dropped here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from tcpmesh.config.messages import Reading
 from tcpmesh.config.places import Places
-from tcpmesh.config.problems import Path, Problem, Trail, path_of, path_text
+from tcpmesh.config.problems import Path, Place, Problem, Trail, path_of, path_text
+from tcpmesh.config.scalars import did_you_mean
+
+#: Comparisons of names that hints may cost: about a second.
+_COMPARISONS = 20_000
 
 
 class Report:
-    """Problems of a message, by path; `problems` has them all, errors and warnings."""
+    """Problems of a message, by path; `problems` has them all, errors and warnings.
 
-    def __init__(self, places: Places, readings: Iterable[Reading]) -> None:
+    Checks also find here what they may look at beside their message: the `bootstrap`, the names of its static clusters, and the
+    environment variables.
+    """
+
+    def __init__(self, bootstrap: Any, places: Places, readings: Iterable[Reading], environ: Mapping[str, str]) -> None:
+        self.bootstrap = bootstrap
+        self.environ = environ
+        self.cluster_names = dict.fromkeys(cluster.name for cluster in bootstrap.static_resources.clusters)
+        self.has_cluster_discovery = bootstrap.dynamic_resources.HasField("cds_config")
         self.places = places
         self.problems: list[Problem] = []
+        self._hints = 0
         self._spoiled: set[Path] = set()
         self._incomplete: set[Path] = set()
+        self._touched: set[Path] = set()
         for reading in readings:
             self.problems += reading.problems
             self._spoiled |= reading.spoiled
             self._incomplete |= reading.incomplete
+        for path in self._spoiled:
+            self._touched.update(path[:end] for end in range(1, len(path) + 1))
 
     def error(self, trail: Trail, text: str, hint: str = "") -> None:
         """What is there is wrong."""
@@ -34,12 +51,20 @@ class Report:
         """What is there is legal and surely not meant."""
         self._add(path_of(trail), text, "warning", hint)
 
-    def absent(self, trail: Trail, names: Iterable[str], text: str) -> None:
-        """One of the fields `names` of the message at `trail` should be there; the first is the one named."""
+    def absent(self, trail: Trail, names: Sequence[str], text: str, hint: str = "") -> None:
+        """One of the fields `names` of the message at `trail` should be there; of several, none is named as the place."""
         path = path_of(trail)
-        names = list(names)
-        if path not in self._incomplete and not any((*path, name) in self._spoiled for name in names):
-            self._add((*path, *names[:1]), text, "error", "")
+        if path not in self._incomplete and not any((*path, name) in self._touched for name in names):
+            self._add((*path, *names) if len(names) == 1 else path, text, "error", hint)
+
+    def place(self, trail: Trail) -> Place:
+        """Where a field stands."""
+        return self.places.at(*path_of(trail))
+
+    def near_cluster(self, name: str) -> str:
+        """The hint for the misspelt name of a cluster."""
+        self._hints += 1
+        return did_you_mean(name, self.cluster_names) if self._hints * len(self.cluster_names) < _COMPARISONS else ""
 
     def _add(self, path: Path, text: str, severity: str, hint: str) -> None:
         if not any(path[:end] in self._spoiled for end in range(len(path) + 1)):

@@ -9,14 +9,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from google.protobuf.descriptor import FieldDescriptor
-
 from validate import validate_pb2
 
 #: Returns what is wrong with a value; empty where nothing is.
 Test = Callable[[Any], str]
 
 #: Envoy counts time in signed 64-bit nanoseconds: about 292 years.
-MAX_NANOSECONDS = 2**63 - 1
+MAX_SECONDS = (2**63 - 1) // 1_000_000_000
 
 _NUMBERS = frozenset(
     {"float", "double", "int32", "int64", "uint32", "uint64", "sint32", "sint64", "fixed32", "fixed64", "sfixed32", "sfixed64"}
@@ -28,7 +27,7 @@ def tests_of(kind: str, own: Any, field: FieldDescriptor) -> list[Test]:
     if kind == "enum":
         return _enum_tests(own, field)
     if kind in _NUMBERS:
-        return _skip_empty(own, _bounds(own, float, str) + _membership(own, str))
+        return _skip_empty(own, _bounds(own, lambda value: value, _number) + _membership(own, _number))
     make = {"string": _string_tests, "bytes": _bytes_tests, "bool": _bool_tests, "any": _any_tests}.get(kind)
     if make is not None:
         return make(own)
@@ -55,6 +54,10 @@ def nanoseconds(value: Any) -> int:
     return int(value.seconds) * 1_000_000_000 + int(value.nanos)
 
 
+def _number(value: float) -> str:
+    return str(int(value)) if value == int(value) else str(value)
+
+
 def _seconds(value: Any) -> str:
     text = f"{value.seconds}.{abs(value.nanos):09d}".rstrip("0").rstrip(".")
     return f"{text}s"
@@ -66,7 +69,7 @@ def duration_problem(value: Any) -> str:
         return "the duration must not be negative"
     if value.nanos > 999_999_999:
         return "the duration must have less than 1,000,000,000 nanos beside its seconds"
-    return "the duration is out of range, at most about 292 years" if nanoseconds(value) > MAX_NANOSECONDS else ""
+    return "the duration is out of range, at most about 292 years" if value.seconds >= MAX_SECONDS else ""
 
 
 def _sane_time(value: Any) -> str:
@@ -125,14 +128,16 @@ def _bool_tests(own: Any) -> list[Test]:
 
 
 def _enum_tests(own: Any, field: FieldDescriptor) -> list[Test]:
-    numbers = field.enum_type.values_by_number
+    enum = field.enum_type
+    assert enum is not None
+    numbers = enum.values_by_number
 
     def show(number: int) -> str:
         return numbers[number].name if number in numbers else str(number)
 
     tests = _membership(own, show)
     if own.defined_only:
-        names = ", ".join(value.name for value in field.enum_type.values)
+        names = ", ".join(value.name for value in enum.values)
         tests.append(_test(lambda value: value in numbers, f"the value must be one of {names}"))
     return tests
 
@@ -180,7 +185,8 @@ def _sizes(own: Any, measure: Callable[[Any], int], names: tuple[str, str, str],
     if exact is not None:
         tests.append(_test(lambda value: measure(value) == exact, f"the value must have {exact} {unit}s"))
     if least is not None:
-        tests.append(_test(lambda value: measure(value) >= least, f"the value must have at least {least} {unit}{'s' * (least != 1)}"))
+        text = f"the value must have at least {least} {unit}{'s' * (least != 1)}"
+        tests.append(_test(lambda value: measure(value) >= least, text))
     if most is not None:
         tests.append(_test(lambda value: measure(value) <= most, f"the value must have at most {most} {unit}{'s' * (most != 1)}"))
     return tests
@@ -231,7 +237,9 @@ def _is_ip(value: str, version: int | None = None) -> bool:
         return False
 
 
-_HOST = re.compile(r"(?=.{1,253}\Z)(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*\.?\Z")
+_HOST = re.compile(
+    r"(?=.{1,253}\Z)(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*\.?\Z"
+)
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
 
 

@@ -1,5 +1,7 @@
 """Enforces what Envoy's schema itself demands: the `validate.rules` options of its fields, read from the descriptors.
 
+This is the one walk through a finished message, so the checks that Envoy makes in code (`checks`) are called on it, too.
+
 Each message type is compiled once into a `Plan`: what to check always (fields that have no presence, required fields and oneofs)
 and what to check of a field that is set.  Checking a message then costs a call for each rule, and nothing where there is none.
 The rules are those of protoc-gen-validate; they hold inside of every `Any`, too.
@@ -8,17 +10,18 @@ The rules are those of protoc-gen-validate; they hold inside of every `Any`, too
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor, OneofDescriptor
 from google.protobuf.message import Message
+from validate import validate_pb2
 
+from tcpmesh.config.checks import CHECKS
 from tcpmesh.config.problems import Trail
 from tcpmesh.config.report import Report
 from tcpmesh.config.rulekinds import Test, duration_problem, tests_of
-from tcpmesh.config.types import unpack
-from validate import validate_pb2
+from tcpmesh.config.types import full_name_of, unpack
 
 _Always = Callable[[Any, Trail, Report], None]
 _WhenSet = Callable[[Any, Trail, Report], None]
@@ -47,35 +50,59 @@ class Plan:
         self.when_set: dict[int, _WhenSet] = {}
 
 
-@lru_cache(maxsize=None)
+@cache
 def plan_of(descriptor: Descriptor) -> Plan:
     """The plan of a message type, made once."""
     plan = Plan()
+    plan.always.extend(CHECKS.get(descriptor.full_name, ()))
     if descriptor.GetOptions().Extensions[validate_pb2.disabled]:
         return plan
     for oneof in descriptor.oneofs:
         if oneof.GetOptions().Extensions[validate_pb2.required]:
-            plan.always.append(_required_oneof(oneof.name, [field.name for field in oneof.fields]))
+            plan.always.append(_required_oneof(oneof.name, [field.name for field in oneof.fields], envoy_name(oneof)))
     for field in descriptor.fields:
         _add_field(plan, field, field.GetOptions().Extensions[validate_pb2.rules])
+        if field.GetOptions().deprecated:
+            plan.when_set[field.number] = _deprecated(plan.when_set.get(field.number))
     return plan
 
 
-def _required_oneof(name: str, members: list[str]) -> _Always:
+def _deprecated(checks: _WhenSet | None) -> _WhenSet:
+    def warn(value: Any, trail: Trail, report: Report) -> None:
+        report.warning(trail, "Envoy has deprecated this field")
+        if checks is not None:
+            checks(value, trail, report)
+
+    return warn
+
+
+def envoy_name(part: FieldDescriptor | OneofDescriptor) -> str:
+    """What Envoy calls a broken rule of a field or oneof, for those who search for it: TcpProxyValidationError.StatPrefix."""
+    owner = part.containing_type
+    nested = []
+    while owner is not None:
+        nested.append(owner.name)
+        owner = owner.containing_type
+    words = "".join(word[:1].upper() + word[1:] for word in part.name.split("_"))
+    return f"{'_'.join(reversed(nested))}ValidationError.{words} in Envoy"
+
+
+def _required_oneof(name: str, members: list[str], known_as: str) -> _Always:
     text = f"one of {', '.join(members)} is required (oneof {name})"
 
     def always(message: Any, trail: Trail, report: Report) -> None:
         if message.WhichOneof(name) is None:
-            report.absent(trail, ["", *members], text)
+            report.absent(trail, members, text, known_as)
 
     return always
 
 
 def _add_field(plan: Plan, field: FieldDescriptor, rules: Any) -> None:
     kind = rules.WhichOneof("type")
-    own = getattr(rules, kind) if kind else None
-    if rules.message.required or (kind in ("any", "duration", "timestamp") and own.required):
-        plan.always.append(_required(field.name))
+    own: Any = getattr(rules, kind) if kind else None
+    in_oneof = field.containing_oneof is not None and len(field.containing_oneof.fields) > 1
+    if not in_oneof and (rules.message.required or (kind in ("any", "duration", "timestamp") and own.required)):
+        plan.always.append(_required(field.name, envoy_name(field)))
     if field.is_repeated:
         _add_repeated(plan, field, own)
         return
@@ -88,25 +115,25 @@ def _add_field(plan: Plan, field: FieldDescriptor, rules: Any) -> None:
         plan.always.append(_plain(field, tests))
 
 
-def _required(name: str) -> _Always:
+def _required(name: str, known_as: str) -> _Always:
     def always(message: Any, trail: Trail, report: Report) -> None:
         if not message.HasField(name):
-            report.absent(trail, [name], f"{name} is required")
+            report.absent(trail, [name], f"{name} is required", known_as)
 
     return always
 
 
 def _plain(field: FieldDescriptor, tests: list[Test]) -> _Always:
-    name, default = field.name, field.default_value
+    name, default, known_as = field.name, field.default_value, envoy_name(field)
 
     def always(message: Any, trail: Trail, report: Report) -> None:
         value = getattr(message, name)
         for test in tests:
             wrong = test(value)
             if wrong and value == default:
-                report.absent(trail, [name], f"{name}: {wrong}")
+                report.absent(trail, [name], wrong, known_as)
             elif wrong:
-                report.error((trail, name), wrong)
+                report.error((trail, name), wrong, known_as)
 
     return always
 
@@ -116,14 +143,15 @@ def _value_checks(field: FieldDescriptor, tests: list[Test], skip: bool) -> _Whe
     inner = None if field.message_type is None or skip else _inner_checks(field.message_type)
     if not tests:
         return inner
-    is_wrapper = field.message_type is not None and field.message_type.full_name.endswith("Value")
+    is_wrapper = full_name_of(field).startswith("google.protobuf.") and full_name_of(field).endswith("Value")
+    known_as = envoy_name(field)
 
     def checks(value: Any, trail: Trail, report: Report) -> None:
         plain = value.value if is_wrapper else value
         for test in tests:
             wrong = test(plain)
             if wrong:
-                report.error(trail, wrong)
+                report.error(trail, wrong, known_as)
                 return
         if inner is not None:
             inner(value, trail, report)
@@ -156,7 +184,7 @@ def _check_duration(value: Any, trail: Trail, report: Report) -> None:
 def _add_repeated(plan: Plan, field: FieldDescriptor, own: Any) -> None:
     is_map = field.message_type is not None and field.message_type.GetOptions().map_entry
     if own is not None:
-        size = _size_test(field.name, own, is_map)
+        size = _size_test(field, own, is_map)
         if size is not None:
             plan.always.append(size)
     checks = _map_checks(field, own) if is_map else _list_checks(field, own)
@@ -164,19 +192,22 @@ def _add_repeated(plan: Plan, field: FieldDescriptor, own: Any) -> None:
         plan.when_set[field.number] = checks
 
 
-def _size_test(name: str, own: Any, is_map: bool) -> _Always | None:
+def _size_test(field: FieldDescriptor, own: Any, is_map: bool) -> _Always | None:
     low, high = ("min_pairs", "max_pairs") if is_map else ("min_items", "max_items")
     least = getattr(own, low) if own.HasField(low) else 0
     most = getattr(own, high) if own.HasField(high) else None
     if not least and most is None:
         return None
+    name, known_as = field.name, envoy_name(field)
 
     def always(message: Any, trail: Trail, report: Report) -> None:
         size = len(getattr(message, name))
         if size < least and not (own.ignore_empty and not size):
-            report.absent(trail, [name], f"{name} must have at least {least} item{'s' if least > 1 else ''}, it has {size}")
+            text = f"there must be at least {least} item{'s' * (least != 1)}, there are {size}"
+            report.absent(trail, [name], text, known_as)
         if most is not None and size > most:
-            report.error((trail, name), f"must have at most {most} item{'s' if most > 1 else ''}, it has {size}")
+            text = f"there must be at most {most} item{'s' * (most != 1)}, there are {size}"
+            report.error((trail, name), text, known_as)
 
     return always
 
@@ -218,7 +249,9 @@ def _map_checks(field: FieldDescriptor, own: Any) -> _WhenSet | None:
 
 def _part_checks(field: FieldDescriptor, own: Any, part: str) -> _WhenSet | None:
     """What to check of the keys or of the values of a map."""
-    part_field = field.message_type.fields_by_name[part]
+    entry = field.message_type
+    assert entry is not None
+    part_field = entry.fields_by_name[part]
     rules = getattr(own, f"{part}s") if own is not None and own.HasField(f"{part}s") else None
     kind = rules.WhichOneof("type") if rules is not None else None
     tests = tests_of(kind, getattr(rules, kind), part_field) if rules is not None and kind else []

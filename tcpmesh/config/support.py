@@ -1,13 +1,14 @@
 """What tcpmesh does with each field that Envoy knows: the one place that says so.
 
 Envoy's schema is far larger than what tcpmesh acts on, and a field that is read and then forgotten is worse than an error: a limit
-that limits nothing, an access list that lets everybody in.  So every message type in reach of the fields below has a row for each field
-that may be set.  What has no row is refused, with its line, in the words "tcpmesh does not support it yet".
+that limits nothing, an access list that lets everybody in.  So every message type in reach of the fields below has a row for each
+field that may be set.  What has no row is refused, with its line, in the words "tcpmesh does not support it yet".
 
 To support a field, give it a row here in the change that reads it; `docs/supported.md` is generated from these rows.
 
 - `YES`: the field works as in Envoy.
 - `only(...)`: these values work, as in Envoy; others are refused.
+- `default_only(reason)`: may be written, but says nothing beyond the default: the rows of its own message type see to that.
 - `no_effect(reason)`: accepted, and nothing happens, because nothing would for TCP in Envoy, or nothing that a connection notices.
 """
 
@@ -22,8 +23,7 @@ from google.protobuf.message import Message
 
 from tcpmesh.config.problems import Trail
 from tcpmesh.config.report import Report
-from tcpmesh.config.scalars import Wrong
-from tcpmesh.config.types import find_type, type_of_url, unpack
+from tcpmesh.config.types import full_name_of, is_foreign, type_of_url, unpack
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,11 @@ YES = Support("supported")
 def only(*values: str | int | bool) -> Support:
     """These values work as in Envoy; the names of enum values, or plain values (also of a wrapper such as BoolValue)."""
     return Support("supported", values=values)
+
+
+def default_only(reason: str) -> Support:
+    """The field may be set to what it is when it is not set, and nothing reads it."""
+    return Support("default only", reason)
 
 
 def no_effect(reason: str) -> Support:
@@ -85,7 +90,7 @@ _CORE: dict[str, Rows] = {
         "address": YES,
         "port_value": YES,
     },
-    "envoy.config.core.v3.Pipe": {"path": YES},
+    "envoy.config.core.v3.Pipe": {"path": YES, "mode": YES},
     "envoy.config.core.v3.BackoffStrategy": {"base_interval": YES, "max_interval": YES},
     "envoy.config.core.v3.TransportSocket": {
         "name": no_effect("a label: the @type decides"),
@@ -114,10 +119,10 @@ _LISTENER: dict[str, Rows] = {
     },
     "envoy.config.listener.v3.FilterChain": {
         "name": YES,
-        "filter_chain_match": YES,
+        "filter_chain_match": default_only("an empty one, which matches all connections"),
         "filters": YES,
         "metadata": _LABEL,
-        "transport_socket": YES,
+        "transport_socket": default_only("raw_buffer, plain TCP"),
     },
     "envoy.config.listener.v3.FilterChainMatch": {},
     "envoy.config.listener.v3.Filter": {"name": YES, "typed_config": YES},
@@ -134,7 +139,7 @@ _CLUSTER: dict[str, Rows] = {
         "load_assignment": YES,
         "circuit_breakers": YES,
         "metadata": _LABEL,
-        "transport_socket": YES,
+        "transport_socket": default_only("raw_buffer, plain TCP"),
     },
     "envoy.config.endpoint.v3.ClusterLoadAssignment": {
         "cluster_name": YES,
@@ -198,10 +203,10 @@ def _check_message(message: Message, say: _Say, trail: Trail) -> None:
     for field, value in message.ListFields():
         row = rows.get(field.name)
         if row is None:
-            say((trail, field.name), f"{field.name}: Envoy knows this field, tcpmesh does not support it yet")
+            say((trail, field.name), "Envoy knows this field, tcpmesh does not support it yet")
         elif row.values:
             _check_value(field, value, row.values, say, (trail, field.name))
-        elif row.level == "supported" and field.message_type is not None:
+        elif row.level != "no effect" and field.message_type is not None:
             _check_inner(field, value, say, (trail, field.name))
 
 
@@ -209,18 +214,21 @@ def _check_value(field: FieldDescriptor, value: Any, allowed: tuple[str | int | 
     plain = value.value if field.message_type is not None else value
     if field.enum_type is not None:
         known = field.enum_type.values_by_number.get(plain)
-        plain = known.name if known is not None else plain
+        if known is None:
+            return
+        plain = known.name
     if plain not in allowed:
-        works = ", ".join(_as_written(v) for v in allowed)
-        say(trail, f"{field.name}: Envoy knows the value {_as_written(plain)}, tcpmesh does not support it yet, only {works}")
+        works = ", ".join(as_written(v) for v in allowed)
+        say(trail, f"Envoy knows the value {as_written(plain)}, tcpmesh does not support it yet, only {works}")
 
 
-def _as_written(value: object) -> str:
+def as_written(value: object) -> str:
+    """A value as YAML has it."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _check_inner(field: FieldDescriptor, value: Any, say: _Say, trail: Trail) -> None:
-    full_name = field.message_type.full_name
+    full_name = full_name_of(field)
     if full_name == "google.protobuf.Any":
         _check_extension(value, say, trail)
     elif full_name.startswith("google.protobuf."):
@@ -239,5 +247,5 @@ def _check_extension(value: Any, say: _Say, trail: Trail) -> None:
         return
     if full_name in EXTENSIONS:
         _check_message(content, say, trail)
-    else:
+    elif not is_foreign(full_name):
         say((trail, "@type"), f"{full_name}: Envoy knows this extension, tcpmesh does not support it yet")

@@ -9,14 +9,19 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from functools import lru_cache
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
 
 from google.protobuf import any_pb2, descriptor_pool, message_factory
-from google.protobuf.descriptor import Descriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import DecodeError, Message
 
+from tcpmesh.config.newer import TYPES, newer_text
 from tcpmesh.config.scalars import Wrong, did_you_mean
+
+#: The entry-point group in which packages name the types they handle.
+EXTENSION_GROUP = "tcpmesh.extensions"
 
 _ROOTS = ("envoy", "xds", "udpa", "google", "cel", "opencensus", "opentelemetry")
 
@@ -24,6 +29,11 @@ _ROOTS = ("envoy", "xds", "udpa", "google", "cel", "opencensus", "opentelemetry"
 def type_of_url(url: str) -> str:
     """The full name of the message in a type URL: what follows the last slash."""
     return url.rpartition("/")[2]
+
+
+def full_name_of(field: FieldDescriptor) -> str:
+    """The full name of the message type of a field; empty where the field is no message."""
+    return field.message_type.full_name if field.message_type is not None else ""
 
 
 def new_message(full_name: str) -> Message:
@@ -51,10 +61,12 @@ def message_class(descriptor: Descriptor) -> type[Message]:
     return message_factory.GetMessageClass(descriptor)
 
 
-@lru_cache(maxsize=None)
+@cache
 def find_type(full_name: str) -> Descriptor:
     """The descriptor of a message type; raises `Wrong` like `new_message`."""
-    found = _in_pool(full_name) or _in_package(full_name)
+    found = _in_pool(full_name) or _in_package(full_name) or _of_others(full_name)
+    if found is None and full_name in TYPES:
+        raise Wrong(newer_text(full_name))
     if found is None:
         raise Wrong(f"unknown type {full_name!r}", _near_type(full_name))
     if _is_v2(found):
@@ -80,6 +92,22 @@ def _in_package(full_name: str) -> Descriptor | None:
         if found is not None:
             return found
     return None
+
+
+def _of_others(full_name: str) -> Descriptor | None:
+    """A type of another package, known once the module that its entry point names is imported."""
+    for entry in _entry_points(full_name):
+        entry.load()
+    return _in_pool(full_name)
+
+
+def is_foreign(full_name: str) -> bool:
+    """Whether an installed package of other people says that it handles a type."""
+    return bool(_entry_points(full_name))
+
+
+def _entry_points(full_name: str) -> list[EntryPoint]:
+    return [entry for entry in entry_points(group=EXTENSION_GROUP) if entry.name == full_name]
 
 
 def package_of(full_name: str) -> str:

@@ -15,7 +15,7 @@ from tcpmesh.listener.stats import ListenerStats
 from tcpmesh.listener.status import ListenerStatus
 from tcpmesh.net.address import Address
 from tcpmesh.net.connection import Connection, ResponseFlag
-from tcpmesh.net.listen import ListenOptions, bind, open_socket
+from tcpmesh.net.listen import ListenOptions, open_socket
 from tcpmesh.registry import Context, build
 
 log = Logger(namespace="listener")
@@ -72,7 +72,7 @@ class Listener(ServerFactory):
 
         @raise tcpmesh.net.listen.BindError: where the system refuses.
         """
-        self._sock = bind(self.address, self._options)
+        self._sock = self._context.network.bind(self.address, self._options)
 
     def open(self) -> None:
         """Accept clients from now on."""
@@ -121,7 +121,7 @@ class Listener(ServerFactory):
     def connection_lost(self, connection: Connection) -> None:
         """The client is gone."""
         self._clients -= 1
-        self.stats.closed((self._clock.seconds() - connection.opened) * 1000)
+        self.stats.closed(int((self._clock.seconds() - connection.opened) * 1000))
         if self._closed and not self._clients:
             self.stats.scope.close()
 

@@ -8,6 +8,7 @@ from twisted.logger import Logger
 
 from tcpmesh.listener.listener import Listener
 from tcpmesh.listener.status import ListenerStatus
+from tcpmesh.net.listen import BindError
 from tcpmesh.registry import Context
 from tcpmesh.stats.store import Declaration
 
@@ -48,7 +49,11 @@ class ListenerManager:
         if known is not None and known.message == message:
             return
         listener = Listener(message, self._context)
-        listener.bind()
+        try:
+            listener.bind()
+        except BindError:
+            listener.close()
+            raise
         if known is not None:
             known.close()
             self._modified.value += 1

@@ -42,7 +42,7 @@ class ListenerStats:
         self._worker_cx_total.value += 1
         self._worker_cx_active.add(1)
 
-    def closed(self, milliseconds: float) -> None:
+    def closed(self, milliseconds: int) -> None:
         """A client is gone, after so long."""
         self.cx_destroy.value += 1
         self.cx_active.add(-1)

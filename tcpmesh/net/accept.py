@@ -1,8 +1,8 @@
 """Accepting for the epoll transports: in batches under load, one at a time otherwise, and never spinning when descriptors run out.
 
 A listening socket is watched level-triggered, so whatever is left waiting is reported again.  Asking for one connection
-more than there are costs a system call and an exception; so a port starts with one accept an event and doubles while it
-finds that more were waiting, up to `BATCH`.
+more than there are costs a system call and an exception; so a port accepts one connection an event, and doubles that, up
+to `BATCH`, each time it is reported again by the very next call to the kernel.
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ class AcceptingPort:
         self._factory = factory
         self._most = min(accepts_per_event or BATCH, BATCH)
         self._batch = 1
+        self._turn = 0
         self._limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0] - RESERVE
         self._address = Address.from_sockaddr(sock.family, sock.getsockname())
         self._resting: Any = None
@@ -83,11 +84,13 @@ class AcceptingPort:
     def ready(self, mask: int) -> None:
         """Clients are waiting."""
         accept, family = self._sock._accept, self._sock.family  # type: ignore[attr-defined]
+        turn = self._network.poller.turn
+        self._batch = min(2 * self._batch, self._most) if turn == self._turn + 1 else 1
+        self._turn = turn
         for _ in range(self._batch):
             try:
                 fd, peer = accept()
             except BlockingIOError:
-                self._batch = 1
                 return
             except OSError as e:
                 if e.errno in EXHAUSTED:
@@ -101,7 +104,6 @@ class AcceptingPort:
                 return
             if not self._open:
                 return
-        self._batch = min(2 * self._batch, self._most)
 
     def ready_again(self) -> None:
         """Nothing is ever put off here."""

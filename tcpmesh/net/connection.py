@@ -14,22 +14,25 @@ from tcpmesh.interfaces import IConnection
 
 
 class ResponseFlag(IntFlag):
-    """Why a connection did not go as its client wished: Envoy's RESPONSE_FLAGS that concern TCP, by their short names."""
+    """Why a connection did not go as its client wished: Envoy's RESPONSE_FLAGS that concern TCP, by their short names.
 
-    UH = 1 << 0
-    """NoHealthyUpstream: the cluster has no host to choose."""
-    UF = 1 << 1
+    Envoy writes them as they come about: the only order in which two of them can come is the one here.
+    """
+
+    UF = 1 << 0
     """UpstreamConnectionFailure: connecting was refused or took too long."""
+    UH = 1 << 1
+    """NoHealthyUpstream: the cluster has no host to choose."""
     UO = 1 << 2
     """UpstreamOverflow: a circuit breaker is open."""
     NC = 1 << 3
     """NoClusterFound: the route names a cluster that does not exist."""
     URX = 1 << 4
     """UpstreamRetryLimitExceeded: all connect attempts were used."""
-    DT = 1 << 5
-    """DurationTimeout: the connection lived for its maximum duration."""
-    UR = 1 << 6
+    UR = 1 << 5
     """UpstreamRemoteReset: the upstream reset the connection."""
+    DT = 1 << 6
+    """DurationTimeout: the connection lived for its maximum duration."""
     NR = 1 << 7
     """NoRouteFound: no filter chain matches."""
 
@@ -37,6 +40,8 @@ class ResponseFlag(IntFlag):
         """Comma-separated short names in Envoy's order, or `-`."""
         return ",".join(flag.name or "" for flag in ResponseFlag if flag in self) or "-"
 
+
+NO_FLAGS = ResponseFlag(0)
 
 _ids = itertools.count(1)
 
@@ -54,7 +59,7 @@ class Connection:
     def __init__(self, owner: Any) -> None:
         self._owner = owner
         self.id = next(_ids)
-        self.flags = ResponseFlag(0)
+        self.flags = NO_FLAGS
         self.transport: Any = None
         self.opened = 0.0
         """When it was accepted, in seconds of the network's clock."""

@@ -23,25 +23,25 @@ drops what it cannot send and reads on to the end before it reports the loss.
 
 from __future__ import annotations
 
-import errno
 import os
 import socket
-from select import EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP
+from select import EPOLLERR, EPOLLOUT
 from typing import Any
 
 from zope.interface import implementer
 
-from twisted.internet.error import ConnectError, ConnectionAborted, ConnectionDone, ConnectionLost, UserError, getConnectError
-from twisted.internet.error import TimeoutError as ConnectTimeout
-from twisted.internet.interfaces import IConnector, IHalfCloseableProtocol
+from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
+from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from tcpmesh.interfaces import INetwork, IStreamTransport
 from tcpmesh.net.accept import AcceptingPort
 from tcpmesh.net.address import Address
-from tcpmesh.net.poller import Poller
-from tcpmesh.net.sockets import HIGH_WATERMARK, RESET, UNSENT_POLL, UNSENT_POLLS, bind_source, unsent
+from tcpmesh.net.connect import EpollConnector
+from tcpmesh.net.listen import ListenOptions, bind
+from tcpmesh.net.poller import HANGUP, READABLE, WATCH, Poller
+from tcpmesh.net.sockets import HIGH_WATERMARK, UNSENT_POLL, UNSENT_POLLS, Descriptor, unsent
 from tcpmesh.net.splice import AVAILABLE, MOVES, Pipes, Pump
 from tcpmesh.net.timers import Timers
 
@@ -52,10 +52,6 @@ READ_SIZE = 256 * 1024
 
 READS = 4
 """Full buffers read from one connection before the others get their turn."""
-
-WATCH = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET
-HANGUP = EPOLLRDHUP | EPOLLHUP | EPOLLERR
-READABLE = EPOLLIN | HANGUP
 
 SHUT = b""
 """`_out` of a transport that takes no more bytes."""
@@ -74,22 +70,18 @@ def _ignore(data: memoryview) -> None:
 
 
 @implementer(IStreamTransport)
-class EpollTransport:
+class EpollTransport(Descriptor):
     """A connected socket; see the module's text."""
 
     __slots__ = (
-        "__weakref__",
         "_after",
         "_eof",
         "_failed",
-        "_family",
         "_hangup",
-        "_host",
         "_iov",
         "_network",
         "_out",
         "_paused",
-        "_peer",
         "_poller",
         "_producer",
         "_producer_paused",
@@ -102,19 +94,15 @@ class EpollTransport:
         "_splice",
         "_streaming",
         "dropped",
-        "fd",
         "high_watermark",
     )
 
     def __init__(self, network: EpollNetwork, fd: int, family: int, peer: Any, registered: bool) -> None:
-        self.fd = fd
+        super().__init__(fd, family, peer)
         self.high_watermark = HIGH_WATERMARK
         self.dropped = 0
         self._network = network
         self._poller = network.poller
-        self._family = family
-        self._peer = peer
-        self._host: Address | None = None
         self._registered = registered
         self._protocol: Any = None
         self._receive: Any = _ignore
@@ -471,7 +459,7 @@ class EpollTransport:
     def abortConnection(self) -> None:
         """Close at once with a reset; what was not sent is lost."""
         if self.fd >= 0:
-            self._set_linger()
+            self.linger_for_reset()
             self._close(ABORTED)
             self._poller.again(self)
 
@@ -488,6 +476,8 @@ class EpollTransport:
     def _read_for_nobody(self) -> None:
         """Drop what still comes: a peer that writes before it reads would never take what is to be flushed."""
         self._receive = _ignore
+        self._stop_pump()
+        self._splice = None
         self._paused = False
         if not self._registered:
             self._register()
@@ -496,7 +486,7 @@ class EpollTransport:
 
     def _half_close(self) -> None:
         try:
-            self._on_socket(socket.socket.shutdown, socket.SHUT_WR)
+            self.shut_down(socket.SHUT_WR)
         except OSError:
             self._write_failed()
             return
@@ -524,186 +514,13 @@ class EpollTransport:
     def _report_lost(self) -> None:
         protocol, producer, reason = self._protocol, self._producer, self._reason
         # The cycles of a connection end here, so that no garbage collector need look for them.
-        self._protocol = self._producer = self._reason = None
+        self._protocol = self._producer = self._reason = self._splice = None
         self._receive = _ignore
         self._streaming = False
         if producer is not None:
             producer.stopProducing()
         if protocol is not None:
             protocol.connectionLost(reason)
-
-    # What is known about the socket
-
-    def getPeer(self) -> Any:
-        """The other side's address."""
-        return Address.from_sockaddr(self._family, self._peer)
-
-    def getHost(self) -> Any:
-        """This side's address."""
-        if self._host is None:
-            if self.fd < 0:
-                return Address("")
-            self._host = Address.from_sockaddr(self._family, self._on_socket(socket.socket.getsockname))
-        return self._host
-
-    def getTcpNoDelay(self) -> bool:
-        """Whether TCP_NODELAY is on, as it is by default here."""
-        return bool(self._get_option(socket.IPPROTO_TCP, socket.TCP_NODELAY))
-
-    def setTcpNoDelay(self, enabled: bool) -> None:
-        """Send small writes at once, or not."""
-        self._set_option(socket.IPPROTO_TCP, socket.TCP_NODELAY, int(enabled))
-
-    def getTcpKeepAlive(self) -> bool:
-        """Whether SO_KEEPALIVE is on."""
-        return bool(self._get_option(socket.SOL_SOCKET, socket.SO_KEEPALIVE))
-
-    def setTcpKeepAlive(self, enabled: bool) -> None:
-        """Let the kernel probe a silent peer, or not."""
-        self._set_option(socket.SOL_SOCKET, socket.SO_KEEPALIVE, int(enabled))
-
-    def _get_option(self, level: int, name: int) -> int:
-        if self.fd < 0 or (self._family == socket.AF_UNIX and level == socket.IPPROTO_TCP):
-            return 0
-        return int(self._on_socket(socket.socket.getsockopt, level, name))
-
-    def _set_option(self, level: int, name: int, value: int) -> None:
-        if self.fd >= 0 and not (self._family == socket.AF_UNIX and level == socket.IPPROTO_TCP):
-            self._on_socket(socket.socket.setsockopt, level, name, value)
-
-    def _set_linger(self) -> None:
-        self._on_socket(socket.socket.setsockopt, socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-
-    def _on_socket(self, method: Any, *args: Any) -> Any:
-        """Call a method that needs a socket object, which is made for the call: no connection needs one on its fast path."""
-        sock = socket.socket(self._family, socket.SOCK_STREAM, 0, self.fd)
-        try:
-            return method(sock, *args)
-        finally:
-            sock.detach()
-
-
-@implementer(IConnector)
-class EpollConnector:
-    """One attempt to connect."""
-
-    __slots__ = ("_address", "_factory", "_fd", "_network", "_queue", "_source", "_transport")
-
-    def __init__(self, network: EpollNetwork, address: Address, factory: Any, timeout: float, source: Address | None) -> None:
-        self._network = network
-        self._address = address
-        self._factory = factory
-        self._source = source
-        self._queue = network.timers.queue(timeout, _timed_out)
-        self._transport: EpollTransport | None = None
-        self._fd = -1
-
-    def connect(self) -> None:
-        """Begin; the factory hears of the outcome later, never from within this call."""
-        try:
-            self._fd = self._open()
-        except OSError as e:
-            self._network.clock.callLater(0, self._fail, e)
-            return
-        self._queue.add(self)
-        self._network.poller.register(self._fd, self, WATCH)
-
-    def _open(self) -> int:
-        address = self._address
-        sock = socket.socket(address.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        try:
-            if address.family != socket.AF_UNIX:
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if self._source is not None:
-                bind_source(sock, self._source)
-            error = sock.connect_ex(address.sockaddr)
-            if error not in (0, errno.EINPROGRESS):
-                raise OSError(error, os.strerror(error))
-        except BaseException:
-            sock.close()
-            raise
-        return sock.detach()
-
-    def ready(self, mask: int) -> None:
-        """The attempt came to an end, one way or the other."""
-        if mask & (EPOLLERR | EPOLLHUP):
-            error = self._socket_error()
-            if error:
-                self._close()
-                self._fail(OSError(error, os.strerror(error)))
-                return
-        if mask & EPOLLOUT:
-            self._connected(mask)
-
-    def ready_again(self) -> None:
-        """Nothing is ever put off here."""
-
-    def failed(self) -> None:
-        """The factory raised."""
-        if self._transport is not None:
-            self._transport.abortConnection()
-        else:
-            self._close()
-
-    def stopConnecting(self) -> None:
-        """Give up; the factory hears a C{UserError}."""
-        if self._fd >= 0:
-            self._close()
-            self._network.clock.callLater(0, self._failed_with, UserError())
-
-    def disconnect(self) -> None:
-        """Give up, or close the connection that was made."""
-        if self._transport is not None:
-            self._transport.loseConnection()
-        else:
-            self.stopConnecting()
-
-    def getDestination(self) -> Address:
-        """Where this connects to."""
-        return self._address
-
-    def _connected(self, mask: int) -> None:
-        fd, self._fd = self._fd, -1
-        self._queue.discard(self)
-        network, address = self._network, self._address
-        transport = self._transport = EpollTransport(network, fd, address.family, address.sockaddr, True)
-        network.poller.replace(fd, transport)
-        protocol = self._factory.buildProtocol(address)
-        if protocol is None:
-            transport.abortConnection()
-            return
-        transport.protocol = protocol
-        protocol.makeConnection(transport)
-        if mask & READABLE:
-            transport.ready(mask & READABLE)
-
-    def _socket_error(self) -> int:
-        sock = socket.socket(self._address.family, socket.SOCK_STREAM, 0, self._fd)
-        try:
-            return sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        finally:
-            sock.detach()
-
-    def _close(self) -> None:
-        fd, self._fd = self._fd, -1
-        self._queue.discard(self)
-        if fd >= 0:
-            self._network.poller.close(fd)
-
-    def _fail(self, error: OSError) -> None:
-        self._failed_with(getConnectError(error))
-
-    def _failed_with(self, error: ConnectError) -> None:
-        self._factory.clientConnectionFailed(self, Failure(error))
-
-    def timed_out(self) -> None:
-        """The time for connecting is over."""
-        self._close()
-        self._failed_with(ConnectTimeout())
-
-
-def _timed_out(connector: EpollConnector) -> None:
-    connector.timed_out()
 
 
 @implementer(INetwork)
@@ -730,6 +547,14 @@ class EpollNetwork:
     def accepted(self, fd: int, family: int, peer: Any) -> EpollTransport:
         """The transport of a connection just accepted, not yet watched."""
         return EpollTransport(self, fd, family, peer, False)
+
+    def connected(self, fd: int, address: Address) -> EpollTransport:
+        """The transport of a connection just made, already watched."""
+        return EpollTransport(self, fd, address.family, address.sockaddr, True)
+
+    def bind(self, address: Address, options: ListenOptions) -> socket.socket:
+        """A socket of the system, bound and not yet listening."""
+        return bind(address, options)
 
     def listen(self, sock: socket.socket, factory: Any, accepts_per_event: int = 0) -> AcceptingPort:
         """Accept connections of a bound and listening socket for the factory."""

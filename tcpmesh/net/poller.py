@@ -31,6 +31,12 @@ from twisted.logger import Logger
 
 log = Logger(namespace="connection")
 
+WATCH = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
+"""What a connection is registered for, once and for all."""
+
+HANGUP = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
+READABLE = select.EPOLLIN | HANGUP
+
 EVENTS = 256
 """Events taken from the kernel in one call."""
 
@@ -73,6 +79,8 @@ class Poller:
         self._running = False
         self._wakeup: Any = None
         self._misses = self._skip = 0
+        self.turn = 0
+        """Calls to the kernel so far: two events a turn apart mean that the first left something behind."""
         reactor.addReader(self)
 
     def fileno(self) -> int:
@@ -121,6 +129,7 @@ class Poller:
         self._running = True
         while True:
             events = poll(wait, EVENTS)
+            self.turn += 1
             for fd, mask in events:
                 channel = channels[fd]
                 try:

@@ -86,9 +86,9 @@ class Pipes:
 def _open_pipe() -> tuple[int, int, int]:
     reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        size = fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, PIPE_SIZE)  # type: ignore[attr-defined]
+        size = fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
     except OSError:
-        size = fcntl.fcntl(writer, fcntl.F_GETPIPE_SZ)  # type: ignore[attr-defined]
+        size = fcntl.fcntl(writer, fcntl.F_GETPIPE_SZ)
     return reader, writer, size
 
 

@@ -35,6 +35,7 @@ from twisted.python.failure import Failure
 
 from tcpmesh.interfaces import INetwork, IStreamTransport
 from tcpmesh.net.address import Address
+from tcpmesh.net.listen import ListenOptions, bind
 from tcpmesh.net.sockets import HIGH_WATERMARK, UNSENT_POLL, UNSENT_POLLS, bind_source, unsent
 from tcpmesh.net.timers import Timers
 
@@ -335,6 +336,10 @@ class _UNIXPort(unix.Port):
 
     transport = _UNIXServer
 
+    def connectionLost(self, reason: Any) -> None:
+        """Close, and leave the path alone, unlike Twisted's: it may be that of a successor by now."""
+        tcp.Port.connectionLost(self, reason)
+
     def getHost(self) -> Address:
         """What is bound."""
         return Address.from_sockaddr(self.socket.family, self.socket.getsockname())
@@ -387,6 +392,10 @@ class StockNetwork:
     def __init__(self, reactor: Any) -> None:
         self.clock = reactor
         self.timers = Timers(reactor)
+
+    def bind(self, address: Address, options: ListenOptions) -> socket.socket:
+        """A socket of the system, bound and not yet listening."""
+        return bind(address, options)
 
     def listen(self, sock: socket.socket, factory: Any, accepts_per_event: int = 0) -> Any:
         """Accept connections of a bound and listening socket for the factory."""

@@ -10,11 +10,11 @@ import os
 import sys
 import time
 from contextlib import suppress
-from typing import IO, Any
+from typing import IO
 
 from zope.interface import implementer
 
-from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent
+from twisted.logger import ILogObserver, LogEvent, LogLevel, eventAsText
 
 LEVELS = ("trace", "debug", "info", "warning", "error", "critical", "off")
 """Envoy's levels, from the most to the least talkative."""
@@ -106,26 +106,23 @@ class Log:
         name = _TWISTED.get(event.get("log_level"), "info")
         logger = event.get("log_namespace", "-")
         if self.levels.shows(logger, name):
-            line = f"[{_timestamp(event['log_time'])}][{os.getpid()}][{name}][{logger}] {_text(event)}\n"
+            text = eventAsText(event, includeTimestamp=False, includeSystem=False).rstrip()
+            line = f"[{_timestamp(event.get('log_time', 0.0))}][{os.getpid()}][{name}][{logger}] {text}\n"
             # A full disk or a closed pipe must not stop the proxy, and there is nowhere to say so.
             with suppress(OSError, ValueError):
                 (self._file or self._stderr).write(line)
 
     def reopen(self) -> None:
-        """Open the file anew: where it was moved away, a new one is begun."""
-        if self._file is not None:
-            self._file.close()
-            self._open()
+        """Open the file anew: where it was moved away, a new one is begun.  Where that fails, the old one goes on."""
+        before = self._file
+        if before is not None:
+            with suppress(OSError):
+                self._open()
+                before.close()
 
     def _open(self) -> None:
-        self._file = open(self._path, "a", encoding="utf-8", buffering=1)  # noqa: SIM115 - it stays open
+        self._file = open(self._path, "a", encoding="utf-8", errors="backslashreplace", buffering=1)  # noqa: SIM115 - it stays open
 
 
 def _timestamp(seconds: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds)) + f".{int(seconds % 1 * 1000):03d}"
-
-
-def _text(event: Any) -> str:
-    text = formatEvent(event)
-    failure = event.get("log_failure")
-    return f"{text}\n{failure.getTraceback().rstrip()}" if failure is not None else text

@@ -41,6 +41,18 @@ GC_THRESHOLD = 20_000
 of 700 its pauses were the p99 of new connections."""
 
 
+class CannotStart(Exception, SystemExit):
+    """This configuration cannot be served here and now; the log says why.
+
+    Both kinds at once, because twistd wants to see an Exception, of which it tells the process that daemonized it, and Python
+    ends with the status, and without a traceback, at a SystemExit.
+    """
+
+    def __init__(self, reason: object) -> None:
+        super().__init__(str(reason))
+        self.code = 1
+
+
 @implementer(IServer)
 class Server(MultiService):
     """One process that serves a bootstrap."""
@@ -74,7 +86,7 @@ class Server(MultiService):
     def privilegedStartService(self) -> None:
         """Build everything and bind all addresses.
 
-        @raise tcpmesh.net.listen.BindError: where an address cannot be bound.
+        @raise CannotStart: where an address cannot be bound.
         """
         network = self._network or default_network(self._reactor)
         context = Context(network=network, store=self.store, cluster=self._find_cluster)
@@ -88,9 +100,10 @@ class Server(MultiService):
             if self.bootstrap.admin.HasField("address"):
                 self._add_admin()
             super().privilegedStartService()
-        except BindError:
+        except BindError as e:
             self._listeners.stop()
-            raise
+            log.critical("{reason}", reason=e)
+            raise CannotStart(e) from None
 
     def startService(self) -> None:
         """Serve: open the listeners, then everything that watches them."""

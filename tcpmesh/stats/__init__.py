@@ -1,0 +1,1 @@
+"""Statistics: counting them, naming them, and showing them to people, scripts and Prometheus."""

@@ -276,7 +276,7 @@ class Store:
         self._histograms = _Family("histograms", Histogram)
         self._text_readouts = _Family("text_readouts", TextReadout)
         self._declarations: dict[Scope, list[Declaration]] = {}
-        self._collectors: list[Callable[[], object]] = []
+        self._collectors: dict[Callable[[], object], None] = {}
         self._root = Scope(self, "")
 
     def counter(self, name: str) -> Counter:
@@ -305,11 +305,11 @@ class Store:
 
     def add_collector(self, collect: Callable[[], object]) -> None:
         """Call this at the beginning of each C{collect}, to bring in what is counted elsewhere."""
-        self._collectors.append(collect)
+        self._collectors[collect] = None
 
     def remove_collector(self, collect: Callable[[], object]) -> None:
-        """Do not call this any more.  Raises C{ValueError} where it was not added."""
-        self._collectors.remove(collect)
+        """Do not call this any more.  Raises C{KeyError} where it was not added.  Cheap, for there may be one a connection."""
+        del self._collectors[collect]
 
     def collect(self) -> None:
         """Bring all values up to date.  To be called before values are read."""

@@ -90,6 +90,7 @@ class TcpProxy:
         self.max_duration = seconds(message.max_downstream_connection_duration) if has_duration else None
         self.duration_jitter: float = message.max_downstream_connection_duration_jitter_percentage.value / 100
         self._sessions: set[Session] = set()
+        self._buffered = (0, 0)
         self._closed = False
 
     def attach(self, connection: Connection) -> None:
@@ -125,8 +126,10 @@ class TcpProxy:
                 from_downstream, from_upstream = from_downstream + down, from_upstream + up
                 session.cluster.stats.cx_tx_bytes_buffered.add(down)
                 session.cluster.stats.cx_rx_bytes_buffered.add(up)
-        self.stats.cx_rx_bytes_buffered.set(from_downstream)
-        self.stats.cx_tx_bytes_buffered.set(from_upstream)
+        before, self._buffered = self._buffered, (from_downstream, from_upstream)
+        # Added, not set: other filters of the same stat_prefix have a share in these gauges.
+        self.stats.cx_rx_bytes_buffered.add(from_downstream - before[0])
+        self.stats.cx_tx_bytes_buffered.add(from_upstream - before[1])
 
 
 class Session:
@@ -139,6 +142,7 @@ class Session:
         "_counted",
         "_dialled",
         "_expiry",
+        "_flushing",
         "_host",
         "_proxy",
         "_retry",
@@ -157,7 +161,8 @@ class Session:
         self._connector: Any = None
         self._retry: IDelayedCall | None = None
         self._expiry: IDelayedCall | TimerQueue[Session] | None = None
-        self._counted = (0, 0, 0, 0, 0, 0, 0, 0)
+        self._flushing = False
+        self._counted = (0, 0, 0, 0)
         self.relay = Relay(connection.transport, proxy.context.network.timers, self, proxy.idle_timeout or IDLE_TIMEOUT)
 
     def start(self) -> None:
@@ -248,11 +253,16 @@ class Session:
     def _undial(self, remote: bool) -> None:
         """An attempt is over without a connection."""
         self._connector = None
+        self.cluster.stats.rq_pending_active.add(-1)
+        self._destroyed(remote, active=False)
+
+    def _destroyed(self, remote: bool, active: bool) -> None:
+        """The upstream connection is over, whether it was made (active) or only tried."""
         self._host.cx_active -= 1
         stats = self.cluster.stats
         stats.cx_active.add(-1)
-        stats.rq_pending_active.add(-1)
-        stats.destroyed(remote, active=False)
+        stats.destroyed(remote, active)
+        stats.cx_length_ms.record(int((self._proxy.context.network.clock.seconds() - self._dialled) * 1000))
 
     def _refuse(self, flag: ResponseFlag) -> None:
         """There is no upstream for this client."""
@@ -272,7 +282,7 @@ class Session:
         """Connected: from now on this is one active request, in Envoy's terms."""
         self._connector = None
         host, stats = self._host, self.cluster.stats
-        stats.cx_connect_ms.record((self._proxy.context.network.clock.seconds() - self._dialled) * 1000)
+        stats.cx_connect_ms.record(int((self._proxy.context.network.clock.seconds() - self._dialled) * 1000))
         stats.rq_pending_active.add(-1)
         stats.rq_total.value += 1
         stats.rq_active.add(1)
@@ -284,23 +294,22 @@ class Session:
         """One of the two connections is closed."""
         if direction is relay.from_upstream:
             self._upstream_lost(relay)
-        else:
-            if not relay.from_upstream.lost and relay.from_downstream.buffered:
-                self._proxy.stats.upstream_flush_total.value += 1
-                self._proxy.stats.upstream_flush_active.add(1)
-            self.connection.connectionLost(None)
+            return
+        self._stop_expiry()
+        if not relay.from_upstream.lost and relay.from_downstream.buffered:
+            self._flushing = True
+            self._proxy.stats.upstream_flush_total.value += 1
+            self._proxy.stats.upstream_flush_active.add(1)
+        self.connection.connectionLost(None)
 
     def _upstream_lost(self, relay: Relay) -> None:
-        host, stats = self._host, self.cluster.stats
-        remote = relay.last is relay.from_upstream
         if relay.reset is relay.from_upstream:
             self.connection.flags |= ResponseFlag.UR
-        host.cx_active -= 1
-        host.rq_active -= 1
-        stats.cx_active.add(-1)
-        stats.rq_active.add(-1)
-        stats.destroyed(remote, active=True)
-        stats.cx_length_ms.record((self._proxy.context.network.clock.seconds() - self._dialled) * 1000)
+        if self._flushing:
+            self._proxy.stats.upstream_flush_active.add(-1)
+        self._host.rq_active -= 1
+        self.cluster.stats.rq_active.add(-1)
+        self._destroyed(remote=relay.last is relay.from_upstream, active=True)
 
     def relay_finished(self, relay: Relay) -> None:
         """Both are closed."""
@@ -336,19 +345,24 @@ class Session:
             return
         connector = self._connector
         if connector is not None:
+            self.cluster.stats.rq_cancelled.value += 1
             self._undial(remote=False)
             connector.stopConnecting()
         self._leave()
 
     def _end(self) -> None:
+        self._stop_expiry()
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+        self._proxy.forget(self)
+
+    def _stop_expiry(self) -> None:
         if isinstance(self._expiry, TimerQueue):
             self._expiry.discard(self)
         elif self._expiry is not None:
             self._expiry.cancel()
-        if self._retry is not None:
-            self._retry.cancel()
-        self._expiry = self._retry = None
-        self._proxy.forget(self)
+        self._expiry = None
 
     # Counting
 
@@ -361,21 +375,21 @@ class Session:
         if cluster is None:
             return 0, 0
         down, up = self.relay.from_downstream, self.relay.from_upstream
-        now = (down.bytes, up.written, up.bytes, down.written, down.pauses, down.resumes, up.pauses, up.resumes)
         tcp, stats = self._proxy.stats, cluster.stats
-        counters = (
-            tcp.cx_rx_bytes_total,
-            tcp.cx_tx_bytes_total,
-            stats.cx_rx_bytes_total,
-            stats.cx_tx_bytes_total,
-            tcp.flow_control_paused,
-            tcp.flow_control_resumed,
-            stats.flow_control_paused,
-            stats.flow_control_resumed,
-        )
-        for counter, value, counted in zip(counters, now, self._counted, strict=True):
-            counter.value += value - counted
-        self._counted = now
+        received, sent, answered, returned = self._counted
+        self._counted = now = (down.bytes, down.written, up.bytes, up.written)
+        tcp.cx_rx_bytes_total.value += now[0] - received
+        stats.cx_tx_bytes_total.value += now[1] - sent
+        stats.cx_rx_bytes_total.value += now[2] - answered
+        tcp.cx_tx_bytes_total.value += now[3] - returned
+        if down.pauses or down.resumes:
+            tcp.flow_control_paused.value += down.pauses
+            tcp.flow_control_resumed.value += down.resumes
+            down.pauses = down.resumes = 0
+        if up.pauses or up.resumes:
+            stats.flow_control_paused.value += up.pauses
+            stats.flow_control_resumed.value += up.resumes
+            up.pauses = up.resumes = 0
         return down.buffered, up.buffered
 
 

@@ -1,0 +1,72 @@
+# What can be made: `make` alone lists it.  Everything happens in .venv; nothing outside this folder is touched.
+
+PYTHON ?= python3
+VENV   ?= .venv
+JOBS   ?= $(shell nproc 2> /dev/null || echo 2)
+BIN    := $(VENV)/bin
+
+# The integration tests use real processes, namespaces and timing: one after the other.  All others run in JOBS processes.
+UNIT_TESTS = $(shell ls -d tests/test_*.py tests/*/__init__.py | sed 's:/__init__\.py$$::; s:\.py$$::; s:/:.:g' | grep -v integration)
+
+.PHONY: help run test check format bench wheel clean
+
+help:
+	@echo 'make run     start the demo: proxy on 127.0.0.1:10000, admin on 127.0.0.1:9901, two backends; Ctrl-C stops it'
+	@echo 'make test    run the test suite'
+	@echo 'make check   lint, formatting, types and the import layers'
+	@echo 'make format  let ruff format the code'
+	@echo 'make bench   run the benchmarks'
+	@echo 'make wheel   build dist/*.whl'
+	@echo 'make clean   remove what was built, .venv too'
+	@echo 'PYTHON=python3.12 make ... chooses the interpreter (3.10 or newer) that .venv is made with.'
+
+run: $(VENV)/.has-run
+	@$(BIN)/python configs/demo.py
+
+test: $(VENV)/.has-test
+	@failed=0; \
+	$(BIN)/trial --jobs $(JOBS) $(UNIT_TESTS) || failed=1; \
+	$(BIN)/trial tests.integration || failed=1; \
+	exit $$failed
+
+check: $(VENV)/.has-check
+	@failed=0; \
+	for check in 'ruff check .' 'ruff format --check .' mypy 'trial tests.test_layers'; do \
+	  echo "$$check"; $(BIN)/$$check || failed=1; \
+	done; \
+	exit $$failed
+
+format: $(VENV)/.has-check
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/.has-test
+	$(BIN)/python benchmarks/run
+
+wheel: $(VENV)/.has-test
+	$(BIN)/python -m build --wheel
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info _trial_temp* .mypy_cache .ruff_cache .hypothesis twisted/plugins/dropin.cache
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+# One stamp for each set of packages that .venv has; made anew where setup.cfg or pyproject.toml is newer.
+$(VENV)/bin/python:
+	@command -v $(PYTHON) > /dev/null || { echo 'There is no $(PYTHON) here.  On Debian or Ubuntu: apt install python3-venv'; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	  { echo 'tcpmesh needs Python 3.10 or newer; this is '"$$($(PYTHON) --version 2>&1)"'.  Try: make PYTHON=python3.12 ...'; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { echo 'Python has no venv module here.  On Debian or Ubuntu: apt install python3-venv'; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.has-run: setup.cfg pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.has-test: setup.cfg pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --editable '.[test]'
+	@touch $@ $(VENV)/.has-run
+
+$(VENV)/.has-check: setup.cfg pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --editable '.[check]'
+	@touch $@ $(VENV)/.has-test $(VENV)/.has-run

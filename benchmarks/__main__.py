@@ -1,0 +1,164 @@
+"""The command: start the backends, run the rounds, write the report."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from benchmarks import chart, machine, report, tools
+from benchmarks.backends import start_backends
+from benchmarks.bulk import pattern
+from benchmarks.process import BenchmarkError, Ports, ending_on_signals
+from benchmarks.proxies import PROXIES
+from benchmarks.results import Results, read
+from benchmarks.rounds import Plan, Run, say
+from benchmarks.workloads import WORKLOADS, Bench, Settings
+
+_DESCRIPTORS = 20_000
+_PUBLISHED_ROUNDS = 5
+_TOLERABLE_PERCENT = 3.0
+
+
+def _options(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Compare tcpmesh with other L4 proxies.")
+    parser.add_argument("--rounds", type=int, default=_PUBLISHED_ROUNDS, help="how often everything is done (5)")
+    parser.add_argument("--only", default="", metavar="NAMES", help="proxies and workloads, separated by commas (all)")
+    parser.add_argument("--seconds", type=int, default=3, help="length of one run of small requests (3)")
+    parser.add_argument("--bulk-mib", type=int, default=1024, metavar="MIB", help="size of one bulk transfer (1024)")
+    parser.add_argument("--idle", type=int, default=2000, help="number of idle connections (2000)")
+    parser.add_argument("--quick", action="store_true", help="one short round: does everything work?")
+    parser.add_argument("--output", type=Path, help="folder for the report (docs/benchmarks after a full run, else the cache)")
+    parser.add_argument("--report", type=Path, metavar="JSON", help="only write the report of an earlier results.json anew")
+    parser.add_argument("--list", action="store_true", help="print the names for --only and stop")
+    options = parser.parse_args(arguments)
+    if options.quick:
+        options.rounds, options.seconds, options.bulk_mib, options.idle = 1, 1, 128, 200
+    if not (1 <= options.rounds <= 100 and 1 <= options.seconds <= 60 and 1 <= options.bulk_mib <= 16_384):
+        parser.error("between 1 and 100 rounds, 1 and 60 seconds, 1 and 16384 MiB")
+    if not 1 <= options.idle <= 4_000:
+        parser.error("between 1 and 4000 idle connections")
+    return options
+
+
+def _plan(options: argparse.Namespace) -> Plan:
+    """@raise BenchmarkError: a name that nothing has."""
+    names = {name for name in options.only.split(",") if name}
+    unknown = names - {proxy.name for proxy in PROXIES} - {workload.name for workload in WORKLOADS}
+    if unknown:
+        raise BenchmarkError(f"unknown: {', '.join(sorted(unknown))}; --list prints what there is")
+    proxies = tuple(proxy for proxy in PROXIES if proxy.name in names) or PROXIES
+    workloads = tuple(workload for workload in WORKLOADS if workload.name in names) or WORKLOADS
+    complete = not names and options.rounds >= _PUBLISHED_ROUNDS
+    default = tools.REPOSITORY / "docs" / "benchmarks" if complete else tools.cache_directory() / "last"
+    settings = Settings(options.seconds, options.bulk_mib << 20, options.idle)
+    return Plan(proxies, workloads, options.rounds, settings, options.output or default)
+
+
+def _raise_descriptor_limit() -> None:
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    limit = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _DESCRIPTORS)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+
+
+def _require(plan: Plan) -> None:
+    """Find all programs.
+
+    @raise BenchmarkError: some are missing; all of them are named.
+    """
+    missing = []
+    for require in (lambda: tools.program("nginx"), lambda: tools.program("wrk"), *(p.require for p in plan.proxies)):
+        try:
+            require()
+        except BenchmarkError as error:
+            missing.append(str(error))
+    if missing:
+        raise BenchmarkError("\n".join([*missing, "or leave proxies out with --only"]))
+
+
+def _facts(plan: Plan) -> dict[str, str]:
+    """What the reader must know to judge the figures, but for what only the end of the run tells."""
+    settings = plan.settings
+    return {
+        **machine.describe(),
+        **{proxy.name: proxy.version() for proxy in plan.proxies},
+        "backends and load": f"nginx {tools.nginx_version()}, wrk {tools.wrk_version()}",
+        "rounds": str(plan.rounds),
+        "each round": f"{settings.seconds} s for each run of small requests, {settings.bulk_bytes >> 20} MiB "
+        f"for each bulk transfer, {settings.idle} idle connections",
+    }
+
+
+def _rounds(plan: Plan, directory: Path) -> Results:
+    """Do all the work; Ctrl-C ends it after the samples so far."""
+    results = Results(_facts(plan))
+    before, start, load = machine.processor_time(), time.monotonic(), os.getloadavg()[0]
+    with ExitStack() as stack:
+        ports = Ports()
+        bench = Bench(start_backends(stack, directory, ports), plan.settings, pattern(), directory)
+        run = Run(plan, directory, bench, ports, results)
+        try:
+            for number in range(plan.rounds):
+                run.round(number)
+        except KeyboardInterrupt:
+            results.interrupted = True
+            results.warnings.append("Interrupted: not all rounds are complete.")
+    results.facts["duration"] = f"{time.monotonic() - start:.0f} s, begun at a load average of {load:.2f}"
+    others = machine.disturbance(before, machine.processor_time())
+    results.facts["processor time that others took"] = f"{others.programs:.1f} % programs, {others.hypervisor:.1f} % hypervisor"
+    if others.programs + others.hypervisor > _TOLERABLE_PERCENT:
+        results.warnings.append(
+            "The machine was busy with other work: trust only large differences, and run again when it is quiet."
+        )
+    return results
+
+
+def _write(results: Results, output: Path) -> None:
+    output.mkdir(parents=True, exist_ok=True)
+    picture = chart.svg(results)
+    if picture:
+        (output / "chart.svg").write_text(picture)
+    text = report.markdown(results, "chart.svg" if picture else None)
+    (output / "results.md").write_text(text)
+    results.write(output / "results.json")
+    print(text)
+    say(f"written to {output}")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the comparison; 0 if every byte and reply was right and every proxy ran."""
+    options = _options(arguments)
+    if options.list:
+        print(*(proxy.name for proxy in PROXIES), "", *(workload.name for workload in WORKLOADS), sep="\n")
+        return 0
+    if options.report:
+        _write(read(options.report), options.report.parent)
+        return 0
+    _raise_descriptor_limit()
+    directory = Path(tempfile.mkdtemp(prefix="tcpmesh-bench-"))
+    try:
+        plan = _plan(options)
+        _require(plan)
+        with ending_on_signals():
+            results = _rounds(plan, directory)
+    except BenchmarkError as error:
+        say(str(error))
+        return 2
+    except KeyboardInterrupt:
+        say("interrupted before the first round")
+        return 1
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+    _write(results, tools.cache_directory() / "interrupted" if results.interrupted else plan.output)
+    return 1 if results.failures or results.interrupted else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

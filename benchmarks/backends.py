@@ -1,0 +1,112 @@
+"""What the proxies forward to: two nginx of one worker each for HTTP, and the bulk peer.
+
+nginx answers 60,000 small requests a second and more on one core, from memory, and needs about a third of the CPU that
+a proxy spends on the same request: it is never what holds a proxy back.  Its request counter tells how many requests were done
+in a window of time, without a look at the load generator.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import sys
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks import replies
+from benchmarks.process import BenchmarkError, Child, Ports, wait_for_ports
+from benchmarks.tools import REPOSITORY, program
+
+SMALL_PATH = "/small"
+SMALL_BODY = "tcpmesh benchmark\n"
+
+_CONFIGURATION = """\
+daemon off;
+worker_processes 1;
+{user}
+pid {directory}/{name}.pid;
+error_log {directory}/{name}-error.log;
+worker_rlimit_nofile {descriptors};
+events {{ worker_connections 8192; }}
+http {{
+  access_log off;
+  default_type text/plain;
+  keepalive_timeout 600s;
+  keepalive_requests 1000000000;
+  client_body_temp_path {directory}/{name}-body;
+  proxy_temp_path {directory}/{name}-proxy;
+  fastcgi_temp_path {directory}/{name}-fastcgi;
+  uwsgi_temp_path {directory}/{name}-uwsgi;
+  scgi_temp_path {directory}/{name}-scgi;
+  server {{
+    listen 127.0.0.1:{port} backlog=4096;
+    location = {path} {{ return 200 "{body}"; }}
+    location = /echo {{ return 200 "$arg_id"; }}
+    location = /status {{ stub_status; }}
+  }}
+}}
+"""
+
+
+def nginx_user() -> str:
+    """The `user` line of an nginx.conf: root's nginx would else give up the right to its own files."""
+    return "user root;" if os.geteuid() == 0 else ""
+
+
+def nginx_command(configuration: Path) -> list[str]:
+    """How to run nginx in the foreground with nothing of the system's configuration."""
+    directory = configuration.parent
+    return [program("nginx"), "-p", str(directory), "-e", f"{configuration}.log", "-c", str(configuration)]
+
+
+@dataclass(frozen=True)
+class Backends:
+    """The ports to forward to; all on loopback."""
+
+    web: tuple[int, int]
+    bulk: int
+
+    def requests(self) -> int:
+        """How many requests the web backends have answered so far; the question itself counts as one for each."""
+        return sum(_requests(port) for port in self.web)
+
+
+def _requests(port: int) -> int:
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as sock:
+        text = replies.get(sock, "/status").decode()
+    counters = re.search(r"^\s*\d+ \d+ (\d+)", text, re.MULTILINE)
+    if counters is None:
+        raise BenchmarkError(f"no counters in {text!r}")
+    return int(counters[1])
+
+
+def _nginx(stack: ExitStack, directory: Path, name: str, port: int) -> None:
+    configuration = directory / f"{name}.conf"
+    configuration.write_text(
+        _CONFIGURATION.format(
+            directory=directory,
+            name=name,
+            port=port,
+            user=nginx_user(),
+            path=SMALL_PATH,
+            body=SMALL_BODY,
+            descriptors=10_000,
+        )
+    )
+    wait_for_ports(stack.enter_context(Child(nginx_command(configuration), directory, name)), [port])
+
+
+def start_backends(stack: ExitStack, directory: Path, ports: Ports) -> Backends:
+    """Start all backends; `stack` stops them.
+
+    @raise BenchmarkError: nginx is missing or something does not start.
+    """
+    backends = Backends((ports.take(), ports.take()), ports.take())
+    for number, port in enumerate(backends.web):
+        _nginx(stack, directory, f"backend{number}", port)
+    command = [sys.executable, "-m", "benchmarks.bulk", str(backends.bulk)]
+    child = Child(command, directory, "bulk-peer", {"PYTHONPATH": str(REPOSITORY)})
+    wait_for_ports(stack.enter_context(child), [backends.bulk])
+    return backends

@@ -1,0 +1,150 @@
+"""Bulk transfers of which every byte is looked at, by both ends.
+
+The stream is a random block of a prime length, repeated.  Whoever receives knows which byte must stand at which position,
+so a lost, doubled, swapped or shifted piece is found, at the price of one `memcmp`: far cheaper than a checksum, and the
+receiver competes with the proxy for the processor.
+
+A client sends a request of 16 bytes: `D` (download) or `U` (upload) and the number of bytes in decimal.  After an upload
+the peer answers `OK` or `NO` and the number of bytes that it received in order, also in 16 bytes.  After a download it
+sends FIN.  `python -m benchmarks.bulk PORT` is the peer.
+"""
+
+from __future__ import annotations
+
+import random
+import socket
+import sys
+import threading
+import time
+
+from benchmarks.process import BenchmarkError
+
+PERIOD = 1_000_003
+"""Length of the random block in bytes: prime, so that no buffer size divides it."""
+
+CHUNK = 262_144
+"""Bytes asked of one system call, in bytes."""
+
+_FRAME = 16
+_IDLE_SECONDS = 30.0
+
+
+def pattern() -> bytes:
+    """The block, followed by its own beginning, so that any `CHUNK` bytes of the stream are one slice of it."""
+    block = random.Random(20260217).randbytes(PERIOD)
+    return block + block[:CHUNK]
+
+
+def send(sock: socket.socket, count: int, block: bytes) -> None:
+    """Send the first `count` bytes of the stream."""
+    view = memoryview(block)
+    sent = 0
+    while sent < count:
+        start = sent % PERIOD
+        sent += sock.send(view[start : start + min(CHUNK, count - sent)])
+
+
+def receive(sock: socket.socket, count: int, block: bytes, deadline: float) -> None:
+    """Receive `count` bytes, all as they must be.
+
+    @param deadline: when to give up, in the seconds of `time.monotonic`.
+    @raise BenchmarkError: a wrong byte, an early end or the deadline.
+    """
+    buffer = memoryview(bytearray(CHUNK))
+    received = 0
+    while received < count:
+        size = sock.recv_into(buffer[: min(CHUNK, count - received)])
+        if not size:
+            raise BenchmarkError(f"the stream ended after {received} of {count} bytes")
+        if not block.startswith(buffer[:size], received % PERIOD):
+            raise BenchmarkError(f"wrong bytes between {received} and {received + size}")
+        if time.monotonic() > deadline:
+            raise BenchmarkError(f"only {received} of {count} bytes in time")
+        received += size
+
+
+def _exactly(sock: socket.socket, count: int) -> bytes:
+    data = b""
+    while len(data) < count:
+        piece = sock.recv(count - len(data))
+        if not piece:
+            raise BenchmarkError(f"the stream ended after {len(data)} of {count} bytes")
+        data += piece
+    return data
+
+
+class Transfer:
+    """One bulk connection of a client to the `port` of a proxy."""
+
+    def __init__(self, port: int, block: bytes, seconds: float) -> None:
+        self._block = block
+        self._deadline = time.monotonic() + seconds
+        self._sock = socket.create_connection(("127.0.0.1", port), timeout=_IDLE_SECONDS)
+
+    def __enter__(self) -> Transfer:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._sock.close()
+
+    def ask(self, kind: str, count: int) -> None:
+        """Send the request."""
+        self._sock.sendall(f"{kind}{count:015d}".encode())
+
+    def take(self, count: int) -> None:
+        """Receive the answer to a request for a download, and the end of the stream after it.
+
+        @raise BenchmarkError: anything is wrong.
+        """
+        receive(self._sock, count, self._block, self._deadline)
+        if self._sock.recv(1):
+            raise BenchmarkError(f"more than the {count} bytes asked for")
+
+    def download(self, count: int) -> None:
+        """Ask for `count` bytes and verify them."""
+        self.ask("D", count)
+        self.take(count)
+
+    def upload(self, count: int) -> None:
+        """Send `count` bytes and have the peer verify them."""
+        self.ask("U", count)
+        send(self._sock, count, self._block)
+        verdict = _exactly(self._sock, _FRAME).decode()
+        if verdict != f"OK{count:014d}":
+            raise BenchmarkError(f"the peer says {verdict} after an upload of {count} bytes")
+
+
+def serve(sock: socket.socket, block: bytes) -> None:
+    """Answer one connection; a client that leaves early is its own business."""
+    with sock:
+        sock.settimeout(_IDLE_SECONDS)
+        try:
+            request = _exactly(sock, _FRAME).decode()
+            count = int(request[1:])
+            if request[0] == "D":
+                send(sock, count, block)
+            else:
+                sock.sendall(_verdict(sock, count, block))
+        except (OSError, BenchmarkError):
+            return
+
+
+def _verdict(sock: socket.socket, count: int, block: bytes) -> bytes:
+    try:
+        receive(sock, count, block, time.monotonic() + 120)
+    except BenchmarkError:
+        return f"NO{0:014d}".encode()
+    return f"OK{count:014d}".encode()
+
+
+def main(port: int) -> None:
+    """Be the peer on `port` until killed, one thread per connection."""
+    block = pattern()
+    with socket.create_server(("127.0.0.1", port), backlog=512) as listening:
+        while True:
+            sock, _ = listening.accept()
+            threading.Thread(target=serve, args=(sock, block), daemon=True).start()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

@@ -1,0 +1,79 @@
+"""The figures to steer by as a picture: bars as multiples of Envoy's, shorter is better."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from html import escape
+
+from benchmarks.results import REFERENCE, Results
+from benchmarks.workloads import WORKLOADS
+
+_COLOURS = ("#2457a6", "#9a9a9a", "#d1802f", "#3f8f4f", "#b9a7c9", "#7a5230")
+_LEFT, _WIDTH, _RIGHT = 290, 520, 70
+_BAR, _GAP, _TOP = 12, 14, 58
+_LONGEST = 2.0
+"""Multiples of Envoy at which bars are cut; the figure beside them says the rest."""
+
+
+@dataclass(frozen=True)
+class _Group:
+    title: str
+    ratios: tuple[tuple[str, float], ...]
+
+
+def _groups(results: Results) -> Iterator[_Group]:
+    for workload in WORKLOADS:
+        for metric in workload.metrics:
+            if not metric.steer:
+                continue
+            found = ((proxy, results.ratio(proxy, REFERENCE, workload.name, metric.key)) for proxy in results.proxies())
+            ratios = tuple((proxy, ratio) for proxy, ratio in found if ratio is not None)
+            if ratios:
+                yield _Group(f"{workload.name}: {metric.title}", ratios)
+
+
+def _text(x: float, y: float, content: str, more: str = "") -> str:
+    return f'<text x="{x:.0f}" y="{y:.0f}" {more}>{escape(content)}</text>'
+
+
+def _legend(proxies: list[str], colours: dict[str, str]) -> Iterator[str]:
+    for number, proxy in enumerate(proxies):
+        x = _LEFT + number * 108
+        yield f'<rect x="{x}" y="30" width="12" height="12" fill="{colours[proxy]}"/>'
+        yield _text(x + 17, 40, proxy)
+
+
+def _bars(group: _Group, y: int, colours: dict[str, str]) -> Iterator[str]:
+    middle = y + len(group.ratios) * _BAR / 2 + 4
+    yield _text(_LEFT - 10, middle, group.title, 'text-anchor="end"')
+    for proxy, ratio in group.ratios:
+        width = min(ratio, _LONGEST) / _LONGEST * _WIDTH
+        weight = ' font-weight="bold"' if proxy == "tcpmesh" else ""
+        yield f'<rect x="{_LEFT}" y="{y}" width="{width:.1f}" height="{_BAR - 2}" fill="{colours[proxy]}"/>'
+        yield _text(_LEFT + width + 5, y + _BAR - 3, f"{ratio:.2f}", f'font-size="10"{weight}')
+        y += _BAR
+
+
+def svg(results: Results) -> str | None:
+    """The picture as SVG; `None` where there is nothing to compare."""
+    groups = list(_groups(results))
+    if not groups:
+        return None
+    proxies = results.proxies()
+    colours = {proxy: _COLOURS[number % len(_COLOURS)] for number, proxy in enumerate(proxies)}
+    height = _TOP + sum(len(group.ratios) * _BAR + _GAP for group in groups)
+    width = _LEFT + _WIDTH + _RIGHT
+    unit = _LEFT + _WIDTH / _LONGEST
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="12">',
+        f'<rect width="{width}" height="{height}" fill="white"/>',
+        _text(_LEFT, 18, "As a multiple of Envoy: shorter is better", 'font-size="14" font-weight="bold"'),
+        *_legend(proxies, colours),
+        f'<line x1="{unit:.0f}" y1="{_TOP - 6}" x2="{unit:.0f}" y2="{height - 8}" stroke="#444" stroke-dasharray="3 3"/>',
+    ]
+    y = _TOP
+    for group in groups:
+        parts.extend(_bars(group, y, colours))
+        y += len(group.ratios) * _BAR + _GAP
+    return "\n".join([*parts, "</svg>"]) + "\n"

@@ -1,0 +1,64 @@
+"""The command: measure, and print a table."""
+
+from __future__ import annotations
+
+import argparse
+import cProfile
+import gc
+import pstats
+import socket
+from collections.abc import Callable
+
+from benchmarks.micro import __doc__ as theory
+from benchmarks.micro import costs, floor
+from benchmarks.micro.mesh import BareProxy, ProductProxy
+from benchmarks.micro.stopwatch import Stopwatch
+
+REPEATS = 4
+
+ROWS: tuple[tuple[str, Callable[[costs.Make, Stopwatch], float], Callable[[], float]], ...] = (
+    ("one message passed on, µs", costs.message, floor.message),
+    ("one connection, µs", costs.connection, floor.connection),
+    ("bulk, ms per GB", costs.bulk, floor.bulk),
+)
+
+
+def lowest(*measures: Callable[[], float]) -> list[float]:
+    """All in turns, several times; the least disturbed of each counts."""
+    samples = [[measure() for measure in measures] for _ in range(REPEATS)]
+    return [min(column) for column in zip(*samples, strict=True)]
+
+
+def table(watch: Stopwatch) -> None:
+    """Measure and print."""
+    print(f"{'':34}{'tcpmesh':>10}{'relay only':>12}{'floor':>10}")
+    for title, cost, bare in ROWS:
+
+        def product(cost: Callable[[costs.Make, Stopwatch], float] = cost) -> float:
+            return cost(ProductProxy, watch)
+
+        def relay(cost: Callable[[costs.Make, Stopwatch], float] = cost) -> float:
+            return cost(BareProxy, Stopwatch())
+
+        ours, less, least = lowest(product, relay, bare)
+        print(f"{title:34}{ours:10.2f}{less:12.2f}{least:10.2f}", flush=True)
+    print(f"{'one idle connection, bytes':34}{costs.idle(ProductProxy):10.0f}{costs.idle(BareProxy):12.0f}")
+    print(f"{'garbage per connection, objects':34}{costs.garbage(ProductProxy):10.2f}{costs.garbage(BareProxy):12.2f}")
+
+
+def main() -> None:
+    """Parse the options and measure."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.micro", description=(theory or "").partition("\n")[0])
+    parser.add_argument("--profile", action="store_true", help="also print where tcpmesh spends it (its figures suffer)")
+    profile = cProfile.Profile() if parser.parse_args().profile else None
+    socket.setdefaulttimeout(5)
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 50, 100)
+    table(Stopwatch(profile))
+    if profile is not None:
+        pstats.Stats(profile).sort_stats("tottime").print_stats(30)
+
+
+if __name__ == "__main__":
+    main()

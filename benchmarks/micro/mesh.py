@@ -1,0 +1,188 @@
+"""The two things that are measured: the transports with a bare relay, and all of tcpmesh that a connection passes through."""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+from dataclasses import dataclass, field
+from typing import Any
+
+from twisted.internet.testing import MemoryReactorClock
+
+from benchmarks.backends import Backends
+from benchmarks.micro.sockets import MESSAGE, expect, listening
+from benchmarks.micro.stopwatch import Stopwatch
+from benchmarks.proxies import Route, envoy_configuration
+from tcpmesh.cluster.manager import ClusterManager
+from tcpmesh.config.load import load
+from tcpmesh.listener.manager import ListenerManager
+from tcpmesh.net.address import Address
+from tcpmesh.net.epoll import EpollNetwork
+from tcpmesh.net.relay import Direction, Relay
+from tcpmesh.registry import Context
+from tcpmesh.stats.store import Store
+
+
+class Proxy:
+    """A proxy inside this process, on a reactor that does only what it is told.
+
+    @ivar server: the listening socket of the one backend.
+    @ivar address: where clients connect to.
+    """
+
+    address: tuple[str, int]
+
+    def __init__(self) -> None:
+        self.reactor = MemoryReactorClock()
+        self.network = EpollNetwork(self.reactor)
+        self.server = listening()
+
+    def serve(self) -> None:
+        """One turn of the reactor."""
+        self.network.poller.doRead()
+        self.reactor.advance(0)
+
+    def idle(self) -> bool:
+        """Whether a reactor would go to sleep now."""
+        due = any(call.getTime() <= self.reactor.seconds() for call in self.reactor.getDelayedCalls())
+        return not due and not select.select([self.network.poller], [], [], 0)[0]
+
+    def stop(self) -> None:
+        """Close the sockets that are no connections."""
+        self.server.close()
+        self.network.stop()
+
+
+class BareProxy(Proxy):
+    """A listener that relays to one server: the least that the transports and the relay can do together.
+
+    It is the factory of its listener and the observer of its relays.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        front = listening()
+        front.setblocking(False)
+        self.address = front.getsockname()
+        self.upstream = Address.from_sockaddr(socket.AF_INET, self.server.getsockname())
+        self._port = self.network.listen(front, self)
+
+    def stop(self) -> None:
+        """Close the listener too."""
+        self._port.stopListening()
+        super().stop()
+
+    def doStart(self) -> None:
+        """The port is open."""
+
+    def doStop(self) -> None:
+        """The port is closed."""
+
+    def buildProtocol(self, peer: object) -> Downstream:
+        """A client is there."""
+        return Downstream(self)
+
+    def relay_started(self, relay: Relay) -> None:
+        """Both sides are connected."""
+
+    def relay_lost(self, relay: Relay, direction: Direction) -> None:
+        """One side is closed."""
+
+    def relay_idle(self, relay: Relay) -> None:
+        """Never: no relay is watched."""
+
+    def relay_finished(self, relay: Relay) -> None:
+        """Both sides are closed."""
+
+
+class Downstream:
+    """The first protocol of a client: it dials and hands over to a relay."""
+
+    __slots__ = ("_proxy", "_relay")
+
+    def __init__(self, proxy: BareProxy) -> None:
+        self._proxy = proxy
+
+    def makeConnection(self, transport: Any) -> None:
+        """Dial."""
+        transport.pauseProducing()
+        self._relay = Relay(transport, self._proxy.network.timers, self._proxy)
+        self._proxy.network.connect(self._proxy.upstream, self, 5.0)
+
+    def buildProtocol(self, address: object) -> Direction:
+        """The server answered."""
+        return self._relay.from_upstream
+
+    def connectionLost(self, reason: object) -> None:
+        """The client left before its relay began."""
+
+
+class ProductProxy(Proxy):
+    """What `twistd tcpmesh` runs for the benchmark's bootstrap: listener, tcp_proxy, cluster, statistics, limits and timers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        port = self.server.getsockname()[1]
+        text = envoy_configuration(Route(0, 0, Backends((port, port), port)))
+        resources = load(config_yaml=text).bootstrap.static_resources
+        context = Context(network=self.network, store=Store(), cluster=lambda name: clusters.get(name))
+        clusters = ClusterManager(context)
+        for cluster in resources.clusters:
+            clusters.add_or_update(cluster)
+        self._listeners = ListenerManager(context)
+        self._listeners.add_static(resources.listeners)
+        self._listeners.start()
+        host, _, bound = self._listeners.statuses()[-1].addresses[0].rpartition(":")
+        self.address = (host, int(bound))
+
+    def stop(self) -> None:
+        """Close the listeners too."""
+        self._listeners.stop()
+        super().stop()
+
+
+@dataclass
+class Mesh:
+    """A proxy with relayed connections: client `n` talks to server `n`."""
+
+    proxy: Proxy
+    clients: list[socket.socket] = field(default_factory=list)
+    servers: list[socket.socket] = field(default_factory=list)
+
+    def open(self, count: int, watch: Stopwatch) -> None:
+        """Connect so many clients, served in one batch; each has sent a message, which has arrived."""
+        expected = len(self.servers) + count
+        fresh = [socket.create_connection(self.proxy.address) for _ in range(count)]
+        for client in fresh:
+            client.send(MESSAGE)
+        while len(self.servers) < expected:
+            watch.measure(self.proxy.serve)
+            while len(self.servers) < expected and select.select([self.proxy.server], [], [], 0)[0]:
+                self.servers.append(self.proxy.server.accept()[0])
+        self._settle(watch)
+        self.clients += fresh
+        for server in self.servers[-count:]:
+            expect(server)
+
+    def close(self, watch: Stopwatch) -> None:
+        """Clients leave, servers follow, and the proxy has closed its side of both.
+
+        @raise RuntimeError: it holds descriptors of closed connections.
+        """
+        before, count = _descriptors(), len(self.clients)
+        for side in (self.clients, self.servers):
+            for sock in side:
+                sock.close()
+            side.clear()
+            self._settle(watch)
+        if _descriptors() != before - 4 * count:
+            raise RuntimeError("not all connections were closed")
+
+    def _settle(self, watch: Stopwatch) -> None:
+        while not self.proxy.idle():
+            watch.measure(self.proxy.serve)
+
+
+def _descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))

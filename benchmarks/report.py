@@ -1,0 +1,128 @@
+"""The table of a run, in Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from benchmarks.results import REFERENCE, Results, Summary
+from benchmarks.targets import Verdict, verdicts
+from benchmarks.workloads import WORKLOADS, Metric, Workload
+
+
+def _row(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _head(cells: Sequence[str]) -> list[str]:
+    return [_row(cells), _row(["---", *["---:"] * (len(cells) - 1)])]
+
+
+def number(value: float, digits: int) -> str:
+    """`value` for people: thousands apart."""
+    return f"{value:,.{digits}f}"
+
+
+def _median_cell(summary: Summary | None, metric: Metric, proxy: str) -> str:
+    if summary is None:
+        return "-"
+    text = number(summary.median, metric.digits)
+    if summary.ratio is None or proxy == REFERENCE:
+        return text
+    return f"{text} ({summary.ratio:.2f}x)"
+
+
+def _spread_cell(summary: Summary | None, metric: Metric) -> str:
+    if summary is None:
+        return "-"
+    return f"{number(summary.lowest, metric.digits)} … {number(summary.highest, metric.digits)}"
+
+
+def _label(workload: Workload, metric: Metric) -> str:
+    text = f"{workload.name}: {metric.title}, {metric.unit}"
+    return f"**{text}**" if metric.steer else text
+
+
+def _measured(results: Results) -> Iterator[tuple[Workload, Metric]]:
+    present = set(results.workloads())
+    for workload in WORKLOADS:
+        if workload.name in present:
+            for metric in workload.metrics:
+                yield workload, metric
+
+
+def _tables(results: Results) -> tuple[list[str], list[str]]:
+    """The lines of the table of medians and of the table of spreads."""
+    proxies = results.proxies()
+    medians, spreads = _head(["", *proxies]), _head(["", *proxies])
+    for workload, metric in _measured(results):
+        summaries = [results.summary(proxy, workload.name, metric.key) for proxy in proxies]
+        cells = [_median_cell(summary, metric, proxy) for summary, proxy in zip(summaries, proxies, strict=True)]
+        medians.append(_row([_label(workload, metric), *cells]))
+        spreads.append(_row([f"{workload.name}: {metric.title}, {metric.unit}", *(_spread_cell(s, metric) for s in summaries)]))
+    return medians, spreads
+
+
+def _aim(verdict: Verdict) -> str:
+    target = verdict.target
+    value = "-" if verdict.aim is None else f"{verdict.aim:.2f}x"
+    return f"{target.aim}'s ({value})" if isinstance(target.aim, str) else value
+
+
+def _target_lines(results: Results) -> list[str]:
+    found = list(verdicts(results))
+    if not found:
+        return []
+    lines = ["## Targets", "", "tcpmesh as a multiple of Envoy.", "", *_head(["", "at least", "aim", "seen", "", ""])]
+    for verdict in found:
+        target = verdict.target
+        lines.append(
+            _row(
+                [
+                    target.title,
+                    f"{target.bound:.2f}x",
+                    _aim(verdict),
+                    f"{verdict.ratio:.2f}x",
+                    "met" if verdict.reached else "**missed**",
+                    "aim met" if verdict.aim_reached else "",
+                ]
+            )
+        )
+    return [*lines, ""]
+
+
+def _failure_lines(results: Results) -> list[str]:
+    if not results.failures:
+        return ["Every byte and every reply was right, in all rounds and through all proxies.", ""]
+    lines = ["## Went wrong", ""]
+    for failure in results.failures:
+        lines.append(f"- round {failure.round + 1}, {failure.proxy}, {failure.workload}: {failure.reason}")
+    return [*lines, ""]
+
+
+def markdown(results: Results, chart: str | None) -> str:
+    """The report; `chart` is the name of the picture beside it, if there is one."""
+    medians, spreads = _tables(results)
+    lines = [
+        "# tcpmesh beside other proxies",
+        "",
+        "Written by `make bench`; [README.md](README.md) tells how to read it.",
+        "Medians over the rounds; in parentheses the median of the ratios to Envoy in the same round.",
+        "In bold what to steer by. CPU is what the proxy itself used, user and system, children included.",
+        "",
+        *(line for warning in results.warnings for line in (f"**{warning}**", "")),
+        *([f"![The figures to steer by, as multiples of Envoy's]({chart})", ""] if chart else []),
+        *medians,
+        "",
+        *_failure_lines(results),
+        *_target_lines(results),
+        "## Where and how",
+        "",
+        *(f"- {name}: {value}" for name, value in results.facts.items()),
+        "",
+        "## Spread",
+        "",
+        "Lowest and highest of the rounds.",
+        "",
+        *spreads,
+    ]
+    return "\n".join(lines) + "\n"

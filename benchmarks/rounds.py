@@ -1,0 +1,88 @@
+"""Alternating rounds: every proxy does the same work within the same seconds.
+
+All proxies of a round run at once and idle while another has its turn, so that one workload passes through all of them
+before the machine changes its mood; each is started anew for every round, and the order moves on by one.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks import report
+from benchmarks.process import BenchmarkError, Child, Ports, wait_for_ports
+from benchmarks.proxies import Proxy, Route
+from benchmarks.results import Failure, Results, Sample
+from benchmarks.workloads import Bench, Running, Settings, Workload
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be run."""
+
+    proxies: tuple[Proxy, ...]
+    workloads: tuple[Workload, ...]
+    rounds: int
+    settings: Settings
+    output: Path
+
+
+def say(text: str) -> None:
+    """Tell the user, who sees the report only at the end."""
+    print(text, file=sys.stderr, flush=True)
+
+
+class Run:
+    """Carries out a `Plan`; `results` fills up."""
+
+    def __init__(self, plan: Plan, directory: Path, bench: Bench, ports: Ports, results: Results) -> None:
+        self._plan = plan
+        self._directory = directory
+        self._bench = bench
+        self._ports = ports
+        self.results = results
+
+    def round(self, number: int) -> None:
+        """Start all proxies, do all the work once with each of them, stop them."""
+        first = number % len(self._plan.proxies)
+        order = self._plan.proxies[first:] + self._plan.proxies[:first]
+        with ExitStack() as stack:
+            running = {proxy.name: self._start(stack, proxy, number) for proxy in order}
+            time.sleep(0.5)
+            for workload in self._plan.workloads:
+                for proxy in order:
+                    self._sample(number, workload, proxy.name, running[proxy.name])
+
+    def _start(self, stack: ExitStack, proxy: Proxy, number: int) -> Running | None:
+        """Start `proxy` and see that it works; what keeps it from working is noted."""
+        route = Route(self._ports.take(), self._ports.take(), self._bench.backends)
+        name = f"{proxy.name}-{number}"
+        try:
+            command = proxy.prepare(self._directory / name, route)
+            child = stack.enter_context(Child(command.words, self._directory, name, command.environment))
+            wait_for_ports(child, [route.web, route.bulk])
+        except (BenchmarkError, OSError) as error:
+            self._failed(number, "starting", proxy.name, error)
+            return None
+        return Running(child, route.web, route.bulk)
+
+    def _sample(self, number: int, workload: Workload, name: str, proxy: Running | None) -> None:
+        if proxy is None or not proxy.child.running():
+            return
+        try:
+            values = workload.run(self._bench, proxy)
+            proxy.child.check()
+        except (BenchmarkError, OSError) as error:
+            self._failed(number, workload.name, name, error)
+            return
+        self.results.samples.append(Sample(number, workload.name, name, values))
+        shown = "  ".join(f"{metric.key} {report.number(values[metric.key], metric.digits)}" for metric in workload.metrics)
+        say(f"{number + 1}/{self._plan.rounds}  {workload.name:<11} {name:<12} {shown}")
+
+    def _failed(self, number: int, workload: str, proxy: str, error: Exception) -> None:
+        """Tell everything, but record one line: the output of a program is no matter for a published report."""
+        self.results.failures.append(Failure(number, workload, proxy, str(error).partition("\n")[0]))
+        say(f"{number + 1}/{self._plan.rounds}  {workload:<11} {proxy:<12} FAILED: {error}")

@@ -1,0 +1,246 @@
+"""The work that every proxy is given, and the figures that come out of it."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks import replies
+from benchmarks.backends import SMALL_BODY, SMALL_PATH, Backends
+from benchmarks.bulk import Transfer
+from benchmarks.load import small_requests
+from benchmarks.process import BenchmarkError, Child, tree_descriptors, tree_memory, wait_until
+
+Values = dict[str, float]
+
+_STALLED_BYTES = 64 << 20
+_CROSSTALK_CONNECTIONS = 32
+_CROSSTALK_REQUESTS = 8
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How much of everything.
+
+    @ivar seconds: length of each run of small requests.
+    @ivar bulk_bytes: size of each bulk transfer.
+    @ivar idle: number of idle connections.
+    """
+
+    seconds: int
+    bulk_bytes: int
+    idle: int
+
+
+@dataclass(frozen=True)
+class Running:
+    """A proxy at work: its process and the two ports that it listens on."""
+
+    child: Child
+    web: int
+    bulk: int
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What all workloads need: the backends, how much to do, the bulk stream and a folder for files."""
+
+    backends: Backends
+    settings: Settings
+    block: bytes
+    directory: Path
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One figure of a workload.
+
+    @ivar steer: whether it belongs to those to steer by, which the chart shows.
+    @ivar rising: whether more is better.
+    """
+
+    key: str
+    title: str
+    unit: str
+    digits: int
+    steer: bool = False
+    rising: bool = False
+
+
+@dataclass(frozen=True)
+class Workload:
+    """One kind of work: `run` does it once through a proxy, and raises `BenchmarkError` where a byte or reply is wrong."""
+
+    name: str
+    title: str
+    metrics: tuple[Metric, ...]
+    run: Callable[[Bench, Running], Values]
+
+
+def _connected(port: int, stack: ExitStack) -> socket.socket:
+    return stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10))
+
+
+def verify_crosstalk(proxy: Running) -> None:
+    """Every reply comes back on the connection that asked, in the order of asking.
+
+    @raise BenchmarkError: a reply was swapped, lost or altered.
+    """
+    with ExitStack() as stack:
+        clients = [_connected(proxy.web, stack) for _ in range(_CROSSTALK_CONNECTIONS)]
+        for request in range(_CROSSTALK_REQUESTS):
+            for number, client in enumerate(clients):
+                replies.ask(client, f"/echo?id={number}-{request}")
+            for number, client in enumerate(clients):
+                body = replies.answer(client).decode()
+                if body != f"{number}-{request}":
+                    raise BenchmarkError(f"connection {number} got {body!r} as reply {request}")
+
+
+def start_memory(bench: Bench, proxy: Running) -> Values:
+    """Memory of the proxy when it has just been started and was only probed for its ports."""
+    memory = tree_memory(proxy.child.pid)
+    return {"resident": memory.resident / 1024, "own": memory.own / 1024}
+
+
+def idle_connections(bench: Bench, proxy: Running) -> Values:
+    """Memory for connections that have had one request and now wait."""
+    verify_crosstalk(proxy)
+    time.sleep(0.2)
+    descriptors = tree_descriptors(proxy.child.pid)
+    before = tree_memory(proxy.child.pid)
+    with ExitStack() as stack:
+        for _ in range(bench.settings.idle):
+            if replies.get(_connected(proxy.web, stack), SMALL_PATH).decode() != SMALL_BODY:
+                raise BenchmarkError("wrong reply")
+        time.sleep(0.5)
+        after = tree_memory(proxy.child.pid)
+    wait_until(
+        lambda: tree_descriptors(proxy.child.pid) <= descriptors + 8, 10, "all descriptors of closed connections are released"
+    )
+    return {"kib": (after.own - before.own) / bench.settings.idle}
+
+
+def _keepalive(connections: int) -> Callable[[Bench, Running], Values]:
+    def run(bench: Bench, proxy: Running) -> Values:
+        load = small_requests(proxy.child, proxy.web, bench.backends, bench.directory, connections, bench.settings.seconds)
+        return {"cpu": load.cpu, "rate": load.rate, "p50": load.p50 / 1000, "p99": load.p99 / 1000}
+
+    return run
+
+
+def new_connections(bench: Bench, proxy: Running) -> Values:
+    """One request per connection, 64 at a time."""
+    load = small_requests(proxy.child, proxy.web, bench.backends, bench.directory, 64, bench.settings.seconds, close=True)
+    return {"cpu": load.cpu, "rate": load.rate, "p50": load.p50 / 1000, "p99": load.p99 / 1000}
+
+
+def _bulk(transfer: Callable[[Transfer, int], None]) -> Callable[[Bench, Running], Values]:
+    def run(bench: Bench, proxy: Running) -> Values:
+        count = bench.settings.bulk_bytes
+        with Transfer(proxy.bulk, bench.block, 120) as bulk:
+            cpu, start = proxy.child.cpu_ns(), time.monotonic()
+            transfer(bulk, count)
+            seconds, cpu = time.monotonic() - start, proxy.child.cpu_ns() - cpu
+        return {"cpu": cpu / count, "rate": count / seconds / 1e9}
+
+    return run
+
+
+class _Downloads(threading.Thread):
+    """Downloads one after the other, until told to stop; `error` holds what went wrong."""
+
+    def __init__(self, port: int, block: bytes, size: int) -> None:
+        super().__init__(daemon=True)
+        self._port = port
+        self._block = block
+        self._size = size
+        self._stopped = threading.Event()
+        self.done = 0
+        self.error: Exception | None = None
+
+    def run(self) -> None:
+        try:
+            while not self._stopped.is_set():
+                with Transfer(self._port, self._block, 60) as bulk:
+                    bulk.download(self._size)
+                self.done += 1
+        except (OSError, BenchmarkError) as error:
+            self.error = error
+
+    def finish(self) -> int:
+        """Stop, and return how many bytes came.
+
+        @raise BenchmarkError: one of the downloads was not right.
+        """
+        self._stopped.set()
+        self.join(60)
+        if self.error is not None:
+            raise BenchmarkError(f"download: {self.error}")
+        return self.done * self._size
+
+
+def fairness(bench: Bench, proxy: Running) -> Values:
+    """Small requests while a fast reader downloads all the time and another one does not read at all."""
+    with Transfer(proxy.bulk, bench.block, 60) as stalled:
+        stalled.ask("D", _STALLED_BYTES)
+        downloads = _Downloads(proxy.bulk, bench.block, 32 << 20)
+        start = time.monotonic()
+        downloads.start()
+        try:
+            load = small_requests(proxy.child, proxy.web, bench.backends, bench.directory, 16, bench.settings.seconds)
+        finally:
+            received = downloads.finish()
+            seconds = time.monotonic() - start
+        stalled.take(_STALLED_BYTES)
+    return {"rate": load.rate, "p50": load.p50 / 1000, "p99": load.p99 / 1000, "bulk": received / seconds / 1e9}
+
+
+_REQUEST_METRICS = (
+    Metric("cpu", "CPU per request", "µs", 1, steer=True),
+    Metric("rate", "rate", "requests/s", 0, rising=True),
+    Metric("p50", "p50", "ms", 2),
+    Metric("p99", "p99", "ms", 2, steer=True),
+)
+
+_NEW_METRICS = (
+    Metric("cpu", "CPU per connection", "µs", 1, steer=True),
+    Metric("rate", "rate", "connections/s", 0, rising=True),
+    Metric("p50", "p50", "ms", 2),
+    Metric("p99", "p99", "ms", 2, steer=True),
+)
+
+_BULK_METRICS = (
+    Metric("cpu", "CPU per GB", "s", 3, steer=True),
+    Metric("rate", "rate", "GB/s", 2, rising=True),
+)
+
+_FAIRNESS_METRICS = (
+    Metric("p50", "p50 of small requests", "ms", 2),
+    Metric("p99", "p99 of small requests", "ms", 2, steer=True),
+    Metric("rate", "rate of small requests", "requests/s", 0, rising=True),
+    Metric("bulk", "rate of the fast reader", "GB/s", 2, rising=True),
+)
+
+WORKLOADS = (
+    Workload(
+        "start",
+        "Memory at start",
+        (Metric("resident", "resident", "MiB", 1, steer=True), Metric("own", "of it heap and stacks", "MiB", 1)),
+        start_memory,
+    ),
+    Workload("idle", "Idle connections", (Metric("kib", "memory per connection", "KiB", 2, steer=True),), idle_connections),
+    Workload("small-1", "Small keep-alive requests, 1 connection", _REQUEST_METRICS, _keepalive(1)),
+    Workload("small-64", "Small keep-alive requests, 64 connections", _REQUEST_METRICS, _keepalive(64)),
+    Workload("small-1000", "Small keep-alive requests, 1,000 connections", _REQUEST_METRICS, _keepalive(1000)),
+    Workload("new", "New connections, one request each, 64 at a time", _NEW_METRICS, new_connections),
+    Workload("download", "Bulk, to the client", _BULK_METRICS, _bulk(Transfer.download)),
+    Workload("upload", "Bulk, from the client", _BULK_METRICS, _bulk(Transfer.upload)),
+    Workload("fairness", "Small requests, 16 connections, beside a fast and a stalled reader", _FAIRNESS_METRICS, fairness),
+)
+"""In the order of a round: memory comes first, while a proxy is fresh."""

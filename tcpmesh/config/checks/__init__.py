@@ -1,0 +1,28 @@
+"""What Envoy demands of a configuration in code, beyond the rules of its schema.
+
+Each check belongs to a message type and is called wherever such a message appears, also inside of an `Any`.  It says in its own
+words what Envoy would refuse, at the line of the field at fault.  To add one, write a function of `(message, trail, report)` in the
+module of its subject and name it in that module's `CHECKS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from tcpmesh.config.checks import bootstrap, clusters, extensions, files, listeners, matches, sources, tls
+from tcpmesh.config.problems import Trail
+from tcpmesh.config.report import Report
+
+Check = Callable[[Any, Trail, Report], None]
+
+
+def _by_type(*tables: Mapping[str, Check]) -> dict[str, tuple[Check, ...]]:
+    names = {name for table in tables for name in table}
+    return {name: tuple(table[name] for table in tables if name in table) for name in names}
+
+
+#: The checks of each message type, by its full name.
+CHECKS = _by_type(
+    bootstrap.CHECKS, clusters.CHECKS, extensions.CHECKS, files.CHECKS, listeners.CHECKS, matches.CHECKS, sources.CHECKS, tls.CHECKS
+)

@@ -1,0 +1,59 @@
+"""Addresses as Envoy takes them: numeric, with a numeric port, or the path of a unix socket that fits."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any
+
+from tcpmesh.config.problems import Trail
+from tcpmesh.config.report import Report
+
+#: The longest path of a unix socket, with the zero byte after it.
+PIPE_PATH_BYTES = 108
+
+
+def is_ip(text: str) -> bool:
+    """Whether a text is an IPv4 or IPv6 address, without brackets."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def check_bind_address(address: Any, trail: Trail, report: Report) -> None:
+    """Report an Address that cannot be listened on."""
+    if address.HasField("socket_address"):
+        check_bind_socket(address.socket_address, (trail, "socket_address"), report)
+    elif address.HasField("pipe"):
+        check_pipe(address.pipe, (trail, "pipe"), report)
+
+
+def check_bind_socket(address: Any, trail: Trail, report: Report) -> None:
+    """Report a SocketAddress that cannot be bound."""
+    if address.address and not is_ip(address.address):
+        hint = "write it without brackets" if address.address.startswith("[") else "use 127.0.0.1, 0.0.0.0, ::1 or ::"
+        report.error((trail, "address"), f"malformed IP address: {address.address!r}", hint)
+    if address.HasField("named_port"):
+        report.error((trail, "named_port"), "a named port cannot be resolved here", "use port_value")
+    if address.resolver_name:
+        report.error((trail, "resolver_name"), f"unknown address resolver {address.resolver_name!r}")
+
+
+def check_pipe(pipe: Any, trail: Trail, report: Report) -> None:
+    """Report the path of a unix socket that the kernel would not take."""
+    if len(pipe.path.encode()) >= PIPE_PATH_BYTES:
+        text = f"the path of a unix socket must be shorter than {PIPE_PATH_BYTES} bytes"
+        report.error((trail, "path"), text)
+
+
+def address_key(address: Any) -> str:
+    """An Address as text, equal for two spellings of one address; empty for port 0, which is never the same twice."""
+    if address.HasField("pipe"):
+        return str(address.pipe.path)
+    socket_address = address.socket_address
+    if not is_ip(socket_address.address) or not socket_address.port_value:
+        return ""
+    ip = ipaddress.ip_address(socket_address.address)
+    host = f"[{ip}]" if ip.version == 6 else str(ip)
+    return f"{host}:{socket_address.port_value}"

@@ -1,0 +1,154 @@
+"""Clusters: what each way of discovery and each load-balancing policy demands, endpoints, health checks, outliers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from envoy.config.cluster.v3.cluster_pb2 import Cluster
+
+from tcpmesh.config.checks.addresses import check_bind_socket, check_pipe, is_ip
+from tcpmesh.config.problems import Trail
+from tcpmesh.config.report import Report
+from tcpmesh.config.rulekinds import nanoseconds
+from tcpmesh.config.types import is_foreign, type_of_url
+
+_SECOND = 1_000_000_000
+_DEFAULT_MAX_RING = 8 * 1024 * 1024
+_DEFAULT_MIN_RING = 1024
+
+
+def _check_cluster(cluster: Any, trail: Trail, report: Report) -> None:
+    custom = cluster.WhichOneof("cluster_discovery_type") == "cluster_type"
+    kind = "" if custom else Cluster.DiscoveryType.Name(cluster.type) if cluster.type in Cluster.DiscoveryType.values() else ""
+    _check_discovery(cluster, kind, trail, report)
+    _check_balancing(cluster, kind, trail, report)
+    for endpoint, here in _endpoints(cluster, trail):
+        _check_endpoint(endpoint, kind, here, report)
+    if cluster.upstream_bind_config.HasField("source_address"):
+        here = ((trail, "upstream_bind_config"), "source_address")
+        check_bind_socket(cluster.upstream_bind_config.source_address, here, report)
+
+
+# ---------------------------------------------------------------- discovery
+
+
+def _check_discovery(cluster: Any, kind: str, trail: Trail, report: Report) -> None:
+    if kind == "EDS" and not cluster.eds_cluster_config.HasField("eds_config"):
+        report.absent(trail, ["eds_cluster_config"], "an EDS cluster needs an eds_cluster_config with an eds_config")
+    if kind != "EDS" and cluster.HasField("eds_cluster_config"):
+        report.error((trail, "eds_cluster_config"), "eds_cluster_config is set in a cluster that is not of type EDS")
+    if kind == "LOGICAL_DNS" and [len(item.lb_endpoints) for item in cluster.load_assignment.endpoints] != [1]:
+        text = "a LOGICAL_DNS cluster needs one locality with one endpoint"
+        report.error((trail, "load_assignment"), text, "STRICT_DNS takes several")
+    if kind == "ORIGINAL_DST":
+        _check_original_dst(cluster, trail, report)
+
+
+def _check_original_dst(cluster: Any, trail: Trail, report: Report) -> None:
+    if cluster.lb_policy != Cluster.CLUSTER_PROVIDED and not cluster.HasField("load_balancing_policy"):
+        report.error((trail, "lb_policy"), "an ORIGINAL_DST cluster needs lb_policy CLUSTER_PROVIDED")
+    if cluster.HasField("load_assignment"):
+        report.error((trail, "load_assignment"), "an ORIGINAL_DST cluster has no endpoints of its own: remove load_assignment")
+
+
+# ---------------------------------------------------------------- load balancing
+
+
+def _check_balancing(cluster: Any, kind: str, trail: Trail, report: Report) -> None:
+    policy = cluster.lb_policy
+    if cluster.HasField("load_balancing_policy"):
+        if not any(_is_policy(policy) for policy in cluster.load_balancing_policy.policies):
+            report.error((trail, "load_balancing_policy"), "load_balancing_policy names no policy that is known")
+        return
+    if policy == Cluster.LOAD_BALANCING_POLICY_CONFIG:
+        report.absent(trail, ["load_balancing_policy"], "lb_policy LOAD_BALANCING_POLICY_CONFIG needs load_balancing_policy")
+    if policy == Cluster.CLUSTER_PROVIDED and kind in ("STATIC", "STRICT_DNS", "LOGICAL_DNS", "EDS"):
+        report.error((trail, "lb_policy"), f"a {kind} cluster provides no load balancer: lb_policy cannot be CLUSTER_PROVIDED")
+    if policy == Cluster.RING_HASH:
+        _check_ring(cluster.ring_hash_lb_config, (trail, "ring_hash_lb_config"), report)
+    if policy == Cluster.MAGLEV and cluster.maglev_lb_config.HasField("table_size"):
+        _check_table(cluster.maglev_lb_config.table_size.value, ((trail, "maglev_lb_config"), "table_size"), report)
+    hashing = cluster.common_lb_config.consistent_hashing_lb_config
+    if kind == "STATIC" and hashing.use_hostname_for_hashing:
+        here = (((trail, "common_lb_config"), "consistent_hashing_lb_config"), "use_hostname_for_hashing")
+        report.error(here, "the endpoints of a STATIC cluster cannot be hashed by hostname")
+
+
+def _is_policy(policy: Any) -> bool:
+    type_name = type_of_url(policy.typed_extension_config.typed_config.type_url)
+    return type_name.startswith("envoy.extensions.load_balancing_policies.") or is_foreign(type_name)
+
+
+def _check_ring(config: Any, trail: Trail, report: Report) -> None:
+    least = config.minimum_ring_size.value if config.HasField("minimum_ring_size") else _DEFAULT_MIN_RING
+    most = config.maximum_ring_size.value if config.HasField("maximum_ring_size") else _DEFAULT_MAX_RING
+    if least > most:
+        report.error((trail, "minimum_ring_size"), f"minimum_ring_size {least} is above maximum_ring_size {most}")
+
+
+def _check_table(size: int, trail: Trail, report: Report) -> None:
+    if size < 2 or any(size % divisor == 0 for divisor in range(2, int(size**0.5) + 1)):
+        report.error(trail, f"the table size of MAGLEV must be a prime number, {size} is not")
+
+
+# ---------------------------------------------------------------- endpoints
+
+
+def _endpoints(cluster: Any, trail: Trail) -> Iterator[tuple[Any, Trail]]:
+    localities: Trail = ((trail, "load_assignment"), "endpoints")
+    for i, locality in enumerate(cluster.load_assignment.endpoints):
+        for j, host in enumerate(locality.lb_endpoints):
+            yield host, (((localities, i), "lb_endpoints"), j)
+
+
+def _check_endpoint(host: Any, kind: str, trail: Trail, report: Report) -> None:
+    address = host.endpoint.address
+    here: Trail = ((trail, "endpoint"), "address")
+    if address.HasField("socket_address"):
+        _check_socket_address(address.socket_address, kind, (here, "socket_address"), report)
+    elif address.HasField("pipe"):
+        check_pipe(address.pipe, (here, "pipe"), report)
+    elif not address.HasField("envoy_internal_address"):
+        parent: Trail = (trail, "endpoint") if host.HasField("endpoint") else trail
+        report.absent(parent, ["address" if host.HasField("endpoint") else "endpoint"], "an endpoint needs an address")
+
+
+def _check_socket_address(address: Any, kind: str, trail: Trail, report: Report) -> None:
+    if kind in ("STRICT_DNS", "LOGICAL_DNS"):
+        if address.resolver_name:
+            report.error((trail, "resolver_name"), f"the endpoints of a {kind} cluster must not name a resolver")
+    elif kind == "STATIC" and address.address:
+        _check_static_address(address, trail, report)
+
+
+def _check_static_address(address: Any, trail: Trail, report: Report) -> None:
+    if not is_ip(address.address):
+        text = f"malformed IP address: {address.address!r}; a STATIC cluster resolves no names"
+        report.error((trail, "address"), text, "use type STRICT_DNS or LOGICAL_DNS for a host name")
+    if address.HasField("named_port"):
+        report.error((trail, "named_port"), "a STATIC cluster resolves no names of ports", "use port_value")
+
+
+# ---------------------------------------------------------------- health
+
+
+def _check_outliers(outliers: Any, trail: Trail, report: Report) -> None:
+    base = nanoseconds(outliers.base_ejection_time) if outliers.HasField("base_ejection_time") else 30 * _SECOND
+    most = nanoseconds(outliers.max_ejection_time) if outliers.HasField("max_ejection_time") else max(300 * _SECOND, base)
+    if most < base:
+        report.error((trail, "max_ejection_time"), "max_ejection_time must not be below base_ejection_time")
+
+
+def _check_payload(payload: Any, trail: Trail, report: Report) -> None:
+    try:
+        bytes.fromhex(payload.text)
+    except ValueError:
+        report.error((trail, "text"), f"{payload.text!r} is no text of bytes in hexadecimal, two digits each")
+
+
+CHECKS = {
+    "envoy.config.cluster.v3.Cluster": _check_cluster,
+    "envoy.config.cluster.v3.OutlierDetection": _check_outliers,
+    "envoy.config.core.v3.HealthCheck.Payload": _check_payload,
+}

@@ -1,0 +1,52 @@
+"""Files and environment variables that a configuration names must be there when it is loaded."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from tcpmesh.config.problems import Trail
+from tcpmesh.config.report import Report
+
+
+def read_source(source: Any, report: Report) -> bytes | None:
+    """The bytes of a DataSource; `None` where they cannot be had (`_check_source` reports why)."""
+    kind = source.WhichOneof("specifier")
+    if kind == "inline_string":
+        return bytes(source.inline_string.encode())
+    if kind == "inline_bytes":
+        return bytes(source.inline_bytes)
+    if kind == "environment_variable":
+        value = report.environ.get(source.environment_variable)
+        return None if value is None else value.encode("utf-8", "surrogateescape")
+    try:
+        with open(source.filename, "rb") as file:
+            return file.read()
+    except (OSError, ValueError):
+        return None
+
+
+def _check_source(source: Any, trail: Trail, report: Report) -> None:
+    kind = source.WhichOneof("specifier")
+    if kind == "filename":
+        _check_readable(source.filename, (trail, kind), report)
+    elif kind == "environment_variable" and source.environment_variable not in report.environ:
+        text = f"the environment variable {source.environment_variable!r} is not set"
+        report.error((trail, kind), text)
+
+
+def _check_readable(path: str, trail: Trail, report: Report) -> None:
+    if path and not (os.path.isfile(path) and os.access(path, os.R_OK)):
+        report.error(trail, f"cannot read the file {path!r}")
+
+
+def _check_log_file(log: Any, trail: Trail, report: Report) -> None:
+    folder = os.path.dirname(log.path) or "."
+    if log.path and not os.path.isdir(folder):
+        report.error((trail, "path"), f"cannot write {log.path!r}: there is no directory {folder!r}")
+
+
+CHECKS = {
+    "envoy.config.core.v3.DataSource": _check_source,
+    "envoy.extensions.access_loggers.file.v3.FileAccessLog": _check_log_file,
+}

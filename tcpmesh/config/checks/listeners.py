@@ -1,0 +1,103 @@
+"""Listeners and what a connection passes on its way: addresses, filter chains, the order of filters, the TCP proxy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tcpmesh.config.checks.addresses import check_bind_address
+from tcpmesh.config.problems import Trail
+from tcpmesh.config.report import Report
+from tcpmesh.config.rulekinds import nanoseconds
+from tcpmesh.config.types import type_of_url
+
+_INTERNAL = "envoy.extensions.bootstrap.internal_listener.v3.InternalListener"
+_NETWORK = "envoy.extensions.filters.network."
+
+#: Network filters that end a chain: they own the connection's bytes.
+TERMINAL = frozenset(
+    _NETWORK + name
+    for name in (
+        "direct_response.v3.Config",
+        "dubbo_proxy.v3.DubboProxy",
+        "echo.v3.Echo",
+        "generic_proxy.v3.GenericProxy",
+        "http_connection_manager.v3.HttpConnectionManager",
+        "redis_proxy.v3.RedisProxy",
+        "reverse_tunnel.v3.ReverseTunnel",
+        "tcp_proxy.v3.TcpProxy",
+        "thrift_proxy.v3.ThriftProxy",
+    )
+)
+
+
+def _check_listener(listener: Any, trail: Trail, report: Report) -> None:
+    if listener.HasField("internal_listener"):
+        _check_internal(trail, report)
+    if listener.HasField("internal_listener") or listener.HasField("api_listener"):
+        return
+    if not listener.HasField("address"):
+        report.absent(trail, ["address"], "a listener needs an address")
+    check_bind_address(listener.address, (trail, "address"), report)
+    for index, more in enumerate(listener.additional_addresses):
+        check_bind_address(more.address, (((trail, "additional_addresses"), index), "address"), report)
+    if listener.address.HasField("envoy_internal_address"):
+        text = "a listener in this process is declared by internal_listener, not by an address"
+        report.error(((trail, "address"), "envoy_internal_address"), text)
+    if _is_udp(listener):
+        if listener.filter_chains:
+            report.error((trail, "filter_chains"), "a UDP listener has no connections and so no filter chains")
+    elif not listener.filter_chains and not listener.HasField("default_filter_chain"):
+        report.absent(trail, ["filter_chains", "default_filter_chain"], "no filter chain: a listener needs filter_chains")
+
+
+def _check_internal(trail: Trail, report: Report) -> None:
+    extensions = report.bootstrap.bootstrap_extensions
+    if not any(type_of_url(extension.typed_config.type_url) == _INTERNAL for extension in extensions):
+        text = "an internal listener needs the bootstrap extension envoy.bootstrap.internal_listener"
+        report.error((trail, "internal_listener"), text)
+
+
+def _is_udp(listener: Any) -> bool:
+    address = listener.address.socket_address
+    return bool(address.protocol == type(address).UDP)
+
+
+def _check_chain(chain: Any, trail: Trail, report: Report) -> None:
+    last = len(chain.filters) - 1
+    for index, network_filter in enumerate(chain.filters):
+        type_name = type_of_url(network_filter.typed_config.type_url)
+        if type_name.startswith(_NETWORK):
+            _check_order(network_filter.name, type_name, index == last, ((trail, "filters"), index), report)
+
+
+def _check_order(name: str, type_name: str, is_last: bool, trail: Trail, report: Report) -> None:
+    if type_name in TERMINAL and not is_last:
+        report.error(trail, f"terminal filter named {name} of type {type_name} must be the last of its chain")
+    elif is_last and type_name not in TERMINAL:
+        report.error(trail, f"non-terminal filter named {name} of type {type_name} is the last of its chain")
+
+
+def _check_tcp_proxy(proxy: Any, trail: Trail, report: Report) -> None:
+    if proxy.cluster:
+        _check_cluster_exists(proxy.cluster, (trail, "cluster"), report)
+    for index, weighted in enumerate(proxy.weighted_clusters.clusters):
+        _check_cluster_exists(weighted.name, ((((trail, "weighted_clusters"), "clusters"), index), "name"), report)
+    options = proxy.backoff_options
+    if options.HasField("max_interval") and nanoseconds(options.max_interval) < nanoseconds(options.base_interval):
+        report.error(((trail, "backoff_options"), "max_interval"), "max_interval must not be below base_interval")
+    if proxy.upstream_connect_mode and not proxy.HasField("max_early_data_bytes"):
+        text = "max_early_data_bytes must be set where upstream_connect_mode is not IMMEDIATE"
+        report.error((trail, "upstream_connect_mode"), text)
+
+
+def _check_cluster_exists(name: str, trail: Trail, report: Report) -> None:
+    """Envoy accepts a cluster that nobody defines and closes each connection; discovery may still bring the cluster."""
+    if name and name not in report.cluster_names and not report.has_cluster_discovery:
+        report.warning(trail, f"no cluster is named {name!r}: every connection will be closed", report.near_cluster(name))
+
+
+CHECKS = {
+    "envoy.config.listener.v3.Listener": _check_listener,
+    "envoy.config.listener.v3.FilterChain": _check_chain,
+    "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy": _check_tcp_proxy,
+}

@@ -1,0 +1,102 @@
+"""Where discovery gets its resources from: each way needs its own fields, and a cluster that needs no discovery itself."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from envoy.config.cluster.v3.cluster_pb2 import Cluster
+from envoy.config.core.v3.config_source_pb2 import ApiConfigSource, ApiVersion
+
+from tcpmesh.config.problems import Trail
+from tcpmesh.config.report import Report
+
+_GRPC = (ApiConfigSource.GRPC, ApiConfigSource.DELTA_GRPC)
+
+
+def _check_bootstrap(bootstrap: Any, trail: Trail, report: Report) -> None:
+    dynamic, here = bootstrap.dynamic_resources, (trail, "dynamic_resources")
+    if dynamic.HasField("ads_config"):
+        _check_ads(dynamic.ads_config, (here, "ads_config"), report)
+    if dynamic.HasField("cds_config"):
+        check_source(dynamic.cds_config, (here, "cds_config"), report)
+
+
+def _check_ads(source: Any, trail: Trail, report: Report) -> None:
+    if source.api_type not in _GRPC:
+        report.error((trail, "api_type"), "ADS is a gRPC stream: api_type must be GRPC or DELTA_GRPC")
+    check_node(trail, report)
+
+
+def _check_cluster(cluster: Any, trail: Trail, report: Report) -> None:
+    if cluster.type == Cluster.EDS and cluster.eds_cluster_config.HasField("eds_config"):
+        here: Trail = ((trail, "eds_cluster_config"), "eds_config")
+        check_source(cluster.eds_cluster_config.eds_config, here, report)
+
+
+def check_source(source: Any, trail: Trail, report: Report) -> None:
+    """Report a ConfigSource of clusters or endpoints that cannot work.  (That of listeners Envoy opens only when it starts.)"""
+    check_node(trail, report)
+    parent: Trail
+    if source.HasField("path_config_source"):
+        path, parent = source.path_config_source.path, (trail, "path_config_source")
+    else:
+        path, parent = source.path, trail
+    if path and not os.path.exists(path):
+        report.error((parent, "path"), f"cannot read the file {path!r}")
+
+
+def check_node(trail: Trail, report: Report) -> None:
+    """Report discovery where the node has no id or cluster to introduce itself with."""
+    node = report.bootstrap.node
+    if not node.id or not node.cluster:
+        report.error(
+            trail, "discovery needs a node with id and cluster, in the bootstrap or by --service-node and --service-cluster"
+        )
+
+
+def _check_api_source(source: Any, trail: Trail, report: Report) -> None:
+    if source.transport_api_version in (ApiVersion.AUTO, ApiVersion.V2):
+        name = ApiVersion.Name(source.transport_api_version)
+        report.error((trail, "transport_api_version"), f"transport_api_version {name} is gone, it must be V3")
+    if source.api_type in _GRPC:
+        _check_grpc_source(source, trail, report)
+    else:
+        _check_rest_source(source, trail, report)
+
+
+def _check_grpc_source(source: Any, trail: Trail, report: Report) -> None:
+    if source.cluster_names:
+        report.error((trail, "cluster_names"), "a gRPC source names its cluster in grpc_services, not in cluster_names")
+    if len(source.grpc_services) != 1:
+        text = f"a gRPC source needs exactly one of grpc_services, it has {len(source.grpc_services)}"
+        report.error((trail, "grpc_services"), text)
+    for index, service in enumerate(source.grpc_services):
+        if service.HasField("envoy_grpc"):
+            here: Trail = ((((trail, "grpc_services"), index), "envoy_grpc"), "cluster_name")
+            _check_static_cluster(service.envoy_grpc.cluster_name, here, report)
+
+
+def _check_rest_source(source: Any, trail: Trail, report: Report) -> None:
+    if len(source.cluster_names) != 1:
+        text = f"a REST source needs exactly one of cluster_names, it has {len(source.cluster_names)}"
+        report.error((trail, "cluster_names"), text)
+    for index, name in enumerate(source.cluster_names):
+        _check_static_cluster(name, ((trail, "cluster_names"), index), report)
+    if not source.HasField("refresh_delay"):
+        report.absent(trail, ["refresh_delay"], "a REST source needs a refresh_delay")
+
+
+def _check_static_cluster(name: str, trail: Trail, report: Report) -> None:
+    clusters = report.bootstrap.static_resources.clusters
+    known = {cluster.name for cluster in clusters if cluster.type != Cluster.EDS}
+    if name and name not in known:
+        text = f"{name!r} is no static cluster of the bootstrap (one that needs no discovery itself)"
+        report.error(trail, text, report.near_cluster(name))
+
+
+CHECKS = {
+    "envoy.config.bootstrap.v3.Bootstrap": _check_bootstrap,
+    "envoy.config.cluster.v3.Cluster": _check_cluster,
+    "envoy.config.core.v3.ApiConfigSource": _check_api_source,
+}

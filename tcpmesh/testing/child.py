@@ -1,0 +1,195 @@
+"""A real `twistd tcpmesh` process: started with a configuration, waited for, asked through its admin interface, and stopped.
+
+For integration tests, and for trying things by hand.  Everything here blocks, with a bound, so it belongs into synchronous
+tests or threads, never into a reactor's callbacks::
+
+    with Child(CONFIG) as proxy:
+        proxy.wait_ready()
+        assert proxy.stat("cluster.c.upstream_cx_total") == 0
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TypeVar
+
+Found = TypeVar("Found")
+
+TWISTD = str(Path(sys.executable).with_name("twistd"))
+"""The twistd of this Python."""
+
+PATIENCE = 20.0
+"""Seconds until a wait fails."""
+
+TURN = 0.02
+"""Seconds between two looks."""
+
+
+def wait_for(look: Callable[[], Found], what: str, seconds: float = PATIENCE) -> Found:
+    """Look until there is something true, and return it.
+
+    @raise AssertionError: after so many seconds, naming what was waited for.
+    """
+    limit = time.monotonic() + seconds
+    while not (found := look()):
+        if time.monotonic() > limit:
+            raise AssertionError(f"waited {seconds} s in vain for {what}")
+        time.sleep(TURN)
+    return found
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """A port of C{host} that was free a moment ago."""
+    with socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET) as sock:
+        return int(sock.getsockname()[1])
+
+
+def connectable(host: str, port: int) -> bool:
+    """True where somebody accepts connections."""
+    try:
+        socket.create_connection((host, port), 1.0).close()
+    except OSError:
+        return False
+    return True
+
+
+class Child:
+    """One process that serves C{config}, a bootstrap in YAML.
+
+    It runs in a directory of its own, where the configuration is `envoy.yaml` and its output `output`, both removed by `stop`.
+    Whoever starts one must stop it: a context manager does.
+    """
+
+    def __init__(
+        self,
+        config: str,
+        arguments: Sequence[str] = (),
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        self._directory = tempfile.TemporaryDirectory(prefix="tcpmesh")
+        self.path = Path(self._directory.name)
+        (self.path / "envoy.yaml").write_text(config)
+        self._output = self.path / "output"
+        self._last = ""
+        self._admin = self.path / "admin.address"
+        line = [
+            TWISTD,
+            "-n",
+            "--pidfile=",
+            "tcpmesh",
+            "--config",
+            "envoy.yaml",
+            "--admin-address-path",
+            str(self._admin),
+            *arguments,
+        ]
+        with self._output.open("wb") as output:
+            self._process = subprocess.Popen(
+                line, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=self.path, env={**os.environ, **(environ or {})}
+            )
+
+    def __enter__(self) -> Child:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.stop()
+
+    @property
+    def pid(self) -> int:
+        """The process's number."""
+        return self._process.pid
+
+    @property
+    def output(self) -> str:
+        """All it has printed so far, or had when it was stopped."""
+        return self._output.read_text(errors="replace") if self._output.exists() else self._last
+
+    # Waiting
+
+    def wait(self, look: Callable[[], Found], what: str) -> Found:
+        """Look until there is something true; an AssertionError with the output where the process ends meanwhile."""
+
+        def alive() -> Found:
+            found = look()
+            if not found and self._process.poll() is not None:
+                raise AssertionError(f"ended with status {self._process.returncode} before {what}:\n{self.output}")
+            return found
+
+        return wait_for(alive, what)
+
+    def wait_ready(self) -> None:
+        """Wait until the admin interface says LIVE."""
+        self.wait(lambda: self._admin.exists() and self._ready(), "ready")
+
+    def wait_listening(self, port: int, host: str = "127.0.0.1") -> None:
+        """Wait until a listener accepts; for a configuration without admin interface.  It counts as a client."""
+        self.wait(lambda: connectable(host, port), f"{host}:{port} accepts")
+
+    def wait_output(self, text: str) -> None:
+        """Wait until it has printed C{text}."""
+        self.wait(lambda: text in self.output, f"{text!r} in the output")
+
+    def wait_exit(self) -> int:
+        """Wait until it ends by itself; its exit status."""
+        wait_for(lambda: self._process.poll() is not None, "its end")
+        return self._process.returncode
+
+    def _ready(self) -> bool:
+        try:
+            return self.admin("/ready")[0] == 200
+        except OSError:
+            return False
+
+    # Asking
+
+    def admin(self, path: str, method: str = "GET") -> tuple[int, str]:
+        """Ask the admin interface: status and body."""
+        request = urllib.request.Request(f"http://{self._admin.read_text().strip()}{path}", method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    def stats(self) -> dict[str, int]:
+        """Every counter and gauge by name."""
+        found = re.findall(r"^(\S+): (\d+)$", self.admin("/stats")[1], re.MULTILINE)
+        return {name: int(value) for name, value in found}
+
+    def stat(self, name: str) -> int:
+        """One counter or gauge."""
+        return self.stats()[name]
+
+    def wait_stat(self, name: str, value: int) -> None:
+        """Wait until a counter or gauge has this value."""
+        self.wait(lambda: self.stats().get(name) == value, f"{name} to be {value}")
+
+    # Ending
+
+    def signal(self, number: int) -> None:
+        """Send it a signal."""
+        self._process.send_signal(number)
+
+    def stop(self) -> int:
+        """End it with SIGTERM, after 10 seconds with SIGKILL; its exit status."""
+        if self._process.poll() is None:
+            self._process.terminate()
+        try:
+            status = self._process.wait(10.0)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            status = self._process.wait()
+        self._last = self.output
+        self._directory.cleanup()
+        return status

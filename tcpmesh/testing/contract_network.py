@@ -1,0 +1,235 @@
+"""The part of the contract suite about networks: listening, connecting, and every way in which that fails."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import maybeDeferred
+from twisted.internet.error import ConnectError, TimeoutError, UserError
+
+from tcpmesh.net.address import Address
+from tcpmesh.testing.stage import PATIENCE, Client, MemoryStage, OnStage, Server
+from tcpmesh.testing.witness import Witness
+
+
+class Counted(Server):
+    """A factory that remembers being started and stopped."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[str] = []
+
+    def startFactory(self) -> None:
+        """Called when the first port listens."""
+        self.told.append("start")
+
+    def stopFactory(self) -> None:
+        """Called when the last one does no more."""
+        self.told.append("stop")
+
+
+class Raising(Server):
+    """A factory with a bug."""
+
+    def buildProtocol(self, addr: Any) -> Any:
+        """Fail for the first client."""
+        if not self.built:
+            self.built.append(None)
+            raise ZeroDivisionError("a bug of the factory")
+        return super().buildProtocol(addr)
+
+
+class NetworkContract(OnStage):
+    """Listening and connecting, and what comes of it."""
+
+    flushLoggedErrors: Any
+    fail: Any
+
+    def dial(self, address: Address, timeout: float = PATIENCE, source: Address | None = None) -> tuple[Any, Client]:
+        """Connect a witness: the connector and the client factory."""
+        witness = Witness()
+        self.stage.witnesses.append(witness)
+        client = Client(witness)
+        return self.stage.network.connect(address, client, timeout, source), client
+
+    async def fails(self, client: Client, *kinds: type[Exception]) -> None:
+        """Wait until the attempt has failed, for a reason of one of these kinds."""
+        await self.stage.until(lambda: client.failure or client.connected, "the outcome")
+        if client.failure is None:
+            self.fail("connected")
+        client.failure.trap(*kinds)  # type: ignore[union-attr]
+        self.assertFalse(client.connected)
+
+    async def free_address(self) -> Address:
+        """An address that was listened at, and is no more."""
+        port = self.stage.listen(Server())
+        address: Address = port.getHost()
+        await maybeDeferred(port.stopListening)
+        await self.stage.settle()
+        return address
+
+    async def test_host_of_a_port(self) -> None:
+        """A port tells its address, with the real number where 0 was asked for."""
+        host = self.stage.listen(Server()).getHost()
+        self.assertIsInstance(host, Address)
+        self.assertTrue(host.port or not self.stage.tcp)
+
+    async def test_outcome_comes_later(self) -> None:
+        """connect tells its factory nothing from within itself, of success or of failure."""
+        refusing, port = await self.free_address(), self.stage.listen(Server())
+        for address in (refusing, port.getHost()):
+            _, client = self.dial(address)
+            self.assertEqual((None, False), (client.failure, client.connected))
+            await self.stage.until(lambda c=client: c.failure or c.connected, "the outcome")  # type: ignore[misc]
+
+    async def test_refused(self) -> None:
+        """Nobody listens: clientConnectionFailed with a ConnectError."""
+        _, client = self.dial(await self.free_address())
+        await self.fails(client, ConnectError)
+
+    async def test_timeout(self) -> None:
+        """Nobody answers: clientConnectionFailed with TimeoutError after the timeout, once."""
+        if not self.stage.tcp:
+            return
+        _, client = self.dial(self.stage.unanswering(), timeout=0.05)
+        await self.stage.settle()
+        if isinstance(self.stage, MemoryStage):
+            self.stage.network.advance(0.04)
+            self.assertIsNone(client.failure)
+            self.stage.network.advance(0.02)
+        await self.fails(client, TimeoutError)
+
+    async def test_connected_in_time(self) -> None:
+        """The timeout is over once connected: a connection outlives it."""
+        port = self.stage.listen(Server())
+        _, client = self.dial(port.getHost(), timeout=0.01)
+        await self.stage.until(lambda: client.connected, "the connection")
+        await self.fires(0.02)
+        self.assertFalse(client.given.lost)
+
+    async def fires(self, seconds: float) -> None:
+        """Wait for a call of the network's own clock."""
+        fired: list[bool] = []
+        self.stage.network.clock.callLater(seconds, fired.append, True)
+        if isinstance(self.stage, MemoryStage):
+            self.stage.network.advance(seconds)
+        await self.stage.until(lambda: fired, "the clock")
+
+    async def test_stopped(self) -> None:
+        """stopConnecting ends an attempt: clientConnectionFailed with UserError, and nothing after it."""
+        port = self.stage.listen(Server())
+        connector, client = self.dial(port.getHost())
+        connector.stopConnecting()
+        await self.fails(client, UserError)
+        await self.stage.settle()
+        self.assertFalse(client.connected)
+
+    async def test_disconnect(self) -> None:
+        """The connector's disconnect ends an attempt, or closes the connection that it led to."""
+        port = self.stage.listen(Server())
+        connector, client = self.dial(port.getHost())
+        connector.disconnect()
+        await self.fails(client, UserError)
+        connector, client = self.dial(port.getHost())
+        await self.stage.until(lambda: client.connected, "the connection")
+        connector.disconnect()
+        await self.stage.until(lambda: client.given.lost, "the loss")
+
+    async def test_destination(self) -> None:
+        """The connector tells where it connects to."""
+        port = self.stage.listen(Server())
+        connector, client = self.dial(port.getHost())
+        self.assertEqual(port.getHost(), connector.getDestination())
+        await self.stage.until(lambda: client.connected, "the connection")
+
+    async def test_turned_away(self) -> None:
+        """A factory that gives no protocol closes its client, and the port goes on."""
+        port = self.stage.listen(Server(None))
+        _, first = self.dial(port.getHost())
+        await self.stage.until(lambda: first.given.ended, "the end")
+        _, second = self.dial(port.getHost())
+        await self.stage.until(lambda: second.connected, "the next connection")
+
+    async def test_client_turns_away(self) -> None:
+        """A client factory that gives no protocol closes the connection."""
+        server = Witness()
+        self.stage.witnesses.append(server)
+        port = self.stage.listen(Server(server))
+        self.stage.network.connect(port.getHost(), Client(None), PATIENCE)
+        await self.stage.until(lambda: server.ended, "the end")
+
+    async def test_failing_factory(self) -> None:
+        """An exception of a factory is logged and ends that client; the port goes on."""
+        port = self.stage.listen(Raising())
+        _, first = self.dial(port.getHost())
+        await self.stage.until(lambda: first.given.ended, "the end")
+        self.assertEqual(1, len(self.flushLoggedErrors(ZeroDivisionError)))
+        _, second = self.dial(port.getHost())
+        await self.stage.until(lambda: second.connected, "the next connection")
+
+    async def test_stop_listening(self) -> None:
+        """A port that stopped refuses; what it accepted before lives on."""
+        factory = Server()
+        port = self.stage.listen(factory)
+        _, client = self.dial(port.getHost())
+        await self.stage.until(lambda: client.connected and factory.built, "the connection")
+        address = port.getHost()
+        await maybeDeferred(port.stopListening)
+        _, late = self.dial(address)
+        await self.fails(late, ConnectError)
+        client.given.transport.write(b"still here")
+        await self.receives(factory.built[0], b"still here")
+
+    async def test_factory_is_started_and_stopped(self) -> None:
+        """Listening starts the factory, stopping stops it, once each."""
+        factory = Counted()
+        port = self.stage.listen(factory)
+        self.assertEqual(["start"], factory.told)
+        await maybeDeferred(port.stopListening)
+        self.assertEqual(["start", "stop"], factory.told)
+        await maybeDeferred(port.stopListening)
+        self.assertEqual(["start", "stop"], factory.told)
+
+    async def test_many_clients(self) -> None:
+        """Two hundred clients at once are all accepted, each with its own bytes."""
+        factory = Server()
+        port = self.stage.listen(factory)
+        clients = [self.dial(port.getHost())[1].given for _ in range(200)]
+        await self.stage.until(lambda: all(c.transport for c in clients), "all connections")
+        for n, client in enumerate(clients):
+            client.transport.write(b"%d" % n)
+            client.transport.loseWriteConnection()
+        await self.stage.until(lambda: len(factory.built) == 200 and all(s.ended for s in factory.built), "all clients")
+        self.stage.witnesses += factory.built
+        self.assertEqual(sorted(range(200)), sorted(int(s.received) for s in factory.built))
+
+    async def test_client_that_left(self) -> None:
+        """A client that connects, sends and closes at once is served all the same."""
+        server = Witness()
+        client = Witness()
+        client.on_made = lambda: (client.transport.write(b"in haste"), client.transport.loseConnection())
+        await self.stage.pair(client, server)
+        await self.stage.until(lambda: server.ended, "the end")
+        self.assertEqual(b"in haste", bytes(server.received))
+
+    async def test_source(self) -> None:
+        """A connection from a source address has that address, as the peer sees it."""
+        if not self.stage.tcp or ":" in self.stage.new_address().host:
+            return
+        factory = Server()
+        port = self.stage.listen(factory)
+        _, client = self.dial(port.getHost(), source=Address("127.0.0.3", 0))
+        await self.stage.until(lambda: client.connected and factory.built, "the connection")
+        self.assertEqual("127.0.0.3", factory.built[0].transport.getPeer().host)
+
+    async def test_source_that_is_not_ours(self) -> None:
+        """A source address that this machine does not have fails the attempt with a ConnectError, later."""
+        if not self.stage.tcp:
+            return
+        foreign = Address("2001:db8::1" if ":" in self.stage.new_address().host else "203.0.113.7", 0)
+        if isinstance(self.stage, MemoryStage):
+            self.stage.network.unbindable.add(foreign)
+        port = self.stage.listen(Server())
+        _, client = self.dial(port.getHost(), source=foreign)
+        self.assertIsNone(client.failure)
+        await self.fails(client, ConnectError)

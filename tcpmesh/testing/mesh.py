@@ -1,0 +1,85 @@
+"""A whole mesh in one process and without sockets: listeners and clusters of a bootstrap, on a memory network with a clock.
+
+What a configuration does can so be tested as a user wrote it, in milliseconds and the same way every time::
+
+    mesh = Mesh(CONFIG)
+    mesh.upstream("127.0.0.1:8080", Named("a"))
+    client = mesh.connect("127.0.0.1:10000")
+    assert client.received == b"a"
+
+The configuration is judged as `twistd tcpmesh` judges it.  Time passes only in `advance`.
+"""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+from tcpmesh.cluster.manager import ClusterManager
+from tcpmesh.config.load import load
+from tcpmesh.listener.manager import ListenerManager
+from tcpmesh.net.address import Address
+from tcpmesh.registry import Context
+from tcpmesh.stats.store import Store
+from tcpmesh.testing.memory import MemoryNetwork
+from tcpmesh.testing.stage import Client
+from tcpmesh.testing.witness import Witness
+
+
+def address_of(text: str) -> Address:
+    """The address that `127.0.0.1:80`, `[::1]:80` or the path of a unix socket means."""
+    if text.startswith(("/", "@")):
+        return Address(text)
+    host, _, port = text.rpartition(":")
+    return Address(host.strip("[]"), int(port))
+
+
+class Mesh:
+    """The proxy that a bootstrap, in YAML, describes; its listeners are open."""
+
+    def __init__(self, bootstrap: str, network: MemoryNetwork | None = None, seed: int = 1) -> None:
+        """C{network} where others are to be on it too, or its buffers are to be small; C{seed} for what is chosen at random.
+
+        @raise tcpmesh.config.problems.ConfigError: where the bootstrap is wrong.
+        @raise tcpmesh.net.listen.BindError: where two listeners want one address.
+        """
+        self.bootstrap = load(config_yaml=bootstrap).bootstrap
+        self.network = network if network is not None else MemoryNetwork()
+        self.store = Store()
+        context = Context(self.network, self.store, lambda name: self.clusters.get(name), Random(seed))
+        self.clusters = ClusterManager(context)
+        self.listeners = ListenerManager(context)
+        for cluster in self.bootstrap.static_resources.clusters:
+            self.clusters.add_or_update(cluster)
+        self.listeners.add_static(self.bootstrap.static_resources.listeners)
+        self.listeners.start()
+
+    def upstream(self, address: str, factory: Any) -> Any:
+        """Let a server factory listen at an address, as an upstream; its listening port."""
+        return self.network.listen(self.network.bind(address_of(address)), factory)
+
+    def connect(self, address: str, protocol: Any = None) -> Any:
+        """Connect a client, a L{Witness} if not given, and let all happen that follows at once; the client.
+
+        @raise twisted.internet.error.ConnectError: where nobody listens.
+        """
+        factory = Client(protocol if protocol is not None else Witness())
+        self.network.connect(address_of(address), factory, 10.0)
+        self.network.pump()
+        if factory.failure is not None:
+            factory.failure.raiseException()
+        return factory.given
+
+    def pump(self) -> None:
+        """Let all happen that can happen now."""
+        self.network.pump()
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass, and what comes with it happen."""
+        self.network.advance(seconds)
+
+    def stats(self) -> dict[str, int]:
+        """Every counter and gauge by its full name."""
+        self.store.collect()
+        counters = {counter.name: counter.value for counter in self.store.counters()}
+        return counters | {gauge.name: gauge.value for gauge in self.store.gauges()}

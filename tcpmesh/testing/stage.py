@@ -1,0 +1,304 @@
+"""Where a test of transports plays: the same test runs on a memory network and on real sockets of any kind.
+
+A L{Stage} has an `INetwork`, makes connected pairs, and waits.  Waiting is always for something, with a bound, and never for
+time to pass: in memory the network is pumped until nothing more can happen; on sockets the reactor turns until the condition holds.
+"""
+
+from __future__ import annotations
+
+import random
+import socket
+import tempfile
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import maybeDeferred
+from twisted.internet.error import ConnectionLost
+from twisted.internet.protocol import ClientFactory, Factory
+from twisted.internet.task import deferLater
+from twisted.python.failure import Failure
+
+from tcpmesh.net.address import Address
+from tcpmesh.net.listen import ListenOptions, bind, open_socket
+from tcpmesh.testing.memory import MemoryNetwork
+from tcpmesh.testing.witness import OneWayWitness, Witness
+
+if TYPE_CHECKING:
+    from twisted.trial.unittest import TestCase
+else:
+    TestCase = object
+
+PATIENCE = 15.0
+"""Seconds until a wait on real sockets fails."""
+
+TURN = 0.001
+"""Seconds between two looks at the condition that is waited for."""
+
+
+BLOCK = 1 << 18
+ENOUGH = 1 << 20
+MOST = 1 << 26
+"""Bytes written at a time to clog a connection; left over at least, for kernels change their mind; and in all at most."""
+
+_NOISE = random.Random(4).randbytes(262_139)
+
+
+def pattern(start: int, size: int) -> bytes:
+    """Bytes C{start} to C{start + size} of an endless sequence in which a lost, doubled or moved byte shows."""
+    skip = start % len(_NOISE)
+    return (_NOISE * ((skip + size) // len(_NOISE) + 1))[skip : skip + size]
+
+
+class Server(Factory):
+    """Gives each client the next protocol of a list, then those that `make` makes; `None` turns a client away."""
+
+    noisy = False
+
+    def __init__(self, *protocols: Any, make: Callable[[], Any] = Witness) -> None:
+        self.protocols = list(protocols)
+        self.make = make
+        self.built: list[Any] = []
+
+    def buildProtocol(self, addr: Any) -> Any:
+        """The next protocol."""
+        protocol = self.protocols.pop(0) if self.protocols else self.make()
+        self.built.append(protocol)
+        return protocol
+
+
+class Client(ClientFactory):
+    """Gives its one protocol to the connection, and remembers why there was none."""
+
+    noisy = False
+
+    def __init__(self, given: Any) -> None:
+        self.given = given
+        self.connected = False
+        self.failure: Failure | None = None
+
+    def buildProtocol(self, addr: Any) -> Any:
+        """The protocol."""
+        self.connected = True
+        return self.given
+
+    def clientConnectionFailed(self, connector: Any, reason: Failure) -> None:
+        """There is no connection, and there will be none."""
+        self.failure = reason
+
+
+class Stage(ABC):
+    """A network, and what a test does with it."""
+
+    network: Any
+    tcp = True
+    """True where connections have TCP's options and resets; a unix socket has neither."""
+
+    watches_after_eof = True
+    """True where a reset is noticed after EOF, though nothing is written."""
+
+    def __init__(self) -> None:
+        self._ports: list[Any] = []
+        self.witnesses: list[OneWayWitness] = []
+
+    @abstractmethod
+    def new_address(self) -> Address:
+        """Where to listen: an address in use by nobody."""
+
+    @abstractmethod
+    def bind(self, address: Address) -> Any:
+        """What `network.listen` wants for a socket, listening."""
+
+    @abstractmethod
+    async def until(self, condition: Callable[[], object], what: str) -> None:
+        """Let things happen until the condition holds; an AssertionError where it does not come to hold."""
+
+    @abstractmethod
+    async def settle(self) -> None:
+        """Let all that is on its way arrive."""
+
+    @abstractmethod
+    def unanswering(self) -> Address:
+        """An address that neither accepts nor refuses."""
+
+    def listen(self, factory: Any, address: Address | None = None) -> Any:
+        """A listening port for the factory, stopped with the stage."""
+        port = self.network.listen(self.bind(address or self.new_address()), factory)
+        self._ports.append(port)
+        return port
+
+    async def pair(self, client: Any = None, server: Any = None) -> tuple[Any, Any]:
+        """Connect the two protocols, witnesses if not given, to each other; both have their transports then."""
+        client, server = client or Witness(), server or Witness()
+        self.witnesses += [p for p in (client, server) if isinstance(p, OneWayWitness)]
+        return await self._connect(client, server)
+
+    async def _connect(self, client: Any, server: Any) -> tuple[Any, Any]:
+        port = self.listen(Server(server))
+        factory = Client(client)
+        self.network.connect(port.getHost(), factory, PATIENCE)
+        await self.until(lambda: (client.transport and server.transport) or factory.failure, "a connected pair")
+        assert factory.failure is None, factory.failure
+        return client, server
+
+    async def clog(self, near: Any, far: Any) -> int:
+        """Let C{far} stop reading, and write to C{near} until the kernels take no more; returns how many bytes were written."""
+        far.transport.pauseProducing()
+        written, waiting = 0, -1
+        while near.transport.buffered < ENOUGH or near.transport.buffered != waiting:
+            if near.transport.buffered < ENOUGH:
+                near.transport.write(pattern(written, BLOCK))
+                written += BLOCK
+            waiting = near.transport.buffered
+            await self.settle()
+            assert written < MOST, "the other side does not read, and yet all is taken"
+        return written
+
+    def end_witnesses(self) -> list[str]:
+        """Abort what is still connected; what the witnesses have to complain about."""
+        for witness in self.witnesses:
+            if witness.transport is not None and not witness.lost:
+                witness.transport.abortConnection()
+        return [flaw for witness in self.witnesses if (flaw := witness.flaw())]
+
+    async def close(self) -> None:
+        """End all connections and listening ports; a flaw that a witness saw is an AssertionError."""
+        self.end_witnesses()
+        await self.until(lambda: all(w.lost or w.transport is None for w in self.witnesses), "the loss of every connection")
+        await self.settle()
+        flaws = self.end_witnesses()
+        await self._tear_down()
+        assert not flaws, flaws
+
+    async def _tear_down(self) -> None:
+        """Stop what listens."""
+        for port in self._ports:
+            await maybeDeferred(port.stopListening)
+
+
+class MemoryStage(Stage):
+    """A stage without sockets or time: `MemoryNetwork` takes the same arguments."""
+
+    def __init__(self, **how: Any) -> None:
+        super().__init__()
+        self.network = MemoryNetwork(**how)
+
+    def new_address(self) -> Address:
+        return Address("127.0.0.1", 0)
+
+    def bind(self, address: Address) -> Any:
+        return self.network.bind(address)
+
+    async def until(self, condition: Callable[[], object], what: str) -> None:
+        self.network.pump()
+        assert condition(), f"all is quiet, but there is not yet {what}"
+
+    async def settle(self) -> None:
+        self.network.pump()
+
+    def unanswering(self) -> Address:
+        address = Address("127.0.0.9", 9)
+        self.network.silent.add(address)
+        return address
+
+
+class SocketStage(Stage):
+    """A stage of real sockets on loopback, C{network} being made of the reactor: "tcp4", "tcp6" or "unix"."""
+
+    def __init__(self, reactor: Any, network: Callable[[Any], Any], family: str, watches_after_eof: bool = True) -> None:
+        super().__init__()
+        self.watches_after_eof = watches_after_eof
+        self.network = network(reactor)
+        self.tcp = family != "unix"
+        self._reactor = reactor
+        self._holds: list[socket.socket] = []
+        self._directory = tempfile.TemporaryDirectory(prefix="stage")
+        self._sockets = 0
+        self._family = family
+        self._metronome: tuple[Any, Any] | None = None
+
+    def new_address(self) -> Address:
+        if self.tcp:
+            return Address("127.0.0.1" if self._family == "tcp4" else "::1", 0)
+        self._sockets += 1
+        return Address(str(Path(self._directory.name) / f"{self._sockets}.sock"))
+
+    def bind(self, address: Address) -> socket.socket:
+        sock = bind(address, ListenOptions(reuse_port=False))
+        open_socket(sock, ListenOptions())
+        return sock
+
+    async def until(self, condition: Callable[[], object], what: str) -> None:
+        limit = self._reactor.seconds() + PATIENCE
+        while not condition():
+            assert self._reactor.seconds() < limit, f"waited {PATIENCE} s in vain for {what}"
+            await deferLater(self._reactor, TURN)
+
+    async def settle(self) -> None:
+        """Two round trips on a connection of its own: what was sent before them on loopback has been reported by then."""
+        if self._metronome is None:
+            self._metronome = await self._connect(Witness(), Witness())
+        there, back = self._metronome
+        for _ in range(2):
+            for near, far in ((there, back), (back, there)):
+                wanted = len(far.received) + 1
+                near.transport.write(b".")
+                await self.until(lambda far=far, wanted=wanted: len(far.received) == wanted, "the metronome")  # type: ignore[misc]
+
+    def unanswering(self) -> Address:
+        """A listening socket whose accept queue is full, so that the kernel leaves every further SYN without an answer."""
+        here = self.new_address()
+        listener = socket.create_server((here.host, 0), family=here.family, backlog=0)
+        self._holds.append(listener)
+        address = Address.from_sockaddr(listener.family, listener.getsockname())
+        for _ in range(2):
+            client = socket.socket(listener.family)
+            client.setblocking(False)
+            client.connect_ex(address.sockaddr)
+            self._holds.append(client)
+        return address
+
+    async def _tear_down(self) -> None:
+        await super()._tear_down()
+        for end in self._metronome or ():
+            end.transport.loseConnection()
+            await self.until(lambda end=end: end.lost, "the end of the metronome")  # type: ignore[misc]
+        for sock in self._holds:
+            sock.close()
+        self.network.stop()
+        self._directory.cleanup()
+
+
+class OnStage(TestCase):
+    """The base of suites that play on a stage: a subclass that is a C{TestCase} too says which."""
+
+    stage: Stage
+
+    def make_stage(self) -> Stage:
+        """The stage for one test."""
+        raise NotImplementedError
+
+    def setUp(self) -> None:
+        """Every test has a stage of its own."""
+        self.stage = self.make_stage()
+
+    async def tearDown(self) -> None:  # type: ignore[override]
+        """No connection and no socket outlives a test."""
+        await self.stage.close()
+
+    async def reset_heard(self, witness: OneWayWitness) -> None:
+        """Wait until the witness has heard of the peer's reset, which over a unix socket is an end like others."""
+        if "eof" in witness.events and not self.stage.watches_after_eof:
+            while not witness.lost:
+                witness.transport.write(b"?")
+                await self.stage.settle()
+        await self.stage.until(lambda: witness.lost if self.stage.tcp else witness.ended, "the reset")
+        if self.stage.tcp:
+            self.assertTrue(witness.lost_to(ConnectionLost), witness.reason)
+
+    async def receives(self, witness: OneWayWitness, data: bytes) -> None:
+        """Wait until the witness has received exactly these bytes."""
+        await self.stage.until(lambda: len(witness.received) >= len(data), f"{len(data)} bytes")
+        self.assertEqual(len(data), len(witness.received))
+        self.assertTrue(data == witness.received, "the bytes are not those that were sent")

@@ -1,0 +1,54 @@
+"""A server that the admin interface can ask, without a proxy behind it."""
+
+from __future__ import annotations
+
+from envoy.config.bootstrap.v3 import bootstrap_pb2
+from zope.interface import implementer
+
+from tcpmesh.cluster.status import ClusterStatus, HostStatus
+from tcpmesh.interfaces import IServer
+from tcpmesh.listener.status import ListenerStatus
+from tcpmesh.server.log import Levels
+from tcpmesh.server.options import ServerOptions
+from tcpmesh.stats.store import Store
+
+COUNTERS = {"cx_connect_fail": 1, "cx_total": 3, "rq_error": 0, "rq_success": 0, "rq_timeout": 0, "rq_total": 3}
+GAUGES = {"cx_active": 2, "rq_active": 2, "rq_pending_active": 0}
+
+
+@implementer(IServer)
+class FakeServer:
+    """Says what a test gave it, and counts how often it was told to quit."""
+
+    def __init__(self, options: ServerOptions | None = None) -> None:
+        self.store = Store()
+        self.bootstrap = bootstrap_pb2.Bootstrap()
+        self.options = options or ServerOptions()
+        self.state = "LIVE"
+        self.uptime = 61.5
+        self.clusters: list[ClusterStatus] = []
+        self.listeners: list[ListenerStatus] = []
+        self.log_levels = Levels("info", {})
+        self.quits = 0
+        self.reopened = 0
+
+    def cluster_statuses(self) -> list[ClusterStatus]:
+        """The clusters that the test has put here."""
+        return self.clusters
+
+    def listener_statuses(self) -> list[ListenerStatus]:
+        """The listeners that the test has put here."""
+        return self.listeners
+
+    def reopen_logs(self) -> None:
+        """Count."""
+        self.reopened += 1
+
+    def quit(self) -> None:
+        """Count."""
+        self.quits += 1
+
+
+def host(address: str = "127.0.0.2:8080", **facts: object) -> HostStatus:
+    """A host that has had some traffic."""
+    return HostStatus(address, counters=dict(COUNTERS), gauges=dict(GAUGES), **facts)  # type: ignore[arg-type]

@@ -1,0 +1,118 @@
+"""What the benchmark says of its samples."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from xml.etree import ElementTree
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from benchmarks import chart, report
+from benchmarks.results import Failure, Results, Sample, read
+from benchmarks.targets import verdicts
+
+SMALL = {"cpu": 10.0, "rate": 30_000.0, "p50": 1.0, "p99": 4.0}
+
+
+def small(number: int, proxy: str, cpu: float) -> Sample:
+    """A sample of small requests that differs in CPU only."""
+    return Sample(number, "small-64", proxy, {**SMALL, "cpu": cpu})
+
+
+class SummaryTests(SynchronousTestCase):
+    """Medians and ratios."""
+
+    def test_median_and_spread(self) -> None:
+        """A summary holds the median, the lowest and the highest of the rounds."""
+        results = Results({}, [small(0, "nginx", 30.0), small(1, "nginx", 10.0), small(2, "nginx", 11.0)])
+        summary = results.summary("nginx", "small-64", "cpu")
+
+        assert summary is not None
+        self.assertEqual((11.0, 10.0, 30.0), (summary.median, summary.lowest, summary.highest))
+        self.assertIsNone(summary.ratio)
+
+    def test_ratio_pairs_rounds(self) -> None:
+        """Ratios are taken within a round, so a slow machine in one round does not count for one proxy only."""
+        results = Results(
+            {}, [small(0, "tcpmesh", 8.0), small(0, "envoy", 10.0), small(1, "tcpmesh", 80.0), small(1, "envoy", 100.0)]
+        )
+
+        self.assertEqual(0.8, results.ratio("tcpmesh", "envoy", "small-64", "cpu"))
+
+    def test_ratio_needs_both(self) -> None:
+        """A round in which Envoy has no figure, or none but zero, counts for no ratio."""
+        results = Results({}, [small(0, "tcpmesh", 8.0), small(1, "tcpmesh", 8.0), small(1, "envoy", 0.0)])
+
+        self.assertIsNone(results.ratio("tcpmesh", "envoy", "small-64", "cpu"))
+
+    def test_absent(self) -> None:
+        """A proxy without samples has no summary."""
+        self.assertIsNone(Results({}).summary("tcpmesh", "small-64", "cpu"))
+
+    def test_json(self) -> None:
+        """Written results are read back equal."""
+        path = Path(self.mktemp())
+        results = Results({"cores": "2"}, [small(0, "envoy", 1.5)], [Failure(0, "new", "envoy", "why")], ["noisy"], True)
+        results.write(path)
+
+        self.assertEqual(results, read(path))
+
+
+class TargetTests(SynchronousTestCase):
+    """The project's targets."""
+
+    def test_met_and_missed(self) -> None:
+        """CPU at 0.8 of Envoy's meets its target, and an aim that is another proxy's figure is found."""
+        results = Results({}, [small(0, "tcpmesh", 8.0), small(0, "envoy", 10.0), small(0, "nginx", 7.0)])
+        found = {verdict.target.metric: verdict for verdict in verdicts(results)}
+
+        self.assertTrue(found["cpu"].reached)
+        self.assertEqual(0.7, found["cpu"].aim)
+        self.assertFalse(found["cpu"].aim_reached)
+
+    def test_rates_rise(self) -> None:
+        """A bulk rate below Envoy's misses its target, although it is the smaller number."""
+        samples = [
+            Sample(0, "download", "tcpmesh", {"cpu": 0.2, "rate": 0.9}),
+            Sample(0, "download", "envoy", {"cpu": 0.3, "rate": 1.0}),
+        ]
+        found = {verdict.target.metric: verdict for verdict in verdicts(Results({}, samples))}
+
+        self.assertFalse(found["rate"].reached)
+        self.assertTrue(found["cpu"].reached)
+
+
+class ReportTests(SynchronousTestCase):
+    """The Markdown report and the chart."""
+
+    def setUp(self) -> None:
+        self.results = Results({"kernel": "Linux"}, [small(0, "tcpmesh", 8.0), small(0, "envoy", 10.0)])
+
+    def test_ratio_beside_median(self) -> None:
+        """A cell shows the median and the ratio to Envoy, whose own cell shows the median only."""
+        self.assertIn("| 8.0 (0.80x) | 10.0 |", report.markdown(self.results, None))
+
+    def test_failures(self) -> None:
+        """What went wrong is listed; else the report says that all was right."""
+        self.assertIn("Every byte and every reply was right", report.markdown(self.results, None))
+        self.results.failures.append(Failure(2, "upload", "tcpmesh", "wrong bytes between 1 and 2"))
+
+        self.assertIn("- round 3, tcpmesh, upload: wrong bytes between 1 and 2", report.markdown(self.results, None))
+
+    def test_warnings(self) -> None:
+        """What speaks against the figures stands above them."""
+        self.results.warnings.append("Noisy.")
+
+        self.assertIn("**Noisy.**", report.markdown(self.results, None))
+
+    def test_chart(self) -> None:
+        """The chart is well-formed and has a bar for each proxy and figure to steer by, beside its ground and legend."""
+        picture = chart.svg(self.results)
+
+        assert picture is not None
+        bars = [node for node in ElementTree.fromstring(picture).iter() if node.tag.endswith("rect")]
+        self.assertEqual(1 + 2 + 2 * 2, len(bars))
+
+    def test_no_chart(self) -> None:
+        """Without Envoy there is nothing to compare with, and no chart."""
+        self.assertIsNone(chart.svg(Results({}, [small(0, "tcpmesh", 8.0)])))

@@ -1,0 +1,248 @@
+"""Clusters: what their message says, their hosts, and what is told of them."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+from zope.interface.verify import verifyObject
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tcpmesh.cluster.cluster import Cluster
+from tcpmesh.cluster.endpoints import host_specs
+from tcpmesh.cluster.host import Host, HostSpec
+from tcpmesh.cluster.status import BreakerThresholds
+from tcpmesh.interfaces import ICluster
+from tcpmesh.net.address import Address
+from tcpmesh.registry import Context, UnknownExtension
+from tcpmesh.stats.store import Store
+from tcpmesh.testing.memory import MemoryNetwork
+from tests.mesh import cluster_message, parse, values_of
+
+
+def spec(number: int, **facts: Any) -> HostSpec:
+    """A host 127.0.0.<number>:80."""
+    return HostSpec(Address(f"127.0.0.{number}", 80), **facts)
+
+
+class ClusterTestCase(SynchronousTestCase):
+    """A test that makes clusters."""
+
+    def setUp(self) -> None:
+        """Nothing counted yet."""
+        self.store = Store()
+        self.context = Context(MemoryNetwork(), self.store, lambda name: None, Random(1))
+
+    def cluster(self, more: str = "", name: str = "c") -> Cluster:
+        """A cluster with these further fields, which no discovery has told of hosts yet."""
+        return Cluster(cluster_message(name, [], more), self.context)
+
+    def value(self, name: str) -> int:
+        """A counter or gauge of the cluster c."""
+        return values_of(self.store)[f"cluster.c.{name}"]
+
+
+class FieldTests(ClusterTestCase):
+    """What the fields of the message mean."""
+
+    def test_interface(self) -> None:
+        """It is a cluster."""
+        verifyObject(ICluster, self.cluster())
+
+    def test_defaults(self) -> None:
+        """Without a word: 5 seconds to connect, 1 MiB to buffer, 1024 connections."""
+        cluster = self.cluster()
+        self.assertEqual((5.0, 1 << 20, 1024), (cluster.connect_timeout, cluster.buffer_limit, cluster.max_connections))
+
+    def test_given(self) -> None:
+        """Fields that are given count, also where they are 0."""
+        cluster = self.cluster("connect_timeout: 0.25s\nper_connection_buffer_limit_bytes: 0")
+        self.assertEqual((0.25, 0), (cluster.connect_timeout, cluster.buffer_limit))
+
+    def test_alt_stat_name(self) -> None:
+        """Statistics go by alt_stat_name where there is one; colons are underscores."""
+        self.cluster("alt_stat_name: 'a:b'")
+        names = {counter.name for counter in self.store.counters()}
+        self.assertIn("cluster.a_b.upstream_cx_total", names)
+        self.assertFalse(any(name.startswith("cluster.c.") for name in names))
+
+    def test_name_with_colon(self) -> None:
+        """Statistics of a name with a colon have an underscore there; the name itself keeps it."""
+        cluster = self.cluster(name="outbound|80||a:b")
+        self.assertEqual("outbound|80||a:b", cluster.name)
+        self.assertIn("cluster.outbound|80||a_b.upstream_cx_total", {counter.name for counter in self.store.counters()})
+
+    def test_unknown_policy(self) -> None:
+        """A policy that no module has is an UnknownExtension."""
+        self.assertRaises(UnknownExtension, self.cluster, "lb_policy: CLUSTER_PROVIDED")
+
+    def test_names(self) -> None:
+        """Every statistic that TCP moves in Envoy's cluster scope is there at 0."""
+        self.cluster()
+        expected = (
+            "upstream_cx_total upstream_cx_connect_fail upstream_cx_connect_timeout upstream_cx_connect_attempts_exceeded"
+            " upstream_cx_overflow upstream_cx_pool_overflow upstream_cx_none_healthy upstream_cx_idle_timeout"
+            " upstream_cx_destroy upstream_cx_destroy_local upstream_cx_destroy_remote upstream_cx_destroy_with_active_rq"
+            " upstream_cx_destroy_local_with_active_rq upstream_cx_destroy_remote_with_active_rq upstream_cx_rx_bytes_total"
+            " upstream_cx_tx_bytes_total upstream_cx_preconnect_skipped bind_errors upstream_cx_active"
+            " upstream_cx_rx_bytes_buffered upstream_cx_tx_bytes_buffered upstream_rq_total upstream_rq_active"
+            " upstream_rq_pending_total upstream_rq_pending_active upstream_rq_pending_overflow"
+            " upstream_rq_pending_failure_eject upstream_rq_cancelled upstream_flow_control_paused_reading_total"
+            " upstream_flow_control_resumed_reading_total upstream_flow_control_backed_up_total"
+            " upstream_flow_control_drained_total membership_total membership_healthy membership_degraded"
+            " membership_excluded membership_change"
+        )
+        self.assertEqual({0}, {self.value(name) for name in expected.split()})
+
+
+class BreakerTests(ClusterTestCase):
+    """Circuit breakers."""
+
+    def test_priorities(self) -> None:
+        """TCP goes by the DEFAULT thresholds; those of HIGH are only shown."""
+        cluster = self.cluster(
+            "circuit_breakers: {thresholds: [{priority: HIGH, max_connections: 1}, {max_connections: 7, max_retries: 2}]}"
+        )
+        self.assertEqual(7, cluster.max_connections)
+        status = cluster.status()
+        self.assertEqual(BreakerThresholds(max_connections=7, max_retries=2), status.default_priority)
+        self.assertEqual(BreakerThresholds(max_connections=1), status.high_priority)
+
+    def test_first_counts(self) -> None:
+        """Of two thresholds for one priority the first counts."""
+        cluster = self.cluster("circuit_breakers: {thresholds: [{max_connections: 3}, {max_connections: 4}]}")
+        self.assertEqual(3, cluster.max_connections)
+
+    def test_full(self) -> None:
+        """The breaker is open as long as there are max_connections, and its gauge says so."""
+        cluster = self.cluster("circuit_breakers: {thresholds: [{max_connections: 2}]}")
+        seen = []
+        for change in (1, 1, 1, -1, -1):
+            cluster.stats.cx_active.add(change)
+            cluster.collect()
+            seen.append((cluster.full, self.value("circuit_breakers.default.cx_open")))
+        self.assertEqual([(False, 0), (True, 1), (True, 1), (True, 1), (False, 0)], seen)
+
+    def test_none(self) -> None:
+        """A max_connections of 0 lets nobody through."""
+        self.assertTrue(self.cluster("circuit_breakers: {thresholds: [{max_connections: 0}]}").full)
+
+
+class HostsTests(ClusterTestCase):
+    """Hosts that come, stay and go."""
+
+    def test_counted(self) -> None:
+        """Membership is counted, all of it healthy; a change counts once, however many hosts it has."""
+        cluster = self.cluster()
+        cluster.update_hosts((spec(1), spec(2), spec(3)))
+        self.assertEqual((3, 3, 1), tuple(map(self.value, ("membership_total", "membership_healthy", "membership_change"))))
+        cluster.update_hosts((spec(3),))
+        self.assertEqual((1, 1, 2), tuple(map(self.value, ("membership_total", "membership_healthy", "membership_change"))))
+
+    def test_match_count(self) -> None:
+        """Each new host is counted as matched by the default transport socket."""
+        cluster = self.cluster()
+        cluster.update_hosts((spec(1), spec(2)))
+        cluster.update_hosts((spec(2), spec(3)))
+        self.assertEqual(3, self.value("default.total_match_count"))
+
+    def test_no_change(self) -> None:
+        """Hosts that are told again as they were are no change."""
+        cluster = self.cluster()
+        cluster.update_hosts((spec(1), spec(2)))
+        before = cluster.hosts
+        cluster.update_hosts((spec(1), spec(2)))
+        self.assertIs(before, cluster.hosts)
+        self.assertEqual(1, self.value("membership_change"))
+
+    def test_twice(self) -> None:
+        """Two hosts of one address are two, and stay the same two."""
+        cluster = self.cluster()
+        cluster.update_hosts((spec(1), spec(2), spec(1)))
+        before = cluster.hosts
+        cluster.update_hosts((spec(1), spec(2), spec(1), spec(3)))
+        self.assertEqual(before, cluster.hosts[:3])
+        self.assertIsNot(before[0], before[2])
+
+    def test_kept_with_its_counters(self) -> None:
+        """A host that stays keeps its counters, wherever it now stands in the list."""
+        cluster = self.cluster()
+        cluster.update_hosts((spec(1), spec(2)))
+        first = cluster.hosts[0]
+        first.cx_total = first.cx_active = 5
+        cluster.update_hosts((spec(3), spec(1)))
+        self.assertIs(first, cluster.hosts[1])
+        self.assertEqual(5, cluster.status().hosts[1].counters["cx_total"])
+
+    def test_kept_when_its_weight_changes(self) -> None:
+        """A host of which discovery says something new is still the same host, with the new facts; no member has changed."""
+        cluster = self.cluster()
+        cluster.update_hosts((spec(1), spec(2)))
+        first = cluster.hosts[0]
+        first.cx_total = 5
+        cluster.update_hosts((spec(1, weight=7), spec(2)))
+        self.assertIs(first, cluster.hosts[0])
+        self.assertEqual((7, 5), (cluster.status().hosts[0].weight, first.cx_total))
+        self.assertEqual(1, self.value("membership_change"))
+
+    def test_picks_follow(self) -> None:
+        """Picks are made among the hosts told last."""
+        cluster = self.cluster()
+        self.assertIsNone(cluster.pick(None))
+        cluster.update_hosts((spec(1), spec(2)))
+        self.assertEqual(set(cluster.hosts), {cluster.pick(None) for _ in range(2)})
+        cluster.update_hosts((spec(2),))
+        self.assertEqual({cluster.hosts[0]}, {cluster.pick(None) for _ in range(3)})
+        cluster.update_hosts(())
+        self.assertIsNone(cluster.pick(None))
+
+
+class StatusTests(ClusterTestCase):
+    """What the admin interface is told."""
+
+    def test_host(self) -> None:
+        """A host is told with its facts and all numbers that Envoy shows."""
+        host = Host(spec(1, hostname="one", weight=3, priority=1, region="r", zone="z", sub_zone="s"))
+        status = host.status()
+        self.assertEqual("127.0.0.1:80", status.address)
+        facts = (status.hostname, status.weight, status.priority, status.region, status.zone, status.sub_zone)
+        self.assertEqual(("one", 3, 1, "r", "z", "s"), facts)
+        self.assertEqual({"cx_connect_fail", "cx_total", "rq_error", "rq_success", "rq_timeout", "rq_total"}, set(status.counters))
+        self.assertEqual({"cx_active", "rq_active", "rq_pending_active"}, set(status.gauges))
+
+    def test_cluster(self) -> None:
+        """A cluster is told by its name, and by the name that its statistics have."""
+        status = self.cluster("alt_stat_name: 'x:y'").status()
+        self.assertEqual(("c", "x_y"), (status.name, status.observability_name))
+
+
+class EndpointsTests(SynchronousTestCase):
+    """Assignments as hosts."""
+
+    def specs(self, text: str) -> tuple[HostSpec, ...]:
+        """The hosts of a load_assignment in YAML."""
+        message = cluster_message("c", [])
+        return host_specs(parse(type(message), f"load_assignment: {{cluster_name: c, endpoints: {text}}}").load_assignment)
+
+    def test_facts(self) -> None:
+        """Locality and priority are those of the group, hostname and weight those of the endpoint."""
+        address = "address: {socket_address: {address: 127.0.0.1, port_value: 80}}"
+        (found,) = self.specs(
+            "[{priority: 2, locality: {region: r, zone: z, sub_zone: s},"
+            f" lb_endpoints: [{{endpoint: {{{address}, hostname: h}}, load_balancing_weight: 4}}]}}]"
+        )
+        self.assertEqual(spec(1, hostname="h", weight=4, priority=2, region="r", zone="z", sub_zone="s"), found)
+
+    def test_order(self) -> None:
+        """Hosts come in the order given, over all groups; IPv6 and unix sockets are hosts like others."""
+        found = self.specs(
+            "[{lb_endpoints: [{endpoint: {address: {socket_address: {address: '::1', port_value: 1}}}}]},"
+            " {lb_endpoints: [{endpoint: {address: {pipe: {path: /run/x}}}}, {endpoint: {address: {pipe: {path: '@y'}}}}]}]"
+        )
+        self.assertEqual((Address("::1", 1), Address("/run/x"), Address("@y")), tuple(each.address for each in found))
+        self.assertEqual({1}, {each.weight for each in found})
+
+    def test_none(self) -> None:
+        """An assignment without endpoints has no hosts."""
+        self.assertEqual((), self.specs("[]"))

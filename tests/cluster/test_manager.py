@@ -1,0 +1,150 @@
+"""Clusters that come, change and go while traffic flows."""
+
+from __future__ import annotations
+
+from tests.mesh import MeshTestCase, cluster_message, tcp_proxy
+
+HOST = "127.0.0.2:80"
+OTHER = "127.0.0.3:80"
+
+
+class ClusterManagerTests(MeshTestCase):
+    """The manager alone."""
+
+    def test_counts(self) -> None:
+        """Clusters added, modified and removed are counted, and how many there are."""
+        self.mesh.add_cluster("a", HOST)
+        self.mesh.add_cluster("b", HOST)
+        self.mesh.add_cluster("b", OTHER)
+        self.mesh.clusters.remove("a")
+        self.assertEqual(
+            {"cluster_added": 2, "cluster_modified": 1, "cluster_removed": 1, "active_clusters": 1},
+            self.mesh.moved("cluster_manager."),
+        )
+
+    def test_names(self) -> None:
+        """The statistics that nothing moves yet are there at 0."""
+        expected = ("cluster_updated", "cluster_updated_via_merge", "update_merge_cancelled", "update_out_of_merge_window")
+        stats = self.mesh.stats("cluster_manager.")
+        self.assertEqual({0}, {stats[name] for name in (*expected, "warming_clusters")})
+
+    def test_equal(self) -> None:
+        """A cluster that is given again as it was stays untouched."""
+        self.mesh.add_cluster("c", HOST)
+        before = self.mesh.clusters.get("c")
+        self.mesh.add_cluster("c", HOST)
+        self.assertIs(before, self.mesh.clusters.get("c"))
+        self.assertEqual(0, self.mesh.stat("cluster_manager.cluster_modified"))
+
+    def test_remove_unknown(self) -> None:
+        """To remove what is not there does nothing."""
+        self.mesh.clusters.remove("c")
+        self.assertEqual(0, self.mesh.stat("cluster_manager.cluster_removed"))
+
+    def test_statuses(self) -> None:
+        """Clusters are told in the order they were added; a replaced one with its new hosts."""
+        for name in ("b", "a", "c"):
+            self.mesh.add_cluster(name, HOST)
+        self.mesh.add_cluster("a", OTHER)
+        statuses = self.mesh.clusters.statuses()
+        self.assertEqual(["b", "a", "c"], [status.name for status in statuses])
+        self.assertEqual([OTHER], [host.address for host in statuses[1].hosts])
+
+    def test_stop(self) -> None:
+        """To stop ends discovery and leaves the clusters usable."""
+        self.mesh.add_cluster("c", HOST)
+        self.mesh.clusters.stop()
+        self.assertEqual(1, len(self.mesh.clusters.statuses()))
+
+    def test_bad_cluster_changes_nothing(self) -> None:
+        """A cluster that cannot be built is an error, and its predecessor stays."""
+        self.mesh.add_cluster("c", HOST)
+        before = self.mesh.clusters.get("c")
+        message = cluster_message("c", [HOST], "lb_policy: CLUSTER_PROVIDED")
+        self.assertRaises(LookupError, self.mesh.clusters.add_or_update, message)
+        self.assertIs(before, self.mesh.clusters.get("c"))
+        message.name = "other"
+        self.assertRaises(LookupError, self.mesh.clusters.add_or_update, message)
+        self.assertEqual({}, self.mesh.stats("cluster.other."))
+
+
+class WhileConnectionsLiveTests(MeshTestCase):
+    """Connections outlive the cluster that made them."""
+
+    def setUp(self) -> None:
+        """A client connected through the cluster c."""
+        super().setUp()
+        self.mesh.add_cluster("c", HOST)
+        self.old, self.new = self.mesh.upstream(HOST), self.mesh.upstream(OTHER)
+        self.mesh.serve()
+        self.client = self.mesh.connect()
+
+    def assert_alive(self) -> None:
+        """Bytes still go both ways on the first connection."""
+        server = self.old.built[0]
+        self.client.transport.write(b"ping")
+        server.transport.write(b"pong")
+        self.mesh.network.pump()
+        self.assertEqual((b"ping", b"pong"), (server.received, self.client.received))
+
+    def test_replaced(self) -> None:
+        """When a cluster is replaced, its connections go on, and new clients go to the new hosts."""
+        self.mesh.add_cluster("c", OTHER)
+        self.assert_alive()
+        self.mesh.connect()
+        self.assertEqual((1, 1), (len(self.old.built), len(self.new.built)))
+
+    def test_replaced_counts(self) -> None:
+        """A replaced cluster's statistics go on with its successor's, old connections included."""
+        self.mesh.add_cluster("c", OTHER)
+        self.mesh.connect()
+        self.assertEqual(2, self.mesh.stat("cluster.c.upstream_cx_active"))
+        self.assertEqual(2, self.mesh.stat("cluster.c.upstream_cx_total"))
+        self.client.transport.abortConnection()
+        self.mesh.network.pump()
+        self.assertEqual(1, self.mesh.stat("cluster.c.upstream_cx_active"))
+        self.assertEqual(1, self.mesh.stat("cluster.c.upstream_cx_destroy"))
+        self.assertEqual(1, self.mesh.stat("cluster.c.membership_total"))
+
+    def test_removed(self) -> None:
+        """When a cluster is removed, its connections go on, and new clients are closed."""
+        self.mesh.clusters.remove("c")
+        self.assert_alive()
+        self.assertTrue(self.mesh.connect().ended)
+        self.assertEqual("NC", self.flags())
+        self.client.transport.abortConnection()
+        self.mesh.network.pump()
+        self.assertTrue(self.old.built[0].lost)
+
+    def test_removed_and_added_again(self) -> None:
+        """A cluster that comes back while old connections live counts its own, never below 0."""
+        self.mesh.clusters.remove("c")
+        self.mesh.add_cluster("c", OTHER)
+        self.mesh.connect()
+        self.client.transport.abortConnection()
+        self.mesh.network.pump()
+        self.assertEqual(1, self.mesh.stat("cluster.c.upstream_cx_active"))
+
+    def test_removed_names(self) -> None:
+        """A removed cluster without connections leaves no statistics."""
+        self.client.transport.abortConnection()
+        self.mesh.network.pump()
+        self.mesh.clusters.remove("c")
+        self.assertEqual({}, self.mesh.stats("cluster.c."))
+
+    def test_attempt_under_way(self) -> None:
+        """An attempt that is under way when its cluster is replaced still serves its client."""
+        client, _ = self.mesh.dial()
+        while len(self.mesh.connections) < 2:
+            self.assertTrue(self.mesh.network.step())
+        self.mesh.add_cluster("c", OTHER)
+        self.mesh.network.pump()
+        self.assertFalse(client.ended)
+        self.assertEqual((2, 0), (len(self.old.built), len(self.new.built)))
+
+    def test_another_filter(self) -> None:
+        """A cluster is found anew for each client, by every filter that names it."""
+        self.mesh.add_listener("l2", "127.0.0.1:2", tcp_proxy("cluster: c", "t2"))
+        self.mesh.add_cluster("c", OTHER)
+        self.mesh.connect("127.0.0.1:2")
+        self.assertEqual(1, len(self.new.built))

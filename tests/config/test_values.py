@@ -1,0 +1,31 @@
+"""Small messages as plain values."""
+
+from __future__ import annotations
+
+from envoy.config.core.v3.address_pb2 import Address, Pipe, SocketAddress
+from google.protobuf.duration_pb2 import Duration
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tcpmesh.config.values import host_and_port, pipe_mode, seconds
+
+
+class ValueTests(SynchronousTestCase):
+    """Addresses and times."""
+
+    def test_socket_address(self) -> None:
+        """A socket address is its host and port."""
+        address = Address(socket_address=SocketAddress(address="::1", port_value=80))
+
+        self.assertEqual((("::1", 80), None), (host_and_port(address), pipe_mode(address)))
+
+    def test_pipe(self) -> None:
+        """A pipe is its path, with a mode where one is asked for."""
+        address = Address(pipe=Pipe(path="@x", mode=0o600))
+
+        self.assertEqual((("@x", 0), 0o600), (host_and_port(address), pipe_mode(address)))
+        self.assertIsNone(pipe_mode(Address(pipe=Pipe(path="/x"))))
+
+    def test_seconds(self) -> None:
+        """A duration is a number of seconds."""
+        self.assertEqual(0.25, seconds(Duration(nanos=250_000_000)))

@@ -1,0 +1,29 @@
+"""Clusters whose hosts stand in the configuration."""
+
+from __future__ import annotations
+
+from random import Random
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tcpmesh.cluster.host import HostSpec
+from tcpmesh.extensions.clusters.static import StaticCluster
+from tcpmesh.net.address import Address
+from tcpmesh.registry import Context
+from tcpmesh.stats.store import Store
+from tcpmesh.testing.memory import MemoryNetwork
+from tests.mesh import cluster_message
+
+
+class StaticTests(SynchronousTestCase):
+    """STATIC discovery."""
+
+    def test_tells_all_hosts_at_once(self) -> None:
+        """The hosts are told before `start` returns, once, in the order of the configuration."""
+        context = Context(MemoryNetwork(), Store(), lambda name: None, Random(1))
+        discovery = StaticCluster(cluster_message("c", ["127.0.0.2:80", "[::1]:81", "/run/x.sock"]), context)
+        told: list[tuple[HostSpec, ...]] = []
+        discovery.start(told.append)
+        discovery.stop()
+        addresses = (Address("127.0.0.2", 80), Address("::1", 81), Address("/run/x.sock"))
+        self.assertEqual([tuple(HostSpec(address) for address in addresses)], told)

@@ -1,0 +1,132 @@
+"""Binding: what a listener's socket is, and what is said where it cannot be had."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+import tempfile
+from pathlib import Path
+from unittest import skipIf, skipUnless
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tcpmesh.net.address import Address
+from tcpmesh.net.listen import BindError, ListenOptions, bind, open_socket
+
+
+class BindTests(SynchronousTestCase):
+    """`bind`, and `open_socket` after it."""
+
+    def setUp(self) -> None:
+        """A directory for unix sockets."""
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.directory = Path(directory.name)
+
+    def bound(self, address: Address, options: ListenOptions = ListenOptions()) -> socket.socket:  # noqa: B008 - frozen
+        """A bound socket, closed after the test."""
+        sock = bind(address, options)
+        self.addCleanup(sock.close)
+        return sock
+
+    def refusal(self, address: Address, options: ListenOptions = ListenOptions()) -> str:  # noqa: B008 - frozen
+        """What is said where the address cannot be bound."""
+        return str(self.assertRaises(BindError, bind, address, options))
+
+    def test_not_open_yet(self) -> None:
+        """A bound socket refuses clients until it is opened."""
+        sock = self.bound(Address("127.0.0.1", 0))
+        self.assertRaises(ConnectionRefusedError, socket.create_connection, sock.getsockname(), 5)
+        open_socket(sock, ListenOptions())
+        socket.create_connection(sock.getsockname(), 5).close()
+
+    def test_does_not_block(self) -> None:
+        """The socket is non-blocking."""
+        self.assertFalse(self.bound(Address("127.0.0.1", 0)).getblocking())
+
+    def test_no_delay_is_inherited(self) -> None:
+        """Accepted connections have TCP_NODELAY without a call of their own."""
+        sock = self.bound(Address("127.0.0.1", 0))
+        open_socket(sock, ListenOptions())
+        with socket.create_connection(sock.getsockname(), 5):
+            accepted, _ = sock.accept()
+            with accepted:
+                self.assertTrue(accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+
+    def test_shared_port(self) -> None:
+        """With reuse_port, which is the default, two sockets may have one port; without it they may not."""
+        first = self.bound(Address("127.0.0.1", 0))
+        open_socket(first, ListenOptions())
+        address = Address(*first.getsockname())
+        self.bound(address)
+        self.assertIn(f"cannot bind '{address}': Address already in use", self.refusal(address, ListenOptions(reuse_port=False)))
+
+    def test_two_families(self) -> None:
+        """The IPv6 wildcard leaves IPv4 alone: both can be bound on one port."""
+        first = self.bound(Address("::", 0), ListenOptions(reuse_port=False))
+        self.bound(Address("0.0.0.0", first.getsockname()[1]), ListenOptions(reuse_port=False))
+
+    def test_foreign_address(self) -> None:
+        """An address of no interface is refused, with the address and why."""
+        self.assertEqual(
+            "cannot bind '203.0.113.7:80': Cannot assign requested address (no interface of this machine has that address)",
+            self.refusal(Address("203.0.113.7", 80)),
+        )
+
+    @skipIf(os.geteuid() == 0, "root may bind any port")
+    def test_privileged_port(self) -> None:
+        """A port below 1024 that may not be bound: the text says what would help."""
+        self.assertIn("CAP_NET_BIND_SERVICE", self.refusal(Address("127.0.0.1", 1)))
+
+    @skipUnless(os.geteuid() == 0, "only root can become another user and back")
+    def test_privileged_port_as_another_user(self) -> None:
+        """The same for a process that is root no more."""
+        lowest = int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text())
+        if lowest <= 1:
+            return
+        os.seteuid(65534)
+        self.addCleanup(os.seteuid, 0)
+        self.assertIn("CAP_NET_BIND_SERVICE", self.refusal(Address("127.0.0.1", 1)))
+
+    def test_unix_socket(self) -> None:
+        """A unix socket is bound with the permissions that were asked for."""
+        path = self.directory / "s"
+        sock = self.bound(Address(str(path)), ListenOptions(mode=0o600))
+        open_socket(sock, ListenOptions())
+        self.assertEqual(0o600, stat.S_IMODE(path.stat().st_mode))
+
+    def test_stale_unix_socket(self) -> None:
+        """A socket that an earlier process left behind is replaced."""
+        path = self.directory / "s"
+        bind(Address(str(path)), ListenOptions()).close()
+        self.assertTrue(path.exists())
+        open_socket(self.bound(Address(str(path))), ListenOptions())
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(path))
+
+    def test_file_in_the_way(self) -> None:
+        """A file that is no socket is left alone, and said to be in the way."""
+        path = self.directory / "precious"
+        path.write_text("data")
+        self.assertIn(f"cannot bind '{path}'", self.refusal(Address(str(path))))
+        self.assertEqual("data", path.read_text())
+
+    def test_abstract_unix_socket(self) -> None:
+        """An abstract socket needs no file, and a mode is nothing to it."""
+        address = Address(f"@tcpmesh-test-{os.getpid()}")
+        open_socket(self.bound(address, ListenOptions(mode=0o600)), ListenOptions())
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(address.sockaddr)
+
+    def test_path_too_long(self) -> None:
+        """A path longer than the kernel takes is a BindError like others."""
+        self.assertIn("cannot bind '/xxx", self.refusal(Address("/" + "x" * 200)))
+
+    def test_backlog(self) -> None:
+        """A backlog of n holds n + 1 clients that nobody accepts; the next gets no answer."""
+        sock = self.bound(Address("127.0.0.1", 0))
+        open_socket(sock, ListenOptions(backlog=1))
+        for _ in range(2):
+            self.addCleanup(socket.create_connection(sock.getsockname(), 5).close)
+        self.assertRaises(TimeoutError, socket.create_connection, sock.getsockname(), 0.05)

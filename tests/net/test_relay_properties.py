@@ -1,0 +1,274 @@
+"""Whatever two connected sides do, in whatever order: bytes in are bytes out, and each connection ends once.
+
+Hypothesis makes up what the sides do (writes of all sizes, pauses, half-closes, closes, resets), how large the kernels' buffers are
+and, in memory, in which order events are delivered.  The same game is played by a bare pair of transports, which must
+keep its contract, and by a pair with a relay between, which must not show.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from twisted.internet.defer import ensureDeferred
+from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from tcpmesh.net.stock import StockNetwork
+from tcpmesh.testing.stage import TURN, MemoryStage, SocketStage, Stage, pattern
+from tcpmesh.testing.witness import Witness
+from tests.net.relaying import OnRelay
+
+MARK = 5000
+CLIENT, SERVER = 0, 1
+
+Move = tuple[str, int, int]
+
+sides = st.sampled_from([CLIENT, SERVER])
+sizes = st.one_of(st.sampled_from([1, MARK - 1, MARK, MARK + 1, 2 * MARK, 3 << 20]), st.integers(1, 60_000))
+quiet_moves: list[st.SearchStrategy[Move]] = [
+    st.tuples(st.just("write"), sides, sizes),
+    st.tuples(st.just("pause"), sides, st.just(0)),
+    st.tuples(st.just("resume"), sides, st.just(0)),
+    st.tuples(st.just("steps"), st.just(0), st.integers(1, 20)),
+    st.tuples(st.just("settle"), st.just(0), st.just(0)),
+]
+fin = st.tuples(st.just("fin"), sides, st.just(0))
+close = st.tuples(st.just("close"), sides, st.just(0))
+abort = st.tuples(st.just("abort"), sides, st.just(0))
+
+orderly = st.lists(st.one_of(*quiet_moves, *quiet_moves, fin), max_size=30)
+wild = st.lists(st.one_of(*quiet_moves, *quiet_moves, *quiet_moves, fin, close, abort), max_size=40)
+
+
+@dataclass
+class Player:
+    """One side of the game."""
+
+    witness: Witness
+    offered: int = 0
+    """Bytes that were written, whether they could be sent or not."""
+    closed: bool = False
+    aborted: bool = False
+    transport: Any = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.transport = self.witness.transport
+
+    def write(self, size: int) -> None:
+        """Write the next bytes."""
+        self.transport.write(pattern(self.offered, size))
+        self.offered += size
+
+    @property
+    def sent(self) -> bytes:
+        """What the kernel has taken of it."""
+        return pattern(0, self.offered - self.transport.dropped)
+
+
+class Game(OnRelay):
+    """A game on one stage; not a test of its own."""
+
+    def __init__(self, stage: Stage, relayed: bool) -> None:
+        self.stage = stage
+        self.is_relayed = relayed
+
+    async def play(self, moves: list[Move]) -> tuple[Player, Player]:
+        """Do the moves, then let both sides read to the end and close; both players, when all is over."""
+        ends = await (self.relayed(mark=MARK) if self.is_relayed else self.stage.pair())
+        players = Player(ends[0]), Player(ends[1])
+        for move in moves:
+            await self.move(players, *move)
+        for player in players:
+            player.transport.resumeProducing()
+        await self.stage.settle()
+        for end in ("loseWriteConnection", "loseConnection"):
+            for player in players:
+                getattr(player.transport, end)()
+            if end == "loseWriteConnection":
+                await self.stage.until(lambda: all(player.witness.ended or player.closed for player in players), "both ends")
+        await self.stage.until(lambda: all(player.witness.lost for player in players), "both losses")
+        if self.is_relayed:
+            await self.stage.until(lambda: self.front.finished, "the end of the relay")
+        await self.stage.settle()
+        return players
+
+    async def move(self, players: tuple[Player, Player], what: str, side: int, size: int) -> None:
+        """Do one move."""
+        player = players[side]
+        if what == "write":
+            player.write(size)
+        elif what == "pause":
+            player.transport.pauseProducing()
+        elif what == "resume":
+            player.transport.resumeProducing()
+        elif what == "fin":
+            player.transport.loseWriteConnection()
+        elif what == "close":
+            player.closed = True
+            player.transport.loseConnection()
+        elif what == "abort":
+            player.closed = player.aborted = True
+            player.transport.abortConnection()
+        elif what == "steps" and isinstance(self.stage, MemoryStage):
+            for _ in range(size):
+                self.stage.network.step()
+        else:
+            await self.stage.settle()
+        self.check_bound()
+
+    def check_bound(self) -> None:
+        """The relay never holds more than its mark and one read."""
+        if self.is_relayed and not self.front.finished:
+            for direction in (self.front.relay.from_downstream, self.front.relay.from_upstream):
+                assert direction.buffered <= 2 * MARK, f"{direction.buffered} bytes in a relay"
+
+
+def check_ends(test: SynchronousTestCase, game: Game, players: tuple[Player, Player]) -> None:
+    """What holds after every game: each event once and in order, and what arrived is a beginning of what was sent."""
+    for one, other in (players, players[::-1]):
+        test.assertIsNone(one.witness.flaw())
+        test.assertTrue(pattern(0, other.offered).startswith(one.witness.received), "other bytes than were sent")
+    if game.is_relayed:
+        test.assertEqual(["down lost", "finished", "started", "up lost"], sorted(game.front.told))
+
+
+def check_all_arrived(test: SynchronousTestCase, game: Game, players: tuple[Player, Player]) -> None:
+    """What holds after a game without closes and resets: everything arrived, was counted, and ended in order."""
+    client, server = players
+    test.assertTrue(server.witness.received == pattern(0, client.offered - client.transport.dropped))
+    test.assertTrue(client.witness.received == pattern(0, server.offered - server.transport.dropped))
+    for player in players:
+        test.assertTrue(player.witness.lost_to(ConnectionDone), player.witness.reason)
+    if game.is_relayed:
+        counts = game.front.counts
+        up, down = len(client.witness.received), len(server.witness.received)
+        test.assertEqual((down, down, up, up), tuple(counts[f"{d} {n}"] for d in ("down", "up") for n in ("bytes", "written")))
+        test.assertEqual((counts["down paused"], counts["up paused"]), (counts["down resumed"], counts["up resumed"]))
+
+
+def run_in_memory(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """The result of a coroutine that never has to wait."""
+    try:
+        coroutine.send(None)
+    except StopIteration as stop:
+        return stop.value
+    raise AssertionError("something waits, in memory")
+
+
+in_memory = settings(max_examples=300, deadline=None, derandomize=True)
+memory_sizes = st.sampled_from([1, 7, 1000, 4096, 65536])
+
+
+class MemoryTests(SynchronousTestCase):
+    """Many games, on the memory network."""
+
+    def play(self, relayed: bool, moves: list[Move], capacity: int, chunk: int, order: Any) -> tuple[Game, tuple[Player, Player]]:
+        """Play on a network of these sizes, where events come in the order that C{order} gives."""
+        if capacity < 100:
+            moves = [(what, side, size % 500 + 1) for what, side, size in moves]
+        game = Game(MemoryStage(capacity=capacity, chunk=max(chunk, capacity // 64), choose=order.randrange), relayed)
+        players = run_in_memory(game.play(moves))
+        check_ends(self, game, players)
+        return game, players
+
+    @in_memory
+    @given(st.booleans(), orderly, memory_sizes, memory_sizes, st.randoms(use_true_random=False))
+    def test_orderly(self, relayed: bool, moves: list[Move], capacity: int, chunk: int, order: Any) -> None:
+        """Without closes and resets all bytes arrive both ways, are counted exactly, and both sides end in order."""
+        check_all_arrived(self, *self.play(relayed, moves, capacity, chunk, order))
+
+    @in_memory
+    @given(st.booleans(), wild, memory_sizes, memory_sizes, st.randoms(use_true_random=False))
+    @example(True, [("write", CLIENT, 60_000), ("abort", CLIENT, 0)], 4096, 4096, __import__("random").Random(1))
+    def test_wild(self, relayed: bool, moves: list[Move], capacity: int, chunk: int, order: Any) -> None:
+        """A side that does not close itself gets every byte that the other could send, before its close or its reset."""
+        game, players = self.play(relayed, moves, capacity, chunk, order)
+        for one, other in (players, players[::-1]):
+            if one.closed:
+                continue
+            self.assertTrue(one.witness.received == other.sent, f"{len(one.witness.received)} of {len(other.sent)} bytes")
+            self.assertTrue(one.witness.lost_to(ConnectionDone, ConnectionLost))
+            if game.is_relayed:
+                name = "down" if one is players[SERVER] else "up"
+                self.assertEqual(len(one.witness.received), game.front.counts[f"{name} written"])
+
+    @in_memory
+    @given(orderly, sides, memory_sizes, st.randoms(use_true_random=False))
+    def test_reset_is_passed_on(self, moves: list[Move], side: int, capacity: int, order: Any) -> None:
+        """A reset at any point of a relayed connection that still has a direction open is a reset to the other side."""
+        _game, players = self.play(True, [*moves, ("abort", side, 0)], capacity, capacity, order)
+        other = players[1 - side].witness
+        finished = {move[1] for move in moves if move[0] == "fin"}
+        if finished != {CLIENT, SERVER}:
+            self.assertTrue(other.lost_to(ConnectionLost), other.reason)
+
+
+on_sockets = settings(max_examples=30, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+networks = st.sampled_from(["stock", "epoll"] if sys.platform == "linux" else ["stock"])
+families = st.sampled_from(["tcp4", "tcp6", "unix"])
+
+
+class SocketTests(SynchronousTestCase):
+    """Fewer games, on real sockets, in a reactor of their own that turns when told."""
+
+    def setUp(self) -> None:
+        """A reactor that is not the test runner's."""
+        from twisted.internet.selectreactor import SelectReactor
+
+        self.reactor = SelectReactor()
+
+    def stage(self, network: str, family: str) -> SocketStage:
+        """Where to play."""
+        if network == "stock":
+            return SocketStage(self.reactor, StockNetwork, family, watches_after_eof=False)
+        from tcpmesh.net.epoll import EpollNetwork
+
+        return SocketStage(self.reactor, EpollNetwork, family)
+
+    def play(self, relayed: bool, moves: list[Move], network: str, family: str) -> tuple[Game, tuple[Player, Player]]:
+        """Play on sockets of this kind."""
+
+        async def game_and_players() -> tuple[Game, tuple[Player, Player]]:
+            game = Game(self.stage(network, family), relayed)
+            try:
+                return game, await game.play(moves)
+            finally:
+                await game.stage.close()
+
+        outcome: list[Any] = []
+        ensureDeferred(game_and_players()).addBoth(outcome.append)
+        while not outcome:
+            self.reactor.iterate(TURN)
+        if isinstance(outcome[0], Failure):
+            outcome[0].raiseException()
+        check_ends(self, *outcome[0])
+        game, players = outcome[0]
+        return game, players
+
+    @on_sockets
+    @given(st.booleans(), orderly, networks, families)
+    def test_orderly(self, relayed: bool, moves: list[Move], network: str, family: str) -> None:
+        """Without closes and resets all bytes arrive both ways, are counted exactly, and both sides end in order."""
+        check_all_arrived(self, *self.play(relayed, moves, network, family))
+
+    @on_sockets
+    @given(st.booleans(), wild, networks, families)
+    def test_wild(self, relayed: bool, moves: list[Move], network: str, family: str) -> None:
+        """With closes and resets what arrives is a beginning of what was sent, and every connection ends, once."""
+        self.play(relayed, moves, network, family)
+
+    @on_sockets
+    @given(orderly, sides, networks)
+    def test_reset_is_passed_on(self, moves: list[Move], side: int, network: str) -> None:
+        """A reset at any point of a relayed connection without FIN is a reset to the other side."""
+        moves = [move for move in moves if move[0] != "fin"]
+        _, players = self.play(True, [*moves, ("abort", side, 0)], network, "tcp4")
+        other = players[1 - side].witness
+        self.assertTrue(other.lost_to(ConnectionLost), other.reason)

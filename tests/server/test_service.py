@@ -1,0 +1,240 @@
+"""The root service: what it builds, when it serves, and how it ends."""
+
+from __future__ import annotations
+
+import gc
+import io
+from typing import Any
+
+from envoy.config.bootstrap.v3 import bootstrap_pb2
+from zope.interface.verify import verifyObject
+
+from twisted.application.service import Application, IService, IServiceCollection
+from twisted.internet.testing import MemoryReactorClock
+from twisted.logger import ILogObserver
+from twisted.trial.unittest import SynchronousTestCase
+
+from tcpmesh.interfaces import IServer
+from tcpmesh.net.address import Address
+from tcpmesh.server import service
+from tcpmesh.server.log import Levels, Log
+from tcpmesh.server.options import ServerOptions
+from tcpmesh.server.service import CannotStart, Server
+from tcpmesh.testing.memory import MemoryNetwork
+from tcpmesh.testing.stage import Client
+from tcpmesh.testing.stage import Server as Upstream
+from tcpmesh.testing.witness import Witness
+from tests.mesh import cluster_message, listener_message, parse, tcp_proxy, values_of
+
+HOST = "127.0.0.2:80"
+
+
+def bootstrap(*listeners: Any, more: str = "{}") -> Any:
+    """A configuration with these listeners and the cluster c of one host."""
+    made = parse(bootstrap_pb2.Bootstrap, more)
+    made.static_resources.listeners.extend(listeners)
+    made.static_resources.clusters.append(cluster_message("c", [HOST]))
+    return made
+
+
+class ServerTestCase(SynchronousTestCase):
+    """A test with a server on a memory network."""
+
+    def setUp(self) -> None:
+        """A network with an upstream, and a reactor that does nothing by itself."""
+        self.network = MemoryNetwork()
+        self.reactor: Any = MemoryReactorClock()
+        self.patch(service, "install_signals", lambda *arguments: self.signals.append(arguments))
+        self.patch(service, "_calm_collector", lambda: None)
+        self.signals: list[Any] = []
+        self.upstream = Upstream()
+        self.network.listen(self.network.bind(Address("127.0.0.2", 80)), self.upstream)
+
+    def server(self, message: Any = None, **options: Any) -> Server:
+        """A server of this configuration, by default of one tcp_proxy on port 1."""
+        if message is None:
+            message = bootstrap(listener_message("l", "127.0.0.1:1", tcp_proxy()))
+        self.log = Log(Levels("info", {}))
+        self.log._stderr = io.StringIO()
+        return Server(self.reactor, message, ServerOptions(**options), self.log, self.network)
+
+    def start(self, server: Server) -> None:
+        """What twistd does."""
+        server.privilegedStartService()
+        server.startService()
+        self.reactor.running = True
+
+    def connects(self) -> bool:
+        """Whether a client is accepted on port 1."""
+        factory = Client(Witness())
+        self.network.connect(Address("127.0.0.1", 1), factory, 10.0)
+        self.network.pump()
+        return factory.connected
+
+    def value(self, server: Server, name: str) -> int:
+        """A counter or gauge."""
+        return values_of(server.store)[name]
+
+
+class LifeTests(ServerTestCase):
+    """From bound to stopped."""
+
+    def test_interfaces(self) -> None:
+        """It is a service, and what the admin interface asks."""
+        verifyObject(IServer, self.server())
+        verifyObject(IService, self.server())
+
+    def test_states(self) -> None:
+        """Bound it initializes, and only when it is started it is live and accepts clients."""
+        server = self.server()
+        self.assertEqual("PRE_INITIALIZING", server.state)
+        server.privilegedStartService()
+        self.assertEqual("INITIALIZING", server.state)
+        self.assertFalse(self.connects())
+        server.startService()
+        self.assertEqual("LIVE", server.state)
+        self.assertTrue(self.connects())
+        self.assertEqual(1, len(self.upstream.built))
+
+    def test_stop(self) -> None:
+        """Stopped it accepts nobody, and no timer is left."""
+        server = self.server()
+        self.start(server)
+        server.stopService()
+        self.assertFalse(self.connects())
+        self.assertEqual([], self.reactor.getDelayedCalls())
+
+    def test_stop_before_start(self) -> None:
+        """A server that was bound but never started can be stopped."""
+        server = self.server()
+        server.privilegedStartService()
+        server.stopService()
+        self.assertFalse(self.connects())
+
+    def test_address_in_use(self) -> None:
+        """An address that cannot be bound ends the process with status 1; the log names it; no other address stays bound."""
+        self.network.bind(Address("127.0.0.1", 2))
+        server = self.server(bootstrap(*(listener_message(f"l{port}", f"127.0.0.1:{port}") for port in (1, 2))))
+        server.setServiceParent(Application("test"))
+        failure = self.assertRaises(CannotStart, server.privilegedStartService)
+        self.assertEqual(1, failure.code)
+        self.assertIsInstance(failure, SystemExit)
+        self.assertIn("127.0.0.1:2", str(failure))
+        self.network.bind(Address("127.0.0.1", 1))
+
+    def test_quit(self) -> None:
+        """To quit stops the reactor, once."""
+        server = self.server()
+        self.start(server)
+        server.quit()
+        self.assertTrue(self.reactor.hasStopped)
+
+    def test_signals(self) -> None:
+        """Signals are taken over once the reactor runs, to end the process and to open log files anew."""
+        server = self.server()
+        self.start(server)
+        for hook, arguments, keywords in self.reactor.whenRunningHooks:
+            hook(*arguments, **keywords)
+        self.assertEqual([(self.reactor, server.quit, server.reopen_logs)], self.signals)
+
+    def test_log_of_the_application(self) -> None:
+        """In an application its log is that of the application."""
+        application = Application("test")
+        server = self.server()
+        server.setServiceParent(application)
+        self.assertIs(self.log, ILogObserver(application))
+        self.assertEqual([server], list(IServiceCollection(application)))
+
+
+class AskedTests(ServerTestCase):
+    """What the admin interface is told."""
+
+    def test_before_anything(self) -> None:
+        """Before it is bound it has nothing to show."""
+        server = self.server()
+        self.assertEqual(([], []), (server.cluster_statuses(), server.listener_statuses()))
+
+    def test_statuses(self) -> None:
+        """Clusters and listeners are told in order of the configuration."""
+        names = ("b", "a")
+        server = self.server(bootstrap(*(listener_message(name, f"127.0.0.1:{port}") for port, name in enumerate(names, 1))))
+        self.start(server)
+        self.assertEqual(list(names), [status.name for status in server.listener_statuses()])
+        self.assertEqual(["c"], [status.name for status in server.cluster_statuses()])
+
+    def test_uptime(self) -> None:
+        """The uptime counts from when the server was made."""
+        server = self.server()
+        self.reactor.advance(2.5)
+        self.assertEqual(2.5, server.uptime)
+
+    def test_levels(self) -> None:
+        """Its log levels are those of its log."""
+        self.assertIs(self.server().log_levels, self.log.levels)
+
+
+class StatsTests(ServerTestCase):
+    """The statistics under `server.`."""
+
+    def test_live(self) -> None:
+        """`live` is 0 until the server is live."""
+        server = self.server()
+        self.assertEqual(0, self.value(server, "server.live"))
+        self.start(server)
+        self.assertEqual((1, 0), (self.value(server, "server.live"), self.value(server, "server.state")))
+
+    def test_concurrency(self) -> None:
+        """`concurrency` is what was asked for."""
+        self.assertEqual(3, self.value(self.server(concurrency=3), "server.concurrency"))
+
+    def test_flush(self) -> None:
+        """Uptime, connections and memory change at a flush, every 5 seconds."""
+        server = self.server()
+        self.start(server)
+        self.assertTrue(self.connects())
+        self.reactor.advance(4)
+        self.assertEqual((0, 0), (self.value(server, "server.uptime"), self.value(server, "server.total_connections")))
+        self.reactor.advance(1)
+        self.assertEqual((5, 1), (self.value(server, "server.uptime"), self.value(server, "server.total_connections")))
+        self.assertTrue(1 << 20 < self.value(server, "server.memory_allocated") < 1 << 40)
+
+    def test_flush_interval(self) -> None:
+        """stats_flush_interval says how often."""
+        server = self.server(bootstrap(more="stats_flush_interval: 1s"))
+        self.start(server)
+        self.reactor.advance(1)
+        self.assertEqual(1, self.value(server, "server.uptime"))
+
+    def test_flush_merges_histograms(self) -> None:
+        """A flush makes visible what histograms have seen."""
+        server = self.server()
+        self.start(server)
+        histogram = next(each for each in server.store.histograms() if each.name == "server.initialization_time_ms")
+        self.assertEqual(0, histogram.cumulative.count)
+        self.reactor.advance(5)
+        self.assertEqual(1, histogram.cumulative.count)
+
+    def test_names(self) -> None:
+        """Every statistic that Envoy has for a server without workers' watchdogs is there."""
+        server = self.server()
+        names = set(values_of(server.store))
+        expected = (
+            "uptime live state version concurrency total_connections parent_connections hot_restart_epoch"
+            " hot_restart_generation memory_allocated memory_heap_size memory_physical_size days_until_first_cert_expiring"
+            " seconds_until_first_ocsp_response_expiring stats_recent_lookups debug_assertion_failures envoy_bug_failures"
+            " envoy_notifications static_unknown_fields dynamic_unknown_fields wip_protos dropped_stat_flushes"
+            " compilation_settings.fips_mode"
+        )
+        self.assertEqual(set(), {f"server.{name}" for name in expected.split()} - names)
+
+
+class CollectorTests(SynchronousTestCase):
+    """The garbage collector of a proxy."""
+
+    def test_calm(self) -> None:
+        """It looks rarely, and not at what was there at the start."""
+        self.addCleanup(gc.set_threshold, *gc.get_threshold())
+        self.addCleanup(gc.unfreeze)
+        service._calm_collector()
+        self.assertEqual(service.GC_THRESHOLD, gc.get_threshold()[0])
+        self.assertTrue(gc.get_freeze_count())

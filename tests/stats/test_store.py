@@ -1,0 +1,174 @@
+"""Counting, and names that come and go: `tcpmesh.stats.store`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tcpmesh.stats.store import PENDING_LIMIT, AnyStat, Declaration, Store, sanitize
+
+
+def names(stats: Iterable[AnyStat]) -> list[str]:
+    """The names of statistics, in their order."""
+    return [stat.name for stat in stats]
+
+
+class StoreTests(SynchronousTestCase):
+    """A store of statistics."""
+
+    def setUp(self) -> None:
+        """Make an empty one."""
+        self.store = Store()
+
+    def test_same_name_same_object(self) -> None:
+        """Whoever asks for a name gets the one object that counts it."""
+        scope = self.store.scope("cluster.c")
+        self.assertIs(self.store.counter("cluster.c.upstream_cx_total"), scope.counter("upstream_cx_total"))
+        self.assertIs(self.store.gauge("g"), self.store.gauge("g"))
+        self.assertIs(self.store.histogram("h"), self.store.histogram("h"))
+        self.assertIs(self.store.text_readout("t"), self.store.text_readout("t"))
+
+    def test_in_order_of_names(self) -> None:
+        """Statistics are listed by name, whenever they were made."""
+        for name in ("b", "c", "a"):
+            self.store.counter(name)
+        self.assertEqual(["a", "b", "c"], names(self.store.counters()))
+        self.store.counter("aa")
+        self.assertEqual(["a", "aa", "b", "c"], names(self.store.counters()))
+
+    def test_used(self) -> None:
+        """A statistic is used once it was written, whatever it is now."""
+        counter, gauge, text = self.store.counter("c"), self.store.gauge("g"), self.store.text_readout("t")
+        self.assertFalse(counter.used or gauge.used or text.used)
+        counter.value += 1
+        gauge.set(0)
+        text.value = ""
+        self.store.reset_counters()
+        self.assertEqual(0, counter.value)
+        self.assertTrue(counter.used and gauge.used and text.used)
+
+    def test_reset_counts_from_zero(self) -> None:
+        """A reset first brings in what is counted elsewhere, so that none of it comes afterwards; gauges stay."""
+        counter, gauge = self.store.counter("bytes"), self.store.gauge("active")
+        pending = [5]
+
+        def collect() -> None:
+            counter.value += pending.pop() if pending else 0
+
+        self.store.add_collector(collect)
+        gauge.add(2)
+        self.store.reset_counters()
+        self.store.collect()
+        self.assertEqual((0, 2), (counter.value, gauge.value))
+
+    def test_collectors(self) -> None:
+        """Collectors run at each collection until they are removed, and one may remove itself."""
+        seen = []
+
+        def once() -> None:
+            seen.append("once")
+            self.store.remove_collector(once)
+
+        def always() -> None:
+            seen.append("always")
+
+        self.store.add_collector(once)
+        self.store.add_collector(always)
+        self.store.collect()
+        self.store.collect()
+        self.assertEqual(["once", "always", "always"], seen)
+
+    def test_sanitize(self) -> None:
+        """Colons, which would end a name in statsd, become underscores; nothing else changes."""
+        self.assertEqual("[__1]_80", sanitize("[::1]:80"))
+
+
+class ScopeTests(SynchronousTestCase):
+    """Scopes: who holds which names."""
+
+    def setUp(self) -> None:
+        """Make an empty store."""
+        self.store = Store()
+
+    def test_close_drops_names(self) -> None:
+        """What belonged to a listener or cluster goes with it, scopes below included; others stay."""
+        self.store.counter("server.live")
+        scope = self.store.scope("cluster.c")
+        scope.counter("total")
+        scope.scope("ssl").gauge("active")
+        scope.histogram("ms")
+        scope.text_readout("version")
+        scope.declare(Declaration(counters=("idle",)))
+        scope.close()
+        self.assertEqual(["server.live"], names(self.store.counters()))
+        self.assertEqual([], [*self.store.gauges(), *self.store.histograms(), *self.store.text_readouts()])
+
+    def test_names_live_as_long_as_their_last_holder(self) -> None:
+        """A listener that replaces one of the same address goes on with its numbers."""
+        old, new = self.store.scope("listener.l"), self.store.scope("listener.l")
+        old.counter("total").value += 3
+        self.assertEqual(3, new.counter("total").value)
+        old.close()
+        self.assertEqual(["listener.l.total"], names(self.store.counters()))
+        new.close()
+        self.assertEqual([], names(self.store.counters()))
+        self.assertEqual(0, self.store.scope("listener.l").counter("total").value)
+
+    def test_asking_twice_holds_once(self) -> None:
+        """A scope that asked for a name several times lets go of it with one close."""
+        scope = self.store.scope("x")
+        scope.counter("a")
+        scope.counter("a")
+        scope.close()
+        scope.close()
+        self.assertEqual([], names(self.store.counters()))
+
+    def test_declared_names_are_shown(self) -> None:
+        """Declared names are listed at 0, in order and once, and give way to the real statistic."""
+        one, two = self.store.scope("c"), self.store.scope("c")
+        for scope in (one, two):
+            scope.declare(Declaration(counters=("z", "a"), gauges=("g",), histograms=("h",), text_readouts=("t",)))
+        one.counter("m").value += 1
+        two.counter("a").value += 2
+        self.assertEqual([("c.a", 2), ("c.m", 1), ("c.z", 0)], [(each.name, each.value) for each in self.store.counters()])
+        self.assertEqual(["c.g"], names(self.store.gauges()))
+        self.assertEqual(["c.h"], names(self.store.histograms()))
+        self.assertEqual(["c.t"], names(self.store.text_readouts()))
+        self.assertFalse(any(stat.used for stat in self.store.gauges()))
+
+
+class HistogramTests(SynchronousTestCase):
+    """Histograms: an interval, and all time."""
+
+    def test_seen_after_a_merge(self) -> None:
+        """Values show after the next merge; the interval then begins anew, the total goes on."""
+        store = Store()
+        histogram = store.histogram("ms")
+        histogram.record(5)
+        self.assertFalse(histogram.used)
+        store.merge_histograms()
+        self.assertEqual((1, 1), (histogram.interval.count, histogram.cumulative.count))
+        histogram.record(7)
+        histogram.record(8)
+        store.merge_histograms()
+        self.assertEqual((2, 3), (histogram.interval.count, histogram.cumulative.count))
+        store.merge_histograms()
+        self.assertEqual((0, 3), (histogram.interval.count, histogram.cumulative.count))
+
+    def test_memory_is_bounded(self) -> None:
+        """Any number of values between two merges is counted without keeping them all."""
+        histogram = Store().histogram("ms")
+        for value in range(PENDING_LIMIT * 3 + 1):
+            histogram.record(value)
+        self.assertLess(len(histogram._pending), PENDING_LIMIT)
+        histogram.merge()
+        self.assertEqual(PENDING_LIMIT * 3 + 1, histogram.interval.count)
+
+    def test_histograms_do_not_share(self) -> None:
+        """What one histogram records is not seen in another that had nothing yet."""
+        store = Store()
+        store.histogram("a").record(1)
+        other = store.histogram("b")
+        store.merge_histograms()
+        self.assertEqual((0, 0), (other.interval.count, other.cumulative.count))

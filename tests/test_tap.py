@@ -1,0 +1,301 @@
+"""The command line of `twistd tcpmesh`."""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+from typing import Any
+
+from twisted.application.service import IService
+from twisted.logger import LogLevel
+from twisted.python import usage
+from twisted.trial.unittest import SynchronousTestCase
+
+from tcpmesh import __version__, tap
+from tcpmesh.server.log import LOGGERS
+from tcpmesh.server.options import ServerOptions
+from tcpmesh.server.service import Server
+
+EMPTY = ("--config-yaml", "{}")
+
+BAD = """\
+static_resources:
+  listeners:
+  - name: l
+    adress: {}
+  clusters:
+  - name: c
+    connect_timeout: soon
+"""
+
+
+class OptionsTestCase(SynchronousTestCase):
+    """A test that parses command lines."""
+
+    def setUp(self) -> None:
+        """What is printed is kept."""
+        self.out, self.err = io.StringIO(), io.StringIO()
+        self.patch(sys, "stdout", self.out)
+        self.patch(sys, "stderr", self.err)
+
+    def parse(self, *arguments: str) -> tap.Options:
+        """The options of a command line."""
+        options = tap.Options()
+        options.parseOptions(arguments)
+        return options
+
+    def ends(self, *arguments: str) -> Any:
+        """The exit status with which this command line ends."""
+        return self.assertRaises(SystemExit, self.parse, *arguments).code
+
+    def file(self, text: str, name: str = "envoy.yaml") -> str:
+        """A file with this text; its path."""
+        directory = Path(self.mktemp())
+        directory.mkdir(parents=True)
+        path = directory / name
+        path.write_text(text)
+        return str(path)
+
+
+class NamesTests(OptionsTestCase):
+    """Names, aliases and defaults."""
+
+    def test_defaults(self) -> None:
+        """What is not said has Envoy's default."""
+        self.assertEqual(ServerOptions(config_yaml="{}"), self.parse(*EMPTY).server_options())
+
+    def test_config(self) -> None:
+        """-c, --config and --config-path all name the bootstrap."""
+        path = self.file("node: {id: here}")
+        for name in ("-c", "--config", "--config-path"):
+            options = self.parse(name, path)
+            self.assertEqual(path, options.server_options().config_path)
+            assert options.loaded is not None
+            self.assertEqual("here", options.loaded.bootstrap.node.id)
+
+    def test_config_yaml(self) -> None:
+        """--config-yaml is merged over the file."""
+        options = self.parse("-c", self.file("node: {id: here, cluster: c}"), "--config-yaml", "node: {id: there}")
+        assert options.loaded is not None
+        self.assertEqual(("there", "c"), (options.loaded.bootstrap.node.id, options.loaded.bootstrap.node.cluster))
+
+    def test_log_level(self) -> None:
+        """-l and --log-level are one, and warn is warning."""
+        self.assertEqual("debug", self.parse(*EMPTY, "-l", "debug").server_options().log_level)
+        self.assertEqual("warning", self.parse(*EMPTY, "--log-level", "warn").server_options().log_level)
+
+    def test_values(self) -> None:
+        """Every option reaches the server under its name, numbers as numbers."""
+        options = self.parse(
+            *EMPTY,
+            *("--concurrency", "4", "--service-node", "n", "--service-cluster", "k", "--service-zone", "z"),
+            *("--admin-address-path", "/a", "--drain-time-s", "3", "--drain-strategy", "immediate"),
+            *("--parent-shutdown-time-s", "5", "--file-flush-interval-msec", "7", "--file-flush-min-size-kb", "9"),
+            *("--restart-epoch", "1", "--base-id", "2", "--component-log-level", "upstream:debug", "--disable-hot-restart"),
+            *("--allow-unknown-static-fields", "--reject-unknown-dynamic-fields", "--ignore-unknown-dynamic-fields"),
+            *("--log-path", "/l"),
+        )
+        expected = ServerOptions(
+            config_yaml="{}",
+            concurrency=4,
+            component_log_level="upstream:debug",
+            log_path="/l",
+            service_cluster="k",
+            service_node="n",
+            service_zone="z",
+            admin_address_path="/a",
+            drain_time_s=3,
+            drain_strategy="immediate",
+            parent_shutdown_time_s=5,
+            file_flush_interval_msec=7,
+            file_flush_min_size_kb=9,
+            restart_epoch=1,
+            base_id=2,
+            allow_unknown_static_fields=True,
+            reject_unknown_dynamic_fields=True,
+            ignore_unknown_dynamic_fields=True,
+            disable_hot_restart=True,
+        )
+        self.assertEqual(expected, options.server_options())
+
+    def test_no_concurrency(self) -> None:
+        """A concurrency of 0 is raised to 1."""
+        self.assertEqual(1, self.parse(*EMPTY, "--concurrency", "0").server_options().concurrency)
+
+    def test_allow_unknown_fields(self) -> None:
+        """--allow-unknown-fields and --allow-unknown-static-fields both let unknown fields pass, with a warning."""
+        self.assertEqual(1, self.ends("--config-yaml", "no_such_field: 1"))
+        for name in ("--allow-unknown-fields", "--allow-unknown-static-fields"):
+            self.err.truncate(0)
+            options = self.parse("--config-yaml", "no_such_field: 1", name)
+            self.assertTrue(options.server_options().allow_unknown_static_fields)
+            self.assertIn("no_such_field", self.err.getvalue())
+
+    def test_version(self) -> None:
+        """--version prints name and version and ends with status 0."""
+        self.assertEqual(0, self.ends("--version"))
+        self.assertEqual(f"tcpmesh {__version__}\n", self.out.getvalue())
+
+    def test_help(self) -> None:
+        """--help ends with status 0 and tells every option, without a configuration."""
+        self.assertIn(self.ends("--help"), (0, None))
+        for name in ("--config-path", "--mode", "--log-level", "--drain-time-s"):
+            self.assertIn(name, self.out.getvalue())
+
+
+class BadValuesTests(OptionsTestCase):
+    """Values that make no sense are told with the usage, and nothing starts."""
+
+    def assert_usage_error(self, *arguments: str, says: str) -> None:
+        """This command line is a UsageError that has these words."""
+        failure = self.assertRaises(usage.UsageError, self.parse, *arguments)
+        self.assertIn(says, str(failure))
+
+    def test_unknown_option(self) -> None:
+        """An option that does not exist is named."""
+        self.assert_usage_error(*EMPTY, "--no-such-option", says="no-such-option")
+
+    def test_numbers(self) -> None:
+        """Where a number is wanted, words, fractions and negative numbers are refused."""
+        for name in ("concurrency", "drain-time-s", "parent-shutdown-time-s", "restart-epoch", "base-id", "file-flush-min-size-kb"):
+            for value in ("many", "1.5", "-1", ""):
+                self.assertRaises(usage.UsageError, self.parse, *EMPTY, f"--{name}={value}")
+
+    def test_words(self) -> None:
+        """Where one of a few words is wanted, another is refused and those are told."""
+        self.assert_usage_error(*EMPTY, "--mode", "init_only", says="serve, validate")
+        self.assert_usage_error(*EMPTY, "--drain-strategy", "slow", says="gradual, immediate")
+
+    def test_log_level(self) -> None:
+        """A level that does not exist is refused and the levels are told; capitals are no level, as for Envoy."""
+        self.assert_usage_error(*EMPTY, "-l", "loud", says="trace, debug, info, warning, error, critical, off")
+        self.assert_usage_error(*EMPTY, "-l", "INFO", says="INFO")
+
+    def test_component_log_level(self) -> None:
+        """A component or a level that does not exist is refused, and a component without a level."""
+        self.assert_usage_error(*EMPTY, "--component-log-level", "kitchen:debug", says="kitchen")
+        self.assert_usage_error(*EMPTY, "--component-log-level", "upstream:loud", says="loud")
+        self.assert_usage_error(*EMPTY, "--component-log-level", "upstream", says="--component-log-level")
+
+    def test_nothing_to_serve(self) -> None:
+        """Without a configuration there is nothing to do, in either mode."""
+        self.assert_usage_error(says="--config")
+        self.assert_usage_error("--mode", "validate", says="--config")
+
+
+class ConfigurationTests(OptionsTestCase):
+    """A configuration is judged before anything starts."""
+
+    def test_bad(self) -> None:
+        """All problems are told at once, each with file, line and column, and the status is 1, in either mode."""
+        path = self.file(BAD)
+        for mode in ("serve", "validate"):
+            self.err.truncate(0)
+            self.assertEqual(1, self.ends("-c", path, "--mode", mode))
+            self.assertIn(f"{path}:4:5: static_resources.listeners[0]", self.err.getvalue())
+            self.assertIn(f"{path}:7:", self.err.getvalue())
+            self.assertEqual("", self.out.getvalue())
+
+    def test_missing_file(self) -> None:
+        """A file that cannot be read is named, and the status is 1."""
+        self.assertEqual(1, self.ends("-c", "/no/such/file.yaml"))
+        self.assertIn("/no/such/file.yaml", self.err.getvalue())
+
+    def test_validate(self) -> None:
+        """Validation of a good file says so in Envoy's words and ends with status 0."""
+        path = self.file("{}")
+        self.assertEqual(0, self.ends("-c", path, "--mode", "validate"))
+        self.assertEqual(f"configuration '{path}' OK\n", self.out.getvalue())
+
+    def test_validate_text(self) -> None:
+        """Validation of text alone names no file."""
+        self.assertEqual(0, self.ends(*EMPTY, "--mode", "validate"))
+        self.assertEqual("configuration '' OK\n", self.out.getvalue())
+
+    def test_warning(self) -> None:
+        """A tcp_proxy to a cluster that nobody defines is fine, with a warning that has its line."""
+        path = self.file(UNKNOWN_CLUSTER)
+        options = self.parse("-c", path)
+        self.assertIsNotNone(options.loaded)
+        self.assertIn(f"{path}:11:", self.err.getvalue())
+        self.assertIn("nobody", self.err.getvalue())
+
+
+UNKNOWN_CLUSTER = """\
+static_resources:
+  listeners:
+  - name: l
+    address: {socket_address: {address: 127.0.0.1, port_value: 1}}
+    filter_chains:
+    - filters:
+      - name: t
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy
+          stat_prefix: t
+          cluster: nobody
+"""
+
+
+class LogTests(OptionsTestCase):
+    """Where the log goes, and what is in it."""
+
+    def test_levels(self) -> None:
+        """--log-level is for all loggers, --component-log-level for single ones."""
+        levels = self.parse(*EMPTY, "-l", "error", "--component-log-level", "upstream:debug,main:off").log().levels.get()
+        self.assertEqual({**dict.fromkeys(LOGGERS, "error"), "upstream": "debug", "main": "off"}, levels)
+
+    def test_log_path(self) -> None:
+        """--log-path names the file, and comes before twistd's --logfile."""
+        path = self.file("", "ours.log")
+        options = self.parse(*EMPTY, "--log-path", path)
+        options.parent = {"logfile": "/no/such/directory/twistd.log", "nodaemon": False}  # type: ignore[assignment]
+        self.write(options)
+        self.assertIn("here I am", Path(path).read_text())
+
+    def test_logfile_of_twistd(self) -> None:
+        """Without --log-path it is twistd's --logfile."""
+        path = self.file("", "twistd.log")
+        options = self.parse(*EMPTY)
+        options.parent = {"logfile": path, "nodaemon": True}  # type: ignore[assignment]
+        self.write(options)
+        self.assertIn("here I am", Path(path).read_text())
+
+    def test_foreground(self) -> None:
+        """In the foreground, and with a logfile of -, it is standard error."""
+        for logfile in (None, "-"):
+            options = self.parse(*EMPTY)
+            options.parent = {"logfile": logfile, "nodaemon": True}  # type: ignore[assignment]
+            self.write(options)
+        self.assertEqual(2, self.err.getvalue().count("here I am"))
+
+    def write(self, options: tap.Options) -> None:
+        """Write a line to the log of these options."""
+        log = options.log()
+        log({"log_level": LogLevel.info, "log_namespace": "main", "log_format": "here I am", "log_time": 0.0})
+
+
+class ServiceTests(OptionsTestCase):
+    """What twistd gets."""
+
+    def test_make_service(self) -> None:
+        """makeService makes the server of the configuration that was judged."""
+        options = self.parse("--config-yaml", "node: {id: here}")
+        made = tap.makeService(options)
+        self.assertTrue(IService.providedBy(made))
+        assert isinstance(made, Server)
+        self.assertEqual("here", made.bootstrap.node.id)
+        self.assertEqual(options.server_options(), made.options)
+
+    def test_log_that_cannot_be_opened(self) -> None:
+        """A log file that cannot be opened ends the process with status 1 and its name."""
+        options = self.parse(*EMPTY, "--log-path", "/no/such/directory/log")
+        self.assertEqual(1, self.assertRaises(SystemExit, tap.makeService, options).code)
+        self.assertIn("/no/such/directory/log", self.err.getvalue())
+
+    def test_plugin(self) -> None:
+        """twistd knows tcpmesh by a plugin that imports nothing of it before it is asked for."""
+        from twisted.plugins import tcpmesh_plugin
+
+        self.assertEqual(("tcpmesh", "tcpmesh.tap"), (tcpmesh_plugin.serviceMaker.tapname, tcpmesh_plugin.serviceMaker.module))
+        self.assertIs(tap.Options, tcpmesh_plugin.serviceMaker.options)
