@@ -136,8 +136,8 @@ class ICluster(Interface):
 class ILoadBalancer(Interface):
     """One policy at work over one set of hosts.  A pick costs O(1) or O(log n)."""
 
-    def update(hosts: tuple[Any, ...]) -> None:
-        """The eligible hosts are now these (a tuple)."""
+    def update(sets: Any) -> None:
+        """The hosts, or their health, are now these: a L{tcpmesh.cluster.priority.HostSets}."""
 
     def pick(context: Any) -> Any:
         """Choose one of them, or C{None} where there are none."""

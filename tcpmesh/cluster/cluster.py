@@ -1,6 +1,6 @@
 """A cluster as a worker knows it: hosts that discovery tells of, a policy that picks among them, limits and counters.
 
-Discovery belongs to main and a cluster to a worker: what passes between them is a tuple of `HostSpec`, a value.
+Discovery belongs to main and a cluster to a worker: what passes between them is an `Assignment`, a value.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from typing import Any
 
 from zope.interface import implementer
 
-from tcpmesh.cluster.host import Host, HostSpec
+from tcpmesh.cluster.host import Assignment, Host, HostSpec
+from tcpmesh.cluster.priority import HostSets, host_sets
 from tcpmesh.cluster.stats import ClusterStats
 from tcpmesh.cluster.status import BreakerThresholds, ClusterStatus
 from tcpmesh.config.values import seconds
@@ -35,23 +36,35 @@ class Cluster:
         self.default_priority, self.high_priority = _thresholds(message.circuit_breakers)
         self.max_connections = self.default_priority.max_connections
         self.hosts: tuple[Host, ...] = ()
+        self.sets = HostSets()
+        self._assignment: Assignment | None = None
+        self._clock = context.network.clock
         policy = message.LbPolicy.Name(message.lb_policy)
         self._balancer: ILoadBalancer = find_value("load_balancing_policies", policy).from_cluster(message, context)
         self.stats = ClusterStats(context.store, message.alt_stat_name or message.name)
 
-    def update_hosts(self, specs: tuple[HostSpec, ...]) -> None:
+    def update_hosts(self, assignment: Assignment) -> None:
         """These are the hosts from now on.  A host that stays keeps its counters; connections to one that leaves stay open."""
         before = self.hosts
-        if specs == tuple(host.spec for host in before):
+        if assignment == self._assignment:
             return
-        self.hosts = hosts = _matched(before, specs)
-        self._balancer.update(hosts)
+        self._assignment = assignment
+        self.hosts = hosts = _matched(before, assignment.hosts, self._clock.seconds())
         new, gone = set(hosts).difference(before), set(before).difference(hosts)
         if new or gone:
             self.stats.membership_change.value += 1
         self.stats.total_match_count.value += len(new)
-        self.stats.membership_total.set(len(hosts))
-        self.stats.membership_healthy.set(len(hosts))
+        self.rebalance()
+
+    def rebalance(self) -> None:
+        """Hosts or their health have changed: let the load balancer know."""
+        self.sets = host_sets(self.hosts, self._assignment or Assignment())
+        self._balancer.update(self.sets)
+        stats = self.stats
+        stats.membership_total.set(len(self.hosts))
+        stats.membership_healthy.set(sum(len(each.healthy) for each in self.sets.sets))
+        stats.membership_degraded.set(sum(len(each.degraded) for each in self.sets.sets))
+        stats.membership_excluded.set(sum(len(each.excluded) for each in self.sets.sets))
 
     def pick(self, context: Any) -> Host | None:
         """Choose a host for a connection; `None` where there is none."""
@@ -84,7 +97,7 @@ class Cluster:
         self.stats.scope.close()
 
 
-def _matched(known: tuple[Host, ...], specs: tuple[HostSpec, ...]) -> tuple[Host, ...]:
+def _matched(known: tuple[Host, ...], specs: tuple[HostSpec, ...], now: float) -> tuple[Host, ...]:
     """A host for each spec: one already known at that address, which learns what is new of it, or else a new one."""
     by_address: dict[Address, list[Host]] = {}
     for host in reversed(known):
@@ -92,7 +105,7 @@ def _matched(known: tuple[Host, ...], specs: tuple[HostSpec, ...]) -> tuple[Host
     hosts = []
     for spec in specs:
         same = by_address.get(spec.address)
-        host = same.pop() if same else Host(spec)
+        host = same.pop() if same else Host(spec, now)
         host.spec = spec
         hosts.append(host)
     return tuple(hosts)

@@ -1,26 +1,53 @@
-"""`envoy.config.endpoint.v3.ClusterLoadAssignment` as host values: what static clusters and EDS have in common."""
+"""`envoy.config.endpoint.v3.ClusterLoadAssignment` as values: what static clusters and EDS have in common."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from tcpmesh.cluster.host import HostSpec
+from tcpmesh.cluster.host import Assignment, HostSpec, Locality
 from tcpmesh.config.values import host_and_port
 from tcpmesh.net.address import Address
 
-
-def host_specs(assignment: Any) -> tuple[HostSpec, ...]:
-    """The hosts of an assignment whose addresses are numeric, in the order given; an address named twice is two hosts."""
-    return tuple(_host_spec(group, entry) for group in assignment.endpoints for entry in group.lb_endpoints)
+OVERPROVISIONING_FACTOR = 140
 
 
-def _host_spec(group: Any, entry: Any) -> HostSpec:
+def assignment(message: Any) -> Assignment:
+    """An assignment whose addresses are numeric, in the order given; an address named twice is two hosts."""
+    policy = message.policy
+    return Assignment(
+        hosts=tuple(host_spec(group, entry) for group in message.endpoints for entry in group.lb_endpoints),
+        locality_weights=locality_weights(message),
+        overprovisioning_factor=policy.overprovisioning_factor.value or OVERPROVISIONING_FACTOR,
+        weighted_priority_health=policy.weighted_priority_health,
+    )
+
+
+def locality(group: Any) -> Locality:
+    """The locality of a `LocalityLbEndpoints`."""
+    return Locality(group.locality.region, group.locality.zone, group.locality.sub_zone)
+
+
+def locality_weights(message: Any) -> tuple[tuple[int, Locality, int], ...]:
+    """(priority, locality, weight) of each group that has a weight."""
+    return tuple(
+        (group.priority, locality(group), group.load_balancing_weight.value)
+        for group in message.endpoints
+        if group.HasField("load_balancing_weight")
+    )
+
+
+def host_spec(group: Any, entry: Any, address: Address | None = None) -> HostSpec:
+    """One `LbEndpoint` of a `LocalityLbEndpoints`; with an address where its own is a name that was resolved."""
+    endpoint = entry.endpoint
     return HostSpec(
-        address=Address(*host_and_port(entry.endpoint.address)),
-        hostname=entry.endpoint.hostname,
-        weight=entry.load_balancing_weight.value if entry.HasField("load_balancing_weight") else 1,
+        address=address or Address(*host_and_port(endpoint.address)),
+        hostname=endpoint.hostname,
+        weight=entry.load_balancing_weight.value or 1,
         priority=group.priority,
-        region=group.locality.region,
-        zone=group.locality.zone,
-        sub_zone=group.locality.sub_zone,
+        locality=locality(group),
+        health_status=entry.DESCRIPTOR.fields_by_name["health_status"].enum_type.values_by_number[entry.health_status].name,
+        metadata=entry.metadata if entry.HasField("metadata") else None,
+        locality_metadata=group.metadata if group.HasField("metadata") else None,
+        health_check_config=endpoint.health_check_config if endpoint.HasField("health_check_config") else None,
+        additional_addresses=tuple(Address(*host_and_port(more.address)) for more in endpoint.additional_addresses),
     )

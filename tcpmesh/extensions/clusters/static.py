@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tcpmesh.cluster.endpoints import host_specs
-from tcpmesh.cluster.host import HostSpec
+from tcpmesh.cluster.endpoints import assignment
+from tcpmesh.cluster.host import Assignment
 from tcpmesh.registry import Context, enum_value
 
 
@@ -15,11 +15,11 @@ class StaticCluster:
     """Discovery that has nothing to discover."""
 
     def __init__(self, message: Any, context: Context) -> None:
-        self._specs = host_specs(message.load_assignment)
+        self._assignment = assignment(message.load_assignment)
 
-    def start(self, found: Callable[[tuple[HostSpec, ...]], object]) -> None:
+    def start(self, found: Callable[[Assignment], object]) -> None:
         """Tell the hosts, before this call returns."""
-        found(self._specs)
+        found(self._assignment)
 
     def stop(self) -> None:
         """Nothing is under way."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from zope.interface import implementer
 
+from tcpmesh.cluster.priority import HostSets
 from tcpmesh.interfaces import ILoadBalancer
 from tcpmesh.registry import Context, enum_value
 
@@ -27,9 +28,9 @@ class RoundRobin:
         """The policy as a cluster's `lb_policy` asks for it."""
         return cls(context)
 
-    def update(self, hosts: tuple[Any, ...]) -> None:
+    def update(self, sets: HostSets) -> None:
         """Rotate over these hosts; the place in the rotation is kept."""
-        self._hosts = hosts
+        self._hosts = sets.hosts
 
     def pick(self, context: Any) -> Any:
         """The next host, or `None` where there are none."""
