@@ -16,9 +16,11 @@ from tcpmesh.listener.status import ListenerStatus
 from tcpmesh.net.address import Address
 from tcpmesh.net.connection import Connection, ResponseFlag
 from tcpmesh.net.listen import ListenOptions, open_socket
+from tcpmesh.net.talk import talker
 from tcpmesh.registry import Context, build
 
 log = Logger(namespace="listener")
+talk = talker("connection")
 
 BUFFER_LIMIT = 1 << 20
 
@@ -67,15 +69,33 @@ class Listener(ServerFactory):
 
     # Its life
 
-    def bind(self) -> None:
-        """Bind the address, while the process may still do so.
+    def bind(self, predecessor: Listener | None = None) -> None:
+        """Bind the address, while the process may still do so, or take over the socket of a listener that this one replaces.
+
+        Clients that wait in the queue of a socket taken over are served, and no port has to be shared for the moment.
 
         @raise tcpmesh.net.listen.BindError: where the system refuses.
         """
-        self._sock = self._context.network.bind(self.address, self._options)
+        if predecessor is not None and predecessor._binding == self._binding:
+            self._sock = predecessor.duplicate()
+        if self._sock is None:
+            self._sock = self._context.network.bind(self.address, self._options)
+
+    @property
+    def _binding(self) -> tuple[Address, bool, int | None]:
+        """What of this listener is fixed once its socket is bound."""
+        return self.address, self._options.reuse_port, self._options.mode
+
+    def duplicate(self) -> Any:
+        """Another descriptor of the listening socket; `None` where there is none to be had."""
+        duplicate = getattr(self._port, "duplicate", None)
+        return None if duplicate is None else duplicate()
 
     def open(self) -> None:
-        """Accept clients from now on."""
+        """Accept clients from now on.
+
+        @raise tcpmesh.net.listen.BindError: where the system refuses to listen on what it let us bind.
+        """
         if self._sock is not None and self._port is None:
             open_socket(self._sock, self._options)
             self._port = self._context.network.listen(self._sock, self, self._options.accepts_per_event)
@@ -110,6 +130,13 @@ class Listener(ServerFactory):
         connection.opened = self._clock.seconds()
         self._clients += 1
         self.stats.opened()
+        if talk.debugging:
+            talk.debug(
+                "[C{id}] new connection from {peer} on {name}",
+                id=connection.id,
+                peer=connection.transport.getPeer(),
+                name=self.name,
+            )
         connection.transport.high_watermark = self._buffer_limit
         if self._chain is not None:
             self._chain.attach(connection)
@@ -121,6 +148,8 @@ class Listener(ServerFactory):
     def connection_lost(self, connection: Connection) -> None:
         """The client is gone."""
         self._clients -= 1
+        if talk.debugging:
+            talk.debug("[C{id}] closed, flags {flags}", id=connection.id, flags=connection.flags)
         self.stats.closed(int((self._clock.seconds() - connection.opened) * 1000))
         if self._closed and not self._clients:
             self.stats.scope.close()

@@ -50,7 +50,7 @@ class ListenerManager:
             return
         listener = Listener(message, self._context)
         try:
-            listener.bind()
+            listener.bind(known)
         except BindError:
             listener.close()
             raise

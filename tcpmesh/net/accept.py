@@ -77,6 +77,12 @@ class AcceptingPort:
             self._factory.doStop()
         return succeed(None)
 
+    def duplicate(self) -> socket.socket:
+        """Another descriptor of the same listening socket, which stays open when this port stops."""
+        copy = self._sock.dup()
+        copy.setblocking(False)
+        return copy
+
     def getHost(self) -> Address:
         """What is bound; the port is the real one where 0 was asked for."""
         return self._address

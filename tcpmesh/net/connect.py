@@ -17,23 +17,27 @@ from twisted.python.failure import Failure
 
 from tcpmesh.net.address import Address
 from tcpmesh.net.poller import READABLE, WATCH
-from tcpmesh.net.sockets import BareSocket, bind_source
+from tcpmesh.net.sockets import BareSocket
 
 if TYPE_CHECKING:
-    from tcpmesh.net.epoll import EpollNetwork, EpollTransport
+    from tcpmesh.net.epoll import EpollNetwork
+    from tcpmesh.net.options import ConnectOptions
+    from tcpmesh.net.transport import EpollTransport
 
 
 @implementer(IConnector)
 class EpollConnector:
     """One attempt to connect."""
 
-    __slots__ = ("_address", "_factory", "_fd", "_network", "_queue", "_source", "_transport")
+    __slots__ = ("_address", "_factory", "_fd", "_network", "_options", "_queue", "_transport")
 
-    def __init__(self, network: EpollNetwork, address: Address, factory: Any, timeout: float, source: Address | None) -> None:
+    def __init__(
+        self, network: EpollNetwork, address: Address, factory: Any, timeout: float, options: ConnectOptions | None
+    ) -> None:
         self._network = network
         self._address = address
         self._factory = factory
-        self._source = source
+        self._options = options
         self._queue = network.timers.queue(timeout, _timed_out)
         self._transport: EpollTransport | None = None
         self._fd = -1
@@ -45,6 +49,9 @@ class EpollConnector:
         except OSError as e:
             self._network.clock.callLater(0, self._fail, e)
             return
+        except ConnectError as e:
+            self._network.clock.callLater(0, self._failed_with, e)
+            return
         self._queue.add(self)
         self._network.poller.register(self._fd, self, WATCH)
 
@@ -54,8 +61,8 @@ class EpollConnector:
         try:
             if address.family != socket.AF_UNIX:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if self._source is not None:
-                bind_source(sock, self._source)
+            if self._options is not None:
+                self._options.apply(sock)
             error = sock.connect_ex(address.sockaddr)
             if error not in (0, errno.EINPROGRESS):
                 raise OSError(error, os.strerror(error))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from enum import IntFlag
+from types import MappingProxyType
 from typing import Any
 
 from zope.interface import implementer
@@ -42,6 +44,7 @@ class ResponseFlag(IntFlag):
 
 
 NO_FLAGS = ResponseFlag(0)
+NO_METADATA: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
 
 _ids = itertools.count(1)
 
@@ -54,12 +57,14 @@ class Connection:
     relay, and this object stays as the place of what is known about the client.
     """
 
-    __slots__ = ("__weakref__", "_owner", "flags", "id", "opened", "transport")
+    __slots__ = ("__weakref__", "_owner", "flags", "id", "metadata", "opened", "transport")
 
     def __init__(self, owner: Any) -> None:
         self._owner = owner
         self.id = next(_ids)
         self.flags = NO_FLAGS
+        self.metadata = NO_METADATA
+        """Dynamic metadata: what filters found out, by their names, each a mapping of plain values as in JSON."""
         self.transport: Any = None
         self.opened = 0.0
         """When it was accepted, in seconds of the network's clock."""

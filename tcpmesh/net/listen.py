@@ -52,8 +52,15 @@ def bind(address: Address, options: ListenOptions) -> socket.socket:
 
 
 def open_socket(sock: socket.socket, options: ListenOptions) -> None:
-    """Let clients connect to a bound socket."""
-    sock.listen(_largest_backlog() if options.backlog is None else options.backlog)
+    """Let clients connect to a bound socket.
+
+    @raise BindError: where another process has begun to listen there since it was bound.
+    """
+    try:
+        sock.listen(_largest_backlog() if options.backlog is None else options.backlog)
+    except OSError as e:
+        address = Address.from_sockaddr(sock.family, sock.getsockname())
+        raise BindError(f"cannot listen on '{address}': {e.strerror}") from None
 
 
 def _bind_inet(sock: socket.socket, address: Address, options: ListenOptions) -> None:

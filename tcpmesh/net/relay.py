@@ -18,6 +18,8 @@ What happens at the ends, each direction for itself:
 - Closing from our side (idle, too old, draining) sends FIN, or a reset where bytes would be lost: the peer then knows that
   what it got is not all.
 
+A client may be read before its upstream is connected (`Relay.read_early`): what it sent goes first, then its end of stream.
+
 Flushing a side that is all that is left is bounded: no byte taken for `flush_timeout` seconds, and it is aborted.
 
 A relay can tell whether it is idle without a clock on the byte path: see `Relay.watch_idle`.
@@ -34,6 +36,7 @@ from twisted.internet.interfaces import IPushProducer
 from twisted.python.failure import Failure
 
 from tcpmesh.interfaces import IBufferedProtocol
+from tcpmesh.net.early import Early, EarlyObserver
 from tcpmesh.net.timers import TimerQueue, Timers
 
 IDLE_CHECKS = 8
@@ -150,6 +153,7 @@ class Relay:
         "_quiet",
         "_seen",
         "_timers",
+        "early",
         "flush_timeout",
         "from_downstream",
         "from_upstream",
@@ -165,12 +169,18 @@ class Relay:
         """The direction whose source closed last; `None` where this side closed both."""
         self.reset: Direction | None = None
         """The direction whose source was lost without an orderly end, if one was."""
+        self.early: Early | None = None
+        """What the client sent before there was an upstream, where `read_early` lets it speak; until the relay starts."""
         self._observer = observer
         self._timers = timers
         self._closing = False
         self._queue: TimerQueue[Relay] | None = None
         self._quiet = 0
         self._seen = (0, 0, 0, 0)
+
+    def read_early(self, limit: int, observer: EarlyObserver) -> None:
+        """Let the client send up to so many bytes before there is an upstream, and hear of it; it is read from now on."""
+        self.early = Early(self.from_downstream, limit, observer)
 
     def start(self) -> None:
         """Both are connected: bind them to each other and let the bytes flow."""
@@ -181,6 +191,9 @@ class Relay:
         if downstream.protocol is None:
             upstream.abortConnection()
             return
+        early = self.early
+        if early is not None:
+            early.stop()
         downstream.protocol = down
         upstream.registerProducer(down, True)
         downstream.registerProducer(up, True)
@@ -189,7 +202,22 @@ class Relay:
                 direction.source.allow_splice(direction)
         _fit(upstream, downstream)
         _fit(downstream, upstream)
-        downstream.resumeProducing()
+        if early is None:
+            downstream.resumeProducing()
+        else:
+            self._pass_on(early, downstream, upstream)
+
+    def _pass_on(self, early: Early, downstream: Any, upstream: Any) -> None:
+        """What was early goes first; then the client is read, unless that was more than the upstream can take."""
+        self.early = None
+        down = self.from_downstream
+        downstream.pauseProducing()
+        if early.data:
+            upstream.write(early.data)
+        if early.eof:
+            down.readConnectionLost()
+        if down.pauses == down.resumes:
+            downstream.resumeProducing()
 
     @property
     def activity(self) -> tuple[int, int, int, int]:
@@ -257,6 +285,9 @@ class Relay:
     def discard(self) -> None:
         """The relay never started and never will."""
         self._stop_watching()
+        if self.early is not None:
+            self.early.stop()
+            self.early = None
         self._take_apart()
 
     def _look(self) -> None:

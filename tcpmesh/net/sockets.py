@@ -30,16 +30,6 @@ def unsent(fd: int) -> int:
     return int(count)
 
 
-def bind_source(sock: socket.socket, source: Address) -> None:
-    """Bind an outgoing socket to a source address, leaving the port to be chosen at connect.
-
-    With IP_BIND_ADDRESS_NO_PORT the kernel may use one port for several destinations, so ports do not run out early.
-    """
-    if source.port == 0 and source.family != socket.AF_UNIX:
-        sock.setsockopt(socket.IPPROTO_IP, getattr(socket, "IP_BIND_ADDRESS_NO_PORT", 24), 1)
-    sock.bind(source.sockaddr)
-
-
 class Descriptor:
     """A connected socket that is known by its number: what can be asked of it and set."""
 

@@ -53,6 +53,8 @@ class Pipes:
     def __init__(self) -> None:
         self._free: list[tuple[int, int, int]] = []
         self.used = 0
+        """Pipes that pumps have now, and `taken`, how many there have been."""
+        self.taken = 0
 
     def take(self) -> tuple[int, int, int] | None:
         """A pipe as (read end, write end, size in bytes); `None` where there are too many or no descriptors left."""
@@ -64,6 +66,7 @@ class Pipes:
             except OSError:
                 return None
         self.used += 1
+        self.taken += 1
         return self._free.pop()
 
     def give_back(self, pipe: tuple[int, int, int], empty: bool) -> None:

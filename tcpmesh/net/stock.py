@@ -36,7 +36,8 @@ from twisted.python.failure import Failure
 from tcpmesh.interfaces import INetwork, IStreamTransport
 from tcpmesh.net.address import Address
 from tcpmesh.net.listen import ListenOptions, bind
-from tcpmesh.net.sockets import HIGH_WATERMARK, UNSENT_POLL, UNSENT_POLLS, bind_source, unsent
+from tcpmesh.net.options import ConnectOptions
+from tcpmesh.net.sockets import HIGH_WATERMARK, UNSENT_POLL, UNSENT_POLLS, unsent
 from tcpmesh.net.timers import Timers
 
 log = Logger(namespace="connection")
@@ -321,17 +322,29 @@ class _UNIXServer(_StreamTransport, unix.Server):
     """An accepted unix connection."""
 
 
-class _TCPPort(tcp.Port):
+class _ListeningPort:
+    """What both kinds of ports add to Twisted's."""
+
+    socket: Any
+
+    def getHost(self) -> Any:
+        """What is bound."""
+        return Address.from_sockaddr(self.socket.family, self.socket.getsockname())
+
+    def duplicate(self) -> Any:
+        """Another descriptor of the same listening socket, which stays open when this port stops."""
+        copy = self.socket.dup()
+        copy.setblocking(False)  # `dup` gives both the mode that this object believes in, which is a blocking one
+        return copy
+
+
+class _TCPPort(_ListeningPort, tcp.Port):
     """A listening TCP socket."""
 
     transport = _TCPServer
 
-    def getHost(self) -> Address:
-        """What is bound."""
-        return Address.from_sockaddr(self.socket.family, self.socket.getsockname())
 
-
-class _UNIXPort(unix.Port):
+class _UNIXPort(_ListeningPort, unix.Port):
     """A listening unix socket."""
 
     transport = _UNIXServer
@@ -340,16 +353,12 @@ class _UNIXPort(unix.Port):
         """Close, and leave the path alone, unlike Twisted's: it may be that of a successor by now."""
         tcp.Port.connectionLost(self, reason)
 
-    def getHost(self) -> Address:
-        """What is bound."""
-        return Address.from_sockaddr(self.socket.family, self.socket.getsockname())
-
 
 @implementer(IStreamTransport)
 class _Client(_StreamTransport, tcp.BaseClient):
     """A socket that connects, of any family."""
 
-    def __init__(self, address: Address, source: Address | None, connector: Any, reactor: Any) -> None:
+    def __init__(self, address: Address, options: ConnectOptions | None, connector: Any, reactor: Any) -> None:
         self.connector = connector
         self.realAddress = self.addr = address.sockaddr
         self.reactor = reactor
@@ -360,25 +369,27 @@ class _Client(_StreamTransport, tcp.BaseClient):
             sock.setblocking(False)
             if address.family != socket.AF_UNIX:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if source is not None:
-                bind_source(sock, source)
+            if options is not None:
+                options.apply(sock)
         except OSError as e:
             problem = getConnectError((e.errno or errno.EINVAL, os.strerror(e.errno or errno.EINVAL)))
-            if sock is not None:
-                sock.close()
+        except ConnectError as e:
+            problem = e
+        if problem is not None and sock is not None:
+            sock.close()
         self._finishInit(None if problem else self.doConnect, sock, problem, reactor)
 
 
 class _Connector(BaseConnector):
     """One attempt to connect."""
 
-    def __init__(self, address: Address, factory: Any, timeout: float, source: Address | None, reactor: Any) -> None:
+    def __init__(self, address: Address, factory: Any, timeout: float, options: ConnectOptions | None, reactor: Any) -> None:
         self._address = address
-        self._source = source
+        self._options = options
         super().__init__(factory, timeout, reactor)
 
     def _makeTransport(self) -> _Client:  # type: ignore[override]
-        return _Client(self._address, self._source, self, self.reactor)
+        return _Client(self._address, self._options, self, self.reactor)
 
     def getDestination(self) -> Address:
         """Where this connects to."""
@@ -415,9 +426,9 @@ class StockNetwork:
         sock.close()
         return port
 
-    def connect(self, address: Address, factory: Any, timeout: float, source: Address | None = None) -> _Connector:
+    def connect(self, address: Address, factory: Any, timeout: float, options: ConnectOptions | None = None) -> _Connector:
         """Connect within `timeout` seconds; the factory hears of the outcome."""
-        connector = _Connector(address, factory, timeout, source, self.clock)
+        connector = _Connector(address, factory, timeout, options, self.clock)
         connector.connect()
         return connector
 

@@ -16,6 +16,8 @@ from zope.interface import implementer
 
 from twisted.logger import ILogObserver, LogEvent, LogLevel, eventAsText
 
+from tcpmesh.net.talk import talker
+
 LEVELS = ("trace", "debug", "info", "warning", "error", "critical", "off")
 """Envoy's levels, from the most to the least talkative."""
 
@@ -63,7 +65,9 @@ class Levels:
     """The level of each logger; changed while running by the admin interface."""
 
     def __init__(self, default: str, components: dict[str, str]) -> None:
-        self._levels = {logger: components.get(logger, default) for logger in LOGGERS}
+        self._levels: dict[str, str] = {}
+        for logger in LOGGERS:
+            self._set(logger, components.get(logger, default))
 
     def get(self) -> dict[str, str]:
         """Levels by logger, in alphabetical order."""
@@ -78,7 +82,11 @@ class Levels:
             raise ValueError(f"'{logger}' is no logger; there are {', '.join(LOGGERS)}")
         name = level(name)
         for known in LOGGERS if logger is None else (logger,):
-            self._levels[known] = name
+            self._set(known, name)
+
+    def _set(self, logger: str, name: str) -> None:
+        self._levels[logger] = name
+        talker(logger).debugging = _NUMBERS[name] <= _NUMBERS["debug"]
 
     def shows(self, logger: str, name: str) -> bool:
         """Whether an event of this logger and level is written."""

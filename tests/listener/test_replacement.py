@@ -83,8 +83,6 @@ class ReplacementTests(Base):
         await self.replace(f"127.0.0.1:{port}", "enable_reuse_port: false")
         await self.assert_served(socket.AF_INET, ("127.0.0.1", port))
 
-    test_port_that_is_not_shared.todo = "the successor does not take over the socket yet"  # type: ignore[attr-defined]
-
     async def test_unix(self) -> None:
         """So is a unix socket."""
         with tempfile.TemporaryDirectory() as directory:

@@ -9,6 +9,13 @@ from tcpmesh.testing.stage import PATIENCE, Client, OnStage, Server
 from tcpmesh.testing.witness import OneWayWitness, Witness
 
 
+def spliced_network(reactor: Any) -> Any:
+    """An epoll network that reads 512 bytes at once, so that almost any traffic fills its reads, is bulk, and goes by pipes."""
+    from tcpmesh.net.epoll import EpollNetwork
+
+    return EpollNetwork(reactor, read_size=512)
+
+
 class Front(Witness):
     """Holds a client, connects to the server and relays: a tcp_proxy of twenty lines, and an observer that writes down."""
 

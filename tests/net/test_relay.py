@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
+from typing import Any
 from unittest import skipUnless
 
 from twisted.internet import reactor
@@ -14,13 +15,16 @@ from tcpmesh.net.relay import Direction, Relay
 from tcpmesh.net.stock import StockNetwork
 from tcpmesh.testing.stage import MemoryStage, SocketStage, Stage, pattern
 from tcpmesh.testing.witness import Witness
-from tests.net.relaying import OnRelay
+from tests.net.relaying import OnRelay, spliced_network
 
 BULK = 4 << 20
 
 
 class RelayContract(OnRelay):
     """What holds on every transport."""
+
+    held = 600_000
+    """Bytes that a relay holds without pausing its source, if its mark is high."""
 
     async def ends(self, *witnesses: Witness) -> None:
         """Let the witnesses close what they have not closed yet, and wait for the end of the relay."""
@@ -39,9 +43,9 @@ class RelayContract(OnRelay):
         """Let the server stop reading, and the client write until the relay holds bytes, far below its mark; how many it wrote."""
         server.transport.pauseProducing()
         written, down = 0, self.front.relay.from_downstream
-        while down.buffered < 500_000:
-            client.transport.write(pattern(written, 200_000))
-            written += 200_000
+        while down.buffered < self.held:
+            client.transport.write(pattern(written, self.held // 3))
+            written += self.held // 3
             await self.stage.until(lambda wanted=written: down.bytes == wanted, "the bytes at the relay")  # type: ignore[misc]
             await self.stage.settle()
         return written
@@ -373,95 +377,6 @@ class MemoryTests(RelayContract, FreedContract, TestCase):
     def make_stage(self) -> Stage:
         return MemoryStage()
 
-    def pass_time(self, seconds: float) -> None:
-        """Let the memory network's clock go on, a quarter second at a time, so that each timer fires when it is due."""
-        for _ in range(round(4 * seconds)):
-            self.stage.network.advance(0.25)
-
-    async def test_flush_is_bounded(self) -> None:
-        """A survivor that takes no byte for the flush timeout is reset."""
-        client, server = await self.relayed(flush_timeout=10, mark=BULK)
-        server.transport.pauseProducing()
-        client.transport.write(pattern(0, BULK // 2))
-        await self.stage.settle()
-        client.transport.abortConnection()
-        self.pass_time(9)
-        self.assertFalse(self.front.finished)
-        self.pass_time(2)
-        self.assertTrue(self.front.finished)
-        server.transport.resumeProducing()
-        await self.over(client, server)
-        self.assertTrue(server.lost_to(ConnectionLost), server.reason)
-
-    async def test_slow_flush_goes_on(self) -> None:
-        """A survivor that takes bytes now and then is given all the time it needs."""
-        client, server = await self.relayed(flush_timeout=10, mark=BULK)
-        server.transport.pauseProducing()
-        client.transport.write(pattern(0, 300_000))
-        await self.stage.settle()
-        client.transport.abortConnection()
-        server.transport.read_size = 20_000
-        server.on_data = server.transport.pauseProducing
-        while not server.lost:
-            had = len(server.received)
-            server.transport.resumeProducing()
-            self.pass_time(9)
-            self.assertTrue(server.lost or len(server.received) > had)
-        self.assertTrue(server.received == pattern(0, 300_000))
-
-    async def test_flush_after_both_fins_is_bounded(self) -> None:
-        """The same where both sides had sent FIN and one never reads the rest."""
-        client, server = await self.relayed(flush_timeout=10, mark=BULK)
-        server.transport.pauseProducing()
-        client.transport.write(pattern(0, BULK // 2))
-        await self.stage.settle()
-        server.transport.loseWriteConnection()
-        client.transport.loseWriteConnection()
-        self.pass_time(9)
-        self.assertFalse(self.front.finished)
-        self.pass_time(2)
-        self.assertTrue(self.front.finished)
-
-    async def test_idle(self) -> None:
-        """A relay is idle once nothing moved for the timeout, an eighth more at most, and then it closes both sides."""
-        client, server = await self.relayed()
-        self.front.relay.watch_idle(8)
-        self.pass_time(7)
-        client.transport.write(b"x")
-        self.stage.network.pump()
-        self.pass_time(7.5)
-        self.assertNotIn("idle", self.front.told)
-        server.transport.write(b"y")
-        self.stage.network.pump()
-        self.pass_time(7.75)
-        self.assertNotIn("idle", self.front.told)
-        self.pass_time(1.25)
-        self.assertEqual(["started", "idle"], self.front.told[:2])
-        await self.stage.until(lambda: client.ended and server.ended, "both EOFs")
-
-    async def test_idle_is_not_slow(self) -> None:
-        """A side that takes what is buffered, a little now and then, keeps a relay from being idle."""
-        client, server = await self.relayed(mark=200_000)
-        self.front.relay.watch_idle(8)
-        await self.stage.clog(client, server)
-        server.transport.read_size = 5_000
-        server.on_data = server.transport.pauseProducing
-        for _ in range(10):
-            server.transport.resumeProducing()
-            self.pass_time(4)
-        self.assertNotIn("idle", self.front.told)
-
-    async def test_no_timer_is_left(self) -> None:
-        """A finished relay leaves no timer behind."""
-        client, server = await self.relayed()
-        self.front.relay.watch_idle(8)
-        client.transport.loseWriteConnection()
-        server.transport.loseWriteConnection()
-        await self.stage.until(lambda: client.ended and server.ended, "both EOFs")
-        await self.ends(client, server)
-        self.pass_time(100)
-        self.assertEqual([], self.stage.network.clock.getDelayedCalls())
-
 
 class TinyMemoryTests(RelayContract, FreedContract, TestCase):
     """The relay on a memory network where little fits and less is read at once."""
@@ -485,3 +400,23 @@ class EpollTests(RelayContract, FreedContract, TestCase):
         from tcpmesh.net.epoll import EpollNetwork
 
         return SocketStage(reactor, EpollNetwork, "tcp4")
+
+
+@skipUnless(sys.platform == "linux", "epoll is Linux's")
+class SpliceTests(RelayContract, FreedContract, TestCase):
+    """On the fast transports with so small a buffer that nearly all traffic is bulk and goes through kernel pipes."""
+
+    held = 60_000  # what is sure to fit into a pipe
+
+    def make_stage(self) -> Any:
+        return SocketStage(reactor, spliced_network, "tcp4")
+
+    async def test_pipes_are_given_back(self) -> None:
+        """Bulk bytes arrive in order through a pipe, which is free again once the connection has ended."""
+        client, server = await self.relayed()
+        client.transport.write(pattern(0, BULK))
+        await self.receives(server, pattern(0, BULK))
+        await self.ends(client, server)
+        pipes = self.stage.network.pipes
+        self.assertGreater(pipes.taken, 0)
+        self.assertEqual(0, pipes.used)

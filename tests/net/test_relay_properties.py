@@ -23,7 +23,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tcpmesh.net.stock import StockNetwork
 from tcpmesh.testing.stage import TURN, MemoryStage, SocketStage, Stage, pattern
 from tcpmesh.testing.witness import Witness
-from tests.net.relaying import OnRelay
+from tests.net.relaying import OnRelay, spliced_network
 
 MARK = 5000
 CLIENT, SERVER = 0, 1
@@ -211,7 +211,7 @@ class MemoryTests(SynchronousTestCase):
 
 
 on_sockets = settings(max_examples=30, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
-networks = st.sampled_from(["stock", "epoll"] if sys.platform == "linux" else ["stock"])
+networks = st.sampled_from(["stock", "epoll", "splice"] if sys.platform == "linux" else ["stock"])
 families = st.sampled_from(["tcp4", "tcp6", "unix"])
 
 
@@ -230,7 +230,7 @@ class SocketTests(SynchronousTestCase):
             return SocketStage(self.reactor, StockNetwork, family, watches_after_eof=False)
         from tcpmesh.net.epoll import EpollNetwork
 
-        return SocketStage(self.reactor, EpollNetwork, family)
+        return SocketStage(self.reactor, spliced_network if network == "splice" else EpollNetwork, family)
 
     def play(self, relayed: bool, moves: list[Move], network: str, family: str) -> tuple[Game, tuple[Player, Player]]:
         """Play on sockets of this kind."""

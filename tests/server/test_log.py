@@ -15,6 +15,7 @@ from twisted.logger import ILogObserver, Logger, LogLevel
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from tcpmesh.net.talk import talker
 from tcpmesh.server.log import LEVELS, LOGGERS, Levels, Log, component_levels, level
 
 NOON = time.mktime((2026, 11, 24, 13, 34, 29, 0, 0, -1)) + 0.0625
@@ -55,6 +56,14 @@ class LevelsTests(SynchronousTestCase):
     def test_default_and_components(self) -> None:
         """Every logger has the default level, unless it has one of its own."""
         self.assertEqual({**dict.fromkeys(LOGGERS, "error"), "filter": "trace"}, Levels("error", {"filter": "trace"}).get())
+
+    def test_debugging(self) -> None:
+        """Who logs at debug is asked to speak only at debug and trace, also after the level was changed."""
+        levels = Levels("debug", {"filter": "info", "main": "trace"})
+        self.addCleanup(levels.set, "info")
+        self.assertEqual([True, False, True], [talker(name).debugging for name in ("connection", "filter", "main")])
+        levels.set("warning", "connection")
+        self.assertFalse(talker("connection").debugging)
 
     def test_in_order(self) -> None:
         """Loggers are told in alphabetical order."""

@@ -1,0 +1,193 @@
+"""The reading half of a fast transport, and the whole of it: an `IStreamTransport`.
+
+`tcpmesh.net.epoll` tells how it works, `tcpmesh.net.outgoing` has the writing half.
+"""
+
+from __future__ import annotations
+
+import os
+from select import EPOLLERR, EPOLLOUT
+from typing import Any
+
+from zope.interface import implementer
+
+from twisted.internet.interfaces import IHalfCloseableProtocol
+
+from tcpmesh.interfaces import IStreamTransport
+from tcpmesh.net.outgoing import LOSE, LOST, Outgoing
+from tcpmesh.net.poller import HANGUP, READABLE
+from tcpmesh.net.splice import AVAILABLE, MOVES, Pump
+
+READS = 4
+"""Full buffers read from one connection before the others get their turn."""
+
+
+@implementer(IStreamTransport)
+class EpollTransport(Outgoing):
+    """A connected socket, watched by the poller."""
+
+    __slots__ = ()
+
+    # What the protocol's owner sets
+
+    @property
+    def protocol(self) -> Any:
+        """The protocol that gets the events."""
+        return self._protocol
+
+    @protocol.setter
+    def protocol(self, protocol: Any) -> None:
+        self._protocol = protocol
+        if self._after >= LOSE:
+            return
+        receive = getattr(protocol, "bufferReceived", None)
+        self._receive = receive if receive is not None else lambda data: protocol.dataReceived(bytes(data))
+
+    @property
+    def read_size(self) -> int:
+        """At most so many bytes are delivered in one call, 1 to 262144."""
+        return len(self._iov[0])
+
+    @read_size.setter
+    def read_size(self, size: int) -> None:
+        self._iov = self._network.iov_of(size)
+
+    def allow_splice(self, direction: Any) -> None:
+        """Bulk bytes may bypass this direction's `bufferReceived`, if its sink is such a transport too."""
+        if AVAILABLE and isinstance(direction.sink, EpollTransport):
+            self._splice = direction
+
+    def start(self) -> None:
+        """Begin to deliver events, unless the protocol has paused the transport already."""
+        if not self._registered and not self._paused and self.fd >= 0:
+            self._register()
+
+    # Events of the poller
+
+    def ready(self, mask: int) -> None:
+        """The kernel reported these epoll events."""
+        if mask & EPOLLOUT and self._out:
+            self._flush()
+        if mask & READABLE and self.fd >= 0:
+            if mask & HANGUP:
+                self._hangup = True
+            if self._eof:
+                if mask & EPOLLERR:
+                    self._close(LOST)
+                    self._report_lost()
+            elif self._paused:
+                self._readable = True
+            else:
+                self._read()
+
+    def ready_again(self) -> None:
+        """What was put off: report the end, go on reading, or ask a pull producer for more."""
+        if self._reason is not None:
+            self._report_lost()
+        elif self._readable and not self._paused and not self._eof:
+            self._read()
+        if self._producer is not None and not self._streaming and not self._out:
+            self._pull()
+
+    def _read(self) -> None:
+        if self._pump is not None:
+            self._pump_bytes(self._pump)
+            return
+        iov = self._iov
+        view = iov[0]
+        size = len(view)
+        for _ in range(READS):
+            try:
+                n = os.readv(self.fd, iov)
+            except BlockingIOError:
+                self._readable = False
+                return
+            except OSError:
+                self._close(LOST)
+                self._report_lost()
+                return
+            if n == 0:
+                self._readable = False
+                self._end_of_stream()
+                return
+            self._receive(view[:n])
+            if self._paused or self.fd < 0:
+                self._readable = True
+                return
+            if n < size and not self._hangup:
+                self._readable = False
+                return
+        self._readable = True
+        self._poller.again(self)
+        if self._splice is not None:
+            self._start_pump()
+
+    def _start_pump(self) -> None:
+        """The traffic is bulk: let the kernel move it, see `tcpmesh.net.splice`."""
+        sink = self._splice.sink
+        if sink._out is None:
+            pipe = self._network.pipes.take()
+            if pipe is not None:
+                self._pump = Pump(self._splice, self._network.pipes, pipe, sink.high_watermark)
+
+    def _pump_bytes(self, pump: Pump) -> None:
+        sink = self._splice.sink
+        self._readable = True
+        for _ in range(MOVES):
+            try:
+                got = pump.fill(self.fd)
+            except BlockingIOError:
+                # Nothing to read, unless the pipe has no place left: then the sink will tell.
+                if pump.held:
+                    pump.pause()
+                else:
+                    self._readable = False
+                return
+            except OSError:
+                self._close(LOST)
+                self._report_lost()
+                return
+            if got == 0:
+                self._readable = False
+                self._end_of_stream()
+                return
+            sink.take_from(pump)
+            if pump.idle:
+                self._stop_pump()
+                break
+            if self._paused or self.fd < 0:
+                return
+        self._poller.again(self)
+
+    def _end_of_stream(self) -> None:
+        self._eof = True
+        self._stop_pump()
+        if self._failed:
+            self._close(LOST)
+            self._report_lost()
+        elif self._after >= LOSE:
+            return
+        elif IHalfCloseableProtocol.providedBy(self._protocol):
+            self._protocol.readConnectionLost()
+        else:
+            self.loseConnection()
+
+    # As the producer that others pause
+
+    def pauseProducing(self) -> None:
+        """Read no more until resumed."""
+        if self._after < LOSE:
+            self._paused = True
+
+    def resumeProducing(self) -> None:
+        """Read on; what came meanwhile is delivered soon, not from within this call."""
+        if self._paused and self._after < LOSE:
+            self._paused = False
+            if not self._registered:
+                self._register()
+            elif self._readable:
+                self._poller.again(self)
+
+    def stopProducing(self) -> None:
+        """Close, as Twisted's transports understand it."""
+        self.loseConnection()
