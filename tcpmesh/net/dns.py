@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from twisted.internet.defer import Deferred, DeferredSemaphore, inlineCallbacks
+from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore, inlineCallbacks
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint, connectProtocol
-from twisted.internet.error import CannotListenError, ConnectError, ConnectionClosed, ConnectionRefusedError
+from twisted.internet.error import CannotListenError, ConnectError, ConnectingCancelledError, ConnectionClosed, ConnectionRefusedError
 from twisted.internet.protocol import DatagramProtocol, connectionDone
 from twisted.protocols.basic import Int16StringReceiver
 from twisted.python.failure import Failure
@@ -120,7 +120,10 @@ class DnsClient:
     def _over_tcp(self, question: Question, server: Address, timeout: float) -> Generator[Deferred[Any], Any, Answer]:
         protocol = _Stream(question)
         kind = TCP6ClientEndpoint if ":" in server.host else TCP4ClientEndpoint
-        yield connectProtocol(kind(self._reactor, server.host, server.port, timeout), protocol)
+        try:
+            yield connectProtocol(kind(self._reactor, server.host, server.port, timeout), protocol)
+        except ConnectingCancelledError as e:
+            raise CancelledError from e
         try:
             answer = yield protocol.answer
             return answer  # type: ignore[no-any-return]

@@ -26,7 +26,16 @@ UNSENT_POLLS = 500
 
 def unsent(fd: int) -> int:
     """Bytes in the kernel's queue that the peer has not acknowledged."""
-    (count,) = struct.unpack("i", ioctl(fd, termios.TIOCOUTQ, b"\0\0\0\0"))
+    return _count(fd, termios.TIOCOUTQ)
+
+
+def unread(fd: int) -> int:
+    """Bytes in the kernel's queue that wait to be read."""
+    return _count(fd, termios.FIONREAD)
+
+
+def _count(fd: int, request: int) -> int:
+    (count,) = struct.unpack("i", ioctl(fd, request, b"\0\0\0\0"))
     return int(count)
 
 

@@ -16,6 +16,7 @@ from twisted.internet.interfaces import IHalfCloseableProtocol
 from tcpmesh.interfaces import IStreamTransport
 from tcpmesh.net.outgoing import LOSE, LOST, Outgoing
 from tcpmesh.net.poller import HANGUP, READABLE
+from tcpmesh.net.sockets import unread
 from tcpmesh.net.splice import AVAILABLE, MOVES, Pump
 
 READS = 4
@@ -137,8 +138,8 @@ class EpollTransport(Outgoing):
             try:
                 got = pump.fill(self.fd)
             except BlockingIOError:
-                # Nothing to read, unless the pipe has no place left: then the sink will tell.
-                if pump.held:
+                # Nothing to read, or a pipe without a free page though not full by bytes: then the sink will tell.
+                if pump.held and unread(self.fd):
                     pump.pause()
                 else:
                     self._readable = False
