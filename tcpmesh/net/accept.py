@@ -31,7 +31,8 @@ BATCH = 64
 """Accepts an event, at most."""
 
 RESERVE = 64
-"""Descriptors that clients may not take: for the admin interface, health checks, log files and DNS."""
+"""Descriptors that clients may not take, or an eighth of all where that is less: for the admin interface, health checks,
+log files and DNS."""
 
 REST = 0.1
 """Seconds without accepting when descriptors have run out."""
@@ -40,6 +41,11 @@ QUIET = 60.0
 """Seconds between two log lines about that."""
 
 EXHAUSTED = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
+
+
+def for_clients(limit: int) -> int:
+    """Of so many descriptors that a process may have, those that clients and their upstreams may take."""
+    return limit - min(RESERVE, limit // 8)
 
 
 @implementer(IListeningPort)
@@ -53,7 +59,7 @@ class AcceptingPort:
         self._most = min(accepts_per_event or BATCH, BATCH)
         self._batch = 1
         self._turn = 0
-        self._limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0] - RESERVE
+        self._limit = for_clients(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
         self._address = Address.from_sockaddr(sock.family, sock.getsockname())
         self._resting: Any = None
         self._warned = -QUIET

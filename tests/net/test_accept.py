@@ -1,0 +1,104 @@
+"""Accepting on the fast transports when descriptors run short."""
+
+from __future__ import annotations
+
+import resource
+import socket
+import sys
+from typing import Any
+from unittest import skipUnless
+
+from twisted.internet import reactor
+from twisted.internet.protocol import Protocol, ServerFactory
+from twisted.internet.task import deferLater
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+
+from tcpmesh.net import accept
+from tcpmesh.net.address import Address
+from tcpmesh.net.listen import ListenOptions, open_socket
+
+
+class ReserveTests(SynchronousTestCase):
+    """How many descriptors are kept from clients."""
+
+    def test_reserve(self) -> None:
+        """64 are kept back, of a small limit an eighth."""
+        self.assertEqual((20000 - 64, 1024 - 64, 96 - 12, 0), tuple(map(accept.for_clients, (20000, 1024, 96, 0))))
+
+
+class Counting(ServerFactory):
+    """Counts the clients that it serves, and keeps their transports."""
+
+    def __init__(self) -> None:
+        self.transports: list[Any] = []
+
+    def buildProtocol(self, addr: Any) -> Protocol:
+        served = self
+
+        class Served(Protocol):
+            def connectionMade(self) -> None:
+                served.transports.append(self.transport)
+
+        return Served()
+
+
+@skipUnless(sys.platform == "linux", "epoll is Linux's")
+class ShortageTests(TestCase):
+    """A listener whose process has no descriptors left."""
+
+    async def until(self, look: Any, what: str) -> None:
+        """Wait for something to become true."""
+        for _ in range(5000):
+            if look():
+                return
+            await deferLater(reactor, 0.001)
+        self.fail(f"waited in vain for {what}")
+
+    def listen(self) -> Any:
+        """A listening port that counts, on the test's own network."""
+        from tcpmesh.net.epoll import EpollNetwork
+
+        network = EpollNetwork(reactor)
+        self.addCleanup(network.stop)
+        sock = network.bind(Address("127.0.0.1"), ListenOptions())
+        open_socket(sock, ListenOptions())
+        factory = Counting()
+        port = network.listen(sock, factory)
+        self.addCleanup(port.stopListening)
+        return factory, port
+
+    def connect(self, port: Any, count: int) -> list[socket.socket]:
+        """So many clients."""
+        clients = [socket.create_connection(port.getHost().sockaddr) for _ in range(count)]
+        self.addCleanup(lambda: [client.close() for client in clients])
+        return clients
+
+    async def test_out_of_descriptors(self) -> None:
+        """With none left it rests, once in a tenth of a second, and serves who waited as soon as there are some again."""
+        factory, port = self.listen()
+        await deferLater(reactor, 0)  # the reactor needs descriptors of its own when it starts
+        self.connect(port, 5)
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        spare = socket.socket()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (spare.fileno(), limits[1]))
+        spare.close()
+        try:
+            turns = port._network.poller.turn
+            await deferLater(reactor, 0.25)
+            self.assertLess(port._network.poller.turn - turns, 20)
+            self.assertEqual([], factory.transports)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        await self.until(lambda: len(factory.transports) == 5, "the clients that waited")
+
+    async def test_reserve_is_kept(self) -> None:
+        """It rests before the reserve is touched, so that what is not a client still gets descriptors."""
+        factory, port = self.listen()
+        with socket.socket() as spare:
+            port._limit = spare.fileno()
+        self.connect(port, 5)
+        await self.until(lambda: factory.transports, "the first client")
+        await deferLater(reactor, 0.02)
+        self.assertEqual(1, len(factory.transports))
+        port._limit = 1 << 20
+        await self.until(lambda: len(factory.transports) == 5, "the others")
