@@ -12,7 +12,7 @@ import os
 import resource
 import socket
 from select import EPOLLIN
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from zope.interface import implementer
 
@@ -21,9 +21,7 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 
 from tcpmesh.net.address import Address
-
-if TYPE_CHECKING:
-    from tcpmesh.net.epoll import EpollNetwork
+from tcpmesh.net.shared import Shared
 
 log = Logger(namespace="listener")
 
@@ -52,7 +50,7 @@ def for_clients(limit: int) -> int:
 class AcceptingPort:
     """A listening socket in the epoll set."""
 
-    def __init__(self, network: EpollNetwork, sock: socket.socket, factory: Any, accepts_per_event: int = 0) -> None:
+    def __init__(self, network: Shared, sock: socket.socket, factory: Any, accepts_per_event: int = 0) -> None:
         self._network = network
         self._sock = sock
         self._factory = factory

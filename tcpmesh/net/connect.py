@@ -6,7 +6,7 @@ import errno
 import os
 import socket
 from select import EPOLLERR, EPOLLHUP, EPOLLOUT
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from zope.interface import implementer
 
@@ -16,13 +16,10 @@ from twisted.internet.interfaces import IConnector
 from twisted.python.failure import Failure
 
 from tcpmesh.net.address import Address
+from tcpmesh.net.options import ConnectOptions
 from tcpmesh.net.poller import READABLE, WATCH
+from tcpmesh.net.shared import Shared
 from tcpmesh.net.sockets import BareSocket
-
-if TYPE_CHECKING:
-    from tcpmesh.net.epoll import EpollNetwork
-    from tcpmesh.net.options import ConnectOptions
-    from tcpmesh.net.transport import EpollTransport
 
 
 @implementer(IConnector)
@@ -31,15 +28,13 @@ class EpollConnector:
 
     __slots__ = ("_address", "_factory", "_fd", "_network", "_options", "_queue", "_transport")
 
-    def __init__(
-        self, network: EpollNetwork, address: Address, factory: Any, timeout: float, options: ConnectOptions | None
-    ) -> None:
+    def __init__(self, network: Shared, address: Address, factory: Any, timeout: float, options: ConnectOptions | None) -> None:
         self._network = network
         self._address = address
         self._factory = factory
         self._options = options
         self._queue = network.timers.queue(timeout, _timed_out)
-        self._transport: EpollTransport | None = None
+        self._transport: Any = None
         self._fd = -1
 
     def connect(self) -> None:

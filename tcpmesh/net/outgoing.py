@@ -7,18 +7,16 @@ from __future__ import annotations
 
 import os
 import socket
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.python.failure import Failure
 
 from tcpmesh.net.poller import WATCH
+from tcpmesh.net.shared import Shared
 from tcpmesh.net.sockets import HIGH_WATERMARK, UNSENT_POLL, UNSENT_POLLS, Descriptor, unsent
 from tcpmesh.net.splice import Pump
-
-if TYPE_CHECKING:
-    from tcpmesh.net.epoll import EpollNetwork
 
 SHUT = b""
 """`_out` of a transport that takes no more bytes."""
@@ -63,7 +61,7 @@ class Outgoing(Descriptor):
         "high_watermark",
     )
 
-    def __init__(self, network: EpollNetwork, fd: int, family: int, peer: Any, registered: bool) -> None:
+    def __init__(self, network: Shared, fd: int, family: int, peer: Any, registered: bool) -> None:
         super().__init__(fd, family, peer)
         self.high_watermark = HIGH_WATERMARK
         self.dropped = 0

@@ -1,13 +1,16 @@
 """The root service: builds all rooms from a bootstrap, opens them in order, and closes them.
 
 Order matters.  The addresses of listeners and of the admin interface are bound while the process may still be root
-(`privilegedStartService`); clients are accepted only once the clusters are ready (`startService`).
+(`privilegedStartService`); clients are accepted only once the clusters are warm, that is, know their hosts and how these are
+(`startService`).
 """
 
 from __future__ import annotations
 
 import gc
-from typing import Any
+import resource
+from dataclasses import replace
+from typing import Any, NoReturn
 
 from zope.interface import implementer
 
@@ -16,6 +19,8 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import ILogObserver, Logger
 
 from tcpmesh.admin.service import AdminService
+from tcpmesh.cluster.dns import named_resolver
+from tcpmesh.cluster.events import CannotLog
 from tcpmesh.cluster.manager import ClusterManager
 from tcpmesh.cluster.status import ClusterStatus
 from tcpmesh.config.values import host_and_port, seconds
@@ -86,37 +91,73 @@ class Server(MultiService):
     def privilegedStartService(self) -> None:
         """Build everything and bind all addresses.
 
-        @raise CannotStart: where an address cannot be bound.
+        @raise CannotStart: where an address cannot be bound, or an event log cannot be opened.
         """
+        _raise_descriptor_limit()
         network = self._network or default_network(self._reactor)
-        context = Context(network=network, store=self.store, cluster=self._find_cluster)
-        self._clusters = ClusterManager(context)
+        context = Context(
+            network=network,
+            store=self.store,
+            cluster=self._find_cluster,
+            node=self.bootstrap.node,
+            local_cluster=self.bootstrap.cluster_manager.local_cluster_name,
+            bind_config=self.bootstrap.cluster_manager.upstream_bind_config,
+            outlier_log=self.bootstrap.cluster_manager.outlier_detection.event_log_path,
+        )
+        context = replace(context, resolver=named_resolver(self.bootstrap, context))
         self._listeners = ListenerManager(context)
-        self.state = "INITIALIZING"
-        for cluster in self.bootstrap.static_resources.clusters:
-            self._clusters.add_or_update(cluster)
         try:
+            self._clusters = ClusterManager(context)
+            for cluster in self.bootstrap.static_resources.clusters:
+                self._clusters.add_or_update(cluster)
             self._listeners.add_static(self.bootstrap.static_resources.listeners)
             if self.bootstrap.admin.HasField("address"):
                 self._add_admin()
             super().privilegedStartService()
-        except BindError as e:
-            self._listeners.stop()
-            log.critical("{reason}", reason=e)
-            raise CannotStart(e) from None
+        except (BindError, CannotLog) as e:
+            self._give_up(e)
+
+    def _give_up(self, reason: object) -> NoReturn:
+        assert self._listeners is not None
+        self._listeners.stop()
+        log.critical("{reason}", reason=reason)
+        raise CannotStart(reason) from None
 
     def startService(self) -> None:
-        """Serve: open the listeners, then everything that watches them."""
+        """Answer the admin interface, and serve as soon as the clusters know their hosts.
+
+        @raise CannotStart: where another process has taken an address since it was bound.
+        """
         super().startService()
+        assert self._clusters is not None
+        self._reactor.callWhenRunning(install_signals, self._reactor, self.quit, self.reopen_logs)
+        warm = self._clusters.initialize()
+        if warm.called:
+            self._serve()
+        else:
+            warm.addCallback(self._serve_later)
+
+    def _serve(self) -> None:
+        """Open the listeners, then everything that watches them."""
         assert self._listeners is not None
-        self._listeners.start()
+        self.state = "INITIALIZING"
+        try:
+            self._listeners.start()
+        except BindError as e:
+            self._give_up(e)
         self.state = "LIVE"
         self._stats.initialized()
         interval = self.bootstrap.stats_flush_interval
         self._flush.start(seconds(interval) if self.bootstrap.HasField("stats_flush_interval") else STATS_FLUSH_INTERVAL, now=False)
-        self._reactor.callWhenRunning(install_signals, self._reactor, self.quit, self.reopen_logs)
         _calm_collector()
         log.info("all dependencies initialized. starting workers")
+
+    def _serve_later(self, _: None) -> None:
+        """The same once the reactor runs, where nobody would see an exception."""
+        try:
+            self._serve()
+        except CannotStart:
+            self.quit()
 
     def stopService(self) -> Any:
         """Accept no more and end; what is connected is closed with the process."""
@@ -137,6 +178,8 @@ class Server(MultiService):
     def reopen_logs(self) -> None:
         """Open log files anew."""
         self._observer.reopen()
+        if self._clusters is not None:
+            self._clusters.reopen_logs()
 
     # What the admin interface asks
 
@@ -163,6 +206,13 @@ class Server(MultiService):
     def _flush_stats(self) -> None:
         self._stats.flush()
         self.store.merge_histograms()
+
+
+def _raise_descriptor_limit() -> None:
+    """Take all the descriptors that the process may have: each client needs two."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _calm_collector() -> None:

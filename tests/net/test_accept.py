@@ -70,7 +70,8 @@ class ShortageTests(TestCase):
     def connect(self, port: Any, count: int) -> list[socket.socket]:
         """So many clients."""
         clients = [socket.create_connection(port.getHost().sockaddr) for _ in range(count)]
-        self.addCleanup(lambda: [client.close() for client in clients])
+        for client in clients:
+            self.addCleanup(client.close)
         return clients
 
     async def test_out_of_descriptors(self) -> None:

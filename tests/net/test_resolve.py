@@ -14,11 +14,11 @@ FOUR, SIX = Found("192.0.2.1"), Found("2001:db8::1")
 class FindTests(SynchronousTestCase):
     """From a family to the two kinds of records."""
 
-    def find(self, family: Family, four: Found | None | str = None, six: Found | None | str = None) -> tuple[str, ...]:
+    def find(self, family: Family, four: Found | str | None = None, six: Found | str | None = None) -> tuple[str, ...]:
         """What is found."""
         return tuple(each.host for each in self.successResultOf(self.begin(family, four, six)))
 
-    def begin(self, family: Family, four: Found | None | str, six: Found | None | str) -> Deferred[tuple[Found, ...]]:
+    def begin(self, family: Family, four: Found | str | None, six: Found | str | None) -> Deferred[tuple[Found, ...]]:
         """Look where a name has these addresses; `"fails"` for a kind that nobody can tell."""
         self.asked: list[str] = []
 
