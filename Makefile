@@ -5,7 +5,8 @@ VENV   ?= .venv
 JOBS   ?= $(shell nproc 2> /dev/null || echo 2)
 BIN    := $(VENV)/bin
 
-# The integration tests use real processes, namespaces and timing: one after the other.  All others run in JOBS processes.
+# The integration tests use real processes, namespaces and timing: one after the other, and once over each kind of transports.
+# All others run in JOBS processes.
 UNIT_TESTS = $(shell ls -d tests/test_*.py tests/*/__init__.py | sed 's:/__init__\.py$$::; s:\.py$$::; s:/:.:g' | grep -v integration)
 
 .PHONY: help run test check format bench wheel clean
@@ -26,7 +27,7 @@ run: $(VENV)/.has-run
 test: $(VENV)/.has-test
 	@failed=0; \
 	$(BIN)/trial --jobs $(JOBS) $(UNIT_TESTS) || failed=1; \
-	$(BIN)/trial tests.integration || failed=1; \
+	for transport in epoll stock; do TCPMESH_TRANSPORT=$$transport $(BIN)/trial tests.integration || failed=1; done; \
 	exit $$failed
 
 check: $(VENV)/.has-check

@@ -10,7 +10,7 @@ edge is told once, so a channel that stops before the kernel said "would block" 
 ask to be called `again`.
 
 With one or two busy connections even the way back to the reactor and from there to the next event costs as much as the
-event.  So after a few events the poller lingers: it waits for the next one itself, for a millisecond, as long as that
+event.  So after a few events the poller lingers: it waits for the next one itself, a few milliseconds, as long as that
 turns out to be worth it, and never for longer than `STAY` before it lets the reactor look at its timers and other readers.
 
 Descriptors are closed only after the events in hand have been served: a number that the kernel gives to a new socket
@@ -40,14 +40,14 @@ READABLE = select.EPOLLIN | HANGUP
 EVENTS = 256
 """Events taken from the kernel in one call."""
 
-STAY = 0.005
+STAY = 0.01
 """Seconds in one `doRead` before the reactor's timers and other readers get their turn."""
 
 FEW = 2
 """Up to so many events at once, it is worth waiting for the next; with more, the way through the reactor is shared by many."""
 
-LINGER = 0.001
-"""Seconds to wait for the next event: the shortest time that the system call knows."""
+LINGER = 0.004
+"""Seconds to wait for the next event.  With 1 ms, a peer that loses its processor for a moment already looked silent."""
 
 MOST_SKIPPED = 63
 """After waiting in vain once, twice, ..., so many chances to wait are left out, 1, 3, 7, ... up to this."""
