@@ -7,7 +7,7 @@ the id of the message.  Nothing here blocks and nothing runs in a thread.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Any
@@ -61,7 +61,18 @@ class DnsOptions:
 class DnsClient:
     """Asks a list of servers in turn until one answers."""
 
-    def __init__(self, reactor: Any, servers: Sequence[Address], options: DnsOptions, random: Random) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        servers: Sequence[Address],
+        options: DnsOptions,
+        random: Random,
+        timed_out: Callable[[], object] = lambda: None,
+    ) -> None:
+        """
+        @param timed_out: called each time that a server has not answered in time.
+        """
+        self._timed_out = timed_out
         self._reactor = reactor
         self._servers = tuple(servers)
         self._options = options
@@ -86,6 +97,7 @@ class DnsClient:
             try:
                 answer = yield self._ask_server(server, name, kind, timeout)
             except DeferredTimeout:
+                self._timed_out()
                 failure = TimedOut(f"no answer from {server} in {timeout:g} s")
             except _UNREACHABLE as e:
                 failure = ResolutionFailed(f"{server}: {e}")

@@ -10,6 +10,7 @@ import stat
 from dataclasses import dataclass
 
 from tcpmesh.net.address import Address
+from tcpmesh.net.options import SocketOption
 
 
 class BindError(Exception):
@@ -32,6 +33,12 @@ class ListenOptions:
     accepts_per_event: int = 0
     """At most so many accepts for each readiness event (`max_connections_to_accept_per_socket_event`); 0 for no limit."""
 
+    before_bind: tuple[SocketOption, ...] = ()
+    """Socket options by the time at which they are set (`socket_options`)."""
+
+    after_bind: tuple[SocketOption, ...] = ()
+    after_listen: tuple[SocketOption, ...] = ()
+
 
 def bind(address: Address, options: ListenOptions) -> socket.socket:
     """A non-blocking socket bound to the address, not yet listening.
@@ -41,13 +48,15 @@ def bind(address: Address, options: ListenOptions) -> socket.socket:
     sock = socket.socket(address.family, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
+        _set(sock, options.before_bind)
         if address.family == socket.AF_UNIX:
             _bind_unix(sock, address, options)
         else:
             _bind_inet(sock, address, options)
+        _set(sock, options.after_bind)
     except OSError as e:
         sock.close()
-        raise BindError(f"cannot bind '{address}': {os.strerror(e.errno) if e.errno else e}{_hint(address, e)}") from None
+        raise BindError(f"cannot bind '{address}': {e.strerror or e}{_hint(address, e)}") from None
     return sock
 
 
@@ -58,9 +67,15 @@ def open_socket(sock: socket.socket, options: ListenOptions) -> None:
     """
     try:
         sock.listen(_largest_backlog() if options.backlog is None else options.backlog)
+        _set(sock, options.after_listen)
     except OSError as e:
         address = Address.from_sockaddr(sock.family, sock.getsockname())
         raise BindError(f"cannot listen on '{address}': {e.strerror}") from None
+
+
+def _set(sock: socket.socket, options: tuple[SocketOption, ...]) -> None:
+    for option in options:
+        option.set(sock)
 
 
 def _bind_inet(sock: socket.socket, address: Address, options: ListenOptions) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +23,13 @@ class SocketOption:
     level: int
     name: int
     value: int | bytes
+
+    def set(self, sock: Any) -> None:
+        """Set it.  Raises C{OSError}, with a text that names the option, where the system refuses."""
+        try:
+            sock.setsockopt(self.level, self.name, self.value)
+        except OSError as e:
+            raise OSError(e.errno, f"socket option {self.level}/{self.name}: {e.strerror}") from None
 
 
 @dataclass(frozen=True)
@@ -85,7 +91,6 @@ def _free(sock: Any, source: Address) -> None:
 def _set(sock: Any, options: tuple[SocketOption, ...]) -> None:
     for option in options:
         try:
-            sock.setsockopt(option.level, option.name, option.value)
+            option.set(sock)
         except OSError as e:
-            problem = os.strerror(e.errno) if e.errno else str(e)
-            raise ConnectError(e.errno, f"socket option {option.level}/{option.name}: {problem}") from None
+            raise ConnectError(e.errno, e.strerror) from None

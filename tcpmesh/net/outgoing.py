@@ -55,7 +55,6 @@ class Outgoing(Descriptor):
         "_reason",
         "_receive",
         "_registered",
-        "_splice",
         "_streaming",
         "dropped",
         "high_watermark",
@@ -77,7 +76,6 @@ class Outgoing(Descriptor):
         self._producer_paused = self._streaming = False
         self._paused = self._readable = self._hangup = self._eof = self._failed = False
         self._reason: Failure | None = None
-        self._splice: Any = None
         self._pump: Pump | None = None
 
     # Writing
@@ -266,7 +264,6 @@ class Outgoing(Descriptor):
         """Drop what still comes: a peer that writes before it reads would never take what is to be flushed."""
         self._receive = ignore
         self._stop_pump()
-        self._splice = None
         self._paused = False
         if not self._registered:
             self._register()
@@ -303,7 +300,7 @@ class Outgoing(Descriptor):
     def _report_lost(self) -> None:
         protocol, producer, reason = self._protocol, self._producer, self._reason
         # The cycles of a connection end here, so that no garbage collector need look for them.
-        self._protocol = self._producer = self._reason = self._splice = None
+        self._protocol = self._producer = self._reason = None
         self._receive = ignore
         self._streaming = False
         if producer is not None:

@@ -65,6 +65,9 @@ class Direction:
 
     __slots__ = ("bytes", "eof", "lost", "pauses", "relay", "resumes", "sink", "source")
 
+    may_splice = True
+    """Nobody wants to see these bytes: where they are many, they may go from source to sink without `bufferReceived`."""
+
     def __init__(self, relay: Relay, source: Any, sink: Any) -> None:
         self.relay = relay
         self.source = source
@@ -197,9 +200,6 @@ class Relay:
         downstream.protocol = down
         upstream.registerProducer(down, True)
         downstream.registerProducer(up, True)
-        for direction in (down, up):
-            if hasattr(direction.source, "allow_splice"):
-                direction.source.allow_splice(direction)
         _fit(upstream, downstream)
         _fit(downstream, upstream)
         if early is None:

@@ -101,10 +101,10 @@ class Pump:
     @param limit: bytes the pipe may hold before the source is paused; 0 for what the pipe can.
     """
 
-    __slots__ = ("_direction", "_full", "_last", "_limit", "_pipe", "_pipes", "_small", "held")
+    __slots__ = ("_full", "_last", "_limit", "_pipe", "_pipes", "_small", "direction", "held")
 
     def __init__(self, direction: Any, pipes: Pipes, pipe: tuple[int, int, int], limit: int) -> None:
-        self._direction = direction
+        self.direction = direction
         self._pipes = pipes
         self._pipe = pipe
         self._limit = min(limit or pipe[2], pipe[2])
@@ -124,7 +124,7 @@ class Pump:
         """
         got = os.splice(fd, self._pipe[1], self._limit - self.held, flags=NONBLOCK)
         self.held += got
-        self._direction.bytes += got
+        self.direction.bytes += got
         self._small = self._small + 1 if got < SMALL else 0
         return got
 
@@ -140,14 +140,14 @@ class Pump:
             pass
         if self._full and 2 * self.held <= self._limit:
             self._full = False
-            self._direction.resumeProducing()
+            self.direction.resumeProducing()
         return self.held == 0
 
     def pause(self) -> None:
         """The sink has to take more before the source goes on."""
         if not self._full:
             self._full = True
-            self._direction.pauseProducing()
+            self.direction.pauseProducing()
 
     @property
     def full(self) -> bool:

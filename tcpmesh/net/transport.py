@@ -53,11 +53,6 @@ class EpollTransport(Outgoing):
     def read_size(self, size: int) -> None:
         self._iov = self._network.iov_of(size)
 
-    def allow_splice(self, direction: Any) -> None:
-        """Bulk bytes may bypass this direction's `bufferReceived`, if its sink is such a transport too."""
-        if AVAILABLE and isinstance(direction.sink, EpollTransport):
-            self._splice = direction
-
     def start(self) -> None:
         """Begin to deliver events, unless the protocol has paused the transport already."""
         if not self._registered and not self._paused and self.fd >= 0:
@@ -120,19 +115,21 @@ class EpollTransport(Outgoing):
                 return
         self._readable = True
         self._poller.again(self)
-        if self._splice is not None:
-            self._start_pump()
+        self._start_pump()
 
     def _start_pump(self) -> None:
-        """The traffic is bulk: let the kernel move it, see `tcpmesh.net.splice`."""
-        sink = self._splice.sink
-        if sink._out is None:
+        """The traffic is bulk: let the kernel move it, if the protocol does not want to see it; see `tcpmesh.net.splice`."""
+        direction = self._protocol
+        if not AVAILABLE or self._after >= LOSE or not getattr(direction, "may_splice", False):
+            return
+        sink = direction.sink
+        if isinstance(sink, EpollTransport) and sink._out is None:
             pipe = self._network.pipes.take()
             if pipe is not None:
-                self._pump = Pump(self._splice, self._network.pipes, pipe, sink.high_watermark)
+                self._pump = Pump(direction, self._network.pipes, pipe, sink.high_watermark)
 
     def _pump_bytes(self, pump: Pump) -> None:
-        sink = self._splice.sink
+        sink = pump.direction.sink
         self._readable = True
         for _ in range(MOVES):
             try:
