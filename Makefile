@@ -9,7 +9,7 @@ BIN    := $(VENV)/bin
 # All others run in JOBS processes.
 UNIT_TESTS = $(shell ls -d tests/test_*.py tests/*/__init__.py | sed 's:/__init__\.py$$::; s:\.py$$::; s:/:.:g' | grep -v integration)
 
-.PHONY: help run test check format bench wheel clean
+.PHONY: help run test check format bench bench-config record-verdicts wheel clean
 
 help:
 	@echo 'make run     start the demo: proxy on 127.0.0.1:10000, admin on 127.0.0.1:9901, two backends; Ctrl-C stops it'
@@ -17,6 +17,8 @@ help:
 	@echo 'make check   lint, formatting, types and the import layers'
 	@echo 'make format  let ruff format the code'
 	@echo 'make bench   run the benchmarks'
+	@echo 'make bench-config     time 10,000 listeners and clusters being judged, beside Envoy'
+	@echo 'make record-verdicts  ask Envoy anew about tests/config/verdicts.json; ENVOY=PATH chooses the binary'
 	@echo 'make wheel   build dist/*.whl'
 	@echo 'make clean   remove what was built, .venv too'
 	@echo 'PYTHON=python3.12 make ... chooses the interpreter (3.10 or newer) that .venv is made with.'
@@ -43,6 +45,12 @@ format: $(VENV)/.has-check
 
 bench: $(VENV)/.has-test
 	$(BIN)/python benchmarks/run
+
+bench-config: $(VENV)/.has-test
+	$(BIN)/python -m benchmarks.config
+
+record-verdicts: $(VENV)/.has-test
+	$(BIN)/python -m tests.config.record $(ENVOY)
 
 wheel: $(VENV)/.has-test
 	$(BIN)/python -m build --wheel

@@ -87,11 +87,12 @@ class INetwork(Interface):
         of no use: the transport's C{getPeer} tells it, where it is asked for.
         """
 
-    def connect(address: Any, factory: Any, timeout: float, source: Any = None) -> Any:
-        """Connect to C{address} (an L{tcpmesh.net.address.Address}), optionally from the address C{source}.
+    def connect(address: Any, factory: Any, timeout: float, options: Any = None) -> Any:
+        """Connect to C{address} (an L{tcpmesh.net.address.Address}), as the L{ConnectOptions<tcpmesh.net.options.ConnectOptions>} say.
 
         C{factory} is a Twisted client factory: C{buildProtocol} once connected, else C{clientConnectionFailed} with
-        C{TimeoutError} after C{timeout} seconds or with another C{ConnectError}.
+        C{TimeoutError} after C{timeout} seconds, with C{ConnectBindError} where the source cannot be bound, or with another
+        C{ConnectError}.
 
         @return: an L{IConnector<twisted.internet.interfaces.IConnector>}.
         """
@@ -124,12 +125,16 @@ class ICluster(Interface):
     connect_timeout = Attribute("Seconds.")
     stats = Attribute("L{tcpmesh.cluster.stats.ClusterStats}.")
     buffer_limit = Attribute("High watermark of upstream connections, bytes.")
-    full = Attribute("Whether the circuit breaker on connections is open.")
+    breakers = Attribute("L{tcpmesh.cluster.breakers.Breakers}.")
+    dialer = Attribute("L{tcpmesh.cluster.dial.Dialer}: opens connections to the hosts.")
+    close_on_failure = Attribute("Whether sessions enter themselves in C{Host.sessions}, to be closed with an unhealthy host.")
 
     def pick(context: Any) -> Any:
         """Choose a L{Host<tcpmesh.cluster.host.Host>} for a connection; C{None} where none can be had.
 
-        @param context: what the policy may look at: the tcp_proxy session that asks.
+        @param context: what the policy may look at, or C{None}: the tcp_proxy session that asks, with the attributes C{hash} (64 bits,
+            or C{None}), C{metadata_match} (criteria of subsets, or C{None}) and C{attempted}, the hosts already tried; one of those
+            is chosen again only where no other is left.
         """
 
 
@@ -140,7 +145,38 @@ class ILoadBalancer(Interface):
         """The hosts, or their health, are now these: a L{tcpmesh.cluster.priority.HostSets}."""
 
     def pick(context: Any) -> Any:
-        """Choose one of them, or C{None} where there are none."""
+        """Choose one of them, or C{None} where there are none; C{context} as in L{ICluster.pick}."""
+
+    def candidates(context: Any) -> Any:
+        """An iterator of all hosts that a pick with this context may choose, the better ones first.
+
+        The cluster asks for it only where picks keep naming hosts that could not be connected to.
+        """
+
+
+class IDiscovery(Interface):
+    """Finds the hosts of one cluster; belongs to main."""
+
+    warm = Attribute("A C{Deferred} that fires once, with C{None}, when the first result is there, be it success or failure.")
+
+    # A discovery may also have an attribute C{balancer}, an L{ILoadBalancer}: for clusters with CLUSTER_PROVIDED.
+
+    def start(found: Any) -> None:
+        """Begin; C{found} is called with each L{Assignment<tcpmesh.cluster.host.Assignment>} that differs from the one before."""
+
+    def stop() -> None:
+        """Ask no more; nothing is found any more."""
+
+
+class IDnsResolver(Interface):
+    """Finds the addresses of names."""
+
+    def resolve(name: Any, family: Any) -> Any:
+        """The addresses of a name that a L{Family<tcpmesh.net.resolve.Family>} asks for.
+
+        @return: a C{Deferred} with a tuple of L{Found<tcpmesh.wire.names.Found>}, empty where the name has none; it fails with
+            L{ResolutionFailed<tcpmesh.net.resolve.ResolutionFailed>} where nobody can say, and may be cancelled.
+        """
 
 
 class IServer(Interface):

@@ -44,6 +44,20 @@ class Context:
     """Finds a cluster by name, at the time of the call: clusters come and go."""
 
     random: Random = field(default_factory=Random)
+    node: Any = None
+    """The `core.v3.Node` that this proxy is, or `None`."""
+
+    local_cluster: str = ""
+    """The name of the cluster of all proxies like this one (`cluster_manager.local_cluster_name`)."""
+
+    bind_config: Any = None
+    """The `core.v3.BindConfig` of clusters without one of their own (`cluster_manager.upstream_bind_config`), or `None`."""
+
+    outlier_log: str = ""
+    """The path of the event log of outlier detection (`cluster_manager.outlier_detection.event_log_path`)."""
+
+    resolver: Any = None
+    """The L{IDnsResolver<tcpmesh.interfaces.IDnsResolver>} of clusters that name none; `None` for Envoy's default."""
 
 
 def extension(message: type) -> Callable[[Extension], Extension]:

@@ -5,7 +5,10 @@ Everything that can be wrong is said before anything starts: options, then the c
 
 from __future__ import annotations
 
+import json
+import resource
 import sys
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, ClassVar, NoReturn
 
@@ -13,12 +16,15 @@ from twisted.application.service import IService
 from twisted.python import usage
 
 from tcpmesh import __version__
+from tcpmesh.config.explain import as_dict, explain
+from tcpmesh.config.explanation import as_text
 from tcpmesh.config.load import Loaded, load
-from tcpmesh.config.problems import ConfigError
+from tcpmesh.config.problems import ConfigError, Problem, render, verdict
 from tcpmesh.server.log import Levels, Log, component_levels, level
 from tcpmesh.server.options import ServerOptions
 
-MODES = ("serve", "validate")
+MODES = ("serve", "validate", "explain")
+FORMATS = ("text", "json")
 STRATEGIES = ("gradual", "immediate")
 
 
@@ -66,9 +72,10 @@ class Options(usage.Options):
             "mode",
             None,
             "serve",
-            "serve, or validate: only judge the configuration (exit status 0: it would start).",
+            "serve; validate: only judge the configuration (exit status 0: it would start); explain: say what it comes to.",
             one_of(*MODES),
         ],
+        ["format", None, "text", "Of what validate and explain print: text or json.", one_of(*FORMATS)],
         ["concurrency", None, 1, "Worker processes; more than 1 is accepted and served by 1 for now.", at_least_one],
         ["log-level", "l", "info", "trace, debug, info, warning, error, critical or off.", level],
         ["component-log-level", None, "", "Levels of single loggers: upstream:debug,main:info."],
@@ -86,6 +93,7 @@ class Options(usage.Options):
         ["base-id", None, 0, "Namespace of a hot restart.", natural],
     ]
     optFlags: ClassVar[Any] = [
+        ["allow-unsupported", None, "What tcpmesh does not support yet is a warning, but for what protects traffic."],
         ["allow-unknown-static-fields", None, "Unknown fields of the bootstrap are warnings.  Also --allow-unknown-fields."],
         ["reject-unknown-dynamic-fields", None, "Unknown fields in dynamic configuration are errors."],
         ["ignore-unknown-dynamic-fields", None, "Unknown fields in dynamic configuration are not even counted."],
@@ -117,9 +125,11 @@ class Options(usage.Options):
             raise usage.UsageError(f"--component-log-level: {e}") from None
         if not self["config-path"] and not self["config-yaml"]:
             raise usage.UsageError("tell what to serve: --config FILE, or --config-yaml TEXT")
+        if self["mode"] == "serve" and self["format"] != "text":
+            raise usage.UsageError("--format is for --mode validate and --mode explain")
         self.loaded = self._load()
-        if self["mode"] == "validate":
-            print(f"configuration '{self['config-path']}' OK")
+        if self["mode"] != "serve":
+            print(self._answer(self.loaded))
             sys.exit(0)
 
     def _load(self) -> Loaded:
@@ -128,18 +138,34 @@ class Options(usage.Options):
                 self["config-path"],
                 self["config-yaml"],
                 allow_unknown_fields=bool(self["allow-unknown-static-fields"]),
+                allow_unsupported=bool(self["allow-unsupported"]),
+                open_files=_open_files(),
             )
         except ConfigError as e:
-            print(e, file=sys.stderr)
+            if self["format"] == "json":
+                print(json.dumps(e.as_dict(), indent=1))
+            else:
+                _complain(e.problems, e.sources)
             sys.exit(1)
-        for warning in loaded.warnings:
-            print(warning, file=sys.stderr)
+        if self["format"] == "text":
+            _complain(loaded.warnings, loaded.sources)
         return loaded
+
+    def _answer(self, loaded: Loaded) -> str:
+        """What a run that only judges or explains prints."""
+        if self["mode"] == "validate":
+            judged = verdict((), loaded.warnings)
+            text = f"configuration '{self['config-path']}' OK"
+        else:
+            explained = explain(loaded)
+            judged = {**verdict((), loaded.warnings), **as_dict(explained)}
+            text = as_text(explained)
+        return json.dumps(judged, indent=1) if self["format"] == "json" else text
 
     def server_options(self) -> ServerOptions:
         """The options as a value."""
         values: dict[str, Any] = {field.name: self[field.name.replace("_", "-")] for field in fields(ServerOptions)}
-        for name in _FLAGS:
+        for name in _FLAGS & values.keys():
             values[name] = bool(values[name])
         return ServerOptions(**values)
 
@@ -156,7 +182,19 @@ class Options(usage.Options):
             sys.exit(1)
 
 
-_FLAGS = tuple(str(flag[0]).replace("-", "_") for flag in Options.optFlags)
+_FLAGS = frozenset(str(flag[0]).replace("-", "_") for flag in Options.optFlags)
+
+
+def _open_files() -> int | None:
+    """How many files this process may have open; `None` where that is not limited."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return limit if limit != resource.RLIM_INFINITY else None
+
+
+def _complain(problems: tuple[Problem, ...], sources: Mapping[str, str]) -> None:
+    """Write problems to standard error; a terminal gets the source lines too."""
+    if problems:
+        print(render(problems, sources if sys.stderr.isatty() else {}), file=sys.stderr)
 
 
 def makeService(options: Options) -> IService:

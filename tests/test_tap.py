@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -164,7 +165,8 @@ class BadValuesTests(OptionsTestCase):
 
     def test_words(self) -> None:
         """Where one of a few words is wanted, another is refused and those are told."""
-        self.assert_usage_error(*EMPTY, "--mode", "init_only", says="serve, validate")
+        self.assert_usage_error(*EMPTY, "--mode", "init_only", says="serve, validate, explain")
+        self.assert_usage_error(*EMPTY, "--mode", "validate", "--format", "xml", says="text, json")
         self.assert_usage_error(*EMPTY, "--drain-strategy", "slow", says="gradual, immediate")
 
     def test_log_level(self) -> None:
@@ -178,19 +180,24 @@ class BadValuesTests(OptionsTestCase):
         self.assert_usage_error(*EMPTY, "--component-log-level", "upstream:loud", says="loud")
         self.assert_usage_error(*EMPTY, "--component-log-level", "upstream", says="--component-log-level")
 
+    def test_format_of_nothing(self) -> None:
+        """--format json is refused where nothing is printed."""
+        self.assert_usage_error(*EMPTY, "--format", "json", says="--mode validate")
+
     def test_nothing_to_serve(self) -> None:
-        """Without a configuration there is nothing to do, in either mode."""
+        """Without a configuration there is nothing to do, in any mode."""
         self.assert_usage_error(says="--config")
         self.assert_usage_error("--mode", "validate", says="--config")
+        self.assert_usage_error("--mode", "explain", says="--config")
 
 
 class ConfigurationTests(OptionsTestCase):
     """A configuration is judged before anything starts."""
 
     def test_bad(self) -> None:
-        """All problems are told at once, each with file, line and column, and the status is 1, in either mode."""
+        """All problems are told at once, each with file, line and column, and the status is 1, in each mode."""
         path = self.file(BAD)
-        for mode in ("serve", "validate"):
+        for mode in ("serve", "validate", "explain"):
             self.err.truncate(0)
             self.assertEqual(1, self.ends("-c", path, "--mode", mode))
             self.assertIn(f"{path}:4:5: static_resources.listeners[0]", self.err.getvalue())
@@ -220,6 +227,96 @@ class ConfigurationTests(OptionsTestCase):
         self.assertIsNotNone(options.loaded)
         self.assertIn(f"{path}:11:", self.err.getvalue())
         self.assertIn("nobody", self.err.getvalue())
+
+
+class Terminal(io.StringIO):
+    """A standard error that is a terminal."""
+
+    def isatty(self) -> bool:
+        """It is."""
+        return True
+
+
+class FormatTests(OptionsTestCase):
+    """What is printed for people and for machines."""
+
+    def printed(self) -> Any:
+        """The JSON on standard output, which is nothing else."""
+        return json.loads(self.out.getvalue())
+
+    def test_terminal(self) -> None:
+        """A terminal gets the source line of each problem, and a caret under the place; so with warnings."""
+        err = Terminal()
+        self.patch(sys, "stderr", err)
+        self.assertEqual(1, self.ends("-c", self.file(BAD)))
+        self.assertIn("     4 |     adress: {}\n       |     ^\n", err.getvalue())
+        self.parse("-c", self.file(UNKNOWN_CLUSTER))
+        self.assertIn("    11 |           cluster: nobody\n       |                    ^\n", err.getvalue())
+
+    def test_no_terminal(self) -> None:
+        """A file or pipe gets one line for each problem."""
+        self.assertEqual(1, self.ends("-c", self.file(BAD)))
+        self.assertEqual(self.err.getvalue().count("envoy.yaml:"), self.err.getvalue().count("\n"))
+
+    def test_json_of_bad(self) -> None:
+        """With --format json a bad file's verdict is on standard output, every problem with its place, and the status is 1."""
+        path = self.file(BAD)
+        for mode in ("validate", "explain"):
+            self.out.seek(0)
+            self.out.truncate()
+            self.assertEqual(1, self.ends("-c", path, "--mode", mode, "--format", "json"))
+            printed = self.printed()
+            self.assertFalse(printed["valid"])
+            self.assertIn((path, 4, 5), [(each["file"], each["line"], each["column"]) for each in printed["problems"]])
+            self.assertEqual("", self.err.getvalue())
+
+    def test_json_of_good(self) -> None:
+        """A good file's is too, with its warnings inside and nowhere else, and the status is 0."""
+        path = self.file(UNKNOWN_CLUSTER)
+        self.assertEqual(0, self.ends("-c", path, "--mode", "validate", "--format", "json"))
+        printed = self.printed()
+        self.assertEqual((True, [], [11]), (printed["valid"], printed["problems"], [each["line"] for each in printed["warnings"]]))
+        self.assertEqual("", self.err.getvalue())
+
+    def test_explain(self) -> None:
+        """--mode explain prints every effective value with its source and ends with status 0; warnings go to standard error."""
+        path = self.file(UNKNOWN_CLUSTER)
+        self.assertEqual(0, self.ends("-c", path, "--mode", "explain"))
+        self.assertRegex(self.out.getvalue(), rf"\n +cluster +nobody +{path}:11 ")
+        self.assertRegex(self.out.getvalue(), r"\n +idle_timeout +3600s \(1 h\) +Envoy's default ")
+        self.assertIn("nobody", self.err.getvalue())
+
+    def test_explain_json(self) -> None:
+        """The same as JSON, with the verdict."""
+        path = self.file(UNKNOWN_CLUSTER)
+        self.assertEqual(0, self.ends("-c", path, "--mode", "explain", "--format", "json"))
+        printed = self.printed()
+        self.assertEqual(["l"], [each["name"] for each in printed["listeners"]])
+        self.assertEqual(1, len(printed["warnings"]))
+        self.assertEqual("", self.err.getvalue())
+
+
+class UnsupportedTests(OptionsTestCase):
+    """Files that use more of Envoy than there is."""
+
+    def test_refused(self) -> None:
+        """What is not supported yet is an error."""
+        self.assertEqual(1, self.ends("--config-yaml", "flags_path: /x"))
+        self.assertIn("1:13: flags_path: Envoy knows this field, tcpmesh does not support it yet", self.err.getvalue())
+
+    def test_allowed(self) -> None:
+        """With --allow-unsupported it is a warning."""
+        options = self.parse("--config-yaml", "flags_path: /x", "--allow-unsupported")
+        self.assertIsNotNone(options.loaded)
+        self.assertIn("1:13: flags_path: warning: ", self.err.getvalue())
+
+    def test_never_unprotected(self) -> None:
+        """What was to be encrypted, filtered or matched is an error all the same."""
+        alts = "type.googleapis.com/envoy.extensions.transport_sockets.alts.v3.Alts"
+        socket = f"{{name: t, typed_config: {{'@type': {alts}, handshaker_service: x}}}}"
+        clusters = f"static_resources: {{clusters: [{{name: c, transport_socket: {socket}}}]}}"
+        self.assertEqual(1, self.ends("--config-yaml", clusters, "--allow-unsupported"))
+        self.assertIn("--allow-unsupported does not cover it", self.err.getvalue())
 
 
 UNKNOWN_CLUSTER = """\

@@ -16,6 +16,7 @@ from tcpmesh.admin.address import address_json
 from tcpmesh.admin.endpoint import Answer, Call, Endpoint, Parameter, Refusal, json_answer
 from tcpmesh.admin.redact import redacted
 from tcpmesh.cluster.status import ClusterStatus, HostStatus
+from tcpmesh.config.plain import whole
 from tcpmesh.interfaces import IServer
 
 _TYPE = "type.googleapis.com/"
@@ -73,7 +74,7 @@ def _dumps(server: IServer, include_eds: bool) -> list[_Dump]:
 
 
 def _as_json(message: Any) -> _Dump:
-    return _Dump(message.DESCRIPTOR, json_format.MessageToDict(message, preserving_proto_field_name=True))
+    return _Dump(message.DESCRIPTOR, whole(json_format.MessageToDict(message, preserving_proto_field_name=True)))
 
 
 def _endpoints(server: IServer) -> _Dump:

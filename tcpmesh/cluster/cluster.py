@@ -5,43 +5,70 @@ Discovery belongs to main and a cluster to a worker: what passes between them is
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import fields
 from typing import Any
 
 from zope.interface import implementer
 
-from tcpmesh.cluster.host import Assignment, Host, HostSpec
-from tcpmesh.cluster.priority import HostSets, host_sets
+from tcpmesh.cluster.balancing import PolicyContext, balancer, panic_threshold
+from tcpmesh.cluster.breakers import Breakers
+from tcpmesh.cluster.dial import Dialer
+from tcpmesh.cluster.host import BALANCED_FLAGS, NO_FLAGS, Assignment, Health, HealthFlag, Host, HostSpec
+from tcpmesh.cluster.merging import MergeWindow
+from tcpmesh.cluster.priority import EXCLUDED, HostSets, host_sets
 from tcpmesh.cluster.stats import ClusterStats
-from tcpmesh.cluster.status import BreakerThresholds, ClusterStatus
+from tcpmesh.cluster.status import ClusterStatus
 from tcpmesh.config.values import seconds
 from tcpmesh.interfaces import ICluster, ILoadBalancer
 from tcpmesh.net.address import Address
-from tcpmesh.registry import Context, find_value
+from tcpmesh.registry import Context, UnknownExtension
 from tcpmesh.stats.store import sanitize
 
 CONNECT_TIMEOUT = 5.0
 BUFFER_LIMIT = 1 << 20
+MERGE_WINDOW = 1.0
+REPICKS = 8
+"""How often a policy is asked again where it names a host that was tried already."""
+
+FAILED = HealthFlag.failed_active_hc | HealthFlag.failed_outlier_check
 
 
 @implementer(ICluster)
 class Cluster:
     """Built from an `envoy.config.cluster.v3.Cluster`."""
 
-    def __init__(self, message: Any, context: Context) -> None:
+    def __init__(self, message: Any, context: Context, provided: ILoadBalancer | None = None) -> None:
+        """C{provided} is the balancer of a discovery that brings its own (CLUSTER_PROVIDED).
+
+        @raise tcpmesh.registry.UnknownExtension: where its policy is not known.
+        """
         self.message = message
         self.name: str = message.name
         self.connect_timeout = seconds(message.connect_timeout) if message.HasField("connect_timeout") else CONNECT_TIMEOUT
         limit = message.per_connection_buffer_limit_bytes
         self.buffer_limit: int = limit.value if message.HasField("per_connection_buffer_limit_bytes") else BUFFER_LIMIT
-        self.default_priority, self.high_priority = _thresholds(message.circuit_breakers)
-        self.max_connections = self.default_priority.max_connections
+        self.close_on_failure: bool = message.close_connections_on_host_health_failure
+        """Whether those who connect are to enter themselves in `Host.sessions`."""
+        self._unchecked = unchecked_flags(message)
+        self._by_address: dict[Address, list[Host]] = {}
         self.hosts: tuple[Host, ...] = ()
-        self.sets = HostSets()
+        self._sets = HostSets()
         self._assignment: Assignment | None = None
         self._clock = context.network.clock
-        policy = message.LbPolicy.Name(message.lb_policy)
-        self._balancer: ILoadBalancer = find_value("load_balancing_policies", policy).from_cluster(message, context)
         self.stats = ClusterStats(context.store, message.alt_stat_name or message.name)
+        self.breakers = Breakers(message.circuit_breakers, self.stats)
+        self.dialer = Dialer(message, context.network, context.bind_config)
+        try:
+            self._balancer = balancer(message, self._policy_context(context, provided))
+        except UnknownExtension:
+            self.stats.scope.close()
+            raise
+        self._is_balanced = self._is_counted = True
+        common = message.common_lb_config
+        window = seconds(common.update_merge_window) if common.HasField("update_merge_window") else MERGE_WINDOW
+        self._merging = MergeWindow(self._clock, window, context.store, self._unbalance)
+        self._is_warm = False
 
     def update_hosts(self, assignment: Assignment) -> None:
         """These are the hosts from now on.  A host that stays keeps its counters; connections to one that leaves stay open."""
@@ -49,73 +76,169 @@ class Cluster:
         if assignment == self._assignment:
             return
         self._assignment = assignment
-        self.hosts = hosts = _matched(before, assignment.hosts, self._clock.seconds())
+        self.hosts = hosts = self._matched(assignment.hosts)
+        self._by_address = _by_address(hosts)
         new, gone = set(hosts).difference(before), set(before).difference(hosts)
         if new or gone:
             self.stats.membership_change.value += 1
         self.stats.total_match_count.value += len(new)
-        self.rebalance()
+        if not self._is_warm:
+            self._unbalance()
+        elif new or gone:
+            self._merging.hosts_changed()
+        else:
+            self._merging.health_changed()
+        self._count()
 
-    def rebalance(self) -> None:
-        """Hosts or their health have changed: let the load balancer know."""
-        self.sets = host_sets(self.hosts, self._assignment or Assignment())
-        self._balancer.update(self.sets)
-        stats = self.stats
-        stats.membership_total.set(len(self.hosts))
-        stats.membership_healthy.set(sum(len(each.healthy) for each in self.sets.sets))
-        stats.membership_degraded.set(sum(len(each.degraded) for each in self.sets.sets))
-        stats.membership_excluded.set(sum(len(each.excluded) for each in self.sets.sets))
+    def _matched(self, specs: tuple[HostSpec, ...]) -> tuple[Host, ...]:
+        """A host for each spec: one already known at that address, which learns what is new of it, or else a new one."""
+        left = {address: hosts[::-1] for address, hosts in self._by_address.items()}
+        now = self._clock.seconds()
+        hosts = []
+        for spec in specs:
+            same = left.get(spec.address)
+            if same:
+                host = same.pop()
+                host.spec = spec
+            else:
+                host = Host(spec, now, self)
+                if spec.is_checked:
+                    host.flags |= self._unchecked
+            hosts.append(host)
+        return tuple(hosts)
 
-    def pick(self, context: Any) -> Host | None:
-        """Choose a host for a connection; `None` where there is none."""
-        host: Host | None = self._balancer.pick(context)
-        return host
+    def warmed(self) -> None:
+        """The cluster has its first hosts, with their first health: from now on changes of health are merged."""
+        self._is_warm = True
+
+    def _unbalance(self) -> None:
+        """The load balancer is to learn of what has changed, before it is next asked."""
+        self._is_balanced = False
+
+    def _rebalance(self) -> None:
+        self._is_balanced = True
+        self._sets = host_sets(self.hosts, self._assignment or Assignment())
+        self._balancer.update(self._sets)
+
+    def set_flags(self, address: Address, add: HealthFlag = NO_FLAGS, remove: HealthFlag = NO_FLAGS) -> None:
+        """What health checks or outlier detection have found of the host at this address."""
+        changed = False
+        hosts = self._by_address.get(address, ())
+        for host in hosts:
+            before = host.flags
+            host.flags = (before & ~remove) | add
+            if before & ~host.flags & HealthFlag.failed_active_hc:
+                host.created = self._clock.seconds()
+            changed = changed or bool((before ^ host.flags) & BALANCED_FLAGS)
+        if changed:
+            self.health_changed()
+            if add & FAILED:
+                for session in [session for host in hosts for session in host.sessions]:
+                    session.host_failed()
+
+    def has_traffic(self) -> bool:
+        """Whether a connection to a host was ever tried."""
+        return self.stats.cx_total.used
+
+    def health_changed(self) -> None:
+        """A host is in another state than the load balancer knows."""
+        self._is_counted = False
+        if self._is_warm:
+            self._merging.health_changed()
+        else:
+            self._unbalance()
 
     @property
-    def full(self) -> bool:
-        """Whether the circuit breaker on connections is open (`max_connections`)."""
-        return self.stats.cx_active.value >= self.max_connections
+    def sets(self) -> HostSets:
+        """The hosts as the load balancer knows them."""
+        if not self._is_balanced:
+            self._rebalance()
+        return self._sets
+
+    def pick(self, context: Any) -> Host | None:
+        """Choose a host for a connection; `None` where there is none.  One in `context.attempted` only where none else is left."""
+        if not self._is_balanced:
+            self._rebalance()
+        host: Host | None = self._balancer.pick(context)
+        if host is None or context is None or host not in context.attempted:
+            return host
+        return self._pick_another(context) or host
+
+    def _pick_another(self, context: Any) -> Host | None:
+        """A host that was not tried, if there is one: by the policy if it can be had so, else any that the policy may choose."""
+        attempted = context.attempted
+        for _ in range(REPICKS):
+            host: Host | None = self._balancer.pick(context)
+            if host is not None and host not in attempted:
+                return host
+        return next((host for host in self.candidates(context) if host not in attempted), None)
+
+    def candidates(self, context: Any) -> Iterator[Host]:
+        """All hosts that a pick may choose, the better ones first."""
+        hosts: Iterator[Host] = self._balancer.candidates(context)
+        return hosts
 
     def collect(self) -> None:
         """Bring the gauges up to date that nobody moves while traffic flows; what filters hold, they add afterwards."""
-        self.stats.breaker_cx_open.set(int(self.full))
+        if not self._is_balanced:
+            self._rebalance()
+        if not self._is_counted:
+            self._count()
+        self.breakers.collect()
         self.stats.cx_rx_bytes_buffered.set(0)
         self.stats.cx_tx_bytes_buffered.set(0)
+
+    def _count(self) -> None:
+        """Membership is shown as it is, also while the load balancer does not know yet."""
+        self._is_counted = True
+        health = [host.health for host in self.hosts]
+        self.stats.membership_total.set(len(health))
+        self.stats.membership_healthy.set(health.count(Health.HEALTHY))
+        self.stats.membership_degraded.set(health.count(Health.DEGRADED))
+        self.stats.membership_excluded.set(sum(bool(host.flags & EXCLUDED) for host in self.hosts))
+        if self.message.type in (self.message.STRICT_DNS, self.message.EDS):
+            self.stats.scope.gauge("max_host_weight").set(max((host.weight for host in self.hosts), default=1))
 
     def status(self) -> ClusterStatus:
         """The cluster as the admin interface shows it."""
         return ClusterStatus(
             name=self.name,
             observability_name=sanitize(self.message.alt_stat_name or self.name),
-            default_priority=self.default_priority,
-            high_priority=self.high_priority,
+            default_priority=self.breakers.default,
+            high_priority=self.breakers.high,
             hosts=tuple(host.status() for host in self.hosts),
         )
 
     def close(self) -> None:
         """The cluster was removed: its statistics go; connections that use its hosts go on."""
+        self._merging.stop()
         self.stats.scope.close()
 
-
-def _matched(known: tuple[Host, ...], specs: tuple[HostSpec, ...], now: float) -> tuple[Host, ...]:
-    """A host for each spec: one already known at that address, which learns what is new of it, or else a new one."""
-    by_address: dict[Address, list[Host]] = {}
-    for host in reversed(known):
-        by_address.setdefault(host.address, []).append(host)
-    hosts = []
-    for spec in specs:
-        same = by_address.get(spec.address)
-        host = same.pop() if same else Host(spec, now)
-        host.spec = spec
-        hosts.append(host)
-    return tuple(hosts)
+    def _policy_context(self, context: Context, provided: ILoadBalancer | None) -> PolicyContext:
+        shared = {each.name: getattr(context, each.name) for each in fields(Context)}
+        if context.local_cluster == self.name:
+            shared["local_cluster"] = ""  # a proxy that sends to its own kind has no use for routing by zone
+        return PolicyContext(
+            **shared,
+            stats=self.stats,
+            panic_threshold=panic_threshold(self.message),
+            provided=provided,
+        )
 
 
-def _thresholds(message: Any) -> tuple[BreakerThresholds, BreakerThresholds]:
-    """The limits of the DEFAULT and the HIGH priority; the first entry for a priority counts, as in Envoy."""
-    found: dict[int, BreakerThresholds] = {}
-    for entry in message.thresholds:
-        names = ("max_connections", "max_pending_requests", "max_requests", "max_retries")
-        given = {name: getattr(entry, name).value for name in names if entry.HasField(name)}
-        found.setdefault(entry.priority, BreakerThresholds(**given))
-    return found.get(0, BreakerThresholds()), found.get(1, BreakerThresholds())
+def unchecked_flags(message: Any) -> HealthFlag:
+    """What a host is until its first health check: out, and not even counted with `ignore_new_hosts_until_first_hc`.
+
+    The hosts of STATIC clusters are counted: in Envoy only what discovery brings later is ignored.
+    """
+    if not message.health_checks:
+        return NO_FLAGS
+    ignored = message.common_lb_config.ignore_new_hosts_until_first_hc and message.type != message.STATIC
+    return HealthFlag.failed_active_hc | (HealthFlag.pending_active_hc if ignored else NO_FLAGS)
+
+
+def _by_address(hosts: tuple[Host, ...]) -> dict[Address, list[Host]]:
+    found: dict[Address, list[Host]] = {}
+    for host in hosts:
+        found.setdefault(host.address, []).append(host)
+    return found

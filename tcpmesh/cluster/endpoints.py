@@ -1,7 +1,8 @@
-"""`envoy.config.endpoint.v3.ClusterLoadAssignment` as values: what static clusters and EDS have in common."""
+"""`envoy.config.endpoint.v3.ClusterLoadAssignment` as values: what all discovery has in common."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from tcpmesh.cluster.host import Assignment, HostSpec, Locality
@@ -13,9 +14,14 @@ OVERPROVISIONING_FACTOR = 140
 
 def assignment(message: Any) -> Assignment:
     """An assignment whose addresses are numeric, in the order given; an address named twice is two hosts."""
+    return assigned(message, (host_spec(group, entry) for group in message.endpoints for entry in group.lb_endpoints))
+
+
+def assigned(message: Any, hosts: Iterable[HostSpec]) -> Assignment:
+    """The assignment with these as its hosts, for endpoints that are names."""
     policy = message.policy
     return Assignment(
-        hosts=tuple(host_spec(group, entry) for group in message.endpoints for entry in group.lb_endpoints),
+        hosts=tuple(hosts),
         locality_weights=locality_weights(message),
         overprovisioning_factor=policy.overprovisioning_factor.value or OVERPROVISIONING_FACTOR,
         weighted_priority_health=policy.weighted_priority_health,

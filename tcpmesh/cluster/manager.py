@@ -1,74 +1,189 @@
-"""All clusters: added, replaced and removed while traffic flows."""
+"""All clusters: added, replaced and removed while traffic flows, and served only once they know their hosts.
+
+A cluster is *warm* when its discovery has a first result and each host its first health check.  Until the manager has been told
+to `initialize` clusters are there at once, and the server opens no listener before all are warm; what comes later takes the place
+of its predecessor, or is found at all, when it is warm.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
 from tcpmesh.cluster.cluster import Cluster
+from tcpmesh.cluster.events import EventLog
 from tcpmesh.cluster.status import ClusterStatus
-from tcpmesh.registry import Context, find_value
+from tcpmesh.cluster.watch import Watch
+from tcpmesh.interfaces import IDiscovery
+from tcpmesh.net.calls import Calls
+from tcpmesh.registry import Context, build, find_value
 from tcpmesh.stats.store import Declaration
+
+log = Logger(namespace="upstream")
 
 DECLARED = Declaration(
     counters=("cluster_updated", "cluster_updated_via_merge", "update_merge_cancelled", "update_out_of_merge_window"),
-    gauges=("warming_clusters",),
 )
 
 
+class Member:
+    """A cluster with all that main does for it."""
+
+    def __init__(self, message: Any, context: Context, calls: Calls, outlier_log: EventLog | None) -> None:
+        self.message = message
+        self._discovery = discovery_of(message, context)
+        try:
+            self.cluster = Cluster(message, context, getattr(self._discovery, "balancer", None))
+        except Exception:
+            self._discovery.stop()
+            raise
+        self._watch = Watch(message, self.cluster, context, calls, outlier_log)
+        self.is_warm = False
+
+    def start(self, warmed: Callable[[Member], object]) -> None:
+        """Look for hosts; `warmed` is called once, when the cluster can be used, perhaps before this call returns."""
+
+        def ready(_: object) -> None:
+            self.is_warm = True
+            self.cluster.warmed()
+            warmed(self)
+
+        warm = self._discovery.warm.addCallback(lambda _: self._watch.first_round()).addCallback(ready)
+        warm.addErrback(lambda failure: log.failure("cluster {name} cannot start", failure, name=self.message.name))
+        self._discovery.start(self._watch.update_hosts)
+
+    def stop(self) -> None:
+        """Look no more; the cluster stays as it is."""
+        self._discovery.stop()
+        self._watch.stop()
+
+    def reopen_logs(self) -> None:
+        """Open event logs anew."""
+        self._watch.reopen_logs()
+
+    def close(self) -> None:
+        """The cluster is not wanted any more; connections to its hosts go on."""
+        self.stop()
+        self.cluster.close()
+
+
 class ClusterManager:
-    """The clusters by name, with the discovery that feeds each."""
+    """The clusters by name."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._clusters: dict[str, Cluster] = {}
-        self._discoveries: dict[str, Any] = {}
+        self._active: dict[str, Member] = {}
+        self._warming: dict[str, Member] = {}
+        self._initialized: Deferred[None] | None = None
+        self._calls = Calls(context.network.clock)
+        self._outlier_log = EventLog(context.outlier_log) if context.outlier_log else None
         scope = context.store.scope("cluster_manager")
         self._added = scope.counter("cluster_added")
         self._modified = scope.counter("cluster_modified")
         self._removed = scope.counter("cluster_removed")
-        self._active = scope.gauge("active_clusters")
+        self._active_gauge = scope.gauge("active_clusters")
+        self._warming_gauge = scope.gauge("warming_clusters")
         scope.declare(DECLARED)
         context.store.add_collector(self._collect)
 
     def get(self, name: str) -> Cluster | None:
         """The cluster of this name as of now."""
-        return self._clusters.get(name)
+        member = self._active.get(name)
+        return None if member is None else member.cluster
+
+    def initialize(self) -> Deferred[None]:
+        """All clusters that the proxy begins with have been added; fires when they are warm."""
+        self._initialized = Deferred()
+        self._check_initialized()
+        return self._initialized
 
     def add_or_update(self, message: Any) -> None:
-        """Serve new connections by this `cluster.v3.Cluster`; connections made by its predecessor go on untouched."""
-        known = self._clusters.get(message.name)
+        """Serve new connections by this `cluster.v3.Cluster`; connections made by its predecessor go on untouched.
+
+        @raise LookupError: where nothing of its type or policy is known; what was there stays.
+        """
+        name = message.name
+        known = self._warming.get(name) or self._active.get(name)
         if known is not None and known.message == message:
             return
-        discovery = find_value("clusters", message.DiscoveryType.Name(message.type))(message, self._context)
-        cluster = Cluster(message, self._context)
-        if known is not None:
-            self._discoveries[message.name].stop()
-            known.close()
-            self._modified.value += 1
+        member = Member(message, self._context, self._calls, self._outlier_log)
+        counter = self._added if known is None else self._modified
+        counter.value += 1
+        if self._initialized is not None and self._initialized.called:
+            self._replace(self._warming, name, member)
+            member.start(self._activate)
         else:
-            self._added.value += 1
-        self._clusters[message.name] = cluster
-        self._discoveries[message.name] = discovery
-        self._active.set(len(self._clusters))
-        discovery.start(cluster.update_hosts)
+            self._replace(self._active, name, member)
+            member.start(self._warmed)
+        self._count()
 
     def remove(self, name: str) -> None:
         """Forget a cluster, if it is there; connections to its hosts go on."""
-        if name in self._clusters:
-            self._discoveries.pop(name).stop()
-            self._clusters.pop(name).close()
+        found = [members.pop(name) for members in (self._warming, self._active) if name in members]
+        for member in found:
+            member.close()
+        if found:
             self._removed.value += 1
-            self._active.set(len(self._clusters))
+            self._count()
+            self._check_initialized()
 
     def statuses(self) -> list[ClusterStatus]:
         """The clusters as the admin interface shows them."""
-        return [cluster.status() for cluster in self._clusters.values()]
+        return [member.cluster.status() for member in self._active.values()]
 
     def stop(self) -> None:
         """End all discovery."""
-        for discovery in self._discoveries.values():
-            discovery.stop()
+        for member in (*self._warming.values(), *self._active.values()):
+            member.stop()
+        self._calls.stop()
+        if self._outlier_log is not None:
+            self._outlier_log.close()
+
+    def reopen_logs(self) -> None:
+        """Open event logs anew."""
+        for member in (*self._warming.values(), *self._active.values()):
+            member.reopen_logs()
+        if self._outlier_log is not None:
+            self._outlier_log.reopen()
+
+    def _replace(self, members: dict[str, Member], name: str, member: Member) -> None:
+        predecessor = members.get(name)
+        members[name] = member
+        if predecessor is not None:
+            predecessor.close()
+
+    def _activate(self, member: Member) -> None:
+        name = member.message.name
+        if self._warming.get(name) is member:
+            del self._warming[name]
+            self._replace(self._active, name, member)
+            self._count()
+
+    def _warmed(self, member: Member) -> None:
+        self._check_initialized()
+
+    def _check_initialized(self) -> None:
+        waiting = self._initialized
+        if waiting is not None and not waiting.called and all(member.is_warm for member in self._active.values()):
+            waiting.callback(None)
+
+    def _count(self) -> None:
+        self._active_gauge.set(len(self._active))
+        self._warming_gauge.set(len(self._warming))
 
     def _collect(self) -> None:
-        for cluster in self._clusters.values():
-            cluster.collect()
+        for member in self._active.values():
+            member.cluster.collect()
+
+
+def discovery_of(message: Any, context: Context) -> IDiscovery:
+    """What finds the hosts of a `cluster.v3.Cluster`, by its `type` or the extension in its `cluster_type`.
+
+    @raise tcpmesh.registry.UnknownExtension: where nothing knows this type.
+    """
+    if message.WhichOneof("cluster_discovery_type") == "cluster_type":
+        return build(message.cluster_type.typed_config, context).discovery(message)  # type: ignore[no-any-return]
+    return find_value("clusters", message.DiscoveryType.Name(message.type))(message, context)  # type: ignore[no-any-return]

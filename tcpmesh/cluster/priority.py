@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from tcpmesh.cluster.host import Assignment, Health, HealthFlag, Host, Locality
 
-EXCLUDED = HealthFlag.excluded_via_immediate_hc_fail | HealthFlag.eds_status_draining
+EXCLUDED = HealthFlag.pending_active_hc | HealthFlag.excluded_via_immediate_hc_fail | HealthFlag.eds_status_draining
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,40 +51,38 @@ class HostSets:
         return tuple(host for each in self.sets for host in each.hosts)
 
 
-def host_sets(hosts: Iterable[Host], assignment: Assignment, pending_excluded: bool = False) -> HostSets:
-    """Sort hosts into sets.
-
-    @param pending_excluded: whether hosts that wait for their first health check are excluded
-        (`ignore_new_hosts_until_first_hc`).
-    """
+def host_sets(hosts: Iterable[Host], assignment: Assignment) -> HostSets:
+    """Sort hosts into sets."""
     by_priority: dict[int, list[Host]] = {}
     for host in hosts:
         by_priority.setdefault(host.spec.priority, []).append(host)
     weights = {(priority, locality): weight for priority, locality, weight in assignment.locality_weights}
-    excluded = EXCLUDED | HealthFlag.pending_active_hc if pending_excluded else EXCLUDED
     last = max(by_priority, default=0)
     return HostSets(
-        tuple(_host_set(priority, by_priority.get(priority, []), weights, excluded) for priority in range(last + 1)),
+        tuple(_host_set(priority, by_priority.get(priority, []), weights) for priority in range(last + 1)),
         assignment.overprovisioning_factor,
         assignment.weighted_priority_health,
     )
 
 
-def _host_set(priority: int, hosts: list[Host], weights: dict[tuple[int, Locality], int], excluded: HealthFlag) -> HostSet:
-    by_locality: dict[Locality, list[Host]] = {}
+def _host_set(priority: int, hosts: list[Host], weights: dict[tuple[int, Locality], int]) -> HostSet:
+    by_locality: dict[Locality, list[tuple[Host, Health]]] = {}
+    everyone = []
     for host in hosts:
-        by_locality.setdefault(host.spec.locality, []).append(host)
+        entry = (host, host.health)
+        everyone.append(entry)
+        by_locality.setdefault(host.spec.locality, []).append(entry)
     return HostSet(
         priority,
         tuple(hosts),
-        _having(hosts, Health.HEALTHY),
-        _having(hosts, Health.DEGRADED),
-        tuple(host for host in hosts if host.flags & excluded),
+        _having(everyone, Health.HEALTHY),
+        _having(everyone, Health.DEGRADED),
+        tuple(host for host, health in everyone if health is not Health.HEALTHY and host.flags & EXCLUDED),
         tuple(
             LocalityHosts(
                 locality,
                 weights.get((priority, locality)),
-                tuple(members),
+                tuple(host for host, _ in members),
                 _having(members, Health.HEALTHY),
                 _having(members, Health.DEGRADED),
             )
@@ -93,5 +91,5 @@ def _host_set(priority: int, hosts: list[Host], weights: dict[tuple[int, Localit
     )
 
 
-def _having(hosts: list[Host], health: Health) -> tuple[Host, ...]:
-    return tuple(host for host in hosts if host.health is health)
+def _having(hosts: list[tuple[Host, Health]], wanted: Health) -> tuple[Host, ...]:
+    return tuple(host for host, health in hosts if health is wanted)

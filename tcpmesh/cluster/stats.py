@@ -9,8 +9,6 @@ DECLARED = Declaration(
         "assignment_stale",
         "assignment_timeout_received",
         "assignment_use_cached",
-        "bind_errors",
-        "lb_healthy_panic",
         "lb_local_cluster_not_ok",
         "lb_recalculate_zone_structures",
         "lb_subsets_created",
@@ -51,7 +49,6 @@ DECLARED = Declaration(
         "upstream_rq_completed",
         "upstream_rq_maintenance_mode",
         "upstream_rq_max_duration_reached",
-        "upstream_rq_pending_overflow",
         "upstream_rq_per_try_idle_timeout",
         "upstream_rq_per_try_timeout",
         "upstream_rq_retry",
@@ -68,7 +65,6 @@ DECLARED = Declaration(
     gauges=(
         "circuit_breakers.default.cx_pool_open",
         "circuit_breakers.default.rq_open",
-        "circuit_breakers.default.rq_pending_open",
         "circuit_breakers.default.rq_retry_open",
         "circuit_breakers.high.cx_open",
         "circuit_breakers.high.cx_pool_open",
@@ -115,6 +111,8 @@ class ClusterStats:
         self.rq_active = scope.gauge("upstream_rq_active")
         self.rq_pending_total = scope.counter("upstream_rq_pending_total")
         self.rq_pending_active = scope.gauge("upstream_rq_pending_active")
+        self.rq_pending_overflow = scope.counter("upstream_rq_pending_overflow")
+        self.bind_errors = scope.counter("bind_errors")
         self.rq_cancelled = scope.counter("upstream_rq_cancelled")
         self.rq_pending_failure_eject = scope.counter("upstream_rq_pending_failure_eject")
         self.membership_change = scope.counter("membership_change")
@@ -122,7 +120,7 @@ class ClusterStats:
         self.membership_healthy = scope.gauge("membership_healthy")
         self.membership_degraded = scope.gauge("membership_degraded")
         self.membership_excluded = scope.gauge("membership_excluded")
-        self.breaker_cx_open = scope.gauge("circuit_breakers.default.cx_open")
+        self.healthy_panic = scope.counter("lb_healthy_panic")
         # Without transport_socket_matches every host has the default match, counted as the host is made.
         self.total_match_count = scope.counter("default.total_match_count")
         scope.declare(DECLARED)

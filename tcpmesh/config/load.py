@@ -14,7 +14,7 @@ from envoy.config.bootstrap.v3.bootstrap_pb2 import Bootstrap
 from google.protobuf import text_format
 from google.protobuf.message import DecodeError
 
-from tcpmesh.config import rules, support
+from tcpmesh.config import rules, unsupported
 from tcpmesh.config.json_text import parse_json
 from tcpmesh.config.messages import Reading
 from tcpmesh.config.places import Places
@@ -55,6 +55,7 @@ def load(
     allow_unknown_fields: bool = False,
     allow_unsupported: bool = False,
     environ: Mapping[str, str] = os.environ,
+    open_files: int | None = None,
 ) -> Loaded:
     """Load a bootstrap from a file, from YAML text merged over it, or both.
 
@@ -62,6 +63,7 @@ def load(
     @param allow_unknown_fields: unknown fields are warnings (`--allow-unknown-static-fields`).
     @param allow_unsupported: what tcpmesh does not support yet is a warning (`--allow-unsupported`).
     @param environ: where `environment_variable` of a DataSource looks.
+    @param open_files: how many files the process that is to serve may open; `None` where there is no limit.
     @raise ConfigError: with every problem there is.
     """
     if not config_path and not config_yaml:
@@ -73,7 +75,8 @@ def load(
             _read_file(config_path, bootstrap, readings, allow_unknown_fields)
         if config_yaml:
             _read_argument(config_yaml, bootstrap, readings, allow_unknown_fields)
-        return _judge(bootstrap, readings, config_path or ARGUMENT, allow_unsupported, environ)
+        places = Places([reading.document for reading in readings], config_path or ARGUMENT)
+        return _judge(Report(bootstrap, places, readings, environ, open_files), readings, allow_unsupported)
 
 
 @contextmanager
@@ -145,16 +148,14 @@ def _text_format(text: str, file: str, bootstrap: Bootstrap) -> Document:
     return Document(file, text, MappingNode(0, 0))
 
 
-def _judge(bootstrap: Bootstrap, readings: list[Reading], name: str, allow_unsupported: bool, environ: Mapping[str, str]) -> Loaded:
-    places = Places([reading.document for reading in readings], name)
-    report = Report(bootstrap, places, readings, environ)
-    rules.check(bootstrap, report)
-    support.check(bootstrap, report, allow_unsupported)
+def _judge(report: Report, readings: list[Reading], allow_unsupported: bool) -> Loaded:
+    rules.check(report.bootstrap, report)
+    unsupported.check(report.bootstrap, report, allow_unsupported)
     sources = {reading.document.file: reading.document.text for reading in readings}
     errors, warnings = _split(report.problems)
     if errors:
         raise ConfigError(errors, warnings, sources)
-    return Loaded(bootstrap, warnings, places, sources, sum(reading.unknown_fields for reading in readings))
+    return Loaded(report.bootstrap, warnings, report.places, sources, sum(reading.unknown_fields for reading in readings))
 
 
 def _split(problems: Iterable[Problem]) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:

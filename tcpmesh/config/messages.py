@@ -20,7 +20,8 @@ from tcpmesh.config.newer import is_newer_field, newer_text
 from tcpmesh.config.places import flattened
 from tcpmesh.config.problems import HINTED, Path, Problem, Trail, path_of, path_text
 from tcpmesh.config.scalars import Wrong, did_you_mean, expected, read_duration, reader_of, shown
-from tcpmesh.config.source import Document, Mapping, Node, Scalar, Sequence
+from tcpmesh.config.source import Document, Mapping, Node, Scalar
+from tcpmesh.config.structs import read_list_value, read_struct, read_value
 from tcpmesh.config.types import full_name_of, new_message, type_of_url
 
 #: Where Envoy's v2 API had another name, or users expect one.
@@ -297,49 +298,6 @@ def _read_wrapper(reading: Reading, node: Node, message: Message, trail: Trail) 
         shape_of(message.DESCRIPTOR).slots["value"].put(reading, node, message, trail)
 
 
-def _read_struct(reading: Reading, node: Node, message: Any, trail: Trail) -> None:
-    if type(node) is not Mapping:
-        reading.problem(node, trail, expected("a mapping", node))
-        return
-    for key, value in node.items.items():
-        inner = message.fields[key]
-        inner.Clear()
-        _read_value(reading, value, inner, (trail, key))
-
-
-def _read_list_value(reading: Reading, node: Node, message: Any, trail: Trail) -> None:
-    if type(node) is not Sequence:
-        reading.problem(node, trail, expected("a list", node))
-        return
-    for index, item in enumerate(node.items):
-        _read_value(reading, item, message.values.add(), (trail, index))
-
-
-def _read_value(reading: Reading, node: Node, message: Any, trail: Trail) -> None:
-    if type(node) is Mapping:
-        message.struct_value.SetInParent()
-        _read_struct(reading, node, message.struct_value, trail)
-    elif type(node) is Sequence:
-        message.list_value.SetInParent()
-        _read_list_value(reading, node, message.list_value, trail)
-    else:
-        _read_scalar_value(reading, node, message, trail)
-
-
-def _read_scalar_value(reading: Reading, node: Node, message: Any, trail: Trail) -> None:
-    value = getattr(node, "value", None)
-    if value is None:
-        message.null_value = 0
-    elif isinstance(value, bool):
-        message.bool_value = value
-    elif isinstance(value, str):
-        message.string_value = value
-    elif abs(value) > 1.7976931348623157e308:
-        reading.problem(node, trail, Wrong("a number too large for a double"))
-    else:
-        message.number_value = float(value)
-
-
 def _read_any(reading: Reading, node: Node, message: Any, trail: Trail) -> None:
     """Read `{"@type": ..., fields}`; a TypedStruct becomes the message that it stands for."""
     if type(node) is not Mapping:
@@ -406,9 +364,9 @@ _SPECIAL: dict[str, Callable[[Reading, Node, Any, Trail], None]] = {
     "google.protobuf.Any": _read_any,
     "google.protobuf.Duration": _read_duration_message,
     "google.protobuf.FieldMask": _read_text_form,
-    "google.protobuf.ListValue": _read_list_value,
-    "google.protobuf.Struct": _read_struct,
+    "google.protobuf.ListValue": read_list_value,
+    "google.protobuf.Struct": read_struct,
     "google.protobuf.Timestamp": _read_text_form,
-    "google.protobuf.Value": _read_value,
+    "google.protobuf.Value": read_value,
     **{f"google.protobuf.{kind}Value": _read_wrapper for kind in _WRAPPERS},
 }

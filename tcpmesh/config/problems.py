@@ -99,7 +99,7 @@ def by_place(problems: Iterable[Problem]) -> tuple[Problem, ...]:
     return tuple(sorted(problems, key=lambda p: (p.place, p.path, p.text)))
 
 
-@dataclass
+@dataclass(eq=False)
 class ConfigError(Exception):
     """A configuration that cannot be used: all that is wrong with it, in order of place.
 

@@ -21,13 +21,21 @@ _COMPARISONS = 20_000
 class Report:
     """Problems of a message, by path; `problems` has them all, errors and warnings.
 
-    Checks also find here what they may look at beside their message: the `bootstrap`, the names of its static clusters, and the
-    environment variables.
+    Checks also find here what they may look at beside their message: the `bootstrap`, the names of its static clusters, the
+    environment variables, and how many files the process may open (`None`: no limit).
     """
 
-    def __init__(self, bootstrap: Any, places: Places, readings: Iterable[Reading], environ: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        bootstrap: Any,
+        places: Places,
+        readings: Iterable[Reading],
+        environ: Mapping[str, str],
+        open_files: int | None = None,
+    ) -> None:
         self.bootstrap = bootstrap
         self.environ = environ
+        self.open_files = open_files
         self.cluster_names = dict.fromkeys(cluster.name for cluster in bootstrap.static_resources.clusters)
         self.has_cluster_discovery = bootstrap.dynamic_resources.HasField("cds_config")
         self.places = places

@@ -63,7 +63,8 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 @lru_cache(maxsize=1024)
 def _nearest(word: str, known: tuple[str, ...]) -> str:
     folded = {name.lower(): name for name in known}
-    near = get_close_matches(word.lower().replace("-", "_"), folded, 1, 0.6)
+    word = word.lower().replace("-", "_")
+    near = get_close_matches(word, folded, 1, 0.6) or [name for name in folded if word and name.startswith(f"{word}_")]
     return f"did you mean {folded[near[0]]!r}?" if near else ""
 
 

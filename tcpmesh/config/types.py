@@ -36,6 +36,12 @@ def full_name_of(field: FieldDescriptor) -> str:
     return field.message_type.full_name if field.message_type is not None else ""
 
 
+def content_name_of(field: FieldDescriptor) -> str:
+    """The same, but for a map that of its values."""
+    inner = field.message_type
+    return full_name_of(inner.fields_by_name["value"] if inner is not None and inner.GetOptions().map_entry else field)
+
+
 def new_message(full_name: str) -> Message:
     """An empty message of a type.
 

@@ -18,6 +18,15 @@ def pipe_mode(address: Any) -> int | None:
     return int(mode) or None
 
 
+def socket_options(messages: Any, state: str) -> tuple[tuple[int, int, int | bytes], ...]:
+    """Level, name and value of each `core.v3.SocketOption` that is for a state, such as STATE_PREBIND."""
+    return tuple(
+        (each.level, each.name, each.int_value if each.WhichOneof("value") == "int_value" else each.buf_value)
+        for each in messages
+        if each.SocketState.Name(each.state) == state
+    )
+
+
 def seconds(duration: Any) -> float:
     """A `google.protobuf.Duration` in seconds."""
     return float(duration.seconds + duration.nanos / 1e9)

@@ -10,12 +10,13 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import ServerFactory
 from twisted.logger import Logger
 
-from tcpmesh.config.values import host_and_port, pipe_mode
+from tcpmesh.config.values import host_and_port, pipe_mode, socket_options
 from tcpmesh.listener.stats import ListenerStats
 from tcpmesh.listener.status import ListenerStatus
 from tcpmesh.net.address import Address
 from tcpmesh.net.connection import Connection, ResponseFlag
 from tcpmesh.net.listen import ListenOptions, open_socket
+from tcpmesh.net.options import SocketOption
 from tcpmesh.net.talk import talker
 from tcpmesh.registry import Context, build
 
@@ -82,9 +83,10 @@ class Listener(ServerFactory):
             self._sock = self._context.network.bind(self.address, self._options)
 
     @property
-    def _binding(self) -> tuple[Address, bool, int | None]:
+    def _binding(self) -> tuple[Any, ...]:
         """What of this listener is fixed once its socket is bound."""
-        return self.address, self._options.reuse_port, self._options.mode
+        options = self._options
+        return self.address, options.reuse_port, options.mode, options.before_bind, options.after_bind, options.after_listen
 
     def duplicate(self) -> Any:
         """Another descriptor of the listening socket; `None` where there is none to be had."""
@@ -161,4 +163,11 @@ def _listen_options(message: Any) -> ListenOptions:
         backlog=message.tcp_backlog_size.value if message.HasField("tcp_backlog_size") else None,
         mode=pipe_mode(message.address),
         accepts_per_event=message.max_connections_to_accept_per_socket_event.value,
+        before_bind=_socket_options(message, "STATE_PREBIND"),
+        after_bind=_socket_options(message, "STATE_BOUND"),
+        after_listen=_socket_options(message, "STATE_LISTENING"),
     )
+
+
+def _socket_options(message: Any, state: str) -> tuple[SocketOption, ...]:
+    return tuple(SocketOption(*each) for each in socket_options(message.socket_options, state))

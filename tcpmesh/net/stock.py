@@ -326,6 +326,8 @@ class _ListeningPort:
     """What both kinds of ports add to Twisted's."""
 
     socket: Any
+    _shouldShutdown = False
+    """Twisted's: shutting down a listening socket would close its duplicates too."""
 
     def getHost(self) -> Any:
         """What is bound."""

@@ -21,7 +21,7 @@ from tcpmesh.net.talk import talker
 LEVELS = ("trace", "debug", "info", "warning", "error", "critical", "off")
 """Envoy's levels, from the most to the least talkative."""
 
-LOGGERS = ("admin", "config", "connection", "filter", "listener", "main", "upstream")
+LOGGERS = ("admin", "config", "connection", "dns", "filter", "listener", "main", "upstream")
 """The loggers of tcpmesh, each a part of the house."""
 
 ALIASES = {"warn": "warning"}

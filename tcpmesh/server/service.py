@@ -7,7 +7,9 @@ Order matters.  The addresses of listeners and of the admin interface are bound 
 
 from __future__ import annotations
 
+import atexit
 import gc
+import os
 import resource
 from dataclasses import replace
 from typing import Any, NoReturn
@@ -23,7 +25,7 @@ from tcpmesh.cluster.dns import named_resolver
 from tcpmesh.cluster.events import CannotLog
 from tcpmesh.cluster.manager import ClusterManager
 from tcpmesh.cluster.status import ClusterStatus
-from tcpmesh.config.values import host_and_port, seconds
+from tcpmesh.config.values import host_and_port, pipe_mode, seconds
 from tcpmesh.interfaces import INetwork, IServer
 from tcpmesh.listener.manager import ListenerManager
 from tcpmesh.listener.status import ListenerStatus
@@ -46,6 +48,10 @@ GC_THRESHOLD = 20_000
 of 700 its pauses were the p99 of new connections."""
 
 
+CANNOT_START = 1
+"""Exit status of a process that could not serve its configuration."""
+
+
 class CannotStart(Exception, SystemExit):
     """This configuration cannot be served here and now; the log says why.
 
@@ -55,7 +61,7 @@ class CannotStart(Exception, SystemExit):
 
     def __init__(self, reason: object) -> None:
         super().__init__(str(reason))
-        self.code = 1
+        self.code = CANNOT_START
 
 
 @implementer(IServer)
@@ -135,7 +141,7 @@ class Server(MultiService):
         if warm.called:
             self._serve()
         else:
-            warm.addCallback(self._serve_later)
+            warm.addCallback(self._serve_later).addErrback(lambda failure: log.failure("cannot serve", failure))
 
     def _serve(self) -> None:
         """Open the listeners, then everything that watches them."""
@@ -157,6 +163,8 @@ class Server(MultiService):
         try:
             self._serve()
         except CannotStart:
+            # twistd ends with 0 whenever its reactor stops, and knows no way to say otherwise.
+            atexit.register(os._exit, CANNOT_START)
             self.quit()
 
     def stopService(self) -> Any:
@@ -200,8 +208,8 @@ class Server(MultiService):
         return self._clusters.get(name) if self._clusters is not None else None
 
     def _add_admin(self) -> None:
-        address = Address(*host_and_port(self.bootstrap.admin.address))
-        AdminService(self, self._reactor, address).setServiceParent(self)
+        address = self.bootstrap.admin.address
+        AdminService(self, self._reactor, Address(*host_and_port(address)), pipe_mode(address)).setServiceParent(self)
 
     def _flush_stats(self) -> None:
         self._stats.flush()

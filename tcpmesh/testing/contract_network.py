@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.defer import maybeDeferred
-from twisted.internet.error import ConnectError, TimeoutError, UserError
+from twisted.internet.error import ConnectBindError, ConnectError, TimeoutError, UserError
 
 from tcpmesh.net.address import Address
+from tcpmesh.net.options import ConnectOptions
 from tcpmesh.testing.stage import PATIENCE, Client, MemoryStage, OnStage, Server
 from tcpmesh.testing.witness import Witness
 
@@ -45,12 +46,12 @@ class NetworkContract(OnStage):
     flushLoggedErrors: Any
     fail: Any
 
-    def dial(self, address: Address, timeout: float = PATIENCE, source: Address | None = None) -> tuple[Any, Client]:
+    def dial(self, address: Address, timeout: float = PATIENCE, options: ConnectOptions | None = None) -> tuple[Any, Client]:
         """Connect a witness: the connector and the client factory."""
         witness = Witness()
         self.stage.witnesses.append(witness)
         client = Client(witness)
-        return self.stage.network.connect(address, client, timeout, source), client
+        return self.stage.network.connect(address, client, timeout, options), client
 
     async def fails(self, client: Client, *kinds: type[Exception]) -> None:
         """Wait until the attempt has failed, for a reason of one of these kinds."""
@@ -218,18 +219,18 @@ class NetworkContract(OnStage):
             return
         factory = Server()
         port = self.stage.listen(factory)
-        _, client = self.dial(port.getHost(), source=Address("127.0.0.3", 0))
+        _, client = self.dial(port.getHost(), options=ConnectOptions(Address("127.0.0.3")))
         await self.stage.until(lambda: client.connected and factory.built, "the connection")
         self.assertEqual("127.0.0.3", factory.built[0].transport.getPeer().host)
 
     async def test_source_that_is_not_ours(self) -> None:
-        """A source address that this machine does not have fails the attempt with a ConnectError, later."""
+        """A source address that this machine does not have fails the attempt with a ConnectBindError, later."""
         if not self.stage.tcp:
             return
         foreign = Address("2001:db8::1" if ":" in self.stage.new_address().host else "203.0.113.7", 0)
         if isinstance(self.stage, MemoryStage):
             self.stage.network.unbindable.add(foreign)
         port = self.stage.listen(Server())
-        _, client = self.dial(port.getHost(), source=foreign)
+        _, client = self.dial(port.getHost(), options=ConnectOptions(foreign))
         self.assertIsNone(client.failure)
-        await self.fails(client, ConnectError)
+        await self.fails(client, ConnectBindError)

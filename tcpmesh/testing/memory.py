@@ -25,6 +25,7 @@ from twisted.python.failure import Failure
 from tcpmesh.interfaces import INetwork
 from tcpmesh.net.address import Address
 from tcpmesh.net.listen import BindError, ListenOptions
+from tcpmesh.net.options import ConnectOptions
 from tcpmesh.net.timers import Timers
 from tcpmesh.testing.stream import MemoryTransport, Steps, connect_in_memory
 
@@ -112,11 +113,11 @@ class _Attempt:
 class MemoryConnector(BaseConnector):
     """The connector of one outgoing connection, with the states and callbacks of Twisted's own."""
 
-    def __init__(self, network: MemoryNetwork, address: Address, factory: Any, timeout: float, source: Address | None) -> None:
+    def __init__(self, network: MemoryNetwork, address: Address, factory: Any, timeout: float, options: ConnectOptions | None) -> None:
         super().__init__(factory, timeout, cast(Any, network.clock))
         self._network = network
         self._address = address
-        self._source = source
+        self._source = options.source if options is not None else None
 
     def _makeTransport(self) -> Any:
         attempt = _Attempt(self)
@@ -187,9 +188,9 @@ class MemoryNetwork:
         """Accept the clients of C{sock}, which `bind` gave; each comes with a step of its own."""
         return MemoryPort(self, sock, factory)
 
-    def connect(self, address: Address, factory: Any, timeout: float, source: Address | None = None) -> MemoryConnector:
+    def connect(self, address: Address, factory: Any, timeout: float, options: ConnectOptions | None = None) -> MemoryConnector:
         """Connect to C{address}; the answer comes with the next step."""
-        connector = MemoryConnector(self, address, factory, timeout, source)
+        connector = MemoryConnector(self, address, factory, timeout, options)
         connector.connect()
         return connector
 

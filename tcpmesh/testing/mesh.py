@@ -46,7 +46,16 @@ class Mesh:
         self.bootstrap = load(config_yaml=bootstrap).bootstrap
         self.network = network if network is not None else MemoryNetwork()
         self.store = Store()
-        context = Context(self.network, self.store, lambda name: self.clusters.get(name), Random(seed))
+        settings = self.bootstrap.cluster_manager
+        context = Context(
+            self.network,
+            self.store,
+            lambda name: self.clusters.get(name),
+            Random(seed),
+            self.bootstrap.node,
+            settings.local_cluster_name,
+            settings.upstream_bind_config,
+        )
         self.clusters = ClusterManager(context)
         self.listeners = ListenerManager(context)
         for cluster in self.bootstrap.static_resources.clusters:

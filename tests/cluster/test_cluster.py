@@ -10,13 +10,13 @@ from zope.interface.verify import verifyObject
 from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.cluster.cluster import Cluster
-from tcpmesh.cluster.endpoints import host_specs
-from tcpmesh.cluster.host import Host, HostSpec
-from tcpmesh.cluster.status import BreakerThresholds
+from tcpmesh.cluster.endpoints import assignment
+from tcpmesh.cluster.host import Assignment, HealthFlag, Host, HostSpec, Locality
 from tcpmesh.interfaces import ICluster
 from tcpmesh.net.address import Address
 from tcpmesh.registry import Context, UnknownExtension
 from tcpmesh.stats.store import Store
+from tcpmesh.testing.balance import PickContext
 from tcpmesh.testing.memory import MemoryNetwork
 from tests.mesh import cluster_message, parse, values_of
 
@@ -26,13 +26,19 @@ def spec(number: int, **facts: Any) -> HostSpec:
     return HostSpec(Address(f"127.0.0.{number}", 80), **facts)
 
 
+def hosts(*specs: HostSpec) -> Assignment:
+    """An assignment of these hosts."""
+    return Assignment(specs)
+
+
 class ClusterTestCase(SynchronousTestCase):
     """A test that makes clusters."""
 
     def setUp(self) -> None:
         """Nothing counted yet."""
         self.store = Store()
-        self.context = Context(MemoryNetwork(), self.store, lambda name: None, Random(1))
+        self.network = MemoryNetwork()
+        self.context = Context(self.network, self.store, lambda name: None, Random(1))
 
     def cluster(self, more: str = "", name: str = "c") -> Cluster:
         """A cluster with these further fields, which no discovery has told of hosts yet."""
@@ -53,7 +59,7 @@ class FieldTests(ClusterTestCase):
     def test_defaults(self) -> None:
         """Without a word: 5 seconds to connect, 1 MiB to buffer, 1024 connections."""
         cluster = self.cluster()
-        self.assertEqual((5.0, 1 << 20, 1024), (cluster.connect_timeout, cluster.buffer_limit, cluster.max_connections))
+        self.assertEqual((5.0, 1 << 20, 1024), (cluster.connect_timeout, cluster.buffer_limit, cluster.breakers.max_connections))
 
     def test_given(self) -> None:
         """Fields that are given count, also where they are 0."""
@@ -96,92 +102,59 @@ class FieldTests(ClusterTestCase):
         self.assertEqual({0}, {self.value(name) for name in expected.split()})
 
 
-class BreakerTests(ClusterTestCase):
-    """Circuit breakers."""
-
-    def test_priorities(self) -> None:
-        """TCP goes by the DEFAULT thresholds; those of HIGH are only shown."""
-        cluster = self.cluster(
-            "circuit_breakers: {thresholds: [{priority: HIGH, max_connections: 1}, {max_connections: 7, max_retries: 2}]}"
-        )
-        self.assertEqual(7, cluster.max_connections)
-        status = cluster.status()
-        self.assertEqual(BreakerThresholds(max_connections=7, max_retries=2), status.default_priority)
-        self.assertEqual(BreakerThresholds(max_connections=1), status.high_priority)
-
-    def test_first_counts(self) -> None:
-        """Of two thresholds for one priority the first counts."""
-        cluster = self.cluster("circuit_breakers: {thresholds: [{max_connections: 3}, {max_connections: 4}]}")
-        self.assertEqual(3, cluster.max_connections)
-
-    def test_full(self) -> None:
-        """The breaker is open as long as there are max_connections, and its gauge says so."""
-        cluster = self.cluster("circuit_breakers: {thresholds: [{max_connections: 2}]}")
-        seen = []
-        for change in (1, 1, 1, -1, -1):
-            cluster.stats.cx_active.add(change)
-            cluster.collect()
-            seen.append((cluster.full, self.value("circuit_breakers.default.cx_open")))
-        self.assertEqual([(False, 0), (True, 1), (True, 1), (True, 1), (False, 0)], seen)
-
-    def test_none(self) -> None:
-        """A max_connections of 0 lets nobody through."""
-        self.assertTrue(self.cluster("circuit_breakers: {thresholds: [{max_connections: 0}]}").full)
-
-
 class HostsTests(ClusterTestCase):
     """Hosts that come, stay and go."""
 
     def test_counted(self) -> None:
         """Membership is counted, all of it healthy; a change counts once, however many hosts it has."""
         cluster = self.cluster()
-        cluster.update_hosts((spec(1), spec(2), spec(3)))
+        cluster.update_hosts(hosts(spec(1), spec(2), spec(3)))
         self.assertEqual((3, 3, 1), tuple(map(self.value, ("membership_total", "membership_healthy", "membership_change"))))
-        cluster.update_hosts((spec(3),))
+        cluster.update_hosts(hosts(spec(3)))
         self.assertEqual((1, 1, 2), tuple(map(self.value, ("membership_total", "membership_healthy", "membership_change"))))
 
     def test_match_count(self) -> None:
         """Each new host is counted as matched by the default transport socket."""
         cluster = self.cluster()
-        cluster.update_hosts((spec(1), spec(2)))
-        cluster.update_hosts((spec(2), spec(3)))
+        cluster.update_hosts(hosts(spec(1), spec(2)))
+        cluster.update_hosts(hosts(spec(2), spec(3)))
         self.assertEqual(3, self.value("default.total_match_count"))
 
     def test_no_change(self) -> None:
         """Hosts that are told again as they were are no change."""
         cluster = self.cluster()
-        cluster.update_hosts((spec(1), spec(2)))
+        cluster.update_hosts(hosts(spec(1), spec(2)))
         before = cluster.hosts
-        cluster.update_hosts((spec(1), spec(2)))
+        cluster.update_hosts(hosts(spec(1), spec(2)))
         self.assertIs(before, cluster.hosts)
         self.assertEqual(1, self.value("membership_change"))
 
     def test_twice(self) -> None:
         """Two hosts of one address are two, and stay the same two."""
         cluster = self.cluster()
-        cluster.update_hosts((spec(1), spec(2), spec(1)))
+        cluster.update_hosts(hosts(spec(1), spec(2), spec(1)))
         before = cluster.hosts
-        cluster.update_hosts((spec(1), spec(2), spec(1), spec(3)))
+        cluster.update_hosts(hosts(spec(1), spec(2), spec(1), spec(3)))
         self.assertEqual(before, cluster.hosts[:3])
         self.assertIsNot(before[0], before[2])
 
     def test_kept_with_its_counters(self) -> None:
         """A host that stays keeps its counters, wherever it now stands in the list."""
         cluster = self.cluster()
-        cluster.update_hosts((spec(1), spec(2)))
+        cluster.update_hosts(hosts(spec(1), spec(2)))
         first = cluster.hosts[0]
         first.cx_total = first.cx_active = 5
-        cluster.update_hosts((spec(3), spec(1)))
+        cluster.update_hosts(hosts(spec(3), spec(1)))
         self.assertIs(first, cluster.hosts[1])
         self.assertEqual(5, cluster.status().hosts[1].counters["cx_total"])
 
     def test_kept_when_its_weight_changes(self) -> None:
         """A host of which discovery says something new is still the same host, with the new facts; no member has changed."""
         cluster = self.cluster()
-        cluster.update_hosts((spec(1), spec(2)))
+        cluster.update_hosts(hosts(spec(1), spec(2)))
         first = cluster.hosts[0]
         first.cx_total = 5
-        cluster.update_hosts((spec(1, weight=7), spec(2)))
+        cluster.update_hosts(hosts(spec(1, weight=7), spec(2)))
         self.assertIs(first, cluster.hosts[0])
         self.assertEqual((7, 5), (cluster.status().hosts[0].weight, first.cx_total))
         self.assertEqual(1, self.value("membership_change"))
@@ -190,12 +163,118 @@ class HostsTests(ClusterTestCase):
         """Picks are made among the hosts told last."""
         cluster = self.cluster()
         self.assertIsNone(cluster.pick(None))
-        cluster.update_hosts((spec(1), spec(2)))
+        cluster.update_hosts(hosts(spec(1), spec(2)))
         self.assertEqual(set(cluster.hosts), {cluster.pick(None) for _ in range(2)})
-        cluster.update_hosts((spec(2),))
+        cluster.update_hosts(hosts(spec(2)))
         self.assertEqual({cluster.hosts[0]}, {cluster.pick(None) for _ in range(3)})
-        cluster.update_hosts(())
+        cluster.update_hosts(hosts())
         self.assertIsNone(cluster.pick(None))
+
+
+class HealthTests(ClusterTestCase):
+    """Hosts that change their health, and when the load balancer learns of it."""
+
+    def setUp(self) -> None:
+        """A cluster of two hosts that has been serving for a while."""
+        super().setUp()
+        self.clock = self.network
+        self.served = self.cluster("common_lb_config: {healthy_panic_threshold: {value: 0}}")
+        self.served.update_hosts(hosts(spec(1), spec(2)))
+        self.served.warmed()
+        self.clock.advance(60)
+
+    def set_health(self, number: int, healthy: bool) -> None:
+        """Say that a host passes or fails its health checks."""
+        flag = HealthFlag.failed_active_hc
+        address = Address(f"127.0.0.{number}", 80)
+        self.served.set_flags(address, remove=flag) if healthy else self.served.set_flags(address, add=flag)
+
+    def picked(self) -> set[str]:
+        """The hosts of some picks."""
+        found = (self.served.pick(None) for _ in range(4))
+        return {host.address.host for host in found if host is not None}
+
+    def test_first_change_at_once(self) -> None:
+        """After a quiet time a change reaches the next pick."""
+        self.set_health(1, False)
+        self.assertEqual({"127.0.0.2"}, self.picked())
+        self.served.collect()
+        self.assertEqual(1, self.value("membership_healthy"))
+
+    def test_second_change_waits(self) -> None:
+        """A change within the merge window is shown at once, and reaches picks when the window is over."""
+        self.set_health(1, False)
+        self.picked()
+        self.set_health(1, True)
+        self.served.collect()
+        self.assertEqual(2, self.value("membership_healthy"))
+        self.assertEqual({"127.0.0.2"}, self.picked())
+        self.clock.advance(1.0)
+        self.assertEqual({"127.0.0.1", "127.0.0.2"}, self.picked())
+        stats = values_of(self.store)
+        names = ("cluster_updated", "cluster_updated_via_merge", "update_out_of_merge_window", "update_merge_cancelled")
+        self.assertEqual([1, 1, 1, 0], [stats[f"cluster_manager.{name}"] for name in names])
+
+    def test_new_hosts_do_not_wait(self) -> None:
+        """Hosts that come or go reach the next pick, and with them all that waited."""
+        self.set_health(1, False)
+        self.picked()
+        self.set_health(1, True)
+        self.served.update_hosts(hosts(spec(1), spec(3)))
+        self.assertEqual({"127.0.0.1", "127.0.0.3"}, self.picked())
+        self.assertEqual(1, values_of(self.store)["cluster_manager.update_merge_cancelled"])
+
+    def test_not_before_it_is_warm(self) -> None:
+        """First results of health checks are all known to the first pick."""
+        self.served = self.cluster("common_lb_config: {healthy_panic_threshold: {value: 0}}")
+        self.served.update_hosts(hosts(spec(1), spec(2)))
+        self.set_health(1, False)
+        self.set_health(2, False)
+        self.set_health(1, True)
+        self.assertEqual({"127.0.0.1"}, self.picked())
+
+    def test_slow_start_begins_with_health(self) -> None:
+        """A host that becomes healthy is new again for slow start."""
+        self.set_health(1, False)
+        self.clock.advance(5)
+        self.set_health(1, True)
+        self.assertEqual([65.0, 0.0], [host.created for host in self.served.hosts])
+
+    def test_closed(self) -> None:
+        """A cluster that is removed has nothing more under way."""
+        self.set_health(1, False)
+        self.picked()
+        self.set_health(1, True)
+        self.served.close()
+        self.assertEqual([], self.clock.clock.getDelayedCalls())
+
+
+class AttemptedTests(ClusterTestCase):
+    """Hosts that were tried already."""
+
+    def assert_all_tried_first(self, more: str, specs: tuple[HostSpec, ...]) -> None:
+        """As many picks as hosts are all different, then some host is picked again."""
+        cluster = self.cluster(more)
+        cluster.update_hosts(Assignment(specs))
+        for _ in range(20):
+            attempted: tuple[Host, ...] = ()
+            for _ in specs:
+                host = cluster.pick(PickContext(attempted=attempted))
+                assert host is not None
+                self.assertNotIn(host, attempted)
+                attempted += (host,)
+            self.assertIn(cluster.pick(PickContext(attempted=attempted)), attempted)
+
+    def test_all_policies(self) -> None:
+        """Whatever the policy, a host that was tried is not picked while another is left."""
+        specs = tuple(spec(number, weight=number) for number in range(1, 20))
+        for policy in ("ROUND_ROBIN", "LEAST_REQUEST", "RANDOM", "RING_HASH", "MAGLEV"):
+            self.assert_all_tried_first(f"lb_policy: {policy}", specs)
+
+    def test_unlikely_hosts(self) -> None:
+        """Also a host that a pick would name one time in a million, or never while others are healthy, is found."""
+        specs = (spec(1, weight=1000000), spec(2), spec(3, health_status="DEGRADED"), spec(4, priority=1))
+        self.assert_all_tried_first("", specs)
 
 
 class StatusTests(ClusterTestCase):
@@ -203,7 +282,7 @@ class StatusTests(ClusterTestCase):
 
     def test_host(self) -> None:
         """A host is told with its facts and all numbers that Envoy shows."""
-        host = Host(spec(1, hostname="one", weight=3, priority=1, region="r", zone="z", sub_zone="s"))
+        host = Host(spec(1, hostname="one", weight=3, priority=1, locality=Locality("r", "z", "s")))
         status = host.status()
         self.assertEqual("127.0.0.1:80", status.address)
         facts = (status.hostname, status.weight, status.priority, status.region, status.zone, status.sub_zone)
@@ -223,7 +302,7 @@ class EndpointsTests(SynchronousTestCase):
     def specs(self, text: str) -> tuple[HostSpec, ...]:
         """The hosts of a load_assignment in YAML."""
         message = cluster_message("c", [])
-        return host_specs(parse(type(message), f"load_assignment: {{cluster_name: c, endpoints: {text}}}").load_assignment)
+        return assignment(parse(type(message), f"load_assignment: {{cluster_name: c, endpoints: {text}}}").load_assignment).hosts
 
     def test_facts(self) -> None:
         """Locality and priority are those of the group, hostname and weight those of the endpoint."""
@@ -232,7 +311,7 @@ class EndpointsTests(SynchronousTestCase):
             "[{priority: 2, locality: {region: r, zone: z, sub_zone: s},"
             f" lb_endpoints: [{{endpoint: {{{address}, hostname: h}}, load_balancing_weight: 4}}]}}]"
         )
-        self.assertEqual(spec(1, hostname="h", weight=4, priority=2, region="r", zone="z", sub_zone="s"), found)
+        self.assertEqual(spec(1, hostname="h", weight=4, priority=2, locality=Locality("r", "z", "s")), found)
 
     def test_order(self) -> None:
         """Hosts come in the order given, over all groups; IPv6 and unix sockets are hosts like others."""

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from tests.mesh import MeshTestCase, cluster_message, tcp_proxy
+from random import Random
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from tcpmesh.cluster.manager import ClusterManager
+from tcpmesh.registry import Context
+from tcpmesh.stats.store import Store
+from tcpmesh.testing.memory import MemoryNetwork
+from tcpmesh.wire.names import Found
+from tests.mesh import MeshTestCase, cluster_message, tcp_proxy, values_of
+from tests.names import Names
 
 HOST = "127.0.0.2:80"
 OTHER = "127.0.0.3:80"
@@ -66,6 +78,103 @@ class ClusterManagerTests(MeshTestCase):
         message.name = "other"
         self.assertRaises(LookupError, self.mesh.clusters.add_or_update, message)
         self.assertEqual({}, self.mesh.stats("cluster.other."))
+
+
+class WarmingTests(SynchronousTestCase):
+    """Clusters that do not know their hosts at once."""
+
+    def setUp(self) -> None:
+        """A manager and a resolver that holds its answers."""
+        self.names = Names()
+        self.held: list[Deferred[Any]] = []
+        self.names.held = self.held
+        self.store = Store()
+        context = Context(MemoryNetwork(), self.store, lambda name: None, Random(1), resolver=self.names)
+        self.clusters = ClusterManager(context)
+
+    def add(self, name: str, host: str = "a.test") -> None:
+        """Add or replace a STRICT_DNS cluster."""
+        message = cluster_message(name, [f"{host}:80"])
+        message.type = message.STRICT_DNS
+        self.clusters.add_or_update(message)
+
+    def hosts(self, name: str) -> list[str]:
+        """The hosts of a cluster as it is now."""
+        cluster = self.clusters.get(name)
+        return [] if cluster is None else [str(host.address) for host in cluster.hosts]
+
+    def answer(self, question: int, host: str) -> None:
+        """Answer one of the questions."""
+        self.held[question].callback((Found(host),))
+
+    def gauges(self) -> tuple[int, int]:
+        """How many clusters are active, and how many warm up."""
+        values = values_of(self.store)
+        return values["cluster_manager.active_clusters"], values["cluster_manager.warming_clusters"]
+
+    def test_initialize(self) -> None:
+        """The clusters that the proxy begins with are there at once, and all ready when the last of them is warm."""
+        self.add("a")
+        self.add("b")
+        self.clusters.add_or_update(cluster_message("c", [HOST]))
+        ready = self.clusters.initialize()
+        self.answer(0, "10.0.0.1")
+        self.assertNoResult(ready)
+        self.assertEqual((3, 0), self.gauges())
+        self.answer(1, "10.0.0.2")
+        self.successResultOf(ready)
+        self.assertEqual(["10.0.0.2:80"], self.hosts("b"))
+
+    def test_nothing_to_wait_for(self) -> None:
+        """Without clusters, or with static ones alone, all is ready at once."""
+        self.clusters.add_or_update(cluster_message("c", [HOST]))
+        self.successResultOf(self.clusters.initialize())
+
+    def test_removed_while_waiting(self) -> None:
+        """Nobody waits for a cluster that is not wanted any more."""
+        self.add("a")
+        ready = self.clusters.initialize()
+        self.clusters.remove("a")
+        self.successResultOf(ready)
+
+    def test_added_later(self) -> None:
+        """A cluster that comes later is not found before it is warm."""
+        self.clusters.initialize()
+        self.add("a")
+        self.assertIsNone(self.clusters.get("a"))
+        self.assertEqual((0, 1), self.gauges())
+        self.answer(0, "10.0.0.1")
+        self.assertEqual(["10.0.0.1:80"], self.hosts("a"))
+        self.assertEqual((1, 0), self.gauges())
+
+    def test_replaced_later(self) -> None:
+        """A cluster that changes is served as it was until its successor is warm."""
+        self.add("a")
+        self.clusters.initialize()
+        self.answer(0, "10.0.0.1")
+        self.add("a", "b.test")
+        self.assertEqual((["10.0.0.1:80"], (1, 1)), (self.hosts("a"), self.gauges()))
+        self.answer(1, "10.0.0.2")
+        self.assertEqual((["10.0.0.2:80"], (1, 0)), (self.hosts("a"), self.gauges()))
+
+    def test_replaced_while_warming(self) -> None:
+        """Of two successors the last one counts, also where the first answers late."""
+        self.clusters.initialize()
+        self.add("a")
+        self.add("a", "b.test")
+        self.assertTrue(self.held[0].called)
+        self.answer(1, "10.0.0.2")
+        self.assertEqual(["10.0.0.2:80"], self.hosts("a"))
+        self.assertEqual((1, 0), self.gauges())
+
+    def test_removed_while_warming(self) -> None:
+        """A cluster that is removed while it warms up never comes, and leaves nothing behind."""
+        self.clusters.initialize()
+        self.add("a")
+        self.clusters.remove("a")
+        self.assertTrue(self.held[0].called)
+        self.assertEqual((0, 0), self.gauges())
+        self.assertEqual([], [name for name in values_of(self.store) if name.startswith("cluster.a.")])
 
 
 class WhileConnectionsLiveTests(MeshTestCase):

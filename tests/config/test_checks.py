@@ -8,7 +8,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.config.texts import GOOD, changed, environ, problems_of, said, warned
+from tests.config.texts import GOOD, changed, environ, judged, problems_of, warned
 
 NETWORK = "type.googleapis.com/envoy.extensions.filters.network."
 TLS = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3."
@@ -20,12 +20,12 @@ class CheckTests(SynchronousTestCase):
 
     def assert_says(self, expected: str, text: str, **options: Any) -> None:
         """Assert that one problem has these words."""
-        found = said(text, allow_unsupported=True, **options)
+        found = judged(text, **options)
         self.assertTrue(any(expected in line for line in found), f"{expected!r} not in {found}")
 
     def assert_fine(self, text: str, **options: Any) -> None:
         """Assert that there is no problem."""
-        self.assertEqual([], said(text, allow_unsupported=True, **options))
+        self.assertEqual([], judged(text, **options))
 
 
 def listener(body: str) -> str:
@@ -65,6 +65,15 @@ def assignment(*addresses: str) -> str:
 
 TCP = network_filter("tcp_proxy.v3.TcpProxy", ", stat_prefix: s, cluster: web")
 RBAC = network_filter("rbac.v3.RBAC", ", stat_prefix: r")
+
+
+RESOLVERS = "type.googleapis.com/envoy.extensions.network.dns_resolver."
+
+
+def dns_cluster(fields: str = "") -> str:
+    """A cluster_type of a DnsCluster with these fields, in flow style."""
+    type_url = "type.googleapis.com/envoy.extensions.clusters.dns.v3.DnsCluster"
+    return f"cluster_type: {{name: x, typed_config: {{'@type': {type_url}, {fields}}}}}"
 
 
 class BootstrapTests(CheckTests):
@@ -217,6 +226,40 @@ class ClusterTests(CheckTests):
         resolver = assignment("a").replace("port_value: 9", "port_value: 9, resolver_name: x")
         self.assert_says("resolver", cluster(f"type: STRICT_DNS, {resolver}"))
 
+    def test_dns_cluster(self) -> None:
+        """A DnsCluster with all addresses in one endpoint has one endpoint; it provides no policy and names no resolver."""
+        self.assert_fine(cluster(f"{dns_cluster()}, {assignment('a', 'b')}"))
+        single = dns_cluster("all_addresses_in_single_endpoint: true")
+        self.assert_fine(cluster(f"{single}, {assignment('a')}"))
+        self.assert_says("one locality with one endpoint", cluster(f"{single}, {assignment('a', 'b')}"))
+        self.assert_says("provides no load balancer", cluster(f"{dns_cluster()}, lb_policy: CLUSTER_PROVIDED"))
+        resolver = assignment("a").replace("port_value: 9", "port_value: 9, resolver_name: x")
+        self.assert_says("must not name a resolver", cluster(f"{dns_cluster()}, {resolver}"))
+        self.assert_says("no typed_config", cluster("cluster_type: {name: envoy.clusters.dns}"))
+
+    def test_dns_failure_refresh_rate(self) -> None:
+        """A backoff does not end below where it begins."""
+        rate = "dns_failure_refresh_rate: {base_interval: 2s, max_interval: %s}"
+        for fields in (lambda text: f"type: STRICT_DNS, {text}", dns_cluster):
+            self.assert_fine(cluster(fields(rate % "2s")))
+            self.assert_says("must not be below base_interval", cluster(fields(rate % "1s")))
+
+    def test_dns_resolvers(self) -> None:
+        """A resolver is of a type of resolvers, and its servers have IP addresses."""
+        server = "[{socket_address: {address: %s, port_value: 53}}]"
+        typed = "typed_dns_resolver_config: {name: x, typed_config: {'@type': %s, %s}}"
+        cares = f"{RESOLVERS}cares.v3.CaresDnsResolverConfig"
+        for text in (
+            f"dns_resolvers: {server}",
+            f"dns_resolution_config: {{resolvers: {server}}}",
+            typed % (cares, f"resolvers: {server}"),
+        ):
+            self.assert_fine(cluster("type: STRICT_DNS, " + text % "127.0.0.1"))
+            self.assert_says("malformed IP address: 'a.test'", cluster("type: STRICT_DNS, " + text % "a.test"))
+        self.assert_says("has an IP address", cluster("dns_resolvers: [{pipe: {path: /x}}]"))
+        proxy = f"{NETWORK}tcp_proxy.v3.TcpProxy"
+        self.assert_says("is no DNS resolver", cluster(typed % (proxy, "stat_prefix: x, cluster: y")))
+
     def test_original_dst(self) -> None:
         """ORIGINAL_DST brings its own policy and hosts."""
         self.assert_fine(cluster("type: ORIGINAL_DST, lb_policy: CLUSTER_PROVIDED"))
@@ -340,6 +383,14 @@ class TlsTests(CheckTests):
         self.assert_says("spki", self.context(f"validation_context: {{verify_certificate_spki: '{'!' * 44}'}}"))
         self.assert_says("hexadecimal", self.context(f"validation_context: {{verify_certificate_hash: '{'z' * 64}'}}"))
         self.assert_says("cannot be read", self.context(f"validation_context: {{trusted_ca: {{inline_string: '{EMPTY_PEM}'}}}}"))
+
+    def test_direction(self) -> None:
+        """A context for clients does not do for hosts, nor the other way round."""
+        socket = f"transport_socket: {{name: tls, typed_config: {{'@type': {TLS}%s}}}}"
+        self.assert_says("DownstreamTlsContext is a transport socket for clients", cluster(socket % "DownstreamTlsContext"))
+        self.assert_fine(cluster(socket % "UpstreamTlsContext"))
+        chain = f"    - {socket % 'UpstreamTlsContext'}\n      filters:"
+        self.assert_says("UpstreamTlsContext is a transport socket for connections to hosts", changed(("    - filters:", chain)))
 
     def test_secrets(self) -> None:
         """Static secrets hold something and have names of their own."""

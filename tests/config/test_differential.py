@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tcpmesh.config.load import load
 from tcpmesh.config.problems import ConfigError
 from tests.config.record import verdicts
+from tests.config.texts import NOT_SUPPORTED
 
 #: Cases that are judged otherwise here, and why.
 EXCEPTIONS = {
@@ -31,9 +32,9 @@ class DifferentialTests(SynchronousTestCase):
         path = Path(self.mktemp() + suffix)
         path.write_bytes(text.encode())
         try:
-            load(str(path), allow_unsupported=True)
-        except ConfigError:
-            return False
+            load(str(path))
+        except ConfigError as error:
+            return all(NOT_SUPPORTED in problem.text for problem in error.problems)
         return True
 
     def test_same_verdict(self) -> None:

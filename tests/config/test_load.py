@@ -135,7 +135,7 @@ class LoadTests(SynchronousTestCase):
         text = changed(
             ("stat_prefix", "stat_prefx"),
             ("0.25s", "0s"),
-            ("type: STATIC", "type: STATIC\n    outlier_detection: {}"),
+            ("type: STATIC", "type: STATIC\n    track_cluster_stats: {}"),
             ("127.0.0.2", "example.com"),
         )
 

@@ -103,4 +103,5 @@ class ScalarTests(SynchronousTestCase):
     def test_did_you_mean(self) -> None:
         """A near name is suggested, a far one is not."""
         self.assertEqual("did you mean 'port_value'?", did_you_mean("port-valeu", ["address", "port_value"]))
+        self.assertEqual("did you mean 'port_value'?", did_you_mean("port", ["address", "port_value"]))
         self.assertEqual("", did_you_mean("x", ["address", "port_value"]))

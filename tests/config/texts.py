@@ -10,6 +10,9 @@ from tcpmesh.config.problems import ConfigError, Problem
 
 TCP_PROXY = "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"
 
+#: The words that tell what Envoy knows and tcpmesh does not act on from what is wrong.
+NOT_SUPPORTED = "tcpmesh does not support it yet"
+
 #: A small bootstrap that is right; each field on a line of its own.
 GOOD = f"""\
 static_resources:
@@ -60,6 +63,11 @@ def problems_of(text: str, **options: Any) -> tuple[Problem, ...]:
 def said(text: str, **options: Any) -> list[str]:
     """The same as lines of text, without the name of the file."""
     return [str(problem).replace(f"{ARGUMENT}:", "", 1) for problem in problems_of(text, **options)]
+
+
+def judged(text: str, **options: Any) -> list[str]:
+    """The same without what is only not supported yet: what Envoy would say too."""
+    return [line for line in said(text, **options) if NOT_SUPPORTED not in line]
 
 
 def warned(text: str, **options: Any) -> list[str]:

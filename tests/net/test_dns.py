@@ -219,6 +219,6 @@ class HostileTests(ClientTestCase):
         server = self.server()
         client = DnsClient(reactor, [server.address], DnsOptions(), Random(1))
         asked = [client.ask("a.test", "A") for _ in range(3 * MOST_QUESTIONS)]
-        self.assertLessEqual(len(reactor.getReaders()), MOST_QUESTIONS + 10)  # type: ignore[attr-defined]
+        self.assertLessEqual(len(reactor.getReaders()), MOST_QUESTIONS + 10)
         for each in asked:
             self.assertEqual(GOOD, (yield each))

@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.net.address import Address
 from tcpmesh.net.listen import BindError, ListenOptions, bind, open_socket
+from tcpmesh.net.options import SocketOption
 
 
 class BindTests(SynchronousTestCase):
@@ -44,6 +45,30 @@ class BindTests(SynchronousTestCase):
     def test_does_not_block(self) -> None:
         """The socket is non-blocking."""
         self.assertFalse(self.bound(Address("127.0.0.1", 0)).getblocking())
+
+    def test_socket_options(self) -> None:
+        """Options are set before and after binding, and once the socket listens."""
+        level, name = socket.SOL_SOCKET, socket.SO_RCVBUF
+        options = ListenOptions(
+            before_bind=(SocketOption(socket.IPPROTO_IP, socket.IP_TTL, 11),),
+            after_bind=(SocketOption(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1), SocketOption(level, name, 20_000)),
+            after_listen=(SocketOption(level, name, 40_000),),
+        )
+        sock = self.bound(Address("127.0.0.1", 0), options)
+        self.assertEqual(11, sock.getsockopt(socket.IPPROTO_IP, socket.IP_TTL))
+        self.assertTrue(sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))
+        before = sock.getsockopt(level, name)
+        open_socket(sock, options)
+        self.assertEqual(2 * before, sock.getsockopt(level, name))
+
+    def test_refused_option(self) -> None:
+        """An option that the system does not know is named in the reason."""
+        wrong = (SocketOption(99, 99, 1),)
+        for options in (ListenOptions(before_bind=wrong), ListenOptions(after_bind=wrong)):
+            self.assertIn("socket option 99/99", self.refusal(Address("127.0.0.1", 0), options))
+        options = ListenOptions(after_listen=wrong)
+        sock = self.bound(Address("127.0.0.1", 0), options)
+        self.assertIn("socket option 99/99", str(self.assertRaises(BindError, open_socket, sock, options)))
 
     def test_no_delay_is_inherited(self) -> None:
         """Accepted connections have TCP_NODELAY without a call of their own."""

@@ -90,13 +90,11 @@ class RaceTests(SynchronousTestCase):
 
     def test_late_first(self) -> None:
         """An attempt goes on beside later ones, and wins if it is answered first."""
-        self.network.silent.update((A, B))
-        client = self.race(A, B)
-        self.network.advance(STAGGER)
-        self.network.silent.remove(A)
-        self.listen(A)
-        race = self.connector
-        race._lanes[0].connector._answer(race._lanes[0].connector.transport)
+        self.listen(A, B)
+        client = Client(Witness())
+        Race(self.network, [(A, None), (B, None)], client, 5, self.another).connect()
+        self.network.clock.advance(STAGGER)
+        self.assertEqual(1, self.more)
         self.network.pump()
         self.assertTrue(client.connected)
         self.assertEqual([A], self.reached())

@@ -7,6 +7,7 @@ import io
 from typing import Any
 
 from envoy.config.bootstrap.v3 import bootstrap_pb2
+from envoy.config.cluster.v3 import cluster_pb2
 from zope.interface.verify import verifyObject
 
 from twisted.application.service import Application, IService, IServiceCollection
@@ -16,6 +17,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.interfaces import IServer
 from tcpmesh.net.address import Address
+from tcpmesh.net.listen import BindError
+from tcpmesh.net.resolve import ResolutionFailed
 from tcpmesh.server import service
 from tcpmesh.server.log import Levels, Log
 from tcpmesh.server.options import ServerOptions
@@ -24,9 +27,18 @@ from tcpmesh.testing.memory import MemoryNetwork
 from tcpmesh.testing.stage import Client
 from tcpmesh.testing.stage import Server as Upstream
 from tcpmesh.testing.witness import Witness
+from tcpmesh.wire.names import Found
 from tests.mesh import cluster_message, listener_message, parse, tcp_proxy, values_of
+from tests.names import Names
 
 HOST = "127.0.0.2:80"
+DNS_CLUSTER = """
+name: d
+type: STRICT_DNS
+load_assignment:
+  cluster_name: d
+  endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: d.test, port_value: 80}}}}]}]
+"""
 
 
 def bootstrap(*listeners: Any, more: str = "{}") -> Any:
@@ -85,16 +97,65 @@ class LifeTests(ServerTestCase):
         verifyObject(IService, self.server())
 
     def test_states(self) -> None:
-        """Bound it initializes, and only when it is started it is live and accepts clients."""
+        """Only when it is started it is live and accepts clients."""
         server = self.server()
         self.assertEqual("PRE_INITIALIZING", server.state)
         server.privilegedStartService()
-        self.assertEqual("INITIALIZING", server.state)
+        self.assertEqual("PRE_INITIALIZING", server.state)
         self.assertFalse(self.connects())
         server.startService()
         self.assertEqual("LIVE", server.state)
         self.assertTrue(self.connects())
         self.assertEqual(1, len(self.upstream.built))
+
+    def waiting(self) -> tuple[Server, Names]:
+        """A started server with a second cluster, whose name nobody has resolved yet."""
+        message = bootstrap(listener_message("l", "127.0.0.1:1", tcp_proxy()))
+        message.static_resources.clusters.append(parse(cluster_pb2.Cluster, DNS_CLUSTER))
+        names = Names()
+        names.held = []
+        self.patch(service, "named_resolver", lambda message, context: names)
+        server = self.server(message)
+        self.start(server)
+        return server, names
+
+    def test_waits_for_clusters(self) -> None:
+        """Until all clusters are warm it is not live and accepts nobody, but signals already work."""
+        server, names = self.waiting()
+        self.assertEqual("PRE_INITIALIZING", server.state)
+        self.assertFalse(self.connects())
+        self.assertEqual(1, len(self.reactor.whenRunningHooks))
+        assert names.held is not None
+        names.held[0].callback((Found("127.0.0.3"),))
+        self.assertEqual("LIVE", server.state)
+        self.assertTrue(self.connects())
+
+    def test_failure_is_a_result(self) -> None:
+        """A name that cannot be resolved does not keep it from starting."""
+        server, names = self.waiting()
+        assert names.held is not None
+        names.held[0].errback(ResolutionFailed("no server"))
+        self.assertEqual("LIVE", server.state)
+
+    def test_stop_while_waiting(self) -> None:
+        """Stopped before its clusters were warm it never opens."""
+        server, _ = self.waiting()
+        server.stopService()
+        self.assertEqual("PRE_INITIALIZING", server.state)
+        self.assertFalse(self.connects())
+
+    def test_cannot_open_later(self) -> None:
+        """An address that is lost while clusters warm up ends the process, with the reason in the log."""
+        server, names = self.waiting()
+
+        def start() -> None:
+            raise BindError("taken", Address("127.0.0.1", 1))
+
+        self.patch(server._listeners, "start", start)
+        assert names.held is not None
+        names.held[0].callback(())
+        self.assertTrue(self.reactor.hasStopped)
+        self.assertNotEqual("LIVE", server.state)
 
     def test_stop(self) -> None:
         """Stopped it accepts nobody, and no timer is left."""

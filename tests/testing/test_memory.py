@@ -14,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tcpmesh.interfaces import INetwork
 from tcpmesh.net.address import Address
 from tcpmesh.net.listen import BindError, ListenOptions, open_socket
+from tcpmesh.net.options import ConnectOptions
 from tcpmesh.testing.memory import MemoryNetwork
 from tcpmesh.testing.stage import Client, Server, pattern
 from tcpmesh.testing.witness import OneWayWitness, Witness
@@ -33,7 +34,8 @@ class NetworkTests(SynchronousTestCase):
     def dial(self, address: Address = HERE, timeout: float = 5, source: Address | None = None) -> Client:
         """A client, with all done that can be done at once."""
         client = Client(Witness())
-        self.connector = self.network.connect(address, client, timeout, source)
+        options = ConnectOptions(source) if source is not None else None
+        self.connector = self.network.connect(address, client, timeout, options)
         self.network.pump()
         return client
 

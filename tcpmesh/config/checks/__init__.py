@@ -10,7 +10,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tcpmesh.config.checks import bootstrap, clusters, extensions, files, listeners, matches, sources, tls
+from tcpmesh.config.checks import (
+    balancing,
+    bootstrap,
+    clusters,
+    dns,
+    extensions,
+    files,
+    health,
+    limits,
+    listeners,
+    matches,
+    sources,
+    tls,
+    upstreams,
+)
 from tcpmesh.config.problems import Trail
 from tcpmesh.config.report import Report
 
@@ -24,5 +38,17 @@ def _by_type(*tables: Mapping[str, Check]) -> dict[str, tuple[Check, ...]]:
 
 #: The checks of each message type, by its full name.
 CHECKS = _by_type(
-    bootstrap.CHECKS, clusters.CHECKS, extensions.CHECKS, files.CHECKS, listeners.CHECKS, matches.CHECKS, sources.CHECKS, tls.CHECKS
+    balancing.CHECKS,
+    bootstrap.CHECKS,
+    clusters.CHECKS,
+    dns.CHECKS,
+    extensions.CHECKS,
+    files.CHECKS,
+    health.CHECKS,
+    limits.CHECKS,
+    listeners.CHECKS,
+    matches.CHECKS,
+    sources.CHECKS,
+    tls.CHECKS,
+    upstreams.CHECKS,
 )

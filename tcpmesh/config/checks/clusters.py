@@ -7,15 +7,15 @@ from typing import Any
 
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
 
-from tcpmesh.config.checks.addresses import check_bind_socket, check_pipe, is_ip
+from tcpmesh.config.checks.addresses import check_pipe, is_ip
+from tcpmesh.config.checks.balancing import check_ring, check_table, is_policy
 from tcpmesh.config.problems import Trail
 from tcpmesh.config.report import Report
 from tcpmesh.config.rulekinds import nanoseconds
-from tcpmesh.config.types import is_foreign, type_of_url
+from tcpmesh.config.types import type_of_url
 
 _SECOND = 1_000_000_000
-_DEFAULT_MAX_RING = 8 * 1024 * 1024
-_DEFAULT_MIN_RING = 1024
+_WITHOUT_BALANCER = ("STATIC", "STRICT_DNS", "LOGICAL_DNS", "EDS")
 
 
 def _check_cluster(cluster: Any, trail: Trail, report: Report) -> None:
@@ -25,9 +25,6 @@ def _check_cluster(cluster: Any, trail: Trail, report: Report) -> None:
     _check_balancing(cluster, kind, trail, report)
     for endpoint, here in _endpoints(cluster, trail):
         _check_endpoint(endpoint, kind, here, report)
-    if cluster.upstream_bind_config.HasField("source_address"):
-        here = ((trail, "upstream_bind_config"), "source_address")
-        check_bind_socket(cluster.upstream_bind_config.source_address, here, report)
 
 
 # ---------------------------------------------------------------- discovery
@@ -41,8 +38,15 @@ def _check_discovery(cluster: Any, kind: str, trail: Trail, report: Report) -> N
     if kind == "LOGICAL_DNS" and [len(item.lb_endpoints) for item in cluster.load_assignment.endpoints] != [1]:
         text = "a LOGICAL_DNS cluster needs one locality with one endpoint"
         report.error((trail, "load_assignment"), text, "STRICT_DNS takes several")
+    if type_of_url(cluster.cluster_type.typed_config.type_url) == "envoy.extensions.clusters.aggregate.v3.ClusterConfig":
+        _check_aggregate(cluster, trail, report)
     if kind == "ORIGINAL_DST":
         _check_original_dst(cluster, trail, report)
+
+
+def _check_aggregate(cluster: Any, trail: Trail, report: Report) -> None:
+    if cluster.lb_policy != Cluster.CLUSTER_PROVIDED and not cluster.HasField("load_balancing_policy"):
+        report.error((trail, "lb_policy"), "an aggregate cluster needs lb_policy CLUSTER_PROVIDED")
 
 
 def _check_original_dst(cluster: Any, trail: Trail, report: Report) -> None:
@@ -58,38 +62,27 @@ def _check_original_dst(cluster: Any, trail: Trail, report: Report) -> None:
 def _check_balancing(cluster: Any, kind: str, trail: Trail, report: Report) -> None:
     policy = cluster.lb_policy
     if cluster.HasField("load_balancing_policy"):
-        if not any(_is_policy(policy) for policy in cluster.load_balancing_policy.policies):
+        if not any(is_policy(policy) for policy in cluster.load_balancing_policy.policies):
             report.error((trail, "load_balancing_policy"), "load_balancing_policy names no policy that is known")
+        elif kind in _WITHOUT_BALANCER and _first_policy(cluster.load_balancing_policy).endswith(".v3.ClusterProvided"):
+            report.error((trail, "load_balancing_policy"), f"a {kind} cluster provides no load balancer: choose another policy")
         return
     if policy == Cluster.LOAD_BALANCING_POLICY_CONFIG:
         report.absent(trail, ["load_balancing_policy"], "lb_policy LOAD_BALANCING_POLICY_CONFIG needs load_balancing_policy")
-    if policy == Cluster.CLUSTER_PROVIDED and kind in ("STATIC", "STRICT_DNS", "LOGICAL_DNS", "EDS"):
+    if policy == Cluster.CLUSTER_PROVIDED and kind in _WITHOUT_BALANCER:
         report.error((trail, "lb_policy"), f"a {kind} cluster provides no load balancer: lb_policy cannot be CLUSTER_PROVIDED")
     if policy == Cluster.RING_HASH:
-        _check_ring(cluster.ring_hash_lb_config, (trail, "ring_hash_lb_config"), report)
-    if policy == Cluster.MAGLEV and cluster.maglev_lb_config.HasField("table_size"):
-        _check_table(cluster.maglev_lb_config.table_size.value, ((trail, "maglev_lb_config"), "table_size"), report)
+        check_ring(cluster.ring_hash_lb_config, (trail, "ring_hash_lb_config"), report)
+    if policy == Cluster.MAGLEV:
+        check_table(cluster.maglev_lb_config, (trail, "maglev_lb_config"), report)
     hashing = cluster.common_lb_config.consistent_hashing_lb_config
     if kind == "STATIC" and hashing.use_hostname_for_hashing:
         here = (((trail, "common_lb_config"), "consistent_hashing_lb_config"), "use_hostname_for_hashing")
         report.error(here, "the endpoints of a STATIC cluster cannot be hashed by hostname")
 
 
-def _is_policy(policy: Any) -> bool:
-    type_name = type_of_url(policy.typed_extension_config.typed_config.type_url)
-    return type_name.startswith("envoy.extensions.load_balancing_policies.") or is_foreign(type_name)
-
-
-def _check_ring(config: Any, trail: Trail, report: Report) -> None:
-    least = config.minimum_ring_size.value if config.HasField("minimum_ring_size") else _DEFAULT_MIN_RING
-    most = config.maximum_ring_size.value if config.HasField("maximum_ring_size") else _DEFAULT_MAX_RING
-    if least > most:
-        report.error((trail, "minimum_ring_size"), f"minimum_ring_size {least} is above maximum_ring_size {most}")
-
-
-def _check_table(size: int, trail: Trail, report: Report) -> None:
-    if size < 2 or any(size % divisor == 0 for divisor in range(2, int(size**0.5) + 1)):
-        report.error(trail, f"the table size of MAGLEV must be a prime number, {size} is not")
+def _first_policy(policy: Any) -> str:
+    return type_of_url(next(each for each in policy.policies if is_policy(each)).typed_extension_config.typed_config.type_url)
 
 
 # ---------------------------------------------------------------- endpoints
@@ -147,7 +140,13 @@ def _check_payload(payload: Any, trail: Trail, report: Report) -> None:
         report.error((trail, "text"), f"{payload.text!r} is no text of bytes in hexadecimal, two digits each")
 
 
+def _check_wrr_locality(policy: Any, trail: Trail, report: Report) -> None:
+    if not any(is_policy(each) for each in policy.endpoint_picking_policy.policies):
+        report.error((trail, "endpoint_picking_policy"), "endpoint_picking_policy names no policy that is known")
+
+
 CHECKS = {
+    "envoy.extensions.load_balancing_policies.wrr_locality.v3.WrrLocality": _check_wrr_locality,
     "envoy.config.cluster.v3.Cluster": _check_cluster,
     "envoy.config.cluster.v3.OutlierDetection": _check_outliers,
     "envoy.config.core.v3.HealthCheck.Payload": _check_payload,

@@ -16,6 +16,7 @@ from typing import Any
 from tcpmesh.config.checks.files import read_source
 from tcpmesh.config.problems import Trail
 from tcpmesh.config.report import Report
+from tcpmesh.config.types import type_of_url
 
 _CERTIFICATE = b"-----BEGIN CERTIFICATE-----"
 _PRIVATE_KEY = re.compile(rb"-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----")
@@ -116,9 +117,32 @@ def _check_secret(secret: Any, trail: Trail, report: Report) -> None:
         report.error(trail, f"the secret {secret.name!r} holds nothing", "set tls_certificate or validation_context")
 
 
+def _check_upstream_socket(cluster: Any, trail: Trail, report: Report) -> None:
+    _check_direction(cluster.transport_socket, "Downstream", (trail, "transport_socket"), report)
+    for index, match in enumerate(cluster.transport_socket_matches):
+        here: Trail = (((trail, "transport_socket_matches"), index), "transport_socket")
+        _check_direction(match.transport_socket, "Downstream", here, report)
+
+
+def _check_downstream_socket(chain: Any, trail: Trail, report: Report) -> None:
+    _check_direction(chain.transport_socket, "Upstream", (trail, "transport_socket"), report)
+
+
+def _check_direction(socket: Any, wrong: str, trail: Trail, report: Report) -> None:
+    """A transport socket is made for clients or for hosts, and its type says for which."""
+    name = type_of_url(socket.typed_config.type_url)
+    if name.startswith(_SOCKETS) and wrong in name.rpartition(".")[2]:
+        sides = {"Upstream": ("for connections to hosts", "for those of clients"), "Downstream": ("for clients", "for hosts")}
+        made, needed = sides[wrong]
+        report.error(((trail, "typed_config"), "@type"), f"{name} is a transport socket {made}, here one {needed} is needed")
+
+
+_SOCKETS = "envoy.extensions.transport_sockets."
 _TLS = "envoy.extensions.transport_sockets.tls.v3."
 
 CHECKS = {
+    "envoy.config.cluster.v3.Cluster": _check_upstream_socket,
+    "envoy.config.listener.v3.FilterChain": _check_downstream_socket,
     _TLS + "TlsCertificate": _check_pair,
     _TLS + "CertificateValidationContext": _check_validation,
     _TLS + "Secret": _check_secret,

@@ -5,21 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from zope.interface import implementer
+
+from twisted.internet.defer import Deferred
+
 from tcpmesh.cluster.endpoints import assignment
 from tcpmesh.cluster.host import Assignment
+from tcpmesh.interfaces import IDiscovery
 from tcpmesh.registry import Context, enum_value
 
 
 @enum_value("clusters", "STATIC")
+@implementer(IDiscovery)
 class StaticCluster:
     """Discovery that has nothing to discover."""
 
     def __init__(self, message: Any, context: Context) -> None:
+        self.warm: Deferred[None] = Deferred()
         self._assignment = assignment(message.load_assignment)
 
     def start(self, found: Callable[[Assignment], object]) -> None:
         """Tell the hosts, before this call returns."""
         found(self._assignment)
+        self.warm.callback(None)
 
     def stop(self) -> None:
         """Nothing is under way."""

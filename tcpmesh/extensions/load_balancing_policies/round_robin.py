@@ -1,41 +1,48 @@
-"""ROUND_ROBIN: one host after the other, beginning at a random one, as Envoy does so that many proxies do not march in step.
-
-Envoy's weights, slow start and locality options are not acted on here yet.
-"""
+"""ROUND_ROBIN: one host after the other, by weight, beginning at a random one, so that many proxies do not march in step."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from zope.interface import implementer
+from envoy.extensions.load_balancing_policies.round_robin.v3 import round_robin_pb2
 
-from tcpmesh.cluster.priority import HostSets
-from tcpmesh.interfaces import ILoadBalancer
-from tcpmesh.registry import Context, enum_value
+from tcpmesh.cluster.balancing import PolicyContext, locality_config, slow_start_config
+from tcpmesh.cluster.host import Host
+from tcpmesh.cluster.spread import Group
+from tcpmesh.cluster.weighted import WeightedPolicy
+from tcpmesh.registry import enum_value, extension
 
 
+@extension(round_robin_pb2.RoundRobin)
 @enum_value("load_balancing_policies", "ROUND_ROBIN")
-@implementer(ILoadBalancer)
-class RoundRobin:
+class RoundRobin(WeightedPolicy):
     """The rotation of one cluster, shared by all that use it."""
 
-    def __init__(self, context: Context) -> None:
-        self._next = context.random.randrange(1 << 16)
-        self._hosts: tuple[Any, ...] = ()
+    def __init__(self, message: Any, context: PolicyContext) -> None:
+        super().__init__(message, context)
+        self._start = self.random.getrandbits(32)
+        self._places: dict[Any, int] = {}
 
     @classmethod
-    def from_cluster(cls, message: Any, context: Context) -> RoundRobin:
+    def from_cluster(cls, message: Any, context: PolicyContext) -> RoundRobin:
         """The policy as a cluster's `lb_policy` asks for it."""
-        return cls(context)
+        slow = slow_start_config(message.round_robin_lb_config)
+        return cls(round_robin_pb2.RoundRobin(slow_start_config=slow, locality_lb_config=locality_config(message)), context)
 
-    def update(self, sets: HostSets) -> None:
-        """Rotate over these hosts; the place in the rotation is kept."""
-        self._hosts = sets.hosts
+    def equal(self, group: Group) -> Callable[[], Host]:
+        """In turn; the place in the rotation is kept when hosts come and go."""
+        hosts, key, places = group.hosts, group.key, self._places
+        count = len(hosts)
+        places.setdefault(key, self._start)
 
-    def pick(self, context: Any) -> Any:
-        """The next host, or `None` where there are none."""
-        hosts = self._hosts
-        if not hosts:
-            return None
-        index = self._next = (self._next + 1) % len(hosts)
-        return hosts[index]
+        def choose() -> Host:
+            place = places[key]
+            places[key] = place + 1
+            return hosts[place % count]
+
+        return choose
+
+    def load_weight(self, host: Host) -> float:
+        """What discovery says."""
+        return host.weight

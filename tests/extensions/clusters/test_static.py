@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from random import Random
 
+from zope.interface.verify import verifyObject
+
 from twisted.trial.unittest import SynchronousTestCase
 
-from tcpmesh.cluster.host import HostSpec
+from tcpmesh.cluster.host import Assignment, HostSpec
 from tcpmesh.extensions.clusters.static import StaticCluster
+from tcpmesh.interfaces import IDiscovery
 from tcpmesh.net.address import Address
 from tcpmesh.registry import Context
 from tcpmesh.stats.store import Store
@@ -19,11 +22,13 @@ class StaticTests(SynchronousTestCase):
     """STATIC discovery."""
 
     def test_tells_all_hosts_at_once(self) -> None:
-        """The hosts are told before `start` returns, once, in the order of the configuration."""
+        """The hosts are told before `start` returns, once, in the order of the configuration; the cluster is warm."""
         context = Context(MemoryNetwork(), Store(), lambda name: None, Random(1))
         discovery = StaticCluster(cluster_message("c", ["127.0.0.2:80", "[::1]:81", "/run/x.sock"]), context)
-        told: list[tuple[HostSpec, ...]] = []
+        verifyObject(IDiscovery, discovery)
+        told: list[Assignment] = []
         discovery.start(told.append)
+        self.successResultOf(discovery.warm)
         discovery.stop()
         addresses = (Address("127.0.0.2", 80), Address("::1", 81), Address("/run/x.sock"))
-        self.assertEqual([tuple(HostSpec(address) for address in addresses)], told)
+        self.assertEqual([Assignment(tuple(HostSpec(address) for address in addresses))], told)

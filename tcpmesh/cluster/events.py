@@ -1,0 +1,143 @@
+"""Event logs: why hosts went out and came back, as the JSON lines that Envoy writes.
+
+Events are rare, so that each is one `write` to a file opened for appending: no line is lost or torn where several processes
+share the file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import datetime, timezone
+from time import time
+from typing import Any
+
+from google.protobuf.json_format import MessageToDict
+
+from twisted.logger import Logger
+
+from tcpmesh.cluster.host import HostSpec
+from tcpmesh.net.address import Address
+
+log = Logger(namespace="file")
+
+CLOSED = -1
+
+
+class CannotLog(Exception):
+    """The file of an event log cannot be opened."""
+
+
+class EventLog:
+    """A file of events.
+
+    @raise CannotLog: where it cannot be opened.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        try:
+            self._fd = self._open()
+        except OSError as e:
+            raise CannotLog(f"cannot open the event log {path!r}: {e.strerror}") from None
+
+    def write(self, event: dict[str, Any]) -> None:
+        """Append one line; a disk that takes none costs the line, not the host's health."""
+        line = json.dumps(event, separators=(",", ":"), ensure_ascii=False) + "\n"
+        try:
+            os.write(self._fd, line.encode("utf-8", "replace"))
+        except OSError as e:
+            log.error("cannot write to {path}: {reason}", path=self._path, reason=e)
+
+    def now(self) -> float:
+        """The time for a `timestamp`; that of the day, unlike the times of clocks that timers count on."""
+        return time()
+
+    def reopen(self) -> None:
+        """The file was moved away: go on in a new one, or in the old one where no new one can be had."""
+        try:
+            fresh = self._open()
+        except OSError as e:
+            log.error("cannot reopen {path}: {reason}", path=self._path, reason=e)
+            return
+        self.close()
+        self._fd = fresh
+
+    def close(self) -> None:
+        """No more events come."""
+        fd, self._fd = self._fd, CLOSED
+        if fd != CLOSED:
+            os.close(fd)
+
+    def _open(self) -> int:
+        return os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+
+
+def timestamp(seconds: float) -> str:
+    """Seconds since 1970 as Envoy's events have them: UTC, with milliseconds."""
+    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+
+
+def host_event(kind: str, cluster: str, spec: HostSpec, now: float, event: str, details: dict[str, Any]) -> dict[str, Any]:
+    """An `envoy.data.core.v3.HealthCheckEvent`.
+
+    @param kind: the type of the checker, such as TCP.
+    @param event: the name of the event's field, with the message in it as `details`.
+    """
+    place = spec.locality
+    return {
+        "health_checker_type": kind,
+        "host": address_event(spec.address),
+        "cluster_name": cluster,
+        event: details,
+        "timestamp": timestamp(now),
+        **({} if spec.metadata is None else {"metadata": metadata_event(spec.metadata)}),
+        "locality": {"region": place.region, "zone": place.zone, "sub_zone": place.sub_zone},
+    }
+
+
+def metadata_event(metadata: Any) -> dict[str, Any]:
+    """A `core.v3.Metadata`; its typed part, which only who knows the types could write out, is left out."""
+    return {"filter_metadata": {name: MessageToDict(value) for name, value in metadata.filter_metadata.items()}}
+
+
+def ejection_event(cluster: str, address: Address, now: float, since: int | None, ejections: int) -> dict[str, Any]:
+    """An `envoy.data.cluster.v3.OutlierDetectionEvent` of an ejection, to which its cause is to be added.
+
+    @param since: seconds since the host came back last; `None` where it was never out.
+    @param ejections: of this host, up to now.
+    """
+    return _outlier_event(cluster, address, now, since, "EJECT", ejections)
+
+
+def return_event(cluster: str, address: Address, now: float, since: int | None, ejections: int) -> dict[str, Any]:
+    """The same of a host that comes back, `since` seconds after it went out."""
+    return _outlier_event(cluster, address, now, since, "UNEJECT", ejections) | {"enforced": False}
+
+
+def _outlier_event(cluster: str, address: Address, now: float, since: int | None, action: str, ejections: int) -> dict[str, Any]:
+    return {
+        "type": "CONSECUTIVE_5XX",
+        "timestamp": timestamp(now),
+        **({} if since is None else {"secs_since_last_action": str(since)}),
+        "cluster_name": cluster,
+        "upstream_url": str(address),
+        "action": action,
+        "num_ejections": ejections,
+    }
+
+
+def address_event(address: Address) -> dict[str, Any]:
+    """An `envoy.config.core.v3.Address`."""
+    if not address.port and address.host.startswith(("/", "@")):
+        return {"pipe": {"path": address.host, "mode": 0}}
+    return {
+        "socket_address": {
+            "protocol": "TCP",
+            "address": address.host,
+            "port_value": address.port,
+            "resolver_name": "",
+            "ipv4_compat": False,
+            "network_namespace_filepath": "",
+        }
+    }

@@ -1,0 +1,424 @@
+"""One client on its way to a host of a cluster, from accept to close: what tcp_proxy does for each connection.
+
+A `Session` looks up the cluster, asks the circuit breakers, lets the cluster pick a host and connects, in this order for every
+attempt, as Envoy does; then a `Relay` takes over.  The load balancer gets the session as the context of its pick: `hash`,
+`attempted` and `metadata_match` are for it.
+
+Usually the client is not read until the upstream is connected.  Where early data is allowed it is read from the start, and where
+the client has to speak first nothing is looked up before it has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from twisted.internet.error import ConnectBindError
+from twisted.internet.error import TimeoutError as ConnectTimeout
+from twisted.internet.interfaces import IDelayedCall
+from twisted.python.failure import Failure
+
+from tcpmesh.net.connection import Connection, ResponseFlag
+from tcpmesh.net.relay import Direction, Relay
+from tcpmesh.net.timers import TimerQueue
+from tcpmesh.registry import Context
+
+IDLE_TIMEOUT = 3600.0
+
+Route = tuple[str, "Mapping[str, Any] | None"]
+"""The name of a cluster, and the criteria its hosts' metadata is to match."""
+
+
+class Proxy(Protocol):
+    """What all sessions of one filter have in common."""
+
+    context: Context
+    stats: Any
+    route: Callable[[], Route]
+    hash_of: Callable[[Connection], int | None] | None
+    """What consistent hashing goes by."""
+    max_attempts: int
+    backoff: Any
+    """Has `pause(failures)`: seconds before the next attempt; or `None` for at once."""
+    early_limit: int | None
+    """Bytes the client may send before the upstream is connected; `None` where it is not read until then."""
+    waits_for_data: bool
+    idle_timeout: float | None
+    max_duration: float | None
+    duration_jitter: float
+
+    def forget(self, session: Session) -> None:
+        """The session is over."""
+
+
+class Session:
+    """One client; also the client factory of its upstream connection."""
+
+    __slots__ = (
+        "__weakref__",
+        "_attempts",
+        "_connector",
+        "_counted",
+        "_dialled",
+        "_expiry",
+        "_flushing",
+        "_host",
+        "_proxy",
+        "_retry",
+        "_unheard",
+        "attempted",
+        "cluster",
+        "connection",
+        "metadata_match",
+        "relay",
+    )
+
+    def __init__(self, proxy: Proxy, connection: Connection) -> None:
+        self._proxy = proxy
+        self.connection = connection
+        self.cluster: Any = None
+        self.attempted: tuple[Any, ...] = ()
+        """The hosts that could not be connected to."""
+        self.metadata_match: Mapping[str, Any] | None = None
+        self._host: Any = None
+        self._attempts = 0
+        self._dialled = 0.0
+        self._connector: Any = None
+        self._retry: IDelayedCall | None = None
+        self._expiry: IDelayedCall | TimerQueue[Session] | None = None
+        self._flushing = False
+        self._unheard = proxy.waits_for_data
+        self._counted = (0, 0, 0, 0)
+        self.relay = Relay(connection.transport, proxy.context.network.timers, self, proxy.idle_timeout or IDLE_TIMEOUT)
+
+    @property
+    def hash(self) -> int | None:
+        """The 64-bit number that consistent hashing goes by, or `None`."""
+        hash_of = self._proxy.hash_of
+        return hash_of(self.connection) if hash_of is not None else None
+
+    def start(self) -> None:
+        """Hold the client and connect, or let it speak first."""
+        proxy = self._proxy
+        if proxy.early_limit is None:
+            self.connection.transport.pauseProducing()
+        else:
+            self.relay.read_early(proxy.early_limit, self)
+        if proxy.idle_timeout is not None:
+            self.relay.watch_idle(proxy.idle_timeout)
+        if proxy.max_duration is not None:
+            self._limit_duration(proxy.max_duration)
+        if not self._unheard:
+            self._connect()
+
+    # Early data
+
+    def early_received(self) -> None:
+        """The client has sent something before its upstream is connected."""
+        self._proxy.stats.early_data_received.value += 1
+        if self._unheard:
+            self._unheard = False
+            self._connect()
+
+    def early_ended(self) -> None:
+        """The client has sent all it will.  Where it had to speak first and said nothing, there is nothing to connect for."""
+        self._proxy.stats.early_data_received.value += 1
+        if self._unheard:
+            self._leave()
+
+    def early_lost(self, reason: Failure) -> None:
+        """The client is gone before its upstream was connected."""
+        self._give_up()
+        self.fold()
+        self._end()
+        self.relay.discard()
+        self.connection.connectionLost(reason)
+
+    # Connecting
+
+    def _connect(self) -> None:
+        self._retry = None
+        proxy = self._proxy
+        name, self.metadata_match = proxy.route()
+        cluster = proxy.context.cluster(name)
+        if cluster is None:
+            proxy.stats.cx_no_route.value += 1
+            self._refuse(ResponseFlag.NC)
+            return
+        if self._attempts >= proxy.max_attempts:
+            cluster.stats.cx_connect_attempts_exceeded.value += 1
+            self._refuse(ResponseFlag.URX)
+            return
+        breakers = cluster.breakers
+        if breakers.full:
+            cluster.stats.cx_overflow.value += 1
+            self._refuse(ResponseFlag.UO)
+            return
+        host = cluster.pick(self)
+        if host is None:
+            cluster.stats.cx_none_healthy.value += 1
+            self._refuse(ResponseFlag.UH)
+            return
+        if host.cluster is not cluster:  # picked by an aggregate cluster: the one it belongs to serves
+            cluster, breakers = host.cluster, host.cluster.breakers
+            if breakers.full:
+                cluster.stats.cx_overflow.value += 1
+                self._refuse(ResponseFlag.UO)
+                return
+        self._attempts += 1
+        if breakers.pending_full:
+            cluster.stats.rq_pending_overflow.value += 1
+            self._try_again()
+            return
+        self.cluster, self._host = cluster, host
+        cluster.stats.rq_pending_total.value += 1
+        cluster.stats.rq_pending_active.add(1)
+        host.rq_pending_active += 1
+        if breakers.per_host is None or breakers.allows(host):
+            self.host_freed()
+        else:
+            cluster.stats.cx_overflow.value += 1
+            breakers.wait(host, self)
+
+    def host_freed(self) -> None:
+        """The host may have a connection more: connect to it."""
+        cluster, host = self.cluster, self._host
+        self._dialled = self._proxy.context.network.clock.seconds()
+        host.cx_total += 1
+        host.cx_active += 1
+        cluster.stats.cx_total.value += 1
+        cluster.stats.cx_active.add(1)
+        if cluster.close_on_failure:
+            host.sessions.add(self)
+        self._connector = cluster.dialer.connect(host, self, cluster.connect_timeout, self._another)
+
+    def _another(self) -> None:
+        """A further one of the host's addresses is tried, in the same attempt."""
+        self._host.cx_total += 1
+        self.cluster.stats.cx_total.value += 1
+
+    def doStart(self) -> None:
+        """Twisted: a connector will use this factory."""
+
+    def doStop(self) -> None:
+        """Twisted: no connector uses this factory any more."""
+
+    def startedConnecting(self, connector: Any) -> None:
+        """Twisted: connecting has begun."""
+
+    def buildProtocol(self, addr: Any) -> Direction:
+        """The upstream is connected."""
+        return self.relay.from_upstream
+
+    def clientConnectionLost(self, connector: Any, reason: Failure) -> None:
+        """Twisted: the connection was closed, as the relay knows."""
+
+    def clientConnectionFailed(self, connector: Any, reason: Failure) -> None:
+        """An attempt failed: try again if another is allowed, else close the client."""
+        if self._connector is None:
+            return  # given up by us, and counted then
+        host, stats = self._host, self.cluster.stats
+        stats.cx_connect_fail.value += 1
+        host.cx_connect_fail += 1
+        if reason.check(ConnectBindError):
+            stats.bind_errors.value += 1
+            self._failed(remote=False)
+        elif reason.check(ConnectTimeout):
+            stats.cx_connect_timeout.value += 1
+            self.connection.flags |= ResponseFlag.UF
+            if host.outlier is not None:
+                host.outlier.connect_timed_out()
+            self._failed(remote=False)
+        else:
+            self.connection.flags |= ResponseFlag.UF
+            if host.outlier is not None:
+                host.outlier.connect_failed()
+            self._failed(remote=True)
+
+    def _failed(self, remote: bool) -> None:
+        """No connection came of this attempt."""
+        self.attempted += (self._host,)
+        self._undial(remote)
+        self.cluster.stats.rq_pending_failure_eject.value += 1
+        self._try_again()
+
+    def _try_again(self) -> None:
+        """See whether there is another attempt: in the next turn of the event loop, or after a pause."""
+        backoff = self._proxy.backoff
+        pause = backoff.pause(self._attempts) if backoff is not None and self._attempts < self._proxy.max_attempts else 0
+        self._retry = self._proxy.context.network.clock.callLater(pause, self._connect)
+
+    def _undial(self, remote: bool) -> None:
+        """An attempt is over without a connection."""
+        self._connector = None
+        self._waits_no_more()
+        self._destroyed(remote, active=False)
+
+    def _waits_no_more(self) -> None:
+        self.cluster.stats.rq_pending_active.add(-1)
+        self._host.rq_pending_active -= 1
+
+    def _destroyed(self, remote: bool, active: bool) -> None:
+        """The upstream connection is over, whether it was made (active) or only tried."""
+        cluster, host = self.cluster, self._host
+        host.cx_active -= 1
+        stats = cluster.stats
+        stats.cx_active.add(-1)
+        stats.destroyed(remote, active)
+        stats.cx_length_ms.record(int((self._proxy.context.network.clock.seconds() - self._dialled) * 1000))
+        if cluster.close_on_failure:
+            host.sessions.discard(self)
+        if cluster.breakers.waiting:
+            cluster.breakers.freed(host)
+
+    def _refuse(self, flag: ResponseFlag) -> None:
+        """There is no upstream for this client."""
+        self.connection.flags |= flag
+        self._leave()
+
+    def _leave(self) -> None:
+        """Close a client that is connected to nothing."""
+        connection = self.connection
+        if self.relay.early is not None:
+            self.fold()
+            connection.transport.protocol = connection
+        self._end()
+        self.relay.discard()
+        connection.transport.loseConnection()
+
+    # What the relay tells
+
+    def relay_started(self, relay: Relay) -> None:
+        """Connected: from now on this is one active request, in Envoy's terms."""
+        self._connector = None
+        host, stats = self._host, self.cluster.stats
+        stats.cx_connect_ms.record(int((self._proxy.context.network.clock.seconds() - self._dialled) * 1000))
+        stats.rq_pending_active.add(-1)
+        host.rq_pending_active -= 1
+        stats.rq_total.value += 1
+        stats.rq_active.add(1)
+        host.rq_total += 1
+        host.rq_active += 1
+        if host.outlier is not None:
+            host.outlier.connect_succeeded()
+        relay.from_upstream.source.high_watermark = self.cluster.buffer_limit
+
+    def relay_lost(self, relay: Relay, direction: Direction) -> None:
+        """One of the two connections is closed."""
+        if direction is relay.from_upstream:
+            self._upstream_lost(relay)
+            return
+        self._stop_expiry()
+        if not relay.from_upstream.lost and relay.from_downstream.buffered:
+            self._flushing = True
+            self._proxy.stats.upstream_flush_total.value += 1
+            self._proxy.stats.upstream_flush_active.add(1)
+        self.connection.connectionLost(None)
+
+    def _upstream_lost(self, relay: Relay) -> None:
+        if relay.reset is relay.from_upstream:
+            self.connection.flags |= ResponseFlag.UR
+        if self._flushing:
+            self._proxy.stats.upstream_flush_active.add(-1)
+        self._host.rq_active -= 1
+        self.cluster.stats.rq_active.add(-1)
+        self._destroyed(remote=relay.last is relay.from_upstream, active=True)
+
+    def relay_finished(self, relay: Relay) -> None:
+        """Both are closed."""
+        self.fold()
+        self._end()
+
+    def relay_idle(self, relay: Relay) -> None:
+        """No byte moved for the idle timeout."""
+        self._proxy.stats.idle_timeout.value += 1
+        self._close()
+
+    # Ends of our own making
+
+    def host_failed(self) -> None:
+        """The host is unhealthy, and its connections are to be closed (`close_connections_on_host_health_failure`)."""
+        connector = self._connector
+        if connector is None:
+            self._close()
+            return
+        self.cluster.stats.cx_connect_fail.value += 1
+        self._host.cx_connect_fail += 1
+        self._failed(remote=False)
+        connector.stopConnecting()
+
+    def _limit_duration(self, duration: float) -> None:
+        jitter = self._proxy.duration_jitter
+        if jitter:
+            duration *= 1 + self._proxy.context.random.uniform(0, jitter)
+            self._expiry = self._proxy.context.network.clock.callLater(duration, self.expired)
+        else:
+            queue = self._expiry = self._proxy.context.network.timers.queue(duration, Session.expired)
+            queue.add(self)
+
+    def expired(self) -> None:
+        """The connection has lived for its maximum duration."""
+        self._expiry = None
+        self._proxy.stats.max_duration.value += 1
+        self.connection.flags |= ResponseFlag.DT
+        self._close()
+
+    def _close(self) -> None:
+        if self.relay.from_upstream.source is not None:
+            self.relay.close()
+        else:
+            self._give_up()
+            self._leave()
+
+    def _give_up(self) -> None:
+        """Leave the attempt that is under way, or the queue for one; between attempts there is neither."""
+        connector, cluster = self._connector, self.cluster
+        if connector is not None:
+            cluster.stats.rq_cancelled.value += 1
+            self._undial(remote=False)
+            connector.stopConnecting()
+        elif cluster is not None and cluster.breakers.leave(self._host, self):
+            cluster.stats.rq_cancelled.value += 1
+            self._waits_no_more()
+
+    def _end(self) -> None:
+        self._stop_expiry()
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+        self._proxy.forget(self)
+
+    def _stop_expiry(self) -> None:
+        if isinstance(self._expiry, TimerQueue):
+            self._expiry.discard(self)
+        elif self._expiry is not None:
+            self._expiry.cancel()
+        self._expiry = None
+
+    # Counting
+
+    def fold(self) -> tuple[int, int]:
+        """Add to the counters what was relayed since the last call.
+
+        @return: bytes waiting for the upstream, and bytes waiting for the client.
+        """
+        down, up = self.relay.from_downstream, self.relay.from_upstream
+        tcp = self._proxy.stats
+        received, sent, answered, returned = self._counted
+        self._counted = now = (down.bytes, down.written, up.bytes, up.written)
+        tcp.cx_rx_bytes_total.value += now[0] - received
+        tcp.cx_tx_bytes_total.value += now[3] - returned
+        if self.cluster is None:
+            return 0, 0
+        stats = self.cluster.stats
+        stats.cx_tx_bytes_total.value += now[1] - sent
+        stats.cx_rx_bytes_total.value += now[2] - answered
+        if down.pauses or down.resumes:
+            tcp.flow_control_paused.value += down.pauses
+            tcp.flow_control_resumed.value += down.resumes
+            down.pauses = down.resumes = 0
+        if up.pauses or up.resumes:
+            stats.flow_control_paused.value += up.pauses
+            stats.flow_control_resumed.value += up.resumes
+            up.pauses = up.resumes = 0
+        return down.buffered, up.buffered

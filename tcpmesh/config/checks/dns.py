@@ -1,0 +1,88 @@
+"""DNS: what Envoy demands of resolvers and of clusters that resolve names, whichever of their many fields say so."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tcpmesh.config.checks.addresses import is_ip
+from tcpmesh.config.problems import Trail
+from tcpmesh.config.report import Report
+from tcpmesh.config.rulekinds import nanoseconds
+from tcpmesh.config.types import is_foreign, type_of_url, unpack
+
+_DNS_CLUSTER = "envoy.extensions.clusters.dns.v3.DnsCluster"
+_RESOLVERS = "envoy.extensions.network.dns_resolver."
+
+
+def _check_cluster(cluster: Any, trail: Trail, report: Report) -> None:
+    _check_servers(cluster.dns_resolvers, (trail, "dns_resolvers"), report)
+    _check_names(cluster, trail, report)
+    if cluster.WhichOneof("cluster_discovery_type") == "cluster_type":
+        _check_type(cluster, trail, report)
+
+
+def _check_names(message: Any, trail: Trail, report: Report) -> None:
+    """A `Cluster`, a `DnsCluster` or a `Bootstrap`."""
+    if message.HasField("typed_dns_resolver_config"):
+        type_name = type_of_url(message.typed_dns_resolver_config.typed_config.type_url)
+        if type_name and not type_name.startswith(_RESOLVERS) and not is_foreign(type_name):
+            here: Trail = (((trail, "typed_dns_resolver_config"), "typed_config"), "@type")
+            report.error(here, f"{type_name} is no DNS resolver")
+    if "dns_failure_refresh_rate" in message.DESCRIPTOR.fields_by_name:
+        _check_backoff(message.dns_failure_refresh_rate, (trail, "dns_failure_refresh_rate"), report)
+
+
+def _check_backoff(rate: Any, trail: Trail, report: Report) -> None:
+    if rate.HasField("max_interval") and nanoseconds(rate.max_interval) < nanoseconds(rate.base_interval):
+        report.error((trail, "max_interval"), "max_interval must not be below base_interval")
+
+
+def _check_type(cluster: Any, trail: Trail, report: Report) -> None:
+    config = cluster.cluster_type.typed_config
+    type_name = type_of_url(config.type_url)
+    if not type_name:
+        text = f"cluster_type {cluster.cluster_type.name!r} has no typed_config with an '@type'; the name alone chooses nothing"
+        report.absent((trail, "cluster_type"), ["typed_config"], text)
+    elif type_name == _DNS_CLUSTER:
+        _check_dns_cluster(cluster, unpack(config), trail, report)
+
+
+def _check_dns_cluster(cluster: Any, message: Any, trail: Trail, report: Report) -> None:
+    if message is None:
+        return
+    groups = cluster.load_assignment.endpoints
+    if message.all_addresses_in_single_endpoint and [len(group.lb_endpoints) for group in groups] != [1]:
+        text = "a DnsCluster with all_addresses_in_single_endpoint needs one locality with one endpoint"
+        report.error((trail, "load_assignment"), text)
+    for i, group in enumerate(groups):
+        for j, entry in enumerate(group.lb_endpoints):
+            if entry.endpoint.address.socket_address.resolver_name:
+                here: Trail = (((((trail, "load_assignment"), "endpoints"), i), "lb_endpoints"), j)
+                inner: Trail = ((((here, "endpoint"), "address"), "socket_address"), "resolver_name")
+                report.error(inner, "the endpoints of a DnsCluster must not name a resolver")
+    if cluster.lb_policy == cluster.CLUSTER_PROVIDED and not cluster.HasField("load_balancing_policy"):
+        report.error((trail, "lb_policy"), "a DnsCluster provides no load balancer: lb_policy cannot be CLUSTER_PROVIDED")
+
+
+def _check_resolvers(message: Any, trail: Trail, report: Report) -> None:
+    _check_servers(message.resolvers, (trail, "resolvers"), report)
+
+
+def _check_servers(servers: Any, trail: Trail, report: Report) -> None:
+    """DNS servers are asked, so their own addresses must be numbers."""
+    for index, address in enumerate(servers):
+        here: Trail = (trail, index)
+        if address.HasField("pipe"):
+            report.error((here, "pipe"), "a DNS resolver has an IP address")
+        elif address.HasField("socket_address") and not is_ip(address.socket_address.address):
+            text = f"malformed IP address: {address.socket_address.address!r}"
+            report.error(((here, "socket_address"), "address"), text)
+
+
+CHECKS = {
+    "envoy.config.bootstrap.v3.Bootstrap": _check_names,
+    "envoy.config.cluster.v3.Cluster": _check_cluster,
+    _DNS_CLUSTER: _check_names,
+    "envoy.config.core.v3.DnsResolutionConfig": _check_resolvers,
+    _RESOLVERS + "cares.v3.CaresDnsResolverConfig": _check_resolvers,
+}

@@ -1,0 +1,89 @@
+"""Finds in a message what tcpmesh does not act on, as the table in `support` has it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
+
+from tcpmesh.config.guards import guards_field, guards_value
+from tcpmesh.config.problems import Trail
+from tcpmesh.config.report import Report
+from tcpmesh.config.support import EXTENSIONS, TABLE, as_written
+from tcpmesh.config.types import content_name_of, is_foreign, type_of_url, unpack
+
+
+def check(message: Message, report: Report, allow_unsupported: bool = False) -> None:
+    """Report each field that is set in a message and not supported.
+
+    They are errors; for those who `allow_unsupported` they are warnings, but for what `guards` protects.
+    """
+    _check_message(message, _Say(report, allow_unsupported), None)
+
+
+class _Say:
+    """How what is not supported is said."""
+
+    def __init__(self, report: Report, allow: bool) -> None:
+        self._report = report
+        self._allow = allow
+
+    def __call__(self, trail: Trail, text: str, guards: bool) -> None:
+        if not self._allow:
+            self._report.error(trail, text)
+        elif guards:
+            self._report.error(trail, f"{text}; --allow-unsupported does not cover it, as traffic could pass that must not")
+        else:
+            self._report.warning(trail, f"{text}: it is ignored")
+
+
+def _check_message(message: Message, say: _Say, trail: Trail) -> None:
+    full_name = message.DESCRIPTOR.full_name
+    rows = TABLE[full_name]
+    for field, value in message.ListFields():
+        row = rows.get(field.name)
+        if row is None:
+            text = "Envoy knows this field, tcpmesh does not support it yet"
+            say((trail, field.name), text, guards_field(field.full_name))
+        elif row.values:
+            _check_value(field, value, row.values, say, (trail, field.name))
+        elif row.level != "no effect" and field.message_type is not None:
+            _check_inner(field, value, say, (trail, field.name))
+
+
+def _check_value(field: FieldDescriptor, value: Any, allowed: tuple[str | int | bool, ...], say: _Say, trail: Trail) -> None:
+    plain = value.value if field.message_type is not None else value
+    if field.enum_type is not None:
+        known = field.enum_type.values_by_number.get(plain)
+        if known is None:
+            return
+        plain = known.name
+    if plain not in allowed:
+        works = ", ".join(as_written(v) for v in allowed)
+        text = f"Envoy knows the value {as_written(plain)}, tcpmesh does not support it yet, only {works}"
+        say(trail, text, guards_value(field.full_name))
+
+
+def _check_inner(field: FieldDescriptor, value: Any, say: _Say, trail: Trail) -> None:
+    full_name = content_name_of(field)
+    if full_name == "google.protobuf.Any":
+        _check_extension(value, say, trail)
+    elif full_name.startswith("google.protobuf."):
+        return
+    elif field.is_repeated:
+        for index, item in enumerate(value):
+            _check_message(item, say, (trail, index))
+    else:
+        _check_message(value, say, trail)
+
+
+def _check_extension(value: Any, say: _Say, trail: Trail) -> None:
+    full_name = type_of_url(value.type_url)
+    content = unpack(value)
+    if content is None:
+        return
+    if full_name in EXTENSIONS:
+        _check_message(content, say, trail)
+    elif not is_foreign(full_name):
+        say((trail, "@type"), f"{full_name}: Envoy knows this extension, tcpmesh does not support it yet", True)

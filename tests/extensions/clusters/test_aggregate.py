@@ -1,0 +1,109 @@
+"""Aggregate clusters."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import yaml
+from zope.interface.verify import verifyObject
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tcpmesh.config.problems import ConfigError
+from tcpmesh.interfaces import IDiscovery, ILoadBalancer
+from tcpmesh.testing.mesh import Mesh
+from tcpmesh.testing.upstreams import Named
+
+PORTS = {name: number for number, name in enumerate("abcxyz", 8001)}
+LISTENER = "127.0.0.1:10000"
+TYPE = "type.googleapis.com/envoy.extensions.clusters.aggregate.v3.ClusterConfig"
+PROXY = "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"
+
+
+def static(name: str, hosts: str, **fields: Any) -> dict[str, Any]:
+    """A cluster of hosts by their letters; capital letters are unhealthy."""
+    endpoints = [
+        {
+            "endpoint": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": PORTS[host.lower()]}}},
+            "health_status": "UNHEALTHY" if host.isupper() else "HEALTHY",
+        }
+        for host in hosts
+    ]
+    return {"name": name, "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": endpoints}]}, **fields}
+
+
+def mesh(*clusters: dict[str, Any], names: tuple[str, ...] = ("first", "second"), **fields: Any) -> Mesh:
+    """A proxy that sends its clients to the aggregate of these clusters."""
+    config = {"@type": TYPE, "clusters": list(names)}
+    both = {
+        "name": "both",
+        "lb_policy": "CLUSTER_PROVIDED",
+        "cluster_type": {"name": "envoy.clusters.aggregate", "typed_config": config},
+        **fields,
+    }
+    proxy = {"@type": PROXY, "stat_prefix": "t", "cluster": "both", "max_connect_attempts": 3}
+    listener = {
+        "name": "l",
+        "address": {"socket_address": {"address": "127.0.0.1", "port_value": 10000}},
+        "filter_chains": [{"filters": [{"name": "t", "typed_config": proxy}]}],
+    }
+    made = Mesh(yaml.safe_dump({"static_resources": {"listeners": [listener], "clusters": [*clusters, both]}}))
+    for name, port in PORTS.items():
+        if name != "c":
+            made.upstream(f"127.0.0.1:{port}", Named(name))
+    return made
+
+
+def served(made: Mesh, times: int) -> dict[str, int]:
+    """Which host greets each of so many clients."""
+    return dict(Counter(made.connect(LISTENER).received.decode() for _ in range(times)))
+
+
+class AggregateTests(SynchronousTestCase):
+    """The cluster type."""
+
+    def test_interfaces(self) -> None:
+        """It is a discovery that brings a load balancer."""
+        discovery: Any = mesh(static("first", "a"), static("second", "x")).clusters._active["both"]._discovery
+        verifyObject(IDiscovery, discovery)
+        verifyObject(ILoadBalancer, discovery.balancer)
+
+    def test_first_healthy(self) -> None:
+        """All connections go to the first cluster, and are counted there, as long as it is healthy."""
+        made = mesh(static("first", "ab"), static("second", "x"))
+        self.assertEqual({"a": 5, "b": 5}, served(made, 10))
+        stats = made.stats()
+        self.assertEqual([10, 0], [stats[f"cluster.{name}.upstream_cx_total"] for name in ("first", "both")])
+
+    def test_first_down(self) -> None:
+        """Where the first is down they go to the second."""
+        self.assertEqual({"x": 10}, served(mesh(static("first", "AB"), static("second", "x")), 10))
+
+    def test_first_in_part(self) -> None:
+        """Where half of the first is down it keeps 70 %, as a priority would."""
+        counted = served(mesh(static("first", "aB"), static("second", "x")), 400)
+        self.assertTrue(240 < counted["a"] < 320, counted)
+
+    def test_cluster_not_there(self) -> None:
+        """A name that no cluster has is passed over; without any cluster the client is closed."""
+        self.assertEqual({"x": 4}, served(mesh(static("second", "x")), 4))
+        made = mesh(names=("none",))
+        self.assertEqual({"": 2}, served(made, 2))
+        self.assertEqual(2, made.stats()["cluster.both.upstream_cx_none_healthy"])
+
+    def test_attempts(self) -> None:
+        """A host that cannot be connected to is not tried again while the same cluster or another has others."""
+        self.assertEqual({"a": 4}, served(mesh(static("first", "ca"), static("second", "x")), 4))
+        self.assertEqual({"x": 4}, served(mesh(static("first", "c"), static("second", "x")), 4))
+
+    def test_breakers_of_the_chosen(self) -> None:
+        """The circuit breakers of the cluster that serves count."""
+        full = static("first", "a", circuit_breakers={"thresholds": [{"max_connections": 0}]})
+        made = mesh(full, static("second", "x"))
+        self.assertEqual({"": 2}, served(made, 2))
+        self.assertEqual(2, made.stats()["cluster.first.upstream_cx_overflow"])
+
+    def test_policy(self) -> None:
+        """Another lb_policy than CLUSTER_PROVIDED is refused."""
+        self.assertRaises(ConfigError, mesh, static("first", "a"), lb_policy="ROUND_ROBIN")
