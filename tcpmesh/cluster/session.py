@@ -10,45 +10,18 @@ the client has to speak first nothing is looked up before it has.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from collections.abc import Mapping
+from typing import Any
 
 from twisted.internet.error import ConnectBindError
 from twisted.internet.error import TimeoutError as ConnectTimeout
 from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
+from tcpmesh.cluster.proxy import IDLE_TIMEOUT, Proxy
 from tcpmesh.net.connection import Connection, ResponseFlag
 from tcpmesh.net.relay import Direction, Relay
 from tcpmesh.net.timers import TimerQueue
-from tcpmesh.registry import Context
-
-IDLE_TIMEOUT = 3600.0
-
-Route = tuple[str, "Mapping[str, Any] | None"]
-"""The name of a cluster, and the criteria its hosts' metadata is to match."""
-
-
-class Proxy(Protocol):
-    """What all sessions of one filter have in common."""
-
-    context: Context
-    stats: Any
-    route: Callable[[], Route]
-    hash_of: Callable[[Connection], int | None] | None
-    """What consistent hashing goes by."""
-    max_attempts: int
-    backoff: Any
-    """Has `pause(failures)`: seconds before the next attempt; or `None` for at once."""
-    early_limit: int | None
-    """Bytes the client may send before the upstream is connected; `None` where it is not read until then."""
-    waits_for_data: bool
-    idle_timeout: float | None
-    max_duration: float | None
-    duration_jitter: float
-
-    def forget(self, session: Session) -> None:
-        """The session is over."""
 
 
 class Session:

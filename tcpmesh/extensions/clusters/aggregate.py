@@ -1,7 +1,7 @@
 """The cluster type `envoy.clusters.aggregate`: several clusters as one, each used as far as those before it fail.
 
-The priorities of all its clusters, one cluster after the other, are as if they were the priorities of one cluster.  The cluster that
-is chosen so picks the host, connects by its own settings and counts the connection.
+The priorities of all its clusters, one cluster after the other, are as if they were the priorities of one cluster.  The
+cluster that is chosen so picks the host, connects by its own settings and counts the connection.
 
 Different from Envoy's: which of its priorities a chosen cluster uses is its own decision, so its degraded hosts are not kept for
 when the healthy hosts of all other clusters do not suffice.

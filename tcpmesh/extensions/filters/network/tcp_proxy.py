@@ -20,7 +20,8 @@ from xxhash import xxh64_intdigest
 from zope.interface import implementer
 
 from tcpmesh.cluster.metadata import criteria
-from tcpmesh.cluster.session import IDLE_TIMEOUT, Route, Session
+from tcpmesh.cluster.proxy import IDLE_TIMEOUT, Route
+from tcpmesh.cluster.session import Session
 from tcpmesh.config.values import seconds
 from tcpmesh.interfaces import INetworkFilter
 from tcpmesh.net.connection import Connection
