@@ -88,7 +88,7 @@ class INetwork(Interface):
         """
 
     def connect(address: Any, factory: Any, timeout: float, options: Any = None) -> Any:
-        """Connect to C{address} (an L{tcpmesh.net.address.Address}), as the L{ConnectOptions<tcpmesh.net.options.ConnectOptions>} say.
+        """Connect to an L{Address<tcpmesh.net.address.Address>}, as L{ConnectOptions<tcpmesh.net.options.ConnectOptions>} say.
 
         C{factory} is a Twisted client factory: C{buildProtocol} once connected, else C{clientConnectionFailed} with
         C{TimeoutError} after C{timeout} seconds, with C{ConnectBindError} where the source cannot be bound, or with another
@@ -132,9 +132,9 @@ class ICluster(Interface):
     def pick(context: Any) -> Any:
         """Choose a L{Host<tcpmesh.cluster.host.Host>} for a connection; C{None} where none can be had.
 
-        @param context: what the policy may look at, or C{None}: the tcp_proxy session that asks, with the attributes C{hash} (64 bits,
-            or C{None}), C{metadata_match} (criteria of subsets, or C{None}) and C{attempted}, the hosts already tried; one of those
-            is chosen again only where no other is left.
+        @param context: what the policy may look at, or C{None}: the tcp_proxy session that asks, with the attributes C{hash}
+            (64 bits, or C{None}), C{metadata_match} (criteria of subsets, or C{None}) and C{attempted}, the hosts already tried;
+            one of those is chosen again only where no other is left.
         """
 
 

@@ -13,6 +13,7 @@ from dataclasses import fields
 from typing import Any, ClassVar, NoReturn
 
 from twisted.application.service import IService
+from twisted.logger import Logger
 from twisted.python import usage
 
 from tcpmesh import __version__
@@ -204,4 +205,14 @@ def makeService(options: Options) -> IService:
     from tcpmesh.server.service import Server
 
     assert options.loaded is not None
-    return Server(reactor, options.loaded.bootstrap, options.server_options(), options.log())
+    log = options.log()
+    if log.levels.shows("config", "debug"):
+        _log_settings(options.loaded, log)
+    return Server(reactor, options.loaded.bootstrap, options.server_options(), log)
+
+
+def _log_settings(loaded: Loaded, log: Log) -> None:
+    """For whoever reads the log of another day: what the configuration came to."""
+    logger = Logger(namespace="config", observer=log)
+    for line in as_text(explain(loaded)).splitlines():
+        logger.debug("{line}", line=line)

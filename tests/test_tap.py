@@ -384,6 +384,14 @@ class ServiceTests(OptionsTestCase):
         self.assertEqual("here", made.bootstrap.node.id)
         self.assertEqual(options.server_options(), made.options)
 
+    def test_settings_in_the_log(self) -> None:
+        """At the level debug the log begins with what the configuration comes to; at others that is not even worked out."""
+        for level, lines in (("debug", 1), ("info", 0)):
+            path = self.file("", f"{level}.log")
+            tap.makeService(self.parse("--config-yaml", UNKNOWN_CLUSTER, "--log-path", path, "-l", level))
+            written = Path(path).read_text().splitlines()
+            self.assertEqual(lines, len([line for line in written if "[debug][config]" in line and " idle_timeout " in line]))
+
     def test_log_that_cannot_be_opened(self) -> None:
         """A log file that cannot be opened ends the process with status 1 and its name."""
         options = self.parse(*EMPTY, "--log-path", "/no/such/directory/log")

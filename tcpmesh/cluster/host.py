@@ -135,7 +135,7 @@ class Host:
         self.spec = spec
         self.address = spec.address
         self.cluster = cluster
-        """The L{Cluster<tcpmesh.cluster.cluster.Cluster>} that it belongs to, also where another one picked it (aggregate clusters)."""
+        """The L{Cluster<tcpmesh.cluster.cluster.Cluster>} it belongs to, also where an aggregate one picked it."""
         self.created = created
         """Seconds of the network's clock: slow start counts from here, or from the first passed health check."""
         self.outlier: Any = None

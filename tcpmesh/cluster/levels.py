@@ -16,7 +16,7 @@ the shares are Envoy's to the percent.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from enum import Enum
+from enum import IntEnum
 
 from tcpmesh.cluster.host import Host
 from tcpmesh.cluster.priority import HostSet, HostSets
@@ -25,12 +25,12 @@ PANIC_THRESHOLD = 50
 """Percent (`common_lb_config.healthy_panic_threshold`)."""
 
 
-class Kind(Enum):
+class Kind(IntEnum):
     """Which hosts of a priority are meant."""
 
-    HEALTHY = "healthy"
-    DEGRADED = "degraded"
-    PANIC = "panic"
+    HEALTHY = 0
+    DEGRADED = 1
+    PANIC = 2
     """All of them, however they are."""
 
 

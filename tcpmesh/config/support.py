@@ -48,6 +48,7 @@ def no_effect(reason: str) -> Support:
 
 Rows = Mapping[str, Support]
 
+_HTTP = no_effect("for HTTP; Envoy does not use it for TCP")
 _HTTP_ONLY = no_effect("counts HTTP requests; Envoy does not use it for TCP")
 _SOCKETS = no_effect("limits how long a socket is shared by questions; each has its own here")
 _NO_RUNTIME = no_effect("tcpmesh has no runtime values yet, so the default counts")
@@ -201,6 +202,11 @@ _CLUSTER: dict[str, Rows] = {
         "upstream_connection_options": YES,
         "metadata": _LABEL,
         "transport_socket": default_only("raw_buffer, plain TCP"),
+        "max_requests_per_connection": _HTTP_ONLY,
+        "common_http_protocol_options": _HTTP,
+        "http_protocol_options": _HTTP,
+        "http2_protocol_options": _HTTP,
+        "protocol_selection": _HTTP,
     },
     "envoy.config.cluster.v3.Cluster.CustomClusterType": {
         "name": no_effect("a label: the @type decides"),

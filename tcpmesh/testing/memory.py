@@ -113,7 +113,9 @@ class _Attempt:
 class MemoryConnector(BaseConnector):
     """The connector of one outgoing connection, with the states and callbacks of Twisted's own."""
 
-    def __init__(self, network: MemoryNetwork, address: Address, factory: Any, timeout: float, options: ConnectOptions | None) -> None:
+    def __init__(
+        self, network: MemoryNetwork, address: Address, factory: Any, timeout: float, options: ConnectOptions | None
+    ) -> None:
         super().__init__(factory, timeout, cast(Any, network.clock))
         self._network = network
         self._address = address

@@ -87,6 +87,11 @@ class DumpTests(PageTestCase):
         for query in ("mask=bogus", "mask=bootstrap.node.id,static_clusters", "resource=static_clusters&mask=bogus"):
             self.assertIn("could not be successfully applied", self.refusal(f"/config_dump?{query}"))
 
+    def test_whole_doubles(self) -> None:
+        """A double that is a whole number is written as one, as Envoy does."""
+        self.server.bootstrap.node.metadata.update({"x": 1, "y": [1.5]})
+        self.assertIn('"x": 1,', self.get("/config_dump").body.decode().replace("\n", ""))
+
     def test_endpoints(self) -> None:
         """On request the hosts of clusters are there, by priority and locality, with their health and weight."""
         here, away = (
