@@ -13,7 +13,8 @@ _HEAD = """\
 
 Every field of Envoy's schema that a bootstrap for TCP may reach, message by message, as `tcpmesh/config/support.py` says.
 A field that is not supported is an error with its line, never ignored; `--allow-unsupported` makes it a warning for those who
-migrate.  This page is written by `python -m tcpmesh.config.supported`; the schema is that of xds-protos {version}.
+migrate, but for what encrypts, filters or selects traffic.  This page is written by `python -m tcpmesh.config.supported`; the
+schema is that of xds-protos {version}.
 """
 
 #: How the lines begin that follow the installed schema and not the table.

@@ -90,7 +90,8 @@ class DumpTests(PageTestCase):
     def test_whole_doubles(self) -> None:
         """A double that is a whole number is written as one, as Envoy does."""
         self.server.bootstrap.node.metadata.update({"x": 1, "y": [1.5]})
-        self.assertIn('"x": 1,', self.get("/config_dump").body.decode().replace("\n", ""))
+        metadata = self.configs()["BootstrapConfigDump"]["bootstrap"]["node"]["metadata"]
+        self.assertEqual(("1", "[1.5]"), (str(metadata["x"]), str(metadata["y"])))
 
     def test_endpoints(self) -> None:
         """On request the hosts of clusters are there, by priority and locality, with their health and weight."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tcpmesh.cluster import cluster, endpoints, session
+from tcpmesh.cluster import cluster, endpoints, proxy
 from tcpmesh.cluster.levels import PANIC_THRESHOLD
 from tcpmesh.config.defaults import DEFAULTS, Inside
 from tcpmesh.config.explain import Group, Setting, as_dict, explain
@@ -165,7 +165,7 @@ class DefaultsTests(SynchronousTestCase):
             ): endpoints.OVERPROVISIONING_FACTOR,
             ("envoy.config.listener.v3.Listener", "per_connection_buffer_limit_bytes"): listener.BUFFER_LIMIT,
             ("envoy.config.bootstrap.v3.Bootstrap", "stats_flush_interval"): f"{STATS_FLUSH_INTERVAL:g}s",
-            (PROXY, "idle_timeout"): f"{session.IDLE_TIMEOUT:g}s",
+            (PROXY, "idle_timeout"): f"{proxy.IDLE_TIMEOUT:g}s",
         }
 
         for (full_name, name), value in served.items():
