@@ -188,8 +188,8 @@ class Session:
 
     def clientConnectionFailed(self, connector: Any, reason: Failure) -> None:
         """An attempt failed: try again if another is allowed, else close the client."""
-        if self._connector is None:
-            return  # given up by us, and counted then
+        if connector is not self._connector:
+            return  # given up by us, and counted then; there may be another attempt by now
         host, stats = self._host, self.cluster.stats
         stats.cx_connect_fail.value += 1
         host.cx_connect_fail += 1

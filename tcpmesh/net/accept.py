@@ -109,10 +109,10 @@ class AcceptingPort:
                 continue  # this client has gone already
             os.set_blocking(fd, False)
             self._serve(fd, family, peer)
+            if not self._open:
+                return
             if fd >= self._limit:
                 self._rest("the limit of open files is near")
-                return
-            if not self._open:
                 return
 
     def ready_again(self) -> None:

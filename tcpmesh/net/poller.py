@@ -100,8 +100,8 @@ class Poller:
         self._epoll.register(fd, mask)
 
     def unregister(self, fd: int) -> None:
-        """Stop watching a descriptor that stays open."""
-        del self._channels[fd]
+        """Stop watching a descriptor that stays open; an event for it that is in hand already does nothing."""
+        self._channels[fd] = GONE
         self._epoll.unregister(fd)
 
     def replace(self, fd: int, channel: Channel) -> None:

@@ -42,8 +42,12 @@ class _Lane:
     """One attempt of a race: the client factory of its connector."""
 
     def __init__(self, race: Race) -> None:
-        self._race = race
+        self._race: Race | None = race
         self.connector: Any = None
+
+    def leave(self) -> None:
+        """The race needs this attempt no more: cut the cycle with its connector, which knows it as its factory."""
+        self._race = self.connector = None
 
     def doStart(self) -> None:
         """Twisted: a connector will use this factory."""
@@ -56,11 +60,12 @@ class _Lane:
 
     def buildProtocol(self, addr: Any) -> Any:
         """Connected: the protocol of the race's factory, if this is the first."""
-        return self._race.won(self, addr)
+        return self._race.won(self, addr) if self._race is not None else None
 
     def clientConnectionFailed(self, connector: Any, reason: Failure) -> None:
         """This address is of no use."""
-        self._race.lost(self, reason)
+        if self._race is not None:
+            self._race.lost(self, reason)
 
     def clientConnectionLost(self, connector: Any, reason: Failure) -> None:
         """Twisted: the connection was closed, as its protocol knows."""
@@ -112,18 +117,16 @@ class Race:
 
     def won(self, lane: _Lane, addr: Any) -> Any:
         """An attempt has succeeded."""
-        if self._over:
-            return None
         self._lanes.remove(lane)
         self._winner = lane.connector
+        lane.leave()
         self._finish()
         return self._factory.buildProtocol(addr)
 
     def lost(self, lane: _Lane, reason: Failure) -> None:
         """An attempt has failed."""
-        if self._over:
-            return
         self._lanes.remove(lane)
+        lane.leave()
         if reason.check(ConnectTimeout):
             self._timed_out()  # its limit is the same, and it began no earlier
         elif self._candidates:
@@ -162,7 +165,9 @@ class Race:
         self._network.timers.queue(self._timeout, Race._timed_out).discard(self)
         lanes, self._lanes = self._lanes, []
         for lane in lanes:
-            lane.connector.stopConnecting()
+            connector = lane.connector
+            lane.leave()
+            connector.stopConnecting()
 
     def _stop_stagger(self) -> None:
         if self._stagger is not None:

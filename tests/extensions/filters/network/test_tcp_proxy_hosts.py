@@ -7,6 +7,9 @@ from typing import Any
 
 from xxhash import xxh64_intdigest
 
+from twisted.internet.error import UserError
+from twisted.python.failure import Failure
+
 from tcpmesh.cluster.host import Host
 from tcpmesh.cluster.metadata import criteria
 from tcpmesh.net.address import Address
@@ -287,3 +290,19 @@ class HostTests(MeshTestCase):
         self.assertEqual(1, len(upstream.built))
         self.assertFalse(client.ended)
         self.assertEqual(1, self.mesh.stat("cluster.c.upstream_cx_connect_fail"))
+
+    def test_attempt_given_up_says_no_more(self) -> None:
+        """What becomes of an attempt that was given up with its host is not taken for the failure of the next one."""
+        self.mesh.add_cluster("c", HOST, more="close_connections_on_host_health_failure: true")
+        self.mesh.network.silent.add(address_of(HOST))
+        self.mesh.serve("cluster: c, max_connect_attempts: 3")
+        self.mesh.connect()
+        (session,) = self.host().sessions
+        given_up = session._connector
+        session.host_failed()
+        self.mesh.network.pump()
+        session.clientConnectionFailed(given_up, Failure(UserError()))  # the fast transports tell it later than Twisted's own
+        self.mesh.network.pump()
+        self.assertEqual(1, self.mesh.stat("cluster.c.upstream_cx_connect_fail"))
+        self.assertEqual(2, self.mesh.stat("cluster.c.upstream_cx_total"))
+        self.assertEqual(1, self.mesh.stat("cluster.c.upstream_rq_pending_active"))
