@@ -21,6 +21,7 @@ from twisted.python.failure import Failure
 from tcpmesh.cluster.proxy import IDLE_TIMEOUT, Proxy
 from tcpmesh.net.connection import Connection, ResponseFlag
 from tcpmesh.net.relay import Direction, Relay
+from tcpmesh.net.sockets import EXHAUSTED
 from tcpmesh.net.timers import TimerQueue
 
 
@@ -204,9 +205,10 @@ class Session:
             self._failed(remote=False)
         else:
             self.connection.flags |= ResponseFlag.UF
-            if host.outlier is not None:
+            ours = getattr(reason.value, "osError", None) in EXHAUSTED
+            if host.outlier is not None and not ours:
                 host.outlier.connect_failed()
-            self._failed(remote=True)
+            self._failed(remote=not ours)
 
     def _failed(self, remote: bool) -> None:
         """No connection came of this attempt."""

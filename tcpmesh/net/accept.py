@@ -7,7 +7,6 @@ to `BATCH`, each time it is reported again by the very next call to the kernel.
 
 from __future__ import annotations
 
-import errno
 import os
 import resource
 import socket
@@ -22,6 +21,7 @@ from twisted.logger import Logger
 
 from tcpmesh.net.address import Address
 from tcpmesh.net.shared import Shared
+from tcpmesh.net.sockets import EXHAUSTED
 
 log = Logger(namespace="listener")
 
@@ -37,8 +37,6 @@ REST = 0.1
 
 QUIET = 60.0
 """Seconds between two log lines about that."""
-
-EXHAUSTED = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 
 
 def for_clients(limit: int) -> int:

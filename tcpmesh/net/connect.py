@@ -41,14 +41,15 @@ class EpollConnector:
         """Begin; the factory hears of the outcome later, never from within this call."""
         try:
             self._fd = self._open()
+            self._network.poller.register(self._fd, self, WATCH)
         except OSError as e:
+            self._close()
             self._network.clock.callLater(0, self._fail, e)
             return
         except ConnectError as e:
             self._network.clock.callLater(0, self._failed_with, e)
             return
         self._queue.add(self)
-        self._network.poller.register(self._fd, self, WATCH)
 
     def _open(self) -> int:
         address = self._address

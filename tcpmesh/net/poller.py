@@ -96,8 +96,8 @@ class Poller:
 
     def register(self, fd: int, channel: Channel, mask: int) -> None:
         """Watch a descriptor; its readiness of this moment is reported too."""
-        self._channels[fd] = channel
         self._epoll.register(fd, mask)
+        self._channels[fd] = channel
 
     def unregister(self, fd: int) -> None:
         """Stop watching a descriptor that stays open; an event for it that is in hand already does nothing."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import struct
 import termios
@@ -18,6 +19,9 @@ RESET = struct.pack("ii", 1, 0)
 
 BareSocket: Any = socket.SocketType
 """The type below `socket.socket`: made in a third of the time, where a number needs a socket object for a single call."""
+
+EXHAUSTED = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
+"""Errors that tell of this machine, not of a peer: only closing connections cures them."""
 
 UNSENT_POLL = 0.01
 UNSENT_POLLS = 500

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import resource
 from typing import Any
 
 PIPE_SIZE = 1 << 20
@@ -31,7 +32,8 @@ POOLED = 32
 """Empty pipes kept for the next pump."""
 
 PUMPS = 256
-"""Pumps at work at the same time, at most: each holds two descriptors that clients may need."""
+"""Pumps at work at the same time, at most, or one for every 64 descriptors that the process may have: each holds two of
+them, which clients may need."""
 
 SMALL = 32 * 1024
 """Bytes: less than this found waiting is little."""
@@ -51,6 +53,7 @@ class Pipes:
     """Kernel pipes, reused while they are empty."""
 
     def __init__(self) -> None:
+        self._most = min(PUMPS, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 64)
         self._free: list[tuple[int, int, int]] = []
         self.used = 0
         """Pipes that pumps have now, and `taken`, how many there have been."""
@@ -58,7 +61,7 @@ class Pipes:
 
     def take(self) -> tuple[int, int, int] | None:
         """A pipe as (read end, write end, size in bytes); `None` where there are too many or no descriptors left."""
-        if self.used >= PUMPS:
+        if self.used >= self._most:
             return None
         if not self._free:
             try:
@@ -72,7 +75,7 @@ class Pipes:
     def give_back(self, pipe: tuple[int, int, int], empty: bool) -> None:
         """A pump ends; its pipe is kept if nothing is left in it."""
         self.used -= 1
-        if empty and len(self._free) < POOLED:
+        if empty and len(self._free) < min(POOLED, self._most):
             self._free.append(pipe)
         else:
             os.close(pipe[0])

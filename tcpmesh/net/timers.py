@@ -49,24 +49,30 @@ class TimerQueue(Generic[T]):
     def stop(self) -> None:
         """Forget all items."""
         self._due.clear()
-        if self._call is not None:
+        if self._call is not None and self._call.active():
             self._call.cancel()
-            self._call = None
+        self._call = None
 
     def _run(self) -> None:
-        self._call = None
+        # `_call` stays set meanwhile: what is added now waits behind what is there already, which is called for below.
         due, now = self._due, self._clock.seconds()
-        while due:
-            item = next(iter(due))
-            if due[item] > now:
+        for item in self._over(now):
+            if due.get(item, now + 1) <= now:  # unless what expired before it has discarded it or started it anew
+                del due[item]
+                try:
+                    self._expired(item)
+                except Exception:
+                    log.failure("a timer failed")
+        self._call = self._clock.callLater(max(due[next(iter(due))] - now, 0.0), self._run) if due else None
+
+    def _over(self, now: float) -> list[T]:
+        """The items that are due: looked for in one go, since the head of a `dict` is dearer to find the more has left it."""
+        over = []
+        for item, when in self._due.items():
+            if when > now:
                 break
-            del due[item]
-            try:
-                self._expired(item)
-            except Exception:
-                log.failure("a timer failed")
-        if due and self._call is None:
-            self._call = self._clock.callLater(max(due[next(iter(due))] - now, 0.0), self._run)
+            over.append(item)
+        return over
 
 
 class Timers:

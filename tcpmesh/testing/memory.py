@@ -178,6 +178,8 @@ class MemoryNetwork:
         self.unroutable: set[Address] = set()
         self.silent: set[Address] = set()
         self.unbindable: set[Address] = set()
+        self.exhausted: set[Address] = set()
+        """Addresses for a connection to which this machine has no descriptor left."""
         self.transports: list[MemoryTransport] = []
         """Both ends of every connection there has been, in order, the client's first."""
         self._capacity, self._chunk = capacity, chunk
@@ -239,6 +241,8 @@ class MemoryNetwork:
 
     def failure_of(self, address: Address, source: Address | None) -> ConnectError | None:
         """Why no connection to C{address} can be had, or C{None}."""
+        if address in self.exhausted:
+            return ConnectError(errno.EMFILE, "Too many open files")
         if source is not None and source in self.unbindable:
             return ConnectBindError(errno.EADDRNOTAVAIL, "Cannot assign requested address")
         if address in self.unroutable:

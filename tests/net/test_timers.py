@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from hypothesis import given, settings
@@ -70,6 +71,31 @@ class TimerQueueTests(SynchronousTestCase):
         again.add("a")
         self.clock.pump([10, 10, 10])
         self.assertEqual(["a"] * 3, self.expired)
+
+    def test_next_keeps_its_time(self) -> None:
+        """An item that starts anew as it expires does not put off those that are due before its next turn."""
+
+        def again(item: str) -> None:
+            self.expired.append(item)
+            queue.add(item)
+
+        queue: TimerQueue[str] = TimerQueue(self.clock, 10.0, again)
+        queue.add("a")
+        self.clock.advance(1)
+        queue.add("b")
+        self.clock.advance(9)
+        self.assertEqual(["a"], self.expired)
+        self.clock.advance(1)
+        self.assertEqual(["a", "b"], self.expired)
+
+    def test_many_at_once(self) -> None:
+        """A hundred thousand items that expire together take a time in proportion to their number."""
+        for item in range(100_000):
+            self.queue.add(str(item))
+        began = time.process_time()
+        self.clock.advance(10)
+        self.assertEqual(100_000, len(self.expired))
+        self.assertLess(time.process_time() - began, 5)
 
     def test_discarded_when_expiring(self) -> None:
         """An item may be discarded from inside the expiry of another, due at the same time."""

@@ -216,7 +216,10 @@ class HostTests(MeshTestCase):
         return found.hosts[0]  # type: ignore[no-any-return]
 
     def test_outlier_reports(self) -> None:
-        """Outlier detection hears of each attempt's outcome; a source that cannot be bound is not the host's fault."""
+        """Outlier detection hears of each attempt's outcome; what only this machine is to blame for is not told.
+
+        That is a source that cannot be bound, and a lack of descriptors.
+        """
         source = "upstream_bind_config: {source_address: {address: 127.0.0.9, port_value: 0}}"
         self.mesh.add_cluster("c", HOST, more=f"connect_timeout: 1s\n{source}")
         self.mesh.serve()
@@ -229,6 +232,9 @@ class HostTests(MeshTestCase):
         self.mesh.upstream(HOST)
         self.mesh.connect()
         self.mesh.network.unbindable.add(Address("127.0.0.9"))
+        self.mesh.connect()
+        self.mesh.network.unbindable.clear()
+        self.mesh.network.exhausted.add(address_of(HOST))
         self.mesh.connect()
         self.assertEqual(["failed", "timed out", "succeeded"], told.words)
 
