@@ -153,7 +153,7 @@ class HealthCheck:
         self.log_successes: bool = message.always_log_health_check_success
         self.on_result: Callable[[HostCheck, bool], object] = lambda host, passed: None
         """Called after each check, with its host and whether the check was passed."""
-        self._kind = "HTTP" if message.HasField("http_health_check") else "TCP"
+        self._kind = message.WhichOneof("health_checker").removesuffix("_health_check").upper()
         self._logs = tuple(logs)
         self._hosts: dict[Address, HostCheck] = {}
         self._waiting: set[HostCheck] = set()

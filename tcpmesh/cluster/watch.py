@@ -115,6 +115,11 @@ class Watch:
 
         if message.HasField("http_health_check"):
             return http_probes(message, connect, network.timers, self._cluster.name, stats.verify_cluster)
+        if message.HasField("grpc_health_check"):
+            # Here, as only these checks need h2.
+            from tcpmesh.cluster.grpc_probe import grpc_probes
+
+            return grpc_probes(message, connect, network.timers, self._cluster.name)
         return tcp_probes(message, connect, network.timers)
 
     def _has_result(self, host: HostCheck, passed: bool) -> None:

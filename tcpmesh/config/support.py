@@ -49,6 +49,7 @@ def no_effect(reason: str) -> Support:
 Rows = Mapping[str, Support]
 
 _HTTP = no_effect("for HTTP; Envoy does not use it for TCP")
+_HTTP2 = no_effect("for HTTP; that it is there is what Envoy demands for gRPC health checks")
 _HTTP_ONLY = no_effect("counts HTTP requests; Envoy does not use it for TCP")
 _SOCKETS = no_effect("limits how long a socket is shared by questions; each has its own here")
 _NO_RUNTIME = no_effect("tcpmesh has no runtime values yet, so the default counts")
@@ -205,7 +206,8 @@ _CLUSTER: dict[str, Rows] = {
         "max_requests_per_connection": _HTTP_ONLY,
         "common_http_protocol_options": _HTTP,
         "http_protocol_options": _HTTP,
-        "http2_protocol_options": _HTTP,
+        "http2_protocol_options": _HTTP2,
+        "typed_extension_protocol_options": default_only("explicit_http_config, which gRPC health checks demand"),
         "protocol_selection": _HTTP,
     },
     "envoy.config.cluster.v3.Cluster.CustomClusterType": {
@@ -340,6 +342,7 @@ _HEALTH: dict[str, Rows] = {
         "reuse_connection": YES,
         "http_health_check": YES,
         "tcp_health_check": YES,
+        "grpc_health_check": YES,
         "no_traffic_interval": YES,
         "no_traffic_healthy_interval": YES,
         "unhealthy_interval": YES,
@@ -367,6 +370,7 @@ _HEALTH: dict[str, Rows] = {
         "service_name_matcher": YES,
         "method": YES,
     },
+    "envoy.config.core.v3.HealthCheck.GrpcHealthCheck": {"service_name": YES, "authority": YES, "initial_metadata": YES},
     "envoy.config.core.v3.HeaderValueOption": {"header": YES, "append_action": YES, "keep_empty_value": YES},
     "envoy.config.core.v3.HeaderValue": {"key": YES, "value": YES},
     "envoy.type.v3.Int64Range": {"start": YES, "end": YES},
@@ -513,6 +517,14 @@ _EXTENSION_PARTS: dict[str, Rows] = {
         "name": YES,
         "weight": YES,
         "metadata_match": YES,
+    },
+    "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+        "common_http_protocol_options": _HTTP,
+        "explicit_http_config": default_only("HTTP/1.1, or HTTP/2 for gRPC health checks"),
+    },
+    "envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig": {
+        "http_protocol_options": _HTTP,
+        "http2_protocol_options": _HTTP2,
     },
     "envoy.type.v3.HashPolicy": {"source_ip": YES},
     "envoy.type.v3.HashPolicy.SourceIp": {},

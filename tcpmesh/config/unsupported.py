@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import Any
 
 from google.protobuf.descriptor import FieldDescriptor
@@ -68,7 +69,7 @@ def _check_value(field: FieldDescriptor, value: Any, allowed: tuple[str | int | 
 def _check_inner(field: FieldDescriptor, value: Any, say: _Say, trail: Trail) -> None:
     full_name = content_name_of(field)
     if full_name == "google.protobuf.Any":
-        _check_extension(value, say, trail)
+        _check_any(field, value, say, trail)
     elif full_name.startswith("google.protobuf."):
         return
     elif field.is_repeated:
@@ -78,12 +79,21 @@ def _check_inner(field: FieldDescriptor, value: Any, say: _Say, trail: Trail) ->
         _check_message(value, say, trail)
 
 
-def _check_extension(value: Any, say: _Say, trail: Trail) -> None:
+def _check_any(field: FieldDescriptor, value: Any, say: _Say, trail: Trail) -> None:
+    """An extension; or a map of options for protocols, which are no extensions of their own."""
+    if not field.is_repeated:
+        _check_extension(value, say, trail, EXTENSIONS, True)
+        return
+    for name, options in value.items():
+        _check_extension(options, say, (trail, name), TABLE, False)
+
+
+def _check_extension(value: Any, say: _Say, trail: Trail, known: Container[str], guards: bool) -> None:
     full_name = type_of_url(value.type_url)
     content = unpack(value)
     if content is None:
         return
-    if full_name in EXTENSIONS:
+    if full_name in known:
         _check_message(content, say, trail)
     elif not is_foreign(full_name):
-        say((trail, "@type"), f"{full_name}: Envoy knows this extension, tcpmesh does not support it yet", True)
+        say((trail, "@type"), f"{full_name}: Envoy knows this extension, tcpmesh does not support it yet", guards)

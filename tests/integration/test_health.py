@@ -6,8 +6,11 @@ import json
 import re
 import socket
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import grpc  # type: ignore[import-untyped]
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -22,6 +25,11 @@ else:
 CHECK = (
     "timeout: 2s, interval: 0.05s, no_traffic_interval: 0.05s, unhealthy_threshold: 1, healthy_threshold: 1, "
     "always_log_health_check_failures: true"
+)
+HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+HTTP2 = (
+    f"typed_extension_protocol_options: {{{HTTP_OPTIONS}: {{'@type': type.googleapis.com/{HTTP_OPTIONS}, "
+    "explicit_http_config: {http2_protocol_options: {}}}}"
 )
 HTTP_200 = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"
 
@@ -58,6 +66,29 @@ class Backend:
                     client.sendall(self.reply if request.startswith(b"GET ") else self._name)
             except OSError:
                 return
+
+
+class GrpcServer:
+    """A gRPC server that says how it is, by the bytes of its messages."""
+
+    def __init__(self) -> None:
+        self.status = 1
+        self.asked: list[bytes] = []
+        self.peers: set[str] = set()
+        method = grpc.unary_unary_rpc_method_handler(self._check)
+        self._server = grpc.server(ThreadPoolExecutor(1))
+        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("grpc.health.v1.Health", {"Check": method}),))
+        self.port: int = self._server.add_insecure_port("127.0.0.1:0")
+        self._server.start()
+
+    def stop(self) -> None:
+        """Leave at once."""
+        self._server.stop(None).wait()
+
+    def _check(self, request: bytes, context: Any) -> bytes:
+        self.asked.append(request)
+        self.peers.add(context.peer())
+        return bytes([8, self.status])
 
 
 class HealthSuite(TestCase):
@@ -123,6 +154,21 @@ class HealthSuite(TestCase):
         self.assertEqual({b"a"}, {self.who() for _ in range(4)})
         b.reply = HTTP_200
         wait_for(lambda: self.flags(b.port) == "healthy", "the host to be back")
+
+    def test_grpc(self) -> None:
+        """A gRPC server is in while it says SERVING of the service, over one connection; one that ends is out."""
+        server = GrpcServer()
+        self.addCleanup(server.stop)
+        check = f"health_checks: [{{{CHECK}, grpc_health_check: {{service_name: s.T, authority: a}}}}], {HTTP2}"
+        self.start([server.port], check)
+        wait_for(lambda: self.flags(server.port) == "healthy" and len(server.asked) > 2, "several checks")
+        server.status = 2
+        wait_for(lambda: self.flags(server.port) == "/failed_active_hc", "the host to be out")
+        server.status = 1
+        wait_for(lambda: self.flags(server.port) == "healthy", "the host to be back")
+        self.assertEqual((1, {b"\x0a\x03s.T"}), (len(server.peers), set(server.asked)))
+        server.stop()
+        wait_for(lambda: self.flags(server.port) == "/failed_active_hc", "the host to be out again")
 
     def test_outliers(self) -> None:
         """A host that refuses clients is out for a while; the log says so."""
