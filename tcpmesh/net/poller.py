@@ -11,8 +11,9 @@ ask to be called `again`.
 
 The way back to the reactor and from there to the next events costs as much as several events.  So the poller lingers: it
 waits for what comes next itself, a few milliseconds, as long as that turns out to be worth it, and never for longer than
-`STAY` before it lets the reactor look at its timers and other readers.  Measured side by side: a twelfth less CPU for a
-message at 8 connections, a tenth less for a new connection.
+`STAY` before it lets the reactor look at its timers and other readers.  Medians of four alternating runs: without it a
+message of a single connection costs 80 us of CPU, with it 58; waiting after any number of events, not only after one or
+two, took another 4 % off a message at 8 connections and 12 % off a new connection.
 
 Descriptors are closed only after the events in hand have been served: a number that the kernel gives to a new socket
 while an event for its former owner still waits in the list would deliver that event to the wrong connection.

@@ -2,9 +2,9 @@
 
 Theory of operation.  Copying through a buffer is best for what most connections do, and for them it stays: one read, one
 write, nothing to set up.  A `Pump` costs two descriptors and two calls for every chunk, but its calls only move references
-to the kernel's pages.  Measured on loopback with one connection, CPU seconds per GB: copying through 256 KiB 0.40 to 0.52,
-a pump with a pipe of 1 MiB 0.24 to 0.35; for messages of a few KiB the pump is the slower one.  So the choice is made for
-each direction, by what is measured there:
+to the kernel's pages.  Measured on loopback with one connection, CPU seconds per GB in five alternating runs: copying through
+256 KiB 0.44 to 0.59, a pump with a pipe of 1 MiB 0.28 to 0.32.  A small message would gain nothing and pay for one call
+more.  So the choice is made for each direction, by what is measured there:
 
 - a source that filled the whole read buffer `READS` times in a row, with more to come, is bulk: it gets a pump;
 - a pump whose pipe is empty and that found little waiting `SMALL_READS` times in a row gives its pipe back, and the
