@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from datetime import datetime, timezone
 from time import time
 from typing import Any
@@ -78,27 +79,65 @@ def timestamp(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
 
 
+_ORDER = (
+    "health_checker_type",
+    "host",
+    "cluster_name",
+    "eject_unhealthy_event",
+    "add_healthy_event",
+    "timestamp",
+    "health_check_failure_event",
+    "degraded_healthy_host",
+    "no_longer_degraded_host",
+    "metadata",
+    "locality",
+    "successful_health_check_event",
+)
+
+
 def host_event(kind: str, cluster: str, spec: HostSpec, now: float, event: str, details: dict[str, Any]) -> dict[str, Any]:
-    """An `envoy.data.core.v3.HealthCheckEvent`.
+    """An `envoy.data.core.v3.HealthCheckEvent`, its fields in the order of that message, as Envoy writes them.
 
     @param kind: the type of the checker, such as TCP.
     @param event: the name of the event's field, with the message in it as `details`.
     """
     place = spec.locality
-    return {
+    fields = {
         "health_checker_type": kind,
         "host": address_event(spec.address),
         "cluster_name": cluster,
-        event: details,
         "timestamp": timestamp(now),
-        **({} if spec.metadata is None else {"metadata": metadata_event(spec.metadata)}),
         "locality": {"region": place.region, "zone": place.zone, "sub_zone": place.sub_zone},
+        event: details,
     }
+    if spec.metadata is not None:
+        fields["metadata"] = metadata_event(spec.metadata)
+    return {name: fields[name] for name in _ORDER if name in fields}
 
 
 def metadata_event(metadata: Any) -> dict[str, Any]:
-    """A `core.v3.Metadata`; its typed part, which only who knows the types could write out, is left out."""
-    return {"filter_metadata": {name: MessageToDict(value) for name, value in metadata.filter_metadata.items()}}
+    """A `core.v3.Metadata`; of its typed part that which the schema knows."""
+    return {
+        "filter_metadata": {name: _plain(MessageToDict(value)) for name, value in metadata.filter_metadata.items()},
+        "typed_filter_metadata": dict(_typed(metadata)),
+    }
+
+
+def _typed(metadata: Any) -> Iterator[tuple[str, Any]]:
+    for name, value in metadata.typed_filter_metadata.items():
+        try:
+            yield name, MessageToDict(value, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
+        except TypeError:
+            log.debug("the type {type} of {name} is not known", type=value.type_url, name=name)
+
+
+def _plain(value: Any) -> Any:
+    """JSON as Envoy writes it: whole numbers without a fraction."""
+    if isinstance(value, dict):
+        return {name: _plain(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_plain(each) for each in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def ejection_event(cluster: str, address: Address, now: float, since: int | None, ejections: int) -> dict[str, Any]:

@@ -19,10 +19,8 @@ from h2.events import DataReceived, Event, ResponseReceived, StreamReset, Traile
 from h2.exceptions import H2Error
 from h2.settings import SettingCodes, Settings
 
-from tcpmesh.cluster.host import HostSpec
 from tcpmesh.cluster.http_probe import USER_AGENT, Headers, changed
-from tcpmesh.cluster.probes import Connect, ExchangeProbe, Failed, IResults, MakeProbe
-from tcpmesh.config.values import seconds
+from tcpmesh.cluster.probes import Connect, ExchangeProbe, Failed, IResults, MakeProbe, Terms, hostname
 from tcpmesh.net.address import Address
 from tcpmesh.net.timers import Timers
 from tcpmesh.wire.grpc import MalformedAnswer, UnaryReader, framed, timeout_text
@@ -71,18 +69,8 @@ class GrpcProbe(ExchangeProbe):
 
     __slots__ = ("_answer", "_body", "_h2", "_headers", "_is_last", "_left", "_stream", "_unread")
 
-    def __init__(
-        self,
-        connect: Connect,
-        address: Address,
-        timeout: float,
-        results: IResults,
-        reuse: bool,
-        timers: Timers,
-        headers: Headers,
-        body: bytes,
-    ) -> None:
-        super().__init__(connect, address, timeout, results, reuse, timers)
+    def __init__(self, terms: Terms, address: Address, results: IResults, headers: Headers, body: bytes) -> None:
+        super().__init__(terms, address, results)
         self._headers = headers
         self._body = body
         self._h2: Connection | None = None
@@ -224,7 +212,7 @@ class GrpcProbe(ExchangeProbe):
     def _close_stream(self, ended: bool) -> None:
         """Have done with the call, and with the connection where it is not to be kept."""
         stream, self._stream = self._stream, 0
-        if not self._reuse or self._is_last:
+        if not self._terms.reuse or self._is_last:
             self.hang_up()
         elif not ended and self._h2 is not None:
             self._h2.reset_stream(stream, ErrorCodes.CANCEL)
@@ -240,12 +228,6 @@ def is_serving(answer: bytes | None) -> bool:
 
 def grpc_probes(message: Any, connect: Connect, timers: Timers, cluster: str) -> MakeProbe:
     """How hosts are asked by a `core.v3.HealthCheck` with a `grpc_health_check`."""
-    timeout = seconds(message.timeout)
-    check = GrpcCheck(message.grpc_health_check, timeout, cluster)
-    reuse = message.reuse_connection.value if message.HasField("reuse_connection") else True
-
-    def make(address: Address, spec: HostSpec, results: IResults) -> GrpcProbe:
-        hostname = spec.health_check_config.hostname if spec.health_check_config is not None else ""
-        return GrpcProbe(connect, address, timeout, results, reuse, timers, check.headers(hostname), check.body)
-
-    return make
+    terms = Terms.of(message, connect, timers)
+    check = GrpcCheck(message.grpc_health_check, terms.timeout, cluster)
+    return lambda address, spec, results: GrpcProbe(terms, address, results, check.headers(hostname(spec)), check.body)

@@ -39,10 +39,9 @@ CHECK_FLAGS = HealthFlag(FAILED | DEGRADED | PENDING | TIMED_OUT | EXCLUDED)
 
 
 class HealthStats:
-    """The statistics under `cluster.<name>.health_check.`."""
+    """The statistics of a check: under `cluster.<name>.health_check.`, and with a name under `name.<name>.` below that."""
 
-    def __init__(self, cluster: Scope) -> None:
-        scope = cluster.scope("health_check")
+    def __init__(self, scope: Scope) -> None:
         self.attempt = scope.counter("attempt")
         self.success = scope.counter("success")
         self.failure = scope.counter("failure")
@@ -306,7 +305,7 @@ class HostCheck:
                 self._in_a_row = 0
                 add |= FAILED
                 stats.healthy.add(-1)
-                check.log(self, "eject_unhealthy_event", failure_type=kind.name)
+                check.log(self, "eject_unhealthy_event", failure_type=kind.name, http_status_code=status)
             else:
                 edge = True
         if (self._flags | add) & FAILED:
@@ -322,7 +321,8 @@ class HostCheck:
         if flags != self._flags:
             self._flags = flags
             check.cluster.set_flags(self.spec.address, HealthFlag(add), HealthFlag(remove))
-        self._unschedule()
+        if self._entry is not None:
+            self._unschedule()
         time = check.intervals.next(check.random, healthy, edge, check.cluster.has_traffic())
         self._entry = check.calls.add(time, self._run)
         check.has_result(self, healthy)

@@ -2,36 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 from envoy.config.core.v3 import base_pb2
 from envoy.config.core.v3.base_pb2 import HeaderValueOption
 
-from tcpmesh.cluster.host import HostSpec
-from tcpmesh.cluster.probes import Connect, ExchangeProbe, Failed, IResults, MakeProbe, has_in_order, payloads
-from tcpmesh.config.values import seconds
+from tcpmesh.cluster.probes import Connect, ExchangeProbe, Failed, IResults, MakeProbe, Terms, has_in_order, hostname, payloads
+from tcpmesh.config.strings import string_matcher
 from tcpmesh.net.address import Address
 from tcpmesh.net.timers import Timers
 from tcpmesh.stats.store import Counter
 from tcpmesh.wire.http1 import MalformedResponse, Response, ResponseParser, request
 
 USER_AGENT = "Envoy/HC"
-DEGRADED = "x-envoy-degraded"
-EXCLUDE = "x-envoy-immediate-health-check-fail"
-SERVICE = "x-envoy-upstream-healthchecked-cluster"
+DEGRADED = b"x-envoy-degraded"
+EXCLUDE = b"x-envoy-immediate-health-check-fail"
+SERVICE = b"x-envoy-upstream-healthchecked-cluster"
 BODY_SIZE = 1024
 """Bytes of the body that are looked at (`response_buffer_size`, of which 0 is all)."""
 
 MOST_BODY = 1 << 20
-WITH_BODY = ("POST", "PUT", "PATCH")
+WITH_BODY = ("POST", "PUT", "PATCH", "OPTIONS")
 
 Headers = tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What a response amounts to."""
 
     passed: bool
@@ -40,6 +37,10 @@ class Outcome:
 
     exclude: bool = False
     """The host asks not to be counted among the hosts."""
+
+
+PASSED = Outcome(True)
+FAILED = Outcome(False)
 
 
 class HttpCheck:
@@ -55,8 +56,8 @@ class HttpCheck:
         self._body = b"".join(payloads([message.send]))
         self._add = tuple(message.request_headers_to_add)
         self._remove = {name.lower() for name in message.request_headers_to_remove}
-        self._expected = ranges(message.expected_statuses) or ((200, 201),)
-        self._retriable = ranges(message.retriable_statuses)
+        self._expected = statuses(message.expected_statuses) or frozenset((200,))
+        self._retriable = statuses(message.retriable_statuses)
         self._receive = payloads(message.receive)
         size = message.response_buffer_size.value if message.HasField("response_buffer_size") else BODY_SIZE
         self.keep = min(size or MOST_BODY, MOST_BODY) if self._receive else 0
@@ -73,14 +74,14 @@ class HttpCheck:
     def judge(self, response: Response) -> Outcome:
         """Whether this is the answer of a healthy host."""
         status = response.status
-        if not within(status, self._expected):
-            return Outcome(False, within(status, self._retriable), response.header(EXCLUDE) is not None)
+        if status not in self._expected:
+            return Outcome(False, status in self._retriable, response.header(EXCLUDE) is not None)
         if self._receive and not has_in_order(response.body, self._receive):
-            return Outcome(False)
+            return FAILED
         if self._is_service is not None:
             self._verified.value += 1
-            return Outcome(self._is_service(response.header(SERVICE) or ""))
-        return Outcome(True)
+            return PASSED if self._is_service(response.header(SERVICE) or "") else FAILED
+        return PASSED
 
 
 class HttpProbe(ExchangeProbe):
@@ -88,25 +89,15 @@ class HttpProbe(ExchangeProbe):
 
     __slots__ = ("_check", "_parser", "_request")
 
-    def __init__(
-        self,
-        connect: Connect,
-        address: Address,
-        timeout: float,
-        results: IResults,
-        reuse: bool,
-        timers: Timers,
-        check: HttpCheck,
-        hostname: str,
-    ) -> None:
-        super().__init__(connect, address, timeout, results, reuse, timers)
+    def __init__(self, terms: Terms, address: Address, results: IResults, check: HttpCheck, hostname: str) -> None:
+        super().__init__(terms, address, results)
         self._check = check
         self._request = check.request(hostname)
-        self._parser = ResponseParser()
+        self._parser = ResponseParser(head=check.method == "HEAD", keep=check.keep)
 
     def ask(self, transport: Any) -> None:
         """Send the request."""
-        self._parser = ResponseParser(head=self._check.method == "HEAD", keep=self._check.keep)
+        self._parser.reset()
         transport.write(self._request)
 
     def received(self, data: bytes) -> None:
@@ -136,36 +127,25 @@ class HttpProbe(ExchangeProbe):
         self._judge(response)
 
     def _judge(self, response: Response) -> None:
-        if not self._reuse or not response.keep_alive:
+        if not self._terms.reuse or not response.keep_alive:
             self.hang_up()
-        outcome = self._check.judge(response)
-        if outcome.passed:
+        passed, retriable, exclude = self._check.judge(response)
+        if passed:
             self.succeed(response.header(DEGRADED) is not None)
         else:
-            self.fail(Failed.ACTIVE, retriable=outcome.retriable, status=response.status, exclude=outcome.exclude)
+            self.fail(Failed.ACTIVE, retriable=retriable, status=response.status, exclude=exclude)
 
 
 def http_probes(message: Any, connect: Connect, timers: Timers, cluster: str, verified: Counter) -> MakeProbe:
     """How hosts are asked by a `core.v3.HealthCheck` with an `http_health_check`."""
     check = HttpCheck(message.http_health_check, cluster, verified)
-    timeout = seconds(message.timeout)
-    reuse = message.reuse_connection.value if message.HasField("reuse_connection") else True
-
-    def make(address: Address, spec: HostSpec, results: IResults) -> HttpProbe:
-        hostname = spec.health_check_config.hostname if spec.health_check_config is not None else ""
-        return HttpProbe(connect, address, timeout, results, reuse, timers, check, hostname)
-
-    return make
+    terms = Terms.of(message, connect, timers)
+    return lambda address, spec, results: HttpProbe(terms, address, results, check, hostname(spec))
 
 
-def ranges(messages: Iterable[Any]) -> tuple[tuple[int, int], ...]:
-    """`type.v3.Int64Range` messages as (start, end), the end not included."""
-    return tuple((message.start, message.end) for message in messages)
-
-
-def within(number: int, chosen: tuple[tuple[int, int], ...]) -> bool:
-    """Whether the number is in one of the ranges."""
-    return any(start <= number < end for start, end in chosen)
+def statuses(messages: Iterable[Any]) -> frozenset[int]:
+    """All numbers of `type.v3.Int64Range` messages, which Envoy wants to be from 100 to 599; the end of each is not included."""
+    return frozenset(number for message in messages for number in range(message.start, message.end))
 
 
 def changed(headers: Headers, options: Iterable[Any], remove: set[str]) -> Headers:
@@ -192,21 +172,3 @@ def _appended(headers: list[tuple[str, str]], name: str, value: str) -> list[tup
     if name == "user-agent" and any(each == name for each, _ in headers):
         return [(each, f"{old},{value}" if each == name else old) for each, old in headers]
     return [*headers, (name, value)]
-
-
-def string_matcher(message: Any) -> Callable[[str], bool]:
-    """A `type.matcher.v3.StringMatcher` without a regular expression."""
-    kind = message.WhichOneof("match_pattern")
-    test, wanted = _TESTS[kind], getattr(message, kind)
-    if message.ignore_case:
-        folded = wanted.lower()
-        return lambda text: test(text.lower(), folded)
-    return lambda text: test(text, wanted)
-
-
-_TESTS: dict[str, Callable[[str, str], bool]] = {
-    "exact": str.__eq__,
-    "prefix": str.startswith,
-    "suffix": str.endswith,
-    "contains": str.__contains__,
-}

@@ -7,6 +7,7 @@ too, one more when the host closes a TCP connection that was being kept for the 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, Protocol
 
@@ -19,6 +20,7 @@ from twisted.python.failure import Failure
 from tcpmesh.cluster.host import HostSpec
 from tcpmesh.config.values import seconds
 from tcpmesh.net.address import Address
+from tcpmesh.net.knock import Visitor
 from tcpmesh.net.timers import TimerQueue, Timers
 
 MOST_WAITING = 1 << 16
@@ -60,83 +62,55 @@ class IProbe(Protocol):
 Connect = Callable[[Address, Any, float], Any]
 """Connects to an address for a client factory within so many seconds; gives the connector."""
 
+MakeKnock = Callable[[Address, Visitor, float], Any]
+"""The `knocker` of a network, with the options that the address asks for."""
+
 MakeProbe = Callable[[Address, HostSpec, IResults], IProbe]
 
 
-class Prober:
-    """What probes have in common: they are the client factory of their own connection."""
+@dataclass(frozen=True)
+class Terms:
+    """What a `core.v3.HealthCheck` says of every exchange with a host, and what exchanges need of the network."""
 
-    __slots__ = ("_address", "_connect", "_results", "_timeout")
+    connect: Connect
+    timers: Timers
+    timeout: float
+    """Seconds for the whole exchange."""
 
-    def __init__(self, connect: Connect, address: Address, timeout: float, results: IResults) -> None:
-        self._connect = connect
-        self._address = address
-        self._timeout = timeout
-        self._results = results
+    reuse: bool
+    """Whether the connection is kept for the next one."""
 
-    def doStart(self) -> None:
-        """Twisted: a connector will use this factory."""
-
-    def doStop(self) -> None:
-        """Twisted: no connector uses this factory any more."""
-
-    def startedConnecting(self, connector: Any) -> None:
-        """Twisted: connecting has begun."""
-
-    def clientConnectionLost(self, connector: Any, reason: Failure) -> None:
-        """Twisted: the connection was closed, as its protocol knows."""
+    @classmethod
+    def of(cls, message: Any, connect: Connect, timers: Timers) -> Terms:
+        """As the message says."""
+        reuse = message.reuse_connection.value if message.HasField("reuse_connection") else True
+        return cls(connect, timers, seconds(message.timeout), reuse)
 
 
-@implementer(IProtocol)
-class _Leaving:
-    """The protocol of a connection that was only to be made: it has no state, so that all share one."""
-
-    def makeConnection(self, transport: Any) -> None:
-        transport.loseConnection()
-
-    def connectionMade(self) -> None:
-        pass
-
-    def dataReceived(self, data: bytes) -> None:
-        pass
-
-    def connectionLost(self, reason: Failure) -> None:
-        pass
-
-
-LEAVING = _Leaving()
-
-
-class ConnectProbe(Prober):
+class ConnectProbe:
     """Whether the host accepts a connection; nothing is said on it."""
 
-    __slots__ = ("_connector",)
+    __slots__ = ("_knock", "_results")
 
-    def __init__(self, connect: Connect, address: Address, timeout: float, results: IResults) -> None:
-        super().__init__(connect, address, timeout, results)
-        self._connector: Any = None
+    def __init__(self, make_knock: MakeKnock, address: Address, timeout: float, results: IResults) -> None:
+        self._results = results
+        self._knock = make_knock(address, self, timeout)
 
     def start(self) -> None:
         """Connect."""
-        self._connector = self._connect(self._address, self, self._timeout)
+        self._knock.start()
 
     def stop(self) -> None:
         """Give up."""
-        connector, self._connector = self._connector, None
-        if connector is not None:
-            connector.stopConnecting()
+        self._knock.stop()
 
-    def buildProtocol(self, addr: Any) -> _Leaving:
+    def accepted(self) -> None:
         """It does."""
-        self._connector = None
         self._results.succeeded()
-        return LEAVING
 
-    def clientConnectionFailed(self, connector: Any, reason: Failure) -> None:
+    def refused(self, timed_out: bool) -> None:
         """It does not."""
-        if self._connector is not None:
-            self._connector = None
-            self._results.failed(Failed.NETWORK_TIMEOUT if reason.check(ConnectTimeout) else Failed.NETWORK)
+        self._results.failed(Failed.NETWORK_TIMEOUT if timed_out else Failed.NETWORK)
 
 
 @implementer(IProtocol)
@@ -165,6 +139,11 @@ class Line:
         if self.probe is not None:
             self.probe.received(data)
 
+    def bufferReceived(self, data: memoryview) -> None:
+        """The same, of a transport that lends its buffer."""
+        if self.probe is not None:
+            self.probe.received(bytes(data))
+
     def connectionLost(self, reason: Failure) -> None:
         """The host has closed, or left."""
         if self.probe is not None:
@@ -177,20 +156,21 @@ class Line:
             self.transport.loseConnection()
 
 
-class ExchangeProbe(Prober):
-    """A question and its answer; the connection is kept for the next one, or not (`reuse_connection`).
+class ExchangeProbe:
+    """A question and its answer; it is the client factory of its own connections, one after the other.
 
     A subclass writes in `ask`, and judges in `received` and `lost`.
     """
 
-    __slots__ = ("_connector", "_line", "_queue", "_reuse", "asking")
+    __slots__ = ("_address", "_connector", "_line", "_queue", "_results", "_terms", "asking")
 
-    def __init__(self, connect: Connect, address: Address, timeout: float, results: IResults, reuse: bool, timers: Timers) -> None:
-        super().__init__(connect, address, timeout, results)
-        self._reuse = reuse
+    def __init__(self, terms: Terms, address: Address, results: IResults) -> None:
+        self._terms = terms
+        self._address = address
+        self._results = results
         self._connector: Any = None
         self._line: Line | None = None
-        self._queue: TimerQueue[ExchangeProbe] = timers.queue(timeout, _timed_out)
+        self._queue: TimerQueue[ExchangeProbe] = terms.timers.queue(terms.timeout, _timed_out)
         self.asking = False
 
     def start(self) -> None:
@@ -201,12 +181,24 @@ class ExchangeProbe(Prober):
             self.ask(self._line.transport)
         else:
             self._line = Line(self)
-            self._connector = self._connect(self._address, self, self._timeout)
+            self._connector = self._terms.connect(self._address, self, self._terms.timeout)
 
     def stop(self) -> None:
         """Close, whatever is under way."""
         self._end()
         self.hang_up()
+
+    def doStart(self) -> None:
+        """Twisted: a connector will use this factory."""
+
+    def doStop(self) -> None:
+        """Twisted: no connector uses this factory any more."""
+
+    def startedConnecting(self, connector: Any) -> None:
+        """Twisted: connecting has begun."""
+
+    def clientConnectionLost(self, connector: Any, reason: Failure) -> None:
+        """Twisted: the connection was closed, as its protocol knows."""
 
     def buildProtocol(self, addr: Any) -> Line | None:
         """Connected."""
@@ -276,18 +268,15 @@ class PayloadProbe(ExchangeProbe):
 
     def __init__(
         self,
-        connect: Connect,
+        terms: Terms,
         address: Address,
-        timeout: float,
         results: IResults,
-        reuse: bool,
-        timers: Timers,
         question: bytes,
         expected: tuple[bytes, ...],
         header: Callable[[Any], bytes],
     ) -> None:
         """C{header}: makes what goes first on a new connection, from its transport."""
-        super().__init__(connect, address, timeout, results, reuse, timers)
+        super().__init__(terms, address, results)
         self._question = question
         self._expected = expected
         self._header = header
@@ -315,7 +304,7 @@ class PayloadProbe(ExchangeProbe):
         del seen[:-MOST_WAITING]
         if not has_in_order(seen, self._expected):
             return
-        if not self._reuse:
+        if not self._terms.reuse:
             self.hang_up()
         self.succeed()
 
@@ -323,6 +312,12 @@ class PayloadProbe(ExchangeProbe):
         """A failure, also between two checks."""
         self._line = None
         self.fail(Failed.NETWORK)
+
+
+def hostname(spec: HostSpec) -> str:
+    """What a host's endpoint says it is to be asked as, or an empty text."""
+    config = spec.health_check_config
+    return "" if config is None else str(config.hostname)
 
 
 def has_in_order(data: bytes | bytearray, blocks: tuple[bytes, ...]) -> bool:
@@ -341,19 +336,16 @@ def payloads(messages: Any) -> tuple[bytes, ...]:
     return tuple(bytes.fromhex(message.text) for message in messages)
 
 
-def tcp_probes(message: Any, connect: Connect, timers: Timers) -> MakeProbe:
+def tcp_probes(message: Any, connect: Connect, knocker: MakeKnock, timers: Timers) -> MakeProbe:
     """How hosts are asked by a `core.v3.HealthCheck` with a `tcp_health_check`."""
     tcp = message.tcp_health_check
-    timeout = seconds(message.timeout)
+    terms = Terms.of(message, connect, timers)
     expected = payloads(tcp.receive)
     if not expected:
-        return lambda address, spec, results: ConnectProbe(connect, address, timeout, results)
+        return lambda address, spec, results: ConnectProbe(knocker, address, terms.timeout, results)
     question = b"".join(payloads([tcp.send]))
-    reuse = message.reuse_connection.value if message.HasField("reuse_connection") else True
     header = proxy_header(tcp.proxy_protocol_config) if tcp.HasField("proxy_protocol_config") else _no_header
-    return lambda address, spec, results: PayloadProbe(
-        connect, address, timeout, results, reuse, timers, question, expected, header
-    )
+    return lambda address, spec, results: PayloadProbe(terms, address, results, question, expected, header)
 
 
 def _no_header(transport: Any) -> bytes:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, gatherResults
 
 from tcpmesh.cluster.cluster import Cluster, unchecked_flags
 from tcpmesh.cluster.events import EventLog
@@ -21,9 +21,13 @@ from tcpmesh.cluster.http_probe import http_probes
 from tcpmesh.cluster.outlier_settings import OutlierStats
 from tcpmesh.cluster.outliers import Detector
 from tcpmesh.cluster.probes import MakeProbe, tcp_probes
+from tcpmesh.cluster.status import OutlierStatus
+from tcpmesh.cluster.verdicts import Verdicts, Voice
+from tcpmesh.config.newer import newer_string
 from tcpmesh.net.address import Address
 from tcpmesh.net.calls import Calls
 from tcpmesh.registry import Context, build
+from tcpmesh.stats.store import Scope
 
 LEAVING = HealthFlag.pending_dynamic_removal
 GIVEN_UP = ("UNHEALTHY", "TIMEOUT")
@@ -40,19 +44,26 @@ class Watch:
 
     def __init__(self, message: Any, cluster: Cluster, context: Context, calls: Calls, log: EventLog | None) -> None:
         self._cluster = cluster
-        self._ignores_health = message.ignore_health_on_host_removal
+        # A host that connections name goes when none names it any more.
+        self._ignores_health = message.ignore_health_on_host_removal or message.lb_policy == message.CLUSTER_PROVIDED
         self._logs: list[EventLog] = []
         self._assignment = Assignment()
         self._left: dict[Address, HostSpec] = {}
         """Hosts that discovery has dropped and that stay, for they are well."""
-        self._check: HealthCheck | None = None
         self._detector: Detector | None = None
-        for each in message.health_checks:
-            self._check = self._health_check(each, message, context, calls)
+        count = len(message.health_checks)
+        self._verdicts = Verdicts(cluster, count, _scope_of(cluster)) if count > 1 else None
+        self._checks = tuple(
+            self._health_check(each, number, message, context, calls) for number, each in enumerate(message.health_checks)
+        )
         if message.HasField("outlier_detection"):
             stats = OutlierStats(cluster.stats.scope)
             clock = context.network.clock
             self._detector = Detector(message.outlier_detection, cluster, stats, clock, calls, context.random, log)
+
+    def outliers(self) -> OutlierStatus | None:
+        """What outlier detection has found of the cluster as a whole; `None` where there is none."""
+        return None if self._detector is None else self._detector.status()
 
     def update_hosts(self, assignment: Assignment) -> None:
         """Discovery knows of these hosts now."""
@@ -68,17 +79,19 @@ class Watch:
             self._cluster.set_flags(address, remove=LEAVING)
         if self._detector is not None:
             self._detector.update_hosts(self._cluster.hosts)
-        if self._check is not None:
-            self._check.update_hosts(hosts)
+        for check in self._checks:
+            check.update_hosts(hosts)
+        if self._verdicts is not None:
+            self._verdicts.keep(spec.address for spec in hosts if spec.is_checked)
 
     def first_round(self) -> Deferred[None]:
-        """Fires once each host there is at this moment has the result of a health check; at once where there are none."""
-        return self._check.first_round() if self._check is not None else succeed(None)
+        """Fires once each host there is at this moment has a result of each health check; at once where there are none."""
+        return gatherResults([check.first_round() for check in self._checks]).addCallback(lambda results: None)
 
     def stop(self) -> None:
         """Watch no more."""
-        if self._check is not None:
-            self._check.stop()
+        for check in self._checks:
+            check.stop()
         if self._detector is not None:
             self._detector.stop()
         for log in self._logs:
@@ -91,19 +104,27 @@ class Watch:
 
     def _staying(self, known: tuple[HostSpec, ...], present: set[Address]) -> Iterator[HostSpec]:
         """Of the hosts that are known and not present any more, those that are well."""
-        if self._check is None or self._ignores_health:
+        if not self._checks or self._ignores_health:
             return
         for spec in known:
-            if spec.address not in present and not self._check.is_failed(spec.address) and spec.health_status not in GIVEN_UP:
+            if spec.address not in present and not self._is_failed(spec.address) and spec.health_status not in GIVEN_UP:
                 yield spec
 
-    def _health_check(self, message: Any, cluster: Any, context: Context, calls: Calls) -> HealthCheck:
-        stats = HealthStats(self._cluster.stats.scope)
-        self._logs += [build(each.typed_config, context) for each in message.event_logger]
+    def _is_failed(self, address: Address) -> bool:
+        """Whether one of the checks says that the host at this address is out, or is not checked."""
+        return any(check.is_failed(address) for check in self._checks)
+
+    def _health_check(self, message: Any, number: int, cluster: Any, context: Context, calls: Calls) -> HealthCheck:
+        name = newer_string(message, "name")
+        scope = _scope_of(self._cluster)
+        stats = HealthStats(scope.scope("name").scope(name) if name else scope)
+        logs = [build(each.typed_config, context) for each in message.event_logger]
         if message.event_log_path:
-            self._logs.append(EventLog(message.event_log_path))
+            logs.append(EventLog(message.event_log_path))
+        self._logs += logs
+        told = self._cluster if self._verdicts is None else Voice(self._verdicts, number)
         probes = self._probes(message, context, stats)
-        check = HealthCheck(message, self._cluster, unchecked_flags(cluster), probes, calls, context.random, stats, self._logs)
+        check = HealthCheck(message, told, unchecked_flags(cluster), probes, calls, context.random, stats, logs)
         check.on_result = self._has_result
         return check
 
@@ -113,6 +134,9 @@ class Watch:
         def connect(address: Address, factory: Any, timeout: float) -> Any:
             return network.connect(address, factory, timeout, dialer.options(address))
 
+        def knocker(address: Address, visitor: Any, timeout: float) -> Any:
+            return network.knocker(address, visitor, timeout, dialer.options(address))
+
         if message.HasField("http_health_check"):
             return http_probes(message, connect, network.timers, self._cluster.name, stats.verify_cluster)
         if message.HasField("grpc_health_check"):
@@ -120,11 +144,17 @@ class Watch:
             from tcpmesh.cluster.grpc_probe import grpc_probes
 
             return grpc_probes(message, connect, network.timers, self._cluster.name)
-        return tcp_probes(message, connect, network.timers)
+        return tcp_probes(message, connect, knocker, network.timers)
 
     def _has_result(self, host: HostCheck, passed: bool) -> None:
+        address = host.spec.address
         if host.is_failed:
-            if host.spec.address in self._left:
+            if address in self._left:
                 self.update_hosts(self._assignment)
-        elif passed and self._detector is not None:
-            self._detector.health_check_passed(host.spec.address)
+        elif passed and self._detector is not None and not self._is_failed(address):
+            self._detector.health_check_passed(address)
+
+
+def _scope_of(cluster: Cluster) -> Scope:
+    """Of the statistics of a cluster's health checks."""
+    return cluster.stats.scope.scope("health_check")

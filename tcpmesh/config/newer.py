@@ -2,11 +2,17 @@
 
 Without this table they would be called unknown, and a user would look for a typo that is not there.  A row that the installed
 package has is never asked for and does no harm.
+
+A few of them work all the same.  Their values travel in the message as protobuf keeps every field that its schema does not know:
+by number, so that those that come from a management server, which has the newer schema, are read in the same way.
 """
 
 from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
+
+from google.protobuf.message import Message
+from google.protobuf.unknown_fields import UnknownFieldSet
 
 from tcpmesh.config.source import camel_case
 
@@ -60,6 +66,11 @@ FIELDS: dict[str, frozenset[str]] = {
     }.items()
 }
 
+#: The strings among them that tcpmesh reads: the numbers of the fields, by message and name.
+STRINGS = {(_CONFIG + "core.v3.HealthCheck", "name"): 27}
+
+_LENGTH_DELIMITED = 2
+
 #: The messages, by full name.
 TYPES = frozenset(
     _EXTENSIONS + name
@@ -78,6 +89,32 @@ TYPES = frozenset(
 def is_newer_field(message: str, field: str) -> bool:
     """Whether Envoy has a field, in either spelling, that the installed schema may lack."""
     return any(field in (name, camel_case(name)) for name in FIELDS.get(message, ()))
+
+
+def set_newer_string(message: Message, field: str, value: str) -> None:
+    """Put a string of `STRINGS` into a message."""
+    number = STRINGS[message.DESCRIPTOR.full_name, field]
+    data = value.encode("utf-8", "surrogatepass")
+    message.MergeFromString(_varint(number << 3 | _LENGTH_DELIMITED) + _varint(len(data)) + data)
+
+
+def newer_string(message: Message, field: str) -> str:
+    """A string of `STRINGS`, which may be a field of the installed schema by now; empty where it is not set."""
+    if field in message.DESCRIPTOR.fields_by_name:
+        return str(getattr(message, field))
+    number = STRINGS[message.DESCRIPTOR.full_name, field]
+    unknown = UnknownFieldSet(message)
+    fields = [unknown[index] for index in range(len(unknown))]
+    found = [field.data for field in fields if field.field_number == number]
+    return found[-1].decode("utf-8", "replace") if found and isinstance(found[-1], bytes) else ""
+
+
+def _varint(number: int) -> bytes:
+    data = bytearray()
+    while number > 127:
+        data.append(number & 127 | 128)
+        number >>= 7
+    return bytes((*data, number))
 
 
 def newer_text(what: str) -> str:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
+from heapq import merge
+from operator import attrgetter
+from typing import TypeVar
 
-from tcpmesh.stats.store import Counter, Gauge, Histogram, Stat, Store, TextReadout
+from tcpmesh.stats.store import Counter, Gauge, Histogram, Store, TextReadout
+from tcpmesh.wire.regex import Regex
+
+Found = TypeVar("Found", bound="Counter | Gauge | Histogram | TextReadout")
+
+WHILE = 250
+"""Statistics passed over in the time of one C{None}: half a millisecond."""
 
 
 class Kind(Enum):
@@ -26,7 +34,7 @@ class Query:
     used_only: bool = False
     """Only what was ever written to."""
 
-    pattern: re.Pattern[str] | None = None
+    pattern: Regex | None = None
     """Only what this expression is found in (anywhere in the name)."""
 
     invert: bool = False
@@ -38,29 +46,55 @@ class Query:
         """Whether a statistic, of whatever kind, is asked for."""
         if self.used_only and not stat.used:
             return False
-        return self.pattern is None or (self.pattern.search(stat.name) is None) == self.invert
+        return self.pattern is None or self.pattern.search(stat.name) != self.invert
 
 
-@dataclass(frozen=True)
 class Selection:
-    """The statistics that were asked for, each kind sorted by name.  They are found as they are read, once."""
+    """The statistics that were asked for, each kind sorted by name.
 
-    counters: Iterator[Counter]
-    gauges: Iterator[Gauge]
-    histograms: Iterator[Histogram]
-    text_readouts: Iterator[TextReadout]
+    They are found as they are read.  A C{None} among them stands for a while in which nothing was found: whoever reads may then let
+    others have their turn.
+    """
 
+    def __init__(self, store: Store, query: Query) -> None:
+        self._store = store
+        self._query = query
 
-def select(store: Store, query: Query) -> Selection:
-    """Bring the store up to date and take from it what is asked for."""
-    store.collect()
+    def prepare(self) -> Iterator[None]:
+        """To be gone through before anything is read: brings the store up to date."""
+        yield from self._store.collecting()
+        yield from self._store.sort()
 
-    def pick(kind: Kind, stats: Iterator[Stat]) -> Iterator[Stat]:
-        return filter(query.wants, stats) if kind in query.kinds else iter(())
+    def counters(self) -> Iterator[Counter | None]:
+        """Counters."""
+        return self._wanted(self._store.counters()) if Kind.COUNTERS in self._query.kinds else iter(())
 
-    return Selection(
-        pick(Kind.COUNTERS, store.counters()),
-        pick(Kind.GAUGES, store.gauges()),
-        pick(Kind.HISTOGRAMS, store.histograms()),
-        pick(Kind.TEXT_READOUTS, store.text_readouts()),
-    )
+    def gauges(self) -> Iterator[Gauge | None]:
+        """Gauges."""
+        return self._wanted(self._store.gauges()) if Kind.GAUGES in self._query.kinds else iter(())
+
+    def numbers(self) -> Iterator[Counter | Gauge | None]:
+        """Counters and gauges together."""
+        kinds = self._query.kinds
+        counters = self._store.counters() if Kind.COUNTERS in kinds else ()
+        gauges = self._store.gauges() if Kind.GAUGES in kinds else ()
+        both: Iterator[Counter | Gauge] = merge(counters, gauges, key=attrgetter("name"))
+        return self._wanted(both)
+
+    def histograms(self) -> Iterator[Histogram | None]:
+        """Histograms."""
+        return self._wanted(self._store.histograms()) if Kind.HISTOGRAMS in self._query.kinds else iter(())
+
+    def text_readouts(self) -> Iterator[TextReadout | None]:
+        """Text readouts."""
+        return self._wanted(self._store.text_readouts()) if Kind.TEXT_READOUTS in self._query.kinds else iter(())
+
+    def _wanted(self, stats: Iterator[Found]) -> Iterator[Found | None]:
+        wants, passed_over = self._query.wants, 0
+        for stat in stats:
+            if wants(stat):
+                yield stat
+            else:
+                passed_over += 1
+                if passed_over % WHILE == 0:
+                    yield None

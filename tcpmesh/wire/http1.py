@@ -1,21 +1,39 @@
 """HTTP/1.1 as far as a proxy for TCP speaks it itself: one request head out, one response in (RFC 9112).
 
-Sans-io: bytes go in as they come, facts come out.  Everything that a peer may send without end has a limit here, and what is
-malformed is an error, never a guess.
+Sans-io: bytes go in as they come, facts come out.  Everything that a peer may send without end has a limit here.  What is let
+pass beyond the letter of the RFC is what Envoy lets pass: lines that end without a carriage return, folded lines, any version.
+
+A health check may read ten thousand responses a second, nearly all of which come in one piece.  So a head is matched by one
+regular expression, and of its fields only those that say where the response ends are looked at; the others are found when they
+are asked for.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
-HEAD_LIMIT = 64 * 1024
+HEAD_LIMIT = 80 * 1024
 """Bytes of a status line with its header fields, or of one line between chunks."""
 
+MOST_FIELDS = 100
+"""Header fields of one response."""
+
+MOST_DIGITS = 18
+"""Of a length; more bytes than that nobody sends."""
+
 WITHOUT_BODY = frozenset({204, 304})
-_TOKEN = frozenset(b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
-_DIGITS = frozenset(b"0123456789")
-_HEX = frozenset(b"0123456789abcdefABCDEF")
+
+_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_VALUE = rb"[\t\r\x20-\x7e\x80-\xff]*"
+_FIELD = rb"%b:%b\n(?:([ \t])%b\n)*" % (_TOKEN, _VALUE, _VALUE)
+# The last end of line of the status line is the first byte of the fields, so that every name stands after one.
+_HEAD = re.compile(rb"HTTP/(\d\.\d)[ \t]+(\d+)(?:[ \t][^\n]*|\r?)(\n(?:%b)*)\r?\n" % _FIELD)
+_TRAILER = re.compile(_FIELD)
+_END_OF_HEAD = re.compile(rb"\n\r?\n")
+_FOLD = re.compile(rb"\r?\n[ \t]+")
+_CHUNK = re.compile(rb"0*([0-9a-fA-F]{1,15})[ \t]*(?:;.*)?", re.DOTALL)
 
 
 class MalformedResponse(ValueError):
@@ -28,198 +46,209 @@ def request(method: str, path: str, headers: Iterable[tuple[str, str]], body: by
     return "\r\n".join([*lines, "", ""]).encode("utf-8", "surrogateescape") + body
 
 
-@dataclass(frozen=True)
-class Response:
-    """A whole response; names of header fields are in lower case."""
+class Response(NamedTuple):
+    """A whole response."""
 
     status: int
-    headers: tuple[tuple[str, str], ...]
+    fields: bytes
+    """The header fields as they came, but unfolded, each after the end of the line before it."""
+
+    lower: bytes
+    """The same in lower case."""
+
     body: bytes
     """Its first bytes, as many as were asked to be kept."""
 
     keep_alive: bool
     """Whether the connection can carry another request."""
 
-    def header(self, name: str) -> str | None:
-        """The first value of a header field, or `None`."""
-        return next((value for known, value in self.headers if known == name), None)
+    def header(self, name: bytes) -> str | None:
+        """The value of a header field, whose name is given in lower case, or `None`; several are joined (RFC 9110, 5.3)."""
+        if name not in self.lower:
+            return None
+        values = _values(self.fields, self.lower, b"\n" + name + b":")
+        return b",".join(values).decode("utf-8", "surrogateescape") if values else None
 
 
 class ResponseParser:
-    """Parses one response at a time.
+    """Parses one response at a time; `reset` begins with the next.
 
-    @param head: whether the request was HEAD, which is answered without a body.
-    @param keep: how many bytes of the body are kept.
+    @param head: whether the requests are HEAD, which are answered without a body.
+    @param keep: how many bytes of a body are kept.
     """
+
+    __slots__ = ("_body", "_done", "_fields", "_head", "_keep", "_left", "_lower", "_persistent", "_state", "_status", "_unread")
 
     def __init__(self, head: bool = False, keep: int = 0) -> None:
         self._head = head
         self._keep = keep
-        self._buffer = bytearray()
-        self._state = self._parse_head
-        self._left = 0
-        self._status = 0
-        self._headers: tuple[tuple[str, str], ...] = ()
-        self._persistent = False
-        self._body = bytearray()
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget what came."""
+        self._unread = self._body = b""
+        self._state = ResponseParser._parse_head
         self._done = False
 
-    def feed(self, data: bytes | memoryview) -> Response | None:
+    def feed(self, data: bytes) -> Response | None:
         """Take bytes; the response, once it is whole.
 
-        @raise MalformedResponse: where they cannot be one, or something follows it that was not asked for.
+        What follows it was not asked for, and makes the connection useless.
+
+        @raise MalformedResponse: where they cannot be a response.
         """
-        self._buffer += data
-        while not self._done and self._state():
+        self._unread = self._unread + data if self._unread else data
+        while self._state(self):
             pass
         if not self._done:
             return None
-        if self._buffer:
-            raise MalformedResponse("more than one response to one request")
-        return self._response()
+        if self._unread:
+            self._persistent = False
+        return Response(self._status, self._fields, self._lower, self._body, self._persistent)
 
     def end(self) -> Response:
         """The peer has closed: the response, where its body goes to the end of the connection.
 
         @raise MalformedResponse: where it is not whole.
         """
-        if self._state != self._parse_to_the_end:
+        if self._state is not ResponseParser._parse_to_the_end:
             raise MalformedResponse("the connection was closed within the response")
-        self._persistent = False
-        return self._response()
+        return Response(self._status, self._fields, self._lower, self._body, False)
 
-    def _response(self) -> Response:
-        return Response(self._status, self._headers, bytes(self._body), self._persistent)
-
-    # Each of these takes one piece off the buffer; False where it is not all there yet
+    # Each of these takes one piece off what is unread, and says whether there may be another.
 
     def _parse_head(self) -> bool:
-        end = self._buffer.find(b"\r\n\r\n")
-        if end < 0:
-            if len(self._buffer) > HEAD_LIMIT:
-                raise MalformedResponse("the head of the response is too long")
+        data = self._unread
+        if data.find(b"\r\n\r\n") < 0 and _END_OF_HEAD.search(data) is None:
+            if len(data) > HEAD_LIMIT or not (data.startswith(b"HTTP/") or b"HTTP/".startswith(data)):
+                raise MalformedResponse(f"no head of a response: {data[:40]!r}")
             return False
-        if end > HEAD_LIMIT:
-            raise MalformedResponse("the head of the response is too long")
-        first, *lines = bytes(self._buffer[:end]).split(b"\r\n")
-        del self._buffer[: end + 4]
-        minor = self._parse_status(first)
-        self._headers = tuple(map(_field, lines))
-        if 100 <= self._status < 200:
-            if self._status == 101:
-                raise MalformedResponse("an upgrade that was not asked for")
+        match = _HEAD.match(data)
+        if match is None or match.end() > HEAD_LIMIT:
+            raise MalformedResponse(f"no head of a response: {data[:40]!r}")
+        version, status, fields, fold = match.groups()
+        self._unread = data[match.end() :]
+        self._status = int(status[:MOST_DIGITS])
+        if 102 <= self._status < 200 or self._status == 100:
             return True
-        self._persistent = self._is_persistent(minor)
-        self._choose_framing()
-        return True
+        if fold is not None:
+            fields = _FOLD.sub(b" ", fields)
+        if fields.count(b"\n") > MOST_FIELDS + 1:
+            raise MalformedResponse("too many header fields")
+        self._fields = fields
+        self._lower = lower = fields.lower()
+        self._choose_framing(fields, lower, version)
+        return not self._done
 
-    def _parse_status(self, line: bytes) -> int:
-        version, _, rest = line.partition(b" ")
-        code = rest[:3]
-        if (
-            version not in (b"HTTP/1.0", b"HTTP/1.1")
-            or len(code) != 3
-            or not _DIGITS.issuperset(code)
-            or rest[3:4] not in (b"", b" ")
-        ):
-            raise MalformedResponse(f"no status line: {line[:40]!r}")
-        self._status = int(code)
-        if self._status < 100:
-            raise MalformedResponse(f"no status: {self._status}")
-        return version[-1] - ord("0")
-
-    def _is_persistent(self, minor: int) -> bool:
-        options = {
-            option.strip().lower()
-            for name, value in self._headers
-            if name in ("connection", "proxy-connection")
-            for option in value.split(",")
-        }
-        return "close" not in options and (minor == 1 or "keep-alive" in options)
-
-    def _choose_framing(self) -> None:
-        codings = [value.strip().lower() for name, value in self._headers if name == "transfer-encoding"]
-        lengths = {value for name, value in self._headers if name == "content-length"}
-        if self._head or self._status in WITHOUT_BODY:
+    def _choose_framing(self, fields: bytes, lower: bytes, version: bytes) -> None:
+        """Find out where the response ends (RFC 9112, 6.3), and whether the connection may be used after it (9.3)."""
+        self._persistent = version == b"1.1"
+        if b"close" in lower or not self._persistent:
+            options = _options(lower)
+            self._persistent = b"close" not in options and (self._persistent or b"keep-alive" in options)
+        lengths = _values(fields, lower, b"\ncontent-length:")
+        codings = _values(lower, lower, b"\ntransfer-encoding:") if b"\ntransfer-encoding:" in lower else None
+        if len(lengths) > 1 or (lengths and codings) or codings not in (None, [b"chunked"]):
+            raise MalformedResponse("a length that is not clear")
+        left = _length(lengths[0]) if lengths else 0
+        if self._status == 204 and (left or codings):
+            raise MalformedResponse("204 with a body")
+        if self._head or self._status in WITHOUT_BODY or (lengths and not left) or self._status == 101:
+            self._state = ResponseParser._parse_nothing
             self._done = True
-        elif codings:
-            if lengths or codings != ["chunked"]:
-                raise MalformedResponse("a length that is not clear")
-            self._state = self._parse_chunk_size
         elif lengths:
-            self._left = _length(lengths)
-            self._done = not self._left
-            self._state = self._parse_counted
+            self._left = left
+            self._state = ResponseParser._parse_counted
+        elif codings:
+            self._state = ResponseParser._parse_chunk_size
         else:
-            self._state = self._parse_to_the_end
+            self._state = ResponseParser._parse_to_the_end
+
+    def _parse_nothing(self) -> bool:
+        return False
 
     def _parse_counted(self) -> bool:
-        self._take()
-        self._done = not self._left
+        if self._keep or len(self._unread) != self._left:
+            self._take(self._left)
+            self._done = not self._left
+        else:
+            self._unread = b""
+            self._done = True
         return False
 
     def _parse_to_the_end(self) -> bool:
-        self._left = len(self._buffer)
-        self._take()
+        self._take(len(self._unread))
         return False
 
     def _parse_chunk_size(self) -> bool:
         line = self._line()
         if line is None:
             return False
-        digits = line.partition(b";")[0].strip()
-        if not digits or len(digits) > 15 or not _HEX.issuperset(digits):
+        match = _CHUNK.fullmatch(line)
+        if match is None:
             raise MalformedResponse(f"no length of a chunk: {line[:40]!r}")
-        self._left = int(digits, 16)
-        self._state = self._parse_chunk if self._left else self._parse_trailer
+        self._left = int(match[1], 16)
+        self._state = ResponseParser._parse_chunk if self._left else ResponseParser._parse_trailer
         return True
 
     def _parse_chunk(self) -> bool:
-        self._take()
-        if self._left or len(self._buffer) < 2:
+        self._take(self._left)
+        if self._left or len(self._unread) < 2:
             return False
-        if self._buffer[:2] != b"\r\n":
+        if not self._unread.startswith(b"\r\n"):
             raise MalformedResponse("a chunk is longer than it says")
-        del self._buffer[:2]
-        self._state = self._parse_chunk_size
+        self._unread = self._unread[2:]
+        self._state = ResponseParser._parse_chunk_size
         return True
 
     def _parse_trailer(self) -> bool:
         line = self._line()
         if line is None:
             return False
-        self._done = not line
+        if not line:
+            self._done = True
+            self._state = ResponseParser._parse_nothing
+        elif _TRAILER.fullmatch(line + b"\n") is None:
+            raise MalformedResponse(f"no field of a trailer: {line[:40]!r}")
         return True
 
     def _line(self) -> bytes | None:
-        end = self._buffer.find(b"\r\n")
-        if end > HEAD_LIMIT or (end < 0 and len(self._buffer) > HEAD_LIMIT):
+        end = self._unread.find(b"\n")
+        if end > HEAD_LIMIT or (end < 0 and len(self._unread) > HEAD_LIMIT):
             raise MalformedResponse("a line between chunks is too long")
         if end < 0:
             return None
-        line = bytes(self._buffer[:end])
-        del self._buffer[: end + 2]
-        return line
+        line, self._unread = self._unread[: end + 1], self._unread[end + 1 :]
+        if not line.endswith(b"\r\n"):
+            raise MalformedResponse("a line between chunks without a carriage return")
+        return line[:-2]
 
-    def _take(self) -> None:
-        """Move body bytes off the buffer, and keep the first of them."""
-        piece = self._buffer[: self._left]
-        del self._buffer[: self._left]
-        self._left -= len(piece)
-        self._body += piece[: max(self._keep - len(self._body), 0)]
-
-
-def _field(line: bytes) -> tuple[str, str]:
-    name, colon, value = line.partition(b":")
-    if not colon or not name or not _TOKEN.issuperset(name):
-        raise MalformedResponse(f"no header field: {line[:40]!r}")
-    return name.decode("ascii").lower(), value.strip(b" \t").decode("utf-8", "surrogateescape")
+    def _take(self, most: int) -> None:
+        """Read at most so many bytes of the body, and keep the first of them."""
+        piece, self._unread = self._unread[:most], self._unread[most:]
+        self._left = most - len(piece)
+        if len(self._body) < self._keep:
+            self._body += piece[: self._keep - len(self._body)]
 
 
-def _length(values: set[str]) -> int:
-    if len(values) > 1:
-        raise MalformedResponse("more than one length")
-    (value,) = values
-    if not value.isascii() or not value.isdigit() or len(value) > 18:
+def _values(fields: bytes, lower: bytes, name: bytes) -> list[bytes]:
+    """The values of all fields of a name, which is given as it stands in `lower`, the same fields in lower case."""
+    found = []
+    place = lower.find(name)
+    while place >= 0:
+        end = lower.find(b"\n", place + len(name))
+        found.append(fields[place + len(name) : end].strip(b" \t\r"))
+        place = lower.find(name, end)
+    return found
+
+
+def _options(lower: bytes) -> set[bytes]:
+    """What the connection is said to be, from fields in lower case."""
+    values = _values(lower, lower, b"\nconnection:") + _values(lower, lower, b"\nproxy-connection:")
+    return {option.strip() for value in values for option in value.split(b",")}
+
+
+def _length(value: bytes) -> int:
+    if not value.isdigit() or len(value) > MOST_DIGITS:
         raise MalformedResponse(f"no length: {value[:40]!r}")
     return int(value)

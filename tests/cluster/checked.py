@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from tcpmesh.net.calls import GAP
+from tcpmesh.testing.mesh import address_of
 from tcpmesh.testing.witness import OneWayWitness
-from tests.mesh import MeshTestCase, address_of
+from tests.mesh import MeshTestCase
 
 HOST = "127.0.0.2:80"
 TIMES = (

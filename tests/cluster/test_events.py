@@ -11,7 +11,7 @@ from envoy.config.core.v3 import base_pb2
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tcpmesh.cluster.events import CannotLog, EventLog, address_event, host_event, timestamp
+from tcpmesh.cluster.events import CannotLog, EventLog, address_event, host_event, metadata_event, timestamp
 from tcpmesh.cluster.host import HostSpec
 from tcpmesh.net.address import Address
 from tests.mesh import parse
@@ -77,11 +77,32 @@ class FormTests(SynchronousTestCase):
 
     def test_metadata(self) -> None:
         """A host's metadata is in its events, where it has any."""
-        metadata = parse(base_pb2.Metadata, "filter_metadata: {envoy.lb: {a: [1, b]}}")
+        metadata = parse(base_pb2.Metadata, "filter_metadata: {envoy.lb: {a: [1, b, 0.5]}}")
         spec = HostSpec(Address("127.0.0.1", 80), metadata=metadata)
         event = host_event("TCP", "c", spec, 0.0, "add_healthy_event", {})
-        self.assertEqual({"filter_metadata": {"envoy.lb": {"a": [1, "b"]}}}, event["metadata"])
+        wanted = '{"filter_metadata": {"envoy.lb": {"a": [1, "b", 0.5]}}, "typed_filter_metadata": {}}'
+        self.assertEqual(wanted, json.dumps(event["metadata"]))
         self.assertNotIn("metadata", host_event("TCP", "c", replace(spec, metadata=None), 0.0, "add_healthy_event", {}))
+
+    def test_typed_metadata(self) -> None:
+        """Of typed metadata that is written of which the type is known."""
+        url = "type.googleapis.com/"
+        known = f"known: {{'@type': {url}envoy.config.core.v3.Locality, region: r}}"
+        metadata = parse(base_pb2.Metadata, f"typed_filter_metadata: {{{known}}}")
+        metadata.typed_filter_metadata["unknown"].type_url = url + "no.such.Type"
+        place = {"@type": url + "envoy.config.core.v3.Locality", "region": "r", "zone": "", "sub_zone": ""}
+        self.assertEqual({"known": place}, metadata_event(metadata)["typed_filter_metadata"])
+
+    def test_order(self) -> None:
+        """The fields of an event come in Envoy's order, which is that of its message."""
+        head, tail = ["health_checker_type", "host", "cluster_name"], ["metadata", "locality"]
+        for event, wanted in (
+            ("add_healthy_event", [*head, "add_healthy_event", "timestamp", *tail]),
+            ("degraded_healthy_host", [*head, "timestamp", "degraded_healthy_host", *tail]),
+            ("successful_health_check_event", [*head, "timestamp", *tail, "successful_health_check_event"]),
+        ):
+            spec = HostSpec(Address("127.0.0.1", 80), metadata=base_pb2.Metadata())
+            self.assertEqual(wanted, list(host_event("TCP", "c", spec, 0.0, event, {})))
 
     def test_timestamp(self) -> None:
         """Times are UTC with milliseconds."""

@@ -20,7 +20,8 @@ from tcpmesh.cluster.probes import Failed, IProbe, IResults
 from tcpmesh.net.address import Address
 from tcpmesh.net.calls import Calls
 from tcpmesh.stats.store import Store
-from tests.mesh import parse, values_of
+from tcpmesh.testing.mesh import values_of
+from tests.mesh import parse
 
 FAILED = HealthFlag.failed_active_hc
 PENDING = HealthFlag.pending_active_hc
@@ -88,7 +89,7 @@ class CheckTestCase(SynchronousTestCase):
     def check(self, more: str = "", hosts: tuple[HostSpec, ...] = (spec(1),), unchecked: HealthFlag = FAILED) -> HealthCheck:
         """A check with these further fields, with its first probes under way."""
         message = parse(health_check_pb2.HealthCheck, CHECK + more)
-        stats = HealthStats(self.store.scope("cluster.c"))
+        stats = HealthStats(self.store.scope("cluster.c.health_check"))
         self.log = EventLog(self.log_path)
         self.addCleanup(self.log.close)
         check = HealthCheck(message, self.cluster, unchecked, self.probe, self.calls, Random(1), stats, [self.log])
@@ -288,7 +289,7 @@ class ReportTests(CheckTestCase):
         self.result(True, Failed.NETWORK, Failed.NETWORK, Failed.NETWORK)
         added, ejected = self.events()
         self.assertEqual({"first_check": True}, added["add_healthy_event"])
-        self.assertEqual({"failure_type": "NETWORK"}, ejected["eject_unhealthy_event"])
+        self.assertEqual({"failure_type": "NETWORK", "http_status_code": 0}, ejected["eject_unhealthy_event"])
         self.assertEqual(("TCP", "c"), (added["health_checker_type"], added["cluster_name"]))
         self.assertEqual(("127.0.0.1", 80), tuple(added["host"]["socket_address"][key] for key in ("address", "port_value")))
         self.assertEqual({"region": "", "zone": "", "sub_zone": ""}, added["locality"])

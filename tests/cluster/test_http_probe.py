@@ -44,7 +44,8 @@ class RequestTests(HttpTestCase):
     def test_fields(self) -> None:
         """Host and method as they are given; a method that has a body has a length."""
         self.assertEqual(["HEAD /h HTTP/1.1", "host: h", "user-agent: Envoy/HC", "", ""], self.request("host: h, method: HEAD"))
-        self.assertIn("content-length: 0", self.request("method: POST"))
+        for method in ("POST", "PUT", "PATCH", "OPTIONS"):
+            self.assertIn("content-length: 0", self.request(f"method: {method}"))
         self.assertEqual(["content-length: 2", "", "AB"], self.request('method: PUT, send: {text: "4142"}')[-3:])
 
     def test_endpoint_hostname(self) -> None:
@@ -126,6 +127,8 @@ class AnswerTests(HttpTestCase):
             ("contains: b-", True),
             ("prefix: WEB, ignore_case: true", True),
             ("prefix: WEB", False),
+            ("safe_regex: {regex: 'w.*[0-9]'}", True),
+            ("safe_regex: {regex: 'web'}", False),
         ):
             flags = self.checked(named, f"service_name_matcher: {{{matcher}}}")
             self.assertEqual(

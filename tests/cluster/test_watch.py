@@ -11,8 +11,9 @@ from tcpmesh.cluster.host import Assignment, HostSpec
 from tcpmesh.cluster.manager import ClusterManager
 from tcpmesh.cluster.watch import Watch
 from tcpmesh.net.calls import GAP, Calls
+from tcpmesh.testing.mesh import address_of
 from tests.cluster.checked import CheckedTestCase
-from tests.mesh import address_of, cluster_message
+from tests.mesh import cluster_message
 
 SINK = f"type.googleapis.com/{file_pb2.HealthCheckEventFileSink.DESCRIPTOR.full_name}"
 A, B = "127.0.0.2:80", "127.0.0.3:80"

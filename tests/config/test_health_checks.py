@@ -10,6 +10,7 @@ CHECK = "{timeout: 1s, interval: 1s, unhealthy_threshold: 1, healthy_threshold: 
 HTTP = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 TYPED = f'typed_extension_protocol_options: {{{HTTP}: {{"@type": type.googleapis.com/{HTTP}, explicit_http_config: {{%s}}}}}}'
 TCP = CHECK % "tcp_health_check: {}"
+NAMED = TCP.replace("{timeout", "{name: %s, timeout")
 
 
 def problems(cluster: str) -> list[str]:
@@ -26,9 +27,19 @@ class HealthCheckTests(SynchronousTestCase):
             self.assertEqual([], problems(f"health_checks: [{CHECK % kind}]\n    outlier_detection: {{}}"))
 
     def test_several(self) -> None:
-        """Several checks need names, which the schema has no field for."""
-        (problem,) = problems(f"health_checks: [{TCP}, {TCP}]")
-        self.assertIn("static_resources.clusters[0].health_checks[1]: several health checks each need a name", problem)
+        """Several checks need names, and each its own."""
+        self.assertEqual([], problems(f"health_checks: [{NAMED % 'a'}, {NAMED % 'b'}]"))
+        where = "static_resources.clusters[0].health_checks"
+        for names, wanted in (
+            (("a", '""'), [f"{where}[1]: a health check has no name"]),
+            (("a", "b", "a"), [f"{where}[2].name: another health check has the name 'a' too"]),
+            (('""', "null"), [f"{where}[0]: a health check has no name", f"{where}[1]: a health check has no name"]),
+            (("a", "[b]"), [f"{where}[1].name: expected a string", f"{where}[1]: a health check has no name"]),
+        ):
+            found = problems(f"health_checks: [{', '.join(NAMED % name for name in names)}]")
+            self.assertEqual(len(wanted), len(found), found)
+            for text, problem in zip(sorted(wanted), sorted(found), strict=True):
+                self.assertIn(text, problem)
 
     def test_other_kinds(self) -> None:
         """Custom checks are refused."""
@@ -60,12 +71,15 @@ class HealthCheckTests(SynchronousTestCase):
             self.assertIn(text, problem)
 
     def test_protocol_options(self) -> None:
-        """Options of a protocol stand under their own name, and those of others than HTTP are refused."""
+        """Options of a protocol stand under their own name, those of HTTP as those of TCP."""
         (problem,) = problems((TYPED % "http2_protocol_options: {}").replace("_options: {envoy", "_options: {x.envoy"))
-        self.assertIn("stands under its own name", problem)
+        self.assertIn("stand under the name of their type", problem)
         tcp = "envoy.extensions.upstreams.tcp.v3.TcpProtocolOptions"
-        (problem,) = problems(f'typed_extension_protocol_options: {{{tcp}: {{"@type": type.googleapis.com/{tcp}}}}}')
-        self.assertIn("Envoy knows this extension", problem)
+        text = f'typed_extension_protocol_options: {{%s: {{"@type": type.googleapis.com/{tcp}, idle_timeout: 5s}}}}'
+        self.assertEqual([], problems(text % tcp))
+        for name in (HTTP, "other"):
+            (problem,) = problems(text % name)
+            self.assertIn("stand under the name of their type", problem)
 
     def test_binary(self) -> None:
         """A binary payload, which Envoy accepts and never sends, is refused."""
@@ -84,3 +98,42 @@ class HealthCheckTests(SynchronousTestCase):
         """The folder of an event log must be there."""
         (problem,) = problems(f"health_checks: [{CHECK % 'tcp_health_check: {}, event_log_path: /no/such/log'}]")
         self.assertIn("health_checks[0].event_log_path: cannot write '/no/such/log'", problem)
+
+    def test_regex(self) -> None:
+        """An expression must be one of RE2, and not larger than Envoy allows or the configuration says."""
+        field = "health_checks[0].http_health_check.service_name_matcher.safe_regex.regex: "
+        for regex, wanted in (
+            ("regex: a+", ""),
+            ("regex: (a", "no regular expression of RE2: missing ): (a"),
+            ("regex: (?<=x)a", "no regular expression of RE2: invalid perl operator: (?<="),
+            ("regex: 'x{96}'", ""),
+            ("regex: 'x{97}'", "the program of this expression has size 101, and 100 is the most"),
+            ("regex: 'x{97}', google_re2: {max_program_size: 101}", ""),
+            ("regex: a, google_re2: {max_program_size: 1}", "the program of this expression has size 5, and 1 is the most"),
+        ):
+            kind = f"http_health_check: {{path: /, service_name_matcher: {{safe_regex: {{{regex}}}}}}}"
+            found = problems(f"health_checks: [{CHECK % kind}]")
+            self.assertEqual(bool(wanted), bool(found), found)
+            for problem in found:
+                self.assertIn(field + wanted, problem)
+
+    def test_regex_ignoring_case(self) -> None:
+        """A regular expression says itself whether case counts."""
+        kind = "http_health_check: {path: /, service_name_matcher: {safe_regex: {regex: a}, ignore_case: true}}"
+        (problem,) = problems(f"health_checks: [{CHECK % kind}]")
+        self.assertIn("service_name_matcher.ignore_case: ignore_case has no effect on a regular expression", problem)
+
+    def test_payload(self) -> None:
+        """Only methods of requests with a body may have a payload."""
+        for method, well in (("POST", True), ("PUT", True), ("PATCH", True), ("OPTIONS", True), ("HEAD", False), ("GET", False)):
+            kind = f"http_health_check: {{path: /, method: {method}, send: {{text: '41'}}}}"
+            found = problems(f"health_checks: [{CHECK % kind}]")
+            self.assertEqual([] if well else [True], [f"http_health_check.send: {method} has no payload" in each for each in found])
+
+    def test_buffer(self) -> None:
+        """The bytes that are expected must fit into those that are looked at, of which 0 means all."""
+        for size, wanted in ((1, 1), (2, 0), (0, 0)):
+            kind = f"http_health_check: {{path: /, receive: [{{text: '41'}}, {{text: '42'}}], response_buffer_size: {size}}}"
+            self.assertEqual(wanted, len(problems(f"health_checks: [{CHECK % kind}]")))
+        kind = f"http_health_check: {{path: /, receive: [{{text: '{'41' * 1025}'}}]}}"
+        self.assertIn("1025 bytes are expected", problems(f"health_checks: [{CHECK % kind}]")[0])

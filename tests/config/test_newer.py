@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from envoy.config.core.v3 import health_check_pb2
+
 from twisted.trial.unittest import SynchronousTestCase
 
+from tcpmesh.config.newer import newer_string, set_newer_string
 from tests.config.texts import changed, said
 
 
@@ -27,3 +30,11 @@ class NewerTests(SynchronousTestCase):
         )
 
         self.assertIn("does not support it yet", said(text)[0])
+
+    def test_string(self) -> None:
+        """A string that works all the same is carried by the message, over the wire too, and the last one counts."""
+        check = health_check_pb2.HealthCheck()
+        self.assertEqual("", newer_string(check, "name"))
+        for value in ("a", "b\u00fc" * 100):
+            set_newer_string(check, "name", value)
+            self.assertEqual(value, newer_string(health_check_pb2.HealthCheck.FromString(check.SerializeToString()), "name"))

@@ -90,3 +90,12 @@ class CallsTests(SynchronousTestCase):
         self.calls.stop()
         self.clock.advance(1)
         self.assertEqual(([], []), (self.made, self.clock.getDelayedCalls()))
+
+    def test_stop_within_a_call(self) -> None:
+        """A call may stop all others, those of its own time too."""
+        self.calls.add(1, self.calls.stop)
+        self.add(1, "a")
+        self.add(2, "b")
+        self.clock.advance(1)
+        self.clock.advance(1)
+        self.assertEqual(([], []), (self.made, self.clock.getDelayedCalls()))

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tcpmesh.stats.select import Kind, Query, select
+from tcpmesh.stats.prometheus import exposition
+from tcpmesh.stats.select import Kind, Query, Selection
 from tcpmesh.stats.store import Store
 from tcpmesh.stats.text import HistogramView, as_json, as_text, number_text
+from tcpmesh.wire.regex import Regex
 
 
 def sample() -> Store:
@@ -29,12 +30,12 @@ def sample() -> Store:
 
 def text(store: Store, view: HistogramView = HistogramView.SUMMARY, **query: Any) -> str:
     """The text page."""
-    return "".join(as_text(select(store, Query(**query)), view))
+    return "".join(as_text(Selection(store, Query(**query)), view))
 
 
 def parsed(store: Store, view: HistogramView = HistogramView.SUMMARY, **query: Any) -> Any:
     """The list of the JSON page."""
-    return json.loads("".join(as_json(select(store, Query(**query)), view)))["stats"]
+    return json.loads("".join(as_json(Selection(store, Query(**query)), view)))["stats"]
 
 
 QUANTILES = (
@@ -126,8 +127,17 @@ class QueryTests(SynchronousTestCase):
 
     def test_pattern(self) -> None:
         """A pattern is searched in the whole name, and may be turned round."""
-        self.assertEqual("b.total: 2\n", text(sample(), pattern=re.compile("tot")))
-        self.assertNotIn("b.total", text(sample(), pattern=re.compile("tot"), invert=True))
+        self.assertEqual("b.total: 2\n", text(sample(), pattern=Regex("tot")))
+        self.assertNotIn("b.total", text(sample(), pattern=Regex("tot"), invert=True))
+
+    def test_nothing_found_for_a_while(self) -> None:
+        """While nothing matches there are empty pieces, at which others can have their turn."""
+        store = Store()
+        for number in range(5000):
+            store.counter(f"c{number}")
+        selection = Selection(store, Query(pattern=Regex("no such")))
+        for pieces in (as_text(selection), as_json(selection), exposition(selection, store.tagger)):
+            self.assertGreaterEqual(list(pieces).count(""), 10)
 
     def test_kinds(self) -> None:
         """Kinds can be asked for one by one."""

@@ -7,23 +7,43 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from envoy.config.core.v3 import base_pb2
+
+from tcpmesh.config.newer import newer_string
 from tcpmesh.config.problems import Trail
 from tcpmesh.config.report import Report
 from tcpmesh.config.types import type_of_url, unpack
 
 _OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+_KINDS = {_OPTIONS, "envoy.extensions.upstreams.tcp.v3.TcpProtocolOptions"}
+_BUFFER = 1024
+"""Bytes of a response that Envoy looks at, where the configuration says no number."""
+
+_WITH_PAYLOAD = ("POST", "PUT", "PATCH", "OPTIONS")
 _OPERATOR = re.compile("%%|(%[^%]*%?)")
 
 
 def _check_cluster(cluster: Any, trail: Trail, report: Report) -> None:
-    if len(cluster.health_checks) > 1:
-        text = "several health checks each need a name, which the installed xds-protos has no field for"
-        report.error(((trail, "health_checks"), 1), text)
+    _check_names(cluster.health_checks, (trail, "health_checks"), report)
     for index, check in enumerate(cluster.health_checks):
         if check.HasField("grpc_health_check") and not _has_http2(cluster):
             here = (((trail, "health_checks"), index), "grpc_health_check")
             report.error(here, "gRPC health checks need a cluster with HTTP/2", f"set explicit_http_config of {_OPTIONS}")
     _check_options(cluster, (trail, "typed_extension_protocol_options"), report)
+
+
+def _check_names(checks: Any, trail: Trail, report: Report) -> None:
+    """Several checks are told apart by their names."""
+    if len(checks) < 2:
+        return
+    seen: set[str] = set()
+    for index, check in enumerate(checks):
+        name = newer_string(check, "name")
+        if not name:
+            report.error((trail, index), "a health check has no name, which each needs where there are several")
+        elif name in seen:
+            report.error(((trail, index), "name"), f"another health check has the name {name!r} too")
+        seen.add(name)
 
 
 def _has_http2(cluster: Any) -> bool:
@@ -36,8 +56,9 @@ def _has_http2(cluster: Any) -> bool:
 
 def _check_options(cluster: Any, trail: Trail, report: Report) -> None:
     for name, options in cluster.typed_extension_protocol_options.items():
-        if (name == _OPTIONS) != (type_of_url(options.type_url) == _OPTIONS):
-            report.error((trail, name), f"{_OPTIONS} stands under its own name, and nothing else does")
+        kind = type_of_url(options.type_url)
+        if name != kind and {name, kind} & _KINDS:
+            report.error((trail, name), f"options stand under the name of their type, {kind}, and nothing else does")
 
 
 def _check_health_check(check: Any, trail: Trail, report: Report) -> None:
@@ -46,6 +67,23 @@ def _check_health_check(check: Any, trail: Trail, report: Report) -> None:
 
 def _check_http(check: Any, trail: Trail, report: Report) -> None:
     _check_fields(check.request_headers_to_add, (trail, "request_headers_to_add"), report)
+    method = base_pb2.RequestMethod.Name(check.method) if check.method else "GET"
+    if check.HasField("send") and method not in _WITH_PAYLOAD:
+        report.error((trail, "send"), f"{method} has no payload", f"{', '.join(_WITH_PAYLOAD)} can have one")
+    size = check.response_buffer_size.value if check.HasField("response_buffer_size") else _BUFFER
+    expected = sum(len(payload.text) // 2 for payload in check.receive)
+    if 0 < size < expected:
+        report.error((trail, "receive"), f"{expected} bytes are expected, of which response_buffer_size lets {size} be seen")
+    for name in ("expected_statuses", "retriable_statuses"):
+        _check_statuses(getattr(check, name), (trail, name), report)
+
+
+def _check_statuses(ranges: Iterable[Any], trail: Trail, report: Report) -> None:
+    for index, each in enumerate(ranges):
+        if not each.start < each.end:
+            report.error((trail, index), f"a range's start must be below its end, which is not in it: {each.start}, {each.end}")
+        elif each.start < 100 or each.end > 600:
+            report.error((trail, index), f"statuses are from 100 to 600: {each.start}, {each.end}")
 
 
 def _check_grpc(check: Any, trail: Trail, report: Report) -> None:

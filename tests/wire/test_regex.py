@@ -1,0 +1,48 @@
+"""Regular expressions of users."""
+
+from __future__ import annotations
+
+import sys
+import time
+from subprocess import run
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tcpmesh.wire.regex import BadRegex, Regex
+
+
+class RegexTests(SynchronousTestCase):
+    """What RE2 makes of them."""
+
+    def test_search(self) -> None:
+        """An expression is found anywhere, or matches the whole."""
+        regex = Regex("b+.")
+        self.assertEqual((True, False), (regex.search("abbc"), regex.search("ab")))
+        self.assertEqual((True, False), (regex.fullmatch("bbc"), regex.fullmatch("abbc")))
+
+    def test_bytes(self) -> None:
+        """A dot stands for one byte, whatever it is part of; what was no UTF-8 is looked at as it came."""
+        self.assertEqual([False, True], [Regex(f"\u00fc{dots}").fullmatch("\u00fc\u20ac") for dots in ("..", "...")])
+        self.assertTrue(Regex("a.").fullmatch("a\udcff"))
+        self.assertTrue(Regex("a").search("a\ud800"))
+
+    def test_bad(self) -> None:
+        """What RE2 does not understand is an error that says why; Python's own notions are among it."""
+        for text, reason in (("(a", "missing ): (a"), (r"(a)\1", "invalid escape sequence"), ("a(?=b)", "invalid perl operator")):
+            self.assertIn(reason, str(self.assertRaises(BadRegex, Regex, text)))
+
+    def test_size(self) -> None:
+        """The size is that of Envoy, which has a limit for it."""
+        self.assertEqual((5, 1004), (Regex("a").size, Regex("x{1000}").size))
+
+    def test_linear(self) -> None:
+        """No expression takes longer than the text is long."""
+        began = time.process_time()
+        self.assertFalse(Regex("(a+)+$").fullmatch("a" * 10_000 + "b"))
+        self.assertLess(time.process_time() - began, 5)
+
+    def test_lazy(self) -> None:
+        """The library is imported with the first expression."""
+        code = "import sys, tcpmesh.wire.regex as r; print('re2' in sys.modules, r.Regex('a').search('a'), 're2' in sys.modules)"
+        done = run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+        self.assertEqual("False True True\n", done.stdout)
