@@ -11,6 +11,8 @@ from twisted.internet.protocol import ServerFactory
 from twisted.logger import Logger
 
 from tcpmesh.config.values import host_and_port, pipe_mode, socket_options
+from tcpmesh.listener.chain import FilterChain
+from tcpmesh.listener.peek import Find, ListenerFilters, are_wanted
 from tcpmesh.listener.stats import ListenerStats
 from tcpmesh.listener.status import ListenerStatus
 from tcpmesh.net.address import Address
@@ -18,7 +20,7 @@ from tcpmesh.net.connection import Connection, ResponseFlag
 from tcpmesh.net.listen import ListenOptions, open_socket
 from tcpmesh.net.options import SocketOption
 from tcpmesh.net.talk import talker
-from tcpmesh.registry import Context, build
+from tcpmesh.registry import Context
 
 log = Logger(namespace="listener")
 talk = talker("connection")
@@ -26,32 +28,13 @@ talk = talker("connection")
 BUFFER_LIMIT = 1 << 20
 
 
-class FilterChain:
-    """The network filters of one `listener.v3.FilterChain`, each built once and shared by the chain's connections."""
-
-    def __init__(self, message: Any, context: Context) -> None:
-        self.name: str = message.name
-        self.filters = tuple(build(entry.typed_config, context) for entry in message.filters)
-
-    def attach(self, connection: Connection) -> None:
-        """Serve a client; a chain without filters closes it, as Envoy's does."""
-        if self.filters:
-            self.filters[-1].attach(connection)
-        else:
-            connection.transport.loseConnection()
-
-    def close(self) -> None:
-        """Take no more clients."""
-        for network_filter in self.filters:
-            network_filter.close()
-
-
 class Listener(ServerFactory):
     """Built from an `envoy.config.listener.v3.Listener`."""
 
     noisy = False
 
-    def __init__(self, message: Any, context: Context) -> None:
+    def __init__(self, message: Any, context: Context, find: Find | None = None) -> None:
+        """C{find} finds the listener that a client with `use_original_dst` is handed to."""
         self.message = message
         self.name: str = message.name or str(uuid4())
         self.address = Address(*host_and_port(message.address))
@@ -67,6 +50,14 @@ class Listener(ServerFactory):
         self._clients = 0
         self._closed = False
         self.stats = ListenerStats(context.store, message.stat_prefix or str(self.address))
+        self.accepted_in_event = self.stats.accepted_in_event.record
+        self._binds = _binds_to_port(message)
+        redirects: bool = message.use_original_dst.value
+        self._filters: ListenerFilters | None = None
+        if are_wanted(message):
+            self._filters = ListenerFilters(message, context, self, find if redirects else None)
+        self._first: Any = self._filters or self
+        """Whom a client meets first."""
 
     # Its life
 
@@ -77,6 +68,8 @@ class Listener(ServerFactory):
 
         @raise tcpmesh.net.listen.BindError: where the system refuses.
         """
+        if not self._binds:
+            return
         if predecessor is not None and predecessor._binding == self._binding:
             self._sock = predecessor.duplicate()
         if self._sock is None:
@@ -111,25 +104,49 @@ class Listener(ServerFactory):
             self._sock.close()
         self._port = self._sock = None
         self._closed = True
+        if self._filters is None or not self._filters.active:
+            self._close_chain()
+
+    def _close_chain(self) -> None:
+        """No client comes any more, not even one that was accepted before."""
+        if self._filters is not None:
+            self._filters.close()
         if self._chain is not None:
             self._chain.close()
         if not self._clients:
             self.stats.scope.close()
 
+    def peeks_ended(self) -> None:
+        """No client is being looked at any more."""
+        if self._closed:
+            self._close_chain()
+
+    @property
+    def bound(self) -> Any:
+        """The address, with the port that the system chose where none was asked for."""
+        return self._port.getHost() if self._port is not None else self.address
+
     def status(self) -> ListenerStatus:
         """The listener as the admin interface shows it."""
-        bound = self._port.getHost() if self._port is not None else self.address
-        return ListenerStatus(name=self.name, addresses=(str(bound),))
+        return ListenerStatus(name=self.name, addresses=(str(self.bound),))
 
     # Its clients
 
     def buildProtocol(self, addr: Any) -> Connection:  # type: ignore[override]
         """A client was accepted."""
-        return Connection(self)
+        return Connection(self._first)
+
+    def take(self, connection: Connection) -> None:
+        """A client that another listener has accepted, and that wanted to come here; it is not handed on again."""
+        connection.hand_to(self._first)
+        if self._filters is None:
+            self.connection_made(connection)
+        else:
+            self._filters.begin(connection, None)
 
     def connection_made(self, connection: Connection) -> None:
         """Give the client to a filter chain."""
-        connection.opened = self._clock.seconds()
+        connection.opened = connection.opened or self._clock.seconds()
         self._clients += 1
         self.stats.opened()
         if talk.debugging:
@@ -155,6 +172,11 @@ class Listener(ServerFactory):
         self.stats.closed(int((self._clock.seconds() - connection.opened) * 1000))
         if self._closed and not self._clients:
             self.stats.scope.close()
+
+
+def _binds_to_port(message: Any) -> bool:
+    """Neither the field nor the one of old times says no."""
+    return all(each.bind_to_port.value or not each.HasField("bind_to_port") for each in (message, message.deprecated_v1))
 
 
 def _listen_options(message: Any) -> ListenOptions:

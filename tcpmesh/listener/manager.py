@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 from twisted.logger import Logger
 
 from tcpmesh.listener.listener import Listener
 from tcpmesh.listener.status import ListenerStatus
+from tcpmesh.net.address import Address
 from tcpmesh.net.listen import BindError
 from tcpmesh.registry import Context
-from tcpmesh.stats.store import Declaration
+from tcpmesh.stats.store import Declaration, Gauge
 
 log = Logger(namespace="listener")
 
@@ -26,7 +28,11 @@ class ListenerManager:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._listeners: dict[str, Listener] = {}
+        self._leaving: set[Gauge] = set()
+        """Where the clients of listeners are counted that accept no more."""
         self._open = False
+        self._by_address: dict[Address, Listener] | None = None
+        """What `find` looks in; `None` where listeners have changed since it was last made."""
         scope = context.store.scope("listener_manager")
         self._added = scope.counter("listener_added")
         self._modified = scope.counter("listener_modified")
@@ -48,7 +54,7 @@ class ListenerManager:
         known = self._listeners.get(message.name)
         if known is not None and known.message == message:
             return
-        listener = Listener(message, self._context)
+        listener = Listener(message, self._context, self.find)
         try:
             listener.bind(known)
         except BindError:
@@ -56,10 +62,12 @@ class ListenerManager:
             raise
         if known is not None:
             known.close()
+            self._leaving.add(known.stats.cx_active)
             self._modified.value += 1
         else:
             self._added.value += 1
         self._listeners[listener.name] = listener
+        self._by_address = None
         self._active.set(len(self._listeners))
         if self._open:
             self._start(listener)
@@ -80,8 +88,17 @@ class ListenerManager:
         listener = self._listeners.pop(name, None)
         if listener is not None:
             listener.close()
+            self._leaving.add(listener.stats.cx_active)
+            self._by_address = None
             self._removed.value += 1
             self._active.set(len(self._listeners))
+
+    def find(self, address: Address) -> Listener | None:
+        """The listener that an address belongs to: the one of just this address, or else the one of its port on all addresses."""
+        if self._by_address is None:
+            self._by_address = {listener.bound: listener for listener in self._listeners.values()}
+        anywhere = Address("::" if address.family == socket.AF_INET6 else "0.0.0.0", address.port)
+        return self._by_address.get(address) or self._by_address.get(anywhere)
 
     def start(self) -> None:
         """The workers start: open all listeners."""
@@ -100,6 +117,13 @@ class ListenerManager:
         """The listeners as the admin interface shows them."""
         return [listener.status() for listener in self._listeners.values()]
 
+    @property
+    def open_connections(self) -> int:
+        """Clients of all listeners, also of those that accept no more."""
+        self._leaving = {gauge for gauge in self._leaving if gauge.value}
+        return sum(gauge.value for gauge in {*self._leaving, *(listener.stats.cx_active for listener in self._listeners.values())})
+
     def _start(self, listener: Listener) -> None:
         listener.open()
+        self._by_address = None
         self._created.value += 1

@@ -10,14 +10,9 @@ DECLARED = Declaration(
         "downstream_cx_overload_reject",
         "downstream_cx_transport_socket_connect_timeout",
         "downstream_global_cx_overflow",
-        "downstream_listener_filter_error",
-        "downstream_listener_filter_remote_close",
-        "downstream_pre_cx_timeout",
         "extension_config_missing",
         "network_extension_config_missing",
     ),
-    gauges=("downstream_pre_cx_active",),
-    histograms=("connections_accepted_per_socket_event",),
 )
 
 
@@ -29,8 +24,13 @@ class ListenerStats:
         self.cx_total = scope.counter("downstream_cx_total")
         self.cx_active = scope.gauge("downstream_cx_active")
         self.cx_destroy = scope.counter("downstream_cx_destroy")
+        self.accepted_in_event = scope.histogram("connections_accepted_per_socket_event", unit="")
         self.cx_length_ms = scope.histogram("downstream_cx_length_ms")
         self.no_filter_chain_match = scope.counter("no_filter_chain_match")
+        self.pre_cx_active = scope.gauge("downstream_pre_cx_active")
+        self.pre_cx_timeout = scope.counter("downstream_pre_cx_timeout")
+        self.listener_filter_error = scope.counter("downstream_listener_filter_error")
+        self.listener_filter_remote_close = scope.counter("downstream_listener_filter_remote_close")
         self._worker_cx_total = scope.counter("worker_0.downstream_cx_total")
         self._worker_cx_active = scope.gauge("worker_0.downstream_cx_active")
         scope.declare(DECLARED)

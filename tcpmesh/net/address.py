@@ -36,6 +36,23 @@ class Address:
             return cls("@" + sockaddr.lstrip(b"\0").decode(errors="surrogateescape"))
         return cls(sockaddr or "@")
 
+    @classmethod
+    def from_text(cls, text: str) -> Address:
+        """The IP address and port that a text such as `127.0.0.1:80` or `[::1]:80` gives.
+
+        @raise ValueError: where it gives none.
+        """
+        host, _, port = text.rpartition(":")
+        family = socket.AF_INET
+        if host.startswith("[") and host.endswith("]"):
+            host, family = host[1:-1], socket.AF_INET6
+        if not (port.isascii() and port.isdecimal() and int(port) <= 65535):
+            raise ValueError(f"{text!r} has no port")
+        try:
+            return cls(socket.inet_ntop(family, socket.inet_pton(family, host)), int(port))
+        except OSError:
+            raise ValueError(f"{text!r} has no IP address") from None
+
     @property
     def sockaddr(self) -> Any:
         """What `bind` and `connect` take."""

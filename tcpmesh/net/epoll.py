@@ -32,6 +32,7 @@ from tcpmesh.interfaces import INetwork
 from tcpmesh.net.accept import AcceptingPort
 from tcpmesh.net.address import Address
 from tcpmesh.net.connect import EpollConnector
+from tcpmesh.net.knock import EpollKnock, Visitor
 from tcpmesh.net.listen import ListenOptions, bind
 from tcpmesh.net.options import ConnectOptions
 from tcpmesh.net.poller import Poller
@@ -90,6 +91,10 @@ class EpollNetwork:
         connector = EpollConnector(self, address, factory, timeout, options)
         connector.connect()
         return connector
+
+    def knocker(self, address: Address, visitor: Visitor, timeout: float, options: ConnectOptions | None = None) -> EpollKnock:
+        """What finds out, time and again, whether an address accepts connections."""
+        return EpollKnock(self, address, visitor, timeout, options)
 
     def stop(self) -> None:
         """Leave the reactor, for tests: a proxy keeps its network until it ends."""

@@ -17,6 +17,7 @@ from tcpmesh.net.poller import WATCH
 from tcpmesh.net.shared import Shared
 from tcpmesh.net.sockets import HIGH_WATERMARK, UNSENT_POLL, UNSENT_POLLS, Descriptor, unsent
 from tcpmesh.net.splice import Pump
+from tcpmesh.net.unread import Unread
 
 SHUT = b""
 """`_out` of a transport that takes no more bytes."""
@@ -76,7 +77,7 @@ class Outgoing(Descriptor):
         self._producer_paused = self._streaming = False
         self._paused = self._readable = self._hangup = self._eof = self._failed = False
         self._reason: Failure | None = None
-        self._pump: Pump | None = None
+        self._pump: Pump | Unread | None = None
 
     # Writing
 
@@ -248,6 +249,12 @@ class Outgoing(Descriptor):
         if self.fd >= 0:
             self.linger_for_reset()
             self._close(ABORTED)
+            self._poller.again(self)
+
+    def cutConnection(self) -> None:
+        """Close at once with FIN; what the kernel has not taken is lost."""
+        if self.fd >= 0:
+            self._close(DONE)
             self._poller.again(self)
 
     def _end_after_flush(self, how: int) -> None:

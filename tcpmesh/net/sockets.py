@@ -20,6 +20,11 @@ RESET = struct.pack("ii", 1, 0)
 BareSocket: Any = socket.SocketType
 """The type below `socket.socket`: made in a third of the time, where a number needs a socket object for a single call."""
 
+SO_ORIGINAL_DST = 80
+"""Of linux/netfilter_ipv4.h, and of the same number for IPv6."""
+
+IP_TRANSPARENT, IPV6_TRANSPARENT = 19, 75
+
 EXHAUSTED = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 """Errors that tell of this machine, not of a peer: only closing connections cures them."""
 
@@ -41,6 +46,26 @@ def unread(fd: int) -> int:
 def _count(fd: int, request: int) -> int:
     (count,) = struct.unpack("i", ioctl(fd, request, b"\0\0\0\0"))
     return int(count)
+
+
+def original_destination(sock: Any) -> Address | None:
+    """Where a connection was made to before the packet filter redirected it here, or the own address of a transparent proxy.
+
+    A socket that was not redirected has its own address there, or none: it is not told, for who connects there comes back.
+    """
+    try:
+        level = socket.SOL_IP if sock.family == socket.AF_INET else socket.IPPROTO_IPV6
+        own = Address.from_sockaddr(sock.family, sock.getsockname())
+        if sock.getsockopt(level, IP_TRANSPARENT if level == socket.SOL_IP else IPV6_TRANSPARENT):
+            return own
+        if level == socket.SOL_IP:
+            port, host = struct.unpack_from("!2xH4s", sock.getsockopt(level, SO_ORIGINAL_DST, 16))
+        else:
+            port, host = struct.unpack_from("!2xH4x16s", sock.getsockopt(level, SO_ORIGINAL_DST, 28))
+    except OSError:
+        return None
+    found = Address(socket.inet_ntop(sock.family, host), port)
+    return found if found != own else None
 
 
 class Descriptor:
@@ -66,6 +91,13 @@ class Descriptor:
                 return Address("")
             self._host = Address.from_sockaddr(self._family, self._on_socket(BareSocket.getsockname))
         return self._host
+
+    def original_destination(self) -> Address | None:
+        """Where the peer wanted to connect to, where the packet filter has redirected it here."""
+        if self.fd < 0 or self._family == socket.AF_UNIX:
+            return None
+        found: Address | None = self._on_socket(original_destination)
+        return found
 
     def getTcpNoDelay(self) -> bool:
         """Whether TCP_NODELAY is on, as it is by default here."""

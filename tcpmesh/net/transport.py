@@ -18,7 +18,8 @@ from tcpmesh.net.near import limit_queue
 from tcpmesh.net.outgoing import LOSE, LOST, Outgoing
 from tcpmesh.net.poller import HANGUP, READABLE
 from tcpmesh.net.sockets import unread
-from tcpmesh.net.splice import AVAILABLE, MOVES, Pump
+from tcpmesh.net.splice import AVAILABLE, MOVES, PIPE_SIZE, Pump
+from tcpmesh.net.unread import Unread
 
 READS = 4
 """Full buffers read from one connection before the others get their turn."""
@@ -88,7 +89,7 @@ class EpollTransport(Outgoing):
 
     def _read(self) -> None:
         if self._pump is not None:
-            self._pump_bytes(self._pump)
+            self._read_otherwise(self._pump)
             return
         iov = self._iov
         view = iov[0]
@@ -108,7 +109,7 @@ class EpollTransport(Outgoing):
                 self._end_of_stream()
                 return
             self._receive(view[:n])
-            if self._paused or self.fd < 0:
+            if self._paused or self.fd < 0 or self._pump is not None:
                 self._readable = True
                 return
             if n < size and not self._hangup:
@@ -118,13 +119,39 @@ class EpollTransport(Outgoing):
         self._poller.again(self)
         self._start_pump()
 
+    def _read_otherwise(self, pump: Pump | Unread) -> None:
+        """What was given back goes first, and bulk goes through a pipe."""
+        if isinstance(pump, Pump):
+            self._pump_bytes(pump)
+            return
+        data = pump.take(self.read_size)
+        if not pump.data:
+            self._pump = None
+        self._readable = True
+        self._receive(memoryview(data))
+        if not self._paused and self.fd >= 0:
+            self._poller.again(self)
+
+    def unread(self, data: Any) -> None:
+        """Deliver these bytes again, before all others; not from within this call."""
+        if not data or self._after >= LOSE:
+            return
+        if isinstance(self._pump, Unread):
+            self._pump.give(data)
+        else:
+            self._stop_pump()
+            self._pump = Unread(data)
+        self._readable = True
+        if not self._paused:
+            self._poller.again(self)
+
     def _start_pump(self) -> None:
         """The traffic is bulk: let the kernel move it, if the protocol does not want to see it; see `tcpmesh.net.splice`."""
         direction = self._protocol
         if not AVAILABLE or self._after >= LOSE or not getattr(direction, "may_splice", False):
             return
         sink = direction.sink
-        if isinstance(sink, EpollTransport) and sink._out is None:
+        if isinstance(sink, EpollTransport) and sink._out is None and 0 < sink.high_watermark <= PIPE_SIZE:
             pipe = self._network.pipes.take()
             if pipe is not None:
                 sink._on_socket(limit_queue)

@@ -84,11 +84,19 @@ class AcceptTests(MeshTestCase):
     def test_closed_until_started(self) -> None:
         """A listener is bound before it is opened, and refuses until then."""
         self.mesh.add_listener("l", "127.0.0.1:1", "[]")
-        _, factory = self.mesh.dial()
+        factory = self.mesh.dial()
         self.mesh.network.pump()
         self.assertFalse(factory.connected)
         self.mesh.listeners.start()
         self.mesh.connect()
+
+    def test_accepted_in_event(self) -> None:
+        """How many clients each event of the socket has brought is recorded."""
+        self.mesh.add_listener("l", "127.0.0.1:1", "[]")
+        self.mesh.listeners.start()
+        for _ in range(3):
+            self.mesh.connect()
+        self.assertEqual((3, 3), self.mesh.times("listener.127.0.0.1_1.connections_accepted_per_socket_event"))
 
     def test_empty_chain(self) -> None:
         """A chain without filters closes every client, and there is no flag for that."""

@@ -95,7 +95,7 @@ class ListenerManagerTests(MeshTestCase):
         self.mesh.serve()
         client = self.mesh.connect()
         self.mesh.listeners.stop()
-        _, factory = self.mesh.dial()
+        factory = self.mesh.dial()
         self.mesh.network.pump()
         self.assertTrue(factory.failure and factory.failure.check(ConnectionRefusedError))
         self.assertFalse(client.ended)
@@ -129,10 +129,20 @@ class WhileClientsStayTests(MeshTestCase):
     def test_removed(self) -> None:
         """A removed listener refuses new clients, and serves those it has to their end."""
         self.mesh.listeners.remove("l")
-        _, factory = self.mesh.dial()
+        factory = self.mesh.dial()
         self.mesh.network.pump()
         self.assertFalse(factory.connected)
         self.assert_alive()
+
+    def test_open_connections(self) -> None:
+        """Clients of all listeners are counted, also of one that was replaced or removed, until they go."""
+        self.mesh.add_listener("l", "127.0.0.1:4", tcp_proxy("cluster: d"))
+        self.mesh.connect("127.0.0.1:4")
+        self.assertEqual(2, self.mesh.listeners.open_connections)
+        self.mesh.listeners.remove("l")
+        self.assertEqual(2, self.mesh.listeners.open_connections)
+        self.leave()
+        self.assertEqual(1, self.mesh.listeners.open_connections)
 
     def test_removed_names(self) -> None:
         """The statistics of a removed listener and of its filters go with its last client."""

@@ -17,7 +17,7 @@ from zope.interface import implementer
 
 from twisted.internet.defer import Deferred, succeed
 
-from tcpmesh.cluster.balancing import panic_threshold
+from tcpmesh.cluster.balancing import PolicyContext
 from tcpmesh.cluster.host import Assignment, Host
 from tcpmesh.cluster.levels import PriorityLoad
 from tcpmesh.cluster.priority import HostSet, HostSets
@@ -31,20 +31,23 @@ class Aggregate:
 
     def __init__(self, message: Any, context: Context) -> None:
         self._names = tuple(message.clusters)
-        self._context = context
 
     def discovery(self, cluster: Any) -> AggregateDiscovery:
         """What stands for the discovery of a `cluster.v3.Cluster` of this type."""
-        return AggregateDiscovery(AggregateBalancer(self._names, panic_threshold(cluster), self._context))
+        return AggregateDiscovery(self._names)
 
 
 @implementer(IDiscovery)
 class AggregateDiscovery:
     """No hosts of its own, but a load balancer."""
 
-    def __init__(self, balancer: AggregateBalancer) -> None:
-        self.balancer = balancer
+    def __init__(self, names: tuple[str, ...]) -> None:
+        self._names = names
         self.warm: Deferred[None] = succeed(None)
+
+    def balancer(self, context: PolicyContext) -> AggregateBalancer:
+        """The load balancer of the cluster."""
+        return AggregateBalancer(self._names, context.panic_threshold, context)
 
     def start(self, found: Callable[[Assignment], object]) -> None:
         """There is nothing to find."""
@@ -88,6 +91,6 @@ class AggregateBalancer:
         known = tuple(cluster.sets for cluster in clusters)
         if known != self._known:
             self._known = known
-            self._owners = {each: cluster for cluster in clusters for each in cluster.sets.sets}
+            self._owners = {each: cluster for cluster in clusters for each in cluster.sets.sets if each.hosts}
             factor = known[0].overprovisioning_factor if known else 140
             self._load = PriorityLoad(HostSets(tuple(self._owners), factor), self._threshold)

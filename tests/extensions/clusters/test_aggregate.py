@@ -10,6 +10,8 @@ from zope.interface.verify import verifyObject
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tcpmesh.cluster.balancing import PolicyContext
+from tcpmesh.cluster.stats import ClusterStats
 from tcpmesh.config.problems import ConfigError
 from tcpmesh.interfaces import IDiscovery, ILoadBalancer
 from tcpmesh.testing.mesh import Mesh
@@ -65,9 +67,11 @@ class AggregateTests(SynchronousTestCase):
 
     def test_interfaces(self) -> None:
         """It is a discovery that brings a load balancer."""
-        discovery: Any = mesh(static("first", "a"), static("second", "x")).clusters._active["both"]._discovery
+        made = mesh(static("first", "a"), static("second", "x"))
+        discovery: Any = made.clusters._active["both"]._discovery
         verifyObject(IDiscovery, discovery)
-        verifyObject(ILoadBalancer, discovery.balancer)
+        context = PolicyContext(made.network, made.store, made.clusters.get, stats=ClusterStats(made.store, "x"))
+        verifyObject(ILoadBalancer, discovery.balancer(context))
 
     def test_first_healthy(self) -> None:
         """All connections go to the first cluster, and are counted there, as long as it is healthy."""
@@ -91,6 +95,12 @@ class AggregateTests(SynchronousTestCase):
         made = mesh(names=("none",))
         self.assertEqual({"": 2}, served(made, 2))
         self.assertEqual(2, made.stats()["cluster.both.upstream_cx_none_healthy"])
+
+    def test_clusters_without_hosts(self) -> None:
+        """Clusters without hosts have no part in it: they are not asked in vain, and not in panic."""
+        made = mesh(static("first", ""), static("second", ""))
+        self.assertEqual({"": 2}, served(made, 2))
+        self.assertEqual(0, made.stats()["cluster.first.lb_healthy_panic"])
 
     def test_attempts(self) -> None:
         """A host that cannot be connected to is not tried again while the same cluster or another has others."""

@@ -1,0 +1,176 @@
+"""The listener filter `proxy_protocol`: takes a client's addresses from the PROXY header that a proxy before this one has sent.
+
+The header is consumed; source and destination become the connection's remote and local address, and a destination that is not the
+socket's own counts as restored.  UNKNOWN (version 1) and LOCAL (version 2) leave the addresses as they are.  A header that is wrong
+in any way closes the client, and so does none where none is not allowed.
+
+Extensions (TLVs) named by `rules` go to the dynamic metadata or, with `tlv_location` FILTER_STATE, to the filter state
+`envoy.network.proxy_protocol.tlv`; of several of one type the first counts.  Bytes of theirs that are not UTF-8 become `!`.
+
+Stricter than Envoy's: an IPv6 address with a zone is none.  Left out: `pass_through_tlvs`, which only a PROXY header to the
+upstream would read.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from envoy.config.core.v3.proxy_protocol_pb2 import ProxyProtocolConfig
+from envoy.extensions.filters.listener.proxy_protocol.v3 import proxy_protocol_pb2
+from zope.interface import implementer
+
+from tcpmesh.interfaces import IInspector, IListenerFilter
+from tcpmesh.listener.peek import Verdict
+from tcpmesh.net.address import Address
+from tcpmesh.net.connection import Connection
+from tcpmesh.net.filter_state import Field, StateObject
+from tcpmesh.net.talk import talker
+from tcpmesh.registry import Context, extension
+from tcpmesh.stats.store import Store, sanitize
+from tcpmesh.wire.proxy_protocol import FIRST, V1_SIGNATURE, V2_SIGNATURE, BadHeader, Header, parse, version_of
+
+talk = talker("filter")
+
+NAMESPACE = "envoy.filters.listener.proxy_protocol"
+"""Where a rule without `metadata_namespace` puts what it finds."""
+
+FILTER_STATE = "envoy.network.proxy_protocol.tlv"
+
+SIGNATURES = {1: V1_SIGNATURE, 2: V2_SIGNATURE}
+
+codecs.register_error("tcpmesh.each_byte", lambda error: ("!", error.start + 1))  # type: ignore[attr-defined]
+
+
+class ProxyProtocolStats:
+    """The statistics under `proxy_proto.` or `proxy_proto.<stat_prefix>.`, and the one from before these."""
+
+    def __init__(self, store: Store, prefix: str) -> None:
+        scope = self.scope = store.scope(f"proxy_proto.{sanitize(prefix)}" if prefix else "proxy_proto")
+        self.not_found_allowed = scope.counter("not_found_allowed")
+        self.not_found_disallowed = scope.counter("not_found_disallowed")
+        self.found = {version: scope.counter(f"versions.v{version}.found") for version in SIGNATURES}
+        self.disallowed = {version: scope.counter(f"versions.v{version}.disallowed") for version in SIGNATURES}
+        self.errors = {version: scope.counter(f"versions.v{version}.error") for version in SIGNATURES}
+        self.error = store.counter("downstream_cx_proxy_proto_error")
+
+
+@dataclass(frozen=True)
+class Extensions(StateObject):
+    """What rules have found, by their keys."""
+
+    values: Mapping[str, str]
+
+    @property
+    def text(self) -> str:
+        """As JSON."""
+        return json.dumps(dict(self.values), ensure_ascii=False, separators=(",", ":"))
+
+    @property
+    def typed(self) -> object:
+        """By the keys."""
+        return dict(self.values)
+
+    def field(self, name: str) -> Field:
+        """The value of one key."""
+        return self.values.get(name)
+
+
+@extension(proxy_protocol_pb2.ProxyProtocol)
+@implementer(IListenerFilter)
+class ProxyProtocol:
+    """Built from a `ProxyProtocol` message."""
+
+    def __init__(self, message: Any, context: Context) -> None:
+        self.stats = ProxyProtocolStats(context.store, message.stat_prefix)
+        refused = {ProxyProtocolConfig.Version.Name(each) for each in message.disallowed_versions}
+        self.signatures = {version: each for version, each in SIGNATURES.items() if f"V{version}" not in refused}
+        """Of the versions that are allowed."""
+        self.plain_is_allowed: bool = message.allow_requests_without_proxy_protocol
+        rules = {rule.tlv_type: rule.on_tlv_present for rule in message.rules}
+        self._rules = {kind: (each.metadata_namespace or NAMESPACE, each.key) for kind, each in rules.items()}
+        self._to_filter_state: bool = message.tlv_location == message.FILTER_STATE
+
+    def accept(self, connection: Connection) -> HeaderInspector:
+        """The header has to come."""
+        return HeaderInspector(self, connection)
+
+    def close(self) -> None:
+        """The listener takes no more clients."""
+        self.stats.scope.close()
+
+    def apply(self, header: Header, connection: Connection) -> None:
+        """Let the connection have what its header says."""
+        if header.source is not None and header.destination is not None:
+            connection.restored_remote = Address(*header.source)
+            destination = Address(*header.destination)
+            if destination != connection.local_address:
+                connection.restored_local = destination
+        if self._rules and header.tlvs:
+            self._keep(header, connection)
+
+    def _keep(self, header: Header, connection: Connection) -> None:
+        found: dict[str, dict[str, str]] = {}
+        for kind, value in header.tlvs:
+            if kind in self._rules:
+                namespace, key = self._rules[kind]
+                found.setdefault(namespace, {}).setdefault(key, value.decode("utf-8", "tcpmesh.each_byte"))
+        if self._to_filter_state and found:
+            values = {key: value for each in found.values() for key, value in each.items()}
+            connection.set_filter_state(FILTER_STATE, Extensions(MappingProxyType(values)), read_only=True)
+        elif found:
+            known = connection.metadata
+            connection.metadata = {**known, **{name: {**known.get(name, {}), **each} for name, each in found.items()}}
+
+
+@implementer(IInspector)
+class HeaderInspector:
+    """Waits for the header of one client."""
+
+    __slots__ = ("_connection", "_filter", "wanted")
+
+    def __init__(self, owner: ProxyProtocol, connection: Connection) -> None:
+        self._filter = owner
+        self._connection = connection
+        self.wanted = FIRST
+
+    def inspect(self, data: bytearray) -> int | Verdict:
+        """Consume the header, once it is there."""
+        owner = self._filter
+        stats = owner.stats
+        if owner.plain_is_allowed and not any(_may_begin(each, data) for each in owner.signatures.values()):
+            stats.not_found_allowed.value += 1
+            return 0
+        try:
+            version = version_of(data)
+            if version is not None and version not in owner.signatures:
+                stats.found[version].value += 1
+                stats.disallowed[version].value += 1
+                return Verdict.CLOSE
+            header = parse(data)
+        except BadHeader as error:
+            return self._refuse(error)
+        if isinstance(header, int):
+            self.wanted = max(self.wanted, header)
+            return Verdict.WAIT
+        stats.found[header.version].value += 1
+        owner.apply(header, self._connection)
+        return header.length
+
+    def _refuse(self, error: BadHeader) -> Verdict:
+        stats = self._filter.stats
+        counter = stats.errors[error.version] if error.version else stats.not_found_disallowed
+        counter.value += 1
+        stats.error.value += 1
+        if talk.debugging:
+            talk.debug("[C{id}] no PROXY header: {error}", id=self._connection.id, error=error)
+        return Verdict.CLOSE
+
+
+def _may_begin(signature: bytes, data: bytearray) -> bool:
+    """Whether what begins with these bytes may have this signature."""
+    return signature.startswith(data[: len(signature)])

@@ -1,0 +1,158 @@
+"""The PROXY protocol: a header before a connection's own bytes that tells whom a proxy has passed on, and where they wanted to go.
+
+Version 1 is a line of text, version 2 a block of bytes with room for extensions (TLVs); both are specified in HAProxy's
+proxy-protocol.txt.  Reading is strict where the specification is: an address that is not what the header says it is makes the
+whole header worthless, for access lists will go by it.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+import struct
+from dataclasses import dataclass
+
+V1_SIGNATURE = b"PROXY "
+V2_SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
+
+V1_MOST = 108
+"""Bytes of a version 1 header, with its CRLF."""
+
+V2_FIXED = 16
+"""Bytes of a version 2 header before the addresses; with fewer bytes the two versions need not be told apart."""
+
+FIRST = V2_FIXED + 216
+"""Bytes that hold every header without extensions."""
+
+_FAMILIES = {1: (socket.AF_INET, "!4s4sHH"), 2: (socket.AF_INET6, "!16s16sHH")}
+_WORDS = {b"TCP4": socket.AF_INET, b"TCP6": socket.AF_INET6}
+_PORT = re.compile(rb"\+?[0-9]+")
+
+End = tuple[str, int]
+"""An address as text, and a port."""
+
+
+class BadHeader(ValueError):
+    """These bytes are no PROXY header; the text says why.  C{version} is the one they claim to be, 0 where they do not."""
+
+    def __init__(self, version: int, why: str) -> None:
+        super().__init__(why)
+        self.version = version
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a header says.  Without addresses (UNKNOWN, LOCAL) the connection is the proxy's own, and keeps those that it has."""
+
+    version: int
+    length: int
+    """Bytes of the header, extensions and all."""
+
+    source: End | None = None
+    destination: End | None = None
+    tlvs: tuple[tuple[int, bytes], ...] = ()
+    """Type and value of each extension, in order."""
+
+
+def version_of(data: bytes | bytearray) -> int | None:
+    """The version of the header that these bytes begin; `None` where there are too few to say.
+
+    @raise BadHeader: where they begin none.
+    """
+    if len(data) >= V2_FIXED:
+        if data.startswith(V2_SIGNATURE):
+            return 2
+        if not data.startswith(V1_SIGNATURE):
+            raise BadHeader(0, "neither version begins like this")
+    # A line that ends early is taken for one of version 1, whatever it says; what version 2 begins with is no such line.
+    end = data.find(b"\r\n") + 2
+    if end <= 2:
+        if len(data) > V1_MOST:
+            raise BadHeader(0, f"there is no line of {V1_MOST} bytes at most")
+        return None
+    if end > V1_MOST:
+        raise BadHeader(1, f"the line is longer than {V1_MOST} bytes")
+    return 1
+
+
+def parse(data: bytes | bytearray) -> Header | int:
+    """Read the header at the beginning of these bytes, or tell how many there have to be before it is worth trying again.
+
+    @raise BadHeader: where there is none, or none that counts.
+    """
+    version = version_of(data)
+    if version is None:
+        return FIRST
+    return _parse_v1(bytes(data[: data.find(b"\r\n") + 2])) if version == 1 else _parse_v2(data)
+
+
+def _parse_v1(line: bytes) -> Header:
+    length = len(line)
+    parts = line.rstrip().split(b" ")
+    if len(parts) < 2 or parts[0] != V1_SIGNATURE.rstrip():
+        raise BadHeader(1, "the line does not begin with PROXY and a family")
+    if parts[1] == b"UNKNOWN":
+        return Header(1, length)
+    family = _WORDS.get(parts[1])
+    if family is None or len(parts) != 6:
+        raise BadHeader(1, "the line has no family with two addresses and two ports")
+    source, destination = (
+        (_checked(1, family, _packed(family, host)), _port(port)) for host, port in ((parts[2], parts[4]), (parts[3], parts[5]))
+    )
+    return Header(1, length, source, destination)
+
+
+def _packed(family: int, host: bytes) -> bytes:
+    try:
+        return socket.inet_pton(family, host.decode("ascii"))
+    except (OSError, ValueError):
+        raise BadHeader(1, f"{host!r} is no address of the family") from None
+
+
+def _port(text: bytes) -> int:
+    if not _PORT.fullmatch(text) or int(text) > 65535:
+        raise BadHeader(1, f"{text!r} is no port")
+    return int(text)
+
+
+def _parse_v2(data: bytes | bytearray) -> Header | int:
+    version_and_command, family_and_protocol, size = struct.unpack_from("!BBH", data, len(V2_SIGNATURE))
+    length: int = V2_FIXED + size
+    if version_and_command >> 4 != 2:
+        raise BadHeader(2, "the version is not 2")
+    if version_and_command & 0xF == 0:
+        return Header(2, length) if len(data) >= length else length
+    family, layout = _FAMILIES.get(family_and_protocol >> 4, (0, ""))
+    if version_and_command & 0xF != 1 or not family or family_and_protocol & 0xF not in (1, 2):
+        raise BadHeader(2, "the command, family or protocol is none that can be used")
+    extensions = V2_FIXED + struct.calcsize(layout)
+    if length < extensions:
+        raise BadHeader(2, "the addresses are cut short")
+    if len(data) < length:
+        return length
+    source, destination, source_port, destination_port = struct.unpack_from(layout, data, V2_FIXED)
+    tlvs = _tlvs(bytes(data[extensions:length]))
+    return Header(2, length, (_checked(2, family, source), source_port), (_checked(2, family, destination), destination_port), tlvs)
+
+
+def _tlvs(data: bytes) -> tuple[tuple[int, bytes], ...]:
+    found = []
+    at = 0
+    while at < len(data):
+        if at + 3 > len(data):
+            raise BadHeader(2, "an extension is cut short")
+        kind, size = struct.unpack_from("!BH", data, at)
+        at += 3 + size
+        if at > len(data):
+            raise BadHeader(2, "an extension is cut short")
+        found.append((kind, data[at - size : at]))
+    return tuple(found)
+
+
+def _checked(version: int, family: int, packed: bytes) -> str:
+    """The text of an address that one host alone can have."""
+    many = packed[0] >> 4 == 0xE or packed == b"\xff" * 4 if family == socket.AF_INET else packed[0] == 0xFF
+    text = socket.inet_ntop(family, packed)
+    if many or not any(packed):
+        raise BadHeader(version, f"{text} is the address of no single host")
+    return text
