@@ -3,14 +3,16 @@
 The hash also chooses the priority, so the same client stays with the same one.  Only healthy hosts are in the table of a priority,
 or all of them when it is in panic; degraded hosts never are, as in Envoy.  A connection without a hash gets a random one.
 
-Of the `context` of a pick this reads `hash`, a number of 64 bits or `None`, and `attempted`.
+Of the `context` of a pick this reads `hash`, a number of 64 bits or `None`, and `attempted`; with a hash policy of its own it reads
+`connection` in place of `hash`.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
 from envoy.extensions.load_balancing_policies.common.v3.common_pb2 import ConsistentHashingLbConfig, LocalityLbConfig
@@ -18,6 +20,7 @@ from zope.interface import implementer
 
 from tcpmesh.cluster.balancing import PolicyContext, candidates
 from tcpmesh.cluster.bounded import BoundedTable
+from tcpmesh.cluster.hash_policy import ClientHash, route_hash
 from tcpmesh.cluster.host import Host
 from tcpmesh.cluster.levels import Kind, PriorityLoad
 from tcpmesh.cluster.priority import HostSet, HostSets
@@ -42,12 +45,16 @@ class Hashing:
     by_locality: bool = False
     """Whether the weights of localities count."""
 
+    client_hash: ClientHash | None = None
+    """What goes before the hash of the context, where the policy itself says what to go by."""
+
     @classmethod
     def of(cls, config: Any) -> Hashing:
         """As a policy's typed message says."""
         hashing = config.consistent_hashing_lb_config
         by_locality = config.HasField("locality_weighted_lb_config")
-        return cls(hashing.use_hostname_for_hashing, hashing.hash_balance_factor.value, by_locality)
+        client_hash = route_hash(hashing.hash_policy)
+        return cls(hashing.use_hostname_for_hashing, hashing.hash_balance_factor.value, by_locality, client_hash)
 
 
 def hashing_config(message: Any) -> dict[str, Any]:
@@ -80,6 +87,8 @@ class HashBalancer(ABC, Generic[Table]):
 
     def __init__(self, hashing: Hashing, context: PolicyContext) -> None:
         self._hashing = hashing
+        own = hashing.client_hash
+        self._hash_of: Callable[[Any], int | None] = attrgetter("hash") if own is None else lambda context: own(context.connection)
         self._by_locality = hashing.by_locality or context.locality_weighted
         self._context = context
         self._sets = HostSets()
@@ -119,17 +128,17 @@ class HashBalancer(ABC, Generic[Table]):
         return _Level(shares, built, table)
 
     def _shares(self, host_set: HostSet, panic: bool) -> list[Share]:
-        localities = sorted(host_set.localities, key=lambda each: each.locality) if self._by_locality else []
-        if all(each.weight is None for each in localities):
-            groups = [(1.0, host_set.hosts if panic else host_set.healthy)]
-        else:
+        if self._by_locality and self._sets.has_locality_weights:  # one without a weight gets nothing, also where no other has one
+            localities = sorted(host_set.localities, key=lambda each: each.locality)
             total = sum(each.weight or 0 for each in localities)
             groups = [(each.weight / total, each.hosts if panic else each.healthy) for each in localities if each.weight]
+        else:
+            groups = [(1.0, host_set.hosts if panic else host_set.healthy)]
         return shares_of(groups, self._hashing.by_hostname)
 
     def pick(self, context: Any) -> Host | None:
         """The host of the connection's hash; where that was tried in vain, one that comes later in the table."""
-        key: int | None = None if context is None else context.hash
+        key = None if context is None else self._hash_of(context)
         if key is None:
             key = self._context.random.getrandbits(64)
         chosen = self._load.choose(key)

@@ -26,6 +26,19 @@ def plain(value: Any) -> Hashable:
     return kind, getattr(value, kind) if kind else None
 
 
+def plain_of(value: Any) -> Hashable:
+    """The same of a value of JSON, as filters leave them in `Connection.metadata`."""
+    if isinstance(value, Mapping):
+        return "struct_value", frozenset((name, plain_of(field)) for name, field in value.items())
+    if isinstance(value, list | tuple):
+        return "list_value", tuple(plain_of(item) for item in value)
+    if isinstance(value, bool):
+        return "bool_value", value
+    if value is None:
+        return "null_value", 0
+    return ("string_value", value) if isinstance(value, str) else ("number_value", float(value))
+
+
 def criteria(metadata: Any) -> dict[str, Hashable]:
     """What a `core.v3.Metadata` says under `envoy.lb`; nothing for `None`."""
     if metadata is None or NAMESPACE not in metadata.filter_metadata:

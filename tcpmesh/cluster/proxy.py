@@ -25,9 +25,6 @@ class Proxy(Protocol):
     stats: Any
     """Statistics under `tcp.<stat_prefix>.`."""
 
-    route: Callable[[], Route]
-    """Where the next attempt goes."""
-
     hash_of: Callable[[Connection], int | None] | None
     """What consistent hashing goes by, as a 64-bit number."""
 
@@ -41,10 +38,15 @@ class Proxy(Protocol):
     waits_for_data: bool
     """Whether nothing is looked up before the client has sent something."""
 
-    idle_timeout: float | None
     max_duration: float | None
     duration_jitter: float
     """By how much the maximum duration may be exceeded at random: 1.0 is twice as long."""
+
+    def route(self, connection: Connection) -> Route:
+        """Where the next attempt for a client goes."""
+
+    def idle_for(self, connection: Connection) -> float | None:
+        """Seconds without a byte after which a client is closed; `None` for no limit."""
 
     def forget(self, session: Any) -> None:
         """The session is over."""

@@ -49,7 +49,7 @@ class Early:
         self.read_size = transport.read_size
         """What the transport's C{read_size} is when nothing is early any more."""
         transport.read_size = max(1, min(self.read_size, limit))
-        transport.protocol = self
+        direction.relay.seat.protocol = self
 
     def stop(self) -> None:
         """From now on somebody else is the transport's protocol."""

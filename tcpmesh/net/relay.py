@@ -15,12 +15,12 @@ What happens at the ends, each direction for itself:
   ended, both transports are closed; whoever ended last is remembered, for Envoy's statistics say which side closed.
 - A reset of one side is passed on as a reset, after the bytes that came before it.  Until those have left, the survivor's
   own bytes are read and dropped, so that it is not stuck.
-- Closing from our side (idle, too old, draining) sends FIN, or a reset where bytes would be lost: the peer then knows that
-  what it got is not all.
+- Closing from our side (idle, too old, draining) is a FIN after what the kernel has taken.  Bytes that it had no room for are
+  lost, and the peer is not told so, as in Envoy: it is no use to wait for a peer that does not read.
 
 A client may be read before its upstream is connected (`Relay.read_early`): what it sent goes first, then its end of stream.
 
-Flushing a side that is all that is left is bounded: no byte taken for `flush_timeout` seconds, and it is aborted.
+Flushing a side that is all that is left is bounded: no byte taken for `flush_timeout` seconds, and it is closed.
 
 A relay can tell whether it is idle without a clock on the byte path: see `Relay.watch_idle`.
 """
@@ -31,7 +31,7 @@ from typing import Any, Protocol
 
 from zope.interface import implementer
 
-from twisted.internet.error import ConnectionDone
+from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IPushProducer
 from twisted.python.failure import Failure
 
@@ -56,14 +56,14 @@ class Observer(Protocol):
         """Both are closed.  Called once; the counters can still be read, and are gone afterwards."""
 
     def relay_idle(self, relay: Relay) -> None:
-        """Nothing was read or written for the time given to `watch_idle`."""
+        """Nothing was read or written for the time given to `watch_idle`, or flushed for `flush_timeout`: it is to be closed."""
 
 
 @implementer(IBufferedProtocol, IPushProducer)
 class Direction:
     """Bytes from a source to a sink; see the module's text."""
 
-    __slots__ = ("bytes", "eof", "lost", "pauses", "relay", "resumes", "sink", "source")
+    __slots__ = ("bytes", "eof", "full", "lost", "pauses", "relay", "resumes", "sink", "source")
 
     may_splice = True
     """Nobody wants to see these bytes: where they are many, they may go from source to sink without `bufferReceived`."""
@@ -77,6 +77,8 @@ class Direction:
         self.pauses = 0
         """How often the source was paused because the sink was full, and `resumes` how often it was resumed."""
         self.resumes = 0
+        self.full = False
+        """Whether the source is paused now, because the sink is full."""
         self.eof = False
         """Whether the source has sent all it will."""
         self.lost = False
@@ -131,22 +133,27 @@ class Direction:
     def pauseProducing(self) -> None:
         """The sink is full."""
         self.pauses += 1
+        self.full = True
         self.source.pauseProducing()
 
     def resumeProducing(self) -> None:
         """The sink has room again."""
         self.resumes += 1
+        self.full = False
         self.source.resumeProducing()
 
     def stopProducing(self) -> None:
-        """The sink is gone: its own connectionLost tells what to do."""
+        """The sink is gone, and its own connectionLost tells what to do.  It is full no more, which Envoy counts."""
+        if self.full and not self.lost:
+            self.resumes += 1
+            self.full = False
 
 
 class Relay:
     """A pair of connections: the downstream one from the start, the upstream one once `from_upstream` is made its protocol.
 
     @param downstream: its transport, paused.
-    @param flush_timeout: seconds without progress after which a side that only flushes is aborted.
+    @param flush_timeout: seconds without progress after which a side that only flushes is closed.
     """
 
     __slots__ = (
@@ -162,6 +169,7 @@ class Relay:
         "from_upstream",
         "last",
         "reset",
+        "seat",
     )
 
     def __init__(self, downstream: Any, timers: Timers, observer: Observer, flush_timeout: float = 3600.0) -> None:
@@ -174,6 +182,8 @@ class Relay:
         """The direction whose source was lost without an orderly end, if one was."""
         self.early: Early | None = None
         """What the client sent before there was an upstream, where `read_early` lets it speak; until the relay starts."""
+        self.seat = downstream
+        """Whose `protocol` gets the client's bytes: the transport, or what stands before it (`Connection.seat`)."""
         self._observer = observer
         self._timers = timers
         self._closing = False
@@ -197,13 +207,13 @@ class Relay:
         early = self.early
         if early is not None:
             early.stop()
-        downstream.protocol = down
+        self.seat.protocol = down
         upstream.registerProducer(down, True)
         downstream.registerProducer(up, True)
         _fit(upstream, downstream)
         _fit(downstream, upstream)
         if early is None:
-            downstream.resumeProducing()
+            self.seat.resumeProducing()
         else:
             self._pass_on(early, downstream, upstream)
 
@@ -216,8 +226,8 @@ class Relay:
             upstream.write(early.data)
         if early.eof:
             down.readConnectionLost()
-        if down.pauses == down.resumes:
-            downstream.resumeProducing()
+        if not down.full:
+            self.seat.resumeProducing()
 
     @property
     def activity(self) -> tuple[int, int, int, int]:
@@ -259,27 +269,25 @@ class Relay:
                 self.reset = direction
                 survivor.resetConnection()
             self._bound_flush()
+        elif self.reset is None and reason.check(ConnectionLost) and not reason.check(ConnectionAborted):
+            self.last = direction  # it was to be flushed, and has reset that
         self._observer.relay_lost(self, direction)
         if other.lost:
             self._finish()
 
     def close(self) -> None:
-        """End both connections from this side: FIN where all was passed on, a reset where bytes are lost, as in a flush."""
-        if self._closing:
-            self.abort()
-            return
-        self._closing = True
-        for transport in (self.from_downstream.source, self.from_upstream.source):
-            if transport.buffered:
-                transport.abortConnection()
-            else:
-                transport.loseConnection()
+        """End both connections from this side, now: FIN, or a reset where one waits for the bytes before it to leave.
 
-    def abort(self) -> None:
-        """End at once what is still open, with resets."""
+        What the kernel has not taken is lost.
+        """
         self._closing = True
+        self.from_upstream.stopProducing()  # the client is closed first, so it is the upstream that is paused no more
         for direction in (self.from_downstream, self.from_upstream):
-            if not direction.lost:
+            if direction.lost:
+                continue
+            if self.reset is None:
+                direction.source.cutConnection()
+            else:
                 direction.source.abortConnection()
 
     def discard(self) -> None:
@@ -313,7 +321,8 @@ class Relay:
 
     def _flush_is_late(self) -> None:
         if self.activity == self._seen:
-            self.abort()
+            self._queue = None
+            self._observer.relay_idle(self)
         else:
             self._bound_flush()
 
@@ -331,7 +340,7 @@ class Relay:
         """Cut what refers to itself: a finished relay leaves no work to the garbage collector."""
         down, up = self.from_downstream, self.from_upstream
         down.relay = up.relay = self._observer = None  # type: ignore[assignment]
-        down.source = down.sink = up.source = up.sink = None
+        down.source = down.sink = up.source = up.sink = self.seat = None
 
 
 def _fit(sink: Any, source: Any) -> None:

@@ -10,7 +10,7 @@ from google.protobuf.struct_pb2 import Struct, Value
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tcpmesh.cluster.metadata import content, criteria, members, plain
+from tcpmesh.cluster.metadata import content, criteria, members, plain, plain_of
 
 
 def value(anything: Any) -> Value:
@@ -39,6 +39,12 @@ class PlainTests(SynchronousTestCase):
     def test_value_of_no_kind(self) -> None:
         """A value that says nothing is a value too."""
         self.assertEqual(plain(Value()), plain(Value()))
+
+    def test_of_json(self) -> None:
+        """A value that a filter found out equals the same value of a message, and no other."""
+        kinds = [None, True, False, 1, 0, 1.5, "1", "", [], {}, [1, [None]], {"a": {"b": [True]}}]
+        self.assertEqual([plain(value(each)) for each in kinds], [plain_of(each) for each in kinds])
+        self.assertEqual(len(kinds), len({plain_of(each) for each in kinds}))
 
     def test_members(self) -> None:
         """A list can be taken apart, anything else has no members."""

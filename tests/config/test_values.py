@@ -19,6 +19,18 @@ class ValueTests(SynchronousTestCase):
 
         self.assertEqual((("::1", 80), None), (host_and_port(address), pipe_mode(address)))
 
+    def test_long_form(self) -> None:
+        """An IPv6 address is told in its shortest form, as Envoy tells it; what is none stays as it is."""
+        forms = {
+            "0:0:0:0:0:0:0:1": "::1",
+            "2001:0DB8::0001": "2001:db8::1",
+            "::FFFF:127.0.0.1": "::ffff:127.0.0.1",
+            "fe80::1%lo": "fe80::1%lo",
+        }
+        for given, told in forms.items():
+            address = Address(socket_address=SocketAddress(address=given, port_value=80))
+            self.assertEqual((told, 80), host_and_port(address))
+
     def test_pipe(self) -> None:
         """A pipe is its path, with a mode where one is asked for."""
         address = Address(pipe=Pipe(path="@x", mode=0o600))

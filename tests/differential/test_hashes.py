@@ -20,9 +20,9 @@ from tcpmesh.cluster.metadata import criteria
 # A message can only be parsed once its module is imported, which these do.
 from tcpmesh.extensions.load_balancing_policies import maglev, override_host, ring_hash, subset  # noqa: F401
 from tcpmesh.stats.store import Store
+from tcpmesh.testing.mesh import values_of
 from tests.differential.hash_scenarios import ADDRESSES, PIPE, SCENARIOS
 from tests.differential.record_hashes import scenario
-from tests.mesh import values_of
 from tests.picks import Client, cluster_of
 
 RECORDING = json.loads(Path(__file__).with_name("hashes.json").read_text())

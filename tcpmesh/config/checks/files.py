@@ -7,23 +7,12 @@ from typing import Any
 
 from tcpmesh.config.problems import Trail
 from tcpmesh.config.report import Report
+from tcpmesh.config.values import source_bytes
 
 
 def read_source(source: Any, report: Report) -> bytes | None:
     """The bytes of a DataSource; `None` where they cannot be had (`_check_source` reports why)."""
-    kind = source.WhichOneof("specifier")
-    if kind == "inline_string":
-        return bytes(source.inline_string.encode())
-    if kind == "inline_bytes":
-        return bytes(source.inline_bytes)
-    if kind == "environment_variable":
-        value = report.environ.get(source.environment_variable)
-        return None if value is None else value.encode("utf-8", "surrogateescape")
-    try:
-        with open(source.filename, "rb") as file:
-            return file.read()
-    except (OSError, ValueError):
-        return None
+    return source_bytes(source, report.environ)
 
 
 def _check_source(source: Any, trail: Trail, report: Report) -> None:

@@ -23,7 +23,7 @@ class ClusterProvided:
         """
         if context.provided is None:
             raise UnknownExtension("the cluster provides no load balancer")
-        return context.provided
+        return context.provided(context)
 
     @classmethod
     def from_cluster(cls, message: Any, context: PolicyContext) -> ILoadBalancer:

@@ -26,6 +26,8 @@ CHOICE_COUNT = 2
 class LeastRequest(WeightedPolicy):
     """Built from a `LeastRequest` message."""
 
+    equal_can_be_peeked = False
+
     def __init__(self, message: Any, context: PolicyContext) -> None:
         super().__init__(message, context)
         self._choices: int = message.choice_count.value if message.HasField("choice_count") else CHOICE_COUNT

@@ -1,8 +1,7 @@
 """MAGLEV: a table in which every host has its share to the place, and a pick is one look at it.
 
 Spread more evenly than a ring, at the cost that a host that comes or goes moves a few clients of others too.  The table is Envoy's
-to the last place, see `tcpmesh.cluster.tables`.  `hash_policy` within the typed policy is left out: the hash comes from tcp_proxy's
-`hash_policy`.
+to the last place, see `tcpmesh.cluster.tables`.
 
 Building a table of 65537 places takes about 0.1 s, one of 5000011, the largest allowed, some 10 s, at each change of the hosts.
 """

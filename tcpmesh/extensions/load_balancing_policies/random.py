@@ -40,6 +40,10 @@ class RandomPolicy:
         group = self._spread.group(self._random.getrandbits(32))
         return self._random.choice(group.hosts) if group is not None and group.hosts else None
 
+    def peek(self, context: Any) -> Host | None:
+        """As a pick, for who keeps the host until the next one."""
+        return self.pick(context)
+
     def candidates(self, context: Any) -> Iterator[Host]:
         """All hosts that a pick may choose, the better ones first."""
         return self._spread.candidates()

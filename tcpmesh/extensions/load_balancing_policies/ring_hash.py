@@ -1,7 +1,6 @@
 """RING_HASH: a ketama ring, on which a host that comes or goes moves only its own share of the clients.
 
-The ring is Envoy's to the last place, see `tcpmesh.cluster.tables`.  `hash_policy` within the typed policy is left out: the hash
-comes from tcp_proxy's `hash_policy`.
+The ring is Envoy's to the last place, see `tcpmesh.cluster.tables`.
 """
 
 from __future__ import annotations

@@ -27,6 +27,9 @@ class Fixed:
         """Always the same."""
         return "fixed"
 
+    def update(self, sets: object) -> None:
+        """It has hosts of its own."""
+
 
 class ClusterProvidedTests(SynchronousTestCase):
     """The policy."""
@@ -35,7 +38,7 @@ class ClusterProvidedTests(SynchronousTestCase):
         """The balancer of the discovery is used, whichever way it is asked for."""
         context = Context(MemoryNetwork(), Store(), lambda name: None, Random(1))
         for text in ("lb_policy: CLUSTER_PROVIDED", TYPED):
-            cluster = Cluster(cluster_message("c", [], text), context, Fixed())  # type: ignore[arg-type]
+            cluster = Cluster(cluster_message("c", [], text), context, lambda context: Fixed())  # type: ignore[arg-type, return-value]
             self.assertEqual("fixed", cluster.pick(None))
 
     def test_none(self) -> None:

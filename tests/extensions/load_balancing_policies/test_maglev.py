@@ -13,7 +13,8 @@ from tcpmesh.extensions.load_balancing_policies.maglev import MaglevPolicy
 from tcpmesh.interfaces import ILoadBalancer
 from tcpmesh.stats.store import Store
 from tcpmesh.testing.memory import MemoryNetwork
-from tests.mesh import cluster_message, values_of
+from tcpmesh.testing.mesh import values_of
+from tests.mesh import cluster_message
 from tests.picks import Client, clients, cluster_of
 
 HOSTS = ("10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80")

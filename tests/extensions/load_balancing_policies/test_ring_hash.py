@@ -16,7 +16,8 @@ from tcpmesh.extensions.load_balancing_policies.ring_hash import RingHash
 from tcpmesh.interfaces import ILoadBalancer
 from tcpmesh.stats.store import Store
 from tcpmesh.testing.memory import MemoryNetwork
-from tests.mesh import MeshTestCase, cluster_message, values_of
+from tcpmesh.testing.mesh import values_of
+from tests.mesh import MeshTestCase, cluster_message
 from tests.picks import Client, clients, cluster_of
 
 HOSTS = ("10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80")
@@ -118,6 +119,11 @@ class RingHashTests(SynchronousTestCase):
                 cluster.stats.rq_active.add(1)
             self.assertEqual(90, sum(host.rq_active for host in cluster.hosts))
             self.assertEqual(46, max(host.rq_active for host in cluster.hosts))
+
+    def test_localities_without_weights(self) -> None:
+        """Chosen by the weights of localities, hosts get nothing where no locality has one."""
+        for more in (legacy("common_lb_config: {locality_weighted_lb_config: {}}"), typed("locality_weighted_lb_config: {}")):
+            self.assertEqual({None}, set(picks(made(more), 20)))
 
     def test_hostnames(self) -> None:
         """Hashed by hostname, hosts keep their clients when their addresses change."""

@@ -18,7 +18,8 @@ from tcpmesh.cluster.metadata import struct_criteria
 from tcpmesh.extensions.load_balancing_policies import round_robin, subset  # noqa: F401
 from tcpmesh.interfaces import ILoadBalancer
 from tcpmesh.stats.store import Store
-from tests.mesh import MeshTestCase, values_of
+from tcpmesh.testing.mesh import values_of
+from tests.mesh import MeshTestCase
 from tests.picks import Client, cluster_of
 
 PROD = ({"stage": "prod", "v": 1}, {"stage": "prod", "v": 2})

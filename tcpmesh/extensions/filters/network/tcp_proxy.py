@@ -3,28 +3,29 @@
 The terminal filter of nearly every chain.  What its message says is here; what happens to a client is in
 `tcpmesh.cluster.session`, one `Session` each.
 
-Of Envoy's tcp_proxy this leaves out, and refuses in a configuration: access logs, hashing by filter state, tunnelling, on-demand
+Of Envoy's tcp_proxy this leaves out, and refuses in a configuration: access logs, tunnelling, on-demand
 clusters and what a drain would close.  One thing it does otherwise: with ON_DOWNSTREAM_DATA a client that sends FIN and no data is
 closed at once, where Envoy 1.40 holds it until the idle timeout.
 """
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable
 from itertools import accumulate
 from typing import Any
 
 from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2
-from xxhash import xxh64_intdigest
 from zope.interface import implementer
 
-from tcpmesh.cluster.metadata import criteria
+from tcpmesh.cluster.hash_policy import proxy_hash
+from tcpmesh.cluster.metadata import NAMESPACE, criteria, plain_of
 from tcpmesh.cluster.proxy import IDLE_TIMEOUT, Route
 from tcpmesh.cluster.session import Session
 from tcpmesh.config.values import seconds
-from tcpmesh.interfaces import INetworkFilter
-from tcpmesh.net.connection import Connection
+from tcpmesh.interfaces import IPatientFilter
+from tcpmesh.net.connection import NO_METADATA, Connection
+from tcpmesh.net.filter_state import NO_FILTER_STATE
+from tcpmesh.net.state_objects import IDLE_TIMEOUT_MS, TCP_PROXY_CLUSTER, ClusterName, Long
 from tcpmesh.registry import Context, extension
 from tcpmesh.stats.store import Declaration, Store, sanitize
 
@@ -66,7 +67,7 @@ class Backoff:
 
 
 @extension(tcp_proxy_pb2.TcpProxy)
-@implementer(INetworkFilter)
+@implementer(IPatientFilter)
 class TcpProxy:
     """What a filter chain's `TcpProxy` message says, and the sessions it has."""
 
@@ -75,16 +76,15 @@ class TcpProxy:
     def __init__(self, message: Any, context: Context) -> None:
         self.context = context
         self.stats = TcpProxyStats(context.store, message.stat_prefix)
-        self.route = _routes(message, context)
-        by_source = any(policy.HasField("source_ip") for policy in message.hash_policy)
-        self.hash_of: Callable[[Connection], int | None] | None = _source_ip if by_source else None
+        self._find = _routes(message, context)
+        self.hash_of = proxy_hash(message.hash_policy)
         self.max_attempts: int = message.max_connect_attempts.value if message.HasField("max_connect_attempts") else 1
         self.backoff = Backoff(message.backoff_options, context) if message.HasField("backoff_options") else None
         self.early_limit: int | None = message.max_early_data_bytes.value if message.HasField("max_early_data_bytes") else None
         # Of plain connections there is no handshake to wait for: that mode connects at once.
         self.waits_for_data: bool = message.upstream_connect_mode == tcp_proxy_pb2.ON_DOWNSTREAM_DATA
         idle = seconds(message.idle_timeout) if message.HasField("idle_timeout") else IDLE_TIMEOUT
-        self.idle_timeout = idle or None
+        self._idle = idle or None
         has_duration = message.HasField("max_downstream_connection_duration")
         self.max_duration = seconds(message.max_downstream_connection_duration) if has_duration else None
         self.duration_jitter: float = message.max_downstream_connection_duration_jitter_percentage.value / 100
@@ -95,11 +95,38 @@ class TcpProxy:
     def attach(self, connection: Connection) -> None:
         """Serve a client."""
         self.stats.cx_total.value += 1
+        self.attach_met(connection)
+
+    def meet(self, connection: Connection) -> None:
+        """A client is to pass other filters first; it counts all the same, and waits as long."""
+        self.stats.cx_total.value += 1
+        if self.early_limit is None:
+            connection.transport.pauseProducing()
+
+    def attach_met(self, connection: Connection) -> None:
+        """Serve a client that other filters have let pass."""
         session = Session(self, connection)
         if not self._sessions:
             self.context.store.add_collector(self._collect)
         self._sessions.add(session)
         session.start()
+
+    def route(self, connection: Connection) -> Route:
+        """Where the next attempt for a client goes; its dynamic metadata under `envoy.lb` goes before `metadata_match`."""
+        found = self._find(connection)
+        if connection.metadata is NO_METADATA or NAMESPACE not in connection.metadata:
+            return found
+        own = {name: plain_of(value) for name, value in connection.metadata[NAMESPACE].items()}
+        return found[0], {**(found[1] or {}), **own} or None
+
+    def idle_for(self, connection: Connection) -> float | None:
+        """Seconds without a byte after which a client is closed: what its filter state says goes first."""
+        state = connection.filter_state
+        if state is NO_FILTER_STATE:
+            return self._idle
+        own = state.get(IDLE_TIMEOUT_MS)
+        # There, unlike in the configuration, 0 is no time at all: Envoy closes such a client at once.
+        return max(own.value, 1) / 1000 if isinstance(own, Long) else self._idle
 
     def close(self) -> None:
         """The chain takes no more clients; those it has are served to their end."""
@@ -131,25 +158,23 @@ class TcpProxy:
         self.stats.cx_tx_bytes_buffered.add(from_upstream - before[1])
 
 
-def _routes(message: Any, context: Context) -> Callable[[], Route]:
-    """How each attempt finds its cluster: always the same, or drawn by weight.
+def _routes(message: Any, context: Context) -> Callable[[Connection], Route]:
+    """How each attempt finds its cluster: the one that the client's filter state names or always the same, or drawn by weight.
 
     The criteria of a weighted entry go before those of the whole filter where both name a key.
     """
     common = criteria(message.metadata_match)
     if message.WhichOneof("cluster_specifier") == "cluster":
         always: Route = (message.cluster, common or None)
-        return lambda: always
+        return lambda connection: _named(connection, always) if connection.filter_state is not NO_FILTER_STATE else always
     entries = message.weighted_clusters.clusters
     routes: list[Route] = [(entry.name, {**common, **criteria(entry.metadata_match)} or None) for entry in entries]
     # Summed up beforehand, so that a draw is one search.
     bounds = list(accumulate(entry.weight for entry in entries))
-    return lambda: context.random.choices(routes, cum_weights=bounds)[0]
+    return lambda connection: context.random.choices(routes, cum_weights=bounds)[0]
 
 
-def _source_ip(connection: Connection) -> int | None:
-    """The hash of a client by its address, as Envoy has it: xxHash64 of the address as text, without the port."""
-    peer = connection.transport.getPeer()
-    if peer.family == socket.AF_UNIX:
-        return None
-    return xxh64_intdigest(peer.host.partition("%")[0].encode())
+def _named(connection: Connection, always: Route) -> Route:
+    """The cluster that filters have chosen for a client, if they have."""
+    named = connection.filter_state.get(TCP_PROXY_CLUSTER)
+    return (named.value, always[1]) if isinstance(named, ClusterName) else always

@@ -90,7 +90,7 @@ class NowhereTests(MeshTestCase):
         """Used-up attempts are noticed before an open breaker and before missing hosts: UF,URX."""
         self.mesh.add_cluster("c", HOST)
         self.mesh.serve("cluster: c, backoff_options: {base_interval: 1s}, max_connect_attempts: 1")
-        client, _ = self.mesh.dial()
+        client = self.mesh.dial().given
         self.mesh.network.silent.add(Address("127.0.0.2", 80))
         self.mesh.network.pump()
         self.mesh.add_cluster("c", more="circuit_breakers: {thresholds: [{max_connections: 0}]}")

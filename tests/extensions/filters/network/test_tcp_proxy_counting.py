@@ -312,11 +312,11 @@ class FlowTests(CountingTestCase):
             self.assertEqual(0, self.mesh.stat(name), name)
 
     def test_flush_to_the_upstream(self) -> None:
-        """A client that has gone while the upstream still has to take bytes is a flush, active until it is done."""
+        """Once both have sent all, the client is gone, and what the upstream still has to take is a flush, active until done."""
+        self.server.transport.loseWriteConnection()
         self.server.transport.pauseProducing()
         self.client.transport.write(b"x" * 66_000)
-        self.mesh.network.pump()
-        self.client.transport.abortConnection()
+        self.client.transport.loseConnection()
         self.mesh.network.pump()
         self.assertEqual((1, 1), (self.mesh.stat("tcp.t.upstream_flush_total"), self.mesh.stat("tcp.t.upstream_flush_active")))
         self.assertEqual(0, self.mesh.stat("listener.127.0.0.1_1.downstream_cx_active"))
@@ -326,6 +326,69 @@ class FlowTests(CountingTestCase):
         self.assertEqual(66_000, len(self.server.received))
         self.assertEqual((1, 0), (self.mesh.stat("tcp.t.upstream_flush_total"), self.mesh.stat("tcp.t.upstream_flush_active")))
         self.assertEqual(0, self.mesh.stat("cluster.c.upstream_cx_active"))
+
+    def test_flush_that_is_reset(self) -> None:
+        """An upstream that resets what is flushed to it has closed its connection itself."""
+        self.server.transport.loseWriteConnection()
+        self.server.transport.pauseProducing()
+        self.client.transport.write(b"x" * 66_000)
+        self.client.transport.loseConnection()
+        self.mesh.network.pump()
+        self.server.transport.abortConnection()
+        self.mesh.network.pump()
+        moved = self.mesh.moved("cluster.c.")
+        self.assertEqual(1, moved["upstream_cx_destroy_remote_with_active_rq"])
+        self.assertNotIn("upstream_cx_destroy_local", moved)
+
+    def test_a_reset_is_no_flush(self) -> None:
+        """What a client sent before its reset still goes to the upstream, but Envoy has no name for that, and none is counted."""
+        self.server.transport.pauseProducing()
+        self.client.transport.write(b"x" * 66_000)
+        self.mesh.network.pump()
+        self.client.transport.abortConnection()
+        self.mesh.network.pump()
+        self.assertEqual((0, 0), (self.mesh.stat("tcp.t.upstream_flush_total"), self.mesh.stat("tcp.t.upstream_flush_active")))
+        self.assertEqual(1, self.mesh.stat("cluster.c.upstream_cx_active"))
+        self.server.transport.resumeProducing()
+        self.mesh.network.pump()
+        self.assertEqual(66_000, len(self.server.received))
+
+    def test_pauses_end_with_the_sink(self) -> None:
+        """The side that was paused for another that has gone counts as resumed."""
+        self.client.transport.pauseProducing()
+        self.server.transport.write(b"x" * 200_000)
+        self.mesh.network.pump()
+        self.client.transport.abortConnection()
+        self.mesh.network.pump()
+        moved = self.mesh.moved("cluster.c.")
+        self.assertEqual(1, moved["upstream_flow_control_paused_reading_total"])
+        self.assertEqual(1, moved["upstream_flow_control_resumed_reading_total"])
+
+    def test_pauses_and_the_idle_timeout(self) -> None:
+        """A timeout closes the client first: an upstream paused for it counts as resumed, a client paused for its upstream not."""
+        self.mesh.listeners.remove("l")
+        self.mesh.serve("cluster: c, idle_timeout: 8s", more="per_connection_buffer_limit_bytes: 2000")
+        for stuck, sender in ((0, 1), (1, 0)):
+            pair = self.pair()
+            pair[stuck].transport.pauseProducing()
+            pair[sender].transport.write(b"x" * 200_000)
+            for _ in range(40):
+                self.mesh.network.advance(0.25)
+        self.assertEqual(2, self.mesh.stat("tcp.t.idle_timeout"))
+        self.assertEqual(1, self.mesh.stat("cluster.c.upstream_flow_control_resumed_reading_total"))
+        self.assertEqual(1, self.mesh.stat("tcp.t.downstream_flow_control_paused_reading_total"))
+        self.assertEqual(0, self.mesh.stat("tcp.t.downstream_flow_control_resumed_reading_total"))
+
+    def test_pauses_end_with_the_upstream(self) -> None:
+        """The same of a client that was paused for an upstream which then resets."""
+        self.server.transport.pauseProducing()
+        self.client.transport.write(b"x" * 200_000)
+        self.mesh.network.pump()
+        self.server.transport.abortConnection()
+        self.mesh.network.pump()
+        moved = self.mesh.moved("tcp.t.")
+        self.assertEqual(1, moved["downstream_flow_control_paused_reading_total"])
+        self.assertEqual(1, moved["downstream_flow_control_resumed_reading_total"])
 
     def test_unlimited(self) -> None:
         """A buffer limit of 0 is none: nobody is paused."""

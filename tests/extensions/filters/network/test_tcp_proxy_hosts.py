@@ -13,10 +13,12 @@ from twisted.python.failure import Failure
 from tcpmesh.cluster.host import Host
 from tcpmesh.cluster.metadata import criteria
 from tcpmesh.net.address import Address
+from tcpmesh.net.connection import Connection
 from tcpmesh.net.options import ConnectOptions
+from tcpmesh.testing.mesh import address_of
 from tcpmesh.testing.stage import Client
 from tcpmesh.testing.witness import Witness
-from tests.mesh import MeshTestCase, address_of, tcp_proxy
+from tests.mesh import MeshTestCase, tcp_proxy
 
 HOST = "127.0.0.2:80"
 OTHER = "127.0.0.3:80"
@@ -83,6 +85,23 @@ class ContextTests(MeshTestCase):
         self.mesh.connect("127.0.0.1:2")
         self.assertEqual([{"a": ("string_value", "x"), "b": ("number_value", 2.0)}, None], seen)
 
+    def test_dynamic_metadata(self) -> None:
+        """What filters have found out under envoy.lb goes before metadata_match, and what they say elsewhere does not count."""
+        self.mesh.upstream(HOST)
+        self.mesh.add_cluster("c", HOST)
+        self.mesh.serve("cluster: c, metadata_match: {filter_metadata: {envoy.lb: {a: x, b: x}}}")
+        take = Connection.makeConnection
+
+        def known(connection: Connection, transport: Any) -> None:
+            connection.metadata = {"envoy.lb": {"b": "y", "c": 1}, "other": {"a": "z"}}
+            take(connection, transport)
+
+        self.patch(Connection, "makeConnection", known)
+        seen = self.picked(look=lambda context: context.metadata_match)
+        self.mesh.connect()
+        expected = {"a": ("string_value", "x"), "b": ("string_value", "y"), "c": ("number_value", 1.0)}
+        self.assertEqual([expected], seen)
+
     def test_weighted_metadata_match(self) -> None:
         """What a weighted cluster says goes before what the filter says of the same key, and beside it of others."""
         self.mesh.add_cluster("c", HOST)
@@ -141,17 +160,17 @@ class WaitingTests(MeshTestCase):
         self.assertEqual(2, len(upstream.built))
         self.assertEqual((1, 0), self.stats("upstream_cx_active", "upstream_rq_pending_active"))
 
-    def test_attempt_that_fails_wakes_too(self) -> None:
-        """Who waits goes on as well when an attempt to connect to the host has failed."""
+    def test_attempt_that_fails_fails_for_all(self) -> None:
+        """When an attempt to connect to the host fails, it has failed for all who wait for the host, as in Envoy."""
         self.mesh.add_cluster("c", HOST, more=f"connect_timeout: 1s\n{ONE_EACH % ''}")
         self.mesh.network.silent.add(address_of(HOST))
         self.mesh.serve()
         first, second = self.mesh.connect(), self.mesh.connect()
         self.mesh.network.advance(1)
-        self.assertEqual((True, False), (first.ended, second.ended))
-        self.mesh.network.advance(1)
-        self.assertTrue(second.ended)
-        self.assertEqual(2, self.stats("upstream_cx_connect_timeout")[0])
+        self.assertEqual((True, True), (first.ended, second.ended))
+        names = ("connect_timeout", "connect_fail", "total", "overflow", "connect_attempts_exceeded")
+        self.assertEqual((1, 1, 1, 1, 2), self.stats(*(f"upstream_cx_{name}" for name in names)))
+        self.assertEqual((2, 0), self.stats("upstream_rq_pending_failure_eject", "upstream_rq_pending_active"))
 
     def test_bounded(self) -> None:
         """No more than max_pending_requests wait."""
@@ -162,26 +181,16 @@ class WaitingTests(MeshTestCase):
         self.assertEqual([False, False, True], [client.ended for client in clients])
         self.assertEqual((1,), self.stats("upstream_rq_pending_overflow"))
 
-    def test_giving_up(self) -> None:
-        """A client whose time is over leaves the queue, and is not connected later."""
+    def test_waiting_too_long(self) -> None:
+        """A client that waits no more because its time is over has cancelled, and is closed."""
         self.mesh.add_cluster("c", HOST, more=ONE_EACH % "")
-        upstream = self.mesh.upstream(HOST)
-        self.mesh.serve("cluster: c, max_downstream_connection_duration: 5s")
-        first = self.mesh.connect()
-        self.mesh.network.advance(1)
-        second = self.mesh.connect()
-        self.mesh.network.advance(4)
-        for client in (first, second):
-            client.transport.loseConnection()
-        self.mesh.network.advance(1)
-        self.assertEqual(2, len(upstream.built))
-        third, fourth = self.mesh.connect(), self.mesh.connect()
-        self.assertEqual((False, False), (third.ended, fourth.ended))
-        cluster: Any = self.mesh.clusters.get("c")
-        (waiting,) = cluster.breakers.waiting.values()
-        waiting[0].expired()
-        self.assertEqual({}, cluster.breakers.waiting)
-        self.assertEqual((1, 0), self.stats("upstream_rq_cancelled", "upstream_rq_pending_active"))
+        self.mesh.upstream(HOST)
+        self.mesh.serve()
+        self.mesh.add_listener("short", "127.0.0.1:2", tcp_proxy("cluster: c, max_downstream_connection_duration: 5s"))
+        first, second = self.mesh.connect(), self.mesh.connect("127.0.0.1:2")
+        self.mesh.network.advance(5)
+        self.assertEqual((False, True), (first.ended, second.ended))
+        self.assertEqual((1, 0, 1), self.stats("upstream_rq_cancelled", "upstream_rq_pending_active", "upstream_cx_active"))
 
     def stats(self, *names: str) -> tuple[int, ...]:
         """Statistics of the cluster."""

@@ -23,8 +23,9 @@ from tcpmesh.net.resolve import Family, ResolutionFailed
 from tcpmesh.net.stock import StockNetwork
 from tcpmesh.registry import Context
 from tcpmesh.stats.store import Store
+from tcpmesh.testing.mesh import values_of
 from tcpmesh.wire.names import Found
-from tests.mesh import parse, values_of
+from tests.mesh import parse
 from tests.names import DnsServer, answer
 
 
@@ -101,7 +102,7 @@ class CaresTests(TestCase):
     @inlineCallbacks
     def test_statistics(self) -> Any:
         """Lookups, names that are not there, failures, and each question without answer, are counted under dns.cares."""
-        self.patch(cares, "_options", lambda message: DnsOptions(timeout=0.01, tries=2))
+        self.patch(cares, "_options", lambda message: DnsOptions(timeout=0.25, tries=2))
         resolver = self.resolver()
         yield resolver.resolve("a.test", Family.V4_ONLY)
         yield resolver.resolve("b.test", Family.V4_ONLY)

@@ -1,0 +1,17 @@
+"""What a format tells about: one connection at one moment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tcpmesh.net.connection import Connection
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One connection, as a formatter sees it."""
+
+    connection: Connection
+
+    now: float
+    """Seconds of the network's clock, the one that `Connection.opened` is of."""

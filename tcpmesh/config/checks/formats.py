@@ -1,0 +1,111 @@
+"""Substitution formats, and what set_filter_state makes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from tcpmesh.config.checks.files import read_source
+from tcpmesh.config.operators import FormatError, Part, parse, unsupported
+from tcpmesh.config.problems import Trail
+from tcpmesh.config.report import Report
+from tcpmesh.config.scalars import did_you_mean
+
+#: Kinds of filter state that Envoy can make of a text, and tcpmesh too.
+FACTORIES = frozenset(
+    "envoy." + name
+    for name in (
+        "bool",
+        "filters.listener.original_dst.local_ip",
+        "filters.listener.original_dst.remote_ip",
+        "hashable_string",
+        "network.application_protocols",
+        "network.ip",
+        "network.network_namespace",
+        "network.transport_socket.original_dst_address",
+        "network.upstream_server_name",
+        "network.upstream_subject_alt_names",
+        "ratelimit.hits_addend",
+        "string",
+        "tcp_proxy.cluster",
+        "tcp_proxy.disable_tunneling",
+        "tcp_proxy.per_connection_idle_timeout_ms",
+        "upstream.dynamic_host",
+        "upstream.dynamic_port",
+    )
+)
+
+#: Kinds that only Envoy can make: all of them are HTTP's.
+_FACTORIES_OF_HTTP = {
+    "envoy.ai.llm_protocol.request",
+    "envoy.ai.model.request",
+    "envoy.network.transport_socket.http_11_proxy.info",
+    "envoy.router.debug_config",
+}
+
+
+def _texts(message: Any, trail: Trail, report: Report) -> Iterator[tuple[Trail, str]]:
+    """The texts with operators of a SubstitutionFormatString, each with its place."""
+    kind = message.WhichOneof("format")
+    if kind == "text_format":
+        yield (trail, kind), message.text_format
+    elif kind == "text_format_source":
+        text = read_source(message.text_format_source, report)
+        if text is not None:
+            inner = message.text_format_source.WhichOneof("specifier")
+            yield ((trail, kind), inner), text.decode("utf-8", "surrogateescape")
+    elif kind == "json_format":
+        yield from _strings(message.json_format, (trail, kind))
+
+
+def _strings(struct: Any, trail: Trail) -> Iterator[tuple[Trail, str]]:
+    for key, value in struct.fields.items():
+        yield from _strings_of(value, (trail, key))
+
+
+def _strings_of(value: Any, trail: Trail) -> Iterator[tuple[Trail, str]]:
+    kind = value.WhichOneof("kind")
+    if kind == "string_value":
+        yield trail, value.string_value
+    elif kind == "struct_value":
+        yield from _strings(value.struct_value, trail)
+    elif kind == "list_value":
+        for index, item in enumerate(value.list_value.values):
+            yield from _strings_of(item, (trail, index))
+
+
+def _check_format(message: Any, trail: Trail, report: Report) -> None:
+    """Formats that bring operators of their own are not judged."""
+    if message.formatters:
+        return
+    for place, text in _texts(message, trail, report):
+        try:
+            parse(text)
+        except FormatError as error:
+            report.error(place, str(error))
+
+
+def _check_value(value: Any, trail: Trail, report: Report) -> None:
+    name = value.factory_key or value.object_key
+    place = (trail, "factory_key" if value.factory_key else "object_key")
+    if name in _FACTORIES_OF_HTTP:
+        report.error(place, f"Envoy makes filter state of the kind {name!r}, tcpmesh does not support it yet")
+    elif name and name not in FACTORIES:
+        text = f"nothing makes filter state of the kind {name!r}; factory_key names the kind, by default it is object_key"
+        report.error(place, text, did_you_mean(name, FACTORIES))
+    for where, text in _texts(value.format_string, (trail, "format_string"), report):
+        for operator in unsupported(_parts(text)):
+            report.error(where, f"Envoy knows the operator {operator}, tcpmesh does not support it yet")
+
+
+def _parts(text: str) -> tuple[Part, ...]:
+    try:
+        return parse(text)
+    except FormatError:  # said by `_check_format`
+        return ()
+
+
+CHECKS = {
+    "envoy.config.core.v3.SubstitutionFormatString": _check_format,
+    "envoy.extensions.filters.common.set_filter_state.v3.FilterStateValue": _check_value,
+}

@@ -1,0 +1,37 @@
+"""direct_response: says the same to every client, and closes.
+
+Ends its chain.  Nothing of Envoy's is left out.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from envoy.extensions.filters.network.direct_response.v3 import config_pb2
+from zope.interface import implementer
+
+from tcpmesh.config.values import source_bytes
+from tcpmesh.interfaces import INetworkFilter
+from tcpmesh.net.connection import Connection
+from tcpmesh.registry import Context, extension
+
+
+@extension(config_pb2.Config)
+@implementer(INetworkFilter)
+class DirectResponse:
+    """What a chain's `direct_response` message says."""
+
+    terminal = True
+
+    def __init__(self, message: Any, context: Context) -> None:
+        self._response = source_bytes(message.response, os.environ) or b""
+
+    def attach(self, connection: Connection) -> None:
+        """Answer a client, whatever it says."""
+        if self._response:
+            connection.transport.write(self._response)
+        connection.transport.loseConnection()
+
+    def close(self) -> None:
+        """Nothing has to be given back."""

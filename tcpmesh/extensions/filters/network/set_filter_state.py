@@ -1,0 +1,65 @@
+"""set_filter_state: puts objects made of formatted text into a connection's filter state.
+
+What reads them decides by their names, such as tcp_proxy with `envoy.tcp_proxy.cluster`.  A text that is not fit for its kind of
+object leaves the filter state as it is.
+
+Of Envoy's this leaves out what the schema of `xds-protos` does not have yet: `on_downstream_tls_handshake` and
+`on_downstream_data`.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from envoy.extensions.filters.network.set_filter_state.v3 import set_filter_state_pb2
+
+from tcpmesh.accesslog.format import formatter
+from tcpmesh.accesslog.subject import Subject
+from tcpmesh.net.chain import Passage, ReadFilter, Verdict
+from tcpmesh.net.filter_state import Sharing
+from tcpmesh.net.state_objects import FACTORIES
+from tcpmesh.net.talk import talker
+from tcpmesh.registry import Context, extension
+
+talk = talker("filter")
+
+
+class StateValue:
+    """One `FilterStateValue`: which object to make of which text."""
+
+    def __init__(self, message: Any) -> None:
+        self._key: str = message.object_key
+        self._make = FACTORIES[message.factory_key or message.object_key]
+        self._text = formatter(message.format_string, os.environ)
+        self._read_only: bool = message.read_only
+        self._sharing = Sharing(message.shared_with_upstream)
+        self._skip_if_empty: bool = message.skip_if_empty
+
+    def set(self, subject: Subject) -> None:
+        """Set it for a connection, or leave it where there is nothing to set."""
+        text = self._text.format(subject)
+        if not text and self._skip_if_empty:
+            return
+        made = self._make(text)
+        connection = subject.connection
+        if made is not None:
+            connection.set_filter_state(self._key, made, self._read_only, self._sharing)
+        elif talk.debugging:
+            talk.debug("[C{id}] {value!r} makes no filter state {key}", id=connection.id, value=text, key=self._key)
+
+
+@extension(set_filter_state_pb2.Config)
+class SetFilterState(ReadFilter):
+    """What a chain's `set_filter_state` message says."""
+
+    def __init__(self, message: Any, context: Context) -> None:
+        self._clock = context.network.clock
+        self._values = tuple(StateValue(each) for each in message.on_new_connection)
+
+    def new_connection(self, passage: Passage) -> Verdict:
+        """Set everything, in order: a later text may show an earlier object."""
+        subject = Subject(passage.connection, self._clock.seconds())
+        for value in self._values:
+            value.set(subject)
+        return Verdict.CONTINUE
