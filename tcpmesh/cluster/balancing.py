@@ -7,13 +7,13 @@ of the second, so each policy reads one message only.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from envoy.extensions.load_balancing_policies.common.v3.common_pb2 import LocalityLbConfig, SlowStartConfig
 
-from tcpmesh.cluster.host import Host, Locality
+from tcpmesh.cluster.host import Host, HostSpec, Locality
 from tcpmesh.cluster.levels import PANIC_THRESHOLD, PriorityLoad
 from tcpmesh.cluster.priority import HostSets
 from tcpmesh.cluster.stats import ClusterStats
@@ -32,8 +32,11 @@ class PolicyContext(Context):
     locality_weighted: bool = False
     """Whether a policy around this one wants localities chosen by weight, whatever the policy's own message says."""
 
-    provided: ILoadBalancer | None = None
-    """The balancer that the cluster's discovery brings along (CLUSTER_PROVIDED)."""
+    provided: Callable[[PolicyContext], ILoadBalancer] | None = None
+    """Makes the balancer that the cluster's discovery brings along (CLUSTER_PROVIDED)."""
+
+    host_for: Callable[[HostSpec], Host] | None = None
+    """The cluster's host for this, which may be known to nobody before: for a policy that takes what a connection names."""
 
     @property
     def locality(self) -> Locality | None:

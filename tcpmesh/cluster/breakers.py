@@ -1,28 +1,18 @@
 """Circuit breakers: how many connections a cluster and each of its hosts may have, and how many clients may wait for one.
 
 TCP goes by the DEFAULT priority; what is said of the HIGH one is only shown.  `max_connections` of a cluster closes a client at
-once.  A limit for each host makes the client wait until the host has fewer: as in Envoy's connection pools, where a host that
-has no connection at all may always get one, whatever the limits, for nothing would ever wake up those who wait.
+once.  A limit for each host makes the client wait until the host has fewer, in a pool: see `tcpmesh.cluster.pool`.
+`max_connection_pools` limits the pools of HTTP in Envoy, and for TCP only shows in `remaining_cx_pools`.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from typing import Any, Protocol
+from typing import Any
 
 from tcpmesh.cluster.host import Host
 from tcpmesh.cluster.stats import ClusterStats
 from tcpmesh.cluster.status import BreakerThresholds
 from tcpmesh.stats.store import Scope
-
-UNLIMITED = (1 << 64) - 1
-
-
-class Waiter(Protocol):
-    """A client that waits for a host."""
-
-    def host_freed(self) -> None:
-        """Connect now."""
 
 
 class Breakers:
@@ -35,10 +25,9 @@ class Breakers:
         self.per_host = _per_host(message.per_host_thresholds)
         """How many connections each host may have, or `None` for any number."""
         self._stats = stats
-        self.waiting: dict[Host, deque[Waiter]] = {}
-        """The clients that wait for each host, in the order in which they came."""
         scope = stats.scope
         self._cx_open = scope.gauge("circuit_breakers.default.cx_open")
+        self._requests_open = scope.gauge("circuit_breakers.default.rq_open")
         self._pending_open = scope.gauge("circuit_breakers.default.rq_pending_open")
         tracked = {entry.priority for entry in message.thresholds if entry.track_remaining}
         self._remaining = _Remaining(scope, "default", self.default) if 0 in tracked else None
@@ -56,50 +45,28 @@ class Breakers:
         return self._stats.rq_pending_active.value >= self._max_pending
 
     def allows(self, host: Host) -> bool:
-        """Whether a connection to this host may be made now (`per_host_thresholds`)."""
-        if self.per_host is None or not host.cx_active:
-            return True
-        return host.cx_active < self.per_host and not self.full
-
-    def wait(self, host: Host, waiter: Waiter) -> None:
-        """Let this client wait until the host has fewer connections."""
-        self.waiting.setdefault(host, deque()).append(waiter)
-
-    def leave(self, host: Host, waiter: Waiter) -> bool:
-        """The client does not wait any more; whether it did."""
-        queue = self.waiting.get(host)
-        if queue is None or waiter not in queue:
-            return False
-        queue.remove(waiter)
-        self._tidy(host, queue)
-        return True
-
-    def freed(self, host: Host) -> None:
-        """The host has a connection less: the first of those who wait may go on."""
-        queue = self.waiting.get(host)
-        while queue and self.allows(host):
-            queue.popleft().host_freed()
-        if queue is not None:
-            self._tidy(host, queue)
-
-    def _tidy(self, host: Host, queue: deque[Waiter]) -> None:
-        if not queue:
-            self.waiting.pop(host, None)
+        """Whether this host may have a connection more (`max_connections` of the cluster and `per_host_thresholds`)."""
+        return not self.full and (self.per_host is None or host.cx_active < self.per_host)
 
     def collect(self) -> None:
-        """Bring the gauges up to date.  A limit of 0 does not count as open, as in Envoy, since nothing has reached it."""
+        """Bring the gauges up to date.  A limit of 0 does not count as open, as in Envoy, since nothing has reached it.
+
+        Clients count as requests, but `max_requests` keeps none of them out.
+        """
         connections, pending = self._stats.cx_active.value, self._stats.rq_pending_active.value
+        requests = self._stats.rq_active.value
         self._cx_open.set(int(connections >= self.max_connections > 0))
         self._pending_open.set(int(pending >= self._max_pending > 0))
+        self._requests_open.set(int(requests >= self.default.max_requests and requests > 0))
         if self._remaining is not None:
-            self._remaining.set(connections, pending)
+            self._remaining.set(connections, pending, requests)
 
 
 def _thresholds(messages: Any) -> tuple[BreakerThresholds, BreakerThresholds]:
     """The limits of the DEFAULT and the HIGH priority; the first entry for a priority counts, as in Envoy."""
     found: dict[int, BreakerThresholds] = {}
     for entry in messages:
-        names = ("max_connections", "max_pending_requests", "max_requests", "max_retries")
+        names = ("max_connections", "max_pending_requests", "max_requests", "max_retries", "max_connection_pools")
         given = {name: getattr(entry, name).value for name in names if entry.HasField(name)}
         found.setdefault(entry.priority, BreakerThresholds(**given))
     return found.get(0, BreakerThresholds()), found.get(1, BreakerThresholds())
@@ -121,13 +88,14 @@ class _Remaining:
         self._limits = limits
         self._connections = scope.gauge(f"circuit_breakers.{name}.remaining_cx")
         self._pending = scope.gauge(f"circuit_breakers.{name}.remaining_pending")
+        self._requests = scope.gauge(f"circuit_breakers.{name}.remaining_rq")
         # What TCP never uses up.
-        scope.gauge(f"circuit_breakers.{name}.remaining_rq").set(limits.max_requests)
         scope.gauge(f"circuit_breakers.{name}.remaining_retries").set(limits.max_retries)
-        scope.gauge(f"circuit_breakers.{name}.remaining_cx_pools").set(UNLIMITED)
-        self.set(0, 0)
+        scope.gauge(f"circuit_breakers.{name}.remaining_cx_pools").set(limits.max_connection_pools)
+        self.set(0, 0, 0)
 
-    def set(self, connections: int, pending: int) -> None:
+    def set(self, connections: int, pending: int, requests: int) -> None:
         """So many are used."""
         self._connections.set(max(0, self._limits.max_connections - connections))
         self._pending.set(max(0, self._limits.max_pending_requests - pending))
+        self._requests.set(max(0, self._limits.max_requests - requests))

@@ -5,7 +5,7 @@ Discovery belongs to main and a cluster to a worker: what passes between them is
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 from typing import Any
 
@@ -14,9 +14,12 @@ from zope.interface import implementer
 from tcpmesh.cluster.balancing import PolicyContext, balancer, panic_threshold
 from tcpmesh.cluster.breakers import Breakers
 from tcpmesh.cluster.dial import Dialer
+from tcpmesh.cluster.endpoint_stats import EndpointStats
+from tcpmesh.cluster.foresight import Foresight
 from tcpmesh.cluster.host import BALANCED_FLAGS, NO_FLAGS, Assignment, Health, HealthFlag, Host, HostSpec
 from tcpmesh.cluster.merging import MergeWindow
-from tcpmesh.cluster.priority import EXCLUDED, HostSets, host_sets
+from tcpmesh.cluster.pool import pools_of
+from tcpmesh.cluster.priority import EXCLUDED, HostSets, host_sets, locality_weights
 from tcpmesh.cluster.stats import ClusterStats
 from tcpmesh.cluster.status import ClusterStatus
 from tcpmesh.config.values import seconds
@@ -38,8 +41,8 @@ FAILED = HealthFlag.failed_active_hc | HealthFlag.failed_outlier_check
 class Cluster:
     """Built from an `envoy.config.cluster.v3.Cluster`."""
 
-    def __init__(self, message: Any, context: Context, provided: ILoadBalancer | None = None) -> None:
-        """C{provided} is the balancer of a discovery that brings its own (CLUSTER_PROVIDED).
+    def __init__(self, message: Any, context: Context, provided: Callable[[PolicyContext], ILoadBalancer] | None = None) -> None:
+        """C{provided} makes the balancer of a discovery that brings its own (CLUSTER_PROVIDED).
 
         @raise tcpmesh.registry.UnknownExtension: where its policy is not known.
         """
@@ -57,6 +60,9 @@ class Cluster:
         self._assignment: Assignment | None = None
         self._clock = context.network.clock
         self.stats = ClusterStats(context.store, message.alt_stat_name or message.name)
+        tracked = message.track_cluster_stats
+        self.stats.track(tracked.timeout_budgets or message.track_timeout_budgets, tracked.request_response_sizes)
+        self._endpoint_stats = EndpointStats(self.stats.scope) if tracked.per_endpoint_stats else None
         self.breakers = Breakers(message.circuit_breakers, self.stats)
         self.dialer = Dialer(message, context.network, context.bind_config)
         try:
@@ -64,8 +70,14 @@ class Cluster:
         except UnknownExtension:
             self.stats.scope.close()
             raise
-        self._is_balanced = self._is_counted = True
+        self.pools = pools_of(message, self, context.network)
+        """Where its connections come from, or `None` where each client makes its own."""
+        if self.pools is not None and self.pools.foresees:
+            self._balancer = Foresight(self._balancer)
+        self._is_balanced = False
+        self._is_counted = True
         common = message.common_lb_config
+        self._drains_all: bool = common.close_connections_on_host_set_change
         window = seconds(common.update_merge_window) if common.HasField("update_merge_window") else MERGE_WINDOW
         self._merging = MergeWindow(self._clock, window, context.store, self._unbalance)
         self._is_warm = False
@@ -75,29 +87,33 @@ class Cluster:
         before = self.hosts
         if assignment == self._assignment:
             return
+        places = {(host, host.spec.priority) for host in before}
         self._assignment = assignment
         self.hosts = hosts = self._matched(assignment.hosts)
         self._by_address = _by_address(hosts)
         new, gone = set(hosts).difference(before), set(before).difference(hosts)
-        if new or gone:
-            self.stats.membership_change.value += 1
+        moved = places.symmetric_difference((host, host.spec.priority) for host in hosts)
+        if moved:
+            self.stats.membership_change.value += len({priority for _, priority in moved})
+            if self.pools is not None:
+                self.pools.drain(before if self._drains_all else gone)
         self.stats.total_match_count.value += len(new)
         if not self._is_warm:
             self._unbalance()
-        elif new or gone:
+        elif moved:
             self._merging.hosts_changed()
         else:
             self._merging.health_changed()
         self._count()
 
     def _matched(self, specs: tuple[HostSpec, ...]) -> tuple[Host, ...]:
-        """A host for each spec: one already known at that address, which learns what is new of it, or else a new one."""
+        """A host for each spec: one already known at its addresses, which learns what is new of it, or else a new one."""
         left = {address: hosts[::-1] for address, hosts in self._by_address.items()}
         now = self._clock.seconds()
         hosts = []
         for spec in specs:
             same = left.get(spec.address)
-            if same:
+            if same and same[-1].spec.additional_addresses == spec.additional_addresses:
                 host = same.pop()
                 host.spec = spec
             else:
@@ -106,6 +122,15 @@ class Cluster:
                     host.flags |= self._unchecked
             hosts.append(host)
         return tuple(hosts)
+
+    def host_for(self, spec: HostSpec) -> Host:
+        """The host for a spec that a connection has named, and of which discovery is to tell soon: known already, or new."""
+        known = self._by_address.get(spec.address)
+        if known:
+            return known[0]
+        host = Host(spec, self._clock.seconds(), self)
+        self._by_address[spec.address] = [host]
+        return host
 
     def warmed(self) -> None:
         """The cluster has its first hosts, with their first health: from now on changes of health are merged."""
@@ -135,6 +160,8 @@ class Cluster:
             if add & FAILED:
                 for session in [session for host in hosts for session in host.sessions]:
                     session.host_failed()
+                if self.pools is not None:
+                    self.pools.hosts_failed(hosts)
 
     def has_traffic(self) -> bool:
         """Whether a connection to a host was ever tried."""
@@ -164,6 +191,16 @@ class Cluster:
             return host
         return self._pick_another(context) or host
 
+    def peek(self, context: Any) -> Host | None:
+        """The host that a pick will choose after those that were peeked before; `None` where the policy cannot tell.
+
+        Only for clusters with a `predictive_preconnect_ratio`.
+        """
+        if not self._is_balanced:
+            self._rebalance()
+        balancer = self._balancer
+        return balancer.peek(context) if isinstance(balancer, Foresight) else None
+
     def _pick_another(self, context: Any) -> Host | None:
         """A host that was not tried, if there is one: by the policy if it can be had so, else any that the policy may choose."""
         attempted = context.attempted
@@ -184,6 +221,8 @@ class Cluster:
             self._rebalance()
         if not self._is_counted:
             self._count()
+        if self._endpoint_stats is not None:
+            self._endpoint_stats.collect(self.hosts)
         self.breakers.collect()
         self.stats.cx_rx_bytes_buffered.set(0)
         self.stats.cx_tx_bytes_buffered.set(0)
@@ -196,25 +235,29 @@ class Cluster:
         self.stats.membership_healthy.set(health.count(Health.HEALTHY))
         self.stats.membership_degraded.set(health.count(Health.DEGRADED))
         self.stats.membership_excluded.set(sum(bool(host.flags & EXCLUDED) for host in self.hosts))
-        if self.message.type in (self.message.STRICT_DNS, self.message.EDS):
-            self.stats.scope.gauge("max_host_weight").set(max((host.weight for host in self.hosts), default=1))
 
     def status(self) -> ClusterStatus:
         """The cluster as the admin interface shows it."""
+        weights = locality_weights(self._assignment or Assignment())
         return ClusterStatus(
             name=self.name,
             observability_name=sanitize(self.message.alt_stat_name or self.name),
             default_priority=self.breakers.default,
             high_priority=self.breakers.high,
-            hosts=tuple(host.status() for host in self.hosts),
+            hosts=tuple(host.status(weights.get((host.spec.priority, host.spec.locality), 0)) for host in self.hosts),
         )
 
     def close(self) -> None:
-        """The cluster was removed: its statistics go; connections that use its hosts go on."""
+        """The cluster serves nobody any more; connections in use go on, and their statistics with them until `forget`."""
         self._merging.stop()
+        if self.pools is not None:
+            self.pools.close()
+
+    def forget(self) -> None:
+        """Nothing is left of it, or a successor goes on with its statistics."""
         self.stats.scope.close()
 
-    def _policy_context(self, context: Context, provided: ILoadBalancer | None) -> PolicyContext:
+    def _policy_context(self, context: Context, provided: Callable[[PolicyContext], ILoadBalancer] | None) -> PolicyContext:
         shared = {each.name: getattr(context, each.name) for each in fields(Context)}
         if context.local_cluster == self.name:
             shared["local_cluster"] = ""  # a proxy that sends to its own kind has no use for routing by zone
@@ -223,6 +266,7 @@ class Cluster:
             stats=self.stats,
             panic_threshold=panic_threshold(self.message),
             provided=provided,
+            host_for=self.host_for,
         )
 
 

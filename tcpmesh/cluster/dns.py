@@ -131,6 +131,8 @@ class DnsStats:
         self.success = scope.counter("update_success")
         self.failure = scope.counter("update_failure")
         self.no_rebuild = scope.counter("update_no_rebuild")
+        self.max_host_weight = scope.gauge("max_host_weight")
+        """Of the hosts of the endpoint resolved last; only where each address is a host."""
 
 
 @implementer(IDiscovery)
@@ -242,6 +244,8 @@ class Target:
         else:
             self.specs = specs
             self._changed()
+        if not logical:
+            self._stats.max_host_weight.set(max((spec.weight for spec in specs), default=1))
         counted = found[:1] if logical else found
         return self._times.after_success(min((each.ttl for each in counted), default=0))
 

@@ -48,6 +48,14 @@ class HostSpec:
         """Whether the cluster's active health checks concern this host."""
         return self.health_check_config is None or not self.health_check_config.disable_active_health_check
 
+    @property
+    def is_canary(self) -> bool:
+        """Whether its metadata says `canary` under `envoy.lb`."""
+        if self.metadata is None or "envoy.lb" not in self.metadata.filter_metadata:
+            return False
+        fields = self.metadata.filter_metadata["envoy.lb"].fields
+        return "canary" in fields and bool(fields["canary"].bool_value)
+
 
 @dataclass(frozen=True)
 class Assignment:
@@ -168,7 +176,7 @@ class Host:
             return Health.UNHEALTHY
         return Health.DEGRADED if self.flags & DEGRADED_FLAGS else Health.HEALTHY
 
-    def status(self) -> HostStatus:
+    def status(self, locality_weight: int = 0) -> HostStatus:
         """The host as the admin interface shows it."""
         spec = self.spec
         status = spec.health_status
@@ -177,11 +185,14 @@ class Host:
             hostname=spec.hostname,
             health_flags=tuple(flag.name or "" for flag in HealthFlag if flag in self.flags),
             eds_health_status={"UNKNOWN": "HEALTHY", "TIMEOUT": "UNHEALTHY"}.get(status, status),
+            health=self.health.name,
             weight=spec.weight,
             priority=spec.priority,
             region=spec.locality.region,
             zone=spec.locality.zone,
             sub_zone=spec.locality.sub_zone,
+            locality_weight=locality_weight,
+            canary=spec.is_canary,
             success_rate=self.success_rate,
             local_origin_success_rate=self.local_origin_success_rate,
             counters={
@@ -193,4 +204,6 @@ class Host:
                 "rq_total": self.rq_total,
             },
             gauges={"cx_active": self.cx_active, "rq_active": self.rq_active, "rq_pending_active": self.rq_pending_active},
+            metadata=spec.metadata,
+            health_check_config=spec.health_check_config,
         )

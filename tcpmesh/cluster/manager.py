@@ -7,7 +7,8 @@ of its predecessor, or is found at all, when it is warm.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -15,7 +16,7 @@ from twisted.logger import Logger
 
 from tcpmesh.cluster.cluster import Cluster
 from tcpmesh.cluster.events import EventLog
-from tcpmesh.cluster.status import ClusterStatus
+from tcpmesh.cluster.status import ClusterStatus, Statuses
 from tcpmesh.cluster.watch import Watch
 from tcpmesh.interfaces import IDiscovery
 from tcpmesh.net.calls import Calls
@@ -55,6 +56,10 @@ class Member:
         warm.addErrback(lambda failure: log.failure("cluster {name} cannot start", failure, name=self.message.name))
         self._discovery.start(self._watch.update_hosts)
 
+    def status(self) -> ClusterStatus:
+        """The cluster as the admin interface shows it."""
+        return replace(self.cluster.status(), outliers=self._watch.outliers())
+
     def stop(self) -> None:
         """Look no more; the cluster stays as it is."""
         self._discovery.stop()
@@ -65,9 +70,13 @@ class Member:
         self._watch.reopen_logs()
 
     def close(self) -> None:
-        """The cluster is not wanted any more; connections to its hosts go on."""
+        """The cluster is not wanted any more; connections in use go on."""
         self.stop()
         self.cluster.close()
+
+    def is_used(self) -> bool:
+        """Whether there are connections to its hosts."""
+        return self.cluster.stats.cx_active.value > 0
 
 
 class ClusterManager:
@@ -77,6 +86,8 @@ class ClusterManager:
         self._context = context
         self._active: dict[str, Member] = {}
         self._warming: dict[str, Member] = {}
+        self._leaving: list[Member] = []
+        """Those removed, as long as there are connections: their statistics are shown until then."""
         self._initialized: Deferred[None] | None = None
         self._calls = Calls(context.network.clock)
         self._outlier_log = EventLog(context.outlier_log) if context.outlier_log else None
@@ -86,6 +97,8 @@ class ClusterManager:
         self._removed = scope.counter("cluster_removed")
         self._active_gauge = scope.gauge("active_clusters")
         self._warming_gauge = scope.gauge("warming_clusters")
+        threads = [context.store.scope(f"thread_local_cluster_manager.{thread}") for thread in ("main_thread", "worker_0")]
+        self._inflated = [thread.gauge("clusters_inflated") for thread in threads]
         scope.declare(DECLARED)
         context.store.add_collector(self._collect)
 
@@ -125,14 +138,16 @@ class ClusterManager:
         found = [members.pop(name) for members in (self._warming, self._active) if name in members]
         for member in found:
             member.close()
+        self._leaving += found
+        self._let_go()
         if found:
             self._removed.value += 1
             self._count()
             self._check_initialized()
 
-    def statuses(self) -> list[ClusterStatus]:
+    def statuses(self) -> Sequence[ClusterStatus]:
         """The clusters as the admin interface shows them."""
-        return [member.cluster.status() for member in self._active.values()]
+        return Statuses([member.status for member in self._active.values()])
 
     def stop(self) -> None:
         """End all discovery."""
@@ -154,6 +169,7 @@ class ClusterManager:
         members[name] = member
         if predecessor is not None:
             predecessor.close()
+            predecessor.cluster.forget()
 
     def _activate(self, member: Member) -> None:
         name = member.message.name
@@ -170,13 +186,26 @@ class ClusterManager:
         if waiting is not None and not waiting.called and all(member.is_warm for member in self._active.values()):
             waiting.callback(None)
 
+    def _let_go(self) -> None:
+        """Forget those removed that have no connections any more, or a successor, who goes on with their statistics."""
+        leaving, self._leaving = self._leaving, []
+        for member in leaving:
+            if member.is_used() and self.get(member.message.name) is None:
+                self._leaving.append(member)
+            else:
+                member.cluster.forget()
+
     def _count(self) -> None:
-        self._active_gauge.set(len(self._active))
+        for gauge in (self._active_gauge, *self._inflated):
+            gauge.set(len(self._active))
         self._warming_gauge.set(len(self._warming))
 
-    def _collect(self) -> None:
-        for member in self._active.values():
+    def _collect(self) -> Iterator[None]:
+        if self._leaving:
+            self._let_go()
+        for member in (*self._active.values(), *self._leaving):
             member.cluster.collect()
+            yield
 
 
 def discovery_of(message: Any, context: Context) -> IDiscovery:
@@ -184,6 +213,11 @@ def discovery_of(message: Any, context: Context) -> IDiscovery:
 
     @raise tcpmesh.registry.UnknownExtension: where nothing knows this type.
     """
-    if message.WhichOneof("cluster_discovery_type") == "cluster_type":
-        return build(message.cluster_type.typed_config, context).discovery(message)  # type: ignore[no-any-return]
-    return find_value("clusters", message.DiscoveryType.Name(message.type))(message, context)  # type: ignore[no-any-return]
+    custom = message.cluster_type if message.WhichOneof("cluster_discovery_type") == "cluster_type" else None
+    if custom is None:
+        kind = message.DiscoveryType.Name(message.type)
+    elif custom.HasField("typed_config"):
+        return build(custom.typed_config, context).discovery(message)  # type: ignore[no-any-return]
+    else:
+        kind = custom.name.removeprefix("envoy.cluster.").upper()
+    return find_value("clusters", kind)(message, context)  # type: ignore[no-any-return]

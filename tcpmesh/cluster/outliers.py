@@ -22,6 +22,7 @@ from tcpmesh.cluster.events import EventLog, ejection_event, return_event
 from tcpmesh.cluster.health import ICheckedCluster
 from tcpmesh.cluster.host import HealthFlag, Host
 from tcpmesh.cluster.outlier_settings import Cause, OutlierStats, Settings
+from tcpmesh.cluster.status import OutlierStatus, RateStatus
 from tcpmesh.net.address import Address
 from tcpmesh.net.calls import Calls, Entry
 
@@ -126,6 +127,7 @@ class Detector:
         self._records: dict[Host, _Record] = {}
         self._by_address: dict[Address, list[_Record]] = {}
         self._active = 0
+        self._rates = RateStatus()
         self._entry: Entry = calls.add(self.settings.interval, self._interval_over)
 
     def update_hosts(self, hosts: Iterable[Host]) -> None:
@@ -240,6 +242,7 @@ class Detector:
     def _compare(self) -> None:
         """Judge the shares of successes, of hosts that had enough connections in the interval."""
         settings = self.settings
+        self._rates = RateStatus()
         least = min(settings.success_rate_request_volume, settings.failure_percentage_request_volume)
         rated: list[tuple[_Record, float, int]] = []
         for record in self._records.values():
@@ -255,6 +258,10 @@ class Detector:
             chosen = [each for each in rated if each[2] >= settings.failure_percentage_request_volume]
             self._judge_percentages([(record, rate) for record, rate, _ in chosen])
 
+    def status(self) -> OutlierStatus:
+        """How the cluster is as a whole."""
+        return OutlierStatus(local_origin=self._rates) if self.settings.split else OutlierStatus(external=self._rates)
+
     def _show(self, host: Host, rate: float) -> None:
         if self.settings.split:
             host.local_origin_success_rate = rate
@@ -267,6 +274,7 @@ class Detector:
         if len(rated) < settings.success_rate_minimum_hosts:
             return
         mean, threshold = mean_and_threshold([rate for _, rate in rated], settings.success_rate_stdev_factor)
+        self._rates = RateStatus(mean, threshold)
         cause = Cause.SUCCESS_RATE_LOCAL_ORIGIN if settings.split else Cause.SUCCESS_RATE
         for record, rate in rated:
             if rate < threshold:

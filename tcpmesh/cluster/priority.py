@@ -44,6 +44,8 @@ class HostSets:
     sets: tuple[HostSet, ...] = ()
     overprovisioning_factor: int = 140
     weighted_priority_health: bool = False
+    has_locality_weights: bool = True
+    """Whether localities are to be weighed at all, by who asks for that: in subsets they may not be."""
 
     @property
     def hosts(self) -> tuple[Host, ...]:
@@ -56,13 +58,18 @@ def host_sets(hosts: Iterable[Host], assignment: Assignment) -> HostSets:
     by_priority: dict[int, list[Host]] = {}
     for host in hosts:
         by_priority.setdefault(host.spec.priority, []).append(host)
-    weights = {(priority, locality): weight for priority, locality, weight in assignment.locality_weights}
+    weights = locality_weights(assignment)
     last = max(by_priority, default=0)
     return HostSets(
         tuple(_host_set(priority, by_priority.get(priority, []), weights) for priority in range(last + 1)),
         assignment.overprovisioning_factor,
         assignment.weighted_priority_health,
     )
+
+
+def locality_weights(assignment: Assignment) -> dict[tuple[int, Locality], int]:
+    """The weight of each locality that has one, by priority; of those given twice the last one counts."""
+    return {(priority, locality): weight for priority, locality, weight in assignment.locality_weights}
 
 
 def _host_set(priority: int, hosts: list[Host], weights: dict[tuple[int, Locality], int]) -> HostSet:

@@ -13,15 +13,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from twisted.internet.error import ConnectBindError
-from twisted.internet.error import TimeoutError as ConnectTimeout
 from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
-from tcpmesh.cluster.proxy import IDLE_TIMEOUT, Proxy
+from tcpmesh.cluster.counting import closed, failed, opened
+from tcpmesh.cluster.host import Host
+from tcpmesh.cluster.pool import Pool
+from tcpmesh.cluster.proxy import Proxy
 from tcpmesh.net.connection import Connection, ResponseFlag
 from tcpmesh.net.relay import Direction, Relay
-from tcpmesh.net.sockets import EXHAUSTED
 from tcpmesh.net.timers import TimerQueue
 
 
@@ -37,6 +37,7 @@ class Session:
         "_expiry",
         "_flushing",
         "_host",
+        "_pool",
         "_proxy",
         "_retry",
         "_unheard",
@@ -58,12 +59,14 @@ class Session:
         self._attempts = 0
         self._dialled = 0.0
         self._connector: Any = None
+        self._pool: Pool | None = None
         self._retry: IDelayedCall | None = None
         self._expiry: IDelayedCall | TimerQueue[Session] | None = None
         self._flushing = False
         self._unheard = proxy.waits_for_data
         self._counted = (0, 0, 0, 0)
-        self.relay = Relay(connection.transport, proxy.context.network.timers, self, proxy.idle_timeout or IDLE_TIMEOUT)
+        self.relay = Relay(connection.transport, proxy.context.network.timers, self)
+        self.relay.seat = connection.seat
 
     @property
     def hash(self) -> int | None:
@@ -78,8 +81,10 @@ class Session:
             self.connection.transport.pauseProducing()
         else:
             self.relay.read_early(proxy.early_limit, self)
-        if proxy.idle_timeout is not None:
-            self.relay.watch_idle(proxy.idle_timeout)
+        idle = proxy.idle_for(self.connection)
+        if idle is not None:
+            self.relay.flush_timeout = idle
+            self.relay.watch_idle(idle)
         if proxy.max_duration is not None:
             self._limit_duration(proxy.max_duration)
         if not self._unheard:
@@ -113,7 +118,7 @@ class Session:
     def _connect(self) -> None:
         self._retry = None
         proxy = self._proxy
-        name, self.metadata_match = proxy.route()
+        name, self.metadata_match = proxy.route(self.connection)
         cluster = proxy.context.cluster(name)
         if cluster is None:
             proxy.stats.cx_no_route.value += 1
@@ -140,28 +145,23 @@ class Session:
                 self._refuse(ResponseFlag.UO)
                 return
         self._attempts += 1
-        if breakers.pending_full:
+        self.cluster, self._host = cluster, host
+        if cluster.pools is not None:
+            self._pool = cluster.pools.pool(host, self)
+            self._pool.serve(self)
+        elif breakers.pending_full:
             cluster.stats.rq_pending_overflow.value += 1
             self._try_again()
-            return
-        self.cluster, self._host = cluster, host
+        else:
+            self._dial(cluster, host)
+
+    def _dial(self, cluster: Any, host: Host) -> None:
+        """Make a connection of our own."""
         cluster.stats.rq_pending_total.value += 1
         cluster.stats.rq_pending_active.add(1)
         host.rq_pending_active += 1
-        if breakers.per_host is None or breakers.allows(host):
-            self.host_freed()
-        else:
-            cluster.stats.cx_overflow.value += 1
-            breakers.wait(host, self)
-
-    def host_freed(self) -> None:
-        """The host may have a connection more: connect to it."""
-        cluster, host = self.cluster, self._host
         self._dialled = self._proxy.context.network.clock.seconds()
-        host.cx_total += 1
-        host.cx_active += 1
-        cluster.stats.cx_total.value += 1
-        cluster.stats.cx_active.add(1)
+        opened(host)
         if cluster.close_on_failure:
             host.sessions.add(self)
         self._connector = cluster.dialer.connect(host, self, cluster.connect_timeout, self._another)
@@ -191,24 +191,9 @@ class Session:
         """An attempt failed: try again if another is allowed, else close the client."""
         if connector is not self._connector:
             return  # given up by us, and counted then; there may be another attempt by now
-        host, stats = self._host, self.cluster.stats
-        stats.cx_connect_fail.value += 1
-        host.cx_connect_fail += 1
-        if reason.check(ConnectBindError):
-            stats.bind_errors.value += 1
-            self._failed(remote=False)
-        elif reason.check(ConnectTimeout):
-            stats.cx_connect_timeout.value += 1
-            self.connection.flags |= ResponseFlag.UF
-            if host.outlier is not None:
-                host.outlier.connect_timed_out()
-            self._failed(remote=False)
-        else:
-            self.connection.flags |= ResponseFlag.UF
-            ours = getattr(reason.value, "osError", None) in EXHAUSTED
-            if host.outlier is not None and not ours:
-                host.outlier.connect_failed()
-            self._failed(remote=not ours)
+        flags, remote = failed(self._host, reason)
+        self.connection.flags |= flags
+        self._failed(remote)
 
     def _failed(self, remote: bool) -> None:
         """No connection came of this attempt."""
@@ -226,25 +211,37 @@ class Session:
     def _undial(self, remote: bool) -> None:
         """An attempt is over without a connection."""
         self._connector = None
-        self._waits_no_more()
-        self._destroyed(remote, active=False)
-
-    def _waits_no_more(self) -> None:
         self.cluster.stats.rq_pending_active.add(-1)
         self._host.rq_pending_active -= 1
+        self._destroyed(remote, active=False)
 
     def _destroyed(self, remote: bool, active: bool) -> None:
         """The upstream connection is over, whether it was made (active) or only tried."""
-        cluster, host = self.cluster, self._host
-        host.cx_active -= 1
-        stats = cluster.stats
-        stats.cx_active.add(-1)
-        stats.destroyed(remote, active)
-        stats.cx_length_ms.record(int((self._proxy.context.network.clock.seconds() - self._dialled) * 1000))
-        if cluster.close_on_failure:
+        host = self._host
+        closed(host, self._proxy.context.network.clock.seconds() - self._dialled, remote, active)
+        if self.cluster.close_on_failure:
             host.sessions.discard(self)
-        if cluster.breakers.waiting:
-            cluster.breakers.freed(host)
+
+    # What a pool tells
+
+    def pool_ready(self, dialled: float) -> None:
+        """There is a connection, begun at this time; the relay starts next."""
+        self._dialled = dialled
+        if self.cluster.close_on_failure:
+            self._host.sessions.add(self)
+
+    def pool_failed(self, flags: ResponseFlag) -> None:
+        """There is none to be had of the host."""
+        self._pool = None
+        self.connection.flags |= flags
+        self.attempted += (self._host,)
+        self.cluster.stats.rq_pending_failure_eject.value += 1
+        self._try_again()
+
+    def pool_full(self) -> None:
+        """Too many wait already."""
+        self._pool = None
+        self._try_again()
 
     def _refuse(self, flag: ResponseFlag) -> None:
         """There is no upstream for this client."""
@@ -256,7 +253,7 @@ class Session:
         connection = self.connection
         if self.relay.early is not None:
             self.fold()
-            connection.transport.protocol = connection
+            connection.seat.protocol = connection
         self._end()
         self.relay.discard()
         connection.transport.loseConnection()
@@ -265,17 +262,18 @@ class Session:
 
     def relay_started(self, relay: Relay) -> None:
         """Connected: from now on this is one active request, in Envoy's terms."""
-        self._connector = None
         host, stats = self._host, self.cluster.stats
-        stats.cx_connect_ms.record(int((self._proxy.context.network.clock.seconds() - self._dialled) * 1000))
-        stats.rq_pending_active.add(-1)
-        host.rq_pending_active -= 1
+        if self._pool is None:
+            self._connector = None
+            stats.cx_connect_ms.record(int((self._proxy.context.network.clock.seconds() - self._dialled) * 1000))
+            stats.rq_pending_active.add(-1)
+            host.rq_pending_active -= 1
+            if host.outlier is not None:
+                host.outlier.connect_succeeded()
         stats.rq_total.value += 1
         stats.rq_active.add(1)
         host.rq_total += 1
         host.rq_active += 1
-        if host.outlier is not None:
-            host.outlier.connect_succeeded()
         relay.from_upstream.source.high_watermark = self.cluster.buffer_limit
 
     def relay_lost(self, relay: Relay, direction: Direction) -> None:
@@ -284,7 +282,7 @@ class Session:
             self._upstream_lost(relay)
             return
         self._stop_expiry()
-        if not relay.from_upstream.lost and relay.from_downstream.buffered:
+        if relay.reset is None and not relay.from_upstream.lost and relay.from_downstream.buffered:
             self._flushing = True
             self._proxy.stats.upstream_flush_total.value += 1
             self._proxy.stats.upstream_flush_active.add(1)
@@ -298,6 +296,8 @@ class Session:
         self._host.rq_active -= 1
         self.cluster.stats.rq_active.add(-1)
         self._destroyed(remote=relay.last is relay.from_upstream, active=True)
+        if self._pool is not None:
+            self._pool.left()
 
     def relay_finished(self, relay: Relay) -> None:
         """Both are closed."""
@@ -347,14 +347,13 @@ class Session:
 
     def _give_up(self) -> None:
         """Leave the attempt that is under way, or the queue for one; between attempts there is neither."""
-        connector, cluster = self._connector, self.cluster
+        connector = self._connector
         if connector is not None:
-            cluster.stats.rq_cancelled.value += 1
+            self.cluster.stats.rq_cancelled.value += 1
             self._undial(remote=False)
             connector.stopConnecting()
-        elif cluster is not None and cluster.breakers.leave(self._host, self):
-            cluster.stats.rq_cancelled.value += 1
-            self._waits_no_more()
+        elif self._pool is not None:
+            self._pool.leave(self)
 
     def _end(self) -> None:
         self._stop_expiry()

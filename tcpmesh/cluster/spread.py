@@ -24,13 +24,15 @@ WHOLE_PRIORITY = -1
 class Group:
     """Hosts to pick from, and how: `choose` is for the policy to set, and lasts until the next update."""
 
-    __slots__ = ("choose", "hosts", "key")
+    __slots__ = ("choose", "has_turns", "hosts", "key")
 
     def __init__(self, key: tuple[int, Kind, int], hosts: tuple[Host, ...]) -> None:
         self.key = key
         """Priority, kind and place of the locality: what is the same group after the next update."""
         self.hosts = hosts
         self.choose: Callable[[], Host] | None = None
+        self.has_turns = False
+        """Whether `choose` lets the hosts take turns by weight, which is for the policy to set as well."""
 
 
 class Spread:

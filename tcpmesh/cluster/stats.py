@@ -21,7 +21,6 @@ DECLARED = Declaration(
         "lb_zone_routing_all_directly",
         "lb_zone_routing_cross_zone",
         "lb_zone_routing_sampled",
-        "original_dst_host_invalid",
         "retry_or_shadow_abandoned",
         "update_attempt",
         "update_empty",
@@ -33,9 +32,7 @@ DECLARED = Declaration(
         "upstream_cx_http1_total",
         "upstream_cx_http2_total",
         "upstream_cx_http3_total",
-        "upstream_cx_idle_timeout",
         "upstream_cx_max_duration_reached",
-        "upstream_cx_max_requests",
         "upstream_cx_pool_overflow",
         "upstream_cx_preconnect_skipped",
         "upstream_cx_protocol_error",
@@ -64,7 +61,6 @@ DECLARED = Declaration(
     ),
     gauges=(
         "circuit_breakers.default.cx_pool_open",
-        "circuit_breakers.default.rq_open",
         "circuit_breakers.default.rq_retry_open",
         "circuit_breakers.high.cx_open",
         "circuit_breakers.high.cx_pool_open",
@@ -78,6 +74,13 @@ DECLARED = Declaration(
         "warming_state",
     ),
     histograms=("upstream_rq_per_cx",),
+)
+
+TIMEOUT_BUDGETS = Declaration(
+    histograms=("upstream_rq_timeout_budget_per_try_percent_used", "upstream_rq_timeout_budget_percent_used")
+)
+REQUEST_RESPONSE_SIZES = Declaration(
+    histograms=("upstream_rq_body_size", "upstream_rq_headers_size", "upstream_rs_body_size", "upstream_rs_headers_size")
 )
 
 
@@ -95,6 +98,8 @@ class ClusterStats:
         self.cx_length_ms = scope.histogram("upstream_cx_length_ms")
         self.cx_overflow = scope.counter("upstream_cx_overflow")
         self.cx_none_healthy = scope.counter("upstream_cx_none_healthy")
+        self.cx_max_requests = scope.counter("upstream_cx_max_requests")
+        self.cx_idle_timeout = scope.counter("upstream_cx_idle_timeout")
         self.cx_destroy = scope.counter("upstream_cx_destroy")
         self.cx_destroy_local = scope.counter("upstream_cx_destroy_local")
         self.cx_destroy_remote = scope.counter("upstream_cx_destroy_remote")
@@ -120,10 +125,17 @@ class ClusterStats:
         self.membership_healthy = scope.gauge("membership_healthy")
         self.membership_degraded = scope.gauge("membership_degraded")
         self.membership_excluded = scope.gauge("membership_excluded")
+        self.original_dst_host_invalid = scope.counter("original_dst_host_invalid")
         self.healthy_panic = scope.counter("lb_healthy_panic")
         # Without transport_socket_matches every host has the default match, counted as the host is made.
         self.total_match_count = scope.counter("default.total_match_count")
         scope.declare(DECLARED)
+
+    def track(self, budgets: bool, sizes: bool) -> None:
+        """Show the histograms of HTTP requests that `track_cluster_stats` asks for; a TCP connection moves none of them."""
+        for wanted, names in ((budgets, TIMEOUT_BUDGETS), (sizes, REQUEST_RESPONSE_SIZES)):
+            if wanted:
+                self.scope.declare(names)
 
     def destroyed(self, remote: bool, active: bool) -> None:
         """An upstream connection is gone: closed by whom, and whether it was in use."""

@@ -109,7 +109,7 @@ class LocalityWeights:
         """Some of the hosts, sorted as all of them are."""
         part = host_sets(hosts, Assignment((), (), sets.overprovisioning_factor, sets.weighted_priority_health))
         if not self.count:
-            return part
+            return replace(part, has_locality_weights=False)
         weighted = tuple(self._weighted(all_of_it, some) for all_of_it, some in zip(sets.sets, part.sets, strict=False))
         return replace(part, sets=weighted)
 

@@ -34,6 +34,9 @@ class WeightedPolicy:
         """Pick among these hosts from now on."""
         self._spread.update(sets)
 
+    equal_can_be_peeked = True
+    """Whether the next pick in a group of equal hosts is known beforehand."""
+
     def pick(self, context: Any) -> Host | None:
         """The next host, or `None` where there is none."""
         group = self._spread.group(self.random.getrandbits(32))
@@ -43,6 +46,15 @@ class WeightedPolicy:
         if choose is None:
             choose = group.choose = self._way(group)
         return choose()
+
+    def peek(self, context: Any) -> Host | None:
+        """As a pick, for who keeps the host until the next one; `None` where only that moment will tell."""
+        group = self._spread.group(self.random.getrandbits(32))
+        if group is None or not group.hosts:
+            return None
+        if group.choose is None:
+            group.choose = self._way(group)
+        return group.choose() if group.has_turns or self.equal_can_be_peeked else None
 
     def candidates(self, context: Any) -> Iterator[Host]:
         """All hosts that a pick may choose, the better ones first."""
@@ -61,6 +73,7 @@ class WeightedPolicy:
         starting = self._slow_start.concerns(hosts, self._clock.seconds())
         if len(hosts) == 1 or (not starting and len({host.weight for host in hosts}) == 1):
             return self.equal(group)
+        group.has_turns = True
         return Schedule(hosts, self._weight if starting else self.load_weight, self.random).pick
 
     def _weight(self, host: Host) -> float:

@@ -6,27 +6,16 @@ from random import Random
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tcpmesh.cluster.breakers import UNLIMITED, Breakers
+from tcpmesh.cluster.breakers import Breakers
 from tcpmesh.cluster.cluster import Cluster
 from tcpmesh.cluster.host import Host, HostSpec
-from tcpmesh.cluster.status import BreakerThresholds
+from tcpmesh.cluster.status import UNLIMITED, BreakerThresholds
 from tcpmesh.net.address import Address
 from tcpmesh.registry import Context
 from tcpmesh.stats.store import Store
 from tcpmesh.testing.memory import MemoryNetwork
-from tests.mesh import cluster_message, values_of
-
-
-class Waiting:
-    """A client that waits; it takes a connection of the host when it may."""
-
-    def __init__(self, host: Host, name: str, order: list[str]) -> None:
-        self._host, self._name, self._order = host, name, order
-
-    def host_freed(self) -> None:
-        """Connect."""
-        self._order.append(self._name)
-        self._host.cx_active += 1
+from tcpmesh.testing.mesh import values_of
+from tests.mesh import cluster_message
 
 
 class BreakersTestCase(SynchronousTestCase):
@@ -82,6 +71,15 @@ class ThresholdTests(BreakersTestCase):
         self.cluster.stats.rq_pending_active.add(1)
         self.assertEqual((True, 1), (breakers.pending_full, self.gauge("default.rq_pending_open")))
 
+    def test_requests(self) -> None:
+        """max_requests keeps no client of TCP out, but its gauge counts them."""
+        breakers = self.make("thresholds: [{max_requests: 2}]")
+        seen = []
+        for _ in range(2):
+            self.cluster.stats.rq_active.add(1)
+            seen.append(self.gauge("default.rq_open"))
+        self.assertEqual(([0, 1], False), (seen, breakers.full))
+
     def test_none(self) -> None:
         """A limit of 0 lets nobody through; its gauge is 0, as in Envoy."""
         breakers = self.make("thresholds: [{max_connections: 0, max_pending_requests: 0}]")
@@ -95,7 +93,14 @@ class ThresholdTests(BreakersTestCase):
         self.assertEqual([2, 1, 1024, 3, UNLIMITED], [self.gauge(f"default.{name}") for name in names])
         self.cluster.stats.cx_active.add(3)
         self.cluster.stats.rq_pending_active.add(1)
-        self.assertEqual([0, 0, 1024, 3, UNLIMITED], [self.gauge(f"default.{name}") for name in names])
+        self.cluster.stats.rq_active.add(2)
+        self.assertEqual([0, 0, 1022, 3, UNLIMITED], [self.gauge(f"default.{name}") for name in names])
+
+    def test_remaining_pools(self) -> None:
+        """max_connection_pools, which limits nothing for TCP, is all left, as in Envoy."""
+        self.make("thresholds: [{max_connection_pools: 2, track_remaining: true}]")
+        self.cluster.stats.cx_active.add(3)
+        self.assertEqual((2, 0), (self.gauge("default.remaining_cx_pools"), self.gauge("default.cx_pool_open")))
 
     def test_remaining_of_high(self) -> None:
         """The HIGH priority, which TCP never uses, has all of its limits left."""
@@ -112,58 +117,23 @@ class ThresholdTests(BreakersTestCase):
 class PerHostTests(BreakersTestCase):
     """Limits of each host."""
 
-    def setUp(self) -> None:
-        """A host."""
-        self.host = Host(HostSpec(Address("127.0.0.1", 80)))
-        self.order: list[str] = []
-
-    def waiter(self, name: str) -> Waiting:
-        """A client of the host."""
-        return Waiting(self.host, name, self.order)
+    def allowed(self, fields: str, *connections: int) -> list[bool]:
+        """Whether a host that has so many connections may have one more."""
+        breakers = self.make(fields)
+        host = Host(HostSpec(Address("127.0.0.1", 80)))
+        seen = []
+        for host.cx_active in connections:
+            seen.append(breakers.allows(host))
+        return seen
 
     def test_limit(self) -> None:
         """A host may have so many connections."""
-        breakers = self.make("per_host_thresholds: [{max_connections: 2}]")
-        seen = []
-        for self.host.cx_active in (0, 1, 2):
-            seen.append(breakers.allows(self.host))
-        self.assertEqual([True, True, False], seen)
+        self.assertEqual([True, True, False], self.allowed("per_host_thresholds: [{max_connections: 2}]", 0, 1, 2))
 
-    def test_first_is_always_allowed(self) -> None:
-        """A host without a connection may always get one, for nothing would wake up those who wait for it."""
-        self.assertTrue(self.make("per_host_thresholds: [{max_connections: 0}]").allows(self.host))
+    def test_limit_of_the_cluster(self) -> None:
+        """Where the cluster has all that it may have, a host gets no more, whatever its own limit."""
+        self.assertEqual([False], self.allowed("thresholds: [{max_connections: 0}]", 0))
 
     def test_other_priority(self) -> None:
         """A limit of the HIGH priority is none for TCP."""
-        self.host.cx_active = 9
-        self.assertTrue(self.make("per_host_thresholds: [{priority: HIGH, max_connections: 1}]").allows(self.host))
-
-    def test_served_in_order(self) -> None:
-        """Who waits longest is the first to go on, and each connection that ends lets one of them."""
-        breakers = self.make("per_host_thresholds: [{max_connections: 1}]")
-        self.host.cx_active = 1
-        for name in "abc":
-            breakers.wait(self.host, self.waiter(name))
-        for expected in ("a", "ab", "abc"):
-            self.host.cx_active -= 1
-            breakers.freed(self.host)
-            self.assertEqual(expected, "".join(self.order))
-        self.assertEqual({}, breakers.waiting)
-
-    def test_not_yet(self) -> None:
-        """As long as the host has as many connections as it may, nobody goes on."""
-        breakers = self.make("per_host_thresholds: [{max_connections: 1}]")
-        breakers.wait(self.host, self.waiter("a"))
-        self.host.cx_active = 1
-        breakers.freed(self.host)
-        self.assertEqual([], self.order)
-
-    def test_leaving(self) -> None:
-        """Who leaves is not woken, and is told whether it had waited."""
-        breakers = self.make("per_host_thresholds: [{max_connections: 1}]")
-        first, second = self.waiter("a"), self.waiter("b")
-        breakers.wait(self.host, first)
-        self.assertEqual([True, False, False], [breakers.leave(self.host, each) for each in (first, first, second)])
-        self.assertEqual({}, breakers.waiting)
-        breakers.freed(self.host)
-        self.assertEqual([], self.order)
+        self.assertEqual([True], self.allowed("per_host_thresholds: [{priority: HIGH, max_connections: 1}]", 9))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
+from envoy.config.core.v3 import base_pb2
 from zope.interface.verify import verifyObject
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -18,7 +19,8 @@ from tcpmesh.registry import Context, UnknownExtension
 from tcpmesh.stats.store import Store
 from tcpmesh.testing.balance import PickContext
 from tcpmesh.testing.memory import MemoryNetwork
-from tests.mesh import cluster_message, parse, values_of
+from tcpmesh.testing.mesh import values_of
+from tests.mesh import cluster_message, parse
 
 
 def spec(number: int, **facts: Any) -> HostSpec:
@@ -112,6 +114,31 @@ class HostsTests(ClusterTestCase):
         self.assertEqual((3, 3, 1), tuple(map(self.value, ("membership_total", "membership_healthy", "membership_change"))))
         cluster.update_hosts(hosts(spec(3)))
         self.assertEqual((1, 1, 2), tuple(map(self.value, ("membership_total", "membership_healthy", "membership_change"))))
+
+    def test_further_addresses(self) -> None:
+        """A host whose further addresses have changed is another one."""
+        cluster = self.cluster()
+        cluster.update_hosts(hosts(spec(1)))
+        (before,) = cluster.hosts
+        cluster.update_hosts(hosts(spec(1, additional_addresses=(Address("127.0.0.9", 80),))))
+        self.assertIsNot(before, cluster.hosts[0])
+        self.assertEqual(2, self.value("membership_change"))
+
+    def test_panic_without_hosts(self) -> None:
+        """A cluster that has not found a host yet is in panic."""
+        cluster = self.cluster()
+        self.assertIsNone(cluster.pick(None))
+        self.assertEqual(1, self.value("lb_healthy_panic"))
+
+    def test_changes_by_priority(self) -> None:
+        """A change counts for each priority that hosts have come to or gone from."""
+        cluster = self.cluster()
+        cluster.update_hosts(hosts(spec(1), spec(2, priority=3)))
+        self.assertEqual(2, self.value("membership_change"))
+        cluster.update_hosts(hosts(spec(1), spec(3), spec(2, priority=3)))
+        self.assertEqual(3, self.value("membership_change"))
+        cluster.update_hosts(hosts(spec(1, priority=3), spec(3), spec(2, priority=3)))
+        self.assertEqual(5, self.value("membership_change"))
 
     def test_match_count(self) -> None:
         """Each new host is counted as matched by the default transport socket."""
@@ -289,6 +316,25 @@ class StatusTests(ClusterTestCase):
         self.assertEqual(("one", 3, 1, "r", "z", "s"), facts)
         self.assertEqual({"cx_connect_fail", "cx_total", "rq_error", "rq_success", "rq_timeout", "rq_total"}, set(status.counters))
         self.assertEqual({"cx_active", "rq_active", "rq_pending_active"}, set(status.gauges))
+
+    def test_canary(self) -> None:
+        """A host is a canary where its metadata for load balancers says so."""
+        for value, expected in ((True, True), (False, False), ("true", False)):
+            metadata = base_pb2.Metadata()
+            metadata.filter_metadata["envoy.lb"].update({"canary": value})
+            self.assertIs(expected, Host(spec(1, metadata=metadata)).status().canary)
+            self.assertNotIn("other", metadata.filter_metadata)
+        empty = base_pb2.Metadata()
+        self.assertFalse(Host(spec(1, metadata=empty)).status().canary)
+        self.assertFalse(empty.filter_metadata)
+
+    def test_locality_weight(self) -> None:
+        """A host is told with the weight of its locality, and with what its flags come to."""
+        cluster = self.cluster()
+        near = Locality("r", "near")
+        specs = (spec(1, locality=near), spec(2, health_status="DRAINING"))
+        cluster.update_hosts(Assignment(specs, locality_weights=((0, near, 3), (1, Locality(), 9))))
+        self.assertEqual([(3, "HEALTHY"), (0, "UNHEALTHY")], [(h.locality_weight, h.health) for h in cluster.status().hosts])
 
     def test_cluster(self) -> None:
         """A cluster is told by its name, and by the name that its statistics have."""

@@ -21,7 +21,8 @@ from tcpmesh.net.resolve import Family
 from tcpmesh.registry import Context
 from tcpmesh.stats.store import Store
 from tcpmesh.testing.memory import MemoryNetwork
-from tests.mesh import parse, values_of
+from tcpmesh.testing.mesh import values_of
+from tests.mesh import parse
 from tests.names import Names
 
 
@@ -157,6 +158,15 @@ class StrictTests(DiscoveryTestCase):
         self.start(cluster(group("a.test")))
         self.assertEqual([], self.told)
         self.assertEqual({"attempt": 1, "success": 1, "no_rebuild": 1}, self.counts())
+
+    def test_weight(self) -> None:
+        """Success sets max_host_weight: that of the endpoint, and 1 where its name has no addresses; failure leaves it."""
+        self.names.records["a.test"] = []
+        self.start(cluster(group("a.test", entry=", load_balancing_weight: 5")), rate=5.0)
+        self.assertEqual(1, values_of(self.store)["cluster.c.max_host_weight"])
+        self.names.records["a.test"] = ["10.0.0.1"]
+        self.pass_by(5)
+        self.assertEqual(5, values_of(self.store)["cluster.c.max_host_weight"])
 
     def test_failure(self) -> None:
         """A failure keeps the hosts, and the name is asked for again."""

@@ -12,8 +12,9 @@ from tcpmesh.cluster.manager import ClusterManager
 from tcpmesh.registry import Context
 from tcpmesh.stats.store import Store
 from tcpmesh.testing.memory import MemoryNetwork
+from tcpmesh.testing.mesh import values_of
 from tcpmesh.wire.names import Found
-from tests.mesh import MeshTestCase, cluster_message, tcp_proxy, values_of
+from tests.mesh import MeshTestCase, cluster_message, tcp_proxy
 from tests.names import Names
 
 HOST = "127.0.0.2:80"
@@ -58,7 +59,7 @@ class ClusterManagerTests(MeshTestCase):
         for name in ("b", "a", "c"):
             self.mesh.add_cluster(name, HOST)
         self.mesh.add_cluster("a", OTHER)
-        statuses = self.mesh.clusters.statuses()
+        statuses = list(self.mesh.clusters.statuses())
         self.assertEqual(["b", "a", "c"], [status.name for status in statuses])
         self.assertEqual([OTHER], [host.address for host in statuses[1].hosts])
 
@@ -225,11 +226,24 @@ class WhileConnectionsLiveTests(MeshTestCase):
         self.mesh.network.pump()
         self.assertTrue(self.old.built[0].lost)
 
+    def test_removed_counts(self) -> None:
+        """A removed cluster's statistics are shown until its last connection is gone."""
+        self.mesh.clusters.remove("c")
+        self.assert_alive()
+        self.mesh.clusters.remove("other")
+        moved = self.mesh.moved("cluster.c.upstream_")
+        names = ("cx_active", "rq_active", "cx_rx_bytes_total", "cx_tx_bytes_total")
+        self.assertEqual((1, 1, 4, 4), tuple(moved[name] for name in names))
+        self.client.transport.abortConnection()
+        self.mesh.network.pump()
+        self.assertEqual({}, self.mesh.stats("cluster.c."))
+
     def test_removed_and_added_again(self) -> None:
-        """A cluster that comes back while old connections live counts its own, never below 0."""
+        """A cluster that comes back while old connections live goes on with its statistics."""
         self.mesh.clusters.remove("c")
         self.mesh.add_cluster("c", OTHER)
         self.mesh.connect()
+        self.assertEqual(2, self.mesh.stat("cluster.c.upstream_cx_active"))
         self.client.transport.abortConnection()
         self.mesh.network.pump()
         self.assertEqual(1, self.mesh.stat("cluster.c.upstream_cx_active"))
@@ -243,7 +257,7 @@ class WhileConnectionsLiveTests(MeshTestCase):
 
     def test_attempt_under_way(self) -> None:
         """An attempt that is under way when its cluster is replaced still serves its client."""
-        client, _ = self.mesh.dial()
+        client = self.mesh.dial().given
         while len(self.mesh.connections) < 2:
             self.assertTrue(self.mesh.network.step())
         self.mesh.add_cluster("c", OTHER)

@@ -19,7 +19,8 @@ from tcpmesh.cluster.outliers import Detector, mean_and_threshold
 from tcpmesh.net.address import Address
 from tcpmesh.net.calls import Calls
 from tcpmesh.stats.store import Store
-from tests.mesh import MeshTestCase, parse, values_of
+from tcpmesh.testing.mesh import values_of
+from tests.mesh import MeshTestCase, parse
 
 FREELY = "max_ejection_percent: 100\n"
 
@@ -298,6 +299,8 @@ class RateTests(DetectorTestCase):
         self.assertEqual([10], self.out())
         self.assertEqual(80, self.host(10).success_rate)
         self.assertEqual(100, self.host(1).success_rate)
+        rates = self.detector.status()
+        self.assertEqual((98.0, 86.6, -1), (rates.external.average, rates.external.threshold, rates.local_origin.average))
         self.assertEqual((1, 1), (self.stats()["ejections_enforced_success_rate"], self.stats()["ejections_success_rate"]))
 
     def test_stdev_factor(self) -> None:
@@ -350,6 +353,10 @@ class RateTests(DetectorTestCase):
         self.detect(self.UNLIMITED + "split_external_local_origin_errors: true\nconsecutive_local_origin_failure: 1000")
         self.use(dict.fromkeys(range(1, 10), 100) | {10: 80})
         self.assertEqual(([10], 80, -1), (self.out(), self.host(10).local_origin_success_rate, self.host(10).success_rate))
+        rates = self.detector.status()
+        self.assertEqual((98.0, -1), (rates.local_origin.average, rates.external.average))
+        self.clock.advance(10)
+        self.assertEqual(-1, self.detector.status().local_origin.average)
         self.assertEqual(1, self.stats()["ejections_enforced_local_origin_success_rate"])
         self.assertEqual("SUCCESS_RATE_LOCAL_ORIGIN", self.events()[0]["type"])
 

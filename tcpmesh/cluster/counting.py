@@ -1,0 +1,54 @@
+"""What an upstream connection moves in the statistics of its cluster and its host, whoever makes it: a session or a pool."""
+
+from __future__ import annotations
+
+from twisted.internet.error import ConnectBindError
+from twisted.internet.error import TimeoutError as ConnectTimeout
+from twisted.python.failure import Failure
+
+from tcpmesh.cluster.host import Host
+from tcpmesh.net.connection import ResponseFlag
+from tcpmesh.net.options import OptionError
+from tcpmesh.net.sockets import EXHAUSTED
+
+NO_FLAGS = ResponseFlag(0)
+
+
+def opened(host: Host) -> None:
+    """A connection is being made."""
+    host.cx_total += 1
+    host.cx_active += 1
+    stats = host.cluster.stats
+    stats.cx_total.value += 1
+    stats.cx_active.add(1)
+
+
+def closed(host: Host, seconds: float, remote: bool, active: bool) -> None:
+    """A connection is over, whether it was in use (active) or not, or was only tried; `seconds` after it was begun."""
+    host.cx_active -= 1
+    stats = host.cluster.stats
+    stats.cx_active.add(-1)
+    stats.destroyed(remote, active)
+    stats.cx_length_ms.record(int(seconds * 1000))
+
+
+def failed(host: Host, reason: Failure) -> tuple[ResponseFlag, bool]:
+    """An attempt came to nothing, and outlier detection is told.
+
+    @return: the flag that its client gets, and whether it was the host that ended the attempt.
+    """
+    stats, outlier = host.cluster.stats, host.outlier
+    stats.cx_connect_fail.value += 1
+    host.cx_connect_fail += 1
+    if reason.check(ConnectBindError):
+        stats.bind_errors.value += 1
+        return NO_FLAGS, False
+    if reason.check(ConnectTimeout):
+        stats.cx_connect_timeout.value += 1
+        if outlier is not None:
+            outlier.connect_timed_out()
+        return ResponseFlag.UF, False
+    ours = getattr(reason.value, "osError", None) in EXHAUSTED or reason.check(OptionError) is not None
+    if outlier is not None and not ours:
+        outlier.connect_failed()
+    return ResponseFlag.UF, not ours
