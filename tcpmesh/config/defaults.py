@@ -47,6 +47,16 @@ def _of_dns(value: Json) -> Callable[[Any], Json]:
     return lambda cluster: value if cluster.WhichOneof("cluster_discovery_type") == "type" and cluster.type in _DNS_TYPES else None
 
 
+def _of_original_dst(value: Json) -> Callable[[Any], Json]:
+    """A default that only ORIGINAL_DST clusters have."""
+    return lambda cluster: value if cluster.type == cluster.ORIGINAL_DST else None
+
+
+def _of_filters(value: Json) -> Callable[[Any], Json]:
+    """A default that only listeners with listener filters have."""
+    return lambda listener: value if listener.listener_filters or listener.use_original_dst.value else None
+
+
 def _tenfold(options: Any) -> Json:
     return _seconds_text(10 * (options.base_interval.seconds + options.base_interval.nanos / 1e9))
 
@@ -89,8 +99,10 @@ _LISTENER: dict[str, Defaults] = {
         "enable_reuse_port": Default("other processes may share the port", True),
         "tcp_backlog_size": Default("so many clients may wait to be accepted", unset="the system's net.core.somaxconn"),
         "max_connections_to_accept_per_socket_event": Default("so many are accepted at a time", unset="all that wait"),
-        "listener_filters_timeout": Default("listener filters must be done by then", "15s", zero="no limit"),
-        "continue_on_listener_filters_timeout": Default("whether a client goes on when they are not", False),
+        "use_original_dst": Default("whether clients go to the listener of the address that they wanted"),
+        "bind_to_port": Default("whether it accepts clients itself, or serves only those handed to it"),
+        "listener_filters_timeout": Default("listener filters must be done by then", _of_filters("15s"), zero="no limit"),
+        "continue_on_listener_filters_timeout": Default("whether a client goes on when they are not", _of_filters(False)),
     },
     "envoy.config.listener.v3.FilterChain": {
         "filter_chain_match": Default("the connections that this chain takes", unset="all connections"),
@@ -127,6 +139,8 @@ _CLUSTER: dict[str, Defaults] = {
         "respect_dns_ttl": Default("whether answers say how long they hold", _of_dns(False)),
         "dns_lookup_family": Default("which addresses of a name", _of_dns("AUTO")),
         "wait_for_warm_on_init": Default("whether listeners wait for its hosts", _of_dns(True)),
+        "original_dst_lb_config": Default("where else than in its addresses a client says where it wanted to go"),
+        "cleanup_interval": Default("a host that no client names for so long is forgotten", _of_original_dst("5s")),
         "connect_timeout": Default("an attempt to connect is given up after it", "5s"),
         "per_connection_buffer_limit_bytes": Default(_BUFFER, _MIB, zero="no limit"),
         "lb_policy": Default(

@@ -29,6 +29,9 @@ from tcpmesh.config.yaml_text import parse_yaml
 #: The name of the file in places of what `--config-yaml` says.
 ARGUMENT = "--config-yaml"
 
+#: What a file may have: ten times the largest that anybody writes, and a bound where the file is a device without end.
+MAX_BYTES = 256 << 20
+
 #: The type of an Any in text format: `[type.googleapis.com/some.package.Message] {...}`.
 _TEXT_TYPE = re.compile(r"\[[^\[\]\s]*/([A-Za-z0-9_.]+)\]")
 
@@ -108,10 +111,14 @@ def _read_file(path: str, bootstrap: Bootstrap, readings: list[Reading], allow_u
 
 def _bytes_of(path: str) -> bytes:
     try:
-        return Path(path).read_bytes()
+        with open(path, "rb") as file:
+            data = file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise ConfigError((Problem(Place(path), "", f"cannot read the configuration: {reason}"),)) from None
+    if len(data) > MAX_BYTES:
+        raise ConfigError((Problem(Place(path), "", f"cannot read the configuration: it is larger than {MAX_BYTES >> 20} MiB"),))
+    return data
 
 
 def _read_argument(text: str, bootstrap: Bootstrap, readings: list[Reading], allow_unknown_fields: bool) -> None:

@@ -16,10 +16,10 @@ from typing import Any
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
-from tcpmesh.config.newer import is_newer_field, newer_text
+from tcpmesh.config.newer import STRINGS, is_newer_field, newer_text, set_newer_string
 from tcpmesh.config.places import flattened
 from tcpmesh.config.problems import HINTED, Path, Problem, Trail, path_of, path_text
-from tcpmesh.config.scalars import Wrong, did_you_mean, expected, read_duration, reader_of, shown
+from tcpmesh.config.scalars import Wrong, did_you_mean, expected, read_duration, read_string, reader_of, shown
 from tcpmesh.config.source import Document, Mapping, Node, Scalar
 from tcpmesh.config.structs import read_list_value, read_struct, read_value
 from tcpmesh.config.types import full_name_of, new_message, type_of_url
@@ -33,7 +33,7 @@ _RENAMED = {
     "build_version": "user_agent_build_version",
 }
 
-_TYPED_STRUCTS = frozenset({"xds.type.v3.TypedStruct", "udpa.type.v1.TypedStruct"})
+TYPED_STRUCTS = frozenset({"xds.type.v3.TypedStruct", "udpa.type.v1.TypedStruct"})
 
 
 class Slot:
@@ -124,7 +124,10 @@ class Reading:
         for key, value in items:
             slot = slots.get(key)
             if slot is None:
-                self.unknown_field(mapping.keys[key], key, shape, trail)
+                if (shape.full_name, key) in STRINGS:
+                    self.newer_string(value, key, message, (trail, key))
+                else:
+                    self.unknown_field(mapping.keys[key], key, shape, trail)
             elif type(value) is Scalar and value.value is None and not slot.takes_null:
                 continue
             elif slot.oneof and chosen.setdefault(slot.oneof, slot) is not slot:
@@ -133,6 +136,15 @@ class Reading:
                 self.problem(mapping.keys[key], (trail, slot.name), wrong)
             else:
                 slot.put(self, value, message, (trail, slot.name))
+
+    def newer_string(self, node: Node, key: str, message: Message, trail: Trail) -> None:
+        """Read a field that the schema does not have yet; nothing at all is no value."""
+        if type(node) is Scalar and node.value is None:
+            return
+        try:
+            set_newer_string(message, key, read_string(node))
+        except Wrong as wrong:
+            self.problem(node, trail, wrong)
 
     def unknown_field(self, key_node: Node, key: str, shape: Shape, trail: Trail) -> None:
         self.incomplete.add(path_of(trail))
@@ -317,15 +329,19 @@ def _read_typed(reading: Reading, node: Mapping, message: Any, trail: Trail) -> 
         reading.problem(url, (trail, "@type"), wrong)
         return
     full_name = content.DESCRIPTOR.full_name
-    if full_name in _TYPED_STRUCTS:
+    if full_name in TYPED_STRUCTS:
         _read_typed_struct(reading, node, message, trail)
         return
-    if full_name in _SPECIAL:
+    _read_content(reading, node, content, message, trail)
+
+
+def _read_content(reading: Reading, node: Mapping, content: Message, message: Any, trail: Trail) -> None:
+    if content.DESCRIPTOR.full_name in _SPECIAL:
         if "value" in node.items:
             reading.message(node.items["value"], content, trail)
     else:
         reading.fields(node, ((key, value) for key, value in node.items.items() if key != "@type"), content, trail)
-    message.type_url = url.value  # type: ignore[attr-defined]
+    message.type_url = node.items["@type"].value  # type: ignore[attr-defined]
     message.value = content.SerializeToString(deterministic=True)
 
 
@@ -349,13 +365,22 @@ def _read_typed_struct(reading: Reading, node: Mapping, message: Any, trail: Tra
         full_name = type_of_url(str(getattr(url, "value", "")))
         content = new_message(full_name)
     except Wrong as wrong:
-        reading.problem(url, (trail, "type_url"), wrong)
+        if _is_alternative(trail):
+            _read_content(reading, node, new_message(_checked_url(node.items["@type"])), message, trail)
+        else:
+            reading.problem(url, (trail, "type_url"), wrong)
         return
     inner = node.items.get("value")
     if inner is not None and not _is_null(inner):
         reading.message(inner, content, trail)
     message.type_url = f"type.googleapis.com/{full_name}"
     message.value = content.SerializeToString(deterministic=True)
+
+
+def _is_alternative(trail: Trail) -> bool:
+    """Whether others stand beside this: of load-balancing policies those that nobody knows are passed over."""
+    path = path_of(trail)
+    return path[-2:] == ("typed_extension_config", "typed_config") and path[-4:-3] == ("policies",)
 
 
 _WRAPPERS = ("Bool", "Bytes", "Double", "Float", "Int32", "Int64", "String", "UInt32", "UInt64")

@@ -6,10 +6,13 @@ same rules that made the message: both spellings of names, nested lists flattene
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from collections.abc import Sequence as AbstractSequence
+from types import MappingProxyType
 
-from tcpmesh.config.problems import Place
-from tcpmesh.config.source import Document, Mapping, Node, Scalar, Sequence, camel_case
+from tcpmesh.config.problems import Path, Place
+from tcpmesh.config.source import Document, Node, Scalar, Sequence, camel_case
+from tcpmesh.config.source import Mapping as MappingNode
 
 _Found = tuple[Document, Node]
 
@@ -29,13 +32,22 @@ def flattened(node: Node) -> list[Node]:
 class Places:
     """The places of a loaded configuration; `at("static_resources", "clusters", 3, "name")` is the line of that name."""
 
-    def __init__(self, documents: AbstractSequence[Document], name: str = "") -> None:
+    def __init__(
+        self, documents: AbstractSequence[Document], name: str = "", arguments: Mapping[Path, str] = MappingProxyType({})
+    ) -> None:
         self._documents = documents
         self._name = name
+        self._arguments = arguments
         self._flat: dict[int, list[Node]] = {}
+
+    def with_arguments(self, arguments: Mapping[Path, str]) -> Places:
+        """The same places, but for fields that an option of the command line sets: they stand there, without line."""
+        return Places(self._documents, self._name, arguments)
 
     def at(self, *path: str | int) -> Place:
         """The place of a field, or where it is not written, of the innermost thing around it that is."""
+        if path in self._arguments:
+            return Place(self._arguments[path])
         found: list[_Found] = [(document, document.root) for document in self._documents]
         key: _Found | None = None
         for step in path:
@@ -75,9 +87,9 @@ class Places:
         return None
 
 
-def _mapping_with(node: Node, name: str) -> Mapping | None:
+def _mapping_with(node: Node, name: str) -> MappingNode | None:
     """The mapping that has a field: the node, or the `value` inside of an Any that wraps a TypedStruct."""
-    if not isinstance(node, Mapping):
+    if not isinstance(node, MappingNode):
         return None
     if name in node.items or camel_case(name) in node.items:
         return node

@@ -11,7 +11,7 @@ from tcpmesh.config.types import find_type
 _HEAD = """\
 # What is supported
 
-Every field of Envoy's schema that a bootstrap for TCP may reach, message by message, as `tcpmesh/config/support.py` says.
+Every field of Envoy's schema that a bootstrap for TCP may reach, message by message, as `tcpmesh/config/support/` says.
 A field that is not supported is an error with its line, never ignored; `--allow-unsupported` makes it a warning for those who
 migrate, but for what encrypts, filters or selects traffic.  This page is written by `python -m tcpmesh.config.supported`; the
 schema is that of xds-protos {version}.

@@ -102,9 +102,18 @@ def _in_package(full_name: str) -> Descriptor | None:
 
 def _of_others(full_name: str) -> Descriptor | None:
     """A type of another package, known once the module that its entry point names is imported."""
-    for entry in _entry_points(full_name):
-        entry.load()
+    import_foreign(full_name)
     return _in_pool(full_name)
+
+
+def import_foreign(full_name: str) -> None:
+    """Import the modules in which other packages handle a type; raises `Wrong` where one cannot be imported."""
+    for entry in _entry_points(full_name):
+        try:
+            entry.load()
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise Wrong(f"the module {entry.value!r}, which is to handle {full_name}, cannot be imported: {reason}") from error
 
 
 def is_foreign(full_name: str) -> bool:

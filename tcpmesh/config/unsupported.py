@@ -9,10 +9,12 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from tcpmesh.config.guards import guards_field, guards_value
+from tcpmesh.config.messages import TYPED_STRUCTS
 from tcpmesh.config.problems import Trail
 from tcpmesh.config.report import Report
+from tcpmesh.config.scalars import Wrong
 from tcpmesh.config.support import EXTENSIONS, TABLE, as_written
-from tcpmesh.config.types import content_name_of, is_foreign, type_of_url, unpack
+from tcpmesh.config.types import content_name_of, import_foreign, is_foreign, type_of_url, unpack
 
 
 def check(message: Message, report: Report, allow_unsupported: bool = False) -> None:
@@ -37,6 +39,13 @@ class _Say:
             self._report.error(trail, f"{text}; --allow-unsupported does not cover it, as traffic could pass that must not")
         else:
             self._report.warning(trail, f"{text}: it is ignored")
+
+    def where_broken(self, trail: Trail, full_name: str) -> None:
+        """Another package's extension that cannot be imported is an error in any case."""
+        try:
+            import_foreign(full_name)
+        except Wrong as wrong:
+            self._report.error(trail, wrong.text)
 
 
 def _check_message(message: Message, say: _Say, trail: Trail) -> None:
@@ -91,9 +100,11 @@ def _check_any(field: FieldDescriptor, value: Any, say: _Say, trail: Trail) -> N
 def _check_extension(value: Any, say: _Say, trail: Trail, known: Container[str], guards: bool) -> None:
     full_name = type_of_url(value.type_url)
     content = unpack(value)
-    if content is None:
+    if content is None or full_name in TYPED_STRUCTS:
         return
     if full_name in known:
         _check_message(content, say, trail)
-    elif not is_foreign(full_name):
+    elif is_foreign(full_name):
+        say.where_broken((trail, "@type"), full_name)
+    else:
         say((trail, "@type"), f"{full_name}: Envoy knows this extension, tcpmesh does not support it yet", guards)

@@ -96,6 +96,26 @@ class BalancingTests(SynchronousTestCase):
         for selector in ("keys: []", "keys: [a]}, {keys: [a]", "keys: [a, b], single_host_per_subset: true"):
             self.assert_fine(f"lb_subset_config: {{subset_selectors: [{{{selector}}}]}}")
 
+    def test_localities_in_subsets(self) -> None:
+        """Subsets heed the weights of localities only where the cluster does."""
+        aware = "lb_subset_config: {locality_weight_aware: true}"
+        self.assert_says("needs locality_weighted_lb_config", aware)
+        self.assert_says("needs locality_weighted_lb_config", f"{aware}\n    common_lb_config: {{zone_aware_lb_config: {{}}}}")
+        self.assert_fine(f"{aware}\n    common_lb_config: {{locality_weighted_lb_config: {{}}}}")
+
+    def test_policies_that_do_not_count(self) -> None:
+        """Sizes are judged of the policy that is taken, the first one known, and a type of somebody else may stand before it."""
+        fine, wrong = (f'"@type": {TYPES}.maglev.v3.Maglev, table_size: {size}' for size in (7, 8))
+        struct = '"@type": type.googleapis.com/%s.TypedStruct, type_url: type.googleapis.com/my.Policy, value: {a: 1}'
+        entries = "load_balancing_policy: {policies: [%s]}"
+        entry = "{typed_extension_config: {name: p, typed_config: {%s}}}"
+        self.assert_fine(entries % f"{entry % fine}, {entry % wrong}")
+        self.assert_says("prime", entries % f"{entry % wrong}, {entry % fine}")
+        for package in ("xds.type.v3", "udpa.type.v1"):
+            self.assert_fine(entries % f"{entry % (struct % package)}, {entry % fine}")
+            self.assert_says("prime", entries % f"{entry % (struct % package)}, {entry % wrong}")
+            self.assert_says("names no policy that is known", entries % entry % (struct % package))
+
     def test_policy_within(self) -> None:
         """SUBSET and override_host need a policy within that is known."""
         sources = "override_host_sources: [{header: x}]"

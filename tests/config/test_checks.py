@@ -68,6 +68,11 @@ RBAC = network_filter("rbac.v3.RBAC", ", stat_prefix: r")
 
 
 RESOLVERS = "type.googleapis.com/envoy.extensions.network.dns_resolver."
+POLICIES = "type.googleapis.com/envoy.extensions.load_balancing_policies."
+AGGREGATE = (
+    "cluster_type: {name: x, typed_config: "
+    "{'@type': type.googleapis.com/envoy.extensions.clusters.aggregate.v3.ClusterConfig, clusters: [web]}}"
+)
 
 
 def dns_cluster(fields: str = "") -> str:
@@ -149,6 +154,21 @@ class ListenerTests(CheckTests):
         inspector = "{name: i, typed_config: {'@type': a/envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector}}"
         self.assert_says("no network filter", filters(inspector))
         self.assert_says("'no.such'", filters("{name: no.such}"))
+
+    def test_listener_filters(self) -> None:
+        """A listener filter needs a type of its own kind; proxy_protocol has to allow a version; predicates follow their rules."""
+        kind = "{name: p, typed_config: {'@type': type.googleapis.com/envoy.extensions.filters.listener.%s}%s}"
+        bound = "name: b, address: {socket_address: {address: 127.0.0.1, port_value: 1}}, filter_chains: {}, listener_filters: [%s]"
+        header = "proxy_protocol.v3.ProxyProtocol, disallowed_versions: [%s], allow_requests_without_proxy_protocol: true"
+        self.assert_fine(listener(bound % kind % (header % "V1, V1", "")))
+        self.assert_says("all versions", listener(bound % kind % (header % "V1, V2", "")))
+        self.assert_says("no typed_config", listener(bound % "{name: envoy.filters.listener.original_dst}"))
+        disabled = ", filter_disabled: %s"
+        ports = "{destination_port_range: {start: 9, end: 5}}"
+        for good in ("{any_match: true}", ports, f"{{or_match: {{rules: [{ports}, {ports}]}}}}", f"{{not_match: {ports}}}"):
+            self.assert_fine(listener(bound % kind % ("original_dst.v3.OriginalDst", disabled % good)))
+        for bad in ("{}", "{any_match: false}", f"{{and_match: {{rules: [{ports}]}}}}"):
+            self.assertTrue(problems_of(listener(bound % kind % ("original_dst.v3.OriginalDst", disabled % bad))), bad)
 
     def test_tcp_proxy(self) -> None:
         """A TCP proxy's settings fit each other."""
@@ -236,6 +256,39 @@ class ClusterTests(CheckTests):
         resolver = assignment("a").replace("port_value: 9", "port_value: 9, resolver_name: x")
         self.assert_says("must not name a resolver", cluster(f"{dns_cluster()}, {resolver}"))
         self.assert_says("no typed_config", cluster("cluster_type: {name: envoy.clusters.dns}"))
+        typed = "load_balancing_policy: {policies: [{typed_extension_config: {name: p, typed_config: {'@type': %s}}}]}"
+        provided = typed % f"{POLICIES}cluster_provided.v3.ClusterProvided"
+        self.assert_says("provides no load balancer", cluster(f"{dns_cluster()}, {assignment('a')}, {provided}"))
+
+    def test_aggregate(self) -> None:
+        """An aggregate cluster brings its own policy, whichever way another one is asked for."""
+        typed = "load_balancing_policy: {policies: [{typed_extension_config: {name: p, typed_config: {'@type': %s}}}]}"
+        provided = typed % f"{POLICIES}cluster_provided.v3.ClusterProvided"
+        self.assert_fine(cluster(f"{AGGREGATE}, lb_policy: CLUSTER_PROVIDED"))
+        self.assert_fine(cluster(f"{AGGREGATE}, {provided}"))
+        self.assert_says("CLUSTER_PROVIDED", cluster(AGGREGATE))
+        self.assert_says("ClusterProvided", cluster(f"{AGGREGATE}, {typed % (POLICIES + 'random.v3.Random')}"))
+        self.assert_says("cannot be hashed by hostname", cluster(f"{AGGREGATE}, lb_policy: CLUSTER_PROVIDED, {HASHED}"))
+
+    def test_cluster_type(self) -> None:
+        """The old types have names as cluster_type too; an extension of another kind is no type of cluster."""
+        self.assert_fine(cluster(f"cluster_type: {{name: envoy.cluster.static}}, {assignment('1.2.3.4')}"))
+        self.assert_fine(cluster(f"cluster_type: {{name: envoy.cluster.strict_dns}}, {assignment('a', 'b')}"))
+        self.assert_fine(cluster(f"cluster_type: {{name: envoy.cluster.logical_dns}}, {assignment('a')}"))
+        self.assert_says("LOGICAL_DNS", cluster(f"cluster_type: {{name: envoy.cluster.logical_dns}}, {assignment('a', 'b')}"))
+        self.assert_says("hashed by hostname", cluster(f"cluster_type: {{name: envoy.cluster.strict_dns}}, {HASHED}"))
+        typed = f"cluster_type: {{name: x, typed_config: {{'@type': {POLICIES}random.v3.Random}}}}"
+        self.assert_says("Random is no type of cluster", cluster(typed))
+
+    def test_drop_overloads(self) -> None:
+        """At most one category is dropped, and of it not more than all."""
+        dropped = f"{assignment('1.2.3.4')[:-1]}, policy: {{drop_overloads: [%s]}}}}"
+        entry = "{category: a, drop_percentage: {numerator: %s, denominator: %s}}"
+        for numerator, denominator in ((100, "HUNDRED"), (500, "TEN_THOUSAND"), (1_000_000, "MILLION")):
+            self.assert_fine(cluster(dropped % entry % (numerator, denominator)))
+        self.assert_says("more than all", cluster(dropped % entry % (101, "HUNDRED")))
+        self.assert_says("more than all", cluster(dropped % entry % (1_000_001, "MILLION")))
+        self.assert_says("one category", cluster(dropped % "{category: a}, {category: b}"))
 
     def test_dns_failure_refresh_rate(self) -> None:
         """A backoff does not end below where it begins."""
@@ -243,6 +296,9 @@ class ClusterTests(CheckTests):
         for fields in (lambda text: f"type: STRICT_DNS, {text}", dns_cluster):
             self.assert_fine(cluster(fields(rate % "2s")))
             self.assert_says("must not be below base_interval", cluster(fields(rate % "1s")))
+            self.assert_fine(cluster(fields((rate % "2s").replace("base_interval: 2s", "base_interval: 2.0009s"))))
+        self.assert_fine(cluster(f"type: STATIC, {rate % '1s'}"))
+        self.assert_fine(cluster(f"{dns_cluster()}, {assignment('a')}, {rate % '1s'}"))
 
     def test_dns_resolvers(self) -> None:
         """A resolver is of a type of resolvers, and its servers have IP addresses."""
@@ -264,7 +320,18 @@ class ClusterTests(CheckTests):
         """ORIGINAL_DST brings its own policy and hosts."""
         self.assert_fine(cluster("type: ORIGINAL_DST, lb_policy: CLUSTER_PROVIDED"))
         self.assert_says("CLUSTER_PROVIDED", cluster("type: ORIGINAL_DST"))
-        self.assert_says("no endpoints", cluster(f"type: ORIGINAL_DST, lb_policy: CLUSTER_PROVIDED, {assignment('1.2.3.4')}"))
+        original = "type: ORIGINAL_DST, lb_policy: CLUSTER_PROVIDED"
+        self.assert_says("no endpoints", cluster(f"{original}, {assignment('1.2.3.4')}"))
+        self.assert_says("no endpoints", cluster(f"{original}, load_assignment: {{cluster_name: other}}"))
+        self.assert_says("use_http_header", cluster(f"{original}, original_dst_lb_config: {{http_header_name: x}}"))
+        self.assert_fine(cluster(f"{original}, original_dst_lb_config: {{use_http_header: true, http_header_name: x}}"))
+        typed = "load_balancing_policy: {policies: [{typed_extension_config: {name: x, typed_config: {'@type': %s}}}]}"
+        provided, other = typed % (POLICIES + "cluster_provided.v3.ClusterProvided"), typed % (POLICIES + "random.v3.Random")
+        self.assert_fine(cluster(f"{original}, {provided}"))
+        self.assert_says("ClusterProvided", cluster(f"{original}, {other}"))
+        self.assert_says("lb_policy CLUSTER_PROVIDED", cluster(f"type: ORIGINAL_DST, {provided}"))
+        self.assert_fine(cluster("cluster_type: {name: envoy.cluster.original_dst}, lb_policy: CLUSTER_PROVIDED"))
+        self.assert_says("CLUSTER_PROVIDED", cluster("cluster_type: {name: envoy.cluster.original_dst}"))
         self.assert_says("CLUSTER_PROVIDED", cluster("lb_policy: CLUSTER_PROVIDED"))
 
     def test_eds(self) -> None:
@@ -286,7 +353,20 @@ class ClusterTests(CheckTests):
         check = f"health_checks: {{{required}, tcp_health_check: {{send: {{text: %s}}}}}}"
         self.assert_fine(cluster(check % "'50494E47'"))
         self.assert_says("'ABC'", cluster(check % "ABC"))
+        for blank in ("'FF 00'", "' FF'", '"FF\\n"'):
+            self.assert_says("hexadecimal", cluster(check % blank))
         self.assert_says("max_ejection_time", cluster("outlier_detection: {base_ejection_time: 10s, max_ejection_time: 1s}"))
+        self.assert_fine(cluster("outlier_detection: {base_ejection_time: 30.0004s, max_ejection_time: 30s}"))
+
+    def test_statuses(self) -> None:
+        """Ranges of HTTP statuses end above their start, from 100 on and up to 600."""
+        required = "timeout: 1s, interval: 1s, unhealthy_threshold: 1, healthy_threshold: 1"
+        check = f"health_checks: {{{required}, http_health_check: {{path: /, %s: [{{start: %d, end: %d}}]}}}}"
+        for name in ("expected_statuses", "retriable_statuses"):
+            self.assert_fine(cluster(check % (name, 100, 600)))
+            self.assert_says("start must be below its end", cluster(check % (name, 200, 200)))
+            self.assert_says("from 100 to 600", cluster(check % (name, 99, 200)))
+            self.assert_says("from 100 to 600", cluster(check % (name, 100, 601)))
 
 
 HASHED = "common_lb_config: {consistent_hashing_lb_config: {use_hostname_for_hashing: true}}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.config.test_checks import CheckTests, cluster
-from tests.config.texts import GOOD
+from tests.config.texts import GOOD, said
 
 
 class UpstreamTests(CheckTests):
@@ -51,3 +51,32 @@ class UpstreamTests(CheckTests):
         self.assert_fine(cluster(text % ""))
         for name in ("max_pending_requests", "max_requests", "max_retries", "max_connection_pools"):
             self.assert_says(f"{name} cannot be limited", cluster(text % f", {name}: 1"))
+
+    def test_preconnect_policy(self) -> None:
+        """Ratios of connections to clients are from 1 to 3."""
+        for name in ("per_upstream_preconnect_ratio", "predictive_preconnect_ratio"):
+            text = f"preconnect_policy: {{{name}: %s}}"
+            for fine in (1, 1.5, 3):
+                self.assert_fine(cluster(text % fine))
+            self.assert_says("at least 1", cluster(text % 0.9))
+            self.assert_says("at most 3", cluster(text % 3.1))
+        self.assertEqual([], said(cluster("preconnect_policy: {per_upstream_preconnect_ratio: 2}")))
+
+    def test_upstream_config(self) -> None:
+        """The generic pool of TCP is the one there is; that of HTTP, with which Envoy ends each client, is refused."""
+        text = 'upstream_config: {name: x, typed_config: {"@type": type.googleapis.com/envoy.extensions.upstreams.%s}}'
+        self.assertEqual([], said(cluster(text % "tcp.generic.v3.GenericConnectionPoolProto")))
+        (problem,) = said(cluster(text % "http.generic.v3.GenericConnectionPoolProto"))
+        self.assertIn("Envoy knows this extension", problem)
+
+    def test_of_http(self) -> None:
+        """What limits HTTP only is accepted."""
+        limits = "max_connection_pools: 1, max_requests: 1, max_retries: 1, retry_budget: {min_retry_concurrency: 4}"
+        for text in (
+            f"circuit_breakers: {{thresholds: [{{{limits}}}]}}",
+            "upstream_connection_options: {set_local_interface_name_on_upstream_connections: true}",
+            "max_requests_per_connection: 1",
+            "connection_pool_per_downstream_connection: true",
+            "track_timeout_budgets: true",
+        ):
+            self.assertEqual([], [line for line in said(cluster(text)) if "warning" not in line])

@@ -13,8 +13,9 @@ from tcpmesh.config.defaults import DEFAULTS, Inside
 from tcpmesh.config.explain import Group, Setting, as_dict, explain
 from tcpmesh.config.explanation import as_text
 from tcpmesh.config.types import find_type
+from tcpmesh.extensions.clusters import original_dst
 from tcpmesh.extensions.load_balancing_policies import least_request, maglev, ring_hash
-from tcpmesh.listener import listener
+from tcpmesh.listener import listener, peek
 from tcpmesh.server.service import STATS_FLUSH_INTERVAL
 from tests.config.texts import GOOD, changed, load_text
 
@@ -70,6 +71,15 @@ class ExplainTests(SynchronousTestCase):
 
         names = {each.name for each in groups_of(GOOD, "cluster")[0].settings}
         self.assertNotIn("dns_refresh_rate", names)
+        self.assertNotIn("cleanup_interval", names)
+        original = GOOD.partition("    load_assignment:")[0].replace(
+            "type: STATIC", "type: ORIGINAL_DST\n    lb_policy: CLUSTER_PROVIDED"
+        )
+        (web,) = groups_of(original, "cluster")
+        self.assertEqual((f"{original_dst.CLEANUP_INTERVAL:g}s", 0), shown(web, "cleanup_interval"))
+        self.assertNotIn("listener_filters_timeout", {each.name for each in groups_of(GOOD, "listener")[0].settings})
+        (front,) = groups_of(changed(("  - name: front", "  - name: front\n    use_original_dst: true")), "listener")
+        self.assertEqual((f"{peek.TIMEOUT:g}s", 0), shown(front, "listener_filters_timeout"))
         (web,) = groups_of(changed(("type: STATIC", "type: STRICT_DNS")), "cluster")
         self.assertEqual(("5s", 0), shown(web, "dns_refresh_rate"))
 
@@ -103,13 +113,13 @@ class ExplainTests(SynchronousTestCase):
     def test_ignored(self) -> None:
         """What has no effect, and what is ignored because it is not supported yet, is shown with the reason."""
         text = changed(
-            ("  - name: front", "  - name: front\n    traffic_direction: INBOUND"), ("type: STATIC", "track_cluster_stats: {}")
+            ("  - name: front", "  - name: front\n    traffic_direction: INBOUND"), ("type: STATIC", "lrs_server: {self: {}}")
         )
         (front,), (web,) = (groups_of(text, kind, allow_unsupported=True) for kind in ("listener", "cluster"))
 
         self.assertEqual("INBOUND", setting(front, "traffic_direction").value)
         self.assertTrue(setting(front, "traffic_direction").ignored)
-        self.assertEqual("not supported yet", setting(web, "track_cluster_stats").ignored)
+        self.assertEqual("not supported yet", setting(web, "lrs_server").ignored)
 
 
 class WritingTests(SynchronousTestCase):

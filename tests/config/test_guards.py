@@ -21,7 +21,7 @@ class GuardTests(SynchronousTestCase):
 
     def test_ignored(self) -> None:
         """What protects nobody is ignored, and a warning says so."""
-        loaded = load_text(changed(("type: STATIC", "track_cluster_stats: {}")), allow_unsupported=True)
+        loaded = load_text(changed(("type: STATIC", "lrs_server: {self: {}}")), allow_unsupported=True)
 
         self.assertIn("it is ignored", loaded.warnings[0].text)
 

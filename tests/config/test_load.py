@@ -135,7 +135,7 @@ class LoadTests(SynchronousTestCase):
         text = changed(
             ("stat_prefix", "stat_prefx"),
             ("0.25s", "0s"),
-            ("type: STATIC", "type: STATIC\n    track_cluster_stats: {}"),
+            ("type: STATIC", "type: STATIC\n    lrs_server: {self: {}}"),
             ("127.0.0.2", "example.com"),
         )
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tcpmesh.config import supported
+from tcpmesh.config import supported, types
 from tcpmesh.config.newer import installed
+from tcpmesh.config.problems import ConfigError
 from tcpmesh.config.support import EXTENSIONS, TABLE
 from tcpmesh.config.supported import NOT_SUPPORTED
 from tcpmesh.config.types import content_name_of, find_type
@@ -23,8 +25,8 @@ class SupportTests(SynchronousTestCase):
     def test_unsupported_field(self) -> None:
         """A field that is not acted on is an error with its line, never ignored."""
         self.assertEqual(
-            ["19:5: static_resources.clusters[0].track_cluster_stats: Envoy knows this field, tcpmesh does not support it yet"],
-            said(changed(("type: STATIC", "track_cluster_stats: {}"))),
+            ["19:5: static_resources.clusters[0].lrs_server: Envoy knows this field, tcpmesh does not support it yet"],
+            said(changed(("type: STATIC", "lrs_server: {self: {}}"))),
         )
 
     def test_unsupported_value(self) -> None:
@@ -32,15 +34,15 @@ class SupportTests(SynchronousTestCase):
         self.assertEqual(
             [
                 "19:11: static_resources.clusters[0].type: "
-                "Envoy knows the value EDS, tcpmesh does not support it yet, only STATIC, STRICT_DNS, LOGICAL_DNS"
+                "Envoy knows the value EDS, tcpmesh does not support it yet, only STATIC, STRICT_DNS, LOGICAL_DNS, ORIGINAL_DST"
             ],
             [line for line in said(changed(("type: STATIC", "type: EDS"))) if "EDS," in line],
         )
 
     def test_default_value(self) -> None:
         """A field that is set to what it is without being set is no problem."""
-        self.assertEqual([], said(changed(("  - name: front", "  - name: front\n    bind_to_port: true"))))
-        self.assertEqual(1, len(said(changed(("  - name: front", "  - name: front\n    bind_to_port: false")))))
+        self.assertEqual([], said(changed(("  - name: front", "  - name: front\n    transparent: false"))))
+        self.assertEqual(1, len(said(changed(("  - name: front", "  - name: front\n    transparent: true")))))
 
     def test_unsupported_extension(self) -> None:
         """An extension that is not there is named at its @type."""
@@ -53,13 +55,29 @@ class SupportTests(SynchronousTestCase):
         self.assertIn("12:20: ", said(text)[0])
         self.assertIn("envoy.extensions.filters.network.echo.v3.Echo: Envoy knows this extension", said(text)[0])
 
+    def test_broken_extension(self) -> None:
+        """An extension of another package whose module cannot be imported is an error at its @type, whatever is allowed."""
+        name = "envoy.extensions.filters.network.echo.v3.Echo"
+        entry = EntryPoint(name, "tests_of_tcpmesh_nothing_here", types.EXTENSION_GROUP)
+        self.patch(types, "entry_points", lambda group: [entry])
+        text = changed(
+            ("tcp_proxy.v3.TcpProxy", "echo.v3.Echo"),
+            ("          stat_prefix: tcp\n          cluster: web\n          idle_timeout: 5s\n", ""),
+        )
+        expected = f"the module 'tests_of_tcpmesh_nothing_here', which is to handle {name}, cannot be imported: ModuleNotFoundError"
+        self.assertEqual(1, len(said(text)))
+        self.assertIn(
+            f"12:20: static_resources.listeners[0].filter_chains[0].filters[0].typed_config.@type: {expected}", said(text)[0]
+        )
+        self.assertRaises(ConfigError, load_text, text, allow_unsupported=True)
+
     def test_no_effect(self) -> None:
         """What has no effect is accepted without a word."""
         self.assertEqual([], warned(changed(("  - name: front", "  - name: front\n    traffic_direction: INBOUND"))))
 
     def test_allow_unsupported(self) -> None:
         """Those who migrate get warnings instead."""
-        loaded = load_text(changed(("type: STATIC", "track_cluster_stats: {}")), allow_unsupported=True)
+        loaded = load_text(changed(("type: STATIC", "lrs_server: {self: {}}")), allow_unsupported=True)
 
         self.assertEqual(1, len(loaded.warnings))
 
@@ -89,8 +107,9 @@ class TableTests(SynchronousTestCase):
                     self.assertLessEqual(set(row.values), set(enum.values_by_name), f"{full_name}.{name}")
 
     def test_every_supported_field_is_read(self) -> None:
-        """No field is called supported that no code outside of the configuration reads."""
-        files = [path for path in (HOME / "tcpmesh").rglob("*.py") if "config" not in path.parts or path.name == "values.py"]
+        """No field is called supported that no code reads which acts on it."""
+        acting = ("strings.py", "values.py")
+        files = [path for path in (HOME / "tcpmesh").rglob("*.py") if "config" not in path.parts or path.name in acting]
         words = set(re.findall(r"\w+", "\n".join(path.read_text() for path in files)))
         unread = [
             f"{full_name}.{name}"

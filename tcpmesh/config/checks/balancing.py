@@ -6,10 +6,11 @@ from typing import Any
 
 from tcpmesh.config.problems import Trail
 from tcpmesh.config.report import Report
-from tcpmesh.config.types import is_foreign, type_of_url
+from tcpmesh.config.types import is_foreign, type_of_url, unpack
 
 _DEFAULT_MAX_RING = 8 << 20
 _DEFAULT_MIN_RING = 1024
+_POLICIES = "envoy.extensions.load_balancing_policies."
 _ELSEWHERE = ("zone_aware_lb_config", "locality_weighted_lb_config", "consistent_hashing_lb_config")
 
 
@@ -33,12 +34,33 @@ def check_table(config: Any, trail: Trail, report: Report) -> None:
 def is_policy(policy: Any) -> bool:
     """Whether an entry of a `LoadBalancingPolicy` names one that is known."""
     type_name = type_of_url(policy.typed_extension_config.typed_config.type_url)
-    return type_name.startswith("envoy.extensions.load_balancing_policies.") or is_foreign(type_name)
+    return type_name.startswith(_POLICIES) or is_foreign(type_name)
+
+
+def chosen(policy: Any) -> str:
+    """The type of the entry of a `LoadBalancingPolicy` that is taken: the first one known; empty where there is none."""
+    found = (type_of_url(each.typed_extension_config.typed_config.type_url) for each in policy.policies if is_policy(each))
+    return next(found, "")
+
+
+def _check_chosen(policy: Any, trail: Trail, report: Report) -> None:
+    """The sizes in the entry that is taken; of the others Envoy asks nothing."""
+    for index, each in enumerate(policy.policies):
+        if is_policy(each):
+            config = each.typed_extension_config.typed_config
+            check = _SIZES.get(type_of_url(config.type_url))
+            if check is not None:
+                here: Trail = ((((trail, "policies"), index), "typed_extension_config"), "typed_config")
+                check(unpack(config), here, report)
+            return
 
 
 def _check_cluster(cluster: Any, trail: Trail, report: Report) -> None:
     if cluster.lb_policy == cluster.CLUSTER_PROVIDED and cluster.lb_subset_config.subset_selectors:
         report.error((trail, "lb_subset_config"), "lb_policy CLUSTER_PROVIDED cannot be combined with lb_subset_config")
+    if cluster.lb_subset_config.locality_weight_aware and not cluster.common_lb_config.HasField("locality_weighted_lb_config"):
+        here = ((trail, "lb_subset_config"), "locality_weight_aware")
+        report.error(here, "locality_weight_aware needs locality_weighted_lb_config in common_lb_config")
     if not cluster.HasField("load_balancing_policy"):
         return
     if cluster.HasField("lb_subset_config"):
@@ -76,12 +98,13 @@ def _check_override(policy: Any, trail: Trail, report: Report) -> None:
             report.error(here, "a source is either a header or metadata")
 
 
+_SIZES = {_POLICIES + "maglev.v3.Maglev": check_table, _POLICIES + "ring_hash.v3.RingHash": check_ring}
+
 CHECKS = {
     "envoy.config.cluster.v3.Cluster": _check_cluster,
     "envoy.config.cluster.v3.Cluster.LbSubsetConfig.LbSubsetSelector": _check_selector,
-    "envoy.extensions.load_balancing_policies.maglev.v3.Maglev": check_table,
+    "envoy.config.cluster.v3.LoadBalancingPolicy": _check_chosen,
     "envoy.extensions.load_balancing_policies.override_host.v3.OverrideHost": _check_override,
-    "envoy.extensions.load_balancing_policies.ring_hash.v3.RingHash": check_ring,
     "envoy.extensions.load_balancing_policies.subset.v3.Subset": _check_subset,
     "envoy.extensions.load_balancing_policies.subset.v3.Subset.LbSubsetSelector": _check_selector,
 }

@@ -2,29 +2,45 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
 
 from tcpmesh.config.checks.addresses import check_pipe, is_ip
-from tcpmesh.config.checks.balancing import check_ring, check_table, is_policy
+from tcpmesh.config.checks.balancing import check_ring, check_table, chosen, is_policy
 from tcpmesh.config.problems import Trail
 from tcpmesh.config.report import Report
 from tcpmesh.config.rulekinds import nanoseconds
-from tcpmesh.config.types import type_of_url
+from tcpmesh.config.types import is_foreign, type_of_url
 
+#: The cluster types of Envoy's that a `cluster_type` may have by its name alone.
+BY_NAME = {f"envoy.cluster.{kind.lower()}": kind for kind in ("STATIC", "STRICT_DNS", "LOGICAL_DNS", "EDS", "ORIGINAL_DST")}
+
+_MILLISECOND = 1_000_000
 _SECOND = 1_000_000_000
+_TYPES = "envoy.extensions.clusters."
+_PARTS = {"HUNDRED": 100, "TEN_THOUSAND": 10_000, "MILLION": 1_000_000}
+_PROVIDED = "envoy.extensions.load_balancing_policies.cluster_provided.v3.ClusterProvided"
+_HEXADECIMAL = re.compile("([0-9a-fA-F]{2})*")
 _WITHOUT_BALANCER = ("STATIC", "STRICT_DNS", "LOGICAL_DNS", "EDS")
 
 
 def _check_cluster(cluster: Any, trail: Trail, report: Report) -> None:
-    custom = cluster.WhichOneof("cluster_discovery_type") == "cluster_type"
-    kind = "" if custom else Cluster.DiscoveryType.Name(cluster.type) if cluster.type in Cluster.DiscoveryType.values() else ""
+    kind = kind_of(cluster)
     _check_discovery(cluster, kind, trail, report)
     _check_balancing(cluster, kind, trail, report)
     for endpoint, here in _endpoints(cluster, trail):
         _check_endpoint(endpoint, kind, here, report)
+
+
+def kind_of(cluster: Any) -> str:
+    """The name of its `type`; empty where an extension decides."""
+    if cluster.WhichOneof("cluster_discovery_type") == "cluster_type":
+        custom = cluster.cluster_type
+        return "" if custom.HasField("typed_config") else BY_NAME.get(custom.name, "")
+    return str(Cluster.DiscoveryType.Name(cluster.type)) if cluster.type in Cluster.DiscoveryType.values() else ""
 
 
 # ---------------------------------------------------------------- discovery
@@ -45,13 +61,24 @@ def _check_discovery(cluster: Any, kind: str, trail: Trail, report: Report) -> N
 
 
 def _check_aggregate(cluster: Any, trail: Trail, report: Report) -> None:
-    if cluster.lb_policy != Cluster.CLUSTER_PROVIDED and not cluster.HasField("load_balancing_policy"):
+    if cluster.HasField("load_balancing_policy"):
+        if chosen(cluster.load_balancing_policy) not in ("", _PROVIDED):
+            text = "an aggregate cluster provides its load balancer, so this must be ClusterProvided"
+            report.error((trail, "load_balancing_policy"), text)
+    elif cluster.lb_policy != Cluster.CLUSTER_PROVIDED:
         report.error((trail, "lb_policy"), "an aggregate cluster needs lb_policy CLUSTER_PROVIDED")
 
 
 def _check_original_dst(cluster: Any, trail: Trail, report: Report) -> None:
-    if cluster.lb_policy != Cluster.CLUSTER_PROVIDED and not cluster.HasField("load_balancing_policy"):
+    if cluster.lb_policy != Cluster.CLUSTER_PROVIDED:
         report.error((trail, "lb_policy"), "an ORIGINAL_DST cluster needs lb_policy CLUSTER_PROVIDED")
+    if chosen(cluster.load_balancing_policy) not in ("", _PROVIDED):
+        text = "an ORIGINAL_DST cluster provides its load balancer, so this must be ClusterProvided"
+        report.error((trail, "load_balancing_policy"), text)
+    config = cluster.original_dst_lb_config
+    if config.http_header_name and not config.use_http_header:
+        here = ((trail, "original_dst_lb_config"), "http_header_name")
+        report.error(here, "http_header_name is set and use_http_header is false: set it to true, or remove the name")
     if cluster.HasField("load_assignment"):
         report.error((trail, "load_assignment"), "an ORIGINAL_DST cluster has no endpoints of its own: remove load_assignment")
 
@@ -62,9 +89,10 @@ def _check_original_dst(cluster: Any, trail: Trail, report: Report) -> None:
 def _check_balancing(cluster: Any, kind: str, trail: Trail, report: Report) -> None:
     policy = cluster.lb_policy
     if cluster.HasField("load_balancing_policy"):
-        if not any(is_policy(policy) for policy in cluster.load_balancing_policy.policies):
+        taken = chosen(cluster.load_balancing_policy)
+        if not taken:
             report.error((trail, "load_balancing_policy"), "load_balancing_policy names no policy that is known")
-        elif kind in _WITHOUT_BALANCER and _first_policy(cluster.load_balancing_policy).endswith(".v3.ClusterProvided"):
+        elif kind in _WITHOUT_BALANCER and taken == _PROVIDED:
             report.error((trail, "load_balancing_policy"), f"a {kind} cluster provides no load balancer: choose another policy")
         return
     if policy == Cluster.LOAD_BALANCING_POLICY_CONFIG:
@@ -76,13 +104,16 @@ def _check_balancing(cluster: Any, kind: str, trail: Trail, report: Report) -> N
     if policy == Cluster.MAGLEV:
         check_table(cluster.maglev_lb_config, (trail, "maglev_lb_config"), report)
     hashing = cluster.common_lb_config.consistent_hashing_lb_config
-    if kind == "STATIC" and hashing.use_hostname_for_hashing:
+    if cluster.type == Cluster.STATIC and hashing.use_hostname_for_hashing:
         here = (((trail, "common_lb_config"), "consistent_hashing_lb_config"), "use_hostname_for_hashing")
-        report.error(here, "the endpoints of a STATIC cluster cannot be hashed by hostname")
+        text = "cluster with a cluster_type" if cluster.HasField("cluster_type") else "STATIC cluster"
+        report.error(here, f"the endpoints of a {text} cannot be hashed by hostname")
 
 
-def _first_policy(policy: Any) -> str:
-    return type_of_url(next(each for each in policy.policies if is_policy(each)).typed_extension_config.typed_config.type_url)
+def _check_custom_type(custom: Any, trail: Trail, report: Report) -> None:
+    type_name = type_of_url(custom.typed_config.type_url)
+    if type_name and not type_name.startswith(_TYPES) and not is_foreign(type_name):
+        report.error(((trail, "typed_config"), "@type"), f"{type_name} is no type of cluster")
 
 
 # ---------------------------------------------------------------- endpoints
@@ -123,20 +154,29 @@ def _check_static_address(address: Any, trail: Trail, report: Report) -> None:
         report.error((trail, "named_port"), "a STATIC cluster resolves no names of ports", "use port_value")
 
 
+def _check_dropping(policy: Any, trail: Trail, report: Report) -> None:
+    here: Trail = (trail, "drop_overloads")
+    if len(policy.drop_overloads) > 1:
+        report.error(here, "drop_overloads may have one category")
+        return
+    for index, each in enumerate(policy.drop_overloads):
+        share = each.drop_percentage
+        if share.numerator > _PARTS.get(share.DenominatorType.Name(share.denominator), share.numerator):
+            report.error(((here, index), "drop_percentage"), "drop_percentage is more than all")
+
+
 # ---------------------------------------------------------------- health
 
 
 def _check_outliers(outliers: Any, trail: Trail, report: Report) -> None:
     base = nanoseconds(outliers.base_ejection_time) if outliers.HasField("base_ejection_time") else 30 * _SECOND
     most = nanoseconds(outliers.max_ejection_time) if outliers.HasField("max_ejection_time") else max(300 * _SECOND, base)
-    if most < base:
+    if most // _MILLISECOND < base // _MILLISECOND:
         report.error((trail, "max_ejection_time"), "max_ejection_time must not be below base_ejection_time")
 
 
 def _check_payload(payload: Any, trail: Trail, report: Report) -> None:
-    try:
-        bytes.fromhex(payload.text)
-    except ValueError:
+    if not _HEXADECIMAL.fullmatch(payload.text):
         report.error((trail, "text"), f"{payload.text!r} is no text of bytes in hexadecimal, two digits each")
 
 
@@ -148,6 +188,8 @@ def _check_wrr_locality(policy: Any, trail: Trail, report: Report) -> None:
 CHECKS = {
     "envoy.extensions.load_balancing_policies.wrr_locality.v3.WrrLocality": _check_wrr_locality,
     "envoy.config.cluster.v3.Cluster": _check_cluster,
+    "envoy.config.cluster.v3.Cluster.CustomClusterType": _check_custom_type,
     "envoy.config.cluster.v3.OutlierDetection": _check_outliers,
+    "envoy.config.endpoint.v3.ClusterLoadAssignment.Policy": _check_dropping,
     "envoy.config.core.v3.HealthCheck.Payload": _check_payload,
 }

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from tcpmesh.config.checks.addresses import is_ip
+from tcpmesh.config.checks.balancing import chosen
+from tcpmesh.config.checks.clusters import BY_NAME, kind_of
 from tcpmesh.config.problems import Trail
 from tcpmesh.config.report import Report
 from tcpmesh.config.rulekinds import nanoseconds
@@ -16,30 +18,38 @@ _RESOLVERS = "envoy.extensions.network.dns_resolver."
 
 def _check_cluster(cluster: Any, trail: Trail, report: Report) -> None:
     _check_servers(cluster.dns_resolvers, (trail, "dns_resolvers"), report)
-    _check_names(cluster, trail, report)
+    _check_resolver(cluster, trail, report)
+    if kind_of(cluster) in ("STRICT_DNS", "LOGICAL_DNS"):
+        _check_backoff(cluster.dns_failure_refresh_rate, (trail, "dns_failure_refresh_rate"), report)
     if cluster.WhichOneof("cluster_discovery_type") == "cluster_type":
         _check_type(cluster, trail, report)
 
 
 def _check_names(message: Any, trail: Trail, report: Report) -> None:
+    _check_resolver(message, trail, report)
+    _check_backoff(message.dns_failure_refresh_rate, (trail, "dns_failure_refresh_rate"), report)
+
+
+def _check_resolver(message: Any, trail: Trail, report: Report) -> None:
     """A `Cluster`, a `DnsCluster` or a `Bootstrap`."""
     if message.HasField("typed_dns_resolver_config"):
         type_name = type_of_url(message.typed_dns_resolver_config.typed_config.type_url)
         if type_name and not type_name.startswith(_RESOLVERS) and not is_foreign(type_name):
             here: Trail = (((trail, "typed_dns_resolver_config"), "typed_config"), "@type")
             report.error(here, f"{type_name} is no DNS resolver")
-    if "dns_failure_refresh_rate" in message.DESCRIPTOR.fields_by_name:
-        _check_backoff(message.dns_failure_refresh_rate, (trail, "dns_failure_refresh_rate"), report)
 
 
 def _check_backoff(rate: Any, trail: Trail, report: Report) -> None:
-    if rate.HasField("max_interval") and nanoseconds(rate.max_interval) < nanoseconds(rate.base_interval):
+    """Envoy compares whole milliseconds."""
+    if rate.HasField("max_interval") and nanoseconds(rate.max_interval) // 10**6 < nanoseconds(rate.base_interval) // 10**6:
         report.error((trail, "max_interval"), "max_interval must not be below base_interval")
 
 
 def _check_type(cluster: Any, trail: Trail, report: Report) -> None:
     config = cluster.cluster_type.typed_config
     type_name = type_of_url(config.type_url)
+    if not type_name and cluster.cluster_type.name in BY_NAME:
+        return
     if not type_name:
         text = f"cluster_type {cluster.cluster_type.name!r} has no typed_config with an '@type'; the name alone chooses nothing"
         report.absent((trail, "cluster_type"), ["typed_config"], text)
@@ -60,7 +70,10 @@ def _check_dns_cluster(cluster: Any, message: Any, trail: Trail, report: Report)
                 here: Trail = (((((trail, "load_assignment"), "endpoints"), i), "lb_endpoints"), j)
                 inner: Trail = ((((here, "endpoint"), "address"), "socket_address"), "resolver_name")
                 report.error(inner, "the endpoints of a DnsCluster must not name a resolver")
-    if cluster.lb_policy == cluster.CLUSTER_PROVIDED and not cluster.HasField("load_balancing_policy"):
+    if cluster.HasField("load_balancing_policy"):
+        if chosen(cluster.load_balancing_policy).endswith(".v3.ClusterProvided"):
+            report.error((trail, "load_balancing_policy"), "a DnsCluster provides no load balancer: choose another policy")
+    elif cluster.lb_policy == cluster.CLUSTER_PROVIDED:
         report.error((trail, "lb_policy"), "a DnsCluster provides no load balancer: lb_policy cannot be CLUSTER_PROVIDED")
 
 
@@ -80,7 +93,7 @@ def _check_servers(servers: Any, trail: Trail, report: Report) -> None:
 
 
 CHECKS = {
-    "envoy.config.bootstrap.v3.Bootstrap": _check_names,
+    "envoy.config.bootstrap.v3.Bootstrap": _check_resolver,
     "envoy.config.cluster.v3.Cluster": _check_cluster,
     _DNS_CLUSTER: _check_names,
     "envoy.config.core.v3.DnsResolutionConfig": _check_resolvers,

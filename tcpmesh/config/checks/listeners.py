@@ -96,7 +96,13 @@ def _check_cluster_exists(name: str, trail: Trail, report: Report) -> None:
         report.warning(trail, f"no cluster is named {name!r}: every connection will be closed", report.near_cluster(name))
 
 
+def _check_proxy_protocol(config: Any, trail: Trail, report: Report) -> None:
+    if {0, 1} <= set(config.disallowed_versions):
+        report.error((trail, "disallowed_versions"), "all versions of the PROXY protocol are disallowed")
+
+
 CHECKS = {
+    "envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol": _check_proxy_protocol,
     "envoy.config.listener.v3.Listener": _check_listener,
     "envoy.config.listener.v3.FilterChain": _check_chain,
     "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy": _check_tcp_proxy,

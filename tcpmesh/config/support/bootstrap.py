@@ -1,0 +1,61 @@
+"""The bootstrap's own fields, and those of messages that all parts of a configuration use."""
+
+from __future__ import annotations
+
+from tcpmesh.config.support.rows import NO_RUNTIME, YES, Rows, no_effect, only
+
+BOOTSTRAP: dict[str, Rows] = {
+    "envoy.config.bootstrap.v3.Bootstrap": {
+        "node": YES,
+        "static_resources": YES,
+        "cluster_manager": YES,
+        "stats_flush_interval": YES,
+        "typed_dns_resolver_config": YES,
+        "dns_resolution_config": YES,
+        "use_tcp_for_dns_lookups": YES,
+        "admin": YES,
+    },
+    "envoy.config.bootstrap.v3.ClusterManager": {
+        "upstream_bind_config": YES,
+        "local_cluster_name": YES,
+        "outlier_detection": YES,
+    },
+    "envoy.config.bootstrap.v3.ClusterManager.OutlierDetection": {"event_log_path": YES},
+    "envoy.config.bootstrap.v3.Bootstrap.StaticResources": {
+        "listeners": YES,
+        "clusters": YES,
+    },
+    "envoy.config.bootstrap.v3.Admin": {
+        "address": YES,
+        "access_log_path": only("/dev/null"),
+        "profile_path": no_effect("a file that only a CPU profiler would write, and there is none"),
+    },
+    "envoy.config.core.v3.Node": {
+        "id": YES,
+        "cluster": YES,
+        "metadata": YES,
+        "locality": YES,
+    },
+}
+
+CORE: dict[str, Rows] = {
+    "envoy.config.core.v3.Locality": {"region": YES, "zone": YES, "sub_zone": YES},
+    "envoy.config.core.v3.Address": {"socket_address": YES, "pipe": YES},
+    "envoy.config.core.v3.SocketAddress": {
+        "protocol": only("TCP"),
+        "address": YES,
+        "port_value": YES,
+    },
+    "envoy.config.core.v3.Metadata": {
+        "filter_metadata": YES,
+        "typed_filter_metadata": no_effect("a label: nothing reads metadata of a type"),
+    },
+    "envoy.config.core.v3.Pipe": {"path": YES, "mode": YES},
+    "envoy.config.core.v3.BackoffStrategy": {"base_interval": YES, "max_interval": YES},
+    "envoy.config.core.v3.TransportSocket": {
+        "name": no_effect("a label: the @type decides"),
+        "typed_config": YES,
+    },
+    "envoy.config.core.v3.RuntimeDouble": {"default_value": YES, "runtime_key": NO_RUNTIME},
+    "envoy.type.v3.Percent": {"value": YES},
+}

@@ -1,0 +1,56 @@
+"""The fields of all other extensions: clusters, resolvers, transport sockets and sinks."""
+
+from __future__ import annotations
+
+from tcpmesh.config.support.rows import HTTP, HTTP2, HTTP_COUNTED, YES, Rows, default_only, no_effect
+
+SOCKETS = no_effect("limits how long a socket is shared by questions; each has its own here")
+
+#: What an `@type` may name.
+EXTENSIONS: dict[str, Rows] = {
+    "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer": {},
+    "envoy.extensions.upstreams.tcp.generic.v3.GenericConnectionPoolProto": {},
+    "envoy.extensions.health_check.event_sinks.file.v3.HealthCheckEventFileSink": {"event_log_path": YES},
+    "envoy.extensions.clusters.aggregate.v3.ClusterConfig": {"clusters": YES},
+    "envoy.extensions.clusters.dns.v3.DnsCluster": {
+        "dns_refresh_rate": YES,
+        "dns_failure_refresh_rate": YES,
+        "respect_dns_ttl": YES,
+        "dns_jitter": YES,
+        "typed_dns_resolver_config": YES,
+        "dns_lookup_family": YES,
+        "all_addresses_in_single_endpoint": YES,
+    },
+    "envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig": {
+        "resolvers": YES,
+        "use_resolvers_as_fallback": YES,
+        "dns_resolver_options": YES,
+        "query_timeout_seconds": YES,
+        "query_tries": YES,
+        "rotate_nameservers": YES,
+        "edns0_max_payload_size": YES,
+        "udp_max_queries": SOCKETS,
+        "max_udp_channel_duration": SOCKETS,
+        "reinit_channel_on_timeout": SOCKETS,
+    },
+    "envoy.extensions.network.dns_resolver.getaddrinfo.v3.GetAddrInfoDnsResolverConfig": {
+        "num_retries": YES,
+        "num_resolver_threads": no_effect("lookups run in the reactor's own pool of threads"),
+    },
+}
+
+#: The types of their fields.
+PARTS: dict[str, Rows] = {
+    "envoy.extensions.upstreams.tcp.v3.TcpProtocolOptions": {"idle_timeout": YES},
+    "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+        "common_http_protocol_options": HTTP_COUNTED,
+        "explicit_http_config": default_only("HTTP/1.1, or HTTP/2 for gRPC health checks"),
+    },
+    "envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig": {
+        "http_protocol_options": HTTP,
+        "http2_protocol_options": HTTP2,
+    },
+    "envoy.type.v3.HashPolicy": {"source_ip": YES, "filter_state": YES},
+    "envoy.type.v3.HashPolicy.SourceIp": {},
+    "envoy.type.v3.HashPolicy.FilterState": {"key": YES},
+}

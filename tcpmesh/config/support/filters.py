@@ -1,0 +1,75 @@
+"""The fields of filters."""
+
+from __future__ import annotations
+
+from tcpmesh.config.support.rows import NO_RUNTIME, YES, Rows, no_effect
+
+#: What an `@type` may name.
+EXTENSIONS: dict[str, Rows] = {
+    "envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit": {
+        "stat_prefix": YES,
+        "max_connections": YES,
+        "delay": YES,
+        "runtime_enabled": YES,
+    },
+    "envoy.extensions.filters.network.direct_response.v3.Config": {"response": YES},
+    "envoy.extensions.filters.network.set_filter_state.v3.Config": {"on_new_connection": YES},
+    "envoy.extensions.filters.listener.original_dst.v3.OriginalDst": {},
+    "envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol": {
+        "rules": YES,
+        "allow_requests_without_proxy_protocol": YES,
+        "disallowed_versions": YES,
+        "stat_prefix": YES,
+        "tlv_location": YES,
+        "pass_through_tlvs": no_effect("for a PROXY header to the upstream, which is not supported yet"),
+    },
+    "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy": {
+        "stat_prefix": YES,
+        "cluster": YES,
+        "weighted_clusters": YES,
+        "idle_timeout": YES,
+        "max_connect_attempts": YES,
+        "metadata_match": YES,
+        "hash_policy": YES,
+        "upstream_connect_mode": YES,
+        "max_early_data_bytes": YES,
+        "backoff_options": YES,
+        "max_downstream_connection_duration": YES,
+        "max_downstream_connection_duration_jitter_percentage": YES,
+    },
+}
+
+#: The types of their fields.
+PARTS: dict[str, Rows] = {
+    "envoy.config.core.v3.RuntimeFeatureFlag": {"default_value": YES, "runtime_key": NO_RUNTIME},
+    "envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol.Rule": {"tlv_type": YES, "on_tlv_present": YES},
+    "envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol.KeyValuePair": {"metadata_namespace": YES, "key": YES},
+    "envoy.extensions.filters.common.set_filter_state.v3.FilterStateValue": {
+        "object_key": YES,
+        "factory_key": YES,
+        "format_string": YES,
+        "read_only": YES,
+        "shared_with_upstream": YES,
+        "skip_if_empty": YES,
+    },
+    "envoy.config.core.v3.SubstitutionFormatString": {
+        "text_format": YES,
+        "text_format_source": YES,
+        "json_format": YES,
+        "omit_empty_values": YES,
+        "content_type": no_effect("of HTTP replies"),
+        "json_format_options": no_effect("keys are sorted in any case"),
+    },
+    "envoy.config.core.v3.DataSource": {
+        "filename": YES,
+        "inline_bytes": YES,
+        "inline_string": YES,
+        "environment_variable": YES,
+    },
+    "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster": {"clusters": YES},
+    "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster.ClusterWeight": {
+        "name": YES,
+        "weight": YES,
+        "metadata_match": YES,
+    },
+}

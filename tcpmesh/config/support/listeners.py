@@ -1,0 +1,51 @@
+"""The fields of a listener and its filter chains."""
+
+from __future__ import annotations
+
+from tcpmesh.config.support.rows import LABEL, YES, Rows, default_only, no_effect, only
+
+LISTENER: dict[str, Rows] = {
+    "envoy.config.listener.v3.Listener": {
+        "name": YES,
+        "address": YES,
+        "stat_prefix": YES,
+        "filter_chains": YES,
+        "default_filter_chain": YES,
+        "per_connection_buffer_limit_bytes": YES,
+        "metadata": LABEL,
+        "traffic_direction": no_effect("read only by the admin command that drains inbound listeners, which is not supported yet"),
+        "enable_reuse_port": YES,
+        "tcp_backlog_size": YES,
+        "max_connections_to_accept_per_socket_event": YES,
+        "socket_options": YES,
+        "listener_filters": YES,
+        "listener_filters_timeout": YES,
+        "continue_on_listener_filters_timeout": YES,
+        "bind_to_port": YES,
+        "deprecated_v1": YES,
+        "use_original_dst": YES,
+        "transparent": only(False),
+        "freebind": only(False),
+    },
+    "envoy.config.listener.v3.Listener.DeprecatedV1": {"bind_to_port": YES},
+    "envoy.config.listener.v3.ListenerFilter": {"name": YES, "typed_config": YES, "filter_disabled": YES},
+    "envoy.config.listener.v3.ListenerFilterChainMatchPredicate": {
+        "or_match": YES,
+        "and_match": YES,
+        "not_match": YES,
+        "any_match": YES,
+        "destination_port_range": YES,
+    },
+    "envoy.config.listener.v3.ListenerFilterChainMatchPredicate.MatchSet": {"rules": YES},
+    "envoy.type.v3.Int32Range": {"start": YES, "end": YES},
+    "envoy.config.listener.v3.FilterChain": {
+        "name": YES,
+        "filter_chain_match": default_only("an empty one, which matches all connections"),
+        "filters": YES,
+        "use_proxy_proto": YES,
+        "metadata": LABEL,
+        "transport_socket": default_only("raw_buffer, plain TCP"),
+    },
+    "envoy.config.listener.v3.FilterChainMatch": {},
+    "envoy.config.listener.v3.Filter": {"name": YES, "typed_config": YES},
+}
