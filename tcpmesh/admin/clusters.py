@@ -8,7 +8,7 @@ from typing import Any
 
 from tcpmesh.admin.address import address_json
 from tcpmesh.admin.endpoint import Answer, Call, Endpoint, Parameter, json_list_answer
-from tcpmesh.cluster.status import BreakerThresholds, ClusterStatus, HostStatus
+from tcpmesh.cluster.status import BreakerThresholds, ClusterStatus, HostStatus, OutlierStatus, RateStatus
 from tcpmesh.stats.text import number_text
 
 _LIMITS = ("max_connections", "max_pending_requests", "max_requests", "max_retries")
@@ -27,15 +27,19 @@ _HEALTH_FIELDS = {
 
 def _clusters(call: Call) -> Answer:
     pattern = call.regex("filter", "Invalid re2 regex")
-    chosen = [each for each in call.server.cluster_statuses() if pattern is None or pattern.search(each.name)]
+    statuses = (each if pattern is None or pattern.search(each.name) else None for each in call.server.cluster_statuses())
     if call.parameters.get("format") == "json":
-        return json_list_answer("cluster_statuses", map(_cluster_json, chosen))
-    return Answer(chain.from_iterable(map(_cluster_lines, chosen)))
+        return json_list_answer("cluster_statuses", (_cluster_json(each) if each is not None else None for each in statuses))
+    return Answer(chain.from_iterable(_cluster_lines(each) if each is not None else ("",) for each in statuses))
 
 
 def _cluster_lines(cluster: ClusterStatus) -> Iterator[str]:
     name = cluster.name
     yield f"{name}::observability_name::{cluster.observability_name}\n"
+    if cluster.outliers is not None:
+        for origin, rates in (("", cluster.outliers.external), ("local_origin_", cluster.outliers.local_origin)):
+            yield f"{name}::outlier::{origin}success_rate_average::{number_text(rates.average)}\n"
+            yield f"{name}::outlier::{origin}success_rate_ejection_threshold::{number_text(rates.threshold)}\n"
     for priority, limits in (("default", cluster.default_priority), ("high", cluster.high_priority)):
         for limit in _LIMITS:
             yield f"{name}::{priority}_priority::{limit}::{getattr(limits, limit)}\n"
@@ -61,15 +65,22 @@ def _host_values(host: HostStatus) -> Iterator[tuple[str, object]]:
 
 def _cluster_json(cluster: ClusterStatus) -> dict[str, Any]:
     """The cluster as an `envoy.admin.v3.ClusterStatus`, in which what is false, 0 or empty is left out."""
+    outliers = cluster.outliers or OutlierStatus()
     return {
         "name": cluster.name,
         **({"added_via_api": True} if cluster.added_via_api else {}),
-        "host_statuses": [_host_json(host) for host in cluster.hosts],
+        **_threshold("success_rate_ejection_threshold", outliers.external),
+        **_filled({"host_statuses": [_host_json(host) for host in cluster.hosts]}),
+        **_threshold("local_origin_success_rate_ejection_threshold", outliers.local_origin),
         "circuit_breakers": {
             "thresholds": [_limits_json(cluster.default_priority), {"priority": "HIGH", **_limits_json(cluster.high_priority)}]
         },
         "observability_name": cluster.observability_name,
     }
+
+
+def _threshold(name: str, rates: RateStatus) -> dict[str, dict[str, float]]:
+    return {name: {"value": rates.threshold}} if rates.threshold >= 0 else {}
 
 
 def _limits_json(limits: BreakerThresholds) -> dict[str, int]:

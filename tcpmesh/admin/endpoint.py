@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from textwrap import indent
+from itertools import chain
 
+from tcpmesh.admin.written import Later, written
 from tcpmesh.interfaces import IServer
+from tcpmesh.wire.regex import BadRegex, Regex
 
 TEXT = "text/plain; charset=UTF-8"
 HTML = "text/html; charset=UTF-8"
@@ -45,12 +46,12 @@ class Call:
     endpoints: Sequence[Endpoint] = ()
     """All pages that there are, for those that list them."""
 
-    def regex(self, name: str, complaint: str = "Invalid re2 regex: {}") -> re.Pattern[str] | None:
+    def regex(self, name: str, complaint: str = "Invalid re2 regex: {}") -> Regex | None:
         """The parameter of this name as an expression, or C{None}.  Raises L{Refusal} where it is none."""
         text = self.parameters.get(name, "")
         try:
-            return re.compile(text) if text else None
-        except (re.error, RecursionError, OverflowError) as e:
+            return Regex(text) if text else None
+        except BadRegex as e:
             raise Refusal(complaint.format(e) + "\n") from None
 
 
@@ -82,18 +83,10 @@ def json_answer(value: object) -> Answer:
     return Answer(json.dumps(value, indent=1) + "\n", content_type=JSON)
 
 
-def json_list_answer(name: str, items: Iterable[object]) -> Answer:
-    """An answer in JSON that is an object with one list, made and sent item by item."""
+def json_list_answer(name: str, items: Iterable[object | None]) -> Answer:
+    """An answer in JSON that is an object with one list, made and sent item by item; C{None} is none, but took a while."""
 
-    def pieces() -> Iterator[str]:
-        before, after = "\n", "]"
-        yield f'{{\n "{name}": ['
-        for item in items:
-            yield before + indent(json.dumps(item, indent=1), "  ")
-            before, after = ",\n", "\n ]"
-        yield after + "\n}\n"
-
-    return Answer(pieces(), content_type=JSON)
+    return Answer(chain(written({name: Later(items, shown_empty=True)}), "\n"), content_type=JSON)
 
 
 def help_text(endpoints: Sequence[Endpoint]) -> str:

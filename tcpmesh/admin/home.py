@@ -31,7 +31,7 @@ def _pieces(call: Call) -> Iterator[str]:
 
 def _heading(server: IServer) -> str:
     state = "state" if server.state == "LIVE" else "state bad"
-    node = server.options.service_node or server.bootstrap.node.id
+    node = server.node.id
     return (
         f'<header><h1>tcpmesh</h1><span class="{state}">{escape(server.state)}</span>'
         f"<span>up {_duration(int(server.uptime))}</span>{f'<span>node {escape(node)}</span>' if node else ''}</header>\n"

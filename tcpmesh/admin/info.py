@@ -72,14 +72,9 @@ _SAME_IN_BOTH = (
 
 
 def _node(server: IServer) -> Any:
-    """The node of the bootstrap with what the command line says in its place."""
+    """The node that this proxy is, and what runs it."""
     node = base_pb2.Node()
-    node.CopyFrom(server.bootstrap.node)
-    options = server.options
-    node.id = options.service_node or node.id
-    node.cluster = options.service_cluster or node.cluster
-    if options.service_zone:
-        node.locality.zone = options.service_zone
+    node.CopyFrom(server.node)
     node.user_agent_name = "tcpmesh"
     release = [int(part) for part in _version().split(".")[:3] if part.isdecimal()]
     for field, number in zip(("major_number", "minor_number", "patch"), release, strict=False):

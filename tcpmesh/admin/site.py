@@ -2,16 +2,18 @@
 
 Short answers go out at once.  Long ones (a hundred thousand statistics) are made piece by piece as the client takes them:
 the reactor, which also relays traffic, is never held up for longer than a step takes, and never more than a step is in memory.
+A client that takes nothing for a while is left.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from time import perf_counter
 from urllib.parse import parse_qsl, unquote
 
 from zope.interface import implementer
 
-from twisted.internet.interfaces import IPushProducer, IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -27,7 +29,10 @@ from tcpmesh.interfaces import IServer
 IDLE_TIMEOUT = 300
 """Seconds that a connection may wait for the next request: longer than scrapers pause."""
 
-_STEP_PIECES = 2000
+STALL_TIMEOUT = 60
+"""Seconds that a client may take nothing of an answer."""
+
+_STEP_SECONDS = 0.005
 _STEP_SIZE = 1 << 16
 _FORM_LIMIT = 1 << 16
 _FORM = b"application/x-www-form-urlencoded"
@@ -44,16 +49,24 @@ class AdminChannel(HTTPChannel):
     def __init__(self) -> None:
         super().__init__()
         self.afterwards: Callable[[], object] | None = None
+        self._has_spoken = False
 
     def connectionMade(self) -> None:
         """Count the connection."""
         self._opened_at = self.site.traffic.opened()
         super().connectionMade()
 
+    def asked(self, request: Request) -> None:
+        """Count a request."""
+        if not self._has_spoken:
+            self._has_spoken = True
+            self.site.traffic.spoke()
+        self.site.traffic.asked(request.notifyFinish())
+
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Count its end, and do what had to wait for it."""
         super().connectionLost(reason)
-        self.site.traffic.closed(self._opened_at)
+        self.site.traffic.closed(self._opened_at, self._has_spoken)
         if self.afterwards is not None:
             self.afterwards()
 
@@ -101,6 +114,7 @@ class AdminPages:
 
     def render(self, request: Request) -> int:
         """Answer a request of whatever method."""
+        _channel(request).asked(request)
         try:
             self._send(request, self._answer(request))
         except Refusal as refusal:
@@ -162,7 +176,7 @@ class Sending:
         self._request = request
         self._pieces: Iterator[str] | None = pieces
         self._clock = clock
-        self._paused = False
+        self._stall: IDelayedCall | None = None
         self._scheduled = False
 
     def start(self) -> None:
@@ -178,16 +192,29 @@ class Sending:
 
     def pauseProducing(self) -> None:
         """The client does not take more for now."""
-        self._paused = True
+        if self._stall is None:
+            self._stall = self._clock.callLater(STALL_TIMEOUT, self._leave)
 
     def resumeProducing(self) -> None:
         """The client takes more."""
-        self._paused = False
+        self._forget_stall()
         self._schedule()
 
     def stopProducing(self) -> None:
         """The client is gone."""
         self._pieces = None
+        self._forget_stall()
+
+    def _leave(self) -> None:
+        self._stall = None
+        channel = self._request.channel
+        if isinstance(channel, AdminChannel):
+            channel.forceAbortClient()
+
+    def _forget_stall(self) -> None:
+        if self._stall is not None:
+            self._stall.cancel()
+            self._stall = None
 
     def _schedule(self) -> None:
         if not self._scheduled:
@@ -196,7 +223,7 @@ class Sending:
 
     def _step(self) -> None:
         self._scheduled = False
-        if self._paused or self._pieces is None:
+        if self._stall is not None or self._pieces is None:
             return
         try:
             step, finished = self._make_step()
@@ -205,6 +232,7 @@ class Sending:
             self._request.loseConnection()
             return
         if finished:
+            self._forget_stall()
             self._request.unregisterProducer()
             self._end(step)
             return
@@ -213,13 +241,14 @@ class Sending:
         self._schedule()
 
     def _make_step(self) -> tuple[bytes, bool]:
-        """The next bytes of the answer, and whether they are the last.  An empty piece took long to make and ends the step."""
+        """The next bytes of the answer, and whether they are the last.  An empty piece is one that took a while to make."""
         assert self._pieces is not None
         made, size, finished = [], 0, True
+        until = perf_counter() + _STEP_SECONDS
         for piece in self._pieces:
             made.append(piece)
             size += len(piece)
-            if not piece or size >= _STEP_SIZE or len(made) >= _STEP_PIECES:
+            if size >= _STEP_SIZE or perf_counter() > until:
                 finished = False
                 break
         return "".join(made).encode(errors="backslashreplace"), finished

@@ -8,7 +8,7 @@ from html import escape
 from tcpmesh.admin.endpoint import HTML, JSON, TEXT, Answer, Call, Endpoint, Parameter, Refusal
 from tcpmesh.admin.page import page
 from tcpmesh.stats.prometheus import exposition
-from tcpmesh.stats.select import Kind, Query, Selection, select
+from tcpmesh.stats.select import Kind, Query, Selection
 from tcpmesh.stats.text import HistogramView, as_json, as_text
 
 _VIEWS = {view.value: view for view in HistogramView}
@@ -77,7 +77,7 @@ def _selection(call: Call) -> Selection:
         invert="invert_filter" in call.parameters,
         kinds=kinds,
     )
-    return select(call.server.store, query)
+    return Selection(call.server.store, query)
 
 
 def _view(call: Call, default: HistogramView) -> HistogramView:

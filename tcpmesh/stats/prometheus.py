@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
+from typing import TypeAlias
 
 from tcpmesh.stats.select import Selection
 from tcpmesh.stats.store import AnyStat, Counter, Gauge, Histogram, TextReadout
@@ -18,9 +19,10 @@ from tcpmesh.stats.text import QUANTILES, HistogramView, bucket_counts, number_t
 
 CONTENT_TYPE = "text/plain; charset=UTF-8"
 
-_STEPS_PER_PIECE = 1000
+_STEPS_PER_PIECE = 100
 
-_Writer = Callable[[str, str, AnyStat], str]
+_Sample: TypeAlias = "int | Histogram | TextReadout"
+_Writer = Callable[[str, str, _Sample], str]
 
 
 def exposition(
@@ -31,33 +33,38 @@ def exposition(
     Histograms become histograms, or with the view C{SUMMARY} summaries of the last interval.  Text readouts are left out unless
     asked for; they become gauges of value 0 with the text as a label.
     """
+    yield from ("" for _ in selection.prepare())
     taken: set[str] = set()
-    yield from _families("counter", selection.counters, tagger, _number, taken)
-    yield from _families("gauge", selection.gauges, tagger, _number, taken)
+    yield from _families("counter", selection.counters(), tagger, _number, taken)
+    yield from _families("gauge", selection.gauges(), tagger, _number, taken)
     if text_readouts:
-        yield from _families("gauge", selection.text_readouts, tagger, _text, taken)
+        yield from _families("gauge", selection.text_readouts(), tagger, _text, taken)
     if view is HistogramView.SUMMARY:
-        yield from _families("summary", selection.histograms, tagger, _summary, taken)
+        yield from _families("summary", selection.histograms(), tagger, _summary, taken)
     else:
-        yield from _families("histogram", selection.histograms, tagger, _histogram, taken)
+        yield from _families("histogram", selection.histograms(), tagger, _histogram, taken)
 
 
-def _families(kind: str, stats: Iterable[AnyStat], tagger: Tagger, write: _Writer, taken: set[str]) -> Iterator[str]:
-    families: dict[str, dict[str, AnyStat]] = {}
+def _families(kind: str, stats: Iterable[AnyStat | None], tagger: Tagger, write: _Writer, taken: set[str]) -> Iterator[str]:
+    # Of a number only its value is kept: a million objects would be walked by the garbage collector.
+    families: dict[str, dict[str, _Sample]] = {}
     for step, stat in enumerate(stats, 1):
+        if stat is None:
+            yield ""
+            continue
         name, tags = tagger.tag(stat.name)
         series = families.setdefault(metric_name(name), {})
         labels = ",".join(_label(tag, value) for tag, value in tags)
         if labels in series:
             labels += ("," if labels else "") + _label("stat_name", stat.name)
-        series[labels] = stat
+        series[labels] = stat.value if isinstance(stat, (Counter, Gauge)) else stat
         if step % _STEPS_PER_PIECE == 0:
             yield ""
     for name in sorted(families):
         family = _claim(name, kind, taken)
         yield f"# TYPE {family} {kind}\n"
-        for labels, stat in families[name].items():
-            yield write(family, labels, stat)
+        for labels, sample in families.pop(name).items():
+            yield write(family, labels, sample)
 
 
 _SUFFIXES = {"histogram": ("", "_bucket", "_sum", "_count"), "summary": ("", "_sum", "_count")}
@@ -73,17 +80,16 @@ def _claim(name: str, kind: str, taken: set[str]) -> str:
         name = f"{name}_{kind}"
 
 
-def _number(family: str, labels: str, stat: AnyStat) -> str:
-    assert isinstance(stat, (Counter, Gauge))
-    return f"{family}{{{labels}}} {stat.value}\n"
+def _number(family: str, labels: str, value: _Sample) -> str:
+    return f"{family}{{{labels}}} {value}\n"
 
 
-def _text(family: str, labels: str, stat: AnyStat) -> str:
+def _text(family: str, labels: str, stat: _Sample) -> str:
     assert isinstance(stat, TextReadout)
     return f"{family}{{{_with(labels, 'text_value', stat.value)}}} 0\n"
 
 
-def _histogram(family: str, labels: str, stat: AnyStat) -> str:
+def _histogram(family: str, labels: str, stat: _Sample) -> str:
     assert isinstance(stat, Histogram)
     seen = stat.cumulative
     bounds = [number_text(bound) for bound in stat.bounds]
@@ -93,7 +99,7 @@ def _histogram(family: str, labels: str, stat: AnyStat) -> str:
     return "".join(lines) + _totals(family, labels, seen.sum, seen.count)
 
 
-def _summary(family: str, labels: str, stat: AnyStat) -> str:
+def _summary(family: str, labels: str, stat: _Sample) -> str:
     assert isinstance(stat, Histogram)
     seen = stat.interval
     values = zip(QUANTILES, seen.quantiles(QUANTILES), strict=True)

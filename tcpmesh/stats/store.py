@@ -11,14 +11,18 @@ replacement of a listener that still drains) holds the same names: then they liv
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from heapq import merge
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from tcpmesh.stats.distribution import DEFAULT_BOUNDS, Distribution
 from tcpmesh.stats.tags import Tagger
+
+SORT_STEP = 5000
+"""Statistics put in order at one step: some milliseconds."""
 
 PENDING_LIMIT = 1024
 """Values a histogram keeps before it folds them by itself, between two merges."""
@@ -143,6 +147,10 @@ class Histogram:
 _EMPTY = Distribution()
 
 
+_NAME = attrgetter("name")
+
+Collector: TypeAlias = "Callable[[], Iterator[None] | None]"
+
 AnyStat: TypeAlias = "Counter | Gauge | Histogram | TextReadout"
 Stat = TypeVar("Stat", Counter, Gauge, Histogram, TextReadout)
 
@@ -161,6 +169,10 @@ class Declaration:
     text_readouts: tuple[str, ...] = ()
 
 
+Declared: TypeAlias = tuple[str, tuple[Declaration, ...]]
+"""A prefix, and what is declared below it."""
+
+
 class _Family(Generic[Stat]):
     """All statistics of one kind."""
 
@@ -169,36 +181,60 @@ class _Family(Generic[Stat]):
         self.made: dict[str, Stat] = {}
         self._make: Callable[[str], Stat] = make
         self._by_name: list[Stat] | None = None
+        self._changes = 0
 
     def obtain(self, name: str) -> Stat:
         """The statistic of this name."""
         stat = self.made.get(name)
         if stat is None:
             stat = self.made[name] = self._make(name)
-            self._by_name = None
+            self._changed()
         return stat
 
     def drop(self, stat: Stat) -> None:
         """Forget a statistic that nobody holds any more."""
         del self.made[stat.name]
-        self._by_name = None
+        self._changed()
 
-    def in_order(self, declarations: Mapping[Scope, list[Declaration]]) -> Iterator[Stat]:
+    def _changed(self) -> None:
+        self._by_name = None
+        self._changes += 1
+
+    def sort(self) -> Iterator[None]:
+        """Sort in steps, so that C{in_order} need not do it at once; in vain where names come or go meanwhile."""
+        if self._by_name is not None:
+            return
+        changes, unsorted, runs = self._changes, list(self.made.values()), []
+        for start in range(0, len(unsorted), SORT_STEP):
+            runs.append(sorted(unsorted[start : start + SORT_STEP], key=_NAME))
+            yield
+        found: list[Stat] = []
+        for stat in merge(*runs, key=_NAME):
+            found.append(stat)
+            if len(found) % SORT_STEP == 0:
+                yield
+        if self._changes == changes:
+            self._by_name = found
+
+    def in_order(self, declared: Sequence[Declared]) -> Iterator[Stat]:
         """All by name, with those that are only declared."""
         if self._by_name is None:
-            self._by_name = [self.made[name] for name in sorted(self.made)]
-        if not declarations:
+            self._by_name = sorted(self.made.values(), key=_NAME)
+        if not declared:
             return iter(self._by_name)
-        return merge(self._by_name, self._declared(dict(declarations)), key=attrgetter("name"))
+        return merge(self._by_name, self._only_declared(declared), key=_NAME)
 
-    def _declared(self, declarations: Mapping[Scope, list[Declaration]]) -> Iterator[Stat]:
-        names_by_prefix: dict[str, set[str]] = {}
-        for scope, declared in declarations.items():
-            names_by_prefix.setdefault(scope.prefix, set()).update(*(getattr(each, self.kind) for each in declared))
-        for prefix in sorted(names_by_prefix):
-            for name in sorted(names_by_prefix[prefix]):
+    def _only_declared(self, declared: Sequence[Declared]) -> Iterator[Stat]:
+        for prefix, declarations in declared:
+            for name in _declared_names(self.kind, declarations):
                 if prefix + name not in self.made:
                     yield self._make(prefix + name)
+
+
+@lru_cache(maxsize=256)
+def _declared_names(kind: str, declared: tuple[Declaration, ...]) -> list[str]:
+    """The names of a kind that any of these declares, in order: tens of thousands of scopes declare the same."""
+    return sorted({name for each in declared for name in getattr(each, kind)})
 
 
 class Scope:
@@ -233,7 +269,7 @@ class Scope:
 
     def declare(self, names: Declaration) -> None:
         """Show these names, at 0, until they are made."""
-        self._store._declarations.setdefault(self, []).append(names)
+        self._store._declare(self, names)
 
     def scope(self, prefix: str) -> Scope:
         """A scope below this one, closed with it at the latest.  A dot is put at the end of the prefix if it has none."""
@@ -247,7 +283,7 @@ class Scope:
             child.close()
         if self._parent is not None:
             self._parent._children.discard(self)
-        self._store._declarations.pop(self, None)
+        self._store._forget_declared(self)
         held, self._held = self._held, {}
         for stat, family in held.items():
             stat.holders -= 1
@@ -276,7 +312,8 @@ class Store:
         self._histograms = _Family("histograms", Histogram)
         self._text_readouts = _Family("text_readouts", TextReadout)
         self._declarations: dict[Scope, list[Declaration]] = {}
-        self._collectors: dict[Callable[[], object], None] = {}
+        self._by_prefix: tuple[Declared, ...] | None = None
+        self._collectors: dict[Collector, None] = {}
         self._root = Scope(self, "")
 
     def counter(self, name: str) -> Counter:
@@ -303,18 +340,28 @@ class Store:
         """A scope of its own; it has to be closed.  A dot is put at the end of the prefix if it has none."""
         return self._root.scope(prefix)
 
-    def add_collector(self, collect: Callable[[], object]) -> None:
-        """Call this at the beginning of each C{collect}, to bring in what is counted elsewhere."""
+    def add_collector(self, collect: Collector) -> None:
+        """Call this at the beginning of each C{collect}, to bring in what is counted elsewhere.
+
+        One that has much to do returns an iterator, and does a part of it at each of its steps.
+        """
         self._collectors[collect] = None
 
-    def remove_collector(self, collect: Callable[[], object]) -> None:
+    def remove_collector(self, collect: Collector) -> None:
         """Do not call this any more.  Raises C{KeyError} where it was not added.  Cheap, for there may be one a connection."""
         del self._collectors[collect]
 
     def collect(self) -> None:
         """Bring all values up to date.  To be called before values are read."""
+        for _ in self.collecting():
+            pass
+
+    def collecting(self) -> Iterator[None]:
+        """The same in steps."""
         for collect in tuple(self._collectors):
-            collect()
+            steps = collect()
+            if steps is not None:
+                yield from steps
 
     def merge_histograms(self) -> None:
         """End an interval of all histograms, at each flush of the statistics."""
@@ -325,20 +372,45 @@ class Store:
         """Make all counters 0, after what is counted elsewhere was brought in."""
         self.collect()
         for counter in self._counters.made.values():
-            counter.reset()
+            if counter.value:
+                counter.reset()
+
+    def sort(self) -> Iterator[None]:
+        """Put all names in order, in steps: what reads many statistics goes through it first."""
+        self._declared()
+        yield
+        for family in (self._text_readouts, self._counters, self._gauges, self._histograms):
+            yield from family.sort()
 
     def counters(self) -> Iterator[Counter]:
         """All counters by name, those only declared included."""
-        return self._counters.in_order(self._declarations)
+        return self._counters.in_order(self._declared())
 
     def gauges(self) -> Iterator[Gauge]:
         """All gauges by name, those only declared included."""
-        return self._gauges.in_order(self._declarations)
+        return self._gauges.in_order(self._declared())
 
     def histograms(self) -> Iterator[Histogram]:
         """All histograms by name, those only declared included."""
-        return self._histograms.in_order(self._declarations)
+        return self._histograms.in_order(self._declared())
 
     def text_readouts(self) -> Iterator[TextReadout]:
         """All text readouts by name, those only declared included."""
-        return self._text_readouts.in_order(self._declarations)
+        return self._text_readouts.in_order(self._declared())
+
+    def _declare(self, scope: Scope, names: Declaration) -> None:
+        self._declarations.setdefault(scope, []).append(names)
+        self._by_prefix = None
+
+    def _forget_declared(self, scope: Scope) -> None:
+        if self._declarations.pop(scope, None) is not None:
+            self._by_prefix = None
+
+    def _declared(self) -> tuple[Declared, ...]:
+        """What is declared, in the order of prefixes."""
+        if self._by_prefix is None:
+            found: dict[str, tuple[Declaration, ...]] = {}
+            for scope, declared in self._declarations.items():
+                found[scope.prefix] = (*found.get(scope.prefix, ()), *declared)
+            self._by_prefix = tuple(sorted(found.items(), key=itemgetter(0)))
+        return self._by_prefix

@@ -10,23 +10,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from typing import TypeAlias
 
-_CACHE_LIMIT = 50_000
-
-
-class Tag(NamedTuple):
-    """A tag as Envoy calls it, such as `envoy.cluster_name`, with its value."""
-
-    name: str
-    value: str
+_CACHE_LIMIT = 16_384
 
 
-class TaggedName(NamedTuple):
-    """What is left of a name, and the tags found in it, in the order of the rules."""
+Tag: TypeAlias = tuple[str, str]
+"""A tag as Envoy calls it, such as `envoy.cluster_name`, and its value."""
 
-    name: str
-    tags: tuple[Tag, ...]
+TaggedName: TypeAlias = tuple[str, tuple[Tag, ...]]
+"""What is left of a name, and the tags found in it, in the order of the rules.
+
+Plain tuples of texts, which the garbage collector need not walk: there may be tens of thousands.
+"""
 
 
 class TagRule:
@@ -135,7 +131,7 @@ class Tagger:
             if found is not None and rule.tag not in tags:
                 tags[rule.tag] = found[0]
                 cuts.append(found[1])
-        return TaggedName(_without(name, cuts), tuple(Tag(*item) for item in tags.items()))
+        return _without(name, cuts), tuple(tags.items())
 
     def _rules_for(self, first: str) -> Sequence[TagRule]:
         """The rules for names that begin with this word; such words are few unless they are rbac prefixes."""

@@ -9,9 +9,7 @@ import json
 import math
 from collections.abc import Callable, Iterable, Iterator
 from enum import Enum
-from heapq import merge
 from itertools import chain
-from operator import attrgetter
 
 from tcpmesh.stats.distribution import Distribution
 from tcpmesh.stats.select import Selection
@@ -39,32 +37,36 @@ def number_text(number: float) -> str:
 
 def as_text(selection: Selection, view: HistogramView = HistogramView.SUMMARY) -> Iterator[str]:
     """Lines of `name: value`: text readouts, then counters and gauges, then histograms."""
-    for readout in selection.text_readouts:
-        yield f"{readout.name}: {json.dumps(readout.value, ensure_ascii=False)}\n"
-    for stat in _numbers(selection):
-        yield f"{stat.name}: {stat.value}\n"
+    yield from ("" for _ in selection.prepare())
+    for readout in selection.text_readouts():
+        yield f"{readout.name}: {json.dumps(readout.value, ensure_ascii=False)}\n" if readout is not None else ""
+    for stat in selection.numbers():
+        yield f"{stat.name}: {stat.value}\n" if stat is not None else ""
     describe = _TEXT_VIEWS[view]
-    for histogram in selection.histograms:
-        yield f"{histogram.name}:{describe(histogram)}\n"
+    for histogram in selection.histograms():
+        yield f"{histogram.name}:{describe(histogram)}\n" if histogram is not None else ""
 
 
 def as_json(selection: Selection, view: HistogramView = HistogramView.SUMMARY) -> Iterator[str]:
     """One JSON object, `{"stats": [...]}`, with the histograms together in the last element."""
+    yield from ("" for _ in selection.prepare())
     before = '{"stats":['
-    stats: Iterable[Counter | Gauge | TextReadout] = chain(selection.text_readouts, _numbers(selection))
+    stats: Iterable[Counter | Gauge | TextReadout | None] = chain(selection.text_readouts(), selection.numbers())
     for stat in stats:
-        yield before + _compact({"name": stat.name, "value": stat.value})
-        before = ","
-    first = next(selection.histograms, None)
-    if first is not None:
-        yield before + '{"histograms":'
-        yield from _JSON_VIEWS[view](chain((first,), selection.histograms))
-        before = "}"
+        if stat is None:
+            yield ""
+        else:
+            yield before + _compact({"name": stat.name, "value": stat.value})
+            before = ","
+    histograms = selection.histograms()
+    for first in histograms:
+        if first is None:
+            yield ""
+        else:
+            yield before + '{"histograms":'
+            yield from _JSON_VIEWS[view](chain((first,), histograms))
+            before = "}"
     yield before.strip(",") + "]}"
-
-
-def _numbers(selection: Selection) -> Iterable[Counter | Gauge]:
-    return merge(selection.counters, selection.gauges, key=attrgetter("name"))
 
 
 def bucket_counts(distribution: Distribution, bounds: Iterable[float], view: HistogramView) -> list[int]:
@@ -118,9 +120,9 @@ _TEXT_VIEWS: dict[HistogramView, Callable[[Histogram], str]] = {
 }
 
 
-def _summary_json(histograms: Iterable[Histogram]) -> Iterator[str]:
+def _summary_json(histograms: Iterable[Histogram | None]) -> Iterator[str]:
     yield f'{{"supported_quantiles":{_compact(PERCENTILES)},"computed_quantiles":['
-    yield from _listed({"name": histogram.name, "values": _quantile_json(histogram)} for histogram in histograms)
+    yield from _listed(histograms, lambda histogram: {"name": histogram.name, "values": _quantile_json(histogram)})
     yield "]}"
 
 
@@ -130,39 +132,39 @@ def _quantile_json(histogram: Histogram) -> list[dict[str, float | None]]:
     return [{"cumulative": _or_null(ever), "interval": _or_null(now)} for now, ever in zip(interval, cumulative, strict=True)]
 
 
-def _bucket_json(view: HistogramView) -> Callable[[Iterable[Histogram]], Iterator[str]]:
+def _bucket_json(view: HistogramView) -> Callable[[Iterable[Histogram | None]], Iterator[str]]:
     def buckets(histogram: Histogram) -> list[dict[str, float]]:
         interval = bucket_counts(histogram.interval, histogram.bounds, view)
         cumulative = bucket_counts(histogram.cumulative, histogram.bounds, view)
         rows = zip(histogram.bounds, interval, cumulative, strict=True)
         return [{"upper_bound": bound, "interval": now, "cumulative": ever} for bound, now, ever in rows]
 
-    def describe(histograms: Iterable[Histogram]) -> Iterator[str]:
+    def describe(histograms: Iterable[Histogram | None]) -> Iterator[str]:
         yield "["
-        yield from _listed({"name": histogram.name, "buckets": buckets(histogram)} for histogram in histograms)
+        yield from _listed(histograms, lambda histogram: {"name": histogram.name, "buckets": buckets(histogram)})
         yield "]"
 
     return describe
 
 
-def _detailed_json(histograms: Iterable[Histogram]) -> Iterator[str]:
+def _detailed_json(histograms: Iterable[Histogram | None]) -> Iterator[str]:
     def bins(distribution: Distribution) -> list[dict[str, float]]:
         return [{"lower_bound": lower, "width": width, "count": amount} for lower, width, amount in distribution.bins()]
 
     yield f'{{"supported_percentiles":{_compact(PERCENTILES)},"details":['
     yield from _listed(
-        {
+        histograms,
+        lambda histogram: {
             "name": histogram.name,
             "totals": bins(histogram.cumulative),
             "intervals": bins(histogram.interval),
             "percentiles": _quantile_json(histogram),
-        }
-        for histogram in histograms
+        },
     )
     yield "]}"
 
 
-_JSON_VIEWS: dict[HistogramView, Callable[[Iterable[Histogram]], Iterator[str]]] = {
+_JSON_VIEWS: dict[HistogramView, Callable[[Iterable[Histogram | None]], Iterator[str]]] = {
     HistogramView.SUMMARY: _summary_json,
     HistogramView.CUMULATIVE: _bucket_json(HistogramView.CUMULATIVE),
     HistogramView.DISJOINT: _bucket_json(HistogramView.DISJOINT),
@@ -170,9 +172,14 @@ _JSON_VIEWS: dict[HistogramView, Callable[[Iterable[Histogram]], Iterator[str]]]
 }
 
 
-def _listed(values: Iterable[object]) -> Iterator[str]:
-    for number, value in enumerate(values):
-        yield ("," if number else "") + _compact(value)
+def _listed(histograms: Iterable[Histogram | None], describe: Callable[[Histogram], object]) -> Iterator[str]:
+    before = ""
+    for histogram in histograms:
+        if histogram is None:
+            yield ""
+        else:
+            yield before + _compact(describe(histogram))
+            before = ","
 
 
 def _compact(value: object) -> str:

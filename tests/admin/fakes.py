@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from envoy.config.bootstrap.v3 import bootstrap_pb2
 from zope.interface import implementer
 
 from tcpmesh.cluster.status import ClusterStatus, HostStatus
+from tcpmesh.config.arguments import node_with
 from tcpmesh.interfaces import IServer
 from tcpmesh.listener.status import ListenerStatus
 from tcpmesh.server.log import Levels
@@ -31,6 +34,11 @@ class FakeServer:
         self.log_levels = Levels("info", {})
         self.quits = 0
         self.reopened = 0
+
+    @property
+    def node(self) -> Any:
+        """The bootstrap's, as a test may have changed it, with the options in its place."""
+        return node_with(self.bootstrap.node, self.options.node_arguments)
 
     def cluster_statuses(self) -> list[ClusterStatus]:
         """The clusters that the test has put here."""

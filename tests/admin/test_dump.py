@@ -13,6 +13,7 @@ from google.protobuf import any_pb2, field_mask_pb2, json_format
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tcpmesh.admin import dump
 from tcpmesh.admin.redact import redacted
 from tcpmesh.cluster.status import ClusterStatus
 from tests.admin.fakes import host
@@ -52,6 +53,21 @@ class DumpTests(PageTestCase):
         dump.configs[0].Unpack(bootstrap)
         self.assertEqual(self.server.bootstrap, bootstrap.bootstrap)
 
+    def test_made_in_turn(self) -> None:
+        """Of ten thousand clusters each is put into words when its turn has come, not all before the first byte."""
+        shown = []
+
+        def remembering(message: Any) -> Any:
+            shown.append(message)
+            return redacted(message)
+
+        self.patch(dump, "redacted", remembering)
+        self.server.bootstrap.static_resources.clusters.extend([self.server.bootstrap.static_resources.clusters[0]] * 1000)
+        self.client.send("GET", "/config_dump")
+        self.assertTrue(len(shown) < 1000)
+        self.assertEqual(200, self.client.response().status)
+        self.assertTrue(len(shown) > 2000)
+
     def test_resource(self) -> None:
         """One list can be had alone; what is no list, or not there, is refused."""
         found = self.json("/config_dump?resource=static_clusters")["configs"]
@@ -84,8 +100,12 @@ class DumpTests(PageTestCase):
         first, *_ = self.json("/config_dump?resource=static_clusters&mask=cluster.name,last_updated")["configs"]
         self.assertEqual({"@type": "type.googleapis.com/envoy.config.cluster.v3.Cluster", "name": "alphabet"}, first["cluster"])
         self.assertIn("last_updated", first)
+        first, *_ = self.json("/config_dump?resource=static_clusters&mask=cluster.load_assignment.endpoints")["configs"]
+        self.assertEqual({"@type"}, set(first["cluster"]))
         for query in ("mask=bogus", "mask=bootstrap.node.id,static_clusters", "resource=static_clusters&mask=bogus"):
             self.assertIn("could not be successfully applied", self.refusal(f"/config_dump?{query}"))
+        for path in ("cluster", "cluster.bogus", "cluster.name,cluster.load_assignment.bogus"):
+            self.assertIn("successfully applied", self.refusal(f"/config_dump?resource=static_clusters&mask={path}"))
 
     def test_whole_doubles(self) -> None:
         """A double that is a whole number is written as one, as Envoy does."""
@@ -95,9 +115,12 @@ class DumpTests(PageTestCase):
 
     def test_endpoints(self) -> None:
         """On request the hosts of clusters are there, by priority and locality, with their health and weight."""
+        metadata = base_pb2.Metadata()
+        metadata.filter_metadata["envoy.lb"].update({"canary": True})
+        down = {"health": "UNHEALTHY", "eds_health_status": "DRAINING"}
         here, away = (
-            host("127.0.0.1:80", weight=5),
-            host("[::1]:81", zone="z", priority=1, eds_health_status="UNHEALTHY", hostname="h"),
+            host("127.0.0.1:80", weight=5, metadata=metadata),
+            host("[::1]:81", zone="z", priority=1, hostname="h", locality_weight=3, **down),
         )
         self.server.clusters = [ClusterStatus("c", "c", hosts=(away, here)), ClusterStatus("d", "d", added_via_api=True)]
         self.assertNotIn("EndpointsConfigDump", self.configs())
@@ -109,6 +132,11 @@ class DumpTests(PageTestCase):
             ("h", "UNHEALTHY"), (second["lb_endpoints"][0]["endpoint"]["hostname"], second["lb_endpoints"][0]["health_status"])
         )
         self.assertEqual(({"zone": "z"}, 1), (second["locality"], second["priority"]))
+        self.assertEqual((0, 3), (first["load_balancing_weight"], second["load_balancing_weight"]))
+        (shown,) = first["lb_endpoints"]
+        self.assertEqual({"filter_metadata": {"envoy.lb": {"canary": True}}}, shown["metadata"])
+        self.assertEqual({}, shown["endpoint"]["health_check_config"])
+        self.assertNotIn("endpoints", found["dynamic_endpoint_configs"][0]["endpoint_config"])
         self.assertEqual(140, config["endpoint_config"]["policy"]["overprovisioning_factor"])
         self.assertEqual("d", found["dynamic_endpoint_configs"][0]["endpoint_config"]["cluster_name"])
         json_format.ParseDict(self.json("/config_dump?include_eds"), config_dump_pb2.ConfigDump())

@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.admin.address import address_json
 from tcpmesh.admin.table import ENDPOINTS
-from tcpmesh.cluster.status import BreakerThresholds, ClusterStatus
+from tcpmesh.cluster.status import BreakerThresholds, ClusterStatus, OutlierStatus, RateStatus
 from tcpmesh.listener.status import ListenerStatus
 from tcpmesh.server.options import ServerOptions
 from tests.admin.client import Client
@@ -178,7 +178,7 @@ class ClusterTests(PageTestCase):
         self.server.clusters = [
             ClusterStatus("web", "alt", hosts=(host(), sick)),
             ClusterStatus("db", "db", True, BreakerThresholds(max_connections=7), hosts=(near,)),
-            ClusterStatus("empty", "empty"),
+            ClusterStatus("empty", "empty", outliers=OutlierStatus(local_origin=RateStatus(98.5, 90))),
         ]
 
     def test_text(self) -> None:
@@ -201,6 +201,9 @@ class ClusterTests(PageTestCase):
             "db::/run/x.sock::canary::true",
             "db::/run/x.sock::success_rate::99.5",
             "empty::observability_name::empty",
+            "empty::outlier::success_rate_average::-1",
+            "empty::outlier::local_origin_success_rate_average::98.5",
+            "empty::outlier::local_origin_success_rate_ejection_threshold::90",
         ):
             self.assertIn(line, lines)
         keys = [line.split("::")[-2] for line in lines if line.startswith("web::127.0.0.2:8080::cx") or "8080::rq" in line]
@@ -223,7 +226,9 @@ class ClusterTests(PageTestCase):
         self.assertEqual((3, 1, {"value": 99.5}), (near["weight"], near["priority"], near["success_rate"]))
         self.assertEqual(7, db["circuit_breakers"]["thresholds"][0]["max_connections"])
         self.assertTrue(db["added_via_api"])
-        self.assertEqual([], empty["host_statuses"])
+        self.assertNotIn("host_statuses", empty)
+        self.assertEqual({"value": 90}, empty["local_origin_success_rate_ejection_threshold"])
+        self.assertNotIn("success_rate_ejection_threshold", empty)
 
     def test_filter(self) -> None:
         """A filter is searched in the names of clusters."""

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from tcpmesh.admin import site
 from tcpmesh.admin.endpoint import Answer, Call, Endpoint
-from tcpmesh.admin.site import AdminSite, query_parameters
+from tcpmesh.admin.site import STALL_TIMEOUT, AdminSite, query_parameters
 from tests.admin.client import Client
 from tests.admin.fakes import FakeServer
 
@@ -164,6 +165,28 @@ class LongAnswerTests(SynchronousTestCase):
         producer.resumeProducing()
         self.assertEqual(1_000_000, len(self.client.response().body))
 
+    def test_a_slow_page(self) -> None:
+        """A step ends after some milliseconds too, however little has been made by then."""
+        now = iter(range(1 << 20))
+        self.patch(site, "perf_counter", lambda: float(next(now)))
+        self.client.send("GET", "/long")
+        self.assertTrue(0 < len(self.client.transport.value()) < 1000)
+
+    def test_a_client_that_takes_nothing(self) -> None:
+        """A client that takes nothing for a minute is left, and the rest of its page forgotten."""
+        self.client.send("GET", "/long")
+        self.client.producer.pauseProducing()
+        self.client.clock.advance(STALL_TIMEOUT - 1)
+        self.client.producer.resumeProducing()
+        self.client.producer.pauseProducing()
+        self.client.clock.advance(STALL_TIMEOUT - 1)
+        self.assertFalse(self.client.transport.closed)
+        self.client.clock.advance(1)
+        self.assertTrue(self.client.transport.closed)
+        self.client.producer.stopProducing()
+        self.client.leave()
+        self.assertEqual([], self.client.clock.getDelayedCalls())
+
     def test_a_client_that_leaves(self) -> None:
         """When the client is gone the rest of the page is not made."""
         self.client.send("GET", "/long")
@@ -215,6 +238,10 @@ class TrafficTests(SynchronousTestCase):
             "http.admin.downstream_rq_2xx: 1",
             "http.admin.downstream_rq_4xx: 1",
             "listener.admin.http.admin.downstream_rq_4xx: 1",
+            "http.admin.downstream_cx_http1_total: 1",
+            "http.admin.downstream_cx_http1_active: 1",
+            "http.admin.downstream_rq_http1_total: 3",
+            "http.admin.downstream_rq_active: 1",
         ):
             self.assertIn(line + "\n", body)
         client.leave()
@@ -224,3 +251,6 @@ class TrafficTests(SynchronousTestCase):
         self.assertIn("listener.admin.downstream_cx_total: 2\n", body)
         self.assertIn("listener.admin.downstream_cx_length_ms: P0(3050,3050)", body)
         self.assertIn("listener.admin.no_filter_chain_match: 0\n", body)
+        self.assertIn("http.admin.downstream_rq_active: 1\n", body)
+        self.assertIn("http.admin.downstream_cx_http1_active: 1\n", body)
+        self.assertIn("http.admin.downstream_cx_http2_total: 0\n", body)

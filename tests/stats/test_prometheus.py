@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.stats.prometheus import exposition
-from tcpmesh.stats.select import Query, select
+from tcpmesh.stats.select import Query, Selection
 from tcpmesh.stats.store import Store
 from tcpmesh.stats.text import HistogramView
 from tests.stats.exposition import Page, read
@@ -18,7 +18,7 @@ from tests.stats.exposition import Page, read
 
 def rendered(store: Store, query: Query | None = None, **options: Any) -> str:
     """The page as text."""
-    return "".join(exposition(select(store, query or Query()), store.tagger, **options))
+    return "".join(exposition(Selection(store, query or Query()), store.tagger, **options))
 
 
 def page(store: Store, **options: Any) -> Page:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tcpmesh.stats import store as store_module
 from tcpmesh.stats.store import PENDING_LIMIT, AnyStat, Declaration, Store, sanitize
 
 
@@ -36,6 +37,37 @@ class StoreTests(SynchronousTestCase):
         self.assertEqual(["a", "b", "c"], names(self.store.counters()))
         self.store.counter("aa")
         self.assertEqual(["a", "aa", "b", "c"], names(self.store.counters()))
+
+    def test_sorted_in_steps(self) -> None:
+        """Ordering can be done in steps; names that come meanwhile are in their places all the same."""
+        self.patch(store_module, "SORT_STEP", 2)
+        for name in "ecabd":
+            self.store.counter(name)
+        self.assertTrue(len(list(self.store.sort())) > 3)
+        self.assertEqual(list("abcde"), names(self.store.counters()))
+        self.store.counter("f")
+        steps = self.store.sort()
+        next(steps)
+        self.store.counter("aa")
+        list(steps)
+        self.assertEqual(["a", "aa", *"bcdef"], names(self.store.counters()))
+        self.assertEqual(1, len(list(self.store.sort())))
+
+    def test_collected_in_steps(self) -> None:
+        """What collects much does a part of it at each step; C{collect} does all."""
+        counter = self.store.counter("c")
+
+        def collect() -> Iterator[None]:
+            for _ in range(3):
+                counter.value += 1
+                yield
+
+        self.store.add_collector(collect)
+        steps = self.store.collecting()
+        next(steps)
+        self.assertEqual(1, counter.value)
+        self.store.collect()
+        self.assertEqual(4, counter.value)
 
     def test_used(self) -> None:
         """A statistic is used once it was written, whatever it is now."""
