@@ -52,6 +52,7 @@ class AcceptingPort:
         self._network = network
         self._sock = sock
         self._factory = factory
+        self._accepted_in_event = getattr(factory, "accepted_in_event", None)
         self._most = min(accepts_per_event or BATCH, BATCH)
         self._batch = 1
         self._turn = 0
@@ -91,27 +92,36 @@ class AcceptingPort:
 
     def ready(self, mask: int) -> None:
         """Clients are waiting."""
+        accepted = self._accept()
+        if self._accepted_in_event is not None:
+            self._accepted_in_event(accepted)
+
+    def _accept(self) -> int:
+        """Accept some of them; how many."""
         accept, family = self._sock._accept, self._sock.family  # type: ignore[attr-defined]
         turn = self._network.poller.turn
         self._batch = min(2 * self._batch, self._most) if turn == self._turn + 1 else 1
         self._turn = turn
+        accepted = 0
         for _ in range(self._batch):
             try:
                 fd, peer = accept()
             except BlockingIOError:
-                return
+                break
             except OSError as e:
                 if e.errno in EXHAUSTED:
                     self._rest(os.strerror(e.errno))
-                    return
+                    break
                 continue  # this client has gone already
             os.set_blocking(fd, False)
             self._serve(fd, family, peer)
+            accepted += 1
             if not self._open:
-                return
+                break
             if fd >= self._limit:
                 self._rest("the limit of open files is near")
-                return
+                break
+        return accepted
 
     def ready_again(self) -> None:
         """Nothing is ever put off here."""

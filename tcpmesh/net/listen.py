@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from tcpmesh.net.address import Address
 from tcpmesh.net.options import SocketOption
 
+MOST_BACKLOG = (1 << 31) - 1
+"""What the system call takes; the kernel has a limit of its own below that."""
+
 
 class BindError(Exception):
     """An address could not be bound; the text names it and says why."""
@@ -66,7 +69,7 @@ def open_socket(sock: socket.socket, options: ListenOptions) -> None:
     @raise BindError: where another process has begun to listen there since it was bound.
     """
     try:
-        sock.listen(_largest_backlog() if options.backlog is None else options.backlog)
+        sock.listen(_largest_backlog() if options.backlog is None else min(options.backlog, MOST_BACKLOG))
         _set(sock, options.after_listen)
     except OSError as e:
         address = Address.from_sockaddr(sock.family, sock.getsockname())

@@ -16,6 +16,10 @@ IPV6_FREEBIND = 78
 """Of Linux 4.15 and later; Python has no name for it."""
 
 
+class OptionError(ConnectError):
+    """The system refused an option of the socket: the host has not been asked yet."""
+
+
 @dataclass(frozen=True)
 class SocketOption:
     """One call of setsockopt (`core.v3.SocketOption`)."""
@@ -49,7 +53,7 @@ class ConnectOptions:
         """Set the options and bind.
 
         @raise ConnectBindError: where the source cannot be bound.
-        @raise ConnectError: where an option is refused.
+        @raise OptionError: where an option is refused.
         """
         _set(sock, self.before_bind)
         if self.source is not None:
@@ -93,4 +97,4 @@ def _set(sock: Any, options: tuple[SocketOption, ...]) -> None:
         try:
             option.set(sock)
         except OSError as e:
-            raise ConnectError(e.errno, e.strerror) from None
+            raise OptionError(e.errno, e.strerror) from None

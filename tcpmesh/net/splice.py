@@ -8,6 +8,7 @@ more.  So the choice is made for each direction, by what is measured there:
 
 - a source that filled the whole read buffer `READS` times in a row, with more to come, is bulk: it gets a pump, and a sink
   that is near gets a short send queue (`tcpmesh.net.near`);
+- but where the sink may buffer more than a pipe holds, by a limit above `PIPE_SIZE` or none, it shall: there is no pump;
 - a pump whose pipe is empty and that found little waiting `SMALL_READS` times in a row gives its pipe back, and the
   direction copies again.
 
@@ -102,7 +103,7 @@ def _open_pipe() -> tuple[int, int, int]:
 class Pump:
     """One direction's bytes, through one pipe.
 
-    @param limit: bytes the pipe may hold before the source is paused; 0 for what the pipe can.
+    @param limit: bytes the pipe may hold before the source is paused.
     """
 
     __slots__ = ("_full", "_last", "_limit", "_pipe", "_pipes", "_small", "direction", "held")
@@ -111,7 +112,7 @@ class Pump:
         self.direction = direction
         self._pipes = pipes
         self._pipe = pipe
-        self._limit = min(limit or pipe[2], pipe[2])
+        self._limit = min(limit, pipe[2])
         self._full = self._last = False
         self._small = 0
         self.held = 0

@@ -168,6 +168,95 @@ class BytesContract(OnStage):
         await self.stage.until(lambda: new.lost, "the loss")
         self.stage.witnesses.remove(server)
 
+    async def test_unread_inside_a_delivery(self) -> None:
+        """Bytes given back inside a delivery go first to whoever is the protocol then, before those that came after them."""
+        client, server = await self.stage.pair()
+        new = Witness()
+
+        def hand_over() -> None:
+            server.transport.read_size = 100
+            server.transport.protocol = new
+            server.transport.unread(bytes(server.received[3:]))
+            self.assertEqual(0, len(new.received))
+
+        server.transport.read_size = 50
+        server.on_data = hand_over
+        client.transport.write(pattern(0, 1000))
+        client.transport.loseWriteConnection()
+        await self.stage.until(lambda: new.ended, "EOF")
+        self.assertTrue(server.received[:3] + new.received == pattern(0, 1000))
+        self.assertLessEqual(max(new.sizes), 100)
+        server.transport.abortConnection()
+        await self.stage.until(lambda: new.lost, "the loss")
+        self.stage.witnesses.remove(server)
+
+    async def test_unread_while_paused(self) -> None:
+        """Bytes given back to a paused transport wait until it is resumed; of several the last given back go first."""
+        client, server = await self.stage.pair()
+        server.transport.pauseProducing()
+        client.transport.write(b"three")
+        await self.stage.settle()
+        server.transport.unread(b"two ")
+        server.transport.unread(bytearray(b"one "))
+        server.transport.unread(b"")
+        await self.stage.settle()
+        self.assertEqual(b"", server.received)
+        server.transport.resumeProducing()
+        await self.receives(server, b"one two three")
+
+    async def test_unread_without_more(self) -> None:
+        """Bytes given back are delivered though the peer sends nothing more, also those given back when the connection is made."""
+        client, server = Witness(), Witness()
+        server.on_made = lambda: server.transport.unread(b"before ")
+        await self.stage.pair(client, server)
+        await self.receives(server, b"before ")
+        server.transport.unread(b"after")
+        await self.receives(server, b"before after")
+
+    async def test_unread_and_paused_between(self) -> None:
+        """Who pauses in a delivery of what was given back gets the rest once resumed."""
+        _, server = await self.stage.pair()
+        server.transport.read_size = 4
+        server.on_data = server.transport.pauseProducing
+        server.transport.unread(pattern(0, 10))
+        for size in (4, 8, 10):
+            await self.stage.until(lambda size=size: len(server.received) == size, "the next delivery")  # type: ignore[misc]
+            await self.stage.settle()
+            self.assertEqual(size, len(server.received))
+            server.transport.resumeProducing()
+        self.assertTrue(server.received == pattern(0, 10))
+
+    async def test_unread_then_reset(self) -> None:
+        """What was given back comes before the peer's reset."""
+        client, server = await self.stage.pair()
+        server.transport.pauseProducing()
+        server.transport.unread(b"last")
+        client.transport.abortConnection()
+        await self.stage.settle()
+        server.transport.resumeProducing()
+        await self.stage.until(lambda: server.ended, "the reset")
+        self.assertEqual(b"last", server.received)
+
+    async def test_unread_of_a_closed_transport(self) -> None:
+        """Bytes given back to a transport that closes or is closed are dropped."""
+        client, server = await self.stage.pair()
+        server.transport.loseConnection()
+        server.transport.unread(b"x")
+        await self.stage.until(lambda: client.ended, "the end")
+        client.transport.loseConnection()
+        await self.stage.until(lambda: server.lost, "the loss")
+        server.transport.unread(b"x")
+        await self.stage.settle()
+        self.assertEqual(b"", server.received)
+
+    async def test_failing_protocol_of_unread_bytes(self) -> None:
+        """An exception in a delivery of what was given back ends the connection, and no other."""
+        client, server = await self.stage.pair()
+        server.on_data = lambda: 1 // 0
+        server.transport.unread(b"x")
+        await self.stage.until(lambda: server.lost and client.ended, "the end of the connection")
+        self.assertEqual(1, len(self.flushLoggedErrors(ZeroDivisionError)))
+
     async def test_failing_protocol(self) -> None:
         """An exception of a protocol is logged and ends its connection, and no other."""
         client, server = await self.stage.pair()

@@ -21,6 +21,7 @@ CALLS: list[Callable[[Any], object]] = [
     lambda t: t.resetConnection(),
     lambda t: t.loseConnection(),
     lambda t: t.abortConnection(),
+    lambda t: t.cutConnection(),
     lambda t: t.setTcpNoDelay(True),
     lambda t: t.setTcpKeepAlive(True),
 ]
@@ -79,6 +80,48 @@ class CloseContract(OnStage):
             await self.stage.until(lambda s=server, c=client: s.ended and c.lost, "both ends")  # type: ignore[misc]
             self.assertTrue(server.received == pattern(0, written))
             self.assertTrue(client.lost_to(ConnectionDone), client.reason)
+
+    async def test_cut_of_a_full_buffer(self) -> None:
+        """cutConnection does not wait: the peer gets a beginning of what was written and then EOF, `dropped` tells the rest."""
+        client, server = await self.stage.pair()
+        written = await self.stage.clog(client, server)
+        waiting = client.transport.buffered
+        client.transport.cutConnection()
+        client.transport.write(b"too late")
+        await self.stage.until(lambda: client.lost, "the loss")
+        self.assertTrue(client.lost_to(ConnectionDone), client.reason)
+        self.assertEqual(waiting + len(b"too late"), client.transport.dropped)
+        server.transport.resumeProducing()
+        await self.stage.until(lambda: server.ended, "EOF")
+        self.assertFalse(server.lost, server.reason)
+        self.assertEqual(written - waiting, len(server.received))
+        self.assertTrue(pattern(0, written).startswith(server.received))
+
+    async def test_cut_of_a_waiting_close(self) -> None:
+        """cutConnection ends at once what loseConnection, or FIN, would have flushed first, and once."""
+        for end in ("loseConnection", "loseWriteConnection", "resetConnection", "cutConnection"):
+            client, server = await self.stage.pair()
+            await self.stage.clog(client, server)
+            getattr(client.transport, end)()
+            client.transport.cutConnection()
+            await self.stage.until(lambda c=client: c.lost, "the loss")  # type: ignore[misc]
+            self.assertTrue(client.lost_to(ConnectionDone), client.reason)
+            self.assertEqual(1, client.events.count("lost"))
+            server.transport.resumeProducing()
+            await self.stage.until(lambda s=server: s.ended, "EOF")  # type: ignore[misc]
+
+    async def test_cut_when_made(self) -> None:
+        """cutConnection from inside connectionMade or a delivery is the end, and the peer hears of it."""
+        cutter, other = Witness(), Witness()
+        cutter.on_made = lambda: cutter.transport.cutConnection()
+        await self.stage.pair(cutter, other)
+        await self.stage.until(lambda: cutter.lost and other.ended, "both ends")
+        client, server = await self.stage.pair()
+        server.transport.read_size = 10
+        server.on_data = server.transport.cutConnection
+        client.transport.write(pattern(0, 1000))
+        await self.stage.until(lambda: server.lost and client.ended, "both ends")
+        self.assertEqual((["made", "lost"], ["made", "data", "lost"]), (cutter.events, server.events))
 
     async def test_close_at_once_both(self) -> None:
         """Both sides that close at the same time each end with ConnectionDone."""
@@ -165,7 +208,7 @@ class CloseContract(OnStage):
     async def test_ends_are_told_later(self) -> None:
         """No way to end a connection calls connectionLost from within itself, after FIN neither."""
         for finish in (False, True):
-            for end in ("loseConnection", "resetConnection", "abortConnection"):
+            for end in ("loseConnection", "resetConnection", "abortConnection", "cutConnection"):
                 client, server = await self.stage.pair()
                 if finish:
                     client.transport.loseWriteConnection()

@@ -40,6 +40,21 @@ class Raising(Server):
         return super().buildProtocol(addr)
 
 
+class Visits:
+    """What a knocker told."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def accepted(self) -> None:
+        """A connection was made."""
+        self.told.append("accepted")
+
+    def refused(self, timed_out: bool) -> None:
+        """None was made."""
+        self.told.append("timed out" if timed_out else "refused")
+
+
 class NetworkContract(OnStage):
     """Listening and connecting, and what comes of it."""
 
@@ -190,6 +205,39 @@ class NetworkContract(OnStage):
         self.assertEqual(["start", "stop"], factory.told)
         await maybeDeferred(port.stopListening)
         self.assertEqual(["start", "stop"], factory.told)
+
+    async def test_knock(self) -> None:
+        """A knocker finds out each time whether an address accepts connections, and closes those that it makes."""
+        factory, visitor = Server(), Visits()
+        port = self.stage.listen(factory)
+        knocker = self.stage.network.knocker(port.getHost(), visitor, PATIENCE)
+        for count in (1, 2):
+            knocker.start()
+            await self.stage.until(lambda n=count: len(visitor.told) == n, "the outcome")  # type: ignore[misc]
+            await self.stage.until(lambda n=count: len(factory.built) == n and factory.built[-1].ended, "the end")  # type: ignore[misc]
+        self.stage.witnesses += factory.built
+        await maybeDeferred(port.stopListening)
+        await self.stage.settle()
+        knocker.start()
+        await self.stage.until(lambda: len(visitor.told) == 3, "the outcome")
+        self.assertEqual(["accepted", "accepted", "refused"], visitor.told)
+
+    async def test_knock_in_vain(self) -> None:
+        """A knock that nobody answers in time is told so once; one that was stopped is told nothing."""
+        if not self.stage.tcp:
+            return
+        visitor = Visits()
+        knocker = self.stage.network.knocker(self.stage.unanswering(), visitor, 0.05)
+        knocker.start()
+        await self.stage.settle()
+        self.assertEqual([], visitor.told)
+        await self.fires(0.06)
+        await self.stage.until(lambda: visitor.told, "the outcome")
+        knocker.start()
+        knocker.stop()
+        knocker.stop()
+        await self.fires(0.06)
+        self.assertEqual(["timed out"], visitor.told)
 
     async def test_many_clients(self) -> None:
         """Two hundred clients at once are all accepted, each with its own bytes."""

@@ -24,6 +24,7 @@ from twisted.python.failure import Failure
 
 from tcpmesh.interfaces import INetwork
 from tcpmesh.net.address import Address
+from tcpmesh.net.knock import FactoryKnock, Visitor
 from tcpmesh.net.listen import BindError, ListenOptions
 from tcpmesh.net.options import ConnectOptions
 from tcpmesh.net.timers import Timers
@@ -90,6 +91,9 @@ class MemoryPort:
         except Exception:
             log.failure("The factory of a memory port failed")
             protocol = None
+        accepted_in_event = getattr(self.factory, "accepted_in_event", None)
+        if accepted_in_event is not None:
+            accepted_in_event(1)
         transport.start(protocol if protocol is not None else Protocol())
         if protocol is None:
             transport.loseConnection()
@@ -197,6 +201,10 @@ class MemoryNetwork:
         connector = MemoryConnector(self, address, factory, timeout, options)
         connector.connect()
         return connector
+
+    def knocker(self, address: Address, visitor: Visitor, timeout: float, options: ConnectOptions | None = None) -> FactoryKnock:
+        """What finds out, time and again, whether an address accepts connections."""
+        return FactoryKnock(self, address, visitor, timeout, options)
 
     # What a test does
 

@@ -94,6 +94,8 @@ class MemoryTransport:
         self.protocol: Any = None
         self.high_watermark = 65536
         self.connector: Any = None
+        self.redirected_from: Address | None = None
+        """What `original_destination` is to tell."""
         self.lost = False
         """True once `connectionLost` was called."""
         self.far: MemoryTransport
@@ -103,6 +105,7 @@ class MemoryTransport:
         self.read_size = chunk
         self.dropped = 0
         self._pending = bytearray()
+        self._unread = bytearray()
         self._paused = True
         self._ended = False
         self._finishing = self._finished = False
@@ -191,6 +194,11 @@ class MemoryTransport:
             return
         if self._closing:
             self._drop()
+        elif self._unread:
+            data = bytes(self._unread[: self.read_size])
+            del self._unread[: self.read_size]
+            self._steps.add(self._read)
+            self._deliver(data)
         elif self._in.data:
             self._steps.add(self.far._flush)
             self._steps.add(self._read)
@@ -201,6 +209,11 @@ class MemoryTransport:
             self._deliver_eof()
         elif self._in.reset:
             self._end(Failure(ConnectionLost()))
+
+    def unread(self, data: bytes) -> None:
+        """Deliver these bytes again, before all others."""
+        self._unread[:0] = data
+        self._steps.add(self._read)
 
     def _drop(self) -> None:
         """Read for nobody: a peer that writes before it reads would never take what is to be flushed."""
@@ -257,6 +270,17 @@ class MemoryTransport:
 
     def _aborted(self) -> None:
         self._end(Failure(ConnectionAborted()))
+
+    def cutConnection(self) -> None:
+        """Close at once, with FIN."""
+        if self.lost or self._aborting:
+            return
+        self._aborting = True
+        self._hang_up(reset=False)
+        self._steps.add(self._was_cut)
+
+    def _was_cut(self) -> None:
+        self._end(Failure(ConnectionDone()))
 
     def _hang_up(self, reset: bool) -> None:
         """What the kernel does when a socket is closed."""
@@ -350,6 +374,10 @@ class MemoryTransport:
     def getPeer(self) -> Any:
         """The other end's L{Address}."""
         return self._peer
+
+    def original_destination(self) -> Address | None:
+        """Where the peer wanted to connect to."""
+        return self.redirected_from
 
     def getTcpNoDelay(self) -> bool:
         """What `setTcpNoDelay` was last told."""

@@ -89,13 +89,14 @@ class OnRelay(OnStage):
         """Wait until the relay has finished and the witnesses have lost their connections."""
         await self.stage.until(lambda: self.front.finished and all(w.lost for w in witnesses), "the end of the relay")
         await self.stage.settle()
-        self.assertEqual(["down lost", "finished", "started", "up lost"], sorted(self.front.told))
+        self.assertEqual(["down lost", "finished", "started", "up lost"], sorted(set(self.front.told) - {"idle"}))
+        self.assertTrue(len(self.front.told) <= 5, self.front.told)
         self.assertEqual(("started", "finished"), (self.front.told[0], self.front.told[-1]))
 
     async def tearDown(self) -> None:  # type: ignore[override]
         """A relay that a test left open ends with it."""
         front = getattr(self, "front", None)
         if front is not None and front.transport is not None and not front.finished and "started" in front.told:
-            front.relay.abort()
-            await self.stage.until(lambda: front.finished, "the end of an aborted relay")
+            front.relay.close()
+            await self.stage.until(lambda: front.finished, "the end of a relay that was closed")
         await super().tearDown()

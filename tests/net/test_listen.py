@@ -42,6 +42,13 @@ class BindTests(SynchronousTestCase):
         open_socket(sock, ListenOptions())
         socket.create_connection(sock.getsockname(), 5).close()
 
+    def test_any_backlog(self) -> None:
+        """Any backlog that a configuration can ask for will do, be it none or more than the kernel knows."""
+        for backlog in (0, 1, (1 << 32) - 1):
+            sock = self.bound(Address("127.0.0.1", 0), ListenOptions(backlog=backlog))
+            open_socket(sock, ListenOptions(backlog=backlog))
+            socket.create_connection(sock.getsockname(), 5).close()
+
     def test_does_not_block(self) -> None:
         """The socket is non-blocking."""
         self.assertFalse(self.bound(Address("127.0.0.1", 0)).getblocking())

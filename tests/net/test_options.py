@@ -7,11 +7,11 @@ import sys
 from typing import Any
 
 from twisted.internet import reactor
-from twisted.internet.error import ConnectBindError, ConnectError
+from twisted.internet.error import ConnectBindError
 from twisted.trial.unittest import TestCase
 
 from tcpmesh.net.address import Address
-from tcpmesh.net.options import ConnectOptions, SocketOption, keepalive
+from tcpmesh.net.options import ConnectOptions, OptionError, SocketOption, keepalive
 from tcpmesh.net.stock import StockNetwork
 from tcpmesh.testing.stage import PATIENCE, Client, OnStage, Server, SocketStage, Stage
 from tcpmesh.testing.witness import Witness
@@ -82,7 +82,7 @@ class StockTests(OnStage, TestCase):
         """An option that the system does not know fails the attempt, and the reason names it."""
         for options in (ConnectOptions(before_bind=(NOWHERE,)), ConnectOptions(after_bind=(NOWHERE,))):
             problem = await self.failure(options)
-            self.assertIs(ConnectError, type(problem))
+            self.assertIs(OptionError, type(problem))
             self.assertIn("99/99", str(problem))
 
     async def test_freebind(self) -> None:

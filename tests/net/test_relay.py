@@ -319,14 +319,19 @@ class RelayContract(OnRelay):
         self.assertIsNone(self.front.relay.last)
 
     async def test_close_with_bytes_buffered(self) -> None:
-        """close() with bytes that the server has not taken resets it, so that it does not believe it got all."""
+        """close() with bytes that the server has not taken is FIN after those that the kernel has."""
         client, server = await self.relayed()
         await self.stage.clog(client, server)
         self.front.relay.close()
+        await self.stage.until(lambda: self.front.finished, "the end of the relay")
         server.transport.resumeProducing()
-        await self.stage.until(lambda: server.lost, "the loss")
-        self.assertTrue(server.lost_to(ConnectionLost), server.reason)
-        await self.ends(client, server)
+        await self.stage.until(lambda: server.ended, "EOF")
+        self.assertFalse(server.lost, server.reason)
+        server.transport.loseConnection()
+        client.transport.loseConnection()
+        await self.over(client, server)
+        self.assertTrue(len(server.received) < self.front.counts["down bytes"])
+        self.assertEqual(self.front.counts["down written"], len(server.received))
 
     async def test_close_of_a_flush(self) -> None:
         """close() while a reset waits for the survivor to read ends that wait."""
@@ -339,14 +344,35 @@ class RelayContract(OnRelay):
         await self.stage.until(lambda: self.front.finished, "the end of the relay")
         server.transport.resumeProducing()
         await self.over(client, server)
+        self.assertTrue(server.lost_to(ConnectionLost), server.reason)
 
-    async def test_abort(self) -> None:
-        """abort() resets both sides, once, however often it is called."""
+    async def test_close_twice(self) -> None:
+        """close() ends both sides once, however often it is called."""
         client, server = await self.relayed()
-        self.front.relay.abort()
-        self.front.relay.abort()
-        await self.over(client, server)
-        self.assertTrue(client.lost_to(ConnectionLost) and server.lost_to(ConnectionLost))
+        self.front.relay.close()
+        self.front.relay.close()
+        await self.stage.until(lambda: client.ended and server.ended, "both EOFs")
+        self.assertEqual((["made", "eof"],) * 2, (client.events, server.events))
+        await self.ends(client, server)
+
+
+class LimitContract(OnRelay):
+    """What holds on our own transports: bytes are buffered up to the limit, whichever way they go."""
+
+    async def test_limit_above_a_pipe(self) -> None:
+        """Where the limit is large, or none, a server that does not read holds the client up no earlier than that."""
+        for mark in (0, 64 << 20):
+            client, server = await self.relayed(mark=mark)
+            server.transport.pauseProducing()
+            client.transport.write(bytes(16 << 20))
+            down = self.front.relay.from_downstream
+            await self.stage.until(lambda d=down: d.bytes == 16 << 20, "all bytes at the relay")  # type: ignore[misc]
+            self.assertEqual((0, 0), (down.pauses, client.transport.buffered))
+            self.front.relay.close()
+            await self.stage.until(lambda: self.front.finished, "the end of the relay")
+            for end in (client, server):
+                end.transport.abortConnection()
+            await self.over(client, server)
 
 
 class FreedContract(OnRelay):
@@ -393,7 +419,7 @@ class StockTests(RelayContract, TestCase):
 
 
 @skipUnless(sys.platform == "linux", "epoll is Linux's")
-class EpollTests(RelayContract, FreedContract, TestCase):
+class EpollTests(RelayContract, FreedContract, LimitContract, TestCase):
     """The relay on the epoll transports."""
 
     def make_stage(self) -> Stage:
@@ -403,7 +429,7 @@ class EpollTests(RelayContract, FreedContract, TestCase):
 
 
 @skipUnless(sys.platform == "linux", "epoll is Linux's")
-class SpliceTests(RelayContract, FreedContract, TestCase):
+class SpliceTests(RelayContract, FreedContract, LimitContract, TestCase):
     """On the fast transports with so small a buffer that nearly all traffic is bulk and goes through kernel pipes."""
 
     held = 60_000  # what is sure to fit into a pipe

@@ -65,6 +65,13 @@ class TimeTests(OnRelay, TestCase):
         self.assertFalse(self.front.finished)
         self.pass_time(2)
         self.assertTrue(self.front.finished)
+        self.assertIn("idle", self.front.told)
+        server.transport.resumeProducing()
+        client.transport.loseConnection()
+        await self.stage.until(lambda: server.ended, "EOF")
+        self.assertFalse(server.lost, server.reason)
+        server.transport.loseConnection()
+        await self.over(client, server)
 
     async def test_idle(self) -> None:
         """A relay is idle once nothing moved for the timeout, an eighth more at most, and then it closes both sides."""
