@@ -1,13 +1,12 @@
-"""A proxy on a memory network for tests of its rooms: what they count, what flags they give, what they do when others change.
+"""The mesh of `tcpmesh.testing`, for tests of its rooms: what they count, what flags they give, what they do when others change.
 
-Unlike `tcpmesh.testing.mesh`, for users, it shows what is inside, and its listeners and clusters come, change and go one by one.
-Messages are given as the YAML a user would write, and nothing but the rooms judges them.
+Its listeners and clusters come, change and go one by one.  Messages are given as the YAML a user would write, and nothing but the
+rooms judges them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from random import Random
 from typing import Any, TypeVar
 
 import yaml
@@ -19,18 +18,16 @@ from google.protobuf.message import Message
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tcpmesh.cluster.manager import ClusterManager
 from tcpmesh.listener import listener
-from tcpmesh.listener.manager import ListenerManager
-from tcpmesh.net.address import Address
 from tcpmesh.net.connection import Connection
-from tcpmesh.registry import Context
-from tcpmesh.stats.store import Store
-from tcpmesh.testing.memory import MemoryNetwork
-from tcpmesh.testing.stage import Client, Server
-from tcpmesh.testing.witness import Witness
+from tcpmesh.testing import mesh
+from tcpmesh.testing.mesh import address_of
+from tcpmesh.testing.stage import Client
 
 TCP_PROXY = f"type.googleapis.com/{tcp_proxy_pb2.TcpProxy.DESCRIPTOR.full_name}"
+
+FRONT = "127.0.0.1:1"
+"""Where the listener of a test stands."""
 
 AnyMessage = TypeVar("AnyMessage", bound=Message)
 
@@ -40,14 +37,6 @@ def parse(kind: type[AnyMessage], text: str) -> AnyMessage:
     message = kind()
     ParseDict(yaml.safe_load(text) or {}, message)
     return message
-
-
-def address_of(text: str) -> Address:
-    """`127.0.0.1:80`, `[::1]:80` or the path of a unix socket."""
-    if text.startswith(("/", "@")):
-        return Address(text)
-    host, _, port = text.rpartition(":")
-    return Address(host.strip("[]"), int(port))
 
 
 def address_yaml(text: str) -> str:
@@ -82,27 +71,14 @@ def tcp_proxy(fields: str = "cluster: c", prefix: str = "t") -> str:
     return f'[{{name: tcp, typed_config: {{"@type": {TCP_PROXY}, stat_prefix: {prefix}, {fields}}}}}]'
 
 
-def values_of(store: Store) -> dict[str, int]:
-    """All counters and gauges by name, as of now."""
-    store.collect()
-    values = {counter.name: counter.value for counter in store.counters()}
-    return {**values, **{gauge.name: gauge.value for gauge in store.gauges()}}
+class Mesh(mesh.Mesh):
+    """An empty proxy whose listeners and clusters come, change and go one by one."""
 
-
-class Mesh:
-    """The managers of a worker, with a clock that stands still unless told."""
-
-    def __init__(self, random: Random) -> None:
-        self.network = MemoryNetwork()
+    def __init__(self, seed: int) -> None:
+        super().__init__("{}", seed=seed, start=False)
         self.clock = self.network.clock
-        self.store = Store()
-        self.context = Context(self.network, self.store, lambda name: self.clusters.get(name), random)
-        self.clusters = ClusterManager(self.context)
-        self.listeners = ListenerManager(self.context)
         self.connections: list[Connection] = []
         """What listeners have accepted, in order."""
-
-    # What is configured
 
     def add_cluster(self, name: str, *hosts: str, more: str = "") -> None:
         """Add or replace a STATIC cluster."""
@@ -113,51 +89,27 @@ class Mesh:
         self.listeners.add_or_update(listener_message(name, address, filters, more))
 
     def serve(self, fields: str = "cluster: c", more: str = "") -> None:
-        """A tcp_proxy listener named l on port 1, and started workers."""
-        self.add_listener("l", "127.0.0.1:1", tcp_proxy(fields), more)
+        """A tcp_proxy listener named l at FRONT, and started workers."""
+        self.add_listener("l", FRONT, tcp_proxy(fields), more)
         self.listeners.start()
 
-    # Who is around it
+    def dial(self, address: str = FRONT, protocol: Any = None) -> Client:
+        """As for users, to the listener of C{serve} where nothing else is said."""
+        return super().dial(address, protocol)
 
-    def upstream(self, address: str) -> Server:
-        """Listen as an upstream; its clients' protocols are in `built`."""
-        server = Server()
-        self.network.listen(self.network.bind(address_of(address)), server)
-        return server
+    def connect(self, address: str = FRONT, protocol: Any = None) -> Any:
+        """As for users, to the listener of C{serve} where nothing else is said."""
+        return super().connect(address, protocol)
 
-    def dial(self, address: str = "127.0.0.1:1") -> tuple[Witness, Client]:
-        """Begin to connect as a client, before anything else happens."""
-        witness = Witness()
-        factory = Client(witness)
-        self.network.connect(address_of(address), factory, 10.0)
-        return witness, factory
-
-    def connect(self, address: str = "127.0.0.1:1") -> Witness:
-        """A client, with all done that follows at once."""
-        witness, factory = self.dial(address)
+    def redirect(self, wanted: str, address: str = FRONT) -> Any:
+        """A client that wanted to connect elsewhere, and that the packet filter has redirected."""
+        before = len(self.network.transports)
+        client = self.dial(address)
+        while len(self.network.transports) == before:
+            self.network.step()
+        self.network.transports[-1].redirected_from = address_of(wanted)
         self.network.pump()
-        assert factory.connected, factory.failure
-        return witness
-
-    # What it counts
-
-    def stat(self, name: str) -> int:
-        """The value of a counter or gauge as of now."""
-        return self.stats("")[name]
-
-    def stats(self, prefix: str) -> dict[str, int]:
-        """Counters and gauges by what follows the prefix in their names."""
-        return {name[len(prefix) :]: value for name, value in values_of(self.store).items() if name.startswith(prefix)}
-
-    def moved(self, prefix: str) -> dict[str, int]:
-        """The same without those that are 0."""
-        return {name: value for name, value in self.stats(prefix).items() if value}
-
-    def times(self, name: str) -> tuple[int, float]:
-        """How many values a histogram has, and their sum."""
-        self.store.merge_histograms()
-        found = next(each for each in self.store.histograms() if each.name == name)
-        return found.cumulative.count, round(found.cumulative.sum, 3)
+        return client.given
 
 
 class MeshTestCase(SynchronousTestCase):
@@ -169,14 +121,14 @@ class MeshTestCase(SynchronousTestCase):
 
     def make_mesh(self, seed: int) -> Mesh:
         """A proxy that remembers whom it has accepted."""
-        mesh = Mesh(Random(seed))
+        made = Mesh(seed)
 
         def connection(owner: Any) -> Connection:
-            mesh.connections.append(Connection(owner))
-            return mesh.connections[-1]
+            made.connections.append(Connection(owner))
+            return made.connections[-1]
 
         self.patch(listener, "Connection", connection)
-        return mesh
+        return made
 
     def flags(self) -> str:
         """The response flags of the client accepted last."""

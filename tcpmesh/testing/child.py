@@ -1,4 +1,4 @@
-"""A real `twistd tcpmesh` process: started with a configuration, waited for, asked through its admin interface, and stopped.
+"""Real processes: any program, and a `twistd tcpmesh` started with a configuration and asked through its admin interface.
 
 For integration tests, and for trying things by hand.  Everything here blocks, with a bound, so it belongs into synchronous
 tests or threads, never into a reactor's callbacks::
@@ -25,6 +25,7 @@ from types import TracebackType
 from typing import TypeVar
 
 Found = TypeVar("Found")
+Running = TypeVar("Running", bound="Process")
 
 TWISTD = str(Path(sys.executable).with_name("twistd"))
 """The twistd of this Python."""
@@ -64,42 +65,23 @@ def connectable(host: str, port: int) -> bool:
     return True
 
 
-class Child:
-    """One process that serves C{config}, a bootstrap in YAML.
+class Process:
+    """A process with its output in a file.  Whoever starts one must stop it: a context manager does."""
 
-    It runs in a directory of its own, where the configuration is `envoy.yaml` and its output `output`, both removed by `stop`.
-    Whoever starts one must stop it: a context manager does.
-    """
-
-    def __init__(
-        self,
-        config: str,
-        arguments: Sequence[str] = (),
-        environ: Mapping[str, str] | None = None,
-    ) -> None:
-        self._directory = tempfile.TemporaryDirectory(prefix="tcpmesh")
-        self.path = Path(self._directory.name)
-        (self.path / "envoy.yaml").write_text(config)
-        self._output = self.path / "output"
-        self._last = ""
-        self._admin = self.path / "admin.address"
-        line = [
-            TWISTD,
-            "-n",
-            "--pidfile=",
-            "tcpmesh",
-            "--config",
-            "envoy.yaml",
-            "--admin-address-path",
-            str(self._admin),
-            *arguments,
-        ]
-        with self._output.open("wb") as output:
+    def __init__(self, command: Sequence[str], output: Path, environ: Mapping[str, str] | None = None) -> None:
+        """Run a command in the directory of its output, with these environment variables besides our own."""
+        self._output = output
+        with output.open("wb") as file:
             self._process = subprocess.Popen(
-                line, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=self.path, env={**os.environ, **(environ or {})}
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=file,
+                cwd=output.parent,
+                env={**os.environ, **(environ or {})},
             )
 
-    def __enter__(self) -> Child:
+    def __enter__(self: Running) -> Running:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -112,29 +94,20 @@ class Child:
 
     @property
     def output(self) -> str:
-        """All it has printed so far, or had when it was stopped."""
-        return self._output.read_text(errors="replace") if self._output.exists() else self._last
-
-    # Waiting
+        """All it has printed so far."""
+        return self._output.read_text(errors="replace")
 
     def wait(self, look: Callable[[], Found], what: str) -> Found:
         """Look until there is something true; an AssertionError with the output where the process ends meanwhile."""
 
         def alive() -> Found:
+            ended = self._process.poll() is not None
             found = look()
-            if not found and self._process.poll() is not None:
+            if ended and not found:
                 raise AssertionError(f"ended with status {self._process.returncode} before {what}:\n{self.output}")
             return found
 
         return wait_for(alive, what)
-
-    def wait_ready(self) -> None:
-        """Wait until the admin interface says LIVE."""
-        self.wait(lambda: self._admin.exists() and self._ready(), "ready")
-
-    def wait_listening(self, port: int, host: str = "127.0.0.1") -> None:
-        """Wait until a listener accepts; for a configuration without admin interface.  It counts as a client."""
-        self.wait(lambda: connectable(host, port), f"{host}:{port} accepts")
 
     def wait_output(self, text: str) -> None:
         """Wait until it has printed C{text}."""
@@ -144,6 +117,66 @@ class Child:
         """Wait until it ends by itself; its exit status."""
         wait_for(lambda: self._process.poll() is not None, "its end")
         return self._process.returncode
+
+    def signal(self, number: int) -> None:
+        """Send it a signal."""
+        self._process.send_signal(number)
+
+    def stop(self) -> int:
+        """End it with SIGTERM, after 10 seconds with SIGKILL; its exit status."""
+        if self._process.poll() is None:
+            self._process.terminate()
+        try:
+            return self._process.wait(10.0)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            return self._process.wait()
+
+
+class Child(Process):
+    """One `twistd tcpmesh` that serves C{config}, a bootstrap in YAML.
+
+    It runs in a directory of its own, where the configuration is `envoy.yaml` and its output `output`, both removed by `stop`.
+    """
+
+    def __init__(
+        self,
+        config: str,
+        arguments: Sequence[str] = (),
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        self._directory = tempfile.TemporaryDirectory(prefix="tcpmesh")
+        self.path = Path(self._directory.name)
+        (self.path / "envoy.yaml").write_text(config)
+        self._last = ""
+        self._admin = self.path / "admin.address"
+        command = [
+            TWISTD,
+            "-n",
+            "--pidfile=",
+            "tcpmesh",
+            "--config",
+            "envoy.yaml",
+            "--admin-address-path",
+            str(self._admin),
+            *arguments,
+        ]
+        super().__init__(command, self.path / "output", environ)
+
+    @property
+    def output(self) -> str:
+        """All it has printed so far, or had when it was stopped."""
+        return super().output if self._output.exists() else self._last
+
+    # Waiting
+
+    def wait_ready(self) -> None:
+        """Wait until the admin interface says LIVE."""
+        self.wait(lambda: self._admin.exists() and self._ready(), "ready")
+
+    def wait_listening(self, port: int, host: str = "127.0.0.1") -> None:
+        """Wait until a listener accepts; for a configuration without admin interface.  It counts as a client."""
+        self.wait(lambda: connectable(host, port), f"{host}:{port} accepts")
 
     def _ready(self) -> bool:
         try:
@@ -175,21 +208,9 @@ class Child:
         """Wait until a counter or gauge has this value."""
         self.wait(lambda: self.stats().get(name) == value, f"{name} to be {value}")
 
-    # Ending
-
-    def signal(self, number: int) -> None:
-        """Send it a signal."""
-        self._process.send_signal(number)
-
     def stop(self) -> int:
-        """End it with SIGTERM, after 10 seconds with SIGKILL; its exit status."""
-        if self._process.poll() is None:
-            self._process.terminate()
-        try:
-            status = self._process.wait(10.0)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            status = self._process.wait()
+        """End it as any process, and remove its directory; its exit status."""
+        status = super().stop()
         self._last = self.output
         self._directory.cleanup()
         return status

@@ -22,7 +22,7 @@ from tcpmesh.net.address import Address
 from tcpmesh.registry import Context
 from tcpmesh.stats.store import Store
 from tcpmesh.testing.memory import MemoryNetwork
-from tcpmesh.testing.stage import Client
+from tcpmesh.testing.stage import Client, Server
 from tcpmesh.testing.witness import Witness
 
 
@@ -34,11 +34,20 @@ def address_of(text: str) -> Address:
     return Address(host.strip("[]"), int(port))
 
 
+def values_of(store: Store) -> dict[str, int]:
+    """All counters and gauges by name, as of now."""
+    store.collect()
+    values = {counter.name: counter.value for counter in store.counters()}
+    return {**values, **{gauge.name: gauge.value for gauge in store.gauges()}}
+
+
 class Mesh:
     """The proxy that a bootstrap, in YAML, describes; its listeners are open."""
 
-    def __init__(self, bootstrap: str, network: MemoryNetwork | None = None, seed: int = 1) -> None:
+    def __init__(self, bootstrap: str, network: MemoryNetwork | None = None, seed: int = 1, start: bool = True) -> None:
         """C{network} where others are to be on it too, or its buffers are to be small; C{seed} for what is chosen at random.
+
+        Without C{start} the listeners stay closed until C{listeners.start()}.
 
         @raise tcpmesh.config.problems.ConfigError: where the bootstrap is wrong.
         @raise tcpmesh.net.listen.BindError: where two listeners want one address.
@@ -47,7 +56,7 @@ class Mesh:
         self.network = network if network is not None else MemoryNetwork()
         self.store = Store()
         settings = self.bootstrap.cluster_manager
-        context = Context(
+        self.context = Context(
             self.network,
             self.store,
             lambda name: self.clusters.get(name),
@@ -56,24 +65,34 @@ class Mesh:
             settings.local_cluster_name,
             settings.upstream_bind_config,
         )
-        self.clusters = ClusterManager(context)
-        self.listeners = ListenerManager(context)
+        self.clusters = ClusterManager(self.context)
+        self.listeners = ListenerManager(self.context)
         for cluster in self.bootstrap.static_resources.clusters:
             self.clusters.add_or_update(cluster)
         self.listeners.add_static(self.bootstrap.static_resources.listeners)
-        self.listeners.start()
+        if start:
+            self.listeners.start()
 
-    def upstream(self, address: str, factory: Any) -> Any:
-        """Let a server factory listen at an address, as an upstream; its listening port."""
-        return self.network.listen(self.network.bind(address_of(address)), factory)
+    # Who is around it
+
+    def upstream(self, address: str, factory: Any = None) -> Any:
+        """Let a server factory, a L{Server} if not given, listen at an address, as an upstream; the factory."""
+        factory = factory if factory is not None else Server()
+        self.network.listen(self.network.bind(address_of(address)), factory)
+        return factory
+
+    def dial(self, address: str, protocol: Any = None) -> Client:
+        """Begin to connect a client, a L{Witness} if not given; nothing has happened yet."""
+        factory = Client(protocol if protocol is not None else Witness())
+        self.network.connect(address_of(address), factory, 10.0)
+        return factory
 
     def connect(self, address: str, protocol: Any = None) -> Any:
         """Connect a client, a L{Witness} if not given, and let all happen that follows at once; the client.
 
         @raise twisted.internet.error.ConnectError: where nobody listens.
         """
-        factory = Client(protocol if protocol is not None else Witness())
-        self.network.connect(address_of(address), factory, 10.0)
+        factory = self.dial(address, protocol)
         self.network.pump()
         if factory.failure is not None:
             factory.failure.raiseException()
@@ -87,8 +106,22 @@ class Mesh:
         """Let time pass, and what comes with it happen."""
         self.network.advance(seconds)
 
-    def stats(self) -> dict[str, int]:
-        """Every counter and gauge by its full name."""
-        self.store.collect()
-        counters = {counter.name: counter.value for counter in self.store.counters()}
-        return counters | {gauge.name: gauge.value for gauge in self.store.gauges()}
+    # What it counts
+
+    def stats(self, prefix: str = "") -> dict[str, int]:
+        """Counters and gauges by what follows the prefix in their names: without one, all by their full names."""
+        return {name[len(prefix) :]: value for name, value in values_of(self.store).items() if name.startswith(prefix)}
+
+    def stat(self, name: str) -> int:
+        """The value of a counter or gauge as of now."""
+        return self.stats()[name]
+
+    def moved(self, prefix: str) -> dict[str, int]:
+        """As C{stats}, without those that are 0."""
+        return {name: value for name, value in self.stats(prefix).items() if value}
+
+    def times(self, name: str) -> tuple[int, float]:
+        """How many values a histogram has, and their sum."""
+        self.store.merge_histograms()
+        found = next(each for each in self.store.histograms() if each.name == name)
+        return found.cumulative.count, round(found.cumulative.sum, 3)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.integration.children import TWISTD, wait_until
+from tcpmesh.testing.child import TWISTD, wait_for
 
 CONNECTIONS = 10_000
 CLIENTS = 8
@@ -131,7 +131,7 @@ class DaemonTests(SynchronousTestCase):
         self.assertEqual(0, result.returncode, result.stdout + result.stderr)
         pid = int(self.pidfile.read_text())
         self.addCleanup(self.kill, pid)
-        wait_until(lambda: accepts(address), f"an answer from {address}")
+        wait_for(lambda: accepts(address), f"an answer from {address}")
         return pid
 
     @property
@@ -161,7 +161,7 @@ class DaemonTests(SynchronousTestCase):
     def assert_stops_cleanly(self, pid: int) -> None:
         """SIGTERM ends it, its pid file goes, and its log tells of an orderly end and of no error."""
         os.kill(pid, signal.SIGTERM)
-        wait_until(lambda: not runs(pid), "the end of the daemon")
+        wait_for(lambda: not runs(pid), "the end of the daemon")
 
         self.assertFalse(self.pidfile.exists(), self.log)
         self.assertRegex(self.log, r"\[main\] exiting\n$")

@@ -11,8 +11,9 @@ from urllib.request import urlopen
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from tests.integration.children import ROOT, Child
+from tcpmesh.testing.child import Process
 
+ROOT = Path(__file__).resolve().parents[2]
 ADDRESSES = (("127.0.0.1", 10000), ("127.0.0.1", 9901), ("127.0.0.2", 8080), ("127.0.0.3", 8080))
 
 
@@ -39,16 +40,16 @@ class DemoTests(SynchronousTestCase):
         self.folder = Path(tempfile.mkdtemp(prefix="tcpmesh-demo-"))
         self.addCleanup(shutil.rmtree, self.folder)
 
-    def start(self, name: str) -> Child:
+    def start(self, name: str) -> Process:
         """Start a demo, stopped when the test ends."""
-        demo = Child([sys.executable, str(ROOT / "configs" / "demo.py")], self.folder / name)
+        demo = Process([sys.executable, str(ROOT / "configs" / "demo.py")], self.folder / name)
         self.addCleanup(demo.stop)
         return demo
 
     def test_demo(self) -> None:
         """It starts everything, says what to try, all of which works, and stops everything when told to."""
         demo = self.start("demo")
-        demo.wait_for_line("tcpmesh is running")
+        demo.wait_output("tcpmesh is running")
 
         answers = {get("http://127.0.0.1:10000/") for _ in range(2)}
         self.assertEqual({"webserver01", "webserver02"}, {answer.split("ServerName: ")[1].split(",")[0] for answer in answers})
@@ -63,6 +64,6 @@ class DemoTests(SynchronousTestCase):
         with socket.create_server(("127.0.0.3", 8080)):
             demo = self.start("demo")
 
-            self.assertEqual(1, demo.wait())
+            self.assertEqual(1, demo.wait_exit())
             self.assertIn("127.0.0.3:8080 cannot be used", demo.output)
             self.assertFalse(is_taken(("127.0.0.2", 8080)))

@@ -12,7 +12,9 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.integration.children import ROOT, TWISTD, Child
+from tcpmesh.testing.child import TWISTD, Process
+
+ROOT = Path(__file__).resolve().parents[2]
 
 CONFIG = """
 static_resources:
@@ -48,10 +50,10 @@ class EchoTests(SynchronousTestCase):
     def start(self) -> tuple[str, int]:
         """Start the proxy; return where its listener is."""
         (self.folder / "echo.yaml").write_text(CONFIG)
-        command = ["env", f"PYTHONPATH={self.folder}{os.pathsep}{ROOT}", TWISTD, "--nodaemon", "--pidfile="]
-        proxy = Child([*command, "tcpmesh", "--config", "echo.yaml"], self.folder / "output")
+        command = [TWISTD, "--nodaemon", "--pidfile=", "tcpmesh", "--config", "echo.yaml"]
+        proxy = Process(command, self.folder / "output", {"PYTHONPATH": f"{self.folder}{os.pathsep}{ROOT}"})
         self.addCleanup(proxy.stop)
-        proxy.wait_for_line("starting workers")
+        proxy.wait_output("starting workers")
         (port,) = re.findall(r"listener front is open on 127\.0\.0\.1:(\d+)", proxy.output)
         return "127.0.0.1", int(port)
 

@@ -19,7 +19,7 @@ from unittest import skipUnless
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tcpmesh.testing.child import Child, free_port, wait_for
+from tcpmesh.testing.child import TWISTD, Child, Process, free_port, wait_for
 
 if TYPE_CHECKING:
     TestCase = SynchronousTestCase
@@ -505,6 +505,21 @@ class ProcessTests(SynchronousTestCase):
         child = self.start(self.plain(), "--log-level", "loud")
         self.assertEqual(1, child.wait_exit())
         self.assertIn("'loud'", child.output)
+
+    def test_no_such_transport(self) -> None:
+        """Transports that are not there end it with status 1 and those that are, in one line."""
+        with Child(self.plain(), environ={"TCPMESH_TRANSPORT": "magic"}) as child:
+            self.assertEqual(1, child.wait_exit())
+            (line,) = child.output.splitlines()
+        self.assertIn("TCPMESH_TRANSPORT is 'magic'; there are", line)
+
+    def test_pid_file(self) -> None:
+        """A pid file that twistd could not write ends it with status 1 and its name, in one line, and nothing has been opened."""
+        with tempfile.TemporaryDirectory() as directory:
+            command = [TWISTD, "--pidfile", "/no/such/pid", "tcpmesh", "--config-yaml", "{}"]
+            with Process(command, Path(directory) / "output") as process:
+                self.assertEqual(1, process.wait_exit())
+                self.assertEqual("cannot write the pid file '/no/such/pid': No such file or directory\n", process.output)
 
     def test_reuse_port(self) -> None:
         """Two processes share a port, as the default is; with enable_reuse_port false the second is refused it."""

@@ -17,7 +17,9 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.integration.children import ROOT, TWISTD, Child, wait_until
+from tcpmesh.testing.child import TWISTD, Process, wait_for
+
+ROOT = Path(__file__).resolve().parents[2]
 
 WEBSERVERS = {"webserver01": "172.21.1.2", "webserver02": "172.21.1.3"}
 FRONT_PROXY = "172.21.1.254"
@@ -71,7 +73,7 @@ class TutorialTests(SynchronousTestCase):
         self.webservers = {name: self.add_webserver(name, address) for name, address in WEBSERVERS.items()}
         self.add_host("front", FRONT_PROXY)
         self.proxy = self.start("front", "tcpmesh", "--config", str(ROOT / "configs" / "envoy.yaml"))
-        wait_until(self.curl, f"an answer from {FRONT_PROXY}")
+        wait_for(self.curl, f"an answer from {FRONT_PROXY}")
 
     def add_namespace(self, host: str) -> None:
         """A namespace, which goes when the test ends and takes its interfaces along."""
@@ -94,17 +96,17 @@ class TutorialTests(SynchronousTestCase):
         ip("-n", namespace(host), "address", "add", f"{address}/24", "dev", "eth0")
         ip("-n", namespace(host), "link", "set", "eth0", "up")
 
-    def add_webserver(self, name: str, address: str) -> Child:
+    def add_webserver(self, name: str, address: str) -> Process:
         """A host that runs the demo backend, as the tutorial's compose file has it."""
         self.add_host(name, address)
         webserver = self.start(name, "tcpmesh-demoapp", "--port", "8080", "--name", name)
-        webserver.wait_for_line("starting on 8080")
+        webserver.wait_output("starting on 8080")
         return webserver
 
-    def start(self, host: str, *arguments: str) -> Child:
+    def start(self, host: str, *arguments: str) -> Process:
         """A twistd process on that host, stopped when the test ends."""
         command = ["ip", "netns", "exec", namespace(host), TWISTD, "--nodaemon", "--pidfile=", *arguments]
-        child = Child(command, self.folder / f"{host}.log")
+        child = Process(command, self.folder / f"{host}.log")
         self.addCleanup(child.stop)
         return child
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import socket
+import sys
+from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tcpmesh.testing.child import Child, free_port, wait_for
+from tcpmesh.testing.child import Child, Process, free_port, wait_for
 
 CONFIG = """
 admin: { address: { socket_address: { address: 127.0.0.1, port_value: 0 } } }
@@ -24,6 +27,37 @@ static_resources:
   clusters:
   - { name: c, type: STATIC, load_assignment: { cluster_name: c } }
 """
+
+
+class ProcessTests(SynchronousTestCase):
+    """Any program."""
+
+    def run_python(self, text: str) -> Process:
+        """One that runs this."""
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        process = Process([sys.executable, "-u", "-c", text], folder / "output", {"WORD": "hello"})
+        self.addCleanup(process.stop)
+        return process
+
+    def test_output(self) -> None:
+        """Its output can be waited for, also what it prints last; it has the variables it was given."""
+        process = self.run_python("import os; print(os.environ['WORD']); raise SystemExit(3)")
+        process.wait_output("hello")
+        self.assertEqual(3, process.wait_exit())
+        process.wait_output("hello")
+
+    def test_ends_before(self) -> None:
+        """Waiting for what will never be printed fails at once, with status and output."""
+        error = self.assertRaises(AssertionError, self.run_python("print('oh no')").wait_output, "hello")
+        self.assertIn("status 0", str(error))
+        self.assertIn("oh no", str(error))
+
+    def test_stop(self) -> None:
+        """It is ended with SIGTERM."""
+        with self.run_python("import time; print('up'); time.sleep(60)") as process:
+            process.wait_output("up")
+            self.assertEqual(-signal.SIGTERM, process.stop())
 
 
 class ChildTests(SynchronousTestCase):
