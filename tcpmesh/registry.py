@@ -34,6 +34,10 @@ class UnknownExtension(LookupError):
     """No module of tcpmesh or of an installed package understands this type or value."""
 
 
+class BrokenExtension(Exception):
+    """What another package has for a type cannot be built; the text says which, and why."""
+
+
 @dataclass(frozen=True)
 class Context:
     """What an extension may use of the server that it is built for."""
@@ -93,6 +97,7 @@ def build(config: Any, context: Context) -> Any:
     """The extension that a `google.protobuf.Any` configures.
 
     @raise UnknownExtension: where nothing understands its type.
+    @raise BrokenExtension: where another package's class fails.
     """
     name = config.TypeName()
     if name not in _by_type:
@@ -103,7 +108,13 @@ def build(config: Any, context: Context) -> Any:
     message_type, cls = _by_type[name]
     message = message_type()
     config.Unpack(message)
-    return cls(message, context)
+    try:
+        return cls(message, context)
+    except Exception as error:
+        if cls.__module__.startswith("tcpmesh."):
+            raise
+        culprit, reason = f"{cls.__module__}.{cls.__qualname__}", f"{type(error).__name__}: {error}"
+        raise BrokenExtension(f"{culprit}, the extension for {name}, cannot be built: {reason}") from error
 
 
 def find_value(category: str, value: str) -> Any:

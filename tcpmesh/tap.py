@@ -5,7 +5,11 @@ Everything that can be wrong is said before anything starts: options, then the c
 
 from __future__ import annotations
 
+import atexit
+import errno
+import io
 import json
+import os
 import resource
 import sys
 from collections.abc import Mapping
@@ -17,6 +21,7 @@ from twisted.logger import Logger
 from twisted.python import usage
 
 from tcpmesh import __version__
+from tcpmesh.config.arguments import loaded_with
 from tcpmesh.config.explain import as_dict, explain
 from tcpmesh.config.explanation import as_text
 from tcpmesh.config.load import Loaded, load
@@ -27,6 +32,9 @@ from tcpmesh.server.options import ServerOptions
 MODES = ("serve", "validate", "explain")
 FORMATS = ("text", "json")
 STRATEGIES = ("gradual", "immediate")
+
+INTERRUPTED = 130
+"""Exit status of a program that its user interrupts."""
 
 
 def natural(text: str) -> int:
@@ -115,7 +123,12 @@ class Options(usage.Options):
 
     def opt_version(self) -> NoReturn:
         """Show the version and exit."""
-        print(f"tcpmesh {__version__}")
+        _tell(f"tcpmesh {__version__}")
+        sys.exit(0)
+
+    def opt_help(self) -> NoReturn:
+        """Display this help and exit."""
+        _tell(str(self))
         sys.exit(0)
 
     def postOptions(self) -> None:
@@ -128,9 +141,12 @@ class Options(usage.Options):
             raise usage.UsageError("tell what to serve: --config FILE, or --config-yaml TEXT")
         if self["mode"] == "serve" and self["format"] != "text":
             raise usage.UsageError("--format is for --mode validate and --mode explain")
-        self.loaded = self._load()
+        try:
+            self.loaded = self._load()
+        except KeyboardInterrupt:
+            sys.exit(INTERRUPTED)
         if self["mode"] != "serve":
-            print(self._answer(self.loaded))
+            _tell(self._answer(self.loaded))
             sys.exit(0)
 
     def _load(self) -> Loaded:
@@ -144,7 +160,7 @@ class Options(usage.Options):
             )
         except ConfigError as e:
             if self["format"] == "json":
-                print(json.dumps(e.as_dict(), indent=1))
+                _tell(json.dumps(e.as_dict(), indent=1))
             else:
                 _complain(e.problems, e.sources)
             sys.exit(1)
@@ -158,7 +174,7 @@ class Options(usage.Options):
             judged = verdict((), loaded.warnings)
             text = f"configuration '{self['config-path']}' OK"
         else:
-            explained = explain(loaded)
+            explained = explain(loaded_with(loaded, self.server_options().node_arguments))
             judged = {**verdict((), loaded.warnings), **as_dict(explained)}
             text = as_text(explained)
         return json.dumps(judged, indent=1) if self["format"] == "json" else text
@@ -170,6 +186,21 @@ class Options(usage.Options):
             values[name] = bool(values[name])
         return ServerOptions(**values)
 
+    def check_places(self) -> None:
+        """See to it that twistd can go to its directory and keep its pid file: it would end with a traceback.
+
+        Ends the process with status 1 where it cannot.
+        """
+        parent = self.parent
+        if parent is None or parent["chroot"]:
+            return
+        rundir, pidfile = parent["rundir"] or ".", parent["pidfile"]
+        if not os.path.isdir(rundir):
+            _refuse(f"cannot run in the directory '{rundir}': {os.strerror(errno.ENOENT)}")
+        wrong = _why_no_file(os.path.join(rundir, pidfile)) if pidfile else ""
+        if wrong:
+            _refuse(f"cannot write the pid file '{pidfile}': {wrong}")
+
     def log(self) -> Log:
         """The log that these options, and twistd's own --logfile, ask for."""
         path = self["log-path"]
@@ -179,8 +210,7 @@ class Options(usage.Options):
         try:
             return Log(levels, "" if path == "-" else path)
         except OSError as e:
-            print(f"cannot open the log file '{path}': {e.strerror}", file=sys.stderr)
-            sys.exit(1)
+            _refuse(f"cannot open the log file '{path}': {e.strerror}")
 
 
 _FLAGS = frozenset(str(flag[0]).replace("-", "_") for flag in Options.optFlags)
@@ -190,6 +220,44 @@ def _open_files() -> int | None:
     """How many files this process may have open; `None` where that is not limited."""
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return limit if limit != resource.RLIM_INFINITY else None
+
+
+def _tell(text: str) -> None:
+    """Write the answer to standard output; whoever reads it may have seen enough, as `head` has.
+
+    Ends the process with status 1 where it cannot be written for another reason.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        _forget_output()
+    except OSError as e:
+        _forget_output()
+        _refuse(f"cannot write to standard output: {e.strerror}")
+
+
+def _refuse(text: str) -> NoReturn:
+    """End the process with status 1 and this line."""
+    print(text, file=sys.stderr)
+    sys.exit(1)
+
+
+def _why_no_file(path: str) -> str:
+    """Why a file could not be written; empty where it could."""
+    folder = os.path.dirname(path) or "."
+    if not os.path.isdir(folder):
+        return os.strerror(errno.ENOENT)
+    if os.path.isdir(path):
+        return os.strerror(errno.EISDIR)
+    return "" if os.access(path if os.path.exists(path) else folder, os.W_OK) else os.strerror(errno.EACCES)
+
+
+def _forget_output() -> None:
+    """Leave nothing in the buffer of standard output that Python would try to write once more when it ends."""
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 def _complain(problems: tuple[Problem, ...], sources: Mapping[str, str]) -> None:
@@ -205,10 +273,19 @@ def makeService(options: Options) -> IService:
     from tcpmesh.server.service import Server
 
     assert options.loaded is not None
-    log = options.log()
+    options.check_places()
+    log, settings = options.log(), options.server_options()
     if log.levels.shows("config", "debug"):
-        _log_settings(options.loaded, log)
-    return Server(reactor, options.loaded.bootstrap, options.server_options(), log)
+        _log_settings(loaded_with(options.loaded, settings.node_arguments), log)
+    server = Server(reactor, options.loaded.bootstrap, settings, log)
+    atexit.register(_end_with, server)
+    return server
+
+
+def _end_with(server: Any) -> None:
+    """Give the process the exit status that its server wants: twistd itself knows only 0."""
+    if server.exit_status:
+        os._exit(server.exit_status)
 
 
 def _log_settings(loaded: Loaded, log: Log) -> None:

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
 
 #: What is wrong with the README's broken.yaml, which is the tutorial's file otherwise.
-BROKEN = {"port_value: 80 ": "port_valeu: 80 ", "0.25s": "250", "lb_policy: ROUND_ROBIN": "track_cluster_stats: {}"}
+BROKEN = {"port_value: 80 ": "port_valeu: 80 ", "0.25s": "250", "lb_policy: ROUND_ROBIN": "lrs_server: {self: {}}"}
 
 
 class ReadmeTests(SynchronousTestCase):

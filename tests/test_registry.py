@@ -13,7 +13,7 @@ from envoy.extensions.filters.network.echo.v3 import echo_pb2
 from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.struct_pb2 import Struct
-from google.protobuf.wrappers_pb2 import StringValue
+from google.protobuf.wrappers_pb2 import Int64Value
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -69,8 +69,8 @@ class TypeTests(RegistryTestCase):
 
     def test_fields_arrive(self) -> None:
         """The fields of the message arrive as they were given."""
-        registry.extension(StringValue)(Echo)
-        self.assertEqual("x", registry.build(packed(StringValue(value="x")), self.context).message.value)
+        registry.extension(Int64Value)(Echo)
+        self.assertEqual(7, registry.build(packed(Int64Value(value=7)), self.context).message.value)
 
     def test_unknown(self) -> None:
         """A type that nobody understands is an UnknownExtension that names it, whatever its name looks like."""
@@ -103,6 +103,20 @@ class TypeTests(RegistryTestCase):
         self.addCleanup(sys.modules.pop, module)
         self.patch(importlib, "import_module", lambda named: registry.extension(echo_pb2.Echo)(Echo))
         self.assertIs(Echo, type(registry.build(packed(echo_pb2.Echo()), self.context)))
+
+    def test_broken_class(self) -> None:
+        """A class of another package that cannot be built is named with its own error; one of ours fails with that error."""
+
+        class Broken:
+            def __init__(self, message: Any, context: registry.Context) -> None:
+                raise RuntimeError("its own trouble")
+
+        registry.extension(echo_pb2.Echo)(Broken)
+        failure = self.assertRaises(registry.BrokenExtension, registry.build, packed(echo_pb2.Echo()), self.context)
+        for word in ("Broken", "envoy.extensions.filters.network.echo.v3.Echo", "RuntimeError: its own trouble"):
+            self.assertIn(word, str(failure))
+        Broken.__module__ = "tcpmesh.extensions.filters.network.echo"
+        self.assertRaises(RuntimeError, registry.build, packed(echo_pb2.Echo()), self.context)
 
     def test_broken_module(self) -> None:
         """An extension whose module cannot be imported fails with that module's own error, not as unknown."""

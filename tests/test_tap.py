@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh import __version__, tap
+from tcpmesh.config import load
 from tcpmesh.server.log import LOGGERS
 from tcpmesh.server.options import ServerOptions
 from tcpmesh.server.service import Server
@@ -209,6 +211,21 @@ class ConfigurationTests(OptionsTestCase):
         self.assertEqual(1, self.ends("-c", "/no/such/file.yaml"))
         self.assertIn("/no/such/file.yaml", self.err.getvalue())
 
+    def test_endless_file(self) -> None:
+        """A file that is larger than any configuration, or has no end, is refused and not read on."""
+        self.patch(load, "MAX_BYTES", 1 << 20)
+        self.assertEqual(1, self.ends("-c", "/dev/zero"))
+        self.assertEqual("/dev/zero: cannot read the configuration: it is larger than 1 MiB\n", self.err.getvalue())
+
+    def test_interrupted(self) -> None:
+        """Ctrl-C while a large file is read ends it with the status of an interrupted program, without a traceback."""
+
+        def interrupted(*arguments: Any, **more: Any) -> None:
+            raise KeyboardInterrupt
+
+        self.patch(tap, "load", interrupted)
+        self.assertEqual(130, self.ends(*EMPTY))
+
     def test_validate(self) -> None:
         """Validation of a good file says so in Envoy's words and ends with status 0."""
         path = self.file("{}")
@@ -227,6 +244,48 @@ class ConfigurationTests(OptionsTestCase):
         self.assertIsNotNone(options.loaded)
         self.assertIn(f"{path}:11:", self.err.getvalue())
         self.assertIn("nobody", self.err.getvalue())
+
+
+class OutputTests(OptionsTestCase):
+    """A standard output that does not take what is printed."""
+
+    def output(self, encoding: str = "utf-8", path: str = "") -> None:
+        """Let standard output be this file, or a pipe whose reader has gone."""
+        reader, writer = os.pipe()
+        os.close(reader)
+        if path:
+            os.close(writer)
+            writer = os.open(path, os.O_WRONLY | os.O_CREAT)
+        stream = open(writer, "w", encoding=encoding)  # noqa: SIM115 - closed below
+        self.addCleanup(stream.close)
+        self.patch(sys, "stdout", stream)
+
+    def test_reader_gone(self) -> None:
+        """Whoever reads may have seen enough, as `head` has: that changes no exit status, and nothing complains of it."""
+        for arguments in (
+            [*EMPTY, "--mode", "validate"],
+            [*EMPTY, "--mode", "explain", "--format", "json"],
+            ["--help"],
+            ["--version"],
+        ):
+            self.output()
+            self.assertEqual(0, self.ends(*arguments))
+        self.output()
+        self.assertEqual(1, self.ends("--config-yaml", "x: 1", "--mode", "validate", "--format", "json"))
+        self.assertEqual("", self.err.getvalue())
+
+    def test_disk_full(self) -> None:
+        """An answer that cannot be written ends it with status 1 and the reason."""
+        self.output(path="/dev/full")
+        self.assertEqual(1, self.ends(*EMPTY, "--mode", "validate"))
+        self.assertEqual("cannot write to standard output: No space left on device\n", self.err.getvalue())
+
+    def test_encoding(self) -> None:
+        """What the terminal's encoding lacks is escaped."""
+        path = self.mktemp()
+        self.output("ascii", path)
+        self.assertEqual(0, self.ends("--config-yaml", "node: {id: \u00fc}", "--mode", "explain"))
+        self.assertIn("\\xfc", Path(path).read_text())
 
 
 class Terminal(io.StringIO):
@@ -285,6 +344,18 @@ class FormatTests(OptionsTestCase):
         self.assertRegex(self.out.getvalue(), rf"\n +cluster +nobody +{path}:11 ")
         self.assertRegex(self.out.getvalue(), r"\n +idle_timeout +3600s \(1 h\) +Envoy's default ")
         self.assertIn("nobody", self.err.getvalue())
+
+    def test_explain_arguments(self) -> None:
+        """What an option says in place of the file is shown with the option as its source."""
+        arguments = ("--service-cluster", "mine", "--service-node", "here", "--service-zone", "east")
+        self.assertEqual(0, self.ends("--config-yaml", "node: {id: there}", "--mode", "explain", *arguments))
+        for line in (
+            r"node\.id +here +--service-node",
+            r"node\.cluster +mine +--service-cluster",
+            r"node\.locality +/east +--service-zone",
+        ):
+            self.assertRegex(self.out.getvalue(), rf"\n +{line}\n?")
+        self.assertNotRegex(self.out.getvalue(), r"\bthere +--config-yaml")
 
     def test_explain_json(self) -> None:
         """The same as JSON, with the verdict."""
@@ -391,6 +462,18 @@ class ServiceTests(OptionsTestCase):
             tap.makeService(self.parse("--config-yaml", UNKNOWN_CLUSTER, "--log-path", path, "-l", level))
             written = Path(path).read_text().splitlines()
             self.assertEqual(lines, len([line for line in written if "[debug][config]" in line and " idle_timeout " in line]))
+
+    def test_places_of_twistd(self) -> None:
+        """A directory that is not there, or a pid file that cannot be written, ends it with status 1 and its name."""
+        for rundir, pidfile in (("/no/such/directory", ""), (".", "/no/such/directory/pid"), (".", "/tmp")):
+            options = self.parse(*EMPTY)
+            options.parent = {"chroot": None, "rundir": rundir, "pidfile": pidfile}  # type: ignore[assignment]
+            self.assertEqual(1, self.assertRaises(SystemExit, options.check_places).code)
+            self.assertIn(pidfile or rundir, self.err.getvalue())
+        options.parent = {"chroot": None, "rundir": "/", "pidfile": f"{self.mktemp()}.pid"}  # type: ignore[assignment]
+        self.assertEqual(1, self.assertRaises(SystemExit, options.check_places).code)
+        options.parent = {"chroot": None, "rundir": ".", "pidfile": f"{self.mktemp()}.pid"}  # type: ignore[assignment]
+        options.check_places()
 
     def test_log_that_cannot_be_opened(self) -> None:
         """A log file that cannot be opened ends the process with status 1 and its name."""

@@ -12,17 +12,22 @@ from tcpmesh.net.stock import StockNetwork
 VARIABLE = "TCPMESH_TRANSPORT"
 
 
+class NoSuchTransport(Exception):
+    """The environment asks for transports that are not there; the text says which there are."""
+
+
 def default_network(reactor: Any) -> INetwork:
     """The network that the environment variable TCPMESH_TRANSPORT names (`epoll` or `stock`), else the best there is.
 
-    @raise ValueError: where it names another.
+    @raise NoSuchTransport: where it names another, or one that this system does not have.
     """
     fast = hasattr(select, "epoll") and hasattr(reactor, "addReader")
-    chosen = os.environ.get(VARIABLE) or ("epoll" if fast else "stock")
+    there = ("epoll", "stock") if fast else ("stock",)
+    chosen = os.environ.get(VARIABLE) or there[0]
+    if chosen not in there:
+        raise NoSuchTransport(f"the environment variable {VARIABLE} is '{chosen}'; there are {' and '.join(there)}")
     if chosen == "epoll":
         from tcpmesh.net.epoll import EpollNetwork
 
         return EpollNetwork(reactor)
-    if chosen == "stock":
-        return StockNetwork(reactor)
-    raise ValueError(f"{VARIABLE} is '{chosen}'; there are 'epoll' and 'stock'")
+    return StockNetwork(reactor)

@@ -31,3 +31,8 @@ class ServerOptions:
     reject_unknown_dynamic_fields: bool = False
     ignore_unknown_dynamic_fields: bool = False
     disable_hot_restart: bool = False
+
+    @property
+    def node_arguments(self) -> dict[str, str]:
+        """The options that stand for fields of the node, by their names on the command line."""
+        return {"service-cluster": self.service_cluster, "service-node": self.service_node, "service-zone": self.service_zone}

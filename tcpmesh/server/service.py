@@ -7,10 +7,9 @@ Order matters.  The addresses of listeners and of the admin interface are bound 
 
 from __future__ import annotations
 
-import atexit
 import gc
-import os
 import resource
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NoReturn
 
@@ -25,15 +24,16 @@ from tcpmesh.cluster.dns import named_resolver
 from tcpmesh.cluster.events import CannotLog
 from tcpmesh.cluster.manager import ClusterManager
 from tcpmesh.cluster.status import ClusterStatus
+from tcpmesh.config.arguments import node_with
 from tcpmesh.config.values import host_and_port, pipe_mode, seconds
 from tcpmesh.interfaces import INetwork, IServer
 from tcpmesh.listener.manager import ListenerManager
 from tcpmesh.listener.status import ListenerStatus
 from tcpmesh.net.address import Address
 from tcpmesh.net.listen import BindError
-from tcpmesh.registry import Context
+from tcpmesh.registry import BrokenExtension, Context, UnknownExtension
 from tcpmesh.server.log import Log
-from tcpmesh.server.networks import default_network
+from tcpmesh.server.networks import NoSuchTransport, default_network
 from tcpmesh.server.options import ServerOptions
 from tcpmesh.server.signals import install_signals
 from tcpmesh.server.stats import ServerStats
@@ -79,6 +79,9 @@ class Server(MultiService):
         self.bootstrap = bootstrap
         self.options = options
         self.store = Store()
+        self.node = node_with(bootstrap.node, options.node_arguments)
+        self.exit_status = 0
+        """What the process is to end with; twistd itself ends with 0 whenever its reactor stops."""
         self.state = "PRE_INITIALIZING"
         self._started = reactor.seconds()
         self._clusters: ClusterManager | None = None
@@ -97,22 +100,12 @@ class Server(MultiService):
     def privilegedStartService(self) -> None:
         """Build everything and bind all addresses.
 
-        @raise CannotStart: where an address cannot be bound, or an event log cannot be opened.
+        @raise CannotStart: where an address cannot be bound, an event log cannot be opened, or another package's extension fails.
         """
         _raise_descriptor_limit()
-        network = self._network or default_network(self._reactor)
-        context = Context(
-            network=network,
-            store=self.store,
-            cluster=self._find_cluster,
-            node=self.bootstrap.node,
-            local_cluster=self.bootstrap.cluster_manager.local_cluster_name,
-            bind_config=self.bootstrap.cluster_manager.upstream_bind_config,
-            outlier_log=self.bootstrap.cluster_manager.outlier_detection.event_log_path,
-        )
-        context = replace(context, resolver=named_resolver(self.bootstrap, context))
-        self._listeners = ListenerManager(context)
         try:
+            context = self._context(self._network or default_network(self._reactor))
+            self._listeners = ListenerManager(context)
             self._clusters = ClusterManager(context)
             for cluster in self.bootstrap.static_resources.clusters:
                 self._clusters.add_or_update(cluster)
@@ -120,12 +113,27 @@ class Server(MultiService):
             if self.bootstrap.admin.HasField("address"):
                 self._add_admin()
             super().privilegedStartService()
-        except (BindError, CannotLog) as e:
+        except UnknownExtension as e:
+            self._give_up(f"no installed package has the extension {e}")
+        except (BindError, BrokenExtension, CannotLog, NoSuchTransport) as e:
             self._give_up(e)
 
+    def _context(self, network: INetwork) -> Context:
+        settings = self.bootstrap.cluster_manager
+        context = Context(
+            network=network,
+            store=self.store,
+            cluster=self._find_cluster,
+            node=self.node,
+            local_cluster=settings.local_cluster_name,
+            bind_config=settings.upstream_bind_config,
+            outlier_log=settings.outlier_detection.event_log_path,
+        )
+        return replace(context, resolver=named_resolver(self.bootstrap, context))
+
     def _give_up(self, reason: object) -> NoReturn:
-        assert self._listeners is not None
-        self._listeners.stop()
+        if self._listeners is not None:
+            self._listeners.stop()
         log.critical("{reason}", reason=reason)
         raise CannotStart(reason) from None
 
@@ -147,6 +155,8 @@ class Server(MultiService):
         """Open the listeners, then everything that watches them."""
         assert self._listeners is not None
         self.state = "INITIALIZING"
+        # What clusters put off until somebody asks is there before the garbage collector is told to forget what is there.
+        self.store.collect()
         try:
             self._listeners.start()
         except BindError as e:
@@ -163,8 +173,7 @@ class Server(MultiService):
         try:
             self._serve()
         except CannotStart:
-            # twistd ends with 0 whenever its reactor stops, and knows no way to say otherwise.
-            atexit.register(os._exit, CANNOT_START)
+            self.exit_status = CANNOT_START
             self.quit()
 
     def stopService(self) -> Any:
@@ -196,13 +205,18 @@ class Server(MultiService):
         """Seconds since this process started."""
         return float(self._reactor.seconds() - self._started)
 
-    def cluster_statuses(self) -> list[ClusterStatus]:
+    def cluster_statuses(self) -> Sequence[ClusterStatus]:
         """All clusters, in order of configuration."""
         return self._clusters.statuses() if self._clusters is not None else []
 
     def listener_statuses(self) -> list[ListenerStatus]:
         """All listeners, in order of configuration."""
         return self._listeners.statuses() if self._listeners is not None else []
+
+    @property
+    def open_connections(self) -> int:
+        """Clients of all listeners."""
+        return self._listeners.open_connections if self._listeners is not None else 0
 
     def _find_cluster(self, name: str) -> Any:
         return self._clusters.get(name) if self._clusters is not None else None

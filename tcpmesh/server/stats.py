@@ -25,7 +25,6 @@ DECLARED = Declaration(
     gauges=(
         "compilation_settings.fips_mode",
         "hot_restart_epoch",
-        "hot_restart_generation",
         "parent_connections",
         "seconds_until_first_ocsp_response_expiring",
         "stats_recent_lookups",
@@ -34,14 +33,50 @@ DECLARED = Declaration(
 )
 
 
+_WATCHDOG = Declaration(counters=("watchdog_mega_miss", "watchdog_miss"))
+
+ELSEWHERE = {
+    "envoy": Declaration(counters=("overload_actions.reset_high_memory_stream.count",)),
+    "filesystem": Declaration(
+        counters=("flushed_by_timer", "reopen_failed", "write_buffered", "write_completed", "write_failed"),
+        gauges=("write_total_buffered",),
+    ),
+    "http.async-client": Declaration(
+        counters=(
+            *("no_cluster", "no_route", "rq_direct_response", "rq_overload_local_reply", "rq_redirect", "rq_total"),
+            "rq_reset_after_downstream_response_started",
+            *(f"passthrough_internal_redirect_{why}" for why in ("bad_location", "no_route", "predicate", "unsafe_scheme")),
+            "passthrough_internal_redirect_too_many_redirects",
+        ),
+    ),
+    "http1": Declaration(
+        counters=(
+            *("dropped_headers_with_underscores", "metadata_not_supported_error", "response_flood"),
+            "requests_rejected_with_underscores_in_headers",
+        ),
+    ),
+    "main_thread": _WATCHDOG,
+    "overload": Declaration(histograms=("refresh_interval_delay",)),
+    "runtime": Declaration(
+        counters=(*("deprecated_feature_use", "load_error", "load_success", "override_dir_exists", "override_dir_not_exists"),),
+        gauges=("admin_overrides_active", "deprecated_feature_seen_since_process_start", "num_keys", "num_layers"),
+    ),
+    "server.main_thread": _WATCHDOG,
+    "server.worker_0": _WATCHDOG,
+    "workers": _WATCHDOG,
+}
+"""Names outside of `server.` that every Envoy shows and nothing moves here: there are no runtime values, watchdogs or HTTP."""
+
+
 class ServerStats:
     """What the whole process tells of itself.  As in Envoy, all but `live` change at a flush of the statistics."""
 
     def __init__(self, store: Store, server: Any) -> None:
         scope = store.scope("server")
         scope.declare(DECLARED)
+        for prefix, names in ELSEWHERE.items():
+            store.scope(prefix).declare(names)
         self._server = server
-        self._store = store
         self._uptime = scope.gauge("uptime")
         self._state = scope.gauge("state")
         self._live = scope.gauge("live")
@@ -63,18 +98,11 @@ class ServerStats:
         """Bring the numbers up to date."""
         self._uptime.set(int(self._server.uptime))
         self._state.set(STATES[self._server.state])
-        self._connections.set(self._open_connections())
+        self._connections.set(self._server.open_connections)
         resident = resident_bytes()
         self._allocated.set(resident)
         self._heap.set(resident)
         self._physical.set(resident)
-
-    def _open_connections(self) -> int:
-        return sum(
-            gauge.value
-            for gauge in self._store.gauges()
-            if gauge.name.startswith("listener.") and gauge.name.endswith(".worker_0.downstream_cx_active")
-        )
 
 
 def resident_bytes() -> int:

@@ -13,7 +13,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.net.stock import StockNetwork
-from tcpmesh.server.networks import VARIABLE, default_network
+from tcpmesh.server.networks import VARIABLE, NoSuchTransport, default_network
 
 
 class DefaultNetworkTests(SynchronousTestCase):
@@ -47,7 +47,8 @@ class DefaultNetworkTests(SynchronousTestCase):
         self.assertIsInstance(self.choose(None), StockNetwork)
 
     def test_unknown(self) -> None:
-        """Another name is a ValueError that tells which there are."""
-        failure = self.assertRaises(ValueError, self.choose, "carrier pigeons")
-        self.assertIn("carrier pigeons", str(failure))
-        self.assertIn("epoll", str(failure))
+        """Another name, or transports that this system lacks, is an error that tells which there are."""
+        failure = self.assertRaises(NoSuchTransport, self.choose, "carrier pigeons")
+        self.assertIn("TCPMESH_TRANSPORT is 'carrier pigeons'; there are", str(failure))
+        self.assertIn("stock", str(failure))
+        self.assertRaises(NoSuchTransport, self.choose, "epoll", Clock())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import io
+import os
 from typing import Any
 
 from envoy.config.bootstrap.v3 import bootstrap_pb2
@@ -16,19 +17,23 @@ from twisted.logger import ILogObserver
 from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.interfaces import IServer
+from tcpmesh.listener.manager import ListenerManager
 from tcpmesh.net.address import Address
 from tcpmesh.net.listen import BindError
 from tcpmesh.net.resolve import ResolutionFailed
+from tcpmesh.registry import BrokenExtension, UnknownExtension
 from tcpmesh.server import service
 from tcpmesh.server.log import Levels, Log
+from tcpmesh.server.networks import VARIABLE
 from tcpmesh.server.options import ServerOptions
 from tcpmesh.server.service import CannotStart, Server
 from tcpmesh.testing.memory import MemoryNetwork
+from tcpmesh.testing.mesh import values_of
 from tcpmesh.testing.stage import Client
 from tcpmesh.testing.stage import Server as Upstream
 from tcpmesh.testing.witness import Witness
 from tcpmesh.wire.names import Found
-from tests.mesh import cluster_message, listener_message, parse, tcp_proxy, values_of
+from tests.mesh import cluster_message, listener_message, parse, tcp_proxy
 from tests.names import Names
 
 HOST = "127.0.0.2:80"
@@ -156,6 +161,7 @@ class LifeTests(ServerTestCase):
         names.held[0].callback(())
         self.assertTrue(self.reactor.hasStopped)
         self.assertNotEqual("LIVE", server.state)
+        self.assertEqual(1, server.exit_status)
 
     def test_stop(self) -> None:
         """Stopped it accepts nobody, and no timer is left."""
@@ -171,6 +177,36 @@ class LifeTests(ServerTestCase):
         server.privilegedStartService()
         server.stopService()
         self.assertFalse(self.connects())
+
+    def test_no_such_transport(self) -> None:
+        """Transports that are not there end the process with status 1, and are told which there are."""
+        server = self.server()
+        self.patch(server, "_network", None)
+        self.patch(os, "environ", {VARIABLE: "magic"})
+        failure = self.assertRaises(CannotStart, server.privilegedStartService)
+        self.assertEqual(1, failure.code)
+        self.assertIn("is 'magic'; there are", str(failure))
+
+    def test_extension_that_fails(self) -> None:
+        """An extension of another package that cannot be built, or that is not there, ends it too, and is named."""
+        for error in (BrokenExtension("its own trouble"), UnknownExtension("some.Type")):
+
+            def build(manager: ListenerManager, messages: Any, error: Exception = error) -> None:
+                raise error
+
+            self.patch(ListenerManager, "add_static", build)
+            failure = self.assertRaises(CannotStart, self.server().privilegedStartService)
+            self.assertEqual(1, failure.code)
+            self.assertIn(str(error), str(failure))
+
+    def test_node_arguments(self) -> None:
+        """What the command line says of the node counts for load balancing; the bootstrap stays as it was written."""
+        server = self.server(bootstrap(more="{node: {id: a, locality: {region: r, zone: a}}}"), service_zone="z", service_node="n")
+        server.privilegedStartService()
+        self.addCleanup(server.stopService)
+        self.assertEqual(("n", "r", "z"), (server.node.id, server.node.locality.region, server.node.locality.zone))
+        self.assertIs(server.node, server._clusters._context.node)  # type: ignore[union-attr]
+        self.assertEqual("a", server.bootstrap.node.id)
 
     def test_address_in_use(self) -> None:
         """An address that cannot be bound ends the process with status 1; the log names it; no other address stays bound."""
@@ -234,6 +270,29 @@ class AskedTests(ServerTestCase):
         self.assertIs(self.server().log_levels, self.log.levels)
 
 
+class NamesTests(ServerTestCase):
+    """Statistics that operators know of Envoy."""
+
+    def test_shown(self) -> None:
+        """What every Envoy shows is there at 0, though nothing moves it; what it shows with hot restart alone is not."""
+        values = values_of(self.server().store)
+        for name in (
+            "runtime.load_error",
+            "filesystem.write_completed",
+            "main_thread.watchdog_miss",
+            "server.worker_0.watchdog_mega_miss",
+        ):
+            self.assertEqual(0, values[name])
+        self.assertNotIn("server.hot_restart_generation", values)
+
+    def test_clusters_of_threads(self) -> None:
+        """Each thread's clusters are counted."""
+        server = self.server()
+        self.start(server)
+        self.addCleanup(server.stopService)
+        self.assertEqual(1, self.value(server, "thread_local_cluster_manager.worker_0.clusters_inflated"))
+
+
 class StatsTests(ServerTestCase):
     """The statistics under `server.`."""
 
@@ -281,7 +340,7 @@ class StatsTests(ServerTestCase):
         names = set(values_of(server.store))
         expected = (
             "uptime live state version concurrency total_connections parent_connections hot_restart_epoch"
-            " hot_restart_generation memory_allocated memory_heap_size memory_physical_size days_until_first_cert_expiring"
+            " memory_allocated memory_heap_size memory_physical_size days_until_first_cert_expiring"
             " seconds_until_first_ocsp_response_expiring stats_recent_lookups debug_assertion_failures envoy_bug_failures"
             " envoy_notifications static_unknown_fields dynamic_unknown_fields wip_protos dropped_stat_flushes"
             " compilation_settings.fips_mode"
