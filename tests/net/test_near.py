@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import tempfile
+from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -14,9 +15,10 @@ from tcpmesh.net.sockets import BareSocket
 
 def connected(test: SynchronousTestCase, family: int = socket.AF_INET, *options: tuple[int, int, int]) -> socket.socket:
     """One end of a connection on this machine."""
+    address: Any
     if family == socket.AF_UNIX:
         folder = tempfile.mkdtemp()
-        address: object = os.path.join(folder, "socket")
+        address = os.path.join(folder, "socket")
         test.addCleanup(os.rmdir, folder)
         test.addCleanup(os.unlink, address)
     else:
@@ -24,7 +26,7 @@ def connected(test: SynchronousTestCase, family: int = socket.AF_INET, *options:
     listening, client = socket.socket(family), socket.socket(family)
     for sock in (listening, client):
         test.addCleanup(sock.close)
-    listening.bind(address)  # type: ignore[arg-type]
+    listening.bind(address)
     listening.listen()
     for option in options:
         client.setsockopt(*option)
