@@ -10,7 +10,7 @@ import ipaddress
 import json
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from uuid import uuid4
 
@@ -133,15 +133,16 @@ def _metadata(path: str) -> Yield:
     """A value of the dynamic metadata: a namespace, and keys from the outside in."""
     steps = path.split(":")
 
-    def value(subject: Subject) -> Value:
-        found: Any = subject.connection.metadata
-        for step in steps:
-            if not isinstance(found, Mapping) or step not in found:
-                return None
-            found = found[step]
-        return found
+    return lambda subject: found_at(subject.connection.metadata, steps)
 
-    return value
+
+def found_at(values: Any, steps: Iterable[str]) -> Value:
+    """What is found in mappings within mappings, by keys from the outside in; `None` where nothing is."""
+    for step in steps:
+        if not isinstance(values, Mapping) or step not in values:
+            return None
+        values = values[step]
+    return values
 
 
 def _dynamic_metadata(operator: Operator) -> Yield:

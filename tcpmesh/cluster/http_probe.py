@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from envoy.config.core.v3 import base_pb2
-from envoy.config.core.v3.base_pb2 import HeaderValueOption
+from envoy.type.v3 import http_pb2
 
+from tcpmesh.cluster.check_fields import CheckFields, Headers
+from tcpmesh.cluster.host import HostSpec
 from tcpmesh.cluster.probes import Connect, ExchangeProbe, Failed, IResults, MakeProbe, Terms, has_in_order, hostname, payloads
 from tcpmesh.config.strings import string_matcher
 from tcpmesh.net.address import Address
 from tcpmesh.net.timers import Timers
 from tcpmesh.stats.store import Counter
-from tcpmesh.wire.http1 import MalformedResponse, Response, ResponseParser, request
+from tcpmesh.wire.http1 import MalformedResponse, Response, ResponseParser, Seen, request
 
 USER_AGENT = "Envoy/HC"
 DEGRADED = b"x-envoy-degraded"
@@ -25,7 +27,20 @@ BODY_SIZE = 1024
 MOST_BODY = 1 << 20
 WITH_BODY = ("POST", "PUT", "PATCH", "OPTIONS")
 
-Headers = tuple[tuple[str, str], ...]
+
+class Answer(Protocol):
+    """A whole response, of whatever version of HTTP."""
+
+    @property
+    def status(self) -> int:
+        """Its status."""
+
+    @property
+    def body(self) -> bytes:
+        """The first bytes of its body."""
+
+    def header(self, name: bytes) -> str | None:
+        """The value of a header field, by its name in lower case."""
 
 
 class Outcome(NamedTuple):
@@ -52,10 +67,13 @@ class HttpCheck:
     def __init__(self, message: Any, cluster: str, verified: Counter) -> None:
         self.method = base_pb2.RequestMethod.Name(message.method) if message.method else "GET"
         self._host: str = message.host or cluster
-        self._path: str = message.path
-        self._body = b"".join(payloads([message.send]))
-        self._add = tuple(message.request_headers_to_add)
-        self._remove = {name.lower() for name in message.request_headers_to_remove}
+        self.path: str = message.path
+        self.body = b"".join(payloads([message.send]))
+        self.is_http2 = message.codec_client_type == http_pb2.HTTP2
+        remove = {name.lower() for name in message.request_headers_to_remove}
+        self._add = CheckFields(message.request_headers_to_add, "HTTP/2" if self.is_http2 else "HTTP/1.1", remove)
+        self.is_fixed = self._add.is_fixed
+        """Whether all requests to a host are the same."""
         self._expected = statuses(message.expected_statuses) or frozenset((200,))
         self._retriable = statuses(message.retriable_statuses)
         self._receive = payloads(message.receive)
@@ -63,15 +81,25 @@ class HttpCheck:
         self.keep = min(size or MOST_BODY, MOST_BODY) if self._receive else 0
         self._is_service = string_matcher(message.service_name_matcher) if message.HasField("service_name_matcher") else None
         self._verified = verified
+        self.seen = Seen()
+        """What a host has just answered over HTTP/1.1: the next may answer the same."""
 
-    def request(self, hostname: str) -> bytes:
-        """The request to a host; C{hostname} is what its endpoint says to be asked as, or empty."""
-        headers = changed((("host", hostname or self._host), ("user-agent", USER_AGENT)), self._add, self._remove)
-        if self._body or self.method in WITH_BODY:
-            headers = (*headers, ("content-length", str(len(self._body))))
-        return request(self.method, self._path, headers, self._body)
+    def host(self, spec: HostSpec) -> str:
+        """What a host is asked as."""
+        return hostname(spec) or self._host
 
-    def judge(self, response: Response) -> Outcome:
+    def fields(self, spec: HostSpec, now: float) -> Headers:
+        """The header fields of a request but `host`, at a time in seconds since 1970."""
+        fields = self._add.added_to((("user-agent", USER_AGENT),), spec, now)
+        if self.body or (self.method in WITH_BODY and not self.is_http2):
+            fields = (*fields, ("content-length", str(len(self.body))))
+        return fields
+
+    def request(self, spec: HostSpec, now: float) -> bytes:
+        """The request to a host in HTTP/1.1."""
+        return request(self.method, self.path, (("host", self.host(spec)), *self.fields(spec, now)), self.body)
+
+    def judge(self, response: Answer) -> Outcome:
         """Whether this is the answer of a healthy host."""
         status = response.status
         if status not in self._expected:
@@ -89,16 +117,16 @@ class HttpProbe(ExchangeProbe):
 
     __slots__ = ("_check", "_parser", "_request")
 
-    def __init__(self, terms: Terms, address: Address, results: IResults, check: HttpCheck, hostname: str) -> None:
+    def __init__(self, terms: Terms, address: Address, results: IResults, check: HttpCheck) -> None:
         super().__init__(terms, address, results)
         self._check = check
-        self._request = check.request(hostname)
-        self._parser = ResponseParser(head=check.method == "HEAD", keep=check.keep)
+        self._request = check.request(results.spec, 0) if check.is_fixed else b""
+        self._parser = ResponseParser(head=check.method == "HEAD", keep=check.keep, seen=check.seen)
 
     def ask(self, transport: Any) -> None:
         """Send the request."""
         self._parser.reset()
-        transport.write(self._request)
+        transport.write(self._request or self._check.request(self._results.spec, self._terms.timers.clock.seconds()))
 
     def received(self, data: bytes) -> None:
         """Read the answer; one that is none, or comes unasked, ends the connection."""
@@ -129,46 +157,30 @@ class HttpProbe(ExchangeProbe):
     def _judge(self, response: Response) -> None:
         if not self._terms.reuse or not response.keep_alive:
             self.hang_up()
-        passed, retriable, exclude = self._check.judge(response)
-        if passed:
-            self.succeed(response.header(DEGRADED) is not None)
-        else:
-            self.fail(Failed.ACTIVE, retriable=retriable, status=response.status, exclude=exclude)
+        verdict(self, self._check, response)
+
+
+def verdict(probe: ExchangeProbe, check: HttpCheck, response: Answer) -> None:
+    """Let a probe come to its result by the answer of its host."""
+    passed, retriable, exclude = check.judge(response)
+    if passed:
+        probe.succeed(response.header(DEGRADED) is not None)
+    else:
+        probe.fail(Failed.ACTIVE, retriable=retriable, status=response.status, exclude=exclude)
 
 
 def http_probes(message: Any, connect: Connect, timers: Timers, cluster: str, verified: Counter) -> MakeProbe:
     """How hosts are asked by a `core.v3.HealthCheck` with an `http_health_check`."""
     check = HttpCheck(message.http_health_check, cluster, verified)
     terms = Terms.of(message, connect, timers)
-    return lambda address, spec, results: HttpProbe(terms, address, results, check, hostname(spec))
+    if not check.is_http2:
+        return lambda address, spec, results: HttpProbe(terms, address, results, check)
+    # Here, as only these checks need h2.
+    from tcpmesh.cluster.http2_probe import Http2CheckProbe
+
+    return lambda address, spec, results: Http2CheckProbe(terms, address, results, check)
 
 
 def statuses(messages: Iterable[Any]) -> frozenset[int]:
     """All numbers of `type.v3.Int64Range` messages, which Envoy wants to be from 100 to 599; the end of each is not included."""
     return frozenset(number for message in messages for number in range(message.start, message.end))
-
-
-def changed(headers: Headers, options: Iterable[Any], remove: set[str]) -> Headers:
-    """Header fields with those of `HeaderValueOption`s added, and some removed; `host` stays what it is."""
-    found = [(name, value) for name, value in headers if name == "host" or name not in remove]
-    for option in options:
-        name, value = option.header.key.lower(), option.header.value.replace("%%", "%")
-        known = any(each == name for each, _ in found)
-        if name == "host" or not (value or option.keep_empty_value):
-            continue
-        action = option.append_action
-        if action == HeaderValueOption.ADD_IF_ABSENT and known:
-            continue
-        if action == HeaderValueOption.OVERWRITE_IF_EXISTS and not known:
-            continue
-        if action in (HeaderValueOption.OVERWRITE_IF_EXISTS, HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD):
-            found = [each for each in found if each[0] != name]
-        found = _appended(found, name, value)
-    return tuple(found)
-
-
-def _appended(headers: list[tuple[str, str]], name: str, value: str) -> list[tuple[str, str]]:
-    """With one more value; a second user-agent joins the first, as in Envoy, other fields may come twice."""
-    if name == "user-agent" and any(each == name for each, _ in headers):
-        return [(each, f"{old},{value}" if each == name else old) for each, old in headers]
-    return [*headers, (name, value)]

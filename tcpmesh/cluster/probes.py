@@ -42,6 +42,9 @@ class Failed(Enum):
 class IResults(Protocol):
     """Who wants to know: a `HostCheck`."""
 
+    spec: HostSpec
+    """The host, as discovery has told of it last."""
+
     def succeeded(self, degraded: bool = False) -> None:
         """The host is well."""
 

@@ -128,6 +128,30 @@ SUPPORTED = (
 
 _SUPPORTED_METADATA = _words("DYNAMIC ROUTE VIRTUAL_HOST")
 
+#: What `tcpmesh.cluster.check_fields` can say in the header fields of a health check.
+IN_CHECKS = (
+    _TIMES
+    | _HEADERS
+    | _words("""
+    DOWNSTREAM_REMOTE_ADDRESS DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT DOWNSTREAM_REMOTE_PORT DOWNSTREAM_DIRECT_REMOTE_ADDRESS
+    DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT DOWNSTREAM_DIRECT_REMOTE_PORT DOWNSTREAM_LOCAL_ADDRESS
+    DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT DOWNSTREAM_LOCAL_PORT DOWNSTREAM_DIRECT_LOCAL_ADDRESS
+    DOWNSTREAM_DIRECT_LOCAL_ADDRESS_WITHOUT_PORT DOWNSTREAM_DIRECT_LOCAL_PORT DURATION CONNECTION_ID UNIQUE_ID HOSTNAME
+    ENVIRONMENT RESPONSE_FLAGS RESPONSE_FLAGS_LONG RESPONSE_CODE PROTOCOL UPSTREAM_HOST UPSTREAM_HOST_NAME
+    UPSTREAM_HOST_NAME_WITHOUT_PORT UPSTREAM_METADATA METADATA
+    """)
+)
+
+
+def unsupported_in_checks(parts: Iterable[Part]) -> list[str]:
+    """The operators in a header field of a health check that only Envoy acts on; of METADATA, that of the host is supported."""
+    return [
+        part.name if part.name not in IN_CHECKS else f"METADATA({part.argument})"
+        for part in parts
+        if isinstance(part, Operator)
+        if part.name not in IN_CHECKS or (part.name == "METADATA" and (part.argument or "").partition(":")[0] != "UPSTREAM_HOST")
+    ]
+
 
 def unsupported(parts: Iterable[Part]) -> list[str]:
     """The operators of a format that only Envoy acts on."""

@@ -13,7 +13,7 @@ from h2.errors import ErrorCodes
 from h2.events import DataReceived, RequestReceived, StreamReset
 from hyperframe.frame import GoAwayFrame, PingFrame
 
-from tcpmesh.cluster.http_probe import Headers
+from tcpmesh.cluster.check_fields import Headers
 from tcpmesh.wire.grpc import framed
 from tests.cluster.checked import HOST, Answers, CheckedTestCase
 

@@ -61,11 +61,11 @@ class HealthCheckTests(SynchronousTestCase):
         self.assertIn(demands, self.grpc("http2_protocol_options: {}\n    " + TYPED % "http_protocol_options: {}")[-1])
 
     def test_grpc_metadata(self) -> None:
-        """Metadata may not be what the call itself consists of, and may have no operators."""
+        """Metadata may not be what the call itself consists of; it may have operators."""
         for header, text in (
             ("{key: ':path', value: x}", "':path' cannot be set here"),
             ("{key: Host, value: x}", "'Host' cannot be set here"),
-            ("{key: a, value: '%PROTOCOL%'}", "does not support '%PROTOCOL%'"),
+            ("{key: a, value: '%BYTES_SENT%'}", "Envoy knows the operator BYTES_SENT"),
         ):
             (problem,) = self.grpc(TYPED % "http2_protocol_options: {}", f"initial_metadata: [{{header: {header}}}]")
             self.assertIn(text, problem)
@@ -88,11 +88,36 @@ class HealthCheckTests(SynchronousTestCase):
         self.assertIn("binary: Envoy knows this field", problem)
 
     def test_operators(self) -> None:
-        """Header fields may have no operators of access logs in them, but percent signs written twice."""
-        for value, seen in (("100%%", 0), ("%PROTOCOL%", 1), ("%%%PROTOCOL%", 1), ("%", 1)):
+        """Header fields may have operators in them, which must be sound; a percent sign is written twice."""
+        for value, wanted in (
+            ("100%%", ""),
+            ("%%%PROTOCOL%", ""),
+            ("%START_TIME(%s)%", ""),
+            ("%METADATA(UPSTREAM_HOST:a:b)%%UPSTREAM_METADATA(a:b)%", ""),
+            ("%", "no operator can be read at character 0"),
+            ("%NOPE%", "there is no operator NOPE"),
+            ("%METADATA(CLUSTER:a:b)%", "Envoy knows the operator METADATA(CLUSTER:a:b), tcpmesh does not support it"),
+            ("%BYTES_SENT%", "Envoy knows the operator BYTES_SENT, tcpmesh does not support it in the header fields of health"),
+        ):
             header = f"{{header: {{key: a, value: '{value}'}}}}"
-            kind = f"http_health_check: {{path: /, request_headers_to_add: [{header}]}}"
-            self.assertEqual(seen, len(problems(f"health_checks: [{CHECK % kind}]")), value)
+            found = problems(f"health_checks: [{CHECK % f'http_health_check: {{path: /, request_headers_to_add: [{header}]}}'}]")
+            self.assertEqual([bool(wanted)] * bool(wanted), [f"header.value: {wanted}" in each for each in found], found)
+
+    def test_host_field(self) -> None:
+        """What a request itself consists of is no header field to be added, as in Envoy."""
+        for key in (":path", "Host"):
+            header = f"{{header: {{key: '{key}', value: a}}}}"
+            (problem,) = problems(
+                f"health_checks: [{CHECK % f'http_health_check: {{path: /, request_headers_to_add: [{header}]}}'}]"
+            )
+            self.assertIn(f"{key!r} cannot be set here", problem)
+
+    def test_codec(self) -> None:
+        """Checks over HTTP/1 and HTTP/2; over HTTP/3 there are none."""
+        for codec, wanted in (("HTTP1", 0), ("HTTP2", 0), ("HTTP3", 1)):
+            found = problems(f"health_checks: [{CHECK % f'http_health_check: {{path: /, codec_client_type: {codec}}}'}]")
+            self.assertEqual(wanted, len(found), found)
+            self.assertTrue(all("codec_client_type" in each and "HTTP3" in each for each in found), found)
 
     def test_log_folder(self) -> None:
         """The folder of an event log must be there."""

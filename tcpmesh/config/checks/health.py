@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable
 from typing import Any
 
 from envoy.config.core.v3 import base_pb2
 
 from tcpmesh.config.newer import newer_string
+from tcpmesh.config.operators import FormatError, parse, unsupported_in_checks
 from tcpmesh.config.problems import Trail
 from tcpmesh.config.report import Report
 from tcpmesh.config.types import type_of_url, unpack
@@ -20,7 +20,6 @@ _BUFFER = 1024
 """Bytes of a response that Envoy looks at, where the configuration says no number."""
 
 _WITH_PAYLOAD = ("POST", "PUT", "PATCH", "OPTIONS")
-_OPERATOR = re.compile("%%|(%[^%]*%?)")
 
 
 def _check_cluster(cluster: Any, trail: Trail, report: Report) -> None:
@@ -87,20 +86,23 @@ def _check_statuses(ranges: Iterable[Any], trail: Trail, report: Report) -> None
 
 
 def _check_grpc(check: Any, trail: Trail, report: Report) -> None:
-    here = (trail, "initial_metadata")
-    _check_fields(check.initial_metadata, here, report)
-    for index, option in enumerate(check.initial_metadata):
-        if option.header.key.startswith(":") or option.header.key.lower() == "host":
-            report.error((((here, index), "header"), "key"), f"{option.header.key!r} cannot be set here", "authority is a field")
+    _check_fields(check.initial_metadata, (trail, "initial_metadata"), report)
 
 
 def _check_fields(options: Iterable[Any], trail: Trail, report: Report) -> None:
     for index, option in enumerate(options):
-        operator = next((found for found in _OPERATOR.findall(option.header.value) if found), None)
-        if operator is not None:
-            here = (((trail, index), "header"), "value")
-            text = f"tcpmesh does not support {operator!r} in the header fields of health checks yet"
-            report.error(here, text, "write %% for a percent sign")
+        here = ((trail, index), "header")
+        name, value = option.header.key, option.header.value
+        if name.startswith(":") or name.lower() == "host":
+            report.error((here, "key"), f"{name!r} cannot be set here", "authority and host are fields of the check")
+        try:
+            parts = parse(value)
+        except FormatError as error:
+            report.error((here, "value"), str(error))
+            continue
+        for operator in unsupported_in_checks(parts):
+            text = f"Envoy knows the operator {operator}, tcpmesh does not support it in the header fields of health checks yet"
+            report.error((here, "value"), text)
 
 
 def _check_sink(sink: Any, trail: Trail, report: Report) -> None:

@@ -41,7 +41,7 @@ HEALTH: dict[str, Rows] = {
         "request_headers_to_remove": YES,
         "expected_statuses": YES,
         "retriable_statuses": YES,
-        "codec_client_type": only("HTTP1"),
+        "codec_client_type": only("HTTP1", "HTTP2"),
         "service_name_matcher": YES,
         "method": YES,
     },
