@@ -1,8 +1,8 @@
 """Circuit breakers: how many connections a cluster and each of its hosts may have, and how many clients may wait for one.
 
 TCP goes by the DEFAULT priority; what is said of the HIGH one is only shown.  `max_connections` of a cluster closes a client at
-once.  A limit for each host makes the client wait until the host has fewer, in a pool: see `tcpmesh.cluster.pool`.
-`max_connection_pools` limits the pools of HTTP in Envoy, and for TCP only shows in `remaining_cx_pools`.
+once, unless an aggregate cluster sends it.  A limit for each host makes the client wait until the host has fewer, in a pool: see
+`tcpmesh.cluster.pool`.  `max_connection_pools` limits the pools of HTTP in Envoy, and for TCP only shows in `remaining_cx_pools`.
 """
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ class Breakers:
         return not self.full and (self.per_host is None or host.cx_active < self.per_host)
 
     def collect(self) -> None:
-        """Bring the gauges up to date.  A limit of 0 does not count as open, as in Envoy, since nothing has reached it.
+        """Bring the gauges up to date.  A limit of 0 that nothing has reached does not count as open, as in Envoy.
 
         Clients count as requests, but `max_requests` keeps none of them out.
         """
         connections, pending = self._stats.cx_active.value, self._stats.rq_pending_active.value
         requests = self._stats.rq_active.value
-        self._cx_open.set(int(connections >= self.max_connections > 0))
-        self._pending_open.set(int(pending >= self._max_pending > 0))
+        self._cx_open.set(int(connections >= self.max_connections and connections > 0))
+        self._pending_open.set(int(pending >= self._max_pending and pending > 0))
         self._requests_open.set(int(requests >= self.default.max_requests and requests > 0))
         if self._remaining is not None:
             self._remaining.set(connections, pending, requests)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import fields
+from functools import partial
 from typing import Any
 
 from zope.interface import implementer
@@ -18,7 +19,7 @@ from tcpmesh.cluster.endpoint_stats import EndpointStats
 from tcpmesh.cluster.foresight import Foresight
 from tcpmesh.cluster.host import BALANCED_FLAGS, NO_FLAGS, Assignment, Health, HealthFlag, Host, HostSpec
 from tcpmesh.cluster.merging import MergeWindow
-from tcpmesh.cluster.pool import pools_of
+from tcpmesh.cluster.pool import Pools, pools_of
 from tcpmesh.cluster.priority import EXCLUDED, HostSets, host_sets, locality_weights
 from tcpmesh.cluster.stats import ClusterStats
 from tcpmesh.cluster.status import ClusterStatus
@@ -72,6 +73,7 @@ class Cluster:
             raise
         self.pools = pools_of(message, self, context.network)
         """Where its connections come from, or `None` where each client makes its own."""
+        self._new_pools = partial(Pools, message, self, context.network)
         if self.pools is not None and self.pools.foresees:
             self._balancer = Foresight(self._balancer)
         self._is_balanced = False
@@ -214,6 +216,11 @@ class Cluster:
         """All hosts that a pick may choose, the better ones first."""
         hosts: Iterator[Host] = self._balancer.candidates(context)
         return hosts
+
+    def make_wait(self) -> None:
+        """From now on clients wait for a connection where they may not make one: those of an aggregate are not closed for that."""
+        if self.pools is None:
+            self.pools = self._new_pools()
 
     def collect(self) -> None:
         """Bring the gauges up to date that nobody moves while traffic flows; what filters hold, they add afterwards."""

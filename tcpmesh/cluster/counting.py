@@ -1,6 +1,8 @@
-"""What an upstream connection moves in the statistics of its cluster and its host, whoever makes it: a session or a pool."""
+"""What an upstream connection moves in the statistics of its cluster and its host, whoever makes it, and what a session holds."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 from twisted.internet.error import ConnectBindError
 from twisted.internet.error import TimeoutError as ConnectTimeout
@@ -12,6 +14,18 @@ from tcpmesh.net.options import OptionError
 from tcpmesh.net.sockets import EXHAUSTED
 
 NO_FLAGS = ResponseFlag(0)
+
+
+class Held(NamedTuple):
+    """Bytes that a session holds, as Envoy's gauges have them: of a peer that has sent all, none are read any more."""
+
+    read_of_client: int
+    for_upstream: int
+    read_of_upstream: int
+    for_client: int
+
+
+NOTHING_HELD = Held(0, 0, 0, 0)
 
 
 def opened(host: Host) -> None:

@@ -3,7 +3,8 @@
 Most clusters need neither.  A TCP connection serves one client and ends with it, so each client may as well make its own, and
 the cluster has no pools at all.  Pools are for two things: `preconnect_policy`, by which connections are made before there are
 clients for them, and `per_host_thresholds`, under which a client waits until its host may have a connection more.  (They also count
-what `max_requests_per_connection: 1` makes Envoy count.)
+what `max_requests_per_connection: 1` makes Envoy count.)  A cluster without pools gets them when it is full and an aggregate
+cluster has chosen it: such a client waits, while one that is sent to the cluster itself is closed.
 
 Theory of operation, which is Envoy's.  A pool belongs to one host.  A client takes a connection that is ready, the youngest first;
 where none is, it waits, and whichever connection is ready first goes to the client that has waited longest.  After each change the
@@ -83,6 +84,10 @@ class Pools:
         """Those of each host that has any: one, or one for each client."""
         self.waiting = self.active = self.provided = 0
         """Clients that wait, and that are served; connections for further ones, ready or being made: of all hosts."""
+        self._before: dict[Host, int] = {host: host.cx_active for host in cluster.hosts if host.cx_active and not self._by_client}
+        """Connections of each host that clients made for themselves before there were pools: its pool's, once it has one."""
+        self._heirs: dict[Host, Pool] = {}
+        self.active = sum(self._before.values())
 
     def pool(self, host: Host, guest: Guest) -> Pool:
         """The pool that is to serve a client for whom this host was picked."""
@@ -109,8 +114,19 @@ class Pools:
         pools = self._pools.setdefault(host, {})
         pool = pools.get(key)
         if pool is None:
-            pool = pools[key] = Pool(self, host, key)
+            pool = pools[key] = Pool(self, host, key, self._before.get(host, 0))
+            if self._before.pop(host, 0):
+                self._heirs[host] = pool
         return pool
+
+    def left(self, host: Host, pool: Pool | None) -> None:
+        """A client that had a connection is gone, and its connection with it; without a pool it had made it for itself."""
+        pool = pool or self._heirs.get(host)
+        if pool is not None:
+            pool.left()
+        elif host in self._before:
+            self._before[host] -= 1
+            self.active -= 1
 
     def forget(self, pool: Pool) -> None:
         """The pool has nothing any more."""
@@ -144,14 +160,14 @@ class Pool:
 
     __slots__ = ("_active", "_connecting", "_draining", "_ready", "_waiting", "host", "key", "pools")
 
-    def __init__(self, pools: Pools, host: Host, key: int | None) -> None:
+    def __init__(self, pools: Pools, host: Host, key: int | None, active: int = 0) -> None:
         self.pools = pools
         self.host = host
         self.key = key
         self._waiting: deque[Guest] = deque()
         self._connecting: dict[Spare, None] = {}
         self._ready: dict[Spare, None] = {}
-        self._active = 0
+        self._active = active
         self._draining = False
 
     # Clients

@@ -16,7 +16,7 @@ from typing import Any
 from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
-from tcpmesh.cluster.counting import closed, failed, opened
+from tcpmesh.cluster.counting import NOTHING_HELD, Held, closed, failed, opened
 from tcpmesh.cluster.host import Host
 from tcpmesh.cluster.pool import Pool
 from tcpmesh.cluster.proxy import Proxy
@@ -36,6 +36,7 @@ class Session:
         "_dialled",
         "_expiry",
         "_flushing",
+        "_heard",
         "_host",
         "_pool",
         "_proxy",
@@ -64,6 +65,7 @@ class Session:
         self._expiry: IDelayedCall | TimerQueue[Session] | None = None
         self._flushing = False
         self._unheard = proxy.waits_for_data
+        self._heard: IDelayedCall | None = None
         self._counted = (0, 0, 0, 0)
         self.relay = Relay(connection.transport, proxy.context.network.timers, self)
         self.relay.seat = connection.seat
@@ -94,16 +96,26 @@ class Session:
 
     def early_received(self) -> None:
         """The client has sent something before its upstream is connected."""
-        self._proxy.stats.early_data_received.value += 1
+        self._count_early()
         if self._unheard:
             self._unheard = False
             self._connect()
 
     def early_ended(self) -> None:
         """The client has sent all it will.  Where it had to speak first and said nothing, there is nothing to connect for."""
-        self._proxy.stats.early_data_received.value += 1
+        if self._heard is None:
+            self._count_early()
         if self._unheard:
             self._leave()
+
+    def _count_early(self) -> None:
+        """Count a read; an end that comes in the same turn of the event loop belongs to it."""
+        self._proxy.stats.early_data_received.value += 1
+        if self._heard is None:
+            self._heard = self._proxy.context.network.clock.callLater(0, self._turn_over)
+
+    def _turn_over(self) -> None:
+        self._heard = None
 
     def early_lost(self, reason: Failure) -> None:
         """The client is gone before its upstream was connected."""
@@ -141,9 +153,7 @@ class Session:
         if host.cluster is not cluster:  # picked by an aggregate cluster: the one it belongs to serves
             cluster, breakers = host.cluster, host.cluster.breakers
             if breakers.full:
-                cluster.stats.cx_overflow.value += 1
-                self._refuse(ResponseFlag.UO)
-                return
+                cluster.make_wait()
         self._attempts += 1
         self.cluster, self._host = cluster, host
         if cluster.pools is not None:
@@ -221,6 +231,9 @@ class Session:
         closed(host, self._proxy.context.network.clock.seconds() - self._dialled, remote, active)
         if self.cluster.close_on_failure:
             host.sessions.discard(self)
+        pools = self.cluster.pools
+        if pools is not None:
+            pools.left(host, self._pool)
 
     # What a pool tells
 
@@ -296,8 +309,6 @@ class Session:
         self._host.rq_active -= 1
         self.cluster.stats.rq_active.add(-1)
         self._destroyed(remote=relay.last is relay.from_upstream, active=True)
-        if self._pool is not None:
-            self._pool.left()
 
     def relay_finished(self, relay: Relay) -> None:
         """Both are closed."""
@@ -360,6 +371,9 @@ class Session:
         if self._retry is not None:
             self._retry.cancel()
             self._retry = None
+        if self._heard is not None:
+            self._heard.cancel()
+            self._heard = None
         self._proxy.forget(self)
 
     def _stop_expiry(self) -> None:
@@ -371,11 +385,8 @@ class Session:
 
     # Counting
 
-    def fold(self) -> tuple[int, int]:
-        """Add to the counters what was relayed since the last call.
-
-        @return: bytes waiting for the upstream, and bytes waiting for the client.
-        """
+    def fold(self) -> Held:
+        """Add to the counters what was relayed since the last call; what is held now."""
         down, up = self.relay.from_downstream, self.relay.from_upstream
         tcp = self._proxy.stats
         received, sent, answered, returned = self._counted
@@ -383,7 +394,7 @@ class Session:
         tcp.cx_rx_bytes_total.value += now[0] - received
         tcp.cx_tx_bytes_total.value += now[3] - returned
         if self.cluster is None:
-            return 0, 0
+            return NOTHING_HELD
         stats = self.cluster.stats
         stats.cx_tx_bytes_total.value += now[1] - sent
         stats.cx_rx_bytes_total.value += now[2] - answered
@@ -395,4 +406,8 @@ class Session:
             stats.flow_control_paused.value += up.pauses
             stats.flow_control_resumed.value += up.resumes
             up.pauses = up.resumes = 0
-        return down.buffered, up.buffered
+        to_upstream, to_client, early = down.buffered, up.buffered, self.relay.early
+        read = to_upstream
+        if early is not None:
+            read = 0 if early.eof else len(early.data)
+        return Held(0 if down.eof or down.lost else read, to_upstream, 0 if up.eof or up.lost else to_client, to_client)

@@ -31,11 +31,11 @@ def pipe_mode(address: Any) -> int | None:
 
 
 def socket_options(messages: Any, state: str) -> tuple[tuple[int, int, int | bytes], ...]:
-    """Level, name and value of each `core.v3.SocketOption` that is for a state, such as STATE_PREBIND."""
+    """Level, name and value of each `core.v3.SocketOption` for a state, such as STATE_PREBIND, and not only for datagrams."""
     return tuple(
         (each.level, each.name, each.int_value if each.WhichOneof("value") == "int_value" else each.buf_value)
         for each in messages
-        if each.SocketState.Name(each.state) == state
+        if each.SocketState.Name(each.state) == state and (each.type.HasField("stream") or not each.type.HasField("datagram"))
     )
 
 

@@ -21,14 +21,15 @@ class FilterChain:
     attach: Callable[[Connection], None]
     """Serve a client.  A chain of one filter, the usual one, is that filter's own `attach`."""
 
-    def __init__(self, message: Any, context: Context) -> None:
+    def __init__(self, message: Any, context: Context, turn_away: Callable[[Connection], None]) -> None:
+        """C{turn_away} closes the clients of a chain without filters."""
         self.name: str = message.name
         self.filters = tuple(build(entry.typed_config, context) for entry in message.filters)
         for index, network_filter in enumerate(self.filters, 1):
             if network_filter.terminal is not (index == len(self.filters)):
                 kind = "terminal" if network_filter.terminal else "non-terminal"
                 raise ValueError(f"{kind} filter {message.filters[index - 1].name!r} is number {index} of {len(self.filters)}")
-        self.attach = _way_through(self.filters)
+        self.attach = _way_through(self.filters) if self.filters else turn_away
 
     def close(self) -> None:
         """Take no more clients."""
@@ -37,8 +38,6 @@ class FilterChain:
 
 
 def _way_through(filters: tuple[Any, ...]) -> Callable[[Connection], None]:
-    if not filters:
-        return _turn_away
     *before, last = filters
     if not before:
         attach: Callable[[Connection], None] = last.attach
@@ -52,8 +51,3 @@ def _way_through(filters: tuple[Any, ...]) -> Callable[[Connection], None]:
         Passage(connection, read_filters, last.attach_met).start()
 
     return met
-
-
-def _turn_away(connection: Connection) -> None:
-    """A chain without filters closes its clients, as Envoy's does."""
-    connection.transport.loseConnection()

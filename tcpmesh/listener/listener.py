@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import socket
 from typing import Any
 from uuid import uuid4
 
-from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import ServerFactory
 from twisted.logger import Logger
 
-from tcpmesh.config.values import host_and_port, pipe_mode, socket_options
 from tcpmesh.listener.chain import FilterChain
+from tcpmesh.listener.door import doors_of
 from tcpmesh.listener.peek import Find, ListenerFilters, are_wanted
 from tcpmesh.listener.stats import ListenerStats
 from tcpmesh.listener.status import ListenerStatus
-from tcpmesh.net.address import Address
 from tcpmesh.net.connection import Connection, ResponseFlag
-from tcpmesh.net.listen import ListenOptions, open_socket
-from tcpmesh.net.options import SocketOption
 from tcpmesh.net.talk import talker
 from tcpmesh.registry import Context
 
@@ -37,19 +32,17 @@ class Listener(ServerFactory):
         """C{find} finds the listener that a client with `use_original_dst` is handed to."""
         self.message = message
         self.name: str = message.name or str(uuid4())
-        self.address = Address(*host_and_port(message.address))
+        self.doors = doors_of(message, context.network)
+        """Its addresses; statistics go by the first."""
         self._context = context
         self._clock = context.network.clock
         limit = message.per_connection_buffer_limit_bytes
         self._buffer_limit: int = limit.value if message.HasField("per_connection_buffer_limit_bytes") else BUFFER_LIMIT
-        self._options = _listen_options(message)
         chains = list(message.filter_chains) or ([message.default_filter_chain] if message.HasField("default_filter_chain") else [])
-        self._chain = FilterChain(chains[0], context) if chains else None
-        self._sock: socket.socket | None = None
-        self._port: IListeningPort | None = None
+        self._chain = FilterChain(chains[0], context, self._turn_away) if chains else None
         self._clients = 0
         self._closed = False
-        self.stats = ListenerStats(context.store, message.stat_prefix or str(self.address))
+        self.stats = ListenerStats(context.store, message.stat_prefix or str(self.doors[0].address))
         self.accepted_in_event = self.stats.accepted_in_event.record
         self._binds = _binds_to_port(message)
         redirects: bool = message.use_original_dst.value
@@ -62,7 +55,7 @@ class Listener(ServerFactory):
     # Its life
 
     def bind(self, predecessor: Listener | None = None) -> None:
-        """Bind the address, while the process may still do so, or take over the socket of a listener that this one replaces.
+        """Bind the addresses, while the process may still do so, or take over the sockets of a listener that this one replaces.
 
         Clients that wait in the queue of a socket taken over are served, and no port has to be shared for the moment.
 
@@ -70,39 +63,23 @@ class Listener(ServerFactory):
         """
         if not self._binds:
             return
-        if predecessor is not None and predecessor._binding == self._binding:
-            self._sock = predecessor.duplicate()
-        if self._sock is None:
-            self._sock = self._context.network.bind(self.address, self._options)
-
-    @property
-    def _binding(self) -> tuple[Any, ...]:
-        """What of this listener is fixed once its socket is bound."""
-        options = self._options
-        return self.address, options.reuse_port, options.mode, options.before_bind, options.after_bind, options.after_listen
-
-    def duplicate(self) -> Any:
-        """Another descriptor of the listening socket; `None` where there is none to be had."""
-        duplicate = getattr(self._port, "duplicate", None)
-        return None if duplicate is None else duplicate()
+        left = {door.binding: door for door in predecessor.doors} if predecessor is not None else {}
+        for door in self.doors:
+            door.bind(left.pop(door.binding, None))
 
     def open(self) -> None:
         """Accept clients from now on.
 
         @raise tcpmesh.net.listen.BindError: where the system refuses to listen on what it let us bind.
         """
-        if self._sock is not None and self._port is None:
-            open_socket(self._sock, self._options)
-            self._port = self._context.network.listen(self._sock, self, self._options.accepts_per_event)
-            log.info("listener {name} is open on {address}", name=self.name, address=self._port.getHost())
+        for door in self.doors:
+            if door.open(self):
+                log.info("listener {name} is open on {address}", name=self.name, address=door.bound)
 
     def close(self) -> None:
         """Accept no more clients; those connected stay."""
-        if self._port is not None:
-            self._port.stopListening()
-        elif self._sock is not None:
-            self._sock.close()
-        self._port = self._sock = None
+        for door in self.doors:
+            door.close()
         self._closed = True
         if self._filters is None or not self._filters.active:
             self._close_chain()
@@ -121,14 +98,9 @@ class Listener(ServerFactory):
         if self._closed:
             self._close_chain()
 
-    @property
-    def bound(self) -> Any:
-        """The address, with the port that the system chose where none was asked for."""
-        return self._port.getHost() if self._port is not None else self.address
-
     def status(self) -> ListenerStatus:
         """The listener as the admin interface shows it."""
-        return ListenerStatus(name=self.name, addresses=(str(self.bound),))
+        return ListenerStatus(name=self.name, addresses=tuple(str(door.bound) for door in self.doors))
 
     # Its clients
 
@@ -164,6 +136,11 @@ class Listener(ServerFactory):
             self.stats.no_filter_chain_match.value += 1
             connection.transport.loseConnection()
 
+    def _turn_away(self, connection: Connection) -> None:
+        """A chain without filters closes its clients, and counts them as if its filters were still to come, as Envoy does."""
+        self.stats.network_extension_config_missing.value += 1
+        connection.transport.loseConnection()
+
     def connection_lost(self, connection: Connection) -> None:
         """The client is gone."""
         self._clients -= 1
@@ -177,19 +154,3 @@ class Listener(ServerFactory):
 def _binds_to_port(message: Any) -> bool:
     """Neither the field nor the one of old times says no."""
     return all(each.bind_to_port.value or not each.HasField("bind_to_port") for each in (message, message.deprecated_v1))
-
-
-def _listen_options(message: Any) -> ListenOptions:
-    return ListenOptions(
-        reuse_port=message.enable_reuse_port.value if message.HasField("enable_reuse_port") else True,
-        backlog=message.tcp_backlog_size.value if message.HasField("tcp_backlog_size") else None,
-        mode=pipe_mode(message.address),
-        accepts_per_event=message.max_connections_to_accept_per_socket_event.value,
-        before_bind=_socket_options(message, "STATE_PREBIND"),
-        after_bind=_socket_options(message, "STATE_BOUND"),
-        after_listen=_socket_options(message, "STATE_LISTENING"),
-    )
-
-
-def _socket_options(message: Any, state: str) -> tuple[SocketOption, ...]:
-    return tuple(SocketOption(*each) for each in socket_options(message.socket_options, state))

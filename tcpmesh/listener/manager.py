@@ -96,7 +96,7 @@ class ListenerManager:
     def find(self, address: Address) -> Listener | None:
         """The listener that an address belongs to: the one of just this address, or else the one of its port on all addresses."""
         if self._by_address is None:
-            self._by_address = {listener.bound: listener for listener in self._listeners.values()}
+            self._by_address = {door.bound: listener for listener in self._listeners.values() for door in listener.doors}
         anywhere = Address("::" if address.family == socket.AF_INET6 else "0.0.0.0", address.port)
         return self._by_address.get(address) or self._by_address.get(anywhere)
 

@@ -11,7 +11,6 @@ DECLARED = Declaration(
         "downstream_cx_transport_socket_connect_timeout",
         "downstream_global_cx_overflow",
         "extension_config_missing",
-        "network_extension_config_missing",
     ),
 )
 
@@ -27,6 +26,7 @@ class ListenerStats:
         self.accepted_in_event = scope.histogram("connections_accepted_per_socket_event", unit="")
         self.cx_length_ms = scope.histogram("downstream_cx_length_ms")
         self.no_filter_chain_match = scope.counter("no_filter_chain_match")
+        self.network_extension_config_missing = scope.counter("network_extension_config_missing")
         self.pre_cx_active = scope.gauge("downstream_pre_cx_active")
         self.pre_cx_timeout = scope.counter("downstream_pre_cx_timeout")
         self.listener_filter_error = scope.counter("downstream_listener_filter_error")

@@ -1,8 +1,8 @@
 """What a client sends before there is an upstream.
 
 Usually a client is not read until its upstream is connected: TCP itself makes it wait.  A proxy that connects only once the
-client has spoken, or that wants to know of a client's end while it connects, has to read; then what was read is kept here, up
-to a limit, and goes first once the relay starts.  At the limit the client is read no further, so nothing is ever dropped.
+client has spoken, or that wants to know of a client's end while it connects, has to read; then what was read is kept here and
+goes first once the relay starts.  With the read that reaches a limit the client is read no further, so nothing is ever dropped.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ from zope.interface import implementer
 from twisted.python.failure import Failure
 
 from tcpmesh.interfaces import IBufferedProtocol
+
+SLICE = 1 << 14
+"""Bytes that may be read at once however little is to be buffered, as in Envoy."""
 
 
 class EarlyObserver(Protocol):
@@ -48,7 +51,8 @@ class Early:
         transport = direction.source
         self.read_size = transport.read_size
         """What the transport's C{read_size} is when nothing is early any more."""
-        transport.read_size = max(1, min(self.read_size, limit))
+        if transport.high_watermark:
+            transport.read_size = min(self.read_size, max(transport.high_watermark, SLICE))
         direction.relay.seat.protocol = self
 
     def stop(self) -> None:

@@ -192,7 +192,7 @@ class Relay:
         self._seen = (0, 0, 0, 0)
 
     def read_early(self, limit: int, observer: EarlyObserver) -> None:
-        """Let the client send up to so many bytes before there is an upstream, and hear of it; it is read from now on."""
+        """Read the client from now on, before there is an upstream, until so many bytes are there, and hear of it."""
         self.early = Early(self.from_downstream, limit, observer)
 
     def start(self) -> None:

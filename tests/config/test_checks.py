@@ -133,9 +133,15 @@ class ListenerTests(CheckTests):
         """A listener is bound to an IP address with a numeric port."""
         for host, word in (("localhost", "localhost"), ("'[::1]'", "without brackets"), ("127.1", "127.1")):
             self.assert_says(word, GOOD.replace("        address: 127.0.0.1", f"        address: {host}"))
+        for host in ("::1%lo", "fe80::1%nosuch", "2001:db8::1%lo", "fe80::1%"):
+            self.assert_says(f"malformed IP address: '{host}'", changed(("  address: 127.0.0.1", f"  address: '{host}'")))
+        for host in ("fe80::1%lo", "ff02::1%lo", "fe80::1%77", "::1%1"):
+            self.assert_fine(changed(("        address: 127.0.0.1", f"        address: '{host}'")))
         self.assert_says("use port_value", changed(("port_value: 10000", "named_port: http")))
         self.assert_says("108 bytes", listener(f"name: b, address: {{pipe: {{path: /{'x' * 107}}}}}, filter_chains: {{}}"))
         self.assert_says("needs an address", listener("name: b, filter_chains: {}"))
+        more = "additional_addresses: [{address: {pipe: {path: /run/x}}}, {socket_options: {}}]"
+        self.assert_says("an additional address needs an address", changed(("  - name: front", f"  - name: front\n    {more}")))
 
     def test_filter_chains(self) -> None:
         """A listener has filter chains, or a default one."""

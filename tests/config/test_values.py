@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from envoy.config.core.v3.address_pb2 import Address, Pipe, SocketAddress
+from envoy.config.core.v3.socket_option_pb2 import SocketOption
 from google.protobuf.duration_pb2 import Duration
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tcpmesh.config.values import host_and_port, pipe_mode, seconds
+from tcpmesh.config.values import host_and_port, pipe_mode, seconds, socket_options
 
 
 class ValueTests(SynchronousTestCase):
@@ -37,6 +38,14 @@ class ValueTests(SynchronousTestCase):
 
         self.assertEqual((("@x", 0), 0o600), (host_and_port(address), pipe_mode(address)))
         self.assertIsNone(pipe_mode(Address(pipe=Pipe(path="/x"))))
+
+    def test_socket_options(self) -> None:
+        """A socket option is for one state; one for datagrams is passed over, unless it is said to be for streams too."""
+        kind = SocketOption.SocketType
+        types = (kind(), kind(stream={}), kind(datagram={}), kind(stream={}, datagram={}))
+        messages = [SocketOption(level=6, name=name, int_value=1, type=each) for name, each in enumerate(types)]
+        self.assertEqual(((6, 0, 1), (6, 1, 1), (6, 3, 1)), socket_options(messages, "STATE_PREBIND"))
+        self.assertEqual((), socket_options(messages, "STATE_BOUND"))
 
     def test_seconds(self) -> None:
         """A duration is a number of seconds."""

@@ -12,11 +12,17 @@ from envoy.config.listener.v3 import listener_pb2
 
 from twisted.internet.error import ConnectionDone
 
-from tcpmesh.listener.listener import Listener, _listen_options
-from tcpmesh.net.listen import ListenOptions, bind
+from tcpmesh.listener.door import doors_of
+from tcpmesh.listener.listener import Listener
+from tcpmesh.net.address import Address
+from tcpmesh.net.listen import BindError, ListenOptions, bind
 from tests.mesh import MeshTestCase, listener_message, parse, tcp_proxy
 
 HOST = "127.0.0.2:80"
+TWO_MORE = """additional_addresses:
+- address: {socket_address: {address: "::1", port_value: 2}}
+- address: {socket_address: {address: 127.0.0.5, port_value: 3}}
+"""
 
 
 class FieldTests(MeshTestCase):
@@ -75,7 +81,19 @@ class FieldTests(MeshTestCase):
 
     def options(self, text: str) -> ListenOptions:
         """How a listener of these fields would bind."""
-        return _listen_options(parse(listener_pb2.Listener, text))
+        return self.all_options(text)[0]
+
+    def all_options(self, text: str) -> list[ListenOptions]:
+        """How it would bind each of its addresses."""
+        return [door.options for door in doors_of(parse(listener_pb2.Listener, text), self.mesh.network)]
+
+    def test_additional_options(self) -> None:
+        """An additional address has the listener's socket options, or its own instead; the mode is that of its own pipe."""
+        option = "{socket_options: [{level: 6, name: %d, int_value: 1}]}"
+        addresses = "[{address: {pipe: {path: /x, mode: 384}}}, {socket_options: %s}, {socket_options: {}}]" % (option % 2)
+        found = self.all_options(f"{{tcp_backlog_size: 5, additional_addresses: {addresses}, {(option % 1)[1:]}")
+        self.assertEqual([(1,), (1,), (2,), ()], [tuple(each.name for each in options.before_bind) for options in found])
+        self.assertEqual([(5, None), (5, 0o600), (5, None), (5, None)], [(each.backlog, each.mode) for each in found])
 
 
 class AcceptTests(MeshTestCase):
@@ -99,7 +117,7 @@ class AcceptTests(MeshTestCase):
         self.assertEqual((3, 3), self.mesh.times("listener.127.0.0.1_1.connections_accepted_per_socket_event"))
 
     def test_empty_chain(self) -> None:
-        """A chain without filters closes every client, and there is no flag for that."""
+        """A chain without filters closes every client and counts it as one whose filters are missing; there is no flag for that."""
         self.mesh.add_listener("l", "127.0.0.1:1", "[]")
         self.mesh.listeners.start()
         client = self.mesh.connect()
@@ -109,7 +127,12 @@ class AcceptTests(MeshTestCase):
         self.assertTrue(client.lost_to(ConnectionDone))
         self.assertEqual("-", self.flags())
         self.assertEqual(
-            {"downstream_cx_total": 1, "downstream_cx_destroy": 1, "worker_0.downstream_cx_total": 1},
+            {
+                "downstream_cx_total": 1,
+                "downstream_cx_destroy": 1,
+                "worker_0.downstream_cx_total": 1,
+                "network_extension_config_missing": 1,
+            },
             self.mesh.moved("listener.127.0.0.1_1."),
         )
 
@@ -158,6 +181,18 @@ class AcceptTests(MeshTestCase):
             mesh.network.pump()
             self.assertEqual(b"hello", upstream.built[0].received, (near, far))
 
+    def test_additional_addresses(self) -> None:
+        """All addresses serve and are shown, and count under the first."""
+        self.mesh.add_listener("l", "127.0.0.1:1", "[]", TWO_MORE)
+        self.assertEqual([("127.0.0.1:1", "[::1]:2", "127.0.0.5:3")], [each.addresses for each in self.mesh.listeners.statuses()])
+        self.mesh.listeners.start()
+        for address in ("127.0.0.1:1", "[::1]:2", "127.0.0.5:3"):
+            self.assertEqual(["made", "eof"], self.mesh.connect(address).events)
+        self.assertEqual(3, self.mesh.stat("listener.127.0.0.1_1.downstream_cx_total"))
+        listener = self.mesh.listeners.find(Address("127.0.0.1", 1))
+        self.assertIsNotNone(listener)
+        self.assertIs(listener, self.mesh.listeners.find(Address("127.0.0.5", 3)))
+
     def test_limits_reach_the_transport(self) -> None:
         """A client's buffer limit is the listener's."""
         for port, more, expected in ((1, "per_connection_buffer_limit_bytes: 5000", 5000), (2, "", 1 << 20)):
@@ -176,8 +211,9 @@ class BindTests(MeshTestCase):
         listener = Listener(message, self.mesh.context)
         listener.bind()
         self.addCleanup(listener.close)
-        assert listener._sock is not None
-        return listener, listener._sock
+        sock = listener.doors[0]._sock
+        assert sock is not None
+        return listener, sock
 
     def test_port_is_ours_before_it_is_open(self) -> None:
         """A bound socket already refuses other processes the port where it is not shared, and does not accept."""
@@ -185,6 +221,18 @@ class BindTests(MeshTestCase):
         with socket.socket() as other:
             self.assertRaises(OSError, other.bind, sock.getsockname())
             self.assertRaises(ConnectionRefusedError, other.connect, sock.getsockname())
+
+    def test_one_cannot_be_bound(self) -> None:
+        """Where one of several addresses cannot be bound the listener is not there, and none of the others stays taken."""
+        self.patch(self.mesh.network, "bind", bind)
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        taken = socket.create_server(("127.0.0.2", 0))
+        self.addCleanup(taken.close)
+        other = taken.getsockname()[1]
+        more = f"additional_addresses: [{{address: {{socket_address: {{address: 127.0.0.2, port_value: {other}}}}}}}]"
+        self.assertRaises(BindError, self.mesh.add_listener, "l", f"127.0.0.1:{port}", "[]", more)
+        socket.create_server(("127.0.0.1", port)).close()
 
     def test_pipe_mode(self) -> None:
         """A unix socket gets the permissions asked for."""

@@ -83,6 +83,19 @@ class ReplacementTests(Base):
         await self.replace(f"127.0.0.1:{port}", "enable_reuse_port: false")
         await self.assert_served(socket.AF_INET, ("127.0.0.1", port))
 
+    async def test_additional_address(self) -> None:
+        """So is an additional address, also where it is the listener's own one from then on."""
+        ports = []
+        for host in ("127.0.0.1", "127.0.0.2"):
+            with socket.create_server((host, 0)) as free:
+                ports.append(free.getsockname()[1])
+        more = f"additional_addresses: [{{address: {{socket_address: {{address: 127.0.0.2, port_value: {ports[1]}}}}}}}]"
+        await self.replace(f"127.0.0.1:{ports[0]}", f"enable_reuse_port: false\n{more}")
+        await self.assert_served(socket.AF_INET, ("127.0.0.2", ports[1]))
+        self.manager.add_or_update(listener_message("l", f"127.0.0.2:{ports[1]}", more="enable_reuse_port: false"))
+        await self.settle()
+        await self.assert_served(socket.AF_INET, ("127.0.0.2", ports[1]))
+
     async def test_unix(self) -> None:
         """So is a unix socket."""
         with tempfile.TemporaryDirectory() as directory:

@@ -97,13 +97,13 @@ class EarlyContract(OnStage):
         self.assertEqual(11, self.front.relay.from_downstream.written)
 
     async def test_limit(self) -> None:
-        """At the limit the client is not read; afterwards all of it arrives, and reads are as large as ever."""
+        """After the read that reaches the limit the client is not read; then all of it arrives, and reads are as large as ever."""
         client, server = await self.begin()
         data = pattern(0, 1_000_000)
         client.transport.write(data)
         await self.stage.until(lambda: self.front.relay.from_downstream.bytes >= LIMIT, "the limit")
         await self.stage.settle()
-        self.assertTrue(self.front.relay.from_downstream.bytes < 2 * LIMIT)
+        self.assertTrue(self.front.relay.from_downstream.bytes <= LIMIT + self.front.read_size)
         self.front.go()
         await self.receives(server, data)
         self.assertEqual(self.front.read_size, self.front.transport.read_size)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import socket
 from typing import Any
 
 from tcpmesh.config.problems import Trail
@@ -13,12 +14,22 @@ PIPE_PATH_BYTES = 108
 
 
 def is_ip(text: str) -> bool:
-    """Whether a text is an IPv4 or IPv6 address, without brackets."""
+    """Whether a text is an IPv4 or IPv6 address, without brackets; its zone (RFC 4007) must be one of this machine."""
     try:
-        ipaddress.ip_address(text)
+        ip = ipaddress.ip_address(text)
     except ValueError:
         return False
-    return True
+    zone = ip.scope_id if isinstance(ip, ipaddress.IPv6Address) else None
+    return zone is None or zone.isdecimal() or (_is_of_a_link(ip) and zone in _interfaces())
+
+
+def _is_of_a_link(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    """Whether an IPv6 address is of one link or interface: the C library takes the name of a zone for no other."""
+    return ip.is_link_local or ip.packed[:2] in (b"\xff\x01", b"\xff\x02")
+
+
+def _interfaces() -> set[str]:
+    return {name for _, name in socket.if_nameindex()}
 
 
 def check_bind_address(address: Any, trail: Trail, report: Report) -> None:

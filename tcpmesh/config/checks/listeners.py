@@ -39,7 +39,10 @@ def _check_listener(listener: Any, trail: Trail, report: Report) -> None:
         report.absent(trail, ["address"], "a listener needs an address")
     check_bind_address(listener.address, (trail, "address"), report)
     for index, more in enumerate(listener.additional_addresses):
-        check_bind_address(more.address, (((trail, "additional_addresses"), index), "address"), report)
+        place = ((trail, "additional_addresses"), index)
+        if not more.HasField("address"):
+            report.absent(place, ["address"], "an additional address needs an address")
+        check_bind_address(more.address, (place, "address"), report)
     if listener.address.HasField("envoy_internal_address"):
         text = "a listener in this process is declared by internal_listener, not by an address"
         report.error(((trail, "address"), "envoy_internal_address"), text)

@@ -187,7 +187,11 @@ CLUSTER: dict[str, Rows] = {
         "int_value": YES,
         "buf_value": YES,
         "state": YES,
+        "type": YES,
     },
+    "envoy.config.core.v3.SocketOption.SocketType": {"stream": YES, "datagram": YES},
+    "envoy.config.core.v3.SocketOption.SocketType.Stream": {},
+    "envoy.config.core.v3.SocketOption.SocketType.Datagram": {},
     "envoy.config.endpoint.v3.Endpoint.AdditionalAddress": {"address": YES},
     "envoy.config.cluster.v3.CircuitBreakers.Thresholds.RetryBudget": {
         "budget_percent": HTTP_ONLY,

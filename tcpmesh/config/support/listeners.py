@@ -8,6 +8,7 @@ LISTENER: dict[str, Rows] = {
     "envoy.config.listener.v3.Listener": {
         "name": YES,
         "address": YES,
+        "additional_addresses": YES,
         "stat_prefix": YES,
         "filter_chains": YES,
         "default_filter_chain": YES,
@@ -27,6 +28,7 @@ LISTENER: dict[str, Rows] = {
         "transparent": only(False),
         "freebind": only(False),
     },
+    "envoy.config.listener.v3.AdditionalAddress": {"address": YES, "socket_options": YES},
     "envoy.config.listener.v3.Listener.DeprecatedV1": {"bind_to_port": YES},
     "envoy.config.listener.v3.ListenerFilter": {"name": YES, "typed_config": YES, "filter_disabled": YES},
     "envoy.config.listener.v3.ListenerFilterChainMatchPredicate": {

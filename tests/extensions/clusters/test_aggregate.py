@@ -108,11 +108,60 @@ class AggregateTests(SynchronousTestCase):
         self.assertEqual({"x": 4}, served(mesh(static("first", "c"), static("second", "x")), 4))
 
     def test_breakers_of_the_chosen(self) -> None:
-        """The circuit breakers of the cluster that serves count."""
+        """Where the cluster that serves is full, one connection is made for each host that has none, and further clients wait."""
         full = static("first", "a", circuit_breakers={"thresholds": [{"max_connections": 0}]})
         made = mesh(full, static("second", "x"))
+        first, second = made.connect(LISTENER), made.connect(LISTENER)
+        self.assertEqual([b"a", b""], [first.received, second.received])
+        stats = made.stats()
+        self.assertEqual([2, 1], [stats[f"cluster.first.upstream_{name}"] for name in ("cx_overflow", "rq_pending_active")])
+        self.assertEqual(1, stats["cluster.first.circuit_breakers.default.cx_open"])
+        first.transport.loseConnection()
+        made.pump()
+        self.assertEqual(b"a", second.received)
+
+    def test_made_before(self) -> None:
+        """Who waits for a host that was not full before is served once one of its earlier clients is gone, whoever that is."""
+        limited = static("first", "a", circuit_breakers={"thresholds": [{"max_connections": 2}]})
+        made = mesh(limited, static("second", "x"))
+        clients = [made.connect(LISTENER) for _ in range(4)]
+        self.assertEqual([b"a", b"a", b"", b""], [client.received for client in clients])
+        for leaving, served_next in ((1, 2), (0, 3)):
+            clients[leaving].transport.loseConnection()
+            made.pump()
+            self.assertEqual(b"a", clients[served_next].received)
+        for client in clients[2:]:
+            client.transport.loseConnection()
+        made.pump()
+        stats = made.stats()
+        self.assertEqual([0, 4, 4], [stats[f"cluster.first.upstream_{name}"] for name in ("cx_active", "cx_total", "cx_destroy")])
+
+    def test_made_before_at_another_host(self) -> None:
+        """A host for which nobody has waited yet has a connection less, too, when one of its earlier clients is gone."""
+        limited = static("first", "ab", circuit_breakers={"thresholds": [{"max_connections": 2}]})
+        made = mesh(limited, static("second", "x"))
+        clients = [made.connect(LISTENER) for _ in range(3)]
+        first, other, last = (bytes(client.received) for client in clients)
+        self.assertEqual(({b"a", b"b"}, b""), ({first, other}, last))
+        clients[1].transport.loseConnection()
+        made.pump()
+        self.assertEqual(b"", clients[2].received)
+        clients.append(made.connect(LISTENER))
+        self.assertEqual(other, clients[3].received)
+        for number in (0, 2, 3):
+            clients[number].transport.loseConnection()
+            made.pump()
+        self.assertEqual(first, clients[2].received)
+        cluster: Any = made.clusters.get("first")
+        pools = cluster.pools
+        self.assertEqual((0, 0, 0), (pools.active, pools.waiting, pools.provided))
+        self.assertEqual(0, made.stats()["cluster.first.upstream_cx_active"])
+
+    def test_own_breakers(self) -> None:
+        """A client for whom the aggregate itself is full is closed."""
+        made = mesh(static("first", "a"), circuit_breakers={"thresholds": [{"max_connections": 0}]})
         self.assertEqual({"": 2}, served(made, 2))
-        self.assertEqual(2, made.stats()["cluster.first.upstream_cx_overflow"])
+        self.assertEqual(2, made.stats()["cluster.both.upstream_cx_overflow"])
 
     def test_policy(self) -> None:
         """Another lb_policy than CLUSTER_PROVIDED is refused."""

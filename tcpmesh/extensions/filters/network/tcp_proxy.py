@@ -145,17 +145,17 @@ class TcpProxy:
 
     def _collect(self) -> None:
         """Count what open sessions have moved since they were last counted, and what they hold at this moment."""
-        from_downstream = from_upstream = 0
+        read = unsent = 0
         for session in self._sessions:
-            down, up = session.fold()
+            held = session.fold()
             if session.cluster is not None:
-                from_downstream, from_upstream = from_downstream + down, from_upstream + up
-                session.cluster.stats.cx_tx_bytes_buffered.add(down)
-                session.cluster.stats.cx_rx_bytes_buffered.add(up)
-        before, self._buffered = self._buffered, (from_downstream, from_upstream)
+                read, unsent = read + held.read_of_client, unsent + held.for_client
+                session.cluster.stats.cx_tx_bytes_buffered.add(held.for_upstream)
+                session.cluster.stats.cx_rx_bytes_buffered.add(held.read_of_upstream)
+        before, self._buffered = self._buffered, (read, unsent)
         # Added, not set: other filters of the same stat_prefix have a share in these gauges.
-        self.stats.cx_rx_bytes_buffered.add(from_downstream - before[0])
-        self.stats.cx_tx_bytes_buffered.add(from_upstream - before[1])
+        self.stats.cx_rx_bytes_buffered.add(read - before[0])
+        self.stats.cx_tx_bytes_buffered.add(unsent - before[1])
 
 
 def _routes(message: Any, context: Context) -> Callable[[Connection], Route]:

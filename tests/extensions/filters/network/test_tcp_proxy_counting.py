@@ -327,6 +327,15 @@ class FlowTests(CountingTestCase):
         self.assertEqual((1, 0), (self.mesh.stat("tcp.t.upstream_flush_total"), self.mesh.stat("tcp.t.upstream_flush_active")))
         self.assertEqual(0, self.mesh.stat("cluster.c.upstream_cx_active"))
 
+    def test_flush_to_the_client(self) -> None:
+        """What is left of an upstream that is gone is bytes to write to the client, and none that were read of the upstream."""
+        self.client.transport.pauseProducing()
+        self.server.transport.write(b"x" * 66_000)
+        self.server.transport.loseConnection()
+        self.mesh.network.pump()
+        self.assertTrue(self.mesh.stat("tcp.t.downstream_cx_tx_bytes_buffered"))
+        self.assertEqual(0, self.mesh.stat("cluster.c.upstream_cx_rx_bytes_buffered"))
+
     def test_flush_that_is_reset(self) -> None:
         """An upstream that resets what is flushed to it has closed its connection itself."""
         self.server.transport.loseWriteConnection()

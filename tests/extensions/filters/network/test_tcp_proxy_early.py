@@ -95,6 +95,7 @@ class OnDataTests(EarlyTestCase):
         self.mesh.network.pump()
         (server,) = self.upstream.built
         self.assertEqual((b"all", True), (bytes(server.received), "eof" in server.events))
+        self.assertEqual(1, self.mesh.stat("tcp.t.early_data_received_count_total"))
         server.transport.write(b"answer")
         server.transport.loseConnection()
         self.mesh.network.pump()
@@ -127,7 +128,7 @@ class OnDataTests(EarlyTestCase):
         self.assertEqual(1, self.mesh.stat("tcp.t.downstream_cx_rx_bytes_total"))
 
     def test_nothing_early(self) -> None:
-        """With a limit of 0 the first byte still connects, and the rest follows."""
+        """With a limit of 0 the first read still connects, and the rest follows."""
         self.mesh.serve(ON_DATA % 0)
         self.send(self.mesh.connect(), b"hello")
         self.assertEqual(b"hello", bytes(self.upstream.built[0].received))
@@ -159,7 +160,7 @@ class LimitTests(EarlyTestCase):
         self.assertEqual(3, self.mesh.stat("cluster.c.upstream_cx_tx_bytes_total"))
 
     def test_limit(self) -> None:
-        """Beyond the limit the client is not read, and nothing is dropped: it all arrives in the end."""
+        """After the read that reaches the limit the client is not read, and nothing is dropped: it all arrives in the end."""
         for mode in (ON_DATA, AT_ONCE):
             self.setUp()
             self.mesh.serve(mode % 1000 + ", max_connect_attempts: 2")
@@ -167,10 +168,20 @@ class LimitTests(EarlyTestCase):
             data = bytes(range(256)) * 1000
             self.send(client, data)
             taken = self.mesh.stat("tcp.t.downstream_cx_rx_bytes_total")
-            self.assertTrue(1000 <= taken < 2000, taken)
+            self.assertTrue(1000 <= taken <= 65536, taken)
+            self.assertEqual(taken, self.mesh.stat("tcp.t.downstream_cx_rx_bytes_buffered"))
+            self.assertEqual(0, self.mesh.stat("cluster.c.upstream_cx_tx_bytes_buffered"))
             self.assertTrue(client.transport.buffered)
             self.answer()
             self.assertEqual(data, bytes(self.upstream.built[0].received))
+
+    def test_buffer_limit(self) -> None:
+        """A read takes no more than the buffer limit of the listener, but at least 16 KiB, whatever the early limit is."""
+        for limit, read in ((1000, 16384), (20_000, 20_000)):
+            self.setUp()
+            self.mesh.serve(ON_DATA % 0, more=f"per_connection_buffer_limit_bytes: {limit}")
+            self.send(self.mesh.connect(), bytes(100_000))
+            self.assertEqual(read, self.mesh.stat("tcp.t.downstream_cx_rx_bytes_total"))
 
     def test_upstream_cannot_take_it(self) -> None:
         """Early data above the upstream's buffer limit stops the client as any other data does, until the upstream has read."""
@@ -198,7 +209,12 @@ class LimitTests(EarlyTestCase):
         self.mesh.serve(ON_DATA % 1000 + ", max_connect_attempts: 2")
         client = self.mesh.connect()
         self.send(client, b"all")
+        self.assertEqual(3, self.mesh.stat("tcp.t.downstream_cx_rx_bytes_buffered"))
+        self.mesh.network.advance(0)
         client.transport.loseWriteConnection()
+        self.mesh.network.pump()
+        self.assertEqual(2, self.mesh.stat("tcp.t.early_data_received_count_total"))
+        self.assertEqual(0, self.mesh.stat("tcp.t.downstream_cx_rx_bytes_buffered"))
         self.answer()
         (server,) = self.upstream.built
         self.assertEqual((b"all", True), (bytes(server.received), "eof" in server.events))
