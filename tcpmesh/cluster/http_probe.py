@@ -14,8 +14,8 @@ from tcpmesh.cluster.probes import Connect, ExchangeProbe, Failed, IResults, Mak
 from tcpmesh.config.strings import string_matcher
 from tcpmesh.net.address import Address
 from tcpmesh.net.timers import Timers
-from tcpmesh.stats.store import Counter
-from tcpmesh.wire.http1 import MalformedResponse, Response, ResponseParser, Seen, request
+from tcpmesh.stats.metrics import Counter
+from tcpmesh.wire.http1 import MalformedResponse, Response, ResponseParser, request
 
 USER_AGENT = "Envoy/HC"
 DEGRADED = b"x-envoy-degraded"
@@ -81,8 +81,6 @@ class HttpCheck:
         self.keep = min(size or MOST_BODY, MOST_BODY) if self._receive else 0
         self._is_service = string_matcher(message.service_name_matcher) if message.HasField("service_name_matcher") else None
         self._verified = verified
-        self.seen = Seen()
-        """What a host has just answered over HTTP/1.1: the next may answer the same."""
 
     def host(self, spec: HostSpec) -> str:
         """What a host is asked as."""
@@ -121,7 +119,7 @@ class HttpProbe(ExchangeProbe):
         super().__init__(terms, address, results)
         self._check = check
         self._request = check.request(results.spec, 0) if check.is_fixed else b""
-        self._parser = ResponseParser(head=check.method == "HEAD", keep=check.keep, seen=check.seen)
+        self._parser = ResponseParser(head=check.method == "HEAD", keep=check.keep)
 
     def ask(self, transport: Any) -> None:
         """Send the request."""

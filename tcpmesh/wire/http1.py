@@ -70,22 +70,11 @@ class Response(NamedTuple):
         return b",".join(values).decode("utf-8", "surrogateescape") if values else None
 
 
-class Seen:
-    """The last response that came in one piece, for all parsers that read alike: hosts of one kind answer the same, to the byte."""
-
-    __slots__ = ("data", "response")
-
-    def __init__(self) -> None:
-        self.data = b""
-        self.response: Response | None = None
-
-
 class ResponseParser:
     """Parses one response at a time; `reset` begins with the next.
 
     @param head: whether the requests are HEAD, which are answered without a body.
     @param keep: how many bytes of a body are kept.
-    @param seen: shared with others that have the same C{head} and C{keep}; nothing is parsed that was just parsed by one of them.
     """
 
     __slots__ = (
@@ -97,16 +86,14 @@ class ResponseParser:
         "_left",
         "_lower",
         "_persistent",
-        "_seen",
         "_state",
         "_status",
         "_unread",
     )
 
-    def __init__(self, head: bool = False, keep: int = 0, seen: Seen | None = None) -> None:
+    def __init__(self, head: bool = False, keep: int = 0) -> None:
         self._head = head
         self._keep = keep
-        self._seen = Seen() if seen is None else seen
         self.reset()
 
     def reset(self) -> None:
@@ -122,18 +109,7 @@ class ResponseParser:
 
         @raise MalformedResponse: where they cannot be a response.
         """
-        if self._unread or self._state is not ResponseParser._parse_head:
-            return self._parse(self._unread + data)
-        seen = self._seen
-        if data == seen.data:
-            return seen.response
-        response = self._parse(data)
-        if response is not None:
-            seen.data, seen.response = data, response
-        return response
-
-    def _parse(self, data: bytes) -> Response | None:
-        self._unread = data
+        self._unread = self._unread + data if self._unread else data
         while self._state(self):
             pass
         if not self._done:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tcpmesh.wire.http1 import HEAD_LIMIT, MalformedResponse, Response, ResponseParser, Seen, request
+from tcpmesh.wire.http1 import HEAD_LIMIT, MalformedResponse, Response, ResponseParser, request
 
 OK = b"HTTP/1.1 200 OK\r\n"
 
@@ -177,45 +177,3 @@ class RequestTests(SynchronousTestCase):
             b"POST /a?b HTTP/1.1\r\nhost: h\r\ncontent-length: 2\r\n\r\nxy",
             request("POST", "/a?b", (("host", "h"), ("content-length", "2")), b"xy"),
         )
-
-
-class SeenTests(SynchronousTestCase):
-    """What parsers of the same kind share."""
-
-    def setUp(self) -> None:
-        """Two parsers."""
-        seen = Seen()
-        self.first, self.second = (ResponseParser(keep=9, seen=seen) for _ in range(2))
-        self.other = ResponseParser(keep=9)
-
-    def test_same(self) -> None:
-        """A response that another has just read is the same response; one that differs in a byte is not."""
-        for body in (b"ok", b"no"):
-            data = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n" + body
-            for parser in (self.first, self.second):
-                parser.reset()
-                self.assertEqual(ResponseParser(keep=9).feed(data), parser.feed(data))
-
-    def test_after_informational(self) -> None:
-        """It may come after one that is not final."""
-        data = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"
-        self.first.feed(data)
-        self.assertIsNone(self.second.feed(b"HTTP/1.1 100 x\r\n\r\n"))
-        self.assertEqual(self.other.feed(data), self.second.feed(data))
-
-    def test_within(self) -> None:
-        """Bytes within a response are what they are there, also where alone they would be a response that was read before."""
-        data = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"
-        self.first.feed(data)
-        head = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(data)
-        for start in (head, b"HTTP/1.1 200 OK\r\nx: "):
-            self.second.reset()
-            self.other.reset()
-            self.assertEqual([self.other.feed(start), self.other.feed(data)], [self.second.feed(start), self.second.feed(data)])
-
-    def test_not_whole(self) -> None:
-        """What was not a whole response at once is not shared."""
-        data = b"HTTP/1.1 200 OK\r\n\r\n"
-        for parser in (self.first, self.second):
-            self.assertIsNone(parser.feed(data))
-            self.assertEqual(b"", parser.end().body)
