@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from tcpmesh.cluster.host import Health, Host
-from tcpmesh.stats.store import Counter, Gauge, Scope, sanitize
+from tcpmesh.stats.metrics import Counter, Gauge
+from tcpmesh.stats.store import Scope, sanitize
 
 COUNTERS = ("cx_connect_fail", "cx_total", "rq_error", "rq_success", "rq_timeout", "rq_total")
 GAUGES = ("cx_active", "rq_active", "rq_pending_active")

@@ -12,7 +12,8 @@ from tcpmesh.listener.status import ListenerStatus
 from tcpmesh.net.address import Address
 from tcpmesh.net.listen import BindError
 from tcpmesh.registry import Context
-from tcpmesh.stats.store import Declaration, Gauge
+from tcpmesh.stats.metrics import Gauge
+from tcpmesh.stats.store import Declaration
 
 log = Logger(namespace="listener")
 

@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from typing import TypeAlias
 
+from tcpmesh.stats.metrics import Counter, Gauge, Histogram, TextReadout
 from tcpmesh.stats.select import Selection
-from tcpmesh.stats.store import AnyStat, Counter, Gauge, Histogram, TextReadout
+from tcpmesh.stats.store import AnyStat
 from tcpmesh.stats.tags import Tagger
 from tcpmesh.stats.text import QUANTILES, HistogramView, bucket_counts, number_text
 

@@ -9,7 +9,8 @@ from heapq import merge
 from operator import attrgetter
 from typing import TypeVar
 
-from tcpmesh.stats.store import Counter, Gauge, Histogram, Store, TextReadout
+from tcpmesh.stats.metrics import Counter, Gauge, Histogram, TextReadout
+from tcpmesh.stats.store import Store
 from tcpmesh.wire.regex import Regex
 
 Found = TypeVar("Found", bound="Counter | Gauge | Histogram | TextReadout")

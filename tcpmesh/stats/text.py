@@ -12,8 +12,8 @@ from enum import Enum
 from itertools import chain
 
 from tcpmesh.stats.distribution import Distribution
+from tcpmesh.stats.metrics import Counter, Gauge, Histogram, TextReadout
 from tcpmesh.stats.select import Selection
-from tcpmesh.stats.store import Counter, Gauge, Histogram, TextReadout
 
 PERCENTILES = (0, 25, 50, 75, 90, 95, 99, 99.5, 99.9, 100)
 """The quantiles that are shown, in percent."""

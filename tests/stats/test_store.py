@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator
 from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.stats import store as store_module
-from tcpmesh.stats.store import PENDING_LIMIT, AnyStat, Declaration, Store, sanitize
+from tcpmesh.stats.metrics import PENDING_LIMIT
+from tcpmesh.stats.store import AnyStat, Declaration, Store, sanitize
 
 
 def names(stats: Iterable[AnyStat]) -> list[str]:

@@ -25,7 +25,7 @@ from tcpmesh.cluster.priority import HostSets
 from tcpmesh.cluster.subsets import HostValues, Key, LocalityWeights, Members, Selector, matches, sort
 from tcpmesh.interfaces import ILoadBalancer
 from tcpmesh.registry import enum_value, extension
-from tcpmesh.stats.store import Counter
+from tcpmesh.stats.metrics import Counter
 
 FALLBACK_LIST = "fallback_list"
 """The key under which a connection may name several criteria, of which the first with a host counts."""
