@@ -188,7 +188,7 @@ class ListenerTests(CheckTests):
         warning = warned(changed(("          cluster: web", "          cluster: wbe")))[0]
 
         self.assertIn("14:20: ", warning)
-        self.assertIn("no cluster is named 'wbe': every connection will be closed (did you mean 'web'?)", warning)
+        self.assertIn("no cluster is named 'wbe': every connection for it will be closed (did you mean 'web'?)", warning)
 
     def test_undefined_weighted_cluster(self) -> None:
         """So is one of several."""

@@ -96,7 +96,7 @@ def _check_tcp_proxy(proxy: Any, trail: Trail, report: Report) -> None:
 def _check_cluster_exists(name: str, trail: Trail, report: Report) -> None:
     """Envoy accepts a cluster that nobody defines and closes each connection; discovery may still bring the cluster."""
     if name and name not in report.cluster_names and not report.has_cluster_discovery:
-        report.warning(trail, f"no cluster is named {name!r}: every connection will be closed", report.near_cluster(name))
+        report.warning(trail, f"no cluster is named {name!r}: every connection for it will be closed", report.near_cluster(name))
 
 
 def _check_proxy_protocol(config: Any, trail: Trail, report: Report) -> None:
