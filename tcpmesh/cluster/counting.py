@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from twisted.internet.error import ConnectBindError
 from twisted.internet.error import TimeoutError as ConnectTimeout
@@ -11,6 +11,7 @@ from twisted.python.failure import Failure
 from tcpmesh.cluster.host import Host
 from tcpmesh.net.connection import ResponseFlag
 from tcpmesh.net.options import OptionError
+from tcpmesh.net.relay import Direction, Relay
 from tcpmesh.net.sockets import EXHAUSTED
 
 NO_FLAGS = ResponseFlag(0)
@@ -26,6 +27,24 @@ class Held(NamedTuple):
 
 
 NOTHING_HELD = Held(0, 0, 0, 0)
+
+
+def held(relay: Relay) -> Held:
+    """What the two directions of a relay hold at this moment."""
+    down, up, early = relay.from_downstream, relay.from_upstream, relay.early
+    to_upstream, to_client = down.buffered, up.buffered
+    read = to_upstream
+    if early is not None:
+        read = 0 if early.eof else len(early.data)
+    return Held(0 if down.eof or down.lost else read, to_upstream, 0 if up.eof or up.lost else to_client, to_client)
+
+
+def count_pauses(direction: Direction, stats: Any) -> None:
+    """Add to the statistics of its source how often a direction was paused and resumed since the last call."""
+    if direction.pauses or direction.resumes:
+        stats.flow_control_paused.value += direction.pauses
+        stats.flow_control_resumed.value += direction.resumes
+        direction.pauses = direction.resumes = 0
 
 
 def opened(host: Host) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
-from tcpmesh.cluster.counting import NOTHING_HELD, Held, closed, failed, opened
+from tcpmesh.cluster.counting import NOTHING_HELD, Held, closed, count_pauses, failed, held, opened
 from tcpmesh.cluster.host import Host
 from tcpmesh.cluster.pool import Pool
 from tcpmesh.cluster.proxy import Proxy
@@ -368,12 +368,10 @@ class Session:
 
     def _end(self) -> None:
         self._stop_expiry()
-        if self._retry is not None:
-            self._retry.cancel()
-            self._retry = None
-        if self._heard is not None:
-            self._heard.cancel()
-            self._heard = None
+        for call in (self._retry, self._heard):
+            if call is not None:
+                call.cancel()
+        self._retry = self._heard = None
         self._proxy.forget(self)
 
     def _stop_expiry(self) -> None:
@@ -398,16 +396,6 @@ class Session:
         stats = self.cluster.stats
         stats.cx_tx_bytes_total.value += now[1] - sent
         stats.cx_rx_bytes_total.value += now[2] - answered
-        if down.pauses or down.resumes:
-            tcp.flow_control_paused.value += down.pauses
-            tcp.flow_control_resumed.value += down.resumes
-            down.pauses = down.resumes = 0
-        if up.pauses or up.resumes:
-            stats.flow_control_paused.value += up.pauses
-            stats.flow_control_resumed.value += up.resumes
-            up.pauses = up.resumes = 0
-        to_upstream, to_client, early = down.buffered, up.buffered, self.relay.early
-        read = to_upstream
-        if early is not None:
-            read = 0 if early.eof else len(early.data)
-        return Held(0 if down.eof or down.lost else read, to_upstream, 0 if up.eof or up.lost else to_client, to_client)
+        count_pauses(down, tcp)
+        count_pauses(up, stats)
+        return held(self.relay)

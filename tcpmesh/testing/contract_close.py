@@ -265,20 +265,22 @@ class CloseContract(OnStage):
         await self.stage.until(lambda: server.lost and client.ended, "both ends")
         self.assertTrue(server.lost_to(ConnectionLost), server.reason)
 
-    async def test_abort_of_a_waiting_close(self) -> None:
-        """abortConnection ends at once what loseConnection would have flushed first."""
+    async def _waiting_to_close(self) -> tuple[Any, Any]:
         client, server = await self.stage.pair()
         await self.stage.clog(client, server)
         client.transport.loseConnection()
+        return client, server
+
+    async def test_abort_of_a_waiting_close(self) -> None:
+        """abortConnection ends at once what loseConnection would have flushed first."""
+        client, _ = await self._waiting_to_close()
         client.transport.abortConnection()
         await self.stage.until(lambda: client.lost, "the loss")
         self.assertTrue(client.lost_to(ConnectionLost), client.reason)
 
     async def test_reset_of_a_waiting_close(self) -> None:
         """The peer's reset ends a close that waits for the peer to read."""
-        client, server = await self.stage.pair()
-        await self.stage.clog(client, server)
-        client.transport.loseConnection()
+        client, server = await self._waiting_to_close()
         server.transport.abortConnection()
         await self.stage.until(lambda: client.lost, "the loss")
         self.assertTrue(client.lost_to(ConnectionLost), client.reason)

@@ -28,7 +28,8 @@ from tcpmesh.net.knock import FactoryKnock, Visitor
 from tcpmesh.net.listen import BindError, ListenOptions
 from tcpmesh.net.options import ConnectOptions
 from tcpmesh.net.timers import Timers
-from tcpmesh.testing.stream import MemoryTransport, Steps, connect_in_memory
+from tcpmesh.testing.stream import MemoryTransport, connect_in_memory
+from tcpmesh.testing.way import Steps
 
 log = Logger()
 

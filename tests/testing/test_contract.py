@@ -13,6 +13,7 @@ from tcpmesh.testing import stream
 from tcpmesh.testing.contract import NetworkContract, StreamContract
 from tcpmesh.testing.stage import MemoryStage, Stage
 from tcpmesh.testing.stream import MemoryTransport
+from tcpmesh.testing.way import Way
 
 
 def failures() -> set[str]:
@@ -92,6 +93,6 @@ class ContractTests(SynchronousTestCase):
             del self.data[:size]
             return taken
 
-        self.patch(stream.Way, "take", drop)
+        self.patch(Way, "take", drop)
         self.assertLessEqual({"test_reset_while_paused", "test_reset_after_flush"}, failures())
         self.flushLoggedErrors()
