@@ -2,7 +2,9 @@
 
 A listening socket is watched level-triggered, so whatever is left waiting is reported again.  Asking for one connection
 more than there are costs a system call and an exception; so a port accepts one connection an event, and doubles that, up
-to `BATCH`, each time it is reported again by the very next call to the kernel.
+to `BATCH`, each time it is reported again in the next round through what is ready.  A round may take several calls to the
+kernel: where a thousand clients are busy, the port stands behind all of them, and one connection a round would let the last of
+a thousand newcomers wait for seconds.
 """
 
 from __future__ import annotations
@@ -100,7 +102,7 @@ class AcceptingPort:
         """Accept some of them; how many."""
         accept, family = self._sock._accept, self._sock.family  # type: ignore[attr-defined]
         turn = self._network.poller.turn
-        self._batch = min(2 * self._batch, self._most) if turn == self._turn + 1 else 1
+        self._batch = min(2 * self._batch, self._most) if turn - self._turn <= 1 else 1
         self._turn = turn
         accepted = 0
         for _ in range(self._batch):

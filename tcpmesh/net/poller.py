@@ -79,7 +79,8 @@ class Poller:
         self._wakeup: Any = None
         self._misses = self._skip = 0
         self.turn = 0
-        """Calls to the kernel so far: two events a turn apart mean that the first left something behind."""
+        """Rounds through what was ready, so far; two events of one channel in the same round or in two that follow each other
+        mean that the first left something behind."""
         reactor.addReader(self)
 
     def fileno(self) -> int:
@@ -128,7 +129,8 @@ class Poller:
         self._running = True
         while True:
             events = poll(wait, EVENTS)
-            self.turn += 1
+            if len(events) < EVENTS:  # a full list may be one of several that make a round
+                self.turn += 1
             for fd, mask in events:
                 channel = channels[fd]
                 try:

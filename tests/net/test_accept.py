@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import socket
 import sys
+from collections.abc import Callable
+from select import EPOLLIN
 from typing import Any
 from unittest import skipUnless
 
@@ -16,6 +19,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from tcpmesh.net import accept
 from tcpmesh.net.address import Address
 from tcpmesh.net.listen import ListenOptions, open_socket
+from tcpmesh.net.poller import EVENTS
 
 
 class ReserveTests(SynchronousTestCase):
@@ -42,9 +46,26 @@ class Counting(ServerFactory):
         return Served()
 
 
-@skipUnless(sys.platform == "linux", "epoll is Linux's")
-class ShortageTests(TestCase):
-    """A listener whose process has no descriptors left."""
+class Busy:
+    """A channel that always has something to do, and counts how often it was served while somebody waited."""
+
+    def __init__(self, somebody_waits: Callable[[], bool]) -> None:
+        self._somebody_waits = somebody_waits
+        self.served = 0
+
+    def ready(self, mask: int) -> None:
+        """One more event."""
+        self.served += self._somebody_waits()
+
+    def ready_again(self) -> None:
+        """Never asked for."""
+
+    def failed(self) -> None:
+        """Never happens."""
+
+
+class Listening(TestCase):
+    """A listening port on the test's own network."""
 
     async def until(self, look: Any, what: str) -> None:
         """Wait for something to become true."""
@@ -73,6 +94,33 @@ class ShortageTests(TestCase):
         for client in clients:
             self.addCleanup(client.close)
         return clients
+
+
+@skipUnless(sys.platform == "linux", "epoll is Linux's")
+class CrowdTests(Listening):
+    """A listener beside more busy connections than the kernel reports in one call."""
+
+    async def test_newcomers(self) -> None:
+        """A hundred newcomers are all accepted before the others have been served ten times each."""
+        factory, port = self.listen()
+        poller, busy = port._network.poller, Busy(lambda: len(factory.transports) < 100)
+        pipes = [os.pipe() for _ in range(6)]  # the kernel lets one of them be watched 500 times, not more often
+        for _, writer in pipes:
+            os.write(writer, b"x")
+        many = [os.dup(reader) for reader, _ in pipes for _ in range(100)]
+        self.assertGreater(len(many), 2 * EVENTS)
+        for fd in many:
+            poller.register(fd, busy, EPOLLIN)
+        self.connect(port, 100)
+        await self.until(lambda: len(factory.transports) == 100, "the newcomers")
+        for fd in (*many, *(end for pipe in pipes for end in pipe)):
+            poller.close(fd)
+        self.assertLess(busy.served, 10 * len(many))
+
+
+@skipUnless(sys.platform == "linux", "epoll is Linux's")
+class ShortageTests(Listening):
+    """A listener whose process has no descriptors left."""
 
     async def test_out_of_descriptors(self) -> None:
         """With none left it rests, once in a tenth of a second, and serves who waited as soon as there are some again."""
