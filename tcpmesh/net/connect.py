@@ -16,6 +16,7 @@ from twisted.internet.interfaces import IConnector
 from twisted.python.failure import Failure
 
 from tcpmesh.net.address import Address
+from tcpmesh.net.congestion import spare_loopback
 from tcpmesh.net.options import ConnectOptions
 from tcpmesh.net.poller import READABLE, WATCH
 from tcpmesh.net.shared import Shared
@@ -57,6 +58,7 @@ class EpollConnector:
         try:
             if address.family != socket.AF_UNIX:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                spare_loopback(sock, address)
             if self._options is not None:
                 self._options.apply(sock)
             error = sock.connect_ex(address.sockaddr)

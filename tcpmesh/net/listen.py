@@ -10,6 +10,7 @@ import stat
 from dataclasses import dataclass
 
 from tcpmesh.net.address import Address
+from tcpmesh.net.congestion import spare_loopback
 from tcpmesh.net.options import SocketOption
 
 MOST_BACKLOG = (1 << 31) - 1
@@ -51,6 +52,7 @@ def bind(address: Address, options: ListenOptions) -> socket.socket:
     sock = socket.socket(address.family, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
+        spare_loopback(sock, address)
         _set(sock, options.before_bind)
         if address.family == socket.AF_UNIX:
             _bind_unix(sock, address, options)

@@ -6,8 +6,7 @@ to the kernel's pages.  Measured on loopback with one connection, CPU seconds pe
 256 KiB 0.44 to 0.59, a pump with a pipe of 1 MiB 0.28 to 0.32.  A small message would gain nothing and pay for one call
 more.  So the choice is made for each direction, by what is measured there:
 
-- a source that filled the whole read buffer `READS` times in a row, with more to come, is bulk: it gets a pump, and a sink
-  that is near gets a short send queue (`tcpmesh.net.near`);
+- a source that filled the whole read buffer `READS` times in a row, with more to come, is bulk: it gets a pump;
 - but where the sink may buffer more than a pipe holds, by a limit above `PIPE_SIZE` or none, it shall: there is no pump;
 - a pump whose pipe is empty and that found little waiting `SMALL_READS` times in a row gives its pipe back, and the
   direction copies again.

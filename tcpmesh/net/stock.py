@@ -21,6 +21,7 @@ from twisted.python.failure import Failure
 
 from tcpmesh.interfaces import INetwork, IStreamTransport
 from tcpmesh.net.address import Address
+from tcpmesh.net.congestion import spare_loopback
 from tcpmesh.net.knock import FactoryKnock, Visitor
 from tcpmesh.net.listen import ListenOptions, bind
 from tcpmesh.net.options import ConnectOptions
@@ -119,6 +120,7 @@ class _Client(StockTransport, tcp.BaseClient):
             sock.setblocking(False)
             if address.family != socket.AF_UNIX:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                spare_loopback(sock, address)
             if options is not None:
                 options.apply(sock)
         except OSError as e:

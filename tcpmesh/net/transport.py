@@ -14,7 +14,6 @@ from zope.interface import implementer
 from twisted.internet.interfaces import IHalfCloseableProtocol
 
 from tcpmesh.interfaces import IStreamTransport
-from tcpmesh.net.near import limit_queue
 from tcpmesh.net.outgoing import LOSE, LOST, Outgoing
 from tcpmesh.net.poller import HANGUP, READABLE
 from tcpmesh.net.sockets import unread
@@ -154,7 +153,6 @@ class EpollTransport(Outgoing):
         if isinstance(sink, EpollTransport) and sink._out is None and 0 < sink.high_watermark <= PIPE_SIZE:
             pipe = self._network.pipes.take()
             if pipe is not None:
-                sink._on_socket(limit_queue)
                 self._pump = Pump(direction, self._network.pipes, pipe, sink.high_watermark)
 
     def _pump_bytes(self, pump: Pump) -> None:
