@@ -26,9 +26,6 @@ class Held(NamedTuple):
     for_client: int
 
 
-NOTHING_HELD = Held(0, 0, 0, 0)
-
-
 def held(relay: Relay) -> Held:
     """What the two directions of a relay hold at this moment."""
     down, up, early = relay.from_downstream, relay.from_upstream, relay.early

@@ -16,7 +16,7 @@ from typing import Any
 from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
-from tcpmesh.cluster.counting import NOTHING_HELD, Held, closed, count_pauses, failed, held, opened
+from tcpmesh.cluster.counting import closed, count_pauses, failed, opened
 from tcpmesh.cluster.host import Host
 from tcpmesh.cluster.pool import Pool
 from tcpmesh.cluster.proxy import Proxy
@@ -368,23 +368,25 @@ class Session:
 
     def _end(self) -> None:
         self._stop_expiry()
-        for call in (self._retry, self._heard):
-            if call is not None:
-                call.cancel()
-        self._retry = self._heard = None
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+        if self._heard is not None:
+            self._heard.cancel()
+            self._heard = None
         self._proxy.forget(self)
 
     def _stop_expiry(self) -> None:
-        if isinstance(self._expiry, TimerQueue):
-            self._expiry.discard(self)
-        elif self._expiry is not None:
-            self._expiry.cancel()
-        self._expiry = None
+        expiry, self._expiry = self._expiry, None
+        if isinstance(expiry, TimerQueue):
+            expiry.discard(self)
+        elif expiry is not None:
+            expiry.cancel()
 
     # Counting
 
-    def fold(self) -> Held:
-        """Add to the counters what was relayed since the last call; what is held now."""
+    def fold(self) -> None:
+        """Add to the counters what was relayed since the last call."""
         down, up = self.relay.from_downstream, self.relay.from_upstream
         tcp = self._proxy.stats
         received, sent, answered, returned = self._counted
@@ -392,10 +394,9 @@ class Session:
         tcp.cx_rx_bytes_total.value += now[0] - received
         tcp.cx_tx_bytes_total.value += now[3] - returned
         if self.cluster is None:
-            return NOTHING_HELD
+            return
         stats = self.cluster.stats
         stats.cx_tx_bytes_total.value += now[1] - sent
         stats.cx_rx_bytes_total.value += now[2] - answered
         count_pauses(down, tcp)
         count_pauses(up, stats)
-        return held(self.relay)

@@ -17,6 +17,7 @@ from typing import Any
 from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2
 from zope.interface import implementer
 
+from tcpmesh.cluster.counting import held
 from tcpmesh.cluster.hash_policy import proxy_hash
 from tcpmesh.cluster.metadata import NAMESPACE, criteria, plain_of
 from tcpmesh.cluster.proxy import IDLE_TIMEOUT, Route
@@ -147,11 +148,12 @@ class TcpProxy:
         """Count what open sessions have moved since they were last counted, and what they hold at this moment."""
         read = unsent = 0
         for session in self._sessions:
-            held = session.fold()
+            session.fold()
             if session.cluster is not None:
-                read, unsent = read + held.read_of_client, unsent + held.for_client
-                session.cluster.stats.cx_tx_bytes_buffered.add(held.for_upstream)
-                session.cluster.stats.cx_rx_bytes_buffered.add(held.read_of_upstream)
+                now = held(session.relay)
+                read, unsent = read + now.read_of_client, unsent + now.for_client
+                session.cluster.stats.cx_tx_bytes_buffered.add(now.for_upstream)
+                session.cluster.stats.cx_rx_bytes_buffered.add(now.read_of_upstream)
         before, self._buffered = self._buffered, (read, unsent)
         # Added, not set: other filters of the same stat_prefix have a share in these gauges.
         self.stats.cx_rx_bytes_buffered.add(read - before[0])
