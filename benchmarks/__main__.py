@@ -5,35 +5,41 @@ from __future__ import annotations
 import argparse
 import os
 import resource
-import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from benchmarks import chart, machine, report, tools
+from benchmarks import chart, machine, namespace, report, tools
 from benchmarks.backends import start_backends
 from benchmarks.bulk import pattern
-from benchmarks.process import BenchmarkError, Ports, ending_on_signals
+from benchmarks.command import WRONG, say, status_of
+from benchmarks.process import BenchmarkError, Ports
 from benchmarks.proxies import PROXIES
 from benchmarks.results import Results, read
-from benchmarks.rounds import Plan, Run, say
-from benchmarks.workloads import WORKLOADS, Bench, Settings
+from benchmarks.rounds import Plan, Run
+from benchmarks.workloads import BULK_TURNS, LONELY_TURNS, WORKLOADS, Bench, Settings
 
 _DESCRIPTORS = 20_000
+_SPARE_DESCRIPTORS = 300
 _PUBLISHED_ROUNDS = 5
 _TOLERABLE_PERCENT = 3.0
+_PACED = (
+    "The congestion control of the system is BBR, which paces over loopback too. tcpmesh does without it there, the others do not, "
+    "and bulk rates show that. `--congestion cubic` compares without BBR."
+)
 
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Compare tcpmesh with other L4 proxies.")
     parser.add_argument("--rounds", type=int, default=_PUBLISHED_ROUNDS, help="how often everything is done (5)")
     parser.add_argument("--only", default="", metavar="NAMES", help="proxies and workloads, separated by commas (all)")
-    parser.add_argument("--seconds", type=int, default=3, help="length of one run of small requests (3)")
+    parser.add_argument("--seconds", type=int, default=2, help="length of one run of small requests (2)")
     parser.add_argument("--bulk-mib", type=int, default=1024, metavar="MIB", help="size of one bulk transfer (1024)")
     parser.add_argument("--idle", type=int, default=2000, help="number of idle connections (2000)")
+    parser.add_argument("--congestion", metavar="NAME", help="congestion control, such as cubic; for root (the system's)")
     parser.add_argument("--quick", action="store_true", help="one short round: does everything work?")
     parser.add_argument("--output", type=Path, help="folder for the report (docs/benchmarks after a full run, else the cache)")
     parser.add_argument("--report", type=Path, metavar="JSON", help="only write the report of an earlier results.json anew")
@@ -59,28 +65,49 @@ def _plan(options: argparse.Namespace) -> Plan:
     complete = not names and options.rounds >= _PUBLISHED_ROUNDS
     default = tools.REPOSITORY / "docs" / "benchmarks" if complete else tools.cache_directory() / "last"
     settings = Settings(options.seconds, options.bulk_mib << 20, options.idle)
-    return Plan(proxies, workloads, options.rounds, settings, options.output or default)
+    return Plan(proxies, workloads, options.rounds, settings, options.output or default, options.congestion)
 
 
-def _raise_descriptor_limit() -> None:
+def _raise_descriptor_limit(plan: Plan) -> None:
+    """Allow as many descriptors as a proxy needs for its two ends of each connection, and more where they are to be had.
+
+    @raise BenchmarkError: too few are.
+    """
+    most = max(workload.connections or plan.settings.idle for workload in plan.workloads)
+    needed = 2 * most + _SPARE_DESCRIPTORS
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     limit = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _DESCRIPTORS)
+    if limit < needed:
+        raise BenchmarkError(f"{most} connections need {needed} descriptors, and {limit} are allowed; try: ulimit -Hn {needed}")
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
 
 
-def _require(plan: Plan) -> None:
-    """Find all programs.
-
-    @raise BenchmarkError: some are missing; all of them are named.
-    """
+def _missing(requirements: Iterable[Callable[[], object]]) -> list[str]:
+    """What is missing of all that, each with the command that installs it."""
     missing = []
-    for require in (lambda: tools.program("nginx"), lambda: tools.program("wrk"), *(p.require for p in plan.proxies)):
+    for require in requirements:
         try:
             require()
         except BenchmarkError as error:
             missing.append(str(error))
-    if missing:
-        raise BenchmarkError("\n".join([*missing, "or leave proxies out with --only"]))
+    return missing
+
+
+def _require(plan: Plan) -> None:
+    """Find or install all programs, and see that the report can be written.
+
+    @raise BenchmarkError: some are missing; all of them are named.
+    @raise OSError: there is no such folder, and it cannot be made.
+    """
+    needed = _missing([lambda: tools.program("nginx"), lambda: tools.program("wrk")])
+    compared = _missing(proxy.require for proxy in plan.proxies)
+    if compared and not needed:
+        compared.append("or leave it out: --only takes the names of what to run")
+    if needed or compared:
+        raise BenchmarkError("\n".join(dict.fromkeys([*needed, *compared])))
+    plan.output.mkdir(parents=True, exist_ok=True)
+    if not os.access(plan.output, os.W_OK):
+        raise BenchmarkError(f"no file can be written into {plan.output}; choose another folder with --output")
 
 
 def _facts(plan: Plan) -> dict[str, str]:
@@ -91,14 +118,17 @@ def _facts(plan: Plan) -> dict[str, str]:
         **{proxy.name: proxy.version() for proxy in plan.proxies},
         "backends and load": f"nginx {tools.nginx_version()}, wrk {tools.wrk_version()}",
         "rounds": str(plan.rounds),
-        "each round": f"{settings.seconds} s for each run of small requests, {settings.bulk_bytes >> 20} MiB "
-        f"for each bulk transfer, {settings.idle} idle connections",
+        "each round": f"{settings.seconds} s for a run of small requests, of which one connection has {LONELY_TURNS}; "
+        f"{BULK_TURNS} transfers of {settings.bulk_bytes >> 20} MiB to the client and as many from it; "
+        f"{settings.idle} idle connections",
     }
 
 
 def _rounds(plan: Plan, directory: Path) -> Results:
     """Do all the work; Ctrl-C ends it after the samples so far."""
     results = Results(_facts(plan))
+    if results.facts["congestion control"].startswith("bbr"):
+        results.warnings.append(_PACED)
     before, start, load = machine.processor_time(), time.monotonic(), os.getloadavg()[0]
     with ExitStack() as stack:
         ports = Ports()
@@ -132,6 +162,20 @@ def _write(results: Results, output: Path) -> None:
     say(f"written to {output}")
 
 
+def _compare(plan: Plan) -> int:
+    """Run the comparison and write its report."""
+    _raise_descriptor_limit(plan)
+    _require(plan)
+    if plan.congestion:
+        namespace.enter(plan.congestion)
+    with tempfile.TemporaryDirectory(prefix="tcpmesh-bench-", ignore_cleanup_errors=True) as directory:
+        results = _rounds(plan, Path(directory))
+    if results.interrupted and not results.samples:
+        raise KeyboardInterrupt
+    _write(results, tools.cache_directory() / "interrupted" if results.interrupted else plan.output)
+    return WRONG if results.failures or results.interrupted else 0
+
+
 def main(arguments: Sequence[str]) -> int:
     """Run the comparison; 0 if every byte and reply was right and every proxy ran."""
     options = _options(arguments)
@@ -141,24 +185,8 @@ def main(arguments: Sequence[str]) -> int:
     if options.report:
         _write(read(options.report), options.report.parent)
         return 0
-    _raise_descriptor_limit()
-    directory = Path(tempfile.mkdtemp(prefix="tcpmesh-bench-"))
-    try:
-        plan = _plan(options)
-        _require(plan)
-        with ending_on_signals():
-            results = _rounds(plan, directory)
-    except BenchmarkError as error:
-        say(str(error))
-        return 2
-    except KeyboardInterrupt:
-        say("interrupted before the first round")
-        return 1
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
-    _write(results, tools.cache_directory() / "interrupted" if results.interrupted else plan.output)
-    return 1 if results.failures or results.interrupted else 0
+    return _compare(_plan(options))
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(status_of(lambda: main(sys.argv[1:])))

@@ -20,8 +20,8 @@ from benchmarks import replies
 from benchmarks.process import BenchmarkError, Child, Ports, wait_for_ports
 from benchmarks.tools import REPOSITORY, program
 
-SMALL_PATH = "/small"
-SMALL_BODY = "tcpmesh benchmark\n"
+ECHO_PATH = "/echo?id="
+"""A small request: the reply is what follows."""
 
 _CONFIGURATION = """\
 daemon off;
@@ -43,7 +43,6 @@ http {{
   scgi_temp_path {directory}/{name}-scgi;
   server {{
     listen 127.0.0.1:{port} backlog=4096;
-    location = {path} {{ return 200 "{body}"; }}
     location = /echo {{ return 200 "$arg_id"; }}
     location = /status {{ stub_status; }}
   }}
@@ -91,8 +90,6 @@ def _nginx(stack: ExitStack, directory: Path, name: str, port: int) -> None:
             name=name,
             port=port,
             user=nginx_user(),
-            path=SMALL_PATH,
-            body=SMALL_BODY,
             descriptors=10_000,
         )
     )

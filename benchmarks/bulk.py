@@ -4,6 +4,9 @@ The stream is a random block of a prime length, repeated.  Whoever receives know
 so a lost, doubled, swapped or shifted piece is found, at the price of one `memcmp`: far cheaper than a checksum, and the
 receiver competes with the proxy for the processor.
 
+Neither end paces what it sends, whatever the system's congestion control: BBR's timers would be most of what is measured.
+A proxy's own sockets are its own business.
+
 A client sends a request of 16 bytes: `D` (download) or `U` (upload) and the number of bytes in decimal.  After an upload
 the peer answers `OK` or `NO` and the number of bytes that it received in order, also in 16 bytes.  After a download it
 sends FIN.  `python -m benchmarks.bulk PORT` is the peer.
@@ -26,6 +29,7 @@ CHUNK = 262_144
 """Bytes asked of one system call, in bytes."""
 
 _FRAME = 16
+_UNPACED = b"reno"
 _IDLE_SECONDS = 30.0
 
 
@@ -33,6 +37,11 @@ def pattern() -> bytes:
     """The block, followed by its own beginning, so that any `CHUNK` bytes of the stream are one slice of it."""
     block = random.Random(20260217).randbytes(PERIOD)
     return block + block[:CHUNK]
+
+
+def unpaced(sock: socket.socket) -> None:
+    """Let a socket send without pacing, once it is connected, and those that it accepts: the kernel asks for this before."""
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, _UNPACED)
 
 
 def send(sock: socket.socket, count: int, block: bytes) -> None:
@@ -79,7 +88,10 @@ class Transfer:
     def __init__(self, port: int, block: bytes, seconds: float) -> None:
         self._block = block
         self._deadline = time.monotonic() + seconds
-        self._sock = socket.create_connection(("127.0.0.1", port), timeout=_IDLE_SECONDS)
+        self._sock = socket.socket()
+        self._sock.settimeout(_IDLE_SECONDS)
+        unpaced(self._sock)
+        self._sock.connect(("127.0.0.1", port))
 
     def __enter__(self) -> Transfer:
         return self
@@ -109,13 +121,13 @@ class Transfer:
         """Send `count` bytes and have the peer verify them."""
         self.ask("U", count)
         send(self._sock, count, self._block)
-        verdict = _exactly(self._sock, _FRAME).decode()
-        if verdict != f"OK{count:014d}":
-            raise BenchmarkError(f"the peer says {verdict} after an upload of {count} bytes")
+        verdict = _exactly(self._sock, _FRAME)
+        if verdict != f"OK{count:014d}".encode():
+            raise BenchmarkError(f"the peer says {verdict!r} after an upload of {count} bytes")
 
 
 def serve(sock: socket.socket, block: bytes) -> None:
-    """Answer one connection; a client that leaves early is its own business."""
+    """Answer one connection; a client that leaves early, or asks for nothing that there is, is its own business."""
     with sock:
         sock.settimeout(_IDLE_SECONDS)
         try:
@@ -125,7 +137,7 @@ def serve(sock: socket.socket, block: bytes) -> None:
                 send(sock, count, block)
             else:
                 sock.sendall(_verdict(sock, count, block))
-        except (OSError, BenchmarkError):
+        except (OSError, ValueError, BenchmarkError):
             return
 
 
@@ -141,6 +153,7 @@ def main(port: int) -> None:
     """Be the peer on `port` until killed, one thread per connection."""
     block = pattern()
     with socket.create_server(("127.0.0.1", port), backlog=512) as listening:
+        unpaced(listening)
         while True:
             sock, _ = listening.accept()
             threading.Thread(target=serve, args=(sock, block), daemon=True).start()

@@ -16,6 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks import tools
+from benchmarks.command import status_of
+from benchmarks.process import BenchmarkError
 
 _PROXY = "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"
 _FIRST_PORT = 10000
@@ -57,13 +59,13 @@ def bootstrap(count: int, timeout: str = "connect_timeout") -> str:
 def seconds(command: Sequence[str], status: int) -> float:
     """How long a command takes.
 
-    @raise SystemExit: where it does not end with this status.
+    @raise BenchmarkError: where it does not end with this status.
     """
     began = time.monotonic()
     done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False)
     took = time.monotonic() - began
     if done.returncode != status:
-        raise SystemExit(f"{' '.join(command)}: status {done.returncode}\n{done.stderr[-2000:].decode(errors='replace')}")
+        raise BenchmarkError(f"{' '.join(command)}: status {done.returncode}\n{done.stderr[-2000:].decode(errors='replace')}")
     return took
 
 
@@ -86,6 +88,8 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--count", type=int, default=10_000, help="listeners, and clusters (10000)")
     parser.add_argument("--rounds", type=int, default=3, help="how often each is run (3)")
     options = parser.parse_args(arguments)
+    if not (1 <= options.count <= 50_000 and 1 <= options.rounds <= 100):
+        parser.error("between 1 and 50000 listeners, 1 and 100 rounds")
     with tempfile.TemporaryDirectory(prefix="tcpmesh-bench-") as folder:
         envoy, right, wrong = measure(options.count, options.rounds, Path(folder))
     print(f"{options.count} listeners and {options.count} clusters, seconds from start to verdict")
@@ -96,4 +100,4 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(status_of(lambda: main(sys.argv[1:])))

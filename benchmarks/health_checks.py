@@ -8,6 +8,7 @@ does the work of both ends: a loop of `socket`, `connect` and `close`.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import resource
@@ -23,6 +24,7 @@ from typing import Any
 from urllib.request import urlopen
 
 from benchmarks import tools
+from benchmarks.command import status_of
 from benchmarks.process import Child, Ports, wait_for_ports, wait_until
 
 KINDS: dict[str, dict[str, Any]] = {
@@ -153,15 +155,22 @@ def report(hosts: list[str], port: int, rounds: int) -> None:
     print(f"{'the kernel alone':20}{median(floors):10.1f}   for connect only")
 
 
-def main(count: int, rounds: int) -> None:
+def main() -> int:
     """Start the hosts and measure."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.health_checks", description=(__doc__ or "").partition(":")[0])
+    parser.add_argument("hosts", type=int, nargs="?", default=10_000, help="how many (10000)")
+    parser.add_argument("rounds", type=int, nargs="?", default=1, help="how often each is run (1)")
+    options = parser.parse_args()
+    if not (1 <= options.hosts <= 60_000 and 1 <= options.rounds <= 100):
+        parser.error("between 1 and 60000 hosts, 1 and 100 rounds")
     server = subprocess.Popen([sys.executable, "-m", "benchmarks.health_checks", "serve"], stdout=subprocess.PIPE)
     assert server.stdout is not None
     try:
-        report(addresses(count), int(server.stdout.readline()), rounds)
+        report(addresses(options.hosts), int(server.stdout.readline()), options.rounds)
     finally:
         server.kill()
         server.wait()
+    return 0
 
 
 if __name__ == "__main__":
@@ -170,5 +179,4 @@ if __name__ == "__main__":
     if sys.argv[1:] == ["serve"]:
         serve()
     else:
-        given = [int(each) for each in sys.argv[1:]]
-        main(*given, *(10_000, 1)[len(given) :])
+        sys.exit(status_of(main))

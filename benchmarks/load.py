@@ -1,14 +1,20 @@
-"""Small requests in large numbers, by wrk, each reply compared with what it must be."""
+"""Small requests in large numbers, by wrk, each answered once, with its own number and with the header fields of all others.
+
+wrk counts its latencies from the first moment on, when all connections are new and wait for each other: of 1,000 connections the
+first replies alone are more than one in a hundred.  So the script takes the times itself: what is sent while the
+connections are made is told apart from the steady rest.
+"""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.backends import SMALL_BODY, SMALL_PATH, Backends
+from benchmarks.backends import ECHO_PATH, Backends
 from benchmarks.process import BenchmarkError, Child
 from benchmarks.tools import program
 
@@ -16,24 +22,63 @@ _RAMP_SECONDS = 0.5
 _TAIL_SECONDS = 0.2
 
 _SCRIPT = """\
-local expected = %s
-local threads = {}
-wrong = 0
+local ffi = require("ffi")
+ffi.cdef[[
+  typedef struct { long seconds; long nanoseconds; } moment;
+  int clock_gettime(int clock, moment *at);
+]]
+local at = ffi.new("moment")
+local threads, sent, last, began, usual = {}, {}, 0, nil, nil
+wrong, newcomer, steady = 0, 0, {}
+
+local function microseconds()
+  ffi.C.clock_gettime(1, at)
+  return tonumber(at.seconds) * 1000000 + math.floor(tonumber(at.nanoseconds) / 1000)
+end
 
 function setup(thread) table.insert(threads, thread) end
 
+function request()
+  last = last + 1
+  local number, start = string.format("%%018d", last), microseconds()
+  sent[number] = start
+  began = began or start
+  return "GET %(path)s" .. number .. " HTTP/1.1\\r\\nHost: bench\\r\\n%(header)s\\r\\n"
+end
+
+local function alike(some, others)
+  for name, value in pairs(some) do
+    if others[name] ~= value and name ~= "Date" then return false end
+  end
+  return true
+end
+
 function response(status, headers, body)
-  if status ~= 200 or body ~= expected then wrong = wrong + 1 end
+  local start = sent[body]
+  usual = usual or headers
+  if status ~= 200 or not start or not alike(headers, usual) or not alike(usual, headers) then
+    wrong = wrong + 1
+    return
+  end
+  sent[body] = nil
+  local waited = microseconds() - start
+  if start - began < %(ramp)d then
+    newcomer = math.max(newcomer, waited)
+  else
+    steady[waited] = (steady[waited] or 0) + 1
+  end
 end
 
 function done(summary, latency, requests)
-  local bad = 0
-  for _, thread in ipairs(threads) do bad = bad + thread:get("wrong") end
+  local thread, counts = threads[1], {}
+  for waited, count in pairs(thread:get("steady")) do
+    table.insert(counts, string.format('"%%d": %%d', waited, count))
+  end
   local e = summary.errors
   print(string.format(
-    '{"requests": %%d, "us": %%d, "wrong": %%d, "p50": %%d, "p99": %%d, "connect": %%d, "read": %%d, "write": %%d, "timeout": %%d}',
-    summary.requests, summary.duration, bad, latency:percentile(50), latency:percentile(99),
-    e.connect, e.read, e.write, e.timeout))
+    '{"requests": %%d, "us": %%d, "wrong": %%d, "newcomer": %%d, "steady": {%%s}, ',
+    summary.requests, summary.duration, thread:get("wrong"), thread:get("newcomer"), table.concat(counts, ", ")) ..
+    string.format('"connect": %%d, "read": %%d, "write": %%d, "timeout": %%d}', e.connect, e.read, e.write, e.timeout))
 end
 """
 
@@ -43,26 +88,53 @@ class Load:
     """What wrk saw, and what it cost.
 
     @ivar rate: replies a second.
-    @ivar p50: median microseconds from request to reply.
-    @ivar p99: what one request in a hundred exceeds, microseconds.
+    @ivar p50: median microseconds from request to reply, in the steady part.
+    @ivar p99: what one request in a hundred exceeds there, microseconds.
+    @ivar newcomer: the longest wait for a reply, in microseconds, while the connections are made.
     @ivar cpu: microseconds of CPU that the proxy spent on a request, in the middle of the run.
     """
 
     rate: float
     p50: float
     p99: float
+    newcomer: float
     cpu: float
 
 
-def _command(port: int, connections: int, seconds: float, script: Path, close: bool) -> list[str]:
-    command = [program("wrk"), "--threads", "1", "--connections", str(connections), "--duration", f"{seconds:g}s"]
-    command += ["--timeout", "5s", "--script", str(script)]
-    if close:
-        command += ["--header", "Connection: close"]
-    return [*command, f"http://127.0.0.1:{port}{SMALL_PATH}"]
+@dataclass(frozen=True)
+class _Counts:
+    """What the script printed; `steady` counts requests by the microseconds that they waited."""
+
+    requests: int
+    us: int
+    wrong: int
+    newcomer: int
+    connect: int
+    read: int
+    write: int
+    timeout: int
+    steady: Mapping[str, int]
 
 
-def _verified(output: str) -> dict[str, int]:
+def percentile(counts: Mapping[int, int], part: float) -> int:
+    """The smallest value that `part` of all do not exceed (nearest rank).
+
+    @raise BenchmarkError: there is no value.
+    """
+    wanted, seen = part * sum(counts.values()), 0
+    for value in sorted(counts):
+        seen += counts[value]
+        if seen >= wanted:
+            return value
+    raise BenchmarkError("no request was sent after the connections were made")
+
+
+def _command(port: int, connections: int, seconds: int, script: Path) -> list[str]:
+    command = [program("wrk"), "--threads", "1", "--connections", str(connections), "--duration", f"{seconds}s"]
+    return [*command, "--timeout", "5s", "--script", str(script), f"http://127.0.0.1:{port}"]
+
+
+def _verified(output: str) -> _Counts:
     """The counts that wrk printed.
 
     @raise BenchmarkError: not all replies are right.
@@ -70,10 +142,10 @@ def _verified(output: str) -> dict[str, int]:
     line = next((line for line in output.splitlines() if line.startswith("{")), None)
     if line is None:
         raise BenchmarkError(f"wrk failed: {output[-300:]}")
-    counts: dict[str, int] = json.loads(line)
-    bad = {kind: counts[kind] for kind in ("wrong", "connect", "read", "write", "timeout") if counts[kind]}
-    if bad or not counts["requests"]:
-        raise BenchmarkError(f"of {counts['requests']} replies, {bad or 'none at all'} went wrong")
+    counts = _Counts(**json.loads(line))
+    bad = {kind: getattr(counts, kind) for kind in ("wrong", "connect", "read", "write", "timeout") if getattr(counts, kind)}
+    if bad or not counts.requests:
+        raise BenchmarkError(f"of {counts.requests} replies, {bad or 'none at all'} went wrong")
     return counts
 
 
@@ -88,8 +160,9 @@ def small_requests(
     @raise BenchmarkError: a wrong reply or none.
     """
     script = directory / "wrk.lua"
-    script.write_text(_SCRIPT % json.dumps(SMALL_BODY))
-    command = _command(port, connections, seconds, script, close)
+    header = "Connection: close\\r\\n" if close else ""
+    script.write_text(_SCRIPT % {"path": ECHO_PATH, "header": header, "ramp": _RAMP_SECONDS * 1e6})
+    command = _command(port, connections, seconds, script)
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as wrk:
         try:
             time.sleep(_RAMP_SECONDS)
@@ -104,4 +177,6 @@ def small_requests(
     counts = _verified(output)
     if not requests:
         raise BenchmarkError("no request was answered in the middle of the run")
-    return Load(counts["requests"] * 1e6 / counts["us"], counts["p50"], counts["p99"], cpu / 1000 / requests)
+    steady = {int(waited): count for waited, count in counts.steady.items()}
+    rate = counts.requests * 1e6 / counts.us
+    return Load(rate, percentile(steady, 0.5), percentile(steady, 0.99), counts.newcomer, cpu / 1000 / requests)

@@ -9,6 +9,8 @@ import resource
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.namespace import SETTING
+
 
 def _first(expression: str, path: str) -> str:
     found = re.search(expression, Path(path).read_text(), re.MULTILINE)
@@ -16,7 +18,7 @@ def _first(expression: str, path: str) -> str:
 
 
 def describe() -> dict[str, str]:
-    """The processor, kernel and Python of this machine."""
+    """The processor, kernel and Python of this machine, and how its TCP finds its pace: bulk over loopback hangs on that, too."""
     flags = _first(r"^flags\s*:(.*)$", "/proc/cpuinfo").split()
     memory = int(_first(r"^MemTotal:\s+(\d+)", "/proc/meminfo")) // 1024
     return {
@@ -25,6 +27,7 @@ def describe() -> dict[str, str]:
         "virtual machine": "yes" if "hypervisor" in flags else "no",
         "memory": f"{memory} MiB",
         "kernel": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "congestion control": SETTING.read_text().strip(),
         "Python": f"{platform.python_implementation()} {platform.python_version()}",
     }
 

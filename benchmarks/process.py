@@ -12,7 +12,6 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -168,10 +167,12 @@ class Child:
         try:
             self._process.wait(5)
         except subprocess.TimeoutExpired:
+            pass
+        finally:  # also after a second Ctrl-C
             self._process.kill()
             self._process.wait()
-        for member in members[1:]:
-            _kill_orphan(member, self.pid)
+            for member in members[1:]:
+                _kill_orphan(member, self.pid)
 
 
 def _kill_orphan(pid: int, session: int) -> None:
@@ -238,18 +239,3 @@ class Ports:
                     continue
                 return port
         raise BenchmarkError("no free port")
-
-
-@contextmanager
-def ending_on_signals() -> Iterator[None]:
-    """Turn SIGTERM and SIGHUP into `KeyboardInterrupt`, so that every `with` block stops its child."""
-
-    def interrupt(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, action in before.items():
-            signal.signal(number, action)

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
 
+from benchmarks.process import BenchmarkError
+
 REFERENCE = "envoy"
 """The proxy that the others are compared with."""
 
@@ -70,9 +72,11 @@ class Results:
         return _unique(sample.workload for sample in self.samples)
 
     def by_round(self, proxy: str, workload: str, metric: str) -> dict[int, float]:
-        """One figure in each round that has it."""
+        """One figure in each round that has it; results of an earlier day may lack some."""
         return {
-            sample.round: sample.values[metric] for sample in self.samples if (sample.proxy, sample.workload) == (proxy, workload)
+            sample.round: sample.values[metric]
+            for sample in self.samples
+            if (sample.proxy, sample.workload) == (proxy, workload) and metric in sample.values
         }
 
     def summary(self, proxy: str, workload: str, metric: str) -> Summary | None:
@@ -97,15 +101,22 @@ class Results:
 
 
 def read(path: Path) -> Results:
-    """Results that `Results.write` wrote."""
-    data = json.loads(path.read_text())
-    return Results(
-        data["facts"],
-        [Sample(**sample) for sample in data["samples"]],
-        [Failure(**failure) for failure in data["failures"]],
-        data["warnings"],
-        data["interrupted"],
-    )
+    """Results that `Results.write` wrote.
+
+    @raise BenchmarkError: it did not write them.
+    @raise OSError: there is no such file.
+    """
+    try:
+        data = json.loads(path.read_text())
+        return Results(
+            data["facts"],
+            [Sample(**sample) for sample in data["samples"]],
+            [Failure(**failure) for failure in data["failures"]],
+            data["warnings"],
+            data["interrupted"],
+        )
+    except (ValueError, KeyError, TypeError):
+        raise BenchmarkError(f"{path} is not a results.json of this benchmark") from None
 
 
 def _unique(names: Iterable[str]) -> list[str]:

@@ -1,38 +1,35 @@
 """Alternating rounds: every proxy does the same work within the same seconds.
 
 All proxies of a round run at once and idle while another has its turn, so that one workload passes through all of them
-before the machine changes its mood; each is started anew for every round, and the order moves on by one.
+before the machine changes its mood; each is started anew for every round, and the order moves on by one.  Where a workload
+is so short that a moment decides, it passes several times, back and forth: a mood that grows or fades meets all alike.
 """
 
 from __future__ import annotations
 
-import sys
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import report
+from benchmarks.command import say
 from benchmarks.process import BenchmarkError, Child, Ports, wait_for_ports
 from benchmarks.proxies import Proxy, Route
 from benchmarks.results import Failure, Results, Sample
-from benchmarks.workloads import Bench, Running, Settings, Workload
+from benchmarks.workloads import Bench, Running, Settings, Values, Workload
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be run."""
+    """What is to be run, and with which congestion control, if not the system's."""
 
     proxies: tuple[Proxy, ...]
     workloads: tuple[Workload, ...]
     rounds: int
     settings: Settings
     output: Path
-
-
-def say(text: str) -> None:
-    """Tell the user, who sees the report only at the end."""
-    print(text, file=sys.stderr, flush=True)
+    congestion: str | None
 
 
 class Run:
@@ -53,8 +50,7 @@ class Run:
             running = {proxy.name: self._start(stack, proxy, number) for proxy in order}
             time.sleep(0.5)
             for workload in self._plan.workloads:
-                for proxy in order:
-                    self._sample(number, workload, proxy.name, running[proxy.name])
+                self._pass(number, workload, running)
 
     def _start(self, stack: ExitStack, proxy: Proxy, number: int) -> Running | None:
         """Start `proxy` and see that it works; what keeps it from working is noted."""
@@ -69,20 +65,35 @@ class Run:
             return None
         return Running(child, route.web, route.bulk)
 
-    def _sample(self, number: int, workload: Workload, name: str, proxy: Running | None) -> None:
+    def _pass(self, number: int, workload: Workload, running: dict[str, Running | None]) -> None:
+        """Do one workload with all proxies; who fails at it has no figures for this round."""
+        turns: dict[str, list[Values]] = {name: [] for name in running}
+        for turn in range(workload.turns):
+            for name in reversed(running) if turn % 2 else running:
+                if len(turns[name]) == turn:
+                    turns[name].extend(self._turn(number, workload, name, running[name]))
+        for name, values in turns.items():
+            if len(values) == workload.turns:
+                self._sample(number, workload, name, workload.combined(values))
+
+    def _turn(self, number: int, workload: Workload, name: str, proxy: Running | None) -> list[Values]:
+        """The figures of one turn, or none; what went wrong is noted."""
         if proxy is None or not proxy.child.running():
-            return
+            return []
         try:
             values = workload.run(self._bench, proxy)
             proxy.child.check()
         except (BenchmarkError, OSError) as error:
             self._failed(number, workload.name, name, error)
-            return
+            return []
+        return [values]
+
+    def _sample(self, number: int, workload: Workload, name: str, values: Values) -> None:
         self.results.samples.append(Sample(number, workload.name, name, values))
         shown = "  ".join(f"{metric.key} {report.number(values[metric.key], metric.digits)}" for metric in workload.metrics)
         say(f"{number + 1}/{self._plan.rounds}  {workload.name:<11} {name:<12} {shown}")
 
     def _failed(self, number: int, workload: str, proxy: str, error: Exception) -> None:
         """Tell everything, but record one line: the output of a program is no matter for a published report."""
-        self.results.failures.append(Failure(number, workload, proxy, str(error).partition("\n")[0]))
+        self.results.failures.append(Failure(number, workload, proxy, str(error).partition("\n")[0].rstrip(":")))
         say(f"{number + 1}/{self._plan.rounds}  {workload:<11} {proxy:<12} FAILED: {error}")

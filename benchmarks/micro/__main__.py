@@ -7,8 +7,10 @@ import cProfile
 import gc
 import pstats
 import socket
+import sys
 from collections.abc import Callable
 
+from benchmarks.command import status_of
 from benchmarks.micro import __doc__ as theory
 from benchmarks.micro import costs, floor
 from benchmarks.micro.mesh import BareProxy, ProductProxy
@@ -46,7 +48,7 @@ def table(watch: Stopwatch) -> None:
     print(f"{'garbage per connection, objects':34}{costs.garbage(ProductProxy):10.2f}{costs.garbage(BareProxy):12.2f}")
 
 
-def main() -> None:
+def main() -> int:
     """Parse the options and measure."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.micro", description=(theory or "").partition("\n")[0])
     parser.add_argument("--profile", action="store_true", help="also print where tcpmesh spends it (its figures suffer)")
@@ -58,7 +60,8 @@ def main() -> None:
     table(Stopwatch(profile))
     if profile is not None:
         pstats.Stats(profile).sort_stats("tottime").print_stats(30)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(status_of(main))

@@ -11,7 +11,7 @@ from typing import Any
 from twisted.internet.testing import MemoryReactorClock
 
 from benchmarks.backends import Backends
-from benchmarks.micro.sockets import MESSAGE, expect, listening
+from benchmarks.micro.sockets import MESSAGE, connected, expect, listening
 from benchmarks.micro.stopwatch import Stopwatch
 from benchmarks.proxies import Route, envoy_configuration
 from tcpmesh.cluster.manager import ClusterManager
@@ -153,7 +153,7 @@ class Mesh:
     def open(self, count: int, watch: Stopwatch) -> None:
         """Connect so many clients, served in one batch; each has sent a message, which has arrived."""
         expected = len(self.servers) + count
-        fresh = [socket.create_connection(self.proxy.address) for _ in range(count)]
+        fresh = [connected(self.proxy.address) for _ in range(count)]
         for client in fresh:
             client.send(MESSAGE)
         while len(self.servers) < expected:

@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from benchmarks import bulk
 from benchmarks.process import BenchmarkError
+from tests.benchmarks.peers import DamagingProxy, Listening
 
 BLOCK = bulk.pattern()
 
@@ -102,4 +103,58 @@ class PeerTests(SynchronousTestCase):
     def test_damaged_upload(self) -> None:
         """The peer tells of a damaged upload."""
         with bulk.Transfer(self.port, BLOCK[1:] + BLOCK[:1], 5) as transfer:
-            self.assertRaisesRegex(BenchmarkError, "the peer says NO", transfer.upload, 1_000)
+            self.assertRaisesRegex(BenchmarkError, "the peer says b'NO", transfer.upload, 1_000)
+
+
+class BulkPeer(Listening):
+    """The peer of the benchmark, in a thread."""
+
+    def serve(self, sock: socket.socket) -> None:
+        """Answer one client."""
+        bulk.serve(sock, BLOCK)
+
+
+class DamagingProxyTests(SynchronousTestCase):
+    """A client of the bulk peer, with a proxy between them that changes one byte."""
+
+    def setUp(self) -> None:
+        self.peer = BulkPeer()
+        self.peer.start()
+        self.addCleanup(self.peer.stop)
+
+    def transfer(self, position: int) -> bulk.Transfer:
+        """A connection through a proxy that changes the byte at this position of what goes to the client."""
+        passed = 0
+
+        def damage(data: bytes) -> bytes:
+            nonlocal passed
+            place = position - passed
+            passed += len(data)
+            if not 0 <= place < len(data):
+                return data
+            return data[:place] + bytes([data[place] ^ 0x80]) + data[place + 1 :]
+
+        proxy = DamagingProxy(self.peer.port, damage)
+        proxy.start()
+        self.addCleanup(proxy.stop)
+        return bulk.Transfer(proxy.port, BLOCK, 5)
+
+    def test_right(self) -> None:
+        """A byte behind the end cannot be changed, and all is right."""
+        with self.transfer(8_000_000) as transfer:
+            transfer.download(8_000_000)
+
+    def test_download(self) -> None:
+        """One changed byte of millions is found."""
+        with self.transfer(7_654_321) as transfer:
+            self.assertRaisesRegex(BenchmarkError, "wrong bytes between", transfer.download, 8_000_000)
+
+    def test_last_byte(self) -> None:
+        """So is the last one."""
+        with self.transfer(7_999_999) as transfer:
+            self.assertRaisesRegex(BenchmarkError, "wrong bytes between", transfer.download, 8_000_000)
+
+    def test_verdict(self) -> None:
+        """A changed verdict on an upload is no success."""
+        with self.transfer(0) as transfer:
+            self.assertRaisesRegex(BenchmarkError, "after an upload", transfer.upload, 1_000)

@@ -7,6 +7,7 @@ import sys
 from twisted.trial.unittest import SynchronousTestCase
 
 from benchmarks.config import bootstrap, seconds
+from benchmarks.process import BenchmarkError
 from tcpmesh.config.load import load
 from tcpmesh.config.problems import ConfigError
 
@@ -33,4 +34,4 @@ class ConfigBenchmarkTests(SynchronousTestCase):
         command = [sys.executable, "-c", "import sys; sys.exit('no such thing')"]
 
         self.assertLess(0, seconds(command, 1))
-        self.assertIn("no such thing", str(self.assertRaises(SystemExit, seconds, command, 0)))
+        self.assertIn("no such thing", str(self.assertRaises(BenchmarkError, seconds, command, 0)))

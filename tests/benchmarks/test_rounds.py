@@ -1,0 +1,85 @@
+"""The order of work in a round of the benchmark."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from benchmarks import rounds
+from benchmarks.backends import Backends
+from benchmarks.process import BenchmarkError, Ports
+from benchmarks.proxies import Command, Proxy, Route
+from benchmarks.results import Results
+from benchmarks.rounds import Plan, Run
+from benchmarks.workloads import Bench, Metric, Running, Settings, Values, Workload
+
+LISTEN = """
+import socket, sys, time
+held = [socket.create_server(("127.0.0.1", int(port))) for port in sys.argv[1:]]
+time.sleep(60)
+"""
+
+
+def listener(name: str) -> Proxy:
+    """A program that listens, as a proxy does, and is good for nothing else."""
+
+    def prepare(stem: Path, route: Route) -> Command:
+        return Command([sys.executable, "-c", LISTEN, str(route.web), str(route.bulk)])
+
+    return Proxy(name, lambda: None, prepare, lambda: "1")
+
+
+class RoundTests(SynchronousTestCase):
+    """Two proxies and a workload of three turns."""
+
+    def setUp(self) -> None:
+        self.order: list[str] = []
+        self.directory = Path(self.mktemp())
+        self.directory.mkdir()
+        self.results = Results({})
+        self.told: list[str] = []
+        self.patch(rounds, "say", self.told.append)
+
+    def turn(self, bench: Bench, proxy: Running) -> Values:
+        """Note whose turn it is; each costs twice what the one before did."""
+        self.order.append(proxy.child.name)
+        return {"cpu": 2.0 ** len(self.order)}
+
+    def run_round(self, number: int) -> None:
+        """Do a round of three turns with each."""
+        workload = Workload("work", "Work", (Metric("cpu", "CPU", "s", 0),), self.turn, 1, 3)
+        plan = Plan((listener("one"), listener("two")), (workload,), 1, Settings(1, 1, 1), self.directory, None)
+        bench = Bench(Backends((0, 0), 0), plan.settings, b"", self.directory)
+        Run(plan, self.directory, bench, Ports(), self.results).round(number)
+
+    def test_back_and_forth(self) -> None:
+        """The turns go back and forth, and the median of each proxy's is its figure."""
+        self.run_round(0)
+
+        self.assertEqual(["one-0", "two-0", "two-0", "one-0", "one-0", "two-0"], self.order)
+        self.assertEqual({"one": 16.0, "two": 8.0}, {sample.proxy: sample.values["cpu"] for sample in self.results.samples})
+
+    def test_other_start(self) -> None:
+        """The next round begins with the next proxy."""
+        self.run_round(1)
+
+        self.assertEqual(["two-1", "one-1", "one-1", "two-1", "two-1", "one-1"], self.order)
+
+    def test_failure(self) -> None:
+        """Who fails in one turn has no further ones and no figure, and the reason is told; the other goes on."""
+
+        def failing(bench: Bench, proxy: Running) -> Values:
+            values = original(bench, proxy)
+            if proxy.child.name == "one-0" and self.order.count("one-0") == 2:
+                raise BenchmarkError("a wrong byte:\nthe 17th")
+            return values
+
+        original = self.turn
+        self.patch(self, "turn", failing)
+        self.run_round(0)
+
+        self.assertEqual(["two"], [sample.proxy for sample in self.results.samples])
+        self.assertEqual([("one", "a wrong byte")], [(failure.proxy, failure.reason) for failure in self.results.failures])
+        self.assertIn("the 17th", "\n".join(self.told))
