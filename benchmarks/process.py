@@ -223,7 +223,8 @@ class Ports:
     """Hands out free loopback ports from below the range that outgoing connections use, each once."""
 
     def __init__(self, first: int = 20_000, last: int = 32_000) -> None:
-        self._candidates = iter(range(first + os.getpid() % 1_000, last))
+        # Processes that follow each other begin far apart: they may look for ports at the same moment.
+        self._candidates = iter(range(first + os.getpid() * 97 % 10_000, last))
 
     def take(self) -> int:
         """A port that nobody listens on.

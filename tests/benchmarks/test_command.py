@@ -58,6 +58,8 @@ class StatusTests(Told):
 
     def test_signals(self) -> None:
         """Ctrl-C, SIGTERM and SIGHUP are status 1."""
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell lets what it runs beside itself ignore Ctrl-C
+        self.addCleanup(signal.signal, signal.SIGINT, before)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             self.assertEqual(1, self.ended_by(number))
         self.assertEqual(["interrupted"] * 3, self.told)
