@@ -9,14 +9,17 @@ BIN    := $(VENV)/bin
 # All others run in JOBS processes.
 UNIT_TESTS = $(shell ls -d tests/test_*.py tests/*/__init__.py | sed 's:/__init__\.py$$::; s:\.py$$::; s:/:.:g' | grep -v integration)
 
-.PHONY: help run test check format bench bench-config record-verdicts wheel clean
+.PHONY: help run test fuzz soak check format bench bench-micro bench-config record-verdicts wheel clean
 
 help:
 	@echo 'make run     start the demo: proxy on 127.0.0.1:10000, admin on 127.0.0.1:9901, two backends; Ctrl-C stops it'
 	@echo 'make test    run the test suite'
+	@echo 'make fuzz    random games on every kind of transports, ever others, for about six minutes'
+	@echo 'make soak    strange clients and backends against a running proxy, for three minutes'
 	@echo 'make check   lint, formatting, types and the import layers'
 	@echo 'make format  let ruff format the code'
-	@echo 'make bench   run the benchmarks'
+	@echo 'make bench   run the benchmarks, nine minutes; OPTIONS=--quick only tries them, OPTIONS=--help tells of others'
+	@echo 'make bench-micro      time a message and a connection inside the process, ten seconds; OPTIONS=--profile tells where'
 	@echo 'make bench-config     time 10,000 listeners and clusters being judged, beside Envoy'
 	@echo 'make record-verdicts  ask Envoy anew about tests/config/verdicts.json; ENVOY=PATH chooses the binary'
 	@echo 'make wheel   build dist/*.whl'
@@ -32,6 +35,13 @@ test: $(VENV)/.has-test
 	for transport in epoll stock; do TCPMESH_TRANSPORT=$$transport $(BIN)/trial tests.integration || failed=1; done; \
 	exit $$failed
 
+fuzz: $(VENV)/.has-test
+	TCPMESH_GAMES=20 $(BIN)/trial tests.net.test_relay_properties
+
+soak: $(VENV)/.has-test
+	TCPMESH_CONNECTIONS=10000 $(BIN)/trial tests.integration.test_garbage
+	$(BIN)/python -m tests.integration.soak --seconds 60
+
 check: $(VENV)/.has-check
 	@failed=0; \
 	for check in 'ruff check .' 'ruff format --check .' mypy 'trial tests.test_layers'; do \
@@ -44,7 +54,10 @@ format: $(VENV)/.has-check
 	$(BIN)/ruff check --fix .
 
 bench: $(VENV)/.has-test
-	$(BIN)/python benchmarks/run
+	$(BIN)/python benchmarks/run $(OPTIONS)
+
+bench-micro: $(VENV)/.has-test
+	$(BIN)/python -m benchmarks.micro $(OPTIONS)
 
 bench-config: $(VENV)/.has-test
 	$(BIN)/python -m benchmarks.config

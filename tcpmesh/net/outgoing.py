@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import socket
+from select import EPOLLERR
 from typing import Any
 
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
@@ -45,6 +46,7 @@ class Outgoing(Descriptor):
         "_hangup",
         "_iov",
         "_network",
+        "_onto",
         "_out",
         "_paused",
         "_poller",
@@ -70,12 +72,15 @@ class Outgoing(Descriptor):
         self._registered = registered
         self._protocol: Any = None
         self._receive: Any = ignore
+        self._onto: Any = None
+        """The sink to which bytes go without the protocol, where it is one of ours and the protocol does not want to see them."""
         self._iov = network.iov
         self._out: Any = None
         self._after = OPEN
         self._producer: Any = None
         self._producer_paused = self._streaming = False
-        self._paused = self._readable = self._hangup = self._eof = self._failed = False
+        self._paused = self._readable = self._eof = self._failed = False
+        self._hangup = 0
         self._reason: Failure | None = None
         self._pump: Pump | Unread | None = None
 
@@ -171,7 +176,7 @@ class Outgoing(Descriptor):
         if self._after == FIN:
             self._half_close()
         elif self._after == LOSE:
-            self._close(DONE)
+            self._close(LOST if self._failed else DONE)
             self._poller.again(self)
         else:
             self._reset_when_sent(UNSENT_POLLS)
@@ -185,6 +190,7 @@ class Outgoing(Descriptor):
                 out.end()
 
     def _write_failed(self) -> None:
+        out = self._out
         self._shut()
         self._failed = True
         if self.fd < 0:
@@ -192,12 +198,18 @@ class Outgoing(Descriptor):
         if self._after >= LOSE or self._eof:
             self._close(LOST)
             self._poller.again(self)
-        else:
-            self._readable = self._hangup = True
-            if not self._registered:
-                self._register()
-            elif not self._paused:
-                self._poller.again(self)
+            return
+        self._readable = True
+        self._hangup |= EPOLLERR
+        if not self._registered:
+            self._register()
+        elif not self._paused:
+            self._poller.again(self)
+        # Who waits for room here would wait until this side is read again, which may itself wait for that peer to read.
+        if type(out) is Pump:
+            out.abandoned()
+        elif self._producer_paused:
+            self._resume_producer()
 
     # Flow control: as a consumer of others, as the producer that others pause
 
@@ -270,6 +282,7 @@ class Outgoing(Descriptor):
     def _read_for_nobody(self) -> None:
         """Drop what still comes: a peer that writes before it reads would never take what is to be flushed."""
         self._receive = ignore
+        self._onto = None
         self._stop_pump()
         self._paused = False
         if not self._registered:
@@ -309,6 +322,7 @@ class Outgoing(Descriptor):
         # The cycles of a connection end here, so that no garbage collector need look for them.
         self._protocol = self._producer = self._reason = None
         self._receive = ignore
+        self._onto = None
         self._streaming = False
         if producer is not None:
             producer.stopProducing()

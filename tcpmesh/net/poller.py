@@ -33,10 +33,12 @@ from twisted.logger import Logger
 
 log = Logger(namespace="connection")
 
-WATCH = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
+WATCH = select.EPOLLIN | select.EPOLLOUT | select.EPOLLPRI | select.EPOLLRDHUP | select.EPOLLET
 """What a connection is registered for, once and for all."""
 
-HANGUP = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
+HANGUP = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR | select.EPOLLPRI
+"""What makes a short read prove nothing: there is an end behind it, or urgent data, at which every read stops."""
+
 READABLE = select.EPOLLIN | HANGUP
 
 EVENTS = 256
@@ -132,7 +134,10 @@ class Poller:
             if len(events) < EVENTS:  # a full list may be one of several that make a round
                 self.turn += 1
             for fd, mask in events:
-                channel = channels[fd]
+                try:
+                    channel = channels[fd]
+                except KeyError:
+                    continue  # closed here, but a fork or a duplicate keeps it open, and so in the set
                 try:
                     channel.ready(mask)
                 except Exception:

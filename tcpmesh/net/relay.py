@@ -65,8 +65,8 @@ class Direction:
 
     __slots__ = ("bytes", "eof", "full", "lost", "pauses", "relay", "resumes", "sink", "source")
 
-    may_splice = True
-    """Nobody wants to see these bytes: where they are many, they may go from source to sink without `bufferReceived`."""
+    straight = True
+    """Nobody wants to see these bytes: a source that counts them in `bytes` may pass them to the sink without `bufferReceived`."""
 
     def __init__(self, relay: Relay, source: Any, sink: Any) -> None:
         self.relay = relay
@@ -92,8 +92,12 @@ class Direction:
     @property
     def written(self) -> int:
         """Bytes of this direction that the kernel has taken for the sink."""
-        sink = self.sink
-        return self.bytes - sink.buffered - sink.dropped if sink is not None else 0
+        return self.taken - self.buffered if self.sink is not None else 0
+
+    @property
+    def taken(self) -> int:
+        """Bytes of this direction that were read and not lost."""
+        return self.bytes - self.sink.dropped if self.sink is not None else self.bytes
 
     # As the source's protocol
 
@@ -231,9 +235,9 @@ class Relay:
 
     @property
     def activity(self) -> tuple[int, int, int, int]:
-        """Four numbers of which at least one changes whenever a byte is read or written on either side."""
+        """Four numbers of which at least one changes whenever a byte is read or written on either side, and not lost at once."""
         down, up = self.from_downstream, self.from_upstream
-        return (down.bytes, up.bytes, down.buffered, up.buffered)
+        return (down.taken, up.taken, down.buffered, up.buffered)
 
     def watch_idle(self, seconds: float) -> None:
         """Tell the observer once nothing was read or written for so long, at no cost on the byte path.
@@ -263,13 +267,13 @@ class Relay:
             self._closing = True
             self.last = direction
             survivor = direction.sink
-            if reason.check(ConnectionDone):
+            if isinstance(reason.value, ConnectionDone):
                 survivor.loseConnection()
             else:
                 self.reset = direction
                 survivor.resetConnection()
             self._bound_flush()
-        elif self.reset is None and reason.check(ConnectionLost) and not reason.check(ConnectionAborted):
+        elif self.reset is None and isinstance(reason.value, ConnectionLost) and not isinstance(reason.value, ConnectionAborted):
             self.last = direction  # it was to be flushed, and has reset that
         self._observer.relay_lost(self, direction)
         if other.lost:

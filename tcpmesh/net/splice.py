@@ -27,7 +27,8 @@ import resource
 from typing import Any
 
 PIPE_SIZE = 1 << 20
-"""Bytes asked of the kernel for a pipe: what an unprivileged process may have."""
+"""Bytes asked of the kernel for a pipe: what an unprivileged process may have, but 64 of them only.  Further ones would hold
+8 KiB, a call or two for so little: then there is no pump, and bytes are copied."""
 
 POOLED = 32
 """Empty pipes kept for the next pump."""
@@ -61,7 +62,7 @@ class Pipes:
         self.taken = 0
 
     def take(self) -> tuple[int, int, int] | None:
-        """A pipe as (read end, write end, size in bytes); `None` where there are too many or no descriptors left."""
+        """A pipe as (read end, write end, size in bytes); `None` where there are too many, or the kernel gives no more."""
         if self.used >= self._most:
             return None
         if not self._free:
@@ -95,7 +96,9 @@ def _open_pipe() -> tuple[int, int, int]:
     try:
         size = fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
     except OSError:
-        size = fcntl.fcntl(writer, fcntl.F_GETPIPE_SZ)
+        os.close(reader)
+        os.close(writer)
+        raise
     return reader, writer, size
 
 
@@ -160,8 +163,14 @@ class Pump:
 
     @property
     def idle(self) -> bool:
-        """Whether the traffic is not bulk any more."""
-        return self._small >= SMALL_READS and self.held == 0
+        """Whether the traffic is not bulk any more, or the sink takes nothing any more."""
+        return self.held == 0 and (self._small >= SMALL_READS or self._pipe[0] < 0)
+
+    def abandoned(self) -> None:
+        """The sink takes nothing any more: its source need not wait for it."""
+        if self._full:
+            self._full = False
+            self.direction.resumeProducing()
 
     def source_ended(self) -> None:
         """Nothing more will come: what is held is the last."""

@@ -105,6 +105,10 @@ class StockTransport(tcp.Connection):
             return CONNECTION_LOST
         if not self._paused:
             self.startReading()
+        if self._full:
+            # Who waits for room here would wait until this side is read again, which may itself wait for that peer to read.
+            self._full = False
+            self.producer.resumeProducing()  # type: ignore[union-attr]
         return None
 
     def _drop_unsent(self) -> None:

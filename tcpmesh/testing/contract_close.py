@@ -316,6 +316,17 @@ class CloseContract(OnStage):
         await self.stage.until(lambda: client.lost, "the loss")
         self.assertEqual(b"last words", bytes(client.received))
 
+    async def test_reset_before_a_close(self) -> None:
+        """Who closes after a reset that has cost bytes has lost them, and is told so."""
+        client, server = await self.stage.pair()
+        await self.stage.clog(client, server)
+        client.transport.pauseProducing()
+        server.transport.abortConnection()
+        await self.stage.until(lambda: client.transport.dropped, "the loss of what was to be sent")
+        client.transport.loseConnection()
+        await self.stage.until(lambda: client.lost, "the loss")
+        self.assertTrue(client.lost_to(ConnectionLost), client.reason)
+
     async def test_reset_after_flush(self) -> None:
         """resetConnection sends all that was written, to a slow reader too, and then a reset."""
         client, server = await self.stage.pair()

@@ -225,6 +225,22 @@ class FlowContract(OnStage):
         await self.stage.until(lambda: not client.transport.buffered, "an empty buffer")
         self.assertEqual((["pause"], []), (first.calls, second.calls))
 
+    async def test_producer_of_a_reset_connection(self) -> None:
+        """A producer that waits for room is resumed when the peer has reset, heard or not yet; what it writes is lost."""
+        client, server = await self.stage.pair()
+        written = await self.stage.clog(client, server)
+        client.transport.high_watermark = 1
+        client.transport.pauseProducing()
+        producer = ProducerWitness(on_resume=lambda: client.transport.write(b"in vain"))
+        client.transport.registerProducer(producer, True)
+        client.transport.write(pattern(written, 10))
+        server.transport.abortConnection()
+        await self.stage.until(lambda: len(producer.calls) > 1, "the resume")
+        await self.stage.settle()
+        self.assertEqual((["made"], ["pause", "resume"], 0), (client.events, producer.calls, client.transport.buffered))
+        client.transport.resumeProducing()
+        await self.stage.until(lambda: client.ended, "the loss")
+
     async def test_one_producer(self) -> None:
         """A second producer beside the first is a RuntimeError."""
         client, _ = await self.stage.pair()

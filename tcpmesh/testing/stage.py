@@ -22,6 +22,7 @@ from twisted.python.failure import Failure
 
 from tcpmesh.net.address import Address
 from tcpmesh.net.listen import ListenOptions, bind, open_socket
+from tcpmesh.net.options import SocketOption
 from tcpmesh.testing.memory import MemoryNetwork
 from tcpmesh.testing.witness import OneWayWitness, Witness
 
@@ -32,6 +33,8 @@ else:
 
 PATIENCE = 15.0
 """Seconds until a wait on real sockets fails."""
+
+BUFFERS = (socket.SO_SNDBUF, socket.SO_RCVBUF)
 
 TURN = 0.001
 """Seconds between two looks at the condition that is waited for."""
@@ -103,8 +106,8 @@ class Stage(ABC):
         self.witnesses: list[OneWayWitness] = []
 
     @abstractmethod
-    def new_address(self) -> Address:
-        """Where to listen: an address in use by nobody."""
+    def new_address(self, family: str = "") -> Address:
+        """Where to listen: an address in use by nobody; on real sockets of this family, where it is not to be the stage's own."""
 
     @abstractmethod
     def bind(self, address: Address) -> Any:
@@ -184,7 +187,7 @@ class MemoryStage(Stage):
         super().__init__()
         self.network = MemoryNetwork(**how)
 
-    def new_address(self) -> Address:
+    def new_address(self, family: str = "") -> Address:
         return Address("127.0.0.1", 0)
 
     def bind(self, address: Address) -> Any:
@@ -206,8 +209,12 @@ class MemoryStage(Stage):
 class SocketStage(Stage):
     """A stage of real sockets on loopback, C{network} being made of the reactor: "tcp4", "tcp6" or "unix"."""
 
-    def __init__(self, reactor: Any, network: Callable[[Any], Any], family: str, watches_after_eof: bool = True) -> None:
+    def __init__(
+        self, reactor: Any, network: Callable[[Any], Any], family: str, watches_after_eof: bool = True, buffers: int = 0
+    ) -> None:
+        """C{buffers}: bytes that the kernel is asked to hold for each direction of an accepted connection, 0 for its default."""
         super().__init__()
+        self._options = tuple(SocketOption(socket.SOL_SOCKET, name, buffers) for name in BUFFERS) if buffers else ()
         self.watches_after_eof = watches_after_eof
         self.network = network(reactor)
         self.tcp = family != "unix"
@@ -218,14 +225,15 @@ class SocketStage(Stage):
         self._family = family
         self._metronome: tuple[Any, Any] | None = None
 
-    def new_address(self) -> Address:
-        if self.tcp:
-            return Address("127.0.0.1" if self._family == "tcp4" else "::1", 0)
+    def new_address(self, family: str = "") -> Address:
+        family = family or self._family
+        if family != "unix":
+            return Address("127.0.0.1" if family == "tcp4" else "::1", 0)
         self._sockets += 1
         return Address(str(Path(self._directory.name) / f"{self._sockets}.sock"))
 
     def bind(self, address: Address) -> socket.socket:
-        sock = bind(address, ListenOptions(reuse_port=False))
+        sock = bind(address, ListenOptions(reuse_port=False, before_bind=self._options))
         open_socket(sock, ListenOptions())
         return sock
 

@@ -56,6 +56,7 @@ class MemoryTransport:
         self._paused = True
         self._ended = False
         self._finishing = self._finished = False
+        self._broken = False
         self._closing = self._aborting = self._with_reset = False
         self._producer: Any = None
         self._streaming = True
@@ -106,7 +107,7 @@ class MemoryTransport:
         if self._pending:
             if self._out.deaf:
                 self.dropped += len(self._pending)
-                self._in.reset = True
+                self._in.reset = self._broken = True
                 self._steps.add(self._read)
             self._out.put(self._pending)
             self._steps.add(self.far._read)
@@ -115,7 +116,6 @@ class MemoryTransport:
         """A step: send what waits, let the producer go on, and close what was asked to close once all is sent."""
         if self.lost or self._aborting:
             return
-        unsendable = bool(self._pending) and self._out.deaf
         self._send()
         self._resume_producer()
         if self._pending or self.lost:
@@ -123,7 +123,7 @@ class MemoryTransport:
         if self._closing and self._with_reset:
             self.abortConnection()
         elif self._closing:
-            self._end(Failure(ConnectionLost() if unsendable else ConnectionDone()))
+            self._end(Failure(ConnectionLost() if self._broken else ConnectionDone()))
         elif self._finishing and not self._finished:
             self._finish()
 

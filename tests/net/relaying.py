@@ -71,13 +71,22 @@ class OnRelay(OnStage):
     front: Front
 
     async def relayed(
-        self, client: Any = None, server: Any = None, flush_timeout: float = 60.0, mark: int = 65536, wait: bool = True
+        self,
+        client: Any = None,
+        server: Any = None,
+        flush_timeout: float = 60.0,
+        mark: int = 65536,
+        wait: bool = True,
+        backend: str = "",
     ) -> tuple[Any, Any]:
-        """A client and a server, witnesses if not given, that are connected by a relay; its `Front` is `self.front`."""
+        """A client and a server, witnesses if not given, that are connected by a relay; its `Front` is `self.front`.
+
+        C{backend}: the family of the server's address, where it is another than the stage's own.
+        """
         client, server = client or Witness(), server or Witness()
         self.stage.witnesses += [w for w in (client, server) if isinstance(w, OneWayWitness)]
-        backend = self.stage.listen(Server(server))
-        self.front = Front(self.stage, backend.getHost(), flush_timeout, mark)
+        upstream = self.stage.listen(Server(server), self.stage.new_address(backend))
+        self.front = Front(self.stage, upstream.getHost(), flush_timeout, mark)
         frontend = self.stage.listen(Server(self.front))
         factory = Client(client)
         self.stage.network.connect(frontend.getHost(), factory, PATIENCE)

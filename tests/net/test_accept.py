@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import socket
@@ -151,3 +152,40 @@ class ShortageTests(Listening):
         self.assertEqual(1, len(factory.transports))
         port._limit = 1 << 20
         await self.until(lambda: len(factory.transports) == 5, "the others")
+
+    async def test_client_that_left_the_queue(self) -> None:
+        """A client that resets while it waits (ECONNABORTED) costs nobody else anything."""
+        factory, port = self.listen()
+        port._sock = Failing(port._sock, ConnectionAbortedError(errno.ECONNABORTED, "Software caused connection abort"))
+        self.addCleanup(setattr, port, "_sock", port._sock.real)
+        self.connect(port, 3)
+        await self.until(lambda: len(factory.transports) == 3, "the clients")
+
+    async def test_out_of_descriptors_system_wide(self) -> None:
+        """Where the whole system has no descriptors left (ENFILE), or no memory, it rests too."""
+        for number in (errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+            factory, port = self.listen()
+            port._sock = Failing(port._sock, OSError(number, os.strerror(number)))
+            self.addCleanup(setattr, port, "_sock", port._sock.real)
+            self.connect(port, 2)
+            await self.until(lambda p=port: p._resting is not None, "the rest")
+            self.assertEqual([], factory.transports)
+            await self.until(lambda f=factory: len(f.transports) == 2, "the clients that waited")
+
+
+class Failing:
+    """A listening socket on which the first `accept` fails."""
+
+    def __init__(self, real: Any, error: OSError) -> None:
+        self.real = real
+        self._error: OSError | None = error
+
+    def _accept(self) -> Any:
+        """Fail, then do it."""
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+        return self.real._accept()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.real, name)

@@ -275,6 +275,40 @@ class RelayContract(OnRelay):
         self.assertTrue(server.received == pattern(0, written))
         self.assertTrue(server.lost_to(ConnectionLost), server.reason)
 
+    async def test_reset_that_nobody_reads(self) -> None:
+        """Both directions full, and the survivor reads only once its own writing is done: it is not stuck."""
+        for near, far in ((0, 1), (1, 0)):
+            ends = await self.relayed()
+            survivor, other = ends[near], ends[far]
+            await self.stage.clog(survivor, other)
+            written = await self.stage.clog(other, survivor)
+            other.transport.abortConnection()
+            await self.stage.until(lambda s=survivor: not s.transport.buffered, "the end of its writing")  # type: ignore[misc]
+            survivor.transport.resumeProducing()
+            await self.over(*ends)
+            self.assertTrue(pattern(0, written).startswith(survivor.received))
+            counts = self.front.counts
+            self.assertEqual((counts["down paused"], counts["up paused"]), (counts["down resumed"], counts["up resumed"]))
+
+    async def test_reset_of_a_sink(self) -> None:
+        """Who goes on sending to one that has reset, which is not read just now, gets its last words, and is not blamed."""
+        for near, far in ((0, 1), (1, 0)):
+            ends = await self.relayed()
+            survivor, other = ends[near], ends[far]
+            survivor.transport.write(pattern(0, BULK))
+            await self.receives(other, pattern(0, BULK))
+            written = await self.stage.clog(other, survivor)
+            other.transport.abortConnection()
+            await self.stage.settle()
+            relay, dropped = self.front.relay, other.transport.dropped
+            survivor.transport.write(pattern(BULK, BULK))
+            await self.stage.until(lambda s=survivor: not s.transport.buffered, "what it sends is taken")  # type: ignore[misc]
+            survivor.transport.resumeProducing()
+            await self.over(*ends)
+            self.assertTrue(pattern(0, written - dropped).startswith(survivor.received))
+            self.assertTrue(survivor.lost_to(ConnectionLost), survivor.reason)
+            self.assertIs(relay.reset, relay.from_downstream if far == 0 else relay.from_upstream)
+
     async def test_both_reset(self) -> None:
         """Resets that cross end the relay, once."""
         client, server = await self.relayed()

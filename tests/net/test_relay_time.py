@@ -102,6 +102,19 @@ class TimeTests(OnRelay, TestCase):
             self.pass_time(4)
         self.assertNotIn("idle", self.front.told)
 
+    async def test_idle_while_bytes_are_lost(self) -> None:
+        """What a server sends to a client that has reset, unheard since the server does not read, keeps a relay from nothing."""
+        client, server = await self.relayed()
+        self.front.relay.watch_idle(8)
+        await self.stage.clog(client, server)
+        await self.stage.clog(server, client)
+        client.transport.abortConnection()
+        for _ in range(4):
+            server.transport.write(bytes(1000))
+            self.pass_time(3)
+        self.assertIn("idle", self.front.told)
+        await self.stage.until(lambda: self.front.finished, "the end of the relay")
+
     async def test_no_timer_is_left(self) -> None:
         """A finished relay leaves no timer behind."""
         client, server = await self.relayed()
