@@ -36,7 +36,7 @@ test: $(VENV)/.has-test
 	exit $$failed
 
 fuzz: $(VENV)/.has-test
-	TCPMESH_GAMES=20 $(BIN)/trial tests.net.test_relay_properties
+	TCPMESH_GAMES=20 $(BIN)/trial tests.connection.test_relay_properties
 
 soak: $(VENV)/.has-test
 	TCPMESH_CONNECTIONS=10000 $(BIN)/trial tests.integration.test_garbage

@@ -27,27 +27,60 @@ _SPARE_DESCRIPTORS = 300
 _PUBLISHED_ROUNDS = 5
 _TOLERABLE_PERCENT = 3.0
 _PACED = (
-    "The congestion control of the system is BBR, which paces over loopback too. tcpmesh does without it there, the others do not, "
+    "The congestion control of the system is BBR, which paces over loopback too. tcpmesh does "
+    "without it there, the others do not, "
     "and bulk rates show that. `--congestion cubic` compares without BBR."
 )
 
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Compare tcpmesh with other L4 proxies.")
-    parser.add_argument("--rounds", type=int, default=_PUBLISHED_ROUNDS, help="how often everything is done (5)")
-    parser.add_argument("--only", default="", metavar="NAMES", help="proxies and workloads, separated by commas (all)")
-    parser.add_argument("--seconds", type=int, default=2, help="length of one run of small requests (2)")
-    parser.add_argument("--bulk-mib", type=int, default=1024, metavar="MIB", help="size of one bulk transfer (1024)")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description="Compare tcpmesh with other L4 proxies."
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=_PUBLISHED_ROUNDS, help="how often everything is done (5)"
+    )
+    parser.add_argument(
+        "--only",
+        default="",
+        metavar="NAMES",
+        help="proxies and workloads, separated by commas (all)",
+    )
+    parser.add_argument(
+        "--seconds", type=int, default=2, help="length of one run of small requests (2)"
+    )
+    parser.add_argument(
+        "--bulk-mib", type=int, default=1024, metavar="MIB", help="size of one bulk transfer (1024)"
+    )
     parser.add_argument("--idle", type=int, default=2000, help="number of idle connections (2000)")
-    parser.add_argument("--congestion", metavar="NAME", help="congestion control, such as cubic; for root (the system's)")
-    parser.add_argument("--quick", action="store_true", help="one short round: does everything work?")
-    parser.add_argument("--output", type=Path, help="folder for the report (docs/benchmarks after a full run, else the cache)")
-    parser.add_argument("--report", type=Path, metavar="JSON", help="only write the report of an earlier results.json anew")
+    parser.add_argument(
+        "--congestion",
+        metavar="NAME",
+        help="congestion control, such as cubic; for root (the system's)",
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="one short round: does everything work?"
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        help="folder for the report (docs/benchmarks after a full run, else the cache)",
+    )
+    parser.add_argument(
+        "--report",
+        type=Path,
+        metavar="JSON",
+        help="only write the report of an earlier results.json anew",
+    )
     parser.add_argument("--list", action="store_true", help="print the names for --only and stop")
     options = parser.parse_args(arguments)
     if options.quick:
         options.rounds, options.seconds, options.bulk_mib, options.idle = 1, 1, 128, 200
-    if not (1 <= options.rounds <= 100 and 1 <= options.seconds <= 60 and 1 <= options.bulk_mib <= 16_384):
+    if not (
+        1 <= options.rounds <= 100
+        and 1 <= options.seconds <= 60
+        and 1 <= options.bulk_mib <= 16_384
+    ):
         parser.error("between 1 and 100 rounds, 1 and 60 seconds, 1 and 16384 MiB")
     if not 1 <= options.idle <= 4_000:
         parser.error("between 1 and 4000 idle connections")
@@ -55,7 +88,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def _plan(options: argparse.Namespace) -> Plan:
-    """@raise BenchmarkError: a name that nothing has."""
+    """:raise BenchmarkError: a name that nothing has."""
     names = {name for name in options.only.split(",") if name}
     unknown = names - {proxy.name for proxy in PROXIES} - {workload.name for workload in WORKLOADS}
     if unknown:
@@ -63,22 +96,30 @@ def _plan(options: argparse.Namespace) -> Plan:
     proxies = tuple(proxy for proxy in PROXIES if proxy.name in names) or PROXIES
     workloads = tuple(workload for workload in WORKLOADS if workload.name in names) or WORKLOADS
     complete = not names and options.rounds >= _PUBLISHED_ROUNDS
-    default = tools.REPOSITORY / "docs" / "benchmarks" if complete else tools.cache_directory() / "last"
+    default = (
+        tools.REPOSITORY / "docs" / "benchmarks" if complete else tools.cache_directory() / "last"
+    )
     settings = Settings(options.seconds, options.bulk_mib << 20, options.idle)
-    return Plan(proxies, workloads, options.rounds, settings, options.output or default, options.congestion)
+    return Plan(
+        proxies, workloads, options.rounds, settings, options.output or default, options.congestion
+    )
 
 
 def _raise_descriptor_limit(plan: Plan) -> None:
-    """Allow as many descriptors as a proxy needs for its two ends of each connection, and more where they are to be had.
+    """Allow as many descriptors as a proxy needs for its two ends of each connection, and more
+    where they are to be had.
 
-    @raise BenchmarkError: too few are.
+    :raise BenchmarkError: too few are.
     """
     most = max(workload.connections or plan.settings.idle for workload in plan.workloads)
     needed = 2 * most + _SPARE_DESCRIPTORS
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     limit = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _DESCRIPTORS)
     if limit < needed:
-        raise BenchmarkError(f"{most} connections need {needed} descriptors, and {limit} are allowed; try: ulimit -Hn {needed}")
+        raise BenchmarkError(
+            f"{most} connections need {needed} descriptors, and {limit} are allowed; try: "
+            f"ulimit -Hn {needed}"
+        )
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
 
 
@@ -96,8 +137,8 @@ def _missing(requirements: Iterable[Callable[[], object]]) -> list[str]:
 def _require(plan: Plan) -> None:
     """Find or install all programs, and see that the report can be written.
 
-    @raise BenchmarkError: some are missing; all of them are named.
-    @raise OSError: there is no such folder, and it cannot be made.
+    :raise BenchmarkError: some are missing; all of them are named.
+    :raise OSError: there is no such folder, and it cannot be made.
     """
     needed = _missing([lambda: tools.program("nginx"), lambda: tools.program("wrk")])
     compared = _missing(proxy.require for proxy in plan.proxies)
@@ -107,19 +148,25 @@ def _require(plan: Plan) -> None:
         raise BenchmarkError("\n".join(dict.fromkeys([*needed, *compared])))
     plan.output.mkdir(parents=True, exist_ok=True)
     if not os.access(plan.output, os.W_OK):
-        raise BenchmarkError(f"no file can be written into {plan.output}; choose another folder with --output")
+        raise BenchmarkError(
+            f"no file can be written into {plan.output}; choose another folder with --output"
+        )
 
 
 def _facts(plan: Plan) -> dict[str, str]:
-    """What the reader must know to judge the figures, but for what only the end of the run tells."""
+    """What the reader must know to judge the figures, but for what only the end of the run
+    tells.
+    """
     settings = plan.settings
     return {
         **machine.describe(),
         **{proxy.name: proxy.version() for proxy in plan.proxies},
         "backends and load": f"nginx {tools.nginx_version()}, wrk {tools.wrk_version()}",
         "rounds": str(plan.rounds),
-        "each round": f"{settings.seconds} s for a run of small requests, of which one connection has {LONELY_TURNS}; "
-        f"{BULK_TURNS} transfers of {settings.bulk_bytes >> 20} MiB to the client and as many from it; "
+        "each round": f"{settings.seconds} s for a run of small requests, of which one "
+        f"connection has {LONELY_TURNS}; "
+        f"{BULK_TURNS} transfers of {settings.bulk_bytes >> 20} MiB to the client and as many "
+        f"from it; "
         f"{settings.idle} idle connections",
     }
 
@@ -140,12 +187,17 @@ def _rounds(plan: Plan, directory: Path) -> Results:
         except KeyboardInterrupt:
             results.interrupted = True
             results.warnings.append("Interrupted: not all rounds are complete.")
-    results.facts["duration"] = f"{time.monotonic() - start:.0f} s, begun at a load average of {load:.2f}"
+    results.facts["duration"] = (
+        f"{time.monotonic() - start:.0f} s, begun at a load average of {load:.2f}"
+    )
     others = machine.disturbance(before, machine.processor_time())
-    results.facts["processor time that others took"] = f"{others.programs:.1f} % programs, {others.hypervisor:.1f} % hypervisor"
+    results.facts["processor time that others took"] = (
+        f"{others.programs:.1f} % programs, {others.hypervisor:.1f} % hypervisor"
+    )
     if others.programs + others.hypervisor > _TOLERABLE_PERCENT:
         results.warnings.append(
-            "The machine was busy with other work: trust only large differences, and run again when it is quiet."
+            "The machine was busy with other work: trust only large differences, and run again "
+            "when it is quiet."
         )
     return results
 
@@ -168,7 +220,9 @@ def _compare(plan: Plan) -> int:
     _require(plan)
     if plan.congestion:
         namespace.enter(plan.congestion)
-    with tempfile.TemporaryDirectory(prefix="tcpmesh-bench-", ignore_cleanup_errors=True) as directory:
+    with tempfile.TemporaryDirectory(
+        prefix="tcpmesh-bench-", ignore_cleanup_errors=True
+    ) as directory:
         results = _rounds(plan, Path(directory))
     if results.interrupted and not results.samples:
         raise KeyboardInterrupt
@@ -180,7 +234,12 @@ def main(arguments: Sequence[str]) -> int:
     """Run the comparison; 0 if every byte and reply was right and every proxy ran."""
     options = _options(arguments)
     if options.list:
-        print(*(proxy.name for proxy in PROXIES), "", *(workload.name for workload in WORKLOADS), sep="\n")
+        print(
+            *(proxy.name for proxy in PROXIES),
+            "",
+            *(workload.name for workload in WORKLOADS),
+            sep="\n",
+        )
         return 0
     if options.report:
         _write(read(options.report), options.report.parent)

@@ -1,9 +1,10 @@
 """What the proxies forward to: two nginx of one worker each for HTTP, and the bulk peer.
 
-nginx answers 60,000 small requests a second and more on one core, from memory, and needs about a third of the CPU that
-a proxy spends on the same request: it is never what holds a proxy back.  For that it accepts all who wait at once: one at a
-time, beside 500 busy connections, the last of 500 newcomers waits as long as 500 rounds of requests take.  Its request
-counter tells how many requests were done in a window of time, without a look at the load generator.
+nginx answers 60,000 small requests a second and more on one core, from memory, and needs about a
+third of the CPU that a proxy spends on the same request: it is never what holds a proxy back.  For
+that it accepts all who wait at once: one at a time, beside 500 busy connections, the last of 500
+newcomers waits as long as 500 rounds of requests take.  Its request counter tells how many requests
+were done in a window of time, without a look at the load generator.
 """
 
 from __future__ import annotations
@@ -51,14 +52,24 @@ http {{
 
 
 def nginx_user() -> str:
-    """The `user` line of an nginx.conf: root's nginx would else give up the right to its own files."""
+    """The `user` line of an nginx.conf: root's nginx would else give up the right to its own
+    files.
+    """
     return "user root;" if os.geteuid() == 0 else ""
 
 
 def nginx_command(configuration: Path) -> list[str]:
     """How to run nginx in the foreground with nothing of the system's configuration."""
     directory = configuration.parent
-    return [program("nginx"), "-p", str(directory), "-e", f"{configuration}.log", "-c", str(configuration)]
+    return [
+        program("nginx"),
+        "-p",
+        str(directory),
+        "-e",
+        f"{configuration}.log",
+        "-c",
+        str(configuration),
+    ]
 
 
 @dataclass(frozen=True)
@@ -69,7 +80,9 @@ class Backends:
     bulk: int
 
     def requests(self) -> int:
-        """How many requests the web backends have answered so far; the question itself counts as one for each."""
+        """How many requests the web backends have answered so far; the question itself counts as
+        one for each.
+        """
         return sum(_requests(port) for port in self.web)
 
 
@@ -93,13 +106,15 @@ def _nginx(stack: ExitStack, directory: Path, name: str, port: int) -> None:
             descriptors=10_000,
         )
     )
-    wait_for_ports(stack.enter_context(Child(nginx_command(configuration), directory, name)), [port])
+    wait_for_ports(
+        stack.enter_context(Child(nginx_command(configuration), directory, name)), [port]
+    )
 
 
 def start_backends(stack: ExitStack, directory: Path, ports: Ports) -> Backends:
     """Start all backends; `stack` stops them.
 
-    @raise BenchmarkError: nginx is missing or something does not start.
+    :raise BenchmarkError: nginx is missing or something does not start.
     """
     backends = Backends((ports.take(), ports.take()), ports.take())
     for number, port in enumerate(backends.web):

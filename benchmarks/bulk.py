@@ -1,15 +1,16 @@
 """Bulk transfers of which every byte is looked at, by both ends.
 
-The stream is a random block of a prime length, repeated.  Whoever receives knows which byte must stand at which position,
-so a lost, doubled, swapped or shifted piece is found, at the price of one `memcmp`: far cheaper than a checksum, and the
-receiver competes with the proxy for the processor.
+The stream is a random block of a prime length, repeated.  Whoever receives knows which byte must
+stand at which position, so a lost, doubled, swapped or shifted piece is found, at the price of one
+`memcmp`: far cheaper than a checksum, and the receiver competes with the proxy for the processor.
 
-Neither end paces what it sends, whatever the system's congestion control: BBR's timers would be most of what is measured.
-A proxy's own sockets are its own business.
+Neither end paces what it sends, whatever the system's congestion control: BBR's timers would be
+most of what is measured. A proxy's own sockets are its own business.
 
-A client sends a request of 16 bytes: `D` (download) or `U` (upload) and the number of bytes in decimal.  After an upload
-the peer answers `OK` or `NO` and the number of bytes that it received in order, also in 16 bytes.  After a download it
-sends FIN.  `python -m benchmarks.bulk PORT` is the peer.
+A client sends a request of 16 bytes: `D` (download) or `U` (upload) and the number of bytes in
+decimal.  After an upload the peer answers `OK` or `NO` and the number of bytes that it received in
+order, also in 16 bytes.  After a download it sends FIN.  `python -m benchmarks.bulk PORT` is the
+peer.
 """
 
 from __future__ import annotations
@@ -34,13 +35,17 @@ _IDLE_SECONDS = 30.0
 
 
 def pattern() -> bytes:
-    """The block, followed by its own beginning, so that any `CHUNK` bytes of the stream are one slice of it."""
+    """The block, followed by its own beginning, so that any `CHUNK` bytes of the stream are one
+    slice of it.
+    """
     block = random.Random(20260217).randbytes(PERIOD)
     return block + block[:CHUNK]
 
 
 def unpaced(sock: socket.socket) -> None:
-    """Let a socket send without pacing, once it is connected, and those that it accepts: the kernel asks for this before."""
+    """Let a socket send without pacing, once it is connected, and those that it accepts: the kernel
+    asks for this before.
+    """
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, _UNPACED)
 
 
@@ -56,8 +61,8 @@ def send(sock: socket.socket, count: int, block: bytes) -> None:
 def receive(sock: socket.socket, count: int, block: bytes, deadline: float) -> None:
     """Receive `count` bytes, all as they must be.
 
-    @param deadline: when to give up, in the seconds of `time.monotonic`.
-    @raise BenchmarkError: a wrong byte, an early end or the deadline.
+    :param deadline: when to give up, in the seconds of `time.monotonic`.
+    :raise BenchmarkError: a wrong byte, an early end or the deadline.
     """
     buffer = memoryview(bytearray(CHUNK))
     received = 0
@@ -106,7 +111,7 @@ class Transfer:
     def take(self, count: int) -> None:
         """Receive the answer to a request for a download, and the end of the stream after it.
 
-        @raise BenchmarkError: anything is wrong.
+        :raise BenchmarkError: anything is wrong.
         """
         receive(self._sock, count, self._block, self._deadline)
         if self._sock.recv(1):
@@ -127,7 +132,9 @@ class Transfer:
 
 
 def serve(sock: socket.socket, block: bytes) -> None:
-    """Answer one connection; a client that leaves early, or asks for nothing that there is, is its own business."""
+    """Answer one connection; a client that leaves early, or asks for nothing that there is, is its
+    own business.
+    """
     with sock:
         sock.settimeout(_IDLE_SECONDS)
         try:

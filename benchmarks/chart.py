@@ -48,7 +48,10 @@ def _groups(results: Results) -> Iterator[_Group]:
         for metric in workload.metrics:
             if not metric.steer:
                 continue
-            found = ((proxy, results.ratio(proxy, REFERENCE, workload.name, metric.key)) for proxy in results.proxies())
+            found = (
+                (proxy, results.ratio(proxy, REFERENCE, workload.name, metric.key))
+                for proxy in results.proxies()
+            )
             ratios = tuple((proxy, ratio) for proxy, ratio in found if ratio is not None)
             if ratios:
                 yield _Group(f"{workload.name}: {metric.title}", ratios)
@@ -71,7 +74,10 @@ def _bars(group: _Group, y: int, colours: dict[str, str]) -> Iterator[str]:
     for proxy, ratio in group.ratios:
         width = min(ratio, _LONGEST) / _LONGEST * _WIDTH
         weight = ' font-weight="bold"' if proxy == "tcpmesh" else ""
-        yield f'<rect x="{_LEFT}" y="{y}" width="{width:.1f}" height="{_BAR - 2}" fill="{colours[proxy]}"/>'
+        yield (
+            f'<rect x="{_LEFT}" y="{y}" width="{width:.1f}" height="{_BAR - 2}" '
+            f'fill="{colours[proxy]}"/>'
+        )
         if ratio > _LONGEST:
             yield f'<path class="cut" d="M{_LEFT + width - 18:.0f} {y + _BAR} l5 {-_BAR - 2}"/>'
         yield _text(_LEFT + width + 5, y + _BAR - 3, f"{ratio:.2f}", f'class="figure"{weight}')
@@ -89,7 +95,8 @@ def svg(results: Results) -> str | None:
     width = _LEFT + _WIDTH + _RIGHT
     unit = _LEFT + _WIDTH / _LONGEST
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="12">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
+        f'font-family="sans-serif" font-size="12">',
         f"<title>{_TITLE}</title>",
         _STYLE,
         f'<rect class="ground" width="{width}" height="{height}"/>',

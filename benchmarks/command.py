@@ -1,4 +1,6 @@
-"""How the commands of this folder talk and end: what a user can cause is one line and a status, never a traceback."""
+"""How the commands of this folder talk and end: what a user can cause is one line and a status,
+never a traceback.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,8 @@ def say(text: str) -> None:
 def status_of(main: Callable[[], int]) -> int:
     """The exit status of a command.
 
-    An error that its text explains ends it with 2, Ctrl-C, SIGTERM and SIGHUP end it with 1 after all `with` blocks.
+    An error that its text explains ends it with 2, Ctrl-C, SIGTERM and SIGHUP end it with 1 after
+    all `with` blocks.
     """
     try:
         with ending_on_signals():
@@ -36,12 +39,16 @@ def status_of(main: Callable[[], int]) -> int:
 
 @contextmanager
 def ending_on_signals() -> Iterator[None]:
-    """Turn SIGTERM and SIGHUP into `KeyboardInterrupt`, so that every `with` block stops its child."""
+    """Turn SIGTERM and SIGHUP into `KeyboardInterrupt`, so that every `with` block stops its
+    child.
+    """
 
     def interrupt(number: int, frame: object) -> None:
         raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    before = {
+        number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)
+    }
     try:
         yield
     finally:

@@ -1,8 +1,10 @@
-"""How long a large bootstrap takes to be judged, by tcpmesh and by the real Envoy, side by side: `python -m benchmarks.config`.
+"""How long a large bootstrap takes to be judged, by tcpmesh and by the real Envoy, side by side:
+`python -m benchmarks.config`.
 
-10,000 listeners and 10,000 clusters, once right and once with mistakes all over.  Each is a process of its own from start to end,
-in turns, and the least disturbed run of each counts.  It fails where tcpmesh takes more than twice the time of Envoy on the right
-file, or longer on the wrong one than on the right one.
+10,000 listeners and 10,000 clusters, once right and once with mistakes all over.  Each is a process
+of its own from start to end, in turns, and the least disturbed run of each counts.  It fails where
+tcpmesh takes more than twice the time of Envoy on the right file, or longer on the wrong one than
+on the right one.
 """
 
 from __future__ import annotations
@@ -28,7 +30,9 @@ _NOISE = 1.1
 
 
 def bootstrap(count: int, timeout: str = "connect_timeout") -> str:
-    """A bootstrap of so many listeners, each with a cluster; `timeout` is the name of the field that may be misspelt."""
+    """A bootstrap of so many listeners, each with a cluster; `timeout` is the name of the field
+    that may be misspelt.
+    """
     listeners = "".join(
         f"""\
   - name: listener_{i}
@@ -59,13 +63,16 @@ def bootstrap(count: int, timeout: str = "connect_timeout") -> str:
 def seconds(command: Sequence[str], status: int) -> float:
     """How long a command takes.
 
-    @raise BenchmarkError: where it does not end with this status.
+    :raise BenchmarkError: where it does not end with this status.
     """
     began = time.monotonic()
     done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False)
     took = time.monotonic() - began
     if done.returncode != status:
-        raise BenchmarkError(f"{' '.join(command)}: status {done.returncode}\n{done.stderr[-2000:].decode(errors='replace')}")
+        raise BenchmarkError(
+            f"{' '.join(command)}: status {done.returncode}\n"
+            f"{done.stderr[-2000:].decode(errors='replace')}"
+        )
     return took
 
 
@@ -77,14 +84,21 @@ def measure(count: int, rounds: int, folder: Path) -> tuple[float, float, float]
     ours = [tools.twistd(), "tcpmesh", "--mode", "validate", "-c"]
     theirs = [tools.envoy(), "--mode", "validate", "--disable-hot-restart", "-l", "error", "-c"]
     runs = [
-        (seconds([*theirs, str(right)], 0), seconds([*ours, str(right)], 0), seconds([*ours, str(wrong)], 1)) for _ in range(rounds)
+        (
+            seconds([*theirs, str(right)], 0),
+            seconds([*ours, str(right)], 0),
+            seconds([*ours, str(wrong)], 1),
+        )
+        for _ in range(rounds)
     ]
     return min(run[0] for run in runs), min(run[1] for run in runs), min(run[2] for run in runs)
 
 
 def main(arguments: Sequence[str]) -> int:
     """Measure, print, and judge."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.config", description=(__doc__ or "").partition(":")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.config", description=(__doc__ or "").partition(":")[0]
+    )
     parser.add_argument("--count", type=int, default=10_000, help="listeners, and clusters (10000)")
     parser.add_argument("--rounds", type=int, default=3, help="how often each is run (3)")
     options = parser.parse_args(arguments)

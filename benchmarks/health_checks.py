@@ -1,9 +1,11 @@
-"""What it costs to check the health of many hosts every second: `python -m benchmarks.health_checks [hosts] [rounds]`.
+"""What it costs to check the health of many hosts every second: `python -m benchmarks.health_checks
+[hosts] [rounds]`.
 
-The hosts are addresses of the loopback network, all served by one other process.  Reported is the CPU of tcpmesh and of the real
-Envoy with the same file, in percent of a core for a check of every host once a second, for each kind of check: medians over the
-rounds, in which the two take turns.  For checks that only connect the last line says what the kernel alone takes, which on loopback
-does the work of both ends: a loop of `socket`, `connect` and `close`.
+The hosts are addresses of the loopback network, all served by one other process.  Reported is the
+CPU of tcpmesh and of the real Envoy with the same file, in percent of a core for a check of every
+host once a second, for each kind of check: medians over the rounds, in which the two take turns.
+For checks that only connect the last line says what the kernel alone takes, which on loopback does
+the work of both ends: a loop of `socket`, `connect` and `close`.
 """
 
 from __future__ import annotations
@@ -32,7 +34,13 @@ KINDS: dict[str, dict[str, Any]] = {
     "send and receive": {"tcp_health_check": {"send": {"text": "50"}, "receive": [{"text": "51"}]}},
     "HTTP": {"http_health_check": {"path": "/"}},
 }
-TIMES = {"timeout": "1s", "interval": "1s", "no_traffic_interval": "1s", "unhealthy_threshold": 2, "healthy_threshold": 2}
+TIMES = {
+    "timeout": "1s",
+    "interval": "1s",
+    "no_traffic_interval": "1s",
+    "unhealthy_threshold": 2,
+    "healthy_threshold": 2,
+}
 WARM_UP = 2.0
 MEASURED = 5.0
 FIELDS = (
@@ -77,7 +85,9 @@ def answer(client: socket.socket) -> bool:
 
 def http_response() -> bytes:
     """What a web server says, no two times the same."""
-    return "\r\n".join(["HTTP/1.1 200 OK", f"X-Request-Id: {time.monotonic_ns()}", *FIELDS, "", "ok"]).encode()
+    return "\r\n".join(
+        ["HTTP/1.1 200 OK", f"X-Request-Id: {time.monotonic_ns()}", *FIELDS, "", "ok"]
+    ).encode()
 
 
 def addresses(count: int) -> list[str]:
@@ -87,9 +97,16 @@ def addresses(count: int) -> list[str]:
 
 def configuration(kind: str, hosts: list[str], port: int, admin: int) -> str:
     """A cluster with a check of this kind, once a second."""
-    places = [{"endpoint": {"address": {"socket_address": {"address": host, "port_value": port}}}} for host in hosts]
+    places = [
+        {"endpoint": {"address": {"socket_address": {"address": host, "port_value": port}}}}
+        for host in hosts
+    ]
     assignment = {"cluster_name": "c", "endpoints": [{"lb_endpoints": places}]}
-    cluster = {"name": "c", "load_assignment": assignment, "health_checks": [{**TIMES, **KINDS[kind]}]}
+    cluster = {
+        "name": "c",
+        "load_assignment": assignment,
+        "health_checks": [{**TIMES, **KINDS[kind]}],
+    }
     address = {"socket_address": {"address": "127.0.0.1", "port_value": admin}}
     return json.dumps({"admin": {"address": address}, "static_resources": {"clusters": [cluster]}})
 
@@ -98,7 +115,16 @@ def commands(path: Path) -> dict[str, list[str]]:
     """How each of the two is started with this file."""
     return {
         "tcpmesh": [tools.twistd(), "--nodaemon", "--pidfile=", "tcpmesh", "--config", str(path)],
-        "envoy": [tools.envoy(), "-c", str(path), "--concurrency", "1", "--log-level", "warning", "--disable-hot-restart"],
+        "envoy": [
+            tools.envoy(),
+            "-c",
+            str(path),
+            "--concurrency",
+            "1",
+            "--log-level",
+            "warning",
+            "--disable-hot-restart",
+        ],
     }
 
 
@@ -109,7 +135,9 @@ def measure(kind: str, name: str, hosts: list[str], port: int, ports: Ports, fol
     path.write_text(configuration(kind, hosts, port, admin))
 
     def made() -> int:
-        with urlopen(f"http://127.0.0.1:{admin}/stats?filter=health_check.attempt", timeout=10) as found:
+        with urlopen(
+            f"http://127.0.0.1:{admin}/stats?filter=health_check.attempt", timeout=10
+        ) as found:
             return int(found.read().decode().partition(":")[2] or 0)
 
     with Child(commands(path)[name], folder, name) as child:
@@ -144,7 +172,9 @@ def report(hosts: list[str], port: int, rounds: int) -> None:
         for _ in range(rounds):
             for kind in KINDS:
                 for name in ("tcpmesh", "envoy"):
-                    seen.setdefault((kind, name), []).append(measure(kind, name, hosts, port, ports, Path(folder)))
+                    seen.setdefault((kind, name), []).append(
+                        measure(kind, name, hosts, port, ports, Path(folder))
+                    )
             floors.append(floor(hosts, port))
     print(f"{len(hosts)} hosts checked every second, percent of a core; medians of {rounds}\n")
     print(f"{'':20}{'tcpmesh':>10}{'Envoy':>10}{'ratio':>10}")
@@ -157,13 +187,17 @@ def report(hosts: list[str], port: int, rounds: int) -> None:
 
 def main() -> int:
     """Start the hosts and measure."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.health_checks", description=(__doc__ or "").partition(":")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.health_checks", description=(__doc__ or "").partition(":")[0]
+    )
     parser.add_argument("hosts", type=int, nargs="?", default=10_000, help="how many (10000)")
     parser.add_argument("rounds", type=int, nargs="?", default=1, help="how often each is run (1)")
     options = parser.parse_args()
     if not (1 <= options.hosts <= 60_000 and 1 <= options.rounds <= 100):
         parser.error("between 1 and 60000 hosts, 1 and 100 rounds")
-    server = subprocess.Popen([sys.executable, "-m", "benchmarks.health_checks", "serve"], stdout=subprocess.PIPE)
+    server = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.health_checks", "serve"], stdout=subprocess.PIPE
+    )
     assert server.stdout is not None
     try:
         report(addresses(options.hosts), int(server.stdout.readline()), options.rounds)

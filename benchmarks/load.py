@@ -1,8 +1,10 @@
-"""Small requests in large numbers, by wrk, each answered once, with its own number and with the header fields of all others.
+"""Small requests in large numbers, by wrk, each answered once, with its own number and with the
+header fields of all others.
 
-wrk counts its latencies from the first moment on, when all connections are new and wait for each other: of 1,000 connections the
-first replies alone are more than one in a hundred.  So the script takes the times itself: what is sent while the
-connections are made is told apart from the steady rest.
+wrk counts its latencies from the first moment on, when all connections are new and wait for each
+other: of 1,000 connections the first replies alone are more than one in a hundred.  So the script
+takes the times itself: what is sent while the connections are made is told apart from the steady
+rest.
 """
 
 from __future__ import annotations
@@ -87,11 +89,11 @@ end
 class Load:
     """What wrk saw, and what it cost.
 
-    @ivar rate: replies a second.
-    @ivar p50: median microseconds from request to reply, in the steady part.
-    @ivar p99: what one request in a hundred exceeds there, microseconds.
-    @ivar newcomer: the longest wait for a reply, in microseconds, while the connections are made.
-    @ivar cpu: microseconds of CPU that the proxy spent on a request, in the middle of the run.
+    :ivar rate: replies a second.
+    :ivar p50: median microseconds from request to reply, in the steady part.
+    :ivar p99: what one request in a hundred exceeds there, microseconds.
+    :ivar newcomer: the longest wait for a reply, in microseconds, while the connections are made.
+    :ivar cpu: microseconds of CPU that the proxy spent on a request, in the middle of the run.
     """
 
     rate: float
@@ -119,7 +121,7 @@ class _Counts:
 def percentile(counts: Mapping[int, int], part: float) -> int:
     """The smallest value that `part` of all do not exceed (nearest rank).
 
-    @raise BenchmarkError: there is no value.
+    :raise BenchmarkError: there is no value.
     """
     wanted, seen = part * sum(counts.values()), 0
     for value in sorted(counts):
@@ -130,40 +132,60 @@ def percentile(counts: Mapping[int, int], part: float) -> int:
 
 
 def _command(port: int, connections: int, seconds: int, script: Path) -> list[str]:
-    command = [program("wrk"), "--threads", "1", "--connections", str(connections), "--duration", f"{seconds}s"]
+    command = [
+        program("wrk"),
+        "--threads",
+        "1",
+        "--connections",
+        str(connections),
+        "--duration",
+        f"{seconds}s",
+    ]
     return [*command, "--timeout", "5s", "--script", str(script), f"http://127.0.0.1:{port}"]
 
 
 def _verified(output: str) -> _Counts:
     """The counts that wrk printed.
 
-    @raise BenchmarkError: not all replies are right.
+    :raise BenchmarkError: not all replies are right.
     """
     line = next((line for line in output.splitlines() if line.startswith("{")), None)
     if line is None:
         raise BenchmarkError(f"wrk failed: {output[-300:]}")
     counts = _Counts(**json.loads(line))
-    bad = {kind: getattr(counts, kind) for kind in ("wrong", "connect", "read", "write", "timeout") if getattr(counts, kind)}
+    bad = {
+        kind: getattr(counts, kind)
+        for kind in ("wrong", "connect", "read", "write", "timeout")
+        if getattr(counts, kind)
+    }
     if bad or not counts.requests:
         raise BenchmarkError(f"of {counts.requests} replies, {bad or 'none at all'} went wrong")
     return counts
 
 
 def small_requests(
-    child: Child, port: int, backends: Backends, directory: Path, connections: int, seconds: int, close: bool = False
+    child: Child,
+    port: int,
+    backends: Backends,
+    directory: Path,
+    connections: int,
+    seconds: int,
+    close: bool = False,
 ) -> Load:
     """Send requests for `seconds` over `connections`, each a new connection where `close` is set.
 
-    The proxy's CPU is taken over a window that leaves out the connecting at the start, and the backends tell how many
-    requests fell into it.
+    The proxy's CPU is taken over a window that leaves out the connecting at the start, and the
+    backends tell how many requests fell into it.
 
-    @raise BenchmarkError: a wrong reply or none.
+    :raise BenchmarkError: a wrong reply or none.
     """
     script = directory / "wrk.lua"
     header = "Connection: close\\r\\n" if close else ""
     script.write_text(_SCRIPT % {"path": ECHO_PATH, "header": header, "ramp": _RAMP_SECONDS * 1e6})
     command = _command(port, connections, seconds, script)
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as wrk:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as wrk:
         try:
             time.sleep(_RAMP_SECONDS)
             requests, cpu = backends.requests(), child.cpu_ns()
@@ -179,4 +201,10 @@ def small_requests(
         raise BenchmarkError("no request was answered in the middle of the run")
     steady = {int(waited): count for waited, count in counts.steady.items()}
     rate = counts.requests * 1e6 / counts.us
-    return Load(rate, percentile(steady, 0.5), percentile(steady, 0.99), counts.newcomer, cpu / 1000 / requests)
+    return Load(
+        rate,
+        percentile(steady, 0.5),
+        percentile(steady, 0.99),
+        counts.newcomer,
+        cpu / 1000 / requests,
+    )

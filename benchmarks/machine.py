@@ -18,7 +18,9 @@ def _first(expression: str, path: str) -> str:
 
 
 def describe() -> dict[str, str]:
-    """The processor, kernel and Python of this machine, and how its TCP finds its pace: bulk over loopback hangs on that, too."""
+    """The processor, kernel and Python of this machine, and how its TCP finds its pace: bulk over
+    loopback hangs on that, too.
+    """
     flags = _first(r"^flags\s*:(.*)$", "/proc/cpuinfo").split()
     memory = int(_first(r"^MemTotal:\s+(\d+)", "/proc/meminfo")) // 1024
     return {
@@ -36,9 +38,9 @@ def describe() -> dict[str, str]:
 class ProcessorTime:
     """Seconds of all cores since boot, and of this program.
 
-    @ivar idle: nobody had anything to do, or waited for a disk.
-    @ivar stolen: the hypervisor ran other machines.
-    @ivar ours: this program and its children, of which only those that have ended count.
+    :ivar idle: nobody had anything to do, or waited for a disk.
+    :ivar stolen: the hypervisor ran other machines.
+    :ivar ours: this program and its children, of which only those that have ended count.
     """
 
     total: float
@@ -59,7 +61,10 @@ def processor_time() -> ProcessorTime:
     """The counters of this moment (`/proc/stat` and getrusage)."""
     words = Path("/proc/stat").read_text().splitlines()[0].split()[1:9]
     seconds = [int(word) / os.sysconf("SC_CLK_TCK") for word in words]
-    usages = (resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN))
+    usages = (
+        resource.getrusage(resource.RUSAGE_SELF),
+        resource.getrusage(resource.RUSAGE_CHILDREN),
+    )
     ours = sum(usage.ru_utime + usage.ru_stime for usage in usages)
     return ProcessorTime(sum(seconds), seconds[3] + seconds[4], seconds[7], ours)
 

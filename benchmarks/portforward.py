@@ -1,6 +1,7 @@
 """Twisted's own portforward on its own transports: what tcpmesh would cost without its own.
 
-`python -m benchmarks.portforward PORT:BACKEND...` listens on each PORT of loopback and forwards to BACKEND.
+`python -m benchmarks.portforward PORT:BACKEND...` listens on each PORT of loopback and forwards to
+BACKEND.
 """
 
 from __future__ import annotations

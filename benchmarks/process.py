@@ -1,7 +1,8 @@
 """Child processes whose cost is known exactly, and which are gone when the benchmark is.
 
-CPU time comes from the kernel's per-process clock (nanoseconds, all threads, also those that ended), which is finer than
-the 10 ms ticks of `/proc/PID/stat`; those ticks serve only for children that were already reaped.
+CPU time comes from the kernel's per-process clock (nanoseconds, all threads, also those that
+ended), which is finer than the 10 ms ticks of `/proc/PID/stat`; those ticks serve only for children
+that were already reaped.
 """
 
 from __future__ import annotations
@@ -18,19 +19,24 @@ from types import TracebackType
 
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 _SCHED_CLOCK = 2
-_CUTIME, _CSTIME = 13, 14  # counted from the field after the command name; proc(5) calls them 16 and 17
+_CUTIME, _CSTIME = (
+    13,
+    14,
+)  # counted from the field after the command name; proc(5) calls them 16 and 17
 
 
 class BenchmarkError(Exception):
-    """Something in a run is not as it must be: a process ended, a reply is wrong, a deadline passed."""
+    """Something in a run is not as it must be: a process ended, a reply is wrong, a deadline
+    passed.
+    """
 
 
 @dataclass(frozen=True)
 class Memory:
     """Resident memory of a process and its descendants, in KiB.
 
-    `resident` counts all pages, also the text of programs and libraries; `own` only anonymous ones (heap, stacks, data
-    written to), those that a parent and its child still share once.
+    `resident` counts all pages, also the text of programs and libraries; `own` only anonymous ones
+    (heap, stacks, data written to), those that a parent and its child still share once.
     """
 
     resident: int
@@ -42,7 +48,7 @@ def cpu_clock(pid: int) -> int:
 
     The clock id is what clock_getcpuclockid(3) returns on Linux.
 
-    @raise OSError: there is no such process.
+    :raise OSError: there is no such process.
     """
     return time.clock_gettime_ns((~pid << 3) | _SCHED_CLOCK)
 
@@ -113,10 +119,16 @@ def tree_descriptors(pid: int) -> int:
 class Child:
     """A program that runs until the `with` block ends, its output in a file.
 
-    @ivar pid: its process id.
+    :ivar pid: its process id.
     """
 
-    def __init__(self, command: Sequence[str], directory: Path, name: str, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        directory: Path,
+        name: str,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.name = name
         self._log = directory / f"{name}.log"
         with self._log.open("wb") as log:
@@ -134,7 +146,12 @@ class Child:
     def __enter__(self) -> Child:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self.stop()
 
     def running(self) -> bool:
@@ -144,7 +161,7 @@ class Child:
     def cpu_ns(self) -> int:
         """CPU nanoseconds so far, children included.
 
-        @raise BenchmarkError: it has ended.
+        :raise BenchmarkError: it has ended.
         """
         self.check()
         return tree_cpu_ns(self.pid)
@@ -152,7 +169,9 @@ class Child:
     def check(self) -> None:
         """Raise `BenchmarkError` with the end of its output, if the program has ended."""
         if not self.running():
-            raise BenchmarkError(f"{self.name} ended with status {self._process.returncode}:\n{self.last_output()}")
+            raise BenchmarkError(
+                f"{self.name} ended with status {self._process.returncode}:\n{self.last_output()}"
+            )
 
     def last_output(self) -> str:
         """The last lines that the program wrote."""
@@ -176,7 +195,9 @@ class Child:
 
 
 def _kill_orphan(pid: int, session: int) -> None:
-    """Kill `pid`, if it still is the process that we started: its session is the one made for its parent."""
+    """Kill `pid`, if it still is the process that we started: its session is the one made for its
+    parent.
+    """
     try:
         if os.getsid(pid) == session:
             os.kill(pid, signal.SIGKILL)
@@ -187,7 +208,7 @@ def _kill_orphan(pid: int, session: int) -> None:
 def wait_until(condition: Callable[[], bool], seconds: float, what: str) -> None:
     """Look every 20 ms whether `condition` holds.
 
-    @raise BenchmarkError: it did not within `seconds`.
+    :raise BenchmarkError: it did not within `seconds`.
     """
     deadline = time.monotonic() + seconds
     while not condition():
@@ -208,7 +229,7 @@ def accepts(port: int) -> bool:
 def wait_for_ports(child: Child, ports: Sequence[int], seconds: float = 30) -> None:
     """Wait until `child` listens on all `ports`.
 
-    @raise BenchmarkError: it ended or took too long.
+    :raise BenchmarkError: it ended or took too long.
     """
     for port in ports:
 
@@ -220,16 +241,19 @@ def wait_for_ports(child: Child, ports: Sequence[int], seconds: float = 30) -> N
 
 
 class Ports:
-    """Hands out free loopback ports from below the range that outgoing connections use, each once."""
+    """Hands out free loopback ports from below the range that outgoing connections use, each
+    once.
+    """
 
     def __init__(self, first: int = 20_000, last: int = 32_000) -> None:
-        # Processes that follow each other begin far apart: they may look for ports at the same moment.
+        # Processes that follow each other begin far apart: they may look for ports at the same
+        # moment.
         self._candidates = iter(range(first + os.getpid() * 97 % 10_000, last))
 
     def take(self) -> int:
         """A port that nobody listens on.
 
-        @raise BenchmarkError: the range is used up.
+        :raise BenchmarkError: the range is used up.
         """
         for port in self._candidates:
             with socket.socket() as probe:

@@ -1,6 +1,8 @@
-"""The proxies of the comparison: how each is configured and started, with one worker and its defaults.
+"""The proxies of the comparison: how each is configured and started, with one worker and its
+defaults.
 
-Every proxy gets two ports, one for the web backends in turn, one for the bulk peer.  tcpmesh and Envoy read the same file.
+Every proxy gets two ports, one for the web backends in turn, one for the bulk peer.  tcpmesh and
+Envoy read the same file.
 """
 
 from __future__ import annotations
@@ -37,9 +39,9 @@ class Route:
 class Proxy:
     """One contestant.
 
-    @ivar require: finds or installs the program; raises `BenchmarkError` where it cannot be had.
-    @ivar prepare: writes a configuration below a path without suffix and returns the command.
-    @ivar version: what to call its version in the report.
+    :ivar require: finds or installs the program; raises `BenchmarkError` where it cannot be had.
+    :ivar prepare: writes a configuration below a path without suffix and returns the command.
+    :ivar version: what to call its version in the report.
     """
 
     name: str
@@ -81,8 +83,12 @@ _ENVOY_ENDPOINT = """\
 
 def envoy_configuration(route: Route) -> str:
     """The bootstrap that Envoy and tcpmesh both run."""
-    listeners = _ENVOY_LISTENER.format(name="web", port=route.web) + _ENVOY_LISTENER.format(name="bulk", port=route.bulk)
-    web = _ENVOY_CLUSTER.format(name="web") + "".join(_ENVOY_ENDPOINT % port for port in route.backends.web)
+    listeners = _ENVOY_LISTENER.format(name="web", port=route.web) + _ENVOY_LISTENER.format(
+        name="bulk", port=route.bulk
+    )
+    web = _ENVOY_CLUSTER.format(name="web") + "".join(
+        _ENVOY_ENDPOINT % port for port in route.backends.web
+    )
     bulk = _ENVOY_CLUSTER.format(name="bulk") + _ENVOY_ENDPOINT % route.backends.bulk
     return f"static_resources:\n  listeners:\n{listeners}  clusters:\n{web}{bulk}"
 
@@ -94,12 +100,26 @@ def _written(path: Path, text: str) -> str:
 
 def _tcpmesh(stem: Path, route: Route) -> Command:
     configuration = _written(stem.with_suffix(".yaml"), envoy_configuration(route))
-    return Command([tools.twistd(), "-n", "--pidfile=", "tcpmesh", "-c", configuration], {"PYTHONPATH": str(tools.REPOSITORY)})
+    return Command(
+        [tools.twistd(), "-n", "--pidfile=", "tcpmesh", "-c", configuration],
+        {"PYTHONPATH": str(tools.REPOSITORY)},
+    )
 
 
 def _envoy(stem: Path, route: Route) -> Command:
     configuration = _written(stem.with_suffix(".yaml"), envoy_configuration(route))
-    return Command([tools.envoy(), "-c", configuration, "--concurrency", "1", "--log-level", "warning", "--disable-hot-restart"])
+    return Command(
+        [
+            tools.envoy(),
+            "-c",
+            configuration,
+            "--concurrency",
+            "1",
+            "--log-level",
+            "warning",
+            "--disable-hot-restart",
+        ]
+    )
 
 
 _HAPROXY = """\
@@ -126,9 +146,16 @@ def _haproxy(stem: Path, route: Route) -> Command:
     one, two = route.backends.web
     descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     text = _HAPROXY.format(
-        maxconn=min(9_000, descriptors // 2 - 100), web=route.web, one=one, two=two, bulk=route.bulk, peer=route.backends.bulk
+        maxconn=min(9_000, descriptors // 2 - 100),
+        web=route.web,
+        one=one,
+        two=two,
+        bulk=route.bulk,
+        peer=route.backends.bulk,
     )
-    return Command([tools.program("haproxy"), "-db", "-f", _written(stem.with_suffix(".cfg"), text)])
+    return Command(
+        [tools.program("haproxy"), "-db", "-f", _written(stem.with_suffix(".cfg"), text)]
+    )
 
 
 _NGINX = """\
@@ -168,11 +195,22 @@ def _nginx(stem: Path, route: Route) -> Command:
 
 def _portforward(stem: Path, route: Route) -> Command:
     pairs = [f"{route.web}:{route.backends.web[0]}", f"{route.bulk}:{route.backends.bulk}"]
-    return Command([sys.executable, "-m", "benchmarks.portforward", *pairs], {"PYTHONPATH": str(tools.REPOSITORY)})
+    return Command(
+        [sys.executable, "-m", "benchmarks.portforward", *pairs],
+        {"PYTHONPATH": str(tools.REPOSITORY)},
+    )
 
 
 def _tcpmesh_version() -> str:
-    git = ["git", "-C", str(tools.REPOSITORY), "describe", "--always", "--dirty=, changed", "--abbrev=8"]
+    git = [
+        "git",
+        "-C",
+        str(tools.REPOSITORY),
+        "describe",
+        "--always",
+        "--dirty=, changed",
+        "--abbrev=8",
+    ]
     return "commit " + tools.version(git, r"(?m)^(\S*[0-9a-f]{8}(?:, changed)?)$")
 
 

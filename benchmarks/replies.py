@@ -16,7 +16,7 @@ def ask(sock: socket.socket, path: str) -> None:
 def answer(sock: socket.socket) -> bytes:
     """The body of the next reply.
 
-    @raise BenchmarkError: not a whole reply with status 200, or more than one.
+    :raise BenchmarkError: not a whole reply with status 200, or more than one.
     """
     data = b""
     while b"\r\n\r\n" not in data:

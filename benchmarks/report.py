@@ -56,9 +56,19 @@ def _tables(results: Results) -> tuple[list[str], list[str]]:
     medians, spreads = _head(["", *proxies]), _head(["", *proxies])
     for workload, metric in _measured(results):
         summaries = [results.summary(proxy, workload.name, metric.key) for proxy in proxies]
-        cells = [_median_cell(summary, metric, proxy) for summary, proxy in zip(summaries, proxies, strict=True)]
+        cells = [
+            _median_cell(summary, metric, proxy)
+            for summary, proxy in zip(summaries, proxies, strict=True)
+        ]
         medians.append(_row([_label(workload, metric), *cells]))
-        spreads.append(_row([f"{workload.name}: {metric.title}, {metric.unit}", *(_spread_cell(s, metric) for s in summaries)]))
+        spreads.append(
+            _row(
+                [
+                    f"{workload.name}: {metric.title}, {metric.unit}",
+                    *(_spread_cell(s, metric) for s in summaries),
+                ]
+            )
+        )
     return medians, spreads
 
 
@@ -72,7 +82,13 @@ def _target_lines(results: Results) -> list[str]:
     found = list(verdicts(results))
     if not found:
         return []
-    lines = ["## Targets", "", "tcpmesh as a multiple of Envoy.", "", *_head(["", "at least", "aim", "seen", "", ""])]
+    lines = [
+        "## Targets",
+        "",
+        "tcpmesh as a multiple of Envoy.",
+        "",
+        *_head(["", "at least", "aim", "seen", "", ""]),
+    ]
     for verdict in found:
         target = verdict.target
         lines.append(
@@ -95,7 +111,9 @@ def _failure_lines(results: Results) -> list[str]:
         return ["Every byte and every reply was right, in all rounds and through all proxies.", ""]
     lines = ["## Went wrong", ""]
     for failure in results.failures:
-        lines.append(f"- round {failure.round + 1}, {failure.proxy}, {failure.workload}: {failure.reason}")
+        lines.append(
+            f"- round {failure.round + 1}, {failure.proxy}, {failure.workload}: {failure.reason}"
+        )
     return [*lines, ""]
 
 
@@ -106,8 +124,10 @@ def markdown(results: Results, chart: str | None) -> str:
         "# tcpmesh beside other proxies",
         "",
         "Written by `make bench`; [README.md](README.md) tells how to read it.",
-        "Medians over the rounds; in parentheses the median of the ratios to Envoy in the same round.",
-        "In bold what to steer by. CPU is what the proxy itself used, user and system, children included.",
+        "Medians over the rounds; in parentheses the median of the ratios to Envoy in the same "
+        "round.",
+        "In bold what to steer by. CPU is what the proxy itself used, user and system, children "
+        "included.",
         "",
         *(line for warning in results.warnings for line in (f"**{warning}**", "")),
         *([f"![The figures to steer by, as multiples of Envoy's]({chart})", ""] if chart else []),

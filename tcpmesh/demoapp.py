@@ -1,8 +1,9 @@
-"""The demo backend, C{twistd tcpmesh-demoapp}: a web server that says who asked and who answers.
+"""The demo backend, `twistd tcpmesh-demoapp`: a web server that says who asked and who answers.
 
-Tutorials of L4 proxies need two backends that can be told apart by their answers and taken out of service by hand.  This is
-that backend, with the answers of the image that Envoy tutorials use, so that their texts hold word for word.  It is no part
-of the proxy: it imports nothing of it, and nothing imports this.
+Tutorials of L4 proxies need two backends that can be told apart by their answers and taken out of
+service by hand.  This is that backend, with the answers of the image that Envoy tutorials use, so
+that their texts hold word for word.  It is no part of the proxy: it imports nothing of it, and
+nothing imports this.
 """
 
 from __future__ import annotations
@@ -23,16 +24,18 @@ if TYPE_CHECKING:
 
 VERSION = "v1.0"
 
-#: What a failing health check answers; the tutorial's own choice (RFC 2295 gave the number another meaning).
+#: What a failing health check answers; the tutorial's own choice (RFC 2295 gave the number another
+#: meaning).
 FAILING = 506
 
 
 class Options(UsageOptions):
-    """Command line of C{twistd tcpmesh-demoapp}."""
+    """Command line of `twistd tcpmesh-demoapp`."""
 
     synopsis = "[options]"
     longdesc = (
-        "A web server that answers / with who asked and who answered, and /livez and /readyz with a status that a POST sets. "
+        "A web server that answers / with who asked and who answered, and /livez and /readyz "
+        "with a status that a POST sets. "
         "Example: twistd -n tcpmesh-demoapp --port 8080 --name webserver01"
     )
 
@@ -52,7 +55,7 @@ class Options(UsageOptions):
 
 
 class TextResource(Resource):
-    """One page of plain text, made by C{text} for each request."""
+    """One page of plain text, made by `text` for each request."""
 
     isLeaf = True
 
@@ -61,18 +64,22 @@ class TextResource(Resource):
         raise NotImplementedError
 
     def render_GET(self, request: Request) -> bytes:
-        """Answer with C{text}."""
+        """Answer with `text`."""
         request.setHeader(b"content-type", b"text/plain; charset=utf-8")
         return self.text(request).encode()
 
     def render_HEAD(self, request: Request) -> bytes:
-        """Answer as to GET without the body.  (Twisted would drop the body too, and add a line about it to the access log.)"""
+        """Answer as to GET without the body.  (Twisted would drop the body too, and add a line
+        about it to the access log.)
+        """
         request.setHeader(b"content-length", b"%d" % len(self.render_GET(request)))
         return b""
 
 
 class WhoAmI(TextResource):
-    """C{/}: the client's address as this server sees it, this server's name and the local address of the connection."""
+    """`/`: the client's address as this server sees it, this server's name and the local address of
+    the connection.
+    """
 
     def __init__(self, name: str) -> None:
         super().__init__()
@@ -81,11 +88,14 @@ class WhoAmI(TextResource):
     def text(self, request: Request) -> str:
         """The line that the tutorial shows."""
         client, server = request.getClientAddress().host, request.getHost().host
-        return f"demoapp {VERSION} !! ClientIP: {client}, ServerName: {self.name}, ServerIP: {server}!\n"
+        return (
+            f"demoapp {VERSION} !! ClientIP: {client}, ServerName: {self.name}, ServerIP: "
+            f"{server}!\n"
+        )
 
 
 class Hostname(TextResource):
-    """C{/hostname}: this server's name."""
+    """`/hostname`: this server's name."""
 
     def __init__(self, name: str) -> None:
         super().__init__()
@@ -97,7 +107,9 @@ class Hostname(TextResource):
 
 
 class Probe(TextResource):
-    """C{/livez} or C{/readyz}: GET tells the status, POST of a form with the probe's own name as key sets it to OK or FAIL."""
+    """`/livez` or `/readyz`: GET tells the status, POST of a form with the probe's own name as key
+    sets it to OK or FAIL.
+    """
 
     def __init__(self, key: str) -> None:
         super().__init__()
@@ -105,7 +117,7 @@ class Probe(TextResource):
         self.status = "OK"
 
     def text(self, request: Request) -> str:
-        """C{OK} with status 200 or C{FAIL} with status 506."""
+        """`OK` with status 200 or `FAIL` with status 506."""
         if self.status != "OK":
             request.setResponseCode(FAILING, b"Failing")
         return self.status
@@ -122,7 +134,9 @@ class Probe(TextResource):
 
 
 def demo_site(name: str, reactor: IReactorTime) -> Site:
-    """The whole web site, answering as C{name}.  Its access log is Twisted's log: stdout under C{twistd -n}."""
+    """The whole web site, answering as `name`.  Its access log is Twisted's log: stdout under
+    `twistd -n`.
+    """
     root = Resource()
     root.putChild(b"", WhoAmI(name))
     root.putChild(b"hostname", Hostname(name))
@@ -135,4 +149,9 @@ def makeService(options: Options) -> IService:
     """The service that twistd runs: the site on one port."""
     from twisted.internet import reactor
 
-    return TCPServer(options["port"], demo_site(options["name"], reactor), interface=options["interface"], reactor=reactor)
+    return TCPServer(
+        options["port"],
+        demo_site(options["name"], reactor),
+        interface=options["interface"],
+        reactor=reactor,
+    )

@@ -1,12 +1,13 @@
 """From an `@type` to the extension that understands it: the path is the type.
 
-`envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy` is found in `tcpmesh/extensions/filters/network/tcp_proxy.py`, and
-an enum value such as STRICT_DNS in `tcpmesh/extensions/clusters/strict_dns.py`; nothing has to be listed anywhere.  A
-module registers what it has with the decorators here when it is imported, and it is imported when a configuration asks
-for it.
+`envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy` is found in
+`tcpmesh/extensions/filters/network/tcp_proxy/__init__.py`, and an enum value such as STRICT_DNS in
+`tcpmesh/extensions/clusters/strict_dns.py`; nothing has to be listed anywhere.  A module registers
+what it has with the decorators here when it is imported, and it is imported when a configuration
+asks for it.
 
-Other people's packages name their modules in the entry-point group `tcpmesh.extensions`, under the full name of the message,
-and use the same decorators.
+Other people's packages name their modules in the entry-point group `tcpmesh.extensions`, under the
+full name of the message, and use the same decorators.
 """
 
 from __future__ import annotations
@@ -52,22 +53,29 @@ class Context:
     """The `core.v3.Node` that this proxy is, or `None`."""
 
     local_cluster: str = ""
-    """The name of the cluster of all proxies like this one (`cluster_manager.local_cluster_name`)."""
+    """The name of the cluster of all proxies like this one
+    (`cluster_manager.local_cluster_name`).
+    """
 
     bind_config: Any = None
-    """The `core.v3.BindConfig` of clusters without one of their own (`cluster_manager.upstream_bind_config`), or `None`."""
+    """The `core.v3.BindConfig` of clusters without one of their own
+    (`cluster_manager.upstream_bind_config`), or `None`.
+    """
 
     outlier_log: str = ""
-    """The path of the event log of outlier detection (`cluster_manager.outlier_detection.event_log_path`)."""
+    """The path of the event log of outlier detection
+    (`cluster_manager.outlier_detection.event_log_path`).
+    """
 
     resolver: Any = None
-    """The L{IDnsResolver<tcpmesh.interfaces.IDnsResolver>} of clusters that name none; `None` for Envoy's default."""
+    """The `IDnsResolver` of clusters that name none; `None` for Envoy's default."""
 
 
 def extension(message: type) -> Callable[[Extension], Extension]:
-    """Class decorator: this class is built, as `cls(message, context)`, for a typed configuration of this message type.
+    """Class decorator: this class is built, as `cls(message, context)`, for a typed configuration
+    of this message type.
 
-    @raise ValueError: where another class has claimed the type.
+    :raise ValueError: where another class has claimed the type.
     """
     name = message.DESCRIPTOR.full_name  # type: ignore[attr-defined]
 
@@ -82,7 +90,7 @@ def extension(message: type) -> Callable[[Extension], Extension]:
 def enum_value(category: str, value: str) -> Callable[[Extension], Extension]:
     """Class decorator: this class stands for an enum value, such as ("clusters", "STATIC").
 
-    @raise ValueError: where another class has claimed the value.
+    :raise ValueError: where another class has claimed the value.
     """
 
     def register(cls: Extension) -> Extension:
@@ -96,8 +104,8 @@ def enum_value(category: str, value: str) -> Callable[[Extension], Extension]:
 def build(config: Any, context: Context) -> Any:
     """The extension that a `google.protobuf.Any` configures.
 
-    @raise UnknownExtension: where nothing understands its type.
-    @raise BrokenExtension: where another package's class fails.
+    :raise UnknownExtension: where nothing understands its type.
+    :raise BrokenExtension: where another package's class fails.
     """
     name = config.TypeName()
     if name not in _by_type:
@@ -114,13 +122,15 @@ def build(config: Any, context: Context) -> Any:
         if cls.__module__.startswith("tcpmesh."):
             raise
         culprit, reason = f"{cls.__module__}.{cls.__qualname__}", f"{type(error).__name__}: {error}"
-        raise BrokenExtension(f"{culprit}, the extension for {name}, cannot be built: {reason}") from error
+        raise BrokenExtension(
+            f"{culprit}, the extension for {name}, cannot be built: {reason}"
+        ) from error
 
 
 def find_value(category: str, value: str) -> Any:
     """The class for an enum value.
 
-    @raise UnknownExtension: where there is none.
+    :raise UnknownExtension: where there is none.
     """
     if (category, value) not in _by_value:
         _import_if_there(f"tcpmesh.extensions.{category}.{value.lower()}")

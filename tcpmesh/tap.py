@@ -1,6 +1,7 @@
 """The command line of `twistd tcpmesh`: Envoy's option names, defaults and meaning.
 
-Everything that can be wrong is said before anything starts: options, then the configuration, all of its problems at once.
+Everything that can be wrong is said before anything starts: options, then the configuration, all of
+its problems at once.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ from twisted.python import usage
 from tcpmesh import __version__
 from tcpmesh.config.arguments import loaded_with
 from tcpmesh.config.explain import as_dict, explain
-from tcpmesh.config.explanation import as_text
+from tcpmesh.config.explain.text import as_text
 from tcpmesh.config.load import Loaded, load
-from tcpmesh.config.problems import ConfigError, Problem, render, verdict
-from tcpmesh.server.log import Levels, Log, component_levels, level
-from tcpmesh.server.options import ServerOptions
+from tcpmesh.config.text.problems import ConfigError, Problem, render, verdict
+from tcpmesh.logs.log import Levels, Log, component_levels, level
+from tcpmesh.values.server_options import ServerOptions
 
 MODES = ("serve", "validate", "explain")
 FORMATS = ("text", "json")
@@ -40,7 +41,7 @@ INTERRUPTED = 130
 def natural(text: str) -> int:
     """A whole number, zero or more.
 
-    @raise ValueError: for anything else.
+    :raise ValueError: for anything else.
     """
     number = int(text)
     if number < 0:
@@ -51,7 +52,7 @@ def natural(text: str) -> int:
 def at_least_one(text: str) -> int:
     """A whole number; 0 is raised to 1, as Envoy does.
 
-    @raise ValueError: for anything else.
+    :raise ValueError: for anything else.
     """
     return max(natural(text), 1)
 
@@ -75,17 +76,35 @@ class Options(usage.Options):
     Try: twistd -n tcpmesh --config envoy.yaml"""
 
     optParameters: ClassVar[Any] = [
-        ["config-path", "c", "", "Bootstrap file: .yaml, .yml, .pb, .pb_text, else JSON.  Also --config."],
+        [
+            "config-path",
+            "c",
+            "",
+            "Bootstrap file: .yaml, .yml, .pb, .pb_text, else JSON.  Also --config.",
+        ],
         ["config-yaml", None, "", "YAML text merged over the file, or used alone."],
         [
             "mode",
             None,
             "serve",
-            "serve; validate: only judge the configuration (exit status 0: it would start); explain: say what it comes to.",
+            "serve; validate: only judge the configuration (exit status 0: it would start); "
+            "explain: say what it comes to.",
             one_of(*MODES),
         ],
-        ["format", None, "text", "Of what validate and explain print: text or json.", one_of(*FORMATS)],
-        ["concurrency", None, 1, "Worker processes; more than 1 is accepted and served by 1 for now.", at_least_one],
+        [
+            "format",
+            None,
+            "text",
+            "Of what validate and explain print: text or json.",
+            one_of(*FORMATS),
+        ],
+        [
+            "concurrency",
+            None,
+            1,
+            "Worker processes; more than 1 is accepted and served by 1 for now.",
+            at_least_one,
+        ],
         ["log-level", "l", "info", "trace, debug, info, warning, error, critical or off.", level],
         ["component-log-level", None, "", "Levels of single loggers: upstream:debug,main:info."],
         ["log-path", None, "", "Log file instead of standard error; SIGUSR1 opens it anew."],
@@ -96,16 +115,44 @@ class Options(usage.Options):
         ["drain-time-s", None, 600, "Seconds that a drain takes.", natural],
         ["drain-strategy", None, "gradual", "gradual or immediate.", one_of(*STRATEGIES)],
         ["parent-shutdown-time-s", None, 900, "Seconds until a hot-restart parent ends.", natural],
-        ["file-flush-interval-msec", None, 10000, "Milliseconds between flushes of file access logs.", natural],
-        ["file-flush-min-size-kb", None, 64, "KiB buffered by a file access log that force a flush.", natural],
+        [
+            "file-flush-interval-msec",
+            None,
+            10000,
+            "Milliseconds between flushes of file access logs.",
+            natural,
+        ],
+        [
+            "file-flush-min-size-kb",
+            None,
+            64,
+            "KiB buffered by a file access log that force a flush.",
+            natural,
+        ],
         ["restart-epoch", None, 0, "Generation in a hot restart.", natural],
         ["base-id", None, 0, "Namespace of a hot restart.", natural],
     ]
     optFlags: ClassVar[Any] = [
-        ["allow-unsupported", None, "What tcpmesh does not support yet is a warning, but for what protects traffic."],
-        ["allow-unknown-static-fields", None, "Unknown fields of the bootstrap are warnings.  Also --allow-unknown-fields."],
-        ["reject-unknown-dynamic-fields", None, "Unknown fields in dynamic configuration are errors."],
-        ["ignore-unknown-dynamic-fields", None, "Unknown fields in dynamic configuration are not even counted."],
+        [
+            "allow-unsupported",
+            None,
+            "What tcpmesh does not support yet is a warning, but for what protects traffic.",
+        ],
+        [
+            "allow-unknown-static-fields",
+            None,
+            "Unknown fields of the bootstrap are warnings.  Also --allow-unknown-fields.",
+        ],
+        [
+            "reject-unknown-dynamic-fields",
+            None,
+            "Unknown fields in dynamic configuration are errors.",
+        ],
+        [
+            "ignore-unknown-dynamic-fields",
+            None,
+            "Unknown fields in dynamic configuration are not even counted.",
+        ],
         ["disable-hot-restart", None, "Accepted: there is no hot restart yet."],
     ]
 
@@ -132,7 +179,9 @@ class Options(usage.Options):
         sys.exit(0)
 
     def postOptions(self) -> None:
-        """Judge the options and the configuration; ends the process here where either is wrong or only judging was asked for."""
+        """Judge the options and the configuration; ends the process here where either is wrong or
+        only judging was asked for.
+        """
         try:
             component_levels(self["component-log-level"])
         except ValueError as e:
@@ -181,13 +230,16 @@ class Options(usage.Options):
 
     def server_options(self) -> ServerOptions:
         """The options as a value."""
-        values: dict[str, Any] = {field.name: self[field.name.replace("_", "-")] for field in fields(ServerOptions)}
+        values: dict[str, Any] = {
+            field.name: self[field.name.replace("_", "-")] for field in fields(ServerOptions)
+        }
         for name in _FLAGS & values.keys():
             values[name] = bool(values[name])
         return ServerOptions(**values)
 
     def check_places(self) -> None:
-        """See to it that twistd can go to its directory and keep its pid file: it would end with a traceback.
+        """See to it that twistd can go to its directory and keep its pid file: it would end with a
+        traceback.
 
         Ends the process with status 1 where it cannot.
         """
@@ -251,11 +303,17 @@ def _why_no_file(path: str) -> str:
         return os.strerror(errno.ENOENT)
     if os.path.isdir(path):
         return os.strerror(errno.EISDIR)
-    return "" if os.access(path if os.path.exists(path) else folder, os.W_OK) else os.strerror(errno.EACCES)
+    return (
+        ""
+        if os.access(path if os.path.exists(path) else folder, os.W_OK)
+        else os.strerror(errno.EACCES)
+    )
 
 
 def _forget_output() -> None:
-    """Leave nothing in the buffer of standard output that Python would try to write once more when it ends."""
+    """Leave nothing in the buffer of standard output that Python would try to write once more when
+    it ends.
+    """
     with open(os.devnull, "wb") as nowhere:
         os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
@@ -267,7 +325,9 @@ def _complain(problems: tuple[Problem, ...], sources: Mapping[str, str]) -> None
 
 
 def makeService(options: Options) -> IService:
-    """The service that twistd runs.  Imported here is what only a server needs, so that `--help` stays quick."""
+    """The service that twistd runs.  Imported here is what only a server needs, so that `--help`
+    stays quick.
+    """
     from twisted.internet import reactor
 
     from tcpmesh.server.service import Server

@@ -1,7 +1,8 @@
-"""The mesh of `tcpmesh.testing`, for tests of its rooms: what they count, what flags they give, what they do when others change.
+"""The mesh of `tcpmesh.testing`, for tests of its rooms: what they count, what flags they give,
+what they do when others change.
 
-Its listeners and clusters come, change and go one by one.  Messages are given as the YAML a user would write, and nothing but the
-rooms judges them.
+Its listeners and clusters come, change and go one by one.  Messages are given as the YAML a user
+would write, and nothing but the rooms judges them.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ from google.protobuf.message import Message
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tcpmesh.connection.connection import Connection
 from tcpmesh.listener import listener
-from tcpmesh.net.connection import Connection
 from tcpmesh.testing import mesh
+from tcpmesh.testing.harness import Client
 from tcpmesh.testing.mesh import address_of
-from tcpmesh.testing.stage import Client
 
 TCP_PROXY = f"type.googleapis.com/{tcp_proxy_pb2.TcpProxy.DESCRIPTOR.full_name}"
 
@@ -54,13 +55,18 @@ def cluster_message(name: str, hosts: Iterable[str], more: str = "") -> Any:
     message.load_assignment.cluster_name = name
     group = message.load_assignment.endpoints.add()
     for host in hosts:
-        ParseDict(yaml.safe_load(f"endpoint: {{address: {address_yaml(host)}}}"), group.lb_endpoints.add())
+        ParseDict(
+            yaml.safe_load(f"endpoint: {{address: {address_yaml(host)}}}"), group.lb_endpoints.add()
+        )
     return message
 
 
 def listener_message(name: str, address: str, filters: str = "[]", more: str = "") -> Any:
     """A listener with one chain of these filters, in YAML; `more` is YAML of further fields."""
-    text = f"{{name: {name!r}, address: {address_yaml(address)}, filter_chains: [{{filters: {filters}}}]}}"
+    text = (
+        f"{{name: {name!r}, address: {address_yaml(address)}, filter_chains: [{{filters: "
+        f"{filters}}}]}}"
+    )
     message = parse(listener_pb2.Listener, text)
     message.MergeFrom(parse(listener_pb2.Listener, more))
     return message
@@ -68,7 +74,9 @@ def listener_message(name: str, address: str, filters: str = "[]", more: str = "
 
 def tcp_proxy(fields: str = "cluster: c", prefix: str = "t") -> str:
     """A filter list of one tcp_proxy with these fields, in YAML flow style without the braces."""
-    return f'[{{name: tcp, typed_config: {{"@type": {TCP_PROXY}, stat_prefix: {prefix}, {fields}}}}}]'
+    return (
+        f'[{{name: tcp, typed_config: {{"@type": {TCP_PROXY}, stat_prefix: {prefix}, {fields}}}}}]'
+    )
 
 
 class Mesh(mesh.Mesh):
@@ -94,11 +102,11 @@ class Mesh(mesh.Mesh):
         self.listeners.start()
 
     def dial(self, address: str = FRONT, protocol: Any = None) -> Client:
-        """As for users, to the listener of C{serve} where nothing else is said."""
+        """As for users, to the listener of `serve` where nothing else is said."""
         return super().dial(address, protocol)
 
     def connect(self, address: str = FRONT, protocol: Any = None) -> Any:
-        """As for users, to the listener of C{serve} where nothing else is said."""
+        """As for users, to the listener of `serve` where nothing else is said."""
         return super().connect(address, protocol)
 
     def redirect(self, wanted: str, address: str = FRONT) -> Any:

@@ -1,4 +1,6 @@
-"""DNS for tests: a resolver that says what it is told to say, and a real server on a loopback address."""
+"""DNS for tests: a resolver that says what it is told to say, and a real server on a loopback
+address.
+"""
 
 from __future__ import annotations
 
@@ -18,14 +20,16 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import DatagramProtocol, Factory, Protocol
 
 from tcpmesh.interfaces import IDnsResolver
-from tcpmesh.net.address import Address
-from tcpmesh.net.resolve import Family, ResolutionFailed
+from tcpmesh.net.dns.resolve import Family, ResolutionFailed
+from tcpmesh.values.address import Address
 from tcpmesh.wire.names import Found
 
 
 @implementer(IDnsResolver)
 class Names:
-    """A resolver for tests with a clock.  A name that is not in `records` has no address, one that has `None` there fails."""
+    """A resolver for tests with a clock.  A name that is not in `records` has no address, one that
+    has `None` there fails.
+    """
 
     def __init__(self, **records: list[str] | None) -> None:
         self.records: dict[str, list[str] | None] = dict(records)
@@ -49,7 +53,9 @@ class Names:
 Reply = Callable[[dns.message.Message], bytes | None]
 
 
-def answer(query: dns.message.Message, *records: str, code: int = dns.rcode.NOERROR) -> dns.message.Message:
+def answer(
+    query: dns.message.Message, *records: str, code: int = dns.rcode.NOERROR
+) -> dns.message.Message:
     """The answer to a query; records as in `name ttl IN A 127.0.0.1`."""
     made = dns.message.make_response(query)
     made.set_rcode(dns.rcode.Rcode(code))
@@ -60,7 +66,9 @@ def answer(query: dns.message.Message, *records: str, code: int = dns.rcode.NOER
 
 
 class DnsServer(DatagramProtocol):
-    """A DNS server on a port of 127.0.0.1 that answers, over UDP and TCP, by a function of the query."""
+    """A DNS server on a port of 127.0.0.1 that answers, over UDP and TCP, by a function of the
+    query.
+    """
 
     noisy = False
 

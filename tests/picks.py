@@ -10,14 +10,15 @@ from typing import Any
 from xxhash import xxh64_intdigest
 
 from tcpmesh.cluster.cluster import Cluster
-from tcpmesh.cluster.endpoints import assignment
-from tcpmesh.cluster.host import Host, HostSpec
-from tcpmesh.cluster.metadata import Criteria
-from tcpmesh.net.address import Address
-from tcpmesh.net.connection import Connection
+from tcpmesh.cluster.hosts.host import Host
+from tcpmesh.cluster.hosts.load_assignment import assignment
+from tcpmesh.cluster.hosts.metadata import Criteria
+from tcpmesh.connection.connection import Connection
 from tcpmesh.registry import Context
 from tcpmesh.stats.store import Store
-from tcpmesh.testing.memory import MemoryNetwork
+from tcpmesh.testing.memory.network import MemoryNetwork
+from tcpmesh.values.address import Address
+from tcpmesh.values.hosts import HostSpec
 
 
 @dataclass
@@ -37,7 +38,9 @@ def clients(count: int) -> Iterable[Client]:
 
 def cluster_of(message: Any, store: Store | None = None, seed: int = 1) -> Cluster:
     """A cluster that has found the hosts of its `load_assignment`."""
-    cluster = Cluster(message, Context(MemoryNetwork(), store or Store(), lambda name: None, Random(seed)))
+    cluster = Cluster(
+        message, Context(MemoryNetwork(), store or Store(), lambda name: None, Random(seed))
+    )
     cluster.update_hosts(assignment(message.load_assignment))
     return cluster
 

@@ -1,4 +1,4 @@
-"""Tests of L{tcpmesh.demoapp}: what the tutorial's reader sees from a backend."""
+"""Tests of `tcpmesh.demoapp`: what the tutorial's reader sees from a backend."""
 
 from __future__ import annotations
 
@@ -26,26 +26,36 @@ class SiteTests(SynchronousTestCase):
         self.addCleanup(self.site.doStop)
 
     def ask(self, request: str, body: str = "") -> tuple[str, str]:
-        """Send one request on a connection of its own; return the status line and the body of the answer."""
+        """Send one request on a connection of its own; return the status line and the body of the
+        answer.
+        """
         transport = StringTransport(
-            hostAddress=IPv4Address("TCP", "172.21.1.3", 8080), peerAddress=IPv4Address("TCP", "172.21.1.254", 40000)
+            hostAddress=IPv4Address("TCP", "172.21.1.3", 8080),
+            peerAddress=IPv4Address("TCP", "172.21.1.254", 40000),
         )
         protocol = self.site.buildProtocol(transport.getPeer())
         assert protocol is not None
         protocol.makeConnection(transport)
         protocol.dataReceived(
-            f"{request} HTTP/1.1\r\nHost: demo\r\nConnection: close\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+            f"{request} HTTP/1.1\r\nHost: demo\r\nConnection: close\r\nContent-Type: "
+            f"application/x-www-form-urlencoded\r\n"
             f"Content-Length: {len(body)}\r\n\r\n{body}".encode()
         )
         head, _, content = transport.value().decode().partition("\r\n\r\n")
         return head.splitlines()[0].removeprefix("HTTP/1.1 "), content
 
     def test_who_am_i(self) -> None:
-        """The root page is the tutorial's line: the client's address, the server's name and the connection's local address."""
+        """The root page is the tutorial's line: the client's address, the server's name and the
+        connection's local address.
+        """
         status, body = self.ask("GET /")
 
         self.assertEqual("200 OK", status)
-        self.assertEqual("demoapp v1.0 !! ClientIP: 172.21.1.254, ServerName: webserver02, ServerIP: 172.21.1.3!\n", body)
+        self.assertEqual(
+            "demoapp v1.0 !! ClientIP: 172.21.1.254, ServerName: webserver02, ServerIP: "
+            "172.21.1.3!\n",
+            body,
+        )
 
     def test_hostname(self) -> None:
         """/hostname answers with the name alone."""
@@ -71,7 +81,9 @@ class SiteTests(SynchronousTestCase):
         self.assertEqual(("200 OK", "OK"), self.ask("GET /livez"))
 
     def test_probe_refuses_nonsense(self) -> None:
-        """A POST that is neither OK nor FAIL, or names another probe, is refused and changes nothing."""
+        """A POST that is neither OK nor FAIL, or names another probe, is refused and changes
+        nothing.
+        """
         for body in ("livez=MAYBE", "readyz=FAIL", "livez=OK&livez=FAIL", ""):
             self.assertEqual("400 Bad Request", self.ask("POST /livez", body)[0])
         self.assertEqual(("200 OK", "OK"), self.ask("GET /livez"))
@@ -82,7 +94,9 @@ class SiteTests(SynchronousTestCase):
         self.assertEqual("405 Method Not Allowed", self.ask("POST /hostname")[0])
 
     def test_one_access_log_line_for_each_request(self) -> None:
-        """Each request adds one line to the log, with the client, the request and the status, also where HEAD drops the body."""
+        """Each request adds one line to the log, with the client, the request and the status, also
+        where HEAD drops the body.
+        """
         with capturedLogs() as events:
             self.assertEqual(("200 OK", ""), self.ask("HEAD /"))
             self.ask("GET /missing")
@@ -107,7 +121,10 @@ class OptionsTests(SynchronousTestCase):
         self.patch_environment(None)
         options = self.parse()
 
-        self.assertEqual((8080, "", socket.gethostname()), (options["port"], options["interface"], options["name"]))
+        self.assertEqual(
+            (8080, "", socket.gethostname()),
+            (options["port"], options["interface"], options["name"]),
+        )
 
     def test_port_of_the_environment(self) -> None:
         """$PORT, which the tutorial's compose file sets, is the port unless --port says another."""
@@ -123,7 +140,9 @@ class OptionsTests(SynchronousTestCase):
 
     def test_service(self) -> None:
         """The service is one TCP server, at the port and interface asked for."""
-        service = makeService(self.parse("--port", "8080", "--interface", "127.0.0.2", "--name", "webserver01"))
+        service = makeService(
+            self.parse("--port", "8080", "--interface", "127.0.0.2", "--name", "webserver01")
+        )
 
         assert isinstance(service, TCPServer)
         self.assertEqual((8080, "127.0.0.2"), (service.args[0], service.kwargs["interface"]))

@@ -1,4 +1,4 @@
-"""From an @type to the class that understands it."""
+"""From an :type to the class that understands it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh import registry
 from tcpmesh.stats.store import Store
-from tcpmesh.testing.memory import MemoryNetwork
+from tcpmesh.testing.memory.network import MemoryNetwork
 
 
 def packed(message: Any) -> AnyMessage:
@@ -33,8 +33,14 @@ class RegistryTestCase(SynchronousTestCase):
     """A test that may register what it likes: all is forgotten afterwards."""
 
     def setUp(self) -> None:
-        """Keep what is registered from being changed for good; what is really there is registered before."""
-        for module in ("clusters.static", "load_balancing_policies.round_robin", "filters.network.tcp_proxy"):
+        """Keep what is registered from being changed for good; what is really there is registered
+        before.
+        """
+        for module in (
+            "clusters.static",
+            "load_balancing_policies.round_robin",
+            "filters.network.tcp_proxy",
+        ):
             importlib.import_module(f"tcpmesh.extensions.{module}")
         self.patch(registry, "_by_type", dict(registry._by_type))
         self.patch(registry, "_by_value", dict(registry._by_value))
@@ -53,11 +59,15 @@ class TypeTests(RegistryTestCase):
     """Extensions by the type of their configuration."""
 
     def test_path_is_the_type(self) -> None:
-        """A type of Envoy's is found in the module of the same path, without having been named anywhere."""
+        """A type of Envoy's is found in the module of the same path, without having been named
+        anywhere.
+        """
         name = "tcpmesh.extensions.filters.network.tcp_proxy"
         del registry._by_type[tcp_proxy_pb2.TcpProxy.DESCRIPTOR.full_name]
         self.addCleanup(sys.modules.__setitem__, name, sys.modules.pop(name))
-        made = registry.build(packed(tcp_proxy_pb2.TcpProxy(stat_prefix="t", cluster="c")), self.context)
+        made = registry.build(
+            packed(tcp_proxy_pb2.TcpProxy(stat_prefix="t", cluster="c")), self.context
+        )
         self.assertEqual(name, type(made).__module__)
 
     def test_built_from_message_and_context(self) -> None:
@@ -73,18 +83,36 @@ class TypeTests(RegistryTestCase):
         self.assertEqual(7, registry.build(packed(Int64Value(value=7)), self.context).message.value)
 
     def test_unknown(self) -> None:
-        """A type that nobody understands is an UnknownExtension that names it, whatever its name looks like."""
+        """A type that nobody understands is an UnknownExtension that names it, whatever its name
+        looks like.
+        """
         for message in (echo_pb2.Echo(), Struct()):
-            failure = self.assertRaises(registry.UnknownExtension, registry.build, packed(message), self.context)
+            failure = self.assertRaises(
+                registry.UnknownExtension, registry.build, packed(message), self.context
+            )
             self.assertIn(message.DESCRIPTOR.full_name, str(failure))
 
     def test_strange_names(self) -> None:
         """Names that are no paths of modules are unknown, and nothing is imported for them."""
         before = set(sys.modules)
-        for name in ("", ".", "envoy.extensions", "envoy.extensions.....v3.X", "envoy.extensions.os.path.v3.X", "envoy.x.y"):
+        for name in (
+            "",
+            ".",
+            "envoy.extensions",
+            "envoy.extensions.....v3.X",
+            "envoy.extensions.os.path.v3.X",
+            "envoy.x.y",
+        ):
             config = AnyMessage(type_url=f"type.googleapis.com/{name}")
             self.assertRaises(registry.UnknownExtension, registry.build, config, self.context)
-        self.assertEqual(set(), {name for name in set(sys.modules) - before if not name.startswith("tcpmesh.extensions")})
+        self.assertEqual(
+            set(),
+            {
+                name
+                for name in set(sys.modules) - before
+                if not name.startswith("tcpmesh.extensions")
+            },
+        )
 
     def test_claimed_twice(self) -> None:
         """Two classes cannot claim one type; one may do so twice."""
@@ -94,39 +122,55 @@ class TypeTests(RegistryTestCase):
         self.assertIs(Echo, type(registry.build(packed(echo_pb2.Echo()), self.context)))
 
     def test_entry_point(self) -> None:
-        """Another package names its module in the entry-point group, under the full name of the message."""
+        """Another package names its module in the entry-point group, under the full name of the
+        message.
+        """
         module = "tests_of_tcpmesh_an_extension_elsewhere"
         name = echo_pb2.Echo.DESCRIPTOR.full_name
         self.patch(registry, "entry_points", lambda group: [EntryPoint(name, module, group)])
         elsewhere = ModuleType(module)
         sys.modules[module] = elsewhere
         self.addCleanup(sys.modules.pop, module)
-        self.patch(importlib, "import_module", lambda named: registry.extension(echo_pb2.Echo)(Echo))
+        self.patch(
+            importlib, "import_module", lambda named: registry.extension(echo_pb2.Echo)(Echo)
+        )
         self.assertIs(Echo, type(registry.build(packed(echo_pb2.Echo()), self.context)))
 
     def test_broken_class(self) -> None:
-        """A class of another package that cannot be built is named with its own error; one of ours fails with that error."""
+        """A class of another package that cannot be built is named with its own error; one of ours
+        fails with that error.
+        """
 
         class Broken:
             def __init__(self, message: Any, context: registry.Context) -> None:
                 raise RuntimeError("its own trouble")
 
         registry.extension(echo_pb2.Echo)(Broken)
-        failure = self.assertRaises(registry.BrokenExtension, registry.build, packed(echo_pb2.Echo()), self.context)
-        for word in ("Broken", "envoy.extensions.filters.network.echo.v3.Echo", "RuntimeError: its own trouble"):
+        failure = self.assertRaises(
+            registry.BrokenExtension, registry.build, packed(echo_pb2.Echo()), self.context
+        )
+        for word in (
+            "Broken",
+            "envoy.extensions.filters.network.echo.v3.Echo",
+            "RuntimeError: its own trouble",
+        ):
             self.assertIn(word, str(failure))
         Broken.__module__ = "tcpmesh.extensions.filters.network.echo"
         self.assertRaises(RuntimeError, registry.build, packed(echo_pb2.Echo()), self.context)
 
     def test_broken_module(self) -> None:
-        """An extension whose module cannot be imported fails with that module's own error, not as unknown."""
+        """An extension whose module cannot be imported fails with that module's own error, not as
+        unknown.
+        """
 
         def broken(named: str) -> None:
             raise ImportError("its own trouble")
 
         registry._by_type.pop(tcp_proxy_pb2.TcpProxy.DESCRIPTOR.full_name, None)
         self.patch(importlib, "import_module", broken)
-        failure = self.assertRaises(ImportError, registry.build, packed(tcp_proxy_pb2.TcpProxy()), self.context)
+        failure = self.assertRaises(
+            ImportError, registry.build, packed(tcp_proxy_pb2.TcpProxy()), self.context
+        )
         self.assertEqual("its own trouble", str(failure))
 
 
@@ -135,18 +179,29 @@ class ValueTests(RegistryTestCase):
 
     def test_path_is_the_value(self) -> None:
         """A value is found in the module of its name in small letters."""
-        self.assertEqual("tcpmesh.extensions.clusters.static", registry.find_value("clusters", "STATIC").__module__)
+        self.assertEqual(
+            "tcpmesh.extensions.clusters.static",
+            registry.find_value("clusters", "STATIC").__module__,
+        )
         policy = registry.find_value("load_balancing_policies", "ROUND_ROBIN")
-        self.assertEqual("tcpmesh.extensions.load_balancing_policies.round_robin", policy.__module__)
+        self.assertEqual(
+            "tcpmesh.extensions.load_balancing_policies.round_robin", policy.__module__
+        )
 
     def test_unknown(self) -> None:
         """A value that nobody has is an UnknownExtension that names it."""
-        failure = self.assertRaises(registry.UnknownExtension, registry.find_value, "clusters", "NO_SUCH")
+        failure = self.assertRaises(
+            registry.UnknownExtension, registry.find_value, "clusters", "NO_SUCH"
+        )
         self.assertIn("NO_SUCH", str(failure))
-        self.assertRaises(registry.UnknownExtension, registry.find_value, "no_such_category", "STATIC")
+        self.assertRaises(
+            registry.UnknownExtension, registry.find_value, "no_such_category", "STATIC"
+        )
 
     def test_claimed_twice(self) -> None:
         """Two classes cannot claim one value."""
         registry.enum_value("clusters", "MINE")(Echo)
         self.assertIs(Echo, registry.find_value("clusters", "MINE"))
-        self.assertRaises(ValueError, registry.enum_value("clusters", "MINE"), type("Other", (), {}))
+        self.assertRaises(
+            ValueError, registry.enum_value("clusters", "MINE"), type("Other", (), {})
+        )

@@ -16,9 +16,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh import __version__, tap
 from tcpmesh.config import load
-from tcpmesh.server.log import LOGGERS
-from tcpmesh.server.options import ServerOptions
+from tcpmesh.logs.log import LOGGERS
 from tcpmesh.server.service import Server
+from tcpmesh.values.server_options import ServerOptions
 
 EMPTY = ("--config-yaml", "{}")
 
@@ -79,24 +79,59 @@ class NamesTests(OptionsTestCase):
 
     def test_config_yaml(self) -> None:
         """--config-yaml is merged over the file."""
-        options = self.parse("-c", self.file("node: {id: here, cluster: c}"), "--config-yaml", "node: {id: there}")
+        options = self.parse(
+            "-c", self.file("node: {id: here, cluster: c}"), "--config-yaml", "node: {id: there}"
+        )
         assert options.loaded is not None
-        self.assertEqual(("there", "c"), (options.loaded.bootstrap.node.id, options.loaded.bootstrap.node.cluster))
+        self.assertEqual(
+            ("there", "c"),
+            (options.loaded.bootstrap.node.id, options.loaded.bootstrap.node.cluster),
+        )
 
     def test_log_level(self) -> None:
         """-l and --log-level are one, and warn is warning."""
         self.assertEqual("debug", self.parse(*EMPTY, "-l", "debug").server_options().log_level)
-        self.assertEqual("warning", self.parse(*EMPTY, "--log-level", "warn").server_options().log_level)
+        self.assertEqual(
+            "warning", self.parse(*EMPTY, "--log-level", "warn").server_options().log_level
+        )
 
     def test_values(self) -> None:
         """Every option reaches the server under its name, numbers as numbers."""
         options = self.parse(
             *EMPTY,
-            *("--concurrency", "4", "--service-node", "n", "--service-cluster", "k", "--service-zone", "z"),
+            *(
+                "--concurrency",
+                "4",
+                "--service-node",
+                "n",
+                "--service-cluster",
+                "k",
+                "--service-zone",
+                "z",
+            ),
             *("--admin-address-path", "/a", "--drain-time-s", "3", "--drain-strategy", "immediate"),
-            *("--parent-shutdown-time-s", "5", "--file-flush-interval-msec", "7", "--file-flush-min-size-kb", "9"),
-            *("--restart-epoch", "1", "--base-id", "2", "--component-log-level", "upstream:debug", "--disable-hot-restart"),
-            *("--allow-unknown-static-fields", "--reject-unknown-dynamic-fields", "--ignore-unknown-dynamic-fields"),
+            *(
+                "--parent-shutdown-time-s",
+                "5",
+                "--file-flush-interval-msec",
+                "7",
+                "--file-flush-min-size-kb",
+                "9",
+            ),
+            *(
+                "--restart-epoch",
+                "1",
+                "--base-id",
+                "2",
+                "--component-log-level",
+                "upstream:debug",
+                "--disable-hot-restart",
+            ),
+            *(
+                "--allow-unknown-static-fields",
+                "--reject-unknown-dynamic-fields",
+                "--ignore-unknown-dynamic-fields",
+            ),
             *("--log-path", "/l"),
         )
         expected = ServerOptions(
@@ -127,7 +162,9 @@ class NamesTests(OptionsTestCase):
         self.assertEqual(1, self.parse(*EMPTY, "--concurrency", "0").server_options().concurrency)
 
     def test_allow_unknown_fields(self) -> None:
-        """--allow-unknown-fields and --allow-unknown-static-fields both let unknown fields pass, with a warning."""
+        """--allow-unknown-fields and --allow-unknown-static-fields both let unknown fields pass,
+        with a warning.
+        """
         self.assertEqual(1, self.ends("--config-yaml", "no_such_field: 1"))
         for name in ("--allow-unknown-fields", "--allow-unknown-static-fields"):
             self.err.truncate(0)
@@ -161,7 +198,14 @@ class BadValuesTests(OptionsTestCase):
 
     def test_numbers(self) -> None:
         """Where a number is wanted, words, fractions and negative numbers are refused."""
-        for name in ("concurrency", "drain-time-s", "parent-shutdown-time-s", "restart-epoch", "base-id", "file-flush-min-size-kb"):
+        for name in (
+            "concurrency",
+            "drain-time-s",
+            "parent-shutdown-time-s",
+            "restart-epoch",
+            "base-id",
+            "file-flush-min-size-kb",
+        ):
             for value in ("many", "1.5", "-1", ""):
                 self.assertRaises(usage.UsageError, self.parse, *EMPTY, f"--{name}={value}")
 
@@ -172,15 +216,23 @@ class BadValuesTests(OptionsTestCase):
         self.assert_usage_error(*EMPTY, "--drain-strategy", "slow", says="gradual, immediate")
 
     def test_log_level(self) -> None:
-        """A level that does not exist is refused and the levels are told; capitals are no level, as for Envoy."""
-        self.assert_usage_error(*EMPTY, "-l", "loud", says="trace, debug, info, warning, error, critical, off")
+        """A level that does not exist is refused and the levels are told; capitals are no level, as
+        for Envoy.
+        """
+        self.assert_usage_error(
+            *EMPTY, "-l", "loud", says="trace, debug, info, warning, error, critical, off"
+        )
         self.assert_usage_error(*EMPTY, "-l", "INFO", says="INFO")
 
     def test_component_log_level(self) -> None:
-        """A component or a level that does not exist is refused, and a component without a level."""
+        """A component or a level that does not exist is refused, and a component without a
+        level.
+        """
         self.assert_usage_error(*EMPTY, "--component-log-level", "kitchen:debug", says="kitchen")
         self.assert_usage_error(*EMPTY, "--component-log-level", "upstream:loud", says="loud")
-        self.assert_usage_error(*EMPTY, "--component-log-level", "upstream", says="--component-log-level")
+        self.assert_usage_error(
+            *EMPTY, "--component-log-level", "upstream", says="--component-log-level"
+        )
 
     def test_format_of_nothing(self) -> None:
         """--format json is refused where nothing is printed."""
@@ -197,7 +249,9 @@ class ConfigurationTests(OptionsTestCase):
     """A configuration is judged before anything starts."""
 
     def test_bad(self) -> None:
-        """All problems are told at once, each with file, line and column, and the status is 1, in each mode."""
+        """All problems are told at once, each with file, line and column, and the status is 1, in
+        each mode.
+        """
         path = self.file(BAD)
         for mode in ("serve", "validate", "explain"):
             self.err.truncate(0)
@@ -212,13 +266,20 @@ class ConfigurationTests(OptionsTestCase):
         self.assertIn("/no/such/file.yaml", self.err.getvalue())
 
     def test_endless_file(self) -> None:
-        """A file that is larger than any configuration, or has no end, is refused and not read on."""
+        """A file that is larger than any configuration, or has no end, is refused and not read
+        on.
+        """
         self.patch(load, "MAX_BYTES", 1 << 20)
         self.assertEqual(1, self.ends("-c", "/dev/zero"))
-        self.assertEqual("/dev/zero: cannot read the configuration: it is larger than 1 MiB\n", self.err.getvalue())
+        self.assertEqual(
+            "/dev/zero: cannot read the configuration: it is larger than 1 MiB\n",
+            self.err.getvalue(),
+        )
 
     def test_interrupted(self) -> None:
-        """Ctrl-C while a large file is read ends it with the status of an interrupted program, without a traceback."""
+        """Ctrl-C while a large file is read ends it with the status of an interrupted program,
+        without a traceback.
+        """
 
         def interrupted(*arguments: Any, **more: Any) -> None:
             raise KeyboardInterrupt
@@ -238,7 +299,9 @@ class ConfigurationTests(OptionsTestCase):
         self.assertEqual("configuration '' OK\n", self.out.getvalue())
 
     def test_warning(self) -> None:
-        """A tcp_proxy to a cluster that nobody defines is fine, with a warning that has its line."""
+        """A tcp_proxy to a cluster that nobody defines is fine, with a warning that has its
+        line.
+        """
         path = self.file(UNKNOWN_CLUSTER)
         options = self.parse("-c", path)
         self.assertIsNotNone(options.loaded)
@@ -261,7 +324,9 @@ class OutputTests(OptionsTestCase):
         self.patch(sys, "stdout", stream)
 
     def test_reader_gone(self) -> None:
-        """Whoever reads may have seen enough, as `head` has: that changes no exit status, and nothing complains of it."""
+        """Whoever reads may have seen enough, as `head` has: that changes no exit status, and
+        nothing complains of it.
+        """
         for arguments in (
             [*EMPTY, "--mode", "validate"],
             [*EMPTY, "--mode", "explain", "--format", "json"],
@@ -271,14 +336,18 @@ class OutputTests(OptionsTestCase):
             self.output()
             self.assertEqual(0, self.ends(*arguments))
         self.output()
-        self.assertEqual(1, self.ends("--config-yaml", "x: 1", "--mode", "validate", "--format", "json"))
+        self.assertEqual(
+            1, self.ends("--config-yaml", "x: 1", "--mode", "validate", "--format", "json")
+        )
         self.assertEqual("", self.err.getvalue())
 
     def test_disk_full(self) -> None:
         """An answer that cannot be written ends it with status 1 and the reason."""
         self.output(path="/dev/full")
         self.assertEqual(1, self.ends(*EMPTY, "--mode", "validate"))
-        self.assertEqual("cannot write to standard output: No space left on device\n", self.err.getvalue())
+        self.assertEqual(
+            "cannot write to standard output: No space left on device\n", self.err.getvalue()
+        )
 
     def test_encoding(self) -> None:
         """What the terminal's encoding lacks is escaped."""
@@ -304,13 +373,17 @@ class FormatTests(OptionsTestCase):
         return json.loads(self.out.getvalue())
 
     def test_terminal(self) -> None:
-        """A terminal gets the source line of each problem, and a caret under the place; so with warnings."""
+        """A terminal gets the source line of each problem, and a caret under the place; so with
+        warnings.
+        """
         err = Terminal()
         self.patch(sys, "stderr", err)
         self.assertEqual(1, self.ends("-c", self.file(BAD)))
         self.assertIn("     4 |     adress: {}\n       |     ^\n", err.getvalue())
         self.parse("-c", self.file(UNKNOWN_CLUSTER))
-        self.assertIn("    11 |           cluster: nobody\n       |                    ^\n", err.getvalue())
+        self.assertIn(
+            "    11 |           cluster: nobody\n       |                    ^\n", err.getvalue()
+        )
 
     def test_no_terminal(self) -> None:
         """A file or pipe gets one line for each problem."""
@@ -318,7 +391,9 @@ class FormatTests(OptionsTestCase):
         self.assertEqual(self.err.getvalue().count("envoy.yaml:"), self.err.getvalue().count("\n"))
 
     def test_json_of_bad(self) -> None:
-        """With --format json a bad file's verdict is on standard output, every problem with its place, and the status is 1."""
+        """With --format json a bad file's verdict is on standard output, every problem with its
+        place, and the status is 1.
+        """
         path = self.file(BAD)
         for mode in ("validate", "explain"):
             self.out.seek(0)
@@ -326,7 +401,10 @@ class FormatTests(OptionsTestCase):
             self.assertEqual(1, self.ends("-c", path, "--mode", mode, "--format", "json"))
             printed = self.printed()
             self.assertFalse(printed["valid"])
-            self.assertIn((path, 4, 5), [(each["file"], each["line"], each["column"]) for each in printed["problems"]])
+            self.assertIn(
+                (path, 4, 5),
+                [(each["file"], each["line"], each["column"]) for each in printed["problems"]],
+            )
             self.assertEqual("", self.err.getvalue())
 
     def test_json_of_good(self) -> None:
@@ -334,11 +412,16 @@ class FormatTests(OptionsTestCase):
         path = self.file(UNKNOWN_CLUSTER)
         self.assertEqual(0, self.ends("-c", path, "--mode", "validate", "--format", "json"))
         printed = self.printed()
-        self.assertEqual((True, [], [11]), (printed["valid"], printed["problems"], [each["line"] for each in printed["warnings"]]))
+        self.assertEqual(
+            (True, [], [11]),
+            (printed["valid"], printed["problems"], [each["line"] for each in printed["warnings"]]),
+        )
         self.assertEqual("", self.err.getvalue())
 
     def test_explain(self) -> None:
-        """--mode explain prints every effective value with its source and ends with status 0; warnings go to standard error."""
+        """--mode explain prints every effective value with its source and ends with status 0;
+        warnings go to standard error.
+        """
         path = self.file(UNKNOWN_CLUSTER)
         self.assertEqual(0, self.ends("-c", path, "--mode", "explain"))
         self.assertRegex(self.out.getvalue(), rf"\n +cluster +nobody +{path}:11 ")
@@ -347,8 +430,17 @@ class FormatTests(OptionsTestCase):
 
     def test_explain_arguments(self) -> None:
         """What an option says in place of the file is shown with the option as its source."""
-        arguments = ("--service-cluster", "mine", "--service-node", "here", "--service-zone", "east")
-        self.assertEqual(0, self.ends("--config-yaml", "node: {id: there}", "--mode", "explain", *arguments))
+        arguments = (
+            "--service-cluster",
+            "mine",
+            "--service-node",
+            "here",
+            "--service-zone",
+            "east",
+        )
+        self.assertEqual(
+            0, self.ends("--config-yaml", "node: {id: there}", "--mode", "explain", *arguments)
+        )
         for line in (
             r"node\.id +here +--service-node",
             r"node\.cluster +mine +--service-cluster",
@@ -373,7 +465,10 @@ class UnsupportedTests(OptionsTestCase):
     def test_refused(self) -> None:
         """What is not supported yet is an error."""
         self.assertEqual(1, self.ends("--config-yaml", "flags_path: /x"))
-        self.assertIn("1:13: flags_path: Envoy knows this field, tcpmesh does not support it yet", self.err.getvalue())
+        self.assertIn(
+            "1:13: flags_path: Envoy knows this field, tcpmesh does not support it yet",
+            self.err.getvalue(),
+        )
 
     def test_allowed(self) -> None:
         """With --allow-unsupported it is a warning."""
@@ -410,8 +505,14 @@ class LogTests(OptionsTestCase):
 
     def test_levels(self) -> None:
         """--log-level is for all loggers, --component-log-level for single ones."""
-        levels = self.parse(*EMPTY, "-l", "error", "--component-log-level", "upstream:debug,main:off").log().levels.get()
-        self.assertEqual({**dict.fromkeys(LOGGERS, "error"), "upstream": "debug", "main": "off"}, levels)
+        levels = (
+            self.parse(*EMPTY, "-l", "error", "--component-log-level", "upstream:debug,main:off")
+            .log()
+            .levels.get()
+        )
+        self.assertEqual(
+            {**dict.fromkeys(LOGGERS, "error"), "upstream": "debug", "main": "off"}, levels
+        )
 
     def test_log_path(self) -> None:
         """--log-path names the file, and comes before twistd's --logfile."""
@@ -440,7 +541,14 @@ class LogTests(OptionsTestCase):
     def write(self, options: tap.Options) -> None:
         """Write a line to the log of these options."""
         log = options.log()
-        log({"log_level": LogLevel.info, "log_namespace": "main", "log_format": "here I am", "log_time": 0.0})
+        log(
+            {
+                "log_level": LogLevel.info,
+                "log_namespace": "main",
+                "log_format": "here I am",
+                "log_time": 0.0,
+            }
+        )
 
 
 class ServiceTests(OptionsTestCase):
@@ -456,16 +564,35 @@ class ServiceTests(OptionsTestCase):
         self.assertEqual(options.server_options(), made.options)
 
     def test_settings_in_the_log(self) -> None:
-        """At the level debug the log begins with what the configuration comes to; at others that is not even worked out."""
+        """At the level debug the log begins with what the configuration comes to; at others that is
+        not even worked out.
+        """
         for level, lines in (("debug", 1), ("info", 0)):
             path = self.file("", f"{level}.log")
-            tap.makeService(self.parse("--config-yaml", UNKNOWN_CLUSTER, "--log-path", path, "-l", level))
+            tap.makeService(
+                self.parse("--config-yaml", UNKNOWN_CLUSTER, "--log-path", path, "-l", level)
+            )
             written = Path(path).read_text().splitlines()
-            self.assertEqual(lines, len([line for line in written if "[debug][config]" in line and " idle_timeout " in line]))
+            self.assertEqual(
+                lines,
+                len(
+                    [
+                        line
+                        for line in written
+                        if "[debug][config]" in line and " idle_timeout " in line
+                    ]
+                ),
+            )
 
     def test_places_of_twistd(self) -> None:
-        """A directory that is not there, or a pid file that cannot be written, ends it with status 1 and its name."""
-        for rundir, pidfile in (("/no/such/directory", ""), (".", "/no/such/directory/pid"), (".", "/tmp")):
+        """A directory that is not there, or a pid file that cannot be written, ends it with status
+        1 and its name.
+        """
+        for rundir, pidfile in (
+            ("/no/such/directory", ""),
+            (".", "/no/such/directory/pid"),
+            (".", "/tmp"),
+        ):
             options = self.parse(*EMPTY)
             options.parent = {"chroot": None, "rundir": rundir, "pidfile": pidfile}  # type: ignore[assignment]
             self.assertEqual(1, self.assertRaises(SystemExit, options.check_places).code)
@@ -485,5 +612,8 @@ class ServiceTests(OptionsTestCase):
         """twistd knows tcpmesh by a plugin that imports nothing of it before it is asked for."""
         from twisted.plugins import tcpmesh_plugin
 
-        self.assertEqual(("tcpmesh", "tcpmesh.tap"), (tcpmesh_plugin.serviceMaker.tapname, tcpmesh_plugin.serviceMaker.module))
+        self.assertEqual(
+            ("tcpmesh", "tcpmesh.tap"),
+            (tcpmesh_plugin.serviceMaker.tapname, tcpmesh_plugin.serviceMaker.module),
+        )
         self.assertIs(tap.Options, tcpmesh_plugin.serviceMaker.options)

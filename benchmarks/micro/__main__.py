@@ -44,14 +44,24 @@ def table(watch: Stopwatch) -> None:
 
         ours, less, least = lowest(product, relay, bare)
         print(f"{title:34}{ours:10.2f}{less:12.2f}{least:10.2f}", flush=True)
-    print(f"{'one idle connection, bytes':34}{costs.idle(ProductProxy):10.0f}{costs.idle(BareProxy):12.0f}")
-    print(f"{'garbage per connection, objects':34}{costs.garbage(ProductProxy):10.2f}{costs.garbage(BareProxy):12.2f}")
+    print(
+        f"{'one idle connection, bytes':34}{costs.idle(ProductProxy):10.0f}{costs.idle(BareProxy):12.0f}"
+    )
+    print(
+        f"{'garbage per connection, objects':34}{costs.garbage(ProductProxy):10.2f}{costs.garbage(BareProxy):12.2f}"
+    )
 
 
 def main() -> int:
     """Parse the options and measure."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.micro", description=(theory or "").partition("\n")[0])
-    parser.add_argument("--profile", action="store_true", help="also print where tcpmesh spends it (its figures suffer)")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.micro", description=(theory or "").partition("\n")[0]
+    )
+    parser.add_argument(
+        "--profile",
+        action="store_true",
+        help="also print where tcpmesh spends it (its figures suffer)",
+    )
     profile = cProfile.Profile() if parser.parse_args().profile else None
     socket.setdefaulttimeout(5)
     gc.collect()

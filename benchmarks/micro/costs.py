@@ -11,7 +11,7 @@ from collections.abc import Callable
 from benchmarks.micro.mesh import Mesh, Proxy
 from benchmarks.micro.sockets import MESSAGE, expect
 from benchmarks.micro.stopwatch import Stopwatch
-from tcpmesh.net.epoll import READ_SIZE
+from tcpmesh.net.epoll.network import READ_SIZE
 
 BATCH = 64
 """Connections that are busy at once."""
@@ -33,7 +33,12 @@ def message(make: Make, watch: Stopwatch) -> float:
     return spent
 
 
-def exchange(clients: list[socket.socket], servers: list[socket.socket], watch: Stopwatch, serve: Callable[[], object]) -> float:
+def exchange(
+    clients: list[socket.socket],
+    servers: list[socket.socket],
+    watch: Stopwatch,
+    serve: Callable[[], object],
+) -> float:
     """Clients ask, servers answer, in turns; microseconds for each message."""
     for _ in range(MESSAGE_LOOPS):
         for sources, sinks in ((clients, servers), (servers, clients)):
@@ -64,7 +69,9 @@ def bulk(make: Make, watch: Stopwatch) -> float:
     return spent
 
 
-def pump(client: socket.socket, server: socket.socket, watch: Stopwatch, serve: Callable[[], object]) -> float:
+def pump(
+    client: socket.socket, server: socket.socket, watch: Stopwatch, serve: Callable[[], object]
+) -> float:
     """Keep half a MiB on its way from client to server; milliseconds for each GB."""
     piece, sink = memoryview(bytes(READ_SIZE)), bytearray(4 * READ_SIZE)
     client.setblocking(False)

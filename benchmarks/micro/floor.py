@@ -1,4 +1,6 @@
-"""The floor of each measurement: the system calls that the work cannot do without, in a bare loop."""
+"""The floor of each measurement: the system calls that the work cannot do without, in a bare
+loop.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +11,8 @@ import socket
 from benchmarks.micro.costs import BATCH, CONNECTION_LOOPS, exchange, pump
 from benchmarks.micro.sockets import MESSAGE, expect, listening, pair
 from benchmarks.micro.stopwatch import Stopwatch
-from tcpmesh.net.epoll import READ_SIZE
-from tcpmesh.net.poller import WATCH
+from tcpmesh.net.epoll.network import READ_SIZE
+from tcpmesh.net.epoll.poller import WATCH
 
 
 def message() -> float:
@@ -30,7 +32,9 @@ def message() -> float:
             if mask & select.EPOLLIN:
                 os.write(other[fd], buffer[: os.readv(fd, vector)])
 
-    spent = exchange([client for client, _ in front], [server for _, server in back], Stopwatch(), serve)
+    spent = exchange(
+        [client for client, _ in front], [server for _, server in back], Stopwatch(), serve
+    )
     epoll.close()
     for one, two in (*front, *back):
         one.close()

@@ -1,4 +1,6 @@
-"""The two things that are measured: the transports with a bare relay, and all of tcpmesh that a connection passes through."""
+"""The two things that are measured: the transports with a bare relay, and all of tcpmesh that a
+connection passes through.
+"""
 
 from __future__ import annotations
 
@@ -16,19 +18,19 @@ from benchmarks.micro.stopwatch import Stopwatch
 from benchmarks.proxies import Route, envoy_configuration
 from tcpmesh.cluster.manager import ClusterManager
 from tcpmesh.config.load import load
+from tcpmesh.connection.relay import Direction, Relay
 from tcpmesh.listener.manager import ListenerManager
-from tcpmesh.net.address import Address
-from tcpmesh.net.epoll import EpollNetwork
-from tcpmesh.net.relay import Direction, Relay
+from tcpmesh.net.epoll.network import EpollNetwork
 from tcpmesh.registry import Context
 from tcpmesh.stats.store import Store
+from tcpmesh.values.address import Address
 
 
 class Proxy:
     """A proxy inside this process, on a reactor that does only what it is told.
 
-    @ivar server: the listening socket of the one backend.
-    @ivar address: where clients connect to.
+    :ivar server: the listening socket of the one backend.
+    :ivar address: where clients connect to.
     """
 
     address: tuple[str, int]
@@ -45,7 +47,9 @@ class Proxy:
 
     def idle(self) -> bool:
         """Whether a reactor would go to sleep now."""
-        due = any(call.getTime() <= self.reactor.seconds() for call in self.reactor.getDelayedCalls())
+        due = any(
+            call.getTime() <= self.reactor.seconds() for call in self.reactor.getDelayedCalls()
+        )
         return not due and not select.select([self.network.poller], [], [], 0)[0]
 
     def stop(self) -> None:
@@ -55,7 +59,8 @@ class Proxy:
 
 
 class BareProxy(Proxy):
-    """A listener that relays to one server: the least that the transports and the relay can do together.
+    """A listener that relays to one server: the least that the transports and the relay can do
+    together.
 
     It is the factory of its listener and the observer of its relays.
     """
@@ -119,14 +124,18 @@ class Downstream:
 
 
 class ProductProxy(Proxy):
-    """What `twistd tcpmesh` runs for the benchmark's bootstrap: listener, tcp_proxy, cluster, statistics, limits and timers."""
+    """What `twistd tcpmesh` runs for the benchmark's bootstrap: listener, tcp_proxy, cluster,
+    statistics, limits and timers.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         port = self.server.getsockname()[1]
         text = envoy_configuration(Route(0, 0, Backends((port, port), port)))
         resources = load(config_yaml=text).bootstrap.static_resources
-        context = Context(network=self.network, store=Store(), cluster=lambda name: clusters.get(name))
+        context = Context(
+            network=self.network, store=Store(), cluster=lambda name: clusters.get(name)
+        )
         clusters = ClusterManager(context)
         for cluster in resources.clusters:
             clusters.add_or_update(cluster)
@@ -151,7 +160,9 @@ class Mesh:
     servers: list[socket.socket] = field(default_factory=list)
 
     def open(self, count: int, watch: Stopwatch) -> None:
-        """Connect so many clients, served in one batch; each has sent a message, which has arrived."""
+        """Connect so many clients, served in one batch; each has sent a message, which has
+        arrived.
+        """
         expected = len(self.servers) + count
         fresh = [connected(self.proxy.address) for _ in range(count)]
         for client in fresh:
@@ -168,7 +179,7 @@ class Mesh:
     def close(self, watch: Stopwatch) -> None:
         """Clients leave, servers follow, and the proxy has closed its side of both.
 
-        @raise RuntimeError: it holds descriptors of closed connections.
+        :raise RuntimeError: it holds descriptors of closed connections.
         """
         before, count = _descriptors(), len(self.clients)
         for side in (self.clients, self.servers):

@@ -11,7 +11,9 @@ MESSAGE = b"x" * 128
 
 
 def listening() -> socket.socket:
-    """A listening socket on a port that the kernel chooses, with TCP_NODELAY for what it accepts."""
+    """A listening socket on a port that the kernel chooses, with TCP_NODELAY for what it
+    accepts.
+    """
     sock = socket.create_server(("127.0.0.1", 0), backlog=1024)
     unpaced(sock)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -36,7 +38,7 @@ def pair() -> tuple[socket.socket, socket.socket]:
 def expect(sock: socket.socket) -> None:
     """Receive one message.
 
-    @raise RuntimeError: it is not there, or not whole.
+    :raise RuntimeError: it is not there, or not whole.
     """
     if sock.recv(len(MESSAGE) + 1) != MESSAGE:
         raise RuntimeError("the message did not come through")

@@ -39,7 +39,10 @@ def picture(name: str, x: str, y: str) -> Iterator[Any]:
 
 def partly_healthy(healthy: int) -> list[SimHost]:
     """Hosts of which so many are healthy."""
-    return [SimHost(f"h{number}", status="HEALTHY" if number < healthy else "UNHEALTHY") for number in range(HOSTS)]
+    return [
+        SimHost(f"h{number}", status="HEALTHY" if number < healthy else "UNHEALTHY")
+        for number in range(HOSTS)
+    ]
 
 
 def weights() -> None:
@@ -47,8 +50,12 @@ def weights() -> None:
     hosts = [SimHost(f"weight {weight}", weight=weight) for weight in (1, 2, 3, 6)]
     names = [host.name for host in hosts]
     with picture("weights", "", "share of 12,000 picks") as axes:
-        for place, policy in enumerate(("ROUND_ROBIN", "LEAST_REQUEST", "RING_HASH", "MAGLEV", "RANDOM")):
-            counted = Balance(f"lb_policy: {policy}", hosts).picks(12_000, lambda index: index * MIX % 2**64)
+        for place, policy in enumerate(
+            ("ROUND_ROBIN", "LEAST_REQUEST", "RING_HASH", "MAGLEV", "RANDOM")
+        ):
+            counted = Balance(f"lb_policy: {policy}", hosts).picks(
+                12_000, lambda index: index * MIX % 2**64
+            )
             positions = [number + 0.15 * (place - 2) for number in range(len(names))]
             axes.bar(positions, [counted[name] / 12_000 for name in names], 0.14, label=policy)
         axes.set_xticks(range(len(names)), names)
@@ -58,7 +65,9 @@ def weights() -> None:
 
 def overprovisioning() -> None:
     """How much a priority keeps while its hosts fail."""
-    with picture("overprovisioning", "healthy hosts of priority 0, %", "share of priority 0, %") as axes:
+    with picture(
+        "overprovisioning", "healthy hosts of priority 0, %", "share of priority 0, %"
+    ) as axes:
         for factor in (100, 140, 200):
             seen = []
             for healthy in range(0, HOSTS + 1, 2):
@@ -66,7 +75,12 @@ def overprovisioning() -> None:
                 balance = Balance(NO_PANIC, hosts, overprovisioning_factor=factor)
                 seen.append(100 - 100 * balance.picks(PICKS // 4)["next"] / (PICKS // 4))
             (dots,) = axes.plot(range(0, 101, 4), seen, ".", label=f"factor {factor / 100:g}")
-            axes.plot(range(101), [min(100, factor * percent // 100) for percent in range(101)], lw=1, color=dots.get_color())
+            axes.plot(
+                range(101),
+                [min(100, factor * percent // 100) for percent in range(101)],
+                lw=1,
+                color=dots.get_color(),
+            )
 
 
 def panic() -> None:
@@ -78,9 +92,13 @@ def panic() -> None:
                 cluster = f"common_lb_config: {{healthy_panic_threshold: {{value: {threshold}}}}}"
                 counted = Balance(cluster, partly_healthy(healthy)).picks(1000)
                 seen.append(sum(counted[f"h{number}"] for number in range(healthy, HOSTS)) / 10)
-            (dots,) = axes.plot(range(0, 101, 4), seen, ".", label=f"healthy_panic_threshold {threshold}")
+            (dots,) = axes.plot(
+                range(0, 101, 4), seen, ".", label=f"healthy_panic_threshold {threshold}"
+            )
             # Overprovisioned, 72 % are as good as all of them, and then there is no panic whatever the threshold.
-            panicking = [percent < threshold and 140 * percent // 100 < 100 for percent in range(101)]
+            panicking = [
+                percent < threshold and 140 * percent // 100 < 100 for percent in range(101)
+            ]
             expected = [100 - percent if panics else 0 for percent, panics in enumerate(panicking)]
             axes.plot(range(101), expected, lw=1, color=dots.get_color())
 
@@ -93,14 +111,23 @@ def moves() -> None:
         for policy in ("RING_HASH", "MAGLEV"):
             moved = []
             for size in sizes:
-                balance = Balance(f"lb_policy: {policy}", [SimHost(f"host {number}") for number in range(size)])
+                balance = Balance(
+                    f"lb_policy: {policy}", [SimHost(f"host {number}") for number in range(size)]
+                )
                 before = [balance.pick(client) for client in clients]
                 balance.fail("host 0")
-                changed = sum(balance.pick(client) != name for client, name in zip(clients, before, strict=True))
+                changed = sum(
+                    balance.pick(client) != name
+                    for client, name in zip(clients, before, strict=True)
+                )
                 moved.append(100 * changed / len(clients))
             axes.plot(sizes, moved, "o-", ms=3, label=policy)
-        axes.plot(sizes, [100 / size for size in sizes], "k--", lw=1, label="those of the host that left")
-        axes.plot(sizes, [100 - 100 / size for size in sizes], ":", label="hash modulo number of hosts")
+        axes.plot(
+            sizes, [100 / size for size in sizes], "k--", lw=1, label="those of the host that left"
+        )
+        axes.plot(
+            sizes, [100 - 100 / size for size in sizes], ":", label="hash modulo number of hosts"
+        )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """What each command operator yields for a connection.
 
-An operator of a format becomes, when the format is built, a function of a `Subject`.  Its value is one of JSON; `None` is what is
-not there, which a text shows as `-`.
+An operator of a format becomes, when the format is built, a function of a `Subject`.  Its value is
+one of JSON; `None` is what is not there, which a text shows as `-`.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from uuid import uuid4
 
 from tcpmesh.accesslog.subject import Subject
 from tcpmesh.accesslog.times import LOCAL_FORMAT, UTC_FORMAT, format_time
-from tcpmesh.config.operators import FormatError, Operator
-from tcpmesh.net.address import Address
-from tcpmesh.net.connection import ResponseFlag
+from tcpmesh.config.fields.operators import FormatError, Operator
+from tcpmesh.values.address import Address
+from tcpmesh.values.response_flags import ResponseFlag
 
 Value = Any
 """A value of JSON."""
@@ -37,7 +37,11 @@ class Typed:
 
 def dumps(value: Value) -> str:
     """JSON without blanks, as protobuf writes it."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c").replace(">", "\\u003e")
+    return (
+        json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        .replace("<", "\\u003c")
+        .replace(">", "\\u003e")
+    )
 
 
 def shown(value: Value) -> str | None:
@@ -49,7 +53,11 @@ def shown(value: Value) -> str | None:
 
 def cut_to(text: str, length: int | None) -> str:
     """At most so many bytes of a text."""
-    return text if length is None else text.encode("utf-8", "surrogateescape")[:length].decode("utf-8", "surrogateescape")
+    return (
+        text
+        if length is None
+        else text.encode("utf-8", "surrogateescape")[:length].decode("utf-8", "surrogateescape")
+    )
 
 
 _Addresses = Callable[[Subject], Address]
@@ -98,14 +106,20 @@ def _time(local: bool, emit: bool) -> Callable[[Operator], Yield]:
         try:
             format_time(0, text, local)
         except ValueError as error:
-            raise FormatError(f"{operator.name} has a format that the system refuses: {error}") from None
-        return lambda subject: format_time(subject.now if emit else subject.connection.opened, text, local)
+            raise FormatError(
+                f"{operator.name} has a format that the system refuses: {error}"
+            ) from None
+        return lambda subject: format_time(
+            subject.now if emit else subject.connection.opened, text, local
+        )
 
     return build
 
 
 def _environment(operator: Operator) -> Yield:
-    """The value that the variable has when the format is built; one that is not set is a dash in any case, as in Envoy."""
+    """The value that the variable has when the format is built; one that is not set is a dash in
+    any case, as in Envoy.
+    """
     return _always(os.environ.get(operator.argument or "", "-"))
 
 
@@ -137,7 +151,9 @@ def _metadata(path: str) -> Yield:
 
 
 def found_at(values: Any, steps: Iterable[str]) -> Value:
-    """What is found in mappings within mappings, by keys from the outside in; `None` where nothing is."""
+    """What is found in mappings within mappings, by keys from the outside in; `None` where nothing
+    is.
+    """
     for step in steps:
         if not isinstance(values, Mapping) or step not in values:
             return None
@@ -203,7 +219,9 @@ OPERATORS: dict[str, Callable[[Operator], Yield]] = {
     "START_TIME_LOCAL": _time(local=True, emit=False),
     "EMIT_TIME": _time(local=False, emit=True),
     "EMIT_TIME_LOCAL": _time(local=True, emit=True),
-    "DURATION": lambda operator: lambda subject: int((subject.now - subject.connection.opened) * 1000),
+    "DURATION": lambda operator: (
+        lambda subject: int((subject.now - subject.connection.opened) * 1000)
+    ),
     "CONNECTION_ID": lambda operator: lambda subject: subject.connection.id,
     "UNIQUE_ID": lambda operator: lambda subject: str(uuid4()),
     "HOSTNAME": lambda operator: _always(socket.gethostname()),
@@ -214,4 +232,6 @@ OPERATORS: dict[str, Callable[[Operator], Yield]] = {
     "DYNAMIC_METADATA": _dynamic_metadata,
     "METADATA": _any_metadata,
 }
-"""What builds the function for an operator, by its name; `tcpmesh.config.operators.SUPPORTED` has the same names."""
+"""What builds the function for an operator, by its name;
+`tcpmesh.config.fields.operators.SUPPORTED` has the same names.
+"""

@@ -1,8 +1,8 @@
 """A substitution format: text with command operators, made into the words for one connection.
 
-Formats are built once and used for each connection.  Building finds all that is wrong with one, and formatting never raises,
-whatever a client or a filter has done.  Texts may hold bytes that are no UTF-8, as surrogates; who writes them out encodes them
-with `surrogateescape`.
+Formats are built once and used for each connection.  Building finds all that is wrong with one, and
+formatting never raises, whatever a client or a filter has done.  Texts may hold bytes that are no
+UTF-8, as surrogates; who writes them out encodes them with `surrogateescape`.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from twisted.logger import Logger
 
 from tcpmesh.accesslog.fields import OPERATORS, Typed, Value, Yield, cut_to, shown
 from tcpmesh.accesslog.subject import Subject
-from tcpmesh.config.operators import Operator, Part, parse
-from tcpmesh.config.values import source_bytes
+from tcpmesh.config.fields.operators import Operator, Part, parse
+from tcpmesh.config.fields.values import source_bytes
 
 log = Logger(namespace="filter")
 
@@ -36,8 +36,8 @@ class Formatter(Protocol):
 def formatter(message: Any, environ: Mapping[str, str]) -> Formatter:
     """What a `core.v3.SubstitutionFormatString` asks for.
 
-    @param environ: where an `environment_variable` that holds the text is looked up.
-    @raise FormatError: where Envoy refuses the format.
+    :param environ: where an `environment_variable` that holds the text is looked up.
+    :raise FormatError: where Envoy refuses the format.
     """
     kind = message.WhichOneof("format")
     if kind == "json_format":
@@ -51,15 +51,17 @@ def formatter(message: Any, environ: Mapping[str, str]) -> Formatter:
 class TextFormat:
     """A text with operators.
 
-    @raise FormatError: where Envoy refuses the text.
+    :raise FormatError: where Envoy refuses the text.
     """
 
     def __init__(self, text: str, omit_empty: bool = False) -> None:
-        self._parts = tuple(part if isinstance(part, str) else _text_of(part) for part in parse(text))
+        self._parts = tuple(
+            part if isinstance(part, str) else _text_of(part) for part in parse(text)
+        )
         self._absent = "" if omit_empty else ABSENT
 
     def format(self, subject: Subject) -> str:
-        """The text for this connection; what is not there is `-`, or nothing with C{omit_empty}."""
+        """The text for this connection; what is not there is `-`, or nothing with `omit_empty`."""
         pieces = (part if isinstance(part, str) else part(subject) for part in self._parts)
         return "".join(self._absent if piece is None else piece for piece in pieces)
 
@@ -69,20 +71,24 @@ class JsonFormat:
 
     A string that is one operator and nothing else becomes a value of its type.
 
-    @param shape: the object as plain values of JSON.
-    @raise FormatError: where Envoy refuses one of the strings.
+    :param shape: the object as plain values of JSON.
+    :raise FormatError: where Envoy refuses one of the strings.
     """
 
     def __init__(self, shape: Mapping[str, Any], omit_empty: bool = False) -> None:
         self._build = _mapping(shape, omit_empty)
 
     def format(self, subject: Subject) -> str:
-        """The line for this connection, with its end; what is not there is null, or left out with C{omit_empty}."""
+        """The line for this connection, with its end; what is not there is null, or left out with
+        `omit_empty`.
+        """
         return json.dumps(self._build(subject), ensure_ascii=False, separators=(",", ":")) + "\n"
 
 
 def _safe(operator: Operator) -> Yield:
-    """The function for an operator, which yields nothing where it fails; that is a mistake of ours, and logged."""
+    """The function for an operator, which yields nothing where it fails; that is a mistake of ours,
+    and logged.
+    """
     ask = OPERATORS[operator.name](operator)
 
     def value(subject: Subject) -> Value:
@@ -121,7 +127,11 @@ def _leaf(value: Any, omit_empty: bool) -> Yield:
     """A value of the shape that is neither a mapping nor a list."""
     if not isinstance(value, str):
         # A Struct has doubles only; whole ones are written without a fraction.
-        plain = int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 2**53 else value
+        plain = (
+            int(value)
+            if isinstance(value, float) and value.is_integer() and abs(value) < 2**53
+            else value
+        )
         return lambda subject: plain
     parts: tuple[Part, ...] = parse(value)
     if len(parts) == 1 and isinstance(parts[0], Operator):
@@ -142,7 +152,11 @@ def _mapping(shape: Mapping[str, Any], omit_empty: bool) -> Yield:
 
     def value(subject: Subject) -> Value:
         found = {key: member(subject) for key, member in members}
-        return {key: each for key, each in found.items() if each is not None and each != {}} if omit_empty else found
+        return (
+            {key: each for key, each in found.items() if each is not None and each != {}}
+            if omit_empty
+            else found
+        )
 
     return value
 

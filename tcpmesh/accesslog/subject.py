@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tcpmesh.net.connection import Connection
+from tcpmesh.connection.connection import Connection
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,10 @@ LOCAL_FORMAT = "%Y-%m-%dT%H:%M:%S.%3f%z"
 def format_time(moment: float, text: str, local: bool = False) -> str:
     """A moment, in seconds since 1970, in words.
 
-    Beyond strftime: `%s` (seconds since 1970), `%f` (nanoseconds), `%1f` to `%9f` (so many digits of them), and the forms with `%E`
-    of the library that Envoy uses, such as `%E3S`.
+    Beyond strftime: `%s` (seconds since 1970), `%f` (nanoseconds), `%1f` to `%9f` (so many digits
+    of them), and the forms with `%E` of the library that Envoy uses, such as `%E3S`.
 
-    @raise ValueError: where the system's strftime refuses the text.
+    :raise ValueError: where the system's strftime refuses the text.
     """
     nanoseconds = round(moment * 1_000_000) * 1000
     seconds, fraction = divmod(nanoseconds, 1_000_000_000)

@@ -1,6 +1,8 @@
-"""The admin interface as a service: binds its address while the process may still bind anything, serves once it is started.
+"""The admin interface as a service: binds its address while the process may still bind anything,
+serves once it is started.
 
-Its sockets are Twisted's own, whatever the traffic runs on: when something is wrong with that, this has to answer.
+Its sockets are Twisted's own, whatever the traffic runs on: when something is wrong with that, this
+has to answer.
 """
 
 from __future__ import annotations
@@ -13,24 +15,29 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 
+from tcpmesh.admin.endpoints.table import ENDPOINTS
 from tcpmesh.admin.site import AdminSite
-from tcpmesh.admin.table import ENDPOINTS
 from tcpmesh.interfaces import IServer
-from tcpmesh.net.address import Address
-from tcpmesh.net.listen import ListenOptions, bind, open_socket
-from tcpmesh.net.stock import StockNetwork
+from tcpmesh.net.listen import bind, open_socket
+from tcpmesh.net.stock.network import StockNetwork
+from tcpmesh.values.address import Address
+from tcpmesh.values.socket_options import ListenOptions
 
 _log = Logger()
 
 
 class AdminService(Service):
-    """Serves the admin pages of a server at one address (`envoy.config.bootstrap.v3.Admin.address`).
+    """Serves the admin pages of a server at one address
+    (`envoy.config.bootstrap.v3.Admin.address`).
 
-    @param reactor: one that watches descriptors and tells the time (C{IReactorFDSet}, C{IReactorTime}).
-    @param mode: permissions of a unix socket, or C{None} for the process's umask.
+    :param reactor: one that watches descriptors and tells the time (`IReactorFDSet`,
+        `IReactorTime`).
+    :param mode: permissions of a unix socket, or `None` for the process's umask.
     """
 
-    def __init__(self, server: IServer, reactor: Any, address: Address, mode: int | None = None) -> None:
+    def __init__(
+        self, server: IServer, reactor: Any, address: Address, mode: int | None = None
+    ) -> None:
         self.setName("admin")
         self.site = AdminSite(server, ENDPOINTS, reactor)
         self._server = server
@@ -46,9 +53,9 @@ class AdminService(Service):
         return str(self._bound)
 
     def privilegedStartService(self) -> None:
-        """Bind, and write the address where C{--admin-address-path} says.
+        """Bind, and write the address where `--admin-address-path` says.
 
-        @raise tcpmesh.net.listen.BindError: where the system refuses the address.
+        :raise tcpmesh.net.listen.BindError: where the system refuses the address.
         """
         super().privilegedStartService()
         sock = bind(self._address, self._options)
@@ -77,4 +84,6 @@ class AdminService(Service):
         try:
             Path(path).write_text(self.bound_address)
         except OSError as e:
-            _log.error("cannot write the admin address to {path}: {reason}", path=path, reason=e.strerror)
+            _log.error(
+                "cannot write the admin address to {path}: {reason}", path=path, reason=e.strerror
+            )

@@ -1,8 +1,10 @@
-"""The HTTP side of the admin interface: Twisted's server with one resource below which all pages hang.
+"""The HTTP side of the admin interface: Twisted's server with one resource below which all pages
+hang.
 
-Short answers go out at once.  Long ones (a hundred thousand statistics) are made piece by piece as the client takes them:
-the reactor, which also relays traffic, is never held up for longer than a step takes, and never more than a step is in memory.
-A client that takes nothing for a while is left.
+Short answers go out at once.  Long ones (a hundred thousand statistics) are made piece by piece as
+the client takes them: the reactor, which also relays traffic, is never held up for longer than a
+step takes, and never more than a step is in memory. A client that takes nothing for a while is
+left.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from twisted.web.http import Request as HTTPRequest
 from twisted.web.resource import IResource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
-from tcpmesh.admin.endpoint import Answer, Call, Endpoint, Refusal, help_text
+from tcpmesh.admin.answers.endpoint import Answer, Call, Endpoint, Refusal, help_text
 from tcpmesh.admin.traffic import AdminTraffic
 from tcpmesh.interfaces import IServer
 
@@ -80,7 +82,9 @@ class AdminSite(Site):
 
     def __init__(self, server: IServer, endpoints: Sequence[Endpoint], clock: IReactorTime) -> None:
         super().__init__(AdminPages(server, endpoints, clock), timeout=IDLE_TIMEOUT, reactor=clock)
-        self.traffic = AdminTraffic(server.store.scope("listener.admin"), server.store.scope("http.admin"), clock)
+        self.traffic = AdminTraffic(
+            server.store.scope("listener.admin"), server.store.scope("http.admin"), clock
+        )
 
     def startFactory(self) -> None:
         """Open no log, and start no timer for one."""
@@ -110,7 +114,7 @@ class AdminPages:
 
     def putChild(self, path: bytes, child: IResource) -> None:
         """Pages come from the table only."""
-        raise NotImplementedError("pages are added to tcpmesh.admin.table")
+        raise NotImplementedError("pages are added to tcpmesh.admin.endpoints.table")
 
     def render(self, request: Request) -> int:
         """Answer a request of whatever method."""
@@ -130,7 +134,9 @@ class AdminPages:
         if endpoint is None:
             raise Refusal("invalid path. " + help_text(tuple(self._endpoints.values())), 404)
         if endpoint.changes and request.method != b"POST":
-            raise Refusal(f"Method {request.method.decode('latin-1')} not allowed, POST required.", 405)
+            raise Refusal(
+                f"Method {request.method.decode('latin-1')} not allowed, POST required.", 405
+            )
         parameters = {**_form_parameters(request), **query_parameters(query.decode("latin-1"))}
         return endpoint.answer(Call(self._server, parameters, tuple(self._endpoints.values())))
 
@@ -148,7 +154,9 @@ class AdminPages:
 
 
 def query_parameters(query: str) -> dict[str, str]:
-    """The parameters of a query string, decoded; of one given twice the first counts, and `+` is no blank."""
+    """The parameters of a query string, decoded; of one given twice the first counts, and `+` is no
+    blank.
+    """
     found: dict[str, str] = {}
     for part in query.split("&"):
         name, _, value = part.partition("=")
@@ -241,7 +249,9 @@ class Sending:
         self._schedule()
 
     def _make_step(self) -> tuple[bytes, bool]:
-        """The next bytes of the answer, and whether they are the last.  An empty piece is one that took a while to make."""
+        """The next bytes of the answer, and whether they are the last.  An empty piece is one that
+        took a while to make.
+        """
         assert self._pieces is not None
         made, size, finished = [], 0, True
         until = perf_counter() + _STEP_SECONDS

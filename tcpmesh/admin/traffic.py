@@ -1,4 +1,6 @@
-"""Statistics of the admin interface's own connections and requests, under the names that Envoy has for them."""
+"""Statistics of the admin interface's own connections and requests, under the names that Envoy has
+for them.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +11,16 @@ from tcpmesh.stats.store import Declaration, Scope
 
 _NEVER_MOVE = Declaration(
     counters=(
-        *("downstream_cx_overflow", "downstream_cx_overload_reject", "downstream_cx_transport_socket_connect_timeout"),
-        *("downstream_global_cx_overflow", "downstream_listener_filter_error", "downstream_listener_filter_remote_close"),
+        *(
+            "downstream_cx_overflow",
+            "downstream_cx_overload_reject",
+            "downstream_cx_transport_socket_connect_timeout",
+        ),
+        *(
+            "downstream_global_cx_overflow",
+            "downstream_listener_filter_error",
+            "downstream_listener_filter_remote_close",
+        ),
         *("downstream_pre_cx_timeout", "no_filter_chain_match"),
     ),
     gauges=("downstream_pre_cx_active",),
@@ -20,16 +30,49 @@ _NEVER_MOVE = Declaration(
 
 _NOT_COUNTED = Declaration(
     counters=(
-        *("downstream_cx_delayed_close_timeout", "downstream_cx_drain_close", "downstream_cx_http1_soft_drain"),
-        *("downstream_cx_http2_total", "downstream_cx_http3_total", "downstream_cx_max_duration_reached"),
-        *("downstream_cx_max_requests_reached", "downstream_cx_overload_disable_keepalive", "downstream_cx_ssl_total"),
-        *("downstream_cx_upgrades_total", "downstream_rq_failed_path_normalization", "downstream_rq_http2_total"),
-        *("downstream_rq_http3_total", "downstream_rq_max_duration_reached", "downstream_rq_non_relative_path"),
-        *("downstream_rq_overload_close", "downstream_rq_redirected_with_normalized_path", "downstream_rq_ws_on_non_ws_route"),
-        *("downstream_rq_rejected_via_ip_detection", "downstream_rq_too_many_premature_resets", "rs_too_large"),
+        *(
+            "downstream_cx_delayed_close_timeout",
+            "downstream_cx_drain_close",
+            "downstream_cx_http1_soft_drain",
+        ),
+        *(
+            "downstream_cx_http2_total",
+            "downstream_cx_http3_total",
+            "downstream_cx_max_duration_reached",
+        ),
+        *(
+            "downstream_cx_max_requests_reached",
+            "downstream_cx_overload_disable_keepalive",
+            "downstream_cx_ssl_total",
+        ),
+        *(
+            "downstream_cx_upgrades_total",
+            "downstream_rq_failed_path_normalization",
+            "downstream_rq_http2_total",
+        ),
+        *(
+            "downstream_rq_http3_total",
+            "downstream_rq_max_duration_reached",
+            "downstream_rq_non_relative_path",
+        ),
+        *(
+            "downstream_rq_overload_close",
+            "downstream_rq_redirected_with_normalized_path",
+            "downstream_rq_ws_on_non_ws_route",
+        ),
+        *(
+            "downstream_rq_rejected_via_ip_detection",
+            "downstream_rq_too_many_premature_resets",
+            "rs_too_large",
+        ),
     ),
     gauges=(
-        *("downstream_cx_http2_active", "downstream_cx_http3_active", "downstream_cx_ssl_active", "downstream_cx_upgrades_active"),
+        *(
+            "downstream_cx_http2_active",
+            "downstream_cx_http3_active",
+            "downstream_cx_ssl_active",
+            "downstream_cx_upgrades_active",
+        ),
     ),
 )
 """Statistics of every HTTP server that count what this one does not have."""
@@ -50,13 +93,18 @@ class AdminTraffic:
         self._ended = [scope.counter("downstream_cx_destroy") for scope in (listener, http)]
         self._length = [scope.histogram("downstream_cx_length_ms") for scope in (listener, http)]
         both = (http, listener.scope("http.admin"))
-        self._requests = [http.counter("downstream_rq_total"), *(scope.counter("downstream_rq_completed") for scope in both)]
+        self._requests = [
+            http.counter("downstream_rq_total"),
+            *(scope.counter("downstream_rq_completed") for scope in both),
+        ]
         self._requests_seen = http.counter("downstream_rq_http1_total")
         self._asking = http.gauge("downstream_rq_active")
         self._spoken = http.counter("downstream_cx_http1_total")
         self._speaking = http.gauge("downstream_cx_http1_active")
         self._request_time = http.histogram("downstream_rq_time")
-        self._classes = [[scope.counter(f"downstream_rq_{each}") for scope in both] for each in _CLASSES]
+        self._classes = [
+            [scope.counter(f"downstream_rq_{each}") for scope in both] for each in _CLASSES
+        ]
 
     def opened(self) -> float:
         """A connection was accepted; returns when."""

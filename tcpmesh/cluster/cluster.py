@@ -1,6 +1,8 @@
-"""A cluster as a worker knows it: hosts that discovery tells of, a policy that picks among them, limits and counters.
+"""A cluster as a worker knows it: hosts that discovery tells of, a policy that picks among them,
+limits and counters.
 
-Discovery belongs to main and a cluster to a worker: what passes between them is an `Assignment`, a value.
+Discovery belongs to main and a cluster to a worker: what passes between them is an `Assignment`, a
+value.
 """
 
 from __future__ import annotations
@@ -12,22 +14,23 @@ from typing import Any
 
 from zope.interface import implementer
 
-from tcpmesh.cluster.balancing import PolicyContext, balancer, panic_threshold
-from tcpmesh.cluster.breakers import Breakers
-from tcpmesh.cluster.dial import Dialer
-from tcpmesh.cluster.endpoint_stats import EndpointStats
-from tcpmesh.cluster.foresight import Foresight
-from tcpmesh.cluster.host import BALANCED_FLAGS, NO_FLAGS, Assignment, Health, HealthFlag, Host, HostSpec
-from tcpmesh.cluster.merging import MergeWindow
-from tcpmesh.cluster.pool import Pools, pools_of
-from tcpmesh.cluster.priority import EXCLUDED, HostSets, host_sets, locality_weights
-from tcpmesh.cluster.stats import ClusterStats
-from tcpmesh.cluster.status import ClusterStatus
-from tcpmesh.config.values import seconds
+from tcpmesh.cluster.balancing.lookahead import Lookahead
+from tcpmesh.cluster.balancing.policy import PolicyContext, balancer, panic_threshold
+from tcpmesh.cluster.hosts.endpoint_stats import EndpointStats
+from tcpmesh.cluster.hosts.host import Host
+from tcpmesh.cluster.hosts.host_sets import EXCLUDED, HostSets, host_sets, locality_weights
+from tcpmesh.cluster.hosts.stats import ClusterStats
+from tcpmesh.cluster.merge_window import MergeWindow
+from tcpmesh.cluster.upstream.circuit_breakers import Breakers
+from tcpmesh.cluster.upstream.dialer import Dialer
+from tcpmesh.cluster.upstream.pool import Pools, pools_of
+from tcpmesh.config.fields.values import seconds
 from tcpmesh.interfaces import ICluster, ILoadBalancer
-from tcpmesh.net.address import Address
 from tcpmesh.registry import Context, UnknownExtension
 from tcpmesh.stats.store import sanitize
+from tcpmesh.values.address import Address
+from tcpmesh.values.hosts import BALANCED_FLAGS, NO_FLAGS, Assignment, Health, HealthFlag, HostSpec
+from tcpmesh.values.statuses import ClusterStatus
 
 CONNECT_TIMEOUT = 5.0
 BUFFER_LIMIT = 1 << 20
@@ -42,16 +45,27 @@ FAILED = HealthFlag.failed_active_hc | HealthFlag.failed_outlier_check
 class Cluster:
     """Built from an `envoy.config.cluster.v3.Cluster`."""
 
-    def __init__(self, message: Any, context: Context, provided: Callable[[PolicyContext], ILoadBalancer] | None = None) -> None:
-        """C{provided} makes the balancer of a discovery that brings its own (CLUSTER_PROVIDED).
+    def __init__(
+        self,
+        message: Any,
+        context: Context,
+        provided: Callable[[PolicyContext], ILoadBalancer] | None = None,
+    ) -> None:
+        """`provided` makes the balancer of a discovery that brings its own (CLUSTER_PROVIDED).
 
-        @raise tcpmesh.registry.UnknownExtension: where its policy is not known.
+        :raise tcpmesh.registry.UnknownExtension: where its policy is not known.
         """
         self.message = message
         self.name: str = message.name
-        self.connect_timeout = seconds(message.connect_timeout) if message.HasField("connect_timeout") else CONNECT_TIMEOUT
+        self.connect_timeout = (
+            seconds(message.connect_timeout)
+            if message.HasField("connect_timeout")
+            else CONNECT_TIMEOUT
+        )
         limit = message.per_connection_buffer_limit_bytes
-        self.buffer_limit: int = limit.value if message.HasField("per_connection_buffer_limit_bytes") else BUFFER_LIMIT
+        self.buffer_limit: int = (
+            limit.value if message.HasField("per_connection_buffer_limit_bytes") else BUFFER_LIMIT
+        )
         self.close_on_failure: bool = message.close_connections_on_host_health_failure
         """Whether those who connect are to enter themselves in `Host.sessions`."""
         self._unchecked = unchecked_flags(message)
@@ -62,8 +76,12 @@ class Cluster:
         self._clock = context.network.clock
         self.stats = ClusterStats(context.store, message.alt_stat_name or message.name)
         tracked = message.track_cluster_stats
-        self.stats.track(tracked.timeout_budgets or message.track_timeout_budgets, tracked.request_response_sizes)
-        self._endpoint_stats = EndpointStats(self.stats.scope) if tracked.per_endpoint_stats else None
+        self.stats.track(
+            tracked.timeout_budgets or message.track_timeout_budgets, tracked.request_response_sizes
+        )
+        self._endpoint_stats = (
+            EndpointStats(self.stats.scope) if tracked.per_endpoint_stats else None
+        )
         self.breakers = Breakers(message.circuit_breakers, self.stats)
         self.dialer = Dialer(message, context.network, context.bind_config)
         try:
@@ -74,18 +92,24 @@ class Cluster:
         self.pools = pools_of(message, self, context.network)
         """Where its connections come from, or `None` where each client makes its own."""
         self._new_pools = partial(Pools, message, self, context.network)
-        if self.pools is not None and self.pools.foresees:
-            self._balancer = Foresight(self._balancer)
+        if self.pools is not None and self.pools.looks_ahead:
+            self._balancer = Lookahead(self._balancer)
         self._is_balanced = False
         self._is_counted = True
         common = message.common_lb_config
         self._drains_all: bool = common.close_connections_on_host_set_change
-        window = seconds(common.update_merge_window) if common.HasField("update_merge_window") else MERGE_WINDOW
+        window = (
+            seconds(common.update_merge_window)
+            if common.HasField("update_merge_window")
+            else MERGE_WINDOW
+        )
         self._merging = MergeWindow(self._clock, window, context.store, self._unbalance)
         self._is_warm = False
 
     def update_hosts(self, assignment: Assignment) -> None:
-        """These are the hosts from now on.  A host that stays keeps its counters; connections to one that leaves stay open."""
+        """These are the hosts from now on.  A host that stays keeps its counters; connections to
+        one that leaves stay open.
+        """
         before = self.hosts
         if assignment == self._assignment:
             return
@@ -109,7 +133,9 @@ class Cluster:
         self._count()
 
     def _matched(self, specs: tuple[HostSpec, ...]) -> tuple[Host, ...]:
-        """A host for each spec: one already known at its addresses, which learns what is new of it, or else a new one."""
+        """A host for each spec: one already known at its addresses, which learns what is new of it,
+        or else a new one.
+        """
         left = {address: hosts[::-1] for address, hosts in self._by_address.items()}
         now = self._clock.seconds()
         hosts = []
@@ -126,7 +152,9 @@ class Cluster:
         return tuple(hosts)
 
     def host_for(self, spec: HostSpec) -> Host:
-        """The host for a spec that a connection has named, and of which discovery is to tell soon: known already, or new."""
+        """The host for a spec that a connection has named, and of which discovery is to tell soon:
+        known already, or new.
+        """
         known = self._by_address.get(spec.address)
         if known:
             return known[0]
@@ -135,7 +163,9 @@ class Cluster:
         return host
 
     def warmed(self) -> None:
-        """The cluster has its first hosts, with their first health: from now on changes of health are merged."""
+        """The cluster has its first hosts, with their first health: from now on changes of health
+        are merged.
+        """
         self._is_warm = True
 
     def _unbalance(self) -> None:
@@ -147,7 +177,9 @@ class Cluster:
         self._sets = host_sets(self.hosts, self._assignment or Assignment())
         self._balancer.update(self._sets)
 
-    def set_flags(self, address: Address, add: HealthFlag = NO_FLAGS, remove: HealthFlag = NO_FLAGS) -> None:
+    def set_flags(
+        self, address: Address, add: HealthFlag = NO_FLAGS, remove: HealthFlag = NO_FLAGS
+    ) -> None:
         """What health checks or outlier detection have found of the host at this address."""
         changed = False
         hosts = self._by_address.get(address, ())
@@ -185,7 +217,9 @@ class Cluster:
         return self._sets
 
     def pick(self, context: Any) -> Host | None:
-        """Choose a host for a connection; `None` where there is none.  One in `context.attempted` only where none else is left."""
+        """Choose a host for a connection; `None` where there is none.  One in `context.attempted`
+        only where none else is left.
+        """
         if not self._is_balanced:
             self._rebalance()
         host: Host | None = self._balancer.pick(context)
@@ -194,17 +228,20 @@ class Cluster:
         return self._pick_another(context) or host
 
     def peek(self, context: Any) -> Host | None:
-        """The host that a pick will choose after those that were peeked before; `None` where the policy cannot tell.
+        """The host that a pick will choose after those that were peeked before; `None` where the
+        policy cannot tell.
 
         Only for clusters with a `predictive_preconnect_ratio`.
         """
         if not self._is_balanced:
             self._rebalance()
         balancer = self._balancer
-        return balancer.peek(context) if isinstance(balancer, Foresight) else None
+        return balancer.peek(context) if isinstance(balancer, Lookahead) else None
 
     def _pick_another(self, context: Any) -> Host | None:
-        """A host that was not tried, if there is one: by the policy if it can be had so, else any that the policy may choose."""
+        """A host that was not tried, if there is one: by the policy if it can be had so, else any
+        that the policy may choose.
+        """
         attempted = context.attempted
         for _ in range(REPICKS):
             host: Host | None = self._balancer.pick(context)
@@ -218,12 +255,16 @@ class Cluster:
         return hosts
 
     def make_wait(self) -> None:
-        """From now on clients wait for a connection where they may not make one: those of an aggregate are not closed for that."""
+        """From now on clients wait for a connection where they may not make one: those of an
+        aggregate are not closed for that.
+        """
         if self.pools is None:
             self.pools = self._new_pools()
 
     def collect(self) -> None:
-        """Bring the gauges up to date that nobody moves while traffic flows; what filters hold, they add afterwards."""
+        """Bring the gauges up to date that nobody moves while traffic flows; what filters hold,
+        they add afterwards.
+        """
         if not self._is_balanced:
             self._rebalance()
         if not self._is_counted:
@@ -251,11 +292,16 @@ class Cluster:
             observability_name=sanitize(self.message.alt_stat_name or self.name),
             default_priority=self.breakers.default,
             high_priority=self.breakers.high,
-            hosts=tuple(host.status(weights.get((host.spec.priority, host.spec.locality), 0)) for host in self.hosts),
+            hosts=tuple(
+                host.status(weights.get((host.spec.priority, host.spec.locality), 0))
+                for host in self.hosts
+            ),
         )
 
     def close(self) -> None:
-        """The cluster serves nobody any more; connections in use go on, and their statistics with them until `forget`."""
+        """The cluster serves nobody any more; connections in use go on, and their statistics with
+        them until `forget`.
+        """
         self._merging.stop()
         if self.pools is not None:
             self.pools.close()
@@ -264,10 +310,14 @@ class Cluster:
         """Nothing is left of it, or a successor goes on with its statistics."""
         self.stats.scope.close()
 
-    def _policy_context(self, context: Context, provided: Callable[[PolicyContext], ILoadBalancer] | None) -> PolicyContext:
+    def _policy_context(
+        self, context: Context, provided: Callable[[PolicyContext], ILoadBalancer] | None
+    ) -> PolicyContext:
         shared = {each.name: getattr(context, each.name) for each in fields(Context)}
         if context.local_cluster == self.name:
-            shared["local_cluster"] = ""  # a proxy that sends to its own kind has no use for routing by zone
+            shared["local_cluster"] = (
+                ""  # a proxy that sends to its own kind has no use for routing by zone
+            )
         return PolicyContext(
             **shared,
             stats=self.stats,
@@ -278,13 +328,16 @@ class Cluster:
 
 
 def unchecked_flags(message: Any) -> HealthFlag:
-    """What a host is until its first health check: out, and not even counted with `ignore_new_hosts_until_first_hc`.
+    """What a host is until its first health check: out, and not even counted with
+    `ignore_new_hosts_until_first_hc`.
 
     The hosts of STATIC clusters are counted: in Envoy only what discovery brings later is ignored.
     """
     if not message.health_checks:
         return NO_FLAGS
-    ignored = message.common_lb_config.ignore_new_hosts_until_first_hc and message.type != message.STATIC
+    ignored = (
+        message.common_lb_config.ignore_new_hosts_until_first_hc and message.type != message.STATIC
+    )
     return HealthFlag.failed_active_hc | (HealthFlag.pending_active_hc if ignored else NO_FLAGS)
 
 

@@ -1,6 +1,7 @@
 """What the command line says in place of fields of the node: `--service-node` and its like.
 
-The bootstrap stays as it was written, as `/config_dump` shows it; what acts on the node gets a copy with the arguments in it.
+The bootstrap stays as it was written, as `/config_dump` shows it; what acts on the node gets a copy
+with the arguments in it.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from tcpmesh.config.load import Loaded
-from tcpmesh.config.problems import Path
+from tcpmesh.config.text.problems import Path
 
 #: The field of the bootstrap that each option stands for.
 OPTIONS: Mapping[str, tuple[str, ...]] = {
@@ -35,8 +36,12 @@ def node_with(node: Any, arguments: Mapping[str, str]) -> Any:
 
 
 def loaded_with(loaded: Loaded, arguments: Mapping[str, str]) -> Loaded:
-    """A configuration as it counts with these options: such a field has the option's name for its place."""
-    given: dict[Path, str] = {OPTIONS[option]: f"--{option}" for option, value in arguments.items() if value}
+    """A configuration as it counts with these options: such a field has the option's name for its
+    place.
+    """
+    given: dict[Path, str] = {
+        OPTIONS[option]: f"--{option}" for option, value in arguments.items() if value
+    }
     if not given:
         return loaded
     if OPTIONS["service-zone"] in given:

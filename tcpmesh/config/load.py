@@ -14,22 +14,24 @@ from envoy.config.bootstrap.v3.bootstrap_pb2 import Bootstrap
 from google.protobuf import text_format
 from google.protobuf.message import DecodeError
 
-from tcpmesh.config import rules, unsupported
-from tcpmesh.config.json_text import parse_json
-from tcpmesh.config.messages import Reading
-from tcpmesh.config.places import Places
-from tcpmesh.config.problems import ConfigError, Place, Problem, by_place
-from tcpmesh.config.report import Report
-from tcpmesh.config.scalars import Wrong
-from tcpmesh.config.source import Document, Scalar, decode, refuse
-from tcpmesh.config.source import Mapping as MappingNode
-from tcpmesh.config.types import find_type
-from tcpmesh.config.yaml_text import parse_yaml
+from tcpmesh.config import rules
+from tcpmesh.config.messages.reading import Reading
+from tcpmesh.config.messages.report import Report
+from tcpmesh.config.messages.scalars import Wrong
+from tcpmesh.config.messages.types import find_type
+from tcpmesh.config.support import unsupported
+from tcpmesh.config.text.json_text import parse_json
+from tcpmesh.config.text.problems import ConfigError, Place, Problem, by_place
+from tcpmesh.config.text.source import Document, Scalar, decode, refuse
+from tcpmesh.config.text.source import Mapping as MappingNode
+from tcpmesh.config.text.source_map import SourceMap
+from tcpmesh.config.text.yaml_text import parse_yaml
 
 #: The name of the file in places of what `--config-yaml` says.
 ARGUMENT = "--config-yaml"
 
-#: What a file may have: ten times the largest that anybody writes, and a bound where the file is a device without end.
+#: What a file may have: ten times the largest that anybody writes, and a bound where the file is a
+#: device without end.
 MAX_BYTES = 256 << 20
 
 #: The type of an Any in text format: `[type.googleapis.com/some.package.Message] {...}`.
@@ -40,13 +42,14 @@ _TEXT_TYPE = re.compile(r"\[[^\[\]\s]*/([A-Za-z0-9_.]+)\]")
 class Loaded:
     """A configuration that can be used.
 
-    `bootstrap` is the message, `warnings` what is legal and surely not meant, `places` knows the line of every field, `sources`
-    maps the names of the files to their texts, and `unknown_fields` counts the fields let pass unknown.
+    `bootstrap` is the message, `warnings` what is legal and surely not meant, `places` knows the
+    line of every field, `sources` maps the names of the files to their texts, and `unknown_fields`
+    counts the fields let pass unknown.
     """
 
     bootstrap: Bootstrap
     warnings: tuple[Problem, ...]
-    places: Places
+    places: SourceMap
     sources: Mapping[str, str] = field(default_factory=dict, repr=False)
     unknown_fields: int = 0
 
@@ -62,15 +65,25 @@ def load(
 ) -> Loaded:
     """Load a bootstrap from a file, from YAML text merged over it, or both.
 
-    @param config_path: a `.yaml`, `.yml`, `.pb` or `.pb_text` file; of any other name it is JSON.
-    @param allow_unknown_fields: unknown fields are warnings (`--allow-unknown-static-fields`).
-    @param allow_unsupported: what tcpmesh does not support yet is a warning (`--allow-unsupported`).
-    @param environ: where `environment_variable` of a DataSource looks.
-    @param open_files: how many files the process that is to serve may open; `None` where there is no limit.
-    @raise ConfigError: with every problem there is.
+    :param config_path: a `.yaml`, `.yml`, `.pb` or `.pb_text` file; of any other name it is JSON.
+    :param allow_unknown_fields: unknown fields are warnings (`--allow-unknown-static-fields`).
+    :param allow_unsupported: what tcpmesh does not support yet is a warning
+        (`--allow-unsupported`).
+    :param environ: where `environment_variable` of a DataSource looks.
+    :param open_files: how many files the process that is to serve may open; `None` where there is
+        no limit.
+    :raise ConfigError: with every problem there is.
     """
     if not config_path and not config_yaml:
-        raise ConfigError((Problem(Place(ARGUMENT), "", "no configuration: name a file with --config or text with --config-yaml"),))
+        raise ConfigError(
+            (
+                Problem(
+                    Place(ARGUMENT),
+                    "",
+                    "no configuration: name a file with --config or text with --config-yaml",
+                ),
+            )
+        )
     readings: list[Reading] = []
     bootstrap = Bootstrap()
     with _collector_paused():
@@ -78,13 +91,16 @@ def load(
             _read_file(config_path, bootstrap, readings, allow_unknown_fields)
         if config_yaml:
             _read_argument(config_yaml, bootstrap, readings, allow_unknown_fields)
-        places = Places([reading.document for reading in readings], config_path or ARGUMENT)
-        return _judge(Report(bootstrap, places, readings, environ, open_files), readings, allow_unsupported)
+        places = SourceMap([reading.document for reading in readings], config_path or ARGUMENT)
+        return _judge(
+            Report(bootstrap, places, readings, environ, open_files), readings, allow_unsupported
+        )
 
 
 @contextmanager
 def _collector_paused() -> Iterator[None]:
-    """Keep the garbage collector from looking again and again at a growing tree in which nothing is garbage.
+    """Keep the garbage collector from looking again and again at a growing tree in which nothing is
+    garbage.
 
     It would take three times as long as all the rest of loading 10,000 clusters.
     """
@@ -97,7 +113,9 @@ def _collector_paused() -> Iterator[None]:
             gc.enable()
 
 
-def _read_file(path: str, bootstrap: Bootstrap, readings: list[Reading], allow_unknown_fields: bool) -> None:
+def _read_file(
+    path: str, bootstrap: Bootstrap, readings: list[Reading], allow_unknown_fields: bool
+) -> None:
     data = _bytes_of(path)
     suffix = Path(path).suffix.lower()
     if suffix == ".pb":
@@ -115,21 +133,41 @@ def _bytes_of(path: str) -> bytes:
             data = file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise ConfigError((Problem(Place(path), "", f"cannot read the configuration: {reason}"),)) from None
+        raise ConfigError(
+            (Problem(Place(path), "", f"cannot read the configuration: {reason}"),)
+        ) from None
     if len(data) > MAX_BYTES:
-        raise ConfigError((Problem(Place(path), "", f"cannot read the configuration: it is larger than {MAX_BYTES >> 20} MiB"),))
+        raise ConfigError(
+            (
+                Problem(
+                    Place(path),
+                    "",
+                    f"cannot read the configuration: it is larger than {MAX_BYTES >> 20} MiB",
+                ),
+            )
+        )
     return data
 
 
-def _read_argument(text: str, bootstrap: Bootstrap, readings: list[Reading], allow_unknown_fields: bool) -> None:
+def _read_argument(
+    text: str, bootstrap: Bootstrap, readings: list[Reading], allow_unknown_fields: bool
+) -> None:
     clean = decode(text.encode("utf-8", "surrogateescape"))
     _read(parse_yaml(clean, ARGUMENT), bootstrap, readings, allow_unknown_fields)
 
 
-def _read(document: Document, bootstrap: Bootstrap, readings: list[Reading], allow_unknown_fields: bool) -> None:
+def _read(
+    document: Document, bootstrap: Bootstrap, readings: list[Reading], allow_unknown_fields: bool
+) -> None:
     root = document.root
     if isinstance(root, Scalar) and root.value is None:
-        raise refuse(document.file, document.text, root.line, root.column, "the document is empty (an empty configuration is {})")
+        raise refuse(
+            document.file,
+            document.text,
+            root.line,
+            root.column,
+            "the document is empty (an empty configuration is {})",
+        )
     reading = Reading(document, allow_unknown_fields, overlay=bool(readings))
     reading.into(bootstrap)
     readings.append(reading)
@@ -151,7 +189,9 @@ def _text_format(text: str, file: str, bootstrap: Bootstrap) -> Document:
         text_format.Parse(text, bootstrap)
     except text_format.ParseError as error:
         line, column = error.GetLine() or 1, error.GetColumn() or 1
-        raise refuse(file, text, line, column, f"not a Bootstrap message in text format: {error}") from None
+        raise refuse(
+            file, text, line, column, f"not a Bootstrap message in text format: {error}"
+        ) from None
     return Document(file, text, MappingNode(0, 0))
 
 
@@ -162,10 +202,18 @@ def _judge(report: Report, readings: list[Reading], allow_unsupported: bool) -> 
     errors, warnings = _split(report.problems)
     if errors:
         raise ConfigError(errors, warnings, sources)
-    return Loaded(report.bootstrap, warnings, report.places, sources, sum(reading.unknown_fields for reading in readings))
+    return Loaded(
+        report.bootstrap,
+        warnings,
+        report.places,
+        sources,
+        sum(reading.unknown_fields for reading in readings),
+    )
 
 
 def _split(problems: Iterable[Problem]) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
     """Errors and warnings, each said once and in order."""
     unique = by_place(set(problems))
-    return tuple(p for p in unique if p.severity == "error"), tuple(p for p in unique if p.severity == "warning")
+    return tuple(p for p in unique if p.severity == "error"), tuple(
+        p for p in unique if p.severity == "warning"
+    )

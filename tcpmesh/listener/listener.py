@@ -8,17 +8,18 @@ from uuid import uuid4
 from twisted.internet.protocol import ServerFactory
 from twisted.logger import Logger
 
-from tcpmesh.listener.chain import FilterChain
-from tcpmesh.listener.door import doors_of
-from tcpmesh.listener.peek import Find, ListenerFilters, are_wanted
+from tcpmesh.connection.connection import Connection
+from tcpmesh.listener.filter_chain import FilterChain
+from tcpmesh.listener.listen_socket import listen_sockets_of
+from tcpmesh.listener.listener_filters import Find, ListenerFilterManager, are_wanted
 from tcpmesh.listener.stats import ListenerStats
-from tcpmesh.listener.status import ListenerStatus
-from tcpmesh.net.connection import Connection, ResponseFlag
-from tcpmesh.net.talk import talker
+from tcpmesh.logs.debug import debug_logger
 from tcpmesh.registry import Context
+from tcpmesh.values.response_flags import ResponseFlag
+from tcpmesh.values.statuses import ListenerStatus
 
 log = Logger(namespace="listener")
-talk = talker("connection")
+debug_log = debug_logger("connection")
 
 BUFFER_LIMIT = 1 << 20
 
@@ -29,57 +30,72 @@ class Listener(ServerFactory):
     noisy = False
 
     def __init__(self, message: Any, context: Context, find: Find | None = None) -> None:
-        """C{find} finds the listener that a client with `use_original_dst` is handed to."""
+        """`find` finds the listener that a client with `use_original_dst` is handed to."""
         self.message = message
         self.name: str = message.name or str(uuid4())
-        self.doors = doors_of(message, context.network)
+        self.listen_sockets = listen_sockets_of(message, context.network)
         """Its addresses; statistics go by the first."""
         self._context = context
         self._clock = context.network.clock
         limit = message.per_connection_buffer_limit_bytes
-        self._buffer_limit: int = limit.value if message.HasField("per_connection_buffer_limit_bytes") else BUFFER_LIMIT
-        chains = list(message.filter_chains) or ([message.default_filter_chain] if message.HasField("default_filter_chain") else [])
-        self._chain = FilterChain(chains[0], context, self._turn_away) if chains else None
+        self._buffer_limit: int = (
+            limit.value if message.HasField("per_connection_buffer_limit_bytes") else BUFFER_LIMIT
+        )
+        chains = list(message.filter_chains) or (
+            [message.default_filter_chain] if message.HasField("default_filter_chain") else []
+        )
+        self._chain = FilterChain(chains[0], context, self._reject) if chains else None
         self._clients = 0
         self._closed = False
-        self.stats = ListenerStats(context.store, message.stat_prefix or str(self.doors[0].address))
+        self.stats = ListenerStats(
+            context.store, message.stat_prefix or str(self.listen_sockets[0].address)
+        )
         self.accepted_in_event = self.stats.accepted_in_event.record
         self._binds = _binds_to_port(message)
         redirects: bool = message.use_original_dst.value
-        self._filters: ListenerFilters | None = None
+        self._filters: ListenerFilterManager | None = None
         if are_wanted(message):
-            self._filters = ListenerFilters(message, context, self, find if redirects else None)
+            self._filters = ListenerFilterManager(
+                message, context, self, find if redirects else None
+            )
         self._first: Any = self._filters or self
         """Whom a client meets first."""
 
     # Its life
 
     def bind(self, predecessor: Listener | None = None) -> None:
-        """Bind the addresses, while the process may still do so, or take over the sockets of a listener that this one replaces.
+        """Bind the addresses, while the process may still do so, or take over the sockets of a
+        listener that this one replaces.
 
-        Clients that wait in the queue of a socket taken over are served, and no port has to be shared for the moment.
+        Clients that wait in the queue of a socket taken over are served, and no port has to be
+        shared for the moment.
 
-        @raise tcpmesh.net.listen.BindError: where the system refuses.
+        :raise tcpmesh.net.listen.BindError: where the system refuses.
         """
         if not self._binds:
             return
-        left = {door.binding: door for door in predecessor.doors} if predecessor is not None else {}
-        for door in self.doors:
-            door.bind(left.pop(door.binding, None))
+        left = (
+            {each.binding: each for each in predecessor.listen_sockets}
+            if predecessor is not None
+            else {}
+        )
+        for each in self.listen_sockets:
+            each.bind(left.pop(each.binding, None))
 
     def open(self) -> None:
         """Accept clients from now on.
 
-        @raise tcpmesh.net.listen.BindError: where the system refuses to listen on what it let us bind.
+        :raise tcpmesh.net.listen.BindError: where the system refuses to listen on what it let us
+            bind.
         """
-        for door in self.doors:
-            if door.open(self):
-                log.info("listener {name} is open on {address}", name=self.name, address=door.bound)
+        for each in self.listen_sockets:
+            if each.open(self):
+                log.info("listener {name} is open on {address}", name=self.name, address=each.bound)
 
     def close(self) -> None:
         """Accept no more clients; those connected stay."""
-        for door in self.doors:
-            door.close()
+        for each in self.listen_sockets:
+            each.close()
         self._closed = True
         if self._filters is None or not self._filters.active:
             self._close_chain()
@@ -93,14 +109,16 @@ class Listener(ServerFactory):
         if not self._clients:
             self.stats.scope.close()
 
-    def peeks_ended(self) -> None:
+    def inspections_ended(self) -> None:
         """No client is being looked at any more."""
         if self._closed:
             self._close_chain()
 
     def status(self) -> ListenerStatus:
         """The listener as the admin interface shows it."""
-        return ListenerStatus(name=self.name, addresses=tuple(str(door.bound) for door in self.doors))
+        return ListenerStatus(
+            name=self.name, addresses=tuple(str(each.bound) for each in self.listen_sockets)
+        )
 
     # Its clients
 
@@ -109,7 +127,9 @@ class Listener(ServerFactory):
         return Connection(self._first)
 
     def take(self, connection: Connection) -> None:
-        """A client that another listener has accepted, and that wanted to come here; it is not handed on again."""
+        """A client that another listener has accepted, and that wanted to come here; it is not
+        handed on again.
+        """
         connection.hand_to(self._first)
         if self._filters is None:
             self.connection_made(connection)
@@ -121,8 +141,8 @@ class Listener(ServerFactory):
         connection.opened = connection.opened or self._clock.seconds()
         self._clients += 1
         self.stats.opened()
-        if talk.debugging:
-            talk.debug(
+        if debug_log.enabled:
+            debug_log.debug(
                 "[C{id}] new connection from {peer} on {name}",
                 id=connection.id,
                 peer=connection.transport.getPeer(),
@@ -136,16 +156,20 @@ class Listener(ServerFactory):
             self.stats.no_filter_chain_match.value += 1
             connection.transport.loseConnection()
 
-    def _turn_away(self, connection: Connection) -> None:
-        """A chain without filters closes its clients, and counts them as if its filters were still to come, as Envoy does."""
+    def _reject(self, connection: Connection) -> None:
+        """A chain without filters closes its clients, and counts them as if its filters were still
+        to come, as Envoy does.
+        """
         self.stats.network_extension_config_missing.value += 1
         connection.transport.loseConnection()
 
     def connection_lost(self, connection: Connection) -> None:
         """The client is gone."""
         self._clients -= 1
-        if talk.debugging:
-            talk.debug("[C{id}] closed, flags {flags}", id=connection.id, flags=connection.flags)
+        if debug_log.enabled:
+            debug_log.debug(
+                "[C{id}] closed, flags {flags}", id=connection.id, flags=connection.flags
+            )
         self.stats.closed(int((self._clock.seconds() - connection.opened) * 1000))
         if self._closed and not self._clients:
             self.stats.scope.close()
@@ -153,4 +177,7 @@ class Listener(ServerFactory):
 
 def _binds_to_port(message: Any) -> bool:
     """Neither the field nor the one of old times says no."""
-    return all(each.bind_to_port.value or not each.HasField("bind_to_port") for each in (message, message.deprecated_v1))
+    return all(
+        each.bind_to_port.value or not each.HasField("bind_to_port")
+        for each in (message, message.deprecated_v1)
+    )

@@ -8,18 +8,23 @@ from typing import Any
 from twisted.logger import Logger
 
 from tcpmesh.listener.listener import Listener
-from tcpmesh.listener.status import ListenerStatus
-from tcpmesh.net.address import Address
 from tcpmesh.net.listen import BindError
 from tcpmesh.registry import Context
 from tcpmesh.stats.metrics import Gauge
 from tcpmesh.stats.store import Declaration
+from tcpmesh.values.address import Address
+from tcpmesh.values.statuses import ListenerStatus
 
 log = Logger(namespace="listener")
 
 DECLARED = Declaration(
     counters=("listener_create_failure", "listener_in_place_updated"),
-    gauges=("total_filter_chains_draining", "total_listeners_draining", "total_listeners_warming", "workers_pinned"),
+    gauges=(
+        "total_filter_chains_draining",
+        "total_listeners_draining",
+        "total_listeners_warming",
+        "workers_pinned",
+    ),
 )
 
 
@@ -47,10 +52,11 @@ class ListenerManager:
     def add_or_update(self, message: Any) -> None:
         """Bind and, once the workers have started, serve this `listener.v3.Listener`.
 
-        A listener of the same name that is equal stays untouched; one that differs is replaced: it accepts no more, its
-        clients stay.
+        A listener of the same name that is equal stays untouched; one that differs is replaced: it
+        accepts no more, its clients stay.
 
-        @raise tcpmesh.net.listen.BindError: where the address cannot be bound; what was there stays.
+        :raise tcpmesh.net.listen.BindError: where the address cannot be bound; what was there
+            stays.
         """
         known = self._listeners.get(message.name)
         if known is not None and known.message == message:
@@ -76,7 +82,7 @@ class ListenerManager:
     def add_static(self, messages: Any) -> None:
         """Add the listeners of a bootstrap; of several with one name the first counts, as in Envoy.
 
-        @raise tcpmesh.net.listen.BindError: where an address cannot be bound.
+        :raise tcpmesh.net.listen.BindError: where an address cannot be bound.
         """
         for message in messages:
             if message.name in self._listeners:
@@ -95,9 +101,15 @@ class ListenerManager:
             self._active.set(len(self._listeners))
 
     def find(self, address: Address) -> Listener | None:
-        """The listener that an address belongs to: the one of just this address, or else the one of its port on all addresses."""
+        """The listener that an address belongs to: the one of just this address, or else the one of
+        its port on all addresses.
+        """
         if self._by_address is None:
-            self._by_address = {door.bound: listener for listener in self._listeners.values() for door in listener.doors}
+            self._by_address = {
+                each.bound: listener
+                for listener in self._listeners.values()
+                for each in listener.listen_sockets
+            }
         anywhere = Address("::" if address.family == socket.AF_INET6 else "0.0.0.0", address.port)
         return self._by_address.get(address) or self._by_address.get(anywhere)
 
@@ -122,7 +134,13 @@ class ListenerManager:
     def open_connections(self) -> int:
         """Clients of all listeners, also of those that accept no more."""
         self._leaving = {gauge for gauge in self._leaving if gauge.value}
-        return sum(gauge.value for gauge in {*self._leaving, *(listener.stats.cx_active for listener in self._listeners.values())})
+        return sum(
+            gauge.value
+            for gauge in {
+                *self._leaving,
+                *(listener.stats.cx_active for listener in self._listeners.values()),
+            }
+        )
 
     def _start(self, listener: Listener) -> None:
         listener.open()

@@ -6,13 +6,15 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-from tcpmesh.net.connection import Connection
+from tcpmesh.connection.connection import Connection
 
 Predicate = Callable[[Connection], bool]
 
 
 def predicate(message: Any) -> Predicate:
-    """What a `listener.v3.ListenerFilterChainMatchPredicate` says of a client as it is when it is asked."""
+    """What a `listener.v3.ListenerFilterChainMatchPredicate` says of a client as it is when it is
+    asked.
+    """
     rule = message.WhichOneof("rule")
     if rule == "any_match":
         return lambda connection: True

@@ -1,5 +1,5 @@
-"""Sockets that a listener binds: apart from accepting, so that a privileged port can be bound before root is given up,
-and opened for clients only once all that serves them is ready."""
+"""Sockets that a listener binds: apart from accepting, so that a privileged port can be bound
+before root is given up, and opened for clients only once all that serves them is ready."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ import errno
 import os
 import socket
 import stat
-from dataclasses import dataclass
 
-from tcpmesh.net.address import Address
 from tcpmesh.net.congestion import spare_loopback
-from tcpmesh.net.options import SocketOption
+from tcpmesh.values.address import Address
+from tcpmesh.values.socket_options import ListenOptions, SocketOption
 
 MOST_BACKLOG = (1 << 31) - 1
 """What the system call takes; the kernel has a limit of its own below that."""
@@ -21,33 +20,10 @@ class BindError(Exception):
     """An address could not be bound; the text names it and says why."""
 
 
-@dataclass(frozen=True)
-class ListenOptions:
-    """How to bind (fields of `envoy.config.listener.v3.Listener`)."""
-
-    reuse_port: bool = True
-    """SO_REUSEPORT, so that several processes may share the port (`enable_reuse_port`)."""
-
-    backlog: int | None = None
-    """Length of the accept queue (`tcp_backlog_size`); `None` for the system's largest."""
-
-    mode: int | None = None
-    """Permissions of a unix socket (`Pipe.mode`), or `None` for the process's umask."""
-
-    accepts_per_event: int = 0
-    """At most so many accepts for each readiness event (`max_connections_to_accept_per_socket_event`); 0 for no limit."""
-
-    before_bind: tuple[SocketOption, ...] = ()
-    """Socket options by the time at which they are set (`socket_options`)."""
-
-    after_bind: tuple[SocketOption, ...] = ()
-    after_listen: tuple[SocketOption, ...] = ()
-
-
 def bind(address: Address, options: ListenOptions) -> socket.socket:
     """A non-blocking socket bound to the address, not yet listening.
 
-    @raise BindError: where the system refuses.
+    :raise BindError: where the system refuses.
     """
     sock = socket.socket(address.family, socket.SOCK_STREAM)
     try:
@@ -68,10 +44,12 @@ def bind(address: Address, options: ListenOptions) -> socket.socket:
 def open_socket(sock: socket.socket, options: ListenOptions) -> None:
     """Let clients connect to a bound socket.
 
-    @raise BindError: where another process has begun to listen there since it was bound.
+    :raise BindError: where another process has begun to listen there since it was bound.
     """
     try:
-        sock.listen(_largest_backlog() if options.backlog is None else min(options.backlog, MOST_BACKLOG))
+        sock.listen(
+            _largest_backlog() if options.backlog is None else min(options.backlog, MOST_BACKLOG)
+        )
         _set(sock, options.after_listen)
     except OSError as e:
         address = Address.from_sockaddr(sock.family, sock.getsockname())
@@ -103,7 +81,9 @@ def _bind_unix(sock: socket.socket, address: Address, options: ListenOptions) ->
 
 
 def _remove_stale(path: str) -> None:
-    """Remove the socket that an earlier process left behind; anything that is not a socket stays."""
+    """Remove the socket that an earlier process left behind; anything that is not a socket
+    stays.
+    """
     try:
         if stat.S_ISSOCK(os.stat(path).st_mode):
             os.unlink(path)
@@ -121,7 +101,10 @@ def _largest_backlog() -> int:
 
 def _hint(address: Address, e: OSError) -> str:
     if e.errno == errno.EACCES and 0 < address.port < 1024:
-        return " (a port below 1024 needs root, CAP_NET_BIND_SERVICE or a lower net.ipv4.ip_unprivileged_port_start)"
+        return (
+            " (a port below 1024 needs root, CAP_NET_BIND_SERVICE or a lower "
+            "net.ipv4.ip_unprivileged_port_start)"
+        )
     if e.errno == errno.EADDRNOTAVAIL:
         return " (no interface of this machine has that address)"
     return ""

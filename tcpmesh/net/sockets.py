@@ -9,16 +9,20 @@ import termios
 from fcntl import ioctl
 from typing import Any
 
-from tcpmesh.net.address import Address
+from tcpmesh.values.address import Address
 
 HIGH_WATERMARK = 1 << 20
-"""Bytes: the high watermark of a transport that is told no other; Envoy's per_connection_buffer_limit_bytes."""
+"""Bytes: the high watermark of a transport that is told no other; Envoy's
+per_connection_buffer_limit_bytes.
+"""
 
 RESET = struct.pack("ii", 1, 0)
 """SO_LINGER on, of no time: close sends RST."""
 
 BareSocket: Any = socket.SocketType
-"""The type below `socket.socket`: made in a third of the time, where a number needs a socket object for a single call."""
+"""The type below `socket.socket`: made in a third of the time, where a number needs a socket object
+for a single call.
+"""
 
 SO_ORIGINAL_DST = 80
 """Of linux/netfilter_ipv4.h, and of the same number for IPv6."""
@@ -30,7 +34,9 @@ EXHAUSTED = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 
 UNSENT_POLL = 0.01
 UNSENT_POLLS = 500
-"""A reset waits until the kernel has sent what came before it: looked at every 10 ms, for 5 s at most."""
+"""A reset waits until the kernel has sent what came before it: looked at every 10 ms, for 5 s at
+most.
+"""
 
 
 def unsent(fd: int) -> int:
@@ -49,9 +55,11 @@ def _count(fd: int, request: int) -> int:
 
 
 def original_destination(sock: Any) -> Address | None:
-    """Where a connection was made to before the packet filter redirected it here, or the own address of a transparent proxy.
+    """Where a connection was made to before the packet filter redirected it here, or the own
+    address of a transparent proxy.
 
-    A socket that was not redirected has its own address there, or none: it is not told, for who connects there comes back.
+    A socket that was not redirected has its own address there, or none: it is not told, for who
+    connects there comes back.
     """
     try:
         level = socket.SOL_IP if sock.family == socket.AF_INET else socket.IPPROTO_IPV6
@@ -61,7 +69,9 @@ def original_destination(sock: Any) -> Address | None:
         if level == socket.SOL_IP:
             port, host = struct.unpack_from("!2xH4s", sock.getsockopt(level, SO_ORIGINAL_DST, 16))
         else:
-            port, host = struct.unpack_from("!2xH4x16s", sock.getsockopt(level, SO_ORIGINAL_DST, 28))
+            port, host = struct.unpack_from(
+                "!2xH4x16s", sock.getsockopt(level, SO_ORIGINAL_DST, 28)
+            )
     except OSError:
         return None
     found = Address(socket.inet_ntop(sock.family, host), port)
@@ -89,7 +99,9 @@ class Descriptor:
         if self._host is None:
             if self.fd < 0:
                 return Address("")
-            self._host = Address.from_sockaddr(self._family, self._on_socket(BareSocket.getsockname))
+            self._host = Address.from_sockaddr(
+                self._family, self._on_socket(BareSocket.getsockname)
+            )
         return self._host
 
     def original_destination(self) -> Address | None:
@@ -129,11 +141,13 @@ class Descriptor:
         self._on_socket(BareSocket.setsockopt, socket.SOL_SOCKET, socket.SO_LINGER, RESET)
 
     def shut_down(self, how: int) -> None:
-        """Half-close.  Raises C{OSError} where the peer is gone."""
+        """Half-close.  Raises `OSError` where the peer is gone."""
         self._on_socket(BareSocket.shutdown, how)
 
     def _on_socket(self, method: Any, *args: Any) -> Any:
-        """Call a method that needs a socket object, which is made for the call: no connection needs one on its fast path."""
+        """Call a method that needs a socket object, which is made for the call: no connection needs
+        one on its fast path.
+        """
         sock = BareSocket(self._family, socket.SOCK_STREAM, 0, self.fd)
         try:
             return method(sock, *args)

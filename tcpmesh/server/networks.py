@@ -1,4 +1,6 @@
-"""Which transports carry the traffic: the fast ones where the system has epoll, Twisted's own elsewhere."""
+"""Which transports carry the traffic: the fast ones where the system has epoll, Twisted's own
+elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,7 @@ import select
 from typing import Any
 
 from tcpmesh.interfaces import INetwork
-from tcpmesh.net.stock import StockNetwork
+from tcpmesh.net.stock.network import StockNetwork
 
 VARIABLE = "TCPMESH_TRANSPORT"
 
@@ -17,17 +19,20 @@ class NoSuchTransport(Exception):
 
 
 def default_network(reactor: Any) -> INetwork:
-    """The network that the environment variable TCPMESH_TRANSPORT names (`epoll` or `stock`), else the best there is.
+    """The network that the environment variable TCPMESH_TRANSPORT names (`epoll` or `stock`), else
+    the best there is.
 
-    @raise NoSuchTransport: where it names another, or one that this system does not have.
+    :raise NoSuchTransport: where it names another, or one that this system does not have.
     """
     fast = hasattr(select, "epoll") and hasattr(reactor, "addReader")
     there = ("epoll", "stock") if fast else ("stock",)
     chosen = os.environ.get(VARIABLE) or there[0]
     if chosen not in there:
-        raise NoSuchTransport(f"the environment variable {VARIABLE} is '{chosen}'; there are {' and '.join(there)}")
+        raise NoSuchTransport(
+            f"the environment variable {VARIABLE} is '{chosen}'; there are {' and '.join(there)}"
+        )
     if chosen == "epoll":
-        from tcpmesh.net.epoll import EpollNetwork
+        from tcpmesh.net.epoll.network import EpollNetwork
 
         return EpollNetwork(reactor)
     return StockNetwork(reactor)

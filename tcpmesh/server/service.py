@@ -1,8 +1,8 @@
 """The root service: builds all rooms from a bootstrap, opens them in order, and closes them.
 
-Order matters.  The addresses of listeners and of the admin interface are bound while the process may still be root
-(`privilegedStartService`); clients are accepted only once the clusters are warm, that is, know their hosts and how these are
-(`startService`).
+Order matters.  The addresses of listeners and of the admin interface are bound while the process
+may still be root (`privilegedStartService`); clients are accepted only once the clusters are warm,
+that is, know their hosts and how these are (`startService`).
 """
 
 from __future__ import annotations
@@ -20,32 +20,31 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import ILogObserver, Logger
 
 from tcpmesh.admin.service import AdminService
-from tcpmesh.cluster.dns import named_resolver
-from tcpmesh.cluster.events import CannotLog
+from tcpmesh.cluster.discovery.dns import named_resolver
+from tcpmesh.cluster.health.event_log import CannotLog
 from tcpmesh.cluster.manager import ClusterManager
-from tcpmesh.cluster.status import ClusterStatus
 from tcpmesh.config.arguments import node_with
-from tcpmesh.config.values import host_and_port, pipe_mode, seconds
+from tcpmesh.config.fields.values import host_and_port, pipe_mode, seconds
 from tcpmesh.interfaces import INetwork, IServer
 from tcpmesh.listener.manager import ListenerManager
-from tcpmesh.listener.status import ListenerStatus
-from tcpmesh.net.address import Address
+from tcpmesh.logs.log import Log
 from tcpmesh.net.listen import BindError
 from tcpmesh.registry import BrokenExtension, Context, UnknownExtension
-from tcpmesh.server.log import Log
 from tcpmesh.server.networks import NoSuchTransport, default_network
-from tcpmesh.server.options import ServerOptions
 from tcpmesh.server.signals import install_signals
 from tcpmesh.server.stats import ServerStats
 from tcpmesh.stats.store import Store
+from tcpmesh.values.address import Address
+from tcpmesh.values.server_options import ServerOptions
+from tcpmesh.values.statuses import ClusterStatus, ListenerStatus
 
 log = Logger(namespace="main")
 
 STATS_FLUSH_INTERVAL = 5.0
 
 GC_THRESHOLD = 20_000
-"""Objects made before the collector looks for cycles.  Connections leave none, so it should look rarely: with the default
-of 700 its pauses were the p99 of new connections."""
+"""Objects made before the collector looks for cycles.  Connections leave none, so it should look
+rarely: with the default of 700 its pauses were the p99 of new connections."""
 
 
 CANNOT_START = 1
@@ -55,8 +54,8 @@ CANNOT_START = 1
 class CannotStart(Exception, SystemExit):
     """This configuration cannot be served here and now; the log says why.
 
-    Both kinds at once, because twistd wants to see an Exception, of which it tells the process that daemonized it, and Python
-    ends with the status, and without a traceback, at a SystemExit.
+    Both kinds at once, because twistd wants to see an Exception, of which it tells the process that
+    daemonized it, and Python ends with the status, and without a traceback, at a SystemExit.
     """
 
     def __init__(self, reason: object) -> None:
@@ -69,7 +68,12 @@ class Server(MultiService):
     """One process that serves a bootstrap."""
 
     def __init__(
-        self, reactor: Any, bootstrap: Any, options: ServerOptions, observer: Log, network: INetwork | None = None
+        self,
+        reactor: Any,
+        bootstrap: Any,
+        options: ServerOptions,
+        observer: Log,
+        network: INetwork | None = None,
     ) -> None:
         super().__init__()
         self._reactor = reactor
@@ -100,7 +104,8 @@ class Server(MultiService):
     def privilegedStartService(self) -> None:
         """Build everything and bind all addresses.
 
-        @raise CannotStart: where an address cannot be bound, an event log cannot be opened, or another package's extension fails.
+        :raise CannotStart: where an address cannot be bound, an event log cannot be opened, or
+            another package's extension fails.
         """
         _raise_descriptor_limit()
         try:
@@ -140,7 +145,7 @@ class Server(MultiService):
     def startService(self) -> None:
         """Answer the admin interface, and serve as soon as the clusters know their hosts.
 
-        @raise CannotStart: where another process has taken an address since it was bound.
+        :raise CannotStart: where another process has taken an address since it was bound.
         """
         super().startService()
         assert self._clusters is not None
@@ -149,13 +154,16 @@ class Server(MultiService):
         if warm.called:
             self._serve()
         else:
-            warm.addCallback(self._serve_later).addErrback(lambda failure: log.failure("cannot serve", failure))
+            warm.addCallback(self._serve_later).addErrback(
+                lambda failure: log.failure("cannot serve", failure)
+            )
 
     def _serve(self) -> None:
         """Open the listeners, then everything that watches them."""
         assert self._listeners is not None
         self.state = "INITIALIZING"
-        # What clusters put off until somebody asks is there before the garbage collector is told to forget what is there.
+        # What clusters put off until somebody asks is there before the garbage collector is told to
+        # forget what is there.
         self.store.collect()
         try:
             self._listeners.start()
@@ -164,7 +172,12 @@ class Server(MultiService):
         self.state = "LIVE"
         self._stats.initialized()
         interval = self.bootstrap.stats_flush_interval
-        self._flush.start(seconds(interval) if self.bootstrap.HasField("stats_flush_interval") else STATS_FLUSH_INTERVAL, now=False)
+        self._flush.start(
+            seconds(interval)
+            if self.bootstrap.HasField("stats_flush_interval")
+            else STATS_FLUSH_INTERVAL,
+            now=False,
+        )
         _calm_collector()
         log.info("all dependencies initialized. starting workers")
 
@@ -223,7 +236,9 @@ class Server(MultiService):
 
     def _add_admin(self) -> None:
         address = self.bootstrap.admin.address
-        AdminService(self, self._reactor, Address(*host_and_port(address)), pipe_mode(address)).setServiceParent(self)
+        AdminService(
+            self, self._reactor, Address(*host_and_port(address)), pipe_mode(address)
+        ).setServiceParent(self)
 
     def _flush_stats(self) -> None:
         self._stats.flush()

@@ -1,4 +1,5 @@
-"""What signals mean, as for Envoy: SIGTERM and SIGINT end the process with status 0, SIGUSR1 opens log files anew.
+"""What signals mean, as for Envoy: SIGTERM and SIGINT end the process with status 0, SIGUSR1 opens
+log files anew.
 
 Twisted would end with the signal's own status, which a supervisor takes for a crash.
 """
@@ -31,6 +32,8 @@ def install_signals(reactor: Any, end: Callable[[], object], reopen: Callable[[]
         signal.signal(signal.SIGTERM, caught(end, "caught {name}: ending"))
         signal.signal(signal.SIGINT, caught(end, "caught {name}: ending"))
         signal.signal(signal.SIGUSR1, caught(reopen, "caught {name}: opening log files anew"))
-        signal.signal(signal.SIGHUP, caught(lambda: None, "caught {name}: there is nothing to reload yet"))
+        signal.signal(
+            signal.SIGHUP, caught(lambda: None, "caught {name}: there is nothing to reload yet")
+        )
     except ValueError:
         log.warn("signals are left to the embedding program: this is not its main thread")

@@ -38,14 +38,30 @@ _WATCHDOG = Declaration(counters=("watchdog_mega_miss", "watchdog_miss"))
 ELSEWHERE = {
     "envoy": Declaration(counters=("overload_actions.reset_high_memory_stream.count",)),
     "filesystem": Declaration(
-        counters=("flushed_by_timer", "reopen_failed", "write_buffered", "write_completed", "write_failed"),
+        counters=(
+            "flushed_by_timer",
+            "reopen_failed",
+            "write_buffered",
+            "write_completed",
+            "write_failed",
+        ),
         gauges=("write_total_buffered",),
     ),
     "http.async-client": Declaration(
         counters=(
-            *("no_cluster", "no_route", "rq_direct_response", "rq_overload_local_reply", "rq_redirect", "rq_total"),
+            *(
+                "no_cluster",
+                "no_route",
+                "rq_direct_response",
+                "rq_overload_local_reply",
+                "rq_redirect",
+                "rq_total",
+            ),
             "rq_reset_after_downstream_response_started",
-            *(f"passthrough_internal_redirect_{why}" for why in ("bad_location", "no_route", "predicate", "unsafe_scheme")),
+            *(
+                f"passthrough_internal_redirect_{why}"
+                for why in ("bad_location", "no_route", "predicate", "unsafe_scheme")
+            ),
             "passthrough_internal_redirect_too_many_redirects",
         ),
     ),
@@ -58,18 +74,35 @@ ELSEWHERE = {
     "main_thread": _WATCHDOG,
     "overload": Declaration(histograms=("refresh_interval_delay",)),
     "runtime": Declaration(
-        counters=(*("deprecated_feature_use", "load_error", "load_success", "override_dir_exists", "override_dir_not_exists"),),
-        gauges=("admin_overrides_active", "deprecated_feature_seen_since_process_start", "num_keys", "num_layers"),
+        counters=(
+            *(
+                "deprecated_feature_use",
+                "load_error",
+                "load_success",
+                "override_dir_exists",
+                "override_dir_not_exists",
+            ),
+        ),
+        gauges=(
+            "admin_overrides_active",
+            "deprecated_feature_seen_since_process_start",
+            "num_keys",
+            "num_layers",
+        ),
     ),
     "server.main_thread": _WATCHDOG,
     "server.worker_0": _WATCHDOG,
     "workers": _WATCHDOG,
 }
-"""Names outside of `server.` that every Envoy shows and nothing moves here: there are no runtime values, watchdogs or HTTP."""
+"""Names outside of `server.` that every Envoy shows and nothing moves here: there are no runtime
+values, watchdogs or HTTP.
+"""
 
 
 class ServerStats:
-    """What the whole process tells of itself.  As in Envoy, all but `live` change at a flush of the statistics."""
+    """What the whole process tells of itself.  As in Envoy, all but `live` change at a flush of the
+    statistics.
+    """
 
     def __init__(self, store: Store, server: Any) -> None:
         scope = store.scope("server")

@@ -1,8 +1,10 @@
-"""What a histogram knows of the values it was given: counts in log-linear bins, so that any number of values fits in little memory.
+"""What a histogram knows of the values it was given: counts in log-linear bins, so that any number
+of values fits in little memory.
 
-A bin holds what shares its first two decimal digits and its power of ten: 1.0 to 1.1, 1.1 to 1.2, ... 9.9 to 10, 10 to 11, and
-so on; zero has a bin of its own.  The relative error is therefore at most 10 %, at any magnitude, and two distributions merge
-by adding counts, as those of several workers must.  Envoy bins the same way, so quantiles agree with its own.
+A bin holds what shares its first two decimal digits and its power of ten: 1.0 to 1.1, 1.1 to 1.2,
+... 9.9 to 10, 10 to 11, and so on; zero has a bin of its own.  The relative error is therefore at
+most 10 %, at any magnitude, and two distributions merge by adding counts, as those of several
+workers must.  Envoy bins the same way, so quantiles agree with its own.
 """
 
 from __future__ import annotations
@@ -13,7 +15,27 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 DEFAULT_BOUNDS: tuple[float, ...] = (
-    *(0.5, 1, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000, 60000, 300000, 600000, 1800000, 3600000),
+    *(
+        0.5,
+        1,
+        5,
+        10,
+        25,
+        50,
+        100,
+        250,
+        500,
+        1000,
+        2500,
+        5000,
+        10000,
+        30000,
+        60000,
+        300000,
+        600000,
+        1800000,
+        3600000,
+    ),
 )
 """Upper bounds of the buckets that are shown, in the unit of the histogram."""
 
@@ -27,7 +49,9 @@ class Bin(NamedTuple):
 
 
 def bin_key(value: float) -> int:
-    """The bin of a value as an integer; keys sort like the values.  Negative values count as zero."""
+    """The bin of a value as an integer; keys sort like the values.  Negative values count as
+    zero.
+    """
     if value <= 0:
         return _ZERO
     digits = f"{value:.12e}"
@@ -79,7 +103,8 @@ class Distribution:
         return [Bin(*_lower_and_width(key), self._counts[key]) for key in sorted(self._counts)]
 
     def quantiles(self, wanted: Sequence[float]) -> list[float]:
-        """The value at each of these fractions (ascending, 0 to 1); not-a-number where nothing was recorded.
+        """The value at each of these fractions (ascending, 0 to 1); not-a-number where nothing was
+        recorded.
 
         The values of a bin are taken to be spread evenly within it.
         """
@@ -98,7 +123,9 @@ class Distribution:
         return found
 
     def counts_up_to(self, bounds: Sequence[float]) -> list[int]:
-        """For each of the bounds (ascending) how many values lie in the bins up to the one that holds the bound."""
+        """For each of the bounds (ascending) how many values lie in the bins up to the one that
+        holds the bound.
+        """
         bins = self.bins()
         found = []
         at, below = 0, 0

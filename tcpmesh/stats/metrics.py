@@ -1,7 +1,9 @@
-"""The four kinds of statistics: counters, gauges, text readouts and histograms; `store` tells how they live.
+"""The four kinds of statistics: counters, gauges, text readouts and histograms; `store` tells how
+they live.
 
-Whoever moves one holds the object itself and adds to it, so counting costs one attribute.  What is dearer than an addition is
-left for the reader: histograms fold their values into bins when they are merged.
+Whoever moves one holds the object itself and adds to it, so counting costs one attribute.  What is
+dearer than an addition is left for the reader: histograms fold their values into bins when they are
+merged.
 """
 
 from __future__ import annotations

@@ -1,8 +1,10 @@
-"""Statistics for Prometheus, in its text exposition format (version 0.0.4), with Envoy's metric and label names.
+"""Statistics for Prometheus, in its text exposition format (version 0.0.4), with Envoy's metric and
+label names.
 
-Names in a proxy are free text, those of metrics are not, so two statistics may want one series (`a-b` and `a.b` are both `a_b`),
-or a counter and a gauge one metric.  Scrapers refuse a whole page for that, so the second such series is told apart by a label
-with its full name, and a metric of a second type by a longer name.
+Names in a proxy are free text, those of metrics are not, so two statistics may want one series
+(`a-b` and `a.b` are both `a_b`), or a counter and a gauge one metric.  Scrapers refuse a whole page
+for that, so the second such series is told apart by a label with its full name, and a metric of a
+second type by a longer name.
 """
 
 from __future__ import annotations
@@ -27,12 +29,15 @@ _Writer = Callable[[str, str, _Sample], str]
 
 
 def exposition(
-    selection: Selection, tagger: Tagger, view: HistogramView = HistogramView.CUMULATIVE, text_readouts: bool = False
+    selection: Selection,
+    tagger: Tagger,
+    view: HistogramView = HistogramView.CUMULATIVE,
+    text_readouts: bool = False,
 ) -> Iterator[str]:
     """The page in pieces, of which some are empty: grouping takes a while too.
 
-    Histograms become histograms, or with the view C{SUMMARY} summaries of the last interval.  Text readouts are left out unless
-    asked for; they become gauges of value 0 with the text as a label.
+    Histograms become histograms, or with the view `SUMMARY` summaries of the last interval.  Text
+    readouts are left out unless asked for; they become gauges of value 0 with the text as a label.
     """
     yield from ("" for _ in selection.prepare())
     taken: set[str] = set()
@@ -46,8 +51,11 @@ def exposition(
         yield from _families("histogram", selection.histograms(), tagger, _histogram, taken)
 
 
-def _families(kind: str, stats: Iterable[AnyStat | None], tagger: Tagger, write: _Writer, taken: set[str]) -> Iterator[str]:
-    # Of a number only its value is kept: a million objects would be walked by the garbage collector.
+def _families(
+    kind: str, stats: Iterable[AnyStat | None], tagger: Tagger, write: _Writer, taken: set[str]
+) -> Iterator[str]:
+    # Of a number only its value is kept: a million objects would be walked by the garbage
+    # collector.
     families: dict[str, dict[str, _Sample]] = {}
     for step, stat in enumerate(stats, 1):
         if stat is None:
@@ -96,7 +104,9 @@ def _histogram(family: str, labels: str, stat: _Sample) -> str:
     bounds = [number_text(bound) for bound in stat.bounds]
     counts = bucket_counts(seen, stat.bounds, HistogramView.CUMULATIVE)
     buckets = zip([*bounds, "+Inf"], [*counts, seen.count], strict=True)
-    lines = [f"{family}_bucket{{{_with(labels, 'le', bound)}}} {count}\n" for bound, count in buckets]
+    lines = [
+        f"{family}_bucket{{{_with(labels, 'le', bound)}}} {count}\n" for bound, count in buckets
+    ]
     return "".join(lines) + _totals(family, labels, seen.sum, seen.count)
 
 
@@ -104,7 +114,10 @@ def _summary(family: str, labels: str, stat: _Sample) -> str:
     assert isinstance(stat, Histogram)
     seen = stat.interval
     values = zip(QUANTILES, seen.quantiles(QUANTILES), strict=True)
-    lines = [f"{family}{{{_with(labels, 'quantile', number_text(quantile))}}} {number_text(value)}\n" for quantile, value in values]
+    lines = [
+        f"{family}{{{_with(labels, 'quantile', number_text(quantile))}}} {number_text(value)}\n"
+        for quantile, value in values
+    ]
     return "".join(lines) + _totals(family, labels, seen.sum, seen.count)
 
 

@@ -1,4 +1,6 @@
-"""Which statistics a reader wants: the parameters that `/stats` and `/stats/prometheus` have in common."""
+"""Which statistics a reader wants: the parameters that `/stats` and `/stats/prometheus` have in
+common.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,7 @@ from tcpmesh.wire.regex import Regex
 Found = TypeVar("Found", bound="Counter | Gauge | Histogram | TextReadout")
 
 WHILE = 250
-"""Statistics passed over in the time of one C{None}: half a millisecond."""
+"""Statistics passed over in the time of one `None`: half a millisecond."""
 
 
 class Kind(Enum):
@@ -53,8 +55,8 @@ class Query:
 class Selection:
     """The statistics that were asked for, each kind sorted by name.
 
-    They are found as they are read.  A C{None} among them stands for a while in which nothing was found: whoever reads may then let
-    others have their turn.
+    They are found as they are read.  A `None` among them stands for a while in which nothing was
+    found: whoever reads may then let others have their turn.
     """
 
     def __init__(self, store: Store, query: Query) -> None:
@@ -68,7 +70,9 @@ class Selection:
 
     def counters(self) -> Iterator[Counter | None]:
         """Counters."""
-        return self._wanted(self._store.counters()) if Kind.COUNTERS in self._query.kinds else iter(())
+        return (
+            self._wanted(self._store.counters()) if Kind.COUNTERS in self._query.kinds else iter(())
+        )
 
     def gauges(self) -> Iterator[Gauge | None]:
         """Gauges."""
@@ -84,11 +88,19 @@ class Selection:
 
     def histograms(self) -> Iterator[Histogram | None]:
         """Histograms."""
-        return self._wanted(self._store.histograms()) if Kind.HISTOGRAMS in self._query.kinds else iter(())
+        return (
+            self._wanted(self._store.histograms())
+            if Kind.HISTOGRAMS in self._query.kinds
+            else iter(())
+        )
 
     def text_readouts(self) -> Iterator[TextReadout | None]:
         """Text readouts."""
-        return self._wanted(self._store.text_readouts()) if Kind.TEXT_READOUTS in self._query.kinds else iter(())
+        return (
+            self._wanted(self._store.text_readouts())
+            if Kind.TEXT_READOUTS in self._query.kinds
+            else iter(())
+        )
 
     def _wanted(self, stats: Iterator[Found]) -> Iterator[Found | None]:
         wants, passed_over = self._query.wants, 0

@@ -1,12 +1,15 @@
-"""The numbers a proxy is run by: counters, gauges, histograms and text readouts, under Envoy's names.
+"""The numbers a proxy is run by: counters, gauges, histograms and text readouts, under Envoy's
+names.
 
-Whoever moves a number holds the object itself and adds to it, so counting costs one attribute; the store is only asked when a
-listener or cluster comes or goes and when somebody reads.  What is dearer than an addition is left for the reader:
-histograms fold their values into bins when they are merged, and collectors, which the store calls before each read, bring in
-what is counted elsewhere (the bytes of a connection that is still open, for example).
+Whoever moves a number holds the object itself and adds to it, so counting costs one attribute; the
+store is only asked when a listener or cluster comes or goes and when somebody reads.  What is
+dearer than an addition is left for the reader: histograms fold their values into bins when they are
+merged, and collectors, which the store calls before each read, bring in what is counted elsewhere
+(the bytes of a connection that is still open, for example).
 
-Names belong to scopes.  A listener or a cluster opens one, and closing it drops its statistics, unless another scope (the
-replacement of a listener that still drains) holds the same names: then they live on, with their values.
+Names belong to scopes.  A listener or a cluster opens one, and closing it drops its statistics,
+unless another scope (the replacement of a listener that still drains) holds the same names: then
+they live on, with their values.
 """
 
 from __future__ import annotations
@@ -26,7 +29,9 @@ SORT_STEP = 5000
 
 
 def sanitize(name: str) -> str:
-    """A name as a part of statistics' names: `:` becomes `_`, since Envoy keeps it for separators of its own."""
+    """A name as a part of statistics' names: `:` becomes `_`, since Envoy keeps it for separators
+    of its own.
+    """
     return name.replace(":", "_")
 
 
@@ -42,8 +47,8 @@ Stat = TypeVar("Stat", Counter, Gauge, Histogram, TextReadout)
 class Declaration:
     """Names that a scope shows, at 0, though nothing moves them yet.
 
-    Envoy has over a hundred statistics for each cluster, most of them for HTTP or for features a configuration does not
-    use.  A declared name costs nothing until somebody asks the scope for it.
+    Envoy has over a hundred statistics for each cluster, most of them for HTTP or for features a
+    configuration does not use.  A declared name costs nothing until somebody asks the scope for it.
     """
 
     counters: tuple[str, ...] = ()
@@ -84,7 +89,9 @@ class _Family(Generic[Stat]):
         self._changes += 1
 
     def sort(self) -> Iterator[None]:
-        """Sort in steps, so that C{in_order} need not do it at once; in vain where names come or go meanwhile."""
+        """Sort in steps, so that `in_order` need not do it at once; in vain where names come or go
+        meanwhile.
+        """
         if self._by_name is not None:
             return
         changes, unsorted, runs = self._changes, list(self.made.values()), []
@@ -116,7 +123,9 @@ class _Family(Generic[Stat]):
 
 @lru_cache(maxsize=256)
 def _declared_names(kind: str, declared: tuple[Declaration, ...]) -> list[str]:
-    """The names of a kind that any of these declares, in order: tens of thousands of scopes declare the same."""
+    """The names of a kind that any of these declares, in order: tens of thousands of scopes declare
+    the same.
+    """
     return sorted({name for each in declared for name in getattr(each, kind)})
 
 
@@ -141,7 +150,9 @@ class Scope:
         return self._hold(self._store._gauges, name)
 
     def histogram(self, name: str, unit: str = "ms") -> Histogram:
-        """The histogram of this name below the prefix; the same one each time, in the unit it was last given."""
+        """The histogram of this name below the prefix; the same one each time, in the unit it was
+        last given.
+        """
         histogram = self._hold(self._store._histograms, name)
         histogram.unit = unit
         return histogram
@@ -155,7 +166,9 @@ class Scope:
         self._store._declare(self, names)
 
     def scope(self, prefix: str) -> Scope:
-        """A scope below this one, closed with it at the latest.  A dot is put at the end of the prefix if it has none."""
+        """A scope below this one, closed with it at the latest.  A dot is put at the end of the
+        prefix if it has none.
+        """
         child = Scope(self._store, self.prefix + _dotted(prefix), self)
         self._children.add(child)
         return child
@@ -220,18 +233,22 @@ class Store:
         self._root.declare(names)
 
     def scope(self, prefix: str) -> Scope:
-        """A scope of its own; it has to be closed.  A dot is put at the end of the prefix if it has none."""
+        """A scope of its own; it has to be closed.  A dot is put at the end of the prefix if it has
+        none.
+        """
         return self._root.scope(prefix)
 
     def add_collector(self, collect: Collector) -> None:
-        """Call this at the beginning of each C{collect}, to bring in what is counted elsewhere.
+        """Call this at the beginning of each `collect`, to bring in what is counted elsewhere.
 
         One that has much to do returns an iterator, and does a part of it at each of its steps.
         """
         self._collectors[collect] = None
 
     def remove_collector(self, collect: Collector) -> None:
-        """Do not call this any more.  Raises C{KeyError} where it was not added.  Cheap, for there may be one a connection."""
+        """Do not call this any more.  Raises `KeyError` where it was not added.  Cheap, for there
+        may be one a connection.
+        """
         del self._collectors[collect]
 
     def collect(self) -> None:

@@ -1,9 +1,11 @@
-"""Tags: the parts of a statistic's name that say whose it is, taken out so that Prometheus gets them as labels.
+"""Tags: the parts of a statistic's name that say whose it is, taken out so that Prometheus gets
+them as labels.
 
-`cluster.web.upstream_cx_total` is `cluster.upstream_cx_total` of the cluster `web`, which lets one query sum over all clusters.
-A rule is an expression with two groups: the first is what is cut out of the name, the second, within it, is the tag's value.
-Each rule looks at the whole name, and several may find something.  The rules below are those of Envoy's defaults that
-concern a TCP proxy, pinned by what the real one exposes.
+`cluster.web.upstream_cx_total` is `cluster.upstream_cx_total` of the cluster `web`, which lets one
+query sum over all clusters. A rule is an expression with two groups: the first is what is cut out
+of the name, the second, within it, is the tag's value. Each rule looks at the whole name, and
+several may find something.  The rules below are those of Envoy's defaults that concern a TCP proxy,
+pinned by what the real one exposes.
 """
 
 from __future__ import annotations
@@ -28,15 +30,21 @@ Plain tuples of texts, which the garbage collector need not walk: there may be t
 class TagRule:
     """Finds one tag in names.
 
-    Where `first` is given, only names that begin with this word and a dot are looked at, and with `part` only those that
-    contain it: both are cheaper to see than the expression.  An expression without a second group takes the value from the
-    first, as Envoy has it (`metrics.v3.TagSpecifier.regex`).
+    Where `first` is given, only names that begin with this word and a dot are looked at, and with
+    `part` only those that contain it: both are cheaper to see than the expression.  An expression
+    without a second group takes the value from the first, as Envoy has it
+    (`metrics.v3.TagSpecifier.regex`).
     """
 
     __slots__ = ("_mend", "_search", "_value_group", "first", "part", "tag")
 
     def __init__(
-        self, tag: str, expression: str, first: str | None = None, part: str = "", mend: Callable[[str], str] = str
+        self,
+        tag: str,
+        expression: str,
+        first: str | None = None,
+        part: str = "",
+        mend: Callable[[str], str] = str,
     ) -> None:
         pattern = re.compile(expression)
         self.tag = tag
@@ -47,7 +55,9 @@ class TagRule:
         self._mend = mend
 
     def find(self, name: str) -> tuple[str, tuple[int, int]] | None:
-        """The value and where the part to cut out is, or C{None}.  The name has to contain C{part}."""
+        """The value and where the part to cut out is, or `None`.  The name has to contain
+        `part`.
+        """
         found = self._search(name)
         if found is None or found.group(1) is None:
             return None
@@ -56,7 +66,11 @@ class TagRule:
 
 def _endpoint_address(value: str) -> str:
     """The address of an endpoint as it was before its colons were replaced."""
-    return value.replace("_", ":") if re.fullmatch(r"(?:[\d.]+|\[[\da-fA-F_.]+\])_\d+", value) else value
+    return (
+        value.replace("_", ":")
+        if re.fullmatch(r"(?:[\d.]+|\[[\da-fA-F_.]+\])_\d+", value)
+        else value
+    )
 
 
 _LISTENER = r"(?!admin\.)(?:(?:\d+\.){3}\d+_\d+|[^.]+)"
@@ -66,24 +80,41 @@ def _default_rules() -> Iterable[TagRule]:
     yield TagRule("envoy.response_code_class", r"_rq_((\d))xx$", part="_rq_")
     for first in ("listener_manager", "server", "thread_local_cluster_manager"):
         yield TagRule("envoy.worker_id", rf"^{first}\.worker(_(\d+))\.", first)
-    yield TagRule("envoy.worker_id", rf"^listener\.{_LISTENER}\.worker(_(\d+))\.", "listener", part=".worker_")
+    yield TagRule(
+        "envoy.worker_id", rf"^listener\.{_LISTENER}\.worker(_(\d+))\.", "listener", part=".worker_"
+    )
     for first in ("listener", "cluster"):
         for tag, part in _SSL.items():
             tag = "cipher_suite" if (tag, first) == ("envoy.ssl_cipher", "cluster") else tag
             yield TagRule(tag, rf"{re.escape(part)}(\.(.+))$", first, part)
-        yield TagRule("envoy.tls_certificate", r"\.ssl\.certificate(\.(.+))\.[^.]+$", first, ".ssl.certificate")
+        yield TagRule(
+            "envoy.tls_certificate",
+            r"\.ssl\.certificate(\.(.+))\.[^.]+$",
+            first,
+            ".ssl.certificate",
+        )
     yield TagRule("envoy.http_conn_manager_prefix", r"^http\.(([^.]+)\.)", "http")
     yield TagRule("envoy.http_conn_manager_prefix", r"\.http\.(([^.]+)\.)", "listener", ".http.")
     yield TagRule("envoy.cluster_name", r"^cluster\.(([^.]+)\.)", "cluster")
     yield TagRule(
-        "envoy.endpoint_address", r"^cluster\.[^.]+\.endpoint\.((.+)\.)[^.]+$", "cluster", ".endpoint.", _endpoint_address
+        "envoy.endpoint_address",
+        r"^cluster\.[^.]+\.endpoint\.((.+)\.)[^.]+$",
+        "cluster",
+        ".endpoint.",
+        _endpoint_address,
     )
     yield TagRule("envoy.listener_address", rf"^listener\.(({_LISTENER})\.)", "listener")
     for tag, first in _PREFIXED.items():
         yield TagRule(f"envoy.{tag}", rf"^{first}\.(([^.]+)\.)", first)
     yield TagRule("envoy.rbac_prefix", r"^(([^.]+)\.)rbac\.", part=".rbac.")
-    yield TagRule("envoy.proxy_protocol_prefix", r"^proxy_proto\.((?!versions\.)([^.]+)\.)", "proxy_proto")
-    yield TagRule("envoy.proxy_protocol_version", r"^proxy_proto\.(?:[^.]+\.)?(versions\.v(\d)\.)\w+$", "proxy_proto")
+    yield TagRule(
+        "envoy.proxy_protocol_prefix", r"^proxy_proto\.((?!versions\.)([^.]+)\.)", "proxy_proto"
+    )
+    yield TagRule(
+        "envoy.proxy_protocol_version",
+        r"^proxy_proto\.(?:[^.]+\.)?(versions\.v(\d)\.)\w+$",
+        "proxy_proto",
+    )
 
 
 _SSL = {
@@ -134,7 +165,9 @@ class Tagger:
         return _without(name, cuts), tuple(tags.items())
 
     def _rules_for(self, first: str) -> Sequence[TagRule]:
-        """The rules for names that begin with this word; such words are few unless they are rbac prefixes."""
+        """The rules for names that begin with this word; such words are few unless they are rbac
+        prefixes.
+        """
         rules = self._rules_by_first.get(first)
         if rules is None:
             rules = [rule for rule in self._rules if rule.first in (None, first)]

@@ -1,6 +1,7 @@
 """Statistics for people (text) and for scripts (JSON), as Envoy's `/stats` writes them.
 
-All writers yield pieces of text, so that a long list can be sent as it is written and other work gets its turn in between.
+All writers yield pieces of text, so that a long list can be sent as it is written and other work
+gets its turn in between.
 """
 
 from __future__ import annotations
@@ -32,14 +33,22 @@ class HistogramView(Enum):
 
 def number_text(number: float) -> str:
     """A number as short as it can be without losing anything: `0`, `2.5`, `nan`."""
-    return str(int(number)) if number == number and abs(number) < 1e15 and number == int(number) else repr(number)
+    return (
+        str(int(number))
+        if number == number and abs(number) < 1e15 and number == int(number)
+        else repr(number)
+    )
 
 
 def as_text(selection: Selection, view: HistogramView = HistogramView.SUMMARY) -> Iterator[str]:
     """Lines of `name: value`: text readouts, then counters and gauges, then histograms."""
     yield from ("" for _ in selection.prepare())
     for readout in selection.text_readouts():
-        yield f"{readout.name}: {json.dumps(readout.value, ensure_ascii=False)}\n" if readout is not None else ""
+        yield (
+            f"{readout.name}: {json.dumps(readout.value, ensure_ascii=False)}\n"
+            if readout is not None
+            else ""
+        )
     for stat in selection.numbers():
         yield f"{stat.name}: {stat.value}\n" if stat is not None else ""
     describe = _TEXT_VIEWS[view]
@@ -51,7 +60,9 @@ def as_json(selection: Selection, view: HistogramView = HistogramView.SUMMARY) -
     """One JSON object, `{"stats": [...]}`, with the histograms together in the last element."""
     yield from ("" for _ in selection.prepare())
     before = '{"stats":['
-    stats: Iterable[Counter | Gauge | TextReadout | None] = chain(selection.text_readouts(), selection.numbers())
+    stats: Iterable[Counter | Gauge | TextReadout | None] = chain(
+        selection.text_readouts(), selection.numbers()
+    )
     for stat in stats:
         if stat is None:
             yield ""
@@ -69,7 +80,9 @@ def as_json(selection: Selection, view: HistogramView = HistogramView.SUMMARY) -
     yield before.strip(",") + "]}"
 
 
-def bucket_counts(distribution: Distribution, bounds: Iterable[float], view: HistogramView) -> list[int]:
+def bucket_counts(
+    distribution: Distribution, bounds: Iterable[float], view: HistogramView
+) -> list[int]:
     """How many values each bucket holds: with those of all lower buckets, or on its own."""
     counts = distribution.counts_up_to(tuple(bounds))
     if view is HistogramView.DISJOINT:
@@ -99,7 +112,8 @@ def _bucket_text(view: HistogramView) -> Callable[[Histogram], str]:
         interval = bucket_counts(histogram.interval, histogram.bounds, view)
         cumulative = bucket_counts(histogram.cumulative, histogram.bounds, view)
         return "".join(
-            f" B{bound:g}({now},{ever})" for bound, now, ever in zip(histogram.bounds, interval, cumulative, strict=True)
+            f" B{bound:g}({now},{ever})"
+            for bound, now, ever in zip(histogram.bounds, interval, cumulative, strict=True)
         )
 
     return describe
@@ -107,9 +121,14 @@ def _bucket_text(view: HistogramView) -> Callable[[Histogram], str]:
 
 def _detailed_text(histogram: Histogram) -> str:
     def bins(distribution: Distribution) -> str:
-        return ", ".join(f"{lower:g},{width:g}:{amount}" for lower, width, amount in distribution.bins())
+        return ", ".join(
+            f"{lower:g},{width:g}:{amount}" for lower, width, amount in distribution.bins()
+        )
 
-    return f"\n  totals={bins(histogram.cumulative)}\n  intervals={bins(histogram.interval)}\n  summary={_quantile_text(histogram)}"
+    return (
+        f"\n  totals={bins(histogram.cumulative)}\n  intervals={bins(histogram.interval)}\n  "
+        f"summary={_quantile_text(histogram)}"
+    )
 
 
 _TEXT_VIEWS: dict[HistogramView, Callable[[Histogram], str]] = {
@@ -122,14 +141,19 @@ _TEXT_VIEWS: dict[HistogramView, Callable[[Histogram], str]] = {
 
 def _summary_json(histograms: Iterable[Histogram | None]) -> Iterator[str]:
     yield f'{{"supported_quantiles":{_compact(PERCENTILES)},"computed_quantiles":['
-    yield from _listed(histograms, lambda histogram: {"name": histogram.name, "values": _quantile_json(histogram)})
+    yield from _listed(
+        histograms, lambda histogram: {"name": histogram.name, "values": _quantile_json(histogram)}
+    )
     yield "]}"
 
 
 def _quantile_json(histogram: Histogram) -> list[dict[str, float | None]]:
     interval = histogram.interval.quantiles(QUANTILES)
     cumulative = histogram.cumulative.quantiles(QUANTILES)
-    return [{"cumulative": _or_null(ever), "interval": _or_null(now)} for now, ever in zip(interval, cumulative, strict=True)]
+    return [
+        {"cumulative": _or_null(ever), "interval": _or_null(now)}
+        for now, ever in zip(interval, cumulative, strict=True)
+    ]
 
 
 def _bucket_json(view: HistogramView) -> Callable[[Iterable[Histogram | None]], Iterator[str]]:
@@ -137,11 +161,15 @@ def _bucket_json(view: HistogramView) -> Callable[[Iterable[Histogram | None]], 
         interval = bucket_counts(histogram.interval, histogram.bounds, view)
         cumulative = bucket_counts(histogram.cumulative, histogram.bounds, view)
         rows = zip(histogram.bounds, interval, cumulative, strict=True)
-        return [{"upper_bound": bound, "interval": now, "cumulative": ever} for bound, now, ever in rows]
+        return [
+            {"upper_bound": bound, "interval": now, "cumulative": ever} for bound, now, ever in rows
+        ]
 
     def describe(histograms: Iterable[Histogram | None]) -> Iterator[str]:
         yield "["
-        yield from _listed(histograms, lambda histogram: {"name": histogram.name, "buckets": buckets(histogram)})
+        yield from _listed(
+            histograms, lambda histogram: {"name": histogram.name, "buckets": buckets(histogram)}
+        )
         yield "]"
 
     return describe
@@ -149,7 +177,10 @@ def _bucket_json(view: HistogramView) -> Callable[[Iterable[Histogram | None]], 
 
 def _detailed_json(histograms: Iterable[Histogram | None]) -> Iterator[str]:
     def bins(distribution: Distribution) -> list[dict[str, float]]:
-        return [{"lower_bound": lower, "width": width, "count": amount} for lower, width, amount in distribution.bins()]
+        return [
+            {"lower_bound": lower, "width": width, "count": amount}
+            for lower, width, amount in distribution.bins()
+        ]
 
     yield f'{{"supported_percentiles":{_compact(PERCENTILES)},"details":['
     yield from _listed(
@@ -172,7 +203,9 @@ _JSON_VIEWS: dict[HistogramView, Callable[[Iterable[Histogram | None]], Iterator
 }
 
 
-def _listed(histograms: Iterable[Histogram | None], describe: Callable[[Histogram], object]) -> Iterator[str]:
+def _listed(
+    histograms: Iterable[Histogram | None], describe: Callable[[Histogram], object]
+) -> Iterator[str]:
     before = ""
     for histogram in histograms:
         if histogram is None:

@@ -4,9 +4,8 @@ For questions of shares: what weights, priorities, zones and failures do to each
 slow.  Hosts are only names here, time passes only when it is told to, and chance comes from a seed, so every answer can be had
 again::
 
-    balance = Balance("lb_policy: LEAST_REQUEST", [SimHost("fast", lasts=0.1), SimHost("slow", lasts=2.0)])
-    assert balance.serve(10_000, per_second=50)["fast"] > 7_000
-    balance.fail("fast")
+    balance = Balance("lb_policy: LEAST_REQUEST", [SimHost("fast", lasts=0.1), SimHost("slow",
+    lasts=2.0)]) assert balance.serve(10_000, per_second=50)["fast"] > 7_000 balance.fail("fast")
     assert balance.shares(100) == {"slow": 1.0}
 
 The fields of the cluster are judged as `twistd tcpmesh` judges them.
@@ -25,12 +24,13 @@ import yaml
 from envoy.config.core.v3.base_pb2 import Metadata, Node
 
 from tcpmesh.cluster.cluster import Cluster
-from tcpmesh.cluster.host import Assignment, HealthFlag, Host, HostSpec, Locality
+from tcpmesh.cluster.hosts.host import Host
 from tcpmesh.config.load import load
-from tcpmesh.net.address import Address
 from tcpmesh.registry import Context
 from tcpmesh.stats.store import Store
-from tcpmesh.testing.memory import MemoryNetwork
+from tcpmesh.testing.memory.network import MemoryNetwork
+from tcpmesh.values.address import Address
+from tcpmesh.values.hosts import Assignment, HealthFlag, HostSpec, Locality
 
 LOCAL = "local"
 """The name of the cluster of proxies."""
@@ -58,7 +58,7 @@ class SimHost:
 
 @dataclass(frozen=True)
 class PickContext:
-    """What a policy may look at; see L{ICluster.pick<tcpmesh.interfaces.ICluster>}."""
+    """What a policy may look at; see `ICluster.pick`."""
 
     hash: int | None = None
     metadata_match: Any = None
@@ -79,10 +79,10 @@ class Balance:
         overprovisioning_factor: int = 140,
         proxies: Iterable[SimHost] = (),
     ) -> None:
-        """C{cluster} is YAML of the fields of a C{cluster.v3.Cluster} beside its hosts; C{proxies} are the members of the cluster
-        that this proxy, in C{zone}, belongs to.
+        """`cluster` is YAML of the fields of a `cluster.v3.Cluster` beside its hosts; `proxies` are
+        the members of the cluster that this proxy, in `zone`, belongs to.
 
-        @raise tcpmesh.config.problems.ConfigError: where the cluster is wrong.
+        :raise tcpmesh.config.text.problems.ConfigError: where the cluster is wrong.
         """
         self.store = Store()
         self.network = MemoryNetwork()
@@ -98,7 +98,12 @@ class Balance:
             node.locality.zone = zone
         members = list(proxies)
         context = Context(
-            self.network, self.store, self._clusters.get, Random(seed), node=node, local_cluster=LOCAL if members else ""
+            self.network,
+            self.store,
+            self._clusters.get,
+            Random(seed),
+            node=node,
+            local_cluster=LOCAL if members else "",
         )
         for name, fields, found in ((LOCAL, "", members), ("c", cluster, list(hosts))):
             self._clusters[name] = Cluster(cluster_message(name, fields), context)
@@ -138,13 +143,22 @@ class Balance:
         host = self.cluster.pick(context if context is not None else _NO_CONTEXT)
         return host.spec.hostname if host is not None else None
 
-    def picks(self, number: int, hash_of: Callable[[int], int] | None = None) -> Counter[str | None]:
-        """How many of so many picks go to each host; the hash of each may be a function of its number."""
+    def picks(
+        self, number: int, hash_of: Callable[[int], int] | None = None
+    ) -> Counter[str | None]:
+        """How many of so many picks go to each host; the hash of each may be a function of its
+        number.
+        """
         if hash_of is not None:
             return Counter(self.pick(PickContext(hash_of(index))) for index in range(number))
         pick = self.cluster.pick
         found = Counter(pick(_NO_CONTEXT) for _ in range(number))
-        return Counter({host.spec.hostname if host is not None else None: times for host, times in found.items()})
+        return Counter(
+            {
+                host.spec.hostname if host is not None else None: times
+                for host, times in found.items()
+            }
+        )
 
     def shares(self, number: int) -> dict[str | None, float]:
         """The same as parts of 1."""
@@ -181,7 +195,11 @@ class Balance:
     def stat(self, name: str) -> int:
         """A counter or gauge of the cluster, such as `lb_healthy_panic`."""
         self.store.collect()
-        stats = {each.name: each.value for kind in (self.store.counters(), self.store.gauges()) for each in kind}
+        stats = {
+            each.name: each.value
+            for kind in (self.store.counters(), self.store.gauges())
+            for each in kind
+        }
         return stats[f"cluster.c.{name}"]
 
     def _assignment(self, hosts: list[SimHost]) -> Assignment:
@@ -190,14 +208,18 @@ class Balance:
         return Assignment(
             hosts=tuple(map(self._spec, hosts)),
             locality_weights=tuple(
-                (priority, Locality(zone=zone), self._weights[zone]) for priority, zone in sorted(zones) if zone in self._weights
+                (priority, Locality(zone=zone), self._weights[zone])
+                for priority, zone in sorted(zones)
+                if zone in self._weights
             ),
             overprovisioning_factor=self._factor,
         )
 
     def _spec(self, host: SimHost) -> HostSpec:
         number = len(self._addresses) + 1
-        address = self._addresses.setdefault(host.name, Address(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", 80))
+        address = self._addresses.setdefault(
+            host.name, Address(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", 80)
+        )
         metadata = Metadata()
         metadata.filter_metadata["envoy.lb"].update({"hash_key": host.name, **host.metadata})
         return HostSpec(
@@ -217,7 +239,7 @@ _NO_CONTEXT = PickContext()
 def cluster_message(name: str, fields: str) -> Any:
     """The message of a cluster without hosts.
 
-    @raise tcpmesh.config.problems.ConfigError: where it is wrong.
+    :raise tcpmesh.config.text.problems.ConfigError: where it is wrong.
     """
     assignment = {"cluster_name": name, "endpoints": []}
     cluster = {"load_assignment": assignment, **(yaml.safe_load(fields) or {}), "name": name}

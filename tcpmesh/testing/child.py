@@ -1,4 +1,5 @@
-"""Real processes: any program, and a `twistd tcpmesh` started with a configuration and asked through its admin interface.
+"""Real processes: any program, and a `twistd tcpmesh` started with a configuration and asked
+through its admin interface.
 
 For integration tests, and for trying things by hand.  Everything here blocks, with a bound, so it belongs into synchronous
 tests or threads, never into a reactor's callbacks::
@@ -40,7 +41,7 @@ TURN = 0.02
 def wait_for(look: Callable[[], Found], what: str, seconds: float = PATIENCE) -> Found:
     """Look until there is something true, and return it.
 
-    @raise AssertionError: after so many seconds, naming what was waited for.
+    :raise AssertionError: after so many seconds, naming what was waited for.
     """
     limit = time.monotonic() + seconds
     while not (found := look()):
@@ -51,8 +52,10 @@ def wait_for(look: Callable[[], Found], what: str, seconds: float = PATIENCE) ->
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """A port of C{host} that was free a moment ago."""
-    with socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET) as sock:
+    """A port of `host` that was free a moment ago."""
+    with socket.create_server(
+        (host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET
+    ) as sock:
         return int(sock.getsockname()[1])
 
 
@@ -66,10 +69,16 @@ def connectable(host: str, port: int) -> bool:
 
 
 class Process:
-    """A process with its output in a file.  Whoever starts one must stop it: a context manager does."""
+    """A process with its output in a file.  Whoever starts one must stop it: a context manager
+    does.
+    """
 
-    def __init__(self, command: Sequence[str], output: Path, environ: Mapping[str, str] | None = None) -> None:
-        """Run a command in the directory of its output, with these environment variables besides our own."""
+    def __init__(
+        self, command: Sequence[str], output: Path, environ: Mapping[str, str] | None = None
+    ) -> None:
+        """Run a command in the directory of its output, with these environment variables besides
+        our own.
+        """
         self._output = output
         with output.open("wb") as file:
             self._process = subprocess.Popen(
@@ -84,7 +93,12 @@ class Process:
     def __enter__(self: Running) -> Running:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self.stop()
 
     @property
@@ -98,19 +112,23 @@ class Process:
         return self._output.read_text(errors="replace")
 
     def wait(self, look: Callable[[], Found], what: str) -> Found:
-        """Look until there is something true; an AssertionError with the output where the process ends meanwhile."""
+        """Look until there is something true; an AssertionError with the output where the process
+        ends meanwhile.
+        """
 
         def alive() -> Found:
             ended = self._process.poll() is not None
             found = look()
             if ended and not found:
-                raise AssertionError(f"ended with status {self._process.returncode} before {what}:\n{self.output}")
+                raise AssertionError(
+                    f"ended with status {self._process.returncode} before {what}:\n{self.output}"
+                )
             return found
 
         return wait_for(alive, what)
 
     def wait_output(self, text: str) -> None:
-        """Wait until it has printed C{text}."""
+        """Wait until it has printed `text`."""
         self.wait(lambda: text in self.output, f"{text!r} in the output")
 
     def wait_exit(self) -> int:
@@ -134,9 +152,10 @@ class Process:
 
 
 class Child(Process):
-    """One `twistd tcpmesh` that serves C{config}, a bootstrap in YAML.
+    """One `twistd tcpmesh` that serves `config`, a bootstrap in YAML.
 
-    It runs in a directory of its own, where the configuration is `envoy.yaml` and its output `output`, both removed by `stop`.
+    It runs in a directory of its own, where the configuration is `envoy.yaml` and its output
+    `output`, both removed by `stop`.
     """
 
     def __init__(
@@ -175,7 +194,9 @@ class Child(Process):
         self.wait(lambda: self._admin.exists() and self._ready(), "ready")
 
     def wait_listening(self, port: int, host: str = "127.0.0.1") -> None:
-        """Wait until a listener accepts; for a configuration without admin interface.  It counts as a client."""
+        """Wait until a listener accepts; for a configuration without admin interface.  It counts as
+        a client.
+        """
         self.wait(lambda: connectable(host, port), f"{host}:{port} accepts")
 
     def _ready(self) -> bool:
@@ -188,7 +209,9 @@ class Child(Process):
 
     def admin(self, path: str, method: str = "GET") -> tuple[int, str]:
         """Ask the admin interface: status and body."""
-        request = urllib.request.Request(f"http://{self._admin.read_text().strip()}{path}", method=method)
+        request = urllib.request.Request(
+            f"http://{self._admin.read_text().strip()}{path}", method=method
+        )
         try:
             with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
                 return answer.status, answer.read().decode()

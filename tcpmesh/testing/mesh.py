@@ -1,4 +1,5 @@
-"""A whole mesh in one process and without sockets: listeners and clusters of a bootstrap, on a memory network with a clock.
+"""A whole mesh in one process and without sockets: listeners and clusters of a bootstrap, on a
+memory network with a clock.
 
 What a configuration does can so be tested as a user wrote it, in milliseconds and the same way every time::
 
@@ -18,12 +19,12 @@ from typing import Any
 from tcpmesh.cluster.manager import ClusterManager
 from tcpmesh.config.load import load
 from tcpmesh.listener.manager import ListenerManager
-from tcpmesh.net.address import Address
 from tcpmesh.registry import Context
 from tcpmesh.stats.store import Store
-from tcpmesh.testing.memory import MemoryNetwork
-from tcpmesh.testing.stage import Client, Server
-from tcpmesh.testing.witness import Witness
+from tcpmesh.testing.harness import Client, Server
+from tcpmesh.testing.memory.network import MemoryNetwork
+from tcpmesh.testing.recording import RecordingProtocol
+from tcpmesh.values.address import Address
 
 
 def address_of(text: str) -> Address:
@@ -44,13 +45,20 @@ def values_of(store: Store) -> dict[str, int]:
 class Mesh:
     """The proxy that a bootstrap, in YAML, describes; its listeners are open."""
 
-    def __init__(self, bootstrap: str, network: MemoryNetwork | None = None, seed: int = 1, start: bool = True) -> None:
-        """C{network} where others are to be on it too, or its buffers are to be small; C{seed} for what is chosen at random.
+    def __init__(
+        self,
+        bootstrap: str,
+        network: MemoryNetwork | None = None,
+        seed: int = 1,
+        start: bool = True,
+    ) -> None:
+        """`network` where others are to be on it too, or its buffers are to be small; `seed` for
+        what is chosen at random.
 
-        Without C{start} the listeners stay closed until C{listeners.start()}.
+        Without `start` the listeners stay closed until `listeners.start()`.
 
-        @raise tcpmesh.config.problems.ConfigError: where the bootstrap is wrong.
-        @raise tcpmesh.net.listen.BindError: where two listeners want one address.
+        :raise tcpmesh.config.text.problems.ConfigError: where the bootstrap is wrong.
+        :raise tcpmesh.net.listen.BindError: where two listeners want one address.
         """
         self.bootstrap = load(config_yaml=bootstrap).bootstrap
         self.network = network if network is not None else MemoryNetwork()
@@ -76,21 +84,26 @@ class Mesh:
     # Who is around it
 
     def upstream(self, address: str, factory: Any = None) -> Any:
-        """Let a server factory, a L{Server} if not given, listen at an address, as an upstream; the factory."""
+        """Let a server factory, a `Server` if not given, listen at an address, as an upstream; the
+        factory.
+        """
         factory = factory if factory is not None else Server()
         self.network.listen(self.network.bind(address_of(address)), factory)
         return factory
 
     def dial(self, address: str, protocol: Any = None) -> Client:
-        """Begin to connect a client, a L{Witness} if not given; nothing has happened yet."""
-        factory = Client(protocol if protocol is not None else Witness())
+        """Begin to connect a client, a `RecordingProtocol` if not given; nothing has happened
+        yet.
+        """
+        factory = Client(protocol if protocol is not None else RecordingProtocol())
         self.network.connect(address_of(address), factory, 10.0)
         return factory
 
     def connect(self, address: str, protocol: Any = None) -> Any:
-        """Connect a client, a L{Witness} if not given, and let all happen that follows at once; the client.
+        """Connect a client, a `RecordingProtocol` if not given, and let all happen that follows at
+        once; the client.
 
-        @raise twisted.internet.error.ConnectError: where nobody listens.
+        :raise twisted.internet.error.ConnectError: where nobody listens.
         """
         factory = self.dial(address, protocol)
         self.network.pump()
@@ -109,15 +122,21 @@ class Mesh:
     # What it counts
 
     def stats(self, prefix: str = "") -> dict[str, int]:
-        """Counters and gauges by what follows the prefix in their names: without one, all by their full names."""
-        return {name[len(prefix) :]: value for name, value in values_of(self.store).items() if name.startswith(prefix)}
+        """Counters and gauges by what follows the prefix in their names: without one, all by their
+        full names.
+        """
+        return {
+            name[len(prefix) :]: value
+            for name, value in values_of(self.store).items()
+            if name.startswith(prefix)
+        }
 
     def stat(self, name: str) -> int:
         """The value of a counter or gauge as of now."""
         return self.stats()[name]
 
     def moved(self, prefix: str) -> dict[str, int]:
-        """As C{stats}, without those that are 0."""
+        """As `stats`, without those that are 0."""
         return {name: value for name, value in self.stats(prefix).items() if value}
 
     def times(self, name: str) -> tuple[int, float]:

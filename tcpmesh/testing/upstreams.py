@@ -1,7 +1,8 @@
-"""Upstream servers of known behaviour, for tests of a proxy: real sockets on Twisted, or a memory network, the same either way.
+"""Upstream servers of known behaviour, for tests of a proxy: real sockets on Twisted, or a memory
+network, the same either way.
 
 Each factory builds one kind of server: it echoes, it names itself, it records, it turns everybody away, it reads only when
-told.  L{unanswering} and L{refusing} give addresses at which connecting hangs or fails.  Use them with `reactor.listenTCP`, an
+told.  `unanswering` and `refusing` give addresses at which connecting hangs or fails.  Use them with `reactor.listenTCP`, an
 endpoint, or `MemoryNetwork.listen`::
 
     port = reactor.listenTCP(0, Named("a"), interface="127.0.0.1")
@@ -21,7 +22,7 @@ from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.protocol import Protocol, ServerFactory, connectionDone
 from twisted.python.failure import Failure
 
-from tcpmesh.net.address import Address
+from tcpmesh.values.address import Address
 
 
 @implementer(IHalfCloseableProtocol)
@@ -122,7 +123,9 @@ class _Refusing(Upstream):
 
 
 class Refusing(_Upstreams):
-    """Accepts, and resets the client at once.  Where connecting itself shall fail, use L{refusing}."""
+    """Accepts, and resets the client at once.  Where connecting itself shall fail, use
+    `refusing`.
+    """
 
     protocol = _Refusing
 
@@ -139,7 +142,9 @@ class _Gated(Upstream):
 
 
 class Gated(_Upstreams):
-    """Reads nothing until `open` is called; then counts bytes in `count` and hashes them in `sha256`."""
+    """Reads nothing until `open` is called; then counts bytes in `count` and hashes them in
+    `sha256`.
+    """
 
     protocol = _Gated
 
@@ -158,7 +163,9 @@ class Gated(_Upstreams):
 
 @contextmanager
 def refusing(host: str = "127.0.0.1") -> Iterator[Address]:
-    """An address at which every connect is refused, kept from other users while the context lasts."""
+    """An address at which every connect is refused, kept from other users while the context
+    lasts.
+    """
     family = Address(host, 1).family
     with socket.socket(family) as bound:
         bound.bind((host, 0))
@@ -167,7 +174,9 @@ def refusing(host: str = "127.0.0.1") -> Iterator[Address]:
 
 @contextmanager
 def unanswering(host: str = "127.0.0.1") -> Iterator[Address]:
-    """An address at which a connect is neither accepted nor refused: a listening socket whose accept queue is full."""
+    """An address at which a connect is neither accepted nor refused: a listening socket whose
+    accept queue is full.
+    """
     family = Address(host, 1).family
     with socket.create_server((host, 0), family=family, backlog=0) as listening:
         address = Address.from_sockaddr(family, listening.getsockname())

@@ -1,8 +1,9 @@
 """Questions to DNS servers and their answers as facts: bytes in, addresses out.
 
-dnspython reads and writes the messages.  Whoever can send us a datagram chooses these bytes, so an answer counts only if it
-is one: to this question, by its random id.  What an answer can cost is bounded by what a message can hold: 65535 bytes, so some
-four thousand addresses, and dnspython follows at most 16 aliases.
+dnspython reads and writes the messages.  Whoever can send us a datagram chooses these bytes, so an
+answer counts only if it is one: to this question, by its random id.  What an answer can cost is
+bounded by what a message can hold: 65535 bytes, so some four thousand addresses, and dnspython
+follows at most 16 aliases.
 """
 
 from __future__ import annotations
@@ -26,7 +27,10 @@ class Outcome(Enum):
     FOUND = "there are addresses"
     NONE = "the name does not exist, or has no address of this kind"
     TRUNCATED = "the answer does not fit: ask again over TCP"
-    NO_EDNS = "the server does not understand the extension of a larger payload (RFC 6891, 7): ask again without"
+    NO_EDNS = (
+        "the server does not understand the extension of a larger payload (RFC 6891, 7): "
+        "ask again without"
+    )
     FAILED = "this server has no answer"
 
 
@@ -43,8 +47,9 @@ class Question:
 
     def __init__(self, name: str, kind: str, payload: int | None) -> None:
         """
-        @param payload: the size of datagrams that we take, in bytes (RFC 6891); `None` for a question without EDNS.
-        @raise ValueError: where the name cannot be one in DNS.
+        :param payload: the size of datagrams that we take, in bytes (RFC 6891); `None` for a
+            question without EDNS.
+        :raise ValueError: where the name cannot be one in DNS.
         """
         try:
             qname = dns.name.from_text(name)
@@ -56,7 +61,9 @@ class Question:
         self.wire: bytes = self._message.to_wire()
 
     def read(self, data: bytes) -> Answer | None:
-        """What a message says; `None` for one that does not answer this question, such as a forged or a broken one."""
+        """What a message says; `None` for one that does not answer this question, such as a forged
+        or a broken one.
+        """
         if data[:2] != self.wire[:2]:
             return None
         try:

@@ -1,4 +1,5 @@
-"""Messages of gRPC within the body of an HTTP/2 request or response (the "Length-Prefixed-Message" of gRPC over HTTP2).
+"""Messages of gRPC within the body of an HTTP/2 request or response (the "Length-Prefixed-Message"
+of gRPC over HTTP2).
 
 For unary calls without compression, which is all that a health check needs.
 """
@@ -27,7 +28,9 @@ def timeout_text(seconds: float) -> str:
 
 
 class UnaryReader:
-    """Takes the one message out of the body of a response.  As in Envoy, empty messages are none."""
+    """Takes the one message out of the body of a response.  As in Envoy, empty messages are
+    none.
+    """
 
     __slots__ = ("_unread", "message")
 
@@ -39,7 +42,7 @@ class UnaryReader:
     def feed(self, data: bytes) -> None:
         """Read on.
 
-        @raise MalformedAnswer: this cannot become the answer to a unary call.
+        :raise MalformedAnswer: this cannot become the answer to a unary call.
         """
         self._unread += data
         while len(self._unread) >= PREFIX:

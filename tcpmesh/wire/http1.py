@@ -1,11 +1,13 @@
-"""HTTP/1.1 as far as a proxy for TCP speaks it itself: one request head out, one response in (RFC 9112).
+"""HTTP/1.1 as far as a proxy for TCP speaks it itself: one request head out, one response in (RFC
+9112).
 
-Sans-io: bytes go in as they come, facts come out.  Everything that a peer may send without end has a limit here.  What is let
-pass beyond the letter of the RFC is what Envoy lets pass: lines that end without a carriage return, folded lines, any version.
+Sans-io: bytes go in as they come, facts come out.  Everything that a peer may send without end has
+a limit here.  What is let pass beyond the letter of the RFC is what Envoy lets pass: lines that end
+without a carriage return, folded lines, any version.
 
-A health check may read ten thousand responses a second, nearly all of which come in one piece.  So a head is matched by one
-regular expression, and of its fields only those that say where the response ends are looked at; the others are found when they
-are asked for.
+A health check may read ten thousand responses a second, nearly all of which come in one piece.  So
+a head is matched by one regular expression, and of its fields only those that say where the
+response ends are looked at; the others are found when they are asked for.
 """
 
 from __future__ import annotations
@@ -28,7 +30,8 @@ WITHOUT_BODY = frozenset({204, 304})
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _VALUE = rb"[\t\r\x20-\x7e\x80-\xff]*"
 _FIELD = rb"%b:%b\n(?:([ \t])%b\n)*" % (_TOKEN, _VALUE, _VALUE)
-# The last end of line of the status line is the first byte of the fields, so that every name stands after one.
+# The last end of line of the status line is the first byte of the fields, so that every name stands
+# after one.
 _HEAD = re.compile(rb"HTTP/(\d\.\d)[ \t]+(\d+)(?:[ \t][^\n]*|\r?)(\n(?:%b)*)\r?\n" % _FIELD)
 _TRAILER = re.compile(_FIELD)
 _END_OF_HEAD = re.compile(rb"\n\r?\n")
@@ -63,7 +66,9 @@ class Response(NamedTuple):
     """Whether the connection can carry another request."""
 
     def header(self, name: bytes) -> str | None:
-        """The value of a header field, whose name is given in lower case, or `None`; several are joined (RFC 9110, 5.3)."""
+        """The value of a header field, whose name is given in lower case, or `None`; several are
+        joined (RFC 9110, 5.3).
+        """
         if name not in self.lower:
             return None
         values = _values(self.fields, self.lower, b"\n" + name + b":")
@@ -73,8 +78,8 @@ class Response(NamedTuple):
 class ResponseParser:
     """Parses one response at a time; `reset` begins with the next.
 
-    @param head: whether the requests are HEAD, which are answered without a body.
-    @param keep: how many bytes of a body are kept.
+    :param head: whether the requests are HEAD, which are answered without a body.
+    :param keep: how many bytes of a body are kept.
     """
 
     __slots__ = (
@@ -107,7 +112,7 @@ class ResponseParser:
 
         What follows it was not asked for, and makes the connection useless.
 
-        @raise MalformedResponse: where they cannot be a response.
+        :raise MalformedResponse: where they cannot be a response.
         """
         self._unread = self._unread + data if self._unread else data
         while self._state(self):
@@ -121,7 +126,7 @@ class ResponseParser:
     def end(self) -> Response:
         """The peer has closed: the response, where its body goes to the end of the connection.
 
-        @raise MalformedResponse: where it is not whole.
+        :raise MalformedResponse: where it is not whole.
         """
         if self._state is not ResponseParser._parse_to_the_end:
             raise MalformedResponse("the connection was closed within the response")
@@ -132,7 +137,9 @@ class ResponseParser:
     def _parse_head(self) -> bool:
         data = self._unread
         if data.find(b"\r\n\r\n") < 0 and _END_OF_HEAD.search(data) is None:
-            if len(data) > HEAD_LIMIT or not (data.startswith(b"HTTP/") or b"HTTP/".startswith(data)):
+            if len(data) > HEAD_LIMIT or not (
+                data.startswith(b"HTTP/") or b"HTTP/".startswith(data)
+            ):
                 raise MalformedResponse(f"no head of a response: {data[:40]!r}")
             return False
         match = _HEAD.match(data)
@@ -153,19 +160,32 @@ class ResponseParser:
         return not self._done
 
     def _choose_framing(self, fields: bytes, lower: bytes, version: bytes) -> None:
-        """Find out where the response ends (RFC 9112, 6.3), and whether the connection may be used after it (9.3)."""
+        """Find out where the response ends (RFC 9112, 6.3), and whether the connection may be used
+        after it (9.3).
+        """
         self._persistent = version == b"1.1"
         if b"close" in lower or not self._persistent:
             options = _options(lower)
-            self._persistent = b"close" not in options and (self._persistent or b"keep-alive" in options)
+            self._persistent = b"close" not in options and (
+                self._persistent or b"keep-alive" in options
+            )
         lengths = _values(fields, lower, b"\ncontent-length:")
-        codings = _values(lower, lower, b"\ntransfer-encoding:") if b"\ntransfer-encoding:" in lower else None
+        codings = (
+            _values(lower, lower, b"\ntransfer-encoding:")
+            if b"\ntransfer-encoding:" in lower
+            else None
+        )
         if len(lengths) > 1 or (lengths and codings) or codings not in (None, [b"chunked"]):
             raise MalformedResponse("a length that is not clear")
         left = _length(lengths[0]) if lengths else 0
         if self._status == 204 and (left or codings):
             raise MalformedResponse("204 with a body")
-        if self._head or self._status in WITHOUT_BODY or (lengths and not left) or self._status == 101:
+        if (
+            self._head
+            or self._status in WITHOUT_BODY
+            or (lengths and not left)
+            or self._status == 101
+        ):
             self._state = ResponseParser._parse_nothing
             self._done = True
         elif lengths:
@@ -244,7 +264,9 @@ class ResponseParser:
 
 
 def _values(fields: bytes, lower: bytes, name: bytes) -> list[bytes]:
-    """The values of all fields of a name, which is given as it stands in `lower`, the same fields in lower case."""
+    """The values of all fields of a name, which is given as it stands in `lower`, the same fields
+    in lower case.
+    """
     found = []
     place = lower.find(name)
     while place >= 0:

@@ -1,4 +1,6 @@
-"""Names and their addresses, as far as no server is asked: numbers, and the format of /etc/hosts (hosts(5))."""
+"""Names and their addresses, as far as no server is asked: numbers, and the format of /etc/hosts
+(hosts(5)).
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ class Found:
 
 
 def parse_hosts(text: str) -> dict[str, tuple[str, ...]]:
-    """The addresses of each name, in lower case, in the order of the file.  Lines that make no sense are passed over."""
+    """The addresses of each name, in lower case, in the order of the file.  Lines that make no
+    sense are passed over.
+    """
     found: dict[str, tuple[str, ...]] = {}
     for line in text.splitlines():
         words = line.partition("#")[0].split()

@@ -1,8 +1,10 @@
-"""The PROXY protocol: a header before a connection's own bytes that tells whom a proxy has passed on, and where they wanted to go.
+"""The PROXY protocol: a header before a connection's own bytes that tells whom a proxy has passed
+on, and where they wanted to go.
 
-Version 1 is a line of text, version 2 a block of bytes with room for extensions (TLVs); both are specified in HAProxy's
-proxy-protocol.txt.  Reading is strict where the specification is: an address that is not what the header says it is makes the
-whole header worthless, for access lists will go by it.
+Version 1 is a line of text, version 2 a block of bytes with room for extensions (TLVs); both are
+specified in HAProxy's proxy-protocol.txt.  Reading is strict where the specification is: an address
+that is not what the header says it is makes the whole header worthless, for access lists will go by
+it.
 """
 
 from __future__ import annotations
@@ -19,7 +21,9 @@ V1_MOST = 108
 """Bytes of a version 1 header, with its CRLF."""
 
 V2_FIXED = 16
-"""Bytes of a version 2 header before the addresses; with fewer bytes the two versions need not be told apart."""
+"""Bytes of a version 2 header before the addresses; with fewer bytes the two versions need not be
+told apart.
+"""
 
 FIRST = V2_FIXED + 216
 """Bytes that hold every header without extensions."""
@@ -33,7 +37,9 @@ End = tuple[str, int]
 
 
 class BadHeader(ValueError):
-    """These bytes are no PROXY header; the text says why.  C{version} is the one they claim to be, 0 where they do not."""
+    """These bytes are no PROXY header; the text says why.  `version` is the one they claim to be, 0
+    where they do not.
+    """
 
     def __init__(self, version: int, why: str) -> None:
         super().__init__(why)
@@ -42,7 +48,9 @@ class BadHeader(ValueError):
 
 @dataclass(frozen=True)
 class Header:
-    """What a header says.  Without addresses (UNKNOWN, LOCAL) the connection is the proxy's own, and keeps those that it has."""
+    """What a header says.  Without addresses (UNKNOWN, LOCAL) the connection is the proxy's own,
+    and keeps those that it has.
+    """
 
     version: int
     length: int
@@ -57,14 +65,15 @@ class Header:
 def version_of(data: bytes | bytearray) -> int | None:
     """The version of the header that these bytes begin; `None` where there are too few to say.
 
-    @raise BadHeader: where they begin none.
+    :raise BadHeader: where they begin none.
     """
     if len(data) >= V2_FIXED:
         if data.startswith(V2_SIGNATURE):
             return 2
         if not data.startswith(V1_SIGNATURE):
             raise BadHeader(0, "neither version begins like this")
-    # A line that ends early is taken for one of version 1, whatever it says; what version 2 begins with is no such line.
+    # A line that ends early is taken for one of version 1, whatever it says; what version 2 begins
+    # with is no such line.
     end = data.find(b"\r\n") + 2
     if end <= 2:
         if len(data) > V1_MOST:
@@ -76,9 +85,10 @@ def version_of(data: bytes | bytearray) -> int | None:
 
 
 def parse(data: bytes | bytearray) -> Header | int:
-    """Read the header at the beginning of these bytes, or tell how many there have to be before it is worth trying again.
+    """Read the header at the beginning of these bytes, or tell how many there have to be before it
+    is worth trying again.
 
-    @raise BadHeader: where there is none, or none that counts.
+    :raise BadHeader: where there is none, or none that counts.
     """
     version = version_of(data)
     if version is None:
@@ -97,7 +107,8 @@ def _parse_v1(line: bytes) -> Header:
     if family is None or len(parts) != 6:
         raise BadHeader(1, "the line has no family with two addresses and two ports")
     source, destination = (
-        (_checked(1, family, _packed(family, host)), _port(port)) for host, port in ((parts[2], parts[4]), (parts[3], parts[5]))
+        (_checked(1, family, _packed(family, host)), _port(port))
+        for host, port in ((parts[2], parts[4]), (parts[3], parts[5]))
     )
     return Header(1, length, source, destination)
 
@@ -116,7 +127,9 @@ def _port(text: bytes) -> int:
 
 
 def _parse_v2(data: bytes | bytearray) -> Header | int:
-    version_and_command, family_and_protocol, size = struct.unpack_from("!BBH", data, len(V2_SIGNATURE))
+    version_and_command, family_and_protocol, size = struct.unpack_from(
+        "!BBH", data, len(V2_SIGNATURE)
+    )
     length: int = V2_FIXED + size
     if version_and_command >> 4 != 2:
         raise BadHeader(2, "the version is not 2")
@@ -132,7 +145,13 @@ def _parse_v2(data: bytes | bytearray) -> Header | int:
         return length
     source, destination, source_port, destination_port = struct.unpack_from(layout, data, V2_FIXED)
     tlvs = _tlvs(bytes(data[extensions:length]))
-    return Header(2, length, (_checked(2, family, source), source_port), (_checked(2, family, destination), destination_port), tlvs)
+    return Header(
+        2,
+        length,
+        (_checked(2, family, source), source_port),
+        (_checked(2, family, destination), destination_port),
+        tlvs,
+    )
 
 
 def _tlvs(data: bytes) -> tuple[tuple[int, bytes], ...]:
@@ -151,7 +170,11 @@ def _tlvs(data: bytes) -> tuple[tuple[int, bytes], ...]:
 
 def _checked(version: int, family: int, packed: bytes) -> str:
     """The text of an address that one host alone can have."""
-    many = packed[0] >> 4 == 0xE or packed == b"\xff" * 4 if family == socket.AF_INET else packed[0] == 0xFF
+    many = (
+        packed[0] >> 4 == 0xE or packed == b"\xff" * 4
+        if family == socket.AF_INET
+        else packed[0] == 0xFF
+    )
     text = socket.inet_ntop(family, packed)
     if many or not any(packed):
         raise BadHeader(version, f"{text} is the address of no single host")

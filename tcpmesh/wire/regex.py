@@ -1,8 +1,9 @@
 """Regular expressions of users: RE2, which is what Envoy has.
 
-Python's own `re` would take other expressions than Envoy does, and some that take it years to match.  RE2 takes a time that is
-linear in the text.  As in Envoy it looks at bytes, so that a dot stands for one byte, of which a character may have several.
-Its library is imported with the first expression, so a proxy without any does not carry it.
+Python's own `re` would take other expressions than Envoy does, and some that take it years to
+match.  RE2 takes a time that is linear in the text.  As in Envoy it looks at bytes, so that a dot
+stands for one byte, of which a character may have several. Its library is imported with the first
+expression, so a proxy without any does not carry it.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ class BadRegex(ValueError):
 class Regex:
     """A compiled expression.
 
-    @param text: in RE2's syntax.
-    @raise BadRegex: it is none; with the library's own words, which are Envoy's.
+    :param text: in RE2's syntax.
+    :raise BadRegex: it is none; with the library's own words, which are Envoy's.
     """
 
     __slots__ = ("_pattern",)
@@ -31,7 +32,9 @@ class Regex:
             self._pattern = re2.compile(_encoded(text), options)
         except re2.error as e:
             reason = e.args[0]
-            raise BadRegex(reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)) from None
+            raise BadRegex(
+                reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)
+            ) from None
 
     @property
     def size(self) -> int:

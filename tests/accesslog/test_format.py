@@ -15,11 +15,12 @@ from tcpmesh.accesslog.fields import OPERATORS
 from tcpmesh.accesslog.format import JsonFormat, TextFormat, formatter
 from tcpmesh.accesslog.subject import Subject
 from tcpmesh.accesslog.times import format_time
-from tcpmesh.config.operators import SUPPORTED, FormatError, Operator
-from tcpmesh.net.address import Address
-from tcpmesh.net.connection import Connection, ResponseFlag
-from tcpmesh.net.filter_state import Text
-from tcpmesh.net.state_objects import FACTORIES
+from tcpmesh.config.fields.operators import SUPPORTED, FormatError, Operator
+from tcpmesh.connection.connection import Connection
+from tcpmesh.connection.filter_state import Text
+from tcpmesh.connection.state_objects import FACTORIES
+from tcpmesh.values.address import Address
+from tcpmesh.values.response_flags import ResponseFlag
 from tests.mesh import parse
 
 MOMENT = 1795541510.442668
@@ -91,8 +92,20 @@ class TextTests(SynchronousTestCase):
 
     def test_masks(self) -> None:
         """An address without port may be cut to a network; what is no number is no mask."""
-        masked = {16: "127.0.0.0/16", 0: "0.0.0.0/0", 32: "127.0.0.1/32", 33: "127.0.0.1/32", 24: "127.0.0.0/24", "x": "127.0.0.1"}
-        self.check({f"%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT({mask})%": text for mask, text in masked.items()})
+        masked = {
+            16: "127.0.0.0/16",
+            0: "0.0.0.0/0",
+            32: "127.0.0.1/32",
+            33: "127.0.0.1/32",
+            24: "127.0.0.0/24",
+            "x": "127.0.0.1",
+        }
+        self.check(
+            {
+                f"%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT({mask})%": text
+                for mask, text in masked.items()
+            }
+        )
 
     def test_ipv6_and_pipes(self) -> None:
         """IPv6 addresses have brackets only beside a port; a unix socket has a path and no port."""
@@ -110,9 +123,13 @@ class TextTests(SynchronousTestCase):
     def test_restored(self) -> None:
         """What a listener filter knows better goes before the socket, but for the DIRECT ones."""
         about = subject()
-        about.connection.restored_remote, about.connection.restored_local = Address("9.9.9.9", 9), Address("8.8.8.8", 8)
+        about.connection.restored_remote, about.connection.restored_local = (
+            Address("9.9.9.9", 9),
+            Address("8.8.8.8", 8),
+        )
         text = (
-            "%DOWNSTREAM_REMOTE_ADDRESS% %DOWNSTREAM_LOCAL_PORT% %DOWNSTREAM_DIRECT_REMOTE_ADDRESS% %DOWNSTREAM_DIRECT_LOCAL_PORT%"
+            "%DOWNSTREAM_REMOTE_ADDRESS% %DOWNSTREAM_LOCAL_PORT% "
+            "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS% %DOWNSTREAM_DIRECT_LOCAL_PORT%"
         )
         self.assertEqual(self.said(text, about), "9.9.9.9:9 8 127.0.0.1:36210 32116")
 
@@ -138,7 +155,9 @@ class TextTests(SynchronousTestCase):
         )
 
     def test_metadata(self) -> None:
-        """Dynamic metadata is found by its namespace and keys; a string is shown as it is, anything else as JSON."""
+        """Dynamic metadata is found by its namespace and keys; a string is shown as it is, anything
+        else as JSON.
+        """
         self.check(
             {
                 "%DYNAMIC_METADATA(ns:word)%": "x y",
@@ -153,7 +172,9 @@ class TextTests(SynchronousTestCase):
         )
 
     def test_times(self) -> None:
-        """START_TIME is when the client was accepted, EMIT_TIME the moment of writing, DURATION milliseconds between."""
+        """START_TIME is when the client was accepted, EMIT_TIME the moment of writing, DURATION
+        milliseconds between.
+        """
         self.check(
             {
                 "%START_TIME%": "2026-11-24T17:31:50.442Z",
@@ -168,7 +189,12 @@ class TextTests(SynchronousTestCase):
         """The name of the machine, environment variables and numbers made up."""
         self.patch(os, "environ", {"A": "value"})
         self.check(
-            {"%HOSTNAME%": socket.gethostname(), "%ENVIRONMENT(A)%": "value", "%ENVIRONMENT(B)%": "-", "%ENVIRONMENT(A):2%": "va"}
+            {
+                "%HOSTNAME%": socket.gethostname(),
+                "%ENVIRONMENT(A)%": "value",
+                "%ENVIRONMENT(B)%": "-",
+                "%ENVIRONMENT(A):2%": "va",
+            }
         )
         self.assertRegex(self.said("%UNIQUE_ID%"), r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
         self.assertNotEqual(self.said("%UNIQUE_ID%"), self.said("%UNIQUE_ID%"))
@@ -186,7 +212,9 @@ class TextTests(SynchronousTestCase):
 
     def test_of_http(self) -> None:
         """What only HTTP has is absent, 0 or empty."""
-        self.check({"%PROTOCOL% %REQ(a)%": "- -", "%RESPONSE_CODE%": "0", "<%LOCAL_REPLY_BODY%>": "<>"})
+        self.check(
+            {"%PROTOCOL% %REQ(a)%": "- -", "%RESPONSE_CODE%": "0", "<%LOCAL_REPLY_BODY%>": "<>"}
+        )
 
     def test_omit_empty(self) -> None:
         """With omit_empty_values nothing stands for what is absent."""
@@ -197,7 +225,10 @@ class TextTests(SynchronousTestCase):
         """A length counts bytes, and the rest of a letter stays as bytes."""
         about = subject()
         about.connection.set_filter_state("e", Text("é"))
-        self.assertEqual(self.said("%FILTER_STATE(e:PLAIN):1%", about).encode("utf-8", "surrogateescape"), b"\xc3")
+        self.assertEqual(
+            self.said("%FILTER_STATE(e:PLAIN):1%", about).encode("utf-8", "surrogateescape"),
+            b"\xc3",
+        )
 
     def test_never_raises(self) -> None:
         """An operator that fails is absent, and the failure is logged."""
@@ -207,7 +238,9 @@ class TextTests(SynchronousTestCase):
         self.assertEqual(len(self.flushLoggedErrors(AttributeError)), 1)
 
     def test_supported(self) -> None:
-        """What a configuration may use is what can be said, and all of it can be said of a connection of which nothing is known."""
+        """What a configuration may use is what can be said, and all of it can be said of a
+        connection of which nothing is known.
+        """
         self.assertEqual(set(OPERATORS), SUPPORTED)
         about = Subject(Connection(None), 0.0)
         about.connection.transport = Ends("127.0.0.1:1", "127.0.0.1:2")
@@ -251,7 +284,9 @@ class TimeTests(SynchronousTestCase):
         before = os.environ.get("TZ")
         self.addCleanup(self.move_to, before)
         self.move_to("XYZ-3:30")
-        self.assertEqual(format_time(MOMENT, "%H:%M %z %Ez %Z", local=True), "21:01 +0330 +03:30 XYZ")
+        self.assertEqual(
+            format_time(MOMENT, "%H:%M %z %Ez %Z", local=True), "21:01 +0330 +03:30 XYZ"
+        )
 
     def move_to(self, zone: str | None) -> None:
         """The machine is in this time zone from now on."""
@@ -265,7 +300,9 @@ class JsonTests(SynchronousTestCase):
     """A JSON object with operators."""
 
     def test_types(self) -> None:
-        """A string that is one operator becomes a value of its type; keys are sorted, and there is one line."""
+        """A string that is one operator becomes a value of its type; keys are sorted, and there is
+        one line.
+        """
         shape = {
             "z": None,
             "port": "%DOWNSTREAM_LOCAL_PORT%",
@@ -288,9 +325,19 @@ class JsonTests(SynchronousTestCase):
         self.assertEqual(JsonFormat(shape).format(subject()), expected)
 
     def test_omit_empty(self) -> None:
-        """With omit_empty_values what is absent goes, and the mappings that are empty then; strings and lists stay."""
-        shape = {"n": "%PROTOCOL%", "m": {"q": "%PROTOCOL%"}, "l": ["%PROTOCOL%"], "x": "a%PROTOCOL%b", "d": ""}
-        self.assertEqual(JsonFormat(shape, omit_empty=True).format(subject()), '{"d":"","l":[],"x":"ab"}\n')
+        """With omit_empty_values what is absent goes, and the mappings that are empty then; strings
+        and lists stay.
+        """
+        shape = {
+            "n": "%PROTOCOL%",
+            "m": {"q": "%PROTOCOL%"},
+            "l": ["%PROTOCOL%"],
+            "x": "a%PROTOCOL%b",
+            "d": "",
+        }
+        self.assertEqual(
+            JsonFormat(shape, omit_empty=True).format(subject()), '{"d":"","l":[],"x":"ab"}\n'
+        )
         self.assertEqual(JsonFormat({"a": "%PROTOCOL%"}, omit_empty=True).format(subject()), "{}\n")
 
     def test_wrong(self) -> None:
@@ -312,8 +359,15 @@ class MessageTests(SynchronousTestCase):
         with open(path, "w") as file:
             file.write("file %RESPONSE_CODE%\n")
         self.assertEqual(self.said("text_format: '%RESPONSE_CODE%'"), "0")
-        self.assertEqual(self.said("{text_format_source: {inline_string: 'x%PROTOCOL%'}, omit_empty_values: true}"), "x")
+        self.assertEqual(
+            self.said(
+                "{text_format_source: {inline_string: 'x%PROTOCOL%'}, omit_empty_values: true}"
+            ),
+            "x",
+        )
         self.assertEqual(self.said("text_format_source: {inline_bytes: YWI=}"), "ab")
         self.assertEqual(self.said(f"text_format_source: {{filename: {path}}}"), "file 0\n")
-        self.assertEqual(self.said("text_format_source: {environment_variable: FORMAT}"), "from 32116")
+        self.assertEqual(
+            self.said("text_format_source: {environment_variable: FORMAT}"), "from 32116"
+        )
         self.assertEqual(self.said("json_format: {a: 5, b: 1.5}"), '{"a":5,"b":1.5}\n')

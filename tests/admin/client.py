@@ -10,10 +10,10 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
+from tcpmesh.admin.endpoints.table import ENDPOINTS
 from tcpmesh.admin.site import AdminChannel, AdminSite
-from tcpmesh.admin.table import ENDPOINTS
 from tcpmesh.interfaces import IServer
-from tcpmesh.net.address import Address
+from tcpmesh.values.address import Address
 
 
 class Transport(StringTransport):
@@ -41,7 +41,9 @@ class Response:
 class Client:
     """One connection to the admin pages of a server."""
 
-    def __init__(self, server: IServer, clock: Clock | None = None, site: AdminSite | None = None) -> None:
+    def __init__(
+        self, server: IServer, clock: Clock | None = None, site: AdminSite | None = None
+    ) -> None:
         self.clock = clock or Clock()
         self.site = site or AdminSite(server, ENDPOINTS, self.clock)
         self.transport = Transport()
@@ -74,7 +76,9 @@ class Client:
         head, _, body = self.transport.value().partition(b"\r\n\r\n")
         self.transport.clear()
         first, *lines = head.decode("latin-1").split("\r\n")
-        headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
+        headers = {
+            name.lower(): value for name, _, value in (line.partition(": ") for line in lines)
+        }
         if headers.get("transfer-encoding") == "chunked":
             body = _unchunked(body)
         return Response(int(first.split()[1]), headers, body.decode())
@@ -90,7 +94,7 @@ class Client:
 
 
 def _unchunked(body: bytes) -> bytes:
-    """The body without its chunks; raises C{AssertionError} where it does not end as it should."""
+    """The body without its chunks; raises `AssertionError` where it does not end as it should."""
     found: list[bytes] = []
     while True:
         size, _, rest = body.partition(b"\r\n")

@@ -7,15 +7,21 @@ from typing import Any
 from envoy.config.bootstrap.v3 import bootstrap_pb2
 from zope.interface import implementer
 
-from tcpmesh.cluster.status import ClusterStatus, HostStatus
 from tcpmesh.config.arguments import node_with
 from tcpmesh.interfaces import IServer
-from tcpmesh.listener.status import ListenerStatus
-from tcpmesh.server.log import Levels
-from tcpmesh.server.options import ServerOptions
+from tcpmesh.logs.log import Levels
 from tcpmesh.stats.store import Store
+from tcpmesh.values.server_options import ServerOptions
+from tcpmesh.values.statuses import ClusterStatus, HostStatus, ListenerStatus
 
-COUNTERS = {"cx_connect_fail": 1, "cx_total": 3, "rq_error": 0, "rq_success": 0, "rq_timeout": 0, "rq_total": 3}
+COUNTERS = {
+    "cx_connect_fail": 1,
+    "cx_total": 3,
+    "rq_error": 0,
+    "rq_success": 0,
+    "rq_timeout": 0,
+    "rq_total": 3,
+}
 GAUGES = {"cx_active": 2, "rq_active": 2, "rq_pending_active": 0}
 
 

@@ -16,9 +16,9 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
 from tcpmesh.admin.service import AdminService
-from tcpmesh.net.address import Address
 from tcpmesh.net.listen import BindError
-from tcpmesh.server.options import ServerOptions
+from tcpmesh.values.address import Address
+from tcpmesh.values.server_options import ServerOptions
 from tests.admin.fakes import FakeServer
 
 READY = b"GET /ready HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
@@ -89,7 +89,9 @@ class ServiceTests(TestCase):
         self.assertIn(b"LIVE", await self.ask(service))
 
     async def test_unix_socket(self) -> None:
-        """The address may be a path; a socket that an earlier process left there is replaced, its mode is as asked for."""
+        """The address may be a path; a socket that an earlier process left there is replaced, its
+        mode is as asked for.
+        """
         folder = tempfile.mkdtemp()
         self.addCleanup(shutil.rmtree, folder)
         path = os.path.join(folder, "admin.sock")
@@ -110,12 +112,16 @@ class ServiceTests(TestCase):
         service = self.serve(Address("127.0.0.1", 0))
         told: Deferred[None] = Deferred()
         self.server.quit = lambda: told.callback(None)  # type: ignore[method-assign]
-        answer = await self.ask(service, b"POST /quitquitquit HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+        answer = await self.ask(
+            service, b"POST /quitquitquit HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
+        )
         self.assertTrue(answer.endswith(b"\r\n\r\nOK\n"), answer)
         await told
 
     def test_an_address_in_use(self) -> None:
-        """An address that somebody else has is an error with the address in it, before anything is served."""
+        """An address that somebody else has is an error with the address in it, before anything is
+        served.
+        """
         service = self.serve(Address("127.0.0.1", 0))
         host, _, port = service.bound_address.rpartition(":")
         other = AdminService(FakeServer(), reactor, Address(host, int(port)))

@@ -9,7 +9,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.admin import site
-from tcpmesh.admin.endpoint import Answer, Call, Endpoint
+from tcpmesh.admin.answers.endpoint import Answer, Call, Endpoint
 from tcpmesh.admin.site import STALL_TIMEOUT, AdminSite, query_parameters
 from tests.admin.client import Client
 from tests.admin.fakes import FakeServer
@@ -63,7 +63,9 @@ class RequestTests(SynchronousTestCase):
         self.assertEqual("5", found.headers["content-length"])
 
     def test_keep_alive(self) -> None:
-        """A connection serves one request after the other, and is closed where the client asks for that."""
+        """A connection serves one request after the other, and is closed where the client asks for
+        that.
+        """
         for _ in range(3):
             self.assertEqual("LIVE\n", self.client.ask("/ready").body)
         self.assertFalse(self.client.transport.closed)
@@ -83,7 +85,9 @@ class RequestTests(SynchronousTestCase):
         for path in ("/nope", "/ready/", "/READY", "/stats/nope", "//ready", "/ready%00", "/%ff"):
             found = self.client.ask(path)
             self.assertEqual(404, found.status, path)
-            self.assertTrue(found.body.startswith("invalid path. admin commands are:\n  /: "), found.body)
+            self.assertTrue(
+                found.body.startswith("invalid path. admin commands are:\n  /: "), found.body
+            )
             self.assertIn("  /quitquitquit (POST): ", found.body)
 
     def test_query_does_not_change_the_path(self) -> None:
@@ -97,7 +101,9 @@ class RequestTests(SynchronousTestCase):
             self.assertEqual(200, self.client.ask("/ready", method).status, method)
         for method in ("GET", "PUT", "FOO"):
             found = self.client.ask("/quitquitquit", method)
-            self.assertEqual((405, f"Method {method} not allowed, POST required."), (found.status, found.body))
+            self.assertEqual(
+                (405, f"Method {method} not allowed, POST required."), (found.status, found.body)
+            )
         self.assertEqual(0, self.server.quits)
 
     def test_head(self) -> None:
@@ -110,7 +116,12 @@ class RequestTests(SynchronousTestCase):
         """What is not HTTP is refused, and the server goes on."""
         self.client.channel.dataReceived(b"\x16\x03\x01\x00\xa5\x01\r\n\r\n")
         self.assertTrue(self.client.transport.value().startswith(b"HTTP/1.1 400"))
-        self.assertEqual(200, Client(self.server, site=self.client.site, clock=self.client.clock).ask("/ready").status)
+        self.assertEqual(
+            200,
+            Client(self.server, site=self.client.site, clock=self.client.clock)
+            .ask("/ready")
+            .status,
+        )
 
     @settings(deadline=None, max_examples=50)
     @given(st.text(alphabet=st.characters(min_codepoint=33, max_codepoint=255), max_size=30))
@@ -124,13 +135,17 @@ class RequestTests(SynchronousTestCase):
     def test_parameters(self) -> None:
         """Parameters are decoded, `+` stays what it is, and the first of a name counts."""
         self.assertEqual(
-            {"usedonly": "", "filter": r"a+\d", "x": "1=2"}, query_parameters(r"usedonly&filter=a+%5Cd&filter=b&x=1=2&=z")
+            {"usedonly": "", "filter": r"a+\d", "x": "1=2"},
+            query_parameters(r"usedonly&filter=a+%5Cd&filter=b&x=1=2&=z"),
         )
 
     def test_form(self) -> None:
         """The forms of the home page are understood; the query goes before the form."""
         self.client.ask(
-            "/logging", "POST", b"paths=main%3Adebug&level=", content_type="application/x-www-form-urlencoded; charset=utf-8"
+            "/logging",
+            "POST",
+            b"paths=main%3Adebug&level=",
+            content_type="application/x-www-form-urlencoded; charset=utf-8",
         )
         self.assertEqual("debug", self.server.log_levels.get()["main"])
 
@@ -148,7 +163,9 @@ class LongAnswerTests(SynchronousTestCase):
         self.client.send("GET", "/long")
         self.assertTrue(10_000 < len(self.client.transport.value()) < 100_000)
         found = self.client.response()
-        self.assertEqual(("chunked", "y" * 1_000_000), (found.headers["transfer-encoding"], found.body))
+        self.assertEqual(
+            ("chunked", "y" * 1_000_000), (found.headers["transfer-encoding"], found.body)
+        )
         self.assertEqual("done\n", self.client.ask("/slow").body)
 
     def test_a_slow_client(self) -> None:

@@ -1,4 +1,6 @@
-"""What the benchmark's own checks are tried on: a web backend in a few lines, and a proxy that damages what it passes on."""
+"""What the benchmark's own checks are tried on: a web backend in a few lines, and a proxy that
+damages what it passes on.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,7 @@ Damage = Callable[[bytes], bytes]
 class Listening:
     """Serves each connection in a thread of its own, until `stop`.
 
-    @ivar port: where, on loopback.
+    :ivar port: where, on loopback.
     """
 
     def __init__(self) -> None:
@@ -60,7 +62,7 @@ class Listening:
 class EchoBackend(Listening):
     """Answers `/echo?id=TEXT` with the text, one request after the other.
 
-    @ivar answered: how many requests so far.
+    :ivar answered: how many requests so far.
     """
 
     def __init__(self) -> None:
@@ -75,7 +77,10 @@ class EchoBackend(Listening):
                     continue
                 body = line.split()[1].partition(b"=")[2]
                 self.answered += 1
-                head = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n" % len(body)
+                head = (
+                    b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n"
+                    % len(body)
+                )
                 sock.sendall(head + body)
 
 

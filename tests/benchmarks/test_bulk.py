@@ -25,7 +25,7 @@ class StreamTests(SynchronousTestCase):
         self.receiver.settimeout(5)
 
     def received(self, data: bytes, count: int) -> None:
-        """Send the data and the end of the stream; receive as if C{count} bytes were due."""
+        """Send the data and the end of the stream; receive as if `count` bytes were due."""
 
         def send_all() -> None:
             self.sender.sendall(data)
@@ -70,13 +70,17 @@ class StreamTests(SynchronousTestCase):
 
     def test_early_end(self) -> None:
         """A stream that ends early is found."""
-        self.assertRaisesRegex(BenchmarkError, "ended after 999 of 1000", self.received, BLOCK[:999], 1_000)
+        self.assertRaisesRegex(
+            BenchmarkError, "ended after 999 of 1000", self.received, BLOCK[:999], 1_000
+        )
 
     def test_deadline(self) -> None:
         """A stream that trickles is given up at the deadline."""
         self.sender.sendall(BLOCK[:10])
 
-        self.assertRaisesRegex(BenchmarkError, "in time", bulk.receive, self.receiver, 100, BLOCK, time.monotonic() - 1)
+        self.assertRaisesRegex(
+            BenchmarkError, "in time", bulk.receive, self.receiver, 100, BLOCK, time.monotonic() - 1
+        )
 
 
 class PeerTests(SynchronousTestCase):
@@ -86,7 +90,9 @@ class PeerTests(SynchronousTestCase):
         listening = socket.create_server(("127.0.0.1", 0))
         self.addCleanup(listening.close)
         self.port: int = listening.getsockname()[1]
-        self.serving = threading.Thread(target=lambda: bulk.serve(listening.accept()[0], BLOCK), daemon=True)
+        self.serving = threading.Thread(
+            target=lambda: bulk.serve(listening.accept()[0], BLOCK), daemon=True
+        )
         self.serving.start()
         self.addCleanup(self.serving.join, 5)
 
@@ -123,7 +129,9 @@ class DamagingProxyTests(SynchronousTestCase):
         self.addCleanup(self.peer.stop)
 
     def transfer(self, position: int) -> bulk.Transfer:
-        """A connection through a proxy that changes the byte at this position of what goes to the client."""
+        """A connection through a proxy that changes the byte at this position of what goes to the
+        client.
+        """
         passed = 0
 
         def damage(data: bytes) -> bytes:
@@ -147,12 +155,16 @@ class DamagingProxyTests(SynchronousTestCase):
     def test_download(self) -> None:
         """One changed byte of millions is found."""
         with self.transfer(7_654_321) as transfer:
-            self.assertRaisesRegex(BenchmarkError, "wrong bytes between", transfer.download, 8_000_000)
+            self.assertRaisesRegex(
+                BenchmarkError, "wrong bytes between", transfer.download, 8_000_000
+            )
 
     def test_last_byte(self) -> None:
         """So is the last one."""
         with self.transfer(7_999_999) as transfer:
-            self.assertRaisesRegex(BenchmarkError, "wrong bytes between", transfer.download, 8_000_000)
+            self.assertRaisesRegex(
+                BenchmarkError, "wrong bytes between", transfer.download, 8_000_000
+            )
 
     def test_verdict(self) -> None:
         """A changed verdict on an upload is no success."""

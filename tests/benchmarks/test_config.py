@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from benchmarks.config import bootstrap, seconds
 from benchmarks.process import BenchmarkError
 from tcpmesh.config.load import load
-from tcpmesh.config.problems import ConfigError
+from tcpmesh.config.text.problems import ConfigError
 
 
 class ConfigBenchmarkTests(SynchronousTestCase):

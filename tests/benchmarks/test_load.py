@@ -43,7 +43,9 @@ class ThroughProxy(SynchronousTestCase):
         """A process to look at: that of a proxy, in a benchmark."""
         self.directory = Path(self.mktemp())
         self.directory.mkdir()
-        child = Child([sys.executable, "-c", "import time; time.sleep(60)"], self.directory, "idler")
+        child = Child(
+            [sys.executable, "-c", "import time; time.sleep(60)"], self.directory, "idler"
+        )
         self.addCleanup(child.stop)
         return child
 
@@ -101,7 +103,9 @@ class SmallRequestTests(ThroughProxy):
 
     def test_other_status(self) -> None:
         """A reply with another status is found."""
-        self.assertRaisesRegex(BenchmarkError, "'wrong': ", self.load, lambda data: data.replace(b" 200 ", b" 503 "))
+        self.assertRaisesRegex(
+            BenchmarkError, "'wrong': ", self.load, lambda data: data.replace(b" 200 ", b" 503 ")
+        )
 
 
 class CrosstalkTests(ThroughProxy):
@@ -118,12 +122,20 @@ class CrosstalkTests(ThroughProxy):
     def test_swapped(self) -> None:
         """The reply to another connection is found."""
         self.assertRaisesRegex(
-            BenchmarkError, "connection 7 got b'8-3' as reply 3", self.check, lambda data: data.replace(b"\n7-3", b"\n8-3")
+            BenchmarkError,
+            "connection 7 got b'8-3' as reply 3",
+            self.check,
+            lambda data: data.replace(b"\n7-3", b"\n8-3"),
         )
 
     def test_no_text(self) -> None:
         """So is one that is no text at all."""
-        self.assertRaisesRegex(BenchmarkError, "connection 7 got", self.check, lambda data: data.replace(b"\n7-3", b"\n\xff-3"))
+        self.assertRaisesRegex(
+            BenchmarkError,
+            "connection 7 got",
+            self.check,
+            lambda data: data.replace(b"\n7-3", b"\n\xff-3"),
+        )
 
 
 class PercentileTests(SynchronousTestCase):

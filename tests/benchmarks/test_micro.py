@@ -28,7 +28,9 @@ class MeshTests(SynchronousTestCase):
         self.check(BareProxy())
 
     def test_product(self) -> None:
-        """So does all of tcpmesh, with the bootstrap that the benchmark gives to it and to Envoy."""
+        """So does all of tcpmesh, with the bootstrap that the benchmark gives to it and to
+        Envoy.
+        """
         self.check(ProductProxy())
 
     def test_no_garbage(self) -> None:

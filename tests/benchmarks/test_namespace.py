@@ -35,11 +35,18 @@ class EnterTests(SynchronousTestCase):
         """Let a process of its own do it."""
         command = [sys.executable, "-c", PROGRAM, congestion]
         return subprocess.run(
-            command, capture_output=True, text=True, timeout=20, check=False, env={**os.environ, "PYTHONPATH": str(REPOSITORY)}
+            command,
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
         )
 
     def test_enter(self) -> None:
-        """It has the chosen congestion control and a working loopback, and the machine keeps its own."""
+        """It has the chosen congestion control and a working loopback, and the machine keeps its
+        own.
+        """
         before = SETTING.read_text()
 
         self.assertEqual("reno\n", self.enter("reno").stdout)
@@ -47,4 +54,7 @@ class EnterTests(SynchronousTestCase):
 
     def test_unknown(self) -> None:
         """A name that the kernel does not know is told with those that it has."""
-        self.assertRegex(self.enter("nonesuch").stderr, "^the kernel has no congestion control nonesuch, but .*reno")
+        self.assertRegex(
+            self.enter("nonesuch").stderr,
+            "^the kernel has no congestion control nonesuch, but .*reno",
+        )

@@ -9,10 +9,21 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from benchmarks.process import BenchmarkError, Child, Ports, cpu_clock, descendants, tree_memory, wait_until
+from benchmarks.process import (
+    BenchmarkError,
+    Child,
+    Ports,
+    cpu_clock,
+    descendants,
+    tree_memory,
+    wait_until,
+)
 
 BURN = "import time\nwhile time.process_time() < 0.2: pass"
-PARENT_OF_BURN = f"import subprocess, sys, time; subprocess.run([sys.executable, '-c', {BURN!r}]); time.sleep(60)"
+PARENT_OF_BURN = (
+    f"import subprocess, sys, time; subprocess.run([sys.executable, '-c', "
+    f"{BURN!r}]); time.sleep(60)"
+)
 PARENT_OF_SLEEPER = "import subprocess, sys; subprocess.run(['sleep', '60'])"
 
 
@@ -40,7 +51,11 @@ class ChildTests(SynchronousTestCase):
         """CPU of a grandchild counts after it has ended."""
         child = self.child(PARENT_OF_BURN)
 
-        wait_until(lambda: child.cpu_ns() > 200_000_000 and len(list(descendants(child.pid))) == 1, 10, "the grandchild ends")
+        wait_until(
+            lambda: child.cpu_ns() > 200_000_000 and len(list(descendants(child.pid))) == 1,
+            10,
+            "the grandchild ends",
+        )
 
     def test_stop_ends_all(self) -> None:
         """After a stop nothing that the child started is left."""
@@ -56,7 +71,9 @@ class ChildTests(SynchronousTestCase):
         child = self.child("raise SystemExit('no configuration')")
         wait_until(lambda: not child.running(), 10, "the child ends")
 
-        self.assertRaisesRegex(BenchmarkError, "(?s)ended with status 1.*no configuration", child.cpu_ns)
+        self.assertRaisesRegex(
+            BenchmarkError, "(?s)ended with status 1.*no configuration", child.cpu_ns
+        )
 
     def test_memory(self) -> None:
         """Memory that a process has written to counts as resident and as its own."""

@@ -25,7 +25,9 @@ class SummaryTests(SynchronousTestCase):
 
     def test_median_and_spread(self) -> None:
         """A summary holds the median, the lowest and the highest of the rounds."""
-        results = Results({}, [small(0, "nginx", 30.0), small(1, "nginx", 10.0), small(2, "nginx", 11.0)])
+        results = Results(
+            {}, [small(0, "nginx", 30.0), small(1, "nginx", 10.0), small(2, "nginx", 11.0)]
+        )
         summary = results.summary("nginx", "small-64", "cpu")
 
         assert summary is not None
@@ -33,16 +35,26 @@ class SummaryTests(SynchronousTestCase):
         self.assertIsNone(summary.ratio)
 
     def test_ratio_pairs_rounds(self) -> None:
-        """Ratios are taken within a round, so a slow machine in one round does not count for one proxy only."""
+        """Ratios are taken within a round, so a slow machine in one round does not count for one
+        proxy only.
+        """
         results = Results(
-            {}, [small(0, "tcpmesh", 8.0), small(0, "envoy", 10.0), small(1, "tcpmesh", 80.0), small(1, "envoy", 100.0)]
+            {},
+            [
+                small(0, "tcpmesh", 8.0),
+                small(0, "envoy", 10.0),
+                small(1, "tcpmesh", 80.0),
+                small(1, "envoy", 100.0),
+            ],
         )
 
         self.assertEqual(0.8, results.ratio("tcpmesh", "envoy", "small-64", "cpu"))
 
     def test_ratio_needs_both(self) -> None:
         """A round in which Envoy has no figure, or none but zero, counts for no ratio."""
-        results = Results({}, [small(0, "tcpmesh", 8.0), small(1, "tcpmesh", 8.0), small(1, "envoy", 0.0)])
+        results = Results(
+            {}, [small(0, "tcpmesh", 8.0), small(1, "tcpmesh", 8.0), small(1, "envoy", 0.0)]
+        )
 
         self.assertIsNone(results.ratio("tcpmesh", "envoy", "small-64", "cpu"))
 
@@ -53,7 +65,13 @@ class SummaryTests(SynchronousTestCase):
     def test_json(self) -> None:
         """Written results are read back equal."""
         path = Path(self.mktemp())
-        results = Results({"cores": "2"}, [small(0, "envoy", 1.5)], [Failure(0, "new", "envoy", "why")], ["noisy"], True)
+        results = Results(
+            {"cores": "2"},
+            [small(0, "envoy", 1.5)],
+            [Failure(0, "new", "envoy", "why")],
+            ["noisy"],
+            True,
+        )
         results.write(path)
 
         self.assertEqual(results, read(path))
@@ -77,8 +95,12 @@ class TargetTests(SynchronousTestCase):
     """The project's targets."""
 
     def test_met_and_missed(self) -> None:
-        """CPU at 0.8 of Envoy's meets its target, and an aim that is another proxy's figure is found."""
-        results = Results({}, [small(0, "tcpmesh", 8.0), small(0, "envoy", 10.0), small(0, "nginx", 7.0)])
+        """CPU at 0.8 of Envoy's meets its target, and an aim that is another proxy's figure is
+        found.
+        """
+        results = Results(
+            {}, [small(0, "tcpmesh", 8.0), small(0, "envoy", 10.0), small(0, "nginx", 7.0)]
+        )
         found = {verdict.target.metric: verdict for verdict in verdicts(results)}
 
         self.assertTrue(found["cpu"].reached)
@@ -101,7 +123,9 @@ class ReportTests(SynchronousTestCase):
     """The Markdown report and the chart."""
 
     def setUp(self) -> None:
-        self.results = Results({"kernel": "Linux"}, [small(0, "tcpmesh", 8.0), small(0, "envoy", 10.0)])
+        self.results = Results(
+            {"kernel": "Linux"}, [small(0, "tcpmesh", 8.0), small(0, "envoy", 10.0)]
+        )
 
     def test_ratio_beside_median(self) -> None:
         """A cell shows the median and the ratio to Envoy, whose own cell shows the median only."""
@@ -112,7 +136,10 @@ class ReportTests(SynchronousTestCase):
         self.assertIn("Every byte and every reply was right", report.markdown(self.results, None))
         self.results.failures.append(Failure(2, "upload", "tcpmesh", "wrong bytes between 1 and 2"))
 
-        self.assertIn("- round 3, tcpmesh, upload: wrong bytes between 1 and 2", report.markdown(self.results, None))
+        self.assertIn(
+            "- round 3, tcpmesh, upload: wrong bytes between 1 and 2",
+            report.markdown(self.results, None),
+        )
 
     def test_warnings(self) -> None:
         """What speaks against the figures stands above them."""
@@ -121,11 +148,15 @@ class ReportTests(SynchronousTestCase):
         self.assertIn("**Noisy.**", report.markdown(self.results, None))
 
     def test_chart(self) -> None:
-        """The chart is well-formed and has a bar for each proxy and figure to steer by, beside its ground and legend."""
+        """The chart is well-formed and has a bar for each proxy and figure to steer by, beside its
+        ground and legend.
+        """
         picture = chart.svg(self.results)
 
         assert picture is not None
-        bars = [node for node in ElementTree.fromstring(picture).iter() if node.tag.endswith("rect")]
+        bars = [
+            node for node in ElementTree.fromstring(picture).iter() if node.tag.endswith("rect")
+        ]
         self.assertEqual(1 + 2 + 2 * 2, len(bars))
 
     def test_cut_bar(self) -> None:

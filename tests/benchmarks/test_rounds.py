@@ -50,7 +50,14 @@ class RoundTests(SynchronousTestCase):
     def run_round(self, number: int) -> None:
         """Do a round of three turns with each."""
         workload = Workload("work", "Work", (Metric("cpu", "CPU", "s", 0),), self.turn, 1, 3)
-        plan = Plan((listener("one"), listener("two")), (workload,), 1, Settings(1, 1, 1), self.directory, None)
+        plan = Plan(
+            (listener("one"), listener("two")),
+            (workload,),
+            1,
+            Settings(1, 1, 1),
+            self.directory,
+            None,
+        )
         bench = Bench(Backends((0, 0), 0), plan.settings, b"", self.directory)
         Run(plan, self.directory, bench, Ports(), self.results).round(number)
 
@@ -59,7 +66,10 @@ class RoundTests(SynchronousTestCase):
         self.run_round(0)
 
         self.assertEqual(["one-0", "two-0", "two-0", "one-0", "one-0", "two-0"], self.order)
-        self.assertEqual({"one": 16.0, "two": 8.0}, {sample.proxy: sample.values["cpu"] for sample in self.results.samples})
+        self.assertEqual(
+            {"one": 16.0, "two": 8.0},
+            {sample.proxy: sample.values["cpu"] for sample in self.results.samples},
+        )
 
     def test_other_start(self) -> None:
         """The next round begins with the next proxy."""
@@ -68,7 +78,9 @@ class RoundTests(SynchronousTestCase):
         self.assertEqual(["two-1", "one-1", "one-1", "two-1", "two-1", "one-1"], self.order)
 
     def test_failure(self) -> None:
-        """Who fails in one turn has no further ones and no figure, and the reason is told; the other goes on."""
+        """Who fails in one turn has no further ones and no figure, and the reason is told; the
+        other goes on.
+        """
 
         def failing(bench: Bench, proxy: Running) -> Values:
             values = original(bench, proxy)
@@ -81,5 +93,8 @@ class RoundTests(SynchronousTestCase):
         self.run_round(0)
 
         self.assertEqual(["two"], [sample.proxy for sample in self.results.samples])
-        self.assertEqual([("one", "a wrong byte")], [(failure.proxy, failure.reason) for failure in self.results.failures])
+        self.assertEqual(
+            [("one", "a wrong byte")],
+            [(failure.proxy, failure.reason) for failure in self.results.failures],
+        )
         self.assertIn("the 17th", "\n".join(self.told))

@@ -11,15 +11,16 @@ from zope.interface.verify import verifyObject
 from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.cluster.cluster import Cluster
-from tcpmesh.cluster.endpoints import assignment
-from tcpmesh.cluster.host import Assignment, HealthFlag, Host, HostSpec, Locality
+from tcpmesh.cluster.hosts.host import Host
+from tcpmesh.cluster.hosts.load_assignment import assignment
 from tcpmesh.interfaces import ICluster
-from tcpmesh.net.address import Address
 from tcpmesh.registry import Context, UnknownExtension
 from tcpmesh.stats.store import Store
 from tcpmesh.testing.balance import PickContext
-from tcpmesh.testing.memory import MemoryNetwork
+from tcpmesh.testing.memory.network import MemoryNetwork
 from tcpmesh.testing.mesh import values_of
+from tcpmesh.values.address import Address
+from tcpmesh.values.hosts import Assignment, HealthFlag, HostSpec, Locality
 from tests.mesh import cluster_message, parse
 
 
@@ -61,7 +62,10 @@ class FieldTests(ClusterTestCase):
     def test_defaults(self) -> None:
         """Without a word: 5 seconds to connect, 1 MiB to buffer, 1024 connections."""
         cluster = self.cluster()
-        self.assertEqual((5.0, 1 << 20, 1024), (cluster.connect_timeout, cluster.buffer_limit, cluster.breakers.max_connections))
+        self.assertEqual(
+            (5.0, 1 << 20, 1024),
+            (cluster.connect_timeout, cluster.buffer_limit, cluster.breakers.max_connections),
+        )
 
     def test_given(self) -> None:
         """Fields that are given count, also where they are 0."""
@@ -79,7 +83,10 @@ class FieldTests(ClusterTestCase):
         """Statistics of a name with a colon have an underscore there; the name itself keeps it."""
         cluster = self.cluster(name="outbound|80||a:b")
         self.assertEqual("outbound|80||a:b", cluster.name)
-        self.assertIn("cluster.outbound|80||a_b.upstream_cx_total", {counter.name for counter in self.store.counters()})
+        self.assertIn(
+            "cluster.outbound|80||a_b.upstream_cx_total",
+            {counter.name for counter in self.store.counters()},
+        )
 
     def test_unknown_policy(self) -> None:
         """A policy that no module has is an UnknownExtension."""
@@ -89,16 +96,24 @@ class FieldTests(ClusterTestCase):
         """Every statistic that TCP moves in Envoy's cluster scope is there at 0."""
         self.cluster()
         expected = (
-            "upstream_cx_total upstream_cx_connect_fail upstream_cx_connect_timeout upstream_cx_connect_attempts_exceeded"
-            " upstream_cx_overflow upstream_cx_pool_overflow upstream_cx_none_healthy upstream_cx_idle_timeout"
-            " upstream_cx_destroy upstream_cx_destroy_local upstream_cx_destroy_remote upstream_cx_destroy_with_active_rq"
-            " upstream_cx_destroy_local_with_active_rq upstream_cx_destroy_remote_with_active_rq upstream_cx_rx_bytes_total"
-            " upstream_cx_tx_bytes_total upstream_cx_preconnect_skipped bind_errors upstream_cx_active"
-            " upstream_cx_rx_bytes_buffered upstream_cx_tx_bytes_buffered upstream_rq_total upstream_rq_active"
+            "upstream_cx_total upstream_cx_connect_fail upstream_cx_connect_timeout "
+            "upstream_cx_connect_attempts_exceeded"
+            " upstream_cx_overflow upstream_cx_pool_overflow upstream_cx_none_healthy "
+            "upstream_cx_idle_timeout"
+            " upstream_cx_destroy upstream_cx_destroy_local upstream_cx_destroy_remote "
+            "upstream_cx_destroy_with_active_rq"
+            " upstream_cx_destroy_local_with_active_rq "
+            "upstream_cx_destroy_remote_with_active_rq upstream_cx_rx_bytes_total"
+            " upstream_cx_tx_bytes_total upstream_cx_preconnect_skipped bind_errors "
+            "upstream_cx_active"
+            " upstream_cx_rx_bytes_buffered upstream_cx_tx_bytes_buffered upstream_rq_total "
+            "upstream_rq_active"
             " upstream_rq_pending_total upstream_rq_pending_active upstream_rq_pending_overflow"
-            " upstream_rq_pending_failure_eject upstream_rq_cancelled upstream_flow_control_paused_reading_total"
+            " upstream_rq_pending_failure_eject upstream_rq_cancelled "
+            "upstream_flow_control_paused_reading_total"
             " upstream_flow_control_resumed_reading_total upstream_flow_control_backed_up_total"
-            " upstream_flow_control_drained_total membership_total membership_healthy membership_degraded"
+            " upstream_flow_control_drained_total membership_total membership_healthy "
+            "membership_degraded"
             " membership_excluded membership_change"
         )
         self.assertEqual({0}, {self.value(name) for name in expected.split()})
@@ -108,12 +123,20 @@ class HostsTests(ClusterTestCase):
     """Hosts that come, stay and go."""
 
     def test_counted(self) -> None:
-        """Membership is counted, all of it healthy; a change counts once, however many hosts it has."""
+        """Membership is counted, all of it healthy; a change counts once, however many hosts it
+        has.
+        """
         cluster = self.cluster()
         cluster.update_hosts(hosts(spec(1), spec(2), spec(3)))
-        self.assertEqual((3, 3, 1), tuple(map(self.value, ("membership_total", "membership_healthy", "membership_change"))))
+        self.assertEqual(
+            (3, 3, 1),
+            tuple(map(self.value, ("membership_total", "membership_healthy", "membership_change"))),
+        )
         cluster.update_hosts(hosts(spec(3)))
-        self.assertEqual((1, 1, 2), tuple(map(self.value, ("membership_total", "membership_healthy", "membership_change"))))
+        self.assertEqual(
+            (1, 1, 2),
+            tuple(map(self.value, ("membership_total", "membership_healthy", "membership_change"))),
+        )
 
     def test_further_addresses(self) -> None:
         """A host whose further addresses have changed is another one."""
@@ -176,7 +199,9 @@ class HostsTests(ClusterTestCase):
         self.assertEqual(5, cluster.status().hosts[1].counters["cx_total"])
 
     def test_kept_when_its_weight_changes(self) -> None:
-        """A host of which discovery says something new is still the same host, with the new facts; no member has changed."""
+        """A host of which discovery says something new is still the same host, with the new facts;
+        no member has changed.
+        """
         cluster = self.cluster()
         cluster.update_hosts(hosts(spec(1), spec(2)))
         first = cluster.hosts[0]
@@ -214,7 +239,9 @@ class HealthTests(ClusterTestCase):
         """Say that a host passes or fails its health checks."""
         flag = HealthFlag.failed_active_hc
         address = Address(f"127.0.0.{number}", 80)
-        self.served.set_flags(address, remove=flag) if healthy else self.served.set_flags(address, add=flag)
+        self.served.set_flags(address, remove=flag) if healthy else self.served.set_flags(
+            address, add=flag
+        )
 
     def picked(self) -> set[str]:
         """The hosts of some picks."""
@@ -229,7 +256,9 @@ class HealthTests(ClusterTestCase):
         self.assertEqual(1, self.value("membership_healthy"))
 
     def test_second_change_waits(self) -> None:
-        """A change within the merge window is shown at once, and reaches picks when the window is over."""
+        """A change within the merge window is shown at once, and reaches picks when the window is
+        over.
+        """
         self.set_health(1, False)
         self.picked()
         self.set_health(1, True)
@@ -239,7 +268,12 @@ class HealthTests(ClusterTestCase):
         self.clock.advance(1.0)
         self.assertEqual({"127.0.0.1", "127.0.0.2"}, self.picked())
         stats = values_of(self.store)
-        names = ("cluster_updated", "cluster_updated_via_merge", "update_out_of_merge_window", "update_merge_cancelled")
+        names = (
+            "cluster_updated",
+            "cluster_updated_via_merge",
+            "update_out_of_merge_window",
+            "update_merge_cancelled",
+        )
         self.assertEqual([1, 1, 1, 0], [stats[f"cluster_manager.{name}"] for name in names])
 
     def test_new_hosts_do_not_wait(self) -> None:
@@ -299,8 +333,15 @@ class AttemptedTests(ClusterTestCase):
             self.assert_all_tried_first(f"lb_policy: {policy}", specs)
 
     def test_unlikely_hosts(self) -> None:
-        """Also a host that a pick would name one time in a million, or never while others are healthy, is found."""
-        specs = (spec(1, weight=1000000), spec(2), spec(3, health_status="DEGRADED"), spec(4, priority=1))
+        """Also a host that a pick would name one time in a million, or never while others are
+        healthy, is found.
+        """
+        specs = (
+            spec(1, weight=1000000),
+            spec(2),
+            spec(3, health_status="DEGRADED"),
+            spec(4, priority=1),
+        )
         self.assert_all_tried_first("", specs)
 
 
@@ -312,9 +353,19 @@ class StatusTests(ClusterTestCase):
         host = Host(spec(1, hostname="one", weight=3, priority=1, locality=Locality("r", "z", "s")))
         status = host.status()
         self.assertEqual("127.0.0.1:80", status.address)
-        facts = (status.hostname, status.weight, status.priority, status.region, status.zone, status.sub_zone)
+        facts = (
+            status.hostname,
+            status.weight,
+            status.priority,
+            status.region,
+            status.zone,
+            status.sub_zone,
+        )
         self.assertEqual(("one", 3, 1, "r", "z", "s"), facts)
-        self.assertEqual({"cx_connect_fail", "cx_total", "rq_error", "rq_success", "rq_timeout", "rq_total"}, set(status.counters))
+        self.assertEqual(
+            {"cx_connect_fail", "cx_total", "rq_error", "rq_success", "rq_timeout", "rq_total"},
+            set(status.counters),
+        )
         self.assertEqual({"cx_active", "rq_active", "rq_pending_active"}, set(status.gauges))
 
     def test_canary(self) -> None:
@@ -334,7 +385,10 @@ class StatusTests(ClusterTestCase):
         near = Locality("r", "near")
         specs = (spec(1, locality=near), spec(2, health_status="DRAINING"))
         cluster.update_hosts(Assignment(specs, locality_weights=((0, near, 3), (1, Locality(), 9))))
-        self.assertEqual([(3, "HEALTHY"), (0, "UNHEALTHY")], [(h.locality_weight, h.health) for h in cluster.status().hosts])
+        self.assertEqual(
+            [(3, "HEALTHY"), (0, "UNHEALTHY")],
+            [(h.locality_weight, h.health) for h in cluster.status().hosts],
+        )
 
     def test_cluster(self) -> None:
         """A cluster is told by its name, and by the name that its statistics have."""
@@ -348,24 +402,40 @@ class EndpointsTests(SynchronousTestCase):
     def specs(self, text: str) -> tuple[HostSpec, ...]:
         """The hosts of a load_assignment in YAML."""
         message = cluster_message("c", [])
-        return assignment(parse(type(message), f"load_assignment: {{cluster_name: c, endpoints: {text}}}").load_assignment).hosts
+        return assignment(
+            parse(
+                type(message), f"load_assignment: {{cluster_name: c, endpoints: {text}}}"
+            ).load_assignment
+        ).hosts
 
     def test_facts(self) -> None:
-        """Locality and priority are those of the group, hostname and weight those of the endpoint."""
+        """Locality and priority are those of the group, hostname and weight those of the
+        endpoint.
+        """
         address = "address: {socket_address: {address: 127.0.0.1, port_value: 80}}"
         (found,) = self.specs(
             "[{priority: 2, locality: {region: r, zone: z, sub_zone: s},"
-            f" lb_endpoints: [{{endpoint: {{{address}, hostname: h}}, load_balancing_weight: 4}}]}}]"
+            f" lb_endpoints: [{{endpoint: {{{address}, hostname: h}}, load_balancing_weight: "
+            f"4}}]}}]"
         )
-        self.assertEqual(spec(1, hostname="h", weight=4, priority=2, locality=Locality("r", "z", "s")), found)
+        self.assertEqual(
+            spec(1, hostname="h", weight=4, priority=2, locality=Locality("r", "z", "s")), found
+        )
 
     def test_order(self) -> None:
-        """Hosts come in the order given, over all groups; IPv6 and unix sockets are hosts like others."""
+        """Hosts come in the order given, over all groups; IPv6 and unix sockets are hosts like
+        others.
+        """
         found = self.specs(
-            "[{lb_endpoints: [{endpoint: {address: {socket_address: {address: '::1', port_value: 1}}}}]},"
-            " {lb_endpoints: [{endpoint: {address: {pipe: {path: /run/x}}}}, {endpoint: {address: {pipe: {path: '@y'}}}}]}]"
+            "[{lb_endpoints: [{endpoint: {address: {socket_address: {address: '::1', "
+            "port_value: 1}}}}]},"
+            " {lb_endpoints: [{endpoint: {address: {pipe: {path: /run/x}}}}, {endpoint: "
+            "{address: {pipe: {path: '@y'}}}}]}]"
         )
-        self.assertEqual((Address("::1", 1), Address("/run/x"), Address("@y")), tuple(each.address for each in found))
+        self.assertEqual(
+            (Address("::1", 1), Address("/run/x"), Address("@y")),
+            tuple(each.address for each in found),
+        )
         self.assertEqual({1}, {each.weight for each in found})
 
     def test_none(self) -> None:

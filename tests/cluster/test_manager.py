@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tcpmesh.cluster.manager import ClusterManager
 from tcpmesh.registry import Context
 from tcpmesh.stats.store import Store
-from tcpmesh.testing.memory import MemoryNetwork
+from tcpmesh.testing.memory.network import MemoryNetwork
 from tcpmesh.testing.mesh import values_of
 from tcpmesh.wire.names import Found
 from tests.mesh import MeshTestCase, cluster_message, tcp_proxy
@@ -37,7 +37,12 @@ class ClusterManagerTests(MeshTestCase):
 
     def test_names(self) -> None:
         """The statistics that nothing moves yet are there at 0."""
-        expected = ("cluster_updated", "cluster_updated_via_merge", "update_merge_cancelled", "update_out_of_merge_window")
+        expected = (
+            "cluster_updated",
+            "cluster_updated_via_merge",
+            "update_merge_cancelled",
+            "update_out_of_merge_window",
+        )
         stats = self.mesh.stats("cluster_manager.")
         self.assertEqual({0}, {stats[name] for name in (*expected, "warming_clusters")})
 
@@ -90,7 +95,9 @@ class WarmingTests(SynchronousTestCase):
         self.held: list[Deferred[Any]] = []
         self.names.held = self.held
         self.store = Store()
-        context = Context(MemoryNetwork(), self.store, lambda name: None, Random(1), resolver=self.names)
+        context = Context(
+            MemoryNetwork(), self.store, lambda name: None, Random(1), resolver=self.names
+        )
         self.clusters = ClusterManager(context)
 
     def add(self, name: str, host: str = "a.test") -> None:
@@ -114,7 +121,9 @@ class WarmingTests(SynchronousTestCase):
         return values["cluster_manager.active_clusters"], values["cluster_manager.warming_clusters"]
 
     def test_initialize(self) -> None:
-        """The clusters that the proxy begins with are there at once, and all ready when the last of them is warm."""
+        """The clusters that the proxy begins with are there at once, and all ready when the last of
+        them is warm.
+        """
         self.add("a")
         self.add("b")
         self.clusters.add_or_update(cluster_message("c", [HOST]))
@@ -175,7 +184,9 @@ class WarmingTests(SynchronousTestCase):
         self.clusters.remove("a")
         self.assertTrue(self.held[0].called)
         self.assertEqual((0, 0), self.gauges())
-        self.assertEqual([], [name for name in values_of(self.store) if name.startswith("cluster.a.")])
+        self.assertEqual(
+            [], [name for name in values_of(self.store) if name.startswith("cluster.a.")]
+        )
 
 
 class WhileConnectionsLiveTests(MeshTestCase):
@@ -198,7 +209,9 @@ class WhileConnectionsLiveTests(MeshTestCase):
         self.assertEqual((b"ping", b"pong"), (server.received, self.client.received))
 
     def test_replaced(self) -> None:
-        """When a cluster is replaced, its connections go on, and new clients go to the new hosts."""
+        """When a cluster is replaced, its connections go on, and new clients go to the new
+        hosts.
+        """
         self.mesh.add_cluster("c", OTHER)
         self.assert_alive()
         self.mesh.connect()

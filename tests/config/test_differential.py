@@ -1,4 +1,6 @@
-"""The same verdict as the real Envoy on a table of short configurations; its verdicts are recorded by `tests.config.record`."""
+"""The same verdict as the real Envoy on a table of short configurations; its verdicts are recorded
+by `tests.config.record`.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.config.load import load
-from tcpmesh.config.problems import ConfigError
+from tcpmesh.config.text.problems import ConfigError
 from tests.config.record import verdicts
 from tests.config.texts import NOT_SUPPORTED
 
@@ -40,7 +42,11 @@ class DifferentialTests(SynchronousTestCase):
     def test_same_verdict(self) -> None:
         """Each case but the known exceptions is judged as Envoy judges it."""
         cases = verdicts()
-        different = {case["name"] for case in cases if self.accepts(case["suffix"], case["text"]) != case["accepted"]}
+        different = {
+            case["name"]
+            for case in cases
+            if self.accepts(case["suffix"], case["text"]) != case["accepted"]
+        }
 
         self.assertLessEqual(200, len(cases))
         self.assertEqual(set(), different - set(EXCEPTIONS))

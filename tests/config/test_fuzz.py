@@ -15,16 +15,22 @@ from hypothesis import strategies as st
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tcpmesh.config.json_text import parse_json
-from tcpmesh.config.messages import Reading
-from tcpmesh.config.problems import ConfigError
-from tcpmesh.config.source import Document
-from tcpmesh.config.yaml_text import parse_yaml
+from tcpmesh.config.messages.reading import Reading
+from tcpmesh.config.text.json_text import parse_json
+from tcpmesh.config.text.problems import ConfigError
+from tcpmesh.config.text.source import Document
+from tcpmesh.config.text.yaml_text import parse_yaml
 from tests.config.schema import messages
 from tests.config.texts import GOOD, load_text
 
-PROPERTIES = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
-MESSAGES = st.one_of(messages(Bootstrap.DESCRIPTOR), messages(Cluster.DESCRIPTOR), messages(Listener.DESCRIPTOR))
+PROPERTIES = settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+MESSAGES = st.one_of(
+    messages(Bootstrap.DESCRIPTOR), messages(Cluster.DESCRIPTOR), messages(Listener.DESCRIPTOR)
+)
 
 
 def read(document: Document, kind: type) -> tuple[Any, list[str]]:
@@ -41,7 +47,9 @@ class RoundTripTests(SynchronousTestCase):
     @given(MESSAGES, st.booleans())
     def test_json(self, message: Any, snake_case: bool) -> None:
         """A message written as JSON is read back equal."""
-        text = json.dumps(json_format.MessageToDict(message, preserving_proto_field_name=snake_case))
+        text = json.dumps(
+            json_format.MessageToDict(message, preserving_proto_field_name=snake_case)
+        )
 
         self.assertEqual((message, []), read(parse_json(text, "t.json"), type(message)))
 
@@ -59,16 +67,25 @@ class _Quoted(str):
     """Text that is written in quotes."""
 
 
-yaml.SafeDumper.add_representer(_Quoted, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"'))
+yaml.SafeDumper.add_representer(
+    _Quoted, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"')
+)
 
 
 def _quoted(value: Any) -> Any:
-    """The same value with all its text quoted: PyYAML's idea of what needs quotes is not Envoy's."""
+    """The same value with all its text quoted: PyYAML's idea of what needs quotes is not
+    Envoy's.
+    """
     if isinstance(value, dict):
         return {_Quoted(key): _quoted(inner) for key, inner in value.items()}
     if isinstance(value, list):
         return [_quoted(inner) for inner in value]
-    if isinstance(value, float) and value.is_integer() and abs(value) < 2**31 and str(value) != "-0.0":
+    if (
+        isinstance(value, float)
+        and value.is_integer()
+        and abs(value) < 2**31
+        and str(value) != "-0.0"
+    ):
         return int(value)
     return _Quoted(value) if isinstance(value, str) else value
 
@@ -86,8 +103,46 @@ def mutations(draw: Any) -> str:
 
 
 _SCRAPS = (
-    *(": ", "- ", ", ", "{", "}", "[", "]", "? ", "&", "*", "!", "|", ">", "'", '"', "%", "@", "`", "#", "\t", "\n"),
-    *("<<", "~", "0", "-1", "1e999", ".5", "{}", "[]", "null", "true", "&a ", "*a", "!!int ", "\n---\n", "- [["),
+    *(
+        ": ",
+        "- ",
+        ", ",
+        "{",
+        "}",
+        "[",
+        "]",
+        "? ",
+        "&",
+        "*",
+        "!",
+        "|",
+        ">",
+        "'",
+        '"',
+        "%",
+        "@",
+        "`",
+        "#",
+        "\t",
+        "\n",
+    ),
+    *(
+        "<<",
+        "~",
+        "0",
+        "-1",
+        "1e999",
+        ".5",
+        "{}",
+        "[]",
+        "null",
+        "true",
+        "&a ",
+        "*a",
+        "!!int ",
+        "\n---\n",
+        "- [[",
+    ),
     *("{a: {b: ", "'@type': ", "\ufeff", "\x00", "\u2028", "\U0001f600", "9" * 50),
 )
 
@@ -103,7 +158,9 @@ class MutationTests(SynchronousTestCase):
             lines = len(text.splitlines()) or 1
             self.assertTrue(error.problems)
             for problem in error.problems:
-                self.assertTrue(1 <= problem.place.line <= lines and problem.place.column >= 1, problem)
+                self.assertTrue(
+                    1 <= problem.place.line <= lines and problem.place.column >= 1, problem
+                )
             error.render()
 
     @settings(max_examples=300, deadline=None)
@@ -115,7 +172,9 @@ class MutationTests(SynchronousTestCase):
     @example("? {}\n: 1")
     @example("static_resources: {clusters: {name: 99999999999999999999999999999999}}")
     def test_mutated(self, text: str) -> None:
-        """Mutated text never raises anything but ConfigError, and each problem has a line of the text."""
+        """Mutated text never raises anything but ConfigError, and each problem has a line of the
+        text.
+        """
         self.judge(text)
 
     @settings(max_examples=100, deadline=None)

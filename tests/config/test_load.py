@@ -11,7 +11,7 @@ from google.protobuf import json_format, text_format
 from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.config.load import load
-from tcpmesh.config.problems import ConfigError
+from tcpmesh.config.text.problems import ConfigError
 from tests.config.texts import GOOD, changed, load_text, said
 
 TUTORIAL = Path(__file__).resolve().parents[2] / "configs" / "envoy.yaml"
@@ -32,7 +32,9 @@ class FileTests(SynchronousTestCase):
         return str(path)
 
     def test_suffixes(self) -> None:
-        """The suffix decides, in any case: YAML, JSON, binary and text protobuf give the same message."""
+        """The suffix decides, in any case: YAML, JSON, binary and text protobuf give the same
+        message.
+        """
         as_json = json.dumps(json_format.MessageToDict(self.message))
         files = {
             "a.yaml": GOOD,
@@ -53,8 +55,13 @@ class FileTests(SynchronousTestCase):
 
     def test_broken_protobuf(self) -> None:
         """Broken protobuf is refused, in text with the line."""
-        self.assertIn("not a binary", str(self.assertRaises(ConfigError, load, self.write("a.pb", b"\xff\xff"))))
-        broken = self.assertRaises(ConfigError, load, self.write("a.pb_text", "node {\n  x: 1\n}\n"))
+        self.assertIn(
+            "not a binary",
+            str(self.assertRaises(ConfigError, load, self.write("a.pb", b"\xff\xff"))),
+        )
+        broken = self.assertRaises(
+            ConfigError, load, self.write("a.pb_text", "node {\n  x: 1\n}\n")
+        )
         self.assertIn("a.pb_text:2:3: ", str(broken))
 
     def test_text_format_with_a_type(self) -> None:
@@ -68,13 +75,17 @@ class FileTests(SynchronousTestCase):
 
     def test_problem_in_json(self) -> None:
         """JSON has lines, too."""
-        error = self.assertRaises(ConfigError, load, self.write("a.json", '{\n  "node": {"idd": "x"}\n}'))
+        error = self.assertRaises(
+            ConfigError, load, self.write("a.json", '{\n  "node": {"idd": "x"}\n}')
+        )
 
         self.assertIn("a.json:2:12: node.idd: unknown field", str(error))
 
     def test_bad_bytes(self) -> None:
         """Bytes that are no UTF-8 are replaced and read on."""
-        self.assertEqual("caf\ufffd", load(self.write("a.yaml", b"node: {id: caf\xe9}")).bootstrap.node.id)
+        self.assertEqual(
+            "caf\ufffd", load(self.write("a.yaml", b"node: {id: caf\xe9}")).bootstrap.node.id
+        )
 
 
 class MergeTests(SynchronousTestCase):
@@ -87,7 +98,10 @@ class MergeTests(SynchronousTestCase):
     def test_protobuf_merge(self) -> None:
         """Scalars replace, lists append, messages merge, a default says nothing."""
         listener = "{name: b, address: {pipe: {path: /x}}, filter_chains: {}}"
-        more = f"node: {{id: a}}\nstatic_resources: {{clusters: {{name: more}}, listeners: {listener}}}"
+        more = (
+            f"node: {{id: a}}\nstatic_resources: {{clusters: {{name: more}}, listeners: "
+            f"{listener}}}"
+        )
         bootstrap = load(self.path, more).bootstrap
         message = load_text(GOOD).bootstrap
         message.MergeFrom(load_text(more).bootstrap)
@@ -103,7 +117,9 @@ class MergeTests(SynchronousTestCase):
         Path(self.path).write_text(changed(("stat_prefix", "stat_prefx")))
         error = self.assertRaises(ConfigError, load, self.path, "nod: {}")
 
-        self.assertEqual({self.path, "--config-yaml"}, {problem.place.file for problem in error.problems})
+        self.assertEqual(
+            {self.path, "--config-yaml"}, {problem.place.file for problem in error.problems}
+        )
 
     def test_argument_alone(self) -> None:
         """The argument is enough."""
@@ -122,7 +138,14 @@ class LoadTests(SynchronousTestCase):
         loaded = load(str(TUTORIAL))
 
         self.assertEqual((), loaded.warnings)
-        self.assertEqual(2, len(loaded.bootstrap.static_resources.clusters[0].load_assignment.endpoints[0].lb_endpoints))
+        self.assertEqual(
+            2,
+            len(
+                loaded.bootstrap.static_resources.clusters[0]
+                .load_assignment.endpoints[0]
+                .lb_endpoints
+            ),
+        )
 
     def test_empty(self) -> None:
         """An empty document is refused, an empty mapping is not."""
@@ -131,7 +154,9 @@ class LoadTests(SynchronousTestCase):
         load_text("{}")
 
     def test_everything_at_once(self) -> None:
-        """Spelling, rules, code checks and missing support are reported together, in order of place."""
+        """Spelling, rules, code checks and missing support are reported together, in order of
+        place.
+        """
         text = changed(
             ("stat_prefix", "stat_prefx"),
             ("0.25s", "0s"),

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tcpmesh.config.load import ARGUMENT, Loaded, load
-from tcpmesh.config.problems import ConfigError, Problem
+from tcpmesh.config.text.problems import ConfigError, Problem
 
 TCP_PROXY = "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"
 
@@ -72,7 +72,10 @@ def judged(text: str, **options: Any) -> list[str]:
 
 def warned(text: str, **options: Any) -> list[str]:
     """The warnings of a text that loads."""
-    return [str(problem).replace(f"{ARGUMENT}:", "", 1) for problem in load_text(text, **options).warnings]
+    return [
+        str(problem).replace(f"{ARGUMENT}:", "", 1)
+        for problem in load_text(text, **options).warnings
+    ]
 
 
 def changed(*changes: tuple[str, str]) -> str:

@@ -2,9 +2,10 @@
 
     TCPMESH_ENVOY=/path/to/envoy python -m tests.differential.record_hashes
 
-writes `hashes.json` beside this file: for each scenario its cluster, the `metadata_match` of its tcp_proxy, the host of each client
-(a letter, `-` where Envoy closed the connection), and the statistics that moved.  Everything is on loopback: backends on
-127.0.1.x:7001, [::1]:7001 and an abstract socket, clients from 127.0.0.2 on.
+writes `hashes.json` beside this file: for each scenario its cluster, the `metadata_match` of its
+tcp_proxy, the host of each client (a letter, `-` where Envoy closed the connection), and the
+statistics that moved.  Everything is on loopback: backends on 127.0.1.x:7001, [::1]:7001 and an
+abstract socket, clients from 127.0.0.2 on.
 """
 
 from __future__ import annotations
@@ -22,7 +23,15 @@ from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
-from tests.differential.hash_scenarios import ADDRESSES, HELD, PIPE, SCENARIOS, SOURCES, STATS, Fields
+from tests.differential.hash_scenarios import (
+    ADDRESSES,
+    HELD,
+    PIPE,
+    SCENARIOS,
+    SOURCES,
+    STATS,
+    Fields,
+)
 
 RECORDING = Path(__file__).with_name("hashes.json")
 FIRST_PORT = 17000
@@ -47,9 +56,14 @@ def bootstrap() -> Fields:
     for port, name in enumerate(SCENARIOS, FIRST_PORT):
         cluster, proxy = scenario(name)
         filters = [{"name": "tcp", "typed_config": {"@type": TCP_PROXY, **proxy}}]
-        listeners.append({"name": name, "address": _address(port), "filter_chains": [{"filters": filters}]})
+        listeners.append(
+            {"name": name, "address": _address(port), "filter_chains": [{"filters": filters}]}
+        )
         clusters.append(cluster)
-    return {"admin": {"address": _address(ADMIN)}, "static_resources": {"listeners": listeners, "clusters": clusters}}
+    return {
+        "admin": {"address": _address(ADMIN)},
+        "static_resources": {"listeners": listeners, "clusters": clusters},
+    }
 
 
 def _address(port: int) -> Fields:
@@ -60,7 +74,13 @@ def listen(stack: ExitStack) -> None:
     """Start the backends: each says its letter, then waits for the client to go."""
     addresses: dict[str, Any] = {**ADDRESSES, "p": "\0" + PIPE[1:]}
     for name, address in addresses.items():
-        family = socket.AF_UNIX if name == "p" else socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        family = (
+            socket.AF_UNIX
+            if name == "p"
+            else socket.AF_INET6
+            if ":" in address[0]
+            else socket.AF_INET
+        )
         sock = stack.enter_context(socket.socket(family))
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(address)
@@ -93,7 +113,9 @@ def connect(port: int, source: str) -> tuple[socket.socket, str]:
 
 
 def picks(name: str, port: int) -> str:
-    """What each client gets, one after the other; those of a scenario in `HELD` stay until the last has come."""
+    """What each client gets, one after the other; those of a scenario in `HELD` stay until the last
+    has come.
+    """
     with ExitStack() as held:
         seen = []
         for source in SOURCES:
@@ -109,7 +131,9 @@ def picks(name: str, port: int) -> str:
 def stats() -> dict[str, dict[str, int]]:
     """By cluster, what is not 0."""
     with closing(urlopen(f"http://{_HOST}:{ADMIN}/stats?format=json")) as page:
-        values = {each["name"]: each["value"] for each in json.load(page)["stats"] if "value" in each}
+        values = {
+            each["name"]: each["value"] for each in json.load(page)["stats"] if "value" in each
+        }
     found: dict[str, dict[str, int]] = {}
     for name, value in values.items():
         if value and re.search(STATS, name):
@@ -121,7 +145,7 @@ def stats() -> dict[str, dict[str, int]]:
 def wait_until_ready(envoy: subprocess.Popen[bytes]) -> None:
     """Return once Envoy serves.
 
-    @raise RuntimeError: where it has ended, or not begun in 30 seconds.
+    :raise RuntimeError: where it has ended, or not begun in 30 seconds.
     """
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline and envoy.poll() is None:
@@ -140,7 +164,16 @@ def record(binary: str) -> Fields:
         file = stack.enter_context(tempfile.NamedTemporaryFile("w", suffix=".json"))
         json.dump(bootstrap(), file)
         file.flush()
-        command = [binary, "-c", file.name, "--concurrency", "1", "--log-level", "error", "--use-dynamic-base-id"]
+        command = [
+            binary,
+            "-c",
+            file.name,
+            "--concurrency",
+            "1",
+            "--log-level",
+            "error",
+            "--use-dynamic-base-id",
+        ]
         envoy = subprocess.Popen(command)
         try:
             wait_until_ready(envoy)
@@ -149,7 +182,9 @@ def record(binary: str) -> Fields:
         finally:
             envoy.terminate()
             envoy.wait(30)
-    version = subprocess.run([binary, "--version"], capture_output=True, text=True, check=True).stdout.split()[-1]
+    version = subprocess.run(
+        [binary, "--version"], capture_output=True, text=True, check=True
+    ).stdout.split()[-1]
     found: Fields = {"version": version.split("/")[1], "sources": SOURCES, "scenarios": {}}
     for name in SCENARIOS:
         cluster, proxy = scenario(name)
@@ -169,7 +204,10 @@ def main() -> None:
     """Write the recording, a scenario a line."""
     found = record(os.environ["TCPMESH_ENVOY"])
     scenarios = found.pop("scenarios")
-    lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(facts, sort_keys=True)}" for name, facts in scenarios.items())
+    lines = ",\n".join(
+        f"{json.dumps(name)}: {json.dumps(facts, sort_keys=True)}"
+        for name, facts in scenarios.items()
+    )
     RECORDING.write_text(f'{{"envoy": {json.dumps(found)},\n"scenarios": {{\n{lines}\n}}}}\n')
 
 

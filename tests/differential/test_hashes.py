@@ -14,8 +14,8 @@ from xxhash import xxh64_intdigest
 from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.cluster.cluster import Cluster
-from tcpmesh.cluster.host import Host
-from tcpmesh.cluster.metadata import criteria
+from tcpmesh.cluster.hosts.host import Host
+from tcpmesh.cluster.hosts.metadata import criteria
 
 # A message can only be parsed once its module is imported, which these do.
 from tcpmesh.extensions.load_balancing_policies import maglev, override_host, ring_hash, subset  # noqa: F401
@@ -31,10 +31,12 @@ LETTERS = {**{address: name for name, address in ADDRESSES.items()}, (PIPE, 0): 
 #: What an Envoy with one worker counts twice: main has a balancer of its own.
 TWICE = ("lb_subsets_active", "lb_subsets_created")
 
-#: Gauges that each subset's table overwrites, so that they are those of the last one, whichever that is.
+#: Gauges that each subset's table overwrites, so that they are those of the last one, whichever
+#: that is.
 OVERWRITTEN = ("ring_hash_lb", "maglev_lb")
 
-#: In Envoy a selector loses its fallback policy when one with more keys stands before it; ours keeps it.
+#: In Envoy a selector loses its fallback policy when one with more keys stands before it; ours
+#: keeps it.
 DEPARTURES = {"subset_selector_after_longer": "c" * 120}
 
 
@@ -53,12 +55,18 @@ def _test(name: str, facts: dict[str, Any]) -> Any:
         message = ParseDict(facts["cluster"], cluster_pb2.Cluster())
         cluster = cluster_of(message, store)
         match = ParseDict(facts["metadata_match"] or {}, base_pb2.Metadata())
-        seen = "".join(_pick(cluster, source, criteria(match) or None, facts["held"]) for source in RECORDING["envoy"]["sources"])
+        seen = "".join(
+            _pick(cluster, source, criteria(match) or None, facts["held"])
+            for source in RECORDING["envoy"]["sources"]
+        )
         self.assertEqual(DEPARTURES.get(name, facts["picks"]), seen)
         if name not in DEPARTURES:
             self.assertEqual(_expected(name, facts["stats"]), _counted(name, store))
 
-    test.__doc__ = f"Scenario {name}: each client gets the host that it gets from Envoy, and the same is counted."
+    test.__doc__ = (
+        f"Scenario {name}: each client gets the host that it gets from Envoy, and "
+        f"the same is counted."
+    )
     return test
 
 
@@ -74,13 +82,21 @@ def _pick(cluster: Cluster, source: str, match: dict[str, Any] | None, held: boo
 
 
 def _expected(name: str, recorded: dict[str, int]) -> dict[str, int]:
-    return {stat: value // 2 if stat in TWICE else value for stat, value in recorded.items() if _is_compared(name, stat)}
+    return {
+        stat: value // 2 if stat in TWICE else value
+        for stat, value in recorded.items()
+        if _is_compared(name, stat)
+    }
 
 
 def _counted(name: str, store: Store) -> dict[str, int]:
     values = {full.split(".", 2)[2]: value for full, value in values_of(store).items() if value}
     wanted = ("lb_", "ring_hash_lb", "maglev_lb", "upstream_cx_none_healthy")
-    return {stat: value for stat, value in values.items() if stat.startswith(wanted) and _is_compared(name, stat)}
+    return {
+        stat: value
+        for stat, value in values.items()
+        if stat.startswith(wanted) and _is_compared(name, stat)
+    }
 
 
 def _is_compared(name: str, stat: str) -> bool:

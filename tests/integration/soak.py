@@ -1,9 +1,12 @@
-"""Strange clients and strange backends against a real `twistd tcpmesh`, for as long as one likes: `make soak`.
+"""Strange clients and strange backends against a real `twistd tcpmesh`, for as long as one likes:
+`make soak`.
 
-Each session has a number, from which client and backend know, each for itself, what both will send and how both will end.
-So each can say whether it got what it had to get: all of it where neither breaks off, else a beginning of it.  Sessions run
-beside each other, over IPv4, IPv6 and unix sockets, upstream too, with buffers of all sizes.  At the end nothing may be left of
-them in the proxy: no connection in its gauges, no descriptor, no pause without its resume, and no memory beyond the start's.
+Each session has a number, from which client and backend know, each for itself, what both will send
+and how both will end. So each can say whether it got what it had to get: all of it where neither
+breaks off, else a beginning of it.  Sessions run beside each other, over IPv4, IPv6 and unix
+sockets, upstream too, with buffers of all sizes.  At the end nothing may be left of them in the
+proxy: no connection in its gauges, no descriptor, no pause without its resume, and no memory beyond
+the start's.
 
     python -m tests.integration.soak --seconds 60 --transport epoll
 """
@@ -61,13 +64,17 @@ class Script:
     """Bytes written, and read, at once at most."""
 
     pause: float
-    """Seconds between two reads of a slow reader; the first megabyte only, or no session would end."""
+    """Seconds between two reads of a slow reader; the first megabyte only, or no session would
+    end.
+    """
 
     buffer: int
     """SO_RCVBUF and SO_SNDBUF, 0 for the kernel's own."""
 
     end: str
-    """"fin" when all is sent, or "close", "reset" or "leave" (reading nothing) after so many bytes received: `breaks`."""
+    """"fin" when all is sent, or "close", "reset" or "leave" (reading nothing) after so many bytes
+    received: `breaks`.
+    """
 
     breaks: int
 
@@ -94,7 +101,9 @@ class Session:
 
 def script(random: Random, bulk: bool) -> Script:
     """A side of some kind."""
-    sends = random.choice([0, 1, 1000, 70_000, random.randrange(1 << 20), random.randrange(8 << 20)])
+    sends = random.choice(
+        [0, 1, 1000, 70_000, random.randrange(1 << 20), random.randrange(8 << 20)]
+    )
     end = random.choice(["fin"] * 5 + ["close", "reset", "leave"])
     return Script(
         sends=BULK if bulk else sends,
@@ -116,16 +125,23 @@ def session(number: int) -> Session:
     bulk = number % 50 == 7
     sides = script(random, bulk), script(random, bulk)
     if number % 25 == 3:
-        # The proxy is full both ways, and then one side is gone: the other has to get rid of what it has to say.
+        # The proxy is full both ways, and then one side is gone: the other has to get rid of what
+        # it has to say.
         gone = replace(sides[1], sends=BULK // 4, end="leave", breaks=0, buffer=0)
-        sides = replace(sides[0], sends=BULK // 4, chunk=1 << 20, end="fin", stubborn=True, buffer=0), gone
+        sides = (
+            replace(sides[0], sends=BULK // 4, chunk=1 << 20, end="fin", stubborn=True, buffer=0),
+            gone,
+        )
         if number % 2:
             sides = sides[1], sides[0]
     smallest = min((side.buffer for side in sides if side.buffer), default=BULK)
     # Into a tiny window the kernel sends a few times a second only.
     client, backend = (replace(side, sends=min(side.sends, 20 * smallest)) for side in sides)
     # Who waits for more than the other sends would wait for its FIN, which may not come either.
-    client, backend = (replace(one, breaks=min(one.breaks, other.sends)) for one, other in ((client, backend), (backend, client)))
+    client, backend = (
+        replace(one, breaks=min(one.breaks, other.sends))
+        for one, other in ((client, backend), (backend, client))
+    )
     return Session(number, client, backend)
 
 
@@ -146,7 +162,7 @@ class Side:
                 sock.setsockopt(socket.SOL_SOCKET, name, does.buffer)
 
     def play(self) -> str | None:
-        """Do all of it; what was wrong, or C{None}."""
+        """Do all of it; what was wrong, or `None`."""
         sender = threading.Thread(target=self._send, daemon=True)
         sender.start()
         try:
@@ -220,7 +236,11 @@ class Side:
                 return f"other bytes than were sent, behind the first {self.received}"
             position += size
             self.received += size
-        return None if self.received <= self._hears.sends else f"{self.received} bytes, more than were sent"
+        return (
+            None
+            if self.received <= self._hears.sends
+            else f"{self.received} bytes, more than were sent"
+        )
 
 
 class Soak:
@@ -285,19 +305,37 @@ class Soak:
 
 def config(soak: Soak, port: int, path: Path) -> str:
     """Three listeners, two of which have an upstream of another family."""
-    kinds = (("tcp4", tcp("127.0.0.1", port), "unix"), ("tcp6", tcp("::1", port), "tcp"), ("unix", pipe(path), "tcp"))
-    clusters = cluster("tcp", tcp("127.0.0.1", soak.tcp.getsockname()[1]), LIMITS) + cluster("unix", pipe(soak.path), LIMITS)
-    return bootstrap("".join(listener(name, address, f"cluster: {up}") for name, address, up in kinds), clusters)
+    kinds = (
+        ("tcp4", tcp("127.0.0.1", port), "unix"),
+        ("tcp6", tcp("::1", port), "tcp"),
+        ("unix", pipe(path), "tcp"),
+    )
+    clusters = cluster("tcp", tcp("127.0.0.1", soak.tcp.getsockname()[1]), LIMITS) + cluster(
+        "unix", pipe(soak.path), LIMITS
+    )
+    return bootstrap(
+        "".join(listener(name, address, f"cluster: {up}") for name, address, up in kinds), clusters
+    )
 
 
 LIMITS = ", circuit_breakers: {thresholds: [{max_connections: 4096, max_pending_requests: 4096}]}"
 
 
 def left(stats: dict[str, int]) -> dict[str, int]:
-    """What ought to be 0 once nobody is connected, and is not: the admin interface is, by whoever asks for the statistics."""
+    """What ought to be 0 once nobody is connected, and is not: the admin interface is, by whoever
+    asks for the statistics.
+    """
     ours = ("cluster.", "listener.", "tcp.")
-    stats = {name: value for name, value in stats.items() if name.startswith(ours) and not name.startswith("listener.admin.")}
-    found = {name: value for name, value in stats.items() if value and name.endswith(("_active", "_buffered"))}
+    stats = {
+        name: value
+        for name, value in stats.items()
+        if name.startswith(ours) and not name.startswith("listener.admin.")
+    }
+    found = {
+        name: value
+        for name, value in stats.items()
+        if value and name.endswith(("_active", "_buffered"))
+    }
     for name, paused in stats.items():
         resumed = stats.get(name.replace("paused", "resumed"), paused)
         if name.endswith("paused_reading_total") and paused != resumed:
@@ -311,7 +349,9 @@ def descriptors(pid: int) -> int:
 
 
 def play(soak: Soak, connects: list[Callable[[], socket.socket]], first: int, until: float) -> int:
-    """Play sessions from this number on, so many at once, until it is time; the number after the last."""
+    """Play sessions from this number on, so many at once, until it is time; the number after the
+    last.
+    """
     numbers = iter(range(first, 1 << 60))
     lock = threading.Lock()
     last = first
@@ -351,7 +391,8 @@ def run(transport: str, seconds: float, seed: int) -> list[str]:
                 lambda: socket.create_connection(("::1", port)),
                 lambda: _connect_unix(path),
             ]
-            # What the proxy needs for as much traffic as this is there after a while, pipes included: that is the start.
+            # What the proxy needs for as much traffic as this is there after a while, pipes
+            # included: that is the start.
             number = play(soak, connects, seed, time.monotonic() + seconds / 4)
             settle(child)
             before = descriptors(child.pid), memory(child.pid)
@@ -359,7 +400,8 @@ def run(transport: str, seconds: float, seed: int) -> list[str]:
             rest = settle(child)
             after = descriptors(child.pid), memory(child.pid)
             print(
-                f"{transport}: {number - seed} sessions ({dict(soak.played)}), descriptors {before[0]} -> {after[0]}, "
+                f"{transport}: {number - seed} sessions ({dict(soak.played)}), descriptors "
+                f"{before[0]} -> {after[0]}, "
                 f"memory {before[1] >> 20} -> {after[1] >> 20} MiB, left {rest}"
             )
             flaws = list(soak.flaws)
@@ -383,8 +425,12 @@ def _connect_unix(path: Path) -> socket.socket:
 
 def main() -> int:
     """The command."""
-    parser = argparse.ArgumentParser(description="Strange clients and backends against a running tcpmesh.")
-    parser.add_argument("--seconds", type=float, default=60.0, help="how long, for each kind of transports (60)")
+    parser = argparse.ArgumentParser(
+        description="Strange clients and backends against a running tcpmesh."
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=60.0, help="how long, for each kind of transports (60)"
+    )
     parser.add_argument("--transport", choices=["epoll", "stock"], help="one kind only")
     parser.add_argument("--seed", type=int, default=0, help="the number of the first session (0)")
     arguments = parser.parse_args()

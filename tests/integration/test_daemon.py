@@ -1,4 +1,6 @@
-"""A production run: detached, under another uid, with a pid file and a log file, on a privileged port."""
+"""A production run: detached, under another uid, with a pid file and a log file, on a privileged
+port.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,9 @@ static_resources:
 
 
 class Upstream:
-    """A server on loopback that answers each connection's first bytes with the same bytes and closes it."""
+    """A server on loopback that answers each connection's first bytes with the same bytes and
+    closes it.
+    """
 
     def __init__(self) -> None:
         self._listening = socket.create_server(("127.0.0.1", 0), backlog=1024)
@@ -73,7 +77,7 @@ class Upstream:
 
 
 def ask(address: tuple[str, int], word: bytes) -> bool:
-    """Whether a connection to C{address} answers C{word} with the same word and then ends."""
+    """Whether a connection to `address` answers `word` with the same word and then ends."""
     with socket.create_connection(address, timeout=10.0) as connection:
         connection.sendall(word)
         answer = b""
@@ -100,7 +104,9 @@ def runs(pid: int) -> bool:
 
 
 class DaemonTests(SynchronousTestCase):
-    """C{twistd --pidfile --logfile [--uid --gid] tcpmesh --config}, with relative paths throughout."""
+    """`twistd --pidfile --logfile [--uid --gid] tcpmesh --config`, with relative paths
+    throughout.
+    """
 
     def setUp(self) -> None:
         """A folder for the run and an upstream on loopback."""
@@ -110,8 +116,12 @@ class DaemonTests(SynchronousTestCase):
         self.addCleanup(self.upstream.stop)
 
     def twistd(self, address: tuple[str, int], *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run the command that starts the daemon with its listener at C{address}; it returns once the daemon serves, or cannot."""
-        (self.folder / "envoy.yaml").write_text(CONFIG.format(address=address[0], port=address[1], upstream=self.upstream.port))
+        """Run the command that starts the daemon with its listener at `address`; it returns once
+        the daemon serves, or cannot.
+        """
+        (self.folder / "envoy.yaml").write_text(
+            CONFIG.format(address=address[0], port=address[1], upstream=self.upstream.port)
+        )
         command = [
             TWISTD,
             "--pidfile",
@@ -123,7 +133,9 @@ class DaemonTests(SynchronousTestCase):
             "--config",
             "envoy.yaml",
         ]
-        return subprocess.run(command, cwd=self.folder, text=True, capture_output=True, stdin=subprocess.DEVNULL)
+        return subprocess.run(
+            command, cwd=self.folder, text=True, capture_output=True, stdin=subprocess.DEVNULL
+        )
 
     def start(self, address: tuple[str, int], *arguments: str) -> int:
         """Start the daemon; return its pid once it serves."""
@@ -150,16 +162,22 @@ class DaemonTests(SynchronousTestCase):
             os.kill(pid, signal.SIGKILL)
 
     def assert_survives(self, pid: int, address: tuple[str, int], connections: int) -> None:
-        """Make so many connections, CLIENTS at a time; each must be answered, by the process that was started."""
+        """Make so many connections, CLIENTS at a time; each must be answered, by the process that
+        was started.
+        """
         with ThreadPoolExecutor(CLIENTS) as clients:
-            answered = sum(clients.map(lambda number: ask(address, b"%d" % number), range(connections)))
+            answered = sum(
+                clients.map(lambda number: ask(address, b"%d" % number), range(connections))
+            )
 
         self.assertEqual(connections, answered, self.log)
         self.assertEqual(pid, int(self.pidfile.read_text()))
         self.assertTrue(runs(pid), self.log)
 
     def assert_stops_cleanly(self, pid: int) -> None:
-        """SIGTERM ends it, its pid file goes, and its log tells of an orderly end and of no error."""
+        """SIGTERM ends it, its pid file goes, and its log tells of an orderly end and of no
+        error.
+        """
         os.kill(pid, signal.SIGTERM)
         wait_for(lambda: not runs(pid), "the end of the daemon")
 
@@ -180,7 +198,9 @@ class DaemonTests(SynchronousTestCase):
         self.assert_stops_cleanly(pid)
 
     def test_cannot_start(self) -> None:
-        """Where the listener's address is taken, the command says so and ends with status 1; nothing is left running."""
+        """Where the listener's address is taken, the command says so and ends with status 1;
+        nothing is left running.
+        """
         (self.folder / "run").mkdir()
 
         result = self.twistd(("127.0.0.1", self.upstream.port))
@@ -191,16 +211,23 @@ class DaemonTests(SynchronousTestCase):
         self.assertFalse(self.pidfile.exists())
 
     def test_under_another_uid(self) -> None:
-        """Started by root on port 80, it goes on as nobody, survives 10,000 connections and stops cleanly on SIGTERM."""
+        """Started by root on port 80, it goes on as nobody, survives 10,000 connections and stops
+        cleanly on SIGTERM.
+        """
         self.folder.chmod(0o755)
         (self.folder / "run").mkdir()
         os.chown(self.folder / "run", NOBODY.pw_uid, NOBODY.pw_gid)
-        address = (f"127.{random.randrange(1, 255)}.{random.randrange(1, 255)}.{random.randrange(1, 255)}", 80)
+        address = (
+            f"127.{random.randrange(1, 255)}.{random.randrange(1, 255)}.{random.randrange(1, 255)}",
+            80,
+        )
 
         pid = self.start(address, "--uid", str(NOBODY.pw_uid), "--gid", str(NOBODY.pw_gid))
 
         status = Path(f"/proc/{pid}/status").read_text()
-        self.assertIn(f"Uid:\t{NOBODY.pw_uid}\t{NOBODY.pw_uid}\t{NOBODY.pw_uid}\t{NOBODY.pw_uid}\n", status)
+        self.assertIn(
+            f"Uid:\t{NOBODY.pw_uid}\t{NOBODY.pw_uid}\t{NOBODY.pw_uid}\t{NOBODY.pw_uid}\n", status
+        )
         self.assert_survives(pid, address, CONNECTIONS)
         self.assert_stops_cleanly(pid)
 

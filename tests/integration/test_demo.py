@@ -1,4 +1,4 @@
-"""C{make run}: the first thing a newcomer types."""
+"""`make run`: the first thing a newcomer types."""
 
 from __future__ import annotations
 
@@ -47,20 +47,29 @@ class DemoTests(SynchronousTestCase):
         return demo
 
     def test_demo(self) -> None:
-        """It starts everything, says what to try, all of which works, and stops everything when told to."""
+        """It starts everything, says what to try, all of which works, and stops everything when
+        told to.
+        """
         demo = self.start("demo")
         demo.wait_output("tcpmesh is running")
 
         answers = {get("http://127.0.0.1:10000/") for _ in range(2)}
-        self.assertEqual({"webserver01", "webserver02"}, {answer.split("ServerName: ")[1].split(",")[0] for answer in answers})
-        for url in {word for word in demo.output.split() if word.startswith("http://127.0.0.1:9901/")}:
+        self.assertEqual(
+            {"webserver01", "webserver02"},
+            {answer.split("ServerName: ")[1].split(",")[0] for answer in answers},
+        )
+        for url in {
+            word for word in demo.output.split() if word.startswith("http://127.0.0.1:9901/")
+        }:
             self.assertNotEqual("", get(url))
 
         self.assertEqual(0, demo.stop(), demo.output)
         self.assertEqual([], [address for address in ADDRESSES if is_taken(address)])
 
     def test_taken(self) -> None:
-        """Where an address is taken it names that address, and ends with status 1 having started nothing."""
+        """Where an address is taken it names that address, and ends with status 1 having started
+        nothing.
+        """
         with socket.create_server(("127.0.0.3", 8080)):
             demo = self.start("demo")
 

@@ -26,7 +26,9 @@ class DiscoveryTests(TestCase):
     timeout = 60
 
     def setUp(self) -> None:
-        """A DNS server that is silent until `hosts` are set, and upstreams of one port on two addresses."""
+        """A DNS server that is silent until `hosts` are set, and upstreams of one port on two
+        addresses.
+        """
         self.hosts: list[str] | None = None
         self.dns = DnsServer(reactor, self.reply)
         self.addCleanup(self.dns.close)
@@ -43,24 +45,32 @@ class DiscoveryTests(TestCase):
 
     def config(self, port: int, kind: str) -> str:
         """A listener, and a cluster of this type that is the name svc.test."""
-        servers = f"resolvers: [{tcp('127.0.0.1', self.dns.address.port)}], query_timeout_seconds: 1"
+        servers = (
+            f"resolvers: [{tcp('127.0.0.1', self.dns.address.port)}], query_timeout_seconds: 1"
+        )
         resolver = f'{{name: r, typed_config: {{"@type": {CARES}, {servers}}}}}'
         hosts = f"[{{lb_endpoints: [{{endpoint: {{address: {tcp('svc.test', self.backend)}}}}}]}}]"
         return bootstrap(
             listener("l", tcp("127.0.0.1", port), "cluster: c"),
-            f"  - {{name: c, type: {kind}, load_assignment: {{cluster_name: c, endpoints: {hosts}}}, dns_lookup_family: V4_ONLY,"
+            f"  - {{name: c, type: {kind}, load_assignment: {{cluster_name: c, endpoints: "
+            f"{hosts}}}, dns_lookup_family: V4_ONLY,"
             f" dns_refresh_rate: 0.1s, typed_dns_resolver_config: {resolver}}}\n",
         )
 
     def follow(self, kind: str) -> Deferred[Any]:
-        """Run the scenario in a thread, for the DNS server and the upstreams are in this process."""
+        """Run the scenario in a thread, for the DNS server and the upstreams are in this
+        process.
+        """
         return deferToThread(self.scenario, kind)
 
     def scenario(self, kind: str) -> None:
         """Start without DNS, then with one host, then with another, then without DNS again."""
         port = free_port()
         with Child(self.config(port, kind)) as proxy:
-            proxy.wait(lambda: self.dns.queries and (proxy.path / "admin.address").exists(), "the first question")
+            proxy.wait(
+                lambda: self.dns.queries and (proxy.path / "admin.address").exists(),
+                "the first question",
+            )
             self.assertFalse(connectable("127.0.0.1", port))
             self.assertIn("PRE_INITIALIZING", proxy.admin("/ready")[1])
             self.hosts = ["127.0.0.2"]
@@ -69,16 +79,26 @@ class DiscoveryTests(TestCase):
             self.hosts = ["127.0.0.3"]
             wait_for(lambda: greeting(port) == b"three", "the new host")
             self.hosts = None
-            wait_for(lambda: proxy.stat("cluster.c.update_attempt") > proxy.stat("cluster.c.update_success"), "a question")
+            wait_for(
+                lambda: (
+                    proxy.stat("cluster.c.update_attempt") > proxy.stat("cluster.c.update_success")
+                ),
+                "a question",
+            )
             self.assertEqual(b"three", greeting(port))
             self.assertNotIn("Traceback", proxy.output)
 
     def address_lost(self) -> None:
         """Start without DNS, and listen on the port that the child waits to open."""
         port = free_port()
-        config = self.config(port, "STRICT_DNS").replace("filter_chains:", "enable_reuse_port: false, filter_chains:")
+        config = self.config(port, "STRICT_DNS").replace(
+            "filter_chains:", "enable_reuse_port: false, filter_chains:"
+        )
         with Child(config) as proxy:
-            proxy.wait(lambda: self.dns.queries and (proxy.path / "admin.address").exists(), "the first question")
+            proxy.wait(
+                lambda: self.dns.queries and (proxy.path / "admin.address").exists(),
+                "the first question",
+            )
             with socket.create_server(("127.0.0.1", port)):
                 self.hosts = ["127.0.0.2"]
                 self.assertEqual(1, proxy.wait_exit())
@@ -86,11 +106,15 @@ class DiscoveryTests(TestCase):
             self.assertNotIn("Traceback", proxy.output)
 
     def test_address_lost_while_waiting(self) -> Deferred[Any]:
-        """An address that another process takes before the clusters are ready ends the start, exit status 1."""
+        """An address that another process takes before the clusters are ready ends the start, exit
+        status 1.
+        """
         return deferToThread(self.address_lost)
 
     def test_strict(self) -> Deferred[Any]:
-        """STRICT_DNS waits for its first answer, follows the records, and keeps its hosts where nobody answers."""
+        """STRICT_DNS waits for its first answer, follows the records, and keeps its hosts where
+        nobody answers.
+        """
         return self.follow("STRICT_DNS")
 
     def test_logical(self) -> Deferred[Any]:

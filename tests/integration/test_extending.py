@@ -35,12 +35,16 @@ class EchoTests(SynchronousTestCase):
     """The example of the page, installed as a package of its own."""
 
     def setUp(self) -> None:
-        """Write the page's module, and the entry point that it tells to declare, where Python finds them."""
+        """Write the page's module, and the entry point that it tells to declare, where Python finds
+        them.
+        """
         self.folder = Path(tempfile.mkdtemp(prefix="tcpmesh-extending-"))
         self.addCleanup(shutil.rmtree, self.folder)
         page = (ROOT / "docs" / "extending.md").read_text()
         (module,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-        (entry,) = re.findall(r'```toml\n\[project\.entry-points\."(.*?)"\]\n"(.*?)" = "(.*?)"\n```', page)
+        (entry,) = re.findall(
+            r'```toml\n\[project\.entry-points\."(.*?)"\]\n"(.*?)" = "(.*?)"\n```', page
+        )
         (self.folder / f"{entry[2]}.py").write_text(module)
         installed = self.folder / "my_echo-1.0.dist-info"
         installed.mkdir()
@@ -51,14 +55,18 @@ class EchoTests(SynchronousTestCase):
         """Start the proxy; return where its listener is."""
         (self.folder / "echo.yaml").write_text(CONFIG)
         command = [TWISTD, "--nodaemon", "--pidfile=", "tcpmesh", "--config", "echo.yaml"]
-        proxy = Process(command, self.folder / "output", {"PYTHONPATH": f"{self.folder}{os.pathsep}{ROOT}"})
+        proxy = Process(
+            command, self.folder / "output", {"PYTHONPATH": f"{self.folder}{os.pathsep}{ROOT}"}
+        )
         self.addCleanup(proxy.stop)
         proxy.wait_output("starting workers")
         (port,) = re.findall(r"listener front is open on 127\.0\.0\.1:(\d+)", proxy.output)
         return "127.0.0.1", int(port)
 
     def test_the_example_echoes(self) -> None:
-        """The proxy accepts the type, and the filter sends back all that a client sends, then closes."""
+        """The proxy accepts the type, and the filter sends back all that a client sends, then
+        closes.
+        """
 
         def send() -> None:
             client.sendall(bytes(MANY))

@@ -20,7 +20,10 @@ FILTERS = "type.googleapis.com/envoy.extensions.filters.network"
 
 def chain(name: str, port: int, *filters: str) -> str:
     """A listener with these filters."""
-    return f"  - {{name: {name}, address: {tcp('127.0.0.1', port)}, filter_chains: [{{filters: [{', '.join(filters)}]}}]}}\n"
+    return (
+        f"  - {{name: {name}, address: {tcp('127.0.0.1', port)}, filter_chains: [{{filters: "
+        f"[{', '.join(filters)}]}}]}}\n"
+    )
 
 
 def a_filter(kind: str, fields: str) -> str:
@@ -29,18 +32,36 @@ def a_filter(kind: str, fields: str) -> str:
 
 
 class ChainContract(TestCase):
-    """Chains of several filters; the upstreams are listeners of the same process that say their names."""
+    """Chains of several filters; the upstreams are listeners of the same process that say their
+    names.
+    """
 
     transport: str
 
     def begin(self, *before: str) -> None:
-        """Start with these filters before the tcp_proxy, and clusters named for addresses of clients."""
+        """Start with these filters before the tcp_proxy, and clusters named for addresses of
+        clients.
+        """
         self.front, one, other = free_port(), free_port(), free_port()
-        says = [a_filter("direct_response.v3.Config", f"response: {{inline_string: {name}}}") for name in ("one", "other")]
-        proxy = f'{{name: t, typed_config: {{"@type": {TCP_PROXY}, stat_prefix: t, cluster: to-other}}}}'
-        listeners = chain("front", self.front, *before, proxy) + chain("one", one, says[0]) + chain("other", other, says[1])
-        clusters = cluster("to-127.0.0.7", tcp("127.0.0.1", one)) + cluster("to-other", tcp("127.0.0.1", other))
-        self.proxy = Child(bootstrap(listeners, clusters), environ={"TCPMESH_TRANSPORT": self.transport})
+        says = [
+            a_filter("direct_response.v3.Config", f"response: {{inline_string: {name}}}")
+            for name in ("one", "other")
+        ]
+        proxy = (
+            f'{{name: t, typed_config: {{"@type": {TCP_PROXY}, stat_prefix: t, cluster: '
+            f"to-other}}}}"
+        )
+        listeners = (
+            chain("front", self.front, *before, proxy)
+            + chain("one", one, says[0])
+            + chain("other", other, says[1])
+        )
+        clusters = cluster("to-127.0.0.7", tcp("127.0.0.1", one)) + cluster(
+            "to-other", tcp("127.0.0.1", other)
+        )
+        self.proxy = Child(
+            bootstrap(listeners, clusters), environ={"TCPMESH_TRANSPORT": self.transport}
+        )
         self.addCleanup(self.proxy.stop)
         self.proxy.wait_ready()
 
@@ -54,15 +75,27 @@ class ChainContract(TestCase):
             return received(client)
 
     def test_filter_state(self) -> None:
-        """set_filter_state sends each client to the cluster of its address, and one without such a cluster nowhere."""
-        text = "object_key: envoy.tcp_proxy.cluster, format_string: {text_format: 'to-%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%'}"
+        """set_filter_state sends each client to the cluster of its address, and one without such a
+        cluster nowhere.
+        """
+        text = (
+            "object_key: envoy.tcp_proxy.cluster, format_string: {text_format: "
+            "'to-%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%'}"
+        )
         self.begin(a_filter("set_filter_state.v3.Config", f"on_new_connection: [{{{text}}}]"))
-        self.assertEqual([self.who("127.0.0.7"), self.who("127.0.0.8"), self.who("127.0.0.7")], [b"one", b"", b"one"])
+        self.assertEqual(
+            [self.who("127.0.0.7"), self.who("127.0.0.8"), self.who("127.0.0.7")],
+            [b"one", b"", b"one"],
+        )
         self.assertEqual(self.proxy.stat("tcp.t.downstream_cx_no_route"), 1)
 
     def test_connection_limit(self) -> None:
-        """With a limit of one a second client is held for the delay and closed without an answer."""
-        limit = a_filter("connection_limit.v3.ConnectionLimit", "stat_prefix: l, max_connections: 1, delay: 0.2s")
+        """With a limit of one a second client is held for the delay and closed without an
+        answer.
+        """
+        limit = a_filter(
+            "connection_limit.v3.ConnectionLimit", "stat_prefix: l, max_connections: 1, delay: 0.2s"
+        )
         self.begin(limit)
         with self.client("127.0.0.1") as first:
             self.assertEqual(received(first, 5), b"other")

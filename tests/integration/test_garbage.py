@@ -1,6 +1,8 @@
-"""Connections of every kind and end leave the garbage collector nothing to do, for it is set to look seldom.
+"""Connections of every kind and end leave the garbage collector nothing to do, for it is set to
+look seldom.
 
-The proxy is in this process, on real sockets, so that the collector can be asked; C{TCPMESH_CONNECTIONS} says how many there are.
+The proxy is in this process, on real sockets, so that the collector can be asked;
+`TCPMESH_CONNECTIONS` says how many there are.
 """
 
 from __future__ import annotations
@@ -76,7 +78,9 @@ def fill_and_break_off(make: Make) -> None:
 
 
 def wait_for_the_end(make: Make) -> None:
-    """Say nothing until the proxy closes: an idle timeout, a host that refuses or one that never answers."""
+    """Say nothing until the proxy closes: an idle timeout, a host that refuses or one that never
+    answers.
+    """
     with make() as sock, contextlib.suppress(ConnectionResetError):
         received(sock)
 
@@ -124,7 +128,7 @@ class GarbageTests(SynchronousTestCase):
         """Listeners with upstreams that answer, refuse and are silent."""
         from twisted.internet.selectreactor import SelectReactor
 
-        from tcpmesh.net.epoll import EpollNetwork
+        from tcpmesh.net.epoll.network import EpollNetwork
 
         self.backend = Backend()
         self.addCleanup(self.backend.close)
@@ -144,9 +148,16 @@ class GarbageTests(SynchronousTestCase):
             "silent": (self.silent.getsockname()[1], ", connect_timeout: 0.05s"),
         }
         self.ports = {name: free_port() for name in (*hosts, "idle")}
-        listeners = "".join(listener(n, tcp("127.0.0.1", self.ports[n]), f"cluster: {n}, max_connect_attempts: 2") for n in hosts)
-        listeners += listener("idle", tcp("127.0.0.1", self.ports["idle"]), "cluster: up, idle_timeout: 0.05s")
-        clusters = "".join(cluster(name, tcp("127.0.0.1", port), more) for name, (port, more) in hosts.items())
+        listeners = "".join(
+            listener(n, tcp("127.0.0.1", self.ports[n]), f"cluster: {n}, max_connect_attempts: 2")
+            for n in hosts
+        )
+        listeners += listener(
+            "idle", tcp("127.0.0.1", self.ports["idle"]), "cluster: up, idle_timeout: 0.05s"
+        )
+        clusters = "".join(
+            cluster(name, tcp("127.0.0.1", port), more) for name, (port, more) in hosts.items()
+        )
         self.mesh = Mesh(bootstrap(listeners, clusters), self.network)  # type: ignore[arg-type]
 
     def connect(self, name: str) -> Make:
@@ -156,7 +167,19 @@ class GarbageTests(SynchronousTestCase):
     def play(self, connections: int) -> None:
         """Let the clients come and go."""
         kinds = [
-            (each, "up") for each in (ask, break_off, leave, be_reset, ask, break_off, leave, be_reset, fill, fill_and_break_off)
+            (each, "up")
+            for each in (
+                ask,
+                break_off,
+                leave,
+                be_reset,
+                ask,
+                break_off,
+                leave,
+                be_reset,
+                fill,
+                fill_and_break_off,
+            )
         ]
         kinds += [(wait_for_the_end, name) for name in ("dead", "silent", "idle")]
         numbers = iter(range(connections))
@@ -177,14 +200,18 @@ class GarbageTests(SynchronousTestCase):
         threads = [threading.Thread(target=work, daemon=True) for _ in range(WORKERS)]
         for thread in threads:
             thread.start()
-        while any(thread.is_alive() for thread in threads) or self.mesh.stat("cluster.up.upstream_cx_active"):
+        while any(thread.is_alive() for thread in threads) or self.mesh.stat(
+            "cluster.up.upstream_cx_active"
+        ):
             self.reactor.iterate(0.01)
         for _ in range(20):
             self.reactor.iterate(0.01)
         self.assertEqual([], flaws)
 
     def test_nothing_is_left(self) -> None:
-        """Whoever closes, resets, waits too long or is not there: counting references frees all that a connection had."""
+        """Whoever closes, resets, waits too long or is not there: counting references frees all
+        that a connection had.
+        """
         self.play(2 * WORKERS)  # what is made at first use
         gc.collect()
         gc.disable()
@@ -195,12 +222,23 @@ class GarbageTests(SynchronousTestCase):
         self.addCleanup(gc.set_debug, 0)
         gc.collect()
         found = Counter(f"{type(each).__module__}.{type(each).__qualname__}" for each in gc.garbage)
-        self.assertEqual({}, {name: count for name, count in found.items() if name.startswith(("tcpmesh", "twisted", "tests"))})
+        self.assertEqual(
+            {},
+            {
+                name: count
+                for name, count in found.items()
+                if name.startswith(("tcpmesh", "twisted", "tests"))
+            },
+        )
         stats = self.mesh.stats()
         self.assertEqual(0, self.network.pipes.used)
         for name in ("up", "dead", "silent"):
             self.assertEqual(0, stats[f"cluster.{name}.upstream_cx_active"], name)
-        ways = ("up.upstream_cx_destroy_remote", "dead.upstream_cx_connect_fail", "silent.upstream_cx_connect_timeout")
+        ways = (
+            "up.upstream_cx_destroy_remote",
+            "dead.upstream_cx_connect_fail",
+            "silent.upstream_cx_connect_timeout",
+        )
         for name in (*(f"cluster.{way}" for way in ways), "tcp.idle.idle_timeout"):
             self.assertGreater(stats[name], 0, name)
         self.assertGreater(self.network.pipes.taken, 0)

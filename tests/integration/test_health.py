@@ -1,4 +1,6 @@
-"""Health checks and outlier detection in a real process with real sockets, over each kind of transports."""
+"""Health checks and outlier detection in a real process with real sockets, over each kind of
+transports.
+"""
 
 from __future__ import annotations
 
@@ -23,12 +25,14 @@ else:
     TestCase = object
 
 CHECK = (
-    "timeout: 2s, interval: 0.05s, no_traffic_interval: 0.05s, unhealthy_threshold: 1, healthy_threshold: 1, "
+    "timeout: 2s, interval: 0.05s, no_traffic_interval: 0.05s, unhealthy_threshold: 1, "
+    "healthy_threshold: 1, "
     "always_log_health_check_failures: true"
 )
 HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 HTTP2 = (
-    f"typed_extension_protocol_options: {{{HTTP_OPTIONS}: {{'@type': type.googleapis.com/{HTTP_OPTIONS}, "
+    f"typed_extension_protocol_options: {{{HTTP_OPTIONS}: {{'@type': "
+    f"type.googleapis.com/{HTTP_OPTIONS}, "
     "explicit_http_config: {http2_protocol_options: {}}}}"
 )
 HTTP_200 = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"
@@ -77,7 +81,9 @@ class GrpcServer:
         self.peers: set[str] = set()
         method = grpc.unary_unary_rpc_method_handler(self._check)
         self._server = grpc.server(ThreadPoolExecutor(1))
-        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("grpc.health.v1.Health", {"Check": method}),))
+        self._server.add_generic_rpc_handlers(
+            (grpc.method_handlers_generic_handler("grpc.health.v1.Health", {"Check": method}),)
+        )
         self.port: int = self._server.add_insecure_port("127.0.0.1:0")
         self._server.start()
 
@@ -99,11 +105,18 @@ class HealthSuite(TestCase):
     def start(self, hosts: list[int], more: str, manager: str = "") -> None:
         """A proxy with one cluster of these ports."""
         self.port = free_port()
-        endpoints = ", ".join(f"{{endpoint: {{address: {tcp('127.0.0.1', port)}}}}}" for port in hosts)
+        endpoints = ", ".join(
+            f"{{endpoint: {{address: {tcp('127.0.0.1', port)}}}}}" for port in hosts
+        )
         assignment = f"{{cluster_name: c, endpoints: [{{lb_endpoints: [{endpoints}]}}]}}"
-        fields = f"common_lb_config: {{update_merge_window: 0s, healthy_panic_threshold: {{value: 0}}}}, {more}"
+        fields = (
+            f"common_lb_config: {{update_merge_window: 0s, healthy_panic_threshold: "
+            f"{{value: 0}}}}, {more}"
+        )
         clusters = f"  - {{name: c, load_assignment: {assignment}, {fields}}}\n"
-        text = bootstrap(listener("l", tcp("127.0.0.1", self.port), "cluster: c"), clusters) + manager
+        text = (
+            bootstrap(listener("l", tcp("127.0.0.1", self.port), "cluster: c"), clusters) + manager
+        )
         self.proxy = Child(text, environ={"TCPMESH_TRANSPORT": self.transport})
         self.addCleanup(self.proxy.stop)
         self.proxy.wait_ready()
@@ -120,7 +133,9 @@ class HealthSuite(TestCase):
 
     def flags(self, port: int) -> str:
         """The health flags of the host at a port."""
-        (found,) = re.findall(rf"c::127\.0\.0\.1:{port}::health_flags::(.*)", self.proxy.admin("/clusters")[1])
+        (found,) = re.findall(
+            rf"c::127\.0\.0\.1:{port}::health_flags::(.*)", self.proxy.admin("/clusters")[1]
+        )
         return str(found)
 
     def backend(self, name: str, port: int = 0) -> Backend:
@@ -133,7 +148,10 @@ class HealthSuite(TestCase):
         """A host that goes gets no more clients, and gets them again when it is back."""
         a, b = self.backend("a"), self.backend("b")
         log = Path(self.mktemp()).absolute()
-        self.start([a.port, b.port], f"health_checks: [{{{CHECK}, tcp_health_check: {{}}, event_log_path: {log}}}]")
+        self.start(
+            [a.port, b.port],
+            f"health_checks: [{{{CHECK}, tcp_health_check: {{}}, event_log_path: {log}}}]",
+        )
         self.assertEqual({b"a", b"b"}, {self.who() for _ in range(4)})
         b.close()
         wait_for(lambda: self.flags(b.port) == "/failed_active_hc", "the host to be out")
@@ -142,13 +160,22 @@ class HealthSuite(TestCase):
         wait_for(lambda: self.flags(b.port) == "healthy", "the host to be back")
         self.assertEqual({b"a", b"b"}, {self.who() for _ in range(4)})
         events = [json.loads(line) for line in log.read_text().splitlines()]
-        changes = [key for event in events for key in event if key in ("add_healthy_event", "eject_unhealthy_event")]
-        self.assertEqual(["add_healthy_event"] * 2 + ["eject_unhealthy_event", "add_healthy_event"], changes)
+        changes = [
+            key
+            for event in events
+            for key in event
+            if key in ("add_healthy_event", "eject_unhealthy_event")
+        ]
+        self.assertEqual(
+            ["add_healthy_event"] * 2 + ["eject_unhealthy_event", "add_healthy_event"], changes
+        )
 
     def test_http(self) -> None:
         """A host that answers 503 is out until it answers 200."""
         a, b = self.backend("a"), self.backend("b")
-        self.start([a.port, b.port], f"health_checks: [{{{CHECK}, http_health_check: {{path: /}}}}]")
+        self.start(
+            [a.port, b.port], f"health_checks: [{{{CHECK}, http_health_check: {{path: /}}}}]"
+        )
         b.reply = HTTP_200.replace(b"200", b"503")
         wait_for(lambda: self.flags(b.port) == "/failed_active_hc", "the host to be out")
         self.assertEqual({b"a"}, {self.who() for _ in range(4)})
@@ -156,12 +183,19 @@ class HealthSuite(TestCase):
         wait_for(lambda: self.flags(b.port) == "healthy", "the host to be back")
 
     def test_grpc(self) -> None:
-        """A gRPC server is in while it says SERVING of the service, over one connection; one that ends is out."""
+        """A gRPC server is in while it says SERVING of the service, over one connection; one that
+        ends is out.
+        """
         server = GrpcServer()
         self.addCleanup(server.stop)
-        check = f"health_checks: [{{{CHECK}, grpc_health_check: {{service_name: s.T, authority: a}}}}], {HTTP2}"
+        check = (
+            f"health_checks: [{{{CHECK}, grpc_health_check: {{service_name: s.T, authority: "
+            f"a}}}}], {HTTP2}"
+        )
         self.start([server.port], check)
-        wait_for(lambda: self.flags(server.port) == "healthy" and len(server.asked) > 2, "several checks")
+        wait_for(
+            lambda: self.flags(server.port) == "healthy" and len(server.asked) > 2, "several checks"
+        )
         server.status = 2
         wait_for(lambda: self.flags(server.port) == "/failed_active_hc", "the host to be out")
         server.status = 1
@@ -175,11 +209,21 @@ class HealthSuite(TestCase):
         a, gone = self.backend("a"), self.backend("gone")
         gone.close()
         log = Path(self.mktemp()).absolute()
-        more = "outlier_detection: {consecutive_5xx: 2, max_ejection_percent: 50, interval: 0.05s, base_ejection_time: 0.2s}"
-        self.start([a.port, gone.port], more, f"cluster_manager: {{outlier_detection: {{event_log_path: {log}}}}}\n")
+        more = (
+            "outlier_detection: {consecutive_5xx: 2, max_ejection_percent: 50, interval: "
+            "0.05s, base_ejection_time: 0.2s}"
+        )
+        self.start(
+            [a.port, gone.port],
+            more,
+            f"cluster_manager: {{outlier_detection: {{event_log_path: {log}}}}}\n",
+        )
         self.assertEqual([b"", b"", b"a", b"a"], sorted(self.who() for _ in range(4)))
         wait_for(lambda: len(log.read_text().splitlines()) == 2, "the host to be out and back")
-        self.assertEqual(["EJECT", "UNEJECT"], [json.loads(line)["action"] for line in log.read_text().splitlines()])
+        self.assertEqual(
+            ["EJECT", "UNEJECT"],
+            [json.loads(line)["action"] for line in log.read_text().splitlines()],
+        )
         self.assertEqual("healthy", self.flags(gone.port))
 
 

@@ -1,4 +1,6 @@
-"""A real `twistd tcpmesh` with real sockets, over each kind of transports, and how its process starts and ends."""
+"""A real `twistd tcpmesh` with real sockets, over each kind of transports, and how its process
+starts and ends.
+"""
 
 from __future__ import annotations
 
@@ -36,14 +38,21 @@ TCP_PROXY = "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.T
 
 def listener(name: str, address: str, fields: str, more: str = "") -> str:
     """A listener of one tcp_proxy, in YAML flow style."""
-    filters = f'[{{name: t, typed_config: {{"@type": {TCP_PROXY}, stat_prefix: {name}, {fields}}}}}]'
-    return f"  - {{name: {name}, address: {address}, filter_chains: [{{filters: {filters}}}]{more}}}\n"
+    filters = (
+        f'[{{name: t, typed_config: {{"@type": {TCP_PROXY}, stat_prefix: {name}, {fields}}}}}]'
+    )
+    return (
+        f"  - {{name: {name}, address: {address}, filter_chains: [{{filters: {filters}}}]{more}}}\n"
+    )
 
 
 def cluster(name: str, address: str, more: str = "") -> str:
     """A cluster of one host, in YAML flow style."""
     hosts = f"[{{lb_endpoints: [{{endpoint: {{address: {address}}}}}]}}]"
-    return f"  - {{name: {name}, load_assignment: {{cluster_name: {name}, endpoints: {hosts}}}{more}}}\n"
+    return (
+        f"  - {{name: {name}, load_assignment: {{cluster_name: {name}, endpoints: "
+        f"{hosts}}}{more}}}\n"
+    )
 
 
 def tcp(host: str, port: int = 0) -> str:
@@ -58,7 +67,10 @@ def pipe(path: Path) -> str:
 
 def bootstrap(listeners: str, clusters: str) -> str:
     """A configuration with an admin interface on a free port."""
-    return f"admin: {{address: {tcp('127.0.0.1')}}}\nstatic_resources:\n  listeners:\n{listeners}  clusters:\n{clusters}"
+    return (
+        f"admin: {{address: {tcp('127.0.0.1')}}}\nstatic_resources:\n  listeners:\n"
+        f"{listeners}  clusters:\n{clusters}"
+    )
 
 
 def received(sock: socket.socket, size: int = 1 << 30) -> bytes:
@@ -83,7 +95,9 @@ def memory(pid: int) -> int:
 
 
 class Upstreams:
-    """The servers behind the proxy: sockets that a test accepts from, one that refuses and one that never answers."""
+    """The servers behind the proxy: sockets that a test accepts from, one that refuses and one that
+    never answers.
+    """
 
     def __init__(self, directory: Path) -> None:
         self.path = directory / "up.sock"
@@ -137,7 +151,9 @@ class Serving:
             + listener("refused", tcp(local), "cluster: refused, max_connect_attempts: 3")
             + listener("silent", tcp(local), "cluster: silent")
             + listener("idle", tcp(local), "cluster: plain, idle_timeout: 0.4s")
-            + listener("old", tcp(local), "cluster: plain, max_downstream_connection_duration: 0.3s")
+            + listener(
+                "old", tcp(local), "cluster: plain, max_downstream_connection_duration: 0.3s"
+            )
             + listener("nobody", tcp(local), "cluster: nobody")
         )
         clusters = (
@@ -152,7 +168,9 @@ class Serving:
 
 @cache
 def serving(transport: str) -> Serving:
-    """The proxy over these transports: started for the first test that wants it, stopped when the tests end."""
+    """The proxy over these transports: started for the first test that wants it, stopped when the
+    tests end.
+    """
     return Serving(transport)
 
 
@@ -164,7 +182,12 @@ class ServeTests(TestCase):
     def setUp(self) -> None:
         """No connection outlives its test, and the proxy logs no trouble."""
         shared = serving(self.transport)
-        self.proxy, self.up, self.ports, self.down_path = shared.proxy, shared.up, shared.ports, shared.down_path
+        self.proxy, self.up, self.ports, self.down_path = (
+            shared.proxy,
+            shared.up,
+            shared.ports,
+            shared.down_path,
+        )
         self.open: list[socket.socket] = []
 
     def tearDown(self) -> None:
@@ -175,7 +198,9 @@ class ServeTests(TestCase):
 
     def connect(self, name: str = "plain") -> socket.socket:
         """A client of a TCP listener."""
-        sock = socket.create_connection(("::1" if name == "six" else "127.0.0.1", self.ports[name]), PATIENCE)
+        sock = socket.create_connection(
+            ("::1" if name == "six" else "127.0.0.1", self.ports[name]), PATIENCE
+        )
         self.open.append(sock)
         return sock
 
@@ -290,13 +315,28 @@ class ServeTests(TestCase):
         """An upstream that refuses closes the client, after all attempts."""
         before = self.proxy.stats()
         self.assertEqual(b"", received(self.connect("refused")))
-        self.proxy.wait_stat("tcp.refused.downstream_cx_total", before["tcp.refused.downstream_cx_total"] + 1)
+        self.proxy.wait_stat(
+            "tcp.refused.downstream_cx_total", before["tcp.refused.downstream_cx_total"] + 1
+        )
         after = self.proxy.stats()
         moved = {
-            name: after[f"cluster.refused.upstream_{name}"] - before[f"cluster.refused.upstream_{name}"]
-            for name in ("cx_total", "cx_connect_fail", "cx_destroy_remote", "cx_connect_attempts_exceeded", "rq_total")
+            name: after[f"cluster.refused.upstream_{name}"]
+            - before[f"cluster.refused.upstream_{name}"]
+            for name in (
+                "cx_total",
+                "cx_connect_fail",
+                "cx_destroy_remote",
+                "cx_connect_attempts_exceeded",
+                "rq_total",
+            )
         }
-        expected = {"cx_total": 3, "cx_connect_fail": 3, "cx_destroy_remote": 3, "cx_connect_attempts_exceeded": 1, "rq_total": 0}
+        expected = {
+            "cx_total": 3,
+            "cx_connect_fail": 3,
+            "cx_destroy_remote": 3,
+            "cx_connect_attempts_exceeded": 1,
+            "rq_total": 0,
+        }
         self.assertEqual(expected, moved)
 
     def test_connect_timeout(self) -> None:
@@ -327,7 +367,9 @@ class ServeTests(TestCase):
         self.assertTrue(0.2 <= time.monotonic() - start < 3)
 
     def test_slow_readers(self) -> None:
-        """Clients that do not read cost the proxy no more than their buffers; what they were sent arrives whole afterwards."""
+        """Clients that do not read cost the proxy no more than their buffers; what they were sent
+        arrives whole afterwards.
+        """
         before = memory(self.proxy.pid)
         pairs = [self.pair() for _ in range(8)]
         block = bytes(range(256)) * 1024
@@ -337,7 +379,9 @@ class ServeTests(TestCase):
             sent.append(self.fill(server, block))
         grown = memory(self.proxy.pid) - before
         self.assertTrue(min(sent) > MEGABYTE, sent)
-        self.assertTrue(grown < 8 * 2 * MEGABYTE + 8 * MEGABYTE, f"{grown} bytes more for {sent} bytes sent")
+        self.assertTrue(
+            grown < 8 * 2 * MEGABYTE + 8 * MEGABYTE, f"{grown} bytes more for {sent} bytes sent"
+        )
         client, server = pairs[0]
         server.shutdown(socket.SHUT_WR)
         whole = received(client)
@@ -389,7 +433,10 @@ class ServeTests(TestCase):
         client, server = self.pair()
         client.sendall(b"x" * 1000)
         received(server, 1000)
-        self.proxy.wait_stat("tcp.plain.downstream_cx_rx_bytes_total", before["tcp.plain.downstream_cx_rx_bytes_total"] + 1000)
+        self.proxy.wait_stat(
+            "tcp.plain.downstream_cx_rx_bytes_total",
+            before["tcp.plain.downstream_cx_rx_bytes_total"] + 1000,
+        )
         self.assertEqual(1, self.proxy.stat("cluster.plain.upstream_cx_active"))
 
 
@@ -417,19 +464,27 @@ class ProcessTests(SynchronousTestCase):
 
     def plain(self, port: int = 0) -> str:
         """A configuration of one listener whose upstream refuses."""
-        return bootstrap(listener("l", tcp("127.0.0.1", port), "cluster: c"), cluster("c", tcp("127.0.0.1", 1)))
+        return bootstrap(
+            listener("l", tcp("127.0.0.1", port), "cluster: c"), cluster("c", tcp("127.0.0.1", 1))
+        )
 
     def test_terminate(self) -> None:
-        """SIGTERM ends it at once with status 0, open connections and all; so does SIGINT; over either transports."""
+        """SIGTERM ends it at once with status 0, open connections and all; so does SIGINT; over
+        either transports.
+        """
         with socket.create_server(("127.0.0.1", 0)) as upstream:
             config = bootstrap(
-                listener("l", tcp("127.0.0.1"), "cluster: c"), cluster("c", tcp("127.0.0.1", upstream.getsockname()[1]))
+                listener("l", tcp("127.0.0.1"), "cluster: c"),
+                cluster("c", tcp("127.0.0.1", upstream.getsockname()[1])),
             )
             for number, transport in ((signal.SIGTERM, "epoll"), (signal.SIGINT, "stock")):
                 child = self.start(config, transport=transport)
                 child.wait_ready()
                 port = int(child.admin("/listeners")[1].rsplit(":", 1)[1])
-                with socket.create_connection(("127.0.0.1", port), PATIENCE) as client, upstream.accept()[0] as server:
+                with (
+                    socket.create_connection(("127.0.0.1", port), PATIENCE) as client,
+                    upstream.accept()[0] as server,
+                ):
                     child.signal(number)
                     self.assertEqual(0, child.wait_exit(), child.output)
                     self.assertEqual((b"", b""), (client.recv(1), server.recv(1)))
@@ -451,7 +506,10 @@ class ProcessTests(SynchronousTestCase):
         self.assertEqual((200, "LIVE\n"), child.admin("/ready"))
         stats = child.stats()
         self.assertEqual((1, 0), (stats["server.live"], stats["server.state"]))
-        self.assertEqual((1, 1), (stats["listener_manager.listener_added"], stats["cluster_manager.active_clusters"]))
+        self.assertEqual(
+            (1, 1),
+            (stats["listener_manager.listener_added"], stats["cluster_manager.active_clusters"]),
+        )
         self.assertEqual(1, stats["listener_manager.listener_create_success"])
 
     def test_log_file(self) -> None:
@@ -468,7 +526,9 @@ class ProcessTests(SynchronousTestCase):
         self.assertEqual(200, child.admin("/ready")[0])
 
     def test_address_in_use(self) -> None:
-        """An address that somebody else has ends it with status 1 and that address, without a traceback."""
+        """An address that somebody else has ends it with status 1 and that address, without a
+        traceback.
+        """
         with socket.create_server(("127.0.0.1", 0)) as other:
             port = other.getsockname()[1]
             child = self.start(self.plain(port))
@@ -487,9 +547,15 @@ class ProcessTests(SynchronousTestCase):
         self.assertNotIn("is open", child.output)
 
     def test_bad_configuration(self) -> None:
-        """A configuration with problems ends it with status 1; all are told with their lines, and nothing was started."""
+        """A configuration with problems ends it with status 1; all are told with their lines, and
+        nothing was started.
+        """
         port = free_port()
-        config = self.plain(port).replace("stat_prefix: l", "stat_prefx: l").replace("name: c, load", "nane: c, load")
+        config = (
+            self.plain(port)
+            .replace("stat_prefix: l", "stat_prefx: l")
+            .replace("name: c, load", "nane: c, load")
+        )
         child = self.start(config)
         self.assertEqual(1, child.wait_exit())
         self.assertIn("envoy.yaml:4:", child.output)
@@ -514,15 +580,22 @@ class ProcessTests(SynchronousTestCase):
         self.assertIn("TCPMESH_TRANSPORT is 'magic'; there are", line)
 
     def test_pid_file(self) -> None:
-        """A pid file that twistd could not write ends it with status 1 and its name, in one line, and nothing has been opened."""
+        """A pid file that twistd could not write ends it with status 1 and its name, in one line,
+        and nothing has been opened.
+        """
         with tempfile.TemporaryDirectory() as directory:
             command = [TWISTD, "--pidfile", "/no/such/pid", "tcpmesh", "--config-yaml", "{}"]
             with Process(command, Path(directory) / "output") as process:
                 self.assertEqual(1, process.wait_exit())
-                self.assertEqual("cannot write the pid file '/no/such/pid': No such file or directory\n", process.output)
+                self.assertEqual(
+                    "cannot write the pid file '/no/such/pid': No such file or directory\n",
+                    process.output,
+                )
 
     def test_reuse_port(self) -> None:
-        """Two processes share a port, as the default is; with enable_reuse_port false the second is refused it."""
+        """Two processes share a port, as the default is; with enable_reuse_port false the second is
+        refused it.
+        """
         for shared, status in ((True, None), (False, 1)):
             port = free_port()
             config = self.plain(port)
@@ -537,10 +610,14 @@ class ProcessTests(SynchronousTestCase):
                 self.assertIn(f"127.0.0.1:{port}", second.output)
 
     def test_stale_unix_socket(self) -> None:
-        """A unix socket that a killed process left behind does not stop the next one from starting."""
+        """A unix socket that a killed process left behind does not stop the next one from
+        starting.
+        """
         with tempfile.TemporaryDirectory() as directory:
             address = pipe(Path(directory) / "l.sock")
-            config = bootstrap(listener("l", address, "cluster: c"), cluster("c", tcp("127.0.0.1", 1)))
+            config = bootstrap(
+                listener("l", address, "cluster: c"), cluster("c", tcp("127.0.0.1", 1))
+            )
             first = self.start(config)
             first.wait_ready()
             first.signal(signal.SIGKILL)

@@ -1,9 +1,11 @@
-"""The tutorial itself: its addresses, its ports, its envoy.yaml without a changed character, and curl.
+"""The tutorial itself: its addresses, its ports, its envoy.yaml without a changed character, and
+curl.
 
-Three hosts on one bridge, each a network namespace of its own (ip-netns(8)): the front proxy at 172.21.1.254 and two web
-servers at 172.21.1.2 and 172.21.1.3, asked from 172.21.1.1, as the host that runs the tutorial's compose file would.
-Nothing of it is visible outside these namespaces.  It takes root; the reason is printed where the tests are skipped, and with
-TCPMESH_REQUIRE_NETNS=1 in the environment, as in C{.ci/run}, that is a failure instead.
+Three hosts on one bridge, each a network namespace of its own (ip-netns(8)): the front proxy at
+172.21.1.254 and two web servers at 172.21.1.2 and 172.21.1.3, asked from 172.21.1.1, as the host
+that runs the tutorial's compose file would. Nothing of it is visible outside these namespaces.  It
+takes root; the reason is printed where the tests are skipped, and with TCPMESH_REQUIRE_NETNS=1 in
+the environment, as in `.ci/run`, that is a failure instead.
 """
 
 from __future__ import annotations
@@ -39,7 +41,7 @@ def namespace(host: str) -> str:
 
 
 def why_not() -> str | None:
-    """What these tests lack here, or C{None}."""
+    """What these tests lack here, or `None`."""
     missing = [command for command in ("ip", "curl") if shutil.which(command) is None]
     if missing:
         return f"needs {' and '.join(missing)} (packages iproute2, curl)"
@@ -70,9 +72,13 @@ class TutorialTests(SynchronousTestCase):
         self.folder = Path(tempfile.mkdtemp(prefix="tcpmesh-tutorial-"))
         self.addCleanup(shutil.rmtree, self.folder)
         self.add_bridge()
-        self.webservers = {name: self.add_webserver(name, address) for name, address in WEBSERVERS.items()}
+        self.webservers = {
+            name: self.add_webserver(name, address) for name, address in WEBSERVERS.items()
+        }
         self.add_host("front", FRONT_PROXY)
-        self.proxy = self.start("front", "tcpmesh", "--config", str(ROOT / "configs" / "envoy.yaml"))
+        self.proxy = self.start(
+            "front", "tcpmesh", "--config", str(ROOT / "configs" / "envoy.yaml")
+        )
         wait_for(self.curl, f"an answer from {FRONT_PROXY}")
 
     def add_namespace(self, host: str) -> None:
@@ -91,7 +97,20 @@ class TutorialTests(SynchronousTestCase):
     def add_host(self, host: str, address: str) -> None:
         """A host on the bridge."""
         self.add_namespace(host)
-        ip("-n", namespace(LAN), "link", "add", host, "type", "veth", "peer", "name", "eth0", "netns", namespace(host))
+        ip(
+            "-n",
+            namespace(LAN),
+            "link",
+            "add",
+            host,
+            "type",
+            "veth",
+            "peer",
+            "name",
+            "eth0",
+            "netns",
+            namespace(host),
+        )
         ip("-n", namespace(LAN), "link", "set", host, "master", "envoymesh", "up")
         ip("-n", namespace(host), "address", "add", f"{address}/24", "dev", "eth0")
         ip("-n", namespace(host), "link", "set", "eth0", "up")
@@ -105,18 +124,41 @@ class TutorialTests(SynchronousTestCase):
 
     def start(self, host: str, *arguments: str) -> Process:
         """A twistd process on that host, stopped when the test ends."""
-        command = ["ip", "netns", "exec", namespace(host), TWISTD, "--nodaemon", "--pidfile=", *arguments]
+        command = [
+            "ip",
+            "netns",
+            "exec",
+            namespace(host),
+            TWISTD,
+            "--nodaemon",
+            "--pidfile=",
+            *arguments,
+        ]
         child = Process(command, self.folder / f"{host}.log")
         self.addCleanup(child.stop)
         return child
 
     def curl(self) -> str:
-        """Ask the front proxy as the tutorial's reader does; the empty string where no answer came."""
-        command = ["ip", "netns", "exec", namespace(LAN), "curl", "--silent", "--max-time", "5", f"http://{FRONT_PROXY}/"]
+        """Ask the front proxy as the tutorial's reader does; the empty string where no answer
+        came.
+        """
+        command = [
+            "ip",
+            "netns",
+            "exec",
+            namespace(LAN),
+            "curl",
+            "--silent",
+            "--max-time",
+            "5",
+            f"http://{FRONT_PROXY}/",
+        ]
         return subprocess.run(command, text=True, stdout=subprocess.PIPE).stdout
 
     def test_answers_in_turn(self) -> None:
-        """curl is answered from both web servers in turn, and each saw the front proxy's address as its client's."""
+        """curl is answered from both web servers in turn, and each saw the front proxy's address as
+        its client's.
+        """
         answers = [self.curl() for _ in range(10)]
 
         lines = {
@@ -128,16 +170,23 @@ class TutorialTests(SynchronousTestCase):
 
     def test_one_access_log_line_for_each_request(self) -> None:
         """Each request is one line on the stdout of the web server that answered it."""
-        before = {name: child.output.count('"GET / HTTP/1.1" 200') for name, child in self.webservers.items()}
+        before = {
+            name: child.output.count('"GET / HTTP/1.1" 200')
+            for name, child in self.webservers.items()
+        }
         for _ in range(6):
             self.curl()
 
         for name, child in self.webservers.items():
-            self.assertEqual(before[name] + 3, child.output.count('"GET / HTTP/1.1" 200'), child.output)
+            self.assertEqual(
+                before[name] + 3, child.output.count('"GET / HTTP/1.1" 200'), child.output
+            )
             self.assertIn(f'"{FRONT_PROXY}" - - [', child.output)
 
     def test_a_web_server_down(self) -> None:
-        """While one web server is down, its turns are closed without an answer and the other's are answered."""
+        """While one web server is down, its turns are closed without an answer and the other's are
+        answered.
+        """
         self.webservers["webserver01"].stop()
         answers = [self.curl() for _ in range(6)]
 

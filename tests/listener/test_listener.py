@@ -12,10 +12,11 @@ from envoy.config.listener.v3 import listener_pb2
 
 from twisted.internet.error import ConnectionDone
 
-from tcpmesh.listener.door import doors_of
+from tcpmesh.listener.listen_socket import listen_sockets_of
 from tcpmesh.listener.listener import Listener
-from tcpmesh.net.address import Address
-from tcpmesh.net.listen import BindError, ListenOptions, bind
+from tcpmesh.net.listen import BindError, bind
+from tcpmesh.values.address import Address
+from tcpmesh.values.socket_options import ListenOptions
 from tests.mesh import MeshTestCase, listener_message, parse, tcp_proxy
 
 HOST = "127.0.0.2:80"
@@ -39,7 +40,9 @@ class FieldTests(MeshTestCase):
         self.assertNotEqual(first.name, second.name)
 
     def test_scope(self) -> None:
-        """Statistics go by the address that is configured, with underscores for colons, or by stat_prefix."""
+        """Statistics go by the address that is configured, with underscores for colons, or by
+        stat_prefix.
+        """
         cases = {
             ("127.0.0.1:80", ""): "127.0.0.1_80",
             ("127.0.0.1:0", ""): "127.0.0.1_0",
@@ -50,7 +53,10 @@ class FieldTests(MeshTestCase):
         }
         for (address, more), scope in cases.items():
             listener = self.listener(address, more)
-            self.assertIn(f"listener.{scope}.downstream_cx_total", {counter.name for counter in self.mesh.store.counters()})
+            self.assertIn(
+                f"listener.{scope}.downstream_cx_total",
+                {counter.name for counter in self.mesh.store.counters()},
+            )
             listener.close()
         self.assertEqual({}, self.mesh.stats("listener."))
 
@@ -58,25 +64,41 @@ class FieldTests(MeshTestCase):
         """Every statistic that Envoy has for a listener is there at 0."""
         self.listener()
         expected = (
-            "downstream_cx_total downstream_cx_destroy downstream_cx_overflow downstream_global_cx_overflow"
-            " downstream_cx_overload_reject downstream_cx_transport_socket_connect_timeout downstream_pre_cx_timeout"
-            " downstream_listener_filter_remote_close downstream_listener_filter_error no_filter_chain_match"
-            " extension_config_missing network_extension_config_missing downstream_cx_active downstream_pre_cx_active"
+            "downstream_cx_total downstream_cx_destroy downstream_cx_overflow "
+            "downstream_global_cx_overflow"
+            " downstream_cx_overload_reject downstream_cx_transport_socket_connect_timeout "
+            "downstream_pre_cx_timeout"
+            " downstream_listener_filter_remote_close downstream_listener_filter_error "
+            "no_filter_chain_match"
+            " extension_config_missing network_extension_config_missing downstream_cx_active "
+            "downstream_pre_cx_active"
             " worker_0.downstream_cx_total worker_0.downstream_cx_active"
         )
-        self.assertEqual(dict.fromkeys(expected.split(), 0), self.mesh.stats("listener.127.0.0.1_1."))
+        self.assertEqual(
+            dict.fromkeys(expected.split(), 0), self.mesh.stats("listener.127.0.0.1_1.")
+        )
         names = {histogram.name for histogram in self.mesh.store.histograms()}
         for name in ("downstream_cx_length_ms", "connections_accepted_per_socket_event"):
             self.assertIn(f"listener.127.0.0.1_1.{name}", names)
 
     def test_default_options(self) -> None:
-        """By default a port is shared, the accept queue is the longest there is, and nothing limits an event's accepts."""
-        self.assertEqual(ListenOptions(reuse_port=True, backlog=None, mode=None, accepts_per_event=0), self.options(""))
+        """By default a port is shared, the accept queue is the longest there is, and nothing limits
+        an event's accepts.
+        """
+        self.assertEqual(
+            ListenOptions(reuse_port=True, backlog=None, mode=None, accepts_per_event=0),
+            self.options(""),
+        )
 
     def test_options(self) -> None:
         """Each option of the socket comes from its field, also where that says no or 0."""
-        text = "{enable_reuse_port: false, tcp_backlog_size: 0, max_connections_to_accept_per_socket_event: 3}"
-        self.assertEqual(ListenOptions(reuse_port=False, backlog=0, accepts_per_event=3), self.options(text))
+        text = (
+            "{enable_reuse_port: false, tcp_backlog_size: 0, "
+            "max_connections_to_accept_per_socket_event: 3}"
+        )
+        self.assertEqual(
+            ListenOptions(reuse_port=False, backlog=0, accepts_per_event=3), self.options(text)
+        )
         self.assertEqual(0o600, self.options("address: {pipe: {path: /run/x, mode: 384}}").mode)
 
     def options(self, text: str) -> ListenOptions:
@@ -85,15 +107,31 @@ class FieldTests(MeshTestCase):
 
     def all_options(self, text: str) -> list[ListenOptions]:
         """How it would bind each of its addresses."""
-        return [door.options for door in doors_of(parse(listener_pb2.Listener, text), self.mesh.network)]
+        return [
+            each.options
+            for each in listen_sockets_of(parse(listener_pb2.Listener, text), self.mesh.network)
+        ]
 
     def test_additional_options(self) -> None:
-        """An additional address has the listener's socket options, or its own instead; the mode is that of its own pipe."""
+        """An additional address has the listener's socket options, or its own instead; the mode is
+        that of its own pipe.
+        """
         option = "{socket_options: [{level: 6, name: %d, int_value: 1}]}"
-        addresses = "[{address: {pipe: {path: /x, mode: 384}}}, {socket_options: %s}, {socket_options: {}}]" % (option % 2)
-        found = self.all_options(f"{{tcp_backlog_size: 5, additional_addresses: {addresses}, {(option % 1)[1:]}")
-        self.assertEqual([(1,), (1,), (2,), ()], [tuple(each.name for each in options.before_bind) for options in found])
-        self.assertEqual([(5, None), (5, 0o600), (5, None), (5, None)], [(each.backlog, each.mode) for each in found])
+        addresses = (
+            "[{address: {pipe: {path: /x, mode: 384}}}, {socket_options: %s}, {socket_options: {}}]"
+            % (option % 2)
+        )
+        found = self.all_options(
+            f"{{tcp_backlog_size: 5, additional_addresses: {addresses}, {(option % 1)[1:]}"
+        )
+        self.assertEqual(
+            [(1,), (1,), (2,), ()],
+            [tuple(each.name for each in options.before_bind) for options in found],
+        )
+        self.assertEqual(
+            [(5, None), (5, 0o600), (5, None), (5, None)],
+            [(each.backlog, each.mode) for each in found],
+        )
 
 
 class AcceptTests(MeshTestCase):
@@ -114,10 +152,14 @@ class AcceptTests(MeshTestCase):
         self.mesh.listeners.start()
         for _ in range(3):
             self.mesh.connect()
-        self.assertEqual((3, 3), self.mesh.times("listener.127.0.0.1_1.connections_accepted_per_socket_event"))
+        self.assertEqual(
+            (3, 3), self.mesh.times("listener.127.0.0.1_1.connections_accepted_per_socket_event")
+        )
 
     def test_empty_chain(self) -> None:
-        """A chain without filters closes every client and counts it as one whose filters are missing; there is no flag for that."""
+        """A chain without filters closes every client and counts it as one whose filters are
+        missing; there is no flag for that.
+        """
         self.mesh.add_listener("l", "127.0.0.1:1", "[]")
         self.mesh.listeners.start()
         client = self.mesh.connect()
@@ -137,7 +179,9 @@ class AcceptTests(MeshTestCase):
         )
 
     def test_no_chain(self) -> None:
-        """Where no chain takes a client it is closed, flagged NR and counted as no_filter_chain_match."""
+        """Where no chain takes a client it is closed, flagged NR and counted as
+        no_filter_chain_match.
+        """
         message = listener_message("l", "127.0.0.1:1")
         del message.filter_chains[:]
         self.mesh.listeners.add_or_update(message)
@@ -170,7 +214,9 @@ class AcceptTests(MeshTestCase):
     def test_families(self) -> None:
         """IPv6 and unix sockets serve like IPv4, on both sides."""
         addresses = ("127.0.0.1:1", "[::1]:1", "/run/down.sock")
-        for number, (near, far) in enumerate((a, b) for a in addresses for b in ("127.0.0.2:80", "[::1]:80", "/run/up.sock")):
+        for number, (near, far) in enumerate(
+            (a, b) for a in addresses for b in ("127.0.0.2:80", "[::1]:80", "/run/up.sock")
+        ):
             mesh = self.make_mesh(number)
             mesh.add_cluster("c", far)
             upstream = mesh.upstream(far)
@@ -184,7 +230,10 @@ class AcceptTests(MeshTestCase):
     def test_additional_addresses(self) -> None:
         """All addresses serve and are shown, and count under the first."""
         self.mesh.add_listener("l", "127.0.0.1:1", "[]", TWO_MORE)
-        self.assertEqual([("127.0.0.1:1", "[::1]:2", "127.0.0.5:3")], [each.addresses for each in self.mesh.listeners.statuses()])
+        self.assertEqual(
+            [("127.0.0.1:1", "[::1]:2", "127.0.0.5:3")],
+            [each.addresses for each in self.mesh.listeners.statuses()],
+        )
         self.mesh.listeners.start()
         for address in ("127.0.0.1:1", "[::1]:2", "127.0.0.5:3"):
             self.assertEqual(["made", "eof"], self.mesh.connect(address).events)
@@ -195,7 +244,10 @@ class AcceptTests(MeshTestCase):
 
     def test_limits_reach_the_transport(self) -> None:
         """A client's buffer limit is the listener's."""
-        for port, more, expected in ((1, "per_connection_buffer_limit_bytes: 5000", 5000), (2, "", 1 << 20)):
+        for port, more, expected in (
+            (1, "per_connection_buffer_limit_bytes: 5000", 5000),
+            (2, "", 1 << 20),
+        ):
             self.mesh.add_listener("l", f"127.0.0.1:{port}", "[]", more)
             self.mesh.listeners.start()
             self.mesh.connect(f"127.0.0.1:{port}")
@@ -211,26 +263,33 @@ class BindTests(MeshTestCase):
         listener = Listener(message, self.mesh.context)
         listener.bind()
         self.addCleanup(listener.close)
-        sock = listener.doors[0]._sock
+        sock = listener.listen_sockets[0]._sock
         assert sock is not None
         return listener, sock
 
     def test_port_is_ours_before_it_is_open(self) -> None:
-        """A bound socket already refuses other processes the port where it is not shared, and does not accept."""
+        """A bound socket already refuses other processes the port where it is not shared, and does
+        not accept.
+        """
         _, sock = self.bound(listener_message("l", "127.0.0.1:0", more="enable_reuse_port: false"))
         with socket.socket() as other:
             self.assertRaises(OSError, other.bind, sock.getsockname())
             self.assertRaises(ConnectionRefusedError, other.connect, sock.getsockname())
 
     def test_one_cannot_be_bound(self) -> None:
-        """Where one of several addresses cannot be bound the listener is not there, and none of the others stays taken."""
+        """Where one of several addresses cannot be bound the listener is not there, and none of the
+        others stays taken.
+        """
         self.patch(self.mesh.network, "bind", bind)
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
         taken = socket.create_server(("127.0.0.2", 0))
         self.addCleanup(taken.close)
         other = taken.getsockname()[1]
-        more = f"additional_addresses: [{{address: {{socket_address: {{address: 127.0.0.2, port_value: {other}}}}}}}]"
+        more = (
+            f"additional_addresses: [{{address: {{socket_address: {{address: 127.0.0.2, "
+            f"port_value: {other}}}}}}}]"
+        )
         self.assertRaises(BindError, self.mesh.add_listener, "l", f"127.0.0.1:{port}", "[]", more)
         socket.create_server(("127.0.0.1", port)).close()
 
@@ -239,5 +298,10 @@ class BindTests(MeshTestCase):
         folder = tempfile.mkdtemp()  # mktemp's path is too long for a unix socket
         self.addCleanup(shutil.rmtree, folder)
         path = os.path.join(folder, "socket")
-        self.bound(parse(listener_pb2.Listener, f"{{address: {{pipe: {{path: {path!r}, mode: 416}}}}, filter_chains: [{{}}]}}"))
+        self.bound(
+            parse(
+                listener_pb2.Listener,
+                f"{{address: {{pipe: {{path: {path!r}, mode: 416}}}}, filter_chains: [{{}}]}}",
+            )
+        )
         self.assertEqual(0o640, os.stat(path).st_mode & 0o777)

@@ -25,7 +25,12 @@ class ListenerManagerTests(MeshTestCase):
         self.assertEqual(started, self.mesh.moved("listener_manager."))
         self.mesh.add_listener("b", "127.0.0.1:3", "[]")
         self.mesh.listeners.remove("a")
-        changed = {"listener_modified": 1, "listener_removed": 1, "listener_create_success": 3, "total_listeners_active": 1}
+        changed = {
+            "listener_modified": 1,
+            "listener_removed": 1,
+            "listener_create_success": 3,
+            "total_listeners_active": 1,
+        }
         self.assertEqual({**started, **changed}, self.mesh.moved("listener_manager."))
         self.mesh.listeners.stop()
         self.assertEqual(1, self.mesh.stat("listener_manager.listener_stopped"))
@@ -34,7 +39,12 @@ class ListenerManagerTests(MeshTestCase):
         """The statistics that nothing moves yet are there at 0."""
         stats = self.mesh.stats("listener_manager.")
         counters = ("listener_create_failure", "listener_in_place_updated")
-        gauges = ("total_filter_chains_draining", "total_listeners_draining", "total_listeners_warming", "workers_pinned")
+        gauges = (
+            "total_filter_chains_draining",
+            "total_listeners_draining",
+            "total_listeners_warming",
+            "workers_pinned",
+        )
         self.assertEqual({0}, {stats[name] for name in (*counters, *gauges)})
 
     def test_equal(self) -> None:
@@ -52,7 +62,9 @@ class ListenerManagerTests(MeshTestCase):
 
     def test_several_without_name(self) -> None:
         """Static listeners without a name are all served."""
-        self.mesh.listeners.add_static([listener_message("", f"127.0.0.1:{port}") for port in (1, 2)])
+        self.mesh.listeners.add_static(
+            [listener_message("", f"127.0.0.1:{port}") for port in (1, 2)]
+        )
         self.assertEqual(2, len({status.name for status in self.mesh.listeners.statuses()}))
 
     def test_bind_error(self) -> None:
@@ -135,7 +147,9 @@ class WhileClientsStayTests(MeshTestCase):
         self.assert_alive()
 
     def test_open_connections(self) -> None:
-        """Clients of all listeners are counted, also of one that was replaced or removed, until they go."""
+        """Clients of all listeners are counted, also of one that was replaced or removed, until
+        they go.
+        """
         self.mesh.add_listener("l", "127.0.0.1:4", tcp_proxy("cluster: d"))
         self.mesh.connect("127.0.0.1:4")
         self.assertEqual(2, self.mesh.listeners.open_connections)
@@ -171,7 +185,9 @@ class WhileClientsStayTests(MeshTestCase):
         self.assertEqual((1, 1), (len(self.old.built), len(self.new.built)))
 
     def test_replaced_names(self) -> None:
-        """Statistics that the successor has too live on with their values, when the predecessor's last client has left."""
+        """Statistics that the successor has too live on with their values, when the predecessor's
+        last client has left.
+        """
         self.mesh.add_listener("l", "127.0.0.1:4", tcp_proxy("cluster: d"))
         self.mesh.connect("127.0.0.1:4")
         self.leave()
@@ -180,7 +196,9 @@ class WhileClientsStayTests(MeshTestCase):
         self.assertEqual({}, self.mesh.stats("listener.127.0.0.1_1."))
 
     def test_bytes_of_both(self) -> None:
-        """Bytes of the predecessor's clients and of the successor's are counted together, in counters and gauges."""
+        """Bytes of the predecessor's clients and of the successor's are counted together, in
+        counters and gauges.
+        """
         self.mesh.add_listener("l", "127.0.0.1:4", tcp_proxy("cluster: d"))
         second = self.mesh.connect("127.0.0.1:4")
         for client, upstream in ((self.client, self.old), (second, self.new)):

@@ -1,4 +1,6 @@
-"""A listener replaced at its own address, on real sockets: there is no moment at which the address is nobody's."""
+"""A listener replaced at its own address, on real sockets: there is no moment at which the address
+is nobody's.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,7 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from tcpmesh.listener.manager import ListenerManager
-from tcpmesh.net.stock import StockNetwork
+from tcpmesh.net.stock.network import StockNetwork
 from tcpmesh.registry import Context
 from tcpmesh.stats.store import Store
 from tests.mesh import listener_message
@@ -28,7 +30,9 @@ else:
 
 
 class ReplacementTests(Base):
-    """What every kind of transports does; a class below for each.  The chains are empty: they close whom they accept."""
+    """What every kind of transports does; a class below for each.  The chains are empty: they close
+    whom they accept.
+    """
 
     def make_network(self) -> Any:
         """The network under test."""
@@ -46,7 +50,9 @@ class ReplacementTests(Base):
         """Serve an address, then replace the listener there; the address."""
         self.manager.add_or_update(listener_message("l", address, more=more))
         await self.settle()
-        self.manager.add_or_update(listener_message("l", address, more=f"{more}\ntcp_backlog_size: 7"))
+        self.manager.add_or_update(
+            listener_message("l", address, more=f"{more}\ntcp_backlog_size: 7")
+        )
         await self.settle()
         return address
 
@@ -89,10 +95,15 @@ class ReplacementTests(Base):
         for host in ("127.0.0.1", "127.0.0.2"):
             with socket.create_server((host, 0)) as free:
                 ports.append(free.getsockname()[1])
-        more = f"additional_addresses: [{{address: {{socket_address: {{address: 127.0.0.2, port_value: {ports[1]}}}}}}}]"
+        more = (
+            f"additional_addresses: [{{address: {{socket_address: {{address: 127.0.0.2, "
+            f"port_value: {ports[1]}}}}}}}]"
+        )
         await self.replace(f"127.0.0.1:{ports[0]}", f"enable_reuse_port: false\n{more}")
         await self.assert_served(socket.AF_INET, ("127.0.0.2", ports[1]))
-        self.manager.add_or_update(listener_message("l", f"127.0.0.2:{ports[1]}", more="enable_reuse_port: false"))
+        self.manager.add_or_update(
+            listener_message("l", f"127.0.0.2:{ports[1]}", more="enable_reuse_port: false")
+        )
         await self.settle()
         await self.assert_served(socket.AF_INET, ("127.0.0.2", ports[1]))
 
@@ -115,6 +126,6 @@ class EpollReplacementTests(ReplacementTests, TestCase):
     """The fast transports."""
 
     def make_network(self) -> Any:
-        from tcpmesh.net.epoll import EpollNetwork
+        from tcpmesh.net.epoll.network import EpollNetwork
 
         return EpollNetwork(reactor)

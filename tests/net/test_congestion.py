@@ -13,11 +13,11 @@ from twisted.internet.protocol import ClientFactory, Protocol
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tcpmesh.net import congestion
-from tcpmesh.net.address import Address
-from tcpmesh.net.epoll import EpollNetwork
-from tcpmesh.net.listen import ListenOptions, bind
-from tcpmesh.net.options import ConnectOptions, SocketOption
-from tcpmesh.net.stock import StockNetwork
+from tcpmesh.net.epoll.network import EpollNetwork
+from tcpmesh.net.listen import bind
+from tcpmesh.net.stock.network import StockNetwork
+from tcpmesh.values.address import Address
+from tcpmesh.values.socket_options import ConnectOptions, ListenOptions, SocketOption
 
 CUBIC = SocketOption(socket.IPPROTO_TCP, getattr(socket, "TCP_CONGESTION", 13), b"cubic")
 
@@ -53,7 +53,10 @@ class DefaultTests(SynchronousTestCase):
 
     def test_paces(self) -> None:
         """BBR of every version paces; others do not, nor does a system that does not tell."""
-        self.assertEqual([True, True, False, False], [self.paces(each) for each in (b"bbr\n", b"bbr3\n", b"cubic\n", None)])
+        self.assertEqual(
+            [True, True, False, False],
+            [self.paces(each) for each in (b"bbr\n", b"bbr3\n", b"cubic\n", None)],
+        )
 
 
 @skipUnless(hasattr(socket, "TCP_CONGESTION"), "only Linux and FreeBSD have a choice")
@@ -73,11 +76,15 @@ class BoundTests(SynchronousTestCase):
 
     def test_loopback(self) -> None:
         """Those of loopback addresses do not pace, over IPv4 and IPv6."""
-        self.assertEqual([b"reno"] * 3, [self.bound(Address(host)) for host in ("127.0.0.1", "127.1.2.3", "::1")])
+        self.assertEqual(
+            [b"reno"] * 3, [self.bound(Address(host)) for host in ("127.0.0.1", "127.1.2.3", "::1")]
+        )
 
     def test_others(self) -> None:
         """Those that clients from elsewhere may reach keep the system's default."""
-        self.assertEqual([self.default] * 2, [self.bound(Address(host)) for host in ("0.0.0.0", "::")])
+        self.assertEqual(
+            [self.default] * 2, [self.bound(Address(host)) for host in ("0.0.0.0", "::")]
+        )
 
     def test_no_pacing_default(self) -> None:
         """Where the default does not pace, it is left to loopback addresses too."""
@@ -87,7 +94,9 @@ class BoundTests(SynchronousTestCase):
     @skipUnless(b"cubic" in offered(), "this system does not offer cubic")
     def test_chosen(self) -> None:
         """What `socket_options` choose is not touched."""
-        self.assertEqual(b"cubic", self.bound(Address("127.0.0.1"), ListenOptions(before_bind=(CUBIC,))))
+        self.assertEqual(
+            b"cubic", self.bound(Address("127.0.0.1"), ListenOptions(before_bind=(CUBIC,)))
+        )
 
     def test_refused(self) -> None:
         """A system that forbids the choice gets its own way: nothing is raised."""
@@ -127,7 +136,9 @@ class ConnectingTests(TestCase):
         listening = socket.create_server(("127.0.0.1", 0))
         self.addCleanup(listening.close)
         factory = Watching()
-        network.connect(Address.from_sockaddr(listening.family, listening.getsockname()), factory, 5.0, options)
+        network.connect(
+            Address.from_sockaddr(listening.family, listening.getsockname()), factory, 5.0, options
+        )
         return await factory.made
 
     def networks(self) -> list[Any]:
@@ -139,10 +150,14 @@ class ConnectingTests(TestCase):
 
     async def test_loopback(self) -> None:
         """They do not pace, whichever transports are used."""
-        self.assertEqual([b"reno"] * 2, [await self.connected(network) for network in self.networks()])
+        self.assertEqual(
+            [b"reno"] * 2, [await self.connected(network) for network in self.networks()]
+        )
 
     @skipUnless(b"cubic" in offered(), "this system does not offer cubic")
     async def test_chosen(self) -> None:
         """What `socket_options` choose is not touched."""
         options = ConnectOptions(before_bind=(CUBIC,))
-        self.assertEqual([b"cubic"] * 2, [await self.connected(network, options) for network in self.networks()])
+        self.assertEqual(
+            [b"cubic"] * 2, [await self.connected(network, options) for network in self.networks()]
+        )

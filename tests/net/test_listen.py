@@ -11,9 +11,9 @@ from unittest import skipIf, skipUnless
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tcpmesh.net.address import Address
-from tcpmesh.net.listen import BindError, ListenOptions, bind, open_socket
-from tcpmesh.net.options import SocketOption
+from tcpmesh.net.listen import BindError, bind, open_socket
+from tcpmesh.values.address import Address
+from tcpmesh.values.socket_options import ListenOptions, SocketOption
 
 
 class BindTests(SynchronousTestCase):
@@ -43,7 +43,9 @@ class BindTests(SynchronousTestCase):
         socket.create_connection(sock.getsockname(), 5).close()
 
     def test_any_backlog(self) -> None:
-        """Any backlog that a configuration can ask for will do, be it none or more than the kernel knows."""
+        """Any backlog that a configuration can ask for will do, be it none or more than the kernel
+        knows.
+        """
         for backlog in (0, 1, (1 << 32) - 1):
             sock = self.bound(Address("127.0.0.1", 0), ListenOptions(backlog=backlog))
             open_socket(sock, ListenOptions(backlog=backlog))
@@ -58,7 +60,10 @@ class BindTests(SynchronousTestCase):
         level, name = socket.SOL_SOCKET, socket.SO_RCVBUF
         options = ListenOptions(
             before_bind=(SocketOption(socket.IPPROTO_IP, socket.IP_TTL, 11),),
-            after_bind=(SocketOption(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1), SocketOption(level, name, 20_000)),
+            after_bind=(
+                SocketOption(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+                SocketOption(level, name, 20_000),
+            ),
             after_listen=(SocketOption(level, name, 40_000),),
         )
         sock = self.bound(Address("127.0.0.1", 0), options)
@@ -75,7 +80,9 @@ class BindTests(SynchronousTestCase):
             self.assertIn("socket option 99/99", self.refusal(Address("127.0.0.1", 0), options))
         options = ListenOptions(after_listen=wrong)
         sock = self.bound(Address("127.0.0.1", 0), options)
-        self.assertIn("socket option 99/99", str(self.assertRaises(BindError, open_socket, sock, options)))
+        self.assertIn(
+            "socket option 99/99", str(self.assertRaises(BindError, open_socket, sock, options))
+        )
 
     def test_no_delay_is_inherited(self) -> None:
         """Accepted connections have TCP_NODELAY without a call of their own."""
@@ -87,12 +94,17 @@ class BindTests(SynchronousTestCase):
                 self.assertTrue(accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
 
     def test_shared_port(self) -> None:
-        """With reuse_port, which is the default, two sockets may have one port; without it they may not."""
+        """With reuse_port, which is the default, two sockets may have one port; without it they may
+        not.
+        """
         first = self.bound(Address("127.0.0.1", 0))
         open_socket(first, ListenOptions())
         address = Address(*first.getsockname())
         self.bound(address)
-        self.assertIn(f"cannot bind '{address}': Address already in use", self.refusal(address, ListenOptions(reuse_port=False)))
+        self.assertIn(
+            f"cannot bind '{address}': Address already in use",
+            self.refusal(address, ListenOptions(reuse_port=False)),
+        )
 
     def test_two_families(self) -> None:
         """The IPv6 wildcard leaves IPv4 alone: both can be bound on one port."""
@@ -102,7 +114,8 @@ class BindTests(SynchronousTestCase):
     def test_foreign_address(self) -> None:
         """An address of no interface is refused, with the address and why."""
         self.assertEqual(
-            "cannot bind '203.0.113.7:80': Cannot assign requested address (no interface of this machine has that address)",
+            "cannot bind '203.0.113.7:80': Cannot assign requested address (no interface of "
+            "this machine has that address)",
             self.refusal(Address("203.0.113.7", 80)),
         )
 

@@ -12,7 +12,7 @@ from twisted.internet import reactor
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from tcpmesh.net.stock import StockNetwork
+from tcpmesh.net.stock.network import StockNetwork
 from tcpmesh.server.networks import VARIABLE, NoSuchTransport, default_network
 
 
@@ -47,7 +47,9 @@ class DefaultNetworkTests(SynchronousTestCase):
         self.assertIsInstance(self.choose(None), StockNetwork)
 
     def test_unknown(self) -> None:
-        """Another name, or transports that this system lacks, is an error that tells which there are."""
+        """Another name, or transports that this system lacks, is an error that tells which there
+        are.
+        """
         failure = self.assertRaises(NoSuchTransport, self.choose, "carrier pigeons")
         self.assertIn("TCPMESH_TRANSPORT is 'carrier pigeons'; there are", str(failure))
         self.assertIn("stock", str(failure))

@@ -18,20 +18,20 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.interfaces import IServer
 from tcpmesh.listener.manager import ListenerManager
-from tcpmesh.net.address import Address
+from tcpmesh.logs.log import Levels, Log
+from tcpmesh.net.dns.resolve import ResolutionFailed
 from tcpmesh.net.listen import BindError
-from tcpmesh.net.resolve import ResolutionFailed
 from tcpmesh.registry import BrokenExtension, UnknownExtension
 from tcpmesh.server import service
-from tcpmesh.server.log import Levels, Log
 from tcpmesh.server.networks import VARIABLE
-from tcpmesh.server.options import ServerOptions
 from tcpmesh.server.service import CannotStart, Server
-from tcpmesh.testing.memory import MemoryNetwork
+from tcpmesh.testing.harness import Client
+from tcpmesh.testing.harness import Server as Upstream
+from tcpmesh.testing.memory.network import MemoryNetwork
 from tcpmesh.testing.mesh import values_of
-from tcpmesh.testing.stage import Client
-from tcpmesh.testing.stage import Server as Upstream
-from tcpmesh.testing.witness import Witness
+from tcpmesh.testing.recording import RecordingProtocol
+from tcpmesh.values.address import Address
+from tcpmesh.values.server_options import ServerOptions
 from tcpmesh.wire.names import Found
 from tests.mesh import cluster_message, listener_message, parse, tcp_proxy
 from tests.names import Names
@@ -83,7 +83,7 @@ class ServerTestCase(SynchronousTestCase):
 
     def connects(self) -> bool:
         """Whether a client is accepted on port 1."""
-        factory = Client(Witness())
+        factory = Client(RecordingProtocol())
         self.network.connect(Address("127.0.0.1", 1), factory, 10.0)
         self.network.pump()
         return factory.connected
@@ -125,7 +125,9 @@ class LifeTests(ServerTestCase):
         return server, names
 
     def test_waits_for_clusters(self) -> None:
-        """Until all clusters are warm it is not live and accepts nobody, but signals already work."""
+        """Until all clusters are warm it is not live and accepts nobody, but signals already
+        work.
+        """
         server, names = self.waiting()
         self.assertEqual("PRE_INITIALIZING", server.state)
         self.assertFalse(self.connects())
@@ -150,7 +152,9 @@ class LifeTests(ServerTestCase):
         self.assertFalse(self.connects())
 
     def test_cannot_open_later(self) -> None:
-        """An address that is lost while clusters warm up ends the process, with the reason in the log."""
+        """An address that is lost while clusters warm up ends the process, with the reason in the
+        log.
+        """
         server, names = self.waiting()
 
         def start() -> None:
@@ -179,7 +183,9 @@ class LifeTests(ServerTestCase):
         self.assertFalse(self.connects())
 
     def test_no_such_transport(self) -> None:
-        """Transports that are not there end the process with status 1, and are told which there are."""
+        """Transports that are not there end the process with status 1, and are told which there
+        are.
+        """
         server = self.server()
         self.patch(server, "_network", None)
         self.patch(os, "environ", {VARIABLE: "magic"})
@@ -188,7 +194,9 @@ class LifeTests(ServerTestCase):
         self.assertIn("is 'magic'; there are", str(failure))
 
     def test_extension_that_fails(self) -> None:
-        """An extension of another package that cannot be built, or that is not there, ends it too, and is named."""
+        """An extension of another package that cannot be built, or that is not there, ends it too,
+        and is named.
+        """
         for error in (BrokenExtension("its own trouble"), UnknownExtension("some.Type")):
 
             def build(manager: ListenerManager, messages: Any, error: Exception = error) -> None:
@@ -200,18 +208,31 @@ class LifeTests(ServerTestCase):
             self.assertIn(str(error), str(failure))
 
     def test_node_arguments(self) -> None:
-        """What the command line says of the node counts for load balancing; the bootstrap stays as it was written."""
-        server = self.server(bootstrap(more="{node: {id: a, locality: {region: r, zone: a}}}"), service_zone="z", service_node="n")
+        """What the command line says of the node counts for load balancing; the bootstrap stays as
+        it was written.
+        """
+        server = self.server(
+            bootstrap(more="{node: {id: a, locality: {region: r, zone: a}}}"),
+            service_zone="z",
+            service_node="n",
+        )
         server.privilegedStartService()
         self.addCleanup(server.stopService)
-        self.assertEqual(("n", "r", "z"), (server.node.id, server.node.locality.region, server.node.locality.zone))
+        self.assertEqual(
+            ("n", "r", "z"),
+            (server.node.id, server.node.locality.region, server.node.locality.zone),
+        )
         self.assertIs(server.node, server._clusters._context.node)  # type: ignore[union-attr]
         self.assertEqual("a", server.bootstrap.node.id)
 
     def test_address_in_use(self) -> None:
-        """An address that cannot be bound ends the process with status 1; the log names it; no other address stays bound."""
+        """An address that cannot be bound ends the process with status 1; the log names it; no
+        other address stays bound.
+        """
         self.network.bind(Address("127.0.0.1", 2))
-        server = self.server(bootstrap(*(listener_message(f"l{port}", f"127.0.0.1:{port}") for port in (1, 2))))
+        server = self.server(
+            bootstrap(*(listener_message(f"l{port}", f"127.0.0.1:{port}") for port in (1, 2)))
+        )
         server.setServiceParent(Application("test"))
         failure = self.assertRaises(CannotStart, server.privilegedStartService)
         self.assertEqual(1, failure.code)
@@ -227,7 +248,9 @@ class LifeTests(ServerTestCase):
         self.assertTrue(self.reactor.hasStopped)
 
     def test_signals(self) -> None:
-        """Signals are taken over once the reactor runs, to end the process and to open log files anew."""
+        """Signals are taken over once the reactor runs, to end the process and to open log files
+        anew.
+        """
         server = self.server()
         self.start(server)
         for hook, arguments, keywords in self.reactor.whenRunningHooks:
@@ -254,7 +277,11 @@ class AskedTests(ServerTestCase):
     def test_statuses(self) -> None:
         """Clusters and listeners are told in order of the configuration."""
         names = ("b", "a")
-        server = self.server(bootstrap(*(listener_message(name, f"127.0.0.1:{port}") for port, name in enumerate(names, 1))))
+        server = self.server(
+            bootstrap(
+                *(listener_message(name, f"127.0.0.1:{port}") for port, name in enumerate(names, 1))
+            )
+        )
         self.start(server)
         self.assertEqual(list(names), [status.name for status in server.listener_statuses()])
         self.assertEqual(["c"], [status.name for status in server.cluster_statuses()])
@@ -274,7 +301,9 @@ class NamesTests(ServerTestCase):
     """Statistics that operators know of Envoy."""
 
     def test_shown(self) -> None:
-        """What every Envoy shows is there at 0, though nothing moves it; what it shows with hot restart alone is not."""
+        """What every Envoy shows is there at 0, though nothing moves it; what it shows with hot
+        restart alone is not.
+        """
         values = values_of(self.server().store)
         for name in (
             "runtime.load_error",
@@ -290,7 +319,9 @@ class NamesTests(ServerTestCase):
         server = self.server()
         self.start(server)
         self.addCleanup(server.stopService)
-        self.assertEqual(1, self.value(server, "thread_local_cluster_manager.worker_0.clusters_inflated"))
+        self.assertEqual(
+            1, self.value(server, "thread_local_cluster_manager.worker_0.clusters_inflated")
+        )
 
 
 class StatsTests(ServerTestCase):
@@ -301,7 +332,9 @@ class StatsTests(ServerTestCase):
         server = self.server()
         self.assertEqual(0, self.value(server, "server.live"))
         self.start(server)
-        self.assertEqual((1, 0), (self.value(server, "server.live"), self.value(server, "server.state")))
+        self.assertEqual(
+            (1, 0), (self.value(server, "server.live"), self.value(server, "server.state"))
+        )
 
     def test_concurrency(self) -> None:
         """`concurrency` is what was asked for."""
@@ -313,9 +346,15 @@ class StatsTests(ServerTestCase):
         self.start(server)
         self.assertTrue(self.connects())
         self.reactor.advance(4)
-        self.assertEqual((0, 0), (self.value(server, "server.uptime"), self.value(server, "server.total_connections")))
+        self.assertEqual(
+            (0, 0),
+            (self.value(server, "server.uptime"), self.value(server, "server.total_connections")),
+        )
         self.reactor.advance(1)
-        self.assertEqual((5, 1), (self.value(server, "server.uptime"), self.value(server, "server.total_connections")))
+        self.assertEqual(
+            (5, 1),
+            (self.value(server, "server.uptime"), self.value(server, "server.total_connections")),
+        )
         self.assertTrue(1 << 20 < self.value(server, "server.memory_allocated") < 1 << 40)
 
     def test_flush_interval(self) -> None:
@@ -329,7 +368,11 @@ class StatsTests(ServerTestCase):
         """A flush makes visible what histograms have seen."""
         server = self.server()
         self.start(server)
-        histogram = next(each for each in server.store.histograms() if each.name == "server.initialization_time_ms")
+        histogram = next(
+            each
+            for each in server.store.histograms()
+            if each.name == "server.initialization_time_ms"
+        )
         self.assertEqual(0, histogram.cumulative.count)
         self.reactor.advance(5)
         self.assertEqual(1, histogram.cumulative.count)
@@ -339,10 +382,13 @@ class StatsTests(ServerTestCase):
         server = self.server()
         names = set(values_of(server.store))
         expected = (
-            "uptime live state version concurrency total_connections parent_connections hot_restart_epoch"
+            "uptime live state version concurrency total_connections parent_connections "
+            "hot_restart_epoch"
             " memory_allocated memory_heap_size memory_physical_size days_until_first_cert_expiring"
-            " seconds_until_first_ocsp_response_expiring stats_recent_lookups debug_assertion_failures envoy_bug_failures"
-            " envoy_notifications static_unknown_fields dynamic_unknown_fields wip_protos dropped_stat_flushes"
+            " seconds_until_first_ocsp_response_expiring stats_recent_lookups "
+            "debug_assertion_failures envoy_bug_failures"
+            " envoy_notifications static_unknown_fields dynamic_unknown_fields wip_protos "
+            "dropped_stat_flushes"
             " compilation_settings.fips_mode"
         )
         self.assertEqual(set(), {f"server.{name}" for name in expected.split()} - names)

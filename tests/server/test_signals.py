@@ -40,14 +40,18 @@ class SignalsTests(SynchronousTestCase):
             self.addCleanup(signal.signal, number, signal.getsignal(number))
         self.reactor = QueueReactor()
         self.done: list[str] = []
-        install_signals(self.reactor, lambda: self.done.append("end"), lambda: self.done.append("reopen"))
+        install_signals(
+            self.reactor, lambda: self.done.append("end"), lambda: self.done.append("reopen")
+        )
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal to this process; Python handles it before the next step."""
         os.kill(os.getpid(), number)
 
     def test_end(self) -> None:
-        """SIGTERM and SIGINT end the process, in the reactor's thread and not from within the signal."""
+        """SIGTERM and SIGINT end the process, in the reactor's thread and not from within the
+        signal.
+        """
         for number in (signal.SIGTERM, signal.SIGINT):
             self.send(number)
             self.assertEqual([], self.done)

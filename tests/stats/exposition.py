@@ -26,7 +26,7 @@ class Page:
 
 
 def read(text: str) -> Page:
-    """Read a page, and raise C{AssertionError} for what a scraper might refuse."""
+    """Read a page, and raise `AssertionError` for what a scraper might refuse."""
     page, family = Page(), ""
     assert not text or text.endswith("\n"), "the last line has no end"
     for line in text.split("\n")[:-1]:
@@ -38,7 +38,9 @@ def read(text: str) -> Page:
             continue
         found = _SAMPLE.fullmatch(line)
         assert found, f"not a sample: {line!r}"
-        assert found[1] in [family + suffix for suffix in _SUFFIXES.get(page.types[family], ("",))], f"not of {family}: {line!r}"
+        assert found[1] in [
+            family + suffix for suffix in _SUFFIXES.get(page.types[family], ("",))
+        ], f"not of {family}: {line!r}"
         key = found[1], _labels(found[2])
         assert key not in page.series, f"series twice: {line!r}"
         page.series[key] = float(found[3])
@@ -52,7 +54,9 @@ def _labels(text: str) -> Labels:
         label = _LABEL.match(text, at)
         assert label, f"bad labels: {text!r}"
         assert label[1] not in found, f"label twice: {text!r}"
-        found[label[1]] = re.sub(r"\\(.)", lambda escaped: {"n": "\n"}.get(escaped[1], escaped[1]), label[2])
+        found[label[1]] = re.sub(
+            r"\\(.)", lambda escaped: {"n": "\n"}.get(escaped[1], escaped[1]), label[2]
+        )
         at = label.end()
     return tuple(sorted(found.items()))
 
@@ -62,4 +66,6 @@ def _check_names(page: Page) -> None:
     owners: dict[str, str] = {}
     for family, kind in page.types.items():
         for suffix in {"", *_SUFFIXES.get(kind, ())}:
-            assert owners.setdefault(family + suffix, family) == family, f"{family + suffix} belongs to two families"
+            assert owners.setdefault(family + suffix, family) == family, (
+                f"{family + suffix} belongs to two families"
+            )

@@ -27,7 +27,14 @@ class BinTests(SynchronousTestCase):
     def test_bins(self) -> None:
         """Values fall into the bin of their first two digits; zero has one of its own."""
         self.assertEqual(
-            [Bin(0, 0, 1), Bin(0.5, 0.01, 1), Bin(1, 0.1, 2), Bin(2, 0.1, 2), Bin(99, 1, 1), Bin(1200, 100, 1)],
+            [
+                Bin(0, 0, 1),
+                Bin(0.5, 0.01, 1),
+                Bin(1, 0.1, 2),
+                Bin(2, 0.1, 2),
+                Bin(99, 1, 1),
+                Bin(1200, 100, 1),
+            ],
             distribution(0, 0.505, 1, 1.09, 2, 2, 99.9, 1234).bins(),
         )
 
@@ -60,7 +67,10 @@ class QuantileTests(SynchronousTestCase):
 
     def test_values_of_a_bin_are_spread(self) -> None:
         """Values of one bin are taken to be spread evenly within it."""
-        self.assertEqual([1.05, 1.05, 2.033333333333333, 2.066666666666667], distribution(1, 2, 2).quantiles((0, 0.25, 0.5, 0.75)))
+        self.assertEqual(
+            [1.05, 1.05, 2.033333333333333, 2.066666666666667],
+            distribution(1, 2, 2).quantiles((0, 0.25, 0.5, 0.75)),
+        )
 
     def test_nothing(self) -> None:
         """Without values there are no quantiles."""
@@ -84,7 +94,9 @@ class BucketTests(SynchronousTestCase):
 
     @given(st.lists(values, max_size=40), st.lists(values, max_size=40))
     def test_merging_is_adding(self, one: list[float], other: list[float]) -> None:
-        """Two distributions merged are the distribution of all values: nothing is lost between workers."""
+        """Two distributions merged are the distribution of all values: nothing is lost between
+        workers.
+        """
         merged = distribution(*one)
         merged.merge(distribution(*other))
         whole = distribution(*one, *other)

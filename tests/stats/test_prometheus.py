@@ -30,7 +30,9 @@ class ExpositionTests(SynchronousTestCase):
     """The page that is scraped."""
 
     def test_numbers(self) -> None:
-        """Counters and gauges keep their names, without what became labels; a series without labels has empty braces."""
+        """Counters and gauges keep their names, without what became labels; a series without labels
+        has empty braces.
+        """
         store = Store()
         for name, count in (("b", 2), ("a", 1)):
             store.counter(f"cluster.{name}.upstream_cx_total").value += count
@@ -61,7 +63,9 @@ class ExpositionTests(SynchronousTestCase):
         self.assertEqual(4, found.value("envoy_tcp_ms_count", envoy_tcp_prefix="p"))
 
     def test_an_unused_histogram_is_there(self) -> None:
-        """A histogram without values has all its series, at 0, so that rates can be taken from the start."""
+        """A histogram without values has all its series, at 0, so that rates can be taken from the
+        start.
+        """
         store = Store()
         store.histogram("h")
         self.assertEqual(0, page(store).value("envoy_h_count"))
@@ -72,7 +76,9 @@ class ExpositionTests(SynchronousTestCase):
         store.histogram("h").record(3)
         store.merge_histograms()
         found = page(store, view=HistogramView.SUMMARY)
-        self.assertEqual(("summary", 3.05), (found.types["envoy_h"], found.value("envoy_h", quantile="0.5")))
+        self.assertEqual(
+            ("summary", 3.05), (found.types["envoy_h"], found.value("envoy_h", quantile="0.5"))
+        )
         self.assertEqual((3, 1), (found.value("envoy_h_sum"), found.value("envoy_h_count")))
 
     def test_text_readouts(self) -> None:
@@ -84,7 +90,9 @@ class ExpositionTests(SynchronousTestCase):
         self.assertEqual(0, found.value("envoy_control_plane_identifier", text_value='a"\\\n'))
 
     def test_names_that_collide(self) -> None:
-        """Statistics whose metrics would be the same are both there, told apart by their full names."""
+        """Statistics whose metrics would be the same are both there, told apart by their full
+        names.
+        """
         store = Store()
         store.counter("a-b").value += 1
         store.counter("a.b").value += 2
@@ -99,18 +107,27 @@ class ExpositionTests(SynchronousTestCase):
         st.text(alphabet='ab.-_:"\\\n\udc80', max_size=6),
         st.builds(
             "{}.{}.{}".format,
-            st.sampled_from(("cluster", "listener", "tcp", "listener.admin", "proxy_proto", "x.rbac")),
+            st.sampled_from(
+                ("cluster", "listener", "tcp", "listener.admin", "proxy_proto", "x.rbac")
+            ),
             st.text(alphabet='ab."\\\n_-\u00e9\udc80', max_size=5),
             st.sampled_from(("h", "h_sum", "h.count", "h_bucket", "ssl.ciphers.X", "_rq_2xx")),
         ),
     )
 
     @settings(deadline=None)
-    @given(st.lists(names, max_size=8), st.lists(names, max_size=8), st.lists(names, max_size=8), st.booleans())
+    @given(
+        st.lists(names, max_size=8),
+        st.lists(names, max_size=8),
+        st.lists(names, max_size=8),
+        st.booleans(),
+    )
     def test_any_names_give_a_valid_page(
         self, counters: list[str], gauges: list[str], histograms: list[str], summary: bool
     ) -> None:
-        """Whatever listeners, clusters and filters are called, a scraper takes the page, and nothing is missing in it."""
+        """Whatever listeners, clusters and filters are called, a scraper takes the page, and
+        nothing is missing in it.
+        """
         store = Store()
         for name in counters:
             store.counter(name).value += 1
@@ -123,4 +140,7 @@ class ExpositionTests(SynchronousTestCase):
         view = HistogramView.SUMMARY if summary else HistogramView.CUMULATIVE
         found = page(store, view=view, text_readouts=True)
         per_histogram = 12 if summary else 22
-        self.assertEqual(len(set(counters)) + 2 * len(set(gauges)) + per_histogram * len(set(histograms)), len(found.series))
+        self.assertEqual(
+            len(set(counters)) + 2 * len(set(gauges)) + per_histogram * len(set(histograms)),
+            len(found.series),
+        )

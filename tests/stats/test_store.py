@@ -26,7 +26,9 @@ class StoreTests(SynchronousTestCase):
     def test_same_name_same_object(self) -> None:
         """Whoever asks for a name gets the one object that counts it."""
         scope = self.store.scope("cluster.c")
-        self.assertIs(self.store.counter("cluster.c.upstream_cx_total"), scope.counter("upstream_cx_total"))
+        self.assertIs(
+            self.store.counter("cluster.c.upstream_cx_total"), scope.counter("upstream_cx_total")
+        )
         self.assertIs(self.store.gauge("g"), self.store.gauge("g"))
         self.assertIs(self.store.histogram("h"), self.store.histogram("h"))
         self.assertIs(self.store.text_readout("t"), self.store.text_readout("t"))
@@ -40,7 +42,9 @@ class StoreTests(SynchronousTestCase):
         self.assertEqual(["a", "aa", "b", "c"], names(self.store.counters()))
 
     def test_sorted_in_steps(self) -> None:
-        """Ordering can be done in steps; names that come meanwhile are in their places all the same."""
+        """Ordering can be done in steps; names that come meanwhile are in their places all the
+        same.
+        """
         self.patch(store_module, "SORT_STEP", 2)
         for name in "ecabd":
             self.store.counter(name)
@@ -55,7 +59,7 @@ class StoreTests(SynchronousTestCase):
         self.assertEqual(1, len(list(self.store.sort())))
 
     def test_collected_in_steps(self) -> None:
-        """What collects much does a part of it at each step; C{collect} does all."""
+        """What collects much does a part of it at each step; `collect` does all."""
         counter = self.store.counter("c")
 
         def collect() -> Iterator[None]:
@@ -72,7 +76,11 @@ class StoreTests(SynchronousTestCase):
 
     def test_used(self) -> None:
         """A statistic is used once it was written, whatever it is now."""
-        counter, gauge, text = self.store.counter("c"), self.store.gauge("g"), self.store.text_readout("t")
+        counter, gauge, text = (
+            self.store.counter("c"),
+            self.store.gauge("g"),
+            self.store.text_readout("t"),
+        )
         self.assertFalse(counter.used or gauge.used or text.used)
         counter.value += 1
         gauge.set(0)
@@ -82,7 +90,9 @@ class StoreTests(SynchronousTestCase):
         self.assertTrue(counter.used and gauge.used and text.used)
 
     def test_reset_counts_from_zero(self) -> None:
-        """A reset first brings in what is counted elsewhere, so that none of it comes afterwards; gauges stay."""
+        """A reset first brings in what is counted elsewhere, so that none of it comes afterwards;
+        gauges stay.
+        """
         counter, gauge = self.store.counter("bytes"), self.store.gauge("active")
         pending = [5]
 
@@ -125,7 +135,9 @@ class ScopeTests(SynchronousTestCase):
         self.store = Store()
 
     def test_close_drops_names(self) -> None:
-        """What belonged to a listener or cluster goes with it, scopes below included; others stay."""
+        """What belonged to a listener or cluster goes with it, scopes below included; others
+        stay.
+        """
         self.store.counter("server.live")
         scope = self.store.scope("cluster.c")
         scope.counter("total")
@@ -135,7 +147,9 @@ class ScopeTests(SynchronousTestCase):
         scope.declare(Declaration(counters=("idle",)))
         scope.close()
         self.assertEqual(["server.live"], names(self.store.counters()))
-        self.assertEqual([], [*self.store.gauges(), *self.store.histograms(), *self.store.text_readouts()])
+        self.assertEqual(
+            [], [*self.store.gauges(), *self.store.histograms(), *self.store.text_readouts()]
+        )
 
     def test_names_live_as_long_as_their_last_holder(self) -> None:
         """A listener that replaces one of the same address goes on with its numbers."""
@@ -161,10 +175,17 @@ class ScopeTests(SynchronousTestCase):
         """Declared names are listed at 0, in order and once, and give way to the real statistic."""
         one, two = self.store.scope("c"), self.store.scope("c")
         for scope in (one, two):
-            scope.declare(Declaration(counters=("z", "a"), gauges=("g",), histograms=("h",), text_readouts=("t",)))
+            scope.declare(
+                Declaration(
+                    counters=("z", "a"), gauges=("g",), histograms=("h",), text_readouts=("t",)
+                )
+            )
         one.counter("m").value += 1
         two.counter("a").value += 2
-        self.assertEqual([("c.a", 2), ("c.m", 1), ("c.z", 0)], [(each.name, each.value) for each in self.store.counters()])
+        self.assertEqual(
+            [("c.a", 2), ("c.m", 1), ("c.z", 0)],
+            [(each.name, each.value) for each in self.store.counters()],
+        )
         self.assertEqual(["c.g"], names(self.store.gauges()))
         self.assertEqual(["c.h"], names(self.store.histograms()))
         self.assertEqual(["c.t"], names(self.store.text_readouts()))

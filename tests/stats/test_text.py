@@ -39,8 +39,10 @@ def parsed(store: Store, view: HistogramView = HistogramView.SUMMARY, **query: A
 
 
 QUANTILES = (
-    "P0({0},1.05) P25({0},1.05) P50({1},2.033333333333333) P75({2},2.066666666666667) P90({2},2.066666666666667) "
-    "P95({2},2.066666666666667) P99({2},2.066666666666667) P99.5({2},2.066666666666667) P99.9({2},2.066666666666667) "
+    "P0({0},1.05) P25({0},1.05) P50({1},2.033333333333333) P75({2},2.066666666666667) "
+    "P90({2},2.066666666666667) "
+    "P95({2},2.066666666666667) P99({2},2.066666666666667) P99.5({2},2.066666666666667) "
+    "P99.9({2},2.066666666666667) "
     "P100({2},2.066666666666667)"
 )
 
@@ -52,21 +54,28 @@ class TextTests(SynchronousTestCase):
         """Texts come first, then counters and gauges together by name, then histograms."""
         quantiles = QUANTILES.format(1.05, 2.033333333333333, 2.066666666666667)
         self.assertEqual(
-            f'z.version: "say \\"hi\\""\na.active: 1\nb.none: 0\nb.total: 2\nh.ms: {quantiles}\nh.none: No recorded values\n',
+            f'z.version: "say \\"hi\\""\na.active: 1\nb.none: 0\nb.total: 2\nh.ms: {quantiles}\n'
+            f"h.none: No recorded values\n",
             text(sample()),
         )
 
     def test_an_interval_without_values(self) -> None:
-        """After an interval without values its quantiles are not numbers, those of all time stay."""
+        """After an interval without values its quantiles are not numbers, those of all time
+        stay.
+        """
         store = sample()
         store.merge_histograms()
         self.assertIn(f"h.ms: {QUANTILES.format('nan', 'nan', 'nan')}\n", text(store))
 
     def test_buckets(self) -> None:
         """Buckets hold what is up to their bound, or disjoint, what is between."""
-        self.assertIn("h.ms: B0.5(0,0) B1(1,1) B5(3,3) B10(3,3)", text(sample(), HistogramView.CUMULATIVE))
+        self.assertIn(
+            "h.ms: B0.5(0,0) B1(1,1) B5(3,3) B10(3,3)", text(sample(), HistogramView.CUMULATIVE)
+        )
         self.assertIn("B1.8e+06(3,3)", text(sample(), HistogramView.CUMULATIVE))
-        self.assertIn("h.ms: B0.5(0,0) B1(1,1) B5(2,2) B10(0,0)", text(sample(), HistogramView.DISJOINT))
+        self.assertIn(
+            "h.ms: B0.5(0,0) B1(1,1) B5(2,2) B10(0,0)", text(sample(), HistogramView.DISJOINT)
+        )
         self.assertIn("h.none: No recorded values", text(sample(), HistogramView.CUMULATIVE))
 
     def test_detailed(self) -> None:
@@ -78,7 +87,10 @@ class TextTests(SynchronousTestCase):
 
     def test_numbers(self) -> None:
         """Numbers are as short as they can be."""
-        self.assertEqual(["0", "2", "2.5", "nan", "inf"], [number_text(x) for x in (0.0, 2.0, 2.5, float("nan"), float("inf"))])
+        self.assertEqual(
+            ["0", "2", "2.5", "nan", "inf"],
+            [number_text(x) for x in (0.0, 2.0, 2.5, float("nan"), float("inf"))],
+        )
 
 
 class JsonTests(SynchronousTestCase):
@@ -96,21 +108,43 @@ class JsonTests(SynchronousTestCase):
             ],
             simple,
         )
-        self.assertEqual([0, 25, 50, 75, 90, 95, 99, 99.5, 99.9, 100], histograms["histograms"]["supported_quantiles"])
+        self.assertEqual(
+            [0, 25, 50, 75, 90, 95, 99, 99.5, 99.9, 100],
+            histograms["histograms"]["supported_quantiles"],
+        )
         first, second = histograms["histograms"]["computed_quantiles"]
-        self.assertEqual(("h.ms", {"cumulative": 1.05, "interval": 1.05}), (first["name"], first["values"][0]))
-        self.assertEqual(("h.none", {"cumulative": None, "interval": None}), (second["name"], second["values"][0]))
+        self.assertEqual(
+            ("h.ms", {"cumulative": 1.05, "interval": 1.05}), (first["name"], first["values"][0])
+        )
+        self.assertEqual(
+            ("h.none", {"cumulative": None, "interval": None}),
+            (second["name"], second["values"][0]),
+        )
 
     def test_buckets_and_details(self) -> None:
         """Buckets and details have the forms that Envoy gives them."""
-        (found,) = parsed(sample(), HistogramView.DISJOINT, used_only=True, kinds=frozenset({Kind.HISTOGRAMS}))
-        self.assertEqual({"upper_bound": 5, "interval": 2, "cumulative": 2}, found["histograms"][0]["buckets"][2])
-        (found,) = parsed(sample(), HistogramView.DETAILED, used_only=True, kinds=frozenset({Kind.HISTOGRAMS}))
-        self.assertEqual({"lower_bound": 2, "width": 0.1, "count": 2}, found["histograms"]["details"][0]["totals"][1])
+        (found,) = parsed(
+            sample(), HistogramView.DISJOINT, used_only=True, kinds=frozenset({Kind.HISTOGRAMS})
+        )
+        self.assertEqual(
+            {"upper_bound": 5, "interval": 2, "cumulative": 2}, found["histograms"][0]["buckets"][2]
+        )
+        (found,) = parsed(
+            sample(), HistogramView.DETAILED, used_only=True, kinds=frozenset({Kind.HISTOGRAMS})
+        )
+        self.assertEqual(
+            {"lower_bound": 2, "width": 0.1, "count": 2},
+            found["histograms"]["details"][0]["totals"][1],
+        )
 
     def test_parts(self) -> None:
         """Every mix of kinds is valid JSON, nothing at all included."""
-        for kinds in ({Kind.COUNTERS}, {Kind.HISTOGRAMS}, {Kind.TEXT_READOUTS, Kind.HISTOGRAMS}, set[Kind]()):
+        for kinds in (
+            {Kind.COUNTERS},
+            {Kind.HISTOGRAMS},
+            {Kind.TEXT_READOUTS, Kind.HISTOGRAMS},
+            set[Kind](),
+        ):
             found = parsed(sample(), kinds=frozenset(kinds))
             self.assertEqual(Kind.HISTOGRAMS in kinds, bool(found) and "histograms" in found[-1])
 

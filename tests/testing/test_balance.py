@@ -6,7 +6,7 @@ from time import perf_counter
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tcpmesh.config.problems import ConfigError
+from tcpmesh.config.text.problems import ConfigError
 from tcpmesh.testing.balance import Balance, SimHost
 
 
@@ -15,7 +15,9 @@ class BalanceTests(SynchronousTestCase):
 
     def test_example(self) -> None:
         """The example of the module is true."""
-        balance = Balance("lb_policy: LEAST_REQUEST", [SimHost("fast", lasts=0.1), SimHost("slow", lasts=2.0)])
+        balance = Balance(
+            "lb_policy: LEAST_REQUEST", [SimHost("fast", lasts=0.1), SimHost("slow", lasts=2.0)]
+        )
         self.assertTrue(balance.serve(10_000, per_second=50)["fast"] > 7_000)
         balance.fail("fast")
         self.assertEqual({"slow": 1.0}, balance.shares(100))
@@ -24,7 +26,10 @@ class BalanceTests(SynchronousTestCase):
         """The same seed gives the same picks, another one others."""
         made = [
             [balance.pick() for _ in range(50)]
-            for balance in (Balance("lb_policy: RANDOM", [SimHost("a"), SimHost("b")], seed=seed) for seed in (1, 1, 2))
+            for balance in (
+                Balance("lb_policy: RANDOM", [SimHost("a"), SimHost("b")], seed=seed)
+                for seed in (1, 1, 2)
+            )
         ]
         self.assertEqual(made[0], made[1])
         self.assertNotEqual(made[0], made[2])
@@ -46,7 +51,12 @@ class BalanceTests(SynchronousTestCase):
 
     def test_wrong(self) -> None:
         """A cluster that tcpmesh would refuse is refused."""
-        self.assertRaises(ConfigError, Balance, "lb_policy: LEAST_REQUEST\nleast_request_lb_config: {choice_count: 1}", [])
+        self.assertRaises(
+            ConfigError,
+            Balance,
+            "lb_policy: LEAST_REQUEST\nleast_request_lb_config: {choice_count: 1}",
+            [],
+        )
 
 
 class CostTests(SynchronousTestCase):
@@ -54,7 +64,9 @@ class CostTests(SynchronousTestCase):
 
     def cost(self, policy: str, size: int, weights: int) -> float:
         """Seconds of many picks, the best of some tries."""
-        balance = Balance(f"lb_policy: {policy}", [SimHost(f"h{n}", weight=1 + n % weights) for n in range(size)])
+        balance = Balance(
+            f"lb_policy: {policy}", [SimHost(f"h{n}", weight=1 + n % weights) for n in range(size)]
+        )
         balance.pick()
         times = []
         for _ in range(5):
@@ -67,4 +79,7 @@ class CostTests(SynchronousTestCase):
         """With 10,000 hosts a pick costs at most a few times what it costs with 10."""
         for policy in ("ROUND_ROBIN", "LEAST_REQUEST", "RANDOM"):
             for weights in (1, 7):
-                self.assertTrue(self.cost(policy, 10000, weights) < 12 * self.cost(policy, 10, weights), (policy, weights))
+                self.assertTrue(
+                    self.cost(policy, 10000, weights) < 12 * self.cost(policy, 10, weights),
+                    (policy, weights),
+                )

@@ -41,7 +41,9 @@ class ProcessTests(SynchronousTestCase):
         return process
 
     def test_output(self) -> None:
-        """Its output can be waited for, also what it prints last; it has the variables it was given."""
+        """Its output can be waited for, also what it prints last; it has the variables it was
+        given.
+        """
         process = self.run_python("import os; print(os.environ['WORD']); raise SystemExit(3)")
         process.wait_output("hello")
         self.assertEqual(3, process.wait_exit())
@@ -49,7 +51,9 @@ class ProcessTests(SynchronousTestCase):
 
     def test_ends_before(self) -> None:
         """Waiting for what will never be printed fails at once, with status and output."""
-        error = self.assertRaises(AssertionError, self.run_python("print('oh no')").wait_output, "hello")
+        error = self.assertRaises(
+            AssertionError, self.run_python("print('oh no')").wait_output, "hello"
+        )
         self.assertIn("status 0", str(error))
         self.assertIn("oh no", str(error))
 
@@ -64,7 +68,9 @@ class ChildTests(SynchronousTestCase):
     """A real process."""
 
     def test_life(self) -> None:
-        """It is waited for, answers, counts, and ends with status 0; its output can be read after that."""
+        """It is waited for, answers, counts, and ends with status 0; its output can be read after
+        that.
+        """
         port = free_port()
         with Child(CONFIG % port) as child:
             child.wait_ready()

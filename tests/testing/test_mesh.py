@@ -5,10 +5,10 @@ from __future__ import annotations
 from twisted.internet.error import ConnectionRefusedError
 from twisted.trial.unittest import SynchronousTestCase
 
-from tcpmesh.config.problems import ConfigError
-from tcpmesh.testing.memory import MemoryNetwork
+from tcpmesh.config.text.problems import ConfigError
+from tcpmesh.testing.harness import pattern
+from tcpmesh.testing.memory.network import MemoryNetwork
 from tcpmesh.testing.mesh import Mesh
-from tcpmesh.testing.stage import pattern
 from tcpmesh.testing.upstreams import Echo, Named
 
 CONFIG = """
@@ -50,7 +50,9 @@ class MeshTests(SynchronousTestCase):
         self.assertEqual(4, mesh.stats()["tcp.t.downstream_cx_total"])
 
     def test_time(self) -> None:
-        """Time passes when told: an idle connection lives until its timeout, and an eighth more at most."""
+        """Time passes when told: an idle connection lives until its timeout, and an eighth more at
+        most.
+        """
         mesh = Mesh(CONFIG)
         for address in ("127.0.0.2:80", "[::1]:80"):
             mesh.upstream(address, Echo())

@@ -9,11 +9,11 @@ from typing import Any
 from twisted.internet.error import ConnectionLost
 from twisted.trial.unittest import SynchronousTestCase
 
-from tcpmesh.net.address import Address
-from tcpmesh.testing.memory import MemoryNetwork
-from tcpmesh.testing.stage import Client, pattern
+from tcpmesh.testing.harness import Client, pattern
+from tcpmesh.testing.memory.network import MemoryNetwork
+from tcpmesh.testing.recording import RecordingProtocol
 from tcpmesh.testing.upstreams import Echo, Gated, Named, Recorder, Refusing, refusing, unanswering
-from tcpmesh.testing.witness import Witness
+from tcpmesh.values.address import Address
 
 
 class UpstreamTests(SynchronousTestCase):
@@ -23,14 +23,14 @@ class UpstreamTests(SynchronousTestCase):
         """A network in memory."""
         self.network = MemoryNetwork()
 
-    def connect(self, factory: Any) -> Witness:
+    def connect(self, factory: Any) -> RecordingProtocol:
         """A client of the upstream."""
         port = self.network.listen(self.network.bind(Address("127.0.0.1", 0)), factory)
         self.addCleanup(port.stopListening)
-        witness = Witness()
-        self.network.connect(port.getHost(), Client(witness), 1)
+        recorder = RecordingProtocol()
+        self.network.connect(port.getHost(), Client(recorder), 1)
         self.network.pump()
-        return witness
+        return recorder
 
     def test_echo(self) -> None:
         """Echo sends back all it gets, and closes after FIN."""

@@ -15,7 +15,9 @@ from tcpmesh.wire.names import Found
 from tests.names import answer
 
 
-def replied(question: Question, *records: str, code: int = dns.rcode.NOERROR, flags: int = 0) -> Answer | None:
+def replied(
+    question: Question, *records: str, code: int = dns.rcode.NOERROR, flags: int = 0
+) -> Answer | None:
     """What a question makes of an answer with these records."""
     made = answer(dns.message.from_wire(question.wire), *records, code=code)
     made.flags |= flags
@@ -54,11 +56,19 @@ class AnswerTests(SynchronousTestCase):
         self.question = Question("a.test", "A", 1232)
 
     def test_addresses(self) -> None:
-        """All addresses, in the order of the message, with their time to live; other records say nothing."""
+        """All addresses, in the order of the message, with their time to live; other records say
+        nothing.
+        """
         found = replied(
-            self.question, "a.test. 7 IN A 127.0.0.3", "b.test. 7 IN A 127.0.0.9", "a.test. 7 IN A 127.0.0.2", "a.test. 7 IN TXT x"
+            self.question,
+            "a.test. 7 IN A 127.0.0.3",
+            "b.test. 7 IN A 127.0.0.9",
+            "a.test. 7 IN A 127.0.0.2",
+            "a.test. 7 IN TXT x",
         )
-        self.assertEqual(Answer(Outcome.FOUND, (Found("127.0.0.3", 7), Found("127.0.0.2", 7))), found)
+        self.assertEqual(
+            Answer(Outcome.FOUND, (Found("127.0.0.3", 7), Found("127.0.0.2", 7))), found
+        )
 
     def test_aliases(self) -> None:
         """An alias is followed, and the shortest time to live of the way counts."""
@@ -79,11 +89,16 @@ class AnswerTests(SynchronousTestCase):
     def test_no_edns(self) -> None:
         """A format error may be due to EDNS, where that was used."""
         self.assertEqual(Answer(Outcome.NO_EDNS), replied(self.question, code=dns.rcode.FORMERR))
-        self.assertEqual(Answer(Outcome.FAILED), replied(Question("a.test", "A", None), code=dns.rcode.FORMERR))
+        self.assertEqual(
+            Answer(Outcome.FAILED), replied(Question("a.test", "A", None), code=dns.rcode.FORMERR)
+        )
 
     def test_truncated(self) -> None:
         """What does not fit is told, and what is there of it does not count."""
-        self.assertEqual(Answer(Outcome.TRUNCATED), replied(self.question, "a.test. 7 IN A 127.0.0.3", flags=dns.flags.TC))
+        self.assertEqual(
+            Answer(Outcome.TRUNCATED),
+            replied(self.question, "a.test. 7 IN A 127.0.0.3", flags=dns.flags.TC),
+        )
 
 
 class HostileTests(SynchronousTestCase):
@@ -108,13 +123,17 @@ class HostileTests(SynchronousTestCase):
 
     def test_alias_loop(self) -> None:
         """... nor one whose aliases go in circles, or on without end."""
-        self.assertIsNone(replied(self.question, "a.test. 3 IN CNAME b.test.", "b.test. 3 IN CNAME a.test."))
+        self.assertIsNone(
+            replied(self.question, "a.test. 3 IN CNAME b.test.", "b.test. 3 IN CNAME a.test.")
+        )
         chain = [f"{'a' if n == 0 else f'x{n}'}.test. 3 IN CNAME x{n + 1}.test." for n in range(40)]
         self.assertIsNone(replied(self.question, *chain, "x40.test. 3 IN A 127.0.0.2"))
 
     def test_largest(self) -> None:
         """A message of the largest size is read, and holds no more addresses than fit."""
-        records = [f"a.test. 7 IN A 10.{n >> 16 & 255}.{n >> 8 & 255}.{n & 255}" for n in range(4000)]
+        records = [
+            f"a.test. 7 IN A 10.{n >> 16 & 255}.{n >> 8 & 255}.{n & 255}" for n in range(4000)
+        ]
         found = self.question.read(answer(self.query, *records).to_wire(max_size=65535))
         assert found is not None
         self.assertEqual(4000, len(found.addresses))
@@ -126,7 +145,10 @@ class HostileTests(SynchronousTestCase):
         self.question.read(self.question.wire[:2] + data)
 
     @settings(max_examples=300, deadline=None)
-    @given(st.lists(st.tuples(st.integers(2, 1 << 10), st.integers(0, 255)), max_size=6), st.integers(2, 1 << 10))
+    @given(
+        st.lists(st.tuples(st.integers(2, 1 << 10), st.integers(0, 255)), max_size=6),
+        st.integers(2, 1 << 10),
+    )
     def test_broken(self, changes: list[tuple[int, int]], size: int) -> None:
         """No change to a good answer makes it fail."""
         data = bytearray(self.good.to_wire())

@@ -31,4 +31,7 @@ class GrpcTests(SynchronousTestCase):
 
     def test_timeout(self) -> None:
         """At most eight digits of milliseconds, then seconds."""
-        self.assertEqual(["300m", "99999999m", "100000S"], [timeout_text(each) for each in (0.3, 99999.999, 100000)])
+        self.assertEqual(
+            ["300m", "99999999m", "100000S"],
+            [timeout_text(each) for each in (0.3, 99999.999, 100000)],
+        )

@@ -1,4 +1,6 @@
-"""HTTP/1.1 responses: what is read of them, in however many pieces they come, and what is refused."""
+"""HTTP/1.1 responses: what is read of them, in however many pieces they come, and what is
+refused.
+"""
 
 from __future__ import annotations
 
@@ -23,14 +25,18 @@ def parse(data: bytes, head: bool = False, keep: int = 100, ended: bool = False)
 class ResponseTests(SynchronousTestCase):
     """Responses that are well formed."""
 
-    def parsed(self, data: bytes, head: bool = False, keep: int = 100, ended: bool = False) -> Response:
+    def parsed(
+        self, data: bytes, head: bool = False, keep: int = 100, ended: bool = False
+    ) -> Response:
         """The response, which is whole."""
         response = parse(data, head, keep, ended)
         assert response is not None
         return response
 
     def test_counted(self) -> None:
-        """A body with a length ends there; names of fields are in lower case and their values without blanks around."""
+        """A body with a length ends there; names of fields are in lower case and their values
+        without blanks around.
+        """
         response = self.parsed(OK + b"Content-Length: 3\r\nX-A:  b \r\n\r\nabc")
         self.assertEqual((200, b"abc", True), (response.status, response.body, response.keep_alive))
         self.assertEqual("b", response.header(b"x-a"))
@@ -38,10 +44,14 @@ class ResponseTests(SynchronousTestCase):
 
     def test_several_values(self) -> None:
         """Several fields of one name are one value."""
-        self.assertEqual("b,c", self.parsed(OK + b"x-a: b\r\ncontent-length: 0\r\nX-A:c\r\n\r\n").header(b"x-a"))
+        self.assertEqual(
+            "b,c", self.parsed(OK + b"x-a: b\r\ncontent-length: 0\r\nX-A:c\r\n\r\n").header(b"x-a")
+        )
 
     def test_no_body(self) -> None:
-        """204, 304 and the answer to HEAD have no body, whatever the latter two say; a length of 0 has none either."""
+        """204, 304 and the answer to HEAD have no body, whatever the latter two say; a length of 0
+        has none either.
+        """
         for status in (b"204", b"304"):
             self.assertEqual(int(status), self.parsed(b"HTTP/1.1 " + status + b"\r\n\r\n").status)
         self.assertEqual(304, self.parsed(b"HTTP/1.1 304 x\r\ncontent-length: 9\r\n\r\n").status)
@@ -55,7 +65,9 @@ class ResponseTests(SynchronousTestCase):
         self.assertEqual((b"abc0123456789abcdef", True), (response.body, response.keep_alive))
 
     def test_to_the_end(self) -> None:
-        """Without a length the body goes to the end of the connection, which is of no further use."""
+        """Without a length the body goes to the end of the connection, which is of no further
+        use.
+        """
         self.assertIsNone(parse(OK + b"\r\nabc"))
         response = self.parsed(OK + b"\r\nabc", ended=True)
         self.assertEqual((b"abc", False), (response.body, response.keep_alive))
@@ -64,15 +76,23 @@ class ResponseTests(SynchronousTestCase):
         """No more of the body is kept than was asked for."""
         self.assertEqual(b"ab", self.parsed(OK + b"content-length: 6\r\n\r\nabcdef", keep=2).body)
         chunks = b"1\r\na\r\n5\r\nbcdef\r\n0\r\n\r\n"
-        self.assertEqual(b"ab", self.parsed(OK + b"transfer-encoding: chunked\r\n\r\n" + chunks, keep=2).body)
+        self.assertEqual(
+            b"ab", self.parsed(OK + b"transfer-encoding: chunked\r\n\r\n" + chunks, keep=2).body
+        )
 
     def test_interim(self) -> None:
         """Interim responses are passed over."""
-        response = self.parsed(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 x\r\na: b\r\n\r\n" + OK + b"content-length: 0\r\n\r\n")
+        response = self.parsed(
+            b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 x\r\na: b\r\n\r\n"
+            + OK
+            + b"content-length: 0\r\n\r\n"
+        )
         self.assertEqual((200, b"\ncontent-length: 0\r\n"), (response.status, response.fields))
 
     def test_keep_alive(self) -> None:
-        """HTTP/1.1 keeps the connection unless it says close, HTTP/1.0 only where it says keep-alive."""
+        """HTTP/1.1 keeps the connection unless it says close, HTTP/1.0 only where it says
+        keep-alive.
+        """
         for head, kept in (
             (b"HTTP/1.1 200 OK\r\nConnection: X, Close\r\n", False),
             (b"HTTP/1.0 200 OK\r\n", False),
@@ -81,7 +101,9 @@ class ResponseTests(SynchronousTestCase):
             self.assertEqual(kept, self.parsed(head + b"content-length: 0\r\n\r\n").keep_alive)
 
     def test_lenient(self) -> None:
-        """As in Envoy lines may end without a carriage return, fields may be folded, and version and blanks are not looked at."""
+        """As in Envoy lines may end without a carriage return, fields may be folded, and version
+        and blanks are not looked at.
+        """
         for head in (
             b"HTTP/1.1 200 OK\ncontent-length: 1\n\n",
             OK + b"a: b\ncontent-length: 1\r\n\n",
@@ -90,12 +112,17 @@ class ResponseTests(SynchronousTestCase):
         ):
             response = self.parsed(head + b"a")
             self.assertEqual((200, b"a"), (response.status, response.body))
-        self.assertEqual("b c", self.parsed(OK + b"X-A: b\r\n \tc\r\ncontent-length: 0\r\n\r\n").header(b"x-a"))
+        self.assertEqual(
+            "b c", self.parsed(OK + b"X-A: b\r\n \tc\r\ncontent-length: 0\r\n\r\n").header(b"x-a")
+        )
 
     def test_unexpected_status(self) -> None:
         """A status that no server should send is a status all the same, an upgrade too."""
         for status in (b"0", b"20", b"099", b"2000", b"101", b"99999"):
-            self.assertEqual(int(status), self.parsed(b"HTTP/1.1 " + status + b" x\r\ncontent-length: 0\r\n\r\n").status)
+            self.assertEqual(
+                int(status),
+                self.parsed(b"HTTP/1.1 " + status + b" x\r\ncontent-length: 0\r\n\r\n").status,
+            )
 
     def test_more_than_asked(self) -> None:
         """What follows a response is dropped, but the connection is of no further use."""
@@ -107,7 +134,11 @@ class ResponseTests(SynchronousTestCase):
     def test_reset(self) -> None:
         """A parser that was reset knows nothing of what came before."""
         parser = ResponseParser(keep=9)
-        for data in (OK + b"content-le", OK + b"content-length: 9\r\n\r\nabc", OK + b"transfer-encoding: chunked\r\n\r\n2\r\na"):
+        for data in (
+            OK + b"content-le",
+            OK + b"content-length: 9\r\n\r\nabc",
+            OK + b"transfer-encoding: chunked\r\n\r\n2\r\na",
+        ):
             self.assertIsNone(parser.feed(data))
             parser.reset()
         response = parser.feed(OK + b"content-length: 1\r\n\r\nz")
@@ -161,8 +192,15 @@ class MalformedTests(SynchronousTestCase):
             self.assertRaises(MalformedResponse, parser.feed, b"x" * (HEAD_LIMIT + 1))
 
     def test_cut(self) -> None:
-        """A connection that ends within a head, a counted body or a chunk has brought no response."""
-        for data in (b"", OK, OK + b"content-length: 3\r\n\r\nab", OK + b"transfer-encoding: chunked\r\n\r\n3\r\nab"):
+        """A connection that ends within a head, a counted body or a chunk has brought no
+        response.
+        """
+        for data in (
+            b"",
+            OK,
+            OK + b"content-length: 3\r\n\r\nab",
+            OK + b"transfer-encoding: chunked\r\n\r\n3\r\nab",
+        ):
             parser = ResponseParser()
             parser.feed(data)
             self.assertRaises(MalformedResponse, parser.end)

@@ -20,7 +20,9 @@ def v1(*words: object) -> bytes:
     return " ".join(map(str, ("PROXY", *words))).encode() + b"\r\n"
 
 
-def raw(version_and_command: int, family_and_protocol: int, body: bytes = b"", length: int | None = None) -> bytes:
+def raw(
+    version_and_command: int, family_and_protocol: int, body: bytes = b"", length: int | None = None
+) -> bytes:
     """A block."""
     size = len(body) if length is None else length
     return V2_SIGNATURE + struct.pack("!BBH", version_and_command, family_and_protocol, size) + body
@@ -52,7 +54,10 @@ GOOD = {
     v2("1.2.3.4", "5.6.7.8", 11, 65535): (2, *FOUR),
     v2("1.2.3.4", "5.6.7.8", 11, 65535, protocol=2): (2, *FOUR),
     v2("2001:db8::1", "::1", 11, 22): (2, *SIX),
-    v2("1.2.3.4", "5.6.7.8", 11, 65535, tlvs=tlv(1, b"h2") + tlv(0xEA, b"x" * 300) + tlv(4, b"")): (2, *FOUR),
+    v2("1.2.3.4", "5.6.7.8", 11, 65535, tlvs=tlv(1, b"h2") + tlv(0xEA, b"x" * 300) + tlv(4, b"")): (
+        2,
+        *FOUR,
+    ),
     raw(0x20, 0): (2, None, None),
     raw(0x20, 0xFF, b"whatever this is"): (2, None, None),
 }
@@ -120,7 +125,9 @@ class HeaderTests(SynchronousTestCase):
     """Headers of both versions."""
 
     def test_good(self) -> None:
-        """Each good header says its version and addresses, whatever comes after it, and how long it is."""
+        """Each good header says its version and addresses, whatever comes after it, and how long it
+        is.
+        """
         for data, wanted in GOOD.items():
             for more in (b"", b"\r\n", HTTP, data):
                 self.assertEqual(wanted, said(data + more), data)
@@ -129,7 +136,9 @@ class HeaderTests(SynchronousTestCase):
                 self.assertEqual(len(data), header.length)
 
     def test_in_pieces(self) -> None:
-        """Every beginning of a good header asks for more than there is, and for no more than it has, or 232 bytes."""
+        """Every beginning of a good header asks for more than there is, and for no more than it
+        has, or 232 bytes.
+        """
         for data in GOOD:
             for end in range(len(data)):
                 wanted = said(data[:end])
@@ -144,27 +153,45 @@ class HeaderTests(SynchronousTestCase):
                 self.assertEqual(("bad", version), said(data + b"payload"), data)
 
     def test_bad_in_pieces(self) -> None:
-        """A bad header is found bad at its end at the latest, and never taken for a good one before."""
+        """A bad header is found bad at its end at the latest, and never taken for a good one
+        before.
+        """
         for data in (*BAD_LINES, *BAD_BLOCKS):
             for end in range(len(data)):
-                self.assertTrue(isinstance(said(data[:end]), int) or said(data[:end])[0] == "bad", data[:end])  # type: ignore[index]
+                self.assertTrue(
+                    isinstance(said(data[:end]), int) or said(data[:end])[0] == "bad",  # type: ignore[index]
+                    data[:end],
+                )
 
     def test_none(self) -> None:
-        """Bytes that begin no header are found out when there are 16 of them; a line that ends before is a bad header."""
-        for data in (HTTP, b"PROXYX TCP4 1.2.3.4 5.6.7.8 1 2", b"\r\nxxxxxxxxxxxxxxxxxx", V2_SIGNATURE[:11] + b"xxxxxxxxx"):
+        """Bytes that begin no header are found out when there are 16 of them; a line that ends
+        before is a bad header.
+        """
+        for data in (
+            HTTP,
+            b"PROXYX TCP4 1.2.3.4 5.6.7.8 1 2",
+            b"\r\nxxxxxxxxxxxxxxxxxx",
+            V2_SIGNATURE[:11] + b"xxxxxxxxx",
+        ):
             self.assertIsInstance(said(data[:15]), int)
             self.assertEqual(("bad", 0), said(data[:16]))
 
     def test_endless_line(self) -> None:
-        """A line that does not end is given up after 108 bytes; a line feed alone does not end it."""
+        """A line that does not end is given up after 108 bytes; a line feed alone does not end
+        it.
+        """
         line = b"PROXY TCP4 1.2.3.4 5.6.7.8 1 2\n" + b"1" * 100
         self.assertIsInstance(said(line[:V1_MOST]), int)
         self.assertEqual(("bad", 0), said(line[: V1_MOST + 1]))
 
     def test_extensions(self) -> None:
-        """Extensions are given in order, with those of the same type; those of LOCAL are skipped."""
+        """Extensions are given in order, with those of the same type; those of LOCAL are
+        skipped.
+        """
         pairs = ((0xEA, b"abc"), (4, b""), (0xEA, b"x" * 65000))
-        header = parse(v2("1.2.3.4", "5.6.7.8", 1, 2, tlvs=b"".join(tlv(*pair) for pair in pairs)) + HTTP)
+        header = parse(
+            v2("1.2.3.4", "5.6.7.8", 1, 2, tlvs=b"".join(tlv(*pair) for pair in pairs)) + HTTP
+        )
         assert isinstance(header, Header)
         self.assertEqual(pairs, header.tlvs)
         local = parse(raw(0x20, 0, tlv(4, b"x" * 40)))
@@ -173,7 +200,9 @@ class HeaderTests(SynchronousTestCase):
 
     @given(st.binary(max_size=300), st.sampled_from([b"", *GOOD]), st.data())
     def test_anything(self, noise: bytes, header: bytes, data: st.DataObject) -> None:
-        """Whatever comes is a header, a bad one or too short to say, and what was said once holds whatever comes after."""
+        """Whatever comes is a header, a bad one or too short to say, and what was said once holds
+        whatever comes after.
+        """
         cut = data.draw(st.integers(0, len(header)))
         whole = header[:cut] + noise
         final: object = None

@@ -21,14 +21,25 @@ class RegexTests(SynchronousTestCase):
         self.assertEqual((True, False), (regex.fullmatch("bbc"), regex.fullmatch("abbc")))
 
     def test_bytes(self) -> None:
-        """A dot stands for one byte, whatever it is part of; what was no UTF-8 is looked at as it came."""
-        self.assertEqual([False, True], [Regex(f"\u00fc{dots}").fullmatch("\u00fc\u20ac") for dots in ("..", "...")])
+        """A dot stands for one byte, whatever it is part of; what was no UTF-8 is looked at as it
+        came.
+        """
+        self.assertEqual(
+            [False, True],
+            [Regex(f"\u00fc{dots}").fullmatch("\u00fc\u20ac") for dots in ("..", "...")],
+        )
         self.assertTrue(Regex("a.").fullmatch("a\udcff"))
         self.assertTrue(Regex("a").search("a\ud800"))
 
     def test_bad(self) -> None:
-        """What RE2 does not understand is an error that says why; Python's own notions are among it."""
-        for text, reason in (("(a", "missing ): (a"), (r"(a)\1", "invalid escape sequence"), ("a(?=b)", "invalid perl operator")):
+        """What RE2 does not understand is an error that says why; Python's own notions are among
+        it.
+        """
+        for text, reason in (
+            ("(a", "missing ): (a"),
+            (r"(a)\1", "invalid escape sequence"),
+            ("a(?=b)", "invalid perl operator"),
+        ):
             self.assertIn(reason, str(self.assertRaises(BadRegex, Regex, text)))
 
     def test_size(self) -> None:
@@ -43,6 +54,11 @@ class RegexTests(SynchronousTestCase):
 
     def test_lazy(self) -> None:
         """The library is imported with the first expression."""
-        code = "import sys, tcpmesh.wire.regex as r; print('re2' in sys.modules, r.Regex('a').search('a'), 're2' in sys.modules)"
-        done = run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+        code = (
+            "import sys, tcpmesh.wire.regex as r; print('re2' in sys.modules, "
+            "r.Regex('a').search('a'), 're2' in sys.modules)"
+        )
+        done = run(
+            [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+        )
         self.assertEqual("False True True\n", done.stdout)

@@ -1,4 +1,6 @@
-"""Tells twistd about the demo backend, C{twistd tcpmesh-demoapp}; the module it names is imported only when asked for."""
+"""Tells twistd about the demo backend, `twistd tcpmesh-demoapp`; the module it names is imported
+only when asked for.
+"""
 
 from twisted.application.service import ServiceMaker
 

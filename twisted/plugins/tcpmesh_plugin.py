@@ -2,4 +2,6 @@
 
 from twisted.application.service import ServiceMaker
 
-serviceMaker = ServiceMaker("tcpmesh", "tcpmesh.tap", "An L4 proxy that runs an unmodified Envoy bootstrap.", "tcpmesh")
+serviceMaker = ServiceMaker(
+    "tcpmesh", "tcpmesh.tap", "An L4 proxy that runs an unmodified Envoy bootstrap.", "tcpmesh"
+)

@@ -1,8 +1,9 @@
 """What Envoy demands of a configuration in code, beyond the rules of its schema.
 
-Each check belongs to a message type and is called wherever such a message appears, also inside of an `Any`.  It says in its own
-words what Envoy would refuse, at the line of the field at fault.  To add one, write a function of `(message, trail, report)` in the
-module of its subject and name it in that module's `CHECKS`.
+Each check belongs to a message type and is called wherever such a message appears, also inside of
+an `Any`.  It says in its own words what Envoy would refuse, at the line of the field at fault.  To
+add one, write a function of `(message, field_path, report)` in the module of its subject and name
+it in that module's `CHECKS`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from tcpmesh.config.checks import (
     clusters,
     dns,
     extensions,
-    files,
     formats,
     health,
     limits,
@@ -27,10 +27,11 @@ from tcpmesh.config.checks import (
     tls,
     upstreams,
 )
-from tcpmesh.config.problems import Trail
-from tcpmesh.config.report import Report
+from tcpmesh.config.fields import files
+from tcpmesh.config.messages.report import Report
+from tcpmesh.config.text.problems import FieldPath
 
-Check = Callable[[Any, Trail, Report], None]
+Check = Callable[[Any, FieldPath, Report], None]
 
 
 def _by_type(*tables: Mapping[str, Check]) -> dict[str, tuple[Check, ...]]:

@@ -4,57 +4,75 @@ from __future__ import annotations
 
 from typing import Any
 
-from tcpmesh.config.checks.addresses import address_key, check_bind_address
-from tcpmesh.config.problems import Trail
-from tcpmesh.config.report import Report
+from tcpmesh.config.fields.addresses import address_key, check_bind_address
+from tcpmesh.config.messages.report import Report
+from tcpmesh.config.text.problems import FieldPath
 
 
-def _check_bootstrap(bootstrap: Any, trail: Trail, report: Report) -> None:
-    static: Trail = (trail, "static_resources")
+def _check_bootstrap(bootstrap: Any, field_path: FieldPath, report: Report) -> None:
+    static: FieldPath = (field_path, "static_resources")
     _check_cluster_names(bootstrap.static_resources.clusters, (static, "clusters"), report)
     _check_listeners(bootstrap.static_resources.listeners, (static, "listeners"), report)
     _check_secret_names(bootstrap.static_resources.secrets, (static, "secrets"), report)
     if bootstrap.HasField("admin"):
-        _check_admin(bootstrap.admin.address, ((trail, "admin"), "address"), report)
+        _check_admin(bootstrap.admin.address, ((field_path, "admin"), "address"), report)
     local = bootstrap.cluster_manager.local_cluster_name
     if local and local not in report.cluster_names:
-        report.error(((trail, "cluster_manager"), "local_cluster_name"), f"no static cluster is named {local!r}")
+        report.error(
+            ((field_path, "cluster_manager"), "local_cluster_name"),
+            f"no static cluster is named {local!r}",
+        )
 
 
-def _check_admin(address: Any, trail: Trail, report: Report) -> None:
-    check_bind_address(address, trail, report)
+def _check_admin(address: Any, field_path: FieldPath, report: Report) -> None:
+    check_bind_address(address, field_path, report)
     if address.socket_address.address in ("0.0.0.0", "::"):
-        text = "the admin interface asks nobody who they are, and this address opens it to every network"
-        report.warning(((trail, "socket_address"), "address"), text)
+        text = (
+            "the admin interface asks nobody who they are, and this address opens it to "
+            "every network"
+        )
+        report.warning(((field_path, "socket_address"), "address"), text)
 
 
-def _check_cluster_names(clusters: Any, trail: Trail, report: Report) -> None:
+def _check_cluster_names(clusters: Any, field_path: FieldPath, report: Report) -> None:
     names: dict[str, int] = {}
     for index, cluster in enumerate(clusters):
         first = names.setdefault(cluster.name, index)
         if cluster.name and first != index:
             place = report.places.at("static_resources", "clusters", first, "name")
-            report.error(((trail, index), "name"), f"duplicate cluster {cluster.name!r}, the first is at {place}")
+            report.error(
+                ((field_path, index), "name"),
+                f"duplicate cluster {cluster.name!r}, the first is at {place}",
+            )
 
 
-def _check_listeners(listeners: Any, trail: Trail, report: Report) -> None:
-    """Of two listeners of one name Envoy drops the second without a word; two names on one address it refuses."""
+def _check_listeners(listeners: Any, field_path: FieldPath, report: Report) -> None:
+    """Of two listeners of one name Envoy drops the second without a word; two names on one address
+    it refuses.
+    """
     names: dict[str, int] = {}
     bound: dict[str, int] = {}
     for index, listener in enumerate(listeners):
         first = names.setdefault(listener.name, index) if listener.name else index
         if first != index:
             place = report.places.at("static_resources", "listeners", first, "name")
-            text = f"a listener named {listener.name!r} is already at {place}: this one will be ignored"
-            report.warning(((trail, index), "name"), text)
+            text = (
+                f"a listener named {listener.name!r} is already at {place}: this one will be "
+                f"ignored"
+            )
+            report.warning(((field_path, index), "name"), text)
         else:
-            _check_bound(listener, (trail, index), index, bound, report)
+            _check_bound(listener, (field_path, index), index, bound, report)
 
 
-def _check_bound(listener: Any, trail: Trail, index: int, bound: dict[str, int], report: Report) -> None:
-    own = {address_key(listener.address): (trail, "address")}
+def _check_bound(
+    listener: Any, field_path: FieldPath, index: int, bound: dict[str, int], report: Report
+) -> None:
+    own = {address_key(listener.address): (field_path, "address")}
     for number, more in enumerate(listener.additional_addresses):
-        own.setdefault(address_key(more.address), (((trail, "additional_addresses"), number), "address"))
+        own.setdefault(
+            address_key(more.address), (((field_path, "additional_addresses"), number), "address")
+        )
     for key, here in own.items():
         first = bound.setdefault(key, index) if key else index
         if first != index:
@@ -62,11 +80,11 @@ def _check_bound(listener: Any, trail: Trail, index: int, bound: dict[str, int],
             report.error(here, f"duplicate address {key}, the listener at {place} has it")
 
 
-def _check_secret_names(secrets: Any, trail: Trail, report: Report) -> None:
+def _check_secret_names(secrets: Any, field_path: FieldPath, report: Report) -> None:
     names: set[str] = set()
     for index, secret in enumerate(secrets):
         if secret.name in names:
-            report.error(((trail, index), "name"), f"duplicate static secret {secret.name!r}")
+            report.error(((field_path, index), "name"), f"duplicate static secret {secret.name!r}")
         names.add(secret.name)
 
 

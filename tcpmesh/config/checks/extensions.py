@@ -1,40 +1,58 @@
-"""Where an extension is asked for: there must be an `@type`, and it must be of the kind that the place takes."""
+"""Where an extension is asked for: there must be an `@type`, and it must be of the kind that the
+place takes.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-from tcpmesh.config.problems import Trail
-from tcpmesh.config.report import Report
-from tcpmesh.config.types import is_foreign, type_of_url
+from tcpmesh.config.messages.report import Report
+from tcpmesh.config.messages.types import is_foreign, type_of_url
+from tcpmesh.config.text.problems import FieldPath
 
-_Check = Callable[[Any, Trail, Report], None]
+_Check = Callable[[Any, FieldPath, Report], None]
 
 
 def check_typed_config(kind: str, *packages: str) -> _Check:
-    """A check that `typed_config` is there and its type in one of these packages of Envoy's extensions of this kind.
+    """A check that `typed_config` is there and its type in one of these packages of Envoy's
+    extensions of this kind.
 
     Types that another package brings may be of any name.
     """
 
-    def check(message: Any, trail: Trail, report: Report) -> None:
-        if "config_discovery" in message.DESCRIPTOR.fields_by_name and message.HasField("config_discovery"):
+    def check(message: Any, field_path: FieldPath, report: Report) -> None:
+        if "config_discovery" in message.DESCRIPTOR.fields_by_name and message.HasField(
+            "config_discovery"
+        ):
             return
         type_name = type_of_url(message.typed_config.type_url)
         if not type_name:
-            text = f"{kind} {message.name!r} has no typed_config with an '@type'; the name alone chooses nothing"
-            report.absent(trail, ["typed_config"], text)
+            text = (
+                f"{kind} {message.name!r} has no typed_config with an '@type'; the name "
+                f"alone chooses nothing"
+            )
+            report.absent(field_path, ["typed_config"], text)
         elif not type_name.startswith(packages) and not is_foreign(type_name):
-            report.error(((trail, "typed_config"), "@type"), f"{type_name} is no {kind}")
+            report.error(((field_path, "typed_config"), "@type"), f"{type_name} is no {kind}")
 
     return check
 
 
 CHECKS: dict[str, _Check] = {
-    "envoy.config.listener.v3.Filter": check_typed_config("network filter", "envoy.extensions.filters.network."),
-    "envoy.config.listener.v3.ListenerFilter": check_typed_config("listener filter", "envoy.extensions.filters.listener."),
-    "envoy.config.core.v3.TransportSocket": check_typed_config("transport socket", "envoy.extensions.transport_sockets."),
-    "envoy.config.accesslog.v3.AccessLog": check_typed_config("access logger", "envoy.extensions.access_loggers."),
-    "envoy.config.metrics.v3.StatsSink": check_typed_config("stats sink", "envoy.config.metrics.", "envoy.extensions.stat_sinks."),
+    "envoy.config.listener.v3.Filter": check_typed_config(
+        "network filter", "envoy.extensions.filters.network."
+    ),
+    "envoy.config.listener.v3.ListenerFilter": check_typed_config(
+        "listener filter", "envoy.extensions.filters.listener."
+    ),
+    "envoy.config.core.v3.TransportSocket": check_typed_config(
+        "transport socket", "envoy.extensions.transport_sockets."
+    ),
+    "envoy.config.accesslog.v3.AccessLog": check_typed_config(
+        "access logger", "envoy.extensions.access_loggers."
+    ),
+    "envoy.config.metrics.v3.StatsSink": check_typed_config(
+        "stats sink", "envoy.config.metrics.", "envoy.extensions.stat_sinks."
+    ),
 }

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from tcpmesh.config.checks.files import read_source
-from tcpmesh.config.operators import FormatError, Part, parse, unsupported
-from tcpmesh.config.problems import Trail
-from tcpmesh.config.report import Report
-from tcpmesh.config.scalars import did_you_mean
+from tcpmesh.config.fields.files import read_source
+from tcpmesh.config.fields.operators import FormatError, Part, parse, unsupported
+from tcpmesh.config.messages.report import Report
+from tcpmesh.config.messages.scalars import did_you_mean
+from tcpmesh.config.text.problems import FieldPath
 
 #: Kinds of filter state that Envoy can make of a text, and tcpmesh too.
 FACTORIES = frozenset(
@@ -44,58 +44,65 @@ _FACTORIES_OF_HTTP = {
 }
 
 
-def _texts(message: Any, trail: Trail, report: Report) -> Iterator[tuple[Trail, str]]:
+def _texts(message: Any, field_path: FieldPath, report: Report) -> Iterator[tuple[FieldPath, str]]:
     """The texts with operators of a SubstitutionFormatString, each with its place."""
     kind = message.WhichOneof("format")
     if kind == "text_format":
-        yield (trail, kind), message.text_format
+        yield (field_path, kind), message.text_format
     elif kind == "text_format_source":
         text = read_source(message.text_format_source, report)
         if text is not None:
             inner = message.text_format_source.WhichOneof("specifier")
-            yield ((trail, kind), inner), text.decode("utf-8", "surrogateescape")
+            yield ((field_path, kind), inner), text.decode("utf-8", "surrogateescape")
     elif kind == "json_format":
-        yield from _strings(message.json_format, (trail, kind))
+        yield from _strings(message.json_format, (field_path, kind))
 
 
-def _strings(struct: Any, trail: Trail) -> Iterator[tuple[Trail, str]]:
+def _strings(struct: Any, field_path: FieldPath) -> Iterator[tuple[FieldPath, str]]:
     for key, value in struct.fields.items():
-        yield from _strings_of(value, (trail, key))
+        yield from _strings_of(value, (field_path, key))
 
 
-def _strings_of(value: Any, trail: Trail) -> Iterator[tuple[Trail, str]]:
+def _strings_of(value: Any, field_path: FieldPath) -> Iterator[tuple[FieldPath, str]]:
     kind = value.WhichOneof("kind")
     if kind == "string_value":
-        yield trail, value.string_value
+        yield field_path, value.string_value
     elif kind == "struct_value":
-        yield from _strings(value.struct_value, trail)
+        yield from _strings(value.struct_value, field_path)
     elif kind == "list_value":
         for index, item in enumerate(value.list_value.values):
-            yield from _strings_of(item, (trail, index))
+            yield from _strings_of(item, (field_path, index))
 
 
-def _check_format(message: Any, trail: Trail, report: Report) -> None:
+def _check_format(message: Any, field_path: FieldPath, report: Report) -> None:
     """Formats that bring operators of their own are not judged."""
     if message.formatters:
         return
-    for place, text in _texts(message, trail, report):
+    for place, text in _texts(message, field_path, report):
         try:
             parse(text)
         except FormatError as error:
             report.error(place, str(error))
 
 
-def _check_value(value: Any, trail: Trail, report: Report) -> None:
+def _check_value(value: Any, field_path: FieldPath, report: Report) -> None:
     name = value.factory_key or value.object_key
-    place = (trail, "factory_key" if value.factory_key else "object_key")
+    place = (field_path, "factory_key" if value.factory_key else "object_key")
     if name in _FACTORIES_OF_HTTP:
-        report.error(place, f"Envoy makes filter state of the kind {name!r}, tcpmesh does not support it yet")
+        report.error(
+            place, f"Envoy makes filter state of the kind {name!r}, tcpmesh does not support it yet"
+        )
     elif name and name not in FACTORIES:
-        text = f"nothing makes filter state of the kind {name!r}; factory_key names the kind, by default it is object_key"
+        text = (
+            f"nothing makes filter state of the kind {name!r}; factory_key names the kind, "
+            f"by default it is object_key"
+        )
         report.error(place, text, did_you_mean(name, FACTORIES))
-    for where, text in _texts(value.format_string, (trail, "format_string"), report):
+    for where, text in _texts(value.format_string, (field_path, "format_string"), report):
         for operator in unsupported(_parts(text)):
-            report.error(where, f"Envoy knows the operator {operator}, tcpmesh does not support it yet")
+            report.error(
+                where, f"Envoy knows the operator {operator}, tcpmesh does not support it yet"
+            )
 
 
 def _parts(text: str) -> tuple[Part, ...]:

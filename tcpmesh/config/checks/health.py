@@ -8,11 +8,11 @@ from typing import Any
 
 from envoy.config.core.v3 import base_pb2
 
-from tcpmesh.config.newer import newer_string
-from tcpmesh.config.operators import FormatError, parse, unsupported_in_checks
-from tcpmesh.config.problems import Trail
-from tcpmesh.config.report import Report
-from tcpmesh.config.types import type_of_url, unpack
+from tcpmesh.config.fields.operators import FormatError, parse, unsupported_in_checks
+from tcpmesh.config.messages.newer import newer_string
+from tcpmesh.config.messages.report import Report
+from tcpmesh.config.messages.types import type_of_url, unpack
+from tcpmesh.config.text.problems import FieldPath
 
 _OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _KINDS = {_OPTIONS, "envoy.extensions.upstreams.tcp.v3.TcpProtocolOptions"}
@@ -22,16 +22,20 @@ _BUFFER = 1024
 _WITH_PAYLOAD = ("POST", "PUT", "PATCH", "OPTIONS")
 
 
-def _check_cluster(cluster: Any, trail: Trail, report: Report) -> None:
-    _check_names(cluster.health_checks, (trail, "health_checks"), report)
+def _check_cluster(cluster: Any, field_path: FieldPath, report: Report) -> None:
+    _check_names(cluster.health_checks, (field_path, "health_checks"), report)
     for index, check in enumerate(cluster.health_checks):
         if check.HasField("grpc_health_check") and not _has_http2(cluster):
-            here = (((trail, "health_checks"), index), "grpc_health_check")
-            report.error(here, "gRPC health checks need a cluster with HTTP/2", f"set explicit_http_config of {_OPTIONS}")
-    _check_options(cluster, (trail, "typed_extension_protocol_options"), report)
+            here = (((field_path, "health_checks"), index), "grpc_health_check")
+            report.error(
+                here,
+                "gRPC health checks need a cluster with HTTP/2",
+                f"set explicit_http_config of {_OPTIONS}",
+            )
+    _check_options(cluster, (field_path, "typed_extension_protocol_options"), report)
 
 
-def _check_names(checks: Any, trail: Trail, report: Report) -> None:
+def _check_names(checks: Any, field_path: FieldPath, report: Report) -> None:
     """Several checks are told apart by their names."""
     if len(checks) < 2:
         return
@@ -39,9 +43,14 @@ def _check_names(checks: Any, trail: Trail, report: Report) -> None:
     for index, check in enumerate(checks):
         name = newer_string(check, "name")
         if not name:
-            report.error((trail, index), "a health check has no name, which each needs where there are several")
+            report.error(
+                (field_path, index),
+                "a health check has no name, which each needs where there are several",
+            )
         elif name in seen:
-            report.error(((trail, index), "name"), f"another health check has the name {name!r} too")
+            report.error(
+                ((field_path, index), "name"), f"another health check has the name {name!r} too"
+            )
         seen.add(name)
 
 
@@ -53,66 +62,89 @@ def _has_http2(cluster: Any) -> bool:
     return options is not None and options.explicit_http_config.HasField("http2_protocol_options")
 
 
-def _check_options(cluster: Any, trail: Trail, report: Report) -> None:
+def _check_options(cluster: Any, field_path: FieldPath, report: Report) -> None:
     for name, options in cluster.typed_extension_protocol_options.items():
         kind = type_of_url(options.type_url)
         if name != kind and {name, kind} & _KINDS:
-            report.error((trail, name), f"options stand under the name of their type, {kind}, and nothing else does")
+            report.error(
+                (field_path, name),
+                f"options stand under the name of their type, {kind}, and nothing else does",
+            )
 
 
-def _check_health_check(check: Any, trail: Trail, report: Report) -> None:
-    _check_log(check.event_log_path, (trail, "event_log_path"), report)
+def _check_health_check(check: Any, field_path: FieldPath, report: Report) -> None:
+    _check_log(check.event_log_path, (field_path, "event_log_path"), report)
 
 
-def _check_http(check: Any, trail: Trail, report: Report) -> None:
-    _check_fields(check.request_headers_to_add, (trail, "request_headers_to_add"), report)
+def _check_http(check: Any, field_path: FieldPath, report: Report) -> None:
+    _check_fields(check.request_headers_to_add, (field_path, "request_headers_to_add"), report)
     method = base_pb2.RequestMethod.Name(check.method) if check.method else "GET"
     if check.HasField("send") and method not in _WITH_PAYLOAD:
-        report.error((trail, "send"), f"{method} has no payload", f"{', '.join(_WITH_PAYLOAD)} can have one")
+        report.error(
+            (field_path, "send"),
+            f"{method} has no payload",
+            f"{', '.join(_WITH_PAYLOAD)} can have one",
+        )
     size = check.response_buffer_size.value if check.HasField("response_buffer_size") else _BUFFER
     expected = sum(len(payload.text) // 2 for payload in check.receive)
     if 0 < size < expected:
-        report.error((trail, "receive"), f"{expected} bytes are expected, of which response_buffer_size lets {size} be seen")
+        report.error(
+            (field_path, "receive"),
+            f"{expected} bytes are expected, of which response_buffer_size lets {size} be seen",
+        )
     for name in ("expected_statuses", "retriable_statuses"):
-        _check_statuses(getattr(check, name), (trail, name), report)
+        _check_statuses(getattr(check, name), (field_path, name), report)
 
 
-def _check_statuses(ranges: Iterable[Any], trail: Trail, report: Report) -> None:
+def _check_statuses(ranges: Iterable[Any], field_path: FieldPath, report: Report) -> None:
     for index, each in enumerate(ranges):
         if not each.start < each.end:
-            report.error((trail, index), f"a range's start must be below its end, which is not in it: {each.start}, {each.end}")
+            report.error(
+                (field_path, index),
+                f"a range's start must be below its end, which is not in it: {each.start}, "
+                f"{each.end}",
+            )
         elif each.start < 100 or each.end > 600:
-            report.error((trail, index), f"statuses are from 100 to 600: {each.start}, {each.end}")
+            report.error(
+                (field_path, index), f"statuses are from 100 to 600: {each.start}, {each.end}"
+            )
 
 
-def _check_grpc(check: Any, trail: Trail, report: Report) -> None:
-    _check_fields(check.initial_metadata, (trail, "initial_metadata"), report)
+def _check_grpc(check: Any, field_path: FieldPath, report: Report) -> None:
+    _check_fields(check.initial_metadata, (field_path, "initial_metadata"), report)
 
 
-def _check_fields(options: Iterable[Any], trail: Trail, report: Report) -> None:
+def _check_fields(options: Iterable[Any], field_path: FieldPath, report: Report) -> None:
     for index, option in enumerate(options):
-        here = ((trail, index), "header")
+        here = ((field_path, index), "header")
         name, value = option.header.key, option.header.value
         if name.startswith(":") or name.lower() == "host":
-            report.error((here, "key"), f"{name!r} cannot be set here", "authority and host are fields of the check")
+            report.error(
+                (here, "key"),
+                f"{name!r} cannot be set here",
+                "authority and host are fields of the check",
+            )
         try:
             parts = parse(value)
         except FormatError as error:
             report.error((here, "value"), str(error))
             continue
         for operator in unsupported_in_checks(parts):
-            text = f"Envoy knows the operator {operator}, tcpmesh does not support it in the header fields of health checks yet"
+            text = (
+                f"Envoy knows the operator {operator}, tcpmesh does not support it in the "
+                f"header fields of health checks yet"
+            )
             report.error((here, "value"), text)
 
 
-def _check_sink(sink: Any, trail: Trail, report: Report) -> None:
-    _check_log(sink.event_log_path, (trail, "event_log_path"), report)
+def _check_sink(sink: Any, field_path: FieldPath, report: Report) -> None:
+    _check_log(sink.event_log_path, (field_path, "event_log_path"), report)
 
 
-def _check_log(path: str, trail: Trail, report: Report) -> None:
+def _check_log(path: str, field_path: FieldPath, report: Report) -> None:
     folder = os.path.dirname(path) or "."
     if path and not os.path.isdir(folder):
-        report.error(trail, f"cannot write {path!r}: there is no directory {folder!r}")
+        report.error(field_path, f"cannot write {path!r}: there is no directory {folder!r}")
 
 
 CHECKS = {

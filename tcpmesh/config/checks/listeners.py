@@ -1,14 +1,16 @@
-"""Listeners and what a connection passes on its way: addresses, filter chains, the order of filters, the TCP proxy."""
+"""Listeners and what a connection passes on its way: addresses, filter chains, the order of
+filters, the TCP proxy.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-from tcpmesh.config.checks.addresses import check_bind_address
-from tcpmesh.config.problems import Trail
-from tcpmesh.config.report import Report
-from tcpmesh.config.rulekinds import nanoseconds
-from tcpmesh.config.types import type_of_url
+from tcpmesh.config.fields.addresses import check_bind_address
+from tcpmesh.config.fields.values import nanoseconds
+from tcpmesh.config.messages.report import Report
+from tcpmesh.config.messages.types import type_of_url
+from tcpmesh.config.text.problems import FieldPath
 
 _INTERNAL = "envoy.extensions.bootstrap.internal_listener.v3.InternalListener"
 _NETWORK = "envoy.extensions.filters.network."
@@ -30,34 +32,45 @@ TERMINAL = frozenset(
 )
 
 
-def _check_listener(listener: Any, trail: Trail, report: Report) -> None:
+def _check_listener(listener: Any, field_path: FieldPath, report: Report) -> None:
     if listener.HasField("internal_listener"):
-        _check_internal(trail, report)
+        _check_internal(field_path, report)
     if listener.HasField("internal_listener") or listener.HasField("api_listener"):
         return
     if not listener.HasField("address"):
-        report.absent(trail, ["address"], "a listener needs an address")
-    check_bind_address(listener.address, (trail, "address"), report)
+        report.absent(field_path, ["address"], "a listener needs an address")
+    check_bind_address(listener.address, (field_path, "address"), report)
     for index, more in enumerate(listener.additional_addresses):
-        place = ((trail, "additional_addresses"), index)
+        place = ((field_path, "additional_addresses"), index)
         if not more.HasField("address"):
             report.absent(place, ["address"], "an additional address needs an address")
         check_bind_address(more.address, (place, "address"), report)
     if listener.address.HasField("envoy_internal_address"):
         text = "a listener in this process is declared by internal_listener, not by an address"
-        report.error(((trail, "address"), "envoy_internal_address"), text)
+        report.error(((field_path, "address"), "envoy_internal_address"), text)
     if _is_udp(listener):
         if listener.filter_chains:
-            report.error((trail, "filter_chains"), "a UDP listener has no connections and so no filter chains")
+            report.error(
+                (field_path, "filter_chains"),
+                "a UDP listener has no connections and so no filter chains",
+            )
     elif not listener.filter_chains and not listener.HasField("default_filter_chain"):
-        report.absent(trail, ["filter_chains", "default_filter_chain"], "no filter chain: a listener needs filter_chains")
+        report.absent(
+            field_path,
+            ["filter_chains", "default_filter_chain"],
+            "no filter chain: a listener needs filter_chains",
+        )
 
 
-def _check_internal(trail: Trail, report: Report) -> None:
+def _check_internal(field_path: FieldPath, report: Report) -> None:
     extensions = report.bootstrap.bootstrap_extensions
-    if not any(type_of_url(extension.typed_config.type_url) == _INTERNAL for extension in extensions):
-        text = "an internal listener needs the bootstrap extension envoy.bootstrap.internal_listener"
-        report.error((trail, "internal_listener"), text)
+    if not any(
+        type_of_url(extension.typed_config.type_url) == _INTERNAL for extension in extensions
+    ):
+        text = (
+            "an internal listener needs the bootstrap extension envoy.bootstrap.internal_listener"
+        )
+        report.error((field_path, "internal_listener"), text)
 
 
 def _is_udp(listener: Any) -> bool:
@@ -65,43 +78,74 @@ def _is_udp(listener: Any) -> bool:
     return bool(address.protocol == type(address).UDP)
 
 
-def _check_chain(chain: Any, trail: Trail, report: Report) -> None:
+def _check_chain(chain: Any, field_path: FieldPath, report: Report) -> None:
     last = len(chain.filters) - 1
     for index, network_filter in enumerate(chain.filters):
         type_name = type_of_url(network_filter.typed_config.type_url)
         if type_name.startswith(_NETWORK):
-            _check_order(network_filter.name, type_name, index == last, ((trail, "filters"), index), report)
+            _check_order(
+                network_filter.name,
+                type_name,
+                index == last,
+                ((field_path, "filters"), index),
+                report,
+            )
 
 
-def _check_order(name: str, type_name: str, is_last: bool, trail: Trail, report: Report) -> None:
+def _check_order(
+    name: str, type_name: str, is_last: bool, field_path: FieldPath, report: Report
+) -> None:
     if type_name in TERMINAL and not is_last:
-        report.error(trail, f"terminal filter named {name} of type {type_name} must be the last of its chain")
+        report.error(
+            field_path,
+            f"terminal filter named {name} of type {type_name} must be the last of its chain",
+        )
     elif is_last and type_name not in TERMINAL:
-        report.error(trail, f"non-terminal filter named {name} of type {type_name} is the last of its chain")
+        report.error(
+            field_path,
+            f"non-terminal filter named {name} of type {type_name} is the last of its chain",
+        )
 
 
-def _check_tcp_proxy(proxy: Any, trail: Trail, report: Report) -> None:
+def _check_tcp_proxy(proxy: Any, field_path: FieldPath, report: Report) -> None:
     if proxy.cluster:
-        _check_cluster_exists(proxy.cluster, (trail, "cluster"), report)
+        _check_cluster_exists(proxy.cluster, (field_path, "cluster"), report)
     for index, weighted in enumerate(proxy.weighted_clusters.clusters):
-        _check_cluster_exists(weighted.name, ((((trail, "weighted_clusters"), "clusters"), index), "name"), report)
+        _check_cluster_exists(
+            weighted.name,
+            ((((field_path, "weighted_clusters"), "clusters"), index), "name"),
+            report,
+        )
     options = proxy.backoff_options
-    if options.HasField("max_interval") and nanoseconds(options.max_interval) < nanoseconds(options.base_interval):
-        report.error(((trail, "backoff_options"), "max_interval"), "max_interval must not be below base_interval")
+    if options.HasField("max_interval") and nanoseconds(options.max_interval) < nanoseconds(
+        options.base_interval
+    ):
+        report.error(
+            ((field_path, "backoff_options"), "max_interval"),
+            "max_interval must not be below base_interval",
+        )
     if proxy.upstream_connect_mode and not proxy.HasField("max_early_data_bytes"):
         text = "max_early_data_bytes must be set where upstream_connect_mode is not IMMEDIATE"
-        report.error((trail, "upstream_connect_mode"), text)
+        report.error((field_path, "upstream_connect_mode"), text)
 
 
-def _check_cluster_exists(name: str, trail: Trail, report: Report) -> None:
-    """Envoy accepts a cluster that nobody defines and closes each connection; discovery may still bring the cluster."""
+def _check_cluster_exists(name: str, field_path: FieldPath, report: Report) -> None:
+    """Envoy accepts a cluster that nobody defines and closes each connection; discovery may still
+    bring the cluster.
+    """
     if name and name not in report.cluster_names and not report.has_cluster_discovery:
-        report.warning(trail, f"no cluster is named {name!r}: every connection for it will be closed", report.near_cluster(name))
+        report.warning(
+            field_path,
+            f"no cluster is named {name!r}: every connection for it will be closed",
+            report.near_cluster(name),
+        )
 
 
-def _check_proxy_protocol(config: Any, trail: Trail, report: Report) -> None:
+def _check_proxy_protocol(config: Any, field_path: FieldPath, report: Report) -> None:
     if {0, 1} <= set(config.disallowed_versions):
-        report.error((trail, "disallowed_versions"), "all versions of the PROXY protocol are disallowed")
+        report.error(
+            (field_path, "disallowed_versions"), "all versions of the PROXY protocol are disallowed"
+        )
 
 
 CHECKS = {

@@ -1,7 +1,8 @@
 """Filter-chain matches: two chains must not claim the same connection.
 
-Envoy sorts the values of all chains into nested tables, one for each criterion, and refuses a second chain at a leaf.  So two
-chains overlap where they share a value in every criterion, "any" being a value of its own.
+Envoy sorts the values of all chains into nested tables, one for each criterion, and refuses a
+second chain at a leaf.  So two chains overlap where they share a value in every criterion, "any"
+being a value of its own.
 """
 
 from __future__ import annotations
@@ -11,17 +12,18 @@ from collections.abc import Iterable
 from itertools import islice, product
 from typing import Any
 
-from tcpmesh.config.problems import Trail
-from tcpmesh.config.report import Report
+from tcpmesh.config.messages.report import Report
+from tcpmesh.config.text.problems import FieldPath
 
-#: Combinations of one chain that are compared; a chain with more would not fit into Envoy's tables in any sane time.
+#: Combinations of one chain that are compared; a chain with more would not fit into Envoy's tables
+#: in any sane time.
 MAX_COMBINATIONS = 100_000
 
 _UNIMPLEMENTED = ("address_suffix", "suffix_len")
 
 
-def _check_listener(listener: Any, trail: Trail, report: Report) -> None:
-    chains = (trail, "filter_chains")
+def _check_listener(listener: Any, field_path: FieldPath, report: Report) -> None:
+    chains = (field_path, "filter_chains")
     if listener.HasField("filter_chain_matcher"):
         _check_chain_names(listener.filter_chains, chains, report)
         return
@@ -33,19 +35,23 @@ def _check_listener(listener: Any, trail: Trail, report: Report) -> None:
             continue
         same = listener.filter_chains[first].filter_chain_match == match
         what = "has the same matching rules as" if same else "has matching rules overlapping with"
-        report.error((chains, index), f"filter chain {chain.name!r} {what} the filter chain at {_place_of(report, chains, first)}")
+        report.error(
+            (chains, index),
+            f"filter chain {chain.name!r} {what} the filter chain at "
+            f"{_place_of(report, chains, first)}",
+        )
 
 
-def _place_of(report: Report, chains: Trail, index: int) -> str:
+def _place_of(report: Report, chains: FieldPath, index: int) -> str:
     return str(report.place((chains, index)))
 
 
-def _check_chain_names(chains: Any, trail: Trail, report: Report) -> None:
+def _check_chain_names(chains: Any, field_path: FieldPath, report: Report) -> None:
     names: set[str] = set()
     for index, chain in enumerate(chains):
         if not chain.name or chain.name in names:
             text = "filter_chain_matcher needs filter chains with names, each of its own"
-            report.error(((trail, index), "name"), text)
+            report.error(((field_path, index), "name"), text)
         names.add(chain.name)
 
 
@@ -84,32 +90,44 @@ def _networks(ranges: Any) -> list[Any]:
 
 
 def _network(item: Any) -> str:
-    """A CidrRange with its host bits dropped, so that two spellings of one network are equal; a length left out is 0."""
+    """A CidrRange with its host bits dropped, so that two spellings of one network are equal; a
+    length left out is 0.
+    """
     try:
         ip = ipaddress.ip_address(item.address_prefix)
-        return str(ipaddress.ip_network((ip, min(item.prefix_len.value, ip.max_prefixlen)), strict=False))
+        return str(
+            ipaddress.ip_network((ip, min(item.prefix_len.value, ip.max_prefixlen)), strict=False)
+        )
     except ValueError:
         return f"{item.address_prefix}/{item.prefix_len.value}"
 
 
-def _check_match(match: Any, trail: Trail, report: Report) -> None:
+def _check_match(match: Any, field_path: FieldPath, report: Report) -> None:
     for name in _UNIMPLEMENTED:
-        if match.HasField(name) if match.DESCRIPTOR.fields_by_name[name].has_presence else getattr(match, name):
-            report.error((trail, name), f"{name} is a field that Envoy does not implement")
+        if (
+            match.HasField(name)
+            if match.DESCRIPTOR.fields_by_name[name].has_presence
+            else getattr(match, name)
+        ):
+            report.error((field_path, name), f"{name} is a field that Envoy does not implement")
     for field in ("prefix_ranges", "source_prefix_ranges", "direct_source_prefix_ranges"):
         for index, item in enumerate(getattr(match, field)):
-            _check_prefix(item, ((trail, field), index), report)
+            _check_prefix(item, ((field_path, field), index), report)
     for index, name in enumerate(match.server_names):
         if "*" in name.removeprefix("*."):
-            text = f"{name!r}: a wildcard stands for the whole first label only, as in '*.example.com'"
-            report.error(((trail, "server_names"), index), text)
+            text = (
+                f"{name!r}: a wildcard stands for the whole first label only, as in '*.example.com'"
+            )
+            report.error(((field_path, "server_names"), index), text)
 
 
-def _check_prefix(item: Any, trail: Trail, report: Report) -> None:
+def _check_prefix(item: Any, field_path: FieldPath, report: Report) -> None:
     try:
         ipaddress.ip_address(item.address_prefix)
     except ValueError:
-        report.error((trail, "address_prefix"), f"malformed IP address: {item.address_prefix!r}")
+        report.error(
+            (field_path, "address_prefix"), f"malformed IP address: {item.address_prefix!r}"
+        )
 
 
 CHECKS = {

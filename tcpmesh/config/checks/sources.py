@@ -1,4 +1,6 @@
-"""Where discovery gets its resources from: each way needs its own fields, and a cluster that needs no discovery itself."""
+"""Where discovery gets its resources from: each way needs its own fields, and a cluster that needs
+no discovery itself.
+"""
 
 from __future__ import annotations
 
@@ -8,91 +10,112 @@ from typing import Any
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
 from envoy.config.core.v3.config_source_pb2 import ApiConfigSource, ApiVersion
 
-from tcpmesh.config.problems import Trail
-from tcpmesh.config.report import Report
+from tcpmesh.config.messages.report import Report
+from tcpmesh.config.text.problems import FieldPath
 
 _GRPC = (ApiConfigSource.GRPC, ApiConfigSource.DELTA_GRPC)
 
 
-def _check_bootstrap(bootstrap: Any, trail: Trail, report: Report) -> None:
-    dynamic, here = bootstrap.dynamic_resources, (trail, "dynamic_resources")
+def _check_bootstrap(bootstrap: Any, field_path: FieldPath, report: Report) -> None:
+    dynamic, here = bootstrap.dynamic_resources, (field_path, "dynamic_resources")
     if dynamic.HasField("ads_config"):
         _check_ads(dynamic.ads_config, (here, "ads_config"), report)
     if dynamic.HasField("cds_config"):
         check_source(dynamic.cds_config, (here, "cds_config"), report)
 
 
-def _check_ads(source: Any, trail: Trail, report: Report) -> None:
+def _check_ads(source: Any, field_path: FieldPath, report: Report) -> None:
     if source.api_type not in _GRPC:
-        report.error((trail, "api_type"), "ADS is a gRPC stream: api_type must be GRPC or DELTA_GRPC")
-    check_node(trail, report)
+        report.error(
+            (field_path, "api_type"), "ADS is a gRPC stream: api_type must be GRPC or DELTA_GRPC"
+        )
+    check_node(field_path, report)
 
 
-def _check_cluster(cluster: Any, trail: Trail, report: Report) -> None:
+def _check_cluster(cluster: Any, field_path: FieldPath, report: Report) -> None:
     if cluster.type == Cluster.EDS and cluster.eds_cluster_config.HasField("eds_config"):
-        here: Trail = ((trail, "eds_cluster_config"), "eds_config")
+        here: FieldPath = ((field_path, "eds_cluster_config"), "eds_config")
         check_source(cluster.eds_cluster_config.eds_config, here, report)
 
 
-def check_source(source: Any, trail: Trail, report: Report) -> None:
-    """Report a ConfigSource of clusters or endpoints that cannot work.  (That of listeners Envoy opens only when it starts.)"""
-    check_node(trail, report)
-    parent: Trail
+def check_source(source: Any, field_path: FieldPath, report: Report) -> None:
+    """Report a ConfigSource of clusters or endpoints that cannot work.  (That of listeners Envoy
+    opens only when it starts.)
+    """
+    check_node(field_path, report)
+    parent: FieldPath
     if source.HasField("path_config_source"):
-        path, parent = source.path_config_source.path, (trail, "path_config_source")
+        path, parent = source.path_config_source.path, (field_path, "path_config_source")
     else:
-        path, parent = source.path, trail
+        path, parent = source.path, field_path
     if path and not os.path.exists(path):
         report.error((parent, "path"), f"cannot read the file {path!r}")
 
 
-def check_node(trail: Trail, report: Report) -> None:
+def check_node(field_path: FieldPath, report: Report) -> None:
     """Report discovery where the node has no id or cluster to introduce itself with."""
     node = report.bootstrap.node
     if not node.id or not node.cluster:
         report.error(
-            trail, "discovery needs a node with id and cluster, in the bootstrap or by --service-node and --service-cluster"
+            field_path,
+            "discovery needs a node with id and cluster, in the bootstrap or by --service-node "
+            "and --service-cluster",
         )
 
 
-def _check_api_source(source: Any, trail: Trail, report: Report) -> None:
+def _check_api_source(source: Any, field_path: FieldPath, report: Report) -> None:
     if source.transport_api_version in (ApiVersion.AUTO, ApiVersion.V2):
         name = ApiVersion.Name(source.transport_api_version)
-        report.error((trail, "transport_api_version"), f"transport_api_version {name} is gone, it must be V3")
+        report.error(
+            (field_path, "transport_api_version"),
+            f"transport_api_version {name} is gone, it must be V3",
+        )
     if source.api_type in _GRPC:
-        _check_grpc_source(source, trail, report)
+        _check_grpc_source(source, field_path, report)
     else:
-        _check_rest_source(source, trail, report)
+        _check_rest_source(source, field_path, report)
 
 
-def _check_grpc_source(source: Any, trail: Trail, report: Report) -> None:
+def _check_grpc_source(source: Any, field_path: FieldPath, report: Report) -> None:
     if source.cluster_names:
-        report.error((trail, "cluster_names"), "a gRPC source names its cluster in grpc_services, not in cluster_names")
+        report.error(
+            (field_path, "cluster_names"),
+            "a gRPC source names its cluster in grpc_services, not in cluster_names",
+        )
     if len(source.grpc_services) != 1:
-        text = f"a gRPC source needs exactly one of grpc_services, it has {len(source.grpc_services)}"
-        report.error((trail, "grpc_services"), text)
+        text = (
+            f"a gRPC source needs exactly one of grpc_services, it has {len(source.grpc_services)}"
+        )
+        report.error((field_path, "grpc_services"), text)
     for index, service in enumerate(source.grpc_services):
         if service.HasField("envoy_grpc"):
-            here: Trail = ((((trail, "grpc_services"), index), "envoy_grpc"), "cluster_name")
+            here: FieldPath = (
+                (((field_path, "grpc_services"), index), "envoy_grpc"),
+                "cluster_name",
+            )
             _check_static_cluster(service.envoy_grpc.cluster_name, here, report)
 
 
-def _check_rest_source(source: Any, trail: Trail, report: Report) -> None:
+def _check_rest_source(source: Any, field_path: FieldPath, report: Report) -> None:
     if len(source.cluster_names) != 1:
-        text = f"a REST source needs exactly one of cluster_names, it has {len(source.cluster_names)}"
-        report.error((trail, "cluster_names"), text)
+        text = (
+            f"a REST source needs exactly one of cluster_names, it has {len(source.cluster_names)}"
+        )
+        report.error((field_path, "cluster_names"), text)
     for index, name in enumerate(source.cluster_names):
-        _check_static_cluster(name, ((trail, "cluster_names"), index), report)
+        _check_static_cluster(name, ((field_path, "cluster_names"), index), report)
     if not source.HasField("refresh_delay"):
-        report.absent(trail, ["refresh_delay"], "a REST source needs a refresh_delay")
+        report.absent(field_path, ["refresh_delay"], "a REST source needs a refresh_delay")
 
 
-def _check_static_cluster(name: str, trail: Trail, report: Report) -> None:
+def _check_static_cluster(name: str, field_path: FieldPath, report: Report) -> None:
     clusters = report.bootstrap.static_resources.clusters
     known = {cluster.name for cluster in clusters if cluster.type != Cluster.EDS}
     if name and name not in known:
-        text = f"{name!r} is no static cluster of the bootstrap (one that needs no discovery itself)"
-        report.error(trail, text, report.near_cluster(name))
+        text = (
+            f"{name!r} is no static cluster of the bootstrap (one that needs no discovery itself)"
+        )
+        report.error(field_path, text, report.near_cluster(name))
 
 
 CHECKS = {

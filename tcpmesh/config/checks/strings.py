@@ -4,30 +4,38 @@ from __future__ import annotations
 
 from typing import Any
 
-from tcpmesh.config.problems import Trail
-from tcpmesh.config.report import Report
+from tcpmesh.config.messages.report import Report
+from tcpmesh.config.text.problems import FieldPath
 from tcpmesh.wire.regex import BadRegex, Regex
 
 LARGEST = 100
 """Envoy's own limit for the size of a program, where the configuration has none."""
 
 
-def _check_regex(matcher: Any, trail: Trail, report: Report) -> None:
+def _check_regex(matcher: Any, field_path: FieldPath, report: Report) -> None:
     try:
         size = Regex(matcher.regex).size
     except BadRegex as e:
-        report.error((trail, "regex"), f"no regular expression of RE2: {e}")
+        report.error((field_path, "regex"), f"no regular expression of RE2: {e}")
         return
     given = matcher.google_re2.HasField("max_program_size")
     largest = matcher.google_re2.max_program_size.value if given else LARGEST
     if size > largest:
         advice = "a shorter expression, or fewer repetitions, will do"
-        report.error((trail, "regex"), f"the program of this expression has size {size}, and {largest} is the most", advice)
+        report.error(
+            (field_path, "regex"),
+            f"the program of this expression has size {size}, and {largest} is the most",
+            advice,
+        )
 
 
-def _check_string(matcher: Any, trail: Trail, report: Report) -> None:
+def _check_string(matcher: Any, field_path: FieldPath, report: Report) -> None:
     if matcher.HasField("safe_regex") and matcher.ignore_case:
-        report.error((trail, "ignore_case"), "ignore_case has no effect on a regular expression", "begin it with (?i)")
+        report.error(
+            (field_path, "ignore_case"),
+            "ignore_case has no effect on a regular expression",
+            "begin it with (?i)",
+        )
 
 
 CHECKS = {

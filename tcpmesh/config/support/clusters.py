@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from tcpmesh.config.support.rows import HTTP, HTTP2, HTTP_COUNTED, HTTP_ONLY, LABEL, YES, Rows, default_only, no_effect, only
+from tcpmesh.config.support.rows import (
+    HTTP,
+    HTTP2,
+    HTTP_COUNTED,
+    HTTP_ONLY,
+    LABEL,
+    YES,
+    Rows,
+    default_only,
+    no_effect,
+    only,
+)
 from tcpmesh.config.support.shared import SLOW_START, SUBSET, SUBSET_SELECTOR
 
 CLUSTER: dict[str, Rows] = {
@@ -54,7 +65,9 @@ CLUSTER: dict[str, Rows] = {
         "max_requests_per_connection": YES,
         "preconnect_policy": YES,
         "connection_pool_per_downstream_connection": YES,
-        "upstream_config": default_only("the generic pool of TCP, which Envoy takes unless told otherwise"),
+        "upstream_config": default_only(
+            "the generic pool of TCP, which Envoy takes unless told otherwise"
+        ),
         "track_timeout_budgets": YES,
         "track_cluster_stats": YES,
         "upstream_http_protocol_options": HTTP,
@@ -65,17 +78,25 @@ CLUSTER: dict[str, Rows] = {
         "protocol_selection": HTTP,
     },
     "envoy.config.cluster.v3.Cluster.CustomClusterType": {
-        "name": no_effect("a label: the @type decides; without one envoy.cluster.original_dst may be named"),
+        "name": no_effect(
+            "a label: the @type decides; without one envoy.cluster.original_dst may be named"
+        ),
         "typed_config": YES,
     },
     "envoy.config.cluster.v3.Cluster.RefreshRate": {"base_interval": YES, "max_interval": YES},
-    "envoy.extensions.clusters.dns.v3.DnsCluster.RefreshRate": {"base_interval": YES, "max_interval": YES},
+    "envoy.extensions.clusters.dns.v3.DnsCluster.RefreshRate": {
+        "base_interval": YES,
+        "max_interval": YES,
+    },
     "envoy.config.core.v3.TypedExtensionConfig": {
         "name": no_effect("a label: the @type decides"),
         "typed_config": YES,
     },
     "envoy.config.core.v3.DnsResolutionConfig": {"resolvers": YES, "dns_resolver_options": YES},
-    "envoy.config.core.v3.DnsResolverOptions": {"use_tcp_for_dns_lookups": YES, "no_default_search_domain": YES},
+    "envoy.config.core.v3.DnsResolverOptions": {
+        "use_tcp_for_dns_lookups": YES,
+        "no_default_search_domain": YES,
+    },
     "envoy.config.endpoint.v3.ClusterLoadAssignment": {
         "cluster_name": YES,
         "endpoints": YES,
@@ -165,13 +186,19 @@ CLUSTER: dict[str, Rows] = {
     "envoy.config.cluster.v3.UpstreamConnectionOptions": {
         "tcp_keepalive": YES,
         "happy_eyeballs_config": YES,
-        "set_local_interface_name_on_upstream_connections": no_effect("no filter of TCP asks for the name"),
+        "set_local_interface_name_on_upstream_connections": no_effect(
+            "no filter of TCP asks for the name"
+        ),
     },
     "envoy.config.cluster.v3.UpstreamConnectionOptions.HappyEyeballsConfig": {
         "first_address_family_version": YES,
         "first_address_family_count": YES,
     },
-    "envoy.config.core.v3.TcpKeepalive": {"keepalive_probes": YES, "keepalive_time": YES, "keepalive_interval": YES},
+    "envoy.config.core.v3.TcpKeepalive": {
+        "keepalive_probes": YES,
+        "keepalive_time": YES,
+        "keepalive_interval": YES,
+    },
     "envoy.config.core.v3.BindConfig": {
         "source_address": YES,
         "freebind": YES,
@@ -203,9 +230,13 @@ CLUSTER: dict[str, Rows] = {
         "max_connections": YES,
         "max_pending_requests": YES,
         "track_remaining": YES,
-        "max_requests": no_effect("limits HTTP requests; of TCP, rq_open and remaining_rq show the number, as in Envoy"),
+        "max_requests": no_effect(
+            "limits HTTP requests; of TCP, rq_open and remaining_rq show the number, as in Envoy"
+        ),
         "max_retries": HTTP_ONLY,
         "retry_budget": HTTP_ONLY,
-        "max_connection_pools": no_effect("limits the pools of HTTP; of TCP, remaining_cx_pools shows the number, as in Envoy"),
+        "max_connection_pools": no_effect(
+            "limits the pools of HTTP; of TCP, remaining_cx_pools shows the number, as in Envoy"
+        ),
     },
 }

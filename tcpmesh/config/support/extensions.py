@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from tcpmesh.config.support.rows import HTTP, HTTP2, HTTP_COUNTED, YES, Rows, default_only, no_effect
+from tcpmesh.config.support.rows import (
+    HTTP,
+    HTTP2,
+    HTTP_COUNTED,
+    YES,
+    Rows,
+    default_only,
+    no_effect,
+)
 
 SOCKETS = no_effect("limits how long a socket is shared by questions; each has its own here")
 
@@ -10,7 +18,9 @@ SOCKETS = no_effect("limits how long a socket is shared by questions; each has i
 EXTENSIONS: dict[str, Rows] = {
     "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer": {},
     "envoy.extensions.upstreams.tcp.generic.v3.GenericConnectionPoolProto": {},
-    "envoy.extensions.health_check.event_sinks.file.v3.HealthCheckEventFileSink": {"event_log_path": YES},
+    "envoy.extensions.health_check.event_sinks.file.v3.HealthCheckEventFileSink": {
+        "event_log_path": YES
+    },
     "envoy.extensions.clusters.aggregate.v3.ClusterConfig": {"clusters": YES},
     "envoy.extensions.clusters.dns.v3.DnsCluster": {
         "dns_refresh_rate": YES,

@@ -21,7 +21,9 @@ EXTENSIONS: dict[str, Rows] = {
         "disallowed_versions": YES,
         "stat_prefix": YES,
         "tlv_location": YES,
-        "pass_through_tlvs": no_effect("for a PROXY header to the upstream, which is not supported yet"),
+        "pass_through_tlvs": no_effect(
+            "for a PROXY header to the upstream, which is not supported yet"
+        ),
     },
     "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy": {
         "stat_prefix": YES,
@@ -42,8 +44,14 @@ EXTENSIONS: dict[str, Rows] = {
 #: The types of their fields.
 PARTS: dict[str, Rows] = {
     "envoy.config.core.v3.RuntimeFeatureFlag": {"default_value": YES, "runtime_key": NO_RUNTIME},
-    "envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol.Rule": {"tlv_type": YES, "on_tlv_present": YES},
-    "envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol.KeyValuePair": {"metadata_namespace": YES, "key": YES},
+    "envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol.Rule": {
+        "tlv_type": YES,
+        "on_tlv_present": YES,
+    },
+    "envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol.KeyValuePair": {
+        "metadata_namespace": YES,
+        "key": YES,
+    },
     "envoy.extensions.filters.common.set_filter_state.v3.FilterStateValue": {
         "object_key": YES,
         "factory_key": YES,

@@ -13,7 +13,10 @@ HEALTH: dict[str, Rows] = {
         "interval_jitter_percent": YES,
         "unhealthy_threshold": YES,
         "healthy_threshold": YES,
-        "alt_port": no_effect("Envoy 1.40 does not act on it either: the health_check_config of an endpoint has a port"),
+        "alt_port": no_effect(
+            "Envoy 1.40 does not act on it either: the health_check_config of an endpoint has a "
+            "port"
+        ),
         "reuse_connection": YES,
         "http_health_check": YES,
         "tcp_health_check": YES,
@@ -29,7 +32,11 @@ HEALTH: dict[str, Rows] = {
         "always_log_health_check_success": YES,
     },
     "envoy.config.core.v3.HealthCheck.Payload": {"text": YES},
-    "envoy.config.core.v3.HealthCheck.TcpHealthCheck": {"send": YES, "receive": YES, "proxy_protocol_config": YES},
+    "envoy.config.core.v3.HealthCheck.TcpHealthCheck": {
+        "send": YES,
+        "receive": YES,
+        "proxy_protocol_config": YES,
+    },
     "envoy.config.core.v3.ProxyProtocolConfig": {"version": YES},
     "envoy.config.core.v3.HealthCheck.HttpHealthCheck": {
         "host": YES,
@@ -45,8 +52,16 @@ HEALTH: dict[str, Rows] = {
         "service_name_matcher": YES,
         "method": YES,
     },
-    "envoy.config.core.v3.HealthCheck.GrpcHealthCheck": {"service_name": YES, "authority": YES, "initial_metadata": YES},
-    "envoy.config.core.v3.HeaderValueOption": {"header": YES, "append_action": YES, "keep_empty_value": YES},
+    "envoy.config.core.v3.HealthCheck.GrpcHealthCheck": {
+        "service_name": YES,
+        "authority": YES,
+        "initial_metadata": YES,
+    },
+    "envoy.config.core.v3.HeaderValueOption": {
+        "header": YES,
+        "append_action": YES,
+        "keep_empty_value": YES,
+    },
     "envoy.config.core.v3.HeaderValue": {"key": YES, "value": YES},
     "envoy.type.v3.Int64Range": {"start": YES, "end": YES},
     "envoy.type.matcher.v3.StringMatcher": {

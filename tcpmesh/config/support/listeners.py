@@ -14,7 +14,10 @@ LISTENER: dict[str, Rows] = {
         "default_filter_chain": YES,
         "per_connection_buffer_limit_bytes": YES,
         "metadata": LABEL,
-        "traffic_direction": no_effect("read only by the admin command that drains inbound listeners, which is not supported yet"),
+        "traffic_direction": no_effect(
+            "read only by the admin command that drains inbound listeners, which is not "
+            "supported yet"
+        ),
         "enable_reuse_port": YES,
         "tcp_backlog_size": YES,
         "max_connections_to_accept_per_socket_event": YES,
@@ -30,7 +33,11 @@ LISTENER: dict[str, Rows] = {
     },
     "envoy.config.listener.v3.AdditionalAddress": {"address": YES, "socket_options": YES},
     "envoy.config.listener.v3.Listener.DeprecatedV1": {"bind_to_port": YES},
-    "envoy.config.listener.v3.ListenerFilter": {"name": YES, "typed_config": YES, "filter_disabled": YES},
+    "envoy.config.listener.v3.ListenerFilter": {
+        "name": YES,
+        "typed_config": YES,
+        "filter_disabled": YES,
+    },
     "envoy.config.listener.v3.ListenerFilterChainMatchPredicate": {
         "or_match": YES,
         "and_match": YES,

@@ -7,7 +7,10 @@ from tcpmesh.config.support.shared import SLOW_START, SUBSET, SUBSET_SELECTOR
 
 #: What an `@type` may name.
 EXTENSIONS: dict[str, Rows] = {
-    "envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin": {"slow_start_config": YES, "locality_lb_config": YES},
+    "envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin": {
+        "slow_start_config": YES,
+        "locality_lb_config": YES,
+    },
     "envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest": {
         "choice_count": YES,
         "active_request_bias": YES,
@@ -40,8 +43,12 @@ EXTENSIONS: dict[str, Rows] = {
         "override_host_sources": YES,
         "fallback_policy": YES,
     },
-    "envoy.extensions.load_balancing_policies.pick_first.v3.PickFirst": {"shuffle_address_list": YES},
-    "envoy.extensions.load_balancing_policies.wrr_locality.v3.WrrLocality": {"endpoint_picking_policy": YES},
+    "envoy.extensions.load_balancing_policies.pick_first.v3.PickFirst": {
+        "shuffle_address_list": YES
+    },
+    "envoy.extensions.load_balancing_policies.wrr_locality.v3.WrrLocality": {
+        "endpoint_picking_policy": YES
+    },
     "envoy.extensions.load_balancing_policies.cluster_provided.v3.ClusterProvided": {},
 }
 
@@ -82,6 +89,8 @@ PARTS: dict[str, Rows] = {
         "force_local_zone": YES,
         "locality_basis": YES,
     },
-    "envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.ZoneAwareLbConfig.ForceLocalZone": {"min_size": YES},
+    "envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.ZoneAwareLbConfig.ForceLocalZone": {
+        "min_size": YES
+    },
     "envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.LocalityWeightedLbConfig": {},
 }

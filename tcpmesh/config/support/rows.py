@@ -20,7 +20,9 @@ YES = Support("supported")
 
 
 def only(*values: str | int | bool) -> Support:
-    """These values work as in Envoy; the names of enum values, or plain values (also of a wrapper such as BoolValue)."""
+    """These values work as in Envoy; the names of enum values, or plain values (also of a wrapper
+    such as BoolValue).
+    """
     return Support("supported", values=values)
 
 
@@ -38,8 +40,13 @@ Rows = Mapping[str, Support]
 
 #: Reasons that rows of several files give.
 HTTP = no_effect("for HTTP; Envoy does not use it for TCP")
-HTTP_COUNTED = no_effect("for HTTP; of TCP, Envoy counts upstream_cx_max_requests and upstream_cx_max_duration_reached by it")
+HTTP_COUNTED = no_effect(
+    "for HTTP; of TCP, Envoy counts upstream_cx_max_requests and "
+    "upstream_cx_max_duration_reached by it"
+)
 HTTP2 = no_effect("for HTTP; that it is there is what Envoy demands for gRPC health checks")
 HTTP_ONLY = no_effect("counts HTTP requests; Envoy does not use it for TCP")
 NO_RUNTIME = no_effect("tcpmesh has no runtime values yet, so the default counts")
-LABEL = no_effect("a label: only filters, matchers and load balancers that are not supported yet read it")
+LABEL = no_effect(
+    "a label: only filters, matchers and load balancers that are not supported yet read it"
+)

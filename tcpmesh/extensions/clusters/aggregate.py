@@ -1,10 +1,12 @@
-"""The cluster type `envoy.clusters.aggregate`: several clusters as one, each used as far as those before it fail.
+"""The cluster type `envoy.clusters.aggregate`: several clusters as one, each used as far as those
+before it fail.
 
-The priorities of all its clusters, one cluster after the other, are as if they were the priorities of one cluster.  The
-cluster that is chosen so picks the host, connects by its own settings and counts the connection.
+The priorities of all its clusters, one cluster after the other, are as if they were the priorities
+of one cluster.  The cluster that is chosen so picks the host, connects by its own settings and
+counts the connection.
 
-Different from Envoy's: which of its priorities a chosen cluster uses is its own decision, so its degraded hosts are not kept for
-when the healthy hosts of all other clusters do not suffice.
+Different from Envoy's: which of its priorities a chosen cluster uses is its own decision, so its
+degraded hosts are not kept for when the healthy hosts of all other clusters do not suffice.
 """
 
 from __future__ import annotations
@@ -17,12 +19,13 @@ from zope.interface import implementer
 
 from twisted.internet.defer import Deferred, succeed
 
-from tcpmesh.cluster.balancing import PolicyContext
-from tcpmesh.cluster.host import Assignment, Host
-from tcpmesh.cluster.levels import PriorityLoad
-from tcpmesh.cluster.priority import HostSet, HostSets
+from tcpmesh.cluster.balancing.policy import PolicyContext
+from tcpmesh.cluster.balancing.priority_load import PriorityLoad
+from tcpmesh.cluster.hosts.host import Host
+from tcpmesh.cluster.hosts.host_sets import HostSet, HostSets
 from tcpmesh.interfaces import IDiscovery, ILoadBalancer
 from tcpmesh.registry import Context, extension
+from tcpmesh.values.hosts import Assignment
 
 
 @extension(cluster_pb2.ClusterConfig)
@@ -86,11 +89,15 @@ class AggregateBalancer:
 
     def _look(self) -> None:
         """See how the clusters are now: they come, go and change on their own."""
-        found = [cluster for cluster in map(self._context.cluster, self._names) if cluster is not None]
+        found = [
+            cluster for cluster in map(self._context.cluster, self._names) if cluster is not None
+        ]
         clusters: list[Any] = list(found)
         known = tuple(cluster.sets for cluster in clusters)
         if known != self._known:
             self._known = known
-            self._owners = {each: cluster for cluster in clusters for each in cluster.sets.sets if each.hosts}
+            self._owners = {
+                each: cluster for cluster in clusters for each in cluster.sets.sets if each.hosts
+            }
             factor = known[0].overprovisioning_factor if known else 140
             self._load = PriorityLoad(HostSets(tuple(self._owners), factor), self._threshold)

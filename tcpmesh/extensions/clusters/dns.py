@@ -1,4 +1,6 @@
-"""The cluster type `envoy.clusters.dns`: STRICT_DNS and LOGICAL_DNS in one, with its options in a message of its own."""
+"""The cluster type `envoy.clusters.dns`: STRICT_DNS and LOGICAL_DNS in one, with its options in a
+message of its own.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +9,14 @@ from typing import Any
 from envoy.extensions.clusters.common.dns.v3.dns_pb2 import DnsLookupFamily
 from envoy.extensions.clusters.dns.v3.dns_cluster_pb2 import DnsCluster as DnsClusterMessage
 
-from tcpmesh.cluster.dns import DnsDiscovery, DnsSettings, RefreshSettings, resolver_for, wait_for_warm
-from tcpmesh.net.resolve import Family
+from tcpmesh.cluster.discovery.dns import (
+    DnsDiscovery,
+    DnsSettings,
+    RefreshSettings,
+    resolver_for,
+    wait_for_warm,
+)
+from tcpmesh.net.dns.resolve import Family
 from tcpmesh.registry import Context, extension
 
 

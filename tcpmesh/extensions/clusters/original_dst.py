@@ -1,11 +1,14 @@
 """ORIGINAL_DST clusters: the host is wherever the client wanted to go.
 
-Who that is, the first of these says that says anything: the filter state `envoy.network.transport_socket.original_dst_address`, the
-dynamic metadata under `metadata_key`, and the local address that a listener filter (original_dst, proxy_protocol) has restored.
-A connection of which none is known has no host (flag UH).  `upstream_port_override` replaces the port of any of them.
+Who that is, the first of these says that says anything: the filter state
+`envoy.network.transport_socket.original_dst_address`, the dynamic metadata under `metadata_key`,
+and the local address that a listener filter (original_dst, proxy_protocol) has restored. A
+connection of which none is known has no host (flag UH).  `upstream_port_override` replaces the port
+of any of them.
 
-A host is made by the first connection that names it.  It is forgotten when in a whole `cleanup_interval` nobody named it, and
-nobody is connected to it any more.  Health does not matter: there is no other host to go to.
+A host is made by the first connection that names it.  It is forgotten when in a whole
+`cleanup_interval` nobody named it, and nobody is connected to it any more.  Health does not matter:
+there is no other host to go to.
 
 Left out: `use_http_header`, which is accepted and says nothing to TCP.
 """
@@ -21,14 +24,15 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
-from tcpmesh.cluster.balancing import PolicyContext
-from tcpmesh.cluster.host import Assignment, Host, HostSpec
-from tcpmesh.cluster.priority import HostSets
-from tcpmesh.config.values import seconds
+from tcpmesh.cluster.balancing.policy import PolicyContext
+from tcpmesh.cluster.hosts.host import Host
+from tcpmesh.cluster.hosts.host_sets import HostSets
+from tcpmesh.config.fields.values import seconds
+from tcpmesh.connection.state_objects import Endpoint
 from tcpmesh.interfaces import IDiscovery, ILoadBalancer
-from tcpmesh.net.address import Address
-from tcpmesh.net.state_objects import Endpoint
 from tcpmesh.registry import Context, enum_value
+from tcpmesh.values.address import Address
+from tcpmesh.values.hosts import Assignment, HostSpec
 
 log = Logger(namespace="upstream")
 
@@ -38,8 +42,9 @@ CLEANUP_INTERVAL = 5.0
 """Seconds (`cleanup_interval`)."""
 
 PAUSE = 0.01
-"""Seconds, for each hundred hosts there are, that a new one waits to be shown.  A change costs about 10 us for each host there is:
-so destinations that are ever new take a tenth of the processor at most."""
+"""Seconds, for each hundred hosts there are, that a new one waits to be shown.  A change costs
+about 10 us for each host there is: so destinations that are ever new take a tenth of the processor
+at most."""
 
 
 @enum_value("clusters", "ORIGINAL_DST")
@@ -51,7 +56,11 @@ class OriginalDstCluster:
         self.warm: Deferred[None] = Deferred()
         self._message = message
         self._clock = context.network.clock
-        self._interval = seconds(message.cleanup_interval) if message.HasField("cleanup_interval") else CLEANUP_INTERVAL
+        self._interval = (
+            seconds(message.cleanup_interval)
+            if message.HasField("cleanup_interval")
+            else CLEANUP_INTERVAL
+        )
         self._balancer: OriginalDstBalancer | None = None
         self._found: Callable[[Assignment], object] | None = None
         self._cleaning: IDelayedCall | None = None
@@ -76,9 +85,13 @@ class OriginalDstCluster:
         self._cleaning = self._telling = self._found = None
 
     def _hosts_changed(self) -> None:
-        """Tell of it in the next turn of the event loop, or a little later where there are many: a connection needs no telling."""
+        """Tell of it in the next turn of the event loop, or a little later where there are many: a
+        connection needs no telling.
+        """
         if self._telling is None and self._found is not None and self._balancer is not None:
-            self._telling = self._clock.callLater(len(self._balancer.hosts) // 100 * PAUSE, self._tell)
+            self._telling = self._clock.callLater(
+                len(self._balancer.hosts) // 100 * PAUSE, self._tell
+            )
 
     def _tell(self) -> None:
         self._telling = None
@@ -105,7 +118,11 @@ class OriginalDstBalancer:
         self._changed = changed
         self._key = (config.metadata_key.key, *(each.key for each in config.metadata_key.path))
         self._has_key: bool = config.HasField("metadata_key")
-        self._port: int | None = config.upstream_port_override.value if config.HasField("upstream_port_override") else None
+        self._port: int | None = (
+            config.upstream_port_override.value
+            if config.HasField("upstream_port_override")
+            else None
+        )
 
     def update(self, sets: HostSets) -> None:
         """The cluster knows what it was told from here."""
@@ -115,7 +132,9 @@ class OriginalDstBalancer:
         connection = getattr(context, "connection", None)
         address = self._address_of(connection) if connection is not None else None
         if address is None:
-            log.debug("cluster {name}: a connection without an original destination", name=self._name)
+            log.debug(
+                "cluster {name}: a connection without an original destination", name=self._name
+            )
             return None
         self._used.add(address)
         return self.hosts.get(address) or self._new_host(address)
@@ -127,8 +146,14 @@ class OriginalDstBalancer:
             yield host
 
     def forget_unused(self) -> bool:
-        """Forget the hosts that were not picked since the last time and have no connections; whether there were any."""
-        unused = [address for address, host in self.hosts.items() if address not in self._used and not host.cx_active]
+        """Forget the hosts that were not picked since the last time and have no connections;
+        whether there were any.
+        """
+        unused = [
+            address
+            for address, host in self.hosts.items()
+            if address not in self._used and not host.cx_active
+        ]
         self._used.clear()
         for address in unused:
             del self.hosts[address]
@@ -136,12 +161,18 @@ class OriginalDstBalancer:
 
     def _new_host(self, address: Address) -> Host:
         assert self._context.host_for is not None
-        host = self.hosts[address] = self._context.host_for(HostSpec(address, hostname=f"{self._name}{address}"))
+        host = self.hosts[address] = self._context.host_for(
+            HostSpec(address, hostname=f"{self._name}{address}")
+        )
         self._changed()
         return host
 
     def _address_of(self, connection: Any) -> Address | None:
-        address = self._from_filter_state(connection) or self._from_metadata(connection) or connection.restored_local
+        address = (
+            self._from_filter_state(connection)
+            or self._from_metadata(connection)
+            or connection.restored_local
+        )
         if address is None or self._port is None:
             return address
         return Address(address.host, self._port)
@@ -160,7 +191,9 @@ class OriginalDstBalancer:
         return self._parsed(found) if isinstance(found, str) else None
 
     def _parsed(self, text: str) -> Address | None:
-        """The address in a text; one that is none is counted, and then the connection has to tell in another way."""
+        """The address in a text; one that is none is counted, and then the connection has to tell
+        in another way.
+        """
         try:
             return Address.from_text(text)
         except ValueError:

@@ -9,10 +9,10 @@ from zope.interface import implementer
 
 from twisted.internet.defer import Deferred
 
-from tcpmesh.cluster.endpoints import assignment
-from tcpmesh.cluster.host import Assignment
+from tcpmesh.cluster.hosts.load_assignment import assignment
 from tcpmesh.interfaces import IDiscovery
 from tcpmesh.registry import Context, enum_value
+from tcpmesh.values.hosts import Assignment
 
 
 @enum_value("clusters", "STATIC")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tcpmesh.cluster.dns import DnsDiscovery, cluster_settings, resolver_for
+from tcpmesh.cluster.discovery.dns import DnsDiscovery, cluster_settings, resolver_for
 from tcpmesh.registry import Context, enum_value
 
 
@@ -13,4 +13,9 @@ class StrictDnsCluster(DnsDiscovery):
     """The discovery of a `cluster.v3.Cluster` of this type."""
 
     def __init__(self, message: Any, context: Context) -> None:
-        super().__init__(message, cluster_settings(message, logical=False), resolver_for(message, context), context)
+        super().__init__(
+            message,
+            cluster_settings(message, logical=False),
+            resolver_for(message, context),
+            context,
+        )

@@ -6,7 +6,7 @@ from typing import Any
 
 from envoy.extensions.load_balancing_policies.cluster_provided.v3 import cluster_provided_pb2
 
-from tcpmesh.cluster.balancing import PolicyContext
+from tcpmesh.cluster.balancing.policy import PolicyContext
 from tcpmesh.interfaces import ILoadBalancer
 from tcpmesh.registry import UnknownExtension, enum_value, extension
 
@@ -19,7 +19,7 @@ class ClusterProvided:
     def __new__(cls, message: Any, context: PolicyContext) -> ILoadBalancer:  # type: ignore[misc]
         """The balancer of the discovery.
 
-        @raise UnknownExtension: where it has none.
+        :raise UnknownExtension: where it has none.
         """
         if context.provided is None:
             raise UnknownExtension("the cluster provides no load balancer")

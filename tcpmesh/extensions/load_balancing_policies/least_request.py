@@ -1,8 +1,9 @@
 """LEAST_REQUEST: of a few hosts drawn at random the one with the fewest connections.
 
-Two draws are nearly as even as looking at all hosts, and cost the same with ten and ten thousand of them.  The draws may name one
-host twice.  Hosts of different weights take turns instead, by their weight divided by their connections.  A host's connections are
-those that are established, as in Envoy: those still being made do not count.
+Two draws are nearly as even as looking at all hosts, and cost the same with ten and ten thousand of
+them.  The draws may name one host twice.  Hosts of different weights take turns instead, by their
+weight divided by their connections.  A host's connections are those that are established, as in
+Envoy: those still being made do not count.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ from typing import Any
 
 from envoy.extensions.load_balancing_policies.least_request.v3 import least_request_pb2
 
-from tcpmesh.cluster.balancing import PolicyContext, locality_config, slow_start_config
-from tcpmesh.cluster.host import Host
-from tcpmesh.cluster.spread import Group
-from tcpmesh.cluster.weighted import WeightedPolicy
+from tcpmesh.cluster.balancing.locality import Group
+from tcpmesh.cluster.balancing.policy import PolicyContext, locality_config, slow_start_config
+from tcpmesh.cluster.balancing.weighted import WeightedPolicy
+from tcpmesh.cluster.hosts.host import Host
 from tcpmesh.registry import enum_value, extension
 
 CHOICE_COUNT = 2
@@ -30,23 +31,37 @@ class LeastRequest(WeightedPolicy):
 
     def __init__(self, message: Any, context: PolicyContext) -> None:
         super().__init__(message, context)
-        self._choices: int = message.choice_count.value if message.HasField("choice_count") else CHOICE_COUNT
-        bias = message.active_request_bias.default_value if message.HasField("active_request_bias") else 1.0
-        self._bias: float = bias if bias >= 0 else 1.0  # what Envoy does with a bias below 0, or that is no number
-        self._full_scan = message.selection_method == message.FULL_SCAN or message.enable_full_scan.value
+        self._choices: int = (
+            message.choice_count.value if message.HasField("choice_count") else CHOICE_COUNT
+        )
+        bias = (
+            message.active_request_bias.default_value
+            if message.HasField("active_request_bias")
+            else 1.0
+        )
+        self._bias: float = (
+            bias if bias >= 0 else 1.0
+        )  # what Envoy does with a bias below 0, or that is no number
+        self._full_scan = (
+            message.selection_method == message.FULL_SCAN or message.enable_full_scan.value
+        )
 
     @classmethod
     def from_cluster(cls, message: Any, context: PolicyContext) -> LeastRequest:
         """The policy as a cluster's `lb_policy` asks for it."""
         old = message.least_request_lb_config
-        made = least_request_pb2.LeastRequest(slow_start_config=slow_start_config(old), locality_lb_config=locality_config(message))
+        made = least_request_pb2.LeastRequest(
+            slow_start_config=slow_start_config(old), locality_lb_config=locality_config(message)
+        )
         for name in ("choice_count", "active_request_bias"):
             if old.HasField(name):
                 getattr(made, name).CopyFrom(getattr(old, name))
         return cls(made, context)
 
     def equal(self, group: Group) -> Callable[[], Host]:
-        """The least loaded of some draws, or of all hosts; of several equally loaded ones the first drawn."""
+        """The least loaded of some draws, or of all hosts; of several equally loaded ones the first
+        drawn.
+        """
         hosts, random = group.hosts, self.random
         if self._full_scan:
             return lambda: _least_loaded(hosts, random.choice)

@@ -1,9 +1,10 @@
 """MAGLEV: a table in which every host has its share to the place, and a pick is one look at it.
 
-Spread more evenly than a ring, at the cost that a host that comes or goes moves a few clients of others too.  The table is Envoy's
-to the last place, see `tcpmesh.cluster.tables`.
+Spread more evenly than a ring, at the cost that a host that comes or goes moves a few clients of
+others too.  The table is Envoy's to the last place, see `tcpmesh.cluster.balancing.hash_tables`.
 
-Building a table of 65537 places takes about 0.1 s, one of 5000011, the largest allowed, some 10 s, at each change of the hosts.
+Building a table of 65537 places takes about 0.1 s, one of 5000011, the largest allowed, some 10 s,
+at each change of the hosts.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from typing import Any
 
 from envoy.extensions.load_balancing_policies.maglev.v3 import maglev_pb2
 
-from tcpmesh.cluster.balancing import PolicyContext
-from tcpmesh.cluster.hashing import HashBalancer, Hashing, hashing_config
-from tcpmesh.cluster.tables import Maglev, Share
+from tcpmesh.cluster.balancing.hash_balancer import HashBalancer, Hashing, hashing_config
+from tcpmesh.cluster.balancing.hash_tables import Maglev, Share
+from tcpmesh.cluster.balancing.policy import PolicyContext
 from tcpmesh.registry import enum_value, extension
 
 TABLE_SIZE = 65537
@@ -27,7 +28,9 @@ class MaglevPolicy(HashBalancer[Maglev]):
 
     def __init__(self, message: Any, context: PolicyContext) -> None:
         super().__init__(Hashing.of(message), context)
-        self._table_size: int = message.table_size.value if message.HasField("table_size") else TABLE_SIZE
+        self._table_size: int = (
+            message.table_size.value if message.HasField("table_size") else TABLE_SIZE
+        )
         scope = context.stats.scope.scope("maglev_lb")
         self._min_entries = scope.gauge("min_entries_per_host")
         self._max_entries = scope.gauge("max_entries_per_host")

@@ -1,8 +1,9 @@
-"""override_host: a connection that names its host is given to it, and all others to the policy within.
+"""override_host: a connection that names its host is given to it, and all others to the policy
+within.
 
-The name is the text of an address, or several with commas between, in the connection's dynamic metadata; they are tried in this
-order, one at each connect attempt, whatever their health, as in Envoy.  A `header` as the source is left out of account, for a
-TCP connection has none.
+The name is the text of an address, or several with commas between, in the connection's dynamic
+metadata; they are tried in this order, one at each connect attempt, whatever their health, as in
+Envoy.  A `header` as the source is left out of account, for a TCP connection has none.
 
 Of the `context` of a pick this reads `connection.metadata` and `attempted`.
 """
@@ -15,9 +16,9 @@ from typing import Any
 from envoy.extensions.load_balancing_policies.override_host.v3 import override_host_pb2
 from zope.interface import implementer
 
-from tcpmesh.cluster.balancing import PolicyContext, first_known
-from tcpmesh.cluster.host import Host
-from tcpmesh.cluster.priority import HostSets
+from tcpmesh.cluster.balancing.policy import PolicyContext, first_known
+from tcpmesh.cluster.hosts.host import Host
+from tcpmesh.cluster.hosts.host_sets import HostSets
 from tcpmesh.interfaces import ILoadBalancer
 from tcpmesh.registry import extension
 
@@ -28,7 +29,11 @@ class OverrideHost:
     """Built from an `OverrideHost` message."""
 
     def __init__(self, message: Any, context: PolicyContext) -> None:
-        keys = [source.metadata for source in message.override_host_sources if source.HasField("metadata")]
+        keys = [
+            source.metadata
+            for source in message.override_host_sources
+            if source.HasField("metadata")
+        ]
         self._paths = tuple((key.key, *(segment.key for segment in key.path)) for key in keys)
         self._within = first_known(message.fallback_policy, context)
         self._by_address: dict[str, Host] = {}
@@ -39,7 +44,9 @@ class OverrideHost:
         self._within.update(sets)
 
     def pick(self, context: Any) -> Host | None:
-        """The first host that the connection names and has not tried, or one of the policy within."""
+        """The first host that the connection names and has not tried, or one of the policy
+        within.
+        """
         for named in self._named(context):
             if named not in context.attempted:
                 return named

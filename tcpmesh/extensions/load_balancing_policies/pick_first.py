@@ -1,6 +1,8 @@
-"""PICK_FIRST: always the first host of the first priority that has a usable one; the next where that cannot be connected to.
+"""PICK_FIRST: always the first host of the first priority that has a usable one; the next where
+that cannot be connected to.
 
-Envoy itself has no such policy, gRPC does: for primaries with stand-bys, where all connections are to go to one host.
+Envoy itself has no such policy, gRPC does: for primaries with stand-bys, where all connections are
+to go to one host.
 """
 
 from __future__ import annotations
@@ -11,10 +13,10 @@ from typing import Any
 from envoy.extensions.load_balancing_policies.pick_first.v3 import pick_first_pb2
 from zope.interface import implementer
 
-from tcpmesh.cluster.balancing import PolicyContext
-from tcpmesh.cluster.host import Host
-from tcpmesh.cluster.priority import HostSets
-from tcpmesh.cluster.spread import Spread
+from tcpmesh.cluster.balancing.locality import LocalityBalancer
+from tcpmesh.cluster.balancing.policy import PolicyContext
+from tcpmesh.cluster.hosts.host import Host
+from tcpmesh.cluster.hosts.host_sets import HostSets
 from tcpmesh.interfaces import ILoadBalancer
 from tcpmesh.registry import extension
 
@@ -26,14 +28,18 @@ class PickFirst:
 
     def __init__(self, message: Any, context: PolicyContext) -> None:
         self._random = context.random if message.shuffle_address_list else None
-        self._spread = Spread(None, context)
+        self._spread = LocalityBalancer(None, context)
         self._ranks: dict[Host, float] = {}
 
     def update(self, sets: HostSets) -> None:
-        """Pick among these hosts from now on.  Shuffled hosts keep their order, whoever comes or goes."""
+        """Pick among these hosts from now on.  Shuffled hosts keep their order, whoever comes or
+        goes.
+        """
         self._spread.update(sets)
         ranks, random = self._ranks, self._random
-        self._ranks = {host: ranks.get(host, random.random()) if random else 0.0 for host in sets.hosts}
+        self._ranks = {
+            host: ranks.get(host, random.random()) if random else 0.0 for host in sets.hosts
+        }
 
     def pick(self, context: Any) -> Host | None:
         """The first host, or `None` where there is none."""

@@ -1,4 +1,6 @@
-"""RANDOM: each host with the same probability, whatever it weighs, so that nothing has to be remembered between picks."""
+"""RANDOM: each host with the same probability, whatever it weighs, so that nothing has to be
+remembered between picks.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +10,10 @@ from typing import Any
 from envoy.extensions.load_balancing_policies.random.v3 import random_pb2
 from zope.interface import implementer
 
-from tcpmesh.cluster.balancing import PolicyContext, locality_config
-from tcpmesh.cluster.host import Host
-from tcpmesh.cluster.priority import HostSets
-from tcpmesh.cluster.spread import Spread
+from tcpmesh.cluster.balancing.locality import LocalityBalancer
+from tcpmesh.cluster.balancing.policy import PolicyContext, locality_config
+from tcpmesh.cluster.hosts.host import Host
+from tcpmesh.cluster.hosts.host_sets import HostSets
 from tcpmesh.interfaces import ILoadBalancer
 from tcpmesh.registry import enum_value, extension
 
@@ -24,7 +26,9 @@ class RandomPolicy:
 
     def __init__(self, message: Any, context: PolicyContext) -> None:
         self._random = context.random
-        self._spread = Spread(message.locality_lb_config if message.HasField("locality_lb_config") else None, context)
+        self._spread = LocalityBalancer(
+            message.locality_lb_config if message.HasField("locality_lb_config") else None, context
+        )
 
     @classmethod
     def from_cluster(cls, message: Any, context: PolicyContext) -> RandomPolicy:

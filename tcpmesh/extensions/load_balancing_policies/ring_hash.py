@@ -1,6 +1,7 @@
-"""RING_HASH: a ketama ring, on which a host that comes or goes moves only its own share of the clients.
+"""RING_HASH: a ketama ring, on which a host that comes or goes moves only its own share of the
+clients.
 
-The ring is Envoy's to the last place, see `tcpmesh.cluster.tables`.
+The ring is Envoy's to the last place, see `tcpmesh.cluster.balancing.hash_tables`.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ from envoy.config.cluster.v3 import cluster_pb2
 from envoy.extensions.load_balancing_policies.ring_hash.v3 import ring_hash_pb2
 from xxhash import xxh64_intdigest
 
-from tcpmesh.cluster.balancing import PolicyContext
-from tcpmesh.cluster.hashing import HashBalancer, Hashing, hashing_config
-from tcpmesh.cluster.murmur import murmur_hash_2
-from tcpmesh.cluster.tables import Ring, Share
+from tcpmesh.cluster.balancing.hash_balancer import HashBalancer, Hashing, hashing_config
+from tcpmesh.cluster.balancing.hash_tables import Ring, Share
+from tcpmesh.cluster.balancing.murmur import murmur_hash_2
+from tcpmesh.cluster.balancing.policy import PolicyContext
 from tcpmesh.registry import enum_value, extension
 
 MINIMUM_RING_SIZE = 1024
@@ -31,11 +32,23 @@ class RingHash(HashBalancer[Ring]):
         hashing = Hashing.of(message)
         if not message.HasField("consistent_hashing_lb_config"):
             factor = message.hash_balance_factor.value
-            hashing = replace(hashing, by_hostname=message.use_hostname_for_hashing, balance_factor=factor)
+            hashing = replace(
+                hashing, by_hostname=message.use_hostname_for_hashing, balance_factor=factor
+            )
         super().__init__(hashing, context)
-        self._least: int = message.minimum_ring_size.value if message.HasField("minimum_ring_size") else MINIMUM_RING_SIZE
-        self._most: int = message.maximum_ring_size.value if message.HasField("maximum_ring_size") else MAXIMUM_RING_SIZE
-        self._digest = murmur_hash_2 if message.hash_function == message.MURMUR_HASH_2 else xxh64_intdigest
+        self._least: int = (
+            message.minimum_ring_size.value
+            if message.HasField("minimum_ring_size")
+            else MINIMUM_RING_SIZE
+        )
+        self._most: int = (
+            message.maximum_ring_size.value
+            if message.HasField("maximum_ring_size")
+            else MAXIMUM_RING_SIZE
+        )
+        self._digest = (
+            murmur_hash_2 if message.hash_function == message.MURMUR_HASH_2 else xxh64_intdigest
+        )
         scope = context.stats.scope.scope("ring_hash_lb")
         self._size = scope.gauge("size")
         self._min_hashes = scope.gauge("min_hashes_per_host")

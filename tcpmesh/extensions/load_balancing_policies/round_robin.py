@@ -1,4 +1,6 @@
-"""ROUND_ROBIN: one host after the other, by weight, beginning at a random one, so that many proxies do not march in step."""
+"""ROUND_ROBIN: one host after the other, by weight, beginning at a random one, so that many proxies
+do not march in step.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +9,10 @@ from typing import Any
 
 from envoy.extensions.load_balancing_policies.round_robin.v3 import round_robin_pb2
 
-from tcpmesh.cluster.balancing import PolicyContext, locality_config, slow_start_config
-from tcpmesh.cluster.host import Host
-from tcpmesh.cluster.spread import Group
-from tcpmesh.cluster.weighted import WeightedPolicy
+from tcpmesh.cluster.balancing.locality import Group
+from tcpmesh.cluster.balancing.policy import PolicyContext, locality_config, slow_start_config
+from tcpmesh.cluster.balancing.weighted import WeightedPolicy
+from tcpmesh.cluster.hosts.host import Host
 from tcpmesh.registry import enum_value, extension
 
 
@@ -28,7 +30,12 @@ class RoundRobin(WeightedPolicy):
     def from_cluster(cls, message: Any, context: PolicyContext) -> RoundRobin:
         """The policy as a cluster's `lb_policy` asks for it."""
         slow = slow_start_config(message.round_robin_lb_config)
-        return cls(round_robin_pb2.RoundRobin(slow_start_config=slow, locality_lb_config=locality_config(message)), context)
+        return cls(
+            round_robin_pb2.RoundRobin(
+                slow_start_config=slow, locality_lb_config=locality_config(message)
+            ),
+            context,
+        )
 
     def equal(self, group: Group) -> Callable[[], Host]:
         """In turn; the place in the rotation is kept when hosts come and go."""

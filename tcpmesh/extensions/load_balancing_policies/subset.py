@@ -1,13 +1,16 @@
-"""SUBSET: connections go to the hosts whose metadata is what the connection asks for (`metadata_match` of tcp_proxy).
+"""SUBSET: connections go to the hosts whose metadata is what the connection asks for
+(`metadata_match` of tcp_proxy).
 
-Each subset has a balancer of its own, of the policy within.  Where there is no subset for what is asked, `fallback_policy` decides,
-first that of the selector with the same keys, then the common one.  As `lb_subset_config` of a cluster the policy within is its
-`lb_policy`.
+Each subset has a balancer of its own, of the policy within.  Where there is no subset for what is
+asked, `fallback_policy` decides, first that of the selector with the same keys, then the common
+one.  As `lb_subset_config` of a cluster the policy within is its `lb_policy`.
 
-In Envoy a selector loses its fallback policy when one that begins with its keys stands before it; here it keeps it.  And Envoy
-counts its subsets once for main and once for each worker; here they are counted once.
+In Envoy a selector loses its fallback policy when one that begins with its keys stands before it;
+here it keeps it.  And Envoy counts its subsets once for main and once for each worker; here they
+are counted once.
 
-Of the `context` of a pick this reads `metadata_match`, see `tcpmesh.cluster.metadata`, or `None`.
+Of the `context` of a pick this reads `metadata_match`, see `tcpmesh.cluster.hosts.metadata`, or
+`None`.
 """
 
 from __future__ import annotations
@@ -18,17 +21,27 @@ from typing import Any
 from envoy.extensions.load_balancing_policies.subset.v3 import subset_pb2
 from zope.interface import implementer
 
-from tcpmesh.cluster.balancing import PolicyContext, first_known, policy_of_enum
-from tcpmesh.cluster.host import Host
-from tcpmesh.cluster.metadata import Criteria, content, members, struct_criteria
-from tcpmesh.cluster.priority import HostSets
-from tcpmesh.cluster.subsets import HostValues, Key, LocalityWeights, Members, Selector, matches, sort
+from tcpmesh.cluster.balancing.policy import PolicyContext, first_known, policy_of_enum
+from tcpmesh.cluster.balancing.subsets import (
+    HostValues,
+    Key,
+    LocalityWeights,
+    Members,
+    Selector,
+    matches,
+    sort,
+)
+from tcpmesh.cluster.hosts.host import Host
+from tcpmesh.cluster.hosts.host_sets import HostSets
+from tcpmesh.cluster.hosts.metadata import Criteria, content, members, struct_criteria
 from tcpmesh.interfaces import ILoadBalancer
 from tcpmesh.registry import enum_value, extension
 from tcpmesh.stats.metrics import Counter
 
 FALLBACK_LIST = "fallback_list"
-"""The key under which a connection may name several criteria, of which the first with a host counts."""
+"""The key under which a connection may name several criteria, of which the first with a host
+counts.
+"""
 
 Way = tuple["ILoadBalancer | None", "Counter | None"]
 """Who is to be asked, if anybody, and what counts it."""
@@ -61,24 +74,34 @@ class OneHost:
 class Subset:
     """Built from a `Subset` message.
 
-    @param make: makes a balancer of the policy within; by default that of the message.
+    :param make: makes a balancer of the policy within; by default that of the message.
     """
 
-    def __init__(self, message: Any, context: PolicyContext, make: Callable[[], ILoadBalancer] | None = None) -> None:
+    def __init__(
+        self, message: Any, context: PolicyContext, make: Callable[[], ILoadBalancer] | None = None
+    ) -> None:
         self._make = make or (lambda: first_known(message.subset_lb_policy, context))
         self._selectors = tuple(_selector(each) for each in message.subset_selectors)
         self._by_keys = {each.keys: each for each in reversed(self._selectors)}
         self._list_as_any: bool = message.list_as_any
         self._redundant_keys: bool = message.allow_redundant_keys
         self._uses_list = message.metadata_fallback_policy == message.FALLBACK_LIST
-        self._weights = LocalityWeights(message.locality_weight_aware, message.scale_locality_weight)
+        self._weights = LocalityWeights(
+            message.locality_weight_aware, message.scale_locality_weight
+        )
         self._default_criteria = struct_criteria(message.default_subset)
         self._values = HostValues()
         self._subsets: dict[Key, ILoadBalancer] = {}
-        fallbacks = {message.LbSubsetFallbackPolicy.Name(message.fallback_policy), *(each.fallback for each in self._selectors)}
+        fallbacks = {
+            message.LbSubsetFallbackPolicy.Name(message.fallback_policy),
+            *(each.fallback for each in self._selectors),
+        }
         self._any = self._make() if message.panic_mode_any or "ANY_ENDPOINT" in fallbacks else None
         self._default = self._make() if "DEFAULT_SUBSET" in fallbacks else None
-        self._fallback = {message.ANY_ENDPOINT: self._any, message.DEFAULT_SUBSET: self._default}.get(message.fallback_policy)
+        self._fallback = {
+            message.ANY_ENDPOINT: self._any,
+            message.DEFAULT_SUBSET: self._default,
+        }.get(message.fallback_policy)
         self._panics: bool = message.panic_mode_any
         scope = context.stats.scope
         self._active = scope.gauge("lb_subsets_active")
@@ -102,13 +125,19 @@ class Subset:
         self._values.update(hosts)
         found, duplicates = sort(hosts, self._values, self._selectors, self._list_as_any)
         before = self._subsets
-        self._subsets = {key: before.get(key) or self._made(subset) for key, subset in found.items()}
+        self._subsets = {
+            key: before.get(key) or self._made(subset) for key, subset in found.items()
+        }
         for key, subset in found.items():
             self._subsets[key].update(self._weights.part(sets, subset.hosts))
         if self._any is not None:
             self._any.update(self._weights.part(sets, hosts))
         if self._default is not None:
-            default = [host for host in hosts if matches(self._default_criteria, self._values.of(host), self._list_as_any)]
+            default = [
+                host
+                for host in hosts
+                if matches(self._default_criteria, self._values.of(host), self._list_as_any)
+            ]
             self._default.update(self._weights.part(sets, default))
         self._created.value += len(found.keys() - before.keys())
         self._removed.value += len(before.keys() - found.keys())
@@ -119,7 +148,9 @@ class Subset:
         return OneHost() if subset.is_single else self._make()
 
     def pick(self, context: Any) -> Host | None:
-        """A host of the subset that is asked for, or of what is fallen back to; `None` where there is none."""
+        """A host of the subset that is asked for, or of what is fallen back to; `None` where there
+        is none.
+        """
         for balancer, counter in self._ways(context):
             host: Host | None = None if balancer is None else balancer.pick(context)
             if counter is not None and (host is not None or counter is self._selected):
@@ -171,4 +202,9 @@ class Subset:
 
 def _selector(message: Any) -> Selector:
     fallback = message.LbSubsetSelectorFallbackPolicy.Name(message.fallback_policy)
-    return Selector(frozenset(message.keys), fallback, frozenset(message.fallback_keys_subset), message.single_host_per_subset)
+    return Selector(
+        frozenset(message.keys),
+        fallback,
+        frozenset(message.fallback_keys_subset),
+        message.single_host_per_subset,
+    )

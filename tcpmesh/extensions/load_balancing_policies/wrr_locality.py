@@ -1,6 +1,7 @@
 """WRR_LOCALITY: localities take turns by their weights, and another policy picks in them.
 
-Envoy takes only `client_side_weighted_round_robin` as the policy inside; here every policy that knows localities will do.
+Envoy takes only `client_side_weighted_round_robin` as the policy inside; here every policy that
+knows localities will do.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import Any
 
 from envoy.extensions.load_balancing_policies.wrr_locality.v3 import wrr_locality_pb2
 
-from tcpmesh.cluster.balancing import PolicyContext, first_known
+from tcpmesh.cluster.balancing.policy import PolicyContext, first_known
 from tcpmesh.interfaces import ILoadBalancer
 from tcpmesh.registry import extension
 
@@ -22,6 +23,8 @@ class WrrLocality:
     def __new__(cls, message: Any, context: PolicyContext) -> ILoadBalancer:  # type: ignore[misc]
         """That policy, told to choose localities by weight.
 
-        @raise tcpmesh.registry.UnknownExtension: where none of the policies inside is known.
+        :raise tcpmesh.registry.UnknownExtension: where none of the policies inside is known.
         """
-        return first_known(message.endpoint_picking_policy, replace(context, locality_weighted=True))
+        return first_known(
+            message.endpoint_picking_policy, replace(context, locality_weighted=True)
+        )

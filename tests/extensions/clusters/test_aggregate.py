@@ -10,9 +10,9 @@ from zope.interface.verify import verifyObject
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tcpmesh.cluster.balancing import PolicyContext
-from tcpmesh.cluster.stats import ClusterStats
-from tcpmesh.config.problems import ConfigError
+from tcpmesh.cluster.balancing.policy import PolicyContext
+from tcpmesh.cluster.hosts.stats import ClusterStats
+from tcpmesh.config.text.problems import ConfigError
 from tcpmesh.interfaces import IDiscovery, ILoadBalancer
 from tcpmesh.testing.mesh import Mesh
 from tcpmesh.testing.upstreams import Named
@@ -27,15 +27,25 @@ def static(name: str, hosts: str, **fields: Any) -> dict[str, Any]:
     """A cluster of hosts by their letters; capital letters are unhealthy."""
     endpoints = [
         {
-            "endpoint": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": PORTS[host.lower()]}}},
+            "endpoint": {
+                "address": {
+                    "socket_address": {"address": "127.0.0.1", "port_value": PORTS[host.lower()]}
+                }
+            },
             "health_status": "UNHEALTHY" if host.isupper() else "HEALTHY",
         }
         for host in hosts
     ]
-    return {"name": name, "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": endpoints}]}, **fields}
+    return {
+        "name": name,
+        "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": endpoints}]},
+        **fields,
+    }
 
 
-def mesh(*clusters: dict[str, Any], names: tuple[str, ...] = ("first", "second"), **fields: Any) -> Mesh:
+def mesh(
+    *clusters: dict[str, Any], names: tuple[str, ...] = ("first", "second"), **fields: Any
+) -> Mesh:
     """A proxy that sends its clients to the aggregate of these clusters."""
     config = {"@type": TYPE, "clusters": list(names)}
     both = {
@@ -50,7 +60,11 @@ def mesh(*clusters: dict[str, Any], names: tuple[str, ...] = ("first", "second")
         "address": {"socket_address": {"address": "127.0.0.1", "port_value": 10000}},
         "filter_chains": [{"filters": [{"name": "t", "typed_config": proxy}]}],
     }
-    made = Mesh(yaml.safe_dump({"static_resources": {"listeners": [listener], "clusters": [*clusters, both]}}))
+    made = Mesh(
+        yaml.safe_dump(
+            {"static_resources": {"listeners": [listener], "clusters": [*clusters, both]}}
+        )
+    )
     for name, port in PORTS.items():
         if name != "c":
             made.upstream(f"127.0.0.1:{port}", Named(name))
@@ -70,15 +84,21 @@ class AggregateTests(SynchronousTestCase):
         made = mesh(static("first", "a"), static("second", "x"))
         discovery: Any = made.clusters._active["both"]._discovery
         verifyObject(IDiscovery, discovery)
-        context = PolicyContext(made.network, made.store, made.clusters.get, stats=ClusterStats(made.store, "x"))
+        context = PolicyContext(
+            made.network, made.store, made.clusters.get, stats=ClusterStats(made.store, "x")
+        )
         verifyObject(ILoadBalancer, discovery.balancer(context))
 
     def test_first_healthy(self) -> None:
-        """All connections go to the first cluster, and are counted there, as long as it is healthy."""
+        """All connections go to the first cluster, and are counted there, as long as it is
+        healthy.
+        """
         made = mesh(static("first", "ab"), static("second", "x"))
         self.assertEqual({"a": 5, "b": 5}, served(made, 10))
         stats = made.stats()
-        self.assertEqual([10, 0], [stats[f"cluster.{name}.upstream_cx_total"] for name in ("first", "both")])
+        self.assertEqual(
+            [10, 0], [stats[f"cluster.{name}.upstream_cx_total"] for name in ("first", "both")]
+        )
 
     def test_first_down(self) -> None:
         """Where the first is down they go to the second."""
@@ -97,31 +117,45 @@ class AggregateTests(SynchronousTestCase):
         self.assertEqual(2, made.stats()["cluster.both.upstream_cx_none_healthy"])
 
     def test_clusters_without_hosts(self) -> None:
-        """Clusters without hosts have no part in it: they are not asked in vain, and not in panic."""
+        """Clusters without hosts have no part in it: they are not asked in vain, and not in
+        panic.
+        """
         made = mesh(static("first", ""), static("second", ""))
         self.assertEqual({"": 2}, served(made, 2))
         self.assertEqual(0, made.stats()["cluster.first.lb_healthy_panic"])
 
     def test_attempts(self) -> None:
-        """A host that cannot be connected to is not tried again while the same cluster or another has others."""
+        """A host that cannot be connected to is not tried again while the same cluster or another
+        has others.
+        """
         self.assertEqual({"a": 4}, served(mesh(static("first", "ca"), static("second", "x")), 4))
         self.assertEqual({"x": 4}, served(mesh(static("first", "c"), static("second", "x")), 4))
 
     def test_breakers_of_the_chosen(self) -> None:
-        """Where the cluster that serves is full, one connection is made for each host that has none, and further clients wait."""
+        """Where the cluster that serves is full, one connection is made for each host that has
+        none, and further clients wait.
+        """
         full = static("first", "a", circuit_breakers={"thresholds": [{"max_connections": 0}]})
         made = mesh(full, static("second", "x"))
         first, second = made.connect(LISTENER), made.connect(LISTENER)
         self.assertEqual([b"a", b""], [first.received, second.received])
         stats = made.stats()
-        self.assertEqual([2, 1], [stats[f"cluster.first.upstream_{name}"] for name in ("cx_overflow", "rq_pending_active")])
+        self.assertEqual(
+            [2, 1],
+            [
+                stats[f"cluster.first.upstream_{name}"]
+                for name in ("cx_overflow", "rq_pending_active")
+            ],
+        )
         self.assertEqual(1, stats["cluster.first.circuit_breakers.default.cx_open"])
         first.transport.loseConnection()
         made.pump()
         self.assertEqual(b"a", second.received)
 
     def test_made_before(self) -> None:
-        """Who waits for a host that was not full before is served once one of its earlier clients is gone, whoever that is."""
+        """Who waits for a host that was not full before is served once one of its earlier clients
+        is gone, whoever that is.
+        """
         limited = static("first", "a", circuit_breakers={"thresholds": [{"max_connections": 2}]})
         made = mesh(limited, static("second", "x"))
         clients = [made.connect(LISTENER) for _ in range(4)]
@@ -134,10 +168,18 @@ class AggregateTests(SynchronousTestCase):
             client.transport.loseConnection()
         made.pump()
         stats = made.stats()
-        self.assertEqual([0, 4, 4], [stats[f"cluster.first.upstream_{name}"] for name in ("cx_active", "cx_total", "cx_destroy")])
+        self.assertEqual(
+            [0, 4, 4],
+            [
+                stats[f"cluster.first.upstream_{name}"]
+                for name in ("cx_active", "cx_total", "cx_destroy")
+            ],
+        )
 
     def test_made_before_at_another_host(self) -> None:
-        """A host for which nobody has waited yet has a connection less, too, when one of its earlier clients is gone."""
+        """A host for which nobody has waited yet has a connection less, too, when one of its
+        earlier clients is gone.
+        """
         limited = static("first", "ab", circuit_breakers={"thresholds": [{"max_connections": 2}]})
         made = mesh(limited, static("second", "x"))
         clients = [made.connect(LISTENER) for _ in range(3)]

@@ -9,12 +9,12 @@ from envoy.extensions.clusters.dns.v3 import dns_cluster_pb2
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tcpmesh.cluster.host import Assignment
 from tcpmesh.cluster.manager import discovery_of
-from tcpmesh.net.resolve import Family
+from tcpmesh.net.dns.resolve import Family
 from tcpmesh.registry import Context
 from tcpmesh.stats.store import Store
-from tcpmesh.testing.memory import MemoryNetwork
+from tcpmesh.testing.memory.network import MemoryNetwork
+from tcpmesh.values.hosts import Assignment
 from tests.mesh import parse
 from tests.names import Names
 
@@ -34,7 +34,10 @@ class DnsClusterTests(SynchronousTestCase):
 
     def start(self, fields: str) -> None:
         """Begin the discovery of a cluster with these fields, in YAML flow style."""
-        text = f"{{name: c, load_assignment: {{cluster_name: c, endpoints: [{{lb_endpoints: [{ENDPOINT}]}}]}}, {fields}}}"
+        text = (
+            f"{{name: c, load_assignment: {{cluster_name: c, endpoints: [{{lb_endpoints: "
+            f"[{ENDPOINT}]}}]}}, {fields}}}"
+        )
         context = Context(self.network, Store(), lambda name: None, resolver=self.names)
         discovery = discovery_of(parse(cluster_pb2.Cluster, text), context)
         discovery.warm.addCallback(self.warm.append)
@@ -62,7 +65,9 @@ class DnsClusterTests(SynchronousTestCase):
         self.assertEqual([("a.test", Family.AUTO)], self.names.asked)
 
     def test_custom(self) -> None:
-        """A DnsCluster is strict unless all addresses are to be in a single endpoint; its fields are its own."""
+        """A DnsCluster is strict unless all addresses are to be in a single endpoint; its fields
+        are its own.
+        """
         self.custom("dns_lookup_family: ALL, dns_refresh_rate: 3s")
         self.assertEqual([1, 1], self.hosts())
         self.network.advance(3)
@@ -72,7 +77,9 @@ class DnsClusterTests(SynchronousTestCase):
         self.assertEqual(Family.AUTO, self.names.asked[-1][1])
 
     def test_wait_for_warm(self) -> None:
-        """A cluster of each type waits for its first result, unless `wait_for_warm_on_init` is false."""
+        """A cluster of each type waits for its first result, unless `wait_for_warm_on_init` is
+        false.
+        """
         self.names.held = []
         custom = f'cluster_type: {{name: x, typed_config: {{"@type": {TYPE}}}}}'
         for fields in ("type: STRICT_DNS", "type: LOGICAL_DNS", custom):

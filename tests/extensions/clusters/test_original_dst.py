@@ -7,11 +7,15 @@ from typing import Any
 from envoy.config.cluster.v3 import cluster_pb2
 from zope.interface.verify import verifyClass
 
-from tcpmesh.extensions.clusters.original_dst import FILTER_STATE, OriginalDstBalancer, OriginalDstCluster
+from tcpmesh.connection.connection import Connection
+from tcpmesh.connection.filter_state import Text
+from tcpmesh.connection.state_objects import Endpoint
+from tcpmesh.extensions.clusters.original_dst import (
+    FILTER_STATE,
+    OriginalDstBalancer,
+    OriginalDstCluster,
+)
 from tcpmesh.interfaces import IDiscovery, ILoadBalancer
-from tcpmesh.net.connection import Connection
-from tcpmesh.net.filter_state import Text
-from tcpmesh.net.state_objects import Endpoint
 from tcpmesh.testing.mesh import address_of
 from tests.mesh import MeshTestCase, parse
 
@@ -37,7 +41,11 @@ class OriginalDstTests(MeshTestCase):
     def before_picks(self, prepare: Any) -> None:
         """Let a function prepare each connection before its host is picked."""
         pick = OriginalDstBalancer.pick
-        self.patch(OriginalDstBalancer, "pick", lambda balancer, context: prepare(context.connection) or pick(balancer, context))
+        self.patch(
+            OriginalDstBalancer,
+            "pick",
+            lambda balancer, context: prepare(context.connection) or pick(balancer, context),
+        )
 
     def reached(self) -> list[str]:
         """The hosts that were connected to."""
@@ -54,7 +62,9 @@ class OriginalDstTests(MeshTestCase):
         verifyClass(ILoadBalancer, OriginalDstBalancer)
 
     def test_goes_where_the_client_wanted(self) -> None:
-        """Each client is connected to the address it wanted; the host is made once and shown with Envoy's name of it."""
+        """Each client is connected to the address it wanted; the host is made once and shown with
+        Envoy's name of it.
+        """
         self.serve_original_dst()
         for wanted in (A, HOSTS[3], A):
             client = self.mesh.redirect(wanted)
@@ -65,12 +75,19 @@ class OriginalDstTests(MeshTestCase):
         (status,) = self.mesh.clusters.statuses()
         self.assertEqual("c10.0.0.1:80", status.hosts[0].hostname)
         self.assertEqual(2, status.hosts[0].counters["cx_total"])
-        counted = {"membership_total": 2, "membership_healthy": 2, "membership_change": 2, "upstream_cx_total": 3}
+        counted = {
+            "membership_total": 2,
+            "membership_healthy": 2,
+            "membership_change": 2,
+            "upstream_cx_total": 3,
+        }
         moved = self.mesh.moved("cluster.c.")
         self.assertEqual(counted, {name: moved[name] for name in counted})
 
     def test_no_address(self) -> None:
-        """A client that came directly names no host: it is closed with the flag UH, and nobody is connected to."""
+        """A client that came directly names no host: it is closed with the flag UH, and nobody is
+        connected to.
+        """
         self.serve_original_dst()
         self.assertTrue(self.mesh.connect().ended)
         self.assertEqual("UH", self.flags())
@@ -79,8 +96,13 @@ class OriginalDstTests(MeshTestCase):
         self.assertEqual([], self.shown())
 
     def test_by_name(self) -> None:
-        """The cluster type envoy.cluster.original_dst, which has no message of its own, is the same."""
-        name = "{cluster_type: {name: envoy.cluster.original_dst}, name: c, lb_policy: CLUSTER_PROVIDED"
+        """The cluster type envoy.cluster.original_dst, which has no message of its own, is the
+        same.
+        """
+        name = (
+            "{cluster_type: {name: envoy.cluster.original_dst}, name: c, lb_policy: "
+            "CLUSTER_PROVIDED"
+        )
         self.serve_original_dst(name=name)
         self.mesh.redirect(B)
         self.assertEqual([B], self.reached())
@@ -92,14 +114,18 @@ class OriginalDstTests(MeshTestCase):
         self.assertEqual(["10.0.0.1:81"], self.reached())
 
     def test_filter_state(self) -> None:
-        """The filter state of that name goes before all else, also for a client that came directly."""
+        """The filter state of that name goes before all else, also for a client that came
+        directly.
+        """
 
         def prepare(connection: Connection) -> None:
             connection.metadata = {"n": {"k": HOSTS[3]}}
             connection.set_filter_state(FILTER_STATE, Endpoint(address_of(B)))
 
         self.before_picks(prepare)
-        self.serve_original_dst("original_dst_lb_config: {metadata_key: {key: n, path: [{key: k}]}}")
+        self.serve_original_dst(
+            "original_dst_lb_config: {metadata_key: {key: n, path: [{key: k}]}}"
+        )
         self.mesh.redirect(A)
         self.mesh.connect()
         self.assertEqual([B], self.reached())
@@ -107,24 +133,34 @@ class OriginalDstTests(MeshTestCase):
 
     def test_another_kind_of_filter_state(self) -> None:
         """An object of that name that is no address says nothing."""
-        self.before_picks(lambda connection: connection.set_filter_state(FILTER_STATE, Text(B)) and None)
+        self.before_picks(
+            lambda connection: connection.set_filter_state(FILTER_STATE, Text(B)) and None
+        )
         self.serve_original_dst()
         self.mesh.redirect(A)
         self.assertEqual([A], self.reached())
 
     def test_metadata(self) -> None:
-        """Dynamic metadata under metadata_key goes before the restored address; of a list the first counts."""
+        """Dynamic metadata under metadata_key goes before the restored address; of a list the first
+        counts.
+        """
         for number, value in enumerate((B, [B, A], (B,))):
             self.mesh = self.make_mesh(number)
             self.upstreams = {host: self.mesh.upstream(host) for host in HOSTS}
             found: dict[str, Any] = {"n": {"a": {"b": value}}}
-            self.before_picks(lambda connection, found=found: setattr(connection, "metadata", found))
-            self.serve_original_dst("original_dst_lb_config: {metadata_key: {key: n, path: [{key: a}, {key: b}]}}")
+            self.before_picks(
+                lambda connection, found=found: setattr(connection, "metadata", found)
+            )
+            self.serve_original_dst(
+                "original_dst_lb_config: {metadata_key: {key: n, path: [{key: a}, {key: b}]}}"
+            )
             self.mesh.redirect(A)
             self.assertEqual([B], self.reached())
 
     def test_other_metadata(self) -> None:
-        """Metadata that is not there or is no text says nothing, and without metadata_key none does."""
+        """Metadata that is not there or is no text says nothing, and without metadata_key none
+        does.
+        """
         key = "original_dst_lb_config: {metadata_key: {key: n, path: [{key: a}]}}"
         cases: list[tuple[dict[str, Any], str]] = [
             ({}, key),
@@ -137,15 +173,25 @@ class OriginalDstTests(MeshTestCase):
         for number, (found, more) in enumerate(cases):
             self.mesh = self.make_mesh(number)
             self.upstreams = {host: self.mesh.upstream(host) for host in HOSTS}
-            self.before_picks(lambda connection, found=found: setattr(connection, "metadata", found))
+            self.before_picks(
+                lambda connection, found=found: setattr(connection, "metadata", found)
+            )
             self.serve_original_dst(more)
             self.mesh.redirect(A)
-            self.assertEqual(([A], 0), (self.reached(), self.mesh.stat("cluster.c.original_dst_host_invalid")), found)
+            self.assertEqual(
+                ([A], 0),
+                (self.reached(), self.mesh.stat("cluster.c.original_dst_host_invalid")),
+                found,
+            )
 
     def test_no_address_in_a_text(self) -> None:
         """A text that is no address is counted, and the next source says where to go."""
-        self.before_picks(lambda connection: setattr(connection, "metadata", {"n": {"a": "somewhere"}}))
-        self.serve_original_dst("original_dst_lb_config: {metadata_key: {key: n, path: [{key: a}]}}")
+        self.before_picks(
+            lambda connection: setattr(connection, "metadata", {"n": {"a": "somewhere"}})
+        )
+        self.serve_original_dst(
+            "original_dst_lb_config: {metadata_key: {key: n, path: [{key: a}]}}"
+        )
         self.mesh.redirect(A)
         self.assertEqual([A], self.reached())
         self.assertEqual(1, self.mesh.stat("cluster.c.original_dst_host_invalid"))
@@ -161,7 +207,9 @@ class OriginalDstTests(MeshTestCase):
         self.assertEqual(3, self.mesh.stat("cluster.c.upstream_cx_connect_fail"))
 
     def test_forgotten(self) -> None:
-        """A host goes when nobody has named it in a whole cleanup_interval, 5 seconds, and nobody is connected to it."""
+        """A host goes when nobody has named it in a whole cleanup_interval, 5 seconds, and nobody
+        is connected to it.
+        """
         self.serve_original_dst()
         kept = self.mesh.redirect(A)
         self.mesh.redirect(B).transport.abortConnection()
@@ -179,7 +227,9 @@ class OriginalDstTests(MeshTestCase):
         self.assertEqual([A], self.shown())
 
     def test_many(self) -> None:
-        """With many hosts new ones are connected to at once and shown a little later, several together."""
+        """With many hosts new ones are connected to at once and shown a little later, several
+        together.
+        """
         self.serve_original_dst("cleanup_interval: 1000s")
         for number in range(200):
             self.mesh.redirect(f"10.1.0.{number}:80")
@@ -200,9 +250,13 @@ class OriginalDstTests(MeshTestCase):
         self.assertEqual([], self.shown())
 
     def test_health_does_not_matter(self) -> None:
-        """With health checks a host that fails them is connected to all the same, and is forgotten like any other."""
+        """With health checks a host that fails them is connected to all the same, and is forgotten
+        like any other.
+        """
         check = "{timeout: 1s, interval: 1s, unhealthy_threshold: 1, healthy_threshold: 1"
-        self.serve_original_dst(f"health_checks: [{check}, tcp_health_check: {{receive: [{{text: '00'}}]}}}}]")
+        self.serve_original_dst(
+            f"health_checks: [{check}, tcp_health_check: {{receive: [{{text: '00'}}]}}}}]"
+        )
         self.mesh.redirect(A).transport.abortConnection()
         self.mesh.advance(3)
         self.assertEqual(0, self.mesh.stat("cluster.c.membership_healthy"))
@@ -214,7 +268,9 @@ class OriginalDstTests(MeshTestCase):
         self.assertEqual([], self.shown())
 
     def test_replaced(self) -> None:
-        """A cluster that is replaced or removed leaves no timer and no statistics behind, and its clients go on."""
+        """A cluster that is replaced or removed leaves no timer and no statistics behind, and its
+        clients go on.
+        """
         self.serve_original_dst()
         client = self.mesh.redirect(A)
         self.mesh.clusters.remove("c")

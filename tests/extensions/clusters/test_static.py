@@ -8,13 +8,13 @@ from zope.interface.verify import verifyObject
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tcpmesh.cluster.host import Assignment, HostSpec
 from tcpmesh.extensions.clusters.static import StaticCluster
 from tcpmesh.interfaces import IDiscovery
-from tcpmesh.net.address import Address
 from tcpmesh.registry import Context
 from tcpmesh.stats.store import Store
-from tcpmesh.testing.memory import MemoryNetwork
+from tcpmesh.testing.memory.network import MemoryNetwork
+from tcpmesh.values.address import Address
+from tcpmesh.values.hosts import Assignment, HostSpec
 from tests.mesh import cluster_message
 
 
@@ -22,9 +22,13 @@ class StaticTests(SynchronousTestCase):
     """STATIC discovery."""
 
     def test_tells_all_hosts_at_once(self) -> None:
-        """The hosts are told before `start` returns, once, in the order of the configuration; the cluster is warm."""
+        """The hosts are told before `start` returns, once, in the order of the configuration; the
+        cluster is warm.
+        """
         context = Context(MemoryNetwork(), Store(), lambda name: None, Random(1))
-        discovery = StaticCluster(cluster_message("c", ["127.0.0.2:80", "[::1]:81", "/run/x.sock"]), context)
+        discovery = StaticCluster(
+            cluster_message("c", ["127.0.0.2:80", "[::1]:81", "/run/x.sock"]), context
+        )
         verifyObject(IDiscovery, discovery)
         told: list[Assignment] = []
         discovery.start(told.append)

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from random import Random
 
-from envoy.extensions.load_balancing_policies.cluster_provided.v3.cluster_provided_pb2 import ClusterProvided as Message
+from envoy.extensions.load_balancing_policies.cluster_provided.v3.cluster_provided_pb2 import (
+    ClusterProvided as Message,
+)
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.cluster.cluster import Cluster
-from tcpmesh.config.problems import ConfigError
+from tcpmesh.config.text.problems import ConfigError
 from tcpmesh.registry import Context, UnknownExtension
 from tcpmesh.stats.store import Store
 from tcpmesh.testing.balance import Balance
-from tcpmesh.testing.memory import MemoryNetwork
+from tcpmesh.testing.memory.network import MemoryNetwork
 from tests.mesh import cluster_message
 
 NAME = f"type.googleapis.com/{Message.DESCRIPTOR.full_name}"
-TYPED = f'load_balancing_policy: {{policies: [{{typed_extension_config: {{name: x, typed_config: {{"@type": {NAME}}}}}}}]}}'
+TYPED = (
+    f"load_balancing_policy: {{policies: [{{typed_extension_config: {{name: x, "
+    f'typed_config: {{"@type": {NAME}}}}}}}]}}'
+)
 
 
 class Fixed:
@@ -47,6 +52,8 @@ class ClusterProvidedTests(SynchronousTestCase):
         self.assertRaises(UnknownExtension, Cluster, cluster_message("c", [], TYPED), context)
 
     def test_refused(self) -> None:
-        """A configuration that asks a STATIC cluster for its balancer is refused, whichever way it asks."""
+        """A configuration that asks a STATIC cluster for its balancer is refused, whichever way it
+        asks.
+        """
         for text in ("lb_policy: CLUSTER_PROVIDED", TYPED):
             self.assertRaises(ConfigError, Balance, text, [])

@@ -16,7 +16,10 @@ TYPE = "type.googleapis.com/envoy.extensions.load_balancing_policies.least_reque
 def typed(more: str) -> str:
     """A cluster with the typed policy and these fields."""
     config = f'{{"@type": {TYPE}, {more}}}'
-    return f"load_balancing_policy: {{policies: [{{typed_extension_config: {{name: x, typed_config: {config}}}}}]}}"
+    return (
+        f"load_balancing_policy: {{policies: [{{typed_extension_config: {{name: x, "
+        f"typed_config: {config}}}}}]}}"
+    )
 
 
 def balance(cluster: str, **connections: int) -> Balance:
@@ -35,7 +38,9 @@ class LeastRequestTests(SynchronousTestCase):
         verifyObject(ILoadBalancer, balance("lb_policy: LEAST_REQUEST", a=0).cluster._balancer)
 
     def test_two_choices(self) -> None:
-        """Two draws, which may be the same host: of one busy and one idle host the idle one gets three of four."""
+        """Two draws, which may be the same host: of one busy and one idle host the idle one gets
+        three of four.
+        """
         shares = balance("lb_policy: LEAST_REQUEST", busy=9, idle=0).shares(PICKS)
         self.assertApproximates(0.75, shares["idle"], 0.02)
 
@@ -46,8 +51,12 @@ class LeastRequestTests(SynchronousTestCase):
             self.assertApproximates(1 / 3, share, 0.02)
 
     def test_choice_count(self) -> None:
-        """More draws find the idle one of two hosts more often: 1 - 1/2 to the power of choice_count."""
-        shares = balance("lb_policy: LEAST_REQUEST\nleast_request_lb_config: {choice_count: 5}", busy=9, idle=0).shares(PICKS)
+        """More draws find the idle one of two hosts more often: 1 - 1/2 to the power of
+        choice_count.
+        """
+        shares = balance(
+            "lb_policy: LEAST_REQUEST\nleast_request_lb_config: {choice_count: 5}", busy=9, idle=0
+        ).shares(PICKS)
         self.assertApproximates(1 - 0.5**5, shares["idle"], 0.01)
 
     def test_full_scan(self) -> None:
@@ -59,7 +68,9 @@ class LeastRequestTests(SynchronousTestCase):
 
     def test_connections_come_and_go(self) -> None:
         """A host that is twenty times slower gets fewer connections, for it holds them longer."""
-        hosts = [SimHost(name, lasts=lasts) for name, lasts in (("a", 0.1), ("b", 0.1), ("slow", 2.0))]
+        hosts = [
+            SimHost(name, lasts=lasts) for name, lasts in (("a", 0.1), ("b", 0.1), ("slow", 2.0))
+        ]
         counted = Balance("lb_policy: LEAST_REQUEST", hosts).serve(10000, per_second=100)
         self.assertTrue(counted["slow"] < 2000 < 3500 < counted["a"], counted)
 
@@ -89,7 +100,10 @@ class WeightTests(SynchronousTestCase):
 
     def test_slow_start(self) -> None:
         """A new host begins slowly here too."""
-        slow = "lb_policy: LEAST_REQUEST\nleast_request_lb_config: {slow_start_config: {slow_start_window: 10s}}"
+        slow = (
+            "lb_policy: LEAST_REQUEST\nleast_request_lb_config: {slow_start_config: "
+            "{slow_start_window: 10s}}"
+        )
         made = Balance(slow, [SimHost("a"), SimHost("b")])
         made.advance(60)
         made.set_hosts([SimHost("a"), SimHost("b"), SimHost("c")])

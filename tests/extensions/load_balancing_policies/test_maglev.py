@@ -1,4 +1,6 @@
-"""MAGLEV in a cluster.  Its picks are compared with Envoy's in C{tests.differential}; tables alone in C{test_tables}."""
+"""MAGLEV in a cluster.  Its picks are compared with Envoy's in `tests.differential`; tables alone
+in `test_tables`.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +8,13 @@ from zope.interface.verify import verifyObject
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tcpmesh.cluster.balancing import PolicyContext
+from tcpmesh.cluster.balancing.policy import PolicyContext
 from tcpmesh.cluster.cluster import Cluster
-from tcpmesh.cluster.stats import ClusterStats
+from tcpmesh.cluster.hosts.stats import ClusterStats
 from tcpmesh.extensions.load_balancing_policies.maglev import MaglevPolicy
 from tcpmesh.interfaces import ILoadBalancer
 from tcpmesh.stats.store import Store
-from tcpmesh.testing.memory import MemoryNetwork
+from tcpmesh.testing.memory.network import MemoryNetwork
 from tcpmesh.testing.mesh import values_of
 from tests.mesh import cluster_message
 from tests.picks import Client, clients, cluster_of
@@ -28,7 +30,9 @@ def legacy(fields: str = "") -> str:
 
 def typed(fields: str = "") -> str:
     """The same as a typed policy."""
-    policy = f'{{typed_extension_config: {{name: table, typed_config: {{"@type": {TYPE}, {fields}}}}}}}'
+    policy = (
+        f'{{typed_extension_config: {{name: table, typed_config: {{"@type": {TYPE}, {fields}}}}}}}'
+    )
     return f"{{load_balancing_policy: {{policies: [{policy}]}}}}"
 
 
@@ -47,15 +51,23 @@ class MaglevTests(SynchronousTestCase):
         verifyObject(ILoadBalancer, MaglevPolicy.from_cluster(cluster_message("c", HOSTS), context))
 
     def test_typed(self) -> None:
-        """The typed policy is the same as the cluster's own fields, and the size of the table matters."""
+        """The typed policy is the same as the cluster's own fields, and the size of the table
+        matters.
+        """
         default = addresses(cluster_of(cluster_message("c", HOSTS, legacy())))
-        small = addresses(cluster_of(cluster_message("c", HOSTS, legacy("maglev_lb_config: {table_size: 11}"))))
+        small = addresses(
+            cluster_of(cluster_message("c", HOSTS, legacy("maglev_lb_config: {table_size: 11}")))
+        )
         self.assertEqual(default, addresses(cluster_of(cluster_message("c", HOSTS, typed()))))
-        self.assertEqual(small, addresses(cluster_of(cluster_message("c", HOSTS, typed("table_size: 11")))))
+        self.assertEqual(
+            small, addresses(cluster_of(cluster_message("c", HOSTS, typed("table_size: 11"))))
+        )
         self.assertNotEqual(default, small)
 
     def test_sizes(self) -> None:
-        """The statistics say how many places a host has in a table of 65537, unless the table has another size."""
+        """The statistics say how many places a host has in a table of 65537, unless the table has
+        another size.
+        """
         store = Store()
         cluster_of(cluster_message("c", HOSTS, legacy()), store).pick(Client(1))
         self.assertEqual(21845, values_of(store)["cluster.c.maglev_lb.min_entries_per_host"])

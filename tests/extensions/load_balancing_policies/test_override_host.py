@@ -20,15 +20,25 @@ TYPES = "type.googleapis.com/envoy.extensions.load_balancing_policies"
 
 def policy(name: str, fields: str = "") -> str:
     """A list of one typed policy, in YAML."""
-    return f'{{policies: [{{typed_extension_config: {{name: p, typed_config: {{"@type": {TYPES}.{name}, {fields}}}}}}}]}}'
+    return (
+        f'{{policies: [{{typed_extension_config: {{name: p, typed_config: {{"@type": '
+        f"{TYPES}.{name}, {fields}}}}}}}]}}"
+    )
 
 
 def made(*sources: str) -> Cluster:
-    """A cluster of three hosts, the second of which is out; without an override connections go by a table."""
-    sources = sources or ("{header: x-host}", "{metadata: {key: some.filter, path: [{key: to}, {key: host}]}}")
+    """A cluster of three hosts, the second of which is out; without an override connections go by a
+    table.
+    """
+    sources = sources or (
+        "{header: x-host}",
+        "{metadata: {key: some.filter, path: [{key: to}, {key: host}]}}",
+    )
     within = policy("maglev.v3.Maglev", "table_size: 5")
     fields = f"override_host_sources: [{', '.join(sources)}], fallback_policy: {within}"
-    message = cluster_message("c", HOSTS, f"load_balancing_policy: {policy('override_host.v3.OverrideHost', fields)}")
+    message = cluster_message(
+        "c", HOSTS, f"load_balancing_policy: {policy('override_host.v3.OverrideHost', fields)}"
+    )
     message.load_assignment.endpoints[0].lb_endpoints[1].health_status = 2
     return cluster_of(message)
 
@@ -68,7 +78,9 @@ class OverrideHostTests(SynchronousTestCase):
         self.assertIs(self.cluster.hosts[2], self.cluster.pick(client))
 
     def test_nobody(self) -> None:
-        """A client that names no host of the cluster, or nothing that is a name, gets one of the policy within."""
+        """A client that names no host of the cluster, or nothing that is a name, gets one of the
+        policy within.
+        """
         values: tuple[Any, ...] = ("10.9.9.9:80", "10.0.0.1", "", 5, {}, None)
         for value in values:
             self.assertIs(self.usual, self.cluster.pick(naming(value)))
@@ -77,7 +89,11 @@ class OverrideHostTests(SynchronousTestCase):
     def test_path(self) -> None:
         """The name stands at the end of the whole path."""
         client = Client(1)
-        for metadata in ({}, {"some.filter": {"to": "10.0.0.2:80"}}, {"other": {"to": {"host": "10.0.0.2:80"}}}):
+        for metadata in (
+            {},
+            {"some.filter": {"to": "10.0.0.2:80"}},
+            {"other": {"to": {"host": "10.0.0.2:80"}}},
+        ):
             client.connection.metadata = metadata
             self.assertIs(self.usual, self.cluster.pick(client))
 
@@ -90,7 +106,9 @@ class OverrideHostTests(SynchronousTestCase):
 
     def test_sources(self) -> None:
         """The names of several sources are tried in their order."""
-        cluster = made("{metadata: {key: a, path: [{key: h}]}}", "{metadata: {key: b, path: [{key: h}]}}")
+        cluster = made(
+            "{metadata: {key: a, path: [{key: h}]}}", "{metadata: {key: b, path: [{key: h}]}}"
+        )
         client = Client(1)
         client.connection.metadata = {"b": {"h": "10.0.0.1:80"}, "a": {"h": "10.0.0.3:80"}}
         first = cluster.pick(client)

@@ -15,7 +15,10 @@ TYPE = "type.googleapis.com/envoy.extensions.load_balancing_policies.pick_first.
 def balance(names: str, more: str = "", seed: int = 1) -> Balance:
     """The policy over these hosts."""
     config = f'{{"@type": {TYPE}, {more}}}'
-    policy = f"load_balancing_policy: {{policies: [{{typed_extension_config: {{name: x, typed_config: {config}}}}}]}}"
+    policy = (
+        f"load_balancing_policy: {{policies: [{{typed_extension_config: {{name: x, "
+        f"typed_config: {config}}}}}]}}"
+    )
     return Balance(policy, [SimHost(name) for name in names], seed=seed)
 
 
@@ -46,7 +49,9 @@ class PickFirstTests(SynchronousTestCase):
         self.assertEqual("c", made.pick(PickContext(attempted=tuple(tried))))
 
     def test_shuffled(self) -> None:
-        """shuffle_address_list gives each proxy an order of its own, which stays as hosts come and go."""
+        """shuffle_address_list gives each proxy an order of its own, which stays as hosts come and
+        go.
+        """
         first = {balance("abcd", "shuffle_address_list: true", seed).pick() for seed in range(60)}
         self.assertEqual(set("abcd"), first)
         made = balance("abcd", "shuffle_address_list: true")

@@ -23,7 +23,9 @@ class RandomTests(SynchronousTestCase):
 
     def test_weights_do_not_count(self) -> None:
         """Each host is as likely as the others, whatever it weighs, as in Envoy."""
-        shares = Balance("lb_policy: RANDOM", [SimHost("a", weight=50), SimHost("b"), SimHost("c")]).shares(PICKS)
+        shares = Balance(
+            "lb_policy: RANDOM", [SimHost("a", weight=50), SimHost("b"), SimHost("c")]
+        ).shares(PICKS)
         for share in shares.values():
             self.assertApproximates(1 / 3, share, 0.015)
 
@@ -36,7 +38,10 @@ class RandomTests(SynchronousTestCase):
 
     def test_all_hosts_of_a_part_time_priority(self) -> None:
         """Where a priority gets but a part of the picks, each of its hosts still gets the same."""
-        hosts = [SimHost(f"h{number}", status="UNHEALTHY" if number % 2 else "HEALTHY") for number in range(200)]
+        hosts = [
+            SimHost(f"h{number}", status="UNHEALTHY" if number % 2 else "HEALTHY")
+            for number in range(200)
+        ]
         shares = Balance("lb_policy: RANDOM", [*hosts, SimHost("z", priority=1)]).shares(PICKS)
         self.assertApproximates(0.3, shares.pop("z"), 0.015)
         self.assertEqual(100, len(shares))

@@ -1,4 +1,6 @@
-"""RING_HASH in a cluster.  Its picks are compared with Envoy's in C{tests.differential}; rings alone in C{test_tables}."""
+"""RING_HASH in a cluster.  Its picks are compared with Envoy's in `tests.differential`; rings alone
+in `test_tables`.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +10,14 @@ from zope.interface.verify import verifyObject
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tcpmesh.cluster.balancing import PolicyContext
+from tcpmesh.cluster.balancing.policy import PolicyContext
 from tcpmesh.cluster.cluster import Cluster
-from tcpmesh.cluster.host import Host
-from tcpmesh.cluster.stats import ClusterStats
+from tcpmesh.cluster.hosts.host import Host
+from tcpmesh.cluster.hosts.stats import ClusterStats
 from tcpmesh.extensions.load_balancing_policies.ring_hash import RingHash
 from tcpmesh.interfaces import ILoadBalancer
 from tcpmesh.stats.store import Store
-from tcpmesh.testing.memory import MemoryNetwork
+from tcpmesh.testing.memory.network import MemoryNetwork
 from tcpmesh.testing.mesh import values_of
 from tests.mesh import MeshTestCase, cluster_message
 from tests.picks import Client, clients, cluster_of
@@ -31,7 +33,9 @@ def legacy(fields: str = "") -> str:
 
 def typed(fields: str = "") -> str:
     """The same as a typed policy."""
-    policy = f'{{typed_extension_config: {{name: ring, typed_config: {{"@type": {TYPE}, {fields}}}}}}}'
+    policy = (
+        f'{{typed_extension_config: {{name: ring, typed_config: {{"@type": {TYPE}, {fields}}}}}}}'
+    )
     return f"{{load_balancing_policy: {{policies: [{policy}]}}}}"
 
 
@@ -72,17 +76,25 @@ class RingHashTests(SynchronousTestCase):
             ("", ""),
             ("ring_hash_lb_config: {hash_function: MURMUR_HASH_2}", "hash_function: MURMUR_HASH_2"),
             ("ring_hash_lb_config: {minimum_ring_size: 50}", "minimum_ring_size: 50"),
-            ("ring_hash_lb_config: {minimum_ring_size: 5, maximum_ring_size: 7}", "minimum_ring_size: 5, maximum_ring_size: 7"),
+            (
+                "ring_hash_lb_config: {minimum_ring_size: 5, maximum_ring_size: 7}",
+                "minimum_ring_size: 5, maximum_ring_size: 7",
+            ),
         ):
             self.assertEqual(addresses(made(legacy(old))), addresses(made(typed(new))))
 
     def test_sizes(self) -> None:
         """The statistics say how large the ring is."""
         store = Store()
-        cluster = made(legacy("ring_hash_lb_config: {minimum_ring_size: 50, maximum_ring_size: 60}"), store=store)
+        cluster = made(
+            legacy("ring_hash_lb_config: {minimum_ring_size: 50, maximum_ring_size: 60}"),
+            store=store,
+        )
         cluster.pick(Client(1))
         names = ("size", "min_hashes_per_host", "max_hashes_per_host")
-        self.assertEqual([51, 17, 17], [values_of(store)[f"cluster.c.ring_hash_lb.{name}"] for name in names])
+        self.assertEqual(
+            [51, 17, 17], [values_of(store)[f"cluster.c.ring_hash_lb.{name}"] for name in names]
+        )
 
     def test_no_hash(self) -> None:
         """A connection without a hash gets any host."""
@@ -96,13 +108,19 @@ class RingHashTests(SynchronousTestCase):
         self.assertIsNone(cluster_of(cluster_message("c", (), legacy())).pick(Client(1)))
 
     def test_attempted(self) -> None:
-        """A client whose host was tried in vain gets another one, the same each time, and its own when all were tried."""
+        """A client whose host was tried in vain gets another one, the same each time, and its own
+        when all were tried.
+        """
         cluster = made(legacy())
         for client in clients(20):
             tried: list[Host] = []
             for _ in HOSTS:
                 client.attempted = tuple(tried)
-                tried += [host for host in (cluster.pick(client), cluster.pick(client)) if host is not None and host not in tried]
+                tried += [
+                    host
+                    for host in (cluster.pick(client), cluster.pick(client))
+                    if host is not None and host not in tried
+                ]
             self.assertEqual(set(cluster.hosts), set(tried))
             client.attempted = tuple(tried)
             self.assertIs(tried[0], cluster.pick(client))
@@ -110,7 +128,11 @@ class RingHashTests(SynchronousTestCase):
     def test_bound(self) -> None:
         """No host has more than its share times the balance factor, however popular a client is."""
         bound = "consistent_hashing_lb_config: {hash_balance_factor: 150}"
-        for more in (legacy(f"common_lb_config: {{{bound}}}"), typed(bound), typed("hash_balance_factor: 150")):
+        for more in (
+            legacy(f"common_lb_config: {{{bound}}}"),
+            typed(bound),
+            typed("hash_balance_factor: 150"),
+        ):
             cluster = made(more)
             for _ in range(90):
                 host = cluster.pick(Client(7))
@@ -122,16 +144,25 @@ class RingHashTests(SynchronousTestCase):
 
     def test_localities_without_weights(self) -> None:
         """Chosen by the weights of localities, hosts get nothing where no locality has one."""
-        for more in (legacy("common_lb_config: {locality_weighted_lb_config: {}}"), typed("locality_weighted_lb_config: {}")):
+        for more in (
+            legacy("common_lb_config: {locality_weighted_lb_config: {}}"),
+            typed("locality_weighted_lb_config: {}"),
+        ):
             self.assertEqual({None}, set(picks(made(more), 20)))
 
     def test_hostnames(self) -> None:
         """Hashed by hostname, hosts keep their clients when their addresses change."""
         names = "consistent_hashing_lb_config: {use_hostname_for_hashing: true}"
-        for more in (legacy(f"common_lb_config: {{{names}}}"), typed(names), typed("use_hostname_for_hashing: true")):
+        for more in (
+            legacy(f"common_lb_config: {{{names}}}"),
+            typed(names),
+            typed("use_hostname_for_hashing: true"),
+        ):
             found = []
             for network in ("10.0.0", "10.0.1"):
-                message = cluster_message("c", [f"{network}.{number}:80" for number in (1, 2, 3)], more)
+                message = cluster_message(
+                    "c", [f"{network}.{number}:80" for number in (1, 2, 3)], more
+                )
                 for number, entry in enumerate(message.load_assignment.endpoints[0].lb_endpoints):
                     entry.endpoint.hostname = f"{number}.test"
                 found.append([host and host.spec.hostname for host in picks(cluster_of(message))])
@@ -156,7 +187,9 @@ class ProxyTests(MeshTestCase):
     """The policy behind a listener."""
 
     def test_source_ip(self) -> None:
-        """With hash_policy source_ip the clients of one address get one host, whatever their ports."""
+        """With hash_policy source_ip the clients of one address get one host, whatever their
+        ports.
+        """
         self.mesh.add_cluster("c", *HOSTS, more=legacy())
         upstreams = [self.mesh.upstream(host) for host in HOSTS]
         self.mesh.serve("cluster: c, hash_policy: [{source_ip: {}}]")

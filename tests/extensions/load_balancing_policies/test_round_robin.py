@@ -76,9 +76,16 @@ class RoundRobinTests(SynchronousTestCase):
 
     def test_typed(self) -> None:
         """As load_balancing_policy it is the same, whatever lb_policy says."""
-        name = "type.googleapis.com/envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin"
-        policy = f'{{policies: [{{typed_extension_config: {{name: x, typed_config: {{"@type": {name}}}}}}}]}}'
-        made = picks(Balance(f"lb_policy: RANDOM\nload_balancing_policy: {policy}", named("abcd")), 8)
+        name = (
+            "type.googleapis.com/envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin"
+        )
+        policy = (
+            f'{{policies: [{{typed_extension_config: {{name: x, typed_config: {{"@type": '
+            f"{name}}}}}}}]}}"
+        )
+        made = picks(
+            Balance(f"lb_policy: RANDOM\nload_balancing_policy: {policy}", named("abcd")), 8
+        )
         self.assertEqual(made[:4] * 2, made)
         self.assertEqual(4, len(set(made)))
 
@@ -89,14 +96,19 @@ class WeightTests(SynchronousTestCase):
     def test_exact(self) -> None:
         """Wherever one begins to count, a cycle divides exactly as the weights do."""
         weights = {"a": 5, "b": 2, "c": 1}
-        made = picks(Balance("", [SimHost(name, weight=weight) for name, weight in weights.items()]), 24)
+        made = picks(
+            Balance("", [SimHost(name, weight=weight) for name, weight in weights.items()]), 24
+        )
         for start in range(16):
             self.assertEqual(weights, Counter(made[start : start + 8]))
 
     def test_million(self) -> None:
         """A million picks over a hundred weighted hosts divide to the last one."""
         hosts = [SimHost(f"h{number}", weight=number) for number in range(1, 101)]
-        self.assertEqual({host.name: host.weight * 198 for host in hosts}, dict(Balance("", hosts).picks(5050 * 198)))
+        self.assertEqual(
+            {host.name: host.weight * 198 for host in hosts},
+            dict(Balance("", hosts).picks(5050 * 198)),
+        )
 
     def test_weight_changes(self) -> None:
         """A weight that discovery changes counts from then on."""
@@ -118,7 +130,9 @@ class SlowStartTests(SynchronousTestCase):
         return balance
 
     def test_grows(self) -> None:
-        """A new host has a tenth of its share at first, half at half time, and all of it after the window."""
+        """A new host has a tenth of its share at first, half at half time, and all of it after the
+        window.
+        """
         balance = self.joined()
         shares = []
         for _ in range(3):

@@ -1,4 +1,6 @@
-"""SUBSET in a cluster.  What it does in which case is compared with Envoy in C{tests.differential}; here is what else there is."""
+"""SUBSET in a cluster.  What it does in which case is compared with Envoy in `tests.differential`;
+here is what else there is.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +14,13 @@ from zope.interface.verify import verifyObject
 from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.cluster.cluster import Cluster
-from tcpmesh.cluster.endpoints import assignment
-from tcpmesh.cluster.host import HealthFlag
-from tcpmesh.cluster.metadata import struct_criteria
+from tcpmesh.cluster.hosts.load_assignment import assignment
+from tcpmesh.cluster.hosts.metadata import struct_criteria
 from tcpmesh.extensions.load_balancing_policies import round_robin, subset  # noqa: F401
 from tcpmesh.interfaces import ILoadBalancer
 from tcpmesh.stats.store import Store
 from tcpmesh.testing.mesh import values_of
+from tcpmesh.values.hosts import HealthFlag
 from tests.mesh import MeshTestCase
 from tests.picks import Client, cluster_of
 
@@ -36,7 +38,9 @@ def endpoint(number: int, labels: dict[str, Any]) -> dict[str, Any]:
 
 def message(*labels: dict[str, Any], **fields: Any) -> cluster_pb2.Cluster:
     """A cluster with a host for each of these labels."""
-    endpoints = [{"lb_endpoints": [endpoint(number, each) for number, each in enumerate(labels, 1)]}]
+    endpoints = [
+        {"lb_endpoints": [endpoint(number, each) for number, each in enumerate(labels, 1)]}
+    ]
     body = {"name": "c", "load_assignment": {"cluster_name": "c", "endpoints": endpoints}, **fields}
     return ParseDict(body, cluster_pb2.Cluster())
 
@@ -96,7 +100,11 @@ class SubsetTests(SynchronousTestCase):
     def counts(self) -> tuple[int, int, int]:
         """Subsets that there are, that were made, and that are gone."""
         self.cluster.collect()
-        return self.stat("lb_subsets_active"), self.stat("lb_subsets_created"), self.stat("lb_subsets_removed")
+        return (
+            self.stat("lb_subsets_active"),
+            self.stat("lb_subsets_created"),
+            self.stat("lb_subsets_removed"),
+        )
 
     def test_new_labels(self) -> None:
         """A host whose metadata changes moves to another subset."""
@@ -110,7 +118,9 @@ class SubsetTests(SynchronousTestCase):
         self.assertEqual("2222", picks(self.cluster, asking(stage="prod")))
 
     def test_attempted(self) -> None:
-        """A client whose host was tried in vain gets another one of its subset, and none beyond it."""
+        """A client whose host was tried in vain gets another one of its subset, and none beyond
+        it.
+        """
         client = asking(stage="prod")
         client.attempted = self.cluster.hosts[:1]
         self.assertEqual("2222", picks(self.cluster, client))
@@ -123,13 +133,20 @@ class SubsetTests(SynchronousTestCase):
         self.assertIsNotNone(made(*PROD, fallback_policy="ANY_ENDPOINT").pick(None))
 
     def test_without_selectors(self) -> None:
-        """Without selectors lb_subset_config changes nothing: there are no subsets and no fallback."""
+        """Without selectors lb_subset_config changes nothing: there are no subsets and no
+        fallback.
+        """
         cluster = made(*PROD, subset_selectors=[], fallback_policy="NO_FALLBACK")
         self.assertIn(picks(cluster, asking(stage="dev")), ("1212", "2121"))
 
     def test_selector_fallback_whatever_the_order(self) -> None:
-        """A selector keeps its fallback policy beside one with more keys, in whatever order they stand."""
-        selectors = [{"keys": ["stage"], "fallback_policy": "ANY_ENDPOINT"}, {"keys": ["stage", "v"]}]
+        """A selector keeps its fallback policy beside one with more keys, in whatever order they
+        stand.
+        """
+        selectors = [
+            {"keys": ["stage"], "fallback_policy": "ANY_ENDPOINT"},
+            {"keys": ["stage", "v"]},
+        ]
         for order in (selectors, selectors[::-1]):
             self.assertNotIn("-", picks(made(*PROD, subset_selectors=order), asking(stage="qa")))
 
@@ -137,26 +154,48 @@ class SubsetTests(SynchronousTestCase):
         """With allow_redundant_keys, keys that are no selector's are left out of account."""
         for allow, expected in ((False, "-"), (True, "3")):
             within = {"policies": [policy("round_robin.v3.RoundRobin")]}
-            config = {"subset_selectors": SELECTORS, "allow_redundant_keys": allow, "subset_lb_policy": within}
-            cluster = cluster_of(message(*PROD, *DEV, load_balancing_policy={"policies": [policy("subset.v3.Subset", **config)]}))
+            config = {
+                "subset_selectors": SELECTORS,
+                "allow_redundant_keys": allow,
+                "subset_lb_policy": within,
+            }
+            cluster = cluster_of(
+                message(
+                    *PROD,
+                    *DEV,
+                    load_balancing_policy={"policies": [policy("subset.v3.Subset", **config)]},
+                )
+            )
             self.assertEqual(expected, picks(cluster, asking(stage="dev", colour="red"), 1))
             self.assertEqual("3", picks(cluster, asking(stage="dev"), 1))
 
 
 def policy(name: str, **fields: Any) -> dict[str, Any]:
     """A typed policy."""
-    return {"typed_extension_config": {"name": name, "typed_config": {"@type": f"{TYPES}.{name}", **fields}}}
+    return {
+        "typed_extension_config": {
+            "name": name,
+            "typed_config": {"@type": f"{TYPES}.{name}", **fields},
+        }
+    }
 
 
 class ProxyTests(MeshTestCase):
     """The policy behind a listener."""
 
     def test_metadata_match(self) -> None:
-        """What tcp_proxy asks for by metadata_match decides, and a weighted cluster's own goes before it."""
-        self.mesh.clusters.add_or_update(message(*PROD, *DEV, lb_subset_config={"subset_selectors": SELECTORS}))
+        """What tcp_proxy asks for by metadata_match decides, and a weighted cluster's own goes
+        before it.
+        """
+        self.mesh.clusters.add_or_update(
+            message(*PROD, *DEV, lb_subset_config={"subset_selectors": SELECTORS})
+        )
         upstreams = [self.mesh.upstream(f"10.0.0.{number}:80") for number in (1, 2, 3)]
         match = "metadata_match: {filter_metadata: {envoy.lb: {stage: %s, v: %d}}}"
-        weighted = f"weighted_clusters: {{clusters: [{{name: c, weight: 1, {match % ('dev', 2)}}}]}}, {match % ('prod', 1)}"
+        weighted = (
+            f"weighted_clusters: {{clusters: [{{name: c, weight: 1, "
+            f"{match % ('dev', 2)}}}]}}, {match % ('prod', 1)}"
+        )
         self.mesh.serve(weighted)
         for _ in range(3):
             self.mesh.connect()

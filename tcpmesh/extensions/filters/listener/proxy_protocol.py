@@ -1,14 +1,17 @@
-"""The listener filter `proxy_protocol`: takes a client's addresses from the PROXY header that a proxy before this one has sent.
+"""The listener filter `proxy_protocol`: takes a client's addresses from the PROXY header that a
+proxy before this one has sent.
 
-The header is consumed; source and destination become the connection's remote and local address, and a destination that is not the
-socket's own counts as restored.  UNKNOWN (version 1) and LOCAL (version 2) leave the addresses as they are.  A header that is wrong
-in any way closes the client, and so does none where none is not allowed.
+The header is consumed; source and destination become the connection's remote and local address, and
+a destination that is not the socket's own counts as restored.  UNKNOWN (version 1) and LOCAL
+(version 2) leave the addresses as they are.  A header that is wrong in any way closes the client,
+and so does none where none is not allowed.
 
-Extensions (TLVs) named by `rules` go to the dynamic metadata or, with `tlv_location` FILTER_STATE, to the filter state
-`envoy.network.proxy_protocol.tlv`; of several of one type the first counts.  Bytes of theirs that are not UTF-8 become `!`.
+Extensions (TLVs) named by `rules` go to the dynamic metadata or, with `tlv_location` FILTER_STATE,
+to the filter state `envoy.network.proxy_protocol.tlv`; of several of one type the first counts.
+Bytes of theirs that are not UTF-8 become `!`.
 
-Stricter than Envoy's: an IPv6 address with a zone is none.  Left out: `pass_through_tlvs`, which only a PROXY header to the
-upstream would read.
+Stricter than Envoy's: an IPv6 address with a zone is none.  Left out: `pass_through_tlvs`, which
+only a PROXY header to the upstream would read.
 """
 
 from __future__ import annotations
@@ -24,17 +27,25 @@ from envoy.config.core.v3.proxy_protocol_pb2 import ProxyProtocolConfig
 from envoy.extensions.filters.listener.proxy_protocol.v3 import proxy_protocol_pb2
 from zope.interface import implementer
 
+from tcpmesh.connection.connection import Connection
+from tcpmesh.connection.filter_state import Field, StateObject
 from tcpmesh.interfaces import IInspector, IListenerFilter
-from tcpmesh.listener.peek import Verdict
-from tcpmesh.net.address import Address
-from tcpmesh.net.connection import Connection
-from tcpmesh.net.filter_state import Field, StateObject
-from tcpmesh.net.talk import talker
+from tcpmesh.logs.debug import debug_logger
 from tcpmesh.registry import Context, extension
 from tcpmesh.stats.store import Store, sanitize
-from tcpmesh.wire.proxy_protocol import FIRST, V1_SIGNATURE, V2_SIGNATURE, BadHeader, Header, parse, version_of
+from tcpmesh.values.address import Address
+from tcpmesh.values.filter_status import InspectResult
+from tcpmesh.wire.proxy_protocol import (
+    FIRST,
+    V1_SIGNATURE,
+    V2_SIGNATURE,
+    BadHeader,
+    Header,
+    parse,
+    version_of,
+)
 
-talk = talker("filter")
+debug_log = debug_logger("filter")
 
 NAMESPACE = "envoy.filters.listener.proxy_protocol"
 """Where a rule without `metadata_namespace` puts what it finds."""
@@ -47,15 +58,25 @@ codecs.register_error("tcpmesh.each_byte", lambda error: ("!", error.start + 1))
 
 
 class ProxyProtocolStats:
-    """The statistics under `proxy_proto.` or `proxy_proto.<stat_prefix>.`, and the one from before these."""
+    """The statistics under `proxy_proto.` or `proxy_proto.<stat_prefix>.`, and the one from before
+    these.
+    """
 
     def __init__(self, store: Store, prefix: str) -> None:
-        scope = self.scope = store.scope(f"proxy_proto.{sanitize(prefix)}" if prefix else "proxy_proto")
+        scope = self.scope = store.scope(
+            f"proxy_proto.{sanitize(prefix)}" if prefix else "proxy_proto"
+        )
         self.not_found_allowed = scope.counter("not_found_allowed")
         self.not_found_disallowed = scope.counter("not_found_disallowed")
-        self.found = {version: scope.counter(f"versions.v{version}.found") for version in SIGNATURES}
-        self.disallowed = {version: scope.counter(f"versions.v{version}.disallowed") for version in SIGNATURES}
-        self.errors = {version: scope.counter(f"versions.v{version}.error") for version in SIGNATURES}
+        self.found = {
+            version: scope.counter(f"versions.v{version}.found") for version in SIGNATURES
+        }
+        self.disallowed = {
+            version: scope.counter(f"versions.v{version}.disallowed") for version in SIGNATURES
+        }
+        self.errors = {
+            version: scope.counter(f"versions.v{version}.error") for version in SIGNATURES
+        }
         self.error = store.counter("downstream_cx_proxy_proto_error")
 
 
@@ -88,11 +109,15 @@ class ProxyProtocol:
     def __init__(self, message: Any, context: Context) -> None:
         self.stats = ProxyProtocolStats(context.store, message.stat_prefix)
         refused = {ProxyProtocolConfig.Version.Name(each) for each in message.disallowed_versions}
-        self.signatures = {version: each for version, each in SIGNATURES.items() if f"V{version}" not in refused}
+        self.signatures = {
+            version: each for version, each in SIGNATURES.items() if f"V{version}" not in refused
+        }
         """Of the versions that are allowed."""
         self.plain_is_allowed: bool = message.allow_requests_without_proxy_protocol
         rules = {rule.tlv_type: rule.on_tlv_present for rule in message.rules}
-        self._rules = {kind: (each.metadata_namespace or NAMESPACE, each.key) for kind, each in rules.items()}
+        self._rules = {
+            kind: (each.metadata_namespace or NAMESPACE, each.key) for kind, each in rules.items()
+        }
         self._to_filter_state: bool = message.tlv_location == message.FILTER_STATE
 
     def accept(self, connection: Connection) -> HeaderInspector:
@@ -118,13 +143,20 @@ class ProxyProtocol:
         for kind, value in header.tlvs:
             if kind in self._rules:
                 namespace, key = self._rules[kind]
-                found.setdefault(namespace, {}).setdefault(key, value.decode("utf-8", "tcpmesh.each_byte"))
+                found.setdefault(namespace, {}).setdefault(
+                    key, value.decode("utf-8", "tcpmesh.each_byte")
+                )
         if self._to_filter_state and found:
             values = {key: value for each in found.values() for key, value in each.items()}
-            connection.set_filter_state(FILTER_STATE, Extensions(MappingProxyType(values)), read_only=True)
+            connection.set_filter_state(
+                FILTER_STATE, Extensions(MappingProxyType(values)), read_only=True
+            )
         elif found:
             known = connection.metadata
-            connection.metadata = {**known, **{name: {**known.get(name, {}), **each} for name, each in found.items()}}
+            connection.metadata = {
+                **known,
+                **{name: {**known.get(name, {}), **each} for name, each in found.items()},
+            }
 
 
 @implementer(IInspector)
@@ -138,11 +170,13 @@ class HeaderInspector:
         self._connection = connection
         self.wanted = FIRST
 
-    def inspect(self, data: bytearray) -> int | Verdict:
+    def inspect(self, data: bytearray) -> int | InspectResult:
         """Consume the header, once it is there."""
         owner = self._filter
         stats = owner.stats
-        if owner.plain_is_allowed and not any(_may_begin(each, data) for each in owner.signatures.values()):
+        if owner.plain_is_allowed and not any(
+            _may_begin(each, data) for each in owner.signatures.values()
+        ):
             stats.not_found_allowed.value += 1
             return 0
         try:
@@ -150,25 +184,25 @@ class HeaderInspector:
             if version is not None and version not in owner.signatures:
                 stats.found[version].value += 1
                 stats.disallowed[version].value += 1
-                return Verdict.CLOSE
+                return InspectResult.CLOSE
             header = parse(data)
         except BadHeader as error:
             return self._refuse(error)
         if isinstance(header, int):
             self.wanted = max(self.wanted, header)
-            return Verdict.WAIT
+            return InspectResult.WAIT
         stats.found[header.version].value += 1
         owner.apply(header, self._connection)
         return header.length
 
-    def _refuse(self, error: BadHeader) -> Verdict:
+    def _refuse(self, error: BadHeader) -> InspectResult:
         stats = self._filter.stats
         counter = stats.errors[error.version] if error.version else stats.not_found_disallowed
         counter.value += 1
         stats.error.value += 1
-        if talk.debugging:
-            talk.debug("[C{id}] no PROXY header: {error}", id=self._connection.id, error=error)
-        return Verdict.CLOSE
+        if debug_log.enabled:
+            debug_log.debug("[C{id}] no PROXY header: {error}", id=self._connection.id, error=error)
+        return InspectResult.CLOSE
 
 
 def _may_begin(signature: bytes, data: bytearray) -> bool:

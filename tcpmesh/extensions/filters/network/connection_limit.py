@@ -1,7 +1,8 @@
 """connection_limit: so many clients of a filter chain at a time, and no more.
 
-A client too many is closed, at once or after `delay`.  Envoy's runtime is left out: the default value of `runtime_enabled` counts.
-Where it is false nothing is counted, unlike in Envoy 1.40, whose gauge falls below 0 then.
+A client too many is closed, at once or after `delay`.  Envoy's runtime is left out: the default
+value of `runtime_enabled` counts. Where it is false nothing is counted, unlike in Envoy 1.40, whose
+gauge falls below 0 then.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ from typing import Any
 
 from envoy.extensions.filters.network.connection_limit.v3 import connection_limit_pb2
 
-from tcpmesh.config.values import seconds
-from tcpmesh.net.chain import Passage, ReadFilter, Verdict
+from tcpmesh.config.fields.values import seconds
+from tcpmesh.connection.filters import FilterManager, ReadFilter
 from tcpmesh.registry import Context, extension
+from tcpmesh.values.filter_status import FilterStatus
 
 
 @extension(connection_limit_pb2.ConnectionLimit)
@@ -22,40 +24,42 @@ class ConnectionLimit(ReadFilter):
     def __init__(self, message: Any, context: Context) -> None:
         self._limit: int = message.max_connections.value
         enabled = message.runtime_enabled
-        self._enabled: bool = enabled.default_value.value if enabled.HasField("default_value") else True
+        self._enabled: bool = (
+            enabled.default_value.value if enabled.HasField("default_value") else True
+        )
         delay = seconds(message.delay)
         self._delayed = context.network.timers.queue(delay, _turn_away) if delay else None
         self._scope = context.store.scope(f"connection_limit.{message.stat_prefix}")
         self._active = self._scope.gauge("active_connections")
         self._limited = self._scope.counter("limited_connections")
-        self._admitted: set[Passage] = set()
-        self._rejected: set[Passage] = set()
+        self._admitted: set[FilterManager] = set()
+        self._rejected: set[FilterManager] = set()
         self._closed = False
 
-    def new_connection(self, passage: Passage) -> Verdict:
+    def new_connection(self, manager: FilterManager) -> FilterStatus:
         """Let a client in, or not."""
         if not self._enabled:
-            return Verdict.CONTINUE
+            return FilterStatus.CONTINUE
         self._active.add(1)
         if len(self._admitted) < self._limit:
-            self._admitted.add(passage)
-            return Verdict.CONTINUE
+            self._admitted.add(manager)
+            return FilterStatus.CONTINUE
         self._limited.value += 1
-        self._rejected.add(passage)
+        self._rejected.add(manager)
         if self._delayed is None:
-            _turn_away(passage)
+            _turn_away(manager)
         else:
-            self._delayed.add(passage)
-        return Verdict.STOP
+            self._delayed.add(manager)
+        return FilterStatus.STOP
 
-    def connection_lost(self, passage: Passage) -> None:
+    def connection_lost(self, manager: FilterManager) -> None:
         """A client has left."""
-        if passage in self._rejected and self._delayed is not None:
-            self._delayed.discard(passage)
-        if passage in self._admitted or passage in self._rejected:
+        if manager in self._rejected and self._delayed is not None:
+            self._delayed.discard(manager)
+        if manager in self._admitted or manager in self._rejected:
             self._active.add(-1)
-            self._admitted.discard(passage)
-            self._rejected.discard(passage)
+            self._admitted.discard(manager)
+            self._rejected.discard(manager)
         self._end()
 
     def close(self) -> None:
@@ -68,5 +72,5 @@ class ConnectionLimit(ReadFilter):
             self._scope.close()
 
 
-def _turn_away(passage: Passage) -> None:
-    passage.close("over_connection_limit")
+def _turn_away(manager: FilterManager) -> None:
+    manager.close("over_connection_limit")

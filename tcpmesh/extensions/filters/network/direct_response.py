@@ -11,9 +11,9 @@ from typing import Any
 from envoy.extensions.filters.network.direct_response.v3 import config_pb2
 from zope.interface import implementer
 
-from tcpmesh.config.values import source_bytes
+from tcpmesh.config.fields.values import source_bytes
+from tcpmesh.connection.connection import Connection
 from tcpmesh.interfaces import INetworkFilter
-from tcpmesh.net.connection import Connection
 from tcpmesh.registry import Context, extension
 
 

@@ -1,10 +1,10 @@
 """set_filter_state: puts objects made of formatted text into a connection's filter state.
 
-What reads them decides by their names, such as tcp_proxy with `envoy.tcp_proxy.cluster`.  A text that is not fit for its kind of
-object leaves the filter state as it is.
+What reads them decides by their names, such as tcp_proxy with `envoy.tcp_proxy.cluster`.  A text
+that is not fit for its kind of object leaves the filter state as it is.
 
-Of Envoy's this leaves out what the schema of `xds-protos` does not have yet: `on_downstream_tls_handshake` and
-`on_downstream_data`.
+Of Envoy's this leaves out what the schema of `xds-protos` does not have yet:
+`on_downstream_tls_handshake` and `on_downstream_data`.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from envoy.extensions.filters.network.set_filter_state.v3 import set_filter_stat
 
 from tcpmesh.accesslog.format import formatter
 from tcpmesh.accesslog.subject import Subject
-from tcpmesh.net.chain import Passage, ReadFilter, Verdict
-from tcpmesh.net.filter_state import Sharing
-from tcpmesh.net.state_objects import FACTORIES
-from tcpmesh.net.talk import talker
+from tcpmesh.connection.filter_state import Sharing
+from tcpmesh.connection.filters import FilterManager, ReadFilter
+from tcpmesh.connection.state_objects import FACTORIES
+from tcpmesh.logs.debug import debug_logger
 from tcpmesh.registry import Context, extension
+from tcpmesh.values.filter_status import FilterStatus
 
-talk = talker("filter")
+debug_log = debug_logger("filter")
 
 
 class StateValue:
@@ -45,8 +46,13 @@ class StateValue:
         connection = subject.connection
         if made is not None:
             connection.set_filter_state(self._key, made, self._read_only, self._sharing)
-        elif talk.debugging:
-            talk.debug("[C{id}] {value!r} makes no filter state {key}", id=connection.id, value=text, key=self._key)
+        elif debug_log.enabled:
+            debug_log.debug(
+                "[C{id}] {value!r} makes no filter state {key}",
+                id=connection.id,
+                value=text,
+                key=self._key,
+            )
 
 
 @extension(set_filter_state_pb2.Config)
@@ -57,9 +63,9 @@ class SetFilterState(ReadFilter):
         self._clock = context.network.clock
         self._values = tuple(StateValue(each) for each in message.on_new_connection)
 
-    def new_connection(self, passage: Passage) -> Verdict:
+    def new_connection(self, manager: FilterManager) -> FilterStatus:
         """Set everything, in order: a later text may show an earlier object."""
-        subject = Subject(passage.connection, self._clock.seconds())
+        subject = Subject(manager.connection, self._clock.seconds())
         for value in self._values:
             value.set(subject)
-        return Verdict.CONTINUE
+        return FilterStatus.CONTINUE

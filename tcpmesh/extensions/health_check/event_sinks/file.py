@@ -6,7 +6,7 @@ from typing import Any
 
 from envoy.extensions.health_check.event_sinks.file.v3 import file_pb2
 
-from tcpmesh.cluster.events import EventLog
+from tcpmesh.cluster.health.event_log import EventLog
 from tcpmesh.registry import Context, extension
 
 
@@ -14,7 +14,7 @@ from tcpmesh.registry import Context, extension
 class FileSink(EventLog):
     """An event log at `event_log_path`.
 
-    @raise CannotLog: where the file cannot be opened.
+    :raise CannotLog: where the file cannot be opened.
     """
 
     def __init__(self, message: Any, context: Context) -> None:

@@ -1,29 +1,33 @@
-"""The resolver that Envoy uses unless told otherwise, here over Twisted: same sources, same order, same patience as c-ares.
+"""The resolver that Envoy uses unless told otherwise, here over Twisted: same sources, same order,
+same patience as c-ares.
 
-A name is looked for in /etc/hosts first, then with the search list of /etc/resolv.conf at the servers given here, else at those
-of /etc/resolv.conf.  Each server is given `query_timeout_seconds`, twice as long in each of `query_tries` rounds; an answer that
-does not fit into a datagram is fetched over TCP.  Each question has a socket of its own, so nothing has to be said of shared
-ones (`udp_max_queries`, `max_udp_channel_duration`, `reinit_channel_on_timeout`).  Left out: `filter_unroutable_families`, and
-/etc/nsswitch.conf, which c-ares reads for the order.
+A name is looked for in /etc/hosts first, then with the search list of /etc/resolv.conf at the
+servers given here, else at those of /etc/resolv.conf.  Each server is given
+`query_timeout_seconds`, twice as long in each of `query_tries` rounds; an answer that does not fit
+into a datagram is fetched over TCP.  Each question has a socket of its own, so nothing has to be
+said of shared ones (`udp_max_queries`, `max_udp_channel_duration`, `reinit_channel_on_timeout`).
+Left out: `filter_unroutable_families`, and /etc/nsswitch.conf, which c-ares reads for the order.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from envoy.extensions.network.dns_resolver.cares.v3.cares_dns_resolver_pb2 import CaresDnsResolverConfig
+from envoy.extensions.network.dns_resolver.cares.v3.cares_dns_resolver_pb2 import (
+    CaresDnsResolverConfig,
+)
 from zope.interface import implementer
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
-from tcpmesh.config.values import host_and_port
+from tcpmesh.config.fields.values import host_and_port
 from tcpmesh.interfaces import IDnsResolver
-from tcpmesh.net.address import Address
-from tcpmesh.net.dns import DnsClient, DnsOptions
-from tcpmesh.net.lookup import DNS_PORT, HostsFile, Lookup, SystemDns, system_dns
-from tcpmesh.net.resolve import Family, TimedOut, find
+from tcpmesh.net.dns.client import DnsClient, DnsOptions
+from tcpmesh.net.dns.lookup import DNS_PORT, HostsFile, Lookup, SystemDns, system_dns
+from tcpmesh.net.dns.resolve import Family, TimedOut, find
 from tcpmesh.registry import Context, extension
+from tcpmesh.values.address import Address
 from tcpmesh.wire.names import Found, is_numeric
 
 
@@ -42,15 +46,21 @@ class CaresResolver:
         scope.counter("reinits")
         system = system_dns()
         servers = _servers(message, system)
-        client = DnsClient(context.network.clock, servers, _options(message), context.random, self._timed_out)
+        client = DnsClient(
+            context.network.clock, servers, _options(message), context.random, self._timed_out
+        )
         search = () if message.dns_resolver_options.no_default_search_domain else system.search
         self._lookup = Lookup(client, HostsFile(), search, system.ndots)
 
     def resolve(self, name: str, family: Family) -> Deferred[tuple[Found, ...]]:
-        """The addresses of a name.  As in Envoy each lookup counts, and one of both kinds together or of a number is one."""
+        """The addresses of a name.  As in Envoy each lookup counts, and one of both kinds together
+        or of a number is one.
+        """
         if family is Family.ALL or is_numeric(name):
             return self._counted(find(name, family, self._lookup.addresses))
-        return find(name, family, lambda name, kind: self._counted(self._lookup.addresses(name, kind)))
+        return find(
+            name, family, lambda name, kind: self._counted(self._lookup.addresses(name, kind))
+        )
 
     def _counted(self, lookup: Deferred[tuple[Found, ...]]) -> Deferred[tuple[Found, ...]]:
         self._total.value += 1
@@ -74,7 +84,9 @@ class CaresResolver:
 
 
 def _servers(message: Any, system: SystemDns) -> tuple[Address, ...]:
-    given = tuple(Address(host, port or DNS_PORT) for host, port in map(host_and_port, message.resolvers))
+    given = tuple(
+        Address(host, port or DNS_PORT) for host, port in map(host_and_port, message.resolvers)
+    )
     if not given or message.use_resolvers_as_fallback:
         return system.servers + given
     return given
@@ -88,4 +100,8 @@ def _options(message: Any) -> DnsOptions:
         given["tries"] = message.query_tries.value
     if message.HasField("edns0_max_payload_size"):
         given["payload"] = message.edns0_max_payload_size.value
-    return DnsOptions(tcp=message.dns_resolver_options.use_tcp_for_dns_lookups, rotate=message.rotate_nameservers, **given)
+    return DnsOptions(
+        tcp=message.dns_resolver_options.use_tcp_for_dns_lookups,
+        rotate=message.rotate_nameservers,
+        **given,
+    )

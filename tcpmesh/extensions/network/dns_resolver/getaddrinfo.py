@@ -1,8 +1,10 @@
-"""The resolver of the C library: all that nsswitch.conf may name (mDNS, LDAP, ...), in the reactor's pool of threads.
+"""The resolver of the C library: all that nsswitch.conf may name (mDNS, LDAP, ...), in the
+reactor's pool of threads.
 
-The library tells no time to live; as in Envoy each answer is good for a minute.  A lookup that may succeed later (EAI_AGAIN) is
-tried `num_retries` times more.  Envoy without a number tries for ever, at once; ours then fails, and the cluster asks again
-after its refresh rate.  `num_resolver_threads` is not acted on: the reactor's pool has its own size.
+The library tells no time to live; as in Envoy each answer is good for a minute.  A lookup that may
+succeed later (EAI_AGAIN) is tried `num_retries` times more.  Envoy without a number tries for ever,
+at once; ours then fails, and the cluster asks again after its refresh rate.  `num_resolver_threads`
+is not acted on: the reactor's pool has its own size.
 """
 
 from __future__ import annotations
@@ -11,14 +13,16 @@ import socket
 from collections.abc import Generator
 from typing import Any
 
-from envoy.extensions.network.dns_resolver.getaddrinfo.v3.getaddrinfo_dns_resolver_pb2 import GetAddrInfoDnsResolverConfig
+from envoy.extensions.network.dns_resolver.getaddrinfo.v3.getaddrinfo_dns_resolver_pb2 import (
+    GetAddrInfoDnsResolverConfig,
+)
 from zope.interface import implementer
 
 from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.internet.threads import deferToThreadPool
 
 from tcpmesh.interfaces import IDnsResolver
-from tcpmesh.net.resolve import Family, ResolutionFailed, find
+from tcpmesh.net.dns.resolve import Family, ResolutionFailed, find
 from tcpmesh.registry import Context, extension
 from tcpmesh.wire.names import Found
 
@@ -47,7 +51,15 @@ class GetAddrInfoResolver:
         failure: Exception | None = None
         for _ in range(self._tries):
             try:
-                found = yield deferToThreadPool(reactor, pool, socket.getaddrinfo, name, None, _FAMILIES[kind], socket.SOCK_STREAM)
+                found = yield deferToThreadPool(
+                    reactor,
+                    pool,
+                    socket.getaddrinfo,
+                    name,
+                    None,
+                    _FAMILIES[kind],
+                    socket.SOCK_STREAM,
+                )
                 return tuple(Found(address[4][0], TTL) for address in found)
             except (socket.gaierror, UnicodeError) as e:
                 failure = e

@@ -15,7 +15,10 @@ from tcpmesh.interfaces import IListenerFilter
 from tcpmesh.net.sockets import IP_TRANSPARENT, SO_ORIGINAL_DST, original_destination
 from tests.mesh import FRONT, MeshTestCase, tcp_proxy
 
-FILTER = f"{{name: o, typed_config: {{'@type': type.googleapis.com/{original_dst_pb2.OriginalDst.DESCRIPTOR.full_name}}}}}"
+FILTER = (
+    f"{{name: o, typed_config: {{'@type': "
+    f"type.googleapis.com/{original_dst_pb2.OriginalDst.DESCRIPTOR.full_name}}}}}"
+)
 HOST = "127.0.0.2:80"
 
 
@@ -35,7 +38,9 @@ class OriginalDstTests(MeshTestCase):
         verifyClass(IListenerFilter, OriginalDst)
 
     def test_restores(self) -> None:
-        """The local address of a redirected client is the one it wanted, of either family; it is served where it came in."""
+        """The local address of a redirected client is the one it wanted, of either family; it is
+        served where it came in.
+        """
         for wanted in ("10.1.1.1:99", "[fd00::1]:99"):
             client = self.mesh.redirect(wanted)
             self.assertEqual(wanted, str(self.mesh.connections[-1].local_address))
@@ -44,7 +49,9 @@ class OriginalDstTests(MeshTestCase):
         self.assertEqual(2, len(self.upstream.built))
 
     def test_not_redirected(self) -> None:
-        """A client that came directly has no restored address, and the remote address of either is its own."""
+        """A client that came directly has no restored address, and the remote address of either is
+        its own.
+        """
         client = self.mesh.connect()
         connection = self.mesh.connections[-1]
         self.assertIsNone(connection.restored_local)
@@ -89,7 +96,9 @@ class KernelTests(SynchronousTestCase):
         self.assertEqual("[fd00::1]:80", self.told(("::1", 1), transparent=0, original=V6))
 
     def test_own_address(self) -> None:
-        """Connection tracking tells the own address of a socket that was not redirected; that is none, or the proxy would loop."""
+        """Connection tracking tells the own address of a socket that was not redirected; that is
+        none, or the proxy would loop.
+        """
         self.assertEqual("None", self.told(("10.1.1.1", 80), transparent=0, original=V4))
 
     def test_untracked(self) -> None:

@@ -9,9 +9,13 @@ from zope.interface.verify import verifyClass
 
 from twisted.internet.error import ConnectionLost
 
-from tcpmesh.extensions.filters.listener.proxy_protocol import FILTER_STATE, HeaderInspector, ProxyProtocol
+from tcpmesh.connection.connection import NO_METADATA, Connection
+from tcpmesh.extensions.filters.listener.proxy_protocol import (
+    FILTER_STATE,
+    HeaderInspector,
+    ProxyProtocol,
+)
 from tcpmesh.interfaces import IInspector, IListenerFilter
-from tcpmesh.net.connection import NO_METADATA, Connection
 from tests.mesh import FRONT, MeshTestCase, listener_message, tcp_proxy
 from tests.wire.test_proxy_protocol import HTTP, raw, tlv, v1, v2
 
@@ -63,10 +67,19 @@ class ProxyProtocolTests(MeshTestCase):
         verifyClass(IInspector, HeaderInspector)
 
     def test_addresses(self) -> None:
-        """The header's addresses become the connection's, the peer stays known, and the upstream gets what follows the header."""
+        """The header's addresses become the connection's, the peer stays known, and the upstream
+        gets what follows the header.
+        """
         self.serve_header()
-        for header, wanted in {ONE: ("1.2.3.4:11", "5.6.7.8:22"), TWO: ("[2001:db8::1]:11", "[2001:db8::2]:22")}.items():
-            for pieces in ((header + HTTP,), (header, HTTP), [bytes([each]) for each in header + HTTP]):
+        for header, wanted in {
+            ONE: ("1.2.3.4:11", "5.6.7.8:22"),
+            TWO: ("[2001:db8::1]:11", "[2001:db8::2]:22"),
+        }.items():
+            for pieces in (
+                (header + HTTP,),
+                (header, HTTP),
+                [bytes([each]) for each in header + HTTP],
+            ):
                 client = self.send(*pieces)
                 self.assertEqual(wanted, self.addresses())
                 self.assertEqual(client.transport.getHost(), self.connection.transport.getPeer())
@@ -90,12 +103,19 @@ class ProxyProtocolTests(MeshTestCase):
         self.assertIsNone(self.connection.restored_local)
 
     def test_bad(self) -> None:
-        """A bad header of either version, or none, closes the client with a reset and is counted; no host hears of it."""
+        """A bad header of either version, or none, closes the client with a reset and is counted;
+        no host hears of it.
+        """
         self.serve_header()
         for header in (v1("TCP5", "1.2.3.4", "5.6.7.8", 1, 2), raw(0x21, 0), HTTP):
             self.assertTrue(self.send(header + HTTP).lost_to(ConnectionLost))
         self.assertEqual([], self.upstream.built)
-        counted = {"proxy_proto_error": 3, "versions.v1.error": 1, "versions.v2.error": 1, "not_found_disallowed": 1}
+        counted = {
+            "proxy_proto_error": 3,
+            "versions.v1.error": 1,
+            "versions.v2.error": 1,
+            "not_found_disallowed": 1,
+        }
         self.assertEqual(counted, self.counted())
         self.assertEqual({}, self.mesh.moved("listener.127.0.0.1_1."))
 
@@ -111,7 +131,9 @@ class ProxyProtocolTests(MeshTestCase):
         self.assertEqual({}, self.counted())
 
     def test_plain(self) -> None:
-        """With allow_requests_without_proxy_protocol a client without header is served whole, at its first byte that shows it."""
+        """With allow_requests_without_proxy_protocol a client without header is served whole, at
+        its first byte that shows it.
+        """
         self.serve_header("allow_requests_without_proxy_protocol: true")
         for data in (b"G", HTTP, b"PROX_", b"\r\n\r\n\0\r\nQUIX"):
             self.send(data)
@@ -119,11 +141,18 @@ class ProxyProtocolTests(MeshTestCase):
         self.send(ONE + b"x")
         self.assertEqual("1.2.3.4:11", self.addresses()[0])
         self.assertTrue(self.send(v1("TCP9")).ended)
-        counted = {"not_found_allowed": 4, "versions.v1.found": 1, "versions.v1.error": 1, "proxy_proto_error": 1}
+        counted = {
+            "not_found_allowed": 4,
+            "versions.v1.found": 1,
+            "versions.v1.error": 1,
+            "proxy_proto_error": 1,
+        }
         self.assertEqual(counted, self.counted())
 
     def test_disallowed(self) -> None:
-        """A version that is disallowed closes the client, and counts as found and disallowed but not as an error."""
+        """A version that is disallowed closes the client, and counts as found and disallowed but
+        not as an error.
+        """
         for number, (version, good, bad) in enumerate((("V1", TWO, ONE), ("V2", ONE, TWO))):
             self.mesh = self.make_mesh(number)
             self.mesh.add_cluster("c", HOST)
@@ -131,22 +160,33 @@ class ProxyProtocolTests(MeshTestCase):
             self.serve_header(f"disallowed_versions: [{version}]")
             self.assertTrue(self.send(bad).ended)
             self.assertFalse(self.send(good).ended)
-            name, other = f"versions.{version.lower()}", "versions.v2" if version == "V1" else "versions.v1"
-            self.assertEqual({f"{name}.found": 1, f"{name}.disallowed": 1, f"{other}.found": 1}, self.counted())
+            name, other = (
+                f"versions.{version.lower()}",
+                "versions.v2" if version == "V1" else "versions.v1",
+            )
+            self.assertEqual(
+                {f"{name}.found": 1, f"{name}.disallowed": 1, f"{other}.found": 1}, self.counted()
+            )
 
     def test_disallowed_and_plain(self) -> None:
-        """Where plain clients are allowed a header of a disallowed version is what such a client says."""
+        """Where plain clients are allowed a header of a disallowed version is what such a client
+        says.
+        """
         self.serve_header("disallowed_versions: [V1], allow_requests_without_proxy_protocol: true")
         self.send(ONE)
         self.assertEqual(ONE, self.upstream.built[-1].received)
         self.assertEqual({"not_found_allowed": 1}, self.counted())
 
     def test_prefix(self) -> None:
-        """stat_prefix stands in the names, and the statistics go with the listener, but for the oldest."""
+        """stat_prefix stands in the names, and the statistics go with the listener, but for the
+        oldest.
+        """
         self.serve_header("stat_prefix: here")
         self.send(ONE).transport.abortConnection()
         self.send(b"hello\r\n")
-        self.assertEqual({"versions.v1.found": 1, "versions.v1.error": 1}, self.mesh.moved("proxy_proto.here."))
+        self.assertEqual(
+            {"versions.v1.found": 1, "versions.v1.error": 1}, self.mesh.moved("proxy_proto.here.")
+        )
         self.mesh.listeners.remove("l")
         self.assertEqual({}, self.mesh.stats("proxy_proto."))
         self.assertEqual(1, self.mesh.stat("downstream_cx_proxy_proto_error"))
@@ -157,27 +197,46 @@ class ProxyProtocolTests(MeshTestCase):
         data = v2("1.2.3.4", "5.6.7.8", 1, 2, tlvs=tlv(5, b"x" * 65000)) + HTTP
         self.send(*(data[at : at + 999] for at in range(0, len(data), 999)))
         self.assertEqual(HTTP, self.upstream.built[-1].received)
-        self.assertEqual(65000, len(self.connection.metadata["envoy.filters.listener.proxy_protocol"]["k"]))
+        self.assertEqual(
+            65000, len(self.connection.metadata["envoy.filters.listener.proxy_protocol"]["k"])
+        )
 
     def test_rules(self) -> None:
-        """Rules put extensions into dynamic metadata: the last rule of a type and the first extension of a type count."""
+        """Rules put extensions into dynamic metadata: the last rule of a type and the first
+        extension of a type count.
+        """
         rules = [
             "{tlv_type: 234, on_tlv_present: {key: other}}",
             "{tlv_type: 234, on_tlv_present: {metadata_namespace: ns, key: k}}",
             "{tlv_type: 2, on_tlv_present: {key: authority}}",
         ]
         self.serve_header(f"rules: [{', '.join(rules)}]")
-        tlvs = tlv(234, b"abc") + tlv(3, b"other") + tlv(2, b"a\xff\xfeb\xc3\xa4") + tlv(234, b"second")
+        tlvs = (
+            tlv(234, b"abc")
+            + tlv(3, b"other")
+            + tlv(2, b"a\xff\xfeb\xc3\xa4")
+            + tlv(234, b"second")
+        )
         self.send(v2("1.2.3.4", "5.6.7.8", 1, 2, tlvs=tlvs))
         own = "envoy.filters.listener.proxy_protocol"
-        self.assertEqual({"ns": {"k": "abc"}, own: {"authority": "a!!bä"}}, self.connection.metadata)
-        for header in (v2("1.2.3.4", "5.6.7.8", 1, 2, tlvs=tlv(9, b"x")), raw(0x20, 0, tlv(2, b"x")), ONE):
+        self.assertEqual(
+            {"ns": {"k": "abc"}, own: {"authority": "a!!bä"}}, self.connection.metadata
+        )
+        for header in (
+            v2("1.2.3.4", "5.6.7.8", 1, 2, tlvs=tlv(9, b"x")),
+            raw(0x20, 0, tlv(2, b"x")),
+            ONE,
+        ):
             self.send(header)
             self.assertIs(NO_METADATA, self.connection.metadata)
 
     def test_filter_state(self) -> None:
-        """With tlv_location FILTER_STATE they go to one object of the filter state, by their keys."""
-        self.serve_header("tlv_location: FILTER_STATE, rules: [{tlv_type: 2, on_tlv_present: {key: authority}}]")
+        """With tlv_location FILTER_STATE they go to one object of the filter state, by their
+        keys.
+        """
+        self.serve_header(
+            "tlv_location: FILTER_STATE, rules: [{tlv_type: 2, on_tlv_present: {key: authority}}]"
+        )
         self.send(v2("1.2.3.4", "5.6.7.8", 1, 2, tlvs=tlv(2, b"a.test")))
         found: Any = self.connection.filter_state.get(FILTER_STATE)
         self.assertEqual('{"authority":"a.test"}', found.text)

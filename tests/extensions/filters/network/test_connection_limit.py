@@ -19,7 +19,10 @@ class LimitTests(MeshTestCase):
         """Serve with a connection limit of one, and these fields."""
         self.backend = self.mesh.upstream(HOST)
         self.mesh.add_cluster("c", HOST)
-        limit = f'{{name: l, typed_config: {{"@type": {FILTER}, stat_prefix: p, max_connections: 1, {more}}}}}'
+        limit = (
+            f'{{name: l, typed_config: {{"@type": {FILTER}, stat_prefix: p, '
+            f"max_connections: 1, {more}}}}}"
+        )
         self.mesh.add_listener("l", FRONT, f"[{limit}, {tcp_proxy()[1:-1]}]")
         self.mesh.listeners.start()
 
@@ -52,7 +55,9 @@ class LimitTests(MeshTestCase):
         self.assertEqual(self.counted()["active_connections"], 1)
 
     def test_delay(self) -> None:
-        """With a delay it is held that long, counted as active meanwhile, and what it says goes nowhere."""
+        """With a delay it is held that long, counted as active meanwhile, and what it says goes
+        nowhere.
+        """
         self.begin("delay: 2s")
         self.mesh.connect()
         second = self.mesh.connect()
@@ -66,7 +71,9 @@ class LimitTests(MeshTestCase):
         self.assertEqual(self.counted(), {"active_connections": 1, "limited_connections": 1})
 
     def test_leaves_during_the_delay(self) -> None:
-        """One that resets during the delay counts until its end: it is not read, as nobody is before the upstream is connected."""
+        """One that resets during the delay counts until its end: it is not read, as nobody is
+        before the upstream is connected.
+        """
         self.begin("delay: 2s")
         self.mesh.connect()
         self.mesh.connect().transport.abortConnection()

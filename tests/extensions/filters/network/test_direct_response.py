@@ -14,7 +14,9 @@ class ResponseTests(MeshTestCase):
 
     def answer(self, response: str, say: bytes = b"") -> bytes:
         """What a client gets before it is closed."""
-        self.mesh.add_listener("l", FRONT, f'[{{name: d, typed_config: {{"@type": {FILTER}, response: {response}}}}}]')
+        self.mesh.add_listener(
+            "l", FRONT, f'[{{name: d, typed_config: {{"@type": {FILTER}, response: {response}}}}}]'
+        )
         self.mesh.listeners.start()
         client = self.mesh.connect()
         if say:

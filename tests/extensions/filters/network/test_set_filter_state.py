@@ -7,8 +7,8 @@ from typing import Any
 from envoy.extensions.filters.network.set_filter_state.v3 import set_filter_state_pb2
 from xxhash import xxh64_intdigest
 
-from tcpmesh.net.filter_state import NO_FILTER_STATE, Entry, Sharing, Text
-from tcpmesh.net.state_objects import ClusterName
+from tcpmesh.connection.filter_state import NO_FILTER_STATE, Entry, Sharing, Text
+from tcpmesh.connection.state_objects import ClusterName
 from tests.mesh import FRONT, MeshTestCase, tcp_proxy
 
 FILTER = f"type.googleapis.com/{set_filter_state_pb2.Config.DESCRIPTOR.full_name}"
@@ -20,7 +20,10 @@ IDLE = "envoy.tcp_proxy.per_connection_idle_timeout_ms"
 
 def value(key: str, text: str, more: str = "") -> str:
     """A FilterStateValue in YAML."""
-    return f"{{object_key: {key}, format_string: {{text_format_source: {{inline_string: '{text}'}}}}, {more}}}"
+    return (
+        f"{{object_key: {key}, format_string: {{text_format_source: {{inline_string: "
+        f"'{text}'}}}}, {more}}}"
+    )
 
 
 class StateTestCase(MeshTestCase):
@@ -31,7 +34,10 @@ class StateTestCase(MeshTestCase):
         self.hosts = {"c": self.mesh.upstream(HOST), "d": self.mesh.upstream(OTHER)}
         self.mesh.add_cluster("c", HOST)
         self.mesh.add_cluster("d", OTHER)
-        config = f'{{name: s, typed_config: {{"@type": {FILTER}, on_new_connection: [{", ".join(values)}]}}}}'
+        config = (
+            f'{{name: s, typed_config: {{"@type": {FILTER}, on_new_connection: '
+            f"[{', '.join(values)}]}}}}"
+        )
         self.mesh.add_listener("l", FRONT, f"[{config}, {tcp_proxy(fields)[1:-1]}]")
         self.mesh.listeners.start()
 
@@ -85,7 +91,10 @@ class SettingTests(StateTestCase):
 
     def test_json(self) -> None:
         """A JSON format makes a string of JSON."""
-        self.begin("{object_key: a, factory_key: envoy.string, format_string: {json_format: {p: '%DOWNSTREAM_LOCAL_PORT%'}}}")
+        self.begin(
+            "{object_key: a, factory_key: envoy.string, format_string: {json_format: {p: "
+            "'%DOWNSTREAM_LOCAL_PORT%'}}}"
+        )
         self.assertEqual(self.entries(), {"a": Entry(Text('{"p":1}\n'))})
 
 
@@ -110,7 +119,9 @@ class ClusterTests(StateTestCase):
 
     def test_weighted(self) -> None:
         """Weighted clusters are drawn from, whatever the filter state says."""
-        self.begin(value(CLUSTER, "d"), fields="weighted_clusters: {clusters: [{name: c, weight: 1}]}")
+        self.begin(
+            value(CLUSTER, "d"), fields="weighted_clusters: {clusters: [{name: c, weight: 1}]}"
+        )
         self.assertEqual(self.served(), ["c"])
 
     def test_other_kind(self) -> None:
@@ -122,7 +133,9 @@ class ClusterTests(StateTestCase):
 class IdleTests(StateTestCase):
     """`envoy.tcp_proxy.per_connection_idle_timeout_ms`."""
 
-    def closed_after(self, text: str, *times: float, fields: str = "cluster: c", more: str = "") -> list[bool]:
+    def closed_after(
+        self, text: str, *times: float, fields: str = "cluster: c", more: str = ""
+    ) -> list[bool]:
         """Whether a client is closed after each of these seconds."""
         self.begin(value(IDLE, text, more), fields=fields)
         client = self.mesh.connect()
@@ -140,7 +153,9 @@ class IdleTests(StateTestCase):
 
     def test_where_there_is_none(self) -> None:
         """Also where tcp_proxy has no idle timeout."""
-        self.assertEqual(self.closed_after("300", 0.2, 0.2, fields="cluster: c, idle_timeout: 0s"), [False, True])
+        self.assertEqual(
+            self.closed_after("300", 0.2, 0.2, fields="cluster: c, idle_timeout: 0s"), [False, True]
+        )
 
     def test_zero(self) -> None:
         """0 closes at once, as in Envoy: there it is no word for never."""

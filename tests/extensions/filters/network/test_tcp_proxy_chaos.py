@@ -1,4 +1,6 @@
-"""Clients and upstreams that do anything at any time: whatever happened, in the end the sums are right and nothing is left."""
+"""Clients and upstreams that do anything at any time: whatever happened, in the end the sums are
+right and nothing is left.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +8,9 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
-from tcpmesh.cluster.host import HealthFlag
-from tcpmesh.net.address import Address
-from tcpmesh.testing.stage import Server
+from tcpmesh.testing.harness import Server
+from tcpmesh.values.address import Address
+from tcpmesh.values.hosts import HealthFlag
 from tests.mesh import MeshTestCase, tcp_proxy
 
 HOSTS = ("127.0.0.2:80", "127.0.0.3:80")
@@ -16,15 +18,19 @@ FIELDS = (
     "cluster: c, idle_timeout: 4s, max_connect_attempts: 3",
     "cluster: c, idle_timeout: 5s, max_downstream_connection_duration: 3s,"
     " max_downstream_connection_duration_jitter_percentage: {value: 50}",
-    "weighted_clusters: {clusters: [{name: c, weight: 1}, {name: d, weight: 2}]}, max_connect_attempts: 2, idle_timeout: 2s,"
+    "weighted_clusters: {clusters: [{name: c, weight: 1}, {name: d, weight: 2}]}, "
+    "max_connect_attempts: 2, idle_timeout: 2s,"
     " backoff_options: {base_interval: 0.5s}",
-    "cluster: e, idle_timeout: 3s, max_connect_attempts: 2, upstream_connect_mode: ON_DOWNSTREAM_DATA, max_early_data_bytes: 2000",
+    "cluster: e, idle_timeout: 3s, max_connect_attempts: 2, upstream_connect_mode: "
+    "ON_DOWNSTREAM_DATA, max_early_data_bytes: 2000",
     "cluster: e, idle_timeout: 6s, max_early_data_bytes: 100",
     "cluster: f, idle_timeout: 4s, max_connect_attempts: 2",
-    "cluster: f, idle_timeout: 5s, max_downstream_connection_duration: 3s, max_early_data_bytes: 100",
+    "cluster: f, idle_timeout: 5s, max_downstream_connection_duration: 3s, "
+    "max_early_data_bytes: 100",
 )
 BUSY = (
-    "connect_timeout: 1s\ncircuit_breakers: {thresholds: [{max_pending_requests: 3}], per_host_thresholds: [{max_connections: 1}]}"
+    "connect_timeout: 1s\ncircuit_breakers: {thresholds: [{max_pending_requests: 3}], "
+    "per_host_thresholds: [{max_connections: 1}]}"
 )
 AHEAD = """
 connect_timeout: 1s
@@ -47,11 +53,18 @@ class Chaos:
         self.ends: list[Any] = []
         self.servers = [self.mesh.upstream(host) for host in HOSTS]
         self.replace_cluster()
-        self.mesh.add_cluster("d", HOSTS[1], more="circuit_breakers: {thresholds: [{max_connections: 2}]}")
+        self.mesh.add_cluster(
+            "d", HOSTS[1], more="circuit_breakers: {thresholds: [{max_connections: 2}]}"
+        )
         self.mesh.add_cluster("e", *HOSTS, more=BUSY)
         self.mesh.add_cluster("f", *HOSTS, more=AHEAD)
         for port, fields in enumerate(FIELDS, 1):
-            self.mesh.add_listener(f"l{port}", f"127.0.0.1:{port}", tcp_proxy(fields), "per_connection_buffer_limit_bytes: 5000")
+            self.mesh.add_listener(
+                f"l{port}",
+                f"127.0.0.1:{port}",
+                tcp_proxy(fields),
+                "per_connection_buffer_limit_bytes: 5000",
+            )
         self.mesh.listeners.start()
 
     def run(self, acts: int) -> None:
@@ -78,13 +91,15 @@ class Chaos:
 
     def all_ends(self) -> list[Any]:
         """All protocols that have had a transport."""
-        servers = [end for server in self.servers if isinstance(server, Server) for end in server.built]
+        servers = [
+            end for server in self.servers if isinstance(server, Server) for end in server.built
+        ]
         return [end for end in (*self.ends, *servers) if end.transport is not None]
 
     def dial(self) -> None:
         """A new client."""
-        witness = self.mesh.dial(f"127.0.0.1:{self.random.randint(1, len(FIELDS))}").given
-        self.ends.append(witness)
+        recorder = self.mesh.dial(f"127.0.0.1:{self.random.randint(1, len(FIELDS))}").given
+        self.ends.append(recorder)
 
     def act(self) -> None:
         """One end of some connection does something."""
@@ -115,7 +130,9 @@ class Chaos:
     def trouble(self) -> None:
         """A host begins or ceases to refuse, or to be silent."""
         address = Address(self.random.choice(("127.0.0.2", "127.0.0.3")), 80)
-        self.random.choice((self.mesh.network.refused, self.mesh.network.silent)).symmetric_difference_update({address})
+        self.random.choice(
+            (self.mesh.network.refused, self.mesh.network.silent)
+        ).symmetric_difference_update({address})
 
     def illness(self) -> None:
         """A host becomes unhealthy, or healthy again."""
@@ -137,7 +154,9 @@ class ChaosTests(MeshTestCase):
     """Many runs, each of which can be repeated by its number."""
 
     def test_sums(self) -> None:
-        """Every connection is destroyed once and by somebody, gauges are 0 again, flags tell why, and no timer is left."""
+        """Every connection is destroyed once and by somebody, gauges are 0 again, flags tell why,
+        and no timer is left.
+        """
         for seed in range(60):
             chaos = Chaos(self, seed)
             chaos.run(150)
@@ -155,28 +174,54 @@ class ChaosTests(MeshTestCase):
             self.assertEqual(total, mesh.times(f"cluster.{name}.upstream_cx_length_ms")[0], run)
             if name == "f":
                 continue  # whose connections are not for one client each
-            self.assertEqual(pending, stats["rq_total"] + stats["rq_pending_failure_eject"] + stats["rq_cancelled"], run)
+            self.assertEqual(
+                pending,
+                stats["rq_total"] + stats["rq_pending_failure_eject"] + stats["rq_cancelled"],
+                run,
+            )
             # Those who wait for their host and leave have had no connection.
             self.assertTrue(total <= pending if name == "e" else total == pending, run)
             ejected, failed = stats["rq_pending_failure_eject"], stats["cx_connect_fail"]
             self.assertTrue(ejected >= failed if name == "e" else ejected == failed, run)
-        gauges = {gauge.name: gauge.value for gauge in mesh.store.gauges() if "active" in gauge.name or "buffered" in gauge.name}
-        del gauges["cluster_manager.active_clusters"], gauges["listener_manager.total_listeners_active"]
+        gauges = {
+            gauge.name: gauge.value
+            for gauge in mesh.store.gauges()
+            if "active" in gauge.name or "buffered" in gauge.name
+        }
+        del (
+            gauges["cluster_manager.active_clusters"],
+            gauges["listener_manager.total_listeners_active"],
+        )
         self.assertEqual({}, {name: value for name, value in gauges.items() if value}, run)
         accepted = len(mesh.connections)
         self.assertEqual(accepted, mesh.stat("tcp.t.downstream_cx_total"), run)
-        destroyed = sum(mesh.stat(f"listener.127.0.0.1_{port}.downstream_cx_destroy") for port in range(1, len(FIELDS) + 1))
+        destroyed = sum(
+            mesh.stat(f"listener.127.0.0.1_{port}.downstream_cx_destroy")
+            for port in range(1, len(FIELDS) + 1)
+        )
         self.assertEqual(accepted, destroyed, run)
         flags = [str(connection.flags) for connection in mesh.connections]
-        self.assertEqual(mesh.stat("tcp.t.max_downstream_connection_duration"), sum("DT" in each for each in flags), run)
-        exceeded = sum(mesh.stat(f"cluster.{name}.upstream_cx_connect_attempts_exceeded") for name in "cdef")
+        self.assertEqual(
+            mesh.stat("tcp.t.max_downstream_connection_duration"),
+            sum("DT" in each for each in flags),
+            run,
+        )
+        exceeded = sum(
+            mesh.stat(f"cluster.{name}.upstream_cx_connect_attempts_exceeded") for name in "cdef"
+        )
         self.assertEqual(exceeded, sum("URX" in each for each in flags), run)
         overflows = sum("UO" in each for each in flags)
         mine = mesh.stat("cluster.d.upstream_cx_overflow")
-        self.assertTrue(mine <= overflows <= mine + mesh.stat("cluster.f.upstream_cx_overflow"), run)
+        self.assertTrue(
+            mine <= overflows <= mine + mesh.stat("cluster.f.upstream_cx_overflow"), run
+        )
         paused = mesh.stat("tcp.t.downstream_flow_control_paused_reading_total")
-        self.assertTrue(mesh.stat("tcp.t.downstream_flow_control_resumed_reading_total") <= paused, run)
+        self.assertTrue(
+            mesh.stat("tcp.t.downstream_flow_control_resumed_reading_total") <= paused, run
+        )
         for name in "ef":
             pools: Any = mesh.clusters.get(name).pools  # type: ignore[union-attr]
-            self.assertEqual((0, 0, 0, {}), (pools.waiting, pools.active, pools.provided, pools._pools), run)
+            self.assertEqual(
+                (0, 0, 0, {}), (pools.waiting, pools.active, pools.provided, pools._pools), run
+            )
         self.assertEqual([], mesh.clock.getDelayedCalls(), run)

@@ -1,4 +1,6 @@
-"""How tcp_proxy finds an upstream for a client, and what becomes of the client where it does not."""
+"""How tcp_proxy finds an upstream for a client, and what becomes of the client where it does
+not.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +13,10 @@ from twisted.internet.error import ConnectionDone, ConnectionLost
 
 from tcpmesh.extensions.filters.network.tcp_proxy import Backoff, TcpProxy
 from tcpmesh.interfaces import INetworkFilter
-from tcpmesh.net.address import Address
 from tcpmesh.registry import Context
 from tcpmesh.stats.store import Store
-from tcpmesh.testing.memory import MemoryNetwork
+from tcpmesh.testing.memory.network import MemoryNetwork
+from tcpmesh.values.address import Address
 from tests.mesh import MeshTestCase, parse
 
 HOST = "127.0.0.2:80"
@@ -34,10 +36,14 @@ class NowhereTests(MeshTestCase):
         self.assertEqual(flags, self.flags())
 
     def test_unknown_cluster(self) -> None:
-        """A cluster that nobody defines closes the client: NC, counted by the filter and by nobody else."""
+        """A cluster that nobody defines closes the client: NC, counted by the filter and by nobody
+        else.
+        """
         self.mesh.serve()
         self.assert_closed("NC")
-        self.assertEqual({"downstream_cx_total": 1, "downstream_cx_no_route": 1}, self.mesh.moved("tcp.t."))
+        self.assertEqual(
+            {"downstream_cx_total": 1, "downstream_cx_no_route": 1}, self.mesh.moved("tcp.t.")
+        )
         self.assertEqual({}, self.mesh.moved("cluster."))
 
     def test_cluster_that_comes_later(self) -> None:
@@ -59,7 +65,9 @@ class NowhereTests(MeshTestCase):
 
     def test_breaker(self) -> None:
         """Above max_connections a client is closed without an attempt: UO."""
-        self.mesh.add_cluster("c", HOST, more="circuit_breakers: {thresholds: [{max_connections: 1}]}")
+        self.mesh.add_cluster(
+            "c", HOST, more="circuit_breakers: {thresholds: [{max_connections: 1}]}"
+        )
         self.mesh.upstream(HOST)
         self.mesh.serve()
         first = self.mesh.connect()
@@ -74,7 +82,9 @@ class NowhereTests(MeshTestCase):
 
     def test_breaker_counts_attempts(self) -> None:
         """A connection in the making counts as one towards max_connections."""
-        self.mesh.add_cluster("c", HOST, more="circuit_breakers: {thresholds: [{max_connections: 1}]}")
+        self.mesh.add_cluster(
+            "c", HOST, more="circuit_breakers: {thresholds: [{max_connections: 1}]}"
+        )
         self.mesh.network.silent.add(Address("127.0.0.2", 80))
         self.mesh.serve()
         self.mesh.connect()
@@ -103,7 +113,9 @@ class NowhereTests(MeshTestCase):
         self.assertEqual(0, self.mesh.stat("cluster.c.upstream_cx_none_healthy"))
 
     def test_cluster_before_attempts(self) -> None:
-        """A cluster that went away during the last attempt is noticed before the attempts are counted: UF,NC."""
+        """A cluster that went away during the last attempt is noticed before the attempts are
+        counted: UF,NC.
+        """
         self.mesh.add_cluster("c", HOST)
         self.mesh.network.silent.add(Address("127.0.0.2", 80))
         self.mesh.serve()
@@ -114,7 +126,9 @@ class NowhereTests(MeshTestCase):
         self.assertEqual(1, self.mesh.stat("tcp.t.downstream_cx_no_route"))
 
     def test_flags_in_order(self) -> None:
-        """Flags are told as they came about: a failed attempt, then a cluster that has lost its hosts."""
+        """Flags are told as they came about: a failed attempt, then a cluster that has lost its
+        hosts.
+        """
         self.mesh.add_cluster("c", HOST)
         self.mesh.serve("cluster: c, backoff_options: {base_interval: 1s}, max_connect_attempts: 2")
         self.mesh.connect()
@@ -123,7 +137,9 @@ class NowhereTests(MeshTestCase):
         self.assertEqual("UF,UH", self.flags())
 
     def test_refused(self) -> None:
-        """A refused connection closes the client: UF,URX, also where one attempt is all there is."""
+        """A refused connection closes the client: UF,URX, also where one attempt is all there
+        is.
+        """
         self.mesh.add_cluster("c", HOST)
         self.mesh.serve()
         self.assert_closed("UF,URX")
@@ -143,7 +159,9 @@ class AttemptTests(MeshTestCase):
     """max_connect_attempts, backoff and the choice made for each attempt."""
 
     def test_first_success(self) -> None:
-        """Attempts go to the next host, and the first that connects serves the client, who keeps the flag UF."""
+        """Attempts go to the next host, and the first that connects serves the client, who keeps
+        the flag UF.
+        """
         self.mesh.add_cluster("c", HOST, OTHER)
         upstream = self.mesh.upstream(OTHER)
         self.mesh.serve("cluster: c, max_connect_attempts: 2")
@@ -152,7 +170,9 @@ class AttemptTests(MeshTestCase):
         self.assertFalse(any(client.ended for client in clients))
         failed = self.mesh.stat("cluster.c.upstream_cx_connect_fail")
         self.assertTrue(failed)
-        self.assertEqual(failed, [str(connection.flags) for connection in self.mesh.connections].count("UF"))
+        self.assertEqual(
+            failed, [str(connection.flags) for connection in self.mesh.connections].count("UF")
+        )
 
     def test_number_of_attempts(self) -> None:
         """max_connect_attempts is the number of all attempts, the first included."""
@@ -163,10 +183,15 @@ class AttemptTests(MeshTestCase):
         self.assertEqual("UF,URX", self.flags())
 
     def test_weight_decides_each_attempt(self) -> None:
-        """With weighted clusters each attempt draws anew, so that a further one may go elsewhere."""
+        """With weighted clusters each attempt draws anew, so that a further one may go
+        elsewhere.
+        """
         self.mesh.add_cluster("a", HOST)
         self.mesh.add_cluster("b", HOST)
-        self.mesh.serve("weighted_clusters: {clusters: [{name: a, weight: 1}, {name: b, weight: 1}]}, max_connect_attempts: 30")
+        self.mesh.serve(
+            "weighted_clusters: {clusters: [{name: a, weight: 1}, {name: b, weight: 1}]}, "
+            "max_connect_attempts: 30"
+        )
         self.mesh.connect()
         a, b = (self.mesh.stat(f"cluster.{name}.upstream_cx_total") for name in "ab")
         self.assertEqual(30, a + b)
@@ -176,7 +201,10 @@ class AttemptTests(MeshTestCase):
         """Clusters get clients in proportion to their weights."""
         for name in "abc":
             self.mesh.add_cluster(name, HOST)
-        self.mesh.serve("weighted_clusters: {clusters: [{name: a, weight: 1}, {name: b, weight: 9}, {name: c, weight: 30}]}")
+        self.mesh.serve(
+            "weighted_clusters: {clusters: [{name: a, weight: 1}, {name: b, weight: 9}, {name: "
+            "c, weight: 30}]}"
+        )
         for _ in range(800):
             self.mesh.connect()
         a, b, c = (self.mesh.stat(f"cluster.{name}.upstream_cx_total") for name in "abc")
@@ -249,12 +277,17 @@ class BackoffTests(MeshTestCase):
 
     def assert_range(self, pauses: list[float], most: float) -> None:
         """The pauses are spread over all of 0 to this many seconds."""
-        self.assertTrue(0 <= min(pauses) < 0.1 * most and 0.9 * most < max(pauses) <= most, (min(pauses), max(pauses)))
+        self.assertTrue(
+            0 <= min(pauses) < 0.1 * most and 0.9 * most < max(pauses) <= most,
+            (min(pauses), max(pauses)),
+        )
 
     def test_doubles(self) -> None:
         """The range begins with base_interval and doubles with each failure."""
         for failures, most in ((1, 0.5), (2, 1), (3, 2), (4, 4)):
-            self.assert_range(self.pauses("{base_interval: 0.5s, max_interval: 100s}", failures), most)
+            self.assert_range(
+                self.pauses("{base_interval: 0.5s, max_interval: 100s}", failures), most
+            )
 
     def test_most(self) -> None:
         """The range ends at max_interval, however many failures there were."""
@@ -267,7 +300,9 @@ class BackoffTests(MeshTestCase):
 
 
 class ClientWhileConnectingTests(MeshTestCase):
-    """A client is not read before its upstream is connected, so nothing it does is noticed until then."""
+    """A client is not read before its upstream is connected, so nothing it does is noticed until
+    then.
+    """
 
     def setUp(self) -> None:
         """A proxy whose first attempt fails and whose second comes within a second."""
@@ -288,7 +323,9 @@ class ClientWhileConnectingTests(MeshTestCase):
         self.assertEqual(b"early late", upstream.built[0].received)
 
     def test_end_of_stream(self) -> None:
-        """A client's FIN goes unnoticed; bytes and FIN are delivered once connected, and the answer comes back."""
+        """A client's FIN goes unnoticed; bytes and FIN are delivered once connected, and the answer
+        comes back.
+        """
         client = self.mesh.connect()
         client.transport.write(b"question")
         client.transport.loseWriteConnection()
@@ -305,7 +342,9 @@ class ClientWhileConnectingTests(MeshTestCase):
         self.assertEqual(0, self.mesh.stat("cluster.c.upstream_cx_active"))
 
     def test_reset(self) -> None:
-        """A client's reset goes unnoticed until the upstream is connected, which then is reset too."""
+        """A client's reset goes unnoticed until the upstream is connected, which then is reset
+        too.
+        """
         client = self.mesh.connect()
         client.transport.abortConnection()
         self.mesh.network.pump()
@@ -317,13 +356,19 @@ class ClientWhileConnectingTests(MeshTestCase):
         self.assertEqual(0, self.mesh.stat("cluster.c.upstream_cx_active"))
 
     def test_gone_and_no_upstream(self) -> None:
-        """A client that has left is forgotten when the last attempt fails, and counted like any other."""
+        """A client that has left is forgotten when the last attempt fails, and counted like any
+        other.
+        """
         client = self.mesh.connect()
         client.transport.abortConnection()
         self.mesh.network.advance(1)
         self.assertEqual("UF,URX", self.flags())
         self.assertEqual(
-            {"downstream_cx_total": 1, "downstream_cx_destroy": 1, "worker_0.downstream_cx_total": 1},
+            {
+                "downstream_cx_total": 1,
+                "downstream_cx_destroy": 1,
+                "worker_0.downstream_cx_total": 1,
+            },
             self.mesh.moved("listener.127.0.0.1_1."),
         )
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from twisted.internet.error import ConnectionLost
 
-from tcpmesh.net.address import Address
-from tcpmesh.testing.stage import Server
-from tcpmesh.testing.witness import Witness
+from tcpmesh.testing.harness import Server
+from tcpmesh.testing.recording import RecordingProtocol
+from tcpmesh.values.address import Address
 from tests.mesh import MeshTestCase, tcp_proxy
 
 HOST = "127.0.0.2:80"
@@ -38,7 +38,7 @@ class CountingTestCase(MeshTestCase):
         self.mesh.add_cluster("c", HOST)
         self.upstream: Server | None = None
 
-    def pair(self) -> tuple[Witness, Witness]:
+    def pair(self) -> tuple[RecordingProtocol, RecordingProtocol]:
         """A client and the upstream's end of its connection."""
         if self.upstream is None:
             self.upstream = self.mesh.upstream(HOST)
@@ -75,7 +75,11 @@ class SuccessTests(CountingTestCase):
     def test_open(self) -> None:
         """While it is open, it is one active connection and one active request."""
         self.assert_cluster(
-            upstream_cx_total=1, upstream_cx_active=1, upstream_rq_total=1, upstream_rq_active=1, upstream_rq_pending_total=1
+            upstream_cx_total=1,
+            upstream_cx_active=1,
+            upstream_rq_total=1,
+            upstream_rq_active=1,
+            upstream_rq_pending_total=1,
         )
         self.assert_filter()
         self.assert_listener(active=1)
@@ -86,7 +90,9 @@ class SuccessTests(CountingTestCase):
         self.server.transport.write(b"y" * 70_000)
         self.mesh.network.pump()
         for _ in range(3):
-            self.assert_filter(downstream_cx_rx_bytes_total=300, downstream_cx_tx_bytes_total=70_000)
+            self.assert_filter(
+                downstream_cx_rx_bytes_total=300, downstream_cx_tx_bytes_total=70_000
+            )
             self.assertEqual(70_000, self.mesh.stat("cluster.c.upstream_cx_rx_bytes_total"))
             self.assertEqual(300, self.mesh.stat("cluster.c.upstream_cx_tx_bytes_total"))
         self.client.transport.abortConnection()
@@ -98,7 +104,9 @@ class SuccessTests(CountingTestCase):
         self.server.on_eof = self.server.transport.loseConnection
         self.client.transport.loseWriteConnection()
         self.mesh.network.pump()
-        self.assert_cluster(**ENDED, upstream_cx_destroy_remote=1, upstream_cx_destroy_remote_with_active_rq=1)
+        self.assert_cluster(
+            **ENDED, upstream_cx_destroy_remote=1, upstream_cx_destroy_remote_with_active_rq=1
+        )
         self.assert_listener(active=0)
         self.assertEqual("-", self.flags())
 
@@ -107,11 +115,15 @@ class SuccessTests(CountingTestCase):
         self.client.on_eof = self.client.transport.loseConnection
         self.server.transport.loseWriteConnection()
         self.mesh.network.pump()
-        self.assert_cluster(**ENDED, upstream_cx_destroy_local=1, upstream_cx_destroy_local_with_active_rq=1)
+        self.assert_cluster(
+            **ENDED, upstream_cx_destroy_local=1, upstream_cx_destroy_local_with_active_rq=1
+        )
         self.assert_listener(active=0)
 
     def test_half_closed_is_active(self) -> None:
-        """A connection of which one direction has ended is still active, and nothing is destroyed."""
+        """A connection of which one direction has ended is still active, and nothing is
+        destroyed.
+        """
         self.client.transport.loseWriteConnection()
         self.mesh.network.pump()
         self.assertEqual(1, self.mesh.stat("cluster.c.upstream_cx_active"))
@@ -124,7 +136,9 @@ class SuccessTests(CountingTestCase):
         self.mesh.network.pump()
         self.assertTrue(self.client.lost_to(ConnectionLost))
         self.assertEqual("UR", self.flags())
-        self.assert_cluster(**ENDED, upstream_cx_destroy_remote=1, upstream_cx_destroy_remote_with_active_rq=1)
+        self.assert_cluster(
+            **ENDED, upstream_cx_destroy_remote=1, upstream_cx_destroy_remote_with_active_rq=1
+        )
 
     def test_client_resets(self) -> None:
         """A reset of the client is passed on and has no flag; we closed the upstream."""
@@ -132,7 +146,9 @@ class SuccessTests(CountingTestCase):
         self.mesh.network.pump()
         self.assertTrue(self.server.lost_to(ConnectionLost))
         self.assertEqual("-", self.flags())
-        self.assert_cluster(**ENDED, upstream_cx_destroy_local=1, upstream_cx_destroy_local_with_active_rq=1)
+        self.assert_cluster(
+            **ENDED, upstream_cx_destroy_local=1, upstream_cx_destroy_local_with_active_rq=1
+        )
 
     def test_times(self) -> None:
         """The time to connect and the life of both connections are recorded, in milliseconds."""
@@ -152,7 +168,10 @@ class SuccessTests(CountingTestCase):
         self.mesh.network.pump()
         (host,) = self.mesh.clusters.statuses()[0].hosts
         self.assertEqual({"cx_active": 0, "rq_active": 0, "rq_pending_active": 0}, host.gauges)
-        self.assertEqual((1, 1, 0), tuple(host.counters[name] for name in ("cx_total", "rq_total", "cx_connect_fail")))
+        self.assertEqual(
+            (1, 1, 0),
+            tuple(host.counters[name] for name in ("cx_total", "rq_total", "cx_connect_fail")),
+        )
 
     def test_many(self) -> None:
         """When the last of several clients has left, no gauge is left above 0."""
@@ -165,8 +184,13 @@ class SuccessTests(CountingTestCase):
             server.transport.loseConnection()
         self.mesh.network.pump()
         self.mesh.network.pump()
-        gauges = {gauge.name: gauge.value for gauge in self.mesh.store.gauges() if "active" in gauge.name}
-        del gauges["cluster_manager.active_clusters"], gauges["listener_manager.total_listeners_active"]
+        gauges = {
+            gauge.name: gauge.value for gauge in self.mesh.store.gauges() if "active" in gauge.name
+        }
+        del (
+            gauges["cluster_manager.active_clusters"],
+            gauges["listener_manager.total_listeners_active"],
+        )
         self.assertEqual([0], sorted(set(gauges.values())), gauges)
         self.assertEqual(15, self.mesh.stat("tcp.t.downstream_cx_rx_bytes_total"))
 
@@ -175,7 +199,9 @@ class FailureTests(CountingTestCase):
     """Attempts that fail."""
 
     def test_refused(self) -> None:
-        """Each refused attempt is a connection that the upstream destroyed; giving up counts once."""
+        """Each refused attempt is a connection that the upstream destroyed; giving up counts
+        once.
+        """
         self.mesh.serve("cluster: c, max_connect_attempts: 3")
         self.mesh.connect()
         self.assert_cluster(
@@ -190,7 +216,10 @@ class FailureTests(CountingTestCase):
         self.assert_filter()
         self.assert_listener(active=0)
         (host,) = self.mesh.clusters.statuses()[0].hosts
-        self.assertEqual((3, 3, 0), tuple(host.counters[name] for name in ("cx_total", "cx_connect_fail", "rq_total")))
+        self.assertEqual(
+            (3, 3, 0),
+            tuple(host.counters[name] for name in ("cx_total", "cx_connect_fail", "rq_total")),
+        )
         self.assertEqual({"cx_active": 0, "rq_active": 0, "rq_pending_active": 0}, host.gauges)
 
     def test_pending(self) -> None:
@@ -198,7 +227,12 @@ class FailureTests(CountingTestCase):
         self.mesh.network.silent.add(Address("127.0.0.2", 80))
         self.mesh.serve()
         self.mesh.connect()
-        self.assert_cluster(upstream_cx_total=1, upstream_cx_active=1, upstream_rq_pending_total=1, upstream_rq_pending_active=1)
+        self.assert_cluster(
+            upstream_cx_total=1,
+            upstream_cx_active=1,
+            upstream_rq_pending_total=1,
+            upstream_rq_pending_active=1,
+        )
         (host,) = self.mesh.clusters.statuses()[0].hosts
         self.assertEqual(1, host.gauges["cx_active"])
 
@@ -261,7 +295,9 @@ class FlowTests(CountingTestCase):
         self.client, self.server = self.pair()
 
     def test_slow_upstream(self) -> None:
-        """An upstream that does not read pauses its client, and lets it go on at half its buffer's limit; both are counted."""
+        """An upstream that does not read pauses its client, and lets it go on at half its buffer's
+        limit; both are counted.
+        """
         self.server.transport.pauseProducing()
         self.client.transport.write(b"x" * 200_000)
         self.mesh.network.pump()
@@ -271,14 +307,18 @@ class FlowTests(CountingTestCase):
         waiting = moved["downstream_cx_rx_bytes_buffered"]
         self.assertTrue(1000 < waiting <= 2000, waiting)
         self.assertEqual(waiting, self.mesh.stat("cluster.c.upstream_cx_tx_bytes_buffered"))
-        self.assertEqual(moved["downstream_cx_rx_bytes_total"] - waiting, self.mesh.stat("cluster.c.upstream_cx_tx_bytes_total"))
+        self.assertEqual(
+            moved["downstream_cx_rx_bytes_total"] - waiting,
+            self.mesh.stat("cluster.c.upstream_cx_tx_bytes_total"),
+        )
         self.server.transport.resumeProducing()
         self.mesh.network.pump()
         moved = self.mesh.moved("tcp.t.")
         self.assertEqual(200_000, moved["downstream_cx_rx_bytes_total"])
         self.assertEqual(200_000, len(self.server.received))
         self.assertEqual(
-            moved["downstream_flow_control_paused_reading_total"], moved["downstream_flow_control_resumed_reading_total"]
+            moved["downstream_flow_control_paused_reading_total"],
+            moved["downstream_flow_control_resumed_reading_total"],
         )
         self.assertEqual(0, self.mesh.stat("cluster.c.upstream_cx_tx_bytes_buffered"))
         self.assertEqual(0, self.mesh.stat("cluster.c.upstream_flow_control_paused_reading_total"))
@@ -295,7 +335,10 @@ class FlowTests(CountingTestCase):
         self.client.transport.resumeProducing()
         self.mesh.network.pump()
         moved = self.mesh.moved("cluster.c.")
-        self.assertEqual(moved["upstream_flow_control_paused_reading_total"], moved["upstream_flow_control_resumed_reading_total"])
+        self.assertEqual(
+            moved["upstream_flow_control_paused_reading_total"],
+            moved["upstream_flow_control_resumed_reading_total"],
+        )
         self.assertEqual(200_000, self.mesh.stat("tcp.t.downstream_cx_tx_bytes_total"))
         self.assertEqual(0, self.mesh.stat("tcp.t.downstream_flow_control_paused_reading_total"))
 
@@ -308,27 +351,46 @@ class FlowTests(CountingTestCase):
         self.mesh.network.pump()
         self.client.transport.abortConnection()
         self.mesh.network.pump()
-        for name in ("cluster.c.upstream_cx_tx_bytes_buffered", "tcp.t.downstream_cx_rx_bytes_buffered"):
+        for name in (
+            "cluster.c.upstream_cx_tx_bytes_buffered",
+            "tcp.t.downstream_cx_rx_bytes_buffered",
+        ):
             self.assertEqual(0, self.mesh.stat(name), name)
 
     def test_flush_to_the_upstream(self) -> None:
-        """Once both have sent all, the client is gone, and what the upstream still has to take is a flush, active until done."""
+        """Once both have sent all, the client is gone, and what the upstream still has to take is a
+        flush, active until done.
+        """
         self.server.transport.loseWriteConnection()
         self.server.transport.pauseProducing()
         self.client.transport.write(b"x" * 66_000)
         self.client.transport.loseConnection()
         self.mesh.network.pump()
-        self.assertEqual((1, 1), (self.mesh.stat("tcp.t.upstream_flush_total"), self.mesh.stat("tcp.t.upstream_flush_active")))
+        self.assertEqual(
+            (1, 1),
+            (
+                self.mesh.stat("tcp.t.upstream_flush_total"),
+                self.mesh.stat("tcp.t.upstream_flush_active"),
+            ),
+        )
         self.assertEqual(0, self.mesh.stat("listener.127.0.0.1_1.downstream_cx_active"))
         self.assertEqual(1, self.mesh.stat("cluster.c.upstream_cx_active"))
         self.server.transport.resumeProducing()
         self.mesh.network.pump()
         self.assertEqual(66_000, len(self.server.received))
-        self.assertEqual((1, 0), (self.mesh.stat("tcp.t.upstream_flush_total"), self.mesh.stat("tcp.t.upstream_flush_active")))
+        self.assertEqual(
+            (1, 0),
+            (
+                self.mesh.stat("tcp.t.upstream_flush_total"),
+                self.mesh.stat("tcp.t.upstream_flush_active"),
+            ),
+        )
         self.assertEqual(0, self.mesh.stat("cluster.c.upstream_cx_active"))
 
     def test_flush_to_the_client(self) -> None:
-        """What is left of an upstream that is gone is bytes to write to the client, and none that were read of the upstream."""
+        """What is left of an upstream that is gone is bytes to write to the client, and none that
+        were read of the upstream.
+        """
         self.client.transport.pauseProducing()
         self.server.transport.write(b"x" * 66_000)
         self.server.transport.loseConnection()
@@ -350,13 +412,21 @@ class FlowTests(CountingTestCase):
         self.assertNotIn("upstream_cx_destroy_local", moved)
 
     def test_a_reset_is_no_flush(self) -> None:
-        """What a client sent before its reset still goes to the upstream, but Envoy has no name for that, and none is counted."""
+        """What a client sent before its reset still goes to the upstream, but Envoy has no name for
+        that, and none is counted.
+        """
         self.server.transport.pauseProducing()
         self.client.transport.write(b"x" * 66_000)
         self.mesh.network.pump()
         self.client.transport.abortConnection()
         self.mesh.network.pump()
-        self.assertEqual((0, 0), (self.mesh.stat("tcp.t.upstream_flush_total"), self.mesh.stat("tcp.t.upstream_flush_active")))
+        self.assertEqual(
+            (0, 0),
+            (
+                self.mesh.stat("tcp.t.upstream_flush_total"),
+                self.mesh.stat("tcp.t.upstream_flush_active"),
+            ),
+        )
         self.assertEqual(1, self.mesh.stat("cluster.c.upstream_cx_active"))
         self.server.transport.resumeProducing()
         self.mesh.network.pump()
@@ -374,9 +444,13 @@ class FlowTests(CountingTestCase):
         self.assertEqual(1, moved["upstream_flow_control_resumed_reading_total"])
 
     def test_pauses_and_the_idle_timeout(self) -> None:
-        """A timeout closes the client first: an upstream paused for it counts as resumed, a client paused for its upstream not."""
+        """A timeout closes the client first: an upstream paused for it counts as resumed, a client
+        paused for its upstream not.
+        """
         self.mesh.listeners.remove("l")
-        self.mesh.serve("cluster: c, idle_timeout: 8s", more="per_connection_buffer_limit_bytes: 2000")
+        self.mesh.serve(
+            "cluster: c, idle_timeout: 8s", more="per_connection_buffer_limit_bytes: 2000"
+        )
         for stuck, sender in ((0, 1), (1, 0)):
             pair = self.pair()
             pair[stuck].transport.pauseProducing()
@@ -431,10 +505,14 @@ class NamesTests(CountingTestCase):
         """Every statistic that Envoy has for a tcp_proxy is there at 0, before the first client."""
         self.mesh.serve()
         expected = (
-            "downstream_cx_total downstream_cx_no_route downstream_cx_rx_bytes_total downstream_cx_tx_bytes_total"
-            " downstream_flow_control_paused_reading_total downstream_flow_control_resumed_reading_total"
-            " early_data_received_count_total idle_timeout max_downstream_connection_duration upstream_flush_total"
-            " downstream_cx_drain_close downstream_cx_overload_close route_delayed_total downstream_cx_rx_bytes_buffered"
+            "downstream_cx_total downstream_cx_no_route downstream_cx_rx_bytes_total "
+            "downstream_cx_tx_bytes_total"
+            " downstream_flow_control_paused_reading_total "
+            "downstream_flow_control_resumed_reading_total"
+            " early_data_received_count_total idle_timeout max_downstream_connection_duration "
+            "upstream_flush_total"
+            " downstream_cx_drain_close downstream_cx_overload_close route_delayed_total "
+            "downstream_cx_rx_bytes_buffered"
             " downstream_cx_tx_bytes_buffered upstream_flush_active"
         )
         self.assertEqual(dict.fromkeys(expected.split(), 0), self.mesh.stats("tcp.t."))
@@ -443,7 +521,9 @@ class NamesTests(CountingTestCase):
         """Filters of one stat_prefix share their statistics; a colon in it is an underscore."""
         self.mesh.clusters.remove("c")
         for port in (1, 2):
-            self.mesh.add_listener(f"l{port}", f"127.0.0.1:{port}", tcp_proxy("cluster: c", "'a:b'"))
+            self.mesh.add_listener(
+                f"l{port}", f"127.0.0.1:{port}", tcp_proxy("cluster: c", "'a:b'")
+            )
         self.mesh.listeners.start()
         self.mesh.connect("127.0.0.1:1")
         self.mesh.connect("127.0.0.1:2")

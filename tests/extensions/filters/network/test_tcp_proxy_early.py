@@ -1,12 +1,14 @@
-"""What a client sends before its upstream is connected: upstream_connect_mode and max_early_data_bytes."""
+"""What a client sends before its upstream is connected: upstream_connect_mode and
+max_early_data_bytes.
+"""
 
 from __future__ import annotations
 
 from twisted.internet.error import ConnectionDone, ConnectionLost
 
-from tcpmesh.net.address import Address
-from tcpmesh.testing.stage import Server
-from tcpmesh.testing.witness import Witness
+from tcpmesh.testing.harness import Server
+from tcpmesh.testing.recording import RecordingProtocol
+from tcpmesh.values.address import Address
 from tests.mesh import MeshTestCase
 
 HOST = "127.0.0.2:80"
@@ -25,7 +27,7 @@ class EarlyTestCase(MeshTestCase):
         self.mesh.add_cluster("c", HOST, more="connect_timeout: 1s")
         self.upstream: Server = self.mesh.upstream(HOST)
 
-    def send(self, client: Witness, data: bytes) -> None:
+    def send(self, client: RecordingProtocol, data: bytes) -> None:
         """Let a client send, and all happen that follows at once."""
         client.transport.write(data)
         self.mesh.network.pump()
@@ -43,7 +45,9 @@ class OnDataTests(EarlyTestCase):
     """ON_DOWNSTREAM_DATA: no connection for a client that says nothing."""
 
     def test_first_byte_connects(self) -> None:
-        """The upstream is connected with the client's first bytes, which go first; those that follow come after."""
+        """The upstream is connected with the client's first bytes, which go first; those that
+        follow come after.
+        """
         self.mesh.serve(ON_DATA % 1000)
         client = self.mesh.connect()
         self.assertEqual(0, self.mesh.stat("cluster.c.upstream_cx_total"))
@@ -160,7 +164,9 @@ class LimitTests(EarlyTestCase):
         self.assertEqual(3, self.mesh.stat("cluster.c.upstream_cx_tx_bytes_total"))
 
     def test_limit(self) -> None:
-        """After the read that reaches the limit the client is not read, and nothing is dropped: it all arrives in the end."""
+        """After the read that reaches the limit the client is not read, and nothing is dropped: it
+        all arrives in the end.
+        """
         for mode in (ON_DATA, AT_ONCE):
             self.setUp()
             self.mesh.serve(mode % 1000 + ", max_connect_attempts: 2")
@@ -176,7 +182,9 @@ class LimitTests(EarlyTestCase):
             self.assertEqual(data, bytes(self.upstream.built[0].received))
 
     def test_buffer_limit(self) -> None:
-        """A read takes no more than the buffer limit of the listener, but at least 16 KiB, whatever the early limit is."""
+        """A read takes no more than the buffer limit of the listener, but at least 16 KiB, whatever
+        the early limit is.
+        """
         for limit, read in ((1000, 16384), (20_000, 20_000)):
             self.setUp()
             self.mesh.serve(ON_DATA % 0, more=f"per_connection_buffer_limit_bytes: {limit}")
@@ -184,15 +192,19 @@ class LimitTests(EarlyTestCase):
             self.assertEqual(read, self.mesh.stat("tcp.t.downstream_cx_rx_bytes_total"))
 
     def test_upstream_cannot_take_it(self) -> None:
-        """Early data above the upstream's buffer limit stops the client as any other data does, until the upstream has read."""
-        self.mesh.add_cluster("c", HOST, more="connect_timeout: 1s\nper_connection_buffer_limit_bytes: 1000")
+        """Early data above the upstream's buffer limit stops the client as any other data does,
+        until the upstream has read.
+        """
+        self.mesh.add_cluster(
+            "c", HOST, more="connect_timeout: 1s\nper_connection_buffer_limit_bytes: 1000"
+        )
         self.mesh.serve(ON_DATA % 500_000 + ", max_connect_attempts: 2")
         client = self.mesh.connect()
         self.send(client, b"x" * 300_000)
         made = self.upstream.buildProtocol
 
-        def reading_nothing(addr: object) -> Witness:
-            server: Witness = made(addr)
+        def reading_nothing(addr: object) -> RecordingProtocol:
+            server: RecordingProtocol = made(addr)
             server.on_made = lambda: server.transport.pauseProducing()
             return server
 
@@ -233,8 +245,12 @@ class LimitTests(EarlyTestCase):
         self.assert_empty()
 
     def test_reset_between_attempts(self) -> None:
-        """A client that resets during the pause before the next attempt is forgotten, and so is that attempt."""
-        self.mesh.serve(ON_DATA % 1000 + ", max_connect_attempts: 9, backoff_options: {base_interval: 1000s}")
+        """A client that resets during the pause before the next attempt is forgotten, and so is
+        that attempt.
+        """
+        self.mesh.serve(
+            ON_DATA % 1000 + ", max_connect_attempts: 9, backoff_options: {base_interval: 1000s}"
+        )
         client = self.mesh.connect()
         self.send(client, b"x")
         self.mesh.network.advance(1)
@@ -262,8 +278,13 @@ class ImmediateTests(EarlyTestCase):
     """The modes that connect at once."""
 
     def test_greeting(self) -> None:
-        """An upstream that speaks first is heard by a client that says nothing, in every mode but ON_DOWNSTREAM_DATA."""
-        for mode in (AT_ONCE % 9, AT_ONCE % 9 + ", upstream_connect_mode: ON_DOWNSTREAM_TLS_HANDSHAKE"):
+        """An upstream that speaks first is heard by a client that says nothing, in every mode but
+        ON_DOWNSTREAM_DATA.
+        """
+        for mode in (
+            AT_ONCE % 9,
+            AT_ONCE % 9 + ", upstream_connect_mode: ON_DOWNSTREAM_TLS_HANDSHAKE",
+        ):
             self.setUp()
             self.mesh.serve(mode)
             client = self.mesh.connect()
@@ -272,7 +293,9 @@ class ImmediateTests(EarlyTestCase):
             self.assertEqual(b"hello", bytes(client.received))
 
     def test_end_is_noticed(self) -> None:
-        """With early data a client's reset while connecting is noticed; without, only once connected."""
+        """With early data a client's reset while connecting is noticed; without, only once
+        connected.
+        """
         for mode, active in ((AT_ONCE % 9, 0), ("cluster: c", 1)):
             self.setUp()
             self.mesh.network.silent.add(AT)

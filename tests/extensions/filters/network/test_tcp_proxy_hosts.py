@@ -10,14 +10,14 @@ from xxhash import xxh64_intdigest
 from twisted.internet.error import UserError
 from twisted.python.failure import Failure
 
-from tcpmesh.cluster.host import Host
-from tcpmesh.cluster.metadata import criteria
-from tcpmesh.net.address import Address
-from tcpmesh.net.connection import Connection
-from tcpmesh.net.options import ConnectOptions
+from tcpmesh.cluster.hosts.host import Host
+from tcpmesh.cluster.hosts.metadata import criteria
+from tcpmesh.connection.connection import Connection
+from tcpmesh.testing.harness import Client
 from tcpmesh.testing.mesh import address_of
-from tcpmesh.testing.stage import Client
-from tcpmesh.testing.witness import Witness
+from tcpmesh.testing.recording import RecordingProtocol
+from tcpmesh.values.address import Address
+from tcpmesh.values.socket_options import ConnectOptions
 from tests.mesh import MeshTestCase, tcp_proxy
 
 HOST = "127.0.0.2:80"
@@ -28,7 +28,9 @@ ONE_EACH = "circuit_breakers: {per_host_thresholds: [{max_connections: 1}]%s}"
 class ContextTests(MeshTestCase):
     """The context of a pick."""
 
-    def picked(self, cluster: str = "c", look: Callable[[Any], Any] = lambda context: context) -> list[Any]:
+    def picked(
+        self, cluster: str = "c", look: Callable[[Any], Any] = lambda context: context
+    ) -> list[Any]:
         """What is seen of the context of each pick of a cluster."""
         seen: list[Any] = []
         found: Any = self.mesh.clusters.get(cluster)
@@ -43,13 +45,20 @@ class ContextTests(MeshTestCase):
         return seen
 
     def test_hash_of_source_ip(self) -> None:
-        """hash_policy source_ip is the xxHash64 of the client's address as text, whatever its port."""
+        """hash_policy source_ip is the xxHash64 of the client's address as text, whatever its
+        port.
+        """
         self.mesh.add_cluster("c", HOST)
         self.mesh.upstream(HOST)
         self.mesh.serve("cluster: c, hash_policy: [{source_ip: {}}]")
         seen = self.picked(look=lambda context: context.hash)
         for _ in range(2):
-            self.mesh.network.connect(address_of("127.0.0.1:1"), Client(Witness()), 5, ConnectOptions(Address("127.0.0.77")))
+            self.mesh.network.connect(
+                address_of("127.0.0.1:1"),
+                Client(RecordingProtocol()),
+                5,
+                ConnectOptions(Address("127.0.0.77")),
+            )
             self.mesh.network.pump()
         self.assertEqual([xxh64_intdigest(b"127.0.0.77")] * 2, seen)
 
@@ -58,7 +67,9 @@ class ContextTests(MeshTestCase):
         self.mesh.add_cluster("c", HOST)
         self.mesh.upstream(HOST)
         self.mesh.serve()
-        self.mesh.add_listener("u", "/run/l", tcp_proxy("cluster: c, hash_policy: [{source_ip: {}}]"))
+        self.mesh.add_listener(
+            "u", "/run/l", tcp_proxy("cluster: c, hash_policy: [{source_ip: {}}]")
+        )
         self.mesh.listeners.start()
         seen = self.picked(look=lambda context: context.hash)
         self.mesh.connect()
@@ -78,7 +89,9 @@ class ContextTests(MeshTestCase):
         """metadata_match is told under envoy.lb; there is none where nothing is said."""
         self.mesh.add_cluster("c", HOST)
         self.mesh.upstream(HOST)
-        self.mesh.serve("cluster: c, metadata_match: {filter_metadata: {envoy.lb: {a: x, b: 2}, other: {c: y}}}")
+        self.mesh.serve(
+            "cluster: c, metadata_match: {filter_metadata: {envoy.lb: {a: x, b: 2}, other: {c: y}}}"
+        )
         seen = self.picked(look=lambda context: context.metadata_match)
         self.mesh.connect()
         self.mesh.add_listener("m", "127.0.0.1:2", tcp_proxy("cluster: c"))
@@ -86,7 +99,9 @@ class ContextTests(MeshTestCase):
         self.assertEqual([{"a": ("string_value", "x"), "b": ("number_value", 2.0)}, None], seen)
 
     def test_dynamic_metadata(self) -> None:
-        """What filters have found out under envoy.lb goes before metadata_match, and what they say elsewhere does not count."""
+        """What filters have found out under envoy.lb goes before metadata_match, and what they say
+        elsewhere does not count.
+        """
         self.mesh.upstream(HOST)
         self.mesh.add_cluster("c", HOST)
         self.mesh.serve("cluster: c, metadata_match: {filter_metadata: {envoy.lb: {a: x, b: x}}}")
@@ -99,20 +114,29 @@ class ContextTests(MeshTestCase):
         self.patch(Connection, "makeConnection", known)
         seen = self.picked(look=lambda context: context.metadata_match)
         self.mesh.connect()
-        expected = {"a": ("string_value", "x"), "b": ("string_value", "y"), "c": ("number_value", 1.0)}
+        expected = {
+            "a": ("string_value", "x"),
+            "b": ("string_value", "y"),
+            "c": ("number_value", 1.0),
+        }
         self.assertEqual([expected], seen)
 
     def test_weighted_metadata_match(self) -> None:
-        """What a weighted cluster says goes before what the filter says of the same key, and beside it of others."""
+        """What a weighted cluster says goes before what the filter says of the same key, and beside
+        it of others.
+        """
         self.mesh.add_cluster("c", HOST)
         self.mesh.upstream(HOST)
         self.mesh.serve(
-            "metadata_match: {filter_metadata: {envoy.lb: {a: x, b: x}}}, weighted_clusters: {clusters: "
+            "metadata_match: {filter_metadata: {envoy.lb: {a: x, b: x}}}, weighted_clusters: "
+            "{clusters: "
             "[{name: c, weight: 1, metadata_match: {filter_metadata: {envoy.lb: {b: y, c: y}}}}]}"
         )
         seen = self.picked(look=lambda context: context.metadata_match)
         self.mesh.connect()
-        self.assertEqual([{key: ("string_value", value) for key, value in zip("abc", "xyy", strict=True)}], seen)
+        self.assertEqual(
+            [{key: ("string_value", value) for key, value in zip("abc", "xyy", strict=True)}], seen
+        )
         self.assertEqual({}, criteria(None))
 
 
@@ -120,8 +144,12 @@ class WaitingTests(MeshTestCase):
     """Circuit breakers under which a client waits or is refused while it connects."""
 
     def test_no_pending(self) -> None:
-        """Above max_pending_requests an attempt fails without a connection, and others follow: URX without UF."""
-        self.mesh.add_cluster("c", HOST, more="circuit_breakers: {thresholds: [{max_pending_requests: 0}]}")
+        """Above max_pending_requests an attempt fails without a connection, and others follow: URX
+        without UF.
+        """
+        self.mesh.add_cluster(
+            "c", HOST, more="circuit_breakers: {thresholds: [{max_pending_requests: 0}]}"
+        )
         self.mesh.upstream(HOST)
         self.mesh.serve("cluster: c, max_connect_attempts: 3")
         self.assertTrue(self.mesh.connect().ended)
@@ -130,8 +158,14 @@ class WaitingTests(MeshTestCase):
         self.assertEqual(expected, self.mesh.moved("cluster.c.upstream_"))
 
     def test_pending(self) -> None:
-        """A client that connects counts as pending; another one above the limit is refused, until the first is connected."""
-        self.mesh.add_cluster("c", HOST, more="connect_timeout: 1s\ncircuit_breakers: {thresholds: [{max_pending_requests: 1}]}")
+        """A client that connects counts as pending; another one above the limit is refused, until
+        the first is connected.
+        """
+        self.mesh.add_cluster(
+            "c",
+            HOST,
+            more="connect_timeout: 1s\ncircuit_breakers: {thresholds: [{max_pending_requests: 1}]}",
+        )
         self.mesh.upstream(HOST)
         self.mesh.network.silent.add(address_of(HOST))
         self.mesh.serve("cluster: c, max_connect_attempts: 2")
@@ -144,7 +178,9 @@ class WaitingTests(MeshTestCase):
         self.assertFalse(self.mesh.connect().ended)
 
     def test_busy_host(self) -> None:
-        """A client above the limit of its host waits, without a timeout, until a connection to the host ends."""
+        """A client above the limit of its host waits, without a timeout, until a connection to the
+        host ends.
+        """
         self.mesh.add_cluster("c", HOST, more=ONE_EACH % "")
         upstream = self.mesh.upstream(HOST)
         self.mesh.serve()
@@ -161,20 +197,32 @@ class WaitingTests(MeshTestCase):
         self.assertEqual((1, 0), self.stats("upstream_cx_active", "upstream_rq_pending_active"))
 
     def test_attempt_that_fails_fails_for_all(self) -> None:
-        """When an attempt to connect to the host fails, it has failed for all who wait for the host, as in Envoy."""
+        """When an attempt to connect to the host fails, it has failed for all who wait for the
+        host, as in Envoy.
+        """
         self.mesh.add_cluster("c", HOST, more=f"connect_timeout: 1s\n{ONE_EACH % ''}")
         self.mesh.network.silent.add(address_of(HOST))
         self.mesh.serve()
         first, second = self.mesh.connect(), self.mesh.connect()
         self.mesh.network.advance(1)
         self.assertEqual((True, True), (first.ended, second.ended))
-        names = ("connect_timeout", "connect_fail", "total", "overflow", "connect_attempts_exceeded")
+        names = (
+            "connect_timeout",
+            "connect_fail",
+            "total",
+            "overflow",
+            "connect_attempts_exceeded",
+        )
         self.assertEqual((1, 1, 1, 1, 2), self.stats(*(f"upstream_cx_{name}" for name in names)))
-        self.assertEqual((2, 0), self.stats("upstream_rq_pending_failure_eject", "upstream_rq_pending_active"))
+        self.assertEqual(
+            (2, 0), self.stats("upstream_rq_pending_failure_eject", "upstream_rq_pending_active")
+        )
 
     def test_bounded(self) -> None:
         """No more than max_pending_requests wait."""
-        self.mesh.add_cluster("c", HOST, more=ONE_EACH % ", thresholds: [{max_pending_requests: 1}]")
+        self.mesh.add_cluster(
+            "c", HOST, more=ONE_EACH % ", thresholds: [{max_pending_requests: 1}]"
+        )
         self.mesh.upstream(HOST)
         self.mesh.serve()
         clients = [self.mesh.connect() for _ in range(3)]
@@ -186,11 +234,16 @@ class WaitingTests(MeshTestCase):
         self.mesh.add_cluster("c", HOST, more=ONE_EACH % "")
         self.mesh.upstream(HOST)
         self.mesh.serve()
-        self.mesh.add_listener("short", "127.0.0.1:2", tcp_proxy("cluster: c, max_downstream_connection_duration: 5s"))
+        self.mesh.add_listener(
+            "short", "127.0.0.1:2", tcp_proxy("cluster: c, max_downstream_connection_duration: 5s")
+        )
         first, second = self.mesh.connect(), self.mesh.connect("127.0.0.1:2")
         self.mesh.network.advance(5)
         self.assertEqual((False, True), (first.ended, second.ended))
-        self.assertEqual((1, 0, 1), self.stats("upstream_rq_cancelled", "upstream_rq_pending_active", "upstream_cx_active"))
+        self.assertEqual(
+            (1, 0, 1),
+            self.stats("upstream_rq_cancelled", "upstream_rq_pending_active", "upstream_cx_active"),
+        )
 
     def stats(self, *names: str) -> tuple[int, ...]:
         """Statistics of the cluster."""
@@ -225,7 +278,8 @@ class HostTests(MeshTestCase):
         return found.hosts[0]  # type: ignore[no-any-return]
 
     def test_outlier_reports(self) -> None:
-        """Outlier detection hears of each attempt's outcome; what only this machine is to blame for is not told.
+        """Outlier detection hears of each attempt's outcome; what only this machine is to blame for
+        is not told.
 
         That is a source that cannot be bound, and a lack of descriptors.
         """
@@ -257,10 +311,19 @@ class HostTests(MeshTestCase):
         self.assertTrue(self.mesh.connect().ended)
         self.assertEqual("URX", self.flags())
         moved = self.mesh.moved("cluster.c.")
-        self.assertEqual((1, 1, 1), (moved["bind_errors"], moved["upstream_cx_connect_fail"], moved["upstream_cx_destroy_local"]))
+        self.assertEqual(
+            (1, 1, 1),
+            (
+                moved["bind_errors"],
+                moved["upstream_cx_connect_fail"],
+                moved["upstream_cx_destroy_local"],
+            ),
+        )
 
     def test_additional_addresses(self) -> None:
-        """A further address of the host is tried in the same attempt: one more in cx_total, and no failure."""
+        """A further address of the host is tried in the same attempt: one more in cx_total, and no
+        failure.
+        """
         self.mesh.add_cluster("c", HOST)
         more = address_of(OTHER)
         host = self.host()
@@ -274,7 +337,9 @@ class HostTests(MeshTestCase):
         self.assertEqual((2, 1, 0), (host.cx_total, host.cx_active, host.cx_connect_fail))
 
     def test_closed_with_the_host(self) -> None:
-        """With close_connections_on_host_health_failure those whose host fails are closed; others are not even known to it."""
+        """With close_connections_on_host_health_failure those whose host fails are closed; others
+        are not even known to it.
+        """
         for more, sessions in (("", 0), ("close_connections_on_host_health_failure: true", 1)):
             self.mesh = self.make_mesh(1)
             self.mesh.add_cluster("c", HOST, more=more)
@@ -292,7 +357,9 @@ class HostTests(MeshTestCase):
         self.assertEqual(set(), host.sessions)
 
     def test_attempt_ends_with_the_host(self) -> None:
-        """An attempt to connect to a host that fails counts as failed, and the client gets another one if it may."""
+        """An attempt to connect to a host that fails counts as failed, and the client gets another
+        one if it may.
+        """
         self.mesh.add_cluster("c", HOST, more="close_connections_on_host_health_failure: true")
         self.mesh.network.silent.add(address_of(HOST))
         self.mesh.serve("cluster: c, max_connect_attempts: 2")
@@ -307,7 +374,9 @@ class HostTests(MeshTestCase):
         self.assertEqual(1, self.mesh.stat("cluster.c.upstream_cx_connect_fail"))
 
     def test_attempt_given_up_says_no_more(self) -> None:
-        """What becomes of an attempt that was given up with its host is not taken for the failure of the next one."""
+        """What becomes of an attempt that was given up with its host is not taken for the failure
+        of the next one.
+        """
         self.mesh.add_cluster("c", HOST, more="close_connections_on_host_health_failure: true")
         self.mesh.network.silent.add(address_of(HOST))
         self.mesh.serve("cluster: c, max_connect_attempts: 3")
@@ -316,7 +385,9 @@ class HostTests(MeshTestCase):
         given_up = session._connector
         session.host_failed()
         self.mesh.network.pump()
-        session.clientConnectionFailed(given_up, Failure(UserError()))  # the fast transports tell it later than Twisted's own
+        session.clientConnectionFailed(
+            given_up, Failure(UserError())
+        )  # the fast transports tell it later than Twisted's own
         self.mesh.network.pump()
         self.assertEqual(1, self.mesh.stat("cluster.c.upstream_cx_connect_fail"))
         self.assertEqual(2, self.mesh.stat("cluster.c.upstream_cx_total"))

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 from twisted.internet.error import ConnectionDone
 
-from tcpmesh.net.address import Address
-from tcpmesh.testing.stage import Server
-from tcpmesh.testing.witness import Witness
+from tcpmesh.testing.harness import Server
+from tcpmesh.testing.recording import RecordingProtocol
+from tcpmesh.values.address import Address
 from tests.mesh import MeshTestCase
 
 HOST = "127.0.0.2:80"
@@ -26,7 +26,7 @@ class TimesTestCase(MeshTestCase):
         self.mesh.add_cluster("c", HOST)
         self.upstream: Server = self.mesh.upstream(HOST)
 
-    def pair(self) -> tuple[Witness, Witness]:
+    def pair(self) -> tuple[RecordingProtocol, RecordingProtocol]:
         """A client and the upstream's end of its connection."""
         client = self.mesh.connect()
         return client, self.upstream.built[-1]
@@ -36,7 +36,7 @@ class TimesTestCase(MeshTestCase):
         for _ in range(int(seconds / STEP)):
             self.mesh.network.advance(STEP)
 
-    def ends_after(self, client: Witness, most: float) -> float:
+    def ends_after(self, client: RecordingProtocol, most: float) -> float:
         """Seconds until the client's connection ends."""
         start = self.mesh.clock.seconds()
         while not client.ended:
@@ -49,13 +49,15 @@ class IdleTests(TimesTestCase):
     """idle_timeout."""
 
     def test_both_are_closed(self) -> None:
-        """A connection on which nothing moves is closed on both sides after the timeout, at most an eighth later."""
+        """A connection on which nothing moves is closed on both sides after the timeout, at most an
+        eighth later.
+        """
         self.mesh.serve("cluster: c, idle_timeout: 8s")
         client, server = self.pair()
         self.assertTrue(8 <= self.ends_after(client, 9) <= 9)
-        for witness in (client, server):
-            self.assertEqual(["made", "eof"], witness.events)
-            witness.transport.loseConnection()
+        for recorder in (client, server):
+            self.assertEqual(["made", "eof"], recorder.events)
+            recorder.transport.loseConnection()
         self.mesh.network.pump()
         self.assertTrue(client.lost_to(ConnectionDone) and server.lost_to(ConnectionDone))
         self.assertEqual("-", self.flags())
@@ -70,8 +72,12 @@ class IdleTests(TimesTestCase):
         """Every byte of the upstream starts the timeout anew."""
         self.restarted(lambda client, server: server)
 
-    def restarted(self, who: Callable[[Witness, Witness], Witness]) -> None:
-        """Let one side send now and then; the timeout runs from the last byte, wherever it falls between two looks."""
+    def restarted(
+        self, who: Callable[[RecordingProtocol, RecordingProtocol], RecordingProtocol]
+    ) -> None:
+        """Let one side send now and then; the timeout runs from the last byte, wherever it falls
+        between two looks.
+        """
         self.mesh.serve("cluster: c, idle_timeout: 8s")
         for pause in (2.125, 4.5, 7, 7.875):
             client, server = self.pair()
@@ -83,7 +89,9 @@ class IdleTests(TimesTestCase):
             self.assertTrue(8 <= self.ends_after(client, 9) <= 9)
 
     def test_restarted_by_taking_what_waits(self) -> None:
-        """A slow reader that takes bytes now and then keeps its connection, though nobody sends any more."""
+        """A slow reader that takes bytes now and then keeps its connection, though nobody sends any
+        more.
+        """
         self.mesh.serve("cluster: c, idle_timeout: 8s")
         client, server = self.pair()
         client.transport.pauseProducing()
@@ -98,7 +106,9 @@ class IdleTests(TimesTestCase):
         self.assertEqual(5 * 65536, len(client.received))
 
     def test_stuck(self) -> None:
-        """Where bytes wait that nobody takes, the idle timeout ends the side that they are for with what the kernel has of them."""
+        """Where bytes wait that nobody takes, the idle timeout ends the side that they are for with
+        what the kernel has of them.
+        """
         self.mesh.serve("cluster: c, idle_timeout: 8s")
         client, server = self.pair()
         client.transport.pauseProducing()
@@ -123,7 +133,9 @@ class IdleTests(TimesTestCase):
         self.assertEqual(0, self.mesh.stat("cluster.c.upstream_cx_active"))
 
     def test_ends_a_pause_between_attempts(self) -> None:
-        """A client that waits for a further attempt when it has been idle for too long is closed, and there is no attempt."""
+        """A client that waits for a further attempt when it has been idle for too long is closed,
+        and there is no attempt.
+        """
         self.mesh.network.refused.add(Address("127.0.0.2", 80))
         backoff = "backoff_options: {base_interval: 1000s, max_interval: 1000s}"
         self.mesh.serve(f"cluster: c, idle_timeout: 1s, max_connect_attempts: 2, {backoff}")
@@ -185,7 +197,9 @@ class IdleTests(TimesTestCase):
         self.assertEqual(0, self.mesh.stat("tcp.t.max_downstream_connection_duration"))
 
     def test_flush_to_a_stuck_upstream(self) -> None:
-        """Where the client has gone, an upstream that takes nothing for the idle timeout is given up."""
+        """Where the client has gone, an upstream that takes nothing for the idle timeout is given
+        up.
+        """
         self.mesh.serve("cluster: c, idle_timeout: 8s")
         client, server = self.pair()
         server.transport.pauseProducing()
@@ -202,7 +216,9 @@ class DurationTests(TimesTestCase):
     """max_downstream_connection_duration."""
 
     def test_both_are_closed(self) -> None:
-        """A connection is closed on both sides at its maximum duration, whatever moves on it: DT."""
+        """A connection is closed on both sides at its maximum duration, whatever moves on it:
+        DT.
+        """
         self.mesh.serve("cluster: c, max_downstream_connection_duration: 2s")
         client, server = self.pair()
         for _ in range(15):
@@ -231,7 +247,10 @@ class DurationTests(TimesTestCase):
         """It ends a client that waits for a further attempt, which then is not made."""
         self.mesh.network.refused.add(Address("127.0.0.2", 80))
         backoff = "backoff_options: {base_interval: 1000s, max_interval: 1000s}"
-        self.mesh.serve(f"cluster: c, max_downstream_connection_duration: 2s, max_connect_attempts: 2, {backoff}")
+        self.mesh.serve(
+            f"cluster: c, max_downstream_connection_duration: 2s, max_connect_attempts: 2, "
+            f"{backoff}"
+        )
         client = self.mesh.connect()
         self.assertEqual(2, self.ends_after(client, 3))
         self.assertEqual("UF,DT", self.flags())
@@ -251,7 +270,9 @@ class DurationTests(TimesTestCase):
         self.assertEqual(0, self.mesh.stat("listener.127.0.0.1_1.downstream_cx_active"))
 
     def test_during_the_last_flush(self) -> None:
-        """It also ends a connection whose two sides have ended and of which only the rest is being flushed to the client."""
+        """It also ends a connection whose two sides have ended and of which only the rest is being
+        flushed to the client.
+        """
         self.mesh.serve("cluster: c, max_downstream_connection_duration: 2s")
         client, server = self.pair()
         client.transport.pauseProducing()
@@ -264,7 +285,9 @@ class DurationTests(TimesTestCase):
         self.assertEqual(0, self.mesh.stat("listener.127.0.0.1_1.downstream_cx_active"))
 
     def test_not_of_a_client_that_has_gone(self) -> None:
-        """When the client has gone, what is flushed to the upstream has no maximum duration, and none is counted."""
+        """When the client has gone, what is flushed to the upstream has no maximum duration, and
+        none is counted.
+        """
         self.mesh.serve("cluster: c, max_downstream_connection_duration: 2s")
         client, server = self.pair()
         server.transport.pauseProducing()
@@ -278,9 +301,12 @@ class DurationTests(TimesTestCase):
         self.assertEqual(80_000, len(server.received))
 
     def test_jitter(self) -> None:
-        """A jitter of 50 % makes durations of 1 to 1.5 times the time given, each connection its own."""
+        """A jitter of 50 % makes durations of 1 to 1.5 times the time given, each connection its
+        own.
+        """
         self.mesh.serve(
-            "cluster: c, max_downstream_connection_duration: 8s, max_downstream_connection_duration_jitter_percentage: {value: 50}"
+            "cluster: c, max_downstream_connection_duration: 8s, "
+            "max_downstream_connection_duration_jitter_percentage: {value: 50}"
         )
         clients = [self.pair()[0] for _ in range(100)]
         self.pass_time(8 - STEP)

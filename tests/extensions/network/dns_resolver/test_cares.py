@@ -6,7 +6,9 @@ from typing import Any
 
 import dns.message
 import dns.rcode
-from envoy.extensions.network.dns_resolver.cares.v3.cares_dns_resolver_pb2 import CaresDnsResolverConfig
+from envoy.extensions.network.dns_resolver.cares.v3.cares_dns_resolver_pb2 import (
+    CaresDnsResolverConfig,
+)
 from zope.interface.verify import verifyObject
 
 from twisted.internet import reactor
@@ -16,14 +18,14 @@ from twisted.trial.unittest import TestCase
 from tcpmesh.extensions.network.dns_resolver import cares
 from tcpmesh.extensions.network.dns_resolver.cares import CaresResolver
 from tcpmesh.interfaces import IDnsResolver
-from tcpmesh.net.address import Address
-from tcpmesh.net.dns import DnsClient, DnsOptions
-from tcpmesh.net.lookup import SystemDns
-from tcpmesh.net.resolve import Family, ResolutionFailed
-from tcpmesh.net.stock import StockNetwork
+from tcpmesh.net.dns.client import DnsClient, DnsOptions
+from tcpmesh.net.dns.lookup import SystemDns
+from tcpmesh.net.dns.resolve import Family, ResolutionFailed
+from tcpmesh.net.stock.network import StockNetwork
 from tcpmesh.registry import Context
 from tcpmesh.stats.store import Store
 from tcpmesh.testing.mesh import values_of
+from tcpmesh.values.address import Address
 from tcpmesh.wire.names import Found
 from tests.mesh import parse
 from tests.names import DnsServer, answer
@@ -39,7 +41,9 @@ class CaresTests(TestCase):
         self.server = DnsServer(reactor, self.reply)
         self.addCleanup(self.server.close)
         self.store = Store()
-        self.patch(cares, "system_dns", lambda: SystemDns((Address("192.0.2.1", 53),), ("search.test",), 1))
+        self.patch(
+            cares, "system_dns", lambda: SystemDns((Address("192.0.2.1", 53),), ("search.test",), 1)
+        )
 
     def reply(self, query: dns.message.Message) -> bytes | None:
         """An address for each kind of record of a.test."""
@@ -83,7 +87,9 @@ class CaresTests(TestCase):
         """The records that a family asks for are the addresses, each with its time to live."""
         found = yield self.resolver().resolve("a.test", Family.ALL)
         self.assertEqual((Found("127.0.0.2", 9), Found("::2", 9)), found)
-        self.assertEqual({("udp", "a.test", "A"), ("udp", "a.test", "AAAA")}, set(self.server.queries))
+        self.assertEqual(
+            {("udp", "a.test", "A"), ("udp", "a.test", "AAAA")}, set(self.server.queries)
+        )
 
     @inlineCallbacks
     def test_search(self) -> Any:
@@ -96,12 +102,16 @@ class CaresTests(TestCase):
     @inlineCallbacks
     def test_tcp(self) -> Any:
         """`use_tcp_for_dns_lookups` is heeded."""
-        yield self.resolver("dns_resolver_options: {use_tcp_for_dns_lookups: true}").resolve("a.test", Family.V4_ONLY)
+        yield self.resolver("dns_resolver_options: {use_tcp_for_dns_lookups: true}").resolve(
+            "a.test", Family.V4_ONLY
+        )
         self.assertEqual([("tcp", "a.test", "A")], self.server.queries)
 
     @inlineCallbacks
     def test_statistics(self) -> Any:
-        """Lookups, names that are not there, failures, and each question without answer, are counted under dns.cares."""
+        """Lookups, names that are not there, failures, and each question without answer, are
+        counted under dns.cares.
+        """
         self.patch(cares, "_options", lambda message: DnsOptions(timeout=0.25, tries=2))
         resolver = self.resolver()
         yield resolver.resolve("a.test", Family.V4_ONLY)
@@ -129,21 +139,33 @@ class CaresTests(TestCase):
         """Both kinds together are one lookup, one after the other are two; a number is one, too."""
         resolver = self.resolver()
         totals = []
-        for name, family in (("a.test", Family.ALL), ("b.test", Family.AUTO), ("127.0.0.1", Family.AUTO), ("a.test", Family.AUTO)):
+        for name, family in (
+            ("a.test", Family.ALL),
+            ("b.test", Family.AUTO),
+            ("127.0.0.1", Family.AUTO),
+            ("a.test", Family.AUTO),
+        ):
             yield resolver.resolve(name, family)
             totals.append(values_of(self.store)["dns.cares.resolve_total"])
         self.assertEqual([1, 3, 4, 5], totals)
 
     def test_servers(self) -> None:
-        """Servers that are given are asked in place of the system's, or after them; port 53 is meant where none is given."""
+        """Servers that are given are asked in place of the system's, or after them; port 53 is
+        meant where none is given.
+        """
         system, given = Address("192.0.2.1", 53), Address("192.0.2.9", 53)
         text = "resolvers: [{socket_address: {address: 192.0.2.9, port_value: 0}}]"
         self.assertEqual((system,), self.client_of("{}")[0])
         self.assertEqual((given,), self.client_of(text)[0])
-        self.assertEqual((system, given), self.client_of(f"{text}\nuse_resolvers_as_fallback: true")[0])
+        self.assertEqual(
+            (system, given), self.client_of(f"{text}\nuse_resolvers_as_fallback: true")[0]
+        )
 
     def test_options(self) -> None:
         """How often, how long and how servers are asked, by default as in Envoy."""
         self.assertEqual(DnsOptions(5.0, 4, False, False, 1232), self.client_of("{}")[1])
-        text = "query_timeout_seconds: 2\nquery_tries: 3\nrotate_nameservers: true\nedns0_max_payload_size: 1400"
+        text = (
+            "query_timeout_seconds: 2\nquery_tries: 3\nrotate_nameservers: true\n"
+            "edns0_max_payload_size: 1400"
+        )
         self.assertEqual(DnsOptions(2.0, 3, False, True, 1400), self.client_of(text)[1])

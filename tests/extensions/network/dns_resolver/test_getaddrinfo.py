@@ -5,7 +5,9 @@ from __future__ import annotations
 import socket
 from typing import Any
 
-from envoy.extensions.network.dns_resolver.getaddrinfo.v3.getaddrinfo_dns_resolver_pb2 import GetAddrInfoDnsResolverConfig
+from envoy.extensions.network.dns_resolver.getaddrinfo.v3.getaddrinfo_dns_resolver_pb2 import (
+    GetAddrInfoDnsResolverConfig,
+)
 from zope.interface.verify import verifyObject
 
 from twisted.internet import reactor
@@ -14,8 +16,8 @@ from twisted.trial.unittest import TestCase
 
 from tcpmesh.extensions.network.dns_resolver.getaddrinfo import TTL, GetAddrInfoResolver
 from tcpmesh.interfaces import IDnsResolver
-from tcpmesh.net.resolve import Family, ResolutionFailed
-from tcpmesh.net.stock import StockNetwork
+from tcpmesh.net.dns.resolve import Family, ResolutionFailed
+from tcpmesh.net.stock.network import StockNetwork
 from tcpmesh.registry import Context
 from tcpmesh.stats.store import Store
 from tcpmesh.wire.names import Found
@@ -50,7 +52,9 @@ class GetAddrInfoTests(TestCase):
     @inlineCallbacks
     def test_address(self) -> Any:
         """What the library finds is good for a minute."""
-        self.assertEqual((Found("127.0.0.1", TTL),), (yield self.resolve("localhost", Family.V4_ONLY)))
+        self.assertEqual(
+            (Found("127.0.0.1", TTL),), (yield self.resolve("localhost", Family.V4_ONLY))
+        )
 
     @inlineCallbacks
     def test_none(self) -> Any:
@@ -60,12 +64,18 @@ class GetAddrInfoTests(TestCase):
 
     @inlineCallbacks
     def test_failure(self) -> Any:
-        """Other errors are failures, with their reason, and are not tried again; nor is what cannot be a name."""
+        """Other errors are failures, with their reason, and are not tried again; nor is what cannot
+        be a name.
+        """
         self.failing(socket.gaierror(socket.EAI_FAIL, "broken"))
-        failure = yield self.assertFailure(self.resolve("a.test", Family.V4_ONLY, "num_retries: 5"), ResolutionFailed)
+        failure = yield self.assertFailure(
+            self.resolve("a.test", Family.V4_ONLY, "num_retries: 5"), ResolutionFailed
+        )
         self.assertIn("broken", str(failure))
         self.failing(UnicodeError("label too long"))
-        yield self.assertFailure(self.resolve("a.test", Family.V4_ONLY, "num_retries: 5"), ResolutionFailed)
+        yield self.assertFailure(
+            self.resolve("a.test", Family.V4_ONLY, "num_retries: 5"), ResolutionFailed
+        )
 
     @inlineCallbacks
     def test_again(self) -> Any:

@@ -1,0 +1,20 @@
+"""Addresses in JSON answers: our text form as an `envoy.config.core.v3.Address`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def address_json(text: str) -> dict[str, Any]:
+    """`127.0.0.1:80` and `[::1]:80` as a socket address, anything without a port as the path of a
+    pipe.
+    """
+    host, colon, port = text.rpartition(":")
+    if text.startswith(("/", "@")) or not colon or not port.isdecimal():
+        return {"pipe": {"path": text}}
+    return {
+        "socket_address": {
+            "address": host.removeprefix("[").removesuffix("]"),
+            "port_value": int(port),
+        }
+    }

@@ -1,0 +1,112 @@
+"""What a page of the admin interface is made of, apart from HTTP: a call comes in, an answer goes
+out.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+
+from tcpmesh.admin.answers.json_stream import LazyList, json_stream
+from tcpmesh.interfaces import IServer
+from tcpmesh.wire.regex import BadRegex, Regex
+
+TEXT = "text/plain; charset=UTF-8"
+HTML = "text/html; charset=UTF-8"
+JSON = "application/json"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a page answers with: a text, or pieces of one for a long page, which are then made as
+    the client takes them.
+    """
+
+    body: str | Iterator[str]
+    status: int = 200
+    content_type: str = TEXT
+
+    afterwards: Callable[[], object] | None = None
+    """Called once the client has the answer and its connection is closed."""
+
+
+class Refusal(Exception):
+    """A call that cannot be answered as it is: status and text for the client."""
+
+    def __init__(self, text: str, status: int = 400) -> None:
+        super().__init__(text)
+        self.text = text
+        self.status = status
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request for a page."""
+
+    server: IServer
+    parameters: Mapping[str, str]
+    endpoints: Sequence[Endpoint] = ()
+    """All pages that there are, for those that list them."""
+
+    def regex(self, name: str, complaint: str = "Invalid re2 regex: {}") -> Regex | None:
+        """The parameter of this name as an expression, or `None`.  Raises `Refusal` where it is
+        none.
+        """
+        text = self.parameters.get(name, "")
+        try:
+            return Regex(text) if text else None
+        except BadRegex as e:
+            raise Refusal(complaint.format(e) + "\n") from None
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter as the help text and the home page describe it."""
+
+    name: str
+    summary: str
+    choices: tuple[str, ...] = ()
+    flag: bool = False
+    """True where its presence is all that counts."""
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A page: where it is, what it is for and what answers."""
+
+    path: str
+    summary: str
+    answer: Callable[[Call], Answer] = field(repr=False)
+    parameters: tuple[Parameter, ...] = ()
+    changes: bool = False
+    """True where a call changes something: then it has to be a POST."""
+
+
+def json_answer(value: object) -> Answer:
+    """An answer in JSON, laid out for people too."""
+    return Answer(json.dumps(value, indent=1) + "\n", content_type=JSON)
+
+
+def json_list_answer(name: str, items: Iterable[object | None]) -> Answer:
+    """An answer in JSON that is an object with one list, made and sent item by item; `None` is
+    none, but took a while.
+    """
+
+    return Answer(
+        chain(json_stream({name: LazyList(items, shown_empty=True)}), "\n"), content_type=JSON
+    )
+
+
+def help_text(endpoints: Sequence[Endpoint]) -> str:
+    """All pages with their parameters, one a line, by path."""
+    lines = ["admin commands are:\n"]
+    for endpoint in sorted(endpoints, key=lambda each: each.path):
+        lines.append(
+            f"  {endpoint.path}{' (POST)' if endpoint.changes else ''}: {endpoint.summary}\n"
+        )
+        for parameter in endpoint.parameters:
+            choices = f"; One of ({', '.join(parameter.choices)})" if parameter.choices else ""
+            lines.append(f"      {parameter.name}: {parameter.summary}{choices}\n")
+    return "".join(lines)

@@ -1,0 +1,305 @@
+"""`/config_dump`: the configuration that is in effect, in the schema's own words.
+
+There may be ten thousand clusters, so each is put into words when its turn to be sent has come.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain, groupby
+from time import time
+from typing import Any, NamedTuple
+
+from envoy.admin.v3 import config_dump_pb2, config_dump_shared_pb2
+from envoy.config.cluster.v3 import cluster_pb2
+from envoy.config.endpoint.v3 import endpoint_pb2
+from envoy.config.listener.v3 import listener_pb2
+from google.protobuf import field_mask_pb2, json_format, timestamp_pb2
+from google.protobuf.descriptor import Descriptor
+
+from tcpmesh.admin.answers.address import address_json
+from tcpmesh.admin.answers.endpoint import JSON, Answer, Call, Endpoint, Parameter, Refusal
+from tcpmesh.admin.answers.json_stream import LazyList, json_stream
+from tcpmesh.admin.answers.redact import redacted
+from tcpmesh.config.fields.to_plain import whole
+from tcpmesh.interfaces import IServer
+from tcpmesh.values.statuses import ClusterStatus, HostStatus
+from tcpmesh.wire.regex import Regex
+
+_TYPE = "type.googleapis.com/"
+_OVERPROVISIONING_FACTOR = 140
+
+#: What is in the `Any` of this name.
+_CONTENTS = {
+    "cluster": cluster_pb2.Cluster.DESCRIPTOR,
+    "endpoint_config": endpoint_pb2.ClusterLoadAssignment.DESCRIPTOR,
+    "listener": listener_pb2.Listener.DESCRIPTOR,
+}
+
+Json = dict[str, Any]
+
+
+class _Dump(NamedTuple):
+    """One message of the dump as JSON, whose lists are made later."""
+
+    schema: Descriptor
+    value: Json
+
+
+def _config_dump(call: Call) -> Answer:
+    pattern = call.regex("name_regex", "Error while parsing name_regex: {}")
+    mask = [path for path in call.parameters.get("mask", "").split(",") if path]
+    resource = call.parameters.get("resource")
+    dumps = _dumps(call.server, pattern, "include_eds" in call.parameters)
+    configs = _one_list(dumps, resource, mask) if resource else _all(dumps, mask)
+    return Answer(chain(json_stream({"configs": configs}), "\n"), content_type=JSON)
+
+
+def _all(dumps: Iterable[_Dump], mask: Sequence[str]) -> LazyList:
+    """The messages that have all fields of the mask."""
+    configs = [
+        _typed(schema, value, mask)
+        for schema, value in dumps
+        if not mask or _is_valid(schema, mask)
+    ]
+    if not configs:
+        raise _bad_mask(mask)
+    return LazyList(configs)
+
+
+def _one_list(dumps: Iterable[_Dump], resource: str, mask: Sequence[str]) -> LazyList:
+    """The elements of the list of this name."""
+    schema, elements = _elements(dumps, resource)
+    if mask and not _is_valid(schema, mask):
+        if any(element is not None for element in elements.items):
+            raise _bad_mask(mask)
+        return LazyList(())
+    return LazyList(
+        _typed(schema, element, mask) if element is not None else None for element in elements.items
+    )
+
+
+def _typed(schema: Descriptor, value: Json, mask: Sequence[str]) -> Json:
+    return {"@type": _TYPE + schema.full_name, **_masked(value, mask)}
+
+
+def _bad_mask(mask: Sequence[str]) -> Refusal:
+    return Refusal(f"FieldMask {','.join(mask)} could not be successfully applied to any configs.")
+
+
+def _dumps(server: IServer, pattern: Regex | None, include_eds: bool) -> list[_Dump]:
+    """All messages, in Envoy's order; in their lists only what has a name like this."""
+    static = server.bootstrap.static_resources
+    updated = timestamp_pb2.Timestamp()
+    updated.FromMilliseconds(int((time() - server.uptime) * 1000))
+    clusters, listeners = (
+        config_dump_shared_pb2.ClustersConfigDump,
+        config_dump_shared_pb2.ListenersConfigDump,
+    )
+
+    def cluster(message: Any) -> Json:
+        element = clusters.StaticCluster(last_updated=updated)
+        element.cluster.Pack(redacted(message))
+        return _json(element)
+
+    def listener(message: Any) -> Json:
+        element = listeners.StaticListener(last_updated=updated)
+        element.listener.Pack(redacted(message))
+        return _json(element)
+
+    return [
+        _Dump(
+            config_dump_pb2.BootstrapConfigDump.DESCRIPTOR, _bootstrap(server.bootstrap, updated)
+        ),
+        _Dump(clusters.DESCRIPTOR, {"static_clusters": _named(static.clusters, cluster, pattern)}),
+        *([_endpoints(server, pattern)] if include_eds else []),
+        _Dump(
+            listeners.DESCRIPTOR, {"static_listeners": _named(static.listeners, listener, pattern)}
+        ),
+        _Dump(config_dump_pb2.SecretsConfigDump.DESCRIPTOR, {}),
+    ]
+
+
+def _named(
+    messages: Iterable[Any], describe: Callable[[Any], Json], pattern: Regex | None
+) -> LazyList:
+    """Those whose whole name matches."""
+    return LazyList(
+        describe(message) if _is_named(message.name, pattern) else None for message in messages
+    )
+
+
+def _is_named(name: str, pattern: Regex | None) -> bool:
+    return pattern is None or bool(name and pattern.fullmatch(name))
+
+
+def _bootstrap(bootstrap: Any, updated: timestamp_pb2.Timestamp) -> Json:
+    """A `BootstrapConfigDump` in which listeners and clusters are made later."""
+    lists = ("listeners", "clusters")
+    shown = type(bootstrap)()
+    shown.CopyFrom(bootstrap)
+    for name in lists:
+        # One stays for its place among the fields.
+        del getattr(shown.static_resources, name)[1:]
+    value = _json(
+        config_dump_pb2.BootstrapConfigDump(bootstrap=redacted(shown), last_updated=updated)
+    )
+    static = value.get("bootstrap", {}).get("static_resources", {})
+    for name in lists:
+        if name in static:
+            static[name] = LazyList(
+                _json(redacted(message)) for message in getattr(bootstrap.static_resources, name)
+            )
+    return value
+
+
+def _json(message: Any) -> Json:
+    found: Json = whole(json_format.MessageToDict(message, preserving_proto_field_name=True))
+    return found
+
+
+def _endpoints(server: IServer, pattern: Regex | None) -> _Dump:
+    """An `EndpointsConfigDump` of what the clusters' hosts are now."""
+    factors = {
+        cluster.name: cluster.load_assignment.policy.overprovisioning_factor.value
+        or _OVERPROVISIONING_FACTOR
+        for cluster in server.bootstrap.static_resources.clusters
+    }
+
+    def configs(via_api: bool) -> LazyList:
+        statuses = (
+            status if status.added_via_api == via_api and _is_named(status.name, pattern) else None
+            for status in server.cluster_statuses()
+        )
+        return LazyList(
+            {
+                "endpoint_config": _assignment(
+                    status, factors.get(status.name, _OVERPROVISIONING_FACTOR)
+                )
+            }
+            if status
+            else None
+            for status in statuses
+        )
+
+    value = {"static_endpoint_configs": configs(False), "dynamic_endpoint_configs": configs(True)}
+    return _Dump(config_dump_shared_pb2.EndpointsConfigDump.DESCRIPTOR, value)
+
+
+def _assignment(status: ClusterStatus, factor: int) -> Json:
+    def place(host: HostStatus) -> tuple[int, str, str, str]:
+        return host.priority, host.region, host.zone, host.sub_zone
+
+    groups = [
+        _locality(list(hosts), *at) for at, hosts in groupby(sorted(status.hosts, key=place), place)
+    ]
+    return {
+        "@type": _TYPE + "envoy.config.endpoint.v3.ClusterLoadAssignment",
+        "cluster_name": status.name,
+        **({"endpoints": groups} if groups else {}),
+        "policy": {"overprovisioning_factor": factor},
+    }
+
+
+def _locality(
+    hosts: Sequence[HostStatus], priority: int, region: str, zone: str, sub_zone: str
+) -> Json:
+    names = {"region": region, "zone": zone, "sub_zone": sub_zone}
+    return {
+        "locality": {name: value for name, value in names.items() if value},
+        "lb_endpoints": list(map(_lb_endpoint, hosts)),
+        "load_balancing_weight": hosts[0].locality_weight,
+        **({"priority": priority} if priority else {}),
+    }
+
+
+def _lb_endpoint(host: HostStatus) -> Json:
+    """The host as an `LbEndpoint`, with what health checks ask where that is said to be something
+    else.
+    """
+    checks: Json = {}
+    config = host.health_check_config
+    if config is not None:
+        checks = {
+            name: getattr(config, name)
+            for name in ("port_value", "hostname")
+            if getattr(config, name)
+        }
+    return {
+        "endpoint": {
+            "address": address_json(host.address),
+            "health_check_config": checks,
+            **({"hostname": host.hostname} if host.hostname else {}),
+        },
+        "health_status": host.health,
+        **({"metadata": _json(host.metadata)} if host.metadata is not None else {}),
+        "load_balancing_weight": host.weight,
+    }
+
+
+def _elements(dumps: Iterable[_Dump], resource: str) -> tuple[Descriptor, LazyList]:
+    """The list of this name, and of what its elements are."""
+    for schema, value in dumps:
+        field = schema.fields_by_name.get(resource)
+        if field is None:
+            continue
+        if not field.is_repeated or field.message_type is None:
+            raise Refusal(
+                f"{resource} is not a repeated field. Use ?mask={resource} to get only this field"
+            )
+        return field.message_type, value.get(resource, LazyList(()))
+    raise Refusal(f"{resource} not found in config dump", 404)
+
+
+def _is_valid(schema: Descriptor, mask: Sequence[str]) -> bool:
+    """Whether all paths exist in the schema, and none asks for the whole of an `Any`."""
+    return all(_exists(schema, path) for path in mask)
+
+
+def _exists(schema: Descriptor, path: str) -> bool:
+    first, _, rest = path.partition(".")
+    field = schema.fields_by_name.get(first)
+    if (
+        field is not None
+        and field.message_type is not None
+        and field.message_type.full_name == "google.protobuf.Any"
+    ):
+        return bool(rest) and (first not in _CONTENTS or _exists(_CONTENTS[first], rest))
+    return bool(field_mask_pb2.FieldMask(paths=[path]).IsValidForDescriptor(schema))
+
+
+def _masked(value: Json, mask: Sequence[str]) -> Json:
+    """Only what the paths lead to; the types of messages stay."""
+    if not mask:
+        return value
+    left: Json = {}
+    for path in mask:
+        _copy(value, left, path.split("."))
+    return left
+
+
+def _copy(source: Json, target: Json, path: Sequence[str]) -> None:
+    for name in path[:-1]:
+        inner = source.get(name)
+        if not isinstance(inner, dict):
+            return
+        source, target = inner, target.setdefault(name, {})
+        if "@type" in source:
+            target["@type"] = source["@type"]
+    if path[-1] in source:
+        target[path[-1]] = source[path[-1]]
+
+
+ENDPOINTS = (
+    Endpoint(
+        "/config_dump",
+        "dump current configs",
+        _config_dump,
+        (
+            Parameter("resource", "The list to dump, such as static_clusters"),
+            Parameter("mask", "The fields to dump of each element, or of each config"),
+            Parameter("name_regex", "Regular expression that the whole name has to match"),
+            Parameter("include_eds", "Include the endpoints of clusters", flag=True),
+        ),
+    ),
+)

@@ -1,0 +1,144 @@
+"""The process itself: whether it is ready for traffic, how it was started and what it uses."""
+
+from __future__ import annotations
+
+import platform
+import resource
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from envoy.admin.v3 import server_info_pb2
+from envoy.config.core.v3 import base_pb2
+from google.protobuf import json_format
+
+from tcpmesh.admin.answers.endpoint import Answer, Call, Endpoint, help_text, json_answer
+from tcpmesh.interfaces import IServer
+from tcpmesh.values.server_options import ServerOptions
+
+HOT_RESTART_VERSION = "disabled"
+
+
+def _ready(call: Call) -> Answer:
+    state = call.server.state
+    return Answer(f"{state}\n", status=200 if state == "LIVE" else 503)
+
+
+def _help(call: Call) -> Answer:
+    return Answer(help_text(call.endpoints))
+
+
+def _server_info(call: Call) -> Answer:
+    info = json_format.MessageToDict(
+        _server_info_message(call.server),
+        preserving_proto_field_name=True,
+        always_print_fields_with_no_presence=True,
+    )
+    return json_answer({field: info[field] for field in _INFO_FIELDS if field in info})
+
+
+_INFO_FIELDS = tuple(server_info_pb2.ServerInfo.DESCRIPTOR.fields_by_name)
+"""In the order of the schema, with what people look for first at the top."""
+
+
+def _server_info_message(server: IServer) -> Any:
+    info = server_info_pb2.ServerInfo(
+        version=f"{_version()}/{platform.python_implementation()} {platform.python_version()}",
+        state=server.state,
+        hot_restart_version=HOT_RESTART_VERSION,
+        command_line_options=_command_line(server.options),
+        node=_node(server),
+    )
+    info.uptime_current_epoch.FromSeconds(int(server.uptime))
+    info.uptime_all_epochs.FromSeconds(int(server.uptime))
+    return info
+
+
+def _command_line(options: ServerOptions) -> Any:
+    """The options under the names and with the types of `envoy.admin.v3.CommandLineOptions`."""
+    line = server_info_pb2.CommandLineOptions(
+        mode=options.mode.capitalize(),
+        drain_strategy=options.drain_strategy.capitalize(),
+        local_address_ip_version="v4",
+    )
+    for name in _SAME_IN_BOTH:
+        setattr(line, name, getattr(options, name))
+    line.drain_time.FromSeconds(options.drain_time_s)
+    line.parent_shutdown_time.FromSeconds(options.parent_shutdown_time_s)
+    line.file_flush_interval.FromMilliseconds(options.file_flush_interval_msec)
+    return line
+
+
+_SAME_IN_BOTH = (
+    *("config_path", "config_yaml", "concurrency", "log_level", "component_log_level", "log_path"),
+    *(
+        "service_cluster",
+        "service_node",
+        "service_zone",
+        "admin_address_path",
+        "restart_epoch",
+        "base_id",
+    ),
+    *(
+        "allow_unknown_static_fields",
+        "reject_unknown_dynamic_fields",
+        "ignore_unknown_dynamic_fields",
+        "disable_hot_restart",
+    ),
+)
+
+
+def _node(server: IServer) -> Any:
+    """The node that this proxy is, and what runs it."""
+    node = base_pb2.Node()
+    node.CopyFrom(server.node)
+    node.user_agent_name = "tcpmesh"
+    release = [int(part) for part in _version().split(".")[:3] if part.isdecimal()]
+    for field, number in zip(("major_number", "minor_number", "patch"), release, strict=False):
+        setattr(node.user_agent_build_version.version, field, number)
+    return node
+
+
+def _version() -> str:
+    try:
+        return version("tcpmesh")
+    except PackageNotFoundError:
+        return "0.0.0"
+
+
+def _memory(call: Call) -> Answer:
+    """The fields of `envoy.admin.v3.Memory`, as far as this process can know them."""
+    try:
+        with open("/proc/self/statm") as f:
+            pages = [int(number) for number in f.read().split()]
+        resident, heap = pages[1] * resource.getpagesize(), pages[5] * resource.getpagesize()
+    except (OSError, ValueError, IndexError):
+        resident = heap = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    sizes = {
+        "allocated": resident,
+        "heap_size": heap,
+        "pageheap_unmapped": 0,
+        "pageheap_free": 0,
+        "total_thread_cache": 0,
+        "total_physical_bytes": resident,
+    }
+    return json_answer({name: str(size) for name, size in sizes.items()})
+
+
+def _certs(call: Call) -> Answer:
+    return json_answer({"certificates": []})
+
+
+def _hot_restart_version(call: Call) -> Answer:
+    return Answer(HOT_RESTART_VERSION)
+
+
+ENDPOINTS = (
+    Endpoint("/help", "print out list of admin commands", _help),
+    Endpoint("/ready", "print server state, return 200 if LIVE, otherwise return 503", _ready),
+    Endpoint("/server_info", "print server version/status information", _server_info),
+    Endpoint("/memory", "print current allocation/heap usage", _memory),
+    Endpoint("/certs", "print certs on machine", _certs),
+    Endpoint(
+        "/hot_restart_version", "print the hot restart compatibility version", _hot_restart_version
+    ),
+)

@@ -1,0 +1,29 @@
+"""All pages of the admin interface.  A new one is added to the `ENDPOINTS` of its module, a new
+module to the list here.
+"""
+
+from __future__ import annotations
+
+from tcpmesh.admin.endpoints import (
+    clusters,
+    control,
+    dump,
+    home,
+    info,
+    listeners,
+    logging,
+    runtime,
+    stats,
+)
+
+ENDPOINTS = (
+    *home.ENDPOINTS,
+    *info.ENDPOINTS,
+    *stats.ENDPOINTS,
+    *clusters.ENDPOINTS,
+    *listeners.ENDPOINTS,
+    *dump.ENDPOINTS,
+    *runtime.ENDPOINTS,
+    *logging.ENDPOINTS,
+    *control.ENDPOINTS,
+)

@@ -1,0 +1,181 @@
+"""What RING_HASH and MAGLEV share: a table for each priority, built when hosts change, asked with
+the hash of the connection.
+
+The hash also chooses the priority, so the same client stays with the same one.  Only healthy hosts
+are in the table of a priority, or all of them when it is in panic; degraded hosts never are, as in
+Envoy.  A connection without a hash gets a random one.
+
+Of the `context` of a pick this reads `hash`, a number of 64 bits or `None`, and `attempted`; with a
+hash policy of its own it reads `connection` in place of `hash`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any, Generic, TypeVar
+
+from envoy.extensions.load_balancing_policies.common.v3.common_pb2 import (
+    ConsistentHashingLbConfig,
+    LocalityLbConfig,
+)
+from zope.interface import implementer
+
+from tcpmesh.cluster.balancing.bounded_load import BoundedTable
+from tcpmesh.cluster.balancing.hash_policy import ClientHash, route_hash
+from tcpmesh.cluster.balancing.hash_tables import HashTable, Share, shares_of
+from tcpmesh.cluster.balancing.policy import PolicyContext, candidates
+from tcpmesh.cluster.balancing.priority_load import Kind, PriorityLoad
+from tcpmesh.cluster.hosts.host import Host
+from tcpmesh.cluster.hosts.host_sets import HostSet, HostSets
+from tcpmesh.interfaces import ILoadBalancer
+
+FURTHER_ATTEMPTS = 8
+"""How often a table is asked for a host that was not tried yet."""
+
+
+Table = TypeVar("Table", bound=HashTable)
+
+
+@dataclass(frozen=True)
+class Hashing:
+    """How hosts are hashed, whatever the table."""
+
+    by_hostname: bool = False
+    balance_factor: int = 0
+    """Percent of its share that a host may have; 0 for no bound."""
+
+    by_locality: bool = False
+    """Whether the weights of localities count."""
+
+    client_hash: ClientHash | None = None
+    """What goes before the hash of the context, where the policy itself says what to go by."""
+
+    @classmethod
+    def of(cls, config: Any) -> Hashing:
+        """As a policy's typed message says."""
+        hashing = config.consistent_hashing_lb_config
+        by_locality = config.HasField("locality_weighted_lb_config")
+        client_hash = route_hash(hashing.hash_policy)
+        return cls(
+            hashing.use_hostname_for_hashing,
+            hashing.hash_balance_factor.value,
+            by_locality,
+            client_hash,
+        )
+
+
+def hashing_config(message: Any) -> dict[str, Any]:
+    """What `common_lb_config` of a `cluster.v3.Cluster` says, as the fields of a policy's typed
+    message.
+    """
+    common = message.common_lb_config
+    found: dict[str, Any] = {}
+    if common.HasField("consistent_hashing_lb_config"):
+        old = common.consistent_hashing_lb_config
+        made = ConsistentHashingLbConfig(use_hostname_for_hashing=old.use_hostname_for_hashing)
+        if old.HasField("hash_balance_factor"):
+            made.hash_balance_factor.CopyFrom(old.hash_balance_factor)
+        found["consistent_hashing_lb_config"] = made
+    if common.HasField("locality_weighted_lb_config"):
+        found["locality_weighted_lb_config"] = LocalityLbConfig.LocalityWeightedLbConfig()
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class _Level(Generic[Table]):
+    """The table of one priority: as it was built, and as it is asked."""
+
+    shares: list[Share]
+    built: Table
+    table: HashTable
+
+
+@implementer(ILoadBalancer)
+class HashBalancer(ABC, Generic[Table]):
+    """One policy over one set of hosts; its subclass says which table."""
+
+    def __init__(self, hashing: Hashing, context: PolicyContext) -> None:
+        self._hashing = hashing
+        own = hashing.client_hash
+        self._hash_of: Callable[[Any], int | None] = (
+            attrgetter("hash") if own is None else lambda context: own(context.connection)
+        )
+        self._by_locality = hashing.by_locality or context.locality_weighted
+        self._context = context
+        self._sets = HostSets()
+        self._load = PriorityLoad(self._sets)
+        self._levels: tuple[_Level[Table], ...] = ()
+        self._healthy_panic = context.stats.scope.counter("lb_healthy_panic")
+
+    @abstractmethod
+    def build(self, shares: list[Share]) -> Table:
+        """A table of these hosts, which may be none."""
+
+    @abstractmethod
+    def show(self, table: Table) -> None:
+        """Say in the statistics how large a table is."""
+
+    def update(self, sets: HostSets) -> None:
+        """Build the tables anew, of those priorities where something has changed."""
+        self._sets = sets
+        self._load = load = PriorityLoad(sets, self._context.panic_threshold)
+        before = dict(enumerate(self._levels))
+        self._levels = tuple(
+            self._level(self._shares(host_set, panic), before.get(number))
+            for number, (host_set, panic) in enumerate(zip(sets.sets, load.panic, strict=True))
+        )
+        for level in self._levels:
+            if level.shares:
+                self.show(level.built)
+
+    def _level(self, shares: list[Share], before: _Level[Table] | None) -> _Level[Table]:
+        if before is not None and before.shares == shares:
+            return before
+        built = self.build(shares)
+        table: HashTable = built
+        if self._hashing.balance_factor:
+            active = self._context.stats.rq_active
+            table = BoundedTable(built, shares, self._hashing.balance_factor, lambda: active.value)
+        return _Level(shares, built, table)
+
+    def _shares(self, host_set: HostSet, panic: bool) -> list[Share]:
+        if (
+            self._by_locality and self._sets.has_locality_weights
+        ):  # one without a weight gets nothing, also where no other has one
+            localities = sorted(host_set.localities, key=lambda each: each.locality)
+            total = sum(each.weight or 0 for each in localities)
+            groups = [
+                (each.weight / total, each.hosts if panic else each.healthy)
+                for each in localities
+                if each.weight
+            ]
+        else:
+            groups = [(1.0, host_set.hosts if panic else host_set.healthy)]
+        return shares_of(groups, self._hashing.by_hostname)
+
+    def pick(self, context: Any) -> Host | None:
+        """The host of the connection's hash; where that was tried in vain, one that comes later in
+        the table.
+        """
+        key = None if context is None else self._hash_of(context)
+        if key is None:
+            key = self._context.random.getrandbits(64)
+        chosen = self._load.choose(key)
+        if chosen is None:
+            return None
+        host_set, kind = chosen
+        if kind is Kind.PANIC:
+            self._healthy_panic.value += 1
+        table = self._levels[host_set.priority].table
+        host = table.choose(key)
+        if context is not None and host in context.attempted:
+            others = (table.choose(key, attempt) for attempt in range(1, FURTHER_ATTEMPTS + 1))
+            return next((other for other in others if other not in context.attempted), host)
+        return host
+
+    def candidates(self, context: Any) -> Iterator[Host]:
+        """All hosts that a pick may choose."""
+        return candidates(self._sets, self._load)

@@ -1,0 +1,168 @@
+"""Header fields that a health check adds to its requests, with the command operators in their
+values.
+
+A check has no client: what an operator says of one is what Envoy says here, the loopback address, 0
+or nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Set
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+from envoy.config.core.v3.base_pb2 import HeaderValueOption
+from google.protobuf.json_format import MessageToDict
+
+from tcpmesh.accesslog.fields import OPERATORS, Value, cut_to, found_at, shown
+from tcpmesh.accesslog.subject import Subject
+from tcpmesh.config.fields.operators import Operator, parse
+from tcpmesh.config.fields.to_plain import whole
+from tcpmesh.connection.connection import NO_METADATA
+from tcpmesh.connection.filter_state import NO_FILTER_STATE
+from tcpmesh.values.address import Address
+from tcpmesh.values.hosts import HostSpec
+from tcpmesh.values.response_flags import NO_FLAGS
+
+Headers = tuple[tuple[str, str], ...]
+
+NOBODY = Address("127.0.0.1", 0)
+"""Who asks."""
+
+_ENDS = str.maketrans("\r\n\0", "   ")
+"""A variable or the metadata of a host may hold what would end a field."""
+
+
+class ProbeInfo(NamedTuple):
+    """What operators speak of: one host at one moment."""
+
+    spec: HostSpec
+    subject: Subject
+
+
+Yield = Callable[[ProbeInfo], Value]
+
+
+def probe_info(spec: HostSpec, now: float) -> ProbeInfo:
+    """A host that is asked now, in seconds since 1970."""
+    transport = SimpleNamespace(getPeer=lambda: NOBODY, getHost=lambda: NOBODY)
+    known = {
+        "id": 0,
+        "flags": NO_FLAGS,
+        "metadata": NO_METADATA,
+        "filter_state": NO_FILTER_STATE,
+        "opened": now,
+    }
+    connection: Any = SimpleNamespace(
+        **known, transport=transport, local_address=NOBODY, remote_address=NOBODY
+    )
+    return ProbeInfo(spec, Subject(connection, now))
+
+
+NOTHING = probe_info(HostSpec(NOBODY), 0.0)
+"""For fields without operators."""
+
+
+class RequestHeaders:
+    """What `HeaderValueOption`s add to the fields of requests.
+
+    :param protocol: what `%PROTOCOL%` is.
+    :param remove: names, in lower case, of fields that are not sent though they are not added here.
+    """
+
+    def __init__(
+        self, options: Iterable[Any], protocol: str, remove: Set[str] = frozenset()
+    ) -> None:
+        self._remove = remove
+        self._options = [
+            (option, option.header.key.lower(), _parts(option.header.value, protocol))
+            for option in options
+        ]
+        self.is_fixed = all(
+            isinstance(part, str) for _, _, parts in self._options for part in parts
+        )
+        """Whether there is no operator in any of them."""
+
+    def added_to(self, fields: Headers, spec: HostSpec, now: float) -> Headers:
+        """The fields of a request to a host, at a time in seconds since 1970."""
+        found = [each for each in fields if each[0] not in self._remove]
+        asked = NOTHING if self.is_fixed else probe_info(spec, now)
+        for option, name, parts in self._options:
+            value = "".join(part if isinstance(part, str) else part(asked) for part in parts)
+            if value or option.keep_empty_value:
+                found = _acted(found, option.append_action, name, value)
+        return tuple(found)
+
+
+def _parts(text: str, protocol: str) -> tuple[str | Callable[[ProbeInfo], str], ...]:
+    return tuple(
+        part if isinstance(part, str) else _text_of(part, protocol) for part in parse(text)
+    )
+
+
+def _text_of(operator: Operator, protocol: str) -> Callable[[ProbeInfo], str]:
+    ask, length = _yield_of(operator, protocol), operator.length
+    return lambda asked: cut_to(shown(ask(asked)) or "", length).translate(_ENDS)
+
+
+def _yield_of(operator: Operator, protocol: str) -> Yield:
+    """The function for an operator; `tcpmesh.config.fields.operators.IN_CHECKS` has their names."""
+    argument = operator.argument or ""
+    if operator.name == "PROTOCOL":
+        return lambda asked: protocol
+    if operator.name in _OF_HOST:
+        find = _OF_HOST[operator.name]
+        return lambda asked: find(asked.spec)
+    if operator.name == "UPSTREAM_METADATA":
+        return lambda asked: _metadata(asked.spec, argument)
+    if operator.name == "METADATA":
+        path = argument.partition(":")[2]
+        return lambda asked: _metadata(asked.spec, path)
+    ask = OPERATORS[operator.name](operator)
+    return lambda asked: ask(asked.subject)
+
+
+_JSON: dict[str, Any] = {"ensure_ascii": False, "separators": (",", ":"), "sort_keys": True}
+_OF_HOST: dict[str, Callable[[HostSpec], str]] = {
+    "UPSTREAM_HOST": lambda spec: str(spec.address),
+    "UPSTREAM_HOST_NAME": lambda spec: spec.hostname or str(spec.address),
+    "UPSTREAM_HOST_NAME_WITHOUT_PORT": lambda spec: spec.hostname or spec.address.host,
+}
+
+
+def _metadata(spec: HostSpec, path: str) -> Value:
+    """A value of the metadata of a host: a namespace, and keys from the outside in."""
+    name, _, rest = path.partition(":")
+    if spec.metadata is None or name not in spec.metadata.filter_metadata:
+        return None
+    values: Any = whole(MessageToDict(spec.metadata.filter_metadata[name]))
+    found = found_at(values, rest.split(":")) if rest else values
+    # Here Envoy sorts the keys, and masks no character, unlike in other texts.
+    return json.dumps(found, **_JSON) if isinstance(found, dict | list) else found
+
+
+def _acted(
+    found: list[tuple[str, str]], action: int, name: str, value: str
+) -> list[tuple[str, str]]:
+    """With one more value, by what is to be done about a field of this name that is there."""
+    known = any(each == name for each, _ in found)
+    if action == HeaderValueOption.ADD_IF_ABSENT and known:
+        return found
+    if action == HeaderValueOption.OVERWRITE_IF_EXISTS and not known:
+        return found
+    if action in (
+        HeaderValueOption.OVERWRITE_IF_EXISTS,
+        HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD,
+    ):
+        found = [each for each in found if each[0] != name]
+    return _appended(found, name, value)
+
+
+def _appended(headers: list[tuple[str, str]], name: str, value: str) -> list[tuple[str, str]]:
+    """With one more value; a second user-agent joins the first, as in Envoy, other fields may come
+    twice.
+    """
+    if name == "user-agent" and any(each == name for each, _ in headers):
+        return [(each, f"{old},{value}" if each == name else old) for each, old in headers]
+    return [*headers, (name, value)]

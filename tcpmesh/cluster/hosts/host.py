@@ -1,0 +1,124 @@
+"""A host of a cluster: what discovery says of it, how it is, and what a worker counts for it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tcpmesh.values.hosts import (
+    DEGRADED_FLAGS,
+    EDS_FLAGS,
+    FROM_EDS,
+    NO_FLAGS,
+    UNHEALTHY_FLAGS,
+    Health,
+    HealthFlag,
+    HostSpec,
+)
+from tcpmesh.values.statuses import HostStatus
+
+
+class Host:
+    """A host as a worker knows it.  The numbers are those of `/clusters`."""
+
+    __slots__ = (
+        "__weakref__",
+        "_spec",
+        "address",
+        "cluster",
+        "created",
+        "cx_active",
+        "cx_connect_fail",
+        "cx_total",
+        "flags",
+        "local_origin_success_rate",
+        "outlier",
+        "rq_active",
+        "rq_error",
+        "rq_pending_active",
+        "rq_success",
+        "rq_timeout",
+        "rq_total",
+        "sessions",
+        "success_rate",
+        "weight",
+    )
+
+    def __init__(self, spec: HostSpec, created: float = 0.0, cluster: Any = None) -> None:
+        self.flags = NO_FLAGS
+        self.spec = spec
+        self.address = spec.address
+        self.cluster = cluster
+        """The `Cluster` it belongs to, also where an aggregate one picked it."""
+        self.created = created
+        """Seconds of the network's clock: slow start counts from here, or from the first passed
+        health check.
+        """
+        self.outlier: Any = None
+        """Told of each connect result where the cluster has outlier detection, see
+        `tcpmesh.cluster.health.outlier_detection`; else `None`.
+        """
+        self.sessions: set[Any] = set()
+        """Whose `host_failed()` is called when health checks or outlier detection take the host
+        out: filled by those who connect, where the cluster's `close_on_failure` says so."""
+        self.cx_active = self.cx_total = self.cx_connect_fail = 0
+        self.rq_active = self.rq_total = self.rq_error = self.rq_success = self.rq_timeout = 0
+        self.rq_pending_active = 0
+        self.success_rate = self.local_origin_success_rate = -1.0
+
+    @property
+    def spec(self) -> HostSpec:
+        """What discovery says; setting it takes over the health that discovery gives."""
+        return self._spec
+
+    @spec.setter
+    def spec(self, spec: HostSpec) -> None:
+        self._spec = spec
+        self.weight = spec.weight
+        self.flags = (self.flags & ~FROM_EDS) | EDS_FLAGS.get(spec.health_status, NO_FLAGS)
+
+    @property
+    def health(self) -> Health:
+        """Whether new connections may go here."""
+        if self.flags == NO_FLAGS:
+            return (
+                Health.HEALTHY
+            )  # nearly always, and a comparison costs a tenth of what masking a flag does
+        if self.flags & UNHEALTHY_FLAGS:
+            return Health.UNHEALTHY
+        return Health.DEGRADED if self.flags & DEGRADED_FLAGS else Health.HEALTHY
+
+    def status(self, locality_weight: int = 0) -> HostStatus:
+        """The host as the admin interface shows it."""
+        spec = self.spec
+        status = spec.health_status
+        return HostStatus(
+            address=str(spec.address),
+            hostname=spec.hostname,
+            health_flags=tuple(flag.name or "" for flag in HealthFlag if flag in self.flags),
+            eds_health_status={"UNKNOWN": "HEALTHY", "TIMEOUT": "UNHEALTHY"}.get(status, status),
+            health=self.health.name,
+            weight=spec.weight,
+            priority=spec.priority,
+            region=spec.locality.region,
+            zone=spec.locality.zone,
+            sub_zone=spec.locality.sub_zone,
+            locality_weight=locality_weight,
+            canary=spec.is_canary,
+            success_rate=self.success_rate,
+            local_origin_success_rate=self.local_origin_success_rate,
+            counters={
+                "cx_connect_fail": self.cx_connect_fail,
+                "cx_total": self.cx_total,
+                "rq_error": self.rq_error,
+                "rq_success": self.rq_success,
+                "rq_timeout": self.rq_timeout,
+                "rq_total": self.rq_total,
+            },
+            gauges={
+                "cx_active": self.cx_active,
+                "rq_active": self.rq_active,
+                "rq_pending_active": self.rq_pending_active,
+            },
+            metadata=spec.metadata,
+            health_check_config=spec.health_check_config,
+        )

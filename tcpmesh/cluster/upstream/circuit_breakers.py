@@ -1,0 +1,115 @@
+"""Circuit breakers: how many connections a cluster and each of its hosts may have, and how many
+clients may wait for one.
+
+TCP goes by the DEFAULT priority; what is said of the HIGH one is only shown.  `max_connections` of
+a cluster closes a client at once, unless an aggregate cluster sends it.  A limit for each host
+makes the client wait until the host has fewer, in a pool: see `tcpmesh.cluster.upstream.pool`.
+`max_connection_pools` limits the pools of HTTP in Envoy, and for TCP only shows in
+`remaining_cx_pools`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tcpmesh.cluster.hosts.host import Host
+from tcpmesh.cluster.hosts.stats import ClusterStats
+from tcpmesh.stats.store import Scope
+from tcpmesh.values.statuses import BreakerThresholds
+
+
+class Breakers:
+    """Those of one cluster (`cluster.v3.CircuitBreakers`)."""
+
+    def __init__(self, message: Any, stats: ClusterStats) -> None:
+        self.default, self.high = _thresholds(message.thresholds)
+        self.max_connections = self.default.max_connections
+        self._max_pending = self.default.max_pending_requests
+        self.per_host = _per_host(message.per_host_thresholds)
+        """How many connections each host may have, or `None` for any number."""
+        self._stats = stats
+        scope = stats.scope
+        self._cx_open = scope.gauge("circuit_breakers.default.cx_open")
+        self._requests_open = scope.gauge("circuit_breakers.default.rq_open")
+        self._pending_open = scope.gauge("circuit_breakers.default.rq_pending_open")
+        tracked = {entry.priority for entry in message.thresholds if entry.track_remaining}
+        self._remaining = _Remaining(scope, "default", self.default) if 0 in tracked else None
+        if 1 in tracked:
+            _Remaining(scope, "high", self.high)
+
+    @property
+    def full(self) -> bool:
+        """Whether the cluster may have no further connection (`max_connections`)."""
+        return self._stats.cx_active.value >= self.max_connections
+
+    @property
+    def pending_full(self) -> bool:
+        """Whether no further client may wait for its connection (`max_pending_requests`)."""
+        return self._stats.rq_pending_active.value >= self._max_pending
+
+    def allows(self, host: Host) -> bool:
+        """Whether this host may have a connection more (`max_connections` of the cluster and
+        `per_host_thresholds`).
+        """
+        return not self.full and (self.per_host is None or host.cx_active < self.per_host)
+
+    def collect(self) -> None:
+        """Bring the gauges up to date.  A limit of 0 that nothing has reached does not count as
+        open, as in Envoy.
+
+        Clients count as requests, but `max_requests` keeps none of them out.
+        """
+        connections, pending = self._stats.cx_active.value, self._stats.rq_pending_active.value
+        requests = self._stats.rq_active.value
+        self._cx_open.set(int(connections >= self.max_connections and connections > 0))
+        self._pending_open.set(int(pending >= self._max_pending and pending > 0))
+        self._requests_open.set(int(requests >= self.default.max_requests and requests > 0))
+        if self._remaining is not None:
+            self._remaining.set(connections, pending, requests)
+
+
+def _thresholds(messages: Any) -> tuple[BreakerThresholds, BreakerThresholds]:
+    """The limits of the DEFAULT and the HIGH priority; the first entry for a priority counts, as in
+    Envoy.
+    """
+    found: dict[int, BreakerThresholds] = {}
+    for entry in messages:
+        names = (
+            "max_connections",
+            "max_pending_requests",
+            "max_requests",
+            "max_retries",
+            "max_connection_pools",
+        )
+        given = {name: getattr(entry, name).value for name in names if entry.HasField(name)}
+        found.setdefault(entry.priority, BreakerThresholds(**given))
+    return found.get(0, BreakerThresholds()), found.get(1, BreakerThresholds())
+
+
+def _per_host(messages: Any) -> int | None:
+    """The limit of the DEFAULT priority."""
+    for entry in messages:
+        if entry.priority == 0 and entry.HasField("max_connections"):
+            limit: int = entry.max_connections.value
+            return limit
+    return None
+
+
+class _Remaining:
+    """The gauges of what is left of one priority's limits (`track_remaining`)."""
+
+    def __init__(self, scope: Scope, name: str, limits: BreakerThresholds) -> None:
+        self._limits = limits
+        self._connections = scope.gauge(f"circuit_breakers.{name}.remaining_cx")
+        self._pending = scope.gauge(f"circuit_breakers.{name}.remaining_pending")
+        self._requests = scope.gauge(f"circuit_breakers.{name}.remaining_rq")
+        # What TCP never uses up.
+        scope.gauge(f"circuit_breakers.{name}.remaining_retries").set(limits.max_retries)
+        scope.gauge(f"circuit_breakers.{name}.remaining_cx_pools").set(limits.max_connection_pools)
+        self.set(0, 0, 0)
+
+    def set(self, connections: int, pending: int, requests: int) -> None:
+        """So many are used."""
+        self._connections.set(max(0, self._limits.max_connections - connections))
+        self._pending.set(max(0, self._limits.max_pending_requests - pending))
+        self._requests.set(max(0, self._limits.max_requests - requests))

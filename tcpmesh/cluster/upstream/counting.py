@@ -1,0 +1,99 @@
+"""What an upstream connection moves in the statistics of its cluster and its host, whoever makes
+it, and what a session holds.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from twisted.internet.error import ConnectBindError
+from twisted.internet.error import TimeoutError as ConnectTimeout
+from twisted.python.failure import Failure
+
+from tcpmesh.cluster.hosts.host import Host
+from tcpmesh.connection.relay import Direction, Relay
+from tcpmesh.net.sockets import EXHAUSTED
+from tcpmesh.values.response_flags import ResponseFlag
+from tcpmesh.values.socket_options import OptionError
+
+NO_FLAGS = ResponseFlag(0)
+
+
+class Held(NamedTuple):
+    """Bytes that a session holds, as Envoy's gauges have them: of a peer that has sent all, none
+    are read any more.
+    """
+
+    read_of_client: int
+    for_upstream: int
+    read_of_upstream: int
+    for_client: int
+
+
+def held(relay: Relay) -> Held:
+    """What the two directions of a relay hold at this moment."""
+    down, up, early = relay.from_downstream, relay.from_upstream, relay.early
+    to_upstream, to_client = down.buffered, up.buffered
+    read = to_upstream
+    if early is not None:
+        read = 0 if early.eof else len(early.data)
+    return Held(
+        0 if down.eof or down.lost else read,
+        to_upstream,
+        0 if up.eof or up.lost else to_client,
+        to_client,
+    )
+
+
+def count_pauses(direction: Direction, stats: Any) -> None:
+    """Add to the statistics of its source how often a direction was paused and resumed since the
+    last call.
+    """
+    if direction.pauses or direction.resumes:
+        stats.flow_control_paused.value += direction.pauses
+        stats.flow_control_resumed.value += direction.resumes
+        direction.pauses = direction.resumes = 0
+
+
+def opened(host: Host) -> None:
+    """A connection is being made."""
+    host.cx_total += 1
+    host.cx_active += 1
+    stats = host.cluster.stats
+    stats.cx_total.value += 1
+    stats.cx_active.add(1)
+
+
+def closed(host: Host, seconds: float, remote: bool, active: bool) -> None:
+    """A connection is over, whether it was in use (active) or not, or was only tried; `seconds`
+    after it was begun.
+    """
+    host.cx_active -= 1
+    stats = host.cluster.stats
+    stats.cx_active.add(-1)
+    stats.destroyed(remote, active)
+    stats.cx_length_ms.record(int(seconds * 1000))
+
+
+def failed(host: Host, reason: Failure) -> tuple[ResponseFlag, bool]:
+    """An attempt came to nothing, and outlier detection is told.
+
+    :return: the flag that its client gets, and whether it was the host that ended the attempt.
+    """
+    stats, outlier = host.cluster.stats, host.outlier
+    stats.cx_connect_fail.value += 1
+    host.cx_connect_fail += 1
+    if reason.check(ConnectBindError):
+        stats.bind_errors.value += 1
+        return NO_FLAGS, False
+    if reason.check(ConnectTimeout):
+        stats.cx_connect_timeout.value += 1
+        if outlier is not None:
+            outlier.connect_timed_out()
+        return ResponseFlag.UF, False
+    ours = (
+        getattr(reason.value, "osError", None) in EXHAUSTED or reason.check(OptionError) is not None
+    )
+    if outlier is not None and not ours:
+        outlier.connect_failed()
+    return ResponseFlag.UF, not ours

@@ -1,0 +1,128 @@
+"""How connections to the hosts of a cluster are opened: from which address, with which options, to
+which of a host's addresses.
+
+Most clusters say nothing of all this, and then it costs nothing.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from tcpmesh.cluster.hosts.host import Host
+from tcpmesh.config.fields.values import socket_options
+from tcpmesh.interfaces import INetwork
+from tcpmesh.net.happy_eyeballs import HappyEyeballs, in_turn
+from tcpmesh.values.address import Address
+from tcpmesh.values.socket_options import ConnectOptions, SocketOption, keepalive
+
+FAMILIES = {"V4": socket.AF_INET, "V6": socket.AF_INET6}
+NO_OPTIONS = ConnectOptions()
+
+
+class Dialer:
+    """Opens connections as a `cluster.v3.Cluster` says.
+
+    :param bind_config: the `upstream_bind_config` of the whole proxy, for clusters without one of
+        their own; or `None`.
+    """
+
+    def __init__(self, message: Any, network: INetwork, bind_config: Any = None) -> None:
+        self._network = network
+        if message.HasField("upstream_bind_config"):
+            bind_config = message.upstream_bind_config
+        options = message.upstream_connection_options
+        probes = (
+            keepalive(**_given(options.tcp_keepalive)) if options.HasField("tcp_keepalive") else ()
+        )
+        found = {family: _options(bind_config, family, probes) for family in FAMILIES.values()}
+        self._options = found if any(found.values()) else None
+        order = options.happy_eyeballs_config
+        self._first = FAMILIES.get(
+            options.FirstAddressFamilyVersion.Name(order.first_address_family_version)
+        )
+        self._count = max(1, order.first_address_family_count.value)
+
+    def connect(
+        self, host: Host, factory: Any, timeout: float, another: Callable[[], object]
+    ) -> Any:
+        """Connect to a host within `timeout` seconds; the factory hears of the outcome.
+
+        :param another: called when a further of its addresses is tried, within the same attempt.
+        :return: an `IConnector`.
+        """
+        address = host.address
+        more = host.spec.additional_addresses
+        if not more:
+            options = None if self._options is None else self._options.get(address.family)
+            return self._network.connect(address, factory, timeout, options)
+        addresses = in_turn((address, *more), self._first or address.family, self._count)
+        race = HappyEyeballs(
+            self._network,
+            [(each, self.options(each)) for each in addresses],
+            factory,
+            timeout,
+            another,
+        )
+        race.connect()
+        return race
+
+    def options(self, address: Address) -> ConnectOptions | None:
+        """The options of a connection to this address; `None` where there are none, as for a unix
+        socket.
+        """
+        return None if self._options is None else self._options.get(address.family)
+
+
+def _given(message: Any) -> dict[str, int | None]:
+    names = {
+        "probes": "keepalive_probes",
+        "time": "keepalive_time",
+        "interval": "keepalive_interval",
+    }
+    return {
+        key: getattr(message, name).value if message.HasField(name) else None
+        for key, name in names.items()
+    }
+
+
+def _options(
+    bind_config: Any, family: int, probes: tuple[SocketOption, ...]
+) -> ConnectOptions | None:
+    """The options of connections to this family of addresses."""
+    if bind_config is None:
+        return ConnectOptions(before_bind=probes) if probes else None
+    source, messages = _source(bind_config, family)
+    options = ConnectOptions(
+        source=source,
+        freebind=bind_config.freebind.value,
+        before_bind=probes
+        + tuple(SocketOption(*each) for each in socket_options(messages, "STATE_PREBIND")),
+        after_bind=tuple(SocketOption(*each) for each in socket_options(messages, "STATE_BOUND")),
+    )
+    return None if options == NO_OPTIONS else options
+
+
+def _source(bind_config: Any, family: int) -> tuple[Address | None, Any]:
+    """The source for a family, if there is one: `source_address`, or the first extra one of the
+    family; and its socket options.
+    """
+    if bind_config.HasField("source_address"):
+        source = Address(*_host_and_port(bind_config.source_address))
+        if source.family == family:
+            return source, bind_config.socket_options
+    for extra in bind_config.extra_source_addresses:
+        source = Address(*_host_and_port(extra.address))
+        if source.family == family:
+            own = extra.HasField("socket_options")
+            return (
+                source,
+                extra.socket_options.socket_options if own else bind_config.socket_options,
+            )
+    return None, bind_config.socket_options
+
+
+def _host_and_port(message: Any) -> tuple[str, int]:
+    """What a `core.v3.SocketAddress` says."""
+    return message.address, message.port_value

@@ -1,0 +1,234 @@
+"""An upstream connection that has no client yet, as the pools of a cluster make it: see
+`tcpmesh.cluster.upstream.pool`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from zope.interface import implementer
+
+from twisted.python.failure import Failure
+
+from tcpmesh.cluster.hosts.host import Host
+from tcpmesh.cluster.upstream.counting import closed, failed, opened
+from tcpmesh.connection.relay import Direction, Relay
+from tcpmesh.interfaces import IBufferedProtocol
+from tcpmesh.net.timeout_queues import TimeoutQueue
+from tcpmesh.values.response_flags import ResponseFlag
+
+
+class PendingClient(Protocol):
+    """A client of a pool: a `Session`."""
+
+    connection: Any
+    relay: Relay
+
+    def pool_ready(self, dialled: float) -> None:
+        """There is a connection, begun at this time of the clock; the relay is about to start."""
+
+    def pool_failed(self, flags: ResponseFlag) -> None:
+        """There is none, and the client waits no more."""
+
+    def pool_full(self) -> None:
+        """Too many wait already."""
+
+
+class PoolOwner(Protocol):
+    """The pool of a connection, as the connection sees it."""
+
+    host: Host
+    clock: Any
+    idle: TimeoutQueue[Any] | None
+    """Where connections without a client wait for their idle timeout."""
+
+    def connected(self, connection: PooledConnection) -> PendingClient | None:
+        """There is a connection more; the client that gets it at once, if one waits."""
+
+    def attached(self, client: PendingClient, dialled: float) -> None:
+        """The client gets a connection that was begun at this time of the clock."""
+
+    def settled(self) -> None:
+        """A connection is there that has no client."""
+
+    def failed(self, connection: PooledConnection, flags: ResponseFlag) -> None:
+        """A connection could not be made."""
+
+    def lost(self, connection: PooledConnection) -> None:
+        """A connection without a client is gone."""
+
+
+@implementer(IBufferedProtocol)
+class PooledConnection:
+    """A connection that has no client yet: its client factory, and then its protocol."""
+
+    __slots__ = ("_connector", "_data", "_dialled", "_pool", "_transport")
+
+    def __init__(self, pool: PoolOwner) -> None:
+        self._pool: PoolOwner | None = pool
+        self._dialled = pool.clock.seconds()
+        self._connector: Any = None
+        self._transport: Any = None
+        self._data = bytearray()
+
+    def connect(self) -> None:
+        """Begin."""
+        assert self._pool is not None
+        host = self._pool.host
+        cluster = host.cluster
+        opened(host)
+        self._connector = cluster.dialer.connect(host, self, cluster.connect_timeout, self._another)
+
+    def _another(self) -> None:
+        """A further one of the host's addresses is tried, in the same attempt."""
+        assert self._pool is not None
+        self._pool.host.cx_total += 1
+        self._pool.host.cluster.stats.cx_total.value += 1
+
+    def give(self, client: PendingClient) -> None:
+        """This connection is a client's from now on: it gets what the host has said already."""
+        pool, transport = self._pool, self._transport
+        assert pool is not None
+        paused = self._is_full
+        self._leave()
+        pool.attached(client, self._dialled)
+        direction = client.relay.from_upstream
+        transport.protocol = direction
+        direction.makeConnection(transport)
+        if self._data:
+            direction.dataReceived(bytes(self._data))
+            self._data.clear()
+        if paused and direction.pauses == direction.resumes:
+            transport.resumeProducing()
+
+    def give_up(self) -> None:
+        """Nobody wants it, and it is not connected yet."""
+        connector = self._connector
+        self._closed(remote=False)
+        connector.stopConnecting()
+
+    def count_failure(self) -> None:
+        """It is to be given up, and counts as failed."""
+        assert self._pool is not None
+        self._pool.host.cluster.stats.cx_connect_fail.value += 1
+        self._pool.host.cx_connect_fail += 1
+
+    def expired(self) -> None:
+        """It has had no client for the idle timeout."""
+        assert self._pool is not None
+        self._pool.host.cluster.stats.cx_idle_timeout.value += 1
+        self._lost(remote=False)
+
+    def close(self) -> None:
+        """End it from this side; where the host has said something, a reset tells it that this is
+        lost.
+        """
+        self._end(remote=False)
+
+    def _lost(self, remote: bool) -> None:
+        pool = self._pool
+        if pool is not None:
+            self._end(remote)
+            pool.lost(self)
+
+    def _end(self, remote: bool) -> None:
+        transport = self._transport
+        self._closed(remote)
+        if self._data:
+            transport.abortConnection()
+        else:
+            transport.loseConnection()
+
+    def _closed(self, remote: bool) -> None:
+        pool = self._pool
+        assert pool is not None
+        closed(pool.host, pool.clock.seconds() - self._dialled, remote, active=False)
+        self._leave()
+
+    def _leave(self) -> None:
+        """What comes from now on is not for the pool."""
+        if self._pool is not None and self._pool.idle is not None:
+            self._pool.idle.discard(self)
+        self._pool = self._connector = self._transport = None
+
+    # As the client factory
+
+    def doStart(self) -> None:
+        """Twisted: a connector will use this factory."""
+
+    def doStop(self) -> None:
+        """Twisted: no connector uses this factory any more."""
+
+    def startedConnecting(self, connector: Any) -> None:
+        """Twisted: connecting has begun."""
+
+    def buildProtocol(self, addr: Any) -> Direction | PooledConnection | None:
+        """Connected: the protocol of the client that has waited longest, or else this one."""
+        pool = self._pool
+        if pool is None:
+            return None
+        host = pool.host
+        host.cluster.stats.cx_connect_ms.record(int((pool.clock.seconds() - self._dialled) * 1000))
+        if host.outlier is not None:
+            host.outlier.connect_succeeded()
+        client = pool.connected(self)
+        if client is None:
+            return self
+        self._leave()
+        pool.attached(client, self._dialled)
+        return client.relay.from_upstream
+
+    def clientConnectionFailed(self, connector: Any, reason: Failure) -> None:
+        """The attempt is over."""
+        pool = self._pool
+        if pool is None:
+            return  # given up by us, and counted then
+        flags, remote = failed(pool.host, reason)
+        self._closed(remote)
+        pool.failed(self, flags)
+
+    def clientConnectionLost(self, connector: Any, reason: Failure) -> None:
+        """Twisted: the connection was closed, as its protocol knows."""
+
+    # As the protocol
+
+    def makeConnection(self, transport: Any) -> None:
+        """Connected, and nobody waits."""
+        pool = self._pool
+        assert pool is not None
+        self._transport = transport
+        self._connector = None
+        if pool.idle is not None:
+            pool.idle.add(self)
+        pool.settled()
+
+    def connectionMade(self) -> None:
+        """Twisted: the transport is there."""
+
+    def bufferReceived(self, data: memoryview) -> None:
+        """Keep what the host says."""
+        self.dataReceived(bytes(data))
+
+    def dataReceived(self, data: bytes) -> None:
+        """Keep what the host says, and read no more than an upstream connection may buffer."""
+        if self._pool is None:
+            return
+        self._data += data
+        if self._is_full:
+            self._transport.pauseProducing()
+
+    @property
+    def _is_full(self) -> bool:
+        limit = self._pool.host.cluster.buffer_limit if self._pool is not None else 0
+        return 0 < limit <= len(self._data)
+
+    def readConnectionLost(self) -> None:
+        """The host has said all it will: that is of no use to a client who comes later."""
+        self._lost(remote=True)
+
+    def writeConnectionLost(self) -> None:
+        """Twisted: our own FIN has left."""
+
+    def connectionLost(self, reason: Failure) -> None:
+        """The connection is gone."""
+        self._lost(remote=True)

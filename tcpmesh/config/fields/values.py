@@ -1,0 +1,79 @@
+"""Small messages as plain values: the form in which every room passes addresses and times on."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+from typing import Any
+
+
+def host_and_port(address: Any) -> tuple[str, int]:
+    """The numeric host and port of a `socket_address`, or the path of a `pipe` and 0.  An abstract
+    pipe begins with `@`.
+    """
+    if address.HasField("pipe"):
+        return address.pipe.path, 0
+    return usual_form(address.socket_address.address), address.socket_address.port_value
+
+
+def usual_form(host: str) -> str:
+    """A host as Envoy names it wherever it is shown: an IPv6 address in its shortest form; anything
+    else as it is.
+    """
+    if ":" not in host:
+        return host
+    try:
+        return socket.inet_ntop(socket.AF_INET6, socket.inet_pton(socket.AF_INET6, host))
+    except OSError:
+        return host
+
+
+def pipe_mode(address: Any) -> int | None:
+    """The permissions asked for a `pipe`, or `None` where the process's umask decides."""
+    mode = address.pipe.mode if address.HasField("pipe") else 0
+    return int(mode) or None
+
+
+def socket_options(messages: Any, state: str) -> tuple[tuple[int, int, int | bytes], ...]:
+    """Level, name and value of each `core.v3.SocketOption` for a state, such as STATE_PREBIND, and
+    not only for datagrams.
+    """
+    return tuple(
+        (
+            each.level,
+            each.name,
+            each.int_value if each.WhichOneof("value") == "int_value" else each.buf_value,
+        )
+        for each in messages
+        if each.SocketState.Name(each.state) == state
+        and (each.type.HasField("stream") or not each.type.HasField("datagram"))
+    )
+
+
+def seconds(duration: Any) -> float:
+    """A `google.protobuf.Duration` in seconds."""
+    return float(duration.seconds + duration.nanos / 1e9)
+
+
+def source_bytes(source: Any, environ: Mapping[str, str]) -> bytes | None:
+    """The bytes of a `core.v3.DataSource`; `None` where its file or environment variable cannot be
+    had.
+    """
+    kind = source.WhichOneof("specifier")
+    if kind == "inline_string":
+        return bytes(source.inline_string.encode())
+    if kind == "inline_bytes":
+        return bytes(source.inline_bytes)
+    if kind == "environment_variable":
+        value = environ.get(source.environment_variable)
+        return None if value is None else value.encode("utf-8", "surrogateescape")
+    try:
+        with open(source.filename, "rb") as file:
+            return file.read()
+    except (OSError, ValueError):
+        return None
+
+
+def nanoseconds(value: Any) -> int:
+    """A Duration or Timestamp in nanoseconds."""
+    return int(value.seconds) * 1_000_000_000 + int(value.nanos)

@@ -1,0 +1,393 @@
+"""Two connections that pass each other's bytes on: the heart of an L4 proxy.
+
+Theory of operation.  A `Relay` is two equal `Direction`s.  Each is the *protocol* of its source (it
+gets the bytes, the end of stream and the loss) and the *producer* of its sink (it is paused when
+the sink cannot keep up):
+
+      downstream transport --bytes--> Direction(down -> up) --write--> upstream transport
+      downstream transport <--write-- Direction(up -> down) <--bytes-- upstream transport
+
+so no transport ever is the producer of another: one that loses its peer would tell the other to
+stop before the protocol has heard of it, and bytes would be lost.
+
+What happens at the ends, each direction for itself:
+
+- End of stream on a source half-closes the sink, after what is buffered.  The other direction goes
+  on.  When both have ended, both transports are closed; whoever ended last is remembered, for
+  Envoy's statistics say which side closed.
+- A reset of one side is passed on as a reset, after the bytes that came before it.  Until those
+  have left, the survivor's own bytes are read and dropped, so that it is not stuck.
+- Closing from our side (idle, too old, draining) is a FIN after what the kernel has taken.  Bytes
+  that it had no room for are lost, and the peer is not told so, as in Envoy: it is no use to wait
+  for a peer that does not read.
+
+A client may be read before its upstream is connected (`Relay.read_early`): what it sent goes first,
+then its end of stream.
+
+Flushing a side that is all that is left is bounded: no byte taken for `flush_timeout` seconds, and
+it is closed.
+
+A relay can tell whether it is idle without a clock on the byte path: see `Relay.watch_idle`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from zope.interface import implementer
+
+from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
+from twisted.internet.interfaces import IPushProducer
+from twisted.python.failure import Failure
+
+from tcpmesh.connection.early_data import EarlyData, EarlyDataObserver
+from tcpmesh.interfaces import IBufferedProtocol
+from tcpmesh.net.timeout_queues import TimeoutQueue, TimeoutQueues
+
+IDLE_CHECKS = 8
+"""Looks an idle timeout is divided into: a relay is found idle after at least its timeout, at most
+an eighth more.
+"""
+
+
+class Observer(Protocol):
+    """Who made the relay, and hears what becomes of it."""
+
+    def relay_started(self, relay: Relay) -> None:
+        """The upstream is connected; bytes flow from now on."""
+
+    def relay_lost(self, relay: Relay, direction: Direction) -> None:
+        """The source of this direction is closed.  Called once for each."""
+
+    def relay_finished(self, relay: Relay) -> None:
+        """Both are closed.  Called once; the counters can still be read, and are gone
+        afterwards.
+        """
+
+    def relay_idle(self, relay: Relay) -> None:
+        """Nothing was read or written for the time given to `watch_idle`, or flushed for
+        `flush_timeout`: it is to be closed.
+        """
+
+
+@implementer(IBufferedProtocol, IPushProducer)
+class Direction:
+    """Bytes from a source to a sink; see the module's text."""
+
+    __slots__ = ("bytes", "eof", "full", "lost", "pauses", "relay", "resumes", "sink", "source")
+
+    straight = True
+    """Nobody wants to see these bytes: a source that counts them in `bytes` may pass them to the
+    sink without `bufferReceived`.
+    """
+
+    def __init__(self, relay: Relay, source: Any, sink: Any) -> None:
+        self.relay = relay
+        self.source = source
+        self.sink = sink
+        self.bytes = 0
+        """Bytes read from the source so far."""
+        self.pauses = 0
+        """How often the source was paused because the sink was full, and `resumes` how often it was
+        resumed.
+        """
+        self.resumes = 0
+        self.full = False
+        """Whether the source is paused now, because the sink is full."""
+        self.eof = False
+        """Whether the source has sent all it will."""
+        self.lost = False
+        """Whether the source is closed."""
+
+    @property
+    def buffered(self) -> int:
+        """Bytes of this direction that were read and wait for the sink."""
+        return self.sink.buffered if self.sink is not None else 0
+
+    @property
+    def written(self) -> int:
+        """Bytes of this direction that the kernel has taken for the sink."""
+        return self.taken - self.buffered if self.sink is not None else 0
+
+    @property
+    def taken(self) -> int:
+        """Bytes of this direction that were read and not lost."""
+        return self.bytes - self.sink.dropped if self.sink is not None else self.bytes
+
+    # As the source's protocol
+
+    def makeConnection(self, transport: Any) -> None:
+        """The upstream is connected: this is the direction of its bytes."""
+        self.source = transport
+        self.relay.start()
+
+    def connectionMade(self) -> None:
+        """Twisted: the transport is there."""
+
+    def bufferReceived(self, data: memoryview) -> None:
+        """Pass bytes on."""
+        self.bytes += len(data)
+        self.sink.write(data)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Pass bytes on."""
+        self.bytes += len(data)
+        self.sink.write(data)
+
+    def readConnectionLost(self) -> None:
+        """The source has sent all: so has, once flushed, this side of the sink."""
+        self.eof = True
+        self.relay.ended(self)
+
+    def writeConnectionLost(self) -> None:
+        """The FIN of the opposite direction has left the source: that direction knows."""
+
+    def connectionLost(self, reason: Failure) -> None:
+        """The source is gone."""
+        self.lost = True
+        self.relay.lost(self, reason)
+
+    # As the sink's producer
+
+    def pauseProducing(self) -> None:
+        """The sink is full."""
+        self.pauses += 1
+        self.full = True
+        self.source.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """The sink has room again."""
+        self.resumes += 1
+        self.full = False
+        self.source.resumeProducing()
+
+    def stopProducing(self) -> None:
+        """The sink is gone, and its own connectionLost tells what to do.  It is full no more, which
+        Envoy counts.
+        """
+        if self.full and not self.lost:
+            self.resumes += 1
+            self.full = False
+
+
+class Relay:
+    """A pair of connections: the downstream one from the start, the upstream one once
+    `from_upstream` is made its protocol.
+
+    :param downstream: its transport, paused.
+    :param flush_timeout: seconds without progress after which a side that only flushes is closed.
+    """
+
+    __slots__ = (
+        "_closing",
+        "_observer",
+        "_queue",
+        "_quiet",
+        "_seen",
+        "_timers",
+        "early",
+        "flush_timeout",
+        "from_downstream",
+        "from_upstream",
+        "last",
+        "read_source",
+        "reset",
+    )
+
+    def __init__(
+        self,
+        downstream: Any,
+        timers: TimeoutQueues,
+        observer: Observer,
+        flush_timeout: float = 3600.0,
+    ) -> None:
+        self.flush_timeout = flush_timeout
+        self.from_downstream = Direction(self, downstream, None)
+        self.from_upstream = Direction(self, None, downstream)
+        self.last: Direction | None = None
+        """The direction whose source closed last; `None` where this side closed both."""
+        self.reset: Direction | None = None
+        """The direction whose source was lost without an orderly end, if one was."""
+        self.early: EarlyData | None = None
+        """What the client sent before there was an upstream, where `read_early` lets it speak;
+        until the relay starts.
+        """
+        self.read_source = downstream
+        """Whose `protocol` gets the client's bytes: the transport, or what stands before it
+        (`Connection.read_source`).
+        """
+        self._observer = observer
+        self._timers = timers
+        self._closing = False
+        self._queue: TimeoutQueue[Relay] | None = None
+        self._quiet = 0
+        self._seen = (0, 0, 0, 0)
+
+    def read_early(self, limit: int, observer: EarlyDataObserver) -> None:
+        """Read the client from now on, before there is an upstream, until so many bytes are there,
+        and hear of it.
+        """
+        self.early = EarlyData(self.from_downstream, limit, observer)
+
+    def start(self) -> None:
+        """Both are connected: bind them to each other and let the bytes flow."""
+        down, up = self.from_downstream, self.from_upstream
+        downstream, upstream = down.source, up.source
+        down.sink = upstream
+        self._observer.relay_started(self)
+        if downstream.protocol is None:
+            upstream.abortConnection()
+            return
+        early = self.early
+        if early is not None:
+            early.stop()
+        self.read_source.protocol = down
+        upstream.registerProducer(down, True)
+        downstream.registerProducer(up, True)
+        _fit(upstream, downstream)
+        _fit(downstream, upstream)
+        if early is None:
+            self.read_source.resumeProducing()
+        else:
+            self._pass_on(early, downstream, upstream)
+
+    def _pass_on(self, early: EarlyData, downstream: Any, upstream: Any) -> None:
+        """What was early goes first; then the client is read, unless that was more than the
+        upstream can take.
+        """
+        self.early = None
+        down = self.from_downstream
+        downstream.pauseProducing()
+        if early.data:
+            upstream.write(early.data)
+        if early.eof:
+            down.readConnectionLost()
+        if not down.full:
+            self.read_source.resumeProducing()
+
+    @property
+    def activity(self) -> tuple[int, int, int, int]:
+        """Four numbers of which at least one changes whenever a byte is read or written on either
+        side, and not lost at once.
+        """
+        down, up = self.from_downstream, self.from_upstream
+        return (down.taken, up.taken, down.buffered, up.buffered)
+
+    def watch_idle(self, seconds: float) -> None:
+        """Tell the observer once nothing was read or written for so long, at no cost on the byte
+        path.
+
+        The time is divided into `IDLE_CHECKS` looks at the counters, in a queue that all relays of
+        one timeout share; so many looks in a row without a change mean idle.
+        """
+        self._queue = self._timers.queue(seconds / IDLE_CHECKS, Relay._look)
+        self._queue.add(self)
+
+    def ended(self, direction: Direction) -> None:
+        """A source has sent all."""
+        other = self.from_upstream if direction is self.from_downstream else self.from_downstream
+        if other.eof:
+            self.last = direction
+            self._closing = True
+            direction.source.loseConnection()
+            other.source.loseConnection()
+            self._bound_flush()
+        else:
+            direction.sink.loseWriteConnection()
+
+    def lost(self, direction: Direction, reason: Failure) -> None:
+        """A source is closed."""
+        other = self.from_upstream if direction is self.from_downstream else self.from_downstream
+        if not self._closing:
+            self._closing = True
+            self.last = direction
+            survivor = direction.sink
+            if isinstance(reason.value, ConnectionDone):
+                survivor.loseConnection()
+            else:
+                self.reset = direction
+                survivor.resetConnection()
+            self._bound_flush()
+        elif (
+            self.reset is None
+            and isinstance(reason.value, ConnectionLost)
+            and not isinstance(reason.value, ConnectionAborted)
+        ):
+            self.last = direction  # it was to be flushed, and has reset that
+        self._observer.relay_lost(self, direction)
+        if other.lost:
+            self._finish()
+
+    def close(self) -> None:
+        """End both connections from this side, now: FIN, or a reset where one waits for the bytes
+        before it to leave.
+
+        What the kernel has not taken is lost.
+        """
+        self._closing = True
+        self.from_upstream.stopProducing()  # the client is closed first, so it is the upstream that is paused no more
+        for direction in (self.from_downstream, self.from_upstream):
+            if direction.lost:
+                continue
+            if self.reset is None:
+                direction.source.cutConnection()
+            else:
+                direction.source.abortConnection()
+
+    def discard(self) -> None:
+        """The relay never started and never will."""
+        self._stop_watching()
+        if self.early is not None:
+            self.early.stop()
+            self.early = None
+        self._take_apart()
+
+    def _look(self) -> None:
+        now = self.activity
+        if now != self._seen:
+            self._seen, self._quiet = now, 0
+        else:
+            self._quiet += 1
+            if self._quiet == IDLE_CHECKS:
+                self._queue = None
+                self._observer.relay_idle(self)
+                return
+        if self._queue is not None:
+            self._queue.add(self)
+
+    def _bound_flush(self) -> None:
+        """From here on only what is buffered leaves: without progress it ends."""
+        self._stop_watching()
+        if self.from_upstream.buffered or self.from_downstream.buffered:
+            self._seen = self.activity
+            self._queue = self._timers.queue(self.flush_timeout, Relay._flush_is_late)
+            self._queue.add(self)
+
+    def _flush_is_late(self) -> None:
+        if self.activity == self._seen:
+            self._queue = None
+            self._observer.relay_idle(self)
+        else:
+            self._bound_flush()
+
+    def _stop_watching(self) -> None:
+        if self._queue is not None:
+            self._queue.discard(self)
+            self._queue = None
+
+    def _finish(self) -> None:
+        self._stop_watching()
+        self._observer.relay_finished(self)
+        self._take_apart()
+
+    def _take_apart(self) -> None:
+        """Cut what refers to itself: a finished relay leaves no work to the garbage collector."""
+        down, up = self.from_downstream, self.from_upstream
+        down.relay = up.relay = self._observer = None  # type: ignore[assignment]
+        down.source = down.sink = up.source = up.sink = self.read_source = None
+
+
+def _fit(sink: Any, source: Any) -> None:
+    """Let no single read be larger than what the sink may buffer."""
+    if 0 < sink.high_watermark < source.read_size:
+        source.read_size = sink.high_watermark

@@ -1,0 +1,158 @@
+"""Connecting for the epoll transports: one attempt, which becomes a transport or fails."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from select import EPOLLERR, EPOLLHUP, EPOLLOUT
+from typing import Any
+
+from zope.interface import implementer
+
+from twisted.internet.error import ConnectError, UserError, getConnectError
+from twisted.internet.error import TimeoutError as ConnectTimeout
+from twisted.internet.interfaces import IConnector
+from twisted.python.failure import Failure
+
+from tcpmesh.net.congestion import spare_loopback
+from tcpmesh.net.epoll.poller import READABLE, WATCH
+from tcpmesh.net.epoll.resources import EpollResources
+from tcpmesh.net.sockets import BareSocket
+from tcpmesh.values.address import Address
+from tcpmesh.values.socket_options import ConnectOptions
+
+
+@implementer(IConnector)
+class EpollConnector:
+    """One attempt to connect."""
+
+    __slots__ = ("_address", "_factory", "_fd", "_network", "_options", "_queue", "_transport")
+
+    def __init__(
+        self,
+        network: EpollResources,
+        address: Address,
+        factory: Any,
+        timeout: float,
+        options: ConnectOptions | None,
+    ) -> None:
+        self._network = network
+        self._address = address
+        self._factory = factory
+        self._options = options
+        self._queue = network.timers.queue(timeout, _timed_out)
+        self._transport: Any = None
+        self._fd = -1
+
+    def connect(self) -> None:
+        """Begin; the factory hears of the outcome later, never from within this call."""
+        try:
+            self._fd = self._open()
+            self._network.poller.register(self._fd, self, WATCH)
+        except OSError as e:
+            self._close()
+            self._network.clock.callLater(0, self._fail, e)
+            return
+        except ConnectError as e:
+            self._network.clock.callLater(0, self._failed_with, e)
+            return
+        self._queue.add(self)
+
+    def _open(self) -> int:
+        address = self._address
+        sock = BareSocket(address.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        try:
+            if address.family != socket.AF_UNIX:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                spare_loopback(sock, address)
+            if self._options is not None:
+                self._options.apply(sock)
+            error = sock.connect_ex(address.sockaddr)
+            if error not in (0, errno.EINPROGRESS):
+                raise OSError(error, os.strerror(error))
+        except BaseException:
+            sock.close()
+            raise
+        return int(sock.detach())
+
+    def ready(self, mask: int) -> None:
+        """The attempt came to an end, one way or the other."""
+        if mask & (EPOLLERR | EPOLLHUP):
+            error = self._socket_error()
+            if error:
+                self._close()
+                self._fail(OSError(error, os.strerror(error)))
+                return
+        if mask & EPOLLOUT:
+            self._connected(mask)
+
+    def ready_again(self) -> None:
+        """Nothing is ever put off here."""
+
+    def failed(self) -> None:
+        """The factory raised."""
+        if self._transport is not None:
+            self._transport.abortConnection()
+        else:
+            self._close()
+
+    def stopConnecting(self) -> None:
+        """Give up; the factory hears a `UserError`."""
+        if self._fd >= 0:
+            self._close()
+            self._network.clock.callLater(0, self._failed_with, UserError())
+
+    def disconnect(self) -> None:
+        """Give up, or close the connection that was made."""
+        if self._transport is not None:
+            self._transport.loseConnection()
+        else:
+            self.stopConnecting()
+
+    def getDestination(self) -> Address:
+        """Where this connects to."""
+        return self._address
+
+    def _connected(self, mask: int) -> None:
+        fd, self._fd = self._fd, -1
+        self._queue.discard(self)
+        network, address = self._network, self._address
+        transport = self._transport = network.connected(fd, address)
+        network.poller.replace(fd, transport)
+        protocol = self._factory.buildProtocol(address)
+        if protocol is None:
+            transport.abortConnection()
+            return
+        transport.protocol = protocol
+        protocol.makeConnection(transport)
+        if mask & READABLE:
+            transport.ready(mask & READABLE)
+
+    def _socket_error(self) -> int:
+        sock = BareSocket(self._address.family, socket.SOCK_STREAM, 0, self._fd)
+        try:
+            return int(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+        finally:
+            sock.detach()
+
+    def _close(self) -> None:
+        fd, self._fd = self._fd, -1
+        self._queue.discard(self)
+        if fd >= 0:
+            self._network.poller.close(fd)
+
+    def _fail(self, error: OSError) -> None:
+        self._failed_with(getConnectError(error))
+
+    def _failed_with(self, error: ConnectError) -> None:
+        self._factory.clientConnectionFailed(self, Failure(error))
+
+    def timed_out(self) -> None:
+        """The time for connecting is over."""
+        self._close()
+        self._failed_with(ConnectTimeout())
+
+
+def _timed_out(connector: EpollConnector) -> None:
+    connector.timed_out()

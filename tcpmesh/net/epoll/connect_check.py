@@ -1,0 +1,123 @@
+"""Connect checks with bare sockets: no transport and no protocol is made for a connection that is
+closed at once.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from select import EPOLLERR, EPOLLHUP, EPOLLONESHOT, EPOLLOUT
+from typing import Any
+
+from twisted.internet.error import ConnectError
+
+from tcpmesh.net.connect_check import ConnectCheckListener
+from tcpmesh.net.epoll.resources import EpollResources
+from tcpmesh.net.sockets import BareSocket
+from tcpmesh.values.address import Address
+from tcpmesh.values.socket_options import ConnectOptions
+
+MADE = frozenset((0, errno.EISCONN))
+
+
+UNDER_WAY = frozenset((errno.EINPROGRESS, errno.EALREADY))
+
+
+STREAM = socket.SOCK_STREAM | socket.SOCK_NONBLOCK
+
+
+class EpollConnectCheck:
+    """Knocks at one address with bare sockets; the listener may hear of the outcome from within
+    `start`.
+
+    :param timeout: seconds.
+    """
+
+    __slots__ = ("_address", "_fd", "_listener", "_network", "_options", "_queue")
+
+    def __init__(
+        self,
+        network: EpollResources,
+        address: Address,
+        listener: ConnectCheckListener,
+        timeout: float,
+        options: ConnectOptions | None,
+    ) -> None:
+        self._network = network
+        self._address = address
+        self._listener = listener
+        self._options = options
+        self._queue = network.timers.queue(timeout, _timed_out)
+        self._fd = -1
+
+    def start(self) -> None:
+        """Knock once; not while a knock is under way."""
+        try:
+            sock = BareSocket(self._address.family, STREAM)
+        except OSError:
+            self._listener.on_refused(False)
+            return
+        error = self._connect(sock)
+        if error in UNDER_WAY:
+            self._watch(sock.detach())
+            return
+        sock.close()
+        if error in MADE:
+            self._listener.on_connected()
+        else:
+            self._listener.on_refused(False)
+
+    def _connect(self, sock: Any) -> int:
+        """The error number of an attempt, 0 where a connection was made."""
+        sockaddr = self._address.sockaddr
+        try:
+            if self._options is not None:
+                self._options.apply(sock)
+            error: int = sock.connect_ex(sockaddr)
+            return sock.connect_ex(sockaddr) if error == errno.EINPROGRESS else error
+        except (OSError, ConnectError):
+            return errno.ECONNREFUSED
+
+    def stop(self) -> None:
+        """Never mind."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            self._queue.discard(self)
+            self._network.poller.close(fd)
+
+    def _watch(self, fd: int) -> None:
+        self._fd = fd
+        self._queue.add(self)
+        self._network.poller.register(fd, self, EPOLLOUT | EPOLLONESHOT)
+
+    def ready(self, mask: int) -> None:
+        """The poller: the knock was answered."""
+        error = self._error() if mask & (EPOLLERR | EPOLLHUP) else 0
+        self.stop()
+        if error:
+            self._listener.on_refused(False)
+        else:
+            self._listener.on_connected()
+
+    def ready_again(self) -> None:
+        """Nothing is ever put off here."""
+
+    def failed(self) -> None:
+        """The listener raised."""
+        self.stop()
+
+    def timed_out(self) -> None:
+        """Nobody answers."""
+        self.stop()
+        self._listener.on_refused(True)
+
+    def _error(self) -> int:
+        sock = BareSocket(self._address.family, socket.SOCK_STREAM, 0, self._fd)
+        try:
+            return int(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+        finally:
+            sock.detach()
+
+
+def _timed_out(knock: EpollConnectCheck) -> None:
+    knock.timed_out()

@@ -1,0 +1,121 @@
+"""The fast transports: Twisted's own interfaces on bare descriptors in the `Poller`'s
+edge-triggered set.
+
+Theory of operation.  A transport is a small object with a descriptor number; there is no socket
+object, because a method call on one costs more than the call on the number.  Received bytes land in
+one buffer that all connections share and are handed on as a `memoryview`
+(`IBufferedProtocol.bufferReceived`); a relay writes the view to the other descriptor before the
+next read overwrites it, so that a byte is copied in Python only when a peer does not take it at
+once.
+
+Reading goes on until the kernel has no more.  That is known without asking again when a read came
+back short - unless the peer's end of stream or a reset was reported, for data and FIN may share one
+edge.  A transport reads at most `READS` times in a row and then puts itself behind the others, so
+that one busy connection cannot starve the rest.
+
+Paused means: not read.  What the kernel reported meanwhile is remembered and served on resume, so
+bytes, end of stream and reset reach the protocol in the order in which the peer sent them.  A
+connection that starts out paused, as every client of a proxy does while its upstream connects, is
+not even put into the set until it is first resumed.
+
+A write goes straight to the kernel; what is left over waits in `_out`, which is `None` on the fast
+path, so that one test answers at once "is anything waiting, closing or closed".  Above the high
+watermark the producer is paused, at half of it it is resumed.
+
+When a write fails, the peer has reset the connection, but bytes it sent before may still wait to be
+read: the transport drops what it cannot send and reads on to the end before it reports the loss.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from zope.interface import implementer
+
+from tcpmesh.interfaces import INetwork
+from tcpmesh.net.connect_check import ConnectCheckListener
+from tcpmesh.net.epoll.accept import AcceptingPort
+from tcpmesh.net.epoll.connect import EpollConnector
+from tcpmesh.net.epoll.connect_check import EpollConnectCheck
+from tcpmesh.net.epoll.poller import Poller
+from tcpmesh.net.epoll.splice import Pipes
+from tcpmesh.net.epoll.transport import EpollTransport
+from tcpmesh.net.listen import bind
+from tcpmesh.net.timeout_queues import TimeoutQueues
+from tcpmesh.values.address import Address
+from tcpmesh.values.socket_options import ConnectOptions, ListenOptions
+
+READ_SIZE = 256 * 1024
+"""Bytes of the shared buffer.  Measured: 64 KiB costs twice the CPU per bulk byte; above 256 KiB
+nothing is gained.
+"""
+
+
+@implementer(INetwork)
+class EpollNetwork:
+    """Sockets in one epoll set of the reactor.
+
+    :param read_size: bytes of the buffer that all connections read into.
+    """
+
+    def __init__(self, reactor: Any, read_size: int = READ_SIZE) -> None:
+        self.clock = reactor
+        self.timers = TimeoutQueues(reactor)
+        self.poller = Poller(reactor)
+        self._view = memoryview(bytearray(read_size))
+        self.iov = [self._view]
+        self.pipes = Pipes()
+        self._iovs = {read_size: self.iov}
+
+    def iov_of(self, size: int) -> list[memoryview]:
+        """The shared buffer cut to this many bytes, as `os.readv` takes it."""
+        size = max(1, min(size, len(self._view)))
+        found = self._iovs.get(size)
+        if found is None:
+            found = self._iovs[size] = [self._view[:size]]
+        return found
+
+    def accepted(self, fd: int, family: int, peer: Any) -> EpollTransport:
+        """The transport of a connection just accepted, not yet watched."""
+        return EpollTransport(self, fd, family, peer, False)
+
+    def connected(self, fd: int, address: Address) -> EpollTransport:
+        """The transport of a connection just made, already watched."""
+        return EpollTransport(self, fd, address.family, address.sockaddr, True)
+
+    def bind(self, address: Address, options: ListenOptions) -> socket.socket:
+        """A socket of the system, bound and not yet listening."""
+        return bind(address, options)
+
+    def listen(
+        self, sock: socket.socket, factory: Any, accepts_per_event: int = 0
+    ) -> AcceptingPort:
+        """Accept connections of a bound and listening socket for the factory."""
+        port = AcceptingPort(self, sock, factory, accepts_per_event)
+        port.startListening()
+        return port
+
+    def connect(
+        self, address: Address, factory: Any, timeout: float, options: ConnectOptions | None = None
+    ) -> EpollConnector:
+        """Connect within `timeout` seconds; the factory hears of the outcome."""
+        connector = EpollConnector(self, address, factory, timeout, options)
+        connector.connect()
+        return connector
+
+    def connect_check(
+        self,
+        address: Address,
+        listener: ConnectCheckListener,
+        timeout: float,
+        options: ConnectOptions | None = None,
+    ) -> EpollConnectCheck:
+        """What finds out, time and again, whether an address accepts connections."""
+        return EpollConnectCheck(self, address, listener, timeout, options)
+
+    def stop(self) -> None:
+        """Leave the reactor, for tests: a proxy keeps its network until it ends."""
+        self.timers.stop()
+        self.poller.stop()
+        self.pipes.close()

@@ -1,0 +1,232 @@
+"""Twisted's own TCP and unix sockets as an `INetwork`: for other systems, other reactors, and to
+compare with.
+
+What moves the bytes is in `tcpmesh.net.stock.transport`; here connections are accepted and made.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import stat
+from typing import Any
+
+from zope.interface import implementer
+
+from twisted.internet import tcp, unix
+from twisted.internet.base import BaseConnector
+from twisted.internet.error import ConnectError, getConnectError
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from tcpmesh.interfaces import INetwork, IStreamTransport
+from tcpmesh.net.congestion import spare_loopback
+from tcpmesh.net.connect_check import ConnectCheckListener, FactoryConnectCheck
+from tcpmesh.net.listen import bind
+from tcpmesh.net.stock.transport import StockTransport
+from tcpmesh.net.timeout_queues import TimeoutQueues
+from tcpmesh.values.address import Address
+from tcpmesh.values.socket_options import ConnectOptions, ListenOptions
+
+log = Logger(namespace="connection")
+
+
+class _Guarded:
+    """A server factory whose bugs close a client, which Twisted would leave waiting."""
+
+    def __init__(self, factory: Any) -> None:
+        self._factory = factory
+        self.accepted_in_event = getattr(factory, "accepted_in_event", None)
+        self.asked = 0
+        """How many connections it was asked for."""
+        self.doStart = factory.doStart
+        self.doStop = factory.doStop
+
+    def buildProtocol(self, addr: Any) -> Any:
+        """The factory's protocol, or `None` where it raises."""
+        self.asked += 1
+        try:
+            return self._factory.buildProtocol(addr)
+        except Exception:
+            log.failure("closing a connection whose factory failed")
+            return None
+
+
+@implementer(IStreamTransport)
+class _TCPServer(StockTransport, tcp.Server):
+    """An accepted TCP connection."""
+
+
+@implementer(IStreamTransport)
+class _UNIXServer(StockTransport, unix.Server):
+    """An accepted unix connection."""
+
+
+class _ListeningPort:
+    """What both kinds of ports add to Twisted's."""
+
+    socket: Any
+    factory: Any
+    _shouldShutdown = False
+    """Twisted's: shutting down a listening socket would close its duplicates too."""
+
+    def doRead(self) -> None:
+        """The reactor: clients are waiting."""
+        guarded = self.factory
+        before = guarded.asked
+        super().doRead()  # type: ignore[misc]
+        if guarded.accepted_in_event is not None:
+            guarded.accepted_in_event(guarded.asked - before)
+
+    def getHost(self) -> Any:
+        """What is bound."""
+        return Address.from_sockaddr(self.socket.family, self.socket.getsockname())
+
+    def duplicate(self) -> Any:
+        """Another descriptor of the same listening socket, which stays open when this port
+        stops.
+        """
+        copy = self.socket.dup()
+        copy.setblocking(
+            False
+        )  # `dup` gives both the mode that this object believes in, which is a blocking one
+        return copy
+
+
+class _TCPPort(_ListeningPort, tcp.Port):
+    """A listening TCP socket."""
+
+    transport = _TCPServer
+
+
+class _UNIXPort(_ListeningPort, unix.Port):
+    """A listening unix socket."""
+
+    transport = _UNIXServer
+
+    def connectionLost(self, reason: Any) -> None:
+        """Close, and leave the path alone, unlike Twisted's: it may be that of a successor by
+        now.
+        """
+        tcp.Port.connectionLost(self, reason)
+
+
+@implementer(IStreamTransport)
+class _Client(StockTransport, tcp.BaseClient):
+    """A socket that connects, of any family."""
+
+    def __init__(
+        self, address: Address, options: ConnectOptions | None, connector: Any, reactor: Any
+    ) -> None:
+        self.connector = connector
+        self.realAddress = self.addr = address.sockaddr
+        self.reactor = reactor
+        sock: socket.socket | None = None
+        problem: ConnectError | None = None
+        try:
+            sock = socket.socket(address.family, socket.SOCK_STREAM)
+            sock.setblocking(False)
+            if address.family != socket.AF_UNIX:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                spare_loopback(sock, address)
+            if options is not None:
+                options.apply(sock)
+        except OSError as e:
+            problem = getConnectError(
+                (e.errno or errno.EINVAL, os.strerror(e.errno or errno.EINVAL))
+            )
+        except ConnectError as e:
+            problem = e
+        if problem is not None and sock is not None:
+            sock.close()
+        self._finishInit(None if problem else self.doConnect, sock, problem, reactor)
+
+
+class _Connector(BaseConnector):
+    """One attempt to connect."""
+
+    def __init__(
+        self,
+        address: Address,
+        factory: Any,
+        timeout: float,
+        options: ConnectOptions | None,
+        reactor: Any,
+    ) -> None:
+        self._address = address
+        self._options = options
+        super().__init__(factory, timeout, reactor)
+
+    def _makeTransport(self) -> _Client:  # type: ignore[override]
+        return _Client(self._address, self._options, self, self.reactor)
+
+    def connectionLost(self, reason: Failure) -> None:
+        """It is over: unless the factory wants another, this forgets its transport, so that no
+        cycle is left of both.
+        """
+        super().connectionLost(reason)
+        if self.state == "disconnected":
+            self.transport = None
+
+    def getDestination(self) -> Address:
+        """Where this connects to."""
+        return self._address
+
+
+@implementer(INetwork)
+class StockNetwork:
+    """Sockets of the reactor's own kind."""
+
+    def __init__(self, reactor: Any) -> None:
+        self.clock = reactor
+        self.timers = TimeoutQueues(reactor)
+
+    def bind(self, address: Address, options: ListenOptions) -> socket.socket:
+        """A socket of the system, bound and not yet listening."""
+        return bind(address, options)
+
+    def listen(self, sock: socket.socket, factory: Any, accepts_per_event: int = 0) -> Any:
+        """Accept connections of a bound and listening socket for the factory."""
+        factory = _Guarded(factory)
+        if sock.family == socket.AF_UNIX:
+            port = _UNIXPort._fromListeningDescriptor(self.clock, sock.fileno(), factory)
+            port.backlog = socket.SOMAXCONN  # Twisted listens again, with 50
+            path = sock.getsockname()
+            if isinstance(path, str):
+                port.mode = stat.S_IMODE(
+                    os.stat(path).st_mode
+                )  # or Twisted would open it to the world
+        else:
+            port = _TCPPort._fromListeningDescriptor(
+                self.clock, sock.fileno(), sock.family, factory
+            )
+        port.startListening()
+        if accepts_per_event:
+            port.numberAccepts = accepts_per_event
+        # Twisted listens on a duplicate: this one would keep the port open after Twisted closes its
+        # own.
+        sock.close()
+        return port
+
+    def connect(
+        self, address: Address, factory: Any, timeout: float, options: ConnectOptions | None = None
+    ) -> _Connector:
+        """Connect within `timeout` seconds; the factory hears of the outcome."""
+        connector = _Connector(address, factory, timeout, options, self.clock)
+        connector.connect()
+        return connector
+
+    def connect_check(
+        self,
+        address: Address,
+        listener: ConnectCheckListener,
+        timeout: float,
+        options: ConnectOptions | None = None,
+    ) -> FactoryConnectCheck:
+        """What finds out, time and again, whether an address accepts connections."""
+        return FactoryConnectCheck(self, address, listener, timeout, options)
+
+    def stop(self) -> None:
+        """Forget the timers, for tests; nothing else is held beyond the sockets."""
+        self.timers.stop()

@@ -1,0 +1,108 @@
+"""Coarse shared timers: what a proxy needs of time, without a reactor call for each connection.
+
+A connection arms a timer, and nearly always disarms it before it fires: a connect timeout, an idle
+timeout.  All timers of one length fire in the order in which they were armed, so one queue for each
+length needs no heap: an insertion-ordered `dict` gives O(1) to arm and O(1) to disarm, and one
+reactor call, for the head of the queue, serves them all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import Any, Generic, TypeVar
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+log = Logger(namespace="main")
+
+T = TypeVar("T", bound=Hashable)
+
+
+class TimeoutQueue(Generic[T]):
+    """Items that are each due the same number of seconds after they were added."""
+
+    __slots__ = ("_call", "_clock", "_due", "_expired", "seconds")
+
+    def __init__(self, clock: IReactorTime, seconds: float, expired: Callable[[T], object]) -> None:
+        self.seconds = seconds
+        self._clock = clock
+        self._expired = expired
+        self._due: dict[T, float] = {}
+        self._call: IDelayedCall | None = None
+
+    def __len__(self) -> int:
+        return len(self._due)
+
+    def add(self, item: T) -> None:
+        """Call `expired(item)` in `seconds`; an item already waiting starts anew."""
+        due = self._due
+        if item in due:
+            del due[item]
+        due[item] = self._clock.seconds() + self.seconds
+        if self._call is None:
+            self._call = self._clock.callLater(self.seconds, self._run)
+
+    def discard(self, item: T) -> None:
+        """Forget the item, if it is waiting."""
+        self._due.pop(item, None)
+
+    def stop(self) -> None:
+        """Forget all items."""
+        self._due.clear()
+        if self._call is not None and self._call.active():
+            self._call.cancel()
+        self._call = None
+
+    def _run(self) -> None:
+        # `_call` stays set meanwhile: what is added now waits behind what is there already, which
+        # is called for below.
+        due, now = self._due, self._clock.seconds()
+        for item in self._over(now):
+            if (
+                due.get(item, now + 1) <= now
+            ):  # unless what expired before it has discarded it or started it anew
+                del due[item]
+                try:
+                    self._expired(item)
+                except Exception:
+                    log.failure("a timer failed")
+        self._call = (
+            self._clock.callLater(max(due[next(iter(due))] - now, 0.0), self._run) if due else None
+        )
+
+    def _over(self, now: float) -> list[T]:
+        """The items that are due: looked for in one go, since the head of a `dict` is dearer to
+        find the more has left it.
+        """
+        over = []
+        for item, when in self._due.items():
+            if when > now:
+                break
+            over.append(item)
+        return over
+
+
+class TimeoutQueues:
+    """The timer queues of one network, made at first use and kept: configurations name few
+    different times.
+    """
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self.clock = clock
+        self._queues: dict[tuple[float, Callable[[Any], object]], TimeoutQueue[Any]] = {}
+
+    def queue(self, seconds: float, expired: Callable[[T], object]) -> TimeoutQueue[T]:
+        """The queue for this time and this function: pass a function that lives as long as the
+        process, not a closure.
+        """
+        key = (seconds, expired)
+        found = self._queues.get(key)
+        if found is None:
+            found = self._queues[key] = TimeoutQueue(self.clock, seconds, expired)
+        return found
+
+    def stop(self) -> None:
+        """Forget all that waits, so that no call of the clock is left."""
+        for queue in self._queues.values():
+            queue.stop()

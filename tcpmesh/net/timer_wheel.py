@@ -1,0 +1,117 @@
+"""TimerWheel at their times, shared by many whose delays all differ, as those of health checks with
+jitter do.
+
+The `TimeoutQueues` of connections have a queue for each length of time; here every delay may be its
+own.  Times are kept in whole milliseconds: wheel of one millisecond wait together, and a heap
+orders only the milliseconds that have any, so that ten thousand wheel a second cost a heap of some
+hundreds.  Two more things keep them cheap and harmless.  A turn that follows closely on another is
+put off a little, so that wheel are made in batches and the reactor wakes up rarely; and a turn
+makes only a few wheel before it lets the reactor serve connections, however many are due.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from heapq import heappop, heappush
+from typing import Any
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+log = Logger(namespace="main")
+
+GAP = 0.005
+"""Seconds from one turn to the next, where the next is not yet overdue."""
+
+BATCH = 64
+"""TimerWheel in one turn."""
+
+TICKS = 1000
+"""Times of the clock in one second that wheel are told apart by."""
+
+Entry = list[Any]
+"""[call]; `call` is `None` once it was made or cancelled."""
+
+
+class TimerWheel:
+    """TimerWheel to be made at their times, by one clock."""
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
+        self._heap: list[int] = []
+        self._waiting: dict[int, deque[Entry]] = {}
+        """By the tick at which they are due; the heap has the keys."""
+        self._call: IDelayedCall | None = None
+        self._wakes = 0.0
+        self._running = False
+        self._last = float("-inf")
+
+    def add(self, delay: float, call: Callable[[], object]) -> Entry:
+        """Call in `delay` seconds; `cancel` takes what this returns."""
+        due = self._clock.seconds() + delay
+        tick = int(due * TICKS + 0.5)
+        entry: Entry = [call]
+        waiting = self._waiting.get(tick)
+        if waiting is not None:
+            waiting.append(entry)
+            return entry
+        self._waiting[tick] = deque((entry,))
+        heappush(self._heap, tick)
+        if not self._running and (self._call is None or due < self._wakes):
+            self._arm(tick)
+        return entry
+
+    def cancel(self, entry: Entry) -> None:
+        """Do not make this call, if it was not made yet."""
+        entry[0] = None
+
+    def stop(self) -> None:
+        """Forget all wheel."""
+        for waiting in self._waiting.values():
+            waiting.clear()
+        self._waiting.clear()
+        self._heap.clear()
+        if self._call is not None:
+            self._call.cancel()
+            self._call = None
+
+    def _arm(self, tick: int) -> None:
+        if self._call is not None:
+            self._call.cancel()
+        now = self._clock.seconds()
+        self._wakes = wakes = max(tick / TICKS, self._last + GAP, now)
+        self._call = self._clock.callLater(wakes - now, self._run)
+
+    def _run(self) -> None:
+        heap, now = self._heap, self._clock.seconds()
+        tick = int(now * TICKS + 0.5)
+        self._call = None
+        self._running = True
+        left = BATCH
+        while heap and heap[0] <= tick and left:
+            waiting = self._waiting[heap[0]]
+            left = self._serve(waiting, left)
+            if not waiting and heap:  # which it is not where a call has stopped all
+                del self._waiting[heappop(heap)]
+        self._last = now if left else float("-inf")
+        self._running = False
+        if heap:
+            self._arm(heap[0])
+
+    def _serve(self, waiting: deque[Entry], left: int) -> int:
+        """Make at most so many of the wheel; how many more there could have been."""
+        while waiting and left:
+            entry = waiting.popleft()
+            call, entry[0] = entry[0], None
+            if call is not None:
+                left -= 1
+                _make(call)
+        return left
+
+
+def _make(call: Callable[[], object]) -> None:
+    try:
+        call()
+    except Exception:
+        log.failure("a scheduled call failed")

@@ -1,0 +1,82 @@
+"""Where a socket is bound or connected: Envoy's text form, the kernel's form and Twisted's
+interface in one small value.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from zope.interface import implementer
+
+from twisted.internet.interfaces import IAddress
+
+
+@implementer(IAddress)
+class Address:
+    """An IPv4, IPv6 or unix-socket address.
+
+    `host` is the numeric address, or the path of a unix socket (an abstract one begins with `@`);
+    `port` is 0 for those.
+    """
+
+    __slots__ = ("family", "host", "port")
+
+    def __init__(self, host: str, port: int = 0) -> None:
+        self.host = host
+        self.port = port
+        if host.startswith(("/", "@")):
+            self.family = socket.AF_UNIX
+        else:
+            self.family = socket.AF_INET6 if ":" in host else socket.AF_INET
+
+    @classmethod
+    def from_sockaddr(cls, family: int, sockaddr: Any) -> Address:
+        """The address that `getsockname`, `getpeername` or `accept` of a socket of this family
+        gave.
+        """
+        if family != socket.AF_UNIX:
+            return cls(sockaddr[0], sockaddr[1])
+        if isinstance(sockaddr, bytes):
+            return cls("@" + sockaddr.lstrip(b"\0").decode(errors="surrogateescape"))
+        return cls(sockaddr or "@")
+
+    @classmethod
+    def from_text(cls, text: str) -> Address:
+        """The IP address and port that a text such as `127.0.0.1:80` or `[::1]:80` gives.
+
+        :raise ValueError: where it gives none.
+        """
+        host, _, port = text.rpartition(":")
+        family = socket.AF_INET
+        if host.startswith("[") and host.endswith("]"):
+            host, family = host[1:-1], socket.AF_INET6
+        if not (port.isascii() and port.isdecimal() and int(port) <= 65535):
+            raise ValueError(f"{text!r} has no port")
+        try:
+            return cls(socket.inet_ntop(family, socket.inet_pton(family, host)), int(port))
+        except OSError:
+            raise ValueError(f"{text!r} has no IP address") from None
+
+    @property
+    def sockaddr(self) -> Any:
+        """What `bind` and `connect` take."""
+        if self.family == socket.AF_UNIX:
+            return "\0" + self.host[1:] if self.host.startswith("@") else self.host
+        return (self.host, self.port)
+
+    def __str__(self) -> str:
+        if self.family == socket.AF_UNIX:
+            return self.host
+        if self.family == socket.AF_INET6:
+            return f"[{self.host}]:{self.port}"
+        return f"{self.host}:{self.port}"
+
+    def __repr__(self) -> str:
+        return f"<Address {self}>"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Address) and (self.host, self.port) == (other.host, other.port)
+
+    def __hash__(self) -> int:
+        return hash((self.host, self.port))

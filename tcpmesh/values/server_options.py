@@ -1,0 +1,44 @@
+"""The command line as a value: what `twistd tcpmesh` was asked to do, under Envoy's names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ServerOptions:
+    """Options of the command line.  Times are seconds unless the name says otherwise; names and
+    defaults are Envoy's.
+    """
+
+    config_path: str = ""
+    config_yaml: str = ""
+    mode: str = "serve"
+    concurrency: int = 1
+    log_level: str = "info"
+    component_log_level: str = ""
+    log_path: str = ""
+    service_cluster: str = ""
+    service_node: str = ""
+    service_zone: str = ""
+    admin_address_path: str = ""
+    drain_time_s: int = 600
+    drain_strategy: str = "gradual"
+    parent_shutdown_time_s: int = 900
+    file_flush_interval_msec: int = 10000
+    file_flush_min_size_kb: int = 64
+    restart_epoch: int = 0
+    base_id: int = 0
+    allow_unknown_static_fields: bool = False
+    reject_unknown_dynamic_fields: bool = False
+    ignore_unknown_dynamic_fields: bool = False
+    disable_hot_restart: bool = False
+
+    @property
+    def node_arguments(self) -> dict[str, str]:
+        """The options that stand for fields of the node, by their names on the command line."""
+        return {
+            "service-cluster": self.service_cluster,
+            "service-node": self.service_node,
+            "service-zone": self.service_zone,
+        }

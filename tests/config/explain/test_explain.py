@@ -1,0 +1,237 @@
+"""What a configuration comes to."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tcpmesh.cluster import cluster
+from tcpmesh.cluster.balancing.priority_load import PANIC_THRESHOLD
+from tcpmesh.cluster.hosts import load_assignment as endpoints
+from tcpmesh.config.explain import Group, Setting, as_dict, explain
+from tcpmesh.config.explain.defaults import DEFAULTS, Inside
+from tcpmesh.config.explain.text import as_text
+from tcpmesh.config.messages.types import find_type
+from tcpmesh.extensions.clusters import original_dst
+from tcpmesh.extensions.filters.network.tcp_proxy import proxy
+from tcpmesh.extensions.load_balancing_policies import least_request, maglev, ring_hash
+from tcpmesh.listener import listener, listener_filters
+from tcpmesh.server.service import STATS_FLUSH_INTERVAL
+from tests.config.texts import GOOD, changed, load_text
+
+CLUSTER = "envoy.config.cluster.v3.Cluster"
+PROXY = "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"
+
+
+def groups_of(text: str, kind: str, **options: Any) -> list[Group]:
+    """The groups of a kind, wherever they are."""
+
+    def below(groups: tuple[Group, ...]) -> list[Group]:
+        return [found for group in groups for found in (group, *below(group.groups))]
+
+    return [group for group in below(explain(load_text(text, **options))) if group.kind == kind]
+
+
+def setting(group: Group, name: str) -> Setting:
+    """The setting of a name."""
+    return next(each for each in group.settings if each.name == name)
+
+
+def shown(group: Group, name: str) -> tuple[Any, int]:
+    """Value and line of a setting; line 0 for a default."""
+    found = setting(group, name)
+    return found.value, found.place.line if found.place is not None else 0
+
+
+class ExplainTests(SynchronousTestCase):
+    """Effective values and where they come from."""
+
+    def test_what_is_written(self) -> None:
+        """A value that is written has its line; durations and addresses are short."""
+        (front,), (proxy,), (web,) = (
+            groups_of(GOOD, kind) for kind in ("listener", "filter", "cluster")
+        )
+
+        self.assertEqual(("127.0.0.1:10000", 4), shown(front, "address"))
+        self.assertEqual(("5s", 15), shown(proxy, "idle_timeout"))
+        self.assertEqual(("web", 14), shown(proxy, "cluster"))
+        self.assertEqual(("0.25s", 18), shown(web, "connect_timeout"))
+
+    def test_defaults(self) -> None:
+        """What is not written is there with Envoy's default, also where it is deep inside of
+        messages that are not written.
+        """
+        (front,), (proxy,), (web,) = (
+            groups_of(GOOD, kind) for kind in ("listener", "filter", "cluster")
+        )
+
+        self.assertEqual((1048576, 0), shown(front, "per_connection_buffer_limit_bytes"))
+        self.assertEqual((1, 0), shown(proxy, "max_connect_attempts"))
+        self.assertEqual(("ROUND_ROBIN", 0), shown(web, "lb_policy"))
+        self.assertEqual((1024, 0), shown(web, "circuit_breakers.thresholds.max_connections"))
+
+    def test_defaults_that_follow(self) -> None:
+        """A default that follows from another field does so, and one that has no place here is left
+        out.
+        """
+        (proxy,) = groups_of(
+            changed(("idle_timeout: 5s", "backoff_options: {base_interval: 0.2s}")), "filter"
+        )
+        self.assertEqual(("2s", 0), shown(proxy, "backoff_options.max_interval"))
+
+        names = {each.name for each in groups_of(GOOD, "cluster")[0].settings}
+        self.assertNotIn("dns_refresh_rate", names)
+        self.assertNotIn("cleanup_interval", names)
+        original = GOOD.partition("    load_assignment:")[0].replace(
+            "type: STATIC", "type: ORIGINAL_DST\n    lb_policy: CLUSTER_PROVIDED"
+        )
+        (web,) = groups_of(original, "cluster")
+        self.assertEqual((f"{original_dst.CLEANUP_INTERVAL:g}s", 0), shown(web, "cleanup_interval"))
+        self.assertNotIn(
+            "listener_filters_timeout",
+            {each.name for each in groups_of(GOOD, "listener")[0].settings},
+        )
+        (front,) = groups_of(
+            changed(("  - name: front", "  - name: front\n    use_original_dst: true")), "listener"
+        )
+        self.assertEqual(
+            (f"{listener_filters.TIMEOUT:g}s", 0), shown(front, "listener_filters_timeout")
+        )
+        (web,) = groups_of(changed(("type: STATIC", "type: STRICT_DNS")), "cluster")
+        self.assertEqual(("5s", 0), shown(web, "dns_refresh_rate"))
+
+    def test_hosts(self) -> None:
+        """Each host is there with its weight, and the priority and place of its locality."""
+        (host,) = groups_of(
+            changed(
+                (
+                    "      - lb_endpoints:",
+                    "      - priority: 2\n        locality: {region: r, zone: z}\n        "
+                    "lb_endpoints:",
+                ),
+                ("        - endpoint:", "        - load_balancing_weight: 7\n          endpoint:"),
+            ).replace("priority: 2", "priority: 0"),
+            "host",
+        )
+
+        self.assertEqual("127.0.0.2:8080", host.name)
+        self.assertEqual((7, 26), shown(host, "load_balancing_weight"))
+        self.assertEqual(("r/z", 24), shown(host, "locality"))
+        self.assertEqual((0, 0), shown(host, "priority"))
+
+    def test_places_of_extensions(self) -> None:
+        """A filter is named with its type, and stands where its entry is."""
+        (proxy,) = groups_of(GOOD, "filter")
+
+        self.assertEqual((f"proxy ({PROXY})", 10), (proxy.name, proxy.place.line))
+
+    def test_zero(self) -> None:
+        """A zero that stands for something is told with it."""
+        (proxy,) = groups_of(changed(("idle_timeout: 5s", "idle_timeout: 0s")), "filter")
+
+        self.assertEqual(
+            ("0s", "never"),
+            (setting(proxy, "idle_timeout").value, setting(proxy, "idle_timeout").note),
+        )
+
+    def test_ignored(self) -> None:
+        """What has no effect, and what is ignored because it is not supported yet, is shown with
+        the reason.
+        """
+        text = changed(
+            ("  - name: front", "  - name: front\n    traffic_direction: INBOUND"),
+            ("type: STATIC", "lrs_server: {self: {}}"),
+        )
+        (front,), (web,) = (
+            groups_of(text, kind, allow_unsupported=True) for kind in ("listener", "cluster")
+        )
+
+        self.assertEqual("INBOUND", setting(front, "traffic_direction").value)
+        self.assertTrue(setting(front, "traffic_direction").ignored)
+        self.assertEqual("not supported yet", setting(web, "lrs_server").ignored)
+
+
+class WritingTests(SynchronousTestCase):
+    """The two forms."""
+
+    def test_text(self) -> None:
+        """People get a block for each listener and cluster, with the file and line, or the word
+        default, in each line.
+        """
+        text = as_text(explain(load_text(GOOD)))
+
+        self.assertIn("\n\nlistener front [--config-yaml:3]\n", text)
+        self.assertIn("\n\ncluster web [--config-yaml:17]\n", text)
+        self.assertRegex(
+            text, r"\n +idle_timeout +5s +--config-yaml:15 +# a connection without a byte"
+        )
+        self.assertRegex(
+            text, r"\n +per_connection_buffer_limit_bytes +1048576 \(1 MiB\) +Envoy's default "
+        )
+        self.assertRegex(
+            text,
+            r"\n +host 127.0.0.2:8080 \[--config-yaml:\d+\]: load_balancing_weight 1, priority "
+            r"0\n?",
+        )
+
+    def test_machine_form(self) -> None:
+        """Machines get the same as JSON: a source is a place, or the word default."""
+        explained = json.loads(json.dumps(as_dict(explain(load_text(GOOD)))))
+        (front,), (web,) = explained["listeners"], explained["clusters"]
+
+        self.assertEqual(["filter chain"], [group["kind"] for group in front["groups"]])
+        settings = {each["name"]: each for each in web["settings"]}
+        self.assertEqual(
+            {"file": "--config-yaml", "line": 18, "column": 22},
+            settings["connect_timeout"]["source"],
+        )
+        self.assertEqual("default", settings["lb_policy"]["source"])
+        self.assertEqual(["127.0.0.2:8080"], [group["name"] for group in web["groups"]])
+
+
+class DefaultsTests(SynchronousTestCase):
+    """The table of defaults."""
+
+    def test_fields_exist(self) -> None:
+        """Every row names a field of a message type that exists, and one that is looked into is a
+        message.
+        """
+        for full_name, rows in DEFAULTS.items():
+            known = find_type(full_name).fields_by_name
+            self.assertLessEqual(set(rows), set(known), full_name)
+            for name, row in rows.items():
+                self.assertTrue(
+                    not isinstance(row.value, Inside) or known[name].message_type is not None,
+                    f"{full_name}.{name}",
+                )
+
+    def test_same_as_served(self) -> None:
+        """What is explained is what the other rooms do."""
+        served = {
+            (CLUSTER, "connect_timeout"): f"{cluster.CONNECT_TIMEOUT:g}s",
+            (CLUSTER, "per_connection_buffer_limit_bytes"): cluster.BUFFER_LIMIT,
+            (f"{CLUSTER}.CommonLbConfig", "update_merge_window"): f"{cluster.MERGE_WINDOW:g}s",
+            (f"{CLUSTER}.CommonLbConfig", "healthy_panic_threshold"): f"{PANIC_THRESHOLD}%",
+            (f"{CLUSTER}.LeastRequestLbConfig", "choice_count"): least_request.CHOICE_COUNT,
+            (f"{CLUSTER}.MaglevLbConfig", "table_size"): maglev.TABLE_SIZE,
+            (f"{CLUSTER}.RingHashLbConfig", "minimum_ring_size"): ring_hash.MINIMUM_RING_SIZE,
+            (f"{CLUSTER}.RingHashLbConfig", "maximum_ring_size"): ring_hash.MAXIMUM_RING_SIZE,
+            (
+                "envoy.config.endpoint.v3.ClusterLoadAssignment.Policy",
+                "overprovisioning_factor",
+            ): endpoints.OVERPROVISIONING_FACTOR,
+            (
+                "envoy.config.listener.v3.Listener",
+                "per_connection_buffer_limit_bytes",
+            ): listener.BUFFER_LIMIT,
+            (
+                "envoy.config.bootstrap.v3.Bootstrap",
+                "stats_flush_interval",
+            ): f"{STATS_FLUSH_INTERVAL:g}s",
+            (PROXY, "idle_timeout"): f"{proxy.IDLE_TIMEOUT:g}s",
+        }
+
+        for (full_name, name), value in served.items():
+            self.assertEqual(value, DEFAULTS[full_name][name].value, f"{full_name}.{name}")

@@ -1,0 +1,199 @@
+"""What tcpmesh says of fields it does not act on, and that it says the truth of those it does."""
+
+from __future__ import annotations
+
+import re
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tcpmesh.config.messages import types
+from tcpmesh.config.messages.newer import installed
+from tcpmesh.config.messages.types import content_name_of, find_type
+from tcpmesh.config.support import EXTENSIONS, TABLE
+from tcpmesh.config.support import page as supported
+from tcpmesh.config.support.page import NOT_SUPPORTED
+from tcpmesh.config.text.problems import ConfigError
+from tests.config.texts import changed, load_text, said, warned
+
+HOME = Path(__file__).resolve().parents[3]
+
+
+class SupportTests(SynchronousTestCase):
+    """Fields that Envoy knows."""
+
+    def test_unsupported_field(self) -> None:
+        """A field that is not acted on is an error with its line, never ignored."""
+        self.assertEqual(
+            [
+                "19:5: static_resources.clusters[0].lrs_server: Envoy knows this field, tcpmesh "
+                "does not support it yet"
+            ],
+            said(changed(("type: STATIC", "lrs_server: {self: {}}"))),
+        )
+
+    def test_unsupported_value(self) -> None:
+        """A value that is not acted on is an error that names those that are."""
+        self.assertEqual(
+            [
+                "19:11: static_resources.clusters[0].type: "
+                "Envoy knows the value EDS, tcpmesh does not support it yet, only STATIC, "
+                "STRICT_DNS, LOGICAL_DNS, ORIGINAL_DST"
+            ],
+            [line for line in said(changed(("type: STATIC", "type: EDS"))) if "EDS," in line],
+        )
+
+    def test_default_value(self) -> None:
+        """A field that is set to what it is without being set is no problem."""
+        self.assertEqual(
+            [], said(changed(("  - name: front", "  - name: front\n    transparent: false")))
+        )
+        self.assertEqual(
+            1, len(said(changed(("  - name: front", "  - name: front\n    transparent: true"))))
+        )
+
+    def test_unsupported_extension(self) -> None:
+        """An extension that is not there is named at its @type."""
+        text = changed(
+            ("tcp_proxy.v3.TcpProxy", "echo.v3.Echo"),
+            (
+                "          stat_prefix: tcp\n          cluster: web\n          idle_timeout: 5s\n",
+                "",
+            ),
+        )
+
+        self.assertEqual(1, len(said(text)))
+        self.assertIn("12:20: ", said(text)[0])
+        self.assertIn(
+            "envoy.extensions.filters.network.echo.v3.Echo: Envoy knows this extension",
+            said(text)[0],
+        )
+
+    def test_broken_extension(self) -> None:
+        """An extension of another package whose module cannot be imported is an error at its @type,
+        whatever is allowed.
+        """
+        name = "envoy.extensions.filters.network.echo.v3.Echo"
+        entry = EntryPoint(name, "tests_of_tcpmesh_nothing_here", types.EXTENSION_GROUP)
+        self.patch(types, "entry_points", lambda group: [entry])
+        text = changed(
+            ("tcp_proxy.v3.TcpProxy", "echo.v3.Echo"),
+            (
+                "          stat_prefix: tcp\n          cluster: web\n          idle_timeout: 5s\n",
+                "",
+            ),
+        )
+        expected = (
+            f"the module 'tests_of_tcpmesh_nothing_here', which is to handle {name}, "
+            f"cannot be imported: ModuleNotFoundError"
+        )
+        self.assertEqual(1, len(said(text)))
+        self.assertIn(
+            f"12:20: static_resources.listeners[0].filter_chains[0].filters[0].typed_config.@type: {expected}",
+            said(text)[0],
+        )
+        self.assertRaises(ConfigError, load_text, text, allow_unsupported=True)
+
+    def test_no_effect(self) -> None:
+        """What has no effect is accepted without a word."""
+        self.assertEqual(
+            [],
+            warned(changed(("  - name: front", "  - name: front\n    traffic_direction: INBOUND"))),
+        )
+
+    def test_allow_unsupported(self) -> None:
+        """Those who migrate get warnings instead."""
+        loaded = load_text(
+            changed(("type: STATIC", "lrs_server: {self: {}}")), allow_unsupported=True
+        )
+
+        self.assertEqual(1, len(loaded.warnings))
+
+
+class TableTests(SynchronousTestCase):
+    """The table itself."""
+
+    def test_every_row_is_a_field(self) -> None:
+        """Every row names a field of a message type that exists."""
+        for full_name, rows in TABLE.items():
+            self.assertLessEqual(set(rows), set(find_type(full_name).fields_by_name), full_name)
+
+    def test_closed(self) -> None:
+        """The type of every supported message field has rows of its own."""
+        for full_name, rows in TABLE.items():
+            for name, row in rows.items():
+                inner = content_name_of(find_type(full_name).fields_by_name[name])
+                if row.level != "no effect" and inner and not inner.startswith("google.protobuf."):
+                    self.assertIn(inner, TABLE, f"{full_name}.{name}")
+
+    def test_values_exist(self) -> None:
+        """Every supported value of an enum is one of its names."""
+        for full_name, rows in TABLE.items():
+            for name, row in rows.items():
+                enum = find_type(full_name).fields_by_name[name].enum_type
+                if row.values and enum is not None:
+                    self.assertLessEqual(
+                        set(row.values), set(enum.values_by_name), f"{full_name}.{name}"
+                    )
+
+    def test_every_supported_field_is_read(self) -> None:
+        """No field is called supported that no code reads which acts on it."""
+        acting = ("strings.py", "values.py")
+        files = [
+            path
+            for path in (HOME / "tcpmesh").rglob("*.py")
+            if "config" not in path.parts or path.name in acting
+        ]
+        words = set(re.findall(r"\w+", "\n".join(path.read_text() for path in files)))
+        unread = [
+            f"{full_name}.{name}"
+            for full_name, rows in TABLE.items()
+            for name, row in rows.items()
+            if row.level == "supported" and not row.values and name not in words
+        ]
+
+        self.assertEqual([], unread)
+
+    def test_every_extension_has_a_module(self) -> None:
+        """Every supported extension that does something is a module where its :type says."""
+        for full_name in EXTENSIONS:
+            *folders, _, _ = full_name.split(".")[2:]
+            path = HOME.joinpath("tcpmesh", "extensions", *folders)
+            is_there = path.is_dir() or path.with_suffix(".py").exists()
+            self.assertTrue(is_there or not EXTENSIONS[full_name], full_name)
+
+
+class DocumentTests(SynchronousTestCase):
+    """docs/supported.md."""
+
+    def test_up_to_date(self) -> None:
+        """The page is what `python -m tcpmesh.config.support.page` writes; with another schema only
+        its own fields differ.
+        """
+        written = (HOME / "docs" / "supported.md").read_text()
+        same_schema = f"xds-protos {installed()}." in written
+
+        self.assertEqual(
+            self.lines(supported.page(), same_schema), self.lines(written, same_schema)
+        )
+
+    def lines(self, page: str, with_schema: bool) -> list[str]:
+        """The lines of the page, without those that follow the installed schema."""
+        return [
+            line
+            for line in page.splitlines()
+            if with_schema or not (line.startswith(NOT_SUPPORTED) or "xds-protos" in line)
+        ]
+
+    def test_says_all(self) -> None:
+        """The page has every message type and every field of the table, and those that are not
+        supported.
+        """
+        page = supported.page()
+
+        for full_name, rows in TABLE.items():
+            self.assertIn(full_name, page)
+            for name in rows:
+                self.assertIn(f"`{name}`", page)
+        self.assertIn("`health_checks`", page)
