@@ -325,7 +325,8 @@ class Relay:
         What the kernel has not taken is lost.
         """
         self._closing = True
-        self.from_upstream.stopProducing()  # the client is closed first, so it is the upstream that is paused no more
+        # The client is closed first, so it is the upstream that is paused no more.
+        self.from_upstream.stopProducing()
         for direction in (self.from_downstream, self.from_upstream):
             if direction.lost:
                 continue

@@ -1,7 +1,8 @@
 """A whole mesh in one process and without sockets: listeners and clusters of a bootstrap, on a
 memory network with a clock.
 
-What a configuration does can so be tested as a user wrote it, in milliseconds and the same way every time::
+What a configuration does can so be tested as a user wrote it, in milliseconds and the same way
+every time::
 
     mesh = Mesh(CONFIG)
     mesh.upstream("127.0.0.1:8080", Named("a"))

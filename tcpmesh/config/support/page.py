@@ -13,9 +13,10 @@ from tcpmesh.config.support import TABLE, Rows, Support, as_written
 _HEAD = """\
 # What is supported
 
-Every field of Envoy's schema that a bootstrap for TCP may reach, message by message, as `tcpmesh/config/support/` says.
-A field that is not supported is an error with its line, never ignored; `--allow-unsupported` makes it a warning for those who
-migrate, but for what encrypts, filters or selects traffic.  This page is written by `python -m tcpmesh.config.support.page`; the
+Every field of Envoy's schema that a bootstrap for TCP may reach, message by message, as
+`tcpmesh/config/support/` says.  A field that is not supported is an error with its line, never
+ignored; `--allow-unsupported` makes it a warning for those who migrate, but for what encrypts,
+filters or selects traffic.  This page is written by `python -m tcpmesh.config.support.page`; the
 schema is that of xds-protos {version}.
 """
 

@@ -90,7 +90,8 @@ class SupportTests(SynchronousTestCase):
         )
         self.assertEqual(1, len(said(text)))
         self.assertIn(
-            f"12:20: static_resources.listeners[0].filter_chains[0].filters[0].typed_config.@type: {expected}",
+            "12:20: static_resources.listeners[0].filter_chains[0].filters[0].typed_config.@type: "
+            f"{expected}",
             said(text)[0],
         )
         self.assertRaises(ConfigError, load_text, text, allow_unsupported=True)
