@@ -24,6 +24,7 @@ from tcpmesh.listener import listener
 from tcpmesh.testing import mesh
 from tcpmesh.testing.harness import Client
 from tcpmesh.testing.mesh import address_of
+from tcpmesh.values.hosts import NO_FLAGS, Assignment, HealthFlag
 
 TCP_PROXY = f"type.googleapis.com/{tcp_proxy_pb2.TcpProxy.DESCRIPTOR.full_name}"
 
@@ -96,6 +97,22 @@ class Mesh(mesh.Mesh):
         """Add or replace a listener; it is open after `listeners.start`."""
         self.listeners.add_or_update(listener_message(name, address, filters, more))
 
+    def tell_hosts(self, name: str, assignment: Assignment) -> None:
+        """A cluster has these hosts now, as its discovery might have found."""
+        entry = self.clusters.get(name)
+        assert entry is not None
+        entry._monitor.update_hosts(assignment)
+
+    def set_flags(
+        self, name: str, address: str, add: HealthFlag = NO_FLAGS, remove: HealthFlag = NO_FLAGS
+    ) -> None:
+        """How the hosts of a cluster at an address are."""
+        entry = self.clusters.get(name)
+        assert entry is not None
+        for key, member in entry.membership.members.items():
+            if str(member.spec.address) == address:
+                entry.membership.set_flags(key, add, remove)
+
     def serve(self, fields: str = "cluster: c", more: str = "") -> None:
         """A tcp_proxy listener named l at FRONT, and started workers."""
         self.add_listener("l", FRONT, tcp_proxy(fields), more)
@@ -131,8 +148,8 @@ class MeshTestCase(SynchronousTestCase):
         """A proxy that remembers whom it has accepted."""
         made = Mesh(seed)
 
-        def connection(owner: Any) -> Connection:
-            made.connections.append(Connection(owner))
+        def connection(owner: Any, number: int) -> Connection:
+            made.connections.append(Connection(owner, number))
             return made.connections[-1]
 
         self.patch(listener, "Connection", connection)

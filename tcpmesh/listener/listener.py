@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from typing import Any
-from uuid import uuid4
 
 from twisted.internet.protocol import ServerFactory
-from twisted.logger import Logger
 
 from tcpmesh.connection.connection import Connection
 from tcpmesh.listener.filter_chain import FilterChain
@@ -14,11 +12,10 @@ from tcpmesh.listener.listen_socket import listen_sockets_of
 from tcpmesh.listener.listener_filters import Find, ListenerFilterManager, are_wanted
 from tcpmesh.listener.stats import ListenerStats
 from tcpmesh.logs.debug import debug_logger
-from tcpmesh.registry import Context
+from tcpmesh.registry import WorkerContext
 from tcpmesh.values.response_flags import ResponseFlag
-from tcpmesh.values.statuses import ListenerStatus
+from tcpmesh.values.workers import worker_name
 
-log = Logger(namespace="listener")
 debug_log = debug_logger("connection")
 
 BUFFER_LIMIT = 1 << 20
@@ -29,13 +26,18 @@ class Listener(ServerFactory):
 
     noisy = False
 
-    def __init__(self, message: Any, context: Context, find: Find | None = None) -> None:
-        """`find` finds the listener that a client with `use_original_dst` is handed to."""
+    def __init__(
+        self, message: Any, context: WorkerContext, find: Find | None = None, name: str = ""
+    ) -> None:
+        """`find` finds the listener that a client with `use_original_dst` is handed to.
+
+        :param name: what main calls it, which counts also where the message has none.
+        """
         self.message = message
-        self.name: str = message.name or str(uuid4())
+        self.name: str = name or message.name
         self.listen_sockets = listen_sockets_of(message, context.network)
         """Its addresses; statistics go by the first."""
-        self._context = context
+        self._ids = context.connection_ids
         self._clock = context.network.clock
         limit = message.per_connection_buffer_limit_bytes
         self._buffer_limit: int = (
@@ -45,10 +47,13 @@ class Listener(ServerFactory):
             [message.default_filter_chain] if message.HasField("default_filter_chain") else []
         )
         self._chain = FilterChain(chains[0], context, self._reject) if chains else None
-        self._clients = 0
+        self.clients = 0
+        """How many there are."""
         self._closed = False
         self.stats = ListenerStats(
-            context.store, message.stat_prefix or str(self.listen_sockets[0].address)
+            context.store,
+            message.stat_prefix or str(self.listen_sockets[0].address),
+            worker_name(context.index),
         )
         self.accepted_in_event = self.stats.accepted_in_event.record
         self._binds = _binds_to_port(message)
@@ -89,8 +94,7 @@ class Listener(ServerFactory):
             bind.
         """
         for each in self.listen_sockets:
-            if each.open(self):
-                log.info("listener {name} is open on {address}", name=self.name, address=each.bound)
+            each.open(self)
 
     def close(self) -> None:
         """Accept no more clients; those connected stay."""
@@ -106,7 +110,7 @@ class Listener(ServerFactory):
             self._filters.close()
         if self._chain is not None:
             self._chain.close()
-        if not self._clients:
+        if not self.clients:
             self.stats.scope.close()
 
     def inspections_ended(self) -> None:
@@ -114,17 +118,11 @@ class Listener(ServerFactory):
         if self._closed:
             self._close_chain()
 
-    def status(self) -> ListenerStatus:
-        """The listener as the admin interface shows it."""
-        return ListenerStatus(
-            name=self.name, addresses=tuple(str(each.bound) for each in self.listen_sockets)
-        )
-
     # Its clients
 
     def buildProtocol(self, addr: Any) -> Connection:  # type: ignore[override]
         """A client was accepted."""
-        return Connection(self._first)
+        return Connection(self._first, next(self._ids))
 
     def take(self, connection: Connection) -> None:
         """A client that another listener has accepted, and that wanted to come here; it is not
@@ -139,7 +137,7 @@ class Listener(ServerFactory):
     def connection_made(self, connection: Connection) -> None:
         """Give the client to a filter chain."""
         connection.opened = connection.opened or self._clock.seconds()
-        self._clients += 1
+        self.clients += 1
         self.stats.opened()
         if debug_log.enabled:
             debug_log.debug(
@@ -165,13 +163,13 @@ class Listener(ServerFactory):
 
     def connection_lost(self, connection: Connection) -> None:
         """The client is gone."""
-        self._clients -= 1
+        self.clients -= 1
         if debug_log.enabled:
             debug_log.debug(
                 "[C{id}] closed, flags {flags}", id=connection.id, flags=connection.flags
             )
         self.stats.closed(int((self._clock.seconds() - connection.opened) * 1000))
-        if self._closed and not self._clients:
+        if self._closed and not self.clients:
             self.stats.scope.close()
 
 

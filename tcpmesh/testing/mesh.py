@@ -17,10 +17,9 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
-from tcpmesh.cluster.manager import ClusterManager
+from tcpmesh.cluster.cluster import Cluster
 from tcpmesh.config.load import load
-from tcpmesh.listener.manager import ListenerManager
-from tcpmesh.registry import Context
+from tcpmesh.server.assembly import assemble
 from tcpmesh.stats.store import Store
 from tcpmesh.testing.harness import Client, Server
 from tcpmesh.testing.memory.network import MemoryNetwork
@@ -64,23 +63,19 @@ class Mesh:
         self.bootstrap = load(config_yaml=bootstrap).bootstrap
         self.network = network if network is not None else MemoryNetwork()
         self.store = Store()
-        settings = self.bootstrap.cluster_manager
-        self.context = Context(
-            self.network,
-            self.store,
-            lambda name: self.clusters.get(name),
-            Random(seed),
-            self.bootstrap.node,
-            settings.local_cluster_name,
-            settings.upstream_bind_config,
+        node = self.bootstrap.node
+        self.main, self.worker = assemble(
+            self.bootstrap, node, self.network, self.store, random=Random(seed)
         )
-        self.clusters = ClusterManager(self.context)
-        self.listeners = ListenerManager(self.context)
-        for cluster in self.bootstrap.static_resources.clusters:
-            self.clusters.add_or_update(cluster)
-        self.listeners.add_static(self.bootstrap.static_resources.listeners)
+        self.clusters = self.main.clusters
+        self.listeners = self.main.listeners
+        self.main.build()
         if start:
             self.listeners.start()
+
+    def cluster(self, name: str) -> Cluster | None:
+        """The cluster that a client is served by now."""
+        return self.worker.clusters.get(name)
 
     # Who is around it
 

@@ -59,7 +59,10 @@ def opened(host: Host) -> None:
     """A connection is being made."""
     host.cx_total += 1
     host.cx_active += 1
-    stats = host.cluster.stats
+    cluster = host.cluster
+    if not cluster.is_used:
+        cluster.first_used()
+    stats = cluster.stats
     stats.cx_total.value += 1
     stats.cx_active.add(1)
 
@@ -89,7 +92,7 @@ def failed(host: Host, reason: Failure) -> tuple[ResponseFlag, bool]:
     if reason.check(ConnectTimeout):
         stats.cx_connect_timeout.value += 1
         if outlier is not None:
-            outlier.connect_timed_out()
+            outlier.connect_failed()
         return ResponseFlag.UF, False
     ours = (
         getattr(reason.value, "osError", None) in EXHAUSTED or reason.check(OptionError) is not None
