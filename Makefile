@@ -9,12 +9,13 @@ BIN    := $(VENV)/bin
 # All others run in JOBS processes.
 UNIT_TESTS = $(shell ls -d tests/test_*.py tests/*/__init__.py | sed 's:/__init__\.py$$::; s:\.py$$::; s:/:.:g' | grep -v integration)
 
-.PHONY: help run test fuzz soak check format bench bench-micro bench-config record-verdicts wheel clean
+.PHONY: help run test fuzz explore soak check format bench bench-micro bench-config record-verdicts wheel clean
 
 help:
 	@echo 'make run     start the demo: proxy on 127.0.0.1:10000, admin on 127.0.0.1:9901, two backends; Ctrl-C stops it'
 	@echo 'make test    run the test suite'
 	@echo 'make fuzz    random games on every kind of transports, ever others, for about six minutes'
+	@echo 'make explore  every order of eight events of both sides of a proxied connection, half an hour'
 	@echo 'make soak    strange clients and backends against a running proxy, for three minutes'
 	@echo 'make check   lint, formatting, types and the import layers'
 	@echo 'make format  let ruff format the code'
@@ -37,6 +38,9 @@ test: $(VENV)/.has-test
 
 fuzz: $(VENV)/.has-test
 	TCPMESH_GAMES=20 $(BIN)/trial tests.connection.test_relay_properties
+
+explore: $(VENV)/.has-test
+	TCPMESH_DEPTH=8 $(BIN)/trial --jobs $(JOBS) tests.testing.test_explorer
 
 soak: $(VENV)/.has-test
 	TCPMESH_CONNECTIONS=10000 $(BIN)/trial tests.integration.test_garbage

@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from envoy.config.bootstrap.v3.bootstrap_pb2 import Bootstrap
@@ -15,6 +15,7 @@ from google.protobuf import text_format
 from google.protobuf.message import DecodeError
 
 from tcpmesh.config import rules
+from tcpmesh.config.checks import unintended
 from tcpmesh.config.messages.reading import Reading
 from tcpmesh.config.messages.report import Report
 from tcpmesh.config.messages.scalars import Wrong
@@ -123,8 +124,35 @@ def _read_file(
     elif suffix == ".pb_text":
         readings.append(Reading(_text_format(decode(data), path, bootstrap)))
     else:
-        parse = parse_yaml if suffix in (".yaml", ".yml") else parse_json
-        _read(parse(decode(data), path), bootstrap, readings, allow_unknown_fields)
+        is_yaml = suffix in (".yaml", ".yml")
+        document = parse_yaml(decode(data), path) if is_yaml else _json(decode(data), path)
+        _read(document, bootstrap, readings, allow_unknown_fields)
+
+
+def _json(text: str, path: str) -> Document:
+    """The document of a file that is no YAML by its name.
+
+    :raise ConfigError: where it is no JSON, with a hint where it is YAML.
+    """
+    try:
+        return parse_json(text, path)
+    except ConfigError as error:
+        if text.lstrip()[:1] not in ("{", "[", "") and _is_yaml(text, path):
+            text = (
+                "it is YAML, and a file is read as JSON, as by Envoy, unless its name ends in "
+                ".yaml or .yml; without a name, give the text to --config-yaml"
+            )
+            problem = replace(error.problems[0], hint=text)
+            raise ConfigError((problem,), sources=error.sources) from None
+        raise
+
+
+def _is_yaml(text: str, path: str) -> bool:
+    """Whether a text is a mapping in YAML."""
+    try:
+        return isinstance(parse_yaml(text, path).root, MappingNode)
+    except ConfigError:
+        return False
 
 
 def _bytes_of(path: str) -> bytes:
@@ -197,6 +225,7 @@ def _text_format(text: str, file: str, bootstrap: Bootstrap) -> Document:
 
 def _judge(report: Report, readings: list[Reading], allow_unsupported: bool) -> Loaded:
     rules.check(report.bootstrap, report)
+    unintended.check_unused(report)
     unsupported.check(report.bootstrap, report, allow_unsupported)
     sources = {reading.document.file: reading.document.text for reading in readings}
     errors, warnings = _split(report.problems)

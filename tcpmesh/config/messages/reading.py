@@ -43,6 +43,16 @@ _RENAMED = {
     "build_version": "user_agent_build_version",
 }
 
+#: What many write one level too high.
+_BELOW = {
+    ("envoy.config.bootstrap.v3.Bootstrap", name): "static_resources"
+    for name in ("listeners", "clusters", "secrets")
+} | {
+    ("envoy.config.listener.v3.Listener", "filters"): "filter_chains",
+    ("envoy.config.cluster.v3.Cluster", "endpoints"): "load_assignment",
+    ("envoy.config.cluster.v3.Cluster", "lb_endpoints"): "load_assignment",
+}
+
 TYPED_STRUCTS = frozenset({"xds.type.v3.TypedStruct", "udpa.type.v1.TypedStruct"})
 
 
@@ -94,7 +104,9 @@ class Reading:
         self.document = document
         self.overlay = overlay
         self.allow_unknown_fields = allow_unknown_fields
-        self.problems: list[Problem] = []
+        self.problems: list[Problem] = [
+            Problem(document.place(node), "", text, "warning") for node, text in document.remarks
+        ]
         self.spoiled: set[Path] = set()
         self.incomplete: set[Path] = set()
         self.unknown_fields = 0
@@ -182,6 +194,8 @@ class Reading:
             return
         renamed = _RENAMED.get(key, "")
         hint = f"use {renamed!r}" if renamed in shape.names else ""
+        if not hint and (shape.full_name, key) in _BELOW:
+            hint = f"write it below {_BELOW[shape.full_name, key]!r}"
         if not hint and self.unknown_fields < HINTED:
             hint = did_you_mean(key, shape.names)
         self.unknown(

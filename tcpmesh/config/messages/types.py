@@ -199,5 +199,18 @@ def _near_in(folder: ModuleType, full_name: str, parts: list[str], end: int) -> 
     return did_you_mean(parts[end], packages)
 
 
+def main_type(package: str, name: str) -> str:
+    """The full name of the message with which an extension of this package is configured, by the
+    last part of its well-known name; empty where there is none that can be told.
+    """
+    folder = _folder(package)
+    if folder is None:
+        return ""
+    names = [each for module in _modules(folder) for each in _messages_of(module)]
+    plain = name.replace("_", "").lower()
+    likely = [each for each in names if each.lower() in (plain, f"{plain}config", "config")]
+    return f"{package}.{likely[0]}" if likely else ""
+
+
 def _messages_of(module: str) -> list[str]:
     return list(importlib.import_module(module).DESCRIPTOR.message_types_by_name)

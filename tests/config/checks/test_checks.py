@@ -222,6 +222,14 @@ class ListenerTests(CheckTests):
         self.assert_says(
             "no typed_config", listener(bound % "{name: envoy.filters.listener.original_dst}")
         )
+        self.assert_says(
+            "typed_config: {'@type': type.googleapis.com/envoy.extensions.filters.listener"
+            ".original_dst.v3.OriginalDst}",
+            listener(bound % "{name: envoy.filters.listener.original_dst}"),
+        )
+        udp = "{name: p, typed_config: {'@type': type.googleapis.com/envoy.extensions.filters.udp"
+        udp += ".udp_proxy.v3.UdpProxyConfig, stat_prefix: s}}"
+        self.assert_says("is a filter of UDP", listener(bound % udp))
         disabled = ", filter_disabled: %s"
         ports = "{destination_port_range: {start: 9, end: 5}}"
         for good in (
