@@ -8,6 +8,7 @@ would write, and nothing but the rooms judges them.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import yaml
@@ -20,6 +21,7 @@ from google.protobuf.message import Message
 from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.connection.connection import Connection
+from tcpmesh.interfaces import IDnsResolver
 from tcpmesh.listener import listener
 from tcpmesh.testing import mesh
 from tcpmesh.testing.harness import Client
@@ -96,6 +98,10 @@ class Mesh(mesh.Mesh):
     def add_listener(self, name: str, address: str, filters: str, more: str = "") -> None:
         """Add or replace a listener; it is open after `listeners.start`."""
         self.listeners.add_or_update(listener_message(name, address, filters, more))
+
+    def resolve_with(self, names: IDnsResolver) -> None:
+        """Clusters that come from now on find the addresses of names here."""
+        self.clusters._context = replace(self.clusters._context, resolver=names)
 
     def tell_hosts(self, name: str, assignment: Assignment) -> None:
         """A cluster has these hosts now, as its discovery might have found."""

@@ -26,15 +26,16 @@ def assemble(
     store: Store,
     *,
     link: ILink | None = None,
-    random: Random | None = None,
+    seed: int | None = None,
 ) -> Proxy:
     """A proxy for a bootstrap, that has nothing yet: `Main.build` adds all.
 
+    :param seed: of the random numbers of each side, for the same ones every time.
     :raise tcpmesh.server.link.link.NoSuchLink: where the environment asks for a link that is not
         there.
     """
     link = default_link() if link is None else link
-    main = Main(bootstrap, node, network, store, link.to_worker, random)
-    worker = Worker(link.begin(main.begin(0)), network, store, link.to_main, random)
+    main = Main(bootstrap, node, network, store, link.to_worker, Random(seed))
+    worker = Worker(link.begin(main.begin(0)), network, store, link.to_main, Random(seed))
     link.join(main.receive, worker.receive)
     return Proxy(main, worker)

@@ -38,7 +38,7 @@ class Main:
         network: INetwork,
         store: Store,
         send: Callable[[ToWorker], object],
-        random: Random | None = None,
+        random: Random,
     ) -> None:
         settings = bootstrap.cluster_manager
         self._bootstrap = bootstrap
@@ -47,7 +47,7 @@ class Main:
         context = MainContext(
             network=network,
             store=store,
-            random=random or Random(),
+            random=random,
             node=node,
             bind_config=settings.upstream_bind_config,
             outlier_log=settings.outlier_detection.event_log_path,

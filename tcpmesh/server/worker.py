@@ -33,14 +33,14 @@ class Worker:
         network: INetwork,
         store: Store,
         send: Callable[[ToMain], object],
-        random: Random | None = None,
+        random: Random,
     ) -> None:
         self._send = send
         self.context = WorkerContext(
             network=network,
             store=store,
             cluster=self._cluster,
-            random=random or Random(),
+            random=random,
             node=begin.node,
             local_cluster=begin.local_cluster,
             bind_config=begin.bind_config,

@@ -14,12 +14,12 @@ The configuration is judged as `twistd tcpmesh` judges it.  Time passes only in 
 
 from __future__ import annotations
 
-from random import Random
 from typing import Any
 
 from tcpmesh.cluster.cluster import Cluster
 from tcpmesh.config.load import load
 from tcpmesh.server.assembly import assemble
+from tcpmesh.server.link.link import ILink, default_link
 from tcpmesh.stats.store import Store
 from tcpmesh.testing.harness import Client, Server
 from tcpmesh.testing.memory.network import MemoryNetwork
@@ -51,10 +51,12 @@ class Mesh:
         network: MemoryNetwork | None = None,
         seed: int = 1,
         start: bool = True,
+        link: ILink | None = None,
     ) -> None:
         """`network` where others are to be on it too, or its buffers are to be small; `seed` for
         what is chosen at random.
 
+        `link` joins main and the worker, where it is not to be the one of the environment.
         Without `start` the listeners stay closed until `listeners.start()`.
 
         :raise tcpmesh.config.text.problems.ConfigError: where the bootstrap is wrong.
@@ -64,8 +66,9 @@ class Mesh:
         self.network = network if network is not None else MemoryNetwork()
         self.store = Store()
         node = self.bootstrap.node
+        self.link = link if link is not None else default_link()
         self.main, self.worker = assemble(
-            self.bootstrap, node, self.network, self.store, random=Random(seed)
+            self.bootstrap, node, self.network, self.store, link=self.link, seed=seed
         )
         self.clusters = self.main.clusters
         self.listeners = self.main.listeners

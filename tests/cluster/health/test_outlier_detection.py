@@ -292,6 +292,35 @@ class TimeTests(DetectorTestCase):
         self.clock.pump([1, 1])
         self.assertEqual(10, self.lasts())
 
+    def test_put_out_in_every_interval(self) -> None:
+        """A host that is put out again by the first comparison after its return stays out longer
+        each time: it is forgiven only after that.
+        """
+        self.detect(
+            "interval: 10s\nbase_ejection_time: 9s\nconsecutive_5xx: 1000\n"
+            "enforcing_success_rate: 0\nenforcing_failure_percentage: 100\n"
+            "failure_percentage_minimum_hosts: 1\n" + FREELY
+        )
+        spans, since = [], 0.0
+        for _ in range(30):
+            before = self.out()
+            self.use({1: 0} if not before else {})
+            now = self.clock.seconds()
+            if self.out() and not before:
+                since = now
+            elif before and not self.out():
+                spans.append(now - since)
+        self.assertEqual([10, 20, 30, 40, 50], spans[:5])
+
+    def test_forgiven_after_an_interval(self) -> None:
+        """A host that came back within an interval is not forgiven at its end."""
+        self.detect("interval: 10s\nbase_ejection_time: 10s")
+        self.fails(1, 5)
+        self.clock.advance(5)
+        self.detector.health_check_passed(1)
+        self.clock.advance(5)
+        self.assertEqual(20, self.lasts())
+
     def test_jitter(self) -> None:
         """Up to max_ejection_time_jitter longer."""
         self.detect("base_ejection_time: 10s\nmax_ejection_time_jitter: 10s\ninterval: 1s")
