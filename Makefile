@@ -9,7 +9,7 @@ BIN    := $(VENV)/bin
 # All others run in JOBS processes.
 UNIT_TESTS = $(shell ls -d tests/test_*.py tests/*/__init__.py | sed 's:/__init__\.py$$::; s:\.py$$::; s:/:.:g' | grep -v integration)
 
-.PHONY: help run test fuzz explore soak check format bench bench-micro bench-config record-verdicts wheel clean
+.PHONY: help run test fuzz explore soak check format bench bench-micro bench-config record-verdicts record-schema wheel clean
 
 help:
 	@echo 'make run     start the demo: proxy on 127.0.0.1:10000, admin on 127.0.0.1:9901, two backends; Ctrl-C stops it'
@@ -23,6 +23,7 @@ help:
 	@echo 'make bench-micro      time a message and a connection inside the process, ten seconds; OPTIONS=--profile tells where'
 	@echo 'make bench-config     time 10,000 listeners and clusters being judged, beside Envoy'
 	@echo 'make record-verdicts  ask Envoy anew about tests/config/verdicts.json; ENVOY=PATH chooses the binary'
+	@echo 'make record-schema    take what xds-protos lacks from Envoy, into tcpmesh/config/schema/; ENVOY=PATH as above'
 	@echo 'make wheel   build dist/*.whl'
 	@echo 'make clean   remove what was built, .venv too'
 	@echo 'PYTHON=python3.12 make ... chooses the interpreter (3.10 or newer) that .venv is made with.'
@@ -68,6 +69,9 @@ bench-config: $(VENV)/.has-test
 
 record-verdicts: $(VENV)/.has-test
 	$(BIN)/python -m tests.config.record $(ENVOY)
+
+record-schema: $(VENV)/.has-test
+	$(BIN)/python -m tests.config.schema.record $(ENVOY)
 
 wheel: $(VENV)/.has-test
 	$(BIN)/python -m build --wheel

@@ -9,7 +9,6 @@ from typing import Any
 from envoy.config.core.v3 import base_pb2
 
 from tcpmesh.config.fields.operators import FormatError, parse, unsupported_in_checks
-from tcpmesh.config.messages.newer import newer_string
 from tcpmesh.config.messages.report import Report
 from tcpmesh.config.messages.types import type_of_url, unpack
 from tcpmesh.config.text.problems import FieldPath
@@ -41,17 +40,17 @@ def _check_names(checks: Any, field_path: FieldPath, report: Report) -> None:
         return
     seen: set[str] = set()
     for index, check in enumerate(checks):
-        name = newer_string(check, "name")
-        if not name:
+        if not check.name:
             report.error(
                 (field_path, index),
                 "a health check has no name, which each needs where there are several",
             )
-        elif name in seen:
+        elif check.name in seen:
             report.error(
-                ((field_path, index), "name"), f"another health check has the name {name!r} too"
+                ((field_path, index), "name"),
+                f"another health check has the name {check.name!r} too",
             )
-        seen.add(name)
+        seen.add(check.name)
 
 
 def _has_http2(cluster: Any) -> bool:
