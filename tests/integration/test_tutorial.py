@@ -119,7 +119,7 @@ class TutorialTests(SynchronousTestCase):
         """A host that runs the demo backend, as the tutorial's compose file has it."""
         self.add_host(name, address)
         webserver = self.start(name, "tcpmesh-demoapp", "--port", "8080", "--name", name)
-        webserver.wait_output("starting on 8080")
+        webserver.wait_output("Running on")
         return webserver
 
     def start(self, host: str, *arguments: str) -> Process:
