@@ -93,7 +93,7 @@ class ClusterEntry:
 
     def is_used(self) -> bool:
         """Whether there are connections to its hosts."""
-        return self.cluster.stats.cx_active.value > 0
+        return self.cluster.breakers.connections.own > 0
 
 
 class ClusterManager:
@@ -146,6 +146,8 @@ class ClusterManager:
         if known is not None and known.message == message:
             return
         entry = ClusterEntry(message, self._context, self._wheel, self._outlier_log)
+        if known is not None:
+            entry.cluster.was_tried = known.cluster.was_tried
         counter = self._added if known is None else self._modified
         counter.value += 1
         if self._initialized is not None and self._initialized.called:

@@ -45,7 +45,8 @@ class Listener(ServerFactory):
             [message.default_filter_chain] if message.HasField("default_filter_chain") else []
         )
         self._chain = FilterChain(chains[0], context, self._reject) if chains else None
-        self._clients = 0
+        self.clients = 0
+        """How many it has given to its chain and that have not left."""
         self._closed = False
         self.stats = ListenerStats(
             context.store, message.stat_prefix or str(self.listen_sockets[0].address)
@@ -106,7 +107,7 @@ class Listener(ServerFactory):
             self._filters.close()
         if self._chain is not None:
             self._chain.close()
-        if not self._clients:
+        if not self.clients:
             self.stats.scope.close()
 
     def inspections_ended(self) -> None:
@@ -139,7 +140,7 @@ class Listener(ServerFactory):
     def connection_made(self, connection: Connection) -> None:
         """Give the client to a filter chain."""
         connection.opened = connection.opened or self._clock.seconds()
-        self._clients += 1
+        self.clients += 1
         self.stats.opened()
         if debug_log.enabled:
             debug_log.debug(
@@ -165,13 +166,13 @@ class Listener(ServerFactory):
 
     def connection_lost(self, connection: Connection) -> None:
         """The client is gone."""
-        self._clients -= 1
+        self.clients -= 1
         if debug_log.enabled:
             debug_log.debug(
                 "[C{id}] closed, flags {flags}", id=connection.id, flags=connection.flags
             )
         self.stats.closed(int((self._clock.seconds() - connection.opened) * 1000))
-        if self._closed and not self._clients:
+        if self._closed and not self.clients:
             self.stats.scope.close()
 
 

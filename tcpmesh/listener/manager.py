@@ -10,7 +10,6 @@ from twisted.logger import Logger
 from tcpmesh.listener.listener import Listener
 from tcpmesh.net.listen import BindError
 from tcpmesh.registry import Context
-from tcpmesh.stats.metrics import Gauge
 from tcpmesh.stats.store import Declaration
 from tcpmesh.values.address import Address
 from tcpmesh.values.statuses import ListenerStatus
@@ -34,8 +33,8 @@ class ListenerManager:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._listeners: dict[str, Listener] = {}
-        self._leaving: set[Gauge] = set()
-        """Where the clients of listeners are counted that accept no more."""
+        self._leaving: list[Listener] = []
+        """Those that accept no more, as long as they have clients."""
         self._open = False
         self._by_address: dict[Address, Listener] | None = None
         """What `find` looks in; `None` where listeners have changed since it was last made."""
@@ -69,7 +68,7 @@ class ListenerManager:
             raise
         if known is not None:
             known.close()
-            self._leaving.add(known.stats.cx_active)
+            self._leave(known)
             self._modified.value += 1
         else:
             self._added.value += 1
@@ -95,7 +94,7 @@ class ListenerManager:
         listener = self._listeners.pop(name, None)
         if listener is not None:
             listener.close()
-            self._leaving.add(listener.stats.cx_active)
+            self._leave(listener)
             self._by_address = None
             self._removed.value += 1
             self._active.set(len(self._listeners))
@@ -133,14 +132,11 @@ class ListenerManager:
     @property
     def open_connections(self) -> int:
         """Clients of all listeners, also of those that accept no more."""
-        self._leaving = {gauge for gauge in self._leaving if gauge.value}
-        return sum(
-            gauge.value
-            for gauge in {
-                *self._leaving,
-                *(listener.stats.cx_active for listener in self._listeners.values()),
-            }
-        )
+        return sum(listener.clients for listener in (*self._listeners.values(), *self._leaving))
+
+    def _leave(self, listener: Listener) -> None:
+        """A listener that has been closed: keep it until its last client has left."""
+        self._leaving = [each for each in (*self._leaving, listener) if each.clients]
 
     def _start(self, listener: Listener) -> None:
         listener.open()

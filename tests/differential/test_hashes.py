@@ -77,7 +77,7 @@ def _pick(cluster: Cluster, source: str, match: dict[str, Any] | None, held: boo
         return "-"
     if held:
         host.rq_active += 1
-        cluster.stats.rq_active.add(1)
+        cluster.breakers.requests.own += 1
     return LETTERS[host.address.host, host.address.port]
 
 

@@ -59,7 +59,10 @@ def opened(host: Host) -> None:
     """A connection is being made."""
     host.cx_total += 1
     host.cx_active += 1
-    stats = host.cluster.stats
+    cluster = host.cluster
+    cluster.was_tried = True
+    cluster.breakers.connections.own += 1
+    stats = cluster.stats
     stats.cx_total.value += 1
     stats.cx_active.add(1)
 
@@ -69,7 +72,9 @@ def closed(host: Host, seconds: float, remote: bool, active: bool) -> None:
     after it was begun.
     """
     host.cx_active -= 1
-    stats = host.cluster.stats
+    cluster = host.cluster
+    cluster.breakers.connections.own -= 1
+    stats = cluster.stats
     stats.cx_active.add(-1)
     stats.destroyed(remote, active)
     stats.cx_length_ms.record(int(seconds * 1000))

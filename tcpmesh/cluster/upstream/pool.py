@@ -367,6 +367,7 @@ class Pool:
     def _count_waiting(self, change: int) -> None:
         self.pools.waiting += change
         self.host.rq_pending_active += change
+        self.host.cluster.breakers.pending.own += change
         self.host.cluster.stats.rq_pending_active.add(change)
 
 

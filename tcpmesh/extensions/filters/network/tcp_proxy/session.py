@@ -174,6 +174,7 @@ class Session:
 
     def _dial(self, cluster: Any, host: Host) -> None:
         """Make a connection of our own."""
+        cluster.breakers.pending.own += 1
         cluster.stats.rq_pending_total.value += 1
         cluster.stats.rq_pending_active.add(1)
         host.rq_pending_active += 1
@@ -234,6 +235,7 @@ class Session:
     def _undial(self, remote: bool) -> None:
         """An attempt is over without a connection."""
         self._connector = None
+        self.cluster.breakers.pending.own -= 1
         self.cluster.stats.rq_pending_active.add(-1)
         self._host.rq_pending_active -= 1
         self._destroyed(remote, active=False)
@@ -288,17 +290,19 @@ class Session:
 
     def relay_started(self, relay: Relay) -> None:
         """Connected: from now on this is one active request, in Envoy's terms."""
-        host, stats = self._host, self.cluster.stats
+        host, stats, breakers = self._host, self.cluster.stats, self.cluster.breakers
         if self._pool is None:
             self._connector = None
             stats.cx_connect_ms.record(
                 int((self._proxy.context.network.clock.seconds() - self._dialled) * 1000)
             )
+            breakers.pending.own -= 1
             stats.rq_pending_active.add(-1)
             host.rq_pending_active -= 1
             if host.outlier is not None:
                 host.outlier.connect_succeeded()
         stats.rq_total.value += 1
+        breakers.requests.own += 1
         stats.rq_active.add(1)
         host.rq_total += 1
         host.rq_active += 1
@@ -322,6 +326,7 @@ class Session:
         if self._flushing:
             self._proxy.stats.upstream_flush_active.add(-1)
         self._host.rq_active -= 1
+        self.cluster.breakers.requests.own -= 1
         self.cluster.stats.rq_active.add(-1)
         self._destroyed(remote=relay.last is relay.from_upstream, active=True)
 
