@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
@@ -35,7 +36,8 @@ class Listener(ServerFactory):
         self.name: str = message.name or str(uuid4())
         self.listen_sockets = listen_sockets_of(message, context.network)
         """Its addresses; statistics go by the first."""
-        self._context = context
+        self._counts = context.shared.block(f"listener.{self.name}")
+        context = replace(context, shared=self._counts)
         self._clock = context.network.clock
         limit = message.per_connection_buffer_limit_bytes
         self._buffer_limit: int = (
@@ -108,7 +110,7 @@ class Listener(ServerFactory):
         if self._chain is not None:
             self._chain.close()
         if not self.clients:
-            self.stats.scope.close()
+            self._release()
 
     def inspections_ended(self) -> None:
         """No client is being looked at any more."""
@@ -173,7 +175,12 @@ class Listener(ServerFactory):
             )
         self.stats.closed(int((self._clock.seconds() - connection.opened) * 1000))
         if self._closed and not self.clients:
-            self.stats.scope.close()
+            self._release()
+
+    def _release(self) -> None:
+        """Nothing is left of it: neither are its statistics, nor what its filters count."""
+        self._counts.close()
+        self.stats.scope.close()
 
 
 def _binds_to_port(message: Any) -> bool:

@@ -1,7 +1,8 @@
 """A whole mesh in one process and without sockets: listeners and clusters of a bootstrap, on a
 memory network with a clock.
 
-What a configuration does can so be tested as a user wrote it, in milliseconds and the same way every time::
+What a configuration does can so be tested as a user wrote it, in milliseconds and the same way
+every time::
 
     mesh = Mesh(CONFIG)
     mesh.upstream("127.0.0.1:8080", Named("a"))
@@ -25,6 +26,7 @@ from tcpmesh.testing.harness import Client, Server
 from tcpmesh.testing.memory.network import MemoryNetwork
 from tcpmesh.testing.recording import RecordingProtocol
 from tcpmesh.values.address import Address
+from tcpmesh.values.shared_counts import LocalCounts, SharedCounts
 
 
 def address_of(text: str) -> Address:
@@ -51,11 +53,13 @@ class Mesh:
         network: MemoryNetwork | None = None,
         seed: int = 1,
         start: bool = True,
+        shared: SharedCounts | None = None,
     ) -> None:
         """`network` where others are to be on it too, or its buffers are to be small; `seed` for
         what is chosen at random.
 
-        Without `start` the listeners stay closed until `listeners.start()`.
+        Without `start` the listeners stay closed until `listeners.start()`.  `shared` where this is
+        one of several workers.
 
         :raise tcpmesh.config.text.problems.ConfigError: where the bootstrap is wrong.
         :raise tcpmesh.net.listen.BindError: where two listeners want one address.
@@ -72,6 +76,7 @@ class Mesh:
             self.bootstrap.node,
             settings.local_cluster_name,
             settings.upstream_bind_config,
+            shared=shared if shared is not None else LocalCounts(),
         )
         self.clusters = ClusterManager(self.context)
         self.listeners = ListenerManager(self.context)

@@ -16,7 +16,7 @@ from tcpmesh.testing.mesh import values_of
 from tcpmesh.values.address import Address
 from tcpmesh.values.hosts import HostSpec
 from tcpmesh.values.statuses import UNLIMITED, BreakerThresholds
-from tests.mesh import MeshTestCase, cluster_message, tcp_proxy
+from tests.mesh import MeshTestCase, cluster_message, tcp_proxy, worker_meshes
 
 
 class BreakersTestCase(SynchronousTestCase):
@@ -242,3 +242,20 @@ class OwnCountTests(MeshTestCase):
 
         found = [self.mesh.clusters.get(name) for name in ("a", "b")]
         self.assertEqual([True, False], [each is not None and each.has_traffic() for each in found])
+
+    def test_several_workers(self) -> None:
+        """Limits hold for all workers together: a client that another worker has leaves no room,
+        and its end makes some.
+        """
+        meshes = worker_meshes(2, "cluster.c", "listener.l")
+        for mesh in meshes:
+            mesh.upstream(self.HOST)
+            mesh.add_cluster("c", self.HOST, more=f"{{{self.LIMIT}}}")
+            mesh.serve()
+        first, second = (mesh.connect() for mesh in meshes)
+        self.assertEqual((False, True), (first.ended, second.ended))
+        for mesh in meshes:
+            self.assertEqual(1, mesh.stat("cluster.c.circuit_breakers.default.cx_open"))
+        first.transport.abortConnection()
+        meshes[0].network.pump()
+        self.assertFalse(meshes[1].connect().ended)
