@@ -109,14 +109,14 @@ class AdminTraffic:
     def opened(self) -> float:
         """A connection was accepted; returns when."""
         for counter in self._total:
-            counter.value += 1
+            counter.tally += 1
         for gauge in self._active:
             gauge.add(1)
         return self._clock.seconds()
 
     def spoke(self) -> None:
         """A connection has sent its first request."""
-        self._spoken.value += 1
+        self._spoken.tally += 1
         self._speaking.add(1)
 
     def asked(self, ended: Deferred[None]) -> None:
@@ -127,7 +127,7 @@ class AdminTraffic:
             self._asking.add(-1)
             self._request_time.record(int((self._clock.seconds() - started) * 1000))
 
-        self._requests_seen.value += 1
+        self._requests_seen.tally += 1
         self._asking.add(1)
         ended.addBoth(over)
 
@@ -138,11 +138,11 @@ class AdminTraffic:
         for gauge in self._active:
             gauge.add(-1)
         for counter in self._ended:
-            counter.value += 1
+            counter.tally += 1
         for histogram in self._length:
             histogram.record(int((self._clock.seconds() - opened_at) * 1000))
 
     def answered(self, status: int) -> None:
         """A request was answered with this status."""
         for counter in (*self._requests, *self._classes[status // 100 - 1]):
-            counter.value += 1
+            counter.tally += 1

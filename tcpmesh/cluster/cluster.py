@@ -124,10 +124,10 @@ class Cluster:
         new, gone = set(hosts).difference(before), set(before).difference(hosts)
         moved = places.symmetric_difference((host, host.spec.priority) for host in hosts)
         if moved:
-            self.stats.membership_change.value += len({priority for _, priority in moved})
+            self.stats.membership_change.tally += len({priority for _, priority in moved})
             if self.pools is not None:
                 self.pools.drain(before if self._drains_all else gone)
-        self.stats.total_match_count.value += len(new)
+        self.stats.total_match_count.tally += len(new)
         if not self._is_warm:
             self._unbalance()
         elif moved:

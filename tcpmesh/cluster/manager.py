@@ -149,7 +149,7 @@ class ClusterManager:
         if known is not None:
             entry.cluster.was_tried = known.cluster.was_tried
         counter = self._added if known is None else self._modified
-        counter.value += 1
+        counter.tally += 1
         if self._initialized is not None and self._initialized.called:
             self._replace(self._warming, name, entry)
             entry.start(self._activate)
@@ -166,7 +166,7 @@ class ClusterManager:
         self._leaving += found
         self._let_go()
         if found:
-            self._removed.value += 1
+            self._removed.tally += 1
             self._count()
             self._check_initialized()
 

@@ -156,14 +156,14 @@ class Listener(ServerFactory):
             self._chain.attach(connection)
         else:
             connection.flags |= ResponseFlag.NR
-            self.stats.no_filter_chain_match.value += 1
+            self.stats.no_filter_chain_match.tally += 1
             connection.transport.loseConnection()
 
     def _reject(self, connection: Connection) -> None:
         """A chain without filters closes its clients, and counts them as if its filters were still
         to come, as Envoy does.
         """
-        self.stats.network_extension_config_missing.value += 1
+        self.stats.network_extension_config_missing.tally += 1
         connection.transport.loseConnection()
 
     def connection_lost(self, connection: Connection) -> None:

@@ -69,9 +69,9 @@ class ListenerManager:
         if known is not None:
             known.close()
             self._leave(known)
-            self._modified.value += 1
+            self._modified.tally += 1
         else:
-            self._added.value += 1
+            self._added.tally += 1
         self._listeners[listener.name] = listener
         self._by_address = None
         self._active.set(len(self._listeners))
@@ -96,7 +96,7 @@ class ListenerManager:
             listener.close()
             self._leave(listener)
             self._by_address = None
-            self._removed.value += 1
+            self._removed.tally += 1
             self._active.set(len(self._listeners))
 
     def find(self, address: Address) -> Listener | None:
@@ -123,7 +123,7 @@ class ListenerManager:
         """Accept no more clients anywhere."""
         for listener in self._listeners.values():
             listener.close()
-            self._stopped.value += 1
+            self._stopped.tally += 1
 
     def statuses(self) -> list[ListenerStatus]:
         """The listeners as the admin interface shows them."""
@@ -141,4 +141,4 @@ class ListenerManager:
     def _start(self, listener: Listener) -> None:
         listener.open()
         self._by_address = None
-        self._created.value += 1
+        self._created.tally += 1

@@ -37,14 +37,14 @@ class ListenerStats:
 
     def opened(self) -> None:
         """A client was accepted."""
-        self.cx_total.value += 1
+        self.cx_total.tally += 1
         self.cx_active.add(1)
-        self._worker_cx_total.value += 1
+        self._worker_cx_total.tally += 1
         self._worker_cx_active.add(1)
 
     def closed(self, milliseconds: int) -> None:
         """A client is gone, after so long."""
-        self.cx_destroy.value += 1
+        self.cx_destroy.tally += 1
         self.cx_active.add(-1)
         self._worker_cx_active.add(-1)
         self.cx_length_ms.record(milliseconds)

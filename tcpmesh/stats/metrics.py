@@ -4,6 +4,12 @@ they live.
 Whoever moves one holds the object itself and adds to it, so counting costs one attribute.  What is
 dearer than an addition is left for the reader: histograms fold their values into bins when they are
 merged.
+
+Statistics show what happens, and nothing goes by them: a decision that read one would change when
+an operator resets it, or when something else counts under its name.  So what can be read of one has
+names that nothing else in tcpmesh has (`tally`, `readout`, `was_used`, `cumulative`,
+`last_interval`), and `tests/test_statistics.py` fails where one of these is read by anything but
+what shows statistics.  `counter.tally += 1` is the way to count, and no reading.
 """
 
 from __future__ import annotations
@@ -15,69 +21,69 @@ PENDING_LIMIT = 1024
 
 
 class Counter:
-    """A number that only grows, until an operator resets it.  Whoever counts adds to `value`."""
+    """A number that only grows, until an operator resets it.  Whoever counts adds to `tally`."""
 
-    __slots__ = ("_was_used", "holders", "name", "value")
+    __slots__ = ("_is_reset", "holders", "name", "tally")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.holders = 0
-        self.value = 0
-        self._was_used = False
+        self.tally = 0
+        self._is_reset = False
 
     @property
-    def used(self) -> bool:
+    def was_used(self) -> bool:
         """True once it was ever counted up, even if it has been reset since."""
-        return self.value != 0 or self._was_used
+        return self.tally != 0 or self._is_reset
 
     def reset(self) -> None:
         """Start from 0 again."""
-        self._was_used = self.used
-        self.value = 0
+        self._is_reset = self.was_used
+        self.tally = 0
 
 
 class Gauge:
     """A number that goes up and down."""
 
-    __slots__ = ("holders", "name", "used", "value")
+    __slots__ = ("_own", "holders", "name", "was_used")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.holders = 0
-        self.value = 0
-        self.used = False
+        self._own = 0
+        self.was_used = False
+
+    @property
+    def tally(self) -> int:
+        """The number, for whoever shows it."""
+        return self._own
 
     def add(self, amount: int) -> None:
         """Change it by this much, which may be negative."""
-        self.value += amount
-        self.used = True
+        self._own += amount
+        self.was_used = True
 
     def set(self, value: int) -> None:
         """Make it this."""
-        self.value = value
-        self.used = True
+        self._own = value
+        self.was_used = True
 
 
 class TextReadout:
     """A text that is shown among the numbers, such as the version of a configuration."""
 
-    __slots__ = ("_value", "holders", "name", "used")
+    __slots__ = ("holders", "name", "readout", "was_used")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.holders = 0
-        self._value = ""
-        self.used = False
+        self.readout = ""
+        self.was_used = False
 
-    @property
-    def value(self) -> str:
-        """The text, empty until it is set."""
-        return self._value
-
-    @value.setter
-    def value(self, value: str) -> None:
-        self._value = value
-        self.used = True
+    def set(self, text: str) -> None:
+        """Make it this; it is empty until then."""
+        self.readout = text
+        self.was_used = True
 
 
 class Histogram:
@@ -86,7 +92,16 @@ class Histogram:
     Only what was merged can be seen; the values since then wait in a list.
     """
 
-    __slots__ = ("_next", "_pending", "bounds", "cumulative", "holders", "interval", "name", "unit")
+    __slots__ = (
+        "_next",
+        "_pending",
+        "bounds",
+        "cumulative",
+        "holders",
+        "last_interval",
+        "name",
+        "unit",
+    )
 
     def __init__(self, name: str, unit: str = "ms") -> None:
         self.name = name
@@ -94,12 +109,12 @@ class Histogram:
         self.unit = unit
         self.bounds = DEFAULT_BOUNDS
         self.cumulative = Distribution()
-        self.interval = _EMPTY
+        self.last_interval = _EMPTY
         self._pending: list[float] = []
         self._next = _EMPTY
 
     @property
-    def used(self) -> bool:
+    def was_used(self) -> bool:
         """True once a merge has seen a value."""
         return self.cumulative.count != 0
 
@@ -114,9 +129,9 @@ class Histogram:
         """End the interval: what was recorded since the last merge becomes visible."""
         if self._pending:
             self._fold()
-        self.interval, self._next = self._next, _EMPTY
-        if self.interval is not _EMPTY:
-            self.cumulative.merge(self.interval)
+        self.last_interval, self._next = self._next, _EMPTY
+        if self.last_interval is not _EMPTY:
+            self.cumulative.merge(self.last_interval)
 
     def _fold(self) -> None:
         if self._next is _EMPTY:

@@ -272,7 +272,7 @@ class Store:
         """Make all counters 0, after what is counted elsewhere was brought in."""
         self.collect()
         for counter in self._counters.made.values():
-            if counter.value:
+            if counter.tally:
                 counter.reset()
 
     def sort(self) -> Iterator[None]:

@@ -1,11 +1,13 @@
 """A cluster without a network: which host would get a connection, asked a million times in seconds.
 
-For questions of shares: what weights, priorities, zones and failures do to each host, and what a policy does with hosts that are
-slow.  Hosts are only names here, time passes only when it is told to, and chance comes from a seed, so every answer can be had
-again::
+For questions of shares: what weights, priorities, zones and failures do to each host, and what a
+policy does with hosts that are slow.  Hosts are only names here, time passes only when it is told
+to, and chance comes from a seed, so every answer can be had again::
 
-    balance = Balance("lb_policy: LEAST_REQUEST", [SimHost("fast", lasts=0.1), SimHost("slow",
-    lasts=2.0)]) assert balance.serve(10_000, per_second=50)["fast"] > 7_000 balance.fail("fast")
+    hosts = [SimHost("fast", lasts=0.1), SimHost("slow", lasts=2.0)]
+    balance = Balance("lb_policy: LEAST_REQUEST", hosts)
+    assert balance.serve(10_000, per_second=50)["fast"] > 7_000
+    balance.fail("fast")
     assert balance.shares(100) == {"slow": 1.0}
 
 The fields of the cluster are judged as `twistd tcpmesh` judges them.
@@ -198,7 +200,7 @@ class Balance:
         """A counter or gauge of the cluster, such as `lb_healthy_panic`."""
         self.store.collect()
         stats = {
-            each.name: each.value
+            each.name: each.tally
             for kind in (self.store.counters(), self.store.gauges())
             for each in kind
         }

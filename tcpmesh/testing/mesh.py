@@ -40,8 +40,8 @@ def address_of(text: str) -> Address:
 def values_of(store: Store) -> dict[str, int]:
     """All counters and gauges by name, as of now."""
     store.collect()
-    values = {counter.name: counter.value for counter in store.counters()}
-    return {**values, **{gauge.name: gauge.value for gauge in store.gauges()}}
+    values = {counter.name: counter.tally for counter in store.counters()}
+    return {**values, **{gauge.name: gauge.tally for gauge in store.gauges()}}
 
 
 class Mesh:

@@ -17,10 +17,10 @@ from tcpmesh.wire.regex import Regex
 def sample() -> Store:
     """A store with one statistic of each kind that was used and one that was not."""
     store = Store()
-    store.counter("b.total").value += 2
+    store.counter("b.total").tally += 2
     store.counter("b.none")
     store.gauge("a.active").set(1)
-    store.text_readout("z.version").value = 'say "hi"'
+    store.text_readout("z.version").set('say "hi"')
     for value in (1, 2, 2):
         store.histogram("h.ms").record(value)
     store.histogram("h.none")

@@ -168,7 +168,7 @@ class HashBalancer(ABC, Generic[Table]):
             return None
         host_set, kind = chosen
         if kind is Kind.PANIC:
-            self._healthy_panic.value += 1
+            self._healthy_panic.tally += 1
         table = self._levels[host_set.priority].table
         host = table.choose(key)
         if context is not None and host in context.attempted:

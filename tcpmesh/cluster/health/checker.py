@@ -270,13 +270,13 @@ class HostCheck:
 
     def _run(self) -> None:
         self._entry = None
-        self._check.stats.attempt.value += 1
+        self._check.stats.attempt.tally += 1
         self._probe.start()
 
     def succeeded(self, degraded: bool = False) -> None:
         """The host is well, or well enough (`x-envoy-degraded`)."""
         check = self._check
-        check.stats.success.value += 1
+        check.stats.success.tally += 1
         add = remove = 0
         edge = False
         if self._flags & FAILED:
@@ -310,9 +310,9 @@ class HostCheck:
         """
         check = self._check
         stats = check.stats
-        stats.failure.value += 1
+        stats.failure.tally += 1
         if kind is not Failed.ACTIVE:
-            stats.network_failure.value += 1
+            stats.network_failure.tally += 1
         add, remove = (EXCLUDED if exclude else 0), PENDING
         edge = False
         if self._flags & FAILED:

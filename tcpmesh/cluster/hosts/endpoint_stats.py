@@ -50,7 +50,7 @@ class _Copy:
     def take(self) -> None:
         """Copy what the host has counted."""
         for name, counter in self._counters:
-            counter.value = getattr(self._host, name)
+            counter.tally = getattr(self._host, name)
         for name, gauge in self._gauges:
             gauge.set(getattr(self._host, name))
         self._healthy.set(int(self._host.health is Health.HEALTHY))

@@ -156,14 +156,14 @@ class ClusterStats:
 
     def destroyed(self, remote: bool, active: bool) -> None:
         """An upstream connection is gone: closed by whom, and whether it was in use."""
-        self.cx_destroy.value += 1
+        self.cx_destroy.tally += 1
         side = self.cx_destroy_remote if remote else self.cx_destroy_local
-        side.value += 1
+        side.tally += 1
         if active:
-            self.cx_destroy_with_active_rq.value += 1
+            self.cx_destroy_with_active_rq.tally += 1
             side = (
                 self.cx_destroy_remote_with_active_rq
                 if remote
                 else self.cx_destroy_local_with_active_rq
             )
-            side.value += 1
+            side.tally += 1

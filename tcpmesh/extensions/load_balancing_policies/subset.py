@@ -139,8 +139,8 @@ class Subset:
                 if matches(self._default_criteria, self._values.of(host), self._list_as_any)
             ]
             self._default.update(self._weights.part(sets, default))
-        self._created.value += len(found.keys() - before.keys())
-        self._removed.value += len(before.keys() - found.keys())
+        self._created.tally += len(found.keys() - before.keys())
+        self._removed.tally += len(before.keys() - found.keys())
         self._active.set(len(found))
         self._duplicates.set(duplicates)
 
@@ -154,7 +154,7 @@ class Subset:
         for balancer, counter in self._ways(context):
             host: Host | None = None if balancer is None else balancer.pick(context)
             if counter is not None and (host is not None or counter is self._selected):
-                counter.value += 1
+                counter.tally += 1
             if host is not None:
                 return host
         return None

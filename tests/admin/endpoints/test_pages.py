@@ -145,7 +145,7 @@ class StatsTests(PageTestCase):
         """Count something."""
         super().setUp()
         scope = self.server.store.scope("cluster.c")
-        scope.counter("total").value += 3
+        scope.counter("total").tally += 3
         scope.counter("none")
         scope.gauge("active").set(1)
         scope.histogram("ms").record(2)

@@ -50,7 +50,7 @@ class ConnectionLimit(ReadFilter):
             self._admitted.add(manager)
             return FilterStatus.CONTINUE
         self._clients.own -= 1
-        self._limited.value += 1
+        self._limited.tally += 1
         self._rejected.add(manager)
         if self._delayed is None:
             _reject(manager)

@@ -63,24 +63,24 @@ class CaresResolver:
         )
 
     def _counted(self, lookup: Deferred[tuple[Found, ...]]) -> Deferred[tuple[Found, ...]]:
-        self._total.value += 1
+        self._total.tally += 1
         self._pending.add(1)
         return lookup.addCallbacks(self._answered, self._unanswered)
 
     def _answered(self, found: tuple[Found, ...]) -> tuple[Found, ...]:
         self._pending.add(-1)
         if not found:
-            self._none.value += 1
+            self._none.tally += 1
         return found
 
     def _unanswered(self, failure: Failure) -> Failure:
         self._pending.add(-1)
         if not failure.check(CancelledError, TimedOut):
-            self._failed.value += 1
+            self._failed.tally += 1
         return failure
 
     def _timed_out(self) -> None:
-        self._timeouts.value += 1
+        self._timeouts.tally += 1
 
 
 def _servers(message: Any, system: SystemDns) -> tuple[Address, ...]:

@@ -116,12 +116,12 @@ class TcpProxy:
 
     def attach(self, connection: Connection) -> None:
         """Serve a client."""
-        self.stats.cx_total.value += 1
+        self.stats.cx_total.tally += 1
         self.attach_met(connection)
 
     def meet(self, connection: Connection) -> None:
         """A client is to pass other filters first; it counts all the same, and waits as long."""
-        self.stats.cx_total.value += 1
+        self.stats.cx_total.tally += 1
         if self.early_limit is None:
             connection.transport.pauseProducing()
 
