@@ -23,8 +23,8 @@ KINDS = (Counter, Gauge, Histogram, TextReadout)
 #: What can be read of a statistic.
 READABLE = {"tally", "readout", "was_used", "cumulative", "last_interval"}
 
-#: What is no secret: how it is called, and how it is to be shown.
-DESCRIBES = {"name", "unit", "bounds", "holders"}
+#: What is no secret: how it is called, and how it is to be shown and merged.
+DESCRIBES = {"name", "unit", "bounds", "holders", "merge"}
 
 #: How a store is asked for its statistics, and for what they have come to.
 ASKS = {"counters", "gauges", "histograms", "text_readouts"}

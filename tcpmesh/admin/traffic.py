@@ -7,6 +7,7 @@ from __future__ import annotations
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
+from tcpmesh.stats.metrics import Merge
 from tcpmesh.stats.store import Declaration, Scope
 
 _NEVER_MOVE = Declaration(
@@ -89,7 +90,9 @@ class AdminTraffic:
         http.declare(_NOT_COUNTED)
         thread = listener.scope("main_thread")
         self._total = [scope.counter("downstream_cx_total") for scope in (listener, thread, http)]
-        self._active = [scope.gauge("downstream_cx_active") for scope in (listener, thread, http)]
+        self._active = [
+            scope.gauge("downstream_cx_active", Merge.SUM) for scope in (listener, thread, http)
+        ]
         self._ended = [scope.counter("downstream_cx_destroy") for scope in (listener, http)]
         self._length = [scope.histogram("downstream_cx_length_ms") for scope in (listener, http)]
         both = (http, listener.scope("http.admin"))
@@ -98,9 +101,9 @@ class AdminTraffic:
             *(scope.counter("downstream_rq_completed") for scope in both),
         ]
         self._requests_seen = http.counter("downstream_rq_http1_total")
-        self._asking = http.gauge("downstream_rq_active")
+        self._asking = http.gauge("downstream_rq_active", Merge.SUM)
         self._spoken = http.counter("downstream_cx_http1_total")
-        self._speaking = http.gauge("downstream_cx_http1_active")
+        self._speaking = http.gauge("downstream_cx_http1_active", Merge.SUM)
         self._request_time = http.histogram("downstream_rq_time")
         self._classes = [
             [scope.counter(f"downstream_rq_{each}") for scope in both] for each in _CLASSES

@@ -22,6 +22,7 @@ from tcpmesh.cluster.monitor import HealthMonitor
 from tcpmesh.interfaces import IDiscovery
 from tcpmesh.net.timer_wheel import TimerWheel
 from tcpmesh.registry import Context, build, find_value
+from tcpmesh.stats.metrics import Merge
 from tcpmesh.stats.store import Declaration
 from tcpmesh.values.statuses import ClusterStatus, Statuses
 
@@ -114,13 +115,13 @@ class ClusterManager:
         self._added = scope.counter("cluster_added")
         self._modified = scope.counter("cluster_modified")
         self._removed = scope.counter("cluster_removed")
-        self._active_gauge = scope.gauge("active_clusters")
-        self._warming_gauge = scope.gauge("warming_clusters")
+        self._active_gauge = scope.gauge("active_clusters", Merge.MAIN)
+        self._warming_gauge = scope.gauge("warming_clusters", Merge.MAIN)
         threads = [
             context.store.scope(f"thread_local_cluster_manager.{thread}")
             for thread in ("main_thread", "worker_0")
         ]
-        self._inflated = [thread.gauge("clusters_inflated") for thread in threads]
+        self._inflated = [thread.gauge("clusters_inflated", Merge.SUM) for thread in threads]
         scope.declare(DECLARED)
         context.store.add_collector(self._collect)
 

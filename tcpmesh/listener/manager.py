@@ -10,6 +10,7 @@ from twisted.logger import Logger
 from tcpmesh.listener.listener import Listener
 from tcpmesh.net.listen import BindError
 from tcpmesh.registry import Context
+from tcpmesh.stats.metrics import Merge
 from tcpmesh.stats.store import Declaration
 from tcpmesh.values.address import Address
 from tcpmesh.values.statuses import ListenerStatus
@@ -44,8 +45,8 @@ class ListenerManager:
         self._removed = scope.counter("listener_removed")
         self._stopped = scope.counter("listener_stopped")
         self._created = scope.counter("listener_create_success")
-        self._active = scope.gauge("total_listeners_active")
-        self._workers_started = scope.gauge("workers_started")
+        self._active = scope.gauge("total_listeners_active", Merge.MAX)
+        self._workers_started = scope.gauge("workers_started", Merge.MAX)
         scope.declare(DECLARED)
 
     def add_or_update(self, message: Any) -> None:

@@ -14,6 +14,8 @@ what shows statistics.  `counter.tally += 1` is the way to count, and no reading
 
 from __future__ import annotations
 
+from enum import Enum
+
 from tcpmesh.stats.distribution import DEFAULT_BOUNDS, Distribution
 
 PENDING_LIMIT = 1024
@@ -42,13 +44,34 @@ class Counter:
         self.tally = 0
 
 
+class Merge(Enum):
+    """What the gauges of several processes come to, those of one name in the workers and in main.
+
+    Whoever makes a gauge has to say: of `membership_total` in four workers the sum would be wrong,
+    of `upstream_cx_active` anything else.  Envoy, where threads share their gauges, has the same
+    question when a process takes over from another, and its answers are kept there: what it has as
+    `Accumulate` is a `SUM`, what it has as `NeverImport` is not taken from a predecessor.
+    """
+
+    SUM = "sum"
+    """Each process has a part: connections, bytes that are held."""
+
+    MAX = "max"
+    """Each worker sees the same whole, at its own time: members of a cluster, a breaker that is
+    open.  The greatest is shown."""
+
+    MAIN = "main"
+    """Only the process that shows it knows: its state, the version of a configuration."""
+
+
 class Gauge:
-    """A number that goes up and down."""
+    """A number that goes up and down; `merge` is what those of several processes come to."""
 
-    __slots__ = ("_own", "holders", "name", "was_used")
+    __slots__ = ("_own", "holders", "merge", "name", "was_used")
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, merge: Merge) -> None:
         self.name = name
+        self.merge = merge
         self.holders = 0
         self._own = 0
         self.was_used = False

@@ -16,12 +16,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from heapq import merge
 from operator import attrgetter, itemgetter
 from typing import Any, Generic, TypeAlias, TypeVar
 
-from tcpmesh.stats.metrics import Counter, Gauge, Histogram, TextReadout
+from tcpmesh.stats.metrics import Counter, Gauge, Histogram, Merge, TextReadout
 from tcpmesh.stats.tags import Tagger
 
 SORT_STEP = 5000
@@ -62,7 +62,9 @@ Declared: TypeAlias = tuple[str, tuple[Declaration, ...]]
 
 
 class _Family(Generic[Stat]):
-    """All statistics of one kind."""
+    """All statistics of one kind.  `make` makes one of this name, that is only to be shown if need
+    be.
+    """
 
     def __init__(self, kind: str, make: Callable[[str], Stat]) -> None:
         self.kind = kind
@@ -71,11 +73,11 @@ class _Family(Generic[Stat]):
         self._by_name: list[Stat] | None = None
         self._changes = 0
 
-    def obtain(self, name: str) -> Stat:
-        """The statistic of this name."""
+    def obtain(self, name: str, make: Callable[[str], Stat] | None = None) -> Stat:
+        """The statistic of this name; where there is none, `make` makes it, if given."""
         stat = self.made.get(name)
         if stat is None:
-            stat = self.made[name] = self._make(name)
+            stat = self.made[name] = (make or self._make)(name)
             self._changed()
         return stat
 
@@ -145,9 +147,11 @@ class Scope:
         """The counter of this name below the prefix; the same one each time."""
         return self._hold(self._store._counters, name)
 
-    def gauge(self, name: str) -> Gauge:
-        """The gauge of this name below the prefix; the same one each time."""
-        return self._hold(self._store._gauges, name)
+    def gauge(self, name: str, merge: Merge) -> Gauge:
+        """The gauge of this name below the prefix; the same one each time, to be merged with those
+        of other processes as was said first.
+        """
+        return self._hold(self._store._gauges, name, _MAKE_GAUGE[merge])
 
     def histogram(self, name: str, unit: str = "ms") -> Histogram:
         """The histogram of this name below the prefix; the same one each time, in the unit it was
@@ -186,12 +190,17 @@ class Scope:
             if not stat.holders:
                 family.drop(stat)
 
-    def _hold(self, family: _Family[Stat], name: str) -> Stat:
-        stat = family.obtain(self.prefix + name)
+    def _hold(
+        self, family: _Family[Stat], name: str, make: Callable[[str], Stat] | None = None
+    ) -> Stat:
+        stat = family.obtain(self.prefix + name, make)
         if stat not in self._held:
             self._held[stat] = family
             stat.holders += 1
         return stat
+
+
+_MAKE_GAUGE = {merge: partial(Gauge, merge=merge) for merge in Merge}
 
 
 def _dotted(prefix: str) -> str:
@@ -204,7 +213,7 @@ class Store:
     def __init__(self, tagger: Tagger | None = None) -> None:
         self.tagger = Tagger() if tagger is None else tagger
         self._counters = _Family("counters", Counter)
-        self._gauges = _Family("gauges", Gauge)
+        self._gauges = _Family("gauges", _MAKE_GAUGE[Merge.MAIN])
         self._histograms = _Family("histograms", Histogram)
         self._text_readouts = _Family("text_readouts", TextReadout)
         self._declarations: dict[Scope, list[Declaration]] = {}
@@ -216,9 +225,9 @@ class Store:
         """The counter of this name, kept as long as the store."""
         return self._root.counter(name)
 
-    def gauge(self, name: str) -> Gauge:
+    def gauge(self, name: str, merge: Merge) -> Gauge:
         """The gauge of this name, kept as long as the store."""
-        return self._root.gauge(name)
+        return self._root.gauge(name, merge)
 
     def histogram(self, name: str, unit: str = "ms") -> Histogram:
         """The histogram of this name, kept as long as the store, in the unit it was last given."""

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tcpmesh.stats.metrics import Merge
 from tcpmesh.stats.prometheus import exposition
 from tcpmesh.stats.select import Query, Selection
 from tcpmesh.stats.store import Store
@@ -36,7 +37,7 @@ class ExpositionTests(SynchronousTestCase):
         store = Store()
         for name, count in (("b", 2), ("a", 1)):
             store.counter(f"cluster.{name}.upstream_cx_total").tally += count
-        store.gauge("server.live").set(1)
+        store.gauge("server.live", Merge.SUM).set(1)
         self.assertEqual(
             "# TYPE envoy_cluster_upstream_cx_total counter\n"
             'envoy_cluster_upstream_cx_total{envoy_cluster_name="a"} 1\n'
@@ -96,7 +97,7 @@ class ExpositionTests(SynchronousTestCase):
         store = Store()
         store.counter("a-b").tally += 1
         store.counter("a.b").tally += 2
-        store.gauge("a_b").set(3)
+        store.gauge("a_b", Merge.SUM).set(3)
         found = page(store)
         self.assertEqual(1, found.value("envoy_a_b"))
         self.assertEqual(2, found.value("envoy_a_b", stat_name="a.b"))
@@ -132,7 +133,7 @@ class ExpositionTests(SynchronousTestCase):
         for name in counters:
             store.counter(name).tally += 1
         for name in gauges:
-            store.gauge(name).set(1)
+            store.gauge(name, Merge.SUM).set(1)
             store.text_readout(name).set(name)
         for name in histograms:
             store.histogram(name).record(1)

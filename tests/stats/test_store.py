@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.stats import store as store_module
-from tcpmesh.stats.metrics import PENDING_LIMIT
+from tcpmesh.stats.metrics import PENDING_LIMIT, Merge
 from tcpmesh.stats.store import AnyStat, Declaration, Store, sanitize
 
 
@@ -29,7 +29,7 @@ class StoreTests(SynchronousTestCase):
         self.assertIs(
             self.store.counter("cluster.c.upstream_cx_total"), scope.counter("upstream_cx_total")
         )
-        self.assertIs(self.store.gauge("g"), self.store.gauge("g"))
+        self.assertIs(self.store.gauge("g", Merge.SUM), self.store.gauge("g", Merge.SUM))
         self.assertIs(self.store.histogram("h"), self.store.histogram("h"))
         self.assertIs(self.store.text_readout("t"), self.store.text_readout("t"))
 
@@ -78,7 +78,7 @@ class StoreTests(SynchronousTestCase):
         """A statistic is used once it was written, whatever it is now."""
         counter, gauge, text = (
             self.store.counter("c"),
-            self.store.gauge("g"),
+            self.store.gauge("g", Merge.SUM),
             self.store.text_readout("t"),
         )
         self.assertFalse(counter.was_used or gauge.was_used or text.was_used)
@@ -93,7 +93,7 @@ class StoreTests(SynchronousTestCase):
         """A reset first brings in what is counted elsewhere, so that none of it comes afterwards;
         gauges stay.
         """
-        counter, gauge = self.store.counter("bytes"), self.store.gauge("active")
+        counter, gauge = self.store.counter("bytes"), self.store.gauge("active", Merge.SUM)
         pending = [5]
 
         def collect() -> None:
@@ -141,7 +141,7 @@ class ScopeTests(SynchronousTestCase):
         self.store.counter("server.live")
         scope = self.store.scope("cluster.c")
         scope.counter("total")
-        scope.scope("ssl").gauge("active")
+        scope.scope("ssl").gauge("active", Merge.SUM)
         scope.histogram("ms")
         scope.text_readout("version")
         scope.declare(Declaration(counters=("idle",)))

@@ -37,6 +37,7 @@ from tcpmesh.config.fields.values import seconds
 from tcpmesh.interfaces import IDiscovery, IDnsResolver
 from tcpmesh.net.dns.resolve import Family, ResolutionFailed
 from tcpmesh.registry import Context, build
+from tcpmesh.stats.metrics import Merge
 from tcpmesh.stats.store import Scope, sanitize
 from tcpmesh.values.address import Address
 from tcpmesh.values.hosts import Assignment, HostSpec
@@ -143,7 +144,7 @@ class DnsStats:
         self.success = scope.counter("update_success")
         self.failure = scope.counter("update_failure")
         self.no_rebuild = scope.counter("update_no_rebuild")
-        self.max_host_weight = scope.gauge("max_host_weight")
+        self.max_host_weight = scope.gauge("max_host_weight", Merge.MAIN)
         """Of the hosts of the endpoint resolved last; only where each address is a host."""
 
 

@@ -24,6 +24,7 @@ from tcpmesh.cluster.health.event_log import EventLog, host_event
 from tcpmesh.cluster.health.probe import Failed, IProbe, MakeProbe
 from tcpmesh.config.fields.values import host_and_port, seconds
 from tcpmesh.net.timer_wheel import Entry, TimerWheel
+from tcpmesh.stats.metrics import Merge
 from tcpmesh.stats.store import Scope
 from tcpmesh.values.address import Address
 from tcpmesh.values.hosts import NO_FLAGS, HealthFlag, HostSpec
@@ -52,8 +53,8 @@ class HealthStats:
         self.network_failure = scope.counter("network_failure")
         self.passive_failure = scope.counter("passive_failure")
         self.verify_cluster = scope.counter("verify_cluster")
-        self.healthy = scope.gauge("healthy")
-        self.degraded = scope.gauge("degraded")
+        self.healthy = scope.gauge("healthy", Merge.MAIN)
+        self.degraded = scope.gauge("degraded", Merge.MAIN)
 
 
 @dataclass(frozen=True)

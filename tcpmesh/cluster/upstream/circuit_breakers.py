@@ -17,6 +17,7 @@ from typing import Any
 
 from tcpmesh.cluster.hosts.host import Host
 from tcpmesh.cluster.hosts.stats import ClusterStats
+from tcpmesh.stats.metrics import Merge
 from tcpmesh.stats.store import Scope
 from tcpmesh.values.shared_counts import SharedCounts
 from tcpmesh.values.statuses import BreakerThresholds
@@ -40,9 +41,9 @@ class Breakers:
         self.requests = counts.count("requests")
         """Connections that have a client."""
         scope = stats.scope
-        self._cx_open = scope.gauge("circuit_breakers.default.cx_open")
-        self._requests_open = scope.gauge("circuit_breakers.default.rq_open")
-        self._pending_open = scope.gauge("circuit_breakers.default.rq_pending_open")
+        self._cx_open = scope.gauge("circuit_breakers.default.cx_open", Merge.MAX)
+        self._requests_open = scope.gauge("circuit_breakers.default.rq_open", Merge.MAX)
+        self._pending_open = scope.gauge("circuit_breakers.default.rq_pending_open", Merge.MAX)
         tracked = {entry.priority for entry in message.thresholds if entry.track_remaining}
         self._remaining = _Remaining(scope, "default", self.default) if 0 in tracked else None
         if 1 in tracked:
@@ -111,12 +112,14 @@ class _Remaining:
 
     def __init__(self, scope: Scope, name: str, limits: BreakerThresholds) -> None:
         self._limits = limits
-        self._connections = scope.gauge(f"circuit_breakers.{name}.remaining_cx")
-        self._pending = scope.gauge(f"circuit_breakers.{name}.remaining_pending")
-        self._requests = scope.gauge(f"circuit_breakers.{name}.remaining_rq")
+        self._connections = scope.gauge(f"circuit_breakers.{name}.remaining_cx", Merge.MAX)
+        self._pending = scope.gauge(f"circuit_breakers.{name}.remaining_pending", Merge.MAX)
+        self._requests = scope.gauge(f"circuit_breakers.{name}.remaining_rq", Merge.MAX)
         # What TCP never uses up.
-        scope.gauge(f"circuit_breakers.{name}.remaining_retries").set(limits.max_retries)
-        scope.gauge(f"circuit_breakers.{name}.remaining_cx_pools").set(limits.max_connection_pools)
+        scope.gauge(f"circuit_breakers.{name}.remaining_retries", Merge.MAX).set(limits.max_retries)
+        scope.gauge(f"circuit_breakers.{name}.remaining_cx_pools", Merge.MAX).set(
+            limits.max_connection_pools
+        )
         self.set(0, 0, 0)
 
     def set(self, connections: int, pending: int, requests: int) -> None:

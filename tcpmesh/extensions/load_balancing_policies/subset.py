@@ -36,7 +36,7 @@ from tcpmesh.cluster.hosts.host_sets import HostSets
 from tcpmesh.cluster.hosts.metadata import Criteria, content, members, struct_criteria
 from tcpmesh.interfaces import ILoadBalancer
 from tcpmesh.registry import enum_value, extension
-from tcpmesh.stats.metrics import Counter
+from tcpmesh.stats.metrics import Counter, Merge
 
 FALLBACK_LIST = "fallback_list"
 """The key under which a connection may name several criteria, of which the first with a host
@@ -104,13 +104,13 @@ class Subset:
         }.get(message.fallback_policy)
         self._panics: bool = message.panic_mode_any
         scope = context.stats.scope
-        self._active = scope.gauge("lb_subsets_active")
+        self._active = scope.gauge("lb_subsets_active", Merge.SUM)
         self._created = scope.counter("lb_subsets_created")
         self._removed = scope.counter("lb_subsets_removed")
         self._selected = scope.counter("lb_subsets_selected")
         self._fallen_back = scope.counter("lb_subsets_fallback")
         self._panicked = scope.counter("lb_subsets_fallback_panic")
-        self._duplicates = scope.gauge("lb_subsets_single_host_per_subset_duplicate")
+        self._duplicates = scope.gauge("lb_subsets_single_host_per_subset_duplicate", Merge.SUM)
 
     @classmethod
     def from_cluster(cls, message: Any, context: PolicyContext) -> Subset:

@@ -15,6 +15,7 @@ from envoy.extensions.filters.network.connection_limit.v3 import connection_limi
 from tcpmesh.config.fields.values import seconds
 from tcpmesh.connection.filters import FilterManager, ReadFilter
 from tcpmesh.registry import Context, extension
+from tcpmesh.stats.metrics import Merge
 from tcpmesh.values.filter_status import FilterStatus
 
 
@@ -31,7 +32,7 @@ class ConnectionLimit(ReadFilter):
         delay = seconds(message.delay)
         self._delayed = context.network.timers.queue(delay, _reject) if delay else None
         self._scope = context.store.scope(f"connection_limit.{message.stat_prefix}")
-        self._active = self._scope.gauge("active_connections")
+        self._active = self._scope.gauge("active_connections", Merge.SUM)
         self._limited = self._scope.counter("limited_connections")
         self._clients = context.shared.count("connection_limit")
         self._admitted: set[FilterManager] = set()

@@ -27,6 +27,7 @@ from tcpmesh.net.dns.client import DnsClient, DnsOptions
 from tcpmesh.net.dns.lookup import DNS_PORT, HostsFile, Lookup, SystemDns, system_dns
 from tcpmesh.net.dns.resolve import Family, TimedOut, find
 from tcpmesh.registry import Context, extension
+from tcpmesh.stats.metrics import Merge
 from tcpmesh.values.address import Address
 from tcpmesh.wire.names import Found, is_numeric
 
@@ -42,7 +43,7 @@ class CaresResolver:
         self._failed = scope.counter("get_addr_failure")
         self._none = scope.counter("not_found")
         self._timeouts = scope.counter("timeouts")
-        self._pending = scope.gauge("pending_resolutions")
+        self._pending = scope.gauge("pending_resolutions", Merge.MAIN)
         scope.counter("reinits")
         system = system_dns()
         servers = _servers(message, system)
