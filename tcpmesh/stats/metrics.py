@@ -14,7 +14,10 @@ what shows statistics.  `counter.tally += 1` is the way to count, and no reading
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import Enum
+from functools import partial
+from typing import TypeVar
 
 from tcpmesh.stats.distribution import DEFAULT_BOUNDS, Distribution
 
@@ -25,12 +28,15 @@ PENDING_LIMIT = 1024
 class Counter:
     """A number that only grows, until an operator resets it.  Whoever counts adds to `tally`."""
 
-    __slots__ = ("_is_reset", "holders", "name", "tally")
+    __slots__ = ("_is_reset", "_told", "holders", "name", "tally")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.holders = 0
         self.tally = 0
+        self._told = 0
+        """How much of the tally `growth` has told; less than nothing after a reset, where it had
+        not told all."""
         self._is_reset = False
 
     @property
@@ -41,7 +47,17 @@ class Counter:
     def reset(self) -> None:
         """Start from 0 again."""
         self._is_reset = self.was_used
+        self._told -= self.tally
         self.tally = 0
+
+
+def growth(counters: Iterable[Counter]) -> dict[str, int]:
+    """By how much those of these counters have grown that have, since they were last asked."""
+    found = {}
+    for counter in [each for each in counters if each.tally != each._told]:
+        found[counter.name] = counter.tally - counter._told
+        counter._told = counter.tally
+    return found
 
 
 class Merge(Enum):
@@ -67,46 +83,83 @@ class Merge(Enum):
 class Gauge:
     """A number that goes up and down; `merge` is what those of several processes come to."""
 
-    __slots__ = ("_own", "holders", "merge", "name", "was_used")
+    __slots__ = ("_is_news", "_others", "_own", "holders", "merge", "name", "was_used")
 
     def __init__(self, name: str, merge: Merge) -> None:
         self.name = name
         self.merge = merge
         self.holders = 0
         self._own = 0
+        self._others = 0
+        self._is_news = False
         self.was_used = False
 
     @property
     def tally(self) -> int:
-        """The number, for whoever shows it."""
-        return self._own
+        """The number, for whoever shows it; with that of other processes, where they have one."""
+        if self.merge is Merge.SUM:
+            return self._own + self._others
+        return max(self._own, self._others)
 
     def add(self, amount: int) -> None:
         """Change it by this much, which may be negative."""
         self._own += amount
-        self.was_used = True
+        self._is_news = self.was_used = True
 
     def set(self, value: int) -> None:
         """Make it this."""
-        self._own = value
-        self.was_used = True
+        if value != self._own or not self.was_used:
+            self._own = value
+            self._is_news = self.was_used = True
+
+    def set_others(self, value: int) -> None:
+        """Other processes together make it this."""
+        if value != self._others or not self.was_used:
+            self._others = value
+            self._is_news = self.was_used = True
+
+
+MAKE_GAUGE = {merge: partial(Gauge, merge=merge) for merge in Merge}
+"""What makes a gauge of a name."""
 
 
 class TextReadout:
     """A text that is shown among the numbers, such as the version of a configuration."""
 
-    __slots__ = ("holders", "name", "readout", "was_used")
+    __slots__ = ("_is_news", "_others", "_own", "holders", "name", "was_used")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.holders = 0
-        self.readout = ""
+        self._own = self._others = ""
+        self._is_news = False
         self.was_used = False
+
+    @property
+    def readout(self) -> str:
+        """The text, for whoever shows it: that of this process, or else of another."""
+        return self._own or self._others
 
     def set(self, text: str) -> None:
         """Make it this; it is empty until then."""
-        self.readout = text
-        self.was_used = True
+        self._own = text
+        self._is_news = self.was_used = True
+
+    def set_others(self, text: str) -> None:
+        """Another process makes it this."""
+        self._others = text
+        self._is_news = self.was_used = True
+
+
+Moved = TypeVar("Moved", Gauge, TextReadout)
+
+
+def news(stats: Iterable[Moved]) -> list[Moved]:
+    """Those that were moved since they were last asked."""
+    found = [each for each in stats if each._is_news]
+    for each in found:
+        each._is_news = False
+    return found
 
 
 class Histogram:
@@ -148,13 +201,24 @@ class Histogram:
         if len(pending) >= PENDING_LIMIT:
             self._fold()
 
-    def merge(self) -> None:
-        """End the interval: what was recorded since the last merge becomes visible."""
+    def merge(self) -> bool:
+        """End the interval: what was recorded since the last merge becomes visible.
+
+        :return: whether there was anything.
+        """
         if self._pending:
             self._fold()
         self.last_interval, self._next = self._next, _EMPTY
-        if self.last_interval is not _EMPTY:
-            self.cumulative.merge(self.last_interval)
+        if self.last_interval is _EMPTY:
+            return False
+        self.cumulative.merge(self.last_interval)
+        return True
+
+    def absorb(self, other: Distribution) -> None:
+        """Take what another process was given, as if it had been recorded here."""
+        if self._next is _EMPTY:
+            self._next = Distribution()
+        self._next.merge(other)
 
     def _fold(self) -> None:
         if self._next is _EMPTY:

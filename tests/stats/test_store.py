@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tcpmesh.stats import store as store_module
+from tcpmesh.stats import family
 from tcpmesh.stats.metrics import PENDING_LIMIT, Merge
 from tcpmesh.stats.store import AnyStat, Declaration, Store, sanitize
 
@@ -45,7 +45,7 @@ class StoreTests(SynchronousTestCase):
         """Ordering can be done in steps; names that come meanwhile are in their places all the
         same.
         """
-        self.patch(store_module, "SORT_STEP", 2)
+        self.patch(family, "SORT_STEP", 2)
         for name in "ecabd":
             self.store.counter(name)
         self.assertTrue(len(list(self.store.sort())) > 3)

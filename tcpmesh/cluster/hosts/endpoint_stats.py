@@ -44,6 +44,7 @@ class _Copy:
         self._counters: list[tuple[str, Counter]] = [
             (name, self.scope.counter(name)) for name in COUNTERS
         ]
+        self._taken = dict.fromkeys(COUNTERS, 0)
         self._gauges: list[tuple[str, Gauge]] = [
             (name, self.scope.gauge(name, Merge.SUM)) for name in GAUGES
         ]
@@ -52,7 +53,9 @@ class _Copy:
     def take(self) -> None:
         """Copy what the host has counted."""
         for name, counter in self._counters:
-            counter.tally = getattr(self._host, name)
+            counted = getattr(self._host, name)
+            counter.tally += counted - self._taken[name]
+            self._taken[name] = counted
         for name, gauge in self._gauges:
             gauge.set(getattr(self._host, name))
         self._healthy.set(int(self._host.health is Health.HEALTHY))
