@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 
 from tcpmesh.interfaces import ICluster, INetwork
 from tcpmesh.stats.store import Store
+from tcpmesh.values.shared_counts import LocalCounts, SharedCounts
 
 GROUP = "tcpmesh.extensions"
 
@@ -69,6 +70,9 @@ class Context:
 
     resolver: Any = None
     """The `IDnsResolver` of clusters that name none; `None` for Envoy's default."""
+
+    shared: SharedCounts = field(default_factory=LocalCounts)
+    """The counts that limits of the whole proxy go by, whichever worker moves them."""
 
 
 def extension(message: type) -> Callable[[Extension], Extension]:

@@ -82,11 +82,15 @@ class Cluster:
         self._endpoint_stats = (
             EndpointStats(self.stats.scope) if tracked.per_endpoint_stats else None
         )
-        self.breakers = Breakers(message.circuit_breakers, self.stats)
+        self.was_tried = False
+        """Whether a connection to a host was ever tried."""
+        self._counts = context.shared.block(f"cluster.{self.name}")
+        self.breakers = Breakers(message.circuit_breakers, self.stats, self._counts)
         self.dialer = Dialer(message, context.network, context.bind_config)
         try:
             self._balancer = balancer(message, self._policy_context(context, provided))
         except UnknownExtension:
+            self._counts.close()
             self.stats.scope.close()
             raise
         self.pools = pools_of(message, self, context.network)
@@ -120,10 +124,10 @@ class Cluster:
         new, gone = set(hosts).difference(before), set(before).difference(hosts)
         moved = places.symmetric_difference((host, host.spec.priority) for host in hosts)
         if moved:
-            self.stats.membership_change.value += len({priority for _, priority in moved})
+            self.stats.membership_change.tally += len({priority for _, priority in moved})
             if self.pools is not None:
                 self.pools.drain(before if self._drains_all else gone)
-        self.stats.total_match_count.value += len(new)
+        self.stats.total_match_count.tally += len(new)
         if not self._is_warm:
             self._unbalance()
         elif moved:
@@ -199,7 +203,7 @@ class Cluster:
 
     def has_traffic(self) -> bool:
         """Whether a connection to a host was ever tried."""
-        return self.stats.cx_total.used
+        return self.was_tried
 
     def health_changed(self) -> None:
         """A host is in another state than the load balancer knows."""
@@ -308,6 +312,7 @@ class Cluster:
 
     def forget(self) -> None:
         """Nothing is left of it, or a successor goes on with its statistics."""
+        self._counts.close()
         self.stats.scope.close()
 
     def _policy_context(
@@ -321,6 +326,7 @@ class Cluster:
         return PolicyContext(
             **shared,
             stats=self.stats,
+            requests=self.breakers.requests,
             panic_threshold=panic_threshold(self.message),
             provided=provided,
             host_for=self.host_for,

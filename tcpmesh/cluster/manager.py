@@ -22,6 +22,7 @@ from tcpmesh.cluster.monitor import HealthMonitor
 from tcpmesh.interfaces import IDiscovery
 from tcpmesh.net.timer_wheel import TimerWheel
 from tcpmesh.registry import Context, build, find_value
+from tcpmesh.stats.metrics import Merge
 from tcpmesh.stats.store import Declaration
 from tcpmesh.values.statuses import ClusterStatus, Statuses
 
@@ -93,7 +94,7 @@ class ClusterEntry:
 
     def is_used(self) -> bool:
         """Whether there are connections to its hosts."""
-        return self.cluster.stats.cx_active.value > 0
+        return self.cluster.breakers.connections.own > 0
 
 
 class ClusterManager:
@@ -114,13 +115,13 @@ class ClusterManager:
         self._added = scope.counter("cluster_added")
         self._modified = scope.counter("cluster_modified")
         self._removed = scope.counter("cluster_removed")
-        self._active_gauge = scope.gauge("active_clusters")
-        self._warming_gauge = scope.gauge("warming_clusters")
+        self._active_gauge = scope.gauge("active_clusters", Merge.MAIN)
+        self._warming_gauge = scope.gauge("warming_clusters", Merge.MAIN)
         threads = [
             context.store.scope(f"thread_local_cluster_manager.{thread}")
             for thread in ("main_thread", "worker_0")
         ]
-        self._inflated = [thread.gauge("clusters_inflated") for thread in threads]
+        self._inflated = [thread.gauge("clusters_inflated", Merge.SUM) for thread in threads]
         scope.declare(DECLARED)
         context.store.add_collector(self._collect)
 
@@ -146,8 +147,10 @@ class ClusterManager:
         if known is not None and known.message == message:
             return
         entry = ClusterEntry(message, self._context, self._wheel, self._outlier_log)
+        if known is not None:
+            entry.cluster.was_tried = known.cluster.was_tried
         counter = self._added if known is None else self._modified
-        counter.value += 1
+        counter.tally += 1
         if self._initialized is not None and self._initialized.called:
             self._replace(self._warming, name, entry)
             entry.start(self._activate)
@@ -164,7 +167,7 @@ class ClusterManager:
         self._leaving += found
         self._let_go()
         if found:
-            self._removed.value += 1
+            self._removed.tally += 1
             self._count()
             self._check_initialized()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
@@ -35,7 +36,8 @@ class Listener(ServerFactory):
         self.name: str = message.name or str(uuid4())
         self.listen_sockets = listen_sockets_of(message, context.network)
         """Its addresses; statistics go by the first."""
-        self._context = context
+        self._counts = context.shared.block(f"listener.{self.name}")
+        context = replace(context, shared=self._counts)
         self._clock = context.network.clock
         limit = message.per_connection_buffer_limit_bytes
         self._buffer_limit: int = (
@@ -45,7 +47,8 @@ class Listener(ServerFactory):
             [message.default_filter_chain] if message.HasField("default_filter_chain") else []
         )
         self._chain = FilterChain(chains[0], context, self._reject) if chains else None
-        self._clients = 0
+        self.clients = 0
+        """How many it has given to its chain and that have not left."""
         self._closed = False
         self.stats = ListenerStats(
             context.store, message.stat_prefix or str(self.listen_sockets[0].address)
@@ -106,8 +109,8 @@ class Listener(ServerFactory):
             self._filters.close()
         if self._chain is not None:
             self._chain.close()
-        if not self._clients:
-            self.stats.scope.close()
+        if not self.clients:
+            self._release()
 
     def inspections_ended(self) -> None:
         """No client is being looked at any more."""
@@ -139,7 +142,7 @@ class Listener(ServerFactory):
     def connection_made(self, connection: Connection) -> None:
         """Give the client to a filter chain."""
         connection.opened = connection.opened or self._clock.seconds()
-        self._clients += 1
+        self.clients += 1
         self.stats.opened()
         if debug_log.enabled:
             debug_log.debug(
@@ -153,26 +156,31 @@ class Listener(ServerFactory):
             self._chain.attach(connection)
         else:
             connection.flags |= ResponseFlag.NR
-            self.stats.no_filter_chain_match.value += 1
+            self.stats.no_filter_chain_match.tally += 1
             connection.transport.loseConnection()
 
     def _reject(self, connection: Connection) -> None:
         """A chain without filters closes its clients, and counts them as if its filters were still
         to come, as Envoy does.
         """
-        self.stats.network_extension_config_missing.value += 1
+        self.stats.network_extension_config_missing.tally += 1
         connection.transport.loseConnection()
 
     def connection_lost(self, connection: Connection) -> None:
         """The client is gone."""
-        self._clients -= 1
+        self.clients -= 1
         if debug_log.enabled:
             debug_log.debug(
                 "[C{id}] closed, flags {flags}", id=connection.id, flags=connection.flags
             )
         self.stats.closed(int((self._clock.seconds() - connection.opened) * 1000))
-        if self._closed and not self._clients:
-            self.stats.scope.close()
+        if self._closed and not self.clients:
+            self._release()
+
+    def _release(self) -> None:
+        """Nothing is left of it: neither are its statistics, nor what its filters count."""
+        self._counts.close()
+        self.stats.scope.close()
 
 
 def _binds_to_port(message: Any) -> bool:

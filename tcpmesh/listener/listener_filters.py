@@ -225,18 +225,18 @@ class ListenerFilterRun(QuietHalfCloseableProtocol):
 
     def readConnectionLost(self) -> None:
         """The client has sent all, and it was not enough."""
-        self._filters.stats.listener_filter_remote_close.value += 1
+        self._filters.stats.listener_filter_remote_close.tally += 1
         self._reject()
 
     def connectionLost(self, reason: Failure) -> None:
         """The client is gone, by a reset."""
-        self._filters.stats.listener_filter_error.value += 1
+        self._filters.stats.listener_filter_error.tally += 1
         self._looks_no_more()
         self._connection.connectionLost(reason)
 
     def late(self) -> None:
         """The deadline is over: close the client, or serve it with what was found out so far."""
-        self._filters.stats.pre_cx_timeout.value += 1
+        self._filters.stats.pre_cx_timeout.tally += 1
         if self._filters.goes_on_late:
             self._serve()
         else:

@@ -10,7 +10,7 @@ from twisted.logger import Logger
 from tcpmesh.listener.listener import Listener
 from tcpmesh.net.listen import BindError
 from tcpmesh.registry import Context
-from tcpmesh.stats.metrics import Gauge
+from tcpmesh.stats.metrics import Merge
 from tcpmesh.stats.store import Declaration
 from tcpmesh.values.address import Address
 from tcpmesh.values.statuses import ListenerStatus
@@ -34,8 +34,8 @@ class ListenerManager:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._listeners: dict[str, Listener] = {}
-        self._leaving: set[Gauge] = set()
-        """Where the clients of listeners are counted that accept no more."""
+        self._leaving: list[Listener] = []
+        """Those that accept no more, as long as they have clients."""
         self._open = False
         self._by_address: dict[Address, Listener] | None = None
         """What `find` looks in; `None` where listeners have changed since it was last made."""
@@ -45,8 +45,8 @@ class ListenerManager:
         self._removed = scope.counter("listener_removed")
         self._stopped = scope.counter("listener_stopped")
         self._created = scope.counter("listener_create_success")
-        self._active = scope.gauge("total_listeners_active")
-        self._workers_started = scope.gauge("workers_started")
+        self._active = scope.gauge("total_listeners_active", Merge.MAX)
+        self._workers_started = scope.gauge("workers_started", Merge.MAX)
         scope.declare(DECLARED)
 
     def add_or_update(self, message: Any) -> None:
@@ -69,10 +69,10 @@ class ListenerManager:
             raise
         if known is not None:
             known.close()
-            self._leaving.add(known.stats.cx_active)
-            self._modified.value += 1
+            self._leave(known)
+            self._modified.tally += 1
         else:
-            self._added.value += 1
+            self._added.tally += 1
         self._listeners[listener.name] = listener
         self._by_address = None
         self._active.set(len(self._listeners))
@@ -95,9 +95,9 @@ class ListenerManager:
         listener = self._listeners.pop(name, None)
         if listener is not None:
             listener.close()
-            self._leaving.add(listener.stats.cx_active)
+            self._leave(listener)
             self._by_address = None
-            self._removed.value += 1
+            self._removed.tally += 1
             self._active.set(len(self._listeners))
 
     def find(self, address: Address) -> Listener | None:
@@ -124,7 +124,7 @@ class ListenerManager:
         """Accept no more clients anywhere."""
         for listener in self._listeners.values():
             listener.close()
-            self._stopped.value += 1
+            self._stopped.tally += 1
 
     def statuses(self) -> list[ListenerStatus]:
         """The listeners as the admin interface shows them."""
@@ -133,16 +133,13 @@ class ListenerManager:
     @property
     def open_connections(self) -> int:
         """Clients of all listeners, also of those that accept no more."""
-        self._leaving = {gauge for gauge in self._leaving if gauge.value}
-        return sum(
-            gauge.value
-            for gauge in {
-                *self._leaving,
-                *(listener.stats.cx_active for listener in self._listeners.values()),
-            }
-        )
+        return sum(listener.clients for listener in (*self._listeners.values(), *self._leaving))
+
+    def _leave(self, listener: Listener) -> None:
+        """A listener that has been closed: keep it until its last client has left."""
+        self._leaving = [each for each in (*self._leaving, listener) if each.clients]
 
     def _start(self, listener: Listener) -> None:
         listener.open()
         self._by_address = None
-        self._created.value += 1
+        self._created.tally += 1

@@ -26,6 +26,7 @@ from tcpmesh.testing.harness import Client, Server
 from tcpmesh.testing.memory.network import MemoryNetwork
 from tcpmesh.testing.recording import RecordingProtocol
 from tcpmesh.values.address import Address
+from tcpmesh.values.shared_counts import LocalCounts, SharedCounts
 
 
 def address_of(text: str) -> Address:
@@ -39,8 +40,8 @@ def address_of(text: str) -> Address:
 def values_of(store: Store) -> dict[str, int]:
     """All counters and gauges by name, as of now."""
     store.collect()
-    values = {counter.name: counter.value for counter in store.counters()}
-    return {**values, **{gauge.name: gauge.value for gauge in store.gauges()}}
+    values = {counter.name: counter.tally for counter in store.counters()}
+    return {**values, **{gauge.name: gauge.tally for gauge in store.gauges()}}
 
 
 class Mesh:
@@ -52,11 +53,13 @@ class Mesh:
         network: MemoryNetwork | None = None,
         seed: int = 1,
         start: bool = True,
+        shared: SharedCounts | None = None,
     ) -> None:
         """`network` where others are to be on it too, or its buffers are to be small; `seed` for
         what is chosen at random.
 
-        Without `start` the listeners stay closed until `listeners.start()`.
+        Without `start` the listeners stay closed until `listeners.start()`.  `shared` where this is
+        one of several workers.
 
         :raise tcpmesh.config.text.problems.ConfigError: where the bootstrap is wrong.
         :raise tcpmesh.net.listen.BindError: where two listeners want one address.
@@ -73,6 +76,7 @@ class Mesh:
             self.bootstrap.node,
             settings.local_cluster_name,
             settings.upstream_bind_config,
+            shared=shared if shared is not None else LocalCounts(),
         )
         self.clusters = ClusterManager(self.context)
         self.listeners = ListenerManager(self.context)

@@ -158,6 +158,19 @@ class WhileClientsStayTests(MeshTestCase):
         self.leave()
         self.assertEqual(1, self.mesh.listeners.open_connections)
 
+    def test_open_connections_under_one_name(self) -> None:
+        """A listener that leaves has its clients counted by itself, also where others count under
+        its stat_prefix.
+        """
+        for name, address in (("m", "127.0.0.1:5"), ("n", "127.0.0.1:6")):
+            self.mesh.add_listener(name, address, tcp_proxy(), "stat_prefix: s")
+            self.mesh.connect(address)
+        self.mesh.listeners.remove("m")
+        self.mesh.listeners.remove("n")
+        self.assertEqual(3, self.mesh.listeners.open_connections)
+        self.leave()
+        self.assertEqual(2, self.mesh.listeners.open_connections)
+
     def test_removed_names(self) -> None:
         """The statistics of a removed listener and of its filters go with its last client."""
         second = self.mesh.connect()

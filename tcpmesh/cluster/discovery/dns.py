@@ -37,6 +37,7 @@ from tcpmesh.config.fields.values import seconds
 from tcpmesh.interfaces import IDiscovery, IDnsResolver
 from tcpmesh.net.dns.resolve import Family, ResolutionFailed
 from tcpmesh.registry import Context, build
+from tcpmesh.stats.metrics import Merge
 from tcpmesh.stats.store import Scope, sanitize
 from tcpmesh.values.address import Address
 from tcpmesh.values.hosts import Assignment, HostSpec
@@ -143,7 +144,7 @@ class DnsStats:
         self.success = scope.counter("update_success")
         self.failure = scope.counter("update_failure")
         self.no_rebuild = scope.counter("update_no_rebuild")
-        self.max_host_weight = scope.gauge("max_host_weight")
+        self.max_host_weight = scope.gauge("max_host_weight", Merge.MAIN)
         """Of the hosts of the endpoint resolved last; only where each address is a host."""
 
 
@@ -252,7 +253,7 @@ class Target:
 
     def _ask(self) -> None:
         self._timer = None
-        self._stats.attempt.value += 1
+        self._stats.attempt.tally += 1
         self._query = self._resolver.resolve(self._name, self._settings.family)
         self._query.addCallback(self._resolved).addErrback(self._failed).addCallback(self._again)
 
@@ -261,10 +262,10 @@ class Target:
         logical = self._settings.logical
         if logical and not found:
             raise ResolutionFailed(f"{self._name} has no address")
-        self._stats.success.value += 1
+        self._stats.success.tally += 1
         specs = self._specs(tuple(dict.fromkeys(Address(each.host, self._port) for each in found)))
         if self._is_known(specs):
-            self._stats.no_rebuild.value += 1
+            self._stats.no_rebuild.tally += 1
         else:
             self.specs = specs
             self._changed()
@@ -296,7 +297,7 @@ class Target:
         if not failure.check(ResolutionFailed):
             log.failure("cannot use what DNS says of {name}", failure, name=self._name)
         log.debug("cannot resolve {name}: {reason}", name=self._name, reason=failure.value)
-        self._stats.failure.value += 1
+        self._stats.failure.tally += 1
         return self._times.after_failure()
 
     def _again(self, wait: float | None) -> None:

@@ -4,6 +4,7 @@ rest declared and 0.
 
 from __future__ import annotations
 
+from tcpmesh.stats.metrics import Merge
 from tcpmesh.stats.store import Declaration, Store, sanitize
 
 DECLARED = Declaration(
@@ -100,7 +101,7 @@ class ClusterStats:
     def __init__(self, store: Store, name: str) -> None:
         scope = self.scope = store.scope(f"cluster.{sanitize(name)}")
         self.cx_total = scope.counter("upstream_cx_total")
-        self.cx_active = scope.gauge("upstream_cx_active")
+        self.cx_active = scope.gauge("upstream_cx_active", Merge.SUM)
         self.cx_connect_fail = scope.counter("upstream_cx_connect_fail")
         self.cx_connect_timeout = scope.counter("upstream_cx_connect_timeout")
         self.cx_connect_attempts_exceeded = scope.counter("upstream_cx_connect_attempts_exceeded")
@@ -122,23 +123,23 @@ class ClusterStats:
         )
         self.cx_rx_bytes_total = scope.counter("upstream_cx_rx_bytes_total")
         self.cx_tx_bytes_total = scope.counter("upstream_cx_tx_bytes_total")
-        self.cx_rx_bytes_buffered = scope.gauge("upstream_cx_rx_bytes_buffered")
-        self.cx_tx_bytes_buffered = scope.gauge("upstream_cx_tx_bytes_buffered")
+        self.cx_rx_bytes_buffered = scope.gauge("upstream_cx_rx_bytes_buffered", Merge.SUM)
+        self.cx_tx_bytes_buffered = scope.gauge("upstream_cx_tx_bytes_buffered", Merge.SUM)
         self.flow_control_paused = scope.counter("upstream_flow_control_paused_reading_total")
         self.flow_control_resumed = scope.counter("upstream_flow_control_resumed_reading_total")
         self.rq_total = scope.counter("upstream_rq_total")
-        self.rq_active = scope.gauge("upstream_rq_active")
+        self.rq_active = scope.gauge("upstream_rq_active", Merge.SUM)
         self.rq_pending_total = scope.counter("upstream_rq_pending_total")
-        self.rq_pending_active = scope.gauge("upstream_rq_pending_active")
+        self.rq_pending_active = scope.gauge("upstream_rq_pending_active", Merge.SUM)
         self.rq_pending_overflow = scope.counter("upstream_rq_pending_overflow")
         self.bind_errors = scope.counter("bind_errors")
         self.rq_cancelled = scope.counter("upstream_rq_cancelled")
         self.rq_pending_failure_eject = scope.counter("upstream_rq_pending_failure_eject")
         self.membership_change = scope.counter("membership_change")
-        self.membership_total = scope.gauge("membership_total")
-        self.membership_healthy = scope.gauge("membership_healthy")
-        self.membership_degraded = scope.gauge("membership_degraded")
-        self.membership_excluded = scope.gauge("membership_excluded")
+        self.membership_total = scope.gauge("membership_total", Merge.MAX)
+        self.membership_healthy = scope.gauge("membership_healthy", Merge.MAX)
+        self.membership_degraded = scope.gauge("membership_degraded", Merge.MAX)
+        self.membership_excluded = scope.gauge("membership_excluded", Merge.MAX)
         self.original_dst_host_invalid = scope.counter("original_dst_host_invalid")
         self.healthy_panic = scope.counter("lb_healthy_panic")
         # Without transport_socket_matches every host has the default match, counted as the host is
@@ -156,14 +157,14 @@ class ClusterStats:
 
     def destroyed(self, remote: bool, active: bool) -> None:
         """An upstream connection is gone: closed by whom, and whether it was in use."""
-        self.cx_destroy.value += 1
+        self.cx_destroy.tally += 1
         side = self.cx_destroy_remote if remote else self.cx_destroy_local
-        side.value += 1
+        side.tally += 1
         if active:
-            self.cx_destroy_with_active_rq.value += 1
+            self.cx_destroy_with_active_rq.tally += 1
             side = (
                 self.cx_destroy_remote_with_active_rq
                 if remote
                 else self.cx_destroy_local_with_active_rq
             )
-            side.value += 1
+            side.tally += 1
