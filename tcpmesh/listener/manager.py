@@ -5,12 +5,12 @@ from __future__ import annotations
 import socket
 from typing import Any
 
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
 
 from tcpmesh.listener.listener import Listener
 from tcpmesh.net.listen import BindError
 from tcpmesh.registry import Context
-from tcpmesh.stats.metrics import Gauge
 from tcpmesh.stats.store import Declaration
 from tcpmesh.values.address import Address
 from tcpmesh.values.statuses import ListenerStatus
@@ -34,8 +34,8 @@ class ListenerManager:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._listeners: dict[str, Listener] = {}
-        self._leaving: set[Gauge] = set()
-        """Where the clients of listeners are counted that accept no more."""
+        self._leaving: set[Listener] = set()
+        """Listeners that accept no more, as long as they have clients."""
         self._open = False
         self._by_address: dict[Address, Listener] | None = None
         """What `find` looks in; `None` where listeners have changed since it was last made."""
@@ -69,7 +69,7 @@ class ListenerManager:
             raise
         if known is not None:
             known.close()
-            self._leaving.add(known.stats.cx_active)
+            self._leaving.add(known)
             self._modified.value += 1
         else:
             self._added.value += 1
@@ -95,7 +95,7 @@ class ListenerManager:
         listener = self._listeners.pop(name, None)
         if listener is not None:
             listener.close()
-            self._leaving.add(listener.stats.cx_active)
+            self._leaving.add(listener)
             self._by_address = None
             self._removed.value += 1
             self._active.set(len(self._listeners))
@@ -120,11 +120,11 @@ class ListenerManager:
             self._start(listener)
         self._workers_started.set(1)
 
-    def stop(self) -> None:
-        """Accept no more clients anywhere."""
-        for listener in self._listeners.values():
-            listener.close()
-            self._stopped.value += 1
+    def stop(self) -> Deferred[None]:
+        """Accept no more clients anywhere and close those there are; fires when they are gone."""
+        self._stopped.value += len(self._listeners)
+        stopping = [each.stop() for each in (*self._listeners.values(), *self._leaving)]
+        return gatherResults(stopping).addCallback(lambda _: None)
 
     def statuses(self) -> list[ListenerStatus]:
         """The listeners as the admin interface shows them."""
@@ -133,13 +133,9 @@ class ListenerManager:
     @property
     def open_connections(self) -> int:
         """Clients of all listeners, also of those that accept no more."""
-        self._leaving = {gauge for gauge in self._leaving if gauge.value}
+        self._leaving = {listener for listener in self._leaving if listener.open_connections}
         return sum(
-            gauge.value
-            for gauge in {
-                *self._leaving,
-                *(listener.stats.cx_active for listener in self._listeners.values()),
-            }
+            listener.open_connections for listener in (*self._leaving, *self._listeners.values())
         )
 
     def _start(self, listener: Listener) -> None:
