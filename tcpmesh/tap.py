@@ -331,6 +331,7 @@ def makeService(options: Options) -> IService:
     from twisted.internet import reactor
 
     from tcpmesh.server.service import Server
+    from tcpmesh.server.signals import install_signals
 
     assert options.loaded is not None
     options.check_places()
@@ -338,6 +339,8 @@ def makeService(options: Options) -> IService:
     if log.levels.shows("config", "debug"):
         _log_settings(loaded_with(options.loaded, settings.node_arguments), log)
     server = Server(reactor, options.loaded.bootstrap, settings, log)
+    running: Any = reactor
+    running.callWhenRunning(install_signals, running, server.quit, server.reopen_logs)
     atexit.register(_end_with, server)
     return server
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.logger import Logger
 
 from tcpmesh.cluster.cluster import Cluster
@@ -78,10 +78,13 @@ class ClusterEntry:
         """The cluster as the admin interface shows it."""
         return replace(self.cluster.status(), outliers=self._monitor.outliers())
 
-    def stop(self) -> None:
-        """Look no more; the cluster stays as it is."""
-        self._discovery.stop()
+    def stop(self) -> Deferred[None]:
+        """Look no more, and keep no connection that is not in use; fires when nothing is under
+        way.
+        """
         self._monitor.stop()
+        self.cluster.close()
+        return maybeDeferred(self._discovery.stop)
 
     def reopen_logs(self) -> None:
         """Open event logs anew."""
@@ -90,7 +93,6 @@ class ClusterEntry:
     def close(self) -> None:
         """The cluster is not wanted any more; connections in use go on."""
         self.stop()
-        self.cluster.close()
 
     def is_used(self) -> bool:
         """Whether there are connections to its hosts."""
@@ -175,13 +177,13 @@ class ClusterManager:
         """The clusters as the admin interface shows them."""
         return Statuses([entry.status for entry in self._active.values()])
 
-    def stop(self) -> None:
-        """End all discovery."""
-        for entry in (*self._warming.values(), *self._active.values()):
-            entry.stop()
+    def stop(self) -> Deferred[None]:
+        """End all discovery and all checks; fires when nothing is under way."""
+        stopping = [entry.stop() for entry in (*self._warming.values(), *self._active.values())]
         self._wheel.stop()
         if self._outlier_log is not None:
             self._outlier_log.close()
+        return gatherResults(stopping).addCallback(lambda _: None)
 
     def reopen_logs(self) -> None:
         """Open event logs anew."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from typing import Any
 
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
 
 from tcpmesh.listener.listener import Listener
@@ -34,8 +35,8 @@ class ListenerManager:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._listeners: dict[str, Listener] = {}
-        self._leaving: list[Listener] = []
-        """Those that accept no more, as long as they have clients."""
+        self._leaving: set[Listener] = set()
+        """Listeners that accept no more, as long as they have clients."""
         self._open = False
         self._by_address: dict[Address, Listener] | None = None
         """What `find` looks in; `None` where listeners have changed since it was last made."""
@@ -69,7 +70,7 @@ class ListenerManager:
             raise
         if known is not None:
             known.close()
-            self._leave(known)
+            self._leaving.add(known)
             self._modified.tally += 1
         else:
             self._added.tally += 1
@@ -95,7 +96,7 @@ class ListenerManager:
         listener = self._listeners.pop(name, None)
         if listener is not None:
             listener.close()
-            self._leave(listener)
+            self._leaving.add(listener)
             self._by_address = None
             self._removed.tally += 1
             self._active.set(len(self._listeners))
@@ -120,11 +121,11 @@ class ListenerManager:
             self._start(listener)
         self._workers_started.set(1)
 
-    def stop(self) -> None:
-        """Accept no more clients anywhere."""
-        for listener in self._listeners.values():
-            listener.close()
-            self._stopped.tally += 1
+    def stop(self) -> Deferred[None]:
+        """Accept no more clients anywhere and close those there are; fires when they are gone."""
+        self._stopped.tally += len(self._listeners)
+        stopping = [each.stop() for each in (*self._listeners.values(), *self._leaving)]
+        return gatherResults(stopping).addCallback(lambda _: None)
 
     def statuses(self) -> list[ListenerStatus]:
         """The listeners as the admin interface shows them."""
@@ -133,11 +134,10 @@ class ListenerManager:
     @property
     def open_connections(self) -> int:
         """Clients of all listeners, also of those that accept no more."""
-        return sum(listener.clients for listener in (*self._listeners.values(), *self._leaving))
-
-    def _leave(self, listener: Listener) -> None:
-        """A listener that has been closed: keep it until its last client has left."""
-        self._leaving = [each for each in (*self._leaving, listener) if each.clients]
+        self._leaving = {listener for listener in self._leaving if listener.open_connections}
+        return sum(
+            listener.open_connections for listener in (*self._leaving, *self._listeners.values())
+        )
 
     def _start(self, listener: Listener) -> None:
         listener.open()

@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 from zope.interface import implementer
 
 from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred, ensureDeferred, maybeDeferred
 from twisted.internet.task import LoopingCall
 from twisted.logger import ILogObserver, Logger
 
@@ -28,10 +29,10 @@ from tcpmesh.config.fields.values import host_and_port, pipe_mode, seconds
 from tcpmesh.interfaces import INetwork, IServer
 from tcpmesh.listener.manager import ListenerManager
 from tcpmesh.logs.log import Log
+from tcpmesh.net.clock import MonotonicReactor
 from tcpmesh.net.listen import BindError
 from tcpmesh.registry import BrokenExtension, Context, UnknownExtension
 from tcpmesh.server.networks import NoSuchTransport, default_network
-from tcpmesh.server.signals import install_signals
 from tcpmesh.server.stats import ServerStats
 from tcpmesh.stats.store import Store
 from tcpmesh.values.address import Address
@@ -77,6 +78,7 @@ class Server(MultiService):
     ) -> None:
         super().__init__()
         self._reactor = reactor
+        self._clock: Any = network.clock if network is not None else MonotonicReactor(reactor)
         self._network = network
         self._observer = observer
         self.log_levels = observer.levels
@@ -87,12 +89,12 @@ class Server(MultiService):
         self.exit_status = 0
         """What the process is to end with; twistd itself ends with 0 whenever its reactor stops."""
         self.state = "PRE_INITIALIZING"
-        self._started = reactor.seconds()
+        self._started = self._clock.seconds()
         self._clusters: ClusterManager | None = None
         self._listeners: ListenerManager | None = None
         self._stats = ServerStats(self.store, self)
         self._flush = LoopingCall(self._flush_stats)
-        self._flush.clock = reactor
+        self._flush.clock = self._clock
 
     # Its life
 
@@ -109,7 +111,8 @@ class Server(MultiService):
         """
         _raise_descriptor_limit()
         try:
-            context = self._context(self._network or default_network(self._reactor))
+            self._network = self._network or default_network(self._clock)
+            context = self._context(self._network)
             self._listeners = ListenerManager(context)
             self._clusters = ClusterManager(context)
             for cluster in self.bootstrap.static_resources.clusters:
@@ -137,8 +140,7 @@ class Server(MultiService):
         return replace(context, resolver=named_resolver(self.bootstrap, context))
 
     def _give_up(self, reason: object) -> NoReturn:
-        if self._listeners is not None:
-            self._listeners.stop()
+        self.stopService()
         log.critical("{reason}", reason=reason)
         raise CannotStart(reason) from None
 
@@ -149,7 +151,6 @@ class Server(MultiService):
         """
         super().startService()
         assert self._clusters is not None
-        self._reactor.callWhenRunning(install_signals, self._reactor, self.quit, self.reopen_logs)
         warm = self._clusters.initialize()
         if warm.called:
             self._serve()
@@ -189,16 +190,27 @@ class Server(MultiService):
             self.exit_status = CANNOT_START
             self.quit()
 
-    def stopService(self) -> Any:
-        """Accept no more and end; what is connected is closed with the process."""
+    def stopService(self) -> Deferred[None]:
+        """Accept no more, and close at once all that is open: clients, what they are connected to,
+        checks, questions and the admin interface.
+
+        :return: fires when nothing of it is left, no descriptor and no timer.
+        """
         if self._flush.running:
             self._flush.stop()
-        if self._listeners is not None:
-            self._listeners.stop()
-        if self._clusters is not None:
-            self._clusters.stop()
         log.info("exiting")
-        return super().stopService()
+        return ensureDeferred(self._stop())
+
+    async def _stop(self) -> None:
+        if self._listeners is not None:
+            await self._listeners.stop()
+        if self._clusters is not None:
+            await self._clusters.stop()
+        await maybeDeferred(super().stopService)
+        if self._network is not None:
+            await self._network.stop()
+        if isinstance(self._clock, MonotonicReactor):
+            self._clock.stop()
 
     def quit(self) -> None:
         """End the process, exit status 0."""
@@ -216,7 +228,7 @@ class Server(MultiService):
     @property
     def uptime(self) -> float:
         """Seconds since this process started."""
-        return float(self._reactor.seconds() - self._started)
+        return float(self._clock.seconds() - self._started)
 
     def cluster_statuses(self) -> Sequence[ClusterStatus]:
         """All clusters, in order of configuration."""
@@ -237,7 +249,7 @@ class Server(MultiService):
     def _add_admin(self) -> None:
         address = self.bootstrap.admin.address
         AdminService(
-            self, self._reactor, Address(*host_and_port(address)), pipe_mode(address)
+            self, self._clock, Address(*host_and_port(address)), pipe_mode(address)
         ).setServiceParent(self)
 
     def _flush_stats(self) -> None:

@@ -28,7 +28,7 @@ from envoy.extensions.network.dns_resolver.cares.v3.cares_dns_resolver_pb2 impor
 from google.protobuf.any_pb2 import Any as AnyMessage
 from zope.interface import implementer
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -180,14 +180,14 @@ class DnsDiscovery:
         for target in self._targets:
             target.start(self._changed, self._warmed)
 
-    def stop(self) -> None:
-        """Ask no more."""
-        for target in self._targets:
-            target.stop()
+    def stop(self) -> Deferred[None]:
+        """Ask no more; fires when no question is under way."""
+        stopping = [target.stop() for target in self._targets]
         if self._telling is not None:
             self._telling.cancel()
             self._telling = None
         self._stats.scope.close()
+        return gatherResults(stopping).addCallback(lambda _: None)
 
     def _changed(self) -> None:
         if not self.warm.called:
@@ -242,14 +242,19 @@ class Target:
         self._running = True
         self._ask()
 
-    def stop(self) -> None:
-        """Ask no more, and forget the question that is under way."""
+    def stop(self) -> Deferred[None]:
+        """Ask no more, and give up the question that is under way; fires when that is over."""
         self._running = False
         if self._timer is not None:
             self._timer.cancel()
-        if self._query is not None:
-            self._query.cancel()
-        self._timer = self._query = None
+        query, self._timer, self._query = self._query, None, None
+        over: Deferred[None] = Deferred()
+        if query is None:
+            over.callback(None)
+        else:
+            query.addBoth(lambda _: over.callback(None))
+            query.cancel()
+        return over
 
     def _ask(self) -> None:
         self._timer = None

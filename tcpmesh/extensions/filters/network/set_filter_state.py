@@ -10,6 +10,7 @@ Of Envoy's this leaves out two of the moments at which it may act:
 from __future__ import annotations
 
 import os
+from time import time
 from typing import Any
 
 from envoy.extensions.filters.network.set_filter_state.v3 import set_filter_state_pb2
@@ -65,7 +66,7 @@ class SetFilterState(ReadFilter):
 
     def new_connection(self, manager: FilterManager) -> FilterStatus:
         """Set everything, in order: a later text may show an earlier object."""
-        subject = Subject(manager.connection, self._clock.seconds())
+        subject = Subject(manager.connection, self._clock.seconds(), time())
         for value in self._values:
             value.set(subject)
         return FilterStatus.CONTINUE

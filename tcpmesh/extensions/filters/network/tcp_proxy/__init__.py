@@ -27,7 +27,7 @@ from tcpmesh.connection.filter_state import NO_FILTER_STATE
 from tcpmesh.connection.state_objects import IDLE_TIMEOUT_MS, TCP_PROXY_CLUSTER, ClusterName, Long
 from tcpmesh.extensions.filters.network.tcp_proxy.proxy import IDLE_TIMEOUT, Route
 from tcpmesh.extensions.filters.network.tcp_proxy.session import Session
-from tcpmesh.interfaces import IPatientFilter
+from tcpmesh.interfaces import IPatientFilter, IStoppableFilter
 from tcpmesh.registry import Context, extension
 from tcpmesh.stats.metrics import Merge
 from tcpmesh.stats.store import Declaration, Store, sanitize
@@ -76,7 +76,7 @@ class Backoff:
 
 
 @extension(tcp_proxy_pb2.TcpProxy)
-@implementer(IPatientFilter)
+@implementer(IPatientFilter, IStoppableFilter)
 class TcpProxy:
     """What a filter chain's `TcpProxy` message says, and the sessions it has."""
 
@@ -155,6 +155,11 @@ class TcpProxy:
         # There, unlike in the configuration, 0 is no time at all: Envoy closes such a client at
         # once.
         return max(own.value, 1) / 1000 if isinstance(own, Long) else self._idle
+
+    def stop(self) -> None:
+        """End all sessions at once."""
+        for session in tuple(self._sessions):
+            session.stop()
 
     def close(self) -> None:
         """The chain takes no more clients; those it has are served to their end."""
