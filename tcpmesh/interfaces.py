@@ -140,6 +140,13 @@ class INetwork(Interface):
         `ConnectCheckListener`, perhaps before it returns; `stop()` gives up.
         """
 
+    def stop() -> Any:
+        """Close at once, with FIN, all that was opened here, ports too.
+
+        :return: a `Deferred` that fires when nothing of it is left: no descriptor, and no timer of
+            `timers`.
+        """
+
 
 class IListenerFilter(Interface):
     """What the `typed_config` of a listener filter builds: one for each listener, shared by its
@@ -198,6 +205,15 @@ class INetworkFilter(Interface):
     def close() -> None:
         """The chain takes no more connections; those attached are served to their end, then the
         statistics go.
+        """
+
+
+class IStoppableFilter(INetworkFilter):
+    """One that does more for its connections than to hold them, as a relay does."""
+
+    def stop() -> None:
+        """The proxy ends: end all connections that are attached, with what belongs to them, at
+        once.
         """
 
 
@@ -348,8 +364,11 @@ class IDiscovery(Interface):
     def start(found: Any) -> None:
         """Begin; `found` is called with each `Assignment` that differs from the one before."""
 
-    def stop() -> None:
-        """Ask no more; nothing is found any more."""
+    def stop() -> Any:
+        """Ask no more; nothing is found any more.
+
+        :return: `None`, or a `Deferred` that fires when what is under way has come to its end.
+        """
 
 
 class INamedHostsDiscovery(IDiscovery):

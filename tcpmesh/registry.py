@@ -22,6 +22,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from tcpmesh.interfaces import ICluster, IDnsResolver, INetwork
 from tcpmesh.stats.store import Store
+from tcpmesh.values.shared_counts import LocalCounts, SharedCounts
 from tcpmesh.values.workers import connection_ids
 
 GROUP = "tcpmesh.extensions"
@@ -88,6 +89,9 @@ class WorkerContext:
     """The `core.v3.BindConfig` of clusters without one of their own
     (`cluster_manager.upstream_bind_config`), or `None`.
     """
+
+    shared: SharedCounts = field(default_factory=LocalCounts)
+    """The counts that limits of the whole proxy go by, whichever worker moves them."""
 
     index: int = 0
     """The number of the worker."""

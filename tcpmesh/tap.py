@@ -336,6 +336,7 @@ def makeService(options: Options) -> IService:
     from twisted.internet import reactor
 
     from tcpmesh.server.service import Server
+    from tcpmesh.server.signals import install_signals
 
     assert options.loaded is not None
     options.check_places()
@@ -345,6 +346,8 @@ def makeService(options: Options) -> IService:
     _raise_descriptor_limit()
     server = Server(reactor, options.loaded.bootstrap, settings, log)
     server.live.addCallback(lambda _: _calm_collector())
+    running: Any = reactor
+    running.callWhenRunning(install_signals, running, server.quit, server.reopen_logs)
     atexit.register(_end_with, server)
     return server
 

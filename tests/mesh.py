@@ -7,6 +7,7 @@ would write, and nothing but the rooms judges them.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -26,7 +27,9 @@ from tcpmesh.listener import listener
 from tcpmesh.testing import mesh
 from tcpmesh.testing.harness import Client
 from tcpmesh.testing.mesh import address_of
+from tcpmesh.values.count_memory import MainCounts, WorkerCounts
 from tcpmesh.values.hosts import NO_FLAGS, Assignment, HealthFlag
+from tcpmesh.values.shared_counts import SharedCounts
 
 TCP_PROXY = f"type.googleapis.com/{tcp_proxy_pb2.TcpProxy.DESCRIPTOR.full_name}"
 
@@ -85,8 +88,9 @@ def tcp_proxy(fields: str = "cluster: c", prefix: str = "t") -> str:
 class Mesh(mesh.Mesh):
     """An empty proxy whose listeners and clusters come, change and go one by one."""
 
-    def __init__(self, seed: int) -> None:
-        super().__init__("{}", seed=seed, start=False)
+    def __init__(self, seed: int, shared: SharedCounts | None = None) -> None:
+        """`shared` where it is to be one of several workers."""
+        super().__init__("{}", seed=seed, start=False, shared=shared)
         self.clock = self.network.clock
         self.connections: list[Connection] = []
         """What listeners have accepted, in order."""
@@ -141,6 +145,20 @@ class Mesh(mesh.Mesh):
         self.network.transports[-1].redirected_from = address_of(wanted)
         self.network.pump()
         return client.given
+
+
+def worker_meshes(workers: int, *owners: str) -> list[Mesh]:
+    """So many workers of one proxy, each with a network of its own; main has set counts aside for
+    these owners.
+    """
+    main = MainCounts(workers, 1 << 16)
+    counts = [WorkerCounts(os.dup(main.fd), number) for number in range(workers)]
+    for owner in owners:
+        block = main.allocate(owner)
+        for each in counts:
+            each.assign(owner, block)
+    main.close()
+    return [Mesh(seed, each) for seed, each in enumerate(counts)]
 
 
 class MeshTestCase(SynchronousTestCase):

@@ -41,9 +41,9 @@ class AdminService(Service):
         self.setName("admin")
         self.site = AdminSite(server, ENDPOINTS, reactor)
         self._server = server
-        self._reactor = reactor
         self._address = address
         self._options = ListenOptions(reuse_port=False, mode=mode)
+        self._network = StockNetwork(reactor)
         self._port: IListeningPort | None = None
         self._bound = address
 
@@ -61,7 +61,7 @@ class AdminService(Service):
         sock = bind(self._address, self._options)
         open_socket(sock, self._options)
         self._bound = Address.from_sockaddr(sock.family, sock.getsockname())
-        self._port = StockNetwork(self._reactor).listen(sock, self.site)
+        self._port = self._network.listen(sock, self.site)
         _log.info("admin address: {address}", address=self.bound_address)
         self._write_address()
 
@@ -71,11 +71,13 @@ class AdminService(Service):
             self.privilegedStartService()
         super().startService()
 
-    def stopService(self) -> Deferred[None] | None:
-        """Close the listening socket; requests that are being answered go on."""
+    def stopService(self) -> Deferred[None]:
+        """Close the listening socket and the connections of clients, at once; fires when that is
+        done.
+        """
         super().stopService()
-        port, self._port = self._port, None
-        return None if port is None else port.stopListening()
+        self._port = None
+        return self._network.stop()
 
     def _write_address(self) -> None:
         path = self._server.options.admin_address_path

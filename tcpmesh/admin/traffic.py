@@ -7,6 +7,7 @@ from __future__ import annotations
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
+from tcpmesh.stats.metrics import Merge
 from tcpmesh.stats.store import Declaration, Scope
 
 _NEVER_MOVE = Declaration(
@@ -89,7 +90,9 @@ class AdminTraffic:
         http.declare(_NOT_COUNTED)
         thread = listener.scope("main_thread")
         self._total = [scope.counter("downstream_cx_total") for scope in (listener, thread, http)]
-        self._active = [scope.gauge("downstream_cx_active") for scope in (listener, thread, http)]
+        self._active = [
+            scope.gauge("downstream_cx_active", Merge.SUM) for scope in (listener, thread, http)
+        ]
         self._ended = [scope.counter("downstream_cx_destroy") for scope in (listener, http)]
         self._length = [scope.histogram("downstream_cx_length_ms") for scope in (listener, http)]
         both = (http, listener.scope("http.admin"))
@@ -98,9 +101,9 @@ class AdminTraffic:
             *(scope.counter("downstream_rq_completed") for scope in both),
         ]
         self._requests_seen = http.counter("downstream_rq_http1_total")
-        self._asking = http.gauge("downstream_rq_active")
+        self._asking = http.gauge("downstream_rq_active", Merge.SUM)
         self._spoken = http.counter("downstream_cx_http1_total")
-        self._speaking = http.gauge("downstream_cx_http1_active")
+        self._speaking = http.gauge("downstream_cx_http1_active", Merge.SUM)
         self._request_time = http.histogram("downstream_rq_time")
         self._classes = [
             [scope.counter(f"downstream_rq_{each}") for scope in both] for each in _CLASSES
@@ -109,14 +112,14 @@ class AdminTraffic:
     def opened(self) -> float:
         """A connection was accepted; returns when."""
         for counter in self._total:
-            counter.value += 1
+            counter.tally += 1
         for gauge in self._active:
             gauge.add(1)
         return self._clock.seconds()
 
     def spoke(self) -> None:
         """A connection has sent its first request."""
-        self._spoken.value += 1
+        self._spoken.tally += 1
         self._speaking.add(1)
 
     def asked(self, ended: Deferred[None]) -> None:
@@ -127,7 +130,7 @@ class AdminTraffic:
             self._asking.add(-1)
             self._request_time.record(int((self._clock.seconds() - started) * 1000))
 
-        self._requests_seen.value += 1
+        self._requests_seen.tally += 1
         self._asking.add(1)
         ended.addBoth(over)
 
@@ -138,11 +141,11 @@ class AdminTraffic:
         for gauge in self._active:
             gauge.add(-1)
         for counter in self._ended:
-            counter.value += 1
+            counter.tally += 1
         for histogram in self._length:
             histogram.record(int((self._clock.seconds() - opened_at) * 1000))
 
     def answered(self, status: int) -> None:
         """A request was answered with this status."""
         for counter in (*self._requests, *self._classes[status // 100 - 1]):
-            counter.value += 1
+            counter.tally += 1

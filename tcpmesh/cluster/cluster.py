@@ -104,11 +104,13 @@ class Cluster:
         self._endpoint_stats = (
             EndpointStats(self.stats.scope) if tracked.per_endpoint_stats else None
         )
-        self.breakers = Breakers(message.circuit_breakers, self.stats)
+        self._counts = context.shared.block(f"cluster.{self.name}")
+        self.breakers = Breakers(message.circuit_breakers, self.stats, self._counts)
         self.dialer = Dialer(message, context.network, context.bind_config)
         try:
             self._balancer = balancer(message, self._policy_context(context))
         except Exception:
+            self._counts.close()
             self.stats.scope.close()
             raise
         self._named_hosts: INamedHostsBalancer | None = INamedHostsBalancer(self._balancer, None)
@@ -308,6 +310,7 @@ class Cluster:
 
     def release(self) -> None:
         """Nothing is left of it, or a successor goes on with its statistics."""
+        self._counts.close()
         self.stats.scope.close()
 
     def _policy_context(self, context: WorkerContext) -> PolicyContext:
@@ -319,6 +322,7 @@ class Cluster:
         return PolicyContext(
             **shared,
             stats=self.stats,
+            requests=self.breakers.requests,
             panic_threshold=panic_threshold(self.message),
             provided=partial(provided_balancer, self.message),
             host_for=self.host_for,

@@ -11,6 +11,7 @@ from typing import Any
 
 from tcpmesh.cluster.cluster import Cluster
 from tcpmesh.registry import BrokenExtension, UnknownExtension, WorkerContext
+from tcpmesh.stats.metrics import Merge
 from tcpmesh.values.link import (
     AddCluster,
     AskHostNumbers,
@@ -47,7 +48,7 @@ class Clusters:
         then.
         """
         scope = context.store.scope(f"thread_local_cluster_manager.{worker_name(context.index)}")
-        self._inflated = scope.gauge("clusters_inflated")
+        self._inflated = scope.gauge("clusters_inflated", Merge.SUM)
         context.store.add_collector(self._collect)
         self.receivers: Mapping[type, Callable[[Any], object]] = {
             AddCluster: self._add,
@@ -140,7 +141,7 @@ class Clusters:
         """
         leaving, self._leaving = self._leaving, []
         for cluster in leaving:
-            if cluster.stats.cx_active.value > 0 and cluster.name not in self._by_name:
+            if cluster.breakers.connections.own > 0 and cluster.name not in self._by_name:
                 self._leaving.append(cluster)
             else:
                 cluster.release()

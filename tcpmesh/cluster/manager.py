@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import count
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.logger import Logger
 
 from tcpmesh.cluster.health.event_log import EventLog
@@ -25,6 +25,7 @@ from tcpmesh.cluster.upstream.dialer import Dialer
 from tcpmesh.interfaces import IDiscovery, INamedHostsDiscovery
 from tcpmesh.net.timer_wheel import TimerWheel
 from tcpmesh.registry import BrokenExtension, MainContext, UnknownExtension, build, cluster_type
+from tcpmesh.stats.metrics import Merge
 from tcpmesh.stats.store import Declaration
 from tcpmesh.values.hosts import HostSpec
 from tcpmesh.values.link import (
@@ -148,11 +149,11 @@ class ClusterEntry:
 
     # Its end
 
-    def stop(self) -> None:
-        """Look no more; the cluster stays as it is."""
-        self._discovery.stop()
+    def stop(self) -> Deferred[None]:
+        """Look no more; fires when nothing is under way.  What workers have of it stays."""
         self._monitor.stop()
         self.membership.stop()
+        return maybeDeferred(self._discovery.stop)
 
     def reopen_logs(self) -> None:
         """Open event logs anew."""
@@ -180,10 +181,10 @@ class ClusterManager:
         self._added = scope.counter("cluster_added")
         self._modified = scope.counter("cluster_modified")
         self._removed = scope.counter("cluster_removed")
-        self._active_gauge = scope.gauge("active_clusters")
-        self._warming_gauge = scope.gauge("warming_clusters")
+        self._active_gauge = scope.gauge("active_clusters", Merge.MAIN)
+        self._warming_gauge = scope.gauge("warming_clusters", Merge.MAIN)
         main_thread = context.store.scope("thread_local_cluster_manager.main_thread")
-        self._inflated = main_thread.gauge("clusters_inflated")
+        self._inflated = main_thread.gauge("clusters_inflated", Merge.MAIN)
         scope.declare(DECLARED)
         context.store.add_collector(self._collect)
         self.receivers: Mapping[type, Callable[[Any], object]] = {
@@ -220,8 +221,10 @@ class ClusterManager:
         if known is not None and known.message == message:
             return
         entry = self._build(message)
+        if known is not None:
+            entry.membership.is_used = known.membership.is_used
         counter = self._added if known is None else self._modified
-        counter.value += 1
+        counter.tally += 1
         if self._initialized is not None and self._initialized.called:
             before = self._warming.get(name)
             self._warming[name] = entry
@@ -261,7 +264,7 @@ class ClusterManager:
             entry.stop()
             self._send(RemoveCluster(entry.number))
         if found:
-            self._removed.value += 1
+            self._removed.tally += 1
             self._count()
             self._check_initialized()
 
@@ -269,13 +272,13 @@ class ClusterManager:
         """The clusters as the admin interface shows them."""
         return Statuses([entry.status for entry in self._active.values()])
 
-    def stop(self) -> None:
-        """End all discovery."""
-        for entry in (*self._warming.values(), *self._active.values()):
-            entry.stop()
+    def stop(self) -> Deferred[None]:
+        """End all discovery and all checks; fires when nothing is under way."""
+        stopping = [entry.stop() for entry in (*self._warming.values(), *self._active.values())]
         self._wheel.stop()
         if self._outlier_log is not None:
             self._outlier_log.close()
+        return gatherResults(stopping).addCallback(lambda _: None)
 
     def reopen_logs(self) -> None:
         """Open event logs anew."""

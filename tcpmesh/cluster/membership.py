@@ -147,8 +147,8 @@ class Membership:
         moved = before.symmetric_difference(
             (key, member.spec.priority) for key, member in self.members.items()
         )
-        self.stats.change.value += len({priority for _, priority in moved})
-        self.stats.total_match_count.value += new
+        self.stats.change.tally += len({priority for _, priority in moved})
+        self.stats.total_match_count.tally += new
         if not self._is_warm:
             self._rebalance()
         elif moved:

@@ -44,17 +44,17 @@ class MergeWindow:
                 if self._waiting is None:
                     self._waiting = self._clock.callLater(self._window, self._expired)
                 return
-            self._out_of_window.value += 1
+            self._out_of_window.tally += 1
         self.hosts_changed()
 
     def hosts_changed(self) -> None:
         """Hosts came or went: deliver that now, and with it what waits."""
         if self._window:
             if self._waiting is not None:
-                self._cancelled.value += 1
+                self._cancelled.tally += 1
                 self.stop()
             self._last = self._clock.seconds()
-        self._updated.value += 1
+        self._updated.tally += 1
         self._deliver()
 
     def stop(self) -> None:
@@ -66,5 +66,5 @@ class MergeWindow:
     def _expired(self) -> None:
         self._waiting = None
         self._last = self._clock.seconds()
-        self._merged.value += 1
+        self._merged.tally += 1
         self._deliver()

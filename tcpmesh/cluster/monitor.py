@@ -23,7 +23,6 @@ from tcpmesh.cluster.health.outlier_settings import OutlierStats
 from tcpmesh.cluster.health.probe import MakeProbe, tcp_probes
 from tcpmesh.cluster.membership import Member, Membership
 from tcpmesh.cluster.upstream.dialer import Dialer
-from tcpmesh.config.messages.newer import newer_string
 from tcpmesh.net.timer_wheel import TimerWheel
 from tcpmesh.registry import MainContext, build
 from tcpmesh.values.address import Address
@@ -172,10 +171,9 @@ class HealthMonitor:
     def _health_check(
         self, message: Any, number: int, context: MainContext, wheel: TimerWheel
     ) -> HealthCheck:
-        name = newer_string(message, "name")
         membership = self._membership
         scope = membership.stats.scope.scope("health_check")
-        stats = HealthStats(scope.scope("name").scope(name) if name else scope)
+        stats = HealthStats(scope.scope("name").scope(message.name) if message.name else scope)
         logs = [build(each.typed_config, context) for each in message.event_logger]
         if message.event_log_path:
             logs.append(EventLog(message.event_log_path))

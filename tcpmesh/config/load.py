@@ -20,6 +20,8 @@ from tcpmesh.config.messages.reading import Reading
 from tcpmesh.config.messages.report import Report
 from tcpmesh.config.messages.scalars import Wrong
 from tcpmesh.config.messages.types import find_type
+from tcpmesh.config.schema.finder import FINDER
+from tcpmesh.config.schema.newer import ENVOY
 from tcpmesh.config.support import unsupported
 from tcpmesh.config.text.json_text import parse_json
 from tcpmesh.config.text.problems import ConfigError, Place, Problem, by_place
@@ -85,6 +87,7 @@ def load(
                 ),
             )
         )
+    _check_schema(config_path or ARGUMENT)
     readings: list[Reading] = []
     bootstrap = Bootstrap()
     with _collector_paused():
@@ -96,6 +99,18 @@ def load(
         return _judge(
             Report(bootstrap, places, readings, environ, open_files), readings, allow_unsupported
         )
+
+
+def _check_schema(file: str) -> None:
+    """Refuse to go on with messages that lack fields, because somebody imported them too early."""
+    modules = FINDER.too_early()
+    if modules:
+        more = f" and {len(modules) - 1} more were" if modules[1:] else " was"
+        text = (
+            f"import tcpmesh first: {modules[0]}{more} imported before it, without fields that "
+            f"Envoy {ENVOY} has"
+        )
+        raise ConfigError((Problem(Place(file), "", text),))
 
 
 @contextmanager

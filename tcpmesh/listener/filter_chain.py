@@ -7,7 +7,7 @@ from typing import Any
 
 from tcpmesh.connection.connection import Connection
 from tcpmesh.connection.filters import FilterManager
-from tcpmesh.interfaces import IPatientFilter
+from tcpmesh.interfaces import IPatientFilter, IStoppableFilter
 from tcpmesh.registry import WorkerContext, build
 
 
@@ -36,6 +36,12 @@ class FilterChain:
                     f"{len(self.filters)}"
                 )
         self.attach = _way_through(self.filters) if self.filters else reject
+
+    def stop(self) -> None:
+        """End at once what filters do for their connections."""
+        for network_filter in self.filters:
+            if IStoppableFilter.providedBy(network_filter):
+                network_filter.stop()
 
     def close(self) -> None:
         """Take no more clients."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.internet.protocol import ServerFactory
 
 from tcpmesh.connection.connection import Connection
@@ -37,6 +39,8 @@ class Listener(ServerFactory):
         self.name: str = name or message.name
         self.listen_sockets = listen_sockets_of(message, context.network)
         """Its addresses; statistics go by the first."""
+        self._counts = context.shared.block(f"listener.{self.name}")
+        context = replace(context, shared=self._counts)
         self._ids = context.connection_ids
         self._clock = context.network.clock
         limit = message.per_connection_buffer_limit_bytes
@@ -47,9 +51,10 @@ class Listener(ServerFactory):
             [message.default_filter_chain] if message.HasField("default_filter_chain") else []
         )
         self._chain = FilterChain(chains[0], context, self._reject) if chains else None
-        self.clients = 0
-        """How many there are."""
+        self._connections: set[Connection] = set()
+        """Its clients, but for those that its listener filters look at."""
         self._closed = False
+        self._stopped: Deferred[None] | None = None
         self.stats = ListenerStats(
             context.store,
             message.stat_prefix or str(self.listen_sockets[0].address),
@@ -104,14 +109,40 @@ class Listener(ServerFactory):
         if self._filters is None or not self._filters.active:
             self._close_chain()
 
+    def stop(self) -> Deferred[None]:
+        """Accept no more clients and close those there are, at once; fires when they are gone."""
+        stopped = self._stopped = Deferred()
+        self.close()
+        if self._chain is not None:
+            self._chain.stop()
+        if self._filters is not None:
+            self._filters.stop()
+        for connection in tuple(self._connections):
+            connection.transport.cutConnection()
+        self._look_whether_gone()
+        return stopped
+
+    @property
+    def open_connections(self) -> int:
+        """How many clients it has, but for those that its listener filters look at."""
+        return len(self._connections)
+
+    def _look_whether_gone(self) -> None:
+        """Of a listener that is closed: whether its last client has left."""
+        if self._connections:
+            return
+        self._release()
+        if self._stopped is not None and (self._filters is None or not self._filters.active):
+            stopped, self._stopped = self._stopped, None
+            stopped.callback(None)
+
     def _close_chain(self) -> None:
         """No client comes any more, not even one that was accepted before."""
         if self._filters is not None:
             self._filters.close()
         if self._chain is not None:
             self._chain.close()
-        if not self.clients:
-            self.stats.scope.close()
+        self._look_whether_gone()
 
     def inspections_ended(self) -> None:
         """No client is being looked at any more."""
@@ -137,7 +168,7 @@ class Listener(ServerFactory):
     def connection_made(self, connection: Connection) -> None:
         """Give the client to a filter chain."""
         connection.opened = connection.opened or self._clock.seconds()
-        self.clients += 1
+        self._connections.add(connection)
         self.stats.opened()
         if debug_log.enabled:
             debug_log.debug(
@@ -151,26 +182,31 @@ class Listener(ServerFactory):
             self._chain.attach(connection)
         else:
             connection.flags |= ResponseFlag.NR
-            self.stats.no_filter_chain_match.value += 1
+            self.stats.no_filter_chain_match.tally += 1
             connection.transport.loseConnection()
 
     def _reject(self, connection: Connection) -> None:
         """A chain without filters closes its clients, and counts them as if its filters were still
         to come, as Envoy does.
         """
-        self.stats.network_extension_config_missing.value += 1
+        self.stats.network_extension_config_missing.tally += 1
         connection.transport.loseConnection()
 
     def connection_lost(self, connection: Connection) -> None:
         """The client is gone."""
-        self.clients -= 1
+        self._connections.discard(connection)
         if debug_log.enabled:
             debug_log.debug(
                 "[C{id}] closed, flags {flags}", id=connection.id, flags=connection.flags
             )
         self.stats.closed(int((self._clock.seconds() - connection.opened) * 1000))
-        if self._closed and not self.clients:
-            self.stats.scope.close()
+        if self._closed:
+            self._look_whether_gone()
+
+    def _release(self) -> None:
+        """Nothing is left of it: neither are its statistics, nor what its filters count."""
+        self._counts.close()
+        self.stats.scope.close()
 
 
 def _binds_to_port(message: Any) -> bool:

@@ -78,7 +78,7 @@ class ListenerFilterManager:
         self, message: Any, context: WorkerContext, listener: Serving, find: Find | None
     ) -> None:
         self.stats = listener.stats
-        self.active = 0
+        self._connections: set[Connection] = set()
         """Clients being looked at."""
         self._listener = listener
         self._find = find
@@ -95,6 +95,16 @@ class ListenerFilterManager:
             context.network.timers.queue(timeout, ListenerFilterRun.late) if timeout else None
         )
 
+    @property
+    def active(self) -> int:
+        """How many clients are being looked at."""
+        return len(self._connections)
+
+    def stop(self) -> None:
+        """Close the clients that are being looked at, at once."""
+        for connection in tuple(self._connections):
+            connection.transport.cutConnection()
+
     def close(self) -> None:
         """The listener takes no more clients, and none is being looked at."""
         for each in self._filters:
@@ -109,13 +119,13 @@ class ListenerFilterManager:
 
     def connection_lost(self, connection: Connection) -> None:
         """A client is gone that was not served."""
-        self._forget()
+        self._release(connection)
 
     # The way of a client
 
     def begin(self, connection: Connection, find: Find | None) -> None:
         """Look at a client."""
-        self.active += 1
+        self._connections.add(connection)
         rest = iter(self._filters)
         inspector = self.next(rest, connection)
         if inspector is None:
@@ -147,11 +157,11 @@ class ListenerFilterManager:
             self._listener.connection_made(connection)
         else:
             there.take(connection)
-        self._forget()
+        self._release(connection)
 
-    def _forget(self) -> None:
-        self.active -= 1
-        if not self.active:
+    def _release(self, connection: Connection) -> None:
+        self._connections.discard(connection)
+        if not self._connections:
             self._listener.inspections_ended()
 
 
@@ -225,18 +235,18 @@ class ListenerFilterRun(QuietHalfCloseableProtocol):
 
     def readConnectionLost(self) -> None:
         """The client has sent all, and it was not enough."""
-        self._filters.stats.listener_filter_remote_close.value += 1
+        self._filters.stats.listener_filter_remote_close.tally += 1
         self._reject()
 
     def connectionLost(self, reason: Failure) -> None:
         """The client is gone, by a reset."""
-        self._filters.stats.listener_filter_error.value += 1
+        self._filters.stats.listener_filter_error.tally += 1
         self._looks_no_more()
         self._connection.connectionLost(reason)
 
     def late(self) -> None:
         """The deadline is over: close the client, or serve it with what was found out so far."""
-        self._filters.stats.pre_cx_timeout.value += 1
+        self._filters.stats.pre_cx_timeout.tally += 1
         if self._filters.goes_on_late:
             self._serve()
         else:

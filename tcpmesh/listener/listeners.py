@@ -10,6 +10,8 @@ import socket
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from twisted.internet.defer import Deferred, gatherResults
+
 from tcpmesh.listener.listener import Listener
 from tcpmesh.net.listen import BindError
 from tcpmesh.registry import BrokenExtension, UnknownExtension, WorkerContext
@@ -69,13 +71,15 @@ class Listeners:
     @property
     def connections(self) -> int:
         """Clients of all listeners, also of those that accept no more."""
-        self._leaving = {listener for listener in self._leaving if listener.clients}
-        return sum(each.clients for each in (*self._leaving, *self._listeners.values()))
+        self._leaving = {listener for listener in self._leaving if listener.open_connections}
+        return sum(each.open_connections for each in (*self._leaving, *self._listeners.values()))
 
-    def stop(self) -> None:
-        """Accept no more clients anywhere."""
-        for number in tuple(self._listeners):
-            self._close(number)
+    def stop(self) -> Deferred[None]:
+        """Accept no more clients anywhere and close those there are; fires when they are gone."""
+        stopping = [each.stop() for each in (*self._listeners.values(), *self._leaving)]
+        self._listeners.clear()
+        self._by_address = None
+        return gatherResults(stopping).addCallback(lambda _: None)
 
     def _add(self, told: AddListener) -> None:
         try:

@@ -10,10 +10,12 @@ from itertools import count
 from typing import Any
 from uuid import uuid4
 
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from tcpmesh.net.listen import BindError
 from tcpmesh.registry import BrokenExtension, UnknownExtension
+from tcpmesh.stats.metrics import Merge
 from tcpmesh.stats.store import Declaration, Store
 from tcpmesh.values.address import Address
 from tcpmesh.values.link import (
@@ -23,6 +25,8 @@ from tcpmesh.values.link import (
     Refusal,
     RemoveListener,
     Start,
+    Stop,
+    Stopped,
     ToWorker,
 )
 from tcpmesh.values.statuses import ListenerStatus
@@ -69,19 +73,20 @@ class ListenerManager:
         self._listeners: dict[str, ListenerEntry] = {}
         self._by_number: dict[int, ListenerEntry] = {}
         self._refused: ListenerRefused | None = None
-        self._is_started = False
+        self._when_stopped: Deferred[None] = Deferred()
         scope = store.scope("listener_manager")
         self._added = scope.counter("listener_added")
         self._modified = scope.counter("listener_modified")
         self._removed = scope.counter("listener_removed")
         self._stopped = scope.counter("listener_stopped")
         self._created = scope.counter("listener_create_success")
-        self._active = scope.gauge("total_listeners_active")
-        self._workers_started = scope.gauge("workers_started")
+        self._active = scope.gauge("total_listeners_active", Merge.MAIN)
+        self._workers_started = scope.gauge("workers_started", Merge.MAIN)
         scope.declare(DECLARED)
         self.receivers: Mapping[type, Callable[[Any], object]] = {
             ListenerRefused: self._take_refusal,
             Bound: self._bound,
+            Stopped: self._take_stopped,
         }
         """What is done with each message of a worker's."""
 
@@ -109,9 +114,9 @@ class ListenerManager:
             raise
         if known is not None:
             del self._by_number[known.number]
-            self._modified.value += 1
+            self._modified.tally += 1
         else:
-            self._added.value += 1
+            self._added.tally += 1
         self._listeners[entry.name] = entry
         self._active.set(len(self._listeners))
 
@@ -132,7 +137,7 @@ class ListenerManager:
         if entry is not None:
             del self._by_number[entry.number]
             self._send(RemoveListener(entry.number))
-            self._removed.value += 1
+            self._removed.tally += 1
             self._active.set(len(self._listeners))
 
     def start(self) -> None:
@@ -141,15 +146,15 @@ class ListenerManager:
         :raise tcpmesh.net.listen.BindError: where the system refuses to listen on what it let us
             bind.
         """
-        self._is_started = True
         self._tell(Start())
         self._workers_started.set(1)
 
-    def stop(self) -> None:
-        """Accept no more clients anywhere."""
-        for entry in self._listeners.values():
-            self._send(RemoveListener(entry.number))
-            self._stopped.value += 1
+    def stop(self) -> Deferred[None]:
+        """Accept no more clients anywhere and close those there are; fires when they are gone."""
+        self._stopped.tally += len(self._listeners)
+        self._when_stopped = Deferred()
+        self._send(Stop())
+        return self._when_stopped
 
     def statuses(self) -> list[ListenerStatus]:
         """The listeners as the admin interface shows them."""
@@ -170,11 +175,14 @@ class ListenerManager:
     def _take_refusal(self, told: ListenerRefused) -> None:
         self._refused = told
 
+    def _take_stopped(self, told: Stopped) -> None:
+        self._when_stopped.callback(None)
+
     def _bound(self, told: Bound) -> None:
         entry = self._by_number[told.listener]
         entry.addresses = told.addresses
         if told.is_open and not entry.is_open:
             entry.is_open = True
-            self._created.value += 1
+            self._created.tally += 1
             for address in told.addresses:
                 log.info("listener {name} is open on {address}", name=entry.name, address=address)

@@ -12,7 +12,7 @@ from dataclasses import replace
 from random import Random
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, ensureDeferred
 
 from tcpmesh.cluster.discovery.dns import named_resolver
 from tcpmesh.cluster.manager import ClusterManager
@@ -97,10 +97,15 @@ class Main:
         """
         self.listeners.start()
 
-    def stop(self) -> None:
-        """Look for hosts no more, and accept no more clients."""
-        self.listeners.stop()
-        self.clusters.stop()
+    def stop(self) -> Deferred[None]:
+        """Have workers close all they have, and look for hosts no more; fires when nothing is
+        left.
+        """
+        return ensureDeferred(self._stop())
+
+    async def _stop(self) -> None:
+        await self.listeners.stop()
+        await self.clusters.stop()
 
     def reopen_logs(self) -> None:
         """Open event logs anew."""

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 from zope.interface import implementer
 
 from twisted.application.service import MultiService
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, ensureDeferred, maybeDeferred
 from twisted.internet.task import LoopingCall
 from twisted.logger import ILogObserver, Logger
 
@@ -24,12 +24,12 @@ from tcpmesh.config.arguments import node_with
 from tcpmesh.config.fields.values import host_and_port, pipe_mode, seconds
 from tcpmesh.interfaces import INetwork, IServer
 from tcpmesh.logs.log import Log
+from tcpmesh.net.clock import MonotonicReactor
 from tcpmesh.net.listen import BindError
 from tcpmesh.registry import BrokenExtension, UnknownExtension
 from tcpmesh.server.assembly import Proxy, assemble
 from tcpmesh.server.link.link import ILink, NoSuchLink
 from tcpmesh.server.networks import NoSuchTransport, default_network
-from tcpmesh.server.signals import install_signals
 from tcpmesh.server.stats import ServerStats
 from tcpmesh.stats.store import Store
 from tcpmesh.values.address import Address
@@ -71,6 +71,7 @@ class Server(MultiService):
     ) -> None:
         super().__init__()
         self._reactor = reactor
+        self._clock: Any = network.clock if network is not None else MonotonicReactor(reactor)
         self._network = network
         self._link = link
         self._observer = observer
@@ -82,13 +83,13 @@ class Server(MultiService):
         self.exit_status = 0
         """What the process is to end with; twistd itself ends with 0 whenever its reactor stops."""
         self.state = "PRE_INITIALIZING"
-        self._started = reactor.seconds()
+        self._started = self._clock.seconds()
         self.live: Deferred[None] = Deferred()
         """Fires when clients are accepted."""
         self._proxy: Proxy | None = None
         self._stats = ServerStats(self.store, self)
         self._flush = LoopingCall(self._flush_stats)
-        self._flush.clock = reactor
+        self._flush.clock = self._clock
 
     # Its life
 
@@ -104,12 +105,9 @@ class Server(MultiService):
             another package's extension fails.
         """
         try:
+            self._network = self._network or default_network(self._clock)
             proxy = self._proxy = assemble(
-                self.bootstrap,
-                self.node,
-                self._network or default_network(self._reactor),
-                self.store,
-                link=self._link,
+                self.bootstrap, self.node, self._network, self.store, link=self._link
             )
             self.log_levels.on_change = proxy.main.set_log_levels
             proxy.main.build()
@@ -122,8 +120,7 @@ class Server(MultiService):
             self._give_up(e)
 
     def _give_up(self, reason: object) -> NoReturn:
-        if self._proxy is not None:
-            self._proxy.worker.stop()
+        self.stopService()
         log.critical("{reason}", reason=reason)
         raise CannotStart(reason) from None
 
@@ -134,7 +131,6 @@ class Server(MultiService):
         """
         super().startService()
         assert self._proxy is not None
-        self._reactor.callWhenRunning(install_signals, self._reactor, self.quit, self.reopen_logs)
         warm = self._proxy.main.initialize()
         if warm.called:
             self._serve()
@@ -173,15 +169,25 @@ class Server(MultiService):
             self.exit_status = CANNOT_START
             self.quit()
 
-    def stopService(self) -> Any:
-        """Accept no more and end; what is connected is closed with the process."""
+    def stopService(self) -> Deferred[None]:
+        """Accept no more, and close at once all that is open: clients, what they are connected to,
+        checks, questions and the admin interface.
+
+        :return: fires when nothing of it is left, no descriptor and no timer.
+        """
         if self._flush.running:
             self._flush.stop()
-        if self._proxy is not None:
-            self._proxy.main.stop()
-            self._proxy.worker.stop()
         log.info("exiting")
-        return super().stopService()
+        return ensureDeferred(self._stop())
+
+    async def _stop(self) -> None:
+        if self._proxy is not None:
+            await self._proxy.main.stop()
+        await maybeDeferred(super().stopService)
+        if self._network is not None:
+            await self._network.stop()
+        if isinstance(self._clock, MonotonicReactor):
+            self._clock.stop()
 
     def quit(self) -> None:
         """End the process, exit status 0."""
@@ -199,7 +205,7 @@ class Server(MultiService):
     @property
     def uptime(self) -> float:
         """Seconds since this process started."""
-        return float(self._reactor.seconds() - self._started)
+        return float(self._clock.seconds() - self._started)
 
     def cluster_statuses(self) -> Sequence[ClusterStatus]:
         """All clusters, in order of configuration."""
@@ -217,7 +223,7 @@ class Server(MultiService):
     def _add_admin(self) -> None:
         address = self.bootstrap.admin.address
         AdminService(
-            self, self._reactor, Address(*host_and_port(address)), pipe_mode(address)
+            self, self._clock, Address(*host_and_port(address)), pipe_mode(address)
         ).setServiceParent(self)
 
     def _flush_stats(self) -> None:

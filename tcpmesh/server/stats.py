@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 from typing import Any
 
+from tcpmesh.stats.metrics import Merge
 from tcpmesh.stats.store import Declaration, Store
 from tcpmesh.values.workers import worker_name
 
@@ -115,16 +116,16 @@ class ServerStats:
         for index in range(WORKERS):
             store.scope(f"server.{worker_name(index)}").declare(_WATCHDOG)
         self._server = server
-        self._uptime = scope.gauge("uptime")
-        self._state = scope.gauge("state")
-        self._live = scope.gauge("live")
-        self._connections = scope.gauge("total_connections")
-        self._allocated = scope.gauge("memory_allocated")
-        self._heap = scope.gauge("memory_heap_size")
-        self._physical = scope.gauge("memory_physical_size")
+        self._uptime = scope.gauge("uptime", Merge.MAIN)
+        self._state = scope.gauge("state", Merge.MAIN)
+        self._live = scope.gauge("live", Merge.MAIN)
+        self._connections = scope.gauge("total_connections", Merge.SUM)
+        self._allocated = scope.gauge("memory_allocated", Merge.SUM)
+        self._heap = scope.gauge("memory_heap_size", Merge.SUM)
+        self._physical = scope.gauge("memory_physical_size", Merge.SUM)
         self._initialization = scope.histogram("initialization_time_ms")
-        scope.gauge("concurrency").set(server.options.concurrency)
-        scope.gauge("days_until_first_cert_expiring").set(NO_CERTIFICATE)
+        scope.gauge("concurrency", Merge.MAIN).set(server.options.concurrency)
+        scope.gauge("days_until_first_cert_expiring", Merge.MAIN).set(NO_CERTIFICATE)
 
     def initialized(self) -> None:
         """The server serves from now on."""

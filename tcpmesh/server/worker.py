@@ -16,7 +16,17 @@ from tcpmesh.listener.listeners import Listeners
 from tcpmesh.logs.debug import show_debug
 from tcpmesh.registry import WorkerContext
 from tcpmesh.stats.store import Store
-from tcpmesh.values.link import AskNumbers, Begin, LogLevels, Numbers, ToMain, ToWorker
+from tcpmesh.values.link import (
+    AskNumbers,
+    Begin,
+    LogLevels,
+    Numbers,
+    Stop,
+    Stopped,
+    ToMain,
+    ToWorker,
+)
+from tcpmesh.values.shared_counts import LocalCounts, SharedCounts
 from tcpmesh.values.workers import connection_ids
 
 
@@ -34,6 +44,7 @@ class Worker:
         store: Store,
         send: Callable[[ToMain], object],
         random: Random,
+        shared: SharedCounts | None = None,
     ) -> None:
         self._send = send
         self.context = WorkerContext(
@@ -44,6 +55,7 @@ class Worker:
             node=begin.node,
             local_cluster=begin.local_cluster,
             bind_config=begin.bind_config,
+            shared=shared or LocalCounts(),
             index=begin.index,
             connection_ids=connection_ids(begin.index),
         )
@@ -54,16 +66,18 @@ class Worker:
             **self.listeners.receivers,
             LogLevels: self._set_levels,
             AskNumbers: self._tell_numbers,
+            Stop: self._stop,
         }
 
     def receive(self, message: ToWorker) -> None:
         """Main says something."""
         self._receivers[type(message)](message)
 
-    def stop(self) -> None:
-        """Accept no more clients, and connect to nobody any more."""
-        self.listeners.stop()
+    def _stop(self, told: Stop) -> None:
+        """Accept no more clients, close those there are, and connect to nobody any more."""
+        gone = self.listeners.stop()
         self.clusters.stop()
+        gone.addCallback(lambda _: self._send(Stopped()))
 
     def _cluster(self, name: str) -> Any:
         return self.clusters.get(name)

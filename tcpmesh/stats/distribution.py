@@ -98,6 +98,19 @@ class Distribution:
         self.count += other.count
         self.sum += other.sum
 
+    def counts(self) -> tuple[tuple[int, int], ...]:
+        """How many values each bin holds, by its key, lowest first."""
+        return tuple(sorted(self._counts.items()))
+
+    @classmethod
+    def of(cls, counts: Iterable[tuple[int, int]], total: float) -> Distribution:
+        """What has these counts; `total` is the sum of the values."""
+        made = cls()
+        made._counts = dict(counts)
+        made.count = sum(made._counts.values())
+        made.sum = total
+        return made
+
     def bins(self) -> list[Bin]:
         """The bins that hold something, lowest first."""
         return [Bin(*_lower_and_width(key), self._counts[key]) for key in sorted(self._counts)]

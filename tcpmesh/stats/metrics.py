@@ -4,9 +4,20 @@ they live.
 Whoever moves one holds the object itself and adds to it, so counting costs one attribute.  What is
 dearer than an addition is left for the reader: histograms fold their values into bins when they are
 merged.
+
+Statistics show what happens, and nothing goes by them: a decision that read one would change when
+an operator resets it, or when something else counts under its name.  So what can be read of one has
+names that nothing else in tcpmesh has (`tally`, `readout`, `was_used`, `cumulative`,
+`last_interval`), and `tests/test_statistics.py` fails where one of these is read by anything but
+what shows statistics.  `counter.tally += 1` is the way to count, and no reading.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import Enum
+from functools import partial
+from typing import TypeVar
 
 from tcpmesh.stats.distribution import DEFAULT_BOUNDS, Distribution
 
@@ -15,69 +26,140 @@ PENDING_LIMIT = 1024
 
 
 class Counter:
-    """A number that only grows, until an operator resets it.  Whoever counts adds to `value`."""
+    """A number that only grows, until an operator resets it.  Whoever counts adds to `tally`."""
 
-    __slots__ = ("_was_used", "holders", "name", "value")
+    __slots__ = ("_is_reset", "_told", "holders", "name", "tally")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.holders = 0
-        self.value = 0
-        self._was_used = False
+        self.tally = 0
+        self._told = 0
+        """How much of the tally `growth` has told; less than nothing after a reset, where it had
+        not told all."""
+        self._is_reset = False
 
     @property
-    def used(self) -> bool:
+    def was_used(self) -> bool:
         """True once it was ever counted up, even if it has been reset since."""
-        return self.value != 0 or self._was_used
+        return self.tally != 0 or self._is_reset
 
     def reset(self) -> None:
         """Start from 0 again."""
-        self._was_used = self.used
-        self.value = 0
+        self._is_reset = self.was_used
+        self._told -= self.tally
+        self.tally = 0
+
+
+def growth(counters: Iterable[Counter]) -> dict[str, int]:
+    """By how much those of these counters have grown that have, since they were last asked."""
+    found = {}
+    for counter in [each for each in counters if each.tally != each._told]:
+        found[counter.name] = counter.tally - counter._told
+        counter._told = counter.tally
+    return found
+
+
+class Merge(Enum):
+    """What the gauges of several processes come to, those of one name in the workers and in main.
+
+    Whoever makes a gauge has to say: of `membership_total` in four workers the sum would be wrong,
+    of `upstream_cx_active` anything else.  Envoy, where threads share their gauges, has the same
+    question when a process takes over from another, and its answers are kept there: what it has as
+    `Accumulate` is a `SUM`, what it has as `NeverImport` is not taken from a predecessor.
+    """
+
+    SUM = "sum"
+    """Each process has a part: connections, bytes that are held."""
+
+    MAX = "max"
+    """Each worker sees the same whole, at its own time: members of a cluster, a breaker that is
+    open.  The greatest is shown."""
+
+    MAIN = "main"
+    """Only the process that shows it knows: its state, the version of a configuration."""
 
 
 class Gauge:
-    """A number that goes up and down."""
+    """A number that goes up and down; `merge` is what those of several processes come to."""
 
-    __slots__ = ("holders", "name", "used", "value")
+    __slots__ = ("_is_news", "_others", "_own", "holders", "merge", "name", "was_used")
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, merge: Merge) -> None:
         self.name = name
+        self.merge = merge
         self.holders = 0
-        self.value = 0
-        self.used = False
+        self._own = 0
+        self._others = 0
+        self._is_news = False
+        self.was_used = False
+
+    @property
+    def tally(self) -> int:
+        """The number, for whoever shows it; with that of other processes, where they have one."""
+        if self.merge is Merge.SUM:
+            return self._own + self._others
+        return max(self._own, self._others)
 
     def add(self, amount: int) -> None:
         """Change it by this much, which may be negative."""
-        self.value += amount
-        self.used = True
+        self._own += amount
+        self._is_news = self.was_used = True
 
     def set(self, value: int) -> None:
         """Make it this."""
-        self.value = value
-        self.used = True
+        if value != self._own or not self.was_used:
+            self._own = value
+            self._is_news = self.was_used = True
+
+    def set_others(self, value: int) -> None:
+        """Other processes together make it this."""
+        if value != self._others or not self.was_used:
+            self._others = value
+            self._is_news = self.was_used = True
+
+
+MAKE_GAUGE = {merge: partial(Gauge, merge=merge) for merge in Merge}
+"""What makes a gauge of a name."""
 
 
 class TextReadout:
     """A text that is shown among the numbers, such as the version of a configuration."""
 
-    __slots__ = ("_value", "holders", "name", "used")
+    __slots__ = ("_is_news", "_others", "_own", "holders", "name", "was_used")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.holders = 0
-        self._value = ""
-        self.used = False
+        self._own = self._others = ""
+        self._is_news = False
+        self.was_used = False
 
     @property
-    def value(self) -> str:
-        """The text, empty until it is set."""
-        return self._value
+    def readout(self) -> str:
+        """The text, for whoever shows it: that of this process, or else of another."""
+        return self._own or self._others
 
-    @value.setter
-    def value(self, value: str) -> None:
-        self._value = value
-        self.used = True
+    def set(self, text: str) -> None:
+        """Make it this; it is empty until then."""
+        self._own = text
+        self._is_news = self.was_used = True
+
+    def set_others(self, text: str) -> None:
+        """Another process makes it this."""
+        self._others = text
+        self._is_news = self.was_used = True
+
+
+Moved = TypeVar("Moved", Gauge, TextReadout)
+
+
+def news(stats: Iterable[Moved]) -> list[Moved]:
+    """Those that were moved since they were last asked."""
+    found = [each for each in stats if each._is_news]
+    for each in found:
+        each._is_news = False
+    return found
 
 
 class Histogram:
@@ -86,7 +168,16 @@ class Histogram:
     Only what was merged can be seen; the values since then wait in a list.
     """
 
-    __slots__ = ("_next", "_pending", "bounds", "cumulative", "holders", "interval", "name", "unit")
+    __slots__ = (
+        "_next",
+        "_pending",
+        "bounds",
+        "cumulative",
+        "holders",
+        "last_interval",
+        "name",
+        "unit",
+    )
 
     def __init__(self, name: str, unit: str = "ms") -> None:
         self.name = name
@@ -94,12 +185,12 @@ class Histogram:
         self.unit = unit
         self.bounds = DEFAULT_BOUNDS
         self.cumulative = Distribution()
-        self.interval = _EMPTY
+        self.last_interval = _EMPTY
         self._pending: list[float] = []
         self._next = _EMPTY
 
     @property
-    def used(self) -> bool:
+    def was_used(self) -> bool:
         """True once a merge has seen a value."""
         return self.cumulative.count != 0
 
@@ -110,13 +201,24 @@ class Histogram:
         if len(pending) >= PENDING_LIMIT:
             self._fold()
 
-    def merge(self) -> None:
-        """End the interval: what was recorded since the last merge becomes visible."""
+    def merge(self) -> bool:
+        """End the interval: what was recorded since the last merge becomes visible.
+
+        :return: whether there was anything.
+        """
         if self._pending:
             self._fold()
-        self.interval, self._next = self._next, _EMPTY
-        if self.interval is not _EMPTY:
-            self.cumulative.merge(self.interval)
+        self.last_interval, self._next = self._next, _EMPTY
+        if self.last_interval is _EMPTY:
+            return False
+        self.cumulative.merge(self.last_interval)
+        return True
+
+    def absorb(self, other: Distribution) -> None:
+        """Take what another process was given, as if it had been recorded here."""
+        if self._next is _EMPTY:
+            self._next = Distribution()
+        self._next.merge(other)
 
     def _fold(self) -> None:
         if self._next is _EMPTY:

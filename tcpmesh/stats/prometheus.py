@@ -66,7 +66,7 @@ def _families(
         labels = ",".join(_label(tag, value) for tag, value in tags)
         if labels in series:
             labels += ("," if labels else "") + _label("stat_name", stat.name)
-        series[labels] = stat.value if isinstance(stat, (Counter, Gauge)) else stat
+        series[labels] = stat.tally if isinstance(stat, (Counter, Gauge)) else stat
         if step % _STEPS_PER_PIECE == 0:
             yield ""
     for name in sorted(families):
@@ -95,7 +95,7 @@ def _number(family: str, labels: str, value: _Sample) -> str:
 
 def _text(family: str, labels: str, stat: _Sample) -> str:
     assert isinstance(stat, TextReadout)
-    return f"{family}{{{_with(labels, 'text_value', stat.value)}}} 0\n"
+    return f"{family}{{{_with(labels, 'text_value', stat.readout)}}} 0\n"
 
 
 def _histogram(family: str, labels: str, stat: _Sample) -> str:
@@ -112,7 +112,7 @@ def _histogram(family: str, labels: str, stat: _Sample) -> str:
 
 def _summary(family: str, labels: str, stat: _Sample) -> str:
     assert isinstance(stat, Histogram)
-    seen = stat.interval
+    seen = stat.last_interval
     values = zip(QUANTILES, seen.quantiles(QUANTILES), strict=True)
     lines = [
         f"{family}{{{_with(labels, 'quantile', number_text(quantile))}}} {number_text(value)}\n"

@@ -47,7 +47,7 @@ class Query:
 
     def wants(self, stat: Counter | Gauge | Histogram | TextReadout) -> bool:
         """Whether a statistic, of whatever kind, is asked for."""
-        if self.used_only and not stat.used:
+        if self.used_only and not stat.was_used:
             return False
         return self.pattern is None or self.pattern.search(stat.name) != self.invert
 

@@ -14,18 +14,28 @@ they live on, with their values.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
-from heapq import merge
-from operator import attrgetter, itemgetter
-from typing import Any, Generic, TypeAlias, TypeVar
+from collections.abc import Callable, Generator, Iterable, Iterator
+from itertools import islice
+from typing import TypeAlias, TypeVar
 
-from tcpmesh.stats.metrics import Counter, Gauge, Histogram, TextReadout
+from tcpmesh.stats.deltas import Deltas, GaugeValue, Interval, Names
+from tcpmesh.stats.family import AnyStat, Declaration, Declared
+from tcpmesh.stats.metrics import Counter, Gauge, Histogram, Merge, TextReadout, growth, news
+from tcpmesh.stats.scope import Scope, Scopes, Unsent
+from tcpmesh.stats.sources import Sources
 from tcpmesh.stats.tags import Tagger
 
-SORT_STEP = 5000
-"""Statistics put in order at one step: some milliseconds."""
+__all__ = ["AnyStat", "Declaration", "Scope", "Store", "sanitize"]
+
+Collector: TypeAlias = "Callable[[], Iterator[None] | None]"
+
+GATHER_STEP = 5000
+"""Statistics looked at in one step of `Store.gathering`: a fraction of a millisecond."""
+
+NAMES_STEP = 100
+"""Prefixes whose names are told in one step, of a hundred names each: a millisecond or two."""
+
+Part = TypeVar("Part")
 
 
 def sanitize(name: str) -> str:
@@ -35,190 +45,24 @@ def sanitize(name: str) -> str:
     return name.replace(":", "_")
 
 
-_NAME = attrgetter("name")
-
-Collector: TypeAlias = "Callable[[], Iterator[None] | None]"
-
-AnyStat: TypeAlias = "Counter | Gauge | Histogram | TextReadout"
-Stat = TypeVar("Stat", Counter, Gauge, Histogram, TextReadout)
-
-
-@dataclass(frozen=True)
-class Declaration:
-    """Names that a scope shows, at 0, though nothing moves them yet.
-
-    Envoy has over a hundred statistics for each cluster, most of them for HTTP or for features a
-    configuration does not use.  A declared name costs nothing until somebody asks the scope for it.
-    """
-
-    counters: tuple[str, ...] = ()
-    gauges: tuple[str, ...] = ()
-    histograms: tuple[str, ...] = ()
-    text_readouts: tuple[str, ...] = ()
-
-
-Declared: TypeAlias = tuple[str, tuple[Declaration, ...]]
-"""A prefix, and what is declared below it."""
-
-
-class _Family(Generic[Stat]):
-    """All statistics of one kind."""
-
-    def __init__(self, kind: str, make: Callable[[str], Stat]) -> None:
-        self.kind = kind
-        self.made: dict[str, Stat] = {}
-        self._make: Callable[[str], Stat] = make
-        self._by_name: list[Stat] | None = None
-        self._changes = 0
-
-    def obtain(self, name: str) -> Stat:
-        """The statistic of this name."""
-        stat = self.made.get(name)
-        if stat is None:
-            stat = self.made[name] = self._make(name)
-            self._changed()
-        return stat
-
-    def drop(self, stat: Stat) -> None:
-        """Forget a statistic that nobody holds any more."""
-        del self.made[stat.name]
-        self._changed()
-
-    def _changed(self) -> None:
-        self._by_name = None
-        self._changes += 1
-
-    def sort(self) -> Iterator[None]:
-        """Sort in steps, so that `in_order` need not do it at once; in vain where names come or go
-        meanwhile.
-        """
-        if self._by_name is not None:
-            return
-        changes, unsorted, runs = self._changes, list(self.made.values()), []
-        for start in range(0, len(unsorted), SORT_STEP):
-            runs.append(sorted(unsorted[start : start + SORT_STEP], key=_NAME))
-            yield
-        found: list[Stat] = []
-        for stat in merge(*runs, key=_NAME):
-            found.append(stat)
-            if len(found) % SORT_STEP == 0:
-                yield
-        if self._changes == changes:
-            self._by_name = found
-
-    def in_order(self, declared: Sequence[Declared]) -> Iterator[Stat]:
-        """All by name, with those that are only declared."""
-        if self._by_name is None:
-            self._by_name = sorted(self.made.values(), key=_NAME)
-        if not declared:
-            return iter(self._by_name)
-        return merge(self._by_name, self._only_declared(declared), key=_NAME)
-
-    def _only_declared(self, declared: Sequence[Declared]) -> Iterator[Stat]:
-        for prefix, declarations in declared:
-            for name in _declared_names(self.kind, declarations):
-                if prefix + name not in self.made:
-                    yield self._make(prefix + name)
-
-
-@lru_cache(maxsize=256)
-def _declared_names(kind: str, declared: tuple[Declaration, ...]) -> list[str]:
-    """The names of a kind that any of these declares, in order: tens of thousands of scopes declare
-    the same.
-    """
-    return sorted({name for each in declared for name in getattr(each, kind)})
-
-
-class Scope:
-    """Makes statistics whose names begin with a prefix, and drops them all when it is closed."""
-
-    __slots__ = ("_children", "_held", "_parent", "_store", "prefix")
-
-    def __init__(self, store: Store, prefix: str, parent: Scope | None = None) -> None:
-        self.prefix = prefix
-        self._store = store
-        self._parent = parent
-        self._children: set[Scope] = set()
-        self._held: dict[AnyStat, _Family[Any]] = {}
-
-    def counter(self, name: str) -> Counter:
-        """The counter of this name below the prefix; the same one each time."""
-        return self._hold(self._store._counters, name)
-
-    def gauge(self, name: str) -> Gauge:
-        """The gauge of this name below the prefix; the same one each time."""
-        return self._hold(self._store._gauges, name)
-
-    def histogram(self, name: str, unit: str = "ms") -> Histogram:
-        """The histogram of this name below the prefix; the same one each time, in the unit it was
-        last given.
-        """
-        histogram = self._hold(self._store._histograms, name)
-        histogram.unit = unit
-        return histogram
-
-    def text_readout(self, name: str) -> TextReadout:
-        """The text readout of this name below the prefix; the same one each time."""
-        return self._hold(self._store._text_readouts, name)
-
-    def declare(self, names: Declaration) -> None:
-        """Show these names, at 0, until they are made."""
-        self._store._declare(self, names)
-
-    def scope(self, prefix: str) -> Scope:
-        """A scope below this one, closed with it at the latest.  A dot is put at the end of the
-        prefix if it has none.
-        """
-        child = Scope(self._store, self.prefix + _dotted(prefix), self)
-        self._children.add(child)
-        return child
-
-    def close(self) -> None:
-        """Let go of all names below; those that no other open scope holds are dropped."""
-        for child in tuple(self._children):
-            child.close()
-        if self._parent is not None:
-            self._parent._children.discard(self)
-        self._store._forget_declared(self)
-        held, self._held = self._held, {}
-        for stat, family in held.items():
-            stat.holders -= 1
-            if not stat.holders:
-                family.drop(stat)
-
-    def _hold(self, family: _Family[Stat], name: str) -> Stat:
-        stat = family.obtain(self.prefix + name)
-        if stat not in self._held:
-            self._held[stat] = family
-            stat.holders += 1
-        return stat
-
-
-def _dotted(prefix: str) -> str:
-    return prefix if not prefix or prefix.endswith(".") else prefix + "."
-
-
 class Store:
     """All statistics of one process.  `tagger` is what finds the tags in their names."""
 
     def __init__(self, tagger: Tagger | None = None) -> None:
         self.tagger = Tagger() if tagger is None else tagger
-        self._counters = _Family("counters", Counter)
-        self._gauges = _Family("gauges", Gauge)
-        self._histograms = _Family("histograms", Histogram)
-        self._text_readouts = _Family("text_readouts", TextReadout)
-        self._declarations: dict[Scope, list[Declaration]] = {}
-        self._by_prefix: tuple[Declared, ...] | None = None
+        self._scopes = Scopes()
+        self._families = self._scopes.families
         self._collectors: dict[Collector, None] = {}
-        self._root = Scope(self, "")
+        self._root = Scope(self._scopes, "")
+        self._sources = Sources(self._families, self._root.scope, self._scopes.shows)
 
     def counter(self, name: str) -> Counter:
         """The counter of this name, kept as long as the store."""
         return self._root.counter(name)
 
-    def gauge(self, name: str) -> Gauge:
+    def gauge(self, name: str, merge: Merge) -> Gauge:
         """The gauge of this name, kept as long as the store."""
-        return self._root.gauge(name)
+        return self._root.gauge(name, merge)
 
     def histogram(self, name: str, unit: str = "ms") -> Histogram:
         """The histogram of this name, kept as long as the store, in the unit it was last given."""
@@ -265,52 +109,126 @@ class Store:
 
     def merge_histograms(self) -> None:
         """End an interval of all histograms, at each flush of the statistics."""
-        for histogram in self._histograms.made.values():
-            histogram.merge()
+        unsent = self._scopes.unsent
+        for histogram in self._families.histograms.made.values():
+            if histogram.merge() and unsent is not None:
+                unsent.keep_interval(histogram)
 
     def reset_counters(self) -> None:
         """Make all counters 0, after what is counted elsewhere was brought in."""
         self.collect()
-        for counter in self._counters.made.values():
-            if counter.value:
+        for counter in self._families.counters.made.values():
+            if counter.tally:
                 counter.reset()
 
     def sort(self) -> Iterator[None]:
         """Put all names in order, in steps: what reads many statistics goes through it first."""
         self._declared()
         yield
-        for family in (self._text_readouts, self._counters, self._gauges, self._histograms):
+        for family in self._families:
             yield from family.sort()
 
     def counters(self) -> Iterator[Counter]:
         """All counters by name, those only declared included."""
-        return self._counters.in_order(self._declared())
+        return self._families.counters.in_order(self._declared())
 
     def gauges(self) -> Iterator[Gauge]:
         """All gauges by name, those only declared included."""
-        return self._gauges.in_order(self._declared())
+        return self._families.gauges.in_order(self._declared())
 
     def histograms(self) -> Iterator[Histogram]:
         """All histograms by name, those only declared included."""
-        return self._histograms.in_order(self._declared())
+        return self._families.histograms.in_order(self._declared())
 
     def text_readouts(self) -> Iterator[TextReadout]:
         """All text readouts by name, those only declared included."""
-        return self._text_readouts.in_order(self._declared())
+        return self._families.text_readouts.in_order(self._declared())
 
-    def _declare(self, scope: Scope, names: Declaration) -> None:
-        self._declarations.setdefault(scope, []).append(names)
-        self._by_prefix = None
+    # What other processes are told, and tell
 
-    def _forget_declared(self, scope: Scope) -> None:
-        if self._declarations.pop(scope, None) is not None:
-            self._by_prefix = None
+    def deltas(self, whole: bool = False) -> Deltas:
+        """What has happened since the last call; for histograms this ends the interval.
+
+        :param whole: also tell all names, gauges and text readouts that have not changed, to
+            somebody who knows none of them yet.  The first call tells everything in any case; what
+            was dropped before it, nobody is told of, so a worker makes it when it begins.
+        """
+        steps = self.gathering(whole)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as e:
+                return e.value  # type: ignore[no-any-return]
+
+    def gathering(self, whole: bool = False) -> Generator[None, None, Deltas]:
+        """The same in steps; what happens between two of them is in these deltas or in the
+        next.
+        """
+        scopes, families = self._scopes, self._families
+        if scopes.unsent is None:
+            scopes.unsent, whole = Unsent(), True
+        yield from self.collecting()
+        self.merge_histograms()
+        counters: dict[str, int] = {}
+        for counter_part in _parts(families.counters.made.values()):
+            counters.update(growth(counter_part))
+            yield
+        gauges: dict[str, GaugeValue] = {}
+        for gauge_part in _parts(families.gauges.made.values()):
+            moved = news(gauge_part)
+            told = [gauge for gauge in gauge_part if gauge.was_used] if whole else moved
+            gauges.update((each.name, GaugeValue(each.merge, each.tally)) for each in told)
+            yield
+        texts = list(families.text_readouts.made.values())
+        changed = news(texts)
+        told_texts = [text for text in texts if text.was_used] if whole else changed
+        unsent, scopes.unsent = scopes.unsent, Unsent()
+        shown: dict[str, Names] = {}
+        for prefixes in _parts(scopes.prefixes() if whole else unsent.renamed, NAMES_STEP):
+            shown.update((prefix, scopes.names(prefix)) for prefix in prefixes)
+            yield
+        for name, amount in unsent.growth.items():
+            counters[name] = counters.get(name, 0) + amount
+        return Deltas(
+            counters,
+            gauges,
+            {
+                name: Interval(unit, values.sum, values.counts())
+                for name, (unit, values) in unsent.intervals.items()
+            },
+            {text.name: text.readout for text in told_texts},
+            shown,
+            whole,
+        )
+
+    def merge(self, deltas: Deltas, source: str, is_predecessor: bool = False) -> None:
+        """Take in what another store has told: `source` is which one.
+
+        Counters and histograms are added to those here, and are in our own deltas in turn; gauges
+        are shown with ours as their `Merge` says.  Deltas of one source are to be merged in their
+        order, those of several in any.
+
+        :param is_predecessor: whether the source is a process that this one takes over from.  It
+            knows other clusters and listeners, so only what is summed is taken of its gauges.
+        """
+        self._sources.merge(deltas, source, is_predecessor)
+
+    def withdraw(self, source: str) -> None:
+        """A source has died: it counts nothing at this moment.  What it has counted stays, and so
+        do its names, for another one that takes its place and tells everything anew.
+        """
+        self._sources.withdraw(source)
+
+    def forget(self, source: str) -> None:
+        """A source is no more, and none comes in its place: what only it had is gone."""
+        self._sources.forget(source)
 
     def _declared(self) -> tuple[Declared, ...]:
-        """What is declared, in the order of prefixes."""
-        if self._by_prefix is None:
-            found: dict[str, tuple[Declaration, ...]] = {}
-            for scope, declared in self._declarations.items():
-                found[scope.prefix] = (*found.get(scope.prefix, ()), *declared)
-            self._by_prefix = tuple(sorted(found.items(), key=itemgetter(0)))
-        return self._by_prefix
+        return self._scopes.declared()
+
+
+def _parts(all_of_them: Iterable[Part], size: int = GATHER_STEP) -> Iterator[list[Part]]:
+    """A few at a time, of what there is now."""
+    left = iter(list(all_of_them))
+    while part := list(islice(left, size)):
+        yield part

@@ -45,12 +45,12 @@ def as_text(selection: Selection, view: HistogramView = HistogramView.SUMMARY) -
     yield from ("" for _ in selection.prepare())
     for readout in selection.text_readouts():
         yield (
-            f"{readout.name}: {json.dumps(readout.value, ensure_ascii=False)}\n"
+            f"{readout.name}: {json.dumps(readout.readout, ensure_ascii=False)}\n"
             if readout is not None
             else ""
         )
     for stat in selection.numbers():
-        yield f"{stat.name}: {stat.value}\n" if stat is not None else ""
+        yield f"{stat.name}: {stat.tally}\n" if stat is not None else ""
     describe = _TEXT_VIEWS[view]
     for histogram in selection.histograms():
         yield f"{histogram.name}:{describe(histogram)}\n" if histogram is not None else ""
@@ -67,7 +67,8 @@ def as_json(selection: Selection, view: HistogramView = HistogramView.SUMMARY) -
         if stat is None:
             yield ""
         else:
-            yield before + _compact({"name": stat.name, "value": stat.value})
+            value = stat.readout if isinstance(stat, TextReadout) else stat.tally
+            yield before + _compact({"name": stat.name, "value": value})
             before = ","
     histograms = selection.histograms()
     for first in histograms:
@@ -91,13 +92,13 @@ def bucket_counts(
 
 
 def _summary_text(histogram: Histogram) -> str:
-    if not histogram.used:
+    if not histogram.was_used:
         return " No recorded values"
     return " " + _quantile_text(histogram)
 
 
 def _quantile_text(histogram: Histogram) -> str:
-    interval = histogram.interval.quantiles(QUANTILES)
+    interval = histogram.last_interval.quantiles(QUANTILES)
     cumulative = histogram.cumulative.quantiles(QUANTILES)
     return " ".join(
         f"P{percent}({number_text(now)},{number_text(ever)})"
@@ -107,9 +108,9 @@ def _quantile_text(histogram: Histogram) -> str:
 
 def _bucket_text(view: HistogramView) -> Callable[[Histogram], str]:
     def describe(histogram: Histogram) -> str:
-        if not histogram.used:
+        if not histogram.was_used:
             return " No recorded values"
-        interval = bucket_counts(histogram.interval, histogram.bounds, view)
+        interval = bucket_counts(histogram.last_interval, histogram.bounds, view)
         cumulative = bucket_counts(histogram.cumulative, histogram.bounds, view)
         return "".join(
             f" B{bound:g}({now},{ever})"
@@ -126,7 +127,7 @@ def _detailed_text(histogram: Histogram) -> str:
         )
 
     return (
-        f"\n  totals={bins(histogram.cumulative)}\n  intervals={bins(histogram.interval)}\n  "
+        f"\n  totals={bins(histogram.cumulative)}\n  intervals={bins(histogram.last_interval)}\n  "
         f"summary={_quantile_text(histogram)}"
     )
 
@@ -148,7 +149,7 @@ def _summary_json(histograms: Iterable[Histogram | None]) -> Iterator[str]:
 
 
 def _quantile_json(histogram: Histogram) -> list[dict[str, float | None]]:
-    interval = histogram.interval.quantiles(QUANTILES)
+    interval = histogram.last_interval.quantiles(QUANTILES)
     cumulative = histogram.cumulative.quantiles(QUANTILES)
     return [
         {"cumulative": _or_null(ever), "interval": _or_null(now)}
@@ -158,7 +159,7 @@ def _quantile_json(histogram: Histogram) -> list[dict[str, float | None]]:
 
 def _bucket_json(view: HistogramView) -> Callable[[Iterable[Histogram | None]], Iterator[str]]:
     def buckets(histogram: Histogram) -> list[dict[str, float]]:
-        interval = bucket_counts(histogram.interval, histogram.bounds, view)
+        interval = bucket_counts(histogram.last_interval, histogram.bounds, view)
         cumulative = bucket_counts(histogram.cumulative, histogram.bounds, view)
         rows = zip(histogram.bounds, interval, cumulative, strict=True)
         return [
@@ -188,7 +189,7 @@ def _detailed_json(histograms: Iterable[Histogram | None]) -> Iterator[str]:
         lambda histogram: {
             "name": histogram.name,
             "totals": bins(histogram.cumulative),
-            "intervals": bins(histogram.interval),
+            "intervals": bins(histogram.last_interval),
             "percentiles": _quantile_json(histogram),
         },
     )

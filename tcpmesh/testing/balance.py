@@ -178,6 +178,7 @@ class Balance:
         if host is None:
             return None
         host.rq_active += 1
+        self.cluster.breakers.requests.own += 1
         lasts = self._hosts[host.spec.hostname].lasts
         self._count += 1
         heappush(self._open, (self.network.clock.seconds() + lasts, self._count, host))
@@ -198,13 +199,14 @@ class Balance:
         until = self.network.clock.seconds() + seconds
         while self._open and self._open[0][0] <= until:
             heappop(self._open)[2].rq_active -= 1
+            self.cluster.breakers.requests.own -= 1
         self.network.advance(seconds)
 
     def stat(self, name: str) -> int:
         """A counter or gauge of the cluster, such as `lb_healthy_panic`."""
         self.store.collect()
         stats = {
-            each.name: each.value
+            each.name: each.tally
             for kind in (self.store.counters(), self.store.gauges())
             for each in kind
         }

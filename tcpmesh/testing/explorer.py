@@ -381,7 +381,7 @@ class ProxyGame:
 
     def _counted(self) -> dict[str, int]:
         self.mesh.store.collect()
-        return {gauge.name: gauge.value for gauge in self.mesh.store.gauges()}
+        return {gauge.name: gauge.tally for gauge in self.mesh.store.gauges()}
 
 
 def _transport_state(transport: MemoryTransport) -> Hashable:

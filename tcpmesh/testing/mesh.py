@@ -25,6 +25,7 @@ from tcpmesh.testing.harness import Client, Server
 from tcpmesh.testing.memory.network import MemoryNetwork
 from tcpmesh.testing.recording import RecordingProtocol
 from tcpmesh.values.address import Address
+from tcpmesh.values.shared_counts import SharedCounts
 
 
 def address_of(text: str) -> Address:
@@ -38,8 +39,8 @@ def address_of(text: str) -> Address:
 def values_of(store: Store) -> dict[str, int]:
     """All counters and gauges by name, as of now."""
     store.collect()
-    values = {counter.name: counter.value for counter in store.counters()}
-    return {**values, **{gauge.name: gauge.value for gauge in store.gauges()}}
+    values = {counter.name: counter.tally for counter in store.counters()}
+    return {**values, **{gauge.name: gauge.tally for gauge in store.gauges()}}
 
 
 class Mesh:
@@ -52,12 +53,14 @@ class Mesh:
         seed: int = 1,
         start: bool = True,
         link: ILink | None = None,
+        shared: SharedCounts | None = None,
     ) -> None:
         """`network` where others are to be on it too, or its buffers are to be small; `seed` for
         what is chosen at random.
 
         `link` joins main and the worker, where it is not to be the one of the environment.
-        Without `start` the listeners stay closed until `listeners.start()`.
+        Without `start` the listeners stay closed until `listeners.start()`.  `shared` where this is
+        one of several workers.
 
         :raise tcpmesh.config.text.problems.ConfigError: where the bootstrap is wrong.
         :raise tcpmesh.net.listen.BindError: where two listeners want one address.
@@ -68,7 +71,13 @@ class Mesh:
         node = self.bootstrap.node
         self.link = link if link is not None else default_link()
         self.main, self.worker = assemble(
-            self.bootstrap, node, self.network, self.store, link=self.link, seed=seed
+            self.bootstrap,
+            node,
+            self.network,
+            self.store,
+            link=self.link,
+            seed=seed,
+            shared=shared,
         )
         self.clusters = self.main.clusters
         self.listeners = self.main.listeners

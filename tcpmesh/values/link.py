@@ -117,6 +117,11 @@ class Start:
 
 
 @dataclass(frozen=True)
+class Stop:
+    """Accept no more clients, and close all there are."""
+
+
+@dataclass(frozen=True)
 class LogLevels:
     """The (logger, level) pairs that hold from now on."""
 
@@ -257,6 +262,11 @@ class HostNumbers:
 
 
 @dataclass(frozen=True)
+class Stopped:
+    """All clients are gone."""
+
+
+@dataclass(frozen=True)
 class Numbers:
     """So many clients are connected."""
 
@@ -275,6 +285,7 @@ ToWorker: TypeAlias = (
     | AddListener
     | RemoveListener
     | Start
+    | Stop
     | LogLevels
     | AskRates
     | AskHostNumbers
@@ -293,4 +304,5 @@ ToMain: TypeAlias = (
     | Rates
     | HostNumbers
     | Numbers
+    | Stopped
 )

@@ -32,7 +32,7 @@ class MergeWindowTests(SynchronousTestCase):
             "update_out_of_merge_window",
             "update_merge_cancelled",
         )
-        return [self.store.counter(f"cluster_manager.{name}").value for name in names]
+        return [self.store.counter(f"cluster_manager.{name}").tally for name in names]
 
     def test_merged(self) -> None:
         """Many changes of health within the window make two deliveries: the first at once, the

@@ -73,11 +73,11 @@ def _test(name: str, facts: dict[str, Any]) -> Any:
 def _pick(cluster: Cluster, source: str, match: dict[str, Any] | None, held: bool) -> str:
     host: Host | None = cluster.pick(Client(xxh64_intdigest(source.encode()), match))
     if host is None:
-        cluster.stats.cx_none_healthy.value += 1
+        cluster.stats.cx_none_healthy.tally += 1
         return "-"
     if held:
         host.rq_active += 1
-        cluster.stats.rq_active.add(1)
+        cluster.breakers.requests.own += 1
     return LETTERS[host.address.host, host.address.port]
 
 

@@ -21,7 +21,7 @@ from tcpmesh.logs.log import Levels, Log
 from tcpmesh.net.dns.resolve import ResolutionFailed
 from tcpmesh.net.listen import BindError
 from tcpmesh.registry import BrokenExtension, UnknownExtension
-from tcpmesh.server import main, service
+from tcpmesh.server import main
 from tcpmesh.server.networks import VARIABLE
 from tcpmesh.server.service import CannotStart, Server
 from tcpmesh.testing.harness import Client
@@ -60,10 +60,8 @@ class ServerTestCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         """A network with an upstream, and a reactor that does nothing by itself."""
-        self.network = MemoryNetwork()
         self.reactor: Any = MemoryReactorClock()
-        self.patch(service, "install_signals", lambda *arguments: self.signals.append(arguments))
-        self.signals: list[Any] = []
+        self.network = MemoryNetwork(self.reactor)
         self.upstream = Upstream()
         self.network.listen(self.network.bind(Address("127.0.0.2", 80)), self.upstream)
 
@@ -125,13 +123,10 @@ class LifeTests(ServerTestCase):
         return server, names
 
     def test_waits_for_clusters(self) -> None:
-        """Until all clusters are warm it is not live and accepts nobody, but signals already
-        work.
-        """
+        """Until all clusters are warm it is not live and accepts nobody."""
         server, names = self.waiting()
         self.assertEqual("PRE_INITIALIZING", server.state)
         self.assertFalse(self.connects())
-        self.assertEqual(1, len(self.reactor.whenRunningHooks))
         assert names.held is not None
         names.held[0].callback((Found("127.0.0.3"),))
         self.assertEqual("LIVE", server.state)
@@ -168,10 +163,14 @@ class LifeTests(ServerTestCase):
         self.assertEqual(1, server.exit_status)
 
     def test_stop(self) -> None:
-        """Stopped it accepts nobody, and no timer is left."""
+        """Stopped it accepts nobody, those connected are closed, and no timer is left."""
         server = self.server()
         self.start(server)
-        server.stopService()
+        self.assertTrue(self.connects())
+        stopped = server.stopService()
+        self.network.pump()
+        self.successResultOf(stopped)
+        self.assertEqual(0, server.open_connections)
         self.assertFalse(self.connects())
         self.assertEqual([], self.reactor.getDelayedCalls())
 
@@ -246,16 +245,6 @@ class LifeTests(ServerTestCase):
         self.start(server)
         server.quit()
         self.assertTrue(self.reactor.hasStopped)
-
-    def test_signals(self) -> None:
-        """Signals are taken over once the reactor runs, to end the process and to open log files
-        anew.
-        """
-        server = self.server()
-        self.start(server)
-        for hook, arguments, keywords in self.reactor.whenRunningHooks:
-            hook(*arguments, **keywords)
-        self.assertEqual([(self.reactor, server.quit, server.reopen_logs)], self.signals)
 
     def test_log_of_the_application(self) -> None:
         """In an application its log is that of the application."""

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tcpmesh.stats.metrics import Merge
 from tcpmesh.stats.prometheus import exposition
 from tcpmesh.stats.select import Query, Selection
 from tcpmesh.stats.store import Store
@@ -35,8 +36,8 @@ class ExpositionTests(SynchronousTestCase):
         """
         store = Store()
         for name, count in (("b", 2), ("a", 1)):
-            store.counter(f"cluster.{name}.upstream_cx_total").value += count
-        store.gauge("server.live").set(1)
+            store.counter(f"cluster.{name}.upstream_cx_total").tally += count
+        store.gauge("server.live", Merge.SUM).set(1)
         self.assertEqual(
             "# TYPE envoy_cluster_upstream_cx_total counter\n"
             'envoy_cluster_upstream_cx_total{envoy_cluster_name="a"} 1\n'
@@ -84,7 +85,7 @@ class ExpositionTests(SynchronousTestCase):
     def test_text_readouts(self) -> None:
         """Texts are left out, or on request are labels."""
         store = Store()
-        store.text_readout("control_plane.identifier").value = 'a"\\\n'
+        store.text_readout("control_plane.identifier").set('a"\\\n')
         self.assertEqual("", rendered(store))
         found = page(store, text_readouts=True)
         self.assertEqual(0, found.value("envoy_control_plane_identifier", text_value='a"\\\n'))
@@ -94,9 +95,9 @@ class ExpositionTests(SynchronousTestCase):
         names.
         """
         store = Store()
-        store.counter("a-b").value += 1
-        store.counter("a.b").value += 2
-        store.gauge("a_b").set(3)
+        store.counter("a-b").tally += 1
+        store.counter("a.b").tally += 2
+        store.gauge("a_b", Merge.SUM).set(3)
         found = page(store)
         self.assertEqual(1, found.value("envoy_a_b"))
         self.assertEqual(2, found.value("envoy_a_b", stat_name="a.b"))
@@ -130,10 +131,10 @@ class ExpositionTests(SynchronousTestCase):
         """
         store = Store()
         for name in counters:
-            store.counter(name).value += 1
+            store.counter(name).tally += 1
         for name in gauges:
-            store.gauge(name).set(1)
-            store.text_readout(name).value = name
+            store.gauge(name, Merge.SUM).set(1)
+            store.text_readout(name).set(name)
         for name in histograms:
             store.histogram(name).record(1)
         store.merge_histograms()

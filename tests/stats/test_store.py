@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tcpmesh.stats import store as store_module
-from tcpmesh.stats.metrics import PENDING_LIMIT
+from tcpmesh.stats import family
+from tcpmesh.stats.metrics import PENDING_LIMIT, Merge
 from tcpmesh.stats.store import AnyStat, Declaration, Store, sanitize
 
 
@@ -29,7 +29,7 @@ class StoreTests(SynchronousTestCase):
         self.assertIs(
             self.store.counter("cluster.c.upstream_cx_total"), scope.counter("upstream_cx_total")
         )
-        self.assertIs(self.store.gauge("g"), self.store.gauge("g"))
+        self.assertIs(self.store.gauge("g", Merge.SUM), self.store.gauge("g", Merge.SUM))
         self.assertIs(self.store.histogram("h"), self.store.histogram("h"))
         self.assertIs(self.store.text_readout("t"), self.store.text_readout("t"))
 
@@ -45,7 +45,7 @@ class StoreTests(SynchronousTestCase):
         """Ordering can be done in steps; names that come meanwhile are in their places all the
         same.
         """
-        self.patch(store_module, "SORT_STEP", 2)
+        self.patch(family, "SORT_STEP", 2)
         for name in "ecabd":
             self.store.counter(name)
         self.assertTrue(len(list(self.store.sort())) > 3)
@@ -64,46 +64,46 @@ class StoreTests(SynchronousTestCase):
 
         def collect() -> Iterator[None]:
             for _ in range(3):
-                counter.value += 1
+                counter.tally += 1
                 yield
 
         self.store.add_collector(collect)
         steps = self.store.collecting()
         next(steps)
-        self.assertEqual(1, counter.value)
+        self.assertEqual(1, counter.tally)
         self.store.collect()
-        self.assertEqual(4, counter.value)
+        self.assertEqual(4, counter.tally)
 
     def test_used(self) -> None:
         """A statistic is used once it was written, whatever it is now."""
         counter, gauge, text = (
             self.store.counter("c"),
-            self.store.gauge("g"),
+            self.store.gauge("g", Merge.SUM),
             self.store.text_readout("t"),
         )
-        self.assertFalse(counter.used or gauge.used or text.used)
-        counter.value += 1
+        self.assertFalse(counter.was_used or gauge.was_used or text.was_used)
+        counter.tally += 1
         gauge.set(0)
-        text.value = ""
+        text.set("")
         self.store.reset_counters()
-        self.assertEqual(0, counter.value)
-        self.assertTrue(counter.used and gauge.used and text.used)
+        self.assertEqual(0, counter.tally)
+        self.assertTrue(counter.was_used and gauge.was_used and text.was_used)
 
     def test_reset_counts_from_zero(self) -> None:
         """A reset first brings in what is counted elsewhere, so that none of it comes afterwards;
         gauges stay.
         """
-        counter, gauge = self.store.counter("bytes"), self.store.gauge("active")
+        counter, gauge = self.store.counter("bytes"), self.store.gauge("active", Merge.SUM)
         pending = [5]
 
         def collect() -> None:
-            counter.value += pending.pop() if pending else 0
+            counter.tally += pending.pop() if pending else 0
 
         self.store.add_collector(collect)
         gauge.add(2)
         self.store.reset_counters()
         self.store.collect()
-        self.assertEqual((0, 2), (counter.value, gauge.value))
+        self.assertEqual((0, 2), (counter.tally, gauge.tally))
 
     def test_collectors(self) -> None:
         """Collectors run at each collection until they are removed, and one may remove itself."""
@@ -141,7 +141,7 @@ class ScopeTests(SynchronousTestCase):
         self.store.counter("server.live")
         scope = self.store.scope("cluster.c")
         scope.counter("total")
-        scope.scope("ssl").gauge("active")
+        scope.scope("ssl").gauge("active", Merge.SUM)
         scope.histogram("ms")
         scope.text_readout("version")
         scope.declare(Declaration(counters=("idle",)))
@@ -154,13 +154,13 @@ class ScopeTests(SynchronousTestCase):
     def test_names_live_as_long_as_their_last_holder(self) -> None:
         """A listener that replaces one of the same address goes on with its numbers."""
         old, new = self.store.scope("listener.l"), self.store.scope("listener.l")
-        old.counter("total").value += 3
-        self.assertEqual(3, new.counter("total").value)
+        old.counter("total").tally += 3
+        self.assertEqual(3, new.counter("total").tally)
         old.close()
         self.assertEqual(["listener.l.total"], names(self.store.counters()))
         new.close()
         self.assertEqual([], names(self.store.counters()))
-        self.assertEqual(0, self.store.scope("listener.l").counter("total").value)
+        self.assertEqual(0, self.store.scope("listener.l").counter("total").tally)
 
     def test_asking_twice_holds_once(self) -> None:
         """A scope that asked for a name several times lets go of it with one close."""
@@ -180,16 +180,16 @@ class ScopeTests(SynchronousTestCase):
                     counters=("z", "a"), gauges=("g",), histograms=("h",), text_readouts=("t",)
                 )
             )
-        one.counter("m").value += 1
-        two.counter("a").value += 2
+        one.counter("m").tally += 1
+        two.counter("a").tally += 2
         self.assertEqual(
             [("c.a", 2), ("c.m", 1), ("c.z", 0)],
-            [(each.name, each.value) for each in self.store.counters()],
+            [(each.name, each.tally) for each in self.store.counters()],
         )
         self.assertEqual(["c.g"], names(self.store.gauges()))
         self.assertEqual(["c.h"], names(self.store.histograms()))
         self.assertEqual(["c.t"], names(self.store.text_readouts()))
-        self.assertFalse(any(stat.used for stat in self.store.gauges()))
+        self.assertFalse(any(stat.was_used for stat in self.store.gauges()))
 
 
 class HistogramTests(SynchronousTestCase):
@@ -200,15 +200,15 @@ class HistogramTests(SynchronousTestCase):
         store = Store()
         histogram = store.histogram("ms")
         histogram.record(5)
-        self.assertFalse(histogram.used)
+        self.assertFalse(histogram.was_used)
         store.merge_histograms()
-        self.assertEqual((1, 1), (histogram.interval.count, histogram.cumulative.count))
+        self.assertEqual((1, 1), (histogram.last_interval.count, histogram.cumulative.count))
         histogram.record(7)
         histogram.record(8)
         store.merge_histograms()
-        self.assertEqual((2, 3), (histogram.interval.count, histogram.cumulative.count))
+        self.assertEqual((2, 3), (histogram.last_interval.count, histogram.cumulative.count))
         store.merge_histograms()
-        self.assertEqual((0, 3), (histogram.interval.count, histogram.cumulative.count))
+        self.assertEqual((0, 3), (histogram.last_interval.count, histogram.cumulative.count))
 
     def test_memory_is_bounded(self) -> None:
         """Any number of values between two merges is counted without keeping them all."""
@@ -217,7 +217,7 @@ class HistogramTests(SynchronousTestCase):
             histogram.record(value)
         self.assertLess(len(histogram._pending), PENDING_LIMIT)
         histogram.merge()
-        self.assertEqual(PENDING_LIMIT * 3 + 1, histogram.interval.count)
+        self.assertEqual(PENDING_LIMIT * 3 + 1, histogram.last_interval.count)
 
     def test_histograms_do_not_share(self) -> None:
         """What one histogram records is not seen in another that had nothing yet."""
@@ -225,4 +225,4 @@ class HistogramTests(SynchronousTestCase):
         store.histogram("a").record(1)
         other = store.histogram("b")
         store.merge_histograms()
-        self.assertEqual((0, 0), (other.interval.count, other.cumulative.count))
+        self.assertEqual((0, 0), (other.last_interval.count, other.cumulative.count))

@@ -7,6 +7,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tcpmesh.stats.metrics import Merge
 from tcpmesh.stats.prometheus import exposition
 from tcpmesh.stats.select import Kind, Query, Selection
 from tcpmesh.stats.store import Store
@@ -17,10 +18,10 @@ from tcpmesh.wire.regex import Regex
 def sample() -> Store:
     """A store with one statistic of each kind that was used and one that was not."""
     store = Store()
-    store.counter("b.total").value += 2
+    store.counter("b.total").tally += 2
     store.counter("b.none")
-    store.gauge("a.active").set(1)
-    store.text_readout("z.version").value = 'say "hi"'
+    store.gauge("a.active", Merge.SUM).set(1)
+    store.text_readout("z.version").set('say "hi"')
     for value in (1, 2, 2):
         store.histogram("h.ms").record(value)
     store.histogram("h.none")
@@ -180,5 +181,5 @@ class QueryTests(SynchronousTestCase):
     def test_up_to_date(self) -> None:
         """What is counted elsewhere is brought in before anything is shown."""
         store = sample()
-        store.add_collector(lambda: store.gauge("a.active").set(7))
+        store.add_collector(lambda: store.gauge("a.active", Merge.SUM).set(7))
         self.assertIn("a.active: 7\n", text(store))

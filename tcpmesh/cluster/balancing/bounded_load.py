@@ -25,7 +25,8 @@ class BoundedTable:
 
     :param shares: the hosts of the table.
     :param factor: percent of its share that a host may have (`hash_balance_factor`).
-    :param active: how many connections the cluster has at this moment.
+    :param active: how many connections of the cluster have a client at this moment, in this
+        worker, as the numbers of hosts are.
     """
 
     def __init__(

@@ -137,8 +137,8 @@ class HashBalancer(ABC, Generic[Table]):
         built = self.build(shares)
         table: HashTable = built
         if self._hashing.balance_factor:
-            active = self._context.stats.rq_active
-            table = BoundedTable(built, shares, self._hashing.balance_factor, lambda: active.value)
+            requests = self._context.requests
+            table = BoundedTable(built, shares, self._hashing.balance_factor, lambda: requests.own)
         return _Level(shares, built, table)
 
     def _shares(self, host_set: HostSet, panic: bool) -> list[Share]:
@@ -168,7 +168,7 @@ class HashBalancer(ABC, Generic[Table]):
             return None
         host_set, kind = chosen
         if kind is Kind.PANIC:
-            self._healthy_panic.value += 1
+            self._healthy_panic.tally += 1
         table = self._levels[host_set.priority].table
         host = table.choose(key)
         if context is not None and host in context.attempted:

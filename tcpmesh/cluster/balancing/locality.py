@@ -76,7 +76,7 @@ class LocalityBalancer:
             return None
         host_set, kind = chosen
         if kind is Kind.PANIC:
-            self._healthy_panic.value += 1
+            self._healthy_panic.tally += 1
             return (
                 None if self._options.fail_on_panic else self._group(host_set, kind, WHOLE_PRIORITY)
             )
@@ -150,21 +150,21 @@ class ZoneRouter:
             return WHOLE_PRIORITY
         assert local is not None
         if in_panic(local.sets[0], self._context.panic_threshold):
-            self._not_ok.value += 1
+            self._not_ok.tally += 1
             return None if self._options.fail_on_panic else WHOLE_PRIORITY
         return self._routed(self._zones, self._context.random)
 
     def _routed(self, found: Zones, random: Random) -> int:
         if found.direct and found.home is not None:
-            self._all_directly.value += 1
+            self._all_directly.tally += 1
             return found.home
         if found.home is not None and random.randrange(10000) < found.stay:
-            self._sampled.value += 1
+            self._sampled.tally += 1
             return found.home
-        self._cross_zone.value += 1
+        self._cross_zone.tally += 1
         place = found.elsewhere(random)
         if place is None:
-            self._no_capacity.value += 1
+            self._no_capacity.tally += 1
             return random.randrange(len(found.residual))
         return place
 
@@ -176,14 +176,14 @@ class ZoneRouter:
         self._zones = None
         if self._local is None or not self._local.sets or not self._sets.sets:
             return
-        self._recalculated.value += 1
+        self._recalculated.tally += 1
         try:
             self._zones = zones(
                 self._sets.sets[0], self._local.sets[0], self._context.locality, self._options
             )
         except NoZones as e:
             if e.args:
-                self._context.stats.scope.counter(e.args[0]).value += 1
+                self._context.stats.scope.counter(e.args[0]).tally += 1
 
 
 def _having(locality: LocalityHosts, kind: Kind) -> tuple[Host, ...]:

@@ -9,7 +9,7 @@ message only.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from envoy.extensions.load_balancing_policies.common.v3.common_pb2 import (
@@ -24,6 +24,7 @@ from tcpmesh.cluster.hosts.stats import ClusterStats
 from tcpmesh.interfaces import ILoadBalancer
 from tcpmesh.registry import UnknownExtension, WorkerContext, build, find_value
 from tcpmesh.values.hosts import HostSpec, Locality
+from tcpmesh.values.shared_counts import LocalCount, SharedCount
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +32,9 @@ class PolicyContext(WorkerContext):
     """What a policy may use: the server's context, and what it needs to know of its cluster."""
 
     stats: ClusterStats
+    requests: SharedCount = field(default_factory=LocalCount)
+    """Connections of the cluster that have a client."""
+
     panic_threshold: int = PANIC_THRESHOLD
     """Percent."""
 

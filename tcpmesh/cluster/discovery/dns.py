@@ -28,7 +28,7 @@ from envoy.extensions.network.dns_resolver.cares.v3.cares_dns_resolver_pb2 impor
 from google.protobuf.any_pb2 import Any as AnyMessage
 from zope.interface import implementer
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -37,6 +37,7 @@ from tcpmesh.config.fields.values import seconds
 from tcpmesh.interfaces import IDiscovery, IDnsResolver
 from tcpmesh.net.dns.resolve import Family, ResolutionFailed
 from tcpmesh.registry import MainContext, build
+from tcpmesh.stats.metrics import Merge
 from tcpmesh.stats.store import Scope, sanitize
 from tcpmesh.values.address import Address
 from tcpmesh.values.hosts import Assignment, HostSpec
@@ -143,7 +144,7 @@ class DnsStats:
         self.success = scope.counter("update_success")
         self.failure = scope.counter("update_failure")
         self.no_rebuild = scope.counter("update_no_rebuild")
-        self.max_host_weight = scope.gauge("max_host_weight")
+        self.max_host_weight = scope.gauge("max_host_weight", Merge.MAIN)
         """Of the hosts of the endpoint resolved last; only where each address is a host."""
 
 
@@ -182,14 +183,14 @@ class DnsDiscovery:
         for target in self._targets:
             target.start(self._changed, self._warmed)
 
-    def stop(self) -> None:
-        """Ask no more."""
-        for target in self._targets:
-            target.stop()
+    def stop(self) -> Deferred[None]:
+        """Ask no more; fires when no question is under way."""
+        stopping = [target.stop() for target in self._targets]
         if self._telling is not None:
             self._telling.cancel()
             self._telling = None
         self._stats.scope.close()
+        return gatherResults(stopping).addCallback(lambda _: None)
 
     def _changed(self) -> None:
         if not self.warm.called:
@@ -246,18 +247,23 @@ class Target:
         self._running = True
         self._ask()
 
-    def stop(self) -> None:
-        """Ask no more, and forget the question that is under way."""
+    def stop(self) -> Deferred[None]:
+        """Ask no more, and give up the question that is under way; fires when that is over."""
         self._running = False
         if self._timer is not None:
             self._timer.cancel()
-        if self._query is not None:
-            self._query.cancel()
-        self._timer = self._query = None
+        query, self._timer, self._query = self._query, None, None
+        over: Deferred[None] = Deferred()
+        if query is None:
+            over.callback(None)
+        else:
+            query.addBoth(lambda _: over.callback(None))
+            query.cancel()
+        return over
 
     def _ask(self) -> None:
         self._timer = None
-        self._stats.attempt.value += 1
+        self._stats.attempt.tally += 1
         self._query = self._resolver.resolve(self._name, self._settings.family)
         self._query.addCallback(self._resolved).addErrback(self._failed).addCallback(self._again)
 
@@ -266,10 +272,10 @@ class Target:
         logical = self._settings.logical
         if logical and not found:
             raise ResolutionFailed(f"{self._name} has no address")
-        self._stats.success.value += 1
+        self._stats.success.tally += 1
         specs = self._specs(tuple(dict.fromkeys(Address(each.host, self._port) for each in found)))
         if self._is_known(specs):
-            self._stats.no_rebuild.value += 1
+            self._stats.no_rebuild.tally += 1
         else:
             self.specs = specs
             self._changed()
@@ -306,7 +312,7 @@ class Target:
         if not failure.check(ResolutionFailed):
             log.failure("cannot use what DNS says of {name}", failure, name=self._name)
         log.debug("cannot resolve {name}: {reason}", name=self._name, reason=failure.value)
-        self._stats.failure.value += 1
+        self._stats.failure.tally += 1
         return self._times.after_failure()
 
     def _again(self, wait: float | None) -> None:

@@ -24,6 +24,7 @@ from tcpmesh.cluster.health.event_log import EventLog, host_event
 from tcpmesh.cluster.health.probe import Failed, IProbe, MakeProbe
 from tcpmesh.config.fields.values import host_and_port, seconds
 from tcpmesh.net.timer_wheel import Entry, TimerWheel
+from tcpmesh.stats.metrics import Merge
 from tcpmesh.stats.store import Scope
 from tcpmesh.values.address import Address
 from tcpmesh.values.hosts import NO_FLAGS, HealthFlag, HostSpec
@@ -52,8 +53,8 @@ class HealthStats:
         self.network_failure = scope.counter("network_failure")
         self.passive_failure = scope.counter("passive_failure")
         self.verify_cluster = scope.counter("verify_cluster")
-        self.healthy = scope.gauge("healthy")
-        self.degraded = scope.gauge("degraded")
+        self.healthy = scope.gauge("healthy", Merge.MAIN)
+        self.degraded = scope.gauge("degraded", Merge.MAIN)
 
 
 @dataclass(frozen=True)
@@ -271,13 +272,13 @@ class HostCheck:
 
     def _run(self) -> None:
         self._entry = None
-        self._check.stats.attempt.value += 1
+        self._check.stats.attempt.tally += 1
         self._probe.start()
 
     def succeeded(self, degraded: bool = False) -> None:
         """The host is well, or well enough (`x-envoy-degraded`)."""
         check = self._check
-        check.stats.success.value += 1
+        check.stats.success.tally += 1
         add = remove = 0
         edge = False
         if self._flags & FAILED:
@@ -311,9 +312,9 @@ class HostCheck:
         """
         check = self._check
         stats = check.stats
-        stats.failure.value += 1
+        stats.failure.tally += 1
         if kind is not Failed.ACTIVE:
-            stats.network_failure.value += 1
+            stats.network_failure.tally += 1
         add, remove = (EXCLUDED if exclude else 0), PENDING
         edge = False
         if self._flags & FAILED:

@@ -13,6 +13,7 @@ from functools import reduce
 from operator import or_
 
 from tcpmesh.cluster.health.checker import DEGRADED, EXCLUDED, FAILED, ICheckedCluster
+from tcpmesh.stats.metrics import Merge
 from tcpmesh.stats.store import Scope
 from tcpmesh.values.hosts import NO_FLAGS, HealthFlag
 
@@ -27,8 +28,8 @@ class CombinedHealth:
         self.cluster = cluster
         self._count = count
         self._said: dict[int, list[int]] = {}
-        self._healthy = scope.gauge("healthy")
-        self._degraded = scope.gauge("degraded")
+        self._healthy = scope.gauge("healthy", Merge.MAIN)
+        self._degraded = scope.gauge("degraded", Merge.MAIN)
 
     def say(self, number: int, key: int, add: HealthFlag, remove: HealthFlag) -> None:
         """One of the checks says this of a host."""

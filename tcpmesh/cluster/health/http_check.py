@@ -128,7 +128,7 @@ class HttpCheck:
         if self._receive and not has_in_order(response.body, self._receive):
             return FAILED
         if self._is_service is not None:
-            self._verified.value += 1
+            self._verified.tally += 1
             return PASSED if self._is_service(response.header(SERVICE) or "") else FAILED
         return PASSED
 

@@ -195,21 +195,21 @@ class Detector:
         so.
         """
         stats, settings = self._stats, self.settings
-        stats.detected[cause].value += 1
+        stats.detected[cause].tally += 1
         if cause in stats.old:
-            stats.old[cause].value += 1
+            stats.old[cause].tally += 1
         percent = 100 * (self._active + 1) / len(self._records)
         if percent > settings.max_ejection_percent and not (
             settings.always_eject_one_host and not self._active
         ):
-            stats.overflow.value += 1
+            stats.overflow.tally += 1
             return
         if cause in stats.old:
-            stats.old_total.value += 1
+            stats.old_total.tally += 1
         enforced = self._random.randrange(100) < settings.enforcing[cause]
         if enforced:
-            stats.enforced_total.value += 1
-            stats.enforced[cause].value += 1
+            stats.enforced_total.tally += 1
+            stats.enforced[cause].tally += 1
             self._eject(record)
         if self._log is not None:
             since = self._since(record.returned_at)

@@ -9,6 +9,7 @@ from enum import Enum
 from typing import Any
 
 from tcpmesh.config.fields.values import seconds
+from tcpmesh.stats.metrics import Merge
 from tcpmesh.stats.store import Declaration, Scope
 
 
@@ -34,7 +35,7 @@ class OutlierStats:
 
     def __init__(self, cluster: Scope) -> None:
         scope = cluster.scope("outlier_detection")
-        self.active = scope.gauge("ejections_active")
+        self.active = scope.gauge("ejections_active", Merge.SUM)
         self.overflow = scope.counter("ejections_overflow")
         self.enforced_total = scope.counter("ejections_enforced_total")
         self.detected = {

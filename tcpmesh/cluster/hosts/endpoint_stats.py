@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from tcpmesh.cluster.hosts.host import Host
-from tcpmesh.stats.metrics import Counter, Gauge
+from tcpmesh.stats.metrics import Counter, Gauge, Merge
 from tcpmesh.stats.store import Scope, sanitize
 from tcpmesh.values.hosts import Health
 
@@ -44,13 +44,18 @@ class _Copy:
         self._counters: list[tuple[str, Counter]] = [
             (name, self.scope.counter(name)) for name in COUNTERS
         ]
-        self._gauges: list[tuple[str, Gauge]] = [(name, self.scope.gauge(name)) for name in GAUGES]
-        self._healthy = self.scope.gauge("healthy")
+        self._taken = dict.fromkeys(COUNTERS, 0)
+        self._gauges: list[tuple[str, Gauge]] = [
+            (name, self.scope.gauge(name, Merge.SUM)) for name in GAUGES
+        ]
+        self._healthy = self.scope.gauge("healthy", Merge.MAX)
 
     def take(self) -> None:
         """Copy what the host has counted."""
         for name, counter in self._counters:
-            counter.value = getattr(self._host, name)
+            counted = getattr(self._host, name)
+            counter.tally += counted - self._taken[name]
+            self._taken[name] = counted
         for name, gauge in self._gauges:
             gauge.set(getattr(self._host, name))
         self._healthy.set(int(self._host.health is Health.HEALTHY))

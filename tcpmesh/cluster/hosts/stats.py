@@ -4,6 +4,7 @@ rest declared and 0.
 
 from __future__ import annotations
 
+from tcpmesh.stats.metrics import Merge
 from tcpmesh.stats.store import Declaration, Store, sanitize
 
 DECLARED = Declaration(
@@ -100,10 +101,10 @@ class MembershipStats:
     def __init__(self, store: Store, name: str) -> None:
         scope = self.scope = store.scope(f"cluster.{sanitize(name)}")
         self.change = scope.counter("membership_change")
-        self.total = scope.gauge("membership_total")
-        self.healthy = scope.gauge("membership_healthy")
-        self.degraded = scope.gauge("membership_degraded")
-        self.excluded = scope.gauge("membership_excluded")
+        self.total = scope.gauge("membership_total", Merge.MAIN)
+        self.healthy = scope.gauge("membership_healthy", Merge.MAIN)
+        self.degraded = scope.gauge("membership_degraded", Merge.MAIN)
+        self.excluded = scope.gauge("membership_excluded", Merge.MAIN)
         # Without transport_socket_matches every host has the default match, counted as the host is
         # made.
         self.total_match_count = scope.counter("default.total_match_count")
@@ -115,7 +116,7 @@ class ClusterStats:
     def __init__(self, store: Store, name: str) -> None:
         scope = self.scope = store.scope(f"cluster.{sanitize(name)}")
         self.cx_total = scope.counter("upstream_cx_total")
-        self.cx_active = scope.gauge("upstream_cx_active")
+        self.cx_active = scope.gauge("upstream_cx_active", Merge.SUM)
         self.cx_connect_fail = scope.counter("upstream_cx_connect_fail")
         self.cx_connect_timeout = scope.counter("upstream_cx_connect_timeout")
         self.cx_connect_attempts_exceeded = scope.counter("upstream_cx_connect_attempts_exceeded")
@@ -137,14 +138,14 @@ class ClusterStats:
         )
         self.cx_rx_bytes_total = scope.counter("upstream_cx_rx_bytes_total")
         self.cx_tx_bytes_total = scope.counter("upstream_cx_tx_bytes_total")
-        self.cx_rx_bytes_buffered = scope.gauge("upstream_cx_rx_bytes_buffered")
-        self.cx_tx_bytes_buffered = scope.gauge("upstream_cx_tx_bytes_buffered")
+        self.cx_rx_bytes_buffered = scope.gauge("upstream_cx_rx_bytes_buffered", Merge.SUM)
+        self.cx_tx_bytes_buffered = scope.gauge("upstream_cx_tx_bytes_buffered", Merge.SUM)
         self.flow_control_paused = scope.counter("upstream_flow_control_paused_reading_total")
         self.flow_control_resumed = scope.counter("upstream_flow_control_resumed_reading_total")
         self.rq_total = scope.counter("upstream_rq_total")
-        self.rq_active = scope.gauge("upstream_rq_active")
+        self.rq_active = scope.gauge("upstream_rq_active", Merge.SUM)
         self.rq_pending_total = scope.counter("upstream_rq_pending_total")
-        self.rq_pending_active = scope.gauge("upstream_rq_pending_active")
+        self.rq_pending_active = scope.gauge("upstream_rq_pending_active", Merge.SUM)
         self.rq_pending_overflow = scope.counter("upstream_rq_pending_overflow")
         self.bind_errors = scope.counter("bind_errors")
         self.rq_cancelled = scope.counter("upstream_rq_cancelled")
@@ -163,14 +164,14 @@ class ClusterStats:
 
     def destroyed(self, remote: bool, active: bool) -> None:
         """An upstream connection is gone: closed by whom, and whether it was in use."""
-        self.cx_destroy.value += 1
+        self.cx_destroy.tally += 1
         side = self.cx_destroy_remote if remote else self.cx_destroy_local
-        side.value += 1
+        side.tally += 1
         if active:
-            self.cx_destroy_with_active_rq.value += 1
+            self.cx_destroy_with_active_rq.tally += 1
             side = (
                 self.cx_destroy_remote_with_active_rq
                 if remote
                 else self.cx_destroy_local_with_active_rq
             )
-            side.value += 1
+            side.tally += 1

@@ -6,6 +6,9 @@ a cluster closes a client at once, unless an aggregate cluster sends it.  A limi
 makes the client wait until the host has fewer, in a pool: see `tcpmesh.cluster.upstream.pool`.
 `max_connection_pools` limits the pools of HTTP in Envoy, and for TCP only shows in
 `remaining_cx_pools`.
+
+Breakers go by counts of their own.  The gauges only show these: clusters may share the names of
+their statistics, and share no breaker for that, as in Envoy.
 """
 
 from __future__ import annotations
@@ -14,24 +17,33 @@ from typing import Any
 
 from tcpmesh.cluster.hosts.host import Host
 from tcpmesh.cluster.hosts.stats import ClusterStats
+from tcpmesh.stats.metrics import Merge
 from tcpmesh.stats.store import Scope
+from tcpmesh.values.shared_counts import SharedCounts
 from tcpmesh.values.statuses import BreakerThresholds
 
 
 class Breakers:
     """Those of one cluster (`cluster.v3.CircuitBreakers`)."""
 
-    def __init__(self, message: Any, stats: ClusterStats) -> None:
+    def __init__(self, message: Any, stats: ClusterStats, counts: SharedCounts) -> None:
         self.default, self.high = thresholds_of(message.thresholds)
         self.max_connections = self.default.max_connections
         self._max_pending = self.default.max_pending_requests
         self.per_host = _per_host(message.per_host_thresholds)
         """How many connections each host may have, or `None` for any number."""
-        self._stats = stats
+        self.connections = counts.count("connections")
+        """Connections there are or that are being made: moved by who makes them, as are the other
+        two.
+        """
+        self.pending = counts.count("pending")
+        """Clients that wait for their connection."""
+        self.requests = counts.count("requests")
+        """Connections that have a client."""
         scope = stats.scope
-        self._cx_open = scope.gauge("circuit_breakers.default.cx_open")
-        self._requests_open = scope.gauge("circuit_breakers.default.rq_open")
-        self._pending_open = scope.gauge("circuit_breakers.default.rq_pending_open")
+        self._cx_open = scope.gauge("circuit_breakers.default.cx_open", Merge.MAX)
+        self._requests_open = scope.gauge("circuit_breakers.default.rq_open", Merge.MAX)
+        self._pending_open = scope.gauge("circuit_breakers.default.rq_pending_open", Merge.MAX)
         tracked = {entry.priority for entry in message.thresholds if entry.track_remaining}
         self._remaining = _Remaining(scope, "default", self.default) if 0 in tracked else None
         if 1 in tracked:
@@ -40,12 +52,12 @@ class Breakers:
     @property
     def full(self) -> bool:
         """Whether the cluster may have no further connection (`max_connections`)."""
-        return self._stats.cx_active.value >= self.max_connections
+        return self.connections.total >= self.max_connections
 
     @property
     def pending_full(self) -> bool:
         """Whether no further client may wait for its connection (`max_pending_requests`)."""
-        return self._stats.rq_pending_active.value >= self._max_pending
+        return self.pending.total >= self._max_pending
 
     def allows(self, host: Host) -> bool:
         """Whether this host may have a connection more (`max_connections` of the cluster and
@@ -59,8 +71,8 @@ class Breakers:
 
         Clients count as requests, but `max_requests` keeps none of them out.
         """
-        connections, pending = self._stats.cx_active.value, self._stats.rq_pending_active.value
-        requests = self._stats.rq_active.value
+        connections, pending = self.connections.total, self.pending.total
+        requests = self.requests.total
         self._cx_open.set(int(connections >= self.max_connections and connections > 0))
         self._pending_open.set(int(pending >= self._max_pending and pending > 0))
         self._requests_open.set(int(requests >= self.default.max_requests and requests > 0))
@@ -100,12 +112,14 @@ class _Remaining:
 
     def __init__(self, scope: Scope, name: str, limits: BreakerThresholds) -> None:
         self._limits = limits
-        self._connections = scope.gauge(f"circuit_breakers.{name}.remaining_cx")
-        self._pending = scope.gauge(f"circuit_breakers.{name}.remaining_pending")
-        self._requests = scope.gauge(f"circuit_breakers.{name}.remaining_rq")
+        self._connections = scope.gauge(f"circuit_breakers.{name}.remaining_cx", Merge.MAX)
+        self._pending = scope.gauge(f"circuit_breakers.{name}.remaining_pending", Merge.MAX)
+        self._requests = scope.gauge(f"circuit_breakers.{name}.remaining_rq", Merge.MAX)
         # What TCP never uses up.
-        scope.gauge(f"circuit_breakers.{name}.remaining_retries").set(limits.max_retries)
-        scope.gauge(f"circuit_breakers.{name}.remaining_cx_pools").set(limits.max_connection_pools)
+        scope.gauge(f"circuit_breakers.{name}.remaining_retries", Merge.MAX).set(limits.max_retries)
+        scope.gauge(f"circuit_breakers.{name}.remaining_cx_pools", Merge.MAX).set(
+            limits.max_connection_pools
+        )
         self.set(0, 0, 0)
 
     def set(self, connections: int, pending: int, requests: int) -> None:

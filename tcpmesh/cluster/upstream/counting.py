@@ -50,8 +50,8 @@ def count_pauses(direction: Direction, stats: Any) -> None:
     last call.
     """
     if direction.pauses or direction.resumes:
-        stats.flow_control_paused.value += direction.pauses
-        stats.flow_control_resumed.value += direction.resumes
+        stats.flow_control_paused.tally += direction.pauses
+        stats.flow_control_resumed.tally += direction.resumes
         direction.pauses = direction.resumes = 0
 
 
@@ -62,8 +62,9 @@ def opened(host: Host) -> None:
     cluster = host.cluster
     if not cluster.is_used:
         cluster.first_used()
+    cluster.breakers.connections.own += 1
     stats = cluster.stats
-    stats.cx_total.value += 1
+    stats.cx_total.tally += 1
     stats.cx_active.add(1)
 
 
@@ -72,7 +73,9 @@ def closed(host: Host, seconds: float, remote: bool, active: bool) -> None:
     after it was begun.
     """
     host.cx_active -= 1
-    stats = host.cluster.stats
+    cluster = host.cluster
+    cluster.breakers.connections.own -= 1
+    stats = cluster.stats
     stats.cx_active.add(-1)
     stats.destroyed(remote, active)
     stats.cx_length_ms.record(int(seconds * 1000))
@@ -84,13 +87,13 @@ def failed(host: Host, reason: Failure) -> tuple[ResponseFlag, bool]:
     :return: the flag that its client gets, and whether it was the host that ended the attempt.
     """
     stats, outlier = host.cluster.stats, host.outlier
-    stats.cx_connect_fail.value += 1
+    stats.cx_connect_fail.tally += 1
     host.cx_connect_fail += 1
     if reason.check(ConnectBindError):
-        stats.bind_errors.value += 1
+        stats.bind_errors.tally += 1
         return NO_FLAGS, False
     if reason.check(ConnectTimeout):
-        stats.cx_connect_timeout.value += 1
+        stats.cx_connect_timeout.tally += 1
         if outlier is not None:
             outlier.connect_failed()
         return ResponseFlag.UF, False

@@ -197,12 +197,12 @@ class Pool:
         if self._ready:
             self._ready.popitem()[0].give(client)
         elif breakers.pending_full:
-            stats.rq_pending_overflow.value += 1
+            stats.rq_pending_overflow.tally += 1
             client.pool_full()
             self._tidy()
             return
         else:
-            stats.rq_pending_total.value += 1
+            stats.rq_pending_total.tally += 1
             self._waiting.append(client)
             self._count_waiting(1)
         self._provide()
@@ -213,7 +213,7 @@ class Pool:
         """
         self._waiting.remove(client)
         self._count_waiting(-1)
-        self.host.cluster.stats.rq_cancelled.value += 1
+        self.host.cluster.stats.rq_cancelled.tally += 1
         if self._connecting and not wants(self._clients, self.pools.ratio, self._provided - 1):
             connection, _ = self._connecting.popitem()
             self.pools.provided -= 1
@@ -232,7 +232,7 @@ class Pool:
         self.pools.active += 1
         self.pools.provided -= 1
         if self.pools.once:
-            self.host.cluster.stats.cx_max_requests.value += 1
+            self.host.cluster.stats.cx_max_requests.tally += 1
         client.pool_ready(dialled)
         self.settled()
 
@@ -277,7 +277,7 @@ class Pool:
         """
         allowed: bool = self.host.cluster.breakers.allows(self.host)
         if not allowed:
-            self.host.cluster.stats.cx_overflow.value += 1
+            self.host.cluster.stats.cx_overflow.tally += 1
         if allowed or not self._provided:
             connection = PooledConnection(self)
             self._connecting[connection] = None
@@ -367,6 +367,7 @@ class Pool:
     def _count_waiting(self, change: int) -> None:
         self.pools.waiting += change
         self.host.rq_pending_active += change
+        self.host.cluster.breakers.pending.own += change
         self.host.cluster.stats.rq_pending_active.add(change)
 
 

@@ -80,7 +80,7 @@ class PooledConnection(OneShotFactory, QuietHalfCloseableProtocol):
         """A further one of the host's addresses is tried, in the same attempt."""
         assert self._pool is not None
         self._pool.host.cx_total += 1
-        self._pool.host.cluster.stats.cx_total.value += 1
+        self._pool.host.cluster.stats.cx_total.tally += 1
 
     def give(self, client: PendingClient) -> None:
         """This connection is a client's from now on: it gets what the host has said already."""
@@ -107,13 +107,13 @@ class PooledConnection(OneShotFactory, QuietHalfCloseableProtocol):
     def count_failure(self) -> None:
         """It is to be given up, and counts as failed."""
         assert self._pool is not None
-        self._pool.host.cluster.stats.cx_connect_fail.value += 1
+        self._pool.host.cluster.stats.cx_connect_fail.tally += 1
         self._pool.host.cx_connect_fail += 1
 
     def expired(self) -> None:
         """It has had no client for the idle timeout."""
         assert self._pool is not None
-        self._pool.host.cluster.stats.cx_idle_timeout.value += 1
+        self._pool.host.cluster.stats.cx_idle_timeout.tally += 1
         self._lost(remote=False)
 
     def close(self) -> None:

@@ -18,13 +18,11 @@ from typing import Any
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
-from tcpmesh.config.messages.newer import STRINGS, is_newer_field, newer_text, set_newer_string
 from tcpmesh.config.messages.scalars import (
     Wrong,
     did_you_mean,
     expected,
     read_duration,
-    read_string,
     reader_of,
     shown,
 )
@@ -163,10 +161,7 @@ class Reading:
         for key, value in items:
             slot = slots.get(key)
             if slot is None:
-                if (shape.full_name, key) in STRINGS:
-                    self.newer_string(value, key, message, (field_path, key))
-                else:
-                    self.unknown_field(mapping.keys[key], key, shape, field_path)
+                self.unknown_field(mapping.keys[key], key, shape, field_path)
             elif type(value) is Scalar and value.value is None and not slot.takes_null:
                 continue
             elif slot.oneof and chosen.setdefault(slot.oneof, slot) is not slot:
@@ -178,20 +173,8 @@ class Reading:
             else:
                 slot.put(self, value, message, (field_path, slot.name))
 
-    def newer_string(self, node: Node, key: str, message: Message, field_path: FieldPath) -> None:
-        """Read a field that the schema does not have yet; nothing at all is no value."""
-        if type(node) is Scalar and node.value is None:
-            return
-        try:
-            set_newer_string(message, key, read_string(node))
-        except Wrong as wrong:
-            self.problem(node, field_path, wrong)
-
     def unknown_field(self, key_node: Node, key: str, shape: Shape, field_path: FieldPath) -> None:
         self.incomplete.add(path_of(field_path))
-        if is_newer_field(shape.full_name, key):
-            self.unknown(key_node, (field_path, key), Wrong(newer_text(key)))
-            return
         renamed = _RENAMED.get(key, "")
         hint = f"use {renamed!r}" if renamed in shape.names else ""
         if not hint and (shape.full_name, key) in _BELOW:

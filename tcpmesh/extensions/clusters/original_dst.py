@@ -218,5 +218,5 @@ class OriginalDstBalancer:
         try:
             return Address.from_text(text)
         except ValueError:
-            self._context.stats.original_dst_host_invalid.value += 1
+            self._context.stats.original_dst_host_invalid.tally += 1
             return None

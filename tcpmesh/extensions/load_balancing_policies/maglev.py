@@ -17,6 +17,7 @@ from tcpmesh.cluster.balancing.hash_balancer import HashBalancer, Hashing, hashi
 from tcpmesh.cluster.balancing.hash_tables import Maglev, Share
 from tcpmesh.cluster.balancing.policy import PolicyContext
 from tcpmesh.registry import enum_value, extension
+from tcpmesh.stats.metrics import Merge
 
 TABLE_SIZE = 65537
 
@@ -32,8 +33,8 @@ class MaglevPolicy(HashBalancer[Maglev]):
             message.table_size.value if message.HasField("table_size") else TABLE_SIZE
         )
         scope = context.stats.scope.scope("maglev_lb")
-        self._min_entries = scope.gauge("min_entries_per_host")
-        self._max_entries = scope.gauge("max_entries_per_host")
+        self._min_entries = scope.gauge("min_entries_per_host", Merge.MAX)
+        self._max_entries = scope.gauge("max_entries_per_host", Merge.MAX)
 
     @classmethod
     def from_cluster(cls, message: Any, context: PolicyContext) -> MaglevPolicy:

@@ -18,6 +18,7 @@ from tcpmesh.cluster.balancing.hash_tables import Ring, Share
 from tcpmesh.cluster.balancing.murmur import murmur_hash_2
 from tcpmesh.cluster.balancing.policy import PolicyContext
 from tcpmesh.registry import enum_value, extension
+from tcpmesh.stats.metrics import Merge
 
 MINIMUM_RING_SIZE = 1024
 MAXIMUM_RING_SIZE = 8 << 20
@@ -50,9 +51,9 @@ class RingHash(HashBalancer[Ring]):
             murmur_hash_2 if message.hash_function == message.MURMUR_HASH_2 else xxh64_intdigest
         )
         scope = context.stats.scope.scope("ring_hash_lb")
-        self._size = scope.gauge("size")
-        self._min_hashes = scope.gauge("min_hashes_per_host")
-        self._max_hashes = scope.gauge("max_hashes_per_host")
+        self._size = scope.gauge("size", Merge.MAX)
+        self._min_hashes = scope.gauge("min_hashes_per_host", Merge.MAX)
+        self._max_hashes = scope.gauge("max_hashes_per_host", Merge.MAX)
 
     @classmethod
     def from_cluster(cls, message: Any, context: PolicyContext) -> RingHash:

@@ -36,7 +36,7 @@ from tcpmesh.cluster.hosts.host_sets import HostSets
 from tcpmesh.cluster.hosts.metadata import Criteria, content, members, struct_criteria
 from tcpmesh.interfaces import ILoadBalancer
 from tcpmesh.registry import enum_value, extension
-from tcpmesh.stats.metrics import Counter
+from tcpmesh.stats.metrics import Counter, Merge
 
 FALLBACK_LIST = "fallback_list"
 """The key under which a connection may name several criteria, of which the first with a host
@@ -104,13 +104,13 @@ class Subset:
         }.get(message.fallback_policy)
         self._panics: bool = message.panic_mode_any
         scope = context.stats.scope
-        self._active = scope.gauge("lb_subsets_active")
+        self._active = scope.gauge("lb_subsets_active", Merge.SUM)
         self._created = scope.counter("lb_subsets_created")
         self._removed = scope.counter("lb_subsets_removed")
         self._selected = scope.counter("lb_subsets_selected")
         self._fallen_back = scope.counter("lb_subsets_fallback")
         self._panicked = scope.counter("lb_subsets_fallback_panic")
-        self._duplicates = scope.gauge("lb_subsets_single_host_per_subset_duplicate")
+        self._duplicates = scope.gauge("lb_subsets_single_host_per_subset_duplicate", Merge.SUM)
 
     @classmethod
     def from_cluster(cls, message: Any, context: PolicyContext) -> Subset:
@@ -139,8 +139,8 @@ class Subset:
                 if matches(self._default_criteria, self._values.of(host), self._list_as_any)
             ]
             self._default.update(self._weights.part(sets, default))
-        self._created.value += len(found.keys() - before.keys())
-        self._removed.value += len(before.keys() - found.keys())
+        self._created.tally += len(found.keys() - before.keys())
+        self._removed.tally += len(before.keys() - found.keys())
         self._active.set(len(found))
         self._duplicates.set(duplicates)
 
@@ -154,7 +154,7 @@ class Subset:
         for balancer, counter in self._ways(context):
             host: Host | None = None if balancer is None else balancer.pick(context)
             if counter is not None and (host is not None or counter is self._selected):
-                counter.value += 1
+                counter.tally += 1
             if host is not None:
                 return host
         return None

@@ -73,6 +73,7 @@ class AcceptingPort:
     def startListening(self) -> None:
         """Begin to accept."""
         self._open = True
+        self._network.ports.add(self)
         self._factory.doStart()
         self._network.poller.register(self._sock.fileno(), self, EPOLLIN)
 
@@ -80,6 +81,7 @@ class AcceptingPort:
         """Accept no more and close the socket; connections already accepted stay."""
         if self._open:
             self._open = False
+            self._network.ports.discard(self)
             if self._resting is not None:
                 self._resting.cancel()
             else:
@@ -138,6 +140,10 @@ class AcceptingPort:
 
     def failed(self) -> None:
         """The factory raised for one client, which is closed by now; the port goes on."""
+
+    def stop(self) -> None:
+        """The poller stops."""
+        self.stopListening()
 
     def _serve(self, fd: int, family: int, peer: Any) -> None:
         transport = self._network.accepted(fd, family, peer)

@@ -97,6 +97,11 @@ class EpollConnector:
         else:
             self._close()
 
+    def stop(self) -> None:
+        """The poller stops."""
+        self._close()
+        self._failed_with(UserError())
+
     def stopConnecting(self) -> None:
         """Give up; the factory hears a `UserError`."""
         if self._fd >= 0:

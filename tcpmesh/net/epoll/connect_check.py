@@ -79,7 +79,7 @@ class EpollConnectCheck:
             return errno.ECONNREFUSED
 
     def stop(self) -> None:
-        """Never mind."""
+        """Never mind; also where the poller stops."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
             self._queue.discard(self)

@@ -33,6 +33,8 @@ from typing import Any
 
 from zope.interface import implementer
 
+from twisted.internet.defer import Deferred
+
 from tcpmesh.interfaces import INetwork
 from tcpmesh.net.connect_check import ConnectCheckListener
 from tcpmesh.net.epoll.accept import AcceptingPort
@@ -66,6 +68,7 @@ class EpollNetwork:
         self._view = memoryview(bytearray(read_size))
         self.iov = [self._view]
         self.pipes = Pipes()
+        self.ports: set[AcceptingPort] = set()
         self._iovs = {read_size: self.iov}
 
     def iov_of(self, size: int) -> list[memoryview]:
@@ -114,8 +117,12 @@ class EpollNetwork:
         """What finds out, time and again, whether an address accepts connections."""
         return EpollConnectCheck(self, address, listener, timeout, options)
 
-    def stop(self) -> None:
-        """Leave the reactor, for tests: a proxy keeps its network until it ends."""
+    def stop(self) -> Deferred[None]:
+        """Close all that is open, and leave the reactor."""
+        for port in tuple(self.ports):
+            port.stopListening()
+        return self.poller.stop().addCallback(self._stopped)
+
+    def _stopped(self, _: None) -> None:
         self.timers.stop()
-        self.poller.stop()
         self.pipes.close()

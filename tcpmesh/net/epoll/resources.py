@@ -19,6 +19,9 @@ class EpollResources(Protocol):
     timers: TimeoutQueues
     poller: Poller
     pipes: Pipes
+    ports: set[Any]
+    """The ports that accept."""
+
     iov: list[memoryview]
 
     def iov_of(self, size: int) -> list[memoryview]:

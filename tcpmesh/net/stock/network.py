@@ -16,6 +16,7 @@ from zope.interface import implementer
 
 from twisted.internet import tcp, unix
 from twisted.internet.base import BaseConnector
+from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectError, getConnectError
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -24,6 +25,7 @@ from tcpmesh.interfaces import INetwork, IStreamTransport
 from tcpmesh.net.congestion import spare_loopback
 from tcpmesh.net.connect_check import ConnectCheckListener, FactoryConnectCheck
 from tcpmesh.net.listen import bind
+from tcpmesh.net.stock.open_sockets import OpenSockets
 from tcpmesh.net.stock.transport import StockTransport
 from tcpmesh.net.timeout_queues import TimeoutQueues
 from tcpmesh.values.address import Address
@@ -57,10 +59,20 @@ class _Guarded:
 class _TCPServer(StockTransport, tcp.Server):
     """An accepted TCP connection."""
 
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        port: Any = self.server
+        self.count_in(port.sockets)
+
 
 @implementer(IStreamTransport)
 class _UNIXServer(StockTransport, unix.Server):
     """An accepted unix connection."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        port: Any = self.server
+        self.count_in(port.sockets)
 
 
 class _ListeningPort:
@@ -68,6 +80,9 @@ class _ListeningPort:
 
     socket: Any
     factory: Any
+    sockets: OpenSockets
+    """Where this and its connections count as open."""
+    stopListening: Any
     _shouldShutdown = False
     """Twisted's: shutting down a listening socket would close its duplicates too."""
 
@@ -78,6 +93,18 @@ class _ListeningPort:
         super().doRead()  # type: ignore[misc]
         if guarded.accepted_in_event is not None:
             guarded.accepted_in_event(guarded.asked - before)
+
+    def stop(self) -> None:
+        """The network stops, perhaps after this port was stopped."""
+        if not self.disconnecting:  # type: ignore[attr-defined]
+            self.stopListening()
+
+    def connectionLost(self, reason: Any) -> None:
+        """Close, and leave the path of a unix socket alone, unlike Twisted's: it may be that of a
+        successor by now.
+        """
+        tcp.Port.connectionLost(self, reason)  # type: ignore[arg-type]
+        self.sockets.discard(self)
 
     def getHost(self) -> Any:
         """What is bound."""
@@ -97,19 +124,13 @@ class _ListeningPort:
 class _TCPPort(_ListeningPort, tcp.Port):
     """A listening TCP socket."""
 
-    transport = _TCPServer
+    transport: Any = _TCPServer
 
 
 class _UNIXPort(_ListeningPort, unix.Port):
     """A listening unix socket."""
 
-    transport = _UNIXServer
-
-    def connectionLost(self, reason: Any) -> None:
-        """Close, and leave the path alone, unlike Twisted's: it may be that of a successor by
-        now.
-        """
-        tcp.Port.connectionLost(self, reason)
+    transport: Any = _UNIXServer
 
 
 @implementer(IStreamTransport)
@@ -153,10 +174,34 @@ class _Connector(BaseConnector):
         timeout: float,
         options: ConnectOptions | None,
         reactor: Any,
+        sockets: OpenSockets,
     ) -> None:
         self._address = address
         self._options = options
+        self._sockets = sockets
         super().__init__(factory, timeout, reactor)
+
+    def connect(self) -> None:
+        """Begin."""
+        self._sockets.add(self)
+        super().connect()
+
+    def stop(self) -> None:
+        """The network stops."""
+        self.stopConnecting()
+
+    def buildProtocol(self, addr: Any) -> Any:
+        """Connected: from now on it is the connection that is open."""
+        transport: Any = self.transport
+        transport.count_in(self._sockets)
+        self._sockets.discard(self)
+        return super().buildProtocol(addr)
+
+    def connectionFailed(self, reason: Failure) -> None:
+        """There is no connection."""
+        super().connectionFailed(reason)
+        if self.state == "disconnected":
+            self._sockets.discard(self)
 
     def _makeTransport(self) -> _Client:  # type: ignore[override]
         return _Client(self._address, self._options, self, self.reactor)
@@ -181,6 +226,7 @@ class StockNetwork:
     def __init__(self, reactor: Any) -> None:
         self.clock = reactor
         self.timers = TimeoutQueues(reactor)
+        self._sockets = OpenSockets(reactor)
 
     def bind(self, address: Address, options: ListenOptions) -> socket.socket:
         """A socket of the system, bound and not yet listening."""
@@ -201,6 +247,8 @@ class StockNetwork:
             port = _TCPPort._fromListeningDescriptor(
                 self.clock, sock.fileno(), sock.family, factory
             )
+        port.sockets = self._sockets
+        self._sockets.add(port)
         port.startListening()
         if accepts_per_event:
             port.numberAccepts = accepts_per_event
@@ -213,7 +261,7 @@ class StockNetwork:
         self, address: Address, factory: Any, timeout: float, options: ConnectOptions | None = None
     ) -> _Connector:
         """Connect within `timeout` seconds; the factory hears of the outcome."""
-        connector = _Connector(address, factory, timeout, options, self.clock)
+        connector = _Connector(address, factory, timeout, options, self.clock, self._sockets)
         connector.connect()
         return connector
 
@@ -227,6 +275,6 @@ class StockNetwork:
         """What finds out, time and again, whether an address accepts connections."""
         return FactoryConnectCheck(self, address, listener, timeout, options)
 
-    def stop(self) -> None:
-        """Forget the timers, for tests; nothing else is held beyond the sockets."""
-        self.timers.stop()
+    def stop(self) -> Deferred[None]:
+        """Close all that is open."""
+        return self._sockets.stop().addCallback(lambda _: self.timers.stop())

@@ -131,6 +131,7 @@ TO_WORKER = Table(
     (13, Record(link.AskRates, cluster=WHOLE)),
     (14, Record(link.AskHostNumbers, cluster=WHOLE)),
     (15, Record(link.AskNumbers)),
+    (16, Record(link.Stop)),
 )
 
 TO_MAIN = Table(
@@ -145,4 +146,5 @@ TO_MAIN = Table(
     (9, Record(link.Rates, cluster=WHOLE, rates=Several(Together(WHOLE, WHOLE, WHOLE)))),
     (10, Record(link.HostNumbers, cluster=WHOLE, numbers=Several(Several(WHOLE)))),
     (11, Record(link.Numbers, connections=WHOLE)),
+    (12, Record(link.Stopped)),
 )

@@ -17,6 +17,7 @@ from typing import Any, cast
 from zope.interface import implementer
 
 from twisted.internet.base import BaseConnector
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import (
     ConnectBindError,
     ConnectError,
@@ -145,6 +146,16 @@ class MemoryConnector(BaseConnector):
         self._network.steps.add(lambda: self._answer(attempt))
         return attempt
 
+    def connect(self) -> None:
+        """Begin."""
+        self._network.connecting.add(self)
+        super().connect()
+
+    def connectionFailed(self, reason: Failure) -> None:
+        """There is no connection."""
+        self._network.connecting.discard(self)
+        super().connectionFailed(reason)
+
     def getDestination(self) -> Any:
         """The `Address` that is connected to."""
         return self._address
@@ -165,6 +176,7 @@ class MemoryConnector(BaseConnector):
         self._connected(near)
 
     def _connected(self, transport: MemoryTransport) -> None:
+        self._network.connecting.discard(self)
         self.transport = cast(Any, transport)
         transport.connector = self
         protocol: IProtocol | None = self.buildProtocol(transport.getPeer())
@@ -202,6 +214,8 @@ class MemoryNetwork:
         self.unbindable: set[Address] = set()
         self.exhausted: set[Address] = set()
         """Addresses for a connection to which this machine has no descriptor left."""
+        self.connecting: set[MemoryConnector] = set()
+        """Attempts to connect that are under way."""
         self.transports: list[MemoryTransport] = []
         """Both ends of every connection there has been, in order, the client's first."""
         self._capacity, self._chunk = capacity, chunk
@@ -231,6 +245,17 @@ class MemoryNetwork:
     ) -> FactoryConnectCheck:
         """What finds out, time and again, whether an address accepts connections."""
         return FactoryConnectCheck(self, address, listener, timeout, options)
+
+    def stop(self) -> Deferred[None]:
+        """Close all ports and connections; what their ends hear comes with the next steps."""
+        for port in tuple(self.ports.values()):
+            port.stopListening()
+        for connector in tuple(self.connecting):
+            connector.stopConnecting()
+        for transport in self.transports:
+            transport.cutConnection()
+        self.timers.stop()
+        return succeed(None)
 
     # What a test does
 

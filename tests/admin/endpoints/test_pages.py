@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.admin.answers.address import address_json
 from tcpmesh.admin.endpoints.table import ENDPOINTS
+from tcpmesh.stats.metrics import Merge
 from tcpmesh.values.server_options import ServerOptions
 from tcpmesh.values.statuses import (
     BreakerThresholds,
@@ -145,9 +146,9 @@ class StatsTests(PageTestCase):
         """Count something."""
         super().setUp()
         scope = self.server.store.scope("cluster.c")
-        scope.counter("total").value += 3
+        scope.counter("total").tally += 3
         scope.counter("none")
-        scope.gauge("active").set(1)
+        scope.gauge("active", Merge.SUM).set(1)
         scope.histogram("ms").record(2)
         self.server.store.merge_histograms()
 

@@ -16,7 +16,7 @@ from tcpmesh.testing.served import ServedCluster
 from tcpmesh.values.address import Address
 from tcpmesh.values.hosts import HostSpec
 from tcpmesh.values.statuses import UNLIMITED, BreakerThresholds
-from tests.mesh import cluster_message
+from tests.mesh import MeshTestCase, cluster_message, tcp_proxy, worker_meshes
 
 
 class BreakersTestCase(SynchronousTestCase):
@@ -72,7 +72,7 @@ class ThresholdTests(BreakersTestCase):
         breakers = self.make("thresholds: [{max_connections: 2}]")
         seen = []
         for change in (1, 1, 1, -1, -1):
-            self.cluster.stats.cx_active.add(change)
+            breakers.connections.own += change
             seen.append((breakers.full, self.gauge("default.cx_open")))
         self.assertEqual([(False, 0), (True, 1), (True, 1), (True, 1), (False, 0)], seen)
 
@@ -82,7 +82,7 @@ class ThresholdTests(BreakersTestCase):
         """
         breakers = self.make("thresholds: [{max_pending_requests: 1}]")
         self.assertEqual((False, 0), (breakers.pending_full, self.gauge("default.rq_pending_open")))
-        self.cluster.stats.rq_pending_active.add(1)
+        breakers.pending.own += 1
         self.assertEqual((True, 1), (breakers.pending_full, self.gauge("default.rq_pending_open")))
 
     def test_requests(self) -> None:
@@ -90,7 +90,7 @@ class ThresholdTests(BreakersTestCase):
         breakers = self.make("thresholds: [{max_requests: 2}]")
         seen = []
         for _ in range(2):
-            self.cluster.stats.rq_active.add(1)
+            breakers.requests.own += 1
             seen.append(self.gauge("default.rq_open"))
         self.assertEqual(([0, 1], False), (seen, breakers.full))
 
@@ -104,7 +104,7 @@ class ThresholdTests(BreakersTestCase):
 
     def test_remaining(self) -> None:
         """track_remaining shows what is left of each limit, never less than nothing."""
-        self.make(
+        breakers = self.make(
             "thresholds: [{max_connections: 2, max_pending_requests: 1, track_remaining: true}]"
         )
         names = (
@@ -117,25 +117,27 @@ class ThresholdTests(BreakersTestCase):
         self.assertEqual(
             [2, 1, 1024, 3, UNLIMITED], [self.gauge(f"default.{name}") for name in names]
         )
-        self.cluster.stats.cx_active.add(3)
-        self.cluster.stats.rq_pending_active.add(1)
-        self.cluster.stats.rq_active.add(2)
+        breakers.connections.own += 3
+        breakers.pending.own += 1
+        breakers.requests.own += 2
         self.assertEqual(
             [0, 0, 1022, 3, UNLIMITED], [self.gauge(f"default.{name}") for name in names]
         )
 
     def test_remaining_pools(self) -> None:
         """max_connection_pools, which limits nothing for TCP, is all left, as in Envoy."""
-        self.make("thresholds: [{max_connection_pools: 2, track_remaining: true}]")
-        self.cluster.stats.cx_active.add(3)
+        breakers = self.make("thresholds: [{max_connection_pools: 2, track_remaining: true}]")
+        breakers.connections.own += 3
         self.assertEqual(
             (2, 0), (self.gauge("default.remaining_cx_pools"), self.gauge("default.cx_pool_open"))
         )
 
     def test_remaining_of_high(self) -> None:
         """The HIGH priority, which TCP never uses, has all of its limits left."""
-        self.make("thresholds: [{priority: HIGH, max_connections: 2, track_remaining: true}]")
-        self.cluster.stats.cx_active.add(1)
+        breakers = self.make(
+            "thresholds: [{priority: HIGH, max_connections: 2, track_remaining: true}]"
+        )
+        breakers.connections.own += 1
         self.assertEqual(2, self.gauge("high.remaining_cx"))
 
     def test_not_tracked(self) -> None:
@@ -174,3 +176,88 @@ class PerHostTests(BreakersTestCase):
         self.assertEqual(
             [True], self.allowed("per_host_thresholds: [{priority: HIGH, max_connections: 1}]", 9)
         )
+
+
+class OwnCountTests(MeshTestCase):
+    """Breakers go by what their own cluster has, whatever its statistics are called."""
+
+    LIMIT = "circuit_breakers: {thresholds: [{max_connections: 1}]}"
+    HOST = "127.0.0.2:80"
+
+    def serve_both(self, one: str, other: str, more: str = "") -> None:
+        """Two clusters with a limit of one connection each, and a listener for each."""
+        self.mesh.upstream(self.HOST)
+        for name, address in ((one, "127.0.0.1:1"), (other, "127.0.0.1:2")):
+            self.mesh.add_cluster(name, self.HOST, more=f"{{{self.LIMIT}, {more}}}")
+            self.mesh.add_listener(address, address, tcp_proxy(f"cluster: {name!r}"))
+        self.mesh.listeners.start()
+
+    def assert_separate(self, stats: str) -> None:
+        """Each cluster has room for one client, and both are in these statistics."""
+        ended = [self.mesh.connect(f"127.0.0.1:{port}").ended for port in (1, 2, 1, 2)]
+        self.assertEqual([False, False, True, True], ended)
+        moved = self.mesh.moved(stats)
+        self.assertEqual(
+            (2, 2, 1),
+            (
+                moved["upstream_cx_active"],
+                moved["upstream_cx_overflow"],
+                moved["circuit_breakers.default.cx_open"],
+            ),
+        )
+
+    def test_similar_names(self) -> None:
+        """Clusters whose names are the same in statistics share no breaker, as in Envoy."""
+        self.serve_both("x:y", "x_y")
+        self.assert_separate("cluster.x_y.")
+
+    def test_one_stat_name(self) -> None:
+        """Clusters with one `alt_stat_name` share no breaker, as in Envoy."""
+        self.serve_both("a", "b", "alt_stat_name: s")
+        self.assert_separate("cluster.s.")
+
+    def test_replaced(self) -> None:
+        """A cluster that takes the place of another has room for as many connections as its limit
+        says, whoever is still connected by its predecessor, as in Envoy.
+        """
+        self.serve_both("a", "b")
+        first = self.mesh.connect()
+        self.mesh.add_cluster("a", self.HOST, more=f"{{{self.LIMIT}, connect_timeout: 9s}}")
+        second, third = self.mesh.connect(), self.mesh.connect()
+        self.assertEqual((False, False, True), (first.ended, second.ended, third.ended))
+        self.assertEqual(2, self.mesh.stat("cluster.a.upstream_cx_active"))
+
+    def test_reset(self) -> None:
+        """What an operator does to the statistics changes no limit."""
+        self.serve_both("a", "b")
+        self.mesh.connect()
+        self.mesh.store.reset_counters()
+        self.assertTrue(self.mesh.connect().ended)
+
+    def test_traffic(self) -> None:
+        """Whether a cluster has had traffic is its own affair too: another one of its stat name
+        gives it none, and its predecessor of the same name does.
+        """
+        self.serve_both("a", "b", "alt_stat_name: s")
+        self.mesh.connect()
+        self.mesh.add_cluster("a", self.HOST)
+
+        found = [self.mesh.clusters.get(name) for name in ("a", "b")]
+        self.assertEqual([True, False], [each is not None and each.membership.is_used for each in found])
+
+    def test_several_workers(self) -> None:
+        """Limits hold for all workers together: a client that another worker has leaves no room,
+        and its end makes some.
+        """
+        meshes = worker_meshes(2, "cluster.c", "listener.l")
+        for mesh in meshes:
+            mesh.upstream(self.HOST)
+            mesh.add_cluster("c", self.HOST, more=f"{{{self.LIMIT}}}")
+            mesh.serve()
+        first, second = (mesh.connect() for mesh in meshes)
+        self.assertEqual((False, True), (first.ended, second.ended))
+        for mesh in meshes:
+            self.assertEqual(1, mesh.stat("cluster.c.circuit_breakers.default.cx_open"))
+        first.transport.abortConnection()
+        meshes[0].network.pump()
+        self.assertFalse(meshes[1].connect().ended)

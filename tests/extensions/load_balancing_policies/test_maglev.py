@@ -82,7 +82,7 @@ class MaglevTests(SynchronousTestCase):
                 host = cluster.pick(Client(7))
                 assert host is not None
                 host.rq_active += 1
-                cluster.stats.rq_active.add(1)
+                cluster.breakers.requests.own += 1
             self.assertEqual(37, max(host.rq_active for host in cluster.hosts))
 
     def test_attempted(self) -> None:

@@ -138,7 +138,7 @@ class RingHashTests(SynchronousTestCase):
                 host = cluster.pick(Client(7))
                 assert host is not None
                 host.rq_active += 1
-                cluster.stats.rq_active.add(1)
+                cluster.breakers.requests.own += 1
             self.assertEqual(90, sum(host.rq_active for host in cluster.hosts))
             self.assertEqual(46, max(host.rq_active for host in cluster.hosts))
 

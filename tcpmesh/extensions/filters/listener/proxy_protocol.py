@@ -177,13 +177,13 @@ class HeaderInspector:
         if owner.plain_is_allowed and not any(
             _may_begin(each, data) for each in owner.signatures.values()
         ):
-            stats.not_found_allowed.value += 1
+            stats.not_found_allowed.tally += 1
             return 0
         try:
             version = version_of(data)
             if version is not None and version not in owner.signatures:
-                stats.found[version].value += 1
-                stats.disallowed[version].value += 1
+                stats.found[version].tally += 1
+                stats.disallowed[version].tally += 1
                 return InspectResult.CLOSE
             header = parse(data)
         except BadHeader as error:
@@ -191,15 +191,15 @@ class HeaderInspector:
         if isinstance(header, int):
             self.wanted = max(self.wanted, header)
             return InspectResult.WAIT
-        stats.found[header.version].value += 1
+        stats.found[header.version].tally += 1
         owner.apply(header, self._connection)
         return header.length
 
     def _refuse(self, error: BadHeader) -> InspectResult:
         stats = self._filter.stats
         counter = stats.errors[error.version] if error.version else stats.not_found_disallowed
-        counter.value += 1
-        stats.error.value += 1
+        counter.tally += 1
+        stats.error.tally += 1
         if debug_log.enabled:
             debug_log.debug("[C{id}] no PROXY header: {error}", id=self._connection.id, error=error)
         return InspectResult.CLOSE

@@ -1,4 +1,5 @@
-"""connection_limit: so many clients of a filter chain at a time, and no more.
+"""connection_limit: so many clients of a filter chain at a time, in all workers together, and no
+more.
 
 A client too many is closed, at once or after `delay`.  Envoy's runtime is left out: the default
 value of `runtime_enabled` counts. Where it is false nothing is counted, unlike in Envoy 1.40, whose
@@ -14,6 +15,7 @@ from envoy.extensions.filters.network.connection_limit.v3 import connection_limi
 from tcpmesh.config.fields.values import seconds
 from tcpmesh.connection.filters import FilterManager, ReadFilter
 from tcpmesh.registry import WorkerContext, extension
+from tcpmesh.stats.metrics import Merge
 from tcpmesh.values.filter_status import FilterStatus
 
 
@@ -28,10 +30,11 @@ class ConnectionLimit(ReadFilter):
             enabled.default_value.value if enabled.HasField("default_value") else True
         )
         delay = seconds(message.delay)
-        self._delayed = context.network.timers.queue(delay, _turn_away) if delay else None
+        self._delayed = context.network.timers.queue(delay, _reject) if delay else None
         self._scope = context.store.scope(f"connection_limit.{message.stat_prefix}")
-        self._active = self._scope.gauge("active_connections")
+        self._active = self._scope.gauge("active_connections", Merge.SUM)
         self._limited = self._scope.counter("limited_connections")
+        self._clients = context.shared.count("connection_limit")
         self._admitted: set[FilterManager] = set()
         self._rejected: set[FilterManager] = set()
         self._closed = False
@@ -41,13 +44,17 @@ class ConnectionLimit(ReadFilter):
         if not self._enabled:
             return FilterStatus.CONTINUE
         self._active.add(1)
-        if len(self._admitted) < self._limit:
+        # First counted and then compared: of two workers that do so at the same time perhaps both
+        # turn a client away, but never do both let in the last one.
+        self._clients.own += 1
+        if self._clients.total <= self._limit:
             self._admitted.add(manager)
             return FilterStatus.CONTINUE
-        self._limited.value += 1
+        self._clients.own -= 1
+        self._limited.tally += 1
         self._rejected.add(manager)
         if self._delayed is None:
-            _turn_away(manager)
+            _reject(manager)
         else:
             self._delayed.add(manager)
         return FilterStatus.STOP
@@ -56,10 +63,13 @@ class ConnectionLimit(ReadFilter):
         """A client has left."""
         if manager in self._rejected and self._delayed is not None:
             self._delayed.discard(manager)
-        if manager in self._admitted or manager in self._rejected:
-            self._active.add(-1)
+        if manager in self._admitted:
+            self._clients.own -= 1
             self._admitted.discard(manager)
+            self._active.add(-1)
+        elif manager in self._rejected:
             self._rejected.discard(manager)
+            self._active.add(-1)
         self._end()
 
     def close(self) -> None:
@@ -72,5 +82,5 @@ class ConnectionLimit(ReadFilter):
             self._scope.close()
 
 
-def _turn_away(manager: FilterManager) -> None:
+def _reject(manager: FilterManager) -> None:
     manager.close("over_connection_limit")

@@ -3,13 +3,14 @@
 What reads them decides by their names, such as tcp_proxy with `envoy.tcp_proxy.cluster`.  A text
 that is not fit for its kind of object leaves the filter state as it is.
 
-Of Envoy's this leaves out what the schema of `xds-protos` does not have yet:
+Of Envoy's this leaves out two of the moments at which it may act:
 `on_downstream_tls_handshake` and `on_downstream_data`.
 """
 
 from __future__ import annotations
 
 import os
+from time import time
 from typing import Any
 
 from envoy.extensions.filters.network.set_filter_state.v3 import set_filter_state_pb2
@@ -65,7 +66,7 @@ class SetFilterState(ReadFilter):
 
     def new_connection(self, manager: FilterManager) -> FilterStatus:
         """Set everything, in order: a later text may show an earlier object."""
-        subject = Subject(manager.connection, self._clock.seconds())
+        subject = Subject(manager.connection, self._clock.seconds(), time())
         for value in self._values:
             value.set(subject)
         return FilterStatus.CONTINUE

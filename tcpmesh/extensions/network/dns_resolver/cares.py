@@ -27,6 +27,7 @@ from tcpmesh.net.dns.client import DnsClient, DnsOptions
 from tcpmesh.net.dns.lookup import DNS_PORT, HostsFile, Lookup, SystemDns, system_dns
 from tcpmesh.net.dns.resolve import Family, TimedOut, find
 from tcpmesh.registry import MainContext, extension
+from tcpmesh.stats.metrics import Merge
 from tcpmesh.values.address import Address
 from tcpmesh.wire.names import Found, is_numeric
 
@@ -42,7 +43,7 @@ class CaresResolver:
         self._failed = scope.counter("get_addr_failure")
         self._none = scope.counter("not_found")
         self._timeouts = scope.counter("timeouts")
-        self._pending = scope.gauge("pending_resolutions")
+        self._pending = scope.gauge("pending_resolutions", Merge.MAIN)
         scope.counter("reinits")
         system = system_dns()
         servers = _servers(message, system)
@@ -63,24 +64,24 @@ class CaresResolver:
         )
 
     def _counted(self, lookup: Deferred[tuple[Found, ...]]) -> Deferred[tuple[Found, ...]]:
-        self._total.value += 1
+        self._total.tally += 1
         self._pending.add(1)
         return lookup.addCallbacks(self._answered, self._unanswered)
 
     def _answered(self, found: tuple[Found, ...]) -> tuple[Found, ...]:
         self._pending.add(-1)
         if not found:
-            self._none.value += 1
+            self._none.tally += 1
         return found
 
     def _unanswered(self, failure: Failure) -> Failure:
         self._pending.add(-1)
         if not failure.check(CancelledError, TimedOut):
-            self._failed.value += 1
+            self._failed.tally += 1
         return failure
 
     def _timed_out(self) -> None:
-        self._timeouts.value += 1
+        self._timeouts.tally += 1
 
 
 def _servers(message: Any, system: SystemDns) -> tuple[Address, ...]:

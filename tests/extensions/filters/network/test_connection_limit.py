@@ -6,10 +6,15 @@ from typing import Any
 
 from envoy.extensions.filters.network.connection_limit.v3 import connection_limit_pb2
 
-from tests.mesh import FRONT, MeshTestCase, tcp_proxy
+from tests.mesh import FRONT, MeshTestCase, tcp_proxy, worker_meshes
 
 FILTER = f"type.googleapis.com/{connection_limit_pb2.ConnectionLimit.DESCRIPTOR.full_name}"
 HOST = "127.0.0.2:80"
+OTHER = "127.0.0.1:2"
+FILTERS = (
+    f'[{{name: l, typed_config: {{"@type": {FILTER}, stat_prefix: p, max_connections: 1}}}}, '
+    f"{tcp_proxy()[1:-1]}]"
+)
 
 
 class LimitTests(MeshTestCase):
@@ -98,3 +103,26 @@ class LimitTests(MeshTestCase):
         self.assertEqual(self.counted()["active_connections"], 1)
         self.leave(client)
         self.assertEqual(self.counted(), {})
+
+
+class SeveralWorkersTests(MeshTestCase):
+    """A limit holds for all workers together."""
+
+    def test_limit_of_all(self) -> None:
+        """A client that another worker has counts, until it leaves there; two listeners with one
+        stat_prefix count apart.
+        """
+        meshes = worker_meshes(2, "listener.l", "listener.m", "cluster.c")
+        for mesh in meshes:
+            mesh.upstream(HOST)
+            mesh.add_cluster("c", HOST)
+            mesh.add_listener("l", FRONT, FILTERS)
+            mesh.add_listener("m", OTHER, FILTERS)
+            mesh.listeners.start()
+
+        first, second = (mesh.connect() for mesh in meshes)
+        self.assertEqual((False, True), (first.ended, second.ended))
+        self.assertFalse(meshes[1].connect(OTHER).ended)
+        first.transport.abortConnection()
+        meshes[0].network.pump()
+        self.assertFalse(meshes[1].connect().ended)

@@ -184,7 +184,7 @@ class ChaosTests(MeshTestCase):
             ejected, failed = stats["rq_pending_failure_eject"], stats["cx_connect_fail"]
             self.assertTrue(ejected >= failed if name == "e" else ejected == failed, run)
         gauges = {
-            gauge.name: gauge.value
+            gauge.name: gauge.tally
             for gauge in mesh.store.gauges()
             if "active" in gauge.name or "buffered" in gauge.name
         }

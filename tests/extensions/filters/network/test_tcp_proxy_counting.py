@@ -185,7 +185,7 @@ class SuccessTests(CountingTestCase):
         self.mesh.network.pump()
         self.mesh.network.pump()
         gauges = {
-            gauge.name: gauge.value for gauge in self.mesh.store.gauges() if "active" in gauge.name
+            gauge.name: gauge.tally for gauge in self.mesh.store.gauges() if "active" in gauge.name
         }
         del (
             gauges["cluster_manager.active_clusters"],

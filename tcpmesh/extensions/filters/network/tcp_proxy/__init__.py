@@ -27,8 +27,9 @@ from tcpmesh.connection.filter_state import NO_FILTER_STATE
 from tcpmesh.connection.state_objects import IDLE_TIMEOUT_MS, TCP_PROXY_CLUSTER, ClusterName, Long
 from tcpmesh.extensions.filters.network.tcp_proxy.proxy import IDLE_TIMEOUT, Route
 from tcpmesh.extensions.filters.network.tcp_proxy.session import Session
-from tcpmesh.interfaces import IPatientFilter
+from tcpmesh.interfaces import IPatientFilter, IStoppableFilter
 from tcpmesh.registry import WorkerContext, extension
+from tcpmesh.stats.metrics import Merge
 from tcpmesh.stats.store import Declaration, Store, sanitize
 
 DECLARED = Declaration(
@@ -45,14 +46,14 @@ class TcpProxyStats:
         self.cx_no_route = scope.counter("downstream_cx_no_route")
         self.cx_rx_bytes_total = scope.counter("downstream_cx_rx_bytes_total")
         self.cx_tx_bytes_total = scope.counter("downstream_cx_tx_bytes_total")
-        self.cx_rx_bytes_buffered = scope.gauge("downstream_cx_rx_bytes_buffered")
-        self.cx_tx_bytes_buffered = scope.gauge("downstream_cx_tx_bytes_buffered")
+        self.cx_rx_bytes_buffered = scope.gauge("downstream_cx_rx_bytes_buffered", Merge.SUM)
+        self.cx_tx_bytes_buffered = scope.gauge("downstream_cx_tx_bytes_buffered", Merge.SUM)
         self.flow_control_paused = scope.counter("downstream_flow_control_paused_reading_total")
         self.flow_control_resumed = scope.counter("downstream_flow_control_resumed_reading_total")
         self.idle_timeout = scope.counter("idle_timeout")
         self.max_duration = scope.counter("max_downstream_connection_duration")
         self.upstream_flush_total = scope.counter("upstream_flush_total")
-        self.upstream_flush_active = scope.gauge("upstream_flush_active")
+        self.upstream_flush_active = scope.gauge("upstream_flush_active", Merge.SUM)
         self.early_data_received = scope.counter("early_data_received_count_total")
         scope.declare(DECLARED)
 
@@ -75,7 +76,7 @@ class Backoff:
 
 
 @extension(tcp_proxy_pb2.TcpProxy)
-@implementer(IPatientFilter)
+@implementer(IPatientFilter, IStoppableFilter)
 class TcpProxy:
     """What a filter chain's `TcpProxy` message says, and the sessions it has."""
 
@@ -116,12 +117,12 @@ class TcpProxy:
 
     def attach(self, connection: Connection) -> None:
         """Serve a client."""
-        self.stats.cx_total.value += 1
+        self.stats.cx_total.tally += 1
         self.attach_met(connection)
 
     def meet(self, connection: Connection) -> None:
         """A client is to pass other filters first; it counts all the same, and waits as long."""
-        self.stats.cx_total.value += 1
+        self.stats.cx_total.tally += 1
         if self.early_limit is None:
             connection.transport.pauseProducing()
 
@@ -154,6 +155,11 @@ class TcpProxy:
         # There, unlike in the configuration, 0 is no time at all: Envoy closes such a client at
         # once.
         return max(own.value, 1) / 1000 if isinstance(own, Long) else self._idle
+
+    def stop(self) -> None:
+        """End all sessions at once."""
+        for session in tuple(self._sessions):
+            session.stop()
 
     def close(self) -> None:
         """The chain takes no more clients; those it has are served to their end."""

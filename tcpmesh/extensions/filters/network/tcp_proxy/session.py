@@ -116,7 +116,7 @@ class Session(OneShotFactory):
 
     def _count_early(self) -> None:
         """Count a read; an end that comes in the same turn of the event loop belongs to it."""
-        self._proxy.stats.early_data_received.value += 1
+        self._proxy.stats.early_data_received.tally += 1
         if self._heard is None:
             self._heard = self._proxy.context.network.clock.callLater(0, self._turn_over)
 
@@ -139,21 +139,21 @@ class Session(OneShotFactory):
         name, self.metadata_match = proxy.route(self.connection)
         cluster = proxy.context.cluster(name)
         if cluster is None:
-            proxy.stats.cx_no_route.value += 1
+            proxy.stats.cx_no_route.tally += 1
             self._refuse(ResponseFlag.NC)
             return
         if self._attempts >= proxy.max_attempts:
-            cluster.stats.cx_connect_attempts_exceeded.value += 1
+            cluster.stats.cx_connect_attempts_exceeded.tally += 1
             self._refuse(ResponseFlag.URX)
             return
         breakers = cluster.breakers
         if breakers.full:
-            cluster.stats.cx_overflow.value += 1
+            cluster.stats.cx_overflow.tally += 1
             self._refuse(ResponseFlag.UO)
             return
         host = cluster.pick(self)
         if host is None:
-            cluster.stats.cx_none_healthy.value += 1
+            cluster.stats.cx_none_healthy.tally += 1
             self._refuse(ResponseFlag.UH)
             return
         if (
@@ -168,14 +168,15 @@ class Session(OneShotFactory):
             self._pool = cluster.pools.pool(host, self)
             self._pool.serve(self)
         elif breakers.pending_full:
-            cluster.stats.rq_pending_overflow.value += 1
+            cluster.stats.rq_pending_overflow.tally += 1
             self._try_again()
         else:
             self._dial(cluster, host)
 
     def _dial(self, cluster: Any, host: Host) -> None:
         """Make a connection of our own."""
-        cluster.stats.rq_pending_total.value += 1
+        cluster.breakers.pending.own += 1
+        cluster.stats.rq_pending_total.tally += 1
         cluster.stats.rq_pending_active.add(1)
         host.rq_pending_active += 1
         self._dialled = self._proxy.context.network.clock.seconds()
@@ -187,7 +188,7 @@ class Session(OneShotFactory):
     def _another(self) -> None:
         """A further one of the host's addresses is tried, in the same attempt."""
         self._host.cx_total += 1
-        self.cluster.stats.cx_total.value += 1
+        self.cluster.stats.cx_total.tally += 1
 
     def buildProtocol(self, addr: Any) -> Direction:
         """The upstream is connected."""
@@ -205,7 +206,7 @@ class Session(OneShotFactory):
         """No connection came of this attempt."""
         self.attempted += (self._host,)
         self._undial(remote)
-        self.cluster.stats.rq_pending_failure_eject.value += 1
+        self.cluster.stats.rq_pending_failure_eject.tally += 1
         self._try_again()
 
     def _try_again(self) -> None:
@@ -223,6 +224,7 @@ class Session(OneShotFactory):
     def _undial(self, remote: bool) -> None:
         """An attempt is over without a connection."""
         self._connector = None
+        self.cluster.breakers.pending.own -= 1
         self.cluster.stats.rq_pending_active.add(-1)
         self._host.rq_pending_active -= 1
         self._destroyed(remote, active=False)
@@ -250,7 +252,7 @@ class Session(OneShotFactory):
         self._pool = None
         self.connection.flags |= flags
         self.attempted += (self._host,)
-        self.cluster.stats.rq_pending_failure_eject.value += 1
+        self.cluster.stats.rq_pending_failure_eject.tally += 1
         self._try_again()
 
     def pool_full(self) -> None:
@@ -277,17 +279,19 @@ class Session(OneShotFactory):
 
     def relay_started(self, relay: Relay) -> None:
         """Connected: from now on this is one active request, in Envoy's terms."""
-        host, stats = self._host, self.cluster.stats
+        host, stats, breakers = self._host, self.cluster.stats, self.cluster.breakers
         if self._pool is None:
             self._connector = None
             stats.cx_connect_ms.record(
                 int((self._proxy.context.network.clock.seconds() - self._dialled) * 1000)
             )
+            breakers.pending.own -= 1
             stats.rq_pending_active.add(-1)
             host.rq_pending_active -= 1
             if host.outlier is not None:
                 host.outlier.connect_succeeded()
-        stats.rq_total.value += 1
+        stats.rq_total.tally += 1
+        breakers.requests.own += 1
         stats.rq_active.add(1)
         host.rq_total += 1
         host.rq_active += 1
@@ -301,7 +305,7 @@ class Session(OneShotFactory):
         self._stop_expiry()
         if relay.reset is None and not relay.from_upstream.lost and relay.from_downstream.buffered:
             self._flushing = True
-            self._proxy.stats.upstream_flush_total.value += 1
+            self._proxy.stats.upstream_flush_total.tally += 1
             self._proxy.stats.upstream_flush_active.add(1)
         self.connection.connectionLost(None)
 
@@ -311,6 +315,7 @@ class Session(OneShotFactory):
         if self._flushing:
             self._proxy.stats.upstream_flush_active.add(-1)
         self._host.rq_active -= 1
+        self.cluster.breakers.requests.own -= 1
         self.cluster.stats.rq_active.add(-1)
         self._destroyed(remote=relay.last is relay.from_upstream, active=True)
 
@@ -321,7 +326,7 @@ class Session(OneShotFactory):
 
     def relay_idle(self, relay: Relay) -> None:
         """No byte moved for the idle timeout."""
-        self._proxy.stats.idle_timeout.value += 1
+        self._proxy.stats.idle_timeout.tally += 1
         self._close()
 
     # Ends of our own making
@@ -334,7 +339,7 @@ class Session(OneShotFactory):
         if connector is None:
             self._close()
             return
-        self.cluster.stats.cx_connect_fail.value += 1
+        self.cluster.stats.cx_connect_fail.tally += 1
         self._host.cx_connect_fail += 1
         self._failed(remote=False)
         connector.stopConnecting()
@@ -353,8 +358,12 @@ class Session(OneShotFactory):
     def expired(self) -> None:
         """The connection has lived for its maximum duration."""
         self._expiry = None
-        self._proxy.stats.max_duration.value += 1
+        self._proxy.stats.max_duration.tally += 1
         self.connection.flags |= ResponseFlag.DT
+        self._close()
+
+    def stop(self) -> None:
+        """The proxy ends."""
         self._close()
 
     def _close(self) -> None:
@@ -370,7 +379,7 @@ class Session(OneShotFactory):
         """
         connector = self._connector
         if connector is not None:
-            self.cluster.stats.rq_cancelled.value += 1
+            self.cluster.stats.rq_cancelled.tally += 1
             self._undial(remote=False)
             connector.stopConnecting()
         elif self._pool is not None:
@@ -401,12 +410,12 @@ class Session(OneShotFactory):
         tcp = self._proxy.stats
         received, sent, answered, returned = self._counted
         self._counted = now = (down.bytes, down.written, up.bytes, up.written)
-        tcp.cx_rx_bytes_total.value += now[0] - received
-        tcp.cx_tx_bytes_total.value += now[3] - returned
+        tcp.cx_rx_bytes_total.tally += now[0] - received
+        tcp.cx_tx_bytes_total.tally += now[3] - returned
         if self.cluster is None:
             return
         stats = self.cluster.stats
-        stats.cx_tx_bytes_total.value += now[1] - sent
-        stats.cx_rx_bytes_total.value += now[2] - answered
+        stats.cx_tx_bytes_total.tally += now[1] - sent
+        stats.cx_rx_bytes_total.tally += now[2] - answered
         count_pauses(down, tcp)
         count_pauses(up, stats)

@@ -1,0 +1,122 @@
+"""All statistics of one kind in a store: those that were made, and those that are only declared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from heapq import merge
+from operator import attrgetter
+from typing import Generic, NamedTuple, TypeAlias, TypeVar
+
+from tcpmesh.stats.deltas import Names
+from tcpmesh.stats.metrics import Counter, Gauge, Histogram, TextReadout
+
+SORT_STEP = 5000
+"""Statistics put in order at one step: some milliseconds."""
+
+AnyStat: TypeAlias = "Counter | Gauge | Histogram | TextReadout"
+Stat = TypeVar("Stat", Counter, Gauge, Histogram, TextReadout)
+
+_NAME = attrgetter("name")
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """Names that a scope shows, at 0, though nothing moves them yet.
+
+    Envoy has over a hundred statistics for each cluster, most of them for HTTP or for features a
+    configuration does not use.  A declared name costs nothing until somebody asks the scope for it.
+    """
+
+    counters: tuple[str, ...] = ()
+    gauges: tuple[str, ...] = ()
+    histograms: tuple[str, ...] = ()
+    text_readouts: tuple[str, ...] = ()
+
+
+Declared: TypeAlias = tuple[str, tuple[Declaration, ...]]
+"""A prefix, and what is declared below it."""
+
+
+class Family(Generic[Stat]):
+    """All statistics of one kind.  `make` makes one of which only the name is known."""
+
+    def __init__(self, kind: str, make: Callable[[str], Stat]) -> None:
+        self.kind = kind
+        self.made: dict[str, Stat] = {}
+        self._make: Callable[[str], Stat] = make
+        self._by_name: list[Stat] | None = None
+        self._changes = 0
+
+    def obtain(self, name: str, make: Callable[[str], Stat] | None = None) -> Stat:
+        """The statistic of this name; where there is none, `make` makes it, if given."""
+        stat = self.made.get(name)
+        if stat is None:
+            stat = self.made[name] = (make or self._make)(name)
+            self._changed()
+        return stat
+
+    def drop(self, stat: Stat) -> None:
+        """Forget a statistic that nobody holds or shows any more."""
+        del self.made[stat.name]
+        self._changed()
+
+    def _changed(self) -> None:
+        self._by_name = None
+        self._changes += 1
+
+    def sort(self) -> Iterator[None]:
+        """Sort in steps, so that `in_order` need not do it at once; in vain where names come or go
+        meanwhile.
+        """
+        if self._by_name is not None:
+            return
+        changes, unsorted, runs = self._changes, list(self.made.values()), []
+        for start in range(0, len(unsorted), SORT_STEP):
+            runs.append(sorted(unsorted[start : start + SORT_STEP], key=_NAME))
+            yield
+        found: list[Stat] = []
+        for stat in merge(*runs, key=_NAME):
+            found.append(stat)
+            if len(found) % SORT_STEP == 0:
+                yield
+        if self._changes == changes:
+            self._by_name = found
+
+    def in_order(self, declared: Sequence[Declared]) -> Iterator[Stat]:
+        """All by name, with those that are only declared."""
+        if self._by_name is None:
+            self._by_name = sorted(self.made.values(), key=_NAME)
+        if not declared:
+            return iter(self._by_name)
+        return merge(self._by_name, self._only_declared(declared), key=_NAME)
+
+    def _only_declared(self, declared: Sequence[Declared]) -> Iterator[Stat]:
+        for prefix, declarations in declared:
+            for name in _declared_names(self.kind, declarations):
+                if prefix + name not in self.made:
+                    yield self._make(prefix + name)
+
+
+class Families(NamedTuple):
+    """The families of one store, in the order of `Names`."""
+
+    counters: Family[Counter]
+    gauges: Family[Gauge]
+    histograms: Family[Histogram]
+    text_readouts: Family[TextReadout]
+
+
+@lru_cache(maxsize=256)
+def _declared_names(kind: str, declared: tuple[Declaration, ...]) -> list[str]:
+    """The names of a kind that any of these declares, in order: tens of thousands of scopes declare
+    the same.
+    """
+    return sorted({name for each in declared for name in getattr(each, kind)})
+
+
+@lru_cache(maxsize=256)
+def names_of(declared: tuple[Declaration, ...]) -> Names:
+    """All names that any of these declares."""
+    return Names(*(tuple(_declared_names(kind, declared)) for kind in Names._fields))

@@ -1,0 +1,157 @@
+"""What other processes count, in the store of the process that shows it: main's, with what its
+workers send, and that of a process that takes over, with what its predecessor sends.
+
+Growth is simply added.  Of gauges each source's own part is kept, so that the parts can be summed
+or compared whichever of them changes, and taken back when a source is no more.  Names live as long
+as any source shows them, or this process has them itself; for each prefix of a source there is a
+scope that holds them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from tcpmesh.stats.deltas import Deltas, GaugeValue, Names
+from tcpmesh.stats.distribution import Distribution
+from tcpmesh.stats.family import Declaration, Families
+from tcpmesh.stats.metrics import MAKE_GAUGE, Merge
+
+_NONE = Names()
+
+
+class Shown(Protocol):
+    """A scope, as it is needed here."""
+
+    def declare(self, names: Declaration) -> None:
+        """Show these names."""
+
+    def close(self) -> None:
+        """Show them no more."""
+
+
+class Source:
+    """One process, and what it has told."""
+
+    def __init__(self, is_predecessor: bool) -> None:
+        self.is_predecessor = is_predecessor
+        self.shown: dict[str, tuple[Names, Shown]] = {}
+        self.gauges: dict[str, int] = {}
+        self.texts: dict[str, str] = {}
+
+
+class Sources:
+    """All of them, by any names that are strings.
+
+    :param families: the statistics of the store.
+    :param scope: opens a scope of the store, at a prefix.
+    :param shows: whether the store shows a statistic, which may not be made yet, by its kind and
+        full name.
+    """
+
+    def __init__(
+        self,
+        families: Families,
+        scope: Callable[[str], Shown],
+        shows: Callable[[str, str], bool],
+    ) -> None:
+        self._families = families
+        self._scope = scope
+        self._shows = shows
+        self._sources: dict[str, Source] = {}
+
+    def merge(self, deltas: Deltas, name: str, is_predecessor: bool) -> None:
+        """A source has told this.  What it tells of names that nobody shows is left out: they were
+        given up meanwhile.
+        """
+        source = self._sources.get(name)
+        if source is None:
+            source = self._sources[name] = Source(is_predecessor)
+        if deltas.is_whole:
+            self._take_back(source, (*source.gauges,), (*source.texts,))
+            for prefix in source.shown.keys() - deltas.shown.keys():
+                self._show(source, prefix, _NONE)
+        for prefix, names in deltas.shown.items():
+            self._show(source, prefix, names)
+        self._add(deltas)
+        for full, told in deltas.gauges.items():
+            self._tell_gauge(source, full, told)
+        for full, text in deltas.text_readouts.items():
+            if self._has("text_readouts", full):
+                self._families.text_readouts.obtain(full)
+                source.texts[full] = text
+                self._merge_text(full)
+
+    def withdraw(self, name: str) -> None:
+        """A source is no more, and counts nothing at this moment; what it has counted stays."""
+        source = self._sources.get(name)
+        if source is not None:
+            self._take_back(source, (*source.gauges,), (*source.texts,))
+
+    def forget(self, name: str) -> None:
+        """The same, and no other comes in its place: names that only it had are gone."""
+        self.withdraw(name)
+        source = self._sources.pop(name, None)
+        if source is not None:
+            for _, scope in source.shown.values():
+                scope.close()
+
+    def _show(self, source: Source, prefix: str, names: Names) -> None:
+        """These are a source's names at a prefix now.  Those that stay are shown without a gap."""
+        before = source.shown.pop(prefix, None)
+        if any(names):
+            scope = self._scope(prefix)
+            scope.declare(Declaration(*names))
+            source.shown[prefix] = names, scope
+        if before is not None:
+            gone = [set(old).difference(new) for old, new in zip(before[0], names, strict=True)]
+            _, gauges, _, texts = ([prefix + name for name in kind] for kind in gone)
+            self._take_back(source, gauges, texts)
+            before[1].close()
+
+    def _has(self, kind: str, full: str) -> bool:
+        return full in getattr(self._families, kind).made or self._shows(kind, full)
+
+    def _add(self, deltas: Deltas) -> None:
+        counters, histograms = self._families.counters, self._families.histograms
+        for full, growth in deltas.counters.items():
+            if self._has("counters", full):
+                counters.obtain(full).tally += growth
+        for full, interval in deltas.histograms.items():
+            if self._has("histograms", full):
+                histogram = histograms.obtain(full)
+                histogram.unit = interval.unit
+                histogram.absorb(Distribution.of(interval.bins, interval.sum))
+
+    def _tell_gauge(self, source: Source, full: str, told: GaugeValue) -> None:
+        if told.merge is Merge.MAIN or (source.is_predecessor and told.merge is not Merge.SUM):
+            return
+        if self._has("gauges", full):
+            self._families.gauges.obtain(full, MAKE_GAUGE[told.merge])
+            source.gauges[full] = told.value
+            self._merge_gauge(full)
+
+    def _merge_gauge(self, full: str) -> None:
+        gauge = self._families.gauges.made.get(full)
+        if gauge is not None:
+            parts = [each.gauges[full] for each in self._sources.values() if full in each.gauges]
+            gauge.set_others(sum(parts) if gauge.merge is Merge.SUM else max(parts, default=0))
+
+    def _merge_text(self, full: str) -> None:
+        """Of several sources the first by name is shown."""
+        readout = self._families.text_readouts.made.get(full)
+        if readout is not None:
+            parts = [
+                (name, each.texts[full])
+                for name, each in self._sources.items()
+                if full in each.texts
+            ]
+            readout.set_others(min(parts)[1] if parts else "")
+
+    def _take_back(self, source: Source, gauges: Iterable[str], texts: Iterable[str]) -> None:
+        for full in gauges:
+            if source.gauges.pop(full, None) is not None:
+                self._merge_gauge(full)
+        for full in texts:
+            if source.texts.pop(full, None) is not None:
+                self._merge_text(full)
