@@ -243,7 +243,9 @@ class OwnCountTests(MeshTestCase):
         self.mesh.add_cluster("a", self.HOST)
 
         found = [self.mesh.clusters.get(name) for name in ("a", "b")]
-        self.assertEqual([True, False], [each is not None and each.membership.is_used for each in found])
+        self.assertEqual(
+            [True, False], [each is not None and each.membership.is_used for each in found]
+        )
 
     def test_several_workers(self) -> None:
         """Limits hold for all workers together: a client that another worker has leaves no room,
