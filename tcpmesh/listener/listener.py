@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.protocol import ServerFactory
 from twisted.logger import Logger
 
+from tcpmesh.config.fields.values import binds_to_port
 from tcpmesh.connection.connection import Connection
 from tcpmesh.listener.filter_chain import FilterChain
 from tcpmesh.listener.listen_socket import listen_sockets_of
@@ -56,7 +57,7 @@ class Listener(ServerFactory):
             context.store, message.stat_prefix or str(self.listen_sockets[0].address)
         )
         self.accepted_in_event = self.stats.accepted_in_event.record
-        self._binds = _binds_to_port(message)
+        self._binds = binds_to_port(message)
         redirects: bool = message.use_original_dst.value
         self._filters: ListenerFilterManager | None = None
         if are_wanted(message):
@@ -209,11 +210,3 @@ class Listener(ServerFactory):
         """Nothing is left of it: neither are its statistics, nor what its filters count."""
         self._counts.close()
         self.stats.scope.close()
-
-
-def _binds_to_port(message: Any) -> bool:
-    """Neither the field nor the one of old times says no."""
-    return all(
-        each.bind_to_port.value or not each.HasField("bind_to_port")
-        for each in (message, message.deprecated_v1)
-    )
