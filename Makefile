@@ -9,20 +9,32 @@ BIN    := $(VENV)/bin
 # All others run in JOBS processes.
 UNIT_TESTS = $(shell ls -d tests/test_*.py tests/*/__init__.py | sed 's:/__init__\.py$$::; s:\.py$$::; s:/:.:g' | grep -v integration)
 
-.PHONY: help run test fuzz soak check format bench bench-micro bench-config record-verdicts wheel clean
+# The kinds of transports that the integration tests go over: those of our own need Linux.
+TRANSPORTS ?= $(if $(filter Linux,$(shell uname -s)),epoll stock,stock)
+
+.PHONY: help run test fuzz explore soak lowest coverage check format apidocs changelog \
+	bench bench-micro bench-config record-verdicts record-schema wheel dist sbom clean
 
 help:
 	@echo 'make run     start the demo: proxy on 127.0.0.1:10000, admin on 127.0.0.1:9901, two backends; Ctrl-C stops it'
 	@echo 'make test    run the test suite'
 	@echo 'make fuzz    random games on every kind of transports, ever others, for about six minutes'
+	@echo 'make explore  every order of eight events of both sides of a proxied connection, half an hour'
 	@echo 'make soak    strange clients and backends against a running proxy, for three minutes'
-	@echo 'make check   lint, formatting, types and the import layers'
+	@echo 'make lowest  run the unit tests with the lowest version of every dependency, in $(VENV)-lowest'
+	@echo 'make coverage  run the unit tests and tell which lines and branches they reach'
+	@echo 'make check   lint, formatting, types, the import layers and the names of newsfragments'
 	@echo 'make format  let ruff format the code'
+	@echo 'make apidocs    build the pages of the public API, build/apidocs/index.html'
+	@echo 'make changelog  show what newsfragments/ will add to CHANGELOG.md'
 	@echo 'make bench   run the benchmarks, nine minutes; OPTIONS=--quick only tries them, OPTIONS=--help tells of others'
 	@echo 'make bench-micro      time a message and a connection inside the process, ten seconds; OPTIONS=--profile tells where'
 	@echo 'make bench-config     time 10,000 listeners and clusters being judged, beside Envoy'
 	@echo 'make record-verdicts  ask Envoy anew about tests/config/verdicts.json; ENVOY=PATH chooses the binary'
+	@echo 'make record-schema    take what xds-protos lacks from Envoy, into tcpmesh/config/schema/; ENVOY=PATH as above'
 	@echo 'make wheel   build dist/*.whl'
+	@echo 'make dist    build the source archive, and from it the wheel, for a release'
+	@echo 'make sbom    list all that the wheel brings with it, build/tcpmesh.cdx.json'
 	@echo 'make clean   remove what was built, .venv too'
 	@echo 'PYTHON=python3.12 make ... chooses the interpreter (3.10 or newer) that .venv is made with.'
 
@@ -32,20 +44,34 @@ run: $(VENV)/.has-run
 test: $(VENV)/.has-test
 	@failed=0; \
 	$(BIN)/trial --jobs $(JOBS) $(UNIT_TESTS) || failed=1; \
-	for transport in epoll stock; do TCPMESH_TRANSPORT=$$transport $(BIN)/trial tests.integration || failed=1; done; \
+	for transport in $(TRANSPORTS); do TCPMESH_TRANSPORT=$$transport $(BIN)/trial tests.integration || failed=1; done; \
 	exit $$failed
 
 fuzz: $(VENV)/.has-test
 	TCPMESH_GAMES=20 $(BIN)/trial tests.connection.test_relay_properties
 
+explore: $(VENV)/.has-test
+	TCPMESH_DEPTH=8 $(BIN)/trial --jobs $(JOBS) tests.testing.test_explorer
+
 soak: $(VENV)/.has-test
 	TCPMESH_CONNECTIONS=10000 $(BIN)/trial tests.integration.test_garbage
 	$(BIN)/python -m tests.integration.soak --seconds 60
 
+lowest: $(VENV)-lowest/.has-test
+	$(VENV)-lowest/bin/trial --jobs $(JOBS) $(UNIT_TESTS)
+
+coverage: $(VENV)/.has-check
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m twisted.trial --jobs $(JOBS) $(UNIT_TESTS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage html --quiet
+	$(BIN)/coverage report
+
 check: $(VENV)/.has-check
-	@failed=0; \
-	for check in 'ruff check .' 'ruff format --check .' mypy 'trial tests.test_layers'; do \
-	  echo "$$check"; $(BIN)/$$check || failed=1; \
+	@mkdir -p build; failed=0; \
+	for check in 'ruff check .' 'ruff format --check .' mypy 'trial tests.test_layers' \
+	    'towncrier build --draft --version next > build/changelog.md'; do \
+	  echo "$$check"; eval "$(BIN)/$$check" || failed=1; \
 	done; \
 	exit $$failed
 
@@ -53,8 +79,18 @@ format: $(VENV)/.has-check
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+# Only what docs/api.md has a section of is shown.
+apidocs: $(VENV)/.has-docs
+	rm -rf build/apidocs
+	set -f; $(BIN)/pydoctor --quiet --quiet --privacy=HIDDEN:tcpmesh.** --privacy=PUBLIC:tcpmesh.testing \
+	  $$(sed -n 's/^## \(.*\)/--privacy=PUBLIC:\1 --privacy=PUBLIC:\1.**/p' docs/api.md)
+
+changelog: $(VENV)/.has-check
+	@$(BIN)/towncrier build --draft --version Unreleased 2> /dev/null
+
 bench: $(VENV)/.has-test
 	$(BIN)/python benchmarks/run $(OPTIONS)
+	$(BIN)/python -m benchmarks.overview
 
 bench-micro: $(VENV)/.has-test
 	$(BIN)/python -m benchmarks.micro $(OPTIONS)
@@ -65,11 +101,26 @@ bench-config: $(VENV)/.has-test
 record-verdicts: $(VENV)/.has-test
 	$(BIN)/python -m tests.config.record $(ENVOY)
 
+record-schema: $(VENV)/.has-test
+	$(BIN)/python -m tests.config.schema.record $(ENVOY)
+
 wheel: $(VENV)/.has-test
 	$(BIN)/python -m build --wheel
 
+dist: $(VENV)/.has-test
+	rm -rf dist
+	$(BIN)/python -m build
+
+# The wheel in an environment of its own, without pip and setuptools: what a user gets, and no more.
+sbom: wheel $(VENV)/.has-release
+	rm -rf build/sbom
+	$(PYTHON) -m venv --without-pip build/sbom
+	$(BIN)/python -m pip --python build/sbom/bin/python install --quiet dist/tcpmesh-*.whl
+	$(BIN)/cyclonedx-py environment --output-file build/tcpmesh.cdx.json build/sbom/bin/python
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info _trial_temp* .mypy_cache .ruff_cache .hypothesis twisted/plugins/dropin.cache
+	rm -rf $(VENV) $(VENV)-lowest build dist *.egg-info _trial_temp* .mypy_cache .ruff_cache .hypothesis .coverage* htmlcov \
+	  twisted/plugins/dropin.cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # One stamp for each set of packages that .venv has; made anew where setup.cfg or pyproject.toml is newer.
@@ -92,3 +143,20 @@ $(VENV)/.has-test: setup.cfg pyproject.toml | $(VENV)/bin/python
 $(VENV)/.has-check: setup.cfg pyproject.toml | $(VENV)/bin/python
 	$(BIN)/pip install --quiet --editable '.[check]'
 	@touch $@ $(VENV)/.has-test $(VENV)/.has-run
+
+# The tools that write pages, and those of a release, beside all others.
+$(VENV)/.has-docs: setup.cfg pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --editable '.[docs]'
+	@touch $@ $(VENV)/.has-run
+
+$(VENV)/.has-release: setup.cfg pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --editable '.[release]'
+	@touch $@ $(VENV)/.has-run
+
+# An environment beside .venv, made anew from nothing: what is there already might satisfy a bound that is wrong.
+$(VENV)-lowest/.has-test: setup.cfg pyproject.toml tools/lowest.py
+	rm -rf $(VENV)-lowest
+	$(PYTHON) -m venv $(VENV)-lowest
+	$(PYTHON) tools/lowest.py test > $(VENV)-lowest/constraints.txt
+	$(VENV)-lowest/bin/pip install --quiet --editable '.[test]' --constraint $(VENV)-lowest/constraints.txt
+	@touch $@

@@ -36,11 +36,16 @@ def bootstrap(count: int, timeout: str = "connect_timeout") -> str:
     listeners = "".join(
         f"""\
   - name: listener_{i}
-    address: {{socket_address: {{address: 127.0.{i >> 8 & 255}.{i & 255}, port_value: {_FIRST_PORT + i}}}}}
+    address:
+      socket_address: {{address: 127.0.{i >> 8 & 255}.{i & 255}, port_value: {_FIRST_PORT + i}}}
     filter_chains:
     - filters:
       - name: tcp
-        typed_config: {{"@type": {_PROXY}, stat_prefix: tcp_{i}, cluster: cluster_{i}, idle_timeout: 30s}}
+        typed_config:
+          "@type": {_PROXY}
+          stat_prefix: tcp_{i}
+          cluster: cluster_{i}
+          idle_timeout: 30s
 """
         for i in range(count)
     )
@@ -53,7 +58,9 @@ def bootstrap(count: int, timeout: str = "connect_timeout") -> str:
       cluster_name: cluster_{i}
       endpoints:
       - lb_endpoints:
-        - endpoint: {{address: {{socket_address: {{address: 127.0.0.1, port_value: {_FIRST_PORT + i}}}}}}}
+        - endpoint:
+            address:
+              socket_address: {{address: 127.0.0.1, port_value: {_FIRST_PORT + i}}}
 """
         for i in range(count)
     )

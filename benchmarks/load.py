@@ -79,8 +79,10 @@ function done(summary, latency, requests)
   local e = summary.errors
   print(string.format(
     '{"requests": %%d, "us": %%d, "wrong": %%d, "newcomer": %%d, "steady": {%%s}, ',
-    summary.requests, summary.duration, thread:get("wrong"), thread:get("newcomer"), table.concat(counts, ", ")) ..
-    string.format('"connect": %%d, "read": %%d, "write": %%d, "timeout": %%d}', e.connect, e.read, e.write, e.timeout))
+    summary.requests, summary.duration, thread:get("wrong"), thread:get("newcomer"),
+    table.concat(counts, ", ")) ..
+    string.format('"connect": %%d, "read": %%d, "write": %%d, "timeout": %%d}',
+    e.connect, e.read, e.write, e.timeout))
 end
 """
 

@@ -10,9 +10,15 @@ from __future__ import annotations
 
 import os
 import socket
-from typing import TYPE_CHECKING
+import sys
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from zope.interface import implementer
 
 from twisted.application.internet import TCPServer
+from twisted.logger import ILogObserver, LogEvent, LogLevel, eventAsText
 from twisted.python.usage import Options as UsageOptions
 from twisted.python.usage import UsageError
 from twisted.web.resource import Resource
@@ -133,23 +139,65 @@ class Probe(TextResource):
         return b""
 
 
+class DemoSite(Site):
+    """A site that tells of each request as the tutorial's backend does, a line on stdout."""
+
+    def log(self, request: Any) -> None:
+        """Print `172.21.1.254 - - [30/Nov/2026 12:00:00] "GET / HTTP/1.1" 200 -`."""
+        moment = time.strftime("%d/%b/%Y %H:%M:%S")
+        # Twisted has refused a request line with anything but printable ASCII.
+        line = b" ".join((request.method, request.uri, request.clientproto)).decode("ascii")
+        client = request.getClientAddress().host
+        tell(f'{client} - - [{moment}] "{line}" {request.code} -')
+
+
+def tell(text: str) -> None:
+    """Print a line.  Past the log of twistd, which would put its own words before it."""
+    with suppress(OSError, ValueError):
+        print(text, file=sys.__stdout__, flush=True)
+
+
 def demo_site(name: str, reactor: IReactorTime) -> Site:
-    """The whole web site, answering as `name`.  Its access log is Twisted's log: stdout under
-    `twistd -n`.
-    """
+    """The whole web site, answering as `name`; each request is a line on stdout."""
     root = Resource()
     root.putChild(b"", WhoAmI(name))
     root.putChild(b"hostname", Hostname(name))
     for key in ("livez", "readyz"):
         root.putChild(key.encode(), Probe(key))
-    return Site(root, reactor=reactor)
+    return DemoSite(root, reactor=reactor)
+
+
+@implementer(ILogObserver)
+class Troubles:
+    """Of what Twisted has to say, only what is wrong: to standard error."""
+
+    def __call__(self, event: LogEvent) -> None:
+        """Print a warning or worse."""
+        if event.get("log_level", LogLevel.info) >= LogLevel.warn:
+            with suppress(OSError, ValueError):
+                print(eventAsText(event).rstrip(), file=sys.__stderr__, flush=True)
+
+
+class DemoServer(TCPServer):
+    """The site's server, which says where it is as the tutorial's backend does."""
+
+    def setServiceParent(self, parent: Any) -> None:
+        """Let nothing but troubles into the log of the application."""
+        parent.setComponent(ILogObserver, Troubles())
+        super().setServiceParent(parent)
+
+    def startService(self) -> None:
+        """Serve."""
+        super().startService()
+        host = self.kwargs["interface"] or "0.0.0.0"
+        tell(f" * Running on http://{host}:{self.args[0]}/ (Press CTRL+C to quit)")
 
 
 def makeService(options: Options) -> IService:
     """The service that twistd runs: the site on one port."""
     from twisted.internet import reactor
 
-    return TCPServer(
+    return DemoServer(
         options["port"],
         demo_site(options["name"], reactor),
         interface=options["interface"],

@@ -41,19 +41,19 @@ class IStreamTransport(ITCPTransport, IPushProducer, IConsumer):
     """
 
     protocol = Attribute(
-        "The L{IProtocol} that gets the events; may be replaced while the connection lives."
+        "The `IProtocol` that gets the events; may be replaced while the connection lives."
     )
 
-    buffered = Attribute("Bytes accepted by C{write} that the kernel has not taken yet: an C{int}.")
+    buffered = Attribute("Bytes accepted by `write` that the kernel has not taken yet: an `int`.")
 
     dropped = Attribute(
-        "Bytes written that were never sent, because the connection ended: an C{int}, as far as "
+        "Bytes written that were never sent, because the connection ended: an `int`, as far as "
         "it is known."
     )
 
     high_watermark = Attribute(
         "Above this many buffered bytes the registered producer is paused, at half of it it is "
-        "resumed; an C{int}, 0 for no limit."
+        "resumed; an `int`, 0 for no limit."
     )
 
     read_size = Attribute("At most this many bytes are delivered in one call; may be set to less.")
@@ -103,11 +103,9 @@ class INetwork(Interface):
     memory.
     """
 
-    clock = Attribute("The L{IReactorTime} that timeouts of these sockets count on.")
+    clock = Attribute("The `IReactorTime` that timeouts of these sockets count on.")
 
-    timers = Attribute(
-        "The L{tcpmesh.net.timeout_queues.TimeoutQueues} shared by all connections of this network."
-    )
+    timers = Attribute("The `TimeoutQueues` shared by all connections of this network.")
 
     def bind(address: Any, options: Any) -> Any:
         """A socket bound to `address` as the `ListenOptions` say, not yet listening.
@@ -167,7 +165,7 @@ class IInspector(Interface):
     """Waits for the first bytes of one client."""
 
     wanted = Attribute(
-        "With so many bytes it decides, if not with less: an C{int}, which may grow from one "
+        "With so many bytes it decides, if not with less: an `int`, which may grow from one "
         "look to the next."
     )
 
@@ -230,7 +228,7 @@ class IReadFilter(Interface):
 
     terminal = Attribute("False.")
 
-    sees_data = Attribute("Whether C{data_received} is to be called.")
+    sees_data = Attribute("Whether `data_received` is to be called.")
 
     def new_connection(manager: Any) -> Any:
         """A connection is new.
@@ -259,9 +257,9 @@ class IReadFilter(Interface):
 class IConnection(IBufferedProtocol):
     """A downstream connection: a transport plus what is known about it."""
 
-    transport = Attribute("The L{IStreamTransport}.")
+    transport = Attribute("The `IStreamTransport`.")
     id = Attribute("A number, unique in this process: what Envoy prints as CONNECTION_ID.")
-    flags = Attribute("L{tcpmesh.connection.connection.ResponseFlag}s collected so far.")
+    flags = Attribute("`ResponseFlag`s collected so far.")
 
 
 class ICluster(Interface):
@@ -269,17 +267,15 @@ class ICluster(Interface):
 
     name = Attribute("The name that filters use.")
     connect_timeout = Attribute("Seconds.")
-    stats = Attribute("L{tcpmesh.cluster.hosts.stats.ClusterStats}.")
+    stats = Attribute("`ClusterStats`.")
     buffer_limit = Attribute("High watermark of upstream connections, bytes.")
-    breakers = Attribute("L{tcpmesh.cluster.upstream.circuit_breakers.Breakers}.")
-    dialer = Attribute("L{tcpmesh.cluster.upstream.dialer.Dialer}: opens connections to the hosts.")
+    breakers = Attribute("`Breakers`.")
+    dialer = Attribute("`Dialer`: opens connections to the hosts.")
     pools = Attribute(
-        "L{tcpmesh.cluster.upstream.pool.Pools} where connections are shared out, or C{None} "
-        "where each client makes its own."
+        "`Pools` where connections are shared out, or `None` where each client makes its own."
     )
     close_on_failure = Attribute(
-        "Whether sessions enter themselves in C{Host.sessions}, to be closed with an unhealthy "
-        "host."
+        "Whether sessions enter themselves in `Host.sessions`, to be closed with an unhealthy host."
     )
 
     def pick(context: Any) -> Any:
@@ -309,20 +305,20 @@ class ILoadBalancer(Interface):
         The cluster asks for it only where picks keep naming hosts that could not be connected to.
         """
 
-    # A policy whose next pick is known beforehand may also have a method C{peek(context)}, a pick
-    # that is kept until it is asked for: see L{tcpmesh.cluster.balancing.lookahead}.
+    # A policy whose next pick is known beforehand may also have a method `peek(context)`, a pick
+    # that is kept until it is asked for: see `lookahead`.
 
 
 class IDiscovery(Interface):
     """Finds the hosts of one cluster; belongs to main."""
 
     warm = Attribute(
-        "A C{Deferred} that fires once, with C{None}, when the first result is there, be it "
+        "A `Deferred` that fires once, with `None`, when the first result is there, be it "
         "success or failure."
     )
 
-    # A discovery may also have a method C{balancer(context)}, which makes an L{ILoadBalancer} with
-    # a L{PolicyContext<tcpmesh.cluster.balancing.policy.PolicyContext>}: for clusters with
+    # A discovery may also have a method `balancer(context)`, which makes an `ILoadBalancer` with
+    # a `PolicyContext`: for clusters with
     # CLUSTER_PROVIDED.
 
     def start(found: Any) -> None:
@@ -346,16 +342,16 @@ class IDnsResolver(Interface):
 class IServer(Interface):
     """What the admin interface may ask of the running server."""
 
-    store = Attribute("The L{tcpmesh.stats.store.Store}.")
+    store = Attribute("The `Store`.")
     bootstrap = Attribute("The Bootstrap message as it was given.")
-    options = Attribute("The L{tcpmesh.values.server_options.ServerOptions}.")
+    options = Attribute("The `ServerOptions`.")
     node = Attribute(
         "The `core.v3.Node` that this proxy is: the bootstrap's, with what the command line "
         "says in its place."
     )
     state = Attribute("'LIVE', 'DRAINING', 'PRE_INITIALIZING' or 'INITIALIZING'.")
-    uptime = Attribute("Seconds since this process started, a C{float}.")
-    log_levels = Attribute("The L{tcpmesh.logs.log.Levels}.")
+    uptime = Attribute("Seconds since this process started, a `float`.")
+    log_levels = Attribute("The `Levels`.")
 
     def cluster_statuses() -> Any:
         """A sequence of `tcpmesh.values.statuses.ClusterStatus`, in order of configuration, each

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import runpy
+import subprocess
+import sys
+from fnmatch import fnmatch
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
+from types import SimpleNamespace
 from typing import Any
 
 import yaml
@@ -14,6 +21,10 @@ from tcpmesh.config.load import load
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 COMPOSE = CONFIGS / "docker-compose.yaml"
+
+#: The script that the image runs, as a module.
+entrypoint = SimpleNamespace(**runpy.run_path(str(CONFIGS / "entrypoint.py")))
+ADMIN = entrypoint.ADMIN_ADDRESS
 
 #: Of the tutorial's own file.
 TUTORIAL_SHA256 = "3470a426495d593df949e4d0c6955980065bc4ca0d47fcd8841427686bcfcd86"
@@ -93,3 +104,120 @@ class ComposeTests(SynchronousTestCase):
                 (name, ["PORT=8080"], "tcpmesh-demoapp"),
                 (service["hostname"], service["environment"], service["command"]),
             )
+
+    def test_one_image(self) -> None:
+        """One service builds the image, all three run it, and none is pulled from elsewhere."""
+        services = compose()["services"]
+
+        self.assertEqual({"tcpmesh"}, {service["image"] for service in services.values()})
+        self.assertEqual(["envoy"], [name for name in services if "build" in services[name]])
+        for name in ("webserver01", "webserver02"):
+            self.assertEqual("never", services[name]["pull_policy"])
+        self.assertEqual("tcpmesh-tutorial", compose()["name"])
+
+    def test_port_80(self) -> None:
+        """The proxy, which is not root, may listen on port 80 under Podman too."""
+        self.assertEqual(
+            {"net.ipv4.ip_unprivileged_port_start": 0}, compose()["services"]["envoy"]["sysctls"]
+        )
+
+
+class ImageTests(SynchronousTestCase):
+    """What the image is built from, and what it runs."""
+
+    def setUp(self) -> None:
+        """The Dockerfile's lines, continued ones joined."""
+        text = (CONFIGS / "Dockerfile").read_text().replace("\\\n", " ")
+        self.lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+
+    def test_its_files_exist(self) -> None:
+        """Everything that is copied from the repository is there, and not kept outside by
+        .dockerignore.
+        """
+        allowed = [
+            line[1:]
+            for line in (CONFIGS.parent / ".dockerignore").read_text().splitlines()
+            if line.startswith("!")
+        ]
+        for line in self.lines:
+            if line.startswith("COPY ") and "--from" not in line:
+                *sources, _ = line.split()[1:]
+                for source in sources:
+                    self.assertTrue((CONFIGS.parent / source).exists(), source)
+                    self.assertTrue(any(fnmatch(source, each) for each in allowed), source)
+
+    def test_dependencies_first(self) -> None:
+        """What tcpmesh stands on is installed before anything of it is copied but setup.cfg, so
+        that a changed README installs nothing again.
+        """
+        install = next(i for i, line in enumerate(self.lines) if "pip install" in line)
+        copied = [line.split()[1:-1] for line in self.lines[:install] if line.startswith("COPY")]
+
+        self.assertEqual([["setup.cfg"], ["configs/dependencies.py"]], copied)
+        printed = subprocess.run(
+            [sys.executable, CONFIGS / "dependencies.py", CONFIGS.parent / "setup.cfg"],
+            capture_output=True,
+            text=True,
+        ).stdout
+        self.assertIn("Twisted>=", printed)
+        self.assertTrue(all(line[0].isalpha() for line in printed.splitlines()), printed)
+
+    def test_pinned(self) -> None:
+        """The base is a release, not what a tag means today."""
+        self.assertRegex(self.lines[0], r"^ARG BASE=python:3\.\d+\.\d+-slim-[a-z]+$")
+
+    def test_commands(self) -> None:
+        """A container takes what a container of Envoy's image takes, and twistd's own commands."""
+        start = [*entrypoint.FOREGROUND, "tcpmesh", "--admin-address-path", ADMIN]
+        for arguments, expected in (
+            ([], ["--config-path", "/etc/envoy/envoy.yaml"]),
+            (["-c", "/f"], ["-c", "/f"]),
+            (["envoy", "-c", "/f"], ["-c", "/f"]),
+            (["tcpmesh", "--config", "/f"], ["--config", "/f"]),
+        ):
+            self.assertEqual([*start, *expected], entrypoint.command(arguments), arguments)
+        self.assertEqual(
+            [*entrypoint.FOREGROUND, "tcpmesh-demoapp", "-p", "1"],
+            entrypoint.command(["tcpmesh-demoapp", "-p", "1"]),
+        )
+
+    def test_stopped_at_once(self) -> None:
+        """A stop that comes while Python is still importing ends the process, with status 0."""
+        code = (
+            "import os, runpy, signal, sys; sys.argv[1:] = ['tcpmesh-demoapp'];"
+            "sys.modules['twisted.scripts.twistd'] = type(sys)('late');"
+            "sys.modules['twisted.scripts.twistd'].run = lambda: os.kill(os.getpid(), 15);"
+            f"runpy.run_path({str(CONFIGS / 'entrypoint.py')!r}, run_name='__main__'); os._exit(9)"
+        )
+        self.assertEqual(0, subprocess.run([sys.executable, "-c", code]).returncode)
+
+    def test_health(self) -> None:
+        """The health check asks the admin interface where there is one, also one on all addresses,
+        and believes what it says.
+        """
+        check = [sys.executable, str(CONFIGS / "healthcheck.py")]
+        path = self.mktemp()
+        self.assertEqual(0, subprocess.run([*check, path], capture_output=True).returncode)
+        for status, wanted in ((200, 0), (503, 1)):
+            server = HTTPServer(("127.0.0.1", 0), answering(status))
+            thread = Thread(target=server.handle_request)
+            thread.start()
+            Path(path).write_text(f"0.0.0.0:{server.server_port}\n")
+            ended = subprocess.run([*check, path], capture_output=True)
+            thread.join()
+            server.server_close()
+            self.assertEqual(wanted, ended.returncode, ended.stdout)
+
+
+def answering(status: int) -> type[BaseHTTPRequestHandler]:
+    """A server that answers every request with a status."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Say nothing."""
+
+    return Handler

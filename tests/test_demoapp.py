@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import os
 import socket
+import sys
 
 from twisted.application.internet import TCPServer
 from twisted.internet.address import IPv4Address
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
-from twisted.logger import capturedLogs, formatEvent
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -21,6 +22,8 @@ class SiteTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """One site for each test: the probes have state."""
+        self.patch(sys, "__stdout__", out := io.StringIO())
+        self.out = out
         self.site = demo_site("webserver02", Clock())
         self.site.doStart()
         self.addCleanup(self.site.doStop)
@@ -93,18 +96,26 @@ class SiteTests(SynchronousTestCase):
         self.assertEqual("404 Not Found", self.ask("GET /nothing")[0])
         self.assertEqual("405 Method Not Allowed", self.ask("POST /hostname")[0])
 
-    def test_one_access_log_line_for_each_request(self) -> None:
-        """Each request adds one line to the log, with the client, the request and the status, also
-        where HEAD drops the body.
+    def test_one_line_for_each_request(self) -> None:
+        """Each request adds one line to stdout in the tutorial's form, with the client, the request
+        and the status, also where HEAD drops the body.
         """
-        with capturedLogs() as events:
-            self.assertEqual(("200 OK", ""), self.ask("HEAD /"))
-            self.ask("GET /missing")
+        self.assertEqual(("200 OK", ""), self.ask("HEAD /"))
+        self.ask("GET /missing")
 
-        lines = [formatEvent(event) for event in events]
+        lines = self.out.getvalue().splitlines()
         self.assertEqual(2, len(lines), lines)
-        self.assertRegex(lines[0], r'^"172\.21\.1\.254" .* "HEAD / HTTP/1\.1" 200 ')
-        self.assertRegex(lines[1], r'^"172\.21\.1\.254" .* "GET /missing HTTP/1\.1" 404 ')
+        start = r"^172\.21\.1\.254 - - \[\d\d/[A-Z][a-z]{2}/\d{4} \d\d:\d\d:\d\d\] "
+        self.assertRegex(lines[0], start + r'"HEAD / HTTP/1\.1" 200 -$')
+        self.assertRegex(lines[1], start + r'"GET /missing HTTP/1\.1" 404 -$')
+
+    def test_nobody_reads(self) -> None:
+        """A stdout that is closed stops no answer."""
+        closed = io.StringIO()
+        closed.close()
+        self.patch(sys, "__stdout__", closed)
+
+        self.assertEqual("200 OK", self.ask("GET /")[0])
 
 
 class OptionsTests(SynchronousTestCase):

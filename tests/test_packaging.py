@@ -99,8 +99,8 @@ class WheelTests(SynchronousTestCase):
         self.wheel = build_wheel(self.folder)
 
     def test_wheel(self) -> None:
-        """It holds every module, both plugins and the licence, no __init__ for Twisted, no cache
-        and no tests.
+        """It holds every module, the newer schema, both plugins and the licence, no __init__ for
+        Twisted, no cache and no tests.
         """
         with zipfile.ZipFile(self.wheel) as archive:
             names = set(archive.namelist())
@@ -112,6 +112,7 @@ class WheelTests(SynchronousTestCase):
                 "twisted/plugins/tcpmesh_plugin.py",
                 "twisted/plugins/tcpmesh_demoapp_plugin.py",
                 "tcpmesh/py.typed",
+                "tcpmesh/config/schema/envoy.binpb",
             },
             names,
         )

@@ -19,8 +19,10 @@ from tcpmesh.config import load
 from tcpmesh.logs.log import LOGGERS
 from tcpmesh.server.service import Server
 from tcpmesh.values.server_options import ServerOptions
+from tests.config.texts import GOOD
 
 EMPTY = ("--config-yaml", "{}")
+SERVING = ("--config-yaml", GOOD)
 
 BAD = """\
 static_resources:
@@ -328,8 +330,8 @@ class OutputTests(OptionsTestCase):
         nothing complains of it.
         """
         for arguments in (
-            [*EMPTY, "--mode", "validate"],
-            [*EMPTY, "--mode", "explain", "--format", "json"],
+            [*SERVING, "--mode", "validate"],
+            [*SERVING, "--mode", "explain", "--format", "json"],
             ["--help"],
             ["--version"],
         ):
@@ -344,7 +346,7 @@ class OutputTests(OptionsTestCase):
     def test_disk_full(self) -> None:
         """An answer that cannot be written ends it with status 1 and the reason."""
         self.output(path="/dev/full")
-        self.assertEqual(1, self.ends(*EMPTY, "--mode", "validate"))
+        self.assertEqual(1, self.ends(*SERVING, "--mode", "validate"))
         self.assertEqual(
             "cannot write to standard output: No space left on device\n", self.err.getvalue()
         )

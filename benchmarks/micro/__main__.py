@@ -44,12 +44,10 @@ def table(watch: Stopwatch) -> None:
 
         ours, less, least = lowest(product, relay, bare)
         print(f"{title:34}{ours:10.2f}{less:12.2f}{least:10.2f}", flush=True)
-    print(
-        f"{'one idle connection, bytes':34}{costs.idle(ProductProxy):10.0f}{costs.idle(BareProxy):12.0f}"
-    )
-    print(
-        f"{'garbage per connection, objects':34}{costs.garbage(ProductProxy):10.2f}{costs.garbage(BareProxy):12.2f}"
-    )
+    ours, least = costs.idle(ProductProxy), costs.idle(BareProxy)
+    print(f"{'one idle connection, bytes':34}{ours:10.0f}{least:12.0f}")
+    ours, least = costs.garbage(ProductProxy), costs.garbage(BareProxy)
+    print(f"{'garbage per connection, objects':34}{ours:10.2f}{least:12.2f}")
 
 
 def main() -> int:

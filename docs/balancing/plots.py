@@ -1,6 +1,9 @@
-"""Draws the pictures of this folder anew, from simulations: `.venv/bin/python docs/balancing/plots.py` (needs `tcpmesh[docs]`).
+"""Draws the pictures of this folder anew, from simulations (needs `tcpmesh[docs]`)::
 
-Dots are picks of tcpmesh's own load balancers, counted in `tcpmesh.testing.balance`; lines are what Envoy documents.
+    .venv/bin/python docs/balancing/plots.py
+
+Dots are picks of tcpmesh's own load balancers, counted in `tcpmesh.testing.balance`; lines are what
+Envoy documents.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ HERE = Path(__file__).parent
 PICKS = 20_000
 HOSTS = 50
 MIX = 0x9E3779B97F4A7C15
-"""An odd number whose multiples are spread over 64 bits: stands in for the hashes of client addresses."""
+"""An odd number whose multiples are spread over 64 bits: stands in for hashes of addresses."""
 
 NO_PANIC = "common_lb_config: {healthy_panic_threshold: {value: 0}}"
 
@@ -95,7 +98,7 @@ def panic() -> None:
             (dots,) = axes.plot(
                 range(0, 101, 4), seen, ".", label=f"healthy_panic_threshold {threshold}"
             )
-            # Overprovisioned, 72 % are as good as all of them, and then there is no panic whatever the threshold.
+            # Overprovisioned, 72 % are as good as all of them: no panic whatever the threshold.
             panicking = [
                 percent < threshold and 140 * percent // 100 < 100 for percent in range(101)
             ]

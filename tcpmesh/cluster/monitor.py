@@ -22,7 +22,6 @@ from tcpmesh.cluster.health.http_probe import http_probes
 from tcpmesh.cluster.health.outlier_detection import Detector
 from tcpmesh.cluster.health.outlier_settings import OutlierStats
 from tcpmesh.cluster.health.probe import MakeProbe, tcp_probes
-from tcpmesh.config.messages.newer import newer_string
 from tcpmesh.net.timer_wheel import TimerWheel
 from tcpmesh.registry import Context, build
 from tcpmesh.stats.store import Scope
@@ -145,9 +144,8 @@ class HealthMonitor:
     def _health_check(
         self, message: Any, number: int, cluster: Any, context: Context, wheel: TimerWheel
     ) -> HealthCheck:
-        name = newer_string(message, "name")
         scope = _scope_of(self._cluster)
-        stats = HealthStats(scope.scope("name").scope(name) if name else scope)
+        stats = HealthStats(scope.scope("name").scope(message.name) if message.name else scope)
         logs = [build(each.typed_config, context) for each in message.event_logger]
         if message.event_log_path:
             logs.append(EventLog(message.event_log_path))

@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from envoy.config.bootstrap.v3.bootstrap_pb2 import Bootstrap
@@ -15,10 +15,13 @@ from google.protobuf import text_format
 from google.protobuf.message import DecodeError
 
 from tcpmesh.config import rules
+from tcpmesh.config.checks import unintended
 from tcpmesh.config.messages.reading import Reading
 from tcpmesh.config.messages.report import Report
 from tcpmesh.config.messages.scalars import Wrong
 from tcpmesh.config.messages.types import find_type
+from tcpmesh.config.schema.finder import FINDER
+from tcpmesh.config.schema.newer import ENVOY
 from tcpmesh.config.support import unsupported
 from tcpmesh.config.text.json_text import parse_json
 from tcpmesh.config.text.problems import ConfigError, Place, Problem, by_place
@@ -84,6 +87,7 @@ def load(
                 ),
             )
         )
+    _check_schema(config_path or ARGUMENT)
     readings: list[Reading] = []
     bootstrap = Bootstrap()
     with _collector_paused():
@@ -95,6 +99,18 @@ def load(
         return _judge(
             Report(bootstrap, places, readings, environ, open_files), readings, allow_unsupported
         )
+
+
+def _check_schema(file: str) -> None:
+    """Refuse to go on with messages that lack fields, because somebody imported them too early."""
+    modules = FINDER.too_early()
+    if modules:
+        more = f" and {len(modules) - 1} more were" if modules[1:] else " was"
+        text = (
+            f"import tcpmesh first: {modules[0]}{more} imported before it, without fields that "
+            f"Envoy {ENVOY} has"
+        )
+        raise ConfigError((Problem(Place(file), "", text),))
 
 
 @contextmanager
@@ -123,8 +139,35 @@ def _read_file(
     elif suffix == ".pb_text":
         readings.append(Reading(_text_format(decode(data), path, bootstrap)))
     else:
-        parse = parse_yaml if suffix in (".yaml", ".yml") else parse_json
-        _read(parse(decode(data), path), bootstrap, readings, allow_unknown_fields)
+        is_yaml = suffix in (".yaml", ".yml")
+        document = parse_yaml(decode(data), path) if is_yaml else _json(decode(data), path)
+        _read(document, bootstrap, readings, allow_unknown_fields)
+
+
+def _json(text: str, path: str) -> Document:
+    """The document of a file that is no YAML by its name.
+
+    :raise ConfigError: where it is no JSON, with a hint where it is YAML.
+    """
+    try:
+        return parse_json(text, path)
+    except ConfigError as error:
+        if text.lstrip()[:1] not in ("{", "[", "") and _is_yaml(text, path):
+            text = (
+                "it is YAML, and a file is read as JSON, as by Envoy, unless its name ends in "
+                ".yaml or .yml; without a name, give the text to --config-yaml"
+            )
+            problem = replace(error.problems[0], hint=text)
+            raise ConfigError((problem,), sources=error.sources) from None
+        raise
+
+
+def _is_yaml(text: str, path: str) -> bool:
+    """Whether a text is a mapping in YAML."""
+    try:
+        return isinstance(parse_yaml(text, path).root, MappingNode)
+    except ConfigError:
+        return False
 
 
 def _bytes_of(path: str) -> bytes:
@@ -197,6 +240,7 @@ def _text_format(text: str, file: str, bootstrap: Bootstrap) -> Document:
 
 def _judge(report: Report, readings: list[Reading], allow_unsupported: bool) -> Loaded:
     rules.check(report.bootstrap, report)
+    unintended.check_unused(report)
     unsupported.check(report.bootstrap, report, allow_unsupported)
     sources = {reading.document.file: reading.document.text for reading in readings}
     errors, warnings = _split(report.problems)

@@ -13,6 +13,7 @@ from twisted.python.failure import Failure
 
 from tcpmesh.connection.filter_state import NO_FILTER_STATE, FilterState, Sharing, StateObject
 from tcpmesh.interfaces import IConnection
+from tcpmesh.net.protocol import QuietHalfCloseableProtocol
 from tcpmesh.values.address import Address
 from tcpmesh.values.response_flags import NO_FLAGS
 
@@ -22,7 +23,7 @@ _ids = itertools.count(1)
 
 
 @implementer(IConnection)
-class Connection:
+class Connection(QuietHalfCloseableProtocol):
     """What a listener's factory builds.
 
     The first events belong to the filter chain; once tcp_proxy relays, the transport's protocol is
@@ -99,20 +100,8 @@ class Connection:
         self.transport = self.read_source = transport
         self._owner.connection_made(self)
 
-    def connectionMade(self) -> None:
-        """Twisted: the transport is there; `makeConnection` has told whom it concerns."""
-
-    def dataReceived(self, data: bytes) -> None:
-        """Bytes for which nobody has asked: the chain has closed the connection already."""
-
     def bufferReceived(self, data: memoryview) -> None:
-        """As above."""
-
-    def readConnectionLost(self) -> None:
-        """The client has sent all, and no filter wants it."""
-
-    def writeConnectionLost(self) -> None:
-        """Our own FIN has left."""
+        """Bytes for which nobody has asked: the chain has closed the connection already."""
 
     def connectionLost(self, reason: Failure | None) -> None:
         """The connection is over; told once, by the transport or by the relay that had taken

@@ -10,11 +10,9 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from zope.interface import implementer
-
 from twisted.python.failure import Failure
 
-from tcpmesh.interfaces import IBufferedProtocol
+from tcpmesh.net.protocol import QuietHalfCloseableProtocol
 
 SLICE = 1 << 14
 """Bytes that may be read at once however little is to be buffered, as in Envoy."""
@@ -33,8 +31,7 @@ class EarlyDataObserver(Protocol):
         """The client is gone."""
 
 
-@implementer(IBufferedProtocol)
-class EarlyData:
+class EarlyData(QuietHalfCloseableProtocol):
     """The protocol of a client's transport until its upstream is connected.
 
     :param direction: the `Direction` whose source this is; it counts the bytes.
@@ -61,16 +58,6 @@ class EarlyData:
         self._direction.source.read_size = self.read_size
         self._direction = self._observer = None
 
-    def makeConnection(self, transport: Any) -> None:
-        """Twisted: the transport had been there before."""
-
-    def connectionMade(self) -> None:
-        """Twisted: as above."""
-
-    def bufferReceived(self, data: memoryview) -> None:
-        """Keep bytes."""
-        self.dataReceived(bytes(data))
-
     def dataReceived(self, data: bytes) -> None:
         """Keep bytes, and at the limit read no more."""
         self.data += data
@@ -85,9 +72,6 @@ class EarlyData:
         self.eof = True
         if self._observer is not None:
             self._observer.early_ended()
-
-    def writeConnectionLost(self) -> None:
-        """Twisted: our own FIN has left."""
 
     def connectionLost(self, reason: Failure) -> None:
         """The client is gone, and what it sent with it."""

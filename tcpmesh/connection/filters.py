@@ -32,8 +32,9 @@ from zope.interface import implementer
 from twisted.python.failure import Failure
 
 from tcpmesh.connection.connection import Connection
-from tcpmesh.interfaces import IBufferedProtocol, IReadFilter
+from tcpmesh.interfaces import IReadFilter
 from tcpmesh.logs.debug import debug_logger
+from tcpmesh.net.protocol import QuietHalfCloseableProtocol
 from tcpmesh.values.filter_status import FilterStatus
 
 debug_log = debug_logger("filter")
@@ -64,8 +65,7 @@ class ReadFilter:
         """Nothing has to be given back."""
 
 
-@implementer(IBufferedProtocol)
-class FilterManager:
+class FilterManager(QuietHalfCloseableProtocol):
     """One connection in a chain with read filters; also the seat of the last filter (see the
     module's text).
     """
@@ -221,16 +221,6 @@ class FilterManager:
 
     # As the transport's protocol
 
-    def makeConnection(self, transport: Any) -> None:
-        """Twisted: the transport had been there before."""
-
-    def connectionMade(self) -> None:
-        """Twisted: as above."""
-
-    def bufferReceived(self, data: memoryview) -> None:
-        """As `dataReceived`."""
-        self.dataReceived(bytes(data))
-
     def dataReceived(self, data: bytes) -> None:
         """The client has sent something: show it to the filters that want to see it."""
         if self._over:
@@ -246,9 +236,6 @@ class FilterManager:
         if not self._over:
             self._end = True
             self._run(0)
-
-    def writeConnectionLost(self) -> None:
-        """Twisted: our own FIN has left."""
 
     def connectionLost(self, reason: Failure) -> None:
         """The transport is gone while it was here."""

@@ -41,7 +41,7 @@ from twisted.internet.interfaces import IPushProducer
 from twisted.python.failure import Failure
 
 from tcpmesh.connection.early_data import EarlyData, EarlyDataObserver
-from tcpmesh.interfaces import IBufferedProtocol
+from tcpmesh.net.protocol import QuietHalfCloseableProtocol
 from tcpmesh.net.timeout_queues import TimeoutQueue, TimeoutQueues
 
 IDLE_CHECKS = 8
@@ -70,8 +70,8 @@ class Observer(Protocol):
         """
 
 
-@implementer(IBufferedProtocol, IPushProducer)
-class Direction:
+@implementer(IPushProducer)
+class Direction(QuietHalfCloseableProtocol):
     """Bytes from a source to a sink; see the module's text."""
 
     __slots__ = ("bytes", "eof", "full", "lost", "pauses", "relay", "resumes", "sink", "source")
@@ -121,9 +121,6 @@ class Direction:
         self.source = transport
         self.relay.start()
 
-    def connectionMade(self) -> None:
-        """Twisted: the transport is there."""
-
     def bufferReceived(self, data: memoryview) -> None:
         """Pass bytes on."""
         self.bytes += len(data)
@@ -138,9 +135,6 @@ class Direction:
         """The source has sent all: so has, once flushed, this side of the sink."""
         self.eof = True
         self.relay.ended(self)
-
-    def writeConnectionLost(self) -> None:
-        """The FIN of the opposite direction has left the source: that direction knows."""
 
     def connectionLost(self, reason: Failure) -> None:
         """The source is gone."""
@@ -325,7 +319,8 @@ class Relay:
         What the kernel has not taken is lost.
         """
         self._closing = True
-        self.from_upstream.stopProducing()  # the client is closed first, so it is the upstream that is paused no more
+        # The client is closed first, so it is the upstream that is paused no more.
+        self.from_upstream.stopProducing()
         for direction in (self.from_downstream, self.from_upstream):
             if direction.lost:
                 continue

@@ -34,9 +34,10 @@ from twisted.python.failure import Failure
 
 from tcpmesh.config.fields.values import seconds
 from tcpmesh.connection.connection import Connection
-from tcpmesh.interfaces import IBufferedProtocol, IInspector, IListenerFilter
+from tcpmesh.interfaces import IInspector, IListenerFilter
 from tcpmesh.listener.predicate import predicate
 from tcpmesh.listener.stats import ListenerStats
+from tcpmesh.net.protocol import QuietHalfCloseableProtocol
 from tcpmesh.net.timeout_queues import TimeoutQueue
 from tcpmesh.registry import Context, build
 from tcpmesh.values.address import Address
@@ -154,8 +155,7 @@ class ListenerFilterManager:
             self._listener.inspections_ended()
 
 
-@implementer(IBufferedProtocol)
-class ListenerFilterRun:
+class ListenerFilterRun(QuietHalfCloseableProtocol):
     """The protocol of a client's transport while a filter wants to see its first bytes."""
 
     __slots__ = (
@@ -199,16 +199,6 @@ class ListenerFilterRun:
         """No read is larger than what is wanted, so no more than twice that is ever kept."""
         self._connection.transport.read_size = max(1, min(self._read_size, self._inspector.wanted))
 
-    def makeConnection(self, transport: Any) -> None:
-        """Twisted: the transport had been there before."""
-
-    def connectionMade(self) -> None:
-        """Twisted: as above."""
-
-    def bufferReceived(self, data: memoryview) -> None:
-        """Keep bytes, and look at them."""
-        self.dataReceived(bytes(data))
-
     def dataReceived(self, data: bytes) -> None:
         """Keep bytes, and look at them."""
         self._data += data
@@ -237,9 +227,6 @@ class ListenerFilterRun:
         """The client has sent all, and it was not enough."""
         self._filters.stats.listener_filter_remote_close.tally += 1
         self._reject()
-
-    def writeConnectionLost(self) -> None:
-        """Twisted: our own FIN has left, which cannot be."""
 
     def connectionLost(self, reason: Failure) -> None:
         """The client is gone, by a reset."""

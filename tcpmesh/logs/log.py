@@ -117,7 +117,8 @@ class Log:
         logger = event.get("log_namespace", "-")
         if self.levels.shows(logger, name):
             text = eventAsText(event, includeTimestamp=False, includeSystem=False).rstrip()
-            line = f"[{_timestamp(event.get('log_time', 0.0))}][{os.getpid()}][{name}][{logger}] {text}\n"
+            moment = _timestamp(event.get("log_time", 0.0))
+            line = f"[{moment}][{os.getpid()}][{name}][{logger}] {text}\n"
             # A full disk or a closed pipe must not stop the proxy, and there is nowhere to say so.
             with suppress(OSError, ValueError):
                 (self._file or self._stderr).write(line)

@@ -18,6 +18,7 @@ from twisted.internet.interfaces import IConnector, IDelayedCall
 from twisted.python.failure import Failure
 
 from tcpmesh.interfaces import INetwork
+from tcpmesh.net.protocol import OneShotFactory
 from tcpmesh.values.address import Address
 from tcpmesh.values.socket_options import ConnectOptions
 
@@ -42,7 +43,7 @@ def in_turn(addresses: Sequence[Address], first: int, count: int = 1) -> list[Ad
     return ordered
 
 
-class _Attempt:
+class _Attempt(OneShotFactory):
     """One attempt of a race: the client factory of its connector."""
 
     def __init__(self, race: HappyEyeballs) -> None:
@@ -55,15 +56,6 @@ class _Attempt:
         """
         self._race = self.connector = None
 
-    def doStart(self) -> None:
-        """Twisted: a connector will use this factory."""
-
-    def doStop(self) -> None:
-        """Twisted: no connector uses this factory any more."""
-
-    def startedConnecting(self, connector: Any) -> None:
-        """Twisted: connecting has begun."""
-
     def buildProtocol(self, addr: Any) -> Any:
         """Connected: the protocol of the race's factory, if this is the first."""
         return self._race.won(self, addr) if self._race is not None else None
@@ -72,9 +64,6 @@ class _Attempt:
         """This address is of no use."""
         if self._race is not None:
             self._race.lost(self, reason)
-
-    def clientConnectionLost(self, connector: Any, reason: Failure) -> None:
-        """Twisted: the connection was closed, as its protocol knows."""
 
 
 @implementer(IConnector)

@@ -1,8 +1,8 @@
 """Real processes: any program, and a `twistd tcpmesh` started with a configuration and asked
 through its admin interface.
 
-For integration tests, and for trying things by hand.  Everything here blocks, with a bound, so it belongs into synchronous
-tests or threads, never into a reactor's callbacks::
+For integration tests, and for trying things by hand.  Everything here blocks, with a bound, so it
+belongs into synchronous tests or threads, never into a reactor's callbacks::
 
     with Child(CONFIG) as proxy:
         proxy.wait_ready()

@@ -1,9 +1,10 @@
 """Upstream servers of known behaviour, for tests of a proxy: real sockets on Twisted, or a memory
 network, the same either way.
 
-Each factory builds one kind of server: it echoes, it names itself, it records, it turns everybody away, it reads only when
-told.  `unanswering` and `refusing` give addresses at which connecting hangs or fails.  Use them with `reactor.listenTCP`, an
-endpoint, or `MemoryNetwork.listen`::
+Each factory builds one kind of server: it echoes, it names itself, it records, it closes every
+connection at once, it reads only when told.  `unanswering` and `refusing` give addresses at which
+connecting hangs or fails.  Use them with `reactor.listenTCP`, an endpoint, or
+`MemoryNetwork.listen`::
 
     port = reactor.listenTCP(0, Named("a"), interface="127.0.0.1")
 """

@@ -20,7 +20,7 @@ from tcpmesh.config.text.json_text import parse_json
 from tcpmesh.config.text.problems import ConfigError
 from tcpmesh.config.text.source import Document
 from tcpmesh.config.text.yaml_text import parse_yaml
-from tests.config.schema import messages
+from tests.config.random_messages import messages
 from tests.config.texts import GOOD, load_text
 
 PROPERTIES = settings(

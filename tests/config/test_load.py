@@ -66,7 +66,10 @@ class FileTests(SynchronousTestCase):
 
     def test_text_format_with_a_type(self) -> None:
         """In text protobuf an Any may be written with its type."""
-        any_text = "[type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy] {stat_prefix: 's' cluster: 'web'}"
+        any_text = (
+            "[type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy] "
+            "{stat_prefix: 's' cluster: 'web'}"
+        )
         text = (
             "static_resources {listeners {name: 'l' address {pipe {path: '/tmp/x'}} "
             f"filter_chains {{filters {{name: 'f' typed_config {{{any_text}}}}}}}}}}}"

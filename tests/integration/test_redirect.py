@@ -97,7 +97,7 @@ class RedirectTests(SynchronousTestCase):
                 "--name",
                 name,
             )
-            self.start(name, *arguments).wait_output(f"starting on {port}")
+            self.start(name, *arguments).wait_output(f"Running on")
         self.proxy = self.start(
             "proxy", "tcpmesh", "--config", str(ROOT / "configs" / "original-dst.yaml")
         )

@@ -584,7 +584,8 @@ class ProcessTests(SynchronousTestCase):
         and nothing has been opened.
         """
         with tempfile.TemporaryDirectory() as directory:
-            command = [TWISTD, "--pidfile", "/no/such/pid", "tcpmesh", "--config-yaml", "{}"]
+            command = [TWISTD, "--pidfile", "/no/such/pid", "tcpmesh"]
+            command += ["--config-yaml", self.plain()]
             with Process(command, Path(directory) / "output") as process:
                 self.assertEqual(1, process.wait_exit())
                 self.assertEqual(

@@ -119,7 +119,7 @@ class TutorialTests(SynchronousTestCase):
         """A host that runs the demo backend, as the tutorial's compose file has it."""
         self.add_host(name, address)
         webserver = self.start(name, "tcpmesh-demoapp", "--port", "8080", "--name", name)
-        webserver.wait_output("starting on 8080")
+        webserver.wait_output("Running on")
         return webserver
 
     def start(self, host: str, *arguments: str) -> Process:
@@ -181,7 +181,7 @@ class TutorialTests(SynchronousTestCase):
             self.assertEqual(
                 before[name] + 3, child.output.count('"GET / HTTP/1.1" 200'), child.output
             )
-            self.assertIn(f'"{FRONT_PROXY}" - - [', child.output)
+            self.assertIn(f"{FRONT_PROXY} - - [", child.output)
 
     def test_a_web_server_down(self) -> None:
         """While one web server is down, its turns are closed without an answer and the other's are

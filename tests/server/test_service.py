@@ -42,7 +42,9 @@ name: d
 type: STRICT_DNS
 load_assignment:
   cluster_name: d
-  endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: d.test, port_value: 80}}}}]}]
+  endpoints:
+  - lb_endpoints:
+    - endpoint: {address: {socket_address: {address: d.test, port_value: 80}}}
 """
 
 

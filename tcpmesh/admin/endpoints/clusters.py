@@ -62,7 +62,8 @@ def _cluster_lines(cluster: ClusterStatus) -> Iterator[str]:
             ("local_origin_", cluster.outliers.local_origin),
         ):
             yield f"{name}::outlier::{origin}success_rate_average::{number_text(rates.average)}\n"
-            yield f"{name}::outlier::{origin}success_rate_ejection_threshold::{number_text(rates.threshold)}\n"
+            threshold = number_text(rates.threshold)
+            yield f"{name}::outlier::{origin}success_rate_ejection_threshold::{threshold}\n"
     for priority, limits in (
         ("default", cluster.default_priority),
         ("high", cluster.high_priority),

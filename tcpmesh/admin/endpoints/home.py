@@ -30,10 +30,10 @@ def _pieces(call: Call) -> Iterator[str]:
 
 def _heading(server: IServer) -> str:
     state = "state" if server.state == "LIVE" else "state bad"
-    node = server.node.id
+    node = f"<span>node {escape(server.node.id)}</span>" if server.node.id else ""
     return (
         f'<header><h1>tcpmesh</h1><span class="{state}">{escape(server.state)}</span>'
-        f"<span>up {_duration(int(server.uptime))}</span>{f'<span>node {escape(node)}</span>' if node else ''}</header>\n"
+        f"<span>up {_duration(int(server.uptime))}</span>{node}</header>\n"
     )
 
 

@@ -12,14 +12,12 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, Protocol
 
-from zope.interface import implementer
-
 from twisted.internet.error import TimeoutError as ConnectTimeout
-from twisted.internet.interfaces import IProtocol
 from twisted.python.failure import Failure
 
 from tcpmesh.config.fields.values import seconds
 from tcpmesh.net.connect_check import ConnectCheckListener
+from tcpmesh.net.protocol import OneShotFactory, QuietProtocol
 from tcpmesh.net.timeout_queues import TimeoutQueue, TimeoutQueues
 from tcpmesh.values.address import Address
 from tcpmesh.values.hosts import HostSpec
@@ -123,8 +121,7 @@ class ConnectProbe:
         self._results.failed(Failed.NETWORK_TIMEOUT if timed_out else Failed.NETWORK)
 
 
-@implementer(IProtocol)
-class Line:
+class Line(QuietProtocol):
     """One connection of a probe; once the probe has let go of it, it is silent."""
 
     __slots__ = ("probe", "transport")
@@ -140,9 +137,6 @@ class Line:
             self.probe.connected(self)
         else:
             transport.loseConnection()
-
-    def connectionMade(self) -> None:
-        """Twisted: the same."""
 
     def dataReceived(self, data: bytes) -> None:
         """The host speaks."""
@@ -166,7 +160,7 @@ class Line:
             self.transport.loseConnection()
 
 
-class ExchangeProbe:
+class ExchangeProbe(OneShotFactory):
     """A question and its answer; it is the client factory of its own connections, one after the
     other.
 
@@ -198,18 +192,6 @@ class ExchangeProbe:
         """Close, whatever is under way."""
         self._end()
         self.hang_up()
-
-    def doStart(self) -> None:
-        """Twisted: a connector will use this factory."""
-
-    def doStop(self) -> None:
-        """Twisted: no connector uses this factory any more."""
-
-    def startedConnecting(self, connector: Any) -> None:
-        """Twisted: connecting has begun."""
-
-    def clientConnectionLost(self, connector: Any, reason: Failure) -> None:
-        """Twisted: the connection was closed, as its protocol knows."""
 
     def buildProtocol(self, addr: Any) -> Line | None:
         """Connected."""

@@ -6,14 +6,12 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from zope.interface import implementer
-
 from twisted.python.failure import Failure
 
 from tcpmesh.cluster.hosts.host import Host
 from tcpmesh.cluster.upstream.counting import closed, failed, opened
 from tcpmesh.connection.relay import Direction, Relay
-from tcpmesh.interfaces import IBufferedProtocol
+from tcpmesh.net.protocol import OneShotFactory, QuietHalfCloseableProtocol
 from tcpmesh.net.timeout_queues import TimeoutQueue
 from tcpmesh.values.response_flags import ResponseFlag
 
@@ -58,8 +56,7 @@ class PoolOwner(Protocol):
         """A connection without a client is gone."""
 
 
-@implementer(IBufferedProtocol)
-class PooledConnection:
+class PooledConnection(OneShotFactory, QuietHalfCloseableProtocol):
     """A connection that has no client yet: its client factory, and then its protocol."""
 
     __slots__ = ("_connector", "_data", "_dialled", "_pool", "_transport")
@@ -153,15 +150,6 @@ class PooledConnection:
 
     # As the client factory
 
-    def doStart(self) -> None:
-        """Twisted: a connector will use this factory."""
-
-    def doStop(self) -> None:
-        """Twisted: no connector uses this factory any more."""
-
-    def startedConnecting(self, connector: Any) -> None:
-        """Twisted: connecting has begun."""
-
     def buildProtocol(self, addr: Any) -> Direction | PooledConnection | None:
         """Connected: the protocol of the client that has waited longest, or else this one."""
         pool = self._pool
@@ -187,9 +175,6 @@ class PooledConnection:
         self._closed(remote)
         pool.failed(self, flags)
 
-    def clientConnectionLost(self, connector: Any, reason: Failure) -> None:
-        """Twisted: the connection was closed, as its protocol knows."""
-
     # As the protocol
 
     def makeConnection(self, transport: Any) -> None:
@@ -201,13 +186,6 @@ class PooledConnection:
         if pool.idle is not None:
             pool.idle.add(self)
         pool.settled()
-
-    def connectionMade(self) -> None:
-        """Twisted: the transport is there."""
-
-    def bufferReceived(self, data: memoryview) -> None:
-        """Keep what the host says."""
-        self.dataReceived(bytes(data))
 
     def dataReceived(self, data: bytes) -> None:
         """Keep what the host says, and read no more than an upstream connection may buffer."""
@@ -225,9 +203,6 @@ class PooledConnection:
     def readConnectionLost(self) -> None:
         """The host has said all it will: that is of no use to a client who comes later."""
         self._lost(remote=True)
-
-    def writeConnectionLost(self) -> None:
-        """Twisted: our own FIN has left."""
 
     def connectionLost(self, reason: Failure) -> None:
         """The connection is gone."""

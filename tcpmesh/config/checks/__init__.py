@@ -25,6 +25,7 @@ from tcpmesh.config.checks import (
     sources,
     strings,
     tls,
+    unintended,
     upstreams,
 )
 from tcpmesh.config.fields import files
@@ -55,5 +56,6 @@ CHECKS = _by_type(
     sources.CHECKS,
     strings.CHECKS,
     tls.CHECKS,
+    unintended.CHECKS,
     upstreams.CHECKS,
 )

@@ -29,6 +29,7 @@ _TYPES = "envoy.extensions.clusters."
 _PARTS = {"HUNDRED": 100, "TEN_THOUSAND": 10_000, "MILLION": 1_000_000}
 _PROVIDED = "envoy.extensions.load_balancing_policies.cluster_provided.v3.ClusterProvided"
 _HEXADECIMAL = re.compile("([0-9a-fA-F]{2})*")
+_RESOLVED = ("STRICT_DNS", "LOGICAL_DNS")
 _WITHOUT_BALANCER = ("STATIC", "STRICT_DNS", "LOGICAL_DNS", "EDS")
 
 
@@ -185,7 +186,7 @@ def _check_endpoint(host: Any, kind: str, field_path: FieldPath, report: Report)
         _check_socket_address(address.socket_address, kind, (here, "socket_address"), report)
     elif address.HasField("pipe"):
         check_pipe(address.pipe, (here, "pipe"), report)
-    elif not address.HasField("envoy_internal_address"):
+    elif not address.HasField("envoy_internal_address") and kind not in _RESOLVED:
         parent: FieldPath = (field_path, "endpoint") if host.HasField("endpoint") else field_path
         report.absent(
             parent,
@@ -195,7 +196,7 @@ def _check_endpoint(host: Any, kind: str, field_path: FieldPath, report: Report)
 
 
 def _check_socket_address(address: Any, kind: str, field_path: FieldPath, report: Report) -> None:
-    if kind in ("STRICT_DNS", "LOGICAL_DNS"):
+    if kind in _RESOLVED:
         if address.resolver_name:
             report.error(
                 (field_path, "resolver_name"),

@@ -8,9 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 from tcpmesh.config.messages.report import Report
-from tcpmesh.config.messages.types import is_foreign, type_of_url
+from tcpmesh.config.messages.types import is_foreign, main_type, type_of_url
 from tcpmesh.config.text.problems import FieldPath
 
+_UDP = "envoy.extensions.filters.udp."
 _Check = Callable[[Any, FieldPath, Report], None]
 
 
@@ -32,11 +33,24 @@ def check_typed_config(kind: str, *packages: str) -> _Check:
                 f"{kind} {message.name!r} has no typed_config with an '@type'; the name "
                 f"alone chooses nothing"
             )
-            report.absent(field_path, ["typed_config"], text)
+            report.absent(field_path, ["typed_config"], text, _hint_of(message.name, packages[-1]))
         elif not type_name.startswith(packages) and not is_foreign(type_name):
-            report.error(((field_path, "typed_config"), "@type"), f"{type_name} is no {kind}")
+            here: FieldPath = ((field_path, "typed_config"), "@type")
+            if type_name.startswith(_UDP):
+                report.error(here, f"{type_name} is a filter of UDP, which {kind}s know nothing of")
+            else:
+                report.error(here, f"{type_name} is no {kind}")
 
     return check
+
+
+def _hint_of(name: str, package: str) -> str:
+    """The `@type` that goes with the well-known name of an extension, such as
+    `envoy.filters.network.tcp_proxy`, or with the one that it had in former times.
+    """
+    last = name.rpartition(".")[2]
+    found = main_type(f"{package}{last}.v3", last) if name.startswith("envoy.") else ""
+    return f"add typed_config: {{'@type': type.googleapis.com/{found}}}" if found else ""
 
 
 CHECKS: dict[str, _Check] = {

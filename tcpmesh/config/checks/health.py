@@ -9,13 +9,13 @@ from typing import Any
 from envoy.config.core.v3 import base_pb2
 
 from tcpmesh.config.fields.operators import FormatError, parse, unsupported_in_checks
-from tcpmesh.config.messages.newer import newer_string
 from tcpmesh.config.messages.report import Report
 from tcpmesh.config.messages.types import type_of_url, unpack
 from tcpmesh.config.text.problems import FieldPath
 
 _OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _KINDS = {_OPTIONS, "envoy.extensions.upstreams.tcp.v3.TcpProtocolOptions"}
+_RAW = "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer"
 _BUFFER = 1024
 """Bytes of a response that Envoy looks at, where the configuration says no number."""
 
@@ -32,6 +32,12 @@ def _check_cluster(cluster: Any, field_path: FieldPath, report: Report) -> None:
                 "gRPC health checks need a cluster with HTTP/2",
                 f"set explicit_http_config of {_OPTIONS}",
             )
+        if check.http_health_check.use_alpn_protocol and _is_plain(cluster):
+            here = (((field_path, "health_checks"), index), "http_health_check")
+            report.error(
+                (here, "use_alpn_protocol"),
+                "the cluster has no TLS, in which to agree on a protocol",
+            )
     _check_options(cluster, (field_path, "typed_extension_protocol_options"), report)
 
 
@@ -41,17 +47,23 @@ def _check_names(checks: Any, field_path: FieldPath, report: Report) -> None:
         return
     seen: set[str] = set()
     for index, check in enumerate(checks):
-        name = newer_string(check, "name")
-        if not name:
+        if not check.name:
             report.error(
                 (field_path, index),
                 "a health check has no name, which each needs where there are several",
             )
-        elif name in seen:
+        elif check.name in seen:
             report.error(
-                ((field_path, index), "name"), f"another health check has the name {name!r} too"
+                ((field_path, index), "name"),
+                f"another health check has the name {check.name!r} too",
             )
-        seen.add(name)
+        seen.add(check.name)
+
+
+def _is_plain(cluster: Any) -> bool:
+    """Whether the transport socket of a cluster leaves bytes as they are."""
+    socket = cluster.transport_socket.typed_config.type_url
+    return not socket or type_of_url(socket) == _RAW
 
 
 def _has_http2(cluster: Any) -> bool:

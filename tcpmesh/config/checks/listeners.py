@@ -9,7 +9,7 @@ from typing import Any
 from tcpmesh.config.fields.addresses import check_bind_address
 from tcpmesh.config.fields.values import nanoseconds
 from tcpmesh.config.messages.report import Report
-from tcpmesh.config.messages.types import type_of_url
+from tcpmesh.config.messages.types import type_of_url, unpack
 from tcpmesh.config.text.problems import FieldPath
 
 _INTERNAL = "envoy.extensions.bootstrap.internal_listener.v3.InternalListener"
@@ -24,12 +24,22 @@ TERMINAL = frozenset(
         "echo.v3.Echo",
         "generic_proxy.v3.GenericProxy",
         "http_connection_manager.v3.HttpConnectionManager",
+        "kafka_mesh.v3alpha.KafkaMesh",
         "redis_proxy.v3.RedisProxy",
+        "reverse_tunnel.v3.DrainAwareHttpConnectionManager",
         "reverse_tunnel.v3.ReverseTunnel",
+        "rocketmq_proxy.v3.RocketmqProxy",
+        "sip_proxy.v3alpha.SipProxy",
         "tcp_proxy.v3.TcpProxy",
         "thrift_proxy.v3.ThriftProxy",
     )
 )
+
+#: Those that may end one, and the field that says whether they do.
+_TERMINAL_FIELDS = {
+    f"{_NETWORK}dynamic_modules.v3.DynamicModuleNetworkFilter": "terminal_filter",
+    f"{_NETWORK}golang.v3alpha.Config": "is_terminal_filter",
+}
 
 
 def _check_listener(listener: Any, field_path: FieldPath, report: Report) -> None:
@@ -83,28 +93,29 @@ def _check_chain(chain: Any, field_path: FieldPath, report: Report) -> None:
     for index, network_filter in enumerate(chain.filters):
         type_name = type_of_url(network_filter.typed_config.type_url)
         if type_name.startswith(_NETWORK):
-            _check_order(
-                network_filter.name,
-                type_name,
-                index == last,
-                ((field_path, "filters"), index),
-                report,
-            )
+            _check_order(network_filter, index == last, ((field_path, "filters"), index), report)
 
 
-def _check_order(
-    name: str, type_name: str, is_last: bool, field_path: FieldPath, report: Report
-) -> None:
-    if type_name in TERMINAL and not is_last:
+def _check_order(network_filter: Any, is_last: bool, field_path: FieldPath, report: Report) -> None:
+    name, type_name = network_filter.name, type_of_url(network_filter.typed_config.type_url)
+    is_terminal = _is_terminal(type_name, network_filter.typed_config)
+    if is_terminal and not is_last:
         report.error(
             field_path,
             f"terminal filter named {name} of type {type_name} must be the last of its chain",
         )
-    elif is_last and type_name not in TERMINAL:
+    elif is_last and not is_terminal:
         report.error(
             field_path,
             f"non-terminal filter named {name} of type {type_name} is the last of its chain",
         )
+
+
+def _is_terminal(type_name: str, typed_config: Any) -> bool:
+    says_so = _TERMINAL_FIELDS.get(type_name)
+    if says_so is None:
+        return type_name in TERMINAL
+    return bool(getattr(unpack(typed_config), says_so, False))
 
 
 def _check_tcp_proxy(proxy: Any, field_path: FieldPath, report: Report) -> None:

@@ -64,11 +64,10 @@ def check_node(field_path: FieldPath, report: Report) -> None:
 
 
 def _check_api_source(source: Any, field_path: FieldPath, report: Report) -> None:
-    if source.transport_api_version in (ApiVersion.AUTO, ApiVersion.V2):
-        name = ApiVersion.Name(source.transport_api_version)
+    if source.transport_api_version == ApiVersion.V2:
         report.error(
             (field_path, "transport_api_version"),
-            f"transport_api_version {name} is gone, it must be V3",
+            "transport_api_version V2 is gone, it must be V3",
         )
     if source.api_type in _GRPC:
         _check_grpc_source(source, field_path, report)

@@ -104,7 +104,7 @@ def _check_validation(validation: Any, field_path: FieldPath, report: Report) ->
     """What a peer's certificate is held against."""
     if validation.HasField("trusted_ca"):
         _check_authority(validation.trusted_ca, (field_path, "trusted_ca"), report)
-    elif not validation.HasField("ca_certificate_provider_instance"):
+    elif not (validation.HasField("ca_certificate_provider_instance") or _is_completed(field_path)):
         for field in ("match_typed_subject_alt_names", "match_subject_alt_names"):
             if getattr(validation, field):
                 report.error(
@@ -119,6 +119,11 @@ def _check_validation(validation: Any, field_path: FieldPath, report: Report) ->
         if not re.fullmatch(r"[0-9a-fA-F]{64}|[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){31}", text):
             wrong = "verify_certificate_hash must be a SHA-256 hash in hexadecimal"
             report.error(((field_path, "verify_certificate_hash"), index), wrong)
+
+
+def _is_completed(field_path: FieldPath) -> bool:
+    """Whether SDS brings the rest, which may be the CA (`CombinedCertificateValidationContext`)."""
+    return field_path is not None and field_path[1] == "default_validation_context"
 
 
 def _is_hash(text: str) -> bool:

@@ -18,13 +18,11 @@ from typing import Any
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
-from tcpmesh.config.messages.newer import STRINGS, is_newer_field, newer_text, set_newer_string
 from tcpmesh.config.messages.scalars import (
     Wrong,
     did_you_mean,
     expected,
     read_duration,
-    read_string,
     reader_of,
     shown,
 )
@@ -41,6 +39,16 @@ _RENAMED = {
     "config": "typed_config",
     "runtime": "layered_runtime",
     "build_version": "user_agent_build_version",
+}
+
+#: What many write one level too high.
+_BELOW = {
+    ("envoy.config.bootstrap.v3.Bootstrap", name): "static_resources"
+    for name in ("listeners", "clusters", "secrets")
+} | {
+    ("envoy.config.listener.v3.Listener", "filters"): "filter_chains",
+    ("envoy.config.cluster.v3.Cluster", "endpoints"): "load_assignment",
+    ("envoy.config.cluster.v3.Cluster", "lb_endpoints"): "load_assignment",
 }
 
 TYPED_STRUCTS = frozenset({"xds.type.v3.TypedStruct", "udpa.type.v1.TypedStruct"})
@@ -94,7 +102,9 @@ class Reading:
         self.document = document
         self.overlay = overlay
         self.allow_unknown_fields = allow_unknown_fields
-        self.problems: list[Problem] = []
+        self.problems: list[Problem] = [
+            Problem(document.place(node), "", text, "warning") for node, text in document.remarks
+        ]
         self.spoiled: set[Path] = set()
         self.incomplete: set[Path] = set()
         self.unknown_fields = 0
@@ -151,10 +161,7 @@ class Reading:
         for key, value in items:
             slot = slots.get(key)
             if slot is None:
-                if (shape.full_name, key) in STRINGS:
-                    self.newer_string(value, key, message, (field_path, key))
-                else:
-                    self.unknown_field(mapping.keys[key], key, shape, field_path)
+                self.unknown_field(mapping.keys[key], key, shape, field_path)
             elif type(value) is Scalar and value.value is None and not slot.takes_null:
                 continue
             elif slot.oneof and chosen.setdefault(slot.oneof, slot) is not slot:
@@ -166,22 +173,12 @@ class Reading:
             else:
                 slot.put(self, value, message, (field_path, slot.name))
 
-    def newer_string(self, node: Node, key: str, message: Message, field_path: FieldPath) -> None:
-        """Read a field that the schema does not have yet; nothing at all is no value."""
-        if type(node) is Scalar and node.value is None:
-            return
-        try:
-            set_newer_string(message, key, read_string(node))
-        except Wrong as wrong:
-            self.problem(node, field_path, wrong)
-
     def unknown_field(self, key_node: Node, key: str, shape: Shape, field_path: FieldPath) -> None:
         self.incomplete.add(path_of(field_path))
-        if is_newer_field(shape.full_name, key):
-            self.unknown(key_node, (field_path, key), Wrong(newer_text(key)))
-            return
         renamed = _RENAMED.get(key, "")
         hint = f"use {renamed!r}" if renamed in shape.names else ""
+        if not hint and (shape.full_name, key) in _BELOW:
+            hint = f"write it below {_BELOW[shape.full_name, key]!r}"
         if not hint and self.unknown_fields < HINTED:
             hint = did_you_mean(key, shape.names)
         self.unknown(

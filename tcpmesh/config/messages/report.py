@@ -43,6 +43,13 @@ class Report:
             cluster.name for cluster in bootstrap.static_resources.clusters
         )
         self.has_cluster_discovery = bootstrap.dynamic_resources.HasField("cds_config")
+        self.has_listener_discovery = bootstrap.dynamic_resources.HasField("lds_config")
+        self.used_clusters: set[str] = set()
+        """Names of clusters that some field has been found to name."""
+        self.chooses_clusters = False
+        """Whether a filter may send a client to a cluster that no field names."""
+        self.listener_addresses: dict[str, str] = {}
+        """Names of the static listeners by their addresses."""
         self.places = places
         self.problems: list[Problem] = []
         self._hints = 0

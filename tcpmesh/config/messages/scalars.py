@@ -36,6 +36,9 @@ _UNIT_SECONDS = {
     "h": 3600,
     "d": 86400,
 }
+_SURELY_MILLISECONDS = 50
+"""A plain number from here on was meant in another unit: who writes 250 means 0.25s."""
+
 _INTEGER = re.compile(r"[-+]?[0-9]+\Z")
 _REAL = re.compile(r"-?[0-9]+(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?\Z")
 _REAL_WORDS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
@@ -197,8 +200,14 @@ def _in_seconds(value: Any) -> str:
     )
     if found is None or len(found[1]) > 12:
         return ""
-    seconds = float(found[1]) * _UNIT_SECONDS[(found[2] or "").lower()]
-    return f"write {seconds:.9f}".rstrip("0").rstrip(".") + "s"
+    number, unit = float(found[1]), (found[2] or "").lower()
+    if not unit and number >= _SURELY_MILLISECONDS:
+        return f"write {_text(number / 1000)} where these are milliseconds, else {_text(number)}"
+    return f"write {_text(number * _UNIT_SECONDS[unit])}"
+
+
+def _text(seconds: float) -> str:
+    return f"{seconds:.9f}".rstrip("0").rstrip(".") + "s"
 
 
 def _readers() -> dict[int, Reader]:

@@ -2,8 +2,7 @@
 
 Python's protobuf knows a type only once the module that defines it was imported, and no rule gives
 that module's name, so the modules of the one directory are imported until the type is known.  Only
-packages that `xds-protos` ships are searched: a name in a configuration must not import anything
-else.
+packages of Envoy's schema are searched: a name in a configuration must not import anything else.
 """
 
 from __future__ import annotations
@@ -18,8 +17,8 @@ from google.protobuf import any_pb2, descriptor_pool, message_factory
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import DecodeError, Message
 
-from tcpmesh.config.messages.newer import TYPES, newer_text
 from tcpmesh.config.messages.scalars import Wrong, did_you_mean
+from tcpmesh.config.schema import newer
 
 #: The entry-point group in which packages name the types they handle.
 EXTENSION_GROUP = "tcpmesh.extensions"
@@ -77,8 +76,6 @@ def message_class(descriptor: Descriptor) -> type[Message]:
 def find_type(full_name: str) -> Descriptor:
     """The descriptor of a message type; raises `Wrong` like `new_message`."""
     found = _in_pool(full_name) or _in_package(full_name) or _of_others(full_name)
-    if found is None and full_name in TYPES:
-        raise Wrong(newer_text(full_name))
     if found is None:
         raise Wrong(f"unknown type {full_name!r}", _near_type(full_name))
     if _is_v2(found):
@@ -158,8 +155,13 @@ def _folder(package: str) -> ModuleType | None:
 
 
 def _modules(folder: ModuleType) -> list[str]:
-    found = pkgutil.iter_modules(folder.__path__, folder.__name__ + ".")
-    return [module.name for module in found if module.name.endswith("_pb2")]
+    return [f"{folder.__name__}.{name}" for name in _names(folder) if name.endswith("_pb2")]
+
+
+def _names(folder: ModuleType) -> list[str]:
+    """What is in a directory, also of the modules that are made as they are asked for."""
+    made = newer.packages().get(folder.__name__, ())
+    return sorted({*made, *(module.name for module in pkgutil.iter_modules(folder.__path__))})
 
 
 def _is_v2(descriptor: Descriptor) -> bool:
@@ -195,8 +197,20 @@ def _near_in(folder: ModuleType, full_name: str, parts: list[str], end: int) -> 
     if end == len(parts):
         names = [name for module in _modules(folder) for name in _messages_of(module)]
         return did_you_mean(full_name, [f"{folder.__name__}.{name}" for name in names])
-    packages = [m.name.rpartition(".")[2] for m in pkgutil.iter_modules(folder.__path__) if m.ispkg]
-    return did_you_mean(parts[end], packages)
+    return did_you_mean(parts[end], [name for name in _names(folder) if "_pb2" not in name])
+
+
+def main_type(package: str, name: str) -> str:
+    """The full name of the message with which an extension of this package is configured, by the
+    last part of its well-known name; empty where there is none that can be told.
+    """
+    folder = _folder(package)
+    if folder is None:
+        return ""
+    names = [each for module in _modules(folder) for each in _messages_of(module)]
+    plain = name.replace("_", "").lower()
+    likely = [each for each in names if each.lower() in (plain, f"{plain}config", "config")]
+    return f"{package}.{likely[0]}" if likely else ""
 
 
 def _messages_of(module: str) -> list[str]:

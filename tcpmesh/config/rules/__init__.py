@@ -109,8 +109,7 @@ def _required_oneof(name: str, members: list[str], known_as: str) -> _Always:
 def _add_field(plan: Plan, field: FieldDescriptor, rules: Any) -> None:
     kind = rules.WhichOneof("type")
     own: Any = getattr(rules, kind) if kind else None
-    in_oneof = field.containing_oneof is not None and len(field.containing_oneof.fields) > 1
-    if not in_oneof and (
+    if not _is_of_a_oneof(field) and (
         rules.message.required or (kind in ("any", "duration", "timestamp") and own.required)
     ):
         plan.always.append(_required(field.name, envoy_name(field)))
@@ -124,6 +123,14 @@ def _add_field(plan: Plan, field: FieldDescriptor, rules: Any) -> None:
             plan.when_set[field.number] = checks
     elif tests:
         plan.always.append(_plain(field, tests))
+
+
+def _is_of_a_oneof(field: FieldDescriptor) -> bool:
+    """Whether a field is one of a oneof, be it the only one: what such a field requires Envoy
+    checks only where it is set.  (For an `optional` field the compiler makes a oneof of its own.)
+    """
+    oneof = field.containing_oneof
+    return oneof is not None and oneof.name != f"_{field.name}"
 
 
 def _required(name: str, known_as: str) -> _Always:

@@ -30,6 +30,7 @@ HEALTH: dict[str, Rows] = {
         "event_logger": YES,
         "always_log_health_check_failures": YES,
         "always_log_health_check_success": YES,
+        "name": YES,
     },
     "envoy.config.core.v3.HealthCheck.Payload": {"text": YES},
     "envoy.config.core.v3.HealthCheck.TcpHealthCheck": {

@@ -6,17 +6,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tcpmesh.config.messages.newer import installed
 from tcpmesh.config.messages.types import find_type
+from tcpmesh.config.schema.newer import ENVOY
 from tcpmesh.config.support import TABLE, Rows, Support, as_written
 
 _HEAD = """\
 # What is supported
 
-Every field of Envoy's schema that a bootstrap for TCP may reach, message by message, as `tcpmesh/config/support/` says.
-A field that is not supported is an error with its line, never ignored; `--allow-unsupported` makes it a warning for those who
-migrate, but for what encrypts, filters or selects traffic.  This page is written by `python -m tcpmesh.config.support.page`; the
-schema is that of xds-protos {version}.
+Every field of Envoy's schema that a bootstrap for TCP may reach, message by message, as
+`tcpmesh/config/support/` says.  A field that is not supported is an error with its line, never
+ignored; `--allow-unsupported` makes it a warning for those who migrate, but for what encrypts,
+filters or selects traffic.  This page is written by `python -m tcpmesh.config.support.page`; the
+schema is that of Envoy {version}, see [schema.md](schema.md).
 """
 
 #: How the lines begin that follow the installed schema and not the table.
@@ -27,7 +28,7 @@ def page() -> str:
     """The whole page."""
     return "\n".join(
         [
-            _HEAD.format(version=installed()),
+            _HEAD.format(version=ENVOY),
             *(line for full_name, rows in TABLE.items() for line in _section(full_name, rows)),
         ]
     )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from tcpmesh.config.support.rows import YES, Rows, no_effect
 from tcpmesh.config.support.shared import SLOW_START, SUBSET, SUBSET_SELECTOR
 
+_LOCALITY = "envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig"
+
 #: What an `@type` may name.
 EXTENSIONS: dict[str, Rows] = {
     "envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin": {
@@ -89,8 +91,6 @@ PARTS: dict[str, Rows] = {
         "force_local_zone": YES,
         "locality_basis": YES,
     },
-    "envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.ZoneAwareLbConfig.ForceLocalZone": {
-        "min_size": YES
-    },
-    "envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.LocalityWeightedLbConfig": {},
+    f"{_LOCALITY}.ZoneAwareLbConfig.ForceLocalZone": {"min_size": YES},
+    f"{_LOCALITY}.LocalityWeightedLbConfig": {},
 }

@@ -129,8 +129,11 @@ def _check_extension(
     elif is_foreign(full_name):
         say.where_broken((field_path, "@type"), full_name)
     else:
-        say(
-            (field_path, "@type"),
-            f"{full_name}: Envoy knows this extension, tcpmesh does not support it yet",
-            guards,
-        )
+        envoy = "Envoy's contrib build" if _is_contrib(content) else "Envoy"
+        text = f"{full_name}: {envoy} knows this extension, tcpmesh does not support it yet"
+        say((field_path, "@type"), text, guards)
+
+
+def _is_contrib(content: Message) -> bool:
+    """Whether only another build of Envoy than the usual one has it."""
+    return content.DESCRIPTOR.file.name.startswith("contrib/")

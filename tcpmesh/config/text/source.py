@@ -4,6 +4,8 @@ make them.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from tcpmesh.config.text.problems import LINE_BREAK, ConfigError, Place, Problem
 
 #: Envoy's JSON parser, through which its YAML goes too, takes a document this many mappings and
@@ -71,12 +73,18 @@ class Mapping(Node):
 
 
 class Document:
-    """A parsed source: its name, text and root node."""
+    """A parsed source: its name, text and root node.
 
-    def __init__(self, file: str, text: str, root: Node) -> None:
+    `remarks` say, of a node each, what is legal and surely not meant.
+    """
+
+    def __init__(
+        self, file: str, text: str, root: Node, remarks: Iterable[tuple[Node, str]] = ()
+    ) -> None:
         self.file = file
         self.text = text
         self.root = root
+        self.remarks = tuple(remarks)
 
     def place(self, node: Node) -> Place:
         """Where a node of this document stands."""

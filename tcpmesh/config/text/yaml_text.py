@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,12 +96,14 @@ def parse_yaml(text: str, file: str) -> Document:
     def refuse_at(mark: Any, what: str) -> ConfigError:
         return refuse(file, text, mark.line + 1, mark.column + 1, what)
 
+    composer = _Composer(_Loader(text), refuse_at)
     try:
-        return Document(file, text, _Composer(_Loader(text), refuse_at).compose())
+        return Document(file, text, composer.compose(), composer.remarks)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         what = ", ".join(part for part in (error.context, error.problem) if part)
+        what = _in_plain_words(text, line, column) or what
         raise refuse(
             file, text, line, column, f"not YAML: {what} (line {line}, column {column})"
         ) from None
@@ -109,6 +112,18 @@ def parse_yaml(text: str, file: str) -> Document:
         raise refuse(
             file, text, line, column, f"not YAML: {error.reason} (line {line}, column {column})"
         ) from None
+
+
+def _in_plain_words(text: str, line: int, column: int) -> str:
+    """What is wrong with the character at which YAML ends; empty where only the parser knows."""
+    lines = LINE_BREAK.split(text)
+    rest = lines[line - 1][column - 1 :] if line <= len(lines) else ""
+    if rest.startswith("\t"):
+        return "a tab: YAML is indented with spaces"
+    if rest[:1] in ("@", "`", "%"):
+        word = re.split(r"[\s:,\]}]", rest, maxsplit=1)[0]
+        return f'nothing may begin with {rest[0]!r}, unless it is quoted: write "{word}"'
+    return ""
 
 
 def _unprintable(text: str) -> tuple[int, int]:
@@ -152,6 +167,7 @@ class _Composer:
         self.anchors: dict[str, _Anchored | None] = {}
         self.count = 0
         self.aliased = 0
+        self.remarks: list[tuple[Node, str]] = []
 
     def compose(self) -> Node:
         """The root of the first document; an empty text is null, as in YAML."""
@@ -162,8 +178,18 @@ class _Composer:
         steps = self.steps()
         while (event := self.next_event()).__class__ is not DocumentEndEvent:
             steps[event.__class__](event)
+        self._look_beyond()
         assert isinstance(holder, Sequence)
         return holder.items[0]
+
+    def _look_beyond(self) -> None:
+        """Envoy reads the first document of a file and passes over the others in silence."""
+        with suppress(yaml.YAMLError):
+            event = self.next_event()
+            if not isinstance(event, StreamEndEvent):
+                mark = event.start_mark
+                text = "a second document begins here: only the first one counts"
+                self.remarks.append((Scalar(mark.line + 1, mark.column + 1, None), text))
 
     def steps(self) -> dict[type, Callable[[Any], None]]:
         return {
@@ -209,6 +235,10 @@ class _Composer:
             name, place = self.key
             self.key = None
             if name is not None:
+                if name in container.items:
+                    before = container.keys[name].line
+                    text = f"the key {name!r} is already in line {before}: only this one counts"
+                    self.remarks.append((place, text))
                 container.items[name] = node
                 container.keys[name] = place
 

@@ -150,7 +150,8 @@ class Poller:
                 try:
                     channel = channels[fd]
                 except KeyError:
-                    continue  # closed here, but a fork or a duplicate keeps it open, and so in the set
+                    # Closed here, but a fork or a duplicate keeps it open, and so in the set.
+                    continue
                 try:
                     channel.ready(mask)
                 except Exception:

@@ -22,6 +22,10 @@ class EventQueue:
         """Run `step` later; a step that waits already is not added twice."""
         self._waiting[step] = None
 
+    def waiting(self) -> list[Callable[[], None]]:
+        """The steps that wait, in the order in which they came."""
+        return list(self._waiting)
+
     def run_one(self) -> bool:
         """Run the next step; False where none waits."""
         if not self._waiting:

@@ -87,6 +87,11 @@ class MemoryTransport:
         return len(self._pending)
 
     @property
+    def outgoing(self) -> Pipe:
+        """What the kernels hold of what was sent here."""
+        return self._out
+
+    @property
     def paused(self) -> bool:
         """True where the transport does not read now."""
         return self._paused

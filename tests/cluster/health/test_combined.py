@@ -8,7 +8,6 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.cluster.health.combined import CheckView, CombinedHealth
-from tcpmesh.config.messages.newer import set_newer_string
 from tcpmesh.net.timer_wheel import GAP
 from tcpmesh.stats.store import Store
 from tcpmesh.testing.mesh import values_of
@@ -121,7 +120,7 @@ class WatchedTests(CheckedTestCase):
             "c", [HOST], "\n".join((f"health_checks: [{', '.join(checks)}]", *more))
         )
         for check, name in zip(message.health_checks, ("knock", "ping"), strict=True):
-            set_newer_string(check, "name", name)
+            check.name = name
         self.mesh.clusters.add_or_update(message)
         self.mesh.network.advance(GAP)
         return logs
@@ -172,7 +171,7 @@ class WatchedTests(CheckedTestCase):
         message = cluster_message(
             "c", [HOST], f"health_checks: [{{{TIMES}, tcp_health_check: {{}}}}]"
         )
-        set_newer_string(message.health_checks[0], "name", "only")
+        message.health_checks[0].name = "only"
         self.mesh.clusters.add_or_update(message)
         self.mesh.network.advance(GAP)
         stats = self.mesh.stats("cluster.c.health_check.")

@@ -192,6 +192,22 @@ class ListenerTests(CheckTests):
         self.assert_says("non-terminal filter named rbac", filters(RBAC))
         self.assert_fine(filters(RBAC, TCP))
 
+    def test_filters_that_may_end_a_chain(self) -> None:
+        """A filter that runs other people's code is terminal where its configuration says so."""
+        module = ", dynamic_module_config: {name: m}, terminal_filter: "
+        for name, fields in (
+            ("dynamic_modules.v3.DynamicModuleNetworkFilter", module),
+            (
+                "golang.v3alpha.Config",
+                ", library_id: a, library_path: b, plugin_name: c, is_terminal_filter: ",
+            ),
+        ):
+            yes, no = (network_filter(name, fields + value) for value in ("true", "false"))
+            self.assert_fine(filters(no, TCP))
+            self.assert_fine(filters(yes))
+            self.assert_says("terminal filter named", filters(yes, TCP))
+            self.assert_says("non-terminal filter named", filters(no))
+
     def test_kind_of_extension(self) -> None:
         """A filter needs a type, and one of its own kind."""
         inspector = (
@@ -222,6 +238,14 @@ class ListenerTests(CheckTests):
         self.assert_says(
             "no typed_config", listener(bound % "{name: envoy.filters.listener.original_dst}")
         )
+        self.assert_says(
+            "typed_config: {'@type': type.googleapis.com/envoy.extensions.filters.listener"
+            ".original_dst.v3.OriginalDst}",
+            listener(bound % "{name: envoy.filters.listener.original_dst}"),
+        )
+        udp = "{name: p, typed_config: {'@type': type.googleapis.com/envoy.extensions.filters.udp"
+        udp += ".udp_proxy.v3.UdpProxyConfig, stat_prefix: s}}"
+        self.assert_says("is a filter of UDP", listener(bound % udp))
         disabled = ", filter_disabled: %s"
         ports = "{destination_port_range: {start: 9, end: 5}}"
         for good in (

@@ -24,6 +24,11 @@ def problems(cluster: str) -> list[str]:
     ]
 
 
+def http_check(fields: str) -> str:
+    """One HTTP check of the path / with these fields more."""
+    return f"health_checks: [{CHECK % f'http_health_check: {{path: /, {fields}}}'}]"
+
+
 class HealthCheckTests(SynchronousTestCase):
     """Health checks."""
 
@@ -146,9 +151,7 @@ class HealthCheckTests(SynchronousTestCase):
             ),
         ):
             header = f"{{header: {{key: a, value: '{value}'}}}}"
-            found = problems(
-                f"health_checks: [{CHECK % f'http_health_check: {{path: /, request_headers_to_add: [{header}]}}'}]"
-            )
+            found = problems(http_check(f"request_headers_to_add: [{header}]"))
             self.assertEqual(
                 [bool(wanted)] * bool(wanted),
                 [f"header.value: {wanted}" in each for each in found],
@@ -159,17 +162,13 @@ class HealthCheckTests(SynchronousTestCase):
         """What a request itself consists of is no header field to be added, as in Envoy."""
         for key in (":path", "Host"):
             header = f"{{header: {{key: '{key}', value: a}}}}"
-            (problem,) = problems(
-                f"health_checks: [{CHECK % f'http_health_check: {{path: /, request_headers_to_add: [{header}]}}'}]"
-            )
+            (problem,) = problems(http_check(f"request_headers_to_add: [{header}]"))
             self.assertIn(f"{key!r} cannot be set here", problem)
 
     def test_codec(self) -> None:
         """Checks over HTTP/1 and HTTP/2; over HTTP/3 there are none."""
         for codec, wanted in (("HTTP1", 0), ("HTTP2", 0), ("HTTP3", 1)):
-            found = problems(
-                f"health_checks: [{CHECK % f'http_health_check: {{path: /, codec_client_type: {codec}}}'}]"
-            )
+            found = problems(http_check(f"codec_client_type: {codec}"))
             self.assertEqual(wanted, len(found), found)
             self.assertTrue(
                 all("codec_client_type" in each and "HTTP3" in each for each in found), found

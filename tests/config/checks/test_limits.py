@@ -36,7 +36,8 @@ class LimitTests(SynchronousTestCase):
 
         self.assertEqual(1, len(found))
         self.assertIn(
-            "20:55: static_resources.clusters[0].circuit_breakers.thresholds[0].max_connections: warning: ",
+            "20:55: static_resources.clusters[0].circuit_breakers.thresholds[0]"
+            ".max_connections: warning: ",
             found[0],
         )
         self.assertIn(

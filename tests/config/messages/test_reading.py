@@ -137,7 +137,7 @@ class AnyTests(SynchronousTestCase):
 
     def test_typed_struct_place(self) -> None:
         """What is wrong inside of a TypedStruct has its line, too."""
-        typed = f"""{{"@type": a.b/xds.type.v3.TypedStruct, type_url: {TCP_PROXY}, value: {{cluster: web,
+        typed = f"""{{"@type": a.b/xds.type.v3.TypedStruct, type_url: {TCP_PROXY}, value: {{
             nonsense: 1}}}}"""
         text = (
             GOOD[: GOOD.index("        typed_config:")]

@@ -134,13 +134,14 @@ class ScalarTests(SynchronousTestCase):
         """Other units are told how to write it."""
         hints = {
             text: self.assertRaises(Wrong, read_duration, node(text)).hint
-            for text in ("250ms", "5", "1m", "1h", "soon")
+            for text in ("250ms", "5", "250", "1m", "1h", "soon")
         }
 
         self.assertEqual(
             {
                 "250ms": "write 0.25s",
                 "5": "write 5s",
+                "250": "write 0.25s where these are milliseconds, else 250s",
                 "1m": "write 60s",
                 "1h": "write 3600s",
                 "soon": "",

@@ -217,7 +217,8 @@ class EnvoyTests(SynchronousTestCase):
 
         self.assertEqual(
             [
-                "28:29: static_resources.clusters[0].load_assignment.endpoints[0].lb_endpoints[0].endpoint.address."
+                "28:29: static_resources.clusters[0].load_assignment.endpoints[0].lb_endpoints[0]"
+                ".endpoint.address."
                 "socket_address.port_value: the value must be at most 65535 "
                 "(SocketAddressValidationError.PortValue in Envoy)"
             ],

@@ -178,3 +178,42 @@ class HostileTests(SynchronousTestCase):
         lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 30)]
 
         self.assertIn("aliases add more than", self.refused("\n".join(lines)))
+
+
+class RemarkTests(SynchronousTestCase):
+    """What is YAML and surely not meant, and what is none for a reason that can be named."""
+
+    def remarks(self, text: str) -> list[tuple[int, str]]:
+        """The line and the text of each."""
+        return [(node.line, remark) for node, remark in parse_yaml(text, "t.yaml").remarks]
+
+    def refused(self, text: str) -> str:
+        """Why a text is no YAML."""
+        error = self.assertRaises(ConfigError, parse_yaml, text, "t.yaml")
+        return str(error.problems[0])
+
+    def test_key_twice(self) -> None:
+        """Of a key that comes twice the last one counts, as in Envoy, which is said at that one."""
+        self.assertEqual(
+            [(3, "the key 'a' is already in line 1: only this one counts")],
+            self.remarks("a: 1\nb: 2\na: 3\n"),
+        )
+        self.assertEqual([], self.remarks("a: {b: 1}\nc: {b: 1}\n"))
+
+    def test_second_document(self) -> None:
+        """Envoy takes the first document of a file, and passes over what follows."""
+        self.assertEqual(
+            [(2, "a second document begins here: only the first one counts")],
+            self.remarks("a: 1\n---\na: 2\n"),
+        )
+        self.assertEqual([], self.remarks("---\na: 1\n...\n"))
+        self.assertEqual(1, len(self.remarks("a: 1\n---\n\tno yaml\n")))
+
+    def test_tab(self) -> None:
+        """A tab in the indentation is called one."""
+        self.assertIn("t.yaml:2:1: not YAML: a tab: YAML is indented", self.refused("a:\n\t- b\n"))
+
+    def test_unquoted(self) -> None:
+        """Characters with which nothing may begin are named, with what to write."""
+        self.assertIn('unless it is quoted: write "@type"', self.refused("a:\n  @type: x\n"))
+        self.assertIn('unless it is quoted: write "%x"', self.refused("a: %x\n"))

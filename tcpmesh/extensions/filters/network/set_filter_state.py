@@ -3,7 +3,7 @@
 What reads them decides by their names, such as tcp_proxy with `envoy.tcp_proxy.cluster`.  A text
 that is not fit for its kind of object leaves the filter state as it is.
 
-Of Envoy's this leaves out what the schema of `xds-protos` does not have yet:
+Of Envoy's this leaves out two of the moments at which it may act:
 `on_downstream_tls_handshake` and `on_downstream_data`.
 """
 

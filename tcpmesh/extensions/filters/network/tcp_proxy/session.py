@@ -24,11 +24,12 @@ from tcpmesh.cluster.upstream.pool import Pool
 from tcpmesh.connection.connection import Connection
 from tcpmesh.connection.relay import Direction, Relay
 from tcpmesh.extensions.filters.network.tcp_proxy.proxy import Proxy
+from tcpmesh.net.protocol import OneShotFactory
 from tcpmesh.net.timeout_queues import TimeoutQueue
 from tcpmesh.values.response_flags import ResponseFlag
 
 
-class Session:
+class Session(OneShotFactory):
     """One client; also the client factory of its upstream connection."""
 
     __slots__ = (
@@ -189,21 +190,9 @@ class Session:
         self._host.cx_total += 1
         self.cluster.stats.cx_total.tally += 1
 
-    def doStart(self) -> None:
-        """Twisted: a connector will use this factory."""
-
-    def doStop(self) -> None:
-        """Twisted: no connector uses this factory any more."""
-
-    def startedConnecting(self, connector: Any) -> None:
-        """Twisted: connecting has begun."""
-
     def buildProtocol(self, addr: Any) -> Direction:
         """The upstream is connected."""
         return self.relay.from_upstream
-
-    def clientConnectionLost(self, connector: Any, reason: Failure) -> None:
-        """Twisted: the connection was closed, as the relay knows."""
 
     def clientConnectionFailed(self, connector: Any, reason: Failure) -> None:
         """An attempt failed: try again if another is allowed, else close the client."""

@@ -1,0 +1,1 @@
+"""Tests of `tcpmesh.config.schema`, and the program that records what it adds."""
