@@ -63,7 +63,7 @@ class AdminService(Service):
         try:
             open_socket(sock, self._options)
         except BindError:
-            sock.close()
+            sock.close_unopened()
             raise
         self._bound = Address.from_sockaddr(sock.family, sock.getsockname())
         self._port = self._network.listen(sock, self.site)
