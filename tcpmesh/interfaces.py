@@ -108,7 +108,8 @@ class INetwork(Interface):
     timers = Attribute("The `TimeoutQueues` shared by all connections of this network.")
 
     def bind(address: Any, options: Any) -> Any:
-        """A socket bound to `address` as the `ListenOptions` say, not yet listening.
+        """A socket bound to `address` as the `ListenOptions` say, not yet listening: one like
+        `tcpmesh.net.listen.BoundSocket`, to be closed with `close_unopened` as long as that is so.
 
         :raise tcpmesh.net.listen.BindError: where the address cannot be had.
         """
@@ -123,13 +124,16 @@ class INetwork(Interface):
         many connections were accepted.
         """
 
-    def connect(address: Any, factory: Any, timeout: float, options: Any = None) -> Any:
+    def connect(
+        address: Any, factory: Any, timeout: float, options: Any = None, for_client: bool = False
+    ) -> Any:
         """Connect to an `Address`, as `ConnectOptions` say.
 
         `factory` is a Twisted client factory: `buildProtocol` once connected, else
         `clientConnectionFailed` with `TimeoutError` after `timeout` seconds, with
         `ConnectBindError` where the source cannot be bound, or with another `ConnectError`.
 
+        :param for_client: whether it is for a client: these may not have the last descriptors.
         :return: an `IConnector`.
         """
 

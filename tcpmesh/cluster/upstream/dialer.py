@@ -47,7 +47,8 @@ class Dialer:
     def connect(
         self, host: Host, factory: Any, timeout: float, another: Callable[[], object]
     ) -> Any:
-        """Connect to a host within `timeout` seconds; the factory hears of the outcome.
+        """Connect to a host for a client within `timeout` seconds; the factory hears of the
+        outcome.
 
         :param another: called when a further of its addresses is tried, within the same attempt.
         :return: an `IConnector`.
@@ -56,7 +57,7 @@ class Dialer:
         more = host.spec.additional_addresses
         if not more:
             options = None if self._options is None else self._options.get(address.family)
-            return self._network.connect(address, factory, timeout, options)
+            return self._network.connect(address, factory, timeout, options, True)
         addresses = in_turn((address, *more), self._first or address.family, self._count)
         race = HappyEyeballs(
             self._network,
@@ -64,6 +65,7 @@ class Dialer:
             factory,
             timeout,
             another,
+            True,
         )
         race.connect()
         return race

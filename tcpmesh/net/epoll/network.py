@@ -44,6 +44,7 @@ from tcpmesh.net.epoll.poller import Poller
 from tcpmesh.net.epoll.splice import Pipes
 from tcpmesh.net.epoll.transport import EpollTransport
 from tcpmesh.net.listen import bind
+from tcpmesh.net.reserve import DescriptorReserve
 from tcpmesh.net.timeout_queues import TimeoutQueues
 from tcpmesh.values.address import Address
 from tcpmesh.values.socket_options import ConnectOptions, ListenOptions
@@ -67,7 +68,8 @@ class EpollNetwork:
         self.poller = Poller(reactor)
         self._view = memoryview(bytearray(read_size))
         self.iov = [self._view]
-        self.pipes = Pipes()
+        self.reserve = DescriptorReserve(reactor)
+        self.pipes = Pipes(self.reserve.for_upstreams)
         self.ports: set[AcceptingPort] = set()
         self._iovs = {read_size: self.iov}
 
@@ -100,10 +102,15 @@ class EpollNetwork:
         return port
 
     def connect(
-        self, address: Address, factory: Any, timeout: float, options: ConnectOptions | None = None
+        self,
+        address: Address,
+        factory: Any,
+        timeout: float,
+        options: ConnectOptions | None = None,
+        for_client: bool = False,
     ) -> EpollConnector:
         """Connect within `timeout` seconds; the factory hears of the outcome."""
-        connector = EpollConnector(self, address, factory, timeout, options)
+        connector = EpollConnector(self, address, factory, timeout, options, for_client)
         connector.connect()
         return connector
 

@@ -56,6 +56,10 @@ class Visits:
         """None was made."""
         self.told.append("timed out" if timed_out else "refused")
 
+    def on_not_tried(self) -> None:
+        """There was no descriptor for it."""
+        self.told.append("not tried")
+
 
 class NetworkContract(HarnessTestCase):
     """Listening and connecting, and what comes of it."""

@@ -67,6 +67,10 @@ class MemorySocket:
         """Give the address free."""
         self.network.release(self.address)
 
+    def close_unopened(self) -> None:
+        """The same, before anybody listened."""
+        self.close()
+
 
 @implementer(IListeningPort)
 class MemoryPort:
@@ -229,7 +233,12 @@ class MemoryNetwork:
         return MemoryPort(self, sock, factory)
 
     def connect(
-        self, address: Address, factory: Any, timeout: float, options: ConnectOptions | None = None
+        self,
+        address: Address,
+        factory: Any,
+        timeout: float,
+        options: ConnectOptions | None = None,
+        for_client: bool = False,
     ) -> MemoryConnector:
         """Connect to `address`; the answer comes with the next step."""
         connector = MemoryConnector(self, address, factory, timeout, options)
