@@ -121,7 +121,7 @@ class DocsTests(SynchronousTestCase):
         )
 
     def test_admin(self) -> None:
-        """docs/operations.md: each request to the admin interface is answered; the last one ends the
+        """docs/operations.md: each request to the admin interface is answered; the last ends the
         process.
         """
         block = block_with("docs/operations.md", "quitquitquit")
