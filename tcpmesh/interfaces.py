@@ -329,6 +329,30 @@ class ILoadBalancer(Interface):
     # that is kept until it is asked for: see `lookahead`.
 
 
+class INamedHostsBalancer(ILoadBalancer):
+    """A policy whose hosts are those that connections name."""
+
+    def forget_unused() -> Any:
+        """Forget the hosts that were not picked since the last time and have no connections.
+
+        :return: a list of them.
+        """
+
+
+class IBringsBalancer(Interface):
+    """What the class of a cluster type provides that has a load balancer of its own, for clusters
+    with CLUSTER_PROVIDED.  The class itself is asked, by workers: discovery is main's.
+    """
+
+    def balancer(message: Any, config: Any, context: Any) -> ILoadBalancer:
+        """The load balancer of a cluster.
+
+        :param message: the `cluster.v3.Cluster`.
+        :param config: what its `cluster_type` configures, or `None` where `type` names this class.
+        :param context: a `tcpmesh.cluster.balancing.policy.PolicyContext`.
+        """
+
+
 class IDiscovery(Interface):
     """Finds the hosts of one cluster; belongs to main."""
 
@@ -337,9 +361,9 @@ class IDiscovery(Interface):
         "success or failure."
     )
 
-    # A discovery may also have a method `balancer(context)`, which makes an `ILoadBalancer` with
-    # a `PolicyContext`: for clusters with
-    # CLUSTER_PROVIDED.
+    dropped_hosts_stay = Attribute(
+        "Whether a host that is found no more stays while it passes its health checks: a `bool`."
+    )
 
     def start(found: Any) -> None:
         """Begin; `found` is called with each `Assignment` that differs from the one before."""
@@ -349,6 +373,19 @@ class IDiscovery(Interface):
 
         :return: `None`, or a `Deferred` that fires when what is under way has come to its end.
         """
+
+
+class INamedHostsDiscovery(IDiscovery):
+    """One that hears of its hosts from workers, whose connections name them."""
+
+    def follow(ask: Any) -> None:
+        """Called before `start`: `ask()` has each worker say which hosts are unused."""
+
+    def host_seen(host: Any) -> None:
+        """A connection has named a host that its worker did not know: a `HostSpec`."""
+
+    def hosts_unused(hosts: Any) -> None:
+        """These, of which there is a list of `HostSpec`, are in use no more."""
 
 
 class IDnsResolver(Interface):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 import os
@@ -619,3 +620,15 @@ class ServiceTests(OptionsTestCase):
             (tcpmesh_plugin.serviceMaker.tapname, tcpmesh_plugin.serviceMaker.module),
         )
         self.assertIs(tap.Options, tcpmesh_plugin.serviceMaker.options)
+
+
+class CollectorTests(SynchronousTestCase):
+    """The garbage collector of a proxy."""
+
+    def test_calm(self) -> None:
+        """Once clients are accepted it looks rarely, and not at what was there before."""
+        self.addCleanup(gc.set_threshold, *gc.get_threshold())
+        self.addCleanup(gc.unfreeze)
+        tap._calm_collector()
+        self.assertEqual(tap.GC_THRESHOLD, gc.get_threshold()[0])
+        self.assertTrue(gc.get_freeze_count())

@@ -8,7 +8,7 @@ from typing import Any
 from tcpmesh.connection.connection import Connection
 from tcpmesh.connection.filters import FilterManager
 from tcpmesh.interfaces import IPatientFilter, IStoppableFilter
-from tcpmesh.registry import Context, build
+from tcpmesh.registry import WorkerContext, build
 
 
 class FilterChain:
@@ -23,7 +23,7 @@ class FilterChain:
     """Serve a client.  A chain of one filter, the usual one, is that filter's own `attach`."""
 
     def __init__(
-        self, message: Any, context: Context, reject: Callable[[Connection], None]
+        self, message: Any, context: WorkerContext, reject: Callable[[Connection], None]
     ) -> None:
         """`reject` closes the clients of a chain without filters."""
         self.name: str = message.name

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import Any
-from uuid import uuid4
 
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import ServerFactory
-from twisted.logger import Logger
 
 from tcpmesh.config.fields.values import binds_to_port
 from tcpmesh.connection.connection import Connection
@@ -17,11 +15,10 @@ from tcpmesh.listener.listen_socket import listen_sockets_of
 from tcpmesh.listener.listener_filters import Find, ListenerFilterManager, are_wanted
 from tcpmesh.listener.stats import ListenerStats
 from tcpmesh.logs.debug import debug_logger
-from tcpmesh.registry import Context
+from tcpmesh.registry import WorkerContext
 from tcpmesh.values.response_flags import ResponseFlag
-from tcpmesh.values.statuses import ListenerStatus
+from tcpmesh.values.workers import worker_name
 
-log = Logger(namespace="listener")
 debug_log = debug_logger("connection")
 
 BUFFER_LIMIT = 1 << 20
@@ -32,14 +29,20 @@ class Listener(ServerFactory):
 
     noisy = False
 
-    def __init__(self, message: Any, context: Context, find: Find | None = None) -> None:
-        """`find` finds the listener that a client with `use_original_dst` is handed to."""
+    def __init__(
+        self, message: Any, context: WorkerContext, find: Find | None = None, name: str = ""
+    ) -> None:
+        """`find` finds the listener that a client with `use_original_dst` is handed to.
+
+        :param name: what main calls it, which counts also where the message has none.
+        """
         self.message = message
-        self.name: str = message.name or str(uuid4())
+        self.name: str = name or message.name
         self.listen_sockets = listen_sockets_of(message, context.network)
         """Its addresses; statistics go by the first."""
         self._counts = context.shared.block(f"listener.{self.name}")
         context = replace(context, shared=self._counts)
+        self._ids = context.connection_ids
         self._clock = context.network.clock
         limit = message.per_connection_buffer_limit_bytes
         self._buffer_limit: int = (
@@ -54,7 +57,9 @@ class Listener(ServerFactory):
         self._closed = False
         self._stopped: Deferred[None] | None = None
         self.stats = ListenerStats(
-            context.store, message.stat_prefix or str(self.listen_sockets[0].address)
+            context.store,
+            message.stat_prefix or str(self.listen_sockets[0].address),
+            worker_name(context.index),
         )
         self.accepted_in_event = self.stats.accepted_in_event.record
         self._binds = binds_to_port(message)
@@ -95,8 +100,7 @@ class Listener(ServerFactory):
             bind.
         """
         for each in self.listen_sockets:
-            if each.open(self):
-                log.info("listener {name} is open on {address}", name=self.name, address=each.bound)
+            each.open(self)
 
     def close(self) -> None:
         """Accept no more clients; those connected stay."""
@@ -146,17 +150,11 @@ class Listener(ServerFactory):
         if self._closed:
             self._close_chain()
 
-    def status(self) -> ListenerStatus:
-        """The listener as the admin interface shows it."""
-        return ListenerStatus(
-            name=self.name, addresses=tuple(str(each.bound) for each in self.listen_sockets)
-        )
-
     # Its clients
 
     def buildProtocol(self, addr: Any) -> Connection:  # type: ignore[override]
         """A client was accepted."""
-        return Connection(self._first)
+        return Connection(self._first, next(self._ids))
 
     def take(self, connection: Connection) -> None:
         """A client that another listener has accepted, and that wanted to come here; it is not

@@ -39,7 +39,7 @@ from tcpmesh.listener.predicate import predicate
 from tcpmesh.listener.stats import ListenerStats
 from tcpmesh.net.protocol import QuietHalfCloseableProtocol
 from tcpmesh.net.timeout_queues import TimeoutQueue
-from tcpmesh.registry import Context, build
+from tcpmesh.registry import WorkerContext, build
 from tcpmesh.values.address import Address
 from tcpmesh.values.filter_status import InspectResult
 
@@ -75,7 +75,7 @@ class ListenerFilterManager:
     """
 
     def __init__(
-        self, message: Any, context: Context, listener: Serving, find: Find | None
+        self, message: Any, context: WorkerContext, listener: Serving, find: Find | None
     ) -> None:
         self.stats = listener.stats
         self._connections: set[Connection] = set()
@@ -309,7 +309,7 @@ def _packed(message: Any) -> AnyMessage:
     return packed
 
 
-def _build(entry: Any, context: Context) -> Any:
+def _build(entry: Any, context: WorkerContext) -> Any:
     """The filter of a `listener.v3.ListenerFilter`."""
     made = build(entry.typed_config, context)
     return (

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import IO
 
@@ -16,7 +17,7 @@ from zope.interface import implementer
 
 from twisted.logger import ILogObserver, LogEvent, LogLevel, eventAsText
 
-from tcpmesh.logs.debug import debug_logger
+from tcpmesh.logs.debug import show_debug
 
 LEVELS = ("trace", "debug", "info", "warning", "error", "critical", "off")
 """Envoy's levels, from the most to the least talkative."""
@@ -65,6 +66,8 @@ class Levels:
     """The level of each logger; changed while running by the admin interface."""
 
     def __init__(self, default: str, components: dict[str, str]) -> None:
+        self.on_change: Callable[[dict[str, str]], object] = lambda levels: None
+        """Called with all levels when some were set."""
         self._levels: dict[str, str] = {}
         for logger in LOGGERS:
             self._set(logger, components.get(logger, default))
@@ -83,10 +86,11 @@ class Levels:
         name = level(name)
         for known in LOGGERS if logger is None else (logger,):
             self._set(known, name)
+        self.on_change(self.get())
 
     def _set(self, logger: str, name: str) -> None:
         self._levels[logger] = name
-        debug_logger(logger).enabled = _NUMBERS[name] <= _NUMBERS["debug"]
+        show_debug({logger: name})
 
     def shows(self, logger: str, name: str) -> bool:
         """Whether an event of this logger and level is written."""

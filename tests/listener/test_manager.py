@@ -187,11 +187,11 @@ class WhileClientsStayTests(MeshTestCase):
         """
         self.mesh.add_listener("l", "127.0.0.1:4", tcp_proxy("cluster: d"))
         self.mesh.connect("127.0.0.1:4")
-        self.assertEqual(2, self.mesh.listeners.open_connections)
+        self.assertEqual(2, self.mesh.main.connections)
         self.mesh.listeners.remove("l")
-        self.assertEqual(2, self.mesh.listeners.open_connections)
+        self.assertEqual(2, self.mesh.main.connections)
         self.leave()
-        self.assertEqual(1, self.mesh.listeners.open_connections)
+        self.assertEqual(1, self.mesh.main.connections)
 
     def test_open_connections_under_one_name(self) -> None:
         """A listener that leaves has its clients counted by itself, also where others count under
@@ -202,9 +202,9 @@ class WhileClientsStayTests(MeshTestCase):
             self.mesh.connect(address)
         self.mesh.listeners.remove("m")
         self.mesh.listeners.remove("n")
-        self.assertEqual(3, self.mesh.listeners.open_connections)
+        self.assertEqual(3, self.mesh.main.connections)
         self.leave()
-        self.assertEqual(2, self.mesh.listeners.open_connections)
+        self.assertEqual(2, self.mesh.main.connections)
 
     def test_removed_names(self) -> None:
         """The statistics of a removed listener and of its filters go with its last client."""

@@ -11,18 +11,19 @@ import stat
 import sys
 import tempfile
 from pathlib import Path
-from random import Random
 from typing import TYPE_CHECKING, Any
 from unittest import skipUnless
+
+from envoy.config.bootstrap.v3.bootstrap_pb2 import Bootstrap
+from envoy.config.core.v3.base_pb2 import Node
 
 from twisted.internet import reactor
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
-from tcpmesh.listener.manager import ListenerManager
 from tcpmesh.net.listen import BindError
 from tcpmesh.net.stock.network import StockNetwork
-from tcpmesh.registry import Context
+from tcpmesh.server.assembly import assemble
 from tcpmesh.stats.store import Store
 from tests.mesh import listener_message
 
@@ -45,7 +46,7 @@ class ReplacementTests(Base):
         """A manager whose workers have started."""
         self.network = self.make_network()
         self.addCleanup(self.network.stop)
-        self.manager = ListenerManager(Context(self.network, Store(), lambda name: None, Random(1)))
+        self.manager = assemble(Bootstrap(), Node(), self.network, Store()).main.listeners
         self.addCleanup(self.manager.stop)
         self.manager.start()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import io
 import os
 from typing import Any
@@ -22,7 +21,7 @@ from tcpmesh.logs.log import Levels, Log
 from tcpmesh.net.dns.resolve import ResolutionFailed
 from tcpmesh.net.listen import BindError
 from tcpmesh.registry import BrokenExtension, UnknownExtension
-from tcpmesh.server import service
+from tcpmesh.server import main
 from tcpmesh.server.networks import VARIABLE
 from tcpmesh.server.service import CannotStart, Server
 from tcpmesh.testing.harness import Client
@@ -63,7 +62,6 @@ class ServerTestCase(SynchronousTestCase):
         """A network with an upstream, and a reactor that does nothing by itself."""
         self.reactor: Any = MemoryReactorClock()
         self.network = MemoryNetwork(self.reactor)
-        self.patch(service, "_calm_collector", lambda: None)
         self.upstream = Upstream()
         self.network.listen(self.network.bind(Address("127.0.0.2", 80)), self.upstream)
 
@@ -119,7 +117,7 @@ class LifeTests(ServerTestCase):
         message.static_resources.clusters.append(parse(cluster_pb2.Cluster, DNS_CLUSTER))
         names = Names()
         names.held = []
-        self.patch(service, "named_resolver", lambda message, context: names)
+        self.patch(main, "named_resolver", lambda message, context: names)
         server = self.server(message)
         self.start(server)
         return server, names
@@ -157,7 +155,7 @@ class LifeTests(ServerTestCase):
         def start() -> None:
             raise BindError("taken", Address("127.0.0.1", 1))
 
-        self.patch(server._listeners, "start", start)
+        self.patch(server._proxy.main, "start_workers", start)  # type: ignore[union-attr]
         assert names.held is not None
         names.held[0].callback(())
         self.assertTrue(self.reactor.hasStopped)
@@ -223,7 +221,7 @@ class LifeTests(ServerTestCase):
             ("n", "r", "z"),
             (server.node.id, server.node.locality.region, server.node.locality.zone),
         )
-        self.assertIs(server.node, server._clusters._context.node)  # type: ignore[union-attr]
+        self.assertEqual(server.node, server._proxy.worker.context.node)  # type: ignore[union-attr]
         self.assertEqual("a", server.bootstrap.node.id)
 
     def test_address_in_use(self) -> None:
@@ -383,15 +381,3 @@ class StatsTests(ServerTestCase):
             " compilation_settings.fips_mode"
         )
         self.assertEqual(set(), {f"server.{name}" for name in expected.split()} - names)
-
-
-class CollectorTests(SynchronousTestCase):
-    """The garbage collector of a proxy."""
-
-    def test_calm(self) -> None:
-        """It looks rarely, and not at what was there at the start."""
-        self.addCleanup(gc.set_threshold, *gc.get_threshold())
-        self.addCleanup(gc.unfreeze)
-        service._calm_collector()
-        self.assertEqual(service.GC_THRESHOLD, gc.get_threshold()[0])
-        self.assertTrue(gc.get_freeze_count())

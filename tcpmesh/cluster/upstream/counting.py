@@ -60,7 +60,8 @@ def opened(host: Host) -> None:
     host.cx_total += 1
     host.cx_active += 1
     cluster = host.cluster
-    cluster.was_tried = True
+    if not cluster.is_used:
+        cluster.first_used()
     cluster.breakers.connections.own += 1
     stats = cluster.stats
     stats.cx_total.tally += 1
@@ -97,7 +98,7 @@ def failed(host: Host, reason: Failure) -> tuple[ResponseFlag, bool]:
     if reason.check(ConnectTimeout):
         stats.cx_connect_timeout.tally += 1
         if outlier is not None:
-            outlier.connect_timed_out()
+            outlier.connect_failed()
         return ResponseFlag.UF, False
     ours = reason.check(OptionError) is not None
     if outlier is not None and not ours:

@@ -7,7 +7,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tcpmesh.cluster import cluster
+from tcpmesh.cluster import cluster, membership
 from tcpmesh.cluster.balancing.priority_load import PANIC_THRESHOLD
 from tcpmesh.cluster.hosts import load_assignment as endpoints
 from tcpmesh.config.explain import Group, Setting, as_dict, explain
@@ -212,7 +212,7 @@ class DefaultsTests(SynchronousTestCase):
         served = {
             (CLUSTER, "connect_timeout"): f"{cluster.CONNECT_TIMEOUT:g}s",
             (CLUSTER, "per_connection_buffer_limit_bytes"): cluster.BUFFER_LIMIT,
-            (f"{CLUSTER}.CommonLbConfig", "update_merge_window"): f"{cluster.MERGE_WINDOW:g}s",
+            (f"{CLUSTER}.CommonLbConfig", "update_merge_window"): f"{membership.MERGE_WINDOW:g}s",
             (f"{CLUSTER}.CommonLbConfig", "healthy_panic_threshold"): f"{PANIC_THRESHOLD}%",
             (f"{CLUSTER}.LeastRequestLbConfig", "choice_count"): least_request.CHOICE_COUNT,
             (f"{CLUSTER}.MaglevLbConfig", "table_size"): maglev.TABLE_SIZE,

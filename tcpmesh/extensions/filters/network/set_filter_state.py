@@ -21,7 +21,7 @@ from tcpmesh.connection.filter_state import Sharing
 from tcpmesh.connection.filters import FilterManager, ReadFilter
 from tcpmesh.connection.state_objects import FACTORIES
 from tcpmesh.logs.debug import debug_logger
-from tcpmesh.registry import Context, extension
+from tcpmesh.registry import WorkerContext, extension
 from tcpmesh.values.filter_status import FilterStatus
 
 debug_log = debug_logger("filter")
@@ -60,7 +60,7 @@ class StateValue:
 class SetFilterState(ReadFilter):
     """What a chain's `set_filter_state` message says."""
 
-    def __init__(self, message: Any, context: Context) -> None:
+    def __init__(self, message: Any, context: WorkerContext) -> None:
         self._clock = context.network.clock
         self._values = tuple(StateValue(each) for each in message.on_new_connection)
 
