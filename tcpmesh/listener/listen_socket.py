@@ -12,7 +12,7 @@ from typing import Any
 from twisted.internet.interfaces import IListeningPort
 
 from tcpmesh.config.fields.values import host_and_port, pipe_mode, socket_options
-from tcpmesh.interfaces import INetwork
+from tcpmesh.interfaces import IHandsOver, INetwork
 from tcpmesh.net.listen import open_socket, take_over
 from tcpmesh.values.address import Address
 from tcpmesh.values.socket_options import ListenOptions, SocketOption
@@ -59,8 +59,7 @@ class ListenSocket:
 
     def duplicate(self) -> Any:
         """Another descriptor of the listening socket; `None` where there is none to be had."""
-        duplicate = getattr(self._port, "duplicate", None)
-        return None if duplicate is None else duplicate()
+        return self._port.duplicate() if IHandsOver.providedBy(self._port) else None
 
     def open(self, factory: Any) -> bool:
         """Let clients in; whether it was not open before.

@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from zope.interface import implementer
+
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import ServerFactory
 
 from tcpmesh.config.fields.values import binds_to_port
 from tcpmesh.connection.connection import Connection
+from tcpmesh.interfaces import ICountsAccepts
 from tcpmesh.listener.filter_chain import FilterChain
 from tcpmesh.listener.listen_socket import listen_sockets_of
 from tcpmesh.listener.listener_filters import Find, ListenerFilterManager, are_wanted
@@ -24,6 +27,7 @@ debug_log = debug_logger("connection")
 BUFFER_LIMIT = 1 << 20
 
 
+@implementer(ICountsAccepts)
 class Listener(ServerFactory):
     """Built from an `envoy.config.listener.v3.Listener`."""
 

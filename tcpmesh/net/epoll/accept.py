@@ -19,8 +19,8 @@ from typing import Any
 from zope.interface import implementer
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IListeningPort
 
+from tcpmesh.interfaces import ICountsAccepts, IHandsOver
 from tcpmesh.net.epoll.resources import EpollResources
 from tcpmesh.net.sockets import EXHAUSTED
 from tcpmesh.values.address import Address
@@ -29,7 +29,7 @@ BATCH = 64
 """Accepts an event, at most."""
 
 
-@implementer(IListeningPort)
+@implementer(IHandsOver)
 class AcceptingPort:
     """A listening socket in the epoll set."""
 
@@ -39,7 +39,9 @@ class AcceptingPort:
         self._network = network
         self._sock = sock
         self._factory = factory
-        self._accepted_in_event = getattr(factory, "accepted_in_event", None)
+        self._accepted_in_event = (
+            factory.accepted_in_event if ICountsAccepts.providedBy(factory) else None
+        )
         self._most = min(accepts_per_event or BATCH, BATCH)
         self._batch = 1
         self._turn = 0

@@ -22,7 +22,7 @@ from twisted.internet.error import ConnectError, getConnectError
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from tcpmesh.interfaces import INetwork, IStreamTransport
+from tcpmesh.interfaces import ICountsAccepts, IHandsOver, INetwork, IStreamTransport
 from tcpmesh.net.congestion import spare_loopback
 from tcpmesh.net.connect_check import ConnectCheckListener, FactoryConnectCheck
 from tcpmesh.net.listen import bind
@@ -81,9 +81,8 @@ class _ListeningPort(tcp.Port):
                 break
             accepted += 1
             self._serve(*client)
-        told = getattr(self.factory, "accepted_in_event", None)
-        if told is not None:
-            told(accepted)
+        if ICountsAccepts.providedBy(self.factory):
+            self.factory.accepted_in_event(accepted)  # type: ignore[union-attr]
 
     def _accept(self) -> tuple[socket.socket, Any] | None:
         reserve = self.reserve
@@ -153,12 +152,14 @@ class _ListeningPort(tcp.Port):
         return copy
 
 
+@implementer(IHandsOver)
 class _TCPPort(_ListeningPort):
     """A listening TCP socket."""
 
     transport: Any = _TCPServer
 
 
+@implementer(IHandsOver)
 class _UNIXPort(_ListeningPort, unix.Port):
     """A listening unix socket."""
 
