@@ -244,7 +244,7 @@ class WrappedTransport(WrappedWriteSide):
 
     def _over(self, reason: Failure) -> None:
         """Nothing comes from below any more: that is told after what has come."""
-        if self._phase is Phase.ENDING and self._only_goodbye_lost(reason):
+        if self._only_words_lost(reason):
             reason = Failure(ConnectionDone())
         self._drop_pending()
         if (
@@ -260,12 +260,16 @@ class WrappedTransport(WrappedWriteSide):
         else:
             self._report_lost(reason)
 
-    def _only_goodbye_lost(self, reason: Failure) -> bool:
-        """Whether a close was flushed but for what the wrapper itself had to say, which is no loss:
-        without a wrapper the connection had been closed before the peer's reset.
+    def _only_words_lost(self, reason: Failure) -> bool:
+        """Whether a reset cost nothing but what wrappers had to say to each other.
+
+        That is no loss: without wrappers the connection had ended before.  A peer that has said
+        goodbye and gone answers ours with a reset.
         """
+        closed = self._phase is Phase.ENDING and self._after is After.CLOSE
+        finished = self._after is After.FINISHED and self._incoming is not Incoming.OPEN
         return (
-            self._after is After.CLOSE
+            (closed or finished)
             and reason.check(ConnectionLost) is not None
             and reason.check(ConnectionAborted) is None
             and not self._ledger.unsent(self.below.dropped)
