@@ -108,9 +108,7 @@ class IStraight(IBufferedProtocol):
 
     straight = Attribute("True.")
 
-    sink = Attribute(
-        "The `IStreamTransport` that the bytes go to, set before there are any."
-    )
+    sink = Attribute("The `IStreamTransport` that the bytes go to, set before there are any.")
 
     bytes = Attribute("Bytes received so far: an `int`.")
 

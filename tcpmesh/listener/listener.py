@@ -55,7 +55,9 @@ class Listener(ServerFactory):
         chains = list(message.filter_chains) or (
             [message.default_filter_chain] if message.HasField("default_filter_chain") else []
         )
-        self._chain = FilterChain(chains[0], context, self._reject) if chains else None
+        self._chain = (
+            FilterChain(chains[0], context, self._reject, self._handshake_late) if chains else None
+        )
         self._connections: set[Connection] = set()
         """Its clients, but for those that its listener filters look at."""
         self._closed = False
@@ -196,6 +198,10 @@ class Listener(ServerFactory):
         """
         self.stats.network_extension_config_missing.tally += 1
         connection.transport.loseConnection()
+
+    def _handshake_late(self) -> None:
+        """A client was closed because its handshake took too long."""
+        self.stats.transport_socket_connect_timeout.tally += 1
 
     def connection_lost(self, connection: Connection) -> None:
         """The client is gone."""

@@ -194,6 +194,16 @@ class SilentTransport(IdentityTransport):
         """Wait."""
 
 
+class FailingTransport(IdentityTransport):
+    """Gives up at once."""
+
+    __slots__ = ()
+
+    def begin(self) -> None:
+        """Fail."""
+        self.fail("this handshake always fails")
+
+
 class _Ready:
     """Gives a protocol the transport once that is ready."""
 

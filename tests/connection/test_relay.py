@@ -482,7 +482,8 @@ class FreedContract(OnRelay):
         self.addCleanup(gc.set_debug, 0)
         gc.collect()
         self.assertEqual(
-            [], [found for found in gc.garbage if isinstance(found, Relay | Direction | OnTransport)]
+            [],
+            [found for found in gc.garbage if isinstance(found, Relay | Direction | OnTransport)],
         )
 
 

@@ -44,12 +44,13 @@ class WrappedConnector(OneShotFactory):
         factory: Any,
         timeout: float,
         options: ConnectOptions | None,
+        for_client: bool,
     ) -> None:
         self._network = network
         self._address = address
         self._factory = factory
-        self._timeout = timeout
-        self._options = options
+        self._below: tuple[Any, ...] = (address, self, timeout, options, for_client)
+        """How the connection below is asked for; in it this refers to itself, until it is over."""
         self._queue = network.timers.queue(timeout, WrappedConnector.timed_out)
         self._connector: Any = None
         """That of the connection below, until the attempt is over."""
@@ -58,9 +59,7 @@ class WrappedConnector(OneShotFactory):
     def connect(self) -> None:
         """Begin; the factory hears of the outcome later, never from within this call."""
         self._queue.add(self)
-        self._connector = self._network.below.connect(
-            self._address, self, self._timeout, self._options
-        )
+        self._connector = self._network.below.connect(*self._below)
 
     def stopConnecting(self) -> None:
         """Give up; the factory hears a `UserError`."""
@@ -129,6 +128,7 @@ class WrappedConnector(OneShotFactory):
     def _finish(self) -> None:
         """The attempt is over."""
         self._connector = None
+        self._below = ()
         self._queue.discard(self)
 
     def _tell(self, reason: Failure) -> None:
@@ -154,10 +154,15 @@ class WrappedNetwork:
         return self.below.listen(sock, factory, accepts_per_event)
 
     def connect(
-        self, address: Address, factory: Any, timeout: float, options: ConnectOptions | None = None
+        self,
+        address: Address,
+        factory: Any,
+        timeout: float,
+        options: ConnectOptions | None = None,
+        for_client: bool = False,
     ) -> WrappedConnector:
         """Connect, and make the handshake, within `timeout` seconds together."""
-        connector = WrappedConnector(self, address, factory, timeout, options)
+        connector = WrappedConnector(self, address, factory, timeout, options, for_client)
         connector.connect()
         return connector
 
@@ -170,3 +175,7 @@ class WrappedNetwork:
     ) -> FactoryConnectCheck:
         """What finds out, time and again, whether a connection can be made, handshake included."""
         return FactoryConnectCheck(self, address, listener, timeout, options)
+
+    def stop(self) -> Any:
+        """Stop the network below, and with it all that stands on it."""
+        return self.below.stop()

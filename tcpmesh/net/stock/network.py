@@ -82,7 +82,7 @@ class _ListeningPort(tcp.Port):
             accepted += 1
             self._serve(*client)
         if ICountsAccepts.providedBy(self.factory):
-            self.factory.accepted_in_event(accepted)  # type: ignore[union-attr]
+            self.factory.accepted_in_event(accepted)
 
     def _accept(self) -> tuple[socket.socket, Any] | None:
         reserve = self.reserve
