@@ -54,6 +54,9 @@ READ_SIZE = 256 * 1024
 nothing is gained.
 """
 
+KEPT_SIZES = 256
+"""Of so many sizes the cut buffer is kept."""
+
 
 @implementer(INetwork)
 class EpollNetwork:
@@ -78,7 +81,9 @@ class EpollNetwork:
         size = max(1, min(size, len(self._view)))
         found = self._iovs.get(size)
         if found is None:
-            found = self._iovs[size] = [self._view[:size]]
+            found = [self._view[:size]]
+            if len(self._iovs) < KEPT_SIZES:  # a client may have its own, and another the next time
+                self._iovs[size] = found
         return found
 
     def accepted(self, fd: int, family: int, peer: Any) -> EpollTransport:
