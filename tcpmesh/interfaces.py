@@ -98,6 +98,46 @@ class IBufferedProtocol(IProtocol, IHalfCloseableProtocol):
         """Take the bytes of `data`, which is only valid during the call."""
 
 
+class IStraight(IBufferedProtocol):
+    """A protocol that does not want to see its bytes, as a `Direction` of a relay: they go to its
+    sink.
+
+    A transport that can passes them on by itself, without `bufferReceived`, and adds to `bytes`
+    what it has passed on.
+    """
+
+    straight = Attribute("True.")
+
+    sink = Attribute("The `IStreamTransport` that the bytes go to, set before there are any.")
+
+    bytes = Attribute("Bytes received so far: an `int`.")
+
+    def pauseProducing() -> None:
+        """The sink is full: what the transport calls in place of the sink where the bytes do not
+        pass through it.
+        """
+
+    def resumeProducing() -> None:
+        """The sink has room again, likewise."""
+
+
+class IHandsOver(IListeningPort):
+    """A listening port whose socket another may go on with."""
+
+    def duplicate() -> Any:
+        """Another descriptor of the same listening socket, which stays open when this port
+        stops.
+        """
+
+
+class ICountsAccepts(Interface):
+    """A server factory that wants to know how many connections come at a time."""
+
+    accepted_in_event = Attribute(
+        "Called after each event of a listening socket, with how many connections were accepted."
+    )
+
+
 class INetwork(Interface):
     """Opens listening and outgoing sockets: the stock Twisted transports, the epoll transports or
     memory.
@@ -108,7 +148,8 @@ class INetwork(Interface):
     timers = Attribute("The `TimeoutQueues` shared by all connections of this network.")
 
     def bind(address: Any, options: Any) -> Any:
-        """A socket bound to `address` as the `ListenOptions` say, not yet listening.
+        """A socket bound to `address` as the `ListenOptions` say, not yet listening: one like
+        `tcpmesh.net.listen.BoundSocket`, to be closed with `close_unopened` as long as that is so.
 
         :raise tcpmesh.net.listen.BindError: where the address cannot be had.
         """
@@ -119,17 +160,21 @@ class INetwork(Interface):
 
         The factory's `buildProtocol` returns the protocol, or `None` to close the connection.  What
         it gets as address is of no use: the transport's `getPeer` tells it, where it is asked for.
-        Where it has `accepted_in_event`, that is called after each event of the socket with how
-        many connections were accepted.
+        It may be an `ICountsAccepts`.
+
+        :return: the port; an `IHandsOver` where sockets can be handed over.
         """
 
-    def connect(address: Any, factory: Any, timeout: float, options: Any = None) -> Any:
+    def connect(
+        address: Any, factory: Any, timeout: float, options: Any = None, for_client: bool = False
+    ) -> Any:
         """Connect to an `Address`, as `ConnectOptions` say.
 
         `factory` is a Twisted client factory: `buildProtocol` once connected, else
         `clientConnectionFailed` with `TimeoutError` after `timeout` seconds, with
         `ConnectBindError` where the source cannot be bound, or with another `ConnectError`.
 
+        :param for_client: whether it is for a client: these may not have the last descriptors.
         :return: an `IConnector`.
         """
 
@@ -268,6 +313,38 @@ class IReadFilter(Interface):
         """The chain takes no more connections; those attached are served to their end, then the
         statistics go.
         """
+
+
+class ITransportSocketFactory(Interface):
+    """What the `typed_config` of a transport socket builds: one for each filter chain or cluster
+    that names it, shared by its connections.
+
+    It provides at least one of the two interfaces below, for where it can stand.
+    """
+
+    wraps = Attribute("False where bytes go over the wire as they are, so that nothing is made.")
+
+    def close() -> None:
+        """No more connections will be wrapped; those that are live on."""
+
+
+class IDownstreamTransportSocketFactory(ITransportSocketFactory):
+    """A transport socket for the clients of a filter chain."""
+
+    def accepted(connection: Any, observer: Any) -> Any:
+        """Wrap a client.
+
+        :param connection: its `IConnection`; `connection.transport` is what is below.
+        :param observer: the `HandshakeObserver`.
+        :return: a `WrappedTransport`, to be made the protocol of what is below.
+        """
+
+
+class IUpstreamTransportSocketFactory(ITransportSocketFactory):
+    """A transport socket for the connections to the hosts of a cluster."""
+
+    def connected(address: Any, observer: Any) -> Any:
+        """Wrap a connection to this `Address`, likewise."""
 
 
 class IConnection(IBufferedProtocol):

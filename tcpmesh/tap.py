@@ -9,13 +9,15 @@ from __future__ import annotations
 import atexit
 import errno
 import gc
+import getopt
 import io
 import json
 import os
 import resource
 import sys
-from collections.abc import Mapping
-from dataclasses import fields
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import fields, replace
 from typing import Any, ClassVar, NoReturn
 
 from twisted.application.service import IService
@@ -27,13 +29,17 @@ from tcpmesh.config.arguments import loaded_with
 from tcpmesh.config.explain import as_dict, explain
 from tcpmesh.config.explain.text import as_text
 from tcpmesh.config.load import Loaded, load
+from tcpmesh.config.options import option_problems
+from tcpmesh.config.rules import DEPRECATED
 from tcpmesh.config.text.problems import ConfigError, Problem, render, verdict
-from tcpmesh.logs.log import Levels, Log, component_levels, level
+from tcpmesh.logs.log import Levels, Log, component_levels
+from tcpmesh.tap_options import FLAGS, PARAMETERS
 from tcpmesh.values.server_options import ServerOptions
 
-MODES = ("serve", "validate", "explain")
-FORMATS = ("text", "json")
-STRATEGIES = ("gradual", "immediate")
+ALIASES = {"c": "config-path", "config": "config-path", "l": "log-level"}
+
+REPEATED = ("stats-tag",)
+"""What may be given several times."""
 
 GC_THRESHOLD = 20_000
 """Objects made before the collector looks for cycles.  Connections leave none, so it should look
@@ -43,36 +49,6 @@ INTERRUPTED = 130
 """Exit status of a program that its user interrupts."""
 
 
-def natural(text: str) -> int:
-    """A whole number, zero or more.
-
-    :raise ValueError: for anything else.
-    """
-    number = int(text)
-    if number < 0:
-        raise ValueError("it must not be negative")
-    return number
-
-
-def at_least_one(text: str) -> int:
-    """A whole number; 0 is raised to 1, as Envoy does.
-
-    :raise ValueError: for anything else.
-    """
-    return max(natural(text), 1)
-
-
-def one_of(*choices: str) -> Any:
-    """A coercion that takes only these words."""
-
-    def coerce(text: str) -> str:
-        if text not in choices:
-            raise ValueError(f"there are {', '.join(choices)}")
-        return text
-
-    return coerce
-
-
 class Options(usage.Options):
     """Options of `twistd tcpmesh`."""
 
@@ -80,90 +56,28 @@ class Options(usage.Options):
     longdesc = """Run an Envoy v3 bootstrap as an L4 (TCP) proxy.
     Try: twistd -n tcpmesh --config envoy.yaml"""
 
-    optParameters: ClassVar[Any] = [
-        [
-            "config-path",
-            "c",
-            "",
-            "Bootstrap file: .yaml, .yml, .pb, .pb_text, else JSON.  Also --config.",
-        ],
-        ["config-yaml", None, "", "YAML text merged over the file, or used alone."],
-        [
-            "mode",
-            None,
-            "serve",
-            "serve; validate: only judge the configuration (exit status 0: it would start); "
-            "explain: say what it comes to.",
-            one_of(*MODES),
-        ],
-        [
-            "format",
-            None,
-            "text",
-            "Of what validate and explain print: text or json.",
-            one_of(*FORMATS),
-        ],
-        [
-            "concurrency",
-            None,
-            1,
-            "Worker processes; more than 1 is accepted and served by 1 for now.",
-            at_least_one,
-        ],
-        ["log-level", "l", "info", "trace, debug, info, warning, error, critical or off.", level],
-        ["component-log-level", None, "", "Levels of single loggers: upstream:debug,main:info."],
-        ["log-path", None, "", "Log file instead of standard error; SIGUSR1 opens it anew."],
-        ["service-cluster", None, "", "Overrides node.cluster."],
-        ["service-node", None, "", "Overrides node.id."],
-        ["service-zone", None, "", "Overrides node.locality.zone."],
-        ["admin-address-path", None, "", "File to write the bound admin address to."],
-        ["drain-time-s", None, 600, "Seconds that a drain takes.", natural],
-        ["drain-strategy", None, "gradual", "gradual or immediate.", one_of(*STRATEGIES)],
-        ["parent-shutdown-time-s", None, 900, "Seconds until a hot-restart parent ends.", natural],
-        [
-            "file-flush-interval-msec",
-            None,
-            10000,
-            "Milliseconds between flushes of file access logs.",
-            natural,
-        ],
-        [
-            "file-flush-min-size-kb",
-            None,
-            64,
-            "KiB buffered by a file access log that force a flush.",
-            natural,
-        ],
-        ["restart-epoch", None, 0, "Generation in a hot restart.", natural],
-        ["base-id", None, 0, "Namespace of a hot restart.", natural],
-    ]
-    optFlags: ClassVar[Any] = [
-        [
-            "allow-unsupported",
-            None,
-            "What tcpmesh does not support yet is a warning, but for what protects traffic.",
-        ],
-        [
-            "allow-unknown-static-fields",
-            None,
-            "Unknown fields of the bootstrap are warnings.  Also --allow-unknown-fields.",
-        ],
-        [
-            "reject-unknown-dynamic-fields",
-            None,
-            "Unknown fields in dynamic configuration are errors.",
-        ],
-        [
-            "ignore-unknown-dynamic-fields",
-            None,
-            "Unknown fields in dynamic configuration are not even counted.",
-        ],
-        ["disable-hot-restart", None, "Accepted: there is no hot restart yet."],
-    ]
+    optParameters: ClassVar[Any] = PARAMETERS
+    optFlags: ClassVar[Any] = FLAGS
 
     def __init__(self) -> None:
         super().__init__()
         self.loaded: Loaded | None = None
+        self._given: list[str] = []
+        """The options that the user wrote, by their full names."""
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """Parse a command line.
+
+        :raise usage.UsageError: where it makes no sense, or says something twice.
+        """
+        with suppress(getopt.GetoptError):  # which is said below
+            written, _ = getopt.getopt(options or (), self.shortOpt, self.longOpt)
+            names = [name.lstrip("-") for name, _ in written]
+            self._given = [ALIASES.get(name, name) for name in names]
+        for name in self._given:
+            if self._given.count(name) > 1 and name not in REPEATED:
+                raise usage.UsageError(f"--{name} is given more than once")
+        super().parseOptions(options)
 
     def opt_config(self, path: str) -> None:
         """Bootstrap file; the same as --config-path."""
@@ -172,6 +86,11 @@ class Options(usage.Options):
     def opt_allow_unknown_fields(self) -> None:
         """The same as --allow-unknown-static-fields."""
         self["allow-unknown-static-fields"] = 1
+
+    def opt_hot_restart_version(self) -> NoReturn:
+        """Print 'disabled' and exit, for there is no hot restart."""
+        _tell("disabled")
+        sys.exit(0)
 
     def opt_version(self) -> NoReturn:
         """Show the version and exit."""
@@ -182,6 +101,8 @@ class Options(usage.Options):
         """Display this help and exit."""
         _tell(str(self))
         sys.exit(0)
+
+    opt_h = opt_help
 
     def postOptions(self) -> None:
         """Judge the options and the configuration; ends the process here where either is wrong or
@@ -204,6 +125,7 @@ class Options(usage.Options):
             sys.exit(0)
 
     def _load(self) -> Loaded:
+        refused, warnings = self._option_problems()
         try:
             loaded = load(
                 self["config-path"],
@@ -212,15 +134,31 @@ class Options(usage.Options):
                 allow_unsupported=bool(self["allow-unsupported"]),
                 open_files=_open_files(),
             )
+            if refused:
+                raise ConfigError((), loaded.warnings)
         except ConfigError as e:
+            e = ConfigError((*refused, *e.problems), (*warnings, *e.warnings), e.sources)
             if self["format"] == "json":
                 _tell(json.dumps(e.as_dict(), indent=1))
             else:
                 _complain(e.problems, e.sources)
             sys.exit(1)
+        if self["skip-deprecated-logs"]:
+            kept = tuple(each for each in loaded.warnings if each.text != DEPRECATED)
+            loaded = replace(loaded, warnings=kept)
+        loaded = replace(loaded, warnings=(*warnings, *loaded.warnings))
         if self["format"] == "text":
             _complain(loaded.warnings, loaded.sources)
         return loaded
+
+    def _option_problems(self) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
+        """What is wrong with the options: errors and warnings."""
+        allowed = bool(self["allow-unsupported"])
+        found = option_problems(self, self.defaults, self._given, allowed)
+        return (
+            tuple(each for each in found if each.severity == "error"),
+            tuple(each for each in found if each.severity == "warning"),
+        )
 
     def _answer(self, loaded: Loaded) -> str:
         """What a run that only judges or explains prints."""

@@ -22,7 +22,7 @@ from tcpmesh.cluster.hosts.host import Host
 from tcpmesh.cluster.hosts.host_sets import HostSets, host_sets
 from tcpmesh.cluster.hosts.stats import ClusterStats
 from tcpmesh.cluster.upstream.circuit_breakers import Breakers
-from tcpmesh.cluster.upstream.dialer import Dialer
+from tcpmesh.cluster.upstream.dialer import dialer_of
 from tcpmesh.cluster.upstream.outcomes import Outcomes
 from tcpmesh.cluster.upstream.pool import Pools, pools_of
 from tcpmesh.config.fields.values import seconds
@@ -106,8 +106,8 @@ class Cluster:
         )
         self._counts = context.shared.block(f"cluster.{self.name}")
         self.breakers = Breakers(message.circuit_breakers, self.stats, self._counts)
-        self.dialer = Dialer(message, context.network, context.bind_config)
         try:
+            self.dialer = dialer_of(message, context)
             self._balancer = balancer(message, self._policy_context(context))
         except Exception:
             self._counts.close()
@@ -307,6 +307,7 @@ class Cluster:
         """
         if self.pools is not None:
             self.pools.close()
+        self.dialer.close()
 
     def release(self) -> None:
         """Nothing is left of it, or a successor goes on with its statistics."""

@@ -21,7 +21,7 @@ from twisted.logger import Logger
 from tcpmesh.cluster.health.event_log import EventLog
 from tcpmesh.cluster.membership import Membership, Send
 from tcpmesh.cluster.monitor import HealthMonitor
-from tcpmesh.cluster.upstream.dialer import Dialer
+from tcpmesh.cluster.upstream.dialer import dialer_of
 from tcpmesh.interfaces import IDiscovery, INamedHostsDiscovery
 from tcpmesh.net.timer_wheel import TimerWheel
 from tcpmesh.registry import BrokenExtension, MainContext, UnknownExtension, build, cluster_type
@@ -81,11 +81,11 @@ class ClusterEntry:
         self._discovery = discovery_of(message, context)
         self.membership = Membership(number, message, context, send)
         try:
-            dialer = Dialer(message, context.network, context.bind_config)
+            self._dialer = dialer_of(message, context)
             self._monitor = HealthMonitor(
                 message,
                 self.membership,
-                dialer,
+                self._dialer,
                 context,
                 wheel,
                 outlier_log,
@@ -157,6 +157,7 @@ class ClusterEntry:
     def stop(self) -> Deferred[None]:
         """Look no more; fires when nothing is under way.  What workers have of it stays."""
         self._monitor.stop()
+        self._dialer.close()
         self.membership.stop()
         return maybeDeferred(self._discovery.stop)
 

@@ -25,7 +25,6 @@ from tcpmesh.cluster.membership import Member, Membership
 from tcpmesh.cluster.upstream.dialer import Dialer
 from tcpmesh.net.timer_wheel import TimerWheel
 from tcpmesh.registry import MainContext, build
-from tcpmesh.values.address import Address
 from tcpmesh.values.hosts import Assignment, HealthFlag
 from tcpmesh.values.link import Outcome
 from tcpmesh.values.statuses import NO_RATES, HostRates, OutlierStatus
@@ -188,23 +187,16 @@ class HealthMonitor:
 
     def _probes(self, message: Any, context: MainContext, stats: HealthStats) -> MakeProbe:
         network, dialer = context.network, self._dialer
-
-        def connect(address: Address, factory: Any, timeout: float) -> Any:
-            return network.connect(address, factory, timeout, dialer.options(address))
-
-        def connect_check(address: Address, listener: Any, timeout: float) -> Any:
-            return network.connect_check(address, listener, timeout, dialer.options(address))
-
         if message.HasField("http_health_check"):
             return http_probes(
-                message, connect, network.timers, self._membership.name, stats.verify_cluster
+                message, dialer.dial, network.timers, self._membership.name, stats.verify_cluster
             )
         if message.HasField("grpc_health_check"):
             # Here, as only these checks need h2.
             from tcpmesh.cluster.health.grpc_probe import grpc_probes
 
-            return grpc_probes(message, connect, network.timers, self._membership.name)
-        return tcp_probes(message, connect, connect_check, network.timers)
+            return grpc_probes(message, dialer.dial, network.timers, self._membership.name)
+        return tcp_probes(message, dialer.dial, dialer.connect_check, network.timers)
 
     def _has_result(self, host: HostCheck, passed: bool) -> None:
         key = host.key

@@ -5,10 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from zope.interface import implementer
+
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import ServerFactory
 
+from tcpmesh.config.fields.values import binds_to_port
 from tcpmesh.connection.connection import Connection
+from tcpmesh.interfaces import ICountsAccepts
 from tcpmesh.listener.filter_chain import FilterChain
 from tcpmesh.listener.listen_socket import listen_sockets_of
 from tcpmesh.listener.listener_filters import Find, ListenerFilterManager, are_wanted
@@ -23,6 +27,7 @@ debug_log = debug_logger("connection")
 BUFFER_LIMIT = 1 << 20
 
 
+@implementer(ICountsAccepts)
 class Listener(ServerFactory):
     """Built from an `envoy.config.listener.v3.Listener`."""
 
@@ -50,7 +55,9 @@ class Listener(ServerFactory):
         chains = list(message.filter_chains) or (
             [message.default_filter_chain] if message.HasField("default_filter_chain") else []
         )
-        self._chain = FilterChain(chains[0], context, self._reject) if chains else None
+        self._chain = (
+            FilterChain(chains[0], context, self._reject, self._handshake_late) if chains else None
+        )
         self._connections: set[Connection] = set()
         """Its clients, but for those that its listener filters look at."""
         self._closed = False
@@ -61,7 +68,7 @@ class Listener(ServerFactory):
             worker_name(context.index),
         )
         self.accepted_in_event = self.stats.accepted_in_event.record
-        self._binds = _binds_to_port(message)
+        self._binds = binds_to_port(message)
         redirects: bool = message.use_original_dst.value
         self._filters: ListenerFilterManager | None = None
         if are_wanted(message):
@@ -192,6 +199,10 @@ class Listener(ServerFactory):
         self.stats.network_extension_config_missing.tally += 1
         connection.transport.loseConnection()
 
+    def _handshake_late(self) -> None:
+        """A client was closed because its handshake took too long."""
+        self.stats.transport_socket_connect_timeout.tally += 1
+
     def connection_lost(self, connection: Connection) -> None:
         """The client is gone."""
         self._connections.discard(connection)
@@ -207,11 +218,3 @@ class Listener(ServerFactory):
         """Nothing is left of it: neither are its statistics, nor what its filters count."""
         self._counts.close()
         self.stats.scope.close()
-
-
-def _binds_to_port(message: Any) -> bool:
-    """Neither the field nor the one of old times says no."""
-    return all(
-        each.bind_to_port.value or not each.HasField("bind_to_port")
-        for each in (message, message.deprecated_v1)
-    )

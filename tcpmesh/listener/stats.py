@@ -9,7 +9,6 @@ DECLARED = Declaration(
     counters=(
         "downstream_cx_overflow",
         "downstream_cx_overload_reject",
-        "downstream_cx_transport_socket_connect_timeout",
         "downstream_global_cx_overflow",
         "extension_config_missing",
     ),
@@ -32,6 +31,9 @@ class ListenerStats:
         self.pre_cx_timeout = scope.counter("downstream_pre_cx_timeout")
         self.listener_filter_error = scope.counter("downstream_listener_filter_error")
         self.listener_filter_remote_close = scope.counter("downstream_listener_filter_remote_close")
+        self.transport_socket_connect_timeout = scope.counter(
+            "downstream_cx_transport_socket_connect_timeout"
+        )
         self._worker_cx_total = scope.counter(f"{worker}.downstream_cx_total")
         self._worker_cx_active = scope.gauge(f"{worker}.downstream_cx_active", Merge.SUM)
         scope.declare(DECLARED)

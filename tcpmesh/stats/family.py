@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from heapq import merge
+from itertools import islice
 from operator import attrgetter
 from typing import Generic, NamedTuple, TypeAlias, TypeVar
 
@@ -14,6 +15,9 @@ from tcpmesh.stats.metrics import Counter, Gauge, Histogram, TextReadout
 
 SORT_STEP = 5000
 """Statistics put in order at one step: some milliseconds."""
+
+PART = 5000
+"""Statistics that are looked at together, where looking is quick: a fraction of a millisecond."""
 
 AnyStat: TypeAlias = "Counter | Gauge | Histogram | TextReadout"
 Stat = TypeVar("Stat", Counter, Gauge, Histogram, TextReadout)
@@ -47,6 +51,7 @@ class Family(Generic[Stat]):
         self.made: dict[str, Stat] = {}
         self._make: Callable[[str], Stat] = make
         self._by_name: list[Stat] | None = None
+        self._parts: list[list[Stat]] | None = None
         self._changes = 0
 
     def obtain(self, name: str, make: Callable[[str], Stat] | None = None) -> Stat:
@@ -63,8 +68,17 @@ class Family(Generic[Stat]):
         self._changed()
 
     def _changed(self) -> None:
-        self._by_name = None
+        self._by_name = self._parts = None
         self._changes += 1
+
+    def parts(self) -> list[list[Stat]]:
+        """All that were made, a few together: whoever looks at all of them lets others have their
+        turn after each part.
+        """
+        if self._parts is None:
+            made = iter(list(self.made.values()))
+            self._parts = list(iter(lambda: list(islice(made, PART)), []))
+        return self._parts
 
     def sort(self) -> Iterator[None]:
         """Sort in steps, so that `in_order` need not do it at once; in vain where names come or go

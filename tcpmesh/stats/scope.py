@@ -234,7 +234,11 @@ _PLACES = {kind: place for place, kind in enumerate(Names._fields)}
 
 
 def _declares(scopes: list[Scope] | tuple[Scope, ...], kind: str, name: str) -> bool:
-    return any(name in getattr(declared, kind) for scope in scopes for declared in scope.declared)
+    for scope in scopes:
+        for declared in scope.declared:
+            if name in getattr(declared, kind):
+                return True
+    return False
 
 
 @lru_cache(maxsize=1024)

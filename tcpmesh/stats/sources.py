@@ -9,15 +9,22 @@ scope that holds them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Protocol
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from typing import Protocol, TypeVar
 
-from tcpmesh.stats.deltas import Deltas, GaugeValue, Names
+from tcpmesh.stats.deltas import Deltas, GaugeValue, Interval, Names
 from tcpmesh.stats.distribution import Distribution
 from tcpmesh.stats.family import Declaration, Families
 from tcpmesh.stats.metrics import MAKE_GAUGE, Merge
 
 _NONE = Names()
+
+
+PART = 250
+"""Names or numbers that are taken in at one step: a millisecond or two."""
+
+Item = TypeVar("Item")
 
 
 class Shown(Protocol):
@@ -60,9 +67,9 @@ class Sources:
         self._shows = shows
         self._sources: dict[str, Source] = {}
 
-    def merge(self, deltas: Deltas, name: str, is_predecessor: bool) -> None:
-        """A source has told this.  What it tells of names that nobody shows is left out: they were
-        given up meanwhile.
+    def merging(self, deltas: Deltas, name: str, is_predecessor: bool) -> Iterator[None]:
+        """A source has told this: take it in, in steps.  What it tells of names that nobody shows
+        is left out: they were given up meanwhile.
         """
         source = self._sources.get(name)
         if source is None:
@@ -71,11 +78,19 @@ class Sources:
             self._take_back(source, (*source.gauges,), (*source.texts,))
             for prefix in source.shown.keys() - deltas.shown.keys():
                 self._show(source, prefix, _NONE)
-        for prefix, names in deltas.shown.items():
-            self._show(source, prefix, names)
-        self._add(deltas)
-        for full, told in deltas.gauges.items():
-            self._tell_gauge(source, full, told)
+        for prefixes in _parts(deltas.shown.items()):
+            for prefix, names in prefixes:
+                self._show(source, prefix, names)
+            yield
+        for counters in _parts(deltas.counters.items()):
+            self._add_growth(counters)
+            yield
+        for intervals in _parts(deltas.histograms.items()):
+            self._add_values(intervals)
+            yield
+        for gauges in _parts(deltas.gauges.items()):
+            self._tell_gauges(source, gauges)
+            yield
         for full, text in deltas.text_readouts.items():
             if self._has("text_readouts", full):
                 self._families.text_readouts.obtain(full)
@@ -112,24 +127,29 @@ class Sources:
     def _has(self, kind: str, full: str) -> bool:
         return full in getattr(self._families, kind).made or self._shows(kind, full)
 
-    def _add(self, deltas: Deltas) -> None:
-        counters, histograms = self._families.counters, self._families.histograms
-        for full, growth in deltas.counters.items():
+    def _add_growth(self, counters: list[tuple[str, int]]) -> None:
+        family = self._families.counters
+        for full, growth in counters:
             if self._has("counters", full):
-                counters.obtain(full).tally += growth
-        for full, interval in deltas.histograms.items():
+                family.obtain(full).tally += growth
+
+    def _add_values(self, intervals: list[tuple[str, Interval]]) -> None:
+        family = self._families.histograms
+        for full, interval in intervals:
             if self._has("histograms", full):
-                histogram = histograms.obtain(full)
+                histogram = family.obtain(full)
                 histogram.unit = interval.unit
                 histogram.absorb(Distribution.of(interval.bins, interval.sum))
 
-    def _tell_gauge(self, source: Source, full: str, told: GaugeValue) -> None:
-        if told.merge is Merge.MAIN or (source.is_predecessor and told.merge is not Merge.SUM):
-            return
-        if self._has("gauges", full):
-            self._families.gauges.obtain(full, MAKE_GAUGE[told.merge])
-            source.gauges[full] = told.value
-            self._merge_gauge(full)
+    def _tell_gauges(self, source: Source, gauges: list[tuple[str, GaugeValue]]) -> None:
+        family = self._families.gauges
+        for full, (merge, value) in gauges:
+            if merge is Merge.MAIN or (source.is_predecessor and merge is not Merge.SUM):
+                continue
+            if self._has("gauges", full):
+                family.obtain(full, MAKE_GAUGE[merge])
+                source.gauges[full] = value
+                self._merge_gauge(full)
 
     def _merge_gauge(self, full: str) -> None:
         gauge = self._families.gauges.made.get(full)
@@ -155,3 +175,9 @@ class Sources:
         for full in texts:
             if source.texts.pop(full, None) is not None:
                 self._merge_text(full)
+
+
+def _parts(items: Iterable[Item]) -> Iterator[list[Item]]:
+    left = iter(items)
+    while part := list(islice(left, PART)):
+        yield part

@@ -14,9 +14,8 @@ they live on, with their values.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator
-from itertools import islice
-from typing import TypeAlias, TypeVar
+from collections.abc import Callable, Generator, Iterator
+from typing import TypeAlias
 
 from tcpmesh.stats.deltas import Deltas, GaugeValue, Interval, Names
 from tcpmesh.stats.family import AnyStat, Declaration, Declared
@@ -29,13 +28,8 @@ __all__ = ["AnyStat", "Declaration", "Scope", "Store", "sanitize"]
 
 Collector: TypeAlias = "Callable[[], Iterator[None] | None]"
 
-GATHER_STEP = 5000
-"""Statistics looked at in one step of `Store.gathering`: a fraction of a millisecond."""
-
 NAMES_STEP = 100
 """Prefixes whose names are told in one step, of a hundred names each: a millisecond or two."""
-
-Part = TypeVar("Part")
 
 
 def sanitize(name: str) -> str:
@@ -109,10 +103,15 @@ class Store:
 
     def merge_histograms(self) -> None:
         """End an interval of all histograms, at each flush of the statistics."""
-        unsent = self._scopes.unsent
-        for histogram in self._families.histograms.made.values():
-            if histogram.merge() and unsent is not None:
-                unsent.keep_interval(histogram)
+        for _ in self._merging_histograms():
+            pass
+
+    def _merging_histograms(self) -> Iterator[None]:
+        for histograms in self._families.histograms.parts():
+            for histogram in histograms:
+                if histogram.merge() and self._scopes.unsent is not None:
+                    self._scopes.unsent.keep_interval(histogram)
+            yield
 
     def reset_counters(self) -> None:
         """Make all counters 0, after what is counted elsewhere was brought in."""
@@ -168,13 +167,13 @@ class Store:
         if scopes.unsent is None:
             scopes.unsent, whole = Unsent(), True
         yield from self.collecting()
-        self.merge_histograms()
+        yield from self._merging_histograms()
         counters: dict[str, int] = {}
-        for counter_part in _parts(families.counters.made.values()):
+        for counter_part in families.counters.parts():
             counters.update(growth(counter_part))
             yield
         gauges: dict[str, GaugeValue] = {}
-        for gauge_part in _parts(families.gauges.made.values()):
+        for gauge_part in families.gauges.parts():
             moved = news(gauge_part)
             told = [gauge for gauge in gauge_part if gauge.was_used] if whole else moved
             gauges.update((each.name, GaugeValue(each.merge, each.tally)) for each in told)
@@ -184,9 +183,10 @@ class Store:
         told_texts = [text for text in texts if text.was_used] if whole else changed
         unsent, scopes.unsent = scopes.unsent, Unsent()
         shown: dict[str, Names] = {}
-        for prefixes in _parts(scopes.prefixes() if whole else unsent.renamed, NAMES_STEP):
-            shown.update((prefix, scopes.names(prefix)) for prefix in prefixes)
-            yield
+        for number, prefix in enumerate(scopes.prefixes() if whole else list(unsent.renamed), 1):
+            shown[prefix] = scopes.names(prefix)
+            if number % NAMES_STEP == 0:
+                yield
         for name, amount in unsent.growth.items():
             counters[name] = counters.get(name, 0) + amount
         return Deltas(
@@ -211,7 +211,12 @@ class Store:
         :param is_predecessor: whether the source is a process that this one takes over from.  It
             knows other clusters and listeners, so only what is summed is taken of its gauges.
         """
-        self._sources.merge(deltas, source, is_predecessor)
+        for _ in self.merging(deltas, source, is_predecessor):
+            pass
+
+    def merging(self, deltas: Deltas, source: str, is_predecessor: bool = False) -> Iterator[None]:
+        """The same in steps: to be gone through before the next deltas of this source are."""
+        return self._sources.merging(deltas, source, is_predecessor)
 
     def withdraw(self, source: str) -> None:
         """A source has died: it counts nothing at this moment.  What it has counted stays, and so
@@ -225,10 +230,3 @@ class Store:
 
     def _declared(self) -> tuple[Declared, ...]:
         return self._scopes.declared()
-
-
-def _parts(all_of_them: Iterable[Part], size: int = GATHER_STEP) -> Iterator[list[Part]]:
-    """A few at a time, of what there is now."""
-    left = iter(list(all_of_them))
-    while part := list(islice(left, size)):
-        yield part

@@ -150,13 +150,26 @@ class TransportHarness(ABC):
         transports then.
         """
         client, server = client or RecordingProtocol(), server or RecordingProtocol()
-        self.recorders += [p for p in (client, server) if isinstance(p, OneWayRecordingProtocol)]
+        self._watch(client, server)
         return await self._connect(client, server)
 
-    async def _connect(self, client: Any, server: Any) -> tuple[Any, Any]:
-        port = self.listen(Server(server))
+    def dial(self, client: Any, server: Any) -> Client:
+        """Begin to connect the two protocols to each other; the client's factory, which knows what
+        came of it.
+        """
+        self._watch(client, server)
+        return self._dial(client, server)
+
+    def _watch(self, *protocols: Any) -> None:
+        self.recorders += [p for p in protocols if isinstance(p, OneWayRecordingProtocol)]
+
+    def _dial(self, client: Any, server: Any) -> Client:
         factory = Client(client)
-        self.network.connect(port.getHost(), factory, PATIENCE)
+        self.network.connect(self.listen(Server(server)).getHost(), factory, PATIENCE)
+        return factory
+
+    async def _connect(self, client: Any, server: Any) -> tuple[Any, Any]:
+        factory = self._dial(client, server)
         await self.until(
             lambda: (client.transport and server.transport) or factory.failure, "a connected pair"
         )
@@ -367,6 +380,21 @@ class HarnessTestCase(TestCase):
         )
         if self.harness.tcp:
             self.assertTrue(recorder.lost_to(ConnectionLost), recorder.reason)
+
+    async def one_at_a_time(self, recorder: OneWayRecordingProtocol, size: int) -> None:
+        """Wait until the recorder, which pauses in each delivery, has received so many bytes: each
+        time it is resumed there is one delivery.
+        """
+        for n in range(1, size + 1):
+            await self.harness.until(
+                lambda n=n: len(recorder.sizes) == n,  # type: ignore[misc]
+                "the next delivery",
+            )
+            await self.harness.settle()
+            self.assertEqual(n, len(recorder.sizes))
+            recorder.transport.resumeProducing()
+            if len(recorder.received) >= size:
+                return
 
     async def receives(self, recorder: OneWayRecordingProtocol, data: bytes) -> None:
         """Wait until the recorder has received exactly these bytes."""

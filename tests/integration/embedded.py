@@ -133,6 +133,11 @@ class EchoServer:
         """Where it listens."""
         return int(self.socks[0].getsockname()[1])
 
+    def close(self) -> None:
+        """Close all."""
+        for sock in self.socks:
+            sock.close()
+
     def serve(self) -> None:
         """Do what can be done now."""
         for sock in tuple(self.socks):
@@ -140,8 +145,12 @@ class EchoServer:
                 if sock is self.socks[0]:
                     self.socks.append(sock.accept()[0])
                     self.socks[-1].setblocking(False)
-                else:
-                    sock.send(sock.recv(1000))
+                    continue
+                data = sock.recv(1000)
+                sock.send(data)
+                if not data:
+                    self.socks.remove(sock)
+                    sock.close()
             except OSError:
                 pass  # nobody comes, nothing came, or it is over
 

@@ -5,7 +5,9 @@ is nobody's.
 from __future__ import annotations
 
 import errno
+import os
 import socket
+import stat
 import sys
 import tempfile
 from pathlib import Path
@@ -19,6 +21,7 @@ from twisted.internet import reactor
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
+from tcpmesh.net.listen import BindError
 from tcpmesh.net.stock.network import StockNetwork
 from tcpmesh.server.assembly import assemble
 from tcpmesh.stats.store import Store
@@ -112,6 +115,34 @@ class ReplacementTests(Base):
         """So is a unix socket."""
         with tempfile.TemporaryDirectory() as directory:
             path = await self.replace(str(Path(directory) / "l.sock"))
+            await self.assert_served(socket.AF_UNIX, path)
+
+    async def test_unix_with_other_options(self) -> None:
+        """So is one whose permissions and socket options change, which are the successor's then;
+        one that cannot have what it wants leaves all as it was.
+        """
+        with tempfile.TemporaryDirectory() as directory:
+            path = str(Path(directory) / "l.sock")
+
+            def message(mode: int, more: str = "") -> Any:
+                made = listener_message("l", path, more=more)
+                made.address.pipe.mode = mode
+                return made
+
+            self.manager.add_or_update(message(0o600))
+            await self.settle()
+            taken = socket.create_server(("127.0.0.1", 0))
+            self.addCleanup(taken.close)
+            port = taken.getsockname()[1]
+            other = f"{{address: {{socket_address: {{address: 127.0.0.1, port_value: {port}}}}}}}"
+            wrong = f"enable_reuse_port: false\nadditional_addresses: [{other}]"
+            self.assertRaises(BindError, self.manager.add_or_update, message(0o666, wrong))
+            self.assertEqual(0o600, stat.S_IMODE(os.stat(path).st_mode))
+            await self.assert_served(socket.AF_UNIX, path)
+            option = "{level: 1, name: 8, int_value: 20000, state: STATE_PREBIND}"
+            self.manager.add_or_update(message(0o666, f"socket_options: [{option}]"))
+            await self.settle()
+            self.assertEqual(0o666, stat.S_IMODE(os.stat(path).st_mode))
             await self.assert_served(socket.AF_UNIX, path)
 
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tcpmesh.stats import family
 from tcpmesh.stats import store as store_module
 from tcpmesh.stats.deltas import Deltas, GaugeValue, Interval, Names
 from tcpmesh.stats.metrics import Merge
@@ -159,7 +160,7 @@ class DeltasTests(SynchronousTestCase):
 
     def test_steps(self) -> None:
         """What happens between two steps is told then or the next time, and never lost."""
-        self.patch(store_module, "GATHER_STEP", 1)
+        self.patch(family, "PART", 1)
         self.patch(store_module, "NAMES_STEP", 1)
         main, counters = Store(), [self.scope.counter(f"c{n}") for n in range(4)]
         main.merge(self.store.deltas(whole=True), "w")

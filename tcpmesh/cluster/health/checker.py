@@ -348,6 +348,12 @@ class HostCheck:
             )
         self._finish(add, remove, False, edge)
 
+    def not_tried(self) -> None:
+        """This machine could not ask it, so nothing is known that was not before: ask again after
+        the interval.
+        """
+        self._schedule(not self.is_failed, False)
+
     def _finish(self, add: int, remove: int, healthy: bool, edge: bool) -> None:
         check = self._check
         self.is_new = False
@@ -355,11 +361,15 @@ class HostCheck:
         if flags != self._flags:
             self._flags = flags
             check.cluster.set_flags(self.key, HealthFlag(add), HealthFlag(remove))
+        self._schedule(healthy, edge)
+        check.has_result(self, healthy)
+
+    def _schedule(self, healthy: bool, edge: bool) -> None:
+        check = self._check
         if self._entry is not None:
             self._unschedule()
         time = check.intervals.next(check.random, healthy, edge, check.cluster.has_traffic())
         self._entry = check.wheel.add(time, self._run)
-        check.has_result(self, healthy)
 
     def _unschedule(self) -> None:
         if self._entry is not None:

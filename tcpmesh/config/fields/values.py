@@ -77,3 +77,13 @@ def source_bytes(source: Any, environ: Mapping[str, str]) -> bytes | None:
 def nanoseconds(value: Any) -> int:
     """A Duration or Timestamp in nanoseconds."""
     return int(value.seconds) * 1_000_000_000 + int(value.nanos)
+
+
+def binds_to_port(listener: Any) -> bool:
+    """Whether a `listener.v3.Listener` has a socket of its own: neither the field nor the one of
+    old times says no.
+    """
+    return all(
+        each.bind_to_port.value or not each.HasField("bind_to_port")
+        for each in (listener, listener.deprecated_v1)
+    )

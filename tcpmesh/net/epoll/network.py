@@ -44,6 +44,7 @@ from tcpmesh.net.epoll.poller import Poller
 from tcpmesh.net.epoll.splice import Pipes
 from tcpmesh.net.epoll.transport import EpollTransport
 from tcpmesh.net.listen import bind
+from tcpmesh.net.reserve import DescriptorReserve
 from tcpmesh.net.timeout_queues import TimeoutQueues
 from tcpmesh.values.address import Address
 from tcpmesh.values.socket_options import ConnectOptions, ListenOptions
@@ -52,6 +53,9 @@ READ_SIZE = 256 * 1024
 """Bytes of the shared buffer.  Measured: 64 KiB costs twice the CPU per bulk byte; above 256 KiB
 nothing is gained.
 """
+
+KEPT_SIZES = 256
+"""Of so many sizes the cut buffer is kept."""
 
 
 @implementer(INetwork)
@@ -67,7 +71,8 @@ class EpollNetwork:
         self.poller = Poller(reactor)
         self._view = memoryview(bytearray(read_size))
         self.iov = [self._view]
-        self.pipes = Pipes()
+        self.reserve = DescriptorReserve(reactor)
+        self.pipes = Pipes(self.reserve.for_upstreams)
         self.ports: set[AcceptingPort] = set()
         self._iovs = {read_size: self.iov}
 
@@ -76,7 +81,9 @@ class EpollNetwork:
         size = max(1, min(size, len(self._view)))
         found = self._iovs.get(size)
         if found is None:
-            found = self._iovs[size] = [self._view[:size]]
+            found = [self._view[:size]]
+            if len(self._iovs) < KEPT_SIZES:  # a client may have its own, and another the next time
+                self._iovs[size] = found
         return found
 
     def accepted(self, fd: int, family: int, peer: Any) -> EpollTransport:
@@ -100,10 +107,15 @@ class EpollNetwork:
         return port
 
     def connect(
-        self, address: Address, factory: Any, timeout: float, options: ConnectOptions | None = None
+        self,
+        address: Address,
+        factory: Any,
+        timeout: float,
+        options: ConnectOptions | None = None,
+        for_client: bool = False,
     ) -> EpollConnector:
         """Connect within `timeout` seconds; the factory hears of the outcome."""
-        connector = EpollConnector(self, address, factory, timeout, options)
+        connector = EpollConnector(self, address, factory, timeout, options, for_client)
         connector.connect()
         return connector
 

@@ -56,6 +56,10 @@ class Visits:
         """None was made."""
         self.told.append("timed out" if timed_out else "refused")
 
+    def on_not_tried(self) -> None:
+        """There was no descriptor for it."""
+        self.told.append("not tried")
+
 
 class NetworkContract(HarnessTestCase):
     """Listening and connecting, and what comes of it."""
@@ -202,7 +206,7 @@ class NetworkContract(HarnessTestCase):
         """An exception of a factory is logged and ends that client; the port goes on."""
         port = self.harness.listen(Raising())
         _, first = self.dial(port.getHost())
-        await self.harness.until(lambda: first.given.ended, "the end")
+        await self.harness.until(lambda: first.given.ended or first.failure, "the end")
         self.assertEqual(1, len(self.flushLoggedErrors(ZeroDivisionError)))
         _, second = self.dial(port.getHost())
         await self.harness.until(lambda: second.connected, "the next connection")

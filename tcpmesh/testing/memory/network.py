@@ -30,7 +30,7 @@ from twisted.internet.task import Clock
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from tcpmesh.interfaces import INetwork
+from tcpmesh.interfaces import ICountsAccepts, INetwork
 from tcpmesh.net.connect_check import ConnectCheckListener, FactoryConnectCheck
 from tcpmesh.net.listen import BindError
 from tcpmesh.net.timeout_queues import TimeoutQueues
@@ -67,6 +67,10 @@ class MemorySocket:
         """Give the address free."""
         self.network.release(self.address)
 
+    def close_unopened(self) -> None:
+        """The same, before anybody listened."""
+        self.close()
+
 
 @implementer(IListeningPort)
 class MemoryPort:
@@ -100,9 +104,8 @@ class MemoryPort:
         except Exception:
             log.failure("The factory of a memory port failed")
             protocol = None
-        accepted_in_event = getattr(self.factory, "accepted_in_event", None)
-        if accepted_in_event is not None:
-            accepted_in_event(1)
+        if ICountsAccepts.providedBy(self.factory):
+            self.factory.accepted_in_event(1)
         transport.start(protocol if protocol is not None else Protocol())
         if protocol is None:
             transport.loseConnection()
@@ -229,7 +232,12 @@ class MemoryNetwork:
         return MemoryPort(self, sock, factory)
 
     def connect(
-        self, address: Address, factory: Any, timeout: float, options: ConnectOptions | None = None
+        self,
+        address: Address,
+        factory: Any,
+        timeout: float,
+        options: ConnectOptions | None = None,
+        for_client: bool = False,
     ) -> MemoryConnector:
         """Connect to `address`; the answer comes with the next step."""
         connector = MemoryConnector(self, address, factory, timeout, options)

@@ -297,6 +297,19 @@ class HostTests(MeshTestCase):
         self.mesh.connect()
         self.assertEqual(["failed", "failed", "succeeded"], told.words)
 
+    def test_no_descriptor(self) -> None:
+        """An attempt for which this machine has no descriptor ends its client, and is no failure of
+        the host or its cluster.
+        """
+        self.mesh.add_cluster("c", HOST)
+        self.mesh.serve()
+        self.mesh.network.exhausted.add(address_of(HOST))
+        self.assertTrue(self.mesh.connect().ended)
+        moved = self.mesh.moved("cluster.c.")
+        self.assertNotIn("upstream_cx_connect_fail", moved)
+        self.assertEqual(1, moved["upstream_cx_destroy_local"])
+        self.assertEqual((0, 0), (self.host().cx_connect_fail, self.host().cx_active))
+
     def test_source_that_cannot_be_bound(self) -> None:
         """Such an attempt counts as a failure of our own, with bind_errors and without UF."""
         source = "upstream_bind_config: {source_address: {address: 127.0.0.9, port_value: 0}}"
