@@ -120,7 +120,7 @@ class Server(MultiService):
             self._give_up(e)
 
     def _give_up(self, reason: object) -> NoReturn:
-        self.stopService()
+        self._close_all()
         log.critical("{reason}", reason=reason)
         raise CannotStart(reason) from None
 
@@ -175,9 +175,12 @@ class Server(MultiService):
 
         :return: fires when nothing of it is left, no descriptor and no timer.
         """
+        log.info("exiting")
+        return self._close_all()
+
+    def _close_all(self) -> Deferred[None]:
         if self._flush.running:
             self._flush.stop()
-        log.info("exiting")
         return ensureDeferred(self._stop())
 
     async def _stop(self) -> None:
