@@ -7,7 +7,6 @@ its problems at once.
 from __future__ import annotations
 
 import atexit
-import errno
 import gc
 import getopt
 import io
@@ -34,6 +33,7 @@ from tcpmesh.config.rules import DEPRECATED
 from tcpmesh.config.text.problems import ConfigError, Problem, render, verdict
 from tcpmesh.logs.log import Levels, Log, component_levels
 from tcpmesh.tap_options import FLAGS, PARAMETERS
+from tcpmesh.tap_process import CannotRun, check_pid_file, check_user, enter_directory
 from tcpmesh.values.server_options import ServerOptions
 
 ALIASES = {"c": "config-path", "config": "config-path", "l": "log-level"}
@@ -116,10 +116,14 @@ class Options(usage.Options):
             raise usage.UsageError("tell what to serve: --config FILE, or --config-yaml TEXT")
         if self["mode"] == "serve" and self["format"] != "text":
             raise usage.UsageError("--format is for --mode validate and --mode explain")
+        if self.parent is not None:
+            self._prepare_process(self.parent)
         try:
             self.loaded = self._load()
         except KeyboardInterrupt:
             sys.exit(INTERRUPTED)
+        except MemoryError:
+            _refuse("there is not enough memory to judge this configuration")
         if self["mode"] != "serve":
             _tell(self._answer(self.loaded))
             sys.exit(0)
@@ -180,27 +184,22 @@ class Options(usage.Options):
             values[name] = bool(values[name])
         return ServerOptions(**values)
 
-    def check_places(self) -> None:
-        """See to it that twistd can go to its directory and keep its pid file: it would end with a
-        traceback.
-
-        Ends the process with status 1 where it cannot.
-        """
-        parent = self.parent
-        if parent is None or parent["chroot"]:
-            return
-        rundir, pidfile = parent["rundir"] or ".", parent["pidfile"]
-        if not os.path.isdir(rundir):
-            _refuse(f"cannot run in the directory '{rundir}': {os.strerror(errno.ENOENT)}")
-        wrong = _why_no_file(os.path.join(rundir, pidfile)) if pidfile else ""
-        if wrong:
-            _refuse(f"cannot write the pid file '{pidfile}': {wrong}")
+    def _prepare_process(self, twistd: Any) -> None:
+        """Do what twistd does later, and differently: see `tcpmesh.tap_process`."""
+        try:
+            enter_directory(twistd)
+            if self["mode"] == "serve":
+                check_user(twistd)
+                check_pid_file(twistd)
+        except CannotRun as e:
+            _refuse(str(e))
 
     def log(self) -> Log:
         """The log that these options, and twistd's own --logfile, ask for."""
         path = self["log-path"]
         if not path and self.parent is not None:
-            path = self.parent["logfile"] or ("" if self.parent["nodaemon"] else "twistd.log")
+            detached = not self.parent.get("nodaemon", True)
+            path = self.parent.get("logfile") or ("twistd.log" if detached else "")
         levels = Levels(self["log-level"], component_levels(self["component-log-level"]))
         try:
             return Log(levels, "" if path == "-" else path)
@@ -239,20 +238,6 @@ def _refuse(text: str) -> NoReturn:
     sys.exit(1)
 
 
-def _why_no_file(path: str) -> str:
-    """Why a file could not be written; empty where it could."""
-    folder = os.path.dirname(path) or "."
-    if not os.path.isdir(folder):
-        return os.strerror(errno.ENOENT)
-    if os.path.isdir(path):
-        return os.strerror(errno.EISDIR)
-    return (
-        ""
-        if os.access(path if os.path.exists(path) else folder, os.W_OK)
-        else os.strerror(errno.EACCES)
-    )
-
-
 def _forget_output() -> None:
     """Leave nothing in the buffer of standard output that Python would try to write once more when
     it ends.
@@ -277,7 +262,6 @@ def makeService(options: Options) -> IService:
     from tcpmesh.server.signals import install_signals
 
     assert options.loaded is not None
-    options.check_places()
     log, settings = options.log(), options.server_options()
     if log.levels.shows("config", "debug"):
         _log_settings(loaded_with(options.loaded, settings.node_arguments), log)

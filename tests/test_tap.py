@@ -719,29 +719,50 @@ class ServiceTests(OptionsTestCase):
                 ),
             )
 
-    def test_places_of_twistd(self) -> None:
-        """A directory that is not there, or a pid file that cannot be written, ends it with status
-        1 and its name.
-        """
-        for rundir, pidfile in (
-            ("/no/such/directory", ""),
-            (".", "/no/such/directory/pid"),
-            (".", "/tmp"),
-        ):
-            options = self.parse(*EMPTY)
-            options.parent = {"chroot": None, "rundir": rundir, "pidfile": pidfile}  # type: ignore[assignment]
-            self.assertEqual(1, self.assertRaises(SystemExit, options.check_places).code)
-            self.assertIn(pidfile or rundir, self.err.getvalue())
-        options.parent = {"chroot": None, "rundir": "/", "pidfile": f"{self.mktemp()}.pid"}  # type: ignore[assignment]
-        self.assertEqual(1, self.assertRaises(SystemExit, options.check_places).code)
-        options.parent = {"chroot": None, "rundir": ".", "pidfile": f"{self.mktemp()}.pid"}  # type: ignore[assignment]
-        options.check_places()
-
     def test_log_that_cannot_be_opened(self) -> None:
         """A log file that cannot be opened ends the process with status 1 and its name."""
         options = self.parse(*EMPTY, "--log-path", "/no/such/directory/log")
         self.assertEqual(1, self.assertRaises(SystemExit, tap.makeService, options).code)
         self.assertIn("/no/such/directory/log", self.err.getvalue())
+
+    def test_process_that_cannot_be(self) -> None:
+        """What twistd could not do with the process ends it with status 1 and a line, before the
+        configuration is looked at.
+        """
+        options = tap.Options()
+        options.parent = {"rundir": "/no/such/directory"}  # type: ignore[assignment]
+        failure = self.assertRaises(SystemExit, options.parseOptions, ["-c", "/no/such/file"])
+        self.assertEqual(1, failure.code)
+        self.assertEqual(
+            "cannot run in the directory '/no/such/directory': No such file or directory\n",
+            self.err.getvalue(),
+        )
+
+    def test_only_judged(self) -> None:
+        """A configuration that is only judged needs no pid file and no other user."""
+        options = tap.Options()
+        options.parent = {"pidfile": "/no/such/directory/pid"}  # type: ignore[assignment]
+        arguments = [*SERVING, "--mode", "validate"]
+        self.assertEqual(0, self.assertRaises(SystemExit, options.parseOptions, arguments).code)
+
+    def test_no_memory(self) -> None:
+        """A configuration for which there is not enough memory is said to be so, with status 1."""
+
+        def exhausted(*arguments: Any, **options: Any) -> None:
+            raise MemoryError
+
+        self.patch(tap, "load", exhausted)
+        self.assertEqual(1, self.ends(*SERVING))
+        self.assertEqual(
+            "there is not enough memory to judge this configuration\n", self.err.getvalue()
+        )
+
+    def test_twist(self) -> None:
+        """Under `twist`, which has none of twistd's options, the log goes to standard error."""
+        options = tap.Options()
+        options.parent = {"reactor": None}  # type: ignore[assignment]
+        options.parseOptions(SERVING)
+        self.assertEqual("", options.log()._path)
 
     def test_plugin(self) -> None:
         """twistd knows tcpmesh by a plugin that imports nothing of it before it is asked for."""

@@ -15,7 +15,7 @@ from typing import IO
 
 from zope.interface import implementer
 
-from twisted.logger import ILogObserver, LogEvent, LogLevel, eventAsText
+from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel, eventAsText
 
 from tcpmesh.logs.debug import show_debug
 
@@ -129,13 +129,21 @@ class Log:
 
     def reopen(self) -> None:
         """Open the file anew: where it was moved away, a new one is begun.  Where that fails, the
-        old one goes on.
+        old one goes on, and says so.
         """
         before = self._file
-        if before is not None:
-            with suppress(OSError):
-                self._open()
-                before.close()
+        if before is None:
+            return
+        try:
+            self._open()
+        except OSError as e:
+            Logger(namespace="main", observer=self).error(
+                "cannot open the log file {path} anew, so the old one goes on: {reason}",
+                path=self._path,
+                reason=e.strerror,
+            )
+        else:
+            before.close()
 
     def _open(self) -> None:
         self._file = open(self._path, "a", encoding="utf-8", errors="backslashreplace", buffering=1)  # noqa: SIM115 - it stays open

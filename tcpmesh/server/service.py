@@ -82,6 +82,7 @@ class Server(MultiService):
         self.node = node_with(bootstrap.node, options.node_arguments)
         self.exit_status = 0
         """What the process is to end with; twistd itself ends with 0 whenever its reactor stops."""
+        self._is_quitting = False
         self.state = "PRE_INITIALIZING"
         self._started = self._clock.seconds()
         self.live: Deferred[None] = Deferred()
@@ -120,15 +121,18 @@ class Server(MultiService):
             self._give_up(e)
 
     def _give_up(self, reason: object) -> NoReturn:
-        self.stopService()
+        self._close_all()
         log.critical("{reason}", reason=reason)
         raise CannotStart(reason) from None
 
     def startService(self) -> None:
         """Answer the admin interface, and serve as soon as the clusters know their hosts.
 
-        :raise CannotStart: where another process has taken an address since it was bound.
+        :raise CannotStart: where another process has taken an address since it was bound; and, by a
+            program that starts services without privileges, as `privilegedStartService`.
         """
+        if self._proxy is None:
+            self.privilegedStartService()
         super().startService()
         assert self._proxy is not None
         warm = self._proxy.main.initialize()
@@ -175,9 +179,12 @@ class Server(MultiService):
 
         :return: fires when nothing of it is left, no descriptor and no timer.
         """
+        log.info("exiting")
+        return self._close_all()
+
+    def _close_all(self) -> Deferred[None]:
         if self._flush.running:
             self._flush.stop()
-        log.info("exiting")
         return ensureDeferred(self._stop())
 
     async def _stop(self) -> None:
@@ -191,7 +198,8 @@ class Server(MultiService):
 
     def quit(self) -> None:
         """End the process, exit status 0."""
-        if self._reactor.running:
+        if self._reactor.running and not self._is_quitting:
+            self._is_quitting = True
             self._reactor.stop()
 
     def reopen_logs(self) -> None:

@@ -68,6 +68,7 @@ LOOKED_INTO = (
     "tcpmesh.extensions.filters.network.",
     "tcpmesh.cluster.upstream.pool",
     "tcpmesh.values.stream_info",
+    "tcpmesh.testing.wrappers",
 )
 """Modules whose objects are part of a connection's state."""
 

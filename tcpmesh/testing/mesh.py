@@ -24,13 +24,13 @@ from tcpmesh.stats.store import Store
 from tcpmesh.testing.harness import Client, Server
 from tcpmesh.testing.memory.network import MemoryNetwork
 from tcpmesh.testing.recording import RecordingProtocol
-from tcpmesh.values.address import Address
+from tcpmesh.values.address import PATHS, Address
 from tcpmesh.values.shared_counts import SharedCounts
 
 
 def address_of(text: str) -> Address:
     """The address that `127.0.0.1:80`, `[::1]:80` or the path of a unix socket means."""
-    if text.startswith(("/", "@")):
+    if text.startswith(PATHS):
         return Address(text)
     host, _, port = text.rpartition(":")
     return Address(host.strip("[]"), int(port))

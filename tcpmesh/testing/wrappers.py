@@ -194,6 +194,31 @@ class SilentTransport(IdentityTransport):
         """Wait."""
 
 
+class WaitingTransport(IdentityTransport):
+    """Becomes ready when a test says so; until then it reads nothing, and then it passes everything
+    on as it is.
+    """
+
+    __slots__ = ()
+
+    def begin(self) -> None:
+        """Wait."""
+        waiting.append(self)
+        self._stalled = True
+        self.below.pauseProducing()
+
+
+waiting: list[WaitingTransport] = []
+"""Those whose handshake is still to end, in order; `make_ready` ends it."""
+
+
+def make_ready() -> None:
+    """End the handshake of all that wait."""
+    ready, waiting[:] = waiting[:], []
+    for each in ready:
+        each.handshake_done()
+
+
 class FailingTransport(IdentityTransport):
     """Gives up at once."""
 

@@ -240,11 +240,21 @@ class LifeTests(ServerTestCase):
         self.network.bind(Address("127.0.0.1", 1))
 
     def test_quit(self) -> None:
-        """To quit stops the reactor, once."""
+        """To quit stops the reactor, once: two signals at the same time are no error."""
+        stopped: list[bool] = []
+        self.patch(self.reactor, "stop", lambda: stopped.append(True))
         server = self.server()
         self.start(server)
         server.quit()
-        self.assertTrue(self.reactor.hasStopped)
+        server.quit()
+        self.assertEqual([True], stopped)
+
+    def test_started_without_privileges(self) -> None:
+        """A program that only calls startService, as `twist` does, has it bind then."""
+        server = self.server()
+        server.startService()
+        self.addCleanup(server.stopService)
+        self.assertTrue(self.connects())
 
     def test_log_of_the_application(self) -> None:
         """In an application its log is that of the application."""

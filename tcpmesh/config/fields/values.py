@@ -6,13 +6,15 @@ import socket
 from collections.abc import Mapping
 from typing import Any
 
+from tcpmesh.values.address import relative
+
 
 def host_and_port(address: Any) -> tuple[str, int]:
     """The numeric host and port of a `socket_address`, or the path of a `pipe` and 0.  An abstract
-    pipe begins with `@`.
+    pipe begins with `@`, a relative one with `./`, whether it was written so or not.
     """
     if address.HasField("pipe"):
-        return address.pipe.path, 0
+        return relative(address.pipe.path), 0
     return usual_form(address.socket_address.address), address.socket_address.port_value
 
 

@@ -356,10 +356,10 @@ class WrappedTransport(WrappedWriteSide):
             while self._deliver_next():
                 pass
         except Exception:
+            self._turn = Turn.NONE
             self.abortConnection()
             raise
-        finally:
-            self._turn = Turn.NONE
+        self._turn = Turn.NONE
         self._steer()
 
     def _deliver_next(self) -> bool:
@@ -392,9 +392,9 @@ class WrappedTransport(WrappedWriteSide):
             self.loseConnection()
 
     def _steer(self) -> None:
-        """Let below read, or not."""
-        stalled = self._phase is Phase.READY and (self._paused or bool(self._plain))
-        if stalled is not self._stalled and self._phase in CONNECTED:
+        """Let below read, or not; a handshake sees to that itself."""
+        stalled = self._paused or bool(self._plain)
+        if stalled is not self._stalled and self._phase is Phase.READY:
             self._stalled = stalled
             if stalled:
                 self.below.pauseProducing()
