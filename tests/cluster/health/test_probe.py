@@ -227,7 +227,7 @@ class BlockTests(SynchronousTestCase):
             self.assertNotIn(True, found[:-1])
 
     def test_what_is_kept(self) -> None:
-        """However much comes, no more of it is kept, and searched again, than a block may begin in."""
+        """However much comes, no more of it is kept than a block may begin in."""
         search = BlockSearch((b"zzz",))
         for _ in range(1000):
             search.feed(b"zza" * 1000 + b"zz")
