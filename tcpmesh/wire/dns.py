@@ -4,9 +4,9 @@ dnspython writes the questions.  The answers are read here: whoever can send us 
 these bytes, and what reads them must not take longer than they are.  So nothing is looked at but
 what is needed.  A message whose id is not ours, or that repeats another question than ours, is not
 read on.  Of the records only those of the wanted kind and aliases are read, and of the sections
-only the answers.  Names may be pointers into other names; each name that begins at some place of
-the message is worked out once, and remembered.  So the largest message, of 65535 bytes, costs some
-four thousand records, and at most `MOST_ALIASES` aliases are followed.
+only the answers.  Names may be pointers into other names, so what was found out about a place of
+the message is remembered, and no label is passed over twice.  The largest message, of 65535 bytes,
+has some four thousand records, and at most `MOST_ALIASES` aliases are followed.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from tcpmesh.wire.names import Found
 MOST_ALIASES = 15
 """What dnspython follows, and more than anybody has."""
 
+LONGEST_LABEL = 63
 LONGEST_NAME = 255
 """Bytes, with the length of each label (RFC 1035, 3.1)."""
 
@@ -162,25 +163,25 @@ class _Message:
 
     def __init__(self, data: bytes, start: int) -> None:
         self._data = data
-        self._at = start
+        self._next = start
         self._names: dict[int, bytes] = {}
         """By the places where they, or the rest of them, begin: on the wire, in lower case."""
+        self._ends: dict[int, int] = {}
+        """By the places of labels: where the labels end."""
 
     def records(self, count: int, wanted: int) -> _Sets:
-        """The next so many records."""
+        """What the next so many records say: those of a kind, and aliases."""
         found = _Sets()
-        data, wants = self._data, (wanted, _CNAME)
         for _ in range(count):
-            at = self._skip_name(self._at)
-            kind, of, ttl, size = _RECORD.unpack_from(data, at)
-            start, self._at = at + _RECORD.size, at + _RECORD.size + size
-            if self._at > len(data):
-                raise Malformed("a record is cut off")
-            if kind not in wants or of != _IN:
+            owner = self._next
+            kind, of, ttl, start = self._record()
+            if of != _IN or kind not in (wanted, _CNAME):
                 continue
-            name, ttl = self._name(self._begin), ttl if ttl < 1 << 31 else 0
+            name = self._name(owner)
+            if ttl >> 31:  # RFC 2181, 8
+                ttl = 0
             if kind == wanted:
-                found.addresses.setdefault(name, {})[data[start : self._at]] = None
+                found.addresses.setdefault(name, {})[self._data[start : self._next]] = None
                 found.ttls[name] = min(ttl, found.ttls.get(name, ttl))
             else:
                 found.aliases[name] = self._name(start), ttl
@@ -189,9 +190,59 @@ class _Message:
     def extended_code(self, count: int) -> int:
         """The upper bits of the code, where one of the next so many records has them (RFC 6891)."""
         for _ in range(count):
-            at = self._skip_name(self._at)
-            kind, _, ttl, size = _RECORD.unpack_from(self._data, at)
+            kind, _, ttl, _ = self._record()
             if kind == _OPT:
-                return int(ttl >> 24)
-            self._at = at + _RECORD.size + size
+                return ttl >> 24
         return 0
+
+    def _record(self) -> tuple[int, int, int, int]:
+        """Pass over a record: its type, class and time to live, and where its data begins."""
+        data, end = self._data, self._next
+        if 0 < data[end] < _POINTER:
+            end = self._end_of_labels(end)
+        at = end + (2 if data[end] else 1)
+        kind, of, ttl, size = _RECORD.unpack_from(data, at)
+        start = at + _RECORD.size
+        self._next = start + size
+        if self._next > len(data):
+            raise Malformed("a record is cut off")
+        return kind, of, ttl, start
+
+    def _name(self, at: int) -> bytes:
+        """The name that begins at a place: labels, and an empty one or a pointer to others."""
+        data, names = self._data, self._names
+        unknown: list[tuple[int, bytes]] = []
+        while at not in names:
+            end = self._end_of_labels(at)
+            unknown.append((at, data[at:end].lower()))
+            if not data[end]:
+                break
+            target = (data[end] & ~_POINTER) << 8 | data[end + 1]
+            if target >= at:
+                raise Malformed("a pointer that does not point back")
+            at = target
+        name = names.get(at, b"\0")
+        for place, labels in reversed(unknown):
+            name = labels + name
+            if len(name) > LONGEST_NAME:
+                raise Malformed("a name that is too long")
+            names[place] = name
+        return name
+
+    def _end_of_labels(self, at: int) -> int:
+        """Where the labels from a place on end: at the empty one, or a pointer."""
+        data, ends = self._data, self._ends
+        passed = []
+        while at not in ends:
+            size = data[at]
+            if not size or size >= _POINTER:
+                ends[at] = at
+                break
+            if size > LONGEST_LABEL:
+                raise Malformed("a label that is too long")
+            passed.append(at)
+            at += 1 + size
+        end = ends[at]
+        for place in passed:
+            ends[place] = end
+        return end
