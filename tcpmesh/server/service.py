@@ -17,7 +17,7 @@ from zope.interface import implementer
 
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, ensureDeferred, maybeDeferred
-from twisted.internet.task import LoopingCall
+from twisted.internet.task import Cooperator, LoopingCall
 from twisted.logger import ILogObserver, Logger
 
 from tcpmesh.admin.service import AdminService
@@ -119,7 +119,7 @@ class Server(MultiService):
                 self._clusters.add_or_update(cluster)
             self._listeners.add_static(self.bootstrap.static_resources.listeners)
             if self.bootstrap.admin.HasField("address"):
-                self._add_admin()
+                self._add_admin(self._network.cooperator)
             super().privilegedStartService()
         except UnknownExtension as e:
             self._give_up(f"no installed package has the extension {e}")
@@ -246,10 +246,11 @@ class Server(MultiService):
     def _find_cluster(self, name: str) -> Any:
         return self._clusters.get(name) if self._clusters is not None else None
 
-    def _add_admin(self) -> None:
+    def _add_admin(self, cooperator: Cooperator) -> None:
         address = self.bootstrap.admin.address
+        bound_to = Address(*host_and_port(address))
         AdminService(
-            self, self._clock, Address(*host_and_port(address)), pipe_mode(address)
+            self, self._clock, bound_to, cooperator, pipe_mode(address)
         ).setServiceParent(self)
 
     def _flush_stats(self) -> None:

@@ -24,6 +24,7 @@ from twisted.python.failure import Failure
 from tcpmesh.interfaces import INetwork, IStreamTransport
 from tcpmesh.net.congestion import spare_loopback
 from tcpmesh.net.connect_check import ConnectCheckListener, FactoryConnectCheck
+from tcpmesh.net.cooperator import shared_cooperator
 from tcpmesh.net.listen import bind
 from tcpmesh.net.stock.open_sockets import OpenSockets
 from tcpmesh.net.stock.transport import StockTransport
@@ -226,6 +227,7 @@ class StockNetwork:
     def __init__(self, reactor: Any) -> None:
         self.clock = reactor
         self.timers = TimeoutQueues(reactor)
+        self.cooperator = shared_cooperator(reactor)
         self._sockets = OpenSockets(reactor)
 
     def bind(self, address: Address, options: ListenOptions) -> socket.socket:
@@ -277,4 +279,8 @@ class StockNetwork:
 
     def stop(self) -> Deferred[None]:
         """Close all that is open."""
-        return self._sockets.stop().addCallback(lambda _: self.timers.stop())
+        return self._sockets.stop().addCallback(self._stopped)
+
+    def _stopped(self, _: None) -> None:
+        self.timers.stop()
+        self.cooperator.stop()
