@@ -35,6 +35,9 @@ GATHER_STEP = 5000
 NAMES_STEP = 100
 """Prefixes whose names are told in one step, of a hundred names each: a millisecond or two."""
 
+COLLECT_STEP = 256
+"""Collectors that are called at one step."""
+
 Part = TypeVar("Part")
 
 
@@ -102,7 +105,9 @@ class Store:
 
     def collecting(self) -> Iterator[None]:
         """The same in steps."""
-        for collect in tuple(self._collectors):
+        for number, collect in enumerate(tuple(self._collectors), 1):
+            if number % COLLECT_STEP == 0:
+                yield
             steps = collect()
             if steps is not None:
                 yield from steps
