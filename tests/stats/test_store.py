@@ -8,6 +8,7 @@ from functools import partial
 from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.stats import family
+from tcpmesh.stats.family import SORT_STEP
 from tcpmesh.stats.metrics import PENDING_LIMIT, Merge
 from tcpmesh.stats.store import COLLECT_STEP, AnyStat, Declaration, Store, sanitize
 
@@ -58,6 +59,19 @@ class StoreTests(SynchronousTestCase):
         list(steps)
         self.assertEqual(["a", "aa", *"bcdef"], names(self.store.counters()))
         self.assertEqual(1, len(list(self.store.sort())))
+
+    def test_sorted_together(self) -> None:
+        """However many want the names in order at a time, they are sorted once."""
+        for number in range(5 * SORT_STEP):
+            self.store.counter(f"c{number}")
+        alone = len(list(self.store.sort()))
+        self.store.counter("another")
+        all_steps = [iter(self.store.sort()) for _ in range(100)]
+        steps = 0
+        while all_steps:
+            all_steps = [each for each in all_steps if next(each, False) is None]
+            steps += len(all_steps)
+        self.assertLess(steps, 5 * alone + 5 * 100)
 
     def test_many_collectors(self) -> None:
         """Where there are many collectors, others have their turn between them."""
