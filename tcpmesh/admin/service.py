@@ -24,6 +24,9 @@ from tcpmesh.net.stock.network import StockNetwork
 from tcpmesh.values.address import Address
 from tcpmesh.values.socket_options import ListenOptions
 
+ACCEPTS = 8
+"""Clients accepted at once: each costs more than those of a listener, and all others wait."""
+
 _log = Logger()
 
 
@@ -68,7 +71,7 @@ class AdminService(Service):
         sock = bind(self._address, self._options)
         open_socket(sock, self._options)
         self._bound = Address.from_sockaddr(sock.family, sock.getsockname())
-        self._port = self._network.listen(sock, self.site)
+        self._port = self._network.listen(sock, self.site, ACCEPTS)
         _log.info("admin address: {address}", address=self.bound_address)
         self._write_address()
 

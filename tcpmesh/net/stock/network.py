@@ -34,6 +34,9 @@ from tcpmesh.values.socket_options import ConnectOptions, ListenOptions
 
 log = Logger(namespace="connection")
 
+MOST_ACCEPTS = 64
+"""Clients accepted in one event, at most: then others have their turn."""
+
 
 class _Guarded:
     """A server factory whose bugs close a client, which Twisted would leave waiting."""
@@ -84,11 +87,15 @@ class _ListeningPort:
     sockets: OpenSockets
     """Where this and its connections count as open."""
     stopListening: Any
+    numberAccepts: int
+    most_accepts = MOST_ACCEPTS
     _shouldShutdown = False
     """Twisted's: shutting down a listening socket would close its duplicates too."""
 
     def doRead(self) -> None:
         """The reactor: clients are waiting."""
+        # Twisted takes twenty more each time that it has taken all it would.
+        self.numberAccepts = min(self.numberAccepts, self.most_accepts)
         guarded = self.factory
         before = guarded.asked
         super().doRead()  # type: ignore[misc]
@@ -252,8 +259,7 @@ class StockNetwork:
         port.sockets = self._sockets
         self._sockets.add(port)
         port.startListening()
-        if accepts_per_event:
-            port.numberAccepts = accepts_per_event
+        port.most_accepts = min(accepts_per_event or MOST_ACCEPTS, MOST_ACCEPTS)
         # Twisted listens on a duplicate: this one would keep the port open after Twisted closes its
         # own.
         sock.close()
