@@ -22,7 +22,7 @@ from tcpmesh.net.timeout_queues import TimeoutQueue, TimeoutQueues
 from tcpmesh.values.address import Address
 from tcpmesh.values.hosts import HostSpec
 
-READ_SIZE = 1 << 14
+READ_SIZE = 1 << 12
 """Bytes of an answer that are read at once.  A host may send as much as it likes, and how long that
 takes to judge is time that all connections wait.
 """
