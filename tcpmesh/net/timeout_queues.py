@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from typing import Any, Generic, TypeVar
+from weakref import WeakSet
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
@@ -18,14 +19,21 @@ log = Logger(namespace="main")
 
 T = TypeVar("T", bound=Hashable)
 
+MOST_SHARED = 256
+"""Queues that are shared."""
+
 
 class TimeoutQueue(Generic[T]):
     """Items that are each due the same number of seconds after they were added."""
 
-    __slots__ = ("_call", "_clock", "_due", "_expired", "seconds")
+    __slots__ = ("__weakref__", "_call", "_clock", "_due", "_expired", "seconds", "sleeps")
 
     def __init__(self, clock: IReactorTime, seconds: float, expired: Callable[[T], object]) -> None:
         self.seconds = seconds
+        self.sleeps = False
+        """Whether it has no call of the clock while nobody waits.  Where many wait by turns it is
+        cheaper to leave the call there.
+        """
         self._clock = clock
         self._expired = expired
         self._due: dict[T, float] = {}
@@ -46,6 +54,9 @@ class TimeoutQueue(Generic[T]):
     def discard(self, item: T) -> None:
         """Forget the item, if it is waiting."""
         self._due.pop(item, None)
+        if self.sleeps and not self._due and self._call is not None and self._call.active():
+            self._call.cancel()
+            self._call = None
 
     def stop(self) -> None:
         """Forget all items."""
@@ -84,13 +95,18 @@ class TimeoutQueue(Generic[T]):
 
 
 class TimeoutQueues:
-    """The timer queues of one network, made at first use and kept: configurations name few
+    """The timer queues of one network, made at first use and shared: configurations name few
     different times.
+
+    Clients may name any number of them, for example by an idle timeout that a PROXY header has put
+    into the filter state.  So only `MOST_SHARED` are shared, those that wait for nothing make room
+    for others, and who finds no room gets a queue of its own, which leaves nothing behind.
     """
 
     def __init__(self, clock: IReactorTime) -> None:
         self.clock = clock
         self._queues: dict[tuple[float, Callable[[Any], object]], TimeoutQueue[Any]] = {}
+        self._unshared: WeakSet[TimeoutQueue[Any]] = WeakSet()
 
     def queue(self, seconds: float, expired: Callable[[T], object]) -> TimeoutQueue[T]:
         """The queue for this time and this function: pass a function that lives as long as the
@@ -99,10 +115,26 @@ class TimeoutQueues:
         key = (seconds, expired)
         found = self._queues.get(key)
         if found is None:
-            found = self._queues[key] = TimeoutQueue(self.clock, seconds, expired)
+            found = TimeoutQueue(self.clock, seconds, expired)
+            if len(self._queues) >= MOST_SHARED:
+                self._make_room()
+            if len(self._queues) < MOST_SHARED:
+                self._queues[key] = found
+            else:
+                found.sleeps = True
+                self._unshared.add(found)
         return found
+
+    def _make_room(self) -> None:
+        """Share those no more that nobody waits in; whoever has one may go on with it."""
+        for key, queue in tuple(self._queues.items()):
+            if not queue:
+                del self._queues[key]
+                queue.sleeps = True
+                queue.stop()
+                self._unshared.add(queue)
 
     def stop(self) -> None:
         """Forget all that waits, so that no call of the clock is left."""
-        for queue in self._queues.values():
+        for queue in (*self._queues.values(), *self._unshared):
             queue.stop()

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import time
 from typing import Any
+from weakref import ref
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from tcpmesh.net.timeout_queues import TimeoutQueue, TimeoutQueues
+from tcpmesh.net.timeout_queues import MOST_SHARED, TimeoutQueue, TimeoutQueues
 
 
 class TimerQueueTests(SynchronousTestCase):
@@ -174,6 +175,76 @@ class TimerQueueTests(SynchronousTestCase):
             else:
                 queue.discard(number)
         self.assertEqual(sorted(theirs), sorted(ours))
+
+
+class ManyTimesTests(SynchronousTestCase):
+    """Clients that choose how long they are waited for."""
+
+    def setUp(self) -> None:
+        """Timers of which no more can be shared."""
+        self.clock = Clock()
+        self.timers = TimeoutQueues(self.clock)
+        self.expired: list[str] = []
+        self.expire = self.expired.append
+        for seconds in range(MOST_SHARED):
+            self.timers.queue(1000.0 + seconds, self.expire).add("busy")
+
+    def calls(self) -> int:
+        """Calls of the clock, but for those of the queues that are shared."""
+        return len(self.clock.getDelayedCalls()) - MOST_SHARED
+
+    def test_nothing_is_left(self) -> None:
+        """A queue of a further time works as any other, and leaves nothing behind."""
+        references = []
+        for number in range(1000):
+            queue = self.timers.queue(10.0 + number / 1000, self.expire)
+            queue.add("a")
+            if number:
+                queue.discard("a")
+            references.append(ref(queue))
+        self.assertEqual(1, self.calls())
+        self.clock.advance(10)
+        self.assertEqual((["a"], 0), (self.expired, self.calls()))
+        del queue
+        self.assertEqual([], [each for each in references if each() is not None])
+
+    def test_room(self) -> None:
+        """Times that nobody waits for any more make room; who still has their queue goes on with
+        it.
+        """
+        first = self.timers.queue(1000.0, self.expire)
+        first.discard("busy")
+        found = self.timers.queue(5.0, self.expire)
+        self.assertIs(found, self.timers.queue(5.0, self.expire))
+        first.add("late")
+        self.assertIsNot(first, self.timers.queue(1000.0, self.expire))
+        self.clock.advance(1000)
+        self.assertIn("late", self.expired)
+
+    def test_discarded_and_added_when_expiring(self) -> None:
+        """A queue of its own may be emptied and filled again by what expires."""
+        queue: TimeoutQueue[str]
+
+        def again(item: str) -> None:
+            self.expired.append(item)
+            queue.discard("b")
+            if len(self.expired) < 3:
+                queue.add("c")
+
+        queue = self.timers.queue(5.0, again)
+        queue.add("a")
+        queue.add("b")
+        self.clock.advance(5)
+        self.assertEqual((["a"], 1), (self.expired, self.calls()))
+        self.clock.pump((5, 5))
+        self.assertEqual((["a", "c", "c"], 0), (self.expired, self.calls()))
+
+    def test_stop(self) -> None:
+        """No call is left of these either."""
+        queue = self.timers.queue(5.0, self.expire)
+        queue.add("a")
+        self.timers.stop()
+        self.assertEqual([], self.clock.getDelayedCalls())
 
 
 class TimersTests(SynchronousTestCase):
