@@ -1,4 +1,4 @@
-"""Turns of a reactor, on a `Clock`, whose own `advance(0)` goes on until nothing is due any more."""
+"""Turns of a reactor on a `Clock`, whose own `advance(0)` goes on until nothing is due."""
 
 from __future__ import annotations
 

@@ -9,13 +9,14 @@ never more than a step of them is in memory.  A client that takes nothing for a 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from time import perf_counter
 from typing import Any
 
 from zope.interface import implementer
 
 from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
-from twisted.internet.task import CooperativeTask, Cooperator
+from twisted.internet.task import CooperativeTask, Cooperator, TaskFinished
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.server import Request
@@ -128,8 +129,9 @@ class Answering:
     def pauseProducing(self) -> None:
         """The client does not take more for now."""
         if self._stall is None and self._task is not None:
-            self._stall = self._clock.callLater(STALL_TIMEOUT, self._leave)
-            self._task.pause()
+            with suppress(TaskFinished):  # as all are where the process ends
+                self._task.pause()
+                self._stall = self._clock.callLater(STALL_TIMEOUT, self._leave)
 
     def resumeProducing(self) -> None:
         """The client takes more."""

@@ -249,9 +249,9 @@ class Server(MultiService):
     def _add_admin(self, cooperator: Cooperator) -> None:
         address = self.bootstrap.admin.address
         bound_to = Address(*host_and_port(address))
-        AdminService(
-            self, self._clock, bound_to, cooperator, pipe_mode(address)
-        ).setServiceParent(self)
+        AdminService(self, self._clock, bound_to, cooperator, pipe_mode(address)).setServiceParent(
+            self
+        )
 
     def _flush_stats(self) -> None:
         self._stats.flush()

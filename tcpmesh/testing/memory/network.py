@@ -32,8 +32,8 @@ from twisted.python.failure import Failure
 
 from tcpmesh.interfaces import INetwork
 from tcpmesh.net.connect_check import ConnectCheckListener, FactoryConnectCheck
-from tcpmesh.net.listen import BindError
 from tcpmesh.net.cooperator import shared_cooperator
+from tcpmesh.net.listen import BindError
 from tcpmesh.net.timeout_queues import TimeoutQueues
 from tcpmesh.testing.memory.pipe import EventQueue
 from tcpmesh.testing.memory.transport import MemoryTransport, connect_in_memory
