@@ -28,6 +28,7 @@ from tcpmesh.cluster.upstream.pool import Pools, pools_of
 from tcpmesh.config.fields.values import seconds
 from tcpmesh.interfaces import IBringsBalancer, ICluster, ILoadBalancer, INamedHostsBalancer
 from tcpmesh.registry import UnknownExtension, WorkerContext, cluster_type
+from tcpmesh.stats.store import Store
 from tcpmesh.values.address import Address
 from tcpmesh.values.hosts import FROM_EDS, Assignment, HealthFlag, HostSpec
 from tcpmesh.values.link import (
@@ -96,14 +97,9 @@ class Cluster:
         self._send = send
         self._clock = context.network.clock
         self._detects_outliers: bool = message.HasField("outlier_detection")
-        self.stats = ClusterStats(context.store, message.alt_stat_name or message.name)
-        tracked = message.track_cluster_stats
-        self.stats.track(
-            tracked.timeout_budgets or message.track_timeout_budgets, tracked.request_response_sizes
-        )
-        self._endpoint_stats = (
-            EndpointStats(self.stats.scope) if tracked.per_endpoint_stats else None
-        )
+        self.stats = _stats(message, context.store)
+        per_endpoint: bool = message.track_cluster_stats.per_endpoint_stats
+        self._endpoint_stats = EndpointStats(self.stats.scope) if per_endpoint else None
         self._counts = context.shared.block(f"cluster.{self.name}")
         self.breakers = Breakers(message.circuit_breakers, self.stats, self._counts)
         try:
@@ -328,6 +324,15 @@ class Cluster:
             provided=partial(provided_balancer, self.message),
             host_for=self.host_for,
         )
+
+
+def _stats(message: Any, store: Store) -> ClusterStats:
+    stats = ClusterStats(store, message.alt_stat_name or message.name)
+    tracked = message.track_cluster_stats
+    stats.track(
+        tracked.timeout_budgets or message.track_timeout_budgets, tracked.request_response_sizes
+    )
+    return stats
 
 
 def provided_balancer(message: Any, context: PolicyContext) -> ILoadBalancer:

@@ -81,7 +81,7 @@ class ClusterEntry:
         self._discovery = discovery_of(message, context)
         self.membership = Membership(number, message, context, send)
         try:
-            self._dialer = dialer_of(message, context)
+            self._dialer = dialer_of(message, context) if message.health_checks else None
             self._monitor = HealthMonitor(
                 message,
                 self.membership,
@@ -146,18 +146,17 @@ class ClusterEntry:
 
     def hosts_unused(self, told: HostsUnused) -> None:
         """No connection names these any more."""
-        members = self.membership.members
+        known = self.membership.hosts
         if INamedHostsDiscovery.providedBy(self._discovery):
-            self._discovery.hosts_unused(
-                [members[key].spec for key in told.hosts if key in members]
-            )
+            self._discovery.hosts_unused([known[key].spec for key in told.hosts if key in known])
 
     # Its end
 
     def stop(self) -> Deferred[None]:
         """Look no more; fires when nothing is under way.  What workers have of it stays."""
         self._monitor.stop()
-        self._dialer.close()
+        if self._dialer is not None:
+            self._dialer.close()
         self.membership.stop()
         return maybeDeferred(self._discovery.stop)
 
