@@ -35,10 +35,10 @@ class FilterChain:
         message: Any,
         context: WorkerContext,
         reject: Callable[[Connection], None],
-        late: Callable[[], None],
+        on_handshake_timeout: Callable[[], None],
     ) -> None:
-        """`reject` closes the clients of a chain without filters; `late` is told of each handshake
-        that takes too long.
+        """`reject` closes the clients of a chain without filters; `on_handshake_timeout` is
+        told of each handshake that takes too long.
         """
         self.name: str = message.name
         self.filters = tuple(build(entry.typed_config, context) for entry in message.filters)
@@ -53,7 +53,7 @@ class FilterChain:
         self._socket = transport_socket(message, IDownstreamTransportSocketFactory, context)
         if self._socket is not None:
             self.attach = Handshakes(
-                message, self._socket, context.network, late, self.attach
+                message, self._socket, context.network, on_handshake_timeout, self.attach
             ).attach
 
     def stop(self) -> None:

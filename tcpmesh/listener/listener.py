@@ -56,7 +56,9 @@ class Listener(ServerFactory):
             [message.default_filter_chain] if message.HasField("default_filter_chain") else []
         )
         self._chain = (
-            FilterChain(chains[0], context, self._reject, self._handshake_late) if chains else None
+            FilterChain(chains[0], context, self._reject, self._on_handshake_timeout)
+            if chains
+            else None
         )
         self._connections: set[Connection] = set()
         """Its clients, but for those that its listener filters look at."""
@@ -199,7 +201,7 @@ class Listener(ServerFactory):
         self.stats.network_extension_config_missing.tally += 1
         connection.transport.loseConnection()
 
-    def _handshake_late(self) -> None:
+    def _on_handshake_timeout(self) -> None:
         """A client was closed because its handshake took too long."""
         self.stats.transport_socket_connect_timeout.tally += 1
 
