@@ -38,13 +38,14 @@ class CaresResolver:
     """Built from a `CaresDnsResolverConfig`."""
 
     def __init__(self, message: Any, context: MainContext) -> None:
-        scope = context.store.scope("dns.cares")
-        self._total = scope.counter("resolve_total")
-        self._failed = scope.counter("get_addr_failure")
-        self._none = scope.counter("not_found")
-        self._timeouts = scope.counter("timeouts")
-        self._pending = scope.gauge("pending_resolutions", Merge.MAIN)
-        scope.counter("reinits")
+        # Of all resolvers together, and shown as long as the process lives.
+        store = context.store
+        self._total = store.counter("dns.cares.resolve_total")
+        self._failed = store.counter("dns.cares.get_addr_failure")
+        self._none = store.counter("dns.cares.not_found")
+        self._timeouts = store.counter("dns.cares.timeouts")
+        self._pending = store.gauge("dns.cares.pending_resolutions", Merge.MAIN)
+        store.counter("dns.cares.reinits")
         system = system_dns()
         servers = _servers(message, system)
         client = DnsClient(
