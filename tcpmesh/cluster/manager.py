@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count
 from typing import Any
 
-from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
+from twisted.internet.defer import Deferred, gatherResults, succeed
 from twisted.logger import Logger
 
 from tcpmesh.cluster.health.event_log import EventLog
@@ -159,7 +159,8 @@ class ClusterEntry:
         self._monitor.stop()
         self._dialer.close()
         self.membership.stop()
-        return maybeDeferred(self._discovery.stop)
+        stopping: Deferred[None] | None = self._discovery.stop()
+        return succeed(None) if stopping is None else stopping
 
     def reopen_logs(self) -> None:
         """Open event logs anew."""

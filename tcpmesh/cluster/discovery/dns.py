@@ -35,12 +35,13 @@ from twisted.python.failure import Failure
 from tcpmesh.cluster.hosts.load_assignment import assigned, host_spec
 from tcpmesh.config.fields.values import seconds
 from tcpmesh.interfaces import IDiscovery, IDnsResolver
-from tcpmesh.net.dns.resolve import Family, ResolutionFailed
+from tcpmesh.net.dns.resolve import ResolutionFailed
 from tcpmesh.registry import MainContext, build
 from tcpmesh.stats.metrics import Merge
 from tcpmesh.stats.store import Scope, sanitize
 from tcpmesh.values.address import Address
 from tcpmesh.values.all_or_nothing import all_or_nothing
+from tcpmesh.values.dns import Family
 from tcpmesh.values.hosts import Assignment, HostSpec
 from tcpmesh.wire.names import Found
 

@@ -25,10 +25,11 @@ from tcpmesh.config.fields.values import host_and_port
 from tcpmesh.interfaces import IDnsResolver
 from tcpmesh.net.dns.client import DnsClient, DnsOptions
 from tcpmesh.net.dns.lookup import DNS_PORT, HostsFile, Lookup, SystemDns, system_dns
-from tcpmesh.net.dns.resolve import Family, TimedOut, find
+from tcpmesh.net.dns.resolve import TimedOut, find
 from tcpmesh.registry import MainContext, extension
 from tcpmesh.stats.metrics import Merge
 from tcpmesh.values.address import Address
+from tcpmesh.values.dns import Family
 from tcpmesh.wire.names import Found, is_numeric
 
 
