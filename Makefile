@@ -5,9 +5,14 @@ VENV   ?= .venv
 JOBS   ?= $(shell nproc 2> /dev/null || echo 2)
 BIN    := $(VENV)/bin
 
-# The integration tests use real processes, namespaces and timing: one after the other, and once over each kind of transports.
+# The integration tests use real processes, namespaces and timing: one after the other, once over each kind of transports, and once
+# over a link of bytes.
 # All others run in JOBS processes.
 UNIT_TESTS = $(shell ls -d tests/test_*.py tests/*/__init__.py | sed 's:/__init__\.py$$::; s:\.py$$::; s:/:.:g' | grep -v integration)
+
+# Those that have main and a worker: run once more with a link between the two that writes each message as bytes and reads it again.
+LINK_TESTS = $(shell grep -lrE 'import .*Mesh|server\.(service|assembly)|health\.checked' tests --include='test_*.py' | \
+  grep -vE 'integration|benchmarks|test_explorer' | sed 's:\.py$$::; s:/:.:g')
 
 # The kinds of transports that the integration tests go over: those of our own need Linux.
 TRANSPORTS ?= $(if $(filter Linux,$(shell uname -s)),epoll stock,stock)
@@ -44,7 +49,9 @@ run: $(VENV)/.has-run
 test: $(VENV)/.has-test
 	@failed=0; \
 	$(BIN)/trial --jobs $(JOBS) $(UNIT_TESTS) || failed=1; \
+	TCPMESH_LINK=bytes $(BIN)/trial --jobs $(JOBS) $(LINK_TESTS) || failed=1; \
 	for transport in $(TRANSPORTS); do TCPMESH_TRANSPORT=$$transport $(BIN)/trial tests.integration || failed=1; done; \
+	TCPMESH_LINK=bytes $(BIN)/trial tests.integration || failed=1; \
 	exit $$failed
 
 fuzz: $(VENV)/.has-test

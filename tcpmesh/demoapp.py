@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from zope.interface import implementer
 
 from twisted.application.internet import TCPServer
+from twisted.internet.error import CannotListenError
 from twisted.logger import ILogObserver, LogEvent, LogLevel, eventAsText
 from twisted.python.usage import Options as UsageOptions
 from twisted.python.usage import UsageError
@@ -178,6 +179,18 @@ class Troubles:
                 print(eventAsText(event).rstrip(), file=sys.__stderr__, flush=True)
 
 
+class NoPort(Exception, SystemExit):
+    """The port cannot be had, which was said; the process ends with status 1.
+
+    Both kinds at once, because twistd wants to see an Exception, of which it tells the process that
+    daemonized it, and Python ends without a traceback at a SystemExit.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("the port cannot be had")
+        self.code = 1
+
+
 class DemoServer(TCPServer):
     """The site's server, which says where it is as the tutorial's backend does."""
 
@@ -185,6 +198,15 @@ class DemoServer(TCPServer):
         """Let nothing but troubles into the log of the application."""
         parent.setComponent(ILogObserver, Troubles())
         super().setServiceParent(parent)
+
+    def privilegedStartService(self) -> None:
+        """Bind the port, or end the process with status 1 and a line that tells why."""
+        try:
+            super().privilegedStartService()
+        except CannotListenError as e:
+            reason = e.socketError.strerror or e.socketError
+            print(f"cannot listen on port {e.port}: {reason}", file=sys.__stderr__)
+            raise NoPort from None
 
     def startService(self) -> None:
         """Serve."""

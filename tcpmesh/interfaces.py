@@ -98,6 +98,46 @@ class IBufferedProtocol(IProtocol, IHalfCloseableProtocol):
         """Take the bytes of `data`, which is only valid during the call."""
 
 
+class IStraight(IBufferedProtocol):
+    """A protocol that does not want to see its bytes, as a `Direction` of a relay: they go to its
+    sink.
+
+    A transport that can passes them on by itself, without `bufferReceived`, and adds to `bytes`
+    what it has passed on.
+    """
+
+    straight = Attribute("True.")
+
+    sink = Attribute("The `IStreamTransport` that the bytes go to, set before there are any.")
+
+    bytes = Attribute("Bytes received so far: an `int`.")
+
+    def pauseProducing() -> None:
+        """The sink is full: what the transport calls in place of the sink where the bytes do not
+        pass through it.
+        """
+
+    def resumeProducing() -> None:
+        """The sink has room again, likewise."""
+
+
+class IHandsOver(IListeningPort):
+    """A listening port whose socket another may go on with."""
+
+    def duplicate() -> Any:
+        """Another descriptor of the same listening socket, which stays open when this port
+        stops.
+        """
+
+
+class ICountsAccepts(Interface):
+    """A server factory that wants to know how many connections come at a time."""
+
+    accepted_in_event = Attribute(
+        "Called after each event of a listening socket, with how many connections were accepted."
+    )
+
+
 class INetwork(Interface):
     """Opens listening and outgoing sockets: the stock Twisted transports, the epoll transports or
     memory.
@@ -108,7 +148,8 @@ class INetwork(Interface):
     timers = Attribute("The `TimeoutQueues` shared by all connections of this network.")
 
     def bind(address: Any, options: Any) -> Any:
-        """A socket bound to `address` as the `ListenOptions` say, not yet listening.
+        """A socket bound to `address` as the `ListenOptions` say, not yet listening: one like
+        `tcpmesh.net.listen.BoundSocket`, to be closed with `close_unopened` as long as that is so.
 
         :raise tcpmesh.net.listen.BindError: where the address cannot be had.
         """
@@ -119,17 +160,21 @@ class INetwork(Interface):
 
         The factory's `buildProtocol` returns the protocol, or `None` to close the connection.  What
         it gets as address is of no use: the transport's `getPeer` tells it, where it is asked for.
-        Where it has `accepted_in_event`, that is called after each event of the socket with how
-        many connections were accepted.
+        It may be an `ICountsAccepts`.
+
+        :return: the port; an `IHandsOver` where sockets can be handed over.
         """
 
-    def connect(address: Any, factory: Any, timeout: float, options: Any = None) -> Any:
+    def connect(
+        address: Any, factory: Any, timeout: float, options: Any = None, for_client: bool = False
+    ) -> Any:
         """Connect to an `Address`, as `ConnectOptions` say.
 
         `factory` is a Twisted client factory: `buildProtocol` once connected, else
         `clientConnectionFailed` with `TimeoutError` after `timeout` seconds, with
         `ConnectBindError` where the source cannot be bound, or with another `ConnectError`.
 
+        :param for_client: whether it is for a client: these may not have the last descriptors.
         :return: an `IConnector`.
         """
 
@@ -138,6 +183,13 @@ class INetwork(Interface):
 
         Each `start()` of what this returns connects, closes at once, and tells the
         `ConnectCheckListener`, perhaps before it returns; `stop()` gives up.
+        """
+
+    def stop() -> Any:
+        """Close at once, with FIN, all that was opened here, ports too.
+
+        :return: a `Deferred` that fires when nothing of it is left: no descriptor, and no timer of
+            `timers`.
         """
 
 
@@ -201,6 +253,15 @@ class INetworkFilter(Interface):
         """
 
 
+class IStoppableFilter(INetworkFilter):
+    """One that does more for its connections than to hold them, as a relay does."""
+
+    def stop() -> None:
+        """The proxy ends: end all connections that are attached, with what belongs to them, at
+        once.
+        """
+
+
 class IPatientFilter(INetworkFilter):
     """One that wants to know of its connections before the read filters of its chain decide about
     them.
@@ -252,6 +313,38 @@ class IReadFilter(Interface):
         """The chain takes no more connections; those attached are served to their end, then the
         statistics go.
         """
+
+
+class ITransportSocketFactory(Interface):
+    """What the `typed_config` of a transport socket builds: one for each filter chain or cluster
+    that names it, shared by its connections.
+
+    It provides at least one of the two interfaces below, for where it can stand.
+    """
+
+    wraps = Attribute("False where bytes go over the wire as they are, so that nothing is made.")
+
+    def close() -> None:
+        """No more connections will be wrapped; those that are live on."""
+
+
+class IDownstreamTransportSocketFactory(ITransportSocketFactory):
+    """A transport socket for the clients of a filter chain."""
+
+    def accepted(connection: Any, observer: Any) -> Any:
+        """Wrap a client.
+
+        :param connection: its `IConnection`; `connection.transport` is what is below.
+        :param observer: the `HandshakeObserver`.
+        :return: a `WrappedTransport`, to be made the protocol of what is below.
+        """
+
+
+class IUpstreamTransportSocketFactory(ITransportSocketFactory):
+    """A transport socket for the connections to the hosts of a cluster."""
+
+    def connected(address: Any, observer: Any) -> Any:
+        """Wrap a connection to this `Address`, likewise."""
 
 
 class IConnection(IBufferedProtocol):
@@ -309,6 +402,30 @@ class ILoadBalancer(Interface):
     # that is kept until it is asked for: see `lookahead`.
 
 
+class INamedHostsBalancer(ILoadBalancer):
+    """A policy whose hosts are those that connections name."""
+
+    def forget_unused() -> Any:
+        """Forget the hosts that were not picked since the last time and have no connections.
+
+        :return: a list of them.
+        """
+
+
+class IBringsBalancer(Interface):
+    """What the class of a cluster type provides that has a load balancer of its own, for clusters
+    with CLUSTER_PROVIDED.  The class itself is asked, by workers: discovery is main's.
+    """
+
+    def balancer(message: Any, config: Any, context: Any) -> ILoadBalancer:
+        """The load balancer of a cluster.
+
+        :param message: the `cluster.v3.Cluster`.
+        :param config: what its `cluster_type` configures, or `None` where `type` names this class.
+        :param context: a `tcpmesh.cluster.balancing.policy.PolicyContext`.
+        """
+
+
 class IDiscovery(Interface):
     """Finds the hosts of one cluster; belongs to main."""
 
@@ -317,15 +434,31 @@ class IDiscovery(Interface):
         "success or failure."
     )
 
-    # A discovery may also have a method `balancer(context)`, which makes an `ILoadBalancer` with
-    # a `PolicyContext`: for clusters with
-    # CLUSTER_PROVIDED.
+    dropped_hosts_stay = Attribute(
+        "Whether a host that is found no more stays while it passes its health checks: a `bool`."
+    )
 
     def start(found: Any) -> None:
         """Begin; `found` is called with each `Assignment` that differs from the one before."""
 
-    def stop() -> None:
-        """Ask no more; nothing is found any more."""
+    def stop() -> Any:
+        """Ask no more; nothing is found any more.
+
+        :return: `None`, or a `Deferred` that fires when what is under way has come to its end.
+        """
+
+
+class INamedHostsDiscovery(IDiscovery):
+    """One that hears of its hosts from workers, whose connections name them."""
+
+    def follow(ask: Any) -> None:
+        """Called before `start`: `ask()` has each worker say which hosts are unused."""
+
+    def host_seen(host: Any) -> None:
+        """A connection has named a host that its worker did not know: a `HostSpec`."""
+
+    def hosts_unused(hosts: Any) -> None:
+        """These, of which there is a list of `HostSpec`, are in use no more."""
 
 
 class IDnsResolver(Interface):

@@ -14,15 +14,16 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from random import Random
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
-from tcpmesh.interfaces import ICluster, INetwork
+from tcpmesh.interfaces import ICluster, IDnsResolver, INetwork
 from tcpmesh.stats.store import Store
 from tcpmesh.values.shared_counts import LocalCounts, SharedCounts
+from tcpmesh.values.workers import connection_ids
 
 GROUP = "tcpmesh.extensions"
 
@@ -41,8 +42,34 @@ class BrokenExtension(Exception):
 
 
 @dataclass(frozen=True)
-class Context:
-    """What an extension may use of the server that it is built for."""
+class MainContext:
+    """What an extension may use that decides: discovery, a resolver, an event sink."""
+
+    network: INetwork
+    """For connections of main's own, such as those of health checks."""
+
+    store: Store
+    random: Random = field(default_factory=Random)
+    node: Any = None
+    """The `core.v3.Node` that this proxy is, or `None`."""
+
+    bind_config: Any = None
+    """The `core.v3.BindConfig` of clusters without one of their own
+    (`cluster_manager.upstream_bind_config`), or `None`.
+    """
+
+    outlier_log: str = ""
+    """The path of the event log of outlier detection
+    (`cluster_manager.outlier_detection.event_log_path`).
+    """
+
+    resolver: IDnsResolver | None = None
+    """The resolver of clusters that name none; `None` for Envoy's default."""
+
+
+@dataclass(frozen=True)
+class WorkerContext:
+    """What an extension may use that serves: a filter, a listener filter, a policy."""
 
     network: INetwork
     store: Store
@@ -63,16 +90,17 @@ class Context:
     (`cluster_manager.upstream_bind_config`), or `None`.
     """
 
-    outlier_log: str = ""
-    """The path of the event log of outlier detection
-    (`cluster_manager.outlier_detection.event_log_path`).
-    """
-
-    resolver: Any = None
-    """The `IDnsResolver` of clusters that name none; `None` for Envoy's default."""
-
     shared: SharedCounts = field(default_factory=LocalCounts)
     """The counts that limits of the whole proxy go by, whichever worker moves them."""
+
+    index: int = 0
+    """The number of the worker."""
+
+    connection_ids: Iterator[int] = field(default_factory=lambda: connection_ids(0))
+    """What connections are numbered with (CONNECTION_ID)."""
+
+
+Context: TypeAlias = "MainContext | WorkerContext"
 
 
 def extension(message: type) -> Callable[[Extension], Extension]:
@@ -105,11 +133,10 @@ def enum_value(category: str, value: str) -> Callable[[Extension], Extension]:
     return register
 
 
-def build(config: Any, context: Context) -> Any:
-    """The extension that a `google.protobuf.Any` configures.
+def find(config: Any) -> tuple[Any, Any]:
+    """The class for a `google.protobuf.Any`, and the message in it.
 
     :raise UnknownExtension: where nothing understands its type.
-    :raise BrokenExtension: where another package's class fails.
     """
     name = config.TypeName()
     if name not in _by_type:
@@ -120,6 +147,17 @@ def build(config: Any, context: Context) -> Any:
     message_type, cls = _by_type[name]
     message = message_type()
     config.Unpack(message)
+    return cls, message
+
+
+def build(config: Any, context: Context) -> Any:
+    """The extension that a `google.protobuf.Any` configures.
+
+    :raise UnknownExtension: where nothing understands its type.
+    :raise BrokenExtension: where another package's class fails.
+    """
+    cls, message = find(config)
+    name = config.TypeName()
     try:
         return cls(message, context)
     except Exception as error:
@@ -141,6 +179,20 @@ def find_value(category: str, value: str) -> Any:
     if (category, value) not in _by_value:
         raise UnknownExtension(f"{category} {value}")
     return _by_value[category, value]
+
+
+def cluster_type(message: Any) -> tuple[Any, Any]:
+    """The class that finds the hosts of a `cluster.v3.Cluster`, and the message that its
+    `cluster_type` has for it, or `None`.
+
+    :raise UnknownExtension: where nothing knows this type.
+    """
+    if message.WhichOneof("cluster_discovery_type") != "cluster_type":
+        return find_value("clusters", message.DiscoveryType.Name(message.type)), None
+    custom = message.cluster_type
+    if custom.HasField("typed_config"):
+        return find(custom.typed_config)
+    return find_value("clusters", custom.name.removeprefix("envoy.cluster.").upper()), None
 
 
 def _modules(name: str) -> list[str]:

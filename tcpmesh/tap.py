@@ -7,14 +7,16 @@ its problems at once.
 from __future__ import annotations
 
 import atexit
-import errno
+import gc
+import getopt
 import io
 import json
 import os
 import resource
 import sys
-from collections.abc import Mapping
-from dataclasses import fields
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import fields, replace
 from typing import Any, ClassVar, NoReturn
 
 from twisted.application.service import IService
@@ -26,46 +28,25 @@ from tcpmesh.config.arguments import loaded_with
 from tcpmesh.config.explain import as_dict, explain
 from tcpmesh.config.explain.text import as_text
 from tcpmesh.config.load import Loaded, load
+from tcpmesh.config.options import option_problems
+from tcpmesh.config.rules import DEPRECATED
 from tcpmesh.config.text.problems import ConfigError, Problem, render, verdict
-from tcpmesh.logs.log import Levels, Log, component_levels, level
+from tcpmesh.logs.log import Levels, Log, component_levels
+from tcpmesh.tap_options import FLAGS, PARAMETERS
+from tcpmesh.tap_process import CannotRun, check_pid_file, check_user, enter_directory
 from tcpmesh.values.server_options import ServerOptions
 
-MODES = ("serve", "validate", "explain")
-FORMATS = ("text", "json")
-STRATEGIES = ("gradual", "immediate")
+ALIASES = {"c": "config-path", "config": "config-path", "l": "log-level"}
+
+REPEATED = ("stats-tag",)
+"""What may be given several times."""
+
+GC_THRESHOLD = 20_000
+"""Objects made before the collector looks for cycles.  Connections leave none, so it should look
+rarely: with the default of 700 its pauses were the p99 of new connections."""
 
 INTERRUPTED = 130
 """Exit status of a program that its user interrupts."""
-
-
-def natural(text: str) -> int:
-    """A whole number, zero or more.
-
-    :raise ValueError: for anything else.
-    """
-    number = int(text)
-    if number < 0:
-        raise ValueError("it must not be negative")
-    return number
-
-
-def at_least_one(text: str) -> int:
-    """A whole number; 0 is raised to 1, as Envoy does.
-
-    :raise ValueError: for anything else.
-    """
-    return max(natural(text), 1)
-
-
-def one_of(*choices: str) -> Any:
-    """A coercion that takes only these words."""
-
-    def coerce(text: str) -> str:
-        if text not in choices:
-            raise ValueError(f"there are {', '.join(choices)}")
-        return text
-
-    return coerce
 
 
 class Options(usage.Options):
@@ -75,90 +56,28 @@ class Options(usage.Options):
     longdesc = """Run an Envoy v3 bootstrap as an L4 (TCP) proxy.
     Try: twistd -n tcpmesh --config envoy.yaml"""
 
-    optParameters: ClassVar[Any] = [
-        [
-            "config-path",
-            "c",
-            "",
-            "Bootstrap file: .yaml, .yml, .pb, .pb_text, else JSON.  Also --config.",
-        ],
-        ["config-yaml", None, "", "YAML text merged over the file, or used alone."],
-        [
-            "mode",
-            None,
-            "serve",
-            "serve; validate: only judge the configuration (exit status 0: it would start); "
-            "explain: say what it comes to.",
-            one_of(*MODES),
-        ],
-        [
-            "format",
-            None,
-            "text",
-            "Of what validate and explain print: text or json.",
-            one_of(*FORMATS),
-        ],
-        [
-            "concurrency",
-            None,
-            1,
-            "Worker processes; more than 1 is accepted and served by 1 for now.",
-            at_least_one,
-        ],
-        ["log-level", "l", "info", "trace, debug, info, warning, error, critical or off.", level],
-        ["component-log-level", None, "", "Levels of single loggers: upstream:debug,main:info."],
-        ["log-path", None, "", "Log file instead of standard error; SIGUSR1 opens it anew."],
-        ["service-cluster", None, "", "Overrides node.cluster."],
-        ["service-node", None, "", "Overrides node.id."],
-        ["service-zone", None, "", "Overrides node.locality.zone."],
-        ["admin-address-path", None, "", "File to write the bound admin address to."],
-        ["drain-time-s", None, 600, "Seconds that a drain takes.", natural],
-        ["drain-strategy", None, "gradual", "gradual or immediate.", one_of(*STRATEGIES)],
-        ["parent-shutdown-time-s", None, 900, "Seconds until a hot-restart parent ends.", natural],
-        [
-            "file-flush-interval-msec",
-            None,
-            10000,
-            "Milliseconds between flushes of file access logs.",
-            natural,
-        ],
-        [
-            "file-flush-min-size-kb",
-            None,
-            64,
-            "KiB buffered by a file access log that force a flush.",
-            natural,
-        ],
-        ["restart-epoch", None, 0, "Generation in a hot restart.", natural],
-        ["base-id", None, 0, "Namespace of a hot restart.", natural],
-    ]
-    optFlags: ClassVar[Any] = [
-        [
-            "allow-unsupported",
-            None,
-            "What tcpmesh does not support yet is a warning, but for what protects traffic.",
-        ],
-        [
-            "allow-unknown-static-fields",
-            None,
-            "Unknown fields of the bootstrap are warnings.  Also --allow-unknown-fields.",
-        ],
-        [
-            "reject-unknown-dynamic-fields",
-            None,
-            "Unknown fields in dynamic configuration are errors.",
-        ],
-        [
-            "ignore-unknown-dynamic-fields",
-            None,
-            "Unknown fields in dynamic configuration are not even counted.",
-        ],
-        ["disable-hot-restart", None, "Accepted: there is no hot restart yet."],
-    ]
+    optParameters: ClassVar[Any] = PARAMETERS
+    optFlags: ClassVar[Any] = FLAGS
 
     def __init__(self) -> None:
         super().__init__()
         self.loaded: Loaded | None = None
+        self._given: list[str] = []
+        """The options that the user wrote, by their full names."""
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """Parse a command line.
+
+        :raise usage.UsageError: where it makes no sense, or says something twice.
+        """
+        with suppress(getopt.GetoptError):  # which is said below
+            written, _ = getopt.getopt(options or (), self.shortOpt, self.longOpt)
+            names = [name.lstrip("-") for name, _ in written]
+            self._given = [ALIASES.get(name, name) for name in names]
+        for name in self._given:
+            if self._given.count(name) > 1 and name not in REPEATED:
+                raise usage.UsageError(f"--{name} is given more than once")
+        super().parseOptions(options)
 
     def opt_config(self, path: str) -> None:
         """Bootstrap file; the same as --config-path."""
@@ -167,6 +86,11 @@ class Options(usage.Options):
     def opt_allow_unknown_fields(self) -> None:
         """The same as --allow-unknown-static-fields."""
         self["allow-unknown-static-fields"] = 1
+
+    def opt_hot_restart_version(self) -> NoReturn:
+        """Print 'disabled' and exit, for there is no hot restart."""
+        _tell("disabled")
+        sys.exit(0)
 
     def opt_version(self) -> NoReturn:
         """Show the version and exit."""
@@ -177,6 +101,8 @@ class Options(usage.Options):
         """Display this help and exit."""
         _tell(str(self))
         sys.exit(0)
+
+    opt_h = opt_help
 
     def postOptions(self) -> None:
         """Judge the options and the configuration; ends the process here where either is wrong or
@@ -190,15 +116,20 @@ class Options(usage.Options):
             raise usage.UsageError("tell what to serve: --config FILE, or --config-yaml TEXT")
         if self["mode"] == "serve" and self["format"] != "text":
             raise usage.UsageError("--format is for --mode validate and --mode explain")
+        if self.parent is not None:
+            self._prepare_process(self.parent)
         try:
             self.loaded = self._load()
         except KeyboardInterrupt:
             sys.exit(INTERRUPTED)
+        except MemoryError:
+            _refuse("there is not enough memory to judge this configuration")
         if self["mode"] != "serve":
             _tell(self._answer(self.loaded))
             sys.exit(0)
 
     def _load(self) -> Loaded:
+        refused, warnings = self._option_problems()
         try:
             loaded = load(
                 self["config-path"],
@@ -207,15 +138,31 @@ class Options(usage.Options):
                 allow_unsupported=bool(self["allow-unsupported"]),
                 open_files=_open_files(),
             )
+            if refused:
+                raise ConfigError((), loaded.warnings)
         except ConfigError as e:
+            e = ConfigError((*refused, *e.problems), (*warnings, *e.warnings), e.sources)
             if self["format"] == "json":
                 _tell(json.dumps(e.as_dict(), indent=1))
             else:
                 _complain(e.problems, e.sources)
             sys.exit(1)
+        if self["skip-deprecated-logs"]:
+            kept = tuple(each for each in loaded.warnings if each.text != DEPRECATED)
+            loaded = replace(loaded, warnings=kept)
+        loaded = replace(loaded, warnings=(*warnings, *loaded.warnings))
         if self["format"] == "text":
             _complain(loaded.warnings, loaded.sources)
         return loaded
+
+    def _option_problems(self) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
+        """What is wrong with the options: errors and warnings."""
+        allowed = bool(self["allow-unsupported"])
+        found = option_problems(self, self.defaults, self._given, allowed)
+        return (
+            tuple(each for each in found if each.severity == "error"),
+            tuple(each for each in found if each.severity == "warning"),
+        )
 
     def _answer(self, loaded: Loaded) -> str:
         """What a run that only judges or explains prints."""
@@ -237,27 +184,22 @@ class Options(usage.Options):
             values[name] = bool(values[name])
         return ServerOptions(**values)
 
-    def check_places(self) -> None:
-        """See to it that twistd can go to its directory and keep its pid file: it would end with a
-        traceback.
-
-        Ends the process with status 1 where it cannot.
-        """
-        parent = self.parent
-        if parent is None or parent["chroot"]:
-            return
-        rundir, pidfile = parent["rundir"] or ".", parent["pidfile"]
-        if not os.path.isdir(rundir):
-            _refuse(f"cannot run in the directory '{rundir}': {os.strerror(errno.ENOENT)}")
-        wrong = _why_no_file(os.path.join(rundir, pidfile)) if pidfile else ""
-        if wrong:
-            _refuse(f"cannot write the pid file '{pidfile}': {wrong}")
+    def _prepare_process(self, twistd: Any) -> None:
+        """Do what twistd does later, and differently: see `tcpmesh.tap_process`."""
+        try:
+            enter_directory(twistd)
+            if self["mode"] == "serve":
+                check_user(twistd)
+                check_pid_file(twistd)
+        except CannotRun as e:
+            _refuse(str(e))
 
     def log(self) -> Log:
         """The log that these options, and twistd's own --logfile, ask for."""
         path = self["log-path"]
         if not path and self.parent is not None:
-            path = self.parent["logfile"] or ("" if self.parent["nodaemon"] else "twistd.log")
+            detached = not self.parent.get("nodaemon", True)
+            path = self.parent.get("logfile") or ("twistd.log" if detached else "")
         levels = Levels(self["log-level"], component_levels(self["component-log-level"]))
         try:
             return Log(levels, "" if path == "-" else path)
@@ -296,20 +238,6 @@ def _refuse(text: str) -> NoReturn:
     sys.exit(1)
 
 
-def _why_no_file(path: str) -> str:
-    """Why a file could not be written; empty where it could."""
-    folder = os.path.dirname(path) or "."
-    if not os.path.isdir(folder):
-        return os.strerror(errno.ENOENT)
-    if os.path.isdir(path):
-        return os.strerror(errno.EISDIR)
-    return (
-        ""
-        if os.access(path if os.path.exists(path) else folder, os.W_OK)
-        else os.strerror(errno.EACCES)
-    )
-
-
 def _forget_output() -> None:
     """Leave nothing in the buffer of standard output that Python would try to write once more when
     it ends.
@@ -331,15 +259,33 @@ def makeService(options: Options) -> IService:
     from twisted.internet import reactor
 
     from tcpmesh.server.service import Server
+    from tcpmesh.server.signals import install_signals
 
     assert options.loaded is not None
-    options.check_places()
     log, settings = options.log(), options.server_options()
     if log.levels.shows("config", "debug"):
         _log_settings(loaded_with(options.loaded, settings.node_arguments), log)
+    _raise_descriptor_limit()
     server = Server(reactor, options.loaded.bootstrap, settings, log)
+    server.live.addCallback(lambda _: _calm_collector())
+    running: Any = reactor
+    running.callWhenRunning(install_signals, running, server.quit, server.reopen_logs)
     atexit.register(_end_with, server)
     return server
+
+
+def _raise_descriptor_limit() -> None:
+    """Take all the descriptors that the process may have: each client needs two."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _calm_collector() -> None:
+    """Let the garbage collector forget what exists now and look rarely at what comes."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GC_THRESHOLD, 50, 100)
 
 
 def _end_with(server: Any) -> None:

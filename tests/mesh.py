@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import yaml
@@ -21,11 +22,13 @@ from google.protobuf.message import Message
 from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.connection.connection import Connection
+from tcpmesh.interfaces import IDnsResolver
 from tcpmesh.listener import listener
 from tcpmesh.testing import mesh
 from tcpmesh.testing.harness import Client
 from tcpmesh.testing.mesh import address_of
 from tcpmesh.values.count_memory import MainCounts, WorkerCounts
+from tcpmesh.values.hosts import NO_FLAGS, Assignment, HealthFlag
 from tcpmesh.values.shared_counts import SharedCounts
 
 TCP_PROXY = f"type.googleapis.com/{tcp_proxy_pb2.TcpProxy.DESCRIPTOR.full_name}"
@@ -100,6 +103,26 @@ class Mesh(mesh.Mesh):
         """Add or replace a listener; it is open after `listeners.start`."""
         self.listeners.add_or_update(listener_message(name, address, filters, more))
 
+    def resolve_with(self, names: IDnsResolver) -> None:
+        """Clusters that come from now on find the addresses of names here."""
+        self.clusters._context = replace(self.clusters._context, resolver=names)
+
+    def tell_hosts(self, name: str, assignment: Assignment) -> None:
+        """A cluster has these hosts now, as its discovery might have found."""
+        entry = self.clusters.get(name)
+        assert entry is not None
+        entry._monitor.update_hosts(assignment)
+
+    def set_flags(
+        self, name: str, address: str, add: HealthFlag = NO_FLAGS, remove: HealthFlag = NO_FLAGS
+    ) -> None:
+        """How the hosts of a cluster at an address are."""
+        entry = self.clusters.get(name)
+        assert entry is not None
+        for key, member in entry.membership.members.items():
+            if str(member.spec.address) == address:
+                entry.membership.set_flags(key, add, remove)
+
     def serve(self, fields: str = "cluster: c", more: str = "") -> None:
         """A tcp_proxy listener named l at FRONT, and started workers."""
         self.add_listener("l", FRONT, tcp_proxy(fields), more)
@@ -149,8 +172,8 @@ class MeshTestCase(SynchronousTestCase):
         """A proxy that remembers whom it has accepted."""
         made = Mesh(seed)
 
-        def connection(owner: Any) -> Connection:
-            made.connections.append(Connection(owner))
+        def connection(owner: Any, number: int) -> Connection:
+            made.connections.append(Connection(owner, number))
             return made.connections[-1]
 
         self.patch(listener, "Connection", connection)

@@ -14,9 +14,10 @@ from tcpmesh.cluster.hosts.host import Host
 from tcpmesh.cluster.hosts.load_assignment import assignment
 from tcpmesh.cluster.hosts.metadata import Criteria
 from tcpmesh.connection.connection import Connection
-from tcpmesh.registry import Context
+from tcpmesh.registry import WorkerContext
 from tcpmesh.stats.store import Store
 from tcpmesh.testing.memory.network import MemoryNetwork
+from tcpmesh.testing.served import ServedCluster
 from tcpmesh.values.address import Address
 from tcpmesh.values.hosts import HostSpec
 
@@ -38,11 +39,16 @@ def clients(count: int) -> Iterable[Client]:
 
 def cluster_of(message: Any, store: Store | None = None, seed: int = 1) -> Cluster:
     """A cluster that has found the hosts of its `load_assignment`."""
-    cluster = Cluster(
-        message, Context(MemoryNetwork(), store or Store(), lambda name: None, Random(seed))
+    return served_of(message, store, seed).cluster
+
+
+def served_of(message: Any, store: Store | None = None, seed: int = 1) -> ServedCluster:
+    """The same with what main knows of it."""
+    served = ServedCluster(
+        message, WorkerContext(MemoryNetwork(), store or Store(), lambda name: None, Random(seed))
     )
-    cluster.update_hosts(assignment(message.load_assignment))
-    return cluster
+    served.update_hosts(assignment(message.load_assignment))
+    return served
 
 
 def host(text: str, **facts: Any) -> Host:

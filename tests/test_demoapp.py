@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import socket
+import subprocess
 import sys
 
 from twisted.application.internet import TCPServer
@@ -15,6 +16,7 @@ from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.demoapp import Options, demo_site, makeService
+from tcpmesh.testing.child import TWISTD
 
 
 class SiteTests(SynchronousTestCase):
@@ -157,6 +159,17 @@ class OptionsTests(SynchronousTestCase):
 
         assert isinstance(service, TCPServer)
         self.assertEqual((8080, "127.0.0.2"), (service.args[0], service.kwargs["interface"]))
+
+    def test_port_in_use(self) -> None:
+        """A port that somebody else has ends it with status 1 and one line."""
+        with socket.create_server(("127.0.0.1", 0)) as other:
+            port = str(other.getsockname()[1])
+            command = [TWISTD, "-n", "--pidfile=", "tcpmesh-demoapp", "--interface", "127.0.0.1"]
+            ran = subprocess.run(
+                [*command, "--port", port], capture_output=True, text=True, timeout=30
+            )
+        said = f"cannot listen on port {port}: Address already in use\n"
+        self.assertEqual((1, "", said), (ran.returncode, ran.stdout, ran.stderr))
 
     def patch_environment(self, port: str | None) -> None:
         """Set $PORT, or make sure that it is not set."""

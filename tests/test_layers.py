@@ -24,6 +24,7 @@ LAYERS = (
     ("accesslog", "cluster", "listener"),
     ("extensions",),
     ("xds", "admin", "server"),
+    ("tap_options", "tap_process"),
     ("tap",),
 )
 HEIGHT = {room: height for height, layer in enumerate(LAYERS) for room in layer}

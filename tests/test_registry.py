@@ -44,13 +44,15 @@ class RegistryTestCase(SynchronousTestCase):
             importlib.import_module(f"tcpmesh.extensions.{module}")
         self.patch(registry, "_by_type", dict(registry._by_type))
         self.patch(registry, "_by_value", dict(registry._by_value))
-        self.context = registry.Context(MemoryNetwork(), Store(), lambda name: None, Random(1))
+        self.context = registry.WorkerContext(
+            MemoryNetwork(), Store(), lambda name: None, Random(1)
+        )
 
 
 class Echo:
     """An extension that keeps what it is given."""
 
-    def __init__(self, message: Any, context: registry.Context) -> None:
+    def __init__(self, message: Any, context: registry.WorkerContext) -> None:
         self.message = message
         self.context = context
 
@@ -142,7 +144,7 @@ class TypeTests(RegistryTestCase):
         """
 
         class Broken:
-            def __init__(self, message: Any, context: registry.Context) -> None:
+            def __init__(self, message: Any, context: registry.WorkerContext) -> None:
                 raise RuntimeError("its own trouble")
 
         registry.extension(echo_pb2.Echo)(Broken)

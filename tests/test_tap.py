@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 import os
@@ -23,6 +24,21 @@ from tests.config.texts import GOOD
 
 EMPTY = ("--config-yaml", "{}")
 SERVING = ("--config-yaml", GOOD)
+
+ALLOW = "--allow-unsupported"
+
+ENVOY_OPTIONS = """
+stats-tag enable-core-dump socket-mode socket-path disable-extensions cpuset-threads
+enable-mutex-tracing disable-hot-restart mode parent-shutdown-time-s drain-strategy drain-time-s
+file-flush-min-size-kb file-flush-interval-msec service-zone service-node service-cluster
+hot-restart-version restart-epoch log-path enable-fine-grain-logging log-format-escaped log-format
+component-log-level log-level local-address-ip-version admin-address-path
+log-stacktrace-single-entry skip-deprecated-logs ignore-unknown-dynamic-fields
+reject-unknown-dynamic-fields allow-unknown-static-fields allow-unknown-fields config-yaml
+config-path concurrency base-id-path skip-hot-restart-parent-stats skip-hot-restart-on-no-parent
+use-dynamic-base-id base-id version help
+"""
+"""What `envoy --help` lists, of Envoy 1.40."""
 
 BAD = """\
 static_resources:
@@ -186,6 +202,111 @@ class NamesTests(OptionsTestCase):
             self.assertIn(name, self.out.getvalue())
 
 
+class OptionsOfEnvoyTests(OptionsTestCase):
+    """Options of Envoy that do nothing here, or would have to do what is not there yet."""
+
+    def said(self, *arguments: str) -> list[str]:
+        """The lines that a command line brings about, whether it ends or not."""
+        self.err.truncate(self.err.seek(0))
+        try:
+            self.parse(*SERVING, *arguments)
+        except SystemExit as e:
+            self.assertEqual(1, e.code)
+            return self.err.getvalue().splitlines()
+        return ["starts", *self.err.getvalue().splitlines()]
+
+    def test_served_otherwise(self) -> None:
+        """What changes nothing of what is served is a warning, which tells the value's fate; the
+        default is none.
+        """
+        for option, reason in (
+            ("--concurrency=4", "one worker serves all for now"),
+            ("--drain-time-s=3", "connections are not drained yet"),
+            ("--drain-strategy=immediate", "connections are not drained yet"),
+            ("--parent-shutdown-time-s=3", "there is no hot restart yet"),
+            ("--cpuset-threads", "one worker serves all for now"),
+        ):
+            name = option.partition("=")[0]
+            self.assertEqual(["starts", f"{name}: warning: no effect: {reason}"], self.said(option))
+        self.assertEqual(["starts"], self.said("--concurrency=1", "--drain-time-s=600"))
+
+    def test_refused(self) -> None:
+        """What would have to do something is refused with the reason, as a field is; with
+        --allow-unsupported it is a warning.
+        """
+        for option, reason in (
+            ("--stats-tag=a:b", "statistics have no tags beyond"),
+            ("--log-format=%v", "the log has Envoy's default format"),
+            ("--log-format-escaped", "the log is written as it is"),
+            ("--disable-extensions=a", "an extension is loaded where"),
+            ("--enable-core-dump", "the limit of core files"),
+            ("--enable-fine-grain-logging", "levels are set for each logger"),
+            ("--enable-mutex-tracing", "there are no mutexes"),
+        ):
+            name = option.partition("=")[0]
+            (line,) = self.said(option)
+            self.assertIn(f"{name}: tcpmesh does not support this option yet: {reason}", line)
+            warned = line.replace(f"{name}: ", f"{name}: warning: ")
+            self.assertEqual(["starts", warned], self.said(option, ALLOW))
+
+    def test_hot_restart(self) -> None:
+        """What is said of a hot restart is refused, unless there is to be none."""
+        for option in (
+            "--base-id=2",
+            "--restart-epoch=1",
+            "--base-id-path=/a",
+            "--socket-path=/a",
+            "--socket-mode=600",
+            "--use-dynamic-base-id",
+        ):
+            (line,) = self.said(option)
+            self.assertIn("there is no hot restart yet: ", line)
+            self.assertEqual(["starts"], self.said(option, "--disable-hot-restart"))
+        self.assertEqual(["starts"], self.said("--base-id=0", "--restart-epoch=0"))
+
+    def test_harmless(self) -> None:
+        """What makes no difference to a TCP proxy without hot restart is taken without a word."""
+        for option in (
+            "--local-address-ip-version=v6",
+            "--log-stacktrace-single-entry",
+            "--skip-deprecated-logs",
+            "--skip-hot-restart-on-no-parent",
+            "--skip-hot-restart-parent-stats",
+            "--file-flush-interval-msec=3",
+            "--file-flush-min-size-kb=3",
+        ):
+            self.assertEqual(["starts"], self.said(option))
+
+    def test_every_option_of_envoy(self) -> None:
+        """No option that Envoy has is unknown."""
+        known = {name.rstrip("=") for name in tap.Options().longOpt}
+        self.assertEqual(set(), set(ENVOY_OPTIONS.split()) - known)
+
+    def test_skip_deprecated_logs(self) -> None:
+        """--skip-deprecated-logs leaves out the warnings of deprecated fields, and no others."""
+        text = "{use_tcp_for_dns_lookups: true}"
+        arguments = ("--config-yaml", text, "--mode", "validate", "--format", "json")
+        for option, count in (((), 1), (("--skip-deprecated-logs",), 0)):
+            self.out.truncate(self.out.seek(0))
+            self.assertEqual(0, self.ends(*arguments, *option))
+            warnings = json.loads(self.out.getvalue())["warnings"]
+            said = [each for each in warnings if "deprecated" in each["message"]]
+            self.assertEqual(count, len(said))
+
+    def test_validate(self) -> None:
+        """Judging a configuration tells of them among its problems and warnings."""
+        arguments = (*EMPTY, "--mode", "validate", "--format", "json", "--concurrency=2")
+        self.assertEqual(1, self.ends(*arguments, "--stats-tag=a:b"))
+        judged = json.loads(self.out.getvalue())
+        self.assertEqual(["--stats-tag"], [each["file"] for each in judged["problems"]])
+        self.assertIn("--concurrency", [each["file"] for each in judged["warnings"]])
+
+    def test_hot_restart_version(self) -> None:
+        """--hot-restart-version says that there is none, as Envoy does where it is disabled."""
+        self.assertEqual(0, self.ends("--hot-restart-version"))
+        self.assertEqual("disabled\n", self.out.getvalue())
+
+
 class BadValuesTests(OptionsTestCase):
     """Values that make no sense are told with the usage, and nothing starts."""
 
@@ -193,6 +314,18 @@ class BadValuesTests(OptionsTestCase):
         """This command line is a UsageError that has these words."""
         failure = self.assertRaises(usage.UsageError, self.parse, *arguments)
         self.assertIn(says, str(failure))
+
+    def test_given_twice(self) -> None:
+        """What is given twice is no choice: that is said, under whatever names it was, as Envoy
+        does.
+        """
+        for once, again, name in (
+            ("-ca", "-cb", "config-path"),
+            ("--config=a", "--config-path=b", "config-path"),
+            ("-linfo", "--log-level=info", "log-level"),
+            ("--disable-hot-restart", "--disable-hot-restart", "disable-hot-restart"),
+        ):
+            self.assert_usage_error(once, again, says=f"--{name} is given more than once")
 
     def test_unknown_option(self) -> None:
         """An option that does not exist is named."""
@@ -586,29 +719,50 @@ class ServiceTests(OptionsTestCase):
                 ),
             )
 
-    def test_places_of_twistd(self) -> None:
-        """A directory that is not there, or a pid file that cannot be written, ends it with status
-        1 and its name.
-        """
-        for rundir, pidfile in (
-            ("/no/such/directory", ""),
-            (".", "/no/such/directory/pid"),
-            (".", "/tmp"),
-        ):
-            options = self.parse(*EMPTY)
-            options.parent = {"chroot": None, "rundir": rundir, "pidfile": pidfile}  # type: ignore[assignment]
-            self.assertEqual(1, self.assertRaises(SystemExit, options.check_places).code)
-            self.assertIn(pidfile or rundir, self.err.getvalue())
-        options.parent = {"chroot": None, "rundir": "/", "pidfile": f"{self.mktemp()}.pid"}  # type: ignore[assignment]
-        self.assertEqual(1, self.assertRaises(SystemExit, options.check_places).code)
-        options.parent = {"chroot": None, "rundir": ".", "pidfile": f"{self.mktemp()}.pid"}  # type: ignore[assignment]
-        options.check_places()
-
     def test_log_that_cannot_be_opened(self) -> None:
         """A log file that cannot be opened ends the process with status 1 and its name."""
         options = self.parse(*EMPTY, "--log-path", "/no/such/directory/log")
         self.assertEqual(1, self.assertRaises(SystemExit, tap.makeService, options).code)
         self.assertIn("/no/such/directory/log", self.err.getvalue())
+
+    def test_process_that_cannot_be(self) -> None:
+        """What twistd could not do with the process ends it with status 1 and a line, before the
+        configuration is looked at.
+        """
+        options = tap.Options()
+        options.parent = {"rundir": "/no/such/directory"}  # type: ignore[assignment]
+        failure = self.assertRaises(SystemExit, options.parseOptions, ["-c", "/no/such/file"])
+        self.assertEqual(1, failure.code)
+        self.assertEqual(
+            "cannot run in the directory '/no/such/directory': No such file or directory\n",
+            self.err.getvalue(),
+        )
+
+    def test_only_judged(self) -> None:
+        """A configuration that is only judged needs no pid file and no other user."""
+        options = tap.Options()
+        options.parent = {"pidfile": "/no/such/directory/pid"}  # type: ignore[assignment]
+        arguments = [*SERVING, "--mode", "validate"]
+        self.assertEqual(0, self.assertRaises(SystemExit, options.parseOptions, arguments).code)
+
+    def test_no_memory(self) -> None:
+        """A configuration for which there is not enough memory is said to be so, with status 1."""
+
+        def exhausted(*arguments: Any, **options: Any) -> None:
+            raise MemoryError
+
+        self.patch(tap, "load", exhausted)
+        self.assertEqual(1, self.ends(*SERVING))
+        self.assertEqual(
+            "there is not enough memory to judge this configuration\n", self.err.getvalue()
+        )
+
+    def test_twist(self) -> None:
+        """Under `twist`, which has none of twistd's options, the log goes to standard error."""
+        options = tap.Options()
+        options.parent = {"reactor": None}  # type: ignore[assignment]
+        options.parseOptions(SERVING)
+        self.assertEqual("", options.log()._path)
 
     def test_plugin(self) -> None:
         """twistd knows tcpmesh by a plugin that imports nothing of it before it is asked for."""
@@ -619,3 +773,15 @@ class ServiceTests(OptionsTestCase):
             (tcpmesh_plugin.serviceMaker.tapname, tcpmesh_plugin.serviceMaker.module),
         )
         self.assertIs(tap.Options, tcpmesh_plugin.serviceMaker.options)
+
+
+class CollectorTests(SynchronousTestCase):
+    """The garbage collector of a proxy."""
+
+    def test_calm(self) -> None:
+        """Once clients are accepted it looks rarely, and not at what was there before."""
+        self.addCleanup(gc.set_threshold, *gc.get_threshold())
+        self.addCleanup(gc.unfreeze)
+        tap._calm_collector()
+        self.assertEqual(tap.GC_THRESHOLD, gc.get_threshold()[0])
+        self.assertTrue(gc.get_freeze_count())

@@ -16,12 +16,10 @@ from benchmarks.backends import Backends
 from benchmarks.micro.sockets import MESSAGE, connected, expect, listening
 from benchmarks.micro.stopwatch import Stopwatch
 from benchmarks.proxies import Route, envoy_configuration
-from tcpmesh.cluster.manager import ClusterManager
 from tcpmesh.config.load import load
 from tcpmesh.connection.relay import Direction, Relay
-from tcpmesh.listener.manager import ListenerManager
 from tcpmesh.net.epoll.network import EpollNetwork
-from tcpmesh.registry import Context
+from tcpmesh.server.assembly import assemble
 from tcpmesh.stats.store import Store
 from tcpmesh.values.address import Address
 
@@ -132,22 +130,16 @@ class ProductProxy(Proxy):
         super().__init__()
         port = self.server.getsockname()[1]
         text = envoy_configuration(Route(0, 0, Backends((port, port), port)))
-        resources = load(config_yaml=text).bootstrap.static_resources
-        context = Context(
-            network=self.network, store=Store(), cluster=lambda name: clusters.get(name)
-        )
-        clusters = ClusterManager(context)
-        for cluster in resources.clusters:
-            clusters.add_or_update(cluster)
-        self._listeners = ListenerManager(context)
-        self._listeners.add_static(resources.listeners)
-        self._listeners.start()
-        host, _, bound = self._listeners.statuses()[-1].addresses[0].rpartition(":")
+        bootstrap = load(config_yaml=text).bootstrap
+        self._main, _ = assemble(bootstrap, bootstrap.node, self.network, Store())
+        self._main.build()
+        self._main.start_workers()
+        host, _, bound = self._main.listener_statuses()[-1].addresses[0].rpartition(":")
         self.address = (host, int(bound))
 
     def stop(self) -> None:
         """Close the listeners too."""
-        self._listeners.stop()
+        self._main.stop()
         super().stop()
 
 

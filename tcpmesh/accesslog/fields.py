@@ -110,7 +110,7 @@ def _time(local: bool, emit: bool) -> Callable[[Operator], Yield]:
                 f"{operator.name} has a format that the system refuses: {error}"
             ) from None
         return lambda subject: format_time(
-            subject.now if emit else subject.connection.opened, text, local
+            subject.time_of(subject.now if emit else subject.connection.opened), text, local
         )
 
     return build

@@ -15,3 +15,13 @@ class Subject:
 
     now: float
     """Seconds of the network's clock, the one that `Connection.opened` is of."""
+
+    wall: float
+    """The same moment by the wall clock: seconds since 1970."""
+
+    def time_of(self, moment: float) -> float:
+        """When that was, by the wall clock: seconds since 1970.
+
+        :param moment: seconds of the network's clock.
+        """
+        return self.wall - (self.now - moment)

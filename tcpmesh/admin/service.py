@@ -2,7 +2,7 @@
 serves once it is started.
 
 Its sockets are Twisted's own, whatever the traffic runs on: when something is wrong with that, this
-has to answer.
+has to answer.  And it may have the descriptors that clients may not.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from twisted.logger import Logger
 from tcpmesh.admin.endpoints.table import ENDPOINTS
 from tcpmesh.admin.site import AdminSite
 from tcpmesh.interfaces import IServer
-from tcpmesh.net.listen import bind, open_socket
+from tcpmesh.net.listen import BindError, bind, open_socket
+from tcpmesh.net.reserve import DescriptorReserve
 from tcpmesh.net.stock.network import StockNetwork
 from tcpmesh.values.address import Address
 from tcpmesh.values.socket_options import ListenOptions
@@ -41,9 +42,9 @@ class AdminService(Service):
         self.setName("admin")
         self.site = AdminSite(server, ENDPOINTS, reactor)
         self._server = server
-        self._reactor = reactor
         self._address = address
         self._options = ListenOptions(reuse_port=False, mode=mode)
+        self._network = StockNetwork(reactor, DescriptorReserve(reactor, reserve=0))
         self._port: IListeningPort | None = None
         self._bound = address
 
@@ -59,9 +60,13 @@ class AdminService(Service):
         """
         super().privilegedStartService()
         sock = bind(self._address, self._options)
-        open_socket(sock, self._options)
+        try:
+            open_socket(sock, self._options)
+        except BindError:
+            sock.close_unopened()
+            raise
         self._bound = Address.from_sockaddr(sock.family, sock.getsockname())
-        self._port = StockNetwork(self._reactor).listen(sock, self.site)
+        self._port = self._network.listen(sock, self.site)
         _log.info("admin address: {address}", address=self.bound_address)
         self._write_address()
 
@@ -71,11 +76,13 @@ class AdminService(Service):
             self.privilegedStartService()
         super().startService()
 
-    def stopService(self) -> Deferred[None] | None:
-        """Close the listening socket; requests that are being answered go on."""
+    def stopService(self) -> Deferred[None]:
+        """Close the listening socket and the connections of clients, at once; fires when that is
+        done.
+        """
         super().stopService()
-        port, self._port = self._port, None
-        return None if port is None else port.stopListening()
+        self._port = None
+        return self._network.stop()
 
     def _write_address(self) -> None:
         path = self._server.options.admin_address_path

@@ -1,8 +1,8 @@
-"""A cluster as a worker knows it: hosts that discovery tells of, a policy that picks among them,
-limits and counters.
+"""A cluster as a worker knows it: hosts that main tells of, a policy that picks among them, limits
+and counters.
 
-Discovery belongs to main and a cluster to a worker: what passes between them is an `Assignment`, a
-value.
+Which hosts there are and how they are is main's (`tcpmesh.cluster.membership`): what passes between
+the two are the messages of `tcpmesh.values.link`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import fields
 from functools import partial
+from operator import attrgetter
 from typing import Any
 
 from zope.interface import implementer
@@ -18,27 +19,40 @@ from tcpmesh.cluster.balancing.lookahead import Lookahead
 from tcpmesh.cluster.balancing.policy import PolicyContext, balancer, panic_threshold
 from tcpmesh.cluster.hosts.endpoint_stats import EndpointStats
 from tcpmesh.cluster.hosts.host import Host
-from tcpmesh.cluster.hosts.host_sets import EXCLUDED, HostSets, host_sets, locality_weights
+from tcpmesh.cluster.hosts.host_sets import HostSets, host_sets
 from tcpmesh.cluster.hosts.stats import ClusterStats
-from tcpmesh.cluster.merge_window import MergeWindow
 from tcpmesh.cluster.upstream.circuit_breakers import Breakers
-from tcpmesh.cluster.upstream.dialer import Dialer
+from tcpmesh.cluster.upstream.dialer import dialer_of
+from tcpmesh.cluster.upstream.outcomes import Outcomes
 from tcpmesh.cluster.upstream.pool import Pools, pools_of
 from tcpmesh.config.fields.values import seconds
-from tcpmesh.interfaces import ICluster, ILoadBalancer
-from tcpmesh.registry import Context, UnknownExtension
-from tcpmesh.stats.store import sanitize
+from tcpmesh.interfaces import IBringsBalancer, ICluster, ILoadBalancer, INamedHostsBalancer
+from tcpmesh.registry import UnknownExtension, WorkerContext, cluster_type
 from tcpmesh.values.address import Address
-from tcpmesh.values.hosts import BALANCED_FLAGS, NO_FLAGS, Assignment, Health, HealthFlag, HostSpec
-from tcpmesh.values.statuses import ClusterStatus
+from tcpmesh.values.hosts import FROM_EDS, Assignment, HealthFlag, HostSpec
+from tcpmesh.values.link import (
+    HOST_COUNTERS,
+    HOST_GAUGES,
+    ClusterUsed,
+    Hosts,
+    HostSeen,
+    HostsUnused,
+    ToMain,
+)
 
 CONNECT_TIMEOUT = 5.0
 BUFFER_LIMIT = 1 << 20
-MERGE_WINDOW = 1.0
 REPICKS = 8
 """How often a policy is asked again where it names a host that was tried already."""
 
-FAILED = HealthFlag.failed_active_hc | HealthFlag.failed_outlier_check
+_FAILED_CHECK = int(HealthFlag.failed_active_hc)
+_FAILED = _FAILED_CHECK | int(HealthFlag.failed_outlier_check)
+_FROM_EDS = int(FROM_EDS)
+_NUMBERS = attrgetter(*HOST_COUNTERS, *HOST_GAUGES)
+
+
+def _nobody(message: ToMain) -> None:
+    """For a cluster that stands alone: nobody is told."""
 
 
 @implementer(ICluster)
@@ -48,15 +62,18 @@ class Cluster:
     def __init__(
         self,
         message: Any,
-        context: Context,
-        provided: Callable[[PolicyContext], ILoadBalancer] | None = None,
+        context: WorkerContext,
+        number: int = 0,
+        send: Callable[[ToMain], object] = _nobody,
     ) -> None:
-        """`provided` makes the balancer of a discovery that brings its own (CLUSTER_PROVIDED).
-
+        """
+        :param number: by which main knows it.
+        :param send: tells main.
         :raise tcpmesh.registry.UnknownExtension: where its policy is not known.
         """
         self.message = message
         self.name: str = message.name
+        self.number = number
         self.connect_timeout = (
             seconds(message.connect_timeout)
             if message.HasField("connect_timeout")
@@ -68,12 +85,17 @@ class Cluster:
         )
         self.close_on_failure: bool = message.close_connections_on_host_health_failure
         """Whether those who connect are to enter themselves in `Host.sessions`."""
-        self._unchecked = unchecked_flags(message)
-        self._by_address: dict[Address, list[Host]] = {}
+        self.is_used = False
+        """Whether a connection was ever made for a client."""
         self.hosts: tuple[Host, ...] = ()
+        self._by_key: dict[int, Host] = {}
+        self._named: dict[Address, Host] = {}
+        """Hosts that connections have named."""
         self._sets = HostSets()
-        self._assignment: Assignment | None = None
+        self._assignment = Assignment()
+        self._send = send
         self._clock = context.network.clock
+        self._detects_outliers: bool = message.HasField("outlier_detection")
         self.stats = ClusterStats(context.store, message.alt_stat_name or message.name)
         tracked = message.track_cluster_stats
         self.stats.track(
@@ -82,136 +104,136 @@ class Cluster:
         self._endpoint_stats = (
             EndpointStats(self.stats.scope) if tracked.per_endpoint_stats else None
         )
-        self.was_tried = False
-        """Whether a connection to a host was ever tried."""
         self._counts = context.shared.block(f"cluster.{self.name}")
         self.breakers = Breakers(message.circuit_breakers, self.stats, self._counts)
-        self.dialer = Dialer(message, context.network, context.bind_config)
         try:
-            self._balancer = balancer(message, self._policy_context(context, provided))
-        except UnknownExtension:
+            self.dialer = dialer_of(message, context)
+            self._balancer = balancer(message, self._policy_context(context))
+        except Exception:
             self._counts.close()
             self.stats.scope.close()
             raise
+        self._named_hosts: INamedHostsBalancer | None = INamedHostsBalancer(self._balancer, None)
         self.pools = pools_of(message, self, context.network)
         """Where its connections come from, or `None` where each client makes its own."""
         self._new_pools = partial(Pools, message, self, context.network)
         if self.pools is not None and self.pools.looks_ahead:
             self._balancer = Lookahead(self._balancer)
         self._is_balanced = False
-        self._is_counted = True
-        common = message.common_lb_config
-        self._drains_all: bool = common.close_connections_on_host_set_change
-        window = (
-            seconds(common.update_merge_window)
-            if common.HasField("update_merge_window")
-            else MERGE_WINDOW
-        )
-        self._merging = MergeWindow(self._clock, window, context.store, self._unbalance)
-        self._is_warm = False
+        self._drains_all: bool = message.common_lb_config.close_connections_on_host_set_change
 
-    def update_hosts(self, assignment: Assignment) -> None:
+    # What main tells
+
+    def update_hosts(self, told: Hosts) -> None:
         """These are the hosts from now on.  A host that stays keeps its counters; connections to
         one that leaves stay open.
         """
         before = self.hosts
-        if assignment == self._assignment:
-            return
         places = {(host, host.spec.priority) for host in before}
-        self._assignment = assignment
-        self.hosts = hosts = self._matched(assignment.hosts)
-        self._by_address = _by_address(hosts)
-        new, gone = set(hosts).difference(before), set(before).difference(hosts)
+        self._assignment = told.assignment
+        self.hosts = hosts = tuple(
+            self._host(key, spec)
+            for key, spec in zip(told.keys, told.assignment.hosts, strict=True)
+        )
+        self._by_key = dict(zip(told.keys, hosts, strict=True))
+        for host, flags in zip(hosts, told.flags, strict=True):
+            self._set_flags(host, flags)
+        if self._named_hosts is not None:
+            waiting = {a: host for a, host in self._named.items() if host.key is None}
+            self._named = waiting | {host.address: host for host in hosts}
         moved = places.symmetric_difference((host, host.spec.priority) for host in hosts)
-        if moved:
-            self.stats.membership_change.tally += len({priority for _, priority in moved})
-            if self.pools is not None:
-                self.pools.drain(before if self._drains_all else gone)
-        self.stats.total_match_count.tally += len(new)
-        if not self._is_warm:
-            self._unbalance()
-        elif moved:
-            self._merging.hosts_changed()
-        else:
-            self._merging.health_changed()
-        self._count()
+        if moved and self.pools is not None:
+            self.pools.drain(before if self._drains_all else set(before).difference(hosts))
 
-    def _matched(self, specs: tuple[HostSpec, ...]) -> tuple[Host, ...]:
-        """A host for each spec: one already known at its addresses, which learns what is new of it,
-        or else a new one.
-        """
-        left = {address: hosts[::-1] for address, hosts in self._by_address.items()}
-        now = self._clock.seconds()
-        hosts = []
-        for spec in specs:
-            same = left.get(spec.address)
-            if same and same[-1].spec.additional_addresses == spec.additional_addresses:
-                host = same.pop()
-                host.spec = spec
-            else:
-                host = Host(spec, now, self)
-                if spec.is_checked:
-                    host.flags |= self._unchecked
-            hosts.append(host)
-        return tuple(hosts)
-
-    def host_for(self, spec: HostSpec) -> Host:
-        """The host for a spec that a connection has named, and of which discovery is to tell soon:
-        known already, or new.
-        """
-        known = self._by_address.get(spec.address)
-        if known:
-            return known[0]
-        host = Host(spec, self._clock.seconds(), self)
-        self._by_address[spec.address] = [host]
+    def _host(self, key: int, spec: HostSpec) -> Host:
+        host = self._by_key.get(key)
+        if host is None:
+            host = self._named.get(spec.address) if self._named else None
+            if host is None or host.key is not None:
+                host = Host(spec, self._clock.seconds(), self)
+            host.key = key
+            if self._detects_outliers:
+                host.outlier = Outcomes(self.number, key, self._send)
+        host.spec = spec
         return host
 
-    def warmed(self) -> None:
-        """The cluster has its first hosts, with their first health: from now on changes of health
-        are merged.
-        """
-        self._is_warm = True
+    def set_flags(self, key: int, flags: int) -> None:
+        """How a host is."""
+        host = self._by_key.get(key)
+        if host is None or not self._set_flags(host, flags):
+            return
+        for session in tuple(host.sessions):
+            session.host_failed()
+        if self.pools is not None:
+            self.pools.hosts_failed((host,))
 
-    def _unbalance(self) -> None:
+    def _set_flags(self, host: Host, flags: int) -> bool:
+        """Whether it is out, and was not before."""
+        before = int(host.flags)
+        now = flags | (before & _FROM_EDS)
+        if now == before:
+            return False
+        host.flags = HealthFlag(now)
+        if before & ~now & _FAILED_CHECK:
+            host.created = self._clock.seconds()
+        return bool(now & ~before & _FAILED)
+
+    def unbalance(self) -> None:
         """The load balancer is to learn of what has changed, before it is next asked."""
         self._is_balanced = False
 
+    def rates(self) -> tuple[tuple[int, int, int], ...]:
+        """(host, connections tried, connections made) of each host that had any since this was
+        last asked.
+        """
+        taken = [
+            (key, *host.outlier.take())
+            for key, host in self._by_key.items()
+            if host.outlier is not None
+        ]
+        return tuple(each for each in taken if each[1])
+
+    def host_numbers(self) -> tuple[tuple[int, ...], ...]:
+        """The key and the numbers of each host that was ever picked."""
+        return tuple(
+            (key, *numbers)
+            for key, host in self._by_key.items()
+            for numbers in (_NUMBERS(host),)
+            if any(numbers)
+        )
+
+    def forget_unused(self) -> None:
+        """Forget the hosts that connections name no more, and tell main which these are."""
+        if self._named_hosts is None:
+            return
+        unused = self._named_hosts.forget_unused()
+        keys = tuple(host.key for host in unused if host.key is not None)
+        if keys:
+            self._send(HostsUnused(self.number, keys))
+
+    # What connections tell
+
+    def first_used(self) -> None:
+        """The first connection is made for a client."""
+        self.is_used = True
+        self._send(ClusterUsed(self.number))
+
+    def host_for(self, spec: HostSpec) -> Host:
+        """The host for a spec that a connection has named, and of which main is to tell soon: known
+        already, or new.
+        """
+        host = self._named.get(spec.address)
+        if host is None:
+            host = self._named[spec.address] = Host(spec, self._clock.seconds(), self)
+        self._send(HostSeen(self.number, spec))
+        return host
+
+    # Picks
+
     def _rebalance(self) -> None:
         self._is_balanced = True
-        self._sets = host_sets(self.hosts, self._assignment or Assignment())
+        self._sets = host_sets(self.hosts, self._assignment)
         self._balancer.update(self._sets)
-
-    def set_flags(
-        self, address: Address, add: HealthFlag = NO_FLAGS, remove: HealthFlag = NO_FLAGS
-    ) -> None:
-        """What health checks or outlier detection have found of the host at this address."""
-        changed = False
-        hosts = self._by_address.get(address, ())
-        for host in hosts:
-            before = host.flags
-            host.flags = (before & ~remove) | add
-            if before & ~host.flags & HealthFlag.failed_active_hc:
-                host.created = self._clock.seconds()
-            changed = changed or bool((before ^ host.flags) & BALANCED_FLAGS)
-        if changed:
-            self.health_changed()
-            if add & FAILED:
-                for session in [session for host in hosts for session in host.sessions]:
-                    session.host_failed()
-                if self.pools is not None:
-                    self.pools.hosts_failed(hosts)
-
-    def has_traffic(self) -> bool:
-        """Whether a connection to a host was ever tried."""
-        return self.was_tried
-
-    def health_changed(self) -> None:
-        """A host is in another state than the load balancer knows."""
-        self._is_counted = False
-        if self._is_warm:
-            self._merging.health_changed()
-        else:
-            self._unbalance()
 
     @property
     def sets(self) -> HostSets:
@@ -271,54 +293,29 @@ class Cluster:
         """
         if not self._is_balanced:
             self._rebalance()
-        if not self._is_counted:
-            self._count()
         if self._endpoint_stats is not None:
             self._endpoint_stats.collect(self.hosts)
         self.breakers.collect()
         self.stats.cx_rx_bytes_buffered.set(0)
         self.stats.cx_tx_bytes_buffered.set(0)
 
-    def _count(self) -> None:
-        """Membership is shown as it is, also while the load balancer does not know yet."""
-        self._is_counted = True
-        health = [host.health for host in self.hosts]
-        self.stats.membership_total.set(len(health))
-        self.stats.membership_healthy.set(health.count(Health.HEALTHY))
-        self.stats.membership_degraded.set(health.count(Health.DEGRADED))
-        self.stats.membership_excluded.set(sum(bool(host.flags & EXCLUDED) for host in self.hosts))
-
-    def status(self) -> ClusterStatus:
-        """The cluster as the admin interface shows it."""
-        weights = locality_weights(self._assignment or Assignment())
-        return ClusterStatus(
-            name=self.name,
-            observability_name=sanitize(self.message.alt_stat_name or self.name),
-            default_priority=self.breakers.default,
-            high_priority=self.breakers.high,
-            hosts=tuple(
-                host.status(weights.get((host.spec.priority, host.spec.locality), 0))
-                for host in self.hosts
-            ),
-        )
+    # Its end
 
     def close(self) -> None:
         """The cluster serves nobody any more; connections in use go on, and their statistics with
-        them until `forget`.
+        them until `release`.
         """
-        self._merging.stop()
         if self.pools is not None:
             self.pools.close()
+        self.dialer.close()
 
-    def forget(self) -> None:
+    def release(self) -> None:
         """Nothing is left of it, or a successor goes on with its statistics."""
         self._counts.close()
         self.stats.scope.close()
 
-    def _policy_context(
-        self, context: Context, provided: Callable[[PolicyContext], ILoadBalancer] | None
-    ) -> PolicyContext:
-        shared = {each.name: getattr(context, each.name) for each in fields(Context)}
+    def _policy_context(self, context: WorkerContext) -> PolicyContext:
+        shared = {each.name: getattr(context, each.name) for each in fields(WorkerContext)}
         if context.local_cluster == self.name:
             shared["local_cluster"] = (
                 ""  # a proxy that sends to its own kind has no use for routing by zone
@@ -328,27 +325,18 @@ class Cluster:
             stats=self.stats,
             requests=self.breakers.requests,
             panic_threshold=panic_threshold(self.message),
-            provided=provided,
+            provided=partial(provided_balancer, self.message),
             host_for=self.host_for,
         )
 
 
-def unchecked_flags(message: Any) -> HealthFlag:
-    """What a host is until its first health check: out, and not even counted with
-    `ignore_new_hosts_until_first_hc`.
+def provided_balancer(message: Any, context: PolicyContext) -> ILoadBalancer:
+    """The load balancer that the type of a `cluster.v3.Cluster` brings along.
 
-    The hosts of STATIC clusters are counted: in Envoy only what discovery brings later is ignored.
+    :raise UnknownExtension: where it brings none.
     """
-    if not message.health_checks:
-        return NO_FLAGS
-    ignored = (
-        message.common_lb_config.ignore_new_hosts_until_first_hc and message.type != message.STATIC
-    )
-    return HealthFlag.failed_active_hc | (HealthFlag.pending_active_hc if ignored else NO_FLAGS)
-
-
-def _by_address(hosts: tuple[Host, ...]) -> dict[Address, list[Host]]:
-    found: dict[Address, list[Host]] = {}
-    for host in hosts:
-        found.setdefault(host.address, []).append(host)
-    return found
+    cls, config = cluster_type(message)
+    if not IBringsBalancer.providedBy(cls):
+        raise UnknownExtension("the cluster provides no load balancer")
+    made: ILoadBalancer = cls.balancer(message, config, context)
+    return made

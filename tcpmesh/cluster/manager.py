@@ -1,29 +1,48 @@
-"""All clusters: added, replaced and removed while traffic flows, and served only once they know
-their hosts.
+"""All clusters: added, replaced and removed while traffic flows, and served only once their hosts
+are known.
 
 A cluster is *warm* when its discovery has a first result and each host its first health check.
 Until the manager has been told to `initialize` clusters are there at once, and the server opens no
 listener before all are warm; what comes later takes the place of its predecessor, or is found at
 all, when it is warm.
+
+This is main's: it decides which clusters there are, and workers build each one and pick from it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import count
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.logger import Logger
 
-from tcpmesh.cluster.cluster import Cluster
 from tcpmesh.cluster.health.event_log import EventLog
+from tcpmesh.cluster.membership import Membership, Send
 from tcpmesh.cluster.monitor import HealthMonitor
-from tcpmesh.interfaces import IDiscovery
+from tcpmesh.cluster.upstream.dialer import dialer_of
+from tcpmesh.interfaces import IDiscovery, INamedHostsDiscovery
 from tcpmesh.net.timer_wheel import TimerWheel
-from tcpmesh.registry import Context, build, find_value
+from tcpmesh.registry import BrokenExtension, MainContext, UnknownExtension, build, cluster_type
 from tcpmesh.stats.metrics import Merge
 from tcpmesh.stats.store import Declaration
+from tcpmesh.values.hosts import HostSpec
+from tcpmesh.values.link import (
+    AddCluster,
+    Cleanup,
+    ClusterEnded,
+    ClusterRefused,
+    ClusterUsed,
+    ConnectOutcome,
+    HostNumbers,
+    HostSeen,
+    HostsUnused,
+    Rates,
+    Refusal,
+    RemoveCluster,
+    ServeCluster,
+)
 from tcpmesh.values.statuses import ClusterStatus, Statuses
 
 log = Logger(namespace="upstream")
@@ -39,19 +58,44 @@ DECLARED = Declaration(
 
 
 class ClusterEntry:
-    """A cluster with all that main does for it."""
+    """What main does for one cluster.
+
+    :raise LookupError: where nothing of its type is known.
+    :raise CannotLog: where an event log cannot be opened.
+    """
 
     def __init__(
-        self, message: Any, context: Context, wheel: TimerWheel, outlier_log: EventLog | None
+        self,
+        number: int,
+        message: Any,
+        context: MainContext,
+        wheel: TimerWheel,
+        outlier_log: EventLog | None,
+        send: Send,
     ) -> None:
+        self.number = number
         self.message = message
+        self.name: str = message.name
+        self.refused: ClusterRefused | None = None
+        """Why a worker cannot build it."""
+        self._send = send
         self._discovery = discovery_of(message, context)
+        self.membership = Membership(number, message, context, send)
         try:
-            self.cluster = Cluster(message, context, getattr(self._discovery, "balancer", None))
+            self._dialer = dialer_of(message, context)
+            self._monitor = HealthMonitor(
+                message,
+                self.membership,
+                self._dialer,
+                context,
+                wheel,
+                outlier_log,
+                self._discovery.dropped_hosts_stay,
+            )
         except Exception:
             self._discovery.stop()
+            self.membership.release()
             raise
-        self._monitor = HealthMonitor(message, self.cluster, context, wheel, outlier_log)
         self.is_warm = False
 
     def start(self, warmed: Callable[[ClusterEntry], object]) -> None:
@@ -61,53 +105,76 @@ class ClusterEntry:
 
         def ready(_: object) -> None:
             self.is_warm = True
-            self.cluster.warmed()
+            self.membership.warmed()
             warmed(self)
 
         warm = self._discovery.warm.addCallback(lambda _: self._monitor.first_round()).addCallback(
             ready
         )
         warm.addErrback(
-            lambda failure: log.failure(
-                "cluster {name} cannot start", failure, name=self.message.name
-            )
+            lambda failure: log.failure("cluster {name} cannot start", failure, name=self.name)
         )
+        if INamedHostsDiscovery.providedBy(self._discovery):
+            self._discovery.follow(lambda: self._send(Cleanup(self.number)))
         self._discovery.start(self._monitor.update_hosts)
 
     def status(self) -> ClusterStatus:
         """The cluster as the admin interface shows it."""
-        return replace(self.cluster.status(), outliers=self._monitor.outliers())
+        return self.membership.status(self._monitor.outliers(), self._monitor.rates)
 
-    def stop(self) -> None:
-        """Look no more; the cluster stays as it is."""
-        self._discovery.stop()
+    # What workers tell
+
+    def used(self) -> None:
+        """A connection was made for a client."""
+        self.membership.is_used = True
+
+    def outcome(self, told: ConnectOutcome) -> None:
+        """A connection to a host failed, or the first one since is made."""
+        self._monitor.outcome(told.host, told.outcome)
+
+    def take_rates(self, told: Rates) -> None:
+        """How connections came out in an interval."""
+        self._monitor.take_rates(told.rates)
+
+    def host_seen(self, spec: HostSpec) -> None:
+        """A connection has named a host."""
+        if INamedHostsDiscovery.providedBy(self._discovery):
+            self._discovery.host_seen(spec)
+
+    def hosts_unused(self, keys: Iterable[int]) -> None:
+        """No connection names these any more."""
+        members = self.membership.members
+        if INamedHostsDiscovery.providedBy(self._discovery):
+            self._discovery.hosts_unused([members[key].spec for key in keys if key in members])
+
+    # Its end
+
+    def stop(self) -> Deferred[None]:
+        """Look no more; fires when nothing is under way.  What workers have of it stays."""
         self._monitor.stop()
+        self._dialer.close()
+        self.membership.stop()
+        return maybeDeferred(self._discovery.stop)
 
     def reopen_logs(self) -> None:
         """Open event logs anew."""
         self._monitor.reopen_logs()
 
-    def close(self) -> None:
-        """The cluster is not wanted any more; connections in use go on."""
-        self.stop()
-        self.cluster.close()
-
-    def is_used(self) -> bool:
-        """Whether there are connections to its hosts."""
-        return self.cluster.breakers.connections.own > 0
-
 
 class ClusterManager:
-    """The clusters by name."""
+    """The clusters by name.
 
-    def __init__(self, context: Context) -> None:
+    :param send: tells workers.
+    """
+
+    def __init__(self, context: MainContext, send: Send) -> None:
         self._context = context
+        self._send = send
+        self._numbers = count(1)
+        self._known: dict[int, ClusterEntry] = {}
+        """By number, also those removed, until workers have nothing left of them."""
         self._active: dict[str, ClusterEntry] = {}
         self._warming: dict[str, ClusterEntry] = {}
-        self._leaving: list[ClusterEntry] = []
-        """Those removed, as long as there are connections: their statistics are shown until
-        then.
-        """
         self._initialized: Deferred[None] | None = None
         self._wheel = TimerWheel(context.network.clock)
         self._outlier_log = EventLog(context.outlier_log) if context.outlier_log else None
@@ -117,18 +184,25 @@ class ClusterManager:
         self._removed = scope.counter("cluster_removed")
         self._active_gauge = scope.gauge("active_clusters", Merge.MAIN)
         self._warming_gauge = scope.gauge("warming_clusters", Merge.MAIN)
-        threads = [
-            context.store.scope(f"thread_local_cluster_manager.{thread}")
-            for thread in ("main_thread", "worker_0")
-        ]
-        self._inflated = [thread.gauge("clusters_inflated", Merge.SUM) for thread in threads]
+        main_thread = context.store.scope("thread_local_cluster_manager.main_thread")
+        self._inflated = main_thread.gauge("clusters_inflated", Merge.MAIN)
         scope.declare(DECLARED)
         context.store.add_collector(self._collect)
+        self.receivers: Mapping[type, Callable[[Any], object]] = {
+            ClusterRefused: self._refused,
+            ClusterUsed: lambda told: self._known[told.cluster].used(),
+            ClusterEnded: self._ended,
+            ConnectOutcome: lambda told: self._known[told.cluster].outcome(told),
+            Rates: lambda told: self._known[told.cluster].take_rates(told),
+            HostNumbers: lambda told: self._known[told.cluster].membership.take_numbers(told),
+            HostSeen: lambda told: self._known[told.cluster].host_seen(told.host),
+            HostsUnused: lambda told: self._known[told.cluster].hosts_unused(told.hosts),
+        }
+        """What is done with each message of a worker's."""
 
-    def get(self, name: str) -> Cluster | None:
-        """The cluster of this name as of now."""
-        entry = self._active.get(name)
-        return None if entry is None else entry.cluster
+    def get(self, name: str) -> ClusterEntry | None:
+        """The cluster of this name that is served as of now."""
+        return self._active.get(name)
 
     def initialize(self) -> Deferred[None]:
         """All clusters that the proxy begins with have been added; fires when they are warm."""
@@ -141,31 +215,55 @@ class ClusterManager:
         go on untouched.
 
         :raise LookupError: where nothing of its type or policy is known; what was there stays.
+        :raise tcpmesh.registry.BrokenExtension: where another package's extension fails, likewise.
         """
         name = message.name
         known = self._warming.get(name) or self._active.get(name)
         if known is not None and known.message == message:
             return
-        entry = ClusterEntry(message, self._context, self._wheel, self._outlier_log)
+        entry = self._build(message)
         if known is not None:
-            entry.cluster.was_tried = known.cluster.was_tried
+            entry.membership.is_used = known.membership.is_used
         counter = self._added if known is None else self._modified
         counter.tally += 1
         if self._initialized is not None and self._initialized.called:
-            self._replace(self._warming, name, entry)
+            before = self._warming.get(name)
+            self._warming[name] = entry
+            if before is not None:
+                before.stop()
+                self._send(RemoveCluster(before.number))
             entry.start(self._activate)
         else:
-            self._replace(self._active, name, entry)
+            self._serve(entry)
             entry.start(self._warmed)
         self._count()
+
+    def _build(self, message: Any) -> ClusterEntry:
+        entry = ClusterEntry(
+            next(self._numbers),
+            message,
+            self._context,
+            self._wheel,
+            self._outlier_log,
+            self._send,
+        )
+        self._known[entry.number] = entry
+        self._send(AddCluster(entry.number, message))
+        if entry.refused is not None:
+            del self._known[entry.number]
+            entry.stop()
+            entry.membership.release()
+            refused = entry.refused
+            unknown = refused.why is Refusal.UNKNOWN
+            raise (UnknownExtension if unknown else BrokenExtension)(refused.reason)
+        return entry
 
     def remove(self, name: str) -> None:
         """Forget a cluster, if it is there; connections to its hosts go on."""
         found = [entries.pop(name) for entries in (self._warming, self._active) if name in entries]
         for entry in found:
-            entry.close()
-        self._leaving += found
-        self._let_go()
+            entry.stop()
+            self._send(RemoveCluster(entry.number))
         if found:
             self._removed.tally += 1
             self._count()
@@ -175,13 +273,13 @@ class ClusterManager:
         """The clusters as the admin interface shows them."""
         return Statuses([entry.status for entry in self._active.values()])
 
-    def stop(self) -> None:
-        """End all discovery."""
-        for entry in (*self._warming.values(), *self._active.values()):
-            entry.stop()
+    def stop(self) -> Deferred[None]:
+        """End all discovery and all checks; fires when nothing is under way."""
+        stopping = [entry.stop() for entry in (*self._warming.values(), *self._active.values())]
         self._wheel.stop()
         if self._outlier_log is not None:
             self._outlier_log.close()
+        return gatherResults(stopping).addCallback(lambda _: None)
 
     def reopen_logs(self) -> None:
         """Open event logs anew."""
@@ -190,18 +288,28 @@ class ClusterManager:
         if self._outlier_log is not None:
             self._outlier_log.reopen()
 
-    def _replace(self, entries: dict[str, ClusterEntry], name: str, entry: ClusterEntry) -> None:
-        predecessor = entries.get(name)
-        entries[name] = entry
+    # What workers tell
+
+    def _refused(self, told: ClusterRefused) -> None:
+        self._known[told.cluster].refused = told
+
+    def _ended(self, told: ClusterEnded) -> None:
+        self._known.pop(told.cluster).membership.release()
+
+    # Warming
+
+    def _serve(self, entry: ClusterEntry) -> None:
+        """From now on this one is found by its name."""
+        predecessor = self._active.get(entry.name)
+        self._active[entry.name] = entry
         if predecessor is not None:
-            predecessor.close()
-            predecessor.cluster.forget()
+            predecessor.stop()
+        self._send(ServeCluster(entry.number))
 
     def _activate(self, entry: ClusterEntry) -> None:
-        name = entry.message.name
-        if self._warming.get(name) is entry:
-            del self._warming[name]
-            self._replace(self._active, name, entry)
+        if self._warming.get(entry.name) is entry:
+            del self._warming[entry.name]
+            self._serve(entry)
             self._count()
 
     def _warmed(self, entry: ClusterEntry) -> None:
@@ -216,45 +324,26 @@ class ClusterManager:
         ):
             waiting.callback(None)
 
-    def _let_go(self) -> None:
-        """Forget those removed that have no connections any more, or a successor, who goes on with
-        their statistics.
-        """
-        leaving, self._leaving = self._leaving, []
-        for entry in leaving:
-            if entry.is_used() and self.get(entry.message.name) is None:
-                self._leaving.append(entry)
-            else:
-                entry.cluster.forget()
-
     def _count(self) -> None:
-        for gauge in (self._active_gauge, *self._inflated):
+        for gauge in (self._active_gauge, self._inflated):
             gauge.set(len(self._active))
         self._warming_gauge.set(len(self._warming))
 
     def _collect(self) -> Iterator[None]:
-        if self._leaving:
-            self._let_go()
-        for entry in (*self._active.values(), *self._leaving):
-            entry.cluster.collect()
+        for entry in self._active.values():
+            entry.membership.collect()
             yield
 
 
-def discovery_of(message: Any, context: Context) -> IDiscovery:
+def discovery_of(message: Any, context: MainContext) -> IDiscovery:
     """What finds the hosts of a `cluster.v3.Cluster`, by its `type` or the extension in its
     `cluster_type`.
 
     :raise tcpmesh.registry.UnknownExtension: where nothing knows this type.
     """
-    custom = (
-        message.cluster_type
-        if message.WhichOneof("cluster_discovery_type") == "cluster_type"
-        else None
-    )
-    if custom is None:
-        kind = message.DiscoveryType.Name(message.type)
-    elif custom.HasField("typed_config"):
-        return build(custom.typed_config, context).discovery(message)  # type: ignore[no-any-return]
-    else:
-        kind = custom.name.removeprefix("envoy.cluster.").upper()
-    return find_value("clusters", kind)(message, context)  # type: ignore[no-any-return]
+    if message.WhichOneof("cluster_discovery_type") == "cluster_type":
+        custom = message.cluster_type
+        if custom.HasField("typed_config"):
+            return build(custom.typed_config, context).discovery(message)  # type: ignore[no-any-return]
+    cls, _ = cluster_type(message)
+    return cls(message, context)  # type: ignore[no-any-return]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
@@ -18,8 +17,6 @@ from tcpmesh.values.address import Address
 from tcpmesh.values.response_flags import NO_FLAGS
 
 NO_METADATA: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
-
-_ids = itertools.count(1)
 
 
 @implementer(IConnection)
@@ -45,9 +42,9 @@ class Connection(QuietHalfCloseableProtocol):
         "transport",
     )
 
-    def __init__(self, owner: Any) -> None:
+    def __init__(self, owner: Any, number: int = 0) -> None:
         self._owner = owner
-        self.id = next(_ids)
+        self.id = number
         self.flags = NO_FLAGS
         self.metadata = NO_METADATA
         """Dynamic metadata: what filters found out, by their names, each a mapping of plain values

@@ -41,6 +41,7 @@ from twisted.internet.interfaces import IPushProducer
 from twisted.python.failure import Failure
 
 from tcpmesh.connection.early_data import EarlyData, EarlyDataObserver
+from tcpmesh.interfaces import IStraight
 from tcpmesh.net.protocol import QuietHalfCloseableProtocol
 from tcpmesh.net.timeout_queues import TimeoutQueue, TimeoutQueues
 
@@ -70,7 +71,7 @@ class Observer(Protocol):
         """
 
 
-@implementer(IPushProducer)
+@implementer(IStraight, IPushProducer)
 class Direction(QuietHalfCloseableProtocol):
     """Bytes from a source to a sink; see the module's text."""
 

@@ -1,4 +1,4 @@
-"""The network filters that a listener gives its clients to."""
+"""The network filters that a listener gives its clients to, and the transport socket between."""
 
 from __future__ import annotations
 
@@ -7,8 +7,14 @@ from typing import Any
 
 from tcpmesh.connection.connection import Connection
 from tcpmesh.connection.filters import FilterManager
-from tcpmesh.interfaces import IPatientFilter
-from tcpmesh.registry import Context, build
+from tcpmesh.connection.transport_sockets import transport_socket
+from tcpmesh.interfaces import (
+    IDownstreamTransportSocketFactory,
+    IPatientFilter,
+    IStoppableFilter,
+)
+from tcpmesh.listener.handshakes import Handshakes
+from tcpmesh.registry import WorkerContext, build
 
 
 class FilterChain:
@@ -20,12 +26,20 @@ class FilterChain:
     """
 
     attach: Callable[[Connection], None]
-    """Serve a client.  A chain of one filter, the usual one, is that filter's own `attach`."""
+    """Serve a client.  A chain of one filter without a transport socket, the usual one, is that
+    filter's own `attach`.
+    """
 
     def __init__(
-        self, message: Any, context: Context, reject: Callable[[Connection], None]
+        self,
+        message: Any,
+        context: WorkerContext,
+        reject: Callable[[Connection], None],
+        late: Callable[[], None],
     ) -> None:
-        """`reject` closes the clients of a chain without filters."""
+        """`reject` closes the clients of a chain without filters; `late` is told of each handshake
+        that takes too long.
+        """
         self.name: str = message.name
         self.filters = tuple(build(entry.typed_config, context) for entry in message.filters)
         for index, network_filter in enumerate(self.filters, 1):
@@ -36,9 +50,22 @@ class FilterChain:
                     f"{len(self.filters)}"
                 )
         self.attach = _way_through(self.filters) if self.filters else reject
+        self._socket = transport_socket(message, IDownstreamTransportSocketFactory, context)
+        if self._socket is not None:
+            self.attach = Handshakes(
+                message, self._socket, context.network, late, self.attach
+            ).attach
+
+    def stop(self) -> None:
+        """End at once what filters do for their connections."""
+        for network_filter in self.filters:
+            if IStoppableFilter.providedBy(network_filter):
+                network_filter.stop()
 
     def close(self) -> None:
         """Take no more clients."""
+        if self._socket is not None:
+            self._socket.close()
         for network_filter in self.filters:
             network_filter.close()
 

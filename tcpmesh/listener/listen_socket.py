@@ -12,8 +12,8 @@ from typing import Any
 from twisted.internet.interfaces import IListeningPort
 
 from tcpmesh.config.fields.values import host_and_port, pipe_mode, socket_options
-from tcpmesh.interfaces import INetwork
-from tcpmesh.net.listen import open_socket
+from tcpmesh.interfaces import IHandsOver, INetwork
+from tcpmesh.net.listen import open_socket, take_over
 from tcpmesh.values.address import Address
 from tcpmesh.values.socket_options import ListenOptions, SocketOption
 
@@ -25,7 +25,8 @@ class ListenSocket:
         self.address = address
         self.options = options
         self._network = network
-        self._sock: socket.socket | None = None
+        self._sock: Any = None
+        self._is_taken_over = False
         self._port: IListeningPort | None = None
 
     def bind(self, predecessor: ListenSocket | None) -> None:
@@ -35,13 +36,18 @@ class ListenSocket:
         """
         if predecessor is not None:
             self._sock = predecessor.duplicate()
+            self._is_taken_over = self._sock is not None
         if self._sock is None:
             self._sock = self._network.bind(self.address, self.options)
 
     @property
     def binding(self) -> tuple[Any, ...]:
-        """What is fixed once the socket is bound."""
+        """What is fixed once the socket is bound.  Of a unix socket that is its path, which nobody
+        else can bind as long as this is open; the rest can be changed.
+        """
         options = self.options
+        if self.address.family == socket.AF_UNIX:
+            return (self.address,)
         return (
             self.address,
             options.reuse_port,
@@ -53,8 +59,7 @@ class ListenSocket:
 
     def duplicate(self) -> Any:
         """Another descriptor of the listening socket; `None` where there is none to be had."""
-        duplicate = getattr(self._port, "duplicate", None)
-        return None if duplicate is None else duplicate()
+        return self._port.duplicate() if IHandsOver.providedBy(self._port) else None
 
     def open(self, factory: Any) -> bool:
         """Let clients in; whether it was not open before.
@@ -64,6 +69,8 @@ class ListenSocket:
         """
         if self._sock is None or self._port is not None:
             return False
+        if self._is_taken_over and self.address.family == socket.AF_UNIX:
+            take_over(self._sock, self.options)
         open_socket(self._sock, self.options)
         self._port = self._network.listen(self._sock, factory, self.options.accepts_per_event)
         return True
@@ -72,8 +79,10 @@ class ListenSocket:
         """Let nobody in any more."""
         if self._port is not None:
             self._port.stopListening()
-        elif self._sock is not None:
+        elif self._is_taken_over and self._sock is not None:
             self._sock.close()
+        elif self._sock is not None:
+            self._sock.close_unopened()
         self._port = self._sock = None
 
     @property

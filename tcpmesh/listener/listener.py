@@ -4,40 +4,49 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import Any
-from uuid import uuid4
 
+from zope.interface import implementer
+
+from twisted.internet.defer import Deferred
 from twisted.internet.protocol import ServerFactory
-from twisted.logger import Logger
 
+from tcpmesh.config.fields.values import binds_to_port
 from tcpmesh.connection.connection import Connection
+from tcpmesh.interfaces import ICountsAccepts
 from tcpmesh.listener.filter_chain import FilterChain
 from tcpmesh.listener.listen_socket import listen_sockets_of
 from tcpmesh.listener.listener_filters import Find, ListenerFilterManager, are_wanted
 from tcpmesh.listener.stats import ListenerStats
 from tcpmesh.logs.debug import debug_logger
-from tcpmesh.registry import Context
+from tcpmesh.registry import WorkerContext
 from tcpmesh.values.response_flags import ResponseFlag
-from tcpmesh.values.statuses import ListenerStatus
+from tcpmesh.values.workers import worker_name
 
-log = Logger(namespace="listener")
 debug_log = debug_logger("connection")
 
 BUFFER_LIMIT = 1 << 20
 
 
+@implementer(ICountsAccepts)
 class Listener(ServerFactory):
     """Built from an `envoy.config.listener.v3.Listener`."""
 
     noisy = False
 
-    def __init__(self, message: Any, context: Context, find: Find | None = None) -> None:
-        """`find` finds the listener that a client with `use_original_dst` is handed to."""
+    def __init__(
+        self, message: Any, context: WorkerContext, find: Find | None = None, name: str = ""
+    ) -> None:
+        """`find` finds the listener that a client with `use_original_dst` is handed to.
+
+        :param name: what main calls it, which counts also where the message has none.
+        """
         self.message = message
-        self.name: str = message.name or str(uuid4())
+        self.name: str = name or message.name
         self.listen_sockets = listen_sockets_of(message, context.network)
         """Its addresses; statistics go by the first."""
         self._counts = context.shared.block(f"listener.{self.name}")
         context = replace(context, shared=self._counts)
+        self._ids = context.connection_ids
         self._clock = context.network.clock
         limit = message.per_connection_buffer_limit_bytes
         self._buffer_limit: int = (
@@ -46,15 +55,20 @@ class Listener(ServerFactory):
         chains = list(message.filter_chains) or (
             [message.default_filter_chain] if message.HasField("default_filter_chain") else []
         )
-        self._chain = FilterChain(chains[0], context, self._reject) if chains else None
-        self.clients = 0
-        """How many it has given to its chain and that have not left."""
+        self._chain = (
+            FilterChain(chains[0], context, self._reject, self._handshake_late) if chains else None
+        )
+        self._connections: set[Connection] = set()
+        """Its clients, but for those that its listener filters look at."""
         self._closed = False
+        self._stopped: Deferred[None] | None = None
         self.stats = ListenerStats(
-            context.store, message.stat_prefix or str(self.listen_sockets[0].address)
+            context.store,
+            message.stat_prefix or str(self.listen_sockets[0].address),
+            worker_name(context.index),
         )
         self.accepted_in_event = self.stats.accepted_in_event.record
-        self._binds = _binds_to_port(message)
+        self._binds = binds_to_port(message)
         redirects: bool = message.use_original_dst.value
         self._filters: ListenerFilterManager | None = None
         if are_wanted(message):
@@ -92,8 +106,7 @@ class Listener(ServerFactory):
             bind.
         """
         for each in self.listen_sockets:
-            if each.open(self):
-                log.info("listener {name} is open on {address}", name=self.name, address=each.bound)
+            each.open(self)
 
     def close(self) -> None:
         """Accept no more clients; those connected stay."""
@@ -103,31 +116,51 @@ class Listener(ServerFactory):
         if self._filters is None or not self._filters.active:
             self._close_chain()
 
+    def stop(self) -> Deferred[None]:
+        """Accept no more clients and close those there are, at once; fires when they are gone."""
+        stopped = self._stopped = Deferred()
+        self.close()
+        if self._chain is not None:
+            self._chain.stop()
+        if self._filters is not None:
+            self._filters.stop()
+        for connection in tuple(self._connections):
+            connection.transport.cutConnection()
+        self._look_whether_gone()
+        return stopped
+
+    @property
+    def open_connections(self) -> int:
+        """How many clients it has, but for those that its listener filters look at."""
+        return len(self._connections)
+
+    def _look_whether_gone(self) -> None:
+        """Of a listener that is closed: whether its last client has left."""
+        if self._connections:
+            return
+        self._release()
+        if self._stopped is not None and (self._filters is None or not self._filters.active):
+            stopped, self._stopped = self._stopped, None
+            stopped.callback(None)
+
     def _close_chain(self) -> None:
         """No client comes any more, not even one that was accepted before."""
         if self._filters is not None:
             self._filters.close()
         if self._chain is not None:
             self._chain.close()
-        if not self.clients:
-            self._release()
+        self._look_whether_gone()
 
     def inspections_ended(self) -> None:
         """No client is being looked at any more."""
         if self._closed:
             self._close_chain()
 
-    def status(self) -> ListenerStatus:
-        """The listener as the admin interface shows it."""
-        return ListenerStatus(
-            name=self.name, addresses=tuple(str(each.bound) for each in self.listen_sockets)
-        )
-
     # Its clients
 
     def buildProtocol(self, addr: Any) -> Connection:  # type: ignore[override]
         """A client was accepted."""
-        return Connection(self._first)
+        return Connection(self._first, next(self._ids))
 
     def take(self, connection: Connection) -> None:
         """A client that another listener has accepted, and that wanted to come here; it is not
@@ -142,7 +175,7 @@ class Listener(ServerFactory):
     def connection_made(self, connection: Connection) -> None:
         """Give the client to a filter chain."""
         connection.opened = connection.opened or self._clock.seconds()
-        self.clients += 1
+        self._connections.add(connection)
         self.stats.opened()
         if debug_log.enabled:
             debug_log.debug(
@@ -166,26 +199,22 @@ class Listener(ServerFactory):
         self.stats.network_extension_config_missing.tally += 1
         connection.transport.loseConnection()
 
+    def _handshake_late(self) -> None:
+        """A client was closed because its handshake took too long."""
+        self.stats.transport_socket_connect_timeout.tally += 1
+
     def connection_lost(self, connection: Connection) -> None:
         """The client is gone."""
-        self.clients -= 1
+        self._connections.discard(connection)
         if debug_log.enabled:
             debug_log.debug(
                 "[C{id}] closed, flags {flags}", id=connection.id, flags=connection.flags
             )
         self.stats.closed(int((self._clock.seconds() - connection.opened) * 1000))
-        if self._closed and not self.clients:
-            self._release()
+        if self._closed:
+            self._look_whether_gone()
 
     def _release(self) -> None:
         """Nothing is left of it: neither are its statistics, nor what its filters count."""
         self._counts.close()
         self.stats.scope.close()
-
-
-def _binds_to_port(message: Any) -> bool:
-    """Neither the field nor the one of old times says no."""
-    return all(
-        each.bind_to_port.value or not each.HasField("bind_to_port")
-        for each in (message, message.deprecated_v1)
-    )

@@ -39,7 +39,7 @@ from tcpmesh.listener.predicate import predicate
 from tcpmesh.listener.stats import ListenerStats
 from tcpmesh.net.protocol import QuietHalfCloseableProtocol
 from tcpmesh.net.timeout_queues import TimeoutQueue
-from tcpmesh.registry import Context, build
+from tcpmesh.registry import WorkerContext, build
 from tcpmesh.values.address import Address
 from tcpmesh.values.filter_status import InspectResult
 
@@ -75,10 +75,10 @@ class ListenerFilterManager:
     """
 
     def __init__(
-        self, message: Any, context: Context, listener: Serving, find: Find | None
+        self, message: Any, context: WorkerContext, listener: Serving, find: Find | None
     ) -> None:
         self.stats = listener.stats
-        self.active = 0
+        self._connections: set[Connection] = set()
         """Clients being looked at."""
         self._listener = listener
         self._find = find
@@ -95,6 +95,16 @@ class ListenerFilterManager:
             context.network.timers.queue(timeout, ListenerFilterRun.late) if timeout else None
         )
 
+    @property
+    def active(self) -> int:
+        """How many clients are being looked at."""
+        return len(self._connections)
+
+    def stop(self) -> None:
+        """Close the clients that are being looked at, at once."""
+        for connection in tuple(self._connections):
+            connection.transport.cutConnection()
+
     def close(self) -> None:
         """The listener takes no more clients, and none is being looked at."""
         for each in self._filters:
@@ -109,13 +119,13 @@ class ListenerFilterManager:
 
     def connection_lost(self, connection: Connection) -> None:
         """A client is gone that was not served."""
-        self._forget()
+        self._release(connection)
 
     # The way of a client
 
     def begin(self, connection: Connection, find: Find | None) -> None:
         """Look at a client."""
-        self.active += 1
+        self._connections.add(connection)
         rest = iter(self._filters)
         inspector = self.next(rest, connection)
         if inspector is None:
@@ -147,11 +157,11 @@ class ListenerFilterManager:
             self._listener.connection_made(connection)
         else:
             there.take(connection)
-        self._forget()
+        self._release(connection)
 
-    def _forget(self) -> None:
-        self.active -= 1
-        if not self.active:
+    def _release(self, connection: Connection) -> None:
+        self._connections.discard(connection)
+        if not self._connections:
             self._listener.inspections_ended()
 
 
@@ -299,7 +309,7 @@ def _packed(message: Any) -> AnyMessage:
     return packed
 
 
-def _build(entry: Any, context: Context) -> Any:
+def _build(entry: Any, context: WorkerContext) -> Any:
     """The filter of a `listener.v3.ListenerFilter`."""
     made = build(entry.typed_config, context)
     return (

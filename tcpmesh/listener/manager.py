@@ -1,18 +1,34 @@
-"""All listeners: added, replaced and removed while traffic flows."""
+"""All listeners: added, replaced and removed while traffic flows.
+
+This is main's: it decides which listeners there are, and workers accept clients for them.
+"""
 
 from __future__ import annotations
 
-import socket
+from collections.abc import Callable, Mapping
+from itertools import count
 from typing import Any
+from uuid import uuid4
 
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from tcpmesh.listener.listener import Listener
 from tcpmesh.net.listen import BindError
-from tcpmesh.registry import Context
+from tcpmesh.registry import BrokenExtension, UnknownExtension
 from tcpmesh.stats.metrics import Merge
-from tcpmesh.stats.store import Declaration
+from tcpmesh.stats.store import Declaration, Store
 from tcpmesh.values.address import Address
+from tcpmesh.values.link import (
+    AddListener,
+    Bound,
+    ListenerRefused,
+    Refusal,
+    RemoveListener,
+    Start,
+    Stop,
+    Stopped,
+    ToWorker,
+)
 from tcpmesh.values.statuses import ListenerStatus
 
 log = Logger(namespace="listener")
@@ -27,27 +43,52 @@ DECLARED = Declaration(
     ),
 )
 
+ERRORS = {
+    Refusal.UNKNOWN: UnknownExtension,
+    Refusal.BROKEN: BrokenExtension,
+    Refusal.ADDRESS: BindError,
+}
+
+
+class ListenerEntry:
+    """What main knows of one listener."""
+
+    def __init__(self, number: int, message: Any) -> None:
+        self.number = number
+        self.message = message
+        self.name: str = message.name or str(uuid4())
+        self.addresses: tuple[Address, ...] = ()
+        self.is_open = False
+
 
 class ListenerManager:
-    """The listeners by name."""
+    """The listeners by name.
 
-    def __init__(self, context: Context) -> None:
-        self._context = context
-        self._listeners: dict[str, Listener] = {}
-        self._leaving: list[Listener] = []
-        """Those that accept no more, as long as they have clients."""
-        self._open = False
-        self._by_address: dict[Address, Listener] | None = None
-        """What `find` looks in; `None` where listeners have changed since it was last made."""
-        scope = context.store.scope("listener_manager")
+    :param send: tells workers.
+    """
+
+    def __init__(self, store: Store, send: Callable[[ToWorker], object]) -> None:
+        self._send = send
+        self._numbers = count(1)
+        self._listeners: dict[str, ListenerEntry] = {}
+        self._by_number: dict[int, ListenerEntry] = {}
+        self._refused: ListenerRefused | None = None
+        self._when_stopped: Deferred[None] = Deferred()
+        scope = store.scope("listener_manager")
         self._added = scope.counter("listener_added")
         self._modified = scope.counter("listener_modified")
         self._removed = scope.counter("listener_removed")
         self._stopped = scope.counter("listener_stopped")
         self._created = scope.counter("listener_create_success")
-        self._active = scope.gauge("total_listeners_active", Merge.MAX)
-        self._workers_started = scope.gauge("workers_started", Merge.MAX)
+        self._active = scope.gauge("total_listeners_active", Merge.MAIN)
+        self._workers_started = scope.gauge("workers_started", Merge.MAIN)
         scope.declare(DECLARED)
+        self.receivers: Mapping[type, Callable[[Any], object]] = {
+            ListenerRefused: self._take_refusal,
+            Bound: self._bound,
+            Stopped: self._take_stopped,
+        }
+        """What is done with each message of a worker's."""
 
     def add_or_update(self, message: Any) -> None:
         """Bind and, once the workers have started, serve this `listener.v3.Listener`.
@@ -57,27 +98,27 @@ class ListenerManager:
 
         :raise tcpmesh.net.listen.BindError: where the address cannot be bound; what was there
             stays.
+        :raise LookupError: where an extension is not known, likewise.
+        :raise tcpmesh.registry.BrokenExtension: where another package's extension fails, likewise.
         """
         known = self._listeners.get(message.name)
         if known is not None and known.message == message:
             return
-        listener = Listener(message, self._context, self.find)
+        entry = ListenerEntry(next(self._numbers), message)
+        self._by_number[entry.number] = entry
+        predecessor = 0 if known is None else known.number
         try:
-            listener.bind(known)
-        except BindError:
-            listener.close()
+            self._tell(AddListener(entry.number, entry.name, message, predecessor))
+        except Exception:
+            del self._by_number[entry.number]
             raise
         if known is not None:
-            known.close()
-            self._leave(known)
+            del self._by_number[known.number]
             self._modified.tally += 1
         else:
             self._added.tally += 1
-        self._listeners[listener.name] = listener
-        self._by_address = None
+        self._listeners[entry.name] = entry
         self._active.set(len(self._listeners))
-        if self._open:
-            self._start(listener)
 
     def add_static(self, messages: Any) -> None:
         """Add the listeners of a bootstrap; of several with one name the first counts, as in Envoy.
@@ -92,54 +133,56 @@ class ListenerManager:
 
     def remove(self, name: str) -> None:
         """Accept no more clients for a listener, if it is there; those connected stay."""
-        listener = self._listeners.pop(name, None)
-        if listener is not None:
-            listener.close()
-            self._leave(listener)
-            self._by_address = None
+        entry = self._listeners.pop(name, None)
+        if entry is not None:
+            del self._by_number[entry.number]
+            self._send(RemoveListener(entry.number))
             self._removed.tally += 1
             self._active.set(len(self._listeners))
 
-    def find(self, address: Address) -> Listener | None:
-        """The listener that an address belongs to: the one of just this address, or else the one of
-        its port on all addresses.
-        """
-        if self._by_address is None:
-            self._by_address = {
-                each.bound: listener
-                for listener in self._listeners.values()
-                for each in listener.listen_sockets
-            }
-        anywhere = Address("::" if address.family == socket.AF_INET6 else "0.0.0.0", address.port)
-        return self._by_address.get(address) or self._by_address.get(anywhere)
-
     def start(self) -> None:
-        """The workers start: open all listeners."""
-        self._open = True
-        for listener in self._listeners.values():
-            self._start(listener)
+        """The workers start: open all listeners.
+
+        :raise tcpmesh.net.listen.BindError: where the system refuses to listen on what it let us
+            bind.
+        """
+        self._tell(Start())
         self._workers_started.set(1)
 
-    def stop(self) -> None:
-        """Accept no more clients anywhere."""
-        for listener in self._listeners.values():
-            listener.close()
-            self._stopped.tally += 1
+    def stop(self) -> Deferred[None]:
+        """Accept no more clients anywhere and close those there are; fires when they are gone."""
+        self._stopped.tally += len(self._listeners)
+        self._when_stopped = Deferred()
+        self._send(Stop())
+        return self._when_stopped
 
     def statuses(self) -> list[ListenerStatus]:
         """The listeners as the admin interface shows them."""
-        return [listener.status() for listener in self._listeners.values()]
+        return [
+            ListenerStatus(name=entry.name, addresses=tuple(map(str, entry.addresses)))
+            for entry in self._listeners.values()
+        ]
 
-    @property
-    def open_connections(self) -> int:
-        """Clients of all listeners, also of those that accept no more."""
-        return sum(listener.clients for listener in (*self._listeners.values(), *self._leaving))
+    # What workers tell
 
-    def _leave(self, listener: Listener) -> None:
-        """A listener that has been closed: keep it until its last client has left."""
-        self._leaving = [each for each in (*self._leaving, listener) if each.clients]
+    def _tell(self, message: ToWorker) -> None:
+        """Tell workers what they may refuse."""
+        self._send(message)
+        refused, self._refused = self._refused, None
+        if refused is not None:
+            raise ERRORS[refused.why](refused.reason)
 
-    def _start(self, listener: Listener) -> None:
-        listener.open()
-        self._by_address = None
-        self._created.tally += 1
+    def _take_refusal(self, told: ListenerRefused) -> None:
+        self._refused = told
+
+    def _take_stopped(self, told: Stopped) -> None:
+        self._when_stopped.callback(None)
+
+    def _bound(self, told: Bound) -> None:
+        entry = self._by_number[told.listener]
+        entry.addresses = told.addresses
+        if told.is_open and not entry.is_open:
+            entry.is_open = True
+            self._created.tally += 1
+            for address in told.addresses:
+                log.info("listener {name} is open on {address}", name=entry.name, address=address)

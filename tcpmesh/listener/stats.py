@@ -9,7 +9,6 @@ DECLARED = Declaration(
     counters=(
         "downstream_cx_overflow",
         "downstream_cx_overload_reject",
-        "downstream_cx_transport_socket_connect_timeout",
         "downstream_global_cx_overflow",
         "extension_config_missing",
     ),
@@ -19,7 +18,7 @@ DECLARED = Declaration(
 class ListenerStats:
     """What accepting and losing a client moves.  With one worker, its own share is the whole."""
 
-    def __init__(self, store: Store, name: str) -> None:
+    def __init__(self, store: Store, name: str, worker: str) -> None:
         scope = self.scope = store.scope(f"listener.{sanitize(name)}")
         self.cx_total = scope.counter("downstream_cx_total")
         self.cx_active = scope.gauge("downstream_cx_active", Merge.SUM)
@@ -32,8 +31,11 @@ class ListenerStats:
         self.pre_cx_timeout = scope.counter("downstream_pre_cx_timeout")
         self.listener_filter_error = scope.counter("downstream_listener_filter_error")
         self.listener_filter_remote_close = scope.counter("downstream_listener_filter_remote_close")
-        self._worker_cx_total = scope.counter("worker_0.downstream_cx_total")
-        self._worker_cx_active = scope.gauge("worker_0.downstream_cx_active", Merge.SUM)
+        self.transport_socket_connect_timeout = scope.counter(
+            "downstream_cx_transport_socket_connect_timeout"
+        )
+        self._worker_cx_total = scope.counter(f"{worker}.downstream_cx_total")
+        self._worker_cx_active = scope.gauge(f"{worker}.downstream_cx_active", Merge.SUM)
         scope.declare(DECLARED)
 
     def opened(self) -> None:

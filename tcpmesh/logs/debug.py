@@ -10,6 +10,7 @@ connection asks first:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from twisted.logger import Logger
@@ -39,3 +40,9 @@ def debug_logger(name: str) -> DebugLogger:
     if found is None:
         found = _loggers[name] = DebugLogger(name)
     return found
+
+
+def show_debug(levels: Mapping[str, str]) -> None:
+    """Have debug events written by the loggers whose level, by their names, asks for that."""
+    for name, level in levels.items():
+        debug_logger(name).enabled = level in ("trace", "debug")

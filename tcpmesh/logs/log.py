@@ -9,14 +9,15 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import IO
 
 from zope.interface import implementer
 
-from twisted.logger import ILogObserver, LogEvent, LogLevel, eventAsText
+from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel, eventAsText
 
-from tcpmesh.logs.debug import debug_logger
+from tcpmesh.logs.debug import show_debug
 
 LEVELS = ("trace", "debug", "info", "warning", "error", "critical", "off")
 """Envoy's levels, from the most to the least talkative."""
@@ -65,6 +66,8 @@ class Levels:
     """The level of each logger; changed while running by the admin interface."""
 
     def __init__(self, default: str, components: dict[str, str]) -> None:
+        self.on_change: Callable[[dict[str, str]], object] = lambda levels: None
+        """Called with all levels when some were set."""
         self._levels: dict[str, str] = {}
         for logger in LOGGERS:
             self._set(logger, components.get(logger, default))
@@ -83,10 +86,11 @@ class Levels:
         name = level(name)
         for known in LOGGERS if logger is None else (logger,):
             self._set(known, name)
+        self.on_change(self.get())
 
     def _set(self, logger: str, name: str) -> None:
         self._levels[logger] = name
-        debug_logger(logger).enabled = _NUMBERS[name] <= _NUMBERS["debug"]
+        show_debug({logger: name})
 
     def shows(self, logger: str, name: str) -> bool:
         """Whether an event of this logger and level is written."""
@@ -125,13 +129,21 @@ class Log:
 
     def reopen(self) -> None:
         """Open the file anew: where it was moved away, a new one is begun.  Where that fails, the
-        old one goes on.
+        old one goes on, and says so.
         """
         before = self._file
-        if before is not None:
-            with suppress(OSError):
-                self._open()
-                before.close()
+        if before is None:
+            return
+        try:
+            self._open()
+        except OSError as e:
+            Logger(namespace="main", observer=self).error(
+                "cannot open the log file {path} anew, so the old one goes on: {reason}",
+                path=self._path,
+                reason=e.strerror,
+            )
+        else:
+            before.close()
 
     def _open(self) -> None:
         self._file = open(self._path, "a", encoding="utf-8", errors="backslashreplace", buffering=1)  # noqa: SIM115 - it stays open

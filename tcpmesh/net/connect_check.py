@@ -15,6 +15,7 @@ from twisted.internet.error import TimeoutError as ConnectTimeout
 from twisted.python.failure import Failure
 
 from tcpmesh.net.protocol import OneShotFactory, QuietProtocol
+from tcpmesh.net.sockets import is_exhausted
 from tcpmesh.values.address import Address
 from tcpmesh.values.socket_options import ConnectOptions
 
@@ -27,6 +28,9 @@ class ConnectCheckListener(Protocol):
 
     def on_refused(self, timed_out: bool) -> None:
         """None could be made, or not in time."""
+
+    def on_not_tried(self) -> None:
+        """This machine has no descriptor or no memory left for one."""
 
 
 class _CloseAtOnce(QuietProtocol):
@@ -79,4 +83,7 @@ class FactoryConnectCheck(OneShotFactory):
         """Not connected."""
         if self._connector is not None:
             self._connector = None
-            self._listener.on_refused(reason.check(ConnectTimeout) is not None)
+            if is_exhausted(reason):
+                self._listener.on_not_tried()
+            else:
+                self._listener.on_refused(reason.check(ConnectTimeout) is not None)

@@ -72,6 +72,7 @@ class HappyEyeballs:
 
     :param candidates: addresses with their options, in the order in which they are to be tried.
     :param another: called for each attempt after the first.
+    :param for_client: as for `INetwork.connect`.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class HappyEyeballs:
         factory: Any,
         timeout: float,
         another: Callable[[], object],
+        for_client: bool = False,
     ) -> None:
         self._network = network
         self._candidates = list(candidates)
@@ -88,6 +90,7 @@ class HappyEyeballs:
         self._factory = factory
         self._timeout = timeout
         self._another = another
+        self._for_client = for_client
         self._attempts: list[_Attempt] = []
         self._stagger: IDelayedCall | None = None
         self._over = False
@@ -140,7 +143,9 @@ class HappyEyeballs:
         address, options = self._candidates.pop(0)
         attempt = _Attempt(self)
         self._attempts.append(attempt)
-        attempt.connector = self._network.connect(address, attempt, self._timeout, options)
+        attempt.connector = self._network.connect(
+            address, attempt, self._timeout, options, self._for_client
+        )
         if self._candidates:
             self._stagger = self._network.clock.callLater(STAGGER, self._late)
 

@@ -7,6 +7,7 @@ import errno
 import os
 import socket
 import stat
+from contextlib import suppress
 
 from tcpmesh.net.congestion import spare_loopback
 from tcpmesh.values.address import Address
@@ -20,12 +21,37 @@ class BindError(Exception):
     """An address could not be bound; the text names it and says why."""
 
 
-def bind(address: Address, options: ListenOptions) -> socket.socket:
+class BoundSocket(socket.socket):
+    """A socket of `bind`."""
+
+    _file: tuple[int, int] | None = None
+    """Device and number of the file that a unix socket is bound to."""
+
+    def remember_file(self) -> None:
+        """It is bound to a path now."""
+        status = os.stat(self.getsockname())
+        self._file = status.st_dev, status.st_ino
+
+    def close_unopened(self) -> None:
+        """Close it before it was opened; the path of a unix socket goes with it, unless somebody
+        has taken it for one that was left behind and has it now.
+        """
+        if self._file is not None:
+            path = self.getsockname()
+            with suppress(OSError):
+                status = os.stat(path)
+                if self._file == (status.st_dev, status.st_ino):
+                    os.unlink(path)
+        self.close()
+
+
+def bind(address: Address, options: ListenOptions) -> BoundSocket:
     """A non-blocking socket bound to the address, not yet listening.
 
-    :raise BindError: where the system refuses.
+    :raise BindError: where the system refuses, or another process listens at the path of a unix
+        socket.
     """
-    sock = socket.socket(address.family, socket.SOCK_STREAM)
+    sock = BoundSocket(address.family, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
         spare_loopback(sock, address)
@@ -36,7 +62,7 @@ def bind(address: Address, options: ListenOptions) -> socket.socket:
             _bind_inet(sock, address, options)
         _set(sock, options.after_bind)
     except OSError as e:
-        sock.close()
+        sock.close_unopened()
         raise BindError(f"cannot bind '{address}': {e.strerror or e}{_hint(address, e)}") from None
     return sock
 
@@ -72,21 +98,47 @@ def _bind_inet(sock: socket.socket, address: Address, options: ListenOptions) ->
     sock.bind(address.sockaddr)
 
 
-def _bind_unix(sock: socket.socket, address: Address, options: ListenOptions) -> None:
-    if not address.host.startswith("@"):
-        _remove_stale(address.host)
+def take_over(sock: socket.socket, options: ListenOptions) -> None:
+    """Let a listening unix socket, bound by a predecessor, be as these options say.
+
+    :raise BindError: where the system refuses.
+    """
+    path = sock.getsockname()
+    try:
+        _set(sock, options.before_bind + options.after_bind)
+        if options.mode is not None and isinstance(path, str):
+            os.chmod(path, options.mode)
+    except OSError as e:
+        raise BindError(f"cannot change '{path}': {e.strerror or e}") from None
+
+
+def _bind_unix(sock: BoundSocket, address: Address, options: ListenOptions) -> None:
+    if address.host.startswith("@"):
+        sock.bind(address.sockaddr)
+        return
+    _remove_stale(address.host)
     sock.bind(address.sockaddr)
-    if options.mode is not None and not address.host.startswith("@"):
+    sock.remember_file()
+    if options.mode is not None:
         os.chmod(address.host, options.mode)
 
 
 def _remove_stale(path: str) -> None:
-    """Remove the socket that an earlier process left behind; anything that is not a socket
-    stays.
+    """Remove the socket that an earlier process left behind.  Anything that is not a socket stays,
+    and so does the socket of a process that is there.
+
+    :raise OSError: where somebody listens there, or may do so.
     """
     try:
-        if stat.S_ISSOCK(os.stat(path).st_mode):
+        if not stat.S_ISSOCK(os.stat(path).st_mode):
+            return
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+            client.setblocking(False)
+            error = client.connect_ex(path)
+        if error == errno.ECONNREFUSED:
             os.unlink(path)
+        elif error != errno.ENOENT:
+            raise OSError(errno.EADDRINUSE, "another process listens there")
     except FileNotFoundError:
         pass
 

@@ -9,6 +9,8 @@ import termios
 from fcntl import ioctl
 from typing import Any
 
+from twisted.python.failure import Failure
+
 from tcpmesh.values.address import Address
 
 HIGH_WATERMARK = 1 << 20
@@ -31,6 +33,14 @@ IP_TRANSPARENT, IPV6_TRANSPARENT = 19, 75
 
 EXHAUSTED = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 """Errors that tell of this machine, not of a peer: only closing connections cures them."""
+
+
+def is_exhausted(reason: Failure) -> bool:
+    """Whether connecting failed for lack of something on this machine, so that nothing is known of
+    the peer.
+    """
+    return getattr(reason.value, "osError", None) in EXHAUSTED
+
 
 UNSENT_POLL = 0.01
 UNSENT_POLLS = 500

@@ -4,12 +4,18 @@ A connection arms a timer, and nearly always disarms it before it fires: a conne
 timeout.  All timers of one length fire in the order in which they were armed, so one queue for each
 length needs no heap: an insertion-ordered `dict` gives O(1) to arm and O(1) to disarm, and one
 reactor call, for the head of the queue, serves them all.
+
+Configurations name few lengths, but a client may have one of its own, such as an idle timeout that
+a filter takes from what the client says.  So a queue lives only as long as somebody holds it or
+something waits in it, and where there are many, one that becomes empty does not wait for its call.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
+from functools import partial
 from typing import Any, Generic, TypeVar
+from weakref import ref
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
@@ -18,13 +24,25 @@ log = Logger(namespace="main")
 
 T = TypeVar("T", bound=Hashable)
 
+MOST_EMPTY = 64
+"""So many queues may keep their call of the clock while nothing waits in them, which is cheaper
+where connections come and go one at a time."""
+
 
 class TimeoutQueue(Generic[T]):
     """Items that are each due the same number of seconds after they were added."""
 
-    __slots__ = ("_call", "_clock", "_due", "_expired", "seconds")
+    __slots__ = ("__weakref__", "_armed", "_call", "_clock", "_due", "_expired", "seconds")
 
-    def __init__(self, clock: IReactorTime, seconds: float, expired: Callable[[T], object]) -> None:
+    def __init__(
+        self,
+        clock: IReactorTime,
+        seconds: float,
+        expired: Callable[[T], object],
+        armed: set[TimeoutQueue[Any]] | None = None,
+    ) -> None:
+        """`armed`: where this puts itself while it has a call of the clock."""
+        self._armed: set[TimeoutQueue[Any]] = set() if armed is None else armed
         self.seconds = seconds
         self._clock = clock
         self._expired = expired
@@ -42,17 +60,22 @@ class TimeoutQueue(Generic[T]):
         due[item] = self._clock.seconds() + self.seconds
         if self._call is None:
             self._call = self._clock.callLater(self.seconds, self._run)
+            self._armed.add(self)
 
     def discard(self, item: T) -> None:
         """Forget the item, if it is waiting."""
-        self._due.pop(item, None)
+        due = self._due
+        due.pop(item, None)
+        if not due and len(self._armed) > MOST_EMPTY:
+            self.stop()
 
     def stop(self) -> None:
         """Forget all items."""
         self._due.clear()
         if self._call is not None and self._call.active():
             self._call.cancel()
-        self._call = None
+            self._call = None
+            self._armed.discard(self)
 
     def _run(self) -> None:
         # `_call` stays set meanwhile: what is added now waits behind what is there already, which
@@ -67,9 +90,11 @@ class TimeoutQueue(Generic[T]):
                     self._expired(item)
                 except Exception:
                     log.failure("a timer failed")
-        self._call = (
-            self._clock.callLater(max(due[next(iter(due))] - now, 0.0), self._run) if due else None
-        )
+        if due:
+            self._call = self._clock.callLater(max(due[next(iter(due))] - now, 0.0), self._run)
+        else:
+            self._call = None
+            self._armed.discard(self)
 
     def _over(self, now: float) -> list[T]:
         """The items that are due: looked for in one go, since the head of a `dict` is dearer to
@@ -83,26 +108,35 @@ class TimeoutQueue(Generic[T]):
         return over
 
 
+_Key = tuple[float, Callable[[Any], object]]
+
+
 class TimeoutQueues:
-    """The timer queues of one network, made at first use and kept: configurations name few
-    different times.
-    """
+    """The timer queues of one network, made at first use."""
 
     def __init__(self, clock: IReactorTime) -> None:
         self.clock = clock
-        self._queues: dict[tuple[float, Callable[[Any], object]], TimeoutQueue[Any]] = {}
+        self._armed: set[TimeoutQueue[Any]] = set()
+        """Those that have a call of the clock."""
+        self._queues: dict[_Key, ref[TimeoutQueue[Any]]] = {}
 
     def queue(self, seconds: float, expired: Callable[[T], object]) -> TimeoutQueue[T]:
         """The queue for this time and this function: pass a function that lives as long as the
         process, not a closure.
         """
         key = (seconds, expired)
-        found = self._queues.get(key)
+        known = self._queues.get(key)
+        found = None if known is None else known()
         if found is None:
-            found = self._queues[key] = TimeoutQueue(self.clock, seconds, expired)
+            found = TimeoutQueue(self.clock, seconds, expired, self._armed)
+            self._queues[key] = ref(found, partial(self._forget, key))
         return found
+
+    def _forget(self, key: _Key, gone: ref[TimeoutQueue[Any]]) -> None:
+        if self._queues.get(key) is gone:
+            del self._queues[key]
 
     def stop(self) -> None:
         """Forget all that waits, so that no call of the clock is left."""
-        for queue in self._queues.values():
+        for queue in tuple(self._armed):
             queue.stop()

@@ -1,4 +1,5 @@
-"""The root service: builds all rooms from a bootstrap, opens them in order, and closes them.
+"""The root service: puts main and a worker together for a bootstrap, starts them in order, and
+stops them.
 
 Order matters.  The addresses of listeners and of the admin interface are bound while the process
 may still be root (`privilegedStartService`); clients are accepted only once the clusters are warm,
@@ -7,31 +8,28 @@ that is, know their hosts and how these are (`startService`).
 
 from __future__ import annotations
 
-import gc
-import resource
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, NoReturn
 
 from zope.interface import implementer
 
 from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred, ensureDeferred, maybeDeferred
 from twisted.internet.task import LoopingCall
 from twisted.logger import ILogObserver, Logger
 
 from tcpmesh.admin.service import AdminService
-from tcpmesh.cluster.discovery.dns import named_resolver
 from tcpmesh.cluster.health.event_log import CannotLog
-from tcpmesh.cluster.manager import ClusterManager
 from tcpmesh.config.arguments import node_with
 from tcpmesh.config.fields.values import host_and_port, pipe_mode, seconds
 from tcpmesh.interfaces import INetwork, IServer
-from tcpmesh.listener.manager import ListenerManager
 from tcpmesh.logs.log import Log
+from tcpmesh.net.clock import MonotonicReactor
 from tcpmesh.net.listen import BindError
-from tcpmesh.registry import BrokenExtension, Context, UnknownExtension
+from tcpmesh.registry import BrokenExtension, UnknownExtension
+from tcpmesh.server.assembly import Proxy, assemble
+from tcpmesh.server.link.link import ILink, NoSuchLink
 from tcpmesh.server.networks import NoSuchTransport, default_network
-from tcpmesh.server.signals import install_signals
 from tcpmesh.server.stats import ServerStats
 from tcpmesh.stats.store import Store
 from tcpmesh.values.address import Address
@@ -41,11 +39,6 @@ from tcpmesh.values.statuses import ClusterStatus, ListenerStatus
 log = Logger(namespace="main")
 
 STATS_FLUSH_INTERVAL = 5.0
-
-GC_THRESHOLD = 20_000
-"""Objects made before the collector looks for cycles.  Connections leave none, so it should look
-rarely: with the default of 700 its pauses were the p99 of new connections."""
-
 
 CANNOT_START = 1
 """Exit status of a process that could not serve its configuration."""
@@ -74,10 +67,13 @@ class Server(MultiService):
         options: ServerOptions,
         observer: Log,
         network: INetwork | None = None,
+        link: ILink | None = None,
     ) -> None:
         super().__init__()
         self._reactor = reactor
+        self._clock: Any = network.clock if network is not None else MonotonicReactor(reactor)
         self._network = network
+        self._link = link
         self._observer = observer
         self.log_levels = observer.levels
         self.bootstrap = bootstrap
@@ -86,13 +82,15 @@ class Server(MultiService):
         self.node = node_with(bootstrap.node, options.node_arguments)
         self.exit_status = 0
         """What the process is to end with; twistd itself ends with 0 whenever its reactor stops."""
+        self._is_quitting = False
         self.state = "PRE_INITIALIZING"
-        self._started = reactor.seconds()
-        self._clusters: ClusterManager | None = None
-        self._listeners: ListenerManager | None = None
+        self._started = self._clock.seconds()
+        self.live: Deferred[None] = Deferred()
+        """Fires when clients are accepted."""
+        self._proxy: Proxy | None = None
         self._stats = ServerStats(self.store, self)
         self._flush = LoopingCall(self._flush_stats)
-        self._flush.clock = reactor
+        self._flush.clock = self._clock
 
     # Its life
 
@@ -107,50 +105,37 @@ class Server(MultiService):
         :raise CannotStart: where an address cannot be bound, an event log cannot be opened, or
             another package's extension fails.
         """
-        _raise_descriptor_limit()
         try:
-            context = self._context(self._network or default_network(self._reactor))
-            self._listeners = ListenerManager(context)
-            self._clusters = ClusterManager(context)
-            for cluster in self.bootstrap.static_resources.clusters:
-                self._clusters.add_or_update(cluster)
-            self._listeners.add_static(self.bootstrap.static_resources.listeners)
+            self._network = self._network or default_network(self._clock)
+            proxy = self._proxy = assemble(
+                self.bootstrap, self.node, self._network, self.store, link=self._link
+            )
+            self.log_levels.on_change = proxy.main.set_log_levels
+            proxy.main.build()
             if self.bootstrap.admin.HasField("address"):
                 self._add_admin()
             super().privilegedStartService()
         except UnknownExtension as e:
             self._give_up(f"no installed package has the extension {e}")
-        except (BindError, BrokenExtension, CannotLog, NoSuchTransport) as e:
+        except (BindError, BrokenExtension, CannotLog, NoSuchLink, NoSuchTransport) as e:
             self._give_up(e)
 
-    def _context(self, network: INetwork) -> Context:
-        settings = self.bootstrap.cluster_manager
-        context = Context(
-            network=network,
-            store=self.store,
-            cluster=self._find_cluster,
-            node=self.node,
-            local_cluster=settings.local_cluster_name,
-            bind_config=settings.upstream_bind_config,
-            outlier_log=settings.outlier_detection.event_log_path,
-        )
-        return replace(context, resolver=named_resolver(self.bootstrap, context))
-
     def _give_up(self, reason: object) -> NoReturn:
-        if self._listeners is not None:
-            self._listeners.stop()
+        self._close_all()
         log.critical("{reason}", reason=reason)
         raise CannotStart(reason) from None
 
     def startService(self) -> None:
         """Answer the admin interface, and serve as soon as the clusters know their hosts.
 
-        :raise CannotStart: where another process has taken an address since it was bound.
+        :raise CannotStart: where another process has taken an address since it was bound; and, by a
+            program that starts services without privileges, as `privilegedStartService`.
         """
+        if self._proxy is None:
+            self.privilegedStartService()
         super().startService()
-        assert self._clusters is not None
-        self._reactor.callWhenRunning(install_signals, self._reactor, self.quit, self.reopen_logs)
-        warm = self._clusters.initialize()
+        assert self._proxy is not None
+        warm = self._proxy.main.initialize()
         if warm.called:
             self._serve()
         else:
@@ -160,13 +145,12 @@ class Server(MultiService):
 
     def _serve(self) -> None:
         """Open the listeners, then everything that watches them."""
-        assert self._listeners is not None
+        assert self._proxy is not None
         self.state = "INITIALIZING"
-        # What clusters put off until somebody asks is there before the garbage collector is told to
-        # forget what is there.
+        # What clusters put off until somebody asks is there before clients come.
         self.store.collect()
         try:
-            self._listeners.start()
+            self._proxy.main.start_workers()
         except BindError as e:
             self._give_up(e)
         self.state = "LIVE"
@@ -178,7 +162,7 @@ class Server(MultiService):
             else STATS_FLUSH_INTERVAL,
             now=False,
         )
-        _calm_collector()
+        self.live.callback(None)
         log.info("all dependencies initialized. starting workers")
 
     def _serve_later(self, _: None) -> None:
@@ -189,71 +173,67 @@ class Server(MultiService):
             self.exit_status = CANNOT_START
             self.quit()
 
-    def stopService(self) -> Any:
-        """Accept no more and end; what is connected is closed with the process."""
+    def stopService(self) -> Deferred[None]:
+        """Accept no more, and close at once all that is open: clients, what they are connected to,
+        checks, questions and the admin interface.
+
+        :return: fires when nothing of it is left, no descriptor and no timer.
+        """
+        log.info("exiting")
+        return self._close_all()
+
+    def _close_all(self) -> Deferred[None]:
         if self._flush.running:
             self._flush.stop()
-        if self._listeners is not None:
-            self._listeners.stop()
-        if self._clusters is not None:
-            self._clusters.stop()
-        log.info("exiting")
-        return super().stopService()
+        return ensureDeferred(self._stop())
+
+    async def _stop(self) -> None:
+        if self._proxy is not None:
+            await self._proxy.main.stop()
+        await maybeDeferred(super().stopService)
+        if self._network is not None:
+            await self._network.stop()
+        if isinstance(self._clock, MonotonicReactor):
+            self._clock.stop()
 
     def quit(self) -> None:
         """End the process, exit status 0."""
-        if self._reactor.running:
+        if self._reactor.running and not self._is_quitting:
+            self._is_quitting = True
             self._reactor.stop()
 
     def reopen_logs(self) -> None:
         """Open log files anew."""
         self._observer.reopen()
-        if self._clusters is not None:
-            self._clusters.reopen_logs()
+        if self._proxy is not None:
+            self._proxy.main.reopen_logs()
 
     # What the admin interface asks
 
     @property
     def uptime(self) -> float:
         """Seconds since this process started."""
-        return float(self._reactor.seconds() - self._started)
+        return float(self._clock.seconds() - self._started)
 
     def cluster_statuses(self) -> Sequence[ClusterStatus]:
         """All clusters, in order of configuration."""
-        return self._clusters.statuses() if self._clusters is not None else []
+        return self._proxy.main.cluster_statuses() if self._proxy is not None else []
 
     def listener_statuses(self) -> list[ListenerStatus]:
         """All listeners, in order of configuration."""
-        return self._listeners.statuses() if self._listeners is not None else []
+        return self._proxy.main.listener_statuses() if self._proxy is not None else []
 
     @property
     def open_connections(self) -> int:
         """Clients of all listeners."""
-        return self._listeners.open_connections if self._listeners is not None else 0
-
-    def _find_cluster(self, name: str) -> Any:
-        return self._clusters.get(name) if self._clusters is not None else None
+        return self._proxy.main.connections if self._proxy is not None else 0
 
     def _add_admin(self) -> None:
         address = self.bootstrap.admin.address
         AdminService(
-            self, self._reactor, Address(*host_and_port(address)), pipe_mode(address)
+            self, self._clock, Address(*host_and_port(address)), pipe_mode(address)
         ).setServiceParent(self)
 
     def _flush_stats(self) -> None:
         self._stats.flush()
         self.store.merge_histograms()
-
-
-def _raise_descriptor_limit() -> None:
-    """Take all the descriptors that the process may have: each client needs two."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def _calm_collector() -> None:
-    """Let the garbage collector forget what exists now and look rarely at what comes."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(GC_THRESHOLD, 50, 100)

@@ -36,4 +36,4 @@ def install_signals(reactor: Any, end: Callable[[], object], reopen: Callable[[]
             signal.SIGHUP, caught(lambda: None, "caught {name}: there is nothing to reload yet")
         )
     except ValueError:
-        log.warn("signals are left to the embedding program: this is not its main thread")
+        log.warn("signals are left alone: this is not the main thread")

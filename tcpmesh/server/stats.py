@@ -7,8 +7,12 @@ from typing import Any
 
 from tcpmesh.stats.metrics import Merge
 from tcpmesh.stats.store import Declaration, Store
+from tcpmesh.values.workers import worker_name
 
 STATES = {"LIVE": 0, "DRAINING": 1, "PRE_INITIALIZING": 2, "INITIALIZING": 3}
+
+WORKERS = 1
+"""How many there are, whatever `--concurrency` says."""
 
 NO_CERTIFICATE = (1 << 32) - 1
 """Days until the first certificate expires where there is none, as Envoy shows it."""
@@ -92,7 +96,6 @@ ELSEWHERE = {
         ),
     ),
     "server.main_thread": _WATCHDOG,
-    "server.worker_0": _WATCHDOG,
     "workers": _WATCHDOG,
 }
 """Names outside of `server.` that every Envoy shows and nothing moves here: there are no runtime
@@ -110,6 +113,8 @@ class ServerStats:
         scope.declare(DECLARED)
         for prefix, names in ELSEWHERE.items():
             store.scope(prefix).declare(names)
+        for index in range(WORKERS):
+            store.scope(f"server.{worker_name(index)}").declare(_WATCHDOG)
         self._server = server
         self._uptime = scope.gauge("uptime", Merge.MAIN)
         self._state = scope.gauge("state", Merge.MAIN)

@@ -28,9 +28,10 @@ from envoy.config.core.v3.base_pb2 import Metadata, Node
 from tcpmesh.cluster.cluster import Cluster
 from tcpmesh.cluster.hosts.host import Host
 from tcpmesh.config.load import load
-from tcpmesh.registry import Context
+from tcpmesh.registry import WorkerContext
 from tcpmesh.stats.store import Store
 from tcpmesh.testing.memory.network import MemoryNetwork
+from tcpmesh.testing.served import ServedCluster
 from tcpmesh.values.address import Address
 from tcpmesh.values.hosts import Assignment, HealthFlag, HostSpec, Locality
 
@@ -90,7 +91,7 @@ class Balance:
         self.network = MemoryNetwork()
         self._weights = dict(zone_weights or {})
         self._factor = overprovisioning_factor
-        self._clusters: dict[str, Cluster] = {}
+        self._clusters: dict[str, ServedCluster] = {}
         self._addresses: dict[str, Address] = {}
         self._hosts: dict[str, SimHost] = {}
         self._open: list[tuple[float, int, Host]] = []
@@ -99,25 +100,30 @@ class Balance:
         if zone:
             node.locality.zone = zone
         members = list(proxies)
-        context = Context(
+        context = WorkerContext(
             self.network,
             self.store,
-            self._clusters.get,
+            self._find,
             Random(seed),
             node=node,
             local_cluster=LOCAL if members else "",
         )
         for name, fields, found in ((LOCAL, "", members), ("c", cluster, list(hosts))):
-            self._clusters[name] = Cluster(cluster_message(name, fields), context)
+            self._clusters[name] = ServedCluster(cluster_message(name, fields), context)
             self._clusters[name].update_hosts(self._assignment(found))
             self._clusters[name].warmed()
-        self.cluster = self._clusters["c"]
+        self.served = self._clusters["c"]
+        self.cluster = self.served.cluster
+
+    def _find(self, name: str) -> Cluster | None:
+        served = self._clusters.get(name)
+        return None if served is None else served.cluster
 
     # Hosts
 
     def set_hosts(self, hosts: Iterable[SimHost]) -> None:
         """These are the hosts from now on; one of a name that was there is the same host."""
-        self.cluster.update_hosts(self._assignment(list(hosts)))
+        self.served.update_hosts(self._assignment(list(hosts)))
 
     def set_proxies(self, proxies: Iterable[SimHost]) -> None:
         """These are the proxies from now on."""
@@ -126,12 +132,12 @@ class Balance:
     def fail(self, *names: str) -> None:
         """Let these hosts fail their health checks."""
         for name in names:
-            self.cluster.set_flags(self._addresses[name], add=HealthFlag.failed_active_hc)
+            self.served.set_flags(self._addresses[name], add=HealthFlag.failed_active_hc)
 
     def recover(self, *names: str) -> None:
         """Let these hosts pass their health checks again."""
         for name in names:
-            self.cluster.set_flags(self._addresses[name], remove=HealthFlag.failed_active_hc)
+            self.served.set_flags(self._addresses[name], remove=HealthFlag.failed_active_hc)
 
     def host(self, name: str) -> Host:
         """The host of this name, with its counters."""

@@ -156,6 +156,8 @@ class Child(Process):
 
     It runs in a directory of its own, where the configuration is `envoy.yaml` and its output
     `output`, both removed by `stop`.
+
+    :param open_files: how many descriptors it may have; as we may where nothing is said.
     """
 
     def __init__(
@@ -163,6 +165,7 @@ class Child(Process):
         config: str,
         arguments: Sequence[str] = (),
         environ: Mapping[str, str] | None = None,
+        open_files: int | None = None,
     ) -> None:
         self._directory = tempfile.TemporaryDirectory(prefix="tcpmesh")
         self.path = Path(self._directory.name)
@@ -180,6 +183,8 @@ class Child(Process):
             str(self._admin),
             *arguments,
         ]
+        if open_files is not None:
+            command = ["sh", "-c", 'ulimit -n "$0" && exec "$@"', str(open_files), *command]
         super().__init__(command, self.path / "output", environ)
 
     @property

@@ -68,6 +68,7 @@ LOOKED_INTO = (
     "tcpmesh.extensions.filters.network.",
     "tcpmesh.cluster.upstream.pool",
     "tcpmesh.values.stream_info",
+    "tcpmesh.testing.wrappers",
 )
 """Modules whose objects are part of a connection's state."""
 
@@ -381,7 +382,7 @@ class ProxyGame:
 
     def _counted(self) -> dict[str, int]:
         self.mesh.store.collect()
-        return {gauge.name: gauge.value for gauge in self.mesh.store.gauges()}
+        return {gauge.name: gauge.tally for gauge in self.mesh.store.gauges()}
 
 
 def _transport_state(transport: MemoryTransport) -> Hashable:

@@ -22,6 +22,7 @@ from twisted.internet.protocol import ClientFactory, Factory
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
+from tcpmesh.net.clock import MonotonicReactor
 from tcpmesh.net.listen import bind, open_socket
 from tcpmesh.testing.memory.network import MemoryNetwork
 from tcpmesh.testing.recording import OneWayRecordingProtocol, RecordingProtocol
@@ -112,6 +113,7 @@ class TransportHarness(ABC):
     def __init__(self) -> None:
         self._ports: list[Any] = []
         self.recorders: list[OneWayRecordingProtocol] = []
+        self._stopped = False
 
     @abstractmethod
     def new_address(self, family: str = "") -> Address:
@@ -148,13 +150,26 @@ class TransportHarness(ABC):
         transports then.
         """
         client, server = client or RecordingProtocol(), server or RecordingProtocol()
-        self.recorders += [p for p in (client, server) if isinstance(p, OneWayRecordingProtocol)]
+        self._watch(client, server)
         return await self._connect(client, server)
 
-    async def _connect(self, client: Any, server: Any) -> tuple[Any, Any]:
-        port = self.listen(Server(server))
+    def dial(self, client: Any, server: Any) -> Client:
+        """Begin to connect the two protocols to each other; the client's factory, which knows what
+        came of it.
+        """
+        self._watch(client, server)
+        return self._dial(client, server)
+
+    def _watch(self, *protocols: Any) -> None:
+        self.recorders += [p for p in protocols if isinstance(p, OneWayRecordingProtocol)]
+
+    def _dial(self, client: Any, server: Any) -> Client:
         factory = Client(client)
-        self.network.connect(port.getHost(), factory, PATIENCE)
+        self.network.connect(self.listen(Server(server)).getHost(), factory, PATIENCE)
+        return factory
+
+    async def _connect(self, client: Any, server: Any) -> tuple[Any, Any]:
+        factory = self._dial(client, server)
         await self.until(
             lambda: (client.transport and server.transport) or factory.failure, "a connected pair"
         )
@@ -176,6 +191,15 @@ class TransportHarness(ABC):
             assert written < MOST, "the other side does not read, and yet all is taken"
         return written
 
+    async def stop_network(self) -> None:
+        """Stop the network: the last thing that can be done here but to look at what comes of
+        it.
+        """
+        self._stopped = True
+        stopped: list[object] = []
+        self.network.stop().addCallback(stopped.append)
+        await self.until(lambda: stopped, "the end of the network")
+
     def end_witnesses(self) -> list[str]:
         """Abort what is still connected; what the recorders have to complain about."""
         for recorder in self.recorders:
@@ -192,7 +216,8 @@ class TransportHarness(ABC):
             lambda: all(w.lost or w.transport is None for w in self.recorders),
             "the loss of every connection",
         )
-        await self.settle()
+        if not self._stopped:
+            await self.settle()
         flaws = self.end_witnesses()
         await self._tear_down()
         assert not flaws, flaws
@@ -252,7 +277,8 @@ class SocketHarness(TransportHarness):
             else ()
         )
         self.watches_after_eof = watches_after_eof
-        self.network = network(reactor)
+        self._clock = MonotonicReactor(reactor)
+        self.network = network(self._clock)
         self.tcp = family != "unix"
         self._reactor = reactor
         self._holds: list[socket.socket] = []
@@ -312,13 +338,16 @@ class SocketHarness(TransportHarness):
 
     async def _tear_down(self) -> None:
         await super()._tear_down()
-        for end in self._metronome or ():
+        for end in () if self._stopped else self._metronome or ():
             end.transport.loseConnection()
             await self.until(lambda end=end: end.lost, "the end of the metronome")  # type: ignore[misc]
         for sock in self._holds:
             sock.close()
-        self.network.stop()
+        await self.stop_network()
+        left = self._clock.getDelayedCalls()
+        self._clock.stop()
         self._directory.cleanup()
+        assert not left, f"a network that was stopped has left {left}"
 
 
 class HarnessTestCase(TestCase):
@@ -351,6 +380,21 @@ class HarnessTestCase(TestCase):
         )
         if self.harness.tcp:
             self.assertTrue(recorder.lost_to(ConnectionLost), recorder.reason)
+
+    async def one_at_a_time(self, recorder: OneWayRecordingProtocol, size: int) -> None:
+        """Wait until the recorder, which pauses in each delivery, has received so many bytes: each
+        time it is resumed there is one delivery.
+        """
+        for n in range(1, size + 1):
+            await self.harness.until(
+                lambda n=n: len(recorder.sizes) == n,  # type: ignore[misc]
+                "the next delivery",
+            )
+            await self.harness.settle()
+            self.assertEqual(n, len(recorder.sizes))
+            recorder.transport.resumeProducing()
+            if len(recorder.received) >= size:
+                return
 
     async def receives(self, recorder: OneWayRecordingProtocol, data: bytes) -> None:
         """Wait until the recorder has received exactly these bytes."""

@@ -14,24 +14,23 @@ The configuration is judged as `twistd tcpmesh` judges it.  Time passes only in 
 
 from __future__ import annotations
 
-from random import Random
 from typing import Any
 
-from tcpmesh.cluster.manager import ClusterManager
+from tcpmesh.cluster.cluster import Cluster
 from tcpmesh.config.load import load
-from tcpmesh.listener.manager import ListenerManager
-from tcpmesh.registry import Context
+from tcpmesh.server.assembly import assemble
+from tcpmesh.server.link.link import ILink, default_link
 from tcpmesh.stats.store import Store
 from tcpmesh.testing.harness import Client, Server
 from tcpmesh.testing.memory.network import MemoryNetwork
 from tcpmesh.testing.recording import RecordingProtocol
-from tcpmesh.values.address import Address
-from tcpmesh.values.shared_counts import LocalCounts, SharedCounts
+from tcpmesh.values.address import PATHS, Address
+from tcpmesh.values.shared_counts import SharedCounts
 
 
 def address_of(text: str) -> Address:
     """The address that `127.0.0.1:80`, `[::1]:80` or the path of a unix socket means."""
-    if text.startswith(("/", "@")):
+    if text.startswith(PATHS):
         return Address(text)
     host, _, port = text.rpartition(":")
     return Address(host.strip("[]"), int(port))
@@ -53,11 +52,13 @@ class Mesh:
         network: MemoryNetwork | None = None,
         seed: int = 1,
         start: bool = True,
+        link: ILink | None = None,
         shared: SharedCounts | None = None,
     ) -> None:
         """`network` where others are to be on it too, or its buffers are to be small; `seed` for
         what is chosen at random.
 
+        `link` joins main and the worker, where it is not to be the one of the environment.
         Without `start` the listeners stay closed until `listeners.start()`.  `shared` where this is
         one of several workers.
 
@@ -67,24 +68,26 @@ class Mesh:
         self.bootstrap = load(config_yaml=bootstrap).bootstrap
         self.network = network if network is not None else MemoryNetwork()
         self.store = Store()
-        settings = self.bootstrap.cluster_manager
-        self.context = Context(
+        node = self.bootstrap.node
+        self.link = link if link is not None else default_link()
+        self.main, self.worker = assemble(
+            self.bootstrap,
+            node,
             self.network,
             self.store,
-            lambda name: self.clusters.get(name),
-            Random(seed),
-            self.bootstrap.node,
-            settings.local_cluster_name,
-            settings.upstream_bind_config,
-            shared=shared if shared is not None else LocalCounts(),
+            link=self.link,
+            seed=seed,
+            shared=shared,
         )
-        self.clusters = ClusterManager(self.context)
-        self.listeners = ListenerManager(self.context)
-        for cluster in self.bootstrap.static_resources.clusters:
-            self.clusters.add_or_update(cluster)
-        self.listeners.add_static(self.bootstrap.static_resources.listeners)
+        self.clusters = self.main.clusters
+        self.listeners = self.main.listeners
+        self.main.build()
         if start:
             self.listeners.start()
+
+    def cluster(self, name: str) -> Cluster | None:
+        """The cluster that a client is served by now."""
+        return self.worker.clusters.get(name)
 
     # Who is around it
 

@@ -55,6 +55,17 @@ class OneWayRecordingProtocol:
         """True once nothing more can come: EOF or loss."""
         return "eof" in self.events or self.lost
 
+    @property
+    def story(self) -> list[str]:
+        """The events, with all deliveries in a row as one: how many there are of those is nobody's
+        business.
+        """
+        return [
+            event
+            for event, before in zip(self.events, ["", *self.events], strict=False)
+            if event != "data" or before != "data"
+        ]
+
     def lost_to(self, *kinds: type[BaseException]) -> bool:
         """True where the connection was lost for a reason of one of these kinds."""
         return self.reason is not None and self.reason.check(*kinds) is not None

@@ -11,13 +11,21 @@ from zope.interface import implementer
 
 from twisted.internet.interfaces import IAddress
 
+PATHS = ("/", "@", ".")
+"""How the host of a unix socket begins: an absolute path, an abstract one or a relative one."""
+
+
+def relative(path: str) -> str:
+    """A path of a unix socket as the host of an address: a relative one begins with a dot."""
+    return path if not path or path.startswith(PATHS) else f"./{path}"
+
 
 @implementer(IAddress)
 class Address:
     """An IPv4, IPv6 or unix-socket address.
 
-    `host` is the numeric address, or the path of a unix socket (an abstract one begins with `@`);
-    `port` is 0 for those.
+    `host` is the numeric address, or the path of a unix socket (an abstract one begins with `@`, a
+    relative one with `./`); `port` is 0 for those.
     """
 
     __slots__ = ("family", "host", "port")
@@ -25,7 +33,7 @@ class Address:
     def __init__(self, host: str, port: int = 0) -> None:
         self.host = host
         self.port = port
-        if host.startswith(("/", "@")):
+        if host.startswith(PATHS):
             self.family = socket.AF_UNIX
         else:
             self.family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -39,7 +47,7 @@ class Address:
             return cls(sockaddr[0], sockaddr[1])
         if isinstance(sockaddr, bytes):
             return cls("@" + sockaddr.lstrip(b"\0").decode(errors="surrogateescape"))
-        return cls(sockaddr or "@")
+        return cls(relative(sockaddr) or "@")
 
     @classmethod
     def from_text(cls, text: str) -> Address:
@@ -62,7 +70,9 @@ class Address:
     def sockaddr(self) -> Any:
         """What `bind` and `connect` take."""
         if self.family == socket.AF_UNIX:
-            return "\0" + self.host[1:] if self.host.startswith("@") else self.host
+            return (
+                "\0" + self.host[1:] if self.host.startswith("@") else self.host.removeprefix("./")
+            )
         return (self.host, self.port)
 
     def __str__(self) -> str:

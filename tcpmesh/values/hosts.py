@@ -43,6 +43,11 @@ class HostSpec:
     health_check_config: Any = None
     """An `endpoint.v3.Endpoint.HealthCheckConfig`, or `None`."""
 
+    endpoint: int = 0
+    """Which of several endpoints it came from, where names may lead to one address: as long as
+    this and the addresses stay, it is the same host.
+    """
+
     additional_addresses: tuple[Address, ...] = ()
     """Further addresses of the same host, tried in turn with the first (happy eyeballs)."""
 
@@ -138,6 +143,18 @@ BALANCED_FLAGS = (
     | HealthFlag.excluded_via_immediate_hc_fail
 )
 """The flags that a load balancer looks at: the others are only shown."""
+
+
+def health_of(flags: int) -> Health:
+    """Whether new connections may go to a host with these flags."""
+    if flags & _UNHEALTHY:
+        return Health.UNHEALTHY
+    return Health.DEGRADED if flags & _DEGRADED else Health.HEALTHY
+
+
+# As plain numbers: an operation on an IntFlag costs ten times as much.
+_UNHEALTHY = int(UNHEALTHY_FLAGS)
+_DEGRADED = int(DEGRADED_FLAGS)
 
 
 FROM_EDS = (

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, overload
+from typing import Any, NamedTuple, overload
 
 UNLIMITED = (1 << 64) - 1
 
@@ -76,6 +76,19 @@ class RateStatus:
     average: float = -1
     threshold: float = -1
     """Hosts below it are ejected."""
+
+
+class HostRates(NamedTuple):
+    """Shares of the connections to a host that were made in the last interval of outlier
+    detection, in percent; -1 where it has not computed them.
+    """
+
+    external: float = -1.0
+    local_origin: float = -1.0
+    """Of failures that are not the host's answers."""
+
+
+NO_RATES = HostRates()
 
 
 @dataclass(frozen=True)

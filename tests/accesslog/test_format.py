@@ -49,7 +49,7 @@ def subject(peer: str = "127.0.0.1:36210", host: str = "127.0.0.1:32116") -> Sub
     """A connection that is 1.5 seconds old, with filter state and metadata."""
     connection = Connection(None)
     connection.transport = Ends(peer, host)
-    connection.opened = MOMENT
+    connection.opened = 100.0
     for key, kind, text in (
         ("pre", "envoy.string", 'a"b,1'),
         ("addr", "envoy.network.transport_socket.original_dst_address", "1.2.3.4:80"),
@@ -62,7 +62,7 @@ def subject(peer: str = "127.0.0.1:36210", host: str = "127.0.0.1:32116") -> Sub
         assert made is not None
         connection.set_filter_state(key, made)
     connection.metadata = {"ns": {"word": "x y", "number": 3, "deep": {"list": [1, None]}}}
-    return Subject(connection, MOMENT + 1.5)
+    return Subject(connection, 101.5, MOMENT + 1.5)
 
 
 class TextTests(SynchronousTestCase):
@@ -242,7 +242,7 @@ class TextTests(SynchronousTestCase):
         connection of which nothing is known.
         """
         self.assertEqual(set(OPERATORS), SUPPORTED)
-        about = Subject(Connection(None), 0.0)
+        about = Subject(Connection(None), 0.0, 0.0)
         about.connection.transport = Ends("127.0.0.1:1", "127.0.0.1:2")
         for name in OPERATORS:
             argument = {"METADATA": "DYNAMIC:a"}.get(name, "a")

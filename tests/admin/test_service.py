@@ -137,4 +137,4 @@ class ServiceTests(TestCase):
     def test_stopping_what_never_started(self) -> None:
         """A service that could not start can be stopped."""
         service = AdminService(FakeServer(), reactor, Address("127.0.0.1", 0))
-        self.assertIsNone(service.stopService())
+        self.assertIsNone(self.successResultOf(service.stopService()))

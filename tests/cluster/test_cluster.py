@@ -14,13 +14,15 @@ from tcpmesh.cluster.cluster import Cluster
 from tcpmesh.cluster.hosts.host import Host
 from tcpmesh.cluster.hosts.load_assignment import assignment
 from tcpmesh.interfaces import ICluster
-from tcpmesh.registry import Context, UnknownExtension
+from tcpmesh.registry import UnknownExtension, WorkerContext
 from tcpmesh.stats.store import Store
 from tcpmesh.testing.balance import PickContext
 from tcpmesh.testing.memory.network import MemoryNetwork
 from tcpmesh.testing.mesh import values_of
+from tcpmesh.testing.served import ServedCluster
 from tcpmesh.values.address import Address
 from tcpmesh.values.hosts import Assignment, HealthFlag, HostSpec, Locality
+from tcpmesh.values.statuses import HostStatus
 from tests.mesh import cluster_message, parse
 
 
@@ -41,11 +43,15 @@ class ClusterTestCase(SynchronousTestCase):
         """Nothing counted yet."""
         self.store = Store()
         self.network = MemoryNetwork()
-        self.context = Context(self.network, self.store, lambda name: None, Random(1))
+        self.context = WorkerContext(self.network, self.store, lambda name: None, Random(1))
 
     def cluster(self, more: str = "", name: str = "c") -> Cluster:
-        """A cluster with these further fields, which no discovery has told of hosts yet."""
+        """A cluster with these further fields, as a worker knows it."""
         return Cluster(cluster_message(name, [], more), self.context)
+
+    def serve(self, more: str = "", name: str = "c") -> ServedCluster:
+        """The same with what main knows of it: it has no hosts yet."""
+        return ServedCluster(cluster_message(name, [], more), self.context)
 
     def value(self, name: str) -> int:
         """A counter or gauge of the cluster c."""
@@ -94,7 +100,7 @@ class FieldTests(ClusterTestCase):
 
     def test_names(self) -> None:
         """Every statistic that TCP moves in Envoy's cluster scope is there at 0."""
-        self.cluster()
+        self.serve()
         expected = (
             "upstream_cx_total upstream_cx_connect_fail upstream_cx_connect_timeout "
             "upstream_cx_connect_attempts_exceeded"
@@ -126,7 +132,7 @@ class HostsTests(ClusterTestCase):
         """Membership is counted, all of it healthy; a change counts once, however many hosts it
         has.
         """
-        cluster = self.cluster()
+        cluster = self.serve()
         cluster.update_hosts(hosts(spec(1), spec(2), spec(3)))
         self.assertEqual(
             (3, 3, 1),
@@ -140,7 +146,7 @@ class HostsTests(ClusterTestCase):
 
     def test_further_addresses(self) -> None:
         """A host whose further addresses have changed is another one."""
-        cluster = self.cluster()
+        cluster = self.serve()
         cluster.update_hosts(hosts(spec(1)))
         (before,) = cluster.hosts
         cluster.update_hosts(hosts(spec(1, additional_addresses=(Address("127.0.0.9", 80),))))
@@ -149,13 +155,13 @@ class HostsTests(ClusterTestCase):
 
     def test_panic_without_hosts(self) -> None:
         """A cluster that has not found a host yet is in panic."""
-        cluster = self.cluster()
+        cluster = self.serve()
         self.assertIsNone(cluster.pick(None))
         self.assertEqual(1, self.value("lb_healthy_panic"))
 
     def test_changes_by_priority(self) -> None:
         """A change counts for each priority that hosts have come to or gone from."""
-        cluster = self.cluster()
+        cluster = self.serve()
         cluster.update_hosts(hosts(spec(1), spec(2, priority=3)))
         self.assertEqual(2, self.value("membership_change"))
         cluster.update_hosts(hosts(spec(1), spec(3), spec(2, priority=3)))
@@ -165,14 +171,14 @@ class HostsTests(ClusterTestCase):
 
     def test_match_count(self) -> None:
         """Each new host is counted as matched by the default transport socket."""
-        cluster = self.cluster()
+        cluster = self.serve()
         cluster.update_hosts(hosts(spec(1), spec(2)))
         cluster.update_hosts(hosts(spec(2), spec(3)))
         self.assertEqual(3, self.value("default.total_match_count"))
 
     def test_no_change(self) -> None:
         """Hosts that are told again as they were are no change."""
-        cluster = self.cluster()
+        cluster = self.serve()
         cluster.update_hosts(hosts(spec(1), spec(2)))
         before = cluster.hosts
         cluster.update_hosts(hosts(spec(1), spec(2)))
@@ -181,7 +187,7 @@ class HostsTests(ClusterTestCase):
 
     def test_twice(self) -> None:
         """Two hosts of one address are two, and stay the same two."""
-        cluster = self.cluster()
+        cluster = self.serve()
         cluster.update_hosts(hosts(spec(1), spec(2), spec(1)))
         before = cluster.hosts
         cluster.update_hosts(hosts(spec(1), spec(2), spec(1), spec(3)))
@@ -190,7 +196,7 @@ class HostsTests(ClusterTestCase):
 
     def test_kept_with_its_counters(self) -> None:
         """A host that stays keeps its counters, wherever it now stands in the list."""
-        cluster = self.cluster()
+        cluster = self.serve()
         cluster.update_hosts(hosts(spec(1), spec(2)))
         first = cluster.hosts[0]
         first.cx_total = first.cx_active = 5
@@ -202,7 +208,7 @@ class HostsTests(ClusterTestCase):
         """A host of which discovery says something new is still the same host, with the new facts;
         no member has changed.
         """
-        cluster = self.cluster()
+        cluster = self.serve()
         cluster.update_hosts(hosts(spec(1), spec(2)))
         first = cluster.hosts[0]
         first.cx_total = 5
@@ -213,7 +219,7 @@ class HostsTests(ClusterTestCase):
 
     def test_picks_follow(self) -> None:
         """Picks are made among the hosts told last."""
-        cluster = self.cluster()
+        cluster = self.serve()
         self.assertIsNone(cluster.pick(None))
         cluster.update_hosts(hosts(spec(1), spec(2)))
         self.assertEqual(set(cluster.hosts), {cluster.pick(None) for _ in range(2)})
@@ -230,7 +236,7 @@ class HealthTests(ClusterTestCase):
         """A cluster of two hosts that has been serving for a while."""
         super().setUp()
         self.clock = self.network
-        self.served = self.cluster("common_lb_config: {healthy_panic_threshold: {value: 0}}")
+        self.served = self.serve("common_lb_config: {healthy_panic_threshold: {value: 0}}")
         self.served.update_hosts(hosts(spec(1), spec(2)))
         self.served.warmed()
         self.clock.advance(60)
@@ -252,7 +258,7 @@ class HealthTests(ClusterTestCase):
         """After a quiet time a change reaches the next pick."""
         self.set_health(1, False)
         self.assertEqual({"127.0.0.2"}, self.picked())
-        self.served.collect()
+        self.store.collect()
         self.assertEqual(1, self.value("membership_healthy"))
 
     def test_second_change_waits(self) -> None:
@@ -262,7 +268,7 @@ class HealthTests(ClusterTestCase):
         self.set_health(1, False)
         self.picked()
         self.set_health(1, True)
-        self.served.collect()
+        self.store.collect()
         self.assertEqual(2, self.value("membership_healthy"))
         self.assertEqual({"127.0.0.2"}, self.picked())
         self.clock.advance(1.0)
@@ -287,7 +293,7 @@ class HealthTests(ClusterTestCase):
 
     def test_not_before_it_is_warm(self) -> None:
         """First results of health checks are all known to the first pick."""
-        self.served = self.cluster("common_lb_config: {healthy_panic_threshold: {value: 0}}")
+        self.served = self.serve("common_lb_config: {healthy_panic_threshold: {value: 0}}")
         self.served.update_hosts(hosts(spec(1), spec(2)))
         self.set_health(1, False)
         self.set_health(2, False)
@@ -315,7 +321,7 @@ class AttemptedTests(ClusterTestCase):
 
     def assert_all_tried_first(self, more: str, specs: tuple[HostSpec, ...]) -> None:
         """As many picks as hosts are all different, then some host is picked again."""
-        cluster = self.cluster(more)
+        cluster = self.serve(more)
         cluster.update_hosts(Assignment(specs))
         for _ in range(20):
             attempted: tuple[Host, ...] = ()
@@ -348,10 +354,17 @@ class AttemptedTests(ClusterTestCase):
 class StatusTests(ClusterTestCase):
     """What the admin interface is told."""
 
+    def status(self, told: HostSpec) -> HostStatus:
+        """A host of a cluster."""
+        served = self.serve()
+        served.update_hosts(hosts(told))
+        (status,) = served.status().hosts
+        return status
+
     def test_host(self) -> None:
         """A host is told with its facts and all numbers that Envoy shows."""
-        host = Host(spec(1, hostname="one", weight=3, priority=1, locality=Locality("r", "z", "s")))
-        status = host.status()
+        told = spec(1, hostname="one", weight=3, priority=1, locality=Locality("r", "z", "s"))
+        status = self.status(told)
         self.assertEqual("127.0.0.1:80", status.address)
         facts = (
             status.hostname,
@@ -373,15 +386,15 @@ class StatusTests(ClusterTestCase):
         for value, expected in ((True, True), (False, False), ("true", False)):
             metadata = base_pb2.Metadata()
             metadata.filter_metadata["envoy.lb"].update({"canary": value})
-            self.assertIs(expected, Host(spec(1, metadata=metadata)).status().canary)
+            self.assertIs(expected, self.status(spec(1, metadata=metadata)).canary)
             self.assertNotIn("other", metadata.filter_metadata)
         empty = base_pb2.Metadata()
-        self.assertFalse(Host(spec(1, metadata=empty)).status().canary)
+        self.assertFalse(self.status(spec(1, metadata=empty)).canary)
         self.assertFalse(empty.filter_metadata)
 
     def test_locality_weight(self) -> None:
         """A host is told with the weight of its locality, and with what its flags come to."""
-        cluster = self.cluster()
+        cluster = self.serve()
         near = Locality("r", "near")
         specs = (spec(1, locality=near), spec(2, health_status="DRAINING"))
         cluster.update_hosts(Assignment(specs, locality_weights=((0, near, 3), (1, Locality(), 9))))
@@ -392,7 +405,7 @@ class StatusTests(ClusterTestCase):
 
     def test_cluster(self) -> None:
         """A cluster is told by its name, and by the name that its statistics have."""
-        status = self.cluster("alt_stat_name: 'x:y'").status()
+        status = self.serve("alt_stat_name: 'x:y'").status()
         self.assertEqual(("c", "x_y"), (status.name, status.observability_name))
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from random import Random
+from dataclasses import replace
 from typing import Any
+
+from envoy.config.bootstrap.v3.bootstrap_pb2 import Bootstrap
+from envoy.config.core.v3.base_pb2 import Node
 
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from tcpmesh.cluster.manager import ClusterManager
-from tcpmesh.registry import Context
+from tcpmesh.server.assembly import assemble
 from tcpmesh.stats.store import Store
 from tcpmesh.testing.memory.network import MemoryNetwork
 from tcpmesh.testing.mesh import values_of
@@ -49,9 +51,9 @@ class ClusterManagerTests(MeshTestCase):
     def test_equal(self) -> None:
         """A cluster that is given again as it was stays untouched."""
         self.mesh.add_cluster("c", HOST)
-        before = self.mesh.clusters.get("c")
+        before = self.mesh.cluster("c")
         self.mesh.add_cluster("c", HOST)
-        self.assertIs(before, self.mesh.clusters.get("c"))
+        self.assertIs(before, self.mesh.cluster("c"))
         self.assertEqual(0, self.mesh.stat("cluster_manager.cluster_modified"))
 
     def test_remove_unknown(self) -> None:
@@ -77,10 +79,10 @@ class ClusterManagerTests(MeshTestCase):
     def test_bad_cluster_changes_nothing(self) -> None:
         """A cluster that cannot be built is an error, and its predecessor stays."""
         self.mesh.add_cluster("c", HOST)
-        before = self.mesh.clusters.get("c")
+        before = self.mesh.cluster("c")
         message = cluster_message("c", [HOST], "lb_policy: CLUSTER_PROVIDED")
         self.assertRaises(LookupError, self.mesh.clusters.add_or_update, message)
-        self.assertIs(before, self.mesh.clusters.get("c"))
+        self.assertIs(before, self.mesh.cluster("c"))
         message.name = "other"
         self.assertRaises(LookupError, self.mesh.clusters.add_or_update, message)
         self.assertEqual({}, self.mesh.stats("cluster.other."))
@@ -95,10 +97,10 @@ class WarmingTests(SynchronousTestCase):
         self.held: list[Deferred[Any]] = []
         self.names.held = self.held
         self.store = Store()
-        context = Context(
-            MemoryNetwork(), self.store, lambda name: None, Random(1), resolver=self.names
-        )
-        self.clusters = ClusterManager(context)
+        proxy = assemble(Bootstrap(), Node(), MemoryNetwork(), self.store)
+        self.worker = proxy.worker
+        self.clusters = proxy.main.clusters
+        self.clusters._context = replace(proxy.main.context, resolver=self.names)
 
     def add(self, name: str, host: str = "a.test") -> None:
         """Add or replace a STRICT_DNS cluster."""
@@ -108,7 +110,7 @@ class WarmingTests(SynchronousTestCase):
 
     def hosts(self, name: str) -> list[str]:
         """The hosts of a cluster as it is now."""
-        cluster = self.clusters.get(name)
+        cluster = self.worker.clusters.get(name)
         return [] if cluster is None else [str(host.address) for host in cluster.hosts]
 
     def answer(self, question: int, host: str) -> None:
@@ -151,7 +153,7 @@ class WarmingTests(SynchronousTestCase):
         """A cluster that comes later is not found before it is warm."""
         self.clusters.initialize()
         self.add("a")
-        self.assertIsNone(self.clusters.get("a"))
+        self.assertIsNone(self.worker.clusters.get("a"))
         self.assertEqual((0, 1), self.gauges())
         self.answer(0, "10.0.0.1")
         self.assertEqual(["10.0.0.1:80"], self.hosts("a"))

@@ -7,10 +7,9 @@ from pathlib import Path
 
 from envoy.extensions.health_check.event_sinks.file.v3 import file_pb2
 
-from tcpmesh.cluster.manager import ClusterManager
 from tcpmesh.cluster.monitor import HealthMonitor
-from tcpmesh.net.timer_wheel import GAP, TimerWheel
-from tcpmesh.testing.mesh import address_of
+from tcpmesh.net.timer_wheel import GAP
+from tcpmesh.testing.mesh import Mesh, address_of
 from tcpmesh.values.hosts import Assignment, HostSpec
 from tests.cluster.health.checked import CheckedTestCase
 from tests.mesh import cluster_message
@@ -128,9 +127,9 @@ class WarmTests(CheckedTestCase):
         self.mesh.network.advance(GAP)
         self.successResultOf(ready)
         self.mesh.add_cluster("c", A, more=f"{CHECKS}\nconnect_timeout: 3s")
-        before = self.mesh.clusters.get("c")
+        before = self.mesh.cluster("c")
         self.mesh.network.advance(GAP)
-        self.assertIsNot(before, self.mesh.clusters.get("c"))
+        self.assertIsNot(before, self.mesh.cluster("c"))
         checked = len(server.built)
         self.mesh.network.advance(10)
         self.assertEqual(checked + 1, len(server.built))
@@ -146,17 +145,14 @@ class StayingTests(CheckedTestCase):
         self.mesh.upstream(B)
 
     def watch(self, more: str = "") -> HealthMonitor:
-        """The cluster's watch."""
-        self.mesh.add_cluster("c", more=f"{CHECKS}\n{more}")
-        cluster = self.mesh.clusters.get("c")
-        assert cluster is not None
-        self.cluster = cluster
-        watch = HealthMonitor(
-            cluster.message, cluster, self.mesh.context, TimerWheel(self.mesh.clock), None
-        )
-        watch.update_hosts(self.hosts(A, B))
+        """The monitor of the cluster, which discovery has told of both hosts."""
+        self.mesh.add_cluster("c", more=f"type: STRICT_DNS\n{CHECKS}\n{more}")
+        entry = self.mesh.clusters.get("c")
+        assert entry is not None
+        monitor = entry._monitor
+        monitor.update_hosts(self.hosts(A, B))
         self.mesh.network.advance(GAP)
-        return watch
+        return monitor
 
     def hosts(self, *addresses: str) -> Assignment:
         """Hosts at these addresses."""
@@ -164,7 +160,8 @@ class StayingTests(CheckedTestCase):
 
     def seen(self) -> dict[str, str]:
         """The flags of each host there is."""
-        return {host.address: "/".join(host.health_flags) for host in self.cluster.status().hosts}
+        (status,) = self.mesh.clusters.statuses()
+        return {host.address: "/".join(host.health_flags) for host in status.hosts}
 
     def test_stays(self) -> None:
         """A host that is dropped and well stays, and is shown as leaving; if it comes back nothing
@@ -236,19 +233,19 @@ class LogTests(CheckedTestCase):
     def test_outlier_log(self) -> None:
         """All clusters share the event log of outlier detection."""
         path = Path(self.mktemp())
-        context = type(self.mesh.context)(**{**vars(self.mesh.context), "outlier_log": str(path)})
-        clusters = ClusterManager(context)
+        text = f"cluster_manager: {{outlier_detection: {{event_log_path: {path}}}}}"
+        mesh = Mesh(text, self.mesh.network)
         for name in ("c", "d"):
-            clusters.add_or_update(cluster_message(name, [A], OUTLIERS))
-            cluster = clusters.get(name)
+            mesh.clusters.add_or_update(cluster_message(name, [A], OUTLIERS))
+            cluster = mesh.cluster(name)
             assert cluster is not None
             cluster.hosts[0].outlier.connect_failed()
-        self.mesh.network.pump()
+        mesh.pump()
         path.rename(self.mktemp())
-        clusters.reopen_logs()
-        self.mesh.network.advance(100)
+        mesh.main.reopen_logs()
+        mesh.advance(100)
         self.assertEqual(
             ["c", "d"],
             sorted(json.loads(line)["cluster_name"] for line in path.read_text().splitlines()),
         )
-        clusters.stop()
+        mesh.main.stop()

@@ -432,7 +432,7 @@ class OrderTests(ChainTestCase):
     def test_alone(self) -> None:
         """A chain of tcp_proxy alone hands connections to it directly."""
         self.begin()
-        chain = self.mesh.listeners._listeners["l"]._chain
+        chain = self.mesh.worker.listeners._listeners[1]._chain
         assert chain is not None
         self.assertEqual(chain.attach, chain.filters[0].attach)
 

@@ -14,6 +14,7 @@ from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.trial.unittest import TestCase
 
 from tcpmesh.connection.relay import Direction, Relay
+from tcpmesh.connection.wrapped.below import OnTransport
 from tcpmesh.net.stock.network import StockNetwork
 from tcpmesh.testing.harness import MemoryHarness, SocketHarness, TransportHarness, pattern
 from tcpmesh.testing.recording import RecordingProtocol
@@ -481,7 +482,8 @@ class FreedContract(OnRelay):
         self.addCleanup(gc.set_debug, 0)
         gc.collect()
         self.assertEqual(
-            [], [found for found in gc.garbage if isinstance(found, Relay | Direction)]
+            [],
+            [found for found in gc.garbage if isinstance(found, Relay | Direction | OnTransport)],
         )
 
 

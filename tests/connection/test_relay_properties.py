@@ -231,12 +231,24 @@ def end_of_one(side: int, how: str) -> list[Move]:
     return [("pause", 1 - side, 0), (how, side, 0), ("taken", 1 - side, 0)]
 
 
-in_memory = settings(max_examples=300 * GAMES, deadline=None, derandomize=GAMES == 1)
+in_memory = settings(
+    max_examples=300 * GAMES,
+    deadline=None,
+    derandomize=GAMES == 1,
+    suppress_health_check=[HealthCheck.differing_executors],  # as below
+)
 memory_sizes = st.sampled_from([1, 7, 1000, 4096, 65536])
 
 
-class MemoryTests(SynchronousTestCase):
+class MemoryGames:
     """Many games, on the memory network."""
+
+    assertEqual: Any
+    assertTrue: Any
+
+    def make_harness(self, **how: Any) -> TransportHarness:
+        """Where to play."""
+        return MemoryHarness(**how)
 
     def play(
         self, relayed: bool, moves: list[Move], capacity: int, chunk: int, order: Any
@@ -245,13 +257,13 @@ class MemoryTests(SynchronousTestCase):
         if capacity < 100:
             moves = [(what, side, size % 500 + 1) for what, side, size in moves]
         game = Game(
-            MemoryHarness(
+            self.make_harness(
                 capacity=capacity, chunk=max(chunk, capacity // 64), choose=order.randrange
             ),
             relayed,
         )
         players = run_in_memory(game.play(moves))
-        check_ends(self, game, players)
+        check_ends(self, game, players)  # type: ignore[arg-type]
         return game, players
 
     @in_memory
@@ -262,7 +274,7 @@ class MemoryTests(SynchronousTestCase):
         """Without closes and resets all bytes arrive both ways, are counted exactly, and both sides
         end in order.
         """
-        check_all_arrived(self, *self.play(relayed, moves, capacity, chunk, order))
+        check_all_arrived(self, *self.play(relayed, moves, capacity, chunk, order))  # type: ignore[arg-type]
 
     @in_memory
     @given(st.booleans(), wild, memory_sizes, memory_sizes, st.randoms(use_true_random=False))
@@ -307,6 +319,10 @@ class MemoryTests(SynchronousTestCase):
         finished = {move[1] for move in moves if move[0] == "fin"}
         if finished != {CLIENT, SERVER}:
             self.assertTrue(other.lost_to(ConnectionLost), other.reason)
+
+
+class MemoryTests(MemoryGames, SynchronousTestCase):
+    """On bare transports."""
 
 
 on_sockets = settings(

@@ -97,7 +97,7 @@ class RedirectTests(SynchronousTestCase):
                 "--name",
                 name,
             )
-            self.start(name, *arguments).wait_output(f"Running on")
+            self.start(name, *arguments).wait_output("Running on")
         self.proxy = self.start(
             "proxy", "tcpmesh", "--config", str(ROOT / "configs" / "original-dst.yaml")
         )

@@ -31,11 +31,13 @@ class FieldTests(MeshTestCase):
 
     def listener(self, address: str = "127.0.0.1:1", more: str = "", name: str = "l") -> Listener:
         """A listener that is not bound."""
-        return Listener(listener_message(name, address, more=more), self.mesh.context)
+        return Listener(listener_message(name, address, more=more), self.mesh.worker.context)
 
     def test_name(self) -> None:
         """A listener without a name gets one of its own."""
-        first, second = self.listener(name=""), self.listener(name="")
+        for port in (1, 2):
+            self.mesh.add_listener("", f"127.0.0.1:{port}", "[]")
+        first, second = self.mesh.worker.listeners._listeners.values()
         self.assertTrue(first.name)
         self.assertNotEqual(first.name, second.name)
 
@@ -238,9 +240,9 @@ class AcceptTests(MeshTestCase):
         for address in ("127.0.0.1:1", "[::1]:2", "127.0.0.5:3"):
             self.assertEqual(["made", "eof"], self.mesh.connect(address).events)
         self.assertEqual(3, self.mesh.stat("listener.127.0.0.1_1.downstream_cx_total"))
-        listener = self.mesh.listeners.find(Address("127.0.0.1", 1))
+        listener = self.mesh.worker.listeners.find(Address("127.0.0.1", 1))
         self.assertIsNotNone(listener)
-        self.assertIs(listener, self.mesh.listeners.find(Address("127.0.0.5", 3)))
+        self.assertIs(listener, self.mesh.worker.listeners.find(Address("127.0.0.5", 3)))
 
     def test_limits_reach_the_transport(self) -> None:
         """A client's buffer limit is the listener's."""
@@ -260,7 +262,7 @@ class BindTests(MeshTestCase):
     def bound(self, message: Any) -> tuple[Listener, socket.socket]:
         """A listener of this message, and the socket it binds."""
         self.patch(self.mesh.network, "bind", bind)
-        listener = Listener(message, self.mesh.context)
+        listener = Listener(message, self.mesh.worker.context)
         listener.bind()
         self.addCleanup(listener.close)
         sock = listener.listen_sockets[0]._sock

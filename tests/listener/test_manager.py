@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from twisted.internet.error import ConnectionRefusedError
 
+import tcpmesh.extensions.filters.listener.proxy_protocol
+import tcpmesh.extensions.filters.network.connection_limit  # noqa: F401 - their messages are known
 from tcpmesh.net.listen import BindError
+from tcpmesh.testing.mesh import address_of
 from tests.mesh import MeshTestCase, listener_message, tcp_proxy
 
+FILTERS = "type.googleapis.com/envoy.extensions.filters"
+PROXY_PROTOCOL = f"{FILTERS}.listener.proxy_protocol.v3.ProxyProtocol"
+LIMIT = f"{FILTERS}.network.connection_limit.v3.ConnectionLimit"
 HOST = "127.0.0.2:80"
 OTHER = "127.0.0.3:80"
 
@@ -101,16 +107,45 @@ class ListenerManagerTests(MeshTestCase):
         self.mesh.connect()
 
     def test_stop(self) -> None:
-        """After a stop nobody is accepted, and those connected stay."""
+        """After a stop nobody is accepted, and those connected are closed, of a listener that was
+        removed before too, with what they are connected to; once they are gone the stop is over.
+        """
         self.mesh.add_cluster("c", HOST)
-        self.mesh.upstream(HOST)
+        host = self.mesh.upstream(HOST)
         self.mesh.serve()
-        client = self.mesh.connect()
-        self.mesh.listeners.stop()
+        self.mesh.add_listener("leaving", "127.0.0.1:2", tcp_proxy())
+        clients = [self.mesh.connect(), self.mesh.connect("127.0.0.1:2")]
+        self.mesh.listeners.remove("leaving")
+        stopped = self.mesh.listeners.stop()
+        self.assertNoResult(stopped)
         factory = self.mesh.dial()
         self.mesh.network.pump()
         self.assertTrue(factory.failure and factory.failure.check(ConnectionRefusedError))
-        self.assertFalse(client.ended)
+        self.assertEqual([True] * 4, [each.ended for each in (*clients, *host.built)])
+        self.assertIsNone(self.successResultOf(stopped))
+        self.assertEqual({}, self.mesh.stats("listener.127"))
+
+    def test_stop_in_every_state(self) -> None:
+        """A client that connects, one that its listener's filters look at and one that a filter
+        holds up are closed too, and nothing is tried any more.
+        """
+        self.mesh.add_cluster("c", HOST)
+        self.mesh.network.silent.add(address_of(HOST))
+        header = f"{{name: p, typed_config: {{'@type': {PROXY_PROTOCOL}}}}}"
+        limit = f"{{name: l, typed_config: {{'@type': {LIMIT}, stat_prefix: l, delay: 60s}}}}"
+        self.mesh.serve()
+        self.mesh.add_listener(
+            "looking", "127.0.0.1:2", tcp_proxy(), f"listener_filters: [{header}]"
+        )
+        self.mesh.add_listener("held", "127.0.0.1:3", f"[{limit}, {tcp_proxy()[1:]}")
+        clients = [self.mesh.connect(f"127.0.0.1:{port}") for port in (1, 2, 3)]
+        self.mesh.advance(1)
+        stopped = self.mesh.listeners.stop()
+        self.mesh.pump()
+        self.assertIsNone(self.successResultOf(stopped))
+        self.assertEqual([True] * 3, [each.ended for each in clients])
+        self.assertEqual(1, self.mesh.stat("cluster.c.upstream_cx_total"))
+        self.assertEqual(0, self.mesh.stat("cluster.c.upstream_cx_active"))
 
 
 class WhileClientsStayTests(MeshTestCase):
@@ -152,11 +187,11 @@ class WhileClientsStayTests(MeshTestCase):
         """
         self.mesh.add_listener("l", "127.0.0.1:4", tcp_proxy("cluster: d"))
         self.mesh.connect("127.0.0.1:4")
-        self.assertEqual(2, self.mesh.listeners.open_connections)
+        self.assertEqual(2, self.mesh.main.connections)
         self.mesh.listeners.remove("l")
-        self.assertEqual(2, self.mesh.listeners.open_connections)
+        self.assertEqual(2, self.mesh.main.connections)
         self.leave()
-        self.assertEqual(1, self.mesh.listeners.open_connections)
+        self.assertEqual(1, self.mesh.main.connections)
 
     def test_open_connections_under_one_name(self) -> None:
         """A listener that leaves has its clients counted by itself, also where others count under
@@ -167,9 +202,9 @@ class WhileClientsStayTests(MeshTestCase):
             self.mesh.connect(address)
         self.mesh.listeners.remove("m")
         self.mesh.listeners.remove("n")
-        self.assertEqual(3, self.mesh.listeners.open_connections)
+        self.assertEqual(3, self.mesh.main.connections)
         self.leave()
-        self.assertEqual(2, self.mesh.listeners.open_connections)
+        self.assertEqual(2, self.mesh.main.connections)
 
     def test_removed_names(self) -> None:
         """The statistics of a removed listener and of its filters go with its last client."""

@@ -5,21 +5,25 @@ is nobody's.
 from __future__ import annotations
 
 import errno
+import os
 import socket
+import stat
 import sys
 import tempfile
 from pathlib import Path
-from random import Random
 from typing import TYPE_CHECKING, Any
 from unittest import skipUnless
+
+from envoy.config.bootstrap.v3.bootstrap_pb2 import Bootstrap
+from envoy.config.core.v3.base_pb2 import Node
 
 from twisted.internet import reactor
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
-from tcpmesh.listener.manager import ListenerManager
+from tcpmesh.net.listen import BindError
 from tcpmesh.net.stock.network import StockNetwork
-from tcpmesh.registry import Context
+from tcpmesh.server.assembly import assemble
 from tcpmesh.stats.store import Store
 from tests.mesh import listener_message
 
@@ -42,7 +46,7 @@ class ReplacementTests(Base):
         """A manager whose workers have started."""
         self.network = self.make_network()
         self.addCleanup(self.network.stop)
-        self.manager = ListenerManager(Context(self.network, Store(), lambda name: None, Random(1)))
+        self.manager = assemble(Bootstrap(), Node(), self.network, Store()).main.listeners
         self.addCleanup(self.manager.stop)
         self.manager.start()
 
@@ -111,6 +115,34 @@ class ReplacementTests(Base):
         """So is a unix socket."""
         with tempfile.TemporaryDirectory() as directory:
             path = await self.replace(str(Path(directory) / "l.sock"))
+            await self.assert_served(socket.AF_UNIX, path)
+
+    async def test_unix_with_other_options(self) -> None:
+        """So is one whose permissions and socket options change, which are the successor's then;
+        one that cannot have what it wants leaves all as it was.
+        """
+        with tempfile.TemporaryDirectory() as directory:
+            path = str(Path(directory) / "l.sock")
+
+            def message(mode: int, more: str = "") -> Any:
+                made = listener_message("l", path, more=more)
+                made.address.pipe.mode = mode
+                return made
+
+            self.manager.add_or_update(message(0o600))
+            await self.settle()
+            taken = socket.create_server(("127.0.0.1", 0))
+            self.addCleanup(taken.close)
+            port = taken.getsockname()[1]
+            other = f"{{address: {{socket_address: {{address: 127.0.0.1, port_value: {port}}}}}}}"
+            wrong = f"enable_reuse_port: false\nadditional_addresses: [{other}]"
+            self.assertRaises(BindError, self.manager.add_or_update, message(0o666, wrong))
+            self.assertEqual(0o600, stat.S_IMODE(os.stat(path).st_mode))
+            await self.assert_served(socket.AF_UNIX, path)
+            option = "{level: 1, name: 8, int_value: 20000, state: STATE_PREBIND}"
+            self.manager.add_or_update(message(0o666, f"socket_options: [{option}]"))
+            await self.settle()
+            self.assertEqual(0o666, stat.S_IMODE(os.stat(path).st_mode))
             await self.assert_served(socket.AF_UNIX, path)
 
 

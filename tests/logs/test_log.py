@@ -296,13 +296,15 @@ class FileTests(SynchronousTestCase):
         self.assertEqual((2, 1), (moved.read_text().count("\n"), self.path.read_text().count("\n")))
 
     def test_reopen_fails(self) -> None:
-        """Where it cannot be opened anew the old file goes on."""
+        """Where it cannot be opened anew the old file goes on, and says why."""
         moved = self.path.with_suffix(".1")
         self.path.rename(moved)
         self.path.mkdir()
         self.log.reopen()
         self.log(event("still here"))
         self.assertIn("still here", moved.read_text())
+        self.assertIn("[error][main] cannot open the log file", moved.read_text())
+        self.assertIn("Is a directory", moved.read_text())
 
     def test_reopen_standard_error(self) -> None:
         """Standard error is not opened anew."""

@@ -11,7 +11,7 @@ from unittest import skipIf, skipUnless
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tcpmesh.net.listen import BindError, bind, open_socket
+from tcpmesh.net.listen import BindError, BoundSocket, bind, open_socket
 from tcpmesh.values.address import Address
 from tcpmesh.values.socket_options import ListenOptions, SocketOption
 
@@ -25,7 +25,7 @@ class BindTests(SynchronousTestCase):
         self.addCleanup(directory.cleanup)
         self.directory = Path(directory.name)
 
-    def bound(self, address: Address, options: ListenOptions = ListenOptions()) -> socket.socket:  # noqa: B008 - frozen
+    def bound(self, address: Address, options: ListenOptions = ListenOptions()) -> BoundSocket:  # noqa: B008 - frozen
         """A bound socket, closed after the test."""
         sock = bind(address, options)
         self.addCleanup(sock.close)
@@ -140,6 +140,42 @@ class BindTests(SynchronousTestCase):
         sock = self.bound(Address(str(path)), ListenOptions(mode=0o600))
         open_socket(sock, ListenOptions())
         self.assertEqual(0o600, stat.S_IMODE(path.stat().st_mode))
+
+    def test_live_unix_socket(self) -> None:
+        """The socket of a process that listens there is left alone, also where its queue is full,
+        and that is said.
+        """
+        path = self.directory / "s"
+        for backlog in (1, 0):
+            first = self.bound(Address(str(path)))
+            open_socket(first, ListenOptions(backlog=backlog))
+            clients = [socket.socket(socket.AF_UNIX) for _ in range(2)]
+            for client in clients:
+                client.setblocking(False)
+                client.connect_ex(str(path))
+            self.assertEqual(
+                f"cannot bind '{path}': another process listens there",
+                self.refusal(Address(str(path))),
+            )
+            first.accept()[0].close()
+            for sock in (*clients, first):
+                sock.close()
+
+    def test_unopened_unix_socket(self) -> None:
+        """A socket that was bound and is closed before it was opened leaves no file behind, and
+        takes none that belongs to somebody else by then.
+        """
+        path = self.directory / "s"
+        self.bound(Address(str(path))).close_unopened()
+        self.assertFalse(path.exists())
+        first = self.bound(Address(str(path)))
+        self.bound(Address(str(path)))  # by somebody who takes the first for left behind
+        first.close_unopened()
+        self.assertTrue(path.exists())
+        wrong = ListenOptions(after_bind=(SocketOption(99, 99, 1),))
+        path.unlink()
+        self.refusal(Address(str(path)), wrong)
+        self.assertFalse(path.exists())
 
     def test_stale_unix_socket(self) -> None:
         """A socket that an earlier process left behind is replaced."""

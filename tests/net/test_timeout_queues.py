@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from tcpmesh.net.timeout_queues import TimeoutQueue, TimeoutQueues
+from tcpmesh.net.timeout_queues import MOST_EMPTY, TimeoutQueue, TimeoutQueues
 
 
 class TimerQueueTests(SynchronousTestCase):
@@ -186,6 +186,37 @@ class TimersTests(SynchronousTestCase):
         self.assertIs(first, timers.queue(5.0, print))
         self.assertIsNot(first, timers.queue(6.0, print))
         self.assertIsNot(first, timers.queue(5.0, repr))
+
+    def test_ever_other_times(self) -> None:
+        """However many different times were asked for, what is kept of them is bounded by what
+        waits at the moment, and a few more: also where they are far off and given up soon.
+        """
+        clock = Clock()
+        timers = TimeoutQueues(clock)
+        expired: list[int] = []
+        for number in range(2000):
+            timers.queue(3600.0 + number, expired.append).add(number)
+            if number >= 100:
+                timers.queue(3600.0 + number - 100, expired.append).discard(number - 100)
+        self.assertLessEqual(len(clock.getDelayedCalls()), 100 + MOST_EMPTY)
+        self.assertEqual(len(clock.getDelayedCalls()), len(timers._queues))
+        clock.advance(3600.0 + 2000)
+        self.assertEqual(list(range(1900, 2000)), expired)
+        self.assertEqual(([], 0), (clock.getDelayedCalls(), len(timers._queues)))
+
+    def test_held(self) -> None:
+        """A queue that somebody holds is the one of its time, however long nothing waits in it."""
+        clock = Clock()
+        timers = TimeoutQueues(clock)
+        held = timers.queue(5.0, print)
+        self.assertIs(held, timers.queue(5.0, print))
+        expired: list[str] = []
+        mine = timers.queue(5.0, expired.append)
+        for item in "ab":
+            mine.add(item)
+            clock.advance(5)
+        self.assertEqual(["a", "b"], expired)
+        self.assertIs(mine, timers.queue(5.0, expired.append))
 
     def test_stop(self) -> None:
         """Stopping leaves no call of the clock."""

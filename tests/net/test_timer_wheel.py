@@ -7,11 +7,11 @@ from typing import Any, cast
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from tcpmesh.net.timer_wheel import BATCH, GAP, TimerWheel
+from tcpmesh.net.timer_wheel import BATCH, GAP, MOST_CANCELLED, TimerWheel
 
 
 class CallsTests(SynchronousTestCase):
-    """TimerWheel on a clock that stands still unless told."""
+    """Calls on a clock that stands still unless told."""
 
     def setUp(self) -> None:
         """No call yet."""
@@ -24,7 +24,7 @@ class CallsTests(SynchronousTestCase):
         return self.calls.add(delay, lambda: self.made.append(name))
 
     def test_order(self) -> None:
-        """TimerWheel come at their times, whatever the order in which they were added, and those of
+        """Calls come at their times, whatever the order in which they were added, and those of
         one time as they were added.
         """
         for delay, name in ((3, "c"), (1, "a"), (2, "b"), (1, "a2")):
@@ -51,6 +51,33 @@ class CallsTests(SynchronousTestCase):
         self.clock.advance(1)
         self.calls.cancel(made)
         self.assertEqual(["b"], self.made)
+
+    def test_cancelled_calls_are_not_kept(self) -> None:
+        """Calls that are cancelled long before their time do not pile up, and those beside them are
+        made in order.
+        """
+        self.add(20_000, "last")
+        for number in range(10_000):
+            self.calls.cancel(self.add(10_000 + number, ""))
+            if number % 1000 == 0:
+                self.add(5000 + number / 10, str(number))
+        self.assertLess(len(self.calls._waiting), 20 + 2 * MOST_CANCELLED)
+        self.clock.pump([1000] * 21)
+        self.assertEqual([*(str(1000 * number) for number in range(10)), "last"], self.made)
+        self.assertEqual(([], {}), (self.clock.getDelayedCalls(), self.calls._waiting))
+
+    def test_cancel_within_a_call(self) -> None:
+        """A call may cancel many others, due with it and later."""
+        entries = [self.add(1 + number % 2, "") for number in range(2000)]
+
+        def cancel_all() -> None:
+            for entry in entries:
+                self.calls.cancel(entry)
+
+        self.calls.add(0, cancel_all)
+        self.add(3, "other")
+        self.clock.pump([1] * 4)
+        self.assertEqual(["other"], self.made)
 
     def test_add_within_a_call(self) -> None:
         """A call may add others, also for this moment."""

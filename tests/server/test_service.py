@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import io
 import os
 from typing import Any
@@ -22,7 +21,7 @@ from tcpmesh.logs.log import Levels, Log
 from tcpmesh.net.dns.resolve import ResolutionFailed
 from tcpmesh.net.listen import BindError
 from tcpmesh.registry import BrokenExtension, UnknownExtension
-from tcpmesh.server import service
+from tcpmesh.server import main
 from tcpmesh.server.networks import VARIABLE
 from tcpmesh.server.service import CannotStart, Server
 from tcpmesh.testing.harness import Client
@@ -61,11 +60,8 @@ class ServerTestCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         """A network with an upstream, and a reactor that does nothing by itself."""
-        self.network = MemoryNetwork()
         self.reactor: Any = MemoryReactorClock()
-        self.patch(service, "install_signals", lambda *arguments: self.signals.append(arguments))
-        self.patch(service, "_calm_collector", lambda: None)
-        self.signals: list[Any] = []
+        self.network = MemoryNetwork(self.reactor)
         self.upstream = Upstream()
         self.network.listen(self.network.bind(Address("127.0.0.2", 80)), self.upstream)
 
@@ -121,19 +117,16 @@ class LifeTests(ServerTestCase):
         message.static_resources.clusters.append(parse(cluster_pb2.Cluster, DNS_CLUSTER))
         names = Names()
         names.held = []
-        self.patch(service, "named_resolver", lambda message, context: names)
+        self.patch(main, "named_resolver", lambda message, context: names)
         server = self.server(message)
         self.start(server)
         return server, names
 
     def test_waits_for_clusters(self) -> None:
-        """Until all clusters are warm it is not live and accepts nobody, but signals already
-        work.
-        """
+        """Until all clusters are warm it is not live and accepts nobody."""
         server, names = self.waiting()
         self.assertEqual("PRE_INITIALIZING", server.state)
         self.assertFalse(self.connects())
-        self.assertEqual(1, len(self.reactor.whenRunningHooks))
         assert names.held is not None
         names.held[0].callback((Found("127.0.0.3"),))
         self.assertEqual("LIVE", server.state)
@@ -162,7 +155,7 @@ class LifeTests(ServerTestCase):
         def start() -> None:
             raise BindError("taken", Address("127.0.0.1", 1))
 
-        self.patch(server._listeners, "start", start)
+        self.patch(server._proxy.main, "start_workers", start)  # type: ignore[union-attr]
         assert names.held is not None
         names.held[0].callback(())
         self.assertTrue(self.reactor.hasStopped)
@@ -170,10 +163,14 @@ class LifeTests(ServerTestCase):
         self.assertEqual(1, server.exit_status)
 
     def test_stop(self) -> None:
-        """Stopped it accepts nobody, and no timer is left."""
+        """Stopped it accepts nobody, those connected are closed, and no timer is left."""
         server = self.server()
         self.start(server)
-        server.stopService()
+        self.assertTrue(self.connects())
+        stopped = server.stopService()
+        self.network.pump()
+        self.successResultOf(stopped)
+        self.assertEqual(0, server.open_connections)
         self.assertFalse(self.connects())
         self.assertEqual([], self.reactor.getDelayedCalls())
 
@@ -224,7 +221,7 @@ class LifeTests(ServerTestCase):
             ("n", "r", "z"),
             (server.node.id, server.node.locality.region, server.node.locality.zone),
         )
-        self.assertIs(server.node, server._clusters._context.node)  # type: ignore[union-attr]
+        self.assertEqual(server.node, server._proxy.worker.context.node)  # type: ignore[union-attr]
         self.assertEqual("a", server.bootstrap.node.id)
 
     def test_address_in_use(self) -> None:
@@ -243,21 +240,21 @@ class LifeTests(ServerTestCase):
         self.network.bind(Address("127.0.0.1", 1))
 
     def test_quit(self) -> None:
-        """To quit stops the reactor, once."""
+        """To quit stops the reactor, once: two signals at the same time are no error."""
+        stopped: list[bool] = []
+        self.patch(self.reactor, "stop", lambda: stopped.append(True))
         server = self.server()
         self.start(server)
         server.quit()
-        self.assertTrue(self.reactor.hasStopped)
+        server.quit()
+        self.assertEqual([True], stopped)
 
-    def test_signals(self) -> None:
-        """Signals are taken over once the reactor runs, to end the process and to open log files
-        anew.
-        """
+    def test_started_without_privileges(self) -> None:
+        """A program that only calls startService, as `twist` does, has it bind then."""
         server = self.server()
-        self.start(server)
-        for hook, arguments, keywords in self.reactor.whenRunningHooks:
-            hook(*arguments, **keywords)
-        self.assertEqual([(self.reactor, server.quit, server.reopen_logs)], self.signals)
+        server.startService()
+        self.addCleanup(server.stopService)
+        self.assertTrue(self.connects())
 
     def test_log_of_the_application(self) -> None:
         """In an application its log is that of the application."""
@@ -394,15 +391,3 @@ class StatsTests(ServerTestCase):
             " compilation_settings.fips_mode"
         )
         self.assertEqual(set(), {f"server.{name}" for name in expected.split()} - names)
-
-
-class CollectorTests(SynchronousTestCase):
-    """The garbage collector of a proxy."""
-
-    def test_calm(self) -> None:
-        """It looks rarely, and not at what was there at the start."""
-        self.addCleanup(gc.set_threshold, *gc.get_threshold())
-        self.addCleanup(gc.unfreeze)
-        service._calm_collector()
-        self.assertEqual(service.GC_THRESHOLD, gc.get_threshold()[0])
-        self.assertTrue(gc.get_freeze_count())

@@ -13,7 +13,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from tcpmesh.connection.relay import Direction
 from tcpmesh.testing.explorer import Event, Explored, ProxyGame, explore
 from tcpmesh.testing.mesh import Mesh
+from tcpmesh.testing.wrappers import make_ready, waiting
 from tcpmesh.values.address import Address
+from tests import transport_sockets
+from tests.transport_sockets import socket_yaml
 
 DEPTH = int(os.environ.get("TCPMESH_DEPTH", "6"))
 
@@ -220,6 +223,24 @@ class ReadFilterTests(Exploration, SynchronousTestCase):
     def test_every_order(self) -> None:
         """Nobody is stuck, no byte lost or doubled, and nothing is left behind."""
         self.explored(ProxyGame(bootstrap(before=LIMIT)))
+
+
+class WrapperTests(Exploration, SynchronousTestCase):
+    """Transport sockets on both sides of the proxy, of which each becomes ready at any moment."""
+
+    depth = DEPTH - 2
+
+    def test_every_order(self) -> None:
+        """Nobody is stuck, no byte lost or doubled, and nothing is left behind."""
+        transport_sockets.install(self)
+        for chain, cluster in (("waiting", ""), ("", "waiting"), ("delaying", "delaying")):
+            waiting.clear()
+            text = bootstrap(cluster=socket_yaml(cluster) if cluster else "{}")
+            if chain:
+                text = text.replace("- filters:", f"- {socket_yaml(chain)}\n      filters:")
+            extra = {"ready": lambda mesh: make_ready()}
+            game = ProxyGame(text, extra=extra, at_end=lambda mesh: make_ready())
+            self.explored(game)
 
 
 class TroubleTests(Exploration, SynchronousTestCase):

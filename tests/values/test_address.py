@@ -13,7 +13,7 @@ from zope.interface.verify import verifyObject
 from twisted.internet.interfaces import IAddress
 from twisted.trial.unittest import SynchronousTestCase
 
-from tcpmesh.values.address import Address
+from tcpmesh.values.address import Address, relative
 
 ports = st.integers(0, 65535)
 
@@ -72,6 +72,15 @@ class AddressTests(SynchronousTestCase):
                     self.assertEqual(
                         given_address, Address.from_sockaddr(sock.family, sock.getsockname())
                     )
+
+    def test_relative_path(self) -> None:
+        """The relative path of a unix socket is one, for the kernel as it was written."""
+        here = Address(relative("l.sock"))
+        self.assertEqual((socket.AF_UNIX, "l.sock"), (here.family, here.sockaddr))
+        self.assertEqual(here, Address.from_sockaddr(socket.AF_UNIX, "l.sock"))
+        self.assertEqual("./l.sock", str(here))
+        for path in ("/a", "@a", "./a", "../a", ".a", ""):
+            self.assertEqual(path, relative(path))
 
     def test_unnamed(self) -> None:
         """A client of a unix socket has no name: it is told as an empty abstract one."""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from tcpmesh.values.address import PATHS
+
 
 def address_json(text: str) -> dict[str, Any]:
     """`127.0.0.1:80` and `[::1]:80` as a socket address, anything without a port as the path of a
     pipe.
     """
     host, colon, port = text.rpartition(":")
-    if text.startswith(("/", "@")) or not colon or not port.isdecimal():
+    if text.startswith(PATHS) or not colon or not port.isdecimal():
         return {"pipe": {"path": text}}
     return {
         "socket_address": {

@@ -22,13 +22,13 @@ from tcpmesh.cluster.hosts.host import Host
 from tcpmesh.cluster.hosts.host_sets import HostSets
 from tcpmesh.cluster.hosts.stats import ClusterStats
 from tcpmesh.interfaces import ILoadBalancer
-from tcpmesh.registry import Context, UnknownExtension, build, find_value
+from tcpmesh.registry import UnknownExtension, WorkerContext, build, find_value
 from tcpmesh.values.hosts import HostSpec, Locality
 from tcpmesh.values.shared_counts import LocalCount, SharedCount
 
 
 @dataclass(frozen=True, kw_only=True)
-class PolicyContext(Context):
+class PolicyContext(WorkerContext):
     """What a policy may use: the server's context, and what it needs to know of its cluster."""
 
     stats: ClusterStats
@@ -44,7 +44,7 @@ class PolicyContext(Context):
     """
 
     provided: Callable[[PolicyContext], ILoadBalancer] | None = None
-    """Makes the balancer that the cluster's discovery brings along (CLUSTER_PROVIDED)."""
+    """Makes the balancer that the cluster's type brings along (CLUSTER_PROVIDED)."""
 
     host_for: Callable[[HostSpec], Host] | None = None
     """The cluster's host for this, which may be known to nobody before: for a policy that takes

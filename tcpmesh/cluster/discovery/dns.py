@@ -28,7 +28,7 @@ from envoy.extensions.network.dns_resolver.cares.v3.cares_dns_resolver_pb2 impor
 from google.protobuf.any_pb2 import Any as AnyMessage
 from zope.interface import implementer
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -36,7 +36,7 @@ from tcpmesh.cluster.hosts.load_assignment import assigned, host_spec
 from tcpmesh.config.fields.values import seconds
 from tcpmesh.interfaces import IDiscovery, IDnsResolver
 from tcpmesh.net.dns.resolve import Family, ResolutionFailed
-from tcpmesh.registry import Context, build
+from tcpmesh.registry import MainContext, build
 from tcpmesh.stats.metrics import Merge
 from tcpmesh.stats.store import Scope, sanitize
 from tcpmesh.values.address import Address
@@ -153,22 +153,25 @@ class DnsDiscovery:
     """The hosts that the endpoints of one cluster resolve to."""
 
     def __init__(
-        self, cluster: Any, settings: DnsSettings, resolver: IDnsResolver, context: Context
+        self, cluster: Any, settings: DnsSettings, resolver: IDnsResolver, context: MainContext
     ) -> None:
         """
         :param cluster: a `cluster.v3.Cluster`.
         """
         self.warm: Deferred[None] = Deferred()
         self._message = cluster.load_assignment
+        # The one host of a logical cluster moves with its name.
+        self.dropped_hosts_stay = not settings.logical
         self._wait_for_warm = settings.wait_for_warm
         self._clock = context.network.clock
         self._stats = DnsStats(
             context.store.scope(f"cluster.{sanitize(cluster.alt_stat_name or cluster.name)}")
         )
         self._targets = [
-            Target(group, entry, settings, resolver, context, self._stats)
-            for group in self._message.endpoints
-            for entry in group.lb_endpoints
+            Target(number, group, entry, settings, resolver, context, self._stats)
+            for number, (group, entry) in enumerate(
+                (group, entry) for group in self._message.endpoints for entry in group.lb_endpoints
+            )
         ]
         self._telling: Any = None
 
@@ -180,14 +183,14 @@ class DnsDiscovery:
         for target in self._targets:
             target.start(self._changed, self._warmed)
 
-    def stop(self) -> None:
-        """Ask no more."""
-        for target in self._targets:
-            target.stop()
+    def stop(self) -> Deferred[None]:
+        """Ask no more; fires when no question is under way."""
+        stopping = [target.stop() for target in self._targets]
         if self._telling is not None:
             self._telling.cancel()
             self._telling = None
         self._stats.scope.close()
+        return gatherResults(stopping).addCallback(lambda _: None)
 
     def _changed(self) -> None:
         if not self.warm.called:
@@ -211,14 +214,16 @@ class Target:
 
     def __init__(
         self,
+        number: int,
         group: Any,
         entry: Any,
         settings: DnsSettings,
         resolver: IDnsResolver,
-        context: Context,
+        context: MainContext,
         stats: DnsStats,
     ) -> None:
         self.specs: tuple[HostSpec, ...] = ()
+        self._number = number
         self._group, self._entry = group, entry
         address = entry.endpoint.address.socket_address
         self._name: str = address.address
@@ -242,14 +247,19 @@ class Target:
         self._running = True
         self._ask()
 
-    def stop(self) -> None:
-        """Ask no more, and forget the question that is under way."""
+    def stop(self) -> Deferred[None]:
+        """Ask no more, and give up the question that is under way; fires when that is over."""
         self._running = False
         if self._timer is not None:
             self._timer.cancel()
-        if self._query is not None:
-            self._query.cancel()
-        self._timer = self._query = None
+        query, self._timer, self._query = self._query, None, None
+        over: Deferred[None] = Deferred()
+        if query is None:
+            over.callback(None)
+        else:
+            query.addBoth(lambda _: over.callback(None))
+            query.cancel()
+        return over
 
     def _ask(self) -> None:
         self._timer = None
@@ -278,7 +288,12 @@ class Target:
         if not addresses:
             return ()
         given = host_spec(self._group, self._entry, addresses[0])
-        known = replace(given, hostname=given.hostname or self._name, additional_addresses=())
+        known = replace(
+            given,
+            hostname=given.hostname or self._name,
+            endpoint=self._number,
+            additional_addresses=(),
+        )
         if self._settings.logical:
             return (replace(known, additional_addresses=addresses[1:]),)
         return tuple(replace(known, address=address) for address in addresses)
@@ -328,13 +343,13 @@ def wait_for_warm(cluster: Any) -> bool:
     )
 
 
-def resolver_for(message: Any, context: Context) -> IDnsResolver:
+def resolver_for(message: Any, context: MainContext) -> IDnsResolver:
     """The resolver that a `Cluster` or a `DnsCluster` names, else the one of all clusters."""
     named = named_resolver(message, context) or context.resolver
     return named or _cares(CaresDnsResolverConfig(), context)
 
 
-def named_resolver(message: Any, context: Context) -> IDnsResolver | None:
+def named_resolver(message: Any, context: MainContext) -> IDnsResolver | None:
     """The resolver that a message names in one of the ways that Envoy has known so far, if it names
     one.
 
@@ -361,7 +376,7 @@ def named_resolver(message: Any, context: Context) -> IDnsResolver | None:
     )
 
 
-def _cares(config: CaresDnsResolverConfig, context: Context) -> IDnsResolver:
+def _cares(config: CaresDnsResolverConfig, context: MainContext) -> IDnsResolver:
     packed = AnyMessage()
     packed.Pack(config)
     return build(packed, context)  # type: ignore[no-any-return]

@@ -13,7 +13,7 @@ A `HealthCheck` is what a `core.v3.HealthCheck` says, a `HostCheck` one host und
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from random import Random
 from typing import Any, Protocol
@@ -125,9 +125,9 @@ class ICheckedCluster(Protocol):
     name: str
 
     def set_flags(
-        self, address: Address, add: HealthFlag = NO_FLAGS, remove: HealthFlag = NO_FLAGS
+        self, key: int, add: HealthFlag = NO_FLAGS, remove: HealthFlag = NO_FLAGS
     ) -> None:
-        """The host at this address has, or no longer has, these flags."""
+        """The host of this key has, or no longer has, these flags."""
 
     def has_traffic(self) -> bool:
         """Whether a connection has ever been tried for a client."""
@@ -164,26 +164,26 @@ class HealthCheck:
         """Called after each check, with its host and whether the check was passed."""
         self._kind = message.WhichOneof("health_checker").removesuffix("_health_check").upper()
         self._logs = tuple(logs)
-        self._hosts: dict[Address, HostCheck] = {}
+        self._hosts: dict[int, HostCheck] = {}
         self._waiting: set[HostCheck] = set()
         self._first_round: Deferred[None] | None = None
 
-    def update_hosts(self, specs: Iterable[HostSpec]) -> None:
-        """The cluster has these hosts now: begin to check the new ones, and stop with those that
-        are gone.
+    def update_hosts(self, specs: Mapping[int, HostSpec]) -> None:
+        """The cluster has these hosts now, by key: begin to check the new ones, and stop with those
+        that are gone.
         """
-        wanted = {spec.address: spec for spec in specs if spec.is_checked}
-        for address, host in list(self._hosts.items()):
-            spec = wanted.get(address)
+        wanted = {key: spec for key, spec in specs.items() if spec.is_checked}
+        for key, host in list(self._hosts.items()):
+            spec = wanted.get(key)
             if spec is None or spec.health_check_config != host.spec.health_check_config:
-                self._remove(address)
+                self._remove(key)
             else:
                 host.spec = spec
         started = [
-            HostCheck(self, spec) for address, spec in wanted.items() if address not in self._hosts
+            HostCheck(self, key, spec) for key, spec in wanted.items() if key not in self._hosts
         ]
         for host in started:
-            self._hosts[host.spec.address] = host
+            self._hosts[host.key] = host
         for host in started:
             host.start()
 
@@ -195,9 +195,9 @@ class HealthCheck:
         self._count_down()
         return first_round
 
-    def is_failed(self, address: Address) -> bool:
-        """Whether the host at this address is out, or not checked."""
-        host = self._hosts.get(address)
+    def is_failed(self, key: int) -> bool:
+        """Whether a host is out, or not checked."""
+        host = self._hosts.get(key)
         return host is None or host.is_failed
 
     def stop(self) -> None:
@@ -220,10 +220,10 @@ class HealthCheck:
                 host_event(self._kind, self.cluster.name, host.spec, log.now(), event, details)
             )
 
-    def _remove(self, address: Address) -> None:
-        host = self._hosts.pop(address)
+    def _remove(self, key: int) -> None:
+        host = self._hosts.pop(key)
         host.stop()
-        self.cluster.set_flags(address, remove=CHECK_FLAGS)
+        self.cluster.set_flags(key, remove=CHECK_FLAGS)
         if self._waiting:
             self._waiting.discard(host)
             self._count_down()
@@ -237,10 +237,11 @@ class HealthCheck:
 class HostCheck:
     """One host, checked again and again."""
 
-    __slots__ = ("_check", "_entry", "_flags", "_in_a_row", "_probe", "is_new", "spec")
+    __slots__ = ("_check", "_entry", "_flags", "_in_a_row", "_probe", "is_new", "key", "spec")
 
-    def __init__(self, check: HealthCheck, spec: HostSpec) -> None:
+    def __init__(self, check: HealthCheck, key: int, spec: HostSpec) -> None:
         self._check = check
+        self.key = key
         self.spec = spec
         self._flags = int(check.unchecked)
         self.is_new = True
@@ -258,7 +259,7 @@ class HostCheck:
     def start(self) -> None:
         """Begin, now or after a jitter."""
         check = self._check
-        check.cluster.set_flags(self.spec.address, add=check.unchecked)
+        check.cluster.set_flags(self.key, add=check.unchecked)
         self._entry = check.wheel.add(check.intervals.first(check.random), self._run)
 
     def stop(self) -> None:
@@ -347,18 +348,28 @@ class HostCheck:
             )
         self._finish(add, remove, False, edge)
 
+    def not_tried(self) -> None:
+        """This machine could not ask it, so nothing is known that was not before: ask again after
+        the interval.
+        """
+        self._schedule(not self.is_failed, False)
+
     def _finish(self, add: int, remove: int, healthy: bool, edge: bool) -> None:
         check = self._check
         self.is_new = False
         flags = (self._flags & ~remove) | add
         if flags != self._flags:
             self._flags = flags
-            check.cluster.set_flags(self.spec.address, HealthFlag(add), HealthFlag(remove))
+            check.cluster.set_flags(self.key, HealthFlag(add), HealthFlag(remove))
+        self._schedule(healthy, edge)
+        check.has_result(self, healthy)
+
+    def _schedule(self, healthy: bool, edge: bool) -> None:
+        check = self._check
         if self._entry is not None:
             self._unschedule()
         time = check.intervals.next(check.random, healthy, edge, check.cluster.has_traffic())
         self._entry = check.wheel.add(time, self._run)
-        check.has_result(self, healthy)
 
     def _unschedule(self) -> None:
         if self._entry is not None:

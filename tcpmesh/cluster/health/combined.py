@@ -15,7 +15,6 @@ from operator import or_
 from tcpmesh.cluster.health.checker import DEGRADED, EXCLUDED, FAILED, ICheckedCluster
 from tcpmesh.stats.metrics import Merge
 from tcpmesh.stats.store import Scope
-from tcpmesh.values.address import Address
 from tcpmesh.values.hosts import NO_FLAGS, HealthFlag
 
 
@@ -28,28 +27,28 @@ class CombinedHealth:
         """`scope`: the one of `cluster.<name>.health_check.`"""
         self.cluster = cluster
         self._count = count
-        self._said: dict[Address, list[int]] = {}
+        self._said: dict[int, list[int]] = {}
         self._healthy = scope.gauge("healthy", Merge.MAIN)
         self._degraded = scope.gauge("degraded", Merge.MAIN)
 
-    def say(self, number: int, address: Address, add: HealthFlag, remove: HealthFlag) -> None:
-        """One of the checks says this of the host at an address."""
-        said = self._said.get(address)
+    def say(self, number: int, key: int, add: HealthFlag, remove: HealthFlag) -> None:
+        """One of the checks says this of a host."""
+        said = self._said.get(key)
         if said is None:
-            said = self._said[address] = [FAILED] * self._count
+            said = self._said[key] = [FAILED] * self._count
         before = _together(said)
         said[number] = (said[number] & ~int(remove)) | int(add)
-        self._changed(address, before, _together(said))
+        self._changed(key, before, _together(said))
 
-    def keep(self, addresses: Iterable[Address]) -> None:
+    def keep(self, keys: Iterable[int]) -> None:
         """There are no other hosts any more."""
-        for address in self._said.keys() - set(addresses):
-            self._count_changes(_together(self._said.pop(address)), FAILED)
+        for key in self._said.keys() - set(keys):
+            self._count_changes(_together(self._said.pop(key)), FAILED)
 
-    def _changed(self, address: Address, before: int, now: int) -> None:
+    def _changed(self, key: int, before: int, now: int) -> None:
         if before != now:
             self._count_changes(before, now)
-            self.cluster.set_flags(address, HealthFlag(now & ~before), HealthFlag(before & ~now))
+            self.cluster.set_flags(key, HealthFlag(now & ~before), HealthFlag(before & ~now))
 
     def _count_changes(self, before: int, now: int) -> None:
         self._healthy.add((not now & FAILED) - (not before & FAILED))
@@ -65,10 +64,10 @@ class CheckView:
         self.name = verdicts.cluster.name
 
     def set_flags(
-        self, address: Address, add: HealthFlag = NO_FLAGS, remove: HealthFlag = NO_FLAGS
+        self, key: int, add: HealthFlag = NO_FLAGS, remove: HealthFlag = NO_FLAGS
     ) -> None:
         """The check gives these flags, or takes them back."""
-        self._combined.say(self._number, address, add, remove)
+        self._combined.say(self._number, key, add, remove)
 
     def has_traffic(self) -> bool:
         """Whether a connection has ever been tried for a client."""

@@ -17,7 +17,7 @@ from google.protobuf.json_format import MessageToDict
 
 from twisted.logger import Logger
 
-from tcpmesh.values.address import Address
+from tcpmesh.values.address import PATHS, Address
 from tcpmesh.values.hosts import HostSpec
 
 log = Logger(namespace="file")
@@ -191,7 +191,7 @@ def _outlier_event(
 
 def address_event(address: Address) -> dict[str, Any]:
     """An `envoy.config.core.v3.Address`."""
-    if not address.port and address.host.startswith(("/", "@")):
+    if not address.port and address.host.startswith(PATHS):
         return {"pipe": {"path": address.host, "mode": 0}}
     return {
         "socket_address": {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import time
 from typing import Any
 
 from tcpmesh.cluster.health.http_check import HttpCheck, judge
@@ -33,10 +34,7 @@ class HttpProbe(ExchangeProbe):
     def ask(self, transport: Any) -> None:
         """Send the request."""
         self._parser.reset()
-        transport.write(
-            self._request
-            or self._check.request(self._results.spec, self._terms.timers.clock.seconds())
-        )
+        transport.write(self._request or self._check.request(self._results.spec, time()))
 
     def received(self, data: bytes) -> None:
         """Read the answer; one that is none, or comes unasked, ends the connection."""

@@ -1,11 +1,15 @@
 """Outlier detection: hosts that fail their clients, where their companions do not, are out for a
 while.
 
-What a worker sees of a host it counts in `Results`: as connections succeed, fail and time out.
-Failures in a row are reported to the `Detector`, which belongs to main and decides: whether the
-detection is enforced, whether so many hosts may be out, and for how long - longer with each time,
-and less long again for each interval without a cause.  At every interval it lets hosts back in, and
-compares the shares of successes.
+Workers tell of each connection that fails, and of the first that is made after failures, and at
+every interval how many there were (`tcpmesh.cluster.upstream.outcomes`).  Main decides: how many in
+a row are too many, whether the detection is enforced, whether so many hosts may be out, and for how
+long - longer with each time, and less long again for each interval without a cause.
+
+The steps of an interval come in Envoy's order: hosts that have been out long enough come back, then
+the shares of successes are compared, and only after that a host that has been in for a whole
+interval is forgiven one ejection.  So a host that is put out in every interval stays out ever
+longer.
 
 For TCP, Envoy takes a connect failure for a 503, a timeout for a 504 and a success for a 200, and
 counts them like answers; with `split_external_local_origin_errors` as what they are, failures of
@@ -14,67 +18,86 @@ local origin.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from math import sqrt
 from random import Random
-from typing import Any
+from typing import Any, Protocol
 
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from tcpmesh.cluster.health.checker import ICheckedCluster
 from tcpmesh.cluster.health.event_log import EventLog, ejection_event, return_event
 from tcpmesh.cluster.health.outlier_settings import Cause, OutlierStats, Settings
-from tcpmesh.cluster.hosts.host import Host
 from tcpmesh.net.timer_wheel import Entry, TimerWheel
-from tcpmesh.values.address import Address
-from tcpmesh.values.hosts import HealthFlag
-from tcpmesh.values.statuses import OutlierStatus, RateStatus
+from tcpmesh.values.hosts import HealthFlag, HostSpec
+from tcpmesh.values.link import Outcome
+from tcpmesh.values.statuses import NO_RATES, HostRates, OutlierStatus, RateStatus
 
 EJECTED = HealthFlag.failed_outlier_check
 
+CLOCK_TICK = 0.001
+"""Seconds: times of timers are rounded to this."""
 
-class Results:
-    """What a worker has seen of one host: the `outlier` of its `Host`."""
 
-    __slots__ = ("_detector", "_fives", "_gateways", "_locals", "host", "passed", "total")
+class IWatchedCluster(ICheckedCluster, Protocol):
+    """What outlier detection asks of the cluster."""
 
-    def __init__(self, detector: Detector, host: Host) -> None:
-        self._detector = detector
-        self.host = host
-        self.total = self.passed = 0
-        """Connections tried, and made, since the interval began."""
-        self.forget()
+    def ask_rates(self) -> None:
+        """Have workers say how connections came out; `interval_told` gets it."""
 
-    def forget(self) -> None:
+
+class _Record:
+    """What is known of one host."""
+
+    __slots__ = (
+        "_fives",
+        "_gateways",
+        "_locals",
+        "backoff",
+        "ejected",
+        "ejected_at",
+        "ejections",
+        "jitter",
+        "key",
+        "rate",
+        "returned_at",
+        "spec",
+    )
+
+    def __init__(self, key: int, spec: HostSpec) -> None:
+        self.key = key
+        self.spec = spec
+        self.ejected = False
+        self.ejections = 0
+        self.backoff = 0
+        """What the base time of the next ejection is multiplied with, less 1."""
+        self.jitter = 0.0
+        self.rate = -1.0
+        """The share of connections made in the last interval, in percent; -1 for none."""
+        self.ejected_at: float | None = None
+        self.returned_at: float | None = None
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
         """Count failures in a row from 0."""
         self._fives = self._gateways = self._locals = 0
 
-    def connect_succeeded(self) -> None:
-        """A connection was made."""
-        self.total += 1
-        self.passed += 1
-        self._fives = self._gateways = self._locals = 0
-
-    def connect_failed(self) -> None:
-        """The host refused, or cannot be reached."""
-        self.total += 1
-        detector = self._detector
-        limits = detector.settings.consecutive
-        if detector.settings.split:
+    def failed(self, settings: Settings) -> Iterable[Cause]:
+        """A connection failed; which rows of failures are now as long as it takes.  A timeout, a
+        504, is as much a gateway failure as a 503.
+        """
+        limits = settings.consecutive
+        if settings.split:
             self._locals += 1
             if self._locals == limits[Cause.CONSECUTIVE_LOCAL_ORIGIN_FAILURE]:
-                detector.report(self, Cause.CONSECUTIVE_LOCAL_ORIGIN_FAILURE)
+                yield Cause.CONSECUTIVE_LOCAL_ORIGIN_FAILURE
             return
         self._gateways += 1
         if self._gateways == limits[Cause.CONSECUTIVE_GATEWAY_FAILURE]:
-            detector.report(self, Cause.CONSECUTIVE_GATEWAY_FAILURE)
+            yield Cause.CONSECUTIVE_GATEWAY_FAILURE
         self._fives += 1
         if self._fives == limits[Cause.CONSECUTIVE_5XX]:
-            detector.report(self, Cause.CONSECUTIVE_5XX)
-
-    def connect_timed_out(self) -> None:
-        """The host did not answer in time: a 504 is as much a gateway failure as a 503."""
-        self.connect_failed()
+            yield Cause.CONSECUTIVE_5XX
 
     def begin_again(self, cause: Cause) -> None:
         """A bout of failures was judged: wait for another one."""
@@ -85,36 +108,6 @@ class Results:
         else:
             self._locals = 0
 
-    def take(self) -> tuple[int, int]:
-        """The connections (tried, made) of the interval that ends now."""
-        taken = self.total, self.passed
-        self.total = self.passed = 0
-        return taken
-
-
-class _Record:
-    """What main remembers of one host."""
-
-    __slots__ = (
-        "backoff",
-        "ejected",
-        "ejected_at",
-        "ejections",
-        "jitter",
-        "results",
-        "returned_at",
-    )
-
-    def __init__(self, results: Results) -> None:
-        self.results = results
-        self.ejected = False
-        self.ejections = 0
-        self.backoff = 0
-        """What the base time of the next ejection is multiplied with, less 1."""
-        self.jitter = 0.0
-        self.ejected_at: float | None = None
-        self.returned_at: float | None = None
-
 
 class Detector:
     """Outlier detection of one cluster."""
@@ -122,7 +115,7 @@ class Detector:
     def __init__(
         self,
         message: Any,
-        cluster: ICheckedCluster,
+        cluster: IWatchedCluster,
         stats: OutlierStats,
         clock: IReactorTime,
         wheel: TimerWheel,
@@ -136,52 +129,64 @@ class Detector:
         self._wheel = wheel
         self._random = random
         self._log = log
-        self._records: dict[Host, _Record] = {}
-        self._by_address: dict[Address, list[_Record]] = {}
+        self._records: dict[int, _Record] = {}
+        self._reported: list[tuple[int, Cause]] = []
+        """Hosts with as many failures in a row as it takes, to be judged."""
+        self._judging: IDelayedCall | None = None
         self._active = 0
         self._rates = RateStatus()
         self._entry: Entry = wheel.add(self.settings.interval, self._interval_over)
 
-    def update_hosts(self, hosts: Iterable[Host]) -> None:
-        """The cluster has these hosts now."""
+    def update_hosts(self, hosts: Mapping[int, HostSpec]) -> None:
+        """The cluster has these hosts now, by key."""
         before, self._records = self._records, {}
-        for host in hosts:
-            record = before.pop(host) if host in before else _Record(Results(self, host))
-            self._records[host] = record
-            host.outlier = record.results
+        for key, spec in hosts.items():
+            record = before.pop(key, None)
+            if record is None:
+                record = _Record(key, spec)
+            record.spec = spec
+            self._records[key] = record
         self._count(-sum(record.ejected for record in before.values()))
-        self._by_address = {}
-        for host, record in self._records.items():
-            self._by_address.setdefault(host.address, []).append(record)
 
     def stop(self) -> None:
         """Judge no more."""
         self._wheel.cancel(self._entry)
+        if self._judging is not None:
+            self._judging.cancel()
+            self._judging = None
         self._count(-self._active)
         self._records = {}
-        self._by_address = {}
 
-    def health_check_passed(self, address: Address) -> None:
+    def health_check_passed(self, key: int) -> None:
         """The host is well, say active health checks: that ends an ejection, unless the
         configuration says that it does not.
         """
-        if self.settings.health_check_returns:
-            for record in self._by_address.get(address, ()):
-                if record.ejected:
-                    self._let_back(record)
+        record = self._records.get(key)
+        if record is not None and record.ejected and self.settings.health_check_returns:
+            self._let_back(record)
 
-    def report(self, results: Results, cause: Cause) -> None:
-        """A worker saw so many failures in a row; it is judged when the worker has done with this
-        one.
+    def outcome(self, key: int, outcome: Outcome) -> None:
+        """What came of a connection, as a worker tells it; its host is judged when the worker has
+        done with the connection.
         """
-        self._clock.callLater(0, self._judge, results, cause)
-
-    def _judge(self, results: Results, cause: Cause) -> None:
-        record = self._records.get(results.host)
-        if record is None or record.ejected:
+        record = self._records.get(key)
+        if record is None:
             return
-        self._detected(record, cause, "eject_consecutive_event", {})
-        results.begin_again(cause)
+        if outcome is Outcome.RECOVERED:
+            record.begin_anew()
+            return
+        self._reported += ((key, cause) for cause in record.failed(self.settings))
+        if self._reported and self._judging is None:
+            self._judging = self._clock.callLater(0, self._judge)
+
+    def _judge(self) -> None:
+        self._judging = None
+        reported, self._reported = self._reported, []
+        for key, cause in reported:
+            record = self._records.get(key)
+            if record is not None and not record.ejected:
+                self._detected(record, cause, "eject_consecutive_event", {})
+                record.begin_again(cause)
 
     # Out and back
 
@@ -211,7 +216,7 @@ class Detector:
             self._log.write(
                 ejection_event(
                     self._cluster.name,
-                    record.results.host.address,
+                    record.spec.address,
                     self._log.now(),
                     since,
                     record.ejections,
@@ -235,17 +240,17 @@ class Detector:
         ):
             record.backoff += 1
         self._count(1)
-        self._cluster.set_flags(record.results.host.address, add=EJECTED)
+        self._cluster.set_flags(record.key, add=EJECTED)
 
     def _let_back(self, record: _Record) -> None:
         since = self._since(record.ejected_at)
         record.ejected = False
         record.returned_at = self._clock.seconds()
-        record.results.forget()
+        record.begin_anew()
         self._count(-1)
-        self._cluster.set_flags(record.results.host.address, remove=EJECTED)
+        self._cluster.set_flags(record.key, remove=EJECTED)
         if self._log is not None:
-            address = record.results.host.address
+            address = record.spec.address
             self._log.write(
                 return_event(self._cluster.name, address, self._log.now(), since, record.ejections)
             )
@@ -260,14 +265,24 @@ class Detector:
     # At every interval
 
     def _interval_over(self) -> None:
-        settings, now = self.settings, self._clock.seconds()
+        now = self._clock.seconds()
         for record in self._records.values():
-            if not record.ejected:
-                record.backoff = max(record.backoff - 1, 0)
-            elif self._sentence(record) <= now - (record.ejected_at or 0.0):
+            if record.ejected and self._sentence(record) <= now - (record.ejected_at or 0.0):
                 self._let_back(record)
-        self._compare()
-        self._entry = self._wheel.add(settings.interval, self._interval_over)
+        self._entry = self._wheel.add(self.settings.interval, self._interval_over)
+        self._cluster.ask_rates()
+
+    def interval_told(self, told: Iterable[tuple[int, int, int]]) -> None:
+        """How connections came out in the interval: (host, tried, made)."""
+        self._compare({key: (tried, made) for key, tried, made in told})
+        for record in self._records.values():
+            if not record.ejected and record.backoff and self._is_long_back(record):
+                record.backoff -= 1
+
+    def _is_long_back(self, record: _Record) -> bool:
+        """Whether a host was in for all of the interval."""
+        since = self._clock.seconds() - (record.returned_at or 0.0)
+        return since >= self.settings.interval - CLOCK_TICK
 
     def _sentence(self, record: _Record) -> float:
         """Seconds that an ejection lasts."""
@@ -277,28 +292,43 @@ class Detector:
             + record.jitter
         )
 
-    def _compare(self) -> None:
+    def _compare(self, told: Mapping[int, tuple[int, int]]) -> None:
         """Judge the shares of successes, of hosts that had enough connections in the interval."""
         settings = self.settings
         self._rates = RateStatus()
+        for record in self._records.values():
+            record.rate = -1.0
+        count, minimum = len(self._records), settings.success_rate_minimum_hosts
+        if count < min(minimum, settings.failure_percentage_minimum_hosts):
+            return
         least = min(
             settings.success_rate_request_volume, settings.failure_percentage_request_volume
         )
         rated: list[tuple[_Record, float, int]] = []
-        for record in self._records.values():
-            total, passed = record.results.take()
-            rate = 100 * passed / total if total and total >= least and not record.ejected else -1.0
-            self._show(record.results.host, rate)
-            if rate >= 0:
-                rated.append((record, rate, total))
-        if len(self._records) >= settings.success_rate_minimum_hosts:
+        for key, (tried, made) in told.items():
+            known = self._records.get(key)
+            if known is not None and not known.ejected and tried and tried >= least:
+                known.rate = 100 * made / tried
+                rated.append((known, known.rate, tried))
+        if count >= minimum:
             chosen = [each for each in rated if each[2] >= settings.success_rate_request_volume]
             self._judge_rates([(record, rate) for record, rate, _ in chosen])
-        if len(self._records) >= settings.failure_percentage_minimum_hosts:
+        if count >= settings.failure_percentage_minimum_hosts:
             chosen = [
                 each for each in rated if each[2] >= settings.failure_percentage_request_volume
             ]
             self._judge_percentages([(record, rate) for record, rate, _ in chosen])
+
+    def rates(self, key: int) -> HostRates:
+        """How a host is."""
+        record = self._records.get(key)
+        if record is None:
+            return NO_RATES
+        return (
+            HostRates(local_origin=record.rate)
+            if self.settings.split
+            else HostRates(external=record.rate)
+        )
 
     def status(self) -> OutlierStatus:
         """How the cluster is as a whole."""
@@ -307,12 +337,6 @@ class Detector:
             if self.settings.split
             else OutlierStatus(external=self._rates)
         )
-
-    def _show(self, host: Host, rate: float) -> None:
-        if self.settings.split:
-            host.local_origin_success_rate = rate
-        else:
-            host.success_rate = rate
 
     def _judge_rates(self, rated: list[tuple[_Record, float]]) -> None:
         """Eject who is far below the mean of all."""

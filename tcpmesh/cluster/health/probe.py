@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 from tcpmesh.config.fields.values import seconds
 from tcpmesh.net.connect_check import ConnectCheckListener
 from tcpmesh.net.protocol import OneShotFactory, QuietProtocol
+from tcpmesh.net.sockets import is_exhausted
 from tcpmesh.net.timeout_queues import TimeoutQueue, TimeoutQueues
 from tcpmesh.values.address import Address
 from tcpmesh.values.hosts import HostSpec
@@ -51,6 +52,9 @@ class IResults(Protocol):
         self, kind: Failed, retriable: bool = False, status: int = 0, exclude: bool = False
     ) -> None:
         """It is not."""
+
+    def not_tried(self) -> None:
+        """It could not be asked, for lack of something on this machine."""
 
 
 class IProbe(Protocol):
@@ -119,6 +123,10 @@ class ConnectProbe:
     def on_refused(self, timed_out: bool) -> None:
         """It does not."""
         self._results.failed(Failed.NETWORK_TIMEOUT if timed_out else Failed.NETWORK)
+
+    def on_not_tried(self) -> None:
+        """Nobody knows."""
+        self._results.not_tried()
 
 
 class Line(QuietProtocol):
@@ -202,6 +210,10 @@ class ExchangeProbe(OneShotFactory):
         if connector is not self._connector:
             return
         self._connector = self._line = None
+        if is_exhausted(reason):
+            self._end()
+            self._results.not_tried()
+            return
         self.fail(Failed.NETWORK_TIMEOUT if reason.check(ConnectTimeout) else Failed.NETWORK)
 
     def connected(self, line: Line) -> None:

@@ -57,7 +57,7 @@ def probe_info(spec: HostSpec, now: float) -> ProbeInfo:
     connection: Any = SimpleNamespace(
         **known, transport=transport, local_address=NOBODY, remote_address=NOBODY
     )
-    return ProbeInfo(spec, Subject(connection, now))
+    return ProbeInfo(spec, Subject(connection, now, now))
 
 
 NOTHING = probe_info(HostSpec(NOBODY), 0.0)

@@ -1,4 +1,4 @@
-"""A host of a cluster: what discovery says of it, how it is, and what a worker counts for it."""
+"""A host of a cluster as a worker knows it: what main says of it, and what is counted for it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,8 @@ from tcpmesh.values.hosts import (
     NO_FLAGS,
     UNHEALTHY_FLAGS,
     Health,
-    HealthFlag,
     HostSpec,
 )
-from tcpmesh.values.statuses import HostStatus
 
 
 class Host:
@@ -30,7 +28,7 @@ class Host:
         "cx_connect_fail",
         "cx_total",
         "flags",
-        "local_origin_success_rate",
+        "key",
         "outlier",
         "rq_active",
         "rq_error",
@@ -39,11 +37,14 @@ class Host:
         "rq_timeout",
         "rq_total",
         "sessions",
-        "success_rate",
         "weight",
     )
 
-    def __init__(self, spec: HostSpec, created: float = 0.0, cluster: Any = None) -> None:
+    def __init__(
+        self, spec: HostSpec, created: float = 0.0, cluster: Any = None, key: int | None = None
+    ) -> None:
+        self.key = key
+        """The number that main gave it; `None` while only a connection has named it."""
         self.flags = NO_FLAGS
         self.spec = spec
         self.address = spec.address
@@ -54,8 +55,8 @@ class Host:
         health check.
         """
         self.outlier: Any = None
-        """Told of each connect result where the cluster has outlier detection, see
-        `tcpmesh.cluster.health.outlier_detection`; else `None`.
+        """Told of each connect result where the cluster has outlier detection: a
+        `tcpmesh.cluster.upstream.outcomes.Outcomes`; else `None`.
         """
         self.sessions: set[Any] = set()
         """Whose `host_failed()` is called when health checks or outlier detection take the host
@@ -63,7 +64,6 @@ class Host:
         self.cx_active = self.cx_total = self.cx_connect_fail = 0
         self.rq_active = self.rq_total = self.rq_error = self.rq_success = self.rq_timeout = 0
         self.rq_pending_active = 0
-        self.success_rate = self.local_origin_success_rate = -1.0
 
     @property
     def spec(self) -> HostSpec:
@@ -86,39 +86,3 @@ class Host:
         if self.flags & UNHEALTHY_FLAGS:
             return Health.UNHEALTHY
         return Health.DEGRADED if self.flags & DEGRADED_FLAGS else Health.HEALTHY
-
-    def status(self, locality_weight: int = 0) -> HostStatus:
-        """The host as the admin interface shows it."""
-        spec = self.spec
-        status = spec.health_status
-        return HostStatus(
-            address=str(spec.address),
-            hostname=spec.hostname,
-            health_flags=tuple(flag.name or "" for flag in HealthFlag if flag in self.flags),
-            eds_health_status={"UNKNOWN": "HEALTHY", "TIMEOUT": "UNHEALTHY"}.get(status, status),
-            health=self.health.name,
-            weight=spec.weight,
-            priority=spec.priority,
-            region=spec.locality.region,
-            zone=spec.locality.zone,
-            sub_zone=spec.locality.sub_zone,
-            locality_weight=locality_weight,
-            canary=spec.is_canary,
-            success_rate=self.success_rate,
-            local_origin_success_rate=self.local_origin_success_rate,
-            counters={
-                "cx_connect_fail": self.cx_connect_fail,
-                "cx_total": self.cx_total,
-                "rq_error": self.rq_error,
-                "rq_success": self.rq_success,
-                "rq_timeout": self.rq_timeout,
-                "rq_total": self.rq_total,
-            },
-            gauges={
-                "cx_active": self.cx_active,
-                "rq_active": self.rq_active,
-                "rq_pending_active": self.rq_pending_active,
-            },
-            metadata=spec.metadata,
-            health_check_config=spec.health_check_config,
-        )

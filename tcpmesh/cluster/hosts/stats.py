@@ -95,6 +95,21 @@ REQUEST_RESPONSE_SIZES = Declaration(
 )
 
 
+class MembershipStats:
+    """What main counts of a cluster's hosts."""
+
+    def __init__(self, store: Store, name: str) -> None:
+        scope = self.scope = store.scope(f"cluster.{sanitize(name)}")
+        self.change = scope.counter("membership_change")
+        self.total = scope.gauge("membership_total", Merge.MAIN)
+        self.healthy = scope.gauge("membership_healthy", Merge.MAIN)
+        self.degraded = scope.gauge("membership_degraded", Merge.MAIN)
+        self.excluded = scope.gauge("membership_excluded", Merge.MAIN)
+        # Without transport_socket_matches every host has the default match, counted as the host is
+        # made.
+        self.total_match_count = scope.counter("default.total_match_count")
+
+
 class ClusterStats:
     """What a connection moves, one attribute each; they are read as Envoy documents them."""
 
@@ -135,16 +150,8 @@ class ClusterStats:
         self.bind_errors = scope.counter("bind_errors")
         self.rq_cancelled = scope.counter("upstream_rq_cancelled")
         self.rq_pending_failure_eject = scope.counter("upstream_rq_pending_failure_eject")
-        self.membership_change = scope.counter("membership_change")
-        self.membership_total = scope.gauge("membership_total", Merge.MAX)
-        self.membership_healthy = scope.gauge("membership_healthy", Merge.MAX)
-        self.membership_degraded = scope.gauge("membership_degraded", Merge.MAX)
-        self.membership_excluded = scope.gauge("membership_excluded", Merge.MAX)
         self.original_dst_host_invalid = scope.counter("original_dst_host_invalid")
         self.healthy_panic = scope.counter("lb_healthy_panic")
-        # Without transport_socket_matches every host has the default match, counted as the host is
-        # made.
-        self.total_match_count = scope.counter("default.total_match_count")
         scope.declare(DECLARED)
 
     def track(self, budgets: bool, sizes: bool) -> None:

@@ -27,7 +27,7 @@ class Breakers:
     """Those of one cluster (`cluster.v3.CircuitBreakers`)."""
 
     def __init__(self, message: Any, stats: ClusterStats, counts: SharedCounts) -> None:
-        self.default, self.high = _thresholds(message.thresholds)
+        self.default, self.high = thresholds_of(message.thresholds)
         self.max_connections = self.default.max_connections
         self._max_pending = self.default.max_pending_requests
         self.per_host = _per_host(message.per_host_thresholds)
@@ -80,7 +80,7 @@ class Breakers:
             self._remaining.set(connections, pending, requests)
 
 
-def _thresholds(messages: Any) -> tuple[BreakerThresholds, BreakerThresholds]:
+def thresholds_of(messages: Any) -> tuple[BreakerThresholds, BreakerThresholds]:
     """The limits of the DEFAULT and the HIGH priority; the first entry for a priority counts, as in
     Envoy.
     """

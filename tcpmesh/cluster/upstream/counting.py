@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 
 from tcpmesh.cluster.hosts.host import Host
 from tcpmesh.connection.relay import Direction, Relay
-from tcpmesh.net.sockets import EXHAUSTED
+from tcpmesh.net.sockets import is_exhausted
 from tcpmesh.values.response_flags import ResponseFlag
 from tcpmesh.values.socket_options import OptionError
 
@@ -60,7 +60,8 @@ def opened(host: Host) -> None:
     host.cx_total += 1
     host.cx_active += 1
     cluster = host.cluster
-    cluster.was_tried = True
+    if not cluster.is_used:
+        cluster.first_used()
     cluster.breakers.connections.own += 1
     stats = cluster.stats
     stats.cx_total.tally += 1
@@ -81,11 +82,14 @@ def closed(host: Host, seconds: float, remote: bool, active: bool) -> None:
 
 
 def failed(host: Host, reason: Failure) -> tuple[ResponseFlag, bool]:
-    """An attempt came to nothing, and outlier detection is told.
+    """An attempt came to nothing, and outlier detection is told.  Where that is for lack of
+    descriptors or memory here, it is no failure of the host, and not counted as one.
 
     :return: the flag that its client gets, and whether it was the host that ended the attempt.
     """
     stats, outlier = host.cluster.stats, host.outlier
+    if is_exhausted(reason):
+        return ResponseFlag.UF, False
     stats.cx_connect_fail.tally += 1
     host.cx_connect_fail += 1
     if reason.check(ConnectBindError):
@@ -94,11 +98,9 @@ def failed(host: Host, reason: Failure) -> tuple[ResponseFlag, bool]:
     if reason.check(ConnectTimeout):
         stats.cx_connect_timeout.tally += 1
         if outlier is not None:
-            outlier.connect_timed_out()
+            outlier.connect_failed()
         return ResponseFlag.UF, False
-    ours = (
-        getattr(reason.value, "osError", None) in EXHAUSTED or reason.check(OptionError) is not None
-    )
+    ours = reason.check(OptionError) is not None
     if outlier is not None and not ours:
         outlier.connect_failed()
     return ResponseFlag.UF, not ours

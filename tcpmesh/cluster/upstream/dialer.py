@@ -12,8 +12,12 @@ from typing import Any
 
 from tcpmesh.cluster.hosts.host import Host
 from tcpmesh.config.fields.values import socket_options
-from tcpmesh.interfaces import INetwork
+from tcpmesh.connection.transport_sockets import transport_socket
+from tcpmesh.connection.wrapped.network import WrappedNetwork
+from tcpmesh.interfaces import INetwork, IUpstreamTransportSocketFactory
+from tcpmesh.net.connect_check import ConnectCheckListener
 from tcpmesh.net.happy_eyeballs import HappyEyeballs, in_turn
+from tcpmesh.registry import Context
 from tcpmesh.values.address import Address
 from tcpmesh.values.socket_options import ConnectOptions, SocketOption, keepalive
 
@@ -26,10 +30,19 @@ class Dialer:
 
     :param bind_config: the `upstream_bind_config` of the whole proxy, for clusters without one of
         their own; or `None`.
+    :param socket: the cluster's transport socket, or `None`.  It belongs to each attempt: whoever
+        connects here gets a connection on which the handshake is over, or none.
     """
 
-    def __init__(self, message: Any, network: INetwork, bind_config: Any = None) -> None:
-        self._network = network
+    def __init__(
+        self,
+        message: Any,
+        network: INetwork,
+        bind_config: Any = None,
+        socket: IUpstreamTransportSocketFactory | None = None,
+    ) -> None:
+        self._network = network if socket is None else WrappedNetwork(network, socket)
+        self._socket = socket
         if message.HasField("upstream_bind_config"):
             bind_config = message.upstream_bind_config
         options = message.upstream_connection_options
@@ -47,7 +60,8 @@ class Dialer:
     def connect(
         self, host: Host, factory: Any, timeout: float, another: Callable[[], object]
     ) -> Any:
-        """Connect to a host within `timeout` seconds; the factory hears of the outcome.
+        """Connect to a host for a client within `timeout` seconds; the factory hears of the
+        outcome.
 
         :param another: called when a further of its addresses is tried, within the same attempt.
         :return: an `IConnector`.
@@ -56,7 +70,7 @@ class Dialer:
         more = host.spec.additional_addresses
         if not more:
             options = None if self._options is None else self._options.get(address.family)
-            return self._network.connect(address, factory, timeout, options)
+            return self._network.connect(address, factory, timeout, options, True)
         addresses = in_turn((address, *more), self._first or address.family, self._count)
         race = HappyEyeballs(
             self._network,
@@ -64,15 +78,45 @@ class Dialer:
             factory,
             timeout,
             another,
+            True,
         )
         race.connect()
         return race
+
+    def dial(self, address: Address, factory: Any, timeout: float) -> Any:
+        """Connect to an address for ourselves, as health checks do, within `timeout` seconds.
+
+        :return: an `IConnector`.
+        """
+        return self._network.connect(address, factory, timeout, self.options(address))
+
+    def connect_check(
+        self, address: Address, listener: ConnectCheckListener, timeout: float
+    ) -> Any:
+        """What finds out, time and again, whether a connection to an address can be made, its
+        handshake included: see `INetwork.connect_check`.
+        """
+        return self._network.connect_check(address, listener, timeout, self.options(address))
+
+    def close(self) -> None:
+        """No more connections will be opened; those that are open live on."""
+        if self._socket is not None:
+            self._socket.close()
 
     def options(self, address: Address) -> ConnectOptions | None:
         """The options of a connection to this address; `None` where there are none, as for a unix
         socket.
         """
         return None if self._options is None else self._options.get(address.family)
+
+
+def dialer_of(message: Any, context: Context) -> Dialer:
+    """The dialer of a `cluster.v3.Cluster`.
+
+    :raise tcpmesh.registry.UnknownExtension: where its transport socket is not known.
+    """
+    transport = transport_socket(message, IUpstreamTransportSocketFactory, context)
+    return Dialer(message, context.network, context.bind_config, transport)
 
 
 def _given(message: Any) -> dict[str, int | None]:

@@ -179,7 +179,9 @@ class _Explainer:
             descriptor: Any = message.DESCRIPTOR.fields_by_name[name]
             if f"{full_name}.{name}" in _APART:
                 continue
-            default = defaults.get(name, Default())
+            default = defaults.get(name, Default()).of(message)
+            if name not in values and leaf(descriptor) and self._places.written(*path, name):
+                values[name] = getattr(message, name)
             if name in values:
                 row = rows.get(name) if full_name in TABLE else Support("supported")
                 yield from self._set(descriptor, values[name], row, default, (*path, name), base)

@@ -9,10 +9,11 @@ that other rooms keep as constants; a test compares them, as a room below must n
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from tcpmesh.config.fields.to_plain import Json
+from tcpmesh.config.fields.values import binds_to_port
 
 
 class Inside:
@@ -34,6 +35,12 @@ class Default:
     value: Json | Inside | Callable[[Any], Json] = None
     zero: str = ""
     unset: str = ""
+    meaning_of: Callable[[Any], str] | None = None
+    """What the field does, where that depends on the message around it."""
+
+    def of(self, message: Any) -> Default:
+        """The same for a field of this message."""
+        return self if self.meaning_of is None else replace(self, meaning=self.meaning_of(message))
 
 
 Defaults: TypeAlias = Mapping[str, Default]
@@ -41,6 +48,13 @@ Defaults: TypeAlias = Mapping[str, Default]
 _MIB = 1 << 20
 _BUFFER = "a side that holds more than this for the other stops being read"
 _DNS_TYPES = (1, 2)
+
+
+def _of_address(listener: Any) -> str:
+    """What the address of a listener is for."""
+    if binds_to_port(listener):
+        return "clients are accepted here"
+    return "nobody can connect here: other listeners hand on clients that wanted to"
 
 
 def _of_dns(value: Json) -> Callable[[Any], Json]:
@@ -106,7 +120,7 @@ _PROCESS: dict[str, Defaults] = {
 
 _LISTENER: dict[str, Defaults] = {
     "envoy.config.listener.v3.Listener": {
-        "address": Default("clients are accepted here"),
+        "address": Default(meaning_of=_of_address),
         "stat_prefix": Default("names its statistics"),
         "per_connection_buffer_limit_bytes": Default(_BUFFER, _MIB, zero="no limit"),
         "enable_reuse_port": Default("other processes may share the port", True),

@@ -33,7 +33,7 @@ def _lines(group: Group, indent: str) -> Iterator[str]:
             f"{', '.join(f'{each.name} {_shown(each)}' for each in group.settings)}"
         )
         return
-    if group.settings or group.groups:
+    if group.settings or group.groups or group.kind != "process":
         yield indent + _heading(group)
     rows = [(each.name, _shown(each), _source(each), _comment(each)) for each in group.settings]
     widths = [

@@ -6,13 +6,15 @@ import socket
 from collections.abc import Mapping
 from typing import Any
 
+from tcpmesh.values.address import relative
+
 
 def host_and_port(address: Any) -> tuple[str, int]:
     """The numeric host and port of a `socket_address`, or the path of a `pipe` and 0.  An abstract
-    pipe begins with `@`.
+    pipe begins with `@`, a relative one with `./`, whether it was written so or not.
     """
     if address.HasField("pipe"):
-        return address.pipe.path, 0
+        return relative(address.pipe.path), 0
     return usual_form(address.socket_address.address), address.socket_address.port_value
 
 
@@ -77,3 +79,13 @@ def source_bytes(source: Any, environ: Mapping[str, str]) -> bytes | None:
 def nanoseconds(value: Any) -> int:
     """A Duration or Timestamp in nanoseconds."""
     return int(value.seconds) * 1_000_000_000 + int(value.nanos)
+
+
+def binds_to_port(listener: Any) -> bool:
+    """Whether a `listener.v3.Listener` has a socket of its own: neither the field nor the one of
+    old times says no.
+    """
+    return all(
+        each.bind_to_port.value or not each.HasField("bind_to_port")
+        for each in (listener, listener.deprecated_v1)
+    )

@@ -29,6 +29,9 @@ from tcpmesh.config.text.problems import FieldPath
 _Always = Callable[[Any, FieldPath, Report], None]
 _WhenSet = Callable[[Any, FieldPath, Report], None]
 
+DEPRECATED = "Envoy has deprecated this field"
+"""The warning of a field that its schema calls so."""
+
 
 def check(message: Message, report: Report, field_path: FieldPath = None) -> None:
     """Report every rule of the schema that a message breaks, in it and in all that it holds."""
@@ -76,7 +79,7 @@ def plan_of(descriptor: Descriptor) -> Plan:
 
 def _deprecated(checks: _WhenSet | None) -> _WhenSet:
     def warn(value: Any, field_path: FieldPath, report: Report) -> None:
-        report.warning(field_path, "Envoy has deprecated this field")
+        report.warning(field_path, DEPRECATED)
         if checks is not None:
             checks(value, field_path, report)
 

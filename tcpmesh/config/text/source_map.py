@@ -75,6 +75,15 @@ class SourceMap:
             document, node = key
         return document.place(node)
 
+    def written(self, *path: str | int) -> bool:
+        """Whether a field is written in a source, with a value that is not null; for what a message
+        alone cannot tell: whether somebody wrote the zero of a field.
+        """
+        found: list[_Found] = [(document, document.root) for document in self._documents]
+        for step in path:
+            found = self._items(found, step) if isinstance(step, int) else self._values(found, step)
+        return any(not isinstance(node, Scalar) or node.value is not None for _, node in found)
+
     def _items(self, found: list[_Found], index: int) -> list[_Found]:
         """The one element that an index means, counted through the lists of all sources."""
         for document, node in found:

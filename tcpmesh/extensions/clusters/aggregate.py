@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from envoy.extensions.clusters.aggregate.v3 import cluster_pb2
-from zope.interface import implementer
+from zope.interface import implementer, provider
 
 from twisted.internet.defer import Deferred, succeed
 
@@ -23,34 +23,37 @@ from tcpmesh.cluster.balancing.policy import PolicyContext
 from tcpmesh.cluster.balancing.priority_load import PriorityLoad
 from tcpmesh.cluster.hosts.host import Host
 from tcpmesh.cluster.hosts.host_sets import HostSet, HostSets
-from tcpmesh.interfaces import IDiscovery, ILoadBalancer
-from tcpmesh.registry import Context, extension
+from tcpmesh.interfaces import IBringsBalancer, IDiscovery, ILoadBalancer
+from tcpmesh.registry import MainContext, WorkerContext, extension
 from tcpmesh.values.hosts import Assignment
 
 
 @extension(cluster_pb2.ClusterConfig)
+@provider(IBringsBalancer)
 class Aggregate:
     """Built from a `ClusterConfig`."""
 
-    def __init__(self, message: Any, context: Context) -> None:
-        self._names = tuple(message.clusters)
+    def __init__(self, message: Any, context: MainContext) -> None:
+        """The names of its clusters are for its load balancer."""
 
     def discovery(self, cluster: Any) -> AggregateDiscovery:
         """What stands for the discovery of a `cluster.v3.Cluster` of this type."""
-        return AggregateDiscovery(self._names)
+        return AggregateDiscovery()
+
+    @staticmethod
+    def balancer(message: Any, config: Any, context: PolicyContext) -> ILoadBalancer:
+        """The load balancer of a cluster with this `ClusterConfig`."""
+        return AggregateBalancer(tuple(config.clusters), context.panic_threshold, context)
 
 
 @implementer(IDiscovery)
 class AggregateDiscovery:
-    """No hosts of its own, but a load balancer."""
+    """No hosts of its own."""
 
-    def __init__(self, names: tuple[str, ...]) -> None:
-        self._names = names
+    dropped_hosts_stay = False
+
+    def __init__(self) -> None:
         self.warm: Deferred[None] = succeed(None)
-
-    def balancer(self, context: PolicyContext) -> AggregateBalancer:
-        """The load balancer of the cluster."""
-        return AggregateBalancer(self._names, context.panic_threshold, context)
 
     def start(self, found: Callable[[Assignment], object]) -> None:
         """There is nothing to find."""
@@ -63,7 +66,7 @@ class AggregateDiscovery:
 class AggregateBalancer:
     """Chooses a cluster, and has it pick."""
 
-    def __init__(self, names: tuple[str, ...], threshold: int, context: Context) -> None:
+    def __init__(self, names: tuple[str, ...], threshold: int, context: WorkerContext) -> None:
         self._names = names
         self._threshold = threshold
         self._context = context

@@ -17,14 +17,14 @@ from tcpmesh.cluster.discovery.dns import (
     wait_for_warm,
 )
 from tcpmesh.net.dns.resolve import Family
-from tcpmesh.registry import Context, extension
+from tcpmesh.registry import MainContext, extension
 
 
 @extension(DnsClusterMessage)
 class DnsCluster:
     """Built from a `DnsCluster`."""
 
-    def __init__(self, message: Any, context: Context) -> None:
+    def __init__(self, message: Any, context: MainContext) -> None:
         self._message = message
         self._context = context
 

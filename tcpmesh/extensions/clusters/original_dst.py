@@ -15,10 +15,10 @@ Left out: `use_http_header`, which is accepted and says nothing to TCP.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from zope.interface import implementer
+from zope.interface import implementer, provider
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
@@ -29,8 +29,13 @@ from tcpmesh.cluster.hosts.host import Host
 from tcpmesh.cluster.hosts.host_sets import HostSets
 from tcpmesh.config.fields.values import seconds
 from tcpmesh.connection.state_objects import Endpoint
-from tcpmesh.interfaces import IDiscovery, ILoadBalancer
-from tcpmesh.registry import Context, enum_value
+from tcpmesh.interfaces import (
+    IBringsBalancer,
+    ILoadBalancer,
+    INamedHostsBalancer,
+    INamedHostsDiscovery,
+)
+from tcpmesh.registry import MainContext, enum_value
 from tcpmesh.values.address import Address
 from tcpmesh.values.hosts import Assignment, HostSpec
 
@@ -48,28 +53,35 @@ at most."""
 
 
 @enum_value("clusters", "ORIGINAL_DST")
-@implementer(IDiscovery)
+@provider(IBringsBalancer)
+@implementer(INamedHostsDiscovery)
 class OriginalDstCluster:
-    """Tells the cluster's main side of the hosts that connections have named."""
+    """Main's side: which hosts connections have named, and when they are forgotten."""
 
-    def __init__(self, message: Any, context: Context) -> None:
+    dropped_hosts_stay = False
+
+    def __init__(self, message: Any, context: MainContext) -> None:
         self.warm: Deferred[None] = Deferred()
-        self._message = message
         self._clock = context.network.clock
         self._interval = (
             seconds(message.cleanup_interval)
             if message.HasField("cleanup_interval")
             else CLEANUP_INTERVAL
         )
-        self._balancer: OriginalDstBalancer | None = None
+        self._hosts: dict[Address, HostSpec] = {}
+        self._ask: Callable[[], object] | None = None
         self._found: Callable[[Assignment], object] | None = None
         self._cleaning: IDelayedCall | None = None
         self._telling: IDelayedCall | None = None
 
-    def balancer(self, context: PolicyContext) -> OriginalDstBalancer:
-        """What picks for the cluster."""
-        self._balancer = OriginalDstBalancer(self._message, context, self._hosts_changed)
-        return self._balancer
+    @staticmethod
+    def balancer(message: Any, config: Any, context: PolicyContext) -> ILoadBalancer:
+        """A worker's side."""
+        return OriginalDstBalancer(message, context)
+
+    def follow(self, ask: Callable[[], object]) -> None:
+        """`ask` has workers say which hosts are unused."""
+        self._ask = ask
 
     def start(self, found: Callable[[Assignment], object]) -> None:
         """There are no hosts yet."""
@@ -84,38 +96,46 @@ class OriginalDstCluster:
                 call.cancel()
         self._cleaning = self._telling = self._found = None
 
+    def host_seen(self, host: HostSpec) -> None:
+        """A connection has named this host."""
+        if self._hosts.setdefault(host.address, host) is host:
+            self._hosts_changed()
+
+    def hosts_unused(self, hosts: Iterable[HostSpec]) -> None:
+        """No connection has named these for a whole interval."""
+        for host in hosts:
+            self._hosts.pop(host.address, None)
+        self._hosts_changed()
+
     def _hosts_changed(self) -> None:
         """Tell of it in the next turn of the event loop, or a little later where there are many: a
         connection needs no telling.
         """
-        if self._telling is None and self._found is not None and self._balancer is not None:
-            self._telling = self._clock.callLater(
-                len(self._balancer.hosts) // 100 * PAUSE, self._tell
-            )
+        if self._telling is None and self._found is not None:
+            self._telling = self._clock.callLater(len(self._hosts) // 100 * PAUSE, self._tell)
 
     def _tell(self) -> None:
         self._telling = None
-        if self._found is not None and self._balancer is not None:
-            self._found(Assignment(tuple(host.spec for host in self._balancer.hosts.values())))
+        if self._found is not None:
+            self._found(Assignment(tuple(self._hosts.values())))
 
     def _clean(self) -> None:
         self._cleaning = self._clock.callLater(self._interval, self._clean)
-        if self._balancer is not None and self._balancer.forget_unused():
-            self._hosts_changed()
+        if self._ask is not None:
+            self._ask()
 
 
-@implementer(ILoadBalancer)
+@implementer(INamedHostsBalancer)
 class OriginalDstBalancer:
     """Picks the host that the connection itself names."""
 
-    def __init__(self, message: Any, context: PolicyContext, changed: Callable[[], object]) -> None:
+    def __init__(self, message: Any, context: PolicyContext) -> None:
         config = message.original_dst_lb_config
         self.hosts: dict[Address, Host] = {}
         self._used: set[Address] = set()
         """What was picked since hosts were last forgotten."""
         self._name = message.name
         self._context = context
-        self._changed = changed
         self._key = (config.metadata_key.key, *(each.key for each in config.metadata_key.path))
         self._has_key: bool = config.HasField("metadata_key")
         self._port: int | None = (
@@ -125,7 +145,11 @@ class OriginalDstBalancer:
         )
 
     def update(self, sets: HostSets) -> None:
-        """The cluster knows what it was told from here."""
+        """Main knows these hosts: all that connections have named, here and elsewhere, but for the
+        latest.
+        """
+        latest = {address: host for address, host in self.hosts.items() if host.key is None}
+        self.hosts = latest | {host.address: host for host in sets.hosts}
 
     def pick(self, context: Any) -> Host | None:
         """The host of a session's connection."""
@@ -145,26 +169,23 @@ class OriginalDstBalancer:
         if host is not None:
             yield host
 
-    def forget_unused(self) -> bool:
-        """Forget the hosts that were not picked since the last time and have no connections;
-        whether there were any.
-        """
+    def forget_unused(self) -> list[Host]:
+        """Forget the hosts that were not picked since the last time and have no connections."""
         unused = [
-            address
+            host
             for address, host in self.hosts.items()
             if address not in self._used and not host.cx_active
         ]
         self._used.clear()
-        for address in unused:
-            del self.hosts[address]
-        return bool(unused)
+        for host in unused:
+            del self.hosts[host.address]
+        return unused
 
     def _new_host(self, address: Address) -> Host:
         assert self._context.host_for is not None
         host = self.hosts[address] = self._context.host_for(
             HostSpec(address, hostname=f"{self._name}{address}")
         )
-        self._changed()
         return host
 
     def _address_of(self, connection: Any) -> Address | None:

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 
 from tcpmesh.cluster.hosts.load_assignment import assignment
 from tcpmesh.interfaces import IDiscovery
-from tcpmesh.registry import Context, enum_value
+from tcpmesh.registry import MainContext, enum_value
 from tcpmesh.values.hosts import Assignment
 
 
@@ -20,8 +20,9 @@ from tcpmesh.values.hosts import Assignment
 class StaticCluster:
     """Discovery that has nothing to discover."""
 
-    def __init__(self, message: Any, context: Context) -> None:
+    def __init__(self, message: Any, context: MainContext) -> None:
         self.warm: Deferred[None] = Deferred()
+        self.dropped_hosts_stay = False
         self._assignment = assignment(message.load_assignment)
 
     def start(self, found: Callable[[Assignment], object]) -> None:

@@ -1,4 +1,4 @@
-"""CLUSTER_PROVIDED: the cluster's discovery brings its own load balancer, as ORIGINAL_DST does."""
+"""CLUSTER_PROVIDED: the type of the cluster brings its own load balancer, as ORIGINAL_DST does."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class ClusterProvided:
     """Hands the balancer on."""
 
     def __new__(cls, message: Any, context: PolicyContext) -> ILoadBalancer:  # type: ignore[misc]
-        """The balancer of the discovery.
+        """The balancer of the cluster type.
 
         :raise UnknownExtension: where it has none.
         """

@@ -13,7 +13,13 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore, inlineCallbacks
+from twisted.internet.defer import (
+    CancelledError,
+    Deferred,
+    DeferredSemaphore,
+    inlineCallbacks,
+    maybeDeferred,
+)
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint, connectProtocol
 from twisted.internet.error import (
@@ -146,7 +152,7 @@ class DnsClient:
             answer = yield protocol.answer
             return answer  # type: ignore[no-any-return]
         finally:
-            port.stopListening()
+            yield maybeDeferred(port.stopListening)
 
     @inlineCallbacks
     def _over_tcp(
@@ -162,7 +168,7 @@ class DnsClient:
             answer = yield protocol.answer
             return answer  # type: ignore[no-any-return]
         finally:
-            protocol.close()
+            yield protocol.close()
 
 
 def _question(name: str, kind: str, payload: int | None) -> Question:
@@ -218,6 +224,7 @@ class _Stream(Int16StringReceiver):
 
     def __init__(self, question: Question) -> None:
         self.answer: Deferred[Answer] = Deferred()
+        self._lost: Deferred[None] = Deferred()
         self._question = question
 
     def connectionMade(self) -> None:
@@ -233,14 +240,15 @@ class _Stream(Int16StringReceiver):
         self._end(answer if usable else Answer(Outcome.FAILED))
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """The server has left."""
+        """The connection is closed."""
+        self._lost.callback(None)
         self._end(reason)
 
-    def close(self) -> None:
-        """Nothing more is wanted."""
+    def close(self) -> Deferred[None]:
+        """Nothing more is wanted; fires once the connection is closed."""
         transport: Any = self.transport
-        if transport is not None:
-            transport.abortConnection()
+        transport.abortConnection()
+        return self._lost
 
     def _end(self, result: Any) -> None:
         if not self.answer.called:

@@ -27,7 +27,16 @@ from tcpmesh.values.socket_options import ConnectOptions
 class EpollConnector:
     """One attempt to connect."""
 
-    __slots__ = ("_address", "_factory", "_fd", "_network", "_options", "_queue", "_transport")
+    __slots__ = (
+        "_address",
+        "_factory",
+        "_fd",
+        "_for_client",
+        "_network",
+        "_options",
+        "_queue",
+        "_transport",
+    )
 
     def __init__(
         self,
@@ -36,11 +45,13 @@ class EpollConnector:
         factory: Any,
         timeout: float,
         options: ConnectOptions | None,
+        for_client: bool,
     ) -> None:
         self._network = network
         self._address = address
         self._factory = factory
         self._options = options
+        self._for_client = for_client
         self._queue = network.timers.queue(timeout, _timed_out)
         self._transport: Any = None
         self._fd = -1
@@ -63,6 +74,8 @@ class EpollConnector:
         address = self._address
         sock = BareSocket(address.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
+            if self._for_client:
+                self._network.reserve.check(sock.fileno())
             if address.family != socket.AF_UNIX:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 spare_loopback(sock, address)
@@ -96,6 +109,11 @@ class EpollConnector:
             self._transport.abortConnection()
         else:
             self._close()
+
+    def stop(self) -> None:
+        """The poller stops."""
+        self._close()
+        self._failed_with(UserError())
 
     def stopConnecting(self) -> None:
         """Give up; the factory hears a `UserError`."""

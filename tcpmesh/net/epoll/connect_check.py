@@ -13,7 +13,7 @@ from twisted.internet.error import ConnectError
 
 from tcpmesh.net.connect_check import ConnectCheckListener
 from tcpmesh.net.epoll.resources import EpollResources
-from tcpmesh.net.sockets import BareSocket
+from tcpmesh.net.sockets import EXHAUSTED, BareSocket
 from tcpmesh.values.address import Address
 from tcpmesh.values.socket_options import ConnectOptions
 
@@ -54,16 +54,22 @@ class EpollConnectCheck:
         """Knock once; not while a knock is under way."""
         try:
             sock = BareSocket(self._address.family, STREAM)
-        except OSError:
-            self._listener.on_refused(False)
+        except OSError as e:
+            self._tell(e.errno)
             return
         error = self._connect(sock)
         if error in UNDER_WAY:
             self._watch(sock.detach())
             return
         sock.close()
+        self._tell(error)
+
+    def _tell(self, error: int | None) -> None:
+        """How it went, by an error number."""
         if error in MADE:
             self._listener.on_connected()
+        elif error in EXHAUSTED:
+            self._listener.on_not_tried()
         else:
             self._listener.on_refused(False)
 
@@ -75,11 +81,11 @@ class EpollConnectCheck:
                 self._options.apply(sock)
             error: int = sock.connect_ex(sockaddr)
             return sock.connect_ex(sockaddr) if error == errno.EINPROGRESS else error
-        except (OSError, ConnectError):
-            return errno.ECONNREFUSED
+        except (OSError, ConnectError) as e:
+            return e.errno if isinstance(e, OSError) and e.errno else errno.ECONNREFUSED
 
     def stop(self) -> None:
-        """Never mind."""
+        """Never mind; also where the poller stops."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
             self._queue.discard(self)
@@ -94,10 +100,7 @@ class EpollConnectCheck:
         """The poller: the knock was answered."""
         error = self._error() if mask & (EPOLLERR | EPOLLHUP) else 0
         self.stop()
-        if error:
-            self._listener.on_refused(False)
-        else:
-            self._listener.on_connected()
+        self._tell(error)
 
     def ready_again(self) -> None:
         """Nothing is ever put off here."""

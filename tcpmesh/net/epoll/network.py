@@ -33,6 +33,8 @@ from typing import Any
 
 from zope.interface import implementer
 
+from twisted.internet.defer import Deferred
+
 from tcpmesh.interfaces import INetwork
 from tcpmesh.net.connect_check import ConnectCheckListener
 from tcpmesh.net.epoll.accept import AcceptingPort
@@ -42,6 +44,7 @@ from tcpmesh.net.epoll.poller import Poller
 from tcpmesh.net.epoll.splice import Pipes
 from tcpmesh.net.epoll.transport import EpollTransport
 from tcpmesh.net.listen import bind
+from tcpmesh.net.reserve import DescriptorReserve
 from tcpmesh.net.timeout_queues import TimeoutQueues
 from tcpmesh.values.address import Address
 from tcpmesh.values.socket_options import ConnectOptions, ListenOptions
@@ -50,6 +53,9 @@ READ_SIZE = 256 * 1024
 """Bytes of the shared buffer.  Measured: 64 KiB costs twice the CPU per bulk byte; above 256 KiB
 nothing is gained.
 """
+
+KEPT_SIZES = 256
+"""Of so many sizes the cut buffer is kept."""
 
 
 @implementer(INetwork)
@@ -65,7 +71,9 @@ class EpollNetwork:
         self.poller = Poller(reactor)
         self._view = memoryview(bytearray(read_size))
         self.iov = [self._view]
-        self.pipes = Pipes()
+        self.reserve = DescriptorReserve(reactor)
+        self.pipes = Pipes(self.reserve.for_upstreams)
+        self.ports: set[AcceptingPort] = set()
         self._iovs = {read_size: self.iov}
 
     def iov_of(self, size: int) -> list[memoryview]:
@@ -73,7 +81,9 @@ class EpollNetwork:
         size = max(1, min(size, len(self._view)))
         found = self._iovs.get(size)
         if found is None:
-            found = self._iovs[size] = [self._view[:size]]
+            found = [self._view[:size]]
+            if len(self._iovs) < KEPT_SIZES:  # a client may have its own, and another the next time
+                self._iovs[size] = found
         return found
 
     def accepted(self, fd: int, family: int, peer: Any) -> EpollTransport:
@@ -97,10 +107,15 @@ class EpollNetwork:
         return port
 
     def connect(
-        self, address: Address, factory: Any, timeout: float, options: ConnectOptions | None = None
+        self,
+        address: Address,
+        factory: Any,
+        timeout: float,
+        options: ConnectOptions | None = None,
+        for_client: bool = False,
     ) -> EpollConnector:
         """Connect within `timeout` seconds; the factory hears of the outcome."""
-        connector = EpollConnector(self, address, factory, timeout, options)
+        connector = EpollConnector(self, address, factory, timeout, options, for_client)
         connector.connect()
         return connector
 
@@ -114,8 +129,12 @@ class EpollNetwork:
         """What finds out, time and again, whether an address accepts connections."""
         return EpollConnectCheck(self, address, listener, timeout, options)
 
-    def stop(self) -> None:
-        """Leave the reactor, for tests: a proxy keeps its network until it ends."""
+    def stop(self) -> Deferred[None]:
+        """Close all that is open, and leave the reactor."""
+        for port in tuple(self.ports):
+            port.stopListening()
+        return self.poller.stop().addCallback(self._stopped)
+
+    def _stopped(self, _: None) -> None:
         self.timers.stop()
-        self.poller.stop()
         self.pipes.close()

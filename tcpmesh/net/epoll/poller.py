@@ -31,6 +31,7 @@ from typing import Any, Protocol
 
 from zope.interface import implementer
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReadDescriptor
 from twisted.logger import Logger
 
@@ -62,6 +63,9 @@ MOST_SKIPPED = 63
 this.
 """
 
+MOST_STOPS = 100
+"""Rounds in which what is opened while all is closed is closed too."""
+
 
 class Channel(Protocol):
     """Something with a descriptor in the set."""
@@ -75,6 +79,9 @@ class Channel(Protocol):
     def failed(self) -> None:
         """One of the two above raised: end what this channel stands for."""
 
+    def stop(self) -> None:
+        """The poller stops: close, now, and tell whom it concerns."""
+
 
 @implementer(IReadDescriptor)
 class Poller:
@@ -87,6 +94,8 @@ class Poller:
         self._again: list[Channel] = []
         self._closing: list[int] = []
         self._running = False
+        self._stopping: list[Deferred[None]] = []
+        self._is_stopped = False
         self._wakeup: Any = None
         self._misses = self._skip = 0
         self.turn = 0
@@ -170,7 +179,9 @@ class Poller:
         if self._closing:
             self._close_all()
         self._running = False
-        if self._again:
+        if self._stopping:
+            self._stop()
+        elif self._again:
             self._wake()
 
     def _worth_waiting(self, events: int, waited: float) -> bool:
@@ -185,14 +196,44 @@ class Poller:
             return False
         return True
 
-    def stop(self) -> None:
-        """Leave the reactor and close the set.  The channels' descriptors stay theirs."""
-        self._close_all()
-        if self._wakeup is not None:
-            self._wakeup.cancel()
-            self._wakeup = None
-        self._reactor.removeReader(self)
-        self._epoll.close()
+    def stop(self) -> Deferred[None]:
+        """Stop all channels, leave the reactor and close the set; fires when that is done, at once
+        unless this is called for one of the events.
+        """
+        stopped: Deferred[None] = Deferred()
+        self._stopping.append(stopped)
+        if not self._running:
+            self._stop()
+        return stopped
+
+    def _stop(self) -> None:
+        if not self._is_stopped:
+            self._is_stopped = True
+            self._stop_channels()
+            if self._wakeup is not None:
+                self._wakeup.cancel()
+                self._wakeup = None
+            self._reactor.removeReader(self)
+            self._epoll.close()
+        stopping, self._stopping = self._stopping, []
+        for stopped in stopping:
+            stopped.callback(None)
+
+    def _stop_channels(self) -> None:
+        """Stop all there are, and those that are opened for it, though not for ever."""
+        self._running = True
+        for _ in range(MOST_STOPS):
+            self._close_all()
+            open_ones = [each for each in self._channels.values() if each is not GONE]
+            if not open_ones and not self._again:
+                break
+            for channel in open_ones:
+                try:
+                    channel.stop()
+                except Exception:
+                    self._fail(channel)
+            self._serve_again()
+        self._running = False
 
     def _serve_again(self) -> None:
         turn, self._again = self._again, []
@@ -234,6 +275,9 @@ class _Gone:
         pass
 
     def failed(self) -> None:
+        pass
+
+    def stop(self) -> None:
         pass
 
 

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from tcpmesh.net.epoll.poller import Poller
 from tcpmesh.net.epoll.splice import Pipes
+from tcpmesh.net.reserve import DescriptorReserve
 from tcpmesh.net.timeout_queues import TimeoutQueues
 from tcpmesh.values.address import Address
 
@@ -19,6 +20,10 @@ class EpollResources(Protocol):
     timers: TimeoutQueues
     poller: Poller
     pipes: Pipes
+    reserve: DescriptorReserve
+    ports: set[Any]
+    """The ports that accept."""
+
     iov: list[memoryview]
 
     def iov_of(self, size: int) -> list[memoryview]:

@@ -26,9 +26,11 @@ SPLICE_F_MORE is never used: it makes the kernel hold back the last bytes of a t
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import resource
+import sys
 from typing import Any
 
 PIPE_SIZE = 1 << 20
@@ -58,9 +60,13 @@ NONBLOCK = getattr(os, "SPLICE_F_NONBLOCK", 0) | getattr(os, "SPLICE_F_MOVE", 0)
 
 
 class Pipes:
-    """Kernel pipes, reused while they are empty."""
+    """Kernel pipes, reused while they are empty.
 
-    def __init__(self) -> None:
+    :param limit: the descriptors of pipes have lower numbers than this.
+    """
+
+    def __init__(self, limit: int = sys.maxsize) -> None:
+        self._limit = limit
         self._most = min(PUMPS, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 64)
         self._free: list[tuple[int, int, int]] = []
         self.used = 0
@@ -75,7 +81,7 @@ class Pipes:
             return None
         if not self._free:
             try:
-                self._free.append(_open_pipe())
+                self._free.append(_open_pipe(self._limit))
             except OSError:
                 return None
         self.used += 1
@@ -99,9 +105,11 @@ class Pipes:
             os.close(writer)
 
 
-def _open_pipe() -> tuple[int, int, int]:
+def _open_pipe(limit: int) -> tuple[int, int, int]:
     reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     try:
+        if max(reader, writer) >= limit:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
         size = fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
     except OSError:
         os.close(reader)

@@ -42,6 +42,7 @@ class EpollTransport(WriteSide):
         self._protocol = protocol
         if self._after >= LOSE:
             return
+        # An `IStraight`; to ask for the interface takes five times as long.
         sink = protocol.sink if getattr(protocol, "straight", False) else None
         self._onto = sink if isinstance(sink, EpollTransport) else None
         receive = getattr(protocol, "bufferReceived", None)

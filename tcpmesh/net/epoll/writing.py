@@ -366,6 +366,10 @@ class WriteSide(Descriptor):
         """What was put off: see `tcpmesh.net.epoll.transport`."""
         raise NotImplementedError
 
+    def stop(self) -> None:
+        """The poller stops."""
+        self.cutConnection()
+
     def failed(self) -> None:
         """Its protocol raised: the connection cannot go on."""
         self.abortConnection()

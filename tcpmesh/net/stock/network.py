@@ -10,20 +10,25 @@ import errno
 import os
 import socket
 import stat
+from collections.abc import Callable
 from typing import Any
 
 from zope.interface import implementer
 
 from twisted.internet import tcp, unix
 from twisted.internet.base import BaseConnector
+from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectError, getConnectError
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from tcpmesh.interfaces import INetwork, IStreamTransport
+from tcpmesh.interfaces import ICountsAccepts, IHandsOver, INetwork, IStreamTransport
 from tcpmesh.net.congestion import spare_loopback
 from tcpmesh.net.connect_check import ConnectCheckListener, FactoryConnectCheck
 from tcpmesh.net.listen import bind
+from tcpmesh.net.reserve import DescriptorReserve
+from tcpmesh.net.sockets import EXHAUSTED
+from tcpmesh.net.stock.open_sockets import OpenSockets
 from tcpmesh.net.stock.transport import StockTransport
 from tcpmesh.net.timeout_queues import TimeoutQueues
 from tcpmesh.values.address import Address
@@ -31,53 +36,106 @@ from tcpmesh.values.socket_options import ConnectOptions, ListenOptions
 
 log = Logger(namespace="connection")
 
-
-class _Guarded:
-    """A server factory whose bugs close a client, which Twisted would leave waiting."""
-
-    def __init__(self, factory: Any) -> None:
-        self._factory = factory
-        self.accepted_in_event = getattr(factory, "accepted_in_event", None)
-        self.asked = 0
-        """How many connections it was asked for."""
-        self.doStart = factory.doStart
-        self.doStop = factory.doStop
-
-    def buildProtocol(self, addr: Any) -> Any:
-        """The factory's protocol, or `None` where it raises."""
-        self.asked += 1
-        try:
-            return self._factory.buildProtocol(addr)
-        except Exception:
-            log.failure("closing a connection whose factory failed")
-            return None
+BATCH = 64
+"""Accepts an event, at most."""
 
 
 @implementer(IStreamTransport)
 class _TCPServer(StockTransport, tcp.Server):
     """An accepted TCP connection."""
 
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        port: Any = self.server
+        self.count_in(port.sockets)
+
 
 @implementer(IStreamTransport)
 class _UNIXServer(StockTransport, unix.Server):
     """An accepted unix connection."""
 
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        port: Any = self.server
+        self.count_in(port.sockets)
 
-class _ListeningPort:
-    """What both kinds of ports add to Twisted's."""
 
-    socket: Any
-    factory: Any
+class _ListeningPort(tcp.Port):
+    """What both kinds of ports do otherwise than Twisted's."""
+
+    sockets: OpenSockets
+    """Where this and its connections count as open."""
+    reserve: DescriptorReserve
+    accepts_per_event = BATCH
     _shouldShutdown = False
     """Twisted's: shutting down a listening socket would close its duplicates too."""
 
     def doRead(self) -> None:
-        """The reactor: clients are waiting."""
-        guarded = self.factory
-        before = guarded.asked
-        super().doRead()  # type: ignore[misc]
-        if guarded.accepted_in_event is not None:
-            guarded.accepted_in_event(guarded.asked - before)
+        """The reactor: clients are waiting.  Where there are no descriptors for them they wait on,
+        while Twisted's port would close them.
+        """
+        accepted = 0
+        while accepted < self.accepts_per_event and not self.disconnecting:
+            client = self._accept()
+            if client is None:
+                break
+            accepted += 1
+            self._serve(*client)
+        if ICountsAccepts.providedBy(self.factory):
+            self.factory.accepted_in_event(accepted)
+
+    def _accept(self) -> tuple[socket.socket, Any] | None:
+        reserve = self.reserve
+        if reserve.is_near and not reserve.has_room(self.fileno()):
+            reserve.rest(self, "the limit of open files is near")
+            return None
+        try:
+            sock, peer = self.socket.accept()
+        except OSError as e:
+            if e.errno in EXHAUSTED:
+                reserve.rest(self, os.strerror(e.errno))
+            return None
+        if sock.fileno() >= reserve.near:
+            reserve.is_near = True
+        return sock, peer
+
+    def _serve(self, sock: socket.socket, peer: Any) -> None:
+        transport = None
+        try:
+            factory: Any = self.factory
+            protocol = factory.buildProtocol(peer)
+            if protocol is None:
+                sock.close()
+                return
+            transport = self.transport(sock, protocol, peer, self, 0, self.reactor)
+            protocol.makeConnection(transport)
+        except Exception:
+            log.failure("closing a connection whose factory or protocol failed")
+            if transport is None:
+                sock.close()
+            else:
+                transport.abortConnection()
+
+    def pause_accepting(self) -> None:
+        """Let clients wait."""
+        self.stopReading()
+
+    def resume_accepting(self) -> None:
+        """Accept again."""
+        self.startReading()
+
+    def stop(self) -> None:
+        """The network stops, perhaps after this port was stopped."""
+        if not self.disconnecting:
+            self.stopListening()
+
+    def connectionLost(self, reason: Any) -> None:
+        """Close, and leave the path of a unix socket alone, unlike Twisted's: it may be that of a
+        successor by now.
+        """
+        tcp.Port.connectionLost(self, reason)
+        self.reserve.discard(self)
+        self.sockets.discard(self)
 
     def getHost(self) -> Any:
         """What is bound."""
@@ -94,22 +152,18 @@ class _ListeningPort:
         return copy
 
 
-class _TCPPort(_ListeningPort, tcp.Port):
+@implementer(IHandsOver)
+class _TCPPort(_ListeningPort):
     """A listening TCP socket."""
 
-    transport = _TCPServer
+    transport: Any = _TCPServer
 
 
+@implementer(IHandsOver)
 class _UNIXPort(_ListeningPort, unix.Port):
     """A listening unix socket."""
 
-    transport = _UNIXServer
-
-    def connectionLost(self, reason: Any) -> None:
-        """Close, and leave the path alone, unlike Twisted's: it may be that of a successor by
-        now.
-        """
-        tcp.Port.connectionLost(self, reason)
+    transport: Any = _UNIXServer
 
 
 @implementer(IStreamTransport)
@@ -117,8 +171,14 @@ class _Client(StockTransport, tcp.BaseClient):
     """A socket that connects, of any family."""
 
     def __init__(
-        self, address: Address, options: ConnectOptions | None, connector: Any, reactor: Any
+        self,
+        address: Address,
+        options: ConnectOptions | None,
+        connector: Any,
+        reactor: Any,
+        check: Callable[[int], None] | None,
     ) -> None:
+        """`check` raises where a descriptor of this number is not to be had."""
         self.connector = connector
         self.realAddress = self.addr = address.sockaddr
         self.reactor = reactor
@@ -126,6 +186,8 @@ class _Client(StockTransport, tcp.BaseClient):
         problem: ConnectError | None = None
         try:
             sock = socket.socket(address.family, socket.SOCK_STREAM)
+            if check is not None:
+                check(sock.fileno())
             sock.setblocking(False)
             if address.family != socket.AF_UNIX:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -153,13 +215,39 @@ class _Connector(BaseConnector):
         timeout: float,
         options: ConnectOptions | None,
         reactor: Any,
+        sockets: OpenSockets,
+        check: Callable[[int], None] | None,
     ) -> None:
         self._address = address
         self._options = options
+        self._sockets = sockets
+        self._check = check
         super().__init__(factory, timeout, reactor)
 
+    def connect(self) -> None:
+        """Begin."""
+        self._sockets.add(self)
+        super().connect()
+
+    def stop(self) -> None:
+        """The network stops."""
+        self.stopConnecting()
+
+    def buildProtocol(self, addr: Any) -> Any:
+        """Connected: from now on it is the connection that is open."""
+        transport: Any = self.transport
+        transport.count_in(self._sockets)
+        self._sockets.discard(self)
+        return super().buildProtocol(addr)
+
+    def connectionFailed(self, reason: Failure) -> None:
+        """There is no connection."""
+        super().connectionFailed(reason)
+        if self.state == "disconnected":
+            self._sockets.discard(self)
+
     def _makeTransport(self) -> _Client:  # type: ignore[override]
-        return _Client(self._address, self._options, self, self.reactor)
+        return _Client(self._address, self._options, self, self.reactor, self._check)
 
     def connectionLost(self, reason: Failure) -> None:
         """It is over: unless the factory wants another, this forgets its transport, so that no
@@ -176,11 +264,16 @@ class _Connector(BaseConnector):
 
 @implementer(INetwork)
 class StockNetwork:
-    """Sockets of the reactor's own kind."""
+    """Sockets of the reactor's own kind.
 
-    def __init__(self, reactor: Any) -> None:
+    :param reserve: what its clients may not have; as for every network where nothing is said.
+    """
+
+    def __init__(self, reactor: Any, reserve: DescriptorReserve | None = None) -> None:
         self.clock = reactor
         self.timers = TimeoutQueues(reactor)
+        self.reserve = DescriptorReserve(reactor) if reserve is None else reserve
+        self._sockets = OpenSockets(reactor)
 
     def bind(self, address: Address, options: ListenOptions) -> socket.socket:
         """A socket of the system, bound and not yet listening."""
@@ -188,7 +281,6 @@ class StockNetwork:
 
     def listen(self, sock: socket.socket, factory: Any, accepts_per_event: int = 0) -> Any:
         """Accept connections of a bound and listening socket for the factory."""
-        factory = _Guarded(factory)
         if sock.family == socket.AF_UNIX:
             port = _UNIXPort._fromListeningDescriptor(self.clock, sock.fileno(), factory)
             port.backlog = socket.SOMAXCONN  # Twisted listens again, with 50
@@ -201,19 +293,27 @@ class StockNetwork:
             port = _TCPPort._fromListeningDescriptor(
                 self.clock, sock.fileno(), sock.family, factory
             )
+        port.sockets, port.reserve = self._sockets, self.reserve
+        port.accepts_per_event = min(accepts_per_event or BATCH, BATCH)
+        self._sockets.add(port)
         port.startListening()
-        if accepts_per_event:
-            port.numberAccepts = accepts_per_event
+        self.reserve.add(port)
         # Twisted listens on a duplicate: this one would keep the port open after Twisted closes its
         # own.
         sock.close()
         return port
 
     def connect(
-        self, address: Address, factory: Any, timeout: float, options: ConnectOptions | None = None
+        self,
+        address: Address,
+        factory: Any,
+        timeout: float,
+        options: ConnectOptions | None = None,
+        for_client: bool = False,
     ) -> _Connector:
         """Connect within `timeout` seconds; the factory hears of the outcome."""
-        connector = _Connector(address, factory, timeout, options, self.clock)
+        check = self.reserve.check if for_client else None
+        connector = _Connector(address, factory, timeout, options, self.clock, self._sockets, check)
         connector.connect()
         return connector
 
@@ -227,6 +327,6 @@ class StockNetwork:
         """What finds out, time and again, whether an address accepts connections."""
         return FactoryConnectCheck(self, address, listener, timeout, options)
 
-    def stop(self) -> None:
-        """Forget the timers, for tests; nothing else is held beyond the sockets."""
-        self.timers.stop()
+    def stop(self) -> Deferred[None]:
+        """Close all that is open."""
+        return self._sockets.stop().addCallback(lambda _: self.timers.stop())

@@ -42,6 +42,7 @@ from tcpmesh.net.sockets import (
     original_destination,
     unsent,
 )
+from tcpmesh.net.stock.open_sockets import OpenSockets
 from tcpmesh.values.address import Address
 
 log = Logger(namespace="connection")
@@ -72,6 +73,7 @@ class StockTransport(tcp.Connection):
     """The producer was paused."""
     _unread = b""
     """Bytes given back, to be delivered before all others."""
+    _sockets: OpenSockets | None = None
 
     # Writing
 
@@ -310,6 +312,15 @@ class StockTransport(tcp.Connection):
             self._cut = True
             self.abortConnection()
 
+    def count_in(self, sockets: OpenSockets) -> None:
+        """Count as open there, until it is closed."""
+        self._sockets = sockets
+        sockets.add(self)
+
+    def stop(self) -> None:
+        """The network stops."""
+        self.cutConnection()
+
     def _postLoseConnection(self) -> Any:
         if not self._reset:
             return CONNECTION_DONE
@@ -347,6 +358,8 @@ class StockTransport(tcp.Connection):
             return
         self._drop_unsent()
         super().connectionLost(Failure(CONNECTION_DONE) if self._cut else reason)
+        if self._sockets is not None:
+            self._sockets.discard(self)
 
     # What is known about the socket
 

@@ -282,13 +282,22 @@ class CloseContract(HarnessTestCase):
         self.assertEqual(["made", "data", "lost"], server.events)
 
     async def test_abort_when_made(self) -> None:
-        """abortConnection from inside connectionMade, on either side, is heard by both."""
+        """abortConnection from inside connectionMade, on either side, is heard by both, unless the
+        other had not yet been told of the connection, and never is.
+        """
         for first in (True, False):
             aborter, other = RecordingProtocol(), RecordingProtocol()
             aborter.on_made = lambda a=aborter: a.transport.abortConnection()  # type: ignore[misc]
-            await self.harness.pair(*((aborter, other) if first else (other, aborter)))
-            await self.harness.until(lambda a=aborter, o=other: a.lost and o.ended, "both ends")  # type: ignore[misc]
+            factory = self.harness.dial(*((aborter, other) if first else (other, aborter)))
+            await self.harness.until(
+                lambda a=aborter, o=other, f=factory: (  # type: ignore[misc]
+                    a.lost and (o.ended or f.failure or o.transport is None)
+                ),
+                "both ends",
+            )
+            await self.harness.settle()
             self.assertEqual(["made", "lost"], aborter.events)
+            self.assertTrue(other.ended or not other.events, other.events)
 
     async def test_abort_inside_eof(self) -> None:
         """abortConnection from inside readConnectionLost."""

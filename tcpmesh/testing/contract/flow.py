@@ -33,12 +33,9 @@ class FlowContract(HarnessTestCase):
         server.transport.read_size = 100
         server.on_data = server.transport.pauseProducing
         client.transport.write(pattern(0, 350))
-        for n in range(1, 5):
-            await self.harness.until(lambda n=n: len(server.sizes) == n, "one delivery")  # type: ignore[misc]
-            await self.harness.settle()
-            self.assertEqual(n, len(server.sizes))
-            server.transport.resumeProducing()
-        await self.receives(server, pattern(0, 350))
+        await self.one_at_a_time(server, 350)
+        self.assertTrue(server.received == pattern(0, 350))
+        self.assertGreaterEqual(len(server.sizes), 4)
 
     async def test_paused_from_the_start(self) -> None:
         """A protocol that pauses in connectionMade gets nothing, though the peer spoke first, until
@@ -102,7 +99,7 @@ class FlowContract(HarnessTestCase):
         self.assertEqual(["made"], server.events)
         server.transport.resumeProducing()
         await self.harness.until(lambda: server.ended, "EOF")
-        self.assertEqual(["made", "data", "eof"], server.events)
+        self.assertEqual(["made", "data", "eof"], server.story)
         self.assertEqual(b"last words", bytes(server.received))
 
     async def test_pause_between_bytes_and_eof(self) -> None:

@@ -56,6 +56,10 @@ class Visits:
         """None was made."""
         self.told.append("timed out" if timed_out else "refused")
 
+    def on_not_tried(self) -> None:
+        """There was no descriptor for it."""
+        self.told.append("not tried")
+
 
 class NetworkContract(HarnessTestCase):
     """Listening and connecting, and what comes of it."""
@@ -127,6 +131,24 @@ class NetworkContract(HarnessTestCase):
         await self.fires(0.02)
         self.assertFalse(client.given.lost)
 
+    async def test_stop(self) -> None:
+        """A network that is stopped closes its ports, its connections, whatever they wait for, and
+        gives up connecting; once that is done no timer of it is left.
+        """
+        harness = self.harness
+        flushing, _ = await harness.pair()
+        await harness.fill_buffers(flushing, harness.recorders[-1])
+        flushing.transport.loseConnection()
+        paused, _ = await harness.pair()
+        paused.transport.pauseProducing()
+        port = harness.listen(Server())
+        _, connecting = self.dial(harness.unanswering() if harness.tcp else port.getHost())
+        await harness.stop_network()
+        await harness.until(lambda: all(each.lost for each in harness.recorders[:4]), "all ends")
+        await self.fails(connecting, UserError)
+        if isinstance(harness, MemoryHarness):
+            self.assertEqual([], harness.network.clock.getDelayedCalls())
+
     async def fires(self, seconds: float) -> None:
         """Wait for a call of the network's own clock."""
         fired: list[bool] = []
@@ -184,7 +206,7 @@ class NetworkContract(HarnessTestCase):
         """An exception of a factory is logged and ends that client; the port goes on."""
         port = self.harness.listen(Raising())
         _, first = self.dial(port.getHost())
-        await self.harness.until(lambda: first.given.ended, "the end")
+        await self.harness.until(lambda: first.given.ended or first.failure, "the end")
         self.assertEqual(1, len(self.flushLoggedErrors(ZeroDivisionError)))
         _, second = self.dial(port.getHost())
         await self.harness.until(lambda: second.connected, "the next connection")

@@ -17,6 +17,7 @@ from typing import Any, cast
 from zope.interface import implementer
 
 from twisted.internet.base import BaseConnector
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import (
     ConnectBindError,
     ConnectError,
@@ -29,7 +30,7 @@ from twisted.internet.task import Clock
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from tcpmesh.interfaces import INetwork
+from tcpmesh.interfaces import ICountsAccepts, INetwork
 from tcpmesh.net.connect_check import ConnectCheckListener, FactoryConnectCheck
 from tcpmesh.net.listen import BindError
 from tcpmesh.net.timeout_queues import TimeoutQueues
@@ -66,6 +67,10 @@ class MemorySocket:
         """Give the address free."""
         self.network.release(self.address)
 
+    def close_unopened(self) -> None:
+        """The same, before anybody listened."""
+        self.close()
+
 
 @implementer(IListeningPort)
 class MemoryPort:
@@ -99,9 +104,8 @@ class MemoryPort:
         except Exception:
             log.failure("The factory of a memory port failed")
             protocol = None
-        accepted_in_event = getattr(self.factory, "accepted_in_event", None)
-        if accepted_in_event is not None:
-            accepted_in_event(1)
+        if ICountsAccepts.providedBy(self.factory):
+            self.factory.accepted_in_event(1)
         transport.start(protocol if protocol is not None else Protocol())
         if protocol is None:
             transport.loseConnection()
@@ -145,6 +149,16 @@ class MemoryConnector(BaseConnector):
         self._network.steps.add(lambda: self._answer(attempt))
         return attempt
 
+    def connect(self) -> None:
+        """Begin."""
+        self._network.connecting.add(self)
+        super().connect()
+
+    def connectionFailed(self, reason: Failure) -> None:
+        """There is no connection."""
+        self._network.connecting.discard(self)
+        super().connectionFailed(reason)
+
     def getDestination(self) -> Any:
         """The `Address` that is connected to."""
         return self._address
@@ -165,6 +179,7 @@ class MemoryConnector(BaseConnector):
         self._connected(near)
 
     def _connected(self, transport: MemoryTransport) -> None:
+        self._network.connecting.discard(self)
         self.transport = cast(Any, transport)
         transport.connector = self
         protocol: IProtocol | None = self.buildProtocol(transport.getPeer())
@@ -202,6 +217,8 @@ class MemoryNetwork:
         self.unbindable: set[Address] = set()
         self.exhausted: set[Address] = set()
         """Addresses for a connection to which this machine has no descriptor left."""
+        self.connecting: set[MemoryConnector] = set()
+        """Attempts to connect that are under way."""
         self.transports: list[MemoryTransport] = []
         """Both ends of every connection there has been, in order, the client's first."""
         self._capacity, self._chunk = capacity, chunk
@@ -215,7 +232,12 @@ class MemoryNetwork:
         return MemoryPort(self, sock, factory)
 
     def connect(
-        self, address: Address, factory: Any, timeout: float, options: ConnectOptions | None = None
+        self,
+        address: Address,
+        factory: Any,
+        timeout: float,
+        options: ConnectOptions | None = None,
+        for_client: bool = False,
     ) -> MemoryConnector:
         """Connect to `address`; the answer comes with the next step."""
         connector = MemoryConnector(self, address, factory, timeout, options)
@@ -231,6 +253,17 @@ class MemoryNetwork:
     ) -> FactoryConnectCheck:
         """What finds out, time and again, whether an address accepts connections."""
         return FactoryConnectCheck(self, address, listener, timeout, options)
+
+    def stop(self) -> Deferred[None]:
+        """Close all ports and connections; what their ends hear comes with the next steps."""
+        for port in tuple(self.ports.values()):
+            port.stopListening()
+        for connector in tuple(self.connecting):
+            connector.stopConnecting()
+        for transport in self.transports:
+            transport.cutConnection()
+        self.timers.stop()
+        return succeed(None)
 
     # What a test does
 

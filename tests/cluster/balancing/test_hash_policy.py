@@ -63,7 +63,7 @@ class RouteHashTests(MeshTestCase):
         config = f'{{name: p, typed_config: {{"@type": type.googleapis.com/{kind}, {hashing}}}}}'
         more = f"load_balancing_policy: {{policies: [{{typed_extension_config: {config}}}]}}"
         self.mesh.add_cluster("c", *HOSTS, more=more)
-        cluster: Any = self.mesh.clusters.get("c")
+        cluster: Any = self.mesh.cluster("c")
         return {int(cluster.pick(context(given)).address.host.rpartition(".")[2]) for _ in range(4)}
 
     def test_as_seen(self) -> None:
@@ -94,7 +94,7 @@ class RouteHashTests(MeshTestCase):
     def test_unix_socket(self) -> None:
         """A client without an IP address has no number by its source."""
         self.assertEqual(len(self.picks(RING, SOURCE)), 1)
-        cluster: Any = self.mesh.clusters.get("c")
+        cluster: Any = self.mesh.cluster("c")
         pick = context()
         pick.connection.restored_remote = Address("/run/x")
         self.assertGreater(len({cluster.pick(pick) for _ in range(8)}), 1)

@@ -26,7 +26,7 @@ from tcpmesh.cluster.discovery.dns import (
 from tcpmesh.extensions.network.dns_resolver import cares
 from tcpmesh.interfaces import IDiscovery
 from tcpmesh.net.dns.resolve import Family
-from tcpmesh.registry import Context
+from tcpmesh.registry import MainContext
 from tcpmesh.stats.store import Store
 from tcpmesh.testing.memory.network import MemoryNetwork
 from tcpmesh.testing.mesh import values_of
@@ -67,7 +67,7 @@ class DiscoveryTestCase(SynchronousTestCase):
         """A resolver that knows nothing."""
         self.network = MemoryNetwork()
         self.store = Store()
-        self.context = Context(self.network, self.store, lambda name: None, Random(1))
+        self.context = MainContext(self.network, self.store, Random(1))
         self.names = Names()
         self.told: list[Assignment] = []
 
@@ -411,7 +411,7 @@ class FieldTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """A context, and a note of each resolver that is made."""
-        self.context = Context(MemoryNetwork(), Store(), lambda name: None)
+        self.context = MainContext(MemoryNetwork(), Store())
         self.made: list[Any] = []
         self.patch(
             cares,
@@ -463,7 +463,7 @@ class FieldTests(SynchronousTestCase):
         """
         self.assertEqual([False], [tcp for _, tcp in self.servers("{}")])
         names = Names()
-        context = Context(MemoryNetwork(), Store(), lambda name: None, resolver=names)
+        context = MainContext(MemoryNetwork(), Store(), resolver=names)
         self.assertIs(names, resolver_for(cluster(), context))
 
     def test_bootstrap(self) -> None:

@@ -53,20 +53,25 @@ def spec(number: int, config: str = "") -> HostSpec:
     )
 
 
+def by_key(*specs: HostSpec) -> dict[int, HostSpec]:
+    """Hosts by the last number of their addresses."""
+    return {int(each.address.host.rpartition(".")[2]): each for each in specs}
+
+
 class FakeCluster:
     """Keeps the flags that it is given."""
 
     name = "c"
 
     def __init__(self) -> None:
-        self.flags: dict[Address, HealthFlag] = {}
+        self.flags: dict[int, HealthFlag] = {}
         self.traffic = True
 
     def set_flags(
-        self, address: Address, add: HealthFlag = NO_FLAGS, remove: HealthFlag = NO_FLAGS
+        self, key: int, add: HealthFlag = NO_FLAGS, remove: HealthFlag = NO_FLAGS
     ) -> None:
         """The flags of a host."""
-        self.flags[address] = (self.flags.get(address, NO_FLAGS) & ~remove) | add
+        self.flags[key] = (self.flags.get(key, NO_FLAGS) & ~remove) | add
 
     def has_traffic(self) -> bool:
         """As the test says."""
@@ -117,7 +122,7 @@ class CheckTestCase(SynchronousTestCase):
         check = HealthCheck(
             message, self.cluster, unchecked, self.probe, self.wheel, Random(1), stats, [self.log]
         )
-        check.update_hosts(hosts)
+        check.update_hosts(by_key(*hosts))
         self.clock.advance(0)
         return check
 
@@ -142,7 +147,7 @@ class CheckTestCase(SynchronousTestCase):
 
     def flags(self, host: int = 1) -> HealthFlag:
         """The flags of a host."""
-        return self.cluster.flags[Address(f"127.0.0.{host}", 80)]
+        return self.cluster.flags[host]
 
     def stats(self) -> dict[str, int]:
         """The statistics that are not 0."""
@@ -241,15 +246,13 @@ class HostsTests(CheckTestCase):
         """A host whose endpoint says disable_active_health_check is not checked."""
         check = self.check(hosts=(spec(1, "disable_active_health_check: true"), spec(2)))
         self.assertEqual([spec(2).address], list(self.probes))
-        self.assertEqual(
-            (True, True), (check.is_failed(spec(1).address), check.is_failed(spec(2).address))
-        )
+        self.assertEqual((True, True), (check.is_failed(1), check.is_failed(2)))
 
     def test_comes_later(self) -> None:
         """A host that comes later is checked at once."""
         check = self.check()
         self.result(True)
-        check.update_hosts((spec(1), spec(2)))
+        check.update_hosts(by_key(spec(1), spec(2)))
         self.clock.advance(1)
         self.assertEqual((FAILED, 1), (self.flags(2), self.probes[spec(2).address].starts))
 
@@ -257,7 +260,7 @@ class HostsTests(CheckTestCase):
         """A host that goes is checked no more, and does not count as healthy."""
         check = self.check()
         self.result(True)
-        check.update_hosts(())
+        check.update_hosts({})
         self.clock.advance(100)
         self.assertTrue(self.probes[spec(1).address].stopped)
         self.assertNotIn("healthy", self.stats())
@@ -268,7 +271,7 @@ class HostsTests(CheckTestCase):
         check = self.check()
         self.result(True)
         before = self.probes[spec(1).address]
-        check.update_hosts((spec(1, "port_value: 81"),))
+        check.update_hosts(by_key(spec(1, "port_value: 81")))
         self.clock.advance(1)
         self.assertEqual((True, FAILED), (before.stopped, self.flags()))
         self.assertEqual(1, self.probes[Address("127.0.0.1", 81)].starts)
@@ -276,7 +279,7 @@ class HostsTests(CheckTestCase):
     def test_unchanged(self) -> None:
         """A host that is told again goes on."""
         check = self.check()
-        check.update_hosts((spec(1),))
+        check.update_hosts(by_key(spec(1)))
         self.assertEqual(1, self.probes[spec(1).address].starts)
 
     def test_first_round(self) -> None:
@@ -286,7 +289,7 @@ class HostsTests(CheckTestCase):
         first_round = check.first_round()
         self.result(Failed.NETWORK, host=2)
         self.assertNoResult(first_round)
-        check.update_hosts((spec(1), spec(2)))
+        check.update_hosts(by_key(spec(1), spec(2)))
         self.successResultOf(first_round)
         self.successResultOf(check.first_round())
 

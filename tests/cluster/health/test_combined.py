@@ -11,7 +11,6 @@ from tcpmesh.cluster.health.combined import CheckView, CombinedHealth
 from tcpmesh.net.timer_wheel import GAP
 from tcpmesh.stats.store import Store
 from tcpmesh.testing.mesh import values_of
-from tcpmesh.values.address import Address
 from tcpmesh.values.hosts import HealthFlag
 from tests.cluster.health.checked import HOST, CheckedTestCase
 from tests.cluster.health.test_checker import (
@@ -40,7 +39,7 @@ class VerdictTests(SynchronousTestCase):
         self.store = Store()
         self.verdicts = CombinedHealth(self.cluster, 2, self.store.scope("h"))
         self.one, self.two = (CheckView(self.verdicts, number) for number in range(2))
-        self.host = Address("127.0.0.1", 80)
+        self.host = 1
         self.cluster.set_flags(self.host, add=FAILED)
 
     def flags(self) -> HealthFlag:
@@ -86,7 +85,7 @@ class VerdictTests(SynchronousTestCase):
         self.assertEqual(FAILED, self.flags())
 
     def test_gone(self) -> None:
-        """A host that is gone is counted no more, and one that comes back at its address begins
+        """A host that is gone is counted no more, and one of the same key would begin
         anew.
         """
         for voice in (self.one, self.two):

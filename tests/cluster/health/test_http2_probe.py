@@ -11,6 +11,7 @@ from h2.errors import ErrorCodes
 from h2.events import DataReceived, RequestReceived, StreamEnded, StreamReset
 from hyperframe.frame import DataFrame, GoAwayFrame, PingFrame
 
+from tcpmesh.cluster.health import http2_probe
 from tcpmesh.cluster.health.request_headers import Headers
 from tests.cluster.health.checked import CheckedTestCase
 
@@ -133,6 +134,7 @@ class RequestTests(Http2TestCase):
             "{header: {key: X-A, value: '%PROTOCOL% %UPSTREAM_HOST%'}}, {header: {key: x-t, "
             "value: '%START_TIME(%s)%'}}"
         )
+        self.patch(http2_probe, "time", self.mesh.clock.seconds)
         self.checked(
             f"host: a, method: HEAD, request_headers_to_add: [{add}], "
             f"request_headers_to_remove: [User-Agent]"

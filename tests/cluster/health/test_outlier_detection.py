@@ -15,38 +15,49 @@ from twisted.trial.unittest import SynchronousTestCase
 from tcpmesh.cluster.health.event_log import EventLog
 from tcpmesh.cluster.health.outlier_detection import Detector, mean_and_threshold
 from tcpmesh.cluster.health.outlier_settings import Cause, OutlierStats, Settings
-from tcpmesh.cluster.hosts.host import Host
+from tcpmesh.cluster.upstream.outcomes import Outcomes
 from tcpmesh.net.timer_wheel import TimerWheel
 from tcpmesh.stats.store import Store
 from tcpmesh.testing.mesh import values_of
 from tcpmesh.values.address import Address
 from tcpmesh.values.hosts import NO_FLAGS, HealthFlag, HostSpec
+from tcpmesh.values.link import ConnectOutcome
 from tests.mesh import MeshTestCase, parse
 
 FREELY = "max_ejection_percent: 100\n"
 
 
 class FlaggedHosts:
-    """A cluster of nothing but hosts."""
+    """A cluster of nothing but hosts, with keys from 1, and what its worker sees of them."""
 
     name = "c"
 
     def __init__(self, count: int) -> None:
-        self.hosts = [
-            Host(HostSpec(Address(f"127.0.0.{number}", 80))) for number in range(1, count + 1)
-        ]
+        keys = range(1, count + 1)
+        self.detector: Any = None
+        self.specs = {key: HostSpec(Address(f"127.0.0.{key}", 80)) for key in keys}
+        self.flags = dict.fromkeys(keys, NO_FLAGS)
+        self.outcomes = {key: Outcomes(0, key, self.told) for key in keys}
+
+    def told(self, outcome: ConnectOutcome) -> None:
+        """The worker says how a connection came out."""
+        self.detector.outcome(outcome.host, outcome.outcome)
 
     def set_flags(
-        self, address: Address, add: HealthFlag = NO_FLAGS, remove: HealthFlag = NO_FLAGS
+        self, key: int, add: HealthFlag = NO_FLAGS, remove: HealthFlag = NO_FLAGS
     ) -> None:
         """What the detector has found."""
-        for host in self.hosts:
-            if host.address == address:
-                host.flags = (host.flags & ~remove) | add
+        self.flags[key] = (self.flags[key] & ~remove) | add
 
     def has_traffic(self) -> bool:
         """It has."""
         return True
+
+    def ask_rates(self) -> None:
+        """Have the worker tell them."""
+        self.detector.interval_told(
+            [(key, *outcomes.take()) for key, outcomes in self.outcomes.items()]
+        )
 
 
 class DetectorTestCase(SynchronousTestCase):
@@ -69,16 +80,22 @@ class DetectorTestCase(SynchronousTestCase):
         self.detector = Detector(
             message, self.cluster, stats, clock, TimerWheel(clock), Random(seed), self.log
         )
-        self.detector.update_hosts(self.cluster.hosts)
+        self.cluster.detector = self.detector
+        self.detector.update_hosts(self.cluster.specs)
 
-    def host(self, number: int) -> Any:
-        """A host, from 1."""
-        return self.cluster.hosts[number - 1]
+    def host(self, number: int) -> Outcomes:
+        """What a worker sees of a host, from 1."""
+        return self.cluster.outcomes[number]
+
+    def keep(self, *gone: int) -> None:
+        """These hosts are no more."""
+        left = {key: spec for key, spec in self.cluster.specs.items() if key not in gone}
+        self.detector.update_hosts(left)
 
     def fails(self, number: int, times: int = 1) -> None:
         """So many connections to a host fail."""
         for _ in range(times):
-            self.host(number).outlier.connect_failed()
+            self.host(number).connect_failed()
         self.clock.advance(0)
 
     def use(self, rates: dict[int, int], total: int = 100) -> None:
@@ -86,7 +103,7 @@ class DetectorTestCase(SynchronousTestCase):
         row; then the interval ends.
         """
         for number, rate in rates.items():
-            results = self.host(number).outlier
+            results = self.host(number)
             for i in range(total):
                 results.connect_succeeded() if (i * rate) // 100 != (
                     (i + 1) * rate
@@ -97,8 +114,8 @@ class DetectorTestCase(SynchronousTestCase):
         """The numbers of the hosts that are out."""
         return [
             number
-            for number, host in enumerate(self.cluster.hosts, 1)
-            if host.flags & HealthFlag.failed_outlier_check
+            for number, flags in self.cluster.flags.items()
+            if flags & HealthFlag.failed_outlier_check
         ]
 
     def stats(self) -> dict[str, int]:
@@ -128,14 +145,14 @@ class ConsecutiveTests(DetectorTestCase):
         """A connection that succeeds begins the row anew."""
         self.detect()
         self.fails(1, 4)
-        self.host(1).outlier.connect_succeeded()
+        self.host(1).connect_succeeded()
         self.fails(1, 4)
         self.assertEqual([], self.out())
 
     def test_timeouts(self) -> None:
         """A connection that is not made in time counts like one that is refused."""
         self.detect("consecutive_5xx: 2")
-        self.host(1).outlier.connect_timed_out()
+        self.host(1).connect_failed()
         self.fails(1)
         self.assertEqual([1], self.out())
 
@@ -144,7 +161,7 @@ class ConsecutiveTests(DetectorTestCase):
         call.
         """
         self.detect("consecutive_5xx: 1")
-        self.host(1).outlier.connect_failed()
+        self.host(1).connect_failed()
         self.assertEqual([], self.out())
         self.clock.advance(0)
         self.assertEqual([1], self.out())
@@ -209,8 +226,8 @@ class ConsecutiveTests(DetectorTestCase):
     def test_gone_meanwhile(self) -> None:
         """A host that is gone before it is judged is not judged."""
         self.detect("consecutive_5xx: 1")
-        self.host(1).outlier.connect_failed()
-        self.detector.update_hosts(self.cluster.hosts[1:])
+        self.host(1).connect_failed()
+        self.keep(1)
         self.clock.advance(0)
         self.assertEqual({}, self.stats())
 
@@ -242,7 +259,7 @@ class LimitTests(DetectorTestCase):
         """A host that goes while it is out makes room for another."""
         self.detect("consecutive_5xx: 1", 11)
         self.fails(1)
-        self.detector.update_hosts(self.cluster.hosts[1:])
+        self.keep(1)
         self.fails(2)
         self.assertEqual(([1, 2], 1), (self.out(), self.stats()["ejections_active"]))
 
@@ -275,6 +292,35 @@ class TimeTests(DetectorTestCase):
         self.clock.pump([1, 1])
         self.assertEqual(10, self.lasts())
 
+    def test_put_out_in_every_interval(self) -> None:
+        """A host that is put out again by the first comparison after its return stays out longer
+        each time: it is forgiven only after that.
+        """
+        self.detect(
+            "interval: 10s\nbase_ejection_time: 9s\nconsecutive_5xx: 1000\n"
+            "enforcing_success_rate: 0\nenforcing_failure_percentage: 100\n"
+            "failure_percentage_minimum_hosts: 1\n" + FREELY
+        )
+        spans, since = [], 0.0
+        for _ in range(30):
+            before = self.out()
+            self.use({1: 0} if not before else {})
+            now = self.clock.seconds()
+            if self.out() and not before:
+                since = now
+            elif before and not self.out():
+                spans.append(now - since)
+        self.assertEqual([10, 20, 30, 40, 50], spans[:5])
+
+    def test_forgiven_after_an_interval(self) -> None:
+        """A host that came back within an interval is not forgiven at its end."""
+        self.detect("interval: 10s\nbase_ejection_time: 10s")
+        self.fails(1, 5)
+        self.clock.advance(5)
+        self.detector.health_check_passed(1)
+        self.clock.advance(5)
+        self.assertEqual(20, self.lasts())
+
     def test_jitter(self) -> None:
         """Up to max_ejection_time_jitter longer."""
         self.detect("base_ejection_time: 10s\nmax_ejection_time_jitter: 10s\ninterval: 1s")
@@ -301,8 +347,8 @@ class TimeTests(DetectorTestCase):
         for more, out in (("", []), ("successful_active_health_check_uneject_host: false", [1])):
             self.detect(more)
             self.fails(1, 5)
-            self.detector.health_check_passed(self.host(1).address)
-            self.detector.health_check_passed(self.host(2).address)
+            self.detector.health_check_passed(1)
+            self.detector.health_check_passed(2)
             self.assertEqual(out, self.out())
 
     def test_stop(self) -> None:
@@ -326,8 +372,8 @@ class RateTests(DetectorTestCase):
         self.detect(self.UNLIMITED)
         self.use(dict.fromkeys(range(1, 10), 100) | {10: 80})
         self.assertEqual([10], self.out())
-        self.assertEqual(80, self.host(10).success_rate)
-        self.assertEqual(100, self.host(1).success_rate)
+        self.assertEqual(80, self.detector.rates(10).external)
+        self.assertEqual(100, self.detector.rates(1).external)
         rates = self.detector.status()
         self.assertEqual(
             (98.0, 86.6, -1),
@@ -359,7 +405,7 @@ class RateTests(DetectorTestCase):
         """
         self.detect(self.UNLIMITED + "failure_percentage_request_volume: 100")
         self.use(dict.fromkeys(range(1, 10), 100) | {10: 0}, total=99)
-        self.assertEqual(([], -1), (self.out(), self.host(10).success_rate))
+        self.assertEqual(([], -1), (self.out(), self.detector.rates(10).external))
 
     def test_minimum_hosts(self) -> None:
         """Fewer hosts than success_rate_minimum_hosts are not compared."""
@@ -403,7 +449,7 @@ class RateTests(DetectorTestCase):
         self.use(dict.fromkeys(range(1, 10), 100) | {10: 80})
         self.assertEqual(
             ([10], 80, -1),
-            (self.out(), self.host(10).local_origin_success_rate, self.host(10).success_rate),
+            (self.out(), self.detector.rates(10).local_origin, self.detector.rates(10).external),
         )
         rates = self.detector.status()
         self.assertEqual((98.0, -1), (rates.local_origin.average, rates.external.average))
@@ -494,7 +540,7 @@ class SessionTests(MeshTestCase):
             "127.0.0.2:80",
             more="outlier_detection: {consecutive_5xx: 1, always_eject_one_host: true}",
         )
-        self.mesh.network.silent.update(host.address for host in self.mesh.clusters.get("c").hosts)  # type: ignore[union-attr]
+        self.mesh.network.silent.update(host.address for host in self.mesh.cluster("c").hosts)  # type: ignore[union-attr]
         self.mesh.serve()
         self.mesh.connect()
         self.mesh.network.advance(5)

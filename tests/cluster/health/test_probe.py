@@ -5,6 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.cluster.health.probe import has_in_order
+from tcpmesh.testing.mesh import address_of
 from tests.cluster.health.checked import HOST, CheckedTestCase
 
 CONNECT = "tcp_health_check: {}"
@@ -45,6 +46,22 @@ class ConnectTests(CheckedTestCase):
         self.assertEqual(
             ("failed_active_hc/active_hc_timeout", (0, 1, 1)), (self.health(), self.counted())
         )
+
+    def test_no_descriptor(self) -> None:
+        """Where this machine has no descriptor for it nothing is known of a host, with and without
+        a payload: it stays what it is, no failure is counted, and it is asked again.
+        """
+        for kind in (CONNECT, f"{PING}, reuse_connection: false"):
+            server = self.answers(lambda asked: b"PONG")
+            self.check(kind)
+            self.mesh.network.exhausted.add(address_of(HOST))
+            self.again()
+            self.assertEqual(("", (1, 0, 0)), (self.health(), self.counted()))
+            self.mesh.network.exhausted.clear()
+            self.again()
+            self.assertEqual(("", (2, 0, 0)), (self.health(), self.counted()))
+            self.assertTrue(server.lines)
+            self.setUp()
 
     def test_again(self) -> None:
         """Each check has a connection of its own."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from tcpmesh.cluster.hosts.load_assignment import assignment
-from tcpmesh.testing.mesh import address_of
 from tcpmesh.values.hosts import HealthFlag
 from tests.mesh import MeshTestCase, cluster_message
 
@@ -28,7 +27,7 @@ class EndpointStatsTests(MeshTestCase):
         expected = {"cx_total": 1, "rq_total": 1, "cx_active": 1, "rq_active": 1, "healthy": 1}
         self.assertEqual(expected, self.mesh.moved(prefix))
         self.assertEqual(10, len(self.mesh.stats(prefix)))
-        self.mesh.clusters.get("c").set_flags(address_of(HOST), add=HealthFlag.failed_active_hc)  # type: ignore[union-attr]
+        self.mesh.set_flags("c", HOST, add=HealthFlag.failed_active_hc)
         self.client.transport.abortConnection()
         self.mesh.network.pump()
         self.assertEqual({"cx_total": 1, "rq_total": 1}, self.mesh.moved(prefix))
@@ -37,9 +36,7 @@ class EndpointStatsTests(MeshTestCase):
         """A host that is removed leaves no statistics."""
         self.make("track_cluster_stats: {per_endpoint_stats: true}")
         self.mesh.stats()
-        self.mesh.clusters.get("c").update_hosts(  # type: ignore[union-attr]
-            assignment(cluster_message("c", (OTHER,)).load_assignment)
-        )
+        self.mesh.tell_hosts("c", assignment(cluster_message("c", (OTHER,)).load_assignment))
         found = {
             name.split("endpoint.")[1].rpartition(".")[0]
             for name in self.mesh.stats()

@@ -6,13 +6,13 @@ from random import Random
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tcpmesh.cluster.cluster import Cluster
 from tcpmesh.cluster.hosts.host import Host
 from tcpmesh.cluster.upstream.circuit_breakers import Breakers
-from tcpmesh.registry import Context
+from tcpmesh.registry import WorkerContext
 from tcpmesh.stats.store import Store
 from tcpmesh.testing.memory.network import MemoryNetwork
 from tcpmesh.testing.mesh import values_of
+from tcpmesh.testing.served import ServedCluster
 from tcpmesh.values.address import Address
 from tcpmesh.values.hosts import HostSpec
 from tcpmesh.values.statuses import UNLIMITED, BreakerThresholds
@@ -25,8 +25,10 @@ class BreakersTestCase(SynchronousTestCase):
     def make(self, fields: str) -> Breakers:
         """The breakers of a cluster with these `circuit_breakers`, in YAML flow style."""
         self.store = Store()
-        context = Context(MemoryNetwork(), self.store, lambda name: None, Random(1))
-        self.cluster = Cluster(cluster_message("c", [], f"circuit_breakers: {{{fields}}}"), context)
+        context = WorkerContext(MemoryNetwork(), self.store, lambda name: None, Random(1))
+        message = cluster_message("c", [], f"circuit_breakers: {{{fields}}}")
+        self.served = ServedCluster(message, context)
+        self.cluster = self.served.cluster
         return self.cluster.breakers
 
     def gauge(self, name: str) -> int:
@@ -53,7 +55,7 @@ class ThresholdTests(BreakersTestCase):
             "max_retries: 2}]"
         )
         self.assertEqual(7, breakers.max_connections)
-        status = self.cluster.status()
+        status = self.served.status()
         self.assertEqual(
             BreakerThresholds(max_connections=7, max_retries=2), status.default_priority
         )
@@ -241,7 +243,9 @@ class OwnCountTests(MeshTestCase):
         self.mesh.add_cluster("a", self.HOST)
 
         found = [self.mesh.clusters.get(name) for name in ("a", "b")]
-        self.assertEqual([True, False], [each is not None and each.has_traffic() for each in found])
+        self.assertEqual(
+            [True, False], [each is not None and each.membership.is_used for each in found]
+        )
 
     def test_several_workers(self) -> None:
         """Limits hold for all workers together: a client that another worker has leaves no room,

@@ -44,7 +44,7 @@ class PoolTestCase(MeshTestCase):
     @property
     def cluster(self) -> Any:
         """The cluster."""
-        return self.mesh.clusters.get("c")
+        return self.mesh.cluster("c")
 
     def cx(self, *names: str) -> tuple[int, ...]:
         """Statistics of the cluster's connections."""
@@ -141,7 +141,7 @@ class RatioTests(PoolTestCase):
     def test_not_for_the_unhealthy(self) -> None:
         """For a host that is not healthy nothing is made ahead; what a client needs is."""
         self.make(ratio(3) + "\ncommon_lb_config: {healthy_panic_threshold: {value: 100}}")
-        self.cluster.set_flags(address_of(HOST), add=HealthFlag.degraded_active_hc)
+        self.mesh.set_flags("c", HOST, add=HealthFlag.degraded_active_hc)
         self.mesh.connect()
         self.assertEqual((1,), self.cx("total"))
 
@@ -285,7 +285,7 @@ class UnassignedTests(PoolTestCase):
         """When the host becomes unhealthy connections without a client are closed, and those in use
         stay.
         """
-        self.cluster.set_flags(address_of(HOST), add=HealthFlag.failed_active_hc)
+        self.mesh.set_flags("c", HOST, add=HealthFlag.failed_active_hc)
         self.mesh.network.pump()
         self.assertEqual((1, 1), self.cx("active", "destroy_local"))
         self.assertEqual((False, True), (self.first.ended, self.spare().ended))
@@ -295,7 +295,7 @@ class UnassignedTests(PoolTestCase):
         self.mesh = self.make_mesh(1)
         self.make(ratio(3, "close_connections_on_host_health_failure: true"))
         clients = [self.mesh.connect(), self.mesh.connect()]
-        self.cluster.set_flags(address_of(HOST), add=HealthFlag.failed_active_hc)
+        self.mesh.set_flags("c", HOST, add=HealthFlag.failed_active_hc)
         self.mesh.network.pump()
         self.assertEqual([True, True], [client.ended for client in clients])
         self.assertEqual(
@@ -305,7 +305,7 @@ class UnassignedTests(PoolTestCase):
 
     def update(self, *hosts: str) -> None:
         """The cluster has other hosts."""
-        self.cluster.update_hosts(assignment(cluster_message("c", hosts).load_assignment))
+        self.mesh.tell_hosts("c", assignment(cluster_message("c", hosts).load_assignment))
         self.mesh.network.pump()
 
     def test_host_removed(self) -> None:
@@ -416,7 +416,7 @@ class AttemptTests(PoolTestCase):
             self.mesh.network.silent.add(address_of(HOST))
             self.mesh.connect()
             self.mesh.network.advance(2)
-            self.cluster.update_hosts(Assignment())
+            self.mesh.tell_hosts("c", Assignment())
             self.assertEqual(expected, self.cx("active", "connect_fail", "destroy_local"))
 
     def test_drained_while_connecting(self) -> None:
@@ -427,7 +427,7 @@ class AttemptTests(PoolTestCase):
         self.mesh.dial("127.0.0.1:1")
         while not self.rq("pending_active")[0]:
             self.mesh.network.step()
-        self.cluster.update_hosts(Assignment())
+        self.mesh.tell_hosts("c", Assignment())
         self.mesh.network.pump()
         self.assertEqual((1, 1), (*self.rq("active"), *self.cx("active")))
 
@@ -438,7 +438,7 @@ class AttemptTests(PoolTestCase):
         self.make(ratio(2, "close_connections_on_host_health_failure: true"))
         self.mesh.network.silent.add(address_of(HOST))
         client = self.mesh.connect()
-        self.cluster.set_flags(address_of(HOST), add=HealthFlag.failed_active_hc)
+        self.mesh.set_flags("c", HOST, add=HealthFlag.failed_active_hc)
         self.mesh.network.pump()
         self.assertTrue(client.ended)
         self.assertEqual((0, 2, 2), self.cx("active", "connect_fail", "destroy_local"))
@@ -500,7 +500,7 @@ class PredictiveTests(PoolTestCase):
     def test_hosts_change(self) -> None:
         """What was foreseen of hosts that are gone is forgotten."""
         self.totals("ROUND_ROBIN", 3, clients=1)
-        self.cluster.update_hosts(assignment(cluster_message("c", (OTHER,)).load_assignment))
+        self.mesh.tell_hosts("c", assignment(cluster_message("c", (OTHER,)).load_assignment))
         for _ in range(3):
             self.assertFalse(self.mesh.connect().ended)
         self.assertEqual(

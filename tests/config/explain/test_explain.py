@@ -7,7 +7,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tcpmesh.cluster import cluster
+from tcpmesh.cluster import cluster, membership
 from tcpmesh.cluster.balancing.priority_load import PANIC_THRESHOLD
 from tcpmesh.cluster.hosts import load_assignment as endpoints
 from tcpmesh.config.explain import Group, Setting, as_dict, explain
@@ -119,7 +119,7 @@ class ExplainTests(SynchronousTestCase):
         self.assertEqual("127.0.0.2:8080", host.name)
         self.assertEqual((7, 26), shown(host, "load_balancing_weight"))
         self.assertEqual(("r/z", 24), shown(host, "locality"))
-        self.assertEqual((0, 0), shown(host, "priority"))
+        self.assertEqual((0, 23), shown(host, "priority"))
 
     def test_places_of_extensions(self) -> None:
         """A filter is named with its type, and stands where its entry is."""
@@ -212,7 +212,7 @@ class DefaultsTests(SynchronousTestCase):
         served = {
             (CLUSTER, "connect_timeout"): f"{cluster.CONNECT_TIMEOUT:g}s",
             (CLUSTER, "per_connection_buffer_limit_bytes"): cluster.BUFFER_LIMIT,
-            (f"{CLUSTER}.CommonLbConfig", "update_merge_window"): f"{cluster.MERGE_WINDOW:g}s",
+            (f"{CLUSTER}.CommonLbConfig", "update_merge_window"): f"{membership.MERGE_WINDOW:g}s",
             (f"{CLUSTER}.CommonLbConfig", "healthy_panic_threshold"): f"{PANIC_THRESHOLD}%",
             (f"{CLUSTER}.LeastRequestLbConfig", "choice_count"): least_request.CHOICE_COUNT,
             (f"{CLUSTER}.MaglevLbConfig", "table_size"): maglev.TABLE_SIZE,
@@ -235,3 +235,40 @@ class DefaultsTests(SynchronousTestCase):
 
         for (full_name, name), value in served.items():
             self.assertEqual(value, DEFAULTS[full_name][name].value, f"{full_name}.{name}")
+
+
+class WrittenTests(SynchronousTestCase):
+    """What somebody wrote is told with its line, whatever it says."""
+
+    def test_zero(self) -> None:
+        """The zero of a field is no default where it is written."""
+        text = changed(("    type: STATIC\n", "    type: STATIC\n    lb_policy: ROUND_ROBIN\n"))
+        (group,) = groups_of(text, "cluster")
+        found = setting(group, "lb_policy")
+
+        self.assertEqual("ROUND_ROBIN", found.value)
+        self.assertEqual(20, found.place.line if found.place else 0)
+        self.assertIsNone(setting(groups_of(GOOD, "cluster")[0], "lb_policy").place)
+
+    def test_null(self) -> None:
+        """A field that is null is not written."""
+        text = changed(("    type: STATIC\n", "    type: STATIC\n    lb_policy: null\n"))
+
+        self.assertIsNone(setting(groups_of(text, "cluster")[0], "lb_policy").place)
+
+    def test_filter_without_fields(self) -> None:
+        """A filter that has no fields is shown by its name."""
+        listener_filter = (
+            "    listener_filters:\n    - name: dst\n      typed_config: {'@type': "
+            "type.googleapis.com/envoy.extensions.filters.listener.original_dst.v3.OriginalDst}\n"
+        )
+        text = changed(("    filter_chains:\n", f"{listener_filter}    filter_chains:\n"))
+
+        self.assertIn("listener filter dst (envoy.extensions", as_text(explain(load_text(text))))
+
+    def test_no_socket(self) -> None:
+        """A listener without a socket is not said to accept clients at its address."""
+        for binds, wanted in (("true", "clients are accepted here"), ("false", "nobody can")):
+            text = changed(("  - name: front\n", f"  - name: front\n    bind_to_port: {binds}\n"))
+            found = setting(groups_of(text, "listener")[0], "address")
+            self.assertTrue(found.meaning.startswith(wanted), found.meaning)

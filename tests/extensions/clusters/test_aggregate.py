@@ -6,6 +6,7 @@ from collections import Counter
 from typing import Any
 
 import yaml
+from envoy.extensions.clusters.aggregate.v3 import cluster_pb2
 from zope.interface.verify import verifyObject
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -13,7 +14,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from tcpmesh.cluster.balancing.policy import PolicyContext
 from tcpmesh.cluster.hosts.stats import ClusterStats
 from tcpmesh.config.text.problems import ConfigError
-from tcpmesh.interfaces import IDiscovery, ILoadBalancer
+from tcpmesh.extensions.clusters.aggregate import Aggregate
+from tcpmesh.interfaces import IBringsBalancer, IDiscovery, ILoadBalancer
 from tcpmesh.testing.mesh import Mesh
 from tcpmesh.testing.upstreams import Named
 
@@ -80,14 +82,16 @@ class AggregateTests(SynchronousTestCase):
     """The cluster type."""
 
     def test_interfaces(self) -> None:
-        """It is a discovery that brings a load balancer."""
+        """It is a discovery, and its class brings a load balancer."""
         made = mesh(static("first", "a"), static("second", "x"))
         discovery: Any = made.clusters._active["both"]._discovery
         verifyObject(IDiscovery, discovery)
         context = PolicyContext(
-            made.network, made.store, made.clusters.get, stats=ClusterStats(made.store, "x")
+            made.network, made.store, made.cluster, stats=ClusterStats(made.store, "x")
         )
-        verifyObject(ILoadBalancer, discovery.balancer(context))
+        verifyObject(IBringsBalancer, Aggregate)
+        message = cluster_pb2.ClusterConfig(clusters=["first"])
+        verifyObject(ILoadBalancer, Aggregate.balancer(None, message, context))
 
     def test_first_healthy(self) -> None:
         """All connections go to the first cluster, and are counted there, as long as it is
@@ -194,7 +198,7 @@ class AggregateTests(SynchronousTestCase):
             clients[number].transport.loseConnection()
             made.pump()
         self.assertEqual(first, clients[2].received)
-        cluster: Any = made.clusters.get("first")
+        cluster: Any = made.cluster("first")
         pools = cluster.pools
         self.assertEqual((0, 0, 0), (pools.active, pools.waiting, pools.provided))
         self.assertEqual(0, made.stats()["cluster.first.upstream_cx_active"])

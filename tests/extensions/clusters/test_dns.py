@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.cluster.manager import discovery_of
 from tcpmesh.net.dns.resolve import Family
-from tcpmesh.registry import Context
+from tcpmesh.registry import MainContext
 from tcpmesh.stats.store import Store
 from tcpmesh.testing.memory.network import MemoryNetwork
 from tcpmesh.values.hosts import Assignment
@@ -38,7 +38,7 @@ class DnsClusterTests(SynchronousTestCase):
             f"{{name: c, load_assignment: {{cluster_name: c, endpoints: [{{lb_endpoints: "
             f"[{ENDPOINT}]}}]}}, {fields}}}"
         )
-        context = Context(self.network, Store(), lambda name: None, resolver=self.names)
+        context = MainContext(self.network, Store(), resolver=self.names)
         discovery = discovery_of(parse(cluster_pb2.Cluster, text), context)
         discovery.warm.addCallback(self.warm.append)
         discovery.start(self.told.append)

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.extensions.clusters.static import StaticCluster
 from tcpmesh.interfaces import IDiscovery
-from tcpmesh.registry import Context
+from tcpmesh.registry import MainContext
 from tcpmesh.stats.store import Store
 from tcpmesh.testing.memory.network import MemoryNetwork
 from tcpmesh.values.address import Address
@@ -25,7 +25,7 @@ class StaticTests(SynchronousTestCase):
         """The hosts are told before `start` returns, once, in the order of the configuration; the
         cluster is warm.
         """
-        context = Context(MemoryNetwork(), Store(), lambda name: None, Random(1))
+        context = MainContext(MemoryNetwork(), Store(), Random(1))
         discovery = StaticCluster(
             cluster_message("c", ["127.0.0.2:80", "[::1]:81", "/run/x.sock"]), context
         )

@@ -22,7 +22,7 @@ from tcpmesh.stats.store import Store
 from tcpmesh.testing.mesh import values_of
 from tcpmesh.values.hosts import HealthFlag
 from tests.mesh import MeshTestCase
-from tests.picks import Client, cluster_of
+from tests.picks import Client, cluster_of, served_of
 
 PROD = ({"stage": "prod", "v": 1}, {"stage": "prod", "v": 2})
 DEV = ({"stage": "dev", "v": 2},)
@@ -45,10 +45,10 @@ def message(*labels: dict[str, Any], **fields: Any) -> cluster_pb2.Cluster:
     return ParseDict(body, cluster_pb2.Cluster())
 
 
-def made(*labels: dict[str, Any], store: Store | None = None, **config: Any) -> Cluster:
+def made(*labels: dict[str, Any], **config: Any) -> Cluster:
     """A cluster that takes turns within subsets."""
     config.setdefault("subset_selectors", SELECTORS)
-    return cluster_of(message(*labels, lb_subset_config=config), store)
+    return cluster_of(message(*labels, lb_subset_config=config))
 
 
 def asking(**match: Any) -> Client:
@@ -68,7 +68,9 @@ class SubsetTests(SynchronousTestCase):
     def setUp(self) -> None:
         """As most tests want it."""
         self.store = Store()
-        self.cluster = made(*PROD, *DEV, store=self.store)
+        config = {"subset_selectors": SELECTORS}
+        self.served = served_of(message(*PROD, *DEV, lb_subset_config=config), self.store)
+        self.cluster = self.served.cluster
 
     def stat(self, name: str) -> int:
         """Of the cluster."""
@@ -88,13 +90,13 @@ class SubsetTests(SynchronousTestCase):
         """A subset keeps its place in the rotation when hosts elsewhere change."""
         client = asking(stage="prod")
         first = picks(self.cluster, client, 1)
-        self.cluster.update_hosts(assignment(message(*PROD, *DEV, *DEV).load_assignment))
+        self.served.update_hosts(assignment(message(*PROD, *DEV, *DEV).load_assignment))
         self.assertNotEqual(first, picks(self.cluster, client, 1))
 
     def test_counts(self) -> None:
         """Subsets are counted as they come and go."""
         self.assertEqual((5, 5, 0), self.counts())
-        self.cluster.update_hosts(assignment(message(*PROD, {"stage": "qa"}).load_assignment))
+        self.served.update_hosts(assignment(message(*PROD, {"stage": "qa"}).load_assignment))
         self.assertEqual((4, 6, 2), self.counts())
 
     def counts(self) -> tuple[int, int, int]:
@@ -108,13 +110,13 @@ class SubsetTests(SynchronousTestCase):
 
     def test_new_labels(self) -> None:
         """A host whose metadata changes moves to another subset."""
-        self.cluster.update_hosts(assignment(message(*PROD, {"stage": "prod"}).load_assignment))
+        self.served.update_hosts(assignment(message(*PROD, {"stage": "prod"}).load_assignment))
         self.assertEqual("123", "".join(sorted(picks(self.cluster, asking(stage="prod"), 3))))
         self.assertEqual("-", picks(self.cluster, asking(stage="dev"), 1))
 
     def test_health(self) -> None:
         """In a subset, too, hosts that are out get nothing while others are well."""
-        self.cluster.set_flags(self.cluster.hosts[0].address, add=HealthFlag.failed_active_hc)
+        self.served.set_flags(self.cluster.hosts[0].address, add=HealthFlag.failed_active_hc)
         self.assertEqual("2222", picks(self.cluster, asking(stage="prod")))
 
     def test_attempted(self) -> None:

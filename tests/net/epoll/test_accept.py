@@ -1,10 +1,9 @@
-"""Accepting on the fast transports when descriptors run short."""
+"""Accepting on the fast transports."""
 
 from __future__ import annotations
 
 import errno
 import os
-import resource
 import socket
 import sys
 from collections.abc import Callable
@@ -15,24 +14,12 @@ from unittest import skipUnless
 from twisted.internet import reactor
 from twisted.internet.protocol import Protocol, ServerFactory
 from twisted.internet.task import deferLater
-from twisted.trial.unittest import SynchronousTestCase, TestCase
+from twisted.trial.unittest import TestCase
 
-from tcpmesh.net.epoll import accept
 from tcpmesh.net.epoll.poller import EVENTS
 from tcpmesh.net.listen import open_socket
 from tcpmesh.values.address import Address
 from tcpmesh.values.socket_options import ListenOptions
-
-
-class ReserveTests(SynchronousTestCase):
-    """How many descriptors are kept from clients."""
-
-    def test_reserve(self) -> None:
-        """64 are kept back, of a small limit an eighth."""
-        self.assertEqual(
-            (20000 - 64, 1024 - 64, 96 - 12, 0),
-            tuple(map(accept.for_clients, (20000, 1024, 96, 0))),
-        )
 
 
 class Counting(ServerFactory):
@@ -69,6 +56,9 @@ class Busy:
 
     def failed(self) -> None:
         """Never happens."""
+
+    def stop(self) -> None:
+        """Its descriptors are closed by the test."""
 
 
 class Listening(TestCase):
@@ -130,42 +120,8 @@ class CrowdTests(Listening):
 
 
 @skipUnless(sys.platform == "linux", "epoll is Linux's")
-class ShortageTests(Listening):
-    """A listener whose process has no descriptors left."""
-
-    async def test_out_of_descriptors(self) -> None:
-        """With none left it rests, once in a tenth of a second, and serves who waited as soon as
-        there are some again.
-        """
-        factory, port = self.listen()
-        await deferLater(reactor, 0)  # the reactor needs descriptors of its own when it starts
-        self.connect(port, 5)
-        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-        spare = socket.socket()
-        resource.setrlimit(resource.RLIMIT_NOFILE, (spare.fileno(), limits[1]))
-        spare.close()
-        try:
-            turns = port._network.poller.turn
-            await deferLater(reactor, 0.25)
-            self.assertLess(port._network.poller.turn - turns, 20)
-            self.assertEqual([], factory.transports)
-        finally:
-            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
-        await self.until(lambda: len(factory.transports) == 5, "the clients that waited")
-
-    async def test_reserve_is_kept(self) -> None:
-        """It rests before the reserve is touched, so that what is not a client still gets
-        descriptors.
-        """
-        factory, port = self.listen()
-        with socket.socket() as spare:
-            port._limit = spare.fileno()
-        self.connect(port, 5)
-        await self.until(lambda: factory.transports, "the first client")
-        await deferLater(reactor, 0.02)
-        self.assertEqual(1, len(factory.transports))
-        port._limit = 1 << 20
-        await self.until(lambda: len(factory.transports) == 5, "the others")
+class QueueTests(Listening):
+    """Who waits to be accepted."""
 
     async def test_client_that_left_the_queue(self) -> None:
         """A client that resets while it waits (ECONNABORTED) costs nobody else anything."""
@@ -177,17 +133,6 @@ class ShortageTests(Listening):
         self.addCleanup(setattr, port, "_sock", port._sock.real)
         self.connect(port, 3)
         await self.until(lambda: len(factory.transports) == 3, "the clients")
-
-    async def test_out_of_descriptors_system_wide(self) -> None:
-        """Where the whole system has no descriptors left (ENFILE), or no memory, it rests too."""
-        for number in (errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
-            factory, port = self.listen()
-            port._sock = Failing(port._sock, OSError(number, os.strerror(number)))
-            self.addCleanup(setattr, port, "_sock", port._sock.real)
-            self.connect(port, 2)
-            await self.until(lambda p=port: p._resting is not None, "the rest")
-            self.assertEqual([], factory.transports)
-            await self.until(lambda f=factory: len(f.transports) == 2, "the clients that waited")
 
 
 class Failing:

@@ -63,6 +63,16 @@ class EpollTests(TestCase):
         self.network.poller.doRead()
         self.assertFalse(self.network.poller._running)
 
+    def test_ever_other_sizes(self) -> None:
+        """Connections that each want to read another number of bytes at once leave little
+        behind.
+        """
+        from tcpmesh.net.epoll.network import KEPT_SIZES
+
+        sizes = range(1, 2 * KEPT_SIZES)
+        self.assertEqual(list(sizes), [len(self.network.iov_of(size)[0]) for size in sizes])
+        self.assertEqual(KEPT_SIZES, len(self.network._iovs))
+
     async def test_race_leaves_no_garbage(self) -> None:
         """Whoever wins or fails in a race, no cycle is left for the garbage collector."""
         with socket.create_server(("127.0.0.1", 0)) as server:

@@ -20,7 +20,7 @@ from zope.interface import implementer
 
 from tcpmesh.connection.connection import Connection
 from tcpmesh.interfaces import IListenerFilter
-from tcpmesh.registry import Context, extension
+from tcpmesh.registry import WorkerContext, extension
 
 
 @extension(original_dst_pb2.OriginalDst)
@@ -28,7 +28,7 @@ from tcpmesh.registry import Context, extension
 class OriginalDst:
     """Has nothing to configure."""
 
-    def __init__(self, message: Any, context: Context) -> None:
+    def __init__(self, message: Any, context: WorkerContext) -> None:
         """The message has no fields."""
 
     def accept(self, connection: Connection) -> None:

@@ -31,7 +31,7 @@ from tcpmesh.connection.connection import Connection
 from tcpmesh.connection.filter_state import Field, StateObject
 from tcpmesh.interfaces import IInspector, IListenerFilter
 from tcpmesh.logs.debug import debug_logger
-from tcpmesh.registry import Context, extension
+from tcpmesh.registry import WorkerContext, extension
 from tcpmesh.stats.store import Store, sanitize
 from tcpmesh.values.address import Address
 from tcpmesh.values.filter_status import InspectResult
@@ -106,7 +106,7 @@ class Extensions(StateObject):
 class ProxyProtocol:
     """Built from a `ProxyProtocol` message."""
 
-    def __init__(self, message: Any, context: Context) -> None:
+    def __init__(self, message: Any, context: WorkerContext) -> None:
         self.stats = ProxyProtocolStats(context.store, message.stat_prefix)
         refused = {ProxyProtocolConfig.Version.Name(each) for each in message.disallowed_versions}
         self.signatures = {

@@ -14,7 +14,7 @@ from envoy.extensions.filters.network.connection_limit.v3 import connection_limi
 
 from tcpmesh.config.fields.values import seconds
 from tcpmesh.connection.filters import FilterManager, ReadFilter
-from tcpmesh.registry import Context, extension
+from tcpmesh.registry import WorkerContext, extension
 from tcpmesh.stats.metrics import Merge
 from tcpmesh.values.filter_status import FilterStatus
 
@@ -23,7 +23,7 @@ from tcpmesh.values.filter_status import FilterStatus
 class ConnectionLimit(ReadFilter):
     """What a chain's `ConnectionLimit` message says, and the clients it has."""
 
-    def __init__(self, message: Any, context: Context) -> None:
+    def __init__(self, message: Any, context: WorkerContext) -> None:
         self._limit: int = message.max_connections.value
         enabled = message.runtime_enabled
         self._enabled: bool = (

@@ -14,7 +14,7 @@ from zope.interface import implementer
 from tcpmesh.config.fields.values import source_bytes
 from tcpmesh.connection.connection import Connection
 from tcpmesh.interfaces import INetworkFilter
-from tcpmesh.registry import Context, extension
+from tcpmesh.registry import WorkerContext, extension
 
 
 @extension(config_pb2.Config)
@@ -24,7 +24,7 @@ class DirectResponse:
 
     terminal = True
 
-    def __init__(self, message: Any, context: Context) -> None:
+    def __init__(self, message: Any, context: WorkerContext) -> None:
         self._response = source_bytes(message.response, os.environ) or b""
 
     def attach(self, connection: Connection) -> None:

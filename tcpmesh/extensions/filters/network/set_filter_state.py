@@ -10,6 +10,7 @@ Of Envoy's this leaves out two of the moments at which it may act:
 from __future__ import annotations
 
 import os
+from time import time
 from typing import Any
 
 from envoy.extensions.filters.network.set_filter_state.v3 import set_filter_state_pb2
@@ -20,7 +21,7 @@ from tcpmesh.connection.filter_state import Sharing
 from tcpmesh.connection.filters import FilterManager, ReadFilter
 from tcpmesh.connection.state_objects import FACTORIES
 from tcpmesh.logs.debug import debug_logger
-from tcpmesh.registry import Context, extension
+from tcpmesh.registry import WorkerContext, extension
 from tcpmesh.values.filter_status import FilterStatus
 
 debug_log = debug_logger("filter")
@@ -59,13 +60,13 @@ class StateValue:
 class SetFilterState(ReadFilter):
     """What a chain's `set_filter_state` message says."""
 
-    def __init__(self, message: Any, context: Context) -> None:
+    def __init__(self, message: Any, context: WorkerContext) -> None:
         self._clock = context.network.clock
         self._values = tuple(StateValue(each) for each in message.on_new_connection)
 
     def new_connection(self, manager: FilterManager) -> FilterStatus:
         """Set everything, in order: a later text may show an earlier object."""
-        subject = Subject(manager.connection, self._clock.seconds())
+        subject = Subject(manager.connection, self._clock.seconds(), time())
         for value in self._values:
             value.set(subject)
         return FilterStatus.CONTINUE

@@ -7,7 +7,7 @@ from typing import Any
 from envoy.extensions.health_check.event_sinks.file.v3 import file_pb2
 
 from tcpmesh.cluster.health.event_log import EventLog
-from tcpmesh.registry import Context, extension
+from tcpmesh.registry import MainContext, extension
 
 
 @extension(file_pb2.HealthCheckEventFileSink)
@@ -17,5 +17,5 @@ class FileSink(EventLog):
     :raise CannotLog: where the file cannot be opened.
     """
 
-    def __init__(self, message: Any, context: Context) -> None:
+    def __init__(self, message: Any, context: MainContext) -> None:
         super().__init__(message.event_log_path)

@@ -26,7 +26,7 @@ from tcpmesh.interfaces import IDnsResolver
 from tcpmesh.net.dns.client import DnsClient, DnsOptions
 from tcpmesh.net.dns.lookup import DNS_PORT, HostsFile, Lookup, SystemDns, system_dns
 from tcpmesh.net.dns.resolve import Family, TimedOut, find
-from tcpmesh.registry import Context, extension
+from tcpmesh.registry import MainContext, extension
 from tcpmesh.stats.metrics import Merge
 from tcpmesh.values.address import Address
 from tcpmesh.wire.names import Found, is_numeric
@@ -37,7 +37,7 @@ from tcpmesh.wire.names import Found, is_numeric
 class CaresResolver:
     """Built from a `CaresDnsResolverConfig`."""
 
-    def __init__(self, message: Any, context: Context) -> None:
+    def __init__(self, message: Any, context: MainContext) -> None:
         scope = context.store.scope("dns.cares")
         self._total = scope.counter("resolve_total")
         self._failed = scope.counter("get_addr_failure")

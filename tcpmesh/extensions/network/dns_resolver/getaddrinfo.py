@@ -23,7 +23,7 @@ from twisted.internet.threads import deferToThreadPool
 
 from tcpmesh.interfaces import IDnsResolver
 from tcpmesh.net.dns.resolve import Family, ResolutionFailed, find
-from tcpmesh.registry import Context, extension
+from tcpmesh.registry import MainContext, extension
 from tcpmesh.wire.names import Found
 
 TTL = 60
@@ -37,7 +37,7 @@ _NO_ADDRESS = (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAM
 class GetAddrInfoResolver:
     """Built from a `GetAddrInfoDnsResolverConfig`."""
 
-    def __init__(self, message: Any, context: Context) -> None:
+    def __init__(self, message: Any, context: MainContext) -> None:
         self._tries: int = 1 + message.num_retries.value
         self._reactor: Any = context.network.clock
 

@@ -174,7 +174,7 @@ class HashTests(StateTestCase):
         """What load balancers are given to go by."""
         self.begin(*values, fields=f"cluster: c, hash_policy: [{{filter_state: {{key: {key}}}}}]")
         seen: list[int | None] = []
-        cluster: Any = self.mesh.clusters.get("c")
+        cluster: Any = self.mesh.cluster("c")
         pick = cluster.pick
 
         def spy(context: Any) -> Any:

@@ -136,13 +136,13 @@ class Chaos:
 
     def illness(self) -> None:
         """A host becomes unhealthy, or healthy again."""
-        cluster: Any = self.mesh.clusters.get("f")
+        cluster: Any = self.mesh.cluster("f")
         host = self.random.choice(cluster.hosts)
         failed = HealthFlag.failed_active_hc
         if host.flags & failed:
-            cluster.set_flags(host.address, remove=failed)
+            self.mesh.set_flags("f", str(host.address), remove=failed)
         else:
-            cluster.set_flags(host.address, add=failed)
+            self.mesh.set_flags("f", str(host.address), add=failed)
 
     def replace_cluster(self) -> None:
         """The cluster c gets other hosts."""
@@ -220,7 +220,7 @@ class ChaosTests(MeshTestCase):
             mesh.stat("tcp.t.downstream_flow_control_resumed_reading_total") <= paused, run
         )
         for name in "ef":
-            pools: Any = mesh.clusters.get(name).pools  # type: ignore[union-attr]
+            pools: Any = mesh.cluster(name).pools  # type: ignore[union-attr]
             self.assertEqual(
                 (0, 0, 0, {}), (pools.waiting, pools.active, pools.provided, pools._pools), run
             )

@@ -13,7 +13,7 @@ from twisted.internet.error import ConnectionDone, ConnectionLost
 
 from tcpmesh.extensions.filters.network.tcp_proxy import Backoff, TcpProxy
 from tcpmesh.interfaces import INetworkFilter
-from tcpmesh.registry import Context
+from tcpmesh.registry import WorkerContext
 from tcpmesh.stats.store import Store
 from tcpmesh.testing.memory.network import MemoryNetwork
 from tcpmesh.values.address import Address
@@ -272,7 +272,7 @@ class BackoffTests(MeshTestCase):
     def pauses(self, options: str, failures: int) -> list[float]:
         """Many pauses after so many failures."""
         message = parse(tcp_proxy_pb2.TcpProxy, f"backoff_options: {options}")
-        backoff = Backoff(message.backoff_options, self.mesh.context)
+        backoff = Backoff(message.backoff_options, self.mesh.worker.context)
         return [backoff.pause(failures) for _ in range(400)]
 
     def assert_range(self, pauses: list[float], most: float) -> None:
@@ -379,7 +379,7 @@ class FilterTests(MeshTestCase):
     def test_interface(self) -> None:
         """It is a network filter, and ends its chain."""
         message = parse(tcp_proxy_pb2.TcpProxy, "{stat_prefix: t, cluster: c}")
-        context = Context(MemoryNetwork(), Store(), lambda name: None, Random(1))
+        context = WorkerContext(MemoryNetwork(), Store(), lambda name: None, Random(1))
         made = TcpProxy(message, context)
         verifyObject(INetworkFilter, made)
         self.assertTrue(made.terminal)

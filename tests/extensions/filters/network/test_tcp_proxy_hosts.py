@@ -33,7 +33,7 @@ class ContextTests(MeshTestCase):
     ) -> list[Any]:
         """What is seen of the context of each pick of a cluster."""
         seen: list[Any] = []
-        found: Any = self.mesh.clusters.get(cluster)
+        found: Any = self.mesh.cluster(cluster)
         pick = found.pick
 
         def spy(context: Any) -> Host | None:
@@ -261,12 +261,8 @@ class Told:
         self.words.append("succeeded")
 
     def connect_failed(self) -> None:
-        """A connection was refused."""
+        """A connection was refused, or not answered."""
         self.words.append("failed")
-
-    def connect_timed_out(self) -> None:
-        """A connection was not answered."""
-        self.words.append("timed out")
 
 
 class HostTests(MeshTestCase):
@@ -274,7 +270,7 @@ class HostTests(MeshTestCase):
 
     def host(self) -> Host:
         """The only host of the cluster."""
-        found: Any = self.mesh.clusters.get("c")
+        found: Any = self.mesh.cluster("c")
         return found.hosts[0]  # type: ignore[no-any-return]
 
     def test_outlier_reports(self) -> None:
@@ -299,7 +295,20 @@ class HostTests(MeshTestCase):
         self.mesh.network.unbindable.clear()
         self.mesh.network.exhausted.add(address_of(HOST))
         self.mesh.connect()
-        self.assertEqual(["failed", "timed out", "succeeded"], told.words)
+        self.assertEqual(["failed", "failed", "succeeded"], told.words)
+
+    def test_no_descriptor(self) -> None:
+        """An attempt for which this machine has no descriptor ends its client, and is no failure of
+        the host or its cluster.
+        """
+        self.mesh.add_cluster("c", HOST)
+        self.mesh.serve()
+        self.mesh.network.exhausted.add(address_of(HOST))
+        self.assertTrue(self.mesh.connect().ended)
+        moved = self.mesh.moved("cluster.c.")
+        self.assertNotIn("upstream_cx_connect_fail", moved)
+        self.assertEqual(1, moved["upstream_cx_destroy_local"])
+        self.assertEqual((0, 0), (self.host().cx_connect_fail, self.host().cx_active))
 
     def test_source_that_cannot_be_bound(self) -> None:
         """Such an attempt counts as a failure of our own, with bind_errors and without UF."""

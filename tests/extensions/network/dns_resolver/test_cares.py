@@ -22,7 +22,7 @@ from tcpmesh.net.dns.client import DnsClient, DnsOptions
 from tcpmesh.net.dns.lookup import SystemDns
 from tcpmesh.net.dns.resolve import Family, ResolutionFailed
 from tcpmesh.net.stock.network import StockNetwork
-from tcpmesh.registry import Context
+from tcpmesh.registry import MainContext
 from tcpmesh.stats.store import Store
 from tcpmesh.testing.mesh import values_of
 from tcpmesh.values.address import Address
@@ -63,7 +63,7 @@ class CaresTests(TestCase):
 
     def built(self, text: str) -> CaresResolver:
         """A resolver of this configuration, in YAML."""
-        context = Context(StockNetwork(reactor), self.store, lambda name: None)
+        context = MainContext(StockNetwork(reactor), self.store)
         return CaresResolver(parse(CaresDnsResolverConfig, text), context)
 
     def client_of(self, text: str) -> Any:

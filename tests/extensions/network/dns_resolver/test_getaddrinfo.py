@@ -18,7 +18,7 @@ from tcpmesh.extensions.network.dns_resolver.getaddrinfo import TTL, GetAddrInfo
 from tcpmesh.interfaces import IDnsResolver
 from tcpmesh.net.dns.resolve import Family, ResolutionFailed
 from tcpmesh.net.stock.network import StockNetwork
-from tcpmesh.registry import Context
+from tcpmesh.registry import MainContext
 from tcpmesh.stats.store import Store
 from tcpmesh.wire.names import Found
 from tests.mesh import parse
@@ -31,7 +31,7 @@ class GetAddrInfoTests(TestCase):
 
     def resolve(self, name: str, family: Family, text: str = "{}") -> Deferred[Any]:
         """Look a name up."""
-        context = Context(StockNetwork(reactor), Store(), lambda name: None)
+        context = MainContext(StockNetwork(reactor), Store())
         resolver = GetAddrInfoResolver(parse(GetAddrInfoDnsResolverConfig, text), context)
         verifyObject(IDnsResolver, resolver)
         return resolver.resolve(name, family)

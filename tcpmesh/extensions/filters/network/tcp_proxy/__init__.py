@@ -27,8 +27,8 @@ from tcpmesh.connection.filter_state import NO_FILTER_STATE
 from tcpmesh.connection.state_objects import IDLE_TIMEOUT_MS, TCP_PROXY_CLUSTER, ClusterName, Long
 from tcpmesh.extensions.filters.network.tcp_proxy.proxy import IDLE_TIMEOUT, Route
 from tcpmesh.extensions.filters.network.tcp_proxy.session import Session
-from tcpmesh.interfaces import IPatientFilter
-from tcpmesh.registry import Context, extension
+from tcpmesh.interfaces import IPatientFilter, IStoppableFilter
+from tcpmesh.registry import WorkerContext, extension
 from tcpmesh.stats.metrics import Merge
 from tcpmesh.stats.store import Declaration, Store, sanitize
 
@@ -63,7 +63,7 @@ class Backoff:
     to a maximum.
     """
 
-    def __init__(self, options: Any, context: Context) -> None:
+    def __init__(self, options: Any, context: WorkerContext) -> None:
         self._base = seconds(options.base_interval)
         self._most = (
             seconds(options.max_interval) if options.HasField("max_interval") else 10 * self._base
@@ -76,13 +76,13 @@ class Backoff:
 
 
 @extension(tcp_proxy_pb2.TcpProxy)
-@implementer(IPatientFilter)
+@implementer(IPatientFilter, IStoppableFilter)
 class TcpProxy:
     """What a filter chain's `TcpProxy` message says, and the sessions it has."""
 
     terminal = True
 
-    def __init__(self, message: Any, context: Context) -> None:
+    def __init__(self, message: Any, context: WorkerContext) -> None:
         self.context = context
         self.stats = TcpProxyStats(context.store, message.stat_prefix)
         self._find = _routes(message, context)
@@ -156,6 +156,11 @@ class TcpProxy:
         # once.
         return max(own.value, 1) / 1000 if isinstance(own, Long) else self._idle
 
+    def stop(self) -> None:
+        """End all sessions at once."""
+        for session in tuple(self._sessions):
+            session.stop()
+
     def close(self) -> None:
         """The chain takes no more clients; those it has are served to their end."""
         self._closed = True
@@ -189,7 +194,7 @@ class TcpProxy:
         self.stats.cx_tx_bytes_buffered.add(unsent - before[1])
 
 
-def _routes(message: Any, context: Context) -> Callable[[Connection], Route]:
+def _routes(message: Any, context: WorkerContext) -> Callable[[Connection], Route]:
     """How each attempt finds its cluster: the one that the client's filter state names or always
     the same, or drawn by weight.
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from tcpmesh.connection.connection import Connection
-from tcpmesh.registry import Context
+from tcpmesh.registry import WorkerContext
 
 IDLE_TIMEOUT = 3600.0
 """Seconds: `idle_timeout` where nothing is said, and the longest that a side may flush where there
@@ -23,7 +23,7 @@ Route = tuple[str, "Mapping[str, Any] | None"]
 class Proxy(Protocol):
     """The filter that makes sessions."""
 
-    context: Context
+    context: WorkerContext
     stats: Any
     """Statistics under `tcp.<stat_prefix>.`."""
 

@@ -362,6 +362,10 @@ class Session(OneShotFactory):
         self.connection.flags |= ResponseFlag.DT
         self._close()
 
+    def stop(self) -> None:
+        """The proxy ends."""
+        self._close()
+
     def _close(self) -> None:
         if self.relay.from_upstream.source is not None:
             self.relay.close()

@@ -1,0 +1,158 @@
+"""The clusters of a worker: found by name to pick from, changed as main says.
+
+A cluster is built before it is found, for its hosts may have to be known first.  One that is
+removed, or replaced by another of its name, serves the connections it has to their end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from tcpmesh.cluster.cluster import Cluster
+from tcpmesh.registry import BrokenExtension, UnknownExtension, WorkerContext
+from tcpmesh.stats.metrics import Merge
+from tcpmesh.values.link import (
+    AddCluster,
+    AskHostNumbers,
+    AskRates,
+    Cleanup,
+    ClusterEnded,
+    ClusterRefused,
+    Flags,
+    HostNumbers,
+    Hosts,
+    Rates,
+    Rebalance,
+    Refusal,
+    RemoveCluster,
+    ServeCluster,
+    ToMain,
+)
+from tcpmesh.values.workers import worker_name
+
+
+class Clusters:
+    """The clusters by name, and by the number that main gave each.
+
+    :param send: tells main.
+    """
+
+    def __init__(self, context: WorkerContext, send: Callable[[ToMain], object]) -> None:
+        self._context = context
+        self._send = send
+        self._by_number: dict[int, Cluster] = {}
+        self._by_name: dict[str, Cluster] = {}
+        self._leaving: list[Cluster] = []
+        """Those removed, as long as there are connections: their statistics are shown until
+        then.
+        """
+        scope = context.store.scope(f"thread_local_cluster_manager.{worker_name(context.index)}")
+        self._inflated = scope.gauge("clusters_inflated", Merge.SUM)
+        context.store.add_collector(self._collect)
+        self.receivers: Mapping[type, Callable[[Any], object]] = {
+            AddCluster: self._add,
+            ServeCluster: self._serve,
+            RemoveCluster: self._remove,
+            Hosts: self._hosts,
+            Flags: self._flags,
+            Rebalance: self._rebalance,
+            Cleanup: self._clean_up,
+            AskRates: self._tell_rates,
+            AskHostNumbers: self._tell_host_numbers,
+        }
+        """What is done with each message of main's."""
+
+    def get(self, name: str) -> Cluster | None:
+        """The cluster of this name as of now."""
+        return self._by_name.get(name)
+
+    def stop(self) -> None:
+        """Serve nobody any more."""
+        for cluster in self._by_number.values():
+            cluster.close()
+
+    # What main says
+
+    def _add(self, told: AddCluster) -> None:
+        try:
+            cluster = Cluster(told.message, self._context, told.cluster, self._send)
+        except UnknownExtension as e:
+            self._send(ClusterRefused(told.cluster, Refusal.UNKNOWN, str(e)))
+        except BrokenExtension as e:
+            self._send(ClusterRefused(told.cluster, Refusal.BROKEN, str(e)))
+        else:
+            self._by_number[told.cluster] = cluster
+
+    def _serve(self, told: ServeCluster) -> None:
+        cluster = self._by_number[told.cluster]
+        predecessor = self._by_name.get(cluster.name)
+        self._by_name[cluster.name] = cluster
+        if predecessor is not None:
+            del self._by_number[predecessor.number]
+            predecessor.close()
+            predecessor.release()
+            self._send(ClusterEnded(predecessor.number))
+        self._count()
+
+    def _remove(self, told: RemoveCluster) -> None:
+        cluster = self._by_number.pop(told.cluster)
+        if self._by_name.get(cluster.name) is cluster:
+            del self._by_name[cluster.name]
+        cluster.close()
+        self._leaving.append(cluster)
+        self._release()
+        self._count()
+
+    def _hosts(self, told: Hosts) -> None:
+        cluster = self._by_number.get(told.cluster)
+        if cluster is not None:
+            cluster.update_hosts(told)
+
+    def _flags(self, told: Flags) -> None:
+        cluster = self._by_number.get(told.cluster)
+        if cluster is not None:
+            cluster.set_flags(told.host, told.flags)
+
+    def _rebalance(self, told: Rebalance) -> None:
+        cluster = self._by_number.get(told.cluster)
+        if cluster is not None:
+            cluster.unbalance()
+
+    def _clean_up(self, told: Cleanup) -> None:
+        cluster = self._by_number.get(told.cluster)
+        if cluster is not None:
+            cluster.forget_unused()
+
+    def _tell_rates(self, told: AskRates) -> None:
+        cluster = self._by_number.get(told.cluster)
+        self._send(Rates(told.cluster, cluster.rates() if cluster is not None else ()))
+
+    def _tell_host_numbers(self, told: AskHostNumbers) -> None:
+        cluster = self._by_number.get(told.cluster)
+        numbers = cluster.host_numbers() if cluster is not None else ()
+        self._send(HostNumbers(told.cluster, numbers))
+
+    # Their end
+
+    def _release(self) -> None:
+        """Forget those removed that have no connections any more, or a successor, who goes on with
+        their statistics.
+        """
+        leaving, self._leaving = self._leaving, []
+        for cluster in leaving:
+            if cluster.breakers.connections.own > 0 and cluster.name not in self._by_name:
+                self._leaving.append(cluster)
+            else:
+                cluster.release()
+                self._send(ClusterEnded(cluster.number))
+
+    def _count(self) -> None:
+        self._inflated.set(len(self._by_name))
+
+    def _collect(self) -> Iterator[None]:
+        if self._leaving:
+            self._release()
+        for cluster in (*self._by_name.values(), *self._leaving):
+            cluster.collect()
+            yield

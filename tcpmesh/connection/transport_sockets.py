@@ -1,0 +1,33 @@
+"""The transport socket that a filter chain or a cluster names: what is put between its connections
+and who uses them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from zope.interface.interface import InterfaceClass
+
+from tcpmesh.registry import Context, build
+
+
+def transport_socket(message: Any, side: InterfaceClass, context: Context) -> Any:
+    """The transport socket factory of a `listener.v3.FilterChain` or a `cluster.v3.Cluster`.
+
+    :param side: `IDownstreamTransportSocketFactory` or `IUpstreamTransportSocketFactory`.
+    :return: one that provides it; `None` where bytes go over the wire as they are.
+    :raise tcpmesh.registry.UnknownExtension: where nothing understands its type.
+    :raise ValueError: where it cannot stand on this side.
+    """
+    if not message.HasField("transport_socket"):
+        return None
+    config = message.transport_socket.typed_config
+    found = build(config, context)
+    if not found.wraps:
+        found.close()
+        return None
+    if not side.providedBy(found):
+        found.close()
+        place = "filter chain" if "Downstream" in side.__name__ else "cluster"
+        raise ValueError(f"{config.TypeName()} is no transport socket of a {place}")
+    return found

@@ -1,0 +1,53 @@
+"""What a wrapped transport knows of its connection because the transport below knows it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class OnTransport:
+    """A transport that stands on another one."""
+
+    __slots__ = ("__weakref__", "below")
+
+    def __init__(self) -> None:
+        self.below: Any = None
+        """The `IStreamTransport` that this one stands on."""
+
+    def getPeer(self) -> Any:
+        """The other side's address."""
+        return self.below.getPeer()
+
+    def getHost(self) -> Any:
+        """This side's address."""
+        return self.below.getHost()
+
+    def original_destination(self) -> Any:
+        """Where the peer wanted to connect to, where the packet filter has redirected it here."""
+        return self.below.original_destination()
+
+    def getTcpNoDelay(self) -> bool:
+        """Whether TCP_NODELAY is on."""
+        return bool(self.below.getTcpNoDelay())
+
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        """Send small writes at once, or not."""
+        self.below.setTcpNoDelay(enabled)
+
+    def getTcpKeepAlive(self) -> bool:
+        """Whether SO_KEEPALIVE is on."""
+        return bool(self.below.getTcpKeepAlive())
+
+    def setTcpKeepAlive(self, enabled: bool) -> None:
+        """Let the kernel probe a silent peer, or not."""
+        self.below.setTcpKeepAlive(enabled)
+
+    @property
+    def read_size(self) -> int:
+        """At most so many bytes are delivered in one call."""
+        size: int = self.below.read_size
+        return size
+
+    @read_size.setter
+    def read_size(self, size: int) -> None:
+        self.below.read_size = size

@@ -1,0 +1,181 @@
+"""Connecting through a transport socket: to who asks for a connection it is one attempt, which has
+succeeded once the uppermost transport is ready, and one time limit.
+
+A `WrappedNetwork` stands before another network, so whoever connects by one (Happy Eyeballs, pools,
+health checks) need not know.  Where there is no transport socket there is no such network either.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from zope.interface import implementer
+
+from twisted.internet.error import ConnectError, UserError
+from twisted.internet.error import TimeoutError as ConnectTimeout
+from twisted.internet.interfaces import IConnector
+from twisted.python.failure import Failure
+
+from tcpmesh.interfaces import INetwork, IUpstreamTransportSocketFactory
+from tcpmesh.net.connect_check import ConnectCheckListener, FactoryConnectCheck
+from tcpmesh.net.protocol import OneShotFactory
+from tcpmesh.values.address import Address
+from tcpmesh.values.socket_options import ConnectOptions
+
+
+class HandshakeFailed(ConnectError):
+    """There was a connection, but its handshake came to nothing; `reason` tells why."""
+
+    def __init__(self, reason: Failure) -> None:
+        super().__init__(string=reason.getErrorMessage())
+        self.reason = reason
+
+
+@implementer(IConnector)
+class WrappedConnector(OneShotFactory):
+    """One attempt to connect; the client factory of the connection below, and the observer of the
+    wrapper on it.
+    """
+
+    def __init__(
+        self,
+        network: WrappedNetwork,
+        address: Address,
+        factory: Any,
+        timeout: float,
+        options: ConnectOptions | None,
+        for_client: bool,
+    ) -> None:
+        self._network = network
+        self._address = address
+        self._factory = factory
+        self._below: tuple[Any, ...] = (address, self, timeout, options, for_client)
+        """How the connection below is asked for; in it this refers to itself, until it is over."""
+        self._queue = network.timers.queue(timeout, WrappedConnector.timed_out)
+        self._connector: Any = None
+        """That of the connection below, until the attempt is over."""
+        self._transport: Any = None
+
+    def connect(self) -> None:
+        """Begin; the factory hears of the outcome later, never from within this call."""
+        self._queue.add(self)
+        self._connector = self._network.below.connect(*self._below)
+
+    def stopConnecting(self) -> None:
+        """Give up; the factory hears a `UserError`."""
+        if self._connector is not None:
+            self._give_up()
+            self._network.clock.callLater(0, self._tell, Failure(UserError()))
+
+    def disconnect(self) -> None:
+        """Give up, or close the connection that was made."""
+        if self._connector is not None:
+            self.stopConnecting()
+        elif self._transport is not None:
+            self._transport.loseConnection()
+
+    def getDestination(self) -> Address:
+        """Where this connects to."""
+        return self._address
+
+    def timed_out(self) -> None:
+        """The time is over."""
+        self._give_up()
+        self._tell(Failure(ConnectTimeout()))
+
+    # As the factory of the connection below
+
+    def buildProtocol(self, addr: Any) -> Any:
+        """There is a connection: the wrapper that makes the handshake on it."""
+        if self._connector is None:
+            return None
+        self._transport = self._network.socket.connected(self._address, self)
+        return self._transport
+
+    def clientConnectionFailed(self, connector: Any, reason: Failure) -> None:
+        """There is none."""
+        if self._connector is not None:
+            self._finish()
+            self._tell(reason)
+
+    # As the observer of the wrapper
+
+    def handshake_done(self, wrapper: Any) -> None:
+        """The connection can be used."""
+        self._finish()
+        protocol = self._factory.buildProtocol(self._address)
+        if protocol is None:
+            wrapper.abortConnection()
+            return
+        wrapper.protocol = protocol
+        protocol.makeConnection(wrapper)
+
+    def handshake_failed(self, wrapper: Any, reason: Failure) -> None:
+        """It cannot, and never will."""
+        self._transport = None
+        if self._connector is not None:
+            self._finish()
+            self._tell(Failure(HandshakeFailed(reason)))
+
+    def _give_up(self) -> None:
+        connector, transport = self._connector, self._transport
+        self._finish()
+        if transport is not None:
+            transport.abortConnection()
+        else:
+            connector.stopConnecting()
+
+    def _finish(self) -> None:
+        """The attempt is over."""
+        self._connector = None
+        self._below = ()
+        self._queue.discard(self)
+
+    def _tell(self, reason: Failure) -> None:
+        self._factory.clientConnectionFailed(self, reason)
+
+
+@implementer(INetwork)
+class WrappedNetwork:
+    """A network on which outgoing connections get a transport socket; what is accepted does not."""
+
+    def __init__(self, below: INetwork, socket: IUpstreamTransportSocketFactory) -> None:
+        self.below = below
+        self.socket = socket
+        self.clock = below.clock
+        self.timers = below.timers
+
+    def bind(self, address: Any, options: Any) -> Any:
+        """As the network below does."""
+        return self.below.bind(address, options)
+
+    def listen(self, sock: Any, factory: Any, accepts_per_event: int = 0) -> Any:
+        """As the network below does."""
+        return self.below.listen(sock, factory, accepts_per_event)
+
+    def connect(
+        self,
+        address: Address,
+        factory: Any,
+        timeout: float,
+        options: ConnectOptions | None = None,
+        for_client: bool = False,
+    ) -> WrappedConnector:
+        """Connect, and make the handshake, within `timeout` seconds together."""
+        connector = WrappedConnector(self, address, factory, timeout, options, for_client)
+        connector.connect()
+        return connector
+
+    def connect_check(
+        self,
+        address: Address,
+        listener: ConnectCheckListener,
+        timeout: float,
+        options: ConnectOptions | None = None,
+    ) -> FactoryConnectCheck:
+        """What finds out, time and again, whether a connection can be made, handshake included."""
+        return FactoryConnectCheck(self, address, listener, timeout, options)
+
+    def stop(self) -> Any:
+        """Stop the network below, and with it all that stands on it."""
+        return self.below.stop()

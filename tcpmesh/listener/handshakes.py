@@ -1,0 +1,107 @@
+"""The clients of a filter chain with a transport socket: each is wrapped before a filter sees it,
+and its handshake has to be over in time (`transport_socket_connect_timeout`).
+
+As in Envoy the filters get the client at once, so tcp_proxy connects to the upstream while the
+handshake goes on; they hear nothing from the client before it is over, and what they write waits.
+A client whose handshake takes too long is closed, and counted.
+
+Different from Envoy: where the configuration gives no time, it is `TIMEOUT`, and not endless.  A
+client that says nothing would keep its connection, and one to an upstream, for ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.python.failure import Failure
+
+from tcpmesh.config.fields.values import seconds
+from tcpmesh.connection.connection import Connection
+from tcpmesh.interfaces import IDownstreamTransportSocketFactory, INetwork
+from tcpmesh.logs.debug import debug_logger
+from tcpmesh.net.timeout_queues import TimeoutQueue
+
+debug_log = debug_logger("connection")
+
+TIMEOUT = 15.0
+"""Seconds, where `transport_socket_connect_timeout` is not given."""
+
+
+class Handshakes:
+    """Wraps the clients of one `listener.v3.FilterChain`.
+
+    :param late: is told of each handshake that takes too long.
+    :param attach: gives a client to the filters.
+    """
+
+    def __init__(
+        self,
+        message: Any,
+        socket: IDownstreamTransportSocketFactory,
+        network: INetwork,
+        late: Callable[[], None],
+        attach: Callable[[Connection], None],
+    ) -> None:
+        self.socket = socket
+        self.late = late
+        self._attach = attach
+        timeout = (
+            seconds(message.transport_socket_connect_timeout)
+            if message.HasField("transport_socket_connect_timeout")
+            else TIMEOUT
+        )
+        self.deadline: TimeoutQueue[_Handshake] | None = (
+            network.timers.queue(timeout, _Handshake.on_timeout) if timeout else None
+        )
+
+    def attach(self, connection: Connection) -> None:
+        """Serve a client: what `FilterChain.attach` is where there is a transport socket."""
+        if _Handshake(self, connection).begin():
+            self._attach(connection)
+
+
+class _Handshake:
+    """That of one client: the observer of its wrapper."""
+
+    __slots__ = ("_connection", "_handshakes")
+
+    def __init__(self, handshakes: Handshakes, connection: Connection) -> None:
+        self._handshakes = handshakes
+        self._connection = connection
+
+    def begin(self) -> bool:
+        """Put the wrapper between the socket and the connection; whether there is still one."""
+        handshakes, connection = self._handshakes, self._connection
+        if handshakes.deadline is not None:
+            handshakes.deadline.add(self)
+        below = connection.transport
+        wrapper = handshakes.socket.accepted(connection, self)
+        connection.transport = connection.read_source = wrapper
+        wrapper.protocol = connection
+        below.protocol = wrapper
+        wrapper.makeConnection(below)
+        return wrapper.protocol is not None
+
+    def handshake_done(self, wrapper: Any) -> None:
+        """The client may be heard."""
+        self._end()
+
+    def handshake_failed(self, wrapper: Any, reason: Failure) -> None:
+        """The client is gone, as the wrapper's protocol is told too."""
+        if debug_log.enabled:
+            debug_log.debug(
+                "[C{id}] no handshake: {reason}",
+                id=self._connection.id,
+                reason=reason.getErrorMessage(),
+            )
+        self._end()
+
+    def on_timeout(self) -> None:
+        """It took too long."""
+        self._handshakes.late()
+        self._connection.transport.cutConnection()
+
+    def _end(self) -> None:
+        if self._handshakes.deadline is not None:
+            self._handshakes.deadline.discard(self)

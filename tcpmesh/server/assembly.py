@@ -1,0 +1,45 @@
+"""Main and a worker, joined by a link: the one way in which a proxy is put together."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any, NamedTuple
+
+from tcpmesh.interfaces import INetwork
+from tcpmesh.server.link.link import ILink, default_link
+from tcpmesh.server.main import Main
+from tcpmesh.server.worker import Worker
+from tcpmesh.stats.store import Store
+from tcpmesh.values.shared_counts import SharedCounts
+
+
+class Proxy(NamedTuple):
+    """Both sides of a proxy with one worker."""
+
+    main: Main
+    worker: Worker
+
+
+def assemble(
+    bootstrap: Any,
+    node: Any,
+    network: INetwork,
+    store: Store,
+    *,
+    link: ILink | None = None,
+    seed: int | None = None,
+    shared: SharedCounts | None = None,
+) -> Proxy:
+    """A proxy for a bootstrap, that has nothing yet: `Main.build` adds all.
+
+    :param shared: where the worker counts what limits of the whole proxy go by, where it is one of
+        several.
+    :param seed: of the random numbers of each side, for the same ones every time.
+    :raise tcpmesh.server.link.link.NoSuchLink: where the environment asks for a link that is not
+        there.
+    """
+    link = default_link() if link is None else link
+    main = Main(bootstrap, node, network, store, link.to_worker, Random(seed))
+    worker = Worker(link.begin(main.begin(0)), network, store, link.to_main, Random(seed), shared)
+    link.join(main.receive, worker.receive)
+    return Proxy(main, worker)

@@ -1,0 +1,150 @@
+"""The byte form of every message between main and workers: one table for each way.
+
+A frame is a byte for the version, a number for the type of the message, and its fields.  The
+numbers stay what they are: a type that is not used any more leaves its number unused.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from envoy.config.cluster.v3.cluster_pb2 import Cluster
+from envoy.config.core.v3.address_pb2 import BindConfig
+from envoy.config.core.v3.base_pb2 import Metadata, Node
+from envoy.config.endpoint.v3.endpoint_components_pb2 import Endpoint
+from envoy.config.listener.v3.listener_pb2 import Listener
+
+from tcpmesh.server.link.codec import (
+    ADDRESS,
+    TEXT,
+    TRUTH,
+    WHOLE,
+    LinkError,
+    Record,
+    Several,
+    Together,
+    enum_form,
+    message_form,
+)
+from tcpmesh.values import link
+from tcpmesh.values.hosts import Assignment, HostSpec, Locality
+
+VERSION = 1
+
+
+class Table:
+    """The messages of one way, by the numbers of their types."""
+
+    def __init__(self, *records: tuple[int, Record]) -> None:
+        self.records = dict(records)
+        self._numbers = {record.kind: number for number, record in records}
+
+    def encode(self, message: Any) -> bytes:
+        """The frame of a message."""
+        number = self._numbers[type(message)]
+        out = bytearray((VERSION,))
+        WHOLE.write(number, out)
+        self.records[number].write(message, out)
+        return bytes(out)
+
+    def decode(self, frame: bytes) -> Any:
+        """The message of a frame.
+
+        :raise LinkError: where it is none.
+        """
+        if not frame or frame[0] != VERSION:
+            raise LinkError("a frame of another version")
+        data = memoryview(frame)
+        number, at = WHOLE.read(data, 1)
+        if number not in self.records:
+            raise LinkError(f"no message has the number {number}")
+        message, at = self.records[number].read(data, at)
+        if at != len(frame):
+            raise LinkError(f"{len(frame) - at} bytes follow a message")
+        return message
+
+
+LOCALITY = Record(Locality, region=TEXT, zone=TEXT, sub_zone=TEXT)
+HOST_SPEC = Record(
+    HostSpec,
+    address=ADDRESS,
+    hostname=TEXT,
+    weight=WHOLE,
+    priority=WHOLE,
+    locality=LOCALITY,
+    health_status=TEXT,
+    metadata=message_form(Metadata),
+    locality_metadata=message_form(Metadata),
+    health_check_config=message_form(Endpoint.HealthCheckConfig),
+    endpoint=WHOLE,
+    additional_addresses=Several(ADDRESS),
+)
+ASSIGNMENT = Record(
+    Assignment,
+    hosts=Several(HOST_SPEC),
+    locality_weights=Several(Together(WHOLE, LOCALITY, WHOLE)),
+    overprovisioning_factor=WHOLE,
+    weighted_priority_health=TRUTH,
+)
+REFUSAL = enum_form(link.Refusal)
+
+TO_WORKER = Table(
+    (
+        1,
+        Record(
+            link.Begin,
+            index=WHOLE,
+            node=message_form(Node),
+            local_cluster=TEXT,
+            bind_config=message_form(BindConfig),
+        ),
+    ),
+    (2, Record(link.AddCluster, cluster=WHOLE, message=message_form(Cluster))),
+    (3, Record(link.ServeCluster, cluster=WHOLE)),
+    (4, Record(link.RemoveCluster, cluster=WHOLE)),
+    (
+        5,
+        Record(
+            link.Hosts,
+            cluster=WHOLE,
+            keys=Several(WHOLE),
+            flags=Several(WHOLE),
+            assignment=ASSIGNMENT,
+        ),
+    ),
+    (6, Record(link.Flags, cluster=WHOLE, host=WHOLE, flags=WHOLE)),
+    (7, Record(link.Rebalance, cluster=WHOLE)),
+    (8, Record(link.Cleanup, cluster=WHOLE)),
+    (
+        9,
+        Record(
+            link.AddListener,
+            listener=WHOLE,
+            name=TEXT,
+            message=message_form(Listener),
+            predecessor=WHOLE,
+        ),
+    ),
+    (10, Record(link.RemoveListener, listener=WHOLE)),
+    (11, Record(link.Start)),
+    (12, Record(link.LogLevels, levels=Several(Together(TEXT, TEXT)))),
+    (13, Record(link.AskRates, cluster=WHOLE)),
+    (14, Record(link.AskHostNumbers, cluster=WHOLE)),
+    (15, Record(link.AskNumbers)),
+    (16, Record(link.Stop)),
+)
+
+TO_MAIN = Table(
+    (1, Record(link.ClusterRefused, cluster=WHOLE, why=REFUSAL, reason=TEXT)),
+    (2, Record(link.ListenerRefused, listener=WHOLE, why=REFUSAL, reason=TEXT)),
+    (3, Record(link.Bound, listener=WHOLE, addresses=Several(ADDRESS), is_open=TRUTH)),
+    (4, Record(link.ConnectOutcome, cluster=WHOLE, host=WHOLE, outcome=enum_form(link.Outcome))),
+    (5, Record(link.ClusterUsed, cluster=WHOLE)),
+    (6, Record(link.ClusterEnded, cluster=WHOLE)),
+    (7, Record(link.HostSeen, cluster=WHOLE, host=HOST_SPEC)),
+    (8, Record(link.HostsUnused, cluster=WHOLE, hosts=Several(WHOLE))),
+    (9, Record(link.Rates, cluster=WHOLE, rates=Several(Together(WHOLE, WHOLE, WHOLE)))),
+    (10, Record(link.HostNumbers, cluster=WHOLE, numbers=Several(Several(WHOLE)))),
+    (11, Record(link.Numbers, connections=WHOLE)),
+    (12, Record(link.Stopped)),
+)

@@ -1,0 +1,135 @@
+"""Main: it knows the configuration and decides, and workers serve.
+
+Which clusters, listeners and hosts there are, how the hosts are and who is out: all that is decided
+here, and told by messages.  Main makes connections of its own, for health checks and to name
+servers, and serves no client.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from random import Random
+from typing import Any
+
+from twisted.internet.defer import Deferred, ensureDeferred
+
+from tcpmesh.cluster.discovery.dns import named_resolver
+from tcpmesh.cluster.manager import ClusterManager
+from tcpmesh.interfaces import INetwork
+from tcpmesh.listener.manager import ListenerManager
+from tcpmesh.registry import MainContext
+from tcpmesh.stats.store import Store
+from tcpmesh.values.link import AskNumbers, Begin, LogLevels, Numbers, ToMain, ToWorker
+from tcpmesh.values.statuses import ClusterStatus, ListenerStatus
+
+
+class Main:
+    """Main of one proxy.
+
+    :param node: the `core.v3.Node` that the proxy is.
+    :param send: tells workers.
+    """
+
+    def __init__(
+        self,
+        bootstrap: Any,
+        node: Any,
+        network: INetwork,
+        store: Store,
+        send: Callable[[ToWorker], object],
+        random: Random,
+    ) -> None:
+        settings = bootstrap.cluster_manager
+        self._bootstrap = bootstrap
+        self._send = send
+        self._connections = 0
+        context = MainContext(
+            network=network,
+            store=store,
+            random=random,
+            node=node,
+            bind_config=settings.upstream_bind_config,
+            outlier_log=settings.outlier_detection.event_log_path,
+        )
+        self.context = replace(context, resolver=named_resolver(bootstrap, context))
+        self.clusters = ClusterManager(self.context, send)
+        self.listeners = ListenerManager(store, send)
+        self._receivers: dict[type, Callable[[Any], object]] = {
+            **self.clusters.receivers,
+            **self.listeners.receivers,
+            Numbers: self._take_numbers,
+        }
+
+    def begin(self, index: int) -> Begin:
+        """The first message to a worker."""
+        settings = self._bootstrap.cluster_manager
+        return Begin(
+            index, self.context.node, settings.local_cluster_name, settings.upstream_bind_config
+        )
+
+    def receive(self, message: ToMain) -> None:
+        """A worker says something."""
+        self._receivers[type(message)](message)
+
+    def build(self) -> None:
+        """Add all that the bootstrap has; listeners are bound and not yet open.
+
+        :raise tcpmesh.net.listen.BindError: where an address cannot be bound.
+        :raise LookupError: where an extension is not known.
+        :raise tcpmesh.registry.BrokenExtension: where another package's extension fails.
+        :raise CannotLog: where an event log cannot be opened.
+        """
+        resources = self._bootstrap.static_resources
+        for cluster in resources.clusters:
+            self.clusters.add_or_update(cluster)
+        self.listeners.add_static(resources.listeners)
+
+    def initialize(self) -> Deferred[None]:
+        """Fires when the hosts of all clusters are known."""
+        return self.clusters.initialize()
+
+    def start_workers(self) -> None:
+        """Accept clients.
+
+        :raise tcpmesh.net.listen.BindError: where another process has taken an address since it was
+            bound.
+        """
+        self.listeners.start()
+
+    def stop(self) -> Deferred[None]:
+        """Have workers close all they have, and look for hosts no more; fires when nothing is
+        left.
+        """
+        return ensureDeferred(self._stop())
+
+    async def _stop(self) -> None:
+        await self.listeners.stop()
+        await self.clusters.stop()
+
+    def reopen_logs(self) -> None:
+        """Open event logs anew."""
+        self.clusters.reopen_logs()
+
+    def set_log_levels(self, levels: dict[str, str]) -> None:
+        """These levels hold from now on."""
+        self._send(LogLevels(tuple(levels.items())))
+
+    # What is shown
+
+    def cluster_statuses(self) -> Sequence[ClusterStatus]:
+        """All clusters, in order of configuration."""
+        return self.clusters.statuses()
+
+    def listener_statuses(self) -> list[ListenerStatus]:
+        """All listeners, in order of configuration."""
+        return self.listeners.statuses()
+
+    @property
+    def connections(self) -> int:
+        """Clients of all workers, as last told."""
+        self._send(AskNumbers())
+        return self._connections
+
+    def _take_numbers(self, told: Numbers) -> None:
+        self._connections = told.connections

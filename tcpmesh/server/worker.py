@@ -1,0 +1,89 @@
+"""A worker: it has the listening sockets and the clients, picks hosts, connects and relays.
+
+What it serves main tells it by messages, and what main has to know it tells by messages.  It asks
+nobody anything while a connection is served.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+from tcpmesh.cluster.clusters import Clusters
+from tcpmesh.interfaces import INetwork
+from tcpmesh.listener.listeners import Listeners
+from tcpmesh.logs.debug import show_debug
+from tcpmesh.registry import WorkerContext
+from tcpmesh.stats.store import Store
+from tcpmesh.values.link import (
+    AskNumbers,
+    Begin,
+    LogLevels,
+    Numbers,
+    Stop,
+    Stopped,
+    ToMain,
+    ToWorker,
+)
+from tcpmesh.values.shared_counts import LocalCounts, SharedCounts
+from tcpmesh.values.workers import connection_ids
+
+
+class Worker:
+    """One worker.
+
+    :param begin: the first message of main's.
+    :param send: tells main.
+    """
+
+    def __init__(
+        self,
+        begin: Begin,
+        network: INetwork,
+        store: Store,
+        send: Callable[[ToMain], object],
+        random: Random,
+        shared: SharedCounts | None = None,
+    ) -> None:
+        self._send = send
+        self.context = WorkerContext(
+            network=network,
+            store=store,
+            cluster=self._cluster,
+            random=random,
+            node=begin.node,
+            local_cluster=begin.local_cluster,
+            bind_config=begin.bind_config,
+            shared=shared or LocalCounts(),
+            index=begin.index,
+            connection_ids=connection_ids(begin.index),
+        )
+        self.clusters = Clusters(self.context, send)
+        self.listeners = Listeners(self.context, send)
+        self._receivers: dict[type, Callable[[Any], object]] = {
+            **self.clusters.receivers,
+            **self.listeners.receivers,
+            LogLevels: self._set_levels,
+            AskNumbers: self._tell_numbers,
+            Stop: self._stop,
+        }
+
+    def receive(self, message: ToWorker) -> None:
+        """Main says something."""
+        self._receivers[type(message)](message)
+
+    def _stop(self, told: Stop) -> None:
+        """Accept no more clients, close those there are, and connect to nobody any more."""
+        gone = self.listeners.stop()
+        self.clusters.stop()
+        gone.addCallback(lambda _: self._send(Stopped()))
+
+    def _cluster(self, name: str) -> Any:
+        return self.clusters.get(name)
+
+    def _set_levels(self, told: LogLevels) -> None:
+        show_debug(dict(told.levels))
+
+    def _tell_numbers(self, told: AskNumbers) -> None:
+        self._send(Numbers(self.listeners.connections))

@@ -1,0 +1,308 @@
+"""What main and a worker tell each other: frozen messages, and nothing else passes between them.
+
+Main decides: it knows the configuration, which hosts there are and how they are.  A worker serves:
+it has the sockets, picks hosts and relays.  Each message is a value, with a byte form of its own in
+`tcpmesh.server.link`, so that the other side may be another process.  A cluster, a listener and a
+host go by numbers that main gives them: names and addresses can be had twice.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, TypeAlias
+
+from tcpmesh.values.address import Address
+from tcpmesh.values.hosts import Assignment, HostSpec
+
+# From main to a worker
+
+
+@dataclass(frozen=True)
+class Begin:
+    """The first message: what a worker is to know of the proxy."""
+
+    index: int
+    """The number of this worker, from 0."""
+
+    node: Any
+    """The `core.v3.Node` that the proxy is."""
+
+    local_cluster: str = ""
+    bind_config: Any = None
+    """A `core.v3.BindConfig`, or `None`."""
+
+
+@dataclass(frozen=True)
+class AddCluster:
+    """Build a cluster; nobody finds it yet."""
+
+    cluster: int
+    message: Any
+    """A `cluster.v3.Cluster`."""
+
+
+@dataclass(frozen=True)
+class ServeCluster:
+    """New connections to its name are this cluster's, and no longer those of the one before."""
+
+    cluster: int
+
+
+@dataclass(frozen=True)
+class RemoveCluster:
+    """The cluster is not wanted any more; connections go on."""
+
+    cluster: int
+
+
+@dataclass(frozen=True)
+class Hosts:
+    """These are the hosts of a cluster, in this order: their keys, their flags, their specs."""
+
+    cluster: int
+    keys: tuple[int, ...]
+    flags: tuple[int, ...]
+    """A `HealthFlag` of each, without what follows from the spec."""
+
+    assignment: Assignment
+
+
+@dataclass(frozen=True)
+class Flags:
+    """How a host is."""
+
+    cluster: int
+    host: int
+    flags: int
+
+
+@dataclass(frozen=True)
+class Rebalance:
+    """The load balancer is to learn of all that was told of the hosts."""
+
+    cluster: int
+
+
+@dataclass(frozen=True)
+class Cleanup:
+    """Which hosts that connections have named are in use no more?"""
+
+    cluster: int
+
+
+@dataclass(frozen=True)
+class AddListener:
+    """Build a listener and bind it: open once the workers have started."""
+
+    listener: int
+    name: str
+    message: Any
+    """A `listener.v3.Listener`."""
+
+    predecessor: int = 0
+    """The listener that this one replaces, whose sockets it may take over; 0 for none."""
+
+
+@dataclass(frozen=True)
+class RemoveListener:
+    """Accept no more clients for a listener; those connected stay."""
+
+    listener: int
+
+
+@dataclass(frozen=True)
+class Start:
+    """Open all listeners, also those that come later."""
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Accept no more clients, and close all there are."""
+
+
+@dataclass(frozen=True)
+class LogLevels:
+    """The (logger, level) pairs that hold from now on."""
+
+    levels: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class AskRates:
+    """An interval of outlier detection is over: how did connections come out?"""
+
+    cluster: int
+
+
+@dataclass(frozen=True)
+class AskHostNumbers:
+    """What has each host of a cluster counted?"""
+
+    cluster: int
+
+
+@dataclass(frozen=True)
+class AskNumbers:
+    """How many clients are there?"""
+
+
+# From a worker to main
+
+
+class Refusal(Enum):
+    """Why something cannot be built."""
+
+    UNKNOWN = 1
+    """No module has the extension."""
+
+    BROKEN = 2
+    """The extension of another package fails."""
+
+    ADDRESS = 3
+    """An address cannot be bound."""
+
+
+@dataclass(frozen=True)
+class ClusterRefused:
+    """A cluster cannot be built."""
+
+    cluster: int
+    why: Refusal
+    reason: str
+
+
+@dataclass(frozen=True)
+class ListenerRefused:
+    """A listener cannot be built, bound or opened."""
+
+    listener: int
+    why: Refusal
+    reason: str
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A listener has these addresses."""
+
+    listener: int
+    addresses: tuple[Address, ...]
+    is_open: bool
+    """Whether clients are accepted there."""
+
+
+class Outcome(Enum):
+    """What came of a connection to a host."""
+
+    FAILED = 1
+    RECOVERED = 2
+    """It was made, as the first one after others had failed."""
+
+
+@dataclass(frozen=True)
+class ConnectOutcome:
+    """A connection failed, or the first one since is made; told where outliers are detected."""
+
+    cluster: int
+    host: int
+    outcome: Outcome
+
+
+@dataclass(frozen=True)
+class ClusterUsed:
+    """A connection is made for a client, the first one of a cluster."""
+
+    cluster: int
+
+
+@dataclass(frozen=True)
+class ClusterEnded:
+    """Nothing is left of a cluster that was removed."""
+
+    cluster: int
+
+
+@dataclass(frozen=True)
+class HostSeen:
+    """A connection has named a host that nobody knew."""
+
+    cluster: int
+    host: HostSpec
+
+
+@dataclass(frozen=True)
+class HostsUnused:
+    """No connection has named these hosts for a while, or is connected to them."""
+
+    cluster: int
+    hosts: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Rates:
+    """(host, connections tried, connections made) of each host that had any in the interval."""
+
+    cluster: int
+    rates: tuple[tuple[int, int, int], ...]
+
+
+HOST_COUNTERS = ("cx_connect_fail", "cx_total", "rq_error", "rq_success", "rq_timeout", "rq_total")
+HOST_GAUGES = ("cx_active", "rq_active", "rq_pending_active")
+"""What is counted of each host, as `/clusters` shows it."""
+
+
+@dataclass(frozen=True)
+class HostNumbers:
+    """The host and its numbers, in the order of `HOST_COUNTERS` and `HOST_GAUGES`, of each host
+    that has any.
+    """
+
+    cluster: int
+    numbers: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """All clients are gone."""
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """So many clients are connected."""
+
+    connections: int
+
+
+ToWorker: TypeAlias = (
+    Begin
+    | AddCluster
+    | ServeCluster
+    | RemoveCluster
+    | Hosts
+    | Flags
+    | Rebalance
+    | Cleanup
+    | AddListener
+    | RemoveListener
+    | Start
+    | Stop
+    | LogLevels
+    | AskRates
+    | AskHostNumbers
+    | AskNumbers
+)
+
+ToMain: TypeAlias = (
+    ClusterRefused
+    | ListenerRefused
+    | Bound
+    | ConnectOutcome
+    | ClusterUsed
+    | ClusterEnded
+    | HostSeen
+    | HostsUnused
+    | Rates
+    | HostNumbers
+    | Numbers
+    | Stopped
+)

@@ -1,0 +1,19 @@
+"""What tells one worker from another: its number, and what is named after it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count
+
+CONNECTION_BITS = 48
+"""Bits of CONNECTION_ID that a worker counts with; those above are its number."""
+
+
+def worker_name(index: int) -> str:
+    """What Envoy calls a worker in the names of statistics."""
+    return f"worker_{index}"
+
+
+def connection_ids(index: int) -> Iterator[int]:
+    """Numbers for the connections of a worker, which no other worker gives."""
+    return count((index << CONNECTION_BITS) + 1)

@@ -1,0 +1,30 @@
+"""The proxy as a part of another program: what it leaves behind when it is stopped."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.integration.embedded import REACTORS
+
+TIMES = 20
+
+
+class StopTests(SynchronousTestCase):
+    """A proxy on the reactor of a program that goes on, over the transports of this run."""
+
+    def test_nothing_is_left(self) -> None:
+        """On every kind of reactor, when stopService has fired all clients are closed, whatever was
+        being done for them, and no reader, no timer and no descriptor of the proxy is left, however
+        often it is started and stopped.
+        """
+        for name in REACTORS:
+            command = [sys.executable, "-m", "tests.integration.embedded", name, str(TIMES)]
+            ran = subprocess.run(command, capture_output=True, text=True, timeout=120)
+            seen = [json.loads(line) for line in ran.stdout.splitlines()]
+            self.assertEqual("", ran.stderr, name)
+            stop = {"echo": "hello", "connected": 6, "ended": [True] * 8, "left": []}
+            self.assertEqual([stop] * TIMES, seen, name)

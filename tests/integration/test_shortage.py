@@ -1,0 +1,77 @@
+"""A process that has used up its descriptors."""
+
+from __future__ import annotations
+
+import socket
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tcpmesh.admin.endpoints.table import ENDPOINTS
+from tcpmesh.testing.child import Child, wait_for
+from tests.integration.embedded import EchoServer, a_filter, address, endpoint
+
+LIMIT = 200
+
+CONFIG = """
+admin: {{address: {any}}}
+static_resources:
+  listeners:
+  - {{name: l, address: {any}, filter_chains: [{{filters: [{proxy}]}}]}}
+  clusters:
+  - name: echo
+    load_assignment: {{cluster_name: echo, endpoints: [{{lb_endpoints: [{echo}]}}]}}
+    common_lb_config: {{healthy_panic_threshold: {{value: 0}}}}
+    health_checks:
+    - {{timeout: 1s, interval: 0.1s, no_traffic_interval: 0.1s, unhealthy_threshold: 1,
+        healthy_threshold: 1, tcp_health_check: {{}}}}
+"""
+
+
+class ShortageTests(SynchronousTestCase):
+    """More clients than there are descriptors for, over the transports of this run."""
+
+    def test_the_rest_goes_on(self) -> None:
+        """Every page of the admin interface is answered, most of them for the first time, the log
+        is opened anew, hosts are checked and stay healthy, no failure is counted on them, and when
+        clients leave those that waited are served.
+        """
+        echo = EchoServer()
+        self.addCleanup(echo.close)
+        proxy = a_filter("network.tcp_proxy.v3.TcpProxy", "stat_prefix: t, cluster: echo")
+        config = CONFIG.format(any=address(0), proxy=proxy, echo=endpoint(echo.port))
+        with Child(config, ["--log-path", "log"], open_files=LIMIT) as child:
+            child.wait_ready()
+            host, _, port = child.admin("/listeners")[1].strip().rpartition("::")[2].rpartition(":")
+            clients = [socket.create_connection((host, int(port))) for _ in range(LIMIT)]
+            for client in clients:
+                self.addCleanup(client.close)
+            child.wait(lambda: "not accepting" in (child.path / "log").read_text(), "the rest")
+            checks = child.stat("cluster.echo.health_check.success")
+            pages = [each.path for each in ENDPOINTS if not each.changes]
+            self.assertEqual([200] * len(pages), [child.admin(each)[0] for each in pages])
+            child.admin("/reopen_logs", "POST")
+            name = "cluster.echo.health_check.success"
+            child.wait(lambda: child.stat(name) > checks + 3, "more checks")
+            stats = child.stats()
+            self.assertEqual(
+                (0, 0, 1, 0),
+                (
+                    stats["cluster.echo.health_check.failure"],
+                    stats["cluster.echo.upstream_cx_connect_fail"],
+                    stats["cluster.echo.membership_healthy"],
+                    stats["cluster.echo.upstream_cx_none_healthy"],
+                ),
+            )
+            for client in clients[:-1]:
+                client.close()
+            clients[-1].send(b"hello")
+            clients[-1].setblocking(False)
+
+            def answered() -> bool:
+                echo.serve()
+                try:
+                    return clients[-1].recv(10) == b"hello"
+                except BlockingIOError:
+                    return False
+
+            wait_for(answered, "the answer to the last client")

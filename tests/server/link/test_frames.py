@@ -1,0 +1,169 @@
+"""Every message between main and a worker, as bytes."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from enum import Enum
+from types import UnionType
+from typing import Any, get_args
+
+from envoy.config.cluster.v3.cluster_pb2 import Cluster
+from envoy.config.core.v3.address_pb2 import BindConfig
+from envoy.config.core.v3.base_pb2 import Metadata, Node
+from envoy.config.endpoint.v3.endpoint_components_pb2 import Endpoint
+from envoy.config.listener.v3.listener_pb2 import Listener
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tcpmesh.server.link.codec import ADDRESS, TEXT, TRUTH, WHOLE, LinkError, Record
+from tcpmesh.server.link.frames import (
+    ASSIGNMENT,
+    HOST_SPEC,
+    LOCALITY,
+    TO_MAIN,
+    TO_WORKER,
+    VERSION,
+    Table,
+)
+from tcpmesh.values import link
+from tcpmesh.values.address import Address
+from tcpmesh.values.hosts import Assignment, HostSpec, Locality
+
+
+def metadata(text: str) -> Metadata:
+    """Metadata that has a text."""
+    made = Metadata()
+    made.filter_metadata["envoy.lb"].update({"key": text})
+    return made
+
+
+NUMBERS = st.integers(-(1 << 70), 1 << 70)
+TEXTS = st.text(max_size=8)
+ADDRESSES = st.sampled_from(
+    [Address("127.0.0.1", 80), Address("::1", 1), Address("/run/x"), Address("@\udcff")]
+)
+LOCALITIES = st.builds(Locality, TEXTS, TEXTS, TEXTS)
+METADATA = st.none() | st.builds(metadata, TEXTS)
+HOST_SPECS = st.builds(
+    HostSpec,
+    address=ADDRESSES,
+    hostname=TEXTS,
+    weight=NUMBERS,
+    priority=NUMBERS,
+    locality=LOCALITIES,
+    health_status=TEXTS,
+    metadata=METADATA,
+    locality_metadata=METADATA,
+    health_check_config=st.none()
+    | st.builds(Endpoint.HealthCheckConfig, port_value=st.integers(0, 65535)),
+    endpoint=NUMBERS,
+    additional_addresses=st.lists(ADDRESSES, max_size=3).map(tuple),
+)
+ASSIGNMENTS = st.builds(
+    Assignment,
+    hosts=st.lists(HOST_SPECS, max_size=3).map(tuple),
+    locality_weights=st.lists(st.tuples(NUMBERS, LOCALITIES, NUMBERS), max_size=2).map(tuple),
+    overprovisioning_factor=NUMBERS,
+    weighted_priority_health=st.booleans(),
+)
+
+#: Values of the fields whose name does not tell their type.
+BY_NAME = {
+    (link.Begin, "node"): st.builds(Node, id=TEXTS),
+    (link.Begin, "bind_config"): st.none() | st.builds(BindConfig),
+    (link.AddCluster, "message"): st.builds(Cluster, name=TEXTS),
+    (link.AddListener, "message"): st.builds(Listener, name=TEXTS),
+    (link.Hosts, "keys"): st.lists(NUMBERS).map(tuple),
+    (link.Hosts, "flags"): st.lists(NUMBERS).map(tuple),
+    (link.LogLevels, "levels"): st.lists(st.tuples(TEXTS, TEXTS)).map(tuple),
+    (link.Bound, "addresses"): st.lists(ADDRESSES).map(tuple),
+    (link.HostsUnused, "hosts"): st.lists(NUMBERS).map(tuple),
+    (link.Rates, "rates"): st.lists(st.tuples(NUMBERS, NUMBERS, NUMBERS)).map(tuple),
+    (link.HostNumbers, "numbers"): st.lists(st.lists(NUMBERS).map(tuple)).map(tuple),
+}
+
+
+def values(record: Record, name: str) -> st.SearchStrategy[Any]:
+    """Values of a field."""
+    found = BY_NAME.get((record.kind, name))
+    if found is not None:
+        return found
+    form = record.fields[name]
+    kind = {field.name: field.type for field in fields(record.kind)}[name]
+    enums = {each.__name__: each for each in (link.Refusal, link.Outcome)}
+    if kind in enums:
+        known: type[Enum] = enums[str(kind)]
+        return st.sampled_from(known)
+    by_form: dict[int, st.SearchStrategy[Any]] = {
+        id(WHOLE): NUMBERS,
+        id(TEXT): TEXTS,
+        id(TRUTH): st.booleans(),
+        id(ADDRESS): ADDRESSES,
+        id(LOCALITY): LOCALITIES,
+        id(HOST_SPEC): HOST_SPECS,
+        id(ASSIGNMENT): ASSIGNMENTS,
+    }
+    return by_form[id(form)]
+
+
+def messages(table: Table) -> st.SearchStrategy[Any]:
+    """All messages of a table."""
+    return st.one_of(
+        *(
+            st.builds(record.kind, **{name: values(record, name) for name in record.fields})
+            for record in table.records.values()
+        )
+    )
+
+
+class FrameTests(SynchronousTestCase):
+    """Both tables."""
+
+    def kinds(self, union: UnionType) -> set[type]:
+        """The types of a union."""
+        return set(get_args(union))
+
+    def test_complete(self) -> None:
+        """Every message has a byte form, and each number stands for one."""
+        for table, union in ((TO_WORKER, link.ToWorker), (TO_MAIN, link.ToMain)):
+            kinds = [record.kind for record in table.records.values()]
+            self.assertEqual(len(kinds), len(set(kinds)))
+            self.assertEqual(self.kinds(union), set(kinds))
+
+    @settings(max_examples=400)
+    @given(messages(TO_WORKER))
+    def test_to_worker(self, message: Any) -> None:
+        """What main says is read as it was written."""
+        self.assertEqual(message, TO_WORKER.decode(TO_WORKER.encode(message)))
+
+    @settings(max_examples=400)
+    @given(messages(TO_MAIN))
+    def test_to_main(self, message: Any) -> None:
+        """What a worker says is read as it was written."""
+        self.assertEqual(message, TO_MAIN.decode(TO_MAIN.encode(message)))
+
+    @given(messages(TO_WORKER), st.data())
+    def test_damaged(self, message: Any, data: st.DataObject) -> None:
+        """A frame of which a byte was changed or that is cut short is another message or none, and
+        nothing else happens.
+        """
+        frame = bytearray(TO_WORKER.encode(message))
+        at = data.draw(st.integers(0, len(frame) - 1))
+        frame[at] ^= data.draw(st.integers(1, 255))
+        for damaged in (bytes(frame), bytes(frame[:at])):
+            try:
+                TO_WORKER.decode(damaged)
+            except LinkError:
+                continue
+
+    def test_no_frame(self) -> None:
+        """Another version, an unknown number, and bytes that follow are refused."""
+        frame = TO_WORKER.encode(link.Start())
+        for wrong in (b"", bytes((VERSION + 1,)) + frame[1:], bytes((VERSION, 98)), frame + b"x"):
+            self.assertRaises(LinkError, TO_WORKER.decode, wrong)
+
+    def test_ways(self) -> None:
+        """A message goes one way only."""
+        self.assertRaises(KeyError, TO_MAIN.encode, link.Start())
