@@ -17,7 +17,7 @@ LINK_TESTS = $(shell grep -lrE 'import .*Mesh|server\.(service|assembly)|health\
 # The kinds of transports that the integration tests go over: those of our own need Linux.
 TRANSPORTS ?= $(if $(filter Linux,$(shell uname -s)),epoll stock,stock)
 
-.PHONY: help run test fuzz explore soak lowest coverage check format apidocs changelog \
+.PHONY: help run test fuzz explore soak attack lowest coverage check format apidocs changelog \
 	bench bench-micro bench-config record-verdicts record-schema wheel dist sbom clean
 
 help:
@@ -26,6 +26,7 @@ help:
 	@echo 'make fuzz    random games on every kind of transports, ever others, for about six minutes'
 	@echo 'make explore  every order of eight events of both sides of a proxied connection, half an hour'
 	@echo 'make soak    strange clients and backends against a running proxy, for three minutes'
+	@echo 'make attack  hostile peers against a running proxy, six minutes; OPTIONS=--list tells of them, OPTIONS=NAME chooses'
 	@echo 'make lowest  run the unit tests with the lowest version of every dependency, in $(VENV)-lowest'
 	@echo 'make coverage  run the unit tests and tell which lines and branches they reach'
 	@echo 'make check   lint, formatting, types, the import layers and the names of newsfragments'
@@ -59,6 +60,9 @@ fuzz: $(VENV)/.has-test
 
 explore: $(VENV)/.has-test
 	TCPMESH_DEPTH=8 $(BIN)/trial --jobs $(JOBS) tests.testing.test_explorer
+
+attack: $(VENV)/.has-test
+	$(BIN)/python -m tests.attacks $(OPTIONS)
 
 soak: $(VENV)/.has-test
 	TCPMESH_CONNECTIONS=10000 $(BIN)/trial tests.integration.test_garbage

@@ -147,6 +147,8 @@ class INetwork(Interface):
 
     timers = Attribute("The `TimeoutQueues` shared by all connections of this network.")
 
+    cooperator = Attribute("The Twisted `Cooperator` for all work that takes long.")
+
     def bind(address: Any, options: Any) -> Any:
         """A socket bound to `address` as the `ListenOptions` say, not yet listening: one like
         `tcpmesh.net.listen.BoundSocket`, to be closed with `close_unopened` as long as that is so.

@@ -1,4 +1,4 @@
-"""A transport socket of another package's: what its configuration, a `StringValue`, names is one of
+"""A transport socket of another package's: what its configuration, a `HeaderValue`, names is one of
 the wrappers of `tcpmesh.testing.wrappers`.
 """
 
@@ -7,7 +7,7 @@ from __future__ import annotations
 from importlib.metadata import EntryPoint
 from typing import Any
 
-from google.protobuf.wrappers_pb2 import StringValue
+from envoy.config.core.v3.base_pb2 import HeaderValue
 from zope.interface import implementer
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -22,13 +22,13 @@ from tcpmesh.interfaces import (
 from tcpmesh.registry import Context, extension
 from tcpmesh.testing import wrappers
 
-TYPE: str = StringValue.DESCRIPTOR.full_name
+TYPE: str = HeaderValue.DESCRIPTOR.full_name
 
 closed: list[str] = []
 """The factories that were closed."""
 
 
-@extension(StringValue)
+@extension(HeaderValue)
 @implementer(IDownstreamTransportSocketFactory, IUpstreamTransportSocketFactory)
 class NamedSocket:
     """Wraps with a wrapper by name."""
@@ -68,7 +68,7 @@ class NowhereSocket:
 
 def socket_yaml(name: str) -> str:
     """The field `transport_socket` with the wrapper of this name."""
-    config = f'{{"@type": type.googleapis.com/{TYPE}, value: {name}}}'
+    config = f'{{"@type": type.googleapis.com/{TYPE}, key: x, value: {name}}}'
     return f"transport_socket: {{name: test, typed_config: {config}}}"
 
 

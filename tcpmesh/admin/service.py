@@ -13,6 +13,7 @@ from typing import Any
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IListeningPort
+from twisted.internet.task import Cooperator
 from twisted.logger import Logger
 
 from tcpmesh.admin.endpoints.table import ENDPOINTS
@@ -24,6 +25,9 @@ from tcpmesh.net.stock.network import StockNetwork
 from tcpmesh.values.address import Address
 from tcpmesh.values.socket_options import ListenOptions
 
+ACCEPTS = 8
+"""Clients accepted at once: each costs more than those of a listener, and all others wait."""
+
 _log = Logger()
 
 
@@ -33,14 +37,20 @@ class AdminService(Service):
 
     :param reactor: one that watches descriptors and tells the time (`IReactorFDSet`,
         `IReactorTime`).
+    :param cooperator: does what takes long.
     :param mode: permissions of a unix socket, or `None` for the process's umask.
     """
 
     def __init__(
-        self, server: IServer, reactor: Any, address: Address, mode: int | None = None
+        self,
+        server: IServer,
+        reactor: Any,
+        address: Address,
+        cooperator: Cooperator,
+        mode: int | None = None,
     ) -> None:
         self.setName("admin")
-        self.site = AdminSite(server, ENDPOINTS, reactor)
+        self.site = AdminSite(server, ENDPOINTS, reactor, cooperator)
         self._server = server
         self._address = address
         self._options = ListenOptions(reuse_port=False, mode=mode)
@@ -66,7 +76,7 @@ class AdminService(Service):
             sock.close_unopened()
             raise
         self._bound = Address.from_sockaddr(sock.family, sock.getsockname())
-        self._port = self._network.listen(sock, self.site)
+        self._port = self._network.listen(sock, self.site, ACCEPTS)
         _log.info("admin address: {address}", address=self.bound_address)
         self._write_address()
 

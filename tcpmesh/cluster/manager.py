@@ -11,7 +11,7 @@ This is main's: it decides which clusters there are, and workers build each one 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count
 from typing import Any
 
@@ -27,7 +27,6 @@ from tcpmesh.net.timer_wheel import TimerWheel
 from tcpmesh.registry import BrokenExtension, MainContext, UnknownExtension, build, cluster_type
 from tcpmesh.stats.metrics import Merge
 from tcpmesh.stats.store import Declaration
-from tcpmesh.values.hosts import HostSpec
 from tcpmesh.values.link import (
     AddCluster,
     Cleanup,
@@ -124,7 +123,7 @@ class ClusterEntry:
 
     # What workers tell
 
-    def used(self) -> None:
+    def used(self, told: ClusterUsed) -> None:
         """A connection was made for a client."""
         self.membership.is_used = True
 
@@ -136,16 +135,22 @@ class ClusterEntry:
         """How connections came out in an interval."""
         self._monitor.take_rates(told.rates)
 
-    def host_seen(self, spec: HostSpec) -> None:
+    def take_numbers(self, told: HostNumbers) -> None:
+        """What a worker has counted of each host."""
+        self.membership.take_numbers(told)
+
+    def host_seen(self, told: HostSeen) -> None:
         """A connection has named a host."""
         if INamedHostsDiscovery.providedBy(self._discovery):
-            self._discovery.host_seen(spec)
+            self._discovery.host_seen(told.host)
 
-    def hosts_unused(self, keys: Iterable[int]) -> None:
+    def hosts_unused(self, told: HostsUnused) -> None:
         """No connection names these any more."""
         members = self.membership.members
         if INamedHostsDiscovery.providedBy(self._discovery):
-            self._discovery.hosts_unused([members[key].spec for key in keys if key in members])
+            self._discovery.hosts_unused(
+                [members[key].spec for key in told.hosts if key in members]
+            )
 
     # Its end
 
@@ -190,13 +195,13 @@ class ClusterManager:
         context.store.add_collector(self._collect)
         self.receivers: Mapping[type, Callable[[Any], object]] = {
             ClusterRefused: self._refused,
-            ClusterUsed: lambda told: self._known[told.cluster].used(),
             ClusterEnded: self._ended,
-            ConnectOutcome: lambda told: self._known[told.cluster].outcome(told),
-            Rates: lambda told: self._known[told.cluster].take_rates(told),
-            HostNumbers: lambda told: self._known[told.cluster].membership.take_numbers(told),
-            HostSeen: lambda told: self._known[told.cluster].host_seen(told.host),
-            HostsUnused: lambda told: self._known[told.cluster].hosts_unused(told.hosts),
+            ClusterUsed: self._told(ClusterEntry.used),
+            ConnectOutcome: self._told(ClusterEntry.outcome),
+            Rates: self._told(ClusterEntry.take_rates),
+            HostNumbers: self._told(ClusterEntry.take_numbers),
+            HostSeen: self._told(ClusterEntry.host_seen),
+            HostsUnused: self._told(ClusterEntry.hosts_unused),
         }
         """What is done with each message of a worker's."""
 
@@ -289,6 +294,18 @@ class ClusterManager:
             self._outlier_log.reopen()
 
     # What workers tell
+
+    def _told(self, take: Callable[[ClusterEntry, Any], None]) -> Callable[[Any], None]:
+        """Have the entry of a cluster take what is told of it.  Of one that has ended there may
+        still be something to tell: a last attempt to connect, for instance.
+        """
+
+        def receive(told: Any) -> None:
+            entry = self._known.get(told.cluster)
+            if entry is not None:
+                take(entry, told)
+
+        return receive
 
     def _refused(self, told: ClusterRefused) -> None:
         self._known[told.cluster].refused = told

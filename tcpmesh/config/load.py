@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import BinaryIO
 
 from envoy.config.bootstrap.v3.bootstrap_pb2 import Bootstrap
 from google.protobuf import text_format
@@ -24,8 +25,8 @@ from tcpmesh.config.schema.finder import FINDER
 from tcpmesh.config.schema.newer import ENVOY
 from tcpmesh.config.support import unsupported
 from tcpmesh.config.text.json_text import parse_json
-from tcpmesh.config.text.problems import ConfigError, Place, Problem, by_place
-from tcpmesh.config.text.source import Document, Scalar, decode, refuse
+from tcpmesh.config.text.problems import LINE_BREAK, ConfigError, Place, Problem, by_place
+from tcpmesh.config.text.source import MAX_DEPTH, Document, Scalar, decode, refuse
 from tcpmesh.config.text.source import Mapping as MappingNode
 from tcpmesh.config.text.source_map import SourceMap
 from tcpmesh.config.text.yaml_text import parse_yaml
@@ -36,6 +37,9 @@ ARGUMENT = "--config-yaml"
 #: What a file may have: ten times the largest that anybody writes, and a bound where the file is a
 #: device without end.
 MAX_BYTES = 256 << 20
+
+#: What nests in text format, and what it may be hidden by.
+_TEXT_NESTING = re.compile(r"""\\.|[{}<>"'#\n]""", re.DOTALL)
 
 #: The type of an Any in text format: `[type.googleapis.com/some.package.Message] {...}`.
 _TEXT_TYPE = re.compile(r"\[[^\[\]\s]*/([A-Za-z0-9_.]+)\]")
@@ -90,7 +94,7 @@ def load(
     _check_schema(config_path or ARGUMENT)
     readings: list[Reading] = []
     bootstrap = Bootstrap()
-    with _collector_paused():
+    with suppress(MemoryError), _collector_paused():
         if config_path:
             _read_file(config_path, bootstrap, readings, allow_unknown_fields)
         if config_yaml:
@@ -99,6 +103,10 @@ def load(
         return _judge(
             Report(bootstrap, places, readings, environ, open_files), readings, allow_unsupported
         )
+    # Said here, where what was read is forgotten.
+    readings.clear()
+    problem = "there is not enough memory to read the configuration"
+    raise ConfigError((Problem(Place(config_path or ARGUMENT), "", problem),))
 
 
 def _check_schema(file: str) -> None:
@@ -170,10 +178,20 @@ def _is_yaml(text: str, path: str) -> bool:
         return False
 
 
+def _pieces(file: BinaryIO) -> Iterator[bytes]:
+    """What a file has, to the first byte too many; room for all that it may have is not asked
+    for.
+    """
+    left = MAX_BYTES + 1
+    while left and (piece := file.read(min(left, 1 << 20))):
+        left -= len(piece)
+        yield piece
+
+
 def _bytes_of(path: str) -> bytes:
     try:
         with open(path, "rb") as file:
-            data = file.read(MAX_BYTES + 1)
+            data = b"".join(_pieces(file))
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise ConfigError(
@@ -225,6 +243,7 @@ def _binary(data: bytes, file: str, bootstrap: Bootstrap) -> Document:
 
 
 def _text_format(text: str, file: str, bootstrap: Bootstrap) -> Document:
+    _check_depth(text, file)
     for full_name in _TEXT_TYPE.findall(text):
         with suppress(Wrong):
             find_type(full_name)
@@ -236,6 +255,28 @@ def _text_format(text: str, file: str, bootstrap: Bootstrap) -> Document:
             file, text, line, column, f"not a Bootstrap message in text format: {error}"
         ) from None
     return Document(file, text, MappingNode(0, 0))
+
+
+def _check_depth(text: str, file: str) -> None:
+    """Refuse a text format that is nested so deep that its parser, which calls itself, would
+    fail.
+
+    :raise ConfigError: with the first place that is too deep.
+    """
+    depth, hidden = 0, ""
+    for found in _TEXT_NESTING.finditer(text):
+        token = found[0]
+        if hidden:  # by a comment or a string, neither of which goes beyond its line
+            if token == "\n" or token == hidden != "#":
+                hidden = ""
+        elif token in "\"'#":
+            hidden = token
+        else:
+            depth += {"{": 1, "<": 1, "}": -1, ">": -1}.get(token, 0)
+            if depth > MAX_DEPTH:
+                before = LINE_BREAK.split(text[: found.start()])
+                what = f"messages nested more than {MAX_DEPTH} deep"
+                raise refuse(file, text, len(before), len(before[-1]) + 1, what)
 
 
 def _judge(report: Report, readings: list[Reading], allow_unsupported: bool) -> Loaded:

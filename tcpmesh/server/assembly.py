@@ -40,6 +40,15 @@ def assemble(
     """
     link = default_link() if link is None else link
     main = Main(bootstrap, node, network, store, link.to_worker, Random(seed))
-    worker = Worker(link.begin(main.begin(0)), network, store, link.to_main, Random(seed), shared)
+    worker = Worker(
+        link.begin(main.begin(0)),
+        network,
+        Store() if link.joins_processes else store,
+        link.to_main,
+        Random(seed),
+        shared,
+        owns_store=link.joins_processes,
+    )
     link.join(main.receive, worker.receive)
+    main.ask_numbers()
     return Proxy(main, worker)

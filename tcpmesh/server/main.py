@@ -19,9 +19,11 @@ from tcpmesh.cluster.manager import ClusterManager
 from tcpmesh.interfaces import INetwork
 from tcpmesh.listener.manager import ListenerManager
 from tcpmesh.registry import MainContext
+from tcpmesh.server.link.numbers import MainMessage, Numbers
 from tcpmesh.stats.store import Store
-from tcpmesh.values.link import AskNumbers, Begin, LogLevels, Numbers, ToMain, ToWorker
+from tcpmesh.values.link import AskNumbers, Begin, LogLevels, ToWorker
 from tcpmesh.values.statuses import ClusterStatus, ListenerStatus
+from tcpmesh.values.workers import worker_name
 
 
 class Main:
@@ -60,6 +62,7 @@ class Main:
             **self.listeners.receivers,
             Numbers: self._take_numbers,
         }
+        store.add_collector(self.ask_numbers)
 
     def begin(self, index: int) -> Begin:
         """The first message to a worker."""
@@ -68,7 +71,7 @@ class Main:
             index, self.context.node, settings.local_cluster_name, settings.upstream_bind_config
         )
 
-    def receive(self, message: ToMain) -> None:
+    def receive(self, message: MainMessage) -> None:
         """A worker says something."""
         self._receivers[type(message)](message)
 
@@ -125,11 +128,17 @@ class Main:
         """All listeners, in order of configuration."""
         return self.listeners.statuses()
 
+    def ask_numbers(self) -> None:
+        """Have workers tell what they have counted: before statistics are read."""
+        self._send(AskNumbers())
+
     @property
     def connections(self) -> int:
         """Clients of all workers, as last told."""
-        self._send(AskNumbers())
+        self.ask_numbers()
         return self._connections
 
     def _take_numbers(self, told: Numbers) -> None:
         self._connections = told.connections
+        if told.deltas is not None:
+            self.context.store.merge(told.deltas, worker_name(told.worker))

@@ -15,7 +15,7 @@ from zope.interface import implementer
 
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, ensureDeferred, maybeDeferred
-from twisted.internet.task import LoopingCall
+from twisted.internet.task import Cooperator, LoopingCall
 from twisted.logger import ILogObserver, Logger
 
 from tcpmesh.admin.service import AdminService
@@ -113,7 +113,7 @@ class Server(MultiService):
             self.log_levels.on_change = proxy.main.set_log_levels
             proxy.main.build()
             if self.bootstrap.admin.HasField("address"):
-                self._add_admin()
+                self._add_admin(self._network.cooperator)
             super().privilegedStartService()
         except UnknownExtension as e:
             self._give_up(f"no installed package has the extension {e}")
@@ -228,11 +228,12 @@ class Server(MultiService):
         """Clients of all listeners."""
         return self._proxy.main.connections if self._proxy is not None else 0
 
-    def _add_admin(self) -> None:
+    def _add_admin(self, cooperator: Cooperator) -> None:
         address = self.bootstrap.admin.address
-        AdminService(
-            self, self._clock, Address(*host_and_port(address)), pipe_mode(address)
-        ).setServiceParent(self)
+        bound_to = Address(*host_and_port(address))
+        AdminService(self, self._clock, bound_to, cooperator, pipe_mode(address)).setServiceParent(
+            self
+        )
 
     def _flush_stats(self) -> None:
         self._stats.flush()

@@ -15,15 +15,14 @@ from tcpmesh.interfaces import INetwork
 from tcpmesh.listener.listeners import Listeners
 from tcpmesh.logs.debug import show_debug
 from tcpmesh.registry import WorkerContext
+from tcpmesh.server.link.numbers import MainMessage, Numbers
 from tcpmesh.stats.store import Store
 from tcpmesh.values.link import (
     AskNumbers,
     Begin,
     LogLevels,
-    Numbers,
     Stop,
     Stopped,
-    ToMain,
     ToWorker,
 )
 from tcpmesh.values.shared_counts import LocalCounts, SharedCounts
@@ -35,6 +34,8 @@ class Worker:
 
     :param begin: the first message of main's.
     :param send: tells main.
+    :param shared: what limits of the whole proxy go by, where there are other workers.
+    :param owns_store: whether the store is this worker's alone, and main has to be told of it.
     """
 
     def __init__(
@@ -42,11 +43,15 @@ class Worker:
         begin: Begin,
         network: INetwork,
         store: Store,
-        send: Callable[[ToMain], object],
+        send: Callable[[MainMessage], object],
         random: Random,
         shared: SharedCounts | None = None,
+        *,
+        owns_store: bool = False,
     ) -> None:
+        self._index = begin.index
         self._send = send
+        self._store = store if owns_store else None
         self.context = WorkerContext(
             network=network,
             store=store,
@@ -86,4 +91,5 @@ class Worker:
         show_debug(dict(told.levels))
 
     def _tell_numbers(self, told: AskNumbers) -> None:
-        self._send(Numbers(self.listeners.connections))
+        deltas = self._store.deltas() if self._store is not None else None
+        self._send(Numbers(self._index, self.listeners.connections, deltas))

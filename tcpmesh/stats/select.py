@@ -17,8 +17,13 @@ from tcpmesh.wire.regex import Regex
 
 Found = TypeVar("Found", bound="Counter | Gauge | Histogram | TextReadout")
 
-WHILE = 250
-"""Statistics passed over in the time of one `None`: half a millisecond."""
+STEPS = 7500
+"""What may be done in the time of one `None`, half a millisecond, in steps of a regular
+expression's program.
+"""
+
+ONE_NAME = 30
+"""What a statistic costs, in the same steps, without those of the expression."""
 
 
 class Kind(Enum):
@@ -103,11 +108,13 @@ class Selection:
         )
 
     def _wanted(self, stats: Iterator[Found]) -> Iterator[Found | None]:
-        wants, passed_over = self._query.wants, 0
+        wants, pattern = self._query.wants, self._query.pattern
+        cost = ONE_NAME + (pattern.steps if pattern is not None else 0)
+        left = STEPS
         for stat in stats:
+            left -= cost
+            if left < 0:
+                left = STEPS
+                yield None
             if wants(stat):
                 yield stat
-            else:
-                passed_over += 1
-                if passed_over % WHILE == 0:
-                    yield None

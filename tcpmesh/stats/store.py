@@ -31,6 +31,9 @@ Collector: TypeAlias = "Callable[[], Iterator[None] | None]"
 NAMES_STEP = 100
 """Prefixes whose names are told in one step, of a hundred names each: a millisecond or two."""
 
+COLLECT_STEP = 256
+"""Collectors that are called at one step."""
+
 
 def sanitize(name: str) -> str:
     """A name as a part of statistics' names: `:` becomes `_`, since Envoy keeps it for separators
@@ -96,7 +99,9 @@ class Store:
 
     def collecting(self) -> Iterator[None]:
         """The same in steps."""
-        for collect in tuple(self._collectors):
+        for number, collect in enumerate(tuple(self._collectors), 1):
+            if number % COLLECT_STEP == 0:
+                yield
             steps = collect()
             if steps is not None:
                 yield from steps

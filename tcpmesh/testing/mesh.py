@@ -149,6 +149,7 @@ class Mesh:
 
     def times(self, name: str) -> tuple[int, float]:
         """How many values a histogram has, and their sum."""
+        self.store.collect()
         self.store.merge_histograms()
         found = next(each for each in self.store.histograms() if each.name == name)
         return found.cumulative.count, round(found.cumulative.sum, 3)

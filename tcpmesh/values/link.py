@@ -144,7 +144,7 @@ class AskHostNumbers:
 
 @dataclass(frozen=True)
 class AskNumbers:
-    """How many clients are there?"""
+    """What was counted since this was last asked?"""
 
 
 # From a worker to main
@@ -266,13 +266,6 @@ class Stopped:
     """All clients are gone."""
 
 
-@dataclass(frozen=True)
-class Numbers:
-    """So many clients are connected."""
-
-    connections: int
-
-
 ToWorker: TypeAlias = (
     Begin
     | AddCluster
@@ -303,6 +296,5 @@ ToMain: TypeAlias = (
     | HostsUnused
     | Rates
     | HostNumbers
-    | Numbers
     | Stopped
 )

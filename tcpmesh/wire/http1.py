@@ -20,7 +20,15 @@ HEAD_LIMIT = 80 * 1024
 """Bytes of a status line with its header fields, or of one line between chunks."""
 
 MOST_FIELDS = 100
-"""Header fields of one response."""
+"""Header fields of one response, and of its trailer."""
+
+MOST_INTERIM = 100
+"""Interim responses (RFC 9110, 15.2) before one response."""
+
+SMALL_CHUNK = 1024
+MOST_SMALL_CHUNKS = 1000
+"""Chunks of less than `SMALL_CHUNK` bytes in one response.  To read a chunk takes the same time
+however small it is, so who sends a megabyte byte by byte would keep all others waiting."""
 
 MOST_DIGITS = 18
 """Of a length; more bytes than that nobody sends."""
@@ -78,21 +86,29 @@ class Response(NamedTuple):
 class ResponseParser:
     """Parses one response at a time; `reset` begins with the next.
 
+    What it does is linear in the bytes, in however many pieces they come: what was parsed is passed
+    over by moving on in what is there, and what was searched in vain is not searched again.
+
     :param head: whether the requests are HEAD, which are answered without a body.
     :param keep: how many bytes of a body are kept.
     """
 
     __slots__ = (
+        "_at",
         "_body",
         "_done",
         "_fields",
         "_head",
+        "_interim",
         "_keep",
         "_left",
         "_lower",
         "_persistent",
+        "_searched",
+        "_small_chunks",
         "_state",
         "_status",
+        "_trailers",
         "_unread",
     )
 
@@ -103,7 +119,13 @@ class ResponseParser:
 
     def reset(self) -> None:
         """Forget what came."""
-        self._unread = self._body = b""
+        self._unread: bytes | bytearray = b""
+        self._at = 0
+        """Where in `_unread` the next piece begins."""
+        self._searched = 0
+        """Up to where its end was looked for."""
+        self._body = bytearray()
+        self._interim = self._small_chunks = self._trailers = 0
         self._state = ResponseParser._parse_head
         self._done = False
 
@@ -114,14 +136,30 @@ class ResponseParser:
 
         :raise MalformedResponse: where they cannot be a response.
         """
-        self._unread = self._unread + data if self._unread else data
+        if self._unread:
+            self._unread += data
+        else:
+            self._unread = data
         while self._state(self):
             pass
-        if not self._done:
-            return None
-        if self._unread:
-            self._persistent = False
-        return Response(self._status, self._fields, self._lower, self._body, self._persistent)
+        if self._done:
+            if self._at < len(self._unread):
+                self._persistent = False
+            body = bytes(self._body)
+            return Response(self._status, self._fields, self._lower, body, self._persistent)
+        self._drop()
+        return None
+
+    def _drop(self) -> None:
+        """Keep only what is not parsed yet, where more can be added to it cheaply."""
+        if self._at == len(self._unread):
+            self._unread = b""
+        elif isinstance(self._unread, bytearray):
+            del self._unread[: self._at]
+        else:
+            self._unread = bytearray(memoryview(self._unread)[self._at :])
+        self._searched -= self._at
+        self._at = 0
 
     def end(self) -> Response:
         """The peer has closed: the response, where its body goes to the end of the connection.
@@ -130,25 +168,27 @@ class ResponseParser:
         """
         if self._state is not ResponseParser._parse_to_the_end:
             raise MalformedResponse("the connection was closed within the response")
-        return Response(self._status, self._fields, self._lower, self._body, False)
+        return Response(self._status, self._fields, self._lower, bytes(self._body), False)
 
     # Each of these takes one piece off what is unread, and says whether there may be another.
 
     def _parse_head(self) -> bool:
-        data = self._unread
-        if data.find(b"\r\n\r\n") < 0 and _END_OF_HEAD.search(data) is None:
-            if len(data) > HEAD_LIMIT or not (
-                data.startswith(b"HTTP/") or b"HTTP/".startswith(data)
-            ):
-                raise MalformedResponse(f"no head of a response: {data[:40]!r}")
+        data, at = self._unread, self._at
+        if not self._has_end_of_head(data):
+            start = bytes(data[at : at + 5])
+            if len(data) - at > HEAD_LIMIT or not b"HTTP/".startswith(start):
+                raise MalformedResponse(f"no head of a response: {bytes(data[at : at + 40])!r}")
             return False
-        match = _HEAD.match(data)
-        if match is None or match.end() > HEAD_LIMIT:
-            raise MalformedResponse(f"no head of a response: {data[:40]!r}")
+        match = _HEAD.match(data, at)
+        if match is None or match.end() - at > HEAD_LIMIT:
+            raise MalformedResponse(f"no head of a response: {bytes(data[at : at + 40])!r}")
         version, status, fields, fold = match.groups()
-        self._unread = data[match.end() :]
+        self._at = self._searched = match.end()
         self._status = int(status[:MOST_DIGITS])
         if 102 <= self._status < 200 or self._status == 100:
+            self._interim += 1
+            if self._interim > MOST_INTERIM:
+                raise MalformedResponse("too many interim responses")
             return True
         if fold is not None:
             fields = _FOLD.sub(b" ", fields)
@@ -158,6 +198,12 @@ class ResponseParser:
         self._lower = lower = fields.lower()
         self._choose_framing(fields, lower, version)
         return not self._done
+
+    def _has_end_of_head(self, data: bytes | bytearray) -> bool:
+        """Whether an empty line is there; its first bytes may have come before."""
+        start = max(self._at, self._searched - 3)
+        self._searched = len(data)
+        return data.find(b"\r\n\r\n", start) >= 0 or _END_OF_HEAD.search(data, start) is not None
 
     def _choose_framing(self, fields: bytes, lower: bytes, version: bytes) -> None:
         """Find out where the response ends (RFC 9112, 6.3), and whether the connection may be used
@@ -200,12 +246,8 @@ class ResponseParser:
         return False
 
     def _parse_counted(self) -> bool:
-        if self._keep or len(self._unread) != self._left:
-            self._take(self._left)
-            self._done = not self._left
-        else:
-            self._unread = b""
-            self._done = True
+        self._take(self._left)
+        self._done = not self._left
         return False
 
     def _parse_to_the_end(self) -> bool:
@@ -220,16 +262,20 @@ class ResponseParser:
         if match is None:
             raise MalformedResponse(f"no length of a chunk: {line[:40]!r}")
         self._left = int(match[1], 16)
+        if self._left < SMALL_CHUNK:
+            self._small_chunks += 1
+            if self._small_chunks > MOST_SMALL_CHUNKS:
+                raise MalformedResponse("too many small chunks")
         self._state = ResponseParser._parse_chunk if self._left else ResponseParser._parse_trailer
         return True
 
     def _parse_chunk(self) -> bool:
         self._take(self._left)
-        if self._left or len(self._unread) < 2:
+        if self._left or len(self._unread) - self._at < 2:
             return False
-        if not self._unread.startswith(b"\r\n"):
+        if not self._unread.startswith(b"\r\n", self._at):
             raise MalformedResponse("a chunk is longer than it says")
-        self._unread = self._unread[2:]
+        self._at += 2
         self._state = ResponseParser._parse_chunk_size
         return True
 
@@ -240,27 +286,37 @@ class ResponseParser:
         if not line:
             self._done = True
             self._state = ResponseParser._parse_nothing
-        elif _TRAILER.fullmatch(line + b"\n") is None:
+            return True
+        self._trailers += 1
+        if self._trailers > MOST_FIELDS:
+            raise MalformedResponse("too many fields of a trailer")
+        if _TRAILER.fullmatch(line + b"\n") is None:
             raise MalformedResponse(f"no field of a trailer: {line[:40]!r}")
         return True
 
     def _line(self) -> bytes | None:
-        end = self._unread.find(b"\n")
-        if end > HEAD_LIMIT or (end < 0 and len(self._unread) > HEAD_LIMIT):
+        at = self._at
+        end = self._unread.find(b"\n", max(at, self._searched))
+        self._searched = len(self._unread)
+        if max(end, len(self._unread) if end < 0 else 0) - at > HEAD_LIMIT:
             raise MalformedResponse("a line between chunks is too long")
         if end < 0:
             return None
-        line, self._unread = self._unread[: end + 1], self._unread[end + 1 :]
+        line = bytes(self._unread[at : end + 1])
+        self._at = self._searched = end + 1
         if not line.endswith(b"\r\n"):
             raise MalformedResponse("a line between chunks without a carriage return")
         return line[:-2]
 
     def _take(self, most: int) -> None:
         """Read at most so many bytes of the body, and keep the first of them."""
-        piece, self._unread = self._unread[:most], self._unread[most:]
-        self._left = most - len(piece)
-        if len(self._body) < self._keep:
-            self._body += piece[: self._keep - len(self._body)]
+        at = self._at
+        size = min(most, len(self._unread) - at)
+        wanted = min(size, self._keep - len(self._body))
+        if wanted > 0:
+            self._body += memoryview(self._unread)[at : at + wanted]
+        self._at = self._searched = at + size
+        self._left = most - size
 
 
 def _values(fields: bytes, lower: bytes, name: bytes) -> list[bytes]:

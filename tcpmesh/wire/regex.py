@@ -2,11 +2,17 @@
 
 Python's own `re` would take other expressions than Envoy does, and some that take it years to
 match.  RE2 takes a time that is linear in the text.  As in Envoy it looks at bytes, so that a dot
-stands for one byte, of which a character may have several. Its library is imported with the first
-expression, so a proxy without any does not carry it.
+stands for one byte, of which a character may have several.  Nobody asks where groups were found, so
+that is not worked out: with a thousand groups it would take a thousand times as long.  The library
+is imported with the first expression, so a proxy without any does not carry it.
 """
 
 from __future__ import annotations
+
+from typing import Any
+
+MEMORY = 8 << 20
+"""RE2's own default."""
 
 
 class BadRegex(ValueError):
@@ -17,29 +23,22 @@ class Regex:
     """A compiled expression.
 
     :param text: in RE2's syntax.
-    :raise BadRegex: it is none; with the library's own words, which are Envoy's.
+    :param memory: bytes that it may take at most, which bounds what compiling and searching costs.
+    :raise BadRegex: it is none, or too large; with the library's own words, which are Envoy's.
     """
 
-    __slots__ = ("_pattern",)
+    __slots__ = ("_pattern", "_text", "steps")
 
-    def __init__(self, text: str) -> None:
-        import re2
-
-        options = re2.Options()
-        options.log_errors = False
-        options.encoding = options.Encoding.LATIN1
-        try:
-            self._pattern = re2.compile(_encoded(text), options)
-        except re2.error as e:
-            reason = e.args[0]
-            raise BadRegex(
-                reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)
-            ) from None
+    def __init__(self, text: str, memory: int = MEMORY) -> None:
+        self._text = _encoded(text)
+        self._pattern = _compiled(self._text, memory, has_groups=False)
+        self.steps = int(self._pattern.programsize)
+        """What a search costs at most, for each byte of a text."""
 
     @property
     def size(self) -> int:
-        """Of the compiled program, which Envoy has limits for."""
-        return int(self._pattern.programsize)
+        """Of the program as Envoy compiles it, which Envoy has limits for."""
+        return int(_compiled(self._text, MEMORY, has_groups=True).programsize)
 
     def search(self, text: str) -> bool:
         """Whether it matches anywhere in a text."""
@@ -48,6 +47,23 @@ class Regex:
     def fullmatch(self, text: str) -> bool:
         """Whether it matches the whole of a text."""
         return self._pattern.fullmatch(_encoded(text)) is not None
+
+
+def _compiled(text: bytes, memory: int, has_groups: bool) -> Any:
+    import re2
+
+    options = re2.Options()
+    options.log_errors = False
+    options.encoding = options.Encoding.LATIN1
+    options.max_mem = memory
+    options.never_capture = not has_groups
+    try:
+        return re2.compile(text, options)
+    except re2.error as e:
+        reason = e.args[0]
+        raise BadRegex(
+            reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)
+        ) from None
 
 
 def _encoded(text: str) -> bytes:

@@ -10,9 +10,11 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
+from tcpmesh.admin.channel import AdminChannel
 from tcpmesh.admin.endpoints.table import ENDPOINTS
-from tcpmesh.admin.site import AdminChannel, AdminSite
+from tcpmesh.admin.site import AdminSite
 from tcpmesh.interfaces import IServer
+from tcpmesh.net.cooperator import shared_cooperator
 from tcpmesh.values.address import Address
 
 
@@ -45,7 +47,7 @@ class Client:
         self, server: IServer, clock: Clock | None = None, site: AdminSite | None = None
     ) -> None:
         self.clock = clock or Clock()
-        self.site = site or AdminSite(server, ENDPOINTS, self.clock)
+        self.site = site or AdminSite(server, ENDPOINTS, self.clock, shared_cooperator(self.clock))
         self.transport = Transport()
         channel = self.site.buildProtocol(Address("127.0.0.1", 5))
         assert isinstance(channel, AdminChannel)

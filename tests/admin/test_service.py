@@ -12,10 +12,12 @@ from typing import Any
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import ClientFactory, Protocol
+from twisted.internet.task import Cooperator
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
 from tcpmesh.admin.service import AdminService
+from tcpmesh.net.cooperator import shared_cooperator
 from tcpmesh.net.listen import BindError
 from tcpmesh.values.address import Address
 from tcpmesh.values.server_options import ServerOptions
@@ -49,10 +51,16 @@ class Asking(Protocol):
 class ServiceTests(TestCase):
     """Binding, serving and stopping."""
 
+    def cooperator(self) -> Cooperator:
+        """What long answers are made by, until the end of the test."""
+        cooperator = shared_cooperator(reactor)
+        self.addCleanup(cooperator.stop)
+        return cooperator
+
     def serve(self, address: Address, mode: int | None = None, **options: Any) -> AdminService:
         """A service at this address that is stopped after the test."""
         self.server = FakeServer(ServerOptions(**options))
-        service = AdminService(self.server, reactor, address, mode)
+        service = AdminService(self.server, reactor, address, self.cooperator(), mode)
         service.privilegedStartService()
         service.startService()
         self.addCleanup(service.stopService)
@@ -124,7 +132,7 @@ class ServiceTests(TestCase):
         """
         service = self.serve(Address("127.0.0.1", 0))
         host, _, port = service.bound_address.rpartition(":")
-        other = AdminService(FakeServer(), reactor, Address(host, int(port)))
+        other = AdminService(FakeServer(), reactor, Address(host, int(port)), self.cooperator())
         with self.assertRaises(BindError) as caught:
             other.privilegedStartService()
         self.assertIn(service.bound_address, str(caught.exception))
@@ -136,5 +144,5 @@ class ServiceTests(TestCase):
 
     def test_stopping_what_never_started(self) -> None:
         """A service that could not start can be stopped."""
-        service = AdminService(FakeServer(), reactor, Address("127.0.0.1", 0))
+        service = AdminService(FakeServer(), reactor, Address("127.0.0.1", 0), self.cooperator())
         self.assertIsNone(self.successResultOf(service.stopService()))

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from itertools import count
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from tcpmesh.admin import site
+from tcpmesh.admin import answering
+from tcpmesh.admin.answering import STALL_TIMEOUT
 from tcpmesh.admin.answers.endpoint import Answer, Call, Endpoint
-from tcpmesh.admin.site import STALL_TIMEOUT, AdminSite, query_parameters
+from tcpmesh.admin.channel import BODY_LIMIT, MOST_PIECES
+from tcpmesh.admin.site import MOST_PARAMETERS, AdminSite, query_parameters
+from tcpmesh.net.cooperator import shared_cooperator
 from tests.admin.client import Client
 from tests.admin.fakes import FakeServer
+from tests.turns import turn
 
 
 def fail(call: Call) -> Answer:
@@ -40,8 +47,30 @@ def slow_page(call: Call) -> Answer:
     return Answer(iter(["", "", "", "done\n"]))
 
 
+MADE: list[str] = []
+"""What `counted_page` has made."""
+
+
+def counted_page(call: Call) -> Answer:
+    """A page of a thousand bytes, which are remembered as they are made."""
+
+    def pieces() -> Iterator[str]:
+        for _ in range(1000):
+            MADE.append("z")
+            yield "z"
+
+    return Answer(pieces())
+
+
+def one_step() -> Callable[[], float]:
+    """A clock by which every step takes so long that there is one in each turn."""
+    seconds = count()
+    return lambda: float(next(seconds))
+
+
 BUGS = [Endpoint("/fail", "", fail), Endpoint("/later", "", fail_later)]
 LONG = [Endpoint("/long", "", long_page), Endpoint("/slow", "", slow_page)]
+LONG.append(Endpoint("/counted", "", counted_page))
 
 
 class RequestTests(SynchronousTestCase):
@@ -139,6 +168,37 @@ class RequestTests(SynchronousTestCase):
             query_parameters(r"usedonly&filter=a+%5Cd&filter=b&x=1=2&=z"),
         )
 
+    def test_too_many_parameters(self) -> None:
+        """Of a query only so many parameters are looked at, and a form with more is refused."""
+        self.assertEqual(MOST_PARAMETERS, len(query_parameters("&".join(map(str, range(9999))))))
+        form = "application/x-www-form-urlencoded"
+        body = b"a=b&" * 2 * MOST_PARAMETERS
+        self.assertEqual(400, self.client.ask("/logging", "POST", body, content_type=form).status)
+
+    def test_large_bodies(self) -> None:
+        """Whoever sends more of a body than any form has is refused, and left, at its first
+        bytes.
+        """
+        head = b"POST /logging HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data\r\n"
+        chunked = b"Transfer-Encoding: chunked\r\n\r\n"
+        for rest in (
+            b"Content-Length: %d\r\n\r\nx" % (BODY_LIMIT + 1),
+            chunked + b"%x\r\n" % (BODY_LIMIT + 1) + b"x" * (BODY_LIMIT + 1),
+            chunked + b"1\r\nx\r\n" * 2 * MOST_PIECES,
+        ):
+            client = Client(self.server)
+            client.channel.dataReceived(head + rest)
+            client.channel.dataReceived(b"y" * 100)
+            self.assertEqual(413, client.response().status)
+            self.assertTrue(client.transport.closed)
+            client.leave()
+
+    def test_bodies_nobody_wants(self) -> None:
+        """A small body of any kind is taken, and not looked at."""
+        for kind in ("multipart/form-data; boundary=a", "multipart/form-data", "text/plain"):
+            found = self.client.ask("/ready", "POST", b"x" * BODY_LIMIT, content_type=kind)
+            self.assertEqual(200, found.status)
+
     def test_form(self) -> None:
         """The forms of the home page are understood; the query goes before the form."""
         self.client.ask(
@@ -155,12 +215,28 @@ class LongAnswerTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """Connect a client to long pages."""
+        del MADE[:]
         clock = Clock()
-        self.client = Client(FakeServer(), clock, AdminSite(FakeServer(), LONG, clock))
+        cooperator = shared_cooperator(clock, one_step())
+        self.site = AdminSite(FakeServer(), LONG, clock, cooperator)
+        self.client = Client(FakeServer(), clock, self.site)
+
+    def turn(self, turns: int) -> None:
+        """So many turns of the reactor."""
+        for _ in range(turns):
+            turn(self.client.clock)
+
+    def begin(self) -> None:
+        """Ask for the long page, and let its first bytes come."""
+        self.client.send("GET", "/long")
+        while not self.client.transport.value():
+            self.turn(1)
 
     def test_sent_in_steps(self) -> None:
         """A long page is sent in chunks, one a turn of the reactor, so that others get theirs."""
+        self.patch(answering, "perf_counter", lambda: 0.0)
         self.client.send("GET", "/long")
+        self.turn(2)
         self.assertTrue(10_000 < len(self.client.transport.value()) < 100_000)
         found = self.client.response()
         self.assertEqual(
@@ -170,7 +246,7 @@ class LongAnswerTests(SynchronousTestCase):
 
     def test_a_slow_client(self) -> None:
         """While the client takes nothing, nothing is made."""
-        self.client.send("GET", "/long")
+        self.begin()
         producer = self.client.producer
         producer.pauseProducing()
         self.client.run()
@@ -183,15 +259,64 @@ class LongAnswerTests(SynchronousTestCase):
         self.assertEqual(1_000_000, len(self.client.response().body))
 
     def test_a_slow_page(self) -> None:
-        """A step ends after some milliseconds too, however little has been made by then."""
-        now = iter(range(1 << 20))
-        self.patch(site, "perf_counter", lambda: float(next(now)))
-        self.client.send("GET", "/long")
-        self.assertTrue(0 < len(self.client.transport.value()) < 1000)
+        """A step ends after half a millisecond too, however little has been made by then."""
+        now = count()
+        self.patch(answering, "perf_counter", lambda: float(next(now)))
+        self.client.send("GET", "/counted")
+        self.turn(5)
+        self.assertEqual(4, len(MADE))
+
+    def test_many_clients(self) -> None:
+        """However many ask at once, all together have one slice of each turn."""
+        clients = [Client(FakeServer(), self.client.clock, self.site) for _ in range(200)]
+        now = count()
+        self.patch(answering, "perf_counter", lambda: float(next(now)))
+        for client in clients:
+            client.send("GET", "/counted")
+        self.turn(10)
+        self.assertLessEqual(len(MADE), 10)
+        self.client.run()
+        for client in clients:
+            self.assertEqual(1000, len(client.response().body))
+
+    def test_pipelined(self) -> None:
+        """Of thousands of requests in one piece one is answered at a time, and each takes its
+        turn.
+        """
+        request = b"GET /counted HTTP/1.1\r\nHost: x\r\n\r\n"
+        self.client.channel.dataReceived(request * 1000)
+        self.turn(30)
+        answers = self.client.transport.value().count(b"200 OK")
+        self.assertTrue(0 < answers < 30, answers)
+
+    def test_leaving_before_the_answer(self) -> None:
+        """A client that is gone before its turn is no error, and what it asked for is done."""
+        server = FakeServer()
+        client = Client(server, self.client.clock)
+        client.send("POST", "/quitquitquit")
+        client.leave()
+        client.run()
+        self.assertEqual(1, server.quits)
+
+    def test_leaving_at_the_end(self) -> None:
+        """... nor one that leaves when all but the end of its answer is sent, or does not take
+        it.
+        """
+        self.client.leave()
+        for pauses in (False, True):
+            client = Client(FakeServer(), self.client.clock, self.site)
+            client.send("GET", "/long")
+            while len(client.transport.value()) < 900_000:
+                self.turn(1)
+            if pauses:
+                client.producer.pauseProducing()
+            client.leave()
+            client.run()
+            self.assertEqual([], client.clock.getDelayedCalls())
 
     def test_a_client_that_takes_nothing(self) -> None:
         """A client that takes nothing for a minute is left, and the rest of its page forgotten."""
-        self.client.send("GET", "/long")
+        self.begin()
         self.client.producer.pauseProducing()
         self.client.clock.advance(STALL_TIMEOUT - 1)
         self.client.producer.resumeProducing()
@@ -202,11 +327,12 @@ class LongAnswerTests(SynchronousTestCase):
         self.assertTrue(self.client.transport.closed)
         self.client.producer.stopProducing()
         self.client.leave()
+        self.client.run()
         self.assertEqual([], self.client.clock.getDelayedCalls())
 
     def test_a_client_that_leaves(self) -> None:
         """When the client is gone the rest of the page is not made."""
-        self.client.send("GET", "/long")
+        self.begin()
         self.client.producer.stopProducing()
         self.client.leave()
         sent = len(self.client.transport.value())
@@ -218,10 +344,14 @@ class LongAnswerTests(SynchronousTestCase):
 class BugTests(SynchronousTestCase):
     """Pages with a bug."""
 
+    def site(self, clock: Clock) -> AdminSite:
+        """A site with such pages."""
+        return AdminSite(FakeServer(), BUGS, clock, shared_cooperator(clock))
+
     def test_logged_not_shown(self) -> None:
         """A bug in a page is an answer without details, and a traceback in the log."""
         clock = Clock()
-        client = Client(FakeServer(), clock, AdminSite(FakeServer(), BUGS, clock))
+        client = Client(FakeServer(), clock, self.site(clock))
         found = client.ask("/fail")
         self.assertEqual((500, "internal error, see the log\n"), (found.status, found.body))
         self.assertEqual(1, len(self.flushLoggedErrors(RuntimeError)))
@@ -229,7 +359,7 @@ class BugTests(SynchronousTestCase):
     def test_in_the_middle(self) -> None:
         """A page that fails half-way is cut off, so that no client takes it for whole."""
         clock = Clock()
-        client = Client(FakeServer(), clock, AdminSite(FakeServer(), BUGS, clock))
+        client = Client(FakeServer(), clock, self.site(clock))
         client.send("GET", "/later")
         client.run()
         self.assertTrue(client.transport.closed)

@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tcpmesh.server.assembly import assemble
 from tcpmesh.stats.store import Store
 from tcpmesh.testing.memory.network import MemoryNetwork
-from tcpmesh.testing.mesh import values_of
+from tcpmesh.testing.mesh import address_of, values_of
 from tcpmesh.wire.names import Found
 from tests.mesh import MeshTestCase, cluster_message, tcp_proxy
 from tests.names import Names
@@ -279,6 +279,25 @@ class WhileConnectionsLiveTests(MeshTestCase):
         self.mesh.network.pump()
         self.assertFalse(client.ended)
         self.assertEqual((2, 0), (len(self.old.built), len(self.new.built)))
+
+    def test_attempt_fails_after_the_end(self) -> None:
+        """An attempt that fails when its cluster was replaced, or removed, is nothing to those that
+        judge the hosts of the successor.
+        """
+        outliers = "outlier_detection: {consecutive_5xx: 1, max_ejection_percent: 100}"
+        for change in (
+            lambda: self.mesh.add_cluster("c", HOST, more=outliers),
+            lambda: self.mesh.clusters.remove("c"),
+        ):
+            self.mesh.add_cluster("c", HOST, more=f"{outliers}\nconnect_timeout: 2s")
+            self.mesh.network.silent.add(address_of(HOST))
+            client = self.mesh.connect()
+            change()
+            self.mesh.network.advance(3)
+            self.assertTrue(client.ended)
+            shown = [host for each in self.mesh.clusters.statuses() for host in each.hosts]
+            self.assertEqual([()] * len(shown), [host.health_flags for host in shown])
+            self.mesh.network.silent.clear()
 
     def test_another_filter(self) -> None:
         """A cluster is found anew for each client, by every filter that names it."""

@@ -10,6 +10,7 @@ from google.protobuf import json_format, text_format
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tcpmesh.config import load as loading
 from tcpmesh.config.load import load
 from tcpmesh.config.text.problems import ConfigError
 from tests.config.texts import GOOD, changed, load_text, said
@@ -52,6 +53,29 @@ class FileTests(SynchronousTestCase):
         error = self.assertRaises(ConfigError, load, str(self.folder / "nope.yaml"))
 
         self.assertIn("nope.yaml: cannot read the configuration: No such file", str(error))
+
+    def test_deep_text(self) -> None:
+        """Text that is nested too deep is refused at the place where it is; braces in comments and
+        strings count for nothing.
+        """
+        deep = "node {\n metadata { fields { value { " + "list_value { values { " * 5000
+        error = self.assertRaises(ConfigError, load, self.write("a.pb_text", deep))
+        self.assertIn("a.pb_text:2:1097: messages nested more than 100 deep", str(error))
+        self.assertLess(len(str(error)), 200)
+        flat = (
+            "node { id: '" + "{" * 200 + "\\'' # " + "{" * 200 + '\n cluster: "' + "<" * 200 + '" }'
+        )
+        self.assertEqual("{" * 200 + "'", load(self.write("b.pb_text", flat)).bootstrap.node.id)
+
+    def test_no_memory(self) -> None:
+        """That there is not enough memory is said like any other problem."""
+
+        def fail(text: str, file: str) -> None:
+            raise MemoryError
+
+        self.patch(loading, "parse_yaml", fail)
+        error = self.assertRaises(ConfigError, load, self.write("a.yaml", GOOD))
+        self.assertIn("a.yaml: there is not enough memory to read", str(error))
 
     def test_broken_protobuf(self) -> None:
         """Broken protobuf is refused, in text with the line."""

@@ -8,9 +8,9 @@ from functools import partial
 from typing import Any
 
 from envoy.config.cluster.v3 import cluster_pb2
+from envoy.config.core.v3.base_pb2 import HeaderValue
 from envoy.config.listener.v3 import listener_components_pb2
 from envoy.extensions.filters.network.connection_limit.v3 import connection_limit_pb2
-from google.protobuf.wrappers_pb2 import StringValue
 
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.trial.unittest import SynchronousTestCase
@@ -480,10 +480,10 @@ class WrongSideTests(SynchronousTestCase):
 
     def test_wrong_side(self) -> None:
         """It is an error that names the type and the place."""
-        self.patch(registry, "_by_type", {transport_sockets.TYPE: (StringValue, NowhereSocket)})
+        self.patch(registry, "_by_type", {transport_sockets.TYPE: (HeaderValue, NowhereSocket)})
         context = registry.MainContext(MemoryNetwork(), Store())
         message = parse(cluster_pb2.Cluster, f"{{{socket_yaml('x')}}}")
         error = self.assertRaises(ValueError, dialer_of, message, context)
         self.assertEqual(
-            "google.protobuf.StringValue is no transport socket of a cluster", str(error)
+            "envoy.config.core.v3.HeaderValue is no transport socket of a cluster", str(error)
         )

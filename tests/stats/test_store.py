@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.stats import family
+from tcpmesh.stats.family import SORT_STEP
 from tcpmesh.stats.metrics import PENDING_LIMIT, Merge
-from tcpmesh.stats.store import AnyStat, Declaration, Store, sanitize
+from tcpmesh.stats.store import COLLECT_STEP, AnyStat, Declaration, Store, sanitize
 
 
 def names(stats: Iterable[AnyStat]) -> list[str]:
@@ -57,6 +59,30 @@ class StoreTests(SynchronousTestCase):
         list(steps)
         self.assertEqual(["a", "aa", *"bcdef"], names(self.store.counters()))
         self.assertEqual(1, len(list(self.store.sort())))
+
+    def test_sorted_together(self) -> None:
+        """However many want the names in order at a time, they are sorted once."""
+        for number in range(5 * SORT_STEP):
+            self.store.counter(f"c{number}")
+        alone = len(list(self.store.sort()))
+        self.store.counter("another")
+        all_steps = [iter(self.store.sort()) for _ in range(100)]
+        steps = 0
+        while all_steps:
+            all_steps = [each for each in all_steps if next(each, False) is None]
+            steps += len(all_steps)
+        self.assertLess(steps, 5 * alone + 5 * 100)
+
+    def test_many_collectors(self) -> None:
+        """Where there are many collectors, others have their turn between them."""
+        called: list[int] = []
+        for number in range(3 * COLLECT_STEP):
+            self.store.add_collector(partial(called.append, number))
+        steps = self.store.collecting()
+        next(steps)
+        self.assertLess(len(called), COLLECT_STEP)
+        self.assertEqual(2, len(list(steps)))
+        self.assertEqual(3 * COLLECT_STEP, len(called))
 
     def test_collected_in_steps(self) -> None:
         """What collects much does a part of it at each step; `collect` does all."""

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.stats.metrics import Merge
 from tcpmesh.stats.prometheus import exposition
-from tcpmesh.stats.select import Kind, Query, Selection
+from tcpmesh.stats.select import STEPS, Kind, Query, Selection
 from tcpmesh.stats.store import Store
 from tcpmesh.stats.text import HistogramView, as_json, as_text, number_text
 from tcpmesh.wire.regex import Regex
@@ -173,6 +173,19 @@ class QueryTests(SynchronousTestCase):
         selection = Selection(store, Query(pattern=Regex("no such")))
         for pieces in (as_text(selection), as_json(selection), exposition(selection, store.tagger)):
             self.assertGreaterEqual(list(pieces).count(""), 10)
+
+    def test_dear_expressions(self) -> None:
+        """The dearer the expression is, the sooner others have their turn, found or not found."""
+        dear = Regex("(?:.?){1000}")
+        self.assertGreater(dear.steps, STEPS // 4)
+        store = Store()
+        for number in range(100):
+            store.counter(f"c{number}")
+        for invert in (False, True):
+            selection = Selection(store, Query(pattern=dear, invert=invert))
+            self.assertGreaterEqual(list(selection.counters()).count(None), 25)
+            cheap = Selection(store, Query(pattern=Regex("c"), invert=invert))
+            self.assertEqual(0, list(cheap.counters()).count(None))
 
     def test_kinds(self) -> None:
         """Kinds can be asked for one by one."""

@@ -4,9 +4,22 @@ refused.
 
 from __future__ import annotations
 
+import re
+
 from twisted.trial.unittest import SynchronousTestCase
 
-from tcpmesh.wire.http1 import HEAD_LIMIT, MalformedResponse, Response, ResponseParser, request
+from tcpmesh.wire import http1
+from tcpmesh.wire.http1 import (
+    HEAD_LIMIT,
+    MOST_FIELDS,
+    MOST_INTERIM,
+    MOST_SMALL_CHUNKS,
+    SMALL_CHUNK,
+    MalformedResponse,
+    Response,
+    ResponseParser,
+    request,
+)
 
 OK = b"HTTP/1.1 200 OK\r\n"
 
@@ -190,6 +203,51 @@ class MalformedTests(SynchronousTestCase):
             parser = ResponseParser()
             self.assertIsNone(parser.feed(start))
             self.assertRaises(MalformedResponse, parser.feed, b"x" * (HEAD_LIMIT + 1))
+
+    def test_small_chunks(self) -> None:
+        """So many small chunks are read, and one more is an error; of large ones there may be any
+        number.
+        """
+        head = OK + b"transfer-encoding: chunked\r\n\r\n"
+        small, large = b"1\r\na\r\n", b"400\r\n" + b"a" * SMALL_CHUNK + b"\r\n"
+        parser = ResponseParser()
+        self.assertIsNone(parser.feed(head + small * MOST_SMALL_CHUNKS))
+        self.assertIsNone(parser.feed(large * 2 * MOST_SMALL_CHUNKS))
+        self.assertRaises(MalformedResponse, parser.feed, small)
+
+    def test_interim_without_end(self) -> None:
+        """So many interim responses are passed over, and one more is an error."""
+        interim = b"HTTP/1.1 102 x\r\n\r\n"
+        parser = ResponseParser()
+        self.assertIsNone(parser.feed(interim * MOST_INTERIM))
+        self.assertRaises(MalformedResponse, parser.feed, interim)
+
+    def test_trailer_without_end(self) -> None:
+        """A trailer may have as many fields as a head, and one more is an error."""
+        parser = ResponseParser()
+        last = OK + b"transfer-encoding: chunked\r\n\r\n0\r\n"
+        self.assertIsNone(parser.feed(last + b"a: b\r\n" * MOST_FIELDS))
+        self.assertRaises(MalformedResponse, parser.feed, b"a: b\r\n")
+
+    def test_nothing_is_searched_twice(self) -> None:
+        """A head that comes byte after byte is searched for its end once, not for each byte."""
+        searched = 0
+        end_of_head = http1._END_OF_HEAD
+
+        class Counting:
+            """Counts how many bytes are searched."""
+
+            @staticmethod
+            def search(data: bytes, start: int) -> re.Match[bytes] | None:
+                nonlocal searched
+                searched += len(data) - start
+                return end_of_head.search(data, start)
+
+        self.patch(http1, "_END_OF_HEAD", Counting)
+        parser = ResponseParser()
+        for byte in OK + b"a: b\r\n" * 1000:
+            parser.feed(bytes((byte,)))
+        self.assertLess(searched, 6 * 6100)
 
     def test_cut(self) -> None:
         """A connection that ends within a head, a counted body or a chunk has brought no

@@ -52,6 +52,20 @@ class RegexTests(SynchronousTestCase):
         self.assertFalse(Regex("(a+)+$").fullmatch("a" * 10_000 + "b"))
         self.assertLess(time.process_time() - began, 5)
 
+    def test_groups_cost_nothing(self) -> None:
+        """Groups are part of the size, as in Envoy, but a search does nothing for them."""
+        nested = "(" * 1000 + "a|." + ")" * 1000
+        regex = Regex(nested)
+        self.assertEqual(Regex("a|.").steps, regex.steps)
+        self.assertGreater(regex.size, 2000)
+        self.assertTrue(regex.search("b"))
+
+    def test_memory(self) -> None:
+        """An expression that would take more memory than it may is refused, as RE2 says it."""
+        text = "|".join(f"[a-z]{{{size}}}x" for size in range(300))
+        self.assertGreater(Regex(text).steps, 10_000)
+        self.assertIn("too large", str(self.assertRaises(BadRegex, Regex, text, 1 << 18)))
+
     def test_lazy(self) -> None:
         """The library is imported with the first expression."""
         code = (

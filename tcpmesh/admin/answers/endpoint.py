@@ -17,6 +17,9 @@ TEXT = "text/plain; charset=UTF-8"
 HTML = "text/html; charset=UTF-8"
 JSON = "application/json"
 
+FILTER_MEMORY = 1 << 18
+"""Bytes of a regular expression: some thousand steps of its program, hundreds of names in a row."""
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -56,7 +59,7 @@ class Call:
         """
         text = self.parameters.get(name, "")
         try:
-            return Regex(text) if text else None
+            return Regex(text, FILTER_MEMORY) if text else None
         except BadRegex as e:
             raise Refusal(complaint.format(e) + "\n") from None
 

@@ -17,18 +17,23 @@ from udpa.annotations import sensitive_pb2
 
 REDACTED = "[redacted]"
 
+MOST_PACKED = 30
+"""Messages in an `Any`, one in the other, that are looked into: nobody has more than a few, and a
+file may have thousands.
+"""
+
 
 def redacted(message: Message) -> Any:
     """A copy of the message without its secrets."""
     copy = type(message)()
     copy.CopyFrom(message)
-    _redact(copy, secret=False)
+    _redact(copy, False, 0)
     return copy
 
 
-def _redact(message: Message, secret: bool) -> None:
+def _redact(message: Message, secret: bool, depth: int) -> None:
     if isinstance(message, any_pb2.Any):
-        _redact_packed(message, secret)
+        _redact_packed(message, secret, depth + 1)
         return
     for field, value in message.ListFields():
         hide = secret or field.GetOptions().Extensions[sensitive_pb2.sensitive]
@@ -37,18 +42,21 @@ def _redact(message: Message, secret: bool) -> None:
             _replace(message, field, value, hide)
         elif not inner.GetOptions().map_entry:
             for each in value if field.is_repeated else (value,):
-                _redact(each, hide)
+                _redact(each, hide, depth)
         elif inner.fields_by_name["value"].message_type is not None:
             for key in value:
-                _redact(value[key], hide)
+                _redact(value[key], hide, depth)
         elif hide:
             message.ClearField(field.name)
 
 
-def _redact_packed(packed: any_pb2.Any, secret: bool) -> None:
+def _redact_packed(packed: any_pb2.Any, secret: bool, depth: int) -> None:
     """What is packed in an `Any` is unpacked for it; a type that is not known cannot be looked
-    into, nor shown.
+    into, nor shown, and neither is what is packed too many times.
     """
+    if depth > MOST_PACKED:
+        packed.Clear()
+        return
     try:
         descriptor = default_pool().FindMessageTypeByName(packed.TypeName())
     except KeyError:
@@ -56,7 +64,7 @@ def _redact_packed(packed: any_pb2.Any, secret: bool) -> None:
         return
     inner = message_factory.GetMessageClass(descriptor)()
     packed.Unpack(inner)
-    _redact(inner, secret)
+    _redact(inner, secret, depth)
     packed.Pack(inner)
 
 

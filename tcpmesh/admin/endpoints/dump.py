@@ -136,11 +136,13 @@ def _is_named(name: str, pattern: Regex | None) -> bool:
 def _bootstrap(bootstrap: Any, updated: timestamp_pb2.Timestamp) -> Json:
     """A `BootstrapConfigDump` in which listeners and clusters are made later."""
     lists = ("listeners", "clusters")
-    shown = type(bootstrap)()
-    shown.CopyFrom(bootstrap)
-    for name in lists:
-        # One stays for its place among the fields.
-        del getattr(shown.static_resources, name)[1:]
+    shown = _without(bootstrap, "static_resources")
+    if bootstrap.HasField("static_resources"):
+        shown.static_resources.CopyFrom(_without(bootstrap.static_resources, *lists))
+        for name in lists:
+            # One stays for its place among the fields.
+            first = getattr(bootstrap.static_resources, name)[:1]
+            getattr(shown.static_resources, name).extend(first)
     value = _json(
         config_dump_pb2.BootstrapConfigDump(bootstrap=redacted(shown), last_updated=updated)
     )
@@ -151,6 +153,21 @@ def _bootstrap(bootstrap: Any, updated: timestamp_pb2.Timestamp) -> Json:
                 _json(redacted(message)) for message in getattr(bootstrap.static_resources, name)
             )
     return value
+
+
+def _without(message: Any, *names: str) -> Any:
+    """A copy of a message but for these fields, which are too long to be copied at once."""
+    copy = type(message)()
+    for field, value in message.ListFields():
+        if field.name in names:
+            continue
+        if field.is_repeated:
+            getattr(copy, field.name).MergeFrom(value)
+        elif field.message_type is not None:
+            getattr(copy, field.name).CopyFrom(value)
+        else:
+            setattr(copy, field.name, value)
+    return copy
 
 
 def _json(message: Any) -> Json:

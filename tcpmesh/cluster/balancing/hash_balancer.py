@@ -12,7 +12,7 @@ hash policy of its own it reads `connection` in place of `hash`.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, Generic, TypeVar
@@ -23,20 +23,25 @@ from envoy.extensions.load_balancing_policies.common.v3.common_pb2 import (
 )
 from zope.interface import implementer
 
+from twisted.internet.task import Cooperator
+
 from tcpmesh.cluster.balancing.bounded_load import BoundedTable
 from tcpmesh.cluster.balancing.hash_policy import ClientHash, route_hash
-from tcpmesh.cluster.balancing.hash_tables import HashTable, Share, shares_of
+from tcpmesh.cluster.balancing.hash_tables import Buildable, HashTable, Share, shares_of
 from tcpmesh.cluster.balancing.policy import PolicyContext, candidates
 from tcpmesh.cluster.balancing.priority_load import Kind, PriorityLoad
 from tcpmesh.cluster.hosts.host import Host
 from tcpmesh.cluster.hosts.host_sets import HostSet, HostSets
 from tcpmesh.interfaces import ILoadBalancer
 
+AT_ONCE = 8192
+"""Places of a table that is built at once: some ten milliseconds."""
+
 FURTHER_ATTEMPTS = 8
 """How often a table is asked for a host that was not tried yet."""
 
 
-Table = TypeVar("Table", bound=HashTable)
+Table = TypeVar("Table", bound=Buildable)
 
 
 @dataclass(frozen=True)
@@ -84,13 +89,86 @@ def hashing_config(message: Any) -> dict[str, Any]:
     return found
 
 
-@dataclass(frozen=True, eq=False)
-class _Level(Generic[Table]):
-    """The table of one priority: as it was built, and as it is asked."""
+class Outdated:
+    """A table that is asked while the one of today's hosts is being built: it passes over those
+    that have gone.
+    """
 
-    shares: list[Share]
-    built: Table
-    table: HashTable
+    def __init__(self, table: HashTable | None, shares: Sequence[Share]) -> None:
+        self._table = table
+        self._hosts = tuple(share.host for share in shares)
+        self._are_there = frozenset(self._hosts)
+
+    def choose(self, key: int, attempt: int = 0) -> Host | None:
+        """The host of the table, or the first of a few further attempts that is still there, or
+        else any.
+        """
+        if self._table is not None:
+            for further in range(FURTHER_ATTEMPTS + 1):
+                host = self._table.choose(key, attempt + further)
+                if host in self._are_there:
+                    return host
+        return self._hosts[key % len(self._hosts)] if self._hosts else None
+
+
+class _Level(Generic[Table]):
+    """One priority: the hosts that are wanted, and the table that is asked.
+
+    The first table is built at once, as there is nothing else to ask, and so are small ones.  Where
+    that would take long, the table is built in steps, and until it is ready the one before it is
+    asked.  Hosts that change meanwhile wait for the next one, so each is built to its end.
+    """
+
+    def __init__(self, balancer: HashBalancer[Table], cooperator: Cooperator) -> None:
+        self._balancer = balancer
+        self._cooperator = cooperator
+        self._shares: Sequence[Share] = ()
+        self._built: tuple[Sequence[Share], Table] | None = None
+        self._asked: HashTable | None = None
+        """The last table that was built of any hosts."""
+        self._is_building = False
+        self.table: HashTable = Outdated(None, ())
+
+    @property
+    def built(self) -> Table | None:
+        """The table that is there; `None` where there are no hosts."""
+        return self._built[1] if self._built is not None and self._built[0] else None
+
+    def want(self, shares: Sequence[Share]) -> None:
+        """From now on choose among these."""
+        if self._built is not None and self._shares == shares:
+            return
+        self._shares = shares
+        if self._is_building:
+            self.table = Outdated(self._asked, shares)
+            return
+        table = self._balancer.build(shares)
+        if self._asked is None or table.size <= AT_ONCE:
+            for _ in table.build():
+                pass
+            self._set(shares, table)
+        else:
+            self.table = Outdated(self._asked, shares)
+            self._is_building = True
+            self._cooperator.cooperate(self._build(table))
+
+    def _build(self, table: Table) -> Iterator[None]:
+        while True:
+            shares = self._shares
+            yield from table.build()
+            self._set(shares, table)
+            if shares is self._shares:
+                break
+            table = self._balancer.build(self._shares)
+        self._is_building = False
+
+    def _set(self, shares: Sequence[Share], table: Table) -> None:
+        self._built = shares, table
+        asked = self._balancer.bounded(table, shares)
+        if shares:
+            self._asked = asked
+        self.table = asked if shares is self._shares else Outdated(asked, self._shares)
+        self._balancer.was_built()
 
 
 @implementer(ILoadBalancer)
@@ -107,12 +185,12 @@ class HashBalancer(ABC, Generic[Table]):
         self._context = context
         self._sets = HostSets()
         self._load = PriorityLoad(self._sets)
-        self._levels: tuple[_Level[Table], ...] = ()
+        self._levels: list[_Level[Table]] = []
         self._healthy_panic = context.stats.scope.counter("lb_healthy_panic")
 
     @abstractmethod
-    def build(self, shares: list[Share]) -> Table:
-        """A table of these hosts, which may be none."""
+    def build(self, shares: Sequence[Share]) -> Table:
+        """A table of these hosts, which may be none, to be built."""
 
     @abstractmethod
     def show(self, table: Table) -> None:
@@ -122,24 +200,24 @@ class HashBalancer(ABC, Generic[Table]):
         """Build the tables anew, of those priorities where something has changed."""
         self._sets = sets
         self._load = load = PriorityLoad(sets, self._context.panic_threshold)
-        before = dict(enumerate(self._levels))
-        self._levels = tuple(
-            self._level(self._shares(host_set, panic), before.get(number))
-            for number, (host_set, panic) in enumerate(zip(sets.sets, load.panic, strict=True))
-        )
+        while len(self._levels) < len(sets.sets):
+            self._levels.append(_Level(self, self._context.network.cooperator))
+        del self._levels[len(sets.sets) :]
+        for level, host_set, panic in zip(self._levels, sets.sets, load.panic, strict=True):
+            level.want(self._shares(host_set, panic))
+
+    def was_built(self) -> None:
+        """A table is ready: show how large they are."""
         for level in self._levels:
-            if level.shares:
+            if level.built is not None:
                 self.show(level.built)
 
-    def _level(self, shares: list[Share], before: _Level[Table] | None) -> _Level[Table]:
-        if before is not None and before.shares == shares:
-            return before
-        built = self.build(shares)
-        table: HashTable = built
-        if self._hashing.balance_factor:
-            requests = self._context.requests
-            table = BoundedTable(built, shares, self._hashing.balance_factor, lambda: requests.own)
-        return _Level(shares, built, table)
+    def bounded(self, table: Table, shares: Sequence[Share]) -> HashTable:
+        """A table that was built, with the bound on how busy a host may be."""
+        if not self._hashing.balance_factor:
+            return table
+        requests = self._context.requests
+        return BoundedTable(table, shares, self._hashing.balance_factor, lambda: requests.own)
 
     def _shares(self, host_set: HostSet, panic: bool) -> list[Share]:
         if (

@@ -22,6 +22,10 @@ from xxhash import xxh64_intdigest
 from tcpmesh.cluster.hosts.host import Host
 
 _64_BITS = 0xFFFFFFFFFFFFFFFF
+_BITS = 64
+
+STEP = 1000
+"""Places that are looked at in one step of building a table: about a millisecond."""
 
 
 class HashTable(Protocol):
@@ -31,6 +35,17 @@ class HashTable(Protocol):
         """The host for a 64-bit hash, or `None` where there are no hosts.  A further attempt, from
         1, may get another one.
         """
+
+
+class Buildable(HashTable, Protocol):
+    """A table that has to be built before it is asked."""
+
+    @property
+    def size(self) -> int:
+        """Its places."""
+
+    def build(self) -> Iterator[None]:
+        """Build it, in steps, the last of which ends the iterator."""
 
 
 class Share(NamedTuple):
@@ -78,6 +93,8 @@ class Ring:
     """A ketama ring: each host at many places of the circle of all hashes, and a client goes to the
     next place.
 
+    It is to be built before it is asked.
+
     :param shares: their order matters only where a part is no whole number of places.
     :param least: how many places to have, so that the smallest part is a whole number of them.
     :param most: how many places to have at most.
@@ -91,36 +108,57 @@ class Ring:
         most: int,
         digest: Callable[[bytes], int] = xxh64_intdigest,
     ) -> None:
+        self._shares = shares
         self._hosts = tuple(share.host for share in shares)
-        self.size = 0
+        self._digest = digest
+        self._scale = 0.0
+        if shares:
+            smallest = min(share.part for share in shares)
+            self._scale = min(ceil(smallest * least) / smallest, float(most))
+        self.size = ceil(self._scale)
         """Places, as the configuration amounts to; Envoy's `ring_hash_lb.size`."""
         self.spread = Spread(0, 0)
         self._places = array("Q")
         self._owners = array("I")
-        if shares:
-            self._build(shares, least, most, digest)
 
-    def _build(
-        self, shares: Sequence[Share], least: int, most: int, digest: Callable[[bytes], int]
-    ) -> None:
-        smallest = min(share.part for share in shares)
-        scale = min(ceil(smallest * least) / smallest, float(most))
-        places = array("Q")
-        owners = array("I")
-        counts = []
-        target = 0.0
-        for owner, (_, key, part) in enumerate(shares):
-            target += scale * part
+    def build(self) -> Iterator[None]:
+        """Build it, in steps.
+
+        The places are put in order by their upper bits first, and then part by part: to sort
+        millions of them in one go would take seconds.
+        """
+        if not self._shares:
+            return
+        bits = max((self.size // STEP).bit_length(), 0)
+        shift = _BITS - bits
+        places = [array("Q") for _ in range(1 << bits)]
+        owners = [array("I") for _ in range(1 << bits)]
+        digest, counts, total, target = self._digest, [], 0, 0.0
+        for owner, (_, key, part) in enumerate(self._shares):
+            target += self._scale * part
             # Parts that are no whole numbers of places even out over the hosts.
-            more = max(ceil(target) - len(places), 0)
-            places.extend(digest(f"{key}_{place}".encode()) for place in range(more))
-            owners.extend([owner] * more)
+            more = max(ceil(target) - total, 0)
+            for start in range(0, more, STEP):
+                for place in range(start, min(start + STEP, more)):
+                    number = digest(f"{key}_{place}".encode())
+                    places[number >> shift].append(number)
+                    owners[number >> shift].append(owner)
+                yield
+            total += more
             counts.append(more)
-        order = sorted(range(len(places)), key=places.__getitem__)
-        self._places = array("Q", map(places.__getitem__, order))
-        self._owners = array("I", map(owners.__getitem__, order))
-        self.size = ceil(scale)
+        yield from self._join(places, owners)
         self.spread = Spread(min(self.size, *counts), max(counts))
+
+    def _join(self, places: list[array[int]], owners: list[array[int]]) -> Iterator[None]:
+        """Put each part in order, and all of them after each other."""
+        places.reverse()
+        owners.reverse()
+        while places:
+            part, hosts = places.pop(), owners.pop()
+            order = sorted(range(len(part)), key=part.__getitem__)
+            self._places.extend(map(part.__getitem__, order))
+            self._owners.extend(map(hosts.__getitem__, order))
+            yield
 
     def choose(self, key: int, attempt: int = 0) -> Host | None:
         """The host of the first place that is not below the hash; a further attempt goes that many
@@ -138,39 +176,52 @@ class Maglev:
     """A Maglev table: of a prime number of places, of which each host takes its part by turns, in
     an order of its own.
 
+    It is to be built before it is asked.
+
     :param shares: in any order.
     :param size: how many places; a prime number.
     """
 
     def __init__(self, shares: Sequence[Share], size: int) -> None:
-        shares = sorted(shares, key=attrgetter("key"))
-        self._hosts = tuple(share.host for share in shares)
+        self._shares = sorted(shares, key=attrgetter("key"))
+        self._hosts = tuple(share.host for share in self._shares)
         self.spread = Spread(0, 0)
-        self._size = size
+        self.size = size if len(shares) > 1 else len(shares)
+        """Places: one does for one host, and is what Envoy counts."""
         self._table = array("H" if len(shares) <= 1 << 16 else "I")
-        if shares:
-            self._build(shares)
 
-    def _build(self, shares: Sequence[Share]) -> None:
-        if len(shares) == 1:
-            self._size = 1  # one place does for one host, and is what Envoy counts
-        size = self._size
-        keys = [share.key.encode() for share in shares]
+    def build(self) -> Iterator[None]:
+        """Build it, in steps."""
+        if not self._shares:
+            return
+        size = self.size
+        keys = [share.key.encode() for share in self._shares]
         places = [xxh64_intdigest(key) % size for key in keys]
         skips = [xxh64_intdigest(key, 1) % max(size - 1, 1) + 1 for key in keys]
         counts = [0] * len(keys)
-        self._table = table = array(self._table.typecode, bytes(size * self._table.itemsize))
+        table = array(self._table.typecode, bytes(size * self._table.itemsize))
         free = bytearray(b"\1") * size
-        for i in islice(chain.from_iterable(_turns([share.part for share in shares])), size):
+        left = STEP
+        turns = _turns([share.part for share in self._shares])
+        for i in islice(chain.from_iterable(turns), size):
             place, skip = places[i], skips[i]
             while not free[place]:
                 place += skip
                 if place >= size:
                     place -= size
+                left -= 1  # the last places are looked for longest
+                if not left:
+                    left = STEP
+                    yield
             free[place] = 0
             table[place] = i
             places[i] = place
             counts[i] += 1
+            left -= 1
+            if not left:
+                left = STEP
+                yield
+        self._table = table
         self.spread = Spread(min(counts), max(counts))
 
     def choose(self, key: int, attempt: int = 0) -> Host | None:
@@ -179,7 +230,7 @@ class Maglev:
             return None
         if attempt:
             key ^= _64_BITS - attempt + 1
-        return self._hosts[self._table[key % self._size]]
+        return self._hosts[self._table[key % self.size]]
 
 
 def _turns(parts: Sequence[float]) -> Iterator[Sequence[int]]:

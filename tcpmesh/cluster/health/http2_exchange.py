@@ -25,6 +25,14 @@ from tcpmesh.values.address import Address
 
 FRAME_HEAD = 9
 LARGEST_FRAME = FRAME_HEAD + (1 << 14)
+
+SMALL_FRAME = 1024
+MOST_SMALL_FRAMES = 128
+"""Frames of less than `SMALL_FRAME` bytes that a host may send from the start of one check to the
+start of the next.  To read a frame takes some 50 us however small it is, or empty, and where many
+come at once all others wait.
+"""
+
 DATA = 0
 GOAWAY = 7
 
@@ -47,11 +55,20 @@ class Connection(H2Connection):
 class Http2Probe(ExchangeProbe):
     """Asks one host over HTTP/2.
 
-    A subclass says in `headers` what it asks, reads the answer in `event`, and wheel `close_stream`
+    A subclass says in `headers` what it asks, reads the answer in `event`, and calls `close_stream`
     before it gives its result.
     """
 
-    __slots__ = ("_body", "_h2", "_is_last", "_left", "_rest", "_stream", "_unread")
+    __slots__ = (
+        "_body",
+        "_h2",
+        "_is_last",
+        "_left",
+        "_rest",
+        "_small_left",
+        "_stream",
+        "_unread",
+    )
 
     most_received = 1 << 14
     """Bytes that a host may send from the start of one check to the start of the next."""
@@ -68,7 +85,7 @@ class Http2Probe(ExchangeProbe):
         self._stream = 0
         self._is_last = False
         """Whether the host has said that it will answer nothing more on this connection."""
-        self._left = 0
+        self._left = self._small_left = 0
         self._unread = bytearray()
 
     def headers(self) -> Headers:
@@ -92,6 +109,7 @@ class Http2Probe(ExchangeProbe):
         if self._h2 is None:
             self._h2 = Connection(self.most_received)
         self._left = self.most_received
+        self._small_left = MOST_SMALL_FRAMES
         self._rest = self._body
         fields = [
             (name.encode("ascii"), value.encode("utf-8", "surrogateescape"))
@@ -180,7 +198,9 @@ class Http2Probe(ExchangeProbe):
     def _read(self, frame: bytes) -> None:
         if self.counts_body or frame[3] != DATA or not self._stream:
             self._left -= len(frame)
-        if self._left < 0:
+        if len(frame) < SMALL_FRAME:
+            self._small_left -= 1
+        if self._left < 0 or self._small_left < 0:
             self.break_off()
         elif frame[3] == GOAWAY:
             self._goaway(frame[FRAME_HEAD:])

@@ -58,7 +58,7 @@ class Http2CheckProbe(Http2Probe):
         self._check = check
         self._status = 0
         self._fields: Headers = ()
-        self._kept = b""
+        self._kept = bytearray()
 
     def headers(self) -> Headers:
         """As the check has them; `host` is called otherwise here."""
@@ -87,7 +87,7 @@ class Http2CheckProbe(Http2Probe):
 
     def _head(self, event: ResponseReceived) -> None:
         self._fields = _texts(event.headers)
-        self._kept = b""
+        self._kept = bytearray()
         status = _status(self._fields)
         if len(status) == 3 and status.isdigit():
             self._status = int(status)
@@ -96,7 +96,7 @@ class Http2CheckProbe(Http2Probe):
 
     def _judge(self) -> None:
         self.close_stream(True)
-        judge(self, self._check, Http2Response(self._status, self._fields, self._kept))
+        judge(self, self._check, Http2Response(self._status, self._fields, bytes(self._kept)))
 
 
 def _texts(headers: Iterable[Any] | None) -> Headers:

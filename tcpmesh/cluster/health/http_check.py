@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 from envoy.config.core.v3 import base_pb2
 from envoy.type.v3 import http_pb2
 
-from tcpmesh.cluster.health.probe import ExchangeProbe, Failed, has_in_order, hostname, payloads
+from tcpmesh.cluster.health.probe import BlockSearch, ExchangeProbe, Failed, hostname, payloads
 from tcpmesh.cluster.health.request_headers import Headers, RequestHeaders
 from tcpmesh.config.fields.strings import string_matcher
 from tcpmesh.stats.metrics import Counter
@@ -125,7 +125,7 @@ class HttpCheck:
         status = response.status
         if status not in self._expected:
             return Outcome(False, status in self._retriable, response.header(EXCLUDE) is not None)
-        if self._receive and not has_in_order(response.body, self._receive):
+        if self._receive and not BlockSearch(self._receive).feed(response.body):
             return FAILED
         if self._is_service is not None:
             self._verified.tally += 1

@@ -23,8 +23,10 @@ from tcpmesh.net.timeout_queues import TimeoutQueue, TimeoutQueues
 from tcpmesh.values.address import Address
 from tcpmesh.values.hosts import HostSpec
 
-MOST_WAITING = 1 << 16
-"""Bytes of an answer that may be looked at; of more, the last."""
+READ_SIZE = 1 << 12
+"""Bytes of an answer that are read at once.  A host may send as much as it likes, and how long that
+takes to judge is time that all connections wait.
+"""
 
 
 class Failed(Enum):
@@ -141,6 +143,7 @@ class Line(QuietProtocol):
     def makeConnection(self, transport: Any) -> None:
         """Connected."""
         self.transport = transport
+        transport.read_size = min(transport.read_size, READ_SIZE)
         if self.probe is not None:
             self.probe.connected(self)
         else:
@@ -271,7 +274,7 @@ class PayloadProbe(ExchangeProbe):
     them.
     """
 
-    __slots__ = ("_expected", "_header", "_question", "_seen")
+    __slots__ = ("_expected", "_header", "_question")
 
     def __init__(
         self,
@@ -285,9 +288,8 @@ class PayloadProbe(ExchangeProbe):
         """`header`: makes what goes first on a new connection, from its transport."""
         super().__init__(terms, address, results)
         self._question = question
-        self._expected = expected
+        self._expected = BlockSearch(expected)
         self._header = header
-        self._seen = bytearray()
 
     def connected(self, line: Line) -> None:
         """Begin with the PROXY header, where there is one."""
@@ -298,18 +300,13 @@ class PayloadProbe(ExchangeProbe):
 
     def ask(self, transport: Any) -> None:
         """Send the payload."""
-        self._seen.clear()
+        self._expected.reset()
         if self._question:
             transport.write(self._question)
 
     def received(self, data: bytes) -> None:
         """Look for what is expected; what comes unasked is dropped."""
-        if not self.asking:
-            return
-        seen = self._seen
-        seen += data
-        del seen[:-MOST_WAITING]
-        if not has_in_order(seen, self._expected):
+        if not self.asking or not self._expected.feed(data):
             return
         if not self._terms.reuse:
             self.hang_up()
@@ -327,15 +324,34 @@ def hostname(spec: HostSpec) -> str:
     return "" if config is None else str(config.hostname)
 
 
-def has_in_order(data: bytes | bytearray, blocks: tuple[bytes, ...]) -> bool:
-    """Whether all blocks are in the data, one after the other, with or without gaps."""
-    place = 0
-    for block in blocks:
-        place = data.find(block, place)
-        if place < 0:
-            return False
-        place += len(block)
-    return True
+class BlockSearch:
+    """Looks for blocks of bytes that come one after the other, with or without gaps, in what comes
+    in pieces.  Each byte is searched once, and no more is kept than the start of a block may be.
+    """
+
+    __slots__ = ("_blocks", "_found", "_rest")
+
+    def __init__(self, blocks: tuple[bytes, ...]) -> None:
+        self._blocks = blocks
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin anew."""
+        self._found = 0
+        self._rest = b""
+
+    def feed(self, data: bytes) -> bool:
+        """Take bytes; whether all blocks have come."""
+        data = self._rest + data
+        place = 0
+        for block in self._blocks[self._found :]:
+            found = data.find(block, place)
+            if found < 0:
+                self._rest = data[max(len(data) - len(block) + 1, place) :]
+                return False
+            place = found + len(block)
+            self._found += 1
+        return True
 
 
 def payloads(messages: Any) -> tuple[bytes, ...]:

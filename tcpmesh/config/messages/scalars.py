@@ -23,6 +23,9 @@ from tcpmesh.config.text.source import Node, Scalar
 #: Protobuf's own bound of a Duration: about 10,000 years.
 MAX_DURATION_SECONDS = 315_576_000_000
 
+#: Of that; with some thousand Python refuses to make a number of them.
+MOST_DIGITS = len(str(MAX_DURATION_SECONDS))
+
 _DURATION = re.compile(r"(?P<sign>-?)(?P<seconds>[0-9]+)(?:\.(?P<fraction>[0-9]{1,9}))?s\Z")
 _OTHER_UNIT = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(us|ms|s|sec|m|min|h|d)?\Z", re.IGNORECASE)
 _UNIT_SECONDS = {
@@ -186,9 +189,10 @@ def read_duration(node: Node) -> tuple[int, int]:
     found = _DURATION.match(value) if isinstance(value, str) else None
     if found is None:
         raise expected("a duration in seconds such as '0.25s'", node, _in_seconds(value))
-    seconds = int(found["seconds"])
-    if seconds > MAX_DURATION_SECONDS:
+    digits = found["seconds"].lstrip("0") or "0"
+    if len(digits) > MOST_DIGITS or int(digits) > MAX_DURATION_SECONDS:
         raise expected(f"a duration of at most {MAX_DURATION_SECONDS}s", node)
+    seconds = int(digits)
     nanos = int((found["fraction"] or "0").ljust(9, "0"))
     return (-seconds, -nanos) if found["sign"] else (seconds, nanos)
 

@@ -13,11 +13,14 @@ from tcpmesh.config.text.source import MAX_DEPTH, Document, Mapping, Node, Scala
 
 _TOKEN = re.compile(
     r"""(?P<open>[{\[])|(?P<close>[}\]])|(?P<mark>[:,])
-    |(?P<string>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')
+    |(?P<string>"[^"\\]*"|'[^'\\]*')|(?P<quote>["'])
     |(?P<number>-?[0-9][0-9a-zA-Z.+-]*)
     |(?P<word>[A-Za-z_][A-Za-z0-9_]*)""",
     re.VERBOSE | re.DOTALL,
 )
+# Not one expression for all strings: a repeated group keeps a mark of hundreds of bytes for each
+# time.
+_STOPS = {quote: re.compile(rf"[{quote}\\]") for quote in "\"'"}
 _BLANKS = re.compile(r"[ \t\r\n]*")
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?P<real>(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?)\Z")
 _WORDS = {"true": True, "false": False, "null": None}
@@ -99,6 +102,22 @@ class _Reader:
                 raise self.refuse(f"unexpected {self.text[self.start]!r}")
             return
         self.kind, self.token, self.at = found.lastgroup or "", found[0], found.end()
+        if self.kind == "quote":
+            self._read_string()
+
+    def _read_string(self) -> None:
+        """Go on to the end of a string that has escapes, or no end."""
+        text, at = self.text, self.at
+        while found := _STOPS[self.token].search(text, at):
+            if found[0] == self.token:
+                self.kind, self.token, self.at = (
+                    "string",
+                    text[self.start : found.end()],
+                    found.end(),
+                )
+                return
+            at = found.end() + 1
+        raise self.refuse(f"unexpected {self.token!r}")
 
     def _count_lines(self, start: int, end: int) -> None:
         for found in LINE_BREAK.finditer(self.text, start, end):

@@ -144,6 +144,7 @@ class WrappedNetwork:
         self.socket = socket
         self.clock = below.clock
         self.timers = below.timers
+        self.cooperator = below.cooperator
 
     def bind(self, address: Any, options: Any) -> Any:
         """As the network below does."""

@@ -9,6 +9,7 @@ at each change of the hosts.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from envoy.extensions.load_balancing_policies.maglev.v3 import maglev_pb2
@@ -44,7 +45,7 @@ class MaglevPolicy(HashBalancer[Maglev]):
             made.table_size.CopyFrom(message.maglev_lb_config.table_size)
         return cls(made, context)
 
-    def build(self, shares: list[Share]) -> Maglev:
+    def build(self, shares: Sequence[Share]) -> Maglev:
         """A table of these hosts."""
         return Maglev(shares, self._table_size)
 

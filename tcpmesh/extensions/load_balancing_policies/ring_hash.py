@@ -6,6 +6,7 @@ The ring is Envoy's to the last place, see `tcpmesh.cluster.balancing.hash_table
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -67,7 +68,7 @@ class RingHash(HashBalancer[Ring]):
             made.hash_function = made.MURMUR_HASH_2
         return cls(made, context)
 
-    def build(self, shares: list[Share]) -> Ring:
+    def build(self, shares: Sequence[Share]) -> Ring:
         """A ring of these hosts."""
         return Ring(shares, self._least, self._most, self._digest)
 

@@ -235,6 +235,8 @@ class _Stream(Int16StringReceiver):
         """Take the first message; one that is no answer, or is truncated even here, is a failure of
         the server.
         """
+        if self.answer.called:
+            return
         answer = self._question.read(string)
         usable = answer is not None and answer.outcome is not Outcome.TRUNCATED
         self._end(answer if usable else Answer(Outcome.FAILED))

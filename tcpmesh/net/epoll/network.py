@@ -37,6 +37,7 @@ from twisted.internet.defer import Deferred
 
 from tcpmesh.interfaces import INetwork
 from tcpmesh.net.connect_check import ConnectCheckListener
+from tcpmesh.net.cooperator import shared_cooperator
 from tcpmesh.net.epoll.accept import AcceptingPort
 from tcpmesh.net.epoll.connect import EpollConnector
 from tcpmesh.net.epoll.connect_check import EpollConnectCheck
@@ -68,6 +69,7 @@ class EpollNetwork:
     def __init__(self, reactor: Any, read_size: int = READ_SIZE) -> None:
         self.clock = reactor
         self.timers = TimeoutQueues(reactor)
+        self.cooperator = shared_cooperator(reactor)
         self.poller = Poller(reactor)
         self._view = memoryview(bytearray(read_size))
         self.iov = [self._view]
@@ -137,4 +139,5 @@ class EpollNetwork:
 
     def _stopped(self, _: None) -> None:
         self.timers.stop()
+        self.cooperator.stop()
         self.pipes.close()

@@ -25,6 +25,7 @@ from twisted.python.failure import Failure
 from tcpmesh.interfaces import ICountsAccepts, IHandsOver, INetwork, IStreamTransport
 from tcpmesh.net.congestion import spare_loopback
 from tcpmesh.net.connect_check import ConnectCheckListener, FactoryConnectCheck
+from tcpmesh.net.cooperator import shared_cooperator
 from tcpmesh.net.listen import bind
 from tcpmesh.net.reserve import DescriptorReserve
 from tcpmesh.net.sockets import EXHAUSTED
@@ -273,6 +274,7 @@ class StockNetwork:
         self.clock = reactor
         self.timers = TimeoutQueues(reactor)
         self.reserve = DescriptorReserve(reactor) if reserve is None else reserve
+        self.cooperator = shared_cooperator(reactor)
         self._sockets = OpenSockets(reactor)
 
     def bind(self, address: Address, options: ListenOptions) -> socket.socket:
@@ -329,4 +331,8 @@ class StockNetwork:
 
     def stop(self) -> Deferred[None]:
         """Close all that is open."""
-        return self._sockets.stop().addCallback(lambda _: self.timers.stop())
+        return self._sockets.stop().addCallback(self._stopped)
+
+    def _stopped(self, _: None) -> None:
+        self.timers.stop()
+        self.cooperator.stop()

@@ -197,6 +197,11 @@ class Record(Mapped):
         )
 
 
+def mapping_form(form: Form) -> Mapped:
+    """Values by texts."""
+    return Mapped(Several(Together(TEXT, form)), lambda each: tuple(each.items()), dict)
+
+
 ADDRESS = Mapped(
     Together(TEXT, WHOLE), lambda each: (each.host, each.port), lambda pair: Address(*pair)
 )

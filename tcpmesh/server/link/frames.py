@@ -16,16 +16,23 @@ from envoy.config.listener.v3.listener_pb2 import Listener
 
 from tcpmesh.server.link.codec import (
     ADDRESS,
+    FRACTION,
     TEXT,
     TRUTH,
     WHOLE,
     LinkError,
+    Mapped,
+    Optional,
     Record,
     Several,
     Together,
     enum_form,
+    mapping_form,
     message_form,
 )
+from tcpmesh.server.link.numbers import Numbers
+from tcpmesh.stats.deltas import Deltas, GaugeValue, Interval, Names
+from tcpmesh.stats.metrics import Merge
 from tcpmesh.values import link
 from tcpmesh.values.hosts import Assignment, HostSpec, Locality
 
@@ -87,6 +94,19 @@ ASSIGNMENT = Record(
     weighted_priority_health=TRUTH,
 )
 REFUSAL = enum_form(link.Refusal)
+MERGE = Mapped(TEXT, lambda merge: merge.value, Merge)
+INTERVAL = Together(TEXT, FRACTION, Several(Together(WHOLE, WHOLE)))
+DELTAS = Record(
+    Deltas,
+    counters=mapping_form(WHOLE),
+    gauges=mapping_form(Mapped(Together(MERGE, WHOLE), tuple, lambda pair: GaugeValue(*pair))),
+    histograms=mapping_form(Mapped(INTERVAL, tuple, lambda parts: Interval(*parts))),
+    text_readouts=mapping_form(TEXT),
+    shown=mapping_form(
+        Mapped(Together(*[Several(TEXT)] * 4), tuple, lambda names: Names(*names)),
+    ),
+    is_whole=TRUTH,
+)
 
 TO_WORKER = Table(
     (
@@ -145,6 +165,6 @@ TO_MAIN = Table(
     (8, Record(link.HostsUnused, cluster=WHOLE, hosts=Several(WHOLE))),
     (9, Record(link.Rates, cluster=WHOLE, rates=Several(Together(WHOLE, WHOLE, WHOLE)))),
     (10, Record(link.HostNumbers, cluster=WHOLE, numbers=Several(Several(WHOLE)))),
-    (11, Record(link.Numbers, connections=WHOLE)),
+    (11, Record(Numbers, worker=WHOLE, connections=WHOLE, deltas=Optional(DELTAS))),
     (12, Record(link.Stopped)),
 )

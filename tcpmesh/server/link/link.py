@@ -12,7 +12,8 @@ from collections.abc import Callable
 from typing import Protocol
 
 from tcpmesh.server.link.frames import TO_MAIN, TO_WORKER
-from tcpmesh.values.link import Begin, ToMain, ToWorker
+from tcpmesh.server.link.numbers import MainMessage
+from tcpmesh.values.link import Begin, ToWorker
 
 VARIABLE = "TCPMESH_LINK"
 
@@ -20,30 +21,39 @@ VARIABLE = "TCPMESH_LINK"
 class ILink(Protocol):
     """Carries messages both ways, in order."""
 
+    @property
+    def joins_processes(self) -> bool:
+        """Whether the other side may be another process, which has a store of its own."""
+
     def begin(self, message: Begin) -> Begin:
         """The first message, with which a worker is made."""
 
-    def join(self, main: Callable[[ToMain], object], worker: Callable[[ToWorker], object]) -> None:
+    def join(
+        self, main: Callable[[MainMessage], object], worker: Callable[[ToWorker], object]
+    ) -> None:
         """Both are there: these take what the other one sends."""
 
     def to_worker(self, message: ToWorker) -> None:
         """Main says something."""
 
-    def to_main(self, message: ToMain) -> None:
+    def to_main(self, message: MainMessage) -> None:
         """The worker says something."""
 
 
 class DirectLink:
     """Hands messages over as they are, at once."""
 
-    _main: Callable[[ToMain], object]
+    joins_processes = False
+    _main: Callable[[MainMessage], object]
     _worker: Callable[[ToWorker], object]
 
     def begin(self, message: Begin) -> Begin:
         """The message itself."""
         return message
 
-    def join(self, main: Callable[[ToMain], object], worker: Callable[[ToWorker], object]) -> None:
+    def join(
+        self, main: Callable[[MainMessage], object], worker: Callable[[ToWorker], object]
+    ) -> None:
         """Both are there."""
         self._main, self._worker = main, worker
 
@@ -51,13 +61,15 @@ class DirectLink:
         """Hand it over."""
         self._worker(message)
 
-    def to_main(self, message: ToMain) -> None:
+    def to_main(self, message: MainMessage) -> None:
         """Hand it over."""
         self._main(message)
 
 
 class BytesLink(DirectLink):
     """Hands over what is read from the bytes of each message."""
+
+    joins_processes = True
 
     def begin(self, message: Begin) -> Begin:
         """Another message that is equal."""
@@ -68,7 +80,7 @@ class BytesLink(DirectLink):
         """Write and read it."""
         self._worker(TO_WORKER.decode(TO_WORKER.encode(message)))
 
-    def to_main(self, message: ToMain) -> None:
+    def to_main(self, message: MainMessage) -> None:
         """Write and read it."""
         self._main(TO_MAIN.decode(TO_MAIN.encode(message)))
 

@@ -32,6 +32,7 @@ from twisted.python.failure import Failure
 
 from tcpmesh.interfaces import ICountsAccepts, INetwork
 from tcpmesh.net.connect_check import ConnectCheckListener, FactoryConnectCheck
+from tcpmesh.net.cooperator import shared_cooperator
 from tcpmesh.net.listen import BindError
 from tcpmesh.net.timeout_queues import TimeoutQueues
 from tcpmesh.testing.memory.pipe import EventQueue
@@ -209,6 +210,7 @@ class MemoryNetwork:
         """
         self.clock = clock if clock is not None else Clock()
         self.timers = TimeoutQueues(cast(Any, self.clock))
+        self.cooperator = shared_cooperator(cast(Any, self.clock))
         self.steps = EventQueue(choose)
         self.ports: dict[Address, MemoryPort] = {}
         self.refused: set[Address] = set()

@@ -271,6 +271,16 @@ class RedactTests(SynchronousTestCase):
             CheckSettings(), redacted(CheckSettings(context_extensions={"token": "t"}))
         )
 
+    def test_packed_too_often(self) -> None:
+        """Messages that are packed in each other are looked into, but not without end."""
+        for times, is_shown in ((10, True), (500, False), (5000, False)):
+            packed = any_pb2.Any(type_url="type.googleapis.com/google.protobuf.Any")
+            for _ in range(times):
+                packed, inner = any_pb2.Any(type_url=packed.type_url), packed
+                packed.value = inner.SerializeToString()
+            metadata = base_pb2.Metadata(typed_filter_metadata={"a": packed})
+            self.assertEqual(is_shown, redacted(metadata) == metadata)
+
     def test_unknown_type(self) -> None:
         """What cannot be looked into is not shown."""
         self.assertEqual(

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import count, islice
+from typing import Any
 
 from envoy.config.core.v3 import base_pb2
 from google.protobuf.json_format import ParseDict
@@ -17,6 +18,7 @@ from xxhash import xxh64_intdigest
 from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.cluster.balancing.hash_tables import (
+    STEP,
     HashTable,
     Maglev,
     Ring,
@@ -39,7 +41,23 @@ def shares(*groups: Sequence[Host]) -> list[Share]:
 
 def ring(members: Sequence[Host], least: int = 1024) -> Ring:
     """A ring of no more than the usual size."""
-    return Ring(shares(members), least, LARGEST)
+    return built_ring(shares(members), least, LARGEST)
+
+
+def built_ring(*arguments: Any) -> Ring:
+    """A ring that is built."""
+    made = Ring(*arguments)
+    for _ in made.build():
+        pass
+    return made
+
+
+def built_maglev(members: Sequence[Share], size: int) -> Maglev:
+    """A Maglev table that is built."""
+    made = Maglev(members, size)
+    for _ in made.build():
+        pass
+    return made
 
 
 def choices(table: HashTable) -> list[Host | None]:
@@ -112,7 +130,7 @@ class RingTests(SynchronousTestCase):
         """There are never more places than the largest size, though some host then has one less
         than another.
         """
-        made = Ring(shares(hosts(3)), 1024, 100)
+        made = built_ring(shares(hosts(3)), 1024, 100)
         self.assertEqual((100, (33, 34)), (made.size, made.spread))
 
     def test_every_hash(self) -> None:
@@ -126,7 +144,7 @@ class RingTests(SynchronousTestCase):
             b"10.0.0.1:80_1": 40,
         }
         a, b = hosts(2)
-        made = Ring(shares((a, b)), 4, LARGEST, digests.__getitem__)
+        made = built_ring(shares((a, b)), 4, LARGEST, digests.__getitem__)
         self.assertEqual(
             [a, a, b, b, a, b, b, a, a],
             [made.choose(key) for key in (0, 10, 11, 20, 21, 31, 40, 41, 2**64 - 1)],
@@ -136,15 +154,31 @@ class RingTests(SynchronousTestCase):
         """A further attempt takes the next place, around the ring."""
         digests = {b"10.0.0.0:80_0": 10, b"10.0.0.1:80_0": 20, b"10.0.0.2:80_0": 30}
         a, b, c = hosts(3)
-        made = Ring(shares((a, b, c)), 3, LARGEST, digests.__getitem__)
+        made = built_ring(shares((a, b, c)), 3, LARGEST, digests.__getitem__)
         self.assertEqual([b, c, a, b], [made.choose(15, attempt) for attempt in range(4)])
         self.assertEqual([a, b], [made.choose(35, attempt) for attempt in range(2)])
 
     def test_shares(self) -> None:
         """Clients spread as the weights say, as well as so few places can."""
         members = (host("10.0.0.1:80", weight=1), host("10.0.0.2:80", weight=3))
-        found = Counter(choices(Ring(shares(members), 10000, LARGEST)))
+        found = Counter(choices(built_ring(shares(members), 10000, LARGEST)))
         self.assertLess(abs(0.75 - found[members[1]] / len(HASHES)), 0.05)
+
+    def test_steps(self) -> None:
+        """It is built in steps of so many places."""
+        digests = 0
+
+        def digest(data: bytes) -> int:
+            nonlocal digests
+            digests += 1
+            return xxh64_intdigest(data)
+
+        made = Ring(shares(hosts(3)), 20 * STEP, LARGEST, digest)
+        before = most = 0
+        for _ in made.build():
+            most = max(most, digests - before)
+            before = digests
+        self.assertEqual((STEP, made.size), (most, digests))
 
     def test_leaving(self) -> None:
         """A host that leaves moves its own clients and no others."""
@@ -165,18 +199,24 @@ class MaglevTests(SynchronousTestCase):
 
     def test_nobody(self) -> None:
         """A table of no hosts has none."""
-        self.assertIsNone(Maglev([], 13).choose(5))
+        self.assertIsNone(built_maglev([], 13).choose(5))
+
+    def test_steps(self) -> None:
+        """It is built in steps of so many places that are looked at, found free or not."""
+        made = Maglev(shares(hosts(3)), 65537)
+        steps = sum(1 for _ in made.build())
+        self.assertGreater(steps, 65537 // STEP)
 
     def test_one(self) -> None:
         """One host needs no table: it has all of one place."""
-        made = Maglev(shares(hosts(1)), 65537)
+        made = built_maglev(shares(hosts(1)), 65537)
         self.assertEqual((1, 1), made.spread)
         self.assertEqual(1, len(set(choices(made))))
 
     def test_even(self) -> None:
         """Hosts of the same weight have as many places as each other, or one more."""
         members = hosts(7)
-        made = Maglev(shares(members), 1009)
+        made = built_maglev(shares(members), 1009)
         self.assertEqual((144, 145), made.spread)
         self.assertEqual({144, 145}, set(Counter(places(made, 1009)).values()))
 
@@ -189,21 +229,22 @@ class MaglevTests(SynchronousTestCase):
         )
         self.assertEqual(
             [101, 303, 605],
-            [Counter(places(Maglev(shares(members), 1009), 1009))[each] for each in members],
+            [Counter(places(built_maglev(shares(members), 1009), 1009))[each] for each in members],
         )
 
     def test_order(self) -> None:
         """In which order the hosts are configured does not matter."""
         members = hosts(9)
         self.assertEqual(
-            choices(Maglev(shares(members), 1009)), choices(Maglev(shares(members[::-1]), 1009))
+            choices(built_maglev(shares(members), 1009)),
+            choices(built_maglev(shares(members[::-1]), 1009)),
         )
 
     def test_more_hosts_than_places(self) -> None:
         """Where there are more hosts than places, each place has a host and some hosts have
         none.
         """
-        made = Maglev(shares(hosts(9)), 5)
+        made = built_maglev(shares(hosts(9)), 5)
         self.assertEqual((0, 1), made.spread)
         self.assertEqual(5, len(set(places(made, 5))))
 
@@ -212,8 +253,8 @@ class MaglevTests(SynchronousTestCase):
         members = hosts(10)
         pairs = list(
             zip(
-                choices(Maglev(shares(members), 65537)),
-                choices(Maglev(shares(members[1:]), 65537)),
+                choices(built_maglev(shares(members), 65537)),
+                choices(built_maglev(shares(members[1:]), 65537)),
                 strict=True,
             )
         )
@@ -224,13 +265,13 @@ class MaglevTests(SynchronousTestCase):
         """A further attempt gets a place of its own, so that all hosts are found in a few of
         them.
         """
-        made = Maglev(shares(hosts(3)), 1009)
+        made = built_maglev(shares(hosts(3)), 1009)
         self.assertEqual(made.choose(77), made.choose(77, 0))
         self.assertEqual(3, len({made.choose(77, attempt) for attempt in range(20)}))
 
     def test_memory(self) -> None:
         """A table has two bytes a place, whatever the number of hosts."""
-        made = Maglev(shares(hosts(500)), 65537)
+        made = built_maglev(shares(hosts(500)), 65537)
         self.assertEqual(2 * 65537, len(made._table) * made._table.itemsize)
 
 

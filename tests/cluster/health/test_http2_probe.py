@@ -9,9 +9,10 @@ from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 from h2.events import DataReceived, RequestReceived, StreamEnded, StreamReset
-from hyperframe.frame import DataFrame, GoAwayFrame, PingFrame
+from hyperframe.frame import DataFrame, GoAwayFrame, HeadersFrame, PingFrame
 
 from tcpmesh.cluster.health import http2_probe
+from tcpmesh.cluster.health.http2_exchange import MOST_SMALL_FRAMES, SMALL_FRAME, Http2Probe
 from tcpmesh.cluster.health.request_headers import Headers
 from tests.cluster.health.checked import CheckedTestCase
 
@@ -333,6 +334,36 @@ class HostileTests(Http2TestCase):
         for frame in (PingFrame(opaque_data=b"12345678"), GoAwayFrame(last_stream_id=1)):
             self.raw = frame.serialize() * 5000
             self.assertEqual((OUT, (0, 1, 1)), (self.checked(), self.counted()))
+
+    def test_small_frames(self) -> None:
+        """A host that answers in ever more small frames, or empty ones, has failed soon."""
+        read: list[bytes] = []
+        take = Http2Probe._take
+
+        def count(probe: Http2Probe, frame: bytes) -> None:
+            read.append(frame)
+            take(probe, frame)
+
+        self.patch(Http2Probe, "_take", count)
+        self.head = ()
+        status = HeadersFrame(1, b"\x88", flags=["END_HEADERS"])
+        for frame in (
+            DataFrame(1),
+            DataFrame(1, b"a"),
+            DataFrame(1, pad_length=0, flags=["PADDED"]),
+        ):
+            self.raw = status.serialize() + frame.serialize() * 5000
+            del read[:]
+            self.assertEqual((OUT, (0, 1, 1)), (self.checked(), self.counted()))
+            self.assertEqual(MOST_SMALL_FRAMES, len(read))
+
+    def test_large_frames(self) -> None:
+        """A body may have any number of larger frames."""
+        self.head = ()
+        data = DataFrame(1, b"x" * SMALL_FRAME).serialize() * 4 * MOST_SMALL_FRAMES
+        end = DataFrame(1, flags=["END_STREAM"]).serialize()
+        self.raw = HeadersFrame(1, b"\x88", flags=["END_HEADERS"]).serialize() + data + end
+        self.assertEqual(("", (1, 0, 0)), (self.checked(), self.counted()))
 
     def test_data_unasked(self) -> None:
         """Data between two checks is too much at some time."""

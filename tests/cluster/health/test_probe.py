@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tcpmesh.cluster.health.probe import has_in_order
+from tcpmesh.cluster.health.probe import READ_SIZE, BlockSearch, PayloadProbe
 from tcpmesh.testing.mesh import address_of
 from tests.cluster.health.checked import HOST, CheckedTestCase
 
@@ -82,6 +82,22 @@ class ConnectTests(CheckedTestCase):
 
 class PayloadTests(CheckedTestCase):
     """Checks that send and wait for an answer."""
+
+    def test_a_flood(self) -> None:
+        """Of whatever a host sends only a little is read at once, so that others get their turn."""
+        server = self.answers()
+        self.check(PING)
+        sizes: list[int] = []
+        received = PayloadProbe.received
+
+        def count(probe: PayloadProbe, data: bytes) -> None:
+            sizes.append(len(data))
+            received(probe, data)
+
+        self.patch(PayloadProbe, "received", count)
+        server.lines[0].transport.write(b"a" * (1 << 18))
+        self.mesh.network.pump()
+        self.assertEqual((1 << 18, READ_SIZE), (sum(sizes), max(sizes)))
 
     def test_answers(self) -> None:
         """A host that answers with all blocks in their order is well, whatever is between them."""
@@ -209,8 +225,28 @@ class BlockTests(SynchronousTestCase):
 
     def test_in_order(self) -> None:
         """Blocks are found one after the other, and none twice."""
-        found = [
-            has_in_order(data, (b"ab", b"b")) for data in (b"abb", b"ab.b", b"ab", b"bab", b"")
-        ]
-        self.assertEqual([True, True, False, False, False], found)
-        self.assertTrue(has_in_order(b"", ()))
+        for data, found in (
+            (b"abb", True),
+            (b"ab.b", True),
+            (b"ab", False),
+            (b"bab", False),
+            (b"", False),
+        ):
+            self.assertEqual(found, BlockSearch((b"ab", b"b")).feed(data), data)
+        self.assertTrue(BlockSearch(()).feed(b""))
+
+    def test_in_pieces(self) -> None:
+        """It makes no difference in which pieces they come."""
+        for data in (b"aab", b"aaab.aab", b"xaabaab"):
+            search = BlockSearch((b"aab", b"ab"))
+            found = [search.feed(bytes((byte,))) for byte in data]
+            self.assertEqual(BlockSearch((b"aab", b"ab")).feed(data), found[-1], data)
+            self.assertNotIn(True, found[:-1])
+
+    def test_what_is_kept(self) -> None:
+        """However much comes, no more of it is kept than a block may begin in."""
+        search = BlockSearch((b"zzz",))
+        for _ in range(1000):
+            search.feed(b"zza" * 1000 + b"zz")
+            self.assertEqual(b"zz", search._rest)
+        self.assertTrue(search.feed(b"z"))

@@ -59,6 +59,7 @@ class EndpointStatsTests(MeshTestCase):
         ):
             self.mesh = self.make_mesh(1)
             self.make(more)
+            self.mesh.store.collect()
             names = [
                 each.name
                 for each in self.mesh.store.histograms()

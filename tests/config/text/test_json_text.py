@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from typing import Any
 
 from hypothesis import given
@@ -34,6 +35,23 @@ VALUES = st.recursive(
 
 class JsonTests(SynchronousTestCase):
     """What is read."""
+
+    def test_memory(self) -> None:
+        """A long string, with escapes or without, takes memory in proportion."""
+        size = 1 << 18
+        for text in ("a" * size, "\\n" * (size // 2)):
+            tracemalloc.start()
+            self.addCleanup(tracemalloc.stop)
+            parse(f'{{"a": "{text}"}}')
+            self.assertLess(tracemalloc.get_traced_memory()[1], 20 * size)
+            tracemalloc.stop()
+
+    def test_quotes(self) -> None:
+        """A string ends at the first quote of its kind that is not escaped, and it must end."""
+        text = r"""["a\"b", 'c"\'', "\\", "d'"]"""
+        self.assertEqual(['a"b', "c\"'", "\\", "d'"], parse(text))
+        for text in ('"a', '"a\\"', '"a\\', "'a\"", '"'):
+            self.assertRaises(ConfigError, parse, text)
 
     @given(VALUES, st.sampled_from((None, 1)), st.booleans())
     def test_standard(self, value: Any, indent: int | None, ascii_only: bool) -> None:

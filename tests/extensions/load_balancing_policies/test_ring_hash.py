@@ -175,12 +175,12 @@ class RingHashTests(SynchronousTestCase):
         cluster.pick(Client(1))
         policy = cluster._balancer
         assert isinstance(policy, RingHash)
-        before = policy._levels[0]
+        before = policy._levels[0].built
         policy.update(cluster.sets)
-        self.assertIs(before, policy._levels[0])
+        self.assertIs(before, policy._levels[0].built)
         cluster.hosts[0].weight = 2
         policy.update(cluster.sets)
-        self.assertIsNot(before, policy._levels[0])
+        self.assertIsNot(before, policy._levels[0].built)
 
 
 class ProxyTests(MeshTestCase):

@@ -14,10 +14,10 @@ from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred, inlineCallbacks
 from twisted.trial.unittest import TestCase
 
-from tcpmesh.net.dns.client import MOST_QUESTIONS, DnsClient, DnsOptions
+from tcpmesh.net.dns.client import MOST_QUESTIONS, DnsClient, DnsOptions, _Stream
 from tcpmesh.net.dns.resolve import ResolutionFailed, TimedOut
 from tcpmesh.values.address import Address
-from tcpmesh.wire.dns import Answer, Outcome
+from tcpmesh.wire.dns import Answer, Outcome, Question
 from tcpmesh.wire.names import Found
 from tests.names import DnsServer, Reply, answer
 
@@ -166,6 +166,23 @@ class FailureTests(ClientTestCase):
         failure = yield self.assertFailure(self.ask(server, timeout=0.01, tries=3), TimedOut)
         self.assertIn("0.04 s", str(failure))
         self.assertEqual(3, len(server.queries))
+
+    def test_only_the_first_message(self) -> None:
+        """What a server sends after its answer over TCP is not read."""
+        read: list[bytes] = []
+
+        class Reading(Question):
+            """Remembers what it was given."""
+
+            def read(self, data: bytes) -> Answer | None:
+                """One message."""
+                read.append(data)
+                return super().read(data)
+
+        stream = _Stream(Reading("a.test", "A", None))
+        stream.dataReceived(b"\0\3abc" * 1000)
+        self.assertEqual([b"abc"], read)
+        self.assertEqual(Answer(Outcome.FAILED), self.successResultOf(stream.answer))
 
     @inlineCallbacks
     def test_tcp_closed(self) -> Any:

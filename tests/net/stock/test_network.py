@@ -83,6 +83,28 @@ class HangUpTests(StockTestCase):
         await self.until(lambda: client.lost_to(ConnectionDone), "the end")
 
 
+class AcceptTests(StockTestCase):
+    """Clients that come in a crowd."""
+
+    async def test_so_many_at_once(self) -> None:
+        """A port accepts as many in one event as it may, however often it found that many."""
+        server = Server()
+        sock = self.network.bind(Address("127.0.0.1"), ListenOptions())
+        open_socket(sock, ListenOptions())
+        port = self.network.listen(sock, server, 3)
+        self.addCleanup(port.stopListening)
+        where = port.getHost()
+        crowd = [socket.create_connection((where.host, where.port)) for _ in range(12)]
+        for number in range(1, 5):
+            port.doRead()
+            self.assertEqual(3 * number, len(server.built))
+        for protocol in server.built:
+            protocol.transport.abortConnection()
+        for client in crowd:
+            client.close()
+        await self.until(lambda: all(each.lost for each in server.built), "the end")
+
+
 class GarbageTests(StockTestCase):
     """What a connection leaves for the garbage collector."""
 

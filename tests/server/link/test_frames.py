@@ -27,6 +27,9 @@ from tcpmesh.server.link.frames import (
     VERSION,
     Table,
 )
+from tcpmesh.server.link.numbers import Numbers
+from tcpmesh.stats.deltas import Deltas, GaugeValue, Interval, Names
+from tcpmesh.stats.metrics import Merge
 from tcpmesh.values import link
 from tcpmesh.values.address import Address
 from tcpmesh.values.hosts import Assignment, HostSpec, Locality
@@ -69,6 +72,25 @@ ASSIGNMENTS = st.builds(
     weighted_priority_health=st.booleans(),
 )
 
+NAMES = st.lists(TEXTS, max_size=3).map(tuple)
+DELTAS = st.builds(
+    Deltas,
+    counters=st.dictionaries(TEXTS, NUMBERS),
+    gauges=st.dictionaries(TEXTS, st.builds(GaugeValue, st.sampled_from(Merge), NUMBERS)),
+    histograms=st.dictionaries(
+        TEXTS,
+        st.builds(
+            Interval,
+            TEXTS,
+            st.floats(allow_nan=False),
+            st.lists(st.tuples(NUMBERS, NUMBERS), max_size=3).map(tuple),
+        ),
+    ),
+    text_readouts=st.dictionaries(TEXTS, TEXTS),
+    shown=st.dictionaries(TEXTS, st.builds(Names, NAMES, NAMES, NAMES, NAMES)),
+    is_whole=st.booleans(),
+)
+
 #: Values of the fields whose name does not tell their type.
 BY_NAME = {
     (link.Begin, "node"): st.builds(Node, id=TEXTS),
@@ -81,6 +103,7 @@ BY_NAME = {
     (link.Bound, "addresses"): st.lists(ADDRESSES).map(tuple),
     (link.HostsUnused, "hosts"): st.lists(NUMBERS).map(tuple),
     (link.Rates, "rates"): st.lists(st.tuples(NUMBERS, NUMBERS, NUMBERS)).map(tuple),
+    (Numbers, "deltas"): st.none() | DELTAS,
     (link.HostNumbers, "numbers"): st.lists(st.lists(NUMBERS).map(tuple)).map(tuple),
 }
 
@@ -127,7 +150,7 @@ class FrameTests(SynchronousTestCase):
 
     def test_complete(self) -> None:
         """Every message has a byte form, and each number stands for one."""
-        for table, union in ((TO_WORKER, link.ToWorker), (TO_MAIN, link.ToMain)):
+        for table, union in ((TO_WORKER, link.ToWorker), (TO_MAIN, link.ToMain | Numbers)):
             kinds = [record.kind for record in table.records.values()]
             self.assertEqual(len(kinds), len(set(kinds)))
             self.assertEqual(self.kinds(union), set(kinds))

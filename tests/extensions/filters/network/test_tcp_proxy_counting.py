@@ -184,6 +184,7 @@ class SuccessTests(CountingTestCase):
             server.transport.loseConnection()
         self.mesh.network.pump()
         self.mesh.network.pump()
+        self.mesh.store.collect()
         gauges = {
             gauge.name: gauge.tally for gauge in self.mesh.store.gauges() if "active" in gauge.name
         }

@@ -1,0 +1,121 @@
+"""A client's connection to the admin interface and the requests that come by it: counted, and with
+bounds where Twisted's have none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from io import BytesIO
+from typing import Any, Protocol
+
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
+from twisted.web.http import HTTPChannel
+from twisted.web.server import Request
+
+from tcpmesh.admin.traffic import AdminTraffic
+
+BODY_LIMIT = 1 << 14
+"""Bytes of the body of a request: that of a form, for no page wants any other."""
+
+MOST_PIECES = 1000
+"""Pieces in which a body may come, so that nobody sends it in chunks of a byte."""
+
+TOO_LARGE = b"HTTP/1.1 413 Payload Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+
+
+class BodyTooLarge(Exception):
+    """A request has more of a body than it may have."""
+
+
+class AdminRequest(Request):
+    """A request whose query and body wait for whoever wants to know them.
+
+    Twisted would write a large body to a file, and parse forms and all their parts before anybody
+    has asked for them.
+    """
+
+    _pieces = 0
+    _is_too_large = False
+
+    def gotLength(self, length: int | None) -> None:
+        """The header fields are there, which tell the length unless the body comes in chunks."""
+        self.content = BytesIO()
+        self._is_too_large = length is not None and length > BODY_LIMIT
+
+    def handleContentChunk(self, data: bytes) -> None:
+        """A piece of the body.
+
+        :raise BodyTooLarge: where it is one too many.
+        """
+        assert self.content is not None
+        self._pieces += 1
+        if self._pieces > MOST_PIECES or self.content.tell() + len(data) > BODY_LIMIT:
+            self._is_too_large = True
+        if self._is_too_large:
+            raise BodyTooLarge
+        self.content.write(data)
+
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
+        """The request is whole."""
+        assert self.content is not None
+        self.content.seek(0)
+        self.method, self.uri, self.clientproto = command, path, version
+        self.path = path.partition(b"?")[0]
+        self.args = {}
+        self.process()
+
+
+class CountsTraffic(Protocol):
+    """The site of a channel."""
+
+    traffic: AdminTraffic
+
+
+class AdminChannel(HTTPChannel):
+    """A client's connection: counted, and followed by what had to wait until the client is gone."""
+
+    site: CountsTraffic
+    _opened_at = 0.0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.afterwards: Callable[[], object] | None = None
+        self._has_spoken = False
+        self._is_refused = False
+
+    def connectionMade(self) -> None:
+        """Count the connection."""
+        self._opened_at = self.site.traffic.opened()
+        super().connectionMade()
+
+    def asked(self, request: Request) -> None:
+        """Count a request."""
+        if not self._has_spoken:
+            self._has_spoken = True
+            self.site.traffic.spoke()
+        self.site.traffic.asked(request.notifyFinish())
+
+    def rawDataReceived(self, data: bytes) -> None:
+        """Bytes of a body; whoever sends too many is refused."""
+        if self._is_refused:
+            return
+        try:
+            super().rawDataReceived(data)
+        except BodyTooLarge:
+            self._is_refused = True
+            self.write(TOO_LARGE)
+            self.loseConnection()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Count its end, and do what had to wait for it."""
+        super().connectionLost(reason)
+        self.site.traffic.closed(self._opened_at, self._has_spoken)
+        if self.afterwards is not None:
+            self.afterwards()
+
+
+def channel_of(request: Any) -> AdminChannel:
+    """The connection that a request came by, which it forgets when it is finished."""
+    assert isinstance(request.channel, AdminChannel)
+    return request.channel

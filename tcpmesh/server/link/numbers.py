@@ -1,0 +1,25 @@
+"""The message of a worker's numbers, which is made of statistics and so stands above the others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from tcpmesh.stats.deltas import Deltas
+from tcpmesh.values.link import ToMain
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """What a worker has counted since it was last asked."""
+
+    worker: int
+    connections: int
+    """Clients at this moment."""
+
+    deltas: Deltas | None = None
+    """What has happened in its store; `None` where main has the same one."""
+
+
+MainMessage: TypeAlias = ToMain | Numbers
+"""All that a worker may tell main."""
