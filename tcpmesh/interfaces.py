@@ -216,8 +216,8 @@ class IListenerFilter(Interface):
     connections.
 
     Listener filters look at a client before there is a filter chain for it, one after the other.
-    What they find out they leave on the `IConnection`: `restored_local`, `restored_remote`,
-    `metadata`, filter state.
+    What they find out they leave in the `stream_info` of the `IConnection`: `restored_local`,
+    `restored_remote`, `metadata`, filter state, what the client's first bytes say.
     """
 
     def accept(connection: Any) -> Any:
@@ -252,14 +252,21 @@ class IInspector(Interface):
 class INetworkFilter(Interface):
     """What the `typed_config` of a network filter that ends its chain builds: one for each chain,
     shared by its connections.
+
+    `tcpmesh.connection.filters.NetworkFilter` is one to build upon.
     """
 
     terminal = Attribute(
         "True: the filter ends the chain, as tcp_proxy does, and owns the connection's bytes."
     )
 
+    def on_accept(connection: Any) -> None:
+        """An `IConnection` was accepted, and the read filters of the chain, if there are any, have
+        not decided about it yet: to count it, or to pause its transport where it is not to be read.
+        """
+
     def attach(connection: Any) -> None:
-        """Take over an `IConnection`, just accepted.
+        """Take over an `IConnection` that all filters before have let pass.
 
         Who wants the client's bytes becomes the `protocol` of `connection.read_source`, and calls
         its `resumeProducing` where it had paused the transport.
@@ -280,23 +287,6 @@ class IStoppableFilter(INetworkFilter):
         """
 
 
-class IPatientFilter(INetworkFilter):
-    """One that wants to know of its connections before the read filters of its chain decide about
-    them.
-
-    In such a chain `meet` and, unless the client is turned away, `attach_met` are called in place
-    of `attach`.
-    """
-
-    def meet(connection: Any) -> None:
-        """A connection was accepted: count it, and pause its transport where it is not to be read
-        yet.
-        """
-
-    def attach_met(connection: Any) -> None:
-        """Take over a connection that is known."""
-
-
 class IReadFilter(Interface):
     """What the `typed_config` of any other network filter builds: one for each chain, shared by its
     connections.
@@ -307,16 +297,16 @@ class IReadFilter(Interface):
 
     terminal = Attribute("False.")
 
-    sees_data = Attribute("Whether `data_received` is to be called.")
+    sees_data = Attribute("Whether `on_data` is to be called.")
 
-    def new_connection(manager: Any) -> Any:
+    def on_new_connection(manager: Any) -> Any:
         """A connection is new.
 
         :param manager: its `tcpmesh.connection.filters.FilterManager`.
         :return: a `FilterStatus`.
         """
 
-    def data_received(manager: Any, data: bytes, end: bool) -> Any:
+    def on_data(manager: Any, data: bytes, end: bool) -> Any:
         """The client has sent this and, with `end`, all it will.
 
         Where a filter holds it up and more comes, this is called again with all that is held.
@@ -324,8 +314,8 @@ class IReadFilter(Interface):
         :return: a `FilterStatus`.
         """
 
-    def connection_lost(manager: Any) -> None:
-        """A connection whose `new_connection` was called is over."""
+    def on_connection_lost(manager: Any) -> None:
+        """A connection whose `on_new_connection` was called is over."""
 
     def close() -> None:
         """The chain takes no more connections; those attached are served to their end, then the
@@ -369,14 +359,20 @@ class IConnection(IBufferedProtocol):
     """A downstream connection: a transport plus what is known about it."""
 
     transport = Attribute("The `IStreamTransport`.")
-    id = Attribute("A number, unique in this process: what Envoy prints as CONNECTION_ID.")
-    flags = Attribute("`ResponseFlag`s collected so far.")
+    read_source = Attribute(
+        "Whose `protocol` gets what the client sends: the transport, or what shows it to filters "
+        "before the last."
+    )
+    stream_info = Attribute(
+        "The `tcpmesh.values.stream.stream_info.StreamInfo`: all that is known of it."
+    )
 
 
 class ICluster(Interface):
     """Hosts to choose from, as a worker sees them."""
 
     name = Attribute("The name that filters use.")
+    info = Attribute("Its names: a `ClusterInfo`.")
     connect_timeout = Attribute("Seconds.")
     stats = Attribute("`ClusterStats`.")
     buffer_limit = Attribute("High watermark of upstream connections, bytes.")
@@ -393,7 +389,7 @@ class ICluster(Interface):
         """Choose a `Host` for a connection; `None` where none can be had.
 
         :param context: what the policy may look at, or `None`: the tcp_proxy session that asks,
-            with the attributes `hash` (64 bits, or `None`), `connection` (the `IConnection` of its
+            with the attributes `hash` (64 bits, or `None`), `stream_info` (what is known of its
             client), `metadata_match` (criteria of subsets, or `None`) and `attempted`, the hosts
             already tried; one of those is chosen again only where no other is left.
         """

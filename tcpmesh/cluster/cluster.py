@@ -41,6 +41,7 @@ from tcpmesh.values.link import (
     HostsUnused,
     ToMain,
 )
+from tcpmesh.values.stream.stream_info import ClusterInfo
 
 CONNECT_TIMEOUT = 5.0
 BUFFER_LIMIT = 1 << 20
@@ -75,6 +76,7 @@ class Cluster:
         """
         self.message = message
         self.name: str = message.name
+        self.info = ClusterInfo(message.name, message.alt_stat_name or message.name)
         self.number = number
         self.connect_timeout = (
             seconds(message.connect_timeout)
@@ -103,7 +105,7 @@ class Cluster:
 
     def _build(self, message: Any, context: WorkerContext, undo: ExitStack) -> None:
         """What can fail, or has to be given back."""
-        self.stats = ClusterStats(context.store, message.alt_stat_name or message.name)
+        self.stats = ClusterStats(context.store, self.info.observability_name)
         undo.callback(self.stats.scope.close)
         tracked = message.track_cluster_stats
         self.stats.track(
@@ -159,7 +161,7 @@ class Cluster:
             host.key = key
             if self._detects_outliers:
                 host.outlier = Outcomes(self.number, key, self._send)
-        host.spec = spec
+        host.learn(spec)
         return host
 
     def set_flags(self, key: int, flags: int) -> None:

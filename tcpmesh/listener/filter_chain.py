@@ -10,7 +10,6 @@ from tcpmesh.connection.filters import FilterManager
 from tcpmesh.connection.transport_sockets import transport_socket
 from tcpmesh.interfaces import (
     IDownstreamTransportSocketFactory,
-    IPatientFilter,
     IStoppableFilter,
 )
 from tcpmesh.listener.handshakes import Handshakes
@@ -27,9 +26,7 @@ class FilterChain:
     """
 
     attach: Callable[[Connection], None]
-    """Serve a client.  A chain of one filter without a transport socket, the usual one, is that
-    filter's own `attach`.
-    """
+    """Serve a client."""
 
     def __init__(
         self,
@@ -80,15 +77,14 @@ def _check_place(network_filter: Any, name: str, index: int, count: int) -> None
 
 def _way_through(filters: Sequence[Any]) -> Callable[[Connection], None]:
     *before, last = filters
-    if not before:
-        attach: Callable[[Connection], None] = last.attach
-        return attach
     read_filters = tuple(before)
-    if not IPatientFilter.providedBy(last):
-        return lambda connection: FilterManager(connection, read_filters, last.attach).start()
 
-    def met(connection: Connection) -> None:
-        last.meet(connection)
-        FilterManager(connection, read_filters, last.attach_met).start()
+    def serve(connection: Connection) -> None:
+        last.on_accept(connection)
+        last.attach(connection)
 
-    return met
+    def filtered(connection: Connection) -> None:
+        last.on_accept(connection)
+        FilterManager(connection, read_filters, last.attach).start()
+
+    return filtered if read_filters else serve

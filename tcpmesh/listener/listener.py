@@ -21,6 +21,9 @@ from tcpmesh.logs.debug import debug_logger
 from tcpmesh.registry import WorkerContext
 from tcpmesh.values.all_or_nothing import all_or_nothing
 from tcpmesh.values.response_flags import ResponseFlag
+from tcpmesh.values.stream.close_reason import Cause, CloseReason, EndedBy
+from tcpmesh.values.stream.phase import FILTERING
+from tcpmesh.values.stream.stream_info import ListenerInfo
 from tcpmesh.values.workers import worker_name
 
 debug_log = debug_logger("connection")
@@ -81,8 +84,9 @@ class Listener(ServerFactory):
                 self._filters = ListenerFilterManager(
                     message, context, self, find if message.use_original_dst.value else None
                 )
+        self._info = ListenerInfo(self.name, self._chain.name if self._chain is not None else "")
         self._first: Any = self._filters or self
-        """Whom a client meets first."""
+        """Who gets a client first."""
 
     # Its life
 
@@ -186,30 +190,42 @@ class Listener(ServerFactory):
 
     def connection_made(self, connection: Connection) -> None:
         """Give the client to a filter chain."""
-        connection.opened = connection.opened or self._clock.seconds()
+        info = connection.stream_info
+        info.started = info.started or self._clock.seconds()
+        info.listener = self._info
+        chain = self._chain
+        if chain is None:
+            self._close_unmatched(connection)
+            return
+        info.phase = FILTERING
         self._connections.add(connection)
         self.stats.opened()
         if debug_log.enabled:
             debug_log.debug(
                 "[C{id}] new connection from {peer} on {name}",
-                id=connection.id,
-                peer=connection.transport.getPeer(),
+                id=info.id,
+                peer=info.direct_remote_address,
                 name=self.name,
             )
         connection.transport.high_watermark = self._buffer_limit
-        if self._chain is not None:
-            self._chain.attach(connection)
-        else:
-            connection.flags |= ResponseFlag.NR
-            self.stats.no_filter_chain_match.tally += 1
-            connection.transport.loseConnection()
+        chain.attach(connection)
+
+    def _close_unmatched(self, connection: Connection) -> None:
+        """No filter chain is for this client: it never was a connection of the listener."""
+        self.stats.no_filter_chain_match.tally += 1
+        connection.hand_to(None)
+        info = connection.stream_info
+        info.flags |= ResponseFlag.NR
+        info.details = "filter_chain_not_found"
+        info.ended = self._clock.seconds()
+        connection.close(CloseReason(EndedBy.PROXY, info.phase, Cause.NO_FILTER_CHAIN))
 
     def _reject(self, connection: Connection) -> None:
         """A chain without filters closes its clients, and counts them as if its filters were still
         to come, as Envoy does.
         """
         self.stats.network_extension_config_missing.tally += 1
-        connection.transport.loseConnection()
+        connection.close(CloseReason(EndedBy.PROXY, FILTERING, Cause.NO_FILTERS), "no_filters")
 
     def _on_handshake_timeout(self) -> None:
         """A client was closed because its handshake took too long."""
@@ -217,12 +233,12 @@ class Listener(ServerFactory):
 
     def connection_lost(self, connection: Connection) -> None:
         """The client is gone."""
+        info = connection.stream_info
         self._connections.discard(connection)
         if debug_log.enabled:
-            debug_log.debug(
-                "[C{id}] closed, flags {flags}", id=connection.id, flags=connection.flags
-            )
-        self.stats.closed(int((self._clock.seconds() - connection.opened) * 1000))
+            debug_log.debug("[C{id}] closed, flags {flags}", id=info.id, flags=info.flags)
+        info.ended = now = self._clock.seconds()
+        self.stats.closed(int((now - info.started) * 1000))
         if self._closed:
             self._look_whether_gone()
 

@@ -42,7 +42,7 @@ class ConnectionLimit(ReadFilter):
         self._rejected: set[FilterManager] = set()
         self._closed = False
 
-    def new_connection(self, manager: FilterManager) -> FilterStatus:
+    def on_new_connection(self, manager: FilterManager) -> FilterStatus:
         """Let a client in, or not."""
         if not self._enabled:
             return FilterStatus.CONTINUE
@@ -62,7 +62,7 @@ class ConnectionLimit(ReadFilter):
             self._delayed.add(manager)
         return FilterStatus.STOP
 
-    def connection_lost(self, manager: FilterManager) -> None:
+    def on_connection_lost(self, manager: FilterManager) -> None:
         """A client has left."""
         if manager in self._rejected and self._delayed is not None:
             self._delayed.discard(manager)
