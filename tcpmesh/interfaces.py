@@ -1,16 +1,20 @@
 """Every zope Interface of tcpmesh: what the rooms of the house expect of each other.
 
-This is the one module that all others may import, so it imports none of them.  Where Twisted
-already has an interface it is used as it is; what stands here is only what a proxy needs beyond it.
+This is the one module that all others may import, so it imports only values.  Where Twisted already
+has an interface it is used as it is; what stands here is only what a proxy needs beyond it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from socket import socket
 from typing import Any
 
 from zope.interface import Attribute, Interface
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
+    IConnector,
     IConsumer,
     IHalfCloseableProtocol,
     IListeningPort,
@@ -18,6 +22,13 @@ from twisted.internet.interfaces import (
     IPushProducer,
     ITCPTransport,
 )
+
+from tcpmesh.values.address import Address
+from tcpmesh.values.dns import Family
+from tcpmesh.values.hosts import Assignment, HostSpec
+from tcpmesh.values.socket_options import ConnectOptions, ListenOptions
+from tcpmesh.values.statuses import ClusterStatus, ListenerStatus
+from tcpmesh.wire.names import Found
 
 
 class IStreamTransport(ITCPTransport, IPushProducer, IConsumer):
@@ -58,20 +69,20 @@ class IStreamTransport(ITCPTransport, IPushProducer, IConsumer):
 
     read_size = Attribute("At most this many bytes are delivered in one call; may be set to less.")
 
-    def getPeer() -> Any:
-        """The other side's `tcpmesh.values.address.Address`."""
+    def getPeer() -> Address:  # type: ignore[override]
+        """The other side's address."""
 
-    def getHost() -> Any:
-        """This side's `tcpmesh.values.address.Address`."""
+    def getHost() -> Address:  # type: ignore[override]
+        """This side's address."""
 
-    def original_destination() -> Any:
+    def original_destination() -> Address | None:
         """Where the peer wanted to connect to before the packet filter redirected it here, or where
         this is a transparent proxy.
 
-        :return: an `Address`; `None` where this is no connection of that kind.
+        :return: `None` where this is no connection of that kind.
         """
 
-    def unread(data: Any) -> None:
+    def unread(data: bytes | bytearray | memoryview) -> None:
         """Give back bytes that were received: they are delivered again, before all others, and not
         from within this call.
         """
@@ -124,7 +135,7 @@ class IStraight(IBufferedProtocol):
 class IHandsOver(IListeningPort):
     """A listening port whose socket another may go on with."""
 
-    def duplicate() -> Any:
+    def duplicate() -> socket:
         """Another descriptor of the same listening socket, which stays open when this port
         stops.
         """
@@ -149,8 +160,8 @@ class INetwork(Interface):
 
     cooperator = Attribute("The Twisted `Cooperator` for all work that takes long.")
 
-    def bind(address: Any, options: Any) -> Any:
-        """A socket bound to `address` as the `ListenOptions` say, not yet listening: one like
+    def bind(address: Address, options: ListenOptions) -> Any:
+        """A socket bound to `address` as the `options` say, not yet listening: one like
         `tcpmesh.net.listen.BoundSocket`, to be closed with `close_unopened` as long as that is so.
 
         :raise tcpmesh.net.listen.BindError: where the address cannot be had.
@@ -168,29 +179,34 @@ class INetwork(Interface):
         """
 
     def connect(
-        address: Any, factory: Any, timeout: float, options: Any = None, for_client: bool = False
-    ) -> Any:
-        """Connect to an `Address`, as `ConnectOptions` say.
+        address: Address,
+        factory: Any,
+        timeout: float,
+        options: ConnectOptions | None = None,
+        for_client: bool = False,
+    ) -> IConnector:
+        """Connect.
 
         `factory` is a Twisted client factory: `buildProtocol` once connected, else
         `clientConnectionFailed` with `TimeoutError` after `timeout` seconds, with
         `ConnectBindError` where the source cannot be bound, or with another `ConnectError`.
 
         :param for_client: whether it is for a client: these may not have the last descriptors.
-        :return: an `IConnector`.
         """
 
-    def connect_check(address: Any, listener: Any, timeout: float, options: Any = None) -> Any:
-        """What finds out, time and again, whether an `Address` accepts connections.
+    def connect_check(
+        address: Address, listener: Any, timeout: float, options: ConnectOptions | None = None
+    ) -> Any:
+        """What finds out, time and again, whether an address accepts connections.
 
         Each `start()` of what this returns connects, closes at once, and tells the
         `ConnectCheckListener`, perhaps before it returns; `stop()` gives up.
         """
 
-    def stop() -> Any:
+    def stop() -> Deferred[None]:
         """Close at once, with FIN, all that was opened here, ports too.
 
-        :return: a `Deferred` that fires when nothing of it is left: no descriptor, and no timer of
+        :return: fires when nothing of it is left: no descriptor, and no timer of
             `timers`.
         """
 
@@ -200,8 +216,8 @@ class IListenerFilter(Interface):
     connections.
 
     Listener filters look at a client before there is a filter chain for it, one after the other.
-    What they find out they leave on the `IConnection`: `restored_local`, `restored_remote`,
-    `metadata`, filter state.
+    What they find out they leave in the `stream_info` of the `IConnection`: `restored_local`,
+    `restored_remote`, `metadata`, filter state, what the client's first bytes say.
     """
 
     def accept(connection: Any) -> Any:
@@ -236,14 +252,21 @@ class IInspector(Interface):
 class INetworkFilter(Interface):
     """What the `typed_config` of a network filter that ends its chain builds: one for each chain,
     shared by its connections.
+
+    `tcpmesh.connection.filters.NetworkFilter` is one to build upon.
     """
 
     terminal = Attribute(
         "True: the filter ends the chain, as tcp_proxy does, and owns the connection's bytes."
     )
 
+    def on_accept(connection: Any) -> None:
+        """An `IConnection` was accepted, and the read filters of the chain, if there are any, have
+        not decided about it yet: to count it, or to pause its transport where it is not to be read.
+        """
+
     def attach(connection: Any) -> None:
-        """Take over an `IConnection`, just accepted.
+        """Take over an `IConnection` that all filters before have let pass.
 
         Who wants the client's bytes becomes the `protocol` of `connection.read_source`, and calls
         its `resumeProducing` where it had paused the transport.
@@ -264,23 +287,6 @@ class IStoppableFilter(INetworkFilter):
         """
 
 
-class IPatientFilter(INetworkFilter):
-    """One that wants to know of its connections before the read filters of its chain decide about
-    them.
-
-    In such a chain `meet` and, unless the client is turned away, `attach_met` are called in place
-    of `attach`.
-    """
-
-    def meet(connection: Any) -> None:
-        """A connection was accepted: count it, and pause its transport where it is not to be read
-        yet.
-        """
-
-    def attach_met(connection: Any) -> None:
-        """Take over a connection that is known."""
-
-
 class IReadFilter(Interface):
     """What the `typed_config` of any other network filter builds: one for each chain, shared by its
     connections.
@@ -291,16 +297,16 @@ class IReadFilter(Interface):
 
     terminal = Attribute("False.")
 
-    sees_data = Attribute("Whether `data_received` is to be called.")
+    sees_data = Attribute("Whether `on_data` is to be called.")
 
-    def new_connection(manager: Any) -> Any:
+    def on_new_connection(manager: Any) -> Any:
         """A connection is new.
 
         :param manager: its `tcpmesh.connection.filters.FilterManager`.
         :return: a `FilterStatus`.
         """
 
-    def data_received(manager: Any, data: bytes, end: bool) -> Any:
+    def on_data(manager: Any, data: bytes, end: bool) -> Any:
         """The client has sent this and, with `end`, all it will.
 
         Where a filter holds it up and more comes, this is called again with all that is held.
@@ -308,8 +314,8 @@ class IReadFilter(Interface):
         :return: a `FilterStatus`.
         """
 
-    def connection_lost(manager: Any) -> None:
-        """A connection whose `new_connection` was called is over."""
+    def on_connection_lost(manager: Any) -> None:
+        """A connection whose `on_new_connection` was called is over."""
 
     def close() -> None:
         """The chain takes no more connections; those attached are served to their end, then the
@@ -345,22 +351,28 @@ class IDownstreamTransportSocketFactory(ITransportSocketFactory):
 class IUpstreamTransportSocketFactory(ITransportSocketFactory):
     """A transport socket for the connections to the hosts of a cluster."""
 
-    def connected(address: Any, observer: Any) -> Any:
-        """Wrap a connection to this `Address`, likewise."""
+    def connected(address: Address, observer: Any) -> Any:
+        """Wrap a connection to this address, likewise."""
 
 
 class IConnection(IBufferedProtocol):
     """A downstream connection: a transport plus what is known about it."""
 
     transport = Attribute("The `IStreamTransport`.")
-    id = Attribute("A number, unique in this process: what Envoy prints as CONNECTION_ID.")
-    flags = Attribute("`ResponseFlag`s collected so far.")
+    read_source = Attribute(
+        "Whose `protocol` gets what the client sends: the transport, or what shows it to filters "
+        "before the last."
+    )
+    stream_info = Attribute(
+        "The `tcpmesh.values.stream.stream_info.StreamInfo`: all that is known of it."
+    )
 
 
 class ICluster(Interface):
     """Hosts to choose from, as a worker sees them."""
 
     name = Attribute("The name that filters use.")
+    info = Attribute("Its names: a `ClusterInfo`.")
     connect_timeout = Attribute("Seconds.")
     stats = Attribute("`ClusterStats`.")
     buffer_limit = Attribute("High watermark of upstream connections, bytes.")
@@ -377,7 +389,7 @@ class ICluster(Interface):
         """Choose a `Host` for a connection; `None` where none can be had.
 
         :param context: what the policy may look at, or `None`: the tcp_proxy session that asks,
-            with the attributes `hash` (64 bits, or `None`), `connection` (the `IConnection` of its
+            with the attributes `hash` (64 bits, or `None`), `stream_info` (what is known of its
             client), `metadata_match` (criteria of subsets, or `None`) and `attempted`, the hosts
             already tried; one of those is chosen again only where no other is left.
         """
@@ -400,8 +412,12 @@ class ILoadBalancer(Interface):
         The cluster asks for it only where picks keep naming hosts that could not be connected to.
         """
 
-    # A policy whose next pick is known beforehand may also have a method `peek(context)`, a pick
-    # that is kept until it is asked for: see `lookahead`.
+
+class IPeekableBalancer(ILoadBalancer):
+    """A policy whose next pick is known beforehand."""
+
+    def peek(context: Any) -> Any:
+        """A pick that is kept until it is asked for: see `tcpmesh.cluster.balancing.lookahead`."""
 
 
 class INamedHostsBalancer(ILoadBalancer):
@@ -440,36 +456,36 @@ class IDiscovery(Interface):
         "Whether a host that is found no more stays while it passes its health checks: a `bool`."
     )
 
-    def start(found: Any) -> None:
+    def start(found: Callable[[Assignment], None]) -> None:
         """Begin; `found` is called with each `Assignment` that differs from the one before."""
 
-    def stop() -> Any:
+    def stop() -> Deferred[None] | None:
         """Ask no more; nothing is found any more.
 
-        :return: `None`, or a `Deferred` that fires when what is under way has come to its end.
+        :return: fires when what is under way has come to its end.
         """
 
 
 class INamedHostsDiscovery(IDiscovery):
     """One that hears of its hosts from workers, whose connections name them."""
 
-    def follow(ask: Any) -> None:
+    def follow(ask: Callable[[], object]) -> None:
         """Called before `start`: `ask()` has each worker say which hosts are unused."""
 
-    def host_seen(host: Any) -> None:
-        """A connection has named a host that its worker did not know: a `HostSpec`."""
+    def host_seen(host: HostSpec) -> None:
+        """A connection has named a host that its worker did not know."""
 
-    def hosts_unused(hosts: Any) -> None:
-        """These, of which there is a list of `HostSpec`, are in use no more."""
+    def hosts_unused(hosts: Sequence[HostSpec]) -> None:
+        """These are in use no more."""
 
 
 class IDnsResolver(Interface):
     """Finds the addresses of names."""
 
-    def resolve(name: Any, family: Any) -> Any:
-        """The addresses of a name that a `Family` asks for.
+    def resolve(name: str, family: Family) -> Deferred[tuple[Found, ...]]:
+        """The addresses of a name that a lookup family asks for.
 
-        :return: a `Deferred` with a tuple of `Found`, empty where the name has none; it fails with
+        :return: none where the name has none; it fails with
             `ResolutionFailed` where nobody can say, and may be cancelled.
         """
 
@@ -488,13 +504,11 @@ class IServer(Interface):
     uptime = Attribute("Seconds since this process started, a `float`.")
     log_levels = Attribute("The `Levels`.")
 
-    def cluster_statuses() -> Any:
-        """A sequence of `tcpmesh.values.statuses.ClusterStatus`, in order of configuration, each
-        made when it is asked for.
-        """
+    def cluster_statuses() -> Sequence[ClusterStatus]:
+        """The clusters in order of configuration, each made when it is asked for."""
 
-    def listener_statuses() -> Any:
-        """A list of `tcpmesh.listener.status.ListenerStatus`, in order of configuration."""
+    def listener_statuses() -> Sequence[ListenerStatus]:
+        """The listeners in order of configuration."""
 
     def reopen_logs() -> None:
         """Open log files anew."""

@@ -27,6 +27,7 @@ from tcpmesh.listener import listener
 from tcpmesh.testing import mesh
 from tcpmesh.testing.harness import Client
 from tcpmesh.testing.mesh import address_of
+from tcpmesh.testing.phases import check_phases
 from tcpmesh.values.count_memory import MainCounts, WorkerCounts
 from tcpmesh.values.hosts import NO_FLAGS, Assignment, HealthFlag
 from tcpmesh.values.shared_counts import SharedCounts
@@ -166,6 +167,7 @@ class MeshTestCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         """An empty proxy, with a random number generator that always gives the same."""
+        check_phases(self)
         self.mesh = self.make_mesh(1)
 
     def make_mesh(self, seed: int) -> Mesh:
@@ -181,4 +183,4 @@ class MeshTestCase(SynchronousTestCase):
 
     def flags(self) -> str:
         """The response flags of the client accepted last."""
-        return str(self.mesh.connections[-1].flags)
+        return str(self.mesh.connections[-1].stream_info.flags)

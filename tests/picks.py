@@ -13,13 +13,13 @@ from tcpmesh.cluster.cluster import Cluster
 from tcpmesh.cluster.hosts.host import Host
 from tcpmesh.cluster.hosts.load_assignment import assignment
 from tcpmesh.cluster.hosts.metadata import Criteria
-from tcpmesh.connection.connection import Connection
 from tcpmesh.registry import WorkerContext
 from tcpmesh.stats.store import Store
 from tcpmesh.testing.memory.network import MemoryNetwork
 from tcpmesh.testing.served import ServedCluster
 from tcpmesh.values.address import Address
 from tcpmesh.values.hosts import HostSpec
+from tcpmesh.values.stream.stream_info import StreamInfo
 
 
 @dataclass
@@ -29,7 +29,7 @@ class Client:
     hash: int | None = None
     metadata_match: Criteria | None = None
     attempted: tuple[Host, ...] = ()
-    connection: Connection = field(default_factory=lambda: Connection(None))
+    stream_info: StreamInfo = field(default_factory=StreamInfo)
 
 
 def clients(count: int) -> Iterable[Client]:

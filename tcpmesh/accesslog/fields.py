@@ -1,7 +1,8 @@
 """What each command operator yields for a connection.
 
-An operator of a format becomes, when the format is built, a function of a `Subject`.  Its value is
-one of JSON; `None` is what is not there, which a text shows as `-`.
+An operator of a format becomes, when the format is built, a function of what is known about a
+connection (`StreamInfo`) and of the moment at which it is asked.  Its value is one of JSON; `None`
+is what is not there, which a text shows as `-`.
 """
 
 from __future__ import annotations
@@ -14,16 +15,15 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from uuid import uuid4
 
-from tcpmesh.accesslog.subject import Subject
-from tcpmesh.accesslog.times import LOCAL_FORMAT, UTC_FORMAT, format_time
+from tcpmesh.accesslog.times import LOCAL_FORMAT, UTC_FORMAT, Moment, format_time
 from tcpmesh.config.fields.operators import FormatError, Operator
 from tcpmesh.values.address import Address
-from tcpmesh.values.response_flags import ResponseFlag
+from tcpmesh.values.stream.stream_info import StreamInfo
 
 Value = Any
 """A value of JSON."""
 
-Yield = Callable[[Subject], Value]
+Yield = Callable[[StreamInfo, Moment], Value]
 
 
 class Typed:
@@ -60,23 +60,23 @@ def cut_to(text: str, length: int | None) -> str:
     )
 
 
-_Addresses = Callable[[Subject], Address]
+_Addresses = Callable[[StreamInfo], Address]
 
 _ADDRESSES: dict[str, _Addresses] = {
-    "DOWNSTREAM_REMOTE": lambda subject: subject.connection.remote_address,
-    "DOWNSTREAM_DIRECT_REMOTE": lambda subject: subject.connection.transport.getPeer(),
-    "DOWNSTREAM_LOCAL": lambda subject: subject.connection.local_address,
-    "DOWNSTREAM_DIRECT_LOCAL": lambda subject: subject.connection.transport.getHost(),
+    "DOWNSTREAM_REMOTE": lambda info: info.remote_address,
+    "DOWNSTREAM_DIRECT_REMOTE": lambda info: info.direct_remote_address,
+    "DOWNSTREAM_LOCAL": lambda info: info.local_address,
+    "DOWNSTREAM_DIRECT_LOCAL": lambda info: info.direct_local_address,
 }
 
 
 def _address(find: _Addresses) -> Callable[[Operator], Yield]:
-    return lambda operator: lambda subject: str(find(subject))
+    return lambda operator: lambda info, at: str(find(info))
 
 
 def _port(find: _Addresses) -> Callable[[Operator], Yield]:
-    def port(subject: Subject) -> int | None:
-        address = find(subject)
+    def port(info: StreamInfo, at: Moment) -> int | None:
+        address = find(info)
         return None if address.family == socket.AF_UNIX else address.port
 
     return lambda operator: port
@@ -88,7 +88,7 @@ def _host(find: _Addresses) -> Callable[[Operator], Yield]:
     def build(operator: Operator) -> Yield:
         digits = operator.argument or ""
         length = int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 4 else None
-        return lambda subject: _masked(find(subject), length)
+        return lambda info, at: _masked(find(info), length)
 
     return build
 
@@ -109,9 +109,9 @@ def _time(local: bool, emit: bool) -> Callable[[Operator], Yield]:
             raise FormatError(
                 f"{operator.name} has a format that the system refuses: {error}"
             ) from None
-        return lambda subject: format_time(
-            subject.time_of(subject.now if emit else subject.connection.opened), text, local
-        )
+        if emit:
+            return lambda info, at: format_time(at.wall, text, local)
+        return lambda info, at: format_time(at.wall_of(info.started), text, local)
 
     return build
 
@@ -124,14 +124,14 @@ def _environment(operator: Operator) -> Yield:
 
 
 def _always(value: Value) -> Yield:
-    return lambda subject: value
+    return lambda info, at: value
 
 
 def _filter_state(operator: Operator) -> Yield:
     key, form, name = (*(operator.argument or "").split(":"), "", "")[:3]
 
-    def value(subject: Subject) -> Value:
-        found = subject.connection.filter_state.get(key)
+    def value(info: StreamInfo, at: Moment) -> Value:
+        found = info.filter_state.get(key)
         if found is None:
             return None
         if form == "PLAIN":
@@ -147,7 +147,7 @@ def _metadata(path: str) -> Yield:
     """A value of the dynamic metadata: a namespace, and keys from the outside in."""
     steps = path.split(":")
 
-    return lambda subject: found_at(subject.connection.metadata, steps)
+    return lambda info, at: found_at(info.metadata, steps)
 
 
 def found_at(values: Any, steps: Iterable[str]) -> Value:
@@ -171,24 +171,11 @@ def _any_metadata(operator: Operator) -> Yield:
     return _metadata(path) if kind == "DYNAMIC" else _always(None)
 
 
-def _flags(names: Callable[[ResponseFlag], str]) -> Callable[[Operator], Yield]:
-    def value(subject: Subject) -> str:
-        flags = subject.connection.flags
-        return ",".join(names(flag) for flag in ResponseFlag if flag in flags) or "-"
+def _duration(info: StreamInfo, at: Moment) -> int:
+    """Milliseconds: of a connection that has not ended, until now."""
+    ended = info.ended if info.ended is not None else at.seconds
+    return int((ended - info.started) * 1000)
 
-    return lambda operator: value
-
-
-_LONG = {
-    ResponseFlag.UF: "UpstreamConnectionFailure",
-    ResponseFlag.UH: "NoHealthyUpstream",
-    ResponseFlag.UO: "UpstreamOverflow",
-    ResponseFlag.NC: "NoClusterFound",
-    ResponseFlag.URX: "UpstreamRetryLimitExceeded",
-    ResponseFlag.UR: "UpstreamRemoteReset",
-    ResponseFlag.DT: "DurationTimeout",
-    ResponseFlag.NR: "NoRouteFound",
-}
 
 #: Of HTTP: there is nothing of the kind in a TCP connection, and Envoy says so.
 _HTTP = """
@@ -220,15 +207,13 @@ OPERATORS: dict[str, Callable[[Operator], Yield]] = {
     "START_TIME_LOCAL": _time(local=True, emit=False),
     "EMIT_TIME": _time(local=False, emit=True),
     "EMIT_TIME_LOCAL": _time(local=True, emit=True),
-    "DURATION": lambda operator: (
-        lambda subject: int((subject.now - subject.connection.opened) * 1000)
-    ),
-    "CONNECTION_ID": lambda operator: lambda subject: subject.connection.id,
-    "UNIQUE_ID": lambda operator: lambda subject: str(uuid4()),
+    "DURATION": lambda operator: _duration,
+    "CONNECTION_ID": lambda operator: lambda info, at: info.id,
+    "UNIQUE_ID": lambda operator: lambda info, at: str(uuid4()),
     "HOSTNAME": lambda operator: _always(socket.gethostname()),
     "ENVIRONMENT": _environment,
-    "RESPONSE_FLAGS": _flags(lambda flag: flag.name or ""),
-    "RESPONSE_FLAGS_LONG": _flags(lambda flag: _LONG[flag]),
+    "RESPONSE_FLAGS": lambda operator: lambda info, at: str(info.flags),
+    "RESPONSE_FLAGS_LONG": lambda operator: lambda info, at: info.flags.long_name,
     "FILTER_STATE": _filter_state,
     "DYNAMIC_METADATA": _dynamic_metadata,
     "METADATA": _any_metadata,

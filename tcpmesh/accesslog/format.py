@@ -16,9 +16,10 @@ from google.protobuf.json_format import MessageToDict
 from twisted.logger import Logger
 
 from tcpmesh.accesslog.fields import OPERATORS, Typed, Value, Yield, cut_to, shown
-from tcpmesh.accesslog.subject import Subject
+from tcpmesh.accesslog.times import Moment
 from tcpmesh.config.fields.operators import Operator, Part, parse
 from tcpmesh.config.fields.values import source_bytes
+from tcpmesh.values.stream.stream_info import StreamInfo
 
 log = Logger(namespace="filter")
 
@@ -29,7 +30,7 @@ ABSENT = "-"
 class Formatter(Protocol):
     """Whatever makes words of a connection."""
 
-    def format(self, subject: Subject) -> str:
+    def format(self, info: StreamInfo, at: Moment) -> str:
         """The words; never raises."""
 
 
@@ -60,9 +61,9 @@ class TextFormat:
         )
         self._absent = "" if omit_empty else ABSENT
 
-    def format(self, subject: Subject) -> str:
+    def format(self, info: StreamInfo, at: Moment) -> str:
         """The text for this connection; what is not there is `-`, or nothing with `omit_empty`."""
-        pieces = (part if isinstance(part, str) else part(subject) for part in self._parts)
+        pieces = (part if isinstance(part, str) else part(info, at) for part in self._parts)
         return "".join(self._absent if piece is None else piece for piece in pieces)
 
 
@@ -78,11 +79,11 @@ class JsonFormat:
     def __init__(self, shape: Mapping[str, Any], omit_empty: bool = False) -> None:
         self._build = _mapping(shape, omit_empty)
 
-    def format(self, subject: Subject) -> str:
+    def format(self, info: StreamInfo, at: Moment) -> str:
         """The line for this connection, with its end; what is not there is null, or left out with
         `omit_empty`.
         """
-        return json.dumps(self._build(subject), ensure_ascii=False, separators=(",", ":")) + "\n"
+        return json.dumps(self._build(info, at), ensure_ascii=False, separators=(",", ":")) + "\n"
 
 
 def _safe(operator: Operator) -> Yield:
@@ -91,9 +92,9 @@ def _safe(operator: Operator) -> Yield:
     """
     ask = OPERATORS[operator.name](operator)
 
-    def value(subject: Subject) -> Value:
+    def value(info: StreamInfo, at: Moment) -> Value:
         try:
-            return ask(subject)
+            return ask(info, at)
         except Exception:
             log.failure("the operator {name} failed", name=operator.name)
             return None
@@ -101,11 +102,11 @@ def _safe(operator: Operator) -> Yield:
     return value
 
 
-def _text_of(operator: Operator) -> Callable[[Subject], str | None]:
+def _text_of(operator: Operator) -> Callable[[StreamInfo, Moment], str | None]:
     ask, length = _safe(operator), operator.length
 
-    def text(subject: Subject) -> str | None:
-        value = shown(ask(subject))
+    def text(info: StreamInfo, at: Moment) -> str | None:
+        value = shown(ask(info, at))
         return None if value is None else cut_to(value, length)
 
     return text
@@ -114,8 +115,8 @@ def _text_of(operator: Operator) -> Callable[[Subject], str | None]:
 def _value_of(operator: Operator) -> Yield:
     ask, length = _safe(operator), operator.length
 
-    def value(subject: Subject) -> Value:
-        found = ask(subject)
+    def value(info: StreamInfo, at: Moment) -> Value:
+        found = ask(info, at)
         if isinstance(found, Typed):
             return found.value
         return cut_to(found, length) if isinstance(found, str) else found
@@ -132,7 +133,7 @@ def _leaf(value: Any, omit_empty: bool) -> Yield:
             if isinstance(value, float) and value.is_integer() and abs(value) < 2**53
             else value
         )
-        return lambda subject: plain
+        return lambda info, at: plain
     parts: tuple[Part, ...] = parse(value)
     if len(parts) == 1 and isinstance(parts[0], Operator):
         return _value_of(parts[0])
@@ -150,8 +151,8 @@ def _shape(value: Any, omit_empty: bool) -> Yield:
 def _mapping(shape: Mapping[str, Any], omit_empty: bool) -> Yield:
     members = [(key, _shape(shape[key], omit_empty)) for key in sorted(shape)]
 
-    def value(subject: Subject) -> Value:
-        found = {key: member(subject) for key, member in members}
+    def value(info: StreamInfo, at: Moment) -> Value:
+        found = {key: member(info, at) for key, member in members}
         return (
             {key: each for key, each in found.items() if each is not None and each != {}}
             if omit_empty
@@ -164,8 +165,8 @@ def _mapping(shape: Mapping[str, Any], omit_empty: bool) -> Yield:
 def _sequence(shape: list[Any], omit_empty: bool) -> Yield:
     members = [_shape(each, omit_empty) for each in shape]
 
-    def value(subject: Subject) -> Value:
-        found = [member(subject) for member in members]
+    def value(info: StreamInfo, at: Moment) -> Value:
+        found = [member(info, at) for member in members]
         return [each for each in found if each is not None] if omit_empty else found
 
     return value

@@ -8,6 +8,7 @@ the two are the messages of `tcpmesh.values.link`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import fields
 from functools import partial
 from operator import attrgetter
@@ -28,8 +29,8 @@ from tcpmesh.cluster.upstream.pool import Pools, pools_of
 from tcpmesh.config.fields.values import seconds
 from tcpmesh.interfaces import IBringsBalancer, ICluster, ILoadBalancer, INamedHostsBalancer
 from tcpmesh.registry import UnknownExtension, WorkerContext, cluster_type
-from tcpmesh.stats.store import Store
 from tcpmesh.values.address import Address
+from tcpmesh.values.all_or_nothing import all_or_nothing
 from tcpmesh.values.hosts import FROM_EDS, Assignment, HealthFlag, HostSpec
 from tcpmesh.values.link import (
     HOST_COUNTERS,
@@ -40,6 +41,7 @@ from tcpmesh.values.link import (
     HostsUnused,
     ToMain,
 )
+from tcpmesh.values.stream.stream_info import ClusterInfo
 
 CONNECT_TIMEOUT = 5.0
 BUFFER_LIMIT = 1 << 20
@@ -74,6 +76,7 @@ class Cluster:
         """
         self.message = message
         self.name: str = message.name
+        self.info = ClusterInfo(message.name, message.alt_stat_name or message.name)
         self.number = number
         self.connect_timeout = (
             seconds(message.connect_timeout)
@@ -97,18 +100,26 @@ class Cluster:
         self._send = send
         self._clock = context.network.clock
         self._detects_outliers: bool = message.HasField("outlier_detection")
-        self.stats = _stats(message, context.store)
-        per_endpoint: bool = message.track_cluster_stats.per_endpoint_stats
-        self._endpoint_stats = EndpointStats(self.stats.scope) if per_endpoint else None
+        with all_or_nothing() as undo:
+            self._build(message, context, undo)
+
+    def _build(self, message: Any, context: WorkerContext, undo: ExitStack) -> None:
+        """What can fail, or has to be given back."""
+        self.stats = ClusterStats(context.store, self.info.observability_name)
+        undo.callback(self.stats.scope.close)
+        tracked = message.track_cluster_stats
+        self.stats.track(
+            tracked.timeout_budgets or message.track_timeout_budgets, tracked.request_response_sizes
+        )
+        self._endpoint_stats = (
+            EndpointStats(self.stats.scope) if tracked.per_endpoint_stats else None
+        )
         self._counts = context.shared.block(f"cluster.{self.name}")
+        undo.callback(self._counts.close)
         self.breakers = Breakers(message.circuit_breakers, self.stats, self._counts)
-        try:
-            self.dialer = dialer_of(message, context)
-            self._balancer = balancer(message, self._policy_context(context))
-        except Exception:
-            self._counts.close()
-            self.stats.scope.close()
-            raise
+        self.dialer = dialer_of(message, context)
+        undo.callback(self.dialer.close)
+        self._balancer = balancer(message, self._policy_context(context))
         self._named_hosts: INamedHostsBalancer | None = INamedHostsBalancer(self._balancer, None)
         self.pools = pools_of(message, self, context.network)
         """Where its connections come from, or `None` where each client makes its own."""
@@ -150,7 +161,7 @@ class Cluster:
             host.key = key
             if self._detects_outliers:
                 host.outlier = Outcomes(self.number, key, self._send)
-        host.spec = spec
+        host.learn(spec)
         return host
 
     def set_flags(self, key: int, flags: int) -> None:
@@ -324,15 +335,6 @@ class Cluster:
             provided=partial(provided_balancer, self.message),
             host_for=self.host_for,
         )
-
-
-def _stats(message: Any, store: Store) -> ClusterStats:
-    stats = ClusterStats(store, message.alt_stat_name or message.name)
-    tracked = message.track_cluster_stats
-    stats.track(
-        tracked.timeout_budgets or message.track_timeout_budgets, tracked.request_response_sizes
-    )
-    return stats
 
 
 def provided_balancer(message: Any, context: PolicyContext) -> ILoadBalancer:

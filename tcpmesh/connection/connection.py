@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any
 
 from zope.interface import implementer
 
 from twisted.python.failure import Failure
 
-from tcpmesh.connection.filter_state import NO_FILTER_STATE, FilterState, Sharing, StateObject
 from tcpmesh.interfaces import IConnection
 from tcpmesh.net.protocol import QuietHalfCloseableProtocol
-from tcpmesh.values.address import Address
-from tcpmesh.values.response_flags import NO_FLAGS
+from tcpmesh.values.stream.close_reason import CloseReason
+from tcpmesh.values.stream.phase import ACCEPTING, CLOSED, CONNECTING, FILTERING, FLUSHING, PEEKING
+from tcpmesh.values.stream.stream_info import StreamInfo
 
-NO_METADATA: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
+UNRELAYED = frozenset((ACCEPTING, PEEKING, FILTERING, CONNECTING))
+"""The phases that end with the client; the later ones are a relay's to change."""
 
 
 @implementer(IConnection)
@@ -28,53 +27,16 @@ class Connection(QuietHalfCloseableProtocol):
     client.
     """
 
-    __slots__ = (
-        "__weakref__",
-        "_owner",
-        "filter_state",
-        "flags",
-        "id",
-        "metadata",
-        "opened",
-        "read_source",
-        "restored_local",
-        "restored_remote",
-        "transport",
-    )
+    __slots__ = ("__weakref__", "_owner", "read_source", "stream_info", "transport")
 
     def __init__(self, owner: Any, number: int = 0) -> None:
         self._owner = owner
-        self.id = number
-        self.flags = NO_FLAGS
-        self.metadata = NO_METADATA
-        """Dynamic metadata: what filters found out, by their names, each a mapping of plain values
-        as in JSON.
-        """
-        self.filter_state = NO_FILTER_STATE
-        """Objects that filters leave for others; read here, set with `set_filter_state`."""
+        self.stream_info = StreamInfo(number)
         self.transport: Any = None
         self.read_source: Any = None
-        """Whose `protocol` gets what the client sends: the transport, or the `Passage` through
-        filters before the last.
+        """Whose `protocol` gets what the client sends: the transport, or the `FilterManager` that
+        shows it to filters before the last.
         """
-        self.opened = 0.0
-        """When it was accepted, in seconds of the network's clock."""
-        self.restored_local: Address | None = None
-        """Where the client wanted to go, where a listener filter knows it better than the
-        socket.
-        """
-        self.restored_remote: Address | None = None
-        """Where the client came from, likewise."""
-
-    @property
-    def local_address(self) -> Any:
-        """Where the client wanted to go."""
-        return self.restored_local or self.transport.getHost()
-
-    @property
-    def remote_address(self) -> Any:
-        """Where the client came from; the other end of the socket is `transport.getPeer`."""
-        return self.restored_remote or self.transport.getPeer()
 
     def hand_to(self, owner: Any) -> Any:
         """From now on this one hears of its end: a listener, or the filters before or after it.
@@ -84,25 +46,39 @@ class Connection(QuietHalfCloseableProtocol):
         before, self._owner = self._owner, owner
         return before
 
-    def set_filter_state(
-        self, key: str, value: StateObject, read_only: bool = False, sharing: Sharing = Sharing.NONE
-    ) -> None:
-        """Put an object under a name, as `FilterState.set` does."""
-        if self.filter_state is NO_FILTER_STATE:
-            self.filter_state = FilterState()
-        self.filter_state.set(key, value, read_only, sharing)
+    def close(self, reason: CloseReason, words: str = "", reset: bool = False) -> None:
+        """Close it from this side.  A relay that has it takes that for the end of the client, and
+        closes the other side too.
+
+        :param words: Envoy's for the reason (`DOWNSTREAM_LOCAL_CLOSE_REASON`).
+        :param reset: whether the client gets a reset at once, and not FIN after what was written.
+        """
+        info = self.stream_info
+        info.close(reason)
+        info.local_close_reason = info.local_close_reason or words
+        if info.phase in UNRELAYED:
+            info.phase = FLUSHING
+        if reset:
+            self.transport.abortConnection()
+        else:
+            self.transport.loseConnection()
 
     def makeConnection(self, transport: Any) -> None:
         """The listener accepted it."""
-        self.transport = self.read_source = transport
+        self.transport = self.read_source = self.stream_info.addresses = transport
         self._owner.connection_made(self)
 
     def bufferReceived(self, data: memoryview) -> None:
         """Bytes for which nobody has asked: the chain has closed the connection already."""
 
     def connectionLost(self, reason: Failure | None) -> None:
-        """The connection is over; told once, by the transport or by the relay that had taken
-        over.
+        """The connection is over, and there is no other side of it."""
+        self.stream_info.phase = CLOSED
+        self.downstream_lost()
+
+    def downstream_lost(self) -> None:
+        """The client's side is over: told once, by the transport or by who relays it, which may
+        have an upstream connection that still flushes.
         """
         owner, self._owner = self._owner, None
         if owner is not None:

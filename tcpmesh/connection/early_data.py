@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from twisted.python.failure import Failure
 
 from tcpmesh.net.protocol import QuietHalfCloseableProtocol
+from tcpmesh.values.stream.relay_state import LOST
 
 SLICE = 1 << 14
 """Bytes that may be read at once however little is to be buffered, as in Envoy."""
@@ -21,13 +22,13 @@ SLICE = 1 << 14
 class EarlyDataObserver(Protocol):
     """Who waits for a client to speak."""
 
-    def early_received(self) -> None:
+    def on_early_data(self) -> None:
         """The client has sent something."""
 
-    def early_ended(self) -> None:
+    def on_early_end(self) -> None:
         """The client has sent all it will."""
 
-    def early_lost(self, reason: Failure) -> None:
+    def on_early_loss(self, reason: Failure) -> None:
         """The client is gone."""
 
 
@@ -65,16 +66,16 @@ class EarlyData(QuietHalfCloseableProtocol):
         if len(self.data) >= self._limit:
             self._direction.source.pauseProducing()
         if self._observer is not None:
-            self._observer.early_received()
+            self._observer.on_early_data()
 
     def readConnectionLost(self) -> None:
         """The client has sent all: the upstream is told once it is there."""
         self.eof = True
         if self._observer is not None:
-            self._observer.early_ended()
+            self._observer.on_early_end()
 
     def connectionLost(self, reason: Failure) -> None:
         """The client is gone, and what it sent with it."""
-        self._direction.lost = True
+        self._direction.state = LOST
         if self._observer is not None:
-            self._observer.early_lost(reason)
+            self._observer.on_early_loss(reason)

@@ -1,30 +1,39 @@
-"""A connection's manager through the filters that stand before the last one of its chain.
+"""A connection's way through the filters that stand before the last one of its chain.
 
 Theory of operation.  The last filter of a chain, nearly always tcp_proxy, owns the connection's
 bytes.  Those before it are *read filters*: each may act when the connection is new, may want to see
 what the client sends before the last filter does anything with it, and may hold everything up while
 it asks somebody else.  The order of events is Envoy's:
 
-- at a new connection `new_connection` of each filter is called in order, then the last filter takes
-  over, which for tcp_proxy means that it connects upstream;
+- when a connection is accepted the last filter hears of it first (`on_accept`), to count it and to
+  decide whether the client is read meanwhile;
+- then `on_new_connection` of each read filter is called in order, and after them the last filter
+  takes over (`attach`), which for tcp_proxy means that it connects upstream;
 - a filter that returns STOP holds up those after it until it calls `FilterManager.resume`;
-- what the client sends goes to `data_received` of each filter that still wants to see it, in order,
-  and then to the last filter. tcp_proxy does not read its client before the upstream is connected,
-  so that is when the first bytes are seen.
+- what the client sends goes to `on_data` of each filter that still wants to see it, in order, and
+  then to the last filter. tcp_proxy does not read its client before the upstream is connected, so
+  that is when the first bytes are seen.
 
-The means: *whose `protocol` gets the client's bytes* is a seat that the last filter takes by
-assigning itself.  Usually the seat is the transport.  In a chain with read filters it is a
-`FilterManager`, itself the transport's protocol: it keeps who was assigned, and lets it have the
-transport once no filter wants to see more.  From then on the connection costs what any other does.
+The means: *whose `protocol` gets the client's bytes* is `Connection.read_source`, of which the last
+filter becomes the protocol by assigning itself.  Usually that is the transport.  In a chain with
+read filters it is a `FilterManager`, itself the transport's protocol: it keeps who was assigned,
+and lets it have the transport once no filter wants to see more.  From then on the connection costs
+what any other does.
 
-Whether the client is read while a filter holds things up is the last filter's decision, who meets
-it first: tcp_proxy does not read it, unless early data are allowed.  Where it is read, what comes
-is kept up to the connection's buffer limit.
+Where a manager is with its connection has a name:
+
+    DECIDING --all filters let it pass--> ATTACHED --closed, or lost--> OVER
+    DECIDING --a filter closes it, or it is lost--> OVER
+
+Whether the client is read while a filter holds things up is the last filter's decision, in
+`on_accept`: tcp_proxy does not read it, unless early data are allowed.  Where it is read, what
+comes is kept up to the connection's buffer limit.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from enum import Enum
 from typing import Any
 
 from zope.interface import implementer
@@ -32,15 +41,53 @@ from zope.interface import implementer
 from twisted.python.failure import Failure
 
 from tcpmesh.connection.connection import Connection
-from tcpmesh.interfaces import IReadFilter
+from tcpmesh.interfaces import INetworkFilter, IReadFilter
 from tcpmesh.logs.debug import debug_logger
 from tcpmesh.net.protocol import QuietHalfCloseableProtocol
 from tcpmesh.values.filter_status import FilterStatus
+from tcpmesh.values.response_flags import NO_FLAGS, ResponseFlag
+from tcpmesh.values.stream.close_reason import Cause, CloseReason, EndedBy
 
 debug_log = debug_logger("filter")
 
 HELD_LIMIT = 1 << 20
 """Bytes kept for a filter that holds things up, where the connection has no buffer limit."""
+
+
+class FilterManagerState(Enum):
+    """Where a `FilterManager` is with its connection."""
+
+    DECIDING = "deciding"
+    """The filters have not all let it pass yet."""
+
+    ATTACHED = "attached"
+    """The last filter has it; others may still want to see what the client sends."""
+
+    OVER = "over"
+    """It is closed, or is being closed by a filter: no filter is shown anything any more."""
+
+
+# An attribute of an Enum costs several times what a name of a module does.
+DECIDING = FilterManagerState.DECIDING
+ATTACHED = FilterManagerState.ATTACHED
+OVER = FilterManagerState.OVER
+
+
+@implementer(INetworkFilter)
+class NetworkFilter:
+    """A filter that ends its chain: what extensions build upon."""
+
+    terminal = True
+
+    def on_accept(self, connection: Connection) -> None:
+        """Nothing has to be done before the filters before this one have decided."""
+
+    def attach(self, connection: Connection) -> None:
+        """Take over a connection."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Nothing has to be given back."""
 
 
 @implementer(IReadFilter)
@@ -50,15 +97,15 @@ class ReadFilter:
     terminal = False
     sees_data = False
 
-    def new_connection(self, manager: FilterManager) -> FilterStatus:
+    def on_new_connection(self, manager: FilterManager) -> FilterStatus:
         """Go on."""
         return FilterStatus.CONTINUE
 
-    def data_received(self, manager: FilterManager, data: bytes, end: bool) -> FilterStatus:
+    def on_data(self, manager: FilterManager, data: bytes, end: bool) -> FilterStatus:
         """Want no more."""
         return FilterStatus.DONE
 
-    def connection_lost(self, manager: FilterManager) -> None:
+    def on_connection_lost(self, manager: FilterManager) -> None:
         """Nothing has to be undone."""
 
     def close(self) -> None:
@@ -66,22 +113,20 @@ class ReadFilter:
 
 
 class FilterManager(QuietHalfCloseableProtocol):
-    """One connection in a chain with read filters; also the seat of the last filter (see the
-    module's text).
+    """One connection in a chain with read filters; also what the last filter is the protocol of
+    (see the module's text).
     """
 
     __slots__ = (
         "_attach",
-        "_attached",
         "_end",
         "_entered",
         "_filters",
         "_held",
-        "_out",
-        "_over",
         "_owner",
         "_paused",
         "_seeing",
+        "_state",
         "_stopped",
         "_target",
         "connection",
@@ -94,13 +139,20 @@ class FilterManager(QuietHalfCloseableProtocol):
         self.connection = connection
         self._filters = filters
         self._attach = attach
+        self._state = DECIDING
         self._seeing = {index for index, each in enumerate(filters) if each.sees_data}
         self._entered = 0
+        """How many filters have been told of the connection."""
         self._stopped: int | None = None
+        """The filter that holds things up."""
         self._held = bytearray()
+        """What the client has sent and the last filter does not have yet, and `_end` whether that
+        is all.
+        """
         self._end = False
+        self._paused = False
+        """Whether the client is not read because so much is held."""
         self._target: Any = None
-        self._attached = self._out = self._over = self._paused = False
         self._owner = connection.hand_to(self)
 
     def start(self) -> None:
@@ -114,27 +166,28 @@ class FilterManager(QuietHalfCloseableProtocol):
         """Go on after the filter that holds things up; not to be called from within its own
         event.
         """
-        if self._stopped is not None and not self._over:
+        if self._stopped is not None and self._state is not OVER:
             position, self._stopped = self._stopped, None
             self._run(position + 1)
 
-    def close(self, reason: str) -> None:
-        """Turn the client away at once, and whatever it was connected to: a reset where it has not
+    def close(self, reason: str, flag: ResponseFlag = NO_FLAGS, details: str = "") -> None:
+        """Close the client at once, and whatever it was connected to: with a reset where it has not
         taken all that was for it.
 
         :param reason: in Envoy's words, as DOWNSTREAM_LOCAL_CLOSE_REASON has it.
+        :param flag: the response flags that this gives the connection.
+        :param details: what CONNECTION_TERMINATION_DETAILS has to say.
         """
-        self._over = True
+        self._state = OVER
         self._held.clear()
+        connection = self.connection
+        info = connection.stream_info
         if debug_log.enabled:
-            debug_log.debug(
-                "[C{id}] closed by a filter: {reason}", id=self.connection.id, reason=reason
-            )
-        transport = self.connection.transport
-        if transport.buffered:
-            transport.abortConnection()
-        else:
-            transport.loseConnection()
+            debug_log.debug("[C{id}] closed by a filter: {reason}", id=info.id, reason=reason)
+        info.flags |= flag
+        info.termination_details = info.termination_details or details
+        why = CloseReason(EndedBy.PROXY, info.phase, Cause.FILTER, detail=reason)
+        connection.close(why, reason, reset=bool(connection.transport.buffered))
 
     # The way through
 
@@ -143,7 +196,7 @@ class FilterManager(QuietHalfCloseableProtocol):
             if not self._passes(position):
                 self._stopped = position
                 return
-            if self._over:
+            if self._state is OVER:
                 return
         self._stopped = None
         self._hand_over()
@@ -153,23 +206,23 @@ class FilterManager(QuietHalfCloseableProtocol):
         each = self._filters[position]
         if position == self._entered:
             self._entered += 1
-            if each.new_connection(self) is FilterStatus.STOP:
+            if each.on_new_connection(self) is FilterStatus.STOP:
                 return False
         elif position == self._stopped and position not in self._seeing:
             return False
-        if position in self._seeing and (self._held or self._end) and not self._over:
-            verdict = each.data_received(self, bytes(self._held), self._end)
-            if verdict is FilterStatus.DONE:
+        if position in self._seeing and (self._held or self._end) and self._state is not OVER:
+            status = each.on_data(self, bytes(self._held), self._end)
+            if status is FilterStatus.DONE:
                 self._seeing.discard(position)
-            return verdict is not FilterStatus.STOP
+            return status is not FilterStatus.STOP
         return True
 
     def _hand_over(self) -> None:
         """No filter holds things up: the last one gets what there is."""
         if not (self._seeing or self._held or self._end):
-            self._leave()
-        if not self._attached:
-            self._attached = True
+            self._step_aside()
+        if self._state is DECIDING:
+            self._state = ATTACHED
             self._attach(self.connection)
         elif self._paused:
             self._paused = False
@@ -177,31 +230,30 @@ class FilterManager(QuietHalfCloseableProtocol):
         self._deliver()
 
     def _deliver(self) -> None:
-        """Give what is held to whoever took the seat, unless a filter holds it up."""
+        """Give what is held to the last filter's protocol, unless a filter holds it up."""
         target = self._target
-        if target is None or self._stopped is not None or self._over:
+        if target is None or self._stopped is not None or self._state is OVER:
             return
         if self._held:
             data, self._held = bytes(self._held), bytearray()
             target.dataReceived(data)
         if not self._seeing:
-            self._leave()
+            self._step_aside()
         if self._end:
             self._end = False
-            self._leave()
+            self._step_aside()
             target.readConnectionLost()
 
-    def _leave(self) -> None:
-        """Nobody here wants to see more: whoever took the seat is the transport's protocol from now
+    def _step_aside(self) -> None:
+        """No filter here wants to see more: the last filter's protocol is the transport's from now
         on.
         """
         connection = self.connection
-        if not self._out:
-            self._out = True
+        if connection.read_source is self:
             connection.read_source = connection.transport
             connection.transport.protocol = self._target or connection
 
-    # The seat
+    # What the last filter sees in place of the transport
 
     @property
     def protocol(self) -> Any:
@@ -211,11 +263,11 @@ class FilterManager(QuietHalfCloseableProtocol):
     @protocol.setter
     def protocol(self, protocol: Any) -> None:
         self._target = protocol
-        if self._out:
+        if self.connection.read_source is not self:
             self.connection.transport.protocol = protocol
 
     def resumeProducing(self) -> None:
-        """Whoever took the seat wants bytes."""
+        """The last filter's protocol wants bytes."""
         self.connection.transport.resumeProducing()
         self._deliver()
 
@@ -223,7 +275,7 @@ class FilterManager(QuietHalfCloseableProtocol):
 
     def dataReceived(self, data: bytes) -> None:
         """The client has sent something: show it to the filters that want to see it."""
-        if self._over:
+        if self._state is OVER:
             return
         self._held += data
         self._run(0)
@@ -233,25 +285,25 @@ class FilterManager(QuietHalfCloseableProtocol):
 
     def readConnectionLost(self) -> None:
         """The client has sent all it will: shown to the filters with what came before it."""
-        if not self._over:
+        if self._state is not OVER:
             self._end = True
             self._run(0)
 
     def connectionLost(self, reason: Failure) -> None:
         """The transport is gone while it was here."""
-        self._over = True
+        self._state = OVER
         (self._target or self.connection).connectionLost(reason)
 
     # As the connection's owner
 
     def connection_lost(self, connection: Connection) -> None:
-        """The connection is over, wherever it was: tell the filters that have met it, then the
+        """The connection is over, wherever it was: tell the filters that know it, then the
         listener.
         """
-        self._over = True
+        self._state = OVER
         connection.read_source = connection.transport
         for each in self._filters[: self._entered]:
-            each.connection_lost(self)
+            each.on_connection_lost(self)
         self._filters = ()
         self._target = None
         self._owner.connection_lost(connection)

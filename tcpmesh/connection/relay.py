@@ -28,6 +28,10 @@ Flushing a side that is all that is left is bounded: no byte taken for `flush_ti
 it is closed.
 
 A relay can tell whether it is idle without a clock on the byte path: see `Relay.watch_idle`.
+
+Where it is in its life is `StreamInfo.phase`, from CONNECTING to CLOSED, of which
+`tcpmesh.values.stream.phase` has the table.  What each side may still send is the `SourceState` of
+its direction.
 """
 
 from __future__ import annotations
@@ -44,6 +48,10 @@ from tcpmesh.connection.early_data import EarlyData, EarlyDataObserver
 from tcpmesh.interfaces import IStraight
 from tcpmesh.net.protocol import QuietHalfCloseableProtocol
 from tcpmesh.net.timeout_queues import TimeoutQueue, TimeoutQueues
+from tcpmesh.values.stream.close_reason import CLIENT_DONE, HOST_DONE, RESETS
+from tcpmesh.values.stream.phase import CLOSED, CONNECTING, FLUSHING, HALF_CLOSED, RELAYING
+from tcpmesh.values.stream.relay_state import ENDED, LOST, OPEN, DirectionState, RelayState
+from tcpmesh.values.stream.stream_info import StreamInfo
 
 IDLE_CHECKS = 8
 """Looks an idle timeout is divided into: a relay is found idle after at least its timeout, at most
@@ -75,7 +83,20 @@ class Observer(Protocol):
 class Direction(QuietHalfCloseableProtocol):
     """Bytes from a source to a sink; see the module's text."""
 
-    __slots__ = ("bytes", "eof", "full", "lost", "pauses", "relay", "resumes", "sink", "source")
+    __slots__ = (
+        "bytes",
+        "full",
+        "opposite",
+        "pauses",
+        "relay",
+        "resumes",
+        "sink",
+        "source",
+        "state",
+    )
+
+    opposite: Direction
+    """The other one of the relay."""
 
     straight = True
     """Nobody wants to see these bytes: a source that counts them in `bytes` may pass them to the
@@ -95,10 +116,12 @@ class Direction(QuietHalfCloseableProtocol):
         self.resumes = 0
         self.full = False
         """Whether the source is paused now, because the sink is full."""
-        self.eof = False
-        """Whether the source has sent all it will."""
-        self.lost = False
-        """Whether the source is closed."""
+        self.state = OPEN
+        """What the source may still send."""
+
+    def snapshot(self) -> DirectionState:
+        """What it is doing at this moment."""
+        return DirectionState(self.state, self.full, self.bytes, self.written, self.buffered)
 
     @property
     def buffered(self) -> int:
@@ -108,7 +131,8 @@ class Direction(QuietHalfCloseableProtocol):
     @property
     def written(self) -> int:
         """Bytes of this direction that the kernel has taken for the sink."""
-        return self.taken - self.buffered if self.sink is not None else 0
+        sink = self.sink
+        return self.bytes - sink.dropped - sink.buffered if sink is not None else 0
 
     @property
     def taken(self) -> int:
@@ -134,12 +158,12 @@ class Direction(QuietHalfCloseableProtocol):
 
     def readConnectionLost(self) -> None:
         """The source has sent all: so has, once flushed, this side of the sink."""
-        self.eof = True
+        self.state = ENDED
         self.relay.ended(self)
 
     def connectionLost(self, reason: Failure) -> None:
         """The source is gone."""
-        self.lost = True
+        self.state = LOST
         self.relay.lost(self, reason)
 
     # As the sink's producer
@@ -160,7 +184,7 @@ class Direction(QuietHalfCloseableProtocol):
         """The sink is gone, and its own connectionLost tells what to do.  It is full no more, which
         Envoy counts.
         """
-        if self.full and not self.lost:
+        if self.full and self.state is not LOST:
             self.resumes += 1
             self.full = False
 
@@ -170,11 +194,11 @@ class Relay:
     `from_upstream` is made its protocol.
 
     :param downstream: its transport, paused.
+    :param stream_info: what is known of the connection, which is CONNECTING; this moves its phase.
     :param flush_timeout: seconds without progress after which a side that only flushes is closed.
     """
 
     __slots__ = (
-        "_closing",
         "_observer",
         "_queue",
         "_quiet",
@@ -187,6 +211,7 @@ class Relay:
         "last",
         "read_source",
         "reset",
+        "stream_info",
     )
 
     def __init__(
@@ -195,10 +220,13 @@ class Relay:
         timers: TimeoutQueues,
         observer: Observer,
         flush_timeout: float = 3600.0,
+        stream_info: StreamInfo | None = None,
     ) -> None:
+        self.stream_info = stream_info or StreamInfo(phase=CONNECTING)
         self.flush_timeout = flush_timeout
-        self.from_downstream = Direction(self, downstream, None)
-        self.from_upstream = Direction(self, None, downstream)
+        self.from_downstream = down = Direction(self, downstream, None)
+        self.from_upstream = up = Direction(self, None, downstream)
+        down.opposite, up.opposite = up, down
         self.last: Direction | None = None
         """The direction whose source closed last; `None` where this side closed both."""
         self.reset: Direction | None = None
@@ -213,7 +241,6 @@ class Relay:
         """
         self._observer = observer
         self._timers = timers
-        self._closing = False
         self._queue: TimeoutQueue[Relay] | None = None
         self._quiet = 0
         self._seen = (0, 0, 0, 0)
@@ -230,9 +257,12 @@ class Relay:
         downstream, upstream = down.source, up.source
         down.sink = upstream
         self._observer.relay_started(self)
-        if downstream.protocol is None:
+        if self.stream_info.phase is not CONNECTING or downstream.protocol is None:
+            # A filter has closed the client meanwhile, and its end was told to others.
+            down.state = LOST
             upstream.abortConnection()
             return
+        self.stream_info.phase = RELAYING
         early = self.early
         if early is not None:
             early.stop()
@@ -268,41 +298,38 @@ class Relay:
         down, up = self.from_downstream, self.from_upstream
         return (down.taken, up.taken, down.buffered, up.buffered)
 
-    def watch_idle(self, seconds: float) -> None:
+    def watch_idle(self, queue: TimeoutQueue[Relay]) -> None:
         """Tell the observer once nothing was read or written for so long, at no cost on the byte
         path.
 
-        The time is divided into `IDLE_CHECKS` looks at the counters, in a queue that all relays of
-        one timeout share; so many looks in a row without a change mean idle.
+        :param queue: what `idle_queue` gives for that time, shared by all relays of one timeout:
+            `IDLE_CHECKS` looks at the counters in a row without a change mean idle.
         """
-        self._queue = self._timers.queue(seconds / IDLE_CHECKS, Relay._look)
-        self._queue.add(self)
+        self._queue = queue
+        queue.add(self)
 
     def ended(self, direction: Direction) -> None:
         """A source has sent all."""
-        other = self.from_upstream if direction is self.from_downstream else self.from_downstream
-        if other.eof:
+        info, other = self.stream_info, direction.opposite
+        if other.state is ENDED:
             self.last = direction
-            self._closing = True
+            info.phase = FLUSHING
             direction.source.loseConnection()
             other.source.loseConnection()
             self._bound_flush()
-        else:
-            direction.sink.loseWriteConnection()
+            return
+        if info.phase is RELAYING:
+            info.phase = HALF_CLOSED
+            if info.close_reason is None:
+                is_client = direction is self.from_downstream
+                info.close_reason = CLIENT_DONE if is_client else HOST_DONE
+        direction.sink.loseWriteConnection()
 
     def lost(self, direction: Direction, reason: Failure) -> None:
         """A source is closed."""
-        other = self.from_upstream if direction is self.from_downstream else self.from_downstream
-        if not self._closing:
-            self._closing = True
-            self.last = direction
-            survivor = direction.sink
-            if isinstance(reason.value, ConnectionDone):
-                survivor.loseConnection()
-            else:
-                self.reset = direction
-                survivor.resetConnection()
-            self._bound_flush()
+        phase = self.stream_info.phase
+        if phase is not FLUSHING and phase is not CLOSED:
+            self._lose(direction, reason)
         elif (
             self.reset is None
             and isinstance(reason.value, ConnectionLost)
@@ -310,8 +337,23 @@ class Relay:
         ):
             self.last = direction  # it was to be flushed, and has reset that
         self._observer.relay_lost(self, direction)
-        if other.lost:
+        if direction.opposite.state is LOST:
             self._finish()
+
+    def _lose(self, direction: Direction, reason: Failure) -> None:
+        """A source is the first to be closed: close its sink too, in the same way."""
+        info, survivor = self.stream_info, direction.sink
+        is_client = direction is self.from_downstream
+        self.last = direction
+        if isinstance(reason.value, ConnectionDone):
+            info.close(CLIENT_DONE if is_client else HOST_DONE)
+            survivor.loseConnection()
+        else:
+            self.reset = direction
+            info.close(RESETS[is_client, info.phase])
+            survivor.resetConnection()
+        info.phase = FLUSHING
+        self._bound_flush()
 
     def close(self) -> None:
         """End both connections from this side, now: FIN, or a reset where one waits for the bytes
@@ -319,16 +361,21 @@ class Relay:
 
         What the kernel has not taken is lost.
         """
-        self._closing = True
+        self.stream_info.phase = FLUSHING
         # The client is closed first, so it is the upstream that is paused no more.
         self.from_upstream.stopProducing()
         for direction in (self.from_downstream, self.from_upstream):
-            if direction.lost:
+            if direction.state is LOST:
                 continue
             if self.reset is None:
                 direction.source.cutConnection()
             else:
                 direction.source.abortConnection()
+
+    def state(self) -> RelayState:
+        """What it is doing at this moment: a value."""
+        down, up = self.from_downstream, self.from_upstream
+        return RelayState(self.stream_info.phase, down.snapshot(), up.snapshot())
 
     def discard(self) -> None:
         """The relay never started and never will."""
@@ -336,9 +383,9 @@ class Relay:
         if self.early is not None:
             self.early.stop()
             self.early = None
-        self._take_apart()
+        self._break_cycles()
 
-    def _look(self) -> None:
+    def _check_idle(self) -> None:
         now = self.activity
         if now != self._seen:
             self._seen, self._quiet = now, 0
@@ -356,10 +403,10 @@ class Relay:
         self._stop_watching()
         if self.from_upstream.buffered or self.from_downstream.buffered:
             self._seen = self.activity
-            self._queue = self._timers.queue(self.flush_timeout, Relay._flush_is_late)
+            self._queue = self._timers.queue(self.flush_timeout, Relay._check_flush)
             self._queue.add(self)
 
-    def _flush_is_late(self) -> None:
+    def _check_flush(self) -> None:
         if self.activity == self._seen:
             self._queue = None
             self._observer.relay_idle(self)
@@ -373,14 +420,20 @@ class Relay:
 
     def _finish(self) -> None:
         self._stop_watching()
+        self.stream_info.phase = CLOSED
         self._observer.relay_finished(self)
-        self._take_apart()
+        self._break_cycles()
 
-    def _take_apart(self) -> None:
+    def _break_cycles(self) -> None:
         """Cut what refers to itself: a finished relay leaves no work to the garbage collector."""
         down, up = self.from_downstream, self.from_upstream
-        down.relay = up.relay = self._observer = None  # type: ignore[assignment]
+        down.relay = up.relay = down.opposite = up.opposite = self._observer = None  # type: ignore[assignment]
         down.source = down.sink = up.source = up.sink = self.read_source = None
+
+
+def idle_queue(timers: TimeoutQueues, seconds: float) -> TimeoutQueue[Relay]:
+    """Where relays wait that are to be found idle after so many seconds."""
+    return timers.queue(seconds / IDLE_CHECKS, Relay._check_idle)
 
 
 def _fit(sink: Any, source: Any) -> None:

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from xxhash import xxh64_intdigest
 
-from tcpmesh.connection.filter_state import Field, HashableText, StateObject, Text
 from tcpmesh.values.address import Address
+from tcpmesh.values.stream.filter_state import Field, HashableText, StateObject, Text
 
 TCP_PROXY_CLUSTER = "envoy.tcp_proxy.cluster"
 """Where tcp_proxy looks for a `ClusterName` that goes before its `cluster`."""

@@ -21,6 +21,7 @@ from tcpmesh.connection.connection import Connection
 from tcpmesh.interfaces import IDownstreamTransportSocketFactory, INetwork
 from tcpmesh.logs.debug import debug_logger
 from tcpmesh.net.timeout_queues import TimeoutQueue
+from tcpmesh.values.stream.close_reason import Cause, CloseReason, EndedBy
 
 debug_log = debug_logger("connection")
 
@@ -31,7 +32,7 @@ TIMEOUT = 15.0
 class Handshakes:
     """Wraps the clients of one `listener.v3.FilterChain`.
 
-    :param late: is told of each handshake that takes too long.
+    :param on_timeout: is told of each handshake that takes too long.
     :param attach: gives a client to the filters.
     """
 
@@ -40,11 +41,11 @@ class Handshakes:
         message: Any,
         socket: IDownstreamTransportSocketFactory,
         network: INetwork,
-        late: Callable[[], None],
+        on_timeout: Callable[[], None],
         attach: Callable[[Connection], None],
     ) -> None:
         self.socket = socket
-        self.late = late
+        self.on_timeout = on_timeout
         self._attach = attach
         timeout = (
             seconds(message.transport_socket_connect_timeout)
@@ -89,17 +90,19 @@ class _Handshake:
 
     def handshake_failed(self, wrapper: Any, reason: Failure) -> None:
         """The client is gone, as the wrapper's protocol is told too."""
+        info, words = self._connection.stream_info, reason.getErrorMessage()
+        info.close(CloseReason(EndedBy.DOWNSTREAM, info.phase, Cause.HANDSHAKE_FAILED, None, words))
         if debug_log.enabled:
-            debug_log.debug(
-                "[C{id}] no handshake: {reason}",
-                id=self._connection.id,
-                reason=reason.getErrorMessage(),
-            )
+            debug_log.debug("[C{id}] no handshake: {reason}", id=info.id, reason=words)
         self._end()
 
     def on_timeout(self) -> None:
         """It took too long."""
-        self._handshakes.late()
+        self._handshakes.on_timeout()
+        info = self._connection.stream_info
+        info.close(CloseReason(EndedBy.PROXY, info.phase, Cause.HANDSHAKE_TIMEOUT))
+        info.local_close_reason = "transport_socket_timeout"
+        info.termination_details = "transport socket timeout was reached"
         self._connection.transport.cutConnection()
 
     def _end(self) -> None:

@@ -19,7 +19,11 @@ from tcpmesh.listener.listener_filters import Find, ListenerFilterManager, are_w
 from tcpmesh.listener.stats import ListenerStats
 from tcpmesh.logs.debug import debug_logger
 from tcpmesh.registry import WorkerContext
+from tcpmesh.values.all_or_nothing import all_or_nothing
 from tcpmesh.values.response_flags import ResponseFlag
+from tcpmesh.values.stream.close_reason import Cause, CloseReason, EndedBy
+from tcpmesh.values.stream.phase import FILTERING
+from tcpmesh.values.stream.stream_info import ListenerInfo
 from tcpmesh.values.workers import worker_name
 
 debug_log = debug_logger("connection")
@@ -44,8 +48,6 @@ class Listener(ServerFactory):
         self.name: str = name or message.name
         self.listen_sockets = listen_sockets_of(message, context.network)
         """Its addresses; statistics go by the first."""
-        self._counts = context.shared.block(f"listener.{self.name}")
-        context = replace(context, shared=self._counts)
         self._ids = context.connection_ids
         self._clock = context.network.clock
         limit = message.per_connection_buffer_limit_bytes
@@ -55,28 +57,36 @@ class Listener(ServerFactory):
         chains = list(message.filter_chains) or (
             [message.default_filter_chain] if message.HasField("default_filter_chain") else []
         )
-        self._chain = (
-            FilterChain(chains[0], context, self._reject, self._handshake_late) if chains else None
-        )
         self._connections: set[Connection] = set()
         """Its clients, but for those that its listener filters look at."""
         self._closed = False
         self._stopped: Deferred[None] | None = None
-        self.stats = ListenerStats(
-            context.store,
-            message.stat_prefix or str(self.listen_sockets[0].address),
-            worker_name(context.index),
-        )
-        self.accepted_in_event = self.stats.accepted_in_event.record
         self._binds = binds_to_port(message)
-        redirects: bool = message.use_original_dst.value
+        self._chain: FilterChain | None = None
         self._filters: ListenerFilterManager | None = None
-        if are_wanted(message):
-            self._filters = ListenerFilterManager(
-                message, context, self, find if redirects else None
+        with all_or_nothing() as undo:
+            self._counts = context.shared.block(f"listener.{self.name}")
+            undo.callback(self._counts.close)
+            context = replace(context, shared=self._counts)
+            self.stats = ListenerStats(
+                context.store,
+                message.stat_prefix or str(self.listen_sockets[0].address),
+                worker_name(context.index),
             )
+            undo.callback(self.stats.scope.close)
+            self.accepted_in_event = self.stats.accepted_in_event.record
+            if chains:
+                self._chain = FilterChain(
+                    chains[0], context, self._reject, self._on_handshake_timeout
+                )
+                undo.callback(self._chain.close)
+            if are_wanted(message):
+                self._filters = ListenerFilterManager(
+                    message, context, self, find if message.use_original_dst.value else None
+                )
+        self._info = ListenerInfo(self.name, self._chain.name if self._chain is not None else "")
         self._first: Any = self._filters or self
-        """Whom a client meets first."""
+        """Who gets a client first."""
 
     # Its life
 
@@ -115,6 +125,12 @@ class Listener(ServerFactory):
         self._closed = True
         if self._filters is None or not self._filters.active:
             self._close_chain()
+
+    def withdraw(self) -> None:
+        """As `close`, of a listener that cannot be bound or opened: no file is left of it."""
+        for each in self.listen_sockets:
+            each.withdraw()
+        self.close()
 
     def stop(self) -> Deferred[None]:
         """Accept no more clients and close those there are, at once; fires when they are gone."""
@@ -174,43 +190,55 @@ class Listener(ServerFactory):
 
     def connection_made(self, connection: Connection) -> None:
         """Give the client to a filter chain."""
-        connection.opened = connection.opened or self._clock.seconds()
+        info = connection.stream_info
+        info.started = info.started or self._clock.seconds()
+        info.listener = self._info
+        chain = self._chain
+        if chain is None:
+            self._close_unmatched(connection)
+            return
+        info.phase = FILTERING
         self._connections.add(connection)
         self.stats.opened()
         if debug_log.enabled:
             debug_log.debug(
                 "[C{id}] new connection from {peer} on {name}",
-                id=connection.id,
-                peer=connection.transport.getPeer(),
+                id=info.id,
+                peer=info.direct_remote_address,
                 name=self.name,
             )
         connection.transport.high_watermark = self._buffer_limit
-        if self._chain is not None:
-            self._chain.attach(connection)
-        else:
-            connection.flags |= ResponseFlag.NR
-            self.stats.no_filter_chain_match.tally += 1
-            connection.transport.loseConnection()
+        chain.attach(connection)
+
+    def _close_unmatched(self, connection: Connection) -> None:
+        """No filter chain is for this client: it never was a connection of the listener."""
+        self.stats.no_filter_chain_match.tally += 1
+        connection.hand_to(None)
+        info = connection.stream_info
+        info.flags |= ResponseFlag.NR
+        info.details = "filter_chain_not_found"
+        info.ended = self._clock.seconds()
+        connection.close(CloseReason(EndedBy.PROXY, info.phase, Cause.NO_FILTER_CHAIN))
 
     def _reject(self, connection: Connection) -> None:
         """A chain without filters closes its clients, and counts them as if its filters were still
         to come, as Envoy does.
         """
         self.stats.network_extension_config_missing.tally += 1
-        connection.transport.loseConnection()
+        connection.close(CloseReason(EndedBy.PROXY, FILTERING, Cause.NO_FILTERS), "no_filters")
 
-    def _handshake_late(self) -> None:
+    def _on_handshake_timeout(self) -> None:
         """A client was closed because its handshake took too long."""
         self.stats.transport_socket_connect_timeout.tally += 1
 
     def connection_lost(self, connection: Connection) -> None:
         """The client is gone."""
+        info = connection.stream_info
         self._connections.discard(connection)
         if debug_log.enabled:
-            debug_log.debug(
-                "[C{id}] closed, flags {flags}", id=connection.id, flags=connection.flags
-            )
-        self.stats.closed(int((self._clock.seconds() - connection.opened) * 1000))
+            debug_log.debug("[C{id}] closed, flags {flags}", id=info.id, flags=info.flags)
+        info.ended = now = self._clock.seconds()
+        self.stats.closed(int((now - info.started) * 1000))
         if self._closed:
             self._look_whether_gone()
 

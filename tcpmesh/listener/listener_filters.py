@@ -8,8 +8,8 @@ nobody consumed: the transport delivers that first, so whoever serves the client
 it was looked at.
 
 From accept until the last filter has decided there is one deadline (`listener_filters_timeout`).  A
-client that leaves before that, or is turned away, was never a connection of the listener, and
-counts only in what is counted here.
+client that leaves before that, or is rejected, was never a connection of the listener, and counts
+only in what is counted here.
 
 Envoy peeks into the socket (MSG_PEEK) where this reads and keeps.  The difference shows in how a
 client is closed that has sent bytes: the kernel answers with a reset where bytes were not read, and
@@ -35,13 +35,16 @@ from twisted.python.failure import Failure
 from tcpmesh.config.fields.values import seconds
 from tcpmesh.connection.connection import Connection
 from tcpmesh.interfaces import IInspector, IListenerFilter
-from tcpmesh.listener.predicate import predicate
+from tcpmesh.listener.predicate import Predicate, predicate
 from tcpmesh.listener.stats import ListenerStats
 from tcpmesh.net.protocol import QuietHalfCloseableProtocol
 from tcpmesh.net.timeout_queues import TimeoutQueue
 from tcpmesh.registry import WorkerContext, build
 from tcpmesh.values.address import Address
+from tcpmesh.values.all_or_nothing import all_or_nothing
 from tcpmesh.values.filter_status import InspectResult
+from tcpmesh.values.stream.close_reason import Cause, CloseReason, EndedBy
+from tcpmesh.values.stream.phase import PEEKING
 
 TIMEOUT = 15.0
 """Seconds (`listener_filters_timeout`)."""
@@ -61,6 +64,11 @@ class Serving(Protocol):
     def inspections_ended(self) -> None:
         """No client is being looked at any more."""
 
+
+BAD_BYTES = CloseReason(EndedBy.PROXY, PEEKING, Cause.LISTENER_FILTER)
+TOO_SHORT = CloseReason(EndedBy.DOWNSTREAM, PEEKING, Cause.END_OF_STREAM)
+TOO_LATE = CloseReason(EndedBy.PROXY, PEEKING, Cause.LISTENER_FILTER_TIMEOUT)
+RESET = CloseReason(EndedBy.DOWNSTREAM, PEEKING, Cause.RESET)
 
 Find = Callable[[Address], Serving | None]
 """Finds the listener that an address belongs to."""
@@ -83,17 +91,22 @@ class ListenerFilterManager:
         self._listener = listener
         self._find = find
         self._clock = context.network.clock
-        self._filters = tuple(_build(entry, context) for entry in message.listener_filters)
-        self._filters += tuple(build(each, context) for each in _implied(message))
-        self.goes_on_late: bool = message.continue_on_listener_filters_timeout
+        self._filters: list[Any] = []
+        self.continues_on_timeout: bool = message.continue_on_listener_filters_timeout
         timeout = (
             seconds(message.listener_filters_timeout)
             if message.HasField("listener_filters_timeout")
             else TIMEOUT
         )
         self.deadline: TimeoutQueue[ListenerFilterRun] | None = (
-            context.network.timers.queue(timeout, ListenerFilterRun.late) if timeout else None
+            context.network.timers.queue(timeout, ListenerFilterRun.on_timeout) if timeout else None
         )
+        with all_or_nothing() as undo:
+            undo.callback(self.close)
+            for entry in message.listener_filters:
+                self._filters.append(_build(entry, context))
+            for each in _implied(message):
+                self._filters.append(build(each, context))
 
     @property
     def active(self) -> int:
@@ -114,7 +127,7 @@ class ListenerFilterManager:
 
     def connection_made(self, connection: Connection) -> None:
         """A client was accepted."""
-        connection.opened = self._clock.seconds()
+        connection.stream_info.started = self._clock.seconds()
         self.begin(connection, self._find)
 
     def connection_lost(self, connection: Connection) -> None:
@@ -131,7 +144,8 @@ class ListenerFilterManager:
         if inspector is None:
             self.serve(connection, find)
         elif inspector is InspectResult.CLOSE:
-            connection.transport.loseConnection()
+            phase = connection.stream_info.phase
+            connection.close(CloseReason(EndedBy.PROXY, phase, Cause.LISTENER_FILTER))
         else:
             ListenerFilterRun(self, connection, rest, inspector, find).begin()
 
@@ -147,11 +161,10 @@ class ListenerFilterManager:
 
     def serve(self, connection: Connection, find: Find | None) -> None:
         """All filters have let the client pass."""
-        there = (
-            find(connection.restored_local)
-            if find is not None and connection.restored_local is not None
-            else None
-        )
+        info = connection.stream_info
+        info.filters_began = self._clock.seconds()
+        wanted = info.restored_local
+        there = find(wanted) if find is not None and wanted is not None else None
         if there is None or there is self._listener:
             connection.hand_to(self._listener)
             self._listener.connection_made(connection)
@@ -202,6 +215,7 @@ class ListenerFilterRun(QuietHalfCloseableProtocol):
         filters.stats.pre_cx_active.add(1)
         if filters.deadline is not None:
             filters.deadline.add(self)
+        self._connection.stream_info.phase = PEEKING
         self._connection.transport.protocol = self
         self._wait()
 
@@ -228,7 +242,7 @@ class ListenerFilterRun(QuietHalfCloseableProtocol):
                 self._serve()
                 return
             if said is InspectResult.CLOSE:
-                self._reject()
+                self._reject(BAD_BYTES)
                 return
             self._inspector = said
         self._wait()
@@ -236,21 +250,22 @@ class ListenerFilterRun(QuietHalfCloseableProtocol):
     def readConnectionLost(self) -> None:
         """The client has sent all, and it was not enough."""
         self._filters.stats.listener_filter_remote_close.tally += 1
-        self._reject()
+        self._reject(TOO_SHORT)
 
     def connectionLost(self, reason: Failure) -> None:
         """The client is gone, by a reset."""
         self._filters.stats.listener_filter_error.tally += 1
         self._looks_no_more()
+        self._connection.stream_info.close(RESET)
         self._connection.connectionLost(reason)
 
-    def late(self) -> None:
+    def on_timeout(self) -> None:
         """The deadline is over: close the client, or serve it with what was found out so far."""
         self._filters.stats.pre_cx_timeout.tally += 1
-        if self._filters.goes_on_late:
+        if self._filters.continues_on_timeout:
             self._serve()
         else:
-            self._reject()
+            self._reject(TOO_LATE)
 
     def _serve(self) -> None:
         connection = self._connection
@@ -259,13 +274,11 @@ class ListenerFilterRun(QuietHalfCloseableProtocol):
             connection.transport.unread(self._data)
         self._filters.serve(connection, self._find)
 
-    def _reject(self) -> None:
-        transport = self._connection.transport
+    def _reject(self, reason: CloseReason) -> None:
         self._end()
-        if self._data:
-            transport.abortConnection()
-        else:
-            transport.loseConnection()
+        # What came was read: without this the kernel would not answer with a reset, as it does in
+        # Envoy, which only peeks.
+        self._connection.close(reason, reset=bool(self._data))
 
     def _end(self) -> None:
         """From now on the connection itself is the transport's protocol."""
@@ -311,25 +324,22 @@ def _packed(message: Any) -> AnyMessage:
 
 def _build(entry: Any, context: WorkerContext) -> Any:
     """The filter of a `listener.v3.ListenerFilter`."""
+    is_disabled = predicate(entry.filter_disabled) if entry.HasField("filter_disabled") else None
     made = build(entry.typed_config, context)
-    return (
-        Unless(predicate(entry.filter_disabled), made)
-        if entry.HasField("filter_disabled")
-        else made
-    )
+    return made if is_disabled is None else Unless(is_disabled, made)
 
 
 @implementer(IListenerFilter)
 class Unless:
     """A filter that looks only at some clients (`filter_disabled`)."""
 
-    def __init__(self, is_disabled: Callable[[Connection], bool], inner: Any) -> None:
+    def __init__(self, is_disabled: Predicate, inner: Any) -> None:
         self._is_disabled = is_disabled
         self._inner = inner
 
     def accept(self, connection: Connection) -> Any:
         """Look at a client, or let it pass."""
-        return None if self._is_disabled(connection) else self._inner.accept(connection)
+        return None if self._is_disabled(connection.stream_info) else self._inner.accept(connection)
 
     def close(self) -> None:
         """The listener takes no more clients."""

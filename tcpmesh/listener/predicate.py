@@ -6,9 +6,9 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-from tcpmesh.connection.connection import Connection
+from tcpmesh.values.stream.stream_info import StreamInfo
 
-Predicate = Callable[[Connection], bool]
+Predicate = Callable[[StreamInfo], bool]
 
 
 def predicate(message: Any) -> Predicate:
@@ -17,23 +17,23 @@ def predicate(message: Any) -> Predicate:
     """
     rule = message.WhichOneof("rule")
     if rule == "any_match":
-        return lambda connection: True
+        return lambda info: True
     if rule == "destination_port_range":
         return _port_range(message.destination_port_range)
     if rule == "not_match":
         inner = predicate(message.not_match)
-        return lambda connection: not inner(connection)
+        return lambda info: not inner(info)
     rules = tuple(predicate(each) for each in getattr(message, rule).rules)
     combine = {"or_match": any, "and_match": all}[rule]
-    return lambda connection: combine(each(connection) for each in rules)
+    return lambda info: combine(each(info) for each in rules)
 
 
 def _port_range(message: Any) -> Predicate:
     """The end does not belong to the range.  Addresses without a port are in none."""
     start, end = message.start, message.end
 
-    def is_inside(connection: Connection) -> bool:
-        address = connection.local_address
+    def is_inside(info: StreamInfo) -> bool:
+        address = info.local_address
         return bool(address.family != socket.AF_UNIX and start <= address.port < end)
 
     return is_inside

@@ -5,7 +5,7 @@ An event of `twisted.logger` costs more than relaying a message, even when no ob
 connection asks first:
 
     if debug_log.enabled:
-        debug_log.debug("[`id`] closed", id=connection.id)
+        debug_log.debug("[`id`] closed", id=info.id)
 """
 
 from __future__ import annotations

@@ -83,7 +83,7 @@ class Merge(Enum):
 class Gauge:
     """A number that goes up and down; `merge` is what those of several processes come to."""
 
-    __slots__ = ("_is_news", "_others", "_own", "holders", "merge", "name", "was_used")
+    __slots__ = ("_is_news", "_others", "_own", "_was_told", "holders", "merge", "name")
 
     def __init__(self, name: str, merge: Merge) -> None:
         self.name = name
@@ -91,8 +91,12 @@ class Gauge:
         self.holders = 0
         self._own = 0
         self._others = 0
-        self._is_news = False
-        self.was_used = False
+        self._is_news = self._was_told = False
+
+    @property
+    def was_used(self) -> bool:
+        """True once it was ever moved, whatever it is now."""
+        return self._is_news or self._was_told
 
     @property
     def tally(self) -> int:
@@ -104,19 +108,19 @@ class Gauge:
     def add(self, amount: int) -> None:
         """Change it by this much, which may be negative."""
         self._own += amount
-        self._is_news = self.was_used = True
+        self._is_news = True
 
     def set(self, value: int) -> None:
         """Make it this."""
         if value != self._own or not self.was_used:
             self._own = value
-            self._is_news = self.was_used = True
+            self._is_news = True
 
     def set_others(self, value: int) -> None:
         """Other processes together make it this."""
         if value != self._others or not self.was_used:
             self._others = value
-            self._is_news = self.was_used = True
+            self._is_news = True
 
 
 MAKE_GAUGE = {merge: partial(Gauge, merge=merge) for merge in Merge}
@@ -126,14 +130,18 @@ MAKE_GAUGE = {merge: partial(Gauge, merge=merge) for merge in Merge}
 class TextReadout:
     """A text that is shown among the numbers, such as the version of a configuration."""
 
-    __slots__ = ("_is_news", "_others", "_own", "holders", "name", "was_used")
+    __slots__ = ("_is_news", "_others", "_own", "_was_told", "holders", "name")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.holders = 0
         self._own = self._others = ""
-        self._is_news = False
-        self.was_used = False
+        self._is_news = self._was_told = False
+
+    @property
+    def was_used(self) -> bool:
+        """True once it was ever set."""
+        return self._is_news or self._was_told
 
     @property
     def readout(self) -> str:
@@ -143,12 +151,12 @@ class TextReadout:
     def set(self, text: str) -> None:
         """Make it this; it is empty until then."""
         self._own = text
-        self._is_news = self.was_used = True
+        self._is_news = True
 
     def set_others(self, text: str) -> None:
         """Another process makes it this."""
         self._others = text
-        self._is_news = self.was_used = True
+        self._is_news = True
 
 
 Moved = TypeVar("Moved", Gauge, TextReadout)
@@ -158,7 +166,7 @@ def news(stats: Iterable[Moved]) -> list[Moved]:
     """Those that were moved since they were last asked."""
     found = [each for each in stats if each._is_news]
     for each in found:
-        each._is_news = False
+        each._is_news, each._was_told = False, True
     return found
 
 

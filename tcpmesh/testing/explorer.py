@@ -54,20 +54,25 @@ LEFT_OUT = frozenset(
         "pauses",
         "resumes",
         "id",
-        "opened",
+        "started",
+        "filters_began",
+        "ended",
+        "connect_began",
+        "connect_ended",
+        "connection_id",
         "stats",
         "store",
         "_log",
         "__weakref__",
     )
 )
-"""Attributes by which nothing is decided: totals, numbers, and where things are counted."""
+"""Attributes by which nothing is decided: totals, numbers, times, and where things are counted."""
 
 LOOKED_INTO = (
     "tcpmesh.connection.",
     "tcpmesh.extensions.filters.network.",
     "tcpmesh.cluster.upstream.pool",
-    "tcpmesh.values.stream_info",
+    "tcpmesh.values.stream.",
     "tcpmesh.testing.wrappers",
 )
 """Modules whose objects are part of a connection's state."""

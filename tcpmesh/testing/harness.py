@@ -25,6 +25,7 @@ from twisted.python.failure import Failure
 from tcpmesh.net.clock import MonotonicReactor
 from tcpmesh.net.listen import bind, open_socket
 from tcpmesh.testing.memory.network import MemoryNetwork
+from tcpmesh.testing.phases import check_phases
 from tcpmesh.testing.recording import OneWayRecordingProtocol, RecordingProtocol
 from tcpmesh.values.address import Address
 from tcpmesh.values.socket_options import ListenOptions, SocketOption
@@ -361,6 +362,7 @@ class HarnessTestCase(TestCase):
 
     def setUp(self) -> None:
         """Every test has a stage of its own."""
+        check_phases(self)
         self.harness = self.make_harness()
 
     async def tearDown(self) -> None:  # type: ignore[override]

@@ -6,33 +6,110 @@ from enum import IntFlag
 
 
 class ResponseFlag(IntFlag):
-    """Why a connection did not go as its client wished: Envoy's RESPONSE_FLAGS that concern TCP, by
-    their short names.
+    """All response flags of Envoy 1.40 by their short names; `long_name` has the long one.
 
-    Envoy writes them as they come about: the only order in which two of them can come is the one
-    here.
+    A log filter may name any of them (`accesslog.v3.ResponseFlagFilter`).  Those of the first block
+    are set in TCP connections today; the second block is what filters that are still to come set;
+    those of the third are HTTP's, and no TCP connection has them.
+
+    Envoy writes flags in the order in which they were set.  Of those that one TCP connection can
+    have together, each comes about before the ones below it: so the order here is Envoy's.
     """
 
     UF = 1 << 0
-    """UpstreamConnectionFailure: connecting was refused or took too long."""
+    """A connection attempt was refused or took too long."""
     UH = 1 << 1
-    """NoHealthyUpstream: the cluster has no host to choose."""
+    """The cluster has no host to choose."""
     UO = 1 << 2
-    """UpstreamOverflow: a circuit breaker is open."""
+    """A circuit breaker is open."""
     NC = 1 << 3
-    """NoClusterFound: the route names a cluster that does not exist."""
+    """The route names a cluster that does not exist."""
     URX = 1 << 4
-    """UpstreamRetryLimitExceeded: all connect attempts were used."""
+    """All connect attempts were used."""
     UR = 1 << 5
-    """UpstreamRemoteReset: the upstream reset the connection."""
+    """The upstream reset the connection."""
     DT = 1 << 6
-    """DurationTimeout: the connection lived for its maximum duration."""
+    """The connection lived for its maximum duration."""
     NR = 1 << 7
-    """NoRouteFound: no filter chain matches."""
+    """No filter chain matches."""
+
+    UAEX = 1 << 8
+    """The authorization service denied the connection."""
+    RL = 1 << 9
+    """A rate limit denied the connection."""
+    RLSE = 1 << 10
+    """The rate limit service failed."""
+    OM = 1 << 11
+    """The overload manager closed the connection."""
+    NFCF = 1 << 12
+    """The configuration of a filter has not come."""
+    DF = 1 << 13
+    """The name of the upstream could not be resolved."""
+    UC = 1 << 14
+    """The upstream closed the connection."""
+    UT = 1 << 15
+    """The upstream took too long."""
+    DC = 1 << 16
+    """The client closed the connection."""
+    DR = 1 << 17
+    """The client reset the connection."""
+    LR = 1 << 18
+    """This side reset the connection."""
+    SI = 1 << 19
+    """Nothing was sent for the idle timeout of a stream."""
+
+    LH = 1 << 20
+    DI = 1 << 21
+    FI = 1 << 22
+    IH = 1 << 23
+    DPE = 1 << 24
+    UMSDR = 1 << 25
+    RFCF = 1 << 26
+    UPE = 1 << 27
+    DO = 1 << 28
+    UDO = 1 << 29
+
+    @property
+    def long_name(self) -> str:
+        """The names that RESPONSE_FLAGS_LONG shows, comma-separated, or `-`."""
+        return ",".join(_LONG[flag] for flag in ResponseFlag if flag in self) or "-"
 
     def __str__(self) -> str:
-        """Comma-separated short names in Envoy's order, or `-`."""
+        """The names that RESPONSE_FLAGS shows, comma-separated, or `-`."""
         return ",".join(flag.name or "" for flag in ResponseFlag if flag in self) or "-"
 
+
+_LONG = {
+    ResponseFlag.UF: "UpstreamConnectionFailure",
+    ResponseFlag.UH: "NoHealthyUpstream",
+    ResponseFlag.UO: "UpstreamOverflow",
+    ResponseFlag.NC: "NoClusterFound",
+    ResponseFlag.URX: "UpstreamRetryLimitExceeded",
+    ResponseFlag.UR: "UpstreamRemoteReset",
+    ResponseFlag.DT: "DurationTimeout",
+    ResponseFlag.NR: "NoRouteFound",
+    ResponseFlag.UAEX: "UnauthorizedExternalService",
+    ResponseFlag.RL: "RateLimited",
+    ResponseFlag.RLSE: "RateLimitServiceError",
+    ResponseFlag.OM: "OverloadManagerTerminated",
+    ResponseFlag.NFCF: "NoFilterConfigFound",
+    ResponseFlag.DF: "DnsResolutionFailed",
+    ResponseFlag.UC: "UpstreamConnectionTermination",
+    ResponseFlag.UT: "UpstreamRequestTimeout",
+    ResponseFlag.DC: "DownstreamConnectionTermination",
+    ResponseFlag.DR: "DownstreamRemoteReset",
+    ResponseFlag.LR: "LocalReset",
+    ResponseFlag.SI: "StreamIdleTimeout",
+    ResponseFlag.LH: "FailedLocalHealthCheck",
+    ResponseFlag.DI: "DelayInjected",
+    ResponseFlag.FI: "FaultInjected",
+    ResponseFlag.IH: "InvalidEnvoyRequestHeaders",
+    ResponseFlag.DPE: "DownstreamProtocolError",
+    ResponseFlag.UMSDR: "UpstreamMaxStreamDurationReached",
+    ResponseFlag.RFCF: "ResponseFromCacheFilter",
+    ResponseFlag.UPE: "UpstreamProtocolError",
+    ResponseFlag.DO: "DropOverload",
+    ResponseFlag.UDO: "UnconditionalDropOverload",
+}
 
 NO_FLAGS = ResponseFlag(0)

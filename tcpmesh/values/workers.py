@@ -15,5 +15,7 @@ def worker_name(index: int) -> str:
 
 
 def connection_ids(index: int) -> Iterator[int]:
-    """Numbers for the connections of a worker, which no other worker gives."""
-    return count((index << CONNECTION_BITS) + 1)
+    """Numbers for the downstream connections of a worker, which no other worker gives.  The one
+    after each is left for its upstream connection (`StreamInfo.upstream_id`).
+    """
+    return count((index << CONNECTION_BITS) + 1, 2)

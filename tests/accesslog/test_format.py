@@ -13,14 +13,13 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.accesslog.fields import OPERATORS
 from tcpmesh.accesslog.format import JsonFormat, TextFormat, formatter
-from tcpmesh.accesslog.subject import Subject
-from tcpmesh.accesslog.times import format_time
+from tcpmesh.accesslog.times import Moment, format_time
 from tcpmesh.config.fields.operators import SUPPORTED, FormatError, Operator
-from tcpmesh.connection.connection import Connection
-from tcpmesh.connection.filter_state import Text
 from tcpmesh.connection.state_objects import FACTORIES
 from tcpmesh.values.address import Address
 from tcpmesh.values.response_flags import ResponseFlag
+from tcpmesh.values.stream.filter_state import Text
+from tcpmesh.values.stream.stream_info import StreamInfo
 from tests.mesh import parse
 
 MOMENT = 1795541510.442668
@@ -45,11 +44,13 @@ def _split(text: str) -> tuple[str, int]:
     return (host.strip("[]"), int(port)) if host else (text, 0)
 
 
-def subject(peer: str = "127.0.0.1:36210", host: str = "127.0.0.1:32116") -> Subject:
+LATER = Moment(1001.5, MOMENT + 1.5)
+"""The moment at which is asked: the network's clock counts from elsewhere."""
+
+
+def known(peer: str = "127.0.0.1:36210", host: str = "127.0.0.1:32116") -> StreamInfo:
     """A connection that is 1.5 seconds old, with filter state and metadata."""
-    connection = Connection(None)
-    connection.transport = Ends(peer, host)
-    connection.opened = 100.0
+    info = StreamInfo(7, Ends(peer, host), started=1000.0)
     for key, kind, text in (
         ("pre", "envoy.string", 'a"b,1'),
         ("addr", "envoy.network.transport_socket.original_dst_address", "1.2.3.4:80"),
@@ -60,19 +61,19 @@ def subject(peer: str = "127.0.0.1:36210", host: str = "127.0.0.1:32116") -> Sub
     ):
         made = FACTORIES[kind](text)
         assert made is not None
-        connection.set_filter_state(key, made)
-    connection.metadata = {"ns": {"word": "x y", "number": 3, "deep": {"list": [1, None]}}}
-    return Subject(connection, 101.5, MOMENT + 1.5)
+        info.set_filter_state(key, made)
+    info.metadata = {"ns": {"word": "x y", "number": 3, "deep": {"list": [1, None]}}}
+    return info
 
 
 class TextTests(SynchronousTestCase):
     """A text with operators."""
 
-    def said(self, text: str, about: Subject | None = None, **options: Any) -> str:
+    def said(self, text: str, about: StreamInfo | None = None, **options: Any) -> str:
         """What a text says of a connection."""
-        return TextFormat(text, **options).format(about or subject())
+        return TextFormat(text, **options).format(about or known(), LATER)
 
-    def check(self, cases: dict[str, str], about: Subject | None = None) -> None:
+    def check(self, cases: dict[str, str], about: StreamInfo | None = None) -> None:
         """Each text says what is expected."""
         for text, expected in cases.items():
             self.assertEqual(self.said(text, about), expected, text)
@@ -117,13 +118,13 @@ class TextTests(SynchronousTestCase):
                 "%DOWNSTREAM_LOCAL_PORT%": "-",
                 "%DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT(8)%": "/run/x",
             },
-            subject("[::1]:7", "/run/x"),
+            known("[::1]:7", "/run/x"),
         )
 
     def test_restored(self) -> None:
         """What a listener filter knows better goes before the socket, but for the DIRECT ones."""
-        about = subject()
-        about.connection.restored_remote, about.connection.restored_local = (
+        about = known()
+        about.restored_remote, about.restored_local = (
             Address("9.9.9.9", 9),
             Address("8.8.8.8", 8),
         )
@@ -201,13 +202,13 @@ class TextTests(SynchronousTestCase):
 
     def test_flags(self) -> None:
         """Response flags in both spellings, and a dash where there are none."""
-        about = subject()
+        about = known()
         self.assertEqual(self.said("%RESPONSE_FLAGS% %RESPONSE_FLAGS_LONG%", about), "- -")
-        about.connection.flags = ResponseFlag.UF | ResponseFlag.URX
+        about.flags = ResponseFlag.UF | ResponseFlag.URX
         expected = "UF,URX UpstreamConnectionFailure,UpstreamRetryLimitExceeded"
         self.assertEqual(self.said("%RESPONSE_FLAGS% %RESPONSE_FLAGS_LONG%", about), expected)
         for flag in ResponseFlag:
-            about.connection.flags = flag
+            about.flags = flag
             self.assertGreater(len(self.said("%RESPONSE_FLAGS_LONG%", about)), 8)
 
     def test_of_http(self) -> None:
@@ -223,8 +224,8 @@ class TextTests(SynchronousTestCase):
 
     def test_cut_inside_of_a_letter(self) -> None:
         """A length counts bytes, and the rest of a letter stays as bytes."""
-        about = subject()
-        about.connection.set_filter_state("e", Text("é"))
+        about = known()
+        about.set_filter_state("e", Text("é"))
         self.assertEqual(
             self.said("%FILTER_STATE(e:PLAIN):1%", about).encode("utf-8", "surrogateescape"),
             b"\xc3",
@@ -232,8 +233,8 @@ class TextTests(SynchronousTestCase):
 
     def test_never_raises(self) -> None:
         """An operator that fails is absent, and the failure is logged."""
-        about = subject()
-        about.connection.transport = None
+        about = known()
+        about.addresses = None  # type: ignore[assignment]
         self.assertEqual(self.said("a %DOWNSTREAM_REMOTE_ADDRESS% b", about), "a - b")
         self.assertEqual(len(self.flushLoggedErrors(AttributeError)), 1)
 
@@ -242,11 +243,9 @@ class TextTests(SynchronousTestCase):
         connection of which nothing is known.
         """
         self.assertEqual(set(OPERATORS), SUPPORTED)
-        about = Subject(Connection(None), 0.0, 0.0)
-        about.connection.transport = Ends("127.0.0.1:1", "127.0.0.1:2")
         for name in OPERATORS:
             argument = {"METADATA": "DYNAMIC:a"}.get(name, "a")
-            OPERATORS[name](Operator(name, argument))(about)
+            OPERATORS[name](Operator(name, argument))(StreamInfo(), LATER)
 
     def test_wrong(self) -> None:
         """A text that Envoy refuses cannot be built."""
@@ -322,7 +321,7 @@ class JsonTests(SynchronousTestCase):
             '{"<":"%é","code":0,"cut":"a\\"","field":"80","list":[1500,[1.5,true]],"mixed":"-x","none":null,"number":7,'
             '"port":32116,"state":"a\\"b,1","text":"x32116","uncut":"a\\"b,1","z":null}\n'
         )
-        self.assertEqual(JsonFormat(shape).format(subject()), expected)
+        self.assertEqual(JsonFormat(shape).format(known(), LATER), expected)
 
     def test_omit_empty(self) -> None:
         """With omit_empty_values what is absent goes, and the mappings that are empty then; strings
@@ -336,9 +335,11 @@ class JsonTests(SynchronousTestCase):
             "d": "",
         }
         self.assertEqual(
-            JsonFormat(shape, omit_empty=True).format(subject()), '{"d":"","l":[],"x":"ab"}\n'
+            JsonFormat(shape, omit_empty=True).format(known(), LATER), '{"d":"","l":[],"x":"ab"}\n'
         )
-        self.assertEqual(JsonFormat({"a": "%PROTOCOL%"}, omit_empty=True).format(subject()), "{}\n")
+        self.assertEqual(
+            JsonFormat({"a": "%PROTOCOL%"}, omit_empty=True).format(known(), LATER), "{}\n"
+        )
 
     def test_wrong(self) -> None:
         """A string that Envoy refuses is found wherever it stands."""
@@ -351,7 +352,7 @@ class MessageTests(SynchronousTestCase):
     def said(self, text: str) -> str:
         """What the format of a message says."""
         message = parse(substitution_format_string_pb2.SubstitutionFormatString, text)
-        return formatter(message, {"FORMAT": "from %DOWNSTREAM_LOCAL_PORT%"}).format(subject())
+        return formatter(message, {"FORMAT": "from %DOWNSTREAM_LOCAL_PORT%"}).format(known(), LATER)
 
     def test_kinds(self) -> None:
         """The text may be given in four ways, or be JSON."""

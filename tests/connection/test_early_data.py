@@ -51,15 +51,15 @@ class Listening(RecordingProtocol):
         """Connect."""
         self._harness.network.connect(self._server, Client(self.relay.from_upstream), PATIENCE)
 
-    def early_received(self) -> None:
+    def on_early_data(self) -> None:
         """Some bytes came."""
         self.told.append("received")
 
-    def early_ended(self) -> None:
+    def on_early_end(self) -> None:
         """The last has come."""
         self.told.append("ended")
 
-    def early_lost(self, reason: Failure) -> None:
+    def on_early_loss(self, reason: Failure) -> None:
         """The client is gone."""
         self.told.append("lost")
         self.relay.discard()

@@ -6,7 +6,8 @@ from typing import Any
 
 from google.protobuf import wrappers_pb2
 
-from tcpmesh.connection.filters import FilterManager, ReadFilter
+from tcpmesh.connection.filters import FilterManager, NetworkFilter, ReadFilter
+from tcpmesh.connection.relay import Direction
 from tcpmesh.registry import extension
 from tcpmesh.testing.recording import RecordingProtocol
 from tcpmesh.values.address import Address
@@ -48,19 +49,19 @@ class Scripted(ReadFilter):
         self.closed = False
         BUILT.append(self)
 
-    def new_connection(self, manager: FilterManager) -> FilterStatus:
+    def on_new_connection(self, manager: FilterManager) -> FilterStatus:
         self.manager = manager
         self.told.append("new")
         return self.first
 
-    def data_received(self, manager: FilterManager, data: bytes, end: bool) -> FilterStatus:
+    def on_data(self, manager: FilterManager, data: bytes, end: bool) -> FilterStatus:
         self.told.append((data, end))
         verdict = self.verdicts.pop(0) if len(self.verdicts) > 1 else self.verdicts[0]
         if self.closes:
             manager.close("enough")
         return verdict
 
-    def connection_lost(self, manager: FilterManager) -> None:
+    def on_connection_lost(self, manager: FilterManager) -> None:
         self.told.append("lost")
 
     def close(self) -> None:
@@ -68,10 +69,8 @@ class Scripted(ReadFilter):
 
 
 @extension(wrappers_pb2.BytesValue)
-class Last:
+class Last(NetworkFilter):
     """Ends a chain and takes the client's bytes at once."""
-
-    terminal = True
 
     def __init__(self, message: Any, context: Any) -> None:
         self.got = RecordingProtocol()
@@ -79,9 +78,6 @@ class Last:
 
     def attach(self, connection: Any) -> None:
         connection.read_source.protocol = self.got
-
-    def close(self) -> None:
-        """Nothing to give back."""
 
 
 class ChainTestCase(MeshTestCase):
@@ -430,11 +426,12 @@ class OrderTests(ChainTestCase):
     """What a chain may consist of."""
 
     def test_alone(self) -> None:
-        """A chain of tcp_proxy alone hands connections to it directly."""
+        """In a chain of tcp_proxy alone nothing stands between it and the transport."""
         self.begin()
-        chain = self.mesh.worker.listeners._listeners[1]._chain
-        assert chain is not None
-        self.assertEqual(chain.attach, chain.filters[0].attach)
+        self.mesh.connect()
+        connection = self.mesh.connections[-1]
+        self.assertIs(connection.read_source, connection.transport)
+        self.assertIsInstance(connection.transport.protocol, Direction)
 
     def test_not_terminal(self) -> None:
         """A chain that ends in a filter that ends no chain is refused."""

@@ -50,18 +50,18 @@ class Filter(ReadFilter):
         self.lost = 0
         self.manager: Any = None
 
-    def new_connection(self, manager: FilterManager) -> FilterStatus:
+    def on_new_connection(self, manager: FilterManager) -> FilterStatus:
         self.manager = manager
         return self.first
 
-    def data_received(self, manager: FilterManager, data: bytes, end: bool) -> FilterStatus:
+    def on_data(self, manager: FilterManager, data: bytes, end: bool) -> FilterStatus:
         self.shown += data
         self.ends += end
         if self.closes:
             manager.close("told to")
         return self.verdict
 
-    def connection_lost(self, manager: FilterManager) -> None:
+    def on_connection_lost(self, manager: FilterManager) -> None:
         self.lost += 1
 
 
@@ -95,7 +95,7 @@ class Front:
 
     def relay_lost(self, relay: Relay, direction: Direction) -> None:
         if direction is relay.from_downstream:
-            self.connection.connectionLost(None)
+            self.connection.downstream_lost()
 
     def relay_finished(self, relay: Relay) -> None:
         self.finished = True

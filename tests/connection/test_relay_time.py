@@ -7,6 +7,7 @@ from __future__ import annotations
 from twisted.internet.error import ConnectionLost
 from twisted.trial.unittest import TestCase
 
+from tcpmesh.connection.relay import idle_queue
 from tcpmesh.testing.harness import MemoryHarness, TransportHarness, pattern
 from tests.connection.relaying import OnRelay
 
@@ -82,7 +83,7 @@ class TimeTests(OnRelay, TestCase):
         closes both sides.
         """
         client, server = await self.relayed()
-        self.front.relay.watch_idle(8)
+        self.front.relay.watch_idle(idle_queue(self.harness.network.timers, 8))
         self.pass_time(7)
         client.transport.write(b"x")
         self.harness.network.pump()
@@ -101,7 +102,7 @@ class TimeTests(OnRelay, TestCase):
         idle.
         """
         client, server = await self.relayed(mark=200_000)
-        self.front.relay.watch_idle(8)
+        self.front.relay.watch_idle(idle_queue(self.harness.network.timers, 8))
         await self.harness.fill_buffers(client, server)
         server.transport.read_size = 5_000
         server.on_data = server.transport.pauseProducing
@@ -115,7 +116,7 @@ class TimeTests(OnRelay, TestCase):
         keeps a relay from nothing.
         """
         client, server = await self.relayed()
-        self.front.relay.watch_idle(8)
+        self.front.relay.watch_idle(idle_queue(self.harness.network.timers, 8))
         await self.harness.fill_buffers(client, server)
         await self.harness.fill_buffers(server, client)
         client.transport.abortConnection()
@@ -128,7 +129,7 @@ class TimeTests(OnRelay, TestCase):
     async def test_no_timer_is_left(self) -> None:
         """A finished relay leaves no timer behind."""
         client, server = await self.relayed()
-        self.front.relay.watch_idle(8)
+        self.front.relay.watch_idle(idle_queue(self.harness.network.timers, 8))
         client.transport.loseWriteConnection()
         server.transport.loseWriteConnection()
         await self.harness.until(lambda: client.ended and server.ended, "both EOFs")

@@ -208,7 +208,9 @@ class AcceptTests(MeshTestCase):
         self.mesh.listeners.start()
         for _ in range(5):
             self.mesh.connect()
-        self.assertEqual(5, len({connection.id for connection in self.mesh.connections}))
+        self.assertEqual(
+            5, len({connection.stream_info.id for connection in self.mesh.connections})
+        )
 
     def test_families(self) -> None:
         """IPv6 and unix sockets serve like IPv4, on both sides."""

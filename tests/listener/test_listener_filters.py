@@ -40,8 +40,8 @@ class Waiting:
             return InspectResult.CLOSE
         if len(data) < self.wanted:
             return InspectResult.WAIT
-        self._connection.metadata = {
-            **self._connection.metadata,
+        self._connection.stream_info.metadata = {
+            **self._connection.stream_info.metadata,
             "words": {self._word.decode(): True},
         }
         return self._consumed
@@ -66,7 +66,7 @@ class Scripted:
         self.accepted += 1
         if "restore" in self._script:
             host, _, port = self._script["restore"].rpartition(":")
-            connection.restored_local = Address(host, int(port))
+            connection.stream_info.restored_local = Address(host, int(port))
         if "word" in self._script:
             return Waiting(
                 self._script["word"].encode(), int(self._script.get("consume", 0)), connection
@@ -158,7 +158,7 @@ class PassingTests(PeekTestCase):
         )
         self.send(client, b" and more")
         self.assertEqual(b"hello world and more", self.received())
-        self.assertEqual({"words": {"hello": True}}, self.mesh.connections[-1].metadata)
+        self.assertEqual({"words": {"hello": True}}, self.mesh.connections[-1].stream_info.metadata)
 
     def test_byte_by_byte(self) -> None:
         """It does not matter in which pieces the bytes come."""
@@ -395,7 +395,7 @@ class PredicateTests(PeekTestCase):
     def matches(self, text: str, connection: Connection) -> bool:
         """Whether a predicate, in YAML, is true of a client."""
         return predicate(parse(listener_components_pb2.ListenerFilterChainMatchPredicate, text))(
-            connection
+            connection.stream_info
         )
 
     def test_rules(self) -> None:
@@ -569,4 +569,4 @@ class RedirectTests(PeekTestCase):
         self.serve(more="use_original_dst: true")
         self.mesh.redirect("10.9.8.7:2")
         self.assertEqual(["exact"], self.who())
-        self.assertEqual("10.9.8.7:2", str(self.mesh.connections[-1].local_address))
+        self.assertEqual("10.9.8.7:2", str(self.mesh.connections[-1].stream_info.local_address))

@@ -13,8 +13,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from tcpmesh.connection.relay import Direction
 from tcpmesh.testing.explorer import Event, Explored, ProxyGame, explore
 from tcpmesh.testing.mesh import Mesh
+from tcpmesh.testing.phases import check_phases
 from tcpmesh.testing.wrappers import make_ready, waiting
 from tcpmesh.values.address import Address
+from tcpmesh.values.stream.relay_state import SourceState
 from tests import transport_sockets
 from tests.transport_sockets import socket_yaml
 
@@ -130,7 +132,7 @@ class BrokenTests(SynchronousTestCase):
         """An end of stream that is not passed on leaves the other side waiting."""
 
         def forget(direction: Direction) -> None:
-            direction.eof = True
+            direction.state = SourceState.ENDED
 
         self.patch(Direction, "readConnectionLost", forget)
 
@@ -173,6 +175,7 @@ class Exploration:
 
     def explored(self, game: ProxyGame) -> Explored:
         """What was found in all sequences of `depth` events."""
+        check_phases(self)
         found = explore(game, self.depth)
         self.assertEqual([], [str(flaw) for flaw in found.flaws])  # type: ignore[attr-defined]
         # A game in which nothing can happen would have no flaw either.

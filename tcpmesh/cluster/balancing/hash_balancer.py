@@ -6,7 +6,7 @@ are in the table of a priority, or all of them when it is in panic; degraded hos
 Envoy.  A connection without a hash gets a random one.
 
 Of the `context` of a pick this reads `hash`, a number of 64 bits or `None`, and `attempted`; with a
-hash policy of its own it reads `connection` in place of `hash`.
+hash policy of its own it reads `stream_info` in place of `hash`.
 """
 
 from __future__ import annotations
@@ -179,7 +179,7 @@ class HashBalancer(ABC, Generic[Table]):
         self._hashing = hashing
         own = hashing.client_hash
         self._hash_of: Callable[[Any], int | None] = (
-            attrgetter("hash") if own is None else lambda context: own(context.connection)
+            attrgetter("hash") if own is None else lambda context: own(context.stream_info)
         )
         self._by_locality = hashing.by_locality or context.locality_weighted
         self._context = context

@@ -14,9 +14,9 @@ from typing import Any
 
 from xxhash import xxh64_intdigest
 
-from tcpmesh.connection.connection import Connection
+from tcpmesh.values.stream.stream_info import StreamInfo
 
-ClientHash = Callable[[Connection], "int | None"]
+ClientHash = Callable[[StreamInfo], "int | None"]
 """The number of a client; `None` where there is nothing to go by, which means a random host."""
 
 _BITS = (1 << 64) - 1
@@ -44,10 +44,10 @@ def route_hash(policies: Any) -> ClientHash | None:
         (part, policy.terminal) for policy in policies if (part := _route_part(policy)) is not None
     ]
 
-    def combined(connection: Connection) -> int | None:
+    def combined(info: StreamInfo) -> int | None:
         number: int | None = None
         for part, terminal in parts:
-            found = part(connection)
+            found = part(info)
             if found is not None:
                 number = found if number is None else ((number << 1 | number >> 63) & _BITS) ^ found
             if terminal and number is not None:
@@ -68,17 +68,17 @@ def _route_part(policy: Any) -> ClientHash | None:
     )
 
 
-def source_hash(connection: Connection) -> int | None:
+def source_hash(info: StreamInfo) -> int | None:
     """The number of a client by its address; one that came through a unix socket has none."""
-    address = connection.remote_address
+    address = info.remote_address
     if address.family == socket.AF_UNIX:
         return None
     return xxh64_intdigest(address.host.partition("%")[0].encode())
 
 
 def _state_hash(key: str) -> ClientHash:
-    def state_hash(connection: Connection) -> int | None:
-        found = connection.filter_state.get(key)
+    def state_hash(info: StreamInfo) -> int | None:
+        found = info.filter_state.get(key)
         return found.hash if found is not None else None
 
     return state_hash

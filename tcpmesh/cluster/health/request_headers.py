@@ -9,26 +9,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Set
-from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from envoy.config.core.v3.base_pb2 import HeaderValueOption
 from google.protobuf.json_format import MessageToDict
 
 from tcpmesh.accesslog.fields import OPERATORS, Value, cut_to, found_at, shown
-from tcpmesh.accesslog.subject import Subject
+from tcpmesh.accesslog.times import Moment
 from tcpmesh.config.fields.operators import Operator, parse
 from tcpmesh.config.fields.to_plain import whole
-from tcpmesh.connection.connection import NO_METADATA
-from tcpmesh.connection.filter_state import NO_FILTER_STATE
-from tcpmesh.values.address import Address
 from tcpmesh.values.hosts import HostSpec
-from tcpmesh.values.response_flags import NO_FLAGS
+from tcpmesh.values.stream.stream_info import NOWHERE, StreamInfo
 
 Headers = tuple[tuple[str, str], ...]
-
-NOBODY = Address("127.0.0.1", 0)
-"""Who asks."""
 
 _ENDS = str.maketrans("\r\n\0", "   ")
 """A variable or the metadata of a host may hold what would end a field."""
@@ -38,7 +31,8 @@ class ProbeInfo(NamedTuple):
     """What operators speak of: one host at one moment."""
 
     spec: HostSpec
-    subject: Subject
+    info: StreamInfo
+    at: Moment
 
 
 Yield = Callable[[ProbeInfo], Value]
@@ -46,21 +40,10 @@ Yield = Callable[[ProbeInfo], Value]
 
 def probe_info(spec: HostSpec, now: float) -> ProbeInfo:
     """A host that is asked now, in seconds since 1970."""
-    transport = SimpleNamespace(getPeer=lambda: NOBODY, getHost=lambda: NOBODY)
-    known = {
-        "id": 0,
-        "flags": NO_FLAGS,
-        "metadata": NO_METADATA,
-        "filter_state": NO_FILTER_STATE,
-        "opened": now,
-    }
-    connection: Any = SimpleNamespace(
-        **known, transport=transport, local_address=NOBODY, remote_address=NOBODY
-    )
-    return ProbeInfo(spec, Subject(connection, now, now))
+    return ProbeInfo(spec, StreamInfo(started=now), Moment(now, now))
 
 
-NOTHING = probe_info(HostSpec(NOBODY), 0.0)
+NOTHING = probe_info(HostSpec(NOWHERE), 0.0)
 """For fields without operators."""
 
 
@@ -120,7 +103,7 @@ def _yield_of(operator: Operator, protocol: str) -> Yield:
         path = argument.partition(":")[2]
         return lambda asked: _metadata(asked.spec, path)
     ask = OPERATORS[operator.name](operator)
-    return lambda asked: ask(asked.subject)
+    return lambda asked: ask(asked.info, asked.at)
 
 
 _JSON: dict[str, Any] = {"ensure_ascii": False, "separators": (",", ":"), "sort_keys": True}

@@ -20,7 +20,6 @@ class Host:
 
     __slots__ = (
         "__weakref__",
-        "_spec",
         "address",
         "cluster",
         "created",
@@ -37,6 +36,7 @@ class Host:
         "rq_timeout",
         "rq_total",
         "sessions",
+        "spec",
         "weight",
     )
 
@@ -46,7 +46,7 @@ class Host:
         self.key = key
         """The number that main gave it; `None` while only a connection has named it."""
         self.flags = NO_FLAGS
-        self.spec = spec
+        self.learn(spec)
         self.address = spec.address
         self.cluster = cluster
         """The `Cluster` it belongs to, also where an aggregate one picked it."""
@@ -65,14 +65,9 @@ class Host:
         self.rq_active = self.rq_total = self.rq_error = self.rq_success = self.rq_timeout = 0
         self.rq_pending_active = 0
 
-    @property
-    def spec(self) -> HostSpec:
-        """What discovery says; setting it takes over the health that discovery gives."""
-        return self._spec
-
-    @spec.setter
-    def spec(self, spec: HostSpec) -> None:
-        self._spec = spec
+    def learn(self, spec: HostSpec) -> None:
+        """Discovery says this of it now; the health that it gives is taken over."""
+        self.spec = spec
         self.weight = spec.weight
         self.flags = (self.flags & ~FROM_EDS) | EDS_FLAGS.get(spec.health_status, NO_FLAGS)
 

@@ -13,10 +13,9 @@ from twisted.python.failure import Failure
 from tcpmesh.cluster.hosts.host import Host
 from tcpmesh.connection.relay import Direction, Relay
 from tcpmesh.net.sockets import is_exhausted
-from tcpmesh.values.response_flags import ResponseFlag
+from tcpmesh.values.response_flags import NO_FLAGS, ResponseFlag
 from tcpmesh.values.socket_options import OptionError
-
-NO_FLAGS = ResponseFlag(0)
+from tcpmesh.values.stream.relay_state import OPEN
 
 
 class Held(NamedTuple):
@@ -38,9 +37,9 @@ def held(relay: Relay) -> Held:
     if early is not None:
         read = 0 if early.eof else len(early.data)
     return Held(
-        0 if down.eof or down.lost else read,
+        read if down.state is OPEN else 0,
         to_upstream,
-        0 if up.eof or up.lost else to_client,
+        to_client if up.state is OPEN else 0,
         to_client,
     )
 

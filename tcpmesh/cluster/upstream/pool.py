@@ -38,13 +38,14 @@ from typing import Any
 
 from envoy.extensions.upstreams.tcp.v3.tcp_protocol_options_pb2 import TcpProtocolOptions
 
+from twisted.python.failure import Failure
+
 from tcpmesh.cluster.hosts.host import Host
-from tcpmesh.cluster.upstream.counting import NO_FLAGS
 from tcpmesh.cluster.upstream.pooled_connection import PendingClient, PooledConnection
 from tcpmesh.config.fields.values import seconds
 from tcpmesh.interfaces import INetwork
 from tcpmesh.values.hosts import Health
-from tcpmesh.values.response_flags import ResponseFlag
+from tcpmesh.values.response_flags import NO_FLAGS, ResponseFlag
 
 IDLE_TIMEOUT = 600.0
 """Seconds a connection stays open without a client, where nothing is said."""
@@ -112,7 +113,7 @@ class Pools:
                 return
 
     def _pool(self, host: Host, client: PendingClient) -> Pool:
-        key = client.connection.id if self._by_client else None
+        key = client.stream_info.id if self._by_client else None
         pools = self._pools.setdefault(host, {})
         pool = pools.get(key)
         if pool is None:
@@ -300,15 +301,17 @@ class Pool:
         if self._draining and not self._waiting:
             self.clear()
 
-    def failed(self, connection: PooledConnection, flags: ResponseFlag) -> None:
-        """An attempt failed: so have all that wait."""
+    def failed(
+        self, connection: PooledConnection, flags: ResponseFlag, reason: Failure | None
+    ) -> None:
+        """An attempt failed: so have all that wait.  Without a reason the host is unhealthy."""
         del self._connecting[connection]
         self.pools.provided -= 1
         waiting = tuple(self._waiting)
         self._waiting.clear()
         self._count_waiting(-len(waiting))
         for client in waiting:
-            client.pool_failed(flags)
+            client.pool_failed(flags, reason)
         self._settle()
 
     def lost(self, connection: PooledConnection) -> None:
@@ -343,7 +346,7 @@ class Pool:
         for connection in tuple(self._connecting):
             connection.count_failure()
             connection.give_up()
-            self.failed(connection, NO_FLAGS)
+            self.failed(connection, NO_FLAGS, None)
         self._tidy()
 
     def _close_ready(self) -> None:

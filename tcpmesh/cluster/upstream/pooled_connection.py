@@ -14,18 +14,19 @@ from tcpmesh.connection.relay import Direction, Relay
 from tcpmesh.net.protocol import OneShotFactory, QuietHalfCloseableProtocol
 from tcpmesh.net.timeout_queues import TimeoutQueue
 from tcpmesh.values.response_flags import ResponseFlag
+from tcpmesh.values.stream.stream_info import StreamInfo
 
 
 class PendingClient(Protocol):
     """A client of a pool: a `Session`."""
 
-    connection: Any
+    stream_info: StreamInfo
     relay: Relay
 
     def pool_ready(self, dialled: float) -> None:
         """There is a connection, begun at this time of the clock; the relay is about to start."""
 
-    def pool_failed(self, flags: ResponseFlag) -> None:
+    def pool_failed(self, flags: ResponseFlag, reason: Failure | None) -> None:
         """There is none, and the client waits no more."""
 
     def pool_full(self) -> None:
@@ -49,8 +50,10 @@ class PoolOwner(Protocol):
     def settled(self) -> None:
         """A connection is there that has no client."""
 
-    def failed(self, connection: PooledConnection, flags: ResponseFlag) -> None:
-        """A connection could not be made."""
+    def failed(
+        self, connection: PooledConnection, flags: ResponseFlag, reason: Failure | None
+    ) -> None:
+        """A connection could not be made; without a reason because the host is unhealthy."""
 
     def lost(self, connection: PooledConnection) -> None:
         """A connection without a client is gone."""
@@ -173,7 +176,7 @@ class PooledConnection(OneShotFactory, QuietHalfCloseableProtocol):
             return  # given up by us, and counted then
         flags, remote = failed(pool.host, reason)
         self._closed(remote)
-        pool.failed(self, flags)
+        pool.failed(self, flags, reason)
 
     # As the protocol
 

@@ -38,6 +38,7 @@ from tcpmesh.interfaces import (
 from tcpmesh.registry import MainContext, enum_value
 from tcpmesh.values.address import Address
 from tcpmesh.values.hosts import Assignment, HostSpec
+from tcpmesh.values.stream.stream_info import StreamInfo
 
 log = Logger(namespace="upstream")
 
@@ -153,8 +154,8 @@ class OriginalDstBalancer:
 
     def pick(self, context: Any) -> Host | None:
         """The host of a session's connection."""
-        connection = getattr(context, "connection", None)
-        address = self._address_of(connection) if connection is not None else None
+        info: StreamInfo | None = getattr(context, "stream_info", None)
+        address = self._address_of(info) if info is not None else None
         if address is None:
             log.debug(
                 "cluster {name}: a connection without an original destination", name=self._name
@@ -188,23 +189,19 @@ class OriginalDstBalancer:
         )
         return host
 
-    def _address_of(self, connection: Any) -> Address | None:
-        address = (
-            self._from_filter_state(connection)
-            or self._from_metadata(connection)
-            or connection.restored_local
-        )
+    def _address_of(self, info: StreamInfo) -> Address | None:
+        address = self._from_filter_state(info) or self._from_metadata(info) or info.restored_local
         if address is None or self._port is None:
             return address
         return Address(address.host, self._port)
 
     @staticmethod
-    def _from_filter_state(connection: Any) -> Address | None:
-        found = connection.filter_state.get(FILTER_STATE)
+    def _from_filter_state(info: StreamInfo) -> Address | None:
+        found = info.filter_state.get(FILTER_STATE)
         return found.value if isinstance(found, Endpoint) else None
 
-    def _from_metadata(self, connection: Any) -> Address | None:
-        found: Any = connection.metadata if self._has_key else None
+    def _from_metadata(self, info: StreamInfo) -> Address | None:
+        found: Any = info.metadata if self._has_key else None
         for key in self._key:
             found = found.get(key) if isinstance(found, Mapping) else None
         if isinstance(found, (list, tuple)) and found:

@@ -5,7 +5,7 @@ The name is the text of an address, or several with commas between, in the conne
 metadata; they are tried in this order, one at each connect attempt, whatever their health, as in
 Envoy.  A `header` as the source is left out of account, for a TCP connection has none.
 
-Of the `context` of a pick this reads `connection.metadata` and `attempted`.
+Of the `context` of a pick this reads `stream_info.metadata` and `attempted`.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class OverrideHost:
         if context is None:
             return
         for path in self._paths:
-            value = _at(context.connection.metadata, path)
+            value = _at(context.stream_info.metadata, path)
             for text in value.split(",") if isinstance(value, str) else ():
                 host = self._by_address.get(text.strip())
                 if host is not None:

@@ -8,9 +8,9 @@ from typing import Any
 from envoy.extensions.load_balancing_policies.maglev.v3 import maglev_pb2
 from envoy.extensions.load_balancing_policies.ring_hash.v3 import ring_hash_pb2
 
-from tcpmesh.connection.connection import Connection
-from tcpmesh.connection.filter_state import HashableText, Text
 from tcpmesh.values.address import Address
+from tcpmesh.values.stream.filter_state import HashableText, Text
+from tcpmesh.values.stream.stream_info import StreamInfo
 from tests.mesh import MeshTestCase
 
 RING = ring_hash_pb2.RingHash.DESCRIPTOR.full_name
@@ -46,12 +46,12 @@ def context(given: int | None = None) -> Any:
     """A pick for a client from 127.0.0.5 with filter state, whose tcp_proxy says to go by
     `given`.
     """
-    connection = Connection(None)
-    connection.restored_remote = Address("127.0.0.5", 1)
-    connection.set_filter_state("k", HashableText("abc"))
-    connection.set_filter_state("k2", HashableText("xyz"))
-    connection.set_filter_state("text", Text("abc"))
-    return SimpleNamespace(hash=given, connection=connection, attempted=(), metadata_match=None)
+    info = StreamInfo()
+    info.restored_remote = Address("127.0.0.5", 1)
+    info.set_filter_state("k", HashableText("abc"))
+    info.set_filter_state("k2", HashableText("xyz"))
+    info.set_filter_state("text", Text("abc"))
+    return SimpleNamespace(hash=given, stream_info=info, attempted=(), metadata_match=None)
 
 
 class RouteHashTests(MeshTestCase):
@@ -96,5 +96,5 @@ class RouteHashTests(MeshTestCase):
         self.assertEqual(len(self.picks(RING, SOURCE)), 1)
         cluster: Any = self.mesh.cluster("c")
         pick = context()
-        pick.connection.restored_remote = Address("/run/x")
+        pick.stream_info.restored_remote = Address("/run/x")
         self.assertGreater(len({cluster.pick(pick) for _ in range(8)}), 1)

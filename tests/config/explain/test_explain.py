@@ -15,7 +15,7 @@ from tcpmesh.config.explain.defaults import DEFAULTS, Inside
 from tcpmesh.config.explain.text import as_text
 from tcpmesh.config.messages.types import find_type
 from tcpmesh.extensions.clusters import original_dst
-from tcpmesh.extensions.filters.network.tcp_proxy import proxy
+from tcpmesh.extensions.filters.network.tcp_proxy import settings
 from tcpmesh.extensions.load_balancing_policies import least_request, maglev, ring_hash
 from tcpmesh.listener import listener, listener_filters
 from tcpmesh.server.service import STATS_FLUSH_INTERVAL
@@ -230,7 +230,7 @@ class DefaultsTests(SynchronousTestCase):
                 "envoy.config.bootstrap.v3.Bootstrap",
                 "stats_flush_interval",
             ): f"{STATS_FLUSH_INTERVAL:g}s",
-            (PROXY, "idle_timeout"): f"{proxy.IDLE_TIMEOUT:g}s",
+            (PROXY, "idle_timeout"): f"{settings.IDLE_TIMEOUT:g}s",
         }
 
         for (full_name, name), value in served.items():

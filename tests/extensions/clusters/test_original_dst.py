@@ -7,8 +7,6 @@ from typing import Any
 from envoy.config.cluster.v3 import cluster_pb2
 from zope.interface.verify import verifyClass
 
-from tcpmesh.connection.connection import Connection
-from tcpmesh.connection.filter_state import Text
 from tcpmesh.connection.state_objects import Endpoint
 from tcpmesh.extensions.clusters.original_dst import (
     FILTER_STATE,
@@ -17,6 +15,8 @@ from tcpmesh.extensions.clusters.original_dst import (
 )
 from tcpmesh.interfaces import IDiscovery, ILoadBalancer
 from tcpmesh.testing.mesh import address_of
+from tcpmesh.values.stream.filter_state import Text
+from tcpmesh.values.stream.stream_info import StreamInfo
 from tests.mesh import MeshTestCase, parse
 
 A, B = "10.0.0.1:80", "10.0.0.2:80"
@@ -39,12 +39,12 @@ class OriginalDstTests(MeshTestCase):
         self.mesh.serve(more="use_original_dst: true")
 
     def before_picks(self, prepare: Any) -> None:
-        """Let a function prepare each connection before its host is picked."""
+        """Let a function prepare what is known of each connection before its host is picked."""
         pick = OriginalDstBalancer.pick
         self.patch(
             OriginalDstBalancer,
             "pick",
-            lambda balancer, context: prepare(context.connection) or pick(balancer, context),
+            lambda balancer, context: prepare(context.stream_info) or pick(balancer, context),
         )
 
     def reached(self) -> list[str]:
@@ -118,9 +118,9 @@ class OriginalDstTests(MeshTestCase):
         directly.
         """
 
-        def prepare(connection: Connection) -> None:
-            connection.metadata = {"n": {"k": HOSTS[3]}}
-            connection.set_filter_state(FILTER_STATE, Endpoint(address_of(B)))
+        def prepare(info: StreamInfo) -> None:
+            info.metadata = {"n": {"k": HOSTS[3]}}
+            info.set_filter_state(FILTER_STATE, Endpoint(address_of(B)))
 
         self.before_picks(prepare)
         self.serve_original_dst(
@@ -133,9 +133,7 @@ class OriginalDstTests(MeshTestCase):
 
     def test_another_kind_of_filter_state(self) -> None:
         """An object of that name that is no address says nothing."""
-        self.before_picks(
-            lambda connection: connection.set_filter_state(FILTER_STATE, Text(B)) and None
-        )
+        self.before_picks(lambda info: info.set_filter_state(FILTER_STATE, Text(B)) and None)
         self.serve_original_dst()
         self.mesh.redirect(A)
         self.assertEqual([A], self.reached())
@@ -148,9 +146,7 @@ class OriginalDstTests(MeshTestCase):
             self.mesh = self.make_mesh(number)
             self.upstreams = {host: self.mesh.upstream(host) for host in HOSTS}
             found: dict[str, Any] = {"n": {"a": {"b": value}}}
-            self.before_picks(
-                lambda connection, found=found: setattr(connection, "metadata", found)
-            )
+            self.before_picks(lambda info, found=found: setattr(info, "metadata", found))
             self.serve_original_dst(
                 "original_dst_lb_config: {metadata_key: {key: n, path: [{key: a}, {key: b}]}}"
             )
@@ -173,9 +169,7 @@ class OriginalDstTests(MeshTestCase):
         for number, (found, more) in enumerate(cases):
             self.mesh = self.make_mesh(number)
             self.upstreams = {host: self.mesh.upstream(host) for host in HOSTS}
-            self.before_picks(
-                lambda connection, found=found: setattr(connection, "metadata", found)
-            )
+            self.before_picks(lambda info, found=found: setattr(info, "metadata", found))
             self.serve_original_dst(more)
             self.mesh.redirect(A)
             self.assertEqual(
@@ -186,9 +180,7 @@ class OriginalDstTests(MeshTestCase):
 
     def test_no_address_in_a_text(self) -> None:
         """A text that is no address is counted, and the next source says where to go."""
-        self.before_picks(
-            lambda connection: setattr(connection, "metadata", {"n": {"a": "somewhere"}})
-        )
+        self.before_picks(lambda info: setattr(info, "metadata", {"n": {"a": "somewhere"}}))
         self.serve_original_dst(
             "original_dst_lb_config: {metadata_key: {key: n, path: [{key: a}]}}"
         )

@@ -46,7 +46,7 @@ def made(*sources: str) -> Cluster:
 def naming(value: Any) -> Client:
     """A client in whose metadata a filter has left this."""
     client = Client(1)
-    client.connection.metadata = {"some.filter": {"to": {"host": value}}}
+    client.stream_info.metadata = {"some.filter": {"to": {"host": value}}}
     return client
 
 
@@ -94,7 +94,7 @@ class OverrideHostTests(SynchronousTestCase):
             {"some.filter": {"to": "10.0.0.2:80"}},
             {"other": {"to": {"host": "10.0.0.2:80"}}},
         ):
-            client.connection.metadata = metadata
+            client.stream_info.metadata = metadata
             self.assertIs(self.usual, self.cluster.pick(client))
 
     def test_header(self) -> None:
@@ -110,7 +110,7 @@ class OverrideHostTests(SynchronousTestCase):
             "{metadata: {key: a, path: [{key: h}]}}", "{metadata: {key: b, path: [{key: h}]}}"
         )
         client = Client(1)
-        client.connection.metadata = {"b": {"h": "10.0.0.1:80"}, "a": {"h": "10.0.0.3:80"}}
+        client.stream_info.metadata = {"b": {"h": "10.0.0.1:80"}, "a": {"h": "10.0.0.3:80"}}
         first = cluster.pick(client)
         self.assertIs(cluster.hosts[2], first)
         client.attempted = cluster.hosts[2:]

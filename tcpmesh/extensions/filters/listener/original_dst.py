@@ -35,7 +35,7 @@ class OriginalDst:
         """Restore the address, if there is one."""
         found = connection.transport.original_destination()
         if found is not None:
-            connection.restored_local = found
+            connection.stream_info.restored_local = found
 
     def close(self) -> None:
         """The listener takes no more clients."""

@@ -28,13 +28,14 @@ from envoy.extensions.filters.listener.proxy_protocol.v3 import proxy_protocol_p
 from zope.interface import implementer
 
 from tcpmesh.connection.connection import Connection
-from tcpmesh.connection.filter_state import Field, StateObject
 from tcpmesh.interfaces import IInspector, IListenerFilter
 from tcpmesh.logs.debug import debug_logger
 from tcpmesh.registry import WorkerContext, extension
 from tcpmesh.stats.store import Store, sanitize
 from tcpmesh.values.address import Address
 from tcpmesh.values.filter_status import InspectResult
+from tcpmesh.values.stream.filter_state import Field, StateObject
+from tcpmesh.values.stream.stream_info import StreamInfo
 from tcpmesh.wire.proxy_protocol import (
     FIRST,
     V1_SIGNATURE,
@@ -107,7 +108,6 @@ class ProxyProtocol:
     """Built from a `ProxyProtocol` message."""
 
     def __init__(self, message: Any, context: WorkerContext) -> None:
-        self.stats = ProxyProtocolStats(context.store, message.stat_prefix)
         refused = {ProxyProtocolConfig.Version.Name(each) for each in message.disallowed_versions}
         self.signatures = {
             version: each for version, each in SIGNATURES.items() if f"V{version}" not in refused
@@ -119,6 +119,8 @@ class ProxyProtocol:
             kind: (each.metadata_namespace or NAMESPACE, each.key) for kind, each in rules.items()
         }
         self._to_filter_state: bool = message.tlv_location == message.FILTER_STATE
+        # Last, for it is to be given back.
+        self.stats = ProxyProtocolStats(context.store, message.stat_prefix)
 
     def accept(self, connection: Connection) -> HeaderInspector:
         """The header has to come."""
@@ -130,15 +132,16 @@ class ProxyProtocol:
 
     def apply(self, header: Header, connection: Connection) -> None:
         """Let the connection have what its header says."""
+        info = connection.stream_info
         if header.source is not None and header.destination is not None:
-            connection.restored_remote = Address(*header.source)
+            info.restored_remote = Address(*header.source)
             destination = Address(*header.destination)
-            if destination != connection.local_address:
-                connection.restored_local = destination
+            if destination != info.local_address:
+                info.restored_local = destination
         if self._rules and header.tlvs:
-            self._keep(header, connection)
+            self._keep(header, info)
 
-    def _keep(self, header: Header, connection: Connection) -> None:
+    def _keep(self, header: Header, info: StreamInfo) -> None:
         found: dict[str, dict[str, str]] = {}
         for kind, value in header.tlvs:
             if kind in self._rules:
@@ -148,12 +151,12 @@ class ProxyProtocol:
                 )
         if self._to_filter_state and found:
             values = {key: value for each in found.values() for key, value in each.items()}
-            connection.set_filter_state(
+            info.set_filter_state(
                 FILTER_STATE, Extensions(MappingProxyType(values)), read_only=True
             )
         elif found:
-            known = connection.metadata
-            connection.metadata = {
+            known = info.metadata
+            info.metadata = {
                 **known,
                 **{name: {**known.get(name, {}), **each} for name, each in found.items()},
             }
@@ -201,7 +204,8 @@ class HeaderInspector:
         counter.tally += 1
         stats.error.tally += 1
         if debug_log.enabled:
-            debug_log.debug("[C{id}] no PROXY header: {error}", id=self._connection.id, error=error)
+            number = self._connection.stream_info.id
+            debug_log.debug("[C{id}] no PROXY header: {error}", id=number, error=error)
         return InspectResult.CLOSE
 
 

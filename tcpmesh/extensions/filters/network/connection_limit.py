@@ -16,6 +16,7 @@ from tcpmesh.config.fields.values import seconds
 from tcpmesh.connection.filters import FilterManager, ReadFilter
 from tcpmesh.registry import WorkerContext, extension
 from tcpmesh.stats.metrics import Merge
+from tcpmesh.values.all_or_nothing import all_or_nothing
 from tcpmesh.values.filter_status import FilterStatus
 
 
@@ -31,15 +32,17 @@ class ConnectionLimit(ReadFilter):
         )
         delay = seconds(message.delay)
         self._delayed = context.network.timers.queue(delay, _reject) if delay else None
-        self._scope = context.store.scope(f"connection_limit.{message.stat_prefix}")
-        self._active = self._scope.gauge("active_connections", Merge.SUM)
-        self._limited = self._scope.counter("limited_connections")
-        self._clients = context.shared.count("connection_limit")
+        with all_or_nothing() as undo:
+            self._scope = context.store.scope(f"connection_limit.{message.stat_prefix}")
+            undo.callback(self._scope.close)
+            self._active = self._scope.gauge("active_connections", Merge.SUM)
+            self._limited = self._scope.counter("limited_connections")
+            self._clients = context.shared.count("connection_limit")
         self._admitted: set[FilterManager] = set()
         self._rejected: set[FilterManager] = set()
         self._closed = False
 
-    def new_connection(self, manager: FilterManager) -> FilterStatus:
+    def on_new_connection(self, manager: FilterManager) -> FilterStatus:
         """Let a client in, or not."""
         if not self._enabled:
             return FilterStatus.CONTINUE
@@ -59,7 +62,7 @@ class ConnectionLimit(ReadFilter):
             self._delayed.add(manager)
         return FilterStatus.STOP
 
-    def connection_lost(self, manager: FilterManager) -> None:
+    def on_connection_lost(self, manager: FilterManager) -> None:
         """A client has left."""
         if manager in self._rejected and self._delayed is not None:
             self._delayed.discard(manager)

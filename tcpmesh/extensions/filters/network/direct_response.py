@@ -9,20 +9,20 @@ import os
 from typing import Any
 
 from envoy.extensions.filters.network.direct_response.v3 import config_pb2
-from zope.interface import implementer
 
 from tcpmesh.config.fields.values import source_bytes
 from tcpmesh.connection.connection import Connection
-from tcpmesh.interfaces import INetworkFilter
+from tcpmesh.connection.filters import NetworkFilter
 from tcpmesh.registry import WorkerContext, extension
+from tcpmesh.values.stream.close_reason import Cause, CloseReason, EndedBy
+from tcpmesh.values.stream.phase import FILTERING
+
+SERVED = CloseReason(EndedBy.PROXY, FILTERING, Cause.SERVED)
 
 
 @extension(config_pb2.Config)
-@implementer(INetworkFilter)
-class DirectResponse:
+class DirectResponse(NetworkFilter):
     """What a chain's `direct_response` message says."""
-
-    terminal = True
 
     def __init__(self, message: Any, context: WorkerContext) -> None:
         self._response = source_bytes(message.response, os.environ) or b""
@@ -31,7 +31,4 @@ class DirectResponse:
         """Answer a client, whatever it says."""
         if self._response:
             connection.transport.write(self._response)
-        connection.transport.loseConnection()
-
-    def close(self) -> None:
-        """Nothing has to be given back."""
+        connection.close(SERVED)

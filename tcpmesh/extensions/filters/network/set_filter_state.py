@@ -10,19 +10,20 @@ Of Envoy's this leaves out two of the moments at which it may act:
 from __future__ import annotations
 
 import os
-from time import time
+import time
 from typing import Any
 
 from envoy.extensions.filters.network.set_filter_state.v3 import set_filter_state_pb2
 
 from tcpmesh.accesslog.format import formatter
-from tcpmesh.accesslog.subject import Subject
-from tcpmesh.connection.filter_state import Sharing
+from tcpmesh.accesslog.times import Moment
 from tcpmesh.connection.filters import FilterManager, ReadFilter
 from tcpmesh.connection.state_objects import FACTORIES
 from tcpmesh.logs.debug import debug_logger
 from tcpmesh.registry import WorkerContext, extension
 from tcpmesh.values.filter_status import FilterStatus
+from tcpmesh.values.stream.filter_state import Sharing
+from tcpmesh.values.stream.stream_info import StreamInfo
 
 debug_log = debug_logger("filter")
 
@@ -38,19 +39,18 @@ class StateValue:
         self._sharing = Sharing(message.shared_with_upstream)
         self._skip_if_empty: bool = message.skip_if_empty
 
-    def set(self, subject: Subject) -> None:
+    def set(self, info: StreamInfo, at: Moment) -> None:
         """Set it for a connection, or leave it where there is nothing to set."""
-        text = self._text.format(subject)
+        text = self._text.format(info, at)
         if not text and self._skip_if_empty:
             return
         made = self._make(text)
-        connection = subject.connection
         if made is not None:
-            connection.set_filter_state(self._key, made, self._read_only, self._sharing)
+            info.set_filter_state(self._key, made, self._read_only, self._sharing)
         elif debug_log.enabled:
             debug_log.debug(
                 "[C{id}] {value!r} makes no filter state {key}",
-                id=connection.id,
+                id=info.id,
                 value=text,
                 key=self._key,
             )
@@ -64,9 +64,9 @@ class SetFilterState(ReadFilter):
         self._clock = context.network.clock
         self._values = tuple(StateValue(each) for each in message.on_new_connection)
 
-    def new_connection(self, manager: FilterManager) -> FilterStatus:
+    def on_new_connection(self, manager: FilterManager) -> FilterStatus:
         """Set everything, in order: a later text may show an earlier object."""
-        subject = Subject(manager.connection, self._clock.seconds(), time())
+        info, now = manager.connection.stream_info, Moment(self._clock.seconds(), time.time())
         for value in self._values:
-            value.set(subject)
+            value.set(info, now)
         return FilterStatus.CONTINUE

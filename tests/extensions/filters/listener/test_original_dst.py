@@ -43,7 +43,7 @@ class OriginalDstTests(MeshTestCase):
         """
         for wanted in ("10.1.1.1:99", "[fd00::1]:99"):
             client = self.mesh.redirect(wanted)
-            self.assertEqual(wanted, str(self.mesh.connections[-1].local_address))
+            self.assertEqual(wanted, str(self.mesh.connections[-1].stream_info.local_address))
             self.assertEqual(FRONT, str(self.mesh.connections[-1].transport.getHost()))
             self.assertFalse(client.ended)
         self.assertEqual(2, len(self.upstream.built))
@@ -54,9 +54,9 @@ class OriginalDstTests(MeshTestCase):
         """
         client = self.mesh.connect()
         connection = self.mesh.connections[-1]
-        self.assertIsNone(connection.restored_local)
-        self.assertEqual(FRONT, str(connection.local_address))
-        self.assertEqual(client.transport.getHost(), connection.remote_address)
+        self.assertIsNone(connection.stream_info.restored_local)
+        self.assertEqual(FRONT, str(connection.stream_info.local_address))
+        self.assertEqual(client.transport.getHost(), connection.stream_info.remote_address)
 
 
 class FakeSocket:

@@ -9,13 +9,14 @@ from zope.interface.verify import verifyClass
 
 from twisted.internet.error import ConnectionLost
 
-from tcpmesh.connection.connection import NO_METADATA, Connection
+from tcpmesh.connection.connection import Connection
 from tcpmesh.extensions.filters.listener.proxy_protocol import (
     FILTER_STATE,
     HeaderInspector,
     ProxyProtocol,
 )
 from tcpmesh.interfaces import IInspector, IListenerFilter
+from tcpmesh.values.stream.stream_info import NO_METADATA
 from tests.mesh import FRONT, MeshTestCase, listener_message, tcp_proxy
 from tests.wire.test_proxy_protocol import HTTP, raw, tlv, v1, v2
 
@@ -55,7 +56,9 @@ class ProxyProtocolTests(MeshTestCase):
 
     def addresses(self) -> tuple[str, str]:
         """Where the last client came from and wanted to go."""
-        return str(self.connection.remote_address), str(self.connection.local_address)
+        return str(self.connection.stream_info.remote_address), str(
+            self.connection.stream_info.local_address
+        )
 
     def counted(self) -> dict[str, int]:
         """The statistics that are not 0."""
@@ -92,7 +95,7 @@ class ProxyProtocolTests(MeshTestCase):
         for header in (v1("UNKNOWN", "1.2.3.4"), raw(0x20, 0x11, b"\1" * 12)):
             client = self.send(header)
             self.assertEqual((str(client.transport.getHost()), FRONT), self.addresses())
-            self.assertIsNone(self.connection.restored_local)
+            self.assertIsNone(self.connection.stream_info.restored_local)
         self.assertEqual(2, len(self.upstream.built))
 
     def test_the_address_it_has(self) -> None:
@@ -100,7 +103,7 @@ class ProxyProtocolTests(MeshTestCase):
         self.serve_header()
         self.send(v1("TCP4", "1.2.3.4", "127.0.0.1", 11, 1))
         self.assertEqual(("1.2.3.4:11", FRONT), self.addresses())
-        self.assertIsNone(self.connection.restored_local)
+        self.assertIsNone(self.connection.stream_info.restored_local)
 
     def test_bad(self) -> None:
         """A bad header of either version, or none, closes the client with a reset and is counted;
@@ -198,7 +201,8 @@ class ProxyProtocolTests(MeshTestCase):
         self.send(*(data[at : at + 999] for at in range(0, len(data), 999)))
         self.assertEqual(HTTP, self.upstream.built[-1].received)
         self.assertEqual(
-            65000, len(self.connection.metadata["envoy.filters.listener.proxy_protocol"]["k"])
+            65000,
+            len(self.connection.stream_info.metadata["envoy.filters.listener.proxy_protocol"]["k"]),
         )
 
     def test_rules(self) -> None:
@@ -220,7 +224,7 @@ class ProxyProtocolTests(MeshTestCase):
         self.send(v2("1.2.3.4", "5.6.7.8", 1, 2, tlvs=tlvs))
         own = "envoy.filters.listener.proxy_protocol"
         self.assertEqual(
-            {"ns": {"k": "abc"}, own: {"authority": "a!!bä"}}, self.connection.metadata
+            {"ns": {"k": "abc"}, own: {"authority": "a!!bä"}}, self.connection.stream_info.metadata
         )
         for header in (
             v2("1.2.3.4", "5.6.7.8", 1, 2, tlvs=tlv(9, b"x")),
@@ -228,7 +232,7 @@ class ProxyProtocolTests(MeshTestCase):
             ONE,
         ):
             self.send(header)
-            self.assertIs(NO_METADATA, self.connection.metadata)
+            self.assertIs(NO_METADATA, self.connection.stream_info.metadata)
 
     def test_filter_state(self) -> None:
         """With tlv_location FILTER_STATE they go to one object of the filter state, by their
@@ -238,13 +242,13 @@ class ProxyProtocolTests(MeshTestCase):
             "tlv_location: FILTER_STATE, rules: [{tlv_type: 2, on_tlv_present: {key: authority}}]"
         )
         self.send(v2("1.2.3.4", "5.6.7.8", 1, 2, tlvs=tlv(2, b"a.test")))
-        found: Any = self.connection.filter_state.get(FILTER_STATE)
+        found: Any = self.connection.stream_info.filter_state.get(FILTER_STATE)
         self.assertEqual('{"authority":"a.test"}', found.text)
         self.assertEqual({"authority": "a.test"}, found.typed)
         self.assertEqual(("a.test", None), (found.field("authority"), found.field("x")))
-        self.assertIs(NO_METADATA, self.connection.metadata)
+        self.assertIs(NO_METADATA, self.connection.stream_info.metadata)
         self.send(ONE)
-        self.assertIsNone(self.connection.filter_state.get(FILTER_STATE))
+        self.assertIsNone(self.connection.stream_info.filter_state.get(FILTER_STATE))
 
     def test_use_proxy_proto(self) -> None:
         """use_proxy_proto of the first filter chain, of old, brings the filter along."""

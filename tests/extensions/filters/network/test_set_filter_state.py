@@ -7,8 +7,8 @@ from typing import Any
 from envoy.extensions.filters.network.set_filter_state.v3 import set_filter_state_pb2
 from xxhash import xxh64_intdigest
 
-from tcpmesh.connection.filter_state import NO_FILTER_STATE, Entry, Sharing, Text
 from tcpmesh.connection.state_objects import ClusterName
+from tcpmesh.values.stream.filter_state import NO_FILTER_STATE, Entry, Sharing, Text
 from tests.mesh import FRONT, MeshTestCase, tcp_proxy
 
 FILTER = f"type.googleapis.com/{set_filter_state_pb2.Config.DESCRIPTOR.full_name}"
@@ -44,7 +44,7 @@ class StateTestCase(MeshTestCase):
     def entries(self) -> dict[str, Entry]:
         """The filter state of a client that connects now."""
         self.mesh.connect()
-        return dict(self.mesh.connections[-1].filter_state.entries)
+        return dict(self.mesh.connections[-1].stream_info.filter_state.entries)
 
     def served(self, client: Any = None) -> list[str]:
         """Which clusters have got how many clients."""
@@ -208,4 +208,4 @@ class CostTests(MeshTestCase):
         self.mesh.add_cluster("c", HOST)
         self.mesh.serve()
         self.mesh.connect()
-        self.assertIs(self.mesh.connections[-1].filter_state, NO_FILTER_STATE)
+        self.assertIs(self.mesh.connections[-1].stream_info.filter_state, NO_FILTER_STATE)

@@ -200,7 +200,7 @@ class ChaosTests(MeshTestCase):
             for port in range(1, len(FIELDS) + 1)
         )
         self.assertEqual(accepted, destroyed, run)
-        flags = [str(connection.flags) for connection in mesh.connections]
+        flags = [str(connection.stream_info.flags) for connection in mesh.connections]
         self.assertEqual(
             mesh.stat("tcp.t.max_downstream_connection_duration"),
             sum("DT" in each for each in flags),

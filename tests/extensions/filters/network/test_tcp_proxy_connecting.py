@@ -11,7 +11,8 @@ from zope.interface.verify import verifyObject
 
 from twisted.internet.error import ConnectionDone, ConnectionLost
 
-from tcpmesh.extensions.filters.network.tcp_proxy import Backoff, TcpProxy
+from tcpmesh.extensions.filters.network.tcp_proxy import TcpProxy
+from tcpmesh.extensions.filters.network.tcp_proxy.settings import settings_of
 from tcpmesh.interfaces import INetworkFilter
 from tcpmesh.registry import WorkerContext
 from tcpmesh.stats.store import Store
@@ -171,7 +172,8 @@ class AttemptTests(MeshTestCase):
         failed = self.mesh.stat("cluster.c.upstream_cx_connect_fail")
         self.assertTrue(failed)
         self.assertEqual(
-            failed, [str(connection.flags) for connection in self.mesh.connections].count("UF")
+            failed,
+            [str(connection.stream_info.flags) for connection in self.mesh.connections].count("UF"),
         )
 
     def test_number_of_attempts(self) -> None:
@@ -272,8 +274,9 @@ class BackoffTests(MeshTestCase):
     def pauses(self, options: str, failures: int) -> list[float]:
         """Many pauses after so many failures."""
         message = parse(tcp_proxy_pb2.TcpProxy, f"backoff_options: {options}")
-        backoff = Backoff(message.backoff_options, self.mesh.worker.context)
-        return [backoff.pause(failures) for _ in range(400)]
+        backoff = settings_of(message).backoff
+        assert backoff is not None
+        return [backoff.pause(failures, self.mesh.worker.context.random) for _ in range(400)]
 
     def assert_range(self, pauses: list[float], most: float) -> None:
         """The pauses are spread over all of 0 to this many seconds."""

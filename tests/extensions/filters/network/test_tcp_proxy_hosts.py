@@ -17,6 +17,7 @@ from tcpmesh.testing.harness import Client
 from tcpmesh.testing.mesh import address_of
 from tcpmesh.testing.recording import RecordingProtocol
 from tcpmesh.values.address import Address
+from tcpmesh.values.hosts import HostSpec
 from tcpmesh.values.socket_options import ConnectOptions
 from tests.mesh import MeshTestCase, tcp_proxy
 
@@ -108,7 +109,7 @@ class ContextTests(MeshTestCase):
         take = Connection.makeConnection
 
         def known(connection: Connection, transport: Any) -> None:
-            connection.metadata = {"envoy.lb": {"b": "y", "c": 1}, "other": {"a": "z"}}
+            connection.stream_info.metadata = {"envoy.lb": {"b": "y", "c": 1}, "other": {"a": "z"}}
             take(connection, transport)
 
         self.patch(Connection, "makeConnection", known)
@@ -336,7 +337,7 @@ class HostTests(MeshTestCase):
         self.mesh.add_cluster("c", HOST)
         more = address_of(OTHER)
         host = self.host()
-        host.spec = type(host.spec)(host.spec.address, additional_addresses=(more,))
+        host.learn(HostSpec(host.spec.address, additional_addresses=(more,)))
         upstream = self.mesh.upstream(OTHER)
         self.mesh.serve()
         self.mesh.connect()
@@ -391,7 +392,7 @@ class HostTests(MeshTestCase):
         self.mesh.serve("cluster: c, max_connect_attempts: 3")
         self.mesh.connect()
         (session,) = self.host().sessions
-        given_up = session._connector
+        given_up = session._under_way
         session.host_failed()
         self.mesh.network.pump()
         session.clientConnectionFailed(

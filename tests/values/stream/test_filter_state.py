@@ -8,8 +8,8 @@ from xxhash import xxh64_intdigest
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tcpmesh.connection.connection import Connection
-from tcpmesh.connection.filter_state import (
+from tcpmesh.connection.state_objects import FACTORIES, ClusterName
+from tcpmesh.values.stream.filter_state import (
     NO_FILTER_STATE,
     Entry,
     FilterState,
@@ -17,7 +17,7 @@ from tcpmesh.connection.filter_state import (
     Sharing,
     Text,
 )
-from tcpmesh.connection.state_objects import FACTORIES, ClusterName
+from tcpmesh.values.stream.stream_info import StreamInfo
 
 
 class FilterStateTests(SynchronousTestCase):
@@ -61,7 +61,7 @@ class ConnectionStateTests(SynchronousTestCase):
 
     def test_shared_until_set(self) -> None:
         """All connections share the empty filter state until something is set in theirs."""
-        one, other = Connection(None), Connection(None)
+        one, other = StreamInfo(), StreamInfo()
         self.assertIs(one.filter_state, NO_FILTER_STATE)
         one.set_filter_state("a", Text("x"))
         self.assertEqual(

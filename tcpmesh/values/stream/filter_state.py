@@ -6,7 +6,7 @@ Envoy's, such as `envoy.tcp_proxy.cluster`.
 
 An object always belongs to the connection, the longest of Envoy's life spans and the only one
 without HTTP.  A connection without any object shares `NO_FILTER_STATE` with all others;
-`tcpmesh.connection.connection.Connection.set_filter_state` makes it one of its own.
+`tcpmesh.values.stream.stream_info.StreamInfo.set_filter_state` makes it one of its own.
 """
 
 from __future__ import annotations
@@ -155,10 +155,10 @@ class _NoFilterState(FilterState):
     ) -> None:
         """Refuse: it belongs to all connections.
 
-        :raise TypeError: always; `Connection.set_filter_state` is the way.
+        :raise TypeError: always; `StreamInfo.set_filter_state` is the way.
         """
         raise TypeError(
-            "the empty filter state is shared by all connections; use Connection.set_filter_state"
+            "the empty filter state is shared by all connections; use StreamInfo.set_filter_state"
         )
 
 

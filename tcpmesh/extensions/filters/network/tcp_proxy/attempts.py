@@ -1,0 +1,352 @@
+"""How a client of a tcp_proxy comes to an upstream connection: one attempt after the other.
+
+For each attempt the cluster is looked up, the limit of attempts checked, the circuit breakers asked
+and a host picked, in this order, as in Envoy; then the host is dialled, or its pool asked for a
+connection.  The load balancer gets this object as the context of its pick: `hash`, `attempted`,
+`metadata_match` and `stream_info` are for it.
+
+Where a client is on this way has a name, and nothing else says so:
+
+    WAITING --the client has sent something--> PAUSED
+    PAUSED --a host is dialled--> DIALLING --connected--> CONNECTED
+    PAUSED --a pool is asked--> QUEUED --it gives a connection--> CONNECTED
+    DIALLING, QUEUED --none is to be had--> PAUSED
+    PAUSED --there is no cluster, no host, no further attempt--> OVER
+    any --closed from either side--> OVER
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from errno import ECONNREFUSED, EHOSTUNREACH, ETIMEDOUT
+from random import Random
+from typing import Any
+
+from twisted.internet.error import TimeoutError as ConnectTimeout
+from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
+
+from tcpmesh.cluster.hosts.host import Host
+from tcpmesh.cluster.upstream.counting import closed, failed, opened
+from tcpmesh.cluster.upstream.pool import Pool
+from tcpmesh.connection.connection import Connection
+from tcpmesh.connection.relay import Direction, Relay
+from tcpmesh.extensions.filters.network.tcp_proxy.routes import FindRoute
+from tcpmesh.extensions.filters.network.tcp_proxy.settings import Settings
+from tcpmesh.extensions.filters.network.tcp_proxy.stats import TcpProxyStats
+from tcpmesh.interfaces import ICluster
+from tcpmesh.net.protocol import OneShotFactory
+from tcpmesh.net.timeout_queues import TimeoutQueue, TimeoutQueues
+from tcpmesh.values.response_flags import ResponseFlag
+from tcpmesh.values.stream.close_reason import Cause, CloseReason, EndedBy
+from tcpmesh.values.stream.phase import CONNECTING
+from tcpmesh.values.stream.stream_info import NO_UPSTREAM, StreamInfo, UpstreamInfo
+
+REMOTE_ERRORS = {ECONNREFUSED, EHOSTUNREACH, ETIMEDOUT}
+"""What `connect` fails with once the network has answered, or has not; all else it says at once."""
+
+
+class AttemptState(Enum):
+    """Where a client is on its way to an upstream connection."""
+
+    WAITING = "waiting"
+    """It has to send something first."""
+
+    PAUSED = "paused"
+    """Before the first attempt, or between two."""
+
+    DIALLING = "dialling"
+    """A connection of its own is being made."""
+
+    QUEUED = "queued"
+    """It waits for a connection of a pool."""
+
+    CONNECTED = "connected"
+    """It is relayed."""
+
+    OVER = "over"
+    """It is, or is being, closed."""
+
+
+# An attribute of an Enum costs several times what a name of a module does.
+WAITING = AttemptState.WAITING
+PAUSED = AttemptState.PAUSED
+DIALLING = AttemptState.DIALLING
+QUEUED = AttemptState.QUEUED
+CONNECTED = AttemptState.CONNECTED
+OVER = AttemptState.OVER
+
+NO_CLUSTER = CloseReason(EndedBy.PROXY, CONNECTING, Cause.NO_CLUSTER)
+NO_HOST = CloseReason(EndedBy.PROXY, CONNECTING, Cause.NO_HOST)
+OVERFLOW = CloseReason(EndedBy.PROXY, CONNECTING, Cause.OVERFLOW)
+TIMED_OUT = CloseReason(EndedBy.PROXY, CONNECTING, Cause.CONNECT_TIMEOUT)
+UNHEALTHY = CloseReason(EndedBy.PROXY, CONNECTING, Cause.HOST_UNHEALTHY)
+
+# The words for them in DOWNSTREAM_LOCAL_CLOSE_REASON, spelled as in Envoy.
+_WORDS = "tcp_initializion_failure:"
+CONNECT_FAILED_WORDS = f"{_WORDS}0"
+NO_HOST_WORDS = f"{_WORDS}1"
+OVERFLOW_WORDS = f"{_WORDS}2"
+NO_CLUSTER_WORDS = f"{_WORDS}3"
+
+
+@dataclass(frozen=True)
+class SessionContext:
+    """What all sessions of one tcp_proxy have in common."""
+
+    settings: Settings
+    stats: TcpProxyStats
+    route: FindRoute
+    find_cluster: Callable[[str], ICluster | None]
+    clock: IReactorTime
+    timers: TimeoutQueues
+    idle_queue: TimeoutQueue[Relay] | None
+    """Where those wait that have the idle timeout of the settings; `None` without one."""
+
+    random: Random
+    release: Callable[[Any], None]
+    """Called with each session once it is over."""
+
+
+class Attempts(OneShotFactory):
+    """One client on its way; the client factory of its upstream connection.
+
+    `tcpmesh.extensions.filters.network.tcp_proxy.session.Session` builds upon it.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_context",
+        "_host",
+        "_pool",
+        "_state",
+        "_under_way",
+        "attempted",
+        "cluster",
+        "connection",
+        "metadata_match",
+        "relay",
+        "stream_info",
+    )
+
+    stream_info: StreamInfo
+    """What is known of the client; its `upstream` is written here."""
+
+    connection: Connection
+    relay: Relay
+    """Of which the upstream connection becomes a part."""
+
+    cluster: Any
+    """The cluster of the host picked last."""
+
+    attempted: tuple[Host, ...]
+    """The hosts that could not be connected to."""
+
+    metadata_match: Mapping[str, Any] | None
+
+    _context: SessionContext
+    _state: AttemptState
+    _host: Any
+    _pool: Pool | None
+    """Whose connection it waits for, or has."""
+
+    _under_way: Any
+    """The connector while DIALLING, the delayed call of the next attempt while PAUSED."""
+
+    def _leave(self, reason: CloseReason, words: str = "") -> None:
+        """Close a client that is connected to nothing."""
+        raise NotImplementedError
+
+    @property
+    def hash(self) -> int | None:
+        """The 64-bit number that consistent hashing goes by, or `None`."""
+        hash_of = self._context.settings.hash_of
+        return hash_of(self.stream_info) if hash_of is not None else None
+
+    # The choice of a host
+
+    def _connect(self) -> None:
+        """Make the next attempt, if there may be one."""
+        self._state, self._under_way = PAUSED, None
+        context, info = self._context, self.stream_info
+        name, self.metadata_match = context.route(info)
+        cluster: Any = context.find_cluster(name)
+        if cluster is None:
+            context.stats.cx_no_route.tally += 1
+            self._refuse(ResponseFlag.NC, NO_CLUSTER, NO_CLUSTER_WORDS)
+            return
+        upstream = info.upstream
+        if upstream is NO_UPSTREAM:
+            upstream = info.upstream = UpstreamInfo(cluster.info)
+        elif upstream.cluster is not cluster.info:
+            upstream.cluster = cluster.info
+        if len(upstream.attempted) >= context.settings.max_attempts:
+            cluster.stats.cx_connect_attempts_exceeded.tally += 1
+            self._refuse(ResponseFlag.URX, upstream.failure or TIMED_OUT, CONNECT_FAILED_WORDS)
+            return
+        if cluster.breakers.full:
+            cluster.stats.cx_overflow.tally += 1
+            self._refuse(ResponseFlag.UO, OVERFLOW, OVERFLOW_WORDS)
+            return
+        host = cluster.pick(self)
+        if host is None:
+            cluster.stats.cx_none_healthy.tally += 1
+            self._refuse(ResponseFlag.UH, NO_HOST, NO_HOST_WORDS)
+            return
+        upstream.attempted += (host.spec,)
+        if host.cluster is not cluster:
+            # Picked by an aggregate cluster: the one that the host belongs to serves.
+            cluster = host.cluster
+            if cluster.breakers.full:
+                cluster.make_wait()
+        self.cluster, self._host = cluster, host
+        if cluster.pools is None and not cluster.breakers.pending_full:
+            self._dial(cluster, host, upstream)
+        else:
+            self._queue(cluster, host, upstream)
+
+    def _queue(self, cluster: Any, host: Host, upstream: UpstreamInfo) -> None:
+        """Wait for a connection that others make, if there is any."""
+        if cluster.pools is not None:
+            self._state = QUEUED
+            self._pool = cluster.pools.pool(host, self)
+            self._pool.serve(self)
+        else:
+            cluster.stats.rq_pending_overflow.tally += 1
+            upstream.failure = OVERFLOW
+            self._try_again()
+
+    def _refuse(self, flag: ResponseFlag, reason: CloseReason, words: str) -> None:
+        """There is no upstream for this client."""
+        self.stream_info.flags |= flag
+        self._leave(reason, words)
+
+    def _try_again(self) -> None:
+        """See whether there is another attempt: in the next turn of the event loop, or after a
+        pause.
+        """
+        context = self._context
+        settings, made = context.settings, len(self.stream_info.upstream.attempted)
+        pause = 0.0
+        if settings.backoff is not None and made < settings.max_attempts:
+            pause = settings.backoff.pause(made, context.random)
+        self._state = PAUSED
+        self._under_way = context.clock.callLater(pause, self._connect)
+
+    # A connection of its own
+
+    def _dial(self, cluster: Any, host: Host, upstream: UpstreamInfo) -> None:
+        cluster.breakers.pending.own += 1
+        cluster.stats.rq_pending_total.tally += 1
+        cluster.stats.rq_pending_active.add(1)
+        host.rq_pending_active += 1
+        upstream.connect_began = self._context.clock.seconds()
+        opened(host)
+        if cluster.close_on_failure:
+            host.sessions.add(self)
+        self._state = DIALLING
+        self._under_way = cluster.dialer.connect(
+            host, self, cluster.connect_timeout, self._count_another
+        )
+
+    def _count_another(self) -> None:
+        """A further one of the host's addresses is tried, in the same attempt."""
+        self._host.cx_total += 1
+        self.cluster.stats.cx_total.tally += 1
+
+    def buildProtocol(self, addr: Any) -> Direction:
+        """The upstream is connected."""
+        return self.relay.from_upstream
+
+    def clientConnectionFailed(self, connector: Any, reason: Failure) -> None:
+        """An attempt failed: try again if another is allowed, else close the client."""
+        if connector is not self._under_way:
+            return  # given up by us, and counted then; there may be another attempt by now
+        flags, remote = failed(self._host, reason)
+        self.stream_info.flags |= flags
+        self._failed(failure_of(reason), remote)
+
+    def _failed(self, failure: CloseReason, remote: bool) -> None:
+        """No connection came of this attempt."""
+        self._undial(remote)
+        self._note_failure(failure)
+        self._try_again()
+
+    def _note_failure(self, failure: CloseReason) -> None:
+        host, upstream = self._host, self.stream_info.upstream
+        upstream.failure, upstream.failed_host = failure, host.spec
+        self.attempted += (host,)
+        self.cluster.stats.rq_pending_failure_eject.tally += 1
+
+    def _undial(self, remote: bool) -> None:
+        """An attempt is over without a connection."""
+        self._under_way = None
+        self.cluster.breakers.pending.own -= 1
+        self.cluster.stats.rq_pending_active.add(-1)
+        self._host.rq_pending_active -= 1
+        self._count_closed(remote, active=False)
+
+    def _count_closed(self, remote: bool, active: bool) -> None:
+        """The upstream connection is over, whether it was made (active) or only tried."""
+        host = self._host
+        began: Any = self.stream_info.upstream.connect_began
+        closed(host, self._context.clock.seconds() - began, remote, active)
+        if self.cluster.close_on_failure:
+            host.sessions.discard(self)
+        pools = self.cluster.pools
+        if pools is not None:
+            pools.left(host, self._pool)
+
+    # What a pool tells
+
+    def pool_ready(self, dialled: float) -> None:
+        """There is a connection, begun at this time; the relay starts next."""
+        self.stream_info.upstream.connect_began = dialled
+        if self.cluster.close_on_failure:
+            self._host.sessions.add(self)
+
+    def pool_failed(self, flags: ResponseFlag, reason: Failure | None) -> None:
+        """There is none to be had of the host; without a reason because that is unhealthy."""
+        self._pool = None
+        self.stream_info.flags |= flags
+        self._note_failure(failure_of(reason) if reason is not None else UNHEALTHY)
+        self._try_again()
+
+    def pool_full(self) -> None:
+        """Too many wait already."""
+        self._pool = None
+        self.stream_info.upstream.failure = OVERFLOW
+        self._try_again()
+
+    # Ends
+
+    def _give_up(self) -> None:
+        """Leave the attempt that is under way, or the queue for one, or do not begin another."""
+        state, under_way = self._state, self._under_way
+        self._state = OVER
+        if state is DIALLING:
+            self.cluster.stats.rq_cancelled.tally += 1
+            self._undial(remote=False)
+            under_way.stopConnecting()
+        elif state is QUEUED:
+            assert self._pool is not None
+            self._pool.leave(self)
+        elif state is PAUSED and under_way is not None:
+            self._under_way = None
+            under_way.cancel()
+
+
+def failure_of(reason: Failure) -> CloseReason:
+    """Why an attempt failed; `detail` is what Envoy says of it."""
+    if reason.check(ConnectTimeout):
+        return TIMED_OUT
+    errno = getattr(reason.value, "osError", None)
+    detail = ""
+    if errno is not None:
+        when = "delayed" if errno in REMOTE_ERRORS else "immediate"
+        detail = f"{when} connect error: {os.strerror(errno)}".replace(" ", "_")
+    by = EndedBy.UPSTREAM if errno in REMOTE_ERRORS else EndedBy.PROXY
+    return CloseReason(by, CONNECTING, Cause.CONNECT_FAILED, errno, detail)
