@@ -120,8 +120,8 @@ class Mesh(mesh.Mesh):
         """How the hosts of a cluster at an address are."""
         entry = self.clusters.get(name)
         assert entry is not None
-        for key, member in entry.membership.members.items():
-            if str(member.spec.address) == address:
+        for key, host in entry.membership.hosts.items():
+            if str(host.spec.address) == address:
                 entry.membership.set_flags(key, add, remove)
 
     def serve(self, fields: str = "cluster: c", more: str = "") -> None:

@@ -29,6 +29,7 @@ from tcpmesh.cluster.upstream.pool import Pools, pools_of
 from tcpmesh.config.fields.values import seconds
 from tcpmesh.interfaces import IBringsBalancer, ICluster, ILoadBalancer, INamedHostsBalancer
 from tcpmesh.registry import UnknownExtension, WorkerContext, cluster_type
+from tcpmesh.stats.store import Store
 from tcpmesh.values.address import Address
 from tcpmesh.values.all_or_nothing import all_or_nothing
 from tcpmesh.values.hosts import FROM_EDS, Assignment, HealthFlag, HostSpec
@@ -105,15 +106,10 @@ class Cluster:
 
     def _build(self, message: Any, context: WorkerContext, undo: ExitStack) -> None:
         """What can fail, or has to be given back."""
-        self.stats = ClusterStats(context.store, self.info.observability_name)
+        self.stats = _stats(message, context.store)
         undo.callback(self.stats.scope.close)
-        tracked = message.track_cluster_stats
-        self.stats.track(
-            tracked.timeout_budgets or message.track_timeout_budgets, tracked.request_response_sizes
-        )
-        self._endpoint_stats = (
-            EndpointStats(self.stats.scope) if tracked.per_endpoint_stats else None
-        )
+        per_endpoint: bool = message.track_cluster_stats.per_endpoint_stats
+        self._endpoint_stats = EndpointStats(self.stats.scope) if per_endpoint else None
         self._counts = context.shared.block(f"cluster.{self.name}")
         undo.callback(self._counts.close)
         self.breakers = Breakers(message.circuit_breakers, self.stats, self._counts)
@@ -335,6 +331,15 @@ class Cluster:
             provided=partial(provided_balancer, self.message),
             host_for=self.host_for,
         )
+
+
+def _stats(message: Any, store: Store) -> ClusterStats:
+    stats = ClusterStats(store, message.alt_stat_name or message.name)
+    tracked = message.track_cluster_stats
+    stats.track(
+        tracked.timeout_budgets or message.track_timeout_budgets, tracked.request_response_sizes
+    )
+    return stats
 
 
 def provided_balancer(message: Any, context: PolicyContext) -> ILoadBalancer:

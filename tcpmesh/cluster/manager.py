@@ -85,8 +85,9 @@ class ClusterEntry:
             undo.callback(self._discovery.stop)
             self.membership = Membership(number, message, context, send)
             undo.callback(self.membership.release)
-            self._dialer = dialer_of(message, context)
-            undo.callback(self._dialer.close)
+            self._dialer = dialer_of(message, context) if message.health_checks else None
+            if self._dialer is not None:
+                undo.callback(self._dialer.close)
             self._monitor = HealthMonitor(
                 message,
                 self.membership,
@@ -146,18 +147,17 @@ class ClusterEntry:
 
     def hosts_unused(self, told: HostsUnused) -> None:
         """No connection names these any more."""
-        members = self.membership.members
+        known = self.membership.hosts
         if INamedHostsDiscovery.providedBy(self._discovery):
-            self._discovery.hosts_unused(
-                [members[key].spec for key in told.hosts if key in members]
-            )
+            self._discovery.hosts_unused([known[key].spec for key in told.hosts if key in known])
 
     # Its end
 
     def stop(self) -> Deferred[None]:
         """Look no more; fires when nothing is under way.  What workers have of it stays."""
         self._monitor.stop()
-        self._dialer.close()
+        if self._dialer is not None:
+            self._dialer.close()
         self.membership.stop()
         stopping: Deferred[None] | None = self._discovery.stop()
         return succeed(None) if stopping is None else stopping

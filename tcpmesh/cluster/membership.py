@@ -12,6 +12,7 @@ that, for a change costs them time in proportion to the hosts: see `merge_window
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
 from itertools import count
 from typing import Any
 
@@ -44,7 +45,13 @@ from tcpmesh.values.link import (
     Rebalance,
     ToWorker,
 )
-from tcpmesh.values.statuses import ClusterStatus, HostRates, HostStatus, OutlierStatus
+from tcpmesh.values.statuses import (
+    BreakerThresholds,
+    ClusterStatus,
+    HostRates,
+    HostStatus,
+    OutlierStatus,
+)
 
 MERGE_WINDOW = 1.0
 """Seconds (`update_merge_window`)."""
@@ -56,7 +63,7 @@ _NO_NUMBERS = (0,) * len(HOST_COUNTERS + HOST_GAUGES)
 Send = Callable[[ToWorker], object]
 
 
-class Member:
+class KnownHost:
     """One host."""
 
     __slots__ = ("_eds_flags", "_spec", "flags", "key")
@@ -95,7 +102,7 @@ class Membership:
         self.cluster = cluster
         self.message = message
         self.name: str = message.name
-        self.members: dict[int, Member] = {}
+        self.hosts: dict[int, KnownHost] = {}
         """By key, in the order of discovery."""
         self.is_used = False
         """Whether a connection was ever made for a client."""
@@ -118,35 +125,35 @@ class Membership:
 
     # Which hosts there are
 
-    def match(self, specs: Iterable[HostSpec]) -> tuple[list[Member], list[Member]]:
-        """The member that each spec is, known or new, and the known ones that none of them is."""
-        left: dict[tuple[int, Address, tuple[Address, ...]], list[Member]] = {}
-        for member in reversed(self.members.values()):
-            left.setdefault(_identity(member.spec), []).append(member)
+    def match(self, specs: Iterable[HostSpec]) -> tuple[list[KnownHost], list[KnownHost]]:
+        """The host that each spec is, known or new, and the known ones that none of them is."""
+        left: dict[tuple[int, Address, tuple[Address, ...]], list[KnownHost]] = {}
+        for host in reversed(self.hosts.values()):
+            left.setdefault(_identity(host.spec), []).append(host)
         found = []
         for spec in specs:
             same = left.get(_identity(spec))
             found.append(same.pop() if same else self._new(spec))
-        return found, [member for members in left.values() for member in reversed(members)]
+        return found, [host for hosts in left.values() for host in reversed(hosts)]
 
-    def _new(self, spec: HostSpec) -> Member:
-        return Member(next(self._keys), spec, int(self.unchecked) if spec.is_checked else 0)
+    def _new(self, spec: HostSpec) -> KnownHost:
+        return KnownHost(next(self._keys), spec, int(self.unchecked) if spec.is_checked else 0)
 
-    def update(self, members: Sequence[Member], assignment: Assignment) -> None:
+    def update(self, hosts: Sequence[KnownHost], assignment: Assignment) -> None:
         """These are the hosts from now on, with the specs of the assignment in the same order."""
-        before = {(key, member.spec.priority) for key, member in self.members.items()}
-        keys = tuple(member.key for member in members)
-        if assignment == self._assignment and keys == tuple(self.members):
+        before = {(key, host.spec.priority) for key, host in self.hosts.items()}
+        keys = tuple(host.key for host in hosts)
+        if assignment == self._assignment and keys == tuple(self.hosts):
             return
-        new = sum(key not in self.members for key in keys)
-        for member, spec in zip(members, assignment.hosts, strict=True):
-            member.spec = spec
-        self.members = dict(zip(keys, members, strict=True))
+        new = sum(key not in self.hosts for key in keys)
+        for host, spec in zip(hosts, assignment.hosts, strict=True):
+            host.spec = spec
+        self.hosts = dict(zip(keys, hosts, strict=True))
         self._assignment = assignment
-        flags = tuple(member.flags for member in members)
+        flags = tuple(host.flags for host in hosts)
         self._send(Hosts(self.cluster, keys, flags, assignment))
         moved = before.symmetric_difference(
-            (key, member.spec.priority) for key, member in self.members.items()
+            (key, host.spec.priority) for key, host in self.hosts.items()
         )
         self.stats.change.tally += len({priority for _, priority in moved})
         self.stats.total_match_count.tally += new
@@ -164,11 +171,11 @@ class Membership:
         self, key: int, add: HealthFlag = NO_FLAGS, remove: HealthFlag = NO_FLAGS
     ) -> None:
         """What health checks or outlier detection have found of a host."""
-        member = self.members.get(key)
-        if member is None:
+        host = self.hosts.get(key)
+        if host is None:
             return
-        before = member.flags
-        member.flags = flags = (before & ~int(remove)) | int(add)
+        before = host.flags
+        host.flags = flags = (before & ~int(remove)) | int(add)
         if (before ^ flags) & _BALANCED:
             self._send(Flags(self.cluster, key, flags))
             self._is_counted = False
@@ -204,14 +211,12 @@ class Membership:
     def _count(self) -> None:
         """Membership is shown as it is, also while load balancers do not know yet."""
         self._is_counted = True
-        health = [health_of(member.all_flags) for member in self.members.values()]
+        health = [health_of(host.all_flags) for host in self.hosts.values()]
         stats = self.stats
         stats.total.set(len(health))
         stats.healthy.set(health.count(Health.HEALTHY))
         stats.degraded.set(health.count(Health.DEGRADED))
-        stats.excluded.set(
-            sum(bool(member.all_flags & _EXCLUDED) for member in self.members.values())
-        )
+        stats.excluded.set(sum(bool(host.all_flags & _EXCLUDED) for host in self.hosts.values()))
 
     def take_numbers(self, told: HostNumbers) -> None:
         """A worker says what it has counted of each host."""
@@ -226,7 +231,7 @@ class Membership:
         """
         self._send(AskHostNumbers(self.cluster))
         weights = locality_weights(self._assignment)
-        default, high = thresholds_of(self.message.circuit_breakers.thresholds)
+        default, high = self._thresholds
         return ClusterStatus(
             name=self.name,
             observability_name=sanitize(self.message.alt_stat_name or self.name),
@@ -234,15 +239,19 @@ class Membership:
             high_priority=high,
             hosts=tuple(
                 _status(
-                    member,
+                    host,
                     self._numbers.get(key, _NO_NUMBERS),
-                    weights.get((member.spec.priority, member.spec.locality), 0),
+                    weights.get((host.spec.priority, host.spec.locality), 0),
                     rates(key),
                 )
-                for key, member in self.members.items()
+                for key, host in self.hosts.items()
             ),
             outliers=outliers,
         )
+
+    @cached_property
+    def _thresholds(self) -> tuple[BreakerThresholds, BreakerThresholds]:
+        return thresholds_of(self.message.circuit_breakers.thresholds)
 
     # Its end
 
@@ -260,9 +269,9 @@ def _identity(spec: HostSpec) -> tuple[int, Address, tuple[Address, ...]]:
 
 
 def _status(
-    member: Member, numbers: tuple[int, ...], locality_weight: int, rates: HostRates
+    host: KnownHost, numbers: tuple[int, ...], locality_weight: int, rates: HostRates
 ) -> HostStatus:
-    spec, flags = member.spec, member.all_flags
+    spec, flags = host.spec, host.all_flags
     status = spec.health_status
     return HostStatus(
         address=str(spec.address),

@@ -21,7 +21,7 @@ from tcpmesh.cluster.health.http_probe import http_probes
 from tcpmesh.cluster.health.outlier_detection import Detector
 from tcpmesh.cluster.health.outlier_settings import OutlierStats
 from tcpmesh.cluster.health.probe import MakeProbe, tcp_probes
-from tcpmesh.cluster.membership import Member, Membership
+from tcpmesh.cluster.membership import KnownHost, Membership
 from tcpmesh.cluster.upstream.dialer import Dialer
 from tcpmesh.net.timer_wheel import TimerWheel
 from tcpmesh.registry import MainContext, build
@@ -39,7 +39,7 @@ class HealthMonitor:
     """The health checks and the outlier detection of one cluster.
 
     :param membership: the hosts.
-    :param dialer: how they are connected to.
+    :param dialer: how they are connected to; `None` where the cluster has no health checks.
     :param wheel: where the next check of each host waits.
     :param log: of outliers, where there is one.
     :param dropped_hosts_stay: whether hosts that discovery drops stay while they are well.
@@ -50,7 +50,7 @@ class HealthMonitor:
         self,
         message: Any,
         membership: Membership,
-        dialer: Dialer,
+        dialer: Dialer | None,
         context: MainContext,
         wheel: TimerWheel,
         log: EventLog | None,
@@ -90,17 +90,17 @@ class HealthMonitor:
         self._assignment = assignment
         membership = self._membership
         found, dropped = membership.match(assignment.hosts)
-        staying = [member for member in dropped if self._stays(member)]
-        for member in found:
-            member.flags &= ~LEAVING
-        for member in staying:
-            member.flags |= LEAVING
-        self._left = {member.key for member in staying}
+        staying = [host for host in dropped if self._stays(host)]
+        for host in found:
+            host.flags &= ~LEAVING
+        for host in staying:
+            host.flags |= LEAVING
+        self._left = {host.key for host in staying}
         if staying:
-            specs = (*assignment.hosts, *(member.spec for member in staying))
+            specs = (*assignment.hosts, *(host.spec for host in staying))
             assignment = replace(assignment, hosts=specs)
         membership.update([*found, *staying], assignment)
-        hosts = {key: member.spec for key, member in membership.members.items()}
+        hosts = {key: host.spec for key, host in membership.hosts.items()}
         if self._detector is not None:
             self._detector.update_hosts(hosts)
         for check in self._checks:
@@ -108,13 +108,13 @@ class HealthMonitor:
         if self._combined is not None:
             self._combined.keep(key for key, spec in hosts.items() if spec.is_checked)
 
-    def _stays(self, member: Member) -> bool:
+    def _stays(self, host: KnownHost) -> bool:
         """Whether a host that discovery has dropped is well."""
         return bool(
             self._keeps
             and self._checks
-            and not self._is_failed(member.key)
-            and member.spec.health_status not in GIVEN_UP
+            and not self._is_failed(host.key)
+            and host.spec.health_status not in GIVEN_UP
         )
 
     # What workers tell
@@ -192,6 +192,7 @@ class HealthMonitor:
 
     def _probes(self, message: Any, context: MainContext, stats: HealthStats) -> MakeProbe:
         network, dialer = context.network, self._dialer
+        assert dialer is not None
         if message.HasField("http_health_check"):
             return http_probes(
                 message, dialer.dial, network.timers, self._membership.name, stats.verify_cluster

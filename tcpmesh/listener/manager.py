@@ -5,6 +5,7 @@ This is main's: it decides which listeners there are, and workers accept clients
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from itertools import count
 from typing import Any
@@ -73,7 +74,7 @@ class ListenerManager:
         self._listeners: dict[str, ListenerEntry] = {}
         self._by_number: dict[int, ListenerEntry] = {}
         self._refused: ListenerRefused | None = None
-        self._when_stopped: Deferred[None] = Deferred()
+        self._stopping: deque[Deferred[None]] = deque()
         scope = store.scope("listener_manager")
         self._added = scope.counter("listener_added")
         self._modified = scope.counter("listener_modified")
@@ -152,9 +153,10 @@ class ListenerManager:
     def stop(self) -> Deferred[None]:
         """Accept no more clients anywhere and close those there are; fires when they are gone."""
         self._stopped.tally += len(self._listeners)
-        self._when_stopped = Deferred()
+        stopped: Deferred[None] = Deferred()
+        self._stopping.append(stopped)
         self._send(Stop())
-        return self._when_stopped
+        return stopped
 
     def statuses(self) -> list[ListenerStatus]:
         """The listeners as the admin interface shows them."""
@@ -176,7 +178,7 @@ class ListenerManager:
         self._refused = told
 
     def _take_stopped(self, told: Stopped) -> None:
-        self._when_stopped.callback(None)
+        self._stopping.popleft().callback(None)
 
     def _bound(self, told: Bound) -> None:
         entry = self._by_number[told.listener]

@@ -51,7 +51,9 @@ class Main:
             store=store,
             random=random,
             node=node,
-            bind_config=settings.upstream_bind_config,
+            bind_config=settings.upstream_bind_config
+            if settings.HasField("upstream_bind_config")
+            else None,
             outlier_log=settings.outlier_detection.event_log_path,
         )
         self.context = replace(context, resolver=named_resolver(bootstrap, context))
@@ -66,10 +68,8 @@ class Main:
 
     def begin(self, index: int) -> Begin:
         """The first message to a worker."""
-        settings = self._bootstrap.cluster_manager
-        return Begin(
-            index, self.context.node, settings.local_cluster_name, settings.upstream_bind_config
-        )
+        local_cluster = self._bootstrap.cluster_manager.local_cluster_name
+        return Begin(index, self.context.node, local_cluster, self.context.bind_config)
 
     def receive(self, message: MainMessage) -> None:
         """A worker says something."""

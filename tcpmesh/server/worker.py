@@ -10,6 +10,8 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
+from twisted.internet.defer import Deferred
+
 from tcpmesh.cluster.clusters import Clusters
 from tcpmesh.interfaces import INetwork
 from tcpmesh.listener.listeners import Listeners
@@ -49,6 +51,7 @@ class Worker:
         *,
         owns_store: bool = False,
     ) -> None:
+        self._gone: Deferred[None] | None = None
         self._index = begin.index
         self._send = send
         self._store = store if owns_store else None
@@ -80,9 +83,9 @@ class Worker:
 
     def _stop(self, told: Stop) -> None:
         """Accept no more clients, close those there are, and connect to nobody any more."""
-        gone = self.listeners.stop()
-        self.clusters.stop()
-        gone.addCallback(lambda _: self._send(Stopped()))
+        if self._gone is None:
+            self._gone = self.listeners.stop().addCallback(lambda _: self.clusters.stop())
+        self._gone.addCallback(lambda _: self._send(Stopped()))
 
     def _cluster(self, name: str) -> Any:
         return self.clusters.get(name)

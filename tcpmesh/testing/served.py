@@ -53,8 +53,8 @@ class ServedCluster:
         self, address: Address, add: HealthFlag = NO_FLAGS, remove: HealthFlag = NO_FLAGS
     ) -> None:
         """How the hosts at an address are."""
-        for key, member in self.membership.members.items():
-            if member.spec.address == address:
+        for key, host in self.membership.hosts.items():
+            if host.spec.address == address:
                 self.membership.set_flags(key, add, remove)
 
     def status(self) -> ClusterStatus:

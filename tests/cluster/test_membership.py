@@ -46,7 +46,7 @@ class MembershipTests(SynchronousTestCase):
         """Discovery has found these; their keys."""
         found, _ = self.membership.match(specs)
         self.membership.update(found, Assignment(specs))
-        return tuple(self.membership.members)
+        return tuple(self.membership.hosts)
 
     def take(self) -> list[ToWorker]:
         """What was told since this was last asked."""
