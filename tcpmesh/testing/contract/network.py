@@ -126,9 +126,9 @@ class NetworkContract(HarnessTestCase):
     async def test_connected_in_time(self) -> None:
         """The timeout is over once connected: a connection outlives it."""
         port = self.harness.listen(Server())
-        _, client = self.dial(port.getHost(), timeout=0.01)
+        _, client = self.dial(port.getHost(), timeout=0.2)
         await self.harness.until(lambda: client.connected, "the connection")
-        await self.fires(0.02)
+        await self.fires(0.25)
         self.assertFalse(client.given.lost)
 
     async def test_stop(self) -> None:
