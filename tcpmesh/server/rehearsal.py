@@ -20,6 +20,7 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import Message
 from zope.interface import implementer
 
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 
 from tcpmesh.cluster.cluster import Cluster
@@ -156,9 +157,10 @@ class NoNetwork:
         """As above."""
         return _Nobody()
 
-    def stop(self) -> None:
+    def stop(self) -> Deferred[None]:
         """Nothing is open."""
         self.timers.stop()
+        return succeed(None)
 
 
 class _Nobody:
