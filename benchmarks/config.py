@@ -60,7 +60,7 @@ def bootstrap(count: int, timeout: str = "connect_timeout") -> str:
       - lb_endpoints:
         - endpoint:
             address:
-              socket_address: {{address: 127.0.0.1, port_value: {_FIRST_PORT + i}}}
+              socket_address: {{address: 127.1.0.1, port_value: {_FIRST_PORT + i}}}
 """
         for i in range(count)
     )

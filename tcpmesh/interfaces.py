@@ -1,16 +1,20 @@
 """Every zope Interface of tcpmesh: what the rooms of the house expect of each other.
 
-This is the one module that all others may import, so it imports none of them.  Where Twisted
-already has an interface it is used as it is; what stands here is only what a proxy needs beyond it.
+This is the one module that all others may import, so it imports only values.  Where Twisted already
+has an interface it is used as it is; what stands here is only what a proxy needs beyond it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from socket import socket
 from typing import Any
 
 from zope.interface import Attribute, Interface
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
+    IConnector,
     IConsumer,
     IHalfCloseableProtocol,
     IListeningPort,
@@ -18,6 +22,13 @@ from twisted.internet.interfaces import (
     IPushProducer,
     ITCPTransport,
 )
+
+from tcpmesh.values.address import Address
+from tcpmesh.values.dns import Family
+from tcpmesh.values.hosts import Assignment, HostSpec
+from tcpmesh.values.socket_options import ConnectOptions, ListenOptions
+from tcpmesh.values.statuses import ClusterStatus, ListenerStatus
+from tcpmesh.wire.names import Found
 
 
 class IStreamTransport(ITCPTransport, IPushProducer, IConsumer):
@@ -58,20 +69,20 @@ class IStreamTransport(ITCPTransport, IPushProducer, IConsumer):
 
     read_size = Attribute("At most this many bytes are delivered in one call; may be set to less.")
 
-    def getPeer() -> Any:
-        """The other side's `tcpmesh.values.address.Address`."""
+    def getPeer() -> Address:  # type: ignore[override]
+        """The other side's address."""
 
-    def getHost() -> Any:
-        """This side's `tcpmesh.values.address.Address`."""
+    def getHost() -> Address:  # type: ignore[override]
+        """This side's address."""
 
-    def original_destination() -> Any:
+    def original_destination() -> Address | None:
         """Where the peer wanted to connect to before the packet filter redirected it here, or where
         this is a transparent proxy.
 
-        :return: an `Address`; `None` where this is no connection of that kind.
+        :return: `None` where this is no connection of that kind.
         """
 
-    def unread(data: Any) -> None:
+    def unread(data: bytes | bytearray | memoryview) -> None:
         """Give back bytes that were received: they are delivered again, before all others, and not
         from within this call.
         """
@@ -124,7 +135,7 @@ class IStraight(IBufferedProtocol):
 class IHandsOver(IListeningPort):
     """A listening port whose socket another may go on with."""
 
-    def duplicate() -> Any:
+    def duplicate() -> socket:
         """Another descriptor of the same listening socket, which stays open when this port
         stops.
         """
@@ -149,8 +160,8 @@ class INetwork(Interface):
 
     cooperator = Attribute("The Twisted `Cooperator` for all work that takes long.")
 
-    def bind(address: Any, options: Any) -> Any:
-        """A socket bound to `address` as the `ListenOptions` say, not yet listening: one like
+    def bind(address: Address, options: ListenOptions) -> Any:
+        """A socket bound to `address` as the `options` say, not yet listening: one like
         `tcpmesh.net.listen.BoundSocket`, to be closed with `close_unopened` as long as that is so.
 
         :raise tcpmesh.net.listen.BindError: where the address cannot be had.
@@ -168,29 +179,34 @@ class INetwork(Interface):
         """
 
     def connect(
-        address: Any, factory: Any, timeout: float, options: Any = None, for_client: bool = False
-    ) -> Any:
-        """Connect to an `Address`, as `ConnectOptions` say.
+        address: Address,
+        factory: Any,
+        timeout: float,
+        options: ConnectOptions | None = None,
+        for_client: bool = False,
+    ) -> IConnector:
+        """Connect.
 
         `factory` is a Twisted client factory: `buildProtocol` once connected, else
         `clientConnectionFailed` with `TimeoutError` after `timeout` seconds, with
         `ConnectBindError` where the source cannot be bound, or with another `ConnectError`.
 
         :param for_client: whether it is for a client: these may not have the last descriptors.
-        :return: an `IConnector`.
         """
 
-    def connect_check(address: Any, listener: Any, timeout: float, options: Any = None) -> Any:
-        """What finds out, time and again, whether an `Address` accepts connections.
+    def connect_check(
+        address: Address, listener: Any, timeout: float, options: ConnectOptions | None = None
+    ) -> Any:
+        """What finds out, time and again, whether an address accepts connections.
 
         Each `start()` of what this returns connects, closes at once, and tells the
         `ConnectCheckListener`, perhaps before it returns; `stop()` gives up.
         """
 
-    def stop() -> Any:
+    def stop() -> Deferred[None]:
         """Close at once, with FIN, all that was opened here, ports too.
 
-        :return: a `Deferred` that fires when nothing of it is left: no descriptor, and no timer of
+        :return: fires when nothing of it is left: no descriptor, and no timer of
             `timers`.
         """
 
@@ -345,8 +361,8 @@ class IDownstreamTransportSocketFactory(ITransportSocketFactory):
 class IUpstreamTransportSocketFactory(ITransportSocketFactory):
     """A transport socket for the connections to the hosts of a cluster."""
 
-    def connected(address: Any, observer: Any) -> Any:
-        """Wrap a connection to this `Address`, likewise."""
+    def connected(address: Address, observer: Any) -> Any:
+        """Wrap a connection to this address, likewise."""
 
 
 class IConnection(IBufferedProtocol):
@@ -400,8 +416,12 @@ class ILoadBalancer(Interface):
         The cluster asks for it only where picks keep naming hosts that could not be connected to.
         """
 
-    # A policy whose next pick is known beforehand may also have a method `peek(context)`, a pick
-    # that is kept until it is asked for: see `lookahead`.
+
+class IPeekableBalancer(ILoadBalancer):
+    """A policy whose next pick is known beforehand."""
+
+    def peek(context: Any) -> Any:
+        """A pick that is kept until it is asked for: see `tcpmesh.cluster.balancing.lookahead`."""
 
 
 class INamedHostsBalancer(ILoadBalancer):
@@ -440,36 +460,36 @@ class IDiscovery(Interface):
         "Whether a host that is found no more stays while it passes its health checks: a `bool`."
     )
 
-    def start(found: Any) -> None:
+    def start(found: Callable[[Assignment], None]) -> None:
         """Begin; `found` is called with each `Assignment` that differs from the one before."""
 
-    def stop() -> Any:
+    def stop() -> Deferred[None] | None:
         """Ask no more; nothing is found any more.
 
-        :return: `None`, or a `Deferred` that fires when what is under way has come to its end.
+        :return: fires when what is under way has come to its end.
         """
 
 
 class INamedHostsDiscovery(IDiscovery):
     """One that hears of its hosts from workers, whose connections name them."""
 
-    def follow(ask: Any) -> None:
+    def follow(ask: Callable[[], object]) -> None:
         """Called before `start`: `ask()` has each worker say which hosts are unused."""
 
-    def host_seen(host: Any) -> None:
-        """A connection has named a host that its worker did not know: a `HostSpec`."""
+    def host_seen(host: HostSpec) -> None:
+        """A connection has named a host that its worker did not know."""
 
-    def hosts_unused(hosts: Any) -> None:
-        """These, of which there is a list of `HostSpec`, are in use no more."""
+    def hosts_unused(hosts: Sequence[HostSpec]) -> None:
+        """These are in use no more."""
 
 
 class IDnsResolver(Interface):
     """Finds the addresses of names."""
 
-    def resolve(name: Any, family: Any) -> Any:
-        """The addresses of a name that a `Family` asks for.
+    def resolve(name: str, family: Family) -> Deferred[tuple[Found, ...]]:
+        """The addresses of a name that a lookup family asks for.
 
-        :return: a `Deferred` with a tuple of `Found`, empty where the name has none; it fails with
+        :return: none where the name has none; it fails with
             `ResolutionFailed` where nobody can say, and may be cancelled.
         """
 
@@ -488,13 +508,11 @@ class IServer(Interface):
     uptime = Attribute("Seconds since this process started, a `float`.")
     log_levels = Attribute("The `Levels`.")
 
-    def cluster_statuses() -> Any:
-        """A sequence of `tcpmesh.values.statuses.ClusterStatus`, in order of configuration, each
-        made when it is asked for.
-        """
+    def cluster_statuses() -> Sequence[ClusterStatus]:
+        """The clusters in order of configuration, each made when it is asked for."""
 
-    def listener_statuses() -> Any:
-        """A list of `tcpmesh.listener.status.ListenerStatus`, in order of configuration."""
+    def listener_statuses() -> Sequence[ListenerStatus]:
+        """The listeners in order of configuration."""
 
     def reopen_logs() -> None:
         """Open log files anew."""

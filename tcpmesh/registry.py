@@ -141,7 +141,7 @@ def find(config: Any) -> tuple[Any, Any]:
     name = config.TypeName()
     if name not in _by_type:
         for module in _modules(name):
-            importlib.import_module(module)
+            _import(module)
     if name not in _by_type:
         raise UnknownExtension(name)
     message_type, cls = _by_type[name]
@@ -215,4 +215,19 @@ def _is_there(module: str) -> bool:
 
 def _import_if_there(module: str) -> None:
     if _is_there(module):
+        _import(module)
+
+
+def _import(module: str) -> None:
+    """Import a module, all of it or nothing: where it fails in the middle, what it has registered
+    by then is no extension.
+    """
+    tables: tuple[dict[Any, Any], ...] = (_by_type, _by_value)
+    before = [table.copy() for table in tables]
+    try:
         importlib.import_module(module)
+    except BaseException:
+        for table, entries in zip(tables, before, strict=True):
+            table.clear()
+            table.update(entries)
+        raise

@@ -20,8 +20,9 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import DatagramProtocol, Factory, Protocol
 
 from tcpmesh.interfaces import IDnsResolver
-from tcpmesh.net.dns.resolve import Family, ResolutionFailed
+from tcpmesh.net.dns.resolve import ResolutionFailed
 from tcpmesh.values.address import Address
+from tcpmesh.values.dns import Family
 from tcpmesh.wire.names import Found
 
 

@@ -110,6 +110,9 @@ class AdminChannel(HTTPChannel):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Count its end, and do what had to wait for it."""
         super().connectionLost(reason)
+        # Twisted leaves a cycle of these, with the bytes in it, for the garbage collector.
+        self._transferDecoder = None
+        del self.requests[:]
         self.site.traffic.closed(self._opened_at, self._has_spoken)
         if self.afterwards is not None:
             self.afterwards()

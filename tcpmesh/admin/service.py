@@ -19,10 +19,11 @@ from twisted.logger import Logger
 from tcpmesh.admin.endpoints.table import ENDPOINTS
 from tcpmesh.admin.site import AdminSite
 from tcpmesh.interfaces import IServer
-from tcpmesh.net.listen import BindError, bind, open_socket
+from tcpmesh.net.listen import bind, open_socket
 from tcpmesh.net.reserve import DescriptorReserve
 from tcpmesh.net.stock.network import StockNetwork
 from tcpmesh.values.address import Address
+from tcpmesh.values.all_or_nothing import all_or_nothing
 from tcpmesh.values.socket_options import ListenOptions
 
 ACCEPTS = 8
@@ -69,14 +70,12 @@ class AdminService(Service):
         :raise tcpmesh.net.listen.BindError: where the system refuses the address.
         """
         super().privilegedStartService()
-        sock = bind(self._address, self._options)
-        try:
+        with all_or_nothing() as undo:
+            sock = bind(self._address, self._options)
+            undo.callback(sock.close_unopened)
             open_socket(sock, self._options)
-        except BindError:
-            sock.close_unopened()
-            raise
-        self._bound = Address.from_sockaddr(sock.family, sock.getsockname())
-        self._port = self._network.listen(sock, self.site, ACCEPTS)
+            self._bound = Address.from_sockaddr(sock.family, sock.getsockname())
+            self._port = self._network.listen(sock, self.site, ACCEPTS)
         _log.info("admin address: {address}", address=self.bound_address)
         self._write_address()
 

@@ -8,6 +8,7 @@ the two are the messages of `tcpmesh.values.link`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import fields
 from functools import partial
 from operator import attrgetter
@@ -29,6 +30,7 @@ from tcpmesh.config.fields.values import seconds
 from tcpmesh.interfaces import IBringsBalancer, ICluster, ILoadBalancer, INamedHostsBalancer
 from tcpmesh.registry import UnknownExtension, WorkerContext, cluster_type
 from tcpmesh.values.address import Address
+from tcpmesh.values.all_or_nothing import all_or_nothing
 from tcpmesh.values.hosts import FROM_EDS, Assignment, HealthFlag, HostSpec
 from tcpmesh.values.link import (
     HOST_COUNTERS,
@@ -96,7 +98,13 @@ class Cluster:
         self._send = send
         self._clock = context.network.clock
         self._detects_outliers: bool = message.HasField("outlier_detection")
+        with all_or_nothing() as undo:
+            self._build(message, context, undo)
+
+    def _build(self, message: Any, context: WorkerContext, undo: ExitStack) -> None:
+        """What can fail, or has to be given back."""
         self.stats = ClusterStats(context.store, message.alt_stat_name or message.name)
+        undo.callback(self.stats.scope.close)
         tracked = message.track_cluster_stats
         self.stats.track(
             tracked.timeout_budgets or message.track_timeout_budgets, tracked.request_response_sizes
@@ -105,14 +113,11 @@ class Cluster:
             EndpointStats(self.stats.scope) if tracked.per_endpoint_stats else None
         )
         self._counts = context.shared.block(f"cluster.{self.name}")
+        undo.callback(self._counts.close)
         self.breakers = Breakers(message.circuit_breakers, self.stats, self._counts)
-        try:
-            self.dialer = dialer_of(message, context)
-            self._balancer = balancer(message, self._policy_context(context))
-        except Exception:
-            self._counts.close()
-            self.stats.scope.close()
-            raise
+        self.dialer = dialer_of(message, context)
+        undo.callback(self.dialer.close)
+        self._balancer = balancer(message, self._policy_context(context))
         self._named_hosts: INamedHostsBalancer | None = INamedHostsBalancer(self._balancer, None)
         self.pools = pools_of(message, self, context.network)
         """Where its connections come from, or `None` where each client makes its own."""

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count
 from typing import Any
 
-from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
+from twisted.internet.defer import Deferred, gatherResults, succeed
 from twisted.logger import Logger
 
 from tcpmesh.cluster.health.event_log import EventLog
@@ -27,6 +27,7 @@ from tcpmesh.net.timer_wheel import TimerWheel
 from tcpmesh.registry import BrokenExtension, MainContext, UnknownExtension, build, cluster_type
 from tcpmesh.stats.metrics import Merge
 from tcpmesh.stats.store import Declaration
+from tcpmesh.values.all_or_nothing import all_or_nothing
 from tcpmesh.values.link import (
     AddCluster,
     Cleanup,
@@ -78,10 +79,14 @@ class ClusterEntry:
         self.refused: ClusterRefused | None = None
         """Why a worker cannot build it."""
         self._send = send
-        self._discovery = discovery_of(message, context)
-        self.membership = Membership(number, message, context, send)
-        try:
+        self.is_warm = False
+        with all_or_nothing() as undo:
+            self._discovery = discovery_of(message, context)
+            undo.callback(self._discovery.stop)
+            self.membership = Membership(number, message, context, send)
+            undo.callback(self.membership.release)
             self._dialer = dialer_of(message, context)
+            undo.callback(self._dialer.close)
             self._monitor = HealthMonitor(
                 message,
                 self.membership,
@@ -91,11 +96,6 @@ class ClusterEntry:
                 outlier_log,
                 self._discovery.dropped_hosts_stay,
             )
-        except Exception:
-            self._discovery.stop()
-            self.membership.release()
-            raise
-        self.is_warm = False
 
     def start(self, warmed: Callable[[ClusterEntry], object]) -> None:
         """Look for hosts; `warmed` is called once, when the cluster can be used, perhaps before
@@ -159,7 +159,8 @@ class ClusterEntry:
         self._monitor.stop()
         self._dialer.close()
         self.membership.stop()
-        return maybeDeferred(self._discovery.stop)
+        stopping: Deferred[None] | None = self._discovery.stop()
+        return succeed(None) if stopping is None else stopping
 
     def reopen_logs(self) -> None:
         """Open event logs anew."""
@@ -182,7 +183,6 @@ class ClusterManager:
         self._warming: dict[str, ClusterEntry] = {}
         self._initialized: Deferred[None] | None = None
         self._wheel = TimerWheel(context.network.clock)
-        self._outlier_log = EventLog(context.outlier_log) if context.outlier_log else None
         scope = context.store.scope("cluster_manager")
         self._added = scope.counter("cluster_added")
         self._modified = scope.counter("cluster_modified")
@@ -193,6 +193,7 @@ class ClusterManager:
         self._inflated = main_thread.gauge("clusters_inflated", Merge.MAIN)
         scope.declare(DECLARED)
         context.store.add_collector(self._collect)
+        self._outlier_log = EventLog(context.outlier_log) if context.outlier_log else None
         self.receivers: Mapping[type, Callable[[Any], object]] = {
             ClusterRefused: self._refused,
             ClusterEnded: self._ended,
@@ -226,49 +227,62 @@ class ClusterManager:
         known = self._warming.get(name) or self._active.get(name)
         if known is not None and known.message == message:
             return
-        entry = self._build(message)
-        if known is not None:
-            entry.membership.is_used = known.membership.is_used
+        with all_or_nothing() as undo:
+            entry = self._build(message)
+            undo.callback(self._withdraw, entry)
+            if known is not None:
+                entry.membership.is_used = known.membership.is_used
+            if self._initialized is not None and self._initialized.called:
+                before = self._warming.get(name)
+                undo.callback(self._put_back, name, before)
+                self._warming[name] = entry
+                entry.start(self._activate)
+                if before is not None:
+                    self._withdraw(before)
+            else:
+                entry.start(self._warmed)
+                self._serve(entry)
         counter = self._added if known is None else self._modified
         counter.tally += 1
-        if self._initialized is not None and self._initialized.called:
-            before = self._warming.get(name)
-            self._warming[name] = entry
-            if before is not None:
-                before.stop()
-                self._send(RemoveCluster(before.number))
-            entry.start(self._activate)
-        else:
-            self._serve(entry)
-            entry.start(self._warmed)
         self._count()
 
     def _build(self, message: Any) -> ClusterEntry:
-        entry = ClusterEntry(
-            next(self._numbers),
-            message,
-            self._context,
-            self._wheel,
-            self._outlier_log,
-            self._send,
-        )
-        self._known[entry.number] = entry
-        self._send(AddCluster(entry.number, message))
-        if entry.refused is not None:
-            del self._known[entry.number]
-            entry.stop()
-            entry.membership.release()
-            refused = entry.refused
-            unknown = refused.why is Refusal.UNKNOWN
-            raise (UnknownExtension if unknown else BrokenExtension)(refused.reason)
+        with all_or_nothing() as undo:
+            entry = ClusterEntry(
+                next(self._numbers),
+                message,
+                self._context,
+                self._wheel,
+                self._outlier_log,
+                self._send,
+            )
+            undo.callback(entry.membership.release)
+            undo.callback(entry.stop)
+            self._known[entry.number] = entry
+            undo.callback(self._known.pop, entry.number)
+            self._send(AddCluster(entry.number, message))
+            if entry.refused is not None:
+                unknown = entry.refused.why is Refusal.UNKNOWN
+                raise (UnknownExtension if unknown else BrokenExtension)(entry.refused.reason)
         return entry
+
+    def _withdraw(self, entry: ClusterEntry) -> None:
+        """This one is not wanted any more, whether it was served or not."""
+        entry.stop()
+        self._send(RemoveCluster(entry.number))
+
+    def _put_back(self, name: str, before: ClusterEntry | None) -> None:
+        """The cluster of this name that is warming is again the one that was before."""
+        if before is None:
+            self._warming.pop(name, None)
+        else:
+            self._warming[name] = before
 
     def remove(self, name: str) -> None:
         """Forget a cluster, if it is there; connections to its hosts go on."""
         found = [entries.pop(name) for entries in (self._warming, self._active) if name in entries]
         for entry in found:
-            entry.stop()
-            self._send(RemoveCluster(entry.number))
+            self._withdraw(entry)
         if found:
             self._removed.tally += 1
             self._count()
@@ -318,10 +332,10 @@ class ClusterManager:
     def _serve(self, entry: ClusterEntry) -> None:
         """From now on this one is found by its name."""
         predecessor = self._active.get(entry.name)
+        self._send(ServeCluster(entry.number))
         self._active[entry.name] = entry
         if predecessor is not None:
             predecessor.stop()
-        self._send(ServeCluster(entry.number))
 
     def _activate(self, entry: ClusterEntry) -> None:
         if self._warming.get(entry.name) is entry:

@@ -99,7 +99,6 @@ class Membership:
         """By key, in the order of discovery."""
         self.is_used = False
         """Whether a connection was ever made for a client."""
-        self.stats = MembershipStats(context.store, message.alt_stat_name or message.name)
         self.unchecked = unchecked_flags(message)
         self._send = send
         self._keys = count(1)
@@ -114,6 +113,8 @@ class Membership:
             else MERGE_WINDOW
         )
         self._merging = MergeWindow(context.network.clock, window, context.store, self._rebalance)
+        # Last, for it is to be given back.
+        self.stats = MembershipStats(context.store, message.alt_stat_name or message.name)
 
     # Which hosts there are
 

@@ -25,6 +25,7 @@ from tcpmesh.cluster.membership import Member, Membership
 from tcpmesh.cluster.upstream.dialer import Dialer
 from tcpmesh.net.timer_wheel import TimerWheel
 from tcpmesh.registry import MainContext, build
+from tcpmesh.values.all_or_nothing import all_or_nothing
 from tcpmesh.values.hosts import Assignment, HealthFlag
 from tcpmesh.values.link import Outcome
 from tcpmesh.values.statuses import NO_RATES, HostRates, OutlierStatus
@@ -68,20 +69,21 @@ class HealthMonitor:
         self._combined = (
             CombinedHealth(membership, count, scope.scope("health_check")) if count > 1 else None
         )
-        self._checks = tuple(
-            self._health_check(each, number, context, wheel)
-            for number, each in enumerate(message.health_checks)
-        )
-        if message.HasField("outlier_detection"):
-            self._detector = Detector(
-                message.outlier_detection,
-                membership,
-                OutlierStats(scope),
-                context.network.clock,
-                wheel,
-                context.random,
-                log,
-            )
+        self._checks: list[HealthCheck] = []
+        with all_or_nothing() as undo:
+            undo.callback(self.stop)
+            for number, each in enumerate(message.health_checks):
+                self._checks.append(self._health_check(each, number, context, wheel))
+            if message.HasField("outlier_detection"):
+                self._detector = Detector(
+                    message.outlier_detection,
+                    membership,
+                    OutlierStats(scope),
+                    context.network.clock,
+                    wheel,
+                    context.random,
+                    log,
+                )
 
     def update_hosts(self, assignment: Assignment) -> None:
         """Discovery knows of these hosts now."""
@@ -173,10 +175,13 @@ class HealthMonitor:
         membership = self._membership
         scope = membership.stats.scope.scope("health_check")
         stats = HealthStats(scope.scope("name").scope(message.name) if message.name else scope)
-        logs = [build(each.typed_config, context) for each in message.event_logger]
+        logs: list[EventLog] = []
+        for each in message.event_logger:
+            logs.append(build(each.typed_config, context))
+            self._logs.append(logs[-1])
         if message.event_log_path:
             logs.append(EventLog(message.event_log_path))
-        self._logs += logs
+            self._logs.append(logs[-1])
         told = membership if self._combined is None else CheckView(self._combined, number)
         probes = self._probes(message, context, stats)
         check = HealthCheck(

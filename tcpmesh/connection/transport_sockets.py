@@ -9,6 +9,7 @@ from typing import Any
 from zope.interface.interface import InterfaceClass
 
 from tcpmesh.registry import Context, build
+from tcpmesh.values.all_or_nothing import all_or_nothing
 
 
 def transport_socket(message: Any, side: InterfaceClass, context: Context) -> Any:
@@ -23,11 +24,12 @@ def transport_socket(message: Any, side: InterfaceClass, context: Context) -> An
         return None
     config = message.transport_socket.typed_config
     found = build(config, context)
-    if not found.wraps:
-        found.close()
-        return None
-    if not side.providedBy(found):
-        found.close()
-        place = "filter chain" if "Downstream" in side.__name__ else "cluster"
-        raise ValueError(f"{config.TypeName()} is no transport socket of a {place}")
-    return found
+    with all_or_nothing() as undo:
+        undo.callback(found.close)
+        if found.wraps and not side.providedBy(found):
+            place = "filter chain" if "Downstream" in side.__name__ else "cluster"
+            raise ValueError(f"{config.TypeName()} is no transport socket of a {place}")
+    if found.wraps:
+        return found
+    found.close()
+    return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tcpmesh.connection.connection import Connection
@@ -15,6 +15,7 @@ from tcpmesh.interfaces import (
 )
 from tcpmesh.listener.handshakes import Handshakes
 from tcpmesh.registry import WorkerContext, build
+from tcpmesh.values.all_or_nothing import all_or_nothing
 
 
 class FilterChain:
@@ -35,26 +36,26 @@ class FilterChain:
         message: Any,
         context: WorkerContext,
         reject: Callable[[Connection], None],
-        late: Callable[[], None],
+        on_handshake_timeout: Callable[[], None],
     ) -> None:
-        """`reject` closes the clients of a chain without filters; `late` is told of each handshake
-        that takes too long.
+        """`reject` closes the clients of a chain without filters; `on_handshake_timeout` is
+        told of each handshake that takes too long.
         """
         self.name: str = message.name
-        self.filters = tuple(build(entry.typed_config, context) for entry in message.filters)
-        for index, network_filter in enumerate(self.filters, 1):
-            if network_filter.terminal is not (index == len(self.filters)):
-                kind = "terminal" if network_filter.terminal else "non-terminal"
-                raise ValueError(
-                    f"{kind} filter {message.filters[index - 1].name!r} is number {index} of "
-                    f"{len(self.filters)}"
+        self.filters: list[Any] = []
+        self._socket: Any = None
+        with all_or_nothing() as undo:
+            undo.callback(self.close)
+            for index, entry in enumerate(message.filters, 1):
+                self.filters.append(build(entry.typed_config, context))
+                _check_place(self.filters[-1], entry.name, index, len(message.filters))
+            self.attach = _way_through(self.filters) if self.filters else reject
+            self._socket = transport_socket(message, IDownstreamTransportSocketFactory, context)
+            if self._socket is not None:
+                handshakes = Handshakes(
+                    message, self._socket, context.network, on_handshake_timeout, self.attach
                 )
-        self.attach = _way_through(self.filters) if self.filters else reject
-        self._socket = transport_socket(message, IDownstreamTransportSocketFactory, context)
-        if self._socket is not None:
-            self.attach = Handshakes(
-                message, self._socket, context.network, late, self.attach
-            ).attach
+                self.attach = handshakes.attach
 
     def stop(self) -> None:
         """End at once what filters do for their connections."""
@@ -70,7 +71,14 @@ class FilterChain:
             network_filter.close()
 
 
-def _way_through(filters: tuple[Any, ...]) -> Callable[[Connection], None]:
+def _check_place(network_filter: Any, name: str, index: int, count: int) -> None:
+    """See to it that the last filter, and no other, ends the chain."""
+    if network_filter.terminal is not (index == count):
+        kind = "terminal" if network_filter.terminal else "non-terminal"
+        raise ValueError(f"{kind} filter {name!r} is number {index} of {count}")
+
+
+def _way_through(filters: Sequence[Any]) -> Callable[[Connection], None]:
     *before, last = filters
     if not before:
         attach: Callable[[Connection], None] = last.attach

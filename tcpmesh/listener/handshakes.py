@@ -31,7 +31,7 @@ TIMEOUT = 15.0
 class Handshakes:
     """Wraps the clients of one `listener.v3.FilterChain`.
 
-    :param late: is told of each handshake that takes too long.
+    :param on_timeout: is told of each handshake that takes too long.
     :param attach: gives a client to the filters.
     """
 
@@ -40,11 +40,11 @@ class Handshakes:
         message: Any,
         socket: IDownstreamTransportSocketFactory,
         network: INetwork,
-        late: Callable[[], None],
+        on_timeout: Callable[[], None],
         attach: Callable[[Connection], None],
     ) -> None:
         self.socket = socket
-        self.late = late
+        self.on_timeout = on_timeout
         self._attach = attach
         timeout = (
             seconds(message.transport_socket_connect_timeout)
@@ -99,7 +99,7 @@ class _Handshake:
 
     def on_timeout(self) -> None:
         """It took too long."""
-        self._handshakes.late()
+        self._handshakes.on_timeout()
         self._connection.transport.cutConnection()
 
     def _end(self) -> None:

@@ -85,6 +85,13 @@ class ListenSocket:
             self._sock.close_unopened()
         self._port = self._sock = None
 
+    def withdraw(self) -> None:
+        """As `close`, of what was not to be opened after all: no file is left of it."""
+        sock, is_own = self._sock, not self._is_taken_over
+        self.close()
+        if sock is not None and is_own:
+            sock.remove_file()
+
     @property
     def bound(self) -> Any:
         """The address, with the port that the system chose where none was asked for."""

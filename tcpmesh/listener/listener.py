@@ -19,6 +19,7 @@ from tcpmesh.listener.listener_filters import Find, ListenerFilterManager, are_w
 from tcpmesh.listener.stats import ListenerStats
 from tcpmesh.logs.debug import debug_logger
 from tcpmesh.registry import WorkerContext
+from tcpmesh.values.all_or_nothing import all_or_nothing
 from tcpmesh.values.response_flags import ResponseFlag
 from tcpmesh.values.workers import worker_name
 
@@ -44,8 +45,6 @@ class Listener(ServerFactory):
         self.name: str = name or message.name
         self.listen_sockets = listen_sockets_of(message, context.network)
         """Its addresses; statistics go by the first."""
-        self._counts = context.shared.block(f"listener.{self.name}")
-        context = replace(context, shared=self._counts)
         self._ids = context.connection_ids
         self._clock = context.network.clock
         limit = message.per_connection_buffer_limit_bytes
@@ -55,26 +54,33 @@ class Listener(ServerFactory):
         chains = list(message.filter_chains) or (
             [message.default_filter_chain] if message.HasField("default_filter_chain") else []
         )
-        self._chain = (
-            FilterChain(chains[0], context, self._reject, self._handshake_late) if chains else None
-        )
         self._connections: set[Connection] = set()
         """Its clients, but for those that its listener filters look at."""
         self._closed = False
         self._stopped: Deferred[None] | None = None
-        self.stats = ListenerStats(
-            context.store,
-            message.stat_prefix or str(self.listen_sockets[0].address),
-            worker_name(context.index),
-        )
-        self.accepted_in_event = self.stats.accepted_in_event.record
         self._binds = binds_to_port(message)
-        redirects: bool = message.use_original_dst.value
+        self._chain: FilterChain | None = None
         self._filters: ListenerFilterManager | None = None
-        if are_wanted(message):
-            self._filters = ListenerFilterManager(
-                message, context, self, find if redirects else None
+        with all_or_nothing() as undo:
+            self._counts = context.shared.block(f"listener.{self.name}")
+            undo.callback(self._counts.close)
+            context = replace(context, shared=self._counts)
+            self.stats = ListenerStats(
+                context.store,
+                message.stat_prefix or str(self.listen_sockets[0].address),
+                worker_name(context.index),
             )
+            undo.callback(self.stats.scope.close)
+            self.accepted_in_event = self.stats.accepted_in_event.record
+            if chains:
+                self._chain = FilterChain(
+                    chains[0], context, self._reject, self._on_handshake_timeout
+                )
+                undo.callback(self._chain.close)
+            if are_wanted(message):
+                self._filters = ListenerFilterManager(
+                    message, context, self, find if message.use_original_dst.value else None
+                )
         self._first: Any = self._filters or self
         """Whom a client meets first."""
 
@@ -115,6 +121,12 @@ class Listener(ServerFactory):
         self._closed = True
         if self._filters is None or not self._filters.active:
             self._close_chain()
+
+    def withdraw(self) -> None:
+        """As `close`, of a listener that cannot be bound or opened: no file is left of it."""
+        for each in self.listen_sockets:
+            each.withdraw()
+        self.close()
 
     def stop(self) -> Deferred[None]:
         """Accept no more clients and close those there are, at once; fires when they are gone."""
@@ -199,7 +211,7 @@ class Listener(ServerFactory):
         self.stats.network_extension_config_missing.tally += 1
         connection.transport.loseConnection()
 
-    def _handshake_late(self) -> None:
+    def _on_handshake_timeout(self) -> None:
         """A client was closed because its handshake took too long."""
         self.stats.transport_socket_connect_timeout.tally += 1
 

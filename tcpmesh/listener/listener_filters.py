@@ -41,6 +41,7 @@ from tcpmesh.net.protocol import QuietHalfCloseableProtocol
 from tcpmesh.net.timeout_queues import TimeoutQueue
 from tcpmesh.registry import WorkerContext, build
 from tcpmesh.values.address import Address
+from tcpmesh.values.all_or_nothing import all_or_nothing
 from tcpmesh.values.filter_status import InspectResult
 
 TIMEOUT = 15.0
@@ -83,8 +84,7 @@ class ListenerFilterManager:
         self._listener = listener
         self._find = find
         self._clock = context.network.clock
-        self._filters = tuple(_build(entry, context) for entry in message.listener_filters)
-        self._filters += tuple(build(each, context) for each in _implied(message))
+        self._filters: list[Any] = []
         self.goes_on_late: bool = message.continue_on_listener_filters_timeout
         timeout = (
             seconds(message.listener_filters_timeout)
@@ -94,6 +94,12 @@ class ListenerFilterManager:
         self.deadline: TimeoutQueue[ListenerFilterRun] | None = (
             context.network.timers.queue(timeout, ListenerFilterRun.late) if timeout else None
         )
+        with all_or_nothing() as undo:
+            undo.callback(self.close)
+            for entry in message.listener_filters:
+                self._filters.append(_build(entry, context))
+            for each in _implied(message):
+                self._filters.append(build(each, context))
 
     @property
     def active(self) -> int:
@@ -311,12 +317,9 @@ def _packed(message: Any) -> AnyMessage:
 
 def _build(entry: Any, context: WorkerContext) -> Any:
     """The filter of a `listener.v3.ListenerFilter`."""
+    is_disabled = predicate(entry.filter_disabled) if entry.HasField("filter_disabled") else None
     made = build(entry.typed_config, context)
-    return (
-        Unless(predicate(entry.filter_disabled), made)
-        if entry.HasField("filter_disabled")
-        else made
-    )
+    return made if is_disabled is None else Unless(is_disabled, made)
 
 
 @implementer(IListenerFilter)

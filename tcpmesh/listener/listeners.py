@@ -16,6 +16,7 @@ from tcpmesh.listener.listener import Listener
 from tcpmesh.net.listen import BindError
 from tcpmesh.registry import BrokenExtension, UnknownExtension, WorkerContext
 from tcpmesh.values.address import Address
+from tcpmesh.values.all_or_nothing import all_or_nothing
 from tcpmesh.values.link import (
     AddListener,
     Bound,
@@ -83,23 +84,25 @@ class Listeners:
 
     def _add(self, told: AddListener) -> None:
         try:
-            self._listeners[told.listener] = self._build(told)
+            with all_or_nothing() as undo:
+                listener = self._build(told)
+                undo.callback(listener.withdraw)
+                self._listeners[told.listener] = listener
+                undo.callback(self._listeners.pop, told.listener)
+                self._tell_bound(told.listener)
         except tuple(kind for kind, _ in REFUSALS) as e:
             why = next(why for kind, why in REFUSALS if isinstance(e, kind))
             self._send(ListenerRefused(told.listener, why, str(e)))
             return
         self._close(told.predecessor)
-        self._tell_bound(told.listener)
 
     def _build(self, told: AddListener) -> Listener:
-        listener = Listener(told.message, self._context, self.find, told.name)
-        try:
+        with all_or_nothing() as undo:
+            listener = Listener(told.message, self._context, self.find, told.name)
+            undo.callback(listener.withdraw)
             listener.bind(self._listeners.get(told.predecessor))
             if self._is_started:
                 listener.open()
-        except BindError:
-            listener.close()
-            raise
         return listener
 
     def _remove(self, told: RemoveListener) -> None:

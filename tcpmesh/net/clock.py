@@ -13,14 +13,16 @@ What Twisted does by itself on the reactor below still follows the wall clock, s
 depend on such a time: connect timeouts are ours on every kind of transports.
 
 While no call waits there is no timer and nothing is watched, and `stop` forgets all calls: what was
-started with such a reactor leaves nothing behind.  On systems without timerfd the reactor's own
-`callLater` wakes it: late, once the wall clock was set back, and never early.
+started with such a reactor leaves nothing behind.  On systems without timerfd, or where there is no
+descriptor left for one, the reactor's own `callLater` wakes it: late, once the wall clock was set
+back, and never early.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from heapq import heapify, heappop, heappush
 from itertools import count
 from time import monotonic
@@ -33,6 +35,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorFDSet, IReactorTim
 from twisted.logger import Logger
 
 from tcpmesh.net import timerfd
+from tcpmesh.values.all_or_nothing import all_or_nothing
 
 log = Logger(namespace="main")
 
@@ -77,10 +80,10 @@ class MonotonicReactor:
     ) -> IDelayedCall:
         """Call in so many seconds of the monotonic clock."""
         call = DelayedCall(
-            monotonic() + delay, callable, args, kw, self._cancelled, self._sooner, monotonic
+            monotonic() + delay, callable, args, kw, self._cancelled, self._push, monotonic
         )
-        self._waiting += 1
         self._push(call)
+        self._waiting += 1
         return call
 
     def getDelayedCalls(self) -> list[IDelayedCall]:
@@ -94,19 +97,22 @@ class MonotonicReactor:
                 call.cancel()
 
     def _push(self, call: DelayedCall) -> None:
-        heappush(self._heap, (call.time, next(self._numbers), call))
+        """A call waits; also where it was reset to an earlier time."""
         if self._alarm is None or call.time < self._rings:
             self._set(call.time)
+        heappush(self._heap, (call.time, next(self._numbers), call))
 
     def _set(self, due: float) -> None:
-        if self._alarm is None:
-            self._alarm = _alarm_of(self._reactor, self._run)
+        seconds = max(due - monotonic(), SHORTEST)
+        if self._alarm is not None:
+            self._alarm.set(seconds)
+        else:
+            with all_or_nothing() as undo:
+                alarm = _alarm_of(self._reactor, self._run)
+                undo.callback(alarm.close)
+                alarm.set(seconds)
+            self._alarm = alarm
         self._rings = due
-        self._alarm.set(max(due - monotonic(), SHORTEST))
-
-    def _sooner(self, call: DelayedCall) -> None:
-        """DelayedCall: it was reset to an earlier time."""
-        self._push(call)
 
     def _cancelled(self, call: DelayedCall) -> None:
         """DelayedCall: it was cancelled."""
@@ -162,8 +168,10 @@ class _KernelAlarm:
     def __init__(self, reactor: Any, ring: Callable[[], object]) -> None:
         self._reactor = reactor
         self._ring = ring
-        self._fd = timerfd.create()
-        reactor.addReader(self)
+        with all_or_nothing() as undo:
+            self._fd = timerfd.create()
+            undo.callback(os.close, self._fd)
+            reactor.addReader(self)
 
     def set(self, seconds: float) -> None:
         """Ring once, in so many seconds."""
@@ -221,5 +229,6 @@ class _ReactorAlarm:
 
 def _alarm_of(reactor: Any, ring: Callable[[], object]) -> _KernelAlarm | _ReactorAlarm:
     if timerfd.AVAILABLE and IReactorFDSet.providedBy(reactor):
-        return _KernelAlarm(reactor, ring)
+        with suppress(OSError):  # there is no descriptor left for it
+            return _KernelAlarm(reactor, ring)
     return _ReactorAlarm(reactor, ring)

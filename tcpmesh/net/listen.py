@@ -11,6 +11,7 @@ from contextlib import suppress
 
 from tcpmesh.net.congestion import spare_loopback
 from tcpmesh.values.address import Address
+from tcpmesh.values.all_or_nothing import all_or_nothing
 from tcpmesh.values.socket_options import ListenOptions, SocketOption
 
 MOST_BACKLOG = (1 << 31) - 1
@@ -24,24 +25,32 @@ class BindError(Exception):
 class BoundSocket(socket.socket):
     """A socket of `bind`."""
 
+    _path = ""
+    """The path that a unix socket is bound to."""
     _file: tuple[int, int] | None = None
-    """Device and number of the file that a unix socket is bound to."""
+    """The device and the number of the file there."""
 
-    def remember_file(self) -> None:
-        """It is bound to a path now."""
-        status = os.stat(self.getsockname())
+    def bind_to_path(self, path: str) -> None:
+        """Bind a unix socket."""
+        self.bind(path)
+        self._path = path
+        status = os.stat(path)
         self._file = status.st_dev, status.st_ino
 
-    def close_unopened(self) -> None:
-        """Close it before it was opened; the path of a unix socket goes with it, unless somebody
-        has taken it for one that was left behind and has it now.
+    def remove_file(self) -> None:
+        """Remove the path of a unix socket, unless somebody has taken it for one that was left
+        behind and has it now.
         """
-        if self._file is not None:
-            path = self.getsockname()
+        path, self._path = self._path, ""
+        if path:
             with suppress(OSError):
                 status = os.stat(path)
-                if self._file == (status.st_dev, status.st_ino):
+                if self._file in (None, (status.st_dev, status.st_ino)):
                     os.unlink(path)
+
+    def close_unopened(self) -> None:
+        """Close it before it was opened; the path of a unix socket goes with it."""
+        self.remove_file()
         self.close()
 
 
@@ -51,18 +60,19 @@ def bind(address: Address, options: ListenOptions) -> BoundSocket:
     :raise BindError: where the system refuses, or another process listens at the path of a unix
         socket.
     """
-    sock = BoundSocket(address.family, socket.SOCK_STREAM)
     try:
-        sock.setblocking(False)
-        spare_loopback(sock, address)
-        _set(sock, options.before_bind)
-        if address.family == socket.AF_UNIX:
-            _bind_unix(sock, address, options)
-        else:
-            _bind_inet(sock, address, options)
-        _set(sock, options.after_bind)
+        with all_or_nothing() as undo:
+            sock = BoundSocket(address.family, socket.SOCK_STREAM)
+            undo.callback(sock.close_unopened)
+            sock.setblocking(False)
+            spare_loopback(sock, address)
+            _set(sock, options.before_bind)
+            if address.family == socket.AF_UNIX:
+                _bind_unix(sock, address, options)
+            else:
+                _bind_inet(sock, address, options)
+            _set(sock, options.after_bind)
     except OSError as e:
-        sock.close_unopened()
         raise BindError(f"cannot bind '{address}': {e.strerror or e}{_hint(address, e)}") from None
     return sock
 
@@ -117,8 +127,7 @@ def _bind_unix(sock: BoundSocket, address: Address, options: ListenOptions) -> N
         sock.bind(address.sockaddr)
         return
     _remove_stale(address.host)
-    sock.bind(address.sockaddr)
-    sock.remember_file()
+    sock.bind_to_path(address.sockaddr)
     if options.mode is not None:
         os.chmod(address.host, options.mode)
 

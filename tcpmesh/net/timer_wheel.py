@@ -57,6 +57,8 @@ class TimerWheel:
         """Call in `delay` seconds; `cancel` takes what this returns."""
         due = self._clock.seconds() + delay
         tick = int(due * TICKS + 0.5)
+        if not self._running and (self._call is None or due < self._wakes):
+            self._arm(tick)
         entry: Entry = [call]
         self._size += 1
         waiting = self._waiting.get(tick)
@@ -65,8 +67,6 @@ class TimerWheel:
             return entry
         self._waiting[tick] = deque((entry,))
         heappush(self._heap, tick)
-        if not self._running and (self._call is None or due < self._wakes):
-            self._arm(tick)
         return entry
 
     def cancel(self, entry: Entry) -> None:
@@ -100,11 +100,11 @@ class TimerWheel:
             self._call = None
 
     def _arm(self, tick: int) -> None:
-        if self._call is not None:
-            self._call.cancel()
-        now = self._clock.seconds()
+        before, now = self._call, self._clock.seconds()
         self._wakes = wakes = max(tick / TICKS, self._last + GAP, now)
         self._call = self._clock.callLater(wakes - now, self._run)
+        if before is not None:
+            before.cancel()
 
     def _run(self) -> None:
         heap, now = self._heap, self._clock.seconds()

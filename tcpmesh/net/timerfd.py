@@ -47,16 +47,15 @@ else:
         :raise OSError: where the system refuses.
         """
         assert _libc is not None
-        return _checked(_libc.timerfd_create(_MONOTONIC, os.O_NONBLOCK | os.O_CLOEXEC))
+        fd = int(_libc.timerfd_create(_MONOTONIC, os.O_NONBLOCK | os.O_CLOEXEC))
+        if fd < 0:
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+        return fd
 
     def set_time(fd: int, seconds: float) -> None:
         """Let a timer ring once, in so many seconds, more than 0."""
         assert _libc is not None
         whole, rest = divmod(max(int(seconds * _NANOSECONDS), 1), _NANOSECONDS)
         value = _Itimerspec(_Timespec(), _Timespec(whole, rest))
-        _checked(_libc.timerfd_settime(fd, 0, ctypes.byref(value), None))
-
-    def _checked(result: int) -> int:
-        if result < 0:
+        if _libc.timerfd_settime(fd, 0, ctypes.byref(value), None) < 0:
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-        return result

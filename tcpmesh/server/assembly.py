@@ -10,6 +10,7 @@ from tcpmesh.server.link.link import ILink, default_link
 from tcpmesh.server.main import Main
 from tcpmesh.server.worker import Worker
 from tcpmesh.stats.store import Store
+from tcpmesh.values.all_or_nothing import all_or_nothing
 from tcpmesh.values.shared_counts import SharedCounts
 
 
@@ -39,16 +40,18 @@ def assemble(
         there.
     """
     link = default_link() if link is None else link
-    main = Main(bootstrap, node, network, store, link.to_worker, Random(seed))
-    worker = Worker(
-        link.begin(main.begin(0)),
-        network,
-        Store() if link.joins_processes else store,
-        link.to_main,
-        Random(seed),
-        shared,
-        owns_store=link.joins_processes,
-    )
-    link.join(main.receive, worker.receive)
-    main.ask_numbers()
+    with all_or_nothing() as undo:
+        main = Main(bootstrap, node, network, store, link.to_worker, Random(seed))
+        undo.callback(main.clusters.stop)
+        worker = Worker(
+            link.begin(main.begin(0)),
+            network,
+            Store() if link.joins_processes else store,
+            link.to_main,
+            Random(seed),
+            shared,
+            owns_store=link.joins_processes,
+        )
+        link.join(main.receive, worker.receive)
+        main.ask_numbers()
     return Proxy(main, worker)

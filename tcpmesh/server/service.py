@@ -119,6 +119,9 @@ class Server(MultiService):
             self._give_up(f"no installed package has the extension {e}")
         except (BindError, BrokenExtension, CannotLog, NoSuchLink, NoSuchTransport) as e:
             self._give_up(e)
+        except Exception:
+            self.stopService()
+            raise
 
     def _give_up(self, reason: object) -> NoReturn:
         self._close_all()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator
 from itertools import count
+from weakref import ref
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -192,6 +194,20 @@ class RequestTests(SynchronousTestCase):
             self.assertEqual(413, client.response().status)
             self.assertTrue(client.transport.closed)
             client.leave()
+
+    def test_nothing_is_left(self) -> None:
+        """Of a request that was cut off nothing waits for the garbage collector."""
+        gc.collect()
+        gc.disable()
+        self.addCleanup(gc.enable)
+        head = b"POST /ready HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+        client = Client(self.server, self.client.clock, self.client.site)
+        client.channel.dataReceived(head + b"0\r\n" + b"a: b\r\n" * 20_000)
+        self.assertTrue(client.transport.closed)
+        client.leave()
+        left = ref(client.channel)
+        del client
+        self.assertIsNone(left())
 
     def test_bodies_nobody_wants(self) -> None:
         """A small body of any kind is taken, and not looked at."""

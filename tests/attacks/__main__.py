@@ -43,7 +43,7 @@ SCENES: Mapping[str, Scene] = {
     **upstreams.SCENES,
 }
 
-CALM = 1.0
+CALM = 0.5
 """Seconds after an attack before it is looked at what is left."""
 
 PATIENCE = 90.0
@@ -145,7 +145,7 @@ class Proxy:
 
     def _left(self, before: int, limits: Limits) -> int:
         """Descriptors more than before, once the connections of the attack had time to end."""
-        end = time.monotonic() + 5 * CALM
+        end = time.monotonic() + 10 * CALM
         time.sleep(CALM)
         while (more := _descriptors(self._child.pid) - before) > limits.descriptors:
             if time.monotonic() > end:

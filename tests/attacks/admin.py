@@ -111,7 +111,7 @@ def leave(path: str) -> Callable[[Target, float], None]:
 def slow_heads(target: Target, seconds: float) -> None:
     """Clients that send a byte of a head now and then."""
     head = get("/stats?filter=" + "a" * 10_000)
-    with crowd(target.ports["admin"], 300) as socks:
+    with crowd(target.ports["admin"], 100) as socks:
         for number in until(seconds):
             for sock in socks:
                 with suppress(OSError):
@@ -195,7 +195,7 @@ def _requests() -> Iterator[Attack]:
     yield Attack("line", "A request line without end.", sends(b"GET /", b"a" * 100_000))
     query = get("/stats?" + "&" * 8000 + "a=%41" * 1000)
     yield Attack("query", "Queries of thousands of parameters.", asks(query))
-    yield Attack("slow-heads", "Three hundred heads, byte after byte.", slow_heads)
+    yield Attack("slow-heads", "A hundred heads, byte after byte.", slow_heads)
     yield Attack("pipelined", "Fifty thousand requests in one piece.", pipelined)
     yield Attack("come-and-go", "Connections that are reset at once.", come_and_go)
     yield Attack("garbage", "Bytes that are no HTTP, and urgent ones.", garbage)
@@ -229,10 +229,11 @@ def large(stack: ExitStack, bootstrap: Bootstrap) -> Iterator[Attack]:
     )
     names = ("filtered", "stats", "prometheus", "clusters", "config-dump", "used")
     for name, page in zip(names, pages, strict=True):
-        what = f"Two hundred clients ask for {page} at once."
-        # A page of metrics holds them, about a megabyte, until it is sent.
-        many = Limits(peak=256 * MIB, kept=128 * MIB)
-        yield Attack(name, what, asks(get(page), clients=200), 3, many)
+        clients = 50 if name == "config-dump" else 200
+        what = f"{clients} clients ask for {page} at once."
+        # A page of metrics holds them, one or two megabytes, until it is sent.
+        many = Limits(peak=512 * MIB, kept=256 * MIB)
+        yield Attack(name, what, asks(get(page), clients=clients), 3, many)
     yield Attack("asleep", "A hundred clients that read nothing of it.", sleepers("/stats"))
     yield Attack("asleep-prometheus", "The same with metrics.", sleepers("/stats/prometheus"))
     yield Attack("leaving", "Clients that leave while they are answered.", leave("/stats"))

@@ -94,7 +94,7 @@ def checked_by(
             return played
 
         for name, what, serve in kinds:
-            yield Attack(name, what, strike(serve))
+            yield Attack(name, what, strike(serve), 1.2)
 
     return scene
 

@@ -108,6 +108,9 @@ _KINDS: tuple[tuple[str, str, Serve], ...] = (
     ("silent", "No answer.", silent),
 )
 
+_GRPC_KINDS = ("empty", "one", "padding", "data", "interim", "drip", "silent")
+"""The frames are read by the same code, the answer is not."""
+
 SCENES: dict[str, Scene] = {
     "http2-check": checked_by(
         {
@@ -123,7 +126,7 @@ SCENES: dict[str, Scene] = {
     ),
     "grpc-check": checked_by(
         {"grpc_health_check": {}},
-        _KINDS,
+        [kind for kind in _KINDS if kind[0] in _GRPC_KINDS],
         well,
         typed_extension_protocol_options={
             OPTIONS: {"@type": f"type.googleapis.com/{OPTIONS}", **HTTP2},

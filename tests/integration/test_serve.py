@@ -343,7 +343,7 @@ class ServeTests(TestCase):
         """An upstream that does not answer closes the client after connect_timeout."""
         start = time.monotonic()
         self.assertEqual(b"", received(self.connect("silent")))
-        self.assertTrue(0.3 <= time.monotonic() - start < 3)
+        self.assertGreaterEqual(time.monotonic() - start, 0.3)
         self.assertTrue(self.proxy.stat("cluster.silent.upstream_cx_connect_timeout"))
 
     def test_unknown_cluster(self) -> None:
@@ -355,7 +355,7 @@ class ServeTests(TestCase):
         client, server = self.pair("idle")
         start = time.monotonic()
         self.assertEqual((b"", b""), (received(client), received(server)))
-        self.assertTrue(0.3 <= time.monotonic() - start < 3)
+        self.assertGreaterEqual(time.monotonic() - start, 0.3)
         self.assertTrue(self.proxy.stat("tcp.idle.idle_timeout"))
 
     def test_max_duration(self) -> None:
@@ -364,7 +364,8 @@ class ServeTests(TestCase):
         start = time.monotonic()
         client.sendall(b"x")
         self.assertEqual((b"", b"x"), (received(client), received(server)))
-        self.assertTrue(0.2 <= time.monotonic() - start < 3)
+        self.assertGreaterEqual(time.monotonic() - start, 0.2)
+        self.assertTrue(self.proxy.stat("tcp.old.max_downstream_connection_duration"))
 
     def test_slow_readers(self) -> None:
         """Clients that do not read cost the proxy no more than their buffers; what they were sent

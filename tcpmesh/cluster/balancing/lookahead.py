@@ -17,7 +17,7 @@ from zope.interface import implementer
 
 from tcpmesh.cluster.hosts.host import Host
 from tcpmesh.cluster.hosts.host_sets import HostSets
-from tcpmesh.interfaces import ILoadBalancer
+from tcpmesh.interfaces import ILoadBalancer, IPeekableBalancer
 
 
 def _nothing(context: Any) -> None:
@@ -30,7 +30,8 @@ class Lookahead:
 
     def __init__(self, balancer: Any) -> None:
         self._balancer = balancer
-        self._peek: Callable[[Any], Host | None] = getattr(balancer, "peek", _nothing)
+        is_peekable = IPeekableBalancer.providedBy(balancer)
+        self._peek: Callable[[Any], Host | None] = balancer.peek if is_peekable else _nothing
         self._foreseen: deque[Host] = deque()
         self._limit = 0
 

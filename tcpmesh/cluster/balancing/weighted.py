@@ -19,10 +19,10 @@ from tcpmesh.cluster.balancing.policy import PolicyContext
 from tcpmesh.cluster.balancing.slow_start import slow_start
 from tcpmesh.cluster.hosts.host import Host
 from tcpmesh.cluster.hosts.host_sets import HostSets
-from tcpmesh.interfaces import ILoadBalancer
+from tcpmesh.interfaces import IPeekableBalancer
 
 
-@implementer(ILoadBalancer)
+@implementer(IPeekableBalancer)
 class WeightedPolicy:
     """Built from a message with the fields `slow_start_config` and `locality_lb_config`."""
 

@@ -35,11 +35,13 @@ from twisted.python.failure import Failure
 from tcpmesh.cluster.hosts.load_assignment import assigned, host_spec
 from tcpmesh.config.fields.values import seconds
 from tcpmesh.interfaces import IDiscovery, IDnsResolver
-from tcpmesh.net.dns.resolve import Family, ResolutionFailed
+from tcpmesh.net.dns.resolve import ResolutionFailed
 from tcpmesh.registry import MainContext, build
 from tcpmesh.stats.metrics import Merge
 from tcpmesh.stats.store import Scope, sanitize
 from tcpmesh.values.address import Address
+from tcpmesh.values.all_or_nothing import all_or_nothing
+from tcpmesh.values.dns import Family
 from tcpmesh.values.hosts import Assignment, HostSpec
 from tcpmesh.wire.names import Found
 
@@ -164,16 +166,19 @@ class DnsDiscovery:
         self.dropped_hosts_stay = not settings.logical
         self._wait_for_warm = settings.wait_for_warm
         self._clock = context.network.clock
-        self._stats = DnsStats(
-            context.store.scope(f"cluster.{sanitize(cluster.alt_stat_name or cluster.name)}")
-        )
-        self._targets = [
-            Target(number, group, entry, settings, resolver, context, self._stats)
-            for number, (group, entry) in enumerate(
-                (group, entry) for group in self._message.endpoints for entry in group.lb_endpoints
-            )
-        ]
         self._telling: Any = None
+        name = sanitize(cluster.alt_stat_name or cluster.name)
+        with all_or_nothing() as undo:
+            self._stats = DnsStats(context.store.scope(f"cluster.{name}"))
+            undo.callback(self._stats.scope.close)
+            self._targets = [
+                Target(number, group, entry, settings, resolver, context, self._stats)
+                for number, (group, entry) in enumerate(
+                    (group, entry)
+                    for group in self._message.endpoints
+                    for entry in group.lb_endpoints
+                )
+            ]
 
     def start(self, found: Callable[[Assignment], object]) -> None:
         """Ask for all names; tell the hosts as the answers come."""

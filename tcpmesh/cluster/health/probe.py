@@ -72,7 +72,7 @@ class IProbe(Protocol):
 Connect = Callable[[Address, Any, float], Any]
 """Connects to an address for a client factory within so many seconds; gives the connector."""
 
-MakeKnock = Callable[[Address, ConnectCheckListener, float], Any]
+MakeConnectCheck = Callable[[Address, ConnectCheckListener, float], Any]
 """The `connect_check` of a network, with the options that the address asks for."""
 
 MakeProbe = Callable[[Address, HostSpec, IResults], IProbe]
@@ -102,21 +102,25 @@ class Terms:
 class ConnectProbe:
     """Whether the host accepts a connection; nothing is said on it."""
 
-    __slots__ = ("_knock", "_results")
+    __slots__ = ("_connect_check", "_results")
 
     def __init__(
-        self, make_knock: MakeKnock, address: Address, timeout: float, results: IResults
+        self,
+        make_connect_check: MakeConnectCheck,
+        address: Address,
+        timeout: float,
+        results: IResults,
     ) -> None:
         self._results = results
-        self._knock = make_knock(address, self, timeout)
+        self._connect_check = make_connect_check(address, self, timeout)
 
     def start(self) -> None:
         """Connect."""
-        self._knock.start()
+        self._connect_check.start()
 
     def stop(self) -> None:
         """Give up."""
-        self._knock.stop()
+        self._connect_check.stop()
 
     def on_connected(self) -> None:
         """It does."""
@@ -360,7 +364,7 @@ def payloads(messages: Any) -> tuple[bytes, ...]:
 
 
 def tcp_probes(
-    message: Any, connect: Connect, connect_check: MakeKnock, timers: TimeoutQueues
+    message: Any, connect: Connect, connect_check: MakeConnectCheck, timers: TimeoutQueues
 ) -> MakeProbe:
     """How hosts are asked by a `core.v3.HealthCheck` with a `tcp_health_check`."""
     tcp = message.tcp_health_check

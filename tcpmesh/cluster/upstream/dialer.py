@@ -19,6 +19,7 @@ from tcpmesh.net.connect_check import ConnectCheckListener
 from tcpmesh.net.happy_eyeballs import HappyEyeballs, in_turn
 from tcpmesh.registry import Context
 from tcpmesh.values.address import Address
+from tcpmesh.values.all_or_nothing import all_or_nothing
 from tcpmesh.values.socket_options import ConnectOptions, SocketOption, keepalive
 
 FAMILIES = {"V4": socket.AF_INET, "V6": socket.AF_INET6}
@@ -116,7 +117,10 @@ def dialer_of(message: Any, context: Context) -> Dialer:
     :raise tcpmesh.registry.UnknownExtension: where its transport socket is not known.
     """
     transport = transport_socket(message, IUpstreamTransportSocketFactory, context)
-    return Dialer(message, context.network, context.bind_config, transport)
+    with all_or_nothing() as undo:
+        if transport is not None:
+            undo.callback(transport.close)
+        return Dialer(message, context.network, context.bind_config, transport)
 
 
 def _given(message: Any) -> dict[str, int | None]:

@@ -16,8 +16,8 @@ from tcpmesh.cluster.discovery.dns import (
     resolver_for,
     wait_for_warm,
 )
-from tcpmesh.net.dns.resolve import Family
 from tcpmesh.registry import MainContext, extension
+from tcpmesh.values.dns import Family
 
 
 @extension(DnsClusterMessage)

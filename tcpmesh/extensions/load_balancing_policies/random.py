@@ -14,13 +14,13 @@ from tcpmesh.cluster.balancing.locality import LocalityBalancer
 from tcpmesh.cluster.balancing.policy import PolicyContext, locality_config
 from tcpmesh.cluster.hosts.host import Host
 from tcpmesh.cluster.hosts.host_sets import HostSets
-from tcpmesh.interfaces import ILoadBalancer
+from tcpmesh.interfaces import IPeekableBalancer
 from tcpmesh.registry import enum_value, extension
 
 
 @extension(random_pb2.Random)
 @enum_value("load_balancing_policies", "RANDOM")
-@implementer(ILoadBalancer)
+@implementer(IPeekableBalancer)
 class RandomPolicy:
     """Built from a `Random` message."""
 

@@ -149,9 +149,11 @@ class DnsClient:
             0, protocol, "::" if ":" in server.host else "0.0.0.0", MESSAGE_LIMIT
         )
         try:
+            protocol.ask()
             answer = yield protocol.answer
             return answer  # type: ignore[no-any-return]
         finally:
+            protocol.answer.addErrback(lambda _: None)  # which nobody waits for any more
             yield maybeDeferred(port.stopListening)
 
     @inlineCallbacks
@@ -188,8 +190,8 @@ class _Datagram(DatagramProtocol):
         self._question = question
         self._server = server
 
-    def startProtocol(self) -> None:
-        """Ask."""
+    def ask(self) -> None:
+        """Ask: not as soon as there is a transport, for a failure then would leave it open."""
         transport: Any = self.transport
         try:
             transport.connect(self._server.host, self._server.port)

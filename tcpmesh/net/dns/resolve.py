@@ -5,11 +5,11 @@ has.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from enum import Enum
 from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList, inlineCallbacks
 
+from tcpmesh.values.dns import Family
 from tcpmesh.wire.names import Found, is_numeric
 
 KINDS = ("A", "AAAA")
@@ -22,18 +22,6 @@ class ResolutionFailed(Exception):
 
 class TimedOut(ResolutionFailed):
     """The last server asked did not answer in time."""
-
-
-class Family(Enum):
-    """Which addresses are wanted (`cluster.v3.Cluster.DnsLookupFamily`): the kinds of records in
-    the order they are asked for.
-    """
-
-    AUTO = ("AAAA", "A")
-    V4_ONLY = ("A",)
-    V6_ONLY = ("AAAA",)
-    V4_PREFERRED = ("A", "AAAA")
-    ALL = ("A", "AAAA", "together")
 
 
 Addresses = Callable[[str, str], Deferred[tuple[Found, ...]]]

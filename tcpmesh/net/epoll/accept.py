@@ -24,6 +24,7 @@ from tcpmesh.interfaces import ICountsAccepts, IHandsOver
 from tcpmesh.net.epoll.resources import EpollResources
 from tcpmesh.net.sockets import EXHAUSTED
 from tcpmesh.values.address import Address
+from tcpmesh.values.all_or_nothing import all_or_nothing
 
 BATCH = 64
 """Accepts an event, at most."""
@@ -50,11 +51,14 @@ class AcceptingPort:
 
     def startListening(self) -> None:
         """Begin to accept."""
-        self._open = True
-        self._factory.doStart()
-        self.resume_accepting()
+        with all_or_nothing() as undo:
+            self._factory.doStart()
+            undo.callback(self._factory.doStop)
+            self.resume_accepting()
+            undo.callback(self.pause_accepting)
+            self._network.reserve.add(self)
         self._network.ports.add(self)
-        self._network.reserve.add(self)
+        self._open = True
 
     def stopListening(self) -> Deferred[None]:
         """Accept no more and close the socket; connections already accepted stay."""
@@ -84,8 +88,8 @@ class AcceptingPort:
     def resume_accepting(self) -> None:
         """Accept again."""
         if not self._watched:
-            self._watched = True
             self._network.poller.register(self._sock.fileno(), self, EPOLLIN)
+            self._watched = True
 
     def fileno(self) -> int:
         """The descriptor of the socket."""

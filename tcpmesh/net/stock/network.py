@@ -33,6 +33,7 @@ from tcpmesh.net.stock.open_sockets import OpenSockets
 from tcpmesh.net.stock.transport import StockTransport
 from tcpmesh.net.timeout_queues import TimeoutQueues
 from tcpmesh.values.address import Address
+from tcpmesh.values.all_or_nothing import all_or_nothing
 from tcpmesh.values.socket_options import ConnectOptions, ListenOptions
 
 log = Logger(namespace="connection")
@@ -283,23 +284,25 @@ class StockNetwork:
 
     def listen(self, sock: socket.socket, factory: Any, accepts_per_event: int = 0) -> Any:
         """Accept connections of a bound and listening socket for the factory."""
-        if sock.family == socket.AF_UNIX:
-            port = _UNIXPort._fromListeningDescriptor(self.clock, sock.fileno(), factory)
-            port.backlog = socket.SOMAXCONN  # Twisted listens again, with 50
-            path = sock.getsockname()
-            if isinstance(path, str):
-                port.mode = stat.S_IMODE(
-                    os.stat(path).st_mode
-                )  # or Twisted would open it to the world
-        else:
-            port = _TCPPort._fromListeningDescriptor(
-                self.clock, sock.fileno(), sock.family, factory
-            )
-        port.sockets, port.reserve = self._sockets, self.reserve
-        port.accepts_per_event = min(accepts_per_event or BATCH, BATCH)
-        self._sockets.add(port)
-        port.startListening()
-        self.reserve.add(port)
+        fd = sock.fileno()
+        with all_or_nothing() as undo:
+            if sock.family == socket.AF_UNIX:
+                port = _UNIXPort._fromListeningDescriptor(self.clock, fd, factory)
+                undo.callback(port._preexistingSocket.close)
+                port.backlog = socket.SOMAXCONN  # Twisted listens again, with 50
+                path = sock.getsockname()
+                if isinstance(path, str):  # or Twisted would open it to the world
+                    port.mode = stat.S_IMODE(os.stat(path).st_mode)
+            else:
+                port = _TCPPort._fromListeningDescriptor(self.clock, fd, sock.family, factory)
+                undo.callback(port._preexistingSocket.close)
+            port.sockets, port.reserve = self._sockets, self.reserve
+            port.accepts_per_event = min(accepts_per_event or BATCH, BATCH)
+            self._sockets.add(port)
+            undo.callback(self._sockets.discard, port)
+            self.reserve.add(port)
+            undo.callback(self.reserve.discard, port)
+            port.startListening()
         # Twisted listens on a duplicate: this one would keep the port open after Twisted closes its
         # own.
         sock.close()

@@ -68,6 +68,9 @@ class MemorySocket:
         """Give the address free."""
         self.network.release(self.address)
 
+    def remove_file(self) -> None:
+        """There is none."""
+
     def close_unopened(self) -> None:
         """The same, before anybody listened."""
         self.close()

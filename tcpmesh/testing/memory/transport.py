@@ -175,7 +175,7 @@ class MemoryTransport:
         elif self._in.reset:
             self._end(Failure(ConnectionLost()))
 
-    def unread(self, data: bytes) -> None:
+    def unread(self, data: bytes | bytearray | memoryview) -> None:
         """Deliver these bytes again, before all others."""
         self._unread[:0] = data
         self._steps.add(self._read)

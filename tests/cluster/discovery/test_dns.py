@@ -25,12 +25,12 @@ from tcpmesh.cluster.discovery.dns import (
 )
 from tcpmesh.extensions.network.dns_resolver import cares
 from tcpmesh.interfaces import IDiscovery
-from tcpmesh.net.dns.resolve import Family
 from tcpmesh.registry import MainContext
 from tcpmesh.stats.store import Store
 from tcpmesh.testing.memory.network import MemoryNetwork
 from tcpmesh.testing.mesh import values_of
 from tcpmesh.values.address import Address
+from tcpmesh.values.dns import Family
 from tcpmesh.values.hosts import Assignment, Locality
 from tests.mesh import parse
 from tests.names import Names

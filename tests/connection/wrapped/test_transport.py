@@ -684,6 +684,38 @@ class RoomTests(WrappingTestCase):
         self.assertEqual((lost + 4, 0), (wrapper.dropped, wrapper.buffered))
         self.assertEqual(["made"], self.above.events)
 
+    def test_pull_then_push(self) -> None:
+        """A producer that pushes, after one that was pulled, is paused and resumed as any other."""
+        wrapper = self.ready(capacity=100)
+        pulled = RecordingProducer(on_resume=wrapper.unregisterProducer)
+        wrapper.registerProducer(pulled, False)
+        self.pump()
+        self.assertEqual(["resume"], pulled.calls)
+        wrapper.high_watermark = 10
+        pushing = RecordingProducer()
+        wrapper.registerProducer(pushing, True)
+        self.peer.transport.pauseProducing()
+        wrapper.write(bytes(500))
+        self.assertEqual(["pause"], pushing.calls)
+        self.peer.transport.resumeProducing()
+        self.pump()
+        self.assertEqual(["pause", "resume"], pushing.calls)
+
+    def test_push_then_pull(self) -> None:
+        """A pull producer, where below had no room before, is asked when all is sent."""
+        wrapper = self.ready(capacity=100)
+        wrapper.high_watermark = 10
+        self.peer.transport.pauseProducing()
+        wrapper.write(bytes(500))
+        wrapper.write(bytes(500))
+        pulled = RecordingProducer(on_resume=wrapper.unregisterProducer)
+        wrapper.registerProducer(pulled, False)
+        self.peer.transport.resumeProducing()
+        self.pump()
+        self.assertEqual(["resume"], pulled.calls)
+        self.assertEqual(0, wrapper.buffered)
+        self.assertEqual(data(bytes(500)) * 2, self.wire)
+
 
 class PhaseTests(SynchronousTestCase):
     """The table of phases."""

@@ -10,10 +10,10 @@ from envoy.extensions.clusters.dns.v3 import dns_cluster_pb2
 from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.cluster.manager import discovery_of
-from tcpmesh.net.dns.resolve import Family
 from tcpmesh.registry import MainContext
 from tcpmesh.stats.store import Store
 from tcpmesh.testing.memory.network import MemoryNetwork
+from tcpmesh.values.dns import Family
 from tcpmesh.values.hosts import Assignment
 from tests.mesh import parse
 from tests.names import Names

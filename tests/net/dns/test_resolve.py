@@ -5,7 +5,8 @@ from __future__ import annotations
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
-from tcpmesh.net.dns.resolve import Family, ResolutionFailed, find
+from tcpmesh.net.dns.resolve import ResolutionFailed, find
+from tcpmesh.values.dns import Family
 from tcpmesh.wire.names import Found
 
 FOUR, SIX = Found("192.0.2.1"), Found("2001:db8::1")

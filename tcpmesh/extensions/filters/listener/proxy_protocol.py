@@ -107,7 +107,6 @@ class ProxyProtocol:
     """Built from a `ProxyProtocol` message."""
 
     def __init__(self, message: Any, context: WorkerContext) -> None:
-        self.stats = ProxyProtocolStats(context.store, message.stat_prefix)
         refused = {ProxyProtocolConfig.Version.Name(each) for each in message.disallowed_versions}
         self.signatures = {
             version: each for version, each in SIGNATURES.items() if f"V{version}" not in refused
@@ -119,6 +118,8 @@ class ProxyProtocol:
             kind: (each.metadata_namespace or NAMESPACE, each.key) for kind, each in rules.items()
         }
         self._to_filter_state: bool = message.tlv_location == message.FILTER_STATE
+        # Last, for it is to be given back.
+        self.stats = ProxyProtocolStats(context.store, message.stat_prefix)
 
     def accept(self, connection: Connection) -> HeaderInspector:
         """The header has to come."""

@@ -16,6 +16,7 @@ from tcpmesh.config.fields.values import seconds
 from tcpmesh.connection.filters import FilterManager, ReadFilter
 from tcpmesh.registry import WorkerContext, extension
 from tcpmesh.stats.metrics import Merge
+from tcpmesh.values.all_or_nothing import all_or_nothing
 from tcpmesh.values.filter_status import FilterStatus
 
 
@@ -31,10 +32,12 @@ class ConnectionLimit(ReadFilter):
         )
         delay = seconds(message.delay)
         self._delayed = context.network.timers.queue(delay, _reject) if delay else None
-        self._scope = context.store.scope(f"connection_limit.{message.stat_prefix}")
-        self._active = self._scope.gauge("active_connections", Merge.SUM)
-        self._limited = self._scope.counter("limited_connections")
-        self._clients = context.shared.count("connection_limit")
+        with all_or_nothing() as undo:
+            self._scope = context.store.scope(f"connection_limit.{message.stat_prefix}")
+            undo.callback(self._scope.close)
+            self._active = self._scope.gauge("active_connections", Merge.SUM)
+            self._limited = self._scope.counter("limited_connections")
+            self._clients = context.shared.count("connection_limit")
         self._admitted: set[FilterManager] = set()
         self._rejected: set[FilterManager] = set()
         self._closed = False

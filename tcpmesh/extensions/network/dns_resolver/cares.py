@@ -25,10 +25,11 @@ from tcpmesh.config.fields.values import host_and_port
 from tcpmesh.interfaces import IDnsResolver
 from tcpmesh.net.dns.client import DnsClient, DnsOptions
 from tcpmesh.net.dns.lookup import DNS_PORT, HostsFile, Lookup, SystemDns, system_dns
-from tcpmesh.net.dns.resolve import Family, TimedOut, find
+from tcpmesh.net.dns.resolve import TimedOut, find
 from tcpmesh.registry import MainContext, extension
 from tcpmesh.stats.metrics import Merge
 from tcpmesh.values.address import Address
+from tcpmesh.values.dns import Family
 from tcpmesh.wire.names import Found, is_numeric
 
 
@@ -38,13 +39,14 @@ class CaresResolver:
     """Built from a `CaresDnsResolverConfig`."""
 
     def __init__(self, message: Any, context: MainContext) -> None:
-        scope = context.store.scope("dns.cares")
-        self._total = scope.counter("resolve_total")
-        self._failed = scope.counter("get_addr_failure")
-        self._none = scope.counter("not_found")
-        self._timeouts = scope.counter("timeouts")
-        self._pending = scope.gauge("pending_resolutions", Merge.MAIN)
-        scope.counter("reinits")
+        # Of all resolvers together, and shown as long as the process lives.
+        store = context.store
+        self._total = store.counter("dns.cares.resolve_total")
+        self._failed = store.counter("dns.cares.get_addr_failure")
+        self._none = store.counter("dns.cares.not_found")
+        self._timeouts = store.counter("dns.cares.timeouts")
+        self._pending = store.gauge("dns.cares.pending_resolutions", Merge.MAIN)
+        store.counter("dns.cares.reinits")
         system = system_dns()
         servers = _servers(message, system)
         client = DnsClient(

@@ -22,8 +22,9 @@ from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.internet.threads import deferToThreadPool
 
 from tcpmesh.interfaces import IDnsResolver
-from tcpmesh.net.dns.resolve import Family, ResolutionFailed, find
+from tcpmesh.net.dns.resolve import ResolutionFailed, find
 from tcpmesh.registry import MainContext, extension
+from tcpmesh.values.dns import Family
 from tcpmesh.wire.names import Found
 
 TTL = 60

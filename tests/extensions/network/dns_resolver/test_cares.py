@@ -20,12 +20,13 @@ from tcpmesh.extensions.network.dns_resolver.cares import CaresResolver
 from tcpmesh.interfaces import IDnsResolver
 from tcpmesh.net.dns.client import DnsClient, DnsOptions
 from tcpmesh.net.dns.lookup import SystemDns
-from tcpmesh.net.dns.resolve import Family, ResolutionFailed
+from tcpmesh.net.dns.resolve import ResolutionFailed
 from tcpmesh.net.stock.network import StockNetwork
 from tcpmesh.registry import MainContext
 from tcpmesh.stats.store import Store
 from tcpmesh.testing.mesh import values_of
 from tcpmesh.values.address import Address
+from tcpmesh.values.dns import Family
 from tcpmesh.wire.names import Found
 from tests.mesh import parse
 from tests.names import DnsServer, answer

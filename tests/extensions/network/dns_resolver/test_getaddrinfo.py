@@ -16,10 +16,11 @@ from twisted.trial.unittest import TestCase
 
 from tcpmesh.extensions.network.dns_resolver.getaddrinfo import TTL, GetAddrInfoResolver
 from tcpmesh.interfaces import IDnsResolver
-from tcpmesh.net.dns.resolve import Family, ResolutionFailed
+from tcpmesh.net.dns.resolve import ResolutionFailed
 from tcpmesh.net.stock.network import StockNetwork
 from tcpmesh.registry import MainContext
 from tcpmesh.stats.store import Store
+from tcpmesh.values.dns import Family
 from tcpmesh.wire.names import Found
 from tests.mesh import parse
 

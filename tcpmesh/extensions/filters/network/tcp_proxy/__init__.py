@@ -84,7 +84,6 @@ class TcpProxy:
 
     def __init__(self, message: Any, context: WorkerContext) -> None:
         self.context = context
-        self.stats = TcpProxyStats(context.store, message.stat_prefix)
         self._find = _routes(message, context)
         self.hash_of = proxy_hash(message.hash_policy)
         self.max_attempts: int = (
@@ -114,6 +113,8 @@ class TcpProxy:
         self._sessions: set[Session] = set()
         self._buffered = (0, 0)
         self._closed = False
+        # Last, for it is to be given back.
+        self.stats = TcpProxyStats(context.store, message.stat_prefix)
 
     def attach(self, connection: Connection) -> None:
         """Serve a client."""
