@@ -20,6 +20,8 @@ from importlib.metadata import entry_points
 from random import Random
 from typing import Any, TypeAlias, TypeVar
 
+from zope.interface.interface import InterfaceClass
+
 from tcpmesh.interfaces import ICluster, IDnsResolver, INetwork
 from tcpmesh.stats.store import Store
 from tcpmesh.values.shared_counts import LocalCounts, SharedCounts
@@ -204,14 +206,16 @@ def build(config: Any, context: Context) -> Any:
         ) from error
 
 
-def check_attribute(built: Any, name: str, kind: type, config: Any) -> None:
-    """See to it that what `build` made has an attribute of this kind.
+def check_provides(built: Any, interface: InterfaceClass, config: Any) -> None:
+    """See to it that what `build` made has all that an interface asks for, be it said or not.
 
     :raise BrokenExtension: where it has not.
     """
-    if not isinstance(getattr(built, name, None), kind):
-        text = f"{_name_of(type(built))}, the extension for {config.TypeName()}, has no attribute"
-        raise BrokenExtension(f"{text} `{name}` of the type {kind.__name__}", config)
+    missing = [name for name in interface.names(all=True) if not hasattr(built, name)]
+    if missing:
+        text = f"{_name_of(type(built))}, the extension for {config.TypeName()}, has no"
+        names = ", ".join(f"`{name}`" for name in sorted(missing))
+        raise BrokenExtension(f"{text} {names}: see {interface.__name__}", config)
 
 
 def _name_of(cls: type) -> str:

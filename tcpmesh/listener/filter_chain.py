@@ -10,10 +10,12 @@ from tcpmesh.connection.filters import FilterManager
 from tcpmesh.connection.transport_sockets import transport_socket
 from tcpmesh.interfaces import (
     IDownstreamTransportSocketFactory,
+    INetworkFilter,
+    IReadFilter,
     IStoppableFilter,
 )
 from tcpmesh.listener.handshakes import Handshakes
-from tcpmesh.registry import BrokenExtension, WorkerContext, build, check_attribute
+from tcpmesh.registry import BrokenExtension, WorkerContext, build, check_provides
 from tcpmesh.values.all_or_nothing import all_or_nothing
 
 
@@ -70,11 +72,11 @@ class FilterChain:
 
 def _check_place(network_filter: Any, entry: Any, index: int, count: int) -> None:
     """See to it that the last filter, and no other, ends the chain."""
-    config = entry.typed_config
-    check_attribute(network_filter, "terminal", bool, config)
-    if network_filter.terminal is not (index == count):
+    config, is_last = entry.typed_config, index == count
+    if getattr(network_filter, "terminal", is_last) is not is_last:
         kind = "terminal" if network_filter.terminal else "non-terminal"
         raise BrokenExtension(f"{kind} filter {entry.name!r} is number {index} of {count}", config)
+    check_provides(network_filter, INetworkFilter if is_last else IReadFilter, config)
 
 
 def _way_through(filters: Sequence[Any]) -> Callable[[Connection], None]:

@@ -46,6 +46,9 @@ class Echo:
         self.queue.add("x")
         context.network.connect("anywhere", None, 5)
 
+    def on_accept(self, connection):
+        pass
+
     def attach(self, connection):
         pass
 
@@ -123,7 +126,7 @@ class ExtensionTests(SynchronousTestCase):
     def test_no_terminal(self) -> None:
         """A filter that does not say whether it ends its chain is told to."""
         found = self.problem(FILTER.replace("terminal = True", ""))
-        self.assertIn("has no attribute `terminal` of the type bool", found["message"])
+        self.assertIn("has no `terminal`: see INetworkFilter", found["message"])
 
     def test_not_the_last(self) -> None:
         """A filter that does not end its chain is not the last of one."""
@@ -133,4 +136,4 @@ class ExtensionTests(SynchronousTestCase):
     def test_no_attach(self) -> None:
         """One that lacks what a filter is to have is named with what that is."""
         found = self.problem(FILTER.replace("def attach", "def attached"))
-        self.assertIn("attach", found["message"])
+        self.assertIn("has no `attach`: see INetworkFilter", found["message"])
