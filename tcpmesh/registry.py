@@ -14,11 +14,13 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from random import Random
 from typing import Any, TypeAlias, TypeVar
+
+from zope.interface.interface import InterfaceClass
 
 from tcpmesh.interfaces import ICluster, IDnsResolver, INetwork
 from tcpmesh.stats.store import Store
@@ -38,7 +40,32 @@ class UnknownExtension(LookupError):
 
 
 class BrokenExtension(Exception):
-    """What another package has for a type cannot be built; the text says which, and why."""
+    """What another package has for a type cannot be built; the text says which, and why.
+
+    :param config: the `google.protobuf.Any` that was to be built.
+    :param problems: where it is the message: what is wrong with it, by the paths of its fields.
+    """
+
+    def __init__(
+        self, text: str, config: Any = None, problems: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(text)
+        self.config = config
+        self.problems = dict(problems or {})
+
+
+class WrongConfig(Exception):
+    """What an extension raises where it cannot serve its message: it is refused with the line of
+    each of these fields.
+
+    :param problems: what is wrong, by the path of the field, such as `limits[0].bytes`; an empty
+        path for the message itself.
+    """
+
+    def __init__(self, problems: Mapping[str, str]) -> None:
+        texts = (f"{path}: {text}" if path else text for path, text in problems.items())
+        super().__init__("; ".join(texts))
+        self.problems = dict(problems)
 
 
 @dataclass(frozen=True)
@@ -140,8 +167,15 @@ def find(config: Any) -> tuple[Any, Any]:
     """
     name = config.TypeName()
     if name not in _by_type:
-        for module in _modules(name):
+        modules = _modules(name)
+        for module in modules:
             _import(module)
+        if name not in _by_type and modules:
+            raise BrokenExtension(
+                f"{modules[0]}, the module for {name}, registers nothing for that type: "
+                f"is there a class with the decorator @extension?",
+                config,
+            )
     if name not in _by_type:
         raise UnknownExtension(name)
     message_type, cls = _by_type[name]
@@ -163,10 +197,29 @@ def build(config: Any, context: Context) -> Any:
     except Exception as error:
         if cls.__module__.startswith("tcpmesh."):
             raise
-        culprit, reason = f"{cls.__module__}.{cls.__qualname__}", f"{type(error).__name__}: {error}"
+        problems = error.problems if isinstance(error, WrongConfig) else None
+        reason = str(error) if problems else f"{type(error).__name__}: {error}"
         raise BrokenExtension(
-            f"{culprit}, the extension for {name}, cannot be built: {reason}"
+            f"{_name_of(cls)}, the extension for {name}, cannot be built: {reason}",
+            config,
+            problems,
         ) from error
+
+
+def check_provides(built: Any, interface: InterfaceClass, config: Any) -> None:
+    """See to it that what `build` made has all that an interface asks for, be it said or not.
+
+    :raise BrokenExtension: where it has not.
+    """
+    missing = [name for name in interface.names(all=True) if not hasattr(built, name)]
+    if missing:
+        text = f"{_name_of(type(built))}, the extension for {config.TypeName()}, has no"
+        names = ", ".join(f"`{name}`" for name in sorted(missing))
+        raise BrokenExtension(f"{text} {names}: see {interface.__name__}", config)
+
+
+def _name_of(cls: type) -> str:
+    return f"{cls.__module__}.{cls.__qualname__}"
 
 
 def find_value(category: str, value: str) -> Any:

@@ -17,6 +17,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields, replace
+from importlib.metadata import entry_points
 from typing import Any, ClassVar, NoReturn
 
 from twisted.application.service import IService
@@ -28,6 +29,7 @@ from tcpmesh.config.arguments import loaded_with
 from tcpmesh.config.explain import as_dict, explain
 from tcpmesh.config.explain.text import as_text
 from tcpmesh.config.load import Loaded, load
+from tcpmesh.config.messages.types import EXTENSION_GROUP
 from tcpmesh.config.options import option_problems
 from tcpmesh.config.rules import DEPRECATED
 from tcpmesh.config.text.problems import ConfigError, Problem, render, verdict
@@ -138,8 +140,9 @@ class Options(usage.Options):
                 allow_unsupported=bool(self["allow-unsupported"]),
                 open_files=_open_files(),
             )
-            if refused:
-                raise ConfigError((), loaded.warnings)
+            wrong = _extension_problems(loaded)
+            if refused or wrong:
+                raise ConfigError(wrong, loaded.warnings, loaded.sources)
         except ConfigError as e:
             e = ConfigError((*refused, *e.problems), (*warnings, *e.warnings), e.sources)
             if self["format"] == "json":
@@ -214,6 +217,17 @@ def _open_files() -> int | None:
     """How many files this process may have open; `None` where that is not limited."""
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return limit if limit != resource.RLIM_INFINITY else None
+
+
+def _extension_problems(loaded: Loaded) -> tuple[Problem, ...]:
+    """What extensions of other packages say; what builds them is not even imported where none is
+    installed.
+    """
+    if not entry_points(group=EXTENSION_GROUP):
+        return ()
+    from tcpmesh.server.rehearsal import extension_problems
+
+    return extension_problems(loaded)
 
 
 def _tell(text: str) -> None:

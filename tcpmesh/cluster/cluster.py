@@ -105,15 +105,10 @@ class Cluster:
 
     def _build(self, message: Any, context: WorkerContext, undo: ExitStack) -> None:
         """What can fail, or has to be given back."""
-        self.stats = ClusterStats(context.store, self.info.observability_name)
+        self.stats = _stats(message, context.store)
         undo.callback(self.stats.scope.close)
-        tracked = message.track_cluster_stats
-        self.stats.track(
-            tracked.timeout_budgets or message.track_timeout_budgets, tracked.request_response_sizes
-        )
-        self._endpoint_stats = (
-            EndpointStats(self.stats.scope) if tracked.per_endpoint_stats else None
-        )
+        per_endpoint: bool = message.track_cluster_stats.per_endpoint_stats
+        self._endpoint_stats = EndpointStats(self.stats.scope) if per_endpoint else None
         self._counts = context.shared.block(f"cluster.{self.name}")
         undo.callback(self._counts.close)
         self.breakers = Breakers(message.circuit_breakers, self.stats, self._counts)

@@ -10,10 +10,12 @@ from tcpmesh.connection.filters import FilterManager
 from tcpmesh.connection.transport_sockets import transport_socket
 from tcpmesh.interfaces import (
     IDownstreamTransportSocketFactory,
+    INetworkFilter,
+    IReadFilter,
     IStoppableFilter,
 )
 from tcpmesh.listener.handshakes import Handshakes
-from tcpmesh.registry import WorkerContext, build
+from tcpmesh.registry import BrokenExtension, WorkerContext, build, check_provides
 from tcpmesh.values.all_or_nothing import all_or_nothing
 
 
@@ -21,8 +23,8 @@ class FilterChain:
     """The network filters of one `listener.v3.FilterChain`, each built once and shared by the
     chain's connections.
 
-    :raise ValueError: where a filter that ends chains is not the last, or the last one does not.
-        The configuration says so before with its line, for the types that Envoy has.
+    :raise tcpmesh.registry.BrokenExtension: where a filter that ends chains is not the last, or the
+        last one does not, which the configuration says before of the types that Envoy has.
     """
 
     attach: Callable[[Connection], None]
@@ -45,7 +47,7 @@ class FilterChain:
             undo.callback(self.close)
             for index, entry in enumerate(message.filters, 1):
                 self.filters.append(build(entry.typed_config, context))
-                _check_place(self.filters[-1], entry.name, index, len(message.filters))
+                _check_place(self.filters[-1], entry, index, len(message.filters))
             self.attach = _way_through(self.filters) if self.filters else reject
             self._socket = transport_socket(message, IDownstreamTransportSocketFactory, context)
             if self._socket is not None:
@@ -68,11 +70,13 @@ class FilterChain:
             network_filter.close()
 
 
-def _check_place(network_filter: Any, name: str, index: int, count: int) -> None:
+def _check_place(network_filter: Any, entry: Any, index: int, count: int) -> None:
     """See to it that the last filter, and no other, ends the chain."""
-    if network_filter.terminal is not (index == count):
+    config, is_last = entry.typed_config, index == count
+    if getattr(network_filter, "terminal", is_last) is not is_last:
         kind = "terminal" if network_filter.terminal else "non-terminal"
-        raise ValueError(f"{kind} filter {name!r} is number {index} of {count}")
+        raise BrokenExtension(f"{kind} filter {entry.name!r} is number {index} of {count}", config)
+    check_provides(network_filter, INetworkFilter if is_last else IReadFilter, config)
 
 
 def _way_through(filters: Sequence[Any]) -> Callable[[Connection], None]:

@@ -221,6 +221,31 @@ async def once(reactor: Any) -> dict[str, Any]:
     }
 
 
+async def refused(reactor: Any) -> dict[str, Any]:
+    """A start that fails at its last step, the admin interface; what is left of it."""
+    from twisted.internet.task import deferLater
+
+    from tcpmesh.config.load import load
+    from tcpmesh.logs.log import Levels, Log
+    from tcpmesh.server.service import CannotStart, Server
+    from tcpmesh.values.server_options import ServerOptions
+
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        text = config(taken.getsockname()[1], taken.getsockname()[1], 1)
+        admin = f"admin: {{address: {address(taken.getsockname()[1])}}}"
+        text = text.replace(f"admin: {{address: {address(0)}}}", admin)
+        before = state_of(reactor)
+        server = Server(
+            reactor, load(config_yaml=text).bootstrap, ServerOptions(), Log(Levels("off", {}))
+        )
+        try:
+            server.privilegedStartService()
+        except CannotStart as e:
+            said = str(e).partition("'")[0]
+        await deferLater(reactor, 0.01)
+        return {"refused": said, "left": _without(state_of(reactor), before)}
+
+
 def _without(these: list[str], those: list[str]) -> list[str]:
     rest = list(these)
     for each in those:
@@ -232,10 +257,14 @@ def _without(these: list[str], those: list[str]) -> list[str]:
 async def main(reactor: Any, times: int) -> None:
     """The whole program.  Twisted keeps a descriptor in reserve from its first port on."""
     from twisted.internet.protocol import Factory
+    from twisted.logger import globalLogBeginner
 
+    globalLogBeginner.beginLoggingTo([], redirectStandardIO=False)
     await reactor.listenTCP(0, Factory(), interface="127.0.0.1").stopListening()
     for _ in range(times):
         print(json.dumps(await once(reactor)), flush=True)
+    for _ in range(times):
+        print(json.dumps(await refused(reactor)), flush=True)
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ ROOT = str(Path(__file__).resolve().parents[2] / "tcpmesh")
 POLICIES = "type.googleapis.com/envoy.extensions.load_balancing_policies"
 SINKS = "type.googleapis.com/envoy.extensions.health_check.event_sinks"
 
-INNER = ("stats", "values/all_or_nothing", "logs")
+INNER = ("stats", "values", "logs", "server/link")
 """What is left alone: it changes nothing but memory of its own, or takes back what others did.  So
 are the classes that only name statistics."""
 

@@ -193,7 +193,9 @@ class HandshakeTests(WrappingTestCase):
         wrapper.unread(b"peeked ")
         self.pump()
         self.assertEqual(b"", self.above.received)
-        self.say(HELLOS + data(b"more"))
+        self.say(HELLOS)
+        self.assertEqual(b"peeked ", self.above.received)
+        self.say(data(b"more"))
         self.assertEqual(b"peeked more", self.above.received)
 
     def test_peer_leaves(self) -> None:

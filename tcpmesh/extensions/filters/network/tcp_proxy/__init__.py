@@ -42,6 +42,7 @@ class TcpProxy(NetworkFilter):
         self._buffered = (0, 0)
         self._closed = False
         idle, timers = self._settings.idle_timeout, context.network.timers
+        queue = idle_queue(timers, idle) if idle is not None else None
         route = route_finder(message, context.random)
         # The last that can fail, for it is to be given back.
         self._stats = TcpProxyStats(context.store, message.stat_prefix)
@@ -52,7 +53,7 @@ class TcpProxy(NetworkFilter):
             find_cluster=context.cluster,
             clock=context.network.clock,
             timers=timers,
-            idle_queue=idle_queue(timers, idle) if idle is not None else None,
+            idle_queue=queue,
             random=context.random,
             release=self._release,
         )

@@ -1,0 +1,175 @@
+"""Building what names extensions of other packages before anything is started, for nobody else can
+say whether they serve their configuration.
+
+What tcpmesh has itself is judged by rules, with the line of what is wrong; what others have brought
+is known to itself only.  So each listener and cluster that names such a type is built once and
+given back, on a network that is none: nothing is bound and nobody is connected to.  What an
+extension has to say of its message (`tcpmesh.registry.WrongConfig`) becomes a problem with a line,
+and so does one that cannot be built.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from envoy.config.bootstrap.v3.bootstrap_pb2 import Bootstrap
+from envoy.config.core.v3.base_pb2 import Node
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.message import Message
+from zope.interface import implementer
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import Clock
+
+from tcpmesh.cluster.cluster import Cluster
+from tcpmesh.cluster.manager import discovery_of
+from tcpmesh.config.load import Loaded
+from tcpmesh.config.messages.types import is_foreign, unpack
+from tcpmesh.config.text.problems import Path, Problem, path_text
+from tcpmesh.interfaces import INetwork
+from tcpmesh.listener.listener import Listener
+from tcpmesh.net.cooperator import shared_cooperator
+from tcpmesh.net.timeout_queues import TimeoutQueues
+from tcpmesh.registry import BrokenExtension, UnknownExtension, build
+from tcpmesh.server.assembly import assemble
+from tcpmesh.stats.store import Store
+
+_STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
+
+Found = tuple[Path, AnyMessage]
+
+
+def extension_problems(loaded: Loaded) -> tuple[Problem, ...]:
+    """What extensions of other packages find wrong in a configuration, or what is wrong with
+    them.
+    """
+    problems: list[Problem] = []
+    resources = loaded.bootstrap.static_resources
+    for kind, rehearse in (("listeners", _listener), ("clusters", _cluster)):
+        for index, message in enumerate(getattr(resources, kind)):
+            path: Path = ("static_resources", kind, index)
+            foreign = list(_foreign(message, path))
+            if foreign:
+                problems += _problems(loaded, message, path, foreign, rehearse)
+    return tuple(problems)
+
+
+def _foreign(message: Message, path: Path) -> Iterator[Found]:
+    """Where a message names types of other packages."""
+    for field, value in message.ListFields():
+        if field.message_type is None:
+            continue
+        here = (*path, field.name)
+        if field.message_type.GetOptions().map_entry:
+            parts = [((*here, key), each) for key, each in value.items()]
+        elif isinstance(value, Message):
+            parts = [(here, value)]
+        else:
+            parts = [((*here, index), each) for index, each in enumerate(value)]
+        for place, part in parts:
+            if not isinstance(part, Message):
+                continue
+            inner: Message | None = part
+            if isinstance(part, AnyMessage):
+                if is_foreign(part.TypeName()):
+                    yield place, part
+                inner = unpack(part)
+            if inner is not None:
+                yield from _foreign(inner, place)
+
+
+def _problems(
+    loaded: Loaded, message: Any, path: Path, foreign: list[Found], rehearse: Any
+) -> Iterator[Problem]:
+    try:
+        rehearse(message, foreign)
+    except BrokenExtension as e:
+        place = next((at for at, config in foreign if config == e.config), path)
+        for field, text in (e.problems or {"": str(e)}).items():
+            where = (*place, *_steps(field))
+            yield Problem(loaded.places.at(*where), path_text(where), text)
+    except UnknownExtension as e:
+        yield Problem(loaded.places.at(*path), path_text(path), f"no package has {e}")
+    except Exception as e:
+        kind = path[1].removesuffix("s") if isinstance(path[1], str) else ""
+        text = f"this {kind} cannot be built: {type(e).__name__}: {e}"
+        yield Problem(loaded.places.at(*path), path_text(path), text)
+
+
+def _steps(text: str) -> Path:
+    """The path that a text such as `limits[0].bytes` writes."""
+    return tuple(int(number) if number else name for name, number in _STEP.findall(text))
+
+
+def _listener(message: Any, foreign: list[Found]) -> None:
+    proxy = _proxy()
+    Listener(message, proxy.worker.context).close()
+
+
+def _cluster(message: Any, foreign: list[Found]) -> None:
+    proxy = _proxy()
+    discovery_of(message, proxy.main.context).stop()
+    cluster = Cluster(message, proxy.worker.context)
+    cluster.close()
+    cluster.release()
+    for path, config in foreign:
+        if "event_logger" in path:
+            build(config, proxy.main.context).close()
+
+
+def _proxy() -> Any:
+    return assemble(Bootstrap(), Node(), NoNetwork(), Store())
+
+
+@implementer(INetwork)
+class NoNetwork:
+    """A network on which nobody answers, and no time passes."""
+
+    def __init__(self) -> None:
+        self.clock: Any = Clock()
+        self.timers = TimeoutQueues(self.clock)
+        self.cooperator = shared_cooperator(self.clock)
+
+    def bind(self, address: Any, options: Any) -> Any:
+        """Nothing is bound."""
+        raise RuntimeError("nothing is bound while a configuration is judged")
+
+    def listen(self, sock: Any, factory: Any, accepts_per_event: int = 0) -> Any:
+        """As above."""
+        raise RuntimeError("nothing is bound while a configuration is judged")
+
+    def connect(
+        self,
+        address: Any,
+        factory: Any,
+        timeout: float,
+        options: Any = None,
+        for_client: bool = False,
+    ) -> Any:
+        """Nobody is connected to, and nobody hears of it."""
+        return _Nobody()
+
+    def connect_check(
+        self, address: Any, listener: Any, timeout: float, options: Any = None
+    ) -> Any:
+        """As above."""
+        return _Nobody()
+
+    def stop(self) -> Deferred[None]:
+        """Nothing is open."""
+        self.timers.stop()
+        return succeed(None)
+
+
+class _Nobody:
+    """An attempt to connect that never ends."""
+
+    def start(self) -> None:
+        """Nothing happens."""
+
+    def stop(self) -> None:
+        """As above."""
+
+    stopConnecting = disconnect = stop

@@ -1,0 +1,139 @@
+"""What is said of extensions of other packages before anything starts."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tcpmesh.testing.child import TWISTD
+
+ROOT = Path(__file__).resolve().parents[2]
+
+ECHO = "envoy.extensions.filters.network.echo.v3.Echo"
+
+CONFIG = """\
+static_resources:
+  listeners:
+  - name: front
+    address: {socket_address: {address: 127.0.0.1, port_value: 0}}
+    filter_chains:
+    - filters:
+      - name: echo
+        typed_config:
+          "@type": type.googleapis.com/%s
+"""
+
+BEGIN = """\
+from envoy.extensions.filters.network.echo.v3 import echo_pb2
+from tcpmesh.registry import WrongConfig, extension
+
+"""
+
+FILTER = f"""\
+{BEGIN}
+@extension(echo_pb2.Echo)
+class Echo:
+    terminal = True
+
+    def __init__(self, message, context):
+        self.queue = context.network.timers.queue(5, print)
+        self.queue.add("x")
+        context.network.connect("anywhere", None, 5)
+
+    def on_accept(self, connection):
+        pass
+
+    def attach(self, connection):
+        pass
+
+    def close(self):
+        self.queue.stop()
+"""
+
+
+class ExtensionTests(SynchronousTestCase):
+    """`--mode validate` with a package that brings one, and starting it."""
+
+    def setUp(self) -> None:
+        """The package, without its module."""
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.folder = Path(directory.name)
+        installed = self.folder / "my_echo-1.0.dist-info"
+        installed.mkdir()
+        (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: my-echo\nVersion: 1.0\n")
+        entry = f"[tcpmesh.extensions]\n{ECHO} = my_echo\n"
+        (installed / "entry_points.txt").write_text(entry)
+        (self.folder / "envoy.yaml").write_text(CONFIG % ECHO)
+
+    def run_twistd(self, module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """What comes of a command line where the package's module is this."""
+        (self.folder / "my_echo.py").write_text(module)
+        path = f"{self.folder}{os.pathsep}{ROOT}"
+        return subprocess.run(
+            [TWISTD, "-n", "--pidfile=", "tcpmesh", "-c", "envoy.yaml", *arguments],
+            cwd=self.folder,
+            env={**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    def problem(self, module: str) -> dict[str, Any]:
+        """The one problem that validating finds, which starting finds too, in one line."""
+        ran = self.run_twistd(module, "--mode", "validate", "--format", "json")
+        (problem,) = json.loads(ran.stdout)["problems"]
+        started = self.run_twistd(module)
+        self.assertEqual((1, 1), (ran.returncode, started.returncode))
+        self.assertEqual(1, len(started.stderr.splitlines()), started.stderr)
+        self.assertIn(problem["message"], started.stderr)
+        return dict(problem)
+
+    def test_good(self) -> None:
+        """One that can be built is accepted, whatever it does with the network meanwhile."""
+        ran = self.run_twistd(FILTER, "--mode", "validate")
+        self.assertEqual((0, ""), (ran.returncode, ran.stderr))
+
+    def test_raises(self) -> None:
+        """One whose class raises is said to, with the line of its configuration."""
+        found = self.problem(FILTER.replace("self.queue.add", "1 / 0; self.queue.add"))
+        self.assertEqual(8, found["line"])
+        self.assertEqual(
+            f"my_echo.Echo, the extension for {ECHO}, cannot be built: "
+            "ZeroDivisionError: division by zero",
+            found["message"],
+        )
+
+    def test_problems(self) -> None:
+        """What it says of its message has the place of the field."""
+        raising = 'raise WrongConfig({"": "it is too quiet here"}); self.queue.add'
+        found = self.problem(FILTER.replace("self.queue.add", raising))
+        self.assertEqual("it is too quiet here", found["message"])
+        self.assertIn("filters[0].typed_config", found["path"])
+
+    def test_no_decorator(self) -> None:
+        """A module that registers nothing is said to, with what is missing."""
+        found = self.problem(FILTER.replace("@extension(echo_pb2.Echo)", ""))
+        self.assertIn("my_echo, the module for", found["message"])
+        self.assertIn("is there a class with the decorator @extension?", found["message"])
+
+    def test_no_terminal(self) -> None:
+        """A filter that does not say whether it ends its chain is told to."""
+        found = self.problem(FILTER.replace("terminal = True", ""))
+        self.assertIn("has no `terminal`: see INetworkFilter", found["message"])
+
+    def test_not_the_last(self) -> None:
+        """A filter that does not end its chain is not the last of one."""
+        found = self.problem(FILTER.replace("terminal = True", "terminal = False"))
+        self.assertIn("non-terminal filter 'echo' is number 1 of 1", found["message"])
+
+    def test_no_attach(self) -> None:
+        """One that lacks what a filter is to have is named with what that is."""
+        found = self.problem(FILTER.replace("def attach", "def attached"))
+        self.assertIn("has no `attach`: see INetworkFilter", found["message"])
