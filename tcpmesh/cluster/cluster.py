@@ -29,6 +29,7 @@ from tcpmesh.cluster.upstream.pool import Pools, pools_of
 from tcpmesh.config.fields.values import seconds
 from tcpmesh.interfaces import IBringsBalancer, ICluster, ILoadBalancer, INamedHostsBalancer
 from tcpmesh.registry import UnknownExtension, WorkerContext, cluster_type
+from tcpmesh.stats.store import Store
 from tcpmesh.values.address import Address
 from tcpmesh.values.all_or_nothing import all_or_nothing
 from tcpmesh.values.hosts import FROM_EDS, Assignment, HealthFlag, HostSpec
@@ -330,6 +331,15 @@ class Cluster:
             provided=partial(provided_balancer, self.message),
             host_for=self.host_for,
         )
+
+
+def _stats(message: Any, store: Store) -> ClusterStats:
+    stats = ClusterStats(store, message.alt_stat_name or message.name)
+    tracked = message.track_cluster_stats
+    stats.track(
+        tracked.timeout_budgets or message.track_timeout_budgets, tracked.request_response_sizes
+    )
+    return stats
 
 
 def provided_balancer(message: Any, context: PolicyContext) -> ILoadBalancer:
