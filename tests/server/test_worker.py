@@ -110,7 +110,7 @@ class BeginTests(SynchronousTestCase):
         """Workers are told apart in statistics, and number their connections apart."""
         self.assertEqual("worker_2", worker_name(2))
         ids = [list(islice(connection_ids(index), 2)) for index in range(2)]
-        self.assertEqual([[1, 2], [(1 << 48) + 1, (1 << 48) + 2]], ids)
+        self.assertEqual([[1, 3], [(1 << 48) + 1, (1 << 48) + 3]], ids)
 
     def test_log_levels(self) -> None:
         """It writes debug events of the loggers that main says."""
