@@ -251,6 +251,22 @@ class LayerTests(SynchronousTestCase):
                 self.assert_none(wrong, f"tcpmesh.{room} does without {package}: {reason}:")
 
 
+class DrawingTests(SynchronousTestCase):
+    """docs/architecture.md."""
+
+    def test_drawing(self) -> None:
+        """The rooms are drawn there on the floors that they have here."""
+        text = (ROOT / "docs" / "architecture.md").read_text()
+        drawing = text.split("```")[1].strip("\n").splitlines()
+        floors = [line.split() for line in drawing if line.strip() != "│"]
+        drawn = [
+            tuple(word for word in floor[: len(layer)])
+            for floor, layer in zip(floors[::-1], LAYERS, strict=True)
+        ]
+
+        self.assertEqual([set(layer) for layer in LAYERS], [set(floor) for floor in drawn])
+
+
 class ReactorTests(SynchronousTestCase):
     """The reactor is an argument."""
 
