@@ -1,6 +1,6 @@
 """Two connections that pass each other's bytes on: the heart of an L4 proxy.
 
-Theory of operation.  A `Relay` is two equal `Direction`s.  Each is the *protocol* of its source (it
+Theory of operation.  A `Relay` is two equal Directions.  Each is the *protocol* of its source (it
 gets the bytes, the end of stream and the loss) and the *producer* of its sink (it is paused when
 the sink cannot keep up):
 

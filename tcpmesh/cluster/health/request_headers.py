@@ -48,7 +48,7 @@ NOTHING = probe_info(HostSpec(NOWHERE), 0.0)
 
 
 class RequestHeaders:
-    """What `HeaderValueOption`s add to the fields of requests.
+    """What `HeaderValueOption` messages add to the fields of requests.
 
     :param protocol: what `%PROTOCOL%` is.
     :param remove: names, in lower case, of fields that are not sent though they are not added here.

@@ -1,7 +1,7 @@
 """What is wrong with a configuration, where, and how to say it: to a person, on a terminal, to a
 machine.
 
-A configuration is judged as a whole: everything wrong in it is collected as `Problem`s and raised
+A configuration is judged as a whole: everything wrong in it is collected in `Problem` objects, raised
 once, as one `ConfigError`, so that nobody fixes a file one error at a time.
 """
 

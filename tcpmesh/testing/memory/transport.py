@@ -4,7 +4,7 @@ tested without any.
 Why not Twisted's own fakes: `iosim` and `StringTransport` ignore pause, never pause a producer and
 cannot half-close, and those are the things a proxy gets wrong.
 
-Theory of operation.  Each connection has two `Pipe`s, one per direction.  A Pipe is what the two
+Theory of operation.  Each connection has two Pipes, one per direction.  A Pipe is what the two
 kernels hold: a bounded buffer of bytes, then perhaps FIN, then perhaps a reset.  A transport keeps
 in `_pending` what its Pipe had no room for, as a process does when `send` would block.  Nothing
 happens by itself: whatever makes progress possible (room, bytes, FIN, resume) puts a *step* into a
