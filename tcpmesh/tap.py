@@ -32,7 +32,7 @@ from tcpmesh.config.load import Loaded, load
 from tcpmesh.config.messages.types import EXTENSION_GROUP
 from tcpmesh.config.options import option_problems
 from tcpmesh.config.rules import DEPRECATED
-from tcpmesh.config.text.problems import ConfigError, Problem, render, verdict
+from tcpmesh.config.text.problems import ConfigError, Problem, by_place, render, verdict
 from tcpmesh.logs.log import Levels, Log, component_levels
 from tcpmesh.tap_options import FLAGS, PARAMETERS
 from tcpmesh.tap_process import CannotRun, check_pid_file, check_user, enter_directory
@@ -148,7 +148,7 @@ class Options(usage.Options):
             if self["format"] == "json":
                 _tell(json.dumps(e.as_dict(), indent=1))
             else:
-                _complain(e.problems, e.sources)
+                _complain(by_place((*e.problems, *e.warnings)), e.sources)
             sys.exit(1)
         if self["skip-deprecated-logs"]:
             kept = tuple(each for each in loaded.warnings if each.text != DEPRECATED)

@@ -23,7 +23,7 @@ LAYERS = (
     ("connection", "registry"),
     ("accesslog", "cluster", "listener"),
     ("extensions",),
-    ("xds", "admin", "server"),
+    ("admin", "server"),
     ("tap_options", "tap_process"),
     ("tap",),
 )

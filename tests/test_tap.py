@@ -443,6 +443,14 @@ class ConfigurationTests(OptionsTestCase):
         self.assertIn(f"{path}:11:", self.err.getvalue())
         self.assertIn("nobody", self.err.getvalue())
 
+    def test_warning_beside_an_error(self) -> None:
+        """Warnings are told beside errors, all sorted by place, so that nobody mends a file twice."""
+        path = self.file(UNKNOWN_CLUSTER + "stats_flush_interval: 1\n")
+        self.assertEqual(1, self.ends("-c", path))
+        warning, error = self.err.getvalue().splitlines()
+        self.assertIn("warning: no cluster is named 'nobody'", warning)
+        self.assertIn("stats_flush_interval: expected a duration", error)
+
 
 class OutputTests(OptionsTestCase):
     """A standard output that does not take what is printed."""

@@ -19,8 +19,8 @@ from twisted.logger import Logger
 from tcpmesh.admin.endpoints.table import ENDPOINTS
 from tcpmesh.admin.site import AdminSite
 from tcpmesh.interfaces import IServer
+from tcpmesh.net.descriptor_reserve import DescriptorReserve
 from tcpmesh.net.listen import bind, open_socket
-from tcpmesh.net.reserve import DescriptorReserve
 from tcpmesh.net.stock.network import StockNetwork
 from tcpmesh.values.address import Address
 from tcpmesh.values.all_or_nothing import all_or_nothing

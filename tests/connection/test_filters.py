@@ -8,7 +8,7 @@ from google.protobuf import wrappers_pb2
 
 from tcpmesh.connection.filters import FilterManager, NetworkFilter, ReadFilter
 from tcpmesh.connection.relay import Direction
-from tcpmesh.registry import extension
+from tcpmesh.registry import BrokenExtension, extension
 from tcpmesh.testing.recording import RecordingProtocol
 from tcpmesh.values.address import Address
 from tcpmesh.values.filter_status import FilterStatus
@@ -437,7 +437,7 @@ class OrderTests(ChainTestCase):
         """A chain that ends in a filter that ends no chain is refused."""
         text = f'[{{name: s, typed_config: {{"@type": {STRING}, value: "continue"}}}}]'
         self.assertRaisesRegex(
-            ValueError,
+            BrokenExtension,
             "non-terminal filter 's' is number 1 of 1",
             self.mesh.add_listener,
             "l",
@@ -449,7 +449,7 @@ class OrderTests(ChainTestCase):
         """A chain that goes on after a filter that ends chains is refused."""
         text = f"[{tcp_proxy()[1:-1]}, {tcp_proxy()[1:-1]}]"
         self.assertRaisesRegex(
-            ValueError,
+            BrokenExtension,
             "terminal filter 'tcp' is number 1 of 2",
             self.mesh.add_listener,
             "l",

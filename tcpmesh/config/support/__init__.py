@@ -5,7 +5,8 @@ is worse than an error: a limit that limits nothing, an access list that lets ev
 every message type in reach of the fields below has a row for each field that may be set.  What has
 no row is refused, with its line, in the words "tcpmesh does not support it yet".
 
-To support a field, give it a row in the file of its room in the change that reads it;
+To support a field, give it a row in the file for its part of a configuration in the
+change that reads it;
 `docs/supported.md` is generated from these rows.
 
 - `YES`: the field works as in Envoy.

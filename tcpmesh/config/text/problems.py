@@ -1,8 +1,8 @@
 """What is wrong with a configuration, where, and how to say it: to a person, on a terminal, to a
 machine.
 
-A configuration is judged as a whole: everything wrong in it is collected in `Problem` objects, raised
-once, as one `ConfigError`, so that nobody fixes a file one error at a time.
+A configuration is judged as a whole: everything wrong in it is collected in `Problem` objects and
+raised once, as one `ConfigError`, so that nobody fixes a file one error at a time.
 """
 
 from __future__ import annotations

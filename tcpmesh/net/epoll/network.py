@@ -38,6 +38,7 @@ from twisted.internet.defer import Deferred
 from tcpmesh.interfaces import INetwork
 from tcpmesh.net.connect_check import ConnectCheckListener
 from tcpmesh.net.cooperator import shared_cooperator
+from tcpmesh.net.descriptor_reserve import DescriptorReserve
 from tcpmesh.net.epoll.accept import AcceptingPort
 from tcpmesh.net.epoll.connect import EpollConnector
 from tcpmesh.net.epoll.connect_check import EpollConnectCheck
@@ -45,7 +46,6 @@ from tcpmesh.net.epoll.poller import Poller
 from tcpmesh.net.epoll.splice import Pipes
 from tcpmesh.net.epoll.transport import EpollTransport
 from tcpmesh.net.listen import bind
-from tcpmesh.net.reserve import DescriptorReserve
 from tcpmesh.net.timeout_queues import TimeoutQueues
 from tcpmesh.values.address import Address
 from tcpmesh.values.socket_options import ConnectOptions, ListenOptions

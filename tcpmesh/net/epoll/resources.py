@@ -6,9 +6,9 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from tcpmesh.net.descriptor_reserve import DescriptorReserve
 from tcpmesh.net.epoll.poller import Poller
 from tcpmesh.net.epoll.splice import Pipes
-from tcpmesh.net.reserve import DescriptorReserve
 from tcpmesh.net.timeout_queues import TimeoutQueues
 from tcpmesh.values.address import Address
 

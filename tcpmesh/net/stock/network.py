@@ -26,8 +26,8 @@ from tcpmesh.interfaces import ICountsAccepts, IHandsOver, INetwork, IStreamTran
 from tcpmesh.net.congestion import spare_loopback
 from tcpmesh.net.connect_check import ConnectCheckListener, FactoryConnectCheck
 from tcpmesh.net.cooperator import shared_cooperator
+from tcpmesh.net.descriptor_reserve import DescriptorReserve
 from tcpmesh.net.listen import bind
-from tcpmesh.net.reserve import DescriptorReserve
 from tcpmesh.net.sockets import EXHAUSTED
 from tcpmesh.net.stock.open_sockets import OpenSockets
 from tcpmesh.net.stock.transport import StockTransport

@@ -15,9 +15,9 @@ from twisted.internet.error import ConnectError
 from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from tcpmesh.net import reserve as reserve_module
+from tcpmesh.net import descriptor_reserve as reserve_module
+from tcpmesh.net.descriptor_reserve import QUIET, REST, DescriptorReserve
 from tcpmesh.net.listen import open_socket
-from tcpmesh.net.reserve import QUIET, REST, DescriptorReserve
 from tcpmesh.net.sockets import is_exhausted
 from tcpmesh.net.stock.network import StockNetwork
 from tcpmesh.testing.harness import Client, Server
