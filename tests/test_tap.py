@@ -444,7 +444,7 @@ class ConfigurationTests(OptionsTestCase):
         self.assertIn("nobody", self.err.getvalue())
 
     def test_warning_beside_an_error(self) -> None:
-        """Warnings are told beside errors, all sorted by place, so that nobody mends a file twice."""
+        """Warnings are told beside errors, sorted by place, so that nobody mends a file twice."""
         path = self.file(UNKNOWN_CLUSTER + "stats_flush_interval: 1\n")
         self.assertEqual(1, self.ends("-c", path))
         warning, error = self.err.getvalue().splitlines()

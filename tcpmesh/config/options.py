@@ -38,8 +38,6 @@ SERVED_OTHERWISE: Mapping[str, str] = {
     "cpuset-threads": "one worker serves all for now",
     "drain-time-s": "connections are not drained yet",
     "drain-strategy": "connections are not drained yet",
-    "file-flush-interval-msec": "there are no access logs yet",
-    "file-flush-min-size-kb": "there are no access logs yet",
     "parent-shutdown-time-s": "there is no hot restart yet",
 }
 """Those whose values, where they are not the default, change nothing for now."""
