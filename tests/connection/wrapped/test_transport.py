@@ -198,6 +198,19 @@ class HandshakeTests(WrappingTestCase):
         self.say(data(b"more"))
         self.assertEqual(b"peeked more", self.above.received)
 
+    def test_unread_of_a_lost_connection(self) -> None:
+        """Bytes given back to a wrapper whose handshake then failed are forgotten, and whoever
+        resumes it later sets nothing off.
+        """
+        wrapper = self.wrap(attached=True)
+        wrapper.unread(b"peeked")
+        self.peer.transport.abortConnection()
+        self.pump()
+        wrapper.pauseProducing()
+        wrapper.resumeProducing()
+        self.assertEqual([], self.network.clock.getDelayedCalls())
+        self.assertEqual(["lost"], self.above.events)
+
     def test_peer_leaves(self) -> None:
         """The peer's end of stream, and its reset, end the attempt: the observer hears why, and so
         does a protocol that is there.
