@@ -447,11 +447,19 @@ class UpstreamTests(SocketTestCase):
             self.assertEqual(1, self.mesh.stat("cluster.c.membership_healthy"))
 
     def test_closed_with_its_cluster(self) -> None:
-        """Main's factory, for health checks, and the worker's are closed with the cluster."""
-        self.cluster(A)
-        self.mesh.clusters.remove("c")
-        self.mesh.pump()
-        self.assertEqual(["framing", "framing"], transport_sockets.closed)
+        """The worker's factory is closed with the cluster, and main's, which is there where hosts
+        are checked.
+        """
+        check = (
+            "{timeout: 1s, interval: 60s, unhealthy_threshold: 1, healthy_threshold: 1, "
+            "tcp_health_check: {}}"
+        )
+        for more, factories in (("", 1), (f", health_checks: [{check}]", 2)):
+            transport_sockets.closed.clear()
+            self.cluster(A, more=more)
+            self.mesh.clusters.remove("c")
+            self.mesh.pump()
+            self.assertEqual(["framing"] * factories, transport_sockets.closed)
 
 
 def _say_and_close(server: RecordingProtocol, said: bytes) -> None:
