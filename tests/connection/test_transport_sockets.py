@@ -447,11 +447,17 @@ class UpstreamTests(SocketTestCase):
             self.assertEqual(1, self.mesh.stat("cluster.c.membership_healthy"))
 
     def test_closed_with_its_cluster(self) -> None:
-        """Main's factory, for health checks, and the worker's are closed with the cluster."""
-        self.cluster(A)
-        self.mesh.clusters.remove("c")
-        self.mesh.pump()
-        self.assertEqual(["framing", "framing"], transport_sockets.closed)
+        """The worker's factory, and main's where there are health checks, are closed with the
+        cluster.
+        """
+        check = "{timeout: 1s, interval: 9s, unhealthy_threshold: 1, healthy_threshold: 1}"
+        check = check.replace("}", ", tcp_health_check: {}}")
+        for more, factories in (("", 1), (f", health_checks: [{check}]", 2)):
+            self.setUp()
+            self.cluster(A, more=more)
+            self.mesh.clusters.remove("c")
+            self.mesh.pump()
+            self.assertEqual(["framing"] * factories, transport_sockets.closed)
 
 
 def _say_and_close(server: RecordingProtocol, said: bytes) -> None:
