@@ -28,6 +28,8 @@ from tcpmesh.testing.memory.network import MemoryNetwork
 from tcpmesh.testing.mesh import address_of
 from tcpmesh.testing.recording import RecordingProtocol
 from tcpmesh.testing.wrappers import FramingTransport, WrappingFactory, WrappingNetwork
+from tcpmesh.values.stream.close_reason import Cause, CloseReason, EndedBy
+from tcpmesh.values.stream.phase import Phase
 from tests import transport_sockets
 from tests.mesh import FRONT, MeshTestCase, listener_message, parse, tcp_proxy
 from tests.transport_sockets import NowhereSocket, socket_yaml
@@ -214,6 +216,33 @@ class DownstreamTests(SocketTestCase):
         self.mesh.pump()
         self.assertEqual(0, self.stat("downstream_cx_active"))
         self.assertEqual(0, self.mesh.stat("cluster.c.upstream_cx_active"))
+
+    def test_why_late(self) -> None:
+        """After a timeout it is known why the connection ended, in Envoy's words too."""
+        self.serve("silent")
+        self.mesh.add_cluster("c", A)
+        self.mesh.upstream(A)
+        self.mesh.connect()
+        self.mesh.advance(TIMEOUT + 0.1)
+        late = self.mesh.connections[-1].stream_info
+        reason = CloseReason(EndedBy.PROXY, Phase.RELAYING, Cause.HANDSHAKE_TIMEOUT)
+        self.assertEqual(reason, late.close_reason)
+        self.assertEqual("transport_socket_timeout", late.local_close_reason)
+        self.assertEqual("transport socket timeout was reached", late.termination_details)
+
+    def test_why_failed(self) -> None:
+        """After a handshake that failed it is known why the connection ended."""
+        self.serve()
+        self.mesh.add_cluster("c", A)
+        self.mesh.upstream(A)
+        self.mesh.connect().transport.write(b"GET / HTTP/1.0\r\n\r\n")
+        self.mesh.pump()
+        bad = self.mesh.connections[-1].stream_info.close_reason
+        assert bad is not None
+        self.assertEqual(
+            (EndedBy.DOWNSTREAM, Cause.HANDSHAKE_FAILED, True),
+            (bad.by, bad.cause, bool(bad.detail)),
+        )
 
     def test_timeout_as_configured(self) -> None:
         """transport_socket_connect_timeout is the time, and 0 means none."""

@@ -161,6 +161,11 @@ class ServedTests(StreamInfoTestCase):
         self.assertEqual(HOST, str(upstream.remote_address))
         self.assertEqual(server.transport.getPeer(), upstream.local_address)
         self.assertEqual((FRONT, None), (str(info.direct_local_address), info.filters_began))
+        self.assertEqual((1, 3000.0), self.mesh.times("cluster.c.upstream_cx_length_ms"))
+        self.assertEqual((1, 0.0), self.mesh.times("cluster.c.upstream_cx_connect_ms"))
+        self.assertEqual(
+            (1, 3000.0), self.mesh.times("listener.127.0.0.1_1.downstream_cx_length_ms")
+        )
         self.assertEqual(info.id + 1, info.upstream_id)
 
     def test_names(self) -> None:
