@@ -194,6 +194,8 @@ class PlainTests(Exploration, SynchronousTestCase):
 class EarlyDataTests(Exploration, SynchronousTestCase):
     """A tcp_proxy that reads its client before the upstream is connected."""
 
+    depth = DEPTH - 1
+
     def test_every_order(self) -> None:
         """Nobody is stuck, no byte lost or doubled, and nothing is left behind."""
         self.explored(ProxyGame(bootstrap("max_early_data_bytes: 10")))
