@@ -441,10 +441,10 @@ def links() -> list[str]:
 
 def descriptors() -> list[str]:
     """The open descriptors by their kinds, but for those of which the reactor has now more and now
-    less.
+    less, and the one that Twisted's first port keeps in reserve as long as the process lives.
     """
     kinds = [each.partition("[")[0] for each in links()]
-    return sorted(each for each in kinds if each not in ("anon_inode:", "pipe:"))
+    return sorted(each for each in kinds if each not in ("anon_inode:", "pipe:", os.devnull))
 
 
 def alarms() -> int:
