@@ -206,6 +206,22 @@ def build(config: Any, context: Context) -> Any:
         ) from error
 
 
+def build_checked(config: Any, context: Context, check: Callable[[Any], None]) -> Any:
+    """As `build`; and what a check refuses, with a `BrokenExtension`, is given back, if it can be.
+
+    :raise UnknownExtension: where nothing understands its type.
+    :raise BrokenExtension: where another package's class fails, or the check does.
+    """
+    built = build(config, context)
+    try:
+        check(built)
+    except BrokenExtension:
+        if hasattr(built, "close"):
+            built.close()
+        raise
+    return built
+
+
 def check_provides(built: Any, interface: InterfaceClass, config: Any) -> None:
     """See to it that what `build` made has all that an interface asks for, be it said or not.
 

@@ -41,7 +41,7 @@ from zope.interface import implementer
 from twisted.python.failure import Failure
 
 from tcpmesh.connection.connection import Connection
-from tcpmesh.interfaces import INetworkFilter, IReadFilter
+from tcpmesh.interfaces import IReadFilter
 from tcpmesh.logs.debug import debug_logger
 from tcpmesh.net.protocol import QuietHalfCloseableProtocol
 from tcpmesh.values.filter_status import FilterStatus
@@ -73,18 +73,13 @@ ATTACHED = FilterManagerState.ATTACHED
 OVER = FilterManagerState.OVER
 
 
-@implementer(INetworkFilter)
 class NetworkFilter:
-    """A filter that ends its chain: what extensions build upon."""
+    """What filters that end their chain build upon: all of `INetworkFilter` but `attach`."""
 
     terminal = True
 
     def on_accept(self, connection: Connection) -> None:
         """Nothing has to be done before the filters before this one have decided."""
-
-    def attach(self, connection: Connection) -> None:
-        """Take over a connection."""
-        raise NotImplementedError
 
     def close(self) -> None:
         """Nothing has to be given back."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from tcpmesh.connection.connection import Connection
@@ -15,7 +16,7 @@ from tcpmesh.interfaces import (
     IStoppableFilter,
 )
 from tcpmesh.listener.handshakes import Handshakes
-from tcpmesh.registry import BrokenExtension, WorkerContext, build, check_provides
+from tcpmesh.registry import BrokenExtension, WorkerContext, build_checked, check_provides
 from tcpmesh.values.all_or_nothing import all_or_nothing
 
 
@@ -46,8 +47,8 @@ class FilterChain:
         with all_or_nothing() as undo:
             undo.callback(self.close)
             for index, entry in enumerate(message.filters, 1):
-                self.filters.append(build(entry.typed_config, context))
-                _check_place(self.filters[-1], entry, index, len(message.filters))
+                check = partial(_check_place, entry, index, len(message.filters))
+                self.filters.append(build_checked(entry.typed_config, context, check))
             self.attach = _way_through(self.filters) if self.filters else reject
             self._socket = transport_socket(message, IDownstreamTransportSocketFactory, context)
             if self._socket is not None:
@@ -70,7 +71,7 @@ class FilterChain:
             network_filter.close()
 
 
-def _check_place(network_filter: Any, entry: Any, index: int, count: int) -> None:
+def _check_place(entry: Any, index: int, count: int, network_filter: Any) -> None:
     """See to it that the last filter, and no other, ends the chain."""
     config, is_last = entry.typed_config, index == count
     if getattr(network_filter, "terminal", is_last) is not is_last:

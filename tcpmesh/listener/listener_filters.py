@@ -39,7 +39,7 @@ from tcpmesh.listener.predicate import Predicate, predicate
 from tcpmesh.listener.stats import ListenerStats
 from tcpmesh.net.protocol import QuietHalfCloseableProtocol
 from tcpmesh.net.timeout_queues import TimeoutQueue
-from tcpmesh.registry import WorkerContext, build, check_provides
+from tcpmesh.registry import WorkerContext, build, build_checked, check_provides
 from tcpmesh.values.address import Address
 from tcpmesh.values.all_or_nothing import all_or_nothing
 from tcpmesh.values.filter_status import InspectResult
@@ -104,10 +104,7 @@ class ListenerFilterManager:
         with all_or_nothing() as undo:
             undo.callback(self.close)
             for entry in message.listener_filters:
-                made = _build(entry, context)
-                self._filters.append(made)
-                inner = made.inner if isinstance(made, Unless) else made
-                check_provides(inner, IListenerFilter, entry.typed_config)
+                self._filters.append(_build(entry, context))
             for each in _implied(message):
                 self._filters.append(build(each, context))
 
@@ -328,7 +325,10 @@ def _packed(message: Any) -> AnyMessage:
 def _build(entry: Any, context: WorkerContext) -> Any:
     """The filter of a `listener.v3.ListenerFilter`."""
     is_disabled = predicate(entry.filter_disabled) if entry.HasField("filter_disabled") else None
-    made = build(entry.typed_config, context)
+    config = entry.typed_config
+    made = build_checked(
+        config, context, lambda built: check_provides(built, IListenerFilter, config)
+    )
     return made if is_disabled is None else Unless(is_disabled, made)
 
 
@@ -338,12 +338,12 @@ class Unless:
 
     def __init__(self, is_disabled: Predicate, inner: Any) -> None:
         self._is_disabled = is_disabled
-        self.inner = inner
+        self._inner = inner
 
     def accept(self, connection: Connection) -> Any:
         """Look at a client, or let it pass."""
-        return None if self._is_disabled(connection.stream_info) else self.inner.accept(connection)
+        return None if self._is_disabled(connection.stream_info) else self._inner.accept(connection)
 
     def close(self) -> None:
         """The listener takes no more clients."""
-        self.inner.close()
+        self._inner.close()

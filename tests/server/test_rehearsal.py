@@ -137,3 +137,18 @@ class ExtensionTests(SynchronousTestCase):
         """One that lacks what a filter is to have is named with what that is."""
         found = self.problem(FILTER.replace("def attach", "def attached"))
         self.assertIn("has no `attach`: see INetworkFilter", found["message"])
+
+    def test_no_close(self) -> None:
+        """So is one that cannot even be given back, and of several lacks all are told."""
+        module = FILTER.replace("def close", "def closed").replace("def attach", "def attached")
+        found = self.problem(module)
+        self.assertIn("has no `attach`, `close`: see INetworkFilter", found["message"])
+        self.assertEqual(8, found["line"])
+
+    def test_base_without_attach(self) -> None:
+        """One that extends our class and forgets what makes it a filter is told so."""
+        module = FILTER.replace("class Echo:", "class Echo(NetworkFilter):").replace(
+            "def attach", "def attached"
+        )
+        found = self.problem("from tcpmesh.connection.filters import NetworkFilter\n" + module)
+        self.assertIn("has no `attach`: see INetworkFilter", found["message"])

@@ -49,7 +49,9 @@ def _hint_of(name: str, package: str) -> str:
     `envoy.filters.network.tcp_proxy`, or with the one that it had in former times.
     """
     last = name.rpartition(".")[2]
-    found = main_type(f"{package}{last}.v3", last) if name.startswith("envoy.") else ""
+    versions = ("v3", "v3alpha") if name.startswith("envoy.") else ()
+    types = (main_type(f"{package}{last}.{version}", last) for version in versions)
+    found = next(filter(None, types), "")
     return f"add typed_config: {{'@type': type.googleapis.com/{found}}}" if found else ""
 
 

@@ -7,16 +7,17 @@ for the mistake elsewhere.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from ipaddress import ip_address
 from typing import Any
 
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
 
 from tcpmesh.config.fields.addresses import address_key
+from tcpmesh.config.fields.values import binds_to_port
 from tcpmesh.config.messages.report import Report
 from tcpmesh.config.messages.types import type_of_url
 from tcpmesh.config.text.problems import FieldPath
 
-_ANYWHERE = ("0.0.0.0", "::")
 _WITH_ENDPOINTS = frozenset((Cluster.STATIC, Cluster.STRICT_DNS, Cluster.LOGICAL_DNS))
 
 
@@ -24,11 +25,10 @@ def _check_bootstrap(bootstrap: Any, field_path: FieldPath, report: Report) -> N
     listeners = bootstrap.static_resources.listeners
     if not listeners and not bootstrap.dynamic_resources.HasField("lds_config"):
         report.warning(field_path, "there is no listener: no client will be served")
-    # Of a listener on all addresses it is not known here which these are.
     report.listener_addresses.update(
         (address_key(listener.address), listener.name)
         for listener in listeners
-        if listener.address.socket_address.address not in _ANYWHERE
+        if binds_to_port(listener)
     )
     report.listener_addresses.pop("", None)
 
@@ -43,11 +43,26 @@ def _check_cluster(cluster: Any, field_path: FieldPath, report: Report) -> None:
         socket = address.socket_address
         if address.HasField("socket_address") and not (socket.port_value or socket.named_port):
             report.warning((here, "socket_address"), "nothing can be reached at port 0")
-        listener = report.listener_addresses.get(address_key(address))
+        listener = _listener_at(address, report)
         if listener is not None and cluster.type == Cluster.STATIC:
             report.warning(
                 here, f"this is where the listener {listener!r} is: clients would go in circles"
             )
+
+
+def _listener_at(address: Any, report: Report) -> str | None:
+    """The name of the listener that has this address; of one on all addresses it is known here only
+    that the loopback ones are among them.
+    """
+    key = address_key(address)
+    name = report.listener_addresses.get(key)
+    if name is None and key and address.HasField("socket_address"):
+        ip = ip_address(address.socket_address.address)
+        if ip.is_loopback:
+            anywhere = "[::]" if ip.version == 6 else "0.0.0.0"
+            port = address.socket_address.port_value
+            name = report.listener_addresses.get(f"{anywhere}:{port}")
+    return name
 
 
 def _endpoints(cluster: Any, field_path: FieldPath) -> Iterator[tuple[Any, FieldPath]]:

@@ -14,6 +14,7 @@ class WellKnownNameTests(CheckTests):
         for name, wanted in (
             ("envoy.filters.network.tcp_proxy", "tcp_proxy.v3.TcpProxy}"),
             ("envoy.tcp_proxy", "tcp_proxy.v3.TcpProxy}"),
+            ("envoy.filters.network.postgres_proxy", "postgres_proxy.v3alpha.PostgresProxy}"),
             ("envoy.filters.network.rbac", "rbac.v3.RBAC}"),
             ("envoy.filters.network.direct_response", "direct_response.v3.Config}"),
         ):

@@ -92,6 +92,33 @@ class UnintendedTests(SynchronousTestCase):
         self.assertEqual(1, len(remarked(text)))
         self.assertIn("this is where the listener 'front' is", remarked(text)[0])
 
+    def test_circle_by_all_addresses(self) -> None:
+        """So would one at a loopback address of a listener that is on all of them, and none
+        elsewhere.
+        """
+        for listener, host, is_told in (
+            ("0.0.0.0", "127.0.0.2", True),
+            ("'::'", "'::1'", True),
+            ("0.0.0.0", "0.0.0.0", True),
+            ("0.0.0.0", "'::1'", False),
+            ("0.0.0.0", "192.0.2.1", False),
+        ):
+            text = changed(
+                ("address: 127.0.0.2", f"address: {host}"),
+                ("address: 127.0.0.1", f"address: {listener}"),
+                ("8080", "10000"),
+            )
+            self.assertEqual(is_told, bool(remarked(text)), (listener, host))
+
+    def test_no_circle(self) -> None:
+        """A listener that binds no port leaves its address to the upstream."""
+        text = changed(
+            ("address: 127.0.0.2", "address: 127.0.0.1"),
+            ("8080", "10000"),
+            ("  - name: front", "  - name: front\n    bind_to_port: false"),
+        )
+        self.assertEqual([], remarked(text))
+
     def test_port_0(self) -> None:
         """Nothing can be reached at port 0."""
         (found,) = remarked(changed(("port_value: 8080", "port_value: 0")))

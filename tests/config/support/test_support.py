@@ -69,6 +69,18 @@ class SupportTests(SynchronousTestCase):
             said(text)[0],
         )
 
+    def test_no_extension(self) -> None:
+        """A type that is not of Envoy's making is not said to be known to it."""
+        text = changed(
+            ("envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy", "google.protobuf.Any"),
+            (
+                "          stat_prefix: tcp\n          cluster: web\n          idle_timeout: 5s\n",
+                "",
+            ),
+        )
+        self.assertIn("google.protobuf.Any is no network filter", said(text)[0])
+        self.assertFalse([each for each in said(text) if "Envoy knows" in each])
+
     def test_newer_extension(self) -> None:
         """So is one that is newer than the installed xds-protos, and one of Envoy's contrib build
         is told from it; neither is called unknown.

@@ -9,10 +9,12 @@ import os
 from typing import Any
 
 from envoy.extensions.filters.network.direct_response.v3 import config_pb2
+from zope.interface import implementer
 
 from tcpmesh.config.fields.values import source_bytes
 from tcpmesh.connection.connection import Connection
 from tcpmesh.connection.filters import NetworkFilter
+from tcpmesh.interfaces import INetworkFilter
 from tcpmesh.registry import WorkerContext, extension
 from tcpmesh.values.stream.close_reason import Cause, CloseReason, EndedBy
 from tcpmesh.values.stream.phase import FILTERING
@@ -21,6 +23,7 @@ SERVED = CloseReason(EndedBy.PROXY, FILTERING, Cause.SERVED)
 
 
 @extension(config_pb2.Config)
+@implementer(INetworkFilter)
 class DirectResponse(NetworkFilter):
     """What a chain's `direct_response` message says."""
 

@@ -26,12 +26,12 @@ from tcpmesh.extensions.filters.network.tcp_proxy.routes import route_finder
 from tcpmesh.extensions.filters.network.tcp_proxy.session import Session
 from tcpmesh.extensions.filters.network.tcp_proxy.settings import settings_of
 from tcpmesh.extensions.filters.network.tcp_proxy.stats import TcpProxyStats
-from tcpmesh.interfaces import IStoppableFilter
+from tcpmesh.interfaces import INetworkFilter, IStoppableFilter
 from tcpmesh.registry import WorkerContext, extension
 
 
 @extension(tcp_proxy_pb2.TcpProxy)
-@implementer(IStoppableFilter)
+@implementer(INetworkFilter, IStoppableFilter)
 class TcpProxy(NetworkFilter):
     """What a filter chain's `TcpProxy` message says, and the sessions it has."""
 
