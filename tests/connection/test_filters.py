@@ -181,7 +181,7 @@ class NewConnectionTests(ChainTestCase):
 
     def test_not_read_while_stopped(self) -> None:
         """Without early data a client is not read while it is held up: its reset is noticed once it
-        is turned away.
+        is closed.
         """
         (one,) = self.begin("stop")
         client = self.mesh.connect()
@@ -194,7 +194,7 @@ class NewConnectionTests(ChainTestCase):
         self.assertEqual(one.told, ["new", "lost"])
 
     def test_counted(self) -> None:
-        """tcp_proxy counts the clients that filters before it turn away, as Envoy's does."""
+        """tcp_proxy counts the clients that filters before it close, as Envoy's does."""
         (one,) = self.begin("stop")
         self.mesh.connect()
         one.manager.close("no")
@@ -215,7 +215,7 @@ class NewConnectionTests(ChainTestCase):
         self.mesh.network.pump()
         self.assertEqual(len(self.sent()), 1_000_000)
 
-    def test_turned_away(self) -> None:
+    def test_rejected(self) -> None:
         """A filter may close a new connection: the client sees FIN, and nothing else happens."""
         one, two = self.begin("stop", "continue")
         client = self.mesh.connect()

@@ -104,7 +104,7 @@ class Front:
         raise AssertionError("nobody asked for that")
 
 
-class PassageContract(HarnessTestCase):
+class FilterManagerContract(HarnessTestCase):
     """What holds for a manager on any network."""
 
     async def begin(self, *filters: Filter) -> tuple[RecordingProtocol, RecordingProtocol]:
@@ -205,7 +205,7 @@ class PassageContract(HarnessTestCase):
         await self.end(client, server, closing)
 
     async def test_closed_while_full(self) -> None:
-        """A client that takes nothing is turned away all the same, at once."""
+        """A client that takes nothing is closed all the same, at once."""
         closing = Filter(FilterStatus.STOP)
         client, server = await self.begin(closing)
         client.transport.write(b"x")
@@ -222,14 +222,14 @@ class PassageContract(HarnessTestCase):
         self.assertEqual((self.front.gone, closing.lost), (1, 1))
 
 
-class MemoryTests(PassageContract, TestCase):
+class MemoryTests(FilterManagerContract, TestCase):
     """On a network in memory that delivers in small pieces."""
 
     def make_harness(self) -> TransportHarness:
         return MemoryHarness(capacity=4000, chunk=3000)
 
 
-class StockTests(PassageContract, TestCase):
+class StockTests(FilterManagerContract, TestCase):
     """On Twisted's own transports."""
 
     def make_harness(self) -> TransportHarness:
@@ -237,7 +237,7 @@ class StockTests(PassageContract, TestCase):
 
 
 @skipUnless(sys.platform == "linux", "epoll is Linux's")
-class EpollTests(PassageContract, TestCase):
+class EpollTests(FilterManagerContract, TestCase):
     """On the epoll transports."""
 
     def make_harness(self) -> TransportHarness:
@@ -247,7 +247,7 @@ class EpollTests(PassageContract, TestCase):
 
 
 @skipUnless(sys.platform == "linux", "epoll is Linux's")
-class SpliceTests(PassageContract, TestCase):
+class SpliceTests(FilterManagerContract, TestCase):
     """On the epoll transports where nearly all goes through pipes."""
 
     def make_harness(self) -> TransportHarness:

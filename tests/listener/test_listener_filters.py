@@ -1,4 +1,4 @@
-"""Listener filters: what a client meets before its filter chain, and how it may leave there."""
+"""Listener filters: what happens to a client before its filter chain, and how it may end there."""
 
 from __future__ import annotations
 
@@ -195,7 +195,7 @@ class PassingTests(PeekTestCase):
         self.assertEqual(["made", "data", "eof"], self.upstream.built[-1].events)
 
     def test_refused_client(self) -> None:
-        """A client that passes the filters and is then turned away by tcp_proxy hears the end."""
+        """A client that passes the filters and is then closed by tcp_proxy hears the end."""
         self.serve("{word: hello}", fields="cluster: nobody")
         client = self.mesh.connect()
         self.send(client, b"hello")
@@ -545,7 +545,7 @@ class RedirectTests(PeekTestCase):
         self.assertEqual(["exact"], self.who())
 
     def test_to_itself(self) -> None:
-        """A client that wanted the listener that accepted it stays, and meets the filters once."""
+        """A client that wanted the listener that accepted it stays, and passes the filters once."""
         self.front("127.0.0.1:1")
         self.mesh.connect()
         self.assertEqual(["t"], self.who())

@@ -48,7 +48,7 @@ class ConnectionLimit(ReadFilter):
             return FilterStatus.CONTINUE
         self._active.add(1)
         # First counted and then compared: of two workers that do so at the same time perhaps both
-        # turn a client away, but never do both let in the last one.
+        # close a client, but never do both let in the last one.
         self._clients.own += 1
         if self._clients.total <= self._limit:
             self._admitted.add(manager)

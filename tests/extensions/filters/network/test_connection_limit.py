@@ -89,7 +89,7 @@ class LimitTests(MeshTestCase):
         self.assertEqual(self.mesh.stat("listener.127.0.0.1_1.downstream_cx_active"), 1)
 
     def test_disabled(self) -> None:
-        """Where it is disabled nobody is turned away or counted."""
+        """Where it is disabled nobody is closed or counted."""
         self.begin("runtime_enabled: {default_value: false, runtime_key: k}")
         self.assertEqual([self.mesh.connect().ended for _ in range(3)], [False] * 3)
         self.leave(self.mesh.connect())

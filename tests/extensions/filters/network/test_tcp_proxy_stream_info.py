@@ -353,6 +353,17 @@ class NowhereTests(StreamInfoTestCase):
         self.assertEqual((BEGAN, None), (self.upstream.connect_began, self.upstream.connect_ended))
         self.assertEqual(HOST, str(self.upstream.host and self.upstream.host.address))
 
+    def test_no_longer_pending(self) -> None:
+        """An attempt that has failed counts towards max_pending_requests no more."""
+        self.mesh.network.silent.add(address_of(HOST))
+        self.begin(HOST, cluster="circuit_breakers: {thresholds: [{max_pending_requests: 1}]}")
+        for _ in range(3):
+            self.mesh.connect()
+            self.mesh.advance(5.0)
+            self.assertEqual("UF,URX", self.flags())
+        breakers = self.mesh.cluster("c").breakers  # type: ignore[union-attr]
+        self.assertEqual(0, breakers.pending.own)
+
     def test_two_attempts(self) -> None:
         """Each attempt has its host, also where it is the same again."""
         self.mesh.network.silent.add(address_of(HOST))
