@@ -215,7 +215,7 @@ def build_checked(config: Any, context: Context, check: Callable[[Any], None]) -
     built = build(config, context)
     try:
         check(built)
-    except BrokenExtension:
+    except Exception:
         if hasattr(built, "close"):
             built.close()
         raise
