@@ -247,11 +247,7 @@ class WrappedTransport(WrappedWriteSide):
         if self._only_words_lost(reason):
             reason = Failure(ConnectionDone())
         self._drop_pending()
-        if (
-            self._phase is Phase.READY
-            and self._after < After.CLOSE
-            and (self._plain or self._incoming is Incoming.ENDED)
-        ):
+        if self._phase is Phase.READY and self._after < After.CLOSE:
             self._enter(Phase.CUT_OFF)
             self._reason = reason
             self._full = False

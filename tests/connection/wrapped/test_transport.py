@@ -407,6 +407,16 @@ class FailTests(WrappingTestCase):
         self.assertEqual(["made", "data", "data", "lost"], self.above.events)
         self.assertEqual(b"onetwo", self.above.received)
 
+    def test_after_the_end(self) -> None:
+        """A paused protocol hears of the end of stream that came before it, too."""
+        wrapper = self.ready()
+        self.above.on_data = wrapper.pauseProducing
+        self.say(data(b"one") + GOODBYE + b"\xff\xff\xff")
+        self.assertEqual(["made", "data"], self.above.events)
+        wrapper.resumeProducing()
+        self.pump()
+        self.assertEqual(["made", "data", "eof", "lost"], self.above.events)
+
     def test_closed_while_paused(self) -> None:
         """A protocol that closes before it has heard is told nothing but the loss, and not from
         within its call.
@@ -636,6 +646,18 @@ class CreditTests(WrappingTestCase):
         self.pump()
         self.assertTrue(self.wire == pattern(0, 15))
         self.assertTrue(self.peer.ended and self.above.lost_to(ConnectionDone))
+
+    def test_unread_while_held(self) -> None:
+        """Bytes given back while a close waits for its credit are dropped: the peer is read on."""
+        wrapper = self.ready(IdentityTransport)
+        wrapper.limit_writes(0)
+        wrapper.write(b"bye")
+        for close in ("loseConnection", "resetConnection"):
+            getattr(wrapper, close)()
+            wrapper.unread(b"unheard")
+            self.say(b"unheard too")
+            self.assertFalse(wrapper.below.paused)
+            self.assertEqual(["made"], self.above.events)
 
     def test_lost_while_held(self) -> None:
         """Bytes that are held when the peer resets are delivered, then the loss; what was held for
