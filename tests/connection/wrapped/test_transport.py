@@ -321,6 +321,7 @@ class EndTests(WrappingTestCase):
         wrapper.cutConnection()
         self.pump()
         self.assertEqual(GOODBYE, self.wire)
+        self.assertEqual(0, wrapper.below.dropped)
 
     def test_peer_resets_the_goodbye(self) -> None:
         """Who closes after a peer that has said goodbye and gone has lost nothing by the reset that
