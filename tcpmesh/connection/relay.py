@@ -379,7 +379,8 @@ class Relay:
 
     def discard(self) -> None:
         """The relay never started and never will."""
-        self._stop_watching()
+        if self._queue is not None:
+            self._stop_watching(self._queue)
         if self.early is not None:
             self.early.stop()
             self.early = None
@@ -400,7 +401,8 @@ class Relay:
 
     def _bound_flush(self) -> None:
         """From here on only what is buffered leaves: without progress it ends."""
-        self._stop_watching()
+        if self._queue is not None:
+            self._stop_watching(self._queue)
         if self.from_upstream.buffered or self.from_downstream.buffered:
             self._seen = self.activity
             self._queue = self._timers.queue(self.flush_timeout, Relay._check_flush)
@@ -413,13 +415,13 @@ class Relay:
         else:
             self._bound_flush()
 
-    def _stop_watching(self) -> None:
-        if self._queue is not None:
-            self._queue.discard(self)
-            self._queue = None
+    def _stop_watching(self, queue: TimeoutQueue[Relay]) -> None:
+        self._queue = None
+        queue.discard(self)
 
     def _finish(self) -> None:
-        self._stop_watching()
+        if self._queue is not None:
+            self._stop_watching(self._queue)
         self.stream_info.phase = CLOSED
         self._observer.relay_finished(self)
         self._break_cycles()

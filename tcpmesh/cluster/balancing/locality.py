@@ -66,11 +66,14 @@ class LocalityBalancer:
         self._localities: dict[tuple[int, Kind], EdfScheduler[int] | None] = {}
         if self._router is not None:
             self._router.update(sets)
+        self._only_group = self._find_only_group()
 
     def group(self, number: int) -> Group | None:
         """The hosts to pick from for a random number, not negative; they may be none.  `None` where
         the pick is to fail.
         """
+        if self._only_group is not None:
+            return self._only_group
         chosen = self._load.choose(number)
         if chosen is None:
             return None
@@ -92,6 +95,13 @@ class LocalityBalancer:
     def candidates(self) -> Iterator[Host]:
         """All hosts that a pick may choose, the better ones first."""
         return candidates(self._sets, self._load)
+
+    def _find_only_group(self) -> Group | None:
+        """The group of all picks, where they have but one: as a rule, and then a pick is quick."""
+        only = self._load.only_choice
+        if only is None or only[1] is Kind.PANIC or self._by_weight or self._router is not None:
+            return None
+        return self._group(*only, WHOLE_PRIORITY)
 
     def _group(self, host_set: HostSet, kind: Kind, place: int) -> Group:
         key = (host_set.priority, kind, place)

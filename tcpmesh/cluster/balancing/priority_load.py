@@ -85,6 +85,12 @@ class PriorityLoad:
                 table += [(host_set, Kind.PANIC if panic else kind)] * load
         return tuple(table)
 
+    @property
+    def only_choice(self) -> tuple[HostSet, Kind] | None:
+        """What `choose` answers whatever it is asked, if that is so."""
+        table = self._table
+        return table[0] if table and all(each is table[0] for each in table) else None
+
     def choose(self, hash: int) -> tuple[HostSet, Kind] | None:
         """The hosts to pick from for this random number or hash, not negative; they may be none.
         `None` without priorities.

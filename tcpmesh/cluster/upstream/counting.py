@@ -48,10 +48,9 @@ def count_pauses(direction: Direction, stats: Any) -> None:
     """Add to the statistics of its source how often a direction was paused and resumed since the
     last call.
     """
-    if direction.pauses or direction.resumes:
-        stats.flow_control_paused.tally += direction.pauses
-        stats.flow_control_resumed.tally += direction.resumes
-        direction.pauses = direction.resumes = 0
+    stats.flow_control_paused.tally += direction.pauses
+    stats.flow_control_resumed.tally += direction.resumes
+    direction.pauses = direction.resumes = 0
 
 
 def opened(host: Host) -> None:

@@ -162,7 +162,8 @@ class EpollTransport(WriteSide):
         if isinstance(self._pump, PushbackBuffer):
             self._pump.give(data)
         else:
-            self._stop_pump()
+            if self._pump is not None:
+                self._stop_pump(self._pump)
             self._pump = PushbackBuffer(data)
         self._readable = True
         if not self._paused:
@@ -188,7 +189,7 @@ class EpollTransport(WriteSide):
         self._readable = True
         for _ in range(MOVES):
             if pump.idle:
-                self._stop_pump()
+                self._stop_pump(pump)
                 break
             try:
                 got = pump.fill(self.fd)
@@ -218,14 +219,15 @@ class EpollTransport(WriteSide):
         if pump.held and (self._hangup or unread(self.fd)):
             pump.pause()  # the sink will tell
         elif self._hangup:
-            self._stop_pump()
+            self._stop_pump(pump)
             self._poller.again(self)
         else:
             self._readable = False
 
     def _end_of_stream(self) -> None:
         self._eof = True
-        self._stop_pump()
+        if self._pump is not None:
+            self._stop_pump(self._pump)
         if self._failed:
             self._close(LOST)
             self._report_lost()

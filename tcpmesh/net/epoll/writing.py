@@ -301,7 +301,8 @@ class WriteSide(Descriptor):
         """
         self._receive = ignore
         self._onto = None
-        self._stop_pump()
+        if self._pump is not None:
+            self._stop_pump(self._pump)
         self._paused = False
         if not self._registered:
             self._register()
@@ -332,7 +333,8 @@ class WriteSide(Descriptor):
         fd, self.fd = self.fd, -1
         self._shut()
         self._after = LOSE
-        self._stop_pump()
+        if self._pump is not None:
+            self._stop_pump(self._pump)
         self._reason = reason
         if fd >= 0:
             self._poller.close(fd)
@@ -349,10 +351,9 @@ class WriteSide(Descriptor):
         if protocol is not None:
             protocol.connectionLost(reason)
 
-    def _stop_pump(self) -> None:
-        if self._pump is not None:
-            pump, self._pump = self._pump, None
-            pump.source_ended()
+    def _stop_pump(self, pump: Pump | PushbackBuffer) -> None:
+        self._pump = None
+        pump.source_ended()
 
     def _register(self) -> None:
         self._registered = True

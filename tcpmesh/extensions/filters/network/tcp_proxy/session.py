@@ -165,7 +165,8 @@ class Session(Attempts):
         if direction is relay.from_upstream:
             self._upstream_lost(relay)
             return
-        self._stop_expiry()
+        if self._expiry is not None:
+            self._stop_expiry(self._expiry)
         if relay.reset is not None:
             # One that was reset by its upstream has its close type already.
             if relay.reset is direction:
@@ -257,16 +258,14 @@ class Session(Attempts):
         if self._state is not CONNECTED:
             self._give_up()
         self._state = OVER
-        self._stop_expiry()
+        if self._expiry is not None:
+            self._stop_expiry(self._expiry)
         if self._early_turn is not None:
             self._early_turn.cancel()
             self._early_turn = None
         self._context.release(self)
 
-    def _stop_expiry(self) -> None:
-        expiry = self._expiry
-        if expiry is None:
-            return
+    def _stop_expiry(self, expiry: IDelayedCall | TimeoutQueue[Session]) -> None:
         self._expiry = None
         if isinstance(expiry, TimeoutQueue):
             expiry.discard(self)
@@ -288,5 +287,7 @@ class Session(Attempts):
         stats = self.cluster.stats
         stats.cx_tx_bytes_total.tally += now[1] - sent
         stats.cx_rx_bytes_total.tally += now[2] - answered
-        count_pauses(down, tcp)
-        count_pauses(up, stats)
+        if down.pauses or down.resumes:
+            count_pauses(down, tcp)
+        if up.pauses or up.resumes:
+            count_pauses(up, stats)
