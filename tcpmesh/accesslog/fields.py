@@ -15,9 +15,10 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from uuid import uuid4
 
-from tcpmesh.accesslog.times import LOCAL_FORMAT, UTC_FORMAT, Moment, format_time
+from tcpmesh.accesslog.times import LOCAL_FORMAT, UTC_FORMAT, format_time
 from tcpmesh.config.fields.operators import FormatError, Operator
 from tcpmesh.values.address import Address
+from tcpmesh.values.stream.moment import Moment
 from tcpmesh.values.stream.stream_info import StreamInfo
 
 Value = Any

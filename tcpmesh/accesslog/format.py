@@ -16,9 +16,9 @@ from google.protobuf.json_format import MessageToDict
 from twisted.logger import Logger
 
 from tcpmesh.accesslog.fields import OPERATORS, Typed, Value, Yield, cut_to, shown
-from tcpmesh.accesslog.times import Moment
 from tcpmesh.config.fields.operators import Operator, Part, parse
 from tcpmesh.config.fields.values import source_bytes
+from tcpmesh.values.stream.moment import Moment
 from tcpmesh.values.stream.stream_info import StreamInfo
 
 log = Logger(namespace="filter")

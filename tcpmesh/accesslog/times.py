@@ -4,27 +4,8 @@ from __future__ import annotations
 
 import re
 import time
-from typing import NamedTuple
 
 _SPECIAL = re.compile(r"%%|%[1-9]?[fs]|%E(?:[0-9]|\*)[Sf]|%E\*?z|%ET|%Z")
-
-
-class Moment(NamedTuple):
-    """One moment, on both clocks: connections are timed by one that only goes forward, and people
-    read the other.
-    """
-
-    seconds: float
-    """By the network's clock, the one that the times of a `StreamInfo` are of."""
-
-    wall: float
-    """Since 1970, by the wall clock."""
-
-    def wall_of(self, seconds: float) -> float:
-        """When something was, by the wall clock, that the network's clock had at so many
-        seconds.
-        """
-        return self.wall - (self.seconds - seconds)
 
 
 UTC_FORMAT = "%Y-%m-%dT%H:%M:%S.%3fZ"

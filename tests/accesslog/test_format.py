@@ -13,12 +13,13 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.accesslog.fields import OPERATORS
 from tcpmesh.accesslog.format import JsonFormat, TextFormat, formatter
-from tcpmesh.accesslog.times import Moment, format_time
+from tcpmesh.accesslog.times import format_time
 from tcpmesh.config.fields.operators import SUPPORTED, FormatError, Operator
 from tcpmesh.connection.state_objects import FACTORIES
 from tcpmesh.values.address import Address
 from tcpmesh.values.response_flags import ResponseFlag
 from tcpmesh.values.stream.filter_state import Text
+from tcpmesh.values.stream.moment import Moment
 from tcpmesh.values.stream.stream_info import StreamInfo
 from tests.mesh import parse
 

@@ -15,10 +15,10 @@ from envoy.config.core.v3.base_pb2 import HeaderValueOption
 from google.protobuf.json_format import MessageToDict
 
 from tcpmesh.accesslog.fields import OPERATORS, Value, cut_to, found_at, shown
-from tcpmesh.accesslog.times import Moment
 from tcpmesh.config.fields.operators import Operator, parse
 from tcpmesh.config.fields.to_plain import whole
 from tcpmesh.values.hosts import HostSpec
+from tcpmesh.values.stream.moment import Moment
 from tcpmesh.values.stream.stream_info import NOWHERE, StreamInfo
 
 Headers = tuple[tuple[str, str], ...]

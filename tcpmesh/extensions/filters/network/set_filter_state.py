@@ -16,13 +16,13 @@ from typing import Any
 from envoy.extensions.filters.network.set_filter_state.v3 import set_filter_state_pb2
 
 from tcpmesh.accesslog.format import formatter
-from tcpmesh.accesslog.times import Moment
 from tcpmesh.connection.filters import FilterManager, ReadFilter
 from tcpmesh.connection.state_objects import FACTORIES
 from tcpmesh.logs.debug import debug_logger
 from tcpmesh.registry import WorkerContext, extension
 from tcpmesh.values.filter_status import FilterStatus
 from tcpmesh.values.stream.filter_state import Sharing
+from tcpmesh.values.stream.moment import Moment
 from tcpmesh.values.stream.stream_info import StreamInfo
 
 debug_log = debug_logger("filter")
