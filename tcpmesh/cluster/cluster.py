@@ -16,6 +16,8 @@ from typing import Any
 
 from zope.interface import implementer
 
+from twisted.internet.defer import Deferred
+
 from tcpmesh.cluster.balancing.lookahead import Lookahead
 from tcpmesh.cluster.balancing.policy import PolicyContext, balancer, panic_threshold
 from tcpmesh.cluster.hosts.endpoint_stats import EndpointStats
@@ -115,7 +117,9 @@ class Cluster:
         self.breakers = Breakers(message.circuit_breakers, self.stats, self._counts)
         self.dialer = dialer_of(message, context)
         undo.callback(self.dialer.close)
-        self._balancer = balancer(message, self._policy_context(context))
+        policy_context = self._policy_context(context)
+        self._first_tables = policy_context.first_tables
+        self._balancer = balancer(message, policy_context)
         self._named_hosts: INamedHostsBalancer | None = INamedHostsBalancer(self._balancer, None)
         self.pools = pools_of(message, self, context.network)
         """Where its connections come from, or `None` where each client makes its own."""
@@ -237,6 +241,12 @@ class Cluster:
         self._is_balanced = True
         self._sets = host_sets(self.hosts, self._assignment)
         self._balancer.update(self._sets)
+
+    def prepare(self) -> Deferred[Any]:
+        """Have all ready that picks need; fires when it is."""
+        if not self._is_balanced:
+            self._rebalance()
+        return self._first_tables.built()
 
     @property
     def sets(self) -> HostSets:

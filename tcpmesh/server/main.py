@@ -21,7 +21,7 @@ from tcpmesh.listener.manager import ListenerManager
 from tcpmesh.registry import MainContext
 from tcpmesh.server.link.numbers import MainMessage, Numbers
 from tcpmesh.stats.store import Store
-from tcpmesh.values.link import AskNumbers, Begin, LogLevels, ToWorker
+from tcpmesh.values.link import AskNumbers, Begin, LogLevels, Prepare, Prepared, ToWorker
 from tcpmesh.values.statuses import ClusterStatus, ListenerStatus
 from tcpmesh.values.workers import worker_name
 
@@ -46,6 +46,7 @@ class Main:
         self._bootstrap = bootstrap
         self._send = send
         self._connections = 0
+        self._prepared: Deferred[None] = Deferred()
         context = MainContext(
             network=network,
             store=store,
@@ -63,6 +64,7 @@ class Main:
             **self.clusters.receivers,
             **self.listeners.receivers,
             Numbers: self._take_numbers,
+            Prepared: self._take_prepared,
         }
         store.add_collector(self.ask_numbers)
 
@@ -89,8 +91,16 @@ class Main:
         self.listeners.add_static(resources.listeners)
 
     def initialize(self) -> Deferred[None]:
-        """Fires when the hosts of all clusters are known."""
-        return self.clusters.initialize()
+        """Fires when the hosts of all clusters are known, and workers are ready to pick among
+        them.
+        """
+        return ensureDeferred(self._initialize())
+
+    async def _initialize(self) -> None:
+        await self.clusters.initialize()
+        self._prepared = Deferred()
+        self._send(Prepare())
+        await self._prepared
 
     def start_workers(self) -> None:
         """Accept clients.
@@ -137,6 +147,9 @@ class Main:
         """Clients of all workers, as last told."""
         self.ask_numbers()
         return self._connections
+
+    def _take_prepared(self, told: Prepared) -> None:
+        self._prepared.callback(None)
 
     def _take_numbers(self, told: Numbers) -> None:
         self._connections = told.connections

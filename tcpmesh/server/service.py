@@ -150,8 +150,6 @@ class Server(MultiService):
         """Open the listeners, then everything that watches them."""
         assert self._proxy is not None
         self.state = "INITIALIZING"
-        # What clusters put off until somebody asks is there before clients come.
-        self.store.collect()
         try:
             self._proxy.main.start_workers()
         except BindError as e:

@@ -23,6 +23,8 @@ from tcpmesh.values.link import (
     AskNumbers,
     Begin,
     LogLevels,
+    Prepare,
+    Prepared,
     Stop,
     Stopped,
     ToWorker,
@@ -74,12 +76,16 @@ class Worker:
             **self.listeners.receivers,
             LogLevels: self._set_levels,
             AskNumbers: self._tell_numbers,
+            Prepare: self._prepare,
             Stop: self._stop,
         }
 
     def receive(self, message: ToWorker) -> None:
         """Main says something."""
         self._receivers[type(message)](message)
+
+    def _prepare(self, told: Prepare) -> None:
+        self.clusters.prepare().addCallback(lambda _: self._send(Prepared()))
 
     def _stop(self, told: Stop) -> None:
         """Accept no more clients, close those there are, and connect to nobody any more."""

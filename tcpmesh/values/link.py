@@ -112,6 +112,11 @@ class RemoveListener:
 
 
 @dataclass(frozen=True)
+class Prepare:
+    """Clients will come: is all ready that picks need?"""
+
+
+@dataclass(frozen=True)
 class Start:
     """Open all listeners, also those that come later."""
 
@@ -262,6 +267,11 @@ class HostNumbers:
 
 
 @dataclass(frozen=True)
+class Prepared:
+    """All is ready that picks need."""
+
+
+@dataclass(frozen=True)
 class Stopped:
     """All clients are gone."""
 
@@ -277,6 +287,7 @@ ToWorker: TypeAlias = (
     | Cleanup
     | AddListener
     | RemoveListener
+    | Prepare
     | Start
     | Stop
     | LogLevels
@@ -296,5 +307,6 @@ ToMain: TypeAlias = (
     | HostsUnused
     | Rates
     | HostNumbers
+    | Prepared
     | Stopped
 )

@@ -15,6 +15,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import ILogObserver
 from twisted.trial.unittest import SynchronousTestCase
 
+from tcpmesh.cluster.balancing import hash_balancer
 from tcpmesh.interfaces import IServer
 from tcpmesh.listener.manager import ListenerManager
 from tcpmesh.logs.log import Levels, Log
@@ -129,6 +130,22 @@ class LifeTests(ServerTestCase):
         self.assertFalse(self.connects())
         assert names.held is not None
         names.held[0].callback((Found("127.0.0.3"),))
+        self.assertEqual("LIVE", server.state)
+        self.assertTrue(self.connects())
+
+    def test_waits_for_tables(self) -> None:
+        """Until the hash table of each cluster is built it is not live and accepts nobody."""
+        self.patch(hash_balancer, "FIRST_AT_ONCE", 5000)
+        message = bootstrap(listener_message("l", "127.0.0.1:1", tcp_proxy()))
+        fields = "{lb_policy: MAGLEV, maglev_lb_config: {table_size: 65537}}"
+        message.static_resources.clusters.append(
+            cluster_message("m", [HOST, "127.0.0.3:80"], fields)
+        )
+        server = self.server(message)
+        self.start(server)
+        self.assertEqual("PRE_INITIALIZING", server.state)
+        self.assertFalse(self.connects())
+        self.reactor.pump([0] * 1000)
         self.assertEqual("LIVE", server.state)
         self.assertTrue(self.connects())
 

@@ -152,6 +152,7 @@ TO_WORKER = Table(
     (14, Record(link.AskHostNumbers, cluster=WHOLE)),
     (15, Record(link.AskNumbers)),
     (16, Record(link.Stop)),
+    (17, Record(link.Prepare)),
 )
 
 TO_MAIN = Table(
@@ -167,4 +168,5 @@ TO_MAIN = Table(
     (10, Record(link.HostNumbers, cluster=WHOLE, numbers=Several(Several(WHOLE)))),
     (11, Record(Numbers, worker=WHOLE, connections=WHOLE, deltas=Optional(DELTAS))),
     (12, Record(link.Stopped)),
+    (13, Record(link.Prepared)),
 )
