@@ -25,6 +25,7 @@ from twisted.internet.interfaces import (
 
 from tcpmesh.values.address import Address
 from tcpmesh.values.dns import Family
+from tcpmesh.values.filter_status import FilterStatus, InspectResult
 from tcpmesh.values.hosts import Assignment, HostSpec
 from tcpmesh.values.socket_options import ConnectOptions, ListenOptions
 from tcpmesh.values.statuses import ClusterStatus, ListenerStatus
@@ -222,7 +223,7 @@ class IListenerFilter(Interface):
     `restored_remote`, `metadata`, filter state, what the client's first bytes say.
     """
 
-    def accept(connection: Any) -> Any:
+    def accept(connection: Any) -> IInspector | InspectResult | None:
         """Look at a client, whose bytes before this point are consumed.
 
         :return: `None` where the next filter may look; `InspectResult.CLOSE` to close the client;
@@ -241,7 +242,7 @@ class IInspector(Interface):
         "look to the next."
     )
 
-    def inspect(data: bytearray) -> Any:
+    def inspect(data: bytearray) -> int | InspectResult:
         """Look at all bytes that have come and that no filter has consumed, at least one; they are
         not to be changed.
 
@@ -301,14 +302,14 @@ class IReadFilter(Interface):
 
     sees_data = Attribute("Whether `on_data` is to be called.")
 
-    def on_new_connection(manager: Any) -> Any:
+    def on_new_connection(manager: Any) -> FilterStatus:
         """A connection is new.
 
         :param manager: its `tcpmesh.connection.filters.FilterManager`.
         :return: a `FilterStatus`.
         """
 
-    def on_data(manager: Any, data: bytes, end: bool) -> Any:
+    def on_data(manager: Any, data: bytes, end: bool) -> FilterStatus:
         """The client has sent this and, with `end`, all it will.
 
         Where a filter holds it up and more comes, this is called again with all that is held.
