@@ -23,6 +23,7 @@ from typing import Any, TypeAlias, TypeVar
 from zope.interface.interface import InterfaceClass
 
 from tcpmesh.interfaces import ICluster, IDnsResolver, INetwork
+from tcpmesh.runtime.runtime import Runtime
 from tcpmesh.stats.store import Store
 from tcpmesh.values.shared_counts import LocalCounts, SharedCounts
 from tcpmesh.values.workers import connection_ids
@@ -93,6 +94,9 @@ class MainContext:
     resolver: IDnsResolver | None = None
     """The resolver of clusters that name none; `None` for Envoy's default."""
 
+    runtime: Runtime = field(default_factory=Runtime)
+    """The runtime values as of now."""
+
 
 @dataclass(frozen=True)
 class WorkerContext:
@@ -125,6 +129,9 @@ class WorkerContext:
 
     connection_ids: Iterator[int] = field(default_factory=lambda: connection_ids(0))
     """What connections are numbered with (CONNECTION_ID)."""
+
+    runtime: Runtime = field(default_factory=Runtime)
+    """The runtime values as of now."""
 
 
 Context: TypeAlias = "MainContext | WorkerContext"
