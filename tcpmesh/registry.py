@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
@@ -274,12 +275,28 @@ def cluster_type(message: Any) -> tuple[Any, Any]:
 def _modules(name: str) -> list[str]:
     """The modules that may register a type: an installed package's first, then ours."""
     found = [entry.module for entry in entry_points(group=GROUP) if entry.name == name]
+    module = _own_module(name)
+    if module and _is_there(module):
+        found.append(module)
+    return found
+
+
+def _own_module(name: str) -> str:
+    """The module that is ours for a type, if there is one; empty for a type that has no place."""
     parts = name.split(".")
     if parts[:2] == ["envoy", "extensions"] and len(parts) > 4:
-        module = ".".join(("tcpmesh", "extensions", *parts[2:-2]))
-        if _is_there(module):
-            found.append(module)
-    return found
+        return ".".join(("tcpmesh", "extensions", *parts[2:-2]))
+    sink = name.removeprefix(_OLD_SINKS)
+    if sink != name:
+        words = re.findall("[A-Z][a-z]*", sink.removesuffix("Config").removesuffix("Sink"))
+        return "tcpmesh.extensions.stat_sinks." + "_".join(words).lower()
+    return ""
+
+
+_OLD_SINKS = "envoy.config.metrics.v3."
+"""Stats sinks whose messages Envoy has not moved to its extensions: the name alone tells them apart
+(`DogStatsdSink` is in `dog_statsd`, `MetricsServiceConfig` in `metrics_service`).
+"""
 
 
 def _is_there(module: str) -> bool:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from tcpmesh.interfaces import INetwork
 from tcpmesh.server.link.link import ILink, default_link
 from tcpmesh.server.main import Main
-from tcpmesh.server.worker import Worker
+from tcpmesh.server.worker import Worker, worker_store
 from tcpmesh.stats.store import Store
 from tcpmesh.values.all_or_nothing import all_or_nothing
 from tcpmesh.values.shared_counts import SharedCounts
@@ -43,10 +43,11 @@ def assemble(
     with all_or_nothing() as undo:
         main = Main(bootstrap, node, network, store, link.to_worker, Random(seed))
         undo.callback(main.clusters.stop)
+        begin = link.begin(main.begin(0))
         worker = Worker(
-            link.begin(main.begin(0)),
+            begin,
             network,
-            Store() if link.joins_processes else store,
+            worker_store(begin) if link.joins_processes else store,
             link.to_main,
             Random(seed),
             shared,

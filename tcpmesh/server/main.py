@@ -16,10 +16,11 @@ from twisted.internet.defer import Deferred, ensureDeferred
 
 from tcpmesh.cluster.discovery.dns import named_resolver
 from tcpmesh.cluster.manager import ClusterManager
-from tcpmesh.interfaces import INetwork
+from tcpmesh.interfaces import INetwork, IStatsSink
 from tcpmesh.listener.manager import ListenerManager
 from tcpmesh.registry import MainContext
 from tcpmesh.server.link.numbers import MainMessage, Numbers
+from tcpmesh.server.stats_flush import build_sinks, wants_values
 from tcpmesh.stats.store import Store
 from tcpmesh.values.link import AskNumbers, Begin, LogLevels, Prepare, Prepared, ToWorker
 from tcpmesh.values.statuses import ClusterStatus, ListenerStatus
@@ -44,6 +45,9 @@ class Main:
     ) -> None:
         settings = bootstrap.cluster_manager
         self._bootstrap = bootstrap
+        self._keeps_values = wants_values(bootstrap.stats_sinks)
+        if self._keeps_values:
+            store.keep_values()
         self._send = send
         self._connections = 0
         self._prepared: Deferred[None] = Deferred()
@@ -58,6 +62,7 @@ class Main:
             outlier_log=settings.outlier_detection.event_log_path,
         )
         self.context = replace(context, resolver=named_resolver(bootstrap, context))
+        self.sinks: list[IStatsSink] = []
         self.clusters = ClusterManager(self.context, send)
         self.listeners = ListenerManager(store, send)
         self._receivers: dict[type, Callable[[Any], object]] = {
@@ -71,7 +76,9 @@ class Main:
     def begin(self, index: int) -> Begin:
         """The first message to a worker."""
         local_cluster = self._bootstrap.cluster_manager.local_cluster_name
-        return Begin(index, self.context.node, local_cluster, self.context.bind_config)
+        return Begin(
+            index, self.context.node, local_cluster, self.context.bind_config, self._keeps_values
+        )
 
     def receive(self, message: MainMessage) -> None:
         """A worker says something."""
@@ -85,6 +92,7 @@ class Main:
         :raise tcpmesh.registry.BrokenExtension: where another package's extension fails.
         :raise CannotLog: where an event log cannot be opened.
         """
+        self.sinks = build_sinks(self._bootstrap.stats_sinks, self.context)
         resources = self._bootstrap.static_resources
         for cluster in resources.clusters:
             self.clusters.add_or_update(cluster)
@@ -118,6 +126,8 @@ class Main:
 
     async def _stop(self) -> None:
         await self.listeners.stop()
+        for sink in self.sinks:
+            sink.close()
         await self.clusters.stop()
 
     def reopen_logs(self) -> None:

@@ -15,7 +15,7 @@ from zope.interface import implementer
 
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, ensureDeferred, maybeDeferred
-from twisted.internet.task import Cooperator, LoopingCall
+from twisted.internet.task import Cooperator
 from twisted.logger import ILogObserver, Logger
 
 from tcpmesh.admin.service import AdminService
@@ -31,6 +31,7 @@ from tcpmesh.server.assembly import Proxy, assemble
 from tcpmesh.server.link.link import ILink, NoSuchLink
 from tcpmesh.server.networks import NoSuchTransport, default_network
 from tcpmesh.server.stats import ServerStats
+from tcpmesh.server.stats_flush import StatsFlush
 from tcpmesh.stats.store import Store
 from tcpmesh.values.address import Address
 from tcpmesh.values.server_options import ServerOptions
@@ -89,8 +90,7 @@ class Server(MultiService):
         """Fires when clients are accepted."""
         self._proxy: Proxy | None = None
         self._stats = ServerStats(self.store, self)
-        self._flush = LoopingCall(self._flush_stats)
-        self._flush.clock = self._clock
+        self._flush = StatsFlush(self.store, self._stats.update, self._clock)
 
     # Its life
 
@@ -148,7 +148,7 @@ class Server(MultiService):
 
     def _serve(self) -> None:
         """Open the listeners, then everything that watches them."""
-        assert self._proxy is not None
+        assert self._proxy is not None and self._network is not None
         self.state = "INITIALIZING"
         try:
             self._proxy.main.start_workers()
@@ -156,12 +156,8 @@ class Server(MultiService):
             self._give_up(e)
         self.state = "LIVE"
         self._stats.initialized()
-        interval = self.bootstrap.stats_flush_interval
         self._flush.start(
-            seconds(interval)
-            if self.bootstrap.HasField("stats_flush_interval")
-            else STATS_FLUSH_INTERVAL,
-            now=False,
+            self._proxy.main.sinks, self._network.cooperator, flush_interval(self.bootstrap)
         )
         self.live.callback(None)
         log.info("all dependencies initialized. starting workers")
@@ -184,8 +180,7 @@ class Server(MultiService):
         return self._close_all()
 
     def _close_all(self) -> Deferred[None]:
-        if self._flush.running:
-            self._flush.stop()
+        self._flush.stop()
         return ensureDeferred(self._stop())
 
     async def _stop(self) -> None:
@@ -236,6 +231,13 @@ class Server(MultiService):
             self
         )
 
-    def _flush_stats(self) -> None:
-        self._stats.flush()
-        self.store.merge_histograms()
+
+def flush_interval(bootstrap: Any) -> float | None:
+    """Seconds between two flushes of the statistics; `None` where only the admin interface asks for
+    them (`stats_flush_on_admin`).
+    """
+    if bootstrap.WhichOneof("stats_flush") is not None:
+        return None
+    interval = bootstrap.stats_flush_interval
+    given = bootstrap.HasField("stats_flush_interval")
+    return seconds(interval) if given else STATS_FLUSH_INTERVAL

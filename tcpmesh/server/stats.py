@@ -20,7 +20,6 @@ NO_CERTIFICATE = (1 << 32) - 1
 DECLARED = Declaration(
     counters=(
         "debug_assertion_failures",
-        "dropped_stat_flushes",
         "dynamic_unknown_fields",
         "envoy_bug_failures",
         "envoy_notifications",
@@ -131,10 +130,10 @@ class ServerStats:
         """The server serves from now on."""
         self._live.set(1)
         self._initialization.record(self._server.uptime * 1000)
-        self.flush()
+        self.update()
 
-    def flush(self) -> None:
-        """Bring the numbers up to date."""
+    def update(self) -> None:
+        """Bring the numbers up to date: at each flush."""
         self._uptime.set(int(self._server.uptime))
         self._state.set(STATES[self._server.state])
         self._connections.set(self._server.open_connections)

@@ -33,6 +33,17 @@ from tcpmesh.values.shared_counts import LocalCounts, SharedCounts
 from tcpmesh.values.workers import connection_ids
 
 
+def worker_store(begin: Begin) -> Store:
+    """The statistics of a worker that has its own.
+
+    :param begin: the first message of main's.
+    """
+    store = Store()
+    if begin.keeps_values:
+        store.keep_values()
+    return store
+
+
 class Worker:
     """One worker.
 

@@ -95,7 +95,7 @@ ASSIGNMENT = Record(
 )
 REFUSAL = enum_form(link.Refusal)
 MERGE = Mapped(TEXT, lambda merge: merge.value, Merge)
-INTERVAL = Together(TEXT, FRACTION, Several(Together(WHOLE, WHOLE)))
+INTERVAL = Together(TEXT, FRACTION, Several(Together(WHOLE, WHOLE)), Several(FRACTION))
 DELTAS = Record(
     Deltas,
     counters=mapping_form(WHOLE),
@@ -117,6 +117,7 @@ TO_WORKER = Table(
             node=message_form(Node),
             local_cluster=TEXT,
             bind_config=message_form(BindConfig),
+            keeps_values=TRUTH,
         ),
     ),
     (2, Record(link.AddCluster, cluster=WHOLE, message=message_form(Cluster))),
