@@ -25,6 +25,7 @@ from zope.interface.interface import InterfaceClass
 from tcpmesh.interfaces import ICluster, IDnsResolver, INetwork
 from tcpmesh.stats.store import Store
 from tcpmesh.values.shared_counts import LocalCounts, SharedCounts
+from tcpmesh.values.shared_objects import SharedObjects
 from tcpmesh.values.workers import connection_ids
 
 GROUP = "tcpmesh.extensions"
@@ -93,6 +94,9 @@ class MainContext:
     resolver: IDnsResolver | None = None
     """The resolver of clusters that name none; `None` for Envoy's default."""
 
+    objects: SharedObjects = field(default_factory=SharedObjects)
+    """What several extensions of main's share, such as a stream to a collector."""
+
 
 @dataclass(frozen=True)
 class WorkerContext:
@@ -125,6 +129,9 @@ class WorkerContext:
 
     connection_ids: Iterator[int] = field(default_factory=lambda: connection_ids(0))
     """What connections are numbered with (CONNECTION_ID)."""
+
+    objects: SharedObjects = field(default_factory=SharedObjects)
+    """What several extensions of the worker share, such as a stream to a collector."""
 
 
 Context: TypeAlias = "MainContext | WorkerContext"

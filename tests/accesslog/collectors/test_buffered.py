@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from tcpmesh.accesslog.buffered import SIZE, RecordBuffer
+from tcpmesh.accesslog.collectors.buffered import SIZE, RecordBuffer
 
 
 class Sender:
