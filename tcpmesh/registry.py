@@ -27,6 +27,7 @@ from tcpmesh.interfaces import ICluster, IDnsResolver, INetwork
 from tcpmesh.runtime.runtime import Runtime
 from tcpmesh.stats.store import Store
 from tcpmesh.values.shared_counts import LocalCounts, SharedCounts
+from tcpmesh.values.shared_objects import SharedObjects
 from tcpmesh.values.workers import connection_ids
 
 GROUP = "tcpmesh.extensions"
@@ -98,6 +99,9 @@ class MainContext:
     runtime: Runtime = field(default_factory=Runtime)
     """The runtime values as of now."""
 
+    objects: SharedObjects = field(default_factory=SharedObjects)
+    """What several extensions of main's share, such as a stream to a collector."""
+
 
 @dataclass(frozen=True)
 class WorkerContext:
@@ -133,6 +137,9 @@ class WorkerContext:
 
     runtime: Runtime = field(default_factory=Runtime)
     """The runtime values as of now."""
+
+    objects: SharedObjects = field(default_factory=SharedObjects)
+    """What several extensions of the worker share, such as a stream to a collector."""
 
 
 Context: TypeAlias = "MainContext | WorkerContext"
