@@ -68,6 +68,10 @@ class WrongConfig(Exception):
         self.problems = dict(problems)
 
 
+def _no_cluster(name: str) -> ICluster | None:
+    return None
+
+
 @dataclass(frozen=True)
 class MainContext:
     """What an extension may use that decides: discovery, a resolver, an event sink."""
@@ -92,6 +96,14 @@ class MainContext:
 
     resolver: IDnsResolver | None = None
     """The resolver of clusters that name none; `None` for Envoy's default."""
+
+    cluster: Callable[[str], ICluster | None] = _no_cluster
+    """Finds a cluster by name, for calls of main's own, at the time of the call."""
+
+    local_cluster: str = ""
+    """The name of the cluster of all proxies like this one
+    (`cluster_manager.local_cluster_name`).
+    """
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ LAYERS = (
     ("values", "wire", "logs", "interfaces"),
     ("stats", "config", "net"),
     ("connection", "registry"),
+    ("rpc",),
     ("accesslog", "cluster", "listener"),
     ("extensions",),
     ("admin", "server"),
