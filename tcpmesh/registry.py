@@ -71,6 +71,10 @@ class WrongConfig(Exception):
         self.problems = dict(problems)
 
 
+def _no_cluster(name: str) -> ICluster | None:
+    return None
+
+
 @dataclass(frozen=True)
 class MainContext:
     """What an extension may use that decides: discovery, a resolver, an event sink."""
@@ -101,6 +105,14 @@ class MainContext:
 
     objects: SharedObjects = field(default_factory=SharedObjects)
     """What several extensions of main's share, such as a stream to a collector."""
+
+    cluster: Callable[[str], ICluster | None] = _no_cluster
+    """Finds a cluster by name, for calls of main's own, at the time of the call."""
+
+    local_cluster: str = ""
+    """The name of the cluster of all proxies like this one
+    (`cluster_manager.local_cluster_name`).
+    """
 
 
 @dataclass(frozen=True)

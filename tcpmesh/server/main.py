@@ -14,6 +14,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, ensureDeferred
 
+from tcpmesh.cluster.cluster import Cluster
 from tcpmesh.cluster.discovery.dns import named_resolver
 from tcpmesh.cluster.manager import ClusterManager
 from tcpmesh.interfaces import INetwork, IStatsSink
@@ -60,6 +61,8 @@ class Main:
             if settings.HasField("upstream_bind_config")
             else None,
             outlier_log=settings.outlier_detection.event_log_path,
+            cluster=self._cluster,
+            local_cluster=settings.local_cluster_name,
         )
         self.context = replace(context, resolver=named_resolver(bootstrap, context))
         self.sinks: list[IStatsSink] = []
@@ -133,6 +136,9 @@ class Main:
     def reopen_logs(self) -> None:
         """Open event logs anew."""
         self.clusters.reopen_logs()
+
+    def _cluster(self, name: str) -> Cluster | None:
+        return self.clusters.own(name)
 
     def set_log_levels(self, levels: dict[str, str]) -> None:
         """These levels hold from now on."""
