@@ -94,6 +94,9 @@ class MainContext:
     resolver: IDnsResolver | None = None
     """The resolver of clusters that name none; `None` for Envoy's default."""
 
+    cluster: Callable[[str], ICluster | None] = field(default=lambda name: None)
+    """Finds a cluster by name, for connections of main's own."""
+
 
 @dataclass(frozen=True)
 class WorkerContext:
