@@ -114,6 +114,9 @@ class MainContext:
     (`cluster_manager.local_cluster_name`).
     """
 
+    cluster: Callable[[str], ICluster | None] = field(default=lambda name: None)
+    """Finds a cluster by name, for connections of main's own."""
+
 
 @dataclass(frozen=True)
 class WorkerContext:

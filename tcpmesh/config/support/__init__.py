@@ -32,7 +32,7 @@ from tcpmesh.config.support import (
 )
 from tcpmesh.config.support.rows import Rows, Support
 
-__all__ = ["EXTENSIONS", "TABLE", "Rows", "Support", "as_written"]
+__all__ = ["EXTENSIONS", "NEVER", "TABLE", "Rows", "Support", "as_written"]
 
 #: What an `@type` may name: each extension with its fields.
 EXTENSIONS: Mapping[str, Rows] = {
@@ -53,6 +53,9 @@ TABLE: Mapping[str, Rows] = {
     **filters.PARTS,
     **extensions.PARTS,
 }
+
+#: Extensions that tcpmesh will not have, and why.
+NEVER: Mapping[str, str] = extensions.NEVER
 
 
 def as_written(value: object) -> str:

@@ -12,6 +12,9 @@ BOOTSTRAP: dict[str, Rows] = {
         "stats_flush_interval": YES,
         "stats_flush_on_admin": YES,
         "stats_sinks": YES,
+        "stats_eviction_interval": no_effect(
+            "Envoy removes only what the stats access logger has made"
+        ),
         "typed_dns_resolver_config": YES,
         "dns_resolution_config": YES,
         "use_tcp_for_dns_lookups": YES,
