@@ -18,7 +18,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from tcpmesh.cluster.balancing import hash_balancer
 from tcpmesh.interfaces import IServer
 from tcpmesh.listener.manager import ListenerManager
-from tcpmesh.logs.log import Levels, Log
+from tcpmesh.logs.levels import Levels
+from tcpmesh.logs.log import Log
 from tcpmesh.net.dns.resolve import ResolutionFailed
 from tcpmesh.net.listen import BindError
 from tcpmesh.registry import BrokenExtension, UnknownExtension

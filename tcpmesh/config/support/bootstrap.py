@@ -19,6 +19,12 @@ BOOTSTRAP: dict[str, Rows] = {
         "dns_resolution_config": YES,
         "use_tcp_for_dns_lookups": YES,
         "admin": YES,
+        "application_log_config": YES,
+    },
+    "envoy.config.bootstrap.v3.Bootstrap.ApplicationLogConfig": {"log_format": YES},
+    "envoy.config.bootstrap.v3.Bootstrap.ApplicationLogConfig.LogFormat": {
+        "json_format": YES,
+        "text_format": YES,
     },
     "envoy.config.bootstrap.v3.ClusterManager": {
         "upstream_bind_config": YES,
