@@ -290,6 +290,17 @@ class IStoppableFilter(INetworkFilter):
         """
 
 
+class ILogsConnections(INetworkFilter):
+    """One that has access logs of its own, which get a record of each connection that was accepted,
+    once it has ended.
+    """
+
+    access_logs = Attribute(
+        "The `tcpmesh.accesslog.access_logs.AccessLogs`, or `None`; its chain holds it until the "
+        "last connection has ended."
+    )
+
+
 class IReadFilter(Interface):
     """What the `typed_config` of any other network filter builds: one for each chain, shared by its
     connections.

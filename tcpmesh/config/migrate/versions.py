@@ -12,8 +12,8 @@ from functools import cache
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from udpa.annotations import migrate_pb2, versioning_pb2
 
-from tcpmesh.config.messages.types import any_type, find_type, is_v2, moved_to
 from tcpmesh.config.messages.scalars import Wrong
+from tcpmesh.config.messages.types import any_type, find_type, is_v2, moved_to
 
 #: Types that moved once more, after v3 had begun.
 _MOVED = {

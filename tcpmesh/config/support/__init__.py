@@ -28,6 +28,7 @@ from tcpmesh.config.support import (
     filters,
     health,
     listeners,
+    logs,
     policies,
 )
 from tcpmesh.config.support.rows import Rows, Support
@@ -39,6 +40,7 @@ EXTENSIONS: Mapping[str, Rows] = {
     **filters.EXTENSIONS,
     **policies.EXTENSIONS,
     **extensions.EXTENSIONS,
+    **logs.EXTENSIONS,
 }
 
 #: Every message type that may be set, with its fields.
@@ -48,6 +50,7 @@ TABLE: Mapping[str, Rows] = {
     **listeners.LISTENER,
     **clusters.CLUSTER,
     **health.HEALTH,
+    **logs.LOGS,
     **EXTENSIONS,
     **policies.PARTS,
     **filters.PARTS,

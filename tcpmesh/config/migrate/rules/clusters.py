@@ -86,7 +86,9 @@ def _http_options(spot: Spot) -> None:
     first = min((each for each in written if each), key=group.entries.index)
     options = [spot.moved(each.name, each) for each in common]
     if str(value_of(spot, "protocol_selection")).upper() == "USE_DOWNSTREAM_PROTOCOL":
-        inner = [spot.moved(each.name, each) for each in (http1, http2) if each and not is_null(each)]
+        inner = [
+            spot.moved(each.name, each) for each in (http1, http2) if each and not is_null(each)
+        ]
         options.append(spot.entry("use_downstream_protocol_config", mapping(*inner)))
     else:
         only = http2 if http2 is not None and not is_null(http2) else http1
