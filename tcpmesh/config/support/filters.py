@@ -13,6 +13,9 @@ EXTENSIONS: dict[str, Rows] = {
         "runtime_enabled": YES,
     },
     "envoy.extensions.filters.network.direct_response.v3.Config": {"response": YES},
+    "envoy.extensions.formatter.cel.v3.Cel": {},
+    "envoy.extensions.formatter.metadata.v3.Metadata": {},
+    "envoy.extensions.formatter.req_without_query.v3.ReqWithoutQuery": {},
     "envoy.extensions.filters.network.set_filter_state.v3.Config": {"on_new_connection": YES},
     "envoy.extensions.filters.listener.original_dst.v3.OriginalDst": {},
     "envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol": {
@@ -69,6 +72,7 @@ PARTS: dict[str, Rows] = {
         "text_format_source": YES,
         "json_format": YES,
         "omit_empty_values": YES,
+        "formatters": YES,
         "content_type": no_effect("of HTTP replies"),
         "json_format_options": no_effect("keys are sorted in any case"),
     },
