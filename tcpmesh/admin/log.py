@@ -50,7 +50,7 @@ class AdminLog:
             number = request.channel.number = next(self._numbers)
         info = StreamInfo(number, _Ends(request), began)
         info.ended = self._clock.seconds()
-        received = request.content.tell() if request.content is not None else 0
+        received = len(request.content.getvalue()) if request.content is not None else 0
         info.bytes = (received, 0, 0, request.sentLength)
         info.details = "admin_filter_response"
         self._logs.log(info, LogType.DOWNSTREAM_END, request_of(request))
