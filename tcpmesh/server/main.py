@@ -12,8 +12,12 @@ from dataclasses import replace
 from random import Random
 from typing import Any
 
+from envoy.config.accesslog.v3.accesslog_pb2 import AccessLog
+from envoy.extensions.access_loggers.file.v3.file_pb2 import FileAccessLog
+
 from twisted.internet.defer import Deferred, ensureDeferred
 
+from tcpmesh.accesslog.access_logs import AccessLogs, access_logs
 from tcpmesh.accesslog.manager import AccessLogManager
 from tcpmesh.cluster.cluster import Cluster
 from tcpmesh.cluster.discovery.dns import named_resolver
@@ -126,6 +130,18 @@ class Main:
         for cluster in resources.clusters:
             self.clusters.add_or_update(cluster)
         self.listeners.add_static(resources.listeners)
+
+    def admin_logs(self) -> AccessLogs | None:
+        """The access logs of the admin interface.
+
+        :raise CannotLog: where a file cannot be opened.
+        """
+        admin = self._bootstrap.admin
+        messages = list(admin.access_log)
+        if admin.access_log_path:
+            messages.append(AccessLog())
+            messages[-1].typed_config.Pack(FileAccessLog(path=admin.access_log_path))
+        return access_logs(messages, self.context)
 
     def initialize(self) -> Deferred[None]:
         """Fires when the hosts of all clusters are known, and workers are ready to pick among

@@ -232,11 +232,16 @@ class Server(MultiService):
         return self._proxy.main.connections if self._proxy is not None else 0
 
     def _add_admin(self, cooperator: Cooperator) -> None:
+        assert self._proxy is not None
         address = self.bootstrap.admin.address
-        bound_to = Address(*host_and_port(address))
-        AdminService(self, self._clock, bound_to, cooperator, pipe_mode(address)).setServiceParent(
-            self
-        )
+        AdminService(
+            self,
+            self._clock,
+            Address(*host_and_port(address)),
+            cooperator,
+            pipe_mode(address),
+            self._proxy.main.admin_logs(),
+        ).setServiceParent(self)
 
 
 def flush_interval(bootstrap: Any) -> float | None:

@@ -42,7 +42,8 @@ BOOTSTRAP: dict[str, Rows] = {
     },
     "envoy.config.bootstrap.v3.Admin": {
         "address": YES,
-        "access_log_path": only("/dev/null"),
+        "access_log": YES,
+        "access_log_path": YES,
         "profile_path": no_effect("a file that only a CPU profiler would write, and there is none"),
     },
     "envoy.config.core.v3.Node": {
