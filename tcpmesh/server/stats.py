@@ -67,28 +67,11 @@ ELSEWHERE = {
     ),
     "main_thread": _WATCHDOG,
     "overload": Declaration(histograms=("refresh_interval_delay",)),
-    "runtime": Declaration(
-        counters=(
-            *(
-                "deprecated_feature_use",
-                "load_error",
-                "load_success",
-                "override_dir_exists",
-                "override_dir_not_exists",
-            ),
-        ),
-        gauges=(
-            "admin_overrides_active",
-            "deprecated_feature_seen_since_process_start",
-            "num_keys",
-            "num_layers",
-        ),
-    ),
     "server.main_thread": _WATCHDOG,
     "workers": _WATCHDOG,
 }
-"""Names outside of `server.` that every Envoy shows and nothing moves here: there are no runtime
-values, watchdogs or HTTP.
+"""Names outside of `server.` that every Envoy shows and nothing moves here: there are no watchdogs
+and no HTTP.
 """
 
 

@@ -326,7 +326,7 @@ class NamesTests(ServerTestCase):
         self.addCleanup(server.stopService)
         values = values_of(server.store)
         for name in (
-            "runtime.load_error",
+            "http1.response_flood",
             "filesystem.write_completed",
             "main_thread.watchdog_miss",
             "server.worker_0.watchdog_mega_miss",

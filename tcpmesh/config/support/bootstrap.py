@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tcpmesh.config.support.rows import NO_RUNTIME, YES, Rows, no_effect, only
+from tcpmesh.config.support.rows import YES, Rows, no_effect, only
 
 BOOTSTRAP: dict[str, Rows] = {
     "envoy.config.bootstrap.v3.Bootstrap": {
@@ -19,6 +19,7 @@ BOOTSTRAP: dict[str, Rows] = {
         "dns_resolution_config": YES,
         "use_tcp_for_dns_lookups": YES,
         "admin": YES,
+        "layered_runtime": YES,
         "application_log_config": YES,
     },
     "envoy.config.bootstrap.v3.Bootstrap.ApplicationLogConfig": {"log_format": YES},
@@ -26,6 +27,19 @@ BOOTSTRAP: dict[str, Rows] = {
         "json_format": YES,
         "text_format": YES,
     },
+    "envoy.config.bootstrap.v3.LayeredRuntime": {"layers": YES},
+    "envoy.config.bootstrap.v3.RuntimeLayer": {
+        "name": YES,
+        "static_layer": YES,
+        "disk_layer": YES,
+        "admin_layer": YES,
+    },
+    "envoy.config.bootstrap.v3.RuntimeLayer.DiskLayer": {
+        "symlink_root": YES,
+        "subdirectory": YES,
+        "append_service_cluster": YES,
+    },
+    "envoy.config.bootstrap.v3.RuntimeLayer.AdminLayer": {},
     "envoy.config.bootstrap.v3.ClusterManager": {
         "upstream_bind_config": YES,
         "local_cluster_name": YES,
@@ -72,6 +86,6 @@ CORE: dict[str, Rows] = {
         "name": no_effect("a label: the @type decides"),
         "typed_config": YES,
     },
-    "envoy.config.core.v3.RuntimeDouble": {"default_value": YES, "runtime_key": NO_RUNTIME},
+    "envoy.config.core.v3.RuntimeDouble": {"default_value": YES, "runtime_key": YES},
     "envoy.type.v3.Percent": {"value": YES},
 }

@@ -35,6 +35,7 @@ from tcpmesh.stats.deltas import Deltas, GaugeValue, Interval, Names
 from tcpmesh.stats.metrics import Merge
 from tcpmesh.values import link
 from tcpmesh.values.hosts import Assignment, HostSpec, Locality
+from tcpmesh.values.runtime import Entry
 
 VERSION = 1
 
@@ -93,6 +94,13 @@ ASSIGNMENT = Record(
     overprovisioning_factor=WHOLE,
     weighted_priority_health=TRUTH,
 )
+ENTRY = Record(
+    Entry,
+    text=TEXT,
+    number=Optional(FRACTION),
+    truth=Optional(TRUTH),
+    fraction=Optional(Together(WHOLE, WHOLE)),
+)
 REFUSAL = enum_form(link.Refusal)
 MERGE = Mapped(TEXT, lambda merge: merge.value, Merge)
 INTERVAL = Together(TEXT, FRACTION, Several(Together(WHOLE, WHOLE)), Several(FRACTION))
@@ -120,6 +128,7 @@ TO_WORKER = Table(
             keeps_values=TRUTH,
             file_flush_interval_msec=WHOLE,
             file_flush_min_size_kb=WHOLE,
+            runtime=Several(Together(TEXT, ENTRY)),
         ),
     ),
     (2, Record(link.AddCluster, cluster=WHOLE, message=message_form(Cluster))),
@@ -157,6 +166,15 @@ TO_WORKER = Table(
     (16, Record(link.Stop)),
     (17, Record(link.Prepare)),
     (18, Record(link.ReopenLogs)),
+    (
+        19,
+        Record(
+            link.RuntimeValues,
+            change=WHOLE,
+            values=Several(Together(TEXT, Optional(ENTRY))),
+            is_last=TRUTH,
+        ),
+    ),
 )
 
 TO_MAIN = Table(

@@ -33,6 +33,7 @@ from tcpmesh.stats.metrics import Merge
 from tcpmesh.values import link
 from tcpmesh.values.address import Address
 from tcpmesh.values.hosts import Assignment, HostSpec, Locality
+from tcpmesh.values.runtime import Entry
 
 
 def metadata(text: str) -> Metadata:
@@ -92,10 +93,20 @@ DELTAS = st.builds(
     is_whole=st.booleans(),
 )
 
+ENTRIES = st.builds(
+    Entry,
+    text=TEXTS,
+    number=st.none() | st.floats(allow_nan=False),
+    truth=st.none() | st.booleans(),
+    fraction=st.none() | st.tuples(NUMBERS, NUMBERS),
+)
+
 #: Values of the fields whose name does not tell their type.
 BY_NAME = {
     (link.Begin, "node"): st.builds(Node, id=TEXTS),
     (link.Begin, "bind_config"): st.none() | st.builds(BindConfig),
+    (link.Begin, "runtime"): st.lists(st.tuples(TEXTS, ENTRIES)).map(tuple),
+    (link.RuntimeValues, "values"): st.lists(st.tuples(TEXTS, st.none() | ENTRIES)).map(tuple),
     (link.AddCluster, "message"): st.builds(Cluster, name=TEXTS),
     (link.AddListener, "message"): st.builds(Listener, name=TEXTS),
     (link.Hosts, "keys"): st.lists(NUMBERS).map(tuple),
