@@ -124,13 +124,11 @@ class Options(usage.Options):
         self["config-path"] = path
 
     def opt_stats_tag(self, text: str) -> None:
-        """A tag of every statistic, TAG:VALUE, which the configuration needs not know.  May be
-        given several times; of one tag the first counts.
-        """
+        """A tag that every statistic has."""
         tag, colon, value = text.partition(":")
         if not colon:
             raise usage.UsageError(f"--stats-tag: {text!r} is not TAG:VALUE")
-        if not (tag.isascii() and tag.isalnum()) or not value or "." in value:
+        if (tag and not (tag.isascii() and tag.isalnum())) or not value or "." in value:
             rule = "a tag has letters and digits, a value is not empty and has no dot"
             raise usage.UsageError(f"--stats-tag: {text!r}: {rule}")
         self["stats-tag"] += (text,)

@@ -316,7 +316,7 @@ class OptionsOfEnvoyTests(OptionsTestCase):
         given = ("--stats-tag=a:b", "--stats-tag", "c:d:e", "--stats-tag=a:x")
         options = self.parse(*SERVING, *given)
         self.assertEqual({"a": "b", "c": "d:e"}, options.server_options().stats_tags)
-        for wrong in ("a", "a_b:c", ":c", "a:", "a:b.c", "\u00e9:c"):
+        for wrong in ("a", "a_b:c", "a:", "a:b.c", "\u00e9:c"):
             with self.assertRaises(usage.UsageError) as caught:
                 self.parse(*SERVING, f"--stats-tag={wrong}")
             self.assertTrue(str(caught.exception).startswith(f"--stats-tag: {wrong!r}"))
