@@ -111,6 +111,7 @@ class Main:
             self.context.node,
             local_cluster,
             self.context.bind_config,
+            self._bootstrap.stats_config,
             self._keeps_values,
             file_flush_interval_msec=self._options.file_flush_interval_msec,
             file_flush_min_size_kb=self._options.file_flush_min_size_kb,

@@ -34,7 +34,7 @@ from tcpmesh.server.link.link import ILink, NoSuchLink
 from tcpmesh.server.networks import NoSuchTransport, default_network
 from tcpmesh.server.stats import ServerStats
 from tcpmesh.server.stats_flush import StatsFlush
-from tcpmesh.stats.store import Store
+from tcpmesh.stats.settings import stats_store
 from tcpmesh.values.address import Address
 from tcpmesh.values.runtime import Entry
 from tcpmesh.values.server_options import ServerOptions
@@ -86,7 +86,7 @@ class Server(MultiService):
         self.log_levels = observer.levels
         self.bootstrap = bootstrap
         self.options = options
-        self.store = Store()
+        self.store = stats_store(bootstrap.stats_config, options.stats_tags)
         self.node = node_with(bootstrap.node, options.node_arguments)
         self.exit_status = 0
         """What the process is to end with; twistd itself ends with 0 whenever its reactor stops."""

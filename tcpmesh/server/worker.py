@@ -20,6 +20,7 @@ from tcpmesh.logs.debug import show_debug
 from tcpmesh.registry import WorkerContext
 from tcpmesh.runtime.following import FollowedRuntime
 from tcpmesh.server.link.numbers import MainMessage, Numbers
+from tcpmesh.stats.settings import stats_store
 from tcpmesh.stats.store import Store
 from tcpmesh.values.link import (
     AskNumbers,
@@ -41,7 +42,7 @@ def worker_store(begin: Begin) -> Store:
 
     :param begin: the first message of main's.
     """
-    store = Store()
+    store = stats_store(begin.stats_config) if begin.stats_config is not None else Store()
     if begin.keeps_values:
         store.keep_values()
     return store

@@ -33,6 +33,9 @@ class Begin:
     bind_config: Any = None
     """A `core.v3.BindConfig`, or `None`."""
 
+    stats_config: Any = None
+    """A `metrics.v3.StatsConfig`, or `None`."""
+
     keeps_values: bool = False
     """Whether histograms keep their values as they are, for a stats sink of main's."""
 

@@ -15,6 +15,9 @@ BOOTSTRAP: dict[str, Rows] = {
         "stats_eviction_interval": no_effect(
             "Envoy removes only what the stats access logger has made"
         ),
+        "stats_config": YES,
+        "stats_server_version_override": YES,
+        "deferred_stat_options": no_effect("what nothing moves takes no memory in any case"),
         "typed_dns_resolver_config": YES,
         "dns_resolution_config": YES,
         "use_tcp_for_dns_lookups": YES,
@@ -46,6 +49,25 @@ BOOTSTRAP: dict[str, Rows] = {
         "outlier_detection": YES,
     },
     "envoy.config.bootstrap.v3.ClusterManager.OutlierDetection": {"event_log_path": YES},
+    "envoy.config.metrics.v3.StatsConfig": {
+        "stats_tags": YES,
+        "use_all_default_tags": YES,
+        "allow_default_tag_overrides": YES,
+        "stats_matcher": YES,
+        "histogram_bucket_settings": YES,
+    },
+    "envoy.config.metrics.v3.TagSpecifier": {"tag_name": YES, "regex": YES, "fixed_value": YES},
+    "envoy.config.metrics.v3.StatsMatcher": {
+        "reject_all": YES,
+        "exclusion_list": YES,
+        "inclusion_list": YES,
+    },
+    "envoy.type.matcher.v3.ListStringMatcher": {"patterns": YES},
+    "envoy.config.metrics.v3.HistogramBucketSettings": {
+        "match": YES,
+        "buckets": YES,
+        "bins": no_effect("room for bins is made as they are needed"),
+    },
     "envoy.config.metrics.v3.StatsSink": {
         "name": no_effect("a label: the @type decides"),
         "typed_config": YES,

@@ -13,6 +13,7 @@ from envoy.config.core.v3.address_pb2 import BindConfig
 from envoy.config.core.v3.base_pb2 import Metadata, Node
 from envoy.config.endpoint.v3.endpoint_components_pb2 import Endpoint
 from envoy.config.listener.v3.listener_pb2 import Listener
+from envoy.config.metrics.v3.stats_pb2 import StatsConfig
 
 from tcpmesh.server.link.codec import (
     ADDRESS,
@@ -125,6 +126,7 @@ TO_WORKER = Table(
             node=message_form(Node),
             local_cluster=TEXT,
             bind_config=message_form(BindConfig),
+            stats_config=message_form(StatsConfig),
             keeps_values=TRUTH,
             file_flush_interval_msec=WHOLE,
             file_flush_min_size_kb=WHOLE,
