@@ -178,6 +178,7 @@ class Options(usage.Options):
                 allow_unknown_fields=bool(self["allow-unknown-static-fields"]),
                 allow_unsupported=bool(self["allow-unsupported"]),
                 open_files=_open_files(),
+                node_arguments=self.server_options().node_arguments,
             )
             wrong = _extension_problems(loaded)
             if "log-format" in self._given:

@@ -347,7 +347,10 @@ class NamesTests(ServerTestCase):
         """What every Envoy shows is there at 0, though nothing moves it; what it shows with hot
         restart alone is not.
         """
-        values = values_of(self.server().store)
+        server = self.server()
+        self.start(server)
+        self.addCleanup(server.stopService)
+        values = values_of(server.store)
         for name in (
             "runtime.load_error",
             "filesystem.write_completed",

@@ -95,7 +95,7 @@ ASSIGNMENT = Record(
 )
 REFUSAL = enum_form(link.Refusal)
 MERGE = Mapped(TEXT, lambda merge: merge.value, Merge)
-INTERVAL = Together(TEXT, FRACTION, Several(Together(WHOLE, WHOLE)))
+INTERVAL = Together(TEXT, FRACTION, Several(Together(WHOLE, WHOLE)), Several(FRACTION))
 DELTAS = Record(
     Deltas,
     counters=mapping_form(WHOLE),
@@ -117,6 +117,9 @@ TO_WORKER = Table(
             node=message_form(Node),
             local_cluster=TEXT,
             bind_config=message_form(BindConfig),
+            keeps_values=TRUTH,
+            file_flush_interval_msec=WHOLE,
+            file_flush_min_size_kb=WHOLE,
         ),
     ),
     (2, Record(link.AddCluster, cluster=WHOLE, message=message_form(Cluster))),
@@ -153,6 +156,7 @@ TO_WORKER = Table(
     (15, Record(link.AskNumbers)),
     (16, Record(link.Stop)),
     (17, Record(link.Prepare)),
+    (18, Record(link.ReopenLogs)),
 )
 
 TO_MAIN = Table(
