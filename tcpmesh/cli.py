@@ -21,6 +21,8 @@ from twisted.python import usage
 from twisted.scripts import twistd
 
 from tcpmesh.cli_completion import SHELLS, Commands, Option
+from tcpmesh.cli_migrate import HELP as MIGRATE_HELP
+from tcpmesh.cli_migrate import migrate_file
 from tcpmesh.tap import INTERRUPTED, Options
 from tcpmesh.tap_help import CONFIGURATION, NODE
 from tcpmesh.tap_options import CHOICES, FILES, version_line
@@ -229,7 +231,8 @@ def _commands() -> Commands:
     flags = [*Options.optFlags, ["help", "h", "This text."]]
     run += [_option(row[0], row[1], row[2], False) for row in flags]
     judge = [option for option in run if option.name not in ("mode", "uid", "gid")]
-    own = {"run": run, "validate": judge, "explain": judge}
+    migrate = [_option("output", "o", "Where the new text goes.", True)]
+    own = {"run": run, "validate": judge, "explain": judge, "migrate": migrate}
     words = {"completion": tuple(SHELLS), "help": tuple(COMMANDS)}
     return {
         name: (command.about, own.get(name, ()), words.get(name, ()))
@@ -293,6 +296,7 @@ COMMANDS: Mapping[str, Command] = {
     "run": Command("serve a configuration, in the foreground", _run),
     "validate": Command("say whether a configuration is right", _judge("validate", _VALIDATE)),
     "explain": Command("say what a configuration comes to", _judge("explain", _EXPLAIN)),
+    "migrate": Command("bring an old configuration to the v3 API", migrate_file, MIGRATE_HELP),
     "completion": Command("print the completion script of a shell", _completion, _COMPLETION_HELP),
     "version": Command("say what this is", _version, _VERSION_HELP),
     "help": Command("this text, or that of a command", _help, _HELP_HELP),
