@@ -17,6 +17,7 @@ from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, ensureDeferred, maybeDeferred
 from twisted.internet.task import Cooperator
 from twisted.logger import ILogObserver, Logger
+from twisted.python import threadable
 
 from tcpmesh.accesslog.opening import CannotLog
 from tcpmesh.admin.service import AdminService
@@ -43,6 +44,9 @@ from tcpmesh.values.statuses import ClusterStatus, ListenerStatus
 log = Logger(namespace="main")
 
 STATS_FLUSH_INTERVAL = 5.0
+
+LOG_RETRY = 0.1
+"""Seconds until lines of the log that a slow reader has not taken are tried again."""
 
 CANNOT_START = 1
 """Exit status of a process that could not serve its configuration."""
@@ -83,6 +87,8 @@ class Server(MultiService):
         self._network = network
         self._link = link
         self._observer = observer
+        observer.on_behind = self._flush_log_later
+        self._log_call: Any = None
         self.log_levels = observer.levels
         self.bootstrap = bootstrap
         self.options = options
@@ -193,6 +199,9 @@ class Server(MultiService):
 
     def _close_all(self) -> Deferred[None]:
         self._flush.stop()
+        if self._log_call is not None:
+            self._log_call.cancel()
+        self._observer.on_behind = lambda: None
         return ensureDeferred(self._stop())
 
     async def _stop(self) -> None:
@@ -217,6 +226,16 @@ class Server(MultiService):
         self._observer.reopen()
         if self._proxy is not None:
             self._proxy.main.reopen_logs()
+
+    def _flush_log_later(self) -> None:
+        """The log may be written to by threads; only that of the reactor may set a timer."""
+        if self._log_call is None and threadable.isInIOThread():
+            self._log_call = self._clock.callLater(LOG_RETRY, self._flush_log)
+
+    def _flush_log(self) -> None:
+        self._log_call = None
+        if not self._observer.flush():
+            self._flush_log_later()
 
     # What the admin interface asks
 

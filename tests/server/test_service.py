@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import sys
 from typing import Any
 
 from envoy.config.bootstrap.v3 import bootstrap_pb2
@@ -14,6 +15,7 @@ from zope.interface.verify import verifyObject
 from twisted.application.service import Application, IService, IServiceCollection
 from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import ILogObserver
+from twisted.python import threadable
 from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh import __version__
@@ -27,7 +29,7 @@ from tcpmesh.net.listen import BindError
 from tcpmesh.registry import BrokenExtension, UnknownExtension
 from tcpmesh.server import main
 from tcpmesh.server.networks import VARIABLE
-from tcpmesh.server.service import CannotStart, Server
+from tcpmesh.server.service import LOG_RETRY, CannotStart, Server
 from tcpmesh.stats.datagrams import Datagrams
 from tcpmesh.testing.harness import Client
 from tcpmesh.testing.harness import Server as Upstream
@@ -75,8 +77,8 @@ class ServerTestCase(SynchronousTestCase):
         """A server of this configuration, by default of one tcp_proxy on port 1."""
         if message is None:
             message = bootstrap(listener_message("l", "127.0.0.1:1", tcp_proxy()))
+        self.patch(sys, "stderr", io.StringIO())
         self.log = Log(Levels("info", {}))
-        self.log._stderr = io.StringIO()
         return Server(self.reactor, message, ServerOptions(**options), self.log, self.network)
 
     def start(self, server: Server) -> None:
@@ -116,6 +118,30 @@ class LifeTests(ServerTestCase):
         self.assertEqual("LIVE", server.state)
         self.assertTrue(self.connects())
         self.assertEqual(1, len(self.upstream.built))
+
+    def test_log_behind(self) -> None:
+        """Lines of the log that a slow reader has not taken are tried again, until all are
+        written, and not any more once the server has stopped.
+        """
+        server = self.server()
+        self.start(server)
+        tries: list[bool] = []
+        left = [False, False, True]
+
+        def flush() -> bool:
+            tries.append(True)
+            return left.pop(0)
+
+        self.patch(self.log, "flush", flush)
+        self.patch(threadable, "isInIOThread", lambda: True)
+        self.log.on_behind()
+        self.log.on_behind()
+        self.reactor.pump([LOG_RETRY] * 5)
+        self.assertEqual(3, len(tries))
+        self.log.on_behind()
+        self.successResultOf(server.stopService())
+        self.reactor.pump([LOG_RETRY] * 5)
+        self.assertEqual(3, len(tries))
 
     def waiting(self) -> tuple[Server, Names]:
         """A started server with a second cluster, whose name nobody has resolved yet."""

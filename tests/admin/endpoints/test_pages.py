@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from html.parser import HTMLParser
 from typing import Any
 
@@ -372,11 +373,24 @@ class LoggingTests(PageTestCase):
             "paths=main:debug,nope:info",
             "paths=main",
             "level=off&main=off",
+            "group=main:debug",
         ):
             found = self.refusal(f"/logging?{query}", "POST")
             self.assertTrue(found.startswith("error: "), found)
             self.assertIn("levels: trace debug info warning error critical off\n", found)
         self.assertEqual({"info"}, set(self.server.log_levels.get().values()))
+
+    def test_others(self) -> None:
+        """Loggers of Envoy's that say nothing here can be set, as scripts do, and so can an
+        extension's that has spoken; an empty part of a list is none.
+        """
+        self.assertIn("  router: debug\n", self.post("/logging?router=debug"))
+        self.server.log_levels.shows("kitchen", "info")
+        self.assertIn("  kitchen: info\n", self.post("/logging"))
+        self.assertIn("  kitchen: off\n", self.post("/logging?kitchen=off"))
+        self.addCleanup(logging.getLogger("kitchen").setLevel, logging.NOTSET)
+        self.addCleanup(logging.getLogger("router").setLevel, logging.NOTSET)
+        self.assertIn("  main: debug\n", self.post("/logging?paths=main:debug,"))
 
     def test_reopen(self) -> None:
         """The log file is opened anew on request."""
