@@ -46,7 +46,10 @@ GONE = frozenset(
         "envoy.config.trace.v3.DynamicOtConfig",
         "envoy.config.trace.v3.LightstepConfig",
         "envoy.config.trace.v3.OpenCensusConfig",
+        "envoy.extensions.filters.http.dynamo.v3.Dynamo",
         "envoy.extensions.filters.http.gzip.v3.Gzip",
+        "envoy.extensions.filters.http.squash.v3.Squash",
+        "envoy.extensions.filters.network.client_ssl_auth.v3.ClientSSLAuth",
     )
 )
 
