@@ -77,8 +77,8 @@ def _hint(line: str, number: int) -> str:
         found = pattern.search(line)
         if found and not line.lstrip().startswith("#"):
             return (
-                f"line {number} has {found[found.re.groups]}, which a template leaves to be filled in: "
-                f"fill it in first, with {tool}"
+                f"line {number} has {found[found.re.groups]}, which a template leaves to be filled "
+                f"in: fill it in first, with {tool}"
             )
     return ""
 
@@ -147,10 +147,12 @@ def _kubernetes(root: MappingNode) -> _Found | None:
         text = f"this is a resource of Istio ({kind}), of which istiod makes Envoy's configuration"
         return node, text, "ask a running sidecar for its own: /config_dump of its admin interface"
     if group.startswith(("gateway.networking.k8s.io/", "gateway.envoyproxy.io/")):
-        text = f"this is a resource of the Gateway API ({kind}), of which a controller makes Envoy's"
+        text = (
+            f"this is a resource of the Gateway API ({kind}), of which a controller makes Envoy's"
+        )
         return node, text + " configuration", "ask the running proxy for its own: /config_dump"
     for key, value in embedded(root):
-        name = _string(root.items["metadata"], "name") if _has_name(root) else "NAME"
+        name = _name(root)
         escaped = key.replace(".", r"\.")
         return (
             value,
@@ -162,9 +164,9 @@ def _kubernetes(root: MappingNode) -> _Found | None:
     return node, text, "give the file that the container reads, such as /etc/envoy/envoy.yaml"
 
 
-def _has_name(root: MappingNode) -> bool:
+def _name(root: MappingNode) -> str:
     inner = root.items.get("metadata")
-    return isinstance(inner, MappingNode) and bool(_string(inner, "name"))
+    return (isinstance(inner, MappingNode) and _string(inner, "name")) or "NAME"
 
 
 def embedded(root: MappingNode) -> Iterator[tuple[str, Node]]:

@@ -7,10 +7,12 @@ again.  A text that Envoy would take is not changed at all.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from tcpmesh.config import mistaken
 from tcpmesh.config.messages.types import find_type
+from tcpmesh.config.migrate import command
 from tcpmesh.config.migrate.manifest import is_manifest, migrate_manifest
 from tcpmesh.config.migrate.outcome import Change, Migration
 from tcpmesh.config.migrate.reader import WrittenText, read_written
@@ -46,6 +48,11 @@ def migrate(text: str, name: str) -> Migration:
     except ValueError as error:
         return Migration(text, (), (Problem(Place(name), "", f"cannot be rewritten: {error}"),))
     return _migrated(text, name, written)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Follow the command line of `tcpmesh migrate`; the exit status is returned."""
+    return command.main(arguments, migrate)
 
 
 def _is_json(text: str, name: str) -> bool:
@@ -92,9 +99,10 @@ def _same(one: Written, other: Written) -> bool:
         if isinstance(a, Scalar) or isinstance(b, Scalar):
             if not (isinstance(a, Scalar) and isinstance(b, Scalar) and a.value == b.value):
                 return False
-        elif a.is_mapping != b.is_mapping and (a.entries or b.entries):
-            return False
-        elif [each.name for each in a.entries] != [each.name for each in b.entries]:
+        elif (a.is_mapping, [e.name for e in a.entries]) != (
+            b.is_mapping,
+            [e.name for e in b.entries],
+        ):
             return False
         else:
             pairs.extend((x.value, y.value) for x, y in zip(a.entries, b.entries, strict=True))
@@ -123,4 +131,4 @@ def anchors_in(root: Written) -> dict[str, Written]:
     return found
 
 
-__all__ = ["Change", "Migration", "anchors_in", "migrate"]
+__all__ = ["Change", "Migration", "anchors_in", "main", "migrate"]

@@ -12,8 +12,8 @@ from functools import cache
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from udpa.annotations import migrate_pb2, versioning_pb2
 
-from tcpmesh.config.messages.types import any_type, find_type, is_v2, moved_to
 from tcpmesh.config.messages.scalars import Wrong
+from tcpmesh.config.messages.types import any_type, find_type, is_v2, moved_to
 
 #: Types that moved once more, after v3 had begun.
 _MOVED = {
@@ -110,11 +110,11 @@ def enum_value(old: FieldDescriptor | None, field: FieldDescriptor, name: str) -
     """What a value of an enum is called now; the name itself where nothing changed, empty where
     there is no such value any more.
     """
-    values, upper = field.enum_type.values_by_name, name.upper()
-    if name in values or upper in values or old is None or old.enum_type is None:
+    was, now = old.enum_type if old is not None else None, field.enum_type
+    if was is None or now is None or {name, name.upper()} & now.values_by_name.keys():
         return name
-    before = old.enum_type.values_by_name.get(upper)
-    now = field.enum_type.values_by_number.get(before.number) if before is not None else None
+    before = was.values_by_name.get(name.upper())
     if before is None:
         return name
-    return "" if now is None or "DO_NOT_USE" in now.name else now.name
+    value = now.values_by_number.get(before.number)
+    return "" if value is None or "DO_NOT_USE" in value.name else value.name

@@ -267,8 +267,10 @@ class Style:
         if gap is None or "\n" not in gap:
             return self.pad(column) + lines + dash
         end = gap.rindex("\n") + 1
-        return gap[:end] + (self.unit * column + lines if lines else "") + (
-            gap[end:] if not lines else gap[end:].lstrip(" \t")
+        return (
+            gap[:end]
+            + (self.unit * column + lines if lines else "")
+            + (gap[end:] if not lines else gap[end:].lstrip(" \t"))
         )
 
     def _pair(self, each: Entry, column: int) -> str:

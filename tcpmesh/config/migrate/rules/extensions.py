@@ -1,4 +1,4 @@
-"""Wherever a configuration names an extension: an old name, an untyped `config`, no config at all."""
+"""Wherever a configuration names an extension: an old name, an untyped `config`, no config."""
 
 from __future__ import annotations
 
@@ -119,7 +119,9 @@ def _type_all(spot: Spot, each: Entry, name: str, kind: str) -> None:
     if isinstance(each.value, Group) and each.value.is_mapping:
         for pair in each.value.entries:
             is_http = kind == HTTP_FILTER
-            full_name = type_per_route(pair.name) if is_http else type_of_protocol_options(pair.name)
+            full_name = (
+                type_per_route(pair.name) if is_http else type_of_protocol_options(pair.name)
+            )
             if not full_name or current(full_name) is None:
                 spot.trouble(pair, f"nobody knows which type configures {pair.name!r} here")
                 return
