@@ -25,6 +25,7 @@ from twisted.internet.interfaces import (
 
 from tcpmesh.values.address import Address
 from tcpmesh.values.dns import Family
+from tcpmesh.values.filter_status import FilterStatus, InspectResult
 from tcpmesh.values.hosts import Assignment, HostSpec
 from tcpmesh.values.socket_options import ConnectOptions, ListenOptions
 from tcpmesh.values.statuses import ClusterStatus, ListenerStatus
@@ -222,7 +223,7 @@ class IListenerFilter(Interface):
     `restored_remote`, `metadata`, filter state, what the client's first bytes say.
     """
 
-    def accept(connection: Any) -> Any:
+    def accept(connection: Any) -> IInspector | InspectResult | None:
         """Look at a client, whose bytes before this point are consumed.
 
         :return: `None` where the next filter may look; `InspectResult.CLOSE` to close the client;
@@ -241,7 +242,7 @@ class IInspector(Interface):
         "look to the next."
     )
 
-    def inspect(data: bytearray) -> Any:
+    def inspect(data: bytearray) -> int | InspectResult:
         """Look at all bytes that have come and that no filter has consumed, at least one; they are
         not to be changed.
 
@@ -289,6 +290,17 @@ class IStoppableFilter(INetworkFilter):
         """
 
 
+class ILogsConnections(INetworkFilter):
+    """One that has access logs of its own, which get a record of each connection that was accepted,
+    once it has ended.
+    """
+
+    access_logs = Attribute(
+        "The `tcpmesh.accesslog.access_logs.AccessLogs`, or `None`; its chain holds it until the "
+        "last connection has ended."
+    )
+
+
 class IReadFilter(Interface):
     """What the `typed_config` of any other network filter builds: one for each chain, shared by its
     connections.
@@ -301,14 +313,14 @@ class IReadFilter(Interface):
 
     sees_data = Attribute("Whether `on_data` is to be called.")
 
-    def on_new_connection(manager: Any) -> Any:
+    def on_new_connection(manager: Any) -> FilterStatus:
         """A connection is new.
 
         :param manager: its `tcpmesh.connection.filters.FilterManager`.
         :return: a `FilterStatus`.
         """
 
-    def on_data(manager: Any, data: bytes, end: bool) -> Any:
+    def on_data(manager: Any, data: bytes, end: bool) -> FilterStatus:
         """The client has sent this and, with `end`, all it will.
 
         Where a filter holds it up and more comes, this is called again with all that is held.
@@ -405,6 +417,59 @@ class IAccessLogManager(Interface):
         """Write all that is buffered and close all files; fires when that is done."""
 
 
+class IStatsSnapshot(Interface):
+    """What a flush of the statistics has found: all that was ever written to.
+
+    Each of the four iterators has a `None` here and there: a rest, at which the sink is to `yield`.
+    """
+
+    wall = Attribute("Seconds since 1970 at which the flush began.")
+
+    def tags(name: str) -> Any:
+        """A name without its tags, and the (tag, value) pairs found in it; costs some
+        microseconds.
+        """
+
+    def counters() -> Any:
+        """Each with the attributes `name`, `total` and `delta`, what it has grown by since the last
+        flush, which may be 0.
+        """
+
+    def gauges() -> Any:
+        """Each with the attributes `name` and `value`."""
+
+    def text_readouts() -> Any:
+        """Each with the attributes `name` and `value`."""
+
+    def histograms() -> Any:
+        """Each with the attributes `name`, `unit`, `bounds` (of buckets), `interval`, what it was
+        given since the last flush, perhaps nothing, and `total`; both are a
+        `tcpmesh.stats.distribution.Distribution`.
+        """
+
+
+class IStatsSink(Interface):
+    """What the `typed_config` of a stats sink builds: one for each place that names it; belongs to
+    main.
+    """
+
+    wants_values = Attribute(
+        "Whether histograms are to keep their values as they are until the flush "
+        "(`interval.values`), and not only in bins: a `bool` of the class."
+    )
+
+    def flush(snapshot: IStatsSnapshot) -> Any:
+        """Send what a flush has found: an iterator, each of whose steps takes a millisecond or two,
+        for which a generator that yields at each rest will do.
+
+        It never waits: what cannot be sent is counted, and what is kept until it can be is bounded.
+        The next flush does not begin before the last step of this one.
+        """
+
+    def close() -> None:
+        """The proxy ends, after a last flush."""
+
+
 class IConnection(IBufferedProtocol):
     """A downstream connection: a transport plus what is known about it."""
 
@@ -418,8 +483,28 @@ class IConnection(IBufferedProtocol):
     )
 
 
+class IHttp2Upstream(Interface):
+    """Where requests over HTTP/2 go: `tcpmesh.rpc.client` makes gRPC calls of them."""
+
+    def open(fields: Any, observer: Any, body: bytes = b"", *, ended: bool = False) -> Any:
+        """Make a request; the observer may hear of its end before this returns.
+
+        :param fields: the header fields, as pairs of texts, those with a colon first.
+        :param observer: a `tcpmesh.rpc.http2.stream.StreamObserver`.
+        :param body: what is known of its body.
+        :param ended: whether that is all of it.
+        :return: the `tcpmesh.rpc.http2.stream.Http2Stream`.
+        """
+
+    def drain(hosts: Any) -> None:
+        """These hosts get no more requests."""
+
+    def close() -> None:
+        """Break all requests off."""
+
+
 class ICluster(Interface):
-    """Hosts to choose from, as a worker sees them."""
+    """Hosts to choose from, as a worker sees them, or main for calls of its own."""
 
     name = Attribute("The name that filters use.")
     info = Attribute("Its names: a `ClusterInfo`.")
@@ -430,6 +515,10 @@ class ICluster(Interface):
     dialer = Attribute("`Dialer`: opens connections to the hosts.")
     pools = Attribute(
         "`Pools` where connections are shared out, or `None` where each client makes its own."
+    )
+    http2 = Attribute(
+        "An `IHttp2Upstream`: its hosts as gRPC calls reach them, over connections that all calls "
+        "share."
     )
     close_on_failure = Attribute(
         "Whether sessions enter themselves in `Host.sessions`, to be closed with an unhealthy host."

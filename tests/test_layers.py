@@ -19,8 +19,9 @@ ROOT = Path(__file__).resolve().parent.parent
 #: From the ground up.  A room imports from rooms below it and beside it.
 LAYERS = (
     ("values", "wire", "logs", "interfaces"),
-    ("stats", "config", "net"),
+    ("stats", "config", "runtime", "net"),
     ("connection", "registry"),
+    ("rpc",),
     ("accesslog", "cluster", "listener"),
     ("extensions",),
     ("admin", "server"),

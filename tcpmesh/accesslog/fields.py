@@ -209,6 +209,12 @@ OPERATORS: dict[str, Callable[[Operator], Yield]] = {
     "EMIT_TIME": _time(local=False, emit=True),
     "EMIT_TIME_LOCAL": _time(local=True, emit=True),
     "DURATION": lambda operator: _duration,
+    "BYTES_RECEIVED": lambda operator: lambda info, at: info.bytes[0],
+    "BYTES_SENT": lambda operator: lambda info, at: info.bytes[3],
+    "UPSTREAM_HOST": lambda operator: (
+        lambda info, at: str(info.upstream.host.address) if info.upstream.host else None
+    ),
+    "ACCESS_LOG_TYPE": lambda operator: lambda info, at: at.log_type.value,
     "CONNECTION_ID": lambda operator: lambda info, at: info.id,
     "UNIQUE_ID": lambda operator: lambda info, at: str(uuid4()),
     "HOSTNAME": lambda operator: _always(socket.gethostname()),

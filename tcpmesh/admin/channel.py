@@ -8,6 +8,9 @@ from collections.abc import Callable
 from io import BytesIO
 from typing import Any, Protocol
 
+from zope.interface import implementer
+
+from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
@@ -72,8 +75,12 @@ class CountsTraffic(Protocol):
     traffic: AdminTraffic
 
 
+@implementer(IHalfCloseableProtocol)
 class AdminChannel(HTTPChannel):
-    """A client's connection: counted, and followed by what had to wait until the client is gone."""
+    """A client's connection: counted, and followed by what had to wait until the client is gone.
+
+    One that has sent all it will, as `nc -N` does, still gets its answers.
+    """
 
     site: CountsTraffic
     _opened_at = 0.0
@@ -83,6 +90,8 @@ class AdminChannel(HTTPChannel):
         self.afterwards: Callable[[], object] | None = None
         self._has_spoken = False
         self._is_refused = False
+        self._is_read = False
+        """Whether the client sends no more."""
 
     def connectionMade(self) -> None:
         """Count the connection."""
@@ -105,6 +114,21 @@ class AdminChannel(HTTPChannel):
         except BodyTooLarge:
             self._is_refused = True
             self.write(TOO_LARGE)
+            self.loseConnection()
+
+    def readConnectionLost(self) -> None:
+        """The client has sent all it will: answer what was asked, then close."""
+        self._is_read = True
+        if not self.requests:
+            self.loseConnection()
+
+    def writeConnectionLost(self) -> None:
+        """Never: this side closes both ways."""
+
+    def requestDone(self, request: Request) -> None:
+        """A request is answered; the next one may have come with it."""
+        super().requestDone(request)
+        if self._is_read and not self.requests:
             self.loseConnection()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:

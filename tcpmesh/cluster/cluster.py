@@ -16,6 +16,8 @@ from typing import Any
 
 from zope.interface import implementer
 
+from twisted.internet.defer import Deferred
+
 from tcpmesh.cluster.balancing.lookahead import Lookahead
 from tcpmesh.cluster.balancing.policy import PolicyContext, balancer, panic_threshold
 from tcpmesh.cluster.hosts.endpoint_stats import EndpointStats
@@ -27,7 +29,13 @@ from tcpmesh.cluster.upstream.dialer import dialer_of
 from tcpmesh.cluster.upstream.outcomes import Outcomes
 from tcpmesh.cluster.upstream.pool import Pools, pools_of
 from tcpmesh.config.fields.values import seconds
-from tcpmesh.interfaces import IBringsBalancer, ICluster, ILoadBalancer, INamedHostsBalancer
+from tcpmesh.interfaces import (
+    IBringsBalancer,
+    ICluster,
+    IHttp2Upstream,
+    ILoadBalancer,
+    INamedHostsBalancer,
+)
 from tcpmesh.registry import UnknownExtension, WorkerContext, cluster_type
 from tcpmesh.stats.store import Store
 from tcpmesh.values.address import Address
@@ -115,13 +123,17 @@ class Cluster:
         self.breakers = Breakers(message.circuit_breakers, self.stats, self._counts)
         self.dialer = dialer_of(message, context)
         undo.callback(self.dialer.close)
-        self._balancer = balancer(message, self._policy_context(context))
+        policy_context = self._policy_context(context)
+        self._first_tables = policy_context.first_tables
+        self._balancer = balancer(message, policy_context)
         self._named_hosts: INamedHostsBalancer | None = INamedHostsBalancer(self._balancer, None)
         self.pools = pools_of(message, self, context.network)
         """Where its connections come from, or `None` where each client makes its own."""
         self._new_pools = partial(Pools, message, self, context.network)
         if self.pools is not None and self.pools.looks_ahead:
             self._balancer = Lookahead(self._balancer)
+        self._new_http2 = partial(_http2_pools, message, self, context)
+        self._http2: IHttp2Upstream | None = None
         self._is_balanced = False
         self._drains_all: bool = message.common_lb_config.close_connections_on_host_set_change
 
@@ -145,8 +157,12 @@ class Cluster:
             waiting = {a: host for a, host in self._named.items() if host.key is None}
             self._named = waiting | {host.address: host for host in hosts}
         moved = places.symmetric_difference((host, host.spec.priority) for host in hosts)
-        if moved and self.pools is not None:
-            self.pools.drain(before if self._drains_all else set(before).difference(hosts))
+        if not moved:
+            return
+        leaving = before if self._drains_all else set(before).difference(hosts)
+        for pools in (self.pools, self._http2):
+            if pools is not None:
+                pools.drain(leaving)
 
     def _host(self, key: int, spec: HostSpec) -> Host:
         host = self._by_key.get(key)
@@ -169,6 +185,8 @@ class Cluster:
             session.host_failed()
         if self.pools is not None:
             self.pools.hosts_failed((host,))
+        if self._http2 is not None:
+            self._http2.drain((host,))
 
     def _set_flags(self, host: Host, flags: int) -> bool:
         """Whether it is out, and was not before."""
@@ -238,6 +256,12 @@ class Cluster:
         self._sets = host_sets(self.hosts, self._assignment)
         self._balancer.update(self._sets)
 
+    def prepare(self) -> Deferred[Any]:
+        """Have all ready that picks need; fires when it is."""
+        if not self._is_balanced:
+            self._rebalance()
+        return self._first_tables.built()
+
     @property
     def sets(self) -> HostSets:
         """The hosts as the load balancer knows them."""
@@ -290,6 +314,13 @@ class Cluster:
         if self.pools is None:
             self.pools = self._new_pools()
 
+    @property
+    def http2(self) -> IHttp2Upstream:
+        """Its hosts as gRPC calls reach them, made with the first one."""
+        if self._http2 is None:
+            self._http2 = self._new_http2()
+        return self._http2
+
     def collect(self) -> None:
         """Bring the gauges up to date that nobody moves while traffic flows; what filters hold,
         they add afterwards.
@@ -310,6 +341,8 @@ class Cluster:
         """
         if self.pools is not None:
             self.pools.close()
+        if self._http2 is not None:
+            self._http2.close()
         self.dialer.close()
 
     def release(self) -> None:
@@ -331,6 +364,13 @@ class Cluster:
             provided=partial(provided_balancer, self.message),
             host_for=self.host_for,
         )
+
+
+def _http2_pools(message: Any, cluster: Cluster, context: WorkerContext) -> IHttp2Upstream:
+    # Here, as only gRPC needs h2.
+    from tcpmesh.cluster.upstream.http2_pools import Http2Pools
+
+    return Http2Pools(message, cluster, context.network, context.random)
 
 
 def _stats(message: Any, store: Store) -> ClusterStats:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from twisted.internet.defer import Deferred, DeferredList
+
 from tcpmesh.cluster.cluster import Cluster
 from tcpmesh.registry import BrokenExtension, UnknownExtension, WorkerContext
 from tcpmesh.stats.metrics import Merge
@@ -66,6 +68,10 @@ class Clusters:
     def get(self, name: str) -> Cluster | None:
         """The cluster of this name as of now."""
         return self._by_name.get(name)
+
+    def prepare(self) -> Deferred[Any]:
+        """Have all ready that picks need; fires when it is."""
+        return DeferredList([cluster.prepare() for cluster in self._by_number.values()])
 
     def stop(self) -> None:
         """Serve nobody any more."""

@@ -15,11 +15,11 @@ from zope.interface import implementer
 
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, ensureDeferred, maybeDeferred
-from twisted.internet.task import Cooperator, LoopingCall
+from twisted.internet.task import Cooperator
 from twisted.logger import ILogObserver, Logger
 
+from tcpmesh.accesslog.opening import CannotLog
 from tcpmesh.admin.service import AdminService
-from tcpmesh.cluster.health.event_log import CannotLog
 from tcpmesh.config.arguments import node_with
 from tcpmesh.config.fields.values import host_and_port, pipe_mode, seconds
 from tcpmesh.interfaces import INetwork, IServer
@@ -31,6 +31,7 @@ from tcpmesh.server.assembly import Proxy, assemble
 from tcpmesh.server.link.link import ILink, NoSuchLink
 from tcpmesh.server.networks import NoSuchTransport, default_network
 from tcpmesh.server.stats import ServerStats
+from tcpmesh.server.stats_flush import StatsFlush
 from tcpmesh.stats.store import Store
 from tcpmesh.values.address import Address
 from tcpmesh.values.server_options import ServerOptions
@@ -89,8 +90,7 @@ class Server(MultiService):
         """Fires when clients are accepted."""
         self._proxy: Proxy | None = None
         self._stats = ServerStats(self.store, self)
-        self._flush = LoopingCall(self._flush_stats)
-        self._flush.clock = self._clock
+        self._flush = StatsFlush(self.store, self._stats.update, self._clock)
 
     # Its life
 
@@ -108,7 +108,12 @@ class Server(MultiService):
         try:
             self._network = self._network or default_network(self._clock)
             proxy = self._proxy = assemble(
-                self.bootstrap, self.node, self._network, self.store, link=self._link
+                self.bootstrap,
+                self.node,
+                self._network,
+                self.store,
+                link=self._link,
+                options=self.options,
             )
             self.log_levels.on_change = proxy.main.set_log_levels
             proxy.main.build()
@@ -148,22 +153,16 @@ class Server(MultiService):
 
     def _serve(self) -> None:
         """Open the listeners, then everything that watches them."""
-        assert self._proxy is not None
+        assert self._proxy is not None and self._network is not None
         self.state = "INITIALIZING"
-        # What clusters put off until somebody asks is there before clients come.
-        self.store.collect()
         try:
             self._proxy.main.start_workers()
         except BindError as e:
             self._give_up(e)
         self.state = "LIVE"
         self._stats.initialized()
-        interval = self.bootstrap.stats_flush_interval
         self._flush.start(
-            seconds(interval)
-            if self.bootstrap.HasField("stats_flush_interval")
-            else STATS_FLUSH_INTERVAL,
-            now=False,
+            self._proxy.main.sinks, self._network.cooperator, flush_interval(self.bootstrap)
         )
         self.live.callback(None)
         log.info("all dependencies initialized. starting workers")
@@ -186,14 +185,15 @@ class Server(MultiService):
         return self._close_all()
 
     def _close_all(self) -> Deferred[None]:
-        if self._flush.running:
-            self._flush.stop()
+        self._flush.stop()
         return ensureDeferred(self._stop())
 
     async def _stop(self) -> None:
         if self._proxy is not None:
             await self._proxy.main.stop()
         await maybeDeferred(super().stopService)
+        if self._proxy is not None:
+            await self._proxy.main.access_logs.stop()
         if self._network is not None:
             await self._network.stop()
         if isinstance(self._clock, MonotonicReactor):
@@ -238,6 +238,13 @@ class Server(MultiService):
             self
         )
 
-    def _flush_stats(self) -> None:
-        self._stats.flush()
-        self.store.merge_histograms()
+
+def flush_interval(bootstrap: Any) -> float | None:
+    """Seconds between two flushes of the statistics; `None` where only the admin interface asks for
+    them (`stats_flush_on_admin`).
+    """
+    if bootstrap.WhichOneof("stats_flush") is not None:
+        return None
+    interval = bootstrap.stats_flush_interval
+    given = bootstrap.HasField("stats_flush_interval")
+    return seconds(interval) if given else STATS_FLUSH_INTERVAL

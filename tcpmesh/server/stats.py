@@ -20,7 +20,6 @@ NO_CERTIFICATE = (1 << 32) - 1
 DECLARED = Declaration(
     counters=(
         "debug_assertion_failures",
-        "dropped_stat_flushes",
         "dynamic_unknown_fields",
         "envoy_bug_failures",
         "envoy_notifications",
@@ -42,16 +41,6 @@ _WATCHDOG = Declaration(counters=("watchdog_mega_miss", "watchdog_miss"))
 
 ELSEWHERE = {
     "envoy": Declaration(counters=("overload_actions.reset_high_memory_stream.count",)),
-    "filesystem": Declaration(
-        counters=(
-            "flushed_by_timer",
-            "reopen_failed",
-            "write_buffered",
-            "write_completed",
-            "write_failed",
-        ),
-        gauges=("write_total_buffered",),
-    ),
     "http.async-client": Declaration(
         counters=(
             *(
@@ -131,10 +120,10 @@ class ServerStats:
         """The server serves from now on."""
         self._live.set(1)
         self._initialization.record(self._server.uptime * 1000)
-        self.flush()
+        self.update()
 
-    def flush(self) -> None:
-        """Bring the numbers up to date."""
+    def update(self) -> None:
+        """Bring the numbers up to date: at each flush."""
         self._uptime.set(int(self._server.uptime))
         self._state.set(STATES[self._server.state])
         self._connections.set(self._server.open_connections)

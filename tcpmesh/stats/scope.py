@@ -128,7 +128,7 @@ class Unsent:
     def keep_interval(self, histogram: Histogram) -> None:
         """An interval of a histogram has ended, in which it was given something."""
         known = self.intervals.get(histogram.name)
-        kept = known[1] if known is not None else Distribution()
+        kept = known[1] if known is not None else Distribution(histogram.kept)
         kept.merge(histogram.last_interval)
         self.intervals[histogram.name] = histogram.unit, kept
 
@@ -140,12 +140,19 @@ class Scopes:
         self.families = Families(
             Family("counters", Counter),
             Family("gauges", MAKE_GAUGE[Merge.MAIN]),
-            Family("histograms", Histogram),
+            Family("histograms", self._make_histogram),
             Family("text_readouts", TextReadout),
         )
         self.unsent: Unsent | None = None
+        self.kept_values = 0
+        """How many values of an interval histograms keep as they are."""
         self._at: dict[str, list[Scope]] = {}
         self._declared: tuple[Declared, ...] | None = None
+
+    def _make_histogram(self, name: str) -> Histogram:
+        histogram = Histogram(name)
+        histogram.kept = self.kept_values
+        return histogram
 
     def opened(self, scope: Scope) -> None:
         """There is a scope more."""

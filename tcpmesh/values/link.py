@@ -32,6 +32,13 @@ class Begin:
     bind_config: Any = None
     """A `core.v3.BindConfig`, or `None`."""
 
+    keeps_values: bool = False
+    """Whether histograms keep their values as they are, for a stats sink of main's."""
+
+    file_flush_interval_msec: int = 10_000
+    file_flush_min_size_kb: int = 64
+    """When access logs are written to their files: the options of the command line."""
+
 
 @dataclass(frozen=True)
 class AddCluster:
@@ -112,6 +119,11 @@ class RemoveListener:
 
 
 @dataclass(frozen=True)
+class Prepare:
+    """Clients will come: is all ready that picks need?"""
+
+
+@dataclass(frozen=True)
 class Start:
     """Open all listeners, also those that come later."""
 
@@ -126,6 +138,11 @@ class LogLevels:
     """The (logger, level) pairs that hold from now on."""
 
     levels: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class ReopenLogs:
+    """Open the files of access logs anew."""
 
 
 @dataclass(frozen=True)
@@ -161,6 +178,9 @@ class Refusal(Enum):
 
     ADDRESS = 3
     """An address cannot be bound."""
+
+    LOG = 4
+    """The file of an access log cannot be opened."""
 
 
 @dataclass(frozen=True)
@@ -262,6 +282,11 @@ class HostNumbers:
 
 
 @dataclass(frozen=True)
+class Prepared:
+    """All is ready that picks need."""
+
+
+@dataclass(frozen=True)
 class Stopped:
     """All clients are gone."""
 
@@ -277,9 +302,11 @@ ToWorker: TypeAlias = (
     | Cleanup
     | AddListener
     | RemoveListener
+    | Prepare
     | Start
     | Stop
     | LogLevels
+    | ReopenLogs
     | AskRates
     | AskHostNumbers
     | AskNumbers
@@ -296,5 +323,6 @@ ToMain: TypeAlias = (
     | HostsUnused
     | Rates
     | HostNumbers
+    | Prepared
     | Stopped
 )

@@ -383,6 +383,40 @@ class BugTests(SynchronousTestCase):
         self.assertEqual(1, len(self.flushLoggedErrors(RuntimeError)))
 
 
+class HalfCloseTests(SynchronousTestCase):
+    """Clients that send their requests and then end of stream."""
+
+    def setUp(self) -> None:
+        """A client with a page that takes a while."""
+        clock = Clock()
+        page = Endpoint("/slow", "", slow_page)
+        site = AdminSite(FakeServer(), (page,), clock, shared_cooperator(clock))
+        self.client = Client(FakeServer(), clock, site)
+
+    def test_answered(self) -> None:
+        """What was asked before is answered, and then the connection is closed."""
+        self.client.send("GET", "/slow")
+        self.client.channel.readConnectionLost()
+        self.assertFalse(self.client.transport.closed)
+        self.assertEqual("done\n", self.client.response().body)
+        self.assertTrue(self.client.transport.closed)
+
+    def test_several(self) -> None:
+        """So is each of several requests."""
+        self.client.send("GET", "/slow")
+        self.client.send("GET", "/slow")
+        self.client.channel.readConnectionLost()
+        self.client.run()
+        self.assertEqual(2, self.client.transport.value().count(b"done\n"))
+        self.assertTrue(self.client.transport.closed)
+
+    def test_nothing_asked(self) -> None:
+        """Without a whole request it is closed at once."""
+        self.client.channel.dataReceived(b"GET /slow HT")
+        self.client.channel.readConnectionLost()
+        self.assertTrue(self.client.transport.closed)
+
+
 class TrafficTests(SynchronousTestCase):
     """The admin interface's own statistics."""
 

@@ -15,9 +15,11 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import ILogObserver
 from twisted.trial.unittest import SynchronousTestCase
 
+from tcpmesh.cluster.balancing import hash_balancer
 from tcpmesh.interfaces import IServer
 from tcpmesh.listener.manager import ListenerManager
-from tcpmesh.logs.log import Levels, Log
+from tcpmesh.logs.levels import Levels
+from tcpmesh.logs.log import Log
 from tcpmesh.net.dns.resolve import ResolutionFailed
 from tcpmesh.net.listen import BindError
 from tcpmesh.registry import BrokenExtension, UnknownExtension
@@ -129,6 +131,22 @@ class LifeTests(ServerTestCase):
         self.assertFalse(self.connects())
         assert names.held is not None
         names.held[0].callback((Found("127.0.0.3"),))
+        self.assertEqual("LIVE", server.state)
+        self.assertTrue(self.connects())
+
+    def test_waits_for_tables(self) -> None:
+        """Until the hash table of each cluster is built it is not live and accepts nobody."""
+        self.patch(hash_balancer, "FIRST_AT_ONCE", 5000)
+        message = bootstrap(listener_message("l", "127.0.0.1:1", tcp_proxy()))
+        fields = "{lb_policy: MAGLEV, maglev_lb_config: {table_size: 65537}}"
+        message.static_resources.clusters.append(
+            cluster_message("m", [HOST, "127.0.0.3:80"], fields)
+        )
+        server = self.server(message)
+        self.start(server)
+        self.assertEqual("PRE_INITIALIZING", server.state)
+        self.assertFalse(self.connects())
+        self.reactor.pump([0] * 1000)
         self.assertEqual("LIVE", server.state)
         self.assertTrue(self.connects())
 
@@ -303,7 +321,10 @@ class NamesTests(ServerTestCase):
         """What every Envoy shows is there at 0, though nothing moves it; what it shows with hot
         restart alone is not.
         """
-        values = values_of(self.server().store)
+        server = self.server()
+        self.start(server)
+        self.addCleanup(server.stopService)
+        values = values_of(server.store)
         for name in (
             "runtime.load_error",
             "filesystem.write_completed",

@@ -23,12 +23,13 @@ from envoy.extensions.load_balancing_policies.common.v3.common_pb2 import (
 )
 from zope.interface import implementer
 
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Cooperator
 
 from tcpmesh.cluster.balancing.bounded_load import BoundedTable
 from tcpmesh.cluster.balancing.hash_policy import ClientHash, route_hash
 from tcpmesh.cluster.balancing.hash_tables import Buildable, HashTable, Share, shares_of
-from tcpmesh.cluster.balancing.policy import PolicyContext, candidates
+from tcpmesh.cluster.balancing.policy import FirstTables, PolicyContext, candidates
 from tcpmesh.cluster.balancing.priority_load import Kind, PriorityLoad
 from tcpmesh.cluster.hosts.host import Host
 from tcpmesh.cluster.hosts.host_sets import HostSet, HostSets
@@ -36,6 +37,9 @@ from tcpmesh.interfaces import ILoadBalancer
 
 AT_ONCE = 8192
 """Places of a table that is built at once: some ten milliseconds."""
+
+FIRST_AT_ONCE = 1 << 17
+"""The same of the first table of a priority, before which there is nothing to ask."""
 
 FURTHER_ATTEMPTS = 8
 """How often a table is asked for a host that was not tried yet."""
@@ -114,14 +118,18 @@ class Outdated:
 class _Level(Generic[Table]):
     """One priority: the hosts that are wanted, and the table that is asked.
 
-    The first table is built at once, as there is nothing else to ask, and so are small ones.  Where
-    that would take long, the table is built in steps, and until it is ready the one before it is
-    asked.  Hosts that change meanwhile wait for the next one, so each is built to its end.
+    Small tables are built at once, and so is the first one of a usual size, as there is nothing
+    else to ask.  Where that would take long, the table is built in steps, and until it is ready the
+    one before it is asked.  Hosts that change meanwhile wait for the next one, so each is built to
+    its end.  A proxy that begins waits for first tables (`PolicyContext.first_tables`).
     """
 
-    def __init__(self, balancer: HashBalancer[Table], cooperator: Cooperator) -> None:
+    def __init__(
+        self, balancer: HashBalancer[Table], cooperator: Cooperator, first_tables: FirstTables
+    ) -> None:
         self._balancer = balancer
         self._cooperator = cooperator
+        self._first_tables = first_tables
         self._shares: Sequence[Share] = ()
         self._built: tuple[Sequence[Share], Table] | None = None
         self._asked: HashTable | None = None
@@ -143,16 +151,20 @@ class _Level(Generic[Table]):
             self.table = Outdated(self._asked, shares)
             return
         table = self._balancer.build(shares)
-        if self._asked is None or table.size <= AT_ONCE:
+        is_first = self._asked is None
+        if table.size <= (FIRST_AT_ONCE if is_first else AT_ONCE):
             for _ in table.build():
                 pass
             self._set(shares, table)
-        else:
-            self.table = Outdated(self._asked, shares)
-            self._is_building = True
-            self._cooperator.cooperate(self._build(table))
+            return
+        self.table = Outdated(self._asked, shares)
+        self._is_building = True
+        built: Deferred[None] = Deferred()
+        self._cooperator.cooperate(self._build(table, built))
+        if is_first:
+            self._first_tables.add(built)
 
-    def _build(self, table: Table) -> Iterator[None]:
+    def _build(self, table: Table, built: Deferred[None]) -> Iterator[None]:
         while True:
             shares = self._shares
             yield from table.build()
@@ -161,6 +173,7 @@ class _Level(Generic[Table]):
                 break
             table = self._balancer.build(self._shares)
         self._is_building = False
+        built.callback(None)
 
     def _set(self, shares: Sequence[Share], table: Table) -> None:
         self._built = shares, table
@@ -201,7 +214,9 @@ class HashBalancer(ABC, Generic[Table]):
         self._sets = sets
         self._load = load = PriorityLoad(sets, self._context.panic_threshold)
         while len(self._levels) < len(sets.sets):
-            self._levels.append(_Level(self, self._context.network.cooperator))
+            self._levels.append(
+                _Level(self, self._context.network.cooperator, self._context.first_tables)
+            )
         del self._levels[len(sets.sets) :]
         for level, host_set, panic in zip(self._levels, sets.sets, load.panic, strict=True):
             level.want(self._shares(host_set, panic))

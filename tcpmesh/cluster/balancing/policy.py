@@ -17,6 +17,8 @@ from envoy.extensions.load_balancing_policies.common.v3.common_pb2 import (
     SlowStartConfig,
 )
 
+from twisted.internet.defer import Deferred, DeferredList
+
 from tcpmesh.cluster.balancing.priority_load import PANIC_THRESHOLD, PriorityLoad
 from tcpmesh.cluster.hosts.host import Host
 from tcpmesh.cluster.hosts.host_sets import HostSets
@@ -25,6 +27,24 @@ from tcpmesh.interfaces import ILoadBalancer
 from tcpmesh.registry import UnknownExtension, WorkerContext, build, find_value
 from tcpmesh.values.hosts import HostSpec, Locality
 from tcpmesh.values.shared_counts import LocalCount, SharedCount
+
+
+class FirstTables:
+    """The tables of a cluster that are being built, and before which there were none: those that a
+    client would have to do without.
+    """
+
+    def __init__(self) -> None:
+        self._building: list[Deferred[None]] = []
+
+    def add(self, built: Deferred[None]) -> None:
+        """One is being built until then."""
+        self._building.append(built)
+
+    def built(self) -> Deferred[Any]:
+        """Fires when none is being built any more of those there are now."""
+        building, self._building = self._building, []
+        return DeferredList(building)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +70,9 @@ class PolicyContext(WorkerContext):
     """The cluster's host for this, which may be known to nobody before: for a policy that takes
     what a connection names.
     """
+
+    first_tables: FirstTables = field(default_factory=FirstTables)
+    """Where a policy enters what it builds before its first pick, if that takes long."""
 
     @property
     def locality(self) -> Locality | None:

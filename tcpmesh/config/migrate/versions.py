@@ -111,7 +111,7 @@ def enum_value(old: FieldDescriptor | None, field: FieldDescriptor, name: str) -
     there is no such value any more.
     """
     was, now = old.enum_type if old is not None else None, field.enum_type
-    if was is None or now is None or {name, name.upper()} & now.values_by_name.keys():
+    if was is None or now is None or {name, name.upper()} & {*now.values_by_name}:
         return name
     before = was.values_by_name.get(name.upper())
     if before is None:

@@ -10,10 +10,21 @@ BOOTSTRAP: dict[str, Rows] = {
         "static_resources": YES,
         "cluster_manager": YES,
         "stats_flush_interval": YES,
+        "stats_flush_on_admin": YES,
+        "stats_sinks": YES,
+        "stats_eviction_interval": no_effect(
+            "Envoy removes only what the stats access logger has made"
+        ),
         "typed_dns_resolver_config": YES,
         "dns_resolution_config": YES,
         "use_tcp_for_dns_lookups": YES,
         "admin": YES,
+        "application_log_config": YES,
+    },
+    "envoy.config.bootstrap.v3.Bootstrap.ApplicationLogConfig": {"log_format": YES},
+    "envoy.config.bootstrap.v3.Bootstrap.ApplicationLogConfig.LogFormat": {
+        "json_format": YES,
+        "text_format": YES,
     },
     "envoy.config.bootstrap.v3.ClusterManager": {
         "upstream_bind_config": YES,
@@ -21,6 +32,10 @@ BOOTSTRAP: dict[str, Rows] = {
         "outlier_detection": YES,
     },
     "envoy.config.bootstrap.v3.ClusterManager.OutlierDetection": {"event_log_path": YES},
+    "envoy.config.metrics.v3.StatsSink": {
+        "name": no_effect("a label: the @type decides"),
+        "typed_config": YES,
+    },
     "envoy.config.bootstrap.v3.Bootstrap.StaticResources": {
         "listeners": YES,
         "clusters": YES,

@@ -95,7 +95,7 @@ ASSIGNMENT = Record(
 )
 REFUSAL = enum_form(link.Refusal)
 MERGE = Mapped(TEXT, lambda merge: merge.value, Merge)
-INTERVAL = Together(TEXT, FRACTION, Several(Together(WHOLE, WHOLE)))
+INTERVAL = Together(TEXT, FRACTION, Several(Together(WHOLE, WHOLE)), Several(FRACTION))
 DELTAS = Record(
     Deltas,
     counters=mapping_form(WHOLE),
@@ -117,6 +117,9 @@ TO_WORKER = Table(
             node=message_form(Node),
             local_cluster=TEXT,
             bind_config=message_form(BindConfig),
+            keeps_values=TRUTH,
+            file_flush_interval_msec=WHOLE,
+            file_flush_min_size_kb=WHOLE,
         ),
     ),
     (2, Record(link.AddCluster, cluster=WHOLE, message=message_form(Cluster))),
@@ -152,6 +155,8 @@ TO_WORKER = Table(
     (14, Record(link.AskHostNumbers, cluster=WHOLE)),
     (15, Record(link.AskNumbers)),
     (16, Record(link.Stop)),
+    (17, Record(link.Prepare)),
+    (18, Record(link.ReopenLogs)),
 )
 
 TO_MAIN = Table(
@@ -167,4 +172,5 @@ TO_MAIN = Table(
     (10, Record(link.HostNumbers, cluster=WHOLE, numbers=Several(Several(WHOLE)))),
     (11, Record(Numbers, worker=WHOLE, connections=WHOLE, deltas=Optional(DELTAS))),
     (12, Record(link.Stopped)),
+    (13, Record(link.Prepared)),
 )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from random import Random
+from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tcpmesh.cluster.balancing import hash_balancer
 from tcpmesh.cluster.balancing.hash_balancer import AT_ONCE, Outdated
 from tcpmesh.cluster.balancing.hash_tables import shares_of
 from tcpmesh.cluster.hosts.load_assignment import assignment
@@ -104,6 +106,48 @@ class BuildingTests(SynchronousTestCase):
         self.assertTrue(self.network.clock.getDelayedCalls())
         self.network.advance(0)
         self.assertEqual(self.fresh(HOSTS[:2]), self.picks())
+
+
+class FirstTests(SynchronousTestCase):
+    """Clusters that have no table yet."""
+
+    def cluster(self, size: int) -> None:
+        """A cluster with a Maglev table of so many places, and hosts."""
+        self.network = MemoryNetwork()
+        context = WorkerContext(self.network, Store(), lambda name: None, Random(1))
+        fields = f"{{lb_policy: MAGLEV, maglev_lb_config: {{table_size: {size}}}}}"
+        self.message = cluster_message("c", HOSTS, fields)
+        self.served = ServedCluster(self.message, context)
+        self.served.update_hosts(assignment(self.message.load_assignment))
+
+    def picks(self, cluster: Any) -> list[str]:
+        """The hosts of many clients."""
+        return [str(cluster.pick(client).address) for client in clients(200)]
+
+    def test_usual_size(self) -> None:
+        """A table of the default size is there as soon as a client is."""
+        self.cluster(65537)
+        self.assertEqual(self.picks(cluster_of(self.message)), self.picks(self.served.cluster))
+        self.assertEqual([], self.network.clock.getDelayedCalls())
+
+    def test_large(self) -> None:
+        """A larger one is built in steps, and a proxy that begins can wait for it."""
+        self.patch(hash_balancer, "FIRST_AT_ONCE", 5000)
+        self.cluster(65537)
+        ready = self.served.cluster.prepare()
+        self.assertNoResult(ready)
+        turn(self.network.clock)
+        self.assertNoResult(ready)
+        self.network.advance(0)
+        self.successResultOf(ready)
+        self.patch(hash_balancer, "FIRST_AT_ONCE", 1 << 17)
+        self.assertEqual(self.picks(cluster_of(self.message)), self.picks(self.served.cluster))
+
+    def test_clients_before(self) -> None:
+        """Who comes before it is ready gets one of the hosts."""
+        self.patch(hash_balancer, "FIRST_AT_ONCE", 5000)
+        self.cluster(65537)
+        self.assertEqual(set(HOSTS), set(self.picks(self.served.cluster)))
 
 
 class OutdatedTests(SynchronousTestCase):

@@ -84,6 +84,7 @@ DELTAS = st.builds(
             TEXTS,
             st.floats(allow_nan=False),
             st.lists(st.tuples(NUMBERS, NUMBERS), max_size=3).map(tuple),
+            st.lists(st.floats(allow_nan=False), max_size=3).map(tuple),
         ),
     ),
     text_readouts=st.dictionaries(TEXTS, TEXTS),
