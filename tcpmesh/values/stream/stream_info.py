@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from enum import Enum
 from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
+from uuid import uuid4
 
 from tcpmesh.values.address import Address
 from tcpmesh.values.hosts import HostSpec
@@ -235,6 +236,7 @@ NO_UPSTREAM = UpstreamInfo()
     local_close_reason="",
     details="",
     termination_details="",
+    _stream_id="",
 )
 class StreamInfo:
     """What is known about a connection; see the module's text.
@@ -245,6 +247,7 @@ class StreamInfo:
     """
 
     __slots__ = (
+        "_stream_id",
         "addresses",
         "bytes",
         "close_reason",
@@ -294,6 +297,8 @@ class StreamInfo:
     termination_details: str
     """CONNECTION_TERMINATION_DETAILS: what the filter that closed it has to say."""
 
+    _stream_id: str
+
     def __init__(
         self,
         number: int = 0,
@@ -321,6 +326,13 @@ class StreamInfo:
         """
         self.close_reason: CloseReason | None = None
         """Why the connection ended, or is about to."""
+
+    @property
+    def stream_id(self) -> str:
+        """A random UUID of this connection, made when it is first asked for (`STREAM_ID`)."""
+        if not self._stream_id:
+            self._stream_id = str(uuid4())
+        return self._stream_id
 
     @property
     def upstream_id(self) -> int:
