@@ -84,7 +84,13 @@ class Listener(ServerFactory):
                 self._filters = ListenerFilterManager(
                     message, context, self, find if message.use_original_dst.value else None
                 )
-        self._info = ListenerInfo(self.name, self._chain.name if self._chain is not None else "")
+        self._info = ListenerInfo(
+            self.name,
+            self._chain.name if self._chain is not None else "",
+            message.metadata if message.HasField("metadata") else None,
+            self._chain.metadata if self._chain is not None else None,
+            message.traffic_direction,
+        )
         self._first: Any = self._filters or self
         """Who gets a client first."""
 

@@ -7,6 +7,7 @@ text without any connection.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -134,18 +135,8 @@ _EVERYWHERE = (
     """)
 )
 
-#: What `tcpmesh.accesslog.fields` can say today.
-SUPPORTED = _EVERYWHERE | _words("""
-    FILTER_STATE DYNAMIC_METADATA METADATA REQUEST_DURATION REQUEST_TX_DURATION RESPONSE_DURATION
-    RESPONSE_TX_DURATION ROUNDTRIP_DURATION PROTOCOL ROUTE_NAME VIRTUAL_CLUSTER_NAME GRPC_STATUS
-    GRPC_STATUS_NUMBER UPSTREAM_PROTOCOL TRACE_ID SPAN_ID PATH QUERY_PARAM QUERY_PARAMS
-    RESPONSE_CODE REQUEST_HEADERS_BYTES RESPONSE_HEADERS_BYTES RESPONSE_TRAILERS_BYTES
-    UPSTREAM_HEADER_BYTES_SENT UPSTREAM_HEADER_BYTES_RECEIVED DOWNSTREAM_HEADER_BYTES_SENT
-    DOWNSTREAM_HEADER_BYTES_RECEIVED BYTES_RETRANSMITTED PACKETS_RETRANSMITTED LOCAL_REPLY_BODY
-    CUSTOM_FLAGS DOWNSTREAM_LOCAL_ADDRESS_ENDPOINT_ID
-    """)
-
-_SUPPORTED_METADATA = _words("DYNAMIC ROUTE VIRTUAL_HOST")
+SUPPORTED = KNOWN - _LANGUAGE
+"""What `tcpmesh.accesslog.fields` can say today."""
 
 #: What `tcpmesh.cluster.health.request_headers` can say in the header fields of a health check.
 IN_CHECKS = _EVERYWHERE | _words("""
@@ -169,16 +160,7 @@ def unsupported_in_checks(parts: Iterable[Part]) -> list[str]:
 
 def unsupported(parts: Iterable[Part]) -> list[str]:
     """The operators of a format that only Envoy acts on."""
-    return [
-        part.name if part.name not in SUPPORTED else f"METADATA({part.argument})"
-        for part in parts
-        if isinstance(part, Operator)
-        if part.name not in SUPPORTED
-        or (
-            part.name == "METADATA"
-            and (part.argument or "").partition(":")[0] not in _SUPPORTED_METADATA
-        )
-    ]
+    return [part.name for part in parts if isinstance(part, Operator) if part.name not in SUPPORTED]
 
 
 def parse(text: str) -> tuple[Part, ...]:
@@ -224,6 +206,13 @@ def _joined(parts: Iterator[Part]) -> Iterator[Part]:
 def _operator(found: re.Match[str]) -> Operator:
     name, argument, length = found.groups()
     operator = Operator(name, argument or None, int(length) if length is not None else None)
+    _check(operator)
+    return operator
+
+
+def _check(operator: Operator) -> None:
+    """See to it that Envoy takes an operator as it is written."""
+    name, argument, length = operator.name, operator.argument, operator.length
     if name not in KNOWN:
         raise FormatError(f"there is no operator {name}")
     if name in _ALONE and (argument or length is not None):
@@ -231,7 +220,6 @@ def _operator(found: re.Match[str]) -> Operator:
     if length is not None and name not in _CUT:
         raise FormatError(f"{name} cannot be cut to a length")
     _check_argument(name, argument or "")
-    return operator
 
 
 def _check_argument(name: str, argument: str) -> None:
@@ -253,6 +241,8 @@ def _check_argument(name: str, argument: str) -> None:
         )
     if name in _STATES:
         _check_state(name, argument)
+    if name == "COALESCE":
+        coalesced(argument)
     if name == "COMMON_DURATION":
         points = argument.split(":")
         if len(points) not in (2, 3) or (points[2:] and points[2] not in _PRECISIONS):
@@ -269,3 +259,39 @@ def _check_state(name: str, argument: str) -> None:
         raise FormatError(f"{name} knows the forms PLAIN, TYPED and FIELD, not {rest[0]!r}")
     if rest and (rest[0] == "FIELD") is not (len(rest) > 1):
         raise FormatError(f"{name}: FIELD, and only FIELD, is followed by the name of a field")
+
+
+def coalesced(argument: str) -> tuple[Operator, ...]:
+    """The operators that the argument of COALESCE names, as JSON.
+
+    :raise FormatError: where Envoy refuses it.
+    """
+    try:
+        shape = json.loads(argument)
+    except (ValueError, RecursionError) as error:
+        raise FormatError(f"the argument of COALESCE is no JSON: {error}") from None
+    entries = shape.get("operators") if isinstance(shape, dict) else None
+    if not isinstance(entries, list) or not entries:
+        raise FormatError("the argument of COALESCE is a JSON object with a list `operators`")
+    return tuple(_coalesced(entry) for entry in entries)
+
+
+def _coalesced(entry: object) -> Operator:
+    """One of them: a name, or an object with `command`, `param` and `max_length`."""
+    if isinstance(entry, str):
+        entry = {"command": entry}
+    if not isinstance(entry, dict) or not isinstance(entry.get("command"), str):
+        raise FormatError(
+            "an operator of COALESCE is a name, or an object with `command`, `param` and "
+            f"`max_length`, not {entry!r}"
+        )
+    argument, length = entry.get("param", ""), entry.get("max_length")
+    if not isinstance(argument, str):
+        raise FormatError(f"`param` of an operator of COALESCE is a string, not {argument!r}")
+    if length is not None and (type(length) is not int or not 0 < length < 1 << 63):
+        raise FormatError(
+            f"`max_length` of an operator of COALESCE is a positive number, not {length!r}"
+        )
+    operator = Operator(entry["command"], argument or None, length)
+    _check(operator)
+    return operator

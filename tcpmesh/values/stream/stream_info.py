@@ -17,7 +17,7 @@ All times are seconds of the network's clock; `None` is what has not happened (y
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
@@ -87,6 +87,15 @@ class ListenerInfo:
     filter_chain_name: str = ""
     """`FILTER_CHAIN_NAME`."""
 
+    metadata: Any = field(default=None, compare=False)
+    """The `core.v3.Metadata` of the listener, or `None`."""
+
+    filter_chain_metadata: Any = field(default=None, compare=False)
+    """That of the filter chain."""
+
+    direction: int = 0
+    """A `core.v3.TrafficDirection`."""
+
 
 NO_LISTENER = ListenerInfo()
 
@@ -100,6 +109,9 @@ class ClusterInfo:
 
     observability_name: str = ""
     """The name under which it is counted and logged (`UPSTREAM_CLUSTER`)."""
+
+    metadata: Any = field(default=None, compare=False)
+    """Its `core.v3.Metadata`, or `None`."""
 
 
 NO_CLUSTER = ClusterInfo()
@@ -157,7 +169,14 @@ def with_rare(**defaults: Any) -> Callable[[type[Record]], type[Record]]:
     return decorate
 
 
-@with_rare(failed_host=None, failure=None, close_type=NORMAL, local_close_reason="")
+@with_rare(
+    failed_host=None,
+    failure=None,
+    close_type=NORMAL,
+    local_close_reason="",
+    first_asked=None,
+    gave_up=None,
+)
 class UpstreamInfo:
     """What is known of the way of a client to its host; made with the first look for a cluster."""
 
@@ -170,6 +189,8 @@ class UpstreamInfo:
         "connect_ended",
         "failed_host",
         "failure",
+        "first_asked",
+        "gave_up",
         "local_close_reason",
     )
 
@@ -184,6 +205,14 @@ class UpstreamInfo:
 
     local_close_reason: str
     """Why this side has closed it, in Envoy's words (`UPSTREAM_LOCAL_CLOSE_REASON`)."""
+
+    first_asked: float | None
+    """When a connection was first asked for, where that is not `connect_began`: there were several
+    attempts, or there is a pool.
+    """
+
+    gave_up: float | None
+    """When it was clear that there is no connection to be had."""
 
     def __init__(self, cluster: ClusterInfo = NO_CLUSTER) -> None:
         self.cluster = cluster
@@ -203,6 +232,17 @@ class UpstreamInfo:
         (`UPSTREAM_HOST`).
         """
         return self.attempted[-1] if self.connect_ended is not None else self.failed_host
+
+    @property
+    def asked(self) -> float | None:
+        """When a connection was first asked for."""
+        asked = self.first_asked
+        return self.connect_began if asked is None else asked
+
+    @property
+    def connected_from(self) -> float | None:
+        """When the connection that is used was begun."""
+        return self.connect_began if self.connect_ended is not None else None
 
     @property
     def failure_reason(self) -> str:

@@ -1,0 +1,31 @@
+"""Operators that speak of HTTP or QUIC: there is nothing of the kind in a TCP connection, and Envoy
+says so.
+"""
+
+from __future__ import annotations
+
+from tcpmesh.accesslog.fields.value import Build, Value, always
+
+_ABSENT = """
+    REQUEST_DURATION REQUEST_TX_DURATION RESPONSE_DURATION RESPONSE_TX_DURATION ROUNDTRIP_DURATION
+    PROTOCOL ROUTE_NAME VIRTUAL_CLUSTER_NAME REQ RESP TRAILER GRPC_STATUS GRPC_STATUS_NUMBER
+    UPSTREAM_PROTOCOL TRACE_ID SPAN_ID PATH QUERY_PARAM QUERY_PARAMS REQUEST_HEADER RESPONSE_HEADER
+    RESPONSE_TRAILER
+    """
+_ZERO = """
+    RESPONSE_CODE REQUEST_HEADERS_BYTES RESPONSE_HEADERS_BYTES RESPONSE_TRAILERS_BYTES
+    UPSTREAM_HEADER_BYTES_SENT UPSTREAM_HEADER_BYTES_RECEIVED DOWNSTREAM_HEADER_BYTES_SENT
+    DOWNSTREAM_HEADER_BYTES_RECEIVED BYTES_RETRANSMITTED PACKETS_RETRANSMITTED DOWNSTREAM_CX_RTT
+    """
+_EMPTY = "LOCAL_REPLY_BODY CUSTOM_FLAGS DOWNSTREAM_LOCAL_ADDRESS_ENDPOINT_ID"
+
+
+def _constants(names: str, value: Value) -> dict[str, Build]:
+    return {name: lambda operator: always(value) for name in names.split()}
+
+
+OPERATORS: dict[str, Build] = {
+    **_constants(_ABSENT, None),
+    **_constants(_ZERO, 0),
+    **_constants(_EMPTY, ""),
+}
