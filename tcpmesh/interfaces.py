@@ -290,6 +290,17 @@ class IStoppableFilter(INetworkFilter):
         """
 
 
+class ILogsConnections(INetworkFilter):
+    """One that has access logs of its own, which get a record of each connection that was accepted,
+    once it has ended.
+    """
+
+    access_logs = Attribute(
+        "The `tcpmesh.accesslog.access_logs.AccessLogs`, or `None`; its chain holds it until the "
+        "last connection has ended."
+    )
+
+
 class IReadFilter(Interface):
     """What the `typed_config` of any other network filter builds: one for each chain, shared by its
     connections.
@@ -472,8 +483,28 @@ class IConnection(IBufferedProtocol):
     )
 
 
+class IHttp2Upstream(Interface):
+    """Where requests over HTTP/2 go: `tcpmesh.rpc.client` makes gRPC calls of them."""
+
+    def open(fields: Any, observer: Any, body: bytes = b"", *, ended: bool = False) -> Any:
+        """Make a request; the observer may hear of its end before this returns.
+
+        :param fields: the header fields, as pairs of texts, those with a colon first.
+        :param observer: a `tcpmesh.rpc.http2.stream.StreamObserver`.
+        :param body: what is known of its body.
+        :param ended: whether that is all of it.
+        :return: the `tcpmesh.rpc.http2.stream.Http2Stream`.
+        """
+
+    def drain(hosts: Any) -> None:
+        """These hosts get no more requests."""
+
+    def close() -> None:
+        """Break all requests off."""
+
+
 class ICluster(Interface):
-    """Hosts to choose from, as a worker sees them."""
+    """Hosts to choose from, as a worker sees them, or main for calls of its own."""
 
     name = Attribute("The name that filters use.")
     info = Attribute("Its names: a `ClusterInfo`.")
@@ -484,6 +515,10 @@ class ICluster(Interface):
     dialer = Attribute("`Dialer`: opens connections to the hosts.")
     pools = Attribute(
         "`Pools` where connections are shared out, or `None` where each client makes its own."
+    )
+    http2 = Attribute(
+        "An `IHttp2Upstream`: its hosts as gRPC calls reach them, over connections that all calls "
+        "share."
     )
     close_on_failure = Attribute(
         "Whether sessions enter themselves in `Host.sessions`, to be closed with an unhealthy host."

@@ -12,6 +12,7 @@ full name of the message, and use the same decorators.
 
 from __future__ import annotations
 
+import errno
 import importlib
 import importlib.util
 import re
@@ -21,9 +22,12 @@ from importlib.metadata import entry_points
 from random import Random
 from typing import Any, TypeAlias, TypeVar
 
+from zope.interface import implementer
 from zope.interface.interface import InterfaceClass
 
-from tcpmesh.interfaces import ICluster, IDnsResolver, INetwork
+from twisted.internet.defer import Deferred, succeed
+
+from tcpmesh.interfaces import IAccessLogManager, ICluster, IDnsResolver, INetwork
 from tcpmesh.runtime.runtime import Runtime
 from tcpmesh.stats.store import Store
 from tcpmesh.values.shared_counts import LocalCounts, SharedCounts
@@ -71,6 +75,29 @@ class WrongConfig(Exception):
         self.problems = dict(problems)
 
 
+def _no_cluster(name: str) -> ICluster | None:
+    return None
+
+
+@implementer(IAccessLogManager)
+class NoAccessLogs:
+    """Access logs where there are no files."""
+
+    def open(self, path: str) -> Any:
+        """No file.
+
+        :raise OSError: always.
+        """
+        raise OSError(errno.ENOENT, "there are no files here", path)
+
+    def reopen(self) -> None:
+        """There are no files."""
+
+    def stop(self) -> Deferred[None]:
+        """There are no files."""
+        return succeed(None)
+
+
 @dataclass(frozen=True)
 class MainContext:
     """What an extension may use that decides: discovery, a resolver, an event sink."""
@@ -101,6 +128,17 @@ class MainContext:
 
     objects: SharedObjects = field(default_factory=SharedObjects)
     """What several extensions of main's share, such as a stream to a collector."""
+
+    cluster: Callable[[str], ICluster | None] = _no_cluster
+    """Finds a cluster by name, for calls of main's own, at the time of the call."""
+
+    local_cluster: str = ""
+    """The name of the cluster of all proxies like this one
+    (`cluster_manager.local_cluster_name`).
+    """
+
+    access_logs: IAccessLogManager = field(default_factory=NoAccessLogs)
+    """The files of main's access logs."""
 
 
 @dataclass(frozen=True)
@@ -140,6 +178,9 @@ class WorkerContext:
 
     objects: SharedObjects = field(default_factory=SharedObjects)
     """What several extensions of the worker share, such as a stream to a collector."""
+
+    access_logs: IAccessLogManager = field(default_factory=NoAccessLogs)
+    """The files of this worker's access logs."""
 
 
 Context: TypeAlias = "MainContext | WorkerContext"

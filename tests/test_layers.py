@@ -21,6 +21,7 @@ LAYERS = (
     ("values", "wire", "logs", "interfaces"),
     ("stats", "config", "runtime", "net"),
     ("connection", "registry"),
+    ("rpc",),
     ("accesslog", "cluster", "listener"),
     ("extensions",),
     ("admin", "server"),

@@ -29,7 +29,13 @@ from tcpmesh.cluster.upstream.dialer import dialer_of
 from tcpmesh.cluster.upstream.outcomes import Outcomes
 from tcpmesh.cluster.upstream.pool import Pools, pools_of
 from tcpmesh.config.fields.values import seconds
-from tcpmesh.interfaces import IBringsBalancer, ICluster, ILoadBalancer, INamedHostsBalancer
+from tcpmesh.interfaces import (
+    IBringsBalancer,
+    ICluster,
+    IHttp2Upstream,
+    ILoadBalancer,
+    INamedHostsBalancer,
+)
 from tcpmesh.registry import UnknownExtension, WorkerContext, cluster_type
 from tcpmesh.stats.store import Store
 from tcpmesh.values.address import Address
@@ -130,6 +136,8 @@ class Cluster:
         self._new_pools = partial(Pools, message, self, context.network)
         if self.pools is not None and self.pools.looks_ahead:
             self._balancer = Lookahead(self._balancer)
+        self._new_http2 = partial(_http2_pools, message, self, context)
+        self._http2: IHttp2Upstream | None = None
         self._is_balanced = False
         self._drains_all: bool = message.common_lb_config.close_connections_on_host_set_change
 
@@ -153,8 +161,12 @@ class Cluster:
             waiting = {a: host for a, host in self._named.items() if host.key is None}
             self._named = waiting | {host.address: host for host in hosts}
         moved = places.symmetric_difference((host, host.spec.priority) for host in hosts)
-        if moved and self.pools is not None:
-            self.pools.drain(before if self._drains_all else set(before).difference(hosts))
+        if not moved:
+            return
+        leaving = before if self._drains_all else set(before).difference(hosts)
+        for pools in (self.pools, self._http2):
+            if pools is not None:
+                pools.drain(leaving)
 
     def _host(self, key: int, spec: HostSpec) -> Host:
         host = self._by_key.get(key)
@@ -177,6 +189,8 @@ class Cluster:
             session.host_failed()
         if self.pools is not None:
             self.pools.hosts_failed((host,))
+        if self._http2 is not None:
+            self._http2.drain((host,))
 
     def _set_flags(self, host: Host, flags: int) -> bool:
         """Whether it is out, and was not before."""
@@ -304,6 +318,13 @@ class Cluster:
         if self.pools is None:
             self.pools = self._new_pools()
 
+    @property
+    def http2(self) -> IHttp2Upstream:
+        """Its hosts as gRPC calls reach them, made with the first one."""
+        if self._http2 is None:
+            self._http2 = self._new_http2()
+        return self._http2
+
     def collect(self) -> None:
         """Bring the gauges up to date that nobody moves while traffic flows; what filters hold,
         they add afterwards.
@@ -324,6 +345,8 @@ class Cluster:
         """
         if self.pools is not None:
             self.pools.close()
+        if self._http2 is not None:
+            self._http2.close()
         self.dialer.close()
 
     def release(self) -> None:
@@ -345,6 +368,13 @@ class Cluster:
             provided=partial(provided_balancer, self.message),
             host_for=self.host_for,
         )
+
+
+def _http2_pools(message: Any, cluster: Cluster, context: WorkerContext) -> IHttp2Upstream:
+    # Here, as only gRPC needs h2.
+    from tcpmesh.cluster.upstream.http2_pools import Http2Pools
+
+    return Http2Pools(message, cluster, context.network, context.random)
 
 
 def _stats(message: Any, store: Store) -> ClusterStats:

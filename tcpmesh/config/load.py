@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import BinaryIO
 
 from envoy.config.bootstrap.v3.bootstrap_pb2 import Bootstrap
@@ -69,6 +70,7 @@ def load(
     allow_unsupported: bool = False,
     environ: Mapping[str, str] = os.environ,
     open_files: int | None = None,
+    node_arguments: Mapping[str, str] = MappingProxyType({}),
 ) -> Loaded:
     """Load a bootstrap from a file, from YAML text merged over it, or both.
 
@@ -79,6 +81,8 @@ def load(
     :param environ: where `environment_variable` of a DataSource looks.
     :param open_files: how many files the process that is to serve may open; `None` where there is
         no limit.
+    :param node_arguments: what options say in place of fields of the node: see
+        `tcpmesh.config.arguments`.
     :raise ConfigError: with every problem there is.
     """
     if not config_path and not config_yaml:
@@ -100,9 +104,8 @@ def load(
         if config_yaml:
             _read_argument(config_yaml, bootstrap, readings, allow_unknown_fields)
         places = SourceMap([reading.document for reading in readings], config_path or ARGUMENT)
-        return _judge(
-            Report(bootstrap, places, readings, environ, open_files), readings, allow_unsupported
-        )
+        report = Report(bootstrap, places, readings, environ, open_files, node_arguments)
+        return _judge(report, readings, allow_unsupported)
     # Said here, where what was read is forgotten.
     readings.clear()
     problem = "there is not enough memory to read the configuration"

@@ -10,6 +10,7 @@ from zope.interface import implementer
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import ServerFactory
 
+from tcpmesh.accesslog.access_logs import access_logs
 from tcpmesh.config.fields.values import binds_to_port
 from tcpmesh.connection.connection import Connection
 from tcpmesh.interfaces import ICountsAccepts
@@ -22,8 +23,9 @@ from tcpmesh.registry import WorkerContext
 from tcpmesh.values.all_or_nothing import all_or_nothing
 from tcpmesh.values.response_flags import ResponseFlag
 from tcpmesh.values.stream.close_reason import Cause, CloseReason, EndedBy
+from tcpmesh.values.stream.moment import LogType
 from tcpmesh.values.stream.phase import FILTERING
-from tcpmesh.values.stream.stream_info import ListenerInfo
+from tcpmesh.values.stream.stream_info import ListenerInfo, StreamInfo
 from tcpmesh.values.workers import worker_name
 
 debug_log = debug_logger("connection")
@@ -75,11 +77,15 @@ class Listener(ServerFactory):
             )
             undo.callback(self.stats.scope.close)
             self.accepted_in_event = self.stats.accepted_in_event.record
+            self._logs = access_logs(message.access_log, context)
+            if self._logs is not None:
+                undo.callback(self._logs.close)
             if chains:
                 self._chain = FilterChain(
                     chains[0], context, self._reject, self._on_handshake_timeout
                 )
                 undo.callback(self._chain.close)
+                undo.callback(self._chain.release)
             if are_wanted(message):
                 self._filters = ListenerFilterManager(
                     message, context, self, find if message.use_original_dst.value else None
@@ -93,6 +99,10 @@ class Listener(ServerFactory):
         )
         self._first: Any = self._filters or self
         """Who gets a client first."""
+        self._chain_logs = self._chain.access_logs if self._chain is not None else None
+        self._keeps_addresses = any(
+            each.wants_addresses for each in (self._logs, self._chain_logs) if each is not None
+        )
 
     # Its life
 
@@ -199,6 +209,9 @@ class Listener(ServerFactory):
         info = connection.stream_info
         info.started = info.started or self._clock.seconds()
         info.listener = self._info
+        if self._keeps_addresses:
+            connection.transport.getPeer()
+            connection.transport.getHost()
         chain = self._chain
         if chain is None:
             self._close_unmatched(connection)
@@ -223,8 +236,8 @@ class Listener(ServerFactory):
         info = connection.stream_info
         info.flags |= ResponseFlag.NR
         info.details = "filter_chain_not_found"
-        info.ended = self._clock.seconds()
         connection.close(CloseReason(EndedBy.PROXY, info.phase, Cause.NO_FILTER_CHAIN))
+        self.log_unserved(info)
 
     def _reject(self, connection: Connection) -> None:
         """A chain without filters closes its clients, and counts them as if its filters were still
@@ -245,10 +258,36 @@ class Listener(ServerFactory):
             debug_log.debug("[C{id}] closed, flags {flags}", id=info.id, flags=info.flags)
         info.ended = now = self._clock.seconds()
         self.stats.closed(int((now - info.started) * 1000))
+        if self._logs is not None:
+            self._logs.log(info)
+        if self._chain_logs is not None:
+            self._chain_logs.log(info, LogType.TCP_CONNECTION_END)
         if self._closed:
             self._look_whether_gone()
 
+    def log_unserved(self, info: StreamInfo) -> None:
+        """A client was closed that no filter chain has had; as in Envoy it was no connection, and
+        has no number.
+        """
+        info.id = 0
+        info.ended = self._clock.seconds()
+        if self._logs is not None:
+            self._logs.log(info)
+
+    def keep_addresses(self, connection: Connection) -> None:
+        """Have the transport find out its addresses as long as it can, where they will be
+        logged.
+        """
+        if self._keeps_addresses:
+            connection.transport.getPeer()
+            connection.transport.getHost()
+
     def _release(self) -> None:
         """Nothing is left of it: neither are its statistics, nor what its filters count."""
+        logs, self._logs = self._logs, None
+        if logs is not None:
+            logs.close()
+        if self._chain is not None:
+            self._chain.release()
         self._counts.close()
         self.stats.scope.close()

@@ -14,15 +14,26 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, ensureDeferred
 
+from tcpmesh.accesslog.manager import AccessLogManager
+from tcpmesh.cluster.cluster import Cluster
 from tcpmesh.cluster.discovery.dns import named_resolver
 from tcpmesh.cluster.manager import ClusterManager
-from tcpmesh.interfaces import INetwork, IStatsSink
+from tcpmesh.interfaces import IAccessLogManager, INetwork, IStatsSink
 from tcpmesh.listener.manager import ListenerManager
 from tcpmesh.registry import MainContext
 from tcpmesh.server.link.numbers import MainMessage, Numbers
 from tcpmesh.server.stats_flush import build_sinks, wants_values
 from tcpmesh.stats.store import Store
-from tcpmesh.values.link import AskNumbers, Begin, LogLevels, Prepare, Prepared, ToWorker
+from tcpmesh.values.link import (
+    AskNumbers,
+    Begin,
+    LogLevels,
+    Prepare,
+    Prepared,
+    ReopenLogs,
+    ToWorker,
+)
+from tcpmesh.values.server_options import ServerOptions
 from tcpmesh.values.statuses import ClusterStatus, ListenerStatus
 from tcpmesh.values.workers import worker_name
 
@@ -42,6 +53,8 @@ class Main:
         store: Store,
         send: Callable[[ToWorker], object],
         random: Random,
+        options: ServerOptions,
+        make_access_logs: Callable[..., IAccessLogManager] = AccessLogManager,
     ) -> None:
         settings = bootstrap.cluster_manager
         self._bootstrap = bootstrap
@@ -49,8 +62,15 @@ class Main:
         if self._keeps_values:
             store.keep_values()
         self._send = send
+        self._options = options
         self._connections = 0
         self._prepared: Deferred[None] = Deferred()
+        self.access_logs = make_access_logs(
+            store,
+            network.clock,
+            options.file_flush_interval_msec,
+            options.file_flush_min_size_kb,
+        )
         context = MainContext(
             network=network,
             store=store,
@@ -60,6 +80,9 @@ class Main:
             if settings.HasField("upstream_bind_config")
             else None,
             outlier_log=settings.outlier_detection.event_log_path,
+            cluster=self._cluster,
+            local_cluster=settings.local_cluster_name,
+            access_logs=self.access_logs,
         )
         self.context = replace(context, resolver=named_resolver(bootstrap, context))
         self.sinks: list[IStatsSink] = []
@@ -77,7 +100,13 @@ class Main:
         """The first message to a worker."""
         local_cluster = self._bootstrap.cluster_manager.local_cluster_name
         return Begin(
-            index, self.context.node, local_cluster, self.context.bind_config, self._keeps_values
+            index,
+            self.context.node,
+            local_cluster,
+            self.context.bind_config,
+            self._keeps_values,
+            file_flush_interval_msec=self._options.file_flush_interval_msec,
+            file_flush_min_size_kb=self._options.file_flush_min_size_kb,
         )
 
     def receive(self, message: MainMessage) -> None:
@@ -90,7 +119,7 @@ class Main:
         :raise tcpmesh.net.listen.BindError: where an address cannot be bound.
         :raise LookupError: where an extension is not known.
         :raise tcpmesh.registry.BrokenExtension: where another package's extension fails.
-        :raise CannotLog: where an event log cannot be opened.
+        :raise CannotLog: where an event log or an access log cannot be opened.
         """
         self.sinks = build_sinks(self._bootstrap.stats_sinks, self.context)
         resources = self._bootstrap.static_resources
@@ -131,8 +160,13 @@ class Main:
         await self.clusters.stop()
 
     def reopen_logs(self) -> None:
-        """Open event logs anew."""
+        """Open event logs and access logs anew, those of workers too."""
         self.clusters.reopen_logs()
+        self.access_logs.reopen()
+        self._send(ReopenLogs())
+
+    def _cluster(self, name: str) -> Cluster | None:
+        return self.clusters.own(name)
 
     def set_log_levels(self, levels: dict[str, str]) -> None:
         """These levels hold from now on."""

@@ -18,8 +18,8 @@ from twisted.internet.defer import Deferred, ensureDeferred, maybeDeferred
 from twisted.internet.task import Cooperator
 from twisted.logger import ILogObserver, Logger
 
+from tcpmesh.accesslog.opening import CannotLog
 from tcpmesh.admin.service import AdminService
-from tcpmesh.cluster.health.event_log import CannotLog
 from tcpmesh.config.arguments import node_with
 from tcpmesh.config.fields.values import host_and_port, pipe_mode, seconds
 from tcpmesh.interfaces import INetwork, IServer
@@ -108,7 +108,12 @@ class Server(MultiService):
         try:
             self._network = self._network or default_network(self._clock)
             proxy = self._proxy = assemble(
-                self.bootstrap, self.node, self._network, self.store, link=self._link
+                self.bootstrap,
+                self.node,
+                self._network,
+                self.store,
+                link=self._link,
+                options=self.options,
             )
             self.log_levels.on_change = proxy.main.set_log_levels
             proxy.main.build()
@@ -187,6 +192,8 @@ class Server(MultiService):
         if self._proxy is not None:
             await self._proxy.main.stop()
         await maybeDeferred(super().stopService)
+        if self._proxy is not None:
+            await self._proxy.main.access_logs.stop()
         if self._network is not None:
             await self._network.stop()
         if isinstance(self._clock, MonotonicReactor):

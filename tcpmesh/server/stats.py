@@ -41,16 +41,6 @@ _WATCHDOG = Declaration(counters=("watchdog_mega_miss", "watchdog_miss"))
 
 ELSEWHERE = {
     "envoy": Declaration(counters=("overload_actions.reset_high_memory_stream.count",)),
-    "filesystem": Declaration(
-        counters=(
-            "flushed_by_timer",
-            "reopen_failed",
-            "write_buffered",
-            "write_completed",
-            "write_failed",
-        ),
-        gauges=("write_total_buffered",),
-    ),
     "http.async-client": Declaration(
         counters=(
             *(

@@ -12,8 +12,9 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
+from tcpmesh.accesslog.manager import AccessLogManager
 from tcpmesh.cluster.clusters import Clusters
-from tcpmesh.interfaces import INetwork
+from tcpmesh.interfaces import IAccessLogManager, INetwork
 from tcpmesh.listener.listeners import Listeners
 from tcpmesh.logs.debug import show_debug
 from tcpmesh.registry import WorkerContext
@@ -25,6 +26,7 @@ from tcpmesh.values.link import (
     LogLevels,
     Prepare,
     Prepared,
+    ReopenLogs,
     Stop,
     Stopped,
     ToWorker,
@@ -50,6 +52,7 @@ class Worker:
     :param begin: the first message of main's.
     :param send: tells main.
     :param shared: what limits of the whole proxy go by, where there are other workers.
+    :param make_access_logs: makes the files of access logs.
     :param owns_store: whether the store is this worker's alone, and main has to be told of it.
     """
 
@@ -62,12 +65,19 @@ class Worker:
         random: Random,
         shared: SharedCounts | None = None,
         *,
+        make_access_logs: Callable[..., IAccessLogManager] = AccessLogManager,
         owns_store: bool = False,
     ) -> None:
         self._gone: Deferred[None] | None = None
         self._index = begin.index
         self._send = send
         self._store = store if owns_store else None
+        self._access_logs = make_access_logs(
+            store,
+            network.clock,
+            begin.file_flush_interval_msec,
+            begin.file_flush_min_size_kb,
+        )
         self.context = WorkerContext(
             network=network,
             store=store,
@@ -79,6 +89,7 @@ class Worker:
             shared=shared or LocalCounts(),
             index=begin.index,
             connection_ids=connection_ids(begin.index),
+            access_logs=self._access_logs,
         )
         self.clusters = Clusters(self.context, send)
         self.listeners = Listeners(self.context, send)
@@ -86,6 +97,7 @@ class Worker:
             **self.clusters.receivers,
             **self.listeners.receivers,
             LogLevels: self._set_levels,
+            ReopenLogs: lambda told: self._access_logs.reopen(),
             AskNumbers: self._tell_numbers,
             Prepare: self._prepare,
             Stop: self._stop,
@@ -102,6 +114,8 @@ class Worker:
         """Accept no more clients, close those there are, and connect to nobody any more."""
         if self._gone is None:
             self._gone = self.listeners.stop().addCallback(lambda _: self.clusters.stop())
+            # Last, for the ends of clients are written down too.
+            self._gone.addCallback(lambda _: self._access_logs.stop())
         self._gone.addCallback(lambda _: self._send(Stopped()))
 
     def _cluster(self, name: str) -> Any:

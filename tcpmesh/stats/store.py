@@ -131,9 +131,11 @@ class Store:
 
     def keep_values(self) -> None:
         """Have histograms keep the values of an interval as they are, some hundreds of each, for a
-        stats sink that sends them one by one.  Before any is made.
+        stats sink that sends them one by one.  What they were given before may be lost to it.
         """
         self._scopes.kept_values = KEPT_LIMIT
+        for histogram in self._families.histograms.made.values():
+            histogram.kept = KEPT_LIMIT
 
     def taking_snapshot(self, wall: float) -> Generator[None, None, Snapshot]:
         """End an interval, and tell what has happened in it: for stats sinks, in steps.

@@ -79,9 +79,9 @@ _LISTENER = r"(?!admin\.)(?:(?:\d+\.){3}\d+_\d+|[^.]+)"
 def _default_rules() -> Iterable[TagRule]:
     yield TagRule("envoy.response_code_class", r"_rq_((\d))xx$", part="_rq_")
     for first in ("listener_manager", "server", "thread_local_cluster_manager"):
-        yield TagRule("envoy.worker_id", rf"^{first}\.worker(_(\d+))\.", first)
+        yield TagRule("envoy.worker_id", rf"^{first}\.worker_((\d+)\.)", first)
     yield TagRule(
-        "envoy.worker_id", rf"^listener\.{_LISTENER}\.worker(_(\d+))\.", "listener", part=".worker_"
+        "envoy.worker_id", rf"^listener\.{_LISTENER}\.worker_((\d+)\.)", "listener", part=".worker_"
     )
     for first in ("listener", "cluster"):
         for tag, part in _SSL.items():

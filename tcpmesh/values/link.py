@@ -35,6 +35,10 @@ class Begin:
     keeps_values: bool = False
     """Whether histograms keep their values as they are, for a stats sink of main's."""
 
+    file_flush_interval_msec: int = 10_000
+    file_flush_min_size_kb: int = 64
+    """When access logs are written to their files: the options of the command line."""
+
 
 @dataclass(frozen=True)
 class AddCluster:
@@ -137,6 +141,11 @@ class LogLevels:
 
 
 @dataclass(frozen=True)
+class ReopenLogs:
+    """Open the files of access logs anew."""
+
+
+@dataclass(frozen=True)
 class AskRates:
     """An interval of outlier detection is over: how did connections come out?"""
 
@@ -169,6 +178,9 @@ class Refusal(Enum):
 
     ADDRESS = 3
     """An address cannot be bound."""
+
+    LOG = 4
+    """The file of an access log cannot be opened."""
 
 
 @dataclass(frozen=True)
@@ -294,6 +306,7 @@ ToWorker: TypeAlias = (
     | Start
     | Stop
     | LogLevels
+    | ReopenLogs
     | AskRates
     | AskHostNumbers
     | AskNumbers

@@ -18,6 +18,8 @@ class ServerOptions:
     log_level: str = "info"
     component_log_level: str = ""
     log_path: str = ""
+    log_format: str = "[%Y-%m-%d %T.%e][%t][%l][%n] %v"
+    log_format_escaped: bool = False
     service_cluster: str = ""
     service_node: str = ""
     service_zone: str = ""

@@ -9,7 +9,7 @@ from zope.interface import implementer
 
 from tcpmesh.config.arguments import node_with
 from tcpmesh.interfaces import IServer
-from tcpmesh.logs.log import Levels
+from tcpmesh.logs.levels import Levels
 from tcpmesh.stats.store import Store
 from tcpmesh.values.server_options import ServerOptions
 from tcpmesh.values.statuses import ClusterStatus, HostStatus, ListenerStatus

@@ -18,7 +18,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from tcpmesh.cluster.balancing import hash_balancer
 from tcpmesh.interfaces import IServer
 from tcpmesh.listener.manager import ListenerManager
-from tcpmesh.logs.log import Levels, Log
+from tcpmesh.logs.levels import Levels
+from tcpmesh.logs.log import Log
 from tcpmesh.net.dns.resolve import ResolutionFailed
 from tcpmesh.net.listen import BindError
 from tcpmesh.registry import BrokenExtension, UnknownExtension
@@ -320,7 +321,10 @@ class NamesTests(ServerTestCase):
         """What every Envoy shows is there at 0, though nothing moves it; what it shows with hot
         restart alone is not.
         """
-        values = values_of(self.server().store)
+        server = self.server()
+        self.start(server)
+        self.addCleanup(server.stopService)
+        values = values_of(server.store)
         for name in (
             "runtime.load_error",
             "filesystem.write_completed",

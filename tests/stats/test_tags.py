@@ -33,7 +33,7 @@ SEEN = {
         {"listener_address": "127.0.0.1_80"},
     ),
     "listener.[__1]_80.worker_1.downstream_cx_total": (
-        "listener.worker.downstream_cx_total",
+        "listener.worker_downstream_cx_total",
         {"worker_id": "1", "listener_address": "[__1]_80"},
     ),
     "listener.my.prefix.worker_0.downstream_cx_total": (
@@ -57,10 +57,10 @@ SEEN = {
         {},
     ),
     "listener_manager.worker_0.dispatcher.loop_duration_us": (
-        "listener_manager.worker.dispatcher.loop_duration_us",
+        "listener_manager.worker_dispatcher.loop_duration_us",
         {"worker_id": "0"},
     ),
-    "server.worker_1.watchdog_miss": ("server.worker.watchdog_miss", {"worker_id": "1"}),
+    "server.worker_1.watchdog_miss": ("server.worker_watchdog_miss", {"worker_id": "1"}),
     "server.main_thread.watchdog_miss": ("server.main_thread.watchdog_miss", {}),
     "http.admin.downstream_rq_2xx": (
         "http.downstream_rq_xx",

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tcpmesh.admin.answers.endpoint import Answer, Call, Endpoint, Parameter, Refusal
-from tcpmesh.logs.log import LEVELS, Levels, component_levels
+from tcpmesh.logs.levels import LEVELS, Levels, component_levels
 
 _USAGE = """usage: /logging?<name>=<level> (change single level)
 usage: /logging?paths=name1:level1,name2:level2,... (change multiple levels)

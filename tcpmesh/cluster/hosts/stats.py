@@ -33,12 +33,10 @@ DECLARED = Declaration(
         "upstream_cx_close_notify",
         "upstream_cx_connect_with_0_rtt",
         "upstream_cx_http1_total",
-        "upstream_cx_http2_total",
         "upstream_cx_http3_total",
         "upstream_cx_max_duration_reached",
         "upstream_cx_pool_overflow",
         "upstream_cx_preconnect_skipped",
-        "upstream_cx_protocol_error",
         "upstream_flow_control_backed_up_total",
         "upstream_flow_control_drained_total",
         "upstream_http3_broken",
@@ -117,6 +115,8 @@ class ClusterStats:
         scope = self.scope = store.scope(f"cluster.{sanitize(name)}")
         self.cx_total = scope.counter("upstream_cx_total")
         self.cx_active = scope.gauge("upstream_cx_active", Merge.SUM)
+        self.cx_http2_total = scope.counter("upstream_cx_http2_total")
+        self.cx_protocol_error = scope.counter("upstream_cx_protocol_error")
         self.cx_connect_fail = scope.counter("upstream_cx_connect_fail")
         self.cx_connect_timeout = scope.counter("upstream_cx_connect_timeout")
         self.cx_connect_attempts_exceeded = scope.counter("upstream_cx_connect_attempts_exceeded")

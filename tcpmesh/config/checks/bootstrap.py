@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from tcpmesh.config.fields.addresses import address_key, check_bind_address
+from tcpmesh.config.fields.to_plain import plain_value
 from tcpmesh.config.messages.report import Report
 from tcpmesh.config.text.problems import FieldPath
+from tcpmesh.logs.pattern import json_pattern
 
 
 def _check_bootstrap(bootstrap: Any, field_path: FieldPath, report: Report) -> None:
@@ -88,4 +90,16 @@ def _check_secret_names(secrets: Any, field_path: FieldPath, report: Report) -> 
         names.add(secret.name)
 
 
-CHECKS = {"envoy.config.bootstrap.v3.Bootstrap": _check_bootstrap}
+def _check_log_format(log_format: Any, field_path: FieldPath, report: Report) -> None:
+    if log_format.WhichOneof("log_format") == "json_format":
+        values: Any = plain_value(log_format.json_format)
+        try:
+            json_pattern(values)
+        except ValueError as e:
+            report.error((field_path, "json_format"), str(e))
+
+
+CHECKS = {
+    "envoy.config.bootstrap.v3.Bootstrap": _check_bootstrap,
+    "envoy.config.bootstrap.v3.Bootstrap.ApplicationLogConfig.LogFormat": _check_log_format,
+}

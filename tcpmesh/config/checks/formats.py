@@ -1,11 +1,11 @@
-"""Substitution formats, and what set_filter_state makes of them."""
+"""Substitution formats, and what access logs and set_filter_state make of them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
 
-from tcpmesh.config.fields.files import read_source
+from tcpmesh.config.fields.files import check_writable, read_source
 from tcpmesh.config.fields.operators import FormatError, Part, parse, unsupported
 from tcpmesh.config.messages.report import Report
 from tcpmesh.config.messages.scalars import did_you_mean
@@ -112,7 +112,61 @@ def _parts(text: str) -> tuple[Part, ...]:
         return ()
 
 
+def _check_file(log: Any, field_path: FieldPath, report: Report) -> None:
+    check_writable(log.path, (field_path, "path"), report)
+    _check_logger(log, field_path, report)
+    for place, text in _old_texts(log, field_path):
+        try:
+            parse(text)
+        except FormatError as error:
+            report.error(place, str(error))
+        else:
+            _check_supported(place, text, report)
+
+
+def _old_texts(log: Any, field_path: FieldPath) -> Iterator[tuple[FieldPath, str]]:
+    """The texts of the formats of old times."""
+    kind = log.WhichOneof("access_log_format")
+    if kind == "format":
+        yield (field_path, kind), log.format
+    elif kind in ("json_format", "typed_json_format"):
+        yield from _strings(getattr(log, kind), (field_path, kind))
+
+
+def _check_logger(log: Any, field_path: FieldPath, report: Report) -> None:
+    """What Envoy refuses in a `log_format` is said where that is checked by itself."""
+    for place, text in _texts(log.log_format, (field_path, "log_format"), report):
+        _check_supported(place, text, report)
+
+
+def _check_supported(place: FieldPath, text: str, report: Report) -> None:
+    for operator in unsupported(_parts(text)):
+        report.error(place, f"Envoy knows the operator {operator}, tcpmesh does not support it yet")
+
+
+def _check_admin(admin: Any, field_path: FieldPath, report: Report) -> None:
+    check_writable(admin.access_log_path, (field_path, "access_log_path"), report)
+
+
+def _check_tcp_proxy(message: Any, field_path: FieldPath, report: Report) -> None:
+    if not message.HasField("access_log_options"):
+        return
+    for name, is_there in (
+        ("access_log_flush_interval", message.HasField("access_log_flush_interval")),
+        ("flush_access_log_on_connected", message.flush_access_log_on_connected),
+    ):
+        if is_there:
+            report.error((field_path, name), f"{name} and access_log_options exclude each other")
+
+
+_LOGGERS = "envoy.extensions.access_loggers"
+
 CHECKS = {
+    "envoy.config.bootstrap.v3.Admin": _check_admin,
     "envoy.config.core.v3.SubstitutionFormatString": _check_format,
+    f"{_LOGGERS}.file.v3.FileAccessLog": _check_file,
+    f"{_LOGGERS}.stream.v3.StderrAccessLog": _check_logger,
+    f"{_LOGGERS}.stream.v3.StdoutAccessLog": _check_logger,
     "envoy.extensions.filters.common.set_filter_state.v3.FilterStateValue": _check_value,
+    "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy": _check_tcp_proxy,
 }

@@ -12,10 +12,19 @@ BOOTSTRAP: dict[str, Rows] = {
         "stats_flush_interval": YES,
         "stats_flush_on_admin": YES,
         "stats_sinks": YES,
+        "stats_eviction_interval": no_effect(
+            "Envoy removes only what the stats access logger has made"
+        ),
         "typed_dns_resolver_config": YES,
         "dns_resolution_config": YES,
         "use_tcp_for_dns_lookups": YES,
         "admin": YES,
+        "application_log_config": YES,
+    },
+    "envoy.config.bootstrap.v3.Bootstrap.ApplicationLogConfig": {"log_format": YES},
+    "envoy.config.bootstrap.v3.Bootstrap.ApplicationLogConfig.LogFormat": {
+        "json_format": YES,
+        "text_format": YES,
     },
     "envoy.config.bootstrap.v3.ClusterManager": {
         "upstream_bind_config": YES,

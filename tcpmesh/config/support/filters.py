@@ -38,6 +38,10 @@ EXTENSIONS: dict[str, Rows] = {
         "backoff_options": YES,
         "max_downstream_connection_duration": YES,
         "max_downstream_connection_duration_jitter_percentage": YES,
+        "access_log": YES,
+        "access_log_options": YES,
+        "access_log_flush_interval": YES,
+        "flush_access_log_on_connected": YES,
     },
 }
 

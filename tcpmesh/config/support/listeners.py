@@ -10,6 +10,7 @@ LISTENER: dict[str, Rows] = {
         "address": YES,
         "additional_addresses": YES,
         "stat_prefix": YES,
+        "access_log": YES,
         "filter_chains": YES,
         "default_filter_chain": YES,
         "per_connection_buffer_limit_bytes": YES,

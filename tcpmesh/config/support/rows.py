@@ -13,10 +13,14 @@ class Support:
     level: str
     reason: str = ""
     values: tuple[str | int | bool, ...] = ()
+    is_whole: bool = False
 
 
 #: The field works as in Envoy.
 YES = Support("supported")
+
+#: The field works as in Envoy, whatever its message has, which elsewhere may not be supported.
+WHOLE = Support("supported", is_whole=True)
 
 
 def only(*values: str | int | bool) -> Support:

@@ -118,6 +118,8 @@ TO_WORKER = Table(
             local_cluster=TEXT,
             bind_config=message_form(BindConfig),
             keeps_values=TRUTH,
+            file_flush_interval_msec=WHOLE,
+            file_flush_min_size_kb=WHOLE,
         ),
     ),
     (2, Record(link.AddCluster, cluster=WHOLE, message=message_form(Cluster))),
@@ -154,6 +156,7 @@ TO_WORKER = Table(
     (15, Record(link.AskNumbers)),
     (16, Record(link.Stop)),
     (17, Record(link.Prepare)),
+    (18, Record(link.ReopenLogs)),
 )
 
 TO_MAIN = Table(

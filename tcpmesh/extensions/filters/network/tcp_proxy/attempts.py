@@ -110,6 +110,9 @@ class SessionContext:
     release: Callable[[Any], None]
     """Called with each session once it is over."""
 
+    logs: Any = None
+    """The `SessionLogs`, where there are access logs."""
+
 
 class Attempts(OneShotFactory):
     """One client on its way; the client factory of its upstream connection.
