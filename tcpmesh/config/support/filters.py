@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tcpmesh.config.support.rows import NO_RUNTIME, YES, Rows, no_effect
+from tcpmesh.config.support.rows import YES, Rows, no_effect
 
 #: What an `@type` may name.
 EXTENSIONS: dict[str, Rows] = {
@@ -50,7 +50,7 @@ EXTENSIONS: dict[str, Rows] = {
 
 #: The types of their fields.
 PARTS: dict[str, Rows] = {
-    "envoy.config.core.v3.RuntimeFeatureFlag": {"default_value": YES, "runtime_key": NO_RUNTIME},
+    "envoy.config.core.v3.RuntimeFeatureFlag": {"default_value": YES, "runtime_key": YES},
     "envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol.Rule": {
         "tlv_type": YES,
         "on_tlv_present": YES,
