@@ -396,6 +396,9 @@ class IAccessLogFilter(Interface):
     def passes(info: StreamInfo, at: Moment) -> bool:
         """Whether a connection is written down at this moment."""
 
+    def close() -> None:
+        """The log is closed."""
+
 
 class IAccessLogFile(Interface):
     """A file that lines are added to, one for all that name its path."""

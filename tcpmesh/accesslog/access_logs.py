@@ -35,7 +35,8 @@ class AccessLogs:
         self._clock = context.network.clock
         self._wall = wall
         self._logs: list[tuple[Passes | None, Callable[[StreamInfo, Moment], None]]] = []
-        self._loggers: list[Any] = []
+        self._extensions: list[Any] = []
+        """Loggers, and filters that are extensions."""
         self._holders = 1
         with all_or_nothing() as undo:
             undo.callback(self.close)
@@ -44,11 +45,13 @@ class AccessLogs:
 
     def _add(self, message: Any, context: Context) -> None:
         config = message.typed_config
-        passes = access_log_filter(message.filter, context) if message.HasField("filter") else None
+        passes = None
+        if message.HasField("filter"):
+            passes = access_log_filter(message.filter, context, self._extensions.append)
         logger = build_checked(
             config, context, lambda built: check_provides(built, IAccessLogger, config)
         )
-        self._loggers.append(logger)
+        self._extensions.append(logger)
         if not getattr(logger, "writes_nothing", False):
             self._logs.append((passes, logger.log))
 
@@ -59,8 +62,8 @@ class AccessLogs:
 
     @property
     def wants_addresses(self) -> bool:
-        """Whether a logger may ask for the addresses of a connection that is over."""
-        return any(getattr(logger, "wants_addresses", True) for logger in self._loggers)
+        """Whether a logger or a filter may ask for the addresses of a connection that is over."""
+        return any(getattr(each, "wants_addresses", True) for each in self._extensions)
 
     def hold(self) -> AccessLogs:
         """Keep it open for one more, besides who has made it."""
@@ -88,8 +91,8 @@ class AccessLogs:
         """One of those that hold it needs it no more; the last one's call closes the loggers."""
         self._holders -= 1
         if not self._holders:
-            for logger in self._loggers:
-                logger.close()
+            for each in self._extensions:
+                each.close()
 
 
 def access_logs(messages: Iterable[Any], context: Context) -> AccessLogs | None:
