@@ -39,6 +39,7 @@ class AccessLogs:
         self._logs: list[tuple[Passes | None, Callable[[StreamInfo, Moment], None]]] = []
         self._loggers: list[Any] = []
         self._holders = 1
+        self._filters_by_extension = False
         with all_or_nothing() as undo:
             undo.callback(self.close)
             for message in messages:
@@ -46,6 +47,7 @@ class AccessLogs:
 
     def _add(self, message: Any, context: Context) -> None:
         config = message.typed_config
+        self._filters_by_extension |= b"type.googleapis.com/" in message.filter.SerializeToString()
         passes = None
         logger = build_checked(
             config, context, lambda built: check_provides(built, IAccessLogger, config)
@@ -61,8 +63,17 @@ class AccessLogs:
 
     @property
     def wants_addresses(self) -> bool:
-        """Whether a logger may ask for the addresses of a connection that is over."""
-        return any(getattr(logger, "wants_addresses", True) for logger in self._loggers)
+        """Whether somebody may ask for the addresses of a connection that is over."""
+        return self._filters_by_extension or self._one_wants("addresses")
+
+    @property
+    def wants_idle(self) -> bool:
+        """Whether somebody may ask for how long nothing had moved when one side closed."""
+        return self._one_wants("idle")
+
+    def _one_wants(self, what: str) -> bool:
+        """Whether a logger asks for something; who does not say so is taken to."""
+        return any(getattr(logger, f"wants_{what}", True) for logger in self._loggers)
 
     def hold(self) -> AccessLogs:
         """Keep it open for one more, besides who has made it."""
