@@ -24,7 +24,7 @@ class LinesTests(SynchronousTestCase):
 
     def said(self, fields: str) -> str:
         """The line for an empty connection."""
-        return lines_of(parse(file_pb2.FileAccessLog, fields)).formatter.format(StreamInfo(), NOW)
+        return lines_of(parse(file_pb2.FileAccessLog, fields)).format(StreamInfo(), NOW)
 
     def test_default(self) -> None:
         """Without a format, or with an empty one of old times, Envoy's default."""
