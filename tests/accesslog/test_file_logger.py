@@ -64,7 +64,7 @@ class LoggerTests(SynchronousTestCase):
             ("format: '%DOWNSTREAM_REMOTE_ADDRESS%'", (True, False)),
             ("json_format: {a: [{b: '%UPSTREAM_LOCAL_PORT%'}]}", (True, False)),
             ("log_format: {text_format: '%TCPMESH(close_reason)%'}", (False, True)),
-            ("log_format: {text_format_source: {inline_bytes: VENQTUVTSA==}}", (False, True)),
+            ("json_format: {a: ['x%TCPMESH(close_reason)%']}", (False, True)),
             ("log_format: {json_format: {a: '%DOWNSTREAM_LOCAL_ADDRESS%'}}", (True, False)),
         ):
             logger = self.logger(fields, access_logs=MemoryAccessLogs())
