@@ -112,8 +112,10 @@ def access_logs(messages: Iterable[Any], context: Context) -> AccessLogs | None:
     :raise tcpmesh.registry.UnknownExtension: where nothing understands a type.
     :raise tcpmesh.registry.BrokenExtension: where another package's logger fails.
     """
-    made = AccessLogs(messages, context)
-    if made.is_empty:
-        made.close()
-        return None
-    return made
+    with all_or_nothing() as undo:
+        made = AccessLogs(messages, context)
+        undo.callback(made.close)
+        if not made.is_empty:
+            return made
+    made.close()
+    return None

@@ -96,6 +96,10 @@ class Listener(ServerFactory):
                 )
                 undo.callback(self._chain.close)
                 undo.callback(self._chain.release)
+            self._chain_logs = self._chain.access_logs if self._chain is not None else None
+            self._keeps_addresses = any(
+                each.wants_addresses for each in (self._logs, self._chain_logs) if each is not None
+            )
             if are_wanted(message):
                 self._filters = ListenerFilterManager(
                     message, context, self, find if message.use_original_dst.value else None
@@ -109,10 +113,6 @@ class Listener(ServerFactory):
         )
         self._first: Any = self._filters or self
         """Who gets a client first."""
-        self._chain_logs = self._chain.access_logs if self._chain is not None else None
-        self._keeps_addresses = any(
-            each.wants_addresses for each in (self._logs, self._chain_logs) if each is not None
-        )
 
     # Its life
 
