@@ -12,6 +12,7 @@ from typing import Any
 
 from twisted.logger import Logger
 
+from tcpmesh.accesslog.filters import Passes, access_log_filter
 from tcpmesh.interfaces import IAccessLogger
 from tcpmesh.registry import Context, build_checked, check_provides
 from tcpmesh.values.all_or_nothing import all_or_nothing
@@ -20,9 +21,6 @@ from tcpmesh.values.stream.moment import LogType, Moment
 from tcpmesh.values.stream.stream_info import StreamInfo
 
 log = Logger(namespace="filter")
-
-Passes = Callable[[StreamInfo, Moment], bool]
-"""Whether a connection is written down at a moment."""
 
 
 class AccessLogs:
@@ -48,7 +46,7 @@ class AccessLogs:
     def _add(self, message: Any, context: Context) -> None:
         config = message.typed_config
         self._filters_by_extension |= b"type.googleapis.com/" in message.filter.SerializeToString()
-        passes = None
+        passes = access_log_filter(message.filter, context) if message.HasField("filter") else None
         logger = build_checked(
             config, context, lambda built: check_provides(built, IAccessLogger, config)
         )

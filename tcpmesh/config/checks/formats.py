@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tcpmesh.config.checks.extensions import check_typed_config
+from tcpmesh.config.fields.cel import BadExpression, Expression
 from tcpmesh.config.fields.files import check_writable, read_source
 from tcpmesh.config.fields.operators import (
     OF_FORMATTERS,
@@ -144,7 +145,15 @@ def _check_tcp_proxy(message: Any, field_path: FieldPath, report: Report) -> Non
             report.error((field_path, name), f"{name} and access_log_options exclude each other")
 
 
+def _check_expression(message: Any, field_path: FieldPath, report: Report) -> None:
+    try:
+        Expression(message.expression, message.cel_config.enable_string_conversion)
+    except BadExpression as error:
+        report.error((field_path, "expression"), str(error))
+
+
 CHECKS = {
+    "envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter": _check_expression,
     "envoy.config.bootstrap.v3.Admin": _check_admin,
     "envoy.config.core.v3.SubstitutionFormatString": _check_format,
     "envoy.extensions.access_loggers.file.v3.FileAccessLog": _check_file,
