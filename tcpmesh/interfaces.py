@@ -388,6 +388,18 @@ class IAccessLogger(Interface):
         """No more will be recorded here; what was is written as far as it can be."""
 
 
+class IAccessLogFilter(Interface):
+    """What the `typed_config` of an `extension_filter` of an access log builds: one for each log
+    that names it.
+    """
+
+    def passes(info: StreamInfo, at: Moment) -> bool:
+        """Whether a connection is written down at this moment."""
+
+    def close() -> None:
+        """The log is closed."""
+
+
 class IAccessLogFile(Interface):
     """A file that lines are added to, one for all that name its path."""
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from twisted.logger import Logger
 
+from tcpmesh.accesslog.filters import Passes, access_log_filter
 from tcpmesh.interfaces import IAccessLogger
 from tcpmesh.registry import Context, build_checked, check_provides
 from tcpmesh.values.all_or_nothing import all_or_nothing
@@ -20,9 +21,6 @@ from tcpmesh.values.stream.moment import LogType, Moment
 from tcpmesh.values.stream.stream_info import StreamInfo
 
 log = Logger(namespace="filter")
-
-Passes = Callable[[StreamInfo, Moment], bool]
-"""Whether a connection is written down at a moment."""
 
 
 class AccessLogs:
@@ -37,7 +35,8 @@ class AccessLogs:
         self._clock = context.network.clock
         self._wall = wall
         self._logs: list[tuple[Passes | None, Callable[[StreamInfo, Moment], None]]] = []
-        self._loggers: list[Any] = []
+        self._extensions: list[Any] = []
+        """Loggers, and filters that are extensions."""
         self._holders = 1
         with all_or_nothing() as undo:
             undo.callback(self.close)
@@ -47,10 +46,12 @@ class AccessLogs:
     def _add(self, message: Any, context: Context) -> None:
         config = message.typed_config
         passes = None
+        if message.HasField("filter"):
+            passes = access_log_filter(message.filter, context, self._extensions.append)
         logger = build_checked(
             config, context, lambda built: check_provides(built, IAccessLogger, config)
         )
-        self._loggers.append(logger)
+        self._extensions.append(logger)
         if not getattr(logger, "writes_nothing", False):
             self._logs.append((passes, logger.log))
 
@@ -61,8 +62,8 @@ class AccessLogs:
 
     @property
     def wants_addresses(self) -> bool:
-        """Whether a logger may ask for the addresses of a connection that is over."""
-        return any(getattr(logger, "wants_addresses", True) for logger in self._loggers)
+        """Whether a logger or a filter may ask for the addresses of a connection that is over."""
+        return any(getattr(each, "wants_addresses", True) for each in self._extensions)
 
     def hold(self) -> AccessLogs:
         """Keep it open for one more, besides who has made it."""
@@ -90,8 +91,8 @@ class AccessLogs:
         """One of those that hold it needs it no more; the last one's call closes the loggers."""
         self._holders -= 1
         if not self._holders:
-            for logger in self._loggers:
-                logger.close()
+            for each in self._extensions:
+                each.close()
 
 
 def access_logs(messages: Iterable[Any], context: Context) -> AccessLogs | None:

@@ -24,6 +24,9 @@ from tcpmesh.values.stream.stream_info import StreamInfo
 class Formatter(Protocol):
     """Whatever makes words of a connection."""
 
+    wants_addresses: bool
+    """Whether it may ask for the addresses of a connection, also after its end."""
+
     def format(self, info: StreamInfo, at: Moment) -> str:
         """The words; never raises."""
 

@@ -69,5 +69,13 @@ class Operators:
         return self.table[operator.name](operator)
 
 
+def asks_addresses(operator: Operator) -> bool:
+    """Whether an operator may ask for an address, which a transport must have been asked for before
+    its end.
+    """
+    name = operator.name
+    return "_ADDRESS" in name or name.endswith("_PORT") or name in ("CEL", "TYPED_CEL", "COALESCE")
+
+
 OPERATORS = Operators()
 """Those of all formats."""

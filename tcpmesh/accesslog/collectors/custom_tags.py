@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from tcpmesh.accesslog.collectors.texts import valid
-from tcpmesh.accesslog.fields import OPERATORS
+from tcpmesh.accesslog.operators import OPERATORS
 from tcpmesh.accesslog.text_format import TextFormat
 from tcpmesh.config.fields.operators import Operator
 from tcpmesh.values.stream.moment import Moment
@@ -55,7 +55,7 @@ def _fixed(text: str) -> _Text:
 def _metadata(message: Any) -> _Text:
     kind = _KINDS[message.kind.WhichOneof("kind") or "request"]
     steps = (message.metadata_key.key, *(each.key for each in message.metadata_key.path))
-    ask = OPERATORS["METADATA"](Operator("METADATA", ":".join((kind, *steps))))
+    ask = OPERATORS.build(Operator("METADATA", ":".join((kind, *steps))))
     default: str = message.default_value
 
     def text(info: StreamInfo, at: Moment) -> str:

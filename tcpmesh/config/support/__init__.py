@@ -51,6 +51,7 @@ TABLE: Mapping[str, Rows] = {
     **clusters.CLUSTER,
     **health.HEALTH,
     **logs.LOGS,
+    **logs.FILTERS,
     **EXTENSIONS,
     **policies.PARTS,
     **filters.PARTS,
