@@ -79,6 +79,12 @@ class IStreamTransport(ITCPTransport, IPushProducer, IConsumer):
     def getHost() -> Address:  # type: ignore[override]
         """This side's address."""
 
+    def quiet_for() -> float | None:
+        """For how many seconds no data has come or gone here.
+
+        :return: `None` where the system does not know, as of unix sockets.
+        """
+
     def original_destination() -> Address | None:
         """Where the peer wanted to connect to before the packet filter redirected it here, or where
         this is a transparent proxy.
@@ -571,6 +577,9 @@ class ICluster(Interface):
             client), `metadata_match` (criteria of subsets, or `None`) and `attempted`, the hosts
             already tried; one of those is chosen again only where no other is left.
         """
+
+    def why_no_host() -> str:
+        """Why a pick has just chosen none, in words for people."""
 
 
 class ILoadBalancer(Interface):

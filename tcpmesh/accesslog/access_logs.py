@@ -63,7 +63,16 @@ class AccessLogs:
     @property
     def wants_addresses(self) -> bool:
         """Whether a logger or a filter may ask for the addresses of a connection that is over."""
-        return any(getattr(each, "wants_addresses", True) for each in self._extensions)
+        return self._one_wants("addresses")
+
+    @property
+    def wants_idle(self) -> bool:
+        """Whether one may ask for how long nothing had moved when one side closed."""
+        return self._one_wants("idle")
+
+    def _one_wants(self, what: str) -> bool:
+        """Whether one asks for something; who does not say so is taken to."""
+        return any(getattr(each, f"wants_{what}", True) for each in self._extensions)
 
     def hold(self) -> AccessLogs:
         """Keep it open for one more, besides who has made it."""
@@ -102,8 +111,10 @@ def access_logs(messages: Iterable[Any], context: Context) -> AccessLogs | None:
     :raise tcpmesh.registry.UnknownExtension: where nothing understands a type.
     :raise tcpmesh.registry.BrokenExtension: where another package's logger fails.
     """
-    made = AccessLogs(messages, context)
-    if made.is_empty:
-        made.close()
-        return None
-    return made
+    with all_or_nothing() as undo:
+        made = AccessLogs(messages, context)
+        undo.callback(made.close)
+        if not made.is_empty:
+            return made
+    made.close()
+    return None

@@ -27,6 +27,9 @@ class Formatter(Protocol):
     wants_addresses: bool
     """Whether it may ask for the addresses of a connection, also after its end."""
 
+    wants_idle: bool
+    """Whether it may ask for how long nothing had moved when one side closed."""
+
     def format(self, info: StreamInfo, at: Moment) -> str:
         """The words; never raises."""
 

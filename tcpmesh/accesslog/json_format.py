@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tcpmesh.accesslog.fields.value import Typed, cut_to, dumps, encoded
-from tcpmesh.accesslog.operators import OPERATORS, Operators, asks_addresses
+from tcpmesh.accesslog.operators import OPERATORS, Operators, asks_addresses, asks_idle
 from tcpmesh.accesslog.text_format import TextFormat, log
 from tcpmesh.config.fields.operators import Operator
 from tcpmesh.config.fields.to_plain import whole
@@ -31,7 +31,7 @@ class JsonFormat:
     :raise FormatError: where Envoy refuses one of the strings.
     """
 
-    __slots__ = ("_object", "wants_addresses")
+    __slots__ = ("_object", "wants_addresses", "wants_idle")
 
     def __init__(
         self, shape: Mapping[str, Any], omit_empty: bool = False, known: Operators = OPERATORS
@@ -40,6 +40,8 @@ class JsonFormat:
         self._object = members.mapping(shape)
         self.wants_addresses = members.want_addresses
         """Whether it may ask for the addresses of a connection."""
+        self.wants_idle = members.want_idle
+        """Whether it may ask for how long nothing had moved at its end."""
 
     def format(self, info: StreamInfo, at: Moment) -> str:
         """The line for this connection, with its end; what is not there is null, or left out with
@@ -72,7 +74,7 @@ class _Members:
     def __init__(self, omit_empty: bool, known: Operators) -> None:
         self._omit_empty = omit_empty
         self._known = known
-        self.want_addresses = False
+        self.want_addresses = self.want_idle = False
 
     def _value(self, value: Any) -> _Member:
         if isinstance(value, str):
@@ -89,6 +91,7 @@ class _Members:
         parts = self._known.parse(text)
         operators = [part for part in parts if isinstance(part, Operator)]
         self.want_addresses |= any(map(asks_addresses, operators))
+        self.want_idle |= any(map(asks_idle, operators))
         if operators and len(parts) == 1:
             return self._operator(operators[0])
         words = TextFormat(text, self._omit_empty, self._known).format

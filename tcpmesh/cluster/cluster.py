@@ -289,6 +289,17 @@ class Cluster:
             return host
         return self._pick_another(context) or host
 
+    def why_no_host(self) -> str:
+        """Why a pick has just chosen none, in words."""
+        sets = self.sets.sets
+        hosts = sum(len(each.hosts) for each in sets)
+        if not hosts:
+            return f"cluster {self.name} has no hosts"
+        if any(each.healthy or each.degraded for each in sets):
+            return f"none of the {hosts} of cluster {self.name} fits"
+        panic = "off" if not panic_threshold(self.message) else "fails traffic"
+        return f"all {hosts} of cluster {self.name} are unhealthy (panic {panic})"
+
     def peek(self, context: Any) -> Host | None:
         """The host that a pick will choose after those that were peeked before; `None` where the
         policy cannot tell.

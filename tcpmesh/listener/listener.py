@@ -25,6 +25,7 @@ from tcpmesh.stats.store import Store
 from tcpmesh.values.all_or_nothing import all_or_nothing
 from tcpmesh.values.response_flags import ResponseFlag
 from tcpmesh.values.stream.close_reason import Cause, CloseReason, EndedBy
+from tcpmesh.values.stream.close_words import close_reason_text
 from tcpmesh.values.stream.moment import LogType
 from tcpmesh.values.stream.phase import FILTERING
 from tcpmesh.values.stream.stream_info import ListenerInfo, StreamInfo
@@ -95,6 +96,10 @@ class Listener(ServerFactory):
                 )
                 undo.callback(self._chain.close)
                 undo.callback(self._chain.release)
+            self._chain_logs = self._chain.access_logs if self._chain is not None else None
+            self._keeps_addresses = any(
+                each.wants_addresses for each in (self._logs, self._chain_logs) if each is not None
+            )
             if are_wanted(message):
                 self._filters = ListenerFilterManager(
                     message, context, self, find if message.use_original_dst.value else None
@@ -108,10 +113,6 @@ class Listener(ServerFactory):
         )
         self._first: Any = self._filters or self
         """Who gets a client first."""
-        self._chain_logs = self._chain.access_logs if self._chain is not None else None
-        self._keeps_addresses = any(
-            each.wants_addresses for each in (self._logs, self._chain_logs) if each is not None
-        )
 
     # Its life
 
@@ -263,9 +264,9 @@ class Listener(ServerFactory):
         """The client is gone."""
         info = connection.stream_info
         self._connections.discard(connection)
-        if debug_log.enabled:
-            debug_log.debug("[C{id}] closed, flags {flags}", id=info.id, flags=info.flags)
         info.ended = now = self._clock.seconds()
+        if debug_log.enabled:
+            self._tell_end(info)
         self.stats.closed(int((now - info.started) * 1000))
         if self._logs is not None:
             self._logs.log(info)
@@ -274,12 +275,29 @@ class Listener(ServerFactory):
         if self._closed:
             self._look_whether_gone()
 
+    def _tell_end(self, info: StreamInfo) -> None:
+        """Say in the log of the process how a client went."""
+        host, received, sent = info.upstream.host, info.bytes[0], info.bytes[3]
+        debug_log.debug(
+            "[C{id}] closed after {seconds:.3f} s: {reason}; upstream {host}, {received} bytes "
+            "received, {sent} sent, flags {flags}",
+            id=info.id,
+            seconds=(info.ended or info.started) - info.started,
+            reason=close_reason_text(info) or "?",
+            host=host.address if host is not None else "-",
+            received=received,
+            sent=sent,
+            flags=info.flags,
+        )
+
     def log_unserved(self, info: StreamInfo) -> None:
         """A client was closed that no filter chain has had; as in Envoy it was no connection, and
         has no number.
         """
-        info.id = 0
         info.ended = self._clock.seconds()
+        if debug_log.enabled:
+            self._tell_end(info)
+        info.id = 0
         if self._logs is not None:
             self._logs.log(info)
 

@@ -79,7 +79,8 @@ def infos(draw: st.DrawFn) -> StreamInfo:
 
 
 def _written(name: str) -> str:
-    argument = {**ARGUMENTS, "DYNAMIC_METADATA": "a:b", "METADATA": "DYNAMIC:a:b"}.get(name, "a")
+    own = {"DYNAMIC_METADATA": "a:b", "METADATA": "DYNAMIC:a:b", "TCPMESH": "close_reason"}
+    argument = {**ARGUMENTS, **own}.get(name, "a")
     return f"%{name}%" if _alone(name) else f"%{name}({argument})%"
 
 
