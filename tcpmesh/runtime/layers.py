@@ -19,6 +19,7 @@ from typing import Any
 from twisted.internet.task import Cooperator, TaskStopped
 from twisted.logger import Logger
 
+from tcpmesh.config.fields.runtime_values import runtime_values
 from tcpmesh.net.moves import watch_moves
 from tcpmesh.runtime.entries import NotReadable, entry_of, entry_of_text
 from tcpmesh.runtime.runtime import Runtime
@@ -263,20 +264,10 @@ def _layer(message: Any, service_cluster: str) -> Layer:
 
 
 def static_values(struct: Any) -> Values:
-    """The values in a `google.protobuf.Struct`: what is in a mapping has the keys of both, with a
-    dot between them, but a mapping that may be a share is one value.
-    """
+    """The values in a `google.protobuf.Struct`."""
     values: dict[str, Entry] = {}
-    waiting = [("", struct.fields)]
-    while waiting:
-        prefix, fields = waiting.pop(0)
-        for name, value in sorted(fields.items()):
-            key = prefix + name
-            inner = value.struct_value.fields if value.HasField("struct_value") else {}
-            if inner and "numerator" not in inner and "denominator" not in inner:
-                waiting.append((f"{key}.", inner))
-            else:
-                values.setdefault(key, entry_of(value))
+    for names, value in runtime_values(struct):
+        values.setdefault(".".join(names), entry_of(value))
     return values
 
 
