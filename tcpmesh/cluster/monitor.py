@@ -195,14 +195,14 @@ class HealthMonitor:
         assert dialer is not None
         if message.HasField("http_health_check"):
             return http_probes(
-                message, dialer.dial, network.timers, self._membership.name, stats.verify_cluster
+                message, dialer.dial, network, self._membership.name, stats.verify_cluster
             )
         if message.HasField("grpc_health_check"):
             # Here, as only these checks need h2.
             from tcpmesh.cluster.health.grpc_probe import grpc_probes
 
-            return grpc_probes(message, dialer.dial, network.timers, self._membership.name)
-        return tcp_probes(message, dialer.dial, dialer.connect_check, network.timers)
+            return grpc_probes(message, dialer.dial, network, self._membership.name)
+        return tcp_probes(message, dialer.dial, dialer.connect_check, network)
 
     def _has_result(self, host: HostCheck, passed: bool) -> None:
         key = host.key

@@ -25,6 +25,7 @@ from h2.errors import ErrorCodes
 from h2.events import (
     DataReceived,
     Event,
+    InformationalResponseReceived,
     PingAckReceived,
     RemoteSettingsChanged,
     ResponseReceived,
@@ -40,7 +41,7 @@ from twisted.python.failure import Failure
 
 from tcpmesh.interfaces import INetwork
 from tcpmesh.net.protocol import QuietProtocol
-from tcpmesh.rpc.http2.allowance import Allowance
+from tcpmesh.rpc.http2.allowance import Allowance, FrameLimits
 from tcpmesh.rpc.http2.codec import Fields, Http2Codec, encoded
 from tcpmesh.rpc.http2.keepalive import Pings
 from tcpmesh.rpc.http2.options import LEAST_WINDOW, Http2Options
@@ -74,8 +75,11 @@ class ConnectionOwner(Protocol):
     def has_room(self, connection: Http2Connection) -> None:
         """It may take streams again."""
 
-    def leaves(self, connection: Http2Connection) -> None:
-        """It takes no more streams; it is closed when those that it has are over."""
+    def leaves(self, connection: Http2Connection, code: int) -> None:
+        """It takes no more streams; it is closed when those that it has are over.
+
+        :param code: the error that the host has given as the reason, or 0.
+        """
 
     def ended(self, connection: Http2Connection, remote: bool) -> None:
         """It is gone: by the host, or from this side.  Its streams are told after this."""
@@ -89,11 +93,44 @@ class ConnectionOwner(Protocol):
     def most_requests(self) -> None:
         """It has had as many streams as it may."""
 
-    def received(self, size: int) -> None:
+    def bytes_received(self, size: int) -> None:
         """So many bytes have come."""
 
-    def sent(self, size: int) -> None:
+    def bytes_sent(self, size: int) -> None:
         """So many bytes are sent."""
+
+
+class QuietOwner:
+    """An owner without interest in its connection."""
+
+    __slots__ = ()
+
+    def ready(self, connection: Http2Connection) -> None:
+        """Nothing."""
+
+    def has_room(self, connection: Http2Connection) -> None:
+        """Nothing."""
+
+    def leaves(self, connection: Http2Connection, code: int) -> None:
+        """Nothing."""
+
+    def ended(self, connection: Http2Connection, remote: bool) -> None:
+        """Nothing."""
+
+    def protocol_error(self) -> None:
+        """Nothing."""
+
+    def silent(self) -> None:
+        """Nothing."""
+
+    def most_requests(self) -> None:
+        """Nothing."""
+
+    def bytes_received(self, size: int) -> None:
+        """Nothing."""
+
+    def bytes_sent(self, size: int) -> None:
+        """Nothing."""
 
 
 class _Life(Enum):
@@ -129,15 +166,24 @@ class Http2Connection(QuietProtocol):
     )
 
     def __init__(
-        self, options: Http2Options, network: INetwork, random: Random, owner: ConnectionOwner
+        self,
+        options: Http2Options,
+        network: INetwork,
+        owner: ConnectionOwner,
+        random: Random | None = None,
+        limits: FrameLimits | None = None,
     ) -> None:
+        """
+        :param random: by which pings are spread, where there are any.
+        :param limits: which frames the host may send, where it is not `Allowance` that says so.
+        """
         self.transport: Any = None
         self._options = options
         self._network = network
         self._owner = owner
         self._h2 = Http2Codec(MOST_FIELDS, options.settings)
         self._frames = FrameReader()
-        self._allowance = Allowance(network.clock)
+        self._allowance = limits or Allowance(network.clock)
         self._pings = Pings(options.keepalive, network.clock, random, self._ping, self._silent)
         self._life = _Life.OPEN
         self._streams: dict[int, Http2Stream] = {}
@@ -162,6 +208,11 @@ class Http2Connection(QuietProtocol):
     def active(self) -> int:
         """How many streams it has."""
         return len(self._streams)
+
+    @property
+    def window(self) -> int:
+        """Bytes that the host takes of all streams together, as of now."""
+        return self._h2.outbound_flow_control_window
 
     @property
     def takes_streams(self) -> bool:
@@ -264,7 +315,7 @@ class Http2Connection(QuietProtocol):
     def _flush(self) -> None:
         data = self._h2.data_to_send()
         if data and self.transport is not None:
-            self._owner.sent(len(data))
+            self._owner.bytes_sent(len(data))
             self.transport.write(data)
 
     def _rouse(self) -> None:
@@ -302,7 +353,7 @@ class Http2Connection(QuietProtocol):
         """Read what came: some at once, and the rest, where there is more, later."""
         if self._life is _Life.CLOSED:
             return
-        self._owner.received(len(data))
+        self._owner.bytes_received(len(data))
         self._pings.heard()
         self._frames.add(data)
         if self._task is not None:
@@ -338,8 +389,8 @@ class Http2Connection(QuietProtocol):
             frame = self._frames.take()
             if frame is None:
                 return False
-            if not self._allowance.allows(len(frame)):
-                return self._wrong("too many small frames", ErrorCodes.ENHANCE_YOUR_CALM)
+            if not self._allowance.allows(frame):
+                return self._wrong("too many frames", ErrorCodes.ENHANCE_YOUR_CALM)
             if self._is_head_too_long(frame):
                 return self._wrong("header fields without end", ErrorCodes.ENHANCE_YOUR_CALM)
             self._read(frame)
@@ -384,10 +435,14 @@ class Http2Connection(QuietProtocol):
         status = dict(fields)[":status"]
         if len(status) == 3 and status.isascii() and status.isdigit():
             stream.status = int(status)
-            stream.observer.on_headers(fields)
+            stream.observer.on_headers(fields, event.stream_ended is not None)
         else:
-            self._drop(stream)
-            self._tell_reset(stream, Reset(ResetReason.PROTOCOL_ERROR, f":status {status!r}"))
+            self._wrong(f":status {status!r}", ErrorCodes.PROTOCOL_ERROR)
+
+    def _on_interim(self, event: Any) -> None:
+        """HTTP/2 has no 101."""
+        if dict(_texts(event))[":status"] == "101":
+            self._wrong(":status '101'", ErrorCodes.PROTOCOL_ERROR)
 
     def _on_data(self, event: Any) -> None:
         self._h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
@@ -448,8 +503,8 @@ class Http2Connection(QuietProtocol):
         if told is None:
             self._wrong("a GOAWAY that is too short")
             return
-        last, _ = told
-        self.leave()
+        last, code = told
+        self.leave(code)
         for stream in [each for number, each in self._streams.items() if number > last]:
             self._tell_reset(stream, Reset(ResetReason.REMOTE_REFUSED, "the host leaves"))
 
@@ -468,12 +523,12 @@ class Http2Connection(QuietProtocol):
         self._owner.ready(self)
         self._flush()
 
-    def leave(self) -> None:
+    def leave(self, code: int = 0) -> None:
         """Take no more streams; close when those there are have ended."""
         if self._life is not _Life.OPEN:
             return
         self._life = _Life.LEAVING
-        self._owner.leaves(self)
+        self._owner.leaves(self, code)
         if not self._streams:
             self.close()
 
@@ -485,10 +540,18 @@ class Http2Connection(QuietProtocol):
 
     def connectionLost(self, reason: Failure) -> None:
         """The host has closed, or is gone."""
+        self.lost("" if reason.check(ConnectionDone) else "the connection was reset")
+
+    def lost(self, details: str = "") -> None:
+        """The transport is gone."""
         if self._life is not _Life.CLOSED:
-            done = reason.check(ConnectionDone) is not None
-            details = "" if done else "the connection was reset"
             self._end(Reset(ResetReason.CONNECTION_TERMINATION, details), remote=True)
+
+    def abandon(self) -> None:
+        """Forget all, and tell nobody: whoever has the transport closes it."""
+        self._forget()
+        for stream in self._take_streams():
+            stream.finish(Reset(ResetReason.LOCAL_RESET))
 
     def _break_off(self, reset: Reset) -> None:
         """End it from this side: the host gets what the kernel takes, and no more is waited
@@ -501,6 +564,18 @@ class Http2Connection(QuietProtocol):
             transport.cutConnection()
 
     def _end(self, reset: Reset, remote: bool) -> None:
+        self._forget()
+        streams = self._take_streams()
+        self.had_streams = bool(streams)
+        self._owner.ended(self, remote)
+        for stream in streams:
+            stream.fail(reset)
+
+    def _take_streams(self) -> tuple[Http2Stream, ...]:
+        streams, self._streams = self._streams, {}
+        return tuple(streams.values())
+
+    def _forget(self) -> None:
         self._life = _Life.CLOSED
         self._pings.stop()
         self._frames.clear()
@@ -508,11 +583,6 @@ class Http2Connection(QuietProtocol):
         more, self._more = self._more, None
         if more is not None:
             more.cancel()
-        streams, self._streams = self._streams, {}
-        self.had_streams = bool(streams)
-        self._owner.ended(self, remote)
-        for stream in streams.values():
-            stream.fail(reset)
 
 
 def _texts(event: Any) -> Fields:
@@ -520,6 +590,7 @@ def _texts(event: Any) -> Fields:
 
 
 _EVENTS: dict[type[Event], Callable[[Http2Connection, Any], None]] = {
+    InformationalResponseReceived: Http2Connection._on_interim,
     ResponseReceived: Http2Connection._on_response,
     DataReceived: Http2Connection._on_data,
     TrailersReceived: Http2Connection._on_trailers,

@@ -59,10 +59,10 @@ class HostCounts(Protocol):
     def idle_timeout(self) -> None:
         """A connection had no stream for too long."""
 
-    def received(self, size: int) -> None:
+    def bytes_received(self, size: int) -> None:
         """So many bytes have come."""
 
-    def sent(self, size: int) -> None:
+    def bytes_sent(self, size: int) -> None:
         """So many bytes are sent."""
 
     def waits(self, change: int) -> None:
@@ -121,10 +121,10 @@ class NoCounts:
     def idle_timeout(self) -> None:
         """Nothing."""
 
-    def received(self, size: int) -> None:
+    def bytes_received(self, size: int) -> None:
         """Nothing."""
 
-    def sent(self, size: int) -> None:
+    def bytes_sent(self, size: int) -> None:
         """Nothing."""
 
     def waits(self, change: int) -> None:
@@ -290,7 +290,7 @@ class Http2Host:
         """An attempt has succeeded."""
         self._attempt = None
         self._counts.connected(self._network.clock.seconds() - begun)
-        connection = Http2Connection(self._options, self._network, self._random, self)
+        connection = Http2Connection(self._options, self._network, self, self._random)
         self._connections[connection] = begun
         self._current = connection
         return connection
@@ -326,7 +326,7 @@ class Http2Host:
             self._counts.idle_timeout()
             self._current.close()
 
-    def leaves(self, connection: Http2Connection) -> None:
+    def leaves(self, connection: Http2Connection, code: int = 0) -> None:
         """The host takes no more streams there: the next one is for a new connection."""
         if self._current is connection:
             self._current = None
@@ -355,13 +355,13 @@ class Http2Host:
         """A connection has had as many streams as it may."""
         self._counts.most_requests()
 
-    def received(self, size: int) -> None:
+    def bytes_received(self, size: int) -> None:
         """So many bytes have come."""
-        self._counts.received(size)
+        self._counts.bytes_received(size)
 
-    def sent(self, size: int) -> None:
+    def bytes_sent(self, size: int) -> None:
         """So many bytes are sent."""
-        self._counts.sent(size)
+        self._counts.bytes_sent(size)
 
     # Its end
 

@@ -36,8 +36,11 @@ class Reset(NamedTuple):
 class StreamObserver(Protocol):
     """Who has made a request.  After `on_end` or `on_reset` nothing is told any more."""
 
-    def on_headers(self, fields: Fields) -> None:
-        """The header fields of the response."""
+    def on_headers(self, fields: Fields, ended: bool) -> None:
+        """The header fields of the response.
+
+        :param ended: whether that is all of it.
+        """
 
     def on_data(self, data: bytes) -> None:
         """Some of its body."""
