@@ -11,8 +11,9 @@ from typing import Any
 
 from tcpmesh.cluster.health.probe import ExchangeProbe, Failed, IResults, Terms
 from tcpmesh.cluster.health.request_headers import Headers
-from tcpmesh.rpc.http2.connection import Http2Connection, QuietOwner
+from tcpmesh.rpc.http2.connection import Http2Connection
 from tcpmesh.rpc.http2.options import LEAST_WINDOW, Http2Options
+from tcpmesh.rpc.http2.owner import QuietOwner
 from tcpmesh.rpc.http2.stream import Http2Stream, Reset, StreamObserver
 from tcpmesh.values.address import Address
 from tcpmesh.wire import http2

@@ -17,8 +17,10 @@ from hyperframe.frame import (
     WindowUpdateFrame,
 )
 
+from tcpmesh.rpc.http2 import incoming
 from tcpmesh.rpc.http2.allowance import MOST, PER_SECOND
-from tcpmesh.rpc.http2.connection import READ_AT_ONCE
+from tcpmesh.rpc.http2.connection import MOST_STRAYS
+from tcpmesh.rpc.http2.incoming import READ_AT_ONCE
 from tests.rpc.called import RpcTestCase
 
 STATUS = b"\x88"
@@ -132,7 +134,21 @@ class HostileTests(ConnectionTestCase):
 
     def test_interim(self) -> None:
         """Interim responses without end."""
-        self.assert_bounded(raw(HeadersFrame(1), b"\x08\x03103", "END_HEADERS"))
+        frame = raw(HeadersFrame(1), b"\x08\x03103", "END_HEADERS")
+        self.send(frame * MOST_STRAYS)
+        self.assertTrue(self.is_open)
+        self.send(frame * 3)
+        self.assert_hung_up()
+
+    def test_stray_heads(self) -> None:
+        """Heads of a stream that was broken off."""
+        self.stream.cancel()
+        self.pump()
+        frame = raw(HeadersFrame(1), STATUS, "END_HEADERS")
+        self.send(frame)
+        self.assertTrue(self.is_open)
+        self.send(frame * (MOST_STRAYS + 1))
+        self.assertFalse(self.is_open)
 
     def test_resets(self) -> None:
         """Resets of a stream that is over."""
@@ -187,6 +203,7 @@ class HostileTests(ConnectionTestCase):
 
     def test_many_turns(self) -> None:
         """Of many frames that come at once few are read in one turn."""
+        self.patch(incoming, "READ_FOR", 60)
         network = self.mesh.network
         self.line.write(raw(PingFrame(0), b"12345678") * 1000)
         before = len(self.line.received)
