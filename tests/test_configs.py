@@ -198,8 +198,8 @@ class ImageTests(SynchronousTestCase):
         script = [sys.executable, str(CONFIGS / "entrypoint.py")]
         ran = subprocess.run([*script, "sh", "-c", "exit 7"], check=False)
         self.assertEqual(7, ran.returncode)
-        ran = subprocess.run([*script, "version"], check=False, capture_output=True, text=True)
-        self.assertTrue(ran.stdout.startswith("tcpmesh "), ran.stdout)
+        told = subprocess.run([*script, "version"], check=False, capture_output=True, text=True)
+        self.assertTrue(told.stdout.startswith("tcpmesh "), told.stdout)
 
     def test_stopped_at_once(self) -> None:
         """A stop that comes while Python is still importing ends the process, with status 0."""
