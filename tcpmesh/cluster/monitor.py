@@ -222,7 +222,7 @@ class HealthMonitor:
             return http_probes(
                 message,
                 dialer.dial,
-                network.timers,
+                network,
                 self._membership.name,
                 stats.verify_cluster,
                 partial(_verifies, context),
@@ -231,8 +231,8 @@ class HealthMonitor:
             # Here, as only these checks need h2.
             from tcpmesh.cluster.health.grpc_probe import grpc_probes
 
-            return grpc_probes(message, dialer.dial, network.timers, self._membership.name)
-        return tcp_probes(message, dialer.dial, dialer.connect_check, network.timers)
+            return grpc_probes(message, dialer.dial, network, self._membership.name)
+        return tcp_probes(message, dialer.dial, dialer.connect_check, network)
 
     def _has_result(self, host: HostCheck, passed: bool) -> None:
         key = host.key
