@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from envoy.config.bootstrap.v3 import bootstrap_pb2
@@ -39,12 +40,18 @@ class FakeServer:
         self.listeners: list[ListenerStatus] = []
         self.log_levels = Levels("info", {})
         self.quits = 0
+        self.flushes = 0
         self.reopened = 0
 
     @property
     def node(self) -> Any:
         """The bootstrap's, as a test may have changed it, with the options in its place."""
         return node_with(self.bootstrap.node, self.options.node_arguments)
+
+    def flushing_for_admin(self) -> Iterator[None]:
+        """Count, in two steps."""
+        yield
+        self.flushes += 1
 
     def cluster_statuses(self) -> list[ClusterStatus]:
         """The clusters that the test has put here."""
