@@ -85,7 +85,11 @@ class Cluster:
         """
         self.message = message
         self.name: str = message.name
-        self.info = ClusterInfo(message.name, message.alt_stat_name or message.name)
+        self.info = ClusterInfo(
+            message.name,
+            message.alt_stat_name or message.name,
+            message.metadata if message.HasField("metadata") else None,
+        )
         self.number = number
         self.connect_timeout = (
             seconds(message.connect_timeout)
