@@ -504,6 +504,23 @@ class IHttp2Upstream(Interface):
         """Break all requests off."""
 
 
+class IHttp1Upstream(Interface):
+    """Where requests over HTTP/1.1 go of which only the status is wanted."""
+
+    def send(request: bytes, timeout: float) -> Deferred[int]:
+        """Send a whole request to one of the hosts.
+
+        :param timeout: seconds for all of it.
+        :return: the status of the response; or it fails, whose text says why.
+        """
+
+    def drain(hosts: Any) -> None:
+        """These hosts get no more requests."""
+
+    def close() -> None:
+        """Break all requests off."""
+
+
 class ICluster(Interface):
     """Hosts to choose from, as a worker sees them, or main for calls of its own."""
 
@@ -521,9 +538,18 @@ class ICluster(Interface):
         "An `IHttp2Upstream`: its hosts as gRPC calls reach them, over connections that all calls "
         "share."
     )
+    http1 = Attribute("An `IHttp1Upstream`: its hosts as requests of the proxy's own reach them.")
     close_on_failure = Attribute(
         "Whether sessions enter themselves in `Host.sessions`, to be closed with an unhealthy host."
     )
+
+    def connect(user: Any) -> Any:
+        """Connect to one of the hosts, for the proxy itself.
+
+        :param user: a `tcpmesh.cluster.upstream.own_connection.ConnectionUser`, which may hear of a
+            failure before this returns.
+        :return: the `OwnConnection`, or `None` where there is no host.
+        """
 
     def pick(context: Any) -> Any:
         """Choose a `Host` for a connection; `None` where none can be had.
