@@ -13,6 +13,7 @@ that are counted in `lost`, as are those that cannot be written at all.
 from __future__ import annotations
 
 import errno
+import io
 import os
 import select
 import stat
@@ -31,7 +32,8 @@ class Output:
         self.lost = 0
         """Lines that nobody will see."""
         self._fd = fd
-        self._is_own = is_own
+        # Whoever forgets an output forgets its descriptor too.
+        self._owner = io.FileIO(fd, "w") if is_own else None
         self._kept: deque[bytes] = deque()
         self._size = 0
         self._always_takes = stat.S_ISREG(os.fstat(fd).st_mode)
@@ -90,8 +92,8 @@ class Output:
         while self._kept and (left := limit - time.monotonic()) > 0:
             self._poll(left)
             self.flush()
-        if self._is_own:
-            os.close(self._fd)
+        if self._owner is not None:
+            self._owner.close()
 
     def _takes(self) -> bool:
         return self._always_takes or self._poll(0.0)

@@ -117,6 +117,10 @@ _PROCESS: dict[str, Defaults] = {
             "statistics are flushed and histograms merged this often", "5s"
         ),
     },
+    "envoy.config.bootstrap.v3.Bootstrap.ApplicationLogConfig.LogFormat": {
+        "json_format": Default("what a line of the application log looks like"),
+        "text_format": Default("what a line of the application log looks like"),
+    },
     "envoy.config.bootstrap.v3.Admin": {"address": Default("the admin interface listens here")},
     "envoy.config.bootstrap.v3.ClusterManager": {
         "local_cluster_name": Default(
