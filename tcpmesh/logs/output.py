@@ -36,6 +36,8 @@ class Output:
         self._owner = io.FileIO(fd, "w") if is_own else None
         self._kept: deque[bytes] = deque()
         self._size = 0
+        self._poller = select.poll()
+        self._poller.register(fd, select.POLLOUT)
         self._always_takes = stat.S_ISREG(os.fstat(fd).st_mode)
 
     @classmethod
@@ -94,15 +96,11 @@ class Output:
             self.flush()
         if self._owner is not None:
             self._owner.close()
+        self._fd = -1
 
     def _takes(self) -> bool:
         return self._always_takes or self._poll(0.0)
 
     def _poll(self, seconds: float) -> bool:
         """Whether the descriptor takes something, or says at once that it never will."""
-        poll = select.poll()
-        try:
-            poll.register(self._fd, select.POLLOUT)
-            return bool(poll.poll(seconds * 1000))
-        except OSError:
-            return True
+        return bool(self._poller.poll(seconds * 1000))
