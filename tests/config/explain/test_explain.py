@@ -139,6 +139,30 @@ class ExplainTests(SynchronousTestCase):
 
         self.assertEqual((f"proxy ({PROXY})", 10), (proxy.name, proxy.place.line))
 
+    def test_inside_of_extensions(self) -> None:
+        """What an extension inside of another one is told is shown too, and one that is told
+        nothing by its type.
+        """
+        loggers = "type.googleapis.com/envoy.extensions.access_loggers."
+        (proxy,) = groups_of(
+            changed(
+                (
+                    "idle_timeout: 5s",
+                    f"access_log:\n"
+                    f"          - {{name: a, typed_config: {{path: /dev/stdout, "
+                    f"'@type': {loggers}file.v3.FileAccessLog}}}}\n"
+                    f"          - {{name: b, typed_config: {{'@type': "
+                    f"{loggers}stream.v3.StdoutAccessLog}}}}",
+                )
+            ),
+            "filter",
+        )
+        self.assertEqual(("/dev/stdout", 16), shown(proxy, "access_log[0].typed_config.path"))
+        self.assertEqual(
+            ("envoy.extensions.access_loggers.stream.v3.StdoutAccessLog", 17),
+            shown(proxy, "access_log[1].typed_config"),
+        )
+
     def test_zero(self) -> None:
         """A zero that stands for something is told with it."""
         (proxy,) = groups_of(changed(("idle_timeout: 5s", "idle_timeout: 0s")), "filter")
