@@ -132,7 +132,7 @@ class Log:
 def _standard_error() -> Output | None:
     """Standard error, where it is a descriptor."""
     try:
-        return Output(sys.stderr.fileno())
+        return Output.of(sys.stderr.fileno())
     except (AttributeError, OSError, ValueError):
         return None
 
