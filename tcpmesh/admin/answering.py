@@ -30,7 +30,7 @@ STALL_TIMEOUT = 60
 _STEP_SECONDS = 0.0005
 _STEP_SIZE = 1 << 16
 
-_log = Logger()
+_log = Logger(namespace="admin")
 
 
 @implementer(IPushProducer)

@@ -32,7 +32,7 @@ MOST_PARAMETERS = 200
 
 _FORM = b"application/x-www-form-urlencoded"
 
-_log = Logger()
+_log = Logger(namespace="admin")
 
 
 class AdminSite(Site):
