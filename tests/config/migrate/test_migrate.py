@@ -206,7 +206,7 @@ def mutated(text: str, seed: int) -> str:
     lines = text.split("\n")
     for _ in range(chance.randrange(1, 4)):
         at, to = chance.randrange(len(lines)), chance.randrange(len(lines))
-        act = chance.randrange(6)
+        act = chance.randrange(9)
         if act == 0:
             del lines[at]
             lines = lines or [""]
@@ -218,8 +218,14 @@ def mutated(text: str, seed: int) -> str:
             lines[at] += "  # a remark"
         elif act == 4:
             lines[at] = lines[at].replace(": ", chance.choice((": &a ", ": *a ", ": [", ": ''")), 1)
-        else:
+        elif act == 5:
             lines[at], lines[to] = lines[to], lines[at]
+        elif act == 6:
+            lines.insert(at, " " * chance.randrange(20) + "# a line of its own")
+        elif act == 7:
+            lines[at] = " " * chance.randrange(3) + lines[at]
+        else:
+            lines[at] = lines[at].replace(", ", chance.choice((",\n ", ", # x\n    ", ",")), 1)
     return "\n".join(lines)
 
 
