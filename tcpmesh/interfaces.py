@@ -6,7 +6,7 @@ has an interface it is used as it is; what stands here is only what a proxy need
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from socket import socket
 from typing import Any
 
@@ -27,6 +27,7 @@ from tcpmesh.values.address import Address
 from tcpmesh.values.dns import Family
 from tcpmesh.values.filter_status import FilterStatus, InspectResult
 from tcpmesh.values.hosts import Assignment, HostSpec
+from tcpmesh.values.runtime import Entry
 from tcpmesh.values.socket_options import ConnectOptions, ListenOptions
 from tcpmesh.values.statuses import ClusterStatus, ListenerStatus
 from tcpmesh.values.stream.moment import Moment
@@ -503,6 +504,23 @@ class IHttp2Upstream(Interface):
         """Break all requests off."""
 
 
+class IHttp1Upstream(Interface):
+    """Where requests over HTTP/1.1 go of which only the status is wanted."""
+
+    def send(request: bytes, timeout: float) -> Deferred[int]:
+        """Send a whole request to one of the hosts.
+
+        :param timeout: seconds for all of it.
+        :return: the status of the response; or it fails, whose text says why.
+        """
+
+    def drain(hosts: Any) -> None:
+        """These hosts get no more requests."""
+
+    def close() -> None:
+        """Break all requests off."""
+
+
 class ICluster(Interface):
     """Hosts to choose from, as a worker sees them, or main for calls of its own."""
 
@@ -520,9 +538,18 @@ class ICluster(Interface):
         "An `IHttp2Upstream`: its hosts as gRPC calls reach them, over connections that all calls "
         "share."
     )
+    http1 = Attribute("An `IHttp1Upstream`: its hosts as requests of the proxy's own reach them.")
     close_on_failure = Attribute(
         "Whether sessions enter themselves in `Host.sessions`, to be closed with an unhealthy host."
     )
+
+    def connect(user: Any) -> Any:
+        """Connect to one of the hosts, for the proxy itself.
+
+        :param user: a `tcpmesh.cluster.upstream.own_connection.ConnectionUser`, which may hear of a
+            failure before this returns.
+        :return: the `OwnConnection`, or `None` where there is no host.
+        """
 
     def pick(context: Any) -> Any:
         """Choose a `Host` for a connection; `None` where none can be had.
@@ -648,6 +675,16 @@ class IServer(Interface):
 
     def listener_statuses() -> Sequence[ListenerStatus]:
         """The listeners in order of configuration."""
+
+    def runtime_layers() -> Sequence[tuple[str, Mapping[str, Entry]]]:
+        """The layers of runtime values that are there: the name and the values of each."""
+
+    def modify_runtime(overrides: Mapping[str, str]) -> None:
+        """Set runtime values in the admin layer; an empty text takes one away again.
+
+        :raise tcpmesh.runtime.layers.NoAdminLayer: where there is none.
+        :raise tcpmesh.runtime.entries.NotReadable: where a text is no value; nothing is set then.
+        """
 
     def reopen_logs() -> None:
         """Open log files anew."""

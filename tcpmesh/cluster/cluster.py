@@ -26,12 +26,15 @@ from tcpmesh.cluster.hosts.host_sets import HostSets, host_sets
 from tcpmesh.cluster.hosts.stats import ClusterStats
 from tcpmesh.cluster.upstream.circuit_breakers import Breakers
 from tcpmesh.cluster.upstream.dialer import dialer_of
+from tcpmesh.cluster.upstream.http1_pools import Http1Pools
 from tcpmesh.cluster.upstream.outcomes import Outcomes
+from tcpmesh.cluster.upstream.own_connection import ConnectionUser, OwnConnection, pick
 from tcpmesh.cluster.upstream.pool import Pools, pools_of
 from tcpmesh.config.fields.values import seconds
 from tcpmesh.interfaces import (
     IBringsBalancer,
     ICluster,
+    IHttp1Upstream,
     IHttp2Upstream,
     ILoadBalancer,
     INamedHostsBalancer,
@@ -85,7 +88,11 @@ class Cluster:
         """
         self.message = message
         self.name: str = message.name
-        self.info = ClusterInfo(message.name, message.alt_stat_name or message.name)
+        self.info = ClusterInfo(
+            message.name,
+            message.alt_stat_name or message.name,
+            message.metadata if message.HasField("metadata") else None,
+        )
         self.number = number
         self.connect_timeout = (
             seconds(message.connect_timeout)
@@ -134,6 +141,7 @@ class Cluster:
             self._balancer = Lookahead(self._balancer)
         self._new_http2 = partial(_http2_pools, message, self, context)
         self._http2: IHttp2Upstream | None = None
+        self._http1: IHttp1Upstream | None = None
         self._is_balanced = False
         self._drains_all: bool = message.common_lb_config.close_connections_on_host_set_change
 
@@ -160,7 +168,7 @@ class Cluster:
         if not moved:
             return
         leaving = before if self._drains_all else set(before).difference(hosts)
-        for pools in (self.pools, self._http2):
+        for pools in (self.pools, self._http2, self._http1):
             if pools is not None:
                 pools.drain(leaving)
 
@@ -185,8 +193,9 @@ class Cluster:
             session.host_failed()
         if self.pools is not None:
             self.pools.hosts_failed((host,))
-        if self._http2 is not None:
-            self._http2.drain((host,))
+        for own in (self._http2, self._http1):
+            if own is not None:
+                own.drain((host,))
 
     def _set_flags(self, host: Host, flags: int) -> bool:
         """Whether it is out, and was not before."""
@@ -321,6 +330,22 @@ class Cluster:
             self._http2 = self._new_http2()
         return self._http2
 
+    @property
+    def http1(self) -> IHttp1Upstream:
+        """Its hosts as requests of the proxy's own reach them, made with the first one."""
+        if self._http1 is None:
+            self._http1 = Http1Pools(self, self._clock)
+        return self._http1
+
+    def connect(self, user: ConnectionUser) -> OwnConnection | None:
+        """Connect to one of the hosts, for the proxy itself: see `ICluster.connect`."""
+        host = pick(self)
+        if host is None:
+            return None
+        connection = OwnConnection(host, user, self._clock)
+        connection.connect()
+        return connection
+
     def collect(self) -> None:
         """Bring the gauges up to date that nobody moves while traffic flows; what filters hold,
         they add afterwards.
@@ -341,8 +366,9 @@ class Cluster:
         """
         if self.pools is not None:
             self.pools.close()
-        if self._http2 is not None:
-            self._http2.close()
+        for own in (self._http2, self._http1):
+            if own is not None:
+                own.close()
         self.dialer.close()
 
     def release(self) -> None:

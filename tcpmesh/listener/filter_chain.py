@@ -42,6 +42,7 @@ class FilterChain:
         told of each handshake that takes too long.
         """
         self.name: str = message.name
+        self.metadata: Any = message.metadata if message.HasField("metadata") else None
         self.filters: list[Any] = []
         self.access_logs: Any = None
         """The `AccessLogs` of the last filter, or `None`."""

@@ -198,6 +198,8 @@ class GrpcStream:
     # Its end
 
     def _is_late(self) -> None:
+        if self._stream is not None:
+            self._stream.cancel(late=True)
         self._end(GrpcError(GrpcStatus.DEADLINE_EXCEEDED, "the timeout is over"))
 
     def _end(self, error: GrpcError | None) -> None:

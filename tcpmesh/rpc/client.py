@@ -195,9 +195,13 @@ class _Answer:
             self.call.cancel()
 
 
+def _nothing(stream: Http2Stream, reset: Reset | None) -> None:
+    """Nobody counts this stream."""
+
+
 def _refuse(observer: StreamObserver) -> Http2Stream:
     """The stream of a call that is not to be made."""
-    stream = Http2Stream((), observer, lambda _: None)
+    stream = Http2Stream((), observer, _nothing)
     stream.fail(Reset(ResetReason.LOCAL_RESET, "the client is closed"))
     return stream
 
@@ -219,7 +223,7 @@ class ClusterUpstream:
         if cluster is not None:
             opened: Http2Stream = cluster.http2.open(fields, observer, body, ended=ended)
             return opened
-        stream = Http2Stream(fields, observer, lambda _: None)
+        stream = Http2Stream(fields, observer, _nothing)
         stream.fail(Reset(ResetReason.NO_HOST, f"there is no cluster {self._name!r}"))
         return stream
 

@@ -11,6 +11,7 @@ from google.protobuf.wrappers_pb2 import StringValue
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.events import DataReceived, RequestReceived, StreamEnded, StreamReset
+from h2.settings import Settings
 
 from tcpmesh.registry import Context
 from tcpmesh.rpc.client import GrpcClient, grpc_client
@@ -86,7 +87,7 @@ class ServerConnection(OneWayRecordingProtocol):
         self.server = server
         self.on_data = self._read
         self.h2 = H2Connection(H2Configuration(client_side=False, header_encoding="utf-8"))
-        self.h2.update_settings(server.settings)
+        self.h2.local_settings = Settings(client=False, initial_values=server.settings)
         self.h2.initiate_connection()
         self.calls: dict[int, Call] = {}
         self._read_to = 0

@@ -55,10 +55,7 @@ DECLARED = Declaration(
         "upstream_rq_retry_limit_exceeded",
         "upstream_rq_retry_overflow",
         "upstream_rq_retry_success",
-        "upstream_rq_rx_reset",
         "upstream_rq_rx_reset_no_error",
-        "upstream_rq_timeout",
-        "upstream_rq_tx_reset",
     ),
     gauges=(
         "circuit_breakers.default.cx_pool_open",
@@ -144,6 +141,9 @@ class ClusterStats:
         self.flow_control_resumed = scope.counter("upstream_flow_control_resumed_reading_total")
         self.rq_total = scope.counter("upstream_rq_total")
         self.rq_active = scope.gauge("upstream_rq_active", Merge.SUM)
+        self.rq_timeout = scope.counter("upstream_rq_timeout")
+        self.rq_rx_reset = scope.counter("upstream_rq_rx_reset")
+        self.rq_tx_reset = scope.counter("upstream_rq_tx_reset")
         self.rq_pending_total = scope.counter("upstream_rq_pending_total")
         self.rq_pending_active = scope.gauge("upstream_rq_pending_active", Merge.SUM)
         self.rq_pending_overflow = scope.counter("upstream_rq_pending_overflow")

@@ -16,10 +16,9 @@ from envoy.extensions.upstreams.http.v3.http_protocol_options_pb2 import HttpPro
 from zope.interface import implementer
 
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from tcpmesh.cluster.hosts.host import Host
-from tcpmesh.cluster.upstream.counting import closed, failed, opened
+from tcpmesh.cluster.upstream.http2_counting import UNAVAILABLE, HostCounter, Http2Stats
 from tcpmesh.config.fields.values import seconds
 from tcpmesh.interfaces import IHttp2Upstream, INetwork
 from tcpmesh.rpc.http2.codec import Fields
@@ -30,78 +29,6 @@ from tcpmesh.rpc.http2.stream import Http2Stream, Reset, ResetReason, StreamObse
 log = Logger(namespace="upstream")
 
 _OPTIONS: str = HttpProtocolOptions.DESCRIPTOR.full_name
-
-
-class HostCounter:
-    """What is counted of one host, and its limits: a `HostCounts`."""
-
-    def __init__(self, host: Host) -> None:
-        self._host = host
-        self._stats = host.cluster.stats
-        self._breakers = host.cluster.breakers
-
-    def may_connect(self) -> bool:
-        """Whether circuit breakers allow a connection more."""
-        allowed: bool = self._breakers.allows(self._host)
-        if not allowed:
-            self._stats.cx_overflow.tally += 1
-        return allowed
-
-    def may_wait(self) -> bool:
-        """Whether circuit breakers allow a request more."""
-        if not self._breakers.pending_full:
-            return True
-        self._stats.rq_pending_overflow.tally += 1
-        return False
-
-    def dialled(self) -> None:
-        """A connection is being made."""
-        opened(self._host)
-
-    def connected(self, seconds: float) -> None:
-        """It is there."""
-        self._stats.cx_http2_total.tally += 1
-        self._stats.cx_connect_ms.record(int(seconds * 1000))
-        if self._host.outlier is not None:
-            self._host.outlier.connect_succeeded()
-
-    def failed(self, reason: Failure) -> None:
-        """It could not be made."""
-        failed(self._host, reason)
-
-    def closed(self, seconds: float, remote: bool, active: bool) -> None:
-        """It is gone."""
-        closed(self._host, seconds, remote, active)
-
-    def protocol_error(self) -> None:
-        """The host does not keep to HTTP/2."""
-        self._stats.cx_protocol_error.tally += 1
-
-    def idle_timeout(self) -> None:
-        """It had no request for too long."""
-        self._stats.cx_idle_timeout.tally += 1
-
-    def waits(self, change: int) -> None:
-        """A request waits for a connection, or does so no more."""
-        if change > 0:
-            self._stats.rq_pending_total.tally += change
-        self._host.rq_pending_active += change
-        self._breakers.pending.own += change
-        self._stats.rq_pending_active.add(change)
-
-    def begins(self) -> None:
-        """A request has a connection."""
-        self._host.rq_total += 1
-        self._host.rq_active += 1
-        self._breakers.requests.own += 1
-        self._stats.rq_total.tally += 1
-        self._stats.rq_active.add(1)
-
-    def over(self) -> None:
-        """It is over."""
-        self._host.rq_active -= 1
-        self._breakers.requests.own -= 1
-        self._stats.rq_active.add(-1)
 
 
 @implementer(IHttp2Upstream)
@@ -124,6 +51,7 @@ class Http2Pools:
                 name=message.name,
             )
         self._options = options or Http2Options(high_watermark=cluster.buffer_limit)
+        self._stats = Http2Stats(cluster.stats)
         self._hosts: dict[Host, Http2Host] = {}
 
     def open(
@@ -134,7 +62,8 @@ class Http2Pools:
         if host is not None:
             return self._connections(host).open(fields, observer, body, ended=ended)
         self._cluster.stats.cx_none_healthy.tally += 1
-        stream = Http2Stream(fields, observer, lambda _: None)
+        self._stats.responded(UNAVAILABLE)
+        stream = Http2Stream(fields, observer, lambda stream, reset: None)
         stream.fail(Reset(ResetReason.NO_HOST))
         return stream
 
@@ -146,7 +75,7 @@ class Http2Pools:
                 self._options,
                 self._network,
                 self._random,
-                HostCounter(host),
+                HostCounter(host, self._stats),
                 partial(self._forget, host),
             )
         return known

@@ -44,7 +44,7 @@ from tcpmesh.rpc.http2.allowance import Allowance
 from tcpmesh.rpc.http2.codec import Fields, Http2Codec, encoded
 from tcpmesh.rpc.http2.keepalive import Pings
 from tcpmesh.rpc.http2.options import LEAST_WINDOW, Http2Options
-from tcpmesh.rpc.http2.stream import Http2Stream, Reset, ResetReason
+from tcpmesh.rpc.http2.stream import Http2Stream, Reset, ResetReason, StreamObserver
 from tcpmesh.wire import http2
 from tcpmesh.wire.http2 import FrameReader, FrameTooLarge
 
@@ -82,6 +82,15 @@ class ConnectionOwner(Protocol):
 
     def protocol_error(self) -> None:
         """The host does not speak HTTP/2, or too much of it."""
+
+    def silent(self) -> None:
+        """The host has not answered a ping in time."""
+
+    def received(self, size: int) -> None:
+        """So many bytes have come."""
+
+    def sent(self, size: int) -> None:
+        """So many bytes are sent."""
 
 
 class _Life(Enum):
@@ -186,21 +195,21 @@ class Http2Connection(QuietProtocol):
         self._sending[stream] = None
         self._send()
 
-    def give_up(self, stream: Http2Stream) -> None:
+    def give_up(self, stream: Http2Stream, reset: Reset) -> None:
         """Break a stream off."""
         self._drop(stream)
-        self._over(stream)
+        self._over(stream, reset)
         self._flush()
 
     def _drop(self, stream: Http2Stream) -> None:
         with suppress(H2Error):  # where the host has reset it, in what was read just now
             self._h2.reset_stream(stream.id, ErrorCodes.CANCEL)
 
-    def _over(self, stream: Http2Stream) -> Any:
+    def _over(self, stream: Http2Stream, reset: Reset | None = None) -> StreamObserver | None:
         """A stream is over; its observer."""
         self._streams.pop(stream.id, None)
         self._sending.pop(stream, None)
-        observer = stream.finish()
+        observer = stream.finish(reset)
         if self._life is _Life.LEAVING and not self._streams:
             self.close()
         elif self.takes_streams:
@@ -249,6 +258,7 @@ class Http2Connection(QuietProtocol):
     def _flush(self) -> None:
         data = self._h2.data_to_send()
         if data and self.transport is not None:
+            self._owner.sent(len(data))
             self.transport.write(data)
 
     def _rouse(self) -> None:
@@ -263,6 +273,7 @@ class Http2Connection(QuietProtocol):
 
     def _silent(self) -> None:
         """The host has not answered a ping in time."""
+        self._owner.silent()
         self._break_off(Reset(ResetReason.CONNECTION_TERMINATION, "keepalive timeout"))
 
     # As the producer of the transport
@@ -285,6 +296,7 @@ class Http2Connection(QuietProtocol):
         """Read what came: some at once, and the rest, where there is more, later."""
         if self._life is _Life.CLOSED:
             return
+        self._owner.received(len(data))
         self._pings.heard()
         self._frames.add(data)
         if self._task is not None:
@@ -360,8 +372,16 @@ class Http2Connection(QuietProtocol):
 
     def _on_response(self, event: Any) -> None:
         stream = self._streams.get(event.stream_id)
-        if stream is not None and stream.observer is not None:
-            stream.observer.on_headers(_texts(event))
+        if stream is None or stream.observer is None:
+            return
+        fields = _texts(event)
+        status = dict(fields)[":status"]
+        if len(status) == 3 and status.isascii() and status.isdigit():
+            stream.status = int(status)
+            stream.observer.on_headers(fields)
+        else:
+            self._drop(stream)
+            self._tell_reset(stream, Reset(ResetReason.PROTOCOL_ERROR, f":status {status!r}"))
 
     def _on_data(self, event: Any) -> None:
         self._h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
@@ -391,9 +411,12 @@ class Http2Connection(QuietProtocol):
         code = int(event.error_code or 0)
         refused = code == ErrorCodes.REFUSED_STREAM
         reason = ResetReason.REMOTE_REFUSED if refused else ResetReason.REMOTE_RESET
-        observer = self._over(stream)
+        self._tell_reset(stream, Reset(reason, "", code))
+
+    def _tell_reset(self, stream: Http2Stream, reset: Reset) -> None:
+        observer = self._over(stream, reset)
         if observer is not None:
-            observer.on_reset(Reset(reason, "", code))
+            observer.on_reset(reset)
 
     def _on_settings(self, event: Any) -> None:
         most: int = self._h2.remote_settings.max_concurrent_streams
@@ -422,9 +445,7 @@ class Http2Connection(QuietProtocol):
         last, _ = told
         self.leave()
         for stream in [each for number, each in self._streams.items() if number > last]:
-            observer = self._over(stream)
-            if observer is not None:
-                observer.on_reset(Reset(ResetReason.REMOTE_REFUSED, "the host leaves"))
+            self._tell_reset(stream, Reset(ResetReason.REMOTE_REFUSED, "the host leaves"))
 
     # Its life
 

@@ -32,6 +32,9 @@ class HostCounts(Protocol):
     def may_wait(self) -> bool:
         """Whether a stream more may wait for a connection."""
 
+    def may_begin(self) -> bool:
+        """Whether there may be a stream more."""
+
     def dialled(self) -> None:
         """A connection is being made."""
 
@@ -47,8 +50,17 @@ class HostCounts(Protocol):
     def protocol_error(self) -> None:
         """The host does not keep to HTTP/2."""
 
+    def silent(self) -> None:
+        """It has not answered a ping in time."""
+
     def idle_timeout(self) -> None:
         """A connection had no stream for too long."""
+
+    def received(self, size: int) -> None:
+        """So many bytes have come."""
+
+    def sent(self, size: int) -> None:
+        """So many bytes are sent."""
 
     def waits(self, change: int) -> None:
         """A stream waits for a connection, or does so no more."""
@@ -56,8 +68,15 @@ class HostCounts(Protocol):
     def begins(self) -> None:
         """A stream has a connection."""
 
-    def over(self) -> None:
-        """It is over."""
+    def over(self, status: int, reset: Reset | None) -> None:
+        """Such a one is over.
+
+        :param status: of its response, or 0.
+        :param reset: what has broken it off.
+        """
+
+    def refused(self, reset: Reset) -> None:
+        """A stream is over that got no connection."""
 
 
 class NoCounts:
@@ -68,6 +87,10 @@ class NoCounts:
         return True
 
     def may_wait(self) -> bool:
+        """It may."""
+        return True
+
+    def may_begin(self) -> bool:
         """It may."""
         return True
 
@@ -86,7 +109,16 @@ class NoCounts:
     def protocol_error(self) -> None:
         """Nothing."""
 
+    def silent(self) -> None:
+        """Nothing."""
+
     def idle_timeout(self) -> None:
+        """Nothing."""
+
+    def received(self, size: int) -> None:
+        """Nothing."""
+
+    def sent(self, size: int) -> None:
         """Nothing."""
 
     def waits(self, change: int) -> None:
@@ -95,7 +127,10 @@ class NoCounts:
     def begins(self) -> None:
         """Nothing."""
 
-    def over(self) -> None:
+    def over(self, status: int, reset: Reset | None) -> None:
+        """Nothing."""
+
+    def refused(self, reset: Reset) -> None:
         """Nothing."""
 
 
@@ -181,9 +216,10 @@ class Http2Host:
         if ended:
             stream.end()
         current = self._current
-        if current is not None and current.takes_streams:
+        takes = current is not None and current.takes_streams
+        if current is not None and takes and self._counts.may_begin():
             self._begin(current, stream)
-        elif not self._counts.may_wait():
+        elif takes or not self._counts.may_wait():
             stream.fail(Reset(ResetReason.OVERFLOW))
         else:
             self._wait(stream)
@@ -211,11 +247,11 @@ class Http2Host:
     def wants_to_send(self, stream: Http2Stream) -> None:
         """It waits; what it has to send goes with it."""
 
-    def give_up(self, stream: Http2Stream) -> None:
+    def give_up(self, stream: Http2Stream, reset: Reset) -> None:
         """A stream that waits is not wanted any more."""
         self._waiting.remove(stream)
         self._counts.waits(-1)
-        stream.finish()
+        stream.finish(reset)
 
     def _fail_waiting(self, reset: Reset) -> None:
         waiting, self._waiting = self._waiting, deque()
@@ -223,9 +259,11 @@ class Http2Host:
         for stream in waiting:
             stream.fail(reset)
 
-    def _over(self, stream: Http2Stream) -> None:
+    def _over(self, stream: Http2Stream, reset: Reset | None) -> None:
         if stream.id:
-            self._counts.over()
+            self._counts.over(stream.status, reset)
+        elif reset is not None:
+            self._counts.refused(reset)
 
     # Connections
 
@@ -302,6 +340,18 @@ class Http2Host:
     def protocol_error(self) -> None:
         """The host does not keep to HTTP/2."""
         self._counts.protocol_error()
+
+    def silent(self) -> None:
+        """The host has not answered a ping in time."""
+        self._counts.silent()
+
+    def received(self, size: int) -> None:
+        """So many bytes have come."""
+        self._counts.received(size)
+
+    def sent(self, size: int) -> None:
+        """So many bytes are sent."""
+        self._counts.sent(size)
 
     # Its end
 

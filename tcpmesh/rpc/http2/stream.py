@@ -21,6 +21,7 @@ class ResetReason(Enum):
     OVERFLOW = "overflow"
     NO_HOST = "no healthy upstream"
     LOCAL_RESET = "local reset"
+    TIMEOUT = "timeout"
 
 
 class Reset(NamedTuple):
@@ -60,7 +61,7 @@ class StreamCarrier(Protocol):
     def wants_to_send(self, stream: Http2Stream) -> None:
         """There is more to send."""
 
-    def give_up(self, stream: Http2Stream) -> None:
+    def give_up(self, stream: Http2Stream, reset: Reset) -> None:
         """The stream is not wanted any more; nobody is to be told."""
 
 
@@ -68,24 +69,40 @@ class Http2Stream:
     """One request.
 
     :param fields: its header fields.
-    :param over: called once, when it is over, before its observer hears of that.
+    :param over: called once, when it is over, before its observer hears of that; with what broke it
+        off, or `None`.
     """
 
-    __slots__ = ("_observer", "_over", "_queue", "carrier", "fields", "id", "is_ended", "is_last")
+    __slots__ = (
+        "_observer",
+        "_over",
+        "_queue",
+        "carrier",
+        "fields",
+        "id",
+        "is_ended",
+        "is_last",
+        "status",
+    )
 
     def __init__(
-        self, fields: Fields, observer: StreamObserver, over: Callable[[Http2Stream], object]
+        self,
+        fields: Fields,
+        observer: StreamObserver,
+        over: Callable[[Http2Stream, Reset | None], object],
     ) -> None:
         self.fields = fields
         self.carrier: StreamCarrier | None = None
         self.id = 0
         """Its number on the connection; 0 while it waits for one."""
+        self.status = 0
+        """The `:status` of the response, once there is one."""
         self.is_ended = False
         """Whether no more will be given to `send`."""
         self.is_last = False
         """Whether the end of the request was sent."""
         self._observer: StreamObserver | None = observer
-        self._over: Callable[[Http2Stream], object] | None = over
+        self._over: Callable[[Http2Stream, Reset | None], object] | None = over
         self._queue = bytearray()
 
     # What its user does
@@ -112,11 +129,15 @@ class Http2Stream:
             self.is_ended = True
             self._wants_to_send()
 
-    def cancel(self) -> None:
-        """Break it off: its observer is told nothing any more."""
+    def cancel(self, *, late: bool = False) -> None:
+        """Break it off: its observer is told nothing any more.
+
+        :param late: whether that is because the response takes too long.
+        """
         carrier, self._observer = self.carrier, None
         if self.is_open and carrier is not None:
-            carrier.give_up(self)
+            reason = ResetReason.TIMEOUT if late else ResetReason.LOCAL_RESET
+            carrier.give_up(self, Reset(reason))
 
     def _wants_to_send(self) -> None:
         if self.carrier is not None:
@@ -140,18 +161,18 @@ class Http2Stream:
         """Who is to be told; nobody once it is over."""
         return self._observer
 
-    def finish(self) -> StreamObserver | None:
+    def finish(self, reset: Reset | None = None) -> StreamObserver | None:
         """It is over; who is to be told, if anybody."""
         over, self._over = self._over, None
         observer, self._observer = self._observer, None
         self.carrier = None
         self._queue.clear()
         if over is not None:
-            over(self)
+            over(self, reset)
         return observer
 
     def fail(self, reset: Reset) -> None:
         """It is broken off."""
-        observer = self.finish()
+        observer = self.finish(reset)
         if observer is not None:
             observer.on_reset(reset)
