@@ -140,14 +140,6 @@ def _collector_paused() -> Iterator[None]:
             gc.enable()
 
 
-def read_text(path: str) -> str:
-    """The text of a configuration file.
-
-    :raise ConfigError: where it cannot be read.
-    """
-    return decode(_bytes_of(path))
-
-
 def _read_file(
     path: str, bootstrap: Bootstrap, readings: list[Reading], allow_unknown_fields: bool
 ) -> None:

@@ -4,8 +4,8 @@ some is only of use if all of it is migrated.
 
 from __future__ import annotations
 
+from tcpmesh.config.migrate.clusters import is_null, value_of
 from tcpmesh.config.migrate.names import HTTP_FILTER, modern_name
-from tcpmesh.config.migrate.rules.clusters import is_null, value_of
 from tcpmesh.config.migrate.walk import HOST, FieldRule, MessageRule, Rules, Spot
 from tcpmesh.config.migrate.written import (
     Entry,

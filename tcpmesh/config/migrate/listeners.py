@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tcpmesh.config.migrate.rules.clusters import is_null, tls_context
+from tcpmesh.config.migrate.clusters import is_null, tls_context
 from tcpmesh.config.migrate.walk import HOST, Rules, Spot
 from tcpmesh.config.migrate.written import (
     Entry,
