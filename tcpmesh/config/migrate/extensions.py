@@ -45,10 +45,12 @@ def _extension(spot: Spot) -> None:
     """An extension by its name: rename it, and see to its `typed_config`."""
     kind = spot.descriptor.full_name
     named = spot.group.get("name")
+    config, typed = spot.group.get("config"), spot.group.get("typed_config")
     if named is None or not isinstance(named.value, Scalar):
+        if config is not None:
+            spot.trouble(config, "it has no name that would say what this configures", "name it")
         return
     name = _with_modern_name(spot, kind, named)
-    config, typed = spot.group.get("config"), spot.group.get("typed_config")
     if config is not None:
         if _without_v1(spot, config):
             _give_type(spot, config, kind, name)
