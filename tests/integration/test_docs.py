@@ -53,6 +53,11 @@ def blocks(page: str) -> list[str]:
     return [block for language, block in found if language in ("", "sh", "console")]
 
 
+def yaml_blocks(page: str) -> list[str]:
+    """The blocks of a page that show configurations."""
+    return re.findall(r"^```yaml\n(.*?)^```", (ROOT / page).read_text(), re.DOTALL | re.MULTILINE)
+
+
 def block_with(page: str, text: str) -> str:
     """The block of a page that has a text."""
     return next(block for block in blocks(page) if text in block)
@@ -254,3 +259,22 @@ class DocsTests(SynchronousTestCase):
             result = self.run_in(self.folder, second.replace(root, here))
             self.assertEqual((0, ""), (result.returncode, result.stdout))
             wait_for(lambda: values(panic) == ["30", "70", ""], "the new files")
+
+    def test_migrate(self) -> None:
+        """docs/migrating.md: the old file there is migrated as the page shows it, and what comes
+        of it is right.
+        """
+        page = "docs/migrating.md"
+        (self.folder / "old.yaml").write_text(yaml_blocks(page)[0])
+        command, *shown = block_with(page, "--diff").splitlines()
+        result = self.run_in(self.folder, command.removeprefix("$ "))
+        self.assertEqual((0, shown), (result.returncode, result.stdout.splitlines()))
+
+        result = self.run_in(self.folder, block_with(page, "> new.yaml"))
+        self.assertEqual(0, result.returncode, result.stdout)
+        result = self.run_in(self.folder, "tcpmesh validate new.yaml")
+        self.assertEqual(0, result.returncode, result.stdout)
+
+        in_place, check, output = block_with(page, "--in-place").splitlines()
+        result = self.run_in(self.folder, f"! {check} && {output} && {in_place} && {check}")
+        self.assertEqual(0, result.returncode, result.stdout)

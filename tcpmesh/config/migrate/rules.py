@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from tcpmesh.config.migrate.rules import bootstrap, clusters, extensions, listeners, routes
+from tcpmesh.config.migrate import bootstrap, clusters, extensions, listeners, routes
 from tcpmesh.config.migrate.walk import Rules
 
 

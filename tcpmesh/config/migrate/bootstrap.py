@@ -4,7 +4,7 @@ from over the network.
 
 from __future__ import annotations
 
-from tcpmesh.config.migrate.rules.clusters import is_null, value_of
+from tcpmesh.config.migrate.clusters import is_null, value_of
 from tcpmesh.config.migrate.walk import HOST, Rules, Spot
 from tcpmesh.config.migrate.written import (
     Entry,

@@ -4,8 +4,8 @@ some is only of use if all of it is migrated.
 
 from __future__ import annotations
 
+from tcpmesh.config.migrate.clusters import is_null, value_of
 from tcpmesh.config.migrate.names import HTTP_FILTER, modern_name
-from tcpmesh.config.migrate.rules.clusters import is_null, value_of
 from tcpmesh.config.migrate.walk import HOST, FieldRule, MessageRule, Rules, Spot
 from tcpmesh.config.migrate.written import (
     Entry,
@@ -99,6 +99,21 @@ def _virtual_cluster(spot: Spot, each: Entry) -> None:
 
 def _header(spot: Spot, name: str, match: Entry) -> Group:
     return mapping(spot.entry("name", name), spot.entry("string_match", mapping(match)))
+
+
+def _route_runtime(spot: Spot, each: Entry) -> None:
+    """`runtime` of a route: a share of 100, of which the fraction is told now."""
+    inner = each.value if isinstance(each.value, Group) else mapping()
+    key, default = inner.get("runtime_key"), inner.get("default_value")
+    share = spot.fields(denominator="HUNDRED")
+    share.entries.insert(
+        0, spot.moved("numerator", default) if default else spot.entry("numerator", 0)
+    )
+    fraction = mapping(spot.entry("default_value", share))
+    if key is not None:
+        fraction.entries.append(spot.moved("runtime_key", key))
+    spot.replace(each, spot.entry("runtime_fraction", fraction))
+    spot.say(each, "'runtime' becomes runtime_fraction")
 
 
 def _mirror_policy(spot: Spot, each: Entry) -> None:
@@ -289,6 +304,7 @@ def add_to(rules: Rules) -> None:
     fault = "envoy.extensions.filters.common.fault.v3.FaultDelay"
     rules.fields |= {
         (_ROUTE + "RouteMatch", "regex"): _safe_regex("safe_regex"),
+        (_ROUTE + "RouteMatch", "runtime"): _route_runtime,
         (header, "regex_match"): _safe_regex("string_match"),
         (header, "value"): _value,
         (header, "regex"): _regex,

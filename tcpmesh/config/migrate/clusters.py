@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tcpmesh.config.migrate.rules.extensions import add_type, tls_type
+from tcpmesh.config.migrate.extensions import add_type, tls_type
 from tcpmesh.config.migrate.walk import HOST, Rules, Spot
 from tcpmesh.config.migrate.written import Entry, Group, Scalar, entry, mapping, scalar, sequence
 
@@ -54,12 +54,12 @@ def _endpoint(spot: Spot, each: Entry) -> Group:
 
 def tls_context(spot: Spot, each: Entry) -> None:
     """`tls_context`, of a cluster or a filter chain, which became a transport socket."""
-    if not is_null(spot.group.get("transport_socket")):
-        spot.trouble(each, "both 'tls_context' and 'transport_socket' are written", "keep one")
-        return
     if is_null(each):
         spot.drop(each)
         spot.say(each, "'tls_context' without a value is taken out")
+        return
+    if not is_null(spot.group.get("transport_socket")):
+        spot.trouble(each, "both 'tls_context' and 'transport_socket' are written", "keep one")
         return
     full_name = tls_type(spot)
     typed = spot.moved("typed_config", each)
@@ -94,7 +94,7 @@ def _http_options(spot: Spot) -> None:
     typed = mapping(
         entry("@type", HOST + _HTTP_OPTIONS), *options, spot.entry(name, mapping(*inner))
     )
-    _put_http_options(spot, written, typed)
+    _put_http_options(spot, [*chosen, *(e for e in written if e not in chosen)], typed)
 
 
 def _written(spot: Spot, name: str) -> Entry | None:
@@ -104,8 +104,8 @@ def _written(spot: Spot, name: str) -> Entry | None:
 
 
 def _put_http_options(spot: Spot, written: list[Entry], typed: Group) -> None:
-    """Put the options where the first of the old ones is, and take the others out."""
-    first = min(written, key=spot.group.entries.index)
+    """Put the options where the first of these was, and take the others out."""
+    first = written[0]
     selection = spot.group.get("protocol_selection")
     for each in (*written, *([selection] if selection else [])):
         if each is not first:

@@ -12,7 +12,7 @@ from tcpmesh.config.migrate.names import (
 )
 from tcpmesh.config.migrate.versions import current
 from tcpmesh.config.migrate.walk import HOST, Rules, Spot
-from tcpmesh.config.migrate.written import Entry, Group, Scalar, entry, mapping, scalar
+from tcpmesh.config.migrate.written import Entry, Group, Scalar, Written, entry, mapping, scalar
 from tcpmesh.config.text.problems import path_of
 
 _TLS = "envoy.extensions.transport_sockets.tls.v3."
@@ -45,12 +45,15 @@ def _extension(spot: Spot) -> None:
     """An extension by its name: rename it, and see to its `typed_config`."""
     kind = spot.descriptor.full_name
     named = spot.group.get("name")
+    config, typed = spot.group.get("config"), spot.group.get("typed_config")
     if named is None or not isinstance(named.value, Scalar):
+        if config is not None:
+            spot.trouble(config, "it has no name that would say what this configures", "name it")
         return
     name = _with_modern_name(spot, kind, named)
-    config, typed = spot.group.get("config"), spot.group.get("typed_config")
     if config is not None:
-        _give_type(spot, config, kind, name)
+        if _without_v1(spot, config):
+            _give_type(spot, config, kind, name)
     elif typed is not None:
         group = typed.value
         if isinstance(group, Group) and group.is_mapping and group.get("@type") is None:
@@ -62,6 +65,55 @@ def _extension(spot: Spot) -> None:
             spot.say(new, f"{name} has a typed_config with its @type: the name chooses nothing")
         elif name.startswith("envoy."):
             spot.trouble(named, f"Envoy no longer has {name}", "take it out, or use another one")
+
+
+def _without_v1(spot: Spot, config: Entry) -> bool:
+    """Take out `deprecated_v1: true`, which says that `value` has the settings of v1; false where
+    there are such settings, which only somebody who knows them can rewrite.
+    """
+    group = config.value
+    mark = group.get("deprecated_v1") if isinstance(group, Group) else None
+    if not isinstance(group, Group) or mark is None or not isinstance(mark.value, Scalar):
+        return True
+    inner = Spot(spot.walk, group, spot.descriptor, (spot.path, "config"))
+    value = group.get("value")
+    if mark.value.value is True and value is not None:
+        lifted = _lifted(value.value)
+        if lifted is None:
+            hint = "the page on migrating has each part of v1 beside its v3 form"
+            spot.trouble(config, "these are settings of the v1 API", hint)
+            return False
+        inner.replace(value, *(inner.moved(name, each) for name, each in lifted.items()))
+    inner.drop(mark)
+    inner.say(mark, "the settings of v1 become those of today")
+    return True
+
+
+def _lifted(value: Written) -> dict[str, Entry] | None:
+    """The settings of tcp_proxy in v1, where they have one route without conditions."""
+    if not isinstance(value, Group) or not value.is_mapping:
+        return None
+    found: dict[str, Entry] = {}
+    for each in value.entries:
+        if each.name == "stat_prefix":
+            found["stat_prefix"] = each
+        elif each.name == "route_config":
+            route = only_route(each.value)
+            if route is None:
+                return None
+            found["cluster"] = route
+        else:
+            return None
+    return found or None
+
+
+def only_route(config: Written) -> Entry | None:
+    """The cluster of the only route in `routes`, where that has no conditions."""
+    routes = config.get("routes") if isinstance(config, Group) else None
+    items = routes.value.entries if routes and isinstance(routes.value, Group) else []
+    only = items[0].value if len(items) == 1 else None
+    is_plain = isinstance(only, Group) and len(only.entries) == 1
+    return only.get("cluster") if isinstance(only, Group) and is_plain else None
 
 
 def _with_modern_name(spot: Spot, kind: str, named: Entry) -> str:

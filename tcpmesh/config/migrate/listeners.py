@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tcpmesh.config.migrate.rules.clusters import is_null, tls_context
+from tcpmesh.config.migrate.clusters import is_null, tls_context
+from tcpmesh.config.migrate.extensions import only_route
 from tcpmesh.config.migrate.walk import HOST, Rules, Spot
 from tcpmesh.config.migrate.written import (
     Entry,
@@ -162,11 +163,8 @@ def _log_format(spot: Spot) -> None:
 
 def _tcp_routes(spot: Spot, each: Entry) -> None:
     """`deprecated_v1.routes` of tcp_proxy: one route without conditions is a cluster."""
-    routes = each.value.get("routes") if isinstance(each.value, Group) else None
-    items = list(routes.value.entries) if routes and isinstance(routes.value, Group) else []
-    only = items[0].value if len(items) == 1 else None
-    cluster = only.get("cluster") if isinstance(only, Group) else None
-    if cluster is None or not isinstance(only, Group) or len(only.entries) > 1:
+    cluster = only_route(each.value)
+    if cluster is None:
         spot.trouble(
             each,
             "routes by address and port are matched by filter chains now",
