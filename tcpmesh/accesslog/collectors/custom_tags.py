@@ -7,7 +7,7 @@ from typing import Any
 
 from tcpmesh.accesslog.collectors.texts import valid
 from tcpmesh.accesslog.fields import OPERATORS
-from tcpmesh.accesslog.format import TextFormat
+from tcpmesh.accesslog.text_format import TextFormat
 from tcpmesh.config.fields.operators import Operator
 from tcpmesh.values.stream.moment import Moment
 from tcpmesh.values.stream.stream_info import StreamInfo

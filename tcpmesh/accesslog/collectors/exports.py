@@ -39,6 +39,7 @@ class Exports:
         self._written = written
         self._dropped = dropped
         self._under_way: set[Deferred[int]] = set()
+        self._on_idle: Callable[[], object] | None = None
 
     @property
     def is_ready(self) -> bool:
@@ -51,8 +52,12 @@ class Exports:
         self._under_way.add(posted)
         posted.addBoth(self._answered, posted, records)
 
-    def close(self) -> None:
-        """What is under way may still be answered; then it is counted."""
+    def when_idle(self, done: Callable[[], object]) -> None:
+        """Call this once nothing is under way; there will be no more requests."""
+        if self._under_way:
+            self._on_idle = done
+        else:
+            done()
 
     def _answered(self, result: int | Failure, posted: Deferred[int], records: int) -> None:
         self._under_way.discard(posted)
@@ -61,3 +66,7 @@ class Exports:
             self._dropped(refused)
         if refused < records:
             self._written(records - refused)
+        done = self._on_idle
+        if done is not None and not self._under_way:
+            self._on_idle = None
+            done()

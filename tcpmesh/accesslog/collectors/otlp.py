@@ -16,7 +16,7 @@ from opentelemetry.proto.logs.v1 import logs_pb2
 
 from tcpmesh.accesslog.collectors.custom_tags import CustomTags
 from tcpmesh.accesslog.collectors.texts import valid
-from tcpmesh.accesslog.format import TextFormat
+from tcpmesh.accesslog.text_format import TextFormat
 from tcpmesh.config.fields.operators import FormatError
 from tcpmesh.values.stream.moment import Moment
 from tcpmesh.values.stream.stream_info import StreamInfo
