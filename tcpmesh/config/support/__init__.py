@@ -24,6 +24,7 @@ from collections.abc import Mapping
 from tcpmesh.config.support import (
     bootstrap,
     clusters,
+    collectors,
     extensions,
     filters,
     health,
@@ -41,6 +42,7 @@ EXTENSIONS: Mapping[str, Rows] = {
     **policies.EXTENSIONS,
     **extensions.EXTENSIONS,
     **logs.EXTENSIONS,
+    **collectors.EXTENSIONS,
 }
 
 #: Every message type that may be set, with its fields.
@@ -55,6 +57,7 @@ TABLE: Mapping[str, Rows] = {
     **policies.PARTS,
     **filters.PARTS,
     **extensions.PARTS,
+    **collectors.PARTS,
 }
 
 #: Extensions that tcpmesh will not have, and why.

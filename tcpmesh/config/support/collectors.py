@@ -1,0 +1,106 @@
+"""The fields of what sends to collectors: access logs, stats sinks, and what both of them ask."""
+
+from __future__ import annotations
+
+from tcpmesh.config.support.rows import YES, Rows, no_effect
+
+_V3 = no_effect("V3 is the only version there is")
+
+#: What an `@type` may name.
+EXTENSIONS: dict[str, Rows] = {
+    "envoy.extensions.access_loggers.grpc.v3.TcpGrpcAccessLogConfig": {"common_config": YES},
+    "envoy.extensions.access_loggers.open_telemetry.v3.OpenTelemetryAccessLogConfig": {
+        "common_config": YES,
+        "grpc_service": YES,
+        "http_service": YES,
+        "log_name": YES,
+        "buffer_flush_interval": YES,
+        "buffer_size_bytes": YES,
+        "filter_state_objects_to_log": YES,
+        "custom_tags": YES,
+        "disable_builtin_labels": YES,
+        "resource_attributes": YES,
+        "body": YES,
+        "attributes": YES,
+        "stat_prefix": YES,
+    },
+    "envoy.extensions.access_loggers.fluentd.v3.FluentdAccessLogConfig": {
+        "cluster": YES,
+        "tag": YES,
+        "stat_prefix": YES,
+        "buffer_flush_interval": YES,
+        "buffer_size_bytes": YES,
+        "record": YES,
+        "retry_options": YES,
+    },
+}
+
+#: The types of their fields.
+PARTS: dict[str, Rows] = {
+    "envoy.extensions.access_loggers.grpc.v3.CommonGrpcAccessLogConfig": {
+        "log_name": YES,
+        "grpc_service": YES,
+        "transport_api_version": _V3,
+        "buffer_flush_interval": YES,
+        "buffer_size_bytes": YES,
+        "filter_state_objects_to_log": YES,
+        "grpc_stream_retry_policy": YES,
+        "custom_tags": YES,
+    },
+    "envoy.extensions.access_loggers.fluentd.v3.FluentdAccessLogConfig.RetryOptions": {
+        "max_connect_attempts": YES,
+        "backoff_options": YES,
+    },
+    "envoy.config.core.v3.RetryPolicy": {
+        "num_retries": YES,
+        "retry_back_off": YES,
+        "retry_on": no_effect("a stream is begun anew where it could not be made, as in Envoy"),
+    },
+    "envoy.config.core.v3.BackoffStrategy": {"base_interval": YES, "max_interval": YES},
+    "envoy.config.core.v3.HttpService": {"http_uri": YES, "request_headers_to_add": YES},
+    "envoy.config.core.v3.HttpUri": {"uri": YES, "cluster": YES, "timeout": YES},
+    "envoy.type.tracing.v3.CustomTag": {
+        "tag": YES,
+        "literal": YES,
+        "environment": YES,
+        "request_header": YES,
+        "metadata": YES,
+        "value": YES,
+        "value_type": no_effect("for traces; a log has texts only"),
+    },
+    "envoy.type.tracing.v3.CustomTag.Literal": {"value": YES},
+    "envoy.type.tracing.v3.CustomTag.Environment": {"name": YES, "default_value": YES},
+    "envoy.type.tracing.v3.CustomTag.Header": {
+        "name": no_effect("a connection has no header fields: the default is the value"),
+        "default_value": YES,
+    },
+    "envoy.type.tracing.v3.CustomTag.Metadata": {
+        "kind": YES,
+        "metadata_key": YES,
+        "default_value": YES,
+    },
+    "envoy.type.metadata.v3.MetadataKind": {
+        "request": YES,
+        "route": no_effect("for HTTP: the default is the value"),
+        "cluster": YES,
+        "host": YES,
+    },
+    "envoy.type.metadata.v3.MetadataKind.Request": {},
+    "envoy.type.metadata.v3.MetadataKind.Route": {},
+    "envoy.type.metadata.v3.MetadataKind.Cluster": {},
+    "envoy.type.metadata.v3.MetadataKind.Host": {},
+    "envoy.type.metadata.v3.MetadataKey": {"key": YES, "path": YES},
+    "envoy.type.metadata.v3.MetadataKey.PathSegment": {"key": YES},
+    "opentelemetry.proto.common.v1.AnyValue": {
+        "string_value": YES,
+        "bool_value": YES,
+        "int_value": YES,
+        "double_value": YES,
+        "array_value": YES,
+        "kvlist_value": YES,
+        "bytes_value": YES,
+    },
+    "opentelemetry.proto.common.v1.ArrayValue": {"values": YES},
+    "opentelemetry.proto.common.v1.KeyValueList": {"values": YES},
+    "opentelemetry.proto.common.v1.KeyValue": {"key": YES, "value": YES},
+}
