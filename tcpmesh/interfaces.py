@@ -6,7 +6,7 @@ has an interface it is used as it is; what stands here is only what a proxy need
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from socket import socket
 from typing import Any
 
@@ -27,6 +27,7 @@ from tcpmesh.values.address import Address
 from tcpmesh.values.dns import Family
 from tcpmesh.values.filter_status import FilterStatus, InspectResult
 from tcpmesh.values.hosts import Assignment, HostSpec
+from tcpmesh.values.runtime import Entry
 from tcpmesh.values.socket_options import ConnectOptions, ListenOptions
 from tcpmesh.values.statuses import ClusterStatus, ListenerStatus
 from tcpmesh.values.stream.moment import Moment
@@ -674,6 +675,16 @@ class IServer(Interface):
 
     def listener_statuses() -> Sequence[ListenerStatus]:
         """The listeners in order of configuration."""
+
+    def runtime_layers() -> Sequence[tuple[str, Mapping[str, Entry]]]:
+        """The layers of runtime values that are there: the name and the values of each."""
+
+    def modify_runtime(overrides: Mapping[str, str]) -> None:
+        """Set runtime values in the admin layer; an empty text takes one away again.
+
+        :raise tcpmesh.runtime.layers.NoAdminLayer: where there is none.
+        :raise tcpmesh.runtime.entries.NotReadable: where a text is no value; nothing is set then.
+        """
 
     def reopen_logs() -> None:
         """Open log files anew."""

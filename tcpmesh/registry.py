@@ -250,7 +250,7 @@ def build(config: Any, context: Context) -> Any:
     name = config.TypeName()
     try:
         return cls(message, context)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if cls.__module__.startswith("tcpmesh."):
             raise
         problems = error.problems if isinstance(error, WrongConfig) else None

@@ -74,6 +74,7 @@ class Options(usage.Options):
 
     def __init__(self) -> None:
         super().__init__()
+        self["stats-tag"] = ()
         self.loaded: Loaded | None = None
         self._given: list[str] = []
         """The options that the user wrote, by their full names."""
@@ -121,6 +122,16 @@ class Options(usage.Options):
     def opt_config(self, path: str) -> None:
         """Bootstrap file; the same as --config-path."""
         self["config-path"] = path
+
+    def opt_stats_tag(self, text: str) -> None:
+        """A tag that every statistic has."""
+        tag, colon, value = text.partition(":")
+        if not colon:
+            raise usage.UsageError(f"--stats-tag: {text!r} is not TAG:VALUE")
+        if (tag and not (tag.isascii() and tag.isalnum())) or not value or "." in value:
+            rule = "a tag has letters and digits, a value is not empty and has no dot"
+            raise usage.UsageError(f"--stats-tag: {text!r}: {rule}")
+        self["stats-tag"] += (text,)
 
     def opt_allow_unknown_fields(self) -> None:
         """The same as --allow-unknown-static-fields."""

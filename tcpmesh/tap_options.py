@@ -202,7 +202,14 @@ _PARAMETERS: list[list[Any]] = [
         "v4 or v6: of the address that HTTP headers name.  No effect on TCP.",
         one_of("local-address-ip-version"),
     ],
-    *([name, None, "", REFUSED] for name in ("disable-extensions", "stats-tag")),
+    [
+        "stats-tag",
+        None,
+        "",
+        "A tag that every statistic has; may be given several times, and of one tag the first "
+        "counts.",
+    ],
+    ["disable-extensions", None, "", REFUSED],
 ]
 
 #: Name, letter, default, help and what makes a value of a text.

@@ -25,8 +25,9 @@ LAYERS = (
     ("accesslog", "cluster", "listener"),
     ("extensions",),
     ("admin", "server"),
-    ("tap_options", "tap_process"),
-    ("tap",),
+    ("tap_help", "tap_log", "tap_options", "tap_output", "tap_process"),
+    ("cli_completion", "cli_migrate", "tap"),
+    ("__main__", "cli"),
 )
 HEIGHT = {room: height for height, layer in enumerate(LAYERS) for room in layer}
 

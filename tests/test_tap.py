@@ -249,7 +249,6 @@ class OptionsOfEnvoyTests(OptionsTestCase):
         --allow-unsupported it is a warning.
         """
         for option, reason in (
-            ("--stats-tag=a:b", "statistics have no tags beyond"),
             ("--disable-extensions=a", "an extension is loaded where"),
             ("--enable-core-dump", "the limit of core files"),
             ("--enable-mutex-tracing", "there are no mutexes"),
@@ -307,10 +306,20 @@ class OptionsOfEnvoyTests(OptionsTestCase):
     def test_validate(self) -> None:
         """Judging a configuration tells of them among its problems and warnings."""
         arguments = (*EMPTY, "--mode", "validate", "--format", "json", "--concurrency=2")
-        self.assertEqual(1, self.ends(*arguments, "--stats-tag=a:b"))
+        self.assertEqual(1, self.ends(*arguments, "--disable-extensions=a"))
         judged = json.loads(self.out.getvalue())
-        self.assertEqual(["--stats-tag"], [each["file"] for each in judged["problems"]])
+        self.assertEqual(["--disable-extensions"], [each["file"] for each in judged["problems"]])
         self.assertIn("--concurrency", [each["file"] for each in judged["warnings"]])
+
+    def test_stats_tags(self) -> None:
+        """--stats-tag may be given several times; what is no tag is one line."""
+        given = ("--stats-tag=a:b", "--stats-tag", "c:d:e", "--stats-tag=a:x")
+        options = self.parse(*SERVING, *given)
+        self.assertEqual({"a": "b", "c": "d:e"}, options.server_options().stats_tags)
+        for wrong in ("a", "a_b:c", "a:", "a:b.c", "\u00e9:c"):
+            with self.assertRaises(usage.UsageError) as caught:
+                self.parse(*SERVING, f"--stats-tag={wrong}")
+            self.assertTrue(str(caught.exception).startswith(f"--stats-tag: {wrong!r}"))
 
     def test_hot_restart_version(self) -> None:
         """--hot-restart-version says that there is none, as Envoy does where it is disabled."""

@@ -15,6 +15,7 @@ from twisted.logger import Logger
 from tcpmesh.interfaces import IAccessLogger
 from tcpmesh.registry import Context, build_checked, check_provides
 from tcpmesh.values.all_or_nothing import all_or_nothing
+from tcpmesh.values.stream.http_request import HttpRequest
 from tcpmesh.values.stream.moment import LogType, Moment
 from tcpmesh.values.stream.stream_info import StreamInfo
 
@@ -68,9 +69,16 @@ class AccessLogs:
         self._holders += 1
         return self
 
-    def log(self, info: StreamInfo, log_type: LogType = LogType.NOT_SET) -> None:
-        """Have a connection written down, as it is now, by those who want it.  Never raises."""
-        at = Moment(self._clock.seconds(), self._wall(), log_type)
+    def log(
+        self,
+        info: StreamInfo,
+        log_type: LogType = LogType.NOT_SET,
+        request: HttpRequest | None = None,
+    ) -> None:
+        """Have a connection written down, as it is now, or a request that came by it, by those who
+        want it.  Never raises.
+        """
+        at = Moment(self._clock.seconds(), self._wall(), log_type, request)
         for passes, write in self._logs:
             try:
                 if passes is None or passes(info, at):

@@ -8,8 +8,10 @@ from typing import Any
 from google.protobuf.json_format import MessageToDict
 from zope.interface import implementer
 
-from tcpmesh.accesslog.format import Formatter, JsonFormat, TextFormat, formatter
+from tcpmesh.accesslog.format import Formatter, formatter
+from tcpmesh.accesslog.json_format import JsonFormat
 from tcpmesh.accesslog.opening import NOWHERE, CannotLog
+from tcpmesh.accesslog.text_format import TextFormat
 from tcpmesh.interfaces import IAccessLogger
 from tcpmesh.registry import Context
 from tcpmesh.values.stream.moment import Moment

@@ -13,7 +13,9 @@ from typing import Any, Protocol
 from google.protobuf.json_format import MessageToDict
 
 from tcpmesh.accesslog.json_format import JsonFormat
+from tcpmesh.accesslog.operators import Operators
 from tcpmesh.accesslog.text_format import TextFormat
+from tcpmesh.config.fields.operators import names_of_formatters
 from tcpmesh.config.fields.values import source_bytes
 from tcpmesh.values.stream.moment import Moment
 from tcpmesh.values.stream.stream_info import StreamInfo
@@ -26,16 +28,18 @@ class Formatter(Protocol):
         """The words; never raises."""
 
 
-def formatter(message: Any, environ: Mapping[str, str]) -> Formatter:
+def formatter(message: Any, environ: Mapping[str, str], node: Any = None) -> Formatter:
     """What a `core.v3.SubstitutionFormatString` asks for.
 
     :param environ: where an `environment_variable` that holds the text is looked up.
+    :param node: the `core.v3.Node` that this proxy is, or `None`: expressions may ask for it.
     :raise FormatError: where Envoy refuses the format.
     """
+    known = Operators(node, names_of_formatters(message.formatters))
     kind = message.WhichOneof("format")
     if kind == "json_format":
-        return JsonFormat(MessageToDict(message.json_format), message.omit_empty_values)
+        return JsonFormat(MessageToDict(message.json_format), message.omit_empty_values, known)
     if kind == "text_format":
-        return TextFormat(message.text_format, message.omit_empty_values)
+        return TextFormat(message.text_format, message.omit_empty_values, known)
     text = source_bytes(message.text_format_source, environ) or b""
-    return TextFormat(text.decode("utf-8", "surrogateescape"), message.omit_empty_values)
+    return TextFormat(text.decode("utf-8", "surrogateescape"), message.omit_empty_values, known)

@@ -7,10 +7,10 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tcpmesh.accesslog.fields import OPERATORS
-from tcpmesh.accesslog.fields.value import Typed, Yield, cut_to, dumps, encoded
+from tcpmesh.accesslog.fields.value import Typed, cut_to, dumps, encoded
+from tcpmesh.accesslog.operators import OPERATORS, Operators
 from tcpmesh.accesslog.text_format import TextFormat, log
-from tcpmesh.config.fields.operators import Operator, parse
+from tcpmesh.config.fields.operators import Operator
 from tcpmesh.config.fields.to_plain import whole
 from tcpmesh.values.stream.moment import Moment
 from tcpmesh.values.stream.stream_info import StreamInfo
@@ -33,8 +33,10 @@ class JsonFormat:
 
     __slots__ = ("_object",)
 
-    def __init__(self, shape: Mapping[str, Any], omit_empty: bool = False) -> None:
-        self._object = _mapping(shape, omit_empty)
+    def __init__(
+        self, shape: Mapping[str, Any], omit_empty: bool = False, known: Operators = OPERATORS
+    ) -> None:
+        self._object = _Members(omit_empty, known).mapping(shape)
 
     def format(self, info: StreamInfo, at: Moment) -> str:
         """The line for this connection, with its end; what is not there is null, or left out with
@@ -61,67 +63,70 @@ def _escape(found: re.Match[str]) -> str:
     return f"\\u{ord(found[0]) & 0xFF:04x}"
 
 
-def _operator(operator: Operator, omit_empty: bool) -> _Member:
-    """A string that is an operator and nothing else."""
-    ask: Yield = OPERATORS[operator.name](operator)
-    length, absent = operator.length, None if omit_empty else "null"
-    failed = False
+class _Members:
+    """Makes the members of one format."""
 
-    def member(info: StreamInfo, at: Moment) -> str | None:
-        nonlocal failed
-        try:
-            value = ask(info, at)
-            if value is None:
+    def __init__(self, omit_empty: bool, known: Operators) -> None:
+        self._omit_empty = omit_empty
+        self._known = known
+
+    def _value(self, value: Any) -> _Member:
+        if isinstance(value, str):
+            return self._text(value)
+        if isinstance(value, Mapping):
+            return self.mapping(value)
+        if isinstance(value, list):
+            return self._sequence(value)
+        text = None if value is None and self._omit_empty else _encode(whole(value))
+        return lambda info, at: text
+
+    def _text(self, text: str) -> _Member:
+        """A string with or without operators."""
+        parts = self._known.parse(text)
+        if len(parts) == 1 and isinstance(parts[0], Operator):
+            return self._operator(parts[0])
+        words = TextFormat(text, self._omit_empty, self._known).format
+        return lambda info, at: quoted(words(info, at))
+
+    def _operator(self, operator: Operator) -> _Member:
+        """A string that is an operator and nothing else."""
+        ask, length = self._known.build(operator), operator.length
+        absent = None if self._omit_empty else "null"
+        failed = False
+
+        def member(info: StreamInfo, at: Moment) -> str | None:
+            nonlocal failed
+            try:
+                value = ask(info, at)
+                if value is None:
+                    return absent
+                if isinstance(value, str):
+                    return quoted(value if length is None else cut_to(value, length))
+                return str(value) if isinstance(value, int) else _typed(value)
+            except Exception:
+                if not failed:
+                    failed = True
+                    log.failure("the operator {name} failed", name=operator.name)
                 return absent
-            if isinstance(value, str):
-                return quoted(value if length is None else cut_to(value, length))
-            return str(value) if isinstance(value, int) else _typed(value)
-        except Exception:
-            if not failed:
-                failed = True
-                log.failure("the operator {name} failed", name=operator.name)
-            return absent
 
-    return member
+        return member
 
+    def mapping(self, shape: Mapping[str, Any]) -> _Member:
+        """A mapping: one in which nothing is left is left out itself, where that is asked for."""
+        members = [(f"{quoted(key)}:", self._value(shape[key])) for key in sorted(shape)]
+        empty = None if self._omit_empty else "{}"
 
-def _text(text: str, omit_empty: bool) -> _Member:
-    """A string with or without operators."""
-    parts = parse(text)
-    if len(parts) == 1 and isinstance(parts[0], Operator):
-        return _operator(parts[0], omit_empty)
-    words = TextFormat(text, omit_empty).format
-    return lambda info, at: quoted(words(info, at))
+        def member(info: StreamInfo, at: Moment) -> str | None:
+            found = [key + text for key, value in members if (text := value(info, at)) is not None]
+            return f"{{{','.join(found)}}}" if found else empty
 
+        return member
 
-def _value(value: Any, omit_empty: bool) -> _Member:
-    if isinstance(value, str):
-        return _text(value, omit_empty)
-    if isinstance(value, Mapping):
-        return _mapping(value, omit_empty)
-    if isinstance(value, list):
-        return _sequence(value, omit_empty)
-    text = None if value is None and omit_empty else _encode(whole(value))
-    return lambda info, at: text
+    def _sequence(self, shape: list[Any]) -> _Member:
+        members = [self._value(each) for each in shape]
 
+        def member(info: StreamInfo, at: Moment) -> str:
+            found = [text for value in members if (text := value(info, at)) is not None]
+            return f"[{','.join(found)}]"
 
-def _mapping(shape: Mapping[str, Any], omit_empty: bool) -> _Member:
-    """A mapping: with `omit_empty`, one in which nothing is left is left out itself."""
-    members = [(f"{quoted(key)}:", _value(shape[key], omit_empty)) for key in sorted(shape)]
-    empty = None if omit_empty else "{}"
-
-    def member(info: StreamInfo, at: Moment) -> str | None:
-        found = [key + text for key, value in members if (text := value(info, at)) is not None]
-        return f"{{{','.join(found)}}}" if found else empty
-
-    return member
-
-
-def _sequence(shape: list[Any], omit_empty: bool) -> _Member:
-    members = [_value(each, omit_empty) for each in shape]
-
-    def member(info: StreamInfo, at: Moment) -> str:
-        found = [text for value in members if (text := value(info, at)) is not None]
-        return f"[{','.join(found)}]"
-
-    return member
+        return member

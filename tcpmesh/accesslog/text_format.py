@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 from twisted.logger import Logger
 
-from tcpmesh.accesslog.fields import OPERATORS
 from tcpmesh.accesslog.fields.value import Value, Yield, cut_to, shown
-from tcpmesh.config.fields.operators import Operator, parse
+from tcpmesh.accesslog.operators import OPERATORS, Operators
+from tcpmesh.config.fields.operators import Operator
 from tcpmesh.values.stream.moment import Moment
 from tcpmesh.values.stream.stream_info import StreamInfo
 
@@ -26,14 +26,14 @@ class TextFormat:
 
     __slots__ = ("_absent", "_asks", "_careful", "_template")
 
-    def __init__(self, text: str, omit_empty: bool = False) -> None:
-        parts = parse(text)
+    def __init__(self, text: str, omit_empty: bool = False, known: Operators = OPERATORS) -> None:
+        parts = known.parse(text)
         self._absent = "" if omit_empty else ABSENT
         self._template = "".join(
             part.replace("%", "%%") if isinstance(part, str) else "%s" for part in parts
         )
         operators = [part for part in parts if isinstance(part, Operator)]
-        self._asks = [_cut(operator) for operator in operators]
+        self._asks = [_cut(operator, known.build(operator)) for operator in operators]
         self._careful = [
             safe(operator, ask) for operator, ask in zip(operators, self._asks, strict=True)
         ]
@@ -53,9 +53,9 @@ class TextFormat:
         return self._template % tuple(found)
 
 
-def _cut(operator: Operator) -> Yield:
+def _cut(operator: Operator, ask: Yield) -> Yield:
     """What an operator yields, as text where it may have to be cut."""
-    ask, length = OPERATORS[operator.name](operator), operator.length
+    length = operator.length
     if length is None:
         return ask
 

@@ -16,7 +16,7 @@ from envoy.config.bootstrap.v3.bootstrap_pb2 import Bootstrap
 from google.protobuf import text_format
 from google.protobuf.message import DecodeError
 
-from tcpmesh.config import rules
+from tcpmesh.config import mistaken, rules
 from tcpmesh.config.checks import unintended
 from tcpmesh.config.messages.reading import Reading
 from tcpmesh.config.messages.report import Report
@@ -140,6 +140,14 @@ def _collector_paused() -> Iterator[None]:
             gc.enable()
 
 
+def read_text(path: str) -> str:
+    """The text of a configuration file.
+
+    :raise ConfigError: where it cannot be read.
+    """
+    return decode(_bytes_of(path))
+
+
 def _read_file(
     path: str, bootstrap: Bootstrap, readings: list[Reading], allow_unknown_fields: bool
 ) -> None:
@@ -150,9 +158,19 @@ def _read_file(
     elif suffix == ".pb_text":
         readings.append(Reading(_text_format(decode(data), path, bootstrap)))
     else:
-        is_yaml = suffix in (".yaml", ".yml")
-        document = parse_yaml(decode(data), path) if is_yaml else _json(decode(data), path)
-        _read(document, bootstrap, readings, allow_unknown_fields)
+        _read(_document(decode(data), path), bootstrap, readings, allow_unknown_fields)
+
+
+def _document(text: str, path: str) -> Document:
+    """The document of a file that is YAML or JSON by its name.
+
+    :raise ConfigError: where it is not, with what it is, where that is known.
+    """
+    is_yaml = Path(path).suffix.lower() in (".yaml", ".yml")
+    try:
+        return parse_yaml(text, path) if is_yaml else _json(text, path)
+    except ConfigError as error:
+        raise mistaken.explained(error, text) from None
 
 
 def _json(text: str, path: str) -> Document:
@@ -232,6 +250,7 @@ def _read(
             root.column,
             "the document is empty (an empty configuration is {})",
         )
+    mistaken.refuse_other(document)
     reading = Reading(document, allow_unknown_fields, overlay=bool(readings))
     reading.into(bootstrap)
     readings.append(reading)
@@ -289,7 +308,7 @@ def _judge(report: Report, readings: list[Reading], allow_unsupported: bool) -> 
     sources = {reading.document.file: reading.document.text for reading in readings}
     errors, warnings = _split(report.problems)
     if errors:
-        raise ConfigError(errors, warnings, sources)
+        raise ConfigError(mistaken.with_placeholders(errors, sources), warnings, sources)
     return Loaded(
         report.bootstrap,
         warnings,

@@ -16,7 +16,6 @@ UNSUPPORTED: Mapping[str, str] = {
     "disable-extensions": "an extension is loaded where the configuration names it",
     "enable-core-dump": "the limit of core files is the shell's or the service manager's to set",
     "enable-mutex-tracing": "there are no mutexes",
-    "stats-tag": "statistics have no tags beyond those that are found in their names",
 }
 """Options of Envoy's that would have to do something, and why they do not."""
 

@@ -20,6 +20,8 @@ from tcpmesh.listener.listener_filters import Find, ListenerFilterManager, are_w
 from tcpmesh.listener.stats import ListenerStats
 from tcpmesh.logs.debug import debug_logger
 from tcpmesh.registry import WorkerContext
+from tcpmesh.stats.settings import accepts
+from tcpmesh.stats.store import Store
 from tcpmesh.values.all_or_nothing import all_or_nothing
 from tcpmesh.values.response_flags import ResponseFlag
 from tcpmesh.values.stream.close_reason import Cause, CloseReason, EndedBy
@@ -66,10 +68,17 @@ class Listener(ServerFactory):
         self._binds = binds_to_port(message)
         self._chain: FilterChain | None = None
         self._filters: ListenerFilterManager | None = None
+        self._own_store: Store | None = None
+        """Where it has a `stats_matcher` of its own: what it and its filters count in."""
         with all_or_nothing() as undo:
             self._counts = context.shared.block(f"listener.{self.name}")
             undo.callback(self._counts.close)
             context = replace(context, shared=self._counts)
+            if message.HasField("stats_matcher"):
+                store = context.store.restricted(accepts(message.stats_matcher))
+                undo.callback(store.close)
+                self._own_store = store
+                context = replace(context, store=store)
             self.stats = ListenerStats(
                 context.store,
                 message.stat_prefix or str(self.listen_sockets[0].address),
@@ -291,3 +300,5 @@ class Listener(ServerFactory):
             self._chain.release()
         self._counts.close()
         self.stats.scope.close()
+        if self._own_store is not None:
+            self._own_store.close()

@@ -8,16 +8,16 @@ connection is a `Setting`: its `value` is made when the values change, and costs
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeVar
 from weakref import WeakSet
 
-from tcpmesh.runtime.entries import Entry
+from tcpmesh.values.runtime import Entry
 
 __all__ = ["Runtime", "Setting"]
 
 Value = TypeVar("Value")
-Watcher = Callable[[Collection[str]], None]
+Watcher = Callable[["list[str]"], object]
 
 PERCENT = 100
 DENOMINATORS = (100, 10_000, 1_000_000)
@@ -46,11 +46,18 @@ class Runtime:
     def __init__(self, values: Mapping[str, Entry] | None = None) -> None:
         self._values: Mapping[str, Entry] = values or {}
         self._settings: WeakSet[Setting[Any]] = WeakSet()
-        self._watchers: list[Watcher] = []
+        self._watchers: dict[str, list[Watcher]] = {}
+
+    def __len__(self) -> int:
+        return len(self._values)
 
     def get(self, key: str) -> Entry | None:
         """What is under a key."""
         return self._values.get(key)
+
+    def items(self) -> tuple[tuple[str, Entry], ...]:
+        """All keys with what is under each."""
+        return tuple(self._values.items())
 
     def update(self, changes: Mapping[str, Entry | None]) -> None:
         """These keys have these values from now on, or none; whoever goes by one of them is told.
@@ -65,16 +72,24 @@ class Runtime:
         for setting in tuple(self._settings):
             if setting.key in changes:
                 setting.refresh()
-        for watcher in tuple(self._watchers):
-            watcher(changes.keys())
+        if self._watchers:
+            self._tell(changes)
 
-    def watch(self, watcher: Watcher) -> Callable[[], None]:
-        """Call this with the keys whenever values have changed.
+    def _tell(self, changes: Mapping[str, Entry | None]) -> None:
+        keys = [key for key in changes if key.startswith(tuple(self._watchers))]
+        for prefix, watchers in tuple(self._watchers.items()):
+            mine = [key for key in keys if key.startswith(prefix)]
+            for watcher in tuple(watchers) if mine else ():
+                watcher(mine)
+
+    def watch(self, prefix: str, watcher: Watcher) -> Callable[[], None]:
+        """Call this with the keys that begin so, whenever such keys have changed.
 
         :return: ends it.
         """
-        self._watchers.append(watcher)
-        return lambda: self._watchers.remove(watcher)
+        watchers = self._watchers.setdefault(prefix, [])
+        watchers.append(watcher)
+        return lambda: watchers.remove(watcher)
 
     # By key
 

@@ -12,8 +12,12 @@ from dataclasses import replace
 from random import Random
 from typing import Any
 
+from envoy.config.accesslog.v3.accesslog_pb2 import AccessLog
+from envoy.extensions.access_loggers.file.v3.file_pb2 import FileAccessLog
+
 from twisted.internet.defer import Deferred, ensureDeferred
 
+from tcpmesh.accesslog.access_logs import AccessLogs, access_logs
 from tcpmesh.accesslog.manager import AccessLogManager
 from tcpmesh.cluster.cluster import Cluster
 from tcpmesh.cluster.discovery.dns import named_resolver
@@ -21,6 +25,7 @@ from tcpmesh.cluster.manager import ClusterManager
 from tcpmesh.interfaces import IAccessLogManager, INetwork, IStatsSink
 from tcpmesh.listener.manager import ListenerManager
 from tcpmesh.registry import MainContext
+from tcpmesh.runtime.layers import Layers
 from tcpmesh.server.link.numbers import MainMessage, Numbers
 from tcpmesh.server.stats_flush import build_sinks, wants_values
 from tcpmesh.stats.store import Store
@@ -71,6 +76,7 @@ class Main:
             options.file_flush_interval_msec,
             options.file_flush_min_size_kb,
         )
+        self.layers = Layers(bootstrap.layered_runtime, node.cluster, store, send)
         context = MainContext(
             network=network,
             store=store,
@@ -83,6 +89,7 @@ class Main:
             cluster=self._cluster,
             local_cluster=settings.local_cluster_name,
             access_logs=self.access_logs,
+            runtime=self.layers.runtime,
         )
         self.context = replace(context, resolver=named_resolver(bootstrap, context))
         self.sinks: list[IStatsSink] = []
@@ -104,9 +111,11 @@ class Main:
             self.context.node,
             local_cluster,
             self.context.bind_config,
+            self._bootstrap.stats_config,
             self._keeps_values,
             file_flush_interval_msec=self._options.file_flush_interval_msec,
             file_flush_min_size_kb=self._options.file_flush_min_size_kb,
+            runtime=self.layers.begin(),
         )
 
     def receive(self, message: MainMessage) -> None:
@@ -120,12 +129,27 @@ class Main:
         :raise LookupError: where an extension is not known.
         :raise tcpmesh.registry.BrokenExtension: where another package's extension fails.
         :raise CannotLog: where an event log or an access log cannot be opened.
+        :raise tcpmesh.net.moves.CannotWatch: where the directory of a runtime layer is not there.
         """
         self.sinks = build_sinks(self._bootstrap.stats_sinks, self.context)
+        network = self.context.network
+        self.layers.start(network.clock, network.cooperator)
         resources = self._bootstrap.static_resources
         for cluster in resources.clusters:
             self.clusters.add_or_update(cluster)
         self.listeners.add_static(resources.listeners)
+
+    def admin_logs(self) -> AccessLogs | None:
+        """The access logs of the admin interface.
+
+        :raise CannotLog: where a file cannot be opened.
+        """
+        admin = self._bootstrap.admin
+        messages = list(admin.access_log)
+        if admin.access_log_path:
+            messages.append(AccessLog())
+            messages[-1].typed_config.Pack(FileAccessLog(path=admin.access_log_path))
+        return access_logs(messages, self.context)
 
     def initialize(self) -> Deferred[None]:
         """Fires when the hosts of all clusters are known, and workers are ready to pick among
@@ -154,6 +178,7 @@ class Main:
         return ensureDeferred(self._stop())
 
     async def _stop(self) -> None:
+        self.layers.stop()
         await self.listeners.stop()
         for sink in self.sinks:
             sink.close()

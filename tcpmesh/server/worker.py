@@ -18,7 +18,9 @@ from tcpmesh.interfaces import IAccessLogManager, INetwork
 from tcpmesh.listener.listeners import Listeners
 from tcpmesh.logs.debug import show_debug
 from tcpmesh.registry import WorkerContext
+from tcpmesh.runtime.following import FollowedRuntime
 from tcpmesh.server.link.numbers import MainMessage, Numbers
+from tcpmesh.stats.settings import stats_store
 from tcpmesh.stats.store import Store
 from tcpmesh.values.link import (
     AskNumbers,
@@ -40,7 +42,7 @@ def worker_store(begin: Begin) -> Store:
 
     :param begin: the first message of main's.
     """
-    store = Store()
+    store = stats_store(begin.stats_config) if begin.stats_config is not None else Store()
     if begin.keeps_values:
         store.keep_values()
     return store
@@ -78,6 +80,7 @@ class Worker:
             begin.file_flush_interval_msec,
             begin.file_flush_min_size_kb,
         )
+        followed = FollowedRuntime(begin.runtime)
         self.context = WorkerContext(
             network=network,
             store=store,
@@ -90,12 +93,14 @@ class Worker:
             index=begin.index,
             connection_ids=connection_ids(begin.index),
             access_logs=self._access_logs,
+            runtime=followed.runtime,
         )
         self.clusters = Clusters(self.context, send)
         self.listeners = Listeners(self.context, send)
         self._receivers: dict[type, Callable[[Any], object]] = {
             **self.clusters.receivers,
             **self.listeners.receivers,
+            **followed.receivers,
             LogLevels: self._set_levels,
             ReopenLogs: lambda told: self._access_logs.reopen(),
             AskNumbers: self._tell_numbers,

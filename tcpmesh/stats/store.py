@@ -15,6 +15,7 @@ they live on, with their values.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
+from copy import copy
 from typing import TypeAlias
 
 from tcpmesh.stats.deltas import Deltas, GaugeValue, Interval, Names
@@ -36,6 +37,12 @@ from tcpmesh.stats.tags import Tagger
 
 __all__ = ["AnyStat", "Declaration", "Scope", "Store", "sanitize"]
 
+Accepts: TypeAlias = "Callable[[str], bool]"
+"""Whether there is to be a statistic of this full name."""
+
+BoundsOf: TypeAlias = "Callable[[str], tuple[float, ...] | None]"
+"""The buckets of a histogram by its full name; `None` for the default ones."""
+
 Collector: TypeAlias = "Callable[[], Iterator[None] | None]"
 
 NAMES_STEP = 100
@@ -53,15 +60,39 @@ def sanitize(name: str) -> str:
 
 
 class Store:
-    """All statistics of one process.  `tagger` is what finds the tags in their names."""
+    """All statistics of one process.
 
-    def __init__(self, tagger: Tagger | None = None) -> None:
+    :param tagger: what finds the tags in their names.
+    :param accepts: which names there are to be; whoever wants another one gets a statistic that
+        nobody sees.
+    :param bounds_of: finds the buckets of histograms.
+    """
+
+    def __init__(
+        self,
+        tagger: Tagger | None = None,
+        accepts: Accepts | None = None,
+        bounds_of: BoundsOf | None = None,
+    ) -> None:
         self.tagger = Tagger() if tagger is None else tagger
-        self._scopes = Scopes()
+        self._scopes = Scopes(bounds_of)
         self._families = self._scopes.families
         self._collectors: dict[Collector, None] = {}
-        self._root = Scope(self._scopes, "")
-        self._sources = Sources(self._families, self._root.scope, self._scopes.shows)
+        self._root = Scope(self._scopes, "", accepts=accepts)
+        # What other processes show they were asked already.
+        self._sources = Sources(self._families, Scope(self._scopes, "").scope, self._scopes.shows)
+
+    def restricted(self, accepts: Accepts | None) -> Store:
+        """The same store for somebody who wants other names than all others (`None`: all names), to
+        be closed by him.
+        """
+        made = copy(self)
+        made._root = Scope(self._scopes, "", accepts=accepts)
+        return made
+
+    def close(self) -> None:
+        """Drop what was asked of a restricted one, with its scopes."""
+        self._root.close()
 
     def counter(self, name: str) -> Counter:
         """The counter of this name, kept as long as the store."""

@@ -20,6 +20,7 @@ from tcpmesh.cluster.cluster import Cluster
 from tcpmesh.config.load import load
 from tcpmesh.server.assembly import assemble
 from tcpmesh.server.link.link import ILink, default_link
+from tcpmesh.stats.settings import stats_store
 from tcpmesh.stats.store import Store
 from tcpmesh.testing.access_logs import MemoryAccessLogs
 from tcpmesh.testing.harness import Client, Server
@@ -68,7 +69,7 @@ class Mesh:
         """
         self.bootstrap = load(config_yaml=bootstrap).bootstrap
         self.network = network if network is not None else MemoryNetwork()
-        self.store = Store()
+        self.store = stats_store(self.bootstrap.stats_config)
         node = self.bootstrap.node
         self.link = link if link is not None else default_link()
         self._access_logs: list[MemoryAccessLogs] = []

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 
 from tcpmesh.values.address import Address
 from tcpmesh.values.hosts import Assignment, HostSpec
+from tcpmesh.values.runtime import Entry
 
 # From main to a worker
 
@@ -32,12 +33,18 @@ class Begin:
     bind_config: Any = None
     """A `core.v3.BindConfig`, or `None`."""
 
+    stats_config: Any = None
+    """A `metrics.v3.StatsConfig`, or `None`."""
+
     keeps_values: bool = False
     """Whether histograms keep their values as they are, for a stats sink of main's."""
 
     file_flush_interval_msec: int = 10_000
     file_flush_min_size_kb: int = 64
     """When access logs are written to their files: the options of the command line."""
+
+    runtime: tuple[tuple[str, Entry], ...] = ()
+    """The runtime values by their keys."""
 
 
 @dataclass(frozen=True)
@@ -143,6 +150,21 @@ class LogLevels:
 @dataclass(frozen=True)
 class ReopenLogs:
     """Open the files of access logs anew."""
+
+
+@dataclass(frozen=True)
+class RuntimeValues:
+    """Keys that have these runtime values from now on, or none any more.
+
+    A change of many keys comes in several messages, each of a bounded size, and holds as a whole
+    once the last one is there.
+    """
+
+    change: int
+    """The number of the change."""
+
+    values: tuple[tuple[str, Entry | None], ...]
+    is_last: bool
 
 
 @dataclass(frozen=True)
@@ -307,6 +329,7 @@ ToWorker: TypeAlias = (
     | Stop
     | LogLevels
     | ReopenLogs
+    | RuntimeValues
     | AskRates
     | AskHostNumbers
     | AskNumbers

@@ -8,9 +8,9 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tcpmesh.accesslog.fields import OPERATORS
+from tcpmesh.accesslog.operators import OPERATORS
 from tcpmesh.accesslog.text_format import TextFormat
-from tcpmesh.config.fields.operators import SUPPORTED, FormatError, Operator
+from tcpmesh.config.fields.operators import KNOWN, FormatError, Operator
 from tcpmesh.values.address import Address
 from tcpmesh.values.response_flags import ResponseFlag
 from tcpmesh.values.stream.filter_state import Text
@@ -201,10 +201,10 @@ class TextTests(SynchronousTestCase):
         """What a configuration may use is what can be said, and all of it can be said of a
         connection of which nothing is known.
         """
-        self.assertEqual(set(OPERATORS), SUPPORTED)
-        for name in OPERATORS:
+        self.assertEqual(set(OPERATORS.table), KNOWN | {"REQ_WITHOUT_QUERY"})
+        for name in OPERATORS.table:
             argument = ARGUMENTS.get(name, "a")
-            OPERATORS[name](Operator(name, argument))(StreamInfo(), LATER)
+            OPERATORS.build(Operator(name, argument))(StreamInfo(), LATER)
 
     def test_wrong(self) -> None:
         """A text that Envoy refuses cannot be built."""

@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tcpmesh.runtime.entries import DENOMINATORS, Entry, entry_of
+from tcpmesh.runtime.entries import DENOMINATORS, NotReadable, entry_of, entry_of_text
+from tcpmesh.values.runtime import Entry
 
 
-def entry(value: Any, text: str | None = None) -> Entry:
-    """The entry for a plain value."""
-    return entry_of(json_format.Parse(json.dumps(value), Value()), text)
+def entry(value: Any) -> Entry:
+    """The entry for a plain value of a static layer."""
+    return entry_of(json_format.Parse(json.dumps(value), Value()))
 
 
 class NumberTests(SynchronousTestCase):
@@ -72,12 +73,6 @@ class NumberTests(SynchronousTestCase):
             self.assertIsNone(entry(text).whole, text)
             self.assertIsNotNone(entry(text).number, text)
         self.assertEqual(entry("0x1p9999").number, float("inf"))
-
-    def test_given_text(self) -> None:
-        """Of text that came from a file or by request, the whole of it counts, with its quotes."""
-        self.assertEqual(entry("5", "'5'"), Entry("'5'"))
-        self.assertEqual(entry("1.50", "1.50").number, 1.5)
-        self.assertEqual(entry(8, "010"), Entry("010", 8.0, True))
 
     @given(st.text())
     def test_any_text(self, text: str) -> None:
@@ -156,3 +151,54 @@ class TextTests(SynchronousTestCase):
             ({"numerator": 5}, 'fields {\n  key: "numerator"\n'),
         ):
             self.assertTrue(entry(value).text.startswith(text), value)
+
+
+class FileTests(SynchronousTestCase):
+    """Text of a file or of a request, which is YAML."""
+
+    def test_numbers(self) -> None:
+        """A number counts as YAML has it, and may have a comment."""
+        for text, whole in (
+            *(("5", 5), ("010", 8), ("0x10", 16), ("1.50", 1), ("+5", 5), (" 7 ", 7)),
+            *(("5 #c", 5), ("\n5", 5), ("---\n5", 5), ("12345678901", 12345678901), ("1e3", 1000)),
+        ):
+            self.assertEqual((entry_of_text(text).whole, entry_of_text(text).text), (whole, text))
+
+    def test_quoted(self) -> None:
+        """In quotes it is none: the quotes belong to the text."""
+        for text in ("'5'", '"5"', "|\n  5", "[5]", "{a: 5}", "1_0", "99999999999999999999"):
+            self.assertIsNone(entry_of_text(text).whole, text)
+
+    def test_truths(self) -> None:
+        """A word for true or false is a truth."""
+        for text, truth in (("true", True), ("TRUE", True), ("off", False), ("no", False)):
+            self.assertEqual(entry_of_text(text), Entry(text, truth=truth))
+        for text in ("tRue", "'true'", "~", "null", "hello", "", "  ", "a\nb"):
+            self.assertEqual(entry_of_text(text), Entry(text))
+
+    def test_fractions(self) -> None:
+        """A mapping may be a share, written in one line or in two."""
+        for text in ("{numerator: 5, denominator: MILLION}", "numerator: 5\ndenominator: MILLION"):
+            self.assertEqual(entry_of_text(text), Entry(text, fraction=(5, 1_000_000)))
+        for text in ("{numerator: true}", "{numerator: '7'}", "{numerator: 99.5}", "{}"):
+            self.assertEqual(entry_of_text(text), Entry(text, fraction=(0, 100)))
+        for text in ("{numerator: 5, denominator: 2}", "{a: {b: 1}}", "{numerator: 1, x: 2}"):
+            self.assertEqual(entry_of_text(text), Entry(text))
+
+    def test_no_yaml(self) -> None:
+        """What is no YAML is no value at all."""
+        for text in ("{a", "a: b: c", "@x", "*a", "{a:{b:1}}"):
+            self.assertRaises(NotReadable, entry_of_text, text)
+
+    def test_long(self) -> None:
+        """A long text, or one with control characters, is taken as it is, and quickly."""
+        for text in ("{" * 5000, "9" * 1_000_000, "a\0b", "a: b: c\x01"):
+            self.assertEqual(entry_of_text(text), Entry(text))
+
+    @given(st.text())
+    def test_any_text(self, text: str) -> None:
+        """Any text is a value with this text, or no value."""
+        try:
+            self.assertEqual(entry_of_text(text).text, text)
+        except NotReadable as e:
+            self.assertTrue(str(e))

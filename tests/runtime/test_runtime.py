@@ -11,8 +11,8 @@ from google.protobuf.wrappers_pb2 import BoolValue
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tcpmesh.runtime.entries import Entry
 from tcpmesh.runtime.runtime import Runtime
+from tcpmesh.values.runtime import Entry
 
 VALUES = {
     "five": Entry("5", 5.0, True),
@@ -148,23 +148,23 @@ class SettingTests(SynchronousTestCase):
         self.assertEqual(len(self.runtime._settings), 0)
 
     def test_watch(self) -> None:
-        """Who watches is told which keys have changed, until it has enough."""
-        told: list[set[str]] = []
-        stop = self.runtime.watch(lambda keys: told.append(set(keys)))
-        self.put(a=Entry("1"), b=Entry("2"))
-        self.put(a=None)
-        stop()
+        """Who watches keys that begin so is told which of these change, until it ends."""
+        told: list[list[str]] = []
+        stop = self.runtime.watch("a.", told.append)
+        self.runtime.update({"a.1": Entry("1"), "b": Entry("2"), "a.2": Entry("3")})
         self.put(b=None)
-        self.assertEqual(told, [{"a", "b"}, {"a"}])
+        self.runtime.update({"a.1": None})
+        stop()
+        self.runtime.update({"a.2": None})
+        self.assertEqual(told, [["a.1", "a.2"], ["a.1"]])
 
     def test_whole(self) -> None:
         """Who is told of one key sees all others as they are now."""
         seen: list[str] = []
 
         def look(keys: object) -> None:
-            entry = self.runtime.get("b")
-            seen.append(entry.text if entry is not None else "")
+            seen.extend(entry.text for _, entry in self.runtime.items())
 
-        self.runtime.watch(look)
+        self.runtime.watch("a", look)
         self.put(a=Entry("1"), b=Entry("2"))
-        self.assertEqual(seen, ["2"])
+        self.assertEqual((seen, len(self.runtime)), (["1", "2"], 2))

@@ -66,6 +66,10 @@ SEEN = {
         "http.downstream_rq_xx",
         {"response_code_class": "2", "http_conn_manager_prefix": "admin"},
     ),
+    "http.x.user_rq_503": (
+        "http.user_rq",
+        {"response_code": "503", "http_conn_manager_prefix": "x"},
+    ),
     "tcp.p_q.downstream_cx_total": ("tcp.downstream_cx_total", {"tcp_prefix": "p_q"}),
     "tcp.a.b.downstream_cx_total": ("tcp.b.downstream_cx_total", {"tcp_prefix": "a"}),
     "proxy_proto.versions.v1.found": ("proxy_proto.found", {"proxy_protocol_version": "1"}),
@@ -149,3 +153,9 @@ class RuleTests(SynchronousTestCase):
         """
         rules = [TagRule("t", r"^(a\.(b)\.)"), TagRule("t", r"(\.c)"), TagRule("u", r"a(\.b\.(c))")]
         self.assertEqual(("", (("t", "b"), ("u", "c"))), Tagger(rules).tag("a.b.c"))
+
+    def test_rules_with_a_word(self) -> None:
+        """Rules that want names to begin with a word are asked after all others."""
+        rules = [TagRule("t", r"^a\.(b)", "a"), TagRule("t", r"(c)")]
+        self.assertEqual(("a.b", (("t", "c"),)), Tagger(rules).tag("a.b.c"))
+        self.assertEqual(("a", (("t", "b"),)), Tagger(rules).tag("a.b"))

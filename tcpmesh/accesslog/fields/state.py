@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from google.protobuf.json_format import MessageToDict
@@ -11,7 +11,7 @@ from google.protobuf.json_format import MessageToDict
 from tcpmesh.accesslog.fields.value import Build, Typed, Value, Yield, always, found_at, typed
 from tcpmesh.config.fields.operators import Operator
 from tcpmesh.config.fields.to_plain import whole
-from tcpmesh.values.stream.filter_state import Sharing, StateObject
+from tcpmesh.values.stream.filter_state import Entry, StateObject
 from tcpmesh.values.stream.moment import Moment
 from tcpmesh.values.stream.stream_info import StreamInfo
 
@@ -35,12 +35,16 @@ def _of_connection(info: StreamInfo, key: str) -> StateObject | None:
     return info.filter_state.get(key)
 
 
-def _shared(info: StreamInfo, key: str) -> StateObject | None:
-    """An object that the upstream connection has too."""
+def shared_entries(info: StreamInfo) -> Mapping[str, Entry]:
+    """What the upstream connection has of the filter state, once it is made."""
     if info.upstream.connect_ended is None:
-        return None
-    entry = info.filter_state.entries.get(key)
-    return entry.value if entry is not None and entry.sharing is not Sharing.NONE else None
+        return {}
+    return info.filter_state.shared()
+
+
+def _shared(info: StreamInfo, key: str) -> StateObject | None:
+    entry = shared_entries(info).get(key)
+    return None if entry is None else entry.value
 
 
 def _filter_state(find: Callable[[StreamInfo, str], StateObject | None]) -> Build:

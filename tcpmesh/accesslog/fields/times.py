@@ -64,8 +64,8 @@ def _common_duration(operator: Operator) -> Yield:
     return value
 
 
-def _pool_ready(info: StreamInfo, at: Moment) -> Value:
-    """Milliseconds from the first attempt until there was a connection, or there was none to be
+def pool_ready_seconds(info: StreamInfo) -> float | None:
+    """Seconds from the first attempt until there was a connection, or there was none to be
     had.
     """
     upstream = info.upstream
@@ -73,7 +73,12 @@ def _pool_ready(info: StreamInfo, at: Moment) -> Value:
     if ended is None:
         return None
     asked = upstream.asked
-    return 0 if asked is None else int((ended - asked) * 1000)
+    return 0.0 if asked is None else ended - asked
+
+
+def _pool_ready(info: StreamInfo, at: Moment) -> Value:
+    seconds = pool_ready_seconds(info)
+    return None if seconds is None else int(seconds * 1000)
 
 
 OPERATORS: dict[str, Build] = {

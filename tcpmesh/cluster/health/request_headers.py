@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 
 from envoy.config.core.v3.base_pb2 import HeaderValueOption
 
-from tcpmesh.accesslog.fields import OPERATORS
 from tcpmesh.accesslog.fields.state import metadata_at
 from tcpmesh.accesslog.fields.upstream import host_name, host_name_without_port
 from tcpmesh.accesslog.fields.value import Value, cut_to, shown
+from tcpmesh.accesslog.operators import OPERATORS
 from tcpmesh.config.fields.operators import Operator, parse
 from tcpmesh.values.hosts import HostSpec
 from tcpmesh.values.stream.moment import Moment
@@ -103,7 +103,7 @@ def _yield_of(operator: Operator, protocol: str) -> Yield:
     if operator.name == "METADATA":
         steps = argument.split(":")[1:]
         return lambda asked: metadata_at(asked.spec.metadata, steps)
-    ask = OPERATORS[operator.name](operator)
+    ask = OPERATORS.build(operator)
     return lambda asked: ask(asked.info, asked.at)
 
 

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
+
+from tcpmesh.config.fields.cel import BadExpression, Expression
 
 _OPERATOR = re.compile(r"%([A-Z0-9_]+)(?:\((.*?)\))?(?::([0-9]{1,19}))?%")
 _TEXT = re.compile(r"[^%]+|%%")
@@ -135,8 +138,14 @@ _EVERYWHERE = (
     """)
 )
 
-SUPPORTED = KNOWN - _LANGUAGE
-"""What `tcpmesh.accesslog.fields` can say today."""
+OF_FORMATTERS = {
+    "envoy.extensions.formatter.cel.v3.Cel": _words("CEL TYPED_CEL"),
+    "envoy.extensions.formatter.metadata.v3.Metadata": _words("METADATA"),
+    "envoy.extensions.formatter.req_without_query.v3.ReqWithoutQuery": _words("REQ_WITHOUT_QUERY"),
+}
+"""The operators that an extension brings to a format that names it (`formatters`), by its type; the
+first two are known without it.
+"""
 
 #: What `tcpmesh.cluster.health.request_headers` can say in the header fields of a health check.
 IN_CHECKS = _EVERYWHERE | _words("""
@@ -158,20 +167,23 @@ def unsupported_in_checks(parts: Iterable[Part]) -> list[str]:
     ]
 
 
-def unsupported(parts: Iterable[Part]) -> list[str]:
-    """The operators of a format that only Envoy acts on."""
-    return [part.name for part in parts if isinstance(part, Operator) if part.name not in SUPPORTED]
+def names_of_formatters(configs: Iterable[Any]) -> frozenset[str]:
+    """The operators that the `formatters` of a format bring."""
+    return frozenset(
+        name for config in configs for name in OF_FORMATTERS.get(config.typed_config.TypeName(), ())
+    )
 
 
-def parse(text: str) -> tuple[Part, ...]:
+def parse(text: str, more: Collection[str] = ()) -> tuple[Part, ...]:
     """Take a format apart; `%%` is a percent sign.
 
+    :param more: names of operators beyond `KNOWN`.
     :raise FormatError: where Envoy refuses it.
     """
-    return tuple(_joined(_parts(text)))
+    return tuple(_joined(_parts(text, more)))
 
 
-def _parts(text: str) -> Iterator[Part]:
+def _parts(text: str, more: Collection[str]) -> Iterator[Part]:
     at = 0
     while at < len(text):
         found = _TEXT.match(text, at)
@@ -184,7 +196,7 @@ def _parts(text: str) -> Iterator[Part]:
                     f"no operator can be read at character {at} of the format {text!r}; a "
                     f"percent sign is %%"
                 )
-            yield _operator(found)
+            yield _operator(found, more)
         at = found.end()
 
 
@@ -203,21 +215,21 @@ def _joined(parts: Iterator[Part]) -> Iterator[Part]:
         yield text
 
 
-def _operator(found: re.Match[str]) -> Operator:
+def _operator(found: re.Match[str], more: Collection[str]) -> Operator:
     name, argument, length = found.groups()
     operator = Operator(name, argument or None, int(length) if length is not None else None)
-    _check(operator)
+    _check(operator, more)
     return operator
 
 
-def _check(operator: Operator) -> None:
+def _check(operator: Operator, more: Collection[str] = ()) -> None:
     """See to it that Envoy takes an operator as it is written."""
     name, argument, length = operator.name, operator.argument, operator.length
-    if name not in KNOWN:
+    if name not in KNOWN and name not in more:
         raise FormatError(f"there is no operator {name}")
     if name in _ALONE and (argument or length is not None):
         raise FormatError(f"{name} takes neither an argument nor a length")
-    if length is not None and name not in _CUT:
+    if length is not None and name not in _CUT and name not in more:
         raise FormatError(f"{name} cannot be cut to a length")
     _check_argument(name, argument or "")
 
@@ -232,7 +244,7 @@ def _check_argument(name: str, argument: str) -> None:
         )
     if name in _TIMES and ("\n" in argument or "%n" in argument):
         raise FormatError(f"the argument of {name} must not have a line break")
-    if name in _HEADERS and argument.count("?") > 1:
+    if (name in _HEADERS or name == "REQ_WITHOUT_QUERY") and argument.count("?") > 1:
         raise FormatError(f"{name} takes one alternative: {argument!r}")
     if name == "METADATA" and argument.partition(":")[0] not in _METADATA:
         raise FormatError(
@@ -241,6 +253,8 @@ def _check_argument(name: str, argument: str) -> None:
         )
     if name in _STATES:
         _check_state(name, argument)
+    if name in _LANGUAGE:
+        _check_expression(name, argument)
     if name == "COALESCE":
         coalesced(argument)
     if name == "COMMON_DURATION":
@@ -249,6 +263,13 @@ def _check_argument(name: str, argument: str) -> None:
             raise FormatError(
                 f"COMMON_DURATION is start:end:precision, the last ms, us or ns, not {argument!r}"
             )
+
+
+def _check_expression(name: str, argument: str) -> None:
+    try:
+        Expression(argument)
+    except BadExpression as error:
+        raise FormatError(f"{name}: {error}") from None
 
 
 def _check_state(name: str, argument: str) -> None:

@@ -127,7 +127,7 @@ def import_foreign(full_name: str) -> None:
     for entry in _entry_points(full_name):
         try:
             entry.load()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             reason = f"{type(error).__name__}: {error}"
             raise Wrong(
                 f"the module {entry.value!r}, which is to handle {full_name}, cannot be "

@@ -7,13 +7,17 @@ again.  A text that Envoy would take is not changed at all.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
+from tcpmesh.config import mistaken
 from tcpmesh.config.messages.types import find_type
+from tcpmesh.config.migrate import command
+from tcpmesh.config.migrate.manifest import is_manifest, migrate_manifest
+from tcpmesh.config.migrate.outcome import Change, Migration
 from tcpmesh.config.migrate.reader import WrittenText, read_written
 from tcpmesh.config.migrate.rules import all_rules
-from tcpmesh.config.migrate.walk import Change, Walk
+from tcpmesh.config.migrate.walk import Walk
 from tcpmesh.config.migrate.written import Group, Scalar, Written
 from tcpmesh.config.text.json_text import parse_json
 from tcpmesh.config.text.problems import ConfigError, Place, Problem, by_place
@@ -21,17 +25,6 @@ from tcpmesh.config.text.yaml_text import parse_yaml
 
 _BOOTSTRAP = "envoy.config.bootstrap.v3.Bootstrap"
 _RESPONSE = "envoy.service.discovery.v3.DiscoveryResponse"
-
-
-@dataclass(frozen=True)
-class Migration:
-    """What became of a text: the new `text`, the `changes` in it, and the `problems` that are left
-    for a person; without changes the text is the old one.
-    """
-
-    text: str
-    changes: tuple[Change, ...] = ()
-    problems: tuple[Problem, ...] = ()
 
 
 def migrate(text: str, name: str) -> Migration:
@@ -42,14 +35,24 @@ def migrate(text: str, name: str) -> Migration:
     """
     is_json = _is_json(text, name)
     try:
-        parse_json(text, name) if is_json else parse_yaml(text, name)
+        document = parse_json(text, name) if is_json else parse_yaml(text, name)
     except ConfigError as error:
-        return Migration(text, (), error.problems)
+        return Migration(text, (), mistaken.explained(error, text).problems)
+    if not is_json and is_manifest(text):
+        return migrate_manifest(text, name, migrate)
+    other = mistaken.recognised(document, with_resources=True)
+    if other is not None:
+        return Migration(text, (), (other,))
     try:
         written = read_written(text, is_json)
     except ValueError as error:
         return Migration(text, (), (Problem(Place(name), "", f"cannot be rewritten: {error}"),))
     return _migrated(text, name, written)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Follow the command line of `tcpmesh migrate`; the exit status is returned."""
+    return command.main(arguments, migrate)
 
 
 def _is_json(text: str, name: str) -> bool:
@@ -72,7 +75,38 @@ def _migrated(text: str, name: str, written: WrittenText) -> Migration:
     changes = tuple(sorted(walk.changes, key=lambda change: change.line))
     if not any(change.is_needed for change in changes):
         return Migration(text, (), problems)
-    return Migration(written.write(), changes, problems)
+    new = written.write()
+    try:
+        is_meant = _same(written.root, read_written(new, written.style.is_json).root)
+    except ValueError:
+        is_meant = False
+    if is_meant:
+        return Migration(new, changes, problems)
+    unusual = Problem(
+        Place(name),
+        "",
+        "this file is laid out in a way that cannot be kept while it is changed",
+        hint="lay it out anew, one entry a line, and migrate that",
+    )
+    return Migration(text, (), (*problems, unusual))
+
+
+def _same(one: Written, other: Written) -> bool:
+    """Whether a tree that was changed and one that was read from its text say the same."""
+    pairs = [(one, other)]
+    while pairs:
+        a, b = pairs.pop()
+        if isinstance(a, Scalar) or isinstance(b, Scalar):
+            if not (isinstance(a, Scalar) and isinstance(b, Scalar) and a.value == b.value):
+                return False
+        elif (a.is_mapping, [e.name for e in a.entries]) != (
+            b.is_mapping,
+            [e.name for e in b.entries],
+        ):
+            return False
+        else:
+            pairs.extend((x.value, y.value) for x, y in zip(a.entries, b.entries, strict=True))
+    return True
 
 
 def _root_type(root: Written) -> str:
@@ -95,3 +129,6 @@ def anchors_in(root: Written) -> dict[str, Written]:
         if isinstance(part, Group):
             parts.extend(each.value for each in part.entries)
     return found
+
+
+__all__ = ["Change", "Migration", "anchors_in", "main", "migrate"]

@@ -80,7 +80,9 @@ def read_written(text: str, is_json: bool) -> WrittenText:
 
 def _yaml_events(text: str) -> Iterator[Event]:
     for event in yaml.parse(text, Loader=_Loader):
-        start, end, line = event.start_mark.index, event.end_mark.index, event.start_mark.line + 1
+        first, last = event.start_mark, event.end_mark
+        assert first is not None and last is not None
+        start, end, line = first.index, last.index, first.line + 1
         if isinstance(event, ScalarEvent):
             end = start + len(text[start:end].rstrip()) if event.style in ("|", ">") else end
             yield Event("scalar", start, end, line, _value(event))

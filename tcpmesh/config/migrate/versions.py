@@ -46,7 +46,10 @@ GONE = frozenset(
         "envoy.config.trace.v3.DynamicOtConfig",
         "envoy.config.trace.v3.LightstepConfig",
         "envoy.config.trace.v3.OpenCensusConfig",
+        "envoy.extensions.filters.http.dynamo.v3.Dynamo",
         "envoy.extensions.filters.http.gzip.v3.Gzip",
+        "envoy.extensions.filters.http.squash.v3.Squash",
+        "envoy.extensions.filters.network.client_ssl_auth.v3.ClientSSLAuth",
     )
 )
 
@@ -107,11 +110,11 @@ def enum_value(old: FieldDescriptor | None, field: FieldDescriptor, name: str) -
     """What a value of an enum is called now; the name itself where nothing changed, empty where
     there is no such value any more.
     """
-    values, upper = field.enum_type.values_by_name, name.upper()
-    if name in values or upper in values or old is None or old.enum_type is None:
+    was, now = old.enum_type if old is not None else None, field.enum_type
+    if was is None or now is None or {name, name.upper()} & {*now.values_by_name}:
         return name
-    before = old.enum_type.values_by_name.get(upper)
-    now = field.enum_type.values_by_number.get(before.number) if before is not None else None
+    before = was.values_by_name.get(name.upper())
     if before is None:
         return name
-    return "" if now is None or "DO_NOT_USE" in now.name else now.name
+    value = now.values_by_number.get(before.number)
+    return "" if value is None or "DO_NOT_USE" in value.name else value.name

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
+from tcpmesh.config.migrate.outcome import Change
 from tcpmesh.config.migrate.versions import (
     GONE,
     current,
@@ -53,18 +54,6 @@ _OPAQUE = frozenset(
 _TYPED_STRUCTS = frozenset(
     ("udpa.type.v1.TypedStruct", "xds.type.v3.TypedStruct", "udpa.type.v2.TypedStruct")
 )
-
-
-@dataclass(frozen=True)
-class Change:
-    """One thing that was rewritten: the line in the old file, the path, a sentence; `is_needed`
-    where Envoy would not take it as it was.
-    """
-
-    line: int
-    path: str
-    text: str
-    is_needed: bool = True
 
 
 @dataclass(frozen=True)
@@ -121,6 +110,28 @@ class Spot:
         """Take an entry out."""
         self.group.remove(each, self.walk.style.pad)
 
+    def comment_out(self, each: Entry) -> None:
+        """Take an entry out and leave its text as a comment; of a JSON text, which has none,
+        nothing.
+        """
+        style, at = self.walk.style, self.group.entries.index(each)
+        text = ""
+        if not style.is_json and not self.group.is_flow and each.column is not None:
+            one = Group(self.group.is_mapping, [each], False, each.column)
+            each.before, before = None, each.before
+            text = style.write(one, each.column)
+            each.before = before
+            each.between = each.between and ":"
+            each.value = scalar("")
+        lines = _commented(text.splitlines(), each.column or 0)
+        following = self.group.entries[at + 1 : at + 2]
+        self.drop(each)
+        pad = style.pad(each.column or 0)
+        if following:
+            following[0].above[:0] = lines
+        else:
+            self.group.tail = "".join(pad + line for line in lines) + self.group.tail
+
     def replace(self, each: Entry, *others: Entry) -> None:
         """Put other entries in the place of one."""
         at = next(i for i, other in enumerate(self.group.entries) if other is each)
@@ -168,6 +179,12 @@ def _step(each: Entry) -> str:
     return snake_case(each.name) if each.key is not None else ""
 
 
+def _commented(lines: list[str], column: int) -> list[str]:
+    """Lines as comments that stand at a column; the first is there already."""
+    rest = (line[column:] if not line[:column].strip() else line.lstrip() for line in lines[1:])
+    return [f"# {line}".rstrip() for line in (*lines[:1], *rest)]
+
+
 def _is_null(part: Written) -> bool:
     return isinstance(part, Scalar) and part.value is None and not part.is_alias
 
@@ -197,6 +214,10 @@ class Walk:
         self.rules = rules
         self.changes: list[Change] = []
         self.troubles: list[Trouble] = []
+        self.listener: Spot | None = None
+        """The listener that is being walked, for what moves up to it."""
+        self.rate_limit_service: Group | None = None
+        """What the bootstrap said for all filters, for what moves down to them."""
         self._anchors = anchors
         self._seen: dict[tuple[int, str], str] = {}
 
@@ -256,6 +277,7 @@ class Walk:
         them.
         """
         spot = Spot(self, group, descriptor, path)
+        self._drop_shadowed(spot)
         for each in list(group.entries):
             self._field(spot, each)
         for rule in self.rules.messages.get(descriptor.full_name, ()):
@@ -269,6 +291,16 @@ class Walk:
                 self._value(each, known[name], before, (path, name))
         for rule in self.rules.after.get(descriptor.full_name, ()):
             rule(spot)
+
+    def _drop_shadowed(self, spot: Spot) -> None:
+        """Of a key that is written twice the last one counts: the others would only confuse."""
+        names = Counter(each.name for each in spot.group.entries)
+        for each in list(spot.group.entries) if len(names) < len(spot.group.entries) else ():
+            names[each.name] -= 1
+            if names[each.name]:
+                spot.comment_out(each)
+                text = f"{each.name!r} is written again below, and only that counts"
+                spot.say(each, text, is_needed=False)
 
     def _field(self, spot: Spot, each: Entry) -> None:
         """See to it that an entry has a key that the message has."""

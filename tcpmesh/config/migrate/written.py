@@ -79,6 +79,14 @@ class Group:
     tail: str = ""
     line: int = 0
 
+    def copy(self) -> Group:
+        """The same values without comments, to be written elsewhere."""
+        copied = Group(self.is_mapping)
+        for each in self.entries:
+            value = each.value.copy() if isinstance(each.value, Group) else each.value
+            copied.entries.append(Entry(each.key, value, line=each.line))
+        return copied
+
     def get(self, name: str) -> Entry | None:
         """The entry of a key, in either spelling; of several the last, which is the one that
         counts.

@@ -20,6 +20,7 @@ LISTENER: dict[str, Rows] = {
             "supported yet"
         ),
         "enable_reuse_port": YES,
+        "stats_matcher": YES,
         "tcp_backlog_size": YES,
         "max_connections_to_accept_per_socket_event": YES,
         "socket_options": YES,

@@ -50,7 +50,6 @@ HTTP_COUNTED = no_effect(
 )
 HTTP2 = no_effect("for HTTP; that it is there is what Envoy demands for gRPC health checks")
 HTTP_ONLY = no_effect("counts HTTP requests; Envoy does not use it for TCP")
-NO_RUNTIME = no_effect("tcpmesh has no runtime values yet, so the default counts")
 LABEL = no_effect(
     "a label: only filters, matchers and load balancers that are not supported yet read it"
 )

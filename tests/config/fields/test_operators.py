@@ -5,12 +5,9 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.config.fields.operators import (
-    KNOWN,
-    SUPPORTED,
     FormatError,
     Operator,
     parse,
-    unsupported,
 )
 
 #: Texts that Envoy 1.40 refused.
@@ -107,12 +104,6 @@ class ParseTests(SynchronousTestCase):
         """The error tells where reading stopped."""
         error = self.assertRaises(FormatError, parse, "100% %HOSTNAME%")
         self.assertIn("at character 3 ", str(error))
-
-    def test_unsupported(self) -> None:
-        """Operators that only Envoy acts on are told from those that tcpmesh acts on too."""
-        self.assertLessEqual(SUPPORTED, KNOWN)
-        parts = parse("%HOSTNAME% %CEL(1)% %METADATA(CLUSTER:a)%")
-        self.assertEqual(unsupported(parts), ["CEL"])
 
     def test_coalesce(self) -> None:
         """The argument of COALESCE is judged as JSON, and each operator in it as any other."""

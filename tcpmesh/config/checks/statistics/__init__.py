@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tcpmesh.config.checks.statistics import sinks
+from tcpmesh.config.checks.statistics import settings, sinks
 
-CHECKS = sinks.CHECKS
+CHECKS = {**sinks.CHECKS, **settings.CHECKS}

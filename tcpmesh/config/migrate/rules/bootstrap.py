@@ -89,10 +89,30 @@ def _build_version(spot: Spot, each: Entry) -> None:
 
 
 def _rate_limit_service(spot: Spot, each: Entry) -> None:
+    """`rate_limit_service` for all filters: each of them has its own now."""
+    if not isinstance(each.value, Group) or not each.value.is_mapping:
+        return
+    inner = each.value.get("use_data_plane_proto")
+    if inner is not None:
+        each.value.remove(inner, spot.walk.style.pad)
+    spot.walk.rate_limit_service = each.value
+    spot.drop(each)
+    spot.say(each, "'rate_limit_service' moves into each filter that limits rates")
+
+
+def _rate_limit_filter(spot: Spot) -> None:
+    service = spot.walk.rate_limit_service
+    if service is None or spot.group.get("rate_limit_service") is not None:
+        return
+    own = spot.add("rate_limit_service", service.copy())
+    spot.say(own, "'rate_limit_service' of the bootstrap is here now")
+
+
+def _old_discovery(spot: Spot, each: Entry) -> None:
     spot.trouble(
         each,
-        "Envoy no longer has one rate_limit_service for all",
-        "write rate_limit_service into each ratelimit filter",
+        "Envoy no longer speaks the v1 protocol of discovery",
+        "the hosts of EDS clusters come from eds_cluster_config: ask another control plane",
     )
 
 
@@ -121,6 +141,8 @@ def _cluster_names(spot: Spot) -> None:
     """Clusters of a control plane that is asked by gRPC, which are gRPC services now."""
     each = spot.group.get("cluster_names") or spot.group.get("cluster_name")
     kind = str(value_of(spot, "api_type")).upper()
+    if each is not None and kind in ("NONE", "REST_LEGACY", "UNSUPPORTED_REST_LEGACY"):
+        _set_rest(spot)
     if each is None or is_null(each) or kind not in ("GRPC", "DELTA_GRPC"):
         return
     if not is_null(spot.group.get("grpc_services")):
@@ -133,6 +155,16 @@ def _cluster_names(spot: Spot) -> None:
     ]
     spot.replace(each, spot.entry("grpc_services", sequence(*services)))
     spot.say(each, f"{each.name!r} of a gRPC control plane becomes grpc_services")
+
+
+def _set_rest(spot: Spot) -> None:
+    """Ask by REST where the file says nothing, or what was the protocol of v1."""
+    written = spot.group.get("api_type")
+    if written is not None:
+        written.value = scalar("REST")
+    else:
+        written = spot.add("api_type", "REST")
+    spot.say(written, "api_type is REST: the protocol of v1 is no longer spoken")
 
 
 def _grpc_cluster(spot: Spot, each: Entry) -> None:
@@ -167,11 +199,15 @@ def add_to(rules: Rules) -> None:
     rules.fields |= {
         (_BOOTSTRAP, "runtime"): _runtime,
         (_BOOTSTRAP, "rate_limit_service"): _rate_limit_service,
+        (f"{_BOOTSTRAP}.DynamicResources", "deprecated_v1"): _old_discovery,
         (_CORE + "Node", "build_version"): _build_version,
         ("envoy.config.ratelimit.v3.RateLimitServiceConfig", "cluster_name"): _grpc_cluster,
     }
     rules.messages.setdefault("envoy.config.bootstrap.v3.Admin", []).append(_access_log_path)
     rules.messages.setdefault(_CORE + "ApiConfigSource", []).append(_cluster_names)
     rules.messages.setdefault(_ZIPKIN, []).append(_zipkin)
+    for layer in ("http", "network"):
+        name = f"envoy.extensions.filters.{layer}.ratelimit.v3.RateLimit"
+        rules.messages.setdefault(name, []).append(_rate_limit_filter)
     for name in _VERSIONED:
         rules.messages.setdefault(name, []).append(_api_version)

@@ -9,6 +9,7 @@ from tcpmesh.config.migrate.written import Entry, Group, Scalar, entry, mapping,
 CLUSTER = "envoy.config.cluster.v3.Cluster"
 _HEALTH_CHECK = "envoy.config.core.v3.HealthCheck"
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+_COMMON_OPTIONS = ("common_http_protocol_options", "upstream_http_protocol_options")
 _CARES = "envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig"
 
 
@@ -74,37 +75,46 @@ def tls_context(spot: Spot, each: Entry) -> None:
 
 def _http_options(spot: Spot) -> None:
     """Options of HTTP, which became those of an extension of the cluster."""
-    group = spot.group
-    names = ("common_http_protocol_options", "upstream_http_protocol_options")
-    common = [found for name in names if not is_null(found := group.get(name))]
-    http2, http1 = group.get("http2_protocol_options"), group.get("http_protocol_options")
-    written = [*common, *(found for found in (http1, http2) if not is_null(found))]
-    selection = group.get("protocol_selection")
-    has_options = not is_null(group.get("typed_extension_protocol_options"))
-    if not written or has_options or any(each is None for each in written):
+    http1, http2 = (_written(spot, f"{name}_protocol_options") for name in ("http", "http2"))
+    common = [each for name in _COMMON_OPTIONS if (each := _written(spot, name))]
+    written = [*common, *(each for each in (http1, http2) if each is not None)]
+    if not written or _written(spot, "typed_extension_protocol_options") is not None:
         return
-    first = min((each for each in written if each), key=group.entries.index)
     options = [spot.moved(each.name, each) for each in common]
     if str(value_of(spot, "protocol_selection")).upper() == "USE_DOWNSTREAM_PROTOCOL":
-        inner = [
-            spot.moved(each.name, each) for each in (http1, http2) if each and not is_null(each)
-        ]
-        options.append(spot.entry("use_downstream_protocol_config", mapping(*inner)))
+        chosen = [each for each in (http1, http2) if each is not None]
+        name = "use_downstream_protocol_config"
     else:
-        only = http2 if http2 is not None and not is_null(http2) else http1
-        inner = [spot.moved(only.name, only)] if only and not is_null(only) else []
-        inner = inner or [spot.entry("http_protocol_options", mapping())]
-        options.append(spot.entry("explicit_http_config", mapping(*inner)))
-    typed = mapping(entry("@type", HOST + _HTTP_OPTIONS), *options)
-    new = spot.entry("typed_extension_protocol_options", mapping(entry(_HTTP_OPTIONS, typed)))
-    for each in (*written, selection):
-        if each is not None and each is not first:
+        # With both, HTTP/2 was spoken.
+        chosen = [each for each in (http2, http1) if each is not None][:1]
+        name = "explicit_http_config"
+    inner = [spot.moved(each.name, each) for each in chosen]
+    if not inner and name == "explicit_http_config":
+        inner = [spot.entry("http_protocol_options", mapping())]
+    typed = mapping(
+        entry("@type", HOST + _HTTP_OPTIONS), *options, spot.entry(name, mapping(*inner))
+    )
+    _put_http_options(spot, written, typed)
+
+
+def _written(spot: Spot, name: str) -> Entry | None:
+    """The entry of a field with a value that is not null."""
+    each = spot.group.get(name)
+    return None if is_null(each) else each
+
+
+def _put_http_options(spot: Spot, written: list[Entry], typed: Group) -> None:
+    """Put the options where the first of the old ones is, and take the others out."""
+    first = min(written, key=spot.group.entries.index)
+    selection = spot.group.get("protocol_selection")
+    for each in (*written, *([selection] if selection else [])):
+        if each is not first:
             spot.drop(each)
+    new = spot.entry("typed_extension_protocol_options", mapping(entry(_HTTP_OPTIONS, typed)))
     spot.replace(first, new)
     for each in written:
-        if each is not None:
-            text = f"{each.name!r} moves into typed_extension_protocol_options"
-            spot.say(each, text, is_needed=False)
+        text = f"{each.name!r} moves into typed_extension_protocol_options"
+        spot.say(each, text, is_needed=False)
 
 
 # ---------------------------------------------------------------- DNS
@@ -112,14 +122,14 @@ def _http_options(spot: Spot) -> None:
 
 def _dns_resolvers(spot: Spot) -> None:
     """DNS servers of a cluster's own, which became the configuration of a resolver."""
-    servers, tcp = spot.group.get("dns_resolvers"), spot.group.get("use_tcp_for_dns_lookups")
-    first = servers if not is_null(servers) else tcp
-    if first is None or is_null(first) or not is_null(spot.group.get("typed_dns_resolver_config")):
+    servers, tcp = _written(spot, "dns_resolvers"), _written(spot, "use_tcp_for_dns_lookups")
+    first = servers or tcp
+    if first is None or _written(spot, "typed_dns_resolver_config") is not None:
         return
     config = mapping(entry("@type", HOST + _CARES))
-    if servers is not None and not is_null(servers):
+    if servers is not None:
         config.entries.append(spot.moved("resolvers", servers))
-    if tcp is not None and not is_null(tcp):
+    if tcp is not None:
         options = mapping(spot.moved("use_tcp_for_dns_lookups", tcp))
         config.entries.append(spot.entry("dns_resolver_options", options))
         if tcp is not first:

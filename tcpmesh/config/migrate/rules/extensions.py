@@ -1,4 +1,4 @@
-"""Wherever a configuration names an extension: an old name, an untyped `config`, no config at all."""
+"""Wherever a configuration names an extension: an old name, an untyped `config`, no config."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ from tcpmesh.config.migrate.written import (
     Scalar,
     entry,
     mapping,
+    scalar,
     sequence,
 )
 
@@ -21,6 +22,10 @@ _REDIS = "envoy.extensions.filters.network.redis_proxy.v3.RedisProxy"
 _FILE_LOG = "envoy.extensions.access_loggers.file.v3.FileAccessLog"
 _VALIDATION = "envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext"
 _PROXY_PROTOCOL = "envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol"
+
+
+def _enter(spot: Spot) -> None:
+    spot.walk.listener = spot
 
 
 # ---------------------------------------------------------------- the PROXY header
@@ -112,6 +117,18 @@ def _subject_alt_names(spot: Spot, each: Entry) -> None:
     spot.say(each, "'verify_subject_alt_name' becomes match_subject_alt_names, exact ones")
 
 
+def _alpn(spot: Spot, each: Entry) -> None:
+    """`deprecated_v1: {alpn_protocols: "h2,http/1.1"}` of the first v2 releases."""
+    inner = each.value.get("alpn_protocols") if isinstance(each.value, Group) else None
+    if inner is None or not isinstance(inner.value, Scalar) or spot.group.get("alpn_protocols"):
+        spot.drop(each)
+        spot.say(each, "'deprecated_v1' is taken out: it says nothing that counts")
+        return
+    names = [scalar(name.strip()) for name in str(inner.value.value).split(",")]
+    spot.replace(each, spot.entry("alpn_protocols", sequence(*names)))
+    spot.say(each, "'deprecated_v1.alpn_protocols' becomes alpn_protocols")
+
+
 def _exact(spot: Spot, item: Entry) -> Entry:
     return Entry(spot.key("exact"), item.value, line=item.line)
 
@@ -185,9 +202,13 @@ def add_to(rules: Rules) -> None:
         (_CHAIN, "tls_context"): tls_context,
         (_MATCH, "sni_domains"): _sni_domains,
         (_VALIDATION, "verify_subject_alt_name"): _subject_alt_names,
+        (
+            "envoy.extensions.transport_sockets.tls.v3.CommonTlsContext",
+            "deprecated_v1",
+        ): _alpn,
         (_TCP, "deprecated_v1"): _tcp_routes,
         (_REDIS, "cluster"): _redis_cluster,
         (f"{_REDIS}.PrefixRoutes", "catch_all_cluster"): _catch_all_cluster,
     }
-    rules.messages.setdefault(_LISTENER, []).append(_use_proxy_proto)
+    rules.messages.setdefault(_LISTENER, []).extend((_enter, _use_proxy_proto))
     rules.messages.setdefault(_FILE_LOG, []).append(_log_format)

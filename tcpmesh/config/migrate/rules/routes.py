@@ -4,11 +4,13 @@ some is only of use if all of it is migrated.
 
 from __future__ import annotations
 
+from tcpmesh.config.migrate.names import HTTP_FILTER, modern_name
 from tcpmesh.config.migrate.rules.clusters import is_null, value_of
-from tcpmesh.config.migrate.walk import HOST, FieldRule, Rules, Spot
+from tcpmesh.config.migrate.walk import HOST, FieldRule, MessageRule, Rules, Spot
 from tcpmesh.config.migrate.written import (
     Entry,
     Group,
+    Scalar,
     Written,
     entry,
     mapping,
@@ -21,6 +23,13 @@ _HCM = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnecti
 _FILTER = "envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter"
 _GZIP = "envoy.extensions.compression.gzip.compressor.v3.Gzip"
 _COMPRESSOR = "envoy.extensions.filters.http.compressor.v3.Compressor"
+_TRACER = "envoy.config.trace.v3.Tracing.Http"
+
+_HTTP = "envoy.extensions.filters.http."
+
+_TRACERS_GONE = {f"envoy.tracers.{name}" for name in ("dynamic_ot", "lightstep", "opencensus")}
+_FILTERS_GONE = {f"envoy.filters.http.{name}" for name in ("dynamo", "squash")}
+
 _MATCHER = "envoy.type.matcher.v3.StringMatcher"
 
 
@@ -154,9 +163,11 @@ def _idle_timeout(spot: Spot, each: Entry) -> None:
 def _operation_name(spot: Spot, each: Entry) -> None:
     value = str(value_of(spot, "operation_name")).upper()
     direction = "OUTBOUND" if value == "EGRESS" else "INBOUND"
+    listener = spot.walk.listener
+    if listener is not None and listener.group.get("traffic_direction") is None:
+        listener.add("traffic_direction", direction, each.line)
     spot.drop(each)
-    text = f"'operation_name' is taken out: traffic_direction: {direction} of a listener says it"
-    spot.say(each, text)
+    spot.say(each, f"'operation_name' becomes traffic_direction: {direction} of the listener")
 
 
 def _header_tags(spot: Spot, each: Entry) -> None:
@@ -175,6 +186,54 @@ def _header_tags(spot: Spot, each: Entry) -> None:
 def _drop_fixed(spot: Spot, each: Entry) -> None:
     spot.drop(each)
     spot.say(each, "'type' is taken out: delays are fixed ones")
+
+
+# ---------------------------------------------------------------- what Envoy has no more
+
+
+def _tracer(name: str) -> MessageRule:
+    """A rule for the field that names a tracer: one that Envoy dropped is put into a comment, since
+    nothing else depends on it.
+    """
+
+    def rule(spot: Spot) -> None:
+        each = spot.group.get(name)
+        called = each.value.get("name") if each and isinstance(each.value, Group) else None
+        if each is None or called is None or not isinstance(called.value, Scalar):
+            return
+        tracer = modern_name(_TRACER, str(called.value.value))
+        if tracer in _TRACERS_GONE:
+            spot.comment_out(each)
+            text = f"Envoy no longer has the tracer {called.value.value}: it is a comment now"
+            spot.say(each, text)
+
+    return rule
+
+
+def _filters(spot: Spot) -> None:
+    """HTTP filters that Envoy dropped and that let every request pass as it is."""
+    each = spot.group.get("http_filters")
+    if each is None or not isinstance(each.value, Group) or each.value.is_mapping:
+        return
+    inner = Spot(spot.walk, each.value, spot.descriptor, (spot.path, "http_filters"))
+    for item in list(each.value.entries):
+        called = item.value.get("name") if isinstance(item.value, Group) else None
+        name = str(called.value.value) if called and isinstance(called.value, Scalar) else ""
+        if modern_name(HTTP_FILTER, name) in _FILTERS_GONE:
+            inner.comment_out(item)
+            inner.say(item, f"Envoy no longer has the filter {name}: it is a comment now")
+
+
+def _health_endpoint(spot: Spot, each: Entry) -> None:
+    """`endpoint` of the health check filter: a path, which is a header now."""
+    matcher = _header(spot, ":path", spot.moved("exact", each))
+    spot.replace(each, spot.entry("headers", sequence(matcher)))
+    spot.say(each, "'endpoint' becomes headers")
+
+
+def _buffer_time(spot: Spot, each: Entry) -> None:
+    spot.drop(each)
+    spot.say(each, "'max_request_time' is taken out: request_timeout of the manager is for that")
 
 
 # ---------------------------------------------------------------- gzip
@@ -247,7 +306,12 @@ def add_to(rules: Rules) -> None:
         (_HCM + ".Tracing", "operation_name"): _operation_name,
         (_HCM + ".Tracing", "request_headers_for_tags"): _header_tags,
         (fault, "type"): _drop_fixed,
+        (_HTTP + "health_check.v3.HealthCheck", "endpoint"): _health_endpoint,
+        (_HTTP + "buffer.v3.Buffer", "max_request_time"): _buffer_time,
     }
     rules.messages.setdefault(header, []).append(_header_matches)
     rules.messages.setdefault(_ROUTE + "CorsPolicy", []).append(_origins)
     rules.messages.setdefault(_FILTER, []).insert(0, _gzip)
+    rules.messages.setdefault(_HCM, []).append(_filters)
+    rules.messages.setdefault(_HCM + ".Tracing", []).append(_tracer("provider"))
+    rules.messages.setdefault("envoy.config.trace.v3.Tracing", []).append(_tracer("http"))

@@ -98,7 +98,7 @@ class LogTests(MeshTestCase):
         self.mesh.advance(2)
         self.mesh.advance(2)
         self.assertEqual(["TcpPeriodic 0 0 -"] * 2, self.logged)
-        self.mesh.advance(2)
+        self.mesh.advance(1)
         self.assertEqual(["NotSet 0 0 UF,URX", "TcpConnectionEnd 0 0 UF,URX"], self.logged[2:])
 
     def test_unserved(self) -> None:
