@@ -45,7 +45,7 @@ class GrpcStream:
 
     :param reply: the type of the server's messages.
     :param most: bytes that one of these may have.
-    :param over: called when it is over.
+    :param over: called when it is over, perhaps more than once.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class GrpcStream:
         observer: GrpcObserver,
         clock: IReactorTime,
         most: int,
-        over: Callable[[GrpcStream], object] = lambda _: None,
+        over: Callable[[GrpcStream, GrpcStatus], object],
     ) -> None:
         self._reply = reply
         self._observer: GrpcObserver | None = observer
@@ -112,19 +112,19 @@ class GrpcStream:
     def cancel(self) -> None:
         """Break it off; its observer hears nothing more, but for one that has an `on_cancel`."""
         observer, self._observer = self._observer, None
-        self._stop()
+        self._stop(GrpcStatus.CANCELLED)
         on_cancel = getattr(observer, "on_cancel", None)
         if on_cancel is not None:
             on_cancel()
 
-    def _stop(self) -> None:
+    def _stop(self, status: GrpcStatus) -> None:
         deadline, self._deadline = self._deadline, None
         if deadline is not None and deadline.active():
             deadline.cancel()
         stream = self._stream
         if stream is not None:
             stream.cancel()
-        self._over(self)
+        self._over(self, status)
 
     # What the stream tells
 
@@ -205,7 +205,7 @@ class GrpcStream:
     def _end(self, error: GrpcError | None) -> None:
         """It is over; told later where the call that began it has not returned."""
         observer, self._observer = self._observer, None
-        self._stop()
+        self._stop(GrpcStatus.OK if error is None else error.status)
         if observer is None:
             return
         if self._is_starting:

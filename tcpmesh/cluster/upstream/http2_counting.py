@@ -121,6 +121,10 @@ class HostCounter:
         """It has not answered a ping in time."""
         self._http2.keepalive_timeout.tally += 1
 
+    def most_requests(self) -> None:
+        """A connection has had as many requests as it may."""
+        self._stats.cx_max_requests.tally += 1
+
     def idle_timeout(self) -> None:
         """A connection had no request for too long."""
         self._stats.cx_idle_timeout.tally += 1

@@ -86,6 +86,9 @@ class ConnectionOwner(Protocol):
     def silent(self) -> None:
         """The host has not answered a ping in time."""
 
+    def most_requests(self) -> None:
+        """It has had as many streams as it may."""
+
     def received(self, size: int) -> None:
         """So many bytes have come."""
 
@@ -189,6 +192,9 @@ class Http2Connection(QuietProtocol):
         if stream.has_to_send:
             self._sending[stream] = None
         self._send()
+        if stream.id == 2 * self._options.most_requests - 1:
+            self._owner.most_requests()
+            self.leave()
 
     def wants_to_send(self, stream: Http2Stream) -> None:
         """There is more to send of this one."""

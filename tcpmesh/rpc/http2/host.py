@@ -53,6 +53,9 @@ class HostCounts(Protocol):
     def silent(self) -> None:
         """It has not answered a ping in time."""
 
+    def most_requests(self) -> None:
+        """A connection has had as many streams as it may."""
+
     def idle_timeout(self) -> None:
         """A connection had no stream for too long."""
 
@@ -110,6 +113,9 @@ class NoCounts:
         """Nothing."""
 
     def silent(self) -> None:
+        """Nothing."""
+
+    def most_requests(self) -> None:
         """Nothing."""
 
     def idle_timeout(self) -> None:
@@ -344,6 +350,10 @@ class Http2Host:
     def silent(self) -> None:
         """The host has not answered a ping in time."""
         self._counts.silent()
+
+    def most_requests(self) -> None:
+        """A connection has had as many streams as it may."""
+        self._counts.most_requests()
 
     def received(self, size: int) -> None:
         """So many bytes have come."""
