@@ -12,7 +12,9 @@ from twisted.internet.defer import Deferred, fail
 
 from tcpmesh import __version__
 from tcpmesh.accesslog.collectors.exports import TIMEOUT
+from tcpmesh.accesslog.operators import Operators
 from tcpmesh.accesslog.text_format import TextFormat
+from tcpmesh.config.fields.operators import names_of_formatters
 from tcpmesh.config.fields.values import seconds
 from tcpmesh.registry import Context
 from tcpmesh.rpc.client import grpc_client
@@ -97,8 +99,10 @@ class HttpTransport:
         self._cluster = context.cluster
         self._timeout = seconds(uri.timeout)
         self._host, self._path = host_and_path(uri.uri)
+        known = Operators(context.node, names_of_formatters(message.formatters))
         self._headers = [
-            (each, TextFormat(each.header.value, True)) for each in message.request_headers_to_add
+            (each, TextFormat(each.header.value, True, known))
+            for each in message.request_headers_to_add
         ]
 
     def __call__(self, message: Any) -> Deferred[int]:

@@ -119,7 +119,7 @@ def _required_oneof(name: str, members: list[str], known_as: str) -> _Always:
 
 def _add_field(plan: Plan, field: FieldDescriptor, rules: Any) -> None:
     if field.full_name in RELAXED:
-        return
+        rules = validate_pb2.FieldRules()
     kind = rules.WhichOneof("type")
     own: Any = getattr(rules, kind) if kind else None
     if not _is_of_a_oneof(field) and (

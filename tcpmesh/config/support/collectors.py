@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tcpmesh.config.support.rows import YES, Rows, no_effect
+from tcpmesh.config.support.rows import WHOLE, YES, Rows, no_effect
 
 _V3 = no_effect("V3 is the only version there is")
 
@@ -19,10 +19,11 @@ EXTENSIONS: dict[str, Rows] = {
         "filter_state_objects_to_log": YES,
         "custom_tags": YES,
         "disable_builtin_labels": YES,
-        "resource_attributes": YES,
-        "body": YES,
-        "attributes": YES,
+        "resource_attributes": WHOLE,
+        "body": WHOLE,
+        "attributes": WHOLE,
         "stat_prefix": YES,
+        "formatters": YES,
     },
     "envoy.extensions.access_loggers.fluentd.v3.FluentdAccessLogConfig": {
         "cluster": YES,
@@ -32,6 +33,7 @@ EXTENSIONS: dict[str, Rows] = {
         "buffer_size_bytes": YES,
         "record": YES,
         "retry_options": YES,
+        "formatters": YES,
     },
 }
 
@@ -55,9 +57,16 @@ PARTS: dict[str, Rows] = {
         "num_retries": YES,
         "retry_back_off": YES,
         "retry_on": no_effect("a stream is begun anew where it could not be made, as in Envoy"),
+        "retry_priority": no_effect("the host is picked anew, by the usual priorities"),
+        "retry_host_predicate": no_effect("the host is picked anew, whichever it was"),
+        "host_selection_retry_max_attempts": no_effect("the host is picked anew"),
     },
     "envoy.config.core.v3.BackoffStrategy": {"base_interval": YES, "max_interval": YES},
-    "envoy.config.core.v3.HttpService": {"http_uri": YES, "request_headers_to_add": YES},
+    "envoy.config.core.v3.HttpService": {
+        "http_uri": YES,
+        "request_headers_to_add": YES,
+        "formatters": YES,
+    },
     "envoy.config.core.v3.HttpUri": {"uri": YES, "cluster": YES, "timeout": YES},
     "envoy.type.tracing.v3.CustomTag": {
         "tag": YES,
@@ -91,16 +100,4 @@ PARTS: dict[str, Rows] = {
     "envoy.type.metadata.v3.MetadataKind.Host": {},
     "envoy.type.metadata.v3.MetadataKey": {"key": YES, "path": YES},
     "envoy.type.metadata.v3.MetadataKey.PathSegment": {"key": YES},
-    "opentelemetry.proto.common.v1.AnyValue": {
-        "string_value": YES,
-        "bool_value": YES,
-        "int_value": YES,
-        "double_value": YES,
-        "array_value": YES,
-        "kvlist_value": YES,
-        "bytes_value": YES,
-    },
-    "opentelemetry.proto.common.v1.ArrayValue": {"values": YES},
-    "opentelemetry.proto.common.v1.KeyValueList": {"values": YES},
-    "opentelemetry.proto.common.v1.KeyValue": {"key": YES, "value": YES},
 }

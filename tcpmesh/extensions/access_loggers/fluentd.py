@@ -1,9 +1,8 @@
 """The logger that sends to fluentd (`envoy.extensions.access_loggers.fluentd.v3`), in its forward
 mode (https://github.com/fluent/fluentd/wiki/Forward-Protocol-Specification-v1).
 
-What is left of Envoy's: extensions that bring operators of their own (`formatters`).  In two things
-it is better: with `buffer_size_bytes: 0` each record goes for itself, where Envoy loses them all,
-and records that are given up with a collector count as lost.
+In two things it is better than Envoy's: with `buffer_size_bytes: 0` each record goes for itself,
+where Envoy loses them all, and records that are given up with a collector count as lost.
 """
 
 from __future__ import annotations
@@ -20,6 +19,8 @@ from twisted.internet.interfaces import IDelayedCall
 from tcpmesh.accesslog.collectors.buffered import RecordBuffer, buffering
 from tcpmesh.accesslog.collectors.logger import CollectorLogger
 from tcpmesh.accesslog.json_format import JsonFormat
+from tcpmesh.accesslog.operators import Operators
+from tcpmesh.config.fields.operators import names_of_formatters
 from tcpmesh.config.fields.values import seconds
 from tcpmesh.registry import Context, extension
 from tcpmesh.rpc.backoff import Backoff
@@ -151,7 +152,8 @@ class FluentdAccessLog(CollectorLogger[Fluentd]):
     """Records as JSON that fluentd gets in MessagePack."""
 
     def __init__(self, message: Any, context: Context) -> None:
-        self._record = JsonFormat(MessageToDict(message.record)).format
+        known = Operators(context.node, names_of_formatters(message.formatters))
+        self._record = JsonFormat(MessageToDict(message.record), known=known).format
         super().__init__(message, context, lambda: Fluentd(message, context))
 
     def log(self, info: StreamInfo, at: Moment) -> None:

@@ -19,6 +19,7 @@ from tcpmesh.accesslog.collectors.custom_tags import CustomTags
 from tcpmesh.accesslog.collectors.entries import Entries
 from tcpmesh.accesslog.collectors.log_stream import NO_RETRY, LogStream, RetryPolicy, Stream
 from tcpmesh.accesslog.collectors.logger import CollectorLogger
+from tcpmesh.accesslog.operators import Operators
 from tcpmesh.registry import Context, extension
 from tcpmesh.rpc.client import GrpcClient, grpc_client
 from tcpmesh.values.stream.moment import Moment
@@ -91,7 +92,7 @@ class TcpGrpcAccessLog(CollectorLogger[LogService]):
 
     def __init__(self, message: Any, context: Context) -> None:
         common = message.common_config
-        tags = CustomTags(common.custom_tags, os.environ)
+        tags = CustomTags(common.custom_tags, os.environ, Operators(context.node))
         self._entries = Entries(common.filter_state_objects_to_log, tags)
         super().__init__(
             common,

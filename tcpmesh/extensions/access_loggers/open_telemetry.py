@@ -1,9 +1,9 @@
 """The logger that exports to an OpenTelemetry collector
 (`envoy.extensions.access_loggers.open_telemetry.v3`).
 
-What is left of Envoy's: resource detectors, and extensions that bring operators of their own
-(`formatters`).  Beyond it: a collector that does not answer costs no more memory than eight
-requests, and is waited for no longer than ten seconds where `grpc_service` has no `timeout`.
+What is left of Envoy's: resource detectors.  Beyond it: a collector that does not answer costs no
+more memory than eight requests, and is waited for no longer than ten seconds where `grpc_service`
+has no `timeout`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from tcpmesh.accesslog.collectors.exports import Exports
 from tcpmesh.accesslog.collectors.logger import CollectorLogger
 from tcpmesh.accesslog.collectors.otlp import LogRecords, records_of, request_of
 from tcpmesh.accesslog.collectors.otlp_transport import GrpcTransport, HttpTransport, Transport
+from tcpmesh.accesslog.operators import Operators
+from tcpmesh.config.fields.operators import names_of_formatters
 from tcpmesh.registry import Context, extension
 from tcpmesh.stats.store import sanitize
 from tcpmesh.values.stream.moment import Moment
@@ -93,7 +95,9 @@ class OpenTelemetryAccessLog(CollectorLogger[Collector]):
     """Records as `LogRecord` messages."""
 
     def __init__(self, message: Any, context: Context) -> None:
-        self._records = LogRecords(message, CustomTags(message.custom_tags, os.environ))
+        known = Operators(context.node, names_of_formatters(message.formatters))
+        tags = CustomTags(message.custom_tags, os.environ, known)
+        self._records = LogRecords(message, tags, known)
         super().__init__(
             message,
             context,
