@@ -93,6 +93,7 @@ class LogStream:
     :param identify: puts into the first message of a stream who sends it.
     :param lost: told how many records did not leave.
     :param pause: seconds before another stream is tried, after one that took nothing.
+    :param drained: told that all has left, after some of it had to wait.
     """
 
     def __init__(
@@ -104,6 +105,7 @@ class LogStream:
         pause: float,
         retry: RetryPolicy = NO_RETRY,
         random: Random | None = None,
+        drained: Callable[[], object] = lambda: None,
     ) -> None:
         self._open = open_stream
         self._identify = identify
@@ -111,6 +113,7 @@ class LogStream:
         self._clock = clock
         self._pause = pause
         self._retry = retry
+        self._drained = drained
         self._random = random or Random()
         self._stream: Stream | None = None
         self._waiting: deque[Sent] = deque()
@@ -209,6 +212,7 @@ class LogStream:
         """All has left."""
         if self._stream is not None:
             self._settle(self._stream)
+            self._drained()
 
     def on_end(self, error: Any) -> None:
         """The stream is over."""

@@ -177,7 +177,7 @@ class Exchange:
     def _fail(self, why: str, status: int = UNAVAILABLE) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            connection.close(abort=True)
+            connection.close(abort=self.is_asking)
         answer = self._take_answer(status)
         self._pools.ended(self)
         if answer is not None:

@@ -35,6 +35,24 @@ EXTENSIONS: dict[str, Rows] = {
         "retry_options": YES,
         "formatters": YES,
     },
+    "envoy.config.metrics.v3.MetricsServiceConfig": {
+        "grpc_service": YES,
+        "transport_api_version": _V3,
+        "report_counters_as_deltas": YES,
+        "emit_tags_as_labels": YES,
+        "histogram_emit_mode": YES,
+        "batch_size": YES,
+    },
+    "envoy.extensions.stat_sinks.open_telemetry.v3.SinkConfig": {
+        "grpc_service": YES,
+        "http_service": YES,
+        "report_counters_as_deltas": YES,
+        "report_histograms_as_deltas": YES,
+        "emit_tags_as_attributes": YES,
+        "use_tag_extracted_name": YES,
+        "prefix": YES,
+        "max_data_points_per_request": YES,
+    },
 }
 
 #: The types of their fields.

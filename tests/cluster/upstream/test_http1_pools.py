@@ -116,7 +116,7 @@ class Http1PoolsTests(MeshTestCase):
         self.ask()
         self.answer()
         self.answer(OK)
-        self.assertTrue(self.served[0].lost)
+        self.assertTrue(self.served[0].ended)
         self.ask()
         self.assertEqual(len(self.served), 2)
 
@@ -169,7 +169,7 @@ class Http1PoolsTests(MeshTestCase):
         self.answer()
         self.mesh.tell_hosts("c", Assignment())
         self.mesh.pump()
-        self.assertTrue(self.served[0].lost)
+        self.assertTrue(self.served[0].ended)
 
     def test_close_while_it_connects(self) -> None:
         """An attempt is given up."""
