@@ -24,6 +24,7 @@ from collections.abc import Mapping
 from tcpmesh.config.support import (
     bootstrap,
     clusters,
+    collectors,
     extensions,
     filters,
     grpc,
@@ -42,6 +43,7 @@ EXTENSIONS: Mapping[str, Rows] = {
     **policies.EXTENSIONS,
     **extensions.EXTENSIONS,
     **logs.EXTENSIONS,
+    **collectors.EXTENSIONS,
 }
 
 #: Every message type that may be set, with its fields.
@@ -58,6 +60,7 @@ TABLE: Mapping[str, Rows] = {
     **policies.PARTS,
     **filters.PARTS,
     **extensions.PARTS,
+    **collectors.PARTS,
 }
 
 #: Extensions that tcpmesh will not have, and why.
