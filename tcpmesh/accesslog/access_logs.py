@@ -62,16 +62,16 @@ class AccessLogs:
 
     @property
     def wants_addresses(self) -> bool:
-        """Whether somebody may ask for the addresses of a connection that is over."""
+        """Whether a logger or a filter may ask for the addresses of a connection that is over."""
         return self._one_wants("addresses")
 
     @property
     def wants_idle(self) -> bool:
-        """Whether somebody may ask for how long nothing had moved when one side closed."""
+        """Whether one may ask for how long nothing had moved when one side closed."""
         return self._one_wants("idle")
 
     def _one_wants(self, what: str) -> bool:
-        """Whether a logger or filter asks for something; who does not say so is taken to."""
+        """Whether one asks for something; who does not say so is taken to."""
         return any(getattr(each, f"wants_{what}", True) for each in self._extensions)
 
     def hold(self) -> AccessLogs:
