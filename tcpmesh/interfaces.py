@@ -6,7 +6,7 @@ has an interface it is used as it is; what stands here is only what a proxy need
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from socket import socket
 from typing import Any
 
@@ -402,6 +402,9 @@ class IAccessLogFilter(Interface):
     def passes(info: StreamInfo, at: Moment) -> bool:
         """Whether a connection is written down at this moment."""
 
+    def close() -> None:
+        """The log is closed."""
+
 
 class IAccessLogFile(Interface):
     """A file that lines are added to, one for all that name its path."""
@@ -687,6 +690,11 @@ class IServer(Interface):
     state = Attribute("'LIVE', 'DRAINING', 'PRE_INITIALIZING' or 'INITIALIZING'.")
     uptime = Attribute("Seconds since this process started, a `float`.")
     log_levels = Attribute("The `Levels`.")
+
+    def flushing_for_admin() -> Iterator[None]:
+        """To be gone through before statistics are shown: a flush, where these happen only then
+        (`stats_flush_on_admin`).
+        """
 
     def cluster_statuses() -> Sequence[ClusterStatus]:
         """The clusters in order of configuration, each made when it is asked for."""

@@ -35,9 +35,9 @@ class AccessLogs:
         self._clock = context.network.clock
         self._wall = wall
         self._logs: list[tuple[Passes | None, Callable[[StreamInfo, Moment], None]]] = []
-        self._loggers: list[Any] = []
+        self._extensions: list[Any] = []
+        """Loggers, and filters that are extensions."""
         self._holders = 1
-        self._filters_by_extension = False
         with all_or_nothing() as undo:
             undo.callback(self.close)
             for message in messages:
@@ -45,12 +45,13 @@ class AccessLogs:
 
     def _add(self, message: Any, context: Context) -> None:
         config = message.typed_config
-        self._filters_by_extension |= b"type.googleapis.com/" in message.filter.SerializeToString()
-        passes = access_log_filter(message.filter, context) if message.HasField("filter") else None
+        passes = None
+        if message.HasField("filter"):
+            passes = access_log_filter(message.filter, context, self._extensions.append)
         logger = build_checked(
             config, context, lambda built: check_provides(built, IAccessLogger, config)
         )
-        self._loggers.append(logger)
+        self._extensions.append(logger)
         if not getattr(logger, "writes_nothing", False):
             self._logs.append((passes, logger.log))
 
@@ -61,17 +62,17 @@ class AccessLogs:
 
     @property
     def wants_addresses(self) -> bool:
-        """Whether somebody may ask for the addresses of a connection that is over."""
-        return self._filters_by_extension or self._one_wants("addresses")
+        """Whether a logger or a filter may ask for the addresses of a connection that is over."""
+        return self._one_wants("addresses")
 
     @property
     def wants_idle(self) -> bool:
-        """Whether somebody may ask for how long nothing had moved when one side closed."""
+        """Whether one may ask for how long nothing had moved when one side closed."""
         return self._one_wants("idle")
 
     def _one_wants(self, what: str) -> bool:
-        """Whether a logger asks for something; who does not say so is taken to."""
-        return any(getattr(logger, f"wants_{what}", True) for logger in self._loggers)
+        """Whether one asks for something; who does not say so is taken to."""
+        return any(getattr(each, f"wants_{what}", True) for each in self._extensions)
 
     def hold(self) -> AccessLogs:
         """Keep it open for one more, besides who has made it."""
@@ -99,8 +100,8 @@ class AccessLogs:
         """One of those that hold it needs it no more; the last one's call closes the loggers."""
         self._holders -= 1
         if not self._holders:
-            for logger in self._loggers:
-                logger.close()
+            for each in self._extensions:
+                each.close()
 
 
 def access_logs(messages: Iterable[Any], context: Context) -> AccessLogs | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from tcpmesh.accesslog.fields.times import duration_ms
 from tcpmesh.config.fields.strings import string_matcher
@@ -28,15 +28,29 @@ UNKNOWN = 2
 """The gRPC status of what has none."""
 
 
-def access_log_filter(message: Any, context: Context) -> Passes:
+def access_log_filter(
+    message: Any, context: Context, built: Callable[[Any], object] = lambda each: None
+) -> Passes:
     """What an `AccessLogFilter` lets pass.
 
+    :param built: told of each `IAccessLogFilter` that this is made of, which are to be closed.
     :raise tcpmesh.registry.UnknownExtension: where nothing understands the type of an
         `extension_filter`.
     :raise tcpmesh.registry.BrokenExtension: where another package's filter fails.
     """
+    return _made(message, _Making(context, built))
+
+
+class _Making(NamedTuple):
+    """What filters are made with."""
+
+    context: Context
+    built: Callable[[Any], object]
+
+
+def _made(message: Any, making: _Making) -> Passes:
     kind = message.WhichOneof("filter_specifier")
-    return _FILTERS[kind](getattr(message, kind), context)
+    return _FILTERS[kind](getattr(message, kind), making)
 
 
 def _always(answer: bool) -> Passes:
@@ -52,40 +66,44 @@ _COMPARED: dict[int, Callable[[int, int], bool]] = {
 """By the numbers of `ComparisonFilter.Op`."""
 
 
-def _status_code(message: Any, context: Context) -> Passes:
+def _status_code(message: Any, making: _Making) -> Passes:
     compare = _COMPARED[message.comparison.op]
-    wanted = context.runtime.uint32(message.comparison.value)
+    wanted = making.context.runtime.uint32(message.comparison.value)
     return lambda info, at: compare(at.request.status if at.request else 0, wanted.value)
 
 
-def _duration(message: Any, context: Context) -> Passes:
+def _duration(message: Any, making: _Making) -> Passes:
     compare = _COMPARED[message.comparison.op]
-    wanted = context.runtime.uint32(message.comparison.value)
+    wanted = making.context.runtime.uint32(message.comparison.value)
     return lambda info, at: compare(duration_ms(info, at), wanted.value)
 
 
-def _runtime(message: Any, context: Context) -> Passes:
+def _runtime(message: Any, making: _Making) -> Passes:
     """A share of the connections: all records of one are in it, or none is, and so it is in all
     logs; unless each record is to be drawn by itself.
     """
-    key, default, sampled = message.runtime_key, message.percent_sampled, context.runtime.sampled
+    key, default, sampled = (
+        message.runtime_key,
+        message.percent_sampled,
+        making.context.runtime.sampled,
+    )
     if message.use_independent_randomness:
-        draw = context.random.getrandbits
+        draw = making.context.random.getrandbits
         return lambda info, at: sampled(key, default, draw(64))
     return lambda info, at: sampled(key, default, int(info.stream_id[:8], 16))
 
 
-def _and(message: Any, context: Context) -> Passes:
-    filters = [access_log_filter(each, context) for each in message.filters]
+def _and(message: Any, making: _Making) -> Passes:
+    filters = [_made(each, making) for each in message.filters]
     return lambda info, at: all(passes(info, at) for passes in filters)
 
 
-def _or(message: Any, context: Context) -> Passes:
-    filters = [access_log_filter(each, context) for each in message.filters]
+def _or(message: Any, making: _Making) -> Passes:
+    filters = [_made(each, making) for each in message.filters]
     return lambda info, at: any(passes(info, at) for passes in filters)
 
 
-def _header(message: Any, context: Context) -> Passes:
+def _header(message: Any, making: _Making) -> Passes:
     """What a header field is; of TCP, there is none."""
     matcher = message.header
     name, invert = matcher.name, matcher.invert_match
@@ -129,7 +147,7 @@ _HEADER_TESTS: dict[str, Callable[[Any], Callable[[str], bool]]] = {
 }
 
 
-def _response_flags(message: Any, context: Context) -> Passes:
+def _response_flags(message: Any, making: _Making) -> Passes:
     """One of these flags, or any where none is named."""
     wanted = 0
     for name in message.flags:
@@ -139,14 +157,14 @@ def _response_flags(message: Any, context: Context) -> Passes:
     return lambda info, at: bool(info.flags.value & wanted)
 
 
-def _grpc_status(message: Any, context: Context) -> Passes:
+def _grpc_status(message: Any, making: _Making) -> Passes:
     return _always((UNKNOWN in message.statuses) is not message.exclude)
 
 
 _MISSING = object()
 
 
-def _metadata(message: Any, context: Context) -> Passes:
+def _metadata(message: Any, making: _Making) -> Passes:
     """A value of the dynamic metadata.  `invert` of the matcher has no effect, as in Envoy."""
     absent = message.match_if_key_not_found
     otherwise = absent.value if message.HasField("match_if_key_not_found") else True
@@ -165,7 +183,7 @@ def _metadata(message: Any, context: Context) -> Passes:
     return passes
 
 
-def _log_type(message: Any, context: Context) -> Passes:
+def _log_type(message: Any, making: _Making) -> Passes:
     """Records of one of these kinds, or of none of them."""
     names = message.DESCRIPTOR.fields_by_name["types"].enum_type.values_by_number
     wanted = frozenset(names[number].name for number in message.types)
@@ -173,20 +191,21 @@ def _log_type(message: Any, context: Context) -> Passes:
     return lambda info, at: (at.log_type.value in wanted) is not exclude
 
 
-def _extension(message: Any, context: Context) -> Passes:
+def _extension(message: Any, making: _Making) -> Passes:
     config = message.typed_config
-    built = build_checked(
-        config, context, lambda made: check_provides(made, IAccessLogFilter, config)
+    made = build_checked(
+        config, making.context, lambda each: check_provides(each, IAccessLogFilter, config)
     )
-    passes: Passes = built.passes
+    making.built(made)
+    passes: Passes = made.passes
     return passes
 
 
-_FILTERS: dict[str, Callable[[Any, Context], Passes]] = {
+_FILTERS: dict[str, Callable[[Any, _Making], Passes]] = {
     "status_code_filter": _status_code,
     "duration_filter": _duration,
-    "not_health_check_filter": lambda message, context: _always(True),
-    "traceable_filter": lambda message, context: _always(False),
+    "not_health_check_filter": lambda message, making: _always(True),
+    "traceable_filter": lambda message, making: _always(False),
     "runtime_filter": _runtime,
     "and_filter": _and,
     "or_filter": _or,

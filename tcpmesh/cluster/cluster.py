@@ -127,7 +127,9 @@ class Cluster:
         self._endpoint_stats = EndpointStats(self.stats.scope) if per_endpoint else None
         self._counts = context.shared.block(f"cluster.{self.name}")
         undo.callback(self._counts.close)
-        self.breakers = Breakers(message.circuit_breakers, self.stats, self._counts)
+        self.breakers = Breakers(
+            message.circuit_breakers, self.stats, self._counts, self.name, context.runtime
+        )
         self.dialer = dialer_of(message, context)
         undo.callback(self.dialer.close)
         policy_context = self._policy_context(context)
@@ -397,7 +399,7 @@ class Cluster:
             **shared,
             stats=self.stats,
             requests=self.breakers.requests,
-            panic_threshold=panic_threshold(self.message),
+            configured_panic_threshold=panic_threshold(self.message),
             provided=partial(provided_balancer, self.message),
             host_for=self.host_for,
         )

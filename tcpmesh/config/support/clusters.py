@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from tcpmesh.config.support.rows import (
     HTTP,
-    HTTP2,
-    HTTP_COUNTED,
     HTTP_ONLY,
     YES,
     Rows,
@@ -70,9 +68,9 @@ CLUSTER: dict[str, Rows] = {
         "track_timeout_budgets": YES,
         "track_cluster_stats": YES,
         "upstream_http_protocol_options": HTTP,
-        "common_http_protocol_options": HTTP_COUNTED,
+        "common_http_protocol_options": YES,
         "http_protocol_options": HTTP,
-        "http2_protocol_options": HTTP2,
+        "http2_protocol_options": YES,
         "typed_extension_protocol_options": YES,
         "protocol_selection": HTTP,
     },

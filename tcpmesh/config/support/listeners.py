@@ -22,6 +22,7 @@ LISTENER: dict[str, Rows] = {
         "enable_reuse_port": YES,
         "stats_matcher": YES,
         "tcp_backlog_size": YES,
+        "ignore_global_conn_limit": YES,
         "max_connections_to_accept_per_socket_event": YES,
         "socket_options": YES,
         "listener_filters": YES,

@@ -17,6 +17,9 @@ EXTENSIONS: dict[str, Rows] = {
         "expression": YES,
         "cel_config": YES,
     },
+    "envoy.extensions.access_loggers.filters.process_ratelimit.v3.ProcessRateLimitFilter": {
+        "dynamic_config": YES
+    },
     "envoy.extensions.access_loggers.stream.v3.StdoutAccessLog": {"log_format": YES},
     "envoy.extensions.access_loggers.stream.v3.StderrAccessLog": {"log_format": YES},
 }
@@ -62,6 +65,17 @@ FILTERS: dict[str, Rows] = {
     "envoy.config.core.v3.CelExpressionConfig": {
         "enable_string_conversion": YES,
         "enable_string_concat": no_effect("strings can be joined in any case"),
+    },
+    "envoy.config.core.v3.ConfigSource": {
+        "path": YES,
+        "path_config_source": YES,
+        "initial_fetch_timeout": no_effect("a file is read at once"),
+        "resource_api_version": no_effect("there is one version"),
+    },
+    "envoy.config.core.v3.PathConfigSource": {"path": YES},
+    "envoy.extensions.access_loggers.filters.process_ratelimit.v3.DynamicTokenBucket": {
+        "resource_name": YES,
+        "config_source": YES,
     },
     "envoy.config.core.v3.RuntimeUInt32": {"default_value": YES, "runtime_key": YES},
     "envoy.config.route.v3.HeaderMatcher": {

@@ -21,6 +21,8 @@ from tcpmesh.registry import Context, extension
 from tcpmesh.values.stream.moment import Moment
 from tcpmesh.values.stream.stream_info import StreamInfo
 
+_HAVE_ADDRESSES = {"source", "destination", "upstream"}
+
 
 @extension(cel_pb2.ExpressionFilter)
 @implementer(IAccessLogFilter)
@@ -32,6 +34,8 @@ class ExpressionFilter:
             message.expression, message.cel_config.enable_string_conversion
         )
         self._node = context.node
+        self.wants_addresses = not self._expression.names.keys().isdisjoint(_HAVE_ADDRESSES)
+        """Whether the expression may ask for an address, also after the end of a connection."""
 
     def passes(self, info: StreamInfo, at: Moment) -> bool:
         """Whether the expression is true of a connection."""
@@ -41,3 +45,6 @@ class ExpressionFilter:
         except NoValue:
             return False
         return found.value() is True
+
+    def close(self) -> None:
+        """Nothing is held."""
