@@ -231,9 +231,11 @@ class Layers:
         yield
         telling.end(self._set_since(changed))
         # To let go of as many values takes as long.
-        for waste in (before, stack, change.values):
+        for waste in (before, stack):
             yield
             waste.clear()
+        while self.runtime.settle(STEP):
+            yield
 
     def _set_since(self, changed: Mapping[str, None]) -> Changes:
         """The keys among these that operators have set since the trees began to be read."""
