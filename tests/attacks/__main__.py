@@ -28,6 +28,7 @@ from tests.attacks import (
     clients,
     dns_answers,
     hosts,
+    runtime,
     texts,
     upstreams,
 )
@@ -39,6 +40,7 @@ SCENES: Mapping[str, Scene] = {
     **checks_http2.SCENES,
     **dns_answers.SCENES,
     **hosts.SCENES,
+    **runtime.SCENES,
     **clients.SCENES,
     **upstreams.SCENES,
 }

@@ -129,7 +129,7 @@ def thresholds_of(
         given = {each: getattr(entry, each).value for each in LIMITS if entry.HasField(each)}
         found.setdefault(entry.priority, BreakerThresholds(**given))
     default, high = found.get(0, BreakerThresholds()), found.get(1, BreakerThresholds())
-    if not len(runtime):
+    if runtime.is_empty:
         return default, high
     return _overridden(default, f"{name}.default", runtime), _overridden(
         high, f"{name}.high", runtime
