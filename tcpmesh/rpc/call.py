@@ -10,9 +10,10 @@ from google.protobuf.message import DecodeError, Message
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
+from tcpmesh.rpc.endings import of_field, of_http, of_reset
 from tcpmesh.rpc.http2.codec import Fields
 from tcpmesh.rpc.http2.stream import Http2Stream, Reset, StreamObserver
-from tcpmesh.rpc.status import GrpcError, GrpcStatus, of_field, of_http, of_reset
+from tcpmesh.rpc.status import GrpcError, GrpcStatus
 from tcpmesh.wire.grpc import MessageReader, MessageTooLarge, framed, message_text
 
 log = Logger(namespace="grpc")

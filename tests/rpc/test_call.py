@@ -319,8 +319,10 @@ class TrailerTests(RpcTestCase):
         of the cluster.
         """
         self.client = self.make_client(
-            'initial_metadata: [{key: X-A, value: "%HOSTNAME%"}]', "cluster_name: c, authority: me"
+            'initial_metadata: [{key: X-A, value: "%HOSTNAME%"}, {key: x-b}]',
+            "cluster_name: c, authority: me",
         )
         self.call()
         fields = self.server.calls[0].fields
+        self.assertNotIn("x-b", fields)
         self.assertEqual(("%HOSTNAME%", "me"), (fields["x-a"], fields[":authority"]))
