@@ -20,6 +20,9 @@ log = Logger(namespace="grpc")
 
 CONTENT_TYPE = "application/grpc"
 
+SMALL = 64
+"""Bytes of a message below which it counts as a small frame does."""
+
 MOST_BUFFERED = 1 << 20
 """Bytes that a call keeps for a server that does not take them."""
 
@@ -151,6 +154,9 @@ class GrpcStream:
         except MessageTooLarge as e:
             self._end(GrpcError(GrpcStatus.RESOURCE_EXHAUSTED, str(e)))
             return
+        small = sum(len(raw) < SMALL for _, raw in found)
+        if small > 1 and self._stream is not None:
+            self._stream.charge(small - 1)
         for flags, raw in found:
             if self._observer is None:
                 return

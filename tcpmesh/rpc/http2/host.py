@@ -137,6 +137,9 @@ class Http2Host:
     def wants_to_send(self, stream: Http2Stream) -> None:
         """It waits; what it has to send goes with it."""
 
+    def charge(self, count: int) -> None:
+        """It has been sent nothing."""
+
     def give_up(self, stream: Http2Stream, reset: Reset) -> None:
         """A stream that waits is not wanted any more."""
         self._waiting.remove(stream)

@@ -67,6 +67,9 @@ class StreamCarrier(Protocol):
     def give_up(self, stream: Http2Stream, reset: Reset) -> None:
         """The stream is not wanted any more; nobody is to be told."""
 
+    def charge(self, count: int) -> None:
+        """The host has sent so many small things in one frame."""
+
 
 class Http2Stream:
     """One request.
@@ -145,6 +148,13 @@ class Http2Stream:
         if self.is_open and carrier is not None:
             reason = ResetReason.TIMEOUT if late else ResetReason.LOCAL_RESET
             carrier.give_up(self, Reset(reason))
+
+    def charge(self, count: int) -> None:
+        """The host has sent so many small messages beyond one in a frame: where that is too much,
+        it is hung up on.
+        """
+        if self.carrier is not None:
+            self.carrier.charge(count)
 
     def _wants_to_send(self) -> None:
         if self.carrier is not None:
