@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from time import time
 from typing import Any
 
@@ -71,10 +72,15 @@ class HttpProbe(ExchangeProbe):
 
 
 def http_probes(
-    message: Any, connect: Connect, network: INetwork, cluster: str, verified: Counter
+    message: Any,
+    connect: Connect,
+    network: INetwork,
+    cluster: str,
+    verified: Counter,
+    verifies: Callable[[], bool],
 ) -> MakeProbe:
     """How hosts are asked by a `core.v3.HealthCheck` with an `http_health_check`."""
-    check = HttpCheck(message.http_health_check, cluster, verified)
+    check = HttpCheck(message.http_health_check, cluster, verified, verifies)
     terms = Terms.of(message, connect, network)
     if not check.is_http2:
         return lambda address, spec, results: HttpProbe(terms, address, results, check)
