@@ -158,6 +158,7 @@ class EndTests(RpcTestCase):
         self.server.calls[0].end()
         self.pump()
         self.assertEqual(("OK", 8), (observer.end, self.server.calls[0].reset))
+        self.assertEqual([1, 1], self.moved("upstream_rq_200", "upstream_rq_tx_reset"))
         self.assertFalse(stream.send(text("x")))
 
 

@@ -42,6 +42,7 @@ UNAVAILABLE = 503
 LATE = 504
 
 _CONNECTION = (ResetReason.CONNECTION_FAILURE, ResetReason.CONNECTION_TIMEOUT)
+_OURS = (ResetReason.TIMEOUT, ResetReason.LOCAL_RESET, ResetReason.ANSWERED)
 
 
 class Http2Stats:
@@ -180,9 +181,11 @@ class HostCounter:
         if reason is ResetReason.TIMEOUT:
             self._stats.rq_timeout.tally += 1
             self._host.rq_timeout += 1
-        if reason in (ResetReason.TIMEOUT, ResetReason.LOCAL_RESET):
+        if reason in _OURS:
             self._stats.rq_tx_reset.tally += 1
             self._http2.tx_reset.tally += 1
+            if reason is ResetReason.ANSWERED:
+                return status
             return LATE if reason is ResetReason.TIMEOUT and not status else 0
         if reason in (ResetReason.REMOTE_RESET, ResetReason.REMOTE_REFUSED):
             self._stats.rq_rx_reset.tally += 1

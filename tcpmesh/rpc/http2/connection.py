@@ -331,9 +331,11 @@ class Http2Connection(QuietProtocol):
         stream = self._streams.get(event.stream_id)
         if stream is None:
             return
+        reset = None
         if not stream.is_last:
             self._drop(stream)
-        observer = self._over(stream)
+            reset = Reset(ResetReason.ANSWERED)
+        observer = self._over(stream, reset)
         if observer is not None:
             observer.on_end()
 

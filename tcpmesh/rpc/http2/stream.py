@@ -22,6 +22,8 @@ class ResetReason(Enum):
     NO_HOST = "no healthy upstream"
     LOCAL_RESET = "local reset"
     TIMEOUT = "timeout"
+    ANSWERED = "answered before it was whole"
+    """The response is there, and the rest of the request is not wanted."""
 
 
 class Reset(NamedTuple):
