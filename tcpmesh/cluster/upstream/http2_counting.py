@@ -106,9 +106,10 @@ class HostCounter:
         if self._host.outlier is not None:
             self._host.outlier.connect_succeeded()
 
-    def failed(self, reason: Failure) -> None:
-        """It could not be made."""
-        failed(self._host, reason)
+    def failed(self, reason: Failure) -> bool:
+        """It could not be made; whether that was the host's doing."""
+        _, remote = failed(self._host, reason)
+        return remote
 
     def closed(self, seconds: float, remote: bool, active: bool) -> None:
         """It is gone."""

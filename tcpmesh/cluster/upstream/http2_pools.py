@@ -77,10 +77,12 @@ class Http2Pools:
                 HostCounter(host, self._stats),
                 partial(self._forget, host),
             )
+            if host.cluster.close_on_failure:
+                host.sessions.add(known)
         return known
 
     def _forget(self, host: Host) -> None:
-        self._hosts.pop(host, None)
+        host.sessions.discard(self._hosts.pop(host, None))
 
     def drain(self, hosts: Any) -> None:
         """These hosts get no more requests."""
