@@ -368,7 +368,8 @@ class Cluster:
         if self._endpoint_stats is not None:
             self._endpoint_stats.collect(self.hosts)
         self.breakers.collect(self.is_used)
-        self.stats.cx_rx_bytes_buffered.follow(0)
+        received = self.stats.cx_rx_bytes_buffered
+        (received.set if self.is_used else received.follow)(0)
         self.stats.cx_tx_bytes_buffered.follow(0)
 
     # Its end
