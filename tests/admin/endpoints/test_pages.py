@@ -166,7 +166,7 @@ class StatsTests(PageTestCase):
         )
         self.assertEqual(
             "cluster.c.active: 1\ncluster.c.total: 3\n",
-            self.text("/stats?usedonly&filter=c.(a|n|t)"),
+            self.text("/stats?usedonly&filter=^cluster.c.(a|n|t)"),
         )
         self.assertEqual(
             "cluster.c.active: 1\n", self.text("/stats?type=Gauges&invert_filter&filter=admin")
@@ -220,7 +220,7 @@ class StatsTests(PageTestCase):
         self.assertEqual("OK\n", self.post("/reset_counters"))
         self.assertEqual(
             "cluster.c.active: 1\ncluster.c.total: 0\n",
-            self.text("/stats?usedonly&filter=c.(a|n|t)"),
+            self.text("/stats?usedonly&filter=^cluster.c.(a|n|t)"),
         )
 
 
