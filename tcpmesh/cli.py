@@ -22,7 +22,7 @@ from twisted.scripts import twistd
 
 from tcpmesh.cli_completion import SHELLS, Commands, Option
 from tcpmesh.cli_migrate import HELP as MIGRATE_HELP
-from tcpmesh.cli_migrate import migrate_file
+from tcpmesh.cli_migrate import MigrateOptions, migrate_file
 from tcpmesh.tap import INTERRUPTED, Options
 from tcpmesh.tap_help import CONFIGURATION, NODE
 from tcpmesh.tap_options import CHOICES, FILES, version_line
@@ -242,7 +242,8 @@ def _commands() -> Commands:
     flags = [*Options.optFlags, ["help", "h", "This text."]]
     run += [_option(row[0], row[1], row[2], False) for row in flags]
     judge = [option for option in run if option.name not in ("mode", "uid", "gid")]
-    migrate = [_option("output", "o", "Where the new text goes.", True)]
+    migrate = [_option(row[0], row[1], row[3], True) for row in MigrateOptions.optParameters]
+    migrate += [_option(row[0], row[1], row[2], False) for row in MigrateOptions.optFlags]
     own = {"run": run, "validate": judge, "explain": judge, "migrate": migrate}
     words = {"completion": tuple(SHELLS), "help": tuple(COMMANDS)}
     return {

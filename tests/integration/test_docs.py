@@ -14,6 +14,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
+from tcpmesh.cluster.balancing.policy import PANIC_KEY
 from tcpmesh.testing.child import Child, Process, connectable, free_port, wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -50,6 +51,11 @@ def blocks(page: str) -> list[str]:
     text = (ROOT / page).read_text()
     found = re.findall(r"^```(\w*)\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
     return [block for language, block in found if language in ("", "sh", "console")]
+
+
+def yaml_blocks(page: str) -> list[str]:
+    """The blocks of a page that show configurations."""
+    return re.findall(r"^```yaml\n(.*?)^```", (ROOT / page).read_text(), re.DOTALL | re.MULTILINE)
 
 
 def block_with(page: str, text: str) -> str:
@@ -223,3 +229,52 @@ class DocsTests(SynchronousTestCase):
         for line in shown:
             if line.strip() != "...":
                 self.assertIn(" ".join(line.split()), printed)
+
+    def test_runtime(self) -> None:
+        """docs/runtime.md: each layer of the example shows, and so does each change."""
+        first, requests, second = (
+            block_with("docs/runtime.md", text) for text in ("twistd", "curl", "mv -T")
+        )
+        root, here = "/tmp/tcpmesh-runtime", str(self.folder / "tcpmesh-runtime")
+        prepare = [line for line in first.splitlines() if not line.startswith("twistd")]
+        self.run_in(self.folder, "\n".join(prepare).replace(root, here))
+        config = (ROOT / "configs" / "runtime.yaml").read_text().replace(root, here)
+        config = config.replace("9901", "0").replace("10000", str(self.port))
+        with Child(config) as proxy:
+            proxy.wait_ready()
+            address = (proxy.path / "admin.address").read_text().strip()
+
+            def values(key: str) -> list[str]:
+                entries = json.loads(proxy.admin("/runtime")[1])["entries"]
+                found: list[str] = entries[key]["layer_values"]
+                return found
+
+            panic, limit = PANIC_KEY, "circuit_breakers.web.default.max_connections"
+            self.assertEqual(values(panic), ["30", "20", ""])
+            for line, operators in zip(requests.splitlines(), ("", "50", ""), strict=True):
+                command = line.replace("127.0.0.1:9901", address) + " -sSf"
+                result = self.run_in(self.folder, command)
+                self.assertEqual(0, result.returncode, result.stdout)
+                self.assertEqual(values(limit), ["1000", "", operators])
+            result = self.run_in(self.folder, second.replace(root, here))
+            self.assertEqual((0, ""), (result.returncode, result.stdout))
+            wait_for(lambda: values(panic) == ["30", "70", ""], "the new files")
+
+    def test_migrate(self) -> None:
+        """docs/migrating.md: the old file there is migrated as the page shows it, and what comes
+        of it is right.
+        """
+        page = "docs/migrating.md"
+        (self.folder / "old.yaml").write_text(yaml_blocks(page)[0])
+        command, *shown = block_with(page, "--diff").splitlines()
+        result = self.run_in(self.folder, command.removeprefix("$ "))
+        self.assertEqual((0, shown), (result.returncode, result.stdout.splitlines()))
+
+        result = self.run_in(self.folder, block_with(page, "> new.yaml"))
+        self.assertEqual(0, result.returncode, result.stdout)
+        result = self.run_in(self.folder, "tcpmesh validate new.yaml")
+        self.assertEqual(0, result.returncode, result.stdout)
+
+        in_place, check, output = block_with(page, "--in-place").splitlines()
+        result = self.run_in(self.folder, f"! {check} && {output} && {in_place} && {check}")
+        self.assertEqual(0, result.returncode, result.stdout)

@@ -17,6 +17,7 @@ from google.protobuf.message import Message
 
 from tcpmesh.config.explain import no_effect
 from tcpmesh.config.explain.defaults import DEFAULTS, Default, Inside
+from tcpmesh.config.explain.runtime import RuntimeExplainer, values_of
 from tcpmesh.config.fields.to_plain import Json, is_secret, leaf, plain_value
 from tcpmesh.config.load import Loaded
 from tcpmesh.config.messages.types import full_name_of, new_message, type_of_url, unpack
@@ -40,6 +41,8 @@ _APART = frozenset(
         "envoy.config.endpoint.v3.Endpoint.address",
     }
 )
+
+_STATIC_LAYER = "envoy.config.bootstrap.v3.RuntimeLayer.static_layer"
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,7 @@ class _Explainer:
     def __init__(self, loaded: Loaded) -> None:
         self._bootstrap = loaded.bootstrap
         self._places = loaded.places
+        self._runtime = RuntimeExplainer(loaded.bootstrap)
 
     def groups(self) -> Iterator[Group]:
         """All of them."""
@@ -203,7 +207,9 @@ class _Explainer:
         base: int,
     ) -> Iterator[Setting]:
         name = path_text(path[base:])
-        if is_secret(descriptor):
+        if descriptor.full_name == _STATIC_LAYER:
+            yield from self._runtime_values(value, path)
+        elif is_secret(descriptor):
             yield Setting(name, "[redacted]", self._places.at(*path), meaning=default.meaning)
         elif row is None:
             shown, place = plain_value(value, descriptor), self._place(path, descriptor)
@@ -214,6 +220,8 @@ class _Explainer:
         elif leaf(descriptor):
             shown = plain_value(value, descriptor)
             note = default.zero if shown in (0, "0s", "0%") and shown is not False else ""
+            if descriptor.name == "runtime_key":
+                note = self._runtime.note(value)
             yield Setting(name, shown, self._place(path, descriptor), note, default.meaning)
         else:
             yield from self._message(descriptor, value, path, base, default)
@@ -228,6 +236,17 @@ class _Explainer:
             first = descriptor.enum_type.values[0].name if descriptor.enum_type else 0
             zeros = ("",) if is_text else (first, 0, "0", "false")
         return self._places.at(*path, but_not=zeros)
+
+    def _runtime_values(self, struct: Any, path: Path) -> Iterator[Setting]:
+        """The values of a static runtime layer, each by its key."""
+        for each in values_of(struct):
+            yield Setting(
+                f"runtime {each.key}",
+                each.value,
+                self._places.at(*path, *each.path),
+                meaning=self._runtime.meaning(each.key),
+                ignored=self._runtime.ignored(each.key),
+            )
 
     def _message(
         self, descriptor: FieldDescriptor, value: Any, path: Path, base: int, default: Default
