@@ -27,6 +27,7 @@ LOGGERS = (
     "file",
     "filter",
     "grpc",
+    "http2",
     "listener",
     "main",
     "runtime",
