@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tcpmesh.config import mistaken
+from tcpmesh.config import collector, mistaken
 from tcpmesh.config.messages.types import find_type
 from tcpmesh.config.migrate.manifest import is_manifest, migrate_manifest
 from tcpmesh.config.migrate.outcome import Change, Migration
@@ -31,7 +31,11 @@ def migrate(text: str, name: str) -> Migration:
     :param text: a bootstrap, or the resources of a file that xDS reads.
     :param name: the name of its file: that says whether it is JSON, and stands in problems.
     """
-    is_json = _is_json(text, name)
+    with collector.paused():
+        return _migrate(text, name, _is_json(text, name))
+
+
+def _migrate(text: str, name: str, is_json: bool) -> Migration:
     try:
         document = parse_json(text, name) if is_json else parse_yaml(text, name)
     except ConfigError as error:
