@@ -40,8 +40,8 @@ def _migrate(text: str, name: str, is_json: bool) -> Migration:
         document = parse_json(text, name) if is_json else parse_yaml(text, name)
     except ConfigError as error:
         return Migration(text, (), mistaken.explained(error, text).problems)
-    if not is_json and is_manifest(text):
-        return migrate_manifest(text, name, migrate)
+    if is_manifest(text, is_json):
+        return migrate_manifest(text, name, is_json, migrate)
     other = mistaken.recognised(document, with_resources=True)
     if other is not None:
         return Migration(text, (), (other,))
@@ -63,6 +63,9 @@ def _is_json(text: str, name: str) -> bool:
 
 
 def _migrated(text: str, name: str, written: WrittenText) -> Migration:
+    if not isinstance(written.root, Group) or not written.root.is_mapping:
+        what = "there is no configuration in it: a mapping is expected"
+        return Migration(text, (), (Problem(Place(name, 1, 1), "", what),))
     walk = Walk(written.style, all_rules(), anchors_in(written.root))
     walk.message(written.root, find_type(_root_type(written.root)), None, 1)
     problems = by_place(

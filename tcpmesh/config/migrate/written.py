@@ -360,4 +360,5 @@ def quoted(text: str) -> str:
 
 
 def _escape(found: re.Match[str]) -> str:
-    return f"\\u{ord(found[0]):04x}"
+    short = {"\n": "\\n", "\t": "\\t", "\r": "\\r"}
+    return short.get(found[0], f"\\u{ord(found[0]):04x}")
