@@ -73,6 +73,7 @@ class CommandOptions(Options):
     """Options of a command, which takes a file where others say --config-path."""
 
     synopsis = "[options] [FILE]"
+    wants = "a FILE"
 
     def __init__(self, command: str) -> None:
         super().__init__()
@@ -91,18 +92,28 @@ class CommandOptions(Options):
             self["config-path"] = files[0]
 
 
+MOST_IDS = 0xFFFFFFFE
+"""The largest number that a user or a group can have."""
+
+
 def _user(text: str) -> int:
     try:
-        return int(text) if text.isdecimal() else pwd.getpwnam(text).pw_uid
+        return _number(text) if text.isdecimal() else pwd.getpwnam(text).pw_uid
     except KeyError:
         raise usage.UsageError(f"--uid: there is no user '{text}'") from None
 
 
 def _group(text: str) -> int:
     try:
-        return int(text) if text.isdecimal() else grp.getgrnam(text).gr_gid
+        return _number(text) if text.isdecimal() else grp.getgrnam(text).gr_gid
     except KeyError:
         raise usage.UsageError(f"--gid: there is no group '{text}'") from None
+
+
+def _number(text: str) -> int:
+    if int(text) > MOST_IDS:
+        raise KeyError(text)
+    return int(text)
 
 
 class RunOptions(CommandOptions):

@@ -45,7 +45,7 @@ class GrpcStream:
 
     :param reply: the type of the server's messages.
     :param most: bytes that one of these may have.
-    :param over: called when it is over.
+    :param over: called when it is over, perhaps more than once.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class GrpcStream:
         observer: GrpcObserver,
         clock: IReactorTime,
         most: int,
-        over: Callable[[GrpcStream], object] = lambda _: None,
+        over: Callable[[GrpcStream, GrpcStatus], object],
     ) -> None:
         self._reply = reply
         self._observer: GrpcObserver | None = observer
@@ -112,34 +112,32 @@ class GrpcStream:
     def cancel(self) -> None:
         """Break it off; its observer hears nothing more, but for one that has an `on_cancel`."""
         observer, self._observer = self._observer, None
-        self._stop()
+        self._stop(GrpcStatus.CANCELLED)
         on_cancel = getattr(observer, "on_cancel", None)
         if on_cancel is not None:
             on_cancel()
 
-    def _stop(self) -> None:
+    def _stop(self, status: GrpcStatus) -> None:
         deadline, self._deadline = self._deadline, None
         if deadline is not None and deadline.active():
             deadline.cancel()
         stream = self._stream
         if stream is not None:
             stream.cancel()
-        self._over(self)
+        self._over(self, status)
 
     # What the stream tells
 
-    def on_headers(self, fields: Fields) -> None:
+    def on_headers(self, fields: Fields, ended: bool) -> None:
         """The server answers."""
         self._has_begun = True
         found = dict(fields)
         status, kind = found.get(":status", ""), found.get("content-type", "")
-        if "grpc-status" in found:
+        if ended and "grpc-status" in found:
             self._take_status(found)
         elif status != "200":
             self._end(of_http(status))
-        elif not (
-            kind == CONTENT_TYPE or kind.startswith((CONTENT_TYPE + "+", CONTENT_TYPE + ";"))
-        ):
+        elif not (kind == CONTENT_TYPE or kind.startswith(CONTENT_TYPE + "+")):
             self._end(GrpcError(GrpcStatus.UNKNOWN, f"content-type {kind!r}"))
         elif found.get("grpc-encoding", "identity") != "identity":
             encoding = found["grpc-encoding"]
@@ -205,7 +203,7 @@ class GrpcStream:
     def _end(self, error: GrpcError | None) -> None:
         """It is over; told later where the call that began it has not returned."""
         observer, self._observer = self._observer, None
-        self._stop()
+        self._stop(GrpcStatus.OK if error is None else error.status)
         if observer is None:
             return
         if self._is_starting:

@@ -14,6 +14,7 @@ from google.protobuf.message import Message
 from twisted.internet.defer import Deferred
 
 from tcpmesh.config.fields.values import seconds
+from tcpmesh.net.local_address import local_address
 from tcpmesh.registry import Context
 from tcpmesh.rpc.call import CONTENT_TYPE, GrpcObserver, GrpcStream
 from tcpmesh.rpc.http2.codec import Fields
@@ -39,6 +40,12 @@ class Upstream(Protocol):
         self, fields: Fields, observer: StreamObserver, body: bytes, *, ended: bool
     ) -> Http2Stream:
         """Begin a stream."""
+
+    def begins(self) -> None:
+        """A call is made."""
+
+    def over(self, status: GrpcStatus) -> None:
+        """It has come to this."""
 
     def close(self) -> None:
         """No more calls are made."""
@@ -112,8 +119,10 @@ class GrpcClient:
         self._calls[call] = None
         return call
 
-    def _over(self, call: GrpcStream) -> None:
-        self._calls.pop(call, None)
+    def _over(self, call: GrpcStream, status: GrpcStatus) -> None:
+        if call in self._calls:
+            del self._calls[call]
+            self._upstream.over(status)
 
     def _begin(
         self,
@@ -124,6 +133,7 @@ class GrpcClient:
     ) -> None:
         """`body`: all of the request, where it is known."""
         fields = self._fields(method, timeout)
+        self._upstream.begins()
 
         def begin(observer: StreamObserver) -> Http2Stream:
             return self._upstream.open(fields, observer, body or b"", ended=body is not None)
@@ -214,6 +224,8 @@ class ClusterUpstream:
         self._cluster = context.cluster
         self.authority: str = message.authority or self._name
         self.fields: Fields = ()
+        if not message.skip_envoy_headers:
+            self.fields = (("x-envoy-internal", "true"), ("x-forwarded-for", local_address()))
 
     def open(
         self, fields: Fields, observer: StreamObserver, body: bytes, *, ended: bool
@@ -226,6 +238,12 @@ class ClusterUpstream:
         stream = Http2Stream(fields, observer, _nothing)
         stream.fail(Reset(ResetReason.NO_HOST, f"there is no cluster {self._name!r}"))
         return stream
+
+    def begins(self) -> None:
+        """The cluster counts its requests."""
+
+    def over(self, status: GrpcStatus) -> None:
+        """Likewise."""
 
     def close(self) -> None:
         """The cluster has its connections, for others too."""

@@ -1,22 +1,19 @@
 """The server that a `google_grpc` names by itself: no cluster, but the same wire.
 
-A target is written as gRPC's own library takes it (its naming.md): `host:port` and
-`dns:///host:port`, whose name is resolved anew for each connection, `ipv4:` and `ipv6:` with one
-address or several, `unix:` and `unix-abstract:`.  There is one connection, which is made for the
-first call; after a failure the next attempt waits for a while, longer each time, and calls fail at
-once meanwhile.
+There is one connection, which is made for the first call; a name is resolved anew for each.  After
+a failure the next attempt waits for a while, longer each time, and calls fail at once meanwhile.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectError, DNSLookupError
 from twisted.python.failure import Failure
 
+from tcpmesh.config.fields.grpc_target import place
 from tcpmesh.interfaces import INetwork
 from tcpmesh.net.dns.client import DnsClient, DnsOptions
 from tcpmesh.net.dns.lookup import HostsFile, Lookup, system_dns
@@ -25,12 +22,15 @@ from tcpmesh.net.happy_eyeballs import Candidate, HappyEyeballs
 from tcpmesh.registry import Context
 from tcpmesh.rpc.backoff import Backoff
 from tcpmesh.rpc.http2.codec import Fields
-from tcpmesh.rpc.http2.host import Http2Host, NoCounts
+from tcpmesh.rpc.http2.counts import NoCounts
+from tcpmesh.rpc.http2.host import Http2Host
 from tcpmesh.rpc.http2.options import Http2Options
 from tcpmesh.rpc.http2.stream import Http2Stream, Reset, ResetReason, StreamObserver
+from tcpmesh.rpc.status import GrpcStatus
+from tcpmesh.stats.store import sanitize
 from tcpmesh.values.address import Address
 from tcpmesh.values.dns import Family
-from tcpmesh.wire.names import Found, is_numeric
+from tcpmesh.wire.names import Found
 
 CONNECT_TIMEOUT = 20.0
 """Seconds, as in gRPC's library; as are these two, of the time between two attempts."""
@@ -38,68 +38,6 @@ CONNECT_TIMEOUT = 20.0
 BACKOFF, MOST_BACKOFF = 1.0, 120.0
 
 DEFAULT_PORT = 443
-
-
-class WrongTarget(ValueError):
-    """A target that cannot be connected to; the text says why."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """What a target means."""
-
-    authority: str
-    """What calls have as `:authority`."""
-
-    addresses: tuple[Address, ...] = ()
-    name: str = ""
-    """A name to be resolved, where there are no addresses."""
-
-    port: int = 0
-
-
-def place(target: str) -> Place:
-    """Read a target.
-
-    :raise WrongTarget: where it is none.
-    """
-    scheme, colon, rest = target.partition(":")
-    if colon and scheme in ("unix", "unix-abstract"):
-        path = rest.removeprefix("//") if scheme == "unix" else f"@{rest}"
-        if len(path) < 2:
-            raise WrongTarget(f"{target!r} names no socket")
-        path = path if path.startswith(("/", "@", "./")) else f"./{path}"
-        return Place("localhost", (Address(path),))
-    if colon and scheme in ("ipv4", "ipv6"):
-        pairs = [_host_and_port(each, target) for each in rest.split(",")]
-        if not all(is_numeric(host) for host, _ in pairs):
-            raise WrongTarget(f"{target!r} has something else than addresses")
-        return Place(rest.partition(",")[0], tuple(Address(host, port) for host, port in pairs))
-    if (colon and rest.startswith("//")) or scheme == "dns":
-        if scheme != "dns":
-            raise WrongTarget(f"{target!r} has a scheme that is not supported: {scheme}")
-        target = rest
-        if rest.startswith("//"):
-            server, _, target = rest[2:].partition("/")
-            if server:
-                raise WrongTarget(f"{rest!r} names a DNS server of its own")
-    host, port = _host_and_port(target, target)
-    if is_numeric(host):
-        return Place(target, (Address(host, port),))
-    return Place(target, (), host, port)
-
-
-def _host_and_port(text: str, target: str) -> tuple[str, int]:
-    host, colon, port = text.rpartition(":")
-    if text.endswith("]") or not colon:
-        host, port = text, str(DEFAULT_PORT)
-    if host.startswith("["):
-        host = host.removeprefix("[").removesuffix("]")
-    elif ":" in host:
-        host, port = text, str(DEFAULT_PORT)
-    if not host or not (port.isascii() and port.isdigit() and 0 < int(port[:6]) < 1 << 16):
-        raise WrongTarget(f"{target!r} is no host with a port")
-    return host, int(port)
 
 
 class _Dialling:
@@ -153,13 +91,17 @@ class _Dialling:
 class Target:
     """The server of a `core.v3.GrpcService.GoogleGrpc`.
 
-    :raise WrongTarget: where its `target_uri` is none.
+    :raise tcpmesh.config.fields.grpc_target.WrongTarget: where its `target_uri` is none.
     """
 
     def __init__(self, message: Any, context: Context) -> None:
         self._place = place(message.target_uri)
         self.authority = self._place.authority
         self.fields: Fields = ()
+        self._scope = context.store.scope(f"grpc.{sanitize(message.stat_prefix)}")
+        self._streams = self._scope.counter("streams_total")
+        self._closed = [self._scope.counter(f"streams_closed_{each:d}") for each in GrpcStatus]
+        self._scope.counter("google_grpc_client_creation").tally += 1
         self._network = context.network
         self._random = context.random
         self._lookup: Lookup | None = None
@@ -176,8 +118,17 @@ class Target:
         """Begin a stream."""
         return self._host.open(fields, observer, body, ended=ended)
 
+    def begins(self) -> None:
+        """A call is made."""
+        self._streams.tally += 1
+
+    def over(self, status: GrpcStatus) -> None:
+        """It has come to this."""
+        self._closed[status].tally += 1
+
     def close(self) -> None:
         """Close the connection."""
+        self._scope.close()
         self._host.close(Reset(ResetReason.LOCAL_RESET, "the client is closed"))
 
     def connected(self) -> None:

@@ -9,9 +9,11 @@ and what it costs in memory is known beforehand.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from tcpmesh.config.fields.values import seconds
 
 Record = TypeVar("Record")
 
@@ -20,6 +22,18 @@ INTERVAL = 1.0
 
 SIZE = 16384
 """Bytes that are sent at once (`buffer_size_bytes`), where nothing else is said."""
+
+
+def buffering(message: Any) -> tuple[float, int]:
+    """The interval in seconds and the size in bytes that a message with `buffer_flush_interval` and
+    `buffer_size_bytes` asks for.
+    """
+    has_interval = message.HasField("buffer_flush_interval")
+    has_size = message.HasField("buffer_size_bytes")
+    return (
+        max(seconds(message.buffer_flush_interval), 0.001) if has_interval else INTERVAL,
+        message.buffer_size_bytes.value if has_size else SIZE,
+    )
 
 
 class RecordBuffer(Generic[Record]):

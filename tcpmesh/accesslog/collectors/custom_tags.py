@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from tcpmesh.accesslog.collectors.texts import valid
-from tcpmesh.accesslog.fields import OPERATORS
+from tcpmesh.accesslog.operators import OPERATORS, Operators
 from tcpmesh.accesslog.text_format import TextFormat
 from tcpmesh.config.fields.operators import Operator
 from tcpmesh.values.stream.moment import Moment
@@ -22,11 +22,14 @@ class CustomTags:
     """The tags of one log.
 
     :param environ: where variables are looked up, once.
+    :param known: the operators that their formats may have.
     :raise tcpmesh.config.fields.operators.FormatError: where Envoy refuses the format of one.
     """
 
-    def __init__(self, messages: Iterable[Any], environ: Mapping[str, str]) -> None:
-        self._tags = [(each.tag, _text_of(each, environ)) for each in messages]
+    def __init__(
+        self, messages: Iterable[Any], environ: Mapping[str, str], known: Operators = OPERATORS
+    ) -> None:
+        self._tags = [(each.tag, _text_of(each, environ, known)) for each in messages]
 
     def of(self, info: StreamInfo, at: Moment) -> list[tuple[str, str]]:
         """Names and values, for a connection; what is empty is left out."""
@@ -34,10 +37,10 @@ class CustomTags:
         return [(name, valid(text)) for name, text in texts if text]
 
 
-def _text_of(message: Any, environ: Mapping[str, str]) -> _Text:
+def _text_of(message: Any, environ: Mapping[str, str], known: Operators) -> _Text:
     kind = message.WhichOneof("type")
     if kind == "value":
-        return TextFormat(message.value, True).format
+        return TextFormat(message.value, True, known).format
     if kind == "metadata":
         return _metadata(message.metadata)
     if kind == "environment":
@@ -55,7 +58,7 @@ def _fixed(text: str) -> _Text:
 def _metadata(message: Any) -> _Text:
     kind = _KINDS[message.kind.WhichOneof("kind") or "request"]
     steps = (message.metadata_key.key, *(each.key for each in message.metadata_key.path))
-    ask = OPERATORS["METADATA"](Operator("METADATA", ":".join((kind, *steps))))
+    ask = OPERATORS.build(Operator("METADATA", ":".join((kind, *steps))))
     default: str = message.default_value
 
     def text(info: StreamInfo, at: Moment) -> str:

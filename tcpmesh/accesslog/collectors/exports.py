@@ -27,6 +27,7 @@ class Exports:
     :param post: makes a request; its result is how many records the collector refused.
     :param written: told how many records were taken.
     :param dropped: told how many were not.
+    :param ready: told after each answer that another request may be made.
     """
 
     def __init__(
@@ -34,11 +35,14 @@ class Exports:
         post: Callable[[Any], Deferred[int]],
         written: Callable[[int], object],
         dropped: Callable[[int], object],
+        ready: Callable[[], object] = lambda: None,
     ) -> None:
         self._post = post
         self._written = written
         self._dropped = dropped
+        self._ready = ready
         self._under_way: set[Deferred[int]] = set()
+        self._on_idle: Callable[[], object] | None = None
 
     @property
     def is_ready(self) -> bool:
@@ -51,8 +55,12 @@ class Exports:
         self._under_way.add(posted)
         posted.addBoth(self._answered, posted, records)
 
-    def close(self) -> None:
-        """What is under way may still be answered; then it is counted."""
+    def when_idle(self, done: Callable[[], object]) -> None:
+        """Call this once nothing is under way; there will be no more requests."""
+        if self._under_way:
+            self._on_idle = done
+        else:
+            done()
 
     def _answered(self, result: int | Failure, posted: Deferred[int], records: int) -> None:
         self._under_way.discard(posted)
@@ -61,3 +69,8 @@ class Exports:
             self._dropped(refused)
         if refused < records:
             self._written(records - refused)
+        self._ready()
+        done = self._on_idle
+        if done is not None and not self._under_way:
+            self._on_idle = None
+            done()

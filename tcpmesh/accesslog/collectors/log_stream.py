@@ -24,6 +24,9 @@ OVERHEAD = 5
 MOST_WAITING = 1 << 20
 """Bytes that a stream keeps for a service that does not take them."""
 
+LINGER = 10.0
+"""Seconds that a service has at the end to take what waits for it."""
+
 RETRY_BASE = 0.025
 RETRY_FACTOR = 10
 """Of the longest pause between two attempts to the shortest, where nothing is said."""
@@ -90,6 +93,7 @@ class LogStream:
     :param identify: puts into the first message of a stream who sends it.
     :param lost: told how many records did not leave.
     :param pause: seconds before another stream is tried, after one that took nothing.
+    :param drained: told that all has left, after some of it had to wait.
     """
 
     def __init__(
@@ -101,6 +105,7 @@ class LogStream:
         pause: float,
         retry: RetryPolicy = NO_RETRY,
         random: Random | None = None,
+        drained: Callable[[], object] = lambda: None,
     ) -> None:
         self._open = open_stream
         self._identify = identify
@@ -108,6 +113,7 @@ class LogStream:
         self._clock = clock
         self._pause = pause
         self._retry = retry
+        self._drained = drained
         self._random = random or Random()
         self._stream: Stream | None = None
         self._waiting: deque[Sent] = deque()
@@ -118,6 +124,8 @@ class LogStream:
         self._attempts = 0
         """Retries since a stream has taken something."""
         self._retrying: IDelayedCall | None = None
+        self._leaving: IDelayedCall | None = None
+        self._done: Callable[[], object] = lambda: None
 
     @property
     def is_ready(self) -> bool:
@@ -148,15 +156,32 @@ class LogStream:
             self._settle(stream)
         return True
 
-    def close(self) -> None:
-        """There are no more messages."""
+    def close(self, done: Callable[[], object] = lambda: None) -> None:
+        """There are no more messages; the service has a while to take those there are.
+
+        :param done: called when it has, or the while is over.
+        """
+        self._retry = NO_RETRY
+        self._done = done
         if self._retrying is not None:
             self._retrying.cancel()
             self._retrying = None
+        stream = self._stream
+        if stream is None:
+            self._drop()
+            done()
+            return
+        stream.half_close()
+        self._leaving = self._clock.callLater(LINGER, self._leave)
+
+    def _leave(self) -> None:
+        """The service has had its time."""
+        self._leaving = None
         stream, self._stream = self._stream, None
-        if stream is not None and stream.is_open:
-            stream.half_close()
+        if stream is not None:
+            stream.cancel()
         self._drop()
+        self._done()
 
     def _begin(self) -> Stream:
         self._sent = 0
@@ -187,10 +212,14 @@ class LogStream:
         """All has left."""
         if self._stream is not None:
             self._settle(self._stream)
+            self._drained()
 
     def on_end(self, error: Any) -> None:
         """The stream is over."""
         self._stream = None
+        if self._leaving is not None:
+            self._leaving.cancel()
+            self._leaving = None
         if self._waiting and self._attempts < self._retry.retries:
             self._attempts += 1
             pause = self._retry.pause(self._attempts, self._random)
@@ -200,6 +229,7 @@ class LogStream:
         self._drop()
         if not self._has_taken:
             self._not_before = self._clock.seconds() + self._pause
+        self._done()
 
     def _again(self) -> None:
         """Send on a new stream what did not leave with the one before."""

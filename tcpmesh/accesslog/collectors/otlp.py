@@ -16,6 +16,7 @@ from opentelemetry.proto.logs.v1 import logs_pb2
 
 from tcpmesh.accesslog.collectors.custom_tags import CustomTags
 from tcpmesh.accesslog.collectors.texts import valid
+from tcpmesh.accesslog.operators import OPERATORS, Operators
 from tcpmesh.accesslog.text_format import TextFormat
 from tcpmesh.config.fields.operators import FormatError
 from tcpmesh.values.stream.moment import Moment
@@ -31,13 +32,14 @@ class LogRecords:
     """Makes the records of one log.
 
     :param message: the `OpenTelemetryAccessLogConfig`.
+    :param known: the operators that its formats may have.
     :raise FormatError: where Envoy refuses one of its formats.
     """
 
-    def __init__(self, message: Any, tags: CustomTags) -> None:
+    def __init__(self, message: Any, tags: CustomTags, known: Operators = OPERATORS) -> None:
         has_body = message.body.WhichOneof("value") is not None
-        self._body = _fill_of(message.body) if has_body else None
-        self._attributes = _pairs(message.attributes.values)
+        self._body = _fill_of(message.body, known) if has_body else None
+        self._attributes = _pairs(message.attributes.values, known)
         self._states = tuple(message.filter_state_objects_to_log)
         self._tags = tags
 
@@ -58,19 +60,19 @@ class LogRecords:
         return record
 
 
-def _fill_of(message: Any) -> _Fill:
+def _fill_of(message: Any, known: Operators) -> _Fill:
     kind = message.WhichOneof("value")
     if kind == "string_value":
-        return _text(message.string_value)
+        return _text(message.string_value, known)
     if kind == "kvlist_value":
-        return _mapping(message.kvlist_value)
+        return _mapping(message.kvlist_value, known)
     if kind == "array_value":
-        return _sequence(message.array_value)
+        return _sequence(message.array_value, known)
     raise FormatError("a value of an OpenTelemetry log is a text, a list or a mapping of such")
 
 
-def _text(text: str) -> _Fill:
-    words = TextFormat(text).format
+def _text(text: str, known: Operators) -> _Fill:
+    words = TextFormat(text, known=known).format
 
     def fill(target: Any, info: StreamInfo, at: Moment) -> None:
         target.string_value = valid(words(info, at))
@@ -78,8 +80,8 @@ def _text(text: str) -> _Fill:
     return fill
 
 
-def _mapping(message: Any) -> _Fill:
-    pairs = _pairs(message.values)
+def _mapping(message: Any, known: Operators) -> _Fill:
+    pairs = _pairs(message.values, known)
 
     def fill(target: Any, info: StreamInfo, at: Moment) -> None:
         target.kvlist_value.SetInParent()
@@ -89,8 +91,8 @@ def _mapping(message: Any) -> _Fill:
     return fill
 
 
-def _sequence(message: Any) -> _Fill:
-    values = [_fill_of(each) for each in message.values]
+def _sequence(message: Any, known: Operators) -> _Fill:
+    values = [_fill_of(each, known) for each in message.values]
 
     def fill(target: Any, info: StreamInfo, at: Moment) -> None:
         target.array_value.SetInParent()
@@ -100,8 +102,8 @@ def _sequence(message: Any) -> _Fill:
     return fill
 
 
-def _pairs(messages: Iterable[Any]) -> list[tuple[str, _Fill]]:
-    return [(each.key, _fill_of(each.value)) for each in messages]
+def _pairs(messages: Iterable[Any], known: Operators) -> list[tuple[str, _Fill]]:
+    return [(each.key, _fill_of(each.value, known)) for each in messages]
 
 
 def _added(pairs: Any, key: str) -> Any:

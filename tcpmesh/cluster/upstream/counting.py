@@ -79,6 +79,13 @@ def closed(host: Host, seconds: float, remote: bool, active: bool) -> None:
     stats.cx_length_ms.record(int(seconds * 1000))
 
 
+def responded(stats: Any, status: int) -> None:
+    """A request of the proxy's own has come to this; so `internal` has it too."""
+    for prefix in ("upstream_rq", "internal.upstream_rq"):
+        for name in (f"_{status}", f"_{status // 100}xx", "_completed"):
+            stats.scope.counter(f"{prefix}{name}").tally += 1
+
+
 def failed(host: Host, reason: Failure) -> tuple[ResponseFlag, bool]:
     """An attempt came to nothing, and outlier detection is told.  Where that is for lack of
     descriptors or memory here, it is no failure of the host, and not counted as one.

@@ -15,12 +15,16 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from tcpmesh.cluster.hosts.host import Host
+from tcpmesh.cluster.upstream.counting import responded
 from tcpmesh.cluster.upstream.own_connection import OwnConnection, pick
 from tcpmesh.interfaces import IHttp1Upstream
 from tcpmesh.wire.http1 import MalformedResponse, ResponseParser
 
 MOST_IDLE = 2
 """Connections to a host that are kept."""
+
+UNAVAILABLE = 503
+LATE = 504
 
 
 class RequestFailed(Exception):
@@ -108,7 +112,7 @@ class Exchange:
         self._answer = answer
         self._request = request
         self._parser.reset()
-        self._deadline = self._clock.callLater(timeout, self._fail, "no answer in time")
+        self._deadline = self._clock.callLater(timeout, self._is_late)
         stats = self.host.cluster.stats
         stats.rq_total.tally += 1
         stats.rq_active.add(1)
@@ -118,6 +122,10 @@ class Exchange:
             self._connection.connect()
         else:
             self._connection.write(request)
+
+    def _is_late(self) -> None:
+        self.host.cluster.stats.rq_timeout.tally += 1
+        self._fail("no answer in time", LATE)
 
     def end(self) -> None:
         """Close the connection; what is under way fails."""
@@ -158,7 +166,7 @@ class Exchange:
             self._succeed(response.status, False)
 
     def _succeed(self, status: int, keeps: bool) -> None:
-        answer = self._take_answer()
+        answer = self._take_answer(status)
         if keeps and self._connection is not None:
             self._pools.answered(self)
         else:
@@ -166,11 +174,11 @@ class Exchange:
         if answer is not None:
             answer.callback(status)
 
-    def _fail(self, why: str) -> None:
+    def _fail(self, why: str, status: int = UNAVAILABLE) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            connection.close(abort=True)
-        answer = self._take_answer()
+            connection.close(abort=self.is_asking)
+        answer = self._take_answer(status)
         self._pools.ended(self)
         if answer is not None:
             answer.errback(RequestFailed(why))
@@ -181,11 +189,12 @@ class Exchange:
             connection.close()
         self._pools.ended(self)
 
-    def _take_answer(self) -> Deferred[int] | None:
-        """The request is over."""
+    def _take_answer(self, status: int) -> Deferred[int] | None:
+        """The request is over, with this status, be it Envoy's word for a failure."""
         answer, self._answer = self._answer, None
         if answer is not None:
             self.host.cluster.stats.rq_active.add(-1)
+            responded(self.host.cluster.stats, status)
         deadline, self._deadline = self._deadline, None
         if deadline is not None and deadline.active():
             deadline.cancel()

@@ -121,15 +121,19 @@ class HostCounter:
         """It has not answered a ping in time."""
         self._http2.keepalive_timeout.tally += 1
 
+    def most_requests(self) -> None:
+        """A connection has had as many requests as it may."""
+        self._stats.cx_max_requests.tally += 1
+
     def idle_timeout(self) -> None:
         """A connection had no request for too long."""
         self._stats.cx_idle_timeout.tally += 1
 
-    def received(self, size: int) -> None:
+    def bytes_received(self, size: int) -> None:
         """So many bytes have come."""
         self._stats.cx_rx_bytes_total.tally += size
 
-    def sent(self, size: int) -> None:
+    def bytes_sent(self, size: int) -> None:
         """So many bytes are sent."""
         self._stats.cx_tx_bytes_total.tally += size
 

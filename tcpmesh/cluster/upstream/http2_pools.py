@@ -114,7 +114,8 @@ def options_of(message: Any) -> Http2Options | None:
     idle = seconds(common.idle_timeout) if common.HasField("idle_timeout") else IDLE_TIMEOUT
     limit = message.per_connection_buffer_limit_bytes
     given = {"high_watermark": limit.value} if limit.value else {}
-    return http2_options(http2, idle_timeout=idle, **given)
+    most = common.max_requests_per_connection.value or message.max_requests_per_connection.value
+    return http2_options(http2, idle_timeout=idle, most_requests=most, **given)
 
 
 def _messages(message: Any) -> tuple[Any, Any]:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tcpmesh.config.checks import (
+    access_logs,
     balancing,
     bootstrap,
     clusters,
@@ -43,6 +44,7 @@ def _by_type(*tables: Mapping[str, Check]) -> dict[str, tuple[Check, ...]]:
 
 #: The checks of each message type, by its full name.
 CHECKS = _by_type(
+    access_logs.CHECKS,
     balancing.CHECKS,
     bootstrap.CHECKS,
     clusters.CHECKS,

@@ -1,4 +1,4 @@
-"""Substitution formats, and what access logs and set_filter_state make of them."""
+"""Substitution formats, what access logs and set_filter_state make of them, and filters of logs."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from tcpmesh.config.checks.extensions import check_typed_config
+from tcpmesh.config.checks.sources import check_node
+from tcpmesh.config.fields.cel import BadExpression, Expression
 from tcpmesh.config.fields.files import check_writable, read_source
-from tcpmesh.config.fields.operators import (
-    OF_FORMATTERS,
-    FormatError,
-    names_of_formatters,
-    parse,
-)
+from tcpmesh.config.fields.formats import check_text, names_of, strings_of
+from tcpmesh.config.fields.token_buckets import BadBucket, path_of, read_bucket
 from tcpmesh.config.messages.report import Report
 from tcpmesh.config.messages.scalars import did_you_mean
 from tcpmesh.config.text.problems import FieldPath
@@ -61,36 +59,15 @@ def _texts(message: Any, field_path: FieldPath, report: Report) -> Iterator[tupl
             inner = message.text_format_source.WhichOneof("specifier")
             yield ((field_path, kind), inner), text.decode("utf-8", "surrogateescape")
     elif kind == "json_format":
-        yield from _strings(message.json_format, (field_path, kind))
-
-
-def _strings(struct: Any, field_path: FieldPath) -> Iterator[tuple[FieldPath, str]]:
-    for key, value in struct.fields.items():
-        yield from _strings_of(value, (field_path, key))
-
-
-def _strings_of(value: Any, field_path: FieldPath) -> Iterator[tuple[FieldPath, str]]:
-    kind = value.WhichOneof("kind")
-    if kind == "string_value":
-        yield field_path, value.string_value
-    elif kind == "struct_value":
-        yield from _strings(value.struct_value, field_path)
-    elif kind == "list_value":
-        for index, item in enumerate(value.list_value.values):
-            yield from _strings_of(item, (field_path, index))
+        yield from strings_of(message.json_format, (field_path, kind))
 
 
 def _check_format(message: Any, field_path: FieldPath, report: Report) -> None:
     for index, config in enumerate(message.formatters):
         _check_formatter(config, ((field_path, "formatters"), index), report)
-    if any(config.typed_config.TypeName() not in OF_FORMATTERS for config in message.formatters):
-        return  # it may have any operators
-    more = names_of_formatters(message.formatters)
+    more = names_of(message.formatters)
     for place, text in _texts(message, field_path, report):
-        try:
-            parse(text, more)
-        except FormatError as error:
-            report.error(place, str(error))
+        check_text(text, place, report, more)
 
 
 _check_formatter = check_typed_config("formatter", "envoy.extensions.formatter.")
@@ -114,10 +91,7 @@ def _check_value(value: Any, field_path: FieldPath, report: Report) -> None:
 def _check_file(log: Any, field_path: FieldPath, report: Report) -> None:
     check_writable(log.path, (field_path, "path"), report)
     for place, text in _old_texts(log, field_path):
-        try:
-            parse(text)
-        except FormatError as error:
-            report.error(place, str(error))
+        check_text(text, place, report)
 
 
 def _old_texts(log: Any, field_path: FieldPath) -> Iterator[tuple[FieldPath, str]]:
@@ -126,7 +100,7 @@ def _old_texts(log: Any, field_path: FieldPath) -> Iterator[tuple[FieldPath, str
     if kind == "format":
         yield (field_path, kind), log.format
     elif kind in ("json_format", "typed_json_format"):
-        yield from _strings(getattr(log, kind), (field_path, kind))
+        yield from strings_of(getattr(log, kind), (field_path, kind))
 
 
 def _check_admin(admin: Any, field_path: FieldPath, report: Report) -> None:
@@ -144,7 +118,30 @@ def _check_tcp_proxy(message: Any, field_path: FieldPath, report: Report) -> Non
             report.error((field_path, name), f"{name} and access_log_options exclude each other")
 
 
+def _check_expression(message: Any, field_path: FieldPath, report: Report) -> None:
+    try:
+        Expression(message.expression, message.cel_config.enable_string_conversion)
+    except BadExpression as error:
+        report.error((field_path, "expression"), str(error))
+
+
+def _check_rate(message: Any, field_path: FieldPath, report: Report) -> None:
+    here: FieldPath = (field_path, "dynamic_config")
+    if not message.HasField("dynamic_config"):
+        report.absent(field_path, ["dynamic_config"], "the filter needs a dynamic_config")
+    elif path_of(message.dynamic_config):
+        check_node(here, report)
+        try:
+            read_bucket(message.dynamic_config)
+        except BadBucket as error:
+            report.error(here, str(error))
+
+
+_FILTERS = "envoy.extensions.access_loggers.filters"
+
 CHECKS = {
+    f"{_FILTERS}.cel.v3.ExpressionFilter": _check_expression,
+    f"{_FILTERS}.process_ratelimit.v3.ProcessRateLimitFilter": _check_rate,
     "envoy.config.bootstrap.v3.Admin": _check_admin,
     "envoy.config.core.v3.SubstitutionFormatString": _check_format,
     "envoy.extensions.access_loggers.file.v3.FileAccessLog": _check_file,

@@ -13,8 +13,8 @@ from tcpmesh.config.messages.report import Report
 from tcpmesh.config.messages.types import type_of_url, unpack
 from tcpmesh.config.text.problems import FieldPath
 
-_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
-_KINDS = {_OPTIONS, "envoy.extensions.upstreams.tcp.v3.TcpProtocolOptions"}
+HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+_KINDS = {HTTP_OPTIONS, "envoy.extensions.upstreams.tcp.v3.TcpProtocolOptions"}
 _RAW = "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer"
 _BUFFER = 1024
 """Bytes of a response that Envoy looks at, where the configuration says no number."""
@@ -25,12 +25,12 @@ _WITH_PAYLOAD = ("POST", "PUT", "PATCH", "OPTIONS")
 def _check_cluster(cluster: Any, field_path: FieldPath, report: Report) -> None:
     _check_names(cluster.health_checks, (field_path, "health_checks"), report)
     for index, check in enumerate(cluster.health_checks):
-        if check.HasField("grpc_health_check") and not _has_http2(cluster):
+        if check.HasField("grpc_health_check") and not has_http2(cluster):
             here = (((field_path, "health_checks"), index), "grpc_health_check")
             report.error(
                 here,
                 "gRPC health checks need a cluster with HTTP/2",
-                f"set explicit_http_config of {_OPTIONS}",
+                f"set explicit_http_config of {HTTP_OPTIONS}",
             )
         if check.http_health_check.use_alpn_protocol and _is_plain(cluster):
             here = (((field_path, "health_checks"), index), "http_health_check")
@@ -66,11 +66,11 @@ def _is_plain(cluster: Any) -> bool:
     return not socket or type_of_url(socket) == _RAW
 
 
-def _has_http2(cluster: Any) -> bool:
+def has_http2(cluster: Any) -> bool:
     """Whether a cluster says that it is of HTTP/2; its typed options count before its own."""
-    if _OPTIONS not in cluster.typed_extension_protocol_options:
+    if HTTP_OPTIONS not in cluster.typed_extension_protocol_options:
         return bool(cluster.HasField("http2_protocol_options"))
-    options: Any = unpack(cluster.typed_extension_protocol_options[_OPTIONS])
+    options: Any = unpack(cluster.typed_extension_protocol_options[HTTP_OPTIONS])
     return options is not None and options.explicit_http_config.HasField("http2_protocol_options")
 
 

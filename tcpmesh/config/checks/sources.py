@@ -10,6 +10,9 @@ from typing import Any
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
 from envoy.config.core.v3.config_source_pb2 import ApiConfigSource, ApiVersion
 
+from tcpmesh.config.checks.health import HTTP_OPTIONS, has_http2
+from tcpmesh.config.fields.grpc_target import WrongTarget, place
+from tcpmesh.config.fields.operators import FormatError, parse
 from tcpmesh.config.messages.report import Report
 from tcpmesh.config.text.problems import FieldPath
 
@@ -117,7 +120,49 @@ def _check_static_cluster(name: str, field_path: FieldPath, report: Report) -> N
         report.error(field_path, text, report.near_cluster(name))
 
 
+def _check_service(service: Any, field_path: FieldPath, report: Report) -> None:
+    for index, each in enumerate(service.initial_metadata):
+        here = ((field_path, "initial_metadata"), index)
+        if each.key.startswith(":") or each.key.lower() == "host":
+            report.error(
+                (here, "key"), "a header field that calls have already, and that cannot be another"
+            )
+        try:
+            parse(each.value)
+        except FormatError as e:
+            report.error((here, "value"), str(e))
+
+
+def _check_envoy(service: Any, field_path: FieldPath, report: Report) -> None:
+    """Envoy takes a cluster that is not there, or that does not speak HTTP/2: then no call comes to
+    anything.
+    """
+    here = (field_path, "cluster_name")
+    name = service.cluster_name
+    clusters = report.bootstrap.static_resources.clusters if report.bootstrap is not None else ()
+    found = [each for each in clusters if each.name == name]
+    if not found and not report.has_cluster_discovery:
+        report.warning(here, f"there is no cluster {name!r}: no call will come to anything")
+    if found and not has_http2(found[0]):
+        report.warning(
+            here,
+            f"the cluster {name!r} does not say that it speaks HTTP/2: Envoy would call it over "
+            f"HTTP/1, and to no avail; tcpmesh speaks HTTP/2",
+            f"set explicit_http_config of {HTTP_OPTIONS}",
+        )
+
+
+def _check_google(service: Any, field_path: FieldPath, report: Report) -> None:
+    try:
+        place(service.target_uri)
+    except WrongTarget as e:
+        report.error((field_path, "target_uri"), str(e))
+
+
 CHECKS = {
+    "envoy.config.core.v3.GrpcService": _check_service,
+    "envoy.config.core.v3.GrpcService.EnvoyGrpc": _check_envoy,
+    "envoy.config.core.v3.GrpcService.GoogleGrpc": _check_google,
     "envoy.config.bootstrap.v3.Bootstrap": _check_bootstrap,
     "envoy.config.cluster.v3.Cluster": _check_cluster,
     "envoy.config.core.v3.ApiConfigSource": _check_api_source,

@@ -145,6 +145,7 @@ CHECKS = {
     "envoy.config.metrics.v3.StatsdSink": _names("tcp_cluster_name"),
     "envoy.config.listener.v3.Filter": _check_filter,
     "envoy.config.listener.v3.ListenerFilter": _check_filter,
+    "envoy.extensions.access_loggers.fluentd.v3.FluentdAccessLogConfig": _names("cluster"),
     "envoy.extensions.clusters.aggregate.v3.ClusterConfig": _names("clusters"),
     "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy": _check_tcp_proxy,
     "envoy.config.cluster.v3.Cluster": _check_cluster,

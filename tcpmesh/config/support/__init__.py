@@ -24,8 +24,10 @@ from collections.abc import Mapping
 from tcpmesh.config.support import (
     bootstrap,
     clusters,
+    collectors,
     extensions,
     filters,
+    grpc,
     health,
     listeners,
     logs,
@@ -41,6 +43,7 @@ EXTENSIONS: Mapping[str, Rows] = {
     **policies.EXTENSIONS,
     **extensions.EXTENSIONS,
     **logs.EXTENSIONS,
+    **collectors.EXTENSIONS,
 }
 
 #: Every message type that may be set, with its fields.
@@ -51,10 +54,13 @@ TABLE: Mapping[str, Rows] = {
     **clusters.CLUSTER,
     **health.HEALTH,
     **logs.LOGS,
+    **logs.FILTERS,
+    **grpc.GRPC,
     **EXTENSIONS,
     **policies.PARTS,
     **filters.PARTS,
     **extensions.PARTS,
+    **collectors.PARTS,
 }
 
 #: Extensions that tcpmesh will not have, and why.

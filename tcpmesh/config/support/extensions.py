@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from tcpmesh.config.support.rows import (
     HTTP,
-    HTTP2,
-    HTTP_COUNTED,
     WHOLE,
     YES,
     Rows,
-    default_only,
     no_effect,
 )
 
@@ -63,12 +60,12 @@ EXTENSIONS: dict[str, Rows] = {
 PARTS: dict[str, Rows] = {
     "envoy.extensions.upstreams.tcp.v3.TcpProtocolOptions": {"idle_timeout": YES},
     "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
-        "common_http_protocol_options": HTTP_COUNTED,
-        "explicit_http_config": default_only("HTTP/1.1, or HTTP/2 for gRPC health checks"),
+        "common_http_protocol_options": YES,
+        "explicit_http_config": YES,
     },
     "envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig": {
         "http_protocol_options": HTTP,
-        "http2_protocol_options": HTTP2,
+        "http2_protocol_options": YES,
     },
     "envoy.type.v3.HashPolicy": {"source_ip": YES, "filter_state": YES},
     "envoy.type.v3.HashPolicy.SourceIp": {},

@@ -48,8 +48,4 @@ HTTP_COUNTED = no_effect(
     "for HTTP; of TCP, Envoy counts upstream_cx_max_requests and "
     "upstream_cx_max_duration_reached by it"
 )
-HTTP2 = no_effect("for HTTP; that it is there is what Envoy demands for gRPC health checks")
 HTTP_ONLY = no_effect("counts HTTP requests; Envoy does not use it for TCP")
-LABEL = no_effect(
-    "a label: only filters, matchers and load balancers that are not supported yet read it"
-)

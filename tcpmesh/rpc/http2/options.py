@@ -21,8 +21,6 @@ MOST_STREAMS = 1024
 IDLE_TIMEOUT = 3600.0
 JITTER = 15.0
 
-HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
-
 
 @dataclass(frozen=True)
 class Keepalive:
@@ -54,6 +52,9 @@ class Http2Options:
 
     table_size: int | None = None
     """Bytes of the table of header fields (HPACK) that a host may fill."""
+
+    most_requests: int = 0
+    """Requests that one connection is for (`max_requests_per_connection`); 0 for any number."""
 
     keepalive: Keepalive = Keepalive()
     idle_timeout: float = IDLE_TIMEOUT

@@ -10,7 +10,7 @@ from envoy.service.accesslog.v3 import als_pb2
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from tcpmesh.accesslog.collectors.log_stream import MOST_WAITING, LogStream, RetryPolicy
+from tcpmesh.accesslog.collectors.log_stream import LINGER, MOST_WAITING, LogStream, RetryPolicy
 from tests.accesslog.collectors.fake_grpc import FakeGrpcClient, FakeStream
 from tests.mesh import parse
 
@@ -164,14 +164,25 @@ class LogStreamTests(SynchronousTestCase):
         self.assertLessEqual(RetryPolicy.of(policy).pause(100, Random(1)), 10.0)
 
     def test_close_ends_the_stream(self) -> None:
-        """The service is told that there are no more messages; what has not left counts as lost,
-        and no timer is left behind.
+        """The service is told that there are no more messages, and may take what waits; no timer is
+        left behind once it ends the stream.
         """
         self.logs.send(message(), 1)
         self.stream.takes = False
         self.logs.send(message(), 2)
         self.logs.close()
         self.assertTrue(self.stream.is_ended)
+        self.stream.drain()
+        self.stream.end()
+        self.assertEqual((self.lost, self.clock.getDelayedCalls()), (0, []))
+
+    def test_close_waits_not_for_ever(self) -> None:
+        """A service that takes nothing at the end is left after a while, and that is counted."""
+        self.client.takes = False
+        self.logs.send(message(), 2)
+        self.logs.close()
+        self.clock.advance(LINGER)
+        self.assertFalse(self.stream.is_open)
         self.assertEqual((self.lost, self.clock.getDelayedCalls()), (2, []))
 
     def test_close_during_a_pause(self) -> None:

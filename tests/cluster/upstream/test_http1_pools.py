@@ -66,6 +66,7 @@ class Http1PoolsTests(MeshTestCase):
         self.assertEqual(stats["upstream_cx_active"], 1)
         self.assertEqual(stats["upstream_cx_http1_total"], 1)
         self.assertEqual(stats["upstream_rq_total"], 3)
+        self.assertEqual(stats["upstream_rq_200"], 3)
         self.assertEqual(stats["upstream_rq_active"], 0)
         self.assertEqual(stats["upstream_cx_tx_bytes_total"], 3 * len(REQUEST))
         self.assertEqual(stats["upstream_cx_rx_bytes_total"], 3 * len(OK))
@@ -96,6 +97,8 @@ class Http1PoolsTests(MeshTestCase):
         found = self.ask(timeout=2.0)
         self.mesh.advance(2.0)
         self.assertFailed(found, "no answer in time")
+        self.assertEqual(self.mesh.stat("cluster.c.upstream_rq_timeout"), 1)
+        self.assertEqual(self.mesh.stat("cluster.c.upstream_rq_504"), 1)
         self.assertTrue(self.served[0].lost)
         self.assertEqual(self.mesh.stat("cluster.c.upstream_rq_active"), 0)
         self.assertEqual(self.mesh.stat("cluster.c.upstream_cx_active"), 0)
@@ -113,7 +116,7 @@ class Http1PoolsTests(MeshTestCase):
         self.ask()
         self.answer()
         self.answer(OK)
-        self.assertTrue(self.served[0].lost)
+        self.assertTrue(self.served[0].ended)
         self.ask()
         self.assertEqual(len(self.served), 2)
 
@@ -166,7 +169,7 @@ class Http1PoolsTests(MeshTestCase):
         self.answer()
         self.mesh.tell_hosts("c", Assignment())
         self.mesh.pump()
-        self.assertTrue(self.served[0].lost)
+        self.assertTrue(self.served[0].ended)
 
     def test_close_while_it_connects(self) -> None:
         """An attempt is given up."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from envoy.config.core.v3.config_source_pb2 import ApiVersion
+
 from tcpmesh.config.fields.addresses import check_bind_address
 from tcpmesh.config.messages.report import Report
 from tcpmesh.config.text.problems import FieldPath
@@ -54,8 +56,25 @@ def _check_statsd(sink: Any, field_path: FieldPath, report: Report) -> None:
         report.error(place, text, hint)
 
 
+def _check_service(sink: Any, field_path: FieldPath, report: Report) -> None:
+    """Of a sink Envoy refuses a cluster that it does not know."""
+    name = sink.grpc_service.envoy_grpc.cluster_name
+    if name and name not in report.cluster_names:
+        place = (((field_path, "grpc_service"), "envoy_grpc"), "cluster_name")
+        report.error(place, f"no static cluster is named {name!r}", report.near_cluster(name))
+
+
+def _check_metrics(sink: Any, field_path: FieldPath, report: Report) -> None:
+    if sink.transport_api_version == ApiVersion.V2:
+        text = "transport_api_version V2 is gone, it must be V3"
+        report.error((field_path, "transport_api_version"), text)
+    _check_service(sink, field_path, report)
+
+
 CHECKS = {
     "envoy.config.bootstrap.v3.Bootstrap": _check_flushes,
+    "envoy.config.metrics.v3.MetricsServiceConfig": _check_metrics,
+    "envoy.extensions.stat_sinks.open_telemetry.v3.SinkConfig": _check_service,
     "envoy.config.metrics.v3.DogStatsdSink": _check_datagrams,
     "envoy.config.metrics.v3.StatsdSink": _check_statsd,
     "envoy.extensions.stat_sinks.graphite_statsd.v3.GraphiteStatsdSink": _check_datagrams,

@@ -9,22 +9,35 @@ from hypothesis import strategies as st
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tcpmesh.stats.exposition.prometheus import exposition
+from tcpmesh.stats.exposition.text_format import PrometheusText
 from tcpmesh.stats.metrics import Merge
-from tcpmesh.stats.prometheus import exposition
 from tcpmesh.stats.select import Query, Selection
 from tcpmesh.stats.store import Store
-from tcpmesh.stats.text import HistogramView
-from tests.stats.exposition import Page, read
+from tests.stats.exposition.strict import Page, read
 
 
 def rendered(store: Store, query: Query | None = None, **options: Any) -> str:
     """The page as text."""
-    return "".join(exposition(Selection(store, query or Query()), store.tagger, **options))
+    selection = Selection(store, query or Query())
+    return "".join(exposition(selection, store.tagger, PrometheusText(), **options))
 
 
 def page(store: Store, **options: Any) -> Page:
     """The page as a strict scraper reads it."""
     return read(rendered(store, **options))
+
+
+NAMES = st.one_of(
+    st.text(max_size=12),
+    st.text(alphabet='ab.-_:"\\\n\udc80', max_size=6),
+    st.builds(
+        "{}.{}.{}".format,
+        st.sampled_from(("cluster", "listener", "tcp", "listener.admin", "proxy_proto", "x.rbac")),
+        st.text(alphabet='ab."\\\n_-\u00e9\udc80', max_size=5),
+        st.sampled_from(("h", "h_sum", "h.count", "h_bucket", "ssl.ciphers.X", "_rq_2xx")),
+    ),
+)
 
 
 class ExpositionTests(SynchronousTestCase):
@@ -76,7 +89,7 @@ class ExpositionTests(SynchronousTestCase):
         store = Store()
         store.histogram("h").record(3)
         store.merge_histograms()
-        found = page(store, view=HistogramView.SUMMARY)
+        found = page(store, summaries=True)
         self.assertEqual(
             ("summary", 3.05), (found.types["envoy_h"], found.value("envoy_h", quantile="0.5"))
         )
@@ -103,24 +116,11 @@ class ExpositionTests(SynchronousTestCase):
         self.assertEqual(2, found.value("envoy_a_b", stat_name="a.b"))
         self.assertEqual(3, found.value("envoy_a_b_gauge"))
 
-    names = st.one_of(
-        st.text(max_size=12),
-        st.text(alphabet='ab.-_:"\\\n\udc80', max_size=6),
-        st.builds(
-            "{}.{}.{}".format,
-            st.sampled_from(
-                ("cluster", "listener", "tcp", "listener.admin", "proxy_proto", "x.rbac")
-            ),
-            st.text(alphabet='ab."\\\n_-\u00e9\udc80', max_size=5),
-            st.sampled_from(("h", "h_sum", "h.count", "h_bucket", "ssl.ciphers.X", "_rq_2xx")),
-        ),
-    )
-
     @settings(deadline=None)
     @given(
-        st.lists(names, max_size=8),
-        st.lists(names, max_size=8),
-        st.lists(names, max_size=8),
+        st.lists(NAMES, max_size=8),
+        st.lists(NAMES, max_size=8),
+        st.lists(NAMES, max_size=8),
         st.booleans(),
     )
     def test_any_names_give_a_valid_page(
@@ -138,8 +138,7 @@ class ExpositionTests(SynchronousTestCase):
         for name in histograms:
             store.histogram(name).record(1)
         store.merge_histograms()
-        view = HistogramView.SUMMARY if summary else HistogramView.CUMULATIVE
-        found = page(store, view=view, text_readouts=True)
+        found = page(store, summaries=summary, text_readouts=True)
         per_histogram = 12 if summary else 22
         self.assertEqual(
             len(set(counters)) + 2 * len(set(gauges)) + per_histogram * len(set(histograms)),

@@ -1,0 +1,162 @@
+"""How OpenTelemetry's requests travel: as gRPC calls, or as POST requests over HTTP."""
+
+from __future__ import annotations
+
+from time import time
+from typing import Any, Protocol
+
+from envoy.config.core.v3.base_pb2 import HeaderValueOption
+from google.protobuf.unknown_fields import UnknownFieldSet
+
+from twisted.internet.defer import Deferred, fail
+
+from tcpmesh import __version__
+from tcpmesh.accesslog.collectors.exports import TIMEOUT
+from tcpmesh.accesslog.operators import Operators
+from tcpmesh.accesslog.text_format import TextFormat
+from tcpmesh.config.fields.operators import names_of_formatters
+from tcpmesh.config.fields.values import seconds
+from tcpmesh.registry import Context
+from tcpmesh.rpc.client import grpc_client
+from tcpmesh.values.stream.moment import Moment
+from tcpmesh.values.stream.stream_info import StreamInfo
+from tcpmesh.wire.http1 import request
+
+USER_AGENT = f"OTel-OTLP-Exporter-tcpmesh/{__version__}"
+"""As OpenTelemetry wants it (specification/protocol/exporter.md)."""
+
+_OK = 200
+_ENDS = str.maketrans("\r\n\0", "   ")
+"""A variable may hold what would end a field."""
+
+
+class NotTaken(Exception):
+    """A collector did not take a request; the text says why."""
+
+
+class Transport(Protocol):
+    """A way to a collector."""
+
+    def __call__(self, message: Any) -> Deferred[int]:
+        """Make a request; the result is how many of its records the collector refused."""
+
+    def close(self) -> None:
+        """No more requests are made."""
+
+
+class GrpcTransport:
+    """Calls of one method.
+
+    :param message: the `core.v3.GrpcService`.
+    :param reply: the type of the answers.
+    """
+
+    def __init__(self, message: Any, context: Context, method: str, reply: Any) -> None:
+        self._client = grpc_client(message, context)
+        self._timeout = self._client.timeout or TIMEOUT
+        self._method = method
+        self._reply = reply
+
+    def __call__(self, message: Any) -> Deferred[int]:
+        """See `Transport`."""
+        call = self._client.unary(self._method, message, self._reply, self._timeout)
+        return call.addCallback(rejected)
+
+    def close(self) -> None:
+        """See `Transport`."""
+        self._client.close()
+
+
+def rejected(reply: Any) -> int:
+    """How many records an answer says were rejected: the first field of its first field,
+    `partial_success`, which the early version of OTLP does not have.
+    """
+    inner = _unknown(reply, _BYTES)
+    return int(_unknown(type(reply).FromString(inner), _VARINT) or 0) if inner else 0
+
+
+_VARINT, _BYTES = 0, 2
+
+
+def _unknown(message: Any, wire_type: int) -> Any:
+    """The first field of a message that its type does not know, if it is of this wire type."""
+    fields: Any = UnknownFieldSet(message)
+    found = (each for each in fields if (each.field_number, each.wire_type) == (1, wire_type))
+    return next((each.data for each in found), None)
+
+
+class HttpTransport:
+    """POST requests to a URI.
+
+    :param message: the `core.v3.HttpService`.
+    :raise tcpmesh.config.fields.operators.FormatError: where Envoy refuses the value of a header
+        field.
+    """
+
+    def __init__(self, message: Any, context: Context) -> None:
+        uri = message.http_uri
+        self._cluster_name: str = uri.cluster
+        self._cluster = context.cluster
+        self._timeout = seconds(uri.timeout)
+        self._host, self._path = host_and_path(uri.uri)
+        known = Operators(context.node, names_of_formatters(message.formatters))
+        self._headers = [
+            (each, TextFormat(each.header.value, True, known))
+            for each in message.request_headers_to_add
+        ]
+
+    def __call__(self, message: Any) -> Deferred[int]:
+        """See `Transport`."""
+        cluster = self._cluster(self._cluster_name)
+        if cluster is None:
+            return fail(NotTaken(f"there is no cluster {self._cluster_name!r}"))
+        body = message.SerializeToString()
+        asked: Deferred[int] = cluster.http1.send(
+            request("POST", self._path, self._fields(len(body)), body), self._timeout
+        )
+        return asked.addCallback(_judged)
+
+    def _fields(self, length: int) -> list[tuple[str, str]]:
+        fields = [
+            ("host", self._host),
+            ("content-type", "application/x-protobuf"),
+            ("user-agent", USER_AGENT),
+        ]
+        now = time()
+        for option, words in self._headers:
+            value = words.format(StreamInfo(started=now), Moment(now, now)).translate(_ENDS)
+            if value or option.keep_empty_value:
+                fields = _acted(fields, option.append_action, option.header.key.lower(), value)
+        return [*fields, ("content-length", str(length))]
+
+    def close(self) -> None:
+        """The cluster has the connections, for others too."""
+
+
+def _judged(status: int) -> int:
+    if status != _OK:
+        raise NotTaken(f"HTTP status {status}")
+    return 0
+
+
+def _acted(
+    fields: list[tuple[str, str]], action: int, name: str, value: str
+) -> list[tuple[str, str]]:
+    """With one more value, by what is to be done about a field of this name that is there."""
+    is_there = any(each == name for each, _ in fields)
+    if action == HeaderValueOption.ADD_IF_ABSENT and is_there:
+        return fields
+    if action == HeaderValueOption.OVERWRITE_IF_EXISTS and not is_there:
+        return fields
+    if action != HeaderValueOption.APPEND_IF_EXISTS_OR_ADD:
+        fields = [each for each in fields if each[0] != name]
+    return [*fields, (name, value)]
+
+
+def host_and_path(uri: str) -> tuple[str, str]:
+    """The two parts of a URI that a request has, as Envoy takes it apart: the scheme is of no
+    importance, for the cluster says whether there is TLS.
+    """
+    rest = uri.partition("://")[2] or uri
+    host, slash, path = rest.partition("/")
+    return host, f"{slash}{path}" or "/"
