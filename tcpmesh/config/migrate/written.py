@@ -60,9 +60,11 @@ class Entry:
     def put(self, value: Written) -> None:
         """Have another value; comments that stand before the old one are kept."""
         first, *rest = (self.between or "").split("\n")
-        found = _COMMENT.search(first)
-        self.remark = found[0] if found else self.remark
+        found = _COMMENT.findall(first)
         others = [text for line in rest for text in _COMMENT.findall(line)]
+        if isinstance(value, Group) and value.opening and not value.is_flow:
+            others, found = found + others, []
+        self.remark = found[0] if found else self.remark
         below = value.entries[0] if isinstance(value, Group) and value.entries else self
         below.above = others + below.above
         self.between = None
@@ -350,6 +352,7 @@ class Style:
         key = each.key.text or self.plain(each.key.value)
         by = 0 if each.column is None else column - each.column
         between = ": " if each.between is None else self.shifted(each.between, by)
+        between += each.remark + self.pad(column + self.step) if each.remark else ""
         return key + between + self.write(each.value, column, in_flow=True)
 
 
