@@ -313,8 +313,11 @@ class Style:
             parts.append(self._flow_pair(each, at))
         if group.column is None and is_lined and group.entries:
             parts.append(self.pad(column))
-        parts.append(self.shifted(group.tail, by))
-        return "".join(parts) + closing
+        tail = self.shifted(group.tail, by)
+        if not group.entries:
+            # The comma after what was taken out.
+            tail = re.sub(r"\A\s*,", "", tail)
+        return "".join(parts) + tail + closing
 
     def _flow_column(self, group: Group, column: int, by: int, is_lined: bool) -> int:
         """Where a new entry begins, as far as it begins a line."""

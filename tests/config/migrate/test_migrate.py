@@ -207,6 +207,22 @@ class CommentTests(SynchronousTestCase):
                 self.assertEqual(1, done.text.count(comment), done.text)
 
 
+class CommaTests(SynchronousTestCase):
+    """Commas of the flow style."""
+
+    def test_only_entry(self) -> None:
+        """A comma behind the only entry goes with that."""
+        text = (
+            "static_resources: {listeners: [{filter_chains: [{use_proxy_proto: true,}, ]}],\n"
+            "  clusters: [{name: a, hosts: [{pipe: {path: /a}},],}]}\n"
+        )
+        done = migrate(text, "a.yaml")
+
+        self.assertEqual((), done.problems)
+        self.assertIn("filter_chains: [{}, ]", done.text)
+        self.assertIn("lb_endpoints: [{endpoint: {address: {pipe: {path: /a}}}},]", done.text)
+
+
 class DuplicateTests(SynchronousTestCase):
     """Keys that are written twice."""
 
