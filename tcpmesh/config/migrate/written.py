@@ -288,7 +288,10 @@ class Style:
             by = 0 if each.column is None else column - each.column
             within = value.column if isinstance(value, Group) and not value.is_flow else each.column
             at = column if within is None else within + by
-            return key + self.shifted(each.between, by) + self.write(value, at)
+            # Where nothing was written after the colon, nothing stood before it.
+            is_new = isinstance(value, Scalar) and value.column is None
+            blank = " " if is_new and each.between.endswith(":") else ""
+            return key + self.shifted(each.between, by) + blank + self.write(value, at)
         remark = f"  {each.remark}" if each.remark else ""
         if isinstance(value, Scalar) or value.is_flow or not (value.entries or value.tail):
             return f"{key}: {self.write(value, column)}{remark}"

@@ -207,6 +207,19 @@ class CommentTests(SynchronousTestCase):
                 self.assertEqual(1, done.text.count(comment), done.text)
 
 
+class NullTests(SynchronousTestCase):
+    """Fields without a value."""
+
+    def test_null(self) -> None:
+        """A field that nothing is written in gets its value behind a blank."""
+        text = (
+            "dynamic_resources:\n  cds_config:\n    api_config_source:\n      api_type:\n"
+            "      cluster_names: [a]\n"
+        )
+
+        self.assertIn("      api_type: REST\n", migrate(text, "a.yaml").text)
+
+
 class CommaTests(SynchronousTestCase):
     """Commas of the flow style."""
 
