@@ -22,7 +22,7 @@ from twisted.scripts import twistd
 
 from tcpmesh.cli_completion import SHELLS, Commands, Option
 from tcpmesh.cli_migrate import HELP as MIGRATE_HELP
-from tcpmesh.cli_migrate import migrate_file
+from tcpmesh.cli_migrate import MigrateOptions, migrate_file
 from tcpmesh.tap import INTERRUPTED, Options
 from tcpmesh.tap_help import CONFIGURATION, NODE
 from tcpmesh.tap_options import CHOICES, FILES, version_line
@@ -73,6 +73,7 @@ class CommandOptions(Options):
     """Options of a command, which takes a file where others say --config-path."""
 
     synopsis = "[options] [FILE]"
+    wants = "a FILE"
 
     def __init__(self, command: str) -> None:
         super().__init__()
@@ -91,18 +92,28 @@ class CommandOptions(Options):
             self["config-path"] = files[0]
 
 
+MOST_IDS = 0xFFFFFFFE
+"""The largest number that a user or a group can have."""
+
+
 def _user(text: str) -> int:
     try:
-        return int(text) if text.isdecimal() else pwd.getpwnam(text).pw_uid
+        return _number(text) if text.isdecimal() else pwd.getpwnam(text).pw_uid
     except KeyError:
         raise usage.UsageError(f"--uid: there is no user '{text}'") from None
 
 
 def _group(text: str) -> int:
     try:
-        return int(text) if text.isdecimal() else grp.getgrnam(text).gr_gid
+        return _number(text) if text.isdecimal() else grp.getgrnam(text).gr_gid
     except KeyError:
         raise usage.UsageError(f"--gid: there is no group '{text}'") from None
+
+
+def _number(text: str) -> int:
+    if int(text) > MOST_IDS:
+        raise KeyError(text)
+    return int(text)
 
 
 class RunOptions(CommandOptions):
@@ -231,7 +242,8 @@ def _commands() -> Commands:
     flags = [*Options.optFlags, ["help", "h", "This text."]]
     run += [_option(row[0], row[1], row[2], False) for row in flags]
     judge = [option for option in run if option.name not in ("mode", "uid", "gid")]
-    migrate = [_option("output", "o", "Where the new text goes.", True)]
+    migrate = [_option(row[0], row[1], row[3], True) for row in MigrateOptions.optParameters]
+    migrate += [_option(row[0], row[1], row[2], False) for row in MigrateOptions.optFlags]
     own = {"run": run, "validate": judge, "explain": judge, "migrate": migrate}
     words = {"completion": tuple(SHELLS), "help": tuple(COMMANDS)}
     return {

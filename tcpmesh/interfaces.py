@@ -6,7 +6,7 @@ has an interface it is used as it is; what stands here is only what a proxy need
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from socket import socket
 from typing import Any
 
@@ -78,6 +78,12 @@ class IStreamTransport(ITCPTransport, IPushProducer, IConsumer):
 
     def getHost() -> Address:  # type: ignore[override]
         """This side's address."""
+
+    def quiet_for() -> float | None:
+        """For how many seconds no data has come or gone here.
+
+        :return: `None` where the system does not know, as of unix sockets.
+        """
 
     def original_destination() -> Address | None:
         """Where the peer wanted to connect to before the packet filter redirected it here, or where
@@ -388,6 +394,18 @@ class IAccessLogger(Interface):
         """No more will be recorded here; what was is written as far as it can be."""
 
 
+class IAccessLogFilter(Interface):
+    """What the `typed_config` of an `extension_filter` of an access log builds: one for each log
+    that names it.
+    """
+
+    def passes(info: StreamInfo, at: Moment) -> bool:
+        """Whether a connection is written down at this moment."""
+
+    def close() -> None:
+        """The log is closed."""
+
+
 class IAccessLogFile(Interface):
     """A file that lines are added to, one for all that name its path."""
 
@@ -560,6 +578,9 @@ class ICluster(Interface):
             already tried; one of those is chosen again only where no other is left.
         """
 
+    def why_no_host() -> str:
+        """Why a pick has just chosen none, in words for people."""
+
 
 class ILoadBalancer(Interface):
     """One policy at work over one set of hosts.  A pick costs O(1) or O(log n)."""
@@ -669,6 +690,11 @@ class IServer(Interface):
     state = Attribute("'LIVE', 'DRAINING', 'PRE_INITIALIZING' or 'INITIALIZING'.")
     uptime = Attribute("Seconds since this process started, a `float`.")
     log_levels = Attribute("The `Levels`.")
+
+    def flushing_for_admin() -> Iterator[None]:
+        """To be gone through before statistics are shown: a flush, where these happen only then
+        (`stats_flush_on_admin`).
+        """
 
     def cluster_statuses() -> Sequence[ClusterStatus]:
         """The clusters in order of configuration, each made when it is asked for."""

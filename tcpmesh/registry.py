@@ -80,7 +80,7 @@ def _no_cluster(name: str) -> ICluster | None:
 
 
 @implementer(IAccessLogManager)
-class NoAccessLogs:
+class _NoAccessLogs:
     """Access logs where there are no files."""
 
     def open(self, path: str) -> Any:
@@ -137,7 +137,7 @@ class MainContext:
     (`cluster_manager.local_cluster_name`).
     """
 
-    access_logs: IAccessLogManager = field(default_factory=NoAccessLogs)
+    access_logs: IAccessLogManager = field(default_factory=_NoAccessLogs)
     """The files of main's access logs."""
 
 
@@ -179,7 +179,7 @@ class WorkerContext:
     objects: SharedObjects = field(default_factory=SharedObjects)
     """What several extensions of the worker share, such as a stream to a collector."""
 
-    access_logs: IAccessLogManager = field(default_factory=NoAccessLogs)
+    access_logs: IAccessLogManager = field(default_factory=_NoAccessLogs)
     """The files of this worker's access logs."""
 
 

@@ -58,6 +58,9 @@ class Options(usage.Options):
     command = "twistd tcpmesh"
     """How the user called it."""
 
+    wants = "--config FILE"
+    """How the user would name a file."""
+
     synopsis = "[options]"
     shown: Sequence[str] = ()
     """The groups of options that help tells of; empty for all."""
@@ -165,7 +168,7 @@ class Options(usage.Options):
                 "--component-log-level will not work with --enable-fine-grain-logging"
             )
         if not self["config-path"] and not self["config-yaml"]:
-            raise usage.UsageError("tell what to serve: --config FILE, or --config-yaml TEXT")
+            raise usage.UsageError(f"tell what to serve: {self.wants}, or --config-yaml TEXT")
         if self["mode"] == "serve" and self["format"] != "text":
             raise usage.UsageError("--format is for --mode validate and --mode explain")
         if self.parent is not None:

@@ -99,7 +99,7 @@ def what_is_wrong(error: GetoptError, names: list[str]) -> str:
         return f"-{given} takes no value"
     plain = [name.rstrip("=") for name in names]
     meant = [name for name in plain if name.startswith(error.opt)]
-    near = meant if len(error.opt) > 1 and meant else get_close_matches(error.opt, plain, 1)
+    near = meant if len(error.opt) > 1 and meant else get_close_matches(error.opt, plain, 1, 0.75)
     hint = f"; did you mean {' or '.join(f'--{name}' for name in near)}?" if near else ""
     return f"there is no option -{given}{hint}"
 

@@ -107,13 +107,17 @@ class RunTests(CommandTestCase):
             *("--gid", "no-such-group", "-c", self.path),
             line=f"tcpmesh: --gid: there is no group 'no-such-group' {more}",
         )
+        self.assert_refused(
+            *("run", "--uid", "4294967295", self.path),
+            line=f"tcpmesh run: --uid: there is no user '4294967295' {more}",
+        )
 
     def test_mistakes(self) -> None:
         """A mistake is one line that names it."""
         more = "(--help tells of all options)"
         self.assert_refused(
             "run",
-            line=(f"tcpmesh run: tell what to serve: --config FILE, or --config-yaml TEXT {more}"),
+            line=(f"tcpmesh run: tell what to serve: a FILE, or --config-yaml TEXT {more}"),
         )
         self.assert_refused(
             "run", "a", "b", line=(f"tcpmesh run: there can be one file, not a and b {more}")

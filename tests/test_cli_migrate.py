@@ -7,94 +7,171 @@ import os
 import stat
 import sys
 from pathlib import Path
-from typing import Any
+from tempfile import mkdtemp
 
+from twisted.python.filepath import FilePath
 from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh import cli
-from tcpmesh.config.load import load
 from tests.config.texts import GOOD
 
 OLD = """\
+# old
 static_resources:
   clusters:
-  - name: c  # the only one
+  - name: a
     connect_timeout: 1s
-    hosts: [{socket_address: {address: 127.0.0.1, port_value: 80}}]
+    hosts: [{pipe: {path: /a}}]  # one
 """
+NEW = """\
+# old
+static_resources:
+  clusters:
+  - name: a
+    connect_timeout: 1s
+    load_assignment:
+      cluster_name: a
+      endpoints:
+      - lb_endpoints: [{endpoint: {address: {pipe: {path: /a}}}}]  # one
+"""
+BOTH = OLD.replace("hosts", "load_assignment: {cluster_name: a}\n    hosts")
 
 
-class MigrateTests(SynchronousTestCase):
-    """What it writes, and where."""
+class CommandTests(SynchronousTestCase):
+    """Files in, files out."""
 
     def setUp(self) -> None:
-        """An old file; what is printed is kept."""
-        self.out, self.err = io.StringIO(), io.StringIO()
-        self.patch(sys, "stdout", self.out)
-        self.patch(sys, "stderr", self.err)
-        self.folder = Path(self.mktemp())
-        self.folder.mkdir(parents=True)
-        self.old = self.folder / "old.yaml"
-        self.old.write_text(OLD)
+        """A folder with an old file, a new one and one that a person has to look at."""
+        self.folder = Path(mkdtemp())
+        self.addCleanup(FilePath(str(self.folder)).remove)
+        self.old = self.write("old.yaml", OLD)
+        self.new = self.write("new.yaml", GOOD)
+        self.both = self.write("both.yaml", BOTH)
 
-    def ends(self, *arguments: object) -> Any:
-        """The exit status with which this ends."""
+    def write(self, name: str, text: str) -> str:
+        """A file of this text; its path."""
+        path = self.folder / name
+        path.write_text(text)
+        return str(path)
+
+    def run_main(self, *arguments: str, stdin: bytes = b"") -> tuple[int, str, str]:
+        """The exit status, and what was written to standard output and standard error."""
+        out, err = io.BytesIO(), io.StringIO()
+        self.patch(sys, "stdout", io.TextIOWrapper(out))
+        self.patch(sys, "stderr", err)
+        self.patch(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        status = 0
         try:
-            cli.main(["migrate", *map(str, arguments)])
+            cli.main(["migrate", *arguments])
         except SystemExit as e:
-            return e.code
-        return 0
+            status = 1 if e.code else 0
+        sys.stdout.flush()
+        return status, out.getvalue().decode(), err.getvalue()
 
-    def test_printed(self) -> None:
-        """The new text is on standard output, each change with its line on standard error, and the
-        file is as it was.
-        """
-        self.assertEqual(0, self.ends(self.old))
-        self.assertIn("  - name: c  # the only one\n", self.out.getvalue())
-        self.assertIn("load_assignment:", self.out.getvalue())
-        self.assertIn(
-            f"{self.old}:5: static_resources.clusters[0].hosts: 'hosts' becomes load_assignment\n",
-            self.err.getvalue(),
+    def test_output(self) -> None:
+        """The new text goes to standard output, what was changed to standard error."""
+        status, out, err = self.run_main(self.old)
+
+        self.assertEqual((0, NEW), (status, out))
+        self.assertEqual(
+            f"{self.old}:6: static_resources.clusters[0].hosts: 'hosts' becomes load_assignment\n",
+            err,
         )
-        self.assertEqual(OLD, self.old.read_text())
+        self.assertEqual(OLD, Path(self.old).read_text())
 
-    def test_written(self) -> None:
-        """It goes to the file of --output, which may be the old one and keeps its mode; then there
-        is nothing to change any more.
-        """
-        self.old.chmod(0o640)
-        self.assertEqual(0, self.ends(self.old, "-o", self.old))
-        self.assertEqual("", self.out.getvalue())
-        load(str(self.old))
-        self.assertEqual(0o640, stat.S_IMODE(self.old.stat().st_mode))
-        self.assertEqual(["old.yaml"], os.listdir(self.folder))
-        self.err.truncate(self.err.seek(0))
-        self.assertEqual(0, self.ends(self.old))
-        self.assertEqual(f"{self.old}: nothing to change\n", self.err.getvalue())
+    def test_standard_input(self) -> None:
+        """- is standard input, which is JSON where it begins with a brace."""
+        self.assertEqual((0, NEW), self.run_main("-", stdin=OLD.encode())[:2])
+        status, out, _ = self.run_main("-", stdin=b'{"node": {"build_version": "a"}}')
+        self.assertEqual((0, '{"node": {"user_agent_version": "a"}}\n'), (status, out))
 
-    def test_right_already(self) -> None:
-        """A file that is right is written as it is."""
-        self.old.write_text(GOOD)
-        self.assertEqual(0, self.ends("--output", self.folder / "new.yaml", self.old))
-        self.assertEqual(GOOD, (self.folder / "new.yaml").read_text())
+    def test_in_place(self) -> None:
+        """Files are rewritten where they are, with their rights; a new one is not touched."""
+        os.chmod(self.old, 0o640)
+        before = os.stat(self.new).st_mtime_ns
+        status, out, err = self.run_main("--in-place", self.old, self.new)
 
-    def test_left_to_do(self) -> None:
-        """What cannot be changed is told with its line, and the status is 1."""
-        self.old.write_text("static_resources: [\n")
-        self.assertEqual(1, self.ends(self.old))
-        self.assertEqual("", self.out.getvalue())
-        self.assertIn(f"{self.old}:1:20: not YAML", self.err.getvalue())
+        self.assertEqual((0, ""), (status, out))
+        self.assertEqual(NEW, Path(self.old).read_text())
+        self.assertEqual(0o640, stat.S_IMODE(os.stat(self.old).st_mode))
+        self.assertEqual(before, os.stat(self.new).st_mtime_ns)
+        self.assertIn(f"{self.new}: nothing to change", err)
+        self.assertEqual({"old.yaml", "new.yaml", "both.yaml"}, set(os.listdir(self.folder)))
 
-    def test_mistakes(self) -> None:
-        """What makes no sense, or cannot be read or written, is one line and status 1."""
-        for arguments, line in (
-            ((), "tcpmesh migrate: tell one file (--help tells more)"),
-            (("a", "b"), "tcpmesh migrate: tell one file, not a and b (--help tells more)"),
-            (("a", "-o"), "tcpmesh migrate: -o needs a value (--help tells more)"),
-            (("/no/such",), "/no/such: cannot read the configuration: No such file or directory"),
+    def test_symbolic_link(self) -> None:
+        """A link stays one: the file behind it is rewritten."""
+        link = self.folder / "link.yaml"
+        link.symlink_to("old.yaml")
+        self.run_main("-i", str(link))
+
+        self.assertTrue(link.is_symlink())
+        self.assertEqual(NEW, Path(self.old).read_text())
+
+    def test_other_file(self) -> None:
+        """The new text can go to another file."""
+        target = self.folder / "target.yaml"
+        self.assertEqual((0, ""), self.run_main(self.old, "--output", str(target))[:2])
+        self.assertEqual(NEW, target.read_text())
+
+    def test_check(self) -> None:
+        """A check tells by its status whether a file is old, and writes nothing."""
+        self.assertEqual((1, ""), self.run_main("--check", self.old, self.new)[:2])
+        self.assertEqual((0, ""), self.run_main("--check", self.new)[:2])
+        self.assertEqual(OLD, Path(self.old).read_text())
+
+    def test_diff(self) -> None:
+        """A difference is shown as diff -u shows it."""
+        status, out, _ = self.run_main("--diff", self.old)
+
+        self.assertEqual(0, status)
+        self.assertIn("-    hosts: [{pipe: {path: /a}}]  # one\n", out)
+        self.assertIn("+    load_assignment:\n", out)
+
+    def test_quiet(self) -> None:
+        """Changes need not be named; what is left always is."""
+        self.assertEqual("", self.run_main("-q", self.old)[2])
+        self.assertIn("keep one of them", self.run_main("-q", self.both)[2])
+
+    def test_left(self) -> None:
+        """What is left to do makes the status 1."""
+        status, out, err = self.run_main(self.both)
+
+        self.assertEqual((1, ""), (status, out))
+        self.assertIn(f"{self.both}:7:1: static_resources.clusters[0].hosts: both", err)
+
+    def test_encodings(self) -> None:
+        """A file keeps its encoding, its byte order mark and its line breaks."""
+        for encoding in ("utf-8-sig", "utf-16", "utf-8"):
+            path = self.folder / "a.yaml"
+            path.write_bytes(OLD.replace("\n", "\r\n").encode(encoding))
+            self.run_main("-i", str(path))
+            self.assertEqual(NEW.replace("\n", "\r\n"), path.read_bytes().decode(encoding))
+
+    def test_unreadable(self) -> None:
+        """A file that cannot be read or written is one line, and the others are migrated."""
+        missing = str(self.folder / "missing.yaml")
+        status, _, err = self.run_main("--check", missing, self.new)
+        self.assertEqual(1, status)
+        self.assertIn("missing.yaml: cannot be read: No such file or directory\n", err)
+
+        path = self.folder / "binary.yaml"
+        path.write_bytes(b"\xff\xfe\xff")
+        self.assertIn("neither UTF-8 nor UTF-16", self.run_main(str(path))[2])
+
+        nowhere = str(self.folder / "no" / "a.yaml")
+        status, _, err = self.run_main(self.old, "-o", nowhere)
+        self.assertEqual(1, status)
+        self.assertIn(f"{nowhere}: cannot be written: No such file or directory\n", err)
+
+    def test_command_line(self) -> None:
+        """A wrong option is one line that names it."""
+        for arguments, told in (
+            (("--no-such", self.old), "--no-such"),
+            ((self.old, self.new), "several files"),
+            ((), "tell a file"),
+            (("--check", "--diff", self.old), "--check and --diff exclude each other"),
+            ((self.old, "-o"), "-o needs a value"),
         ):
-            self.err.truncate(self.err.seek(0))
-            self.assertEqual(1, self.ends(*arguments))
-            self.assertEqual(f"{line}\n", self.err.getvalue())
-        self.assertEqual(1, self.ends(self.old, "-o", "/no/such/file"))
-        self.assertIn("cannot write '/no/such/file': No such file", self.err.getvalue())
+            status, out, err = self.run_main(*arguments)
+            self.assertEqual((1, ""), (status, out))
+            self.assertIn(told, err.splitlines()[0])

@@ -131,7 +131,7 @@ class WheelTests(SynchronousTestCase):
 
     def test_twistd_lists_the_plugins(self) -> None:
         """In an environment that has the wheel, `twistd --help` lists tcpmesh and tcpmesh-demoapp,
-        and both print their help.
+        and both print their help; so does the console script, which is the module too.
         """
         python = make_environment(self.folder, self.wheel)
         twistd = (python, "-c", "from twisted.scripts.twistd import run; run()")
@@ -144,5 +144,7 @@ class WheelTests(SynchronousTestCase):
         self.assertLessEqual({"tcpmesh", "tcpmesh-demoapp"}, listed)
         self.assertIn("--config-path", run(*twistd, "tcpmesh", "--help", cwd=self.folder))
         self.assertIn("--interface", run(*twistd, "tcpmesh-demoapp", "--help", cwd=self.folder))
+        for script in ((python.parent / "tcpmesh",), (python, "-m", "tcpmesh")):
+            self.assertIn("--config-path", run(*script, "run", "--help", cwd=self.folder))
         where = run(python, "-c", "import tcpmesh; print(tcpmesh.__file__)", cwd=self.folder)
         self.assertTrue(where.startswith(str(self.folder)), where)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import io
 import json
+import logging
 import os
 import re
 import sys
@@ -63,6 +64,9 @@ class OptionsTestCase(SynchronousTestCase):
         self.out, self.err = io.StringIO(), io.StringIO()
         self.patch(sys, "stdout", self.out)
         self.patch(sys, "stderr", self.err)
+        for handler in logging.getLogger().handlers:
+            self.addCleanup(logging.getLogger().addHandler, handler)
+        self.addCleanup(logging.getLogger().handlers.clear)
 
     def parse(self, *arguments: str) -> tap.Options:
         """The options of a command line."""
@@ -830,6 +834,13 @@ class ServiceTests(OptionsTestCase):
                     ]
                 ),
             )
+
+    def test_other_loggers(self) -> None:
+        """What libraries say through the standard library's logging is in the log, too."""
+        path = self.file("", "with-others.log")
+        tap.makeService(self.parse(*EMPTY, "--log-path", path))
+        logging.getLogger("kitchen").warning("it burns")
+        self.assertIn("[warning][kitchen] it burns\n", Path(path).read_text())
 
     def test_log_that_cannot_be_opened(self) -> None:
         """A log file that cannot be opened ends the process with status 1 and its name."""

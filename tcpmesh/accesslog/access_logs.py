@@ -12,6 +12,7 @@ from typing import Any
 
 from twisted.logger import Logger
 
+from tcpmesh.accesslog.filters import Passes, access_log_filter
 from tcpmesh.interfaces import IAccessLogger
 from tcpmesh.registry import Context, build_checked, check_provides
 from tcpmesh.values.all_or_nothing import all_or_nothing
@@ -20,9 +21,6 @@ from tcpmesh.values.stream.moment import LogType, Moment
 from tcpmesh.values.stream.stream_info import StreamInfo
 
 log = Logger(namespace="filter")
-
-Passes = Callable[[StreamInfo, Moment], bool]
-"""Whether a connection is written down at a moment."""
 
 
 class AccessLogs:
@@ -37,7 +35,8 @@ class AccessLogs:
         self._clock = context.network.clock
         self._wall = wall
         self._logs: list[tuple[Passes | None, Callable[[StreamInfo, Moment], None]]] = []
-        self._loggers: list[Any] = []
+        self._extensions: list[Any] = []
+        """Loggers, and filters that are extensions."""
         self._holders = 1
         with all_or_nothing() as undo:
             undo.callback(self.close)
@@ -47,10 +46,12 @@ class AccessLogs:
     def _add(self, message: Any, context: Context) -> None:
         config = message.typed_config
         passes = None
+        if message.HasField("filter"):
+            passes = access_log_filter(message.filter, context, self._extensions.append)
         logger = build_checked(
             config, context, lambda built: check_provides(built, IAccessLogger, config)
         )
-        self._loggers.append(logger)
+        self._extensions.append(logger)
         if not getattr(logger, "writes_nothing", False):
             self._logs.append((passes, logger.log))
 
@@ -61,8 +62,17 @@ class AccessLogs:
 
     @property
     def wants_addresses(self) -> bool:
-        """Whether a logger may ask for the addresses of a connection that is over."""
-        return any(getattr(logger, "wants_addresses", True) for logger in self._loggers)
+        """Whether a logger or a filter may ask for the addresses of a connection that is over."""
+        return self._one_wants("addresses")
+
+    @property
+    def wants_idle(self) -> bool:
+        """Whether one may ask for how long nothing had moved when one side closed."""
+        return self._one_wants("idle")
+
+    def _one_wants(self, what: str) -> bool:
+        """Whether one asks for something; who does not say so is taken to."""
+        return any(getattr(each, f"wants_{what}", True) for each in self._extensions)
 
     def hold(self) -> AccessLogs:
         """Keep it open for one more, besides who has made it."""
@@ -90,8 +100,8 @@ class AccessLogs:
         """One of those that hold it needs it no more; the last one's call closes the loggers."""
         self._holders -= 1
         if not self._holders:
-            for logger in self._loggers:
-                logger.close()
+            for each in self._extensions:
+                each.close()
 
 
 def access_logs(messages: Iterable[Any], context: Context) -> AccessLogs | None:
@@ -101,8 +111,10 @@ def access_logs(messages: Iterable[Any], context: Context) -> AccessLogs | None:
     :raise tcpmesh.registry.UnknownExtension: where nothing understands a type.
     :raise tcpmesh.registry.BrokenExtension: where another package's logger fails.
     """
-    made = AccessLogs(messages, context)
-    if made.is_empty:
-        made.close()
-        return None
-    return made
+    with all_or_nothing() as undo:
+        made = AccessLogs(messages, context)
+        undo.callback(made.close)
+        if not made.is_empty:
+            return made
+    made.close()
+    return None

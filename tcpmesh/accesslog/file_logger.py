@@ -37,6 +37,10 @@ class FileLogger:
 
     def __init__(self, path: str, lines: Formatter, context: Context) -> None:
         self._format = lines.format
+        self.wants_addresses = lines.wants_addresses
+        """Whether a line may have the addresses of a connection."""
+        self.wants_idle = lines.wants_idle
+        """Whether it may say for how long nothing had moved at its end."""
         self.writes_nothing = path == NOWHERE
         """Whether nothing need be asked of this at all."""
         try:
@@ -54,14 +58,15 @@ class FileLogger:
         self._file.close()
 
 
-def lines_of(message: Any) -> Formatter:
+def lines_of(message: Any, node: Any = None) -> Formatter:
     """What the `access_log_format` of a logger's message says, or Envoy's default.
 
+    :param node: the `core.v3.Node` that this proxy is, or `None`: expressions may ask for it.
     :raise FormatError: where Envoy refuses the format.
     """
     kind = message.WhichOneof("access_log_format")
     if kind == "log_format":
-        return formatter(message.log_format, os.environ)
+        return formatter(message.log_format, os.environ, node)
     if kind in ("json_format", "typed_json_format"):
         return JsonFormat(MessageToDict(getattr(message, kind)))
     return TextFormat((message.format if kind == "format" else "") or DEFAULT_FORMAT)

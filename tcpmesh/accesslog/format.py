@@ -24,6 +24,12 @@ from tcpmesh.values.stream.stream_info import StreamInfo
 class Formatter(Protocol):
     """Whatever makes words of a connection."""
 
+    wants_addresses: bool
+    """Whether it may ask for the addresses of a connection, also after its end."""
+
+    wants_idle: bool
+    """Whether it may ask for how long nothing had moved when one side closed."""
+
     def format(self, info: StreamInfo, at: Moment) -> str:
         """The words; never raises."""
 

@@ -13,6 +13,7 @@ for longer than `PATIENCE`.
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -28,6 +29,7 @@ from tcpmesh.accesslog.writer import Writer
 from tcpmesh.interfaces import IAccessLogFile, IAccessLogManager
 from tcpmesh.stats.metrics import Merge
 from tcpmesh.stats.store import Store
+from tcpmesh.values.all_or_nothing import all_or_nothing
 
 log = Logger(namespace="file")
 
@@ -39,6 +41,9 @@ PATIENCE = 2.0
 
 LOOK = 0.002
 """Seconds between two looks whether the threads are done, at the end."""
+
+COMPLAINTS = 10.0
+"""Seconds between two lines in the log of the process about one file."""
 
 SHORTEST = 0.001
 """Seconds between two flushes, where no time is to be between them."""
@@ -85,6 +90,7 @@ class AccessLogFile:
         self._lost = 0
         """Records that were dropped, or that the writer has lost, as far as the log has said."""
         self._dropped = 0
+        self._complained = -COMPLAINTS
         self._has_ended = False
 
     def write(self, text: str) -> None:
@@ -150,10 +156,13 @@ class AccessLogFile:
         stats.total_buffered.add(now[3] - buffered)
         self._told = now
 
-    def complain(self) -> None:
-        """Say in the log of the process what was lost since this was last called."""
+    def complain(self, now: float, pause: float = COMPLAINTS) -> None:
+        """Say in the log of the process what was lost, if that was not said in the last
+        seconds.
+        """
         lost = self.writer.lost + self._dropped
-        if lost > self._lost:
+        if lost > self._lost and now - self._complained >= pause:
+            self._complained = now
             log.error(
                 "{count} records of the access log {path} are lost: {reason}",
                 count=lost - self._lost,
@@ -215,11 +224,18 @@ class AccessLogManager:
             raise OSError(errno.ECANCELED, "the process ends", path)
         file = self._files.get(path)
         if file is None:
-            writer = Writer(path, self._open(path), self._open)
-            file = AccessLogFile(writer, self._stats, self._flush_size, partial(self._end, path))
-            self._files[path] = file
-            if self._timer is None:
-                self._timer = self._clock.callLater(self._interval, self._flush)
+            with all_or_nothing() as undo:
+                fd = self._open(path)
+                undo.callback(os.close, fd)
+                file = self._files[path] = AccessLogFile(
+                    Writer(path, fd, self._open),
+                    self._stats,
+                    self._flush_size,
+                    partial(self._end, path),
+                )
+                undo.callback(self._files.pop, path)
+                if self._timer is None:
+                    self._timer = self._clock.callLater(self._interval, self._flush)
         file.users += 1
         return file
 
@@ -265,7 +281,7 @@ class AccessLogManager:
         for file in tuple(self._ending):
             if file.writer.is_over:
                 file.count()
-                file.complain()
+                file.complain(self._clock.seconds(), 0)
                 self._ending.discard(file)
         return not self._ending
 
@@ -280,7 +296,7 @@ class AccessLogManager:
         self._stats.flushed_by_timer.tally += len(self._files)
         for file in self._files.values():
             file.flush()
-            file.complain()
+            file.complain(self._clock.seconds())
         self._has_ended()
 
     def _collect(self) -> None:

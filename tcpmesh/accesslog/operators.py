@@ -69,5 +69,18 @@ class Operators:
         return self.table[operator.name](operator)
 
 
+def asks_addresses(operator: Operator) -> bool:
+    """Whether an operator may ask for an address, which a transport must have been asked for before
+    its end.
+    """
+    name = operator.name
+    return "_ADDRESS" in name or name.endswith("_PORT") or name in ("CEL", "TYPED_CEL", "COALESCE")
+
+
+def asks_idle(operator: Operator) -> bool:
+    """Whether an operator may ask for how long nothing had moved at the end of a connection."""
+    return operator.name in ("TCPMESH", "COALESCE")
+
+
 OPERATORS = Operators()
 """Those of all formats."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from time import perf_counter
-from typing import Any
+from typing import Any, cast
 
 from zope.interface import implementer
 
@@ -30,7 +30,7 @@ STALL_TIMEOUT = 60
 _STEP_SECONDS = 0.0005
 _STEP_SIZE = 1 << 16
 
-_log = Logger()
+_log = Logger(namespace="admin")
 
 
 @implementer(IPushProducer)
@@ -59,8 +59,10 @@ class Answering:
         answer = self._answer(self._request)
         self._begin(answer)
         yield
-        pieces = iter((answer.body,)) if isinstance(answer.body, str) else answer.body
-        made: list[str] = []
+        pieces: Iterator[str | bytes] = (
+            iter((answer.body,)) if isinstance(answer.body, str) else answer.body
+        )
+        made: list[str | bytes] = []
         size = 0
         until = perf_counter() + _STEP_SECONDS
         while not self._is_lost:
@@ -153,5 +155,8 @@ class Answering:
             channel.forceAbortClient()
 
 
-def _encoded(pieces: list[str]) -> bytes:
-    return "".join(pieces).encode(errors="backslashreplace")
+def _encoded(pieces: list[str | bytes]) -> bytes:
+    """All of them; a page has pieces of text or of bytes."""
+    if pieces and isinstance(pieces[0], bytes):
+        return b"".join(cast("list[bytes]", pieces))
+    return "".join(cast("list[str]", pieces)).encode(errors="backslashreplace")

@@ -30,7 +30,7 @@ from tcpmesh.values.socket_options import ListenOptions
 ACCEPTS = 8
 """Clients accepted at once: each costs more than those of a listener, and all others wait."""
 
-_log = Logger()
+_log = Logger(namespace="admin")
 
 
 class AdminService(Service):

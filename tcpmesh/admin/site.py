@@ -32,7 +32,7 @@ MOST_PARAMETERS = 200
 
 _FORM = b"application/x-www-form-urlencoded"
 
-_log = Logger()
+_log = Logger(namespace="admin")
 
 
 class AdminSite(Site):
@@ -121,7 +121,9 @@ class AdminPages:
                 f"Method {request.method.decode('latin-1')} not allowed, POST required.", 405
             )
         parameters = {**_form_parameters(request), **query_parameters(query.decode("latin-1"))}
-        return endpoint.answer(Call(self._server, parameters, tuple(self._endpoints.values())))
+        accept = (request.getHeader(b"accept") or b"").decode("latin-1")
+        endpoints = tuple(self._endpoints.values())
+        return endpoint.answer(Call(self._server, parameters, endpoints, accept))
 
 
 def query_parameters(query: str) -> dict[str, str]:

@@ -127,7 +127,9 @@ class Cluster:
         self._endpoint_stats = EndpointStats(self.stats.scope) if per_endpoint else None
         self._counts = context.shared.block(f"cluster.{self.name}")
         undo.callback(self._counts.close)
-        self.breakers = Breakers(message.circuit_breakers, self.stats, self._counts)
+        self.breakers = Breakers(
+            message.circuit_breakers, self.stats, self._counts, self.name, context.runtime
+        )
         self.dialer = dialer_of(message, context)
         undo.callback(self.dialer.close)
         policy_context = self._policy_context(context)
@@ -289,6 +291,17 @@ class Cluster:
             return host
         return self._pick_another(context) or host
 
+    def why_no_host(self) -> str:
+        """Why a pick has just chosen none, in words."""
+        sets = self.sets.sets
+        hosts = sum(len(each.hosts) for each in sets)
+        if not hosts:
+            return f"cluster {self.name} has no hosts"
+        if any(each.healthy or each.degraded for each in sets):
+            return f"none of the {hosts} of cluster {self.name} fits"
+        panic = "off" if not panic_threshold(self.message) else "fails traffic"
+        return f"all {hosts} of cluster {self.name} are unhealthy (panic {panic})"
+
     def peek(self, context: Any) -> Host | None:
         """The host that a pick will choose after those that were peeked before; `None` where the
         policy cannot tell.
@@ -386,7 +399,7 @@ class Cluster:
             **shared,
             stats=self.stats,
             requests=self.breakers.requests,
-            panic_threshold=panic_threshold(self.message),
+            configured_panic_threshold=panic_threshold(self.message),
             provided=partial(provided_balancer, self.message),
             host_for=self.host_for,
         )

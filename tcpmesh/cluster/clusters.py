@@ -11,7 +11,9 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList
 
+from tcpmesh.cluster.balancing import policy
 from tcpmesh.cluster.cluster import Cluster
+from tcpmesh.cluster.upstream import circuit_breakers
 from tcpmesh.registry import BrokenExtension, UnknownExtension, WorkerContext
 from tcpmesh.stats.metrics import Merge
 from tcpmesh.values.link import (
@@ -52,6 +54,8 @@ class Clusters:
         scope = context.store.scope(f"thread_local_cluster_manager.{worker_name(context.index)}")
         self._inflated = scope.gauge("clusters_inflated", Merge.SUM)
         context.store.add_collector(self._collect)
+        context.runtime.watch(circuit_breakers.RUNTIME_PREFIX, self._limits_change)
+        context.runtime.watch(policy.RUNTIME_PREFIX, self._balancing_changes)
         self.receivers: Mapping[type, Callable[[Any], object]] = {
             AddCluster: self._add,
             ServeCluster: self._serve,
@@ -138,6 +142,18 @@ class Clusters:
         cluster = self._by_number.get(told.cluster)
         numbers = cluster.host_numbers() if cluster is not None else ()
         self._send(HostNumbers(told.cluster, numbers))
+
+    # What the runtime says
+
+    def _limits_change(self, keys: list[str]) -> None:
+        names = circuit_breakers.clusters_of(keys)
+        for cluster in self._by_number.values():
+            if cluster.name in names:
+                cluster.breakers.refresh()
+
+    def _balancing_changes(self, keys: list[str]) -> None:
+        for cluster in self._by_number.values():
+            cluster.unbalance()
 
     # Their end
 

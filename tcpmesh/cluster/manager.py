@@ -18,10 +18,13 @@ from typing import Any
 from twisted.internet.defer import Deferred, gatherResults, succeed
 from twisted.logger import Logger
 
+from tcpmesh.cluster.balancing import policy
 from tcpmesh.cluster.cluster import Cluster
+from tcpmesh.cluster.health import outlier_settings
 from tcpmesh.cluster.health.event_log import EventLog
 from tcpmesh.cluster.membership import Membership, Send
 from tcpmesh.cluster.monitor import HealthMonitor
+from tcpmesh.cluster.upstream import circuit_breakers
 from tcpmesh.cluster.upstream.dialer import dialer_of
 from tcpmesh.interfaces import IDiscovery, INamedHostsDiscovery
 from tcpmesh.net.timer_wheel import TimerWheel
@@ -195,6 +198,23 @@ class ClusterEntry:
         if INamedHostsDiscovery.providedBy(self._discovery):
             self._discovery.hosts_unused([known[key].spec for key in told.hosts if key in known])
 
+    # What the runtime says
+
+    def limits_changed(self) -> None:
+        """The limits of circuit breakers are others now."""
+        self.membership.limits_changed()
+        if self._own is not None:
+            self._own.breakers.refresh()
+
+    def balancing_changed(self) -> None:
+        """What load balancers go by is other now."""
+        if self._own is not None:
+            self._own.unbalance()
+
+    def outliers_changed(self) -> None:
+        """What outlier detection goes by is other now."""
+        self._monitor.outliers_changed()
+
     # Its end
 
     def stop(self) -> Deferred[None]:
@@ -232,7 +252,11 @@ class ClusterManager:
             node=context.node,
             local_cluster=context.local_cluster,
             bind_config=context.bind_config,
+            runtime=context.runtime,
         )
+        context.runtime.watch(circuit_breakers.RUNTIME_PREFIX, self._limits_change)
+        context.runtime.watch(policy.RUNTIME_PREFIX, self._balancing_changes)
+        context.runtime.watch(outlier_settings.RUNTIME_PREFIX, self._outliers_change)
         self._numbers = count(1)
         self._known: dict[int, ClusterEntry] = {}
         """By number, also those removed, until workers have nothing left of them."""
@@ -262,6 +286,22 @@ class ClusterManager:
             HostsUnused: self._told(ClusterEntry.hosts_unused),
         }
         """What is done with each message of a worker's."""
+
+    # What the runtime says
+
+    def _limits_change(self, keys: list[str]) -> None:
+        names = circuit_breakers.clusters_of(keys)
+        for entry in self._known.values():
+            if entry.name in names:
+                entry.limits_changed()
+
+    def _balancing_changes(self, keys: list[str]) -> None:
+        for entry in self._known.values():
+            entry.balancing_changed()
+
+    def _outliers_change(self, keys: list[str]) -> None:
+        for entry in self._known.values():
+            entry.outliers_changed()
 
     def get(self, name: str) -> ClusterEntry | None:
         """The cluster of this name that is served as of now."""

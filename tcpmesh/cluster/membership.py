@@ -12,7 +12,6 @@ that, for a change costs them time in proportion to the hosts: see `merge_window
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import cached_property
 from itertools import count
 from typing import Any
 
@@ -108,6 +107,9 @@ class Membership:
         """Whether a connection was ever made for a client."""
         self.unchecked = unchecked_flags(message)
         self._send = send
+        self._runtime = context.runtime
+        self._thresholds: tuple[BreakerThresholds, BreakerThresholds] | None = None
+        """The limits as they are shown; `None` where that is to be worked out again."""
         self._keys = count(1)
         self._assignment = Assignment()
         self._numbers: dict[int, tuple[int, ...]] = {}
@@ -236,7 +238,7 @@ class Membership:
         """
         self._send(AskHostNumbers(self.cluster))
         weights = locality_weights(self._assignment)
-        default, high = self._thresholds
+        default, high = self._limits()
         return ClusterStatus(
             name=self.name,
             observability_name=sanitize(self.message.alt_stat_name or self.name),
@@ -254,9 +256,16 @@ class Membership:
             outliers=outliers,
         )
 
-    @cached_property
-    def _thresholds(self) -> tuple[BreakerThresholds, BreakerThresholds]:
-        return thresholds_of(self.message.circuit_breakers.thresholds)
+    def _limits(self) -> tuple[BreakerThresholds, BreakerThresholds]:
+        if self._thresholds is None:
+            self._thresholds = thresholds_of(
+                self.message.circuit_breakers.thresholds, self.name, self._runtime
+            )
+        return self._thresholds
+
+    def limits_changed(self) -> None:
+        """The runtime has others now."""
+        self._thresholds = None
 
     # Its end
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults
@@ -33,6 +34,14 @@ from tcpmesh.values.statuses import NO_RATES, HostRates, OutlierStatus
 LEAVING = int(HealthFlag.pending_dynamic_removal)
 GIVEN_UP = ("UNHEALTHY", "TIMEOUT")
 """Health that discovery gave a host, with which the host does not stay."""
+
+
+def _verifies(context: MainContext) -> bool:
+    """Whether the service in an answer is looked at: in so many percent of the cases as the runtime
+    says, as a rule always.
+    """
+    percent = context.runtime.integer("health_check.verify_cluster", 100)
+    return percent >= 100 or context.random.randrange(100) < percent
 
 
 class HealthMonitor:
@@ -77,6 +86,7 @@ class HealthMonitor:
             if message.HasField("outlier_detection"):
                 self._detector = Detector(
                     message.outlier_detection,
+                    context.runtime,
                     membership,
                     OutlierStats(scope),
                     context.network.clock,
@@ -128,6 +138,13 @@ class HealthMonitor:
         """(host, connections tried, connections made) of the interval that is over."""
         if self._detector is not None:
             self._detector.interval_told(rates)
+
+    # What the runtime says
+
+    def outliers_changed(self) -> None:
+        """What outlier detection goes by is other now."""
+        if self._detector is not None:
+            self._detector.refresh()
 
     # What is shown
 
@@ -185,7 +202,15 @@ class HealthMonitor:
         told = membership if self._combined is None else CheckView(self._combined, number)
         probes = self._probes(message, context, stats)
         check = HealthCheck(
-            message, told, membership.unchecked, probes, wheel, context.random, stats, logs
+            message,
+            told,
+            membership.unchecked,
+            probes,
+            wheel,
+            context.random,
+            stats,
+            logs,
+            context.runtime,
         )
         check.on_result = self._has_result
         return check
@@ -195,14 +220,19 @@ class HealthMonitor:
         assert dialer is not None
         if message.HasField("http_health_check"):
             return http_probes(
-                message, dialer.dial, network.timers, self._membership.name, stats.verify_cluster
+                message,
+                dialer.dial,
+                network,
+                self._membership.name,
+                stats.verify_cluster,
+                partial(_verifies, context),
             )
         if message.HasField("grpc_health_check"):
             # Here, as only these checks need h2.
             from tcpmesh.cluster.health.grpc_probe import grpc_probes
 
-            return grpc_probes(message, dialer.dial, network.timers, self._membership.name)
-        return tcp_probes(message, dialer.dial, dialer.connect_check, network.timers)
+            return grpc_probes(message, dialer.dial, network, self._membership.name)
+        return tcp_probes(message, dialer.dial, dialer.connect_check, network)
 
     def _has_result(self, host: HostCheck, passed: bool) -> None:
         key = host.key

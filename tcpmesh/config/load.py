@@ -140,14 +140,6 @@ def _collector_paused() -> Iterator[None]:
             gc.enable()
 
 
-def read_text(path: str) -> str:
-    """The text of a configuration file.
-
-    :raise ConfigError: where it cannot be read.
-    """
-    return decode(_bytes_of(path))
-
-
 def _read_file(
     path: str, bootstrap: Bootstrap, readings: list[Reading], allow_unknown_fields: bool
 ) -> None:
@@ -158,15 +150,15 @@ def _read_file(
     elif suffix == ".pb_text":
         readings.append(Reading(_text_format(decode(data), path, bootstrap)))
     else:
-        _read(_document(decode(data), path), bootstrap, readings, allow_unknown_fields)
+        document = _document(decode(data), path, suffix in (".yaml", ".yml"))
+        _read(document, bootstrap, readings, allow_unknown_fields)
 
 
-def _document(text: str, path: str) -> Document:
-    """The document of a file that is YAML or JSON by its name.
+def _document(text: str, path: str, is_yaml: bool) -> Document:
+    """The document of a text.
 
-    :raise ConfigError: where it is not, with what it is, where that is known.
+    :raise ConfigError: where it is no YAML or JSON, with what it is, where that is known.
     """
-    is_yaml = Path(path).suffix.lower() in (".yaml", ".yml")
     try:
         return parse_yaml(text, path) if is_yaml else _json(text, path)
     except ConfigError as error:
@@ -235,7 +227,7 @@ def _read_argument(
     text: str, bootstrap: Bootstrap, readings: list[Reading], allow_unknown_fields: bool
 ) -> None:
     clean = decode(text.encode("utf-8", "surrogateescape"))
-    _read(parse_yaml(clean, ARGUMENT), bootstrap, readings, allow_unknown_fields)
+    _read(_document(clean, ARGUMENT, is_yaml=True), bootstrap, readings, allow_unknown_fields)
 
 
 def _read(

@@ -21,7 +21,7 @@ _TEMPLATES = (
     (re.compile(r"<%.*?%>"), "erb"),
     (re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_.:?-]*\}|\$\([A-Za-z_]\w*\)|\$[A-Z_]{2,}\b"), "envsubst"),
     (re.compile(r"@[A-Z][A-Z0-9_]*@|__[A-Z][A-Z0-9_]*__"), "sed or the like"),
-    (re.compile(r"(?<![a-z]format)(?<!_string): *[\"']?(%[A-Z][A-Z0-9_]*%)[\"']?\s*\Z"), "sed"),
+    (re.compile(r"(?<!format)(?<!_string): *[\"']?(%[A-Z][A-Z0-9_]*%)[\"']?\s*\Z"), "sed"),
 )
 
 _HAPROXY = re.compile(r"^(?:global|defaults|(?:frontend|backend|listen)\s+\S+)\s*$", re.MULTILINE)
@@ -98,7 +98,8 @@ def with_placeholders(
 
 def _hint_of(problem: Problem, lines: list[str]) -> str:
     number = problem.place.line
-    if problem.severity != "error" or not 0 < number <= len(lines):
+    is_format = "format" in problem.path
+    if problem.severity != "error" or is_format or not 0 < number <= len(lines):
         return ""
     return _hint(lines[number - 1], number)
 
@@ -121,6 +122,9 @@ def recognised(document: Document, with_resources: bool = False) -> Problem | No
     are welcome.
     """
     root = document.root
+    other = _other_proxy(document.text) if isinstance(root, Scalar) else ""
+    if other:
+        return Problem(document.place(root), "", other, hint="write it as a bootstrap")
     looks = (_kubernetes, _compose, _dump, _version_1, *(() if with_resources else (_resources,)))
     for look in looks if isinstance(root, MappingNode) else ():
         found = look(root)

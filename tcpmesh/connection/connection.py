@@ -6,11 +6,12 @@ from typing import Any
 
 from zope.interface import implementer
 
+from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 
 from tcpmesh.interfaces import IConnection
 from tcpmesh.net.protocol import QuietHalfCloseableProtocol
-from tcpmesh.values.stream.close_reason import CloseReason
+from tcpmesh.values.stream.close_reason import Cause, CloseReason, EndedBy
 from tcpmesh.values.stream.phase import ACCEPTING, CLOSED, CONNECTING, FILTERING, FLUSHING, PEEKING
 from tcpmesh.values.stream.stream_info import StreamInfo
 
@@ -73,7 +74,12 @@ class Connection(QuietHalfCloseableProtocol):
 
     def connectionLost(self, reason: Failure | None) -> None:
         """The connection is over, and there is no other side of it."""
-        self.stream_info.phase = CLOSED
+        info = self.stream_info
+        if info.close_reason is None and reason is not None:
+            is_done = isinstance(reason.value, ConnectionDone)
+            cause = Cause.END_OF_STREAM if is_done else Cause.RESET
+            info.close_reason = CloseReason(EndedBy.DOWNSTREAM, info.phase, cause)
+        info.phase = CLOSED
         self.downstream_lost()
 
     def downstream_lost(self) -> None:

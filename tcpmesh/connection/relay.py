@@ -212,6 +212,7 @@ class Relay:
         "read_source",
         "reset",
         "stream_info",
+        "tells_idle",
     )
 
     def __init__(
@@ -238,6 +239,10 @@ class Relay:
         self.read_source = downstream
         """Whose `protocol` gets the client's bytes: the transport, or what stands before it
         (`Connection.read_source`).
+        """
+        self.tells_idle = False
+        """Whether somebody wants to know for how long nothing had moved when a side has sent
+        all; where one is reset that is asked in any case.
         """
         self._observer = observer
         self._timers = timers
@@ -320,6 +325,8 @@ class Relay:
             return
         if info.phase is RELAYING:
             info.phase = HALF_CLOSED
+            if self.tells_idle:
+                info.idle_for = other.source.quiet_for()
             if info.close_reason is None:
                 is_client = direction is self.from_downstream
                 info.close_reason = CLIENT_DONE if is_client else HOST_DONE
@@ -350,6 +357,7 @@ class Relay:
             survivor.loseConnection()
         else:
             self.reset = direction
+            info.idle_for = survivor.quiet_for()
             info.close(RESETS[is_client, info.phase])
             survivor.resetConnection()
         info.phase = FLUSHING

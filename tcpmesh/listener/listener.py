@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -14,17 +15,21 @@ from tcpmesh.accesslog.access_logs import access_logs
 from tcpmesh.config.fields.values import binds_to_port
 from tcpmesh.connection.connection import Connection
 from tcpmesh.interfaces import ICountsAccepts
+from tcpmesh.listener.accept_limit import AcceptLimit, limits_of
 from tcpmesh.listener.filter_chain import FilterChain
 from tcpmesh.listener.listen_socket import listen_sockets_of
 from tcpmesh.listener.listener_filters import Find, ListenerFilterManager, are_wanted
 from tcpmesh.listener.stats import ListenerStats
 from tcpmesh.logs.debug import debug_logger
 from tcpmesh.registry import WorkerContext
+from tcpmesh.runtime.runtime import Runtime
 from tcpmesh.stats.settings import accepts
 from tcpmesh.stats.store import Store
 from tcpmesh.values.all_or_nothing import all_or_nothing
 from tcpmesh.values.response_flags import ResponseFlag
+from tcpmesh.values.shared_counts import SharedCount
 from tcpmesh.values.stream.close_reason import Cause, CloseReason, EndedBy
+from tcpmesh.values.stream.close_words import close_reason_text
 from tcpmesh.values.stream.moment import LogType
 from tcpmesh.values.stream.phase import FILTERING
 from tcpmesh.values.stream.stream_info import ListenerInfo, StreamInfo
@@ -63,6 +68,9 @@ class Listener(ServerFactory):
         )
         self._connections: set[Connection] = set()
         """Its clients, but for those that its listener filters look at."""
+        self._limit: AcceptLimit | None = None
+        self._open: SharedCount | None = None
+        """How many clients there are, for a limit; `None` as long as there was none."""
         self._closed = False
         self._stopped: Deferred[None] | None = None
         self._binds = binds_to_port(message)
@@ -95,6 +103,10 @@ class Listener(ServerFactory):
                 )
                 undo.callback(self._chain.close)
                 undo.callback(self._chain.release)
+            self._chain_logs = self._chain.access_logs if self._chain is not None else None
+            self._keeps_addresses = any(
+                each.wants_addresses for each in (self._logs, self._chain_logs) if each is not None
+            )
             if are_wanted(message):
                 self._filters = ListenerFilterManager(
                     message, context, self, find if message.use_original_dst.value else None
@@ -108,10 +120,6 @@ class Listener(ServerFactory):
         )
         self._first: Any = self._filters or self
         """Who gets a client first."""
-        self._chain_logs = self._chain.access_logs if self._chain is not None else None
-        self._keeps_addresses = any(
-            each.wants_addresses for each in (self._logs, self._chain_logs) if each is not None
-        )
 
     # Its life
 
@@ -175,6 +183,27 @@ class Listener(ServerFactory):
         """How many clients it has, but for those that its listener filters look at."""
         return len(self._connections)
 
+    def limit(self, runtime: Runtime, count_all: Callable[[], int]) -> None:
+        """Accept as many clients as the runtime has now, as a rule any number.
+
+        :param count_all: tells how many clients all listeners have.
+        """
+        message = self.message
+        limits = limits_of(message.name, message.ignore_global_conn_limit, runtime)
+        self._limit = (
+            None if limits is None else AcceptLimit(*limits, self.count, count_all, self.stats)
+        )
+
+    def count(self) -> int:
+        """How many clients it has in all workers, also those that its listener filters look at."""
+        if self._open is None:
+            self._open = self._counts.count("connections")
+        self._open.own = self._count_here()
+        return self._open.total
+
+    def _count_here(self) -> int:
+        return len(self._connections) + (self._filters.active if self._filters is not None else 0)
+
     def _look_whether_gone(self) -> None:
         """Of a listener that is closed: whether its last client has left."""
         if self._connections:
@@ -199,8 +228,10 @@ class Listener(ServerFactory):
 
     # Its clients
 
-    def buildProtocol(self, addr: Any) -> Connection:  # type: ignore[override]
-        """A client was accepted."""
+    def buildProtocol(self, addr: Any) -> Connection | None:  # type: ignore[override]
+        """A client was accepted; `None` where it is one too many."""
+        if self._limit is not None and not self._limit.admits():
+            return None
         return Connection(self._first, next(self._ids))
 
     def take(self, connection: Connection) -> None:
@@ -263,9 +294,11 @@ class Listener(ServerFactory):
         """The client is gone."""
         info = connection.stream_info
         self._connections.discard(connection)
-        if debug_log.enabled:
-            debug_log.debug("[C{id}] closed, flags {flags}", id=info.id, flags=info.flags)
+        if self._open is not None:
+            self._open.own = self._count_here()
         info.ended = now = self._clock.seconds()
+        if debug_log.enabled:
+            self._tell_end(info)
         self.stats.closed(int((now - info.started) * 1000))
         if self._logs is not None:
             self._logs.log(info)
@@ -274,12 +307,29 @@ class Listener(ServerFactory):
         if self._closed:
             self._look_whether_gone()
 
+    def _tell_end(self, info: StreamInfo) -> None:
+        """Say in the log of the process how a client went."""
+        host, received, sent = info.upstream.host, info.bytes[0], info.bytes[3]
+        debug_log.debug(
+            "[C{id}] closed after {seconds:.3f} s: {reason}; upstream {host}, {received} bytes "
+            "received, {sent} sent, flags {flags}",
+            id=info.id,
+            seconds=(info.ended or info.started) - info.started,
+            reason=close_reason_text(info) or "?",
+            host=host.address if host is not None else "-",
+            received=received,
+            sent=sent,
+            flags=info.flags,
+        )
+
     def log_unserved(self, info: StreamInfo) -> None:
         """A client was closed that no filter chain has had; as in Envoy it was no connection, and
         has no number.
         """
-        info.id = 0
         info.ended = self._clock.seconds()
+        if debug_log.enabled:
+            self._tell_end(info)
+        info.id = 0
         if self._logs is not None:
             self._logs.log(info)
 

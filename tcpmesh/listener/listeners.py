@@ -13,6 +13,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, gatherResults
 
 from tcpmesh.accesslog.opening import CannotLog
+from tcpmesh.listener.accept_limit import GLOBAL_KEY, LISTENER_PREFIX
 from tcpmesh.listener.listener import Listener
 from tcpmesh.net.listen import BindError
 from tcpmesh.registry import BrokenExtension, UnknownExtension, WorkerContext
@@ -49,6 +50,8 @@ class Listeners:
         self._leaving: set[Listener] = set()
         """Those that accept no more, as long as they have clients."""
         self._is_started = False
+        for prefix in (LISTENER_PREFIX, GLOBAL_KEY):
+            context.runtime.watch(prefix, self._limits_change)
         self._by_address: dict[Address, Listener] | None = None
         """What `find` looks in; `None` where listeners have changed since it was last made."""
         self.receivers: Mapping[type, Callable[[Any], object]] = {
@@ -84,6 +87,13 @@ class Listeners:
         self._by_address = None
         return gatherResults(stopping).addCallback(lambda _: None)
 
+    def _limits_change(self, keys: list[str]) -> None:
+        for listener in self._listeners.values():
+            listener.limit(self._context.runtime, self._count_all)
+
+    def _count_all(self) -> int:
+        return sum(each.count() for each in (*self._leaving, *self._listeners.values()))
+
     def _add(self, told: AddListener) -> None:
         try:
             with all_or_nothing() as undo:
@@ -102,6 +112,7 @@ class Listeners:
         with all_or_nothing() as undo:
             listener = Listener(told.message, self._context, self.find, told.name)
             undo.callback(listener.withdraw)
+            listener.limit(self._context.runtime, self._count_all)
             listener.bind(self._listeners.get(told.predecessor))
             if self._is_started:
                 listener.open()

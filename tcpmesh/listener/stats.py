@@ -7,9 +7,7 @@ from tcpmesh.stats.store import Declaration, Store, sanitize
 
 DECLARED = Declaration(
     counters=(
-        "downstream_cx_overflow",
         "downstream_cx_overload_reject",
-        "downstream_global_cx_overflow",
         "extension_config_missing",
     ),
 )
@@ -27,6 +25,8 @@ class ListenerStats:
         self.cx_length_ms = scope.histogram("downstream_cx_length_ms")
         self.no_filter_chain_match = scope.counter("no_filter_chain_match")
         self.network_extension_config_missing = scope.counter("network_extension_config_missing")
+        self.overflow = scope.counter("downstream_cx_overflow")
+        self.global_overflow = scope.counter("downstream_global_cx_overflow")
         self.pre_cx_active = scope.gauge("downstream_pre_cx_active", Merge.SUM)
         self.pre_cx_timeout = scope.counter("downstream_pre_cx_timeout")
         self.listener_filter_error = scope.counter("downstream_listener_filter_error")

@@ -26,8 +26,11 @@ LOGGERS = (
     "dns",
     "file",
     "filter",
+    "grpc",
     "listener",
     "main",
+    "runtime",
+    "stats",
     "upstream",
 )
 """The loggers of tcpmesh, each a part of the house."""

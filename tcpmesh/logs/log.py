@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from typing import IO
 
 from zope.interface import implementer
 
@@ -54,7 +55,7 @@ class Log:
         self._line = line_of(pattern)
         self._is_escaped = is_escaped
         # Kept from before twistd puts a file in its place whose lines become log events.
-        self._stderr = sys.stderr
+        self._stderr: IO[str] | None = sys.stderr
         self._output = Output.open(path) if path else _standard_error()
         # Loggers of the standard library speak from whichever thread they are in.
         self._lock = threading.RLock()
@@ -79,9 +80,10 @@ class Log:
 
     def close(self) -> None:
         """Write what waits, with a little patience, and close the file."""
-        if self._output is not None:
-            self._output.close(LAST_PATIENCE)
-            self._output = None
+        with self._lock:
+            if self._output is not None:
+                self._output.close(LAST_PATIENCE)
+            self._output = self._stderr = None
 
     def reopen(self) -> None:
         """Open the file anew: where it was moved away, a new one is begun.  Where that fails, the
@@ -107,8 +109,9 @@ class Log:
             line = escaped(line)
         if self._output is None:
             # Standard error of a program that has put something of its own in its place.
-            with suppress(OSError, ValueError, AttributeError):
-                self._stderr.write(f"{line}\n")
+            with suppress(OSError, ValueError):
+                if self._stderr is not None:
+                    self._stderr.write(f"{line}\n")
             return
         self._output.write(f"{line}\n".encode("utf-8", "backslashreplace"))
         self._tell_lost(self._output)
@@ -129,7 +132,7 @@ class Log:
 def _standard_error() -> Output | None:
     """Standard error, where it is a descriptor."""
     try:
-        return Output(sys.stderr.fileno())
+        return Output.of(sys.stderr.fileno())
     except (AttributeError, OSError, ValueError):
         return None
 

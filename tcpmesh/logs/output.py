@@ -4,7 +4,8 @@ a disk that is full.
 A proxy that waits for its log serves nobody meanwhile, and a pipe whose reader sleeps would make it
 wait for ever.  Setting such a descriptor to non-blocking is no way out where it is standard error,
 for that would count for all processes that share it.  So the kernel is asked before each piece,
-which is no larger than what it takes whole (PIPE_BUF) once it takes anything.
+which is no larger than what it takes whole (PIPE_BUF) once it takes anything.  Of a terminal that
+is not true, but it can be opened once more, for us alone.
 
 What cannot be written yet is kept, up to `MOST_KEPT` bytes, and comes first later; lines beyond
 that are counted in `lost`, as are those that cannot be written at all.
@@ -12,12 +13,13 @@ that are counted in `lost`, as are those that cannot be written at all.
 
 from __future__ import annotations
 
-import errno
+import io
 import os
 import select
 import stat
 import time
 from collections import deque
+from contextlib import suppress
 
 MOST_KEPT = 1 << 20
 """Bytes that wait for a slow reader."""
@@ -31,10 +33,17 @@ class Output:
         self.lost = 0
         """Lines that nobody will see."""
         self._fd = fd
-        self._is_own = is_own
+        # Whoever forgets an output forgets its descriptor too.
+        self._owner = io.FileIO(fd, "w") if is_own else None
         self._kept: deque[bytes] = deque()
         self._size = 0
+        self._poller = select.poll()
+        self._poller.register(fd, select.POLLOUT)
         self._always_takes = stat.S_ISREG(os.fstat(fd).st_mode)
+        self._rest = b""
+        """What is left of the line that is being written."""
+        self._is_begun = self._is_torn = False
+        """Whether some of it is written; whether one before it was given up in the middle."""
 
     @classmethod
     def open(cls, path: str) -> Output:
@@ -49,10 +58,22 @@ class Output:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
         return cls(os.open(path, flags, 0o666), is_own=True)
 
+    @classmethod
+    def of(cls, fd: int) -> Output:
+        """A descriptor that belongs to others too, such as standard error.
+
+        :raise OSError: where it is none.
+        """
+        if os.isatty(fd):
+            flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+            with suppress(OSError):
+                return cls(os.open(f"/proc/self/fd/{fd}", flags), is_own=True)
+        return cls(fd)
+
     @property
     def is_behind(self) -> bool:
         """Whether something waits to be written."""
-        return bool(self._kept)
+        return bool(self._rest or self._kept)
 
     def write(self, line: bytes) -> None:
         """Write a line now, or keep it."""
@@ -65,42 +86,41 @@ class Output:
 
     def flush(self) -> None:
         """Write what waits, as far as it is taken."""
-        while self._kept and self._takes():
-            line = self._kept.popleft()
-            self._size -= len(line)
+        while self.is_behind and self._takes():
+            if not self._rest:
+                line = self._kept.popleft()
+                self._size -= len(line)
+                self._rest = b"\n" + line if self._is_torn else line
+                self._is_begun = False
             try:
-                piece = line if self._always_takes else line[: select.PIPE_BUF]
-                written = os.write(self._fd, piece)
-            except OSError as e:
-                if e.errno == errno.EAGAIN:
-                    written = 0
-                else:
-                    self.lost += 1
-                    continue
-            if written < len(line):
-                self._kept.appendleft(line[written:])
-                self._size += len(line) - written
-                if not written:
-                    return
+                written = os.write(self._fd, self._piece())
+            except BlockingIOError:
+                return
+            except OSError:
+                self.lost += 1
+                self._is_torn = self._is_torn or self._is_begun
+                self._rest = b""
+            else:
+                self._rest = self._rest[written:]
+                self._is_begun, self._is_torn = True, False
+
+    def _piece(self) -> bytes:
+        return self._rest if self._always_takes else self._rest[: select.PIPE_BUF]
 
     def close(self, patience: float = 0.0) -> None:
         """Write what waits, for so many seconds at most, and let go of the descriptor."""
         limit = time.monotonic() + patience
         self.flush()
-        while self._kept and (left := limit - time.monotonic()) > 0:
+        while self.is_behind and (left := limit - time.monotonic()) > 0:
             self._poll(left)
             self.flush()
-        if self._is_own:
-            os.close(self._fd)
+        if self._owner is not None:
+            self._owner.close()
+        self._fd = -1
 
     def _takes(self) -> bool:
         return self._always_takes or self._poll(0.0)
 
     def _poll(self, seconds: float) -> bool:
         """Whether the descriptor takes something, or says at once that it never will."""
-        poll = select.poll()
-        try:
-            poll.register(self._fd, select.POLLOUT)
-            return bool(poll.poll(seconds * 1000))
-        except OSError:
-            return True
+        return bool(self._poller.poll(seconds * 1000))

@@ -210,8 +210,19 @@ def _zone(record: Record) -> str:
     return f"{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02d}:{abs(minutes) % 60:02d}"
 
 
-def _clock(format: str) -> Part:
-    return lambda record: time.strftime(format, record.local)
+def _of_time(name: str) -> Part:
+    """A number of the local time, in two digits."""
+    return lambda record: f"{getattr(record.local, name):02d}"
+
+
+def _clock(record: Record) -> str:
+    now = record.local
+    return f"{now.tm_hour:02d}:{now.tm_min:02d}:{now.tm_sec:02d}"
+
+
+def _short_date(record: Record) -> str:
+    now = record.local
+    return f"{now.tm_mon:02d}/{now.tm_mday:02d}/{now.tm_year % 100:02d}"
 
 
 def _hour12(record: Record) -> str:
@@ -224,7 +235,7 @@ def _half(record: Record) -> str:
 
 def _date(record: Record) -> str:
     day, month = _DAYS[record.local.tm_wday][:3], _MONTHS[record.local.tm_mon - 1][:3]
-    return f"{day} {month} {record.local.tm_mday} {time.strftime('%H:%M:%S %Y', record.local)}"
+    return f"{day} {month} {record.local.tm_mday} {_clock(record)} {record.local.tm_year}"
 
 
 #: What each flag stands for.
@@ -240,21 +251,21 @@ FLAGS: Mapping[str, Part] = {
     "#": lambda record: str(record.location.line),
     "!": lambda record: record.location.function,
     "@": lambda record: f"{record.location.path}:{record.location.line}",
-    "Y": _clock("%Y"),
-    "C": _clock("%y"),
-    "m": _clock("%m"),
-    "d": _clock("%d"),
-    "H": _clock("%H"),
-    "M": _clock("%M"),
-    "S": _clock("%S"),
-    "T": _clock("%H:%M:%S"),
-    "X": _clock("%H:%M:%S"),
-    "R": _clock("%H:%M"),
-    "D": _clock("%m/%d/%y"),
-    "x": _clock("%m/%d/%y"),
+    "Y": lambda record: str(record.local.tm_year),
+    "C": lambda record: f"{record.local.tm_year % 100:02d}",
+    "m": _of_time("tm_mon"),
+    "d": _of_time("tm_mday"),
+    "H": _of_time("tm_hour"),
+    "M": _of_time("tm_min"),
+    "S": _of_time("tm_sec"),
+    "T": _clock,
+    "X": _clock,
+    "R": lambda record: _clock(record)[:5],
+    "D": _short_date,
+    "x": _short_date,
     "I": _hour12,
     "p": _half,
-    "r": lambda record: f"{_hour12(record)}:{time.strftime('%M:%S', record.local)} {_half(record)}",
+    "r": lambda record: f"{_hour12(record)}{_clock(record)[2:]} {_half(record)}",
     "a": lambda record: _DAYS[record.local.tm_wday][:3],
     "A": lambda record: _DAYS[record.local.tm_wday],
     "b": lambda record: _MONTHS[record.local.tm_mon - 1][:3],

@@ -29,6 +29,9 @@ for a single call.
 SO_ORIGINAL_DST = 80
 """Of linux/netfilter_ipv4.h, and of the same number for IPv6."""
 
+TCP_INFO_SIZE, LAST_DATA_SENT = 104, 44
+"""Of `tcp_info` in linux/tcp.h: tcpi_last_data_sent, and two fields later tcpi_last_data_recv."""
+
 IP_TRANSPARENT, IPV6_TRANSPARENT = 19, 75
 
 EXHAUSTED = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
@@ -62,6 +65,18 @@ def unread(fd: int) -> int:
 def _count(fd: int, request: int) -> int:
     (count,) = struct.unpack("i", ioctl(fd, request, b"\0\0\0\0"))
     return int(count)
+
+
+def quiet_for(sock: Any) -> float | None:
+    """For how many seconds a TCP socket has neither sent nor received data; `None` where the system
+    does not tell.
+    """
+    try:
+        told = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_SIZE)
+        sent, received = struct.unpack_from("I4xI", told, LAST_DATA_SENT)
+    except (OSError, AttributeError, struct.error):
+        return None
+    return float(min(sent, received)) / 1000
 
 
 def original_destination(sock: Any) -> Address | None:
@@ -113,6 +128,13 @@ class Descriptor:
                 self._family, self._on_socket(BareSocket.getsockname)
             )
         return self._host
+
+    def quiet_for(self) -> float | None:
+        """For how many seconds no data has come or gone here, where the system knows."""
+        if self.fd < 0 or self._family == socket.AF_UNIX:
+            return None
+        found: float | None = self._on_socket(quiet_for)
+        return found
 
     def original_destination(self) -> Address | None:
         """Where the peer wanted to connect to, where the packet filter has redirected it here."""

@@ -128,18 +128,16 @@ class GrpcStream:
 
     # What the stream tells
 
-    def on_headers(self, fields: Fields) -> None:
+    def on_headers(self, fields: Fields, ended: bool) -> None:
         """The server answers."""
         self._has_begun = True
         found = dict(fields)
         status, kind = found.get(":status", ""), found.get("content-type", "")
-        if "grpc-status" in found:
+        if ended and "grpc-status" in found:
             self._take_status(found)
         elif status != "200":
             self._end(of_http(status))
-        elif not (
-            kind == CONTENT_TYPE or kind.startswith((CONTENT_TYPE + "+", CONTENT_TYPE + ";"))
-        ):
+        elif not (kind == CONTENT_TYPE or kind.startswith(CONTENT_TYPE + "+")):
             self._end(GrpcError(GrpcStatus.UNKNOWN, f"content-type {kind!r}"))
         elif found.get("grpc-encoding", "identity") != "identity":
             encoding = found["grpc-encoding"]

@@ -34,12 +34,14 @@ class GrpcError(Exception):
 
     :param status: what the server said, or what its silence means.
     :param message: why; a text of the server's may be anything.
+    :param reset: what broke the call off, where the server has not said how it came out.
     """
 
-    def __init__(self, status: GrpcStatus, message: str = "") -> None:
+    def __init__(self, status: GrpcStatus, message: str = "", reset: Reset | None = None) -> None:
         super().__init__(f"{status.name}: {message}" if message else status.name)
         self.status = status
         self.message = message
+        self.reset = reset
 
 
 _OF_HTTP = {
@@ -76,11 +78,11 @@ def of_reset(reset: Reset, has_begun: bool) -> GrpcError:
     :param has_begun: whether the server had begun to answer.
     """
     if reset.reason is ResetReason.NO_HOST:
-        return GrpcError(GrpcStatus.UNAVAILABLE, reset.reason.value)
+        return GrpcError(GrpcStatus.UNAVAILABLE, reset.reason.value, reset)
     why = f"reset reason: {reset.reason.value}"
     if reset.details:
         why += f", {reset.details}"
     if has_begun:
-        return GrpcError(GrpcStatus.INTERNAL, why)
+        return GrpcError(GrpcStatus.INTERNAL, why, reset)
     text = f"upstream connect error or disconnect/reset before headers. {why}"
-    return GrpcError(GrpcStatus.UNAVAILABLE, text)
+    return GrpcError(GrpcStatus.UNAVAILABLE, text, reset)

@@ -22,7 +22,8 @@ from tcpmesh.net.happy_eyeballs import Candidate, HappyEyeballs
 from tcpmesh.registry import Context
 from tcpmesh.rpc.backoff import Backoff
 from tcpmesh.rpc.http2.codec import Fields
-from tcpmesh.rpc.http2.host import Http2Host, NoCounts
+from tcpmesh.rpc.http2.counts import NoCounts
+from tcpmesh.rpc.http2.host import Http2Host
 from tcpmesh.rpc.http2.options import Http2Options
 from tcpmesh.rpc.http2.stream import Http2Stream, Reset, ResetReason, StreamObserver
 from tcpmesh.rpc.status import GrpcStatus

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tcpmesh.runtime.runtime import Runtime
+from tcpmesh.runtime.runtime import Change, Runtime
 from tcpmesh.values.link import RuntimeValues
 from tcpmesh.values.runtime import Entry
 
@@ -18,13 +18,15 @@ class FollowedRuntime:
 
     def __init__(self, values: tuple[tuple[str, Entry], ...]) -> None:
         self.runtime = Runtime(dict(values))
-        self._parts: dict[int, dict[str, Entry | None]] = {}
-        """What is known of changes of which more is to come."""
+        self._changes: dict[int, Change] = {}
+        """Those of which more is to come, by their numbers."""
         self.receivers: Mapping[type, Callable[[Any], object]] = {RuntimeValues: self._take}
         """What is done with each message of main's."""
 
     def _take(self, told: RuntimeValues) -> None:
-        changes = self._parts.setdefault(told.change, {})
-        changes.update(told.values)
+        change = self._changes.get(told.change)
+        if change is None:
+            change = self._changes[told.change] = self.runtime.change()
+        change.add(dict(told.values))
         if told.is_last:
-            self.runtime.update(self._parts.pop(told.change))
+            self._changes.pop(told.change).make()

@@ -19,6 +19,7 @@ from typing import Any
 from twisted.internet.task import Cooperator, TaskStopped
 from twisted.logger import Logger
 
+from tcpmesh.config.fields.runtime_values import runtime_values
 from tcpmesh.net.moves import watch_moves
 from tcpmesh.runtime.entries import NotReadable, entry_of, entry_of_text
 from tcpmesh.runtime.runtime import Runtime
@@ -91,7 +92,8 @@ class Layers:
             None,
         )
         self._disk = [each for each in self._layers if each.path]
-        self._changes = count(1)
+        self._numbers = count(1)
+        """Of changes that workers are told of."""
         self._set_meanwhile: dict[str, None] | None = None
         """Keys that operators have set while trees are being read; `None` where none are."""
         self._is_dirty = False
@@ -205,30 +207,27 @@ class Layers:
         """The layers on disk have these values now, and these keys perhaps others than before."""
         new = {id(layer): values for layer, values in zip(self._disk, found, strict=True)}
         stack = [new.get(id(layer), layer.values) for layer in self._layers]
-        number = next(self._changes)
-        changes: Changes = {}
-        part: Changes = {}
-        size = 0
+        change = self.runtime.change()
+        telling = _Telling(next(self._numbers), self._send)
         for index, key in enumerate(changed):
-            if index % STEP == 0:
-                yield
             entry = _final(stack, key)
-            if entry == self.runtime.get(key):
-                continue
-            more = len(key) + (len(entry.text) if entry is not None else 0)
-            size += more
-            if part and (len(part) == MOST_KEYS or size > MOST_TEXT):
-                self._send(RuntimeValues(number, tuple(part.items()), False))
-                part, size = {}, more
+            has_told = False
+            if entry != self.runtime.get(key):
+                change.add({key: entry})
+                has_told = telling.add(key, entry)
+            if has_told or index % STEP == 0:
                 yield
-            changes[key] = part[key] = entry
+        before = [layer.values for layer in self._disk]
         for layer, values in zip(self._disk, found, strict=True):
             layer.values = values
-        changes.update(self._set_since(changed))
-        self.runtime.update(changes)
+        change.add(self._set_since(changed))
+        change.make()
         yield
-        part.update(self._set_since(changed))
-        self._send(RuntimeValues(number, tuple(part.items()), True))
+        telling.end(self._set_since(changed))
+        # To let go of as many values takes as long.
+        for waste in (before, stack, change.values):
+            yield
+            waste.clear()
 
     def _set_since(self, changed: Mapping[str, None]) -> Changes:
         """The keys among these that operators have set since the trees began to be read."""
@@ -238,7 +237,7 @@ class Layers:
     def _hold(self, changes: Changes) -> None:
         """These keys have these values now, everywhere."""
         self.runtime.update(changes)
-        self._send(RuntimeValues(next(self._changes), tuple(changes.items()), True))
+        self._send(RuntimeValues(next(self._numbers), tuple(changes.items()), True))
 
     def _final(self, key: str) -> Entry | None:
         return _final([each.values for each in self._layers], key)
@@ -265,21 +264,41 @@ def _layer(message: Any, service_cluster: str) -> Layer:
 
 
 def static_values(struct: Any) -> Values:
-    """The values in a `google.protobuf.Struct`: what is in a mapping has the keys of both, with a
-    dot between them, but a mapping that may be a share is one value.
-    """
+    """The values in a `google.protobuf.Struct`."""
     values: dict[str, Entry] = {}
-    waiting = [("", struct.fields)]
-    while waiting:
-        prefix, fields = waiting.pop(0)
-        for name, value in sorted(fields.items()):
-            key = prefix + name
-            inner = value.struct_value.fields if value.HasField("struct_value") else {}
-            if inner and "numerator" not in inner and "denominator" not in inner:
-                waiting.append((f"{key}.", inner))
-            else:
-                values.setdefault(key, entry_of(value))
+    for names, value in runtime_values(struct):
+        values.setdefault(".".join(names), entry_of(value))
     return values
+
+
+class _Telling:
+    """Tells workers of a change in messages of a bounded size."""
+
+    def __init__(self, number: int, send: Callable[[RuntimeValues], object]) -> None:
+        self._number = number
+        self._send = send
+        self._part: Changes = {}
+        self._size = 0
+
+    def add(self, key: str, entry: Entry | None) -> bool:
+        """One key more; whether a message was sent."""
+        more = len(key) + (len(entry.text) if entry is not None else 0)
+        self._size += more
+        is_full = bool(self._part) and (len(self._part) == MOST_KEYS or self._size > MOST_TEXT)
+        if is_full:
+            self._tell(is_last=False)
+            self._size = more
+        self._part[key] = entry
+        return is_full
+
+    def end(self, more: Changes) -> None:
+        """The last keys."""
+        self._part.update(more)
+        self._tell(is_last=True)
+
+    def _tell(self, is_last: bool) -> None:
+        self._send(RuntimeValues(self._number, tuple(self._part.items()), is_last))
+        self._part = {}
 
 
 def _final(stack: list[Values | None], key: str) -> Entry | None:

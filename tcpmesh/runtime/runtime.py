@@ -1,7 +1,7 @@
 """The runtime values as of now, for whoever goes by one.
 
 There is one `Runtime` in main and one in each worker, and it stays; what it reads from, the
-snapshot, is replaced as a whole.  There are two ways to read.  Who looks seldom asks by key and
+snapshot, changes as a whole.  There are two ways to read.  Who looks seldom asks by key and
 default: `feature`, `integer`, `double`, `fraction`, `sampled`.  What is looked at for every
 connection is a `Setting`: its `value` is made when the values change, and costs an attribute.
 """
@@ -40,11 +40,43 @@ class Setting(Generic[Value]):
         self.value = self._read()
 
 
+class Change:
+    """A change of values that is put together bit by bit, for there may be many: what takes long
+    then is done before all of it is made at once.
+    """
+
+    def __init__(self, runtime: Runtime, prefixes: tuple[str, ...]) -> None:
+        self._runtime = runtime
+        self._prefixes = prefixes
+        self.values: dict[str, Entry | None] = {}
+        """The keys that change, and what each has then."""
+        self.gone: dict[str, None] = {}
+        """Keys that have nothing then, and perhaps some that have after all."""
+        self.watched: dict[str, None] = {}
+        """Keys that somebody watches."""
+
+    def add(self, values: Mapping[str, Entry | None]) -> None:
+        """These keys too; what was said of one before does not count any more."""
+        self.values.update(values)
+        for key, entry in values.items():
+            if entry is None:
+                self.gone[key] = None
+            if key.startswith(self._prefixes):
+                self.watched[key] = None
+
+    def make(self) -> None:
+        """Make it: whoever goes by one of the values is told, and sees all of the others as they
+        are then.
+        """
+        self._runtime.take(self)
+
+
 class Runtime:
     """All values by their keys."""
 
     def __init__(self, values: Mapping[str, Entry] | None = None) -> None:
-        self._values: Mapping[str, Entry] = values or {}
+        self._values: dict[str, Entry | None] = dict(values or {})
+        """Without a `None`, but while a change is made."""
         self._settings: WeakSet[Setting[Any]] = WeakSet()
         self._watchers: dict[str, list[Watcher]] = {}
 
@@ -57,28 +89,32 @@ class Runtime:
 
     def items(self) -> tuple[tuple[str, Entry], ...]:
         """All keys with what is under each."""
-        return tuple(self._values.items())
+        return tuple((key, entry) for key, entry in self._values.items() if entry is not None)
 
-    def update(self, changes: Mapping[str, Entry | None]) -> None:
-        """These keys have these values from now on, or none; whoever goes by one of them is told.
-
-        A reader sees all of the change or nothing of it: what was read from before is left alone.
+    def update(self, values: Mapping[str, Entry | None]) -> None:
+        """These keys have these values from now on, or none; whoever goes by one of them is
+        told.
         """
-        values = {**self._values, **changes}
-        for key, entry in changes.items():
-            if entry is None:
-                del values[key]
-        self._values = values  # type: ignore[assignment]
-        for setting in tuple(self._settings):
-            if setting.key in changes:
-                setting.refresh()
-        if self._watchers:
-            self._tell(changes)
+        change = self.change()
+        change.add(values)
+        change.make()
 
-    def _tell(self, changes: Mapping[str, Entry | None]) -> None:
-        keys = [key for key in changes if key.startswith(tuple(self._watchers))]
-        for prefix, watchers in tuple(self._watchers.items()):
-            mine = [key for key in keys if key.startswith(prefix)]
+    def change(self) -> Change:
+        """A change that is yet to be put together; there may be several at a time."""
+        return Change(self, tuple(self._watchers))
+
+    def take(self, change: Change) -> None:
+        """All of a change holds from now on."""
+        values, changed = self._values, change.values
+        values.update(changed)
+        for key in change.gone:
+            if values[key] is None:
+                del values[key]
+        for setting in tuple(self._settings):
+            if setting.key in changed:
+                setting.refresh()
+        for prefix, watchers in tuple(self._watchers.items()) if change.watched else ():
+            mine = [key for key in change.watched if key.startswith(prefix)]
             for watcher in tuple(watchers) if mine else ():
                 watcher(mine)
 

@@ -27,8 +27,8 @@ MOST_BYTES = 1 << 20
 
 MOST_BYTES_OF_ALL = 64 << 20
 
-#: Bytes that are no UTF-8 become blanks, as in Envoy.
-_NOT_UTF8 = dict.fromkeys(range(56448, 56576), " ")
+PIECE = 1 << 15
+"""Characters of a text that are looked at in one step, and up to the end of their last line."""
 
 Reading = Generator[None, None, "dict[str, Entry] | None"]
 
@@ -60,7 +60,7 @@ class _Tree:
             self._enter(path, "")
             while self._open:
                 yield
-                self._step()
+                yield from self._step()
         except OSError as e:
             name = os.fsdecode(e.filename or path)
             raise NotReadable(f"cannot read {name!r}: {e.strerror}") from None
@@ -69,7 +69,7 @@ class _Tree:
                 self._open.pop()[0].close()
         return self._values
 
-    def _step(self) -> None:
+    def _step(self) -> Generator[None, None, None]:
         entries, prefix = self._open[-1]
         entry = next(entries, None)
         if entry is None:
@@ -79,24 +79,26 @@ class _Tree:
         if self._seen > MOST_FILES:
             raise NotReadable(f"more than {MOST_FILES} files")
         key = prefix + _text(entry.name)
-        mode = entry.stat().st_mode
+        if entry.is_symlink():
+            entry.stat()  # raises where it leads nowhere
         if entry.is_dir():
             self._enter(entry.path, f"{key}.")
-        elif S_ISREG(mode):
-            self._take(key, entry.path)
+        elif entry.is_file():
+            yield from self._take(key, entry.path)
 
     def _enter(self, path: bytes, prefix: str) -> None:
         if len(self._open) == MOST_DEPTH:
             raise NotReadable(f"{os.fsdecode(path)!r} is deeper than {MOST_DEPTH} directories")
         self._open.append((os.scandir(path), prefix))
 
-    def _take(self, key: str, path: bytes) -> None:
+    def _take(self, key: str, path: bytes) -> Generator[None, None, None]:
         data = _content(path)
         self._bytes += len(data) + len(key)
         if self._bytes > MOST_BYTES_OF_ALL:
             raise NotReadable(f"more than {MOST_BYTES_OF_ALL >> 20} MiB")
+        text = yield from what_counts(_text(data))
         try:
-            self._values[key] = entry_of_text(without_comments(_text(data)))
+            self._values[key] = entry_of_text(text)
         except NotReadable as e:
             raise NotReadable(f"{os.fsdecode(path)!r}: {e}") from None
 
@@ -107,8 +109,9 @@ def _content(path: bytes) -> bytes:
     try:
         if not S_ISREG(os.fstat(descriptor).st_mode):
             return b""
-        with open(descriptor, "rb", buffering=0, closefd=False) as file:
-            data = file.read(MOST_BYTES + 1) or b""
+        data = b""
+        while len(data) <= MOST_BYTES and (more := os.read(descriptor, MOST_BYTES + 1)):
+            data += more
     finally:
         os.close(descriptor)
     if len(data) > MOST_BYTES:
@@ -117,15 +120,29 @@ def _content(path: bytes) -> bytes:
 
 
 def _text(data: bytes) -> str:
-    return data.decode("utf-8", "surrogateescape").translate(_NOT_UTF8)
+    """Bytes that are no UTF-8 become blanks, as in Envoy."""
+    return data.decode("utf-8", "replace").replace("\ufffd", " ")
 
 
-def without_comments(text: str) -> str:
+def what_counts(text: str) -> Generator[None, None, str]:
     """The lines of a file that count: neither empty ones nor those that begin with `#`; the last
     one without the blanks at its end.
     """
+    text = text.rstrip("\n")
+    found = []
+    start = 0
+    while start < len(text):
+        end = text.find("\n", start + PIECE) + 1 or len(text)
+        if start:
+            yield
+        found.append(_lines(text[start:end], end == len(text)))
+        start = end
+    return "".join(found)
+
+
+def _lines(text: str, has_last: bool) -> str:
     lines = [line for line in text.split("\n") if line]
-    last = len(lines) - 1
+    last = len(lines) - 1 if has_last else -1
     return "".join(
         line.rstrip() if index == last else f"{line}\n"
         for index, line in enumerate(lines)

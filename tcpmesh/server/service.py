@@ -8,7 +8,7 @@ that is, know their hosts and how these are (`startService`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
 from zope.interface import implementer
@@ -243,6 +243,11 @@ class Server(MultiService):
     def uptime(self) -> float:
         """Seconds since this process started."""
         return float(self._clock.seconds() - self._started)
+
+    def flushing_for_admin(self) -> Iterator[None]:
+        """See `IServer`."""
+        on_demand = flush_interval(self.bootstrap) is None
+        return self._flush.flushing() if on_demand else iter(())
 
     def cluster_statuses(self) -> Sequence[ClusterStatus]:
         """All clusters, in order of configuration."""

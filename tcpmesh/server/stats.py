@@ -33,7 +33,6 @@ DECLARED = Declaration(
         "hot_restart_epoch",
         "parent_connections",
         "seconds_until_first_ocsp_response_expiring",
-        "stats_recent_lookups",
     ),
 )
 
@@ -92,6 +91,7 @@ class ServerStats:
         self._uptime = scope.gauge("uptime", Merge.MAIN)
         self._state = scope.gauge("state", Merge.MAIN)
         self._live = scope.gauge("live", Merge.MAIN)
+        self._lookups = scope.gauge("stats_recent_lookups", Merge.SUM)
         self._connections = scope.gauge("total_connections", Merge.SUM)
         self._allocated = scope.gauge("memory_allocated", Merge.SUM)
         self._heap = scope.gauge("memory_heap_size", Merge.SUM)
@@ -111,6 +111,7 @@ class ServerStats:
         """Bring the numbers up to date: at each flush."""
         self._uptime.set(int(self._server.uptime))
         self._state.set(STATES[self._server.state])
+        self._lookups.set(self._server.store.lookups.count)
         self._connections.set(self._server.open_connections)
         resident = resident_bytes()
         self._allocated.set(resident)

@@ -68,6 +68,12 @@ class StatsFlush:
             self._steps = self._flushing()
             self._task = self._cooperator.cooperate(self._steps)
 
+    def flushing(self) -> Iterator[None]:
+        """Begin a flush, if none is under way, and wait for its end: to be gone through."""
+        self.flush()
+        while self._steps is not None:
+            yield
+
     def stop(self) -> None:
         """End the flush that is under way at once, flush once more, and never again."""
         if self._cooperator is None:

@@ -24,6 +24,7 @@ from tcpmesh.stats.family import (
     accepted,
     names_of,
 )
+from tcpmesh.stats.lookups import Lookups
 from tcpmesh.stats.metrics import (
     MAKE_GAUGE,
     Counter,
@@ -109,6 +110,7 @@ class Scope:
     ) -> Stat:
         if self._accepts is not None and not self._accepts(self.prefix + name):
             return family.unseen()
+        self._scopes.lookups.add(self.prefix + name)
         stat = family.obtain(self.prefix + name, make)
         if stat not in self.held:
             self.held[stat] = family
@@ -157,6 +159,7 @@ class Scopes:
             Family("text_readouts", TextReadout),
         )
         self.unsent: Unsent | None = None
+        self.lookups = Lookups()
         self.kept_values = 0
         """How many values of an interval histograms keep as they are."""
         self._at: dict[str, list[Scope]] = {}

@@ -50,9 +50,12 @@ class Query:
 
     kinds: frozenset[Kind] = field(default=frozenset(Kind))
 
+    hidden_only: bool = False
+    """Only what is hidden: of tcpmesh's own statistics none is."""
+
     def wants(self, stat: Counter | Gauge | Histogram | TextReadout) -> bool:
         """Whether a statistic, of whatever kind, is asked for."""
-        if self.used_only and not stat.was_used:
+        if self.hidden_only or (self.used_only and not stat.was_used):
             return False
         return self.pattern is None or self.pattern.search(stat.name) != self.invert
 

@@ -77,6 +77,8 @@ class Store:
         self.tagger = Tagger() if tagger is None else tagger
         self._scopes = Scopes(bounds_of)
         self._families = self._scopes.families
+        self.lookups = self._scopes.lookups
+        """Which names were asked for."""
         self._collectors: dict[Collector, None] = {}
         self._root = Scope(self._scopes, "", accepts=accepts)
         # What other processes show they were asked already.

@@ -121,6 +121,9 @@ def _bucket_text(view: HistogramView) -> Callable[[Histogram], str]:
 
 
 def _detailed_text(histogram: Histogram) -> str:
+    if not histogram.was_used:
+        return " No recorded values"
+
     def bins(distribution: Distribution) -> str:
         return ", ".join(
             f"{lower:g},{width:g}:{amount}" for lower, width, amount in distribution.bins()
@@ -152,18 +155,19 @@ def _quantile_json(histogram: Histogram) -> list[dict[str, float | None]]:
     interval = histogram.last_interval.quantiles(QUANTILES)
     cumulative = histogram.cumulative.quantiles(QUANTILES)
     return [
-        {"cumulative": _or_null(ever), "interval": _or_null(now)}
+        {"cumulative": _json_number(ever), "interval": _json_number(now)}
         for now, ever in zip(interval, cumulative, strict=True)
     ]
 
 
 def _bucket_json(view: HistogramView) -> Callable[[Iterable[Histogram | None]], Iterator[str]]:
-    def buckets(histogram: Histogram) -> list[dict[str, float]]:
+    def buckets(histogram: Histogram) -> list[dict[str, float | None]]:
         interval = bucket_counts(histogram.last_interval, histogram.bounds, view)
         cumulative = bucket_counts(histogram.cumulative, histogram.bounds, view)
         rows = zip(histogram.bounds, interval, cumulative, strict=True)
         return [
-            {"upper_bound": bound, "interval": now, "cumulative": ever} for bound, now, ever in rows
+            {"upper_bound": _json_number(bound), "interval": now, "cumulative": ever}
+            for bound, now, ever in rows
         ]
 
     def describe(histograms: Iterable[Histogram | None]) -> Iterator[str]:
@@ -177,9 +181,9 @@ def _bucket_json(view: HistogramView) -> Callable[[Iterable[Histogram | None]], 
 
 
 def _detailed_json(histograms: Iterable[Histogram | None]) -> Iterator[str]:
-    def bins(distribution: Distribution) -> list[dict[str, float]]:
+    def bins(distribution: Distribution) -> list[dict[str, float | None]]:
         return [
-            {"lower_bound": lower, "width": width, "count": amount}
+            {"lower_bound": _json_number(lower), "width": _json_number(width), "count": amount}
             for lower, width, amount in distribution.bins()
         ]
 
@@ -220,5 +224,8 @@ def _compact(value: object) -> str:
     return json.dumps(value, separators=(",", ":"))
 
 
-def _or_null(number: float) -> float | None:
-    return None if math.isnan(number) else number
+def _json_number(number: float) -> float | None:
+    """What is no number is nothing, and what is whole has no point."""
+    if math.isnan(number):
+        return None
+    return int(number) if number == int(number) else number

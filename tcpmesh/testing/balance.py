@@ -29,6 +29,7 @@ from tcpmesh.cluster.cluster import Cluster
 from tcpmesh.cluster.hosts.host import Host
 from tcpmesh.config.load import load
 from tcpmesh.registry import WorkerContext
+from tcpmesh.runtime.runtime import Runtime
 from tcpmesh.stats.store import Store
 from tcpmesh.testing.memory.network import MemoryNetwork
 from tcpmesh.testing.served import ServedCluster
@@ -89,6 +90,8 @@ class Balance:
         """
         self.store = Store()
         self.network = MemoryNetwork()
+        self.runtime = Runtime()
+        """The runtime values that the policies go by."""
         self._weights = dict(zone_weights or {})
         self._factor = overprovisioning_factor
         self._clusters: dict[str, ServedCluster] = {}
@@ -107,6 +110,7 @@ class Balance:
             Random(seed),
             node=node,
             local_cluster=LOCAL if members else "",
+            runtime=self.runtime,
         )
         for name, fields, found in ((LOCAL, "", members), ("c", cluster, list(hosts))):
             self._clusters[name] = ServedCluster(cluster_message(name, fields), context)

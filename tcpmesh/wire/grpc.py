@@ -12,12 +12,6 @@ PREFIX = 5
 MOST_DIGITS = 8
 
 
-class MalformedAnswer(Exception):
-    """The body of a response is none that was asked for: a compressed message, or two where one is
-    wanted.
-    """
-
-
 class MessageTooLarge(Exception):
     """A message is larger than it may be; nothing of it was kept."""
 
@@ -80,27 +74,3 @@ class MessageReader:
             at = end
         del unread[:at]
         return found
-
-
-class UnaryReader:
-    """Takes the one message out of the body of a response.  As in Envoy, empty messages are
-    none.
-    """
-
-    __slots__ = ("_reader", "message")
-
-    def __init__(self, most: int = (1 << 32) - 1) -> None:
-        self._reader = MessageReader(most)
-        self.message: bytes | None = None
-        """What was read, once it is complete."""
-
-    def feed(self, data: bytes) -> None:
-        """Read on.
-
-        :raise MalformedAnswer: this cannot become the answer to a unary call.
-        :raise MessageTooLarge: a message has more bytes than it may.
-        """
-        for flags, message in self._reader.feed(data):
-            if message and (flags or self.message is not None):
-                raise MalformedAnswer(f"flags {flags}" if flags else "a second message")
-            self.message = message or self.message

@@ -75,6 +75,11 @@ def kind_of(frame: bytes) -> int:
     return frame[3]
 
 
+def stream_of(frame: bytes) -> int:
+    """The number of its stream, or 0 for the connection."""
+    return int.from_bytes(frame[5:HEAD], "big") & 0x7FFFFFFF
+
+
 def goaway(frame: bytes) -> tuple[int, int] | None:
     """The last stream that the peer has acted on, and its error code; `None` for a frame that is
     too short (6.8).

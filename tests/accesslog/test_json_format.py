@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.accesslog.json_format import JsonFormat
 from tcpmesh.config.fields.operators import FormatError
+from tcpmesh.values.stream.filter_state import Text
 from tests.accesslog.known import LATER, known
 
 
@@ -54,6 +57,32 @@ class JsonTests(SynchronousTestCase):
         self.assertEqual(
             JsonFormat({"a": "%PROTOCOL%"}, omit_empty=True).format(known(), LATER), "{}\n"
         )
+
+    def test_addresses(self) -> None:
+        """A format tells whether it asks for addresses, wherever that stands."""
+        self.assertTrue(JsonFormat({"a": [{"b": "x%UPSTREAM_LOCAL_ADDRESS%"}]}).wants_addresses)
+        self.assertFalse(JsonFormat({"a": [{"b": "%UPSTREAM_HOST%"}]}).wants_addresses)
+
+    def test_no_utf8(self) -> None:
+        """A text that is no UTF-8 is shown byte for byte, as Envoy wrote the same bytes; so is what
+        stands inside of a value.
+        """
+        about = known()
+        about.set_filter_state("s", Text('\udcff\udcfe"x\x01\xe9'))
+        about.metadata = {"a": {"b": ["\udcff\xe9"]}}
+        line = JsonFormat({"a": "%FILTER_STATE(s:PLAIN)%", "b": "%DYNAMIC_METADATA(a)%"}).format(
+            about, LATER
+        )
+        self.assertEqual(
+            json.loads(line), {"a": '\xff\xfe"x\x01\xc3\xa9', "b": {"b": ["\xff\xe9"]}}
+        )
+        line.encode()
+
+    def test_numbers(self) -> None:
+        """Numbers of the format stay numbers, whole ones without a fraction."""
+        shape = {"a": 5.0, "b": 1.5, "c": 1e20, "d": True, "e": 0.1}
+        expected = '{"a":5,"b":1.5,"c":1e+20,"d":true,"e":0.1}\n'
+        self.assertEqual(JsonFormat(shape).format(known(), LATER), expected)
 
     def test_wrong(self) -> None:
         """A string that Envoy refuses is found wherever it stands."""

@@ -244,8 +244,8 @@ class TroubleTests(ManagerCase):
         self.assertEqual([], self.clock.getDelayedCalls())
 
     def test_full(self) -> None:
-        """What a full disk does not take is lost and counted, and the log of the process says
-        so.
+        """What a full disk does not take is lost and counted, and the log of the process says so,
+        every ten seconds at most.
         """
         file = self.manager.open("/dev/full")
         for _ in range(3):
@@ -255,7 +255,9 @@ class TroubleTests(ManagerCase):
         self.wait_for_stat("write_total_buffered", 0)
         with capturedLogs() as events:
             self.clock.advance(self.interval)
-            self.clock.advance(self.interval)
+            file.write("1")
+            self.wait_for_stat("write_failed", 4)
+            self.clock.advance(self.interval / 2)
         (said,) = [formatEvent(event) for event in events]
         self.assertIn("3 records of the access log /dev/full are lost: No space left", said)
 

@@ -206,6 +206,16 @@ class TextTests(SynchronousTestCase):
             argument = ARGUMENTS.get(name, "a")
             OPERATORS.build(Operator(name, argument))(StreamInfo(), LATER)
 
+    def test_wants_addresses(self) -> None:
+        """A format tells whether it asks for addresses."""
+        for name, expected in (
+            ("DOWNSTREAM_REMOTE_PORT", True),
+            ("UPSTREAM_LOCAL_ADDRESS_WITHOUT_PORT", True),
+            ("UPSTREAM_HOST", False),
+            ("START_TIME", False),
+        ):
+            self.assertEqual(TextFormat(f"%{name}%").wants_addresses, expected)
+
     def test_wrong(self) -> None:
         """A text that Envoy refuses cannot be built."""
         self.assertRaises(FormatError, TextFormat, "100%")

@@ -37,7 +37,12 @@ class Response:
 
     status: int
     headers: dict[str, str]
-    body: str
+    data: bytes
+
+    @property
+    def body(self) -> str:
+        """The body as text."""
+        return self.data.decode()
 
 
 class Client:
@@ -83,7 +88,7 @@ class Client:
         }
         if headers.get("transfer-encoding") == "chunked":
             body = _unchunked(body)
-        return Response(int(first.split()[1]), headers, body.decode())
+        return Response(int(first.split()[1]), headers, body)
 
     def ask(self, path: str, method: str = "GET", body: bytes = b"", **headers: str) -> Response:
         """Send a request and take the response."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from envoy.config.bootstrap.v3 import bootstrap_pb2
@@ -43,12 +43,18 @@ class FakeServer:
         self.log_levels = Levels("info", {})
         self.layers = Layers(bootstrap_pb2.LayeredRuntime(), "", Store(), lambda message: None)
         self.quits = 0
+        self.flushes = 0
         self.reopened = 0
 
     @property
     def node(self) -> Any:
         """The bootstrap's, as a test may have changed it, with the options in its place."""
         return node_with(self.bootstrap.node, self.options.node_arguments)
+
+    def flushing_for_admin(self) -> Iterator[None]:
+        """Count, in two steps."""
+        yield
+        self.flushes += 1
 
     def cluster_statuses(self) -> list[ClusterStatus]:
         """The clusters that the test has put here."""

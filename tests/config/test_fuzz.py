@@ -58,28 +58,28 @@ class RoundTripTests(SynchronousTestCase):
     def test_yaml(self, message: Any, flow: bool) -> None:
         """A message written as YAML is read back equal."""
         plain = json_format.MessageToDict(message, preserving_proto_field_name=True)
-        text = yaml.safe_dump(_quoted(plain), default_flow_style=flow, allow_unicode=True)
+        text = yaml.safe_dump(quoted(plain), default_flow_style=flow, allow_unicode=True)
 
         self.assertEqual((message, []), read(parse_yaml(text, "t.yaml"), type(message)))
 
 
-class _Quoted(str):
+class Quoted(str):
     """Text that is written in quotes."""
 
 
 yaml.SafeDumper.add_representer(
-    _Quoted, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"')
+    Quoted, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"')
 )
 
 
-def _quoted(value: Any) -> Any:
+def quoted(value: Any) -> Any:
     """The same value with all its text quoted: PyYAML's idea of what needs quotes is not
     Envoy's.
     """
     if isinstance(value, dict):
-        return {_Quoted(key): _quoted(inner) for key, inner in value.items()}
+        return {Quoted(key): quoted(inner) for key, inner in value.items()}
     if isinstance(value, list):
-        return [_quoted(inner) for inner in value]
+        return [quoted(inner) for inner in value]
     if (
         isinstance(value, float)
         and value.is_integer()
@@ -87,7 +87,7 @@ def _quoted(value: Any) -> Any:
         and str(value) != "-0.0"
     ):
         return int(value)
-    return _Quoted(value) if isinstance(value, str) else value
+    return Quoted(value) if isinstance(value, str) else value
 
 
 @st.composite

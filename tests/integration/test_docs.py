@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
+from datetime import datetime
 from pathlib import Path
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from tcpmesh.testing.child import Child, free_port, wait_for
+from tcpmesh.cluster.balancing.policy import PANIC_KEY
+from tcpmesh.testing.child import Child, Process, connectable, free_port, wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
@@ -50,6 +53,11 @@ def blocks(page: str) -> list[str]:
     return [block for language, block in found if language in ("", "sh", "console")]
 
 
+def yaml_blocks(page: str) -> list[str]:
+    """The blocks of a page that show configurations."""
+    return re.findall(r"^```yaml\n(.*?)^```", (ROOT / page).read_text(), re.DOTALL | re.MULTILINE)
+
+
 def block_with(page: str, text: str) -> str:
     """The block of a page that has a text."""
     return next(block for block in blocks(page) if text in block)
@@ -81,13 +89,76 @@ class DocsTests(SynchronousTestCase):
     def test_judge_your_own(self) -> None:
         """README: a file of one's own is judged by the third of its first commands."""
         block = block_with("README.md", "make run")
-        (command,) = [line for line in block.splitlines() if "--mode validate" in line]
+        (command,) = [line for line in block.splitlines() if "tcpmesh validate" in line]
         shutil.copy(self.folder / "envoy.yaml", self.folder / "your-envoy.yaml")
         result = self.run_in(self.folder, command.replace(".venv/bin/", f"{BIN}/"))
 
         self.assertEqual(
             (0, "configuration 'your-envoy.yaml' OK\n"), (result.returncode, result.stdout)
         )
+
+    def test_your_own(self) -> None:
+        """README: so is one after installing, then explained, and served until it is stopped."""
+        block = block_with("README.md", "tcpmesh run").replace("/opt/tcpmesh/bin", str(BIN))
+        _, validate, explain, run = block.splitlines()
+        for command in (validate, explain):
+            self.assertEqual(0, self.run_in(self.folder, command).returncode)
+        self.check_serves(run)
+
+    def check_serves(self, command: str) -> None:
+        """A command serves `envoy.yaml` until it is stopped, with status 0."""
+        environ = {"PATH": f"{BIN}:{os.environ['PATH']}"}
+        with Process(["sh", "-c", f"exec {command}"], self.folder / "output", environ) as process:
+            process.wait_output("starting workers")
+            self.assertTrue(connectable("127.0.0.1", self.port))
+            self.assertEqual(0, process.stop(), process.output)
+
+    def test_command_line(self) -> None:
+        """docs/operations.md: each command does what the page says of it."""
+        old = CONFIG.format(port=self.port, policy="lb_policy").replace("typed_config:", "config:")
+        old = re.sub(r" +\"@type.*\n", "", old).replace("name: proxy", "name: envoy.tcp_proxy")
+        (self.folder / "old.yaml").write_text(old)
+        block = block_with("docs/operations.md", "tcpmesh run envoy.yaml")
+        commands = [re.split(r"   +", line)[0] for line in block.splitlines()]
+        self.assertEqual(7, len(commands))
+        for command in commands:
+            if re.search(r"run|-c envoy", command):
+                self.check_serves(command)
+            else:
+                result = self.run_in(self.folder, command)
+                self.assertEqual(0, result.returncode, result.stdout)
+        self.assertIn("typed_config:", (self.folder / "new.yaml").read_text())
+
+    def test_completion(self) -> None:
+        """docs/operations.md: the script for a shell goes where the shell looks for it."""
+        command = block_with("docs/operations.md", "tcpmesh completion")
+        result = self.run_in(self.folder, command.replace("/etc/bash_completion.d", "."))
+        self.assertEqual(0, result.returncode, result.stdout)
+        self.assertIn("complete ", (self.folder / "tcpmesh").read_text())
+
+    def test_log_format(self) -> None:
+        """docs/operations.md: with the format of the page each line is JSON with a time."""
+        text = (ROOT / "docs" / "operations.md").read_text()
+        (log_format,) = re.findall(r"```yaml\n(application_log_config:\n.*?)```", text, re.DOTALL)
+        with Child(log_format + CONFIG.format(port=self.port, policy="lb_policy")) as proxy:
+            proxy.wait_listening(self.port)
+            proxy.wait_output("starting workers")
+            for line in proxy.output.splitlines():
+                event = json.loads(line)
+                self.assertEqual({"time", "level", "logger", "message"}, set(event))
+                datetime.fromisoformat(event["time"])
+
+    def test_levels(self) -> None:
+        """docs/operations.md: each request that sets levels of the log is answered."""
+        block = block_with("docs/operations.md", "/logging")
+        with Child(ADMIN + CONFIG.format(port=self.port, policy="lb_policy")) as proxy:
+            proxy.wait_ready()
+            for line in block.splitlines():
+                command, _ = re.split(r"   +", line)
+                address = (proxy.path / "admin.address").read_text().strip()
+                command = command.replace("127.0.0.1:9901", address)
+                result = self.run_in(self.folder, f"{command} -sSf")
+                self.assertIn("active loggers:", result.stdout)
 
     def check_detached(self, page: str, folders: dict[str, Path]) -> None:
         """Run the block that detaches the proxy, up to its last line, which ends it again."""
@@ -138,7 +209,7 @@ class DocsTests(SynchronousTestCase):
 
     def test_validate(self) -> None:
         """docs/configuration.md: a misspelt field is told as the page shows it."""
-        block = block_with("docs/configuration.md", "$ twistd tcpmesh --mode validate")
+        block = block_with("docs/configuration.md", "$ tcpmesh validate")
         command, problem, *_ = block.splitlines()
         lines = int(problem.split(":")[1]) - 16
         config = "\n" * lines + CONFIG.format(port=self.port, policy="lb_polcy")
@@ -150,7 +221,7 @@ class DocsTests(SynchronousTestCase):
 
     def test_explain(self) -> None:
         """docs/configuration.md: the tutorial's file is explained as the page shows it."""
-        command, *shown = block_with("docs/configuration.md", "--mode explain").splitlines()
+        command, *shown = block_with("docs/configuration.md", "$ tcpmesh explain").splitlines()
         result = self.run_in(ROOT, command.removeprefix("$ "))
         printed = [" ".join(line.split()) for line in result.stdout.splitlines()]
 
@@ -158,3 +229,52 @@ class DocsTests(SynchronousTestCase):
         for line in shown:
             if line.strip() != "...":
                 self.assertIn(" ".join(line.split()), printed)
+
+    def test_runtime(self) -> None:
+        """docs/runtime.md: each layer of the example shows, and so does each change."""
+        first, requests, second = (
+            block_with("docs/runtime.md", text) for text in ("twistd", "curl", "mv -T")
+        )
+        root, here = "/tmp/tcpmesh-runtime", str(self.folder / "tcpmesh-runtime")
+        prepare = [line for line in first.splitlines() if not line.startswith("twistd")]
+        self.run_in(self.folder, "\n".join(prepare).replace(root, here))
+        config = (ROOT / "configs" / "runtime.yaml").read_text().replace(root, here)
+        config = config.replace("9901", "0").replace("10000", str(self.port))
+        with Child(config) as proxy:
+            proxy.wait_ready()
+            address = (proxy.path / "admin.address").read_text().strip()
+
+            def values(key: str) -> list[str]:
+                entries = json.loads(proxy.admin("/runtime")[1])["entries"]
+                found: list[str] = entries[key]["layer_values"]
+                return found
+
+            panic, limit = PANIC_KEY, "circuit_breakers.web.default.max_connections"
+            self.assertEqual(values(panic), ["30", "20", ""])
+            for line, operators in zip(requests.splitlines(), ("", "50", ""), strict=True):
+                command = line.replace("127.0.0.1:9901", address) + " -sSf"
+                result = self.run_in(self.folder, command)
+                self.assertEqual(0, result.returncode, result.stdout)
+                self.assertEqual(values(limit), ["1000", "", operators])
+            result = self.run_in(self.folder, second.replace(root, here))
+            self.assertEqual((0, ""), (result.returncode, result.stdout))
+            wait_for(lambda: values(panic) == ["30", "70", ""], "the new files")
+
+    def test_migrate(self) -> None:
+        """docs/migrating.md: the old file there is migrated as the page shows it, and what comes
+        of it is right.
+        """
+        page = "docs/migrating.md"
+        (self.folder / "old.yaml").write_text(yaml_blocks(page)[0])
+        command, *shown = block_with(page, "--diff").splitlines()
+        result = self.run_in(self.folder, command.removeprefix("$ "))
+        self.assertEqual((0, shown), (result.returncode, result.stdout.splitlines()))
+
+        result = self.run_in(self.folder, block_with(page, "> new.yaml"))
+        self.assertEqual(0, result.returncode, result.stdout)
+        result = self.run_in(self.folder, "tcpmesh validate new.yaml")
+        self.assertEqual(0, result.returncode, result.stdout)
+
+        in_place, check, output = block_with(page, "--in-place").splitlines()
+        result = self.run_in(self.folder, f"! {check} && {output} && {in_place} && {check}")
+        self.assertEqual(0, result.returncode, result.stdout)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import re
+from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+import tcpmesh as package
 from tcpmesh.logs import levels as module
 from tcpmesh.logs.debug import debug_logger
 from tcpmesh.logs.levels import (
@@ -118,6 +121,20 @@ class LevelsTests(SynchronousTestCase):
             levels = Levels(wanted, {})
             names = [name for name in LEVELS[:-1] if levels.shows("twisted.internet.base", name)]
             self.assertEqual(list(LEVELS[LEVELS.index(shown) : -1]), names)
+
+
+class NamesTests(SynchronousTestCase):
+    """The loggers of tcpmesh."""
+
+    def test_all_are_known(self) -> None:
+        """Whatever in it logs does so under one of these names, and each name has somebody."""
+        used = set()
+        for path in Path(package.__file__).parent.rglob("*.py"):
+            if "testing" not in path.parts and path.name != "demoapp.py":
+                used |= set(re.findall(r"\bLogger\(([^)]*)\)", path.read_text()))
+                used |= set(re.findall(r"\bdebug_logger\((\"[^)]*)\)", path.read_text()))
+        names = {re.sub(r"^namespace=|, observer=.*|\"", "", each) for each in used}
+        self.assertEqual(set(LOGGERS), names - {"name"})
 
 
 class OtherLoggersTests(SynchronousTestCase):

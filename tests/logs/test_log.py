@@ -17,6 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.logs.levels import Levels
 from tcpmesh.logs.log import Log
+from tcpmesh.logs.output import Output
 
 NOON = time.mktime((2026, 11, 24, 13, 34, 29, 0, 0, -1)) + 0.0625
 
@@ -163,6 +164,45 @@ class NeverRaisesTests(SynchronousTestCase):
         """A standard error that was closed is no reason to stop."""
         self.err.close()
         self.log(event())
+
+
+class LostTests(SynchronousTestCase):
+    """Lines that cannot be written."""
+
+    def test_counted(self) -> None:
+        """Once there is room again it is said how many are missing, of all since there was."""
+        log = Log(Levels("info", {}), "/dev/full")
+        for _ in range(3):
+            log(event())
+        folder = Path(self.mktemp())
+        folder.mkdir(parents=True)
+        file = Output.open(str(folder / "log"))
+        assert log._output is not None
+        file.lost = log._output.lost
+        self.patch(log, "_output", file)
+        log(event("room"))
+        first, second = (folder / "log").read_text().splitlines()
+        self.assertTrue(first.endswith("[info][main] room"))
+        self.assertTrue(
+            second.endswith("[warning][main] 3 lines of the log are lost: it could not be written"),
+            second,
+        )
+
+    def test_without_standard_error(self) -> None:
+        """A process that has none logs nothing, and raises nothing."""
+        self.patch(sys, "stderr", None)
+        log = Log(Levels("info", {}))
+        log(event())
+        self.assertTrue(log.flush())
+
+    def test_after_the_end(self) -> None:
+        """What is logged after the log was closed goes nowhere, neither to standard error."""
+        err = io.StringIO()
+        self.patch(sys, "stderr", err)
+        log = Log(Levels("info", {}), "/dev/null")
+        log.close()
+        log(event())
+        self.assertEqual("", err.getvalue())
 
 
 class FileTests(SynchronousTestCase):

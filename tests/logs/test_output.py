@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import pty
 import select
 from pathlib import Path
 
@@ -103,6 +104,34 @@ class PipeTests(SynchronousTestCase):
         self.assertEqual(0, self.output.lost)
 
 
+class TerminalTests(SynchronousTestCase):
+    """A terminal, as standard error often is one."""
+
+    def test_nobody_reads(self) -> None:
+        """What it does not take is kept, though it would wait within a line; and it stays one that
+        waits for all others who have it.
+        """
+        master, terminal = pty.openpty()
+        self.addCleanup(os.close, master)
+        self.addCleanup(os.close, terminal)
+        output = Output.of(terminal)
+        self.addCleanup(output.close)
+        lines = [b"%03d" % number + b"x" * 1500 + b"\n" for number in range(200)]
+        for line in lines:
+            output.write(line)
+        self.assertTrue(output.is_behind)
+        self.assertTrue(os.get_blocking(terminal))
+        got = b""
+        while output.is_behind or select.select([master], [], [], 0.1)[0]:
+            got += os.read(master, 65536)
+            output.flush()
+        self.assertEqual(b"".join(lines), got.replace(b"\r\n", b"\n"))
+
+    def test_no_descriptor(self) -> None:
+        """What is no descriptor is an error."""
+        self.assertRaises(OSError, Output.of, 1 << 20)
+
+
 class FileTests(SynchronousTestCase):
     """Files."""
 
@@ -127,6 +156,29 @@ class FileTests(SynchronousTestCase):
         self.addCleanup(output.close)
         output.write(b"one\n")
         output.write(b"two\n")
+        self.assertEqual((2, False), (output.lost, output.is_behind))
+
+    def test_torn(self) -> None:
+        """After a line of which only a part could be written the next one begins anew."""
+        path = self.path("log")
+        output = Output.open(path)
+        self.addCleanup(output.close)
+        write, room = os.write, [3]
+
+        def limited(fd: int, data: bytes) -> int:
+            if not room[0]:
+                raise OSError(errno.ENOSPC, "no space left on device")
+            count = write(fd, data[: room[0]])
+            room[0] -= count
+            return count
+
+        self.patch(os, "write", limited)
+        output.write(b"first\n")
+        output.write(b"second\n")
+        room[0] = 100
+        output.write(b"third\n")
+        output.write(b"fourth\n")
+        self.assertEqual("fir\nthird\nfourth\n", Path(path).read_text())
         self.assertEqual((2, False), (output.lost, output.is_behind))
 
     def test_pipe_without_a_reader(self) -> None:

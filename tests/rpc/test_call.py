@@ -75,7 +75,7 @@ class EndTests(RpcTestCase):
         """A content type may say which kind of messages there are."""
         for kind, wanted in (
             ("application/grpc+proto", "OK"),
-            ("application/grpc;x=y", "OK"),
+            ("application/grpc;x=y", "UNKNOWN"),
             ("application/grpcx", "UNKNOWN"),
         ):
             head = ((":status", "200"), ("content-type", kind))

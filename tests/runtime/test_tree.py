@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.runtime import tree
 from tcpmesh.runtime.entries import NotReadable
-from tcpmesh.runtime.tree import read_tree, without_comments
+from tcpmesh.runtime.tree import read_tree, what_counts
 from tcpmesh.values.runtime import Entry
 
 
@@ -175,6 +175,30 @@ class TreeTests(SynchronousTestCase):
 class LineTests(SynchronousTestCase):
     """What of a file counts."""
 
+    def counting(self, text: str) -> str:
+        """The lines of a text that count."""
+        steps = what_counts(text)
+        while True:
+            try:
+                next(steps)
+                self.steps += 1
+            except StopIteration as stopped:
+                return str(stopped.value)
+
+    def setUp(self) -> None:
+        """Count steps."""
+        self.steps = 0
+
+    def test_many(self) -> None:
+        """A long text is looked at in steps."""
+        text = "# no\na  \n\n" * 20_000
+        self.assertEqual(self.counting(text), "a  \n" * 19_999 + "a")
+        self.assertGreater(self.steps, 5)
+        self.patch(tree, "PIECE", 3)
+        text = "".join(f"{number}\n#{number}\n" for number in range(200))
+        expected = "".join(f"{number}\n" for number in range(200))
+        self.assertEqual(self.counting(text), expected)
+
     def test_lines(self) -> None:
         """Neither empty lines nor comments, nor the blanks at the end of the last line."""
         for text, value in (
@@ -187,4 +211,4 @@ class LineTests(SynchronousTestCase):
             ),
             *(("5\n# trailing\n", "5\n"), ("a\r\nb\r\n", "a\r\nb"), ("  7  ", "  7")),
         ):
-            self.assertEqual(without_comments(text), value, text)
+            self.assertEqual(self.counting(text), value, text)

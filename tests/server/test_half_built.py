@@ -34,6 +34,7 @@ from tests.integration.embedded import CARES, FILTERS, address, endpoint, unansw
 
 ROOT = str(Path(__file__).resolve().parents[2] / "tcpmesh")
 POLICIES = "type.googleapis.com/envoy.extensions.load_balancing_policies"
+LOGGERS = "type.googleapis.com/envoy.extensions.access_loggers"
 SINKS = "type.googleapis.com/envoy.extensions.health_check.event_sinks"
 
 INNER = ("stats", "values", "logs", "server/link")
@@ -113,6 +114,9 @@ name: l
 address: {pipe: {path: %(folder)s/l.sock, mode: 384}}
 additional_addresses: [{address: %(port)s}, {address: {pipe: {path: %(folder)s/m.sock}}}]
 enable_reuse_port: false
+access_log:
+- {name: a, typed_config: {"@type": %(loggers)s.file.v3.FileAccessLog, path: %(folder)s/c.log}}
+- {name: b, typed_config: {"@type": %(loggers)s.file.v3.FileAccessLog, path: %(folder)s/d.log}}
 listener_filters:
 - {name: p, typed_config: {"@type": %(filters)s.listener.proxy_protocol.v3.ProxyProtocol}}
 - name: o
@@ -144,6 +148,14 @@ filter_chains:
       hash_policy: [{source_ip: {}}]
       backoff_options: {base_interval: 1s}
       max_connect_attempts: 2
+      access_log_options: {access_log_flush_interval: 1s}
+      access_log:
+      - name: a
+        typed_config:
+          "@type": %(loggers)s.file.v3.FileAccessLog
+          path: %(folder)s/c.log
+          json_format: {a: "%%BYTES_SENT%%"}
+      - {name: b, typed_config: {"@type": %(loggers)s.stream.v3.StdoutAccessLog}}
 """
 
 CHECKED = """
@@ -252,6 +264,7 @@ class HalfBuiltTestCase:
             "filters": FILTERS,
             "policies": POLICIES,
             "sinks": SINKS,
+            "loggers": LOGGERS,
             "cares": CARES,
             "host": endpoint(self.held[0].getsockname()[1]),
             "name": endpoint(80, "a.test"),

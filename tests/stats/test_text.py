@@ -7,8 +7,9 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tcpmesh.stats.exposition.prometheus import exposition
+from tcpmesh.stats.exposition.text_format import PrometheusText
 from tcpmesh.stats.metrics import Merge
-from tcpmesh.stats.prometheus import exposition
 from tcpmesh.stats.select import STEPS, Kind, Query, Selection
 from tcpmesh.stats.store import Store
 from tcpmesh.stats.text import HistogramView, as_json, as_text, number_text
@@ -171,7 +172,11 @@ class QueryTests(SynchronousTestCase):
         for number in range(5000):
             store.counter(f"c{number}")
         selection = Selection(store, Query(pattern=Regex("no such")))
-        for pieces in (as_text(selection), as_json(selection), exposition(selection, store.tagger)):
+        for pieces in (
+            as_text(selection),
+            as_json(selection),
+            exposition(selection, store.tagger, PrometheusText()),
+        ):
             self.assertGreaterEqual(list(pieces).count(""), 10)
 
     def test_dear_expressions(self) -> None:

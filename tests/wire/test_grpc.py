@@ -9,37 +9,16 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.wire.grpc import (
     PREFIX,
-    MalformedAnswer,
     MessageReader,
     MessageTooLarge,
-    UnaryReader,
     framed,
     message_text,
     timeout_text,
 )
 
 
-class GrpcTests(SynchronousTestCase):
-    """One message for a call."""
-
-    def test_pieces(self) -> None:
-        """A message is the same whatever pieces it comes in, and not there before its end."""
-        reader = UnaryReader()
-        for byte in framed(b"ab"):
-            self.assertIsNone(reader.message)
-            reader.feed(bytes([byte]))
-        self.assertEqual(b"ab", reader.message)
-
-    def test_empty(self) -> None:
-        """Empty messages are skipped."""
-        reader = UnaryReader()
-        reader.feed(framed(b"") + framed(b"a") + framed(b""))
-        self.assertEqual(b"a", reader.message)
-
-    def test_malformed(self) -> None:
-        """A second message is refused, and one that is compressed."""
-        for body in (framed(b"a") * 2, b"\1" + framed(b"a")[1:]):
-            self.assertRaises(MalformedAnswer, UnaryReader().feed, body)
+class TimeoutTests(SynchronousTestCase):
+    """`grpc-timeout`."""
 
     def test_timeout(self) -> None:
         """At most eight digits of milliseconds, then seconds."""

@@ -7,7 +7,16 @@ from hypothesis import strategies as st
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tcpmesh.wire.http2 import GOAWAY, HEAD, LARGEST, FrameReader, FrameTooLarge, goaway, kind_of
+from tcpmesh.wire.http2 import (
+    GOAWAY,
+    HEAD,
+    LARGEST,
+    FrameReader,
+    FrameTooLarge,
+    goaway,
+    kind_of,
+    stream_of,
+)
 
 
 def frame(payload: bytes, kind: int = 0) -> bytes:
@@ -54,7 +63,7 @@ class FrameTests(SynchronousTestCase):
         reader.add(data[-1:])
         self.assertTrue(reader.has_frame)
         self.assertEqual(data, reader.take())
-        self.assertEqual(GOAWAY, kind_of(data))
+        self.assertEqual((GOAWAY, 1), (kind_of(data), stream_of(data)))
 
     def test_too_large(self) -> None:
         """One that says it is too large is refused by its head alone."""

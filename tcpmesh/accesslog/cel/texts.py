@@ -10,7 +10,7 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from google.protobuf.text_format import MessageToString
 
-from tcpmesh.accesslog.fields.value import Value, typed
+from tcpmesh.accesslog.fields.value import Typed, Value
 from tcpmesh.config.fields.to_plain import whole
 
 _MICROSECOND = timedelta(microseconds=1)
@@ -39,11 +39,27 @@ def text_of(found: Any) -> str:
     return str(value) if isinstance(value, str | int) else "CelType value"
 
 
+class Shown(Typed):
+    """A value that is something else in a text than in JSON."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, value: Any, text: str) -> None:
+        super().__init__(value)
+        self._text = text
+
+    def __str__(self) -> str:
+        return self._text
+
+
 def value_of(found: Any) -> Value:
     """A value of the library as the operator TYPED_CEL yields it."""
     if found.type().name() == "TYPE":
         return None
-    return typed(_json(found.plain_value()))
+    plain = found.plain_value()
+    if plain is None or isinstance(plain, str):
+        return plain
+    return Shown(_json(plain), text_of(found))
 
 
 def _json(value: Any) -> Any:

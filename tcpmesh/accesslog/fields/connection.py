@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from tcpmesh.accesslog.fields.value import Build, Value, Yield, encoded
 from tcpmesh.config.fields.operators import Operator
+from tcpmesh.values.stream.close_words import close_reason_text
 from tcpmesh.values.stream.stream_info import StreamInfo
 
 _UNFIT = re.compile(rb"[^A-Za-z0-9._-]")
@@ -32,6 +33,11 @@ def _details(operator: Operator) -> Yield:
     return lambda info, at: "_".join(info.details.split()) or None
 
 
+def _own(operator: Operator) -> Yield:
+    """What Envoy does not have: TCPMESH(close_reason)."""
+    return lambda info, at: close_reason_text(info)
+
+
 OPERATORS: dict[str, Build] = {
     "BYTES_RECEIVED": _of(lambda info: info.bytes[0]),
     "BYTES_SENT": _of(lambda info: info.bytes[3]),
@@ -52,5 +58,6 @@ OPERATORS: dict[str, Build] = {
     "TLS_JA4_FINGERPRINT": _of(lambda info: info.hello.ja4 or None),
     "LISTENER_NAME": _of(lambda info: info.listener.name or None),
     "FILTER_CHAIN_NAME": _of(lambda info: info.listener.filter_chain_name or None),
+    "TCPMESH": _own,
     "ACCESS_LOG_TYPE": lambda operator: lambda info, at: at.log_type.value,
 }

@@ -31,7 +31,7 @@ def _time(local: bool, emit: bool) -> Build:
     return build
 
 
-def _duration(info: StreamInfo, at: Moment) -> Value:
+def duration_ms(info: StreamInfo, at: Moment) -> int:
     """Milliseconds: of a connection that has not ended, until now."""
     ended = info.ended
     return int(((at.seconds if ended is None else ended) - info.started) * 1000)
@@ -86,7 +86,7 @@ OPERATORS: dict[str, Build] = {
     "START_TIME_LOCAL": _time(local=True, emit=False),
     "EMIT_TIME": _time(local=False, emit=True),
     "EMIT_TIME_LOCAL": _time(local=True, emit=True),
-    "DURATION": lambda operator: _duration,
+    "DURATION": lambda operator: duration_ms,
     "COMMON_DURATION": _common_duration,
     "UPSTREAM_CONNECTION_POOL_READY_DURATION": lambda operator: _pool_ready,
 }

@@ -23,11 +23,11 @@ FILTER_MEMORY = 1 << 18
 
 @dataclass(frozen=True)
 class Answer:
-    """What a page answers with: a text, or pieces of one for a long page, which are then made as
-    the client takes them.
+    """What a page answers with: a text, or pieces of one, or of bytes, for a long page, which are
+    then made as the client takes them.
     """
 
-    body: str | Iterator[str]
+    body: str | Iterator[str] | Iterator[bytes]
     status: int = 200
     content_type: str = TEXT
 
@@ -53,6 +53,9 @@ class Call:
     endpoints: Sequence[Endpoint] = ()
     """All pages that there are, for those that list them."""
 
+    accept: str = ""
+    """The header of that name."""
+
     def regex(self, name: str, complaint: str = "Invalid re2 regex: {}") -> Regex | None:
         """The parameter of this name as an expression, or `None`.  Raises `Refusal` where it is
         none.
@@ -61,7 +64,7 @@ class Call:
         try:
             return Regex(text, FILTER_MEMORY) if text else None
         except BadRegex as e:
-            raise Refusal(complaint.format(e) + "\n") from None
+            raise Refusal(complaint.format(e)) from None
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ class _Dump(NamedTuple):
 
 
 def _config_dump(call: Call) -> Answer:
-    pattern = call.regex("name_regex", "Error while parsing name_regex: {}")
+    pattern = call.regex("name_regex", "Error while parsing name_regex: {}\n")
     mask = [path for path in call.parameters.get("mask", "").split(",") if path]
     resource = call.parameters.get("resource")
     dumps = _dumps(call.server, pattern, "include_eds" in call.parameters)

@@ -54,7 +54,7 @@ def _set(levels: Levels, level: str, logger: str) -> None:
 
 def _active(levels: Levels) -> str:
     lines = [f"  {logger}: {level}\n" for logger, level in levels.get().items()]
-    return "active loggers:\n" + "".join(lines)
+    return "".join(["active loggers:\n", *lines, "\n"])
 
 
 def _reopen_logs(call: Call) -> Answer:

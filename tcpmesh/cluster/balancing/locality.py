@@ -14,7 +14,7 @@ from typing import Any
 from tcpmesh.cluster.balancing.edf import EdfScheduler
 from tcpmesh.cluster.balancing.policy import PolicyContext, candidates
 from tcpmesh.cluster.balancing.priority_load import Kind, PriorityLoad, hosts_of, in_panic
-from tcpmesh.cluster.balancing.zone_aware import NoZones, Zones, zone_options, zones
+from tcpmesh.cluster.balancing.zone_aware import NoZones, Zones, overridden, zone_options, zones
 from tcpmesh.cluster.hosts.host import Host
 from tcpmesh.cluster.hosts.host_sets import HostSet, HostSets, LocalityHosts
 
@@ -132,7 +132,7 @@ class ZoneRouter:
 
     def __init__(self, config: Any, context: PolicyContext) -> None:
         self._context = context
-        self._options = zone_options(config)
+        self._configured = self._options = zone_options(config)
         self._sets = HostSets()
         self._local: HostSets | None = None
         self._zones: Zones | None = None
@@ -183,6 +183,7 @@ class ZoneRouter:
         return None if local is None else local.sets
 
     def _calculate(self) -> None:
+        self._options = overridden(self._configured, self._context.runtime)
         self._zones = None
         if self._local is None or not self._local.sets or not self._sets.sets:
             return

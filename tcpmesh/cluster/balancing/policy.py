@@ -47,6 +47,12 @@ class FirstTables:
         return DeferredList(building)
 
 
+RUNTIME_PREFIX = "upstream."
+"""Of the runtime keys that load balancers go by; with a change of one they are updated."""
+
+PANIC_KEY = "upstream.healthy_panic_threshold"
+
+
 @dataclass(frozen=True, kw_only=True)
 class PolicyContext(WorkerContext):
     """What a policy may use: the server's context, and what it needs to know of its cluster."""
@@ -55,7 +61,7 @@ class PolicyContext(WorkerContext):
     requests: SharedCount = field(default_factory=LocalCount)
     """Connections of the cluster that have a client."""
 
-    panic_threshold: int = PANIC_THRESHOLD
+    configured_panic_threshold: int = PANIC_THRESHOLD
     """Percent."""
 
     locality_weighted: bool = False
@@ -73,6 +79,11 @@ class PolicyContext(WorkerContext):
 
     first_tables: FirstTables = field(default_factory=FirstTables)
     """Where a policy enters what it builds before its first pick, if that takes long."""
+
+    @property
+    def panic_threshold(self) -> int:
+        """Percent, as of now: the runtime's goes before the configured one."""
+        return min(100, self.runtime.integer(PANIC_KEY, self.configured_panic_threshold))
 
     @property
     def locality(self) -> Locality | None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from tcpmesh.cluster.hosts.host import Host
 from tcpmesh.config.fields.values import seconds
+from tcpmesh.runtime.runtime import Runtime, Setting
 from tcpmesh.values.hosts import Health
 
 MIN_WEIGHT = 0.1
@@ -40,10 +41,15 @@ class SlowStart:
         return float(max((max(age, 0.001) / self.window) ** (1 / self.aggression), self.min_weight))
 
 
-def slow_start(message: Any) -> SlowStart:
-    """What a policy's message with a field `slow_start_config` says."""
+def slow_start(message: Any, runtime: Runtime) -> Setting[SlowStart]:
+    """What a policy's message with a field `slow_start_config` says, and the runtime of it."""
     config = message.slow_start_config
-    aggression = config.aggression.default_value if config.HasField("aggression") else 1.0
+    key = config.aggression.runtime_key
+    default = config.aggression.default_value if config.HasField("aggression") else 1.0
+    return runtime.setting(key, lambda: _slow_start(config, runtime.double(key, default)))
+
+
+def _slow_start(config: Any, aggression: float) -> SlowStart:
     return SlowStart(
         window=seconds(config.slow_start_window),
         aggression=aggression if aggression > 0 else 1.0,  # what Envoy makes of 0 and less

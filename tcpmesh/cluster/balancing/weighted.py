@@ -29,7 +29,7 @@ class WeightedPolicy:
     def __init__(self, message: Any, context: PolicyContext) -> None:
         self.random = context.random
         self._clock = context.network.clock
-        self._slow_start = slow_start(message)
+        self._slow_start = slow_start(message, context.runtime)
         self._spread = LocalityBalancer(
             message.locality_lb_config if message.HasField("locality_lb_config") else None, context
         )
@@ -76,11 +76,11 @@ class WeightedPolicy:
 
     def _way(self, group: Group) -> Callable[[], Host]:
         hosts = group.hosts
-        starting = self._slow_start.concerns(hosts, self._clock.seconds())
+        starting = self._slow_start.value.concerns(hosts, self._clock.seconds())
         if len(hosts) == 1 or (not starting and len({host.weight for host in hosts}) == 1):
             return self.equal(group)
         group.has_turns = True
         return EdfScheduler(hosts, self._weight if starting else self.load_weight, self.random).pick
 
     def _weight(self, host: Host) -> float:
-        return self.load_weight(host) * self._slow_start.factor(host, self._clock.seconds())
+        return self.load_weight(host) * self._slow_start.value.factor(host, self._clock.seconds())

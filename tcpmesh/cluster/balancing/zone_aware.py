@@ -12,13 +12,14 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from random import Random
 from typing import Any
 
 from tcpmesh.cluster.hosts.host import Host
 from tcpmesh.cluster.hosts.host_sets import HostSet
+from tcpmesh.runtime.runtime import Runtime
 from tcpmesh.values.hosts import Locality
 
 WHOLE = 10000
@@ -62,6 +63,23 @@ def zone_options(config: Any) -> ZoneOptions:
         fail_on_panic=zones.fail_traffic_on_panic,
         force_local=_force_local(zones),
         by_weight=zones.locality_basis == zones.HEALTHY_HOSTS_WEIGHT,
+    )
+
+
+def overridden(options: ZoneOptions, runtime: Runtime) -> ZoneOptions:
+    """The same, with what the runtime says in its place."""
+    if not len(runtime):
+        return options
+    force = options.force_local
+    return replace(
+        options,
+        enabled=runtime.integer("upstream.zone_routing.enabled", options.enabled),
+        min_cluster_size=runtime.integer(
+            "upstream.zone_routing.min_cluster_size", options.min_cluster_size
+        ),
+        force_local=force
+        if force is None
+        else runtime.integer("upstream.zone_routing.force_local_zone.min_size", force),
     )
 
 

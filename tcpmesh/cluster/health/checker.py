@@ -24,12 +24,18 @@ from tcpmesh.cluster.health.event_log import EventLog, host_event
 from tcpmesh.cluster.health.probe import Failed, IProbe, MakeProbe
 from tcpmesh.config.fields.values import host_and_port, seconds
 from tcpmesh.net.timer_wheel import Entry, TimerWheel
+from tcpmesh.runtime.runtime import Runtime
 from tcpmesh.stats.metrics import Merge
 from tcpmesh.stats.store import Scope
 from tcpmesh.values.address import Address
 from tcpmesh.values.hosts import NO_FLAGS, HealthFlag, HostSpec
 
 NO_TRAFFIC_INTERVAL = 60.0
+
+NO_BOUND = (1 << 64) - 1
+
+SHORTEST = 0.001
+"""Seconds: what Envoy makes of an interval of 0."""
 
 # What active health checks say of a host; nobody else sets these.  Here they are plain numbers, for
 # a check looks at them often, and an operation on an IntFlag costs ten times as much.
@@ -146,6 +152,7 @@ class HealthCheck:
         random: Random,
         stats: HealthStats,
         logs: Iterable[EventLog],
+        runtime: Runtime,
     ) -> None:
         """`unchecked`: the flags of a host that was not checked yet."""
         self.message = message
@@ -155,7 +162,8 @@ class HealthCheck:
         self.wheel = wheel
         self.random = random
         self.stats = stats
-        self.intervals = Intervals.from_message(message)
+        self._intervals = Intervals.from_message(message)
+        self._runtime = runtime
         self.healthy_threshold: int = message.healthy_threshold.value
         self.unhealthy_threshold: int = message.unhealthy_threshold.value
         self.log_failures: bool = message.always_log_health_check_failures
@@ -186,6 +194,25 @@ class HealthCheck:
             self._hosts[host.key] = host
         for host in started:
             host.start()
+
+    def until_first(self) -> float:
+        """Seconds until the first check of a host."""
+        time = self._intervals.first(self.random)
+        return self._bounded(time) if time else 0.0
+
+    def until_next(self, healthy: bool, edge: bool) -> float:
+        """Seconds until the check after one that came out healthy or not; see `Intervals.next`."""
+        traffic = self.cluster.has_traffic()
+        return self._bounded(self._intervals.next(self.random, healthy, edge, traffic))
+
+    def _bounded(self, time: float) -> float:
+        """A time within the bounds that the runtime has, in milliseconds, for all clusters."""
+        runtime = self._runtime
+        if not len(runtime):
+            return time
+        shortest = runtime.integer("health_check.min_interval", 0) / 1000
+        longest = runtime.integer("health_check.max_interval", NO_BOUND) / 1000
+        return max(SHORTEST, shortest, min(time, longest))
 
     def first_round(self) -> Deferred[None]:
         """Fires once every host there is at this moment has a result, or is gone."""
@@ -260,7 +287,7 @@ class HostCheck:
         """Begin, now or after a jitter."""
         check = self._check
         check.cluster.set_flags(self.key, add=check.unchecked)
-        self._entry = check.wheel.add(check.intervals.first(check.random), self._run)
+        self._entry = check.wheel.add(check.until_first(), self._run)
 
     def stop(self) -> None:
         """End; a check under way has no result."""
@@ -368,8 +395,7 @@ class HostCheck:
         check = self._check
         if self._entry is not None:
             self._unschedule()
-        time = check.intervals.next(check.random, healthy, edge, check.cluster.has_traffic())
-        self._entry = check.wheel.add(time, self._run)
+        self._entry = check.wheel.add(check.until_next(healthy, edge), self._run)
 
     def _unschedule(self) -> None:
         if self._entry is not None:

@@ -5,23 +5,23 @@ from __future__ import annotations
 from time import time
 from typing import Any
 
-from google.protobuf.message import DecodeError
 from google.protobuf.wrappers_pb2 import Int32Value, StringValue
-from h2.events import DataReceived, Event, ResponseReceived, TrailersReceived
 
 from tcpmesh.cluster.health.http2_exchange import Http2Probe
 from tcpmesh.cluster.health.http_check import USER_AGENT
 from tcpmesh.cluster.health.probe import Connect, Failed, IResults, MakeProbe, Terms, hostname
 from tcpmesh.cluster.health.request_headers import Headers, RequestHeaders
-from tcpmesh.net.timeout_queues import TimeoutQueues
+from tcpmesh.interfaces import INetwork
+from tcpmesh.rpc.call import CONTENT_TYPE, GrpcStream
+from tcpmesh.rpc.http2.connection import Http2Connection
+from tcpmesh.rpc.status import GrpcError
 from tcpmesh.values.address import Address
 from tcpmesh.values.hosts import HostSpec
-from tcpmesh.wire.grpc import MalformedAnswer, UnaryReader, framed, timeout_text
+from tcpmesh.wire.grpc import framed, timeout_text
 
 PATH = "/grpc.health.v1.Health/Check"
-CONTENT_TYPE = "application/grpc"
 FIELDS = (("te", "trailers"), ("content-type", CONTENT_TYPE), ("user-agent", USER_AGENT))
-SERVING = 1
+NO_ANSWER, SERVING = 0, 1
 
 
 class GrpcCheck:
@@ -54,70 +54,56 @@ class GrpcCheck:
 class GrpcProbe(Http2Probe):
     """Asks one host; an answer takes some hundreds of bytes."""
 
-    __slots__ = ("_answer", "_check")
+    __slots__ = ("_answer", "_call", "_check")
 
     def __init__(self, terms: Terms, address: Address, results: IResults, check: GrpcCheck) -> None:
         super().__init__(terms, address, results, check.body)
         self._check = check
-        self._answer = UnaryReader()
-
-    def ask(self, transport: Any) -> None:
-        """Send the call."""
-        self._answer = UnaryReader()
-        super().ask(transport)
+        self._call: GrpcStream | None = None
+        self._answer = NO_ANSWER
 
     def headers(self) -> Headers:
         """As the check has them."""
         return self._check.headers(self._results.spec, time())
 
-    def event(self, event: Event) -> None:
-        """Read the answer."""
-        if isinstance(event, ResponseReceived):
-            self._head(dict(event.headers or ()), event.stream_ended is not None)
-        elif isinstance(event, DataReceived):
-            self._data(event.data or b"", event.stream_ended is not None)
-        elif isinstance(event, TrailersReceived):
-            self._judge(dict(event.headers or ()), True)
+    def begin_stream(self, connection: Http2Connection) -> None:
+        """Send the call."""
+        self._answer = NO_ANSWER
+        call = GrpcStream(
+            Int32Value, self, self._terms.network.clock, self.most_received, lambda *_: None
+        )
+        self._call = call
+        call.begin(lambda observer: self.request(connection, observer), None)
 
-    def _head(self, headers: dict[Any, Any], ended: bool) -> None:
-        kind = headers.get("content-type", "")
-        if ended:
-            self._judge(headers, True)
-        elif headers.get(":status") != "200" or not (
-            kind == CONTENT_TYPE or kind.startswith(CONTENT_TYPE + "+")
-        ):
-            self._judge({}, False)
+    # As the observer of the call
 
-    def _data(self, data: bytes, ended: bool) -> None:
-        """Take the message out; after the body trailers must follow."""
-        if ended:
-            self._judge({}, True)
-            return
-        try:
-            self._answer.feed(data)
-        except MalformedAnswer:
-            self._judge({}, False)
+    def on_message(self, message: Any) -> None:
+        """The answer; as in Envoy, an empty one is none."""
+        if self._answer and message.value and self._call is not None:
+            self._call.cancel()
+            self._judge(False)
+        self._answer = message.value or self._answer
 
-    def _judge(self, headers: dict[Any, Any], ended: bool) -> None:
-        """The end of the call, by its trailers; there are none where it was broken off."""
-        self.close_stream(ended)
-        status = headers.get("grpc-status", "")
-        if status and not status.strip("0") and is_serving(self._answer.message):
+    def on_drained(self) -> None:
+        """The question has left."""
+
+    def on_end(self, error: GrpcError | None) -> None:
+        """The end of the call: by its trailers, or where it was broken off."""
+        if error is not None and error.reset is not None:
+            self.broken_off()
+        else:
+            self._judge(error is None and self._answer == SERVING)
+
+    def _judge(self, is_well: bool) -> None:
+        self.settle()
+        if is_well:
             self.succeed()
         else:
             self.fail(Failed.ACTIVE)
 
 
-def is_serving(answer: bytes | None) -> bool:
-    """Whether this is a HealthCheckResponse that says SERVING."""
-    try:
-        return answer is not None and Int32Value.FromString(answer).value == SERVING
-    except DecodeError:
-        return False
-
-
-def grpc_probes(message: Any, connect: Connect, timers: TimeoutQueues, cluster: str) -> MakeProbe:
+def grpc_probes(message: Any, connect: Connect, network: INetwork, cluster: str) -> MakeProbe:
     """How hosts are asked by a `core.v3.HealthCheck` with a `grpc_health_check`."""
-    terms = Terms.of(message, connect, timers)
+    terms = Terms.of(message, connect, network)
     check = GrpcCheck(message.grpc_health_check, terms.timeout, cluster)
     return lambda address, spec, results: GrpcProbe(terms, address, results, check)

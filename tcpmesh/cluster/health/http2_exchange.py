@@ -1,30 +1,22 @@
-"""HTTP/2 as health checks speak it (RFC 9113): one request at a time over a connection without TLS,
-begun without an upgrade.
+"""HTTP/2 as health checks speak it (RFC 9113): one request at a time over a connection of the
+probe's own, `tcpmesh.rpc.http2.connection`.
 
 Only this module and those above it need h2, and are imported only where a configuration asks for
-such checks: proxies without them do not pay for it.  h2 takes a connection for closed as soon as it
-has read GOAWAY.  A server that leaves in an orderly way answers after it, so frames are told apart
-here, and h2 never sees that one.
+such checks: proxies without them do not pay for it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
-
-from h2.config import H2Configuration
-from h2.connection import H2Connection
-from h2.errors import ErrorCodes
-from h2.events import DataReceived, Event, StreamReset
-from h2.exceptions import H2Error
-from h2.settings import SettingCodes, Settings
 
 from tcpmesh.cluster.health.probe import ExchangeProbe, Failed, IResults, Terms
 from tcpmesh.cluster.health.request_headers import Headers
+from tcpmesh.rpc.http2.connection import Http2Connection
+from tcpmesh.rpc.http2.options import LEAST_WINDOW, Http2Options
+from tcpmesh.rpc.http2.owner import QuietOwner
+from tcpmesh.rpc.http2.stream import Http2Stream, Reset, StreamObserver
 from tcpmesh.values.address import Address
-
-FRAME_HEAD = 9
-LARGEST_FRAME = FRAME_HEAD + (1 << 14)
+from tcpmesh.wire import http2
 
 SMALL_FRAME = 1024
 MOST_SMALL_FRAMES = 128
@@ -33,42 +25,48 @@ start of the next.  To read a frame takes some 50 us however small it is, or emp
 come at once all others wait.
 """
 
-DATA = 0
-GOAWAY = 7
+OPTIONS = Http2Options(stream_window=LEAST_WINDOW, connection_window=LEAST_WINDOW)
 
 
-class Connection(H2Connection):
-    """A connection that remembers only a few of its streams: a host may be asked over it for
-    months.
+class ProbeLimits:
+    """Which frames a host may send from the start of one check to the start of the next.
+
+    :param most: bytes of them.
+    :param counts_body: whether the body of the answer is among these.
     """
 
-    MAX_CLOSED_STREAMS = 16
+    __slots__ = ("_counts_body", "_left", "_most", "_small_left", "is_asking")
 
-    def __init__(self, most: int) -> None:
-        """`most`: bytes of the header fields of one response."""
-        super().__init__(H2Configuration(client_side=True, header_encoding="latin-1"))
-        sizes = {SettingCodes.ENABLE_PUSH: 0, SettingCodes.MAX_HEADER_LIST_SIZE: most}
-        self.local_settings = Settings(client=True, initial_values=sizes)
-        self.initiate_connection()
+    def __init__(self, most: int, counts_body: bool) -> None:
+        self._most = most
+        self._counts_body = counts_body
+        self.is_asking = False
+        self.begin()
+
+    def begin(self) -> None:
+        """A check begins."""
+        self._left = self._most
+        self._small_left = MOST_SMALL_FRAMES
+
+    def sent(self) -> None:
+        """The host gets a frame, and may send no more for that."""
+
+    def allows(self, frame: bytes) -> bool:
+        """A frame has come; whether it may."""
+        if self._counts_body or http2.kind_of(frame) != http2.DATA or not self.is_asking:
+            self._left -= len(frame)
+        if len(frame) < SMALL_FRAME:
+            self._small_left -= 1
+        return self._left >= 0 and self._small_left >= 0
 
 
-class Http2Probe(ExchangeProbe):
-    """Asks one host over HTTP/2.
+class Http2Probe(QuietOwner, ExchangeProbe):
+    """Asks one host over HTTP/2, and owns the connection.
 
-    A subclass says in `headers` what it asks, reads the answer in `event`, and calls `close_stream`
-    before it gives its result.
+    A subclass begins its request in `begin_stream`, and calls `settle` before it gives its result.
     """
 
-    __slots__ = (
-        "_body",
-        "_h2",
-        "_is_last",
-        "_left",
-        "_rest",
-        "_small_left",
-        "_stream",
-        "_unread",
-    )
+    __slots__ = ("_body", "_http2", "_limits")
 
     most_received = 1 << 14
     """Bytes that a host may send from the start of one check to the start of the next."""
@@ -79,159 +77,93 @@ class Http2Probe(ExchangeProbe):
     def __init__(self, terms: Terms, address: Address, results: IResults, body: bytes) -> None:
         super().__init__(terms, address, results)
         self._body = body
-        self._rest = b""
-        """What is still to be sent of the body."""
-        self._h2: Connection | None = None
-        self._stream = 0
-        self._is_last = False
-        """Whether the host has said that it will answer nothing more on this connection."""
-        self._left = self._small_left = 0
-        self._unread = bytearray()
+        self._http2: Http2Connection | None = None
+        self._limits = ProbeLimits(self.most_received, self.counts_body)
 
     def headers(self) -> Headers:
         """The fields of the request, those with a colon first."""
         raise NotImplementedError
 
-    def event(self, event: Event) -> None:
-        """Something of the answer came."""
+    def begin_stream(self, connection: Http2Connection) -> None:
+        """Ask; `request` makes the stream."""
         raise NotImplementedError
+
+    def request(self, connection: Http2Connection, observer: StreamObserver) -> Http2Stream:
+        """The request, on its way."""
+        stream = Http2Stream(self.headers(), observer, _over)
+        stream.send(self._body)
+        stream.end()
+        connection.begin(stream)
+        return stream
 
     def start(self) -> None:
         """Ask; on a new connection where the host has not made room for a question on the one that
         was kept.
         """
-        if self._h2 is not None and self._h2.outbound_flow_control_window < len(self._body):
+        if self._http2 is not None and self._http2.window < len(self._body):
             self.hang_up()
         super().start()
 
     def ask(self, transport: Any) -> None:
         """Send the request."""
-        if self._h2 is None:
-            self._h2 = Connection(self.most_received)
-        self._left = self.most_received
-        self._small_left = MOST_SMALL_FRAMES
-        self._rest = self._body
-        fields = [
-            (name.encode("ascii"), value.encode("utf-8", "surrogateescape"))
-            for name, value in self.headers()
-        ]
-        try:
-            self._stream = self._h2.get_next_available_stream_id()
-            self._h2.send_headers(self._stream, fields, end_stream=not self._body)
-            self._send_body(self._h2)
-        except H2Error:
-            self.break_off()
-        else:
-            self._flush()
+        self._limits.begin()
+        self._limits.is_asking = True
+        connection = self._http2
+        if connection is None:
+            network = self._terms.network
+            connection = Http2Connection(OPTIONS, network, self, limits=self._limits)
+            self._http2 = connection
+            connection.makeConnection(transport)
+        self.begin_stream(connection)
 
     def received(self, data: bytes) -> None:
         """Read frames; what is no HTTP/2, or too much of it, ends the connection."""
-        self._unread += data
-        try:
-            for frame in self._frames():
-                self._read(frame)
-        except H2Error:
-            self.break_off()
-        else:
-            self._flush()
+        if self._http2 is not None:
+            self._http2.dataReceived(data)
 
     def lost(self) -> None:
         """A failure while an answer is awaited, and of no importance between two checks."""
         self._line = None
-        self.break_off()
+        connection, self._http2 = self._http2, None
+        if connection is not None:
+            connection.lost()
 
     def hang_up(self) -> None:
         """Close the connection, and forget what was read from it."""
-        self._h2 = None
-        self._is_last = False
-        self._stream = 0
-        self._rest = b""
-        self._unread.clear()
+        connection, self._http2 = self._http2, None
+        if connection is not None:
+            connection.abandon()
         super().hang_up()
 
-    def break_off(self) -> None:
-        """Give the connection up, which is a failure of the network where an answer was awaited."""
-        self.hang_up()
+    def settle(self) -> None:
+        """Have done with the request, and with the connection where it is not to be kept."""
+        self._limits.is_asking = False
+        if not self._terms.reuse:
+            self.hang_up()
+
+    def broken_off(self) -> None:
+        """The answer will not come: a failure of the network."""
+        self.settle()
         if self.asking:
             self.fail(Failed.NETWORK)
 
-    def close_stream(self, ended: bool) -> None:
-        """Have done with the request, and with the connection where it is not to be kept.
+    # As the owner of the connection
 
-        :param ended: whether the host has said that there comes no more.
+    def leaves(self, connection: Http2Connection, code: int) -> None:
+        """The host leaves: a request that it still answers is waited for (RFC 9113, 6.8), unless it
+        says that something is wrong.
         """
-        stream, self._stream = self._stream, 0
-        whole = ended and not self._rest
-        self._rest = b""
-        if not self._terms.reuse or self._is_last:
-            self.hang_up()
-        elif not whole and self._h2 is not None:
-            self._h2.reset_stream(stream, ErrorCodes.CANCEL)
+        if code:
+            connection.close()
 
-    def _send_body(self, h2: Connection) -> None:
-        """As much as the host has room for."""
-        while self._rest and self._stream:
-            size = min(h2.local_flow_control_window(self._stream), h2.max_outbound_frame_size)
-            if size <= 0:
-                return
-            piece, self._rest = self._rest[:size], self._rest[size:]
-            h2.send_data(self._stream, piece, end_stream=not self._rest)
+    def ended(self, connection: Http2Connection, remote: bool) -> None:
+        """The connection closes, and tells its request after this."""
+        if connection is self._http2:
+            self._http2 = None
+        line, self._line = self._line, None
+        if line is not None:
+            line.probe = None
 
-    def _flush(self) -> None:
-        if self._h2 is not None and self._line is not None:
-            data = self._h2.data_to_send()
-            if data:
-                self._line.transport.write(data)
 
-    def _frames(self) -> Iterator[bytes]:
-        """The frames that are complete; none once the connection was given up."""
-        while len(self._unread) >= FRAME_HEAD:
-            size = FRAME_HEAD + int.from_bytes(self._unread[:3], "big")
-            if size > LARGEST_FRAME:
-                self.break_off()
-            if len(self._unread) < size:
-                return
-            frame = bytes(self._unread[:size])
-            del self._unread[:size]
-            yield frame
-
-    def _read(self, frame: bytes) -> None:
-        if self.counts_body or frame[3] != DATA or not self._stream:
-            self._left -= len(frame)
-        if len(frame) < SMALL_FRAME:
-            self._small_left -= 1
-        if self._left < 0 or self._small_left < 0:
-            self.break_off()
-        elif frame[3] == GOAWAY:
-            self._goaway(frame[FRAME_HEAD:])
-        else:
-            self._take(frame)
-
-    def _take(self, frame: bytes) -> None:
-        """Let h2 read a frame."""
-        h2 = self._h2
-        assert h2 is not None
-        for event in h2.receive_data(frame):
-            if isinstance(event, DataReceived) and self._h2 is not None:
-                h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
-            if not self._stream or getattr(event, "stream_id", None) != self._stream:
-                continue
-            if isinstance(event, StreamReset):
-                self._rest = b""
-                self.close_stream(True)
-                self.fail(Failed.NETWORK)
-            else:
-                self.event(event)
-        if self._rest:
-            self._send_body(h2)
-
-    def _goaway(self, payload: bytes) -> None:
-        """The host leaves: a request that it still answers is waited for (RFC 9113, 6.8)."""
-        last, error = (
-            int.from_bytes(payload[:4], "big") & 0x7FFFFFFF,
-            int.from_bytes(payload[4:8], "big"),
-        )
-        if len(payload) >= 8 and self.asking and not error and self._stream <= last:
-            self._is_last = True
-        else:
-            self.break_off()
+def _over(stream: Http2Stream, reset: Reset | None) -> None:
+    """Nobody counts the requests of checks."""

@@ -4,22 +4,15 @@ of `http_probe`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from time import time
-from typing import Any, NamedTuple
-
-from h2.events import (
-    DataReceived,
-    Event,
-    InformationalResponseReceived,
-    ResponseReceived,
-    StreamEnded,
-)
+from typing import NamedTuple
 
 from tcpmesh.cluster.health.http2_exchange import Http2Probe
 from tcpmesh.cluster.health.http_check import HttpCheck, judge
 from tcpmesh.cluster.health.probe import IResults, Terms
 from tcpmesh.cluster.health.request_headers import Headers
+from tcpmesh.rpc.http2.connection import Http2Connection
+from tcpmesh.rpc.http2.stream import Reset
 from tcpmesh.values.address import Address
 
 
@@ -71,37 +64,33 @@ class Http2CheckProbe(Http2Probe):
         )
         return (*pseudo, *check.fields(spec, time()))
 
-    def event(self, event: Event) -> None:
-        """Read the answer; trailers say nothing."""
-        if isinstance(event, ResponseReceived):
-            self._head(event)
-        elif isinstance(event, DataReceived):
-            self._kept += (event.data or b"")[: self._check.keep - len(self._kept)]
-        elif isinstance(event, StreamEnded):
-            self._judge()
-        elif (
-            isinstance(event, InformationalResponseReceived)
-            and _status(_texts(event.headers)) == "101"
-        ):
-            self.break_off()
+    def begin_stream(self, connection: Http2Connection) -> None:
+        """Send the request."""
+        self.request(connection, self)
 
-    def _head(self, event: ResponseReceived) -> None:
-        self._fields = _texts(event.headers)
+    # As the observer of the request
+
+    def on_headers(self, fields: Headers, ended: bool) -> None:
+        """The head of the answer."""
+        self._fields = fields
         self._kept = bytearray()
-        status = _status(self._fields)
-        if len(status) == 3 and status.isdigit():
-            self._status = int(status)
-        else:
-            self.break_off()
+        self._status = int(dict(fields)[":status"])
 
-    def _judge(self) -> None:
-        self.close_stream(True)
+    def on_data(self, data: bytes) -> None:
+        """Some of its body."""
+        self._kept += data[: self._check.keep - len(self._kept)]
+
+    def on_trailers(self, fields: Headers) -> None:
+        """They say nothing."""
+
+    def on_drained(self) -> None:
+        """The payload has left."""
+
+    def on_end(self) -> None:
+        """The answer is whole."""
+        self.settle()
         judge(self, self._check, Http2Response(self._status, self._fields, bytes(self._kept)))
 
-
-def _texts(headers: Iterable[Any] | None) -> Headers:
-    return tuple((str(name), str(value)) for name, value in headers or ())
-
-
-def _status(fields: Headers) -> str:
-    return dict(fields)[":status"]
+    def on_reset(self, reset: Reset) -> None:
+        """There will be none."""
+        self.broken_off()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, Protocol
 
 from envoy.config.core.v3 import base_pb2
@@ -73,9 +73,12 @@ class HttpCheck:
     """What a `core.v3.HealthCheck.HttpHealthCheck` asks, and how it judges the answer.
 
     :param verified: counts the answers whose service was looked at.
+    :param verifies: whether to look at that of this answer.
     """
 
-    def __init__(self, message: Any, cluster: str, verified: Counter) -> None:
+    def __init__(
+        self, message: Any, cluster: str, verified: Counter, verifies: Callable[[], bool]
+    ) -> None:
         self.method = base_pb2.RequestMethod.Name(message.method) if message.method else "GET"
         self._host: str = message.host or cluster
         self.path: str = message.path
@@ -102,6 +105,7 @@ class HttpCheck:
             else None
         )
         self._verified = verified
+        self._verifies = verifies
 
     def host(self, spec: HostSpec) -> str:
         """What a host is asked as."""
@@ -127,7 +131,7 @@ class HttpCheck:
             return Outcome(False, status in self._retriable, response.header(EXCLUDE) is not None)
         if self._receive and not BlockSearch(self._receive).feed(response.body):
             return FAILED
-        if self._is_service is not None:
+        if self._is_service is not None and self._verifies():
             self._verified.tally += 1
             return PASSED if self._is_service(response.header(SERVICE) or "") else FAILED
         return PASSED

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from time import time
 from typing import Any
 
@@ -14,7 +15,7 @@ from tcpmesh.cluster.health.probe import (
     MakeProbe,
     Terms,
 )
-from tcpmesh.net.timeout_queues import TimeoutQueues
+from tcpmesh.interfaces import INetwork
 from tcpmesh.stats.metrics import Counter
 from tcpmesh.values.address import Address
 from tcpmesh.wire.http1 import MalformedResponse, Response, ResponseParser
@@ -71,11 +72,16 @@ class HttpProbe(ExchangeProbe):
 
 
 def http_probes(
-    message: Any, connect: Connect, timers: TimeoutQueues, cluster: str, verified: Counter
+    message: Any,
+    connect: Connect,
+    network: INetwork,
+    cluster: str,
+    verified: Counter,
+    verifies: Callable[[], bool],
 ) -> MakeProbe:
     """How hosts are asked by a `core.v3.HealthCheck` with an `http_health_check`."""
-    check = HttpCheck(message.http_health_check, cluster, verified)
-    terms = Terms.of(message, connect, timers)
+    check = HttpCheck(message.http_health_check, cluster, verified, verifies)
+    terms = Terms.of(message, connect, network)
     if not check.is_http2:
         return lambda address, spec, results: HttpProbe(terms, address, results, check)
     # Here, as only these checks need h2.

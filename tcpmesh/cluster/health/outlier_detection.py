@@ -29,6 +29,7 @@ from tcpmesh.cluster.health.checker import ICheckedCluster
 from tcpmesh.cluster.health.event_log import EventLog, ejection_event, return_event
 from tcpmesh.cluster.health.outlier_settings import Cause, OutlierStats, Settings
 from tcpmesh.net.timer_wheel import Entry, TimerWheel
+from tcpmesh.runtime.runtime import Runtime
 from tcpmesh.values.hosts import HealthFlag, HostSpec
 from tcpmesh.values.link import Outcome
 from tcpmesh.values.statuses import NO_RATES, HostRates, OutlierStatus, RateStatus
@@ -115,6 +116,7 @@ class Detector:
     def __init__(
         self,
         message: Any,
+        runtime: Runtime,
         cluster: IWatchedCluster,
         stats: OutlierStats,
         clock: IReactorTime,
@@ -122,7 +124,9 @@ class Detector:
         random: Random,
         log: EventLog | None,
     ) -> None:
-        self.settings = Settings.from_message(message)
+        self._message = message
+        self._runtime = runtime
+        self.settings = Settings.of(message, runtime)
         self._cluster = cluster
         self._stats = stats
         self._clock = clock
@@ -136,6 +140,10 @@ class Detector:
         self._active = 0
         self._rates = RateStatus()
         self._entry: Entry = wheel.add(self.settings.interval, self._interval_over)
+
+    def refresh(self) -> None:
+        """Go by what the runtime has now; an interval that has begun stays as long as it is."""
+        self.settings = Settings.of(self._message, self._runtime)
 
     def update_hosts(self, hosts: Mapping[int, HostSpec]) -> None:
         """The cluster has these hosts now, by key."""

@@ -9,8 +9,17 @@ from enum import Enum
 from typing import Any
 
 from tcpmesh.config.fields.values import seconds
+from tcpmesh.runtime.runtime import Runtime
 from tcpmesh.stats.metrics import Merge
 from tcpmesh.stats.store import Declaration, Scope
+
+RUNTIME_PREFIX = "outlier_detection."
+"""Of the runtime keys: the names of the fields follow, of times with `_ms` for milliseconds."""
+
+NOT_SET = -1
+
+BASE = 30.0
+"""Seconds (`base_ejection_time`)."""
 
 
 class Cause(Enum):
@@ -80,20 +89,26 @@ class Settings:
     """Whether a passed health check ends an ejection."""
 
     @classmethod
-    def from_message(cls, message: Any) -> Settings:
-        """What is not given is as in Envoy."""
+    def of(cls, message: Any, runtime: Runtime) -> Settings:
+        """What is not given is as in Envoy; what the runtime has of the same name goes before."""
 
-        def number(name: str, default: int) -> int:
-            return int(getattr(message, name).value) if message.HasField(name) else default
-
-        def time(name: str, default: float) -> float:
+        def configured(name: str, default: float) -> float:
             return seconds(getattr(message, name)) if message.HasField(name) else default
 
-        base = time("base_ejection_time", 30.0)
+        def number(name: str, default: int) -> int:
+            value = int(getattr(message, name).value) if message.HasField(name) else default
+            return runtime.integer(f"{RUNTIME_PREFIX}{name}", value)
+
+        def time(name: str, default: float) -> float:
+            value = configured(name, default)
+            milliseconds = runtime.integer(f"{RUNTIME_PREFIX}{name}_ms", NOT_SET)
+            return value if milliseconds == NOT_SET else milliseconds / 1000
+
+        base = configured("base_ejection_time", BASE)
         uneject = message.successful_active_health_check_uneject_host
         return cls(
             interval=time("interval", 10.0),
-            base_ejection_time=base,
+            base_ejection_time=time("base_ejection_time", BASE),
             max_ejection_time=time("max_ejection_time", max(300.0, base)),
             max_ejection_time_jitter=time("max_ejection_time_jitter", 0.0),
             max_ejection_percent=min(number("max_ejection_percent", 10), 100),

@@ -16,10 +16,11 @@ from twisted.internet.error import TimeoutError as ConnectTimeout
 from twisted.python.failure import Failure
 
 from tcpmesh.config.fields.values import seconds
+from tcpmesh.interfaces import INetwork
 from tcpmesh.net.connect_check import ConnectCheckListener
 from tcpmesh.net.protocol import OneShotFactory, QuietProtocol
 from tcpmesh.net.sockets import is_exhausted
-from tcpmesh.net.timeout_queues import TimeoutQueue, TimeoutQueues
+from tcpmesh.net.timeout_queues import TimeoutQueue
 from tcpmesh.values.address import Address
 from tcpmesh.values.hosts import HostSpec
 
@@ -85,7 +86,7 @@ class Terms:
     """
 
     connect: Connect
-    timers: TimeoutQueues
+    network: INetwork
     timeout: float
     """Seconds for the whole exchange."""
 
@@ -93,10 +94,10 @@ class Terms:
     """Whether the connection is kept for the next one."""
 
     @classmethod
-    def of(cls, message: Any, connect: Connect, timers: TimeoutQueues) -> Terms:
+    def of(cls, message: Any, connect: Connect, network: INetwork) -> Terms:
         """As the message says."""
         reuse = message.reuse_connection.value if message.HasField("reuse_connection") else True
-        return cls(connect, timers, seconds(message.timeout), reuse)
+        return cls(connect, network, seconds(message.timeout), reuse)
 
 
 class ConnectProbe:
@@ -190,7 +191,8 @@ class ExchangeProbe(OneShotFactory):
         self._results = results
         self._connector: Any = None
         self._line: Line | None = None
-        self._queue: TimeoutQueue[ExchangeProbe] = terms.timers.queue(terms.timeout, _timed_out)
+        timers = terms.network.timers
+        self._queue: TimeoutQueue[ExchangeProbe] = timers.queue(terms.timeout, _timed_out)
         self.asking = False
 
     def start(self) -> None:
@@ -364,11 +366,11 @@ def payloads(messages: Any) -> tuple[bytes, ...]:
 
 
 def tcp_probes(
-    message: Any, connect: Connect, connect_check: MakeConnectCheck, timers: TimeoutQueues
+    message: Any, connect: Connect, connect_check: MakeConnectCheck, network: INetwork
 ) -> MakeProbe:
     """How hosts are asked by a `core.v3.HealthCheck` with a `tcp_health_check`."""
     tcp = message.tcp_health_check
-    terms = Terms.of(message, connect, timers)
+    terms = Terms.of(message, connect, network)
     expected = payloads(tcp.receive)
     if not expected:
         return lambda address, spec, results: ConnectProbe(

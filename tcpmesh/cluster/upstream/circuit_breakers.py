@@ -7,29 +7,52 @@ makes the client wait until the host has fewer, in a pool: see `tcpmesh.cluster.
 `max_connection_pools` limits the pools of HTTP in Envoy, and for TCP only shows in
 `remaining_cx_pools`.
 
+A runtime value `circuit_breakers.<cluster>.<default or high>.<limit>` goes before the limit that is
+configured.
+
 Breakers go by counts of their own.  The gauges only show these: clusters may share the names of
 their statistics, and share no breaker for that, as in Envoy.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from tcpmesh.cluster.hosts.host import Host
 from tcpmesh.cluster.hosts.stats import ClusterStats
+from tcpmesh.runtime.runtime import Runtime
 from tcpmesh.stats.metrics import Merge
 from tcpmesh.stats.store import Scope
 from tcpmesh.values.shared_counts import SharedCounts
 from tcpmesh.values.statuses import BreakerThresholds
 
+RUNTIME_PREFIX = "circuit_breakers."
+LIMITS = (
+    "max_connections",
+    "max_pending_requests",
+    "max_requests",
+    "max_retries",
+    "max_connection_pools",
+)
+"""The fields of a `cluster.v3.CircuitBreakers.Thresholds`, and the ends of the runtime keys."""
+
 
 class Breakers:
     """Those of one cluster (`cluster.v3.CircuitBreakers`)."""
 
-    def __init__(self, message: Any, stats: ClusterStats, counts: SharedCounts) -> None:
-        self.default, self.high = thresholds_of(message.thresholds)
-        self.max_connections = self.default.max_connections
-        self._max_pending = self.default.max_pending_requests
+    def __init__(
+        self, message: Any, stats: ClusterStats, counts: SharedCounts, name: str, runtime: Runtime
+    ) -> None:
+        """
+        :param name: of the cluster.
+        """
+        self._message = message
+        self._name = name
+        self._runtime = runtime
+        self._remaining: _Remaining | None = None
+        self._remaining_high: _Remaining | None = None
+        self.refresh()
         self.per_host = _per_host(message.per_host_thresholds)
         """How many connections each host may have, or `None` for any number."""
         self.connections = counts.count("connections")
@@ -45,9 +68,20 @@ class Breakers:
         self._requests_open = scope.gauge("circuit_breakers.default.rq_open", Merge.MAX)
         self._pending_open = scope.gauge("circuit_breakers.default.rq_pending_open", Merge.MAX)
         tracked = {entry.priority for entry in message.thresholds if entry.track_remaining}
-        self._remaining = _Remaining(scope, "default", self.default) if 0 in tracked else None
+        if 0 in tracked:
+            self._remaining = _Remaining(scope, "default", self.default)
         if 1 in tracked:
-            _Remaining(scope, "high", self.high)
+            self._remaining_high = _Remaining(scope, "high", self.high)
+
+    def refresh(self) -> None:
+        """Go by the limits as the runtime has them now."""
+        self.default, self.high = thresholds_of(self._message.thresholds, self._name, self._runtime)
+        self.max_connections = self.default.max_connections
+        self._max_pending = self.default.max_pending_requests
+        if self._remaining is not None:
+            self._remaining.limits = self.default
+        if self._remaining_high is not None:
+            self._remaining_high.limits = self.high
 
     @property
     def full(self) -> bool:
@@ -78,24 +112,41 @@ class Breakers:
         self._requests_open.set(int(requests >= self.default.max_requests and requests > 0))
         if self._remaining is not None:
             self._remaining.set(connections, pending, requests)
+        if self._remaining_high is not None:
+            self._remaining_high.set(0, 0, 0)
 
 
-def thresholds_of(messages: Any) -> tuple[BreakerThresholds, BreakerThresholds]:
+def thresholds_of(
+    messages: Any, name: str, runtime: Runtime
+) -> tuple[BreakerThresholds, BreakerThresholds]:
     """The limits of the DEFAULT and the HIGH priority; the first entry for a priority counts, as in
     Envoy.
+
+    :param name: of the cluster, for its runtime keys.
     """
     found: dict[int, BreakerThresholds] = {}
     for entry in messages:
-        names = (
-            "max_connections",
-            "max_pending_requests",
-            "max_requests",
-            "max_retries",
-            "max_connection_pools",
-        )
-        given = {name: getattr(entry, name).value for name in names if entry.HasField(name)}
+        given = {each: getattr(entry, each).value for each in LIMITS if entry.HasField(each)}
         found.setdefault(entry.priority, BreakerThresholds(**given))
-    return found.get(0, BreakerThresholds()), found.get(1, BreakerThresholds())
+    default, high = found.get(0, BreakerThresholds()), found.get(1, BreakerThresholds())
+    if not len(runtime):
+        return default, high
+    return _overridden(default, f"{name}.default", runtime), _overridden(
+        high, f"{name}.high", runtime
+    )
+
+
+def _overridden(limits: BreakerThresholds, name: str, runtime: Runtime) -> BreakerThresholds:
+    values = {
+        each: runtime.integer(f"{RUNTIME_PREFIX}{name}.{each}", getattr(limits, each))
+        for each in LIMITS
+    }
+    return BreakerThresholds(**values)
+
+
+def clusters_of(keys: Iterable[str]) -> set[str]:
+    """The names of the clusters that these runtime keys, which begin with the prefix, are of."""
+    return {key.removeprefix(RUNTIME_PREFIX).rsplit(".", 2)[0] for key in keys}
 
 
 def _per_host(messages: Any) -> int | None:
@@ -111,19 +162,19 @@ class _Remaining:
     """The gauges of what is left of one priority's limits (`track_remaining`)."""
 
     def __init__(self, scope: Scope, name: str, limits: BreakerThresholds) -> None:
-        self._limits = limits
+        self.limits = limits
         self._connections = scope.gauge(f"circuit_breakers.{name}.remaining_cx", Merge.MAX)
         self._pending = scope.gauge(f"circuit_breakers.{name}.remaining_pending", Merge.MAX)
         self._requests = scope.gauge(f"circuit_breakers.{name}.remaining_rq", Merge.MAX)
         # What TCP never uses up.
-        scope.gauge(f"circuit_breakers.{name}.remaining_retries", Merge.MAX).set(limits.max_retries)
-        scope.gauge(f"circuit_breakers.{name}.remaining_cx_pools", Merge.MAX).set(
-            limits.max_connection_pools
-        )
+        self._retries = scope.gauge(f"circuit_breakers.{name}.remaining_retries", Merge.MAX)
+        self._pools = scope.gauge(f"circuit_breakers.{name}.remaining_cx_pools", Merge.MAX)
         self.set(0, 0, 0)
 
     def set(self, connections: int, pending: int, requests: int) -> None:
         """So many are used."""
-        self._connections.set(max(0, self._limits.max_connections - connections))
-        self._pending.set(max(0, self._limits.max_pending_requests - pending))
-        self._requests.set(max(0, self._limits.max_requests - requests))
+        self._connections.set(max(0, self.limits.max_connections - connections))
+        self._pending.set(max(0, self.limits.max_pending_requests - pending))
+        self._requests.set(max(0, self.limits.max_requests - requests))
+        self._retries.set(self.limits.max_retries)
+        self._pools.set(self.limits.max_connection_pools)

@@ -129,11 +129,11 @@ class HostCounter:
         """A connection had no request for too long."""
         self._stats.cx_idle_timeout.tally += 1
 
-    def received(self, size: int) -> None:
+    def bytes_received(self, size: int) -> None:
         """So many bytes have come."""
         self._stats.cx_rx_bytes_total.tally += size
 
-    def sent(self, size: int) -> None:
+    def bytes_sent(self, size: int) -> None:
         """So many bytes are sent."""
         self._stats.cx_tx_bytes_total.tally += size
 

@@ -8,6 +8,7 @@ import os
 from typing import Any
 
 from tcpmesh.config.fields.addresses import address_key, check_bind_address
+from tcpmesh.config.fields.runtime_values import is_share
 from tcpmesh.config.fields.to_plain import plain_value
 from tcpmesh.config.messages.report import Report
 from tcpmesh.config.text.problems import FieldPath
@@ -132,12 +133,11 @@ def _check_values(struct: Any, field_path: FieldPath, report: Report) -> None:
     """Of a mapping inside another one, which is no share, each entry is a value of its own."""
     for name, value in struct.fields.items():
         here = (field_path, name)
-        inner = value.struct_value
         if value.WhichOneof("kind") in _NO_VALUES:
             kind = _NO_VALUES[value.WhichOneof("kind")]
             report.error(here, f"no runtime value: {kind}, where a number or a text is due")
-        elif not ("numerator" in inner.fields or "denominator" in inner.fields):
-            _check_values(inner, here, report)
+        elif not is_share(value.struct_value.fields):
+            _check_values(value.struct_value, here, report)
 
 
 def _check_disk(layer: Any, field_path: FieldPath, report: Report) -> None:

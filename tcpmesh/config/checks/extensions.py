@@ -68,6 +68,9 @@ CHECKS: dict[str, _Check] = {
     "envoy.config.accesslog.v3.AccessLog": check_typed_config(
         "access logger", "envoy.extensions.access_loggers."
     ),
+    "envoy.config.accesslog.v3.ExtensionFilter": check_typed_config(
+        "access log filter", "envoy.extensions.access_loggers.filters."
+    ),
     "envoy.config.metrics.v3.StatsSink": check_typed_config(
         "stats sink", "envoy.config.metrics.", "envoy.extensions.stat_sinks."
     ),

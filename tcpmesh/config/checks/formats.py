@@ -1,4 +1,4 @@
-"""Substitution formats, and what access logs and set_filter_state make of them."""
+"""Substitution formats, what access logs and set_filter_state make of them, and filters of logs."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from tcpmesh.config.checks.extensions import check_typed_config
+from tcpmesh.config.checks.sources import check_node
+from tcpmesh.config.fields.cel import BadExpression, Expression
 from tcpmesh.config.fields.files import check_writable, read_source
 from tcpmesh.config.fields.formats import check_text, names_of, strings_of
+from tcpmesh.config.fields.token_buckets import BadBucket, path_of, read_bucket
 from tcpmesh.config.messages.report import Report
 from tcpmesh.config.messages.scalars import did_you_mean
 from tcpmesh.config.text.problems import FieldPath
@@ -115,7 +118,30 @@ def _check_tcp_proxy(message: Any, field_path: FieldPath, report: Report) -> Non
             report.error((field_path, name), f"{name} and access_log_options exclude each other")
 
 
+def _check_expression(message: Any, field_path: FieldPath, report: Report) -> None:
+    try:
+        Expression(message.expression, message.cel_config.enable_string_conversion)
+    except BadExpression as error:
+        report.error((field_path, "expression"), str(error))
+
+
+def _check_rate(message: Any, field_path: FieldPath, report: Report) -> None:
+    here: FieldPath = (field_path, "dynamic_config")
+    if not message.HasField("dynamic_config"):
+        report.absent(field_path, ["dynamic_config"], "the filter needs a dynamic_config")
+    elif path_of(message.dynamic_config):
+        check_node(here, report)
+        try:
+            read_bucket(message.dynamic_config)
+        except BadBucket as error:
+            report.error(here, str(error))
+
+
+_FILTERS = "envoy.extensions.access_loggers.filters"
+
 CHECKS = {
+    f"{_FILTERS}.cel.v3.ExpressionFilter": _check_expression,
+    f"{_FILTERS}.process_ratelimit.v3.ProcessRateLimitFilter": _check_rate,
     "envoy.config.bootstrap.v3.Admin": _check_admin,
     "envoy.config.core.v3.SubstitutionFormatString": _check_format,
     "envoy.extensions.access_loggers.file.v3.FileAccessLog": _check_file,

@@ -15,7 +15,9 @@ from typing import Any
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
+from tcpmesh.config.explain import no_effect
 from tcpmesh.config.explain.defaults import DEFAULTS, Default, Inside
+from tcpmesh.config.explain.runtime import RuntimeExplainer, values_of
 from tcpmesh.config.fields.to_plain import Json, is_secret, leaf, plain_value
 from tcpmesh.config.load import Loaded
 from tcpmesh.config.messages.types import full_name_of, new_message, type_of_url, unpack
@@ -40,6 +42,8 @@ _APART = frozenset(
     }
 )
 
+_STATIC_LAYER = "envoy.config.bootstrap.v3.RuntimeLayer.static_layer"
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -47,7 +51,8 @@ class Setting:
 
     `place` is where it is written, or `None` for Envoy's default.  `value` is as in Envoy's JSON.
     `note` says for people what a value such as zero stands for, or what happens without one;
-    `ignored` says why it has no effect, where it has none.
+    `ignored` says why it has no effect, where it has none; `is_ours` that the default is that of
+    tcpmesh, and Envoy has another or none.
     """
 
     name: str
@@ -56,6 +61,7 @@ class Setting:
     note: str = ""
     meaning: str = ""
     ignored: str = ""
+    is_ours: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,6 +84,7 @@ class _Explainer:
     def __init__(self, loaded: Loaded) -> None:
         self._bootstrap = loaded.bootstrap
         self._places = loaded.places
+        self._runtime = RuntimeExplainer(loaded.bootstrap)
 
     def groups(self) -> Iterator[Group]:
         """All of them."""
@@ -182,10 +189,12 @@ class _Explainer:
             default = defaults.get(name, Default()).of(message)
             if name not in values and leaf(descriptor) and self._places.written(*path, name):
                 values[name] = getattr(message, name)
+            unread = no_effect.reason(message, name)
             if name in values:
                 row = rows.get(name) if full_name in TABLE else Support("supported")
+                row = Support("no effect", unread) if row is not None and unread else row
                 yield from self._set(descriptor, values[name], row, default, (*path, name), base)
-            else:
+            elif not unread:
                 yield from self._unset(message, descriptor, default, (*path, name), base)
 
     def _set(
@@ -198,25 +207,46 @@ class _Explainer:
         base: int,
     ) -> Iterator[Setting]:
         name = path_text(path[base:])
-        if is_secret(descriptor):
+        if descriptor.full_name == _STATIC_LAYER:
+            yield from self._runtime_values(value, path)
+        elif is_secret(descriptor):
             yield Setting(name, "[redacted]", self._places.at(*path), meaning=default.meaning)
         elif row is None:
-            yield Setting(
-                name,
-                plain_value(value, descriptor),
-                self._places.at(*path),
-                ignored="not supported yet",
-            )
+            shown, place = plain_value(value, descriptor), self._place(path, descriptor)
+            yield Setting(name, shown, place, ignored="not supported yet")
         elif row.level == "no effect":
-            yield Setting(
-                name, plain_value(value, descriptor), self._places.at(*path), ignored=row.reason
-            )
+            shown, place = plain_value(value, descriptor), self._place(path, descriptor)
+            yield Setting(name, shown, place, ignored=row.reason)
         elif leaf(descriptor):
             shown = plain_value(value, descriptor)
             note = default.zero if shown in (0, "0s", "0%") and shown is not False else ""
-            yield Setting(name, shown, self._places.at(*path), note, default.meaning)
+            if descriptor.name == "runtime_key":
+                note = self._runtime.note(value)
+            yield Setting(name, shown, self._place(path, descriptor), note, default.meaning)
         else:
             yield from self._message(descriptor, value, path, base, default)
+
+    def _place(self, path: Path, descriptor: FieldDescriptor) -> Place:
+        """Where the value of a field comes from: of two sources that have it the second, unless
+        that says no more than the zero of a field that cannot tell its zero from nothing.
+        """
+        zeros: tuple[object, ...] = ()
+        if not descriptor.has_presence and not descriptor.is_repeated:
+            is_text = descriptor.cpp_type == FieldDescriptor.CPPTYPE_STRING
+            first = descriptor.enum_type.values[0].name if descriptor.enum_type else 0
+            zeros = ("",) if is_text else (first, 0, "0", "false")
+        return self._places.at(*path, but_not=zeros)
+
+    def _runtime_values(self, struct: Any, path: Path) -> Iterator[Setting]:
+        """The values of a static runtime layer, each by its key."""
+        for each in values_of(struct):
+            yield Setting(
+                f"runtime {each.key}",
+                each.value,
+                self._places.at(*path, *each.path),
+                meaning=self._runtime.meaning(each.key),
+                ignored=self._runtime.ignored(each.key),
+            )
 
     def _message(
         self, descriptor: FieldDescriptor, value: Any, path: Path, base: int, default: Default
@@ -248,7 +278,8 @@ class _Explainer:
             return
         value = default.value(message) if callable(default.value) else default.value
         if value is not None or default.unset:
-            yield Setting(name, value, None, default.unset, default.meaning)
+            unset = default.unset if value is None else ""
+            yield Setting(name, value, None, unset, default.meaning, is_ours=default.is_ours)
 
 
 def as_dict(groups: tuple[Group, ...]) -> dict[str, Any]:
@@ -275,6 +306,7 @@ def _setting_dict(setting: Setting) -> dict[str, Any]:
         "name": setting.name,
         "value": setting.value,
         "source": _place_dict(setting.place) if setting.place is not None else "default",
+        "is_ours": setting.is_ours,
         "note": setting.note,
         "meaning": setting.meaning,
         "ignored": setting.ignored,

@@ -28,7 +28,8 @@ class Default:
     """A field: what it does, what it is when not set (or how that follows from the message around
     it), what a zero stands for.
 
-    `unset` is for people, where no value says what happens without the field.
+    `unset` is for people, where no value says what happens without the field.  `is_ours` says that
+    the value is that of tcpmesh, where Envoy has another one or none.
     """
 
     meaning: str = ""
@@ -37,6 +38,7 @@ class Default:
     unset: str = ""
     meaning_of: Callable[[Any], str] | None = None
     """What the field does, where that depends on the message around it."""
+    is_ours: bool = False
 
     def of(self, message: Any) -> Default:
         """The same for a field of this message."""
@@ -78,6 +80,11 @@ def _of_filters(value: Json) -> Callable[[Any], Json]:
     )
 
 
+def _of_handshakes(chain: Any) -> Json:
+    """A limit that Envoy does not have, where there is something to limit."""
+    return "15s" if chain.HasField("transport_socket") else None
+
+
 def _tenfold(options: Any) -> Json:
     return _seconds_text(10 * (options.base_interval.seconds + options.base_interval.nanos / 1e9))
 
@@ -109,6 +116,10 @@ _PROCESS: dict[str, Defaults] = {
         "stats_flush_interval": Default(
             "statistics are flushed and histograms merged this often", "5s"
         ),
+    },
+    "envoy.config.bootstrap.v3.Bootstrap.ApplicationLogConfig.LogFormat": {
+        "json_format": Default("what a line of the application log looks like"),
+        "text_format": Default("what a line of the application log looks like"),
     },
     "envoy.config.bootstrap.v3.Admin": {"address": Default("the admin interface listens here")},
     "envoy.config.bootstrap.v3.ClusterManager": {
@@ -149,7 +160,7 @@ _LISTENER: dict[str, Defaults] = {
         ),
         "transport_socket": Default("how bytes go over the wire", unset="plain TCP"),
         "transport_socket_connect_timeout": Default(
-            "a handshake must be done by then", zero="no limit", unset="no limit"
+            "a handshake must be done by then", _of_handshakes, zero="no limit", is_ours=True
         ),
     },
     "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy": {
@@ -222,10 +233,14 @@ _CLUSTER: dict[str, Defaults] = {
     "envoy.config.cluster.v3.CircuitBreakers": {"thresholds": Default(value=INSIDE)},
     "envoy.config.cluster.v3.CircuitBreakers.Thresholds": {
         "max_connections": Default(
-            "with so many connections further clients are closed at once", 1024
+            "with so many connections further clients are closed at once",
+            1024,
+            zero="all are closed",
         ),
         "max_pending_requests": Default(
-            "so many clients may wait for their connection, further ones are closed", 1024
+            "so many clients may wait for their connection, further ones are closed",
+            1024,
+            zero="none may wait",
         ),
     },
     "envoy.config.cluster.v3.Cluster.CommonLbConfig": {
@@ -295,9 +310,9 @@ _HEALTH: dict[str, Defaults] = {
         "expected_statuses": Default("is healthy", unset="200"),
     },
     "envoy.config.cluster.v3.OutlierDetection": {
-        "consecutive_5xx": Default("failures in a row and a host is left out", 5),
+        "consecutive_5xx": Default("failures in a row and a host is left out", 5, zero="never"),
         "enforcing_consecutive_5xx": Default("percent of the time it really is", 100),
-        "consecutive_gateway_failure": Default("the same, for failed connections", 5),
+        "consecutive_gateway_failure": Default("the same, for failed connections", 5, zero="never"),
         "enforcing_consecutive_gateway_failure": Default("percent of the time it really is", 0),
         "interval": Default("hosts are looked at this often", "10s"),
         "base_ejection_time": Default(

@@ -56,7 +56,9 @@ def _line(place: Place) -> str:
 
 
 def _source(setting: Setting) -> str:
-    return "Envoy's default" if setting.place is None else _line(setting.place)
+    if setting.place is not None:
+        return _line(setting.place)
+    return "tcpmesh's default" if setting.is_ours else "Envoy's default"
 
 
 def _comment(setting: Setting) -> str:

@@ -49,6 +49,7 @@ class NoValue(Exception):
 class Expression:
     """One expression, ready to be evaluated.
 
+    :param converts: whether `string` may be called, which makes a text of other values.
     :raise BadExpression: where Envoy refuses the text, or the library is not installed.
     """
 
@@ -59,12 +60,12 @@ class Expression:
     `None` for all of them.
     """
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, converts: bool = False) -> None:
         try:
             self._compiled = _environment().compile(text, disable_check=True)
         except RuntimeError as error:
             raise BadExpression(_first_line(str(error))) from None
-        self.names = _names(_parsed(self._compiled))
+        self.names = _names(_parsed(self._compiled), _KNOWN | {"string"} if converts else _KNOWN)
 
     def value(self, variables: Mapping[str, Any]) -> Any:
         """What the expression comes to: a value of the library (`type()`, `value()`).
@@ -113,10 +114,10 @@ _FUNCTIONS = """
 _KNOWN = frozenset(_FUNCTIONS.split())
 
 
-def _check_call(call: Any) -> None:
+def _check_call(call: Any, known: Collection[str]) -> None:
     """See to it that there is a function of this name, and that a regular expression is one."""
     name = call.function
-    if name[:1].isalpha() and name not in _KNOWN:
+    if name[:1].isalpha() and name not in known:
         raise BadExpression(f"there is no function {name}")
     if name == "matches" and call.args and call.args[-1].const_expr.string_value:
         try:
@@ -130,13 +131,13 @@ def _check_call(call: Any) -> None:
             )
 
 
-def _inner(expr: Any) -> Iterator[Any]:
+def _inner(expr: Any, known: Collection[str]) -> Iterator[Any]:
     """The expressions right inside of one."""
     kind = expr.WhichOneof("expr_kind")
     if kind == "select_expr":
         yield expr.select_expr.operand
     elif kind == "call_expr":
-        _check_call(expr.call_expr)
+        _check_call(expr.call_expr, known)
         if expr.call_expr.HasField("target"):
             yield expr.call_expr.target
         yield from expr.call_expr.args
@@ -151,18 +152,18 @@ def _inner(expr: Any) -> Iterator[Any]:
         raise BadExpression("macros that go through a list are not for access logs")
 
 
-def _names(root: Any) -> dict[str, set[str] | None]:
+def _names(root: Any, known: Collection[str]) -> dict[str, set[str] | None]:
     names: dict[str, set[str] | None] = {}
     waiting = [root]
     while waiting:
         expr = waiting.pop()
         name, field = _field_of(expr)
         if not name:
-            waiting += _inner(expr)
+            waiting += _inner(expr, known)
         elif field:
-            known = names.setdefault(name, set())
-            if known is not None:
-                known.add(field)
+            fields = names.setdefault(name, set())
+            if fields is not None:
+                fields.add(field)
         else:
             names[name] = None
     return names

@@ -92,7 +92,7 @@ _MAY = _TIMES | _words("""
 _HEADERS = _words("REQ RESP TRAILER REQUEST_HEADER RESPONSE_HEADER RESPONSE_TRAILER")
 _MUST = _HEADERS | _words("""
     DYNAMIC_METADATA ENVIRONMENT QUERY_PARAM CLUSTER_METADATA UPSTREAM_METADATA COMMON_DURATION
-    COALESCE
+    COALESCE TCPMESH
     """)
 
 #: Operators whose argument, where there is one, is one of these words.
@@ -101,6 +101,7 @@ _CHOICES = {
     "GRPC_STATUS": _words("CAMEL_STRING SNAKE_STRING NUMBER"),
     "PATH": _words("WQ NQ"),
     "QUERY_PARAMS": _words("ORIG DECODED"),
+    "TCPMESH": _words("close_reason"),
 }
 
 _STATES = _words("FILTER_STATE UPSTREAM_FILTER_STATE")
@@ -121,7 +122,7 @@ _CUT = (
 )
 
 KNOWN = _ALONE | _MAY | _MUST | _STATES | _LANGUAGE | _CHOICES.keys() | {"METADATA"}
-"""All operators that Envoy has for every format."""
+"""All operators that Envoy has for every format, and TCPMESH, which is ours."""
 
 
 #: What can be said of a connection and of a health check alike.

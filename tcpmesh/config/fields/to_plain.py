@@ -33,13 +33,15 @@ def is_secret(descriptor: FieldDescriptor) -> bool:
 def leaf(descriptor: FieldDescriptor) -> bool:
     """Whether a field is one value for whoever reads it, not a message to look into."""
     full_name = full_name_of(descriptor)
+    if full_name == "google.protobuf.Any":
+        return False
     if (
         descriptor.message_type is None
         or full_name in _SHORT
         or descriptor.message_type.GetOptions().map_entry
     ):
         return True
-    return full_name.startswith("google.protobuf.") and full_name != "google.protobuf.Any"
+    return full_name.startswith("google.protobuf.")
 
 
 def plain_value(value: Any, descriptor: FieldDescriptor | None = None) -> Json:

@@ -7,12 +7,10 @@ again.  A text that Envoy would take is not changed at all.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from tcpmesh.config import mistaken
 from tcpmesh.config.messages.types import find_type
-from tcpmesh.config.migrate import command
 from tcpmesh.config.migrate.manifest import is_manifest, migrate_manifest
 from tcpmesh.config.migrate.outcome import Change, Migration
 from tcpmesh.config.migrate.reader import WrittenText, read_written
@@ -48,11 +46,6 @@ def migrate(text: str, name: str) -> Migration:
     except ValueError as error:
         return Migration(text, (), (Problem(Place(name), "", f"cannot be rewritten: {error}"),))
     return _migrated(text, name, written)
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Follow the command line of `tcpmesh migrate`; the exit status is returned."""
-    return command.main(arguments, migrate)
 
 
 def _is_json(text: str, name: str) -> bool:
@@ -131,4 +124,4 @@ def anchors_in(root: Written) -> dict[str, Written]:
     return found
 
 
-__all__ = ["Change", "Migration", "anchors_in", "main", "migrate"]
+__all__ = ["Change", "Migration", "anchors_in", "migrate"]

@@ -24,6 +24,16 @@ class Change:
 
 
 @dataclass(frozen=True)
+class Trouble:
+    """One thing that cannot be rewritten, and what a person can do."""
+
+    line: int
+    path: str
+    text: str
+    hint: str = ""
+
+
+@dataclass(frozen=True)
 class Migration:
     """What became of a text: the new `text`, the `changes` in it, and the `problems` that are left
     for a person; without changes the text is the old one.

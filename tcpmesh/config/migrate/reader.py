@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
@@ -34,6 +35,11 @@ _JSON_TOKEN = re.compile(
     r"""|(?P<other>[^\s{}\[\],:"']+)""",
     re.DOTALL,
 )
+
+
+_DECODER = json.JSONDecoder(strict=False)
+
+_BLANKS = re.compile(r"[ \t]*")
 
 
 class Event(NamedTuple):
@@ -124,8 +130,10 @@ def _json_events(text: str) -> Iterator[Event]:
 
 
 def _string(token: str) -> str:
+    if "\\" not in token:
+        return token[1:-1]
     try:
-        return str(json.loads(token if token[0] == '"' else f'"{token[1:-1]}"', strict=False))
+        return str(_DECODER.decode(token if token[0] == '"' else f'"{token[1:-1]}"'))
     except ValueError:
         return token[1:-1]
 
@@ -146,6 +154,7 @@ class _Builder:
 
     def __init__(self, text: str, events: Iterable[Event]) -> None:
         self.text = text
+        self.lines = [0, *(found.end() for found in re.finditer("\n", text))]
         self.events = iter(events)
         self.at = 0
         self.start = 0
@@ -160,13 +169,13 @@ class _Builder:
         return self.value(event, self.column_of(event.start))
 
     def column_of(self, index: int) -> int:
-        return index - (self.text.rfind("\n", 0, index) + 1)
+        return index - self.lines[bisect_right(self.lines, index) - 1]
 
     def indentation_at(self, index: int) -> int:
         """How far the line of a place is indented."""
-        start = self.text.rfind("\n", 0, index) + 1
-        line = self.text[start:index]
-        return len(line) - len(line.lstrip())
+        start = self.lines[bisect_right(self.lines, index) - 1]
+        blanks = _BLANKS.match(self.text, start, index)
+        return blanks.end() - start if blanks else 0
 
     def gap(self, event: Event) -> str:
         """What stands between the part before and this one; comments that belong to what has just

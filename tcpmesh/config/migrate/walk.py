@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
-from tcpmesh.config.migrate.outcome import Change
+from tcpmesh.config.migrate.outcome import Change, Trouble
 from tcpmesh.config.migrate.versions import (
     GONE,
     current,
@@ -54,16 +54,6 @@ _OPAQUE = frozenset(
 _TYPED_STRUCTS = frozenset(
     ("udpa.type.v1.TypedStruct", "xds.type.v3.TypedStruct", "udpa.type.v2.TypedStruct")
 )
-
-
-@dataclass(frozen=True)
-class Trouble:
-    """One thing that cannot be rewritten, and what a person can do."""
-
-    line: int
-    path: str
-    text: str
-    hint: str = ""
 
 
 @dataclass(frozen=True)
@@ -156,7 +146,8 @@ class Spot:
     def moved(self, name: str, each: Entry) -> Entry:
         """An entry with the value of another, to be put elsewhere under this name."""
         new = Entry(self.key(name), scalar(""), line=each.line)
-        new.between = each.between
+        # Its comments go along.
+        new.between, each.between = each.between, None
         new.put(each.value)
         return new
 
@@ -279,7 +270,8 @@ class Walk:
         spot = Spot(self, group, descriptor, path)
         self._drop_shadowed(spot)
         for each in list(group.entries):
-            self._field(spot, each)
+            if any(each is other for other in group.entries):
+                self._field(spot, each)
         for rule in self.rules.messages.get(descriptor.full_name, ()):
             rule(spot)
         known = fields_of(descriptor)
@@ -314,11 +306,12 @@ class Walk:
         if old is None:
             return
         new = renamed(old, spot.descriptor)
-        now = fields_of(spot.descriptor).get(name)
-        if new is not None and (now is None or _fits(each.value, old, now)):
+        if name in fields_of(spot.descriptor):
+            return
+        if new is not None:
             spot.rename(each, new.name)
             spot.say(each, f"{name!r} is called {new.name!r} now")
-        elif now is None:
+        else:
             spot.trouble(
                 each,
                 f"Envoy no longer has the field {name!r} of {spot.descriptor.name}",
@@ -414,10 +407,3 @@ def _flat(group: Group) -> Iterator[Entry]:
             yield from _flat(each.value)
         else:
             yield each
-
-
-def _fits(part: Written, old: FieldDescriptor, now: FieldDescriptor) -> bool:
-    """Whether a value was meant for the v2 field where v3 has another one of the same name."""
-    if (old.message_type is None) == (now.message_type is None):
-        return False
-    return isinstance(part, Scalar) == (old.message_type is None)

@@ -58,9 +58,13 @@ class Entry:
         return str(self.key.value) if self.key is not None else ""
 
     def put(self, value: Written) -> None:
-        """Have another value; a comment that stands before the old one is kept."""
-        found = _COMMENT.search(self.between or "")
+        """Have another value; comments that stand before the old one are kept."""
+        first, *rest = (self.between or "").split("\n")
+        found = _COMMENT.search(first)
         self.remark = found[0] if found else self.remark
+        others = [text for line in rest for text in _COMMENT.findall(line)]
+        below = value.entries[0] if isinstance(value, Group) and value.entries else self
+        below.above = others + below.above
         self.between = None
         self.value = value
 
@@ -297,18 +301,27 @@ class Style:
     def _flow(self, group: Group, column: int) -> str:
         by = 0 if group.column is None else column - group.column
         is_lined = self._is_lined(group)
-        within = next((e.column + by for e in group.entries if e.column is not None), None)
-        if within is None or not is_lined:
-            within = column + self.step if is_lined else column
+        within = self._flow_column(group, column, by, is_lined)
         opening, closing = "{}" if group.is_mapping else "[]"
         parts = [group.opening or opening]
         for index, each in enumerate(group.entries):
-            parts.append(self._flow_gap(each, index, within, is_lined))
-            parts.append(self._flow_pair(each, within))
+            is_own = group.column is not None and each.column is not None
+            at = (each.column or 0) + by if is_own else within
+            parts.append(self._flow_gap(each, index, at, is_lined))
+            parts.append(self._flow_pair(each, at))
         if group.column is None and is_lined and group.entries:
             parts.append(self.pad(column))
         parts.append(self.shifted(group.tail, by))
         return "".join(parts) + closing
+
+    def _flow_column(self, group: Group, column: int, by: int, is_lined: bool) -> int:
+        """Where a new entry begins, as far as it begins a line."""
+        if not is_lined:
+            return column
+        first = [
+            e.column for e in group.entries if e.column is not None and "\n" in (e.before or "")
+        ]
+        return first[0] + by if first and group.column is not None else column + self.step
 
     def _is_lined(self, group: Group) -> bool:
         """Whether entries stand in lines of their own."""
@@ -325,9 +338,10 @@ class Style:
         if index == 0:
             if gap is None:
                 return lines or (self.pad(column) if is_lined else "")
-            return (gap.partition(",")[2] if gap.lstrip()[:1] == "," else gap) + lines
+            gap = gap.partition(",")[2] if gap.lstrip()[:1] == "," else gap
+            return gap.rstrip() + lines if lines else gap
         if gap is not None and "," in gap:
-            return gap + lines
+            return gap.rstrip() + lines if lines else gap
         return "," + (lines or (self.pad(column) if is_lined else " "))
 
     def _flow_pair(self, each: Entry, column: int) -> str:

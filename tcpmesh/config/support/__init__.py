@@ -54,6 +54,7 @@ TABLE: Mapping[str, Rows] = {
     **clusters.CLUSTER,
     **health.HEALTH,
     **logs.LOGS,
+    **logs.FILTERS,
     **grpc.GRPC,
     **EXTENSIONS,
     **policies.PARTS,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from tcpmesh.config.support.rows import (
     HTTP,
     HTTP_ONLY,
-    LABEL,
     YES,
     Rows,
     default_only,
@@ -58,7 +57,7 @@ CLUSTER: dict[str, Rows] = {
         "circuit_breakers": YES,
         "upstream_bind_config": YES,
         "upstream_connection_options": YES,
-        "metadata": LABEL,
+        "metadata": YES,
         "transport_socket": default_only("raw_buffer, plain TCP"),
         "max_requests_per_connection": YES,
         "preconnect_policy": YES,

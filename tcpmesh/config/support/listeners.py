@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tcpmesh.config.support.rows import LABEL, YES, Rows, default_only, no_effect, only
+from tcpmesh.config.support.rows import YES, Rows, default_only, no_effect, only
 
 LISTENER: dict[str, Rows] = {
     "envoy.config.listener.v3.Listener": {
@@ -14,7 +14,7 @@ LISTENER: dict[str, Rows] = {
         "filter_chains": YES,
         "default_filter_chain": YES,
         "per_connection_buffer_limit_bytes": YES,
-        "metadata": LABEL,
+        "metadata": YES,
         "traffic_direction": no_effect(
             "read only by the admin command that drains inbound listeners, which is not "
             "supported yet"
@@ -22,6 +22,7 @@ LISTENER: dict[str, Rows] = {
         "enable_reuse_port": YES,
         "stats_matcher": YES,
         "tcp_backlog_size": YES,
+        "ignore_global_conn_limit": YES,
         "max_connections_to_accept_per_socket_event": YES,
         "socket_options": YES,
         "listener_filters": YES,
@@ -54,7 +55,7 @@ LISTENER: dict[str, Rows] = {
         "filter_chain_match": default_only("an empty one, which matches all connections"),
         "filters": YES,
         "use_proxy_proto": YES,
-        "metadata": LABEL,
+        "metadata": YES,
         "transport_socket": default_only("raw_buffer, plain TCP"),
     },
     "envoy.config.listener.v3.FilterChainMatch": {},

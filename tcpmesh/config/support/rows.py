@@ -49,6 +49,3 @@ HTTP_COUNTED = no_effect(
     "upstream_cx_max_duration_reached by it"
 )
 HTTP_ONLY = no_effect("counts HTTP requests; Envoy does not use it for TCP")
-LABEL = no_effect(
-    "a label: only filters, matchers and load balancers that are not supported yet read it"
-)

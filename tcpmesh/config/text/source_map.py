@@ -54,9 +54,11 @@ class SourceMap:
         """
         return SourceMap(self._documents, self._name, arguments)
 
-    def at(self, *path: str | int) -> Place:
+    def at(self, *path: str | int, but_not: tuple[object, ...] = ()) -> Place:
         """The place of a field, or where it is not written, of the innermost thing around it that
         is.
+
+        :param but_not: values with which a source takes nothing back from one before it.
         """
         if path in self._arguments:
             return Place(self._arguments[path])
@@ -70,7 +72,9 @@ class SourceMap:
             found = inner
         if not found:
             return Place(self._name)
-        document, node = found[-1]
+        document, node = next(
+            (pair for pair in reversed(found) if not _says_nothing(pair[1], but_not)), found[-1]
+        )
         if key is not None and not isinstance(node, Scalar):
             document, node = key
         return document.place(node)
@@ -108,6 +112,11 @@ class SourceMap:
             if mapping is not None:
                 return document, mapping.keys[name if name in mapping.keys else camel_case(name)]
         return None
+
+
+def _says_nothing(node: Node, values: tuple[object, ...]) -> bool:
+    """Whether a source that has such a node changes nothing of what one before it says."""
+    return isinstance(node, Scalar) and (node.value is None or node.value in values)
 
 
 def _mapping_with(node: Node, name: str) -> MappingNode | None:

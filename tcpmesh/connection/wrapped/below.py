@@ -22,6 +22,10 @@ class OnTransport:
         """This side's address."""
         return self.below.getHost()
 
+    def quiet_for(self) -> Any:
+        """For how many seconds no data has come or gone here, where the system knows."""
+        return self.below.quiet_for()
+
     def original_destination(self) -> Any:
         """Where the peer wanted to connect to, where the packet filter has redirected it here."""
         return self.below.original_destination()

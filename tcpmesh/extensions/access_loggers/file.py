@@ -18,4 +18,4 @@ class FileAccessLog(FileLogger):
     """Records in the file `path`."""
 
     def __init__(self, message: Any, context: Context) -> None:
-        super().__init__(message.path, lines_of(message), context)
+        super().__init__(message.path, lines_of(message, context.node), context)

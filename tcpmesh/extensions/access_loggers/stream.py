@@ -17,7 +17,7 @@ class StdoutAccessLog(FileLogger):
     """Records on standard output."""
 
     def __init__(self, message: Any, context: Context) -> None:
-        super().__init__("/dev/stdout", lines_of(message), context)
+        super().__init__("/dev/stdout", lines_of(message, context.node), context)
 
 
 @extension(stream_pb2.StderrAccessLog)
@@ -25,4 +25,4 @@ class StderrAccessLog(FileLogger):
     """Records on standard error."""
 
     def __init__(self, message: Any, context: Context) -> None:
-        super().__init__("/dev/stderr", lines_of(message), context)
+        super().__init__("/dev/stderr", lines_of(message, context.node), context)

@@ -24,7 +24,7 @@ from tcpmesh.cluster.balancing.priority_load import PriorityLoad
 from tcpmesh.cluster.hosts.host import Host
 from tcpmesh.cluster.hosts.host_sets import HostSet, HostSets
 from tcpmesh.interfaces import IBringsBalancer, IDiscovery, ILoadBalancer
-from tcpmesh.registry import MainContext, WorkerContext, extension
+from tcpmesh.registry import MainContext, extension
 from tcpmesh.values.hosts import Assignment
 
 
@@ -43,7 +43,7 @@ class Aggregate:
     @staticmethod
     def balancer(message: Any, config: Any, context: PolicyContext) -> ILoadBalancer:
         """The load balancer of a cluster with this `ClusterConfig`."""
-        return AggregateBalancer(tuple(config.clusters), context.panic_threshold, context)
+        return AggregateBalancer(tuple(config.clusters), context)
 
 
 @implementer(IDiscovery)
@@ -66,16 +66,16 @@ class AggregateDiscovery:
 class AggregateBalancer:
     """Chooses a cluster, and has it pick."""
 
-    def __init__(self, names: tuple[str, ...], threshold: int, context: WorkerContext) -> None:
+    def __init__(self, names: tuple[str, ...], context: PolicyContext) -> None:
         self._names = names
-        self._threshold = threshold
         self._context = context
-        self._known: tuple[HostSets, ...] = ()
+        self._known: tuple[HostSets, ...] | None = None
         self._owners: dict[HostSet, Any] = {}
         self._load = PriorityLoad(HostSets())
 
     def update(self, sets: HostSets) -> None:
-        """The cluster itself has no hosts."""
+        """The cluster itself has no hosts, but its panic threshold may have changed."""
+        self._known = None
 
     def pick(self, context: Any) -> Host | None:
         """A host of one of the clusters, or `None`."""
@@ -103,4 +103,5 @@ class AggregateBalancer:
                 each: cluster for cluster in clusters for each in cluster.sets.sets if each.hosts
             }
             factor = known[0].overprovisioning_factor if known else 140
-            self._load = PriorityLoad(HostSets(tuple(self._owners), factor), self._threshold)
+            sets = HostSets(tuple(self._owners), factor)
+            self._load = PriorityLoad(sets, self._context.panic_threshold)

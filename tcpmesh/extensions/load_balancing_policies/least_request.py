@@ -34,14 +34,11 @@ class LeastRequest(WeightedPolicy):
         self._choices: int = (
             message.choice_count.value if message.HasField("choice_count") else CHOICE_COUNT
         )
-        bias = (
-            message.active_request_bias.default_value
-            if message.HasField("active_request_bias")
-            else 1.0
+        bias, runtime = message.active_request_bias, context.runtime
+        default = bias.default_value if message.HasField("active_request_bias") else 1.0
+        self._bias = runtime.setting(
+            bias.runtime_key, lambda: _bias(runtime.double(bias.runtime_key, default))
         )
-        self._bias: float = (
-            bias if bias >= 0 else 1.0
-        )  # what Envoy does with a bias below 0, or that is no number
         self._full_scan = (
             message.selection_method == message.FULL_SCAN or message.enable_full_scan.value
         )
@@ -71,9 +68,15 @@ class LeastRequest(WeightedPolicy):
 
     def load_weight(self, host: Host) -> float:
         """Less with each connection, as much so as `active_request_bias` says."""
-        if self._bias == 0:
+        bias = self._bias.value
+        if bias == 0:
             return host.weight
-        return float(host.weight / (host.rq_active + 1) ** self._bias)
+        return float(host.weight / (host.rq_active + 1) ** bias)
+
+
+def _bias(value: float) -> float:
+    """What Envoy makes of a bias below 0, or that is no number."""
+    return value if value >= 0 else 1.0
 
 
 def _load(host: Host) -> int:

@@ -41,6 +41,7 @@ from tcpmesh.net.sockets import (
     UNSENT_POLL,
     UNSENT_POLLS,
     original_destination,
+    quiet_for,
     unsent,
 )
 from tcpmesh.net.stock.open_sockets import OpenSockets
@@ -373,6 +374,10 @@ class StockTransport(tcp.Connection):
     def getHost(self) -> Any:
         """This side's address."""
         return self._address("getsockname")
+
+    def quiet_for(self) -> float | None:
+        """For how many seconds no data has come or gone here, where the system knows."""
+        return quiet_for(self.socket) if self._is_tcp and self.connected else None
 
     def original_destination(self) -> Address | None:
         """Where the peer wanted to connect to, where the packet filter has redirected it here."""

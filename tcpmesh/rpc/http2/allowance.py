@@ -4,6 +4,8 @@ pings, settings, windows and empty data may come without end.
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from twisted.internet.interfaces import IReactorTime
 
 SMALL = 300
@@ -15,6 +17,16 @@ PER_FRAME = 8
 """A host may answer each frame of ours with so many: the response of a call and what goes with
 it.
 """
+
+
+class FrameLimits(Protocol):
+    """Which frames a host may send."""
+
+    def sent(self) -> None:
+        """The host gets a frame."""
+
+    def allows(self, frame: bytes) -> bool:
+        """A frame has come; whether it may."""
 
 
 class Allowance:
@@ -33,9 +45,9 @@ class Allowance:
         """The host gets a frame."""
         self._left = min(self._left + PER_FRAME, MOST)
 
-    def allows(self, size: int) -> bool:
-        """A frame of so many bytes has come; whether it may."""
-        if size >= SMALL:
+    def allows(self, frame: bytes) -> bool:
+        """A frame has come; whether it may."""
+        if len(frame) >= SMALL:
             return True
         self._left -= 1
         if self._left < 0:

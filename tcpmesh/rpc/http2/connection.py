@@ -6,25 +6,25 @@ windows are opened again with each frame, and nothing is kept here.  What is sen
 three things: the host's window for the stream, its window for the connection, and the socket.  So
 each stream has a queue, and streams take turns, a frame each.
 
-Everything happens in the loop that all connections share, and h2 is slow: some 50 us a frame,
-however small.  So a few frames are read at once, and where more have come, the socket is paused
-and the rest are steps of the network's cooperator.  Frames that are small and that nobody has asked
-for are counted (`Allowance`): who sends too many of them is hung up on.  Header fields are bounded
-by h2, as is what continues them.
+Everything happens in the loop that all connections share, and h2 is slow, so how much is read in
+one turn is bounded (`incoming`), as is what is sent (`outgoing`).  Frames that are small and that
+nobody has asked for are counted (`allowance`), and so are heads that answer no request: who sends
+too many of them is hung up on.  Header fields are bounded, on the wire and when they are read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from enum import Enum, auto
 from random import Random
-from typing import Any, Protocol
+from typing import Any
 
 from h2.errors import ErrorCodes
 from h2.events import (
     DataReceived,
     Event,
+    InformationalResponseReceived,
     PingAckReceived,
     RemoteSettingsChanged,
     ResponseReceived,
@@ -40,21 +40,22 @@ from twisted.python.failure import Failure
 
 from tcpmesh.interfaces import INetwork
 from tcpmesh.net.protocol import QuietProtocol
-from tcpmesh.rpc.http2.allowance import Allowance
+from tcpmesh.rpc.http2.allowance import Allowance, FrameLimits
 from tcpmesh.rpc.http2.codec import Fields, Http2Codec, encoded
+from tcpmesh.rpc.http2.incoming import READ_SIZE, Incoming
 from tcpmesh.rpc.http2.keepalive import Pings
 from tcpmesh.rpc.http2.options import LEAST_WINDOW, Http2Options
+from tcpmesh.rpc.http2.outgoing import Outgoing
+from tcpmesh.rpc.http2.owner import ConnectionOwner
 from tcpmesh.rpc.http2.stream import Http2Stream, Reset, ResetReason, StreamObserver
 from tcpmesh.wire import http2
-from tcpmesh.wire.http2 import FrameReader, FrameTooLarge
-
-READ_SIZE = 1 << 14
-READ_AT_ONCE = 16
-SENT_AT_ONCE = 64
-"""Frames that are read or sent in one go."""
+from tcpmesh.wire.http2 import FrameTooLarge
 
 MOST_FIELDS = 1 << 14
 """Bytes of the header fields of a response, on the wire and when they are read."""
+
+MOST_STRAYS = 32
+"""Heads that a host may send beyond two for each request."""
 
 LAST_STREAM = (1 << 31) - 3
 """The number of the last stream but one that a connection can have."""
@@ -63,37 +64,6 @@ STREAMS_BEFORE_SETTINGS = 100
 """Streams at a time while the host has not said how many it takes (RFC 9113, 6.5.2: it should be no
 less than this).
 """
-
-
-class ConnectionOwner(Protocol):
-    """Who has a connection, and streams for it."""
-
-    def ready(self, connection: Http2Connection) -> None:
-        """It is connected."""
-
-    def has_room(self, connection: Http2Connection) -> None:
-        """It may take streams again."""
-
-    def leaves(self, connection: Http2Connection) -> None:
-        """It takes no more streams; it is closed when those that it has are over."""
-
-    def ended(self, connection: Http2Connection, remote: bool) -> None:
-        """It is gone: by the host, or from this side.  Its streams are told after this."""
-
-    def protocol_error(self) -> None:
-        """The host does not speak HTTP/2, or too much of it."""
-
-    def silent(self) -> None:
-        """The host has not answered a ping in time."""
-
-    def most_requests(self) -> None:
-        """It has had as many streams as it may."""
-
-    def received(self, size: int) -> None:
-        """So many bytes have come."""
-
-    def sent(self, size: int) -> None:
-        """So many bytes are sent."""
 
 
 class _Life(Enum):
@@ -109,51 +79,51 @@ class Http2Connection(QuietProtocol):
 
     __slots__ = (
         "_allowance",
-        "_frames",
         "_h2",
         "_head",
-        "_is_full",
-        "_is_sending",
+        "_incoming",
         "_life",
-        "_more",
         "_most_streams",
         "_network",
         "_options",
+        "_outgoing",
         "_owner",
         "_pings",
-        "_sending",
+        "_strays",
         "_streams",
-        "_task",
         "had_streams",
         "transport",
     )
 
     def __init__(
-        self, options: Http2Options, network: INetwork, random: Random, owner: ConnectionOwner
+        self,
+        options: Http2Options,
+        network: INetwork,
+        owner: ConnectionOwner,
+        random: Random | None = None,
+        limits: FrameLimits | None = None,
     ) -> None:
+        """
+        :param random: by which pings are spread, where there are any.
+        :param limits: which frames the host may send, where it is not `Allowance` that says so.
+        """
         self.transport: Any = None
         self._options = options
         self._network = network
         self._owner = owner
         self._h2 = Http2Codec(MOST_FIELDS, options.settings)
-        self._frames = FrameReader()
-        self._allowance = Allowance(network.clock)
+        self._incoming = Incoming(network, self._read_one, self.close)
+        self._allowance = limits or Allowance(network.clock)
         self._pings = Pings(options.keepalive, network.clock, random, self._ping, self._silent)
         self._life = _Life.OPEN
         self._streams: dict[int, Http2Stream] = {}
-        self._sending: dict[Http2Stream, None] = {}
-        """Streams that have something to send and were not told to wait."""
-        self._is_full = False
-        """Whether the socket takes no more for now."""
-        self._is_sending = False
-        self._more: Any = None
-        """The call that sends what was too much for one turn."""
+        self._outgoing = Outgoing(self._h2, network.clock, self._allowance, self._flush)
         self.had_streams = False
         """Whether it had streams when it ended."""
+        self._strays = 0
+        """Heads that were no answer to a request, trailers among them."""
         self._head = 0
         """Bytes of the header fields that are being read."""
-        self._task: Any = None
-        """What reads the frames that were too many for one turn."""
         self._most_streams = min(options.most_streams, STREAMS_BEFORE_SETTINGS)
 
     # Its streams
@@ -162,6 +132,15 @@ class Http2Connection(QuietProtocol):
     def active(self) -> int:
         """How many streams it has."""
         return len(self._streams)
+
+    @property
+    def _is_closed(self) -> bool:
+        return self._life is _Life.CLOSED
+
+    @property
+    def window(self) -> int:
+        """Bytes that the host takes of all streams together, as of now."""
+        return self._h2.outbound_flow_control_window
 
     @property
     def takes_streams(self) -> bool:
@@ -189,17 +168,16 @@ class Http2Connection(QuietProtocol):
             return
         self._allowance.sent()
         self._pings.stream_begins()
-        if stream.has_to_send:
-            self._sending[stream] = None
-        self._send()
+        self._outgoing.add(stream)
+        self._outgoing.send()
         if stream.id == 2 * self._options.most_requests - 1:
             self._owner.most_requests()
             self.leave()
 
     def wants_to_send(self, stream: Http2Stream) -> None:
         """There is more to send of this one."""
-        self._sending[stream] = None
-        self._send()
+        self._outgoing.add(stream)
+        self._outgoing.send()
 
     def give_up(self, stream: Http2Stream, reset: Reset) -> None:
         """Break a stream off."""
@@ -214,7 +192,7 @@ class Http2Connection(QuietProtocol):
     def _over(self, stream: Http2Stream, reset: Reset | None = None) -> StreamObserver | None:
         """A stream is over; its observer."""
         self._streams.pop(stream.id, None)
-        self._sending.pop(stream, None)
+        self._outgoing.discard(stream)
         observer = stream.finish(reset)
         if self._life is _Life.LEAVING and not self._streams:
             self.close()
@@ -224,54 +202,11 @@ class Http2Connection(QuietProtocol):
 
     # Sending
 
-    def _send(self) -> None:
-        """Send what may be sent, a frame of each stream in turn."""
-        if self._is_sending:
-            return  # one of them was told that all is sent, and has more
-        self._is_sending = True
-        sending = self._sending
-        left = SENT_AT_ONCE
-        while sending and not self._is_full and left:
-            stream = next(iter(sending))
-            del sending[stream]
-            if self._send_frame(stream) and stream.has_to_send:
-                sending[stream] = None
-            left -= 1
-        self._is_sending = False
-        self._flush()
-        if sending and not self._is_full and self._more is None:
-            self._more = self._network.clock.callLater(0, self._send_more)
-
-    def _send_more(self) -> None:
-        self._more = None
-        self._send()
-
-    def _send_frame(self, stream: Http2Stream) -> bool:
-        """Send some of a stream; whether it may send more."""
-        h2 = self._h2
-        waiting = stream.buffered
-        size = min(h2.local_flow_control_window(stream.id), h2.max_outbound_frame_size, waiting)
-        if size <= 0 < waiting:
-            return False
-        piece = stream.take(size)
-        stream.is_last = stream.is_ended and not stream.buffered
-        h2.send_data(stream.id, piece, end_stream=stream.is_last)
-        self._allowance.sent()
-        if not stream.buffered and stream.observer is not None:
-            stream.observer.on_drained()
-        return True
-
     def _flush(self) -> None:
         data = self._h2.data_to_send()
         if data and self.transport is not None:
-            self._owner.sent(len(data))
+            self._owner.bytes_sent(len(data))
             self.transport.write(data)
-
-    def _rouse(self) -> None:
-        """The host has made room: streams that wait for it go on."""
-        for stream in self._streams.values():
-            if stream.has_to_send:
-                self._sending[stream] = None
 
     def _ping(self) -> None:
         self._h2.ping(b"tcpmesh\0")
@@ -286,12 +221,11 @@ class Http2Connection(QuietProtocol):
 
     def pauseProducing(self) -> None:
         """The socket takes no more."""
-        self._is_full = True
+        self._outgoing.pause()
 
     def resumeProducing(self) -> None:
         """It does again."""
-        self._is_full = False
-        self._send()
+        self._outgoing.resume()
 
     def stopProducing(self) -> None:
         """The transport is gone; `connectionLost` follows."""
@@ -299,63 +233,46 @@ class Http2Connection(QuietProtocol):
     # Reading
 
     def dataReceived(self, data: bytes) -> None:
-        """Read what came: some at once, and the rest, where there is more, later."""
-        if self._life is _Life.CLOSED:
+        """Read what came."""
+        if self._is_closed:
             return
-        self._owner.received(len(data))
+        self._owner.bytes_received(len(data))
         self._pings.heard()
-        self._frames.add(data)
-        if self._task is not None:
-            return
-        for _ in range(READ_AT_ONCE):
-            if not self._read_one():
-                break
-        else:
-            if self._frames.has_frame:
-                self._read_later()
-        self._after_reading()
-
-    def _read_later(self) -> None:
-        self.transport.pauseProducing()
-        self._task = self._network.cooperator.cooperate(self._steps())
-
-    def _steps(self) -> Iterator[None]:
-        """Read a frame with each step."""
-        while self._read_one():
-            self._after_reading()
-            yield
-        self._task = None
-        if self._life is not _Life.CLOSED:
-            self.transport.resumeProducing()
-
-    def _after_reading(self) -> None:
-        if self._life is not _Life.CLOSED:
-            self._send()  # and with it what h2 answers
+        self._incoming.received(self.transport, data)
 
     def _read_one(self) -> bool:
         """Read a frame, if there is one; whether there was, and the connection is still there."""
         try:
-            frame = self._frames.take()
+            frame = self._incoming.frames.take()
             if frame is None:
                 return False
-            if not self._allowance.allows(len(frame)):
-                return self._wrong("too many small frames", ErrorCodes.ENHANCE_YOUR_CALM)
-            if self._is_head_too_long(frame):
+            if not self._allowance.allows(frame):
+                return self._wrong("too many frames", ErrorCodes.ENHANCE_YOUR_CALM)
+            if self._is_too_much(frame):
                 return self._wrong("header fields without end", ErrorCodes.ENHANCE_YOUR_CALM)
             self._read(frame)
         except FrameTooLarge as e:
             return self._wrong(str(e), ErrorCodes.FRAME_SIZE_ERROR)
         except H2Error as e:
             return self._wrong(str(e) or type(e).__name__)
-        return self._life is not _Life.CLOSED
+        if self._is_closed:
+            return False
+        self._outgoing.send()  # and with it what h2 answers
+        return True
 
-    def _is_head_too_long(self, frame: bytes) -> bool:
+    def _is_too_much(self, frame: bytes) -> bool:
+        """Whether these are header fields of which there are too many: in one head, which is
+        counted before it is whole, or in heads that no request of ours has asked for.
+        """
         kind = http2.kind_of(frame)
         if kind == http2.HEADERS:
             self._head = len(frame)
+            stream = self._streams.get(http2.stream_of(frame))
+            self._strays += stream is None or stream.status != 0
         elif kind == http2.CONTINUATION:
             self._head += len(frame)
-        return self._head > MOST_FIELDS + http2.HEAD
+        most = MOST_STRAYS + self._h2.highest_outbound_stream_id
+        return self._head > MOST_FIELDS + http2.HEAD or self._strays > most
 
     def _wrong(self, why: str, code: ErrorCodes | None = None) -> bool:
         """The host is hung up on; False."""
@@ -370,7 +287,7 @@ class Http2Connection(QuietProtocol):
             self._goaway(frame)
             return
         for event in self._h2.receive_data(frame):
-            if self._life is _Life.CLOSED:
+            if self._is_closed:
                 return
             take = _EVENTS.get(type(event))
             if take is not None:
@@ -384,10 +301,15 @@ class Http2Connection(QuietProtocol):
         status = dict(fields)[":status"]
         if len(status) == 3 and status.isascii() and status.isdigit():
             stream.status = int(status)
-            stream.observer.on_headers(fields)
+            stream.observer.on_headers(fields, event.stream_ended is not None)
         else:
-            self._drop(stream)
-            self._tell_reset(stream, Reset(ResetReason.PROTOCOL_ERROR, f":status {status!r}"))
+            self._wrong(f":status {status!r}", ErrorCodes.PROTOCOL_ERROR)
+
+    def _on_interim(self, event: Any) -> None:
+        """HTTP/2 has no 101."""
+        self._strays += 1
+        if dict(_texts(event))[":status"] == "101":
+            self._wrong(":status '101'", ErrorCodes.PROTOCOL_ERROR)
 
     def _on_data(self, event: Any) -> None:
         self._h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
@@ -427,17 +349,17 @@ class Http2Connection(QuietProtocol):
     def _on_settings(self, event: Any) -> None:
         most: int = self._h2.remote_settings.max_concurrent_streams
         self._most_streams = min(self._options.most_streams, most)
-        self._rouse()
+        self._outgoing.rouse(self._streams.values())
         if self.takes_streams:
             self._owner.has_room(self)
 
     def _on_window(self, event: Any) -> None:
         if not event.stream_id:
-            self._rouse()
+            self._outgoing.rouse(self._streams.values())
             return
         stream = self._streams.get(event.stream_id)
-        if stream is not None and stream.has_to_send:
-            self._sending[stream] = None
+        if stream is not None:
+            self._outgoing.add(stream)
 
     def _on_pong(self, event: Any) -> None:
         self._pings.answered()
@@ -448,8 +370,8 @@ class Http2Connection(QuietProtocol):
         if told is None:
             self._wrong("a GOAWAY that is too short")
             return
-        last, _ = told
-        self.leave()
+        last, code = told
+        self.leave(code)
         for stream in [each for number, each in self._streams.items() if number > last]:
             self._tell_reset(stream, Reset(ResetReason.REMOTE_REFUSED, "the host leaves"))
 
@@ -468,27 +390,35 @@ class Http2Connection(QuietProtocol):
         self._owner.ready(self)
         self._flush()
 
-    def leave(self) -> None:
+    def leave(self, code: int = 0) -> None:
         """Take no more streams; close when those there are have ended."""
         if self._life is not _Life.OPEN:
             return
         self._life = _Life.LEAVING
-        self._owner.leaves(self)
+        self._owner.leaves(self, code)
         if not self._streams:
             self.close()
 
     def close(self) -> None:
         """Close now; streams that there are are broken off."""
-        if self._life is not _Life.CLOSED:
+        if not self._is_closed:
             self._h2.close_connection()
             self._break_off(Reset(ResetReason.LOCAL_RESET))
 
     def connectionLost(self, reason: Failure) -> None:
         """The host has closed, or is gone."""
-        if self._life is not _Life.CLOSED:
-            done = reason.check(ConnectionDone) is not None
-            details = "" if done else "the connection was reset"
+        self.lost("" if reason.check(ConnectionDone) else "the connection was reset")
+
+    def lost(self, details: str = "") -> None:
+        """The transport is gone."""
+        if not self._is_closed:
             self._end(Reset(ResetReason.CONNECTION_TERMINATION, details), remote=True)
+
+    def abandon(self) -> None:
+        """Forget all, and tell nobody: whoever has the transport closes it."""
+        self._forget()
+        for stream in self._take_streams():
+            stream.finish(Reset(ResetReason.LOCAL_RESET))
 
     def _break_off(self, reset: Reset) -> None:
         """End it from this side: the host gets what the kernel takes, and no more is waited
@@ -501,18 +431,22 @@ class Http2Connection(QuietProtocol):
             transport.cutConnection()
 
     def _end(self, reset: Reset, remote: bool) -> None:
-        self._life = _Life.CLOSED
-        self._pings.stop()
-        self._frames.clear()
-        self._sending.clear()
-        more, self._more = self._more, None
-        if more is not None:
-            more.cancel()
-        streams, self._streams = self._streams, {}
+        self._forget()
+        streams = self._take_streams()
         self.had_streams = bool(streams)
         self._owner.ended(self, remote)
-        for stream in streams.values():
+        for stream in streams:
             stream.fail(reset)
+
+    def _take_streams(self) -> tuple[Http2Stream, ...]:
+        streams, self._streams = self._streams, {}
+        return tuple(streams.values())
+
+    def _forget(self) -> None:
+        self._life = _Life.CLOSED
+        self._pings.stop()
+        self._incoming.frames.clear()
+        self._outgoing.stop()
 
 
 def _texts(event: Any) -> Fields:
@@ -520,6 +454,7 @@ def _texts(event: Any) -> Fields:
 
 
 _EVENTS: dict[type[Event], Callable[[Http2Connection, Any], None]] = {
+    InformationalResponseReceived: Http2Connection._on_interim,
     ResponseReceived: Http2Connection._on_response,
     DataReceived: Http2Connection._on_data,
     TrailersReceived: Http2Connection._on_trailers,

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from random import Random
-from typing import Any, Protocol
+from typing import Any
 
 from twisted.internet.error import TimeoutError as ConnectTimeout
 from twisted.python.failure import Failure
@@ -16,128 +16,12 @@ from tcpmesh.interfaces import INetwork
 from tcpmesh.net.protocol import OneShotFactory
 from tcpmesh.rpc.http2.codec import Fields
 from tcpmesh.rpc.http2.connection import Http2Connection
+from tcpmesh.rpc.http2.counts import HostCounts
 from tcpmesh.rpc.http2.options import Http2Options
 from tcpmesh.rpc.http2.stream import Http2Stream, Reset, ResetReason, StreamObserver
 
 Dial = Callable[[Any], Any]
 """Connects for a client factory; gives the connector."""
-
-
-class HostCounts(Protocol):
-    """What is counted of a host, and its limits."""
-
-    def may_connect(self) -> bool:
-        """Whether a connection more may be made, where there is another."""
-
-    def may_wait(self) -> bool:
-        """Whether a stream more may wait for a connection."""
-
-    def may_begin(self) -> bool:
-        """Whether there may be a stream more."""
-
-    def dialled(self) -> None:
-        """A connection is being made."""
-
-    def connected(self, seconds: float) -> None:
-        """It is there, after so many seconds."""
-
-    def failed(self, reason: Failure) -> None:
-        """It could not be made."""
-
-    def closed(self, seconds: float, remote: bool, active: bool) -> None:
-        """It is gone, after so many seconds; whether it had streams."""
-
-    def protocol_error(self) -> None:
-        """The host does not keep to HTTP/2."""
-
-    def silent(self) -> None:
-        """It has not answered a ping in time."""
-
-    def most_requests(self) -> None:
-        """A connection has had as many streams as it may."""
-
-    def idle_timeout(self) -> None:
-        """A connection had no stream for too long."""
-
-    def received(self, size: int) -> None:
-        """So many bytes have come."""
-
-    def sent(self, size: int) -> None:
-        """So many bytes are sent."""
-
-    def waits(self, change: int) -> None:
-        """A stream waits for a connection, or does so no more."""
-
-    def begins(self) -> None:
-        """A stream has a connection."""
-
-    def over(self, status: int, reset: Reset | None) -> None:
-        """Such a one is over.
-
-        :param status: of its response, or 0.
-        :param reset: what has broken it off.
-        """
-
-    def refused(self, reset: Reset) -> None:
-        """A stream is over that got no connection."""
-
-
-class NoCounts:
-    """Those of a host that nothing is counted of."""
-
-    def may_connect(self) -> bool:
-        """It may."""
-        return True
-
-    def may_wait(self) -> bool:
-        """It may."""
-        return True
-
-    def may_begin(self) -> bool:
-        """It may."""
-        return True
-
-    def dialled(self) -> None:
-        """Nothing."""
-
-    def connected(self, seconds: float) -> None:
-        """Nothing."""
-
-    def failed(self, reason: Failure) -> None:
-        """Nothing."""
-
-    def closed(self, seconds: float, remote: bool, active: bool) -> None:
-        """Nothing."""
-
-    def protocol_error(self) -> None:
-        """Nothing."""
-
-    def silent(self) -> None:
-        """Nothing."""
-
-    def most_requests(self) -> None:
-        """Nothing."""
-
-    def idle_timeout(self) -> None:
-        """Nothing."""
-
-    def received(self, size: int) -> None:
-        """Nothing."""
-
-    def sent(self, size: int) -> None:
-        """Nothing."""
-
-    def waits(self, change: int) -> None:
-        """Nothing."""
-
-    def begins(self) -> None:
-        """Nothing."""
-
-    def over(self, status: int, reset: Reset | None) -> None:
-        """Nothing."""
-
-    def refused(self, reset: Reset) -> None:
-        """Nothing."""
 
 
 class _Attempt(OneShotFactory):
@@ -290,7 +174,7 @@ class Http2Host:
         """An attempt has succeeded."""
         self._attempt = None
         self._counts.connected(self._network.clock.seconds() - begun)
-        connection = Http2Connection(self._options, self._network, self._random, self)
+        connection = Http2Connection(self._options, self._network, self, self._random)
         self._connections[connection] = begun
         self._current = connection
         return connection
@@ -326,7 +210,7 @@ class Http2Host:
             self._counts.idle_timeout()
             self._current.close()
 
-    def leaves(self, connection: Http2Connection) -> None:
+    def leaves(self, connection: Http2Connection, code: int = 0) -> None:
         """The host takes no more streams there: the next one is for a new connection."""
         if self._current is connection:
             self._current = None
@@ -355,13 +239,13 @@ class Http2Host:
         """A connection has had as many streams as it may."""
         self._counts.most_requests()
 
-    def received(self, size: int) -> None:
+    def bytes_received(self, size: int) -> None:
         """So many bytes have come."""
-        self._counts.received(size)
+        self._counts.bytes_received(size)
 
-    def sent(self, size: int) -> None:
+    def bytes_sent(self, size: int) -> None:
         """So many bytes are sent."""
-        self._counts.sent(size)
+        self._counts.bytes_sent(size)
 
     # Its end
 

@@ -24,7 +24,7 @@ class Pings:
         self,
         settings: Keepalive,
         clock: IReactorTime,
-        random: Random,
+        random: Random | None,
         send: Callable[[], object],
         failed: Callable[[], object],
     ) -> None:
@@ -41,7 +41,8 @@ class Pings:
     def start(self) -> None:
         """The connection is there."""
         if self._settings.interval:
-            jitter = self._settings.jitter / 100 * self._random.random()
+            spread = self._random.random() if self._random is not None else 0.0
+            jitter = self._settings.jitter / 100 * spread
             self._later(self._settings.interval * (1 + jitter), self._ping)
 
     def stop(self) -> None:

@@ -36,8 +36,11 @@ class Reset(NamedTuple):
 class StreamObserver(Protocol):
     """Who has made a request.  After `on_end` or `on_reset` nothing is told any more."""
 
-    def on_headers(self, fields: Fields) -> None:
-        """The header fields of the response."""
+    def on_headers(self, fields: Fields, ended: bool) -> None:
+        """The header fields of the response.
+
+        :param ended: whether that is all of it.
+        """
 
     def on_data(self, data: bytes) -> None:
         """Some of its body."""
@@ -74,6 +77,7 @@ class Http2Stream:
     """
 
     __slots__ = (
+        "_has_waited",
         "_observer",
         "_over",
         "_queue",
@@ -99,6 +103,8 @@ class Http2Stream:
         """The `:status` of the response, once there is one."""
         self.is_ended = False
         """Whether no more will be given to `send`."""
+        self._has_waited = False
+        """Whether there was no room at once for something that was given to `send`."""
         self.is_last = False
         """Whether the end of the request was sent."""
         self._observer: StreamObserver | None = observer
@@ -122,6 +128,7 @@ class Http2Stream:
         if self.is_open and not self.is_ended:
             self._queue += data
             self._wants_to_send()
+            self._has_waited = self._has_waited or bool(self._queue)
 
     def end(self) -> None:
         """The body is whole."""
@@ -155,6 +162,12 @@ class Http2Stream:
         piece = bytes(self._queue[:most])
         del self._queue[:most]
         return piece
+
+    def drained(self) -> None:
+        """All that there is was sent."""
+        if self._has_waited and self._observer is not None:
+            self._has_waited = False
+            self._observer.on_drained()
 
     @property
     def observer(self) -> StreamObserver | None:

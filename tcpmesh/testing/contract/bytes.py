@@ -298,6 +298,18 @@ class BytesContract(HarnessTestCase):
         self.assertIsInstance(near.getPeer(), Address)
         self.assertIsInstance(near.getHost(), Address)
 
+    async def test_quiet(self) -> None:
+        """A transport tells for how long no data has come or gone, if the system knows; a closed
+        one does not.
+        """
+        client, _ = await self.harness.pair()
+        near = client.transport
+        quiet = near.quiet_for()
+        self.assertTrue(quiet is None or 0 <= quiet < 60, quiet)
+        near.abortConnection()
+        await self.harness.until(lambda: client.lost, "the loss")
+        self.assertIsNone(near.quiet_for())
+
     async def test_socket_options(self) -> None:
         """TCP_NODELAY and keepalive can be set and are told as set; a unix socket, which has no
         such thing, does not mind.

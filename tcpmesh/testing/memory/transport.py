@@ -54,6 +54,8 @@ class MemoryTransport:
         self.connector: Any = None
         self.redirected_from: Address | None = None
         """What `original_destination` is to tell."""
+        self.quiet: float | None = None
+        """What `quiet_for` is to tell."""
         self.lost = False
         """True once `connectionLost` was called."""
         self.far: MemoryTransport
@@ -347,6 +349,10 @@ class MemoryTransport:
     def getPeer(self) -> Any:
         """The other end's `Address`."""
         return self._peer
+
+    def quiet_for(self) -> float | None:
+        """For how long nothing has moved, as a test says."""
+        return self.quiet
 
     def original_destination(self) -> Address | None:
         """Where the peer wanted to connect to."""

@@ -176,6 +176,7 @@ def with_rare(**defaults: Any) -> Callable[[type[Record]], type[Record]]:
     local_close_reason="",
     first_asked=None,
     gave_up=None,
+    attempts_allowed=1,
 )
 class UpstreamInfo:
     """What is known of the way of a client to its host; made with the first look for a cluster."""
@@ -183,6 +184,7 @@ class UpstreamInfo:
     __slots__ = (
         "addresses",
         "attempted",
+        "attempts_allowed",
         "close_type",
         "cluster",
         "connect_began",
@@ -213,6 +215,9 @@ class UpstreamInfo:
 
     gave_up: float | None
     """When it was clear that there is no connection to be had."""
+
+    attempts_allowed: int
+    """How many attempts there might have been, once all have failed (`max_connect_attempts`)."""
 
     def __init__(self, cluster: ClusterInfo = NO_CLUSTER) -> None:
         self.cluster = cluster
@@ -276,6 +281,7 @@ NO_UPSTREAM = UpstreamInfo()
     local_close_reason="",
     details="",
     termination_details="",
+    idle_for=None,
     _stream_id="",
 )
 class StreamInfo:
@@ -299,6 +305,7 @@ class StreamInfo:
         "flags",
         "hello",
         "id",
+        "idle_for",
         "listener",
         "local_close_reason",
         "metadata",
@@ -336,6 +343,11 @@ class StreamInfo:
 
     termination_details: str
     """CONNECTION_TERMINATION_DETAILS: what the filter that closed it has to say."""
+
+    idle_for: float | None
+    """For how many seconds nothing had moved either way when one side closed or reset it, where
+    that is known.
+    """
 
     _stream_id: str
 

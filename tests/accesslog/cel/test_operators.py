@@ -97,6 +97,12 @@ class ValueTests(SynchronousTestCase):
         for expression, value in values.items():
             self.assertEqual(typed(expression), value, expression)
 
+    def test_in_a_text(self) -> None:
+        """In a text they are what CEL writes."""
+        for expression in ("[1]", "1.5", "true", "xds.listener_metadata", 'b"ab"', '"x"', "7"):
+            self.assertEqual(said(f"%TYPED_CEL({expression})%"), said(f"%CEL({expression})%"))
+        self.assertEqual(said('%TYPED_CEL("abc"):2%'), "ab")
+
 
 @needs_cel
 class AttributeTests(SynchronousTestCase):

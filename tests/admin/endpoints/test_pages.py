@@ -28,7 +28,7 @@ from tcpmesh.values.statuses import (
 )
 from tests.admin.client import Client
 from tests.admin.fakes import FakeServer, host
-from tests.stats.exposition import read
+from tests.stats.exposition.strict import read
 
 
 class PageTestCase(SynchronousTestCase):

@@ -8,8 +8,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.cluster.balancing.slow_start import SlowStart, slow_start
 from tcpmesh.cluster.hosts.host import Host
+from tcpmesh.runtime.runtime import Runtime
 from tcpmesh.values.address import Address
 from tcpmesh.values.hosts import HostSpec
+from tcpmesh.values.runtime import Entry
 from tests.mesh import parse
 
 WINDOW = SlowStart(window=10.0)
@@ -43,25 +45,34 @@ class SlowStartTests(SynchronousTestCase):
         self.assertFalse(WINDOW.concerns([host()], 111))
         self.assertFalse(SlowStart().concerns([host()], 100))
 
+    def read(self, fields: str) -> SlowStart:
+        """The settings of a policy with these fields."""
+        return slow_start(parse(RoundRobin, fields), Runtime()).value
+
     def test_message(self) -> None:
         """The fields of a SlowStartConfig; without one it is off."""
         more = (
             "slow_start_window: 3s, aggression: {default_value: 2.0, runtime_key: x}, "
             "min_weight_percent: {value: 25}"
         )
+        self.assertEqual(SlowStart(3.0, 2.0, 0.25), self.read(f"slow_start_config: {{{more}}}"))
         self.assertEqual(
-            SlowStart(3.0, 2.0, 0.25),
-            slow_start(parse(RoundRobin, f"slow_start_config: {{{more}}}")),
+            SlowStart(3.0, 1.0, 0.1), self.read("slow_start_config: {slow_start_window: 3s}")
         )
-        self.assertEqual(
-            SlowStart(3.0, 1.0, 0.1),
-            slow_start(parse(RoundRobin, "slow_start_config: {slow_start_window: 3s}")),
-        )
-        self.assertEqual(0, slow_start(RoundRobin()).window)
+        self.assertEqual(0, self.read("").window)
+
+    def test_runtime(self) -> None:
+        """The aggression follows its runtime key, and is 1 where that makes no sense."""
+        more = "slow_start_window: 3s, aggression: {default_value: 2.0, runtime_key: x}"
+        runtime = Runtime()
+        setting = slow_start(parse(RoundRobin, f"slow_start_config: {{{more}}}"), runtime)
+        for number, aggression in ((4.0, 4.0), (0.0, 1.0), (-1.0, 1.0), (float("nan"), 1.0)):
+            runtime.update({"x": Entry("", number)})
+            self.assertEqual(setting.value.aggression, aggression)
+        runtime.update({"x": None})
+        self.assertEqual(setting.value.aggression, 2.0)
 
     def test_useless_aggression(self) -> None:
         """An aggression of 0 or less is 1, as in Envoy."""
         more = "slow_start_window: 3s, aggression: {default_value: 0.0, runtime_key: x}"
-        self.assertEqual(
-            1.0, slow_start(parse(RoundRobin, f"slow_start_config: {{{more}}}")).aggression
-        )
+        self.assertEqual(1.0, self.read(f"slow_start_config: {{{more}}}").aggression)

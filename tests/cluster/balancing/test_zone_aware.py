@@ -7,11 +7,13 @@ from random import Random
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tcpmesh.cluster.balancing.zone_aware import NoZones, ZoneOptions, Zones, zones
+from tcpmesh.cluster.balancing.zone_aware import NoZones, ZoneOptions, Zones, overridden, zones
 from tcpmesh.cluster.hosts.host import Host
 from tcpmesh.cluster.hosts.host_sets import HostSet, host_sets
+from tcpmesh.runtime.runtime import Runtime
 from tcpmesh.values.address import Address
 from tcpmesh.values.hosts import Assignment, HostSpec, Locality
+from tcpmesh.values.runtime import Entry
 
 SMALL = ZoneOptions(min_cluster_size=1)
 HERE = Locality(zone="a")
@@ -36,6 +38,20 @@ def route(
 ) -> Zones:
     """How proxies in these zones reach hosts in those."""
     return zones(members(upstream), members(proxies), here, options)
+
+
+class RuntimeTests(SynchronousTestCase):
+    """Options of the runtime."""
+
+    def test_overridden(self) -> None:
+        """What the runtime has goes before what is configured; a zone is not forced by it."""
+        prefix = "upstream.zone_routing."
+        names = ("enabled", "min_cluster_size", "force_local_zone.min_size")
+        runtime = Runtime({f"{prefix}{name}": Entry("", 3.0) for name in names})
+        expected = ZoneOptions(3, 3, force_local=3)
+        self.assertEqual(overridden(ZoneOptions(force_local=1), runtime), expected)
+        self.assertIsNone(overridden(SMALL, runtime).force_local)
+        self.assertIs(overridden(SMALL, Runtime()), SMALL)
 
 
 class ZonesTests(SynchronousTestCase):

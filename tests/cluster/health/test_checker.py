@@ -26,10 +26,12 @@ from tcpmesh.cluster.health.checker import (
 from tcpmesh.cluster.health.event_log import EventLog
 from tcpmesh.cluster.health.probe import Failed, IProbe, IResults
 from tcpmesh.net.timer_wheel import TimerWheel
+from tcpmesh.runtime.runtime import Runtime
 from tcpmesh.stats.store import Store
 from tcpmesh.testing.mesh import values_of
 from tcpmesh.values.address import Address
 from tcpmesh.values.hosts import NO_FLAGS, HealthFlag, HostSpec
+from tcpmesh.values.runtime import Entry
 from tests.mesh import parse
 
 FAILED = HealthFlag.failed_active_hc
@@ -106,6 +108,7 @@ class CheckTestCase(SynchronousTestCase):
         self.store = Store()
         self.cluster = FakeCluster()
         self.probes: dict[Address, FakeProbe] = {}
+        self.runtime = Runtime()
         self.log_path = self.mktemp()
 
     def check(
@@ -120,7 +123,15 @@ class CheckTestCase(SynchronousTestCase):
         self.log = EventLog(self.log_path)
         self.addCleanup(self.log.close)
         check = HealthCheck(
-            message, self.cluster, unchecked, self.probe, self.wheel, Random(1), stats, [self.log]
+            message,
+            self.cluster,
+            unchecked,
+            self.probe,
+            self.wheel,
+            Random(1),
+            stats,
+            [self.log],
+            self.runtime,
         )
         check.update_hosts(by_key(*hosts))
         self.clock.advance(0)
@@ -456,6 +467,25 @@ class IntervalTests(CheckTestCase):
         for intervals, most in ((by_time, 12), (by_percent, 11)):
             times = [intervals.next(random, True, False, True) for _ in range(1000)]
             self.assertTrue(10 <= min(times) < 10.1 and most - 0.1 < max(times) <= most)
+
+    def test_runtime(self) -> None:
+        """The runtime has a shortest and a longest interval, in milliseconds, for all checks; none
+        is shorter than a millisecond then.
+        """
+        check = self.check("interval: 10s\nno_traffic_interval: 10s\ninitial_jitter: 1s")
+        seen = []
+        for shortest, longest in ((None, 3000), (20_000, 3000), (20_000, None), (None, 0)):
+            bounds = {"min": shortest, "max": longest}
+            values = {
+                f"health_check.{name}_interval": None if each is None else Entry("", float(each))
+                for name, each in bounds.items()
+            }
+            self.runtime.update(dict.fromkeys(values, Entry("x")))
+            self.runtime.update(values)
+            self.runtime.update({"other": Entry("x")})
+            seen.append((check.until_next(True, False), round(check.until_first(), 1)))
+        self.assertEqual([each[0] for each in seen], [3, 20, 20, 0.001])
+        self.assertEqual([each[1] for each in seen[1:]], [20, 20, 0])
 
     def test_initial_jitter(self) -> None:
         """The first check may be put off, so that not all hosts are checked at the same moment."""

@@ -12,8 +12,9 @@ from h2.events import DataReceived, RequestReceived, StreamEnded, StreamReset
 from hyperframe.frame import DataFrame, GoAwayFrame, HeadersFrame, PingFrame
 
 from tcpmesh.cluster.health import http2_probe
-from tcpmesh.cluster.health.http2_exchange import MOST_SMALL_FRAMES, SMALL_FRAME, Http2Probe
+from tcpmesh.cluster.health.http2_exchange import MOST_SMALL_FRAMES, SMALL_FRAME
 from tcpmesh.cluster.health.request_headers import Headers
+from tcpmesh.rpc.http2.connection import Http2Connection
 from tests.cluster.health.checked import CheckedTestCase
 
 OUT = "failed_active_hc"
@@ -338,13 +339,13 @@ class HostileTests(Http2TestCase):
     def test_small_frames(self) -> None:
         """A host that answers in ever more small frames, or empty ones, has failed soon."""
         read: list[bytes] = []
-        take = Http2Probe._take
+        take = Http2Connection._read
 
-        def count(probe: Http2Probe, frame: bytes) -> None:
+        def count(connection: Http2Connection, frame: bytes) -> None:
             read.append(frame)
-            take(probe, frame)
+            take(connection, frame)
 
-        self.patch(Http2Probe, "_take", count)
+        self.patch(Http2Connection, "_read", count)
         self.head = ()
         status = HeadersFrame(1, b"\x88", flags=["END_HEADERS"])
         for frame in (

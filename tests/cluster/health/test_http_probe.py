@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from tcpmesh.values.runtime import Entry
 from tests.cluster.health.checked import HOST, CheckedTestCase
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
@@ -157,6 +158,13 @@ class AnswerTests(HttpTestCase):
         self.assertEqual(
             "failed_active_hc", self.checked(OK, "service_name_matcher: {prefix: web}")
         )
+
+    def test_service_and_the_runtime(self) -> None:
+        """In so many percent of the cases as the runtime says is the service looked at."""
+        for percent, flags in ((100, "failed_active_hc"), (0, "")):
+            values = {"health_check.verify_cluster": Entry("", float(percent))}
+            self.mesh.main.layers.runtime.update(values)
+            self.assertEqual(self.checked(OK, "service_name_matcher: {exact: web}"), flags)
 
     def test_degraded(self) -> None:
         """A host may say that it is degraded."""

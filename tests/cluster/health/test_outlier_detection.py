@@ -17,11 +17,13 @@ from tcpmesh.cluster.health.outlier_detection import Detector, mean_and_threshol
 from tcpmesh.cluster.health.outlier_settings import Cause, OutlierStats, Settings
 from tcpmesh.cluster.upstream.outcomes import Outcomes
 from tcpmesh.net.timer_wheel import TimerWheel
+from tcpmesh.runtime.runtime import Runtime
 from tcpmesh.stats.store import Store
 from tcpmesh.testing.mesh import values_of
 from tcpmesh.values.address import Address
 from tcpmesh.values.hosts import NO_FLAGS, HealthFlag, HostSpec
 from tcpmesh.values.link import ConnectOutcome
+from tcpmesh.values.runtime import Entry
 from tests.mesh import MeshTestCase, parse
 
 FREELY = "max_ejection_percent: 100\n"
@@ -72,13 +74,21 @@ class DetectorTestCase(SynchronousTestCase):
     def detect(self, more: str = "", hosts: int = 10, seed: int = 1) -> None:
         """A detector with these fields, and its hosts."""
         message = parse(outlier_detection_pb2.OutlierDetection, more)
+        self.runtime = Runtime()
         self.cluster = FlaggedHosts(hosts)
         stats = OutlierStats(self.store.scope("cluster.c"))
         self.log = EventLog(self.log_path)
         self.addCleanup(self.log.close)
         clock = cast(Any, self.clock)
         self.detector = Detector(
-            message, self.cluster, stats, clock, TimerWheel(clock), Random(seed), self.log
+            message,
+            self.runtime,
+            self.cluster,
+            stats,
+            clock,
+            TimerWheel(clock),
+            Random(seed),
+            self.log,
         )
         self.cluster.detector = self.detector
         self.detector.update_hosts(self.cluster.specs)
@@ -507,8 +517,45 @@ class SettingsTests(SynchronousTestCase):
             for text in ("", "base_ejection_time: 400s")
         ]
         self.assertEqual(
-            [300, 400], [Settings.from_message(each).max_ejection_time for each in given]
+            [300, 400], [Settings.of(each, Runtime()).max_ejection_time for each in given]
         )
+
+    def test_runtime(self) -> None:
+        """What the runtime has goes before what is configured: of every number, and of times in
+        milliseconds.
+        """
+        message = parse(outlier_detection_pb2.OutlierDetection, "interval: 5s")
+        names = [
+            *(f"consecutive_{kind}" for kind in ("5xx", "gateway_failure", "local_origin_failure")),
+            *("success_rate_minimum_hosts", "success_rate_request_volume", "max_ejection_percent"),
+            *(f"failure_percentage_{kind}" for kind in ("threshold", "minimum_hosts")),
+            "failure_percentage_request_volume",
+            *(f"enforcing_consecutive_{kind}" for kind in ("5xx", "gateway_failure")),
+            *("enforcing_consecutive_local_origin_failure", "enforcing_success_rate"),
+            *("enforcing_local_origin_success_rate", "enforcing_failure_percentage"),
+            "enforcing_failure_percentage_local_origin",
+        ]
+        values = {name: float(place + 1) for place, name in enumerate(names)}
+        values |= {"interval_ms": 1500, "base_ejection_time_ms": 2500, "max_ejection_time_ms": 3500}
+        values |= {"max_ejection_time_jitter_ms": 4500, "success_rate_stdev_factor": 5500}
+        runtime = Runtime(
+            {f"outlier_detection.{key}": Entry("", float(each)) for key, each in values.items()}
+        )
+        found = Settings.of(message, runtime)
+        numbers = [
+            *list(found.consecutive.values()),
+            *(found.success_rate_minimum_hosts, found.success_rate_request_volume),
+            *(found.max_ejection_percent, found.failure_percentage_threshold),
+            *(found.failure_percentage_minimum_hosts, found.failure_percentage_request_volume),
+            *list(found.enforcing.values()),
+        ]
+        self.assertEqual(numbers, list(range(1, len(names) + 1)))
+        times = (found.interval, found.base_ejection_time, found.max_ejection_time)
+        self.assertEqual(times, (1.5, 2.5, 3.5))
+        self.assertEqual(found.max_ejection_time_jitter, 4.5)
+        self.assertEqual(found.success_rate_stdev_factor, 5.5)
+        runtime.update({"outlier_detection.max_ejection_percent": Entry("", 1000.0)})
+        self.assertEqual(Settings.of(message, runtime).max_ejection_percent, 100)
 
 
 class SessionTests(MeshTestCase):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.config.texts import changed, judged, warned
+from tcpmesh.config.text.problems import ConfigError
+from tests.config.texts import changed, judged, load_text
 
 LOG = (
     "          access_log: {{name: a, typed_config: {{'@type': type.googleapis.com/"
@@ -30,9 +31,12 @@ class ServiceTests(SynchronousTestCase):
         return [line.partition("grpc_service.")[2] for line in judged(text(service))]
 
     def warned(self, service: str, cluster: str = HTTP2) -> str:
-        """What is worth a warning, where all that tcpmesh does not support is one too."""
-        lines = warned(text(service, cluster), allow_unsupported=True)
-        return "\n".join(line for line in lines if "cluster_name" in line)
+        """What is worth a warning, be there errors or not."""
+        try:
+            warnings = load_text(text(service, cluster)).warnings
+        except ConfigError as e:
+            warnings = e.warnings
+        return "\n".join(str(each) for each in warnings if "cluster_name" in str(each))
 
     def test_well(self) -> None:
         """A cluster, and targets in all forms, are no problem."""

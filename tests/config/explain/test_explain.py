@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
+
+from envoy.config.listener.v3.listener_components_pb2 import FilterChain
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -12,12 +15,15 @@ from tcpmesh.cluster.balancing.priority_load import PANIC_THRESHOLD
 from tcpmesh.cluster.hosts import load_assignment as endpoints
 from tcpmesh.config.explain import Group, Setting, as_dict, explain
 from tcpmesh.config.explain.defaults import DEFAULTS, Inside
+from tcpmesh.config.explain.no_effect import REASONS
 from tcpmesh.config.explain.text import as_text
+from tcpmesh.config.load import load
 from tcpmesh.config.messages.types import find_type
+from tcpmesh.config.text.problems import Place
 from tcpmesh.extensions.clusters import original_dst
 from tcpmesh.extensions.filters.network.tcp_proxy import settings
 from tcpmesh.extensions.load_balancing_policies import least_request, maglev, ring_hash
-from tcpmesh.listener import listener, listener_filters
+from tcpmesh.listener import handshakes, listener, listener_filters
 from tcpmesh.server.service import STATS_FLUSH_INTERVAL
 from tests.config.texts import GOOD, changed, load_text
 
@@ -77,7 +83,13 @@ class ExplainTests(SynchronousTestCase):
         out.
         """
         (proxy,) = groups_of(
-            changed(("idle_timeout: 5s", "backoff_options: {base_interval: 0.2s}")), "filter"
+            changed(
+                (
+                    "idle_timeout: 5s",
+                    "max_connect_attempts: 2\n          backoff_options: {base_interval: 0.2s}",
+                )
+            ),
+            "filter",
         )
         self.assertEqual(("2s", 0), shown(proxy, "backoff_options.max_interval"))
 
@@ -126,6 +138,30 @@ class ExplainTests(SynchronousTestCase):
         (proxy,) = groups_of(GOOD, "filter")
 
         self.assertEqual((f"proxy ({PROXY})", 10), (proxy.name, proxy.place.line))
+
+    def test_inside_of_extensions(self) -> None:
+        """What an extension inside of another one is told is shown too, and one that is told
+        nothing by its type.
+        """
+        loggers = "type.googleapis.com/envoy.extensions.access_loggers."
+        (proxy,) = groups_of(
+            changed(
+                (
+                    "idle_timeout: 5s",
+                    f"access_log:\n"
+                    f"          - {{name: a, typed_config: {{path: /dev/stdout, "
+                    f"'@type': {loggers}file.v3.FileAccessLog}}}}\n"
+                    f"          - {{name: b, typed_config: {{'@type': "
+                    f"{loggers}stream.v3.StdoutAccessLog}}}}",
+                )
+            ),
+            "filter",
+        )
+        self.assertEqual(("/dev/stdout", 16), shown(proxy, "access_log[0].typed_config.path"))
+        self.assertEqual(
+            ("envoy.extensions.access_loggers.stream.v3.StdoutAccessLog", 17),
+            shown(proxy, "access_log[1].typed_config"),
+        )
 
     def test_zero(self) -> None:
         """A zero that stands for something is told with it."""
@@ -207,6 +243,17 @@ class DefaultsTests(SynchronousTestCase):
                     f"{full_name}.{name}",
                 )
 
+    def test_limit_of_our_own(self) -> None:
+        """A handshake has a limit where Envoy has none, which is said to be that of tcpmesh."""
+        row = DEFAULTS["envoy.config.listener.v3.FilterChain"]["transport_socket_connect_timeout"]
+        chain = FilterChain()
+        value: Any = row.value
+        self.assertIsNone(value(chain))
+        chain.transport_socket.name = "tls"
+        self.assertEqual((f"{handshakes.TIMEOUT:g}s", True), (value(chain), row.is_ours))
+        group = Group("x", "", Place("f"), (Setting("t", "15s", None, is_ours=True),))
+        self.assertIn("t  15s  tcpmesh's default", as_text([group]))
+
     def test_same_as_served(self) -> None:
         """What is explained is what the other rooms do."""
         served = {
@@ -272,3 +319,97 @@ class WrittenTests(SynchronousTestCase):
             text = changed(("  - name: front\n", f"  - name: front\n    bind_to_port: {binds}\n"))
             found = setting(groups_of(text, "listener")[0], "address")
             self.assertTrue(found.meaning.startswith(wanted), found.meaning)
+
+    def test_second_source(self) -> None:
+        """Of two sources the one counts whose value it is: a zero, or null, takes nothing back."""
+        path = Path(self.mktemp())
+        path.mkdir(parents=True)
+        file = path / "envoy.yaml"
+        file.write_text(
+            "node: {id: x, cluster: k}\nuse_tcp_for_dns_lookups: true\nstats_flush_interval: 7s\n"
+        )
+        text = (
+            "{node: {id: '', cluster: '0'}, use_tcp_for_dns_lookups: false, "
+            "stats_flush_interval: null}"
+        )
+        (process,) = explain(load(str(file), text))
+        found = {each.name: each for each in process.settings}
+        for name, value, place in (
+            ("node.id", "x", str(file)),
+            ("node.cluster", "0", "--config-yaml"),
+            ("use_tcp_for_dns_lookups", True, str(file)),
+            ("stats_flush_interval", "7s", str(file)),
+        ):
+            at = found[name].place
+            self.assertEqual((value, place), (found[name].value, at.file if at else ""), name)
+
+
+class NoEffectTests(SynchronousTestCase):
+    """What nothing acts on, because of what stands elsewhere."""
+
+    def said(self, text: str, kind: str) -> dict[str, str]:
+        """The reasons by the names of the settings that have one."""
+        (group,) = groups_of(text, kind)
+        return {each.name: each.ignored for each in group.settings if each.ignored}
+
+    def test_fields_exist(self) -> None:
+        """Every row names a field of a message type that exists."""
+        for full_name, rows in REASONS.items():
+            self.assertLessEqual(set(rows), set(find_type(full_name).fields_by_name))
+
+    def cluster(self, fields: str) -> dict[str, str]:
+        """What is said of these fields of a cluster."""
+        return self.said(changed(("    type: STATIC\n", fields)), "cluster")
+
+    def test_names(self) -> None:
+        """Times of DNS, where no names are resolved."""
+        self.assertEqual(
+            {"dns_jitter": "only clusters of type STRICT_DNS and LOGICAL_DNS resolve names"},
+            self.cluster("    type: STATIC\n    dns_jitter: 1s\n"),
+        )
+        self.assertEqual({}, self.cluster("    type: STRICT_DNS\n    dns_jitter: 1s\n"))
+        self.assertEqual(
+            {"cleanup_interval": "only clusters of type ORIGINAL_DST have it"},
+            self.cluster("    type: STATIC\n    cleanup_interval: 1s\n"),
+        )
+
+    def test_policies(self) -> None:
+        """Settings of a policy that is not chosen."""
+        settings = "    maglev_lb_config: {table_size: 7}\n"
+        self.assertEqual({}, self.cluster(f"    lb_policy: MAGLEV\n{settings}"))
+        self.assertEqual(
+            {"maglev_lb_config": "it is for MAGLEV, and lb_policy is RANDOM"},
+            self.cluster(f"    lb_policy: RANDOM\n{settings}"),
+        )
+
+    def test_outliers(self) -> None:
+        """Rows of failures that are only counted, or that never come."""
+        self.assertEqual(
+            {
+                "outlier_detection.consecutive_gateway_failure": "it is only counted: "
+                "enforcing_consecutive_gateway_failure is 0",
+                "outlier_detection.consecutive_local_origin_failure": "failures of the network are "
+                "not counted apart: see split_external_local_origin_errors",
+            },
+            self.cluster(
+                "    outlier_detection: {consecutive_gateway_failure: 3, consecutive_5xx: 3, "
+                "consecutive_local_origin_failure: 3}\n"
+            ),
+        )
+
+    def test_listeners(self) -> None:
+        """A limit of filters that there are not, and the queue of a socket that there is not."""
+        text = changed(
+            (
+                "  - name: front\n",
+                "  - name: front\n    bind_to_port: false\n    tcp_backlog_size: 5\n"
+                "    listener_filters_timeout: 1s\n",
+            )
+        )
+        self.assertEqual(
+            {
+                "tcp_backlog_size": "bind_to_port is false: it has no socket",
+                "listener_filters_timeout": "there are no listener filters",
+            },
+            self.said(text, "listener"),
+        )

@@ -18,6 +18,7 @@ from tcpmesh.extensions.clusters.aggregate import Aggregate
 from tcpmesh.interfaces import IBringsBalancer, IDiscovery, ILoadBalancer
 from tcpmesh.testing.mesh import Mesh
 from tcpmesh.testing.upstreams import Named
+from tcpmesh.values.runtime import Entry
 
 PORTS = {name: number for number, name in enumerate("abcxyz", 8001)}
 LISTENER = "127.0.0.1:10000"
@@ -92,6 +93,20 @@ class AggregateTests(SynchronousTestCase):
         verifyObject(IBringsBalancer, Aggregate)
         message = cluster_pb2.ClusterConfig(clusters=["first"])
         verifyObject(ILoadBalancer, Aggregate.balancer(None, message, context))
+
+    def test_panic_of_the_runtime(self) -> None:
+        """Its panic threshold is the runtime's, as of each connection."""
+        made = mesh(static("first", "A"), static("second", "X"))
+        balancer: Any = made.cluster("both")
+        seen = []
+        for number in (50.0, 0.0, 50.0):
+            made.worker.context.runtime.update(
+                {"upstream.healthy_panic_threshold": Entry("", number)}
+            )
+            seen.append(served(made, 40).keys())
+            seen.append(balancer._balancer._load.panic)
+        self.assertEqual(seen[:4], [{"a", "x"}, (True, True), {""}, (False, False)])
+        self.assertEqual(seen[4:], seen[:2])
 
     def test_first_healthy(self) -> None:
         """All connections go to the first cluster, and are counted there, as long as it is

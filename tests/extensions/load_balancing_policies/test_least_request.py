@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from zope.interface.verify import verifyObject
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.interfaces import ILoadBalancer
 from tcpmesh.testing.balance import Balance, SimHost
+from tcpmesh.values.runtime import Entry
 
 PICKS = 20000
 TYPE = "type.googleapis.com/envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest"
@@ -97,6 +100,18 @@ class WeightTests(SynchronousTestCase):
         bias = "least_request_lb_config: {active_request_bias: {default_value: %s, runtime_key: x}}"
         self.assertEqual({"a": 75, "b": 25}, dict(self.weighted(bias % "0.0", busy=9).picks(100)))
         self.assertEqual({"a": 30, "b": 90}, dict(self.weighted(bias % "2.0", busy=2).picks(120)))
+
+    def test_bias_of_the_runtime(self) -> None:
+        """The bias follows its runtime key; one below 0 is 1."""
+        bias = "{default_value: 2.0, runtime_key: x}"
+        fields = f"least_request_lb_config: {{active_request_bias: {bias}}}"
+        balance = self.weighted(fields, busy=9)
+        balance.runtime.update({"x": Entry("", 0.0)})
+        self.assertEqual({"a": 75, "b": 25}, dict(balance.picks(100)))
+        policy: Any = balance.cluster._balancer
+        for number, expected in ((-1.0, 1.0), (float("nan"), 1.0), (3.0, 3.0)):
+            balance.runtime.update({"x": Entry("", number)})
+            self.assertEqual(policy._bias.value, expected)
 
     def test_slow_start(self) -> None:
         """A new host begins slowly here too."""

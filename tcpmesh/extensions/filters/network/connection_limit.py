@@ -1,9 +1,8 @@
 """connection_limit: so many clients of a filter chain at a time, in all workers together, and no
 more.
 
-A client too many is closed, at once or after `delay`.  Envoy's runtime is left out: the default
-value of `runtime_enabled` counts. Where it is false nothing is counted, unlike in Envoy 1.40, whose
-gauge falls below 0 then.
+A client too many is closed, at once or after `delay`.  While `runtime_enabled` is false nothing is
+counted, unlike in Envoy 1.40, whose gauge falls below 0 then.
 """
 
 from __future__ import annotations
@@ -26,10 +25,7 @@ class ConnectionLimit(ReadFilter):
 
     def __init__(self, message: Any, context: WorkerContext) -> None:
         self._limit: int = message.max_connections.value
-        enabled = message.runtime_enabled
-        self._enabled: bool = (
-            enabled.default_value.value if enabled.HasField("default_value") else True
-        )
+        self._enabled = context.runtime.feature_flag(message.runtime_enabled)
         delay = seconds(message.delay)
         self._delayed = context.network.timers.queue(delay, _reject) if delay else None
         with all_or_nothing() as undo:
@@ -44,7 +40,7 @@ class ConnectionLimit(ReadFilter):
 
     def on_new_connection(self, manager: FilterManager) -> FilterStatus:
         """Let a client in, or not."""
-        if not self._enabled:
+        if not self._enabled.value:
             return FilterStatus.CONTINUE
         self._active.add(1)
         # First counted and then compared: of two workers that do so at the same time perhaps both

@@ -7,6 +7,7 @@ from envoy.extensions.filters.listener.proxy_protocol.v3 import proxy_protocol_p
 
 from tcpmesh.testing.mesh import address_of
 from tcpmesh.testing.upstreams import Echo
+from tcpmesh.values.hosts import HealthFlag
 from tests.mesh import FRONT, MeshTestCase
 
 HOST = "127.0.0.2:80"
@@ -146,3 +147,69 @@ class LogTests(MeshTestCase):
         self.serve()
         self.mesh.main.reopen_logs()
         self.assertEqual([1, 1], [each.reopened for each in self.mesh._access_logs])
+
+
+class ReasonTests(MeshTestCase):
+    """What `%TCPMESH(close_reason)%` says."""
+
+    def serve(self, fields: str = "", cluster: str = "", *hosts: str) -> None:
+        """A tcp_proxy that logs reasons."""
+        self.backend = self.mesh.upstream(HOST, Echo())
+        self.mesh.add_cluster("db", *(hosts or (HOST,)), more=cluster)
+        self.mesh.serve(f"cluster: db, {file_log('log', '%TCPMESH(close_reason)%')}{fields}")
+
+    @property
+    def said(self) -> str:
+        """The reason of the only client."""
+        (reason,) = self.mesh.logged("log")
+        return reason
+
+    def test_reset(self) -> None:
+        """Which host reset it, and after how many seconds without a byte."""
+        self.serve()
+        self.mesh.connect()
+        self.mesh.connections[-1].transport.quiet = 12.4
+        self.backend.clients[-1].transport.abortConnection()
+        self.mesh.pump()
+        self.assertEqual(f"upstream {HOST} reset after 12.4 s idle", self.said)
+
+    def test_closed(self) -> None:
+        """Who closed first."""
+        self.serve()
+        client = self.mesh.connect()
+        client.transport.loseConnection()
+        self.mesh.pump()
+        self.assertEqual("client closed", self.said)
+
+    def test_refused(self) -> None:
+        """Which host refused, by what error, at which attempt."""
+        self.mesh.network.refused.add(address_of("127.0.0.9:1"))
+        self.serve(", max_connect_attempts: 2", "", "127.0.0.9:1")
+        self.mesh.connect()
+        self.mesh.advance(0)
+        self.assertEqual("connect to 127.0.0.9:1 refused (errno 111), 2nd of 2 attempts", self.said)
+
+    def test_unhealthy(self) -> None:
+        """How many hosts there are, and why none of them may be used."""
+        self.serve(
+            "", "{common_lb_config: {healthy_panic_threshold: {value: 0}}}", HOST, "1.1.1.1:1"
+        )
+        for host in (HOST, "1.1.1.1:1"):
+            self.mesh.set_flags("db", host, add=HealthFlag.failed_active_hc)
+        self.mesh.connect()
+        self.assertEqual("no host: all 2 of cluster db are unhealthy (panic off)", self.said)
+
+    def test_idle(self) -> None:
+        """Which timer it was."""
+        self.serve(", idle_timeout: 8s")
+        self.mesh.connect()
+        for _ in range(10):
+            self.mesh.advance(1)
+        self.assertEqual("idle for idle_timeout: 8 s", self.said)
+
+    def test_no_cluster(self) -> None:
+        """The name of a cluster that does not exist."""
+        self.serve()
+        self.mesh.clusters.remove("db")
+        self.mesh.connect()
+        self.assertEqual("no cluster db", self.said)

@@ -225,7 +225,7 @@ class ServedTests(StreamInfoTestCase):
         self.let_pass(10.0)
         words = "tcp_session_idle_timeout"
         self.assert_logged(local=words, upstream_local=words)
-        self.assert_why(EndedBy.PROXY, Phase.RELAYING, Cause.IDLE_TIMEOUT)
+        self.assert_why(EndedBy.PROXY, Phase.RELAYING, Cause.IDLE_TIMEOUT, detail="8 s")
 
     def test_flush_timeout(self) -> None:
         """Both sides have sent all, and the client does not take it: a timer ends that."""
@@ -307,7 +307,7 @@ class NowhereTests(StreamInfoTestCase):
         self.mesh.serve()
         self.leave(self.mesh.connect())
         self.assert_logged("NC", "tcp_initializion_failure:3")
-        self.assert_why(EndedBy.PROXY, Phase.CONNECTING, Cause.NO_CLUSTER)
+        self.assert_why(EndedBy.PROXY, Phase.CONNECTING, Cause.NO_CLUSTER, detail="c")
         self.assertIs(NO_UPSTREAM, self.upstream)
         self.assertEqual(
             (NO_CLUSTER, (), None), (NO_UPSTREAM.cluster, NO_UPSTREAM.attempted, NO_UPSTREAM.host)
@@ -319,7 +319,9 @@ class NowhereTests(StreamInfoTestCase):
         self.mesh.serve()
         self.leave(self.mesh.connect())
         self.assert_logged("UH", "tcp_initializion_failure:1")
-        self.assert_why(EndedBy.PROXY, Phase.CONNECTING, Cause.NO_HOST)
+        self.assert_why(
+            EndedBy.PROXY, Phase.CONNECTING, Cause.NO_HOST, detail="cluster c has no hosts"
+        )
         self.assertEqual(("c", ()), (self.upstream.cluster.name, self.upstream.attempted))
 
     def test_overflow(self) -> None:
@@ -327,7 +329,7 @@ class NowhereTests(StreamInfoTestCase):
         self.begin(HOST, cluster="circuit_breakers: {thresholds: [{max_connections: 0}]}")
         self.leave(self.mesh.connect())
         self.assert_logged("UO", "tcp_initializion_failure:2")
-        self.assert_why(EndedBy.PROXY, Phase.CONNECTING, Cause.OVERFLOW)
+        self.assert_why(EndedBy.PROXY, Phase.CONNECTING, Cause.OVERFLOW, detail="max_connections")
         self.assertEqual((), self.upstream.attempted)
 
     def test_pending_overflow(self) -> None:
@@ -335,7 +337,9 @@ class NowhereTests(StreamInfoTestCase):
         self.begin(HOST, cluster="circuit_breakers: {thresholds: [{max_pending_requests: 0}]}")
         self.leave(self.mesh.connect())
         self.assert_logged("URX", "tcp_initializion_failure:0")
-        self.assert_why(EndedBy.PROXY, Phase.CONNECTING, Cause.OVERFLOW)
+        self.assert_why(
+            EndedBy.PROXY, Phase.CONNECTING, Cause.OVERFLOW, detail="max_pending_requests"
+        )
         self.assertEqual((1, None), (len(self.upstream.attempted), self.upstream.host))
 
     def test_timeout(self) -> None:
@@ -404,7 +408,7 @@ class NowhereTests(StreamInfoTestCase):
         self.let_pass(2.0)
         self.leave(client)
         self.assert_logged(local="tcp_session_idle_timeout")
-        self.assert_why(EndedBy.PROXY, Phase.CONNECTING, Cause.IDLE_TIMEOUT)
+        self.assert_why(EndedBy.PROXY, Phase.CONNECTING, Cause.IDLE_TIMEOUT, detail="1 s")
 
     def test_duration(self) -> None:
         """The maximum duration while connecting."""
@@ -501,7 +505,9 @@ class PoolTests(StreamInfoTestCase):
         self.begin(HOST, cluster=more)
         self.leave(self.mesh.connect())
         self.assert_logged("URX", "tcp_initializion_failure:0")
-        self.assert_why(EndedBy.PROXY, Phase.CONNECTING, Cause.OVERFLOW)
+        self.assert_why(
+            EndedBy.PROXY, Phase.CONNECTING, Cause.OVERFLOW, detail="max_pending_requests"
+        )
 
     def test_leaves(self) -> None:
         """A client that gives up waiting."""

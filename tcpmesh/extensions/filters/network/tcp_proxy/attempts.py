@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from errno import ECONNREFUSED, EHOSTUNREACH, ETIMEDOUT
 from random import Random
@@ -79,9 +79,8 @@ QUEUED = AttemptState.QUEUED
 CONNECTED = AttemptState.CONNECTED
 OVER = AttemptState.OVER
 
-NO_CLUSTER = CloseReason(EndedBy.PROXY, CONNECTING, Cause.NO_CLUSTER)
-NO_HOST = CloseReason(EndedBy.PROXY, CONNECTING, Cause.NO_HOST)
-OVERFLOW = CloseReason(EndedBy.PROXY, CONNECTING, Cause.OVERFLOW)
+OVERFLOW = CloseReason(EndedBy.PROXY, CONNECTING, Cause.OVERFLOW, detail="max_connections")
+PENDING_OVERFLOW = replace(OVERFLOW, detail="max_pending_requests")
 TIMED_OUT = CloseReason(EndedBy.PROXY, CONNECTING, Cause.CONNECT_TIMEOUT)
 UNHEALTHY = CloseReason(EndedBy.PROXY, CONNECTING, Cause.HOST_UNHEALTHY)
 
@@ -179,7 +178,7 @@ class Attempts(OneShotFactory):
         cluster: Any = context.find_cluster(name)
         if cluster is None:
             context.stats.cx_no_route.tally += 1
-            self._refuse(ResponseFlag.NC, NO_CLUSTER, NO_CLUSTER_WORDS)
+            self._refuse(ResponseFlag.NC, _none(Cause.NO_CLUSTER, name), NO_CLUSTER_WORDS)
             return
         upstream = info.upstream
         if upstream is NO_UPSTREAM:
@@ -188,6 +187,7 @@ class Attempts(OneShotFactory):
             upstream.cluster = cluster.info
         if len(upstream.attempted) >= context.settings.max_attempts:
             cluster.stats.cx_connect_attempts_exceeded.tally += 1
+            upstream.attempts_allowed = context.settings.max_attempts
             self._refuse(ResponseFlag.URX, upstream.failure or TIMED_OUT, CONNECT_FAILED_WORDS)
             return
         if cluster.breakers.full:
@@ -197,7 +197,8 @@ class Attempts(OneShotFactory):
         host = cluster.pick(self)
         if host is None:
             cluster.stats.cx_none_healthy.tally += 1
-            self._refuse(ResponseFlag.UH, NO_HOST, NO_HOST_WORDS)
+            reason = _none(Cause.NO_HOST, cluster.why_no_host())
+            self._refuse(ResponseFlag.UH, reason, NO_HOST_WORDS)
             return
         upstream.attempted += (host.spec,)
         if host.cluster is not cluster:
@@ -221,7 +222,7 @@ class Attempts(OneShotFactory):
             self._pool.serve(self)
         else:
             cluster.stats.rq_pending_overflow.tally += 1
-            upstream.failure = OVERFLOW
+            upstream.failure = PENDING_OVERFLOW
             self._try_again()
 
     def _refuse(self, flag: ResponseFlag, reason: CloseReason, words: str) -> None:
@@ -328,7 +329,7 @@ class Attempts(OneShotFactory):
     def pool_full(self) -> None:
         """Too many wait already."""
         self._pool = None
-        self.stream_info.upstream.failure = OVERFLOW
+        self.stream_info.upstream.failure = PENDING_OVERFLOW
         self._try_again()
 
     # Ends
@@ -347,6 +348,11 @@ class Attempts(OneShotFactory):
         elif state is PAUSED and under_way is not None:
             self._under_way = None
             under_way.cancel()
+
+
+def _none(cause: Cause, detail: str) -> CloseReason:
+    """There is nothing to connect to."""
+    return CloseReason(EndedBy.PROXY, CONNECTING, cause, detail=detail)
 
 
 def failure_of(reason: Failure) -> CloseReason:

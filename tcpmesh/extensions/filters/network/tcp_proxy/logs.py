@@ -33,6 +33,7 @@ class SessionLogs:
         self._on_start = bool(getattr(options, "flush_access_log_on_start", False))
         self._on_connected: bool = options.flush_access_log_on_connected
         self._wants_addresses = logs.wants_addresses
+        self._wants_idle = logs.wants_idle
         self._interval: TimeoutQueue[Any] | None = None
         if options.HasField("access_log_flush_interval"):
             self._interval = timers.queue(seconds(options.access_log_flush_interval), on_interval)
@@ -47,6 +48,7 @@ class SessionLogs:
     def connected(self, session: Attempts) -> None:
         """It has an upstream."""
         upstream = session.stream_info.upstream
+        session.relay.tells_idle = self._wants_idle
         if self._wants_addresses and upstream.addresses is not None:
             upstream.addresses.getHost()
             upstream.addresses.getPeer()

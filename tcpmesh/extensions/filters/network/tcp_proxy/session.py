@@ -207,10 +207,11 @@ class Session(Attempts):
     def relay_idle(self, relay: Relay) -> None:
         """No byte moved for the idle timeout."""
         self._context.stats.idle_timeout.tally += 1
-        cause = Cause.IDLE_TIMEOUT
         if self.stream_info.phase is FLUSHING:
-            cause = Cause.FLUSH_TIMEOUT
-        self._close(cause, IDLE_WORDS)
+            self._close(Cause.FLUSH_TIMEOUT, IDLE_WORDS)
+        else:
+            timeout = self._context.settings.idle_timeout_of(self.stream_info)
+            self._close(Cause.IDLE_TIMEOUT, IDLE_WORDS, f"{timeout:g} s")
 
     # Ends of our own making
 
@@ -247,9 +248,9 @@ class Session(Attempts):
         """The proxy ends."""
         self._close(Cause.STOPPED, STOPPED_WORDS)
 
-    def _close(self, cause: Cause, words: str = "") -> None:
+    def _close(self, cause: Cause, words: str = "", detail: str = "") -> None:
         info = self.stream_info
-        reason = CloseReason(EndedBy.PROXY, info.phase, cause)
+        reason = CloseReason(EndedBy.PROXY, info.phase, cause, detail=detail)
         if self._state is CONNECTED:
             info.close(reason)
             info.upstream.local_close_reason = words

@@ -1,0 +1,126 @@
+"""What is counted of the connections to a host, and by which limits they go."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from twisted.python.failure import Failure
+
+from tcpmesh.rpc.http2.stream import Reset
+
+
+class HostCounts(Protocol):
+    """What is counted of a host, and its limits."""
+
+    def may_connect(self) -> bool:
+        """Whether a connection more may be made, where there is another."""
+
+    def may_wait(self) -> bool:
+        """Whether a stream more may wait for a connection."""
+
+    def may_begin(self) -> bool:
+        """Whether there may be a stream more."""
+
+    def dialled(self) -> None:
+        """A connection is being made."""
+
+    def connected(self, seconds: float) -> None:
+        """It is there, after so many seconds."""
+
+    def failed(self, reason: Failure) -> None:
+        """It could not be made."""
+
+    def closed(self, seconds: float, remote: bool, active: bool) -> None:
+        """It is gone, after so many seconds; whether it had streams."""
+
+    def protocol_error(self) -> None:
+        """The host does not keep to HTTP/2."""
+
+    def silent(self) -> None:
+        """It has not answered a ping in time."""
+
+    def most_requests(self) -> None:
+        """A connection has had as many streams as it may."""
+
+    def idle_timeout(self) -> None:
+        """A connection had no stream for too long."""
+
+    def bytes_received(self, size: int) -> None:
+        """So many bytes have come."""
+
+    def bytes_sent(self, size: int) -> None:
+        """So many bytes are sent."""
+
+    def waits(self, change: int) -> None:
+        """A stream waits for a connection, or does so no more."""
+
+    def begins(self) -> None:
+        """A stream has a connection."""
+
+    def over(self, status: int, reset: Reset | None) -> None:
+        """Such a one is over.
+
+        :param status: of its response, or 0.
+        :param reset: what has broken it off.
+        """
+
+    def refused(self, reset: Reset) -> None:
+        """A stream is over that got no connection."""
+
+
+class NoCounts:
+    """Those of a host that nothing is counted of."""
+
+    def may_connect(self) -> bool:
+        """It may."""
+        return True
+
+    def may_wait(self) -> bool:
+        """It may."""
+        return True
+
+    def may_begin(self) -> bool:
+        """It may."""
+        return True
+
+    def dialled(self) -> None:
+        """Nothing."""
+
+    def connected(self, seconds: float) -> None:
+        """Nothing."""
+
+    def failed(self, reason: Failure) -> None:
+        """Nothing."""
+
+    def closed(self, seconds: float, remote: bool, active: bool) -> None:
+        """Nothing."""
+
+    def protocol_error(self) -> None:
+        """Nothing."""
+
+    def silent(self) -> None:
+        """Nothing."""
+
+    def most_requests(self) -> None:
+        """Nothing."""
+
+    def idle_timeout(self) -> None:
+        """Nothing."""
+
+    def bytes_received(self, size: int) -> None:
+        """Nothing."""
+
+    def bytes_sent(self, size: int) -> None:
+        """Nothing."""
+
+    def waits(self, change: int) -> None:
+        """Nothing."""
+
+    def begins(self) -> None:
+        """Nothing."""
+
+    def over(self, status: int, reset: Reset | None) -> None:
+        """Nothing."""
+
+    def refused(self, reset: Reset) -> None:
+        """Nothing."""

@@ -1,0 +1,128 @@
+"""What a connection has to send: streams take turns, a frame each, as far as the host's windows and
+the socket allow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from tcpmesh.rpc.http2.allowance import FrameLimits
+from tcpmesh.rpc.http2.codec import Http2Codec
+from tcpmesh.rpc.http2.stream import Http2Stream
+
+SENT_AT_ONCE = 64
+"""Frames that are sent in one turn of the loop."""
+
+LARGEST_SENT = 1 << 16
+"""Bytes of one frame, where the host takes larger ones: other streams have their turn too."""
+
+
+class Outgoing:
+    """That of one connection.
+
+    :param limits: is told of each frame.
+    :param flush: has the socket take what there is.
+    """
+
+    __slots__ = (
+        "_clock",
+        "_flush",
+        "_h2",
+        "_is_paused",
+        "_is_sending",
+        "_limits",
+        "_more",
+        "_streams",
+    )
+
+    def __init__(
+        self,
+        h2: Http2Codec,
+        clock: IReactorTime,
+        limits: FrameLimits,
+        flush: Callable[[], object],
+    ) -> None:
+        self._h2 = h2
+        self._clock = clock
+        self._limits = limits
+        self._flush = flush
+        self._streams: dict[Http2Stream, None] = {}
+        """Those that have something to send and were not told to wait for a window."""
+        self._is_paused = False
+        """Whether the socket takes no more for now."""
+        self._is_sending = False
+        self._more: IDelayedCall | None = None
+        """The call that sends what was too much for one turn."""
+
+    def add(self, stream: Http2Stream) -> None:
+        """It has something to send, or may go on."""
+        if stream.has_to_send:
+            self._streams[stream] = None
+
+    def rouse(self, streams: Iterable[Http2Stream]) -> None:
+        """The host has made room for all of these."""
+        for stream in streams:
+            self.add(stream)
+
+    def discard(self, stream: Http2Stream) -> None:
+        """It is over."""
+        self._streams.pop(stream, None)
+
+    def send(self) -> None:
+        """Send what may be sent, and what else is to be."""
+        if self._is_sending:
+            return  # one of them was told that all is sent, and has more
+        self._is_sending = True
+        try:
+            self._send_frames()
+        finally:
+            self._is_sending = False
+        self._flush()
+        if self._streams and not self._is_paused and self._more is None:
+            self._more = self._clock.callLater(0, self._send_more)
+
+    def _send_frames(self) -> None:
+        streams, left = self._streams, SENT_AT_ONCE
+        while streams and not self._is_paused and left:
+            stream = next(iter(streams))
+            del streams[stream]
+            if self._send_frame(stream):
+                self.add(stream)
+            left -= 1
+
+    def _send_more(self) -> None:
+        self._more = None
+        self.send()
+
+    def _send_frame(self, stream: Http2Stream) -> bool:
+        """Send some of a stream; whether it may send more."""
+        h2, waiting = self._h2, stream.buffered
+        window = h2.local_flow_control_window(stream.id)
+        size = min(window, h2.max_outbound_frame_size, LARGEST_SENT, waiting)
+        if size <= 0 < waiting:
+            return False
+        piece = stream.take(size)
+        stream.is_last = stream.is_ended and not stream.buffered
+        h2.send_data(stream.id, piece, end_stream=stream.is_last)
+        self._limits.sent()
+        if not stream.buffered:
+            stream.drained()
+        return True
+
+    def pause(self) -> None:
+        """The socket takes no more."""
+        self._is_paused = True
+
+    def resume(self) -> None:
+        """It does again."""
+        self._is_paused = False
+        self.send()
+
+    def stop(self) -> None:
+        """The connection is gone."""
+        self._streams.clear()
+        more, self._more = self._more, None
+        if more is not None:
+            more.cancel()

@@ -1,0 +1,75 @@
+"""Who has a connection, and what the connection tells its owner."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, TypeAlias
+
+OwnedConnection: TypeAlias = Any
+"""A `tcpmesh.rpc.http2.connection.Http2Connection`."""
+
+
+class ConnectionOwner(Protocol):
+    """Who has a connection, and streams for it."""
+
+    def ready(self, connection: OwnedConnection) -> None:
+        """It is connected."""
+
+    def has_room(self, connection: OwnedConnection) -> None:
+        """It may take streams again."""
+
+    def leaves(self, connection: OwnedConnection, code: int) -> None:
+        """It takes no more streams; it is closed when those that it has are over.
+
+        :param code: the error that the host has given as the reason, or 0.
+        """
+
+    def ended(self, connection: OwnedConnection, remote: bool) -> None:
+        """It is gone: by the host, or from this side.  Its streams are told after this."""
+
+    def protocol_error(self) -> None:
+        """The host does not speak HTTP/2, or too much of it."""
+
+    def silent(self) -> None:
+        """The host has not answered a ping in time."""
+
+    def most_requests(self) -> None:
+        """It has had as many streams as it may."""
+
+    def bytes_received(self, size: int) -> None:
+        """So many bytes have come."""
+
+    def bytes_sent(self, size: int) -> None:
+        """So many bytes are sent."""
+
+
+class QuietOwner:
+    """An owner without interest in its connection."""
+
+    __slots__ = ()
+
+    def ready(self, connection: OwnedConnection) -> None:
+        """Nothing."""
+
+    def has_room(self, connection: OwnedConnection) -> None:
+        """Nothing."""
+
+    def leaves(self, connection: OwnedConnection, code: int) -> None:
+        """Nothing."""
+
+    def ended(self, connection: OwnedConnection, remote: bool) -> None:
+        """Nothing."""
+
+    def protocol_error(self) -> None:
+        """Nothing."""
+
+    def silent(self) -> None:
+        """Nothing."""
+
+    def most_requests(self) -> None:
+        """Nothing."""
+
+    def bytes_received(self, size: int) -> None:
+        """Nothing."""
+
+    def bytes_sent(self, size: int) -> None:
+        """Nothing."""

@@ -1,0 +1,1 @@
+"""Statistics as scrapers read them: Prometheus' text and protobuf formats, and OpenMetrics."""

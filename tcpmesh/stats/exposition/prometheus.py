@@ -1,0 +1,82 @@
+"""Statistics for Prometheus, with Envoy's metric and label names, in whatever format.
+
+Names in a proxy are free text, those of metrics are not, so two statistics may want one series
+(`a-b` and `a.b` are both `a_b`), or a counter and a gauge one metric.  Scrapers refuse a whole page
+for that, so the second such series is told apart by a label with its full name, and a metric of a
+second type by a longer name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from tcpmesh.stats.exposition.formats import Format, Piece, Sample, metric_name
+from tcpmesh.stats.metrics import Counter, Gauge
+from tcpmesh.stats.select import Selection
+from tcpmesh.stats.store import AnyStat
+from tcpmesh.stats.tags import Tagger
+
+_STEPS_PER_PIECE = 100
+
+
+def exposition(
+    selection: Selection,
+    tagger: Tagger,
+    format: Format[Piece],
+    *,
+    summaries: bool = False,
+    text_readouts: bool = False,
+) -> Iterator[Piece]:
+    """The page in pieces, of which some are empty: grouping takes a while too.
+
+    :param summaries: whether histograms are summaries of the last interval.
+    :param text_readouts: whether texts are there too, as gauges of value 0 with the text as a
+        label.
+    """
+    yield from (format.nothing for _ in selection.prepare())
+    taken: set[str] = set()
+    kinds: list[tuple[str, Iterable[AnyStat | None]]] = [
+        ("counter", selection.counters()),
+        ("gauge", selection.gauges()),
+        ("gauge", selection.text_readouts() if text_readouts else ()),
+        ("summary" if summaries else "histogram", selection.histograms()),
+    ]
+    for kind, stats in kinds:
+        yield from _families(kind, stats, tagger, format, taken)
+    yield format.end()
+
+
+def _families(
+    kind: str,
+    stats: Iterable[AnyStat | None],
+    tagger: Tagger,
+    format: Format[Piece],
+    taken: set[str],
+) -> Iterator[Piece]:
+    families: dict[str, dict[Piece, Sample]] = {}
+    for step, stat in enumerate(stats, 1):
+        if stat is None:
+            yield format.nothing
+            continue
+        name, tags = tagger.tag(stat.name)
+        series = families.setdefault(metric_name(name), {})
+        labels = format.labels(tags)
+        if labels in series:
+            labels = format.join(labels, format.labels((("stat_name", stat.name),)))
+        series[labels] = stat.tally if isinstance(stat, (Counter, Gauge)) else stat
+        if step % _STEPS_PER_PIECE == 0:
+            yield format.nothing
+    for name in sorted(families):
+        family = _claim(name, kind, format, taken)
+        yield from format.family(family, kind, families.pop(name))
+
+
+def _claim(name: str, kind: str, format: Format[Piece], taken: set[str]) -> str:
+    """A name for the family under which none of its samples has the name of another family's."""
+    while True:
+        family = format.named(name, kind)
+        samples = {family + suffix for suffix in format.suffixes(kind)}
+        if taken.isdisjoint(samples):
+            taken |= samples
+            return family
+        name = f"{name}_{kind}"
