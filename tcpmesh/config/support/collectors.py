@@ -35,6 +35,12 @@ EXTENSIONS: dict[str, Rows] = {
         "retry_options": YES,
         "formatters": YES,
     },
+    "envoy.extensions.access_loggers.stats.v3.Config": {
+        "stat_prefix": YES,
+        "histograms": YES,
+        "counters": YES,
+        "gauges": YES,
+    },
     "envoy.config.metrics.v3.MetricsServiceConfig": {
         "grpc_service": YES,
         "transport_api_version": _V3,
@@ -71,6 +77,30 @@ PARTS: dict[str, Rows] = {
         "max_connect_attempts": YES,
         "backoff_options": YES,
     },
+    "envoy.extensions.access_loggers.stats.v3.Config.Histogram": {
+        "stat": YES,
+        "unit": YES,
+        "value_format": YES,
+    },
+    "envoy.extensions.access_loggers.stats.v3.Config.Counter": {
+        "stat": YES,
+        "value_format": YES,
+        "value_fixed": YES,
+    },
+    "envoy.extensions.access_loggers.stats.v3.Config.Gauge": {
+        "stat": YES,
+        "value_format": YES,
+        "value_fixed": YES,
+        "add_subtract": YES,
+        "set": YES,
+    },
+    "envoy.extensions.access_loggers.stats.v3.Config.Gauge.PairedAddSubtract": {
+        "add_log_type": YES,
+        "sub_log_type": YES,
+    },
+    "envoy.extensions.access_loggers.stats.v3.Config.Gauge.Set": {"log_type": YES},
+    "envoy.extensions.access_loggers.stats.v3.Config.Stat": {"name": YES, "tags": YES},
+    "envoy.extensions.access_loggers.stats.v3.Config.Tag": {"name": YES, "value_format": YES},
     "envoy.config.core.v3.RetryPolicy": {
         "num_retries": YES,
         "retry_back_off": YES,
