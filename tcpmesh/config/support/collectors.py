@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from tcpmesh.config.support.rows import WHOLE, YES, Rows, no_effect
+from tcpmesh.config.support.rows import HTTP, WHOLE, YES, Rows, no_effect
 
 _V3 = no_effect("V3 is the only version there is")
 
 #: What an `@type` may name.
 EXTENSIONS: dict[str, Rows] = {
     "envoy.extensions.access_loggers.grpc.v3.TcpGrpcAccessLogConfig": {"common_config": YES},
+    "envoy.extensions.access_loggers.grpc.v3.HttpGrpcAccessLogConfig": {
+        "common_config": YES,
+        "additional_request_headers_to_log": HTTP,
+        "additional_response_headers_to_log": HTTP,
+        "additional_response_trailers_to_log": HTTP,
+    },
     "envoy.extensions.access_loggers.open_telemetry.v3.OpenTelemetryAccessLogConfig": {
         "common_config": YES,
         "grpc_service": YES,
