@@ -556,6 +556,7 @@ class ICluster(Interface):
         "An `IHttp2Upstream`: its hosts as gRPC calls reach them, over connections that all calls "
         "share."
     )
+    speaks_http2 = Attribute("Whether requests go there in HTTP/2, also other than gRPC: `bool`.")
     http1 = Attribute("An `IHttp1Upstream`: its hosts as requests of the proxy's own reach them.")
     close_on_failure = Attribute(
         "Whether sessions enter themselves in `Host.sessions`, to be closed with an unhealthy host."

@@ -30,6 +30,7 @@ from tcpmesh.cluster.upstream.http1_pools import Http1Pools
 from tcpmesh.cluster.upstream.outcomes import Outcomes
 from tcpmesh.cluster.upstream.own_connection import ConnectionUser, OwnConnection, pick
 from tcpmesh.cluster.upstream.pool import Pools, pools_of
+from tcpmesh.config.checks.health import has_http2
 from tcpmesh.config.fields.values import seconds
 from tcpmesh.interfaces import (
     IBringsBalancer,
@@ -342,6 +343,11 @@ class Cluster:
         if self._http2 is None:
             self._http2 = self._new_http2()
         return self._http2
+
+    @property
+    def speaks_http2(self) -> bool:
+        """Whether its hosts are asked in HTTP/2, where they could be asked in HTTP/1.1."""
+        return has_http2(self.message)
 
     @property
     def http1(self) -> IHttp1Upstream:

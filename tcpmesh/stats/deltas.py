@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from tcpmesh.stats.metrics import Merge
+from tcpmesh.stats.tags import TaggedName
 
 
 class Names(NamedTuple):
@@ -74,8 +75,18 @@ class Deltas:
     Counters and histograms tell their growth all the same.
     """
 
+    tags: Mapping[str, TaggedName] = field(default_factory=dict)
+    """Those that statistics were given, where rules do not find them in their names."""
+
     def __bool__(self) -> bool:
         """Whether there is anything to tell."""
         return self.is_whole or any(
-            (self.counters, self.gauges, self.histograms, self.text_readouts, self.shown)
+            (
+                self.counters,
+                self.gauges,
+                self.histograms,
+                self.text_readouts,
+                self.shown,
+                self.tags,
+            )
         )

@@ -271,6 +271,7 @@ class Store:
             {text.name: text.readout for text in told_texts},
             shown,
             whole,
+            self.tagger.given(whole),
         )
 
     def merge(self, deltas: Deltas, source: str, is_predecessor: bool = False) -> None:
@@ -288,6 +289,8 @@ class Store:
 
     def merging(self, deltas: Deltas, source: str, is_predecessor: bool = False) -> Iterator[None]:
         """The same in steps: to be gone through before the next deltas of this source are."""
+        for name, tagged in deltas.tags.items():
+            self.tagger.give(name, tagged)
         return self._sources.merging(deltas, source, is_predecessor)
 
     def withdraw(self, source: str) -> None:

@@ -18,6 +18,9 @@ from typing import Protocol, TypeAlias
 
 _CACHE_LIMIT = 16_384
 
+MOST_GIVEN = 100_000
+"""Statistics whose tags are not in their names, but were given."""
+
 
 Tag: TypeAlias = tuple[str, str]
 """A tag as Envoy calls it, such as `envoy.cluster_name`, and its value."""
@@ -195,13 +198,34 @@ class Tagger:
         self._of_clusters: dict[str, TaggedName | None] = {}
         own = (rule for rule in rules if rule not in DEFAULT_RULES)
         self._is_usual = all(isinstance(rule, FixedTag) for rule in own)
+        self._given: dict[str, TaggedName] = {}
+        self._untold: dict[str, TaggedName] = {}
+
+    def give(self, name: str, tagged: TaggedName) -> None:
+        """A statistic that was made with tags of its own: no rule looks for others.
+
+        :param tagged: the name without the tags, and the tags.
+        """
+        if len(self._given) < MOST_GIVEN and name not in self._given:
+            self._given[name] = self._cache[name] = self._untold[name] = tagged
+
+    def forget(self, name: str) -> None:
+        """There is no such statistic any more."""
+        self._given.pop(name, None)
+        self._untold.pop(name, None)
+        self._cache.pop(name, None)
+
+    def given(self, whole: bool) -> dict[str, TaggedName]:
+        """The tags that statistics were given since this was last asked, or all of them."""
+        untold, self._untold = self._untold, {}
+        return dict(self._given) if whole else untold
 
     def tag(self, name: str) -> TaggedName:
         """The name without its tags, and the tags."""
         tagged = self._cache.get(name)
         if tagged is None:
-            if len(self._cache) >= _CACHE_LIMIT:
-                self._cache.clear()
+            if len(self._cache) >= _CACHE_LIMIT + len(self._given):
+                self._cache = dict(self._given)
             tagged = self._cache[name] = self._extract(name)
         return tagged
 

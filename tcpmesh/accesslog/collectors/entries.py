@@ -71,11 +71,23 @@ class Entries:
     def of(self, info: StreamInfo, at: Moment) -> Any:
         """The `TCPAccessLogEntry` of a connection at a moment."""
         entry = accesslog_pb2.TCPAccessLogEntry()
-        read, for_upstream, from_upstream, sent = info.bytes
         properties = entry.connection_properties
-        properties.received_bytes, properties.sent_bytes = read, sent
+        properties.received_bytes, _, _, properties.sent_bytes = info.bytes
         properties.SetInParent()
-        common = entry.common_properties
+        self._fill(entry.common_properties, info, at)
+        return entry
+
+    def of_http(self, info: StreamInfo, at: Moment) -> Any:
+        """The `HTTPAccessLogEntry` of a connection, as if it were a request."""
+        entry = accesslog_pb2.HTTPAccessLogEntry()
+        entry.request.request_body_bytes, _, _, entry.response.response_body_bytes = info.bytes
+        entry.request.SetInParent()
+        entry.response.SetInParent()
+        self._fill(entry.common_properties, info, at)
+        return entry
+
+    def _fill(self, common: Any, info: StreamInfo, at: Moment) -> None:
+        read, for_upstream, from_upstream, sent = info.bytes
         common.downstream_wire_bytes_received = read
         common.downstream_wire_bytes_sent = sent
         common.upstream_wire_bytes_received = from_upstream
@@ -94,7 +106,6 @@ class Entries:
         self._fill_states(common, info)
         for name, value in self._tags.of(info, at):
             common.custom_tags[name] = value
-        return entry
 
     def _fill_states(self, common: Any, info: StreamInfo) -> None:
         for key in self._states:

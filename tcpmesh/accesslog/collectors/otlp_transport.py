@@ -16,8 +16,10 @@ from tcpmesh.accesslog.operators import Operators
 from tcpmesh.accesslog.text_format import TextFormat
 from tcpmesh.config.fields.operators import names_of_formatters
 from tcpmesh.config.fields.values import seconds
+from tcpmesh.interfaces import ICluster
 from tcpmesh.registry import Context
 from tcpmesh.rpc.client import grpc_client
+from tcpmesh.rpc.post import post
 from tcpmesh.values.stream.moment import Moment
 from tcpmesh.values.stream.stream_info import StreamInfo
 from tcpmesh.wire.http1 import request
@@ -97,6 +99,7 @@ class HttpTransport:
         uri = message.http_uri
         self._cluster_name: str = uri.cluster
         self._cluster = context.cluster
+        self._clock = context.network.clock
         self._timeout = seconds(uri.timeout)
         self._host, self._path = host_and_path(uri.uri)
         known = Operators(context.node, names_of_formatters(message.formatters))
@@ -111,10 +114,23 @@ class HttpTransport:
         if cluster is None:
             return fail(NotTaken(f"there is no cluster {self._cluster_name!r}"))
         body = message.SerializeToString()
-        asked: Deferred[int] = cluster.http1.send(
-            request("POST", self._path, self._fields(len(body)), body), self._timeout
+        return self._post(cluster, self._fields(len(body)), body).addCallback(_judged)
+
+    def _post(self, cluster: ICluster, fields: list[tuple[str, str]], body: bytes) -> Deferred[int]:
+        """In the version of HTTP that the cluster speaks."""
+        if not cluster.speaks_http2:
+            posted: Deferred[int] = cluster.http1.send(
+                request("POST", self._path, fields, body), self._timeout
+            )
+            return posted
+        found = dict(fields)
+        head = (
+            (":method", "POST"),
+            (":scheme", "http"),
+            (":path", self._path),
+            (":authority", found.pop("host", self._host)),
         )
-        return asked.addCallback(_judged)
+        return post(cluster.http2, (*head, *found.items()), body, self._clock, self._timeout)
 
     def _fields(self, length: int) -> list[tuple[str, str]]:
         fields = [

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from tcpmesh.config.support.rows import WHOLE, YES, Rows, no_effect
+from tcpmesh.config.support.rows import HTTP, WHOLE, YES, Rows, no_effect
 
 _V3 = no_effect("V3 is the only version there is")
 
 #: What an `@type` may name.
 EXTENSIONS: dict[str, Rows] = {
     "envoy.extensions.access_loggers.grpc.v3.TcpGrpcAccessLogConfig": {"common_config": YES},
+    "envoy.extensions.access_loggers.grpc.v3.HttpGrpcAccessLogConfig": {
+        "common_config": YES,
+        "additional_request_headers_to_log": HTTP,
+        "additional_response_headers_to_log": HTTP,
+        "additional_response_trailers_to_log": HTTP,
+    },
     "envoy.extensions.access_loggers.open_telemetry.v3.OpenTelemetryAccessLogConfig": {
         "common_config": YES,
         "grpc_service": YES,
@@ -34,6 +40,12 @@ EXTENSIONS: dict[str, Rows] = {
         "record": YES,
         "retry_options": YES,
         "formatters": YES,
+    },
+    "envoy.extensions.access_loggers.stats.v3.Config": {
+        "stat_prefix": YES,
+        "histograms": YES,
+        "counters": YES,
+        "gauges": YES,
     },
     "envoy.config.metrics.v3.MetricsServiceConfig": {
         "grpc_service": YES,
@@ -71,6 +83,30 @@ PARTS: dict[str, Rows] = {
         "max_connect_attempts": YES,
         "backoff_options": YES,
     },
+    "envoy.extensions.access_loggers.stats.v3.Config.Histogram": {
+        "stat": YES,
+        "unit": YES,
+        "value_format": YES,
+    },
+    "envoy.extensions.access_loggers.stats.v3.Config.Counter": {
+        "stat": YES,
+        "value_format": YES,
+        "value_fixed": YES,
+    },
+    "envoy.extensions.access_loggers.stats.v3.Config.Gauge": {
+        "stat": YES,
+        "value_format": YES,
+        "value_fixed": YES,
+        "add_subtract": YES,
+        "set": YES,
+    },
+    "envoy.extensions.access_loggers.stats.v3.Config.Gauge.PairedAddSubtract": {
+        "add_log_type": YES,
+        "sub_log_type": YES,
+    },
+    "envoy.extensions.access_loggers.stats.v3.Config.Gauge.Set": {"log_type": YES},
+    "envoy.extensions.access_loggers.stats.v3.Config.Stat": {"name": YES, "tags": YES},
+    "envoy.extensions.access_loggers.stats.v3.Config.Tag": {"name": YES, "value_format": YES},
     "envoy.config.core.v3.RetryPolicy": {
         "num_retries": YES,
         "retry_back_off": YES,

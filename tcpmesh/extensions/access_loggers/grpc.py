@@ -1,14 +1,16 @@
-"""The logger that streams to an access log service
-(`envoy.extensions.access_loggers.grpc.v3.TcpGrpcAccessLogConfig`).
+"""The loggers that stream to an access log service (`envoy.extensions.access_loggers.grpc.v3`):
+`TcpGrpcAccessLogConfig`, and `HttpGrpcAccessLogConfig`, to which a connection is a request without
+header fields.
 
 All of Envoy's, and beyond it: a service that is slow costs no more memory than the configuration
-says and a megabyte, and what it does not take counts as dropped.  As in Envoy, `logs_written` stays
-0, and `grpc_entries_flushed` counts what was sent.
+says and a megabyte, and what it does not take counts as dropped.  As in Envoy, `logs_written`
+counts only requests, and `grpc_entries_flushed` counts what was sent.
 """
 
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import Any
 
 from envoy.extensions.access_loggers.grpc.v3 import als_pb2
@@ -26,13 +28,18 @@ from tcpmesh.values.stream.moment import Moment
 from tcpmesh.values.stream.stream_info import StreamInfo
 
 STATS = "access_logs.grpc_access_log"
+TCP, HTTP = "tcp_logs", "http_logs"
 METHOD = "/envoy.service.accesslog.v3.AccessLogService/StreamAccessLogs"
 
 
 class LogService:
-    """The service of a `CommonGrpcAccessLogConfig`, and what is to be sent to it."""
+    """The service of a `CommonGrpcAccessLogConfig`, and what is to be sent to it.
 
-    def __init__(self, message: Any, context: Context, client: GrpcClient) -> None:
+    :param kind: the field of a message that has the entries.
+    """
+
+    def __init__(self, message: Any, context: Context, client: GrpcClient, kind: str) -> None:
+        self._kind = kind
         self._log_name: str = message.log_name
         self._node = context.node
         self._client = client
@@ -40,7 +47,7 @@ class LogService:
         self._dropped = counter(f"{STATS}.logs_dropped")
         self._flushed = counter(f"{STATS}.grpc_entries_flushed")
         self._failed = counter(f"{STATS}.grpc_entries_flush_failed")
-        counter(f"{STATS}.logs_written")
+        self._written = counter(f"{STATS}.logs_written")
         interval, size = buffering(message)
         has_policy = message.HasField("grpc_stream_retry_policy")
         self._stream = LogStream(
@@ -55,9 +62,11 @@ class LogService:
         self._buffer = RecordBuffer(context.network.clock, self._send, interval, size)
 
     def add(self, entry: Any) -> None:
-        """Send a `TCPAccessLogEntry`, now or later."""
+        """Send an entry, now or later."""
         if not self._buffer.add(entry, entry.ByteSize()):
             self._lose(1)
+        elif self._kind == HTTP:
+            self._written.tally += 1
 
     def close(self) -> None:
         """Send what can be sent, and end the stream."""
@@ -75,7 +84,7 @@ class LogService:
     def _send(self, entries: list[Any]) -> bool:
         if self._stream.is_ready:
             message = service_pb2.StreamAccessLogsMessage()
-            message.tcp_logs.log_entry.extend(entries)
+            getattr(message, self._kind).log_entry.extend(entries)
             if self._stream.send(message, len(entries)):
                 self._flushed.tally += len(entries)
                 return True
@@ -86,20 +95,37 @@ class LogService:
         self._dropped.tally += entries
 
 
-@extension(als_pb2.TcpGrpcAccessLogConfig)
-class TcpGrpcAccessLog(CollectorLogger[LogService]):
-    """Records as `TCPAccessLogEntry` messages."""
+class GrpcAccessLog(CollectorLogger[LogService]):
+    """What the two loggers have in common.
+
+    :param message: the whole configuration: logs of the two kinds are never one.
+    """
+
+    kind = TCP
 
     def __init__(self, message: Any, context: Context) -> None:
         common = message.common_config
         tags = CustomTags(common.custom_tags, os.environ, Operators(context.node))
         self._entries = Entries(common.filter_state_objects_to_log, tags)
-        super().__init__(
-            common,
-            context,
-            lambda: LogService(common, context, grpc_client(common.grpc_service, context)),
-        )
+        client = partial(grpc_client, common.grpc_service, context)
+        super().__init__(message, context, lambda: LogService(common, context, client(), self.kind))
+
+
+@extension(als_pb2.TcpGrpcAccessLogConfig)
+class TcpGrpcAccessLog(GrpcAccessLog):
+    """Records as `TCPAccessLogEntry` messages."""
 
     def log(self, info: StreamInfo, at: Moment) -> None:
         """Record a connection."""
         self.sender.add(self._entries.of(info, at))
+
+
+@extension(als_pb2.HttpGrpcAccessLogConfig)
+class HttpGrpcAccessLog(GrpcAccessLog):
+    """Records as `HTTPAccessLogEntry` messages."""
+
+    kind = HTTP
+
+    def log(self, info: StreamInfo, at: Moment) -> None:
+        """Record a connection."""
+        self.sender.add(self._entries.of_http(info, at))

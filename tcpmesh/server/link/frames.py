@@ -115,6 +115,7 @@ DELTAS = Record(
         Mapped(Together(*[Several(TEXT)] * 4), tuple, lambda names: Names(*names)),
     ),
     is_whole=TRUTH,
+    tags=mapping_form(Together(TEXT, Several(Together(TEXT, TEXT)))),
 )
 
 TO_WORKER = Table(

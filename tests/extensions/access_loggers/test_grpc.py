@@ -8,7 +8,7 @@ from envoy.extensions.access_loggers.grpc.v3 import als_pb2
 from envoy.service.accesslog.v3 import als_pb2 as service_pb2
 
 from tcpmesh.accesslog.collectors.log_stream import MOST_WAITING
-from tcpmesh.extensions.access_loggers.grpc import METHOD, TcpGrpcAccessLog
+from tcpmesh.extensions.access_loggers.grpc import METHOD, HttpGrpcAccessLog, TcpGrpcAccessLog
 from tcpmesh.wire.grpc import MessageReader
 from tests.accesslog.collectors.connections import LATER, served
 from tests.mesh import parse
@@ -64,6 +64,24 @@ class TcpGrpcAccessLogTests(RpcTestCase):
         self.assertEqual([len(each.tcp_logs.log_entry) for each in (first, second)], [2, 1])
         self.assertEqual(first.tcp_logs.log_entry[0].common_properties.upstream_cluster, "db")
         self.assertEqual(self.stats(), {"grpc_entries_flushed": 3})
+
+    def test_the_logger_of_http(self) -> None:
+        """To it a connection is a request without header fields, as in Envoy; its stream is another
+        one than that of the logger of TCP.
+        """
+        text = f"common_config: {{{COMMON % ('n', '')}}}"
+        message = parse(als_pb2.HttpGrpcAccessLogConfig, text)
+        http = HttpGrpcAccessLog(message, self.mesh.worker.context)
+        http.log(served(), LATER)
+        self.log(self.make())
+        self.mesh.advance(1.0)
+        (first,), (second,) = (messages(call) for call in self.server.calls)
+        self.assertTrue(second.HasField("tcp_logs"))
+        (entry,) = first.http_logs.log_entry
+        self.assertEqual(entry.common_properties.upstream_cluster, "db")
+        sizes = entry.request.request_body_bytes, entry.response.response_body_bytes
+        self.assertEqual(sizes, (5, 8))
+        self.assertEqual(self.stats(), {"grpc_entries_flushed": 2, "logs_written": 1})
 
     def test_a_full_buffer_is_sent_at_once(self) -> None:
         """`buffer_size_bytes` and `buffer_flush_interval` are those of the configuration."""

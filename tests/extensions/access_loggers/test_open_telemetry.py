@@ -187,6 +187,20 @@ class HttpTests(OpenTelemetryTestCase):
             ],
         )
 
+    def test_a_cluster_of_http_2(self) -> None:
+        """It is asked in HTTP/2."""
+        self.server.reply = lambda call: call.head(((":status", "200"),), ended=True)
+        logger = self.make((HTTP % "").replace("cluster: h", "cluster: c"))
+        self.log(logger, 2)
+        self.mesh.advance(1.0)
+        (call,) = self.server.calls
+        self.assertEqual(
+            (call.fields[":path"], call.fields[":authority"]), ("/v1/logs", "otel:4318")
+        )
+        request = service_pb2.ExportLogsServiceRequest.FromString(bytes(call.body))
+        self.assertEqual(len(records_of(request)), 2)
+        self.assertEqual(self.stats(), {"logs_written": 2})
+
     def test_another_status(self) -> None:
         """Anything but 200 means that the records are lost."""
         self.exported()
