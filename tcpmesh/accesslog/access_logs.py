@@ -19,6 +19,7 @@ from tcpmesh.values.all_or_nothing import all_or_nothing
 from tcpmesh.values.stream.http_request import HttpRequest
 from tcpmesh.values.stream.moment import LogType, Moment
 from tcpmesh.values.stream.stream_info import StreamInfo
+from tcpmesh.values.stream.wanted import EVERYTHING, NOTHING, Wanted
 
 log = Logger(namespace="filter")
 
@@ -61,18 +62,14 @@ class AccessLogs:
         return not self._logs
 
     @property
-    def wants_addresses(self) -> bool:
-        """Whether a logger or a filter may ask for the addresses of a connection that is over."""
-        return self._one_wants("addresses")
-
-    @property
-    def wants_idle(self) -> bool:
-        """Whether one may ask for how long nothing had moved when one side closed."""
-        return self._one_wants("idle")
-
-    def _one_wants(self, what: str) -> bool:
-        """Whether one asks for something; who does not say so is taken to."""
-        return any(getattr(each, f"wants_{what}", True) for each in self._extensions)
+    def wants(self) -> Wanted:
+        """What loggers and filters may ask for once a connection is over; one that does not say so
+        is taken to ask for everything.
+        """
+        wanted = NOTHING
+        for each in self._extensions:
+            wanted |= getattr(each, "wants", EVERYTHING)
+        return wanted
 
     def hold(self) -> AccessLogs:
         """Keep it open for one more, besides who has made it."""

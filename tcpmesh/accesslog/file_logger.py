@@ -37,10 +37,8 @@ class FileLogger:
 
     def __init__(self, path: str, lines: Formatter, context: Context) -> None:
         self._format = lines.format
-        self.wants_addresses = lines.wants_addresses
-        """Whether a line may have the addresses of a connection."""
-        self.wants_idle = lines.wants_idle
-        """Whether it may say for how long nothing had moved at its end."""
+        self.wants = lines.wants
+        """What it may ask for once a connection is over."""
         self.writes_nothing = path == NOWHERE
         """Whether nothing need be asked of this at all."""
         try:

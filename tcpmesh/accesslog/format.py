@@ -19,16 +19,14 @@ from tcpmesh.config.fields.operators import names_of_formatters
 from tcpmesh.config.fields.values import source_bytes
 from tcpmesh.values.stream.moment import Moment
 from tcpmesh.values.stream.stream_info import StreamInfo
+from tcpmesh.values.stream.wanted import Wanted
 
 
 class Formatter(Protocol):
     """Whatever makes words of a connection."""
 
-    wants_addresses: bool
-    """Whether it may ask for the addresses of a connection, also after its end."""
-
-    wants_idle: bool
-    """Whether it may ask for how long nothing had moved when one side closed."""
+    wants: Wanted
+    """What it may ask for once a connection is over."""
 
     def format(self, info: StreamInfo, at: Moment) -> str:
         """The words; never raises."""

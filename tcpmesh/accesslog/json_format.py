@@ -8,12 +8,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tcpmesh.accesslog.fields.value import Typed, cut_to, dumps, encoded
-from tcpmesh.accesslog.operators import OPERATORS, Operators, asks_addresses, asks_idle
+from tcpmesh.accesslog.operators import OPERATORS, Operators, wanted_by
 from tcpmesh.accesslog.text_format import TextFormat, log
 from tcpmesh.config.fields.operators import Operator
 from tcpmesh.config.fields.to_plain import whole
 from tcpmesh.values.stream.moment import Moment
 from tcpmesh.values.stream.stream_info import StreamInfo
+from tcpmesh.values.stream.wanted import NOTHING
 
 _Member = Callable[[StreamInfo, Moment], "str | None"]
 """The JSON text of a value; `None` where it is to be left out."""
@@ -31,17 +32,15 @@ class JsonFormat:
     :raise FormatError: where Envoy refuses one of the strings.
     """
 
-    __slots__ = ("_object", "wants_addresses", "wants_idle")
+    __slots__ = ("_object", "wants")
 
     def __init__(
         self, shape: Mapping[str, Any], omit_empty: bool = False, known: Operators = OPERATORS
     ) -> None:
         members = _Members(omit_empty, known)
         self._object = members.mapping(shape)
-        self.wants_addresses = members.want_addresses
-        """Whether it may ask for the addresses of a connection."""
-        self.wants_idle = members.want_idle
-        """Whether it may ask for how long nothing had moved at its end."""
+        self.wants = members.wanted
+        """What it may ask for once a connection is over."""
 
     def format(self, info: StreamInfo, at: Moment) -> str:
         """The line for this connection, with its end; what is not there is null, or left out with
@@ -74,7 +73,7 @@ class _Members:
     def __init__(self, omit_empty: bool, known: Operators) -> None:
         self._omit_empty = omit_empty
         self._known = known
-        self.want_addresses = self.want_idle = False
+        self.wanted = NOTHING
 
     def _value(self, value: Any) -> _Member:
         if isinstance(value, str):
@@ -90,8 +89,7 @@ class _Members:
         """A string with or without operators."""
         parts = self._known.parse(text)
         operators = [part for part in parts if isinstance(part, Operator)]
-        self.want_addresses |= any(map(asks_addresses, operators))
-        self.want_idle |= any(map(asks_idle, operators))
+        self.wanted |= wanted_by(operators)
         if operators and len(parts) == 1:
             return self._operator(operators[0])
         words = TextFormat(text, self._omit_empty, self._known).format

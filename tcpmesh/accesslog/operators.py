@@ -7,7 +7,7 @@ by subject.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from tcpmesh.accesslog.cel.operators import cel_operators
@@ -24,6 +24,7 @@ from tcpmesh.accesslog.fields import (
 from tcpmesh.accesslog.fields.coalesce import coalesce
 from tcpmesh.accesslog.fields.value import Build, Yield
 from tcpmesh.config.fields.operators import Operator, Part, parse
+from tcpmesh.values.stream.wanted import EVERYTHING, NOTHING, Wanted
 
 _SIMPLE: dict[str, Build] = {
     **addresses.OPERATORS,
@@ -69,17 +70,24 @@ class Operators:
         return self.table[operator.name](operator)
 
 
-def asks_addresses(operator: Operator) -> bool:
-    """Whether an operator may ask for an address, which a transport must have been asked for before
-    its end.
-    """
-    name = operator.name
-    return "_ADDRESS" in name or name.endswith("_PORT") or name in ("CEL", "TYPED_CEL", "COALESCE")
+def wanted_by(operators: Iterable[Operator]) -> Wanted:
+    """What operators may ask for once a connection is over."""
+    wanted = NOTHING
+    for operator in operators:
+        wanted |= _wanted(operator.name)
+    return wanted
 
 
-def asks_idle(operator: Operator) -> bool:
-    """Whether an operator may ask for how long nothing had moved at the end of a connection."""
-    return operator.name in ("TCPMESH", "COALESCE")
+def _wanted(name: str) -> Wanted:
+    if name in ("CEL", "TYPED_CEL", "COALESCE"):
+        return EVERYTHING
+    if name == "TCPMESH":
+        return Wanted.IDLE
+    if "_ADDRESS" not in name and not name.endswith("_PORT"):
+        return NOTHING
+    if name.startswith("UPSTREAM_"):
+        return Wanted.UPSTREAM_ADDRESSES
+    return Wanted.LOCAL_ADDRESS if "_LOCAL_" in name else Wanted.REMOTE_ADDRESS
 
 
 OPERATORS = Operators()

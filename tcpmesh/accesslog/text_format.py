@@ -7,7 +7,7 @@ from collections.abc import Callable
 from twisted.logger import Logger
 
 from tcpmesh.accesslog.fields.value import Value, Yield, cut_to, shown
-from tcpmesh.accesslog.operators import OPERATORS, Operators, asks_addresses, asks_idle
+from tcpmesh.accesslog.operators import OPERATORS, Operators, wanted_by
 from tcpmesh.config.fields.operators import Operator
 from tcpmesh.values.stream.moment import Moment
 from tcpmesh.values.stream.stream_info import StreamInfo
@@ -24,7 +24,7 @@ class TextFormat:
     :raise FormatError: where Envoy refuses the text.
     """
 
-    __slots__ = ("_absent", "_asks", "_careful", "_template", "wants_addresses", "wants_idle")
+    __slots__ = ("_absent", "_asks", "_careful", "_template", "wants")
 
     def __init__(self, text: str, omit_empty: bool = False, known: Operators = OPERATORS) -> None:
         parts = known.parse(text)
@@ -34,10 +34,8 @@ class TextFormat:
         )
         operators = [part for part in parts if isinstance(part, Operator)]
         self._asks = [_cut(operator, known.build(operator)) for operator in operators]
-        self.wants_addresses = any(map(asks_addresses, operators))
-        """Whether it may ask for the addresses of a connection."""
-        self.wants_idle = any(map(asks_idle, operators))
-        """Whether it may ask for how long nothing had moved at its end."""
+        self.wants = wanted_by(operators)
+        """What it may ask for once a connection is over."""
         self._careful = [
             safe(operator, ask) for operator, ask in zip(operators, self._asks, strict=True)
         ]

@@ -33,6 +33,7 @@ from tcpmesh.values.stream.close_words import close_reason_text
 from tcpmesh.values.stream.moment import LogType
 from tcpmesh.values.stream.phase import FILTERING
 from tcpmesh.values.stream.stream_info import ListenerInfo, StreamInfo
+from tcpmesh.values.stream.wanted import NOTHING, Wanted
 from tcpmesh.values.workers import worker_name
 
 debug_log = debug_logger("connection")
@@ -104,9 +105,11 @@ class Listener(ServerFactory):
                 undo.callback(self._chain.close)
                 undo.callback(self._chain.release)
             self._chain_logs = self._chain.access_logs if self._chain is not None else None
-            self._keeps_addresses = any(
-                each.wants_addresses for each in (self._logs, self._chain_logs) if each is not None
-            )
+            wanted = NOTHING
+            for each in (self._logs, self._chain_logs):
+                wanted |= NOTHING if each is None else each.wants
+            self._keeps_remote = Wanted.REMOTE_ADDRESS in wanted
+            self._keeps_local = Wanted.LOCAL_ADDRESS in wanted
             if are_wanted(message):
                 self._filters = ListenerFilterManager(
                     message, context, self, find if message.use_original_dst.value else None
@@ -249,9 +252,8 @@ class Listener(ServerFactory):
         info = connection.stream_info
         info.started = info.started or self._clock.seconds()
         info.listener = self._info
-        if self._keeps_addresses:
-            connection.transport.getPeer()
-            connection.transport.getHost()
+        if self._keeps_remote or self._keeps_local:
+            self.keep_addresses(connection)
         chain = self._chain
         if chain is None:
             self._close_unmatched(connection)
@@ -337,8 +339,9 @@ class Listener(ServerFactory):
         """Have the transport find out its addresses as long as it can, where they will be
         logged.
         """
-        if self._keeps_addresses:
+        if self._keeps_remote:
             connection.transport.getPeer()
+        if self._keeps_local:
             connection.transport.getHost()
 
     def _release(self) -> None:

@@ -117,7 +117,9 @@ class Descriptor:
 
     def getPeer(self) -> Any:
         """The other side's address."""
-        return Address.from_sockaddr(self._family, self._peer)
+        if not isinstance(self._peer, Address):
+            self._peer = Address.from_sockaddr(self._family, self._peer)
+        return self._peer
 
     def getHost(self) -> Any:
         """This side's address."""

@@ -14,6 +14,7 @@ from tcpmesh.testing.access_logs import MemoryAccessLogs
 from tcpmesh.testing.memory.network import MemoryNetwork
 from tcpmesh.values.stream.moment import Moment
 from tcpmesh.values.stream.stream_info import StreamInfo
+from tcpmesh.values.stream.wanted import NOTHING, Wanted
 from tests.mesh import parse
 
 NOW = Moment(0, 1795541510.442)
@@ -60,15 +61,15 @@ class LoggerTests(SynchronousTestCase):
         they stand.
         """
         for fields, wanted in (
-            ("{}", (False, False)),
-            ("format: '%DOWNSTREAM_REMOTE_ADDRESS%'", (True, False)),
-            ("json_format: {a: [{b: '%UPSTREAM_LOCAL_PORT%'}]}", (True, False)),
-            ("log_format: {text_format: '%TCPMESH(close_reason)%'}", (False, True)),
-            ("json_format: {a: ['x%TCPMESH(close_reason)%']}", (False, True)),
-            ("log_format: {json_format: {a: '%DOWNSTREAM_LOCAL_ADDRESS%'}}", (True, False)),
+            ("{}", NOTHING),
+            ("format: '%DOWNSTREAM_REMOTE_ADDRESS%'", Wanted.REMOTE_ADDRESS),
+            ("json_format: {a: [{b: '%UPSTREAM_LOCAL_PORT%'}]}", Wanted.UPSTREAM_ADDRESSES),
+            ("log_format: {text_format: '%TCPMESH(close_reason)%'}", Wanted.IDLE),
+            ("json_format: {a: ['x%TCPMESH(close_reason)%']}", Wanted.IDLE),
+            ("log_format: {json_format: {a: '%DOWNSTREAM_LOCAL_ADDRESS%'}}", Wanted.LOCAL_ADDRESS),
         ):
             logger = self.logger(fields, access_logs=MemoryAccessLogs())
-            self.assertEqual(wanted, (logger.wants_addresses, logger.wants_idle), fields)
+            self.assertEqual(wanted, logger.wants, fields)
 
     def test_cannot_open(self) -> None:
         """A file that cannot be opened is said in one line."""

@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tcpmesh.accesslog.json_format import JsonFormat
 from tcpmesh.config.fields.operators import FormatError
 from tcpmesh.values.stream.filter_state import Text
+from tcpmesh.values.stream.wanted import NOTHING, Wanted
 from tests.accesslog.known import LATER, known
 
 
@@ -60,8 +61,9 @@ class JsonTests(SynchronousTestCase):
 
     def test_addresses(self) -> None:
         """A format tells whether it asks for addresses, wherever that stands."""
-        self.assertTrue(JsonFormat({"a": [{"b": "x%UPSTREAM_LOCAL_ADDRESS%"}]}).wants_addresses)
-        self.assertFalse(JsonFormat({"a": [{"b": "%UPSTREAM_HOST%"}]}).wants_addresses)
+        address = JsonFormat({"a": [{"b": "x%UPSTREAM_LOCAL_ADDRESS%"}]})
+        self.assertEqual(Wanted.UPSTREAM_ADDRESSES, address.wants)
+        self.assertEqual(NOTHING, JsonFormat({"a": [{"b": "%UPSTREAM_HOST%"}]}).wants)
 
     def test_no_utf8(self) -> None:
         """A text that is no UTF-8 is shown byte for byte, as Envoy wrote the same bytes; so is what

@@ -15,6 +15,7 @@ from tcpmesh.values.address import Address
 from tcpmesh.values.response_flags import ResponseFlag
 from tcpmesh.values.stream.filter_state import Text
 from tcpmesh.values.stream.stream_info import StreamInfo
+from tcpmesh.values.stream.wanted import EVERYTHING, NOTHING, Wanted
 from tests.accesslog.known import LATER, known
 
 ARGUMENTS = {
@@ -206,15 +207,22 @@ class TextTests(SynchronousTestCase):
             argument = ARGUMENTS.get(name, "a")
             OPERATORS.build(Operator(name, argument))(StreamInfo(), LATER)
 
-    def test_wants_addresses(self) -> None:
-        """A format tells whether it asks for addresses."""
+    def test_wants(self) -> None:
+        """A format tells what it asks for once a connection is over."""
         for name, expected in (
-            ("DOWNSTREAM_REMOTE_PORT", True),
-            ("UPSTREAM_LOCAL_ADDRESS_WITHOUT_PORT", True),
-            ("UPSTREAM_HOST", False),
-            ("START_TIME", False),
+            ("DOWNSTREAM_REMOTE_PORT", Wanted.REMOTE_ADDRESS),
+            ("DOWNSTREAM_DIRECT_REMOTE_ADDRESS", Wanted.REMOTE_ADDRESS),
+            ("DOWNSTREAM_DIRECT_LOCAL_ADDRESS_WITHOUT_PORT", Wanted.LOCAL_ADDRESS),
+            ("UPSTREAM_LOCAL_ADDRESS_WITHOUT_PORT", Wanted.UPSTREAM_ADDRESSES),
+            ("UPSTREAM_REMOTE_PORT", Wanted.UPSTREAM_ADDRESSES),
+            ("TCPMESH(close_reason)", Wanted.IDLE),
+            ('COALESCE({"operators": ["HOSTNAME"]})', EVERYTHING),
+            ("UPSTREAM_HOST", NOTHING),
+            ("START_TIME", NOTHING),
         ):
-            self.assertEqual(TextFormat(f"%{name}%").wants_addresses, expected)
+            self.assertEqual(TextFormat(f"%{name}%").wants, expected, name)
+        both = TextFormat("%DOWNSTREAM_REMOTE_PORT% %DOWNSTREAM_LOCAL_PORT%").wants
+        self.assertEqual(Wanted.REMOTE_ADDRESS | Wanted.LOCAL_ADDRESS, both)
 
     def test_wrong(self) -> None:
         """A text that Envoy refuses cannot be built."""

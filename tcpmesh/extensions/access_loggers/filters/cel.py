@@ -20,6 +20,7 @@ from tcpmesh.interfaces import IAccessLogFilter
 from tcpmesh.registry import Context, extension
 from tcpmesh.values.stream.moment import Moment
 from tcpmesh.values.stream.stream_info import StreamInfo
+from tcpmesh.values.stream.wanted import EVERYTHING, NOTHING
 
 _HAVE_ADDRESSES = {"source", "destination", "upstream"}
 
@@ -29,15 +30,14 @@ _HAVE_ADDRESSES = {"source", "destination", "upstream"}
 class ExpressionFilter:
     """What an `ExpressionFilter` message says."""
 
-    wants_idle = False
-
     def __init__(self, message: Any, context: Context) -> None:
         self._expression = Expression(
             message.expression, message.cel_config.enable_string_conversion
         )
         self._node = context.node
-        self.wants_addresses = not self._expression.names.keys().isdisjoint(_HAVE_ADDRESSES)
-        """Whether the expression may ask for an address, also after the end of a connection."""
+        names = self._expression.names.keys()
+        self.wants = NOTHING if names.isdisjoint(_HAVE_ADDRESSES) else EVERYTHING
+        """What the expression may ask for once a connection is over."""
 
     def passes(self, info: StreamInfo, at: Moment) -> bool:
         """Whether the expression is true of a connection."""

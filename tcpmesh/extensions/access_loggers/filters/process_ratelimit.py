@@ -21,6 +21,7 @@ from tcpmesh.registry import Context, extension
 from tcpmesh.values.all_or_nothing import all_or_nothing
 from tcpmesh.values.stream.moment import Moment
 from tcpmesh.values.stream.stream_info import StreamInfo
+from tcpmesh.values.stream.wanted import NOTHING
 
 
 class Tokens:
@@ -52,7 +53,7 @@ class Tokens:
 class ProcessRateLimitFilter:
     """What a `ProcessRateLimitFilter` message says."""
 
-    wants_addresses = wants_idle = False
+    wants = NOTHING
 
     def __init__(self, message: Any, context: Context) -> None:
         config, clock = message.dynamic_config, context.network.clock
