@@ -168,6 +168,6 @@ $(VENV)/.has-release: setup.cfg pyproject.toml | $(VENV)/bin/python
 $(VENV)-lowest/.has-test: setup.cfg pyproject.toml tools/lowest.py
 	rm -rf $(VENV)-lowest
 	$(PYTHON) -m venv $(VENV)-lowest
-	$(PYTHON) tools/lowest.py test > $(VENV)-lowest/constraints.txt
+	$(PYTHON) tools/lowest.py test cel > $(VENV)-lowest/constraints.txt
 	$(VENV)-lowest/bin/pip install --quiet --editable '.[test]' --constraint $(VENV)-lowest/constraints.txt
 	@touch $@

@@ -6,7 +6,7 @@ has an interface it is used as it is; what stands here is only what a proxy need
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from socket import socket
 from typing import Any
 
@@ -27,6 +27,7 @@ from tcpmesh.values.address import Address
 from tcpmesh.values.dns import Family
 from tcpmesh.values.filter_status import FilterStatus, InspectResult
 from tcpmesh.values.hosts import Assignment, HostSpec
+from tcpmesh.values.runtime import Entry
 from tcpmesh.values.socket_options import ConnectOptions, ListenOptions
 from tcpmesh.values.statuses import ClusterStatus, ListenerStatus
 from tcpmesh.values.stream.moment import Moment
@@ -290,6 +291,17 @@ class IStoppableFilter(INetworkFilter):
         """
 
 
+class ILogsConnections(INetworkFilter):
+    """One that has access logs of its own, which get a record of each connection that was accepted,
+    once it has ended.
+    """
+
+    access_logs = Attribute(
+        "The `tcpmesh.accesslog.access_logs.AccessLogs`, or `None`; its chain holds it until the "
+        "last connection has ended."
+    )
+
+
 class IReadFilter(Interface):
     """What the `typed_config` of any other network filter builds: one for each chain, shared by its
     connections.
@@ -406,6 +418,59 @@ class IAccessLogManager(Interface):
         """Write all that is buffered and close all files; fires when that is done."""
 
 
+class IStatsSnapshot(Interface):
+    """What a flush of the statistics has found: all that was ever written to.
+
+    Each of the four iterators has a `None` here and there: a rest, at which the sink is to `yield`.
+    """
+
+    wall = Attribute("Seconds since 1970 at which the flush began.")
+
+    def tags(name: str) -> Any:
+        """A name without its tags, and the (tag, value) pairs found in it; costs some
+        microseconds.
+        """
+
+    def counters() -> Any:
+        """Each with the attributes `name`, `total` and `delta`, what it has grown by since the last
+        flush, which may be 0.
+        """
+
+    def gauges() -> Any:
+        """Each with the attributes `name` and `value`."""
+
+    def text_readouts() -> Any:
+        """Each with the attributes `name` and `value`."""
+
+    def histograms() -> Any:
+        """Each with the attributes `name`, `unit`, `bounds` (of buckets), `interval`, what it was
+        given since the last flush, perhaps nothing, and `total`; both are a
+        `tcpmesh.stats.distribution.Distribution`.
+        """
+
+
+class IStatsSink(Interface):
+    """What the `typed_config` of a stats sink builds: one for each place that names it; belongs to
+    main.
+    """
+
+    wants_values = Attribute(
+        "Whether histograms are to keep their values as they are until the flush "
+        "(`interval.values`), and not only in bins: a `bool` of the class."
+    )
+
+    def flush(snapshot: IStatsSnapshot) -> Any:
+        """Send what a flush has found: an iterator, each of whose steps takes a millisecond or two,
+        for which a generator that yields at each rest will do.
+
+        It never waits: what cannot be sent is counted, and what is kept until it can be is bounded.
+        The next flush does not begin before the last step of this one.
+        """
+
+    def close() -> None:
+        """The proxy ends, after a last flush."""
+
+
 class IConnection(IBufferedProtocol):
     """A downstream connection: a transport plus what is known about it."""
 
@@ -419,8 +484,45 @@ class IConnection(IBufferedProtocol):
     )
 
 
+class IHttp2Upstream(Interface):
+    """Where requests over HTTP/2 go: `tcpmesh.rpc.client` makes gRPC calls of them."""
+
+    def open(fields: Any, observer: Any, body: bytes = b"", *, ended: bool = False) -> Any:
+        """Make a request; the observer may hear of its end before this returns.
+
+        :param fields: the header fields, as pairs of texts, those with a colon first.
+        :param observer: a `tcpmesh.rpc.http2.stream.StreamObserver`.
+        :param body: what is known of its body.
+        :param ended: whether that is all of it.
+        :return: the `tcpmesh.rpc.http2.stream.Http2Stream`.
+        """
+
+    def drain(hosts: Any) -> None:
+        """These hosts get no more requests."""
+
+    def close() -> None:
+        """Break all requests off."""
+
+
+class IHttp1Upstream(Interface):
+    """Where requests over HTTP/1.1 go of which only the status is wanted."""
+
+    def send(request: bytes, timeout: float) -> Deferred[int]:
+        """Send a whole request to one of the hosts.
+
+        :param timeout: seconds for all of it.
+        :return: the status of the response; or it fails, whose text says why.
+        """
+
+    def drain(hosts: Any) -> None:
+        """These hosts get no more requests."""
+
+    def close() -> None:
+        """Break all requests off."""
+
+
 class ICluster(Interface):
-    """Hosts to choose from, as a worker sees them."""
+    """Hosts to choose from, as a worker sees them, or main for calls of its own."""
 
     name = Attribute("The name that filters use.")
     info = Attribute("Its names: a `ClusterInfo`.")
@@ -432,9 +534,22 @@ class ICluster(Interface):
     pools = Attribute(
         "`Pools` where connections are shared out, or `None` where each client makes its own."
     )
+    http2 = Attribute(
+        "An `IHttp2Upstream`: its hosts as gRPC calls reach them, over connections that all calls "
+        "share."
+    )
+    http1 = Attribute("An `IHttp1Upstream`: its hosts as requests of the proxy's own reach them.")
     close_on_failure = Attribute(
         "Whether sessions enter themselves in `Host.sessions`, to be closed with an unhealthy host."
     )
+
+    def connect(user: Any) -> Any:
+        """Connect to one of the hosts, for the proxy itself.
+
+        :param user: a `tcpmesh.cluster.upstream.own_connection.ConnectionUser`, which may hear of a
+            failure before this returns.
+        :return: the `OwnConnection`, or `None` where there is no host.
+        """
 
     def pick(context: Any) -> Any:
         """Choose a `Host` for a connection; `None` where none can be had.
@@ -560,6 +675,16 @@ class IServer(Interface):
 
     def listener_statuses() -> Sequence[ListenerStatus]:
         """The listeners in order of configuration."""
+
+    def runtime_layers() -> Sequence[tuple[str, Mapping[str, Entry]]]:
+        """The layers of runtime values that are there: the name and the values of each."""
+
+    def modify_runtime(overrides: Mapping[str, str]) -> None:
+        """Set runtime values in the admin layer; an empty text takes one away again.
+
+        :raise tcpmesh.runtime.layers.NoAdminLayer: where there is none.
+        :raise tcpmesh.runtime.entries.NotReadable: where a text is no value; nothing is set then.
+        """
 
     def reopen_logs() -> None:
         """Open log files anew."""

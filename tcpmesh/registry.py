@@ -12,19 +12,26 @@ full name of the message, and use the same decorators.
 
 from __future__ import annotations
 
+import errno
 import importlib
 import importlib.util
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from random import Random
 from typing import Any, TypeAlias, TypeVar
 
+from zope.interface import implementer
 from zope.interface.interface import InterfaceClass
 
-from tcpmesh.interfaces import ICluster, IDnsResolver, INetwork
+from twisted.internet.defer import Deferred, succeed
+
+from tcpmesh.interfaces import IAccessLogManager, ICluster, IDnsResolver, INetwork
+from tcpmesh.runtime.runtime import Runtime
 from tcpmesh.stats.store import Store
 from tcpmesh.values.shared_counts import LocalCounts, SharedCounts
+from tcpmesh.values.shared_objects import SharedObjects
 from tcpmesh.values.workers import connection_ids
 
 GROUP = "tcpmesh.extensions"
@@ -68,6 +75,29 @@ class WrongConfig(Exception):
         self.problems = dict(problems)
 
 
+def _no_cluster(name: str) -> ICluster | None:
+    return None
+
+
+@implementer(IAccessLogManager)
+class NoAccessLogs:
+    """Access logs where there are no files."""
+
+    def open(self, path: str) -> Any:
+        """No file.
+
+        :raise OSError: always.
+        """
+        raise OSError(errno.ENOENT, "there are no files here", path)
+
+    def reopen(self) -> None:
+        """There are no files."""
+
+    def stop(self) -> Deferred[None]:
+        """There are no files."""
+        return succeed(None)
+
+
 @dataclass(frozen=True)
 class MainContext:
     """What an extension may use that decides: discovery, a resolver, an event sink."""
@@ -92,6 +122,23 @@ class MainContext:
 
     resolver: IDnsResolver | None = None
     """The resolver of clusters that name none; `None` for Envoy's default."""
+
+    runtime: Runtime = field(default_factory=Runtime)
+    """The runtime values as of now."""
+
+    objects: SharedObjects = field(default_factory=SharedObjects)
+    """What several extensions of main's share, such as a stream to a collector."""
+
+    cluster: Callable[[str], ICluster | None] = _no_cluster
+    """Finds a cluster by name, for calls of main's own, at the time of the call."""
+
+    local_cluster: str = ""
+    """The name of the cluster of all proxies like this one
+    (`cluster_manager.local_cluster_name`).
+    """
+
+    access_logs: IAccessLogManager = field(default_factory=NoAccessLogs)
+    """The files of main's access logs."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +172,15 @@ class WorkerContext:
 
     connection_ids: Iterator[int] = field(default_factory=lambda: connection_ids(0))
     """What connections are numbered with (CONNECTION_ID)."""
+
+    runtime: Runtime = field(default_factory=Runtime)
+    """The runtime values as of now."""
+
+    objects: SharedObjects = field(default_factory=SharedObjects)
+    """What several extensions of the worker share, such as a stream to a collector."""
+
+    access_logs: IAccessLogManager = field(default_factory=NoAccessLogs)
+    """The files of this worker's access logs."""
 
 
 Context: TypeAlias = "MainContext | WorkerContext"
@@ -194,7 +250,7 @@ def build(config: Any, context: Context) -> Any:
     name = config.TypeName()
     try:
         return cls(message, context)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if cls.__module__.startswith("tcpmesh."):
             raise
         problems = error.problems if isinstance(error, WrongConfig) else None
@@ -267,12 +323,28 @@ def cluster_type(message: Any) -> tuple[Any, Any]:
 def _modules(name: str) -> list[str]:
     """The modules that may register a type: an installed package's first, then ours."""
     found = [entry.module for entry in entry_points(group=GROUP) if entry.name == name]
+    module = _own_module(name)
+    if module and _is_there(module):
+        found.append(module)
+    return found
+
+
+def _own_module(name: str) -> str:
+    """The module that is ours for a type, if there is one; empty for a type that has no place."""
     parts = name.split(".")
     if parts[:2] == ["envoy", "extensions"] and len(parts) > 4:
-        module = ".".join(("tcpmesh", "extensions", *parts[2:-2]))
-        if _is_there(module):
-            found.append(module)
-    return found
+        return ".".join(("tcpmesh", "extensions", *parts[2:-2]))
+    sink = name.removeprefix(_OLD_SINKS)
+    if sink != name:
+        words = re.findall("[A-Z][a-z]*", sink.removesuffix("Config").removesuffix("Sink"))
+        return "tcpmesh.extensions.stat_sinks." + "_".join(words).lower()
+    return ""
+
+
+_OLD_SINKS = "envoy.config.metrics.v3."
+"""Stats sinks whose messages Envoy has not moved to its extensions: the name alone tells them apart
+(`DogStatsdSink` is in `dog_statsd`, `MetricsServiceConfig` in `metrics_service`).
+"""
 
 
 def _is_there(module: str) -> bool:

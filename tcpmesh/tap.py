@@ -9,13 +9,11 @@ from __future__ import annotations
 import atexit
 import gc
 import getopt
-import io
 import json
 import os
 import resource
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from importlib.metadata import entry_points
 from typing import Any, ClassVar, NoReturn
@@ -24,7 +22,6 @@ from twisted.application.service import IService
 from twisted.logger import Logger
 from twisted.python import usage
 
-from tcpmesh import __version__
 from tcpmesh.config.arguments import loaded_with
 from tcpmesh.config.explain import as_dict, explain
 from tcpmesh.config.explain.text import as_text
@@ -32,9 +29,13 @@ from tcpmesh.config.load import Loaded, load
 from tcpmesh.config.messages.types import EXTENSION_GROUP
 from tcpmesh.config.options import option_problems
 from tcpmesh.config.rules import DEPRECATED
-from tcpmesh.config.text.problems import ConfigError, Problem, by_place, render, verdict
-from tcpmesh.logs.log import Levels, Log, component_levels
-from tcpmesh.tap_options import FLAGS, PARAMETERS
+from tcpmesh.config.text.problems import ConfigError, Problem, by_place, verdict
+from tcpmesh.logs.log import Log
+from tcpmesh.logs.standard import take_standard_logging
+from tcpmesh.tap_help import help_text
+from tcpmesh.tap_log import format_problems, level_problems, log_of, pattern_of
+from tcpmesh.tap_options import FLAGS, PARAMETERS, version_line, what_is_wrong
+from tcpmesh.tap_output import complain, refuse, tell
 from tcpmesh.tap_process import CannotRun, check_pid_file, check_user, enter_directory
 from tcpmesh.values.server_options import ServerOptions
 
@@ -54,15 +55,26 @@ INTERRUPTED = 130
 class Options(usage.Options):
     """Options of `twistd tcpmesh`."""
 
+    command = "twistd tcpmesh"
+    """How the user called it."""
+
     synopsis = "[options]"
-    longdesc = """Run an Envoy v3 bootstrap as an L4 (TCP) proxy.
-    Try: twistd -n tcpmesh --config envoy.yaml"""
+    shown: Sequence[str] = ()
+    """The groups of options that help tells of; empty for all."""
+
+    longdesc = """
+    Run an Envoy v3 bootstrap as a TCP (L4) proxy.  What comes before the word tcpmesh are twistd's
+    options, which say how the process runs: see twistd --help.
+
+      twistd --nodaemon tcpmesh --config-path envoy.yaml
+    """
 
     optParameters: ClassVar[Any] = PARAMETERS
     optFlags: ClassVar[Any] = FLAGS
 
     def __init__(self) -> None:
         super().__init__()
+        self["stats-tag"] = ()
         self.loaded: Loaded | None = None
         self._given: list[str] = []
         """The options that the user wrote, by their full names."""
@@ -70,20 +82,56 @@ class Options(usage.Options):
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
         """Parse a command line.
 
-        :raise usage.UsageError: where it makes no sense, or says something twice.
+        :raise usage.UsageError: where it makes no sense, or says something twice; under twistd,
+            which would print all of its own options first, the process ends with status 1 and one
+            line instead.
         """
-        with suppress(getopt.GetoptError):  # which is said below
-            written, _ = getopt.getopt(options or (), self.shortOpt, self.longOpt)
-            names = [name.lstrip("-") for name, _ in written]
-            self._given = [ALIASES.get(name, name) for name in names]
+        try:
+            self._parse(list(sys.argv[1:] if options is None else options))
+        except usage.UsageError as e:
+            if self.parent is None:
+                raise
+            refuse(f"{self.command}: {e} (--help tells of all options)")
+
+    def _parse(self, arguments: list[str]) -> None:
+        try:
+            written, files = getopt.gnu_getopt(arguments, self.shortOpt, self.longOpt)
+        except getopt.GetoptError as e:
+            raise usage.UsageError(what_is_wrong(e, self.longOpt)) from None
+        names = [name.lstrip("-") for name, _ in written]
+        self._given = [ALIASES.get(name, name) for name in names]
         for name in self._given:
             if self._given.count(name) > 1 and name not in REPEATED:
                 raise usage.UsageError(f"--{name} is given more than once")
-        super().parseOptions(options)
+        # Files may stand anywhere among the options, but not for Twisted's parser.
+        options = [part for name, value in written for part in self._as_written(name, value)]
+        super().parseOptions([*options, "--", *files])
+
+    def _as_written(self, name: str, value: str) -> list[str]:
+        takes_value = f"{name[2:]}=" in self.longOpt or f"{name[1:]}:" in self.shortOpt
+        return [name, value] if takes_value else [name]
+
+    def parseArgs(self, *files: str) -> None:
+        """What is no option.
+
+        :raise usage.UsageError: always: there is nothing of that kind.
+        """
+        if files:
+            raise usage.UsageError(f"'{files[0]}' is no option: tell a file as --config-path FILE")
 
     def opt_config(self, path: str) -> None:
         """Bootstrap file; the same as --config-path."""
         self["config-path"] = path
+
+    def opt_stats_tag(self, text: str) -> None:
+        """A tag that every statistic has."""
+        tag, colon, value = text.partition(":")
+        if not colon:
+            raise usage.UsageError(f"--stats-tag: {text!r} is not TAG:VALUE")
+        if (tag and not (tag.isascii() and tag.isalnum())) or not value or "." in value:
+            rule = "a tag has letters and digits, a value is not empty and has no dot"
+            raise usage.UsageError(f"--stats-tag: {text!r}: {rule}")
+        self["stats-tag"] += (text,)
 
     def opt_allow_unknown_fields(self) -> None:
         """The same as --allow-unknown-static-fields."""
@@ -91,17 +139,19 @@ class Options(usage.Options):
 
     def opt_hot_restart_version(self) -> NoReturn:
         """Print 'disabled' and exit, for there is no hot restart."""
-        _tell("disabled")
+        tell("disabled")
         sys.exit(0)
 
     def opt_version(self) -> NoReturn:
         """Show the version and exit."""
-        _tell(f"tcpmesh {__version__}")
+        tell(version_line())
         sys.exit(0)
 
     def opt_help(self) -> NoReturn:
         """Display this help and exit."""
-        _tell(str(self))
+        usage_line = f"{self.command} {self.synopsis}"
+        rows = [row for cls in type(self).__mro__ for row in vars(cls).get("optParameters", ())]
+        tell(help_text(usage_line, self.longdesc, rows, self.optFlags, self.shown))
         sys.exit(0)
 
     opt_h = opt_help
@@ -110,10 +160,10 @@ class Options(usage.Options):
         """Judge the options and the configuration; ends the process here where either is wrong or
         only judging was asked for.
         """
-        try:
-            component_levels(self["component-log-level"])
-        except ValueError as e:
-            raise usage.UsageError(f"--component-log-level: {e}") from None
+        if self["enable-fine-grain-logging"] and self["component-log-level"]:
+            raise usage.UsageError(
+                "--component-log-level will not work with --enable-fine-grain-logging"
+            )
         if not self["config-path"] and not self["config-yaml"]:
             raise usage.UsageError("tell what to serve: --config FILE, or --config-yaml TEXT")
         if self["mode"] == "serve" and self["format"] != "text":
@@ -125,9 +175,9 @@ class Options(usage.Options):
         except KeyboardInterrupt:
             sys.exit(INTERRUPTED)
         except MemoryError:
-            _refuse("there is not enough memory to judge this configuration")
+            refuse("there is not enough memory to judge this configuration")
         if self["mode"] != "serve":
-            _tell(self._answer(self.loaded))
+            tell(self._answer(self.loaded))
             sys.exit(0)
 
     def _load(self) -> Loaded:
@@ -139,29 +189,35 @@ class Options(usage.Options):
                 allow_unknown_fields=bool(self["allow-unknown-static-fields"]),
                 allow_unsupported=bool(self["allow-unsupported"]),
                 open_files=_open_files(),
+                node_arguments=self.server_options().node_arguments,
             )
             wrong = _extension_problems(loaded)
+            if "log-format" in self._given:
+                wrong = (*format_problems(loaded), *wrong)
             if refused or wrong:
                 raise ConfigError(wrong, loaded.warnings, loaded.sources)
         except ConfigError as e:
             e = ConfigError((*refused, *e.problems), (*warnings, *e.warnings), e.sources)
             if self["format"] == "json":
-                _tell(json.dumps(e.as_dict(), indent=1))
+                tell(json.dumps(e.as_dict(), indent=1))
             else:
-                _complain(by_place((*e.problems, *e.warnings)), e.sources)
+                complain(by_place((*e.problems, *e.warnings)), e.sources)
             sys.exit(1)
         if self["skip-deprecated-logs"]:
             kept = tuple(each for each in loaded.warnings if each.text != DEPRECATED)
             loaded = replace(loaded, warnings=kept)
         loaded = replace(loaded, warnings=(*warnings, *loaded.warnings))
         if self["format"] == "text":
-            _complain(loaded.warnings, loaded.sources)
+            complain(loaded.warnings, loaded.sources)
         return loaded
 
     def _option_problems(self) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
         """What is wrong with the options: errors and warnings."""
         allowed = bool(self["allow-unsupported"])
-        found = option_problems(self, self.defaults, self._given, allowed)
+        found = [
+            *option_problems(self, self.defaults, self._given, allowed),
+            *level_problems(self["component-log-level"]),
+        ]
         return (
             tuple(each for each in found if each.severity == "error"),
             tuple(each for each in found if each.severity == "warning"),
@@ -195,19 +251,17 @@ class Options(usage.Options):
                 check_user(twistd)
                 check_pid_file(twistd)
         except CannotRun as e:
-            _refuse(str(e))
+            refuse(str(e))
 
     def log(self) -> Log:
         """The log that these options, and twistd's own --logfile, ask for."""
-        path = self["log-path"]
-        if not path and self.parent is not None:
-            detached = not self.parent.get("nodaemon", True)
-            path = self.parent.get("logfile") or ("twistd.log" if detached else "")
-        levels = Levels(self["log-level"], component_levels(self["component-log-level"]))
+        pattern = self["log-format"]
+        if "log-format" not in self._given and self.loaded is not None:
+            pattern = pattern_of(self.loaded.bootstrap)
         try:
-            return Log(levels, "" if path == "-" else path)
+            return log_of(self, self.parent, pattern)
         except OSError as e:
-            _refuse(f"cannot open the log file '{path}': {e.strerror}")
+            refuse(f"cannot open the log file '{e.filename}': {e.strerror}")
 
 
 _FLAGS = frozenset(str(flag[0]).replace("-", "_") for flag in Options.optFlags)
@@ -230,42 +284,6 @@ def _extension_problems(loaded: Loaded) -> tuple[Problem, ...]:
     return extension_problems(loaded)
 
 
-def _tell(text: str) -> None:
-    """Write the answer to standard output; whoever reads it may have seen enough, as `head` has.
-
-    Ends the process with status 1 where it cannot be written for another reason.
-    """
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
-    try:
-        print(text, flush=True)
-    except BrokenPipeError:
-        _forget_output()
-    except OSError as e:
-        _forget_output()
-        _refuse(f"cannot write to standard output: {e.strerror}")
-
-
-def _refuse(text: str) -> NoReturn:
-    """End the process with status 1 and this line."""
-    print(text, file=sys.stderr)
-    sys.exit(1)
-
-
-def _forget_output() -> None:
-    """Leave nothing in the buffer of standard output that Python would try to write once more when
-    it ends.
-    """
-    with open(os.devnull, "wb") as nowhere:
-        os.dup2(nowhere.fileno(), sys.stdout.fileno())
-
-
-def _complain(problems: tuple[Problem, ...], sources: Mapping[str, str]) -> None:
-    """Write problems to standard error; a terminal gets the source lines too."""
-    if problems:
-        print(render(problems, sources if sys.stderr.isatty() else {}), file=sys.stderr)
-
-
 def makeService(options: Options) -> IService:
     """The service that twistd runs.  Imported here is what only a server needs, so that `--help`
     stays quick.
@@ -277,6 +295,7 @@ def makeService(options: Options) -> IService:
 
     assert options.loaded is not None
     log, settings = options.log(), options.server_options()
+    take_standard_logging(log)
     if log.levels.shows("config", "debug"):
         _log_settings(loaded_with(options.loaded, settings.node_arguments), log)
     _raise_descriptor_limit()
@@ -284,7 +303,7 @@ def makeService(options: Options) -> IService:
     server.live.addCallback(lambda _: _calm_collector())
     running: Any = reactor
     running.callWhenRunning(install_signals, running, server.quit, server.reopen_logs)
-    atexit.register(_end_with, server)
+    atexit.register(_end_with, server, log)
     return server
 
 
@@ -302,8 +321,9 @@ def _calm_collector() -> None:
     gc.set_threshold(GC_THRESHOLD, 50, 100)
 
 
-def _end_with(server: Any) -> None:
+def _end_with(server: Any, log: Log) -> None:
     """Give the process the exit status that its server wants: twistd itself knows only 0."""
+    log.close()
     if server.exit_status:
         os._exit(server.exit_status)
 

@@ -4,13 +4,31 @@ meaning.
 
 from __future__ import annotations
 
+import platform
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from getopt import GetoptError
+from importlib.metadata import version
 from typing import Any
 
-from tcpmesh.logs.log import level
+from twisted.python import usage
 
-MODES = ("serve", "validate", "explain")
-FORMATS = ("text", "json")
-STRATEGIES = ("gradual", "immediate")
+from tcpmesh import __version__
+from tcpmesh.config.schema.newer import ENVOY
+from tcpmesh.logs.levels import LEVELS, component_levels, level
+from tcpmesh.logs.pattern import DEFAULT_PATTERN
+
+#: The words that an option takes.
+CHOICES: Mapping[str, tuple[str, ...]] = {
+    "mode": ("serve", "validate", "explain"),
+    "format": ("text", "json"),
+    "log-level": LEVELS,
+    "drain-strategy": ("gradual", "immediate"),
+    "local-address-ip-version": ("v4", "v6"),
+}
+
+#: Options that name a file.
+FILES = ("config-path", "log-path", "admin-address-path", "base-id-path", "socket-path")
 
 HOT_RESTART = "Refused without --disable-hot-restart: there is no hot restart yet."
 REFUSED = "Refused, or with --allow-unsupported a warning: not supported yet."
@@ -21,10 +39,9 @@ def natural(text: str) -> int:
 
     :raise ValueError: for anything else.
     """
-    number = int(text)
-    if number < 0:
-        raise ValueError("it must not be negative")
-    return number
+    if not (text.isascii() and text.isdigit()):
+        raise ValueError(f"'{text}' is no whole number of zero or more")
+    return int(text)
 
 
 def at_least_one(text: str) -> int:
@@ -35,18 +52,67 @@ def at_least_one(text: str) -> int:
     return max(natural(text), 1)
 
 
-def one_of(*choices: str) -> Any:
-    """A coercion that takes only these words."""
+def one_of(name: str) -> Callable[[str], str]:
+    """A coercion that takes only the words of this option."""
+    choices = CHOICES[name]
 
     def coerce(text: str) -> str:
         if text not in choices:
-            raise ValueError(f"there are {', '.join(choices)}")
+            near = get_close_matches(text, choices, 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise ValueError(f"'{text}' is none of {', '.join(choices)}{hint}")
         return text
 
     return coerce
 
 
-PARAMETERS: list[list[Any]] = [
+def components(text: str) -> str:
+    """Levels by logger, as they are written.
+
+    :raise ValueError: where there is no such logger or level.
+    """
+    component_levels(text)
+    return text
+
+
+def _naming(name: str, coerce: Callable[[str], Any]) -> Callable[[str], Any]:
+    """The same coercion, whose errors name the option, as Twisted's do not."""
+
+    def coerce_or_say(text: str) -> Any:
+        try:
+            return coerce(text)
+        except ValueError as e:
+            raise usage.UsageError(f"--{name}: {e}") from None
+
+    return coerce_or_say
+
+
+def what_is_wrong(error: GetoptError, names: list[str]) -> str:
+    """An error of `getopt` in one line that says what to write.
+
+    :param names: of all options; those that take a value end in an equals sign.
+    """
+    given = error.opt if len(error.opt) == 1 else f"-{error.opt}"
+    if "requires argument" in error.msg:
+        return f"-{given} needs a value"
+    if "must not have an argument" in error.msg:
+        return f"-{given} takes no value"
+    plain = [name.rstrip("=") for name in names]
+    meant = [name for name in plain if name.startswith(error.opt)]
+    near = meant if len(error.opt) > 1 and meant else get_close_matches(error.opt, plain, 1)
+    hint = f"; did you mean {' or '.join(f'--{name}' for name in near)}?" if near else ""
+    return f"there is no option -{given}{hint}"
+
+
+def version_line() -> str:
+    """What this is, and whose configurations it reads."""
+    return (
+        f"tcpmesh {__version__}, the API of Envoy {ENVOY}, "
+        f"Python {platform.python_version()}, Twisted {version('Twisted')}"
+    )
+
+
+_PARAMETERS: list[list[Any]] = [
     [
         "config-path",
         "c",
@@ -60,14 +126,14 @@ PARAMETERS: list[list[Any]] = [
         "serve",
         "serve; validate: only judge the configuration (exit status 0: it would start); "
         "explain: say what it comes to.",
-        one_of(*MODES),
+        one_of("mode"),
     ],
     [
         "format",
         None,
         "text",
         "Of what validate and explain print: text or json.",
-        one_of(*FORMATS),
+        one_of("format"),
     ],
     [
         "concurrency",
@@ -77,7 +143,19 @@ PARAMETERS: list[list[Any]] = [
         at_least_one,
     ],
     ["log-level", "l", "info", "trace, debug, info, warning, error, critical or off.", level],
-    ["component-log-level", None, "", "Levels of single loggers: upstream:debug,main:info."],
+    [
+        "component-log-level",
+        None,
+        "",
+        "Levels of single loggers: upstream:debug,main:info.",
+        components,
+    ],
+    [
+        "log-format",
+        None,
+        DEFAULT_PATTERN,
+        "Shape of a line of the log, in the flags of spdlog and Envoy.",
+    ],
     ["log-path", None, "", "Log file instead of standard error; SIGUSR1 opens it anew."],
     ["service-cluster", None, "", "Overrides node.cluster."],
     ["service-node", None, "", "Overrides node.id."],
@@ -89,7 +167,7 @@ PARAMETERS: list[list[Any]] = [
         None,
         "gradual",
         "gradual or immediate.  No effect yet.",
-        one_of(*STRATEGIES),
+        one_of("drain-strategy"),
     ],
     [
         "parent-shutdown-time-s",
@@ -122,10 +200,23 @@ PARAMETERS: list[list[Any]] = [
         None,
         "v4",
         "v4 or v6: of the address that HTTP headers name.  No effect on TCP.",
-        one_of("v4", "v6"),
+        one_of("local-address-ip-version"),
     ],
-    *([name, None, "", REFUSED] for name in ("disable-extensions", "log-format", "stats-tag")),
+    [
+        "stats-tag",
+        None,
+        "",
+        "A tag that every statistic has; may be given several times, and of one tag the first "
+        "counts.",
+    ],
+    ["disable-extensions", None, "", REFUSED],
 ]
+
+#: Name, letter, default, help and what makes a value of a text.
+PARAMETERS: list[list[Any]] = [
+    [*row[:4], _naming(row[0], row[4])] if len(row) > 4 else row for row in _PARAMETERS
+]
+
 FLAGS: list[list[Any]] = [
     [
         "allow-unsupported",
@@ -154,13 +245,21 @@ FLAGS: list[list[Any]] = [
     ["skip-deprecated-logs", None, "Do not warn of fields that Envoy has deprecated."],
     ["log-stacktrace-single-entry", None, "No effect: it always is one."],
     ["cpuset-threads", None, "No effect for now: there is one worker."],
+    [
+        "log-format-escaped",
+        None,
+        "Escape line ends, quotes and what is not ASCII in the log, as in C.",
+    ],
+    [
+        "enable-fine-grain-logging",
+        None,
+        "No effect: levels are those of loggers, not of source files.",
+    ],
     *(
         [name, None, REFUSED]
         for name in (
             "enable-core-dump",
-            "enable-fine-grain-logging",
             "enable-mutex-tracing",
-            "log-format-escaped",
         )
     ),
 ]

@@ -167,19 +167,39 @@ class ImageTests(SynchronousTestCase):
         self.assertRegex(self.lines[0], r"^ARG BASE=python:3\.\d+\.\d+-slim-[a-z]+$")
 
     def test_commands(self) -> None:
-        """A container takes what a container of Envoy's image takes, and twistd's own commands."""
-        start = [*entrypoint.FOREGROUND, "tcpmesh", "--admin-address-path", ADMIN]
+        """A container takes what a container of Envoy's image takes, the commands of `tcpmesh`, the
+        demo backend, and other programs; the health check finds what serves.
+        """
+        health = ["--admin-address-path", ADMIN]
         for arguments, expected in (
-            ([], ["--config-path", "/etc/envoy/envoy.yaml"]),
-            (["-c", "/f"], ["-c", "/f"]),
-            (["envoy", "-c", "/f"], ["-c", "/f"]),
-            (["tcpmesh", "--config", "/f"], ["--config", "/f"]),
+            ([], ["tcpmesh", "--config-path", "/etc/envoy/envoy.yaml", *health]),
+            (["envoy"], ["tcpmesh", "--config-path", "/etc/envoy/envoy.yaml", *health]),
+            (["-c", "/f"], ["tcpmesh", "-c", "/f", *health]),
+            (["envoy", "-c", "/f"], ["tcpmesh", "-c", "/f", *health]),
+            (["tcpmesh", "--config", "/f"], ["tcpmesh", "--config", "/f", *health]),
+            (["tcpmesh", "run", "/f"], ["tcpmesh", "run", "/f", *health]),
+            (["run", "/f"], ["tcpmesh", "run", "/f", *health]),
+            (["validate", "/f"], ["tcpmesh", "validate", "/f"]),
+            (["tcpmesh", "explain", "/f"], ["tcpmesh", "explain", "/f"]),
+            (
+                ["-c", "/f", "--admin-address-path=/a"],
+                ["tcpmesh", "-c", "/f", "--admin-address-path=/a"],
+            ),
+            (
+                ["tcpmesh-demoapp", "-p", "1"],
+                [*entrypoint.FOREGROUND, "tcpmesh-demoapp", "-p", "1"],
+            ),
+            (["sh", "-c", "true"], ["sh", "-c", "true"]),
         ):
-            self.assertEqual([*start, *expected], entrypoint.command(arguments), arguments)
-        self.assertEqual(
-            [*entrypoint.FOREGROUND, "tcpmesh-demoapp", "-p", "1"],
-            entrypoint.command(["tcpmesh-demoapp", "-p", "1"]),
-        )
+            self.assertEqual(expected, entrypoint.command(arguments), arguments)
+
+    def test_other_programs(self) -> None:
+        """Another program takes the place of the process."""
+        script = [sys.executable, str(CONFIGS / "entrypoint.py")]
+        ran = subprocess.run([*script, "sh", "-c", "exit 7"], check=False)
+        self.assertEqual(7, ran.returncode)
+        told = subprocess.run([*script, "version"], check=False, capture_output=True, text=True)
+        self.assertTrue(told.stdout.startswith("tcpmesh "), told.stdout)
 
     def test_stopped_at_once(self) -> None:
         """A stop that comes while Python is still importing ends the process, with status 0."""

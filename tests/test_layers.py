@@ -19,13 +19,15 @@ ROOT = Path(__file__).resolve().parent.parent
 #: From the ground up.  A room imports from rooms below it and beside it.
 LAYERS = (
     ("values", "wire", "logs", "interfaces"),
-    ("stats", "config", "net"),
+    ("stats", "config", "runtime", "net"),
     ("connection", "registry"),
+    ("rpc",),
     ("accesslog", "cluster", "listener"),
     ("extensions",),
     ("admin", "server"),
-    ("tap_options", "tap_process"),
-    ("tap",),
+    ("tap_help", "tap_log", "tap_options", "tap_output", "tap_process"),
+    ("cli_completion", "cli_migrate", "tap"),
+    ("__main__", "cli"),
 )
 HEIGHT = {room: height for height, layer in enumerate(LAYERS) for room in layer}
 

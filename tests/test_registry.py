@@ -52,6 +52,27 @@ class RegistryTestCase(SynchronousTestCase):
         )
 
 
+class PlaceTests(SynchronousTestCase):
+    """Where an extension of ours is."""
+
+    def test_places(self) -> None:
+        """The path is the type; of the sinks that Envoy never moved to its extensions it is the
+        name.
+        """
+        for name, module in {
+            "envoy.extensions.filters.network.echo.v3.Echo": "filters.network.echo",
+            "envoy.extensions.stat_sinks.graphite_statsd.v3.GraphiteStatsdSink": (
+                "stat_sinks.graphite_statsd"
+            ),
+            "envoy.config.metrics.v3.StatsdSink": "stat_sinks.statsd",
+            "envoy.config.metrics.v3.DogStatsdSink": "stat_sinks.dog_statsd",
+            "envoy.config.metrics.v3.MetricsServiceConfig": "stat_sinks.metrics_service",
+        }.items():
+            self.assertEqual(f"tcpmesh.extensions.{module}", registry._own_module(name))
+        for name in ("google.protobuf.Struct", "envoy.config.core.v3.Node"):
+            self.assertEqual("", registry._own_module(name))
+
+
 class Echo:
     """An extension that keeps what it is given."""
 

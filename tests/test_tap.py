@@ -6,6 +6,7 @@ import gc
 import io
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh import __version__, tap
 from tcpmesh.config import load
-from tcpmesh.logs.log import LOGGERS
+from tcpmesh.logs.levels import LOGGERS
 from tcpmesh.server.service import Server
 from tcpmesh.values.server_options import ServerOptions
 from tests.config.texts import GOOD
@@ -39,6 +40,9 @@ config-path concurrency base-id-path skip-hot-restart-parent-stats skip-hot-rest
 use-dynamic-base-id base-id version help
 """
 """What `envoy --help` lists, of Envoy 1.40."""
+
+ALIASES_OF_OPTIONS = {"config", "allow-unknown-fields"}
+"""What help tells beside another option."""
 
 BAD = """\
 static_resources:
@@ -191,15 +195,21 @@ class NamesTests(OptionsTestCase):
             self.assertIn("no_such_field", self.err.getvalue())
 
     def test_version(self) -> None:
-        """--version prints name and version and ends with status 0."""
+        """--version prints name and version, and whose API is spoken, and ends with status 0."""
         self.assertEqual(0, self.ends("--version"))
-        self.assertEqual(f"tcpmesh {__version__}\n", self.out.getvalue())
+        self.assertRegex(
+            self.out.getvalue(), rf"^tcpmesh {__version__}, the API of Envoy 1\.\d+, Python 3\."
+        )
 
     def test_help(self) -> None:
-        """--help ends with status 0 and tells every option, without a configuration."""
-        self.assertIn(self.ends("--help"), (0, None))
-        for name in ("--config-path", "--mode", "--log-level", "--drain-time-s"):
-            self.assertIn(name, self.out.getvalue())
+        """--help ends with status 0 and tells every option once, in lines of 80 columns, without a
+        configuration.
+        """
+        self.assertEqual(0, self.ends("--help"))
+        printed = self.out.getvalue()
+        for name in {name.rstrip("=") for name in tap.Options().longOpt} - ALIASES_OF_OPTIONS:
+            self.assertEqual(1, len(re.findall(rf"^  .{{4}}--{name}\b(?!-)", printed, re.M)), name)
+        self.assertLessEqual(max(map(len, printed.splitlines())), 80)
 
 
 class OptionsOfEnvoyTests(OptionsTestCase):
@@ -225,6 +235,10 @@ class OptionsOfEnvoyTests(OptionsTestCase):
             ("--drain-strategy=immediate", "connections are not drained yet"),
             ("--parent-shutdown-time-s=3", "there is no hot restart yet"),
             ("--cpuset-threads", "one worker serves all for now"),
+            (
+                "--enable-fine-grain-logging",
+                "levels are those of loggers, not of source files: see /logging",
+            ),
         ):
             name = option.partition("=")[0]
             self.assertEqual(["starts", f"{name}: warning: no effect: {reason}"], self.said(option))
@@ -235,12 +249,8 @@ class OptionsOfEnvoyTests(OptionsTestCase):
         --allow-unsupported it is a warning.
         """
         for option, reason in (
-            ("--stats-tag=a:b", "statistics have no tags beyond"),
-            ("--log-format=%v", "the log has Envoy's default format"),
-            ("--log-format-escaped", "the log is written as it is"),
             ("--disable-extensions=a", "an extension is loaded where"),
             ("--enable-core-dump", "the limit of core files"),
-            ("--enable-fine-grain-logging", "levels are set for each logger"),
             ("--enable-mutex-tracing", "there are no mutexes"),
         ):
             name = option.partition("=")[0]
@@ -296,10 +306,20 @@ class OptionsOfEnvoyTests(OptionsTestCase):
     def test_validate(self) -> None:
         """Judging a configuration tells of them among its problems and warnings."""
         arguments = (*EMPTY, "--mode", "validate", "--format", "json", "--concurrency=2")
-        self.assertEqual(1, self.ends(*arguments, "--stats-tag=a:b"))
+        self.assertEqual(1, self.ends(*arguments, "--disable-extensions=a"))
         judged = json.loads(self.out.getvalue())
-        self.assertEqual(["--stats-tag"], [each["file"] for each in judged["problems"]])
+        self.assertEqual(["--disable-extensions"], [each["file"] for each in judged["problems"]])
         self.assertIn("--concurrency", [each["file"] for each in judged["warnings"]])
+
+    def test_stats_tags(self) -> None:
+        """--stats-tag may be given several times; what is no tag is one line."""
+        given = ("--stats-tag=a:b", "--stats-tag", "c:d:e", "--stats-tag=a:x")
+        options = self.parse(*SERVING, *given)
+        self.assertEqual({"a": "b", "c": "d:e"}, options.server_options().stats_tags)
+        for wrong in ("a", "a_b:c", "a:", "a:b.c", "\u00e9:c"):
+            with self.assertRaises(usage.UsageError) as caught:
+                self.parse(*SERVING, f"--stats-tag={wrong}")
+            self.assertTrue(str(caught.exception).startswith(f"--stats-tag: {wrong!r}"))
 
     def test_hot_restart_version(self) -> None:
         """--hot-restart-version says that there is none, as Envoy does where it is disabled."""
@@ -328,8 +348,46 @@ class BadValuesTests(OptionsTestCase):
             self.assert_usage_error(once, again, says=f"--{name} is given more than once")
 
     def test_unknown_option(self) -> None:
-        """An option that does not exist is named."""
-        self.assert_usage_error(*EMPTY, "--no-such-option", says="no-such-option")
+        """An option that does not exist is named, and the one that was meant, if any."""
+        for option, says in (
+            ("--no-such-option", "there is no option --no-such-option"),
+            ("--log-lvel", "there is no option --log-lvel; did you mean --log-level?"),
+            ("--base", "did you mean --base-id or --base-id-path?"),
+            ("-x", "there is no option -x"),
+        ):
+            self.assert_usage_error(*EMPTY, option, says=says)
+
+    def test_no_value(self) -> None:
+        """A value that is missing, or that nobody asked for, is told with the option."""
+        self.assert_usage_error(*EMPTY, "--drain-time-s", says="--drain-time-s needs a value")
+        self.assert_usage_error(*EMPTY, "-l", says="-l needs a value")
+        self.assert_usage_error(
+            *EMPTY, "--allow-unsupported=yes", says="--allow-unsupported takes no value"
+        )
+
+    def test_no_option(self) -> None:
+        """What is no option is named, wherever it stands."""
+        for arguments in (("envoy.yaml", *EMPTY), (*EMPTY, "envoy.yaml")):
+            self.assert_usage_error(*arguments, says="'envoy.yaml' is no option")
+
+    def test_one_line(self) -> None:
+        """Under twistd each of these is one line that names the option, where Twisted would print
+        all of its own options, and the status is 1.
+        """
+        for arguments, line in (
+            (["--concurrency=many"], "--concurrency: 'many' is no whole number of zero or more"),
+            (["--mode=serv"], "did you mean serve?"),
+            (["-l", "loud"], "--log-level: unknown logger level 'loud'"),
+            (["--no-such"], "there is no option --no-such"),
+            ([], "tell what to serve"),
+        ):
+            options = tap.Options()
+            options.parent = {}  # type: ignore[assignment]
+            self.err.truncate(self.err.seek(0))
+            self.assertEqual(1, self.assertRaises(SystemExit, options.parseOptions, arguments).code)
+            self.assertTrue(self.err.getvalue().startswith("twistd tcpmesh: "))
+            self.assertIn(line, self.err.getvalue())
+            self.assertEqual(1, self.err.getvalue().count("\n"))
 
     def test_numbers(self) -> None:
         """Where a number is wanted, words, fractions and negative numbers are refused."""
@@ -342,7 +400,7 @@ class BadValuesTests(OptionsTestCase):
             "file-flush-min-size-kb",
         ):
             for value in ("many", "1.5", "-1", ""):
-                self.assertRaises(usage.UsageError, self.parse, *EMPTY, f"--{name}={value}")
+                self.assert_usage_error(*EMPTY, f"--{name}={value}", says=f"--{name}: '{value}'")
 
     def test_words(self) -> None:
         """Where one of a few words is wanted, another is refused and those are told."""
@@ -367,6 +425,17 @@ class BadValuesTests(OptionsTestCase):
         self.assert_usage_error(*EMPTY, "--component-log-level", "upstream:loud", says="loud")
         self.assert_usage_error(
             *EMPTY, "--component-log-level", "upstream", says="--component-log-level"
+        )
+
+    def test_fine_grain(self) -> None:
+        """--component-log-level and --enable-fine-grain-logging are one or the other, as for
+        Envoy.
+        """
+        self.assert_usage_error(
+            *EMPTY,
+            "--component-log-level=main:info",
+            "--enable-fine-grain-logging",
+            says="--component-log-level will not work with --enable-fine-grain-logging",
         )
 
     def test_format_of_nothing(self) -> None:
@@ -655,6 +724,41 @@ class LogTests(OptionsTestCase):
         )
         self.assertEqual(
             {**dict.fromkeys(LOGGERS, "error"), "upstream": "debug", "main": "off"}, levels
+        )
+
+    def test_silent_loggers(self) -> None:
+        """Loggers that only Envoy has are taken with a warning that names them."""
+        self.parse(*SERVING, "--component-log-level", "router:debug,main:info,http:trace")
+        self.assertEqual(
+            "--component-log-level: warning: no effect on http, router: tcpmesh has nothing that "
+            "logs under these names\n",
+            self.err.getvalue(),
+        )
+
+    def test_format(self) -> None:
+        """--log-format is the shape of the lines, and --log-format-escaped escapes them."""
+        options = self.parse(*EMPTY, "--log-format", "%L|%n|\t%v", "--log-format-escaped")
+        self.write(options)
+        self.assertIn("I|main|\\there I am\n", self.err.getvalue())
+
+    def test_configured_format(self) -> None:
+        """application_log_config says the same in the bootstrap, as text or as JSON."""
+        for text, line in (
+            ("text_format: '%L %v'", "I here I am\n"),
+            ("json_format: {l: '%l', m: '%j', n: 1}", '{"l":"info","m":"here I am","n":1}\n'),
+        ):
+            config = f"application_log_config: {{log_format: {{{text}}}}}"
+            self.err.truncate(self.err.seek(0))
+            self.write(self.parse("--config-yaml", config))
+            self.assertTrue(self.err.getvalue().endswith(f"\n{line}"), self.err.getvalue())
+
+    def test_two_formats(self) -> None:
+        """Both together are refused, with the place in the file, as Envoy does."""
+        config = "application_log_config: {log_format: {text_format: '%v'}}"
+        self.assertEqual(1, self.ends("--config-yaml", config, "--log-format", "%v"))
+        self.assertIn(
+            "--config-yaml:1:26: application_log_config.log_format: only one of",
+            self.err.getvalue(),
         )
 
     def test_log_path(self) -> None:

@@ -21,8 +21,12 @@ from pathlib import Path
 
 SETUP = Path(__file__).resolve().parent.parent / "setup.cfg"
 
-BOUNDED = re.compile(r"(?P<name>[A-Za-z0-9._-]+)\s*>=\s*(?P<version>[0-9][0-9A-Za-z.]*)\Z")
-"""A requirement as we write them: a package and the oldest version that will do."""
+BOUNDED = re.compile(
+    r"(?P<name>[A-Za-z0-9._-]+)\s*>=\s*(?P<version>[0-9][0-9A-Za-z.]*)(?P<only>;.*)?\Z"
+)
+"""A requirement as we write them: a package, the oldest version that will do, and where it is
+wanted, if that is not everywhere (`; python_version >= "3.11"`).
+"""
 
 OWN_EXTRA = re.compile(r"tcpmesh\[[a-z,]+\]\Z")
 """An extra that includes another of ours; it bounds nothing itself."""
@@ -51,7 +55,7 @@ def lowest(requirement: str) -> str:
     match = BOUNDED.match(requirement)
     if match is None:
         raise Unbounded(f"{requirement!r} has no lower bound of the form 'package>=version'")
-    return f"{match['name']}=={match['version']}"
+    return f"{match['name']}=={match['version']}{match['only'] or ''}"
 
 
 def constraints(setup: ConfigParser, extras: Iterable[str]) -> list[str]:

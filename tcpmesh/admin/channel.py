@@ -38,6 +38,9 @@ class AdminRequest(Request):
     has asked for them.
     """
 
+    began = 0.0
+    """When it was whole, by the clock of the site."""
+
     _pieces = 0
     _is_too_large = False
 
@@ -98,12 +101,12 @@ class AdminChannel(HTTPChannel):
         self._opened_at = self.site.traffic.opened()
         super().connectionMade()
 
-    def asked(self, request: Request) -> None:
+    def asked(self, request: Any) -> None:
         """Count a request."""
         if not self._has_spoken:
             self._has_spoken = True
             self.site.traffic.spoke()
-        self.site.traffic.asked(request.notifyFinish())
+        request.began = self.site.traffic.asked(request.notifyFinish())
 
     def rawDataReceived(self, data: bytes) -> None:
         """Bytes of a body; whoever sends too many is refused."""
@@ -140,6 +143,11 @@ class AdminChannel(HTTPChannel):
         self.site.traffic.closed(self._opened_at, self._has_spoken)
         if self.afterwards is not None:
             self.afterwards()
+
+
+def began_at(request: Any) -> float:
+    """When a request came."""
+    return float(getattr(request, "began", 0.0))
 
 
 def channel_of(request: Any) -> AdminChannel:

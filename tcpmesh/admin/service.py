@@ -16,6 +16,7 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import Cooperator
 from twisted.logger import Logger
 
+from tcpmesh.accesslog.access_logs import AccessLogs
 from tcpmesh.admin.endpoints.table import ENDPOINTS
 from tcpmesh.admin.site import AdminSite
 from tcpmesh.interfaces import IServer
@@ -40,6 +41,7 @@ class AdminService(Service):
         `IReactorTime`).
     :param cooperator: does what takes long.
     :param mode: permissions of a unix socket, or `None` for the process's umask.
+    :param access_logs: where requests are written down, if they are.
     """
 
     def __init__(
@@ -49,9 +51,11 @@ class AdminService(Service):
         address: Address,
         cooperator: Cooperator,
         mode: int | None = None,
+        access_logs: AccessLogs | None = None,
     ) -> None:
         self.setName("admin")
-        self.site = AdminSite(server, ENDPOINTS, reactor, cooperator)
+        self.site = AdminSite(server, ENDPOINTS, reactor, cooperator, access_logs)
+        self._access_logs = access_logs
         self._server = server
         self._address = address
         self._options = ListenOptions(reuse_port=False, mode=mode)
@@ -91,7 +95,12 @@ class AdminService(Service):
         """
         super().stopService()
         self._port = None
-        return self._network.stop()
+        return self._network.stop().addCallback(self._close_logs)
+
+    def _close_logs(self, _: None) -> None:
+        logs, self._access_logs = self._access_logs, None
+        if logs is not None:
+            logs.close()
 
     def _write_address(self) -> None:
         path = self._server.options.admin_address_path

@@ -16,9 +16,11 @@ from twisted.web.http import Request as HTTPRequest
 from twisted.web.resource import IResource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
+from tcpmesh.accesslog.access_logs import AccessLogs
 from tcpmesh.admin.answering import Answering
 from tcpmesh.admin.answers.endpoint import Answer, Call, Endpoint, Refusal, help_text
-from tcpmesh.admin.channel import AdminChannel, AdminRequest, channel_of
+from tcpmesh.admin.channel import AdminChannel, AdminRequest, began_at, channel_of
+from tcpmesh.admin.log import AdminLog
 from tcpmesh.admin.traffic import AdminTraffic
 from tcpmesh.interfaces import IServer
 
@@ -46,12 +48,14 @@ class AdminSite(Site):
         endpoints: Sequence[Endpoint],
         clock: IReactorTime,
         cooperator: Cooperator,
+        access_logs: AccessLogs | None = None,
     ) -> None:
         pages = AdminPages(server, endpoints, clock, cooperator)
         super().__init__(pages, AdminRequest, timeout=IDLE_TIMEOUT, reactor=clock)
         self.traffic = AdminTraffic(
             server.store.scope("listener.admin"), server.store.scope("http.admin"), clock
         )
+        self._log = AdminLog(access_logs, clock) if access_logs is not None else None
 
     def startFactory(self) -> None:
         """Open no log, and start no timer for one."""
@@ -60,8 +64,10 @@ class AdminSite(Site):
         """Nothing was started."""
 
     def log(self, request: HTTPRequest) -> None:
-        """Count a request that was answered."""
+        """Count a request that was answered, and write it down."""
         self.traffic.answered(request.code)
+        if self._log is not None:
+            self._log.answered(request, began_at(request))
 
 
 @implementer(IResource)

@@ -122,8 +122,8 @@ class AdminTraffic:
         self._spoken.tally += 1
         self._speaking.add(1)
 
-    def asked(self, ended: Deferred[None]) -> None:
-        """A request has come, which is answered, or given up, when that happens."""
+    def asked(self, ended: Deferred[None]) -> float:
+        """A request has come, which is answered, or given up, when that happens; returns when."""
         started = self._clock.seconds()
 
         def over(_: object) -> None:
@@ -133,6 +133,7 @@ class AdminTraffic:
         self._requests_seen.tally += 1
         self._asking.add(1)
         ended.addBoth(over)
+        return started
 
     def closed(self, opened_at: float, has_spoken: bool) -> None:
         """A connection that was accepted at that time has ended."""

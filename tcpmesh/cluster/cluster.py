@@ -26,10 +26,19 @@ from tcpmesh.cluster.hosts.host_sets import HostSets, host_sets
 from tcpmesh.cluster.hosts.stats import ClusterStats
 from tcpmesh.cluster.upstream.circuit_breakers import Breakers
 from tcpmesh.cluster.upstream.dialer import dialer_of
+from tcpmesh.cluster.upstream.http1_pools import Http1Pools
 from tcpmesh.cluster.upstream.outcomes import Outcomes
+from tcpmesh.cluster.upstream.own_connection import ConnectionUser, OwnConnection, pick
 from tcpmesh.cluster.upstream.pool import Pools, pools_of
 from tcpmesh.config.fields.values import seconds
-from tcpmesh.interfaces import IBringsBalancer, ICluster, ILoadBalancer, INamedHostsBalancer
+from tcpmesh.interfaces import (
+    IBringsBalancer,
+    ICluster,
+    IHttp1Upstream,
+    IHttp2Upstream,
+    ILoadBalancer,
+    INamedHostsBalancer,
+)
 from tcpmesh.registry import UnknownExtension, WorkerContext, cluster_type
 from tcpmesh.stats.store import Store
 from tcpmesh.values.address import Address
@@ -79,7 +88,11 @@ class Cluster:
         """
         self.message = message
         self.name: str = message.name
-        self.info = ClusterInfo(message.name, message.alt_stat_name or message.name)
+        self.info = ClusterInfo(
+            message.name,
+            message.alt_stat_name or message.name,
+            message.metadata if message.HasField("metadata") else None,
+        )
         self.number = number
         self.connect_timeout = (
             seconds(message.connect_timeout)
@@ -126,6 +139,9 @@ class Cluster:
         self._new_pools = partial(Pools, message, self, context.network)
         if self.pools is not None and self.pools.looks_ahead:
             self._balancer = Lookahead(self._balancer)
+        self._new_http2 = partial(_http2_pools, message, self, context)
+        self._http2: IHttp2Upstream | None = None
+        self._http1: IHttp1Upstream | None = None
         self._is_balanced = False
         self._drains_all: bool = message.common_lb_config.close_connections_on_host_set_change
 
@@ -149,8 +165,12 @@ class Cluster:
             waiting = {a: host for a, host in self._named.items() if host.key is None}
             self._named = waiting | {host.address: host for host in hosts}
         moved = places.symmetric_difference((host, host.spec.priority) for host in hosts)
-        if moved and self.pools is not None:
-            self.pools.drain(before if self._drains_all else set(before).difference(hosts))
+        if not moved:
+            return
+        leaving = before if self._drains_all else set(before).difference(hosts)
+        for pools in (self.pools, self._http2, self._http1):
+            if pools is not None:
+                pools.drain(leaving)
 
     def _host(self, key: int, spec: HostSpec) -> Host:
         host = self._by_key.get(key)
@@ -173,6 +193,9 @@ class Cluster:
             session.host_failed()
         if self.pools is not None:
             self.pools.hosts_failed((host,))
+        for own in (self._http2, self._http1):
+            if own is not None:
+                own.drain((host,))
 
     def _set_flags(self, host: Host, flags: int) -> bool:
         """Whether it is out, and was not before."""
@@ -300,6 +323,29 @@ class Cluster:
         if self.pools is None:
             self.pools = self._new_pools()
 
+    @property
+    def http2(self) -> IHttp2Upstream:
+        """Its hosts as gRPC calls reach them, made with the first one."""
+        if self._http2 is None:
+            self._http2 = self._new_http2()
+        return self._http2
+
+    @property
+    def http1(self) -> IHttp1Upstream:
+        """Its hosts as requests of the proxy's own reach them, made with the first one."""
+        if self._http1 is None:
+            self._http1 = Http1Pools(self, self._clock)
+        return self._http1
+
+    def connect(self, user: ConnectionUser) -> OwnConnection | None:
+        """Connect to one of the hosts, for the proxy itself: see `ICluster.connect`."""
+        host = pick(self)
+        if host is None:
+            return None
+        connection = OwnConnection(host, user, self._clock)
+        connection.connect()
+        return connection
+
     def collect(self) -> None:
         """Bring the gauges up to date that nobody moves while traffic flows; what filters hold,
         they add afterwards.
@@ -320,6 +366,9 @@ class Cluster:
         """
         if self.pools is not None:
             self.pools.close()
+        for own in (self._http2, self._http1):
+            if own is not None:
+                own.close()
         self.dialer.close()
 
     def release(self) -> None:
@@ -341,6 +390,13 @@ class Cluster:
             provided=partial(provided_balancer, self.message),
             host_for=self.host_for,
         )
+
+
+def _http2_pools(message: Any, cluster: Cluster, context: WorkerContext) -> IHttp2Upstream:
+    # Here, as only gRPC needs h2.
+    from tcpmesh.cluster.upstream.http2_pools import Http2Pools
+
+    return Http2Pools(message, cluster, context.network, context.random)
 
 
 def _stats(message: Any, store: Store) -> ClusterStats:

@@ -11,20 +11,28 @@ This is main's: it decides which clusters there are, and workers build each one 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import count
 from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults, succeed
 from twisted.logger import Logger
 
+from tcpmesh.cluster.cluster import Cluster
 from tcpmesh.cluster.health.event_log import EventLog
 from tcpmesh.cluster.membership import Membership, Send
 from tcpmesh.cluster.monitor import HealthMonitor
 from tcpmesh.cluster.upstream.dialer import dialer_of
 from tcpmesh.interfaces import IDiscovery, INamedHostsDiscovery
 from tcpmesh.net.timer_wheel import TimerWheel
-from tcpmesh.registry import BrokenExtension, MainContext, UnknownExtension, build, cluster_type
+from tcpmesh.registry import (
+    BrokenExtension,
+    MainContext,
+    UnknownExtension,
+    WorkerContext,
+    build,
+    cluster_type,
+)
 from tcpmesh.stats.metrics import Merge
 from tcpmesh.stats.store import Declaration
 from tcpmesh.values.all_or_nothing import all_or_nothing
@@ -35,13 +43,18 @@ from tcpmesh.values.link import (
     ClusterRefused,
     ClusterUsed,
     ConnectOutcome,
+    Flags,
     HostNumbers,
+    Hosts,
     HostSeen,
     HostsUnused,
     Rates,
+    Rebalance,
     Refusal,
     RemoveCluster,
     ServeCluster,
+    ToMain,
+    ToWorker,
 )
 from tcpmesh.values.statuses import ClusterStatus, Statuses
 
@@ -80,10 +93,12 @@ class ClusterEntry:
         """Why a worker cannot build it."""
         self._send = send
         self.is_warm = False
+        self._own: Cluster | None = None
+        """The cluster as main has it for calls of its own, made with the first one."""
         with all_or_nothing() as undo:
             self._discovery = discovery_of(message, context)
             undo.callback(self._discovery.stop)
-            self.membership = Membership(number, message, context, send)
+            self.membership = Membership(number, message, context, self._tell)
             undo.callback(self.membership.release)
             self._dialer = dialer_of(message, context) if message.health_checks else None
             if self._dialer is not None:
@@ -122,6 +137,32 @@ class ClusterEntry:
         """The cluster as the admin interface shows it."""
         return self.membership.status(self._monitor.outliers(), self._monitor.rates)
 
+    # For calls of main's own
+
+    def own(self, context: WorkerContext, send: Callable[[ToMain], object]) -> Cluster:
+        """The cluster as a worker has it, for calls that main makes: built from the same message,
+        and told the same.
+
+        :param send: takes what it has to tell main.
+        """
+        if self._own is None:
+            self._own = Cluster(self.message, context, self.number, send)
+            self._own.update_hosts(self.membership.told())
+        return self._own
+
+    def _tell(self, message: ToWorker) -> None:
+        """Tell workers, and our own."""
+        self._send(message)
+        own = self._own
+        if own is None:
+            return
+        if isinstance(message, Hosts):
+            own.update_hosts(message)
+        elif isinstance(message, Flags):
+            own.set_flags(message.host, message.flags)
+        elif isinstance(message, Rebalance):
+            own.unbalance()
+
     # What workers tell
 
     def used(self, told: ClusterUsed) -> None:
@@ -134,11 +175,14 @@ class ClusterEntry:
 
     def take_rates(self, told: Rates) -> None:
         """How connections came out in an interval."""
-        self._monitor.take_rates(told.rates)
+        own = self._own.rates() if self._own is not None else ()
+        self._monitor.take_rates(_summed(told.rates, own) if own else told.rates)
 
     def take_numbers(self, told: HostNumbers) -> None:
         """What a worker has counted of each host."""
-        self.membership.take_numbers(told)
+        own = self._own.host_numbers() if self._own is not None else ()
+        numbers = _summed(told.numbers, own) if own else told.numbers
+        self.membership.take_numbers(HostNumbers(told.cluster, numbers))
 
     def host_seen(self, told: HostSeen) -> None:
         """A connection has named a host."""
@@ -156,6 +200,10 @@ class ClusterEntry:
     def stop(self) -> Deferred[None]:
         """Look no more; fires when nothing is under way.  What workers have of it stays."""
         self._monitor.stop()
+        own, self._own = self._own, None
+        if own is not None:
+            own.close()
+            own.release()
         if self._dialer is not None:
             self._dialer.close()
         self.membership.stop()
@@ -176,6 +224,15 @@ class ClusterManager:
     def __init__(self, context: MainContext, send: Send) -> None:
         self._context = context
         self._send = send
+        self._own_context = WorkerContext(
+            network=context.network,
+            store=context.store,
+            cluster=self.own,
+            random=context.random,
+            node=context.node,
+            local_cluster=context.local_cluster,
+            bind_config=context.bind_config,
+        )
         self._numbers = count(1)
         self._known: dict[int, ClusterEntry] = {}
         """By number, also those removed, until workers have nothing left of them."""
@@ -209,6 +266,14 @@ class ClusterManager:
     def get(self, name: str) -> ClusterEntry | None:
         """The cluster of this name that is served as of now."""
         return self._active.get(name)
+
+    def own(self, name: str) -> Cluster | None:
+        """The cluster of this name for calls that main makes."""
+        entry = self._active.get(name)
+        return entry.own(self._own_context, self._hear) if entry is not None else None
+
+    def _hear(self, told: ToMain) -> None:
+        self.receivers[type(told)](told)
 
     def initialize(self) -> Deferred[None]:
         """All clusters that the proxy begins with have been added; fires when they are warm."""
@@ -364,6 +429,19 @@ class ClusterManager:
         for entry in self._active.values():
             entry.membership.collect()
             yield
+
+
+def _summed(one: Iterable[tuple[int, ...]], other: Iterable[tuple[int, ...]]) -> tuple[Any, ...]:
+    """The numbers of each host that two have counted, which begin with its key."""
+    sums = {each[0]: each for each in one}
+    for each in other:
+        known = sums.get(each[0])
+        if known is not None:
+            added = (a + b for a, b in zip(known[1:], each[1:], strict=True))
+            sums[each[0]] = (each[0], *added)
+        else:
+            sums[each[0]] = each
+    return tuple(sums.values())
 
 
 def discovery_of(message: Any, context: MainContext) -> IDiscovery:

@@ -165,6 +165,11 @@ class Membership:
             self._merging.health_changed()
         self._count()
 
+    def told(self) -> Hosts:
+        """What workers were told of the hosts last, with their flags as they are by now."""
+        flags = tuple(host.flags for host in self.hosts.values())
+        return Hosts(self.cluster, tuple(self.hosts), flags, self._assignment)
+
     # How they are
 
     def set_flags(

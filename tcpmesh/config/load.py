@@ -9,13 +9,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import BinaryIO
 
 from envoy.config.bootstrap.v3.bootstrap_pb2 import Bootstrap
 from google.protobuf import text_format
 from google.protobuf.message import DecodeError
 
-from tcpmesh.config import rules
+from tcpmesh.config import mistaken, rules
 from tcpmesh.config.checks import unintended
 from tcpmesh.config.messages.reading import Reading
 from tcpmesh.config.messages.report import Report
@@ -69,6 +70,7 @@ def load(
     allow_unsupported: bool = False,
     environ: Mapping[str, str] = os.environ,
     open_files: int | None = None,
+    node_arguments: Mapping[str, str] = MappingProxyType({}),
 ) -> Loaded:
     """Load a bootstrap from a file, from YAML text merged over it, or both.
 
@@ -79,6 +81,8 @@ def load(
     :param environ: where `environment_variable` of a DataSource looks.
     :param open_files: how many files the process that is to serve may open; `None` where there is
         no limit.
+    :param node_arguments: what options say in place of fields of the node: see
+        `tcpmesh.config.arguments`.
     :raise ConfigError: with every problem there is.
     """
     if not config_path and not config_yaml:
@@ -100,9 +104,8 @@ def load(
         if config_yaml:
             _read_argument(config_yaml, bootstrap, readings, allow_unknown_fields)
         places = SourceMap([reading.document for reading in readings], config_path or ARGUMENT)
-        return _judge(
-            Report(bootstrap, places, readings, environ, open_files), readings, allow_unsupported
-        )
+        report = Report(bootstrap, places, readings, environ, open_files, node_arguments)
+        return _judge(report, readings, allow_unsupported)
     # Said here, where what was read is forgotten.
     readings.clear()
     problem = "there is not enough memory to read the configuration"
@@ -137,6 +140,14 @@ def _collector_paused() -> Iterator[None]:
             gc.enable()
 
 
+def read_text(path: str) -> str:
+    """The text of a configuration file.
+
+    :raise ConfigError: where it cannot be read.
+    """
+    return decode(_bytes_of(path))
+
+
 def _read_file(
     path: str, bootstrap: Bootstrap, readings: list[Reading], allow_unknown_fields: bool
 ) -> None:
@@ -147,9 +158,19 @@ def _read_file(
     elif suffix == ".pb_text":
         readings.append(Reading(_text_format(decode(data), path, bootstrap)))
     else:
-        is_yaml = suffix in (".yaml", ".yml")
-        document = parse_yaml(decode(data), path) if is_yaml else _json(decode(data), path)
-        _read(document, bootstrap, readings, allow_unknown_fields)
+        _read(_document(decode(data), path), bootstrap, readings, allow_unknown_fields)
+
+
+def _document(text: str, path: str) -> Document:
+    """The document of a file that is YAML or JSON by its name.
+
+    :raise ConfigError: where it is not, with what it is, where that is known.
+    """
+    is_yaml = Path(path).suffix.lower() in (".yaml", ".yml")
+    try:
+        return parse_yaml(text, path) if is_yaml else _json(text, path)
+    except ConfigError as error:
+        raise mistaken.explained(error, text) from None
 
 
 def _json(text: str, path: str) -> Document:
@@ -229,6 +250,7 @@ def _read(
             root.column,
             "the document is empty (an empty configuration is {})",
         )
+    mistaken.refuse_other(document)
     reading = Reading(document, allow_unknown_fields, overlay=bool(readings))
     reading.into(bootstrap)
     readings.append(reading)
@@ -286,7 +308,7 @@ def _judge(report: Report, readings: list[Reading], allow_unsupported: bool) -> 
     sources = {reading.document.file: reading.document.text for reading in readings}
     errors, warnings = _split(report.problems)
     if errors:
-        raise ConfigError(errors, warnings, sources)
+        raise ConfigError(mistaken.with_placeholders(errors, sources), warnings, sources)
     return Loaded(
         report.bootstrap,
         warnings,

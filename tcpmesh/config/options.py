@@ -15,11 +15,7 @@ from tcpmesh.config.text.problems import Place, Problem
 UNSUPPORTED: Mapping[str, str] = {
     "disable-extensions": "an extension is loaded where the configuration names it",
     "enable-core-dump": "the limit of core files is the shell's or the service manager's to set",
-    "enable-fine-grain-logging": "levels are set for each logger, by --component-log-level",
     "enable-mutex-tracing": "there are no mutexes",
-    "log-format": "the log has Envoy's default format, without the line of the source",
-    "log-format-escaped": "the log is written as it is",
-    "stats-tag": "statistics have no tags beyond those that are found in their names",
 }
 """Options of Envoy's that would have to do something, and why they do not."""
 
@@ -38,6 +34,7 @@ SERVED_OTHERWISE: Mapping[str, str] = {
     "cpuset-threads": "one worker serves all for now",
     "drain-time-s": "connections are not drained yet",
     "drain-strategy": "connections are not drained yet",
+    "enable-fine-grain-logging": "levels are those of loggers, not of source files: see /logging",
     "parent-shutdown-time-s": "there is no hot restart yet",
 }
 """Those whose values, where they are not the default, change nothing for now."""

@@ -42,13 +42,20 @@ class FilterChain:
         told of each handshake that takes too long.
         """
         self.name: str = message.name
+        self.metadata: Any = message.metadata if message.HasField("metadata") else None
         self.filters: list[Any] = []
+        self.access_logs: Any = None
+        """The `AccessLogs` of the last filter, or `None`."""
         self._socket: Any = None
         with all_or_nothing() as undo:
             undo.callback(self.close)
+            undo.callback(self.release)
             for index, entry in enumerate(message.filters, 1):
                 check = partial(_check_place, entry, index, len(message.filters))
                 self.filters.append(build_checked(entry.typed_config, context, check))
+            logs = getattr(self.filters[-1], "access_logs", None) if self.filters else None
+            if logs is not None:
+                self.access_logs = logs.hold()
             self.attach = _way_through(self.filters) if self.filters else reject
             self._socket = transport_socket(message, IDownstreamTransportSocketFactory, context)
             if self._socket is not None:
@@ -69,6 +76,12 @@ class FilterChain:
             self._socket.close()
         for network_filter in self.filters:
             network_filter.close()
+
+    def release(self) -> None:
+        """No client is left."""
+        logs, self.access_logs = self.access_logs, None
+        if logs is not None:
+            logs.close()
 
 
 def _check_place(entry: Any, index: int, count: int, network_filter: Any) -> None:

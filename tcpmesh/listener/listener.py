@@ -10,6 +10,7 @@ from zope.interface import implementer
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import ServerFactory
 
+from tcpmesh.accesslog.access_logs import access_logs
 from tcpmesh.config.fields.values import binds_to_port
 from tcpmesh.connection.connection import Connection
 from tcpmesh.interfaces import ICountsAccepts
@@ -19,11 +20,14 @@ from tcpmesh.listener.listener_filters import Find, ListenerFilterManager, are_w
 from tcpmesh.listener.stats import ListenerStats
 from tcpmesh.logs.debug import debug_logger
 from tcpmesh.registry import WorkerContext
+from tcpmesh.stats.settings import accepts
+from tcpmesh.stats.store import Store
 from tcpmesh.values.all_or_nothing import all_or_nothing
 from tcpmesh.values.response_flags import ResponseFlag
 from tcpmesh.values.stream.close_reason import Cause, CloseReason, EndedBy
+from tcpmesh.values.stream.moment import LogType
 from tcpmesh.values.stream.phase import FILTERING
-from tcpmesh.values.stream.stream_info import ListenerInfo
+from tcpmesh.values.stream.stream_info import ListenerInfo, StreamInfo
 from tcpmesh.values.workers import worker_name
 
 debug_log = debug_logger("connection")
@@ -64,10 +68,17 @@ class Listener(ServerFactory):
         self._binds = binds_to_port(message)
         self._chain: FilterChain | None = None
         self._filters: ListenerFilterManager | None = None
+        self._own_store: Store | None = None
+        """Where it has a `stats_matcher` of its own: what it and its filters count in."""
         with all_or_nothing() as undo:
             self._counts = context.shared.block(f"listener.{self.name}")
             undo.callback(self._counts.close)
             context = replace(context, shared=self._counts)
+            if message.HasField("stats_matcher"):
+                store = context.store.restricted(accepts(message.stats_matcher))
+                undo.callback(store.close)
+                self._own_store = store
+                context = replace(context, store=store)
             self.stats = ListenerStats(
                 context.store,
                 message.stat_prefix or str(self.listen_sockets[0].address),
@@ -75,18 +86,32 @@ class Listener(ServerFactory):
             )
             undo.callback(self.stats.scope.close)
             self.accepted_in_event = self.stats.accepted_in_event.record
+            self._logs = access_logs(message.access_log, context)
+            if self._logs is not None:
+                undo.callback(self._logs.close)
             if chains:
                 self._chain = FilterChain(
                     chains[0], context, self._reject, self._on_handshake_timeout
                 )
                 undo.callback(self._chain.close)
+                undo.callback(self._chain.release)
             if are_wanted(message):
                 self._filters = ListenerFilterManager(
                     message, context, self, find if message.use_original_dst.value else None
                 )
-        self._info = ListenerInfo(self.name, self._chain.name if self._chain is not None else "")
+        self._info = ListenerInfo(
+            self.name,
+            self._chain.name if self._chain is not None else "",
+            message.metadata if message.HasField("metadata") else None,
+            self._chain.metadata if self._chain is not None else None,
+            message.traffic_direction,
+        )
         self._first: Any = self._filters or self
         """Who gets a client first."""
+        self._chain_logs = self._chain.access_logs if self._chain is not None else None
+        self._keeps_addresses = any(
+            each.wants_addresses for each in (self._logs, self._chain_logs) if each is not None
+        )
 
     # Its life
 
@@ -193,6 +218,9 @@ class Listener(ServerFactory):
         info = connection.stream_info
         info.started = info.started or self._clock.seconds()
         info.listener = self._info
+        if self._keeps_addresses:
+            connection.transport.getPeer()
+            connection.transport.getHost()
         chain = self._chain
         if chain is None:
             self._close_unmatched(connection)
@@ -217,8 +245,8 @@ class Listener(ServerFactory):
         info = connection.stream_info
         info.flags |= ResponseFlag.NR
         info.details = "filter_chain_not_found"
-        info.ended = self._clock.seconds()
         connection.close(CloseReason(EndedBy.PROXY, info.phase, Cause.NO_FILTER_CHAIN))
+        self.log_unserved(info)
 
     def _reject(self, connection: Connection) -> None:
         """A chain without filters closes its clients, and counts them as if its filters were still
@@ -239,10 +267,38 @@ class Listener(ServerFactory):
             debug_log.debug("[C{id}] closed, flags {flags}", id=info.id, flags=info.flags)
         info.ended = now = self._clock.seconds()
         self.stats.closed(int((now - info.started) * 1000))
+        if self._logs is not None:
+            self._logs.log(info)
+        if self._chain_logs is not None:
+            self._chain_logs.log(info, LogType.TCP_CONNECTION_END)
         if self._closed:
             self._look_whether_gone()
 
+    def log_unserved(self, info: StreamInfo) -> None:
+        """A client was closed that no filter chain has had; as in Envoy it was no connection, and
+        has no number.
+        """
+        info.id = 0
+        info.ended = self._clock.seconds()
+        if self._logs is not None:
+            self._logs.log(info)
+
+    def keep_addresses(self, connection: Connection) -> None:
+        """Have the transport find out its addresses as long as it can, where they will be
+        logged.
+        """
+        if self._keeps_addresses:
+            connection.transport.getPeer()
+            connection.transport.getHost()
+
     def _release(self) -> None:
         """Nothing is left of it: neither are its statistics, nor what its filters count."""
+        logs, self._logs = self._logs, None
+        if logs is not None:
+            logs.close()
+        if self._chain is not None:
+            self._chain.release()
         self._counts.close()
         self.stats.scope.close()
+        if self._own_store is not None:
+            self._own_store.close()

@@ -45,6 +45,7 @@ from tcpmesh.values.all_or_nothing import all_or_nothing
 from tcpmesh.values.filter_status import InspectResult
 from tcpmesh.values.stream.close_reason import Cause, CloseReason, EndedBy
 from tcpmesh.values.stream.phase import PEEKING
+from tcpmesh.values.stream.stream_info import StreamInfo
 
 TIMEOUT = 15.0
 """Seconds (`listener_filters_timeout`)."""
@@ -63,6 +64,12 @@ class Serving(Protocol):
 
     def inspections_ended(self) -> None:
         """No client is being looked at any more."""
+
+    def keep_addresses(self, connection: Connection) -> None:
+        """Have the transport find out its addresses, where they will be logged."""
+
+    def log_unserved(self, info: StreamInfo) -> None:
+        """A client is gone that nobody was to serve."""
 
 
 BAD_BYTES = CloseReason(EndedBy.PROXY, PEEKING, Cause.LISTENER_FILTER)
@@ -128,10 +135,12 @@ class ListenerFilterManager:
     def connection_made(self, connection: Connection) -> None:
         """A client was accepted."""
         connection.stream_info.started = self._clock.seconds()
+        self._listener.keep_addresses(connection)
         self.begin(connection, self._find)
 
     def connection_lost(self, connection: Connection) -> None:
         """A client is gone that was not served."""
+        self._listener.log_unserved(connection.stream_info)
         self._release(connection)
 
     # The way of a client

@@ -12,6 +12,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults
 
+from tcpmesh.accesslog.opening import CannotLog
 from tcpmesh.listener.listener import Listener
 from tcpmesh.net.listen import BindError
 from tcpmesh.registry import BrokenExtension, UnknownExtension, WorkerContext
@@ -31,6 +32,7 @@ REFUSALS: tuple[tuple[type[Exception], Refusal], ...] = (
     (UnknownExtension, Refusal.UNKNOWN),
     (BrokenExtension, Refusal.BROKEN),
     (BindError, Refusal.ADDRESS),
+    (CannotLog, Refusal.LOG),
 )
 
 

@@ -14,6 +14,7 @@ from uuid import uuid4
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from tcpmesh.accesslog.opening import CannotLog
 from tcpmesh.net.listen import BindError
 from tcpmesh.registry import BrokenExtension, UnknownExtension
 from tcpmesh.stats.metrics import Merge
@@ -48,6 +49,7 @@ ERRORS = {
     Refusal.UNKNOWN: UnknownExtension,
     Refusal.BROKEN: BrokenExtension,
     Refusal.ADDRESS: BindError,
+    Refusal.LOG: CannotLog,
 }
 
 
@@ -101,6 +103,7 @@ class ListenerManager:
             stays.
         :raise LookupError: where an extension is not known, likewise.
         :raise tcpmesh.registry.BrokenExtension: where another package's extension fails, likewise.
+        :raise CannotLog: where the file of an access log cannot be opened, likewise.
         """
         known = self._listeners.get(message.name)
         if known is not None and known.message == message:

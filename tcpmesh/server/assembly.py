@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 from typing import Any, NamedTuple
 
-from tcpmesh.interfaces import INetwork
+from tcpmesh.accesslog.manager import AccessLogManager
+from tcpmesh.interfaces import IAccessLogManager, INetwork
 from tcpmesh.server.link.link import ILink, default_link
 from tcpmesh.server.main import Main
-from tcpmesh.server.worker import Worker
+from tcpmesh.server.worker import Worker, worker_store
 from tcpmesh.stats.store import Store
 from tcpmesh.values.all_or_nothing import all_or_nothing
+from tcpmesh.values.server_options import ServerOptions
 from tcpmesh.values.shared_counts import SharedCounts
+
+DEFAULT_OPTIONS = ServerOptions()
 
 
 class Proxy(NamedTuple):
@@ -30,9 +35,13 @@ def assemble(
     link: ILink | None = None,
     seed: int | None = None,
     shared: SharedCounts | None = None,
+    options: ServerOptions = DEFAULT_OPTIONS,
+    make_access_logs: Callable[..., IAccessLogManager] = AccessLogManager,
 ) -> Proxy:
     """A proxy for a bootstrap, that has nothing yet: `Main.build` adds all.
 
+    :param options: the command line.
+    :param make_access_logs: makes the files of access logs of either side.
     :param shared: where the worker counts what limits of the whole proxy go by, where it is one of
         several.
     :param seed: of the random numbers of each side, for the same ones every time.
@@ -41,15 +50,26 @@ def assemble(
     """
     link = default_link() if link is None else link
     with all_or_nothing() as undo:
-        main = Main(bootstrap, node, network, store, link.to_worker, Random(seed))
-        undo.callback(main.clusters.stop)
-        worker = Worker(
-            link.begin(main.begin(0)),
+        main = Main(
+            bootstrap,
+            node,
             network,
-            Store() if link.joins_processes else store,
+            store,
+            link.to_worker,
+            Random(seed),
+            options,
+            make_access_logs,
+        )
+        undo.callback(main.clusters.stop)
+        begin = link.begin(main.begin(0))
+        worker = Worker(
+            begin,
+            network,
+            worker_store(begin) if link.joins_processes else store,
             link.to_main,
             Random(seed),
             shared,
+            make_access_logs=make_access_logs,
             owns_store=link.joins_processes,
         )
         link.join(main.receive, worker.receive)

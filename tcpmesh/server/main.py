@@ -12,16 +12,33 @@ from dataclasses import replace
 from random import Random
 from typing import Any
 
+from envoy.config.accesslog.v3.accesslog_pb2 import AccessLog
+from envoy.extensions.access_loggers.file.v3.file_pb2 import FileAccessLog
+
 from twisted.internet.defer import Deferred, ensureDeferred
 
+from tcpmesh.accesslog.access_logs import AccessLogs, access_logs
+from tcpmesh.accesslog.manager import AccessLogManager
+from tcpmesh.cluster.cluster import Cluster
 from tcpmesh.cluster.discovery.dns import named_resolver
 from tcpmesh.cluster.manager import ClusterManager
-from tcpmesh.interfaces import INetwork
+from tcpmesh.interfaces import IAccessLogManager, INetwork, IStatsSink
 from tcpmesh.listener.manager import ListenerManager
 from tcpmesh.registry import MainContext
+from tcpmesh.runtime.layers import Layers
 from tcpmesh.server.link.numbers import MainMessage, Numbers
+from tcpmesh.server.stats_flush import build_sinks, wants_values
 from tcpmesh.stats.store import Store
-from tcpmesh.values.link import AskNumbers, Begin, LogLevels, Prepare, Prepared, ToWorker
+from tcpmesh.values.link import (
+    AskNumbers,
+    Begin,
+    LogLevels,
+    Prepare,
+    Prepared,
+    ReopenLogs,
+    ToWorker,
+)
+from tcpmesh.values.server_options import ServerOptions
 from tcpmesh.values.statuses import ClusterStatus, ListenerStatus
 from tcpmesh.values.workers import worker_name
 
@@ -41,12 +58,25 @@ class Main:
         store: Store,
         send: Callable[[ToWorker], object],
         random: Random,
+        options: ServerOptions,
+        make_access_logs: Callable[..., IAccessLogManager] = AccessLogManager,
     ) -> None:
         settings = bootstrap.cluster_manager
         self._bootstrap = bootstrap
+        self._keeps_values = wants_values(bootstrap.stats_sinks)
+        if self._keeps_values:
+            store.keep_values()
         self._send = send
+        self._options = options
         self._connections = 0
         self._prepared: Deferred[None] = Deferred()
+        self.access_logs = make_access_logs(
+            store,
+            network.clock,
+            options.file_flush_interval_msec,
+            options.file_flush_min_size_kb,
+        )
+        self.layers = Layers(bootstrap.layered_runtime, node.cluster, store, send)
         context = MainContext(
             network=network,
             store=store,
@@ -56,8 +86,13 @@ class Main:
             if settings.HasField("upstream_bind_config")
             else None,
             outlier_log=settings.outlier_detection.event_log_path,
+            cluster=self._cluster,
+            local_cluster=settings.local_cluster_name,
+            access_logs=self.access_logs,
+            runtime=self.layers.runtime,
         )
         self.context = replace(context, resolver=named_resolver(bootstrap, context))
+        self.sinks: list[IStatsSink] = []
         self.clusters = ClusterManager(self.context, send)
         self.listeners = ListenerManager(store, send)
         self._receivers: dict[type, Callable[[Any], object]] = {
@@ -71,7 +106,17 @@ class Main:
     def begin(self, index: int) -> Begin:
         """The first message to a worker."""
         local_cluster = self._bootstrap.cluster_manager.local_cluster_name
-        return Begin(index, self.context.node, local_cluster, self.context.bind_config)
+        return Begin(
+            index,
+            self.context.node,
+            local_cluster,
+            self.context.bind_config,
+            self._bootstrap.stats_config,
+            self._keeps_values,
+            file_flush_interval_msec=self._options.file_flush_interval_msec,
+            file_flush_min_size_kb=self._options.file_flush_min_size_kb,
+            runtime=self.layers.begin(),
+        )
 
     def receive(self, message: MainMessage) -> None:
         """A worker says something."""
@@ -83,12 +128,28 @@ class Main:
         :raise tcpmesh.net.listen.BindError: where an address cannot be bound.
         :raise LookupError: where an extension is not known.
         :raise tcpmesh.registry.BrokenExtension: where another package's extension fails.
-        :raise CannotLog: where an event log cannot be opened.
+        :raise CannotLog: where an event log or an access log cannot be opened.
+        :raise tcpmesh.net.moves.CannotWatch: where the directory of a runtime layer is not there.
         """
+        self.sinks = build_sinks(self._bootstrap.stats_sinks, self.context)
+        network = self.context.network
+        self.layers.start(network.clock, network.cooperator)
         resources = self._bootstrap.static_resources
         for cluster in resources.clusters:
             self.clusters.add_or_update(cluster)
         self.listeners.add_static(resources.listeners)
+
+    def admin_logs(self) -> AccessLogs | None:
+        """The access logs of the admin interface.
+
+        :raise CannotLog: where a file cannot be opened.
+        """
+        admin = self._bootstrap.admin
+        messages = list(admin.access_log)
+        if admin.access_log_path:
+            messages.append(AccessLog())
+            messages[-1].typed_config.Pack(FileAccessLog(path=admin.access_log_path))
+        return access_logs(messages, self.context)
 
     def initialize(self) -> Deferred[None]:
         """Fires when the hosts of all clusters are known, and workers are ready to pick among
@@ -117,12 +178,20 @@ class Main:
         return ensureDeferred(self._stop())
 
     async def _stop(self) -> None:
+        self.layers.stop()
         await self.listeners.stop()
+        for sink in self.sinks:
+            sink.close()
         await self.clusters.stop()
 
     def reopen_logs(self) -> None:
-        """Open event logs anew."""
+        """Open event logs and access logs anew, those of workers too."""
         self.clusters.reopen_logs()
+        self.access_logs.reopen()
+        self._send(ReopenLogs())
+
+    def _cluster(self, name: str) -> Cluster | None:
+        return self.clusters.own(name)
 
     def set_log_levels(self, levels: dict[str, str]) -> None:
         """These levels hold from now on."""

@@ -92,7 +92,7 @@ def _problems(
             yield Problem(loaded.places.at(*where), path_text(where), text)
     except UnknownExtension as e:
         yield Problem(loaded.places.at(*path), path_text(path), f"no package has {e}")
-    except Exception as e:
+    except (Exception, SystemExit) as e:
         kind = path[1].removesuffix("s") if isinstance(path[1], str) else ""
         text = f"this {kind} cannot be built: {type(e).__name__}: {e}"
         yield Problem(loaded.places.at(*path), path_text(path), text)

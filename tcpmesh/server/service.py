@@ -8,31 +8,36 @@ that is, know their hosts and how these are (`startService`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 from zope.interface import implementer
 
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, ensureDeferred, maybeDeferred
-from twisted.internet.task import Cooperator, LoopingCall
+from twisted.internet.task import Cooperator
 from twisted.logger import ILogObserver, Logger
+from twisted.python import threadable
 
+from tcpmesh.accesslog.opening import CannotLog
 from tcpmesh.admin.service import AdminService
-from tcpmesh.cluster.health.event_log import CannotLog
 from tcpmesh.config.arguments import node_with
 from tcpmesh.config.fields.values import host_and_port, pipe_mode, seconds
 from tcpmesh.interfaces import INetwork, IServer
 from tcpmesh.logs.log import Log
 from tcpmesh.net.clock import MonotonicReactor
 from tcpmesh.net.listen import BindError
+from tcpmesh.net.moves import CannotWatch
 from tcpmesh.registry import BrokenExtension, UnknownExtension
+from tcpmesh.runtime.layers import NoAdminLayer
 from tcpmesh.server.assembly import Proxy, assemble
 from tcpmesh.server.link.link import ILink, NoSuchLink
 from tcpmesh.server.networks import NoSuchTransport, default_network
 from tcpmesh.server.stats import ServerStats
-from tcpmesh.stats.store import Store
+from tcpmesh.server.stats_flush import StatsFlush
+from tcpmesh.stats.settings import stats_store
 from tcpmesh.values.address import Address
+from tcpmesh.values.runtime import Entry
 from tcpmesh.values.server_options import ServerOptions
 from tcpmesh.values.statuses import ClusterStatus, ListenerStatus
 
@@ -40,8 +45,15 @@ log = Logger(namespace="main")
 
 STATS_FLUSH_INTERVAL = 5.0
 
+LOG_RETRY = 0.1
+"""Seconds until lines of the log that a slow reader has not taken are tried again."""
+
 CANNOT_START = 1
 """Exit status of a process that could not serve its configuration."""
+
+
+REFUSALS = (BindError, BrokenExtension, CannotLog, CannotWatch)
+"""Why what a configuration asks for cannot be built."""
 
 
 class CannotStart(Exception, SystemExit):
@@ -75,10 +87,12 @@ class Server(MultiService):
         self._network = network
         self._link = link
         self._observer = observer
+        observer.on_behind = self._flush_log_later
+        self._log_call: Any = None
         self.log_levels = observer.levels
         self.bootstrap = bootstrap
         self.options = options
-        self.store = Store()
+        self.store = stats_store(bootstrap.stats_config, options.stats_tags)
         self.node = node_with(bootstrap.node, options.node_arguments)
         self.exit_status = 0
         """What the process is to end with; twistd itself ends with 0 whenever its reactor stops."""
@@ -89,8 +103,7 @@ class Server(MultiService):
         """Fires when clients are accepted."""
         self._proxy: Proxy | None = None
         self._stats = ServerStats(self.store, self)
-        self._flush = LoopingCall(self._flush_stats)
-        self._flush.clock = self._clock
+        self._flush = StatsFlush(self.store, self._stats.update, self._clock)
 
     # Its life
 
@@ -102,13 +115,18 @@ class Server(MultiService):
     def privilegedStartService(self) -> None:
         """Build everything and bind all addresses.
 
-        :raise CannotStart: where an address cannot be bound, an event log cannot be opened, or
-            another package's extension fails.
+        :raise CannotStart: where an address cannot be bound, an event log cannot be opened, a
+            runtime layer's directory is not there, or another package's extension fails.
         """
         try:
             self._network = self._network or default_network(self._clock)
             proxy = self._proxy = assemble(
-                self.bootstrap, self.node, self._network, self.store, link=self._link
+                self.bootstrap,
+                self.node,
+                self._network,
+                self.store,
+                link=self._link,
+                options=self.options,
             )
             self.log_levels.on_change = proxy.main.set_log_levels
             proxy.main.build()
@@ -117,7 +135,7 @@ class Server(MultiService):
             super().privilegedStartService()
         except UnknownExtension as e:
             self._give_up(f"no installed package has the extension {e}")
-        except (BindError, BrokenExtension, CannotLog, NoSuchLink, NoSuchTransport) as e:
+        except (*REFUSALS, NoSuchLink, NoSuchTransport) as e:
             self._give_up(e)
         except Exception:
             self.stopService()
@@ -148,7 +166,7 @@ class Server(MultiService):
 
     def _serve(self) -> None:
         """Open the listeners, then everything that watches them."""
-        assert self._proxy is not None
+        assert self._proxy is not None and self._network is not None
         self.state = "INITIALIZING"
         try:
             self._proxy.main.start_workers()
@@ -156,12 +174,8 @@ class Server(MultiService):
             self._give_up(e)
         self.state = "LIVE"
         self._stats.initialized()
-        interval = self.bootstrap.stats_flush_interval
         self._flush.start(
-            seconds(interval)
-            if self.bootstrap.HasField("stats_flush_interval")
-            else STATS_FLUSH_INTERVAL,
-            now=False,
+            self._proxy.main.sinks, self._network.cooperator, flush_interval(self.bootstrap)
         )
         self.live.callback(None)
         log.info("all dependencies initialized. starting workers")
@@ -184,14 +198,18 @@ class Server(MultiService):
         return self._close_all()
 
     def _close_all(self) -> Deferred[None]:
-        if self._flush.running:
-            self._flush.stop()
+        self._flush.stop()
+        if self._log_call is not None:
+            self._log_call.cancel()
+        self._observer.on_behind = lambda: None
         return ensureDeferred(self._stop())
 
     async def _stop(self) -> None:
         if self._proxy is not None:
             await self._proxy.main.stop()
         await maybeDeferred(super().stopService)
+        if self._proxy is not None:
+            await self._proxy.main.access_logs.stop()
         if self._network is not None:
             await self._network.stop()
         if isinstance(self._clock, MonotonicReactor):
@@ -208,6 +226,16 @@ class Server(MultiService):
         self._observer.reopen()
         if self._proxy is not None:
             self._proxy.main.reopen_logs()
+
+    def _flush_log_later(self) -> None:
+        """The log may be written to by threads; only that of the reactor may set a timer."""
+        if self._log_call is None and threadable.isInIOThread():
+            self._log_call = self._clock.callLater(LOG_RETRY, self._flush_log)
+
+    def _flush_log(self) -> None:
+        self._log_call = None
+        if not self._observer.flush():
+            self._flush_log_later()
 
     # What the admin interface asks
 
@@ -229,13 +257,39 @@ class Server(MultiService):
         """Clients of all listeners."""
         return self._proxy.main.connections if self._proxy is not None else 0
 
-    def _add_admin(self, cooperator: Cooperator) -> None:
-        address = self.bootstrap.admin.address
-        bound_to = Address(*host_and_port(address))
-        AdminService(self, self._clock, bound_to, cooperator, pipe_mode(address)).setServiceParent(
-            self
-        )
+    def runtime_layers(self) -> Sequence[tuple[str, Mapping[str, Entry]]]:
+        """The layers of runtime values that are there."""
+        return self._proxy.main.layers.shown() if self._proxy is not None else []
 
-    def _flush_stats(self) -> None:
-        self._stats.flush()
-        self.store.merge_histograms()
+    def modify_runtime(self, overrides: Mapping[str, str]) -> None:
+        """Set runtime values in the admin layer.
+
+        :raise NoAdminLayer: where there is none.
+        :raise tcpmesh.runtime.entries.NotReadable: where a text is no value.
+        """
+        if self._proxy is None:
+            raise NoAdminLayer("nothing is served yet")
+        self._proxy.main.layers.modify(overrides)
+
+    def _add_admin(self, cooperator: Cooperator) -> None:
+        assert self._proxy is not None
+        address = self.bootstrap.admin.address
+        AdminService(
+            self,
+            self._clock,
+            Address(*host_and_port(address)),
+            cooperator,
+            pipe_mode(address),
+            self._proxy.main.admin_logs(),
+        ).setServiceParent(self)
+
+
+def flush_interval(bootstrap: Any) -> float | None:
+    """Seconds between two flushes of the statistics; `None` where only the admin interface asks for
+    them (`stats_flush_on_admin`).
+    """
+    if bootstrap.WhichOneof("stats_flush") is not None:
+        return None
+    interval = bootstrap.stats_flush_interval
+    given = bootstrap.HasField("stats_flush_interval")
+    return seconds(interval) if given else STATS_FLUSH_INTERVAL

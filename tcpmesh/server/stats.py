@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import resource
 from typing import Any
 
+from tcpmesh import __version__
 from tcpmesh.stats.metrics import Merge
 from tcpmesh.stats.store import Declaration, Store
 from tcpmesh.values.workers import worker_name
@@ -20,7 +22,6 @@ NO_CERTIFICATE = (1 << 32) - 1
 DECLARED = Declaration(
     counters=(
         "debug_assertion_failures",
-        "dropped_stat_flushes",
         "dynamic_unknown_fields",
         "envoy_bug_failures",
         "envoy_notifications",
@@ -33,7 +34,6 @@ DECLARED = Declaration(
         "parent_connections",
         "seconds_until_first_ocsp_response_expiring",
         "stats_recent_lookups",
-        "version",
     ),
 )
 
@@ -42,16 +42,6 @@ _WATCHDOG = Declaration(counters=("watchdog_mega_miss", "watchdog_miss"))
 
 ELSEWHERE = {
     "envoy": Declaration(counters=("overload_actions.reset_high_memory_stream.count",)),
-    "filesystem": Declaration(
-        counters=(
-            "flushed_by_timer",
-            "reopen_failed",
-            "write_buffered",
-            "write_completed",
-            "write_failed",
-        ),
-        gauges=("write_total_buffered",),
-    ),
     "http.async-client": Declaration(
         counters=(
             *(
@@ -78,28 +68,11 @@ ELSEWHERE = {
     ),
     "main_thread": _WATCHDOG,
     "overload": Declaration(histograms=("refresh_interval_delay",)),
-    "runtime": Declaration(
-        counters=(
-            *(
-                "deprecated_feature_use",
-                "load_error",
-                "load_success",
-                "override_dir_exists",
-                "override_dir_not_exists",
-            ),
-        ),
-        gauges=(
-            "admin_overrides_active",
-            "deprecated_feature_seen_since_process_start",
-            "num_keys",
-            "num_layers",
-        ),
-    ),
     "server.main_thread": _WATCHDOG,
     "workers": _WATCHDOG,
 }
-"""Names outside of `server.` that every Envoy shows and nothing moves here: there are no runtime
-values, watchdogs or HTTP.
+"""Names outside of `server.` that every Envoy shows and nothing moves here: there are no watchdogs
+and no HTTP.
 """
 
 
@@ -124,6 +97,7 @@ class ServerStats:
         self._heap = scope.gauge("memory_heap_size", Merge.SUM)
         self._physical = scope.gauge("memory_physical_size", Merge.SUM)
         self._initialization = scope.histogram("initialization_time_ms")
+        scope.gauge("version", Merge.MAIN).set(version_number(server.bootstrap))
         scope.gauge("concurrency", Merge.MAIN).set(server.options.concurrency)
         scope.gauge("days_until_first_cert_expiring", Merge.MAIN).set(NO_CERTIFICATE)
 
@@ -131,10 +105,10 @@ class ServerStats:
         """The server serves from now on."""
         self._live.set(1)
         self._initialization.record(self._server.uptime * 1000)
-        self.flush()
+        self.update()
 
-    def flush(self) -> None:
-        """Bring the numbers up to date."""
+    def update(self) -> None:
+        """Bring the numbers up to date: at each flush."""
         self._uptime.set(int(self._server.uptime))
         self._state.set(STATES[self._server.state])
         self._connections.set(self._server.open_connections)
@@ -142,6 +116,16 @@ class ServerStats:
         self._allocated.set(resident)
         self._heap.set(resident)
         self._physical.set(resident)
+
+
+def version_number(bootstrap: Any) -> int:
+    """What `server.version` shows: what the configuration says (`stats_server_version_override`),
+    or ours as a number, 0x10203 for 1.2.3; Envoy's is a part of a hash.
+    """
+    if bootstrap.HasField("stats_server_version_override"):
+        return int(bootstrap.stats_server_version_override.value)
+    parts = [int(part) for part in re.findall(r"\d+", __version__)[:3]]
+    return sum(part << shift for part, shift in zip(parts, (16, 8, 0), strict=False))
 
 
 def resident_bytes() -> int:

@@ -12,12 +12,15 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
+from tcpmesh.accesslog.manager import AccessLogManager
 from tcpmesh.cluster.clusters import Clusters
-from tcpmesh.interfaces import INetwork
+from tcpmesh.interfaces import IAccessLogManager, INetwork
 from tcpmesh.listener.listeners import Listeners
 from tcpmesh.logs.debug import show_debug
 from tcpmesh.registry import WorkerContext
+from tcpmesh.runtime.following import FollowedRuntime
 from tcpmesh.server.link.numbers import MainMessage, Numbers
+from tcpmesh.stats.settings import stats_store
 from tcpmesh.stats.store import Store
 from tcpmesh.values.link import (
     AskNumbers,
@@ -25,6 +28,7 @@ from tcpmesh.values.link import (
     LogLevels,
     Prepare,
     Prepared,
+    ReopenLogs,
     Stop,
     Stopped,
     ToWorker,
@@ -33,12 +37,24 @@ from tcpmesh.values.shared_counts import LocalCounts, SharedCounts
 from tcpmesh.values.workers import connection_ids
 
 
+def worker_store(begin: Begin) -> Store:
+    """The statistics of a worker that has its own.
+
+    :param begin: the first message of main's.
+    """
+    store = stats_store(begin.stats_config) if begin.stats_config is not None else Store()
+    if begin.keeps_values:
+        store.keep_values()
+    return store
+
+
 class Worker:
     """One worker.
 
     :param begin: the first message of main's.
     :param send: tells main.
     :param shared: what limits of the whole proxy go by, where there are other workers.
+    :param make_access_logs: makes the files of access logs.
     :param owns_store: whether the store is this worker's alone, and main has to be told of it.
     """
 
@@ -51,12 +67,20 @@ class Worker:
         random: Random,
         shared: SharedCounts | None = None,
         *,
+        make_access_logs: Callable[..., IAccessLogManager] = AccessLogManager,
         owns_store: bool = False,
     ) -> None:
         self._gone: Deferred[None] | None = None
         self._index = begin.index
         self._send = send
         self._store = store if owns_store else None
+        self._access_logs = make_access_logs(
+            store,
+            network.clock,
+            begin.file_flush_interval_msec,
+            begin.file_flush_min_size_kb,
+        )
+        followed = FollowedRuntime(begin.runtime)
         self.context = WorkerContext(
             network=network,
             store=store,
@@ -68,13 +92,17 @@ class Worker:
             shared=shared or LocalCounts(),
             index=begin.index,
             connection_ids=connection_ids(begin.index),
+            access_logs=self._access_logs,
+            runtime=followed.runtime,
         )
         self.clusters = Clusters(self.context, send)
         self.listeners = Listeners(self.context, send)
         self._receivers: dict[type, Callable[[Any], object]] = {
             **self.clusters.receivers,
             **self.listeners.receivers,
+            **followed.receivers,
             LogLevels: self._set_levels,
+            ReopenLogs: lambda told: self._access_logs.reopen(),
             AskNumbers: self._tell_numbers,
             Prepare: self._prepare,
             Stop: self._stop,
@@ -91,6 +119,8 @@ class Worker:
         """Accept no more clients, close those there are, and connect to nobody any more."""
         if self._gone is None:
             self._gone = self.listeners.stop().addCallback(lambda _: self.clusters.stop())
+            # Last, for the ends of clients are written down too.
+            self._gone.addCallback(lambda _: self._access_logs.stop())
         self._gone.addCallback(lambda _: self._send(Stopped()))
 
     def _cluster(self, name: str) -> Any:

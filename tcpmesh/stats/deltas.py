@@ -42,6 +42,9 @@ class Interval(NamedTuple):
     bins: tuple[tuple[int, int], ...]
     """Keys of `tcpmesh.stats.distribution.bin_key`, and how many values each bin was given."""
 
+    values: tuple[float, ...] = ()
+    """The first ones as they are, where a stats sink of main's wants them."""
+
 
 @dataclass(frozen=True)
 class Deltas:

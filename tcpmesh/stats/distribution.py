@@ -72,17 +72,24 @@ def _lower_and_width(key: int) -> tuple[float, float]:
 
 
 class Distribution:
-    """Counts by bin, with the number and the exact sum of all values."""
+    """Counts by bin, with the number and the exact sum of all values.
 
-    __slots__ = ("_counts", "count", "sum")
+    :param kept: how many values are also kept as they are.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_counts", "_kept", "count", "sum", "values")
+
+    def __init__(self, kept: int = 0) -> None:
         self.count = 0
         self.sum: float = 0
+        self.values: list[float] = []
+        """The first ones, as many as are kept."""
         self._counts: dict[int, int] = {}
+        self._kept = kept
 
-    def add(self, values: Iterable[float]) -> None:
+    def add(self, values: Sequence[float]) -> None:
         """Count each of the values."""
+        self._keep(values)
         counts = self._counts
         for value, times in Tally(values).items():
             key = bin_key(value)
@@ -92,20 +99,30 @@ class Distribution:
 
     def merge(self, other: Distribution) -> None:
         """Count all that the other one has counted."""
+        self._keep(other.values)
         counts = self._counts
         for key, times in other._counts.items():
             counts[key] = counts.get(key, 0) + times
         self.count += other.count
         self.sum += other.sum
 
+    def _keep(self, values: Sequence[float]) -> None:
+        if len(self.values) < self._kept:
+            self.values += values[: self._kept - len(self.values)]
+
     def counts(self) -> tuple[tuple[int, int], ...]:
         """How many values each bin holds, by its key, lowest first."""
         return tuple(sorted(self._counts.items()))
 
     @classmethod
-    def of(cls, counts: Iterable[tuple[int, int]], total: float) -> Distribution:
-        """What has these counts; `total` is the sum of the values."""
+    def of(
+        cls, counts: Iterable[tuple[int, int]], total: float, values: Iterable[float] = ()
+    ) -> Distribution:
+        """What has these counts; `total` is the sum of the values, and `values` are those that
+        were kept.
+        """
         made = cls()
+        made.values = list(values)
         made._counts = dict(counts)
         made.count = sum(made._counts.values())
         made.sum = total

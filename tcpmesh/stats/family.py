@@ -54,6 +54,7 @@ class Family(Generic[Stat]):
         self._parts: list[list[Stat]] | None = None
         self._sorting: Iterator[None] | None = None
         self._changes = 0
+        self._unseen: Stat | None = None
 
     def obtain(self, name: str, make: Callable[[str], Stat] | None = None) -> Stat:
         """The statistic of this name; where there is none, `make` makes it, if given."""
@@ -62,6 +63,14 @@ class Family(Generic[Stat]):
             stat = self.made[name] = (make or self._make)(name)
             self._changed()
         return stat
+
+    def unseen(self) -> Stat:
+        """The one that nobody sees, for all that are not to be there: it counts, and means
+        nothing.
+        """
+        if self._unseen is None:
+            self._unseen = self._make("")
+        return self._unseen
 
     def drop(self, stat: Stat) -> None:
         """Forget a statistic that nobody holds or shows any more."""
@@ -129,6 +138,16 @@ class Families(NamedTuple):
     gauges: Family[Gauge]
     histograms: Family[Histogram]
     text_readouts: Family[TextReadout]
+
+
+def accepted(names: Declaration, prefix: str, accepts: Callable[[str], bool]) -> Declaration:
+    """What is left of a declaration below a prefix, of the names that are accepted; the same object
+    where all are.
+    """
+    kinds = (getattr(names, kind) for kind in Names._fields)
+    left = [tuple(name for name in kind if accepts(prefix + name)) for kind in kinds]
+    made = Declaration(*left)
+    return names if made == names else made
 
 
 @lru_cache(maxsize=256)

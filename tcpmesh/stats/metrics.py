@@ -24,6 +24,9 @@ from tcpmesh.stats.distribution import DEFAULT_BOUNDS, Distribution
 PENDING_LIMIT = 1024
 """Values a histogram keeps before it folds them by itself, between two merges."""
 
+KEPT_LIMIT = 1000
+"""Values of an interval that a histogram keeps as they are for a stats sink that wants each."""
+
 
 class Counter:
     """A number that only grows, until an operator resets it.  Whoever counts adds to `tally`."""
@@ -182,6 +185,7 @@ class Histogram:
         "bounds",
         "cumulative",
         "holders",
+        "kept",
         "last_interval",
         "name",
         "unit",
@@ -194,6 +198,8 @@ class Histogram:
         self.bounds = DEFAULT_BOUNDS
         self.cumulative = Distribution()
         self.last_interval = _EMPTY
+        self.kept = 0
+        """How many values of an interval are kept as they are."""
         self._pending: list[float] = []
         self._next = _EMPTY
 
@@ -225,12 +231,12 @@ class Histogram:
     def absorb(self, other: Distribution) -> None:
         """Take what another process was given, as if it had been recorded here."""
         if self._next is _EMPTY:
-            self._next = Distribution()
+            self._next = Distribution(self.kept)
         self._next.merge(other)
 
     def _fold(self) -> None:
         if self._next is _EMPTY:
-            self._next = Distribution()
+            self._next = Distribution(self.kept)
         self._next.add(self._pending)
         self._pending.clear()
 

@@ -21,6 +21,7 @@ from tcpmesh.stats.family import (
     Families,
     Family,
     Stat,
+    accepted,
     names_of,
 )
 from tcpmesh.stats.metrics import (
@@ -37,10 +38,17 @@ from tcpmesh.stats.metrics import (
 class Scope:
     """Makes statistics whose names begin with a prefix, and drops them all when it is closed."""
 
-    __slots__ = ("_children", "_parent", "_scopes", "declared", "held", "prefix")
+    __slots__ = ("_accepts", "_children", "_parent", "_scopes", "declared", "held", "prefix")
 
-    def __init__(self, scopes: Scopes, prefix: str, parent: Scope | None = None) -> None:
+    def __init__(
+        self,
+        scopes: Scopes,
+        prefix: str,
+        parent: Scope | None = None,
+        accepts: Callable[[str], bool] | None = None,
+    ) -> None:
         self.prefix = prefix
+        self._accepts = accepts
         self._scopes = scopes
         self._parent = parent
         self._children: set[Scope] = set()
@@ -73,6 +81,8 @@ class Scope:
 
     def declare(self, names: Declaration) -> None:
         """Show these names, at 0, until they are made."""
+        if self._accepts is not None:
+            names = accepted(names, self.prefix, self._accepts)
         self.declared = (*self.declared, names)
         self._scopes.renamed(self.prefix)
 
@@ -80,7 +90,7 @@ class Scope:
         """A scope below this one, closed with it at the latest.  A dot is put at the end of the
         prefix if it has none.
         """
-        child = Scope(self._scopes, self.prefix + _dotted(prefix), self)
+        child = Scope(self._scopes, self.prefix + _dotted(prefix), self, self._accepts)
         self._children.add(child)
         return child
 
@@ -97,6 +107,8 @@ class Scope:
     def _hold(
         self, family: Family[Stat], name: str, make: Callable[[str], Stat] | None = None
     ) -> Stat:
+        if self._accepts is not None and not self._accepts(self.prefix + name):
+            return family.unseen()
         stat = family.obtain(self.prefix + name, make)
         if stat not in self.held:
             self.held[stat] = family
@@ -128,7 +140,7 @@ class Unsent:
     def keep_interval(self, histogram: Histogram) -> None:
         """An interval of a histogram has ended, in which it was given something."""
         known = self.intervals.get(histogram.name)
-        kept = known[1] if known is not None else Distribution()
+        kept = known[1] if known is not None else Distribution(histogram.kept)
         kept.merge(histogram.last_interval)
         self.intervals[histogram.name] = histogram.unit, kept
 
@@ -136,16 +148,26 @@ class Unsent:
 class Scopes:
     """All scopes that are open, and the statistics that they have made."""
 
-    def __init__(self) -> None:
+    def __init__(self, bounds_of: Callable[[str], tuple[float, ...] | None] | None = None) -> None:
+        self._bounds_of = bounds_of
         self.families = Families(
             Family("counters", Counter),
             Family("gauges", MAKE_GAUGE[Merge.MAIN]),
-            Family("histograms", Histogram),
+            Family("histograms", self._make_histogram),
             Family("text_readouts", TextReadout),
         )
         self.unsent: Unsent | None = None
+        self.kept_values = 0
+        """How many values of an interval histograms keep as they are."""
         self._at: dict[str, list[Scope]] = {}
         self._declared: tuple[Declared, ...] | None = None
+
+    def _make_histogram(self, name: str) -> Histogram:
+        histogram = Histogram(name)
+        histogram.kept = self.kept_values
+        if self._bounds_of is not None:
+            histogram.bounds = self._bounds_of(name) or histogram.bounds
+        return histogram
 
     def opened(self, scope: Scope) -> None:
         """There is a scope more."""

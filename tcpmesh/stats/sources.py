@@ -139,7 +139,7 @@ class Sources:
             if self._has("histograms", full):
                 histogram = family.obtain(full)
                 histogram.unit = interval.unit
-                histogram.absorb(Distribution.of(interval.bins, interval.sum))
+                histogram.absorb(Distribution.of(interval.bins, interval.sum, interval.values))
 
     def _tell_gauges(self, source: Source, gauges: list[tuple[str, GaugeValue]]) -> None:
         family = self._families.gauges

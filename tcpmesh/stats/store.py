@@ -15,16 +15,33 @@ they live on, with their values.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
+from copy import copy
 from typing import TypeAlias
 
 from tcpmesh.stats.deltas import Deltas, GaugeValue, Interval, Names
 from tcpmesh.stats.family import AnyStat, Declaration, Declared
-from tcpmesh.stats.metrics import Counter, Gauge, Histogram, Merge, TextReadout, growth, news
+from tcpmesh.stats.metrics import (
+    KEPT_LIMIT,
+    Counter,
+    Gauge,
+    Histogram,
+    Merge,
+    TextReadout,
+    growth,
+    news,
+)
 from tcpmesh.stats.scope import Scope, Scopes, Unsent
+from tcpmesh.stats.snapshot import Snapshot
 from tcpmesh.stats.sources import Sources
 from tcpmesh.stats.tags import Tagger
 
 __all__ = ["AnyStat", "Declaration", "Scope", "Store", "sanitize"]
+
+Accepts: TypeAlias = "Callable[[str], bool]"
+"""Whether there is to be a statistic of this full name."""
+
+BoundsOf: TypeAlias = "Callable[[str], tuple[float, ...] | None]"
+"""The buckets of a histogram by its full name; `None` for the default ones."""
 
 Collector: TypeAlias = "Callable[[], Iterator[None] | None]"
 
@@ -43,15 +60,39 @@ def sanitize(name: str) -> str:
 
 
 class Store:
-    """All statistics of one process.  `tagger` is what finds the tags in their names."""
+    """All statistics of one process.
 
-    def __init__(self, tagger: Tagger | None = None) -> None:
+    :param tagger: what finds the tags in their names.
+    :param accepts: which names there are to be; whoever wants another one gets a statistic that
+        nobody sees.
+    :param bounds_of: finds the buckets of histograms.
+    """
+
+    def __init__(
+        self,
+        tagger: Tagger | None = None,
+        accepts: Accepts | None = None,
+        bounds_of: BoundsOf | None = None,
+    ) -> None:
         self.tagger = Tagger() if tagger is None else tagger
-        self._scopes = Scopes()
+        self._scopes = Scopes(bounds_of)
         self._families = self._scopes.families
         self._collectors: dict[Collector, None] = {}
-        self._root = Scope(self._scopes, "")
-        self._sources = Sources(self._families, self._root.scope, self._scopes.shows)
+        self._root = Scope(self._scopes, "", accepts=accepts)
+        # What other processes show they were asked already.
+        self._sources = Sources(self._families, Scope(self._scopes, "").scope, self._scopes.shows)
+
+    def restricted(self, accepts: Accepts | None) -> Store:
+        """The same store for somebody who wants other names than all others (`None`: all names), to
+        be closed by him.
+        """
+        made = copy(self)
+        made._root = Scope(self._scopes, "", accepts=accepts)
+        return made
+
+    def close(self) -> None:
+        """Drop what was asked of a restricted one, with its scopes."""
+        self._root.close()
 
     def counter(self, name: str) -> Counter:
         """The counter of this name, kept as long as the store."""
@@ -108,15 +149,39 @@ class Store:
 
     def merge_histograms(self) -> None:
         """End an interval of all histograms, at each flush of the statistics."""
-        for _ in self._merging_histograms():
+        for _ in self.merging_histograms():
             pass
 
-    def _merging_histograms(self) -> Iterator[None]:
+    def merging_histograms(self) -> Iterator[None]:
+        """The same in steps."""
         for histograms in self._families.histograms.parts():
             for histogram in histograms:
                 if histogram.merge() and self._scopes.unsent is not None:
                     self._scopes.unsent.keep_interval(histogram)
             yield
+
+    def keep_values(self) -> None:
+        """Have histograms keep the values of an interval as they are, some hundreds of each, for a
+        stats sink that sends them one by one.  What they were given before may be lost to it.
+        """
+        self._scopes.kept_values = KEPT_LIMIT
+        for histogram in self._families.histograms.made.values():
+            histogram.kept = KEPT_LIMIT
+
+    def taking_snapshot(self, wall: float) -> Generator[None, None, Snapshot]:
+        """End an interval, and tell what has happened in it: for stats sinks, in steps.
+
+        A worker that sends its `deltas` has no sinks, for each growth is told once.
+
+        :param wall: seconds since 1970.
+        """
+        yield from self.collecting()
+        yield from self.merging_histograms()
+        growths: dict[str, int] = {}
+        for part in self._families.counters.parts():
+            growths.update(growth(part))
+            yield
+        return Snapshot(self._families, self.tagger, growths, wall)
 
     def reset_counters(self) -> None:
         """Make all counters 0, after what is counted elsewhere was brought in."""
@@ -172,7 +237,7 @@ class Store:
         if scopes.unsent is None:
             scopes.unsent, whole = Unsent(), True
         yield from self.collecting()
-        yield from self._merging_histograms()
+        yield from self.merging_histograms()
         counters: dict[str, int] = {}
         for counter_part in families.counters.parts():
             counters.update(growth(counter_part))
@@ -198,7 +263,7 @@ class Store:
             counters,
             gauges,
             {
-                name: Interval(unit, values.sum, values.counts())
+                name: Interval(unit, values.sum, values.counts(), tuple(values.values))
                 for name, (unit, values) in unsent.intervals.items()
             },
             {text.name: text.readout for text in told_texts},

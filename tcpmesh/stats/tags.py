@@ -4,15 +4,17 @@ them as labels.
 `cluster.web.upstream_cx_total` is `cluster.upstream_cx_total` of the cluster `web`, which lets one
 query sum over all clusters. A rule is an expression with two groups: the first is what is cut out
 of the name, the second, within it, is the tag's value. Each rule looks at the whole name, and
-several may find something.  The rules below are those of Envoy's defaults that concern a TCP proxy,
-pinned by what the real one exposes.
+several may find something, though only one for each tag.  Rules that begin with a word of the name
+are asked after all others, as in Envoy.  The rules below are those of Envoy's defaults that concern
+a TCP proxy, pinned by what the real one exposes; `tcpmesh.stats.settings` adds those of a
+configuration.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 _CACHE_LIMIT = 16_384
 
@@ -27,12 +29,33 @@ Plain tuples of texts, which the garbage collector need not walk: there may be t
 """
 
 
-class TagRule:
+Cut: TypeAlias = "tuple[str, tuple[int, int]]"
+"""The value of a tag, and which part of the name is cut out for it."""
+
+NOTHING = (0, 0)
+
+
+class Rule(Protocol):
     """Finds one tag in names.
 
     Where `first` is given, only names that begin with this word and a dot are looked at, and with
-    `part` only those that contain it: both are cheaper to see than the expression.  An expression
-    without a second group takes the value from the first, as Envoy has it
+    `part` only those that contain it: both are cheaper to see than the expression.
+    """
+
+    tag: str
+    first: str | None
+    part: str
+
+    def find(self, name: str) -> Cut | None:
+        """The value and where the part to cut out is, or `None`.  The name has to contain
+        `part`.
+        """
+
+
+class TagRule:
+    """A rule with an expression of our own.
+
+    Without a second group it takes the value from the first, as Envoy has it
     (`metrics.v3.TagSpecifier.regex`).
     """
 
@@ -54,14 +77,16 @@ class TagRule:
         self._value_group = min(pattern.groups, 2)
         self._mend = mend
 
-    def find(self, name: str) -> tuple[str, tuple[int, int]] | None:
-        """The value and where the part to cut out is, or `None`.  The name has to contain
-        `part`.
-        """
+    def find(self, name: str) -> Cut | None:
+        """See `Rule`."""
         found = self._search(name)
-        if found is None or found.group(1) is None:
+        if found is None:
             return None
-        return self._mend(found.group(self._value_group) or ""), found.span(1)
+        return self._mend(found.group(self._value_group)), found.span(1)
+
+
+ENDPOINT = "envoy.endpoint_address"
+"""The tag of statistics of one host, which Envoy gives them without looking at names."""
 
 
 def _endpoint_address(value: str) -> str:
@@ -76,12 +101,13 @@ def _endpoint_address(value: str) -> str:
 _LISTENER = r"(?!admin\.)(?:(?:\d+\.){3}\d+_\d+|[^.]+)"
 
 
-def _default_rules() -> Iterable[TagRule]:
+def _default_rules() -> Iterable[Rule]:
+    yield TagRule("envoy.response_code", r"_rq(_(\d{3}))$", part="_rq_")
     yield TagRule("envoy.response_code_class", r"_rq_((\d))xx$", part="_rq_")
     for first in ("listener_manager", "server", "thread_local_cluster_manager"):
-        yield TagRule("envoy.worker_id", rf"^{first}\.worker(_(\d+))\.", first)
+        yield TagRule("envoy.worker_id", rf"^{first}\.worker_((\d+)\.)", first)
     yield TagRule(
-        "envoy.worker_id", rf"^listener\.{_LISTENER}\.worker(_(\d+))\.", "listener", part=".worker_"
+        "envoy.worker_id", rf"^listener\.{_LISTENER}\.worker_((\d+)\.)", "listener", part=".worker_"
     )
     for first in ("listener", "cluster"):
         for tag, part in _SSL.items():
@@ -97,7 +123,7 @@ def _default_rules() -> Iterable[TagRule]:
     yield TagRule("envoy.http_conn_manager_prefix", r"\.http\.(([^.]+)\.)", "listener", ".http.")
     yield TagRule("envoy.cluster_name", r"^cluster\.(([^.]+)\.)", "cluster")
     yield TagRule(
-        "envoy.endpoint_address",
+        ENDPOINT,
         r"^cluster\.[^.]+\.endpoint\.((.+)\.)[^.]+$",
         "cluster",
         ".endpoint.",
@@ -140,9 +166,10 @@ DEFAULT_RULES = tuple(_default_rules())
 class Tagger:
     """Applies rules to names, and remembers what came of it."""
 
-    def __init__(self, rules: Sequence[TagRule] = DEFAULT_RULES) -> None:
-        self._rules = rules
-        self._rules_by_first: dict[str, list[TagRule]] = {}
+    def __init__(self, rules: Sequence[Rule] = DEFAULT_RULES) -> None:
+        self._rules = [rule for rule in rules if rule.first is None]
+        self._rules += [rule for rule in rules if rule.first is not None]
+        self._rules_by_first: dict[str, list[Rule]] = {}
         self._cache: dict[str, TaggedName] = {}
 
     def tag(self, name: str) -> TaggedName:
@@ -158,13 +185,14 @@ class Tagger:
         tags: dict[str, str] = {}
         cuts = []
         for rule in self._rules_for(name.partition(".")[0]):
-            found = rule.find(name) if rule.part in name else None
-            if found is not None and rule.tag not in tags:
-                tags[rule.tag] = found[0]
-                cuts.append(found[1])
-        return _without(name, cuts), tuple(tags.items())
+            if rule.part in name and rule.tag not in tags:
+                found = rule.find(name)
+                if found is not None:
+                    tags[rule.tag] = found[0]
+                    cuts.append(found[1])
+        return _without(name, cuts).rstrip("."), tuple(tags.items())
 
-    def _rules_for(self, first: str) -> Sequence[TagRule]:
+    def _rules_for(self, first: str) -> Sequence[Rule]:
         """The rules for names that begin with this word; such words are few unless they are rbac
         prefixes.
         """

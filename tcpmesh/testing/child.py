@@ -158,6 +158,7 @@ class Child(Process):
     `output`, both removed by `stop`.
 
     :param open_files: how many descriptors it may have; as we may where nothing is said.
+    :param program: what takes our options.
     """
 
     def __init__(
@@ -166,6 +167,7 @@ class Child(Process):
         arguments: Sequence[str] = (),
         environ: Mapping[str, str] | None = None,
         open_files: int | None = None,
+        program: Sequence[str] = (TWISTD, "-n", "--pidfile=", "tcpmesh"),
     ) -> None:
         self._directory = tempfile.TemporaryDirectory(prefix="tcpmesh")
         self.path = Path(self._directory.name)
@@ -173,10 +175,7 @@ class Child(Process):
         self._last = ""
         self._admin = self.path / "admin.address"
         command = [
-            TWISTD,
-            "-n",
-            "--pidfile=",
-            "tcpmesh",
+            *program,
             "--config",
             "envoy.yaml",
             "--admin-address-path",

@@ -20,7 +20,9 @@ from tcpmesh.cluster.cluster import Cluster
 from tcpmesh.config.load import load
 from tcpmesh.server.assembly import assemble
 from tcpmesh.server.link.link import ILink, default_link
+from tcpmesh.stats.settings import stats_store
 from tcpmesh.stats.store import Store
+from tcpmesh.testing.access_logs import MemoryAccessLogs
 from tcpmesh.testing.harness import Client, Server
 from tcpmesh.testing.memory.network import MemoryNetwork
 from tcpmesh.testing.recording import RecordingProtocol
@@ -67,9 +69,10 @@ class Mesh:
         """
         self.bootstrap = load(config_yaml=bootstrap).bootstrap
         self.network = network if network is not None else MemoryNetwork()
-        self.store = Store()
+        self.store = stats_store(self.bootstrap.stats_config)
         node = self.bootstrap.node
         self.link = link if link is not None else default_link()
+        self._access_logs: list[MemoryAccessLogs] = []
         self.main, self.worker = assemble(
             self.bootstrap,
             node,
@@ -78,6 +81,7 @@ class Mesh:
             link=self.link,
             seed=seed,
             shared=shared,
+            make_access_logs=self._make_access_logs,
         )
         self.clusters = self.main.clusters
         self.listeners = self.main.listeners
@@ -127,7 +131,17 @@ class Mesh:
         """Let time pass, and what comes with it happen."""
         self.network.advance(seconds)
 
-    # What it counts
+    # What it logs and counts
+
+    def _make_access_logs(self, *args: Any) -> MemoryAccessLogs:
+        made = MemoryAccessLogs(*args)
+        self._access_logs.append(made)
+        return made
+
+    def logged(self, path: str) -> list[str]:
+        """The records of an access log, which are kept in memory."""
+        found = [each.files[path].records for each in self._access_logs if path in each.files]
+        return [record for records in found for record in records]
 
     def stats(self, prefix: str = "") -> dict[str, int]:
         """Counters and gauges by what follows the prefix in their names: without one, all by their

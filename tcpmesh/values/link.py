@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 
 from tcpmesh.values.address import Address
 from tcpmesh.values.hosts import Assignment, HostSpec
+from tcpmesh.values.runtime import Entry
 
 # From main to a worker
 
@@ -31,6 +32,19 @@ class Begin:
     local_cluster: str = ""
     bind_config: Any = None
     """A `core.v3.BindConfig`, or `None`."""
+
+    stats_config: Any = None
+    """A `metrics.v3.StatsConfig`, or `None`."""
+
+    keeps_values: bool = False
+    """Whether histograms keep their values as they are, for a stats sink of main's."""
+
+    file_flush_interval_msec: int = 10_000
+    file_flush_min_size_kb: int = 64
+    """When access logs are written to their files: the options of the command line."""
+
+    runtime: tuple[tuple[str, Entry], ...] = ()
+    """The runtime values by their keys."""
 
 
 @dataclass(frozen=True)
@@ -134,6 +148,26 @@ class LogLevels:
 
 
 @dataclass(frozen=True)
+class ReopenLogs:
+    """Open the files of access logs anew."""
+
+
+@dataclass(frozen=True)
+class RuntimeValues:
+    """Keys that have these runtime values from now on, or none any more.
+
+    A change of many keys comes in several messages, each of a bounded size, and holds as a whole
+    once the last one is there.
+    """
+
+    change: int
+    """The number of the change."""
+
+    values: tuple[tuple[str, Entry | None], ...]
+    is_last: bool
+
+
+@dataclass(frozen=True)
 class AskRates:
     """An interval of outlier detection is over: how did connections come out?"""
 
@@ -166,6 +200,9 @@ class Refusal(Enum):
 
     ADDRESS = 3
     """An address cannot be bound."""
+
+    LOG = 4
+    """The file of an access log cannot be opened."""
 
 
 @dataclass(frozen=True)
@@ -291,6 +328,8 @@ ToWorker: TypeAlias = (
     | Start
     | Stop
     | LogLevels
+    | ReopenLogs
+    | RuntimeValues
     | AskRates
     | AskHostNumbers
     | AskNumbers

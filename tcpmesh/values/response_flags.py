@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import IntFlag
+from functools import lru_cache
 
 
 class ResponseFlag(IntFlag):
@@ -72,11 +73,11 @@ class ResponseFlag(IntFlag):
     @property
     def long_name(self) -> str:
         """The names that RESPONSE_FLAGS_LONG shows, comma-separated, or `-`."""
-        return ",".join(_LONG[flag] for flag in ResponseFlag if flag in self) or "-"
+        return _names(self._value_)[1]
 
     def __str__(self) -> str:
         """The names that RESPONSE_FLAGS shows, comma-separated, or `-`."""
-        return ",".join(flag.name or "" for flag in ResponseFlag if flag in self) or "-"
+        return _names(self._value_)[0]
 
 
 _LONG = {
@@ -113,3 +114,13 @@ _LONG = {
 }
 
 NO_FLAGS = ResponseFlag(0)
+
+
+@lru_cache(256)
+def _names(value: int) -> tuple[str, str]:
+    """The short and the long names of a combination: each record of a log asks for them, and there
+    are few combinations.
+    """
+    flags = [flag for flag in ResponseFlag if flag & value]
+    short = ",".join(flag.name or "" for flag in flags)
+    return short or "-", ",".join(_LONG[flag] for flag in flags) or "-"

@@ -18,6 +18,8 @@ class ServerOptions:
     log_level: str = "info"
     component_log_level: str = ""
     log_path: str = ""
+    log_format: str = "[%Y-%m-%d %T.%e][%t][%l][%n] %v"
+    log_format_escaped: bool = False
     service_cluster: str = ""
     service_node: str = ""
     service_zone: str = ""
@@ -27,12 +29,22 @@ class ServerOptions:
     parent_shutdown_time_s: int = 900
     file_flush_interval_msec: int = 10000
     file_flush_min_size_kb: int = 64
+    stats_tag: tuple[str, ...] = ()
     restart_epoch: int = 0
     base_id: int = 0
     allow_unknown_static_fields: bool = False
     reject_unknown_dynamic_fields: bool = False
     ignore_unknown_dynamic_fields: bool = False
     disable_hot_restart: bool = False
+
+    @property
+    def stats_tags(self) -> dict[str, str]:
+        """The tags that every statistic has by the command line; of one name the first counts."""
+        tags: dict[str, str] = {}
+        for text in self.stats_tag:
+            tag, _, value = text.partition(":")
+            tags.setdefault(tag, value)
+        return tags
 
     @property
     def node_arguments(self) -> dict[str, str]:

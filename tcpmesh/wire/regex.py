@@ -31,14 +31,14 @@ class Regex:
 
     def __init__(self, text: str, memory: int = MEMORY) -> None:
         self._text = _encoded(text)
-        self._pattern = _compiled(self._text, memory, has_groups=False)
+        self._pattern = compiled(self._text, memory, has_groups=False)
         self.steps = int(self._pattern.programsize)
         """What a search costs at most, for each byte of a text."""
 
     @property
     def size(self) -> int:
         """Of the program as Envoy compiles it, which Envoy has limits for."""
-        return int(_compiled(self._text, MEMORY, has_groups=True).programsize)
+        return int(compiled(self._text, has_groups=True).programsize)
 
     def search(self, text: str) -> bool:
         """Whether it matches anywhere in a text."""
@@ -49,7 +49,11 @@ class Regex:
         return self._pattern.fullmatch(_encoded(text)) is not None
 
 
-def _compiled(text: bytes, memory: int, has_groups: bool) -> Any:
+def compiled(text: bytes, memory: int = MEMORY, *, has_groups: bool) -> Any:
+    """The library's own object, of the bytes of an expression.
+
+    :raise BadRegex: as `Regex`.
+    """
     import re2
 
     options = re2.Options()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from envoy.config.bootstrap.v3 import bootstrap_pb2
@@ -9,8 +10,10 @@ from zope.interface import implementer
 
 from tcpmesh.config.arguments import node_with
 from tcpmesh.interfaces import IServer
-from tcpmesh.logs.log import Levels
+from tcpmesh.logs.levels import Levels
+from tcpmesh.runtime.layers import Layers
 from tcpmesh.stats.store import Store
+from tcpmesh.values.runtime import Entry
 from tcpmesh.values.server_options import ServerOptions
 from tcpmesh.values.statuses import ClusterStatus, HostStatus, ListenerStatus
 
@@ -38,6 +41,7 @@ class FakeServer:
         self.clusters: list[ClusterStatus] = []
         self.listeners: list[ListenerStatus] = []
         self.log_levels = Levels("info", {})
+        self.layers = Layers(bootstrap_pb2.LayeredRuntime(), "", Store(), lambda message: None)
         self.quits = 0
         self.reopened = 0
 
@@ -53,6 +57,14 @@ class FakeServer:
     def listener_statuses(self) -> list[ListenerStatus]:
         """The listeners that the test has put here."""
         return self.listeners
+
+    def runtime_layers(self) -> Sequence[tuple[str, Mapping[str, Entry]]]:
+        """Those that the test has put here."""
+        return self.layers.shown()
+
+    def modify_runtime(self, overrides: Mapping[str, str]) -> None:
+        """Set values in them."""
+        self.layers.modify(overrides)
 
     def reopen_logs(self) -> None:
         """Count."""

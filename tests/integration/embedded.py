@@ -178,7 +178,8 @@ async def once(reactor: Any) -> dict[str, Any]:
     from twisted.internet.task import deferLater
 
     from tcpmesh.config.load import load
-    from tcpmesh.logs.log import Levels, Log
+    from tcpmesh.logs.levels import Levels
+    from tcpmesh.logs.log import Log
     from tcpmesh.server.service import Server
     from tcpmesh.values.server_options import ServerOptions
 
@@ -226,7 +227,8 @@ async def refused(reactor: Any) -> dict[str, Any]:
     from twisted.internet.task import deferLater
 
     from tcpmesh.config.load import load
-    from tcpmesh.logs.log import Levels, Log
+    from tcpmesh.logs.levels import Levels
+    from tcpmesh.logs.log import Log
     from tcpmesh.server.service import CannotStart, Server
     from tcpmesh.values.server_options import ServerOptions
 

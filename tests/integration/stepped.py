@@ -59,7 +59,8 @@ async def main(reactor: Any, step: float) -> dict[str, Any]:
     from twisted.internet.threads import deferToThread
 
     from tcpmesh.config.load import load
-    from tcpmesh.logs.log import Levels, Log
+    from tcpmesh.logs.levels import Levels
+    from tcpmesh.logs.log import Log
     from tcpmesh.server.service import Server
     from tcpmesh.testing.mesh import values_of
     from tcpmesh.values.server_options import ServerOptions

@@ -80,6 +80,25 @@ class FieldTests(MeshTestCase):
         for name in ("downstream_cx_length_ms", "connections_accepted_per_socket_event"):
             self.assertIn(f"listener.127.0.0.1_1.{name}", names)
 
+    def test_stats_matcher(self) -> None:
+        """A listener with a matcher of its own has those of its names, and of its filters', that
+        this lets pass, until its last client has left.
+        """
+        matcher = "stats_matcher: {inclusion_list: {patterns: [{suffix: cx_total}]}}"
+        self.mesh.add_cluster("c", "127.0.0.2:80")
+        self.mesh.add_listener("l", "127.0.0.1:1", tcp_proxy(), more=matcher)
+        self.mesh.listeners.start()
+        client = self.mesh.connect()
+        self.assertEqual(
+            {"downstream_cx_total": 1, "worker_0.downstream_cx_total": 1},
+            self.mesh.stats("listener.127.0.0.1_1."),
+        )
+        self.assertEqual({"downstream_cx_total": 1}, self.mesh.stats("tcp.t."))
+        self.mesh.listeners.remove("l")
+        client.transport.loseConnection()
+        self.mesh.network.pump()
+        self.assertEqual({}, self.mesh.stats("listener.127"))
+
     def test_default_options(self) -> None:
         """By default a port is shared, the accept queue is the longest there is, and nothing limits
         an event's accepts.

@@ -1,4 +1,4 @@
-"""The application log: its levels, the shape of its lines, and that nothing stops it."""
+"""The application log: the shape of its lines, and that nothing stops it."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from twisted.logger import ILogObserver, Logger, LogLevel
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from tcpmesh.logs.debug import debug_logger
-from tcpmesh.logs.log import LEVELS, LOGGERS, Levels, Log, component_levels, level
+from tcpmesh.logs.levels import Levels
+from tcpmesh.logs.log import Log
 
 NOON = time.mktime((2026, 11, 24, 13, 34, 29, 0, 0, -1)) + 0.0625
 
@@ -30,105 +30,6 @@ def event(text: str = "text", **more: Any) -> dict[str, Any]:
         "log_time": NOON,
         **more,
     }
-
-
-class LevelTests(SynchronousTestCase):
-    """Names of levels."""
-
-    def test_names(self) -> None:
-        """Each of Envoy's levels is known by its name, and warn is warning."""
-        self.assertEqual(LEVELS, tuple(map(level, LEVELS)))
-        self.assertEqual("warning", level("warn"))
-
-    def test_unknown(self) -> None:
-        """Another name is a ValueError that tells which there are."""
-        for name in ("", "INFO", "fatal"):
-            self.assertIn("trace, debug", str(self.assertRaises(ValueError, level, name)))
-
-    def test_components(self) -> None:
-        """Components are given as logger:level, with commas between; nothing is nothing."""
-        self.assertEqual(
-            {"upstream": "debug", "main": "warning"}, component_levels("upstream:debug,main:warn")
-        )
-        self.assertEqual({}, component_levels(""))
-
-    def test_bad_components(self) -> None:
-        """An unknown logger or level is a ValueError that names it."""
-        for text, name in (
-            ("kitchen:info", "kitchen"),
-            ("main:loud", "loud"),
-            ("main", "''"),
-            (":info", "''"),
-        ):
-            self.assertIn(name, str(self.assertRaises(ValueError, component_levels, text)))
-
-
-class LevelsTests(SynchronousTestCase):
-    """The level of each logger."""
-
-    def test_default_and_components(self) -> None:
-        """Every logger has the default level, unless it has one of its own."""
-        self.assertEqual(
-            {**dict.fromkeys(LOGGERS, "error"), "filter": "trace"},
-            Levels("error", {"filter": "trace"}).get(),
-        )
-
-    def test_debugging(self) -> None:
-        """Who logs at debug is asked to speak only at debug and trace, also after the level was
-        changed.
-        """
-        levels = Levels("debug", {"filter": "info", "main": "trace"})
-        self.addCleanup(levels.set, "info")
-        self.assertEqual(
-            [True, False, True],
-            [debug_logger(name).enabled for name in ("connection", "filter", "main")],
-        )
-        levels.set("warning", "connection")
-        self.assertFalse(debug_logger("connection").enabled)
-
-    def test_in_order(self) -> None:
-        """Loggers are told in alphabetical order."""
-        self.assertEqual(sorted(LOGGERS), list(Levels("info", {}).get()))
-
-    def test_copy(self) -> None:
-        """What is told is a copy."""
-        levels = Levels("info", {})
-        levels.get()["main"] = "off"
-        self.assertEqual("info", levels.get()["main"])
-
-    def test_set(self) -> None:
-        """The level of one logger or of all can be set; what is unknown is a ValueError and changes
-        nothing.
-        """
-        levels = Levels("info", {})
-        levels.set("warn", "main")
-        self.assertEqual(("warning", "info"), (levels.get()["main"], levels.get()["upstream"]))
-        levels.set("debug")
-        self.assertEqual({"debug"}, set(levels.get().values()))
-        self.assertRaises(ValueError, levels.set, "loud")
-        self.assertRaises(ValueError, levels.set, "info", "kitchen")
-        self.assertEqual({"debug"}, set(levels.get().values()))
-
-    def test_shows(self) -> None:
-        """An event is shown at its logger's level and above."""
-        for number, wanted in enumerate(LEVELS):
-            levels = Levels(wanted, {})
-            shown = [levels.shows("main", name) for name in LEVELS[:-1]]
-            self.assertEqual([index >= number for index in range(len(LEVELS) - 1)], shown)
-
-    def test_others(self) -> None:
-        """Loggers that are not ours are shown from warning on, or from main's level on where that
-        is higher.
-        """
-        for wanted, shown in (
-            ("debug", "warning"),
-            ("info", "warning"),
-            ("error", "error"),
-            ("off", "off"),
-        ):
-            levels = Levels(wanted, {})
-            names = [name for name in LEVELS[:-1] if levels.shows("twisted.internet.base", name)]
-            self.assertEqual(list(LEVELS[LEVELS.index(shown) : -1]), names)
 
 
 class LinesTests(SynchronousTestCase):

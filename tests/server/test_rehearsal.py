@@ -110,6 +110,29 @@ class ExtensionTests(SynchronousTestCase):
             found["message"],
         )
 
+    def test_ends_the_process(self) -> None:
+        """One that would end the process, with a status that says all is well, does not: that is
+        said of it as of any that cannot be built.
+        """
+        for module, words in (
+            (
+                FILTER.replace("self.queue.add", "raise SystemExit(0); self.queue.add"),
+                f"my_echo.Echo, the extension for {ECHO}, cannot be built: SystemExit: 0",
+            ),
+            (
+                f"raise SystemExit(0)\n{FILTER}",
+                f"the module 'my_echo', which is to handle {ECHO}, cannot be imported: "
+                "SystemExit: 0",
+            ),
+            (
+                FILTER.replace("self.queue.stop()", "raise SystemExit(0)"),
+                "this listener cannot be built: SystemExit: 0",
+            ),
+        ):
+            ran = self.run_twistd(module, "--mode", "validate", "--format", "json")
+            (problem,) = json.loads(ran.stdout)["problems"]
+            self.assertEqual((1, words), (ran.returncode, problem["message"]))
+
     def test_problems(self) -> None:
         """What it says of its message has the place of the field."""
         raising = 'raise WrongConfig({"": "it is too quiet here"}); self.queue.add'

@@ -4,27 +4,33 @@ from __future__ import annotations
 
 import io
 import os
+import sys
 from typing import Any
 
 from envoy.config.bootstrap.v3 import bootstrap_pb2
 from envoy.config.cluster.v3 import cluster_pb2
+from envoy.config.metrics.v3 import stats_pb2
 from zope.interface.verify import verifyObject
 
 from twisted.application.service import Application, IService, IServiceCollection
 from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import ILogObserver
+from twisted.python import threadable
 from twisted.trial.unittest import SynchronousTestCase
 
+from tcpmesh import __version__
 from tcpmesh.cluster.balancing import hash_balancer
 from tcpmesh.interfaces import IServer
 from tcpmesh.listener.manager import ListenerManager
-from tcpmesh.logs.log import Levels, Log
+from tcpmesh.logs.levels import Levels
+from tcpmesh.logs.log import Log
 from tcpmesh.net.dns.resolve import ResolutionFailed
 from tcpmesh.net.listen import BindError
 from tcpmesh.registry import BrokenExtension, UnknownExtension
 from tcpmesh.server import main
 from tcpmesh.server.networks import VARIABLE
-from tcpmesh.server.service import CannotStart, Server
+from tcpmesh.server.service import LOG_RETRY, CannotStart, Server
+from tcpmesh.stats.datagrams import Datagrams
 from tcpmesh.testing.harness import Client
 from tcpmesh.testing.harness import Server as Upstream
 from tcpmesh.testing.memory.network import MemoryNetwork
@@ -36,6 +42,7 @@ from tcpmesh.wire.names import Found
 from tests.mesh import cluster_message, listener_message, parse, tcp_proxy
 from tests.names import Names
 
+STATSD = f"type.googleapis.com/{stats_pb2.StatsdSink.DESCRIPTOR.full_name}"
 HOST = "127.0.0.2:80"
 DNS_CLUSTER = """
 name: d
@@ -70,8 +77,8 @@ class ServerTestCase(SynchronousTestCase):
         """A server of this configuration, by default of one tcp_proxy on port 1."""
         if message is None:
             message = bootstrap(listener_message("l", "127.0.0.1:1", tcp_proxy()))
+        self.patch(sys, "stderr", io.StringIO())
         self.log = Log(Levels("info", {}))
-        self.log._stderr = io.StringIO()
         return Server(self.reactor, message, ServerOptions(**options), self.log, self.network)
 
     def start(self, server: Server) -> None:
@@ -111,6 +118,30 @@ class LifeTests(ServerTestCase):
         self.assertEqual("LIVE", server.state)
         self.assertTrue(self.connects())
         self.assertEqual(1, len(self.upstream.built))
+
+    def test_log_behind(self) -> None:
+        """Lines of the log that a slow reader has not taken are tried again, until all are
+        written, and not any more once the server has stopped.
+        """
+        server = self.server()
+        self.start(server)
+        tries: list[bool] = []
+        left = [False, False, True]
+
+        def flush() -> bool:
+            tries.append(True)
+            return left.pop(0)
+
+        self.patch(self.log, "flush", flush)
+        self.patch(threadable, "isInIOThread", lambda: True)
+        self.log.on_behind()
+        self.log.on_behind()
+        self.reactor.pump([LOG_RETRY] * 5)
+        self.assertEqual(3, len(tries))
+        self.log.on_behind()
+        self.successResultOf(server.stopService())
+        self.reactor.pump([LOG_RETRY] * 5)
+        self.assertEqual(3, len(tries))
 
     def waiting(self) -> tuple[Server, Names]:
         """A started server with a second cluster, whose name nobody has resolved yet."""
@@ -320,9 +351,12 @@ class NamesTests(ServerTestCase):
         """What every Envoy shows is there at 0, though nothing moves it; what it shows with hot
         restart alone is not.
         """
-        values = values_of(self.server().store)
+        server = self.server()
+        self.start(server)
+        self.addCleanup(server.stopService)
+        values = values_of(server.store)
         for name in (
-            "runtime.load_error",
+            "http1.response_flood",
             "filesystem.write_completed",
             "main_thread.watchdog_miss",
             "server.worker_0.watchdog_mega_miss",
@@ -372,6 +406,41 @@ class StatsTests(ServerTestCase):
             (self.value(server, "server.uptime"), self.value(server, "server.total_connections")),
         )
         self.assertTrue(1 << 20 < self.value(server, "server.memory_allocated") < 1 << 40)
+
+    def test_version(self) -> None:
+        """server.version is what the configuration says, or else ours as a number."""
+        wanted = sum(int(part) << 16 - 8 * n for n, part in enumerate(__version__.split(".")))
+        self.assertEqual(wanted, self.value(self.server(), "server.version"))
+        said = bootstrap(more="stats_server_version_override: 7")
+        self.assertEqual(7, self.value(self.server(said), "server.version"))
+
+    def test_stats_config(self) -> None:
+        """stats_config and the tags of the command line hold for all statistics."""
+        more = "stats_config: {stats_matcher: {inclusion_list: {patterns: [{prefix: server.l}]}}}"
+        server = self.server(bootstrap(more=more), stats_tag=("a:b",))
+        self.start(server)
+        self.assertEqual({"server.live": 1}, values_of(server.store))
+        self.assertEqual(("server.live", (("a", "b"),)), server.store.tagger.tag("server.live"))
+
+    def test_sinks(self) -> None:
+        """A sink is given each flush, and one more at the end, before the clusters stop."""
+        lines: list[bytes] = []
+        self.patch(Datagrams, "write", lambda writer, line: lines.append(line))
+        self.patch(Datagrams, "flush", lambda writer: lines.append(b""))
+        typed = f"{{'@type': {STATSD}, address: {{pipe: {{path: /x}}}}}}"
+        message = bootstrap(
+            listener_message("l", "127.0.0.1:1", tcp_proxy()),
+            more=f"stats_sinks: [{{name: s, typed_config: {typed}}}]",
+        )
+        server = self.server(message)
+        self.start(server)
+        self.assertTrue(self.connects())
+        self.reactor.advance(5)
+        name = b"envoy.listener.127.0.0.1_1.downstream_cx_total"
+        self.assertIn(name + b":1|c", lines)
+        server.stopService()
+        self.assertIn(name + b":0|c", lines)
+        self.assertEqual(2, lines.count(b""))
 
     def test_flush_interval(self) -> None:
         """stats_flush_interval says how often."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from envoy.config.bootstrap.v3 import bootstrap_pb2
 from envoy.config.core.v3.base_pb2 import Node
+from envoy.config.metrics.v3.stats_pb2 import StatsConfig
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -100,7 +101,7 @@ class BeginTests(SynchronousTestCase):
         node = Node(id="n")
         main, worker = assemble(bootstrap, node, MemoryNetwork(), Store())
         config = bootstrap.cluster_manager.upstream_bind_config
-        self.assertEqual(Begin(3, node, "me", config), main.begin(3))
+        self.assertEqual(Begin(3, node, "me", config, StatsConfig()), main.begin(3))
         context = worker.context
         self.assertEqual(
             ("me", config, node), (context.local_cluster, context.bind_config, context.node)

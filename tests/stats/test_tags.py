@@ -33,7 +33,7 @@ SEEN = {
         {"listener_address": "127.0.0.1_80"},
     ),
     "listener.[__1]_80.worker_1.downstream_cx_total": (
-        "listener.worker.downstream_cx_total",
+        "listener.worker_downstream_cx_total",
         {"worker_id": "1", "listener_address": "[__1]_80"},
     ),
     "listener.my.prefix.worker_0.downstream_cx_total": (
@@ -57,14 +57,18 @@ SEEN = {
         {},
     ),
     "listener_manager.worker_0.dispatcher.loop_duration_us": (
-        "listener_manager.worker.dispatcher.loop_duration_us",
+        "listener_manager.worker_dispatcher.loop_duration_us",
         {"worker_id": "0"},
     ),
-    "server.worker_1.watchdog_miss": ("server.worker.watchdog_miss", {"worker_id": "1"}),
+    "server.worker_1.watchdog_miss": ("server.worker_watchdog_miss", {"worker_id": "1"}),
     "server.main_thread.watchdog_miss": ("server.main_thread.watchdog_miss", {}),
     "http.admin.downstream_rq_2xx": (
         "http.downstream_rq_xx",
         {"response_code_class": "2", "http_conn_manager_prefix": "admin"},
+    ),
+    "http.x.user_rq_503": (
+        "http.user_rq",
+        {"response_code": "503", "http_conn_manager_prefix": "x"},
     ),
     "tcp.p_q.downstream_cx_total": ("tcp.downstream_cx_total", {"tcp_prefix": "p_q"}),
     "tcp.a.b.downstream_cx_total": ("tcp.b.downstream_cx_total", {"tcp_prefix": "a"}),
@@ -149,3 +153,9 @@ class RuleTests(SynchronousTestCase):
         """
         rules = [TagRule("t", r"^(a\.(b)\.)"), TagRule("t", r"(\.c)"), TagRule("u", r"a(\.b\.(c))")]
         self.assertEqual(("", (("t", "b"), ("u", "c"))), Tagger(rules).tag("a.b.c"))
+
+    def test_rules_with_a_word(self) -> None:
+        """Rules that want names to begin with a word are asked after all others."""
+        rules = [TagRule("t", r"^a\.(b)", "a"), TagRule("t", r"(c)")]
+        self.assertEqual(("a.b", (("t", "c"),)), Tagger(rules).tag("a.b.c"))
+        self.assertEqual(("a", (("t", "b"),)), Tagger(rules).tag("a.b"))

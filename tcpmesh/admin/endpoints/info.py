@@ -70,6 +70,7 @@ def _command_line(options: ServerOptions) -> Any:
 
 _SAME_IN_BOTH = (
     *("config_path", "config_yaml", "concurrency", "log_level", "component_log_level", "log_path"),
+    *("log_format", "log_format_escaped"),
     *(
         "service_cluster",
         "service_node",

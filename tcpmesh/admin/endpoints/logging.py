@@ -6,13 +6,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from twisted.logger import Logger
+
 from tcpmesh.admin.answers.endpoint import Answer, Call, Endpoint, Parameter, Refusal
-from tcpmesh.logs.log import LEVELS, Levels, component_levels
+from tcpmesh.logs.levels import LEVELS, Levels, component_levels, without_effect
+
+log = Logger(namespace="admin")
 
 _USAGE = """usage: /logging?<name>=<level> (change single level)
 usage: /logging?paths=name1:level1,name2:level2,... (change multiple levels)
 usage: /logging?level=<level> (change all levels)
-usage: /logging?group=<name>:<level> (the same as paths with one name)
 """
 
 
@@ -34,11 +37,19 @@ def _change(levels: Levels, parameters: Mapping[str, str]) -> None:
     for name, value in parameters.items():
         if name == "level":
             levels.set(value)
-        elif name in ("paths", "group"):
-            for logger, level in component_levels(value).items():
-                levels.set(level, logger)
+        elif name == "group":
+            raise ValueError("group parameter requires fine-grain logging, which there is not")
+        elif name == "paths":
+            for logger, level in component_levels(",".join(filter(None, value.split(",")))).items():
+                _set(levels, level, logger)
         else:
-            levels.set(value, name)
+            _set(levels, value, name)
+
+
+def _set(levels: Levels, level: str, logger: str) -> None:
+    levels.set(level, logger)
+    if without_effect([logger]):
+        log.warn("no effect on {logger}: nothing logs under that name", logger=logger)
 
 
 def _active(levels: Levels) -> str:
@@ -59,7 +70,6 @@ ENDPOINTS = (
         (
             Parameter("level", "Change all loggers to this level", choices=("", *LEVELS)),
             Parameter("paths", "Change several loggers: <name>:<level>,<name>:<level>"),
-            Parameter("group", "Change one logger: <name>:<level>"),
         ),
         changes=True,
     ),

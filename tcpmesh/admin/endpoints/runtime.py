@@ -1,25 +1,63 @@
-"""Runtime values: without layers in the configuration there are none, and nothing that could be
-modified.
-"""
+"""Runtime values: what each layer has, what counts, and the layer that operators change."""
 
 from __future__ import annotations
 
-from tcpmesh.admin.answers.endpoint import Answer, Call, Endpoint, Refusal, json_answer
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from heapq import merge
+from itertools import chain
+
+from tcpmesh.admin.answers.endpoint import JSON, Answer, Call, Endpoint, Refusal
+from tcpmesh.runtime.entries import NotReadable
+from tcpmesh.runtime.layers import NoAdminLayer
+from tcpmesh.values.runtime import Entry
+
+STEP = 256
+"""Keys that are sorted in one step."""
 
 _USAGE = """usage: /runtime_modify?key1=value1&key2=value2&keyN=valueN
        or send the parameters as form values
-use an empty value to remove a previously added override
-"""
+use an empty value to remove a previously added override"""
 
 
 def _runtime(call: Call) -> Answer:
-    return json_answer({"entries": {}, "layers": []})
+    layers = call.server.runtime_layers()
+    names = [name for name, _ in layers]
+    return Answer(_page(names, [values for _, values in layers]), content_type=JSON)
+
+
+def _page(names: Sequence[str], layers: Sequence[Mapping[str, Entry]]) -> Iterator[str]:
+    """The page in pieces, for there may be many keys; some pieces are empty."""
+    runs: list[list[str]] = []
+    keys: dict[str, None] = {}
+    for index, key in enumerate(chain.from_iterable(layers)):
+        keys[key] = None
+        if index % STEP == 0:
+            yield ""
+    unsorted = list(keys)
+    for start in range(0, len(unsorted), STEP):
+        runs.append(sorted(unsorted[start : start + STEP]))
+        yield ""
+    before = '{\n "entries": {'
+    for key in merge(*runs):
+        texts = [values[key].text if key in values else "" for values in layers]
+        final = next((text for text in reversed(texts) if text), "")
+        entry = json.dumps({"final_value": final, "layer_values": texts}, indent=1)
+        yield f"{before}\n  {json.dumps(key)}: " + entry.replace("\n", "\n  ")
+        before = ","
+    yield "\n }" if keys else f"{before}}}"
+    layers_text = json.dumps(names, indent=1).replace("\n", "\n ")
+    yield f',\n "layers": {layers_text}\n}}\n'
 
 
 def _runtime_modify(call: Call) -> Answer:
     if not call.parameters:
         raise Refusal(_USAGE)
-    raise Refusal("No admin layer specified", 503)
+    try:
+        call.server.modify_runtime(call.parameters)
+    except (NoAdminLayer, NotReadable) as e:
+        raise Refusal(str(e), 503) from None
+    return Answer("OK\n")
 
 
 ENDPOINTS = (

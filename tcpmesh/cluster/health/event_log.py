@@ -17,16 +17,13 @@ from google.protobuf.json_format import MessageToDict
 
 from twisted.logger import Logger
 
+from tcpmesh.accesslog.opening import CannotLog
 from tcpmesh.values.address import PATHS, Address
 from tcpmesh.values.hosts import HostSpec
 
 log = Logger(namespace="file")
 
 CLOSED = -1
-
-
-class CannotLog(Exception):
-    """The file of an event log cannot be opened."""
 
 
 class EventLog:

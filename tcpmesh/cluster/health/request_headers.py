@@ -7,16 +7,16 @@ or nothing.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Set
 from typing import Any, NamedTuple
 
 from envoy.config.core.v3.base_pb2 import HeaderValueOption
-from google.protobuf.json_format import MessageToDict
 
-from tcpmesh.accesslog.fields import OPERATORS, Value, cut_to, found_at, shown
+from tcpmesh.accesslog.fields.state import metadata_at
+from tcpmesh.accesslog.fields.upstream import host_name, host_name_without_port
+from tcpmesh.accesslog.fields.value import Value, cut_to, shown
+from tcpmesh.accesslog.operators import OPERATORS
 from tcpmesh.config.fields.operators import Operator, parse
-from tcpmesh.config.fields.to_plain import whole
 from tcpmesh.values.hosts import HostSpec
 from tcpmesh.values.stream.moment import Moment
 from tcpmesh.values.stream.stream_info import NOWHERE, StreamInfo
@@ -98,31 +98,20 @@ def _yield_of(operator: Operator, protocol: str) -> Yield:
         find = _OF_HOST[operator.name]
         return lambda asked: find(asked.spec)
     if operator.name == "UPSTREAM_METADATA":
-        return lambda asked: _metadata(asked.spec, argument)
+        steps = argument.split(":")
+        return lambda asked: metadata_at(asked.spec.metadata, steps)
     if operator.name == "METADATA":
-        path = argument.partition(":")[2]
-        return lambda asked: _metadata(asked.spec, path)
-    ask = OPERATORS[operator.name](operator)
+        steps = argument.split(":")[1:]
+        return lambda asked: metadata_at(asked.spec.metadata, steps)
+    ask = OPERATORS.build(operator)
     return lambda asked: ask(asked.info, asked.at)
 
 
-_JSON: dict[str, Any] = {"ensure_ascii": False, "separators": (",", ":"), "sort_keys": True}
 _OF_HOST: dict[str, Callable[[HostSpec], str]] = {
     "UPSTREAM_HOST": lambda spec: str(spec.address),
-    "UPSTREAM_HOST_NAME": lambda spec: spec.hostname or str(spec.address),
-    "UPSTREAM_HOST_NAME_WITHOUT_PORT": lambda spec: spec.hostname or spec.address.host,
+    "UPSTREAM_HOST_NAME": host_name,
+    "UPSTREAM_HOST_NAME_WITHOUT_PORT": host_name_without_port,
 }
-
-
-def _metadata(spec: HostSpec, path: str) -> Value:
-    """A value of the metadata of a host: a namespace, and keys from the outside in."""
-    name, _, rest = path.partition(":")
-    if spec.metadata is None or name not in spec.metadata.filter_metadata:
-        return None
-    values: Any = whole(MessageToDict(spec.metadata.filter_metadata[name]))
-    found = found_at(values, rest.split(":")) if rest else values
-    # Here Envoy sorts the keys, and masks no character, unlike in other texts.
-    return json.dumps(found, **_JSON) if isinstance(found, dict | list) else found
 
 
 def _acted(

@@ -33,12 +33,10 @@ DECLARED = Declaration(
         "upstream_cx_close_notify",
         "upstream_cx_connect_with_0_rtt",
         "upstream_cx_http1_total",
-        "upstream_cx_http2_total",
         "upstream_cx_http3_total",
         "upstream_cx_max_duration_reached",
         "upstream_cx_pool_overflow",
         "upstream_cx_preconnect_skipped",
-        "upstream_cx_protocol_error",
         "upstream_flow_control_backed_up_total",
         "upstream_flow_control_drained_total",
         "upstream_http3_broken",
@@ -57,10 +55,7 @@ DECLARED = Declaration(
         "upstream_rq_retry_limit_exceeded",
         "upstream_rq_retry_overflow",
         "upstream_rq_retry_success",
-        "upstream_rq_rx_reset",
         "upstream_rq_rx_reset_no_error",
-        "upstream_rq_timeout",
-        "upstream_rq_tx_reset",
     ),
     gauges=(
         "circuit_breakers.default.cx_pool_open",
@@ -117,6 +112,8 @@ class ClusterStats:
         scope = self.scope = store.scope(f"cluster.{sanitize(name)}")
         self.cx_total = scope.counter("upstream_cx_total")
         self.cx_active = scope.gauge("upstream_cx_active", Merge.SUM)
+        self.cx_http2_total = scope.counter("upstream_cx_http2_total")
+        self.cx_protocol_error = scope.counter("upstream_cx_protocol_error")
         self.cx_connect_fail = scope.counter("upstream_cx_connect_fail")
         self.cx_connect_timeout = scope.counter("upstream_cx_connect_timeout")
         self.cx_connect_attempts_exceeded = scope.counter("upstream_cx_connect_attempts_exceeded")
@@ -144,6 +141,9 @@ class ClusterStats:
         self.flow_control_resumed = scope.counter("upstream_flow_control_resumed_reading_total")
         self.rq_total = scope.counter("upstream_rq_total")
         self.rq_active = scope.gauge("upstream_rq_active", Merge.SUM)
+        self.rq_timeout = scope.counter("upstream_rq_timeout")
+        self.rq_rx_reset = scope.counter("upstream_rq_rx_reset")
+        self.rq_tx_reset = scope.counter("upstream_rq_tx_reset")
         self.rq_pending_total = scope.counter("upstream_rq_pending_total")
         self.rq_pending_active = scope.gauge("upstream_rq_pending_active", Merge.SUM)
         self.rq_pending_overflow = scope.counter("upstream_rq_pending_overflow")

@@ -1,12 +1,17 @@
-"""The bootstrap as a whole: names and addresses that must differ, names that must exist."""
+"""The bootstrap as a whole: names and addresses that must differ, names that must exist, layers of
+runtime values.
+"""
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from tcpmesh.config.fields.addresses import address_key, check_bind_address
+from tcpmesh.config.fields.to_plain import plain_value
 from tcpmesh.config.messages.report import Report
 from tcpmesh.config.text.problems import FieldPath
+from tcpmesh.logs.pattern import json_pattern
 
 
 def _check_bootstrap(bootstrap: Any, field_path: FieldPath, report: Report) -> None:
@@ -88,4 +93,69 @@ def _check_secret_names(secrets: Any, field_path: FieldPath, report: Report) -> 
         names.add(secret.name)
 
 
-CHECKS = {"envoy.config.bootstrap.v3.Bootstrap": _check_bootstrap}
+def _check_log_format(log_format: Any, field_path: FieldPath, report: Report) -> None:
+    if log_format.WhichOneof("log_format") == "json_format":
+        values: Any = plain_value(log_format.json_format)
+        try:
+            json_pattern(values)
+        except ValueError as e:
+            report.error((field_path, "json_format"), str(e))
+
+
+#: Kinds of a `google.protobuf.Value` that no runtime value has.
+_NO_VALUES = {"null_value": "null", "list_value": "a list", None: "null"}
+
+
+def _check_layers(runtime: Any, field_path: FieldPath, report: Report) -> None:
+    names: dict[str, int] = {}
+    admin: int | None = None
+    for index, layer in enumerate(runtime.layers):
+        here: FieldPath = ((field_path, "layers"), index)
+        first = names.setdefault(layer.name, index)
+        if layer.name and first != index:
+            place = report.places.at("layered_runtime", "layers", first, "name")
+            report.error((here, "name"), f"duplicate layer {layer.name!r}, the first is at {place}")
+        if layer.HasField("admin_layer"):
+            if admin is not None:
+                place = report.places.at("layered_runtime", "layers", admin)
+                text = f"a second layer for what operators set: there may be one, it is at {place}"
+                report.error((here, "admin_layer"), text)
+            admin = index if admin is None else admin
+
+
+def _check_layer(layer: Any, field_path: FieldPath, report: Report) -> None:
+    if layer.HasField("static_layer"):
+        _check_values(layer.static_layer, (field_path, "static_layer"), report)
+
+
+def _check_values(struct: Any, field_path: FieldPath, report: Report) -> None:
+    """Of a mapping inside another one, which is no share, each entry is a value of its own."""
+    for name, value in struct.fields.items():
+        here = (field_path, name)
+        inner = value.struct_value
+        if value.WhichOneof("kind") in _NO_VALUES:
+            kind = _NO_VALUES[value.WhichOneof("kind")]
+            report.error(here, f"no runtime value: {kind}, where a number or a text is due")
+        elif not ("numerator" in inner.fields or "denominator" in inner.fields):
+            _check_values(inner, here, report)
+
+
+def _check_disk(layer: Any, field_path: FieldPath, report: Report) -> None:
+    """Envoy watches the directory that the root is in; the root itself may come later."""
+    folder, slash, _ = layer.symlink_root.rpartition("/")
+    here = (field_path, "symlink_root")
+    if not slash:
+        text = f"{layer.symlink_root!r} names no directory that it is in"
+        report.error(here, text, f"./{layer.symlink_root}" if layer.symlink_root else "")
+    elif not os.path.isdir(folder or "/"):
+        text = f"cannot watch {layer.symlink_root!r}: there is no directory {folder!r}"
+        report.error(here, text)
+
+
+CHECKS = {
+    "envoy.config.bootstrap.v3.Bootstrap": _check_bootstrap,
+    "envoy.config.bootstrap.v3.Bootstrap.ApplicationLogConfig.LogFormat": _check_log_format,
+    "envoy.config.bootstrap.v3.LayeredRuntime": _check_layers,
+    "envoy.config.bootstrap.v3.RuntimeLayer": _check_layer,
+    "envoy.config.bootstrap.v3.RuntimeLayer.DiskLayer": _check_disk,
+}

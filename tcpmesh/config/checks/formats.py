@@ -1,12 +1,18 @@
-"""Substitution formats, and what set_filter_state makes of them."""
+"""Substitution formats, and what access logs and set_filter_state make of them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
 
-from tcpmesh.config.fields.files import read_source
-from tcpmesh.config.fields.operators import FormatError, Part, parse, unsupported
+from tcpmesh.config.checks.extensions import check_typed_config
+from tcpmesh.config.fields.files import check_writable, read_source
+from tcpmesh.config.fields.operators import (
+    OF_FORMATTERS,
+    FormatError,
+    names_of_formatters,
+    parse,
+)
 from tcpmesh.config.messages.report import Report
 from tcpmesh.config.messages.scalars import did_you_mean
 from tcpmesh.config.text.problems import FieldPath
@@ -75,14 +81,19 @@ def _strings_of(value: Any, field_path: FieldPath) -> Iterator[tuple[FieldPath, 
 
 
 def _check_format(message: Any, field_path: FieldPath, report: Report) -> None:
-    """Formats that bring operators of their own are not judged."""
-    if message.formatters:
-        return
+    for index, config in enumerate(message.formatters):
+        _check_formatter(config, ((field_path, "formatters"), index), report)
+    if any(config.typed_config.TypeName() not in OF_FORMATTERS for config in message.formatters):
+        return  # it may have any operators
+    more = names_of_formatters(message.formatters)
     for place, text in _texts(message, field_path, report):
         try:
-            parse(text)
+            parse(text, more)
         except FormatError as error:
             report.error(place, str(error))
+
+
+_check_formatter = check_typed_config("formatter", "envoy.extensions.formatter.")
 
 
 def _check_value(value: Any, field_path: FieldPath, report: Report) -> None:
@@ -98,21 +109,45 @@ def _check_value(value: Any, field_path: FieldPath, report: Report) -> None:
             f"by default it is object_key"
         )
         report.error(place, text, did_you_mean(name, FACTORIES))
-    for where, text in _texts(value.format_string, (field_path, "format_string"), report):
-        for operator in unsupported(_parts(text)):
-            report.error(
-                where, f"Envoy knows the operator {operator}, tcpmesh does not support it yet"
-            )
 
 
-def _parts(text: str) -> tuple[Part, ...]:
-    try:
-        return parse(text)
-    except FormatError:  # said by `_check_format`
-        return ()
+def _check_file(log: Any, field_path: FieldPath, report: Report) -> None:
+    check_writable(log.path, (field_path, "path"), report)
+    for place, text in _old_texts(log, field_path):
+        try:
+            parse(text)
+        except FormatError as error:
+            report.error(place, str(error))
+
+
+def _old_texts(log: Any, field_path: FieldPath) -> Iterator[tuple[FieldPath, str]]:
+    """The texts of the formats of old times."""
+    kind = log.WhichOneof("access_log_format")
+    if kind == "format":
+        yield (field_path, kind), log.format
+    elif kind in ("json_format", "typed_json_format"):
+        yield from _strings(getattr(log, kind), (field_path, kind))
+
+
+def _check_admin(admin: Any, field_path: FieldPath, report: Report) -> None:
+    check_writable(admin.access_log_path, (field_path, "access_log_path"), report)
+
+
+def _check_tcp_proxy(message: Any, field_path: FieldPath, report: Report) -> None:
+    if not message.HasField("access_log_options"):
+        return
+    for name, is_there in (
+        ("access_log_flush_interval", message.HasField("access_log_flush_interval")),
+        ("flush_access_log_on_connected", message.flush_access_log_on_connected),
+    ):
+        if is_there:
+            report.error((field_path, name), f"{name} and access_log_options exclude each other")
 
 
 CHECKS = {
+    "envoy.config.bootstrap.v3.Admin": _check_admin,
     "envoy.config.core.v3.SubstitutionFormatString": _check_format,
+    "envoy.extensions.access_loggers.file.v3.FileAccessLog": _check_file,
     "envoy.extensions.filters.common.set_filter_state.v3.FilterStateValue": _check_value,
+    "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy": _check_tcp_proxy,
 }

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from typing import Any
 
 from envoy.config.core.v3 import base_pb2
 
+from tcpmesh.config.fields.files import check_writable
 from tcpmesh.config.fields.operators import FormatError, parse, unsupported_in_checks
 from tcpmesh.config.messages.report import Report
 from tcpmesh.config.messages.types import type_of_url, unpack
@@ -85,7 +85,7 @@ def _check_options(cluster: Any, field_path: FieldPath, report: Report) -> None:
 
 
 def _check_health_check(check: Any, field_path: FieldPath, report: Report) -> None:
-    _check_log(check.event_log_path, (field_path, "event_log_path"), report)
+    check_writable(check.event_log_path, (field_path, "event_log_path"), report)
 
 
 def _check_http(check: Any, field_path: FieldPath, report: Report) -> None:
@@ -150,13 +150,7 @@ def _check_fields(options: Iterable[Any], field_path: FieldPath, report: Report)
 
 
 def _check_sink(sink: Any, field_path: FieldPath, report: Report) -> None:
-    _check_log(sink.event_log_path, (field_path, "event_log_path"), report)
-
-
-def _check_log(path: str, field_path: FieldPath, report: Report) -> None:
-    folder = os.path.dirname(path) or "."
-    if path and not os.path.isdir(folder):
-        report.error(field_path, f"cannot write {path!r}: there is no directory {folder!r}")
+    check_writable(sink.event_log_path, (field_path, "event_log_path"), report)
 
 
 CHECKS = {

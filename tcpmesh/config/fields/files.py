@@ -29,15 +29,25 @@ def _check_readable(path: str, field_path: FieldPath, report: Report) -> None:
         report.error(field_path, f"cannot read the file {path!r}")
 
 
-def _check_log_file(log: Any, field_path: FieldPath, report: Report) -> None:
-    folder = os.path.dirname(log.path) or "."
-    if log.path and not os.path.isdir(folder):
-        report.error(
-            (field_path, "path"), f"cannot write {log.path!r}: there is no directory {folder!r}"
-        )
+def check_writable(path: str, field_path: FieldPath, report: Report) -> None:
+    """Report a file that cannot be appended to, or made."""
+    if "\0" in path:
+        report.error(field_path, f"{path!r} is no path: it has a zero byte")
+        return
+    folder = os.path.dirname(path) or "."
+    if not path or (os.access(path, os.W_OK) and not os.path.isdir(path)):
+        return
+    if os.path.isdir(path):
+        text = "it is a directory"
+    elif os.path.exists(path):
+        text = "permission denied"
+    elif not os.path.isdir(folder):
+        text = f"there is no directory {folder!r}"
+    elif not os.access(folder, os.W_OK | os.X_OK):
+        text = f"no file may be made in the directory {folder!r}"
+    else:
+        return
+    report.error(field_path, f"cannot write {path!r}: {text}")
 
 
-CHECKS = {
-    "envoy.config.core.v3.DataSource": _check_source,
-    "envoy.extensions.access_loggers.file.v3.FileAccessLog": _check_log_file,
-}
+CHECKS = {"envoy.config.core.v3.DataSource": _check_source}

@@ -7,9 +7,13 @@ text without any connection.
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
+
+from tcpmesh.config.fields.cel import BadExpression, Expression
 
 _OPERATOR = re.compile(r"%([A-Z0-9_]+)(?:\((.*?)\))?(?::([0-9]{1,19}))?%")
 _TEXT = re.compile(r"[^%]+|%%")
@@ -134,18 +138,14 @@ _EVERYWHERE = (
     """)
 )
 
-#: What `tcpmesh.accesslog.fields` can say today.
-SUPPORTED = _EVERYWHERE | _words("""
-    FILTER_STATE DYNAMIC_METADATA METADATA REQUEST_DURATION REQUEST_TX_DURATION RESPONSE_DURATION
-    RESPONSE_TX_DURATION ROUNDTRIP_DURATION PROTOCOL ROUTE_NAME VIRTUAL_CLUSTER_NAME GRPC_STATUS
-    GRPC_STATUS_NUMBER UPSTREAM_PROTOCOL TRACE_ID SPAN_ID PATH QUERY_PARAM QUERY_PARAMS
-    RESPONSE_CODE REQUEST_HEADERS_BYTES RESPONSE_HEADERS_BYTES RESPONSE_TRAILERS_BYTES
-    UPSTREAM_HEADER_BYTES_SENT UPSTREAM_HEADER_BYTES_RECEIVED DOWNSTREAM_HEADER_BYTES_SENT
-    DOWNSTREAM_HEADER_BYTES_RECEIVED BYTES_RETRANSMITTED PACKETS_RETRANSMITTED LOCAL_REPLY_BODY
-    CUSTOM_FLAGS DOWNSTREAM_LOCAL_ADDRESS_ENDPOINT_ID
-    """)
-
-_SUPPORTED_METADATA = _words("DYNAMIC ROUTE VIRTUAL_HOST")
+OF_FORMATTERS = {
+    "envoy.extensions.formatter.cel.v3.Cel": _words("CEL TYPED_CEL"),
+    "envoy.extensions.formatter.metadata.v3.Metadata": _words("METADATA"),
+    "envoy.extensions.formatter.req_without_query.v3.ReqWithoutQuery": _words("REQ_WITHOUT_QUERY"),
+}
+"""The operators that an extension brings to a format that names it (`formatters`), by its type; the
+first two are known without it.
+"""
 
 #: What `tcpmesh.cluster.health.request_headers` can say in the header fields of a health check.
 IN_CHECKS = _EVERYWHERE | _words("""
@@ -167,29 +167,23 @@ def unsupported_in_checks(parts: Iterable[Part]) -> list[str]:
     ]
 
 
-def unsupported(parts: Iterable[Part]) -> list[str]:
-    """The operators of a format that only Envoy acts on."""
-    return [
-        part.name if part.name not in SUPPORTED else f"METADATA({part.argument})"
-        for part in parts
-        if isinstance(part, Operator)
-        if part.name not in SUPPORTED
-        or (
-            part.name == "METADATA"
-            and (part.argument or "").partition(":")[0] not in _SUPPORTED_METADATA
-        )
-    ]
+def names_of_formatters(configs: Iterable[Any]) -> frozenset[str]:
+    """The operators that the `formatters` of a format bring."""
+    return frozenset(
+        name for config in configs for name in OF_FORMATTERS.get(config.typed_config.TypeName(), ())
+    )
 
 
-def parse(text: str) -> tuple[Part, ...]:
+def parse(text: str, more: Collection[str] = ()) -> tuple[Part, ...]:
     """Take a format apart; `%%` is a percent sign.
 
+    :param more: names of operators beyond `KNOWN`.
     :raise FormatError: where Envoy refuses it.
     """
-    return tuple(_joined(_parts(text)))
+    return tuple(_joined(_parts(text, more)))
 
 
-def _parts(text: str) -> Iterator[Part]:
+def _parts(text: str, more: Collection[str]) -> Iterator[Part]:
     at = 0
     while at < len(text):
         found = _TEXT.match(text, at)
@@ -202,7 +196,7 @@ def _parts(text: str) -> Iterator[Part]:
                     f"no operator can be read at character {at} of the format {text!r}; a "
                     f"percent sign is %%"
                 )
-            yield _operator(found)
+            yield _operator(found, more)
         at = found.end()
 
 
@@ -221,17 +215,23 @@ def _joined(parts: Iterator[Part]) -> Iterator[Part]:
         yield text
 
 
-def _operator(found: re.Match[str]) -> Operator:
+def _operator(found: re.Match[str], more: Collection[str]) -> Operator:
     name, argument, length = found.groups()
     operator = Operator(name, argument or None, int(length) if length is not None else None)
-    if name not in KNOWN:
+    _check(operator, more)
+    return operator
+
+
+def _check(operator: Operator, more: Collection[str] = ()) -> None:
+    """See to it that Envoy takes an operator as it is written."""
+    name, argument, length = operator.name, operator.argument, operator.length
+    if name not in KNOWN and name not in more:
         raise FormatError(f"there is no operator {name}")
     if name in _ALONE and (argument or length is not None):
         raise FormatError(f"{name} takes neither an argument nor a length")
-    if length is not None and name not in _CUT:
+    if length is not None and name not in _CUT and name not in more:
         raise FormatError(f"{name} cannot be cut to a length")
     _check_argument(name, argument or "")
-    return operator
 
 
 def _check_argument(name: str, argument: str) -> None:
@@ -244,7 +244,7 @@ def _check_argument(name: str, argument: str) -> None:
         )
     if name in _TIMES and ("\n" in argument or "%n" in argument):
         raise FormatError(f"the argument of {name} must not have a line break")
-    if name in _HEADERS and argument.count("?") > 1:
+    if (name in _HEADERS or name == "REQ_WITHOUT_QUERY") and argument.count("?") > 1:
         raise FormatError(f"{name} takes one alternative: {argument!r}")
     if name == "METADATA" and argument.partition(":")[0] not in _METADATA:
         raise FormatError(
@@ -253,12 +253,23 @@ def _check_argument(name: str, argument: str) -> None:
         )
     if name in _STATES:
         _check_state(name, argument)
+    if name in _LANGUAGE:
+        _check_expression(name, argument)
+    if name == "COALESCE":
+        coalesced(argument)
     if name == "COMMON_DURATION":
         points = argument.split(":")
         if len(points) not in (2, 3) or (points[2:] and points[2] not in _PRECISIONS):
             raise FormatError(
                 f"COMMON_DURATION is start:end:precision, the last ms, us or ns, not {argument!r}"
             )
+
+
+def _check_expression(name: str, argument: str) -> None:
+    try:
+        Expression(argument)
+    except BadExpression as error:
+        raise FormatError(f"{name}: {error}") from None
 
 
 def _check_state(name: str, argument: str) -> None:
@@ -269,3 +280,39 @@ def _check_state(name: str, argument: str) -> None:
         raise FormatError(f"{name} knows the forms PLAIN, TYPED and FIELD, not {rest[0]!r}")
     if rest and (rest[0] == "FIELD") is not (len(rest) > 1):
         raise FormatError(f"{name}: FIELD, and only FIELD, is followed by the name of a field")
+
+
+def coalesced(argument: str) -> tuple[Operator, ...]:
+    """The operators that the argument of COALESCE names, as JSON.
+
+    :raise FormatError: where Envoy refuses it.
+    """
+    try:
+        shape = json.loads(argument)
+    except (ValueError, RecursionError) as error:
+        raise FormatError(f"the argument of COALESCE is no JSON: {error}") from None
+    entries = shape.get("operators") if isinstance(shape, dict) else None
+    if not isinstance(entries, list) or not entries:
+        raise FormatError("the argument of COALESCE is a JSON object with a list `operators`")
+    return tuple(_coalesced(entry) for entry in entries)
+
+
+def _coalesced(entry: object) -> Operator:
+    """One of them: a name, or an object with `command`, `param` and `max_length`."""
+    if isinstance(entry, str):
+        entry = {"command": entry}
+    if not isinstance(entry, dict) or not isinstance(entry.get("command"), str):
+        raise FormatError(
+            "an operator of COALESCE is a name, or an object with `command`, `param` and "
+            f"`max_length`, not {entry!r}"
+        )
+    argument, length = entry.get("param", ""), entry.get("max_length")
+    if not isinstance(argument, str):
+        raise FormatError(f"`param` of an operator of COALESCE is a string, not {argument!r}")
+    if length is not None and (type(length) is not int or not 0 < length < 1 << 63):
+        raise FormatError(
+            f"`max_length` of an operator of COALESCE is a positive number, not {length!r}"
+        )
+    operator = Operator(entry["command"], argument or None, length)
+    _check(operator)
+    return operator

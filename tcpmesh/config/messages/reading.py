@@ -176,7 +176,11 @@ class Reading:
     def unknown_field(self, key_node: Node, key: str, shape: Shape, field_path: FieldPath) -> None:
         self.incomplete.add(path_of(field_path))
         renamed = _RENAMED.get(key, "")
-        hint = f"use {renamed!r}" if renamed in shape.names else ""
+        hint = (
+            f"use {renamed!r}; `tcpmesh migrate` rewrites the file"
+            if renamed in shape.names
+            else ""
+        )
         if not hint and (shape.full_name, key) in _BELOW:
             hint = f"write it below {_BELOW[shape.full_name, key]!r}"
         if not hint and self.unknown_fields < HINTED:

@@ -9,6 +9,7 @@ here.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from tcpmesh.config.messages.reading import Reading
@@ -24,8 +25,8 @@ class Report:
     """Problems of a message, by path; `problems` has them all, errors and warnings.
 
     Checks also find here what they may look at beside their message: the `bootstrap`, the names of
-    its static clusters, the environment variables, and how many files the process may open (`None`:
-    no limit).
+    its static clusters, the environment variables, how many files the process may open (`None`: no
+    limit), and what the command line says in place of fields of the node.
     """
 
     def __init__(
@@ -35,10 +36,12 @@ class Report:
         readings: Iterable[Reading],
         environ: Mapping[str, str],
         open_files: int | None = None,
+        node_arguments: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.bootstrap = bootstrap
         self.environ = environ
         self.open_files = open_files
+        self.node_arguments = node_arguments
         self.cluster_names = dict.fromkeys(
             cluster.name for cluster in bootstrap.static_resources.clusters
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import re
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
@@ -22,6 +23,9 @@ from tcpmesh.config.schema import newer
 
 #: The entry-point group in which packages name the types they handle.
 EXTENSION_GROUP = "tcpmesh.extensions"
+
+#: The part of a package's name that says which version of the API it is of.
+_V2 = re.compile(r"v[12](?:alpha\d*|beta\d*)?\Z")
 
 _ROOTS = ("envoy", "xds", "udpa", "google", "cel", "opencensus", "opentelemetry")
 
@@ -75,14 +79,19 @@ def message_class(descriptor: Descriptor) -> type[Message]:
 @cache
 def find_type(full_name: str) -> Descriptor:
     """The descriptor of a message type; raises `Wrong` like `new_message`."""
-    found = _in_pool(full_name) or _in_package(full_name) or _of_others(full_name)
+    found = any_type(full_name) or _of_others(full_name)
     if found is None:
         raise Wrong(f"unknown type {full_name!r}", _near_type(full_name))
-    if _is_v2(found):
-        raise Wrong(
-            f"type {full_name!r} belongs to the v2 API, which Envoy no longer has", _moved_to(found)
-        )
+    if is_v2(found):
+        hint = f"the v3 name is {moved_to(found)!r}; `tcpmesh migrate` rewrites the file"
+        raise Wrong(f"type {full_name!r} belongs to the v2 API, which Envoy no longer has", hint)
     return found
+
+
+@cache
+def any_type(full_name: str) -> Descriptor | None:
+    """The descriptor of a type of Envoy's schema, of any version; `None` where there is none."""
+    return _in_pool(full_name) or _in_package(full_name)
 
 
 def _in_pool(full_name: str) -> Descriptor | None:
@@ -118,7 +127,7 @@ def import_foreign(full_name: str) -> None:
     for entry in _entry_points(full_name):
         try:
             entry.load()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             reason = f"{type(error).__name__}: {error}"
             raise Wrong(
                 f"the module {entry.value!r}, which is to handle {full_name}, cannot be "
@@ -164,22 +173,27 @@ def _names(folder: ModuleType) -> list[str]:
     return sorted({*made, *(module.name for module in pkgutil.iter_modules(folder.__path__))})
 
 
-def _is_v2(descriptor: Descriptor) -> bool:
+def is_v2(descriptor: Descriptor) -> bool:
+    """Whether a type is of the API that came before v3."""
     package = descriptor.file.package
     return package.startswith("envoy.") and any(
         part.startswith("v2") or part == "v1" for part in package.split(".")
     )
 
 
-def _moved_to(descriptor: Descriptor) -> str:
+def moved_to(descriptor: Descriptor) -> str:
+    """The v3 name of a type of the v2 API, as its schema tells it."""
     from udpa.annotations import migrate_pb2
 
     options = descriptor.file.GetOptions()
+    own = descriptor.file.package
     package = options.Extensions[migrate_pb2.file_migrate].move_to_package
     if not package:
-        parts = descriptor.file.package.split(".")
-        package = ".".join("v3" if part.startswith("v2") else part for part in parts)
-    return f"the v3 name may be '{package}.{descriptor.name}'"
+        parts = own.split(".")
+        package = ".".join("v3" if _V2.match(part) else part for part in parts)
+    name = descriptor.full_name[len(own) + 1 :]
+    renamed = descriptor.GetOptions().Extensions[migrate_pb2.message_migrate].rename
+    return f"{package}.{renamed or name}"
 
 
 def _near_type(full_name: str) -> str:

@@ -28,17 +28,19 @@ from tcpmesh.config.support import (
     filters,
     health,
     listeners,
+    logs,
     policies,
 )
 from tcpmesh.config.support.rows import Rows, Support
 
-__all__ = ["EXTENSIONS", "TABLE", "Rows", "Support", "as_written"]
+__all__ = ["EXTENSIONS", "NEVER", "TABLE", "Rows", "Support", "as_written"]
 
 #: What an `@type` may name: each extension with its fields.
 EXTENSIONS: Mapping[str, Rows] = {
     **filters.EXTENSIONS,
     **policies.EXTENSIONS,
     **extensions.EXTENSIONS,
+    **logs.EXTENSIONS,
 }
 
 #: Every message type that may be set, with its fields.
@@ -48,11 +50,15 @@ TABLE: Mapping[str, Rows] = {
     **listeners.LISTENER,
     **clusters.CLUSTER,
     **health.HEALTH,
+    **logs.LOGS,
     **EXTENSIONS,
     **policies.PARTS,
     **filters.PARTS,
     **extensions.PARTS,
 }
+
+#: Extensions that tcpmesh will not have, and why.
+NEVER: Mapping[str, str] = extensions.NEVER
 
 
 def as_written(value: object) -> str:

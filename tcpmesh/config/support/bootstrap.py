@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tcpmesh.config.support.rows import NO_RUNTIME, YES, Rows, no_effect, only
+from tcpmesh.config.support.rows import YES, Rows, no_effect, only
 
 BOOTSTRAP: dict[str, Rows] = {
     "envoy.config.bootstrap.v3.Bootstrap": {
@@ -10,24 +10,76 @@ BOOTSTRAP: dict[str, Rows] = {
         "static_resources": YES,
         "cluster_manager": YES,
         "stats_flush_interval": YES,
+        "stats_flush_on_admin": YES,
+        "stats_sinks": YES,
+        "stats_eviction_interval": no_effect(
+            "Envoy removes only what the stats access logger has made"
+        ),
+        "stats_config": YES,
+        "stats_server_version_override": YES,
+        "deferred_stat_options": no_effect("what nothing moves takes no memory in any case"),
         "typed_dns_resolver_config": YES,
         "dns_resolution_config": YES,
         "use_tcp_for_dns_lookups": YES,
         "admin": YES,
+        "layered_runtime": YES,
+        "application_log_config": YES,
     },
+    "envoy.config.bootstrap.v3.Bootstrap.ApplicationLogConfig": {"log_format": YES},
+    "envoy.config.bootstrap.v3.Bootstrap.ApplicationLogConfig.LogFormat": {
+        "json_format": YES,
+        "text_format": YES,
+    },
+    "envoy.config.bootstrap.v3.LayeredRuntime": {"layers": YES},
+    "envoy.config.bootstrap.v3.RuntimeLayer": {
+        "name": YES,
+        "static_layer": YES,
+        "disk_layer": YES,
+        "admin_layer": YES,
+    },
+    "envoy.config.bootstrap.v3.RuntimeLayer.DiskLayer": {
+        "symlink_root": YES,
+        "subdirectory": YES,
+        "append_service_cluster": YES,
+    },
+    "envoy.config.bootstrap.v3.RuntimeLayer.AdminLayer": {},
     "envoy.config.bootstrap.v3.ClusterManager": {
         "upstream_bind_config": YES,
         "local_cluster_name": YES,
         "outlier_detection": YES,
     },
     "envoy.config.bootstrap.v3.ClusterManager.OutlierDetection": {"event_log_path": YES},
+    "envoy.config.metrics.v3.StatsConfig": {
+        "stats_tags": YES,
+        "use_all_default_tags": YES,
+        "allow_default_tag_overrides": YES,
+        "stats_matcher": YES,
+        "histogram_bucket_settings": YES,
+    },
+    "envoy.config.metrics.v3.TagSpecifier": {"tag_name": YES, "regex": YES, "fixed_value": YES},
+    "envoy.config.metrics.v3.StatsMatcher": {
+        "reject_all": YES,
+        "exclusion_list": YES,
+        "inclusion_list": YES,
+    },
+    "envoy.type.matcher.v3.ListStringMatcher": {"patterns": YES},
+    "envoy.config.metrics.v3.HistogramBucketSettings": {
+        "match": YES,
+        "buckets": YES,
+        "bins": no_effect("room for bins is made as they are needed"),
+    },
+    "envoy.config.metrics.v3.StatsSink": {
+        "name": no_effect("a label: the @type decides"),
+        "typed_config": YES,
+    },
     "envoy.config.bootstrap.v3.Bootstrap.StaticResources": {
         "listeners": YES,
         "clusters": YES,
     },
     "envoy.config.bootstrap.v3.Admin": {
         "address": YES,
-        "access_log_path": only("/dev/null"),
+        "access_log": YES,
+        "access_log_path": YES,
         "profile_path": no_effect("a file that only a CPU profiler would write, and there is none"),
     },
     "envoy.config.core.v3.Node": {
@@ -56,6 +108,6 @@ CORE: dict[str, Rows] = {
         "name": no_effect("a label: the @type decides"),
         "typed_config": YES,
     },
-    "envoy.config.core.v3.RuntimeDouble": {"default_value": YES, "runtime_key": NO_RUNTIME},
+    "envoy.config.core.v3.RuntimeDouble": {"default_value": YES, "runtime_key": YES},
     "envoy.type.v3.Percent": {"value": YES},
 }

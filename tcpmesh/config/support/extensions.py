@@ -6,6 +6,7 @@ from tcpmesh.config.support.rows import (
     HTTP,
     HTTP2,
     HTTP_COUNTED,
+    WHOLE,
     YES,
     Rows,
     default_only,
@@ -14,6 +15,8 @@ from tcpmesh.config.support.rows import (
 
 SOCKETS = no_effect("limits how long a socket is shared by questions; each has its own here")
 
+_DATAGRAMS: Rows = {"address": WHOLE, "prefix": YES, "max_bytes_per_datagram": YES}
+
 #: What an `@type` may name.
 EXTENSIONS: dict[str, Rows] = {
     "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer": {},
@@ -21,6 +24,13 @@ EXTENSIONS: dict[str, Rows] = {
     "envoy.extensions.health_check.event_sinks.file.v3.HealthCheckEventFileSink": {
         "event_log_path": YES
     },
+    "envoy.config.metrics.v3.StatsdSink": {
+        "address": WHOLE,
+        "tcp_cluster_name": YES,
+        "prefix": YES,
+    },
+    "envoy.config.metrics.v3.DogStatsdSink": _DATAGRAMS,
+    "envoy.extensions.stat_sinks.graphite_statsd.v3.GraphiteStatsdSink": _DATAGRAMS,
     "envoy.extensions.clusters.aggregate.v3.ClusterConfig": {"clusters": YES},
     "envoy.extensions.clusters.dns.v3.DnsCluster": {
         "dns_refresh_rate": YES,
@@ -63,4 +73,14 @@ PARTS: dict[str, Rows] = {
     "envoy.type.v3.HashPolicy": {"source_ip": YES, "filter_state": YES},
     "envoy.type.v3.HashPolicy.SourceIp": {},
     "envoy.type.v3.HashPolicy.FilterState": {"key": YES},
+}
+
+#: Extensions that tcpmesh will not have, and why.
+NEVER = {
+    "envoy.config.metrics.v3.HystrixSink": (
+        "the Hystrix dashboard shows requests of HTTP, and nobody keeps it any more"
+    ),
+    "envoy.extensions.stat_sinks.wasm.v3.Wasm": (
+        "tcpmesh runs no WebAssembly; a stats sink of your own can be a Python module"
+    ),
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tcpmesh.config.support.rows import NO_RUNTIME, YES, Rows, no_effect
+from tcpmesh.config.support.rows import YES, Rows, no_effect
 
 #: What an `@type` may name.
 EXTENSIONS: dict[str, Rows] = {
@@ -13,6 +13,9 @@ EXTENSIONS: dict[str, Rows] = {
         "runtime_enabled": YES,
     },
     "envoy.extensions.filters.network.direct_response.v3.Config": {"response": YES},
+    "envoy.extensions.formatter.cel.v3.Cel": {},
+    "envoy.extensions.formatter.metadata.v3.Metadata": {},
+    "envoy.extensions.formatter.req_without_query.v3.ReqWithoutQuery": {},
     "envoy.extensions.filters.network.set_filter_state.v3.Config": {"on_new_connection": YES},
     "envoy.extensions.filters.listener.original_dst.v3.OriginalDst": {},
     "envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol": {
@@ -38,12 +41,16 @@ EXTENSIONS: dict[str, Rows] = {
         "backoff_options": YES,
         "max_downstream_connection_duration": YES,
         "max_downstream_connection_duration_jitter_percentage": YES,
+        "access_log": YES,
+        "access_log_options": YES,
+        "access_log_flush_interval": YES,
+        "flush_access_log_on_connected": YES,
     },
 }
 
 #: The types of their fields.
 PARTS: dict[str, Rows] = {
-    "envoy.config.core.v3.RuntimeFeatureFlag": {"default_value": YES, "runtime_key": NO_RUNTIME},
+    "envoy.config.core.v3.RuntimeFeatureFlag": {"default_value": YES, "runtime_key": YES},
     "envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol.Rule": {
         "tlv_type": YES,
         "on_tlv_present": YES,
@@ -65,6 +72,7 @@ PARTS: dict[str, Rows] = {
         "text_format_source": YES,
         "json_format": YES,
         "omit_empty_values": YES,
+        "formatters": YES,
         "content_type": no_effect("of HTTP replies"),
         "json_format_options": no_effect("keys are sorted in any case"),
     },

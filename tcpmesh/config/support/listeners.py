@@ -10,6 +10,7 @@ LISTENER: dict[str, Rows] = {
         "address": YES,
         "additional_addresses": YES,
         "stat_prefix": YES,
+        "access_log": YES,
         "filter_chains": YES,
         "default_filter_chain": YES,
         "per_connection_buffer_limit_bytes": YES,
@@ -19,6 +20,7 @@ LISTENER: dict[str, Rows] = {
             "supported yet"
         ),
         "enable_reuse_port": YES,
+        "stats_matcher": YES,
         "tcp_backlog_size": YES,
         "max_connections_to_accept_per_socket_event": YES,
         "socket_options": YES,

@@ -13,10 +13,14 @@ class Support:
     level: str
     reason: str = ""
     values: tuple[str | int | bool, ...] = ()
+    is_whole: bool = False
 
 
 #: The field works as in Envoy.
 YES = Support("supported")
+
+#: The field works as in Envoy, whatever its message has, which elsewhere may not be supported.
+WHOLE = Support("supported", is_whole=True)
 
 
 def only(*values: str | int | bool) -> Support:
@@ -46,7 +50,6 @@ HTTP_COUNTED = no_effect(
 )
 HTTP2 = no_effect("for HTTP; that it is there is what Envoy demands for gRPC health checks")
 HTTP_ONLY = no_effect("counts HTTP requests; Envoy does not use it for TCP")
-NO_RUNTIME = no_effect("tcpmesh has no runtime values yet, so the default counts")
 LABEL = no_effect(
     "a label: only filters, matchers and load balancers that are not supported yet read it"
 )

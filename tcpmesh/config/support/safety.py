@@ -59,7 +59,6 @@ _FIELDS = frozenset(
 #: Fields of which another value than the supported ones may be ignored.
 _HARMLESS_VALUES = frozenset(
     {
-        "envoy.config.bootstrap.v3.Admin.access_log_path",
         "envoy.config.cluster.v3.CircuitBreakers.Thresholds.priority",
     }
 )

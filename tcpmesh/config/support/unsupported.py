@@ -18,7 +18,7 @@ from tcpmesh.config.messages.types import (
     type_of_url,
     unpack,
 )
-from tcpmesh.config.support import EXTENSIONS, TABLE, as_written
+from tcpmesh.config.support import EXTENSIONS, NEVER, TABLE, as_written
 from tcpmesh.config.support.safety import guards_field, guards_value
 from tcpmesh.config.text.problems import FieldPath
 
@@ -69,7 +69,9 @@ def _check_message(message: Message, say: _Say, field_path: FieldPath) -> None:
             say((field_path, field.name), text, guards_field(field.full_name))
         elif row.values:
             _check_value(field, value, row.values, say, (field_path, field.name))
-        elif row.level != "no effect" and field.message_type is not None:
+        elif row.is_whole or row.level == "no effect":
+            continue
+        elif field.message_type is not None:
             _check_inner(field, value, say, (field_path, field.name))
 
 
@@ -133,6 +135,8 @@ def _check_extension(
 
 
 def _why_not(full_name: str, content: Message) -> str:
+    if full_name in NEVER:
+        return f"{full_name}: {NEVER[full_name]}"
     if full_name.startswith("google."):  # Few are an extension anywhere, and hardly at this place.
         return f"{full_name}: tcpmesh has no extension of this type"
     envoy = "Envoy's contrib build" if _is_contrib(content) else "Envoy"

@@ -22,7 +22,8 @@ written to it.
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from zope.interface import implementer
@@ -65,6 +66,8 @@ class StockTransport(tcp.Connection):
     _broken = False
     """Nothing can be sent any more, but bytes may still wait to be read."""
     _over = False
+    _known: Mapping[str, Address] = MappingProxyType({})
+    """The addresses that were asked for, by the system call that tells them."""
     """The reset or failure has been read, after all bytes."""
     _reset = False
     _cut = False
@@ -376,10 +379,15 @@ class StockTransport(tcp.Connection):
         return original_destination(self.socket) if self._is_tcp else None
 
     def _address(self, method: str) -> Address:
-        try:
-            return Address.from_sockaddr(self.socket.family, getattr(self.socket, method)())
-        except (OSError, AttributeError):
-            return Address("")
+        """An address, which is known from then on, also when the socket is closed."""
+        known = self._known.get(method)
+        if known is None:
+            try:
+                known = Address.from_sockaddr(self.socket.family, getattr(self.socket, method)())
+            except (OSError, AttributeError):
+                return Address("")
+            self._known = {**self._known, method: known}
+        return known
 
     def getTcpNoDelay(self) -> bool:
         """Whether TCP_NODELAY is on."""

@@ -13,6 +13,7 @@ from envoy.config.core.v3.address_pb2 import BindConfig
 from envoy.config.core.v3.base_pb2 import Metadata, Node
 from envoy.config.endpoint.v3.endpoint_components_pb2 import Endpoint
 from envoy.config.listener.v3.listener_pb2 import Listener
+from envoy.config.metrics.v3.stats_pb2 import StatsConfig
 
 from tcpmesh.server.link.codec import (
     ADDRESS,
@@ -35,6 +36,7 @@ from tcpmesh.stats.deltas import Deltas, GaugeValue, Interval, Names
 from tcpmesh.stats.metrics import Merge
 from tcpmesh.values import link
 from tcpmesh.values.hosts import Assignment, HostSpec, Locality
+from tcpmesh.values.runtime import Entry
 
 VERSION = 1
 
@@ -93,9 +95,16 @@ ASSIGNMENT = Record(
     overprovisioning_factor=WHOLE,
     weighted_priority_health=TRUTH,
 )
+ENTRY = Record(
+    Entry,
+    text=TEXT,
+    number=Optional(FRACTION),
+    truth=Optional(TRUTH),
+    fraction=Optional(Together(WHOLE, WHOLE)),
+)
 REFUSAL = enum_form(link.Refusal)
 MERGE = Mapped(TEXT, lambda merge: merge.value, Merge)
-INTERVAL = Together(TEXT, FRACTION, Several(Together(WHOLE, WHOLE)))
+INTERVAL = Together(TEXT, FRACTION, Several(Together(WHOLE, WHOLE)), Several(FRACTION))
 DELTAS = Record(
     Deltas,
     counters=mapping_form(WHOLE),
@@ -117,6 +126,11 @@ TO_WORKER = Table(
             node=message_form(Node),
             local_cluster=TEXT,
             bind_config=message_form(BindConfig),
+            stats_config=message_form(StatsConfig),
+            keeps_values=TRUTH,
+            file_flush_interval_msec=WHOLE,
+            file_flush_min_size_kb=WHOLE,
+            runtime=Several(Together(TEXT, ENTRY)),
         ),
     ),
     (2, Record(link.AddCluster, cluster=WHOLE, message=message_form(Cluster))),
@@ -153,6 +167,16 @@ TO_WORKER = Table(
     (15, Record(link.AskNumbers)),
     (16, Record(link.Stop)),
     (17, Record(link.Prepare)),
+    (18, Record(link.ReopenLogs)),
+    (
+        19,
+        Record(
+            link.RuntimeValues,
+            change=WHOLE,
+            values=Several(Together(TEXT, Optional(ENTRY))),
+            is_last=TRUTH,
+        ),
+    ),
 )
 
 TO_MAIN = Table(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from enum import Enum
 from typing import NamedTuple
 
+from tcpmesh.values.stream.http_request import HttpRequest
+
 
 class LogType(Enum):
     """Why a record is written (`data.accesslog.v3.AccessLogType`); ACCESS_LOG_TYPE prints the
@@ -26,6 +28,9 @@ class LogType(Enum):
     TCP_CONNECTION_END = "TcpConnectionEnd"
     """It has ended."""
 
+    DOWNSTREAM_END = "DownstreamEnd"
+    """A request of HTTP was answered: one to the admin interface."""
+
 
 class Moment(NamedTuple):
     """One moment, on both clocks: connections are timed by one that only goes forward, and people
@@ -40,6 +45,9 @@ class Moment(NamedTuple):
 
     log_type: LogType = LogType.NOT_SET
     """What is written at this moment, where something is."""
+
+    request: HttpRequest | None = None
+    """What was asked, where it is a request of HTTP that is written down."""
 
     def wall_of(self, seconds: float) -> float:
         """When something was, by the wall clock, that the network's clock had at so many

@@ -17,10 +17,11 @@ All times are seconds of the network's clock; `None` is what has not happened (y
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
+from uuid import uuid4
 
 from tcpmesh.values.address import Address
 from tcpmesh.values.hosts import HostSpec
@@ -86,6 +87,15 @@ class ListenerInfo:
     filter_chain_name: str = ""
     """`FILTER_CHAIN_NAME`."""
 
+    metadata: Any = field(default=None, compare=False)
+    """The `core.v3.Metadata` of the listener, or `None`."""
+
+    filter_chain_metadata: Any = field(default=None, compare=False)
+    """That of the filter chain."""
+
+    direction: int = 0
+    """A `core.v3.TrafficDirection`."""
+
 
 NO_LISTENER = ListenerInfo()
 
@@ -99,6 +109,9 @@ class ClusterInfo:
 
     observability_name: str = ""
     """The name under which it is counted and logged (`UPSTREAM_CLUSTER`)."""
+
+    metadata: Any = field(default=None, compare=False)
+    """Its `core.v3.Metadata`, or `None`."""
 
 
 NO_CLUSTER = ClusterInfo()
@@ -156,7 +169,14 @@ def with_rare(**defaults: Any) -> Callable[[type[Record]], type[Record]]:
     return decorate
 
 
-@with_rare(failed_host=None, failure=None, close_type=NORMAL, local_close_reason="")
+@with_rare(
+    failed_host=None,
+    failure=None,
+    close_type=NORMAL,
+    local_close_reason="",
+    first_asked=None,
+    gave_up=None,
+)
 class UpstreamInfo:
     """What is known of the way of a client to its host; made with the first look for a cluster."""
 
@@ -169,6 +189,8 @@ class UpstreamInfo:
         "connect_ended",
         "failed_host",
         "failure",
+        "first_asked",
+        "gave_up",
         "local_close_reason",
     )
 
@@ -183,6 +205,14 @@ class UpstreamInfo:
 
     local_close_reason: str
     """Why this side has closed it, in Envoy's words (`UPSTREAM_LOCAL_CLOSE_REASON`)."""
+
+    first_asked: float | None
+    """When a connection was first asked for, where that is not `connect_began`: there were several
+    attempts, or there is a pool.
+    """
+
+    gave_up: float | None
+    """When it was clear that there is no connection to be had."""
 
     def __init__(self, cluster: ClusterInfo = NO_CLUSTER) -> None:
         self.cluster = cluster
@@ -202,6 +232,17 @@ class UpstreamInfo:
         (`UPSTREAM_HOST`).
         """
         return self.attempted[-1] if self.connect_ended is not None else self.failed_host
+
+    @property
+    def asked(self) -> float | None:
+        """When a connection was first asked for."""
+        asked = self.first_asked
+        return self.connect_began if asked is None else asked
+
+    @property
+    def connected_from(self) -> float | None:
+        """When the connection that is used was begun."""
+        return self.connect_began if self.connect_ended is not None else None
 
     @property
     def failure_reason(self) -> str:
@@ -235,6 +276,7 @@ NO_UPSTREAM = UpstreamInfo()
     local_close_reason="",
     details="",
     termination_details="",
+    _stream_id="",
 )
 class StreamInfo:
     """What is known about a connection; see the module's text.
@@ -245,6 +287,7 @@ class StreamInfo:
     """
 
     __slots__ = (
+        "_stream_id",
         "addresses",
         "bytes",
         "close_reason",
@@ -294,6 +337,8 @@ class StreamInfo:
     termination_details: str
     """CONNECTION_TERMINATION_DETAILS: what the filter that closed it has to say."""
 
+    _stream_id: str
+
     def __init__(
         self,
         number: int = 0,
@@ -321,6 +366,13 @@ class StreamInfo:
         """
         self.close_reason: CloseReason | None = None
         """Why the connection ended, or is about to."""
+
+    @property
+    def stream_id(self) -> str:
+        """A random UUID of this connection, made when it is first asked for (`STREAM_ID`)."""
+        if not self._stream_id:
+            self._stream_id = str(uuid4())
+        return self._stream_id
 
     @property
     def upstream_id(self) -> int:

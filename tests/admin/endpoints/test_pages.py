@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import logging
 from html.parser import HTMLParser
 from typing import Any
 
 from envoy.admin.v3 import clusters_pb2, listeners_pb2, memory_pb2, server_info_pb2
+from envoy.config.bootstrap.v3.bootstrap_pb2 import LayeredRuntime
 from google.protobuf import json_format
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.admin.answers.address import address_json
 from tcpmesh.admin.endpoints.table import ENDPOINTS
+from tcpmesh.runtime.layers import Layers
 from tcpmesh.stats.metrics import Merge
+from tcpmesh.stats.store import Store
 from tcpmesh.values.server_options import ServerOptions
 from tcpmesh.values.statuses import (
     BreakerThresholds,
@@ -369,11 +373,24 @@ class LoggingTests(PageTestCase):
             "paths=main:debug,nope:info",
             "paths=main",
             "level=off&main=off",
+            "group=main:debug",
         ):
             found = self.refusal(f"/logging?{query}", "POST")
             self.assertTrue(found.startswith("error: "), found)
             self.assertIn("levels: trace debug info warning error critical off\n", found)
         self.assertEqual({"info"}, set(self.server.log_levels.get().values()))
+
+    def test_others(self) -> None:
+        """Loggers of Envoy's that say nothing here can be set, as scripts do, and so can an
+        extension's that has spoken; an empty part of a list is none.
+        """
+        self.assertIn("  router: debug\n", self.post("/logging?router=debug"))
+        self.server.log_levels.shows("kitchen", "info")
+        self.assertIn("  kitchen: info\n", self.post("/logging"))
+        self.assertIn("  kitchen: off\n", self.post("/logging?kitchen=off"))
+        self.addCleanup(logging.getLogger("kitchen").setLevel, logging.NOTSET)
+        self.addCleanup(logging.getLogger("router").setLevel, logging.NOTSET)
+        self.assertIn("  main: debug\n", self.post("/logging?paths=main:debug,"))
 
     def test_reopen(self) -> None:
         """The log file is opened anew on request."""
@@ -382,16 +399,68 @@ class LoggingTests(PageTestCase):
 
 
 class RuntimeTests(PageTestCase):
-    """Runtime values, of which there are none yet."""
+    """Runtime values."""
+
+    def layer(self, name: str, **values: object) -> None:
+        """There is a layer more: of these values, or else that of operators."""
+        self.layers = getattr(self, "layers", LayeredRuntime())
+        layer = self.layers.layers.add(name=name)
+        if values:
+            json_format.ParseDict(values, layer.static_layer)
+        else:
+            layer.admin_layer.SetInParent()
+        self.server.layers = Layers(self.layers, "", Store(), lambda message: None)
 
     def test_nothing(self) -> None:
-        """There is nothing to show, and nothing that could be modified."""
+        """Without layers there is nothing to show, and nothing that could be modified."""
         self.assertEqual({"entries": {}, "layers": []}, self.json("/runtime"))
         found = self.client.ask("/runtime_modify?a=b", "POST")
         self.assertEqual((503, "No admin layer specified"), (found.status, found.body))
-        self.assertTrue(
-            self.refusal("/runtime_modify", "POST").startswith("usage: /runtime_modify?")
+        usage = self.refusal("/runtime_modify", "POST")
+        self.assertTrue(usage.startswith("usage: /runtime_modify?key1=value1&"))
+        self.assertTrue(usage.endswith("to remove a previously added override"))
+
+    def test_shown(self) -> None:
+        """Keys are sorted; each has its text in every layer, and the last one that is not empty."""
+        self.layer("a", x=1, b={"c": True})
+        self.layer("b", x="", a="t\n")
+        found = self.client.ask("/runtime").body
+        self.assertEqual(
+            json.loads(found),
+            {
+                "entries": {
+                    "a": {"final_value": "t\n", "layer_values": ["", "t\n"]},
+                    "b.c": {"final_value": "true", "layer_values": ["true", ""]},
+                    "x": {"final_value": "1", "layer_values": ["1", ""]},
+                },
+                "layers": ["a", "b"],
+            },
         )
+        self.assertEqual(found, json.dumps(json.loads(found), indent=1) + "\n")
+
+    def test_many(self) -> None:
+        """Thousands of keys are sorted too, a few at a time."""
+        keys = [f"k{number}" for number in range(2000)]
+        self.layer("a", **dict.fromkeys(keys, 1))
+        self.assertEqual(list(self.json("/runtime")["entries"]), sorted(keys))
+
+    def test_modify(self) -> None:
+        """Values are set by parameters and taken away by empty ones."""
+        self.layer("a", x=1)
+        self.layer("b")
+        self.assertEqual("OK\n", self.post("/runtime_modify?x=7&y.z=hello%20you"))
+        found = self.json("/runtime")["entries"]
+        self.assertEqual(found["x"], {"final_value": "7", "layer_values": ["1", "7"]})
+        self.assertEqual(found["y.z"]["final_value"], "hello you")
+        self.assertEqual("OK\n", self.post("/runtime_modify?x=&y.z"))
+        self.assertEqual(self.json("/runtime")["entries"].keys(), {"x"})
+
+    def test_no_value(self) -> None:
+        """What is no YAML is refused, with the reason."""
+        self.layer("b")
+        found = self.client.ask("/runtime_modify?x={a", "POST")
+        self.assertEqual(503, found.status)
+        self.assertIn("not YAML", found.body)
 
 
 class QuitTests(PageTestCase):

@@ -11,8 +11,8 @@ from envoy.config.core.v3 import base_pb2
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tcpmesh.accesslog.opening import CannotLog
 from tcpmesh.cluster.health.event_log import (
-    CannotLog,
     EventLog,
     address_event,
     host_event,

@@ -147,6 +147,19 @@ class BootstrapTests(CheckTests):
         """The local cluster must exist."""
         self.assert_says("'nope'", f"{GOOD}cluster_manager: {{local_cluster_name: nope}}\n")
 
+    def test_log_format(self) -> None:
+        """The application log as JSON cannot have the text between quotes as it is; as text it can
+        be anything.
+        """
+        for flag in ("%v", "%_"):
+            self.assert_says(
+                f"application_log_config.log_format.json_format: {flag} cannot be used in a JSON "
+                "format: %j is the text in JSON",
+                f"{GOOD}application_log_config: {{log_format: {{json_format: {{a: '{flag}'}}}}}}\n",
+            )
+        for log_format in ("json_format: {a: '%j', b: 1}", "text_format: '%v %_'"):
+            self.assert_fine(f"{GOOD}application_log_config: {{log_format: {{{log_format}}}}}\n")
+
 
 class ListenerTests(CheckTests):
     """Listeners and filters."""

@@ -70,12 +70,6 @@ class FormatTests(SynchronousTestCase):
         (line,) = judged(text(source), environ={})
         self.assertIn("'F' is not set", line)
 
-    def test_not_supported(self) -> None:
-        """Operators that only Envoy acts on are said to be that."""
-        (line,) = said(text(value("%UPSTREAM_HOST%")))
-        self.assertIn("UPSTREAM_HOST", line)
-        self.assertIn(NOT_SUPPORTED, line)
-
 
 class FactoryTests(SynchronousTestCase):
     """Every object is of a kind that something makes."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tcpmesh import registry
 from tcpmesh.config.messages import types
 from tcpmesh.config.messages.types import content_name_of, find_type
 from tcpmesh.config.support import EXTENSIONS, TABLE
@@ -204,8 +205,7 @@ class TableTests(SynchronousTestCase):
     def test_every_extension_has_a_module(self) -> None:
         """Every supported extension that does something is a module where its :type says."""
         for full_name in EXTENSIONS:
-            *folders, _, _ = full_name.split(".")[2:]
-            path = HOME.joinpath("tcpmesh", "extensions", *folders)
+            path = HOME.joinpath(*registry._own_module(full_name).split("."))
             is_there = path.is_dir() or path.with_suffix(".py").exists()
             self.assertTrue(is_there or not EXTENSIONS[full_name], full_name)
 

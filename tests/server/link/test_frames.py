@@ -12,6 +12,7 @@ from envoy.config.core.v3.address_pb2 import BindConfig
 from envoy.config.core.v3.base_pb2 import Metadata, Node
 from envoy.config.endpoint.v3.endpoint_components_pb2 import Endpoint
 from envoy.config.listener.v3.listener_pb2 import Listener
+from envoy.config.metrics.v3.stats_pb2 import StatsConfig
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -33,6 +34,7 @@ from tcpmesh.stats.metrics import Merge
 from tcpmesh.values import link
 from tcpmesh.values.address import Address
 from tcpmesh.values.hosts import Assignment, HostSpec, Locality
+from tcpmesh.values.runtime import Entry
 
 
 def metadata(text: str) -> Metadata:
@@ -84,6 +86,7 @@ DELTAS = st.builds(
             TEXTS,
             st.floats(allow_nan=False),
             st.lists(st.tuples(NUMBERS, NUMBERS), max_size=3).map(tuple),
+            st.lists(st.floats(allow_nan=False), max_size=3).map(tuple),
         ),
     ),
     text_readouts=st.dictionaries(TEXTS, TEXTS),
@@ -91,10 +94,21 @@ DELTAS = st.builds(
     is_whole=st.booleans(),
 )
 
+ENTRIES = st.builds(
+    Entry,
+    text=TEXTS,
+    number=st.none() | st.floats(allow_nan=False),
+    truth=st.none() | st.booleans(),
+    fraction=st.none() | st.tuples(NUMBERS, NUMBERS),
+)
+
 #: Values of the fields whose name does not tell their type.
 BY_NAME = {
     (link.Begin, "node"): st.builds(Node, id=TEXTS),
     (link.Begin, "bind_config"): st.none() | st.builds(BindConfig),
+    (link.Begin, "runtime"): st.lists(st.tuples(TEXTS, ENTRIES)).map(tuple),
+    (link.RuntimeValues, "values"): st.lists(st.tuples(TEXTS, st.none() | ENTRIES)).map(tuple),
+    (link.Begin, "stats_config"): st.none() | st.builds(StatsConfig),
     (link.AddCluster, "message"): st.builds(Cluster, name=TEXTS),
     (link.AddListener, "message"): st.builds(Listener, name=TEXTS),
     (link.Hosts, "keys"): st.lists(NUMBERS).map(tuple),

@@ -31,10 +31,10 @@ debug_log = debug_logger("filter")
 class StateValue:
     """One `FilterStateValue`: which object to make of which text."""
 
-    def __init__(self, message: Any) -> None:
+    def __init__(self, message: Any, node: Any = None) -> None:
         self._key: str = message.object_key
         self._make = FACTORIES[message.factory_key or message.object_key]
-        self._text = formatter(message.format_string, os.environ)
+        self._text = formatter(message.format_string, os.environ, node)
         self._read_only: bool = message.read_only
         self._sharing = Sharing(message.shared_with_upstream)
         self._skip_if_empty: bool = message.skip_if_empty
@@ -62,7 +62,7 @@ class SetFilterState(ReadFilter):
 
     def __init__(self, message: Any, context: WorkerContext) -> None:
         self._clock = context.network.clock
-        self._values = tuple(StateValue(each) for each in message.on_new_connection)
+        self._values = tuple(StateValue(each, context.node) for each in message.on_new_connection)
 
     def on_new_connection(self, manager: FilterManager) -> FilterStatus:
         """Set everything, in order: a later text may show an earlier object."""

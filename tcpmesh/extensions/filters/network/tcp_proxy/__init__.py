@@ -4,10 +4,9 @@ The terminal filter of nearly every chain.  What its message says is read in `se
 `routes`; what happens to a client is in `session`, one `Session` each, and how that comes to an
 upstream connection in `attempts`.
 
-Of Envoy's tcp_proxy this leaves out, and refuses in a configuration: access logs, tunnelling,
-on-demand clusters and what a drain would close.  One thing it does otherwise: with
-ON_DOWNSTREAM_DATA a client that sends FIN and no data is closed at once, where Envoy 1.40 holds it
-until the idle timeout.
+Of Envoy's tcp_proxy this leaves out, and refuses in a configuration: tunnelling, on-demand clusters
+and what a drain would close.  One thing it does otherwise: with ON_DOWNSTREAM_DATA a client that
+sends FIN and no data is closed at once, where Envoy 1.40 holds it until the idle timeout.
 """
 
 from __future__ import annotations
@@ -17,21 +16,24 @@ from typing import Any
 from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2
 from zope.interface import implementer
 
+from tcpmesh.accesslog.access_logs import access_logs
 from tcpmesh.cluster.upstream.counting import held
 from tcpmesh.connection.connection import Connection
 from tcpmesh.connection.filters import NetworkFilter
 from tcpmesh.connection.relay import idle_queue
 from tcpmesh.extensions.filters.network.tcp_proxy.attempts import SessionContext
+from tcpmesh.extensions.filters.network.tcp_proxy.logs import SessionLogs
 from tcpmesh.extensions.filters.network.tcp_proxy.routes import route_finder
 from tcpmesh.extensions.filters.network.tcp_proxy.session import Session
 from tcpmesh.extensions.filters.network.tcp_proxy.settings import settings_of
 from tcpmesh.extensions.filters.network.tcp_proxy.stats import TcpProxyStats
-from tcpmesh.interfaces import INetworkFilter, IStoppableFilter
+from tcpmesh.interfaces import ILogsConnections, IStoppableFilter
 from tcpmesh.registry import WorkerContext, extension
+from tcpmesh.values.all_or_nothing import all_or_nothing
 
 
 @extension(tcp_proxy_pb2.TcpProxy)
-@implementer(INetworkFilter, IStoppableFilter)
+@implementer(ILogsConnections, IStoppableFilter)
 class TcpProxy(NetworkFilter):
     """What a filter chain's `TcpProxy` message says, and the sessions it has."""
 
@@ -44,8 +46,15 @@ class TcpProxy(NetworkFilter):
         idle, timers = self._settings.idle_timeout, context.network.timers
         queue = idle_queue(timers, idle) if idle is not None else None
         route = route_finder(message, context.random)
-        # The last that can fail, for it is to be given back.
-        self._stats = TcpProxyStats(context.store, message.stat_prefix)
+        with all_or_nothing() as undo:
+            self.access_logs = access_logs(message.access_log, context)
+            if self.access_logs is not None:
+                undo.callback(self.access_logs.close)
+                logs = SessionLogs(message, self.access_logs, timers, Session.log_periodically)
+            else:
+                logs = None
+            # The last that can fail, for it is to be given back.
+            self._stats = TcpProxyStats(context.store, message.stat_prefix)
         self._context = SessionContext(
             settings=self._settings,
             stats=self._stats,
@@ -56,6 +65,7 @@ class TcpProxy(NetworkFilter):
             idle_queue=queue,
             random=context.random,
             release=self._release,
+            logs=logs,
         )
 
     def on_accept(self, connection: Connection) -> None:
@@ -80,6 +90,9 @@ class TcpProxy(NetworkFilter):
     def close(self) -> None:
         """The chain takes no more clients; those it has are served to their end."""
         self._closed = True
+        logs, self.access_logs = self.access_logs, None
+        if logs is not None:
+            logs.close()
         if not self._sessions:
             self._stats.scope.close()
 

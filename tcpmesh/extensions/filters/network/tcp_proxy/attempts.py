@@ -110,6 +110,9 @@ class SessionContext:
     release: Callable[[Any], None]
     """Called with each session once it is over."""
 
+    logs: Any = None
+    """The `SessionLogs`, where there are access logs."""
+
 
 class Attempts(OneShotFactory):
     """One client on its way; the client factory of its upstream connection.
@@ -211,6 +214,8 @@ class Attempts(OneShotFactory):
     def _queue(self, cluster: Any, host: Host, upstream: UpstreamInfo) -> None:
         """Wait for a connection that others make, if there is any."""
         if cluster.pools is not None:
+            if upstream.first_asked is None:
+                upstream.first_asked = self._context.clock.seconds()
             self._state = QUEUED
             self._pool = cluster.pools.pool(host, self)
             self._pool.serve(self)
@@ -221,15 +226,20 @@ class Attempts(OneShotFactory):
 
     def _refuse(self, flag: ResponseFlag, reason: CloseReason, words: str) -> None:
         """There is no upstream for this client."""
-        self.stream_info.flags |= flag
+        info = self.stream_info
+        info.flags |= flag
+        if info.upstream is not NO_UPSTREAM:
+            info.upstream.gave_up = self._context.clock.seconds()
         self._leave(reason, words)
 
     def _try_again(self) -> None:
         """See whether there is another attempt: in the next turn of the event loop, or after a
         pause.
         """
-        context = self._context
-        settings, made = context.settings, len(self.stream_info.upstream.attempted)
+        context, upstream = self._context, self.stream_info.upstream
+        settings, made = context.settings, len(upstream.attempted)
+        if upstream.first_asked is None:
+            upstream.first_asked = upstream.connect_began
         pause = 0.0
         if settings.backoff is not None and made < settings.max_attempts:
             pause = settings.backoff.pause(made, context.random)

@@ -79,6 +79,8 @@ class Session(Attempts):
             self.relay.watch_idle(queue)
         if settings.max_duration is not None:
             self._limit_duration(settings.max_duration)
+        if self._context.logs is not None:
+            self._context.logs.started(self)
         if self._state is not WAITING:
             self._connect()
 
@@ -159,6 +161,8 @@ class Session(Attempts):
         host.rq_total += 1
         host.rq_active += 1
         transport.high_watermark = self.cluster.buffer_limit
+        if self._context.logs is not None:
+            self._context.logs.connected(self)
 
     def relay_lost(self, relay: Relay, direction: Direction) -> None:
         """One of the two connections is closed."""
@@ -167,6 +171,8 @@ class Session(Attempts):
             return
         if self._expiry is not None:
             self._stop_expiry(self._expiry)
+        if self._context.logs is not None:
+            self._context.logs.ended(self)
         if relay.reset is not None:
             # One that was reset by its upstream has its close type already.
             if relay.reset is direction:
@@ -263,6 +269,8 @@ class Session(Attempts):
         if self._early_turn is not None:
             self._early_turn.cancel()
             self._early_turn = None
+        if self._context.logs is not None:
+            self._context.logs.ended(self)
         self._context.release(self)
 
     def _stop_expiry(self, expiry: IDelayedCall | TimeoutQueue[Session]) -> None:
@@ -273,6 +281,11 @@ class Session(Attempts):
             expiry.cancel()
 
     # Counting
+
+    def log_periodically(self) -> None:
+        """The interval of access logs is over."""
+        self.flush_counters()
+        self._context.logs.lasts(self)
 
     def flush_counters(self) -> None:
         """Add to the counters what was relayed since the last call."""

@@ -1,0 +1,1 @@
+"""What access logs send to collectors: gRPC log services, OpenTelemetry, fluentd."""

@@ -1,0 +1,132 @@
+"""A JSON object with command operators in its strings."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from tcpmesh.accesslog.fields.value import Typed, cut_to, dumps, encoded
+from tcpmesh.accesslog.operators import OPERATORS, Operators
+from tcpmesh.accesslog.text_format import TextFormat, log
+from tcpmesh.config.fields.operators import Operator
+from tcpmesh.config.fields.to_plain import whole
+from tcpmesh.values.stream.moment import Moment
+from tcpmesh.values.stream.stream_info import StreamInfo
+
+_Member = Callable[[StreamInfo, Moment], "str | None"]
+"""The JSON text of a value; `None` where it is to be left out."""
+
+_encode = json.JSONEncoder(ensure_ascii=False).encode
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+class JsonFormat:
+    """A JSON object with operators in its strings: one object a line, its keys sorted.
+
+    A string that is one operator and nothing else becomes a value of its type.
+
+    :param shape: the object as plain values of JSON.
+    :raise FormatError: where Envoy refuses one of the strings.
+    """
+
+    __slots__ = ("_object",)
+
+    def __init__(
+        self, shape: Mapping[str, Any], omit_empty: bool = False, known: Operators = OPERATORS
+    ) -> None:
+        self._object = _Members(omit_empty, known).mapping(shape)
+
+    def format(self, info: StreamInfo, at: Moment) -> str:
+        """The line for this connection, with its end; what is not there is null, or left out with
+        `omit_empty`.
+        """
+        return f"{self._object(info, at) or '{}'}\n"
+
+
+def quoted(text: str) -> str:
+    """A string of JSON.  One that is no UTF-8 is shown byte for byte, each as the character of that
+    number, as in Envoy.
+    """
+    if not text.isascii() and _SURROGATE.search(text):
+        return json.dumps(encoded(text).decode("latin-1"))
+    return _encode(text)
+
+
+def _typed(value: Typed) -> str:
+    text = dumps(value.value)
+    return text if text.isascii() else _SURROGATE.sub(_escape, text)
+
+
+def _escape(found: re.Match[str]) -> str:
+    return f"\\u{ord(found[0]) & 0xFF:04x}"
+
+
+class _Members:
+    """Makes the members of one format."""
+
+    def __init__(self, omit_empty: bool, known: Operators) -> None:
+        self._omit_empty = omit_empty
+        self._known = known
+
+    def _value(self, value: Any) -> _Member:
+        if isinstance(value, str):
+            return self._text(value)
+        if isinstance(value, Mapping):
+            return self.mapping(value)
+        if isinstance(value, list):
+            return self._sequence(value)
+        text = None if value is None and self._omit_empty else _encode(whole(value))
+        return lambda info, at: text
+
+    def _text(self, text: str) -> _Member:
+        """A string with or without operators."""
+        parts = self._known.parse(text)
+        if len(parts) == 1 and isinstance(parts[0], Operator):
+            return self._operator(parts[0])
+        words = TextFormat(text, self._omit_empty, self._known).format
+        return lambda info, at: quoted(words(info, at))
+
+    def _operator(self, operator: Operator) -> _Member:
+        """A string that is an operator and nothing else."""
+        ask, length = self._known.build(operator), operator.length
+        absent = None if self._omit_empty else "null"
+        failed = False
+
+        def member(info: StreamInfo, at: Moment) -> str | None:
+            nonlocal failed
+            try:
+                value = ask(info, at)
+                if value is None:
+                    return absent
+                if isinstance(value, str):
+                    return quoted(value if length is None else cut_to(value, length))
+                return str(value) if isinstance(value, int) else _typed(value)
+            except Exception:
+                if not failed:
+                    failed = True
+                    log.failure("the operator {name} failed", name=operator.name)
+                return absent
+
+        return member
+
+    def mapping(self, shape: Mapping[str, Any]) -> _Member:
+        """A mapping: one in which nothing is left is left out itself, where that is asked for."""
+        members = [(f"{quoted(key)}:", self._value(shape[key])) for key in sorted(shape)]
+        empty = None if self._omit_empty else "{}"
+
+        def member(info: StreamInfo, at: Moment) -> str | None:
+            found = [key + text for key, value in members if (text := value(info, at)) is not None]
+            return f"{{{','.join(found)}}}" if found else empty
+
+        return member
+
+    def _sequence(self, shape: list[Any]) -> _Member:
+        members = [self._value(each) for each in shape]
+
+        def member(info: StreamInfo, at: Moment) -> str:
+            found = [text for value in members if (text := value(info, at)) is not None]
+            return f"[{','.join(found)}]"
+
+        return member

@@ -1,0 +1,73 @@
+"""What each command operator yields for a connection.
+
+An operator of a format becomes, when the format is built, a function of what is known about a
+connection (`StreamInfo`) and of the moment at which it is asked: the modules of `fields` have them
+by subject.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from tcpmesh.accesslog.cel.operators import cel_operators
+from tcpmesh.accesslog.fields import (
+    addresses,
+    connection,
+    http,
+    process,
+    state,
+    times,
+    tls,
+    upstream,
+)
+from tcpmesh.accesslog.fields.coalesce import coalesce
+from tcpmesh.accesslog.fields.value import Build, Yield
+from tcpmesh.config.fields.operators import Operator, Part, parse
+
+_SIMPLE: dict[str, Build] = {
+    **addresses.OPERATORS,
+    **connection.OPERATORS,
+    **http.OPERATORS,
+    **process.OPERATORS,
+    **state.OPERATORS,
+    **times.OPERATORS,
+    **tls.OPERATORS,
+    **upstream.OPERATORS,
+}
+
+
+class Operators:
+    """The operators that formats may have.
+
+    :param node: the `core.v3.Node` that this proxy is, or `None`: expressions may ask for it.
+    :param more: names beyond those that all formats know.
+    """
+
+    __slots__ = ("_more", "table")
+
+    def __init__(self, node: Any = None, more: Collection[str] = ()) -> None:
+        self._more = more
+        self.table: dict[str, Build] = {
+            **_SIMPLE,
+            **cel_operators(node),
+            "COALESCE": coalesce(self.build),
+        }
+
+    def parse(self, text: str) -> tuple[Part, ...]:
+        """Take a format apart.
+
+        :raise FormatError: where Envoy refuses it.
+        """
+        return parse(text, self._more)
+
+    def build(self, operator: Operator) -> Yield:
+        """The function for an operator.
+
+        :raise FormatError: where Envoy refuses its argument.
+        """
+        return self.table[operator.name](operator)
+
+
+OPERATORS = Operators()
+"""Those of all formats."""

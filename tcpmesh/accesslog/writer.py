@@ -1,0 +1,207 @@
+"""The thread of one access log: it alone writes, and so it alone waits, for a slow disk, a file
+system that does not answer, a FIFO that nobody reads.
+
+It is told what to do by a queue, and tells what came of it by numbers that nobody else writes, so
+that neither side needs a lock.
+
+Records are appended whole.  One `write` of a file opened for appending is never mixed with those of
+other processes, so records go together in one; into a pipe that is only so up to `PIPE_BUF` bytes.
+Where a disk is full in the middle of a record, the rest of that one is what is written next, once
+there is room; the records after it are lost, and counted.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import stat
+from collections.abc import Callable, Iterator, Sequence
+from queue import SimpleQueue
+from threading import Thread
+from typing import Any, NamedTuple
+
+WAIT = 0.1
+"""Seconds after which a writer that cannot write looks whether it is still to."""
+
+_END, _REOPEN = object(), object()
+
+
+class _Batch(NamedTuple):
+    """Records, and how many characters they have together."""
+
+    records: Sequence[str]
+    size: int
+
+
+class Writer:
+    """Writes the records of one file in a thread of its own, which begins with `start`.
+
+    :param fd: the open file, which is this one's to close.
+    :param open_anew: opens the file again, wherever it is by now.
+    """
+
+    def __init__(self, path: str, fd: int, open_anew: Callable[[str], int]) -> None:
+        self.path = path
+        self.done = 0
+        """Characters of all that has been dealt with: written, or lost."""
+        self.completed = 0
+        """Writes that have succeeded, and `failed` those that have not."""
+        self.failed = 0
+        self.reopen_failed = 0
+        self.lost = 0
+        """Records that could not be written."""
+        self.error = ""
+        """Why the last write or opening that failed did."""
+        self.is_abandoned = False
+        """Whether nobody waits for it any more."""
+        self._orders: SimpleQueue[Any] = SimpleQueue()
+        self._fd = fd
+        self._open_anew = open_anew
+        self._is_to_reopen = False
+        self._rest = b""
+        """What is still to be written of a record of which a part is in the file."""
+        self._thread: Thread | None = None
+
+    # What the event loop calls
+
+    def start(self) -> None:
+        """Begin.
+
+        :raise RuntimeError: where the system has no thread left.
+        """
+        thread = Thread(target=self._run, name=f"access log {self.path}", daemon=True)
+        thread.start()
+        self._thread = thread
+
+    @property
+    def is_started(self) -> bool:
+        """Whether there is, or was, a thread."""
+        return self._thread is not None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is written any more."""
+        return self._thread is None or not self._thread.is_alive()
+
+    def put(self, records: Sequence[str], size: int) -> None:
+        """Write these, of so many characters together."""
+        self._orders.put(_Batch(records, size))
+
+    def reopen(self) -> None:
+        """Open the file anew, once what was put is written."""
+        self._orders.put(_REOPEN)
+
+    def end(self) -> None:
+        """Close the file once what was put is written."""
+        if self._thread is not None:
+            self._orders.put(_END)
+        else:
+            os.close(self._fd)
+
+    # In the thread
+
+    def _run(self) -> None:
+        while (order := self._orders.get()) is not _END:
+            if self.is_abandoned:
+                continue
+            if order is _REOPEN:
+                self._is_to_reopen = True
+            if self._is_to_reopen:
+                self._reopen()
+            if order is not _REOPEN:
+                self._write(order.records)
+                self.done += order.size
+        os.close(self._fd)
+
+    def _reopen(self) -> None:
+        """Open the file anew; where that fails the old one goes on, and the next records are
+        another occasion.
+        """
+        try:
+            fresh = self._open_anew(self.path)
+        except OSError as e:
+            self.reopen_failed += 1
+            self.error = str(e.strerror)
+            return
+        os.close(self._fd)
+        self._fd, self._rest, self._is_to_reopen = fresh, b"", False
+
+    def _write(self, records: Sequence[str]) -> None:
+        """Append records, as many as fit at a time."""
+        if self._rest:
+            self._rest = self._rest[self._append(self._rest) :]
+            if self._rest:
+                self.lost += len(records)
+                return
+        for piece in self._pieces(records):
+            data = b"".join(piece)
+            written = self._append(data)
+            if written < len(data):
+                self._cut(piece, written)
+
+    def _pieces(self, records: Sequence[str]) -> Iterator[list[bytes]]:
+        """What can be appended in one go, each as whole records."""
+        encoded = [encode(record) for record in records]
+        if not stat.S_ISFIFO(os.fstat(self._fd).st_mode):
+            yield encoded
+            return
+        piece: list[bytes] = []
+        size = 0
+        for record in encoded:
+            if piece and size + len(record) > select.PIPE_BUF:
+                yield piece
+                piece, size = [], 0
+            piece.append(record)
+            size += len(record)
+        yield piece
+
+    def _cut(self, piece: list[bytes], written: int) -> None:
+        """Only so many bytes of these records are in the file."""
+        for index, record in enumerate(piece):
+            if written < len(record):
+                self._rest = record[written:] if written else b""
+                self.lost += len(piece) - index - bool(written)
+                return
+            written -= len(record)
+
+    def _append(self, data: bytes) -> int:
+        """Write, and wait where the file cannot take it now; how many bytes are written."""
+        at = 0
+        while at < len(data):
+            try:
+                at += os.write(self._fd, data[at:] if at else data)
+            except BlockingIOError:
+                if not self._wait():
+                    return at
+            except OSError as e:
+                self.failed += 1
+                self.error = str(e.strerror)
+                return at
+        self.completed += 1
+        return at
+
+    def _wait(self) -> bool:
+        """Wait until the file can take more; whether there is still somebody who waits for that."""
+        poll = select.poll()
+        poll.register(self._fd, select.POLLOUT)
+        while not poll.poll(WAIT * 1000):
+            if self.is_abandoned:
+                return False
+        return True
+
+
+def encode(record: str) -> bytes:
+    """The bytes of a record: those that are no UTF-8 are what they were, and half a surrogate pair,
+    which is nothing at all, becomes a question mark.
+    """
+    try:
+        return record.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return b"".join(_bytes_of(each) for each in record)
+
+
+def _bytes_of(character: str) -> bytes:
+    try:
+        return character.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return b"?"

@@ -1,0 +1,131 @@
+"""The connections of a cluster over HTTP/2, which its gRPC calls share: one to each host that is
+picked.
+
+A TCP connection serves one client; these serve any number of requests, so a pick chooses the host
+of each request, and `tcpmesh.rpc.http2.host` has the connection.  Here is what the cluster has to
+say: which host, by which limits, and what is counted.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from random import Random
+from typing import Any
+
+from envoy.extensions.upstreams.http.v3.http_protocol_options_pb2 import HttpProtocolOptions
+from zope.interface import implementer
+
+from twisted.logger import Logger
+
+from tcpmesh.cluster.hosts.host import Host
+from tcpmesh.cluster.upstream.http2_counting import UNAVAILABLE, HostCounter, Http2Stats
+from tcpmesh.config.fields.values import seconds
+from tcpmesh.interfaces import IHttp2Upstream, INetwork
+from tcpmesh.rpc.http2.codec import Fields
+from tcpmesh.rpc.http2.host import Http2Host
+from tcpmesh.rpc.http2.options import IDLE_TIMEOUT, Http2Options, http2_options
+from tcpmesh.rpc.http2.stream import Http2Stream, Reset, ResetReason, StreamObserver
+
+log = Logger(namespace="upstream")
+
+_OPTIONS: str = HttpProtocolOptions.DESCRIPTOR.full_name
+
+
+@implementer(IHttp2Upstream)
+class Http2Pools:
+    """Those of one cluster.
+
+    :param message: the `cluster.v3.Cluster`.
+    :param cluster: the `Cluster`, which picks.
+    """
+
+    def __init__(self, message: Any, cluster: Any, network: INetwork, random: Random) -> None:
+        self._cluster = cluster
+        self._network = network
+        self._random = random
+        options = options_of(message)
+        if options is None:
+            log.warn(
+                "cluster {name} has no http2_protocol_options: Envoy speaks HTTP/1 with its hosts, "
+                "and no gRPC call succeeds there; here it is HTTP/2 anyway",
+                name=message.name,
+            )
+        self._options = options or Http2Options(high_watermark=cluster.buffer_limit)
+        self._stats = Http2Stats(cluster.stats)
+        self._hosts: dict[Host, Http2Host] = {}
+
+    def open(
+        self, fields: Fields, observer: StreamObserver, body: bytes = b"", *, ended: bool = False
+    ) -> Http2Stream:
+        """Make a request of one of the hosts: see `Http2Host.open`."""
+        host: Host | None = self._cluster.pick(None)
+        if host is not None:
+            return self._connections(host).open(fields, observer, body, ended=ended)
+        self._cluster.stats.cx_none_healthy.tally += 1
+        self._stats.responded(UNAVAILABLE)
+        stream = Http2Stream(fields, observer, lambda stream, reset: None)
+        stream.fail(Reset(ResetReason.NO_HOST))
+        return stream
+
+    def _connections(self, host: Host) -> Http2Host:
+        known = self._hosts.get(host)
+        if known is None:
+            known = self._hosts[host] = Http2Host(
+                partial(_dial, host),
+                self._options,
+                self._network,
+                self._random,
+                HostCounter(host, self._stats),
+                partial(self._forget, host),
+            )
+        return known
+
+    def _forget(self, host: Host) -> None:
+        self._hosts.pop(host, None)
+
+    def drain(self, hosts: Any) -> None:
+        """These hosts get no more requests."""
+        for host in hosts:
+            found = self._hosts.get(host)
+            if found is not None:
+                found.drain()
+
+    def close(self) -> None:
+        """The cluster is gone: so are its requests."""
+        for found in tuple(self._hosts.values()):
+            found.close(Reset(ResetReason.LOCAL_RESET, "the cluster was removed"))
+
+
+def _dial(host: Host, factory: Any) -> Any:
+    cluster = host.cluster
+
+    def another() -> None:
+        host.cx_total += 1
+        cluster.stats.cx_total.tally += 1
+
+    return cluster.dialer.connect(host, factory, cluster.connect_timeout, another)
+
+
+def options_of(message: Any) -> Http2Options | None:
+    """How a `cluster.v3.Cluster` speaks HTTP/2; `None` where it says that it does not."""
+    common, http2 = _messages(message)
+    if http2 is None:
+        return None
+    idle = seconds(common.idle_timeout) if common.HasField("idle_timeout") else IDLE_TIMEOUT
+    limit = message.per_connection_buffer_limit_bytes
+    given = {"high_watermark": limit.value} if limit.value else {}
+    return http2_options(http2, idle_timeout=idle, **given)
+
+
+def _messages(message: Any) -> tuple[Any, Any]:
+    """Its `HttpProtocolOptions` and `Http2ProtocolOptions`; `None` for those it does not have."""
+    if _OPTIONS not in message.typed_extension_protocol_options:
+        found = (
+            message.http2_protocol_options if message.HasField("http2_protocol_options") else None
+        )
+        return message.common_http_protocol_options, found
+    options = HttpProtocolOptions()
+    message.typed_extension_protocol_options[_OPTIONS].Unpack(options)
+    explicit = options.explicit_http_config
+    found = explicit.http2_protocol_options if explicit.HasField("http2_protocol_options") else None
+    return options.common_http_protocol_options, found

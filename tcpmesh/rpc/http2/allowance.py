@@ -1,0 +1,45 @@
+"""How many small frames a host may send: to read one takes some 50 us however small it is, and
+pings, settings, windows and empty data may come without end.
+"""
+
+from __future__ import annotations
+
+from twisted.internet.interfaces import IReactorTime
+
+SMALL = 300
+"""Bytes of a frame below which it counts: one with nothing but padding has less."""
+
+MOST = 2000
+PER_SECOND = 500
+PER_FRAME = 8
+"""A host may answer each frame of ours with so many: the response of a call and what goes with
+it.
+"""
+
+
+class Allowance:
+    """What a host may still send: so much at once, and more with time and with each frame that it
+    is sent.
+    """
+
+    __slots__ = ("_clock", "_left", "_since")
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
+        self._left = float(MOST)
+        self._since = clock.seconds()
+
+    def sent(self) -> None:
+        """The host gets a frame."""
+        self._left = min(self._left + PER_FRAME, MOST)
+
+    def allows(self, size: int) -> bool:
+        """A frame of so many bytes has come; whether it may."""
+        if size >= SMALL:
+            return True
+        self._left -= 1
+        if self._left < 0:
+            now = self._clock.seconds()
+            self._left = min(self._left + (now - self._since) * PER_SECOND, MOST)
+            self._since = now
+        return self._left >= 0

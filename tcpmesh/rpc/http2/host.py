@@ -1,0 +1,377 @@
+"""The connections to one host over HTTP/2: one that takes requests, made when the first one comes
+and again after it was lost, and those that the host has asked to leave.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from random import Random
+from typing import Any, Protocol
+
+from twisted.internet.error import TimeoutError as ConnectTimeout
+from twisted.python.failure import Failure
+
+from tcpmesh.interfaces import INetwork
+from tcpmesh.net.protocol import OneShotFactory
+from tcpmesh.rpc.http2.codec import Fields
+from tcpmesh.rpc.http2.connection import Http2Connection
+from tcpmesh.rpc.http2.options import Http2Options
+from tcpmesh.rpc.http2.stream import Http2Stream, Reset, ResetReason, StreamObserver
+
+Dial = Callable[[Any], Any]
+"""Connects for a client factory; gives the connector."""
+
+
+class HostCounts(Protocol):
+    """What is counted of a host, and its limits."""
+
+    def may_connect(self) -> bool:
+        """Whether a connection more may be made, where there is another."""
+
+    def may_wait(self) -> bool:
+        """Whether a stream more may wait for a connection."""
+
+    def may_begin(self) -> bool:
+        """Whether there may be a stream more."""
+
+    def dialled(self) -> None:
+        """A connection is being made."""
+
+    def connected(self, seconds: float) -> None:
+        """It is there, after so many seconds."""
+
+    def failed(self, reason: Failure) -> None:
+        """It could not be made."""
+
+    def closed(self, seconds: float, remote: bool, active: bool) -> None:
+        """It is gone, after so many seconds; whether it had streams."""
+
+    def protocol_error(self) -> None:
+        """The host does not keep to HTTP/2."""
+
+    def silent(self) -> None:
+        """It has not answered a ping in time."""
+
+    def idle_timeout(self) -> None:
+        """A connection had no stream for too long."""
+
+    def received(self, size: int) -> None:
+        """So many bytes have come."""
+
+    def sent(self, size: int) -> None:
+        """So many bytes are sent."""
+
+    def waits(self, change: int) -> None:
+        """A stream waits for a connection, or does so no more."""
+
+    def begins(self) -> None:
+        """A stream has a connection."""
+
+    def over(self, status: int, reset: Reset | None) -> None:
+        """Such a one is over.
+
+        :param status: of its response, or 0.
+        :param reset: what has broken it off.
+        """
+
+    def refused(self, reset: Reset) -> None:
+        """A stream is over that got no connection."""
+
+
+class NoCounts:
+    """Those of a host that nothing is counted of."""
+
+    def may_connect(self) -> bool:
+        """It may."""
+        return True
+
+    def may_wait(self) -> bool:
+        """It may."""
+        return True
+
+    def may_begin(self) -> bool:
+        """It may."""
+        return True
+
+    def dialled(self) -> None:
+        """Nothing."""
+
+    def connected(self, seconds: float) -> None:
+        """Nothing."""
+
+    def failed(self, reason: Failure) -> None:
+        """Nothing."""
+
+    def closed(self, seconds: float, remote: bool, active: bool) -> None:
+        """Nothing."""
+
+    def protocol_error(self) -> None:
+        """Nothing."""
+
+    def silent(self) -> None:
+        """Nothing."""
+
+    def idle_timeout(self) -> None:
+        """Nothing."""
+
+    def received(self, size: int) -> None:
+        """Nothing."""
+
+    def sent(self, size: int) -> None:
+        """Nothing."""
+
+    def waits(self, change: int) -> None:
+        """Nothing."""
+
+    def begins(self) -> None:
+        """Nothing."""
+
+    def over(self, status: int, reset: Reset | None) -> None:
+        """Nothing."""
+
+    def refused(self, reset: Reset) -> None:
+        """Nothing."""
+
+
+class _Attempt(OneShotFactory):
+    """One attempt to connect: the client factory of its connector."""
+
+    def __init__(self, host: Http2Host, now: float) -> None:
+        self.host: Http2Host | None = host
+        self.begun = now
+        self.connector: Any = None
+
+    def buildProtocol(self, addr: Any) -> Http2Connection | None:
+        """Connected."""
+        host, self.host = self.host, None
+        self.connector = None
+        return host.connected(self.begun) if host is not None else None
+
+    def clientConnectionFailed(self, connector: Any, reason: Failure) -> None:
+        """There is no connection."""
+        host, self.host = self.host, None
+        self.connector = None
+        if host is not None:
+            host.failed(reason, self.begun)
+
+    def give_up(self) -> None:
+        """Nobody wants it any more."""
+        connector, self.connector, self.host = self.connector, None, None
+        if connector is not None:
+            connector.stopConnecting()
+
+
+class Http2Host:
+    """One host.
+
+    :param dial: connects for a client factory.
+    :param unused: called when it has neither streams nor connections.
+    """
+
+    def __init__(
+        self,
+        dial: Dial,
+        options: Http2Options,
+        network: INetwork,
+        random: Random,
+        counts: HostCounts,
+        unused: Callable[[], object] = lambda: None,
+    ) -> None:
+        self._dial = dial
+        self._options = options
+        self._network = network
+        self._random = random
+        self._counts = counts
+        self._unused = unused
+        self._waiting: deque[Http2Stream] = deque()
+        self._attempt: _Attempt | None = None
+        self._current: Http2Connection | None = None
+        """The connection that takes streams."""
+        self._connections: dict[Http2Connection, float] = {}
+        """All that there are, and when each was begun."""
+        self._idle = (
+            network.timers.queue(options.idle_timeout, Http2Host._has_idled)
+            if options.idle_timeout
+            else None
+        )
+
+    @property
+    def is_used(self) -> bool:
+        """Whether it has streams or connections."""
+        return bool(self._connections or self._waiting or self._attempt)
+
+    # Streams
+
+    def open(
+        self, fields: Fields, observer: StreamObserver, body: bytes = b"", *, ended: bool = False
+    ) -> Http2Stream:
+        """Make a request; `observer` may hear of its end before this returns.
+
+        :param body: what is known of its body.
+        :param ended: whether that is all of it.
+        """
+        stream = Http2Stream(fields, observer, self._over)
+        stream.send(body)
+        if ended:
+            stream.end()
+        current = self._current
+        takes = current is not None and current.takes_streams
+        if current is not None and takes and self._counts.may_begin():
+            self._begin(current, stream)
+        elif takes or not self._counts.may_wait():
+            stream.fail(Reset(ResetReason.OVERFLOW))
+        else:
+            self._wait(stream)
+        return stream
+
+    def _wait(self, stream: Http2Stream) -> None:
+        stream.carrier = self
+        self._waiting.append(stream)
+        self._counts.waits(1)
+        self._connect()
+
+    def _begin(self, connection: Http2Connection, stream: Http2Stream) -> None:
+        if self._idle is not None:
+            self._idle.discard(self)
+        self._counts.begins()
+        connection.begin(stream)
+
+    def _begin_waiting(self, connection: Http2Connection) -> None:
+        """Streams that wait go to a connection, as many as it takes."""
+        while self._waiting and connection.takes_streams:
+            stream = self._waiting.popleft()
+            self._counts.waits(-1)
+            self._begin(connection, stream)
+
+    def wants_to_send(self, stream: Http2Stream) -> None:
+        """It waits; what it has to send goes with it."""
+
+    def give_up(self, stream: Http2Stream, reset: Reset) -> None:
+        """A stream that waits is not wanted any more."""
+        self._waiting.remove(stream)
+        self._counts.waits(-1)
+        stream.finish(reset)
+
+    def _fail_waiting(self, reset: Reset) -> None:
+        waiting, self._waiting = self._waiting, deque()
+        self._counts.waits(-len(waiting))
+        for stream in waiting:
+            stream.fail(reset)
+
+    def _over(self, stream: Http2Stream, reset: Reset | None) -> None:
+        if stream.id:
+            self._counts.over(stream.status, reset)
+        elif reset is not None:
+            self._counts.refused(reset)
+
+    # Connections
+
+    def _connect(self) -> None:
+        """See to it that there is a connection for those that wait, or will be."""
+        counts = self._counts
+        if not self._waiting or self._current is not None or self._attempt is not None:
+            return
+        if self._connections and not counts.may_connect():
+            return
+        counts.dialled()
+        attempt = self._attempt = _Attempt(self, self._network.clock.seconds())
+        connector = self._dial(attempt)
+        if attempt.host is not None:
+            attempt.connector = connector
+
+    def connected(self, begun: float) -> Http2Connection:
+        """An attempt has succeeded."""
+        self._attempt = None
+        self._counts.connected(self._network.clock.seconds() - begun)
+        connection = Http2Connection(self._options, self._network, self._random, self)
+        self._connections[connection] = begun
+        self._current = connection
+        return connection
+
+    def failed(self, reason: Failure, begun: float) -> None:
+        """An attempt has failed: so have all that wait."""
+        self._attempt = None
+        self._counts.failed(reason)
+        self._counts.closed(self._network.clock.seconds() - begun, True, False)
+        late = reason.check(ConnectTimeout) is not None
+        kind = ResetReason.CONNECTION_TIMEOUT if late else ResetReason.CONNECTION_FAILURE
+        self._fail_waiting(Reset(kind, str(reason.value)))
+        self._tidy()
+
+    # As the owner of connections
+
+    def ready(self, connection: Http2Connection) -> None:
+        """Connected."""
+        self._begin_waiting(connection)
+        self._has_streams(connection)
+
+    def has_room(self, connection: Http2Connection) -> None:
+        """A stream has ended, or the host takes more."""
+        self._begin_waiting(connection)
+        self._has_streams(connection)
+
+    def _has_streams(self, connection: Http2Connection) -> None:
+        if self._idle is not None and connection is self._current and not connection.active:
+            self._idle.add(self)
+
+    def _has_idled(self) -> None:
+        if self._current is not None and not self._current.active:
+            self._counts.idle_timeout()
+            self._current.close()
+
+    def leaves(self, connection: Http2Connection) -> None:
+        """The host takes no more streams there: the next one is for a new connection."""
+        if self._current is connection:
+            self._current = None
+            if self._idle is not None:
+                self._idle.discard(self)
+            self._connect()
+
+    def ended(self, connection: Http2Connection, remote: bool) -> None:
+        """A connection is gone."""
+        self.leaves(connection)
+        begun = self._connections.pop(connection)
+        seconds = self._network.clock.seconds() - begun
+        self._counts.closed(seconds, remote, connection.had_streams)
+        self._connect()
+        self._tidy()
+
+    def protocol_error(self) -> None:
+        """The host does not keep to HTTP/2."""
+        self._counts.protocol_error()
+
+    def silent(self) -> None:
+        """The host has not answered a ping in time."""
+        self._counts.silent()
+
+    def received(self, size: int) -> None:
+        """So many bytes have come."""
+        self._counts.received(size)
+
+    def sent(self, size: int) -> None:
+        """So many bytes are sent."""
+        self._counts.sent(size)
+
+    # Its end
+
+    def drain(self) -> None:
+        """No new streams come: close what has none."""
+        if self._current is not None:
+            self._current.leave()
+        self._tidy()
+
+    def close(self, reset: Reset) -> None:
+        """Break all streams off, and close."""
+        attempt, self._attempt = self._attempt, None
+        if attempt is not None:
+            self._counts.closed(self._network.clock.seconds() - attempt.begun, False, False)
+            attempt.give_up()
+        self._fail_waiting(reset)
+        for connection in tuple(self._connections):
+            connection.close()
+        self._tidy()
+
+    def _tidy(self) -> None:
+        if not self.is_used:
+            self._unused()

@@ -1,0 +1,310 @@
+"""The layers of `layered_runtime`, in main, and what they come to.
+
+A static layer stays as the configuration has it, one on disk is read again whenever its root is
+replaced, and the admin layer is what operators set by request.  Of a key, the value of the last
+layer counts that has it; a disk layer that is not there, or cannot be read, is no layer.
+
+Only what changes is worked out and told.  What operators set holds at once.  A tree of files is
+read, and compared with what it was before, in steps and beside the traffic, and the change holds as
+a whole when all of it is known; what is set meanwhile wins over it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass
+from itertools import chain, count
+from typing import Any
+
+from twisted.internet.task import Cooperator, TaskStopped
+from twisted.logger import Logger
+
+from tcpmesh.net.moves import watch_moves
+from tcpmesh.runtime.entries import NotReadable, entry_of, entry_of_text
+from tcpmesh.runtime.runtime import Runtime
+from tcpmesh.runtime.stats import RuntimeStats
+from tcpmesh.runtime.tree import read_tree
+from tcpmesh.stats.store import Store
+from tcpmesh.values.link import RuntimeValues
+from tcpmesh.values.runtime import Entry
+
+log = Logger(namespace="runtime")
+
+STEP = 256
+"""Keys that are compared in one step."""
+
+MOST_KEYS = 1000
+"""Keys in one message to workers."""
+
+MOST_TEXT = 1 << 18
+"""Characters in one message to workers, where it has more than one key."""
+
+FIRST_LOADS = 2
+"""Envoy reads its layers once when it begins and once more when it is built, and counts both."""
+
+Values = Mapping[str, Entry]
+Changes = dict[str, "Entry | None"]
+Reading = Generator[None, None, "tuple[list[Values | None], int]"]
+"""Reads all trees: the values of each, and how many cannot be read."""
+
+
+class NoAdminLayer(Exception):
+    """There is no layer for what operators set."""
+
+
+@dataclass
+class Layer:
+    """One layer; `values` are `None` where it is not there."""
+
+    name: str
+    values: Values | None
+    path: str = ""
+    """Where on disk it is, if it is there."""
+
+    root: str = ""
+    """What is replaced when it changes."""
+
+
+class Layers:
+    """All layers of a `bootstrap.v3.LayeredRuntime`.
+
+    :param service_cluster: the name of the cluster that this proxy belongs to (`node.cluster`).
+    :param send: tells workers.
+    """
+
+    def __init__(
+        self,
+        message: Any,
+        service_cluster: str,
+        store: Store,
+        send: Callable[[RuntimeValues], object],
+    ) -> None:
+        self._send = send
+        self._stats = RuntimeStats(store)
+        self._layers = [_layer(each, service_cluster) for each in message.layers]
+        self._admin = next(
+            (
+                layer
+                for layer, each in zip(self._layers, message.layers, strict=True)
+                if each.HasField("admin_layer")
+            ),
+            None,
+        )
+        self._disk = [each for each in self._layers if each.path]
+        self._changes = count(1)
+        self._set_meanwhile: dict[str, None] | None = None
+        """Keys that operators have set while trees are being read; `None` where none are."""
+        self._is_dirty = False
+        self._cooperator: Cooperator | None = None
+        self._stop_watching: Callable[[], None] = lambda: None
+        self.runtime = Runtime()
+        """What the layers come to."""
+        found, errors = _at_once(self._read())
+        for layer, values in zip(self._disk, found, strict=True):
+            layer.values = values
+        keys = chain.from_iterable(layer.values for layer in self._layers if layer.values)
+        self.runtime.update({key: self._final(key) for key in dict.fromkeys(keys)})
+        for _ in range(FIRST_LOADS):
+            self._count(errors)
+
+    def begin(self) -> tuple[tuple[str, Entry], ...]:
+        """All values, for a worker that begins."""
+        return tuple(self.runtime.items())
+
+    def start(self, clock: Any, cooperator: Cooperator) -> None:
+        """Look after the layers on disk.
+
+        :raise tcpmesh.net.moves.CannotWatch: where a directory is not there.
+        """
+        self._cooperator = cooperator
+        if self._disk:
+            self._stop_watching = watch_moves(
+                clock, [each.root for each in self._disk], self._reload
+            )
+
+    def stop(self) -> None:
+        """Look after them no more."""
+        self._stop_watching()
+        self._stop_watching = lambda: None
+        self._cooperator = None
+
+    # What operators do
+
+    def modify(self, overrides: Mapping[str, str]) -> None:
+        """Set these keys in the admin layer; an empty text takes one away again.
+
+        :raise NoAdminLayer: where there is none.
+        :raise NotReadable: where a text is no value; nothing is set then.
+        """
+        if self._admin is None:
+            raise NoAdminLayer("No admin layer specified")
+        entries = {key: entry_of_text(text) for key, text in overrides.items() if text}
+        values = dict(self._admin.values or {})
+        for key in overrides:
+            values.pop(key, None)
+        values.update(entries)
+        self._admin.values = values
+        self._stats.admin_overrides_active.set(int(bool(values)))
+        if self._set_meanwhile is not None:
+            self._set_meanwhile.update(dict.fromkeys(overrides))
+        self._hold({key: self._final(key) for key in overrides})
+        if self._disk:
+            self._reload()
+        else:
+            self._count(0)
+
+    def shown(self) -> list[tuple[str, Values]]:
+        """The layers that are there: the name and the values of each."""
+        return [(each.name, each.values) for each in self._layers if each.values is not None]
+
+    # Layers on disk
+
+    def _reload(self) -> None:
+        """Read all trees again, beside the traffic; once more where that is wanted meanwhile."""
+        if self._cooperator is None:
+            return
+        if self._set_meanwhile is not None:
+            self._is_dirty = True
+            return
+        self._set_meanwhile = {}
+        self._is_dirty = False
+        task = self._cooperator.cooperate(self._load())
+        task.whenDone().addBoth(self._loaded)
+
+    def _loaded(self, result: Any) -> None:
+        self._set_meanwhile = None
+        if getattr(result, "check", None) is not None and not result.check(TaskStopped):
+            log.failure("the runtime layers cannot be read", result)
+        if self._is_dirty:
+            self._reload()
+
+    def _load(self) -> Generator[None, None, None]:
+        found, errors = yield from self._read()
+        changed: dict[str, None] = {}
+        for layer, values in zip(self._disk, found, strict=True):
+            yield from _compare(layer.values or {}, values or {}, changed)
+        yield from self._change(changed, found)
+        self._count(errors)
+
+    def _read(self) -> Reading:
+        found: list[Values | None] = []
+        errors = 0
+        for layer in self._disk:
+            values = None
+            try:
+                values = yield from read_tree(layer.path)
+            except NotReadable as e:
+                errors += 1
+                log.warn("runtime layer {name} is left out: {why}", name=layer.name, why=e)
+            found.append(values)
+        return found, errors
+
+    def _change(
+        self, changed: Mapping[str, None], found: list[Values | None]
+    ) -> Generator[None, None, None]:
+        """The layers on disk have these values now, and these keys perhaps others than before."""
+        new = {id(layer): values for layer, values in zip(self._disk, found, strict=True)}
+        stack = [new.get(id(layer), layer.values) for layer in self._layers]
+        number = next(self._changes)
+        changes: Changes = {}
+        part: Changes = {}
+        size = 0
+        for index, key in enumerate(changed):
+            if index % STEP == 0:
+                yield
+            entry = _final(stack, key)
+            if entry == self.runtime.get(key):
+                continue
+            more = len(key) + (len(entry.text) if entry is not None else 0)
+            size += more
+            if part and (len(part) == MOST_KEYS or size > MOST_TEXT):
+                self._send(RuntimeValues(number, tuple(part.items()), False))
+                part, size = {}, more
+                yield
+            changes[key] = part[key] = entry
+        for layer, values in zip(self._disk, found, strict=True):
+            layer.values = values
+        changes.update(self._set_since(changed))
+        self.runtime.update(changes)
+        yield
+        part.update(self._set_since(changed))
+        self._send(RuntimeValues(number, tuple(part.items()), True))
+
+    def _set_since(self, changed: Mapping[str, None]) -> Changes:
+        """The keys among these that operators have set since the trees began to be read."""
+        keys = self._set_meanwhile or {}
+        return {key: self._final(key) for key in keys if key in changed}
+
+    def _hold(self, changes: Changes) -> None:
+        """These keys have these values now, everywhere."""
+        self.runtime.update(changes)
+        self._send(RuntimeValues(next(self._changes), tuple(changes.items()), True))
+
+    def _final(self, key: str) -> Entry | None:
+        return _final([each.values for each in self._layers], key)
+
+    def _count(self, errors: int) -> None:
+        """The layers have been read, all but so many."""
+        stats, there = self._stats, sum(bool(each.values is not None) for each in self._disk)
+        (stats.load_error if errors else stats.load_success).tally += 1
+        (stats.override_dir_exists if there > 1 else stats.override_dir_not_exists).tally += 1
+        stats.num_layers.set(sum(each.values is not None for each in self._layers))
+        stats.num_keys.set(len(self.runtime))
+
+
+def _layer(message: Any, service_cluster: str) -> Layer:
+    kind = message.WhichOneof("layer_specifier")
+    if kind == "static_layer":
+        return Layer(message.name, static_values(message.static_layer))
+    if kind == "disk_layer":
+        disk = message.disk_layer
+        more = service_cluster if disk.append_service_cluster else ""
+        path = "/".join(each for each in (disk.symlink_root, disk.subdirectory, more) if each)
+        return Layer(message.name, None, path, disk.symlink_root)
+    return Layer(message.name, {} if kind == "admin_layer" else None)
+
+
+def static_values(struct: Any) -> Values:
+    """The values in a `google.protobuf.Struct`: what is in a mapping has the keys of both, with a
+    dot between them, but a mapping that may be a share is one value.
+    """
+    values: dict[str, Entry] = {}
+    waiting = [("", struct.fields)]
+    while waiting:
+        prefix, fields = waiting.pop(0)
+        for name, value in sorted(fields.items()):
+            key = prefix + name
+            inner = value.struct_value.fields if value.HasField("struct_value") else {}
+            if inner and "numerator" not in inner and "denominator" not in inner:
+                waiting.append((f"{key}.", inner))
+            else:
+                values.setdefault(key, entry_of(value))
+    return values
+
+
+def _final(stack: list[Values | None], key: str) -> Entry | None:
+    for values in reversed(stack):
+        if values is not None and key in values:
+            return values[key]
+    return None
+
+
+def _compare(
+    before: Values, after: Values, changed: dict[str, None]
+) -> Generator[None, None, None]:
+    """Add the keys whose values are different."""
+    for index, key in enumerate(chain(before, after)):
+        if index % STEP == 0:
+            yield
+        if before.get(key) != after.get(key):
+            changed[key] = None
+
+
+def _at_once(reading: Reading) -> tuple[list[Values | None], int]:
+    """All steps at once: before anybody is served."""
+    while True:
+        try:
+            next(reading)
+        except StopIteration as stopped:
+            found: tuple[list[Values | None], int] = stopped.value
+            return found

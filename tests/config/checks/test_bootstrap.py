@@ -1,0 +1,52 @@
+"""Layers of runtime values that cannot work."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.config.texts import said
+
+
+class LayerTests(SynchronousTestCase):
+    """The layers of a bootstrap."""
+
+    def problem(self, *layers: str) -> str:
+        """The one thing that is wrong with these layers, a line each."""
+        text = "layered_runtime:\n  layers:\n" + "".join(f"  - {{{each}}}\n" for each in layers)
+        problems = [each for each in said(text) if "warning" not in each]
+        self.assertEqual(len(problems), 1, problems)
+        return problems[0]
+
+    def test_names(self) -> None:
+        """Two layers of one name are told, with the place of the first."""
+        found = self.problem("name: a, static_layer: {}", "name: a, admin_layer: {}")
+        self.assertIn("4:12: ", found)
+        self.assertIn("layers[1].name: duplicate layer 'a', the first is at", found)
+
+    def test_admin(self) -> None:
+        """There is one layer for what operators set."""
+        found = self.problem("name: a, admin_layer: {}", "name: b, admin_layer: {}")
+        self.assertIn("layers[1].admin_layer: a second layer", found)
+
+    def test_values(self) -> None:
+        """Null and lists are no values, at any depth, but inside of a share."""
+        for value, kind in (("[1]", "a list"), ("null", "null")):
+            found = self.problem(f"name: a, static_layer: {{x: {{y: {value}}}}}")
+            self.assertIn(f"layers[0].static_layer.x.y: no runtime value: {kind}", found)
+        found = self.problem("name: a, static_layer: {x: {numerator: null}, y: null}")
+        self.assertIn("layers[0].static_layer.y: no", found)
+
+    def test_root(self) -> None:
+        """A root on disk is in a directory, and that is there."""
+        for root, text in (
+            ("nope", "'nope' names no directory that it is in (./nope)"),
+            ("", "'' names no directory that it is in"),
+            ("/nowhere/at/all", "cannot watch '/nowhere/at/all': there is no directory"),
+        ):
+            found = self.problem(f"name: a, disk_layer: {{symlink_root: '{root}'}}")
+            self.assertIn(f"disk_layer.symlink_root: {text}", found)
+
+    def test_rtds(self) -> None:
+        """Layers by discovery are not supported yet, and say so."""
+        found = self.problem("name: a, rtds_layer: {name: x}")
+        self.assertIn("rtds_layer", found)

@@ -1,0 +1,99 @@
+"""Being told of what is moved to a path."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+
+from tcpmesh.net.moves import INTERVAL, CannotWatch, watch_moves
+
+
+def point(link: Path, target: str) -> None:
+    """Let a symbolic link point elsewhere, at once."""
+    new = link.with_suffix(".new")
+    new.symlink_to(target)
+    os.rename(new, link)
+
+
+class LookTests(SynchronousTestCase):
+    """Without a reactor that watches descriptors."""
+
+    def setUp(self) -> None:
+        """Two links are watched, of which one is there."""
+        self.folder = Path(self.mktemp())
+        self.folder.mkdir()
+        self.link = self.folder / "a"
+        self.link.symlink_to("one")
+        self.clock = Clock()
+        self.moves = 0
+        self.stop = watch_moves(self.clock, [str(self.link), str(self.folder / "b")], self.moved)
+
+    def moved(self) -> None:
+        """Count."""
+        self.moves += 1
+
+    def test_moved(self) -> None:
+        """A link that points elsewhere is seen at the next look, once."""
+        self.clock.advance(INTERVAL)
+        self.assertEqual(self.moves, 0)
+        point(self.link, "two")
+        self.clock.pump([INTERVAL, INTERVAL])
+        self.assertEqual(self.moves, 1)
+
+    def test_comes(self) -> None:
+        """So is one that comes, but not one that goes."""
+        point(self.folder / "b", "one")
+        self.clock.advance(INTERVAL)
+        self.link.unlink()
+        self.clock.advance(INTERVAL)
+        self.assertEqual(self.moves, 1)
+
+    def test_stop(self) -> None:
+        """Nothing is left when it is ended."""
+        self.stop()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_no_folder(self) -> None:
+        """Where the directory around a path is not there, the sentence names both."""
+        missing = str(self.folder / "no" / "x")
+        error = self.assertRaises(CannotWatch, watch_moves, self.clock, [missing], self.moved)
+        self.assertIn(f"cannot watch {missing!r}: there is no directory", str(error))
+
+
+class KernelTests(TestCase):
+    """With the reactor."""
+
+    async def test_moved(self) -> None:
+        """The kernel tells of a link that points elsewhere, of one in another directory, and of no
+        other name.
+        """
+        folder = Path(self.mktemp())
+        (folder / "sub").mkdir(parents=True)
+        paths = [folder / "a", folder / "b", folder / "sub" / "c"]
+        told: list[Deferred[None]] = [Deferred()]
+        clock: Any = reactor
+
+        def moved() -> None:
+            told[-1].callback(None)
+
+        stop = watch_moves(clock, map(str, paths), moved)
+        self.addCleanup(stop)
+        for path in paths:
+            point(path.with_name("other"), "x")
+            point(path, "x")
+            await told[-1]
+            told.append(Deferred())
+
+    def test_nothing_left(self) -> None:
+        """No reader and no descriptor is left when it is ended, nor where it cannot begin."""
+        clock: Any = reactor
+        before = set(clock.getReaders()), len(os.listdir("/proc/self/fd"))
+        watch_moves(clock, [f"/tmp/{self.id()}"], lambda: None)()
+        self.assertRaises(CannotWatch, watch_moves, clock, ["/nowhere/at/all"], lambda: None)
+        self.assertEqual((set(clock.getReaders()), len(os.listdir("/proc/self/fd"))), before)
