@@ -1,12 +1,14 @@
 """The proxies of the comparison: how each is configured and started, with one worker and its
 defaults.
 
-Every proxy gets two ports, one for the web backends in turn, one for the bulk peer.  tcpmesh and
-Envoy read the same file.
+Every proxy gets two ports, one for the web backends in turn, one for the bulk peer; and two more
+for the web backends where each connection is logged in a file, as text and as JSON, if it can do
+that.  tcpmesh and Envoy read the same file.
 """
 
 from __future__ import annotations
 
+import json
 import resource
 import sys
 from collections.abc import Callable, Mapping
@@ -28,11 +30,15 @@ class Command:
 
 @dataclass(frozen=True)
 class Route:
-    """What a proxy is to do: listen on `web` and `bulk`, forward to the backends."""
+    """What a proxy is to do: listen on `web` and `bulk`, forward to the backends; on `text` and
+    `json`, where they are given, also log each connection.
+    """
 
     web: int
     bulk: int
     backends: Backends
+    text: int = 0
+    json: int = 0
 
 
 @dataclass(frozen=True)
@@ -42,12 +48,14 @@ class Proxy:
     :ivar require: finds or installs the program; raises `BenchmarkError` where it cannot be had.
     :ivar prepare: writes a configuration below a path without suffix and returns the command.
     :ivar version: what to call its version in the report.
+    :ivar logs: whether it can log connections.
     """
 
     name: str
     require: Callable[[], object]
     prepare: Callable[[Path, Route], Command]
     version: Callable[[], str]
+    logs: bool = True
 
 
 _ENVOY_LISTENER = """\
@@ -59,8 +67,32 @@ _ENVOY_LISTENER = """\
         typed_config:
           "@type": type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy
           stat_prefix: {name}
-          cluster: {name}
+          cluster: {cluster}
 """
+
+_ENVOY_LOG = """\
+          access_log:
+          - name: envoy.access_loggers.file
+            typed_config:
+              "@type": type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog
+              path: {path}
+              log_format: {format}
+"""
+
+_OPERATORS = {
+    "start": "START_TIME",
+    "client": "DOWNSTREAM_REMOTE_ADDRESS",
+    "host": "UPSTREAM_HOST",
+    "cluster": "UPSTREAM_CLUSTER",
+    "flags": "RESPONSE_FLAGS",
+    "received": "BYTES_RECEIVED",
+    "sent": "BYTES_SENT",
+    "duration": "DURATION",
+}
+"""What a line says of a connection, the same for all proxies as far as they know it."""
+
+TEXT_LINE = " ".join(f"%{name}%" for name in _OPERATORS.values()) + "\n"
+JSON_LINE = {key: f"%{name}%" for key, name in _OPERATORS.items()}
 
 _ENVOY_CLUSTER = """\
   - name: {name}
@@ -81,11 +113,22 @@ _ENVOY_ENDPOINT = """\
 """
 
 
-def envoy_configuration(route: Route) -> str:
-    """The bootstrap that Envoy and tcpmesh both run."""
-    listeners = _ENVOY_LISTENER.format(name="web", port=route.web) + _ENVOY_LISTENER.format(
-        name="bulk", port=route.bulk
+def envoy_configuration(route: Route, stem: Path | None = None) -> str:
+    """The bootstrap that Envoy and tcpmesh both run.
+
+    :param stem: what the names of log files begin with; without it nothing is logged.
+    """
+    listeners = "".join(
+        _ENVOY_LISTENER.format(name=name, cluster=name, port=port)
+        for name, port in (("web", route.web), ("bulk", route.bulk))
     )
+    if stem is not None:
+        for name, port, line in (
+            ("text", route.text, {"text_format_source": {"inline_string": TEXT_LINE}}),
+            ("json", route.json, {"json_format": JSON_LINE}),
+        ):
+            listeners += _ENVOY_LISTENER.format(name=name, cluster="web", port=port)
+            listeners += _ENVOY_LOG.format(path=log_path(stem, name), format=json.dumps(line))
     web = _ENVOY_CLUSTER.format(name="web") + "".join(
         _ENVOY_ENDPOINT % port for port in route.backends.web
     )
@@ -98,8 +141,13 @@ def _written(path: Path, text: str) -> str:
     return str(path)
 
 
+def log_path(stem: Path, name: str) -> Path:
+    """The access log of a proxy."""
+    return stem.with_name(f"{stem.name}-{name}.access")
+
+
 def _tcpmesh(stem: Path, route: Route) -> Command:
-    configuration = _written(stem.with_suffix(".yaml"), envoy_configuration(route))
+    configuration = _written(stem.with_suffix(".yaml"), envoy_configuration(route, stem))
     return Command(
         [tools.twistd(), "-n", "--pidfile=", "tcpmesh", "-c", configuration],
         {"PYTHONPATH": str(tools.REPOSITORY)},
@@ -107,7 +155,7 @@ def _tcpmesh(stem: Path, route: Route) -> Command:
 
 
 def _envoy(stem: Path, route: Route) -> Command:
-    configuration = _written(stem.with_suffix(".yaml"), envoy_configuration(route))
+    configuration = _written(stem.with_suffix(".yaml"), envoy_configuration(route, stem))
     return Command(
         [
             tools.envoy(),
@@ -139,7 +187,23 @@ listen web
 listen bulk
   bind 127.0.0.1:{bulk}
   server peer 127.0.0.1:{peer}
+listen text
+  bind 127.0.0.1:{text}
+  balance roundrobin
+  log stdout format raw local0
+  log-format "%t %ci:%cp %si:%sp %b %ts %U %B %Tt"
+  server one 127.0.0.1:{one}
+  server two 127.0.0.1:{two}
+listen json
+  bind 127.0.0.1:{json}
+  balance roundrobin
+  log stdout format raw local0
+  log-format '{{"start":"%t","client":"%ci:%cp","host":"%si:%sp",{more}}}'
+  server one 127.0.0.1:{one}
+  server two 127.0.0.1:{two}
 """
+
+_HAPROXY_MORE = '"cluster":"%b","flags":"%ts","received":%U,"sent":%B,"duration":%Tt'
 
 
 def _haproxy(stem: Path, route: Route) -> Command:
@@ -152,6 +216,9 @@ def _haproxy(stem: Path, route: Route) -> Command:
         two=two,
         bulk=route.bulk,
         peer=route.backends.bulk,
+        text=route.text,
+        json=route.json,
+        more=_HAPROXY_MORE,
     )
     return Command(
         [tools.program("haproxy"), "-db", "-f", _written(stem.with_suffix(".cfg"), text)]
@@ -170,8 +237,22 @@ stream {{
   upstream web {{ server 127.0.0.1:{one}; server 127.0.0.1:{two}; }}
   upstream bulk {{ server 127.0.0.1:{peer}; }}
   proxy_timeout 1h;
+  log_format text '$time_iso8601 $remote_addr:$remote_port $upstream_addr web $status '
+                  '$bytes_received $bytes_sent $session_time';
+  log_format json escape=json
+    '{{"start":"$time_iso8601","client":"$remote_addr:$remote_port","host":"$upstream_addr",'
+    '"cluster":"web","flags":"$status","received":$bytes_received,"sent":$bytes_sent,'
+    '"duration":$session_time}}';
   server {{ listen 127.0.0.1:{web}; proxy_pass web; }}
   server {{ listen 127.0.0.1:{bulk}; proxy_pass bulk; }}
+  server {{
+    listen 127.0.0.1:{text}; proxy_pass web;
+    access_log {text_log} text buffer=64k flush=10s;
+  }}
+  server {{
+    listen 127.0.0.1:{json}; proxy_pass web;
+    access_log {json_log} json buffer=64k flush=10s;
+  }}
 }}
 """
 
@@ -187,6 +268,10 @@ def _nginx(stem: Path, route: Route) -> Command:
         peer=route.backends.bulk,
         web=route.web,
         bulk=route.bulk,
+        text=route.text,
+        json=route.json,
+        text_log=log_path(stem, "text"),
+        json_log=log_path(stem, "json"),
     )
     configuration = stem.with_suffix(".conf")
     configuration.write_text(text)
@@ -231,6 +316,6 @@ PROXIES = (
     Proxy("envoy", tools.envoy, _envoy, _envoy_version),
     Proxy("haproxy", lambda: tools.program("haproxy"), _haproxy, _haproxy_version),
     Proxy("nginx", tools.nginx_stream_directive, _nginx, tools.nginx_version),
-    Proxy("portforward", tools.twistd, _portforward, _twisted_version),
+    Proxy("portforward", tools.twistd, _portforward, _twisted_version, logs=False),
 )
 """All contestants in the order of the report's columns; Envoy is the measure of the others."""

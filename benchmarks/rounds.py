@@ -57,21 +57,24 @@ class Run:
 
     def _start(self, stack: ExitStack, proxy: Proxy, number: int) -> Running | None:
         """Start `proxy` and see that it works; what keeps it from working is noted."""
-        route = Route(self._ports.take(), self._ports.take(), self._bench.backends)
+        web, bulk, text, json = (self._ports.take() for _ in range(4))
+        route = Route(web, bulk, self._bench.backends, text, json)
         name = f"{proxy.name}-{number}"
         try:
             command = proxy.prepare(self._directory / name, route)
             child = stack.enter_context(
                 Child(command.words, self._directory, name, command.environment)
             )
-            wait_for_ports(child, [route.web, route.bulk])
+            wait_for_ports(child, [web, bulk, *((text, json) if proxy.logs else ())])
         except (BenchmarkError, OSError) as error:
             self._failed(number, "starting", proxy.name, error)
             return None
-        return Running(child, route.web, route.bulk)
+        return Running(child, web, bulk, *((text, json) if proxy.logs else ()))
 
     def _pass(self, number: int, workload: Workload, running: dict[str, Running | None]) -> None:
         """Do one workload with all proxies; who fails at it has no figures for this round."""
+        if workload.logs:
+            running = {name: each for name, each in running.items() if each is None or each.text}
         turns: dict[str, list[Values]] = {name: [] for name in running}
         for turn in range(workload.turns):
             for name in reversed(running) if turn % 2 else running:

@@ -50,11 +50,13 @@ class Settings:
 
 @dataclass(frozen=True)
 class Running:
-    """A proxy at work: its process and the two ports that it listens on."""
+    """A proxy at work: its process and the ports that it listens on; 0 where it cannot log."""
 
     child: Child
     web: int
     bulk: int
+    text: int = 0
+    json: int = 0
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,7 @@ class Workload:
         wrong.
     :ivar connections: how many it has open at once; `None` if that is a matter of the settings.
     :ivar turns: how often each proxy does it in a round, in turns with the others.
+    :ivar logs: whether it is for proxies that can log connections.
     """
 
     name: str
@@ -101,6 +104,7 @@ class Workload:
     run: Callable[[Bench, Running], Values]
     connections: int | None
     turns: int = 1
+    logs: bool = False
 
     def combined(self, turns: Sequence[Values]) -> Values:
         """The figures of a round: the medians of those of its turns."""
@@ -182,18 +186,22 @@ def _keepalive(connections: int) -> Callable[[Bench, Running], Values]:
     return run
 
 
-def new_connections(bench: Bench, proxy: Running) -> Values:
+def _new_connections(port: Callable[[Running], int]) -> Callable[[Bench, Running], Values]:
     """One request per connection, 64 at a time."""
-    load = small_requests(
-        proxy.child,
-        proxy.web,
-        bench.backends,
-        bench.directory,
-        64,
-        bench.settings.seconds,
-        close=True,
-    )
-    return _values(load)
+
+    def run(bench: Bench, proxy: Running) -> Values:
+        load = small_requests(
+            proxy.child,
+            port(proxy),
+            bench.backends,
+            bench.directory,
+            64,
+            bench.settings.seconds,
+            close=True,
+        )
+        return _values(load)
+
+    return run
 
 
 def _bulk(transfer: Callable[[Transfer, int], None]) -> Callable[[Bench, Running], Values]:
@@ -330,7 +338,27 @@ WORKLOADS = (
         1000,
     ),
     Workload(
-        "new", "New connections, one request each, 64 at a time", _NEW_METRICS, new_connections, 64
+        "new",
+        "New connections, one request each, 64 at a time",
+        _NEW_METRICS,
+        _new_connections(lambda proxy: proxy.web),
+        64,
+    ),
+    Workload(
+        "new-text",
+        "New connections, each logged in a file as text",
+        _NEW_METRICS,
+        _new_connections(lambda proxy: proxy.text),
+        64,
+        logs=True,
+    ),
+    Workload(
+        "new-json",
+        "New connections, each logged in a file as JSON",
+        _NEW_METRICS,
+        _new_connections(lambda proxy: proxy.json),
+        64,
+        logs=True,
     ),
     Workload(
         "download", "Bulk, to the client", _BULK_METRICS, _bulk(Transfer.download), 1, BULK_TURNS

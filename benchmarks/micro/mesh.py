@@ -8,6 +8,8 @@ import os
 import select
 import socket
 from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from twisted.internet.testing import MemoryReactorClock
@@ -124,23 +126,29 @@ class Downstream:
 class ProductProxy(Proxy):
     """What `twistd tcpmesh` runs for the benchmark's bootstrap: listener, tcp_proxy, cluster,
     statistics, limits and timers.
+
+    :param listener: which of the bootstrap's: `text` and `json` also log each connection.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, listener: str = "bulk") -> None:
         super().__init__()
         port = self.server.getsockname()[1]
-        text = envoy_configuration(Route(0, 0, Backends((port, port), port)))
+        self._folder = TemporaryDirectory(prefix="tcpmesh-micro-")
+        stem = Path(self._folder.name) / "log"
+        text = envoy_configuration(Route(0, 0, Backends((port, port), port)), stem)
         bootstrap = load(config_yaml=text).bootstrap
         self._main, _ = assemble(bootstrap, bootstrap.node, self.network, Store())
         self._main.build()
         self._main.start_workers()
-        host, _, bound = self._main.listener_statuses()[-1].addresses[0].rpartition(":")
-        self.address = (host, int(bound))
+        bound = {each.name: each.addresses[0] for each in self._main.listener_statuses()}
+        host, _, number = bound[listener].rpartition(":")
+        self.address = (host, int(number))
 
     def stop(self) -> None:
-        """Close the listeners too."""
+        """Close the listeners and the logs too."""
         self._main.stop()
         super().stop()
+        self._folder.cleanup()
 
 
 @dataclass
