@@ -108,6 +108,7 @@ class Listener(ServerFactory):
             wanted = NOTHING
             for each in (self._logs, self._chain_logs):
                 wanted |= NOTHING if each is None else each.wants
+            self._wanted = wanted
             self._keeps_remote = Wanted.REMOTE_ADDRESS in wanted
             self._keeps_local = Wanted.LOCAL_ADDRESS in wanted
             if are_wanted(message):
@@ -120,6 +121,8 @@ class Listener(ServerFactory):
             message.metadata if message.HasField("metadata") else None,
             self._chain.metadata if self._chain is not None else None,
             message.traffic_direction,
+            self._wanted,
+            bool(self._wanted & (Wanted.UPSTREAM_ADDRESSES | Wanted.IDLE)),
         )
         self._first: Any = self._filters or self
         """Who gets a client first."""

@@ -95,3 +95,30 @@ class LogTests(SynchronousTestCase):
         self.assertEqual(0, child.wait_exit())
         self.assertEqual("file 0\n" * 50, (folder / "log").read_text())
         self.assertIn(f"{folder}/fifo is not complete: it is stuck", child.output)
+
+    def test_listener_alone(self) -> None:
+        """A listener's record of a connection that is over has its upstream's addresses, also where
+        tcp_proxy has no log.
+        """
+        port = free_port()
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            host = f"127.0.0.1:{server.getsockname()[1]}"
+            text = "%UPSTREAM_REMOTE_ADDRESS% %UPSTREAM_LOCAL_ADDRESS% %TCPMESH(close_reason)%\\n"
+            log = f'"@type": {FILE}, path: access.log, log_format: {{text_format: "{text}"}}'
+            more = f", access_log: [{{name: f, typed_config: {{{log}}}}}]"
+            child = Child(
+                f"admin: {{address: {tcp('127.0.0.1')}}}\nstatic_resources:\n  listeners:\n"
+                + listener("front", tcp("127.0.0.1", port), "cluster: c", more)
+                + "  clusters:\n"
+                + cluster("c", tcp("127.0.0.1", server.getsockname()[1]))
+            )
+            self.addCleanup(child.stop)
+            child.wait_ready()
+            socket.create_connection(("127.0.0.1", port), 15.0).close()
+            accepted, peer = server.accept()
+            self.assertEqual(b"", accepted.recv(1))
+            accepted.close()
+        log_file = child.path / "access.log"
+        wait_for(lambda: log_file.exists() and bool(log_file.read_text()), "the record")
+        words = log_file.read_text().split(" ", 2)
+        self.assertEqual([host, f"127.0.0.1:{peer[1]}"], words[:2])

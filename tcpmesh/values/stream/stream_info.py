@@ -29,6 +29,7 @@ from tcpmesh.values.response_flags import NO_FLAGS, ResponseFlag
 from tcpmesh.values.stream.close_reason import Cause, CloseReason
 from tcpmesh.values.stream.filter_state import NO_FILTER_STATE, FilterState, Sharing, StateObject
 from tcpmesh.values.stream.phase import ACCEPTING, Phase
+from tcpmesh.values.stream.wanted import NOTHING, Wanted
 
 Record = TypeVar("Record")
 
@@ -95,6 +96,12 @@ class ListenerInfo:
 
     direction: int = 0
     """A `core.v3.TrafficDirection`."""
+
+    wanted: Wanted = NOTHING
+    """What access logs may ask for once a connection is over."""
+
+    wants_upstream: bool = False
+    """Whether any of it is found out by who connects to the upstream."""
 
 
 NO_LISTENER = ListenerInfo()

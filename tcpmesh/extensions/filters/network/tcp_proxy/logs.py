@@ -12,7 +12,6 @@ from tcpmesh.config.fields.values import seconds
 from tcpmesh.extensions.filters.network.tcp_proxy.attempts import Attempts
 from tcpmesh.net.timeout_queues import TimeoutQueue, TimeoutQueues
 from tcpmesh.values.stream.moment import LogType
-from tcpmesh.values.stream.wanted import Wanted
 
 
 class SessionLogs:
@@ -33,8 +32,6 @@ class SessionLogs:
         self._logs = logs
         self._on_start = bool(getattr(options, "flush_access_log_on_start", False))
         self._on_connected: bool = options.flush_access_log_on_connected
-        self._wants_addresses = Wanted.UPSTREAM_ADDRESSES in logs.wants
-        self._wants_idle = Wanted.IDLE in logs.wants
         self._interval: TimeoutQueue[Any] | None = None
         if options.HasField("access_log_flush_interval"):
             self._interval = timers.queue(seconds(options.access_log_flush_interval), on_interval)
@@ -48,11 +45,6 @@ class SessionLogs:
 
     def connected(self, session: Attempts) -> None:
         """It has an upstream."""
-        upstream = session.stream_info.upstream
-        session.relay.tells_idle = self._wants_idle
-        if self._wants_addresses and upstream.addresses is not None:
-            upstream.addresses.getHost()
-            upstream.addresses.getPeer()
         if self._on_connected:
             self._logs.log(session.stream_info, LogType.TCP_UPSTREAM_CONNECTED)
 

@@ -33,6 +33,7 @@ from tcpmesh.values.stream.filter_state import NO_FILTER_STATE
 from tcpmesh.values.stream.phase import CONNECTING, FLUSHING
 from tcpmesh.values.stream.relay_state import LOST, RelayState
 from tcpmesh.values.stream.stream_info import LOCAL_RESET, REMOTE_RESET
+from tcpmesh.values.stream.wanted import Wanted
 
 NOTHING_SENT = CloseReason(EndedBy.DOWNSTREAM, CONNECTING, Cause.END_OF_STREAM)
 LEFT = CloseReason(EndedBy.DOWNSTREAM, CONNECTING, Cause.RESET)
@@ -161,8 +162,18 @@ class Session(Attempts):
         host.rq_total += 1
         host.rq_active += 1
         transport.high_watermark = self.cluster.buffer_limit
+        if self.stream_info.listener.wants_upstream:
+            self._keep_facts(self.stream_info.listener.wanted)
         if self._context.logs is not None:
             self._context.logs.connected(self)
+
+    def _keep_facts(self, wanted: Wanted) -> None:
+        """Find out what access logs may ask for at the end, while it can be had."""
+        self.relay.tells_idle = Wanted.IDLE in wanted
+        transport = self.relay.from_upstream.source
+        if Wanted.UPSTREAM_ADDRESSES in wanted:
+            transport.getHost()
+            transport.getPeer()
 
     def relay_lost(self, relay: Relay, direction: Direction) -> None:
         """One of the two connections is closed."""
