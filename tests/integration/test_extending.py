@@ -41,7 +41,7 @@ class EchoTests(SynchronousTestCase):
         self.folder = Path(tempfile.mkdtemp(prefix="tcpmesh-extending-"))
         self.addCleanup(shutil.rmtree, self.folder)
         page = (ROOT / "docs" / "extending.md").read_text()
-        (module,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+        module, *_ = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
         (entry,) = re.findall(
             r'```toml\n\[project\.entry-points\."(.*?)"\]\n"(.*?)" = "(.*?)"\n```', page
         )
