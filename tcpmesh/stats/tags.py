@@ -215,6 +215,10 @@ class Tagger:
         self._untold.pop(name, None)
         self._cache.pop(name, None)
 
+    def is_given(self, name: str) -> bool:
+        """Whether a statistic has tags of its own."""
+        return name in self._given
+
     def given(self, whole: bool) -> dict[str, TaggedName]:
         """The tags that statistics were given since this was last asked, or all of them."""
         untold, self._untold = self._untold, {}

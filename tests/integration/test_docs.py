@@ -210,6 +210,23 @@ class DocsTests(SynchronousTestCase):
                 self.assertEqual(0, result.returncode, result.stdout)
             self.assertEqual(0, proxy.wait_exit())
 
+    def test_statistics(self) -> None:
+        """docs/statistics.md: each request is answered by a proxy that has the settings and the
+        sinks of the page.
+        """
+        page = "docs/statistics.md"
+        config = CONFIG.format(port=self.port, policy="lb_policy")
+        configuration = "\n".join((ADMIN, *yaml_blocks(page), config))
+        with Child(configuration) as proxy:
+            proxy.wait_ready()
+            address = (proxy.path / "admin.address").read_text().strip()
+            for line in block_with(page, "invert_filter").splitlines():
+                command = re.split(r"   +", line)[0].replace("127.0.0.1:9901", address)
+                result = self.run_in(self.folder, command + " -sSf")
+                self.assertEqual(0, result.returncode, result.stdout)
+            tagged = self.run_in(self.folder, f"curl -sSf http://{address}/stats/prometheus")
+            self.assertIn('envoy_server_live{region="west"} 1', tagged.stdout)
+
     def test_validate(self) -> None:
         """docs/configuration.md: a misspelt field is told as the page shows it."""
         block = block_with("docs/configuration.md", "$ tcpmesh validate")

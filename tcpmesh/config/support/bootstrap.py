@@ -17,6 +17,9 @@ BOOTSTRAP: dict[str, Rows] = {
         ),
         "stats_config": YES,
         "stats_server_version_override": YES,
+        "enable_dispatcher_stats": no_effect(
+            "the event loop is Twisted's, which does not tell how long its turns are"
+        ),
         "deferred_stat_options": no_effect("what nothing moves takes no memory in any case"),
         "typed_dns_resolver_config": YES,
         "dns_resolution_config": YES,

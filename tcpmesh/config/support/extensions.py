@@ -12,6 +12,7 @@ from tcpmesh.config.support.rows import (
 
 SOCKETS = no_effect("limits how long a socket is shared by questions; each has its own here")
 
+_SCALE = no_effect("every timer is in milliseconds already")
 _DATAGRAMS: Rows = {"address": WHOLE, "prefix": YES, "max_bytes_per_datagram": YES}
 
 #: What an `@type` may name.
@@ -25,8 +26,12 @@ EXTENSIONS: dict[str, Rows] = {
         "address": WHOLE,
         "tcp_cluster_name": YES,
         "prefix": YES,
+        "scale_histogram_units_to_milliseconds": _SCALE,
     },
-    "envoy.config.metrics.v3.DogStatsdSink": _DATAGRAMS,
+    "envoy.config.metrics.v3.DogStatsdSink": {
+        **_DATAGRAMS,
+        "scale_histogram_units_to_milliseconds": _SCALE,
+    },
     "envoy.extensions.stat_sinks.graphite_statsd.v3.GraphiteStatsdSink": _DATAGRAMS,
     "envoy.extensions.clusters.aggregate.v3.ClusterConfig": {"clusters": YES},
     "envoy.extensions.clusters.dns.v3.DnsCluster": {

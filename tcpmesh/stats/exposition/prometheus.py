@@ -82,7 +82,7 @@ class _Series(Generic[Piece]):
 
     def __call__(self, name: str) -> tuple[str, Piece]:
         end = name.find(".", len(CLUSTER)) if name.startswith(CLUSTER) else -1
-        if end >= 0:
+        if end >= 0 and not self._tagger.is_given(name):
             rest = name[end:]
             known = self._of_clusters.get(rest)
             if known is None and rest not in self._of_clusters:

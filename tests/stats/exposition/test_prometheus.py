@@ -176,6 +176,13 @@ class SeriesTests(SynchronousTestCase):
             series = _Series(tagger, form)(name)
             self.assertEqual((metric_name(left), form.labels(tags)), series)
 
+    def test_given(self) -> None:
+        """Tags that a statistic was made with count, whatever its name."""
+        tagger = Tagger()
+        tagger.give("cluster.c.total", ("cluster.c.total", (("a", "b"),)))
+        series = _Series(tagger, PrometheusText())
+        self.assertEqual(("envoy_cluster_c_total", 'a="b"'), series("cluster.c.total"))
+
     def test_rules_of_ones_own(self) -> None:
         """With rules that look at names there is only the long way."""
         tagger = Tagger((*DEFAULT_RULES, TagRule("t", r"(a)")))
