@@ -11,7 +11,7 @@ from typing import Any
 from tcpmesh.config.fields.to_plain import plain_value
 from tcpmesh.config.load import Loaded
 from tcpmesh.config.text.problems import Path, Place, Problem, path_text
-from tcpmesh.logs.levels import Levels, component_levels, without_effect
+from tcpmesh.logs.levels import Levels, component_levels, silent_text
 from tcpmesh.logs.log import Log
 from tcpmesh.logs.pattern import DEFAULT_PATTERN, json_pattern
 
@@ -55,11 +55,8 @@ def format_problems(loaded: Loaded) -> tuple[Problem, ...]:
 
 def level_problems(text: str) -> tuple[Problem, ...]:
     """Which loggers of `--component-log-level` say nothing here."""
-    silent = ", ".join(without_effect(component_levels(text)))
-    if not silent:
-        return ()
-    text = f"no effect on {silent}: tcpmesh has nothing that logs under these names"
-    return (Problem(Place("--component-log-level"), "", text, "warning"),)
+    silent = silent_text(component_levels(text))
+    return (Problem(Place("--component-log-level"), "", silent, "warning"),) if silent else ()
 
 
 def _has_format(bootstrap: Any) -> bool:

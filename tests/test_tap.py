@@ -732,10 +732,10 @@ class LogTests(OptionsTestCase):
 
     def test_silent_loggers(self) -> None:
         """Loggers that only Envoy has are taken with a warning that names them."""
-        self.parse(*SERVING, "--component-log-level", "router:debug,main:info,http:trace")
+        self.parse(*SERVING, "--component-log-level", "pool:debug,main:info,http:trace")
         self.assertEqual(
-            "--component-log-level: warning: no effect on http, router: tcpmesh has nothing that "
-            "logs under these names\n",
+            "--component-log-level: warning: no effect on http, pool: nothing here logs under that "
+            "name; see upstream\n",
             self.err.getvalue(),
         )
 

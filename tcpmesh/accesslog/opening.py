@@ -48,13 +48,13 @@ def open_for_records(path: str) -> int:
 
 
 def _standard(path: str, number: int) -> int:
-    """Standard output or error; a file is opened anew, for others append to it too."""
+    """Standard output or error.  Where it is a file, others write to it by the same descriptor,
+    such as the log of the process: opened anew it would have a place of its own in the file, and
+    one would write over the other.
+    """
     known = sys.__stdout__ if number == 1 else sys.__stderr__
     if known is None:  # closed when the process was started: the number is another file's by now
         raise OSError(errno.EBADF, os.strerror(errno.EBADF), path)
-    if stat.S_ISREG(os.fstat(number).st_mode):
-        with suppress(OSError):
-            return os.open(path, os.O_WRONLY | _FLAGS, _MODE)
     return os.dup(number)
 
 

@@ -109,9 +109,18 @@ class Writer:
             if self._is_to_reopen:
                 self._reopen()
             if order is not _REOPEN:
-                self._write(order.records)
+                self._write_safely(order.records)
                 self.done += order.size
         os.close(self._fd)
+
+    def _write_safely(self, records: Sequence[str]) -> None:
+        """Append records; whatever goes wrong, the thread goes on."""
+        try:
+            self._write(records)
+        except Exception as e:  # such as a file system that does not even tell what kind of file
+            self.failed += 1
+            self.lost += len(records)
+            self.error = str(e)
 
     def _reopen(self) -> None:
         """Open the file anew; where that fails the old one goes on, and the next records are

@@ -25,7 +25,6 @@ _NEVER_MOVE = Declaration(
         *("downstream_pre_cx_timeout", "no_filter_chain_match"),
     ),
     gauges=("downstream_pre_cx_active",),
-    histograms=("connections_accepted_per_socket_event",),
 )
 """Statistics of every listener that count what cannot happen on this one."""
 
@@ -34,7 +33,22 @@ _NOT_COUNTED = Declaration(
         *(
             "downstream_cx_delayed_close_timeout",
             "downstream_cx_drain_close",
-            "downstream_cx_http1_soft_drain",
+            "downstream_cx_idle_timeout",
+            "downstream_cx_protocol_error",
+            "downstream_cx_rx_bytes_total",
+            "downstream_cx_tx_bytes_total",
+        ),
+        *(
+            f"downstream_cx_destroy_{how}"
+            for how in ("active_rq", "local", "local_active_rq", "remote", "remote_active_rq")
+        ),
+        *(f"downstream_flow_control_{what}_reading_total" for what in ("paused", "resumed")),
+        *(
+            f"downstream_rq_{what}"
+            for what in (
+                *("header_timeout", "idle_timeout", "response_before_rq_complete", "rx_reset"),
+                *("timeout", "too_large", "tx_reset"),
+            )
         ),
         *(
             "downstream_cx_http2_total",
@@ -69,8 +83,11 @@ _NOT_COUNTED = Declaration(
     ),
     gauges=(
         *(
+            "downstream_cx_http1_soft_drain",
             "downstream_cx_http2_active",
             "downstream_cx_http3_active",
+            "downstream_cx_rx_bytes_buffered",
+            "downstream_cx_tx_bytes_buffered",
             "downstream_cx_ssl_active",
             "downstream_cx_upgrades_active",
         ),
@@ -93,6 +110,7 @@ class AdminTraffic:
         self._active = [
             scope.gauge("downstream_cx_active", Merge.SUM) for scope in (listener, thread, http)
         ]
+        self._accepted = listener.histogram("connections_accepted_per_socket_event", unit="")
         self._ended = [scope.counter("downstream_cx_destroy") for scope in (listener, http)]
         self._length = [scope.histogram("downstream_cx_length_ms") for scope in (listener, http)]
         both = (http, listener.scope("http.admin"))
@@ -111,6 +129,7 @@ class AdminTraffic:
 
     def opened(self) -> float:
         """A connection was accepted; returns when."""
+        self._accepted.record(1)
         for counter in self._total:
             counter.tally += 1
         for gauge in self._active:

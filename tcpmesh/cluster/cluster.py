@@ -373,9 +373,10 @@ class Cluster:
             self._rebalance()
         if self._endpoint_stats is not None:
             self._endpoint_stats.collect(self.hosts)
-        self.breakers.collect()
-        self.stats.cx_rx_bytes_buffered.set(0)
-        self.stats.cx_tx_bytes_buffered.set(0)
+        self.breakers.collect(self.is_used)
+        received = self.stats.cx_rx_bytes_buffered
+        (received.set if self.is_used else received.follow)(0)
+        self.stats.cx_tx_bytes_buffered.follow(0)
 
     # Its end
 

@@ -26,6 +26,7 @@ from tcpmesh.cluster.membership import KnownHost, Membership
 from tcpmesh.cluster.upstream.dialer import Dialer
 from tcpmesh.net.timer_wheel import TimerWheel
 from tcpmesh.registry import MainContext, build
+from tcpmesh.stats.store import Declaration
 from tcpmesh.values.all_or_nothing import all_or_nothing
 from tcpmesh.values.hosts import Assignment, HealthFlag
 from tcpmesh.values.link import Outcome
@@ -42,6 +43,17 @@ def _verifies(context: MainContext) -> bool:
     """
     percent = context.runtime.integer("health_check.verify_cluster", 100)
     return percent >= 100 or context.random.randrange(100) < percent
+
+
+HTTP1 = Declaration(
+    counters=(
+        "dropped_headers_with_underscores",
+        "metadata_not_supported_error",
+        "requests_rejected_with_underscores_in_headers",
+        "response_flood",
+    )
+)
+"""What Envoy's HTTP/1 would count of the connections of health checks, and ours never sees."""
 
 
 class HealthMonitor:
@@ -192,6 +204,8 @@ class HealthMonitor:
         membership = self._membership
         scope = membership.stats.scope.scope("health_check")
         stats = HealthStats(scope.scope("name").scope(message.name) if message.name else scope)
+        if message.HasField("http_health_check"):
+            membership.stats.scope.scope("http1").declare(HTTP1)
         logs: list[EventLog] = []
         for each in message.event_logger:
             logs.append(build(each.typed_config, context))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -16,7 +15,7 @@ from envoy.config.bootstrap.v3.bootstrap_pb2 import Bootstrap
 from google.protobuf import text_format
 from google.protobuf.message import DecodeError
 
-from tcpmesh.config import mistaken, rules
+from tcpmesh.config import collector, mistaken, rules
 from tcpmesh.config.checks import unintended
 from tcpmesh.config.messages.reading import Reading
 from tcpmesh.config.messages.report import Report
@@ -98,7 +97,7 @@ def load(
     _check_schema(config_path or ARGUMENT)
     readings: list[Reading] = []
     bootstrap = Bootstrap()
-    with suppress(MemoryError), _collector_paused():
+    with suppress(MemoryError), collector.paused():
         if config_path:
             _read_file(config_path, bootstrap, readings, allow_unknown_fields)
         if config_yaml:
@@ -122,22 +121,6 @@ def _check_schema(file: str) -> None:
             f"Envoy {ENVOY} has"
         )
         raise ConfigError((Problem(Place(file), "", text),))
-
-
-@contextmanager
-def _collector_paused() -> Iterator[None]:
-    """Keep the garbage collector from looking again and again at a growing tree in which nothing is
-    garbage.
-
-    It would take three times as long as all the rest of loading 10,000 clusters.
-    """
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def _read_file(

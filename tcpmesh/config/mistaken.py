@@ -29,7 +29,7 @@ _NGINX = re.compile(r"^\s*(?:stream|http|events|server|upstream\s+\S+)\s*\{", re
 
 #: Keys that only a bootstrap has.
 _BOOTSTRAP = re.compile(
-    r"^\s*[\"']?(?:static_resources|staticResources|dynamic_resources|dynamicResources)[\"']?\s*:",
+    r"(?:^|[{,])\s*[\"']?(?:static|dynamic)(?:_resources|Resources)[\"']?\s*:",
     re.MULTILINE,
 )
 

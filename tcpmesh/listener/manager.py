@@ -40,7 +40,6 @@ DECLARED = Declaration(
     gauges=(
         "total_filter_chains_draining",
         "total_listeners_draining",
-        "total_listeners_warming",
         "workers_pinned",
     ),
 )
@@ -83,6 +82,7 @@ class ListenerManager:
         self._removed = scope.counter("listener_removed")
         self._stopped = scope.counter("listener_stopped")
         self._created = scope.counter("listener_create_success")
+        scope.gauge("total_listeners_warming", Merge.MAIN).set(0)
         self._active = scope.gauge("total_listeners_active", Merge.MAIN)
         self._workers_started = scope.gauge("workers_started", Merge.MAIN)
         scope.declare(DECLARED)

@@ -10,7 +10,7 @@ Twisted's own, which are shown from warning on.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from importlib.util import find_spec
 
@@ -27,6 +27,7 @@ LOGGERS = (
     "file",
     "filter",
     "grpc",
+    "http2",
     "listener",
     "main",
     "runtime",
@@ -48,6 +49,21 @@ _NAMES_OF_ENVOY = (
 
 ENVOY_LOGGERS = frozenset(_NAMES_OF_ENVOY.split())
 """Those of Envoy 1.40."""
+
+ELSEWHERE = {
+    "client": "connection",
+    "conn_handler": "listener",
+    "happy_eyeballs": "connection",
+    "hc": "upstream",
+    "health_checker": "upstream",
+    "init": "main",
+    "io": "connection",
+    "misc": "main",
+    "multi_connection": "connection",
+    "pool": "upstream",
+    "stats_sinks": "stats",
+}
+"""Where tcpmesh logs what Envoy logs there."""
 
 ALIASES = {"warn": "warning"}
 
@@ -109,9 +125,21 @@ def component_levels(text: str) -> dict[str, str]:
     return levels
 
 
-def without_effect(names: object) -> list[str]:
+def without_effect(names: Iterable[str]) -> list[str]:
     """Those of some loggers that Envoy has and tcpmesh has no use for."""
-    return sorted(set(names) & ENVOY_LOGGERS - set(LOGGERS))  # type: ignore[call-overload]
+    return sorted(set(names) & ENVOY_LOGGERS - set(LOGGERS))
+
+
+def silent_text(names: Iterable[str]) -> str:
+    """Which of some loggers say nothing here, and which say that instead; empty where all of them
+    speak.
+    """
+    silent = without_effect(names)
+    see = sorted({ELSEWHERE[name] for name in silent if name in ELSEWHERE})
+    if not silent:
+        return ""
+    hint = f"; see {', '.join(see)}" if see else ""
+    return f"no effect on {', '.join(silent)}: nothing here logs under that name{hint}"
 
 
 def _is_package(name: str) -> bool:

@@ -10,14 +10,18 @@ from google.protobuf.message import DecodeError, Message
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
+from tcpmesh.rpc.endings import of_field, of_http, of_reset
 from tcpmesh.rpc.http2.codec import Fields
 from tcpmesh.rpc.http2.stream import Http2Stream, Reset, StreamObserver
-from tcpmesh.rpc.status import GrpcError, GrpcStatus, of_field, of_http, of_reset
+from tcpmesh.rpc.status import GrpcError, GrpcStatus
 from tcpmesh.wire.grpc import MessageReader, MessageTooLarge, framed, message_text
 
 log = Logger(namespace="grpc")
 
 CONTENT_TYPE = "application/grpc"
+
+SMALL = 64
+"""Bytes of a message below which it counts as a small frame does."""
 
 MOST_BUFFERED = 1 << 20
 """Bytes that a call keeps for a server that does not take them."""
@@ -150,6 +154,9 @@ class GrpcStream:
         except MessageTooLarge as e:
             self._end(GrpcError(GrpcStatus.RESOURCE_EXHAUSTED, str(e)))
             return
+        small = sum(len(raw) < SMALL for _, raw in found)
+        if small > 1 and self._stream is not None:
+            self._stream.charge(small - 1)
         for flags, raw in found:
             if self._observer is None:
                 return

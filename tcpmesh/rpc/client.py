@@ -7,48 +7,26 @@ share: no threads, no second event loop.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 from google.protobuf.message import Message
 
 from twisted.internet.defer import Deferred
 
 from tcpmesh.config.fields.values import seconds
-from tcpmesh.net.local_address import local_address
 from tcpmesh.registry import Context
 from tcpmesh.rpc.call import CONTENT_TYPE, GrpcObserver, GrpcStream
 from tcpmesh.rpc.http2.codec import Fields
 from tcpmesh.rpc.http2.stream import Http2Stream, Reset, ResetReason, StreamObserver
 from tcpmesh.rpc.status import GrpcError, GrpcStatus
 from tcpmesh.rpc.target import Target
+from tcpmesh.rpc.upstream import ClusterUpstream, Upstream, no_stream
 from tcpmesh.wire.grpc import framed, timeout_text
 
 MOST_RECEIVED = 4 << 20
 """Bytes of a message that a server may send where nothing is said, as in gRPC's own library; in
 Envoy any number.
 """
-
-
-class Upstream(Protocol):
-    """Where calls go."""
-
-    authority: str
-    fields: Fields
-    """What goes with each call beyond the fields that gRPC has."""
-
-    def open(
-        self, fields: Fields, observer: StreamObserver, body: bytes, *, ended: bool
-    ) -> Http2Stream:
-        """Begin a stream."""
-
-    def begins(self) -> None:
-        """A call is made."""
-
-    def over(self, status: GrpcStatus) -> None:
-        """It has come to this."""
-
-    def close(self) -> None:
-        """No more calls are made."""
 
 
 class GrpcClient:
@@ -138,7 +116,7 @@ class GrpcClient:
         def begin(observer: StreamObserver) -> Http2Stream:
             return self._upstream.open(fields, observer, body or b"", ended=body is not None)
 
-        call.begin(_refuse if self._is_closed else begin, timeout)
+        call.begin(_refused if self._is_closed else begin, timeout)
 
     def _fields(self, method: str, timeout: float | None) -> Fields:
         fields: Fields = (
@@ -205,48 +183,8 @@ class _Answer:
             self.call.cancel()
 
 
-def _nothing(stream: Http2Stream, reset: Reset | None) -> None:
-    """Nobody counts this stream."""
-
-
-def _refuse(observer: StreamObserver) -> Http2Stream:
-    """The stream of a call that is not to be made."""
-    stream = Http2Stream((), observer, _nothing)
-    stream.fail(Reset(ResetReason.LOCAL_RESET, "the client is closed"))
-    return stream
-
-
-class ClusterUpstream:
-    """A cluster as it is when a call is made (`envoy_grpc`)."""
-
-    def __init__(self, message: Any, context: Context) -> None:
-        self._name: str = message.cluster_name
-        self._cluster = context.cluster
-        self.authority: str = message.authority or self._name
-        self.fields: Fields = ()
-        if not message.skip_envoy_headers:
-            self.fields = (("x-envoy-internal", "true"), ("x-forwarded-for", local_address()))
-
-    def open(
-        self, fields: Fields, observer: StreamObserver, body: bytes, *, ended: bool
-    ) -> Http2Stream:
-        """Begin a stream to one of its hosts."""
-        cluster = self._cluster(self._name)
-        if cluster is not None:
-            opened: Http2Stream = cluster.http2.open(fields, observer, body, ended=ended)
-            return opened
-        stream = Http2Stream(fields, observer, _nothing)
-        stream.fail(Reset(ResetReason.NO_HOST, f"there is no cluster {self._name!r}"))
-        return stream
-
-    def begins(self) -> None:
-        """The cluster counts its requests."""
-
-    def over(self, status: GrpcStatus) -> None:
-        """Likewise."""
-
-    def close(self) -> None:
-        """The cluster has its connections, for others too."""
+def _refused(observer: StreamObserver) -> Http2Stream:
+    return no_stream(observer, Reset(ResetReason.LOCAL_RESET, "the client is closed"))
 
 
 def grpc_client(message: Any, context: Context, most: int = MOST_RECEIVED) -> GrpcClient:
@@ -257,7 +195,9 @@ def grpc_client(message: Any, context: Context, most: int = MOST_RECEIVED) -> Gr
     """
     timeout = seconds(message.timeout) if message.HasField("timeout") else None
     # No call is made for a connection yet, and then Envoy takes a value as it is written.
-    metadata = tuple((each.key.lower(), each.value) for each in message.initial_metadata)
+    metadata = tuple(
+        (each.key.lower(), each.value) for each in message.initial_metadata if each.value
+    )
     upstream: Upstream
     if message.HasField("google_grpc"):
         upstream = Target(message.google_grpc, context)

@@ -171,6 +171,7 @@ class _Counts(NoCounts):
         """It is there."""
         self._target.connected()
 
-    def failed(self, reason: Failure) -> None:
+    def failed(self, reason: Failure) -> bool:
         """It could not be made."""
         self._target.failed(reason)
+        return True

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from itertools import chain, count
 from typing import Any
 
+from envoy.config.bootstrap.v3.bootstrap_pb2 import RuntimeLayer
+
 from twisted.internet.task import Cooperator, TaskStopped
 from twisted.logger import Logger
 
@@ -67,7 +69,8 @@ class Layer:
 
 
 class Layers:
-    """All layers of a `bootstrap.v3.LayeredRuntime`.
+    """All layers of a `bootstrap.v3.Bootstrap`.  A `layered_runtime` without layers has one that
+    operators change, as in Envoy; without a `layered_runtime` there is none.
 
     :param service_cluster: the name of the cluster that this proxy belongs to (`node.cluster`).
     :param send: tells workers.
@@ -75,18 +78,21 @@ class Layers:
 
     def __init__(
         self,
-        message: Any,
+        bootstrap: Any,
         service_cluster: str,
         store: Store,
         send: Callable[[RuntimeValues], object],
     ) -> None:
         self._send = send
         self._stats = RuntimeStats(store)
-        self._layers = [_layer(each, service_cluster) for each in message.layers]
+        messages = list(bootstrap.layered_runtime.layers)
+        if bootstrap.HasField("layered_runtime") and not messages:
+            messages = [RuntimeLayer(admin_layer=RuntimeLayer.AdminLayer())]
+        self._layers = [_layer(each, service_cluster) for each in messages]
         self._admin = next(
             (
                 layer
-                for layer, each in zip(self._layers, message.layers, strict=True)
+                for layer, each in zip(self._layers, messages, strict=True)
                 if each.HasField("admin_layer")
             ),
             None,
@@ -225,9 +231,11 @@ class Layers:
         yield
         telling.end(self._set_since(changed))
         # To let go of as many values takes as long.
-        for waste in (before, stack, change.values):
+        for waste in (before, stack):
             yield
             waste.clear()
+        while self.runtime.settle(STEP):
+            yield
 
     def _set_since(self, changed: Mapping[str, None]) -> Changes:
         """The keys among these that operators have set since the trees began to be read."""

@@ -12,12 +12,18 @@ from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeVar
 from weakref import WeakSet
 
+from tcpmesh.runtime.snapshot import Snapshot
 from tcpmesh.values.runtime import Entry
 
 __all__ = ["Runtime", "Setting"]
 
 Value = TypeVar("Value")
 Watcher = Callable[["list[str]"], object]
+
+SETTLED = 2
+"""Values of the last change that are dealt with for each one that a new change has, so that nothing
+of it is left then.
+"""
 
 PERCENT = 100
 DENOMINATORS = (100, 10_000, 1_000_000)
@@ -50,19 +56,15 @@ class Change:
         self._prefixes = prefixes
         self.values: dict[str, Entry | None] = {}
         """The keys that change, and what each has then."""
-        self.gone: dict[str, None] = {}
-        """Keys that have nothing then, and perhaps some that have after all."""
         self.watched: dict[str, None] = {}
         """Keys that somebody watches."""
 
     def add(self, values: Mapping[str, Entry | None]) -> None:
         """These keys too; what was said of one before does not count any more."""
+        self._runtime.settle(SETTLED * len(values))
         self.values.update(values)
-        for key, entry in values.items():
-            if entry is None:
-                self.gone[key] = None
-            if key.startswith(self._prefixes):
-                self.watched[key] = None
+        if self._prefixes:
+            self.watched.update((key, None) for key in values if key.startswith(self._prefixes))
 
     def make(self) -> None:
         """Make it: whoever goes by one of the values is told, and sees all of the others as they
@@ -75,21 +77,32 @@ class Runtime:
     """All values by their keys."""
 
     def __init__(self, values: Mapping[str, Entry] | None = None) -> None:
-        self._values: dict[str, Entry | None] = dict(values or {})
-        """Without a `None`, but while a change is made."""
+        self._snapshot = Snapshot(values or {})
         self._settings: WeakSet[Setting[Any]] = WeakSet()
         self._watchers: dict[str, list[Watcher]] = {}
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no value, as a rule."""
+        return self._snapshot.is_empty
+
     def __len__(self) -> int:
-        return len(self._values)
+        return len(self._snapshot)
 
     def get(self, key: str) -> Entry | None:
         """What is under a key."""
-        return self._values.get(key)
+        return self._snapshot.get(key)
 
     def items(self) -> tuple[tuple[str, Entry], ...]:
         """All keys with what is under each."""
-        return tuple((key, entry) for key, entry in self._values.items() if entry is not None)
+        return self._snapshot.items()
+
+    def settle(self, most: int | None = None) -> bool:
+        """Go on with what a large change has left to be done: so many values, or all.
+
+        :return: whether there is more.
+        """
+        return self._snapshot.settle(most)
 
     def update(self, values: Mapping[str, Entry | None]) -> None:
         """These keys have these values from now on, or none; whoever goes by one of them is
@@ -105,14 +118,10 @@ class Runtime:
 
     def take(self, change: Change) -> None:
         """All of a change holds from now on."""
-        values, changed = self._values, change.values
-        values.update(changed)
-        for key in change.gone:
-            if values[key] is None:
-                del values[key]
-        for setting in tuple(self._settings):
-            if setting.key in changed:
-                setting.refresh()
+        settings = [setting for setting in self._settings if setting.key in change.values]
+        self._snapshot.put(change.values)
+        for setting in settings:
+            setting.refresh()
         for prefix, watchers in tuple(self._watchers.items()) if change.watched else ():
             mine = [key for key in change.watched if key.startswith(prefix)]
             for watcher in tuple(watchers) if mine else ():
@@ -131,12 +140,12 @@ class Runtime:
 
     def feature(self, key: str, default: bool) -> bool:
         """Whether something is to be; of a number, whether it is not 0."""
-        entry = self._values.get(key)
+        entry = self._snapshot.get(key)
         return default if entry is None or entry.truth is None else entry.truth
 
     def integer(self, key: str, default: int) -> int:
         """An integer from 0 on; what comes after the point does not count."""
-        entry = self._values.get(key)
+        entry = self._snapshot.get(key)
         if entry is None:
             return default
         whole = entry.whole
@@ -144,7 +153,7 @@ class Runtime:
 
     def double(self, key: str, default: float) -> float:
         """Any number."""
-        entry = self._values.get(key)
+        entry = self._snapshot.get(key)
         return default if entry is None or entry.number is None else entry.number
 
     def fraction(self, key: str, default: Any, number: int) -> bool:
@@ -153,7 +162,7 @@ class Runtime:
 
         :param default: a `type.v3.FractionalPercent`.
         """
-        entry = self._values.get(key)
+        entry = self._snapshot.get(key)
         if entry is not None and entry.fraction is not None:
             numerator, denominator = entry.fraction
         elif entry is not None and entry.whole is not None:

@@ -76,7 +76,7 @@ class Main:
             options.file_flush_interval_msec,
             options.file_flush_min_size_kb,
         )
-        self.layers = Layers(bootstrap.layered_runtime, node.cluster, store, send)
+        self.layers = Layers(bootstrap, node.cluster, store, send)
         context = MainContext(
             network=network,
             store=store,

@@ -22,14 +22,10 @@ NO_CERTIFICATE = (1 << 32) - 1
 DECLARED = Declaration(
     counters=(
         "debug_assertion_failures",
-        "dynamic_unknown_fields",
         "envoy_bug_failures",
         "envoy_notifications",
-        "static_unknown_fields",
-        "wip_protos",
     ),
     gauges=(
-        "compilation_settings.fips_mode",
         "hot_restart_epoch",
         "parent_connections",
         "seconds_until_first_ocsp_response_expiring",
@@ -97,6 +93,9 @@ class ServerStats:
         self._heap = scope.gauge("memory_heap_size", Merge.SUM)
         self._physical = scope.gauge("memory_physical_size", Merge.SUM)
         self._initialization = scope.histogram("initialization_time_ms")
+        scope.gauge("compilation_settings.fips_mode", Merge.MAIN).set(0)
+        for name in ("dynamic_unknown_fields", "static_unknown_fields", "wip_protos"):
+            scope.counter(name).touch()
         scope.gauge("version", Merge.MAIN).set(version_number(server.bootstrap))
         scope.gauge("concurrency", Merge.MAIN).set(server.options.concurrency)
         scope.gauge("days_until_first_cert_expiring", Merge.MAIN).set(NO_CERTIFICATE)

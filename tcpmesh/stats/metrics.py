@@ -47,6 +47,10 @@ class Counter:
         """True once it was ever counted up, even if it has been reset since."""
         return self.tally != 0 or self._is_reset
 
+    def touch(self) -> None:
+        """Count as used from now on, though it may be 0."""
+        self._is_reset = True
+
     def reset(self) -> None:
         """Start from 0 again."""
         self._is_reset = self.was_used
@@ -118,6 +122,13 @@ class Gauge:
         if value != self._own or not self.was_used:
             self._own = value
             self._is_news = True
+
+    def follow(self, value: int) -> None:
+        """Make it this, where that is a change: a gauge that nothing has moved does not count as
+        used for being 0.
+        """
+        if value != self._own:
+            self.set(value)
 
     def set_others(self, value: int) -> None:
         """Other processes together make it this."""

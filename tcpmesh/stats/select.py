@@ -53,6 +53,11 @@ class Query:
     hidden_only: bool = False
     """Only what is hidden: of tcpmesh's own statistics none is."""
 
+    @property
+    def wants_all(self) -> bool:
+        """Whether nothing is left out, but for kinds."""
+        return not (self.used_only or self.hidden_only) and self.pattern is None
+
     def wants(self, stat: Counter | Gauge | Histogram | TextReadout) -> bool:
         """Whether a statistic, of whatever kind, is asked for."""
         if self.hidden_only or (self.used_only and not stat.was_used):
@@ -111,6 +116,9 @@ class Selection:
         )
 
     def _wanted(self, stats: Iterator[Found]) -> Iterator[Found | None]:
+        if self._query.wants_all:
+            yield from stats
+            return
         wants, pattern = self._query.wants, self._query.pattern
         cost = ONE_NAME + (pattern.steps if pattern is not None else 0)
         left = STEPS

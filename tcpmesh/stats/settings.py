@@ -10,26 +10,11 @@ from typing import Any
 
 from tcpmesh.config.fields.strings import string_matcher
 from tcpmesh.stats.store import Accepts, Store
-from tcpmesh.stats.tags import DEFAULT_RULES, ENDPOINT, NOTHING, Cut, Rule, Tagger
+from tcpmesh.stats.tags import DEFAULT_RULES, ENDPOINT, NOTHING, Cut, FixedTag, Rule, Tagger
 from tcpmesh.wire.ecmascript import EcmaRegex
 
 _FIRST = re.compile(r"\^(\w+)(?:\\\.|\(\?=\\\.)", re.ASCII)
 """How an expression begins that wants names to begin with a word."""
-
-
-class FixedTag:
-    """A tag that every statistic has."""
-
-    first: str | None = None
-    part = ""
-
-    def __init__(self, tag: str, value: str) -> None:
-        self.tag = tag
-        self._found = value.rstrip("."), NOTHING
-
-    def find(self, name: str) -> Cut | None:
-        """Its value; nothing is cut out."""
-        return self._found
 
 
 class CustomTag:

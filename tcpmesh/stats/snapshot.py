@@ -17,7 +17,7 @@ from tcpmesh.stats.distribution import Distribution
 from tcpmesh.stats.family import Families
 from tcpmesh.stats.tags import TaggedName, Tagger
 
-REST = 500
+REST = 200
 """Statistics that are looked at between two rests."""
 
 

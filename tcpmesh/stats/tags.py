@@ -92,6 +92,21 @@ ENDPOINT = "envoy.endpoint_address"
 """The tag of statistics of one host, which Envoy gives them without looking at names."""
 
 
+class FixedTag:
+    """A tag that every statistic has."""
+
+    first: str | None = None
+    part = ""
+
+    def __init__(self, tag: str, value: str) -> None:
+        self.tag = tag
+        self._found = value.rstrip("."), NOTHING
+
+    def find(self, name: str) -> Cut | None:
+        """Its value; nothing is cut out."""
+        return self._found
+
+
 def _endpoint_address(value: str) -> str:
     """The address of an endpoint as it was before its colons were replaced."""
     return (
@@ -166,6 +181,12 @@ DEFAULT_RULES = tuple(_default_rules())
 """Envoy's own rules (`metrics.v3.StatsConfig.use_all_default_tags`)."""
 
 
+CLUSTER = "cluster."
+ANY = "\0"
+UNUSUAL = frozenset(("", "rbac"))
+"""Names of clusters that one of the rules takes for none, or for something else."""
+
+
 class Tagger:
     """Applies rules to names, and remembers what came of it."""
 
@@ -176,6 +197,9 @@ class Tagger:
         self._cache: dict[str, TaggedName] = {}
         self._given: dict[str, TaggedName] = {}
         self._untold: dict[str, TaggedName] = {}
+        self._of_clusters: dict[str, TaggedName | None] = {}
+        own = (rule for rule in rules if rule not in DEFAULT_RULES)
+        self._is_usual = all(isinstance(rule, FixedTag) for rule in own)
 
     def give(self, name: str, tagged: TaggedName) -> None:
         """A statistic that was made with tags of its own: no rule looks for others.
@@ -204,6 +228,23 @@ class Tagger:
                 self._cache = dict(self._given)
             tagged = self._cache[name] = self._extract(name)
         return tagged
+
+    def of_cluster(self, rest: str) -> TaggedName | None:
+        """What comes of a cluster's statistic, by what follows the cluster's name in its own: the
+        value of one tag is `ANY`, in place of that name.  There may be a million of them, and but
+        for that value they are a hundred.
+
+        :return: `None` where that cannot be told without the cluster's name, which must have no
+            dot and be none of `UNUSUAL`.
+        """
+        if rest not in self._of_clusters:
+            if len(self._of_clusters) >= _CACHE_LIMIT:
+                self._of_clusters.clear()
+            left, tags = self._extract(CLUSTER + ANY + rest)
+            values = [value for _, value in tags if ANY in value]
+            is_told = self._is_usual and ANY not in left and values == [ANY]
+            self._of_clusters[rest] = (left, tags) if is_told else None
+        return self._of_clusters[rest]
 
     def _extract(self, name: str) -> TaggedName:
         tags: dict[str, str] = {}

@@ -19,6 +19,9 @@ from tcpmesh.stats.select import Selection
 PERCENTILES = (0, 25, 50, 75, 90, 95, 99, 99.5, 99.9, 100)
 """The quantiles that are shown, in percent."""
 
+_LINES = 100
+"""Lines of a piece: some dozen microseconds."""
+
 QUANTILES = tuple(percent / 100 for percent in PERCENTILES)
 
 
@@ -49,11 +52,22 @@ def as_text(selection: Selection, view: HistogramView = HistogramView.SUMMARY) -
             if readout is not None
             else ""
         )
-    for stat in selection.numbers():
-        yield f"{stat.name}: {stat.tally}\n" if stat is not None else ""
+    yield from _number_lines(selection)
     describe = _TEXT_VIEWS[view]
     for histogram in selection.histograms():
         yield f"{histogram.name}:{describe(histogram)}\n" if histogram is not None else ""
+
+
+def _number_lines(selection: Selection) -> Iterator[str]:
+    """Counters and gauges, many in a piece: there may be a million."""
+    lines: list[str] = []
+    for stat in selection.numbers():
+        if stat is None or len(lines) == _LINES:
+            yield "".join(lines)
+            lines.clear()
+        if stat is not None:
+            lines.append(f"{stat.name}: {stat.tally}\n")
+    yield "".join(lines)
 
 
 def as_json(selection: Selection, view: HistogramView = HistogramView.SUMMARY) -> Iterator[str]:

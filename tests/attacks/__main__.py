@@ -27,7 +27,9 @@ from tests.attacks import (
     checks_http2,
     clients,
     dns_answers,
+    grpc_logs,
     hosts,
+    runtime,
     texts,
     upstreams,
 )
@@ -38,7 +40,9 @@ SCENES: Mapping[str, Scene] = {
     **checks_http1.SCENES,
     **checks_http2.SCENES,
     **dns_answers.SCENES,
+    **grpc_logs.SCENES,
     **hosts.SCENES,
+    **runtime.SCENES,
     **clients.SCENES,
     **upstreams.SCENES,
 }

@@ -107,6 +107,8 @@ class Bootstrap:
     def __init__(self, echo_port: int) -> None:
         self.listeners: list[dict[str, Any]] = []
         self.clusters: list[dict[str, Any]] = []
+        self.layers: list[dict[str, Any]] = []
+        """Of runtime values."""
         self.open_files: int | None = None
         """How many files the proxy may have open, where that is to be few."""
 
@@ -154,7 +156,13 @@ class Bootstrap:
     def text(self) -> str:
         """The bootstrap in JSON, which is YAML too."""
         resources = {"listeners": self.listeners, "clusters": self.clusters}
-        return json.dumps({"admin": {"address": address(0)}, "static_resources": resources})
+        return json.dumps(
+            {
+                "admin": {"address": address(0)},
+                "static_resources": resources,
+                "layered_runtime": {"layers": self.layers},
+            }
+        )
 
 
 def address(port: int, host: str = "127.0.0.1") -> dict[str, Any]:

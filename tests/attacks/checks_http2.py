@@ -52,7 +52,7 @@ def _drip(sock: socket.socket) -> None:
             sock.sendall(bytes((byte,)))
 
 
-_KINDS: tuple[tuple[str, str, Serve], ...] = (
+KINDS: tuple[tuple[str, str, Serve], ...] = (
     ("empty", "Frames of data without data.", asked(HEAD, frame(DATA, 0, 1) * 10_000)),
     ("one", "Frames of one byte of data.", asked(HEAD, frame(DATA, 0, 1, b"a") * 10_000)),
     (
@@ -108,7 +108,7 @@ _KINDS: tuple[tuple[str, str, Serve], ...] = (
     ("silent", "No answer.", silent),
 )
 
-_GRPC_KINDS = ("empty", "one", "padding", "data", "interim", "drip", "silent")
+GRPC_KINDS = ("empty", "one", "padding", "data", "interim", "drip", "silent")
 """The frames are read by the same code, the answer is not."""
 
 SCENES: dict[str, Scene] = {
@@ -121,12 +121,12 @@ SCENES: dict[str, Scene] = {
                 "receive": [{"text": "7a7a"}],
             }
         },
-        _KINDS,
+        KINDS,
         well,
     ),
     "grpc-check": checked_by(
         {"grpc_health_check": {}},
-        [kind for kind in _KINDS if kind[0] in _GRPC_KINDS],
+        [kind for kind in KINDS if kind[0] in GRPC_KINDS],
         well,
         typed_extension_protocol_options={
             OPTIONS: {"@type": f"type.googleapis.com/{OPTIONS}", **HTTP2},

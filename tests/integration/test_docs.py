@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -109,8 +110,10 @@ class DocsTests(SynchronousTestCase):
         """A command serves `envoy.yaml` until it is stopped, with status 0."""
         environ = {"PATH": f"{BIN}:{os.environ['PATH']}"}
         with Process(["sh", "-c", f"exec {command}"], self.folder / "output", environ) as process:
-            process.wait_output("starting workers")
-            self.assertTrue(connectable("127.0.0.1", self.port))
+            process.wait(lambda: connectable("127.0.0.1", self.port), "it to listen")
+            with socket.create_connection(("127.0.0.1", self.port), 20.0) as client:
+                # Nobody is at 127.0.0.2:8080: only who serves closes the connection.
+                self.assertEqual(b"", client.recv(1))
             self.assertEqual(0, process.stop(), process.output)
 
     def test_command_line(self) -> None:

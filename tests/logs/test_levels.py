@@ -12,6 +12,7 @@ import tcpmesh as package
 from tcpmesh.logs import levels as module
 from tcpmesh.logs.debug import debug_logger
 from tcpmesh.logs.levels import (
+    ELSEWHERE,
     ENVOY_LOGGERS,
     LEVELS,
     LOGGERS,
@@ -19,6 +20,7 @@ from tcpmesh.logs.levels import (
     component_levels,
     known_logger,
     level,
+    silent_text,
     without_effect,
 )
 
@@ -146,6 +148,16 @@ class OtherLoggersTests(SynchronousTestCase):
         levels = component_levels("http:debug,main:info,router:trace")
         self.assertEqual(["http", "router"], without_effect(levels))
         self.assertEqual(73, len(ENVOY_LOGGERS))
+
+    def test_elsewhere(self) -> None:
+        """Of those that say nothing it is told which of ours say it, if any."""
+        self.assertEqual("", silent_text(["main"]))
+        self.assertTrue(
+            silent_text(["pool", "hc", "conn_handler"]).endswith("; see listener, upstream")
+        )
+        self.assertTrue(silent_text(["router"]).endswith("that name"))
+        self.assertLessEqual(set(ELSEWHERE), ENVOY_LOGGERS - set(LOGGERS))
+        self.assertLessEqual(set(ELSEWHERE.values()), set(LOGGERS))
 
     def test_hint(self) -> None:
         """Of a name that is nearly one of ours it is asked whether that was meant."""

@@ -6,8 +6,11 @@ from typing import Any
 
 from google.protobuf.wrappers_pb2 import StringValue
 from h2.errors import ErrorCodes
+from h2.settings import SettingCodes
 
 from tcpmesh.rpc.call import MOST_BUFFERED
+from tcpmesh.rpc.http2.outgoing import SENT_AT_ONCE
+from tcpmesh.wire.grpc import framed
 from tests.rpc.called import HEAD, METHOD, Call, Observer, RpcTestCase, packed, text
 
 NO_MESSAGE = ((":status", "200"), ("content-type", "application/grpc"), ("grpc-status", "0"))
@@ -155,6 +158,7 @@ class EndTests(RpcTestCase):
         self.server.calls[0].end()
         self.pump()
         self.assertEqual(("OK", 8), (observer.end, self.server.calls[0].reset))
+        self.assertEqual([1, 1], self.moved("upstream_rq_200", "upstream_rq_tx_reset"))
         self.assertFalse(stream.send(text("x")))
 
 
@@ -242,6 +246,45 @@ class StreamTests(RpcTestCase):
         self.pump()
         self.assertEqual((packed(large), 0, 1), (call.body, stream.buffered, observer.drained))
 
+    def test_slow_socket(self) -> None:
+        """A server that makes room and does not read is not sent more than its socket and the
+        buffer of a connection take.
+        """
+        self.mesh.clusters.remove("c")
+        self.server.settings = {SettingCodes.INITIAL_WINDOW_SIZE: 1 << 24}
+        self.add(more="per_connection_buffer_limit_bytes: 10000")
+        stream, observer = self.begin()
+        line = self.server.connections[0]
+        line.h2.increment_flow_control_window(1 << 24)
+        line.flush()
+        self.pump()
+        line.transport.pauseProducing()
+        large = text("x" * 900_000)
+        stream.send(large)
+        self.pump()
+        self.assertLess(600_000, stream.buffered)
+        line.transport.resumeProducing()
+        self.pump()
+        self.assertEqual((0, 1), (stream.buffered, observer.drained))
+        self.assertEqual(framed(large.SerializeToString()), self.server.calls[-1].body)
+
+    def test_large_turns(self) -> None:
+        """What goes to a server with room for all of it goes in several turns."""
+        self.mesh.clusters.remove("c")
+        self.server.settings = {SettingCodes.INITIAL_WINDOW_SIZE: 1 << 24}
+        self.add()
+        stream, observer = self.begin()
+        line = self.server.connections[0]
+        line.h2.increment_flow_control_window(1 << 24)
+        line.flush()
+        self.pump()
+        large = text("x" * (SENT_AT_ONCE * 16384 + 5000))
+        stream.send(large)
+        self.assertLess(0, stream.buffered)
+        self.pump()
+        self.assertEqual((0, 1), (stream.buffered, observer.drained))
+        self.assertEqual(framed(large.SerializeToString()), self.server.calls[-1].body)
+
     def test_bounded(self) -> None:
         """What a server does not take is kept up to a bound, beyond which nothing is sent."""
         self.server.takes = False
@@ -314,13 +357,23 @@ class StreamTests(RpcTestCase):
 class TrailerTests(RpcTestCase):
     """Fields that the configuration adds."""
 
+    def test_wrong_metadata(self) -> None:
+        """A field that HTTP/2 does not allow fails the call, and no other."""
+        other = self.client
+        self.client = self.make_client("initial_metadata: [{key: te, value: gzip}]")
+        self.assertEqual("UNAVAILABLE", self.status(self.call()))
+        self.client = other
+        self.assertEqual(["a"], self.call())
+
     def test_metadata(self) -> None:
         """`initial_metadata` goes with each call as it is written; `authority` stands for the name
         of the cluster.
         """
         self.client = self.make_client(
-            'initial_metadata: [{key: X-A, value: "%HOSTNAME%"}]', "cluster_name: c, authority: me"
+            'initial_metadata: [{key: X-A, value: "%HOSTNAME%"}, {key: x-b}]',
+            "cluster_name: c, authority: me",
         )
         self.call()
         fields = self.server.calls[0].fields
+        self.assertNotIn("x-b", fields)
         self.assertEqual(("%HOSTNAME%", "me"), (fields["x-a"], fields[":authority"]))

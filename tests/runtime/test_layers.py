@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from envoy.config.bootstrap.v3.bootstrap_pb2 import LayeredRuntime
+from envoy.config.bootstrap.v3.bootstrap_pb2 import Bootstrap
 from google.protobuf.json_format import ParseDict
 
 from twisted.internet.task import Clock, Cooperator
@@ -40,8 +40,8 @@ class LayersTestCase(SynchronousTestCase):
 
     def begin(self, text: str, cluster: str = "") -> Layers:
         """Main has these layers."""
-        message = LayeredRuntime()
-        ParseDict({"layers": yaml.safe_load(text)}, message)
+        message = Bootstrap()
+        ParseDict({"layered_runtime": {"layers": yaml.safe_load(text)}}, message)
         made = Layers(message, cluster, self.store, self.send)
         self.followed = FollowedRuntime(made.begin())
         made.start(self.clock, self.cooperator)
@@ -76,9 +76,17 @@ class StaticTests(LayersTestCase):
     """Layers of the configuration."""
 
     def test_none(self) -> None:
-        """Without layers there is nothing, and that is loaded twice, as in Envoy."""
-        self.assertEqual(self.texts(self.begin("[]")), {})
+        """Without layered_runtime there is nothing, and that is loaded twice, as in Envoy."""
+        made = Layers(Bootstrap(), "", self.store, self.send)
+        self.assertEqual((len(made.runtime), made.shown()), (0, []))
         self.assertEqual(self.stats(), {"load_success": 2, "override_dir_not_exists": 2})
+        self.assertRaises(NoAdminLayer, made.modify, {"x": "1"})
+
+    def test_empty(self) -> None:
+        """A layered_runtime without layers has a layer for operators, without a name."""
+        made = self.begin("[]")
+        made.modify({"x": "1"})
+        self.assertEqual(made.shown(), [("", {"x": Entry("1", 1.0, True)})])
 
     def test_order(self) -> None:
         """Of a key the last layer counts, even with an empty text."""
@@ -92,7 +100,7 @@ class StaticTests(LayersTestCase):
 
     def test_nested(self) -> None:
         """Mappings make keys with dots, but not a share; a key with dots of its own comes first."""
-        struct = LayeredRuntime().layers.add().static_layer
+        struct = Bootstrap().layered_runtime.layers.add().static_layer
         plain = {"a": {"b": {"c": 1}, "d.e": 2}, "f": {"numerator": 5}, "g": {}, "x": {"y": 1}}
         ParseDict({**plain, "x.y": 2}, struct)
         values = {key: entry.whole for key, entry in static_values(struct).items()}
@@ -321,7 +329,7 @@ class DiskTests(LayersTestCase):
 
     def test_no_folder(self) -> None:
         """Where the root would be in no directory, main cannot begin."""
-        message = LayeredRuntime()
-        message.layers.add(name="a").disk_layer.symlink_root = "/nowhere/at/all"
+        message = Bootstrap()
+        message.layered_runtime.layers.add(name="a").disk_layer.symlink_root = "/nowhere/at/all"
         made = Layers(message, "", self.store, self.send)
         self.assertRaises(CannotWatch, made.start, self.clock, self.cooperator)

@@ -218,6 +218,25 @@ class ScopeTests(SynchronousTestCase):
         self.assertFalse(any(stat.was_used for stat in self.store.gauges()))
 
 
+class UsedTests(SynchronousTestCase):
+    """What counts as used."""
+
+    def test_counter(self) -> None:
+        """A counter may be used though it is 0, if somebody says so."""
+        counter = Store().counter("c")
+        counter.touch()
+        self.assertEqual((0, True), (counter.tally, counter.was_used))
+
+    def test_gauge(self) -> None:
+        """A gauge that follows a number counts as used from the first one that is not 0."""
+        gauge = Store().gauge("g", Merge.SUM)
+        gauge.follow(0)
+        self.assertFalse(gauge.was_used)
+        gauge.follow(2)
+        gauge.follow(0)
+        self.assertEqual((0, True), (gauge.tally, gauge.was_used))
+
+
 class HistogramTests(SynchronousTestCase):
     """Histograms: an interval, and all time."""
 

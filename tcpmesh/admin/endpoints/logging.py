@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from twisted.logger import Logger
 
 from tcpmesh.admin.answers.endpoint import Answer, Call, Endpoint, Parameter, Refusal
-from tcpmesh.logs.levels import LEVELS, Levels, component_levels, without_effect
+from tcpmesh.logs.levels import LEVELS, Levels, component_levels, silent_text
 
 log = Logger(namespace="admin")
 
@@ -48,8 +48,9 @@ def _change(levels: Levels, parameters: Mapping[str, str]) -> None:
 
 def _set(levels: Levels, level: str, logger: str) -> None:
     levels.set(level, logger)
-    if without_effect([logger]):
-        log.warn("no effect on {logger}: nothing logs under that name", logger=logger)
+    silent = silent_text([logger])
+    if silent:
+        log.warn("{silent}", silent=silent)
 
 
 def _active(levels: Levels) -> str:

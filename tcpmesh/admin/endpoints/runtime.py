@@ -42,12 +42,21 @@ def _page(names: Sequence[str], layers: Sequence[Mapping[str, Entry]]) -> Iterat
     for key in merge(*runs):
         texts = [values[key].text if key in values else "" for values in layers]
         final = next((text for text in reversed(texts) if text), "")
-        entry = json.dumps({"final_value": final, "layer_values": texts}, indent=1)
-        yield f"{before}\n  {json.dumps(key)}: " + entry.replace("\n", "\n  ")
+        yield (
+            f'{before}\n  {json.dumps(key)}: {{\n   "final_value": {json.dumps(final)},\n'
+            f'   "layer_values": {_list(texts, 4)}\n  }}'
+        )
         before = ","
     yield "\n }" if keys else f"{before}}}"
-    layers_text = json.dumps(names, indent=1).replace("\n", "\n ")
-    yield f',\n "layers": {layers_text}\n}}\n'
+    yield f',\n "layers": {_list(names, 2)}\n}}\n'
+
+
+def _list(texts: Sequence[str], depth: int) -> str:
+    """A list as `json.dumps` lays it out, which does so in Python and leaves garbage each time."""
+    if not texts:
+        return "[]"
+    line = "\n" + " " * depth
+    return f"[{line}" + f",{line}".join(map(json.dumps, texts)) + f"{line[:-1]}]"
 
 
 def _runtime_modify(call: Call) -> Answer:

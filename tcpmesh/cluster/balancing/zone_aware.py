@@ -68,7 +68,7 @@ def zone_options(config: Any) -> ZoneOptions:
 
 def overridden(options: ZoneOptions, runtime: Runtime) -> ZoneOptions:
     """The same, with what the runtime says in its place."""
-    if not len(runtime):
+    if runtime.is_empty:
         return options
     force = options.force_local
     return replace(

@@ -208,7 +208,7 @@ class HealthCheck:
     def _bounded(self, time: float) -> float:
         """A time within the bounds that the runtime has, in milliseconds, for all clusters."""
         runtime = self._runtime
-        if not len(runtime):
+        if runtime.is_empty:
             return time
         shortest = runtime.integer("health_check.min_interval", 0) / 1000
         longest = runtime.integer("health_check.max_interval", NO_BOUND) / 1000

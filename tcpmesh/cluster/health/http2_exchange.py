@@ -55,9 +55,12 @@ class ProbeLimits:
         """A frame has come; whether it may."""
         if self._counts_body or http2.kind_of(frame) != http2.DATA or not self.is_asking:
             self._left -= len(frame)
-        if len(frame) < SMALL_FRAME:
-            self._small_left -= 1
-        return self._left >= 0 and self._small_left >= 0
+        return self.spend(len(frame) < SMALL_FRAME) and self._left >= 0
+
+    def spend(self, count: int) -> bool:
+        """It has so many small things in it beyond one; whether it may."""
+        self._small_left -= count
+        return self._small_left >= 0
 
 
 class Http2Probe(QuietOwner, ExchangeProbe):

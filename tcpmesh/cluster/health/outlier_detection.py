@@ -268,7 +268,8 @@ class Detector:
 
     def _count(self, more: int) -> None:
         self._active += more
-        self._stats.active.add(more)
+        if more:
+            self._stats.active.add(more)
 
     # At every interval
 

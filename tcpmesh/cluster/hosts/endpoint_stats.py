@@ -44,6 +44,8 @@ class _Copy:
         self._counters: list[tuple[str, Counter]] = [
             (name, self.scope.counter(name)) for name in COUNTERS
         ]
+        for _, counter in self._counters:
+            counter.touch()  # as in Envoy, where those of hosts are of another kind
         self._taken = dict.fromkeys(COUNTERS, 0)
         self._gauges: list[tuple[str, Gauge]] = [
             (name, self.scope.gauge(name, Merge.SUM)) for name in GAUGES

@@ -69,7 +69,6 @@ DECLARED = Declaration(
         "max_host_weight",
         "upstream_queue_overloaded",
         "version",
-        "warming_state",
     ),
     histograms=("upstream_rq_per_cx",),
 )
@@ -83,8 +82,10 @@ TIMEOUT_BUDGETS = Declaration(
 REQUEST_RESPONSE_SIZES = Declaration(
     histograms=(
         "upstream_rq_body_size",
+        "upstream_rq_headers_count",
         "upstream_rq_headers_size",
         "upstream_rs_body_size",
+        "upstream_rs_headers_count",
         "upstream_rs_headers_size",
     )
 )
@@ -102,6 +103,8 @@ class MembershipStats:
         self.excluded = scope.gauge("membership_excluded", Merge.MAIN)
         # Without transport_socket_matches every host has the default match, counted as the host is
         # made.
+        # Of each discovery that may have to wait; it never has to here.
+        scope.gauge("warming_state", Merge.MAIN).set(0)
         self.total_match_count = scope.counter("default.total_match_count")
 
 

@@ -99,17 +99,23 @@ class Breakers:
         """
         return not self.full and (self.per_host is None or host.cx_active < self.per_host)
 
-    def collect(self) -> None:
+    def collect(self, is_used: bool) -> None:
         """Bring the gauges up to date.  A limit of 0 that nothing has reached does not count as
         open, as in Envoy.
 
         Clients count as requests, but `max_requests` keeps none of them out.
+
+        :param is_used: whether the cluster has had a connection: the gauges count as used then.
         """
         connections, pending = self.connections.total, self.pending.total
         requests = self.requests.total
-        self._cx_open.set(int(connections >= self.max_connections and connections > 0))
-        self._pending_open.set(int(pending >= self._max_pending and pending > 0))
-        self._requests_open.set(int(requests >= self.default.max_requests and requests > 0))
+        for gauge, number, limit in (
+            (self._cx_open, connections, self.max_connections),
+            (self._pending_open, pending, self._max_pending),
+            (self._requests_open, requests, self.default.max_requests),
+        ):
+            move = gauge.set if is_used else gauge.follow
+            move(int(number >= limit and number > 0))
         if self._remaining is not None:
             self._remaining.set(connections, pending, requests)
         if self._remaining_high is not None:
@@ -129,7 +135,7 @@ def thresholds_of(
         given = {each: getattr(entry, each).value for each in LIMITS if entry.HasField(each)}
         found.setdefault(entry.priority, BreakerThresholds(**given))
     default, high = found.get(0, BreakerThresholds()), found.get(1, BreakerThresholds())
-    if not len(runtime):
+    if runtime.is_empty:
         return default, high
     return _overridden(default, f"{name}.default", runtime), _overridden(
         high, f"{name}.high", runtime

@@ -42,6 +42,7 @@ UNAVAILABLE = 503
 LATE = 504
 
 _CONNECTION = (ResetReason.CONNECTION_FAILURE, ResetReason.CONNECTION_TIMEOUT)
+_OURS = (ResetReason.TIMEOUT, ResetReason.LOCAL_RESET, ResetReason.ANSWERED)
 
 
 class Http2Stats:
@@ -105,9 +106,10 @@ class HostCounter:
         if self._host.outlier is not None:
             self._host.outlier.connect_succeeded()
 
-    def failed(self, reason: Failure) -> None:
-        """It could not be made."""
-        failed(self._host, reason)
+    def failed(self, reason: Failure) -> bool:
+        """It could not be made; whether that was the host's doing."""
+        _, remote = failed(self._host, reason)
+        return remote
 
     def closed(self, seconds: float, remote: bool, active: bool) -> None:
         """It is gone."""
@@ -180,9 +182,11 @@ class HostCounter:
         if reason is ResetReason.TIMEOUT:
             self._stats.rq_timeout.tally += 1
             self._host.rq_timeout += 1
-        if reason in (ResetReason.TIMEOUT, ResetReason.LOCAL_RESET):
+        if reason in _OURS:
             self._stats.rq_tx_reset.tally += 1
             self._http2.tx_reset.tally += 1
+            if reason is ResetReason.ANSWERED:
+                return status
             return LATE if reason is ResetReason.TIMEOUT and not status else 0
         if reason in (ResetReason.REMOTE_RESET, ResetReason.REMOTE_REFUSED):
             self._stats.rq_rx_reset.tally += 1

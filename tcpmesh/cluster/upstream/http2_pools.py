@@ -25,6 +25,7 @@ from tcpmesh.rpc.http2.codec import Fields
 from tcpmesh.rpc.http2.host import Http2Host
 from tcpmesh.rpc.http2.options import IDLE_TIMEOUT, Http2Options, http2_options
 from tcpmesh.rpc.http2.stream import Http2Stream, Reset, ResetReason, StreamObserver
+from tcpmesh.rpc.upstream import no_stream
 
 log = Logger(namespace="upstream")
 
@@ -63,9 +64,7 @@ class Http2Pools:
             return self._connections(host).open(fields, observer, body, ended=ended)
         self._cluster.stats.cx_none_healthy.tally += 1
         self._stats.responded(UNAVAILABLE)
-        stream = Http2Stream(fields, observer, lambda stream, reset: None)
-        stream.fail(Reset(ResetReason.NO_HOST))
-        return stream
+        return no_stream(observer, Reset(ResetReason.NO_HOST))
 
     def _connections(self, host: Host) -> Http2Host:
         known = self._hosts.get(host)
@@ -78,10 +77,12 @@ class Http2Pools:
                 HostCounter(host, self._stats),
                 partial(self._forget, host),
             )
+            if host.cluster.close_on_failure:
+                host.sessions.add(known)
         return known
 
     def _forget(self, host: Host) -> None:
-        self._hosts.pop(host, None)
+        host.sessions.discard(self._hosts.pop(host, None))
 
     def drain(self, hosts: Any) -> None:
         """These hosts get no more requests."""

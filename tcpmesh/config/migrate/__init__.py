@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tcpmesh.config import mistaken
+from tcpmesh.config import collector, mistaken
 from tcpmesh.config.messages.types import find_type
 from tcpmesh.config.migrate.manifest import is_manifest, migrate_manifest
 from tcpmesh.config.migrate.outcome import Change, Migration
@@ -31,13 +31,17 @@ def migrate(text: str, name: str) -> Migration:
     :param text: a bootstrap, or the resources of a file that xDS reads.
     :param name: the name of its file: that says whether it is JSON, and stands in problems.
     """
-    is_json = _is_json(text, name)
+    with collector.paused():
+        return _migrate(text, name, _is_json(text, name))
+
+
+def _migrate(text: str, name: str, is_json: bool) -> Migration:
     try:
         document = parse_json(text, name) if is_json else parse_yaml(text, name)
     except ConfigError as error:
         return Migration(text, (), mistaken.explained(error, text).problems)
-    if not is_json and is_manifest(text):
-        return migrate_manifest(text, name, migrate)
+    if is_manifest(text, is_json):
+        return migrate_manifest(text, name, is_json, migrate)
     other = mistaken.recognised(document, with_resources=True)
     if other is not None:
         return Migration(text, (), (other,))
@@ -59,6 +63,9 @@ def _is_json(text: str, name: str) -> bool:
 
 
 def _migrated(text: str, name: str, written: WrittenText) -> Migration:
+    if not isinstance(written.root, Group) or not written.root.is_mapping:
+        what = "there is no configuration in it: a mapping is expected"
+        return Migration(text, (), (Problem(Place(name, 1, 1), "", what),))
     walk = Walk(written.style, all_rules(), anchors_in(written.root))
     walk.message(written.root, find_type(_root_type(written.root)), None, 1)
     problems = by_place(

@@ -157,6 +157,15 @@ def _cluster_names(spot: Spot) -> None:
     spot.say(each, f"{each.name!r} of a gRPC control plane becomes grpc_services")
 
 
+def _path(spot: Spot) -> None:
+    """`path` of a file that xDS reads, which is watched by a message of its own now."""
+    each = spot.group.get("path")
+    if each is None or is_null(each) or not is_null(spot.group.get("path_config_source")):
+        return
+    spot.replace(each, spot.entry("path_config_source", mapping(spot.moved("path", each))))
+    spot.say(each, "'path' becomes path_config_source", is_needed=False)
+
+
 def _set_rest(spot: Spot) -> None:
     """Ask by REST where the file says nothing, or what was the protocol of v1."""
     written = spot.group.get("api_type")
@@ -209,5 +218,6 @@ def add_to(rules: Rules) -> None:
     for layer in ("http", "network"):
         name = f"envoy.extensions.filters.{layer}.ratelimit.v3.RateLimit"
         rules.messages.setdefault(name, []).append(_rate_limit_filter)
+    rules.messages.setdefault(_CORE + "ConfigSource", []).append(_path)
     for name in _VERSIONED:
         rules.messages.setdefault(name, []).append(_api_version)

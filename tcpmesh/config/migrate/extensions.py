@@ -30,7 +30,9 @@ def add_type(spot: Spot, each: Entry, full_name: str) -> None:
         each.put(mapping(url))
         return
     group = spot.walk.claim(spot, each, full_name)
-    if group is not None and group.get("@type") is None:
+    if group is not None and not group.is_mapping:
+        spot.trouble(each, "expected a mapping here, not a list", "correct it, then migrate")
+    elif group is not None and group.get("@type") is None:
         url.line = each.line
         group.entries.insert(0, url)
 

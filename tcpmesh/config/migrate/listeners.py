@@ -25,6 +25,13 @@ _VALIDATION = "envoy.extensions.transport_sockets.tls.v3.CertificateValidationCo
 _PROXY_PROTOCOL = "envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol"
 
 
+def _reuse_port(spot: Spot) -> None:
+    each = spot.group.get("reuse_port")
+    if each is not None and spot.group.get("enable_reuse_port") is None:
+        spot.rename(each, "enable_reuse_port")
+        spot.say(each, "'reuse_port' is called enable_reuse_port now", is_needed=False)
+
+
 def _enter(spot: Spot) -> None:
     spot.walk.listener = spot
 
@@ -208,5 +215,5 @@ def add_to(rules: Rules) -> None:
         (_REDIS, "cluster"): _redis_cluster,
         (f"{_REDIS}.PrefixRoutes", "catch_all_cluster"): _catch_all_cluster,
     }
-    rules.messages.setdefault(_LISTENER, []).extend((_enter, _use_proxy_proto))
+    rules.messages.setdefault(_LISTENER, []).extend((_enter, _use_proxy_proto, _reuse_port))
     rules.messages.setdefault(_FILE_LOG, []).append(_log_format)

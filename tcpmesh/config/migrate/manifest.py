@@ -4,48 +4,96 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from tcpmesh.config.migrate.outcome import Change, Migration
 from tcpmesh.config.migrate.reader import read_written
-from tcpmesh.config.migrate.written import Entry, Group, Scalar
+from tcpmesh.config.migrate.written import Entry, Group, Scalar, quoted
 from tcpmesh.config.mistaken import is_bootstrap
 from tcpmesh.config.text.problems import Place, Problem
 
 #: Where a manifest has another document.
 _NEXT = re.compile(r"^---[^\n]*\n", re.MULTILINE)
 
+_KIND = re.compile(r"(?:^|[{,])\s*(?:- )?[\"']?kind[\"']?\s*:", re.MULTILINE)
+
 _HEAD = re.compile(r"[|>][^\n]*\n")
 
 
-def is_manifest(text: str) -> bool:
+@dataclass(frozen=True)
+class _Embedded:
+    """A configuration in a document: its key and line, and the pieces of the document's text that
+    say it, of which `margin` is taken from each line; `None` where the text is quoted.
+    """
+
+    key: str
+    line: int
+    text: str
+    piece: str
+    margin: int | None
+
+    def place(self, line: int, before: int) -> int:
+        """The line of the manifest for one of the configuration."""
+        return before + (1 if self.margin is None else line)
+
+    def written(self, new: str) -> str:
+        """The piece that says another text."""
+        if self.margin is None:
+            return quoted(new)
+        pad = " " * self.margin
+        return "\n".join(pad + line if line.strip() else line for line in new.split("\n"))
+
+
+def is_manifest(text: str, is_json: bool) -> bool:
     """Whether a text is a manifest with a configuration in it, in any of its documents."""
-    return any(True for start, end in _documents(text) for _ in _embedded(text[start:end]))
+    return any(
+        True
+        for start, end in _documents(text, is_json)
+        for _ in _embedded(text[start:end], is_json)
+    )
 
 
-def _documents(text: str) -> Iterator[tuple[int, int]]:
+def _documents(text: str, is_json: bool) -> Iterator[tuple[int, int]]:
     """Where each document of a text begins and ends."""
     start = 0
-    for found in _NEXT.finditer(text):
+    for found in _NEXT.finditer(text) if not is_json else ():
         yield start, found.start()
         start = found.end()
     yield start, len(text)
 
 
-def _embedded(text: str) -> Iterator[tuple[Entry, str, str]]:
-    """The texts in a document: the entry of each, what stands before its first line, and itself."""
-    if not re.search(r"^\s*(?:- )?kind:", text, re.MULTILINE):
+def _embedded(text: str, is_json: bool) -> Iterator[_Embedded]:
+    """The configurations in a document."""
+    if not _KIND.search(text):
         return
     try:
-        root = read_written(text, False).root
+        root = read_written(text, is_json).root
     except ValueError:
         return
     for data in _data(root):
         for each in data.entries:
-            value = each.value
-            head = _HEAD.match(value.text) if isinstance(value, Scalar) else None
-            if head is not None and isinstance(value, Scalar) and is_bootstrap(str(value.value)):
-                yield each, head[0], value.text[head.end() :]
+            found = _found(each)
+            if found is not None:
+                yield found
+
+
+def _found(each: Entry) -> _Embedded | None:
+    """What an entry embeds."""
+    value = each.value
+    if not isinstance(value, Scalar) or value.is_alias or not is_bootstrap(str(value.value)):
+        return None
+    head = _HEAD.match(value.text)
+    if head is None:
+        is_quoted = value.text[:1] in "\"'"
+        one = _Embedded(each.name, each.line - 1, str(value.value), value.text, None)
+        return one if is_quoted else None
+    piece = value.text[head.end() :]
+    lines = piece.split("\n")
+    margin = min(len(line) - len(line.lstrip(" ")) for line in lines if line.strip())
+    text = "\n".join(line[margin:] for line in lines)
+    # Folded lines, for one, are not what is written.
+    is_plain = text.rstrip("\n") == str(value.value).rstrip("\n")
+    return _Embedded(each.name, each.line, text, piece, margin) if is_plain else None
 
 
 def _data(root: object) -> Iterator[Group]:
@@ -63,7 +111,9 @@ def _data(root: object) -> Iterator[Group]:
                 yield from _data(each.value)
 
 
-def migrate_manifest(text: str, name: str, migrate: Callable[[str, str], Migration]) -> Migration:
+def migrate_manifest(
+    text: str, name: str, is_json: bool, migrate: Callable[[str, str], Migration]
+) -> Migration:
     """Migrate what a manifest carries.
 
     :param migrate: what migrates one configuration: a text and its name.
@@ -72,30 +122,24 @@ def migrate_manifest(text: str, name: str, migrate: Callable[[str, str], Migrati
     changes: list[Change] = []
     problems: list[Problem] = []
     at = 0
-    for start, end in _documents(text):
-        for each, head, inner in _embedded(text[start:end]):
-            lines = inner.split("\n")
-            margin = min(len(line) - len(line.lstrip(" ")) for line in lines if line.strip())
-            plain = "\n".join(line[margin:] for line in lines)
-            done = migrate(plain, each.name)
+    for start, end in _documents(text, is_json):
+        for each in _embedded(text[start:end], is_json):
+            done = migrate(each.text, each.key)
             before = text[:start].count("\n") + each.line
-            changes += [_change(change, each.name, before) for change in done.changes]
-            problems += [_problem(problem, name, each.name, before) for problem in done.problems]
-            if done.text != plain:
-                found = text.index(head + inner, max(at, start)) + len(head)
-                indented = "\n".join(
-                    " " * margin + line if line.strip() else line for line in done.text.split("\n")
-                )
-                parts += [text[at:found], indented]
-                at = found + len(inner)
+            changes += [_change(change, each, before) for change in done.changes]
+            problems += [_problem(problem, name, each, before) for problem in done.problems]
+            if done.text != each.text:
+                found = text.index(each.piece, max(at, start))
+                parts += [text[at:found], each.written(done.text)]
+                at = found + len(each.piece)
     return Migration("".join(parts) + text[at:], tuple(changes), tuple(problems))
 
 
-def _change(change: Change, key: str, before: int) -> Change:
-    path = f'data["{key}"].{change.path}'
-    return replace(change, line=change.line + before, path=path)
+def _change(change: Change, each: _Embedded, before: int) -> Change:
+    path = f'data["{each.key}"].{change.path}'
+    return replace(change, line=each.place(change.line, before), path=path)
 
 
-def _problem(problem: Problem, name: str, key: str, before: int) -> Problem:
-    place = Place(name, problem.place.line + before, problem.place.column)
-    return replace(problem, place=place, path=f'data["{key}"].{problem.path}'.rstrip("."))
+def _problem(problem: Problem, name: str, each: _Embedded, before: int) -> Problem:
+    place = Place(name, each.place(problem.place.line, before), problem.place.column)
+    return replace(problem, place=place, path=f'data["{each.key}"].{problem.path}'.rstrip("."))

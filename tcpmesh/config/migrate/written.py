@@ -60,9 +60,11 @@ class Entry:
     def put(self, value: Written) -> None:
         """Have another value; comments that stand before the old one are kept."""
         first, *rest = (self.between or "").split("\n")
-        found = _COMMENT.search(first)
-        self.remark = found[0] if found else self.remark
+        found = _COMMENT.findall(first)
         others = [text for line in rest for text in _COMMENT.findall(line)]
+        if isinstance(value, Group) and value.opening and not value.is_flow:
+            others, found = found + others, []
+        self.remark = found[0] if found else self.remark
         below = value.entries[0] if isinstance(value, Group) and value.entries else self
         below.above = others + below.above
         self.between = None
@@ -286,7 +288,10 @@ class Style:
             by = 0 if each.column is None else column - each.column
             within = value.column if isinstance(value, Group) and not value.is_flow else each.column
             at = column if within is None else within + by
-            return key + self.shifted(each.between, by) + self.write(value, at)
+            # Where nothing was written after the colon, nothing stood before it.
+            is_new = isinstance(value, Scalar) and value.column is None
+            blank = " " if is_new and each.between.endswith(":") else ""
+            return key + self.shifted(each.between, by) + blank + self.write(value, at)
         remark = f"  {each.remark}" if each.remark else ""
         if isinstance(value, Scalar) or value.is_flow or not (value.entries or value.tail):
             return f"{key}: {self.write(value, column)}{remark}"
@@ -311,8 +316,11 @@ class Style:
             parts.append(self._flow_pair(each, at))
         if group.column is None and is_lined and group.entries:
             parts.append(self.pad(column))
-        parts.append(self.shifted(group.tail, by))
-        return "".join(parts) + closing
+        tail = self.shifted(group.tail, by)
+        if not group.entries:
+            # The comma after what was taken out.
+            tail = re.sub(r"\A\s*,", "", tail)
+        return "".join(parts) + tail + closing
 
     def _flow_column(self, group: Group, column: int, by: int, is_lined: bool) -> int:
         """Where a new entry begins, as far as it begins a line."""
@@ -350,6 +358,7 @@ class Style:
         key = each.key.text or self.plain(each.key.value)
         by = 0 if each.column is None else column - each.column
         between = ": " if each.between is None else self.shifted(each.between, by)
+        between += each.remark + self.pad(column + self.step) if each.remark else ""
         return key + between + self.write(each.value, column, in_flow=True)
 
 
@@ -360,4 +369,5 @@ def quoted(text: str) -> str:
 
 
 def _escape(found: re.Match[str]) -> str:
-    return f"\\u{ord(found[0]):04x}"
+    short = {"\n": "\\n", "\t": "\\t", "\r": "\\r"}
+    return short.get(found[0], f"\\u{ord(found[0]):04x}")

@@ -141,7 +141,7 @@ class Subset:
             self._default.update(self._weights.part(sets, default))
         self._created.tally += len(found.keys() - before.keys())
         self._removed.tally += len(before.keys() - found.keys())
-        self._active.set(len(found))
+        self._active.follow(len(found))
         self._duplicates.set(duplicates)
 
     def _made(self, subset: Members) -> ILoadBalancer:

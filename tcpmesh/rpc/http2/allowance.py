@@ -1,5 +1,5 @@
-"""How many small frames a host may send: to read one takes some 50 us however small it is, and
-pings, settings, windows and empty data may come without end.
+"""How many small frames, and small messages in frames, a host may send: to read a frame takes some
+50 us however small it is, and pings, settings, windows and empty data may come without end.
 """
 
 from __future__ import annotations
@@ -28,6 +28,9 @@ class FrameLimits(Protocol):
     def allows(self, frame: bytes) -> bool:
         """A frame has come; whether it may."""
 
+    def spend(self, count: int) -> bool:
+        """It has so many small things in it beyond one; whether it may."""
+
 
 class Allowance:
     """What a host may still send: so much at once, and more with time and with each frame that it
@@ -47,9 +50,11 @@ class Allowance:
 
     def allows(self, frame: bytes) -> bool:
         """A frame has come; whether it may."""
-        if len(frame) >= SMALL:
-            return True
-        self._left -= 1
+        return len(frame) >= SMALL or self.spend(1)
+
+    def spend(self, count: int) -> bool:
+        """It has so many small things in it beyond one; whether it may."""
+        self._left -= count
         if self._left < 0:
             now = self._clock.seconds()
             self._left = min(self._left + (now - self._since) * PER_SECOND, MOST)

@@ -185,6 +185,11 @@ class Http2Connection(QuietProtocol):
         self._over(stream, reset)
         self._flush()
 
+    def charge(self, count: int) -> None:
+        """The host has sent so many small things beyond one in a frame."""
+        if not self._allowance.spend(count):
+            self._wrong("too many small messages", ErrorCodes.ENHANCE_YOUR_CALM)
+
     def _drop(self, stream: Http2Stream) -> None:
         with suppress(H2Error):  # where the host has reset it, in what was read just now
             self._h2.reset_stream(stream.id, ErrorCodes.CANCEL)
@@ -326,9 +331,11 @@ class Http2Connection(QuietProtocol):
         stream = self._streams.get(event.stream_id)
         if stream is None:
             return
+        reset = None
         if not stream.is_last:
             self._drop(stream)
-        observer = self._over(stream)
+            reset = Reset(ResetReason.ANSWERED)
+        observer = self._over(stream, reset)
         if observer is not None:
             observer.on_end()
 

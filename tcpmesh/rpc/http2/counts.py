@@ -27,8 +27,8 @@ class HostCounts(Protocol):
     def connected(self, seconds: float) -> None:
         """It is there, after so many seconds."""
 
-    def failed(self, reason: Failure) -> None:
-        """It could not be made."""
+    def failed(self, reason: Failure) -> bool:
+        """It could not be made; whether that was the host's doing."""
 
     def closed(self, seconds: float, remote: bool, active: bool) -> None:
         """It is gone, after so many seconds; whether it had streams."""
@@ -89,8 +89,9 @@ class NoCounts:
     def connected(self, seconds: float) -> None:
         """Nothing."""
 
-    def failed(self, reason: Failure) -> None:
+    def failed(self, reason: Failure) -> bool:
         """Nothing."""
+        return True
 
     def closed(self, seconds: float, remote: bool, active: bool) -> None:
         """Nothing."""

@@ -75,6 +75,8 @@ class Http2Host:
         self._counts = counts
         self._unused = unused
         self._waiting: deque[Http2Stream] = deque()
+        self._is_draining = False
+        """Whether nobody has asked for a stream since none were to come any more."""
         self._attempt: _Attempt | None = None
         self._current: Http2Connection | None = None
         """The connection that takes streams."""
@@ -101,6 +103,7 @@ class Http2Host:
         :param body: what is known of its body.
         :param ended: whether that is all of it.
         """
+        self._is_draining = False
         stream = Http2Stream(fields, observer, self._over)
         stream.send(body)
         if ended:
@@ -136,6 +139,9 @@ class Http2Host:
 
     def wants_to_send(self, stream: Http2Stream) -> None:
         """It waits; what it has to send goes with it."""
+
+    def charge(self, count: int) -> None:
+        """It has been sent nothing."""
 
     def give_up(self, stream: Http2Stream, reset: Reset) -> None:
         """A stream that waits is not wanted any more."""
@@ -182,8 +188,8 @@ class Http2Host:
     def failed(self, reason: Failure, begun: float) -> None:
         """An attempt has failed: so have all that wait."""
         self._attempt = None
-        self._counts.failed(reason)
-        self._counts.closed(self._network.clock.seconds() - begun, True, False)
+        remote = self._counts.failed(reason)
+        self._counts.closed(self._network.clock.seconds() - begun, remote, False)
         late = reason.check(ConnectTimeout) is not None
         kind = ResetReason.CONNECTION_TIMEOUT if late else ResetReason.CONNECTION_FAILURE
         self._fail_waiting(Reset(kind, str(reason.value)))
@@ -194,6 +200,8 @@ class Http2Host:
     def ready(self, connection: Http2Connection) -> None:
         """Connected."""
         self._begin_waiting(connection)
+        if self._is_draining:
+            connection.leave()
         self._has_streams(connection)
 
     def has_room(self, connection: Http2Connection) -> None:
@@ -251,9 +259,14 @@ class Http2Host:
 
     def drain(self) -> None:
         """No new streams come: close what has none."""
+        self._is_draining = True
         if self._current is not None:
             self._current.leave()
         self._tidy()
+
+    def host_failed(self) -> None:
+        """The host is out, and who uses it is to leave it."""
+        self.close(Reset(ResetReason.LOCAL_RESET, "the host is unhealthy"))
 
     def close(self, reset: Reset) -> None:
         """Break all streams off, and close."""

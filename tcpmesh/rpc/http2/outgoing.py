@@ -84,32 +84,38 @@ class Outgoing:
             self._more = self._clock.callLater(0, self._send_more)
 
     def _send_frames(self) -> None:
-        streams, left = self._streams, SENT_AT_ONCE
-        while streams and not self._is_paused and left:
+        streams, unflushed = self._streams, 0
+        for _ in range(SENT_AT_ONCE):
+            if not streams or self._is_paused:
+                return
             stream = next(iter(streams))
             del streams[stream]
-            if self._send_frame(stream):
+            size = self._send_frame(stream)
+            if size is not None:
                 self.add(stream)
-            left -= 1
+                unflushed += size
+            if unflushed >= LARGEST_SENT:
+                unflushed = 0
+                self._flush()  # so that the socket can say that it takes no more
 
     def _send_more(self) -> None:
         self._more = None
         self.send()
 
-    def _send_frame(self, stream: Http2Stream) -> bool:
-        """Send some of a stream; whether it may send more."""
+    def _send_frame(self, stream: Http2Stream) -> int | None:
+        """Send some of a stream: so many bytes; `None` where it has to wait for a window."""
         h2, waiting = self._h2, stream.buffered
         window = h2.local_flow_control_window(stream.id)
         size = min(window, h2.max_outbound_frame_size, LARGEST_SENT, waiting)
         if size <= 0 < waiting:
-            return False
+            return None
         piece = stream.take(size)
         stream.is_last = stream.is_ended and not stream.buffered
         h2.send_data(stream.id, piece, end_stream=stream.is_last)
         self._limits.sent()
         if not stream.buffered:
             stream.drained()
-        return True
+        return size
 
     def pause(self) -> None:
         """The socket takes no more."""

@@ -22,6 +22,8 @@ class ResetReason(Enum):
     NO_HOST = "no healthy upstream"
     LOCAL_RESET = "local reset"
     TIMEOUT = "timeout"
+    ANSWERED = "answered before it was whole"
+    """The response is there, and the rest of the request is not wanted."""
 
 
 class Reset(NamedTuple):
@@ -66,6 +68,9 @@ class StreamCarrier(Protocol):
 
     def give_up(self, stream: Http2Stream, reset: Reset) -> None:
         """The stream is not wanted any more; nobody is to be told."""
+
+    def charge(self, count: int) -> None:
+        """The host has sent so many small things in one frame."""
 
 
 class Http2Stream:
@@ -145,6 +150,13 @@ class Http2Stream:
         if self.is_open and carrier is not None:
             reason = ResetReason.TIMEOUT if late else ResetReason.LOCAL_RESET
             carrier.give_up(self, Reset(reason))
+
+    def charge(self, count: int) -> None:
+        """The host has sent so many small messages beyond one in a frame: where that is too much,
+        it is hung up on.
+        """
+        if self.carrier is not None:
+            self.carrier.charge(count)
 
     def _wants_to_send(self) -> None:
         if self.carrier is not None:

@@ -5,7 +5,7 @@ families look; which families there are is `prometheus`'s matter.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from typing import Generic, Protocol, TypeAlias, TypeVar
 
@@ -27,6 +27,11 @@ class Format(Protocol, Generic[Piece]):
 
     def labels(self, tags: Iterable[Tag]) -> Piece:
         """The labels of a series."""
+
+    def labels_but_one(self, tags: Iterable[Tag], value: str) -> Callable[[str], Piece]:
+        """The labels of many series that differ in one value, which is this one in the tags: made
+        of what stands in its place.
+        """
 
     def join(self, labels: Piece, more: Piece) -> Piece:
         """Both."""

@@ -8,13 +8,14 @@ second type by a longer name.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Generic
 
 from tcpmesh.stats.exposition.formats import Format, Piece, Sample, metric_name
 from tcpmesh.stats.metrics import Counter, Gauge
 from tcpmesh.stats.select import Selection
 from tcpmesh.stats.store import AnyStat
-from tcpmesh.stats.tags import Tagger
+from tcpmesh.stats.tags import ANY, CLUSTER, UNUSUAL, Tagger
 
 _STEPS_PER_PIECE = 100
 
@@ -54,13 +55,13 @@ def _families(
     taken: set[str],
 ) -> Iterator[Piece]:
     families: dict[str, dict[Piece, Sample]] = {}
+    series_of = _Series(tagger, format)
     for step, stat in enumerate(stats, 1):
         if stat is None:
             yield format.nothing
             continue
-        name, tags = tagger.tag(stat.name)
-        series = families.setdefault(metric_name(name), {})
-        labels = format.labels(tags)
+        metric, labels = series_of(stat.name)
+        series = families.setdefault(metric, {})
         if labels in series:
             labels = format.join(labels, format.labels((("stat_name", stat.name),)))
         series[labels] = stat.tally if isinstance(stat, (Counter, Gauge)) else stat
@@ -69,6 +70,34 @@ def _families(
     for name in sorted(families):
         family = _claim(name, kind, format, taken)
         yield from format.family(family, kind, families.pop(name))
+
+
+class _Series(Generic[Piece]):
+    """The metric and the labels of a statistic, by its name."""
+
+    def __init__(self, tagger: Tagger, format: Format[Piece]) -> None:
+        self._tagger = tagger
+        self._format: Format[Piece] = format
+        self._of_clusters: dict[str, tuple[str, Callable[[str], Piece]] | None] = {}
+
+    def __call__(self, name: str) -> tuple[str, Piece]:
+        end = name.find(".", len(CLUSTER)) if name.startswith(CLUSTER) else -1
+        if end >= 0:
+            rest = name[end:]
+            known = self._of_clusters.get(rest)
+            if known is None and rest not in self._of_clusters:
+                known = self._of_clusters[rest] = self._of_cluster(rest)
+            cluster = name[len(CLUSTER) : end]
+            if known is not None and cluster not in UNUSUAL:
+                return known[0], known[1](cluster)
+        left, tags = self._tagger.tag(name)
+        return metric_name(left), self._format.labels(tags)
+
+    def _of_cluster(self, rest: str) -> tuple[str, Callable[[str], Piece]] | None:
+        tagged = self._tagger.of_cluster(rest)
+        if tagged is None:
+            return None
+        return metric_name(tagged[0]), self._format.labels_but_one(tagged[1], ANY)
 
 
 def _claim(name: str, kind: str, format: Format[Piece], taken: set[str]) -> str:

@@ -8,7 +8,7 @@ takes half the time so.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from tcpmesh.stats.distribution import Distribution
 from tcpmesh.stats.exposition.formats import Sample, named_once, readable
@@ -73,6 +73,11 @@ class PrometheusProtobuf:
             _block(1, _block(1, name.encode()) + _block(2, readable(value).encode()))
             for name, value in named_once(tags)
         )
+
+    def labels_but_one(self, tags: Iterable[Tag], value: str) -> Callable[[str], bytes]:
+        """See `Format`."""
+        kept = tuple(tags)
+        return lambda given: self.labels((t, given if v == value else v) for t, v in kept)
 
     def join(self, labels: bytes, more: bytes) -> bytes:
         """One after the other."""

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 
 from tcpmesh.stats.exposition.formats import Sample, named_once, readable
 from tcpmesh.stats.metrics import Histogram, TextReadout
 from tcpmesh.stats.tags import Tag
 from tcpmesh.stats.text import QUANTILES, HistogramView, bucket_counts, number_text
+
+_LINES = 100
+"""Lines of a piece, where they are quick to make."""
 
 _SUFFIXES = {"histogram": ("", "_bucket", "_sum", "_count"), "summary": ("", "_sum", "_count")}
 
@@ -22,6 +26,11 @@ class PrometheusText:
     def labels(self, tags: Iterable[Tag]) -> str:
         """`name="value"`, with commas."""
         return ",".join(f'{name}="{_escaped(value)}"' for name, value in named_once(tags))
+
+    def labels_but_one(self, tags: Iterable[Tag], value: str) -> Callable[[str], str]:
+        """See `Format`."""
+        before, after = self.labels(tags).split(value)
+        return lambda given: f"{before}{_escaped(given)}{after}"
 
     def join(self, labels: str, more: str) -> str:
         """With a comma, where there are both."""
@@ -38,16 +47,26 @@ class PrometheusText:
     def family(self, name: str, kind: str, series: dict[str, Sample]) -> Iterator[str]:
         """A line for its type, then those of its series."""
         yield f"# TYPE {name} {kind}\n"
-        number = self.sample_name(name, kind)
+        if kind in ("counter", "gauge"):
+            yield from self._numbers(self.sample_name(name, kind), series)
+            return
         for labels, sample in series.items():
             if isinstance(sample, Histogram):
                 write = self._summary if kind == "summary" else self._histogram
                 yield write(name, labels, sample)
-            elif isinstance(sample, TextReadout):
+
+    def _numbers(self, name: str, series: dict[str, Sample]) -> Iterator[str]:
+        lines = []
+        for labels, sample in series.items():
+            if isinstance(sample, TextReadout):
                 text = f'text_value="{_escaped(sample.readout)}"'
-                yield f"{name}{{{self.join(labels, text)}}} 0\n"
+                lines.append(f"{name}{{{self.join(labels, text)}}} 0\n")
             else:
-                yield f"{number}{{{labels}}} {sample}\n"
+                lines.append(f"{name}{{{labels}}} {sample}\n")
+            if len(lines) == _LINES:
+                yield "".join(lines)
+                lines.clear()
+        yield "".join(lines)
 
     def end(self) -> str:
         """Nothing."""
@@ -134,7 +153,6 @@ def _go(number: float) -> str:
     return text
 
 
+@lru_cache(maxsize=4096)
 def _escaped(value: str) -> str:
-    if value.isascii() and value.isalnum():
-        return value
     return readable(value).replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 from typing import Any
 
 from envoy.admin.v3 import clusters_pb2, listeners_pb2, memory_pb2, server_info_pb2
-from envoy.config.bootstrap.v3.bootstrap_pb2 import LayeredRuntime
+from envoy.config.bootstrap.v3.bootstrap_pb2 import Bootstrap
 from google.protobuf import json_format
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -166,7 +166,7 @@ class StatsTests(PageTestCase):
         )
         self.assertEqual(
             "cluster.c.active: 1\ncluster.c.total: 3\n",
-            self.text("/stats?usedonly&filter=c.(a|n|t)"),
+            self.text("/stats?usedonly&filter=^cluster.c.(a|n|t)"),
         )
         self.assertEqual(
             "cluster.c.active: 1\n", self.text("/stats?type=Gauges&invert_filter&filter=admin")
@@ -220,7 +220,7 @@ class StatsTests(PageTestCase):
         self.assertEqual("OK\n", self.post("/reset_counters"))
         self.assertEqual(
             "cluster.c.active: 1\ncluster.c.total: 0\n",
-            self.text("/stats?usedonly&filter=c.(a|n|t)"),
+            self.text("/stats?usedonly&filter=^cluster.c.(a|n|t)"),
         )
 
 
@@ -403,13 +403,13 @@ class RuntimeTests(PageTestCase):
 
     def layer(self, name: str, **values: object) -> None:
         """There is a layer more: of these values, or else that of operators."""
-        self.layers = getattr(self, "layers", LayeredRuntime())
-        layer = self.layers.layers.add(name=name)
+        self.bootstrap = getattr(self, "bootstrap", Bootstrap())
+        layer = self.bootstrap.layered_runtime.layers.add(name=name)
         if values:
             json_format.ParseDict(values, layer.static_layer)
         else:
             layer.admin_layer.SetInParent()
-        self.server.layers = Layers(self.layers, "", Store(), lambda message: None)
+        self.server.layers = Layers(self.bootstrap, "", Store(), lambda message: None)
 
     def test_nothing(self) -> None:
         """Without layers there is nothing to show, and nothing that could be modified."""

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.config.checks.formats import FACTORIES
 from tcpmesh.connection import state_objects
 from tests.config.texts import NOT_SUPPORTED, changed, judged, said
+
+ADMIN = """admin:
+  address: {socket_address: {address: 127.0.0.1, port_value: 0}}
+  access_log_path: /nope/x
+static_resources:"""
 
 _FILTER = "type.googleapis.com/envoy.extensions.filters.network.set_filter_state.v3.Config"
 
@@ -108,3 +116,79 @@ class OrderTests(SynchronousTestCase):
         start, end = alone.index("      - name: proxy"), alone.index("  clusters:")
         (line,) = judged(alone[:start] + alone[end:])
         self.assertIn("is the last of its chain", line)
+
+
+_FILE = "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog"
+
+
+class AccessLogTests(SynchronousTestCase):
+    """Access logs, wherever they stand."""
+
+    def assert_says(self, expected: str, fields: str) -> None:
+        """A tcp_proxy with these fields has one mistake, at a line."""
+        (line,) = judged(changed(("idle_timeout: 5s", fields)))
+        self.assertIn(expected, line)
+        self.assertRegex(line, r"^\d+:\d+: ")
+
+    def log(self, fields: str) -> str:
+        """The field of a tcp_proxy that logs to a file of these fields."""
+        return f"access_log: {{name: f, typed_config: {{'@type': {_FILE}, {fields}}}}}"
+
+    def test_file(self) -> None:
+        """A file that cannot be written is an error, also before the process starts."""
+        folder = self.mktemp()
+        os.mkdir(folder)
+        self.assertEqual([], judged(changed(("idle_timeout: 5s", self.log("path: /dev/null")))))
+        self.assertEqual([], judged(changed(("idle_timeout: 5s", self.log("path: new.log")))))
+        self.assertFalse(os.path.exists("new.log"))
+        self.assert_says(f"there is no directory '{folder}/x'", self.log(f"path: {folder}/x/y"))
+        self.assert_says("it is a directory", self.log(f"path: {folder}"))
+        self.assert_says("a zero byte", self.log(r'path: "a\0b"'))
+
+    def test_permissions(self) -> None:
+        """So is one that this user may not write to, or may not make."""
+        folder = self.mktemp()
+        os.mkdir(folder)
+        Path(folder, "log").touch()
+        self.patch(os, "access", lambda path, mode: False)  # nothing is forbidden to root
+        self.assert_says("permission denied", self.log(f"path: {folder}/log"))
+        self.assert_says("no file may be made", self.log(f"path: {folder}/new"))
+
+    def test_admin(self) -> None:
+        """The admin interface's own log is judged likewise."""
+        (line,) = [
+            each
+            for each in judged(changed(("static_resources:", ADMIN)))
+            if "access_log_path" in each
+        ]
+        self.assertIn("there is no directory '/nope'", line)
+
+    def test_formats(self) -> None:
+        """The formats of old times are judged as those of today."""
+        for format in (
+            "format: '%NOPE%'",
+            "json_format: {a: {b: ['%NOPE%']}}",
+            "typed_json_format: {a: '%NOPE%'}",
+            "log_format: {text_format_source: {inline_string: '%NOPE%'}}",
+        ):
+            lines = judged(changed(("idle_timeout: 5s", self.log(f"path: /dev/null, {format}"))))
+            self.assertEqual(1, len([each for each in lines if "no operator NOPE" in each]), format)
+
+    def test_own_operator(self) -> None:
+        """TCPMESH needs to be told what."""
+        for text, expected in (
+            ("%TCPMESH%", "needs an argument"),
+            ("%TCPMESH(x)%", "is one of close_reason"),
+        ):
+            self.assert_says(expected, self.log(f"path: x, log_format: {{text_format: '{text}'}}"))
+
+    def test_options(self) -> None:
+        """When records are written is said in the fields of old times or in those of today."""
+        for field in (
+            "access_log_flush_interval: 1s",
+            "flush_access_log_on_connected: true",
+        ):
+            lines = judged(
+                changed(("idle_timeout: 5s", f"access_log_options: {{}}\n          {field}"))
+            )
+            self.assertTrue(any("exclude each other" in each for each in lines), lines)

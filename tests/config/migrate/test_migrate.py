@@ -140,6 +140,7 @@ class LeftTests(SynchronousTestCase):
             "transport_socket: {name: mine, config: {}}": [
                 "nobody knows which type configures 'mine'"
             ],
+            "tls_context: [1]": ["expected a mapping here, not a list"],
             "extension_protocol_options: {mine: {}}": [
                 "nobody knows which type configures 'mine' here"
             ],
@@ -186,6 +187,53 @@ class LeftTests(SynchronousTestCase):
             done = migrate("a: [", name)
             self.assertEqual(("a: [", ()), (done.text, done.changes))
             self.assertEqual(1, len(done.problems))
+
+
+class CommentTests(SynchronousTestCase):
+    """Comments in unusual places."""
+
+    def test_before_the_value(self) -> None:
+        """A comment between a key and its value stays, in either style, and beside an anchor."""
+        for text in (
+            cluster("tls_context: # why\n  # more\n  sni: a"),
+            cluster("tls_context: # why\n  # more\n  &a\n  sni: a"),
+            cluster("tls_context: &a # why\n  # more\n  sni: a"),
+            "static_resources: {clusters: [{name: a, tls_context: # why\n  # more\n  {sni: a}}]}",
+        ):
+            done = migrate(text, "a.yaml")
+            self.assertEqual((), done.problems, text)
+            self.assertIn("UpstreamTlsContext", done.text)
+            for comment in ("# why", "# more"):
+                self.assertEqual(1, done.text.count(comment), done.text)
+
+
+class NullTests(SynchronousTestCase):
+    """Fields without a value."""
+
+    def test_null(self) -> None:
+        """A field that nothing is written in gets its value behind a blank."""
+        text = (
+            "dynamic_resources:\n  cds_config:\n    api_config_source:\n      api_type:\n"
+            "      cluster_names: [a]\n"
+        )
+
+        self.assertIn("      api_type: REST\n", migrate(text, "a.yaml").text)
+
+
+class CommaTests(SynchronousTestCase):
+    """Commas of the flow style."""
+
+    def test_only_entry(self) -> None:
+        """A comma behind the only entry goes with that."""
+        text = (
+            "static_resources: {listeners: [{filter_chains: [{use_proxy_proto: true,}, ]}],\n"
+            "  clusters: [{name: a, hosts: [{pipe: {path: /a}},],}]}\n"
+        )
+        done = migrate(text, "a.yaml")
+
+        self.assertEqual((), done.problems)
+        self.assertIn("filter_chains: [{}, ]", done.text)
+        self.assertIn("lb_endpoints: [{endpoint: {address: {pipe: {path: /a}}}},]", done.text)
 
 
 class DuplicateTests(SynchronousTestCase):

@@ -132,6 +132,16 @@ class HostileTests(ConnectionTestCase):
         self.send(raw(frame, b"", "PADDED") * (2 * MOST))
         self.assertEqual([1, 0], self.moved("upstream_cx_protocol_error", "upstream_cx_active"))
 
+    def test_small_messages(self) -> None:
+        """Messages without anything in them, thousands in a frame."""
+        self.call_got.head()
+        self.pump()
+        self.send(raw(DataFrame(1), b"\0" * 5000))
+        self.assertTrue(self.is_open)
+        self.send(raw(DataFrame(1), b"\0" * 15000))
+        self.assertFalse(self.is_open)
+        self.assertEqual("INTERNAL", self.observer.end)
+
     def test_interim(self) -> None:
         """Interim responses without end."""
         frame = raw(HeadersFrame(1), b"\x08\x03103", "END_HEADERS")

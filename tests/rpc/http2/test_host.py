@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from google.protobuf.wrappers_pb2 import StringValue
+
 from tcpmesh.testing.mesh import address_of
 from tcpmesh.values.hosts import HealthFlag
-from tests.rpc.called import HOST, RpcTestCase, Server
+from tests.rpc.called import HOST, METHOD, Observer, RpcTestCase, Server
 
 OTHER = "127.0.0.3:80"
 
@@ -38,6 +40,26 @@ class HostTests(RpcTestCase):
         self.pump()
         self.assertEqual(("OK", [0]), (observer.end, self.moved("upstream_cx_active")))
 
+    def test_removed_while_connecting(self) -> None:
+        """A host that leaves while it is being connected to serves the calls that wait, and is then
+        hung up on.
+        """
+        observer = Observer()
+        self.client.stream(METHOD, StringValue, observer).half_close()
+        entry = self.mesh.clusters.get("c")
+        assert entry is not None
+        self.mesh.tell_hosts("c", type(entry.membership.told().assignment)())
+        self.pump()
+        self.assertEqual((["a"], "OK"), (observer.heard, observer.end))
+        self.assertEqual([0], self.moved("upstream_cx_active"))
+
+    def test_exhausted(self) -> None:
+        """An attempt for which this machine lacks a descriptor is no failure of the host."""
+        self.mesh.network.exhausted.add(address_of(HOST))
+        self.assertEqual("UNAVAILABLE", self.status(self.call()))
+        names = ("upstream_cx_total", "upstream_cx_destroy_local", "upstream_cx_connect_fail")
+        self.assertEqual([1, 1, 0], self.moved(*names))
+
     def test_no_host(self) -> None:
         """Without a host a call is UNAVAILABLE, and counted."""
         self.add(hosts=())
@@ -57,6 +79,17 @@ class HostTests(RpcTestCase):
         self.pump()
         self.assertEqual([0], self.moved("upstream_cx_active"))
         self.assertEqual([], other.calls)
+
+    def test_failed(self) -> None:
+        """Where a cluster closes the connections of hosts that fail, calls are broken off."""
+        for more, ends in (("", []), ("close_connections_on_host_health_failure: true", [14])):
+            self.mesh.clusters.remove("c")
+            self.add(more=more)
+            _, observer = self.begin()
+            self.mesh.set_flags("c", HOST, HealthFlag.failed_active_hc)
+            self.pump()
+            self.assertEqual(ends, [error and error.status for error in observer.ends])
+            self.assertEqual([1 - len(ends)], self.moved("upstream_cx_active"))
 
     def test_refused(self) -> None:
         """All calls that wait for a connection fail with it; the next one tries again."""

@@ -9,11 +9,13 @@ from hypothesis import strategies as st
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tcpmesh.stats.exposition.prometheus import exposition
+from tcpmesh.stats.exposition.formats import metric_name
+from tcpmesh.stats.exposition.prometheus import _Series, exposition
 from tcpmesh.stats.exposition.text_format import PrometheusText
 from tcpmesh.stats.metrics import Merge
 from tcpmesh.stats.select import Query, Selection
 from tcpmesh.stats.store import Store
+from tcpmesh.stats.tags import DEFAULT_RULES, FixedTag, Tagger, TagRule
 from tests.stats.exposition.strict import Page, read
 
 
@@ -144,3 +146,38 @@ class ExpositionTests(SynchronousTestCase):
             len(set(counters)) + 2 * len(set(gauges)) + per_histogram * len(set(histograms)),
             len(found.series),
         )
+
+
+class SeriesTests(SynchronousTestCase):
+    """The short way for statistics of clusters."""
+
+    parts = st.sampled_from(
+        (
+            "a",
+            "rbac",
+            "endpoint",
+            "10.0.0.1_80",
+            "ssl",
+            "ciphers",
+            "upstream_rq_503",
+            "x_rq_2xx",
+            "",
+        )
+    )
+
+    @given(parts | st.text(max_size=5), st.lists(parts, max_size=4), st.booleans())
+    def test_as_the_long_way(self, cluster: str, rest: list[str], has_fixed: bool) -> None:
+        """It comes to the same metric and labels as looking at the whole name."""
+        rules = (*DEFAULT_RULES, FixedTag("zone", "a")) if has_fixed else DEFAULT_RULES
+        tagger, form = Tagger(rules), PrometheusText()
+        name = ".".join(("cluster", cluster, *rest))
+        left, tags = tagger.tag(name)
+        for _ in range(2):
+            series = _Series(tagger, form)(name)
+            self.assertEqual((metric_name(left), form.labels(tags)), series)
+
+    def test_rules_of_ones_own(self) -> None:
+        """With rules that look at names there is only the long way."""
+        tagger = Tagger((*DEFAULT_RULES, TagRule("t", r"(a)")))
+        self.assertIsNone(tagger.of_cluster(".upstream_cx_total"))
+        self.assertIsNotNone(Tagger().of_cluster(".upstream_cx_total"))

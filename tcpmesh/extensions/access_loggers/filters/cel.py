@@ -29,6 +29,8 @@ _HAVE_ADDRESSES = {"source", "destination", "upstream"}
 class ExpressionFilter:
     """What an `ExpressionFilter` message says."""
 
+    wants_idle = False
+
     def __init__(self, message: Any, context: Context) -> None:
         self._expression = Expression(
             message.expression, message.cel_config.enable_string_conversion

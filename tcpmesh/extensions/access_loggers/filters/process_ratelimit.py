@@ -52,7 +52,7 @@ class Tokens:
 class ProcessRateLimitFilter:
     """What a `ProcessRateLimitFilter` message says."""
 
-    wants_addresses = False
+    wants_addresses = wants_idle = False
 
     def __init__(self, message: Any, context: Context) -> None:
         config, clock = message.dynamic_config, context.network.clock

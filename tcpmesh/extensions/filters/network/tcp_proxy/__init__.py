@@ -115,9 +115,11 @@ class TcpProxy(NetworkFilter):
             if session.cluster is not None:
                 now = held(session.relay)
                 read, unsent = read + now.read_of_client, unsent + now.for_client
-                session.cluster.stats.cx_tx_bytes_buffered.add(now.for_upstream)
+                if now.for_upstream:
+                    session.cluster.stats.cx_tx_bytes_buffered.add(now.for_upstream)
                 session.cluster.stats.cx_rx_bytes_buffered.add(now.read_of_upstream)
         before, self._buffered = self._buffered, (read, unsent)
         # Added, not set: other filters of the same stat_prefix have a share in these gauges.
         self._stats.cx_rx_bytes_buffered.add(read - before[0])
-        self._stats.cx_tx_bytes_buffered.add(unsent - before[1])
+        if unsent != before[1]:
+            self._stats.cx_tx_bytes_buffered.add(unsent - before[1])
