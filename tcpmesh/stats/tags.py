@@ -195,11 +195,11 @@ class Tagger:
         self._rules += [rule for rule in rules if rule.first is not None]
         self._rules_by_first: dict[str, list[Rule]] = {}
         self._cache: dict[str, TaggedName] = {}
+        self._given: dict[str, TaggedName] = {}
+        self._untold: dict[str, TaggedName] = {}
         self._of_clusters: dict[str, TaggedName | None] = {}
         own = (rule for rule in rules if rule not in DEFAULT_RULES)
         self._is_usual = all(isinstance(rule, FixedTag) for rule in own)
-        self._given: dict[str, TaggedName] = {}
-        self._untold: dict[str, TaggedName] = {}
 
     def give(self, name: str, tagged: TaggedName) -> None:
         """A statistic that was made with tags of its own: no rule looks for others.
