@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import quote
@@ -23,18 +23,45 @@ TREE = Limits(peak=256 * MIB, kept=160 * MIB)
 """A hundred thousand values, once more while they change."""
 
 
-def write(root: Path, files: dict[str, bytes]) -> None:
+def write(root: Path, files: Iterable[tuple[str, bytes]]) -> None:
     """A tree of files."""
-    for name, data in files.items():
+    for name, data in files:
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
+
+
+def many(first: int) -> Iterator[tuple[str, bytes]]:
+    """A hundred thousand files with numbers."""
+    for folder in range(FOLDERS):
+        for number in range(FILES):
+            yield f"d{folder}/k{number}", b"%d" % (first + number)
+
+
+TREES: Mapping[str, Callable[[], Iterable[tuple[str, bytes]]]] = {
+    "one": lambda: many(0),
+    "other": lambda: many(1),
+    "large": lambda: [(f"k{each[0]}", each * MIB) for each in (b"\n", b"x", b"\xff")],
+    "lines": lambda: [(f"k{number}", b"#\na\n" * (MIB // 4)) for number in range(8)],
+    "loops": lambda: [("k", b"1")],
+}
+
+
+def made(folder: Path, name: str) -> str:
+    """A tree, which is there from now on."""
+    if name in TREES and not (folder / name).exists():
+        write(folder / name, TREES[name]())
+        for link in "abcd" if name == "loops" else "":
+            (folder / name / link).symlink_to(".")
+    return name
 
 
 def swaps(folder: Path, *trees: str) -> Callable[[Target, float], str]:
     """The link points to one tree after the other, each as soon as the last one counts."""
 
     def strike(target: Target, seconds: float) -> str:
+        for tree in trees:
+            made(folder, tree)
         end, swapped = time.monotonic() + seconds, 0
         while time.monotonic() < end:
             for tree in trees:
@@ -75,22 +102,13 @@ def scene(stack: ExitStack, bootstrap: Bootstrap) -> Iterator[Attack]:
     """A proxy with a layer on disk and one of operators."""
     folder = Path(tempfile.mkdtemp(prefix="tcpmesh-attack-"))
     stack.callback(shutil.rmtree, folder)
-    for number in range(2):
-        numbers = {f"d{d}/k{k}": b"%d" % (number + k) for d in range(FOLDERS) for k in range(FILES)}
-        write(folder / f"many{number}", numbers)
-    write(folder / "large", {f"k{k}": data * MIB for k, data in enumerate((b"\n", b"x", b"\xff"))})
-    write(folder / "lines", {f"k{k}": b"#\na\n" * (MIB // 4) for k in range(8)})
-    write(folder / "loops", {"k": b"1"})
-    for name in "abcd":
-        (folder / "loops" / name).symlink_to(".")
-    (folder / "link").symlink_to("many0")
     bootstrap.layers = [
         {"name": "disk", "disk_layer": {"symlink_root": str(folder / "link")}},
         {"name": "admin", "admin_layer": {}},
     ]
     hundred = "A tree of 100,000 files takes the place of another."
-    yield Attack("swap", hundred, swaps(folder, "many1", "many0"), 20, TREE)
-    yield Attack("gone", "It goes, and comes back.", swaps(folder, "nowhere", "many0"), 20, TREE)
+    yield Attack("swap", hundred, swaps(folder, "other", "one"), 20, TREE)
+    yield Attack("gone", "It goes, and comes back.", swaps(folder, "nowhere", "one"), 20, TREE)
     yield Attack("page", "Twenty clients ask for it.", asks(get("/runtime"), clients=20), 5, TREE)
     yield Attack("large", "Values of a mebibyte.", swaps(folder, "large", "lines"), 5)
     yield Attack("loops", "Directories that contain themselves.", swaps(folder, "loops"), 5)
