@@ -83,7 +83,7 @@ def quoted(value: Any) -> Any:
     if (
         isinstance(value, float)
         and value.is_integer()
-        and abs(value) < 2**31
+        and -(2**31) <= value < 2**31
         and str(value) != "-0.0"
     ):
         return int(value)
