@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
+from json.encoder import encode_basestring
 from typing import Any
 
 from tcpmesh.accesslog.fields.value import Typed, cut_to, dumps, encoded
@@ -55,7 +56,7 @@ def quoted(text: str) -> str:
     """
     if not text.isascii() and _SURROGATE.search(text):
         return json.dumps(encoded(text).decode("latin-1"))
-    return _encode(text)
+    return encode_basestring(text)
 
 
 def _typed(value: Typed) -> str:

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable
 
 from tcpmesh.accesslog.fields.value import Build, Value
 from tcpmesh.values.hosts import HostSpec
-from tcpmesh.values.stream.stream_info import UpstreamInfo
+from tcpmesh.values.stream.moment import Moment
+from tcpmesh.values.stream.stream_info import StreamInfo, UpstreamInfo
 
 
 def host_name(host: HostSpec) -> str:
@@ -38,8 +39,14 @@ def _joined(ask: Callable[[UpstreamInfo], Iterable[str]]) -> Build:
     return _of(lambda upstream: ",".join(ask(upstream)) or None)
 
 
+def _host(info: StreamInfo, at: Moment) -> Value:
+    """UPSTREAM_HOST, which nearly every record has."""
+    host = info.upstream.host
+    return None if host is None else str(host.address)
+
+
 OPERATORS: dict[str, Build] = {
-    "UPSTREAM_HOST": _of_host(lambda host: str(host.address)),
+    "UPSTREAM_HOST": lambda operator: _host,
     "UPSTREAM_HOST_NAME": _of_host(host_name),
     "UPSTREAM_HOST_NAME_WITHOUT_PORT": _of_host(host_name_without_port),
     "UPSTREAM_HOSTS_ATTEMPTED": _joined(
