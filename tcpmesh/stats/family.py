@@ -16,8 +16,10 @@ from tcpmesh.stats.metrics import Counter, Gauge, Histogram, TextReadout
 SORT_STEP = 1000
 """Statistics put in order at one step: about a millisecond."""
 
-PART = 5000
-"""Statistics that are looked at together, where looking is quick: a fraction of a millisecond."""
+PART = 200
+"""Statistics that are looked at together: a fraction of a millisecond, also where something is sent
+of each.
+"""
 
 AnyStat: TypeAlias = "Counter | Gauge | Histogram | TextReadout"
 Stat = TypeVar("Stat", Counter, Gauge, Histogram, TextReadout)
@@ -81,14 +83,27 @@ class Family(Generic[Stat]):
         self._by_name = self._parts = None
         self._changes += 1
 
-    def parts(self) -> list[list[Stat]]:
+    def parts(self) -> Iterator[list[Stat]]:
         """All that were made, a few together: whoever looks at all of them lets others have their
-        turn after each part.
+        turn after each part.  To take hold of them all at once would take as long as to look.
         """
-        if self._parts is None:
-            made = iter(list(self.made.values()))
-            self._parts = list(iter(lambda: list(islice(made, PART)), []))
-        return self._parts
+        parts = self._parts
+        if parts is not None:
+            yield from parts
+            return
+        found: list[list[Stat]] = []
+        changes, made = self._changes, iter(self.made.values())
+        while changes == self._changes:
+            part = list(islice(made, PART))
+            if not part:
+                self._parts = found
+                return
+            found.append(part)
+            yield part
+        # Names have come or gone meanwhile, which is rare: what is left is taken at once.
+        seen = {id(stat) for part in found for stat in part}
+        rest = [stat for stat in self.made.values() if id(stat) not in seen]
+        yield from (rest[start : start + PART] for start in range(0, len(rest), PART))
 
     def sort(self) -> Iterator[None]:
         """Sort in steps, so that `in_order` need not do it at once; in vain where names come or go

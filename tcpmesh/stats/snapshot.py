@@ -17,9 +17,6 @@ from tcpmesh.stats.distribution import Distribution
 from tcpmesh.stats.family import Families
 from tcpmesh.stats.tags import TaggedName, Tagger
 
-REST = 200
-"""Statistics that are looked at between two rests."""
-
 
 class FlushedCounter(NamedTuple):
     """A counter, and by how much it has grown since the last flush, which may be 0."""
@@ -82,20 +79,18 @@ class Snapshot:
         """Counters, and rests."""
         deltas = self._deltas
         for part in self._families.counters.parts():
-            for start in range(0, len(part), REST):
-                for stat in part[start : start + REST]:
-                    if stat.was_used:
-                        yield FlushedCounter(stat.name, stat.tally, deltas.get(stat.name, 0))
-                yield None
+            for stat in part:
+                if stat.was_used:
+                    yield FlushedCounter(stat.name, stat.tally, deltas.get(stat.name, 0))
+            yield None
 
     def gauges(self) -> Iterator[FlushedGauge | None]:
         """Gauges, and rests."""
         for part in self._families.gauges.parts():
-            for start in range(0, len(part), REST):
-                for stat in part[start : start + REST]:
-                    if stat.was_used:
-                        yield FlushedGauge(stat.name, stat.tally)
-                yield None
+            for stat in part:
+                if stat.was_used:
+                    yield FlushedGauge(stat.name, stat.tally)
+            yield None
 
     def text_readouts(self) -> Iterator[FlushedText | None]:
         """Text readouts, and rests."""
@@ -108,10 +103,9 @@ class Snapshot:
     def histograms(self) -> Iterator[FlushedHistogram | None]:
         """Histograms, and rests."""
         for part in self._families.histograms.parts():
-            for start in range(0, len(part), REST):
-                for stat in part[start : start + REST]:
-                    if stat.was_used:
-                        yield FlushedHistogram(
-                            stat.name, stat.unit, stat.bounds, stat.last_interval, stat.cumulative
-                        )
-                yield None
+            for stat in part:
+                if stat.was_used:
+                    yield FlushedHistogram(
+                        stat.name, stat.unit, stat.bounds, stat.last_interval, stat.cumulative
+                    )
+            yield None

@@ -16,7 +16,8 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol, TypeAlias
 
-_CACHE_LIMIT = 16_384
+_CACHE_LIMIT = 4096
+"""Names that are remembered: to forget all of them takes a millisecond or two."""
 
 MOST_GIVEN = 100_000
 """Statistics whose tags are not in their names, but were given."""

@@ -9,7 +9,7 @@ from zope.interface.verify import verifyObject
 from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.interfaces import IStatsSnapshot
-from tcpmesh.stats import snapshot as snapshot_module
+from tcpmesh.stats import family
 from tcpmesh.stats.metrics import KEPT_LIMIT, Merge
 from tcpmesh.stats.snapshot import Snapshot
 from tcpmesh.stats.store import Declaration, Store
@@ -130,7 +130,7 @@ class SnapshotTests(SynchronousTestCase):
 
     def test_rests(self) -> None:
         """There is a rest after a bounded number of statistics, used or not."""
-        self.patch(snapshot_module, "REST", 2)
+        self.patch(family, "PART", 2)
         for number in range(4):
             self.scope.counter(f"other_{number}")
         self.counter.tally += 1

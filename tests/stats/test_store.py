@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.stats import family
 from tcpmesh.stats.family import SORT_STEP
-from tcpmesh.stats.metrics import PENDING_LIMIT, Merge
+from tcpmesh.stats.metrics import PENDING_LIMIT, Counter, Merge
 from tcpmesh.stats.store import COLLECT_STEP, AnyStat, Declaration, Store, sanitize
 
 
@@ -216,6 +216,37 @@ class ScopeTests(SynchronousTestCase):
         self.assertEqual(["c.h"], names(self.store.histograms()))
         self.assertEqual(["c.t"], names(self.store.text_readouts()))
         self.assertFalse(any(stat.was_used for stat in self.store.gauges()))
+
+
+class PartTests(SynchronousTestCase):
+    """All statistics of a kind, a few at a time."""
+
+    def setUp(self) -> None:
+        """Five counters."""
+        self.patch(family, "PART", 2)
+        self.store = Store()
+        self.scope = self.store.scope("a")
+        for number in range(5):
+            self.scope.counter(str(number))
+        self.family = self.store._families.counters
+
+    def names(self, parts: Iterable[list[Counter]]) -> list[list[str]]:
+        """What is in these parts."""
+        return [[stat.name for stat in part] for part in parts]
+
+    def test_parts(self) -> None:
+        """Each is in one part, the first time and again."""
+        wanted = [["a.0", "a.1"], ["a.2", "a.3"], ["a.4"]]
+        self.assertEqual(wanted, self.names(self.family.parts()))
+        self.assertEqual(wanted, self.names(self.family.parts()))
+
+    def test_changes_meanwhile(self) -> None:
+        """Where names come meanwhile those that were not seen yet are, once, and new ones too."""
+        parts = self.family.parts()
+        self.assertEqual([["a.0", "a.1"]], self.names([next(parts)]))
+        self.store.counter("b")
+        self.assertEqual([["a.2", "a.3"], ["a.4", "b"]], self.names(parts))
+        self.assertEqual(6, sum(map(len, self.family.parts())))
 
 
 class UsedTests(SynchronousTestCase):
