@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from zope.interface import implementer
 
-from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.internet.interfaces import IDelayedCall, IHalfCloseableProtocol
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
@@ -20,6 +20,9 @@ from tcpmesh.admin.traffic import AdminTraffic
 
 BODY_LIMIT = 1 << 14
 """Bytes of the body of a request: that of a form, for no page wants any other."""
+
+GRACE = 1.0
+"""Seconds to answer who has asked and then sent end of stream."""
 
 MOST_PIECES = 1000
 """Pieces in which a body may come, so that nobody sends it in chunks of a byte."""
@@ -82,7 +85,8 @@ class CountsTraffic(Protocol):
 class AdminChannel(HTTPChannel):
     """A client's connection: counted, and followed by what had to wait until the client is gone.
 
-    One that has sent all it will, as `nc -N` does, still gets its answers.
+    One that has sent all it will, as `nc -N` does, still gets its answers, if that does not take
+    long: most who send end of stream are gone, and nobody would take a long answer.
     """
 
     site: CountsTraffic
@@ -95,6 +99,8 @@ class AdminChannel(HTTPChannel):
         self._is_refused = False
         self._is_read = False
         """Whether the client sends no more."""
+        self._grace: IDelayedCall | None = None
+        """The end of the time that is left for its answers then."""
 
     def connectionMade(self) -> None:
         """Count the connection."""
@@ -122,8 +128,14 @@ class AdminChannel(HTTPChannel):
     def readConnectionLost(self) -> None:
         """The client has sent all it will: answer what was asked, then close."""
         self._is_read = True
-        if not self.requests:
+        if self.requests:
+            self._grace = self.callLater(GRACE, self._give_up)
+        else:
             self.loseConnection()
+
+    def _give_up(self) -> None:
+        transport: Any = self.transport
+        transport.abortConnection()
 
     def writeConnectionLost(self) -> None:
         """Never: this side closes both ways."""
@@ -136,6 +148,8 @@ class AdminChannel(HTTPChannel):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Count its end, and do what had to wait for it."""
+        if self._grace is not None and self._grace.active():
+            self._grace.cancel()
         super().connectionLost(reason)
         # Twisted leaves a cycle of these, with the bytes in it, for the garbage collector.
         self._transferDecoder = None

@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tcpmesh.admin import answering
 from tcpmesh.admin.answering import STALL_TIMEOUT
 from tcpmesh.admin.answers.endpoint import Answer, Call, Endpoint
-from tcpmesh.admin.channel import BODY_LIMIT, MOST_PIECES
+from tcpmesh.admin.channel import BODY_LIMIT, GRACE, MOST_PIECES
 from tcpmesh.admin.site import MOST_PARAMETERS, AdminSite, query_parameters
 from tcpmesh.net.cooperator import shared_cooperator
 from tests.admin.client import Client
@@ -409,6 +409,23 @@ class HalfCloseTests(SynchronousTestCase):
         self.client.run()
         self.assertEqual(2, self.client.transport.value().count(b"done\n"))
         self.assertTrue(self.client.transport.closed)
+
+    def test_gone(self) -> None:
+        """Who asks for much and is gone, which looks the same, is given up soon."""
+        clock = Clock()
+        page = Endpoint("/endless", "", lambda call: Answer("" for _ in iter(int, 1)))
+        site = AdminSite(FakeServer(), (page,), clock, shared_cooperator(clock))
+        client = Client(FakeServer(), clock, site)
+        client.send("GET", "/endless")
+        client.channel.readConnectionLost()
+        turn(clock)
+        self.assertFalse(client.transport.disconnected)
+        clock.rightNow += GRACE
+        turn(clock)
+        self.assertTrue(client.transport.disconnected)
+        client.leave()
+        client.run()
+        self.assertEqual([], clock.getDelayedCalls())
 
     def test_nothing_asked(self) -> None:
         """Without a whole request it is closed at once."""

@@ -22,13 +22,14 @@ time.sleep(60)
 """
 
 
-def listener(name: str) -> Proxy:
+def listener(name: str, logs: bool = True) -> Proxy:
     """A program that listens, as a proxy does, and is good for nothing else."""
 
     def prepare(stem: Path, route: Route) -> Command:
-        return Command([sys.executable, "-c", LISTEN, str(route.web), str(route.bulk)])
+        ports = (route.web, route.bulk, *((route.text, route.json) if logs else ()))
+        return Command([sys.executable, "-c", LISTEN, *map(str, ports)])
 
-    return Proxy(name, lambda: None, prepare, lambda: "1")
+    return Proxy(name, lambda: None, prepare, lambda: "1", logs=logs)
 
 
 class RoundTests(SynchronousTestCase):
@@ -47,11 +48,12 @@ class RoundTests(SynchronousTestCase):
         self.order.append(proxy.child.name)
         return {"cpu": 2.0 ** len(self.order)}
 
-    def run_round(self, number: int) -> None:
-        """Do a round of three turns with each."""
-        workload = Workload("work", "Work", (Metric("cpu", "CPU", "s", 0),), self.turn, 1, 3)
+    def run_round(self, number: int, logs: bool = False) -> None:
+        """Do a round of three turns with each, of which the second cannot log."""
+        metrics = (Metric("cpu", "CPU", "s", 0),)
+        workload = Workload("work", "Work", metrics, self.turn, 1, 3, logs)
         plan = Plan(
-            (listener("one"), listener("two")),
+            (listener("one"), listener("two", logs=False)),
             (workload,),
             1,
             Settings(1, 1, 1),
@@ -76,6 +78,12 @@ class RoundTests(SynchronousTestCase):
         self.run_round(1)
 
         self.assertEqual(["two-1", "one-1", "one-1", "two-1", "two-1", "one-1"], self.order)
+
+    def test_logs(self) -> None:
+        """Who cannot log has no turn where connections are logged."""
+        self.run_round(0, logs=True)
+
+        self.assertEqual(["one-0"] * 3, self.order)
 
     def test_failure(self) -> None:
         """Who fails in one turn has no further ones and no figure, and the reason is told; the
