@@ -15,6 +15,7 @@ from typing import Any, cast
 
 from zope.interface import implementer
 
+from twisted.internet.defer import Deferred, DeferredSemaphore
 from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
 from twisted.internet.task import CooperativeTask, Cooperator, TaskFinished
 from twisted.logger import Logger
@@ -26,6 +27,9 @@ from tcpmesh.admin.channel import AdminChannel, channel_of
 
 STALL_TIMEOUT = 60
 """Seconds that a client may take nothing of an answer."""
+
+HELD_STALL_TIMEOUT = 10
+"""The same where the answer is held in memory, and others wait for their turn."""
 
 _STEP_SECONDS = 0.0005
 _STEP_SIZE = 1 << 16
@@ -40,8 +44,17 @@ class Answering:
     """
 
     def __init__(
-        self, request: Request, answer: Callable[[Request], Answer], clock: IReactorTime
+        self,
+        request: Request,
+        answer: Callable[[Request], Answer],
+        clock: IReactorTime,
+        held: DeferredSemaphore,
     ) -> None:
+        """
+        :param held: has as many tokens as pages may be made at once that are held in memory.
+        """
+        self._held = held
+        self._patience = STALL_TIMEOUT
         self._request = request
         self._answer = answer
         self._clock = clock
@@ -54,11 +67,23 @@ class Answering:
         self._request.notifyFinish().addErrback(self._lost)
         self._task = cooperator.cooperate(self._steps())
 
-    def _steps(self) -> Iterator[None]:
+    def _steps(self) -> Iterator[Deferred[Any] | None]:
         """Make the answer and send it: at once if it is short, else as it is made."""
         answer = self._answer(self._request)
         self._begin(answer)
-        yield
+        yield None
+        if not answer.is_held:
+            yield from self._made(answer)
+            return
+        self._patience = HELD_STALL_TIMEOUT
+        yield self._held.acquire()
+        try:
+            yield from self._made(answer)
+        finally:
+            self._held.release()
+
+    def _made(self, answer: Answer) -> Iterator[None]:
+        """Make the body, and send it as it is made."""
         pieces: Iterator[str | bytes] = (
             iter((answer.body,)) if isinstance(answer.body, str) else answer.body
         )
@@ -133,7 +158,7 @@ class Answering:
         if self._stall is None and self._task is not None:
             with suppress(TaskFinished):  # as all are where the process ends
                 self._task.pause()
-                self._stall = self._clock.callLater(STALL_TIMEOUT, self._leave)
+                self._stall = self._clock.callLater(self._patience, self._leave)
 
     def resumeProducing(self) -> None:
         """The client takes more."""

@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl, unquote
 
 from zope.interface import implementer
 
+from twisted.internet.defer import DeferredSemaphore
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import Cooperator
 from twisted.logger import Logger
@@ -26,6 +27,9 @@ from tcpmesh.interfaces import IServer
 
 IDLE_TIMEOUT = 300
 """Seconds that a connection may wait for the next request: longer than scrapers pause."""
+
+MOST_HELD = 16
+"""Pages made at once of those that are held in memory; others wait for their turn."""
 
 MOST_PARAMETERS = 200
 """Parameters of a query or a form that are looked at."""
@@ -87,6 +91,7 @@ class AdminPages:
         self._endpoints = {endpoint.path: endpoint for endpoint in endpoints}
         self._clock = clock
         self._cooperator = cooperator
+        self._held = DeferredSemaphore(MOST_HELD)
 
     def getChildWithDefault(self, name: bytes, request: Request) -> AdminPages:
         """All paths end here."""
@@ -99,7 +104,7 @@ class AdminPages:
     def render(self, request: Request) -> int:
         """Answer a request of whatever method, when its turn comes."""
         channel_of(request).asked(request)
-        Answering(request, self._answer, self._clock).start(self._cooperator)
+        Answering(request, self._answer, self._clock, self._held).start(self._cooperator)
         return NOT_DONE_YET
 
     def _answer(self, request: Request) -> Answer:

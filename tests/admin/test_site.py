@@ -14,10 +14,10 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.admin import answering
-from tcpmesh.admin.answering import STALL_TIMEOUT
+from tcpmesh.admin.answering import HELD_STALL_TIMEOUT, STALL_TIMEOUT
 from tcpmesh.admin.answers.endpoint import Answer, Call, Endpoint
 from tcpmesh.admin.channel import BODY_LIMIT, GRACE, MOST_PIECES
-from tcpmesh.admin.site import MOST_PARAMETERS, AdminSite, query_parameters
+from tcpmesh.admin.site import MOST_HELD, MOST_PARAMETERS, AdminSite, query_parameters
 from tcpmesh.net.cooperator import shared_cooperator
 from tests.admin.client import Client
 from tests.admin.fakes import FakeServer
@@ -355,6 +355,67 @@ class LongAnswerTests(SynchronousTestCase):
         self.client.run()
         self.assertEqual(sent, len(self.client.transport.value()))
         self.assertEqual([], self.client.clock.getDelayedCalls())
+
+
+class HeldTests(SynchronousTestCase):
+    """Pages that are held in memory until they are sent."""
+
+    def test_few_at_once(self) -> None:
+        """So many are made at once, and the others when these are done, or their clients gone."""
+        making: list[int] = []
+
+        def page(call: Call) -> Answer:
+            def pieces() -> Iterator[str]:
+                making.append(int(call.parameters["n"]))
+                yield ""
+                while wait:
+                    yield ""
+                yield "done\n"
+
+            return Answer(pieces(), is_held=True)
+
+        wait = [True]
+        clock = Clock()
+        endpoint = Endpoint("/held", "", page)
+        site = AdminSite(FakeServer(), (endpoint,), clock, shared_cooperator(clock))
+        clients = dict(enumerate(Client(FakeServer(), clock, site) for _ in range(MOST_HELD + 3)))
+        for number, client in clients.items():
+            client.send("GET", f"/held?n={number}")
+        self.turns(clock)
+        self.assertEqual(MOST_HELD, len(making))
+        waiting = clients.keys() - set(making)
+        clients.pop(making[0]).leave()
+        clients.pop(waiting.pop()).leave()
+        self.turns(clock)
+        self.assertEqual(MOST_HELD + 1, len(making))
+        wait.clear()
+        for client in clients.values():
+            self.assertEqual("done\n", client.response().body)
+
+    def test_sleepers(self) -> None:
+        """A client that takes nothing of one keeps the others waiting for ten seconds, not for a
+        minute.
+        """
+        page = Endpoint("/held", "", lambda call: Answer(iter(["x" * 100_000] * 9), is_held=True))
+        clock, now = Clock(), count()
+        # By this clock each step takes a second, so a turn has but one.
+        site = AdminSite(
+            FakeServer(), (page,), clock, shared_cooperator(clock, lambda: float(next(now)))
+        )
+        client = Client(FakeServer(), clock, site)
+        client.send("GET", "/held")
+        while not client.transport.value():
+            turn(clock)
+        client.producer.pauseProducing()
+        clock.advance(HELD_STALL_TIMEOUT - 0.1)
+        self.assertFalse(client.transport.disconnected)
+        clock.advance(0.1)
+        self.assertTrue(client.transport.disconnected)
+
+    def turns(self, clock: Clock) -> None:
+        """Enough turns for everybody."""
+        for _ in range(200):
+            turn(clock)
 
 
 class BugTests(SynchronousTestCase):

@@ -34,6 +34,11 @@ class Answer:
     afterwards: Callable[[], object] | None = None
     """Called once the client has the answer and its connection is closed."""
 
+    is_held: bool = False
+    """Whether most of the page is held in memory until it is sent, so that only a few of its kind
+    can be made at once.
+    """
+
 
 class Refusal(Exception):
     """A call that cannot be answered as it is: status and text for the client."""

@@ -86,12 +86,14 @@ def _prometheus(call: Call) -> Answer:
     if text_format is None:
         form = PrometheusProtobuf(is_native, most)
         blocks = exposition(selection, tagger, form, **options)
-        return Answer(_flushed(call, b"", blocks), content_type=form.content_type)
+        pieces: Iterator[bytes] = _flushed(call, b"", blocks)
+        return Answer(pieces, content_type=form.content_type, is_held=True)
     if is_native:
         text = "unsupported prometheusnative histogram type when not using protobuf exposition"
         raise Refusal(f"{text} format")
     lines = exposition(selection, tagger, text_format, **options)
-    return Answer(_flushed(call, "", lines), content_type=text_format.content_type)
+    texts: Iterator[str] = _flushed(call, "", lines)
+    return Answer(texts, content_type=text_format.content_type, is_held=True)
 
 
 def _text_format(call: Call) -> PrometheusText | None:
