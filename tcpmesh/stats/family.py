@@ -131,17 +131,20 @@ class Family(Generic[Stat]):
         if self._changes == changes:
             self._by_name = found
 
-    def in_order(self, declared: Sequence[Declared]) -> Iterator[Stat]:
-        """All by name, with those that are only declared."""
+    def sorted(self) -> list[Stat]:
+        """All that were made, by name."""
         if self._by_name is None:
             self._by_name = sorted(self.made.values(), key=_NAME)
-        if not declared:
-            return iter(self._by_name)
-        return merge(self._by_name, self._only_declared(declared), key=_NAME)
+        return self._by_name
+
+    def in_order(self, declared: Sequence[Declared]) -> Iterator[Stat]:
+        """All by name, with those that are only declared."""
+        made = self.sorted()
+        return merge(made, self._only_declared(declared), key=_NAME) if declared else iter(made)
 
     def _only_declared(self, declared: Sequence[Declared]) -> Iterator[Stat]:
         for prefix, declarations in declared:
-            for name in _declared_names(self.kind, declarations):
+            for name in declared_names(self.kind, declarations):
                 if prefix + name not in self.made:
                     yield self._make(prefix + name)
 
@@ -166,7 +169,7 @@ def accepted(names: Declaration, prefix: str, accepts: Callable[[str], bool]) ->
 
 
 @lru_cache(maxsize=256)
-def _declared_names(kind: str, declared: tuple[Declaration, ...]) -> list[str]:
+def declared_names(kind: str, declared: tuple[Declaration, ...]) -> list[str]:
     """The names of a kind that any of these declares, in order: tens of thousands of scopes declare
     the same.
     """
@@ -176,4 +179,4 @@ def _declared_names(kind: str, declared: tuple[Declaration, ...]) -> list[str]:
 @lru_cache(maxsize=256)
 def names_of(declared: tuple[Declaration, ...]) -> Names:
     """All names that any of these declares."""
-    return Names(*(tuple(_declared_names(kind, declared)) for kind in Names._fields))
+    return Names(*(tuple(declared_names(kind, declared)) for kind in Names._fields))

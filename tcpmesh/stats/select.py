@@ -12,6 +12,7 @@ from operator import attrgetter
 from typing import TypeVar
 
 from tcpmesh.stats.metrics import Counter, Gauge, Histogram, TextReadout
+from tcpmesh.stats.rows import Row
 from tcpmesh.stats.store import Store
 from tcpmesh.wire.regex import Regex
 
@@ -98,6 +99,20 @@ class Selection:
         gauges = self._store.gauges() if Kind.GAUGES in kinds else ()
         both: Iterator[Counter | Gauge] = merge(counters, gauges, key=attrgetter("name"))
         return self._wanted(both)
+
+    def rows(self, *only: Kind) -> Iterator[list[Row]]:
+        """Names and numbers of counters and gauges together, or of one of the two, some dozen at a
+        time; a list may be empty.
+        """
+        kinds = self._query.kinds.intersection(only or Kind)
+        if self._query.wants_all:
+            yield from self._store.numbers(Kind.COUNTERS in kinds, Kind.GAUGES in kinds)
+            return
+        counters = self._store.counters() if Kind.COUNTERS in kinds else ()
+        gauges = self._store.gauges() if Kind.GAUGES in kinds else ()
+        both: Iterator[Counter | Gauge] = merge(counters, gauges, key=attrgetter("name"))
+        for stat in self._wanted(both):
+            yield [(stat.name, stat.tally)] if stat is not None else []
 
     def histograms(self) -> Iterator[Histogram | None]:
         """Histograms."""

@@ -30,6 +30,7 @@ from tcpmesh.stats.metrics import (
     growth,
     news,
 )
+from tcpmesh.stats.rows import Numbers, Row, rows
 from tcpmesh.stats.scope import Scope, Scopes, Unsent
 from tcpmesh.stats.snapshot import Snapshot
 from tcpmesh.stats.sources import Sources
@@ -206,6 +207,16 @@ class Store:
     def gauges(self) -> Iterator[Gauge]:
         """All gauges by name, those only declared included."""
         return self._families.gauges.in_order(self._declared())
+
+    def numbers(self, counters: bool = True, gauges: bool = True) -> Iterator[list[Row]]:
+        """Names and numbers of counters and gauges together, by name, some dozen at a time."""
+        families = self._families
+        kinds: list[tuple[str, Numbers]] = []
+        if counters:
+            kinds.append(("counters", families.counters.sorted()))
+        if gauges:
+            kinds.append(("gauges", families.gauges.sorted()))
+        return rows(kinds, self._declared())
 
     def histograms(self) -> Iterator[Histogram]:
         """All histograms by name, those only declared included."""

@@ -184,7 +184,7 @@ DEFAULT_RULES = tuple(_default_rules())
 
 CLUSTER = "cluster."
 ANY = "\0"
-UNUSUAL = frozenset(("", "rbac"))
+UNUSUAL = frozenset(("", "rbac", "ssl"))
 """Names of clusters that one of the rules takes for none, or for something else."""
 
 

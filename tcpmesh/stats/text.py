@@ -19,9 +19,6 @@ from tcpmesh.stats.select import Selection
 PERCENTILES = (0, 25, 50, 75, 90, 95, 99, 99.5, 99.9, 100)
 """The quantiles that are shown, in percent."""
 
-_LINES = 100
-"""Lines of a piece: some dozen microseconds."""
-
 QUANTILES = tuple(percent / 100 for percent in PERCENTILES)
 
 
@@ -52,22 +49,11 @@ def as_text(selection: Selection, view: HistogramView = HistogramView.SUMMARY) -
             if readout is not None
             else ""
         )
-    yield from _number_lines(selection)
+    for rows in selection.rows():
+        yield "".join([f"{name}: {number}\n" for name, number in rows])
     describe = _TEXT_VIEWS[view]
     for histogram in selection.histograms():
         yield f"{histogram.name}:{describe(histogram)}\n" if histogram is not None else ""
-
-
-def _number_lines(selection: Selection) -> Iterator[str]:
-    """Counters and gauges, many in a piece: there may be a million."""
-    lines: list[str] = []
-    for stat in selection.numbers():
-        if stat is None or len(lines) == _LINES:
-            yield "".join(lines)
-            lines.clear()
-        if stat is not None:
-            lines.append(f"{stat.name}: {stat.tally}\n")
-    yield "".join(lines)
 
 
 def as_json(selection: Selection, view: HistogramView = HistogramView.SUMMARY) -> Iterator[str]:

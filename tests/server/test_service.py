@@ -30,7 +30,7 @@ from tcpmesh.registry import BrokenExtension, UnknownExtension
 from tcpmesh.server import main
 from tcpmesh.server.networks import VARIABLE
 from tcpmesh.server.service import LOG_RETRY, CannotStart, Server
-from tcpmesh.stats.datagrams import Datagrams
+from tcpmesh.stats.statsd.datagrams import Datagrams
 from tcpmesh.testing.harness import Client
 from tcpmesh.testing.harness import Server as Upstream
 from tcpmesh.testing.memory.network import MemoryNetwork

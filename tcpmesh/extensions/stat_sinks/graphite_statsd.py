@@ -16,8 +16,8 @@ from zope.interface import implementer
 from tcpmesh.config.fields.values import host_and_port
 from tcpmesh.interfaces import IStatsSink, IStatsSnapshot
 from tcpmesh.registry import MainContext, extension
-from tcpmesh.stats.datagrams import Datagrams
-from tcpmesh.stats.statsd import PREFIX, graphite, lines, sending
+from tcpmesh.stats.statsd.datagrams import Datagrams
+from tcpmesh.stats.statsd.lines import PREFIX, graphite, lines, sending
 from tcpmesh.values.address import Address
 
 

@@ -22,8 +22,8 @@ from twisted.python.failure import Failure
 from tcpmesh.config.fields.values import host_and_port
 from tcpmesh.interfaces import IStatsSink, IStatsSnapshot
 from tcpmesh.registry import MainContext, extension
-from tcpmesh.stats.datagrams import Datagrams
-from tcpmesh.stats.statsd import PREFIX, lines, plain, sending
+from tcpmesh.stats.statsd.datagrams import Datagrams
+from tcpmesh.stats.statsd.lines import PREFIX, lines, plain, sending
 from tcpmesh.values.address import Address
 
 BUFFERED_LIMIT = 16 << 20

@@ -9,15 +9,12 @@ second type by a longer name.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Generic
+from typing import Generic, TypeAlias
 
 from tcpmesh.stats.exposition.formats import Format, Piece, Sample, metric_name
-from tcpmesh.stats.metrics import Counter, Gauge
-from tcpmesh.stats.select import Selection
-from tcpmesh.stats.store import AnyStat
+from tcpmesh.stats.metrics import Histogram, TextReadout
+from tcpmesh.stats.select import Kind, Selection
 from tcpmesh.stats.tags import ANY, CLUSTER, UNUSUAL, Tagger
-
-_STEPS_PER_PIECE = 100
 
 
 def exposition(
@@ -36,37 +33,44 @@ def exposition(
     """
     yield from (format.nothing for _ in selection.prepare())
     taken: set[str] = set()
-    kinds: list[tuple[str, Iterable[AnyStat | None]]] = [
-        ("counter", selection.counters()),
-        ("gauge", selection.gauges()),
-        ("gauge", selection.text_readouts() if text_readouts else ()),
-        ("summary" if summaries else "histogram", selection.histograms()),
+    kinds: list[tuple[str, Iterable[Iterable[_Named]]]] = [
+        ("counter", selection.rows(Kind.COUNTERS)),
+        ("gauge", selection.rows(Kind.GAUGES)),
+        ("gauge", _named(selection.text_readouts()) if text_readouts else ()),
+        ("summary" if summaries else "histogram", _named(selection.histograms())),
     ]
-    for kind, stats in kinds:
-        yield from _families(kind, stats, tagger, format, taken)
+    series_of = _Series(tagger, format)
+    for kind, samples in kinds:
+        yield from _families(kind, samples, series_of, format, taken)
     yield format.end()
+
+
+_Named: TypeAlias = "tuple[str, Sample]"
+
+
+def _named(stats: Iterable[Histogram | TextReadout | None]) -> Iterator[list[_Named]]:
+    for stat in stats:
+        yield [(stat.name, stat)] if stat is not None else []
 
 
 def _families(
     kind: str,
-    stats: Iterable[AnyStat | None],
-    tagger: Tagger,
+    samples: Iterable[Iterable[_Named]],
+    series_of: _Series[Piece],
     format: Format[Piece],
     taken: set[str],
 ) -> Iterator[Piece]:
     families: dict[str, dict[Piece, Sample]] = {}
-    series_of = _Series(tagger, format)
-    for step, stat in enumerate(stats, 1):
-        if stat is None:
-            yield format.nothing
-            continue
-        metric, labels = series_of(stat.name)
-        series = families.setdefault(metric, {})
-        if labels in series:
-            labels = format.join(labels, format.labels((("stat_name", stat.name),)))
-        series[labels] = stat.tally if isinstance(stat, (Counter, Gauge)) else stat
-        if step % _STEPS_PER_PIECE == 0:
-            yield format.nothing
+    for some in samples:
+        for name, sample in some:
+            metric, labels = series_of(name)
+            series = families.get(metric)
+            if series is None:
+                series = families[metric] = {}
+            elif labels in series:
+                labels = format.join(labels, format.labels((("stat_name", name),)))
+            series[labels] = sample
+        yield format.nothing
     for name in sorted(families):
         family = _claim(name, kind, format, taken)
         yield from format.family(family, kind, families.pop(name))

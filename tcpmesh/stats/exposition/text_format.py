@@ -11,6 +11,9 @@ from tcpmesh.stats.metrics import Histogram, TextReadout
 from tcpmesh.stats.tags import Tag
 from tcpmesh.stats.text import QUANTILES, HistogramView, bucket_counts, number_text
 
+_LABELS = "\0"
+"""Stands for the labels of one of many series."""
+
 _LINES = 100
 """Lines of a piece, where they are quick to make."""
 
@@ -22,6 +25,9 @@ class PrometheusText:
 
     content_type = "text/plain; charset=UTF-8"
     nothing = ""
+
+    def __init__(self) -> None:
+        self._empty: dict[tuple[str, tuple[float, ...]], str] = {}
 
     def labels(self, tags: Iterable[Tag]) -> str:
         """`name="value"`, with commas."""
@@ -86,13 +92,36 @@ class PrometheusText:
 
     def _histogram(self, family: str, labels: str, stat: Histogram) -> str:
         seen = stat.cumulative
-        bounds = [*map(self.bound, stat.bounds), "+Inf"]
+        if not seen.count and labels:
+            return self._without_values(family, stat.bounds).replace(_LABELS, labels)
         counts = [*bucket_counts(seen, stat.bounds, HistogramView.CUMULATIVE), seen.count]
+        return self._buckets(family, labels, stat.bounds, counts, seen.sum)
+
+    def _without_values(self, family: str, bounds: tuple[float, ...]) -> str:
+        """Most histograms have none, with thousands of clusters: what is the same for all that are
+        called so.
+        """
+        known = self._empty.get((family, bounds))
+        if known is None:
+            counts = [0] * (len(bounds) + 1)
+            known = self._buckets(family, _LABELS, bounds, counts, 0)
+            self._empty[family, bounds] = known
+        return known
+
+    def _buckets(
+        self,
+        family: str,
+        labels: str,
+        bounds: tuple[float, ...],
+        counts: list[int],
+        total: float,
+    ) -> str:
         before = f"{family}_bucket{{{self.join(labels, 'le=')}"
+        texts = [*map(self.bound, bounds), "+Inf"]
         lines = [
-            f'{before}"{bound}"}} {count}\n' for bound, count in zip(bounds, counts, strict=True)
+            f'{before}"{bound}"}} {count}\n' for bound, count in zip(texts, counts, strict=True)
         ]
-        return "".join(lines) + self._totals(family, labels, seen.sum, seen.count)
+        return "".join(lines) + self._totals(family, labels, total, counts[-1])
 
     def _summary(self, family: str, labels: str, stat: Histogram) -> str:
         seen = stat.last_interval

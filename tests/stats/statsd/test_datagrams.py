@@ -7,7 +7,7 @@ import socket
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tcpmesh.stats.datagrams import Datagrams
+from tcpmesh.stats.statsd.datagrams import Datagrams
 from tcpmesh.stats.store import Store
 from tcpmesh.testing.mesh import values_of
 from tcpmesh.values.address import Address

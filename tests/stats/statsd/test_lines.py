@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.stats.metrics import KEPT_LIMIT, Merge
-from tcpmesh.stats.statsd import Dialect, datadog, graphite, lines, plain, sending
+from tcpmesh.stats.statsd.lines import Dialect, datadog, graphite, lines, plain, sending
 from tcpmesh.stats.store import Store
 from tests.stats.test_snapshot import snapshot_of
 

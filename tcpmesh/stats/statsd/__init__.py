@@ -1,0 +1,1 @@
+"""What statsd servers are sent, and how."""
