@@ -148,10 +148,18 @@ class Unsent:
 
 
 class Scopes:
-    """All scopes that are open, and the statistics that they have made."""
+    """All scopes that are open, and the statistics that they have made.
 
-    def __init__(self, bounds_of: Callable[[str], tuple[float, ...] | None] | None = None) -> None:
+    :param dropped: told the name of each statistic that is no more.
+    """
+
+    def __init__(
+        self,
+        bounds_of: Callable[[str], tuple[float, ...] | None] | None = None,
+        dropped: Callable[[str], object] = lambda name: None,
+    ) -> None:
         self._bounds_of = bounds_of
+        self._dropped = dropped
         self.families = Families(
             Family("counters", Counter),
             Family("gauges", MAKE_GAUGE[Merge.MAIN]),
@@ -212,6 +220,7 @@ class Scopes:
 
     def _drop(self, stat: Any, family: Family[Any]) -> None:
         family.drop(stat)
+        self._dropped(stat.name)
         if self.unsent is not None:
             if isinstance(stat, Counter):
                 self.unsent.keep_growth(stat)

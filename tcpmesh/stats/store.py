@@ -76,7 +76,7 @@ class Store:
         bounds_of: BoundsOf | None = None,
     ) -> None:
         self.tagger = Tagger() if tagger is None else tagger
-        self._scopes = Scopes(bounds_of)
+        self._scopes = Scopes(bounds_of, self.tagger.forget)
         self._families = self._scopes.families
         self.lookups = self._scopes.lookups
         """Which names were asked for."""

@@ -155,6 +155,7 @@ class GrpcioTests(TestCase):
         for number, call in enumerate(calls):
             answer = yield call
             self.assertEqual(str(number), answer.value)
+        self.store.collect()
         counts = {each.name: each.tally for each in self.store.counters()}
         self.assertEqual(1, counts["cluster.c.upstream_cx_http2_total"])
         self.assertEqual(201, counts["cluster.c.upstream_rq_200"])

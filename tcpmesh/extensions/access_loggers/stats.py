@@ -106,7 +106,6 @@ class StatsAccessLog:
         self._tagger = context.store.tagger
         scope = self._scope = context.store.scope(sanitize(message.stat_prefix))
         self._dropped = context.store.counter("access_logs.stats.dropped")
-        self._made: list[Any] = []
         self._names = 0
         # Asked by name, as a store's attributes of these names tell statistics, which nobody reads.
         wanted = {kind: getattr(message, kind) for kind in ("counters", "histograms", "gauges")}
@@ -138,9 +137,6 @@ class StatsAccessLog:
     def close(self) -> None:
         """Its statistics go, but for those that another logger has too."""
         self._scope.close()
-        for stat in self._made:
-            if not stat.holders:
-                self._tagger.forget(stat.name)
 
     # For its statistics
 
@@ -154,7 +150,6 @@ class StatsAccessLog:
 
     def give_tags(self, stat: Any, name: str, tags: tuple[tuple[str, str], ...]) -> None:
         """A statistic has these tags, and no others."""
-        self._made.append(stat)
         self._tagger.give(stat.name, (self._scope.prefix + name, tags))
 
     def _make_histogram(self, unit: int) -> Callable[[str], Any]:

@@ -71,6 +71,7 @@ class StatsAccessLogTests(MeshTestCase):
         logger = self.make("counters: [{stat: {name: upstream_rq_200}, value_fixed: 1}]")
         self.log(logger)
         name = "p.upstream_rq_200"
+        self.assertEqual(self.stats, {"upstream_rq_200": 1})
         self.assertEqual(self.mesh.store.tagger.tag(name), (name, ()))
 
     def test_histograms(self) -> None:
@@ -83,6 +84,7 @@ class StatsAccessLogTests(MeshTestCase):
         )
         self.log(logger)
         self.log(logger)
+        self.mesh.store.collect()
         self.mesh.store.merge_histograms()
         found = {each.name: each for each in self.mesh.store.histograms()}
         seen = {
