@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
@@ -64,9 +65,6 @@ class Listener(ServerFactory):
         self._buffer_limit: int = (
             limit.value if message.HasField("per_connection_buffer_limit_bytes") else BUFFER_LIMIT
         )
-        chains = list(message.filter_chains) or (
-            [message.default_filter_chain] if message.HasField("default_filter_chain") else []
-        )
         self._connections: set[Connection] = set()
         """Its clients, but for those that its listener filters look at."""
         self._limit: AcceptLimit | None = None
@@ -80,41 +78,7 @@ class Listener(ServerFactory):
         self._own_store: Store | None = None
         """Where it has a `stats_matcher` of its own: what it and its filters count in."""
         with all_or_nothing() as undo:
-            self._counts = context.shared.block(f"listener.{self.name}")
-            undo.callback(self._counts.close)
-            context = replace(context, shared=self._counts)
-            if message.HasField("stats_matcher"):
-                store = context.store.restricted(accepts(message.stats_matcher))
-                undo.callback(store.close)
-                self._own_store = store
-                context = replace(context, store=store)
-            self.stats = ListenerStats(
-                context.store,
-                message.stat_prefix or str(self.listen_sockets[0].address),
-                worker_name(context.index),
-            )
-            undo.callback(self.stats.scope.close)
-            self.accepted_in_event = self.stats.accepted_in_event.record
-            self._logs = access_logs(message.access_log, context)
-            if self._logs is not None:
-                undo.callback(self._logs.close)
-            if chains:
-                self._chain = FilterChain(
-                    chains[0], context, self._reject, self._on_handshake_timeout
-                )
-                undo.callback(self._chain.close)
-                undo.callback(self._chain.release)
-            self._chain_logs = self._chain.access_logs if self._chain is not None else None
-            wanted = NOTHING
-            for each in (self._logs, self._chain_logs):
-                wanted |= NOTHING if each is None else each.wants
-            self._wanted = wanted
-            self._keeps_remote = Wanted.REMOTE_ADDRESS in wanted
-            self._keeps_local = Wanted.LOCAL_ADDRESS in wanted
-            if are_wanted(message):
-                self._filters = ListenerFilterManager(
-                    message, context, self, find if message.use_original_dst.value else None
-                )
+            self._build(message, context, find, undo)
         self._info = ListenerInfo(
             self.name,
             self._chain.name if self._chain is not None else "",
@@ -126,6 +90,47 @@ class Listener(ServerFactory):
         )
         self._first: Any = self._filters or self
         """Who gets a client first."""
+
+    def _build(
+        self, message: Any, context: WorkerContext, find: Find | None, undo: ExitStack
+    ) -> None:
+        """What can fail, or has to be given back."""
+        chains = list(message.filter_chains) or (
+            [message.default_filter_chain] if message.HasField("default_filter_chain") else []
+        )
+        self._counts = context.shared.block(f"listener.{self.name}")
+        undo.callback(self._counts.close)
+        context = replace(context, shared=self._counts)
+        if message.HasField("stats_matcher"):
+            store = context.store.restricted(accepts(message.stats_matcher))
+            undo.callback(store.close)
+            self._own_store = store
+            context = replace(context, store=store)
+        self.stats = ListenerStats(
+            context.store,
+            message.stat_prefix or str(self.listen_sockets[0].address),
+            worker_name(context.index),
+        )
+        undo.callback(self.stats.scope.close)
+        self.accepted_in_event = self.stats.accepted_in_event.record
+        self._logs = access_logs(message.access_log, context)
+        if self._logs is not None:
+            undo.callback(self._logs.close)
+        if chains:
+            self._chain = FilterChain(chains[0], context, self._reject, self._on_handshake_timeout)
+            undo.callback(self._chain.close)
+            undo.callback(self._chain.release)
+        self._chain_logs = self._chain.access_logs if self._chain is not None else None
+        wanted = NOTHING
+        for each in (self._logs, self._chain_logs):
+            wanted |= NOTHING if each is None else each.wants
+        self._wanted = wanted
+        self._keeps_remote = Wanted.REMOTE_ADDRESS in wanted
+        self._keeps_local = Wanted.LOCAL_ADDRESS in wanted
+        if are_wanted(message):
+            self._filters = ListenerFilterManager(
+                message, context, self, find if message.use_original_dst.value else None
+            )
 
     # Its life
 
