@@ -7,39 +7,26 @@ counted (`graphite_statsd.udp_lost`, ours).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from envoy.extensions.stat_sinks.graphite_statsd.v3 import graphite_statsd_pb2
-from zope.interface import implementer
 
 from tcpmesh.config.fields.values import host_and_port
-from tcpmesh.interfaces import IStatsSink, IStatsSnapshot
 from tcpmesh.registry import MainContext, extension
-from tcpmesh.stats.statsd.datagrams import Datagrams
-from tcpmesh.stats.statsd.lines import PREFIX, graphite, lines, sending
+from tcpmesh.stats.statsd.datagram_sink import DatagramSink
+from tcpmesh.stats.statsd.lines import graphite
 from tcpmesh.values.address import Address
 
 
-@implementer(IStatsSink)
 @extension(graphite_statsd_pb2.GraphiteStatsdSink)
-class GraphiteStatsdSink:
+class GraphiteStatsdSink(DatagramSink):
     """Sends to an address."""
 
-    wants_values = True
-
     def __init__(self, message: Any, context: MainContext) -> None:
-        self._prefix = message.prefix or PREFIX
-        self._writer = Datagrams(
+        super().__init__(
             Address(*host_and_port(message.address)),
             message.max_bytes_per_datagram.value,
             context.store.scope("graphite_statsd"),
+            message.prefix,
+            graphite,
         )
-
-    def flush(self, snapshot: IStatsSnapshot) -> Iterator[None]:
-        """Send all lines."""
-        yield from sending(lines(snapshot, self._prefix, graphite), self._writer)
-
-    def close(self) -> None:
-        """Nothing more is sent."""
-        self._writer.close()
