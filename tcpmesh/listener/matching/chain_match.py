@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from tcpmesh.listener.matching.client import ip_address, is_local, transport_protocol
 from tcpmesh.listener.matching.networks import Network, Networks, network_of
@@ -31,21 +31,14 @@ class Overlap(ValueError):
     """Two chains would be for the same clients."""
 
 
-class ChainMatches(Generic[Chain]):
-    """The chains of a listener by what their matches say.
+def chain_finder(chains: Iterable[tuple[Any, Chain]]) -> Callable[[StreamInfo], Chain | None]:
+    """What finds the chain that is for a client.
 
+    :param chains: those of a listener, each with its `FilterChainMatch`.
     :raise Overlap: where two are for the same clients.
     :raise ValueError: where a network has no IP address.
     """
-
-    def __init__(self, chains: Iterable[tuple[Any, Chain]]) -> None:
-        """`chains` are those of a listener, each with its `FilterChainMatch`."""
-        self._find = _level([(match, chain) for match, chain in chains], 0)
-
-    def find(self, info: StreamInfo) -> Chain | None:
-        """The chain that is for a client, or `None`."""
-        found: Chain | None = self._find(info)
-        return found
+    return _level(list(chains), 0)
 
 
 Entry: TypeAlias = "tuple[Any, Any]"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from envoy.config.listener.v3.listener_components_pb2 import FilterChainMatch
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tcpmesh.listener.matching.chain_match import ChainMatches, Overlap
+from tcpmesh.listener.matching.chain_match import Overlap, chain_finder
 from tcpmesh.values.address import Address
 from tcpmesh.values.stream.stream_info import ClientHello, StreamInfo
 
@@ -55,6 +56,9 @@ def client(
     return info
 
 
+Find = Callable[[StreamInfo], Any]
+
+
 def match_of(fields: dict[str, Any]) -> FilterChainMatch:
     """A match of these fields; networks as texts."""
     fields = dict(fields)
@@ -67,19 +71,17 @@ def match_of(fields: dict[str, Any]) -> FilterChainMatch:
     return ParseDict(fields, FilterChainMatch())
 
 
-def matches(**chains: dict[str, Any]) -> ChainMatches[str]:
+def matches(**chains: dict[str, Any]) -> Find:
     """Chains by name, each with the fields of its match."""
-    return ChainMatches((match_of(fields), name) for name, fields in chains.items())
+    return chain_finder((match_of(fields), name) for name, fields in chains.items())
 
 
 class PrecedenceTests(SynchronousTestCase):
     """One criterion after the other."""
 
-    def assert_chosen(self, found: ChainMatches[str], **expected: StreamInfo) -> None:
+    def assert_chosen(self, found: Find, **expected: StreamInfo) -> None:
         """Assert that each chain gets its client."""
-        self.assertEqual(
-            list(expected), [found.find(info) or "none" for info in expected.values()]
-        )
+        self.assertEqual(list(expected), [found(info) or "none" for info in expected.values()])
 
     def test_destination_port(self) -> None:
         """The port that the client wanted, as a listener filter has restored it, goes first."""
@@ -203,7 +205,7 @@ class PrecedenceTests(SynchronousTestCase):
         ):
             self.assert_chosen(found, local=info)
         self.assert_chosen(found, external=client(HERE, two))
-        self.assertIsNone(matches(local={"source_type": 1}).find(client()))
+        self.assertIsNone(matches(local={"source_type": 1})(client()))
 
     def test_source_ports(self) -> None:
         """A port goes before none."""
@@ -215,7 +217,7 @@ class PrecedenceTests(SynchronousTestCase):
         found = matches(
             a={"server_names": ["a.b"], "source_ports": [1]}, b={"server_names": ["*.b"]}, rest={}
         )
-        self.assertIsNone(found.find(client(name="a.b")))
+        self.assertIsNone(found(client(name="a.b")))
         self.assert_chosen(found, b=client(name="c.b"), rest=client(name="c"))
 
     def test_unix_sockets(self) -> None:
@@ -227,11 +229,11 @@ class PrecedenceTests(SynchronousTestCase):
             rest={"prefix_ranges": ["0.0.0.0/0"]},
         )
         self.assert_chosen(found, rest=here)
-        self.assertIsNone(matches(ip={"source_prefix_ranges": ["127.0.0.0/8"]}).find(here))
+        self.assertIsNone(matches(ip={"source_prefix_ranges": ["127.0.0.0/8"]})(here))
 
     def test_none(self) -> None:
         """Where there are no chains nobody gets one."""
-        self.assertIsNone(matches().find(client()))
+        self.assertIsNone(matches()(client()))
 
 
 class OverlapTests(SynchronousTestCase):
@@ -241,7 +243,7 @@ class OverlapTests(SynchronousTestCase):
         """They are refused, also where one chain says the same twice, or says with an empty name
         that any will do.
         """
-        for chains in (
+        refused: list[list[dict[str, Any]]] = [
             [{}, {}],
             [{"server_names": ["a", "b"]}, {"server_names": ["c", "B"]}],
             [{"source_ports": [1, 2]}, {"source_ports": [2, 3]}],
@@ -249,15 +251,16 @@ class OverlapTests(SynchronousTestCase):
             [{"server_names": ["a", "a"]}],
             [{"server_names": [""]}, {}],
             [{"application_protocols": [""]}, {}],
-        ):
+        ]
+        for chains in refused:
             made = [(match_of(chain), number) for number, chain in enumerate(chains)]
-            self.assertRaises(Overlap, ChainMatches, made)
+            self.assertRaises(Overlap, chain_finder, made)
 
     def test_not_an_address(self) -> None:
         """A network without an IP address is refused by its name."""
         match = FilterChainMatch()
         match.prefix_ranges.add(address_prefix="a.b")
-        failure = self.assertRaises(ValueError, ChainMatches, [(match, "a")])
+        failure = self.assertRaises(ValueError, chain_finder, [(match, "a")])
         self.assertEqual("malformed IP address: 'a.b'", str(failure))
 
 
@@ -380,7 +383,7 @@ class ReferenceTests(SynchronousTestCase):
             found = matches(**chains)
         except Overlap:
             assume(False)
-        self.assertEqual([naive(chains, each) for each in clients], list(map(found.find, clients)))
+        self.assertEqual([naive(chains, each) for each in clients], list(map(found, clients)))
 
 
 class SizeTests(SynchronousTestCase):
@@ -391,16 +394,16 @@ class SizeTests(SynchronousTestCase):
         info = client(name="h7.example.com")
         steps = []
         for size in (10, 10_000):
-            found = ChainMatches(
+            found = chain_finder(
                 (match_of({"server_names": [f"h{number}.example.com"]}), number)
                 for number in range(size)
             )
             steps.append(_calls(found, info))
-            self.assertEqual(7, found.find(info))
+            self.assertEqual(7, found(info))
         self.assertEqual(steps[0], steps[1])
 
 
-def _calls(found: ChainMatches[int], info: StreamInfo) -> int:
+def _calls(found: Find, info: StreamInfo) -> int:
     """How many functions a look-up calls."""
     calls = 0
 
@@ -410,7 +413,7 @@ def _calls(found: ChainMatches[int], info: StreamInfo) -> int:
 
     sys.setprofile(count)
     try:
-        found.find(info)
+        found(info)
     finally:
         sys.setprofile(None)
     return calls
