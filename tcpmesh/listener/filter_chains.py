@@ -69,17 +69,18 @@ class FilterChains:
 
         :return: those that are no more; the clients that they have stay.
         """
-        before, made = self._chains, _Chains(self._build, self._chains)
+        made = _Chains(self._build, self._chains)
         with all_or_nothing() as undo:
             made.undo = undo.callback
-            self.find = made.finder(message)
-        self._chains = made.chains
-        wanted = self._info.wanted
-        for chain in made.chains.values():
-            wanted |= chain.info.wanted
-        self.keeps_remote = Wanted.REMOTE_ADDRESS in wanted
-        self.keeps_local = Wanted.LOCAL_ADDRESS in wanted
-        left = [chain for key, chain in before.items() if key not in made.chains]
+            find = made.finder(message)
+            wanted = self._info.wanted
+            for chain in made.chains.values():
+                wanted |= chain.info.wanted
+            keeps_remote = Wanted.REMOTE_ADDRESS in wanted
+            keeps_local = Wanted.LOCAL_ADDRESS in wanted
+        left = [chain for key, chain in self._chains.items() if key not in made.chains]
+        self._chains, self.find = made.chains, find
+        self.keeps_remote, self.keeps_local = keeps_remote, keeps_local
         for chain in left:
             chain.close()
         self._leaving.update(chain for chain in left if chain.connections)
@@ -101,17 +102,20 @@ class FilterChains:
             if filters is None
             else filters.hold()
         )
-        wanted = self._info.wanted
-        if filters.access_logs is not None:
-            wanted |= filters.access_logs.wants
-        info = replace(
-            self._info,
-            filter_chain_name=message.name,
-            filter_chain_metadata=message.metadata if message.HasField("metadata") else None,
-            wanted=wanted,
-            wants_upstream=bool(wanted & (Wanted.UPSTREAM_ADDRESSES | Wanted.IDLE)),
-        )
-        return FilterChain(filters, info, self._listener)
+        with all_or_nothing() as undo:
+            undo.callback(filters.release)
+            undo.callback(filters.close)
+            wanted = self._info.wanted
+            if filters.access_logs is not None:
+                wanted |= filters.access_logs.wants
+            info = replace(
+                self._info,
+                filter_chain_name=message.name,
+                filter_chain_metadata=message.metadata if message.HasField("metadata") else None,
+                wanted=wanted,
+                wants_upstream=bool(wanted & (Wanted.UPSTREAM_ADDRESSES | Wanted.IDLE)),
+            )
+            return FilterChain(filters, info, self._listener)
 
 
 class _Chains:

@@ -147,6 +147,15 @@ class Listener(ServerFactory):
         for each in self.listen_sockets:
             each.open(self)
 
+    def update(self, message: Any) -> list[FilterChain]:
+        """It has the filter chains of this message now, which differs in nothing else.
+
+        :return: those that are no more; their clients stay.
+        """
+        left = self._chains.update(message)
+        self.message = message
+        return left
+
     def close(self) -> None:
         """Accept no more clients; those connected stay."""
         for each in self.listen_sockets:
