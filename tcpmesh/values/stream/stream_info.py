@@ -78,7 +78,7 @@ REMOTE_RESET = CloseType.REMOTE_RESET
 LOCAL_RESET = CloseType.LOCAL_RESET
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ListenerInfo:
     """Where a client came in: one value for all clients of a filter chain."""
 
