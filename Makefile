@@ -29,7 +29,7 @@ TRANSPORTS ?= $(if $(filter Linux,$(shell uname -s)),epoll stock,stock)
 help:
 	@echo 'make run     start the demo: proxy on 127.0.0.1:10000, admin on 127.0.0.1:9901, two backends; Ctrl-C stops it'
 	@echo 'make test    run the test suite'
-	@echo 'make fuzz    random games on every kind of transports, ever others, for about six minutes'
+	@echo 'make fuzz    random games on every kind of transports, ever others, for about six minutes, and before them a minute of ClientHellos'
 	@echo 'make explore  every order of eight events of both sides of a proxied connection, half an hour'
 	@echo 'make soak    strange clients and backends against a running proxy, for three minutes'
 	@echo 'make attack  hostile peers against a running proxy, six minutes; OPTIONS=--list tells of them, OPTIONS=NAME chooses'
@@ -65,7 +65,8 @@ test: $(VENV)/.has-test
 	TCPMESH_LINK=bytes $(BIN)/trial $(call without,$(ONCE)) || failed=1; \
 	exit $$failed
 
-fuzz: $(VENV)/.has-test
+fuzz: $(VENV)/.has-fuzz
+	$(BIN)/python -m tests.fuzz.client_hello -max_total_time=60
 	TCPMESH_GAMES=20 $(BIN)/trial tests.connection.test_relay_properties
 
 explore: $(VENV)/.has-test
@@ -166,6 +167,10 @@ $(VENV)/.has-test: setup.cfg pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.has-check: setup.cfg pyproject.toml | $(VENV)/bin/python
 	$(BIN)/pip install --quiet --editable '.[check]'
+	@touch $@ $(VENV)/.has-test $(VENV)/.has-run
+
+$(VENV)/.has-fuzz: setup.cfg pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --editable '.[fuzz]'
 	@touch $@ $(VENV)/.has-test $(VENV)/.has-run
 
 # The tools that write pages, and those of a release, beside all others.
