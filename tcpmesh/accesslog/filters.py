@@ -8,6 +8,7 @@ header is there, the gRPC status is UNKNOWN, nothing is traced, and nothing is a
 from __future__ import annotations
 
 import operator
+import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -127,11 +128,14 @@ def _field(name: str, at: Moment) -> str | None:
     return at.request.header(name) if at.request is not None else None
 
 
+_NUMBER = re.compile(r"([+-]?)0*([0-9]{1,19})")
+"""What Envoy takes for a number; those of more digits are beyond any range."""
+
+
 def _range(message: Any) -> Callable[[str], bool]:
     def test(value: str) -> bool:
-        digits = value.strip()
-        is_number = digits.removeprefix("-").isascii() and digits.removeprefix("-").isdigit()
-        return is_number and len(digits) < 20 and message.start <= int(digits) < message.end
+        number = _NUMBER.fullmatch(value.strip())
+        return number is not None and message.start <= int("".join(number.groups())) < message.end
 
     return test
 
