@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import stat
@@ -73,6 +74,20 @@ class ManagerCase(SynchronousTestCase):
         """Wait until that is all that is in the file."""
         self.until(lambda: self.text(path) == text)
 
+    def read_from(self, reader: int, at_least: int) -> str:
+        """What comes by a pipe: so much, or all until its end."""
+        read, chunk = b"", b" "
+
+        def is_enough() -> bool:
+            nonlocal read, chunk
+            with contextlib.suppress(BlockingIOError):
+                chunk = os.read(reader, 10_000)
+                read += chunk
+            return len(read) >= at_least or not chunk
+
+        self.until(is_enough)
+        return read.decode()
+
     def stat(self, name: str) -> int:
         """A statistic."""
         return values_of(self.store)[f"filesystem.{name}"]
@@ -134,6 +149,19 @@ class FlushTests(ManagerCase):
         two.close()
         self.wait_for("12")
         self.until(lambda: self.clock.getDelayedCalls() == [], advance=True)
+
+    def test_closed(self) -> None:
+        """A file that nobody logs to any more is closed, whether anything was written or not."""
+        for records in ([], ["1"]):
+            reader, pipe = os.pipe2(os.O_NONBLOCK)
+            self.addCleanup(os.close, reader)
+            self.open = lambda path, pipe=pipe: pipe  # type: ignore[misc]
+            file = self.manager.open(self.path)
+            for record in records:
+                file.write(record)
+            file.close()
+            # A pipe is at its end once nobody has it open for writing.
+            self.assertEqual("".join(records), self.read_from(reader, at_least=10))
 
     def test_several_processes(self) -> None:
         """Several that append to one file, each opened for itself, mix no records: all are whole,
@@ -290,6 +318,33 @@ class TroubleTests(ManagerCase):
         self.wait_for_stat("write_completed", 2)
         with open(self.path, "rb", buffering=0) as reader:
             self.assertEqual(b"1\n2\n", reader.read(100))
+
+    def test_pieces(self) -> None:
+        """A FIFO gets whole records at a time and never more than it takes as one, so that those of
+        several processes are not mixed.
+        """
+        reader, pipe = os.pipe2(os.O_DIRECT | os.O_NONBLOCK)  # each write is a read of its own
+        self.addCleanup(os.close, reader)
+        self.open = lambda path: pipe
+        file = self.manager.open(self.path)
+        records = ["a" * 2000, "b" * 2000, "c" * 96, "d" * 4096, "e", "f"]
+        file.write("first")
+        self.wait_for_stat("write_completed", 1)
+        self.assertEqual(b"first", os.read(reader, 10_000))
+        file.writer.put(records, 0)
+        self.wait_for_stat("write_completed", 4)
+        read = [os.read(reader, 10_000).decode() for _ in range(3)]
+        self.assertEqual(["".join(records[:3]), records[3], "ef"], read)
+
+    def test_read_later(self) -> None:
+        """What does not fit into a FIFO is written once its reader has made room."""
+        os.mkfifo(self.path)
+        file = self.manager.open(self.path)
+        reader = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK)
+        self.addCleanup(os.close, reader)
+        file.write("1" * 200_000)
+        self.assertEqual("1" * 200_000, self.read_from(reader, at_least=200_000))
+        self.wait_for_stat("write_completed", 1)
 
     def test_stuck(self) -> None:
         """What a file does not take is kept up to a bound, and then dropped and counted; at the end
