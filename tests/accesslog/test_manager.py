@@ -379,6 +379,31 @@ class TroubleTests(ManagerCase):
         file.write("opqrstu\n")
         self.wait_for("abcdefg\nhijklmn\nopqrstu\n")
 
+    def test_lost_records(self) -> None:
+        """Of records that go together, those are lost of which nothing is in the file."""
+        sizes = resource.getrlimit(resource.RLIMIT_FSIZE)
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_FSIZE, sizes)
+        for room, lost in ((8, 3), (10, 2), (30, 0)):
+            path = f"{self.path}.{room}"
+            writer = self.manager.open(path).writer
+            resource.setrlimit(resource.RLIMIT_FSIZE, (room, sizes[1]))
+            writer.put(["abcdefg\n", "hijklmn\n", "opqrstu\n", "v\n"], 26)
+            writer.start()
+            self.until(lambda writer=writer: writer.done)  # type: ignore[misc]
+            resource.setrlimit(resource.RLIMIT_FSIZE, sizes)
+            self.assertEqual(lost, writer.lost)
+
+    def test_nothing_lost(self) -> None:
+        """Of a file that takes all there is no word in the log of the process."""
+        with capturedLogs() as events:
+            file = self.manager.open(self.path)
+            file.write("1")
+            self.wait_for("1")
+            self.clock.advance(self.interval)
+            file.write("2")
+            self.stop()
+        self.assertEqual([], events)
+
     def test_closed_pipe(self) -> None:
         """Standard output may be a pipe that nobody reads any more: that is counted."""
         reader, pipe = os.pipe()
