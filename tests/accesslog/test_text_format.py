@@ -192,10 +192,11 @@ class TextTests(SynchronousTestCase):
         )
 
     def test_never_raises(self) -> None:
-        """An operator that fails is absent, and the failure is logged."""
+        """An operator that fails is absent, and the failure is logged once."""
         about = known()
         about.addresses = None  # type: ignore[assignment]
-        self.assertEqual(self.said("a %DOWNSTREAM_REMOTE_ADDRESS% b", about), "a - b")
+        words = TextFormat("a %DOWNSTREAM_REMOTE_ADDRESS% b")
+        self.assertEqual([words.format(about, LATER) for _ in "12"], ["a - b"] * 2)
         self.assertEqual(len(self.flushLoggedErrors(AttributeError)), 1)
 
     def test_supported(self) -> None:
