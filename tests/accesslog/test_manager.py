@@ -461,10 +461,16 @@ class OpeningTests(SynchronousTestCase):
             self.assertFalse(os.get_inheritable(self.opened(path)))
 
     def test_standard(self) -> None:
-        """/dev/stdout and /dev/stderr are what the process was started with."""
-        for path, number in (("/dev/stdout", 1), ("/dev/stderr", 2)):
-            found, expected = os.fstat(self.opened(path)), os.fstat(number)
-            self.assertEqual((expected.st_dev, expected.st_ino), (found.st_dev, found.st_ino))
+        """/dev/stdout and /dev/stderr are what the process was started with, by each of their
+        names.
+        """
+        for names, number in (
+            (("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"), 1),
+            (("/dev/stderr", "/dev/fd/2", "/proc/self/fd/2"), 2),
+        ):
+            for path in names:
+                found, expected = os.fstat(self.opened(path)), os.fstat(number)
+                self.assertEqual((expected.st_dev, expected.st_ino), (found.st_dev, found.st_ino))
 
     def test_fifo_of_others(self) -> None:
         """A FIFO that may only be written to is opened if somebody reads it."""
