@@ -135,7 +135,12 @@ class AttributeTests(SynchronousTestCase):
             "request.total_size": 10,
             "request.duration": "1.250s",
             "request.headers": {},
+            "request.headers_bytes": 0,
+            "response.headers": {},
+            "response.trailers": {},
+            "response.headers_bytes": 0,
             "response.size": 1999,
+            "response.total_size": 1999,
             "response.flags": 0x8020,
             "response.code": None,
             "metadata.filter_metadata.ns.deep.list[0]": 1,
@@ -178,6 +183,13 @@ class AttributeTests(SynchronousTestCase):
         }
         for expression, value in values.items():
             self.assertEqual(typed(expression, StreamInfo()), value, expression)
+
+    def test_no_utf8(self) -> None:
+        """What is no UTF-8 in metadata is replaced, however deep it stands."""
+        info = known()
+        info.metadata = {"n": {"k": ["x\udcff", {"\udcfe": "\udcfd", "one": 1}]}}
+        expected = ["x\ufffd", {"\ufffd": "\ufffd", "one": 1}]
+        self.assertEqual(typed("metadata.filter_metadata.n.k", info), expected)
 
     def test_node(self) -> None:
         """Where the proxy is a node, expressions may ask for it."""
