@@ -19,6 +19,7 @@ from tcpmesh.registry import Context, build_checked, check_provides
 from tcpmesh.values.response_flags import ResponseFlag
 from tcpmesh.values.stream.moment import Moment
 from tcpmesh.values.stream.stream_info import StreamInfo
+from tcpmesh.wire.numbers import signed
 from tcpmesh.wire.regex import Regex
 
 Passes = Callable[[StreamInfo, Moment], bool]
@@ -129,9 +130,8 @@ def _field(name: str, at: Moment) -> str | None:
 
 def _range(message: Any) -> Callable[[str], bool]:
     def test(value: str) -> bool:
-        digits = value.strip()
-        is_number = digits.removeprefix("-").isascii() and digits.removeprefix("-").isdigit()
-        return is_number and len(digits) < 20 and message.start <= int(digits) < message.end
+        number = signed(value, 64)
+        return number is not None and message.start <= number < message.end
 
     return test
 

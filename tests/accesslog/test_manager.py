@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import stat
@@ -73,6 +74,20 @@ class ManagerCase(SynchronousTestCase):
         """Wait until that is all that is in the file."""
         self.until(lambda: self.text(path) == text)
 
+    def read_from(self, reader: int, at_least: int) -> str:
+        """What comes by a pipe: so much, or all until its end."""
+        read, chunk = b"", b" "
+
+        def is_enough() -> bool:
+            nonlocal read, chunk
+            with contextlib.suppress(BlockingIOError):
+                chunk = os.read(reader, 10_000)
+                read += chunk
+            return len(read) >= at_least or not chunk
+
+        self.until(is_enough)
+        return read.decode()
+
     def stat(self, name: str) -> int:
         """A statistic."""
         return values_of(self.store)[f"filesystem.{name}"]
@@ -134,6 +149,19 @@ class FlushTests(ManagerCase):
         two.close()
         self.wait_for("12")
         self.until(lambda: self.clock.getDelayedCalls() == [], advance=True)
+
+    def test_closed(self) -> None:
+        """A file that nobody logs to any more is closed, whether anything was written or not."""
+        for records in ([], ["1"]):
+            reader, pipe = os.pipe2(os.O_NONBLOCK)
+            self.addCleanup(os.close, reader)
+            self.open = lambda path, pipe=pipe: pipe  # type: ignore[misc]
+            file = self.manager.open(self.path)
+            for record in records:
+                file.write(record)
+            file.close()
+            # A pipe is at its end once nobody has it open for writing.
+            self.assertEqual("".join(records), self.read_from(reader, at_least=10))
 
     def test_several_processes(self) -> None:
         """Several that append to one file, each opened for itself, mix no records: all are whole,
@@ -291,6 +319,33 @@ class TroubleTests(ManagerCase):
         with open(self.path, "rb", buffering=0) as reader:
             self.assertEqual(b"1\n2\n", reader.read(100))
 
+    def test_pieces(self) -> None:
+        """A FIFO gets whole records at a time and never more than it takes as one, so that those of
+        several processes are not mixed.
+        """
+        reader, pipe = os.pipe2(os.O_DIRECT | os.O_NONBLOCK)  # each write is a read of its own
+        self.addCleanup(os.close, reader)
+        self.open = lambda path: pipe
+        file = self.manager.open(self.path)
+        records = ["a" * 2000, "b" * 2000, "c" * 96, "d" * 4096, "e", "f"]
+        file.write("first")
+        self.wait_for_stat("write_completed", 1)
+        self.assertEqual(b"first", os.read(reader, 10_000))
+        file.writer.put(records, 0)
+        self.wait_for_stat("write_completed", 4)
+        read = [os.read(reader, 10_000).decode() for _ in range(3)]
+        self.assertEqual(["".join(records[:3]), records[3], "ef"], read)
+
+    def test_read_later(self) -> None:
+        """What does not fit into a FIFO is written once its reader has made room."""
+        os.mkfifo(self.path)
+        file = self.manager.open(self.path)
+        reader = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK)
+        self.addCleanup(os.close, reader)
+        file.write("1" * 200_000)
+        self.assertEqual("1" * 200_000, self.read_from(reader, at_least=200_000))
+        self.wait_for_stat("write_completed", 1)
+
     def test_stuck(self) -> None:
         """What a file does not take is kept up to a bound, and then dropped and counted; at the end
         it is not waited for long.
@@ -323,6 +378,31 @@ class TroubleTests(ManagerCase):
         resource.setrlimit(resource.RLIMIT_FSIZE, sizes)
         file.write("opqrstu\n")
         self.wait_for("abcdefg\nhijklmn\nopqrstu\n")
+
+    def test_lost_records(self) -> None:
+        """Of records that go together, those are lost of which nothing is in the file."""
+        sizes = resource.getrlimit(resource.RLIMIT_FSIZE)
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_FSIZE, sizes)
+        for room, lost in ((8, 3), (10, 2), (30, 0)):
+            path = f"{self.path}.{room}"
+            writer = self.manager.open(path).writer
+            resource.setrlimit(resource.RLIMIT_FSIZE, (room, sizes[1]))
+            writer.put(["abcdefg\n", "hijklmn\n", "opqrstu\n", "v\n"], 26)
+            writer.start()
+            self.until(lambda writer=writer: writer.done)  # type: ignore[misc]
+            resource.setrlimit(resource.RLIMIT_FSIZE, sizes)
+            self.assertEqual(lost, writer.lost)
+
+    def test_nothing_lost(self) -> None:
+        """Of a file that takes all there is no word in the log of the process."""
+        with capturedLogs() as events:
+            file = self.manager.open(self.path)
+            file.write("1")
+            self.wait_for("1")
+            self.clock.advance(self.interval)
+            file.write("2")
+            self.stop()
+        self.assertEqual([], events)
 
     def test_closed_pipe(self) -> None:
         """Standard output may be a pipe that nobody reads any more: that is counted."""
@@ -381,10 +461,16 @@ class OpeningTests(SynchronousTestCase):
             self.assertFalse(os.get_inheritable(self.opened(path)))
 
     def test_standard(self) -> None:
-        """/dev/stdout and /dev/stderr are what the process was started with."""
-        for path, number in (("/dev/stdout", 1), ("/dev/stderr", 2)):
-            found, expected = os.fstat(self.opened(path)), os.fstat(number)
-            self.assertEqual((expected.st_dev, expected.st_ino), (found.st_dev, found.st_ino))
+        """/dev/stdout and /dev/stderr are what the process was started with, by each of their
+        names.
+        """
+        for names, number in (
+            (("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"), 1),
+            (("/dev/stderr", "/dev/fd/2", "/proc/self/fd/2"), 2),
+        ):
+            for path in names:
+                found, expected = os.fstat(self.opened(path)), os.fstat(number)
+                self.assertEqual((expected.st_dev, expected.st_ino), (found.st_dev, found.st_ino))
 
     def test_fifo_of_others(self) -> None:
         """A FIFO that may only be written to is opened if somebody reads it."""

@@ -48,11 +48,11 @@ class ConnectionTests(SynchronousTestCase):
         self.assertEqual(said(text, about), "RemoteReset over_connection_limit no such thing")
 
     def test_details(self) -> None:
-        """RESPONSE_CODE_DETAILS has underscores for blanks, unless they are allowed."""
+        """RESPONSE_CODE_DETAILS has an underscore for each blank, unless they are allowed."""
         about = known()
-        about.details = "a b\tc"
+        about.details = "a b\t c"
         text = "%RESPONSE_CODE_DETAILS% %RESPONSE_CODE_DETAILS(ALLOW_WHITESPACES)%"
-        self.assertEqual(said(text, about), "a_b_c a b\tc")
+        self.assertEqual(said(text, about), "a_b__c a b\t c")
         self.assertEqual(said(text), "- -")
 
     def test_server_name(self) -> None:
