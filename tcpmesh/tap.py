@@ -28,7 +28,7 @@ from tcpmesh.config.explain.text import as_text
 from tcpmesh.config.load import Loaded, load
 from tcpmesh.config.messages.types import EXTENSION_GROUP
 from tcpmesh.config.options import option_problems
-from tcpmesh.config.rules import DEPRECATED
+from tcpmesh.config.rules.deprecated import DEPRECATED
 from tcpmesh.config.text.problems import ConfigError, Problem, by_place, verdict
 from tcpmesh.logs.log import Log
 from tcpmesh.logs.standard import take_standard_logging
