@@ -210,7 +210,7 @@ def _overview() -> str:
 def _completion(arguments: Sequence[str]) -> None:
     shells = ", ".join(SHELLS)
     if len(arguments) != 1 or arguments[0] not in SHELLS:
-        _wrong("tcpmesh completion", f"tell one shell of {shells}")
+        _wrong("tcpmesh completion", f"name a shell: {shells}")
     tell(SHELLS[arguments[0]](_commands()).rstrip())
 
 
@@ -259,7 +259,7 @@ def _option(name: str, letter: str | None, text: str, takes_value: bool) -> Opti
 
 def _takes_none(command: str, arguments: Sequence[str]) -> None:
     if arguments:
-        _wrong(f"tcpmesh {command}", f"it takes no arguments, not even '{arguments[0]}'")
+        _wrong(f"tcpmesh {command}", f"it takes no arguments: '{arguments[0]}'")
 
 
 def _unknown(name: str) -> NoReturn:

@@ -92,7 +92,7 @@ class MigrateOptions(usage.Options):
         """
         chosen = [f"--{name}" for name in ("in-place", "output", "check", "diff") if self[name]]
         if not files:
-            raise usage.UsageError("tell a file")
+            raise usage.UsageError("name a file")
         if len(chosen) > 1:
             raise usage.UsageError(f"{' and '.join(chosen)} exclude each other")
         if len(files) > 1 and chosen in ([], ["--output"]):

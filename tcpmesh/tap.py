@@ -120,7 +120,7 @@ class Options(usage.Options):
         :raise usage.UsageError: always: there is nothing of that kind.
         """
         if files:
-            raise usage.UsageError(f"'{files[0]}' is no option: tell a file as --config-path FILE")
+            raise usage.UsageError(f"'{files[0]}' is no option: name a file as --config-path FILE")
 
     def opt_config(self, path: str) -> None:
         """Bootstrap file; the same as --config-path."""
@@ -168,7 +168,7 @@ class Options(usage.Options):
                 "--component-log-level will not work with --enable-fine-grain-logging"
             )
         if not self["config-path"] and not self["config-yaml"]:
-            raise usage.UsageError(f"tell what to serve: {self.wants}, or --config-yaml TEXT")
+            raise usage.UsageError(f"name what to serve: {self.wants}, or --config-yaml TEXT")
         if self["mode"] == "serve" and self["format"] != "text":
             raise usage.UsageError("--format is for --mode validate and --mode explain")
         if self.parent is not None:

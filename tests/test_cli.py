@@ -117,7 +117,7 @@ class RunTests(CommandTestCase):
         more = "(--help tells of all options)"
         self.assert_refused(
             "run",
-            line=(f"tcpmesh run: tell what to serve: a FILE, or --config-yaml TEXT {more}"),
+            line=(f"tcpmesh run: name what to serve: a FILE, or --config-yaml TEXT {more}"),
         )
         self.assert_refused(
             "run", "a", "b", line=(f"tcpmesh run: there can be one file, not a and b {more}")
@@ -196,7 +196,7 @@ class OtherCommandsTests(CommandTestCase):
         self.assert_refused(
             "version",
             "now",
-            line=("tcpmesh version: it takes no arguments, not even 'now' (--help tells more)"),
+            line=("tcpmesh version: it takes no arguments: 'now' (--help tells more)"),
         )
 
     def test_help(self) -> None:
@@ -253,7 +253,7 @@ class OtherCommandsTests(CommandTestCase):
             self.assert_refused(
                 "completion",
                 *arguments,
-                line=("tcpmesh completion: tell one shell of bash, zsh, fish (--help tells more)"),
+                line=("tcpmesh completion: name a shell: bash, zsh, fish (--help tells more)"),
             )
 
     def test_interrupted(self) -> None:

@@ -383,7 +383,7 @@ class BadValuesTests(OptionsTestCase):
             (["--mode=serv"], "did you mean serve?"),
             (["-l", "loud"], "--log-level: unknown logger level 'loud'"),
             (["--no-such"], "there is no option --no-such"),
-            ([], "tell what to serve"),
+            ([], "name what to serve"),
         ):
             options = tap.Options()
             options.parent = {}  # type: ignore[assignment]
