@@ -6,13 +6,19 @@ JOBS   ?= $(shell nproc 2> /dev/null || echo 2)
 BIN    := $(VENV)/bin
 
 # The integration tests use real processes, namespaces and timing: one after the other, once over each kind of transports, and once
-# over a link of bytes.
+# over a link of bytes; but ONCE are those for which neither makes a difference (command lines and pages), and BY_THEMSELVES those
+# that go over each kind of transports whatever the environment says.
 # All others run in JOBS processes.
 UNIT_TESTS = $(shell ls -d tests/test_*.py tests/*/__init__.py | sed 's:/__init__\.py$$::; s:\.py$$::; s:/:.:g' | grep -v integration)
 
 # Those that have main and a worker: run once more with a link between the two that writes each message as bytes and reads it again.
 LINK_TESTS = $(shell grep -lrE 'import .*Mesh|server\.(service|assembly)|health\.checked' tests --include='test_*.py' | \
   grep -vE 'integration|benchmarks|test_explorer' | sed 's:\.py$$::; s:/:.:g')
+
+ONCE          = cli demo docs
+BY_THEMSELVES = filters health redirect serve
+INTEGRATION   = $(subst /,.,$(basename $(wildcard tests/integration/test_*.py)))
+without       = $(filter-out $(addprefix tests.integration.test_,$(1)),$(INTEGRATION))
 
 # The kinds of transports that the integration tests go over: those of our own need Linux.
 TRANSPORTS ?= $(if $(filter Linux,$(shell uname -s)),epoll stock,stock)
@@ -52,8 +58,11 @@ test: $(VENV)/.has-test
 	@failed=0; \
 	$(BIN)/trial --jobs $(JOBS) $(UNIT_TESTS) || failed=1; \
 	TCPMESH_LINK=bytes $(BIN)/trial --jobs $(JOBS) $(LINK_TESTS) || failed=1; \
-	for transport in $(TRANSPORTS); do TCPMESH_TRANSPORT=$$transport $(BIN)/trial tests.integration || failed=1; done; \
-	TCPMESH_LINK=bytes $(BIN)/trial tests.integration || failed=1; \
+	TCPMESH_TRANSPORT=$(firstword $(TRANSPORTS)) $(BIN)/trial $(INTEGRATION) || failed=1; \
+	for transport in $(wordlist 2,9,$(TRANSPORTS)); do \
+		TCPMESH_TRANSPORT=$$transport $(BIN)/trial $(call without,$(ONCE) $(BY_THEMSELVES)) || failed=1; \
+	done; \
+	TCPMESH_LINK=bytes $(BIN)/trial $(call without,$(ONCE)) || failed=1; \
 	exit $$failed
 
 fuzz: $(VENV)/.has-test
