@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.config.messages.types import find_type
 from tcpmesh.config.rules.deprecated import INSTEAD
-from tcpmesh.config.support import TABLE
+from tcpmesh.config.support import TABLE, Support
 from tests.config.texts import changed, warned
 
 
-def deprecated_of(table: dict[str, Any]) -> set[str]:
+def deprecated_of(table: Mapping[str, Mapping[str, Support]]) -> set[str]:
     """The full names of the deprecated fields that a table of message types has rows for."""
     found = set()
     for full_name, rows in table.items():
