@@ -22,7 +22,7 @@ from tcpmesh.net.happy_eyeballs import Candidate, HappyEyeballs
 from tcpmesh.registry import Context
 from tcpmesh.rpc.backoff import Backoff
 from tcpmesh.rpc.http2.codec import Fields
-from tcpmesh.rpc.http2.counts import NoCounts
+from tcpmesh.rpc.http2.counts import HostCounts
 from tcpmesh.rpc.http2.host import Http2Host
 from tcpmesh.rpc.http2.options import Http2Options
 from tcpmesh.rpc.http2.stream import Http2Stream, Reset, ResetReason, StreamObserver
@@ -161,7 +161,7 @@ class Target:
         return self._lookup
 
 
-class _Counts(NoCounts):
+class _Counts(HostCounts):
     """Tells the target how attempts come out."""
 
     def __init__(self, target: Target) -> None:

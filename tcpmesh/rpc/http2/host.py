@@ -18,6 +18,7 @@ from tcpmesh.rpc.http2.codec import Fields
 from tcpmesh.rpc.http2.connection import Http2Connection
 from tcpmesh.rpc.http2.counts import HostCounts
 from tcpmesh.rpc.http2.options import Http2Options
+from tcpmesh.rpc.http2.owner import ConnectionOwner
 from tcpmesh.rpc.http2.stream import Http2Stream, Reset, ResetReason, StreamObserver
 
 Dial = Callable[[Any], Any]
@@ -52,7 +53,7 @@ class _Attempt(OneShotFactory):
             connector.stopConnecting()
 
 
-class Http2Host:
+class Http2Host(ConnectionOwner):
     """One host.
 
     :param dial: connects for a client factory.
@@ -218,7 +219,7 @@ class Http2Host:
             self._counts.idle_timeout()
             self._current.close()
 
-    def leaves(self, connection: Http2Connection, code: int = 0) -> None:
+    def leaves(self, connection: Http2Connection, code: int) -> None:
         """The host takes no more streams there: the next one is for a new connection."""
         if self._current is connection:
             self._current = None
@@ -228,7 +229,7 @@ class Http2Host:
 
     def ended(self, connection: Http2Connection, remote: bool) -> None:
         """A connection is gone."""
-        self.leaves(connection)
+        self.leaves(connection, 0)
         begun = self._connections.pop(connection)
         seconds = self._network.clock.seconds() - begun
         self._counts.closed(seconds, remote, connection.had_streams)
