@@ -12,7 +12,7 @@ from tcpmesh.accesslog.format import Formatter, formatter
 from tcpmesh.accesslog.json_format import JsonFormat
 from tcpmesh.accesslog.opening import NOWHERE, CannotLog
 from tcpmesh.accesslog.text_format import TextFormat
-from tcpmesh.interfaces import IMayWriteNothing, ISaysWhatItWants
+from tcpmesh.interfaces import IAccessLogFile, IMayWriteNothing, ISaysWhatItWants
 from tcpmesh.registry import Context
 from tcpmesh.values.stream.moment import Moment
 from tcpmesh.values.stream.stream_info import StreamInfo
@@ -40,7 +40,7 @@ class FileLogger:
         self.wants = lines.wants
         self.writes_nothing = path == NOWHERE
         try:
-            self._file: Any = context.access_logs.open(path)
+            self._file: IAccessLogFile = context.access_logs.open(path)
         except OSError as e:
             raise CannotLog(f"cannot open the access log {path!r}: {e.strerror}") from None
         self._write = self._file.write

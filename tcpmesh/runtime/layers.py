@@ -18,6 +18,7 @@ from typing import Any
 
 from envoy.config.bootstrap.v3.bootstrap_pb2 import RuntimeLayer
 
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import Cooperator, TaskStopped
 from twisted.logger import Logger
 
@@ -119,7 +120,7 @@ class Layers:
         """All values, for a worker that begins."""
         return tuple(self.runtime.items())
 
-    def start(self, clock: Any, cooperator: Cooperator) -> None:
+    def start(self, clock: IReactorTime, cooperator: Cooperator) -> None:
         """Look after the layers on disk.
 
         :raise tcpmesh.net.moves.CannotWatch: where a directory is not there.

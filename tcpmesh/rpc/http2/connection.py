@@ -34,11 +34,13 @@ from h2.events import (
     WindowUpdated,
 )
 from h2.exceptions import H2Error
+from zope.interface import implementer
 
 from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IPushProducer
 from twisted.python.failure import Failure
 
-from tcpmesh.interfaces import INetwork
+from tcpmesh.interfaces import INetwork, IStreamTransport
 from tcpmesh.net.protocol import QuietProtocol
 from tcpmesh.rpc.http2.allowance import Allowance, FrameLimits
 from tcpmesh.rpc.http2.codec import Fields, Http2Codec, encoded
@@ -74,6 +76,7 @@ class _Life(Enum):
     CLOSED = auto()
 
 
+@implementer(IPushProducer)
 class Http2Connection(QuietProtocol):
     """A connection, and the protocol of its transport."""
 
@@ -107,7 +110,7 @@ class Http2Connection(QuietProtocol):
         :param random: by which pings are spread, where there are any.
         :param limits: which frames the host may send, where it is not `Allowance` that says so.
         """
-        self.transport: Any = None
+        self.transport: IStreamTransport | None = None
         self._options = options
         self._network = network
         self._owner = owner
@@ -239,11 +242,12 @@ class Http2Connection(QuietProtocol):
 
     def dataReceived(self, data: bytes) -> None:
         """Read what came."""
-        if self._is_closed:
+        transport = self.transport
+        if self._is_closed or transport is None:
             return
         self._owner.bytes_received(len(data))
         self._pings.heard()
-        self._incoming.received(self.transport, data)
+        self._incoming.received(transport, data)
 
     def _read_one(self) -> bool:
         """Read a frame, if there is one; whether there was, and the connection is still there."""
@@ -384,7 +388,7 @@ class Http2Connection(QuietProtocol):
 
     # Its life
 
-    def makeConnection(self, transport: Any) -> None:
+    def makeConnection(self, transport: IStreamTransport) -> None:
         """Connected: begin."""
         self.transport = transport
         transport.read_size = min(transport.read_size, READ_SIZE)

@@ -7,9 +7,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from random import Random
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.internet.error import TimeoutError as ConnectTimeout
+from twisted.internet.interfaces import IConnector
 from twisted.python.failure import Failure
 
 from tcpmesh.interfaces import INetwork
@@ -21,8 +22,16 @@ from tcpmesh.rpc.http2.options import Http2Options
 from tcpmesh.rpc.http2.owner import ConnectionOwner
 from tcpmesh.rpc.http2.stream import Http2Stream, Reset, ResetReason, StreamObserver
 
-Dial = Callable[[Any], Any]
-"""Connects for a client factory; gives the connector."""
+
+class Dialling(Protocol):
+    """An attempt to connect, as far as it is of interest here: an `IConnector`, say."""
+
+    def stopConnecting(self) -> None:
+        """Give up."""
+
+
+Dial = Callable[[OneShotFactory], Dialling]
+"""Connects for a client factory."""
 
 
 class _Attempt(OneShotFactory):
@@ -31,7 +40,7 @@ class _Attempt(OneShotFactory):
     def __init__(self, host: Http2Host, now: float) -> None:
         self.host: Http2Host | None = host
         self.begun = now
-        self.connector: Any = None
+        self.connector: Dialling | None = None
 
     def buildProtocol(self, addr: Any) -> Http2Connection | None:
         """Connected."""
@@ -39,7 +48,7 @@ class _Attempt(OneShotFactory):
         self.connector = None
         return host.connected(self.begun) if host is not None else None
 
-    def clientConnectionFailed(self, connector: Any, reason: Failure) -> None:
+    def clientConnectionFailed(self, connector: IConnector, reason: Failure) -> None:
         """There is no connection."""
         host, self.host = self.host, None
         self.connector = None
