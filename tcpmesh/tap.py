@@ -65,6 +65,9 @@ class Options(usage.Options):
     shown: Sequence[str] = ()
     """The groups of options that help tells of; empty for all."""
 
+    hidden: Sequence[str] = ()
+    """The options among them that help does not tell of."""
+
     longdesc = """
     Run an Envoy v3 bootstrap as a TCP (L4) proxy.  What comes before the word tcpmesh are twistd's
     options, which say how the process runs: see twistd --help.
@@ -153,7 +156,8 @@ class Options(usage.Options):
     def opt_help(self) -> NoReturn:
         """Display this help and exit."""
         usage_line = f"{self.command} {self.synopsis}"
-        rows = [row for cls in type(self).__mro__ for row in vars(cls).get("optParameters", ())]
+        known = [row for cls in type(self).__mro__ for row in vars(cls).get("optParameters", ())]
+        rows = [row for row in known if row[0] not in self.hidden]
         tell(help_text(usage_line, self.longdesc, rows, self.optFlags, self.shown))
         sys.exit(0)
 
