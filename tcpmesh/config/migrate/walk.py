@@ -283,6 +283,17 @@ class Walk:
                 self._value(each, known[name], before, (path, name))
         for rule in self.rules.after.get(descriptor.full_name, ()):
             rule(spot)
+        self._tell_doubled(spot)
+
+    def _tell_doubled(self, spot: Spot) -> None:
+        """A field of old times and the one that it becomes may both have been written."""
+        seen: set[str] = set()
+        for each in spot.group.entries:
+            name = snake_case(each.name)
+            if name in seen:
+                text = f"{name!r} is written twice now, for an old field became it"
+                spot.trouble(each, text, "keep one of them")
+            seen.add(name)
 
     def _drop_shadowed(self, spot: Spot) -> None:
         """Of a key that is written twice the last one counts: the others would only confuse."""
