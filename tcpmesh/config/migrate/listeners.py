@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tcpmesh.config.migrate.clusters import is_null, tls_context
 from tcpmesh.config.migrate.extensions import only_route
-from tcpmesh.config.migrate.walk import HOST, Rules, Spot
+from tcpmesh.config.migrate.spot import HOST, Rules, Spot
 from tcpmesh.config.migrate.written import (
     Entry,
     Group,
