@@ -210,17 +210,24 @@ class Store:
 
     def numbers(self, counters: bool = True, gauges: bool = True) -> Iterator[list[Row]]:
         """Names and numbers of counters and gauges together, by name, some dozen at a time."""
-        families = self._families
-        kinds: list[tuple[str, Numbers]] = []
-        if counters:
-            kinds.append(("counters", families.counters.sorted()))
-        if gauges:
-            kinds.append(("gauges", families.gauges.sorted()))
-        return rows(kinds, self._declared())
+        wanted = (("counters", counters), ("gauges", gauges))
+        kinds = [kind for kind, is_wanted in wanted if is_wanted]
+        made = self.made_numbers(counters, gauges)
+        return rows(list(zip(kinds, made, strict=True)), self._declared())
 
-    def histograms(self) -> Iterator[Histogram]:
-        """All histograms by name, those only declared included."""
-        return self._families.histograms.in_order(self._declared())
+    def made_numbers(self, counters: bool, gauges: bool) -> list[Numbers]:
+        """Counters, gauges or both, each by name, without those that are only declared."""
+        families = self._families
+        found: list[Numbers] = []
+        if counters:
+            found.append(families.counters.sorted())
+        if gauges:
+            found.append(families.gauges.sorted())
+        return found
+
+    def histograms(self, is_declared_too: bool = True) -> Iterator[Histogram]:
+        """All histograms by name, those only declared too or not."""
+        return self._families.histograms.in_order(self._declared() if is_declared_too else ())
 
     def text_readouts(self) -> Iterator[TextReadout]:
         """All text readouts by name, those only declared included."""
