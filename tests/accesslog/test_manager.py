@@ -17,7 +17,7 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.accesslog import manager
-from tcpmesh.accesslog.manager import AccessLogManager
+from tcpmesh.accesslog.manager import AccessLogFile, AccessLogManager
 from tcpmesh.accesslog.opening import open_for_records
 from tcpmesh.accesslog.writer import encode
 from tcpmesh.interfaces import IAccessLogFile, IAccessLogManager
@@ -64,6 +64,12 @@ class ManagerCase(SynchronousTestCase):
             time.sleep(0.001)
             if advance:
                 self.clock.advance(0.01)
+
+    def opened(self) -> AccessLogFile:
+        """The file, with what only its manager sees of it."""
+        file = self.manager.open(self.path)
+        assert isinstance(file, AccessLogFile)
+        return file
 
     def text(self, path: str = "") -> str:
         """What is in the file."""
@@ -173,7 +179,7 @@ class FlushTests(ManagerCase):
 
     def test_after_the_end(self) -> None:
         """Records that come after the end are dropped, and nothing is opened any more."""
-        file = self.manager.open(self.path)
+        file = self.opened()
         self.stop()
         for _ in range(3):
             file.write("late")
@@ -334,8 +340,8 @@ class TroubleTests(ManagerCase):
 
     def test_strange_failure(self) -> None:
         """Whatever fails is counted, and the next records are another occasion."""
-        file = self.manager.open(self.path)
-        writer = file.writer
+        file = self.opened()
+        writer: Any = file.writer
         write, writer._write = writer._write, lambda records: 1 // 0
         file.write("1")
         self.wait_for_stat("write_failed", 1)
@@ -345,16 +351,17 @@ class TroubleTests(ManagerCase):
 
     def test_no_threads(self) -> None:
         """Where the system has no thread left, records are dropped and counted, until it has."""
-        file = self.manager.open(self.path)
-        start = file.writer.start
+        file = self.opened()
+        writer: Any = file.writer
+        start = writer.start
 
         def fail() -> None:
             raise RuntimeError("can't start new thread")
 
-        self.patch(file.writer, "start", fail)
+        self.patch(writer, "start", fail)
         file.write("1")
         self.assertEqual(1, self.stat("write_dropped"))
-        file.writer.start = start
+        writer.start = start
         file.write("2")
         self.wait_for("2")
 
