@@ -14,7 +14,7 @@ they live on, with their values.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from copy import copy
 from typing import TypeAlias
 
@@ -262,21 +262,12 @@ class Store:
         for counter_part in families.counters.parts():
             counters.update(growth(counter_part))
             yield
-        gauges: dict[str, GaugeValue] = {}
-        for gauge_part in families.gauges.parts():
-            moved = news(gauge_part)
-            told = [gauge for gauge in gauge_part if gauge.was_used] if whole else moved
-            gauges.update((each.name, GaugeValue(each.merge, each.tally)) for each in told)
-            yield
+        gauges = yield from self._told_gauges(whole)
         texts = list(families.text_readouts.made.values())
         changed = news(texts)
         told_texts = [text for text in texts if text.was_used] if whole else changed
         unsent, scopes.unsent = scopes.unsent, Unsent()
-        shown: dict[str, Names] = {}
-        for number, prefix in enumerate(scopes.prefixes() if whole else list(unsent.renamed), 1):
-            shown[prefix] = scopes.names(prefix)
-            if number % NAMES_STEP == 0:
-                yield
+        shown = yield from self._shown(scopes.prefixes() if whole else list(unsent.renamed))
         for name, amount in unsent.growth.items():
             counters[name] = counters.get(name, 0) + amount
         return Deltas(
@@ -291,6 +282,25 @@ class Store:
             whole,
             self.tagger.given(whole),
         )
+
+    def _told_gauges(self, whole: bool) -> Generator[None, None, dict[str, GaugeValue]]:
+        """Those that have moved, or all that were ever set."""
+        found: dict[str, GaugeValue] = {}
+        for part in self._families.gauges.parts():
+            moved = news(part)
+            told = [gauge for gauge in part if gauge.was_used] if whole else moved
+            found.update((each.name, GaugeValue(each.merge, each.tally)) for each in told)
+            yield
+        return found
+
+    def _shown(self, prefixes: Sequence[str]) -> Generator[None, None, dict[str, Names]]:
+        """The names below these prefixes."""
+        found: dict[str, Names] = {}
+        for number, prefix in enumerate(prefixes, 1):
+            found[prefix] = self._scopes.names(prefix)
+            if number % NAMES_STEP == 0:
+                yield
+        return found
 
     def merge(self, deltas: Deltas, source: str, is_predecessor: bool = False) -> None:
         """Take in what another store has told: `source` is which one.

@@ -21,7 +21,8 @@ from tcpmesh.stats.select import Selection
 PERCENTILES = (0, 25, 50, 75, 90, 95, 99, 99.5, 99.9, 100)
 """The quantiles that are shown, in percent."""
 
-QUANTILES = tuple(percent / 100 for percent in PERCENTILES)
+QUANTILES = tuple(round(percent / 100, 3) for percent in PERCENTILES)
+"""The same as fractions: 99.9 / 100 is not quite 0.999, and the fraction is a label."""
 
 
 class HistogramView(Enum):
