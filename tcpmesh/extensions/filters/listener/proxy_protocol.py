@@ -10,8 +10,10 @@ Extensions (TLVs) named by `rules` go to the dynamic metadata or, with `tlv_loca
 to the filter state `envoy.network.proxy_protocol.tlv`; of several of one type the first counts.
 Bytes of theirs that are not UTF-8 become `!`.
 
-Stricter than Envoy's: an IPv6 address with a zone is none.  Left out: `pass_through_tlvs`, which
-only a PROXY header to the upstream would read.
+What the header says is there for a PROXY header to the upstream, with those extensions that
+`pass_through_tlvs` lets pass.
+
+Stricter than Envoy's: an IPv6 address with a zone is none.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from envoy.extensions.filters.listener.proxy_protocol.v3 import proxy_protocol_p
 from zope.interface import implementer
 
 from tcpmesh.connection.connection import Connection
+from tcpmesh.connection.proxy_header import HEADER, PassThrough, ReadHeader
 from tcpmesh.interfaces import IInspector, IListenerFilter
 from tcpmesh.logs.debug import debug_logger
 from tcpmesh.registry import WorkerContext, extension
@@ -36,6 +39,7 @@ from tcpmesh.values.address import Address
 from tcpmesh.values.filter_status import InspectResult
 from tcpmesh.values.stream.filter_state import Field, StateObject
 from tcpmesh.values.stream.stream_info import StreamInfo
+from tcpmesh.values.stream.transport_socket_options import ProxyProtocolOptions
 from tcpmesh.wire.proxy_protocol import (
     FIRST,
     V1_SIGNATURE,
@@ -118,6 +122,7 @@ class ProxyProtocol:
         self._rules = {
             kind: (each.metadata_namespace or NAMESPACE, each.key) for kind, each in rules.items()
         }
+        self._passing = PassThrough(message)
         self._to_filter_state: bool = message.tlv_location == message.FILTER_STATE
         # Last, for it is to be given back.
         self.stats = ProxyProtocolStats(context.store, message.stat_prefix)
@@ -140,6 +145,10 @@ class ProxyProtocol:
                 info.restored_local = destination
         if self._rules and header.tlvs:
             self._keep(header, info)
+        said = ProxyProtocolOptions(
+            info.remote_address, info.local_address, self._passing.of(header.tlvs)
+        )
+        info.set_filter_state(HEADER, ReadHeader(said), read_only=True)
 
     def _keep(self, header: Header, info: StreamInfo) -> None:
         found: dict[str, dict[str, str]] = {}
