@@ -65,6 +65,7 @@ PARTS: dict[str, Rows] = {
     "envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol.KeyValuePair": {
         "metadata_namespace": YES,
         "key": YES,
+        "value_string_encoding": YES,
     },
     "envoy.config.core.v3.ProxyProtocolPassThroughTLVs": {"match_type": YES, "tlv_type": YES},
     "envoy.config.core.v3.TlvEntry": {"type": YES, "value": YES, "format_string": YES},

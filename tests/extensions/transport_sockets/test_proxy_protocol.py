@@ -243,6 +243,18 @@ class HeaderTests(HeaderTestCase):
             self.assertTrue(self.received.endswith(tlv(241, b"hi") + tlv(2, number) + b"plain"))
             self.mesh.listeners.remove("l")
 
+    def test_further_attempt(self) -> None:
+        """Each attempt says the same, be extensions merged or not."""
+        more = "proxy_protocol_tlv_merge_policy: APPEND_IF_EXISTS_OR_ADD, max_connect_attempts: 2"
+        proxy = f"proxy_protocol_tlvs: [{{type: 241, value: aGk=}}], {more}"
+        self.serve(header_socket(f"version: V2, {ALL}"), proxy, ALL)
+        self.mesh.add_cluster("c", "127.0.0.9:80", HOST, more=header_socket(f"version: V2, {ALL}"))
+        for _ in range(2):
+            self.send(v2("1.2.3.4", "5.6.7.8", 11, 22, tlvs=EA))
+            said = EA + tlv(241, b"hi")
+            self.assertEqual(v2("1.2.3.4", "5.6.7.8", 11, 22, tlvs=said), self.received)
+        self.assertGreater(self.mesh.stat("cluster.c.upstream_cx_connect_fail"), 0)
+
     def test_statistics_are_given_back(self) -> None:
         """They go with the cluster."""
         self.serve(header_socket())

@@ -7,8 +7,9 @@ a destination that is not the socket's own counts as restored.  UNKNOWN (version
 and so does none where none is not allowed.
 
 Extensions (TLVs) named by `rules` go to the dynamic metadata or, with `tlv_location` FILTER_STATE,
-to the filter state `envoy.network.proxy_protocol.tlv`; of several of one type the first counts.
-Bytes of theirs that are not UTF-8 become `!`.
+to the filter state `envoy.network.proxy_protocol.tlv`; of several of one type the first counts, in
+the filter state the last.  Bytes of theirs that are not UTF-8 become `!`, unless
+`value_string_encoding` asks for base64.
 
 What the header says is there for a PROXY header to the upstream, with those extensions that
 `pass_through_tlvs` lets pass.
@@ -20,7 +21,8 @@ from __future__ import annotations
 
 import codecs
 import json
-from collections.abc import Mapping
+from base64 import b64encode
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -120,7 +122,8 @@ class ProxyProtocol:
         self.plain_is_allowed: bool = message.allow_requests_without_proxy_protocol
         rules = {rule.tlv_type: rule.on_tlv_present for rule in message.rules}
         self._rules = {
-            kind: (each.metadata_namespace or NAMESPACE, each.key) for kind, each in rules.items()
+            kind: (each.metadata_namespace or NAMESPACE, each.key, _decoder(each))
+            for kind, each in rules.items()
         }
         self._passing = PassThrough(message)
         self._to_filter_state: bool = message.tlv_location == message.FILTER_STATE
@@ -151,24 +154,29 @@ class ProxyProtocol:
         info.set_filter_state(HEADER, ReadHeader(said), read_only=True)
 
     def _keep(self, header: Header, info: StreamInfo) -> None:
+        ruled = [(*self._rules[kind], value) for kind, value in header.tlvs if kind in self._rules]
+        if self._to_filter_state:
+            values = {key: decode(value) for _, key, decode, value in ruled}
+            if values:
+                extensions = Extensions(MappingProxyType(values))
+                info.set_filter_state(FILTER_STATE, extensions, read_only=True)
+            return
         found: dict[str, dict[str, str]] = {}
-        for kind, value in header.tlvs:
-            if kind in self._rules:
-                namespace, key = self._rules[kind]
-                found.setdefault(namespace, {}).setdefault(
-                    key, value.decode("utf-8", "tcpmesh.each_byte")
-                )
-        if self._to_filter_state and found:
-            values = {key: value for each in found.values() for key, value in each.items()}
-            info.set_filter_state(
-                FILTER_STATE, Extensions(MappingProxyType(values)), read_only=True
-            )
-        elif found:
+        for namespace, key, decode, value in ruled:
+            found.setdefault(namespace, {}).setdefault(key, decode(value))
+        if found:
             known = info.metadata
             info.metadata = {
                 **known,
                 **{name: {**known.get(name, {}), **each} for name, each in found.items()},
             }
+
+
+def _decoder(pair: Any) -> Callable[[bytes], str]:
+    """What makes a text of the bytes of an extension, for a `KeyValuePair`."""
+    if pair.value_string_encoding == pair.BASE64:
+        return lambda value: b64encode(value).decode("ascii")
+    return lambda value: value.decode("utf-8", "tcpmesh.each_byte")
 
 
 @implementer(IInspector)
