@@ -17,6 +17,7 @@ EXTENSIONS: dict[str, Rows] = {
     "envoy.extensions.formatter.metadata.v3.Metadata": {},
     "envoy.extensions.formatter.req_without_query.v3.ReqWithoutQuery": {},
     "envoy.extensions.filters.network.set_filter_state.v3.Config": {"on_new_connection": YES},
+    "envoy.extensions.filters.listener.http_inspector.v3.HttpInspector": {},
     "envoy.extensions.filters.listener.original_dst.v3.OriginalDst": {},
     "envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol": {
         "rules": YES,
