@@ -13,6 +13,7 @@ there is room; the records after it are lost, and counted.
 from __future__ import annotations
 
 import os
+import re
 import select
 import stat
 from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +25,9 @@ WAIT = 0.1
 """Seconds after which a writer that cannot write looks whether it is still to."""
 
 _END, _REOPEN = object(), object()
+
+_HALF = re.compile("[\ud800-\udc7f\udd00-\udfff]")
+"""Halves of surrogate pairs that stand for no byte."""
 
 
 class _Batch(NamedTuple):
@@ -228,11 +232,4 @@ def encode(record: str) -> bytes:
     try:
         return record.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
-        return b"".join(_bytes_of(each) for each in record)
-
-
-def _bytes_of(character: str) -> bytes:
-    try:
-        return character.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:
-        return b"?"
+        return _HALF.sub("?", record).encode("utf-8", "surrogateescape")
