@@ -76,6 +76,16 @@ def hostile(name: str) -> Callable[[Target, float], None]:
     return strike
 
 
+def small(name: str) -> Callable[[Target, float], None]:
+    """Clients that say little of themselves."""
+
+    def strike(target: Target, seconds: float) -> None:
+        for number in until(seconds):
+            _tell(target, name, HOSTILE[number % len(HOSTILE)][:10])
+
+    return strike
+
+
 def moved(folder: Path) -> Callable[[Target, float], None]:
     """The same while the file is taken away, replaced by what is none, and opened anew."""
 
@@ -228,16 +238,16 @@ def scene(stack: ExitStack, bootstrap: Bootstrap) -> Iterator[Attack]:
     _listener(bootstrap, "fifo", [_file(str(folder / "fifo"), **_text(every))])
     yield Attack("values", "Values that no log expects.", hostile("hostile"), 4, _NAMES)
     yield Attack("moved", "The file is moved away, and comes back as others.", moved(folder), 4)
-    yield Attack("long", "A format of 100 KB.", hostile("long"), 2, _NAMES)
+    yield Attack("long", "A format of 100 KB.", small("long"), 2)
     yield Attack("full", "A disk that is full.", plain("full", "filesystem.write_failed"))
     buffered = "filesystem.write_total_buffered"
     yield Attack("fifo", "A FIFO that nobody reads.", plain("fifo", buffered), limits=_NAMES)
     for name, what, serve in _COLLECTORS:
         bootstrap.add_cluster(name, [Server(stack, serve).port])
         for kind, make in (("fluentd", _fluentd), ("otlp", _otlp)):
-            _listener(bootstrap, f"{kind}-{name}", [make(name)])
+            _listener(bootstrap, f"{kind}_{name}", [make(name)])
             counter = f"access_logs.{'fluentd' if kind == 'fluentd' else 'open_telemetry'}"
-            strike = plain(f"{kind}-{name}", counter)
+            strike = plain(f"{kind}_{name}", counter)
             yield Attack(f"{kind}-{name}", f"A collector that {what}.", strike)
 
 
