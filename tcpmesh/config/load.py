@@ -17,7 +17,6 @@ from google.protobuf.message import DecodeError
 
 from tcpmesh.config import collector, mistaken, rules
 from tcpmesh.config.checks import unintended
-from tcpmesh.config.messages.nesting import TOO_DEEP, too_deep
 from tcpmesh.config.messages.reading import Reading
 from tcpmesh.config.messages.report import Report
 from tcpmesh.config.messages.scalars import Wrong
@@ -26,14 +25,7 @@ from tcpmesh.config.schema.finder import FINDER
 from tcpmesh.config.schema.newer import ENVOY
 from tcpmesh.config.support import unsupported
 from tcpmesh.config.text.json_text import parse_json
-from tcpmesh.config.text.problems import (
-    LINE_BREAK,
-    ConfigError,
-    Place,
-    Problem,
-    by_place,
-    path_text,
-)
+from tcpmesh.config.text.problems import LINE_BREAK, ConfigError, Place, Problem, by_place
 from tcpmesh.config.text.source import MAX_DEPTH, Document, Scalar, decode, refuse
 from tcpmesh.config.text.source import Mapping as MappingNode
 from tcpmesh.config.text.source_map import SourceMap
@@ -111,7 +103,6 @@ def load(
         if config_yaml:
             _read_argument(config_yaml, bootstrap, readings, allow_unknown_fields)
         places = SourceMap([reading.document for reading in readings], config_path or ARGUMENT)
-        _check_nesting(bootstrap, places, readings)
         report = Report(bootstrap, places, readings, environ, open_files, node_arguments)
         return _judge(report, readings, allow_unsupported)
     # Said here, where what was read is forgotten.
@@ -283,18 +274,6 @@ def _check_depth(text: str, file: str) -> None:
                 before = LINE_BREAK.split(text[: found.start()])
                 what = f"messages nested more than {MAX_DEPTH} deep"
                 raise refuse(file, text, len(before), len(before[-1]) + 1, what)
-
-
-def _check_nesting(bootstrap: Bootstrap, places: SourceMap, readings: list[Reading]) -> None:
-    """Refuse what is nested so deep that nobody could copy it.
-
-    :raise ConfigError: where something is.
-    """
-    path = too_deep(bootstrap)
-    if path is not None:
-        sources = {reading.document.file: reading.document.text for reading in readings}
-        problem = Problem(places.at(*path), path_text(path), TOO_DEEP)
-        raise ConfigError((problem,), sources=sources)
 
 
 def _judge(report: Report, readings: list[Reading], allow_unsupported: bool) -> Loaded:

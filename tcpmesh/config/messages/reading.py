@@ -416,7 +416,7 @@ def _pack(
     """
     message.type_url = url
     message.value = content.SerializeToString(deterministic=True)
-    if not is_readable(content):
+    if not is_readable(content, message.value):
         reading.problem(node, field_path, Wrong(TOO_DEEP))
 
 
