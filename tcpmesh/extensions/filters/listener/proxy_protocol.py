@@ -16,8 +16,8 @@ only a PROXY header to the upstream would read.
 
 from __future__ import annotations
 
-import codecs
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -55,7 +55,10 @@ FILTER_STATE = "envoy.network.proxy_protocol.tlv"
 
 SIGNATURES = {1: V1_SIGNATURE, 2: V2_SIGNATURE}
 
-codecs.register_error("tcpmesh.each_byte", lambda error: ("!", error.start + 1))  # type: ignore[attr-defined]
+_NO_UTF8 = re.compile("[\udc80-\udcff]")
+"""Bytes that are no UTF-8, once they are decoded with `surrogateescape`: without a call for each
+byte, of which a client may send 64 KiB.
+"""
 
 
 class ProxyProtocolStats:
@@ -147,7 +150,7 @@ class ProxyProtocol:
             if kind in self._rules:
                 namespace, key = self._rules[kind]
                 found.setdefault(namespace, {}).setdefault(
-                    key, value.decode("utf-8", "tcpmesh.each_byte")
+                    key, _NO_UTF8.sub("!", value.decode("utf-8", "surrogateescape"))
                 )
         if self._to_filter_state and found:
             values = {key: value for each in found.values() for key, value in each.items()}
