@@ -68,7 +68,7 @@ def _check_listener(listener: Any, field_path: FieldPath, report: Report) -> Non
         report.absent(
             field_path,
             ["filter_chains", "default_filter_chain"],
-            "no filter chain: a listener needs filter_chains",
+            "no filter chains specified: a listener needs filter_chains",
         )
 
 
