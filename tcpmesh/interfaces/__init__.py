@@ -11,6 +11,8 @@ from tcpmesh.interfaces.access_logs import (
     IAccessLogFilter,
     IAccessLogger,
     IAccessLogManager,
+    IMayWriteNothing,
+    ISaysWhatItWants,
 )
 from tcpmesh.interfaces.clusters import (
     IBringsBalancer,
@@ -78,12 +80,14 @@ __all__ = [
     "ILoadBalancer",
     "ILogsConnections",
     "IMatchInput",
+    "IMayWriteNothing",
     "INamedHostsBalancer",
     "INamedHostsDiscovery",
     "INetwork",
     "INetworkFilter",
     "IPeekableBalancer",
     "IReadFilter",
+    "ISaysWhatItWants",
     "IServer",
     "IStatsSink",
     "IStatsSnapshot",

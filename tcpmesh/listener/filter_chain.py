@@ -16,6 +16,7 @@ from tcpmesh.connection.filters import FilterManager
 from tcpmesh.connection.transport_sockets import transport_socket
 from tcpmesh.interfaces import (
     IDownstreamTransportSocketFactory,
+    ILogsConnections,
     INetworkFilter,
     IReadFilter,
     IStoppableFilter,
@@ -68,9 +69,9 @@ class ChainFilters:
             for index, entry in enumerate(message.filters, 1):
                 check = partial(_check_place, entry, index, len(message.filters))
                 self.filters.append(build_checked(entry.typed_config, context, check))
-            logs = getattr(self.filters[-1], "access_logs", None) if self.filters else None
-            if logs is not None:
-                self.access_logs = logs.hold()
+            last = self.filters[-1] if self.filters else None
+            if ILogsConnections.providedBy(last) and last.access_logs is not None:
+                self.access_logs = last.access_logs.hold()
             self.attach = _way_through(self.filters) if self.filters else listener.reject
             self._socket = transport_socket(message, IDownstreamTransportSocketFactory, context)
             if self._socket is not None:

@@ -140,6 +140,11 @@ class ClientHello:
     ja3: str = ""
     ja4: str = ""
 
+    failure: str = ""
+    """Why they are no TLS, where somebody has looked for it: in the words of Envoy's TLS library
+    (`DOWNSTREAM_TRANSPORT_FAILURE_REASON`).
+    """
+
 
 NO_HELLO = ClientHello()
 

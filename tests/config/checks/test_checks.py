@@ -449,9 +449,9 @@ class MatchTests(CheckTests):
         ip = "envoy.extensions.matching.input_matchers.ip.v3.Ip"
         custom = (
             f"custom_match: {{name: x, typed_config: {{'@type': type.googleapis.com/{ip}, "
-            f"stat_prefix: s, cidr_ranges: [{{address_prefix: y}}]}}}}"
+            f"stat_prefix: s, cidr_ranges: [{{address_prefix: zz}}]}}}}"
         )
-        self.assert_says("malformed IP address: y", self.chosen(predicate % custom))
+        self.assert_says("malformed IP address: zz", self.chosen(predicate % custom))
 
     def test_unknown_chain(self) -> None:
         """A tree that names a chain which is not there is a warning."""
