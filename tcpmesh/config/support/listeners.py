@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tcpmesh.config.support.rows import WHOLE, YES, Rows, default_only, no_effect, only
+from tcpmesh.config.support.rows import WHOLE, YES, Rows, default_only, no_effect
 
 _UNREAD = no_effect("Envoy refuses it, but in the default chain, whose match nobody reads")
 
@@ -34,10 +34,27 @@ LISTENER: dict[str, Rows] = {
         "bind_to_port": YES,
         "deprecated_v1": YES,
         "use_original_dst": YES,
-        "transparent": only(False),
-        "freebind": only(False),
+        "transparent": YES,
+        "freebind": YES,
+        "tcp_fast_open_queue_length": YES,
+        "enable_mptcp": YES,
+        "tcp_keepalive": YES,
+        "reuse_port": no_effect("a port is shared anyway, unless enable_reuse_port says no"),
+        "connection_balance_config": default_only("one worker has all connections"),
+        "drain_type": no_effect(
+            "for drains of the whole proxy, by the admin interface, which are not supported yet"
+        ),
+        "bypass_overload_manager": no_effect("there is no overload manager yet to bypass"),
     },
-    "envoy.config.listener.v3.AdditionalAddress": {"address": YES, "socket_options": YES},
+    "envoy.config.listener.v3.AdditionalAddress": {
+        "address": YES,
+        "socket_options": YES,
+        "tcp_keepalive": YES,
+    },
+    "envoy.config.listener.v3.Listener.ConnectionBalanceConfig": {
+        "exact_balance": no_effect("one worker has all connections"),
+        "cpu_locality_balance": no_effect("one worker has all connections"),
+    },
     "envoy.config.listener.v3.Listener.DeprecatedV1": {"bind_to_port": YES},
     "envoy.config.listener.v3.ListenerFilter": {
         "name": YES,

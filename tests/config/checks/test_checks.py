@@ -218,6 +218,26 @@ class ListenerTests(CheckTests):
         self.assert_says("non-terminal filter named rbac", filters(RBAC))
         self.assert_fine(filters(RBAC, TCP))
 
+    def test_addresses(self) -> None:
+        """Only an IPv6 address for all, or one of IPv4 written as IPv6, takes IPv4 too; MPTCP has
+        IP addresses; a network namespace is entered to listen, not to connect.
+        """
+        address = "address: {socket_address: {address: '%s', port_value: 9, %s}}"
+        more = "name: b, filter_chains: [{}], "
+        for host in ("::", "::ffff:127.0.0.1"):
+            self.assert_fine(listener(more + address % (host, "ipv4_compat: true")))
+        for host in ("::1", "127.0.0.1"):
+            text = listener(more + address % (host, "ipv4_compat: true"))
+            self.assert_says("can set ipv4_compat", text)
+        pipe = "address: {pipe: {path: /x}}, enable_mptcp: true"
+        self.assert_says("only be used with IP addresses", listener(more + pipe))
+        inside = "network_namespace_filepath: /x"
+        self.assert_fine(listener(more + address % ("127.0.0.1", inside)))
+        endpoint = assignment("127.0.0.1").replace("port_value: 9", f"port_value: 9, {inside}")
+        self.assert_says("hosts cannot specify network namespaces", cluster(endpoint))
+        source = f"upstream_bind_config: {{source_address: {{address: 127.0.0.1, {inside}}}}}"
+        self.assert_says("only to listen", cluster(f"{source}, {assignment('127.0.0.1')}"))
+
     def test_filters_that_may_end_a_chain(self) -> None:
         """A filter that runs other people's code is terminal where its configuration says so."""
         module = ", dynamic_module_config: {name: m}, terminal_filter: "
