@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import ssl
-from contextlib import suppress
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -22,7 +22,7 @@ def hello(name: str | None, *protocols: str) -> bytes:
     if protocols:
         context.set_alpn_protocols(list(protocols))
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    with suppress(ssl.SSLWantReadError):
+    with contextlib.suppress(ssl.SSLWantReadError):
         context.wrap_bio(incoming, outgoing, server_hostname=name).do_handshake()
     return outgoing.read()
 
