@@ -38,6 +38,10 @@ from tcpmesh.interfaces.filters import (
     ITransportSocketFactory,
     IUpstreamTransportSocketFactory,
 )
+from tcpmesh.interfaces.matching import (
+    IInputMatcher,
+    IMatchInput,
+)
 from tcpmesh.interfaces.server import (
     IServer,
 )
@@ -70,10 +74,12 @@ __all__ = [
     "IHandsOver",
     "IHttp1Upstream",
     "IHttp2Upstream",
+    "IInputMatcher",
     "IInspector",
     "IListenerFilter",
     "ILoadBalancer",
     "ILogsConnections",
+    "IMatchInput",
     "IMayWriteNothing",
     "INamedHostsBalancer",
     "INamedHostsDiscovery",

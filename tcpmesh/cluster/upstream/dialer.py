@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tcpmesh.cluster.hosts.host import Host
-from tcpmesh.config.fields.values import socket_options
+from tcpmesh.config.fields.values import keepalive_settings, socket_options
 from tcpmesh.connection.transport_sockets import transport_socket
 from tcpmesh.connection.wrapped.network import WrappedNetwork
 from tcpmesh.interfaces import INetwork, IUpstreamTransportSocketFactory
@@ -48,7 +48,9 @@ class Dialer:
             bind_config = message.upstream_bind_config
         options = message.upstream_connection_options
         probes = (
-            keepalive(**_given(options.tcp_keepalive)) if options.HasField("tcp_keepalive") else ()
+            keepalive(**keepalive_settings(options.tcp_keepalive))
+            if options.HasField("tcp_keepalive")
+            else ()
         )
         found = {family: _options(bind_config, family, probes) for family in FAMILIES.values()}
         self._options = found if any(found.values()) else None
@@ -121,18 +123,6 @@ def dialer_of(message: Any, context: Context) -> Dialer:
         if transport is not None:
             undo.callback(transport.close)
         return Dialer(message, context.network, context.bind_config, transport)
-
-
-def _given(message: Any) -> dict[str, int | None]:
-    names = {
-        "probes": "keepalive_probes",
-        "time": "keepalive_time",
-        "interval": "keepalive_interval",
-    }
-    return {
-        key: getattr(message, name).value if message.HasField(name) else None
-        for key, name in names.items()
-    }
 
 
 def _options(

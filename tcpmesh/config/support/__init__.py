@@ -44,6 +44,7 @@ EXTENSIONS: Mapping[str, Rows] = {
     **extensions.EXTENSIONS,
     **logs.EXTENSIONS,
     **collectors.EXTENSIONS,
+    **listeners.EXTENSIONS,
 }
 
 #: Every message type that may be set, with its fields.
@@ -61,6 +62,7 @@ TABLE: Mapping[str, Rows] = {
     **filters.PARTS,
     **extensions.PARTS,
     **collectors.PARTS,
+    **listeners.PARTS,
 }
 
 #: Extensions that tcpmesh will not have, and why.
