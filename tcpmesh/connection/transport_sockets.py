@@ -8,8 +8,12 @@ from typing import Any
 
 from zope.interface.interface import InterfaceClass
 
+from tcpmesh.connection.proxy_header import HEADER, ReadHeader
 from tcpmesh.registry import Context, build
 from tcpmesh.values.all_or_nothing import all_or_nothing
+from tcpmesh.values.stream.filter_state import NO_FILTER_STATE, FilterState
+from tcpmesh.values.stream.stream_info import StreamInfo
+from tcpmesh.values.stream.transport_socket_options import NO_OPTIONS, TransportSocketOptions
 
 
 def transport_socket(message: Any, side: InterfaceClass, context: Context) -> Any:
@@ -33,3 +37,29 @@ def transport_socket(message: Any, side: InterfaceClass, context: Context) -> An
         return found
     found.close()
     return None
+
+
+def options_of(info: StreamInfo) -> TransportSocketOptions:
+    """What the filters of a client have left for the transport socket of its upstream
+    connection.
+    """
+    state = info.filter_state
+    if state is NO_FILTER_STATE:
+        return NO_OPTIONS
+    header = state.get(HEADER)
+    if not isinstance(header, ReadHeader):
+        return NO_OPTIONS
+    return TransportSocketOptions(
+        proxy_protocol=header.options, upstream_id=info.id + 1, filter_state=_shared(info)
+    )
+
+
+def _shared(info: StreamInfo) -> FilterState:
+    """The objects that the connection to the host gets."""
+    shared = info.filter_state.shared()
+    if not shared:
+        return NO_FILTER_STATE
+    state = FilterState()
+    for key, entry in shared.items():
+        state.set(key, entry.value, entry.read_only, entry.sharing)
+    return state

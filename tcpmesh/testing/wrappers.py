@@ -288,7 +288,9 @@ class WrapperSocket:
         self._clock = clock
         self._make = make
 
-    def connected(self, address: Any, observer: HandshakeObserver) -> WrappedTransport:
+    def connected(
+        self, address: Any, observer: HandshakeObserver, options: Any
+    ) -> WrappedTransport:
         """Wrap a connection."""
         return self._make(self._clock, observer, True)
 

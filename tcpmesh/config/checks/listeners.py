@@ -198,7 +198,18 @@ def _check_proxy_protocol(config: Any, field_path: FieldPath, report: Report) ->
         )
 
 
+def _check_tlv(entry: Any, field_path: FieldPath, report: Report) -> None:
+    is_formatted = entry.HasField("format_string")
+    if entry.value and is_formatted:
+        text = "an extension has either a value or a format_string"
+        report.error((field_path, "format_string"), text)
+    elif not entry.value and not is_formatted:
+        text = "an extension needs a value of one byte at least, or a format_string"
+        report.absent(field_path, ["value", "format_string"], text)
+
+
 CHECKS = {
+    "envoy.config.core.v3.TlvEntry": _check_tlv,
     "envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol": _check_proxy_protocol,
     "envoy.config.listener.v3.Listener": _check_listener,
     "envoy.config.core.v3.SocketAddress": _check_namespace,

@@ -58,7 +58,7 @@ CLUSTER: dict[str, Rows] = {
         "upstream_bind_config": YES,
         "upstream_connection_options": YES,
         "metadata": YES,
-        "transport_socket": default_only("raw_buffer, plain TCP"),
+        "transport_socket": YES,
         "max_requests_per_connection": YES,
         "preconnect_policy": YES,
         "connection_pool_per_downstream_connection": YES,
