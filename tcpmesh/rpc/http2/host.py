@@ -125,8 +125,6 @@ class Http2Host:
         self._connect()
 
     def _begin(self, connection: Http2Connection, stream: Http2Stream) -> None:
-        if self._idle is not None:
-            self._idle.discard(self)
         self._counts.begins()
         connection.begin(stream)
 

@@ -21,7 +21,7 @@ from tcpmesh.rpc.http2 import incoming
 from tcpmesh.rpc.http2.allowance import MOST, PER_SECOND
 from tcpmesh.rpc.http2.connection import MOST_STRAYS
 from tcpmesh.rpc.http2.incoming import READ_AT_ONCE
-from tests.rpc.called import RpcTestCase
+from tests.rpc.called import HOST, RpcTestCase
 
 STATUS = b"\x88"
 """`:status: 200`, as HPACK has it in its static table."""
@@ -248,6 +248,23 @@ class HostileTests(ConnectionTestCase):
         self.assertTrue(self.is_open)
 
 
+class ResetTests(ConnectionTestCase):
+    """A host that breaks a stream off."""
+
+    def test_reasons(self) -> None:
+        """A call that the host has refused is told from one that it has reset, as in Envoy."""
+        for code, reason in ((7, "remote refused stream reset"), (8, "remote reset")):
+            self.setUp()
+            frame = RstStreamFrame(1)
+            frame.error_code = code
+            self.send(raw(frame))
+            (error,) = self.observer.ends
+            assert error is not None
+            self.assertEqual("UNAVAILABLE", error.status.name)
+            self.assertTrue(error.message.endswith(f"reset reason: {reason}"), error.message)
+            self.assertTrue(self.is_open)
+
+
 class GoAwayTests(ConnectionTestCase):
     """A host that leaves."""
 
@@ -335,6 +352,17 @@ class LimitTests(RpcTestCase):
         self.mesh.network.advance(1)
         self.assertEqual("DEADLINE_EXCEEDED", self.status(found))
 
+    def test_lost(self) -> None:
+        """Calls that wait when the connection is lost go to the next one."""
+        _, first = self.begin()
+        self.begin()
+        found = self.call()
+        self.server.reply = lambda call: call.answer("a")
+        self.server.connections[0].transport.abortConnection()
+        self.pump()
+        self.assertEqual(("UNAVAILABLE", ["a"]), (first.end, found))
+        self.assertEqual(2, len(self.server.connections))
+
     def test_pending(self) -> None:
         """Of calls that wait there may be `max_pending_requests`."""
         self.add(more="circuit_breakers: {thresholds: [{max_pending_requests: 1}]}")
@@ -403,8 +431,20 @@ class IdleTests(RpcTestCase):
         self.assertEqual([0, 1], self.moved("upstream_cx_active", "upstream_cx_idle_timeout"))
         self.assertEqual(["a"], self.call())
 
+    def test_for_ever(self) -> None:
+        """With an `idle_timeout` of 0 a connection stays, whether it has calls or not."""
+        self.mesh.clusters.remove("c")
+        more = "http2_protocol_options: {}\ncommon_http_protocol_options: {idle_timeout: 0s}"
+        self.mesh.add_cluster("c", HOST, more=more)
+        self.call()
+        self.mesh.network.advance(100_000)
+        self.assertEqual(["a"], self.call())
+        self.assertEqual([1, 1], self.moved("upstream_cx_active", "upstream_cx_total"))
+
     def test_used(self) -> None:
-        """One with a call stays."""
+        """One with a call stays, also if it had none for a while before."""
+        self.call()
+        self.mesh.network.advance(3599)
         self.begin()
         self.mesh.network.advance(7200)
         self.assertEqual([1], self.moved("upstream_cx_active"))
