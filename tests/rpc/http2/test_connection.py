@@ -21,7 +21,7 @@ from tcpmesh.rpc.http2 import incoming
 from tcpmesh.rpc.http2.allowance import MOST, PER_SECOND
 from tcpmesh.rpc.http2.connection import MOST_STRAYS
 from tcpmesh.rpc.http2.incoming import READ_AT_ONCE
-from tests.rpc.called import HOST, RpcTestCase
+from tests.rpc.called import HOST, RpcTestCase, text
 
 STATUS = b"\x88"
 """`:status: 200`, as HPACK has it in its static table."""
@@ -263,6 +263,46 @@ class ResetTests(ConnectionTestCase):
             self.assertEqual("UNAVAILABLE", error.status.name)
             self.assertTrue(error.message.endswith(f"reset reason: {reason}"), error.message)
             self.assertTrue(self.is_open)
+
+
+class SlowTests(RpcTestCase):
+    """A host that takes nothing for a while."""
+
+    def test_given_up(self) -> None:
+        """A call that is broken off while it waits for the socket holds up no other."""
+        self.server.settings = {SettingCodes.INITIAL_WINDOW_SIZE: 1 << 20}
+        self.add(more="per_connection_buffer_limit_bytes: 1000")
+        first, heard = self.begin()
+        second, _ = self.begin()
+        (line,) = self.server.connections
+        line.h2.increment_flow_control_window(1 << 20)
+        line.flush()
+        self.pump()
+        line.transport.pauseProducing()
+        for stream in (first, second):
+            stream.send(text("x" * 100_000))
+        self.pump()
+        self.assertEqual([False, True], [bool(stream.buffered) for stream in (first, second)])
+        second.cancel()
+        first.half_close()
+        line.transport.resumeProducing()
+        self.pump()
+        self.assertEqual((["a"], "OK"), (heard.heard, heard.end))
+
+    def test_abandoned(self) -> None:
+        """Where the owner of a connection abandons it, what was on it is over, and nobody is told;
+        what is sent goes nowhere.
+        """
+        stream, observer = self.begin()
+        client, server = self.mesh.network.transports[-2:]
+        connection = client.protocol
+        connection.abandon()
+        before = len(server.protocol.received)
+        self.assertFalse(stream.send(text("late")))
+        stream.cancel()
+        self.pump()
+        self.assertEqual(([], 0), (observer.ends, connection.active))
+        self.assertEqual(before, len(server.protocol.received))
 
 
 class GoAwayTests(ConnectionTestCase):
