@@ -289,6 +289,14 @@ class SlowTests(RpcTestCase):
         self.pump()
         self.assertEqual((["a"], "OK"), (heard.heard, heard.end))
 
+    def test_at_once(self) -> None:
+        """Of what did not have to wait nobody is told that it is sent."""
+        stream, observer = self.begin()
+        stream.send(text("x"))
+        stream.half_close()
+        self.pump()
+        self.assertEqual((["a"], 0), (observer.heard, observer.drained))
+
     def test_abandoned(self) -> None:
         """Where the owner of a connection abandons it, what was on it is over, and nobody is told;
         what is sent goes nowhere.
