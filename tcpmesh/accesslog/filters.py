@@ -8,7 +8,7 @@ header is there, the gRPC status is UNKNOWN, nothing is traced, and nothing is a
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from tcpmesh.accesslog.fields.times import duration_ms
@@ -177,7 +177,7 @@ def _metadata(message: Any, making: _Making) -> Passes:
     def passes(info: StreamInfo, at: Moment) -> bool:
         found: Any = info.metadata.get(namespace, _MISSING)
         for key in path:
-            found = found.get(key, _MISSING) if hasattr(found, "get") else _MISSING
+            found = found.get(key, _MISSING) if isinstance(found, Mapping) else _MISSING
         return otherwise if found is _MISSING else test(found)
 
     return passes

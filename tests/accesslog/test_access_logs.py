@@ -1,4 +1,4 @@
-"""The access logs of one place: whom they tell, and that what they opened is closed."""
+"""The access logs of one place."""
 
 from __future__ import annotations
 
@@ -7,17 +7,29 @@ from typing import Any
 from envoy.config.accesslog.v3 import accesslog_pb2
 from envoy.extensions.access_loggers.file.v3 import file_pb2
 from envoy.extensions.access_loggers.filters.process_ratelimit.v3 import process_ratelimit_pb2
+from google.protobuf import wrappers_pb2
+from zope.interface import implementer
+from zope.interface.verify import verifyObject
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tcpmesh.accesslog.access_logs import access_logs
-from tcpmesh.registry import UnknownExtension, WorkerContext
+from tcpmesh import registry
+from tcpmesh.accesslog.access_logs import AccessLogs, access_logs
+from tcpmesh.extensions.access_loggers.file import FileAccessLog
+from tcpmesh.interfaces import IAccessLogger, IMayWriteNothing, ISaysWhatItWants
+from tcpmesh.registry import MainContext, UnknownExtension, WorkerContext
 from tcpmesh.stats.store import Store
 from tcpmesh.testing.access_logs import MemoryAccessLogs
 from tcpmesh.testing.memory.network import MemoryNetwork
+from tcpmesh.values.stream.moment import Moment
+from tcpmesh.values.stream.stream_info import StreamInfo
+from tcpmesh.values.stream.wanted import EVERYTHING, NOTHING, Wanted
 from tests.accesslog.known import known
 from tests.config.fields.test_token_buckets import bucket_file
 from tests.mesh import parse
+
+FILE = "'@type': type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog"
+OTHER = "'@type': type.googleapis.com/google.protobuf.StringValue, value: "
 
 
 def to_file(path: str, text: str = "%BYTES_SENT%") -> Any:
@@ -34,8 +46,100 @@ def unknown() -> Any:
     return message
 
 
+@implementer(IAccessLogger)
+class Other:
+    """Another package's logger, which says nothing of itself; it raises where it is to."""
+
+    def __init__(self, message: Any, context: Any) -> None:
+        self.records = context.access_logs.open("other").records
+        self.breaks = message.value == "breaks"
+
+    def log(self, info: StreamInfo, at: Moment) -> None:
+        """Keep it."""
+        if self.breaks:
+            raise RuntimeError("no disk")
+        self.records.append("other")
+
+    def close(self) -> None:
+        """Note it."""
+        self.records.append("closed")
+
+
 class AccessLogsTests(SynchronousTestCase):
-    """Some logs of one place."""
+    """What is logged, and what has to be known for it."""
+
+    def setUp(self) -> None:
+        """`StringValue` stands for the other package's logger."""
+        known = {
+            **registry._by_type,
+            "google.protobuf.StringValue": (wrappers_pb2.StringValue, Other),
+        }
+        self.patch(registry, "_by_type", known)
+        self.files = MemoryAccessLogs()
+        self.context = MainContext(MemoryNetwork(), Store(), access_logs=self.files)
+
+    def made(self, *configs: str) -> AccessLogs | None:
+        """The logs of these configurations."""
+        return access_logs(
+            [
+                parse(accesslog_pb2.AccessLog, f"name: x\ntyped_config: {{{config}}}")
+                for config in configs
+            ],
+            self.context,
+        )
+
+    def logs(self, *configs: str) -> AccessLogs:
+        """Such as there are."""
+        made = self.made(*configs)
+        assert made is not None
+        return made
+
+    def test_interfaces(self) -> None:
+        """A logger of lines says what it wants, and whether it writes at all."""
+        logger = FileAccessLog(parse(file_pb2.FileAccessLog, "path: a"), self.context)
+        for each in (IAccessLogger, IMayWriteNothing, ISaysWhatItWants):
+            self.assertTrue(verifyObject(each, logger))
+
+    def test_wants(self) -> None:
+        """What all want is asked of connections; one that does not say what is taken to want
+        everything.
+        """
+        local = f"{FILE}, path: a, format: '%DOWNSTREAM_LOCAL_ADDRESS%'"
+
+        self.assertEqual(NOTHING, self.logs(f"{FILE}, path: a").wants)
+        self.assertEqual(Wanted.LOCAL_ADDRESS, self.logs(f"{FILE}, path: a", local).wants)
+        self.assertEqual(EVERYTHING, self.logs(local, f"{OTHER}works").wants)
+
+    def test_nothing_to_write(self) -> None:
+        """Logs to /dev/null alone are none; beside others they are not called."""
+        self.assertIs(None, self.made(f"{FILE}, path: /dev/null"))
+
+        self.logs(f"{FILE}, path: /dev/null", f"{FILE}, path: a, format: x").log(StreamInfo())
+
+        self.assertEqual(
+            (["x"], []), tuple(self.files.files[n].records for n in ("a", "/dev/null"))
+        )
+
+    def test_failing(self) -> None:
+        """A logger that fails is told in the process log, and the others write all the same."""
+        self.logs(f"{OTHER}breaks", f"{FILE}, path: a, format: x").log(StreamInfo())
+
+        self.assertEqual(["x"], self.files.files["a"].records)
+        self.assertEqual(1, len(self.flushLoggedErrors(RuntimeError)))
+
+    def test_held(self) -> None:
+        """The loggers are closed once nobody holds them any more."""
+        made = self.logs(f"{OTHER}works")
+        held = made.hold()
+        made.close()
+        held.log(StreamInfo())
+        held.close()
+
+        self.assertEqual(["other", "closed"], self.files.files["other"].records)
+
+
+class FileTests(SynchronousTestCase):
+    """What logs of lines open, and that it is closed."""
 
     def setUp(self) -> None:
         self.logs = MemoryAccessLogs()
@@ -47,47 +151,11 @@ class AccessLogsTests(SynchronousTestCase):
         """How many have each file open."""
         return {path: file.users for path, file in self.logs.files.items()}
 
-    def test_holders(self) -> None:
-        """Files are open until the last one that holds the logs has closed them."""
-        logs = access_logs([to_file("a"), to_file("b"), to_file("a")], self.context)
-        assert logs is not None
-        self.assertIs(logs.hold(), logs)
-        logs.close()
-        self.assertEqual({"a": 2, "b": 1}, self.users())
-        logs.close()
-        self.assertEqual({"a": 0, "b": 0}, self.users())
-
-    def test_nothing_to_write(self) -> None:
-        """Where all that would be written goes nowhere there are no logs, and nothing is open."""
-        self.assertIsNone(access_logs([to_file("/dev/null")], self.context))
-        self.assertIsNone(access_logs([], self.context))
-        self.assertEqual({"/dev/null": 0}, self.users())
-
-    def test_some_to_nowhere(self) -> None:
-        """What goes nowhere is not even asked for, but closed with the others."""
-        logs = access_logs([to_file("/dev/null"), to_file("a")], self.context)
-        assert logs is not None
-        logs.log(known())
-        self.assertEqual([], self.logs.files["/dev/null"].records)
-        self.assertEqual(["1999"], self.logs.files["a"].records)
-        logs.close()
-        self.assertEqual({"/dev/null": 0, "a": 0}, self.users())
-
     def test_all_or_nothing(self) -> None:
         """Where one of the logs cannot be made, those before it are closed."""
         messages = [to_file("a"), unknown()]
         self.assertRaises(UnknownExtension, access_logs, messages, self.context)
         self.assertEqual({"a": 0}, self.users())
-
-    def test_one_fails(self) -> None:
-        """A logger that fails keeps the others from nothing, and is written to the process log."""
-        logs = access_logs([to_file("a"), to_file("b")], self.context)
-        assert logs is not None
-        file: Any = self.logs.files["a"]
-        logs._logs[0] = (None, lambda info, at: file.records.no_such_thing)
-        logs.log(known())
-        self.assertEqual(["1999"], self.logs.files["b"].records)
-        self.assertEqual(1, len(self.flushLoggedErrors(AttributeError)))
 
     def test_filters(self) -> None:
         """Filters that are extensions are closed with the logs."""

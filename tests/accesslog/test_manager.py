@@ -18,7 +18,7 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.accesslog import manager
-from tcpmesh.accesslog.manager import AccessLogManager
+from tcpmesh.accesslog.manager import AccessLogFile, AccessLogManager
 from tcpmesh.accesslog.opening import open_for_records
 from tcpmesh.accesslog.writer import encode
 from tcpmesh.interfaces import IAccessLogFile, IAccessLogManager
@@ -65,6 +65,12 @@ class ManagerCase(SynchronousTestCase):
             time.sleep(0.001)
             if advance:
                 self.clock.advance(0.01)
+
+    def opened(self) -> AccessLogFile:
+        """The file, with what only its manager sees of it."""
+        file = self.manager.open(self.path)
+        assert isinstance(file, AccessLogFile)
+        return file
 
     def text(self, path: str = "") -> str:
         """What is in the file."""
@@ -201,7 +207,7 @@ class FlushTests(ManagerCase):
 
     def test_after_the_end(self) -> None:
         """Records that come after the end are dropped, and nothing is opened any more."""
-        file = self.manager.open(self.path)
+        file = self.opened()
         self.stop()
         for _ in range(3):
             file.write("late")
@@ -326,7 +332,7 @@ class TroubleTests(ManagerCase):
         reader, pipe = os.pipe2(os.O_DIRECT | os.O_NONBLOCK)  # each write is a read of its own
         self.addCleanup(os.close, reader)
         self.open = lambda path: pipe
-        file = self.manager.open(self.path)
+        file: Any = self.manager.open(self.path)
         records = ["a" * 2000, "b" * 2000, "c" * 96, "d" * 4096, "e", "f"]
         file.write("first")
         self.wait_for_stat("write_completed", 1)
@@ -385,7 +391,8 @@ class TroubleTests(ManagerCase):
         self.addCleanup(resource.setrlimit, resource.RLIMIT_FSIZE, sizes)
         for room, lost in ((8, 3), (10, 2), (30, 0)):
             path = f"{self.path}.{room}"
-            writer = self.manager.open(path).writer
+            file: Any = self.manager.open(path)
+            writer = file.writer
             resource.setrlimit(resource.RLIMIT_FSIZE, (room, sizes[1]))
             writer.put(["abcdefg\n", "hijklmn\n", "opqrstu\n", "v\n"], 26)
             writer.start()
@@ -414,8 +421,8 @@ class TroubleTests(ManagerCase):
 
     def test_strange_failure(self) -> None:
         """Whatever fails is counted, and the next records are another occasion."""
-        file = self.manager.open(self.path)
-        writer = file.writer
+        file = self.opened()
+        writer: Any = file.writer
         write, writer._write = writer._write, lambda records: 1 // 0
         file.write("1")
         self.wait_for_stat("write_failed", 1)
@@ -425,16 +432,17 @@ class TroubleTests(ManagerCase):
 
     def test_no_threads(self) -> None:
         """Where the system has no thread left, records are dropped and counted, until it has."""
-        file = self.manager.open(self.path)
-        start = file.writer.start
+        file = self.opened()
+        writer: Any = file.writer
+        start = writer.start
 
         def fail() -> None:
             raise RuntimeError("can't start new thread")
 
-        self.patch(file.writer, "start", fail)
+        self.patch(writer, "start", fail)
         file.write("1")
         self.assertEqual(1, self.stat("write_dropped"))
-        file.writer.start = start
+        writer.start = start
         file.write("2")
         self.wait_for("2")
 

@@ -1,13 +1,14 @@
-"""Operators for what a TLS handshake has agreed on: there is nothing of it in a connection without
-TLS.
+"""Operators for what a TLS handshake has agreed on, of which there is nothing in a connection
+without TLS, and for why it does not speak TLS.
 """
 
 from __future__ import annotations
 
-from tcpmesh.accesslog.fields.value import Build, always
+from tcpmesh.accesslog.fields.value import Build, Yield, always
+from tcpmesh.config.fields.operators import Operator
 
 _NAMES = """
-    DOWNSTREAM_HANDSHAKE_DURATION DOWNSTREAM_TRANSPORT_FAILURE_REASON DOWNSTREAM_TLS_VERSION
+    DOWNSTREAM_HANDSHAKE_DURATION DOWNSTREAM_TLS_VERSION
     DOWNSTREAM_TLS_CIPHER DOWNSTREAM_TLS_SESSION_ID DOWNSTREAM_TLS_GROUP UPSTREAM_TLS_VERSION
     UPSTREAM_TLS_CIPHER UPSTREAM_TLS_SESSION_ID UPSTREAM_TLS_GROUP DOWNSTREAM_PEER_SUBJECT
     DOWNSTREAM_PEER_ISSUER DOWNSTREAM_PEER_SERIAL DOWNSTREAM_PEER_FINGERPRINT_1
@@ -23,4 +24,13 @@ _NAMES = """
     UPSTREAM_SERVER_NAME
     """
 
-OPERATORS: dict[str, Build] = {name: lambda operator: always(None) for name in _NAMES.split()}
+
+def _failure(operator: Operator) -> Yield:
+    """Why a client that listener filters looked at does not speak TLS."""
+    return lambda info, at: info.hello.failure.replace(" ", "_") or None
+
+
+OPERATORS: dict[str, Build] = {
+    **{name: lambda operator: always(None) for name in _NAMES.split()},
+    "DOWNSTREAM_TRANSPORT_FAILURE_REASON": _failure,
+}

@@ -163,6 +163,16 @@ class EntriesTests(SynchronousTestCase):
         tls = entry(info).common_properties.tls_properties
         self.assertEqual((tls.tls_sni_hostname, tls.ja3_fingerprint), ("db.example", "abc"))
 
+    def test_no_tls(self) -> None:
+        """Why a client does not speak TLS is there where a filter has looked for it."""
+        info = connection()
+        self.assertEqual("", entry(info).common_properties.downstream_transport_failure_reason)
+        info.hello = ClientHello(failure="TLS_error|x y:TLS_error_end")
+        self.assertEqual(
+            "TLS_error|x y:TLS_error_end",
+            entry(info).common_properties.downstream_transport_failure_reason,
+        )
+
     def test_filter_state(self) -> None:
         """The objects that the configuration names are told in the types that Envoy gives them;
         kinds without such a form are left out.

@@ -76,6 +76,14 @@ class ConnectionTests(SynchronousTestCase):
             self.assertEqual(said("%TLS_JA3_FINGERPRINT%%TLS_JA4_FINGERPRINT%", about), "34")
         self.assertEqual(said("%TLS_JA3_FINGERPRINT%%TLS_JA4_FINGERPRINT%"), "--")
 
+    def test_no_tls(self) -> None:
+        """Why a client does not speak TLS is written without blanks."""
+        about = known()
+        self.assertEqual(said("%DOWNSTREAM_TRANSPORT_FAILURE_REASON%", about), "-")
+        about.hello = ClientHello(failure="TLS_error|x y:TLS_error_end")
+        text = said("%DOWNSTREAM_TRANSPORT_FAILURE_REASON%", about)
+        self.assertEqual(text, "TLS_error|x_y:TLS_error_end")
+
     def test_without_tls(self) -> None:
         """Of a connection without TLS, nothing is known that only a handshake tells."""
         text = "%DOWNSTREAM_TLS_VERSION% %UPSTREAM_PEER_SUBJECT% %DOWNSTREAM_PEER_CERT_V_START%"

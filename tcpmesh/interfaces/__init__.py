@@ -1,0 +1,93 @@
+"""Every zope Interface of tcpmesh: what the rooms of the house expect of each other.
+
+This is the one folder that all others may import, so it imports only values.  Where Twisted already
+has an interface it is used as it is; what stands here is only what a proxy needs beyond it.
+"""
+
+from __future__ import annotations
+
+from tcpmesh.interfaces.access_logs import (
+    IAccessLogFile,
+    IAccessLogFilter,
+    IAccessLogger,
+    IAccessLogManager,
+    IMayWriteNothing,
+    ISaysWhatItWants,
+)
+from tcpmesh.interfaces.clusters import (
+    IBringsBalancer,
+    ICluster,
+    IDiscovery,
+    IDnsResolver,
+    IHttp1Upstream,
+    IHttp2Upstream,
+    ILoadBalancer,
+    INamedHostsBalancer,
+    INamedHostsDiscovery,
+    IPeekableBalancer,
+)
+from tcpmesh.interfaces.filters import (
+    IConnection,
+    IDownstreamTransportSocketFactory,
+    IInspector,
+    IListenerFilter,
+    ILogsConnections,
+    INetworkFilter,
+    IReadFilter,
+    IStoppableFilter,
+    ITransportSocketFactory,
+    IUpstreamTransportSocketFactory,
+)
+from tcpmesh.interfaces.server import (
+    IServer,
+)
+from tcpmesh.interfaces.statistics import (
+    IStatsSink,
+    IStatsSnapshot,
+)
+from tcpmesh.interfaces.transports import (
+    IBufferedProtocol,
+    ICountsAccepts,
+    IHandsOver,
+    INetwork,
+    IStraight,
+    IStreamTransport,
+)
+
+__all__ = [
+    "IAccessLogFile",
+    "IAccessLogFilter",
+    "IAccessLogManager",
+    "IAccessLogger",
+    "IBringsBalancer",
+    "IBufferedProtocol",
+    "ICluster",
+    "IConnection",
+    "ICountsAccepts",
+    "IDiscovery",
+    "IDnsResolver",
+    "IDownstreamTransportSocketFactory",
+    "IHandsOver",
+    "IHttp1Upstream",
+    "IHttp2Upstream",
+    "IInspector",
+    "IListenerFilter",
+    "ILoadBalancer",
+    "ILogsConnections",
+    "IMayWriteNothing",
+    "INamedHostsBalancer",
+    "INamedHostsDiscovery",
+    "INetwork",
+    "INetworkFilter",
+    "IPeekableBalancer",
+    "IReadFilter",
+    "ISaysWhatItWants",
+    "IServer",
+    "IStatsSink",
+    "IStatsSnapshot",
+    "IStoppableFilter",
+    "IStraight",
+    "IStreamTransport",
+    "ITransportSocketFactory",
+    "IUpstreamTransportSocketFactory",
+]

@@ -1,0 +1,52 @@
+"""What the admin interface asks of the whole proxy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from zope.interface import Attribute, Interface
+
+from tcpmesh.values.runtime import Entry
+from tcpmesh.values.statuses import ClusterStatus, ListenerStatus
+
+
+class IServer(Interface):
+    """What the admin interface may ask of the running server."""
+
+    store = Attribute("The `Store`.")
+    bootstrap = Attribute("The Bootstrap message as it was given.")
+    options = Attribute("The `ServerOptions`.")
+    node = Attribute(
+        "The `core.v3.Node` that this proxy is: the bootstrap's, with what the command line "
+        "says in its place."
+    )
+    state = Attribute("'LIVE', 'DRAINING', 'PRE_INITIALIZING' or 'INITIALIZING'.")
+    uptime = Attribute("Seconds since this process started, a `float`.")
+    log_levels = Attribute("The `Levels`.")
+
+    def flushing_for_admin() -> Iterator[None]:
+        """To be gone through before statistics are shown: a flush, where these happen only then
+        (`stats_flush_on_admin`).
+        """
+
+    def cluster_statuses() -> Sequence[ClusterStatus]:
+        """The clusters in order of configuration, each made when it is asked for."""
+
+    def listener_statuses() -> Sequence[ListenerStatus]:
+        """The listeners in order of configuration."""
+
+    def runtime_layers() -> Sequence[tuple[str, Mapping[str, Entry]]]:
+        """The layers of runtime values that are there: the name and the values of each."""
+
+    def modify_runtime(overrides: Mapping[str, str]) -> None:
+        """Set runtime values in the admin layer; an empty text takes one away again.
+
+        :raise tcpmesh.runtime.layers.NoAdminLayer: where there is none.
+        :raise tcpmesh.runtime.entries.NotReadable: where a text is no value; nothing is set then.
+        """
+
+    def reopen_logs() -> None:
+        """Open log files anew."""
+
+    def quit() -> None:
+        """End the process, exit status 0, closing all connections."""
