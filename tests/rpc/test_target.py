@@ -86,6 +86,29 @@ class TargetTests(TargetTestCase):
         self.mesh.network.advance(1)
         self.assertEqual(["a"], self.call())
 
+    def test_pauses(self) -> None:
+        """The pause doubles with each failure, and begins anew once there was a connection."""
+        self.patch(self.mesh.worker.context.random, "random", lambda: 1.0)
+        self.client = self.of(HOST)
+        refused = self.mesh.network.refused
+        refused.add(address_of(HOST))
+        self.call()
+        self.mesh.network.advance(1)
+        self.call()
+        refused.clear()
+        self.mesh.network.advance(1.9)
+        self.assertEqual("UNAVAILABLE", self.status(self.call()))
+        self.mesh.network.advance(0.1)
+        self.assertEqual(["a"], self.call())
+
+        self.server.connections[0].transport.loseConnection()
+        self.pump()
+        refused.add(address_of(HOST))
+        self.call()
+        refused.clear()
+        self.mesh.network.advance(1)
+        self.assertEqual(["a"], self.call())
+
 
 class NameTests(TargetTestCase):
     """Targets with a name."""
