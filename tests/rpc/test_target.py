@@ -41,6 +41,7 @@ class TargetTests(TargetTestCase):
         self.assertEqual(
             [2, 2, 0], self.grpc("streams_total", "streams_closed_0", "streams_closed_7")
         )
+        self.assertEqual([1], self.grpc("google_grpc_client_creation"))
         self.assertEqual([0], self.moved("upstream_cx_total"))
 
     def test_closed(self) -> None:
