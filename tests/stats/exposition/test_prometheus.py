@@ -78,6 +78,15 @@ class ExpositionTests(SynchronousTestCase):
         self.assertEqual(100700003, found.value("envoy_tcp_ms_sum", envoy_tcp_prefix="p"))
         self.assertEqual(4, found.value("envoy_tcp_ms_count", envoy_tcp_prefix="p"))
 
+    def test_labels(self) -> None:
+        """The name of a label has what may stand in one, and begins with no digit; of two tags that
+        come to one name the first counts.
+        """
+        rules = [FixedTag(name, name) for name in ("a.b", "a-b", "1st", "")]
+        store = Store(Tagger(rules))
+        store.counter("x").tally += 1
+        self.assertIn('envoy_x{a_b="a.b",_1st="1st",_=""} 1\n', rendered(store))
+
     def test_an_unused_histogram_is_there(self) -> None:
         """A histogram without values has all its series, at 0, so that rates can be taken from the
         start.
