@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.rpc.http2 import incoming
@@ -29,7 +31,7 @@ class IncomingTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.patch(incoming, "READ_FOR", 60)
         self.network = MemoryNetwork()
-        self.socket = Socket()
+        self.socket: Any = Socket()
         self.count = self.failed = 0
         self.breaks_at = 1000
         self.incoming = Incoming(self.network, self._read, self._fail)
