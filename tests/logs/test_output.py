@@ -88,6 +88,16 @@ class PipeTests(SynchronousTestCase):
         self.output.write(b"one\n")
         self.assertEqual((1, False), (self.output.lost, self.output.is_behind))
 
+    def test_last(self) -> None:
+        """At the end what waits is written where it is taken by then, without any patience."""
+        self.output.write(b"y" * self.size)
+        self.output.write(b"last\n")
+        self.assertTrue(self.output.is_behind)
+        got = self.read()
+        self.output.close()
+        self.assertFalse(self.output.is_behind)
+        self.assertEqual(b"y" * self.size + b"last\n", got + self.read())
+
     def test_patience(self) -> None:
         """At the end a reader that does not read is not waited for longer than is said."""
         while not self.output.is_behind:

@@ -15,7 +15,7 @@ from tcpmesh.stats.exposition.text_format import PrometheusText
 from tcpmesh.stats.metrics import Merge
 from tcpmesh.stats.select import Query, Selection
 from tcpmesh.stats.store import Store
-from tcpmesh.stats.tags import DEFAULT_RULES, FixedTag, Tagger, TagRule
+from tcpmesh.stats.tags import DEFAULT_RULES, FixedTag, TaggedName, Tagger, TagRule
 from tests.stats.exposition.strict import Page, read
 
 
@@ -184,6 +184,26 @@ class SeriesTests(SynchronousTestCase):
         for _ in range(2):
             series = _Series(tagger, form)(name)
             self.assertEqual((metric_name(left), form.labels(tags)), series)
+
+    def test_short(self) -> None:
+        """Names of many clusters are taken apart once for all of them."""
+        looked: list[str] = []
+
+        class Counting(Tagger):
+            def tag(self, name: str) -> TaggedName:
+                looked.append(name)
+                return super().tag(name)
+
+            def of_cluster(self, rest: str) -> TaggedName | None:
+                looked.append(rest)
+                return super().of_cluster(rest)
+
+        series_of = _Series(Counting(), PrometheusText())
+        for cluster in ("a", "b", "c"):
+            metric, labels = series_of(f"cluster.{cluster}.upstream_cx_total")
+            self.assertEqual("envoy_cluster_upstream_cx_total", metric)
+            self.assertEqual(f'envoy_cluster_name="{cluster}"', labels)
+        self.assertEqual([".upstream_cx_total"], looked)
 
     def test_given(self) -> None:
         """Tags that a statistic was made with count, whatever its name."""
