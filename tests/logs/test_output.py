@@ -91,7 +91,7 @@ class PipeTests(SynchronousTestCase):
             self.output.write(b"z" * 1000)
             self.assertEqual(lost, self.output.lost)
 
-    def test_slow_reader(self) -> None:
+    def test_waited_for(self) -> None:
         """At the end a reader that is slow is waited for."""
         line = b"y" * 5 * self.size
         self.output.write(line)

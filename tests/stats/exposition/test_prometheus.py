@@ -92,8 +92,17 @@ class ExpositionTests(SynchronousTestCase):
         start.
         """
         store = Store()
-        store.histogram("h")
-        self.assertEqual(0, page(store).value("envoy_h_count"))
+        for name in ("h", "cluster.a.h", "cluster.b.h"):
+            store.histogram(name)
+        store.merge_histograms()
+        found = page(store)
+        labels = ({"envoy_cluster_name": "a"}, {"envoy_cluster_name": "b"})
+        for name, more in (("envoy_h", {}), *(("envoy_cluster_h", each) for each in labels)):
+            self.assertEqual(0, found.value(f"{name}_count", **more))
+            self.assertEqual(0, found.value(f"{name}_sum", **more))
+            self.assertEqual(0, found.value(f"{name}_bucket", le="0.5", **more))
+            self.assertEqual(0, found.value(f"{name}_bucket", le="+Inf", **more))
+        self.assertEqual(3 * 22, len(found.series))
 
     def test_summary(self) -> None:
         """On request histograms are summaries of the last interval."""
