@@ -105,7 +105,7 @@ class WrappedConnector(OneShotFactory):
         self._finish()
         protocol = self._factory.buildProtocol(self._address)
         if protocol is None:
-            wrapper.abortConnection()
+            wrapper.loseConnection()
             return
         wrapper.protocol = protocol
         protocol.makeConnection(wrapper)

@@ -229,7 +229,7 @@ class WrappedTransport(WrappedWriteSide):
             self.received_end()
 
     def writeConnectionLost(self) -> None:
-        """FIN has left."""
+        """FIN has left, or what stands for it."""
         if self._phase in CONNECTED and IHalfCloseableProtocol.providedBy(self._protocol):
             self._protocol.writeConnectionLost()
 
@@ -263,7 +263,8 @@ class WrappedTransport(WrappedWriteSide):
         goodbye and gone answers ours with a reset.
         """
         closed = self._phase is Phase.ENDING and self._after is After.CLOSE
-        finished = self._after is After.FINISHED and self._incoming is not Incoming.OPEN
+        ended = self._after in (After.LEAVING, After.FINISHED)
+        finished = ended and self._incoming is not Incoming.OPEN
         return (
             (closed or finished)
             and reason.check(ConnectionLost) is not None

@@ -1,0 +1,255 @@
+"""What all connections of one `TlsSettings` share: the certificates, and who is let in.
+
+pyOpenSSL's contexts are made when the first connection needs them: one for each set of certificates
+that a client may be given, which is one certificate for each type of key.  A client is begun with
+the set for those who ask for no name; where it asks for one, the set for that name takes its place
+in the course of the handshake (`select_context`).  All else is the same in all of them, for OpenSSL
+takes over nothing but the certificates then.
+
+Nothing is left to the openssl.cnf of the machine: versions, ciphers with a security level, curves,
+signature algorithms and options are set on every context.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding
+from OpenSSL import SSL
+
+from tcpmesh.net.tls.material import Certificate
+from tcpmesh.net.tls.openssl.callbacks import (
+    PRIORITIZE_CHACHA,
+    ask_for_context,
+    ask_for_protocol,
+    ask_for_staple,
+    ask_to_verify,
+    set_curves,
+    set_signature_algorithms,
+)
+from tcpmesh.net.tls.openssl.engine import CompiledEngine
+from tcpmesh.net.tls.settings import TLS1_2, TlsSettings
+from tcpmesh.net.tls.verifier import Verdict, Verifier
+
+TLS1_3_CIPHERS = b"TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
+
+Names = tuple[Certificate, ...]
+"""One certificate for each type of key."""
+
+
+class TlsContext:
+    """See the module's text.
+
+    :param settings: what the configuration says.
+    """
+
+    def __init__(self, settings: TlsSettings) -> None:
+        self.settings = settings
+        self.is_server = settings.is_server
+        self.verifier = Verifier(settings.validation) if settings.validation is not None else None
+        self._made: dict[Names, SSL.Context] = {}
+        self._protocols = tuple(each.encode() for each in settings.application_protocols)
+        self._default = _best_of(settings.certificates)
+        self._by_name = _by_name(settings.certificates) if len(settings.certificates) > 1 else {}
+
+    def engine(self, owner: Any) -> CompiledEngine:
+        """What does TLS for one connection.
+
+        :param owner: whose `verdict` is the one on the peer, and whose `expected_names` hold in it.
+        """
+        return CompiledEngine(self, self._context(self._default), owner)
+
+    def is_verified(self, engine: CompiledEngine) -> bool:
+        """Whether the peer of a handshake that is over may be heard.
+
+        Nobody is let in because nothing was said against it: there is a verdict on it, or on the
+        session that it resumes, or there is nothing to be judged.
+        """
+        if self.verifier is None and not self.settings.require_certificate:
+            return True
+        if engine.judged is not None:
+            return engine.judged == 0
+        if engine.reused:
+            return engine.verify_result == 0 and self._has_what_it_needs(engine)
+        return not engine.has_peer_certificate and self._has_what_it_needs(engine)
+
+    def _has_what_it_needs(self, engine: CompiledEngine) -> bool:
+        needed = self.settings.require_certificate or not self.is_server
+        return not needed or engine.has_peer_certificate
+
+    # What OpenSSL asks
+
+    def verify(self, engine: Any, chain: tuple[bytes, ...]) -> int:
+        """Judge the peer's certificates."""
+        owner = engine.owner
+        if self.verifier is None:
+            verdict = Verdict(accepted=True, validated=False)
+        else:
+            verdict = self.verifier.verify(chain, owner.expected_names, not self.is_server)
+        owner.verdict = verdict
+        return 0 if verdict.accepted else verdict.error or _APPLICATION
+
+    def select_protocol(self, offered: tuple[bytes, ...]) -> bytes | None:
+        """The first of ours that the client offers too."""
+        return next((each for each in self._protocols if each in offered), None)
+
+    def select_context(self, server_name: str) -> SSL.Context | None:
+        """The certificates for a name: of just this name, or of a wildcard for it, or the first."""
+        if not server_name:
+            return None
+        name = server_name.lower()
+        found = self._by_name.get(name) or self._by_name.get("*." + name.partition(".")[2])
+        if found is None:
+            if self.settings.full_scan:
+                return None
+            found = self.settings.certificates[:1]
+        return self._context(found)
+
+    def staple(self, engine: Any, leaf: bytes) -> bytes | None:
+        """The OCSP response of a certificate."""
+        return next(
+            (each.staple for each in self.settings.certificates if each.chain[0] == leaf), None
+        )
+
+    def log_secret(self, engine: Any, line: bytes) -> None:
+        """Secrets of a handshake."""
+
+    # pyOpenSSL's contexts
+
+    def _context(self, certificates: Names) -> SSL.Context:
+        made = self._made.get(certificates)
+        if made is None:
+            made = self._made[certificates] = self._make(certificates)
+        return made
+
+    def _make(self, certificates: Names) -> SSL.Context:
+        settings = self.settings
+        made = SSL.Context(SSL.TLS_SERVER_METHOD if self.is_server else SSL.TLS_CLIENT_METHOD)
+        made.set_min_proto_version(settings.minimum)
+        made.set_max_proto_version(settings.maximum)
+        level = 1 if settings.minimum >= TLS1_2 else 0
+        made.set_cipher_list(":".join((*settings.ciphers, f"@SECLEVEL={level}")).encode())
+        made.set_tls13_ciphersuites(TLS1_3_CIPHERS)
+        set_curves(made, settings.curves)
+        set_signature_algorithms(made, settings.signature_algorithms)
+        made.set_mode(SSL.MODE_RELEASE_BUFFERS)
+        made.set_options(self._options())
+        _load(made, certificates)
+        self._set_resumption(made)
+        self._set_verification(made)
+        if self.is_server:
+            self._set_server(made)
+        elif self._protocols:
+            made.set_alpn_protos(list(self._protocols))
+        return made
+
+    def _options(self) -> int:
+        settings = self.settings
+        options = SSL.OP_NO_COMPRESSION
+        if not settings.allow_renegotiation:
+            options |= SSL.OP_NO_RENEGOTIATION
+        if self.is_server and not settings.prefer_client_ciphers:
+            options |= SSL.OP_CIPHER_SERVER_PREFERENCE | PRIORITIZE_CHACHA
+        if not self.is_server:
+            options |= SSL.OP_LEGACY_SERVER_CONNECT  # as BoringSSL
+        if not settings.resumption.by_ticket:
+            options |= SSL.OP_NO_TICKET
+        return options
+
+    def _set_resumption(self, made: SSL.Context) -> None:
+        settings = self.settings
+        if not self.is_server:
+            made.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+            return
+        by_id = settings.resumption.by_id
+        made.set_session_cache_mode(SSL.SESS_CACHE_SERVER if by_id else SSL.SESS_CACHE_OFF)
+        made.set_timeout(settings.resumption.timeout)
+        made.set_session_id(_fingerprint(settings))
+
+    def _set_verification(self, made: SSL.Context) -> None:
+        mode = SSL.VERIFY_NONE
+        if self.verifier is not None or self.settings.require_certificate:
+            mode = SSL.VERIFY_PEER
+        if self.settings.require_certificate:
+            mode |= SSL.VERIFY_FAIL_IF_NO_PEER_CERT
+        ask_to_verify(made, mode)
+
+    def _set_server(self, made: SSL.Context) -> None:
+        if self._protocols:
+            ask_for_protocol(made)
+        if self._by_name:
+            ask_for_context(made)
+        if any(each.staple for each in self.settings.certificates):
+            ask_for_staple(made)
+
+
+_APPLICATION = 50
+"""X509_V_ERR_APPLICATION_VERIFICATION: refused, and nobody has said why."""
+
+
+def _is_rsa(certificate: Certificate) -> bool:
+    return isinstance(certificate.key, RSAPrivateKey)
+
+
+def _best_of(certificates: Iterable[Certificate]) -> Names:
+    """The first for each type of key."""
+    found: dict[bool, Certificate] = {}
+    for each in certificates:
+        found.setdefault(_is_rsa(each), each)
+    return tuple(found.values())
+
+
+def _by_name(certificates: Iterable[Certificate]) -> dict[str, Names]:
+    """The certificates for each name, wildcards too."""
+    found: dict[str, list[Certificate]] = {}
+    for certificate in certificates:
+        for name in _names(certificate):
+            found.setdefault(name.lower(), []).append(certificate)
+    return {name: _best_of(those) for name, those in found.items()}
+
+
+def _names(certificate: Certificate) -> Sequence[str]:
+    """The DNS names of a certificate; the common name where it has none."""
+    leaf = x509.load_der_x509_certificate(certificate.chain[0])
+    try:
+        names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        found = leaf.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
+        return [str(each.value) for each in found]
+    return names.get_values_for_type(x509.DNSName)
+
+
+def _load(made: SSL.Context, certificates: Names) -> None:
+    """Give a context its certificates and their keys."""
+    own_chains = len(certificates) > 1 and any(len(each.chain) > 1 for each in certificates)
+    for each in certificates:
+        leaf, *others = [x509.load_der_x509_certificate(der) for der in each.chain]
+        if own_chains:
+            _load_chain(made, [leaf, *others])
+        else:
+            made.use_certificate(leaf)
+            for other in others:
+                made.add_extra_chain_cert(other)
+        made.use_privatekey(each.key)
+
+
+def _load_chain(made: SSL.Context, chain: Sequence[x509.Certificate]) -> None:
+    """A chain that belongs to one certificate of a context with several: OpenSSL takes such a one
+    from a file alone.
+    """
+    with tempfile.NamedTemporaryFile() as file:
+        file.writelines(each.public_bytes(Encoding.PEM) for each in chain)
+        file.flush()
+        made.use_certificate_chain_file(file.name)
+
+
+def _fingerprint(settings: TlsSettings) -> bytes:
+    """What all has to be the same where a session is resumed."""
+    chains = [each.chain for each in settings.certificates]
+    text = repr((chains, settings.validation, settings.require_certificate))
+    return hashlib.sha256(text.encode()).digest()
