@@ -61,6 +61,7 @@ class TlsTransport(WrappedTransport):
         "_shaken",
         "engine",
         "expected_names",
+        "expected_server_name",
         "server_name",
         "verdict",
         "watcher",
@@ -90,6 +91,8 @@ class TlsTransport(WrappedTransport):
         """The name that a host is asked for (SNI)."""
         self.expected_names: tuple[str, ...] = ()
         """For one of which the peer's certificate has to be, beyond what the context demands."""
+        self.expected_server_name = ""
+        """The name that the peer's certificate has to be for, where that is the one asked for."""
         self.verdict: Verdict | None = None
         """On the peer's certificates, where they were judged in this handshake."""
 

@@ -34,11 +34,13 @@ from tcpmesh.net.tls.openssl.callbacks import (
 )
 from tcpmesh.net.tls.openssl.engine import CompiledEngine
 from tcpmesh.net.tls.settings import TLS1_2, TlsSettings
-from tcpmesh.net.tls.verifier import Verdict, Verifier
+from tcpmesh.net.tls.verifier import ValidationSettings, Verifier
 
 TLS1_3_CIPHERS = b"TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
 
-Names = tuple[Certificate, ...]
+NOTHING_DEMANDED = ValidationSettings()
+
+CertificateSet = tuple[Certificate, ...]
 """One certificate for each type of key."""
 
 
@@ -51,8 +53,11 @@ class TlsContext:
     def __init__(self, settings: TlsSettings) -> None:
         self.settings = settings
         self.is_server = settings.is_server
-        self.verifier = Verifier(settings.validation) if settings.validation is not None else None
-        self._made: dict[Names, SSL.Context] = {}
+        self._verifier = Verifier(settings.validation or NOTHING_DEMANDED)
+        demands = settings.validation is not None and settings.validation.asks_for_certificate
+        self.asks_for_certificate = settings.require_certificate or demands
+        """Whether the peer's certificate decides anything."""
+        self._made: dict[CertificateSet, SSL.Context] = {}
         self._protocols = tuple(each.encode() for each in settings.application_protocols)
         self._default = _best_of(settings.certificates)
         self._by_name = _by_name(settings.certificates) if len(settings.certificates) > 1 else {}
@@ -70,7 +75,7 @@ class TlsContext:
         Nobody is let in because nothing was said against it: there is a verdict on it, or on the
         session that it resumes, or there is nothing to be judged.
         """
-        if self.verifier is None and not self.settings.require_certificate:
+        if not self.asks_for_certificate and engine.judged is None:
             return True
         if engine.judged is not None:
             return engine.judged == 0
@@ -87,11 +92,12 @@ class TlsContext:
     def verify(self, engine: Any, chain: tuple[bytes, ...]) -> int:
         """Judge the peer's certificates."""
         owner = engine.owner
-        if self.verifier is None:
-            verdict = Verdict(accepted=True, validated=False)
-        else:
-            verdict = self.verifier.verify(chain, owner.expected_names, not self.is_server)
-        owner.verdict = verdict
+        owner.verdict = verdict = self._verifier.verify(
+            chain,
+            owner.expected_names,
+            is_server=self.is_server,
+            server_name=owner.expected_server_name,
+        )
         return 0 if verdict.accepted else verdict.error or _APPLICATION
 
     def select_protocol(self, offered: tuple[bytes, ...]) -> bytes | None:
@@ -121,13 +127,13 @@ class TlsContext:
 
     # pyOpenSSL's contexts
 
-    def _context(self, certificates: Names) -> SSL.Context:
+    def _context(self, certificates: CertificateSet) -> SSL.Context:
         made = self._made.get(certificates)
         if made is None:
             made = self._made[certificates] = self._make(certificates)
         return made
 
-    def _make(self, certificates: Names) -> SSL.Context:
+    def _make(self, certificates: CertificateSet) -> SSL.Context:
         settings = self.settings
         made = SSL.Context(SSL.TLS_SERVER_METHOD if self.is_server else SSL.TLS_CLIENT_METHOD)
         made.set_min_proto_version(settings.minimum)
@@ -173,7 +179,7 @@ class TlsContext:
 
     def _set_verification(self, made: SSL.Context) -> None:
         mode = SSL.VERIFY_NONE
-        if self.verifier is not None or self.settings.require_certificate:
+        if self.asks_for_certificate or not self.is_server:
             mode = SSL.VERIFY_PEER
         if self.settings.require_certificate:
             mode |= SSL.VERIFY_FAIL_IF_NO_PEER_CERT
@@ -196,7 +202,7 @@ def _is_rsa(certificate: Certificate) -> bool:
     return isinstance(certificate.key, RSAPrivateKey)
 
 
-def _best_of(certificates: Iterable[Certificate]) -> Names:
+def _best_of(certificates: Iterable[Certificate]) -> CertificateSet:
     """The first for each type of key."""
     found: dict[bool, Certificate] = {}
     for each in certificates:
@@ -204,7 +210,7 @@ def _best_of(certificates: Iterable[Certificate]) -> Names:
     return tuple(found.values())
 
 
-def _by_name(certificates: Iterable[Certificate]) -> dict[str, Names]:
+def _by_name(certificates: Iterable[Certificate]) -> dict[str, CertificateSet]:
     """The certificates for each name, wildcards too."""
     found: dict[str, list[Certificate]] = {}
     for certificate in certificates:
@@ -224,7 +230,7 @@ def _names(certificate: Certificate) -> Sequence[str]:
     return names.get_values_for_type(x509.DNSName)
 
 
-def _load(made: SSL.Context, certificates: Names) -> None:
+def _load(made: SSL.Context, certificates: CertificateSet) -> None:
     """Give a context its certificates and their keys."""
     own_chains = len(certificates) > 1 and any(len(each.chain) > 1 for each in certificates)
     for each in certificates:
@@ -251,5 +257,6 @@ def _load_chain(made: SSL.Context, chain: Sequence[x509.Certificate]) -> None:
 def _fingerprint(settings: TlsSettings) -> bytes:
     """What all has to be the same where a session is resumed."""
     chains = [each.chain for each in settings.certificates]
-    text = repr((chains, settings.validation, settings.require_certificate))
+    validation = settings.validation.digest() if settings.validation is not None else b""
+    text = repr((chains, validation, settings.require_certificate))
     return hashlib.sha256(text.encode()).digest()
