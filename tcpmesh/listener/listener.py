@@ -117,7 +117,10 @@ class Listener(ServerFactory):
         if self._logs is not None:
             undo.callback(self._logs.close)
         if chains:
-            self._chain = FilterChain(chains[0], context, self._reject, self._on_handshake_timeout)
+            chain_context = replace(context, scope=self.stats.scope)
+            self._chain = FilterChain(
+                chains[0], chain_context, self._reject, self._on_handshake_timeout
+            )
             undo.callback(self._chain.close)
             undo.callback(self._chain.release)
         self._chain_logs = self._chain.access_logs if self._chain is not None else None

@@ -8,7 +8,7 @@ from typing import Any
 from tcpmesh.connection.tls.transport import TlsTransport
 from tcpmesh.connection.wrapped.states import HandshakeObserver
 from tcpmesh.net.tls.context import TlsContext
-from tcpmesh.net.tls.material import load_pair
+from tcpmesh.net.tls.material import read_pair
 from tcpmesh.net.tls.openssl.library import TlsError
 from tcpmesh.net.tls.settings import TlsSettings
 from tcpmesh.testing.certificates import Authority
@@ -33,7 +33,7 @@ def authority() -> Authority:
 
 @cache
 def _context(is_server: bool, version: int) -> TlsContext:
-    certificates = (load_pair(*authority().issue("server.test")),) if is_server else ()
+    certificates = (read_pair(*authority().issue("server.test")),) if is_server else ()
     return TlsContext(TlsSettings(is_server, certificates, minimum=version, maximum=version))
 
 

@@ -32,6 +32,7 @@ from tcpmesh.config.support import (
     listeners,
     logs,
     policies,
+    tls,
 )
 from tcpmesh.config.support.rows import Rows, Support
 
@@ -44,6 +45,7 @@ EXTENSIONS: Mapping[str, Rows] = {
     **extensions.EXTENSIONS,
     **logs.EXTENSIONS,
     **collectors.EXTENSIONS,
+    **tls.EXTENSIONS,
 }
 
 #: Every message type that may be set, with its fields.
@@ -61,6 +63,7 @@ TABLE: Mapping[str, Rows] = {
     **filters.PARTS,
     **extensions.PARTS,
     **collectors.PARTS,
+    **tls.PARTS,
 }
 
 #: Extensions that tcpmesh will not have, and why.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tcpmesh.config.support.policies import SLOW_START, SUBSET, SUBSET_SELECTOR
 from tcpmesh.config.support.rows import (
     HTTP,
     HTTP_ONLY,
@@ -11,7 +12,6 @@ from tcpmesh.config.support.rows import (
     no_effect,
     only,
 )
-from tcpmesh.config.support.shared import SLOW_START, SUBSET, SUBSET_SELECTOR
 
 CLUSTER: dict[str, Rows] = {
     "envoy.config.cluster.v3.Cluster": {
@@ -58,7 +58,7 @@ CLUSTER: dict[str, Rows] = {
         "upstream_bind_config": YES,
         "upstream_connection_options": YES,
         "metadata": YES,
-        "transport_socket": default_only("raw_buffer, plain TCP"),
+        "transport_socket": YES,
         "max_requests_per_connection": YES,
         "preconnect_policy": YES,
         "connection_pool_per_downstream_connection": YES,

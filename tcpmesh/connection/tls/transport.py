@@ -29,6 +29,7 @@ from tcpmesh.connection.wrapped.transport import WrappedTransport
 from tcpmesh.net.tls.context import TlsContext
 from tcpmesh.net.tls.openssl.library import HEADER, PIECE, RECORD, Broken, TlsError, give_back, lend
 from tcpmesh.net.tls.verifier import Verdict
+from tcpmesh.values.stream.tls_facts import NO_TLS
 
 NO_BYTES = memoryview(b"")
 
@@ -62,6 +63,8 @@ class TlsTransport(WrappedTransport):
         "engine",
         "expected_names",
         "expected_server_name",
+        "facts",
+        "record",
         "server_name",
         "verdict",
         "watcher",
@@ -93,6 +96,10 @@ class TlsTransport(WrappedTransport):
         """For one of which the peer's certificate has to be, beyond what the context demands."""
         self.expected_server_name = ""
         """The name that the peer's certificate has to be for, where that is the one asked for."""
+        self.facts = NO_TLS
+        """What the handshake has agreed on, or why it has failed."""
+        self.record: Any = None
+        """The `StreamInfo` of which these are a part, where this is a client's."""
         self.verdict: Verdict | None = None
         """On the peer's certificates, where they were judged in this handshake."""
 

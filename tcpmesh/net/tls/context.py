@@ -18,13 +18,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL
 
 from tcpmesh.net.tls.material import Certificate
 from tcpmesh.net.tls.openssl.callbacks import (
-    PRIORITIZE_CHACHA,
     ask_for_context,
     ask_for_protocol,
     ask_for_staple,
@@ -59,8 +57,15 @@ class TlsContext:
         """Whether the peer's certificate decides anything."""
         self._made: dict[CertificateSet, SSL.Context] = {}
         self._protocols = tuple(each.encode() for each in settings.application_protocols)
+        self.prefers_own_ciphers = self.is_server and not settings.prefer_client_ciphers
+        """Whether up to TLS 1.2 the server's order of ciphers holds; in TLS 1.3 it is the client's
+        in any case, as in BoringSSL.
+        """
         self._default = _best_of(settings.certificates)
         self._by_name = _by_name(settings.certificates) if len(settings.certificates) > 1 else {}
+
+    def close(self) -> None:
+        """Nobody begins connections with it any more; those that are open live on."""
 
     def engine(self, owner: Any) -> CompiledEngine:
         """What does TLS for one connection.
@@ -106,7 +111,7 @@ class TlsContext:
 
     def select_context(self, server_name: str) -> SSL.Context | None:
         """The certificates for a name: of just this name, or of a wildcard for it, or the first."""
-        if not server_name:
+        if not server_name or not self._by_name:
             return None
         name = server_name.lower()
         found = self._by_name.get(name) or self._by_name.get("*." + name.partition(".")[2])
@@ -159,8 +164,6 @@ class TlsContext:
         options = SSL.OP_NO_COMPRESSION
         if not settings.allow_renegotiation:
             options |= SSL.OP_NO_RENEGOTIATION
-        if self.is_server and not settings.prefer_client_ciphers:
-            options |= SSL.OP_CIPHER_SERVER_PREFERENCE | PRIORITIZE_CHACHA
         if not self.is_server:
             options |= SSL.OP_LEGACY_SERVER_CONNECT  # as BoringSSL
         if not settings.resumption.by_ticket:
@@ -188,8 +191,7 @@ class TlsContext:
     def _set_server(self, made: SSL.Context) -> None:
         if self._protocols:
             ask_for_protocol(made)
-        if self._by_name:
-            ask_for_context(made)
+        ask_for_context(made)
         if any(each.staple for each in self.settings.certificates):
             ask_for_staple(made)
 
@@ -198,15 +200,11 @@ _APPLICATION = 50
 """X509_V_ERR_APPLICATION_VERIFICATION: refused, and nobody has said why."""
 
 
-def _is_rsa(certificate: Certificate) -> bool:
-    return isinstance(certificate.key, RSAPrivateKey)
-
-
 def _best_of(certificates: Iterable[Certificate]) -> CertificateSet:
     """The first for each type of key."""
-    found: dict[bool, Certificate] = {}
+    found: dict[str, Certificate] = {}
     for each in certificates:
-        found.setdefault(_is_rsa(each), each)
+        found.setdefault(each.key_type, each)
     return tuple(found.values())
 
 
@@ -214,20 +212,9 @@ def _by_name(certificates: Iterable[Certificate]) -> dict[str, CertificateSet]:
     """The certificates for each name, wildcards too."""
     found: dict[str, list[Certificate]] = {}
     for certificate in certificates:
-        for name in _names(certificate):
+        for name in certificate.names:
             found.setdefault(name.lower(), []).append(certificate)
     return {name: _best_of(those) for name, those in found.items()}
-
-
-def _names(certificate: Certificate) -> Sequence[str]:
-    """The DNS names of a certificate; the common name where it has none."""
-    leaf = x509.load_der_x509_certificate(certificate.chain[0])
-    try:
-        names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        found = leaf.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
-        return [str(each.value) for each in found]
-    return names.get_values_for_type(x509.DNSName)
 
 
 def _load(made: SSL.Context, certificates: CertificateSet) -> None:
@@ -241,7 +228,8 @@ def _load(made: SSL.Context, certificates: CertificateSet) -> None:
             made.use_certificate(leaf)
             for other in others:
                 made.add_extra_chain_cert(other)
-        made.use_privatekey(each.key)
+        key: Any = each.key
+        made.use_privatekey(key)
 
 
 def _load_chain(made: SSL.Context, chain: Sequence[x509.Certificate]) -> None:

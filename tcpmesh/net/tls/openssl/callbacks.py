@@ -21,7 +21,7 @@ from tcpmesh.net.tls.openssl.library import der, ders, server_name_of, take_erro
 
 log = Logger(namespace="connection")
 
-PRIORITIZE_CHACHA = 1 << 21
+_PRIORITIZE_CHACHA = 1 << 21
 """SSL_OP_PRIORITIZE_CHACHA: a client that prefers ChaCha20 gets it though the server decides."""
 
 _KEY_TOO_SMALL = 66
@@ -35,6 +35,7 @@ class EngineContext(Protocol):
     """Whose settings an engine follows, and who decides in its handshake."""
 
     is_server: bool
+    prefers_own_ciphers: bool
 
     def verify(self, engine: Any, chain: tuple[bytes, ...]) -> int:
         """Judge the peer's certificates, in DER, the peer's own first, and note the verdict.
@@ -121,7 +122,10 @@ def _select_protocol(
 
 @guarded("int(*)(SSL *, int *, void *)", _ALERT)
 def _select_context(ssl: Any, alert: Any, unused: Any) -> int:
-    made = running[-1].context.select_context(server_name_of(ssl))
+    context = running[-1].context
+    if context.prefers_own_ciphers and lib.SSL_version(ssl) != lib.TLS1_3_VERSION:
+        lib.SSL_set_options(ssl, lib.SSL_OP_CIPHER_SERVER_PREFERENCE | _PRIORITIZE_CHACHA)
+    made = context.select_context(server_name_of(ssl))
     if made is not None:
         lib.SSL_set_SSL_CTX(ssl, made._context)
     return _OK
@@ -191,7 +195,7 @@ def set_curves(made: SSL.Context, names: Sequence[str]) -> None:
 def knows_curve(name: str) -> bool:
     """Whether this OpenSSL has this curve, by any name that it takes."""
     made = SSL.Context(SSL.TLS_METHOD)
-    known = lib.SSL_CTX_set1_curves_list(made._context, name.encode()) == 1
+    known: bool = lib.SSL_CTX_set1_curves_list(made._context, name.encode()) == 1
     take_errors()
     return known
 

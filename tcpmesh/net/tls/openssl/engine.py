@@ -151,7 +151,8 @@ class CompiledEngine:
         """What is to be sent though nobody has written anything: how many bytes are in the buffer
         now.
         """
-        return max(0, lib.BIO_read(self._outgoing, sealed.pointer, ROOM))
+        count: int = lib.BIO_read(self._outgoing, sealed.pointer, ROOM)
+        return max(0, count)
 
     def say_goodbye(self) -> None:
         """Make the record that ends this side's stream, close_notify."""

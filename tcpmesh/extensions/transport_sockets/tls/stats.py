@@ -1,0 +1,131 @@
+"""What handshakes count under `ssl.`, and the facts that they leave in the `StreamInfo`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from tcpmesh.net.tls import failures
+from tcpmesh.net.tls.openssl.library import TlsError
+from tcpmesh.stats.metrics import Counter
+from tcpmesh.stats.scope import Scope
+from tcpmesh.stats.store import Declaration
+from tcpmesh.values.stream.tls_facts import TlsFacts
+
+SERVER = "server_ssl_socket_factory"
+CLIENT = "client_ssl_socket_factory"
+
+_FACTORY = (
+    "downstream_context_secrets_not_ready",
+    "ssl_context_update_by_sds",
+    "upstream_context_secrets_not_ready",
+)
+
+_NO_CERTIFICATE = 199
+"""The reason SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE."""
+
+_GROUPS = {
+    "x25519": "X25519",
+    "secp256r1": "P-256",
+    "prime256v1": "P-256",
+    "secp384r1": "P-384",
+    "secp521r1": "P-521",
+}
+"""What Envoy calls OpenSSL's groups, where that is another name."""
+
+
+class TlsStats:
+    """Those of one scope: the watcher of its transports.
+
+    :param scope: a listener's or a cluster's.
+    :param factory: `SERVER` or `CLIENT`.
+    """
+
+    def __init__(self, scope: Scope, factory: str) -> None:
+        self._scope = scope
+        scope.declare(Declaration(tuple(f"{factory}.{name}" for name in _FACTORY)))
+        self.connection_error = scope.counter("ssl.connection_error")
+        self.handshake = scope.counter("ssl.handshake")
+        self.session_reused = scope.counter("ssl.session_reused")
+        self.no_certificate = scope.counter("ssl.no_certificate")
+        self._verdicts = {
+            name: scope.counter(f"ssl.{name}")
+            for name in (
+                "fail_verify_no_cert",
+                "fail_verify_error",
+                "fail_verify_san",
+                "fail_verify_cert_hash",
+            )
+        }
+        self.staple_failed = scope.counter("ssl.ocsp_staple_failed")
+        self.staple_omitted = scope.counter("ssl.ocsp_staple_omitted")
+        self.staple_requests = scope.counter("ssl.ocsp_staple_requests")
+        self.staple_responses = scope.counter("ssl.ocsp_staple_responses")
+        self._agreed: dict[str, Counter] = {}
+
+    def close(self) -> None:
+        """Its names go with the scope."""
+
+    def tls_done(self, transport: Any) -> None:
+        """A handshake is over: count it, and note what it has agreed on."""
+        engine, verdict = transport.engine, transport.verdict
+        facts = TlsFacts(
+            version=engine.version,
+            cipher=engine.cipher,
+            group=_GROUPS.get(engine.group, engine.group),
+            application_protocol=engine.protocol,
+            server_name=engine.server_name,
+            reused=engine.reused,
+            peer_chain=engine.peer_chain,
+            validated=verdict is not None and verdict.validated,
+        )
+        self._note(transport, facts)
+        self.handshake.tally += 1
+        if facts.reused:
+            self.session_reused.tally += 1
+        if not facts.peer_chain:
+            self.no_certificate.tally += 1
+        self._count("versions", facts.version)
+        self._count("ciphers", facts.cipher)
+        if facts.group:
+            self._count("curves", facts.group)
+        if verdict is not None and verdict.counter is not None:
+            self._verdicts[verdict.counter].tally += 1
+
+    def tls_failed(self, transport: Any, error: TlsError) -> str:
+        """A handshake has failed, or a connection is broken: count it; why, in Envoy's words."""
+        verdict = transport.verdict
+        if verdict is not None and not verdict.accepted:
+            reason: str = verdict.reason
+            if verdict.counter is not None:
+                self._verdicts[verdict.counter].tally += 1
+            elif reason == failures.WRONG_KEY_USAGE:
+                self.connection_error.tally += 1
+        elif any(each.reason == _NO_CERTIFICATE for each in error.errors):
+            reason = failures.NO_CERTIFICATE
+            self._verdicts["fail_verify_no_cert"].tally += 1
+        else:
+            reason = failure_text(error)
+            self.connection_error.tally += 1
+        self._note(transport, replace(transport.facts, failure=reason))
+        return reason
+
+    def _note(self, transport: Any, facts: TlsFacts) -> None:
+        transport.facts = facts
+        if transport.record is not None:
+            transport.record.tls = facts
+
+    def _count(self, kind: str, name: str) -> None:
+        counter = self._agreed.get(name)
+        if counter is None:
+            counter = self._agreed[name] = self._scope.counter(f"ssl.{kind}.{name}")
+        counter.tally += 1
+
+
+def failure_text(error: TlsError) -> str:
+    """Why OpenSSL goes on no more, in Envoy's words."""
+    texts = "|".join(
+        f"{each.code}:SSL routines:OPENSSL_internal:{each.text.upper().replace(' ', '_')}"
+        for each in error.errors
+    )
+    return f"TLS_error:|{texts}:TLS_error_end" if texts else ""
