@@ -44,6 +44,8 @@ class Dialer:
     ) -> None:
         self._network = network if socket is None else WrappedNetwork(network, socket)
         self._socket = socket
+        self.wraps = socket is not None
+        """Whether connections have a transport socket, whose transport tells its `facts`."""
         if message.HasField("upstream_bind_config"):
             bind_config = message.upstream_bind_config
         options = message.upstream_connection_options

@@ -29,7 +29,7 @@ from tcpmesh.connection.wrapped.transport import WrappedTransport
 from tcpmesh.net.tls.context import TlsContext
 from tcpmesh.net.tls.openssl.library import HEADER, PIECE, RECORD, Broken, TlsError, give_back, lend
 from tcpmesh.net.tls.verifier import Verdict
-from tcpmesh.values.stream.tls_facts import NO_TLS
+from tcpmesh.values.stream.tls_facts import NO_TLS, TlsFacts
 
 NO_BYTES = memoryview(b"")
 
@@ -58,12 +58,12 @@ class TlsTransport(WrappedTransport):
 
     __slots__ = (
         "_answers",
-        "_context",
+        "_facts",
         "_shaken",
+        "context",
         "engine",
         "expected_names",
         "expected_server_name",
-        "facts",
         "record",
         "server_name",
         "verdict",
@@ -81,7 +81,7 @@ class TlsTransport(WrappedTransport):
         server_name: str = "",
     ) -> None:
         super().__init__(clock, observer)
-        self._context = context
+        self.context = context
         self._shaken = False
         """Whether the handshake is over."""
         self._answers = False
@@ -96,17 +96,27 @@ class TlsTransport(WrappedTransport):
         """For one of which the peer's certificate has to be, beyond what the context demands."""
         self.expected_server_name = ""
         """The name that the peer's certificate has to be for, where that is the one asked for."""
-        self.facts = NO_TLS
-        """What the handshake has agreed on, or why it has failed."""
+        self._facts = NO_TLS
         self.record: Any = None
         """The `StreamInfo` of which these are a part, where this is a client's."""
         self.verdict: Verdict | None = None
         """On the peer's certificates, where they were judged in this handshake."""
 
+    @property
+    def facts(self) -> TlsFacts:
+        """What the handshake has agreed on, or why it has failed."""
+        return self._facts
+
+    @facts.setter
+    def facts(self, facts: TlsFacts) -> None:
+        self._facts = facts
+        if self.record is not None:
+            self.record.tls = facts
+
     def begin(self) -> None:
         """Who has connected speaks first."""
-        self.engine = engine = self._context.engine(self)
-        if not self._context.is_server:
+        self.engine = engine = self.context.engine(self)
+        if not self.context.is_server:
             if self.server_name:
                 engine.ask_for(self.server_name)
             self._shake(NO_BYTES)
@@ -186,7 +196,7 @@ class TlsTransport(WrappedTransport):
         if not over:
             self._send_out()
             return
-        if not self._context.is_verified(engine):
+        if not self.context.is_verified(engine):
             self._broken(TlsError(()))
             return
         self._shaken = True
@@ -222,7 +232,7 @@ class TlsTransport(WrappedTransport):
         A server of TLS 1.3 has only tickets to send, which go with its first bytes.
         """
         self.handshake_done()
-        if self.engine is not None and (self._answers or not self._context.is_server):
+        if self.engine is not None and (self._answers or not self.context.is_server):
             self._send_out()
 
     def _send_out(self) -> None:

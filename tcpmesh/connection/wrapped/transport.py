@@ -65,6 +65,7 @@ from tcpmesh.connection.wrapped.states import (
 )
 from tcpmesh.connection.wrapped.writing import WrappedWriteSide
 from tcpmesh.interfaces import IBufferedProtocol, IStreamTransport
+from tcpmesh.values.stream.tls_facts import NO_TLS, TlsFacts
 
 log = Logger(namespace="connection")
 
@@ -289,6 +290,12 @@ class WrappedTransport(WrappedWriteSide):
             protocol.connectionLost(reason)
 
     # As the transport of what is above
+
+    @property
+    def facts(self) -> TlsFacts:
+        """What is known of the TLS below what is above: that of the uppermost that has some."""
+        found: TlsFacts = getattr(self.below, "facts", NO_TLS)
+        return found
 
     @property
     def protocol(self) -> Any:

@@ -92,6 +92,14 @@ class TlsContext:
         needed = self.settings.require_certificate or not self.is_server
         return not needed or engine.has_peer_certificate
 
+    def local_certificate(self, engine: CompiledEngine) -> bytes:
+        """Which of its certificates this side has shown, in DER; empty for none."""
+        certificates = self.settings.certificates
+        if len(certificates) > 1:
+            leaf = engine.local_certificate
+            return next((each.chain[0] for each in certificates if each.chain[0] == leaf), b"")
+        return certificates[0].chain[0] if certificates else b""
+
     # What OpenSSL asks
 
     def verify(self, engine: Any, chain: tuple[bytes, ...]) -> int:

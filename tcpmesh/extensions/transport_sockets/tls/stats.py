@@ -77,9 +77,10 @@ class TlsStats:
             server_name=engine.server_name,
             reused=engine.reused,
             peer_chain=engine.peer_chain,
+            local_certificate=transport.context.local_certificate(engine),
             validated=verdict is not None and verdict.validated,
         )
-        self._note(transport, facts)
+        transport.facts = facts
         self.handshake.tally += 1
         if facts.reused:
             self.session_reused.tally += 1
@@ -107,13 +108,8 @@ class TlsStats:
         else:
             reason = failure_text(error)
             self.connection_error.tally += 1
-        self._note(transport, replace(transport.facts, failure=reason))
+        transport.facts = replace(transport.facts, failure=reason)
         return reason
-
-    def _note(self, transport: Any, facts: TlsFacts) -> None:
-        transport.facts = facts
-        if transport.record is not None:
-            transport.record.tls = facts
 
     def _count(self, kind: str, name: str) -> None:
         counter = self._agreed.get(name)

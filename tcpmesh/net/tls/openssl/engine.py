@@ -256,6 +256,12 @@ class CompiledEngine:
         return others if others and others[0] == first else (first, *others)
 
     @property
+    def local_certificate(self) -> bytes:
+        """This side's certificate in DER, empty for none."""
+        found = lib.SSL_get_certificate(self._ssl)
+        return der(found) if found != ffi.NULL else b""
+
+    @property
     def has_peer_certificate(self) -> bool:
         """Whether the peer has shown a certificate, in this handshake or in that of the session
         resumed.

@@ -363,7 +363,9 @@ def failure_of(reason: Failure) -> CloseReason:
         return TIMED_OUT
     if isinstance(reason.value, HandshakeFailed):
         words = reason.value.reason
-        detail = "_".join(words.getErrorMessage().split()) if words.check(TransportSocketError) else ""
+        detail = (
+            "_".join(words.getErrorMessage().split()) if words.check(TransportSocketError) else ""
+        )
         return CloseReason(EndedBy.UPSTREAM, CONNECTING, Cause.HANDSHAKE_FAILED, None, detail)
     errno = getattr(reason.value, "osError", None)
     detail = ""

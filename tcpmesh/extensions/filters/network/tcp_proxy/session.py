@@ -162,6 +162,8 @@ class Session(Attempts):
         host.rq_total += 1
         host.rq_active += 1
         transport.high_watermark = self.cluster.buffer_limit
+        if self.cluster.dialer.wraps:
+            upstream.tls = transport.facts
         if self.stream_info.listener.wants_upstream:
             self._keep_facts(self.stream_info.listener.wanted)
         if self._context.logs is not None:
