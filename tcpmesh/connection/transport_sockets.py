@@ -8,8 +8,16 @@ from typing import Any
 
 from zope.interface.interface import InterfaceClass
 
+from tcpmesh.connection.state_objects import Protocols, ServerName, SubjectNames
 from tcpmesh.registry import Context, build
 from tcpmesh.values.all_or_nothing import all_or_nothing
+from tcpmesh.values.stream.filter_state import NO_FILTER_STATE
+from tcpmesh.values.stream.stream_info import StreamInfo
+from tcpmesh.values.stream.transport_socket_options import NO_OPTIONS, TransportSocketOptions
+
+SERVER_NAME = "envoy.network.upstream_server_name"
+APPLICATION_PROTOCOLS = "envoy.network.application_protocols"
+SUBJECT_NAMES = "envoy.network.upstream_subject_alt_names"
 
 
 def transport_socket(message: Any, side: InterfaceClass, context: Context) -> Any:
@@ -33,3 +41,27 @@ def transport_socket(message: Any, side: InterfaceClass, context: Context) -> An
         return found
     found.close()
     return None
+
+
+def options_of(info: StreamInfo) -> TransportSocketOptions:
+    """What the filters of a client have left for the transport socket of its upstream
+    connection.
+    """
+    state = info.filter_state
+    if state is NO_FILTER_STATE:
+        return NO_OPTIONS
+    name, protocols = state.get(SERVER_NAME), state.get(APPLICATION_PROTOCOLS)
+    names = state.get(SUBJECT_NAMES)
+    found = TransportSocketOptions(
+        server_name=name.value if isinstance(name, ServerName) else "",
+        application_protocols=_split(protocols, Protocols),
+        subject_names=_split(names, SubjectNames),
+    )
+    return NO_OPTIONS if found == NO_OPTIONS else found
+
+
+def _split(found: Any, kind: type) -> tuple[str, ...]:
+    """What a list with commas has, where it is an object of this kind."""
+    if not isinstance(found, kind):
+        return ()
+    return tuple(each.strip() for each in found.value.split(",") if each.strip())  # type: ignore[attr-defined]

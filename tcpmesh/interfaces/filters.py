@@ -11,6 +11,7 @@ from zope.interface import Attribute, Interface
 from tcpmesh.interfaces.transports import IBufferedProtocol
 from tcpmesh.values.address import Address
 from tcpmesh.values.filter_status import FilterStatus, InspectResult
+from tcpmesh.values.stream.transport_socket_options import TransportSocketOptions
 
 
 class IListenerFilter(Interface):
@@ -177,5 +178,8 @@ class IDownstreamTransportSocketFactory(ITransportSocketFactory):
 class IUpstreamTransportSocketFactory(ITransportSocketFactory):
     """A transport socket for the connections to the hosts of a cluster."""
 
-    def connected(address: Address, observer: Any) -> Any:
-        """Wrap a connection to this address, likewise."""
+    def connected(address: Address, observer: Any, options: TransportSocketOptions) -> Any:
+        """Wrap a connection to this address, likewise.
+
+        :param options: what is known of this connection alone; `NO_OPTIONS` where nothing is.
+        """

@@ -51,4 +51,4 @@ class TlsMaker:
     ) -> TlsTransport:
         """One for the side that has connected, or for the other."""
         context = _context(not connected, self._version)
-        return TlsTransport(clock, context, observer, IgnoringWatcher(), "server.test")
+        return TlsTransport(clock, context, observer, IgnoringWatcher())

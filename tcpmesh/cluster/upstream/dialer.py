@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from tcpmesh.cluster.hosts.host import Host
@@ -21,9 +22,10 @@ from tcpmesh.registry import Context
 from tcpmesh.values.address import Address
 from tcpmesh.values.all_or_nothing import all_or_nothing
 from tcpmesh.values.socket_options import ConnectOptions, SocketOption, keepalive
+from tcpmesh.values.stream.transport_socket_options import NO_OPTIONS, TransportSocketOptions
 
 FAMILIES = {"V4": socket.AF_INET, "V6": socket.AF_INET6}
-NO_OPTIONS = ConnectOptions()
+UNBOUND = ConnectOptions()
 
 
 class Dialer:
@@ -42,7 +44,8 @@ class Dialer:
         bind_config: Any = None,
         socket: IUpstreamTransportSocketFactory | None = None,
     ) -> None:
-        self._network = network if socket is None else WrappedNetwork(network, socket)
+        self._network = network
+        self._wrapped = WrappedNetwork(network, socket) if socket is not None else None
         self._socket = socket
         self.wraps = socket is not None
         """Whether connections have a transport socket, whose transport tells its `facts`."""
@@ -61,22 +64,29 @@ class Dialer:
         self._count = max(1, order.first_address_family_count.value)
 
     def connect(
-        self, host: Host, factory: Any, timeout: float, another: Callable[[], object]
+        self,
+        host: Host,
+        factory: Any,
+        timeout: float,
+        another: Callable[[], object],
+        told: TransportSocketOptions = NO_OPTIONS,
     ) -> Any:
         """Connect to a host for a client within `timeout` seconds; the factory hears of the
         outcome.
 
         :param another: called when a further of its addresses is tried, within the same attempt.
+        :param told: what the transport socket, if there is one, is told of the connection.
         :return: an `IConnector`.
         """
+        network = self._network_for(host.spec.hostname, told)
         address = host.address
         more = host.spec.additional_addresses
         if not more:
             options = None if self._options is None else self._options.get(address.family)
-            return self._network.connect(address, factory, timeout, options, True)
+            return network.connect(address, factory, timeout, options, True)
         addresses = in_turn((address, *more), self._first or address.family, self._count)
         race = HappyEyeballs(
-            self._network,
+            network,
             [(each, self.options(each)) for each in addresses],
             factory,
             timeout,
@@ -91,7 +101,8 @@ class Dialer:
 
         :return: an `IConnector`.
         """
-        return self._network.connect(address, factory, timeout, self.options(address))
+        network = self._network_for("", NO_OPTIONS)
+        return network.connect(address, factory, timeout, self.options(address))
 
     def connect_check(
         self, address: Address, listener: ConnectCheckListener, timeout: float
@@ -99,7 +110,17 @@ class Dialer:
         """What finds out, time and again, whether a connection to an address can be made, its
         handshake included: see `INetwork.connect_check`.
         """
-        return self._network.connect_check(address, listener, timeout, self.options(address))
+        network = self._network_for("", NO_OPTIONS)
+        return network.connect_check(address, listener, timeout, self.options(address))
+
+    def _network_for(self, host_name: str, told: TransportSocketOptions) -> INetwork:
+        """What connects to a host of this name."""
+        wrapped = self._wrapped
+        if wrapped is None:
+            return self._network
+        if host_name:
+            told = replace(told, host_name=host_name)
+        return wrapped if told is NO_OPTIONS else wrapped.with_options(told)
 
     def close(self) -> None:
         """No more connections will be opened; those that are open live on."""
@@ -151,7 +172,7 @@ def _options(
         + tuple(SocketOption(*each) for each in socket_options(messages, "STATE_PREBIND")),
         after_bind=tuple(SocketOption(*each) for each in socket_options(messages, "STATE_BOUND")),
     )
-    return None if options == NO_OPTIONS else options
+    return None if options == UNBOUND else options
 
 
 def _source(bind_config: Any, family: int) -> tuple[Address | None, Any]:

@@ -20,7 +20,10 @@ EXTENSIONS: dict[str, Rows] = {
     f"{_TLS}UpstreamTlsContext": {
         "common_tls_context": YES,
         "sni": YES,
+        "auto_host_sni": YES,
+        "auto_sni_san_validation": YES,
         "allow_renegotiation": YES,
+        "max_session_keys": YES,
         "enforce_rsa_key_usage": no_effect("it is enforced in any case, as in Envoy"),
     },
 }

@@ -26,8 +26,9 @@ from twisted.internet.interfaces import IReactorTime
 
 from tcpmesh.connection.wrapped.states import HandshakeObserver
 from tcpmesh.connection.wrapped.transport import WrappedTransport
-from tcpmesh.net.tls.context import TlsContext
+from tcpmesh.net.tls.context import NOTHING_WANTED, TlsContext
 from tcpmesh.net.tls.openssl.library import HEADER, PIECE, RECORD, Broken, TlsError, give_back, lend
+from tcpmesh.net.tls.sessions import KeptSession
 from tcpmesh.net.tls.verifier import Verdict
 from tcpmesh.values.stream.tls_facts import NO_TLS, TlsFacts
 
@@ -59,14 +60,14 @@ class TlsTransport(WrappedTransport):
     __slots__ = (
         "_answers",
         "_facts",
+        "_keeps_session",
         "_shaken",
         "context",
         "engine",
-        "expected_names",
-        "expected_server_name",
         "record",
-        "server_name",
+        "resumed",
         "verdict",
+        "wanted",
         "watcher",
     )
 
@@ -78,7 +79,6 @@ class TlsTransport(WrappedTransport):
         context: TlsContext,
         observer: HandshakeObserver,
         watcher: TlsObserver,
-        server_name: str = "",
     ) -> None:
         super().__init__(clock, observer)
         self.context = context
@@ -90,12 +90,12 @@ class TlsTransport(WrappedTransport):
         """
         self.engine: Any = None
         self.watcher = watcher
-        self.server_name = server_name
-        """The name that a host is asked for (SNI)."""
-        self.expected_names: tuple[str, ...] = ()
-        """For one of which the peer's certificate has to be, beyond what the context demands."""
-        self.expected_server_name = ""
-        """The name that the peer's certificate has to be for, where that is the one asked for."""
+        self.wanted = NOTHING_WANTED
+        """What is asked of the peer."""
+        self.resumed: KeptSession | None = None
+        """What is tried to be resumed."""
+        self._keeps_session = False
+        """Whether the session with a host is still to be kept."""
         self._facts = NO_TLS
         self.record: Any = None
         """The `StreamInfo` of which these are a part, where this is a client's."""
@@ -116,10 +116,14 @@ class TlsTransport(WrappedTransport):
     def begin(self) -> None:
         """Who has connected speaks first."""
         self.engine = engine = self.context.engine(self)
-        if not self.context.is_server:
-            if self.server_name:
-                engine.ask_for(self.server_name)
-            self._shake(NO_BYTES)
+        if self.context.is_server:
+            return
+        sessions = self.context.sessions
+        if sessions is not None:
+            self.resumed = sessions.find(self.wanted)
+            if self.resumed is not None:
+                engine.resume(self.resumed.session)
+        self._shake(NO_BYTES)
 
     def received(self, data: memoryview) -> None:
         """Records, or parts of them."""
@@ -141,11 +145,11 @@ class TlsTransport(WrappedTransport):
 
     def send_plain(self, data: Any) -> None:
         """Make records of it, and send them as one."""
-        sealed = lend()
+        sealed, engine = lend(), self.engine
         try:
             for start in range(0, len(data), PIECE):
                 piece = data[start : start + PIECE] if len(data) > PIECE else data
-                count = self.engine.seal(piece, sealed)
+                count = engine.seal(piece, sealed)
                 self._send_records(sealed.view[:count], len(piece))
         except TlsError as error:
             self._broken(error)
@@ -201,6 +205,7 @@ class TlsTransport(WrappedTransport):
             return
         self._shaken = True
         self._answers = not engine.is_1_3
+        self._keeps_session = self.context.sessions is not None
         self.watcher.tls_done(self)
         self._open(NO_BYTES)
 
@@ -217,6 +222,8 @@ class TlsTransport(WrappedTransport):
                 self._ready()
             elif self._answers and not count:
                 self._send_out()
+            if self._keeps_session:
+                self._keep_session()
             if count:
                 self.deliver(plain.view[:count])
         finally:
@@ -225,6 +232,17 @@ class TlsTransport(WrappedTransport):
             self._broken(broken)
         elif engine.ended:
             self.deliver_end()
+
+    def _keep_session(self) -> None:
+        """Let the next connection resume this one's session: in TLS 1.3 there is one to be resumed
+        once the host has sent a ticket, which comes by itself or before its first bytes.
+        """
+        sessions, engine = self.context.sessions, self.engine
+        if sessions is None or engine is None or not (self._answers or engine.has_ticket):
+            return
+        self._keeps_session = False
+        kept = KeptSession(engine.session(), self._facts.validated, once=not self._answers)
+        sessions.keep(self.wanted, kept)
 
     def _ready(self) -> None:
         """Go on with what waits for the end of the handshake, and send its last flight with it.

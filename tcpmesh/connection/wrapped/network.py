@@ -21,6 +21,7 @@ from tcpmesh.net.connect_check import ConnectCheckListener, FactoryConnectCheck
 from tcpmesh.net.protocol import OneShotFactory
 from tcpmesh.values.address import Address
 from tcpmesh.values.socket_options import ConnectOptions
+from tcpmesh.values.stream.transport_socket_options import NO_OPTIONS, TransportSocketOptions
 
 
 class HandshakeFailed(ConnectError):
@@ -89,7 +90,7 @@ class WrappedConnector(OneShotFactory):
         """There is a connection: the wrapper that makes the handshake on it."""
         if self._connector is None:
             return None
-        self._transport = self._network.socket.connected(self._address, self)
+        self._transport = self._network.socket.connected(self._address, self, self._network.options)
         return self._transport
 
     def clientConnectionFailed(self, connector: Any, reason: Failure) -> None:
@@ -137,14 +138,27 @@ class WrappedConnector(OneShotFactory):
 
 @implementer(INetwork)
 class WrappedNetwork:
-    """A network on which outgoing connections get a transport socket; what is accepted does not."""
+    """A network on which outgoing connections get a transport socket; what is accepted does not.
 
-    def __init__(self, below: INetwork, socket: IUpstreamTransportSocketFactory) -> None:
+    :param options: what the transport socket is told of them.
+    """
+
+    def __init__(
+        self,
+        below: INetwork,
+        socket: IUpstreamTransportSocketFactory,
+        options: TransportSocketOptions = NO_OPTIONS,
+    ) -> None:
         self.below = below
         self.socket = socket
+        self.options = options
         self.clock = below.clock
         self.timers = below.timers
         self.cooperator = below.cooperator
+
+    def with_options(self, options: TransportSocketOptions) -> WrappedNetwork:
+        """The same network for connections of which the transport socket is told this."""
+        return WrappedNetwork(self.below, self.socket, options)
 
     def bind(self, address: Any, options: Any) -> Any:
         """As the network below does."""

@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from cryptography import x509
@@ -33,10 +34,32 @@ from tcpmesh.net.tls.openssl.callbacks import (
     set_signature_algorithms,
 )
 from tcpmesh.net.tls.openssl.engine import CompiledEngine
+from tcpmesh.net.tls.sessions import Sessions
 from tcpmesh.net.tls.settings import TLS1_2, TlsSettings
 from tcpmesh.net.tls.verifier import ValidationSettings, Verifier
+from tcpmesh.values.stream.transport_socket_options import TransportSocketOptions
 
 NOTHING_DEMANDED = ValidationSettings()
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a connection asks of its peer."""
+
+    server_name: str = ""
+    """The name that a host is asked for (SNI)."""
+
+    application_protocols: tuple[str, ...] = ()
+    """What a host is offered (ALPN)."""
+
+    subject_names: tuple[str, ...] = ()
+    """Of which the peer's certificate must have one, besides what the settings demand."""
+
+    expected_name: str = ""
+    """For which the peer's certificate has to be, where that is the one asked for."""
+
+
+NOTHING_WANTED = Wanted()
 
 CertificateSet = tuple[Certificate, ...]
 """One certificate for each type of key."""
@@ -51,10 +74,13 @@ class TlsContext:
     def __init__(self, settings: TlsSettings) -> None:
         self.settings = settings
         self.is_server = settings.is_server
-        self._verifier = Verifier(settings.validation or NOTHING_DEMANDED)
-        demands = settings.validation is not None and settings.validation.asks_for_certificate
+        validation = settings.validation or NOTHING_DEMANDED
+        self._verifier = Verifier(validation)
+        demands = validation.asks_for_certificate
         self.asks_for_certificate = settings.require_certificate or demands
         """Whether the peer's certificate decides anything."""
+        self.validates = validation.has_demands and not validation.accept_untrusted
+        """Whether a peer that was let in has a certificate that is what was demanded."""
         self._made: dict[CertificateSet, SSL.Context] = {}
         self._protocols = tuple(each.encode() for each in settings.application_protocols)
         self.prefers_own_ciphers = self.is_server and not settings.prefer_client_ciphers
@@ -63,6 +89,9 @@ class TlsContext:
         """
         self.prefers_what_client_does = settings.parameters.ciphers.prefers_what_client_does
         """Whether a client that puts ChaCha20 first gets it all the same."""
+        kept = settings.sessions_kept
+        self.sessions = Sessions(kept) if kept and not self.is_server else None
+        """Those with hosts, where any are kept."""
         self._default = _best_of(settings.certificates)
         self._by_name = _by_name(settings.certificates) if len(settings.certificates) > 1 else {}
 
@@ -72,9 +101,16 @@ class TlsContext:
     def engine(self, owner: Any) -> CompiledEngine:
         """What does TLS for one connection.
 
-        :param owner: whose `verdict` is the one on the peer, and whose `expected_names` hold in it.
+        :param owner: whose `verdict` is the one on the peer, and whose `wanted` holds in it.
         """
-        return CompiledEngine(self, self._context(self._default), owner)
+        engine = CompiledEngine(self, self._context(self._default), owner)
+        if not self.is_server:
+            wanted: Wanted = owner.wanted
+            if wanted.server_name:
+                engine.ask_for(wanted.server_name)
+            if wanted.application_protocols:
+                engine.offer([each.encode() for each in wanted.application_protocols])
+        return engine
 
     def is_verified(self, engine: CompiledEngine) -> bool:
         """Whether the peer of a handshake that is over may be heard.
@@ -94,6 +130,19 @@ class TlsContext:
         needed = self.settings.require_certificate or not self.is_server
         return not needed or engine.has_peer_certificate
 
+    def wanted(self, options: TransportSocketOptions) -> Wanted:
+        """What a connection to a host asks it for."""
+        settings = self.settings
+        name = options.server_name or settings.server_name
+        if not options.server_name and settings.host_name_as_server_name and options.host_name:
+            name = options.host_name
+        return Wanted(
+            name,
+            options.application_protocols or settings.application_protocols,
+            options.subject_names,
+            name if settings.expect_server_name else "",
+        )
+
     def local_certificate(self, engine: CompiledEngine) -> bytes:
         """Which of its certificates this side has shown, in DER; empty for none."""
         certificates = self.settings.certificates
@@ -109,9 +158,9 @@ class TlsContext:
         owner = engine.owner
         owner.verdict = verdict = self._verifier.verify(
             chain,
-            owner.expected_names,
+            owner.wanted.subject_names,
             is_server=self.is_server,
-            server_name=owner.expected_server_name,
+            server_name=owner.wanted.expected_name,
         )
         return 0 if verdict.accepted else verdict.error or _APPLICATION
 
@@ -159,8 +208,6 @@ class TlsContext:
         self._set_verification(made)
         if self.is_server:
             self._set_server(made)
-        elif self._protocols:
-            made.set_alpn_protos(list(self._protocols))
         return made
 
     def _options(self) -> int:

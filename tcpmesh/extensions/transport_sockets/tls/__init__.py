@@ -24,6 +24,7 @@ from tcpmesh.net.tls.context import TlsContext
 from tcpmesh.net.tls.settings import TlsSettings
 from tcpmesh.registry import Context, extension
 from tcpmesh.values.address import Address
+from tcpmesh.values.stream.transport_socket_options import TransportSocketOptions
 
 
 class _TlsSocket:
@@ -68,7 +69,10 @@ class UpstreamTls(_TlsSocket):
     def __init__(self, message: Any, context: Context) -> None:
         super().__init__(upstream(message), context, CLIENT)
 
-    def connected(self, address: Address, observer: Any) -> TlsTransport:
+    def connected(
+        self, address: Address, observer: Any, options: TransportSocketOptions
+    ) -> TlsTransport:
         """Wrap a connection to a host."""
-        name = self._context.settings.server_name
-        return TlsTransport(self._clock, self._context, observer, self._stats, name)
+        transport = TlsTransport(self._clock, self._context, observer, self._stats)
+        transport.wanted = self._context.wanted(options)
+        return transport

@@ -70,7 +70,7 @@ class TlsStats:
             reused=engine.reused,
             peer_chain=engine.peer_chain,
             local_certificate=transport.context.local_certificate(engine),
-            validated=verdict is not None and verdict.validated,
+            validated=_is_validated(transport),
         )
         transport.facts = facts
         self.handshake.tally += 1
@@ -108,6 +108,17 @@ class TlsStats:
         if counter is None:
             counter = self._agreed[name] = self._scope.counter(f"ssl.{kind}.{name}")
         counter.tally += 1
+
+
+def _is_validated(transport: Any) -> bool:
+    """Whether the peer's certificate was held against an authority: now, or when the session began
+    that is resumed.
+    """
+    if transport.verdict is not None:
+        return bool(transport.verdict.validated)
+    if transport.resumed is not None:
+        return bool(transport.resumed.validated and transport.engine.reused)
+    return bool(transport.engine.reused and transport.context.validates)
 
 
 def failure_text(error: TlsError) -> str:

@@ -41,6 +41,7 @@ class CompiledEngine:
     """One connection, on the compiled functions."""
 
     __slots__ = (
+        "_begun_with",
         "_due",
         "_incoming",
         "_outgoing",
@@ -63,6 +64,7 @@ class CompiledEngine:
         lib.SSL_set_bio(ssl, self._incoming, self._outgoing)
         self._due = 0
         """Bytes of the last record that are still to come, -1 where that is not known."""
+        self._begun_with: Any = None
         self.ended = False
         """Whether the peer has said that it sends no more."""
         self.refused = False
@@ -96,6 +98,7 @@ class CompiledEngine:
         finally:
             running.pop()
         if result == 1 and not self.refused:
+            self._begun_with = lib.SSL_get_session(self._ssl)
             return True
         if self.refused or lib.SSL_get_error(self._ssl, result) not in _WANTS:
             raise TlsError(take_errors())
@@ -287,6 +290,11 @@ class CompiledEngine:
         """Try to resume a session that another engine of the same context had."""
         lib.SSL_set_session(self._ssl, session)
         lib.ERR_clear_error()
+
+    @property
+    def has_ticket(self) -> bool:
+        """Whether a host has sent a ticket since, which makes another session of it."""
+        return bool(lib.SSL_get_session(self._ssl) != self._begun_with)
 
     def session(self) -> Any:
         """The session, to be resumed by another engine."""

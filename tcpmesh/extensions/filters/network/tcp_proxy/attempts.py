@@ -34,6 +34,7 @@ from tcpmesh.cluster.upstream.counting import closed, failed, opened
 from tcpmesh.cluster.upstream.pool import Pool
 from tcpmesh.connection.connection import Connection
 from tcpmesh.connection.relay import Direction, Relay
+from tcpmesh.connection.transport_sockets import options_of
 from tcpmesh.connection.wrapped.network import HandshakeFailed
 from tcpmesh.connection.wrapped.states import TransportSocketError
 from tcpmesh.extensions.filters.network.tcp_proxy.routes import FindRoute
@@ -46,6 +47,7 @@ from tcpmesh.values.response_flags import ResponseFlag
 from tcpmesh.values.stream.close_reason import Cause, CloseReason, EndedBy
 from tcpmesh.values.stream.phase import CONNECTING
 from tcpmesh.values.stream.stream_info import NO_UPSTREAM, StreamInfo, UpstreamInfo
+from tcpmesh.values.stream.transport_socket_options import NO_OPTIONS
 
 REMOTE_ERRORS = {ECONNREFUSED, EHOSTUNREACH, ETIMEDOUT}
 """What `connect` fails with once the network has answered, or has not; all else it says at once."""
@@ -261,8 +263,10 @@ class Attempts(OneShotFactory):
         if cluster.close_on_failure:
             host.sessions.add(self)
         self._state = DIALLING
-        self._under_way = cluster.dialer.connect(
-            host, self, cluster.connect_timeout, self._count_another
+        dialer = cluster.dialer
+        told = options_of(self.stream_info) if dialer.wraps else NO_OPTIONS
+        self._under_way = dialer.connect(
+            host, self, cluster.connect_timeout, self._count_another, told
         )
 
     def _count_another(self) -> None:
