@@ -65,3 +65,8 @@ def _split(found: Any, kind: type) -> tuple[str, ...]:
     if not isinstance(found, kind):
         return ()
     return tuple(each.strip() for each in found.value.split(",") if each.strip())  # type: ignore[attr-defined]
+
+
+def shakes_hands(transport: Any) -> bool:
+    """Whether TLS is still to be agreed on: then `when_ready` of the transport tells the end."""
+    return hasattr(transport, "when_ready") and not transport.is_ready

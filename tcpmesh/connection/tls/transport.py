@@ -20,6 +20,7 @@ end of the stream too.  A record that is none ends the connection in order, afte
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from twisted.internet.interfaces import IReactorTime
@@ -62,6 +63,7 @@ class TlsTransport(WrappedTransport):
         "_facts",
         "_keeps_session",
         "_shaken",
+        "_when_ready",
         "context",
         "engine",
         "record",
@@ -88,6 +90,7 @@ class TlsTransport(WrappedTransport):
         """Whether OpenSSL may want to answer what comes after it: up to TLS 1.2.  In TLS 1.3 all
         that there is can go with the next bytes.
         """
+        self._when_ready: Callable[[], object] | None = None
         self.engine: Any = None
         self.watcher = watcher
         self.wanted = NOTHING_WANTED
@@ -112,6 +115,10 @@ class TlsTransport(WrappedTransport):
         self._facts = facts
         if self.record is not None:
             self.record.tls = facts
+
+    def when_ready(self, tell: Callable[[], object]) -> None:
+        """Call this once the handshake is over, if it ever is."""
+        self._when_ready = tell
 
     def begin(self) -> None:
         """Who has connected speaks first."""
@@ -185,6 +192,7 @@ class TlsTransport(WrappedTransport):
     def released(self) -> None:
         """Free what OpenSSL holds."""
         engine, self.engine = self.engine, None
+        self._when_ready = None
         if engine is not None:
             engine.release()
 
@@ -250,6 +258,9 @@ class TlsTransport(WrappedTransport):
         A server of TLS 1.3 has only tickets to send, which go with its first bytes.
         """
         self.handshake_done()
+        tell, self._when_ready = self._when_ready, None
+        if tell is not None and self.is_ready:
+            tell()
         if self.engine is not None and (self._answers or not self.context.is_server):
             self._send_out()
 
