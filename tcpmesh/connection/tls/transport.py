@@ -213,8 +213,9 @@ class TlsTransport(WrappedTransport):
             return
         self._shaken = True
         self._answers = not engine.is_1_3
-        self._keeps_session = self.context.sessions is not None
         self.watcher.tls_done(self)
+        self._keeps_session = self.context.sessions is not None
+        self._keep_session()
         self._open(NO_BYTES)
 
     def _open(self, data: memoryview) -> None:
@@ -246,7 +247,9 @@ class TlsTransport(WrappedTransport):
         once the host has sent a ticket, which comes by itself or before its first bytes.
         """
         sessions, engine = self.context.sessions, self.engine
-        if sessions is None or engine is None or not (self._answers or engine.has_ticket):
+        if sessions is None or engine is None:
+            return
+        if not (self._answers or engine.has_ticket):
             return
         self._keeps_session = False
         kept = KeptSession(engine.session(), self._facts.validated, once=not self._answers)

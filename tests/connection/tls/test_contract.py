@@ -12,7 +12,7 @@ from tcpmesh.net.stock.network import StockNetwork
 from tcpmesh.net.tls.settings import TLS1_2, TLS1_3
 from tcpmesh.testing.contract import NetworkContract, StreamContract
 from tcpmesh.testing.harness import MemoryHarness, SocketHarness, TransportHarness, pattern
-from tcpmesh.testing.tls import TlsMaker
+from tcpmesh.testing.tls import maker_of
 from tcpmesh.testing.wrappers import wrap_harness
 
 linux = skipUnless(sys.platform == "linux", "epoll is Linux's")
@@ -24,7 +24,7 @@ class TlsContract(StreamContract, NetworkContract):
     version = TLS1_3
 
     def make_harness(self) -> TransportHarness:
-        return wrap_harness(self.make_below(), [TlsMaker(self.version)])
+        return wrap_harness(self.make_below(), [maker_of(self.version)])
 
     def make_below(self) -> TransportHarness:
         """Where TLS stands."""

@@ -16,6 +16,7 @@ from OpenSSL import SSL
 from OpenSSL._util import ffi, lib
 
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from tcpmesh.net.tls.openssl.library import der, ders, server_name_of, take_errors
 
@@ -69,7 +70,8 @@ def guarded(signature: str, failure: int | None) -> Callable[[Callable[..., Any]
     def refuse(kind: Any, error: Any, traceback: Any) -> None:
         if running:
             running[-1].refused = True
-        log.failure("refusing a TLS handshake: a callback failed", error)
+        failure = Failure(error, kind, traceback)
+        log.failure("refusing a TLS handshake: a callback failed", failure)
 
     options = {} if failure is None else {"error": failure}
     return ffi.callback(signature, onerror=refuse, **options)  # type: ignore[no-any-return]

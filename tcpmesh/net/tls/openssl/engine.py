@@ -65,6 +65,7 @@ class CompiledEngine:
         self._due = 0
         """Bytes of the last record that are still to come, -1 where that is not known."""
         self._begun_with: Any = None
+        """The session of the handshake: held, so that no other can have its address."""
         self.ended = False
         """Whether the peer has said that it sends no more."""
         self.refused = False
@@ -98,7 +99,6 @@ class CompiledEngine:
         finally:
             running.pop()
         if result == 1 and not self.refused:
-            self._begun_with = lib.SSL_get_session(self._ssl)
             return True
         if self.refused or lib.SSL_get_error(self._ssl, result) not in _WANTS:
             raise TlsError(take_errors())
@@ -165,7 +165,7 @@ class CompiledEngine:
     def release(self) -> None:
         """Free all that is held; nothing else may be called any more."""
         ssl, self._ssl = self._ssl, None
-        self._incoming = self._outgoing = None
+        self._incoming = self._outgoing = self._begun_with = None
         if ssl is not None:
             ffi.release(ssl)
         self.owner = None
@@ -293,7 +293,11 @@ class CompiledEngine:
 
     @property
     def has_ticket(self) -> bool:
-        """Whether a host has sent a ticket since, which makes another session of it."""
+        """Whether a host has sent a ticket since this was first asked, which makes another session
+        of the connection's.
+        """
+        if self._begun_with is None:
+            self._begun_with = self.session()
         return bool(lib.SSL_get_session(self._ssl) != self._begun_with)
 
     def session(self) -> Any:
