@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -9,6 +10,7 @@ from tcpmesh.connection.tls.transport import TlsTransport
 from tcpmesh.connection.wrapped.states import HandshakeObserver
 from tcpmesh.net.tls.context import TlsContext
 from tcpmesh.net.tls.material import read_pair
+from tcpmesh.net.tls.names import parameters
 from tcpmesh.net.tls.openssl.library import TlsError
 from tcpmesh.net.tls.settings import TlsSettings
 from tcpmesh.testing.certificates import Authority
@@ -34,7 +36,8 @@ def authority() -> Authority:
 @cache
 def _context(is_server: bool, version: int) -> TlsContext:
     certificates = (read_pair(*authority().issue("server.test")),) if is_server else ()
-    return TlsContext(TlsSettings(is_server, certificates, minimum=version, maximum=version))
+    agreed = replace(parameters(is_server=True), minimum=version, maximum=version)
+    return TlsContext(TlsSettings(is_server, certificates, agreed))
 
 
 class TlsMaker:

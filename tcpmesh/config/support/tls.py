@@ -39,6 +39,7 @@ PARTS: dict[str, Rows] = {
         "cipher_suites": YES,
         "ecdh_curves": YES,
         "signature_algorithms": YES,
+        "compliance_policies": YES,
     },
     f"{_TLS}TlsCertificate": {
         "certificate_chain": YES,

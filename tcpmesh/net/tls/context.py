@@ -21,7 +21,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL
 
+from tcpmesh.net.tls.ciphers import cipher_list
 from tcpmesh.net.tls.material import Certificate
+from tcpmesh.net.tls.names import Parameters
 from tcpmesh.net.tls.openssl.callbacks import (
     ask_for_context,
     ask_for_protocol,
@@ -33,8 +35,6 @@ from tcpmesh.net.tls.openssl.callbacks import (
 from tcpmesh.net.tls.openssl.engine import CompiledEngine
 from tcpmesh.net.tls.settings import TLS1_2, TlsSettings
 from tcpmesh.net.tls.verifier import ValidationSettings, Verifier
-
-TLS1_3_CIPHERS = b"TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
 
 NOTHING_DEMANDED = ValidationSettings()
 
@@ -61,6 +61,8 @@ class TlsContext:
         """Whether up to TLS 1.2 the server's order of ciphers holds; in TLS 1.3 it is the client's
         in any case, as in BoringSSL.
         """
+        self.prefers_what_client_does = settings.parameters.ciphers.prefers_what_client_does
+        """Whether a client that puts ChaCha20 first gets it all the same."""
         self._default = _best_of(settings.certificates)
         self._by_name = _by_name(settings.certificates) if len(settings.certificates) > 1 else {}
 
@@ -149,13 +151,7 @@ class TlsContext:
     def _make(self, certificates: CertificateSet) -> SSL.Context:
         settings = self.settings
         made = SSL.Context(SSL.TLS_SERVER_METHOD if self.is_server else SSL.TLS_CLIENT_METHOD)
-        made.set_min_proto_version(settings.minimum)
-        made.set_max_proto_version(settings.maximum)
-        level = 1 if settings.minimum >= TLS1_2 else 0
-        made.set_cipher_list(":".join((*settings.ciphers, f"@SECLEVEL={level}")).encode())
-        made.set_tls13_ciphersuites(TLS1_3_CIPHERS)
-        set_curves(made, settings.curves)
-        set_signature_algorithms(made, settings.signature_algorithms)
+        _set_parameters(made, settings.parameters)
         made.set_mode(SSL.MODE_RELEASE_BUFFERS)
         made.set_options(self._options())
         _load(made, certificates)
@@ -206,6 +202,19 @@ class TlsContext:
 
 _APPLICATION = 50
 """X509_V_ERR_APPLICATION_VERIFICATION: refused, and nobody has said why."""
+
+
+def _set_parameters(made: SSL.Context, parameters: Parameters) -> None:
+    """Versions, ciphers, curves and signature algorithms."""
+    made.set_min_proto_version(parameters.minimum)
+    made.set_max_proto_version(parameters.maximum)
+    # OpenSSL has TLS 1.0 and 1.1 only where no level of security is demanded.
+    level = 1 if parameters.minimum >= TLS1_2 else 0
+    suites = parameters.ciphers.suites or cipher_list(()).suites
+    made.set_cipher_list(":".join((*suites, f"@SECLEVEL={level}")).encode())
+    made.set_tls13_ciphersuites(":".join(parameters.tls13_ciphers).encode())
+    set_curves(made, parameters.curves)
+    set_signature_algorithms(made, parameters.signature_algorithms)
 
 
 def _best_of(certificates: Iterable[Certificate]) -> CertificateSet:

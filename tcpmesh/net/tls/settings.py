@@ -5,41 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
-from OpenSSL import SSL
-
 from tcpmesh.net.tls.material import Certificate
+from tcpmesh.net.tls.names import VERSIONS, Parameters, parameters
 from tcpmesh.net.tls.verifier import ValidationSettings
 
-TLS1_2 = SSL.TLS1_2_VERSION
-TLS1_3 = SSL.TLS1_3_VERSION
-
-CIPHERS = (
-    "ECDHE-ECDSA-AES128-GCM-SHA256",
-    "ECDHE-ECDSA-CHACHA20-POLY1305",
-    "ECDHE-RSA-AES128-GCM-SHA256",
-    "ECDHE-RSA-CHACHA20-POLY1305",
-    "ECDHE-ECDSA-AES256-GCM-SHA384",
-    "ECDHE-RSA-AES256-GCM-SHA384",
-)
-"""Envoy's own for TLS 1.2 and below; those of AES128 and ChaCha20 are equal there, which
-`PRIORITIZE_CHACHA` comes to."""
-
-CURVES = ("X25519MLKEM768", "X25519", "P-256")
-"""Envoy's own."""
-
-SIGNATURE_ALGORITHMS = (
-    "ecdsa_secp256r1_sha256",
-    "rsa_pss_rsae_sha256",
-    "rsa_pkcs1_sha256",
-    "ecdsa_secp384r1_sha384",
-    "rsa_pss_rsae_sha384",
-    "rsa_pkcs1_sha384",
-    "rsa_pss_rsae_sha512",
-    "rsa_pkcs1_sha512",
-    "ecdsa_secp521r1_sha512",
-    "rsa_pkcs1_sha1",
-)
-"""BoringSSL's, which Envoy leaves as they are, and what a key on P-521 signs with."""
+TLS1_2, TLS1_3 = VERSIONS["TLSv1_2"], VERSIONS["TLSv1_3"]
 
 
 class StaplePolicy(Enum):
@@ -83,15 +53,9 @@ class TlsSettings:
 
     is_server: bool
     certificates: tuple[Certificate, ...] = ()
-    minimum: int = TLS1_2
-    maximum: int = TLS1_3
-    """Versions, as in records."""
+    parameters: Parameters = field(default_factory=lambda: parameters(is_server=True))
+    """Versions, ciphers, curves and signature algorithms."""
 
-    ciphers: tuple[str, ...] = CIPHERS
-    """For TLS 1.2 and below, by OpenSSL's names."""
-
-    curves: tuple[str, ...] = CURVES
-    signature_algorithms: tuple[str, ...] = SIGNATURE_ALGORITHMS
     application_protocols: tuple[str, ...] = ()
     """ALPN, the best first."""
 

@@ -6,18 +6,8 @@ from typing import Any
 
 from tcpmesh.extensions.transport_sockets.tls.certificates import certificate
 from tcpmesh.extensions.transport_sockets.tls.validation_context import validation_settings
-from tcpmesh.net.tls.settings import (
-    CIPHERS,
-    CURVES,
-    SIGNATURE_ALGORITHMS,
-    TLS1_2,
-    TLS1_3,
-    Resumption,
-    StaplePolicy,
-    TlsSettings,
-)
-
-_VERSIONS = {1: 0x301, 2: 0x302, 3: TLS1_2, 4: TLS1_3}
+from tcpmesh.net.tls.names import Parameters, parameters
+from tcpmesh.net.tls.settings import Resumption, StaplePolicy, TlsSettings
 
 _STAPLING = (StaplePolicy.LENIENT, StaplePolicy.STRICT, StaplePolicy.MUST_STAPLE)
 
@@ -39,7 +29,7 @@ def downstream(message: Any) -> TlsSettings:
             timeout=timeout,
         ),
         staple_policy=_STAPLING[message.ocsp_staple_policy],
-        **_common(message.common_tls_context, TLS1_3),
+        **_common(message.common_tls_context, is_server=True),
     )
 
 
@@ -56,31 +46,28 @@ def upstream(message: Any) -> TlsSettings:
         expect_server_name=message.auto_sni_san_validation,
         allow_renegotiation=message.allow_renegotiation,
         sessions_kept=keys.value if message.HasField("max_session_keys") else 1,
-        **_common(message.common_tls_context, TLS1_2),
+        **_common(message.common_tls_context, is_server=False),
     )
 
 
-def _common(common: Any, maximum: int) -> dict[str, Any]:
-    """What a `CommonTlsContext` says; `maximum` is the version where it says nothing of it."""
-    params = common.tls_params
+def _common(common: Any, *, is_server: bool) -> dict[str, Any]:
+    """What a `CommonTlsContext` says."""
     return {
         "certificates": tuple(certificate(each) for each in common.tls_certificates),
-        "minimum": _VERSIONS.get(params.tls_minimum_protocol_version, TLS1_2),
-        "maximum": _VERSIONS.get(params.tls_maximum_protocol_version, maximum),
-        "ciphers": tuple(_ciphers(params.cipher_suites)) or CIPHERS,
-        "curves": tuple(params.ecdh_curves) or CURVES,
-        "signature_algorithms": tuple(params.signature_algorithms) or SIGNATURE_ALGORITHMS,
+        "parameters": _parameters(common.tls_params, is_server),
         "application_protocols": tuple(common.alpn_protocols),
         "validation": validation_settings(common),
     }
 
 
-def _ciphers(suites: Any) -> list[str]:
-    """The names of suites, of which BoringSSL puts those that are equal in brackets."""
-    return [
-        name
-        for entry in suites
-        for part in entry.split(":")
-        for name in part.strip("[]").split("|")
-        if name
-    ]
+def _parameters(params: Any, is_server: bool) -> Parameters:
+    version, policies = params.TlsProtocol.Name, params.compliance_policies
+    return parameters(
+        is_server=is_server,
+        minimum=version(params.tls_minimum_protocol_version),
+        maximum=version(params.tls_maximum_protocol_version),
+        cipher_suites=params.cipher_suites,
+        ecdh_curves=params.ecdh_curves,
+        signature_algorithms=params.signature_algorithms,
+        policy=params.CompliancePolicy.Name(policies[0]) if policies else "",
+    )

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from tcpmesh.net.tls import failures
+from tcpmesh.net.tls.names import shown_curve
 from tcpmesh.net.tls.openssl.library import TlsError
 from tcpmesh.stats.metrics import Counter
 from tcpmesh.stats.scope import Scope
@@ -23,15 +24,6 @@ _FACTORY = (
 
 _NO_CERTIFICATE = 199
 """The reason SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE."""
-
-_GROUPS = {
-    "x25519": "X25519",
-    "secp256r1": "P-256",
-    "prime256v1": "P-256",
-    "secp384r1": "P-384",
-    "secp521r1": "P-521",
-}
-"""What Envoy calls OpenSSL's groups, where that is another name."""
 
 
 class TlsStats:
@@ -72,7 +64,7 @@ class TlsStats:
         facts = TlsFacts(
             version=engine.version,
             cipher=engine.cipher,
-            group=_GROUPS.get(engine.group, engine.group),
+            group=shown_curve(engine.group),
             application_protocol=engine.protocol,
             server_name=engine.server_name,
             reused=engine.reused,

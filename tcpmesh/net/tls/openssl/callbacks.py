@@ -36,6 +36,7 @@ class EngineContext(Protocol):
 
     is_server: bool
     prefers_own_ciphers: bool
+    prefers_what_client_does: bool
 
     def verify(self, engine: Any, chain: tuple[bytes, ...]) -> int:
         """Judge the peer's certificates, in DER, the peer's own first, and note the verdict.
@@ -124,7 +125,8 @@ def _select_protocol(
 def _select_context(ssl: Any, alert: Any, unused: Any) -> int:
     context = running[-1].context
     if context.prefers_own_ciphers and lib.SSL_version(ssl) != lib.TLS1_3_VERSION:
-        lib.SSL_set_options(ssl, lib.SSL_OP_CIPHER_SERVER_PREFERENCE | _PRIORITIZE_CHACHA)
+        chacha = _PRIORITIZE_CHACHA if context.prefers_what_client_does else 0
+        lib.SSL_set_options(ssl, lib.SSL_OP_CIPHER_SERVER_PREFERENCE | chacha)
     made = context.select_context(server_name_of(ssl))
     if made is not None:
         lib.SSL_set_SSL_CTX(ssl, made._context)
