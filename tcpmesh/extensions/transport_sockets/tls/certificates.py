@@ -10,6 +10,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from tcpmesh.config.fields.secrets import Secrets
 from tcpmesh.config.fields.values import source_bytes
 from tcpmesh.net.tls.material import (
     Certificate,
@@ -19,20 +20,20 @@ from tcpmesh.net.tls.material import (
     with_staple,
 )
 
-NO_SECRETS: Mapping[str, Any] = {}
+NO_SECRETS: Secrets = {}
 
 
-def certificates(common: Any, secrets: Mapping[str, Any] = NO_SECRETS) -> tuple[Certificate, ...]:
+def certificates(common: Any, secrets: Secrets = NO_SECRETS) -> tuple[Certificate, ...]:
     """Those of a `CommonTlsContext`.
 
-    :param secrets: the static secrets of the bootstrap by their names.
+    :param secrets: the static ones of the bootstrap.
     :raise MaterialError: one is of no use.
     :raise LookupError: a secret that is named is not there.
     """
     named = common.tls_certificate_sds_secret_configs
     messages = [
         *common.tls_certificates,
-        *(secrets[each.name].tls_certificate for each in named),
+        *(secrets["tls_certificate", each.name] for each in named),
     ]
     return tuple(certificate(each) for each in messages if each.ByteSize())
 

@@ -53,10 +53,7 @@ def read_bundles(data: bytes) -> tuple[TrustDomain, ...]:
 
 def _certificates(domain: Mapping[str, Any]) -> list[bytes]:
     return [
-        _der(text)
-        for key in domain["keys"]
-        if key.get("use") == "x509-svid"
-        for text in key["x5c"]
+        _der(text) for key in domain["keys"] if key.get("use") == "x509-svid" for text in key["x5c"]
     ]
 
 

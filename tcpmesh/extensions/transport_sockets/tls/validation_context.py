@@ -13,12 +13,13 @@ from envoy.extensions.transport_sockets.tls.v3.tls_spiffe_validator_config_pb2 i
     SPIFFECertValidatorConfig,
 )
 
+from tcpmesh.config.fields.secrets import Secrets
 from tcpmesh.config.fields.values import source_bytes
 from tcpmesh.extensions.transport_sockets.tls.certificates import NO_SECRETS
 from tcpmesh.extensions.transport_sockets.tls.spiffe import trust_domains
 from tcpmesh.net.tls.material import MaterialError, read_authorities, read_revocation_lists
 from tcpmesh.net.tls.subject_names import NameKind, NameMatcher
-from tcpmesh.net.tls.verifier import ValidationSettings
+from tcpmesh.net.tls.verifier import TrustDomain, ValidationSettings
 
 _SHA256 = 32
 _KINDS = {1: NameKind.EMAIL, 2: NameKind.DNS, 3: NameKind.URI, 4: NameKind.IP_ADDRESS}
@@ -29,7 +30,7 @@ class WrongHash(ValueError):
     """A text that is not the hash that it should be."""
 
 
-def validation_context(common: Any, secrets: Mapping[str, Any] = NO_SECRETS) -> Any:
+def validation_context(common: Any, secrets: Secrets = NO_SECRETS) -> Any:
     """The `CertificateValidationContext` of a `CommonTlsContext`, or `None`: its own, a static
     secret, or both in one.
 
@@ -39,23 +40,21 @@ def validation_context(common: Any, secrets: Mapping[str, Any] = NO_SECRETS) -> 
     if kind == "validation_context":
         return common.validation_context
     if kind == "validation_context_sds_secret_config":
-        return secrets[common.validation_context_sds_secret_config.name].validation_context
+        return secrets["validation_context", common.validation_context_sds_secret_config.name]
     if kind == "combined_validation_context":
         combined = common.combined_validation_context
         merged = common_pb2.CertificateValidationContext()
         merged.CopyFrom(combined.default_validation_context)
         name = combined.validation_context_sds_secret_config.name
-        merged.MergeFrom(secrets[name].validation_context)
+        merged.MergeFrom(secrets["validation_context", name])
         return merged
     return None
 
 
-def validation_settings(
-    common: Any, secrets: Mapping[str, Any] = NO_SECRETS
-) -> ValidationSettings | None:
+def validation_settings(common: Any, secrets: Secrets = NO_SECRETS) -> ValidationSettings | None:
     """What a `CommonTlsContext` demands; `None` for nothing.
 
-    :param secrets: the static secrets of the bootstrap by their names.
+    :param secrets: the static ones of the bootstrap.
     :raise ValueError: an authority, a list or a hash is none.
     :raise LookupError: a secret that is named is not there.
     """
@@ -68,7 +67,8 @@ def settings_of(context: Any, environ: Mapping[str, str] = os.environ) -> Valida
 
     :raise ValueError: an authority, a list or a hash is none.
     """
-    bundle, lists = (), ()
+    bundle: tuple[bytes, ...] = ()
+    lists: tuple[bytes, ...] = ()
     if context.HasField("trusted_ca"):
         found = read_authorities(_bytes(context.trusted_ca, environ, "trusted_ca"))
         bundle, lists = found.certificates, found.revocation_lists
@@ -143,8 +143,8 @@ def _matcher(kind: NameKind, message: Any, oid: str = "") -> NameMatcher:
     return NameMatcher(kind, test, text, message.ignore_case, oid)
 
 
-def _trust_domains(context: Any, environ: Mapping[str, str]) -> Any:
+def _trust_domains(context: Any, environ: Mapping[str, str]) -> tuple[TrustDomain, ...] | None:
     config = SPIFFECertValidatorConfig()
     if not context.custom_validator_config.typed_config.Unpack(config):
-        return ()
+        return None
     return trust_domains(config, environ)
