@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import NameOID
 
+from tcpmesh.net.tls.parsing import Unreadable, extension, parse, public_key
 from tcpmesh.net.tls.pem import (
     CERTIFICATES,
     PRIVATE_KEYS,
@@ -31,7 +32,7 @@ from tcpmesh.net.tls.pem import (
     blocks,
 )
 from tcpmesh.net.tls.staples import BadStaple, Staple
-from tcpmesh.net.tls.subject_names import UNREADABLE, NameKind, subject_names
+from tcpmesh.net.tls.subject_names import NameKind, subject_names
 
 _SMALLEST_RSA = 2048
 _CURVES = frozenset({"secp256r1", "secp384r1", "secp521r1"})
@@ -65,7 +66,7 @@ class Certificate:
     @cached_property
     def x509(self) -> x509.Certificate:
         """The certificate itself."""
-        return x509.load_der_x509_certificate(self.chain[0])
+        return parse(self.chain[0])
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -234,10 +235,10 @@ def read_revocation_lists(data: bytes) -> tuple[bytes, ...]:
 def must_staple(certificate: x509.Certificate) -> bool:
     """Whether it has the extension that demands an OCSP response (RFC 7633)."""
     try:
-        features = certificate.extensions.get_extension_for_class(x509.TLSFeature).value
-    except (x509.ExtensionNotFound, ValueError, *UNREADABLE):
+        features = extension(certificate, x509.TLSFeature)
+    except Unreadable:
         return False
-    return x509.TLSFeatureType.status_request in features
+    return features is not None and x509.TLSFeatureType.status_request in features
 
 
 def has_name(certificate: x509.Certificate) -> bool:
@@ -254,8 +255,8 @@ def days_until(moment: datetime.datetime, now: datetime.datetime) -> int:
 
 def _parsed(der: bytes) -> x509.Certificate:
     try:
-        return x509.load_der_x509_certificate(der)
-    except ValueError:
+        return parse(der)
+    except Unreadable:
         raise MaterialError("a certificate in it cannot be read", "certificate_chain") from None
 
 
@@ -270,8 +271,8 @@ def _common_name(certificate: x509.Certificate) -> tuple[str, ...]:
 def _check_usable(certificate: x509.Certificate) -> None:
     """Whether BoringSSL shows it to peers."""
     try:
-        key = certificate.public_key()
-    except (ValueError, UnsupportedAlgorithm):
+        key = public_key(certificate)
+    except Unreadable:
         raise MaterialError(
             "its certificate has a key of an unknown kind", "certificate_chain"
         ) from None
@@ -297,19 +298,13 @@ def _check_key(key: object) -> None:
 
 def _may_sign(certificate: x509.Certificate) -> bool:
     try:
-        usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
-    except x509.ExtensionNotFound:
-        return True
-    except (ValueError, *UNREADABLE):
+        usage = extension(certificate, x509.KeyUsage)
+    except Unreadable:
         return False
-    return usage.digital_signature
+    return usage is None or usage.digital_signature
 
 
 def _pair(certificates: Sequence[x509.Certificate], key: PrivateKeyTypes) -> Certificate:
-    try:
-        fits = certificates[0].public_key() == key.public_key()
-    except (ValueError, UnsupportedAlgorithm):
-        fits = False
-    if not fits:
+    if public_key(certificates[0]) != key.public_key():
         raise MaterialError("the private key is not that of the certificate", "private_key")
     return Certificate(tuple(each.public_bytes(Encoding.DER) for each in certificates), key)

@@ -16,7 +16,7 @@ from OpenSSL import crypto
 from OpenSSL._util import lib as _lib
 
 from tcpmesh.net.tls import failures
-from tcpmesh.net.tls.subject_names import UNREADABLE
+from tcpmesh.net.tls.parsing import Unreadable, extension, parse
 
 _NO_CHECK_TIME = 0x200000
 """`X509_V_FLAG_NO_CHECK_TIME`, of certificates and revocation lists alike."""
@@ -109,17 +109,24 @@ def _no_authority(certificate: crypto.X509, depth: int) -> Failure:
     does not even take for the issuer.
     """
     try:
-        extensions = certificate.to_cryptography().extensions
-        may_sign = extensions.get_extension_for_class(x509.KeyUsage).value.key_cert_sign
-    except (ValueError, x509.ExtensionNotFound, *UNREADABLE):
-        may_sign = True
+        usage = extension(parse(_der(certificate)), x509.KeyUsage)
+    except Unreadable:
+        usage = None
+    may_sign = usage is None or usage.key_cert_sign
     return Failure(24, depth) if may_sign else Failure(20, depth - 1)
 
 
 def _before(code: int, certificate: crypto.X509) -> str:
     if code not in (7, 8):
         return ""
-    return failures.bad_signature(certificate.to_cryptography().signature_algorithm_oid)
+    try:
+        return failures.bad_signature(parse(_der(certificate)).signature_algorithm_oid)
+    except Unreadable:
+        return ""
+
+
+def _der(certificate: crypto.X509) -> bytes:
+    return crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate)
 
 
 def _certificate(der: bytes) -> crypto.X509:

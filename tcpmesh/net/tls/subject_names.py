@@ -14,10 +14,8 @@ from dataclasses import dataclass
 
 from cryptography import x509
 
+from tcpmesh.net.tls.parsing import Unreadable, extension
 from tcpmesh.wire.regex import Regex
-
-UNREADABLE = (x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
-"""What `cryptography` raises of extensions that it cannot read, besides `ValueError`."""
 
 
 class NameKind(enum.Enum):
@@ -102,10 +100,10 @@ def dns_name_matches(name: str, pattern: str) -> bool:
 def subject_names(certificate: x509.Certificate) -> tuple[SubjectName, ...]:
     """The alternative names, in the order of the certificate; none where they cannot be read."""
     try:
-        extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
-    except (x509.ExtensionNotFound, ValueError, *UNREADABLE):
+        found = extension(certificate, x509.SubjectAlternativeName)
+    except Unreadable:
         return ()
-    return tuple(_name(each) for each in extension.value)
+    return tuple(_name(each) for each in found or ())
 
 
 def is_any(names: Iterable[SubjectName], wanted: Iterable[str]) -> bool:

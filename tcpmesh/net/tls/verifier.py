@@ -25,9 +25,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from OpenSSL import crypto
 
 from tcpmesh.net.tls import failures
+from tcpmesh.net.tls.parsing import Unreadable, extension, parse, public_key
 from tcpmesh.net.tls.stores import Purpose, TrustStore, forget_errors
 from tcpmesh.net.tls.subject_names import (
-    UNREADABLE,
     NameKind,
     NameMatcher,
     SubjectName,
@@ -65,7 +65,8 @@ class ValidationSettings:
     accept_untrusted: bool = False
     allow_expired_certificate: bool = False
     max_verify_depth: int | None = None
-    trust_domains: tuple[TrustDomain, ...] = ()
+    trust_domains: tuple[TrustDomain, ...] | None = None
+    """The only ones that peers may be of, where peers are named by SPIFFE IDs."""
 
     @property
     def has_demands(self) -> bool:
@@ -77,7 +78,7 @@ class ValidationSettings:
             or self.san_matchers
             or self.verify_certificate_hash
             or self.verify_certificate_spki
-            or self.trust_domains
+            or self.trust_domains is not None
         )
 
     @property
@@ -97,7 +98,7 @@ class ValidationSettings:
             b"",
             *sorted(self.verify_certificate_spki),
             b"",
-            *(each for domain in self.trust_domains for each in domain.authorities),
+            *(each for domain in self.trust_domains or () for each in domain.authorities),
             repr(self._plain()).encode(),
         ):
             hashed.update(len(part).to_bytes(4, "big") + part)
@@ -106,7 +107,7 @@ class ValidationSettings:
     def _plain(self) -> tuple[object, ...]:
         return (
             self.san_matchers,
-            [domain.name for domain in self.trust_domains],
+            self.trust_domains and [domain.name for domain in self.trust_domains],
             self.checks_revocation,
             self.only_verify_leaf_cert_crl,
             self.accept_untrusted,
@@ -186,7 +187,7 @@ class Verifier:
             domain.name: TrustStore(
                 domain.authorities, allows_expired=settings.allow_expired_certificate
             )
-            for domain in settings.trust_domains
+            for domain in settings.trust_domains or ()
         }
 
     def verify(
@@ -212,7 +213,7 @@ class Verifier:
         if not chain:
             return _NO_CHAIN
         try:
-            certificate = x509.load_der_x509_certificate(chain[0])
+            certificate = parse(chain[0])
             if not _may_be_used(certificate, chain[0], needs_signature):
                 return _WRONG_KEY_USAGE
             return self._judge(chain, certificate, expected_names, is_server, server_name)
@@ -230,7 +231,7 @@ class Verifier:
         server_name: str,
     ) -> Verdict:
         settings = self.settings
-        if settings.trust_domains:
+        if settings.trust_domains is not None:
             return self._judge_spiffe(chain, certificate, is_server)
         if not settings.asks_for_certificate:
             return _UNASKED if expected_names or server_name else _ACCEPTED
@@ -312,9 +313,12 @@ class Verifier:
 
 
 def spki_hash(certificate: x509.Certificate) -> bytes:
-    """SHA-256 of a certificate's public key, as `verify_certificate_spki` has it."""
+    """SHA-256 of a certificate's public key, as `verify_certificate_spki` has it.
+
+    :raise ValueError: the key cannot be read.
+    """
     form = PublicFormat.SubjectPublicKeyInfo
-    return hashlib.sha256(certificate.public_key().public_bytes(Encoding.DER, form)).digest()
+    return hashlib.sha256(public_key(certificate).public_bytes(Encoding.DER, form)).digest()
 
 
 def _lenient(found: Verdict) -> Verdict:
@@ -327,27 +331,24 @@ def _may_be_used(certificate: x509.Certificate, der: bytes, needs_signature: boo
     if _KEY_USAGE not in der:
         return True
     try:
-        usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
-    except x509.ExtensionNotFound:
-        return True
-    except (ValueError, *UNREADABLE):
+        usage = extension(certificate, x509.KeyUsage)
+    except Unreadable:
         return False
+    if usage is None:
+        return True
     return usage.digital_signature if needs_signature else usage.key_encipherment
 
 
 def _is_leaf(certificate: x509.Certificate) -> bool:
     """What SPIFFE demands of a certificate that is shown: it signs no other."""
     try:
-        extensions = certificate.extensions
-        usage = extensions.get_extension_for_class(x509.KeyUsage).value
-    except (ValueError, x509.ExtensionNotFound, *UNREADABLE):
+        usage = extension(certificate, x509.KeyUsage)
+        constraints = extension(certificate, x509.BasicConstraints)
+    except Unreadable:
         return False
-    if usage.key_cert_sign or usage.crl_sign:
+    if usage is None or usage.key_cert_sign or usage.crl_sign:
         return False
-    try:
-        return not extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except x509.ExtensionNotFound:
-        return True
+    return constraints is None or not constraints.ca
 
 
 def _trust_domain(names: Sequence[SubjectName]) -> str:

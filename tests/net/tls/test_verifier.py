@@ -82,7 +82,9 @@ def settings(case: Case) -> ValidationSettings:
         max_verify_depth=context.get("max_verify_depth"),
         trust_domains=tuple(
             TrustDomain(name, certificates(bundle)) for name, bundle in case.spiffe.items()
-        ),
+        )
+        if case.spiffe
+        else None,
     )
 
 
@@ -232,6 +234,12 @@ class VerifierTests(SynchronousTestCase):
             verdict = verifier.verify([leaf.der], is_server=False, needs_signature=signs)
             self.assertEqual(verdict.accepted, not signs)
 
+    def test_no_trust_domains(self) -> None:
+        """Where peers have to be of a trust domain and there is none, nobody is accepted."""
+        leaf = self.root.issue(names=["uri:spiffe://m/me"], usage=SIGNS)
+        demands = ValidationSettings(trusted_ca=(self.root.der,), trust_domains=())
+        self.assertFalse(Verifier(demands).verify([leaf.der], is_server=True).accepted)
+
     def test_accepted_is_not_validated(self) -> None:
         """A certificate that was accepted without being checked is not taken for a checked one."""
         stranger = ValidationSettings(trusted_ca=(authority("x").der,), accept_untrusted=True)
@@ -262,6 +270,7 @@ class VerifierTests(SynchronousTestCase):
             replace(plain, max_verify_depth=1),
             replace(plain, checks_revocation=True),
             replace(plain, only_verify_leaf_cert_crl=True),
+            replace(plain, trust_domains=()),
             replace(plain, trust_domains=(TrustDomain("m", (b"x",)),)),
         ]
         self.assertEqual(len({each.digest() for each in (plain, *others)}), len(others) + 1)

@@ -52,7 +52,7 @@ class DownstreamTls(_TlsSocket):
     """TLS for the clients of a filter chain."""
 
     def __init__(self, message: Any, context: Context) -> None:
-        super().__init__(downstream(message), context, SERVER)
+        super().__init__(downstream(message, context.secrets), context, SERVER)
 
     def accepted(self, connection: Any, observer: Any) -> TlsTransport:
         """Wrap a client."""
@@ -67,7 +67,7 @@ class UpstreamTls(_TlsSocket):
     """TLS for the connections to the hosts of a cluster."""
 
     def __init__(self, message: Any, context: Context) -> None:
-        super().__init__(upstream(message), context, CLIENT)
+        super().__init__(upstream(message, context.secrets), context, CLIENT)
 
     def connected(
         self, address: Address, observer: Any, options: TransportSocketOptions

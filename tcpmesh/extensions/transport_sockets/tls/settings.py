@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tcpmesh.extensions.transport_sockets.tls.certificates import certificate
+from tcpmesh.config.fields.secrets import Secrets
+from tcpmesh.extensions.transport_sockets.tls.certificates import certificates
 from tcpmesh.extensions.transport_sockets.tls.validation_context import validation_settings
 from tcpmesh.net.tls.names import Parameters, parameters
 from tcpmesh.net.tls.settings import Resumption, StaplePolicy, TlsSettings
@@ -12,9 +13,10 @@ from tcpmesh.net.tls.settings import Resumption, StaplePolicy, TlsSettings
 _STAPLING = (StaplePolicy.LENIENT, StaplePolicy.STRICT, StaplePolicy.MUST_STAPLE)
 
 
-def downstream(message: Any) -> TlsSettings:
+def downstream(message: Any, secrets: Secrets) -> TlsSettings:
     """Those of a `DownstreamTlsContext`.
 
+    :param secrets: the static ones of the bootstrap.
     :raise ValueError: its material is of no use.
     """
     timeout = message.session_timeout.seconds if message.HasField("session_timeout") else 7200
@@ -29,13 +31,14 @@ def downstream(message: Any) -> TlsSettings:
             timeout=timeout,
         ),
         staple_policy=_STAPLING[message.ocsp_staple_policy],
-        **_common(message.common_tls_context, is_server=True),
+        **_common(message.common_tls_context, secrets, is_server=True),
     )
 
 
-def upstream(message: Any) -> TlsSettings:
+def upstream(message: Any, secrets: Secrets) -> TlsSettings:
     """Those of an `UpstreamTlsContext`.
 
+    :param secrets: the static ones of the bootstrap.
     :raise ValueError: its material is of no use.
     """
     keys = message.max_session_keys
@@ -46,17 +49,17 @@ def upstream(message: Any) -> TlsSettings:
         expect_server_name=message.auto_sni_san_validation,
         allow_renegotiation=message.allow_renegotiation,
         sessions_kept=keys.value if message.HasField("max_session_keys") else 1,
-        **_common(message.common_tls_context, is_server=False),
+        **_common(message.common_tls_context, secrets, is_server=False),
     )
 
 
-def _common(common: Any, *, is_server: bool) -> dict[str, Any]:
+def _common(common: Any, secrets: Secrets, *, is_server: bool) -> dict[str, Any]:
     """What a `CommonTlsContext` says."""
     return {
-        "certificates": tuple(certificate(each) for each in common.tls_certificates),
+        "certificates": certificates(common, secrets),
         "parameters": _parameters(common.tls_params, is_server),
         "application_protocols": tuple(common.alpn_protocols),
-        "validation": validation_settings(common),
+        "validation": validation_settings(common, secrets),
     }
 
 

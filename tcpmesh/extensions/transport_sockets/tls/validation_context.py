@@ -1,24 +1,150 @@
-"""A `CertificateValidationContext`: what a peer's certificate is held against."""
+"""`CertificateValidationContext`: what a peer's certificate is held against."""
 
 from __future__ import annotations
 
+import base64
+import binascii
 import os
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from envoy.extensions.transport_sockets.tls.v3 import common_pb2
+from envoy.extensions.transport_sockets.tls.v3.tls_spiffe_validator_config_pb2 import (
+    SPIFFECertValidatorConfig,
+)
+
+from tcpmesh.config.fields.secrets import Secrets
 from tcpmesh.config.fields.values import source_bytes
-from tcpmesh.net.tls.material import read_authorities
-from tcpmesh.net.tls.verifier import ValidationSettings
+from tcpmesh.extensions.transport_sockets.tls.certificates import NO_SECRETS
+from tcpmesh.extensions.transport_sockets.tls.spiffe import trust_domains
+from tcpmesh.net.tls.material import MaterialError, read_authorities, read_revocation_lists
+from tcpmesh.net.tls.subject_names import NameKind, NameMatcher
+from tcpmesh.net.tls.verifier import TrustDomain, ValidationSettings
+
+_SHA256 = 32
+_KINDS = {1: NameKind.EMAIL, 2: NameKind.DNS, 3: NameKind.URI, 4: NameKind.IP_ADDRESS}
+_OTHER_NAME = 5
 
 
-def validation_settings(common: Any) -> ValidationSettings | None:
-    """What the `CommonTlsContext` demands; `None` for nothing.
+class WrongHash(ValueError):
+    """A text that is not the hash that it should be."""
 
-    :raise ValueError: an authority is none.
+
+def validation_context(common: Any, secrets: Secrets = NO_SECRETS) -> Any:
+    """The `CertificateValidationContext` of a `CommonTlsContext`, or `None`: its own, a static
+    secret, or both in one.
+
+    :raise LookupError: a secret that is named is not there.
     """
-    if not common.HasField("validation_context"):
+    kind = common.WhichOneof("validation_context_type")
+    if kind == "validation_context":
+        return common.validation_context
+    if kind == "validation_context_sds_secret_config":
+        return secrets["validation_context", common.validation_context_sds_secret_config.name]
+    if kind == "combined_validation_context":
+        combined = common.combined_validation_context
+        merged = common_pb2.CertificateValidationContext()
+        merged.CopyFrom(combined.default_validation_context)
+        name = combined.validation_context_sds_secret_config.name
+        merged.MergeFrom(secrets["validation_context", name])
+        return merged
+    return None
+
+
+def validation_settings(common: Any, secrets: Secrets = NO_SECRETS) -> ValidationSettings | None:
+    """What a `CommonTlsContext` demands; `None` for nothing.
+
+    :param secrets: the static ones of the bootstrap.
+    :raise ValueError: an authority, a list or a hash is none.
+    :raise LookupError: a secret that is named is not there.
+    """
+    context = validation_context(common, secrets)
+    return None if context is None else settings_of(context)
+
+
+def settings_of(context: Any, environ: Mapping[str, str] = os.environ) -> ValidationSettings:
+    """What a `CertificateValidationContext` demands.
+
+    :raise ValueError: an authority, a list or a hash is none.
+    """
+    bundle: tuple[bytes, ...] = ()
+    lists: tuple[bytes, ...] = ()
+    if context.HasField("trusted_ca"):
+        found = read_authorities(_bytes(context.trusted_ca, environ, "trusted_ca"))
+        bundle, lists = found.certificates, found.revocation_lists
+    if context.HasField("crl"):
+        lists += read_revocation_lists(_bytes(context.crl, environ, "crl"))
+    return ValidationSettings(
+        trusted_ca=bundle,
+        crl=lists,
+        checks_revocation=bool(lists) or context.HasField("crl"),
+        only_verify_leaf_cert_crl=context.only_verify_leaf_cert_crl,
+        san_matchers=tuple(_matchers(context)),
+        verify_certificate_hash=frozenset(map(hash_of_hex, context.verify_certificate_hash)),
+        verify_certificate_spki=frozenset(map(hash_of_base64, context.verify_certificate_spki)),
+        accept_untrusted=context.trust_chain_verification == context.ACCEPT_UNTRUSTED,
+        allow_expired_certificate=context.allow_expired_certificate,
+        max_verify_depth=context.max_verify_depth.value
+        if context.HasField("max_verify_depth")
+        else None,
+        trust_domains=_trust_domains(context, environ),
+    )
+
+
+def hash_of_hex(text: str) -> bytes:
+    """A hash of `verify_certificate_hash`, with colons or without.
+
+    :raise WrongHash: it is none.
+    """
+    try:
+        found = bytes.fromhex(text.replace(":", "") if len(text) == 95 else text)
+    except ValueError:
+        found = b""
+    if len(found) != _SHA256:
+        raise WrongHash("verify_certificate_hash must be a SHA-256 hash in hexadecimal")
+    return found
+
+
+def hash_of_base64(text: str) -> bytes:
+    """A hash of `verify_certificate_spki`.
+
+    :raise WrongHash: it is none.
+    """
+    try:
+        found = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        found = b""
+    if len(found) != _SHA256:
+        raise WrongHash("verify_certificate_spki must be the base64 of a SHA-256 hash")
+    return found
+
+
+def _bytes(source: Any, environ: Mapping[str, str], part: str) -> bytes:
+    found = source_bytes(source, environ)
+    if found is None:
+        raise MaterialError(f"{part} cannot be read")
+    return found
+
+
+def _matchers(context: Any) -> Iterator[NameMatcher]:
+    for each in context.match_typed_subject_alt_names:
+        is_other = each.san_type == _OTHER_NAME
+        kind = NameKind.OTHER_NAME if is_other else _KINDS[each.san_type]
+        yield _matcher(kind, each.matcher, each.oid if is_other else "")
+    if not context.match_typed_subject_alt_names:
+        for each in context.match_subject_alt_names:
+            yield _matcher(NameKind.ANY, each)
+
+
+def _matcher(kind: NameKind, message: Any, oid: str = "") -> NameMatcher:
+    test = message.WhichOneof("match_pattern")
+    value = getattr(message, test)
+    text = value.regex if test == "safe_regex" else value
+    return NameMatcher(kind, test, text, message.ignore_case, oid)
+
+
+def _trust_domains(context: Any, environ: Mapping[str, str]) -> tuple[TrustDomain, ...] | None:
+    config = SPIFFECertValidatorConfig()
+    if not context.custom_validator_config.typed_config.Unpack(config):
         return None
-    context = common.validation_context
-    if not context.HasField("trusted_ca"):
-        return ValidationSettings()
-    found = read_authorities(source_bytes(context.trusted_ca, os.environ) or b"")
-    return ValidationSettings(trusted_ca=found.certificates)
+    return trust_domains(config, environ)
