@@ -214,7 +214,7 @@ class DownstreamTests(TlsMeshTestCase):
         """ON_DOWNSTREAM_TLS_HANDSHAKE connects to the host once the handshake is over; of a plain
         connection at once.
         """
-        mode = {
+        mode: dict[str, Any] = {
             "upstream_connect_mode": "ON_DOWNSTREAM_TLS_HANDSHAKE",
             "max_early_data_bytes": 1000,
         }
