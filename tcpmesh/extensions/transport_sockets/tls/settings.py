@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from tcpmesh.config.fields.secrets import Secrets
+from tcpmesh.config.fields.tls import tls_parameters
 from tcpmesh.extensions.transport_sockets.tls.certificates import certificates
 from tcpmesh.extensions.transport_sockets.tls.validation_context import validation_settings
-from tcpmesh.net.tls.names import Parameters, parameters
 from tcpmesh.net.tls.settings import Resumption, StaplePolicy, TlsSettings
 
 _STAPLING = (StaplePolicy.LENIENT, StaplePolicy.STRICT, StaplePolicy.MUST_STAPLE)
@@ -57,20 +57,7 @@ def _common(common: Any, secrets: Secrets, *, is_server: bool) -> dict[str, Any]
     """What a `CommonTlsContext` says."""
     return {
         "certificates": certificates(common, secrets),
-        "parameters": _parameters(common.tls_params, is_server),
+        "parameters": tls_parameters(common.tls_params, is_server=is_server),
         "application_protocols": tuple(common.alpn_protocols),
         "validation": validation_settings(common, secrets),
     }
-
-
-def _parameters(params: Any, is_server: bool) -> Parameters:
-    version, policies = params.TlsProtocol.Name, params.compliance_policies
-    return parameters(
-        is_server=is_server,
-        minimum=version(params.tls_minimum_protocol_version),
-        maximum=version(params.tls_maximum_protocol_version),
-        cipher_suites=params.cipher_suites,
-        ecdh_curves=params.ecdh_curves,
-        signature_algorithms=params.signature_algorithms,
-        policy=params.CompliancePolicy.Name(policies[0]) if policies else "",
-    )

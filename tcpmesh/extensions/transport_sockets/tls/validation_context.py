@@ -2,53 +2,25 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from envoy.extensions.transport_sockets.tls.v3 import common_pb2
 from envoy.extensions.transport_sockets.tls.v3.tls_spiffe_validator_config_pb2 import (
     SPIFFECertValidatorConfig,
 )
 
 from tcpmesh.config.fields.secrets import Secrets
+from tcpmesh.config.fields.spiffe import trust_bundles
+from tcpmesh.config.fields.tls import hash_of_base64, hash_of_hex, validation_context
 from tcpmesh.config.fields.values import source_bytes
 from tcpmesh.extensions.transport_sockets.tls.certificates import NO_SECRETS
-from tcpmesh.extensions.transport_sockets.tls.spiffe import trust_domains
 from tcpmesh.net.tls.material import MaterialError, read_authorities, read_revocation_lists
 from tcpmesh.net.tls.subject_names import NameKind, NameMatcher
 from tcpmesh.net.tls.verifier import TrustDomain, ValidationSettings
 
-_SHA256 = 32
 _KINDS = {1: NameKind.EMAIL, 2: NameKind.DNS, 3: NameKind.URI, 4: NameKind.IP_ADDRESS}
 _OTHER_NAME = 5
-
-
-class WrongHash(ValueError):
-    """A text that is not the hash that it should be."""
-
-
-def validation_context(common: Any, secrets: Secrets = NO_SECRETS) -> Any:
-    """The `CertificateValidationContext` of a `CommonTlsContext`, or `None`: its own, a static
-    secret, or both in one.
-
-    :raise LookupError: a secret that is named is not there.
-    """
-    kind = common.WhichOneof("validation_context_type")
-    if kind == "validation_context":
-        return common.validation_context
-    if kind == "validation_context_sds_secret_config":
-        return secrets["validation_context", common.validation_context_sds_secret_config.name]
-    if kind == "combined_validation_context":
-        combined = common.combined_validation_context
-        merged = common_pb2.CertificateValidationContext()
-        merged.CopyFrom(combined.default_validation_context)
-        name = combined.validation_context_sds_secret_config.name
-        merged.MergeFrom(secrets["validation_context", name])
-        return merged
-    return None
 
 
 def validation_settings(common: Any, secrets: Secrets = NO_SECRETS) -> ValidationSettings | None:
@@ -91,34 +63,6 @@ def settings_of(context: Any, environ: Mapping[str, str] = os.environ) -> Valida
     )
 
 
-def hash_of_hex(text: str) -> bytes:
-    """A hash of `verify_certificate_hash`, with colons or without.
-
-    :raise WrongHash: it is none.
-    """
-    try:
-        found = bytes.fromhex(text.replace(":", "") if len(text) == 95 else text)
-    except ValueError:
-        found = b""
-    if len(found) != _SHA256:
-        raise WrongHash("verify_certificate_hash must be a SHA-256 hash in hexadecimal")
-    return found
-
-
-def hash_of_base64(text: str) -> bytes:
-    """A hash of `verify_certificate_spki`.
-
-    :raise WrongHash: it is none.
-    """
-    try:
-        found = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        found = b""
-    if len(found) != _SHA256:
-        raise WrongHash("verify_certificate_spki must be the base64 of a SHA-256 hash")
-    return found
-
-
 def _bytes(source: Any, environ: Mapping[str, str], part: str) -> bytes:
     found = source_bytes(source, environ)
     if found is None:
@@ -147,4 +91,5 @@ def _trust_domains(context: Any, environ: Mapping[str, str]) -> tuple[TrustDomai
     config = SPIFFECertValidatorConfig()
     if not context.custom_validator_config.typed_config.Unpack(config):
         return None
-    return trust_domains(config, environ)
+    bundles = trust_bundles(config, environ)
+    return tuple(TrustDomain(name, authorities) for name, authorities in bundles.items())
