@@ -13,6 +13,7 @@ change that reads it;
 - `only(...)`: these values work, as in Envoy; others are refused.
 - `default_only(reason)`: may be written, but says nothing beyond the default: the rows of its own
   message type see to that.
+- `refused(reason)`: an error as a field without a row is, which says why.
 - `no_effect(reason)`: accepted, and nothing happens, because nothing would for TCP in Envoy, or
   nothing that a connection notices.
 """

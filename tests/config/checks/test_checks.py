@@ -725,7 +725,7 @@ class TlsTests(CheckTests):
         )
         self.assert_says(
             "cannot be read",
-            self.context(f"validation_context: {{trusted_ca: {{inline_string: '{EMPTY_PEM}'}}}}"),
+            self.context(f'validation_context: {{trusted_ca: {{inline_string: "{EMPTY_PEM}"}}}}'),
         )
 
     def test_direction(self) -> None:
