@@ -189,7 +189,7 @@ class TableTests(SynchronousTestCase):
 
     def test_every_supported_field_is_read(self) -> None:
         """No field is called supported that no code reads which acts on it."""
-        acting = ("strings.py", "token_buckets.py", "value_matcher.py", "values.py")
+        acting = ("headers.py", "strings.py", "token_buckets.py", "value_matcher.py", "values.py")
         files = [
             path
             for path in (HOME / "tcpmesh").rglob("*.py")
