@@ -6,13 +6,19 @@ JOBS   ?= $(shell nproc 2> /dev/null || echo 2)
 BIN    := $(VENV)/bin
 
 # The integration tests use real processes, namespaces and timing: one after the other, once over each kind of transports, and once
-# over a link of bytes.
+# over a link of bytes; but ONCE are those for which neither makes a difference (command lines and pages), and BY_THEMSELVES those
+# that go over each kind of transports whatever the environment says.
 # All others run in JOBS processes.
 UNIT_TESTS = $(shell ls -d tests/test_*.py tests/*/__init__.py | sed 's:/__init__\.py$$::; s:\.py$$::; s:/:.:g' | grep -v integration)
 
 # Those that have main and a worker: run once more with a link between the two that writes each message as bytes and reads it again.
 LINK_TESTS = $(shell grep -lrE 'import .*Mesh|server\.(service|assembly)|health\.checked' tests --include='test_*.py' | \
   grep -vE 'integration|benchmarks|test_explorer' | sed 's:\.py$$::; s:/:.:g')
+
+ONCE          = cli demo docs
+BY_THEMSELVES = filters health redirect serve
+INTEGRATION   = $(subst /,.,$(basename $(wildcard tests/integration/test_*.py)))
+without       = $(filter-out $(addprefix tests.integration.test_,$(1)),$(INTEGRATION))
 
 # The kinds of transports that the integration tests go over: those of our own need Linux.
 TRANSPORTS ?= $(if $(filter Linux,$(shell uname -s)),epoll stock,stock)
@@ -23,7 +29,7 @@ TRANSPORTS ?= $(if $(filter Linux,$(shell uname -s)),epoll stock,stock)
 help:
 	@echo 'make run     start the demo: proxy on 127.0.0.1:10000, admin on 127.0.0.1:9901, two backends; Ctrl-C stops it'
 	@echo 'make test    run the test suite'
-	@echo 'make fuzz    random games on every kind of transports, ever others, for about six minutes'
+	@echo 'make fuzz    random games on every kind of transports, ever others, for about six minutes, and before them a minute of ClientHellos'
 	@echo 'make explore  every order of eight events of both sides of a proxied connection, half an hour'
 	@echo 'make soak    strange clients and backends against a running proxy, for three minutes'
 	@echo 'make attack  hostile peers against a running proxy, six minutes; OPTIONS=--list tells of them, OPTIONS=NAME chooses'
@@ -53,11 +59,15 @@ test: $(VENV)/.has-test
 	@failed=0; \
 	$(BIN)/trial --jobs $(JOBS) $(UNIT_TESTS) || failed=1; \
 	TCPMESH_LINK=bytes $(BIN)/trial --jobs $(JOBS) $(LINK_TESTS) || failed=1; \
-	for transport in $(TRANSPORTS); do TCPMESH_TRANSPORT=$$transport $(BIN)/trial tests.integration || failed=1; done; \
-	TCPMESH_LINK=bytes $(BIN)/trial tests.integration || failed=1; \
+	TCPMESH_TRANSPORT=$(firstword $(TRANSPORTS)) $(BIN)/trial $(INTEGRATION) || failed=1; \
+	for transport in $(wordlist 2,9,$(TRANSPORTS)); do \
+		TCPMESH_TRANSPORT=$$transport $(BIN)/trial $(call without,$(ONCE) $(BY_THEMSELVES)) || failed=1; \
+	done; \
+	TCPMESH_LINK=bytes $(BIN)/trial $(call without,$(ONCE)) || failed=1; \
 	exit $$failed
 
-fuzz: $(VENV)/.has-test
+fuzz: $(VENV)/.has-fuzz
+	$(BIN)/python -m tests.fuzz.client_hello -max_total_time=60
 	TCPMESH_GAMES=20 $(BIN)/trial tests.connection.test_relay_properties
 
 explore: $(VENV)/.has-test
@@ -161,6 +171,10 @@ $(VENV)/.has-test: setup.cfg pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.has-check: setup.cfg pyproject.toml | $(VENV)/bin/python
 	$(BIN)/pip install --quiet --editable '.[check]'
+	@touch $@ $(VENV)/.has-test $(VENV)/.has-run
+
+$(VENV)/.has-fuzz: setup.cfg pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --editable '.[fuzz]'
 	@touch $@ $(VENV)/.has-test $(VENV)/.has-run
 
 # The tools that write pages, and those of a release, beside all others.

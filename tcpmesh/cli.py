@@ -143,6 +143,7 @@ class JudgeOptions(CommandOptions):
     """Options of a command that serves nothing."""
 
     shown = (CONFIGURATION, NODE)
+    hidden = ("mode",)
 
     def __init__(self, mode: str, about: str) -> None:
         super().__init__(f"tcpmesh {mode}")
@@ -210,7 +211,7 @@ def _overview() -> str:
 def _completion(arguments: Sequence[str]) -> None:
     shells = ", ".join(SHELLS)
     if len(arguments) != 1 or arguments[0] not in SHELLS:
-        _wrong("tcpmesh completion", f"tell one shell of {shells}")
+        _wrong("tcpmesh completion", f"name a shell: {shells}")
     tell(SHELLS[arguments[0]](_commands()).rstrip())
 
 
@@ -241,7 +242,7 @@ def _commands() -> Commands:
     run = [_option(row[0], row[1], row[3], True) for row in parameters]
     flags = [*Options.optFlags, ["help", "h", "This text."]]
     run += [_option(row[0], row[1], row[2], False) for row in flags]
-    judge = [option for option in run if option.name not in ("mode", "uid", "gid")]
+    judge = [option for option in run if option.name not in (*JudgeOptions.hidden, "uid", "gid")]
     migrate = [_option(row[0], row[1], row[3], True) for row in MigrateOptions.optParameters]
     migrate += [_option(row[0], row[1], row[2], False) for row in MigrateOptions.optFlags]
     own = {"run": run, "validate": judge, "explain": judge, "migrate": migrate}
@@ -259,7 +260,7 @@ def _option(name: str, letter: str | None, text: str, takes_value: bool) -> Opti
 
 def _takes_none(command: str, arguments: Sequence[str]) -> None:
     if arguments:
-        _wrong(f"tcpmesh {command}", f"it takes no arguments, not even '{arguments[0]}'")
+        _wrong(f"tcpmesh {command}", f"it takes no arguments: '{arguments[0]}'")
 
 
 def _unknown(name: str) -> NoReturn:
@@ -296,12 +297,12 @@ def _command(command: Command, arguments: Sequence[str]) -> None:
 
 _VALIDATE = """
 Say whether a configuration is right and would start, with the place of all that is not.  Nothing is
-bound and nobody is connected to.  All options of `tcpmesh run` are taken.
+bound and nobody is connected to.  Envoy's other options are taken too.
 """
 
 _EXPLAIN = """
 Say what a configuration comes to: each setting that counts, what it does to a connection, and the
-line that says so, or that it is Envoy's default.  All options of `tcpmesh run` are taken.
+line that says so, or that it is Envoy's default.  Envoy's other options are taken too.
 """
 
 COMMANDS: Mapping[str, Command] = {

@@ -92,7 +92,7 @@ class MigrateOptions(usage.Options):
         """
         chosen = [f"--{name}" for name in ("in-place", "output", "check", "diff") if self[name]]
         if not files:
-            raise usage.UsageError("tell a file")
+            raise usage.UsageError("name a file")
         if len(chosen) > 1:
             raise usage.UsageError(f"{' and '.join(chosen)} exclude each other")
         if len(files) > 1 and chosen in ([], ["--output"]):
@@ -150,7 +150,7 @@ def _read(name: str) -> _Source:
     return _Source("standard input" if name == _STDIN else name, text, encoding, mark)
 
 
-def _one(name: str, options: Any) -> bool:
+def _one(name: str, options: MigrateOptions) -> bool:
     """Migrate one file; whether something is left to do."""
     try:
         source = _read(name)
@@ -182,7 +182,7 @@ def _changes(made: Migration, name: str) -> Iterator[str]:
         yield f"{name}: nothing to change"
 
 
-def _write(name: str, source: _Source, made: Migration, options: Any) -> None:
+def _write(name: str, source: _Source, made: Migration, options: MigrateOptions) -> None:
     """Put the new text where it is wanted."""
     if options["diff"]:
         difference = "".join(_difference(source, made))

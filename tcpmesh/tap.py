@@ -28,7 +28,7 @@ from tcpmesh.config.explain.text import as_text
 from tcpmesh.config.load import Loaded, load
 from tcpmesh.config.messages.types import EXTENSION_GROUP
 from tcpmesh.config.options import option_problems
-from tcpmesh.config.rules import DEPRECATED
+from tcpmesh.config.rules.deprecated import DEPRECATED
 from tcpmesh.config.text.problems import ConfigError, Problem, by_place, verdict
 from tcpmesh.logs.log import Log
 from tcpmesh.logs.standard import take_standard_logging
@@ -64,6 +64,9 @@ class Options(usage.Options):
     synopsis = "[options]"
     shown: Sequence[str] = ()
     """The groups of options that help tells of; empty for all."""
+
+    hidden: Sequence[str] = ()
+    """The options among them that help does not tell of."""
 
     longdesc = """
     Run an Envoy v3 bootstrap as a TCP (L4) proxy.  What comes before the word tcpmesh are twistd's
@@ -120,7 +123,7 @@ class Options(usage.Options):
         :raise usage.UsageError: always: there is nothing of that kind.
         """
         if files:
-            raise usage.UsageError(f"'{files[0]}' is no option: tell a file as --config-path FILE")
+            raise usage.UsageError(f"'{files[0]}' is no option: name a file as --config-path FILE")
 
     def opt_config(self, path: str) -> None:
         """Bootstrap file; the same as --config-path."""
@@ -153,7 +156,8 @@ class Options(usage.Options):
     def opt_help(self) -> NoReturn:
         """Display this help and exit."""
         usage_line = f"{self.command} {self.synopsis}"
-        rows = [row for cls in type(self).__mro__ for row in vars(cls).get("optParameters", ())]
+        known = [row for cls in type(self).__mro__ for row in vars(cls).get("optParameters", ())]
+        rows = [row for row in known if row[0] not in self.hidden]
         tell(help_text(usage_line, self.longdesc, rows, self.optFlags, self.shown))
         sys.exit(0)
 
@@ -168,7 +172,7 @@ class Options(usage.Options):
                 "--component-log-level will not work with --enable-fine-grain-logging"
             )
         if not self["config-path"] and not self["config-yaml"]:
-            raise usage.UsageError(f"tell what to serve: {self.wants}, or --config-yaml TEXT")
+            raise usage.UsageError(f"name what to serve: {self.wants}, or --config-yaml TEXT")
         if self["mode"] == "serve" and self["format"] != "text":
             raise usage.UsageError("--format is for --mode validate and --mode explain")
         if self.parent is not None:

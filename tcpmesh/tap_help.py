@@ -47,6 +47,7 @@ GROUPS: Sequence[tuple[str, tuple[str, ...]]] = (
             "gid",
             "concurrency",
             "admin-address-path",
+            "stats-tag",
             "file-flush-interval-msec",
             "file-flush-min-size-kb",
         ),

@@ -85,7 +85,7 @@ def check_user(twistd: MutableMapping[str, Any]) -> None:
         try:
             gid = pwd.getpwuid(uid).pw_gid
         except KeyError:
-            raise CannotRun(f"there is no user {uid}: tell --gid too") from None
+            raise CannotRun(f"there is no user {uid}: --gid is needed") from None
     own = os.getuid(), os.getgid()
     for option, wanted, is_now, capability in (
         ("--uid", uid, own[0], CAP_SETUID),

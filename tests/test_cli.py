@@ -117,7 +117,7 @@ class RunTests(CommandTestCase):
         more = "(--help tells of all options)"
         self.assert_refused(
             "run",
-            line=(f"tcpmesh run: tell what to serve: a FILE, or --config-yaml TEXT {more}"),
+            line=(f"tcpmesh run: name what to serve: a FILE, or --config-yaml TEXT {more}"),
         )
         self.assert_refused(
             "run", "a", "b", line=(f"tcpmesh run: there can be one file, not a and b {more}")
@@ -196,7 +196,7 @@ class OtherCommandsTests(CommandTestCase):
         self.assert_refused(
             "version",
             "now",
-            line=("tcpmesh version: it takes no arguments, not even 'now' (--help tells more)"),
+            line=("tcpmesh version: it takes no arguments: 'now' (--help tells more)"),
         )
 
     def test_help(self) -> None:
@@ -217,7 +217,8 @@ class OtherCommandsTests(CommandTestCase):
         """Help of what serves nothing tells of the options that count there."""
         self.assertEqual(0, self.ends("validate", "--help"))
         self.assertIn("--allow-unsupported", self.out.getvalue())
-        self.assertNotIn("--log-level", self.out.getvalue())
+        for name in ("--log-level", "--mode"):
+            self.assertNotIn(name, self.out.getvalue())
 
     def test_nothing(self) -> None:
         """Without a word it says what can be done, on standard error, with status 1."""
@@ -253,7 +254,7 @@ class OtherCommandsTests(CommandTestCase):
             self.assert_refused(
                 "completion",
                 *arguments,
-                line=("tcpmesh completion: tell one shell of bash, zsh, fish (--help tells more)"),
+                line=("tcpmesh completion: name a shell: bash, zsh, fish (--help tells more)"),
             )
 
     def test_interrupted(self) -> None:

@@ -168,7 +168,7 @@ class CommandTests(SynchronousTestCase):
         for arguments, told in (
             (("--no-such", self.old), "--no-such"),
             ((self.old, self.new), "several files"),
-            ((), "tell a file"),
+            ((), "name a file"),
             (("--check", "--diff", self.old), "--check and --diff exclude each other"),
             ((self.old, "-o"), "-o needs a value"),
         ):

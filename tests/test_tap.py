@@ -21,6 +21,7 @@ from tcpmesh import __version__, tap
 from tcpmesh.config import load
 from tcpmesh.logs.levels import LOGGERS
 from tcpmesh.server.service import Server
+from tcpmesh.tap_help import OTHERS
 from tcpmesh.values.server_options import ServerOptions
 from tests.config.texts import GOOD
 
@@ -215,6 +216,15 @@ class NamesTests(OptionsTestCase):
             self.assertEqual(1, len(re.findall(rf"^  .{{4}}--{name}\b(?!-)", printed, re.M)), name)
         self.assertLessEqual(max(map(len, printed.splitlines())), 80)
 
+    def test_others(self) -> None:
+        """What help calls options that do nothing here says so of each of them."""
+        self.assertEqual(0, self.ends("--help"))
+        others = self.out.getvalue().partition(f"{OTHERS}:\n")[2].partition("\n\n")[0]
+        for option in re.split(r"\n(?= {6}--)", others):
+            self.assertRegex(
+                option.lower(), "no effect|no\n +effect|refused|there is none|disabled", option
+            )
+
 
 class OptionsOfEnvoyTests(OptionsTestCase):
     """Options of Envoy that do nothing here, or would have to do what is not there yet."""
@@ -383,7 +393,7 @@ class BadValuesTests(OptionsTestCase):
             (["--mode=serv"], "did you mean serve?"),
             (["-l", "loud"], "--log-level: unknown logger level 'loud'"),
             (["--no-such"], "there is no option --no-such"),
-            ([], "tell what to serve"),
+            ([], "name what to serve"),
         ):
             options = tap.Options()
             options.parent = {}  # type: ignore[assignment]

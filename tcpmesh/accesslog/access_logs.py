@@ -13,7 +13,7 @@ from typing import Any
 from twisted.logger import Logger
 
 from tcpmesh.accesslog.filters import Passes, access_log_filter
-from tcpmesh.interfaces import IAccessLogger
+from tcpmesh.interfaces import IAccessLogger, IMayWriteNothing, ISaysWhatItWants
 from tcpmesh.registry import Context, build_checked, check_provides
 from tcpmesh.values.all_or_nothing import all_or_nothing
 from tcpmesh.values.stream.http_request import HttpRequest
@@ -53,7 +53,7 @@ class AccessLogs:
             config, context, lambda built: check_provides(built, IAccessLogger, config)
         )
         self._extensions.append(logger)
-        if not getattr(logger, "writes_nothing", False):
+        if not (IMayWriteNothing.providedBy(logger) and logger.writes_nothing):
             self._logs.append((passes, logger.log))
 
     @property
@@ -68,7 +68,7 @@ class AccessLogs:
         """
         wanted = NOTHING
         for each in self._extensions:
-            wanted |= getattr(each, "wants", EVERYTHING)
+            wanted |= each.wants if ISaysWhatItWants.providedBy(each) else EVERYTHING
         return wanted
 
     def hold(self) -> AccessLogs:

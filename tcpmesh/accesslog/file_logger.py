@@ -12,7 +12,7 @@ from tcpmesh.accesslog.format import Formatter, formatter
 from tcpmesh.accesslog.json_format import JsonFormat
 from tcpmesh.accesslog.opening import NOWHERE, CannotLog
 from tcpmesh.accesslog.text_format import TextFormat
-from tcpmesh.interfaces import IAccessLogger
+from tcpmesh.interfaces import IAccessLogFile, IMayWriteNothing, ISaysWhatItWants
 from tcpmesh.registry import Context
 from tcpmesh.values.stream.moment import Moment
 from tcpmesh.values.stream.stream_info import StreamInfo
@@ -28,7 +28,7 @@ and the host.
 """
 
 
-@implementer(IAccessLogger)
+@implementer(IMayWriteNothing, ISaysWhatItWants)
 class FileLogger:
     """Writes what a format says of connections to a file.
 
@@ -38,11 +38,9 @@ class FileLogger:
     def __init__(self, path: str, lines: Formatter, context: Context) -> None:
         self._format = lines.format
         self.wants = lines.wants
-        """What it may ask for once a connection is over."""
         self.writes_nothing = path == NOWHERE
-        """Whether nothing need be asked of this at all."""
         try:
-            self._file: Any = context.access_logs.open(path)
+            self._file: IAccessLogFile = context.access_logs.open(path)
         except OSError as e:
             raise CannotLog(f"cannot open the access log {path!r}: {e.strerror}") from None
         self._write = self._file.write

@@ -8,7 +8,7 @@ header is there, the gRPC status is UNKNOWN, nothing is traced, and nothing is a
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from tcpmesh.accesslog.fields.times import duration_ms
@@ -19,6 +19,7 @@ from tcpmesh.registry import Context, build_checked, check_provides
 from tcpmesh.values.response_flags import ResponseFlag
 from tcpmesh.values.stream.moment import Moment
 from tcpmesh.values.stream.stream_info import StreamInfo
+from tcpmesh.wire.numbers import signed
 from tcpmesh.wire.regex import Regex
 
 Passes = Callable[[StreamInfo, Moment], bool]
@@ -129,9 +130,8 @@ def _field(name: str, at: Moment) -> str | None:
 
 def _range(message: Any) -> Callable[[str], bool]:
     def test(value: str) -> bool:
-        digits = value.strip()
-        is_number = digits.removeprefix("-").isascii() and digits.removeprefix("-").isdigit()
-        return is_number and len(digits) < 20 and message.start <= int(digits) < message.end
+        number = signed(value, 64)
+        return number is not None and message.start <= number < message.end
 
     return test
 
@@ -177,7 +177,7 @@ def _metadata(message: Any, making: _Making) -> Passes:
     def passes(info: StreamInfo, at: Moment) -> bool:
         found: Any = info.metadata.get(namespace, _MISSING)
         for key in path:
-            found = found.get(key, _MISSING) if hasattr(found, "get") else _MISSING
+            found = found.get(key, _MISSING) if isinstance(found, Mapping) else _MISSING
         return otherwise if found is _MISSING else test(found)
 
     return passes

@@ -16,7 +16,6 @@ import errno
 import os
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 from zope.interface import implementer
 
@@ -213,7 +212,7 @@ class AccessLogManager:
         self._is_stopped = False
         store.add_collector(self._collect)
 
-    def open(self, path: str) -> Any:
+    def open(self, path: str) -> IAccessLogFile:
         """The file of this path.
 
         :raise OSError: where it cannot be opened.

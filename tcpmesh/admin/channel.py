@@ -99,6 +99,8 @@ class AdminChannel(HTTPChannel):
         self._is_refused = False
         self._is_read = False
         """Whether the client sends no more."""
+        self.number: int | None = None
+        """Its number in access logs, from the first record on."""
         self._grace: IDelayedCall | None = None
         """The end of the time that is left for its answers then."""
 
@@ -157,11 +159,6 @@ class AdminChannel(HTTPChannel):
         self.site.traffic.closed(self._opened_at, self._has_spoken)
         if self.afterwards is not None:
             self.afterwards()
-
-
-def began_at(request: Any) -> float:
-    """When a request came."""
-    return float(getattr(request, "began", 0.0))
 
 
 def channel_of(request: Any) -> AdminChannel:

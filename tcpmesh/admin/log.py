@@ -11,6 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.web.http import Request
 
 from tcpmesh.accesslog.access_logs import AccessLogs
+from tcpmesh.admin.channel import AdminRequest, channel_of
 from tcpmesh.values.address import Address
 from tcpmesh.values.stream.http_request import HttpRequest
 from tcpmesh.values.stream.moment import LogType
@@ -20,7 +21,7 @@ from tcpmesh.values.stream.stream_info import StreamInfo
 class _Ends:
     """The addresses of a client's connection."""
 
-    def __init__(self, request: Any) -> None:
+    def __init__(self, request: AdminRequest) -> None:
         self._request = request
 
     def getPeer(self) -> Address:
@@ -43,12 +44,12 @@ class AdminLog:
         self._clock = clock
         self._numbers = count()
 
-    def answered(self, request: Any, began: float) -> None:
-        """A request was answered that came at a time of the clock."""
-        number = getattr(request.channel, "number", None)
-        if number is None:
-            number = request.channel.number = next(self._numbers)
-        info = StreamInfo(number, _Ends(request), began)
+    def answered(self, request: AdminRequest) -> None:
+        """A request was answered."""
+        channel = channel_of(request)
+        if channel.number is None:
+            channel.number = next(self._numbers)
+        info = StreamInfo(channel.number, _Ends(request), request.began)
         info.ended = self._clock.seconds()
         received = len(request.content.getvalue()) if request.content is not None else 0
         info.bytes = (received, 0, 0, request.sentLength)

@@ -20,7 +20,7 @@ from twisted.web.server import NOT_DONE_YET, Request, Site
 from tcpmesh.accesslog.access_logs import AccessLogs
 from tcpmesh.admin.answering import Answering
 from tcpmesh.admin.answers.endpoint import Answer, Call, Endpoint, Refusal, help_text
-from tcpmesh.admin.channel import AdminChannel, AdminRequest, began_at, channel_of
+from tcpmesh.admin.channel import AdminChannel, AdminRequest, channel_of
 from tcpmesh.admin.log import AdminLog
 from tcpmesh.admin.traffic import AdminTraffic
 from tcpmesh.interfaces import IServer
@@ -71,7 +71,8 @@ class AdminSite(Site):
         """Count a request that was answered, and write it down."""
         self.traffic.answered(request.code)
         if self._log is not None:
-            self._log.answered(request, began_at(request))
+            assert isinstance(request, AdminRequest)
+            self._log.answered(request)
 
 
 @implementer(IResource)

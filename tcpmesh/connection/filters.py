@@ -77,6 +77,7 @@ class NetworkFilter:
     """What filters that end their chain build upon: all of `INetworkFilter` but `attach`."""
 
     terminal = True
+    serves_many_chains = False
 
     def on_accept(self, connection: Connection) -> None:
         """Nothing has to be done before the filters before this one have decided."""
@@ -90,6 +91,7 @@ class ReadFilter:
     """A read filter that does nothing: what extensions build upon."""
 
     terminal = False
+    serves_many_chains = False
     sees_data = False
 
     def on_new_connection(self, manager: FilterManager) -> FilterStatus:

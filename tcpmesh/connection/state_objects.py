@@ -15,6 +15,7 @@ from xxhash import xxh64_intdigest
 
 from tcpmesh.values.address import Address
 from tcpmesh.values.stream.filter_state import Field, HashableText, StateObject, Text
+from tcpmesh.wire.numbers import unsigned
 
 TCP_PROXY_CLUSTER = "envoy.tcp_proxy.cluster"
 """Where tcp_proxy looks for a `ClusterName` that goes before its `cluster`."""
@@ -151,19 +152,13 @@ def _flag(text: str) -> Flag | None:
     return Flag(word in _TRUE) if word in _TRUE or word in _FALSE else None
 
 
-def _whole(text: str, limit: int) -> int | None:
-    digits = text.strip(" \t\n\r\v\f").removeprefix("+")
-    number = int(digits) if len(digits) <= 40 and digits.isascii() and digits.isdigit() else limit
-    return number if number < limit else None
-
-
 def _number(text: str) -> Number | None:
-    number = _whole(text, 1 << 32)
+    number = unsigned(text, 32)
     return Number(number) if number is not None else None
 
 
 def _long(text: str) -> Long | None:
-    number = _whole(text, 1 << 64)
+    number = unsigned(text, 64)
     return Long(number) if number is not None else None
 
 
@@ -185,7 +180,7 @@ def _endpoint(text: str) -> Endpoint | None:
         host = host[1:-1] if ":" in host else ""
     elif ":" in host:
         return None
-    number = _whole(port, 1 << 16)
+    number = unsigned(port, 16)
     address = _address(host, number) if colon and number is not None else None
     return Endpoint(address) if address is not None else None
 

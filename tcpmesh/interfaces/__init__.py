@@ -11,6 +11,8 @@ from tcpmesh.interfaces.access_logs import (
     IAccessLogFilter,
     IAccessLogger,
     IAccessLogManager,
+    IMayWriteNothing,
+    ISaysWhatItWants,
 )
 from tcpmesh.interfaces.clusters import (
     IBringsBalancer,
@@ -72,12 +74,14 @@ __all__ = [
     "IListenerFilter",
     "ILoadBalancer",
     "ILogsConnections",
+    "IMayWriteNothing",
     "INamedHostsBalancer",
     "INamedHostsDiscovery",
     "INetwork",
     "INetworkFilter",
     "IPeekableBalancer",
     "IReadFilter",
+    "ISaysWhatItWants",
     "IServer",
     "IStatsSink",
     "IStatsSnapshot",

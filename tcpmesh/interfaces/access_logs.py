@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zope.interface import Interface
+from zope.interface import Attribute, Interface
 
 from twisted.internet.defer import Deferred
 
@@ -38,6 +38,20 @@ class IAccessLogFilter(Interface):
 
     def close() -> None:
         """The log is closed."""
+
+
+class ISaysWhatItWants(Interface):
+    """An access logger, or a filter of one, that says what it may ask of a connection that has
+    ended.  Where one does not, all is kept for it, at a system call each.
+    """
+
+    wants = Attribute("A `tcpmesh.values.stream.wanted.Wanted`.")
+
+
+class IMayWriteNothing(IAccessLogger):
+    """One that may turn out to write nowhere: it is then not called."""
+
+    writes_nothing = Attribute("Whether it does.")
 
 
 class IAccessLogFile(Interface):

@@ -70,6 +70,10 @@ class INetworkFilter(Interface):
     shared by its connections.
 
     `tcpmesh.connection.filters.NetworkFilter` is one to build upon.
+
+    One that has an attribute `serves_many_chains`, and it is true, may be that of all chains of a
+    listener whose filters are configured alike; so may a read filter and a transport socket.  It
+    keeps nothing that would be another chain's: no limit, no token bucket.
     """
 
     terminal = Attribute(

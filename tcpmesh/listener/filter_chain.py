@@ -1,16 +1,22 @@
-"""The network filters that a listener gives its clients to, and the transport socket between."""
+"""A filter chain: the network filters that serve a client, and the transport socket between.
+
+What a chain is built of may serve several chains (`ChainFilters`), and what is one chain's own is
+little (`FilterChain`): where ten thousand chains differ only in the clients they are for, ten
+thousand are not built.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from tcpmesh.connection.connection import Connection
 from tcpmesh.connection.filters import FilterManager
 from tcpmesh.connection.transport_sockets import transport_socket
 from tcpmesh.interfaces import (
     IDownstreamTransportSocketFactory,
+    ILogsConnections,
     INetworkFilter,
     IReadFilter,
     IStoppableFilter,
@@ -18,11 +24,31 @@ from tcpmesh.interfaces import (
 from tcpmesh.listener.handshakes import Handshakes
 from tcpmesh.registry import BrokenExtension, WorkerContext, build_checked, check_provides
 from tcpmesh.values.all_or_nothing import all_or_nothing
+from tcpmesh.values.stream.close_reason import Cause, CloseReason, EndedBy
+from tcpmesh.values.stream.stream_info import ListenerInfo
 
 
-class FilterChain:
-    """The network filters of one `listener.v3.FilterChain`, each built once and shared by the
-    chain's connections.
+class Serving(Protocol):
+    """A listener, as its chains see it."""
+
+    def reject(self, connection: Connection) -> None:
+        """Close a client of a chain without filters."""
+
+    def on_handshake_timeout(self) -> None:
+        """A client was closed because its handshake took too long."""
+
+    def lost(self, connection: Connection, chain: FilterChain) -> None:
+        """A client of a chain is gone."""
+
+    def left(self, chain: FilterChain) -> None:
+        """... of one that takes no more."""
+
+
+class ChainFilters:
+    """The network filters of one or more equal `listener.v3.FilterChain`, each built once and
+    shared by their connections.
+
+    It is there as long as somebody holds it, as who builds it does.
 
     :raise tcpmesh.registry.BrokenExtension: where a filter that ends chains is not the last, or the
         last one does not, which the configuration says before of the types that Envoy has.
@@ -31,38 +57,44 @@ class FilterChain:
     attach: Callable[[Connection], None]
     """Serve a client."""
 
-    def __init__(
-        self,
-        message: Any,
-        context: WorkerContext,
-        reject: Callable[[Connection], None],
-        on_handshake_timeout: Callable[[], None],
-    ) -> None:
-        """`reject` closes the clients of a chain without filters; `on_handshake_timeout` is
-        told of each handshake that takes too long.
-        """
-        self.name: str = message.name
-        self.metadata: Any = message.metadata if message.HasField("metadata") else None
+    def __init__(self, message: Any, context: WorkerContext, listener: Serving) -> None:
         self.filters: list[Any] = []
         self.access_logs: Any = None
         """The `AccessLogs` of the last filter, or `None`."""
         self._socket: Any = None
+        self._takers = self._holders = 1
         with all_or_nothing() as undo:
-            undo.callback(self.close)
             undo.callback(self.release)
+            undo.callback(self.close)
             for index, entry in enumerate(message.filters, 1):
                 check = partial(_check_place, entry, index, len(message.filters))
                 self.filters.append(build_checked(entry.typed_config, context, check))
-            logs = getattr(self.filters[-1], "access_logs", None) if self.filters else None
-            if logs is not None:
-                self.access_logs = logs.hold()
-            self.attach = _way_through(self.filters) if self.filters else reject
+            last = self.filters[-1] if self.filters else None
+            if ILogsConnections.providedBy(last) and last.access_logs is not None:
+                self.access_logs = last.access_logs.hold()
+            self.attach = _way_through(self.filters) if self.filters else listener.reject
             self._socket = transport_socket(message, IDownstreamTransportSocketFactory, context)
             if self._socket is not None:
                 handshakes = Handshakes(
-                    message, self._socket, context.network, on_handshake_timeout, self.attach
+                    message,
+                    self._socket,
+                    context.network,
+                    listener.on_handshake_timeout,
+                    self.attach,
                 )
                 self.attach = handshakes.attach
+
+    @property
+    def may_be_shared(self) -> bool:
+        """Whether all that was built keeps nothing apart by its chain, and says so."""
+        built = self.filters if self._socket is None else [*self.filters, self._socket]
+        return all(getattr(each, "serves_many_chains", False) for each in built)
+
+    def hold(self) -> ChainFilters:
+        """Keep it for one more chain."""
+        self._takers += 1
+        self._holders += 1
+        return self
 
     def stop(self) -> None:
         """End at once what filters do for their connections."""
@@ -71,17 +103,79 @@ class FilterChain:
                 network_filter.stop()
 
     def close(self) -> None:
-        """Take no more clients."""
+        """One of those that hold it takes no more clients; with the last one's call the filters are
+        told.
+        """
+        self._takers -= 1
+        if self._takers:
+            return
         if self._socket is not None:
             self._socket.close()
         for network_filter in self.filters:
             network_filter.close()
 
     def release(self) -> None:
-        """No client is left."""
+        """One of those that hold it has no client left."""
+        self._holders -= 1
+        if self._holders:
+            return
         logs, self.access_logs = self.access_logs, None
         if logs is not None:
             logs.close()
+
+
+class FilterChain:
+    """One chain of a listener, and the owner of the clients that were given to it.
+
+    :param filters: what serves them, of which this is one of the holders.
+    """
+
+    __slots__ = ("_listener", "connections", "filters", "info", "is_closed")
+
+    def __init__(self, filters: ChainFilters, info: ListenerInfo, listener: Serving) -> None:
+        self.filters = filters
+        self.info = info
+        self.connections: set[Connection] | None = None
+        """Its clients; `None` before it had any."""
+        self.is_closed = False
+        self._listener = listener
+
+    def serve(self, connection: Connection) -> None:
+        """A client is for this chain."""
+        connection.stream_info.listener = self.info
+        connection.hand_to(self)
+        if self.connections is None:
+            self.connections = set()
+        self.connections.add(connection)
+        self.filters.attach(connection)
+
+    def connection_lost(self, connection: Connection) -> None:
+        """A client is gone."""
+        if self.connections is not None:
+            self.connections.discard(connection)
+        self._listener.lost(connection, self)
+        if self.is_closed:
+            if not self.connections:
+                self.filters.release()
+            self._listener.left(self)
+
+    def close(self) -> None:
+        """Take no more clients; once those there are have left, nothing is left of it."""
+        if not self.is_closed:
+            self.is_closed = True
+            self.filters.close()
+            if not self.connections:
+                self.filters.release()
+
+    def expire(self) -> None:
+        """Of a chain that was removed: its clients have had their time, as in Envoy without more
+        ado.
+        """
+        for connection in tuple(self.connections or ()):
+            info = connection.stream_info
+            info.close(CloseReason(EndedBy.PROXY, info.phase, Cause.CHAIN_REMOVED))
+            info.local_close_reason = info.local_close_reason or "filter_chain_is_being_removed"
+            connection.transport.cutConnection()
 
 
 def _check_place(entry: Any, index: int, count: int, network_filter: Any) -> None:

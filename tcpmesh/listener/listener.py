@@ -18,6 +18,7 @@ from tcpmesh.connection.connection import Connection
 from tcpmesh.interfaces import ICountsAccepts
 from tcpmesh.listener.accept_limit import AcceptLimit, limits_of
 from tcpmesh.listener.filter_chain import FilterChain
+from tcpmesh.listener.filter_chains import FilterChains
 from tcpmesh.listener.listen_socket import listen_sockets_of
 from tcpmesh.listener.listener_filters import Find, ListenerFilterManager, are_wanted
 from tcpmesh.listener.stats import ListenerStats
@@ -34,7 +35,7 @@ from tcpmesh.values.stream.close_words import close_reason_text
 from tcpmesh.values.stream.moment import LogType
 from tcpmesh.values.stream.phase import FILTERING
 from tcpmesh.values.stream.stream_info import ListenerInfo, StreamInfo
-from tcpmesh.values.stream.wanted import NOTHING, Wanted
+from tcpmesh.values.stream.wanted import NOTHING
 from tcpmesh.values.workers import worker_name
 
 debug_log = debug_logger("connection")
@@ -65,29 +66,19 @@ class Listener(ServerFactory):
         self._buffer_limit: int = (
             limit.value if message.HasField("per_connection_buffer_limit_bytes") else BUFFER_LIMIT
         )
-        self._connections: set[Connection] = set()
-        """Its clients, but for those that its listener filters look at."""
+        self.open_connections = 0
+        """How many clients it has, but for those that its listener filters look at."""
         self._limit: AcceptLimit | None = None
         self._open: SharedCount | None = None
         """How many clients there are, for a limit; `None` as long as there was none."""
         self._closed = False
         self._stopped: Deferred[None] | None = None
         self._binds = binds_to_port(message)
-        self._chain: FilterChain | None = None
         self._filters: ListenerFilterManager | None = None
         self._own_store: Store | None = None
         """Where it has a `stats_matcher` of its own: what it and its filters count in."""
         with all_or_nothing() as undo:
             self._build(message, context, find, undo)
-        self._info = ListenerInfo(
-            self.name,
-            self._chain.name if self._chain is not None else "",
-            message.metadata if message.HasField("metadata") else None,
-            self._chain.metadata if self._chain is not None else None,
-            message.traffic_direction,
-            self._wanted,
-            bool(self._wanted & (Wanted.UPSTREAM_ADDRESSES | Wanted.IDLE)),
-        )
         self._first: Any = self._filters or self
         """Who gets a client first."""
 
@@ -95,9 +86,6 @@ class Listener(ServerFactory):
         self, message: Any, context: WorkerContext, find: Find | None, undo: ExitStack
     ) -> None:
         """What can fail, or has to be given back."""
-        chains = list(message.filter_chains) or (
-            [message.default_filter_chain] if message.HasField("default_filter_chain") else []
-        )
         self._counts = context.shared.block(f"listener.{self.name}")
         undo.callback(self._counts.close)
         context = replace(context, shared=self._counts)
@@ -116,20 +104,15 @@ class Listener(ServerFactory):
         self._logs = access_logs(message.access_log, context)
         if self._logs is not None:
             undo.callback(self._logs.close)
-        if chains:
-            chain_context = replace(context, scope=self.stats.scope)
-            self._chain = FilterChain(
-                chains[0], chain_context, self._reject, self._on_handshake_timeout
-            )
-            undo.callback(self._chain.close)
-            undo.callback(self._chain.release)
-        self._chain_logs = self._chain.access_logs if self._chain is not None else None
-        wanted = NOTHING
-        for each in (self._logs, self._chain_logs):
-            wanted |= NOTHING if each is None else each.wants
-        self._wanted = wanted
-        self._keeps_remote = Wanted.REMOTE_ADDRESS in wanted
-        self._keeps_local = Wanted.LOCAL_ADDRESS in wanted
+        self._info = ListenerInfo(
+            name=self.name,
+            metadata=message.metadata if message.HasField("metadata") else None,
+            direction=message.traffic_direction,
+            wanted=self._logs.wants if self._logs is not None else NOTHING,
+        )
+        chain_context = replace(context, scope=self.stats.scope)
+        self._chains = FilterChains(message, chain_context, self, self._info)
+        undo.callback(self._chains.close)
         if are_wanted(message):
             self._filters = ListenerFilterManager(
                 message, context, self, find if message.use_original_dst.value else None
@@ -165,6 +148,15 @@ class Listener(ServerFactory):
         for each in self.listen_sockets:
             each.open(self)
 
+    def update(self, message: Any) -> list[FilterChain]:
+        """It has the filter chains of this message now, which differs in nothing else.
+
+        :return: those that are no more; their clients stay.
+        """
+        left = self._chains.update(message)
+        self.message = message
+        return left
+
     def close(self) -> None:
         """Accept no more clients; those connected stay."""
         for each in self.listen_sockets:
@@ -183,19 +175,16 @@ class Listener(ServerFactory):
         """Accept no more clients and close those there are, at once; fires when they are gone."""
         stopped = self._stopped = Deferred()
         self.close()
-        if self._chain is not None:
-            self._chain.stop()
+        chains = list(self._chains)
+        for chain in chains:
+            chain.filters.stop()
         if self._filters is not None:
             self._filters.stop()
-        for connection in tuple(self._connections):
-            connection.transport.cutConnection()
+        for chain in chains:
+            for connection in tuple(chain.connections or ()):
+                connection.transport.cutConnection()
         self._look_whether_gone()
         return stopped
-
-    @property
-    def open_connections(self) -> int:
-        """How many clients it has, but for those that its listener filters look at."""
-        return len(self._connections)
 
     def limit(self, runtime: Runtime, count_all: Callable[[], int]) -> None:
         """Accept as many clients as the runtime has now, as a rule any number.
@@ -216,11 +205,11 @@ class Listener(ServerFactory):
         return self._open.total
 
     def _count_here(self) -> int:
-        return len(self._connections) + (self._filters.active if self._filters is not None else 0)
+        return self.open_connections + (self._filters.active if self._filters is not None else 0)
 
     def _look_whether_gone(self) -> None:
         """Of a listener that is closed: whether its last client has left."""
-        if self._connections:
+        if self.open_connections:
             return
         self._release()
         if self._stopped is not None and (self._filters is None or not self._filters.active):
@@ -231,8 +220,7 @@ class Listener(ServerFactory):
         """No client comes any more, not even one that was accepted before."""
         if self._filters is not None:
             self._filters.close()
-        if self._chain is not None:
-            self._chain.close()
+        self._chains.close()
         self._look_whether_gone()
 
     def inspections_ended(self) -> None:
@@ -263,14 +251,15 @@ class Listener(ServerFactory):
         info = connection.stream_info
         info.started = info.started or self._clock.seconds()
         info.listener = self._info
-        if self._keeps_remote or self._keeps_local:
+        chains = self._chains
+        if chains.keeps_remote or chains.keeps_local:
             self.keep_addresses(connection)
-        chain = self._chain
+        chain = chains.find(info)
         if chain is None:
             self._close_unmatched(connection)
             return
         info.phase = FILTERING
-        self._connections.add(connection)
+        self.open_connections += 1
         self.stats.opened()
         if debug_log.enabled:
             debug_log.debug(
@@ -280,7 +269,7 @@ class Listener(ServerFactory):
                 name=self.name,
             )
         connection.transport.high_watermark = self._buffer_limit
-        chain.attach(connection)
+        chain.serve(connection)
 
     def _close_unmatched(self, connection: Connection) -> None:
         """No filter chain is for this client: it never was a connection of the listener."""
@@ -292,21 +281,21 @@ class Listener(ServerFactory):
         connection.close(CloseReason(EndedBy.PROXY, info.phase, Cause.NO_FILTER_CHAIN))
         self.log_unserved(info)
 
-    def _reject(self, connection: Connection) -> None:
+    def reject(self, connection: Connection) -> None:
         """A chain without filters closes its clients, and counts them as if its filters were still
         to come, as Envoy does.
         """
         self.stats.network_extension_config_missing.tally += 1
         connection.close(CloseReason(EndedBy.PROXY, FILTERING, Cause.NO_FILTERS), "no_filters")
 
-    def _on_handshake_timeout(self) -> None:
+    def on_handshake_timeout(self) -> None:
         """A client was closed because its handshake took too long."""
         self.stats.transport_socket_connect_timeout.tally += 1
 
-    def connection_lost(self, connection: Connection) -> None:
-        """The client is gone."""
+    def lost(self, connection: Connection, chain: FilterChain) -> None:
+        """A client of this chain is gone."""
         info = connection.stream_info
-        self._connections.discard(connection)
+        self.open_connections -= 1
         if self._open is not None:
             self._open.own = self._count_here()
         info.ended = now = self._clock.seconds()
@@ -315,8 +304,13 @@ class Listener(ServerFactory):
         self.stats.closed(int((now - info.started) * 1000))
         if self._logs is not None:
             self._logs.log(info)
-        if self._chain_logs is not None:
-            self._chain_logs.log(info, LogType.TCP_CONNECTION_END)
+        if chain.filters.access_logs is not None:
+            chain.filters.access_logs.log(info, LogType.TCP_CONNECTION_END)
+
+    def left(self, chain: FilterChain) -> None:
+        """A client of a chain that takes no more has gone."""
+        if not chain.connections:
+            self._chains.forget(chain)
         if self._closed:
             self._look_whether_gone()
 
@@ -350,9 +344,9 @@ class Listener(ServerFactory):
         """Have the transport find out its addresses as long as it can, where they will be
         logged.
         """
-        if self._keeps_remote:
+        if self._chains.keeps_remote:
             connection.transport.getPeer()
-        if self._keeps_local:
+        if self._chains.keeps_local:
             connection.transport.getHost()
 
     def _release(self) -> None:
@@ -360,8 +354,6 @@ class Listener(ServerFactory):
         logs, self._logs = self._logs, None
         if logs is not None:
             logs.close()
-        if self._chain is not None:
-            self._chain.release()
         self._counts.close()
         self.stats.scope.close()
         if self._own_store is not None:

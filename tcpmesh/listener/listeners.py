@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred, gatherResults
 
 from tcpmesh.accesslog.opening import CannotLog
 from tcpmesh.listener.accept_limit import GLOBAL_KEY, LISTENER_PREFIX
+from tcpmesh.listener.filter_chain import FilterChain
 from tcpmesh.listener.listener import Listener
 from tcpmesh.net.listen import BindError
 from tcpmesh.registry import BrokenExtension, UnknownExtension, WorkerContext
@@ -22,11 +23,13 @@ from tcpmesh.values.all_or_nothing import all_or_nothing
 from tcpmesh.values.link import (
     AddListener,
     Bound,
+    CloseChains,
     ListenerRefused,
     Refusal,
     RemoveListener,
     Start,
     ToMain,
+    UpdateChains,
 )
 
 REFUSALS: tuple[tuple[type[Exception], Refusal], ...] = (
@@ -35,6 +38,7 @@ REFUSALS: tuple[tuple[type[Exception], Refusal], ...] = (
     (BindError, Refusal.ADDRESS),
     (CannotLog, Refusal.LOG),
 )
+REFUSED = tuple(kind for kind, _ in REFUSALS)
 
 
 class Listeners:
@@ -49,6 +53,8 @@ class Listeners:
         self._listeners: dict[int, Listener] = {}
         self._leaving: set[Listener] = set()
         """Those that accept no more, as long as they have clients."""
+        self._left_out: dict[int, list[FilterChain]] = {}
+        """The chains that updates have left out, until their clients have had their time."""
         self._is_started = False
         for prefix in (LISTENER_PREFIX, GLOBAL_KEY):
             context.runtime.watch(prefix, self._limits_change)
@@ -56,6 +62,8 @@ class Listeners:
         """What `find` looks in; `None` where listeners have changed since it was last made."""
         self.receivers: Mapping[type, Callable[[Any], object]] = {
             AddListener: self._add,
+            UpdateChains: self._update,
+            CloseChains: self._close_chains,
             RemoveListener: self._remove,
             Start: self._start,
         }
@@ -102,11 +110,14 @@ class Listeners:
                 self._listeners[told.listener] = listener
                 undo.callback(self._listeners.pop, told.listener)
                 self._tell_bound(told.listener)
-        except tuple(kind for kind, _ in REFUSALS) as e:
-            why = next(why for kind, why in REFUSALS if isinstance(e, kind))
-            self._send(ListenerRefused(told.listener, why, str(e)))
+        except REFUSED as e:
+            self._refuse(told.listener, e)
             return
         self._close(told.predecessor)
+
+    def _refuse(self, number: int, error: Exception) -> None:
+        why = next(why for kind, why in REFUSALS if isinstance(error, kind))
+        self._send(ListenerRefused(number, why, str(error)))
 
     def _build(self, told: AddListener) -> Listener:
         with all_or_nothing() as undo:
@@ -117,6 +128,16 @@ class Listeners:
             if self._is_started:
                 listener.open()
         return listener
+
+    def _update(self, told: UpdateChains) -> None:
+        try:
+            self._left_out[told.update] = self._listeners[told.listener].update(told.message)
+        except REFUSED as e:
+            self._refuse(told.listener, e)
+
+    def _close_chains(self, told: CloseChains) -> None:
+        for chain in self._left_out.pop(told.update, ()):
+            chain.expire()
 
     def _remove(self, told: RemoveListener) -> None:
         self._close(told.listener)

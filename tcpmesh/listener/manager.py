@@ -12,9 +12,11 @@ from typing import Any
 from uuid import uuid4
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from tcpmesh.accesslog.opening import CannotLog
+from tcpmesh.listener.updates import changes_only_chains, left_out
 from tcpmesh.net.listen import BindError
 from tcpmesh.registry import BrokenExtension, UnknownExtension
 from tcpmesh.stats.metrics import Merge
@@ -23,6 +25,7 @@ from tcpmesh.values.address import Address
 from tcpmesh.values.link import (
     AddListener,
     Bound,
+    CloseChains,
     ListenerRefused,
     Refusal,
     RemoveListener,
@@ -30,15 +33,15 @@ from tcpmesh.values.link import (
     Stop,
     Stopped,
     ToWorker,
+    UpdateChains,
 )
 from tcpmesh.values.statuses import ListenerStatus
 
 log = Logger(namespace="listener")
 
 DECLARED = Declaration(
-    counters=("listener_create_failure", "listener_in_place_updated"),
+    counters=("listener_create_failure",),
     gauges=(
-        "total_filter_chains_draining",
         "total_listeners_draining",
         "workers_pinned",
     ),
@@ -67,10 +70,20 @@ class ListenerManager:
     """The listeners by name.
 
     :param send: tells workers.
+    :param drain_time: for how many seconds the clients of filter chains stay that are no more.
     """
 
-    def __init__(self, store: Store, send: Callable[[ToWorker], object]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        send: Callable[[ToWorker], object],
+        clock: IReactorTime,
+        drain_time: float = 600.0,
+    ) -> None:
         self._send = send
+        self._clock = clock
+        self._drain_time = drain_time
+        self._draining: set[IDelayedCall] = set()
         self._numbers = count(1)
         self._listeners: dict[str, ListenerEntry] = {}
         self._by_number: dict[int, ListenerEntry] = {}
@@ -84,6 +97,8 @@ class ListenerManager:
         self._created = scope.counter("listener_create_success")
         scope.gauge("total_listeners_warming", Merge.MAIN).set(0)
         self._active = scope.gauge("total_listeners_active", Merge.MAIN)
+        self._updated_in_place = scope.counter("listener_in_place_updated")
+        self._draining_chains = scope.gauge("total_filter_chains_draining", Merge.MAIN)
         self._workers_started = scope.gauge("workers_started", Merge.MAIN)
         scope.declare(DECLARED)
         self.receivers: Mapping[type, Callable[[Any], object]] = {
@@ -96,8 +111,10 @@ class ListenerManager:
     def add_or_update(self, message: Any) -> None:
         """Bind and, once the workers have started, serve this `listener.v3.Listener`.
 
-        A listener of the same name that is equal stays untouched; one that differs is replaced: it
-        accepts no more, its clients stay.
+        A listener of the same name that is equal stays untouched.  One that differs only in its
+        filter chains gets these: the clients of those that stay as they are notice nothing, those
+        of others are closed when the drain time is over.  Any other one is replaced: it accepts no
+        more, its clients stay.
 
         :raise tcpmesh.net.listen.BindError: where the address cannot be bound; what was there
             stays.
@@ -107,6 +124,9 @@ class ListenerManager:
         """
         known = self._listeners.get(message.name)
         if known is not None and known.message == message:
+            return
+        if known is not None and known.is_open and changes_only_chains(known.message, message):
+            self._update_chains(known, message)
             return
         entry = ListenerEntry(next(self._numbers), message)
         self._by_number[entry.number] = entry
@@ -123,6 +143,25 @@ class ListenerManager:
             self._added.tally += 1
         self._listeners[entry.name] = entry
         self._active.set(len(self._listeners))
+
+    def _update_chains(self, entry: ListenerEntry, message: Any) -> None:
+        update = next(self._numbers)
+        self._tell(UpdateChains(entry.number, update, message))
+        chains = left_out(entry.message, message)
+        entry.message = message
+        for counter in (self._modified, self._updated_in_place, self._created):
+            counter.tally += 1
+        if not chains:
+            return
+        self._draining_chains.add(chains)
+
+        def close() -> None:
+            self._draining.discard(call)
+            self._draining_chains.add(-chains)
+            self._send(CloseChains(update))
+
+        call = self._clock.callLater(self._drain_time, close)
+        self._draining.add(call)
 
     def add_static(self, messages: Any) -> None:
         """Add the listeners of a bootstrap; of several with one name the first counts, as in Envoy.
@@ -155,6 +194,8 @@ class ListenerManager:
 
     def stop(self) -> Deferred[None]:
         """Accept no more clients anywhere and close those there are; fires when they are gone."""
+        while self._draining:
+            self._draining.pop().cancel()
         self._stopped.tally += len(self._listeners)
         stopped: Deferred[None] = Deferred()
         self._stopping.append(stopped)

@@ -5,7 +5,7 @@ An event of `twisted.logger` costs more than relaying a message, even when no ob
 connection asks first:
 
     if debug_log.enabled:
-        debug_log.debug("[`id`] closed", id=info.id)
+        debug_log.debug("[C{id}] closed", id=info.id)
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _loggers: dict[str, DebugLogger] = {}
 
 
 def debug_logger(name: str) -> DebugLogger:
-    """The one debug_logger of a logger."""
+    """The one `DebugLogger` of this name."""
     found = _loggers.get(name)
     if found is None:
         found = _loggers[name] = DebugLogger(name)

@@ -15,7 +15,7 @@ class StandardLogging(logging.Handler):
 
     def __init__(self, observer: ILogObserver) -> None:
         super().__init__()
-        self._observer: Any = observer
+        self._observer = observer
 
     def emit(self, record: logging.LogRecord) -> None:
         """Hand on a record.  Never raises."""

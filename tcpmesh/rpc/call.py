@@ -50,6 +50,8 @@ class GrpcStream:
     :param reply: the type of the server's messages.
     :param most: bytes that one of these may have.
     :param over: called when it is over, perhaps more than once.
+    :param cancelled: called when it is broken off from this side, of which the observer hears
+        nothing.
     """
 
     def __init__(
@@ -59,12 +61,14 @@ class GrpcStream:
         clock: IReactorTime,
         most: int,
         over: Callable[[GrpcStream, GrpcStatus], object],
+        cancelled: Callable[[], object] | None = None,
     ) -> None:
         self._reply = reply
         self._observer: GrpcObserver | None = observer
         self._clock = clock
         self._reader = MessageReader(most)
         self._over = over
+        self._cancelled = cancelled
         self._stream: Http2Stream | None = None
         self._has_begun = False
         """Whether the server has begun to answer."""
@@ -114,12 +118,12 @@ class GrpcStream:
             self._stream.end()
 
     def cancel(self) -> None:
-        """Break it off; its observer hears nothing more, but for one that has an `on_cancel`."""
-        observer, self._observer = self._observer, None
+        """Break it off; its observer hears nothing more."""
+        self._observer = None
+        cancelled, self._cancelled = self._cancelled, None
         self._stop(GrpcStatus.CANCELLED)
-        on_cancel = getattr(observer, "on_cancel", None)
-        if on_cancel is not None:
-            on_cancel()
+        if cancelled is not None:
+            cancelled()
 
     def _stop(self, status: GrpcStatus) -> None:
         deadline, self._deadline = self._deadline, None
@@ -210,6 +214,7 @@ class GrpcStream:
     def _end(self, error: GrpcError | None) -> None:
         """It is over; told later where the call that began it has not returned."""
         observer, self._observer = self._observer, None
+        self._cancelled = None
         self._stop(GrpcStatus.OK if error is None else error.status)
         if observer is None:
             return

@@ -7,6 +7,7 @@ share: no threads, no second event loop.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from google.protobuf.message import Message
@@ -69,7 +70,7 @@ class GrpcClient:
         :return: the answer; or it fails with `GrpcError`.
         """
         answer = _Answer()
-        call = self._call(reply, answer)
+        call = self._call(reply, answer, answer.on_cancel)
         answer.call = call
         body = framed(request.SerializeToString())
         self._begin(call, method, self.timeout if timeout is None else timeout, body)
@@ -92,8 +93,13 @@ class GrpcClient:
         self._begin(call, method, timeout, None)
         return call
 
-    def _call(self, reply: type[Message], observer: GrpcObserver) -> GrpcStream:
-        call = GrpcStream(reply, observer, self._clock, self._most, over=self._over)
+    def _call(
+        self,
+        reply: type[Message],
+        observer: GrpcObserver,
+        cancelled: Callable[[], object] | None = None,
+    ) -> GrpcStream:
+        call = GrpcStream(reply, observer, self._clock, self._most, self._over, cancelled)
         self._calls[call] = None
         return call
 

@@ -19,10 +19,11 @@ from tcpmesh.net.dns.client import DnsClient, DnsOptions
 from tcpmesh.net.dns.lookup import HostsFile, Lookup, system_dns
 from tcpmesh.net.dns.resolve import find
 from tcpmesh.net.happy_eyeballs import Candidate, HappyEyeballs
+from tcpmesh.net.protocol import OneShotFactory
 from tcpmesh.registry import Context
 from tcpmesh.rpc.backoff import Backoff
 from tcpmesh.rpc.http2.codec import Fields
-from tcpmesh.rpc.http2.counts import NoCounts
+from tcpmesh.rpc.http2.counts import HostCounts
 from tcpmesh.rpc.http2.host import Http2Host
 from tcpmesh.rpc.http2.options import Http2Options
 from tcpmesh.rpc.http2.stream import Http2Stream, Reset, ResetReason, StreamObserver
@@ -45,7 +46,7 @@ class _Dialling:
     `IConnector`, as far as it is needed.
     """
 
-    def __init__(self, network: INetwork, factory: Any, port: int) -> None:
+    def __init__(self, network: INetwork, factory: OneShotFactory, port: int) -> None:
         self._network = network
         self._factory = factory
         self._port = port
@@ -142,7 +143,7 @@ class Target:
             self._not_before = now + self._backoff.next()
             self._why = str(reason.value)
 
-    def _dial(self, factory: Any) -> Any:
+    def _dial(self, factory: OneShotFactory) -> _Dialling:
         dialling = _Dialling(self._network, factory, self._place.port)
         if self._network.clock.seconds() < self._not_before:
             factory.clientConnectionFailed(dialling, Failure(ConnectError(string=self._why)))
@@ -161,7 +162,7 @@ class Target:
         return self._lookup
 
 
-class _Counts(NoCounts):
+class _Counts(HostCounts):
     """Tells the target how attempts come out."""
 
     def __init__(self, target: Target) -> None:

@@ -18,8 +18,10 @@ from typing import Any
 
 from envoy.config.bootstrap.v3.bootstrap_pb2 import RuntimeLayer
 
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import Cooperator, TaskStopped
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from tcpmesh.config.fields.runtime_values import runtime_values
 from tcpmesh.net.moves import watch_moves
@@ -119,7 +121,7 @@ class Layers:
         """All values, for a worker that begins."""
         return tuple(self.runtime.items())
 
-    def start(self, clock: Any, cooperator: Cooperator) -> None:
+    def start(self, clock: IReactorTime, cooperator: Cooperator) -> None:
         """Look after the layers on disk.
 
         :raise tcpmesh.net.moves.CannotWatch: where a directory is not there.
@@ -179,9 +181,9 @@ class Layers:
         task = self._cooperator.cooperate(self._load())
         task.whenDone().addBoth(self._loaded)
 
-    def _loaded(self, result: Any) -> None:
+    def _loaded(self, result: object) -> None:
         self._set_meanwhile = None
-        if getattr(result, "check", None) is not None and not result.check(TaskStopped):
+        if isinstance(result, Failure) and not result.check(TaskStopped):
             log.failure("the runtime layers cannot be read", result)
         if self._is_dirty:
             self._reload()

@@ -96,7 +96,7 @@ class Main:
         self.context = replace(context, resolver=named_resolver(bootstrap, context))
         self.sinks: list[IStatsSink] = []
         self.clusters = ClusterManager(self.context, send)
-        self.listeners = ListenerManager(store, send)
+        self.listeners = ListenerManager(store, send, network.clock, float(options.drain_time_s))
         self._receivers: dict[type, Callable[[Any], object]] = {
             **self.clusters.receivers,
             **self.listeners.receivers,

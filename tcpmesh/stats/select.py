@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 from heapq import merge
-from operator import attrgetter
+from itertools import islice
 from typing import TypeVar
 
 from tcpmesh.stats.metrics import Counter, Gauge, Histogram, TextReadout
@@ -25,6 +25,9 @@ expression's program.
 
 ONE_NAME = 30
 """What a statistic costs, in the same steps, without those of the expression."""
+
+ROWS = 100
+"""Rows that are given at a time."""
 
 
 class Kind(Enum):
@@ -63,7 +66,20 @@ class Query:
         """Whether a statistic, of whatever kind, is asked for."""
         if self.hidden_only or (self.used_only and not stat.was_used):
             return False
-        return self.pattern is None or self.pattern.search(stat.name) != self.invert
+        return self.wants_name(stat.name)
+
+    def wants_name(self, name: str) -> bool:
+        """Whether the expression, if there is one, lets a name pass."""
+        pattern = self.pattern
+        if pattern is None:
+            return True
+        return (pattern.needed in name and pattern.search(name)) != self.invert
+
+    @property
+    def at_once(self) -> int:
+        """So many statistics may be looked at in the time of one `None`."""
+        steps = 0 if self.pattern is None else self.pattern.steps
+        return max(STEPS // (ONE_NAME + steps), 1)
 
 
 class Selection:
@@ -82,65 +98,57 @@ class Selection:
         yield from self._store.collecting()
         yield from self._store.sort()
 
-    def counters(self) -> Iterator[Counter | None]:
-        """Counters."""
-        return (
-            self._wanted(self._store.counters()) if Kind.COUNTERS in self._query.kinds else iter(())
-        )
-
-    def gauges(self) -> Iterator[Gauge | None]:
-        """Gauges."""
-        return self._wanted(self._store.gauges()) if Kind.GAUGES in self._query.kinds else iter(())
-
-    def numbers(self) -> Iterator[Counter | Gauge | None]:
-        """Counters and gauges together."""
-        kinds = self._query.kinds
-        counters = self._store.counters() if Kind.COUNTERS in kinds else ()
-        gauges = self._store.gauges() if Kind.GAUGES in kinds else ()
-        both: Iterator[Counter | Gauge] = merge(counters, gauges, key=attrgetter("name"))
-        return self._wanted(both)
-
     def rows(self, *only: Kind) -> Iterator[list[Row]]:
         """Names and numbers of counters and gauges together, or of one of the two, some dozen at a
         time; a list may be empty.
         """
-        kinds = self._query.kinds.intersection(only or Kind)
-        if self._query.wants_all:
-            yield from self._store.numbers(Kind.COUNTERS in kinds, Kind.GAUGES in kinds)
+        query = self._query
+        kinds = query.kinds.intersection(only or Kind)
+        counters, gauges = Kind.COUNTERS in kinds, Kind.GAUGES in kinds
+        if query.hidden_only:
             return
-        counters = self._store.counters() if Kind.COUNTERS in kinds else ()
-        gauges = self._store.gauges() if Kind.GAUGES in kinds else ()
-        both: Iterator[Counter | Gauge] = merge(counters, gauges, key=attrgetter("name"))
-        for stat in self._wanted(both):
-            yield [(stat.name, stat.tally)] if stat is not None else []
+        if query.used_only:
+            yield from self._used_rows(counters, gauges)
+        elif query.pattern is None:
+            yield from self._store.numbers(counters, gauges)
+        else:
+            wants, most = query.wants_name, query.at_once
+            for rows in self._store.numbers(counters, gauges):
+                for start in range(0, len(rows), most):
+                    yield [row for row in rows[start : start + most] if wants(row[0])]
+
+    def _used_rows(self, counters: bool, gauges: bool) -> Iterator[list[Row]]:
+        """What is only declared was never written to, so it need not be looked at."""
+        wants, most, found = self._query.wants, self._query.at_once, []
+        for numbers in self._store.made_numbers(counters, gauges):
+            used: list[Row] = []
+            for start in range(0, len(numbers), most):
+                part = numbers[start : start + most]
+                used += [(stat.name, stat.tally) for stat in part if wants(stat)]
+                yield []
+            found.append(used)
+        both = merge(*found)
+        yield from iter(lambda: list(islice(both, ROWS)), [])
 
     def histograms(self) -> Iterator[Histogram | None]:
         """Histograms."""
-        return (
-            self._wanted(self._store.histograms())
-            if Kind.HISTOGRAMS in self._query.kinds
-            else iter(())
-        )
+        if Kind.HISTOGRAMS not in self._query.kinds:
+            return iter(())
+        return self._wanted(self._store.histograms(is_declared_too=not self._query.used_only))
 
     def text_readouts(self) -> Iterator[TextReadout | None]:
         """Text readouts."""
-        return (
-            self._wanted(self._store.text_readouts())
-            if Kind.TEXT_READOUTS in self._query.kinds
-            else iter(())
-        )
+        if Kind.TEXT_READOUTS not in self._query.kinds:
+            return iter(())
+        return self._wanted(self._store.text_readouts())
 
     def _wanted(self, stats: Iterator[Found]) -> Iterator[Found | None]:
         if self._query.wants_all:
             yield from stats
             return
-        wants, pattern = self._query.wants, self._query.pattern
-        cost = ONE_NAME + (pattern.steps if pattern is not None else 0)
-        left = STEPS
-        for stat in stats:
-            left -= cost
-            if left < 0:
-                left = STEPS
-                yield None
-            if wants(stat):
-                yield stat
+        wants, most = self._query.wants, self._query.at_once
+        while part := list(islice(stats, most)):
+            yield None
+            for stat in part:
+                if wants(stat):
+                    yield stat

@@ -8,7 +8,7 @@ that with thousands of clusters others have their turn in between.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from zope.interface import implementer
 
@@ -54,6 +54,10 @@ class FlushedHistogram(NamedTuple):
     """Upper bounds of the buckets that it is to be shown in."""
     interval: Distribution
     total: Distribution
+
+
+FlushedNumbers: TypeAlias = FlushedCounter | FlushedGauge | FlushedHistogram
+"""What sinks send that know nothing of texts."""
 
 
 @implementer(IStatsSnapshot)

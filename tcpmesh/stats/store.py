@@ -14,7 +14,7 @@ they live on, with their values.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from copy import copy
 from typing import TypeAlias
 
@@ -210,17 +210,24 @@ class Store:
 
     def numbers(self, counters: bool = True, gauges: bool = True) -> Iterator[list[Row]]:
         """Names and numbers of counters and gauges together, by name, some dozen at a time."""
-        families = self._families
-        kinds: list[tuple[str, Numbers]] = []
-        if counters:
-            kinds.append(("counters", families.counters.sorted()))
-        if gauges:
-            kinds.append(("gauges", families.gauges.sorted()))
-        return rows(kinds, self._declared())
+        wanted = (("counters", counters), ("gauges", gauges))
+        kinds = [kind for kind, is_wanted in wanted if is_wanted]
+        made = self.made_numbers(counters, gauges)
+        return rows(list(zip(kinds, made, strict=True)), self._declared())
 
-    def histograms(self) -> Iterator[Histogram]:
-        """All histograms by name, those only declared included."""
-        return self._families.histograms.in_order(self._declared())
+    def made_numbers(self, counters: bool, gauges: bool) -> list[Numbers]:
+        """Counters, gauges or both, each by name, without those that are only declared."""
+        families = self._families
+        found: list[Numbers] = []
+        if counters:
+            found.append(families.counters.sorted())
+        if gauges:
+            found.append(families.gauges.sorted())
+        return found
+
+    def histograms(self, is_declared_too: bool = True) -> Iterator[Histogram]:
+        """All histograms by name, those only declared too or not."""
+        return self._families.histograms.in_order(self._declared() if is_declared_too else ())
 
     def text_readouts(self) -> Iterator[TextReadout]:
         """All text readouts by name, those only declared included."""
@@ -255,21 +262,12 @@ class Store:
         for counter_part in families.counters.parts():
             counters.update(growth(counter_part))
             yield
-        gauges: dict[str, GaugeValue] = {}
-        for gauge_part in families.gauges.parts():
-            moved = news(gauge_part)
-            told = [gauge for gauge in gauge_part if gauge.was_used] if whole else moved
-            gauges.update((each.name, GaugeValue(each.merge, each.tally)) for each in told)
-            yield
+        gauges = yield from self._told_gauges(whole)
         texts = list(families.text_readouts.made.values())
         changed = news(texts)
         told_texts = [text for text in texts if text.was_used] if whole else changed
         unsent, scopes.unsent = scopes.unsent, Unsent()
-        shown: dict[str, Names] = {}
-        for number, prefix in enumerate(scopes.prefixes() if whole else list(unsent.renamed), 1):
-            shown[prefix] = scopes.names(prefix)
-            if number % NAMES_STEP == 0:
-                yield
+        shown = yield from self._shown(scopes.prefixes() if whole else list(unsent.renamed))
         for name, amount in unsent.growth.items():
             counters[name] = counters.get(name, 0) + amount
         return Deltas(
@@ -284,6 +282,25 @@ class Store:
             whole,
             self.tagger.given(whole),
         )
+
+    def _told_gauges(self, whole: bool) -> Generator[None, None, dict[str, GaugeValue]]:
+        """Those that have moved, or all that were ever set."""
+        found: dict[str, GaugeValue] = {}
+        for part in self._families.gauges.parts():
+            moved = news(part)
+            told = [gauge for gauge in part if gauge.was_used] if whole else moved
+            found.update((each.name, GaugeValue(each.merge, each.tally)) for each in told)
+            yield
+        return found
+
+    def _shown(self, prefixes: Sequence[str]) -> Generator[None, None, dict[str, Names]]:
+        """The names below these prefixes."""
+        found: dict[str, Names] = {}
+        for number, prefix in enumerate(prefixes, 1):
+            found[prefix] = self._scopes.names(prefix)
+            if number % NAMES_STEP == 0:
+                yield
+        return found
 
     def merge(self, deltas: Deltas, source: str, is_predecessor: bool = False) -> None:
         """Take in what another store has told: `source` is which one.

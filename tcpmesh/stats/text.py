@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import Enum
 from itertools import chain
 
 from tcpmesh.stats.distribution import Distribution
-from tcpmesh.stats.metrics import Counter, Gauge, Histogram, TextReadout
+from tcpmesh.stats.metrics import Histogram
+from tcpmesh.stats.rows import Row
 from tcpmesh.stats.select import Selection
 
 PERCENTILES = (0, 25, 50, 75, 90, 95, 99, 99.5, 99.9, 100)
 """The quantiles that are shown, in percent."""
 
-QUANTILES = tuple(percent / 100 for percent in PERCENTILES)
+QUANTILES = tuple(round(percent / 100, 3) for percent in PERCENTILES)
+"""The same as fractions: 99.9 / 100 is not quite 0.999, and the fraction is a label."""
 
 
 class HistogramView(Enum):
@@ -60,16 +63,18 @@ def as_json(selection: Selection, view: HistogramView = HistogramView.SUMMARY) -
     """One JSON object, `{"stats": [...]}`, with the histograms together in the last element."""
     yield from ("" for _ in selection.prepare())
     before = '{"stats":['
-    stats: Iterable[Counter | Gauge | TextReadout | None] = chain(
-        selection.text_readouts(), selection.numbers()
-    )
-    for stat in stats:
-        if stat is None:
+    for readout in selection.text_readouts():
+        if readout is None:
             yield ""
         else:
-            value = stat.readout if isinstance(stat, TextReadout) else stat.tally
-            yield before + _compact({"name": stat.name, "value": value})
+            yield before + _compact({"name": readout.name, "value": readout.readout})
             before = ","
+    for rows in selection.rows():
+        if rows:
+            yield before + ",".join(_members(rows))
+            before = ","
+        else:
+            yield ""
     histograms = selection.histograms()
     for first in histograms:
         if first is None:
@@ -79,6 +84,17 @@ def as_json(selection: Selection, view: HistogramView = HistogramView.SUMMARY) -
             yield from _JSON_VIEWS[view](chain((first,), histograms))
             before = "}"
     yield before.strip(",") + "]}"
+
+
+def _members(rows: Sequence[Row]) -> list[str]:
+    """What JSON says of counters and gauges."""
+    if _UNUSUAL.search("".join([name for name, _ in rows])):
+        return [_compact({"name": name, "value": number}) for name, number in rows]
+    return [f'{{"name":"{name}","value":{number}}}' for name, number in rows]
+
+
+_UNUSUAL = re.compile(r"[^ !#-\[\]-~]")
+"""What JSON writes with a backslash: hardly a name has it."""
 
 
 def bucket_counts(

@@ -122,6 +122,27 @@ class AddListener:
 
 
 @dataclass(frozen=True)
+class UpdateChains:
+    """A listener has these filter chains from now on, and nothing else of it has changed; the
+    clients of chains that are no more stay.
+    """
+
+    listener: int
+    update: int
+    """The number of the update."""
+
+    message: Any
+    """The `listener.v3.Listener`."""
+
+
+@dataclass(frozen=True)
+class CloseChains:
+    """Close the clients of the chains that an update has left out: they have had their time."""
+
+    update: int
+
+
+@dataclass(frozen=True)
 class RemoveListener:
     """Accept no more clients for a listener; those connected stay."""
 
@@ -326,6 +347,8 @@ ToWorker: TypeAlias = (
     | Rebalance
     | Cleanup
     | AddListener
+    | UpdateChains
+    | CloseChains
     | RemoveListener
     | Prepare
     | Start

@@ -220,6 +220,16 @@ class FilterTests(SynchronousTestCase):
         text = "duration_filter: {comparison: {op: EQ, value: {default_value: 1250}}}"
         self.assertTrue(passes(text, connected()))
 
+    def test_ranges(self) -> None:
+        """A header field is in a range if it is a number of 64 bits as Envoy reads one."""
+        least = -(2**63)
+        text = f"header_filter: {{header: {{name: x, range_match: {{start: {least}, end: 100}}}}}}"
+        in_range = ("7", "+7", " 99 ", f"{least}", "0" * 5000 + "7")
+        for value in (*in_range, "100", f"{least - 1}", "7a", "", "1" * 5000):
+            request = HttpRequest("GET", "/", "HTTP/1.1", 200, {"x": value})
+            at = Moment(1.0, 1.0, LogType.DOWNSTREAM_END, request)
+            self.assertIs(passes(text, at=at), value in in_range, value[:30])
+
     def test_requests(self) -> None:
         """Of a request to the admin interface there is a status, and header fields."""
         request = HttpRequest("GET", "/stats", "HTTP/1.1", 404, {"x": "7", "host": "h"})

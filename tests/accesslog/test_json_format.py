@@ -86,6 +86,16 @@ class JsonTests(SynchronousTestCase):
         expected = '{"a":5,"b":1.5,"c":1e+20,"d":true,"e":0.1}\n'
         self.assertEqual(JsonFormat(shape).format(known(), LATER), expected)
 
+    def test_never_raises(self) -> None:
+        """An operator that fails is null, or left out, and its failure is logged once."""
+        about = known()
+        about.addresses = None  # type: ignore[assignment]
+        shape = {"a": "%DOWNSTREAM_REMOTE_ADDRESS%", "b": 1}
+        for omit_empty, expected in ((False, '{"a":null,"b":1}\n'), (True, '{"b":1}\n')):
+            lines = JsonFormat(shape, omit_empty)
+            self.assertEqual([lines.format(about, LATER) for _ in "12"], [expected] * 2)
+            self.assertEqual(len(self.flushLoggedErrors(AttributeError)), 1)
+
     def test_wrong(self) -> None:
         """A string that Envoy refuses is found wherever it stands."""
         self.assertRaises(FormatError, JsonFormat, {"a": [{"b": "%"}]})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import stat
@@ -17,7 +18,7 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.accesslog import manager
-from tcpmesh.accesslog.manager import AccessLogManager
+from tcpmesh.accesslog.manager import AccessLogFile, AccessLogManager
 from tcpmesh.accesslog.opening import open_for_records
 from tcpmesh.accesslog.writer import encode
 from tcpmesh.interfaces import IAccessLogFile, IAccessLogManager
@@ -65,6 +66,12 @@ class ManagerCase(SynchronousTestCase):
             if advance:
                 self.clock.advance(0.01)
 
+    def opened(self) -> AccessLogFile:
+        """The file, with what only its manager sees of it."""
+        file = self.manager.open(self.path)
+        assert isinstance(file, AccessLogFile)
+        return file
+
     def text(self, path: str = "") -> str:
         """What is in the file."""
         return Path(path or self.path).read_text("utf-8", "surrogateescape")
@@ -72,6 +79,20 @@ class ManagerCase(SynchronousTestCase):
     def wait_for(self, text: str, path: str = "") -> None:
         """Wait until that is all that is in the file."""
         self.until(lambda: self.text(path) == text)
+
+    def read_from(self, reader: int, at_least: int) -> str:
+        """What comes by a pipe: so much, or all until its end."""
+        read, chunk = b"", b" "
+
+        def is_enough() -> bool:
+            nonlocal read, chunk
+            with contextlib.suppress(BlockingIOError):
+                chunk = os.read(reader, 10_000)
+                read += chunk
+            return len(read) >= at_least or not chunk
+
+        self.until(is_enough)
+        return read.decode()
 
     def stat(self, name: str) -> int:
         """A statistic."""
@@ -135,6 +156,19 @@ class FlushTests(ManagerCase):
         self.wait_for("12")
         self.until(lambda: self.clock.getDelayedCalls() == [], advance=True)
 
+    def test_closed(self) -> None:
+        """A file that nobody logs to any more is closed, whether anything was written or not."""
+        for records in ([], ["1"]):
+            reader, pipe = os.pipe2(os.O_NONBLOCK)
+            self.addCleanup(os.close, reader)
+            self.open = lambda path, pipe=pipe: pipe  # type: ignore[misc]
+            file = self.manager.open(self.path)
+            for record in records:
+                file.write(record)
+            file.close()
+            # A pipe is at its end once nobody has it open for writing.
+            self.assertEqual("".join(records), self.read_from(reader, at_least=10))
+
     def test_several_processes(self) -> None:
         """Several that append to one file, each opened for itself, mix no records: all are whole,
         and each one's are in order.
@@ -173,7 +207,7 @@ class FlushTests(ManagerCase):
 
     def test_after_the_end(self) -> None:
         """Records that come after the end are dropped, and nothing is opened any more."""
-        file = self.manager.open(self.path)
+        file = self.opened()
         self.stop()
         for _ in range(3):
             file.write("late")
@@ -291,6 +325,33 @@ class TroubleTests(ManagerCase):
         with open(self.path, "rb", buffering=0) as reader:
             self.assertEqual(b"1\n2\n", reader.read(100))
 
+    def test_pieces(self) -> None:
+        """A FIFO gets whole records at a time and never more than it takes as one, so that those of
+        several processes are not mixed.
+        """
+        reader, pipe = os.pipe2(os.O_DIRECT | os.O_NONBLOCK)  # each write is a read of its own
+        self.addCleanup(os.close, reader)
+        self.open = lambda path: pipe
+        file: Any = self.manager.open(self.path)
+        records = ["a" * 2000, "b" * 2000, "c" * 96, "d" * 4096, "e", "f"]
+        file.write("first")
+        self.wait_for_stat("write_completed", 1)
+        self.assertEqual(b"first", os.read(reader, 10_000))
+        file.writer.put(records, 0)
+        self.wait_for_stat("write_completed", 4)
+        read = [os.read(reader, 10_000).decode() for _ in range(3)]
+        self.assertEqual(["".join(records[:3]), records[3], "ef"], read)
+
+    def test_read_later(self) -> None:
+        """What does not fit into a FIFO is written once its reader has made room."""
+        os.mkfifo(self.path)
+        file = self.manager.open(self.path)
+        reader = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK)
+        self.addCleanup(os.close, reader)
+        file.write("1" * 200_000)
+        self.assertEqual("1" * 200_000, self.read_from(reader, at_least=200_000))
+        self.wait_for_stat("write_completed", 1)
+
     def test_stuck(self) -> None:
         """What a file does not take is kept up to a bound, and then dropped and counted; at the end
         it is not waited for long.
@@ -324,6 +385,32 @@ class TroubleTests(ManagerCase):
         file.write("opqrstu\n")
         self.wait_for("abcdefg\nhijklmn\nopqrstu\n")
 
+    def test_lost_records(self) -> None:
+        """Of records that go together, those are lost of which nothing is in the file."""
+        sizes = resource.getrlimit(resource.RLIMIT_FSIZE)
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_FSIZE, sizes)
+        for room, lost in ((8, 3), (10, 2), (30, 0)):
+            path = f"{self.path}.{room}"
+            file: Any = self.manager.open(path)
+            writer = file.writer
+            resource.setrlimit(resource.RLIMIT_FSIZE, (room, sizes[1]))
+            writer.put(["abcdefg\n", "hijklmn\n", "opqrstu\n", "v\n"], 26)
+            writer.start()
+            self.until(lambda writer=writer: writer.done)  # type: ignore[misc]
+            resource.setrlimit(resource.RLIMIT_FSIZE, sizes)
+            self.assertEqual(lost, writer.lost)
+
+    def test_nothing_lost(self) -> None:
+        """Of a file that takes all there is no word in the log of the process."""
+        with capturedLogs() as events:
+            file = self.manager.open(self.path)
+            file.write("1")
+            self.wait_for("1")
+            self.clock.advance(self.interval)
+            file.write("2")
+            self.stop()
+        self.assertEqual([], events)
+
     def test_closed_pipe(self) -> None:
         """Standard output may be a pipe that nobody reads any more: that is counted."""
         reader, pipe = os.pipe()
@@ -334,8 +421,8 @@ class TroubleTests(ManagerCase):
 
     def test_strange_failure(self) -> None:
         """Whatever fails is counted, and the next records are another occasion."""
-        file = self.manager.open(self.path)
-        writer = file.writer
+        file = self.opened()
+        writer: Any = file.writer
         write, writer._write = writer._write, lambda records: 1 // 0
         file.write("1")
         self.wait_for_stat("write_failed", 1)
@@ -345,16 +432,17 @@ class TroubleTests(ManagerCase):
 
     def test_no_threads(self) -> None:
         """Where the system has no thread left, records are dropped and counted, until it has."""
-        file = self.manager.open(self.path)
-        start = file.writer.start
+        file = self.opened()
+        writer: Any = file.writer
+        start = writer.start
 
         def fail() -> None:
             raise RuntimeError("can't start new thread")
 
-        self.patch(file.writer, "start", fail)
+        self.patch(writer, "start", fail)
         file.write("1")
         self.assertEqual(1, self.stat("write_dropped"))
-        file.writer.start = start
+        writer.start = start
         file.write("2")
         self.wait_for("2")
 
@@ -381,10 +469,16 @@ class OpeningTests(SynchronousTestCase):
             self.assertFalse(os.get_inheritable(self.opened(path)))
 
     def test_standard(self) -> None:
-        """/dev/stdout and /dev/stderr are what the process was started with."""
-        for path, number in (("/dev/stdout", 1), ("/dev/stderr", 2)):
-            found, expected = os.fstat(self.opened(path)), os.fstat(number)
-            self.assertEqual((expected.st_dev, expected.st_ino), (found.st_dev, found.st_ino))
+        """/dev/stdout and /dev/stderr are what the process was started with, by each of their
+        names.
+        """
+        for names, number in (
+            (("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"), 1),
+            (("/dev/stderr", "/dev/fd/2", "/proc/self/fd/2"), 2),
+        ):
+            for path in names:
+                found, expected = os.fstat(self.opened(path)), os.fstat(number)
+                self.assertEqual((expected.st_dev, expected.st_ino), (found.st_dev, found.st_ino))
 
     def test_fifo_of_others(self) -> None:
         """A FIFO that may only be written to is opened if somebody reads it."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-import textwrap
 from pathlib import Path
+from textwrap import indent
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -13,6 +13,7 @@ from tcpmesh.testing.upstreams import Echo
 from tcpmesh.values.response_flags import ResponseFlag
 from tcpmesh.values.stream.close_words import REASONS
 from tcpmesh.values.stream.moment import LogType
+from tests.extras import needs_cel
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "access-logs.md").read_text()
 HOST = "10.0.0.3:5432"
@@ -41,6 +42,11 @@ def blocks(language: str = "") -> list[str]:
     return [text for name, text in found if name == language]
 
 
+def indented(text: str, columns: int) -> str:
+    """A text further to the right."""
+    return indent(text, " " * columns)
+
+
 class PageTests(SynchronousTestCase):
     """What the page says."""
 
@@ -65,17 +71,38 @@ class PageTests(SynchronousTestCase):
         for kind in LogType:
             self.assertIn(f"| `{kind.value}` |", PAGE)
 
-    def test_example(self) -> None:
-        """The example writes such a line as stands below it."""
-        example, json = blocks("yaml")
-        mesh = Mesh(BOOTSTRAP % textwrap.indent(example, " " * 6))
+    def logged(self, filtered: str = "", reset: bool = True) -> list[str]:
+        """What the log of the page says, with a filter, of one connection that ends."""
+        log = blocks("yaml")[0].replace("- name: why\n", "- name: why\n" + indented(filtered, 6))
+        mesh = Mesh(BOOTSTRAP % indented(log, 6))
         upstream = mesh.upstream(HOST, Echo())
         mesh.connect("127.0.0.1:1")
         for transport in mesh.network.transports:
             transport.quiet = 12.4
-        upstream.clients[-1].transport.abortConnection()
+        transport = upstream.clients[-1].transport
+        (transport.abortConnection if reset else transport.loseConnection)()
         mesh.pump()
-        (line,) = mesh.logged("/dev/stdout")
+        return mesh.logged("/dev/stdout")
+
+    def test_filters(self) -> None:
+        """The first filter lets a connection pass in which something went wrong, and no other."""
+        _, _, flags, _ = blocks("yaml")
+        self.assertEqual(1, len(self.logged(flags)))
+        self.assertEqual([], self.logged(flags, reset=False))
+
+    @needs_cel
+    def test_expression(self) -> None:
+        """The other one goes by the client as well."""
+        *_, expression = blocks("yaml")
+        here = expression.replace("10.0.0.9:", "127.0.0.1:")
+        self.assertEqual(1, len(self.logged(here)))
+        self.assertEqual([], self.logged(here, reset=False))
+        self.assertEqual([], self.logged(expression))
+
+    def test_example(self) -> None:
+        """The example writes such a line as stands below it."""
+        _, json, *_ = blocks("yaml")
+        (line,) = self.logged()
         shown = next(block for block in blocks() if block.startswith("2026"))
         self.assertEqual(shown.split()[6:], line.split()[6:])
         self.assertEqual(len(shown.split()), len(line.split()))

@@ -52,13 +52,19 @@ class TextTests(SynchronousTestCase):
         )
 
     def test_masks(self) -> None:
-        """An address without port may be cut to a network; what is no number is no mask."""
+        """An address without port may be cut to a network; what is no number is no mask, and of one
+        below zero Envoy makes an empty text.
+        """
         masked = {
             16: "127.0.0.0/16",
             0: "0.0.0.0/0",
             32: "127.0.0.1/32",
             33: "127.0.0.1/32",
             24: "127.0.0.0/24",
+            2147483647: "127.0.0.1/32",
+            2147483648: "127.0.0.1",
+            -1: "",
+            "+16": "127.0.0.0/16",
             "x": "127.0.0.1",
         }
         self.check(
@@ -182,6 +188,17 @@ class TextTests(SynchronousTestCase):
         self.assertEqual(self.said("a%PROTOCOL%b", omit_empty=True), "ab")
         self.assertEqual(self.said("%ENVIRONMENT(NOT SET)%%RESPONSE_FLAGS%", omit_empty=True), "--")
 
+    def test_cut(self) -> None:
+        """A length cuts what there is, whatever it is, and makes nothing of what is absent."""
+        self.check(
+            {
+                "%FILTER_STATE(pre:PLAIN):2%": 'a"',
+                "%DYNAMIC_METADATA(ns:deep):7%": '{"list"',
+                "%FILTER_STATE(pre:PLAIN):0%": "",
+                "%REQ(A):5%": "-",
+            }
+        )
+
     def test_cut_inside_of_a_letter(self) -> None:
         """A length counts bytes, and the rest of a letter stays as bytes."""
         about = known()
@@ -192,10 +209,11 @@ class TextTests(SynchronousTestCase):
         )
 
     def test_never_raises(self) -> None:
-        """An operator that fails is absent, and the failure is logged."""
+        """An operator that fails is absent, and the failure is logged once."""
         about = known()
         about.addresses = None  # type: ignore[assignment]
-        self.assertEqual(self.said("a %DOWNSTREAM_REMOTE_ADDRESS% b", about), "a - b")
+        words = TextFormat("a %DOWNSTREAM_REMOTE_ADDRESS% b")
+        self.assertEqual([words.format(about, LATER) for _ in "12"], ["a - b"] * 2)
         self.assertEqual(len(self.flushLoggedErrors(AttributeError)), 1)
 
     def test_supported(self) -> None:

@@ -88,12 +88,13 @@ class TruthTests(SynchronousTestCase):
         for value, truth in (
             *((True, True), (False, False), (5, True), (0, False), (-3, True)),
             *(("1", True), ("0", False), ("007", True), ("1.0", True), ("-0x10", True)),
+            *((2147483646, True), (-2147483648, True)),
         ):
             self.assertIs(entry(value).truth, truth)
 
     def test_no_truths(self) -> None:
         """Text that says true is none, nor are other numbers."""
-        for value in ("true", "TRUE", "", 0.5, "4.5", 2147483647, 1e15, "nan", "inf"):
+        for value in ("true", "TRUE", "", 0.5, "4.5", 2147483647, -2147483649, 1e15, "nan", "inf"):
             self.assertIsNone(entry(value).truth, value)
 
     def test_a_truth_is_no_number(self) -> None:

@@ -62,6 +62,14 @@ class KeyTests(SynchronousTestCase):
             counted = sum(self.runtime.fraction(key, default, number) for number in range(of))
             self.assertEqual(counted, cases, key)
 
+    def test_denominators(self) -> None:
+        """Of any number what counts is the rest after the denominator."""
+        for denominator, of in (("HUNDRED", 100), ("TEN_THOUSAND", 10_000), ("MILLION", 1_000_000)):
+            default = FractionalPercent(numerator=1, denominator=denominator)
+            for number in (of - 1, of, of + 1):
+                for is_case in (self.runtime.fraction, self.runtime.sampled):
+                    self.assertIs(is_case("missing", default, number), number == of)
+
     def test_more_than_all(self) -> None:
         """An integer above 100 is all."""
         runtime = Runtime({"k": Entry("", 101.0)})

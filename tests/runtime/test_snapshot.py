@@ -37,8 +37,17 @@ class SnapshotTests(SynchronousTestCase):
                 {key: tried.get(key) for key in "abcdefgh"},
                 {key: expected.get(key) for key in "abcdefgh"},
             )
-        self.assertEqual((dict(tried.items()), len(tried)), (expected, len(expected)))
+        self.assertEqual((len(tried), dict(tried.items())), (len(expected), expected))
         self.assertEqual(tried.is_empty, not expected)
+
+    def test_few(self) -> None:
+        """Of a change of a few values nothing is left to be done."""
+        tried = Snapshot({})
+        few: dict[str, Entry | None] = {f"k{number}": Entry("2") for number in range(snapshot.FEW)}
+        tried.put(dict(few))
+        self.assertFalse(tried.settle(1))
+        tried.put(dict.fromkeys(few))
+        self.assertTrue(tried.is_empty)
 
     def test_at_once(self) -> None:
         """Many values hold at once, though none has been brought down."""

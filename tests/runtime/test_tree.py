@@ -157,9 +157,11 @@ class TreeTests(SynchronousTestCase):
 
     def test_many(self) -> None:
         """A tree has so many files at most."""
-        self.patch(tree, "MOST_FILES", 3)
         for name in "abc":
             self.put(name, "1")
+        self.patch(tree, "MOST_FILES", 4)
+        self.assertEqual(len(self.texts()), 3)
+        self.patch(tree, "MOST_FILES", 3)
         self.assertEqual(self.refused(), "more than 3 files")
 
     def test_large(self) -> None:

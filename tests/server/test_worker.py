@@ -152,10 +152,10 @@ class RefusalTests(MeshTestCase):
             raise BrokenExtension("its own trouble")
 
         from tcpmesh.cluster import cluster
-        from tcpmesh.listener import listener
+        from tcpmesh.listener import filter_chains
 
         self.patch(cluster, "balancer", fail)
-        self.patch(listener, "FilterChain", fail)
+        self.patch(filter_chains, "ChainFilters", fail)
         for add in (
             lambda: self.mesh.add_cluster("c", HOST),
             lambda: self.mesh.add_listener("l", "127.0.0.1:1", "[]"),

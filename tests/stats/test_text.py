@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.stats.exposition.prometheus import exposition
 from tcpmesh.stats.exposition.text_format import PrometheusText
+from tcpmesh.stats.family import Declaration
 from tcpmesh.stats.metrics import Merge
 from tcpmesh.stats.select import STEPS, Kind, Query, Selection
 from tcpmesh.stats.store import Store
@@ -150,6 +151,15 @@ class JsonTests(SynchronousTestCase):
             found = parsed(sample(), kinds=frozenset(kinds))
             self.assertEqual(Kind.HISTOGRAMS in kinds, bool(found) and "histograms" in found[-1])
 
+    def test_unusual_names(self) -> None:
+        """A name with quotes, backslashes or letters beyond ASCII comes back as it was."""
+        names = ['a"b', "a\\b", "a\u00e9b", "a\x7fb", "a\nb", "plain"]
+        store = Store()
+        for name in names:
+            store.counter(name).tally += 3
+        found = parsed(store)
+        self.assertEqual([{"name": name, "value": 3} for name in sorted(names)], found)
+
 
 class QueryTests(SynchronousTestCase):
     """Asking for some only."""
@@ -165,6 +175,32 @@ class QueryTests(SynchronousTestCase):
         """A pattern is searched in the whole name, and may be turned round."""
         self.assertEqual("b.total: 2\n", text(sample(), pattern=Regex("tot")))
         self.assertNotIn("b.total", text(sample(), pattern=Regex("tot"), invert=True))
+
+    def test_used_of_many(self) -> None:
+        """Of counters and gauges those that were written to are found, by name, and of them those
+        that the expression asks for.
+        """
+        store = Store()
+        for number in range(400):
+            name = f"{number:03}"
+            store.counter(f"c{name}").tally += number % 50 == 0
+            store.gauge(f"b{name}" if number % 2 else f"d{name}", Merge.SUM).add(number == 399)
+        store.declare(Declaration(counters=("c000.declared",)))
+        made = [f"c{number:03}: 1" for number in range(0, 400, 50)]
+        gauges = [f"b{number:03}: {int(number == 399)}" for number in range(1, 400, 2)]
+        self.assertEqual([*gauges, *made], text(store, used_only=True).splitlines()[: 200 + 8])
+        self.assertEqual(
+            ["c100: 1", "c150: 1"],
+            text(store, used_only=True, pattern=Regex("^c1")).splitlines(),
+        )
+        self.assertEqual(
+            ["b399: 1", "d398: 0"],
+            text(store, used_only=True, pattern=Regex("39[89]")).splitlines(),
+        )
+
+    def test_hidden(self) -> None:
+        """None is hidden, so whoever asks for hidden ones alone gets none."""
+        self.assertEqual("", text(sample(), hidden_only=True))
 
     def test_nothing_found_for_a_while(self) -> None:
         """While nothing matches there are empty pieces, at which others can have their turn."""
@@ -187,10 +223,11 @@ class QueryTests(SynchronousTestCase):
         for number in range(100):
             store.counter(f"c{number}")
         for invert in (False, True):
-            selection = Selection(store, Query(pattern=dear, invert=invert))
-            self.assertGreaterEqual(list(selection.counters()).count(None), 25)
-            cheap = Selection(store, Query(pattern=Regex("c"), invert=invert))
-            self.assertEqual(0, list(cheap.counters()).count(None))
+            for used_only in (False, True):
+                query = Query(used_only, dear, invert)
+                self.assertGreaterEqual(len(list(Selection(store, query).rows())), 25)
+                query = Query(used_only, Regex("c"), invert)
+                self.assertLessEqual(len(list(Selection(store, query).rows())), 2)
 
     def test_kinds(self) -> None:
         """Kinds can be asked for one by one."""

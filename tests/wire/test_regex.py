@@ -6,6 +6,9 @@ import sys
 import time
 from subprocess import run
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.wire.regex import BadRegex, Regex
@@ -19,6 +22,33 @@ class RegexTests(SynchronousTestCase):
         regex = Regex("b+.")
         self.assertEqual((True, False), (regex.search("abbc"), regex.search("ab")))
         self.assertEqual((True, False), (regex.fullmatch("bbc"), regex.fullmatch("abbc")))
+
+    def test_needed(self) -> None:
+        """What is plainly to be there is known: the longest part between dots."""
+        for text, needed in (
+            ("upstream_cx", "upstream_cx"),
+            ("^cluster.c1.", "cluster"),
+            ("a.bc$", "bc"),
+            (".", ""),
+            ("ab+", ""),
+            ("a|b", ""),
+            ("(?i)a", ""),
+            ("[a]", ""),
+            ("a\\.b", ""),
+            ("ab?", ""),
+            ("ab{0}", ""),
+            ("\u00fc", ""),
+        ):
+            self.assertEqual(needed, Regex(text).needed, text)
+
+    @given(st.text("ab.^$", max_size=4), st.text("ab\u00fc", max_size=6))
+    def test_needed_is_needed(self, expression: str, text: str) -> None:
+        """Where an expression is found, there is what it needs."""
+        try:
+            regex = Regex(expression)
+        except BadRegex:
+            return
+        self.assertTrue(not regex.search(text) or regex.needed in text)
 
     def test_bytes(self) -> None:
         """A dot stands for one byte, whatever it is part of; what was no UTF-8 is looked at as it

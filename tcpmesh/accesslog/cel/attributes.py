@@ -19,6 +19,7 @@ from tcpmesh.accesslog.fields.state import shared_entries
 from tcpmesh.accesslog.fields.times import pool_ready_seconds
 from tcpmesh.accesslog.fields.value import encoded
 from tcpmesh.connection.state_objects import Endpoint
+from tcpmesh.values.hosts import HostSpec
 from tcpmesh.values.response_flags import ResponseFlag
 from tcpmesh.values.stream.filter_state import StateObject
 from tcpmesh.values.stream.moment import Moment
@@ -65,7 +66,7 @@ def _pool_ready(info: StreamInfo, at: Moment) -> Duration | None:
     return _long(pool_ready_seconds(info))
 
 
-def _of_host(ask: Callable[[Any], Any]) -> _Attribute:
+def _of_host(ask: Callable[[HostSpec], Any]) -> _Attribute:
     def value(info: StreamInfo, at: Moment) -> Any:
         host = info.upstream.host
         return None if host is None else ask(host)
@@ -73,7 +74,7 @@ def _of_host(ask: Callable[[Any], Any]) -> _Attribute:
     return value
 
 
-def _locality(host: Any) -> Any:
+def _locality(host: HostSpec) -> base_pb2.Locality:
     place = host.locality
     return base_pb2.Locality(region=place.region, zone=place.zone, sub_zone=place.sub_zone)
 

@@ -164,6 +164,8 @@ def _fill_hello(common: Any, info: StreamInfo) -> None:
         common.tls_properties.tls_sni_hostname = valid(hello.server_name)
     if hello.ja3:
         common.tls_properties.ja3_fingerprint = hello.ja3
+    if hello.failure:
+        common.downstream_transport_failure_reason = hello.failure
 
 
 def _fill_flags(message: Any, flags: ResponseFlag) -> None:

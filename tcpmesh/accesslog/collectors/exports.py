@@ -67,8 +67,7 @@ class Exports:
         refused = records if isinstance(result, Failure) else min(max(result, 0), records)
         if refused:
             self._dropped(refused)
-        if refused < records:
-            self._written(records - refused)
+        self._written(records - refused)
         self._ready()
         done = self._on_idle
         if done is not None and not self._under_way:

@@ -148,8 +148,7 @@ class LogStream:
         sent = Sent(message, records, self._sent + message.ByteSize() + OVERHEAD)
         self._waiting.append(sent)
         if not stream.send(message):
-            if self._waiting and self._waiting[-1] is sent:
-                self._waiting.pop()
+            self._waiting.pop()
             return False
         if stream is self._stream:
             self._sent = sent.end

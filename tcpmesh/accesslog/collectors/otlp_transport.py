@@ -5,7 +5,6 @@ from __future__ import annotations
 from time import time
 from typing import Any, Protocol
 
-from envoy.config.core.v3.base_pb2 import HeaderValueOption
 from google.protobuf.unknown_fields import UnknownFieldSet
 
 from twisted.internet.defer import Deferred, fail
@@ -14,6 +13,7 @@ from tcpmesh import __version__
 from tcpmesh.accesslog.collectors.exports import TIMEOUT
 from tcpmesh.accesslog.operators import Operators
 from tcpmesh.accesslog.text_format import TextFormat
+from tcpmesh.config.fields.headers import Fields, with_header
 from tcpmesh.config.fields.operators import names_of_formatters
 from tcpmesh.config.fields.values import seconds
 from tcpmesh.interfaces import ICluster
@@ -28,8 +28,6 @@ USER_AGENT = f"OTel-OTLP-Exporter-tcpmesh/{__version__}"
 """As OpenTelemetry wants it (specification/protocol/exporter.md)."""
 
 _OK = 200
-_ENDS = str.maketrans("\r\n\0", "   ")
-"""A variable may hold what would end a field."""
 
 
 class NotTaken(Exception):
@@ -116,7 +114,7 @@ class HttpTransport:
         body = message.SerializeToString()
         return self._post(cluster, self._fields(len(body)), body).addCallback(_judged)
 
-    def _post(self, cluster: ICluster, fields: list[tuple[str, str]], body: bytes) -> Deferred[int]:
+    def _post(self, cluster: ICluster, fields: Fields, body: bytes) -> Deferred[int]:
         """In the version of HTTP that the cluster speaks."""
         if not cluster.speaks_http2:
             posted: Deferred[int] = cluster.http1.send(
@@ -132,7 +130,7 @@ class HttpTransport:
         )
         return post(cluster.http2, (*head, *found.items()), body, self._clock, self._timeout)
 
-    def _fields(self, length: int) -> list[tuple[str, str]]:
+    def _fields(self, length: int) -> Fields:
         fields = [
             ("host", self._host),
             ("content-type", "application/x-protobuf"),
@@ -140,9 +138,8 @@ class HttpTransport:
         ]
         now = time()
         for option, words in self._headers:
-            value = words.format(StreamInfo(started=now), Moment(now, now)).translate(_ENDS)
-            if value or option.keep_empty_value:
-                fields = _acted(fields, option.append_action, option.header.key.lower(), value)
+            value = words.format(StreamInfo(started=now), Moment(now, now))
+            fields = with_header(fields, option, value)
         return [*fields, ("content-length", str(length))]
 
     def close(self) -> None:
@@ -153,20 +150,6 @@ def _judged(status: int) -> int:
     if status != _OK:
         raise NotTaken(f"HTTP status {status}")
     return 0
-
-
-def _acted(
-    fields: list[tuple[str, str]], action: int, name: str, value: str
-) -> list[tuple[str, str]]:
-    """With one more value, by what is to be done about a field of this name that is there."""
-    is_there = any(each == name for each, _ in fields)
-    if action == HeaderValueOption.ADD_IF_ABSENT and is_there:
-        return fields
-    if action == HeaderValueOption.OVERWRITE_IF_EXISTS and not is_there:
-        return fields
-    if action != HeaderValueOption.APPEND_IF_EXISTS_OR_ADD:
-        fields = [each for each in fields if each[0] != name]
-    return [*fields, (name, value)]
 
 
 def host_and_path(uri: str) -> tuple[str, str]:

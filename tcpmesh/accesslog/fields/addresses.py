@@ -11,6 +11,7 @@ from tcpmesh.config.fields.operators import Operator
 from tcpmesh.values.address import Address
 from tcpmesh.values.stream.moment import Moment
 from tcpmesh.values.stream.stream_info import StreamInfo
+from tcpmesh.wire.numbers import signed
 
 _Find = Callable[[StreamInfo], "Address | None"]
 
@@ -45,8 +46,7 @@ def _host(find: _Find) -> Build:
     """The address without its port; the argument is the length of the prefix to show."""
 
     def build(operator: Operator) -> Yield:
-        digits = operator.argument or ""
-        length = int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 4 else None
+        length = signed(operator.argument or "", 32)
 
         def text(info: StreamInfo, at: Moment) -> Value:
             address = find(info)
@@ -60,6 +60,8 @@ def _host(find: _Find) -> Build:
 def _masked(address: Address, length: int | None) -> str:
     if length is None or address.family == socket.AF_UNIX:
         return address.host
+    if length < 0:
+        return ""
     ip = ipaddress.ip_address(address.host.partition("%")[0])
     return str(ipaddress.ip_network((ip, min(length, ip.max_prefixlen)), strict=False))
 

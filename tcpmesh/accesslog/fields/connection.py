@@ -10,6 +10,7 @@ from tcpmesh.config.fields.operators import Operator
 from tcpmesh.values.stream.close_words import close_reason_text
 from tcpmesh.values.stream.stream_info import StreamInfo
 
+_BLANK = re.compile(r"[ \t\n\v\f\r]")
 _UNFIT = re.compile(rb"[^A-Za-z0-9._-]")
 
 
@@ -30,7 +31,7 @@ def _details(operator: Operator) -> Yield:
     """RESPONSE_CODE_DETAILS, in which blanks become underscores unless they are allowed."""
     if operator.argument == "ALLOW_WHITESPACES":
         return lambda info, at: info.details or None
-    return lambda info, at: "_".join(info.details.split()) or None
+    return lambda info, at: _BLANK.sub("_", info.details) or None
 
 
 def _own(operator: Operator) -> Yield:

@@ -75,13 +75,12 @@ def metadata_at(message: Any, steps: Sequence[str]) -> Value:
     if message is None or namespace not in message.filter_metadata:
         return None
     found: Any = message.filter_metadata[namespace]
+    fields = found.fields
     for key in keys:
-        fields = getattr(found, "fields", None)
-        if fields is None:
-            fields = found.struct_value.fields
         if key not in fields:
             return None
         found = fields[key]
+        fields = found.struct_value.fields
     return typed(whole(MessageToDict(found)))
 
 

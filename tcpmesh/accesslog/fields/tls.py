@@ -173,6 +173,11 @@ _NAMES = """
     """
 
 
+def _failure(info: StreamInfo, at: Moment) -> Value:
+    """Why TLS with a client failed, or why one that listener filters saw does not speak it."""
+    return "_".join((info.tls.failure or info.hello.failure).split()) or None
+
+
 def _operator(name: str) -> Build:
     side, _, asked = name.partition("_")
     return _ask(_SIDES[side], _ASKED[asked])
@@ -185,9 +190,7 @@ OPERATORS: dict[str, Build] = {
         for side, facts in _SIDES.items()
         for word in ("START", "END")
     },
-    "DOWNSTREAM_TRANSPORT_FAILURE_REASON": lambda operator: (
-        lambda info, at: "_".join(info.tls.failure.split()) or None
-    ),
+    "DOWNSTREAM_TRANSPORT_FAILURE_REASON": lambda operator: _failure,
     "UPSTREAM_SERVER_NAME": lambda operator: (
         lambda info, at: server_name(info.upstream.tls.server_name)
     ),

@@ -74,5 +74,10 @@ ENDPOINTS = (
         ),
         changes=True,
     ),
-    Endpoint("/reopen_logs", "reopen the log file", _reopen_logs, changes=True),
+    Endpoint(
+        "/reopen_logs",
+        "reopen the log file and the files of access logs",
+        _reopen_logs,
+        changes=True,
+    ),
 )

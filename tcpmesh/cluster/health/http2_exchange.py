@@ -13,7 +13,7 @@ from tcpmesh.cluster.health.probe import ExchangeProbe, Failed, IResults, Terms
 from tcpmesh.cluster.health.request_headers import Headers
 from tcpmesh.rpc.http2.connection import Http2Connection
 from tcpmesh.rpc.http2.options import LEAST_WINDOW, Http2Options
-from tcpmesh.rpc.http2.owner import QuietOwner
+from tcpmesh.rpc.http2.owner import ConnectionOwner
 from tcpmesh.rpc.http2.stream import Http2Stream, Reset, StreamObserver
 from tcpmesh.values.address import Address
 from tcpmesh.wire import http2
@@ -63,7 +63,7 @@ class ProbeLimits:
         return self._small_left >= 0
 
 
-class Http2Probe(QuietOwner, ExchangeProbe):
+class Http2Probe(ConnectionOwner, ExchangeProbe):
     """Asks one host over HTTP/2, and owns the connection.
 
     A subclass begins its request in `begin_stream`, and calls `settle` before it gives its result.

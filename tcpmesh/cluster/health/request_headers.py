@@ -10,21 +10,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Set
 from typing import Any, NamedTuple
 
-from envoy.config.core.v3.base_pb2 import HeaderValueOption
-
 from tcpmesh.accesslog.fields.state import metadata_at
 from tcpmesh.accesslog.fields.upstream import host_name, host_name_without_port
 from tcpmesh.accesslog.fields.value import Value, cut_to, shown
 from tcpmesh.accesslog.operators import OPERATORS
+from tcpmesh.config.fields.headers import with_header
 from tcpmesh.config.fields.operators import Operator, parse
 from tcpmesh.values.hosts import HostSpec
 from tcpmesh.values.stream.moment import Moment
 from tcpmesh.values.stream.stream_info import NOWHERE, StreamInfo
 
 Headers = tuple[tuple[str, str], ...]
-
-_ENDS = str.maketrans("\r\n\0", "   ")
-"""A variable or the metadata of a host may hold what would end a field."""
 
 
 class ProbeInfo(NamedTuple):
@@ -58,23 +54,17 @@ class RequestHeaders:
         self, options: Iterable[Any], protocol: str, remove: Set[str] = frozenset()
     ) -> None:
         self._remove = remove
-        self._options = [
-            (option, option.header.key.lower(), _parts(option.header.value, protocol))
-            for option in options
-        ]
-        self.is_fixed = all(
-            isinstance(part, str) for _, _, parts in self._options for part in parts
-        )
+        self._options = [(option, _parts(option.header.value, protocol)) for option in options]
+        self.is_fixed = all(isinstance(part, str) for _, parts in self._options for part in parts)
         """Whether there is no operator in any of them."""
 
     def added_to(self, fields: Headers, spec: HostSpec, now: float) -> Headers:
         """The fields of a request to a host, at a time in seconds since 1970."""
         found = [each for each in fields if each[0] not in self._remove]
         asked = NOTHING if self.is_fixed else probe_info(spec, now)
-        for option, name, parts in self._options:
+        for option, parts in self._options:
             value = "".join(part if isinstance(part, str) else part(asked) for part in parts)
-            if value or option.keep_empty_value:
-                found = _acted(found, option.append_action, name, value)
+            found = with_header(found, option, value)
         return tuple(found)
 
 
@@ -86,7 +76,7 @@ def _parts(text: str, protocol: str) -> tuple[str | Callable[[ProbeInfo], str], 
 
 def _text_of(operator: Operator, protocol: str) -> Callable[[ProbeInfo], str]:
     ask, length = _yield_of(operator, protocol), operator.length
-    return lambda asked: cut_to(shown(ask(asked)) or "", length).translate(_ENDS)
+    return lambda asked: cut_to(shown(ask(asked)) or "", length)
 
 
 def _yield_of(operator: Operator, protocol: str) -> Yield:
@@ -112,29 +102,3 @@ _OF_HOST: dict[str, Callable[[HostSpec], str]] = {
     "UPSTREAM_HOST_NAME": host_name,
     "UPSTREAM_HOST_NAME_WITHOUT_PORT": host_name_without_port,
 }
-
-
-def _acted(
-    found: list[tuple[str, str]], action: int, name: str, value: str
-) -> list[tuple[str, str]]:
-    """With one more value, by what is to be done about a field of this name that is there."""
-    known = any(each == name for each, _ in found)
-    if action == HeaderValueOption.ADD_IF_ABSENT and known:
-        return found
-    if action == HeaderValueOption.OVERWRITE_IF_EXISTS and not known:
-        return found
-    if action in (
-        HeaderValueOption.OVERWRITE_IF_EXISTS,
-        HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD,
-    ):
-        found = [each for each in found if each[0] != name]
-    return _appended(found, name, value)
-
-
-def _appended(headers: list[tuple[str, str]], name: str, value: str) -> list[tuple[str, str]]:
-    """With one more value; a second user-agent joins the first, as in Envoy, other fields may come
-    twice.
-    """
-    if name == "user-agent" and any(each == name for each, _ in headers):
-        return [(each, f"{old},{value}" if each == name else old) for each, old in headers]
-    return [*headers, (name, value)]

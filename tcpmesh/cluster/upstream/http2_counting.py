@@ -9,6 +9,7 @@ from twisted.python.failure import Failure
 from tcpmesh.cluster.hosts.host import Host
 from tcpmesh.cluster.hosts.stats import ClusterStats
 from tcpmesh.cluster.upstream.counting import closed, failed, opened
+from tcpmesh.rpc.http2.counts import HostCounts
 from tcpmesh.rpc.http2.stream import Reset, ResetReason
 from tcpmesh.stats.metrics import Merge
 from tcpmesh.stats.store import Declaration
@@ -63,8 +64,8 @@ class Http2Stats:
                 self._scope.counter(f"{prefix}{name}").tally += 1
 
 
-class HostCounter:
-    """What is counted of one host, and its limits: a `HostCounts`."""
+class HostCounter(HostCounts):
+    """What is counted of one host of a cluster, and its limits."""
 
     def __init__(self, host: Host, http2: Http2Stats) -> None:
         self._host = host

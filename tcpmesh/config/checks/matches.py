@@ -24,44 +24,56 @@ _UNIMPLEMENTED = ("address_suffix", "suffix_len")
 
 def _check_listener(listener: Any, field_path: FieldPath, report: Report) -> None:
     chains = (field_path, "filter_chains")
+    for index, chain in enumerate(listener.filter_chains):
+        _check_unimplemented(chain, (chains, index), report)
     if listener.HasField("filter_chain_matcher"):
         _check_chain_names(listener.filter_chains, chains, report)
         return
     leaves: dict[tuple[Any, ...], int] = {}
     for index, chain in enumerate(listener.filter_chains):
         match = chain.filter_chain_match
+        _check_values(match, ((chains, index), "filter_chain_match"), report)
         first = _first_overlap(match, index, leaves)
-        if first is None:
-            continue
-        same = listener.filter_chains[first].filter_chain_match == match
-        what = "has the same matching rules as" if same else "has matching rules overlapping with"
-        report.error(
-            (chains, index),
-            f"filter chain {chain.name!r} {what} the filter chain at "
-            f"{_place_of(report, chains, first)}",
-        )
+        if first is not None:
+            text = _overlap(listener.filter_chains, first, index)
+            report.error((chains, index), f"{text}, at {report.place((chains, first))}")
 
 
-def _place_of(report: Report, chains: FieldPath, index: int) -> str:
-    return str(report.place((chains, index)))
+def _overlap(chains: Any, first: int, index: int) -> str:
+    """What Envoy says of the second of two chains for the same clients."""
+    chain, other = chains[index], chains[first]
+    if first != index and chain.filter_chain_match == other.filter_chain_match:
+        return f"filter chain {chain.name!r} has the same matching rules defined as {other.name!r}"
+    return (
+        f"filter chain {chain.name!r}: multiple filter chains with overlapping matching rules are "
+        f"defined, the other one being {other.name!r}"
+    )
 
 
 def _check_chain_names(chains: Any, field_path: FieldPath, report: Report) -> None:
     names: set[str] = set()
     for index, chain in enumerate(chains):
-        if not chain.name or chain.name in names:
-            text = "filter_chain_matcher needs filter chains with names, each of its own"
-            report.error(((field_path, index), "name"), text)
+        place = (field_path, index)
+        if not chain.name:
+            text = '"name" field is required when using a listener matcher'
+            report.absent(place, ["name"], f"{text} (filter_chain_matcher)")
+        elif chain.name in names:
+            text = f'"name" field is duplicated with value {chain.name!r}'
+            report.error((place, "name"), f"{text}: filter_chain_matcher goes by names")
         names.add(chain.name)
 
 
 def _first_overlap(match: Any, index: int, leaves: dict[tuple[Any, ...], int]) -> int | None:
-    """The first chain that has a leaf of this one; its leaves are added to the table."""
+    """The first chain that has a leaf of this one, which may be this one, where it has one twice;
+    its leaves are added to the table.
+    """
     found: int | None = None
+    own: set[tuple[Any, ...]] = set()
     for leaf in islice(product(*_criteria(match)), MAX_COMBINATIONS):
         other = leaves.setdefault(leaf, index)
-        if other != index and found is None:
+        if found is None and (other != index or leaf in own):
             found = other
+        own.add(leaf)
     return found
 
 
@@ -82,7 +94,8 @@ def _criteria(match: Any) -> list[list[Any]]:
 
 
 def _values(values: Iterable[Any]) -> list[Any]:
-    return list(values) or [None]
+    """An empty one is any, too."""
+    return [value or None for value in values] or [None]
 
 
 def _networks(ranges: Any) -> list[Any]:
@@ -102,21 +115,30 @@ def _network(item: Any) -> str:
         return f"{item.address_prefix}/{item.prefix_len.value}"
 
 
-def _check_match(match: Any, field_path: FieldPath, report: Report) -> None:
+def _check_unimplemented(chain: Any, field_path: FieldPath, report: Report) -> None:
+    match = chain.filter_chain_match
     for name in _UNIMPLEMENTED:
         if (
             match.HasField(name)
             if match.DESCRIPTOR.fields_by_name[name].has_presence
             else getattr(match, name)
         ):
-            report.error((field_path, name), f"{name} is a field that Envoy does not implement")
+            text = f"filter chain {chain.name!r} contains unimplemented fields"
+            report.error(
+                ((field_path, "filter_chain_match"), name),
+                f"{text}: Envoy knows {name} and has no code for it",
+            )
+
+
+def _check_values(match: Any, field_path: FieldPath, report: Report) -> None:
     for field in ("prefix_ranges", "source_prefix_ranges", "direct_source_prefix_ranges"):
         for index, item in enumerate(getattr(match, field)):
             _check_prefix(item, ((field_path, field), index), report)
     for index, name in enumerate(match.server_names):
-        if "*" in name.removeprefix("*."):
+        if "*" in name and not name.startswith("*."):
             text = (
-                f"{name!r}: a wildcard stands for the whole first label only, as in '*.example.com'"
+                f'{name!r}: partial wildcards are not supported in "server_names"; a wildcard '
+                f"stands for the whole first label, as in '*.example.com'"
             )
             report.error(((field_path, "server_names"), index), text)
 
@@ -132,5 +154,4 @@ def _check_prefix(item: Any, field_path: FieldPath, report: Report) -> None:
 
 CHECKS = {
     "envoy.config.listener.v3.Listener": _check_listener,
-    "envoy.config.listener.v3.FilterChainMatch": _check_match,
 }

@@ -142,12 +142,12 @@ def _check_envoy(service: Any, field_path: FieldPath, report: Report) -> None:
     clusters = report.bootstrap.static_resources.clusters if report.bootstrap is not None else ()
     found = [each for each in clusters if each.name == name]
     if not found and not report.has_cluster_discovery:
-        report.warning(here, f"there is no cluster {name!r}: no call will come to anything")
+        report.warning(here, f"there is no cluster {name!r}: every call will fail")
     if found and not has_http2(found[0]):
         report.warning(
             here,
             f"the cluster {name!r} does not say that it speaks HTTP/2: Envoy would call it over "
-            f"HTTP/1, and to no avail; tcpmesh speaks HTTP/2",
+            f"HTTP/1, and every call would fail; tcpmesh speaks HTTP/2",
             f"set explicit_http_config of {HTTP_OPTIONS}",
         )
 

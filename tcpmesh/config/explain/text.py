@@ -72,7 +72,7 @@ def _shown(setting: Setting) -> str:
     if value is None:
         return setting.note
     text = (
-        value
+        _on_one_line(value)
         if isinstance(value, str)
         else json.dumps(value)
         if isinstance(value, (dict, list))
@@ -80,6 +80,13 @@ def _shown(setting: Setting) -> str:
     )
     note = setting.note or _in_larger_units(setting.name, value)
     return f"{text} ({note})" if note else text
+
+
+def _on_one_line(text: str) -> str:
+    """A text with its line ends, and what else a terminal would act on, as escapes: a format ends
+    in a line end, as a rule.
+    """
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 
 
 def _in_larger_units(name: str, value: Json) -> str:

@@ -55,7 +55,7 @@ def plain_value(value: Any, descriptor: FieldDescriptor | None = None) -> Json:
     if isinstance(value, bytes):
         return value.hex()
     if hasattr(value, "items"):
-        return {str(key): plain_value(inner) for key, inner in value.items()}
+        return {str(key): plain_value(value[key]) for key in sorted(value)}
     return [plain_value(item, descriptor) for item in value]
 
 
@@ -83,12 +83,21 @@ def _of_message(message: Any) -> Json:
     if short is not None:
         return short(message)
     if message.DESCRIPTOR.full_name.startswith("google.protobuf."):
-        plain: Json = whole(json_format.MessageToDict(message, preserving_proto_field_name=True))
-        return plain
+        plain = whole(json_format.MessageToDict(message, preserving_proto_field_name=True))
+        return _in_order(plain)
     return {
         field.name: REDACTED if is_secret(field) else plain_value(value, field)
         for field, value in message.ListFields()
     }
+
+
+def _in_order(value: Json) -> Json:
+    """A value with the keys of its mappings sorted: those of protobuf come in any order, another
+    one in each process.
+    """
+    if isinstance(value, dict):
+        return {key: _in_order(value[key]) for key in sorted(value)}
+    return [_in_order(item) for item in value] if isinstance(value, list) else value
 
 
 def _address(message: Any) -> Json:

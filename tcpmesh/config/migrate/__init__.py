@@ -1,6 +1,6 @@
 """Old configurations become configurations of the v3 API, and keep their comments and layout.
 
-:func:`migrate` reads a text twice: as a configuration (`config/text`), to say what is wrong with
+`migrate` reads a text twice: as a configuration (`config/text`), to say what is wrong with
 it, and as a `written` tree, which is then changed along the schema (`walk`, `rules`) and written
 again.  A text that Envoy would take is not changed at all.
 """

@@ -5,7 +5,7 @@ from over the network.
 from __future__ import annotations
 
 from tcpmesh.config.migrate.clusters import is_null, value_of
-from tcpmesh.config.migrate.walk import HOST, Rules, Spot
+from tcpmesh.config.migrate.spot import HOST, Rules, Spot
 from tcpmesh.config.migrate.written import (
     Entry,
     Group,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tcpmesh.config.migrate.extensions import add_type, tls_type
-from tcpmesh.config.migrate.walk import HOST, Rules, Spot
+from tcpmesh.config.migrate.spot import HOST, Rules, Spot
 from tcpmesh.config.migrate.written import Entry, Group, Scalar, entry, mapping, scalar, sequence
 
 CLUSTER = "envoy.config.cluster.v3.Cluster"

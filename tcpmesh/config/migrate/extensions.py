@@ -10,8 +10,8 @@ from tcpmesh.config.migrate.names import (
     type_of_protocol_options,
     type_per_route,
 )
+from tcpmesh.config.migrate.spot import HOST, Rules, Spot
 from tcpmesh.config.migrate.versions import current
-from tcpmesh.config.migrate.walk import HOST, Rules, Spot
 from tcpmesh.config.migrate.written import Entry, Group, Scalar, Written, entry, mapping, scalar
 from tcpmesh.config.text.problems import path_of
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tcpmesh.config.migrate.clusters import is_null, tls_context
 from tcpmesh.config.migrate.extensions import only_route
-from tcpmesh.config.migrate.walk import HOST, Rules, Spot
+from tcpmesh.config.migrate.spot import HOST, Rules, Spot
 from tcpmesh.config.migrate.written import (
     Entry,
     Group,
@@ -14,6 +14,7 @@ from tcpmesh.config.migrate.written import (
     scalar,
     sequence,
 )
+from tcpmesh.config.text.problems import FieldPath
 
 _LISTENER = "envoy.config.listener.v3.Listener"
 _CHAIN = "envoy.config.listener.v3.FilterChain"
@@ -47,19 +48,20 @@ def _use_proxy_proto(spot: Spot) -> None:
     items = [each.value for each in chains.value.entries]
     groups = [chains.value] if chains.value.is_mapping else items
     found = [
-        (group, each)
-        for group in groups
+        (index, group, each)
+        for index, group in enumerate(groups)
         if isinstance(group, Group) and (each := group.get("use_proxy_proto")) is not None
     ]
-    wanted = [each for _, each in found if _is_true(each)]
+    wanted = [each for *_, each in found if _is_true(each)]
     if wanted and not _add_listener_filter(spot, wanted[0]):
         return
-    for group, each in found:
+    for index, group, each in found:
         group.remove(each, spot.walk.style.pad)
+        path: FieldPath = (((spot.path, "filter_chains"), index), "use_proxy_proto")
         text = "'use_proxy_proto' becomes the listener filter envoy.filters.listener.proxy_protocol"
         if not _is_true(each):
             text = "'use_proxy_proto' is taken out: it is off anyway"
-        spot.say(each, text, is_needed=False)
+        spot.walk.say(each.line, path, text, is_needed=False)
 
 
 def _is_true(each: Entry) -> bool:
@@ -186,7 +188,8 @@ def _tcp_routes(spot: Spot, each: Entry) -> None:
 def _redis_cluster(spot: Spot, each: Entry) -> None:
     """`cluster` of redis_proxy: where everything goes that no prefix sends elsewhere."""
     inner = spot.ensure("prefix_routes", each.line)
-    if inner is None or inner.group.get("catch_all_route") is not None:
+    taken = ("catch_all_route", "catch_all_cluster")
+    if inner is None or any(inner.group.get(name) is not None for name in taken):
         spot.trouble(each, "'cluster' has no place beside these prefix_routes", "write it there")
         return
     route = mapping(spot.moved("cluster", each))

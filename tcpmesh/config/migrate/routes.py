@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from tcpmesh.config.migrate.clusters import is_null, value_of
 from tcpmesh.config.migrate.names import HTTP_FILTER, modern_name
-from tcpmesh.config.migrate.walk import HOST, FieldRule, MessageRule, Rules, Spot
+from tcpmesh.config.migrate.spot import HOST, FieldRule, MessageRule, Rules, Spot
 from tcpmesh.config.migrate.written import (
     Entry,
     Group,

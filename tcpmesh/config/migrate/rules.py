@@ -7,7 +7,7 @@ from __future__ import annotations
 from functools import cache
 
 from tcpmesh.config.migrate import bootstrap, clusters, extensions, listeners, routes
-from tcpmesh.config.migrate.walk import Rules
+from tcpmesh.config.migrate.spot import Rules
 
 
 @cache

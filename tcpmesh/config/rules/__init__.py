@@ -23,6 +23,7 @@ from validate import validate_pb2
 from tcpmesh.config.checks import CHECKS
 from tcpmesh.config.messages.report import Report
 from tcpmesh.config.messages.types import full_name_of, unpack
+from tcpmesh.config.rules.deprecated import DEPRECATED, INSTEAD
 from tcpmesh.config.rules.kinds import Test, duration_problem, tests_of
 from tcpmesh.config.text.problems import FieldPath
 
@@ -36,9 +37,6 @@ RELAXED = frozenset(
     }
 )
 """Fields of which `xds-protos` still has rules that Envoy 1.40 does not have any more."""
-
-DEPRECATED = "Envoy has deprecated this field"
-"""The warning of a field that its schema calls so."""
 
 
 def check(message: Message, report: Report, field_path: FieldPath = None) -> None:
@@ -81,13 +79,14 @@ def plan_of(descriptor: Descriptor) -> Plan:
     for field in descriptor.fields:
         _add_field(plan, field, field.GetOptions().Extensions[validate_pb2.rules])
         if field.GetOptions().deprecated:
-            plan.when_set[field.number] = _deprecated(plan.when_set.get(field.number))
+            hint = INSTEAD.get(field.full_name, "")
+            plan.when_set[field.number] = _deprecated(plan.when_set.get(field.number), hint)
     return plan
 
 
-def _deprecated(checks: _WhenSet | None) -> _WhenSet:
+def _deprecated(checks: _WhenSet | None, hint: str) -> _WhenSet:
     def warn(value: Any, field_path: FieldPath, report: Report) -> None:
-        report.warning(field_path, DEPRECATED)
+        report.warning(field_path, DEPRECATED, hint)
         if checks is not None:
             checks(value, field_path, report)
 

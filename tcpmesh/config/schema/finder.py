@@ -74,6 +74,9 @@ FINDER = SchemaFinder(sys.modules)
 
 
 def install() -> None:
-    """Let Python ask this finder before others."""
-    if FINDER not in sys.meta_path:
-        sys.meta_path.insert(0, FINDER)
+    """Let Python ask this finder before others.  Where this module was imported before and then
+    forgotten, as reloaders and coverage have it, that one's finder goes: the two would ask each
+    other for ever.
+    """
+    others = [each for each in sys.meta_path if type(each).__module__ != __name__]
+    sys.meta_path[:] = [FINDER, *others]

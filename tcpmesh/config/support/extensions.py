@@ -80,7 +80,7 @@ PARTS: dict[str, Rows] = {
 #: Extensions that tcpmesh will not have, and why.
 NEVER = {
     "envoy.config.metrics.v3.HystrixSink": (
-        "the Hystrix dashboard shows requests of HTTP, and nobody keeps it any more"
+        "the Hystrix dashboard shows requests of HTTP, and nobody maintains it any more"
     ),
     "envoy.extensions.stat_sinks.wasm.v3.Wasm": (
         "tcpmesh runs no WebAssembly; a stats sink of your own can be a Python module"

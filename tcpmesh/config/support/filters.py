@@ -28,6 +28,13 @@ EXTENSIONS: dict[str, Rows] = {
             "for a PROXY header to the upstream, which is not supported yet"
         ),
     },
+    "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector": {
+        "enable_ja3_fingerprinting": YES,
+        "enable_ja4_fingerprinting": YES,
+        "initial_read_buffer_size": YES,
+        "max_client_hello_size": YES,
+        "close_connection_on_client_hello_parsing_errors": YES,
+    },
     "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy": {
         "stat_prefix": YES,
         "cluster": YES,

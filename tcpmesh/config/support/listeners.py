@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tcpmesh.config.support.rows import YES, Rows, default_only, no_effect, only
+from tcpmesh.config.support.rows import YES, Rows, no_effect, only
 
 LISTENER: dict[str, Rows] = {
     "envoy.config.listener.v3.Listener": {
@@ -52,13 +52,24 @@ LISTENER: dict[str, Rows] = {
     "envoy.type.v3.Int32Range": {"start": YES, "end": YES},
     "envoy.config.listener.v3.FilterChain": {
         "name": YES,
-        "filter_chain_match": default_only("an empty one, which matches all connections"),
+        "filter_chain_match": YES,
         "filters": YES,
         "use_proxy_proto": YES,
         "metadata": YES,
         "transport_socket": YES,
         "transport_socket_connect_timeout": YES,
     },
-    "envoy.config.listener.v3.FilterChainMatch": {},
+    "envoy.config.listener.v3.FilterChainMatch": {
+        "destination_port": YES,
+        "prefix_ranges": YES,
+        "server_names": YES,
+        "transport_protocol": YES,
+        "application_protocols": YES,
+        "direct_source_prefix_ranges": YES,
+        "source_type": YES,
+        "source_prefix_ranges": YES,
+        "source_ports": YES,
+    },
+    "envoy.config.core.v3.CidrRange": {"address_prefix": YES, "prefix_len": YES},
     "envoy.config.listener.v3.Filter": {"name": YES, "typed_config": YES},
 }

@@ -22,6 +22,7 @@ from tcpmesh.accesslog.json_format import JsonFormat
 from tcpmesh.accesslog.operators import Operators
 from tcpmesh.config.fields.operators import names_of_formatters
 from tcpmesh.config.fields.values import seconds
+from tcpmesh.interfaces import ICluster
 from tcpmesh.registry import Context, extension
 from tcpmesh.rpc.backoff import Backoff
 from tcpmesh.stats.store import sanitize
@@ -104,7 +105,7 @@ class Fluentd:
 
     def _connect(self) -> None:
         self._attempts_left -= 1
-        cluster: Any = self._cluster(self._cluster_name)
+        cluster = self._cluster(self._cluster_name)
         connection = cluster.connect(self) if cluster is not None else None
         if connection is None:
             self._try_again(cluster)
@@ -127,7 +128,7 @@ class Fluentd:
         self._is_connected = False
         self._try_again(self._cluster(self._cluster_name))
 
-    def _try_again(self, cluster: Any) -> None:
+    def _try_again(self, cluster: ICluster | None) -> None:
         if self._attempts_left:
             self._retry = self._clock.callLater(self._backoff.next(), self._reconnect)
             return

@@ -19,6 +19,12 @@ from tcpmesh.accesslog.collectors.outbox import Outbox
 from tcpmesh.interfaces import IStatsSink, IStatsSnapshot
 from tcpmesh.registry import MainContext, extension
 from tcpmesh.rpc.client import grpc_client
+from tcpmesh.stats.snapshot import (
+    FlushedCounter,
+    FlushedGauge,
+    FlushedHistogram,
+    FlushedNumbers,
+)
 from tcpmesh.stats.text import QUANTILES
 
 METHOD = "/envoy.service.metrics.v3.MetricsService/StreamMetrics"
@@ -70,7 +76,9 @@ class Families:
             if self._histograms:
                 yield histogram, self._fill_histogram
 
-    def _metric(self, family: Any, kind: int, stat: Any, snapshot: IStatsSnapshot) -> Any:
+    def _metric(
+        self, family: Any, kind: int, stat: FlushedNumbers, snapshot: IStatsSnapshot
+    ) -> Any:
         family.type = kind
         metric = family.metric.add()
         metric.timestamp_ms = int(snapshot.wall * 1000)
@@ -82,14 +90,14 @@ class Families:
             metric.label.add(name=tag, value=value)
         return metric
 
-    def _fill_counter(self, family: Any, stat: Any, snapshot: IStatsSnapshot) -> None:
+    def _fill_counter(self, family: Any, stat: FlushedCounter, snapshot: IStatsSnapshot) -> None:
         metric = self._metric(family, _COUNTER, stat, snapshot)
         metric.counter.value = stat.delta if self._as_deltas else stat.total
 
-    def _fill_gauge(self, family: Any, stat: Any, snapshot: IStatsSnapshot) -> None:
+    def _fill_gauge(self, family: Any, stat: FlushedGauge, snapshot: IStatsSnapshot) -> None:
         self._metric(family, _GAUGE, stat, snapshot).gauge.value = stat.value
 
-    def _fill_summary(self, family: Any, stat: Any, snapshot: IStatsSnapshot) -> None:
+    def _fill_summary(self, family: Any, stat: FlushedHistogram, snapshot: IStatsSnapshot) -> None:
         summary = self._metric(family, _SUMMARY, stat, snapshot).summary
         summary.sample_count = stat.interval.count
         summary.sample_sum = stat.interval.sum
@@ -97,7 +105,9 @@ class Families:
         for quantile, value in zip(QUANTILES, values, strict=True):
             summary.quantile.add(quantile=quantile, value=value)
 
-    def _fill_histogram(self, family: Any, stat: Any, snapshot: IStatsSnapshot) -> None:
+    def _fill_histogram(
+        self, family: Any, stat: FlushedHistogram, snapshot: IStatsSnapshot
+    ) -> None:
         histogram = self._metric(family, _HISTOGRAM, stat, snapshot).histogram
         histogram.sample_count = stat.interval.count
         histogram.sample_sum = stat.interval.sum

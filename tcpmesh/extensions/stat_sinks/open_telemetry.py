@@ -24,6 +24,12 @@ from tcpmesh.accesslog.collectors.otlp_transport import GrpcTransport, HttpTrans
 from tcpmesh.accesslog.collectors.outbox import Outbox
 from tcpmesh.interfaces import IStatsSink, IStatsSnapshot
 from tcpmesh.registry import MainContext, extension
+from tcpmesh.stats.snapshot import (
+    FlushedCounter,
+    FlushedGauge,
+    FlushedHistogram,
+    FlushedNumbers,
+)
 
 METHOD = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export"
 
@@ -79,12 +85,12 @@ class Metrics:
         for histogram in snapshot.histograms():
             yield histogram, self._fill_histogram
 
-    def _fill_gauge(self, metric: Any, stat: Any, snapshot: IStatsSnapshot) -> None:
+    def _fill_gauge(self, metric: Any, stat: FlushedGauge, snapshot: IStatsSnapshot) -> None:
         point = metric.gauge.data_points.add()
         self._name(metric, point, stat, snapshot)
         point.as_int = stat.value
 
-    def _fill_counter(self, metric: Any, stat: Any, snapshot: IStatsSnapshot) -> None:
+    def _fill_counter(self, metric: Any, stat: FlushedCounter, snapshot: IStatsSnapshot) -> None:
         as_deltas = self._counters_as_deltas
         metric.sum.is_monotonic = True
         metric.sum.aggregation_temporality = _DELTA if as_deltas else _CUMULATIVE
@@ -93,7 +99,9 @@ class Metrics:
         point.start_time_unix_nano = self._last if as_deltas else self._began
         point.as_int = stat.delta if as_deltas else stat.total
 
-    def _fill_histogram(self, metric: Any, stat: Any, snapshot: IStatsSnapshot) -> None:
+    def _fill_histogram(
+        self, metric: Any, stat: FlushedHistogram, snapshot: IStatsSnapshot
+    ) -> None:
         as_deltas = self._histograms_as_deltas
         metric.histogram.aggregation_temporality = _DELTA if as_deltas else _CUMULATIVE
         point = metric.histogram.data_points.add()
@@ -108,7 +116,9 @@ class Metrics:
             below = count
         point.bucket_counts.append(seen.count - below)
 
-    def _name(self, metric: Any, point: Any, stat: Any, snapshot: IStatsSnapshot) -> None:
+    def _name(
+        self, metric: Any, point: Any, stat: FlushedNumbers, snapshot: IStatsSnapshot
+    ) -> None:
         """What all kinds have in common."""
         name, tags = snapshot.tags(stat.name)
         metric.name = self._prefix + (name if self._extracted else stat.name)

@@ -8,8 +8,9 @@ each stream has a queue, and streams take turns, a frame each.
 
 Everything happens in the loop that all connections share, and h2 is slow, so how much is read in
 one turn is bounded (`incoming`), as is what is sent (`outgoing`).  Frames that are small and that
-nobody has asked for are counted (`allowance`), and so are heads that answer no request: who sends
-too many of them is hung up on.  Header fields are bounded, on the wire and when they are read.
+nobody has asked for are counted (`allowance`), and so are heads that answer no request (`heads`):
+who sends too many of them is hung up on.  Header fields are bounded, on the wire and when they are
+read.
 """
 
 from __future__ import annotations
@@ -34,14 +35,17 @@ from h2.events import (
     WindowUpdated,
 )
 from h2.exceptions import H2Error
+from zope.interface import implementer
 
 from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IPushProducer
 from twisted.python.failure import Failure
 
-from tcpmesh.interfaces import INetwork
+from tcpmesh.interfaces import INetwork, IStreamTransport
 from tcpmesh.net.protocol import QuietProtocol
 from tcpmesh.rpc.http2.allowance import Allowance, FrameLimits
 from tcpmesh.rpc.http2.codec import Fields, Http2Codec, encoded
+from tcpmesh.rpc.http2.heads import MOST_FIELDS, HeadLimits
 from tcpmesh.rpc.http2.incoming import READ_SIZE, Incoming
 from tcpmesh.rpc.http2.keepalive import Pings
 from tcpmesh.rpc.http2.options import LEAST_WINDOW, Http2Options
@@ -50,12 +54,6 @@ from tcpmesh.rpc.http2.owner import ConnectionOwner
 from tcpmesh.rpc.http2.stream import Http2Stream, Reset, ResetReason, StreamObserver
 from tcpmesh.wire import http2
 from tcpmesh.wire.http2 import FrameTooLarge
-
-MOST_FIELDS = 1 << 14
-"""Bytes of the header fields of a response, on the wire and when they are read."""
-
-MOST_STRAYS = 32
-"""Heads that a host may send beyond two for each request."""
 
 LAST_STREAM = (1 << 31) - 3
 """The number of the last stream but one that a connection can have."""
@@ -74,13 +72,14 @@ class _Life(Enum):
     CLOSED = auto()
 
 
+@implementer(IPushProducer)
 class Http2Connection(QuietProtocol):
     """A connection, and the protocol of its transport."""
 
     __slots__ = (
         "_allowance",
         "_h2",
-        "_head",
+        "_heads",
         "_incoming",
         "_life",
         "_most_streams",
@@ -89,7 +88,6 @@ class Http2Connection(QuietProtocol):
         "_outgoing",
         "_owner",
         "_pings",
-        "_strays",
         "_streams",
         "had_streams",
         "transport",
@@ -107,7 +105,7 @@ class Http2Connection(QuietProtocol):
         :param random: by which pings are spread, where there are any.
         :param limits: which frames the host may send, where it is not `Allowance` that says so.
         """
-        self.transport: Any = None
+        self.transport: IStreamTransport | None = None
         self._options = options
         self._network = network
         self._owner = owner
@@ -120,10 +118,7 @@ class Http2Connection(QuietProtocol):
         self._outgoing = Outgoing(self._h2, network.clock, self._allowance, self._flush)
         self.had_streams = False
         """Whether it had streams when it ended."""
-        self._strays = 0
-        """Heads that were no answer to a request, trailers among them."""
-        self._head = 0
-        """Bytes of the header fields that are being read."""
+        self._heads = HeadLimits()
         self._most_streams = min(options.most_streams, STREAMS_BEFORE_SETTINGS)
 
     # Its streams
@@ -239,11 +234,12 @@ class Http2Connection(QuietProtocol):
 
     def dataReceived(self, data: bytes) -> None:
         """Read what came."""
-        if self._is_closed:
+        transport = self.transport
+        if self._is_closed or transport is None:
             return
         self._owner.bytes_received(len(data))
         self._pings.heard()
-        self._incoming.received(self.transport, data)
+        self._incoming.received(transport, data)
 
     def _read_one(self) -> bool:
         """Read a frame, if there is one; whether there was, and the connection is still there."""
@@ -253,7 +249,7 @@ class Http2Connection(QuietProtocol):
                 return False
             if not self._allowance.allows(frame):
                 return self._wrong("too many frames", ErrorCodes.ENHANCE_YOUR_CALM)
-            if self._is_too_much(frame):
+            if not self._heads.allows(frame, self._streams, self._h2.highest_outbound_stream_id):
                 return self._wrong("header fields without end", ErrorCodes.ENHANCE_YOUR_CALM)
             self._read(frame)
         except FrameTooLarge as e:
@@ -264,20 +260,6 @@ class Http2Connection(QuietProtocol):
             return False
         self._outgoing.send()  # and with it what h2 answers
         return True
-
-    def _is_too_much(self, frame: bytes) -> bool:
-        """Whether these are header fields of which there are too many: in one head, which is
-        counted before it is whole, or in heads that no request of ours has asked for.
-        """
-        kind = http2.kind_of(frame)
-        if kind == http2.HEADERS:
-            self._head = len(frame)
-            stream = self._streams.get(http2.stream_of(frame))
-            self._strays += stream is None or stream.status != 0
-        elif kind == http2.CONTINUATION:
-            self._head += len(frame)
-        most = MOST_STRAYS + self._h2.highest_outbound_stream_id
-        return self._head > MOST_FIELDS + http2.HEAD or self._strays > most
 
     def _wrong(self, why: str, code: ErrorCodes | None = None) -> bool:
         """The host is hung up on; False."""
@@ -312,7 +294,7 @@ class Http2Connection(QuietProtocol):
 
     def _on_interim(self, event: Any) -> None:
         """HTTP/2 has no 101."""
-        self._strays += 1
+        self._heads.interim()
         if dict(_texts(event))[":status"] == "101":
             self._wrong(":status '101'", ErrorCodes.PROTOCOL_ERROR)
 
@@ -384,7 +366,7 @@ class Http2Connection(QuietProtocol):
 
     # Its life
 
-    def makeConnection(self, transport: Any) -> None:
+    def makeConnection(self, transport: IStreamTransport) -> None:
         """Connected: begin."""
         self.transport = transport
         transport.read_size = min(transport.read_size, READ_SIZE)

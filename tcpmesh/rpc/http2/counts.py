@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from twisted.python.failure import Failure
 
 from tcpmesh.rpc.http2.stream import Reset
 
 
-class HostCounts(Protocol):
-    """What is counted of a host, and its limits."""
+class HostCounts:
+    """What is counted of a host, and its limits: nothing and none, but what a subclass says."""
+
+    __slots__ = ()
 
     def may_connect(self) -> bool:
         """Whether a connection more may be made, where there is another."""
+        return True
 
     def may_wait(self) -> bool:
         """Whether a stream more may wait for a connection."""
+        return True
 
     def may_begin(self) -> bool:
         """Whether there may be a stream more."""
+        return True
 
     def dialled(self) -> None:
         """A connection is being made."""
@@ -29,6 +32,7 @@ class HostCounts(Protocol):
 
     def failed(self, reason: Failure) -> bool:
         """It could not be made; whether that was the host's doing."""
+        return True
 
     def closed(self, seconds: float, remote: bool, active: bool) -> None:
         """It is gone, after so many seconds; whether it had streams."""
@@ -66,62 +70,3 @@ class HostCounts(Protocol):
 
     def refused(self, reset: Reset) -> None:
         """A stream is over that got no connection."""
-
-
-class NoCounts:
-    """Those of a host that nothing is counted of."""
-
-    def may_connect(self) -> bool:
-        """It may."""
-        return True
-
-    def may_wait(self) -> bool:
-        """It may."""
-        return True
-
-    def may_begin(self) -> bool:
-        """It may."""
-        return True
-
-    def dialled(self) -> None:
-        """Nothing."""
-
-    def connected(self, seconds: float) -> None:
-        """Nothing."""
-
-    def failed(self, reason: Failure) -> bool:
-        """Nothing."""
-        return True
-
-    def closed(self, seconds: float, remote: bool, active: bool) -> None:
-        """Nothing."""
-
-    def protocol_error(self) -> None:
-        """Nothing."""
-
-    def silent(self) -> None:
-        """Nothing."""
-
-    def most_requests(self) -> None:
-        """Nothing."""
-
-    def idle_timeout(self) -> None:
-        """Nothing."""
-
-    def bytes_received(self, size: int) -> None:
-        """Nothing."""
-
-    def bytes_sent(self, size: int) -> None:
-        """Nothing."""
-
-    def waits(self, change: int) -> None:
-        """Nothing."""
-
-    def begins(self) -> None:
-        """Nothing."""
-
-    def over(self, status: int, reset: Reset | None) -> None:
-        """Nothing."""
-
-    def refused(self, reset: Reset) -> None:
-        """Nothing."""

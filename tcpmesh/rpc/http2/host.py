@@ -7,9 +7,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from random import Random
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.internet.error import TimeoutError as ConnectTimeout
+from twisted.internet.interfaces import IConnector
 from twisted.python.failure import Failure
 
 from tcpmesh.interfaces import INetwork
@@ -18,10 +19,19 @@ from tcpmesh.rpc.http2.codec import Fields
 from tcpmesh.rpc.http2.connection import Http2Connection
 from tcpmesh.rpc.http2.counts import HostCounts
 from tcpmesh.rpc.http2.options import Http2Options
+from tcpmesh.rpc.http2.owner import ConnectionOwner
 from tcpmesh.rpc.http2.stream import Http2Stream, Reset, ResetReason, StreamObserver
 
-Dial = Callable[[Any], Any]
-"""Connects for a client factory; gives the connector."""
+
+class Dialling(Protocol):
+    """An attempt to connect, as far as it is of interest here: an `IConnector`, say."""
+
+    def stopConnecting(self) -> None:
+        """Give up."""
+
+
+Dial = Callable[[OneShotFactory], Dialling]
+"""Connects for a client factory."""
 
 
 class _Attempt(OneShotFactory):
@@ -30,7 +40,7 @@ class _Attempt(OneShotFactory):
     def __init__(self, host: Http2Host, now: float) -> None:
         self.host: Http2Host | None = host
         self.begun = now
-        self.connector: Any = None
+        self.connector: Dialling | None = None
 
     def buildProtocol(self, addr: Any) -> Http2Connection | None:
         """Connected."""
@@ -38,7 +48,7 @@ class _Attempt(OneShotFactory):
         self.connector = None
         return host.connected(self.begun) if host is not None else None
 
-    def clientConnectionFailed(self, connector: Any, reason: Failure) -> None:
+    def clientConnectionFailed(self, connector: IConnector, reason: Failure) -> None:
         """There is no connection."""
         host, self.host = self.host, None
         self.connector = None
@@ -52,7 +62,7 @@ class _Attempt(OneShotFactory):
             connector.stopConnecting()
 
 
-class Http2Host:
+class Http2Host(ConnectionOwner):
     """One host.
 
     :param dial: connects for a client factory.
@@ -218,7 +228,7 @@ class Http2Host:
             self._counts.idle_timeout()
             self._current.close()
 
-    def leaves(self, connection: Http2Connection, code: int = 0) -> None:
+    def leaves(self, connection: Http2Connection, code: int) -> None:
         """The host takes no more streams there: the next one is for a new connection."""
         if self._current is connection:
             self._current = None
@@ -228,7 +238,7 @@ class Http2Host:
 
     def ended(self, connection: Http2Connection, remote: bool) -> None:
         """A connection is gone."""
-        self.leaves(connection)
+        self.leaves(connection, 0)
         begun = self._connections.pop(connection)
         seconds = self._network.clock.seconds() - begun
         self._counts.closed(seconds, remote, connection.had_streams)

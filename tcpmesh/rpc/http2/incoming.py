@@ -10,13 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from time import perf_counter
-from typing import Any
 
 from twisted.internet.task import SchedulerStopped
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from tcpmesh.interfaces import INetwork
+from tcpmesh.interfaces import INetwork, IStreamTransport
 from tcpmesh.wire.http2 import FrameReader
 
 log = Logger(namespace="http2")
@@ -49,7 +48,7 @@ class Incoming:
         self._is_later = False
         """Whether frames are read in later turns, for they were too many for one."""
 
-    def received(self, transport: Any, data: bytes) -> None:
+    def received(self, transport: IStreamTransport, data: bytes) -> None:
         """Read what came: some at once, and the rest, where there is more, later."""
         self.frames.add(data)
         if self._is_later:
@@ -66,7 +65,7 @@ class Incoming:
             work = self._network.cooperator.cooperate(self._steps(transport))
             work.whenDone().addErrback(self._broken)
 
-    def _steps(self, transport: Any) -> Iterator[None]:
+    def _steps(self, transport: IStreamTransport) -> Iterator[None]:
         while self._read():
             yield
         self._is_later = False

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from random import Random
-from typing import Any
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from tcpmesh.rpc.http2.options import Keepalive
+
+
+def _nothing() -> None:
+    """The connection is gone."""
 
 
 class Pings:
@@ -31,8 +34,8 @@ class Pings:
         self._settings = settings
         self._clock = clock
         self._random = random
-        self._send: Any = send
-        self._failed: Any = failed
+        self._send = send
+        self._failed = failed
         self._call: IDelayedCall | None = None
         self._heard = clock.seconds()
         self.awaits = False
@@ -48,7 +51,7 @@ class Pings:
     def stop(self) -> None:
         """The connection is gone."""
         self._forget()
-        self._send = self._failed = None
+        self._send = self._failed = _nothing
 
     def heard(self) -> None:
         """The host has sent a frame."""

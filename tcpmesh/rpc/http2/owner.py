@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 OwnedConnection: TypeAlias = Any
 """A `tcpmesh.rpc.http2.connection.Http2Connection`."""
 
 
-class ConnectionOwner(Protocol):
-    """Who has a connection, and streams for it."""
+class ConnectionOwner:
+    """Who has a connection, and streams for it.  A subclass has what it wants to hear."""
+
+    __slots__ = ()
 
     def ready(self, connection: OwnedConnection) -> None:
         """It is connected."""
@@ -40,36 +42,3 @@ class ConnectionOwner(Protocol):
 
     def bytes_sent(self, size: int) -> None:
         """So many bytes are sent."""
-
-
-class QuietOwner:
-    """An owner without interest in its connection."""
-
-    __slots__ = ()
-
-    def ready(self, connection: OwnedConnection) -> None:
-        """Nothing."""
-
-    def has_room(self, connection: OwnedConnection) -> None:
-        """Nothing."""
-
-    def leaves(self, connection: OwnedConnection, code: int) -> None:
-        """Nothing."""
-
-    def ended(self, connection: OwnedConnection, remote: bool) -> None:
-        """Nothing."""
-
-    def protocol_error(self) -> None:
-        """Nothing."""
-
-    def silent(self) -> None:
-        """Nothing."""
-
-    def most_requests(self) -> None:
-        """Nothing."""
-
-    def bytes_received(self, size: int) -> None:
-        """Nothing."""
-
-    def bytes_sent(self, size: int) -> None:
-        """Nothing."""

@@ -180,6 +180,11 @@ TO_WORKER = Table(
             is_last=TRUTH,
         ),
     ),
+    (
+        20,
+        Record(link.UpdateChains, listener=WHOLE, update=WHOLE, message=message_form(Listener)),
+    ),
+    (21, Record(link.CloseChains, update=WHOLE)),
 )
 
 TO_MAIN = Table(

@@ -41,6 +41,7 @@ class Cause(Enum):
     HANDSHAKE_TIMEOUT = "transport_socket_connect_timeout"
     NO_FILTER_CHAIN = "no filter chain matches"
     NO_FILTERS = "the filter chain has no filters"
+    CHAIN_REMOVED = "the filter chain was removed"
     FILTER = "closed by a filter"
     SERVED = "served by a filter without an upstream"
 

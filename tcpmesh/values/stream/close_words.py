@@ -169,6 +169,11 @@ REASONS: dict[Cause, Explained] = {
         "the filter chain has no filters",
         "There is nobody who would serve the client.",
     ),
+    Cause.CHAIN_REMOVED: Explained(
+        _always("its filter chain was removed"),
+        "its filter chain was removed",
+        "An update has left its filter chain out, or changed it, and the drain time is over.",
+    ),
     Cause.FILTER: Explained(
         _filter,
         "closed by a filter: over_connection_limit",

@@ -79,7 +79,7 @@ REMOTE_RESET = CloseType.REMOTE_RESET
 LOCAL_RESET = CloseType.LOCAL_RESET
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ListenerInfo:
     """Where a client came in: one value for all clients of a filter chain."""
 
@@ -140,6 +140,11 @@ class ClientHello:
 
     ja3: str = ""
     ja4: str = ""
+
+    failure: str = ""
+    """Why they are no TLS, where somebody has looked for it: in the words of Envoy's TLS library
+    (`DOWNSTREAM_TRANSPORT_FAILURE_REASON`).
+    """
 
 
 NO_HELLO = ClientHello()

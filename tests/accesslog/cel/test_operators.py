@@ -47,6 +47,9 @@ class TextTests(SynchronousTestCase):
             'duration("3723.5s")': "1h2m3.5s",
             'duration("-0.000093s")': "-93us",
             'duration("0.0025s")': "2.5ms",
+            'duration("0.000999s")': "999us",
+            'duration("0.001s")': "1ms",
+            'duration("1s") - duration("0.000001s")': "999.999ms",
             'duration("0s")': "0",
             "request.time": "2026-11-24T17:31:50.442668+00:00",
             'xds.cluster_metadata.filter_metadata["m"]["k"]': "v",
@@ -135,7 +138,12 @@ class AttributeTests(SynchronousTestCase):
             "request.total_size": 10,
             "request.duration": "1.250s",
             "request.headers": {},
+            "request.headers_bytes": 0,
+            "response.headers": {},
+            "response.trailers": {},
+            "response.headers_bytes": 0,
             "response.size": 1999,
+            "response.total_size": 1999,
             "response.flags": 0x8020,
             "response.code": None,
             "metadata.filter_metadata.ns.deep.list[0]": 1,
@@ -178,6 +186,13 @@ class AttributeTests(SynchronousTestCase):
         }
         for expression, value in values.items():
             self.assertEqual(typed(expression, StreamInfo()), value, expression)
+
+    def test_no_utf8(self) -> None:
+        """What is no UTF-8 in metadata is replaced, however deep it stands."""
+        info = known()
+        info.metadata = {"n": {"k": ["x\udcff", {"\udcfe": "\udcfd", "one": 1}]}}
+        expected = ["x\ufffd", {"\ufffd": "\ufffd", "one": 1}]
+        self.assertEqual(typed("metadata.filter_metadata.n.k", info), expected)
 
     def test_node(self) -> None:
         """Where the proxy is a node, expressions may ask for it."""

@@ -78,6 +78,12 @@ class RecordBufferTests(SynchronousTestCase):
         self.assertTrue(self.buffer.add("d", 1))
         self.assertEqual(self.sender.sent, [["a", "b"]])
 
+    def test_exactly_full(self) -> None:
+        """A buffer is full with exactly its size."""
+        self.sender.takes = False
+        self.assertTrue(self.buffer.add("a", 10))
+        self.assertFalse(self.buffer.add("b", 1))
+
     def test_size_0_is_bounded_too(self) -> None:
         """Where each record is to go at once, a sender that takes nothing still costs no more
         memory than by default.

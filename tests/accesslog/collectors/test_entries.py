@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from envoy.data.accesslog.v3 import accesslog_pb2
-from google.protobuf import text_format
+from google.protobuf import text_format, wrappers_pb2
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -163,6 +163,16 @@ class EntriesTests(SynchronousTestCase):
         tls = entry(info).common_properties.tls_properties
         self.assertEqual((tls.tls_sni_hostname, tls.ja3_fingerprint), ("db.example", "abc"))
 
+    def test_no_tls(self) -> None:
+        """Why a client does not speak TLS is there where a filter has looked for it."""
+        info = connection()
+        self.assertEqual("", entry(info).common_properties.downstream_transport_failure_reason)
+        info.hello = ClientHello(failure="TLS_error|x y:TLS_error_end")
+        self.assertEqual(
+            "TLS_error|x y:TLS_error_end",
+            entry(info).common_properties.downstream_transport_failure_reason,
+        )
+
     def test_filter_state(self) -> None:
         """The objects that the configuration names are told in the types that Envoy gives them;
         kinds without such a form are left out.
@@ -187,6 +197,18 @@ class EntriesTests(SynchronousTestCase):
             {key: (value.TypeName(), value.value) for key, value in found.items()},
             {key: (f"google.protobuf.{name}", data) for key, (_, name, data) in kinds.items()},
         )
+
+    def test_numbers_in_filter_state(self) -> None:
+        """Each number of 32 bits has the form of one, the first and the last too."""
+        for number in (0, 2**32 - 1):
+            info = served()
+            value = FACTORIES["envoy.upstream.dynamic_port"](str(number))
+            assert value is not None
+            info.set_filter_state("n", value)
+            found = entry(info, "n").common_properties.filter_state_objects["n"]
+            wrapped = wrappers_pb2.UInt32Value()
+            self.assertTrue(found.Unpack(wrapped))
+            self.assertEqual(number, wrapped.value)
 
     def test_metadata_of_any_shape(self) -> None:
         """Dynamic metadata is told as it is; what is no value of JSON, or too deep, is null."""

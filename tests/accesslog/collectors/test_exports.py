@@ -14,7 +14,10 @@ class ExportsTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.asked: list[Deferred[int]] = []
         self.written = self.dropped = self.idle = 0
-        self.exports = Exports(self._post, self._count_written, self._count_dropped)
+        self.ready = 0
+        self.exports = Exports(
+            self._post, self._count_written, self._count_dropped, self._count_ready
+        )
 
     def _post(self, request: object) -> Deferred[int]:
         self.asked.append(Deferred())
@@ -25,6 +28,9 @@ class ExportsTests(SynchronousTestCase):
 
     def _count_dropped(self, records: int) -> None:
         self.dropped += records
+
+    def _count_ready(self) -> None:
+        self.ready += self.exports.is_ready
 
     def _count_idle(self) -> None:
         self.idle += 1
@@ -57,6 +63,14 @@ class ExportsTests(SynchronousTestCase):
         self.assertFalse(self.exports.is_ready)
         self.asked[4].callback(0)
         self.assertTrue(self.exports.is_ready)
+
+    def test_room(self) -> None:
+        """Each answer, be it that there is none, says that another request may be made."""
+        for _ in range(MOST_UNDER_WAY):
+            self.exports.send("request", 1)
+        self.asked[0].callback(0)
+        self.asked[1].errback(ValueError())
+        self.assertEqual(self.ready, 2)
 
     def test_the_end(self) -> None:
         """Who waits for the last answer is told of it, at once where there is none to come."""

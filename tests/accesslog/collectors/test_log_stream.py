@@ -153,6 +153,22 @@ class LogStreamTests(SynchronousTestCase):
         self.clock.advance(1.0)
         self.assertTrue(self.logs.send(message("b"), 1))
 
+    def test_a_policy_begins_anew(self) -> None:
+        """Once a service has taken something, all retries are there again."""
+        self.logs = self.make(RetryPolicy(2))
+        self.client.takes = False
+        self.logs.send(message("a"), 1)
+        for _ in range(2):
+            self.stream.end("refused")
+            self.clock.advance(0.3)
+        self.stream.drain()
+        self.stream.takes = False
+        self.logs.send(message("b"), 1)
+        for lost in (0, 0, 1):
+            self.stream.end("refused")
+            self.clock.advance(0.3)
+            self.assertEqual(self.lost, lost)
+
     def test_policies(self) -> None:
         """A policy that says nothing allows one retry, at pauses of 25 ms up to ten times that."""
         policy = parse(base_pb2.RetryPolicy, "{}")

@@ -101,8 +101,9 @@ class LogRecordsTests(SynchronousTestCase):
         """The body may be a list or a mapping, also an empty one."""
         found = record(served(), "body: {array_value: {values: [{string_value: '%DURATION%'}]}}")
         self.assertEqual(found.body.array_value.values[0].string_value, "1250")
-        found = record(served(), "body: {kvlist_value: {}}")
-        self.assertEqual(found.body.WhichOneof("value"), "kvlist_value")
+        for kind in ("kvlist_value", "array_value"):
+            found = record(served(), f"body: {{{kind}: {{}}}}")
+            self.assertEqual(found.body.WhichOneof("value"), kind)
 
     def test_other_values(self) -> None:
         """Only texts, lists and mappings can be formatted: others are refused, as in Envoy."""
@@ -137,6 +138,7 @@ class RequestTests(SynchronousTestCase):
     def test_no_labels(self) -> None:
         """`disable_builtin_labels` leaves the resource empty; a name may stand at its old place."""
         request = request_of(config("disable_builtin_labels: true"), NODE)
+        self.assertTrue(request.resource_logs[0].HasField("resource"))
         self.assertEqual(len(request.resource_logs[0].resource.attributes), 0)
         request = request_of(config("common_config: {log_name: old}"), NODE)
         value = request.resource_logs[0].resource.attributes[0].value

@@ -48,11 +48,11 @@ class ConnectionTests(SynchronousTestCase):
         self.assertEqual(said(text, about), "RemoteReset over_connection_limit no such thing")
 
     def test_details(self) -> None:
-        """RESPONSE_CODE_DETAILS has underscores for blanks, unless they are allowed."""
+        """RESPONSE_CODE_DETAILS has an underscore for each blank, unless they are allowed."""
         about = known()
-        about.details = "a b\tc"
+        about.details = "a b\t c"
         text = "%RESPONSE_CODE_DETAILS% %RESPONSE_CODE_DETAILS(ALLOW_WHITESPACES)%"
-        self.assertEqual(said(text, about), "a_b_c a b\tc")
+        self.assertEqual(said(text, about), "a_b__c a b\t c")
         self.assertEqual(said(text), "- -")
 
     def test_server_name(self) -> None:
@@ -75,6 +75,14 @@ class ConnectionTests(SynchronousTestCase):
             self.assertEqual(said("%REQUESTED_SERVER_NAME(SNI_FIRST)%", about), expected)
             self.assertEqual(said("%TLS_JA3_FINGERPRINT%%TLS_JA4_FINGERPRINT%", about), "34")
         self.assertEqual(said("%TLS_JA3_FINGERPRINT%%TLS_JA4_FINGERPRINT%"), "--")
+
+    def test_no_tls(self) -> None:
+        """Why a client does not speak TLS is written without blanks."""
+        about = known()
+        self.assertEqual(said("%DOWNSTREAM_TRANSPORT_FAILURE_REASON%", about), "-")
+        about.hello = ClientHello(failure="TLS_error|x y:TLS_error_end")
+        text = said("%DOWNSTREAM_TRANSPORT_FAILURE_REASON%", about)
+        self.assertEqual(text, "TLS_error|x_y:TLS_error_end")
 
     def test_without_tls(self) -> None:
         """Of a connection without TLS, nothing is known that only a handshake tells."""

@@ -17,6 +17,13 @@ TEXT = (
     "%QUERY_PARAMS(DECODED)%"
 )
 
+COUNTED = """
+    REQUEST_HEADERS_BYTES RESPONSE_HEADERS_BYTES RESPONSE_TRAILERS_BYTES
+    UPSTREAM_HEADER_BYTES_SENT UPSTREAM_HEADER_BYTES_RECEIVED DOWNSTREAM_HEADER_BYTES_SENT
+    DOWNSTREAM_HEADER_BYTES_RECEIVED BYTES_RETRANSMITTED PACKETS_RETRANSMITTED
+    """
+"""Of which HTTP has some, and TCP none."""
+
 
 class HttpTests(SynchronousTestCase):
     """What they say."""
@@ -28,6 +35,12 @@ class HttpTests(SynchronousTestCase):
     def test_connection(self) -> None:
         """Of a connection there is nothing to say, and the code is 0."""
         self.assertEqual("- - - - - - 0 - - - - -", self.said(Moment(0, 0)))
+
+    def test_counts(self) -> None:
+        """There are 0 bytes of header fields in a connection, and Envoy says so."""
+        for name in COUNTED.split():
+            words = TextFormat(f"%{name}%").format(StreamInfo(), Moment(0, 0))
+            self.assertEqual("0", words, name)
 
     def test_request(self) -> None:
         """Of a request all is said, by whatever spelling of a name."""

@@ -32,6 +32,7 @@ class DurationTests(SynchronousTestCase):
         self.assertEqual(between("DS_RX_BEG", "US_CX_BEG", "us", info), "250000")
         self.assertEqual(between("US_CX_BEG", "US_CX_END", "ns", info), "250000000")
         self.assertEqual(said("%COMMON_DURATION(DS_CX_BEG:US_CX_END)%", info), "500")
+        self.assertEqual(between("DS_RX_BEG", "DS_CX_BEG", "ns", info), "0")
 
     def test_absent_points(self) -> None:
         """There is nothing between points of which one has not happened, is not known, or comes

@@ -317,10 +317,9 @@ class MatchTests(CheckTests):
 
     def test_same(self) -> None:
         """Two chains of one match are refused."""
-        self.assert_says(
-            "has the same matching rules", matches("{server_names: a}", "{server_names: a}")
-        )
-        self.assert_says("has the same matching rules", matches("{}", "{}"))
+        same = "has the same matching rules defined as ''"
+        self.assert_says(same, matches("{server_names: a}", "{server_names: a}"))
+        self.assert_says(same, matches("{}", "{}"))
 
     def test_overlapping(self) -> None:
         """Two chains that share a combination of values are refused."""
@@ -340,6 +339,8 @@ class MatchTests(CheckTests):
                 "{prefix_ranges: {address_prefix: '::'}}",
             ),
         )
+        self.assert_says("overlapping", matches("{server_names: [a, a]}"))
+        self.assert_says("overlapping", matches("{server_names: ['']}", "{}"))
 
     def test_distinct(self) -> None:
         """Chains that differ in one criterion are fine, and any is a value of its own."""
@@ -355,19 +356,32 @@ class MatchTests(CheckTests):
 
     def test_values(self) -> None:
         """Wildcards stand for a whole first label, prefixes are IP addresses."""
-        self.assert_fine(matches("{server_names: '*.a.test'}"))
+        for name in ("'*.a.test'", "'*.'", "'*.*.test'"):
+            self.assert_fine(matches(f"{{server_names: {name}}}"))
         for name in ("'*'", "a.*.test", "'w*.test'"):
             self.assert_says("server_names", matches(f"{{server_names: {name}}}"))
         self.assert_says("malformed", matches("{prefix_ranges: {address_prefix: x}}"))
-        self.assert_says("does not implement", matches("{address_suffix: x}"))
+        for field in ("address_suffix: x", "suffix_len: 1"):
+            self.assert_says("contains unimplemented fields", matches(f"{{{field}}}"))
 
     def test_matcher(self) -> None:
         """With a filter_chain_matcher every chain has a name of its own."""
-        text = (
+        chains = listener(
             "name: b, address: {pipe: {path: /tmp/x}}, filter_chain_matcher: {}, "
-            "filter_chains: [{name: a}, {name: a}]"
+            "filter_chains: [{name: a}, {%s}], default_filter_chain: {name: a}"
         )
-        self.assert_says("names, each of its own", listener(text))
+        self.assert_says("\"name\" field is duplicated with value 'a'", chains % "name: a")
+        self.assert_says('"name" field is required', chains % "")
+        self.assert_fine(chains % "name: b, filter_chain_match: {server_names: '*'}")
+
+    def test_default_chain(self) -> None:
+        """Nobody looks at the match of the default chain."""
+        self.assert_fine(
+            listener(
+                "name: b, address: {pipe: {path: /tmp/x}}, default_filter_chain: "
+                "{filter_chain_match: {server_names: '*', address_suffix: x}}"
+            )
+        )
 
 
 class ClusterTests(CheckTests):

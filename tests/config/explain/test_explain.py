@@ -212,6 +212,12 @@ class WritingTests(SynchronousTestCase):
             r"0\n?",
         )
 
+    def test_line_ends(self) -> None:
+        """A value with line ends, as most formats are, is shown on one line."""
+        text = changed(("stat_prefix: tcp", 'stat_prefix: "a\\n\\té"'))
+
+        self.assertIn(r" a\n\té ", as_text(explain(load_text(text))))
+
     def test_machine_form(self) -> None:
         """Machines get the same as JSON: a source is a place, or the word default."""
         explained = json.loads(json.dumps(as_dict(explain(load_text(GOOD)))))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
 from envoy.config.core.v3.address_pb2 import Address, Pipe, SocketAddress
 from envoy.extensions.transport_sockets.tls.v3.common_pb2 import TlsCertificate
@@ -42,11 +44,16 @@ class PlainTests(SynchronousTestCase):
         self.assertIsInstance(whole(1e300), float)
 
     def test_struct(self) -> None:
-        """A Struct is the mapping that it was written as."""
+        """A Struct is the mapping that it was written as, its keys sorted at every depth: a map of
+        protobuf has another order in each process.
+        """
         struct = Struct()
-        struct.update({"x": 1, "y": [None, "z"]})
+        struct.update({"y": [None, "z", {"d": 1, "c": 2, "b": 3, "a": 4}], "x": 1})
 
-        self.assertEqual({"x": 1, "y": [None, "z"]}, plain_value(struct))
+        shown = plain_value(struct)
+
+        self.assertEqual({"x": 1, "y": [None, "z", {"a": 4, "b": 3, "c": 2, "d": 1}]}, shown)
+        self.assertEqual(json.dumps(shown, sort_keys=True), json.dumps(shown))
 
     def test_enums(self) -> None:
         """An enum value has its name, also within a message."""

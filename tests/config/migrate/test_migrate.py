@@ -181,6 +181,20 @@ class LeftTests(SynchronousTestCase):
 
         self.assertIn("one anchored block", sentences(migrate(text, "a.yaml"))[0])
 
+    def test_both_fields(self) -> None:
+        """Where an old field and the one that it becomes are both written, a person has to say
+        which one counts.
+        """
+        check = "health_checks: [{http_health_check: {path: /, %s}}]"
+        for fields, name in (
+            ("service_name: a, service_name_matcher: {prefix: b}", "service_name_matcher"),
+            ("use_http2: true, codec_client_type: HTTP1", "codec_client_type"),
+        ):
+            done = migrate(cluster(check % fields), "a.yaml")
+            text = f"{name!r} is written twice now, for an old field became it"
+            self.assertEqual([text], sentences(done))
+            self.assertEqual(5, done.problems[0].place.line)
+
     def test_no_yaml(self) -> None:
         """A text that cannot be read is not changed, and the reason is told."""
         for name in ("a.yaml", "a.json"):

@@ -16,7 +16,7 @@ from tcpmesh.config import rules
 from tcpmesh.config.messages.report import Report
 from tcpmesh.config.text.source import Document, Mapping
 from tcpmesh.config.text.source_map import SourceMap
-from tests.config.texts import changed, problems_of, said, warned
+from tests.config.texts import changed, problems_of, said
 
 FIELD = descriptor_pb2.FieldDescriptorProto
 KINDS: dict[str, Any] = {
@@ -247,11 +247,3 @@ class EnvoyTests(SynchronousTestCase):
         self.assertEqual(1, len(problems_of(changed(("stat_prefix: tcp", "stat_prefx: tcp")))))
         self.assertEqual(1, len(problems_of(changed(("stat_prefix: tcp", "stat_prefix: [tcp]")))))
         self.assertEqual(1, len(problems_of(changed(("port_value: 8080", "port_value: x")))))
-
-    def test_deprecated(self) -> None:
-        """A deprecated field is a warning."""
-        text = changed(
-            ("static_resources:", "admin: {access_log_path: /dev/null}\nstatic_resources:")
-        )
-
-        self.assertIn("deprecated", warned(text)[0])

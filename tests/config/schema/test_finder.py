@@ -107,3 +107,20 @@ class EarlyTests(SynchronousTestCase):
         """Who imports tcpmesh and no message has imported nothing of protobuf."""
         program = "import sys, tcpmesh; print(any(n.startswith('google') for n in sys.modules))"
         self.assertEqual(["False"], printed(program))
+
+    def test_imported_anew(self) -> None:
+        """A process that forgets tcpmesh and imports it again, as reloaders and coverage do, has
+        one finder, and finds what it found before.
+        """
+        lines = printed(
+            "import sys, tcpmesh\n"
+            "for name in [each for each in sys.modules if each.startswith('tcpmesh')]:\n"
+            "    del sys.modules[name]\n"
+            "import tcpmesh\n"
+            "from tcpmesh.config.schema.finder import FINDER\n"
+            "print([type(each).__name__ for each in sys.meta_path].count('SchemaFinder'))\n"
+            f"import {FILLED}, {MADE}\n"
+            "from tcpmesh.config.load import load\n"
+            "print(FINDER in sys.meta_path, load(config_yaml='{}').bootstrap.ByteSize())\n"
+        )
+        self.assertEqual(["1", "True 0"], lines)

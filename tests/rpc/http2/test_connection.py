@@ -19,7 +19,7 @@ from hyperframe.frame import (
 
 from tcpmesh.rpc.http2 import incoming
 from tcpmesh.rpc.http2.allowance import MOST, PER_SECOND
-from tcpmesh.rpc.http2.connection import MOST_STRAYS
+from tcpmesh.rpc.http2.heads import MOST_STRAYS
 from tcpmesh.rpc.http2.incoming import READ_AT_ONCE
 from tests.rpc.called import RpcTestCase
 

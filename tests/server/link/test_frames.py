@@ -113,6 +113,7 @@ BY_NAME = {
     (link.Begin, "stats_config"): st.none() | st.builds(StatsConfig),
     (link.AddCluster, "message"): st.builds(Cluster, name=TEXTS),
     (link.AddListener, "message"): st.builds(Listener, name=TEXTS),
+    (link.UpdateChains, "message"): st.builds(Listener, name=TEXTS),
     (link.Hosts, "keys"): st.lists(NUMBERS).map(tuple),
     (link.Hosts, "flags"): st.lists(NUMBERS).map(tuple),
     (link.LogLevels, "levels"): st.lists(st.tuples(TEXTS, TEXTS)).map(tuple),

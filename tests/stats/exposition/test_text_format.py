@@ -69,6 +69,7 @@ class OpenMetricsTests(SynchronousTestCase):
         store.histogram("never")
         page = rendered(store, OpenMetricsText(), summaries=True)
         self.assertIn('envoy_h{quantile="1.0"} 1.05\n', page)
+        self.assertIn('envoy_h{quantile="0.999"} 1.05\n', page)
         self.assertIn('envoy_never{quantile="0.0"} NaN\n', page)
 
 

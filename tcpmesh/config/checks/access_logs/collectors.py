@@ -38,7 +38,7 @@ def _check_http(service: Any, field_path: FieldPath, report: Report) -> None:
     name = service.http_uri.cluster
     if name not in report.cluster_names and not report.has_cluster_discovery:
         here = ((field_path, "http_uri"), "cluster")
-        text = f"there is no cluster {name!r}: no request will come to anything"
+        text = f"there is no cluster {name!r}: every request will fail"
         report.warning(here, text, report.near_cluster(name))
 
 

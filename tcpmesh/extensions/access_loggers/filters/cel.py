@@ -16,7 +16,7 @@ from zope.interface import implementer
 
 from tcpmesh.accesslog.cel.attributes import variables
 from tcpmesh.config.fields.cel import Expression, NoValue
-from tcpmesh.interfaces import IAccessLogFilter
+from tcpmesh.interfaces import IAccessLogFilter, ISaysWhatItWants
 from tcpmesh.registry import Context, extension
 from tcpmesh.values.stream.moment import Moment
 from tcpmesh.values.stream.stream_info import StreamInfo
@@ -26,7 +26,7 @@ _HAVE_ADDRESSES = {"source", "destination", "upstream"}
 
 
 @extension(cel_pb2.ExpressionFilter)
-@implementer(IAccessLogFilter)
+@implementer(IAccessLogFilter, ISaysWhatItWants)
 class ExpressionFilter:
     """What an `ExpressionFilter` message says."""
 
@@ -37,7 +37,6 @@ class ExpressionFilter:
         self._node = context.node
         names = self._expression.names.keys()
         self.wants = NOTHING if names.isdisjoint(_HAVE_ADDRESSES) else EVERYTHING
-        """What the expression may ask for once a connection is over."""
 
     def passes(self, info: StreamInfo, at: Moment) -> bool:
         """Whether the expression is true of a connection."""

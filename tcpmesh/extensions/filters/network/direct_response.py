@@ -27,6 +27,8 @@ SERVED = CloseReason(EndedBy.PROXY, FILTERING, Cause.SERVED)
 class DirectResponse(NetworkFilter):
     """What a chain's `direct_response` message says."""
 
+    serves_many_chains = True
+
     def __init__(self, message: Any, context: WorkerContext) -> None:
         self._response = source_bytes(message.response, os.environ) or b""
 

@@ -60,6 +60,8 @@ class StateValue:
 class SetFilterState(ReadFilter):
     """What a chain's `set_filter_state` message says."""
 
+    serves_many_chains = True
+
     def __init__(self, message: Any, context: WorkerContext) -> None:
         self._clock = context.network.clock
         self._values = tuple(StateValue(each, context.node) for each in message.on_new_connection)

@@ -31,14 +31,17 @@ class _TlsSocket:
     """What both sides have."""
 
     wraps = True
+    serves_many_chains = True
 
     def __init__(self, settings: TlsSettings, context: Context, factory: str) -> None:
         self._clock = context.network.clock
         self._objects = context.objects
-        scope = context.scope if context.scope is not None else context.store.scope("")
-        self._keys = (TlsContext, settings), (TlsStats, scope)
+        prefix = context.scope.prefix if context.scope is not None else ""
+        self._keys = (TlsContext, settings), (TlsStats, prefix)
         self._context = context.objects.obtain(self._keys[0], lambda: TlsContext(settings))
-        self._stats = context.objects.obtain(self._keys[1], lambda: TlsStats(scope, factory))
+        self._stats = context.objects.obtain(
+            self._keys[1], lambda: TlsStats(context.store.scope(prefix), factory)
+        )
 
     def close(self) -> None:
         """No more connections will be wrapped; those that are live on."""

@@ -8,6 +8,7 @@ from typing import Any
 from tcpmesh.net.tls import failures
 from tcpmesh.net.tls.names import shown_curve
 from tcpmesh.net.tls.openssl.library import TlsError
+from tcpmesh.net.tls.reasons import failure_text
 from tcpmesh.stats.metrics import Counter
 from tcpmesh.stats.scope import Scope
 from tcpmesh.stats.store import Declaration
@@ -29,7 +30,7 @@ _NO_CERTIFICATE = 199
 class TlsStats:
     """Those of one scope: the watcher of its transports.
 
-    :param scope: a listener's or a cluster's.
+    :param scope: of its own, with the prefix of a listener's or a cluster's.
     :param factory: `SERVER` or `CLIENT`.
     """
 
@@ -56,7 +57,8 @@ class TlsStats:
         self._agreed: dict[str, Counter] = {}
 
     def close(self) -> None:
-        """Its names go with the scope."""
+        """Let go of all names."""
+        self._scope.close()
 
     def tls_done(self, transport: Any) -> None:
         """A handshake is over: count it, and note what it has agreed on."""
@@ -94,12 +96,16 @@ class TlsStats:
                 self._verdicts[verdict.counter].tally += 1
             elif reason == failures.WRONG_KEY_USAGE:
                 self.connection_error.tally += 1
-        elif any(each.reason == _NO_CERTIFICATE for each in error.errors):
-            reason = failures.NO_CERTIFICATE
-            self._verdicts["fail_verify_no_cert"].tally += 1
         else:
-            reason = failure_text(error)
-            self.connection_error.tally += 1
+            reason = failure_text(
+                error.errors,
+                is_client=not transport.context.is_server,
+                is_open=transport.is_ready,
+            )
+            if any(each.reason == _NO_CERTIFICATE for each in error.errors):
+                self._verdicts["fail_verify_no_cert"].tally += 1
+            else:
+                self.connection_error.tally += 1
         transport.facts = replace(transport.facts, failure=reason)
         return reason
 
@@ -119,12 +125,3 @@ def _is_validated(transport: Any) -> bool:
     if transport.resumed is not None:
         return bool(transport.resumed.validated and transport.engine.reused)
     return bool(transport.engine.reused and transport.context.validates)
-
-
-def failure_text(error: TlsError) -> str:
-    """Why OpenSSL goes on no more, in Envoy's words."""
-    texts = "|".join(
-        f"{each.code}:SSL routines:OPENSSL_internal:{each.text.upper().replace(' ', '_')}"
-        for each in error.errors
-    )
-    return f"TLS_error:|{texts}:TLS_error_end" if texts else ""

@@ -140,7 +140,8 @@ class LogTests(MeshTestCase):
         self.mesh.add_cluster("c", HOST)
         self.mesh.serve(f"cluster: c, {file_log('/dev/null', self.FORMAT)}")
         (listener,) = self.mesh.worker.listeners._listeners.values()
-        self.assertIsNone(listener._chain_logs)
+        (chain,) = listener._chains
+        self.assertIsNone(chain.filters.access_logs)
 
     def test_reopen(self) -> None:
         """Main has its workers open their logs anew."""

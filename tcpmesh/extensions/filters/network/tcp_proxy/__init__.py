@@ -37,6 +37,8 @@ from tcpmesh.values.all_or_nothing import all_or_nothing
 class TcpProxy(NetworkFilter):
     """What a filter chain's `TcpProxy` message says, and the sessions it has."""
 
+    serves_many_chains = True
+
     def __init__(self, message: Any, context: WorkerContext) -> None:
         self._store = context.store
         self._settings = settings_of(message)

@@ -28,9 +28,10 @@ class SessionLogs:
         on_interval: Callable[[Any], None],
     ) -> None:
         # The fields of old times stand in the message itself; with the new ones they are refused.
-        options = message.access_log_options if message.HasField("access_log_options") else message
+        has_options = message.HasField("access_log_options")
+        options = message.access_log_options if has_options else message
         self._logs = logs
-        self._on_start = bool(getattr(options, "flush_access_log_on_start", False))
+        self._on_start: bool = has_options and options.flush_access_log_on_start
         self._on_connected: bool = options.flush_access_log_on_connected
         self._interval: TimeoutQueue[Any] | None = None
         if options.HasField("access_log_flush_interval"):

@@ -1,0 +1,202 @@
+"""Updates of a listener that change its filter chains alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tcpmesh.listener.updates import changes_only_chains, left_out
+from tcpmesh.registry import UnknownExtension
+from tests.listener.test_filter_chains import (
+    ChainTestCase,
+    file_log,
+    listener_of,
+    proxied,
+    says,
+)
+from tests.mesh import FRONT, MeshTestCase
+
+HOST = "127.0.0.2:80"
+ONE = proxied("one", "destination_port: 1")
+TWO = proxied("two", "destination_port: 2")
+ORIGINAL_DST = "use_original_dst: true\n"
+DRAIN = 600
+
+
+class InPlaceTests(ChainTestCase):
+    """A listener that serves meanwhile."""
+
+    def setUp(self) -> None:
+        """Two chains, each with a client."""
+        super().setUp()
+        self.mesh.add_cluster("c", HOST)
+        self.mesh.upstream(HOST)
+        self.more = ORIGINAL_DST + file_log(
+            "/log", "%FILTER_CHAIN_NAME% %DOWNSTREAM_LOCAL_CLOSE_REASON%"
+        )
+        self.serve(ONE, TWO, more=self.more)
+        self.one, self.two = (self.mesh.redirect(f"127.0.0.1:{port}") for port in (1, 2))
+
+    def update(self, *chains: str, **fields: Any) -> None:
+        """The listener has these chains now."""
+        message = listener_of(*chains, **{"more": self.more, **fields})
+        self.mesh.listeners.add_or_update(message)
+        self.mesh.pump()
+
+    def manager(self) -> dict[str, int]:
+        """What the manager has counted."""
+        return self.mesh.moved("listener_manager.")
+
+    def test_added(self) -> None:
+        """A new chain serves at once, and nobody who is connected notices."""
+        ports = [each.bound for each in self.listener().listen_sockets]
+        self.update(ONE, TWO, says("three", "destination_port: 3"), default=says("rest"))
+        self.assertEqual(["three", "rest"], [self.told(f"127.0.0.1:{port}") for port in (3, 4)])
+        self.mesh.advance(DRAIN + 1)
+        self.assertEqual([False, False], [self.one.ended, self.two.ended])
+        self.assertEqual(ports, [each.bound for each in self.listener().listen_sockets])
+        self.assertEqual(
+            {
+                "listener_added": 1,
+                "listener_create_success": 2,
+                "listener_in_place_updated": 1,
+                "listener_modified": 1,
+                "total_listeners_active": 1,
+                "workers_started": 1,
+            },
+            self.manager(),
+        )
+
+    def listener(self) -> Any:
+        """The worker's."""
+        (listener,) = self.mesh.worker.listeners._listeners.values()
+        return listener
+
+    def test_removed(self) -> None:
+        """The clients of a chain that is no more are served on, until the drain time is over; those
+        of the others stay.
+        """
+        before = self.listener()
+        self.update(ONE)
+        self.assertIs(before, self.listener())
+        self.assertEqual("nothing", self.told("127.0.0.1:2"))
+        self.assertEqual(1, self.manager()["total_filter_chains_draining"])
+        self.two.transport.write(b"x")
+        self.mesh.advance(DRAIN - 1)
+        self.assertFalse(self.two.ended)
+        self.mesh.advance(1)
+        self.assertEqual((False, True), (self.one.ended, self.two.ended))
+        self.assertNotIn("total_filter_chains_draining", self.manager())
+        self.assertEqual(["- -", "two filter_chain_is_being_removed"], self.mesh.logged("/log"))
+        self.assertEqual(1, self.mesh.stat("listener.127.0.0.1_1.downstream_cx_active"))
+
+    def test_changed(self) -> None:
+        """A chain that has changed in any way is another one."""
+        self.update(ONE, TWO.replace("name: two", "name: new"))
+        self.mesh.advance(DRAIN)
+        self.assertEqual((False, True), (self.one.ended, self.two.ended))
+
+    def test_back_again(self) -> None:
+        """A chain that comes back is a new one, and the clients of the old one leave in time."""
+        self.update(ONE)
+        self.mesh.advance(1)
+        self.update(ONE, TWO)
+        new = self.mesh.redirect("127.0.0.1:2")
+        self.mesh.advance(DRAIN - 1)
+        self.assertEqual((True, False), (self.two.ended, new.ended))
+
+    def test_default_chain(self) -> None:
+        """The default chain is drained as any other."""
+        self.update(ONE, default=says("a"))
+        self.update(ONE, default=says("b"))
+        self.assertEqual(2, self.manager()["total_filter_chains_draining"])
+        self.assertEqual("b", self.told("127.0.0.1:9"))
+
+    def test_last_client(self) -> None:
+        """With the last client of a chain that is no more goes all that it had."""
+        self.update(says("rest"))
+        self.assertEqual(2, self.mesh.stat("tcp.t.downstream_cx_total"))
+        for client in (self.one, self.two):
+            client.transport.abortConnection()
+        self.mesh.pump()
+        self.assertEqual({}, self.mesh.stats("tcp.t."))
+        self.assertEqual(1, len(list(self.listener()._chains)))
+
+    def test_cannot_be_built(self) -> None:
+        """Where a chain cannot be built none is changed."""
+        wrong = listener_of(says("new"), says("wrong", "destination_port: 3"), more=self.more)
+        config = wrong.filter_chains[1].filters[0].typed_config
+        config.type_url = config.type_url.replace("direct_response", "nothing")
+        self.assertRaises(UnknownExtension, self.mesh.listeners.add_or_update, wrong)
+        self.mesh.advance(DRAIN)
+        self.assertEqual([False, False], [self.one.ended, self.two.ended])
+        self.mesh.redirect("127.0.0.1:2")
+        self.assertEqual(3, self.mesh.stat("tcp.t.downstream_cx_total"))
+        self.assertNotIn("listener_in_place_updated", self.manager())
+        self.update(ONE)
+        self.assertEqual(1, self.manager()["listener_in_place_updated"])
+
+    def test_removed_meanwhile(self) -> None:
+        """A listener that goes while chains are drained leaves nothing behind."""
+        self.update(ONE)
+        self.mesh.listeners.remove("l")
+        self.mesh.advance(DRAIN)
+        self.assertEqual((False, True), (self.one.ended, self.two.ended))
+        self.one.transport.abortConnection()
+        self.mesh.pump()
+        self.assertEqual({}, self.mesh.stats("listener.127"))
+
+    def test_stopped_meanwhile(self) -> None:
+        """The proxy waits for no drain when it ends."""
+        self.update(ONE)
+        stopped = self.mesh.listeners.stop()
+        self.mesh.pump()
+        self.successResultOf(stopped)
+        times = [call.getTime() for call in self.mesh.clock.getDelayedCalls()]
+        self.assertNotIn(self.mesh.clock.seconds() + DRAIN, times)
+
+    def test_other_change(self) -> None:
+        """Where anything else changes the listener is replaced."""
+        before = self.listener()
+        self.update(ONE, address="127.0.0.1:2")
+        self.assertIsNot(before, self.listener())
+        self.assertNotIn("listener_in_place_updated", self.manager())
+
+    def test_before_the_start(self) -> None:
+        """Before workers have started a listener is replaced."""
+        mesh = self.make_mesh(2)
+        mesh.listeners.add_or_update(listener_of(says("a"), address="127.0.0.1:2"))
+        mesh.listeners.add_or_update(listener_of(says("b")))
+        mesh.listeners.start()
+        self.assertEqual(0, mesh.stat("listener_manager.listener_in_place_updated"))
+        self.assertEqual(b"b", mesh.connect(FRONT).received)
+
+
+class DifferenceTests(MeshTestCase):
+    """What two messages differ in."""
+
+    def test_only_chains(self) -> None:
+        """Chains, the default chain and the matcher may differ; neither may be without a chain, nor
+        begin to want a PROXY header.
+        """
+        base = listener_of(says("a"))
+        for other in (
+            listener_of(says("b")),
+            listener_of(says("a"), default=says("b")),
+            listener_of(says("a"), more="filter_chain_matcher: {}"),
+            listener_of(says("b"), says("a", more="use_proxy_proto: true, ")),
+        ):
+            self.assertTrue(changes_only_chains(base, other))
+        for other in (
+            listener_of(default=says("a")),
+            listener_of(says("a", more="use_proxy_proto: true, ")),
+            listener_of(says("a"), more="tcp_backlog_size: 1"),
+            listener_of(says("a"), address="127.0.0.1:2"),
+        ):
+            self.assertFalse(changes_only_chains(base, other))
+            self.assertFalse(changes_only_chains(other, base))
+
+    def test_left_out(self) -> None:
+        """Chains are compared as a whole, in no order."""
+        base = listener_of(says("a"), says("b"), default=says("c"))
+        self.assertEqual(0, left_out(base, listener_of(says("b"), says("a"), default=says("c"))))
+        self.assertEqual(2, left_out(base, listener_of(says("b"), says("a", "source_type: 1"))))
