@@ -22,7 +22,7 @@ from tcpmesh.accesslog.manager import AccessLogManager
 from tcpmesh.cluster.cluster import Cluster
 from tcpmesh.cluster.discovery.dns import named_resolver
 from tcpmesh.cluster.manager import ClusterManager
-from tcpmesh.config.fields.secrets import static_secrets
+from tcpmesh.config.fields.tls.secrets import static_secrets
 from tcpmesh.interfaces import IAccessLogManager, INetwork, IStatsSink
 from tcpmesh.listener.manager import ListenerManager
 from tcpmesh.registry import MainContext

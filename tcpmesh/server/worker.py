@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 
 from tcpmesh.accesslog.manager import AccessLogManager
 from tcpmesh.cluster.clusters import Clusters
-from tcpmesh.config.fields.secrets import static_secrets
+from tcpmesh.config.fields.tls.secrets import static_secrets
 from tcpmesh.interfaces import IAccessLogManager, INetwork
 from tcpmesh.listener.listeners import Listeners
 from tcpmesh.logs.debug import show_debug

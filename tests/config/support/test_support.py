@@ -203,9 +203,9 @@ class TableTests(SynchronousTestCase):
         """No field is called supported that no code reads which acts on it."""
         acting = (
             "headers.py",
+            "parts.py",
             "spiffe.py",
             "strings.py",
-            "tls.py",
             "token_buckets.py",
             "value_matcher.py",
             "values.py",

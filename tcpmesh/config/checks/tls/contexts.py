@@ -10,8 +10,8 @@ from envoy.extensions.transport_sockets.tls.v3 import common_pb2, tls_pb2
 from tcpmesh.config.checks.tls.certificates import check_certificate
 from tcpmesh.config.checks.tls.validation import check_validation, demands_nothing
 from tcpmesh.config.fields.files import check_writable
-from tcpmesh.config.fields.secrets import Secrets, static_secrets
-from tcpmesh.config.fields.tls import tls_parameters, validation_context
+from tcpmesh.config.fields.tls.parts import tls_parameters, validation_context
+from tcpmesh.config.fields.tls.secrets import Secrets, static_secrets
 from tcpmesh.config.messages.report import Report
 from tcpmesh.config.messages.scalars import did_you_mean
 from tcpmesh.config.text.problems import FieldPath

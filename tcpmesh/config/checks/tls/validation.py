@@ -13,8 +13,8 @@ from envoy.extensions.transport_sockets.tls.v3.tls_spiffe_validator_config_pb2 i
 
 from tcpmesh.config.checks.tls.sources import name_of, read_part
 from tcpmesh.config.fields.files import read_source
-from tcpmesh.config.fields.spiffe import read_bundles
-from tcpmesh.config.fields.tls import WrongHash, hash_of_base64, hash_of_hex
+from tcpmesh.config.fields.tls.parts import WrongHash, hash_of_base64, hash_of_hex
+from tcpmesh.config.fields.tls.spiffe import read_bundles
 from tcpmesh.config.messages.report import Report
 from tcpmesh.config.text.problems import FieldPath
 from tcpmesh.net.tls.material import MaterialError, read_authorities, read_revocation_lists

@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from tcpmesh.config.fields.secrets import Secrets
+from tcpmesh.config.fields.tls.secrets import Secrets
 from tcpmesh.config.fields.values import source_bytes
 from tcpmesh.net.tls.material import (
     Certificate,

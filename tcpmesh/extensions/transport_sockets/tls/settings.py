@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tcpmesh.config.fields.secrets import Secrets
-from tcpmesh.config.fields.tls import tls_parameters
+from tcpmesh.config.fields.tls.parts import tls_parameters
+from tcpmesh.config.fields.tls.secrets import Secrets
 from tcpmesh.extensions.transport_sockets.tls.certificates import certificates
 from tcpmesh.extensions.transport_sockets.tls.validation_context import validation_settings
 from tcpmesh.net.tls.settings import Resumption, StaplePolicy, TlsSettings

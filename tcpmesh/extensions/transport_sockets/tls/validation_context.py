@@ -10,9 +10,9 @@ from envoy.extensions.transport_sockets.tls.v3.tls_spiffe_validator_config_pb2 i
     SPIFFECertValidatorConfig,
 )
 
-from tcpmesh.config.fields.secrets import Secrets
-from tcpmesh.config.fields.spiffe import trust_bundles
-from tcpmesh.config.fields.tls import hash_of_base64, hash_of_hex, validation_context
+from tcpmesh.config.fields.tls.parts import hash_of_base64, hash_of_hex, validation_context
+from tcpmesh.config.fields.tls.secrets import Secrets
+from tcpmesh.config.fields.tls.spiffe import trust_bundles
 from tcpmesh.config.fields.values import source_bytes
 from tcpmesh.extensions.transport_sockets.tls.certificates import NO_SECRETS
 from tcpmesh.net.tls.material import MaterialError, read_authorities, read_revocation_lists

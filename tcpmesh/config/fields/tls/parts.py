@@ -10,7 +10,7 @@ from typing import Any
 
 from envoy.extensions.transport_sockets.tls.v3 import common_pb2
 
-from tcpmesh.config.fields.secrets import Secrets
+from tcpmesh.config.fields.tls.secrets import Secrets
 from tcpmesh.net.tls.names import Parameters, parameters
 
 _SHA256 = 32
