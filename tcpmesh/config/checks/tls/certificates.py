@@ -141,7 +141,8 @@ def _check_server(
             "the certificate has neither a common name nor alternative names: no client would know "
             "whose it is",
         )
-    staple = read_part(message, "ocsp_staple", report)
+    is_text = message.ocsp_staple.WhichOneof("specifier") == "inline_string"
+    staple = None if is_text else read_part(message, "ocsp_staple", report)
     if staple:
         _attempt(partial(with_staple, certificate, staple), message, field_path, report)
     elif not message.HasField("ocsp_staple"):

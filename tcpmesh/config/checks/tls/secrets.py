@@ -20,7 +20,7 @@ def _check_bootstrap(bootstrap: Any, field_path: FieldPath, report: Report) -> N
                 "set tls_certificate or validation_context",
             )
         elif (kind, secret.name) in seen:
-            text = f"there is a {kind} of the name {secret.name!r} already"
+            text = f"duplicate static secret {secret.name!r}: there is a {kind} of this name"
             report.error(((here, index), "name"), text)
         seen.add((kind, secret.name))
 
