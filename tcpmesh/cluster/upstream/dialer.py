@@ -53,7 +53,7 @@ class Dialer:
         self._wrapped = WrappedNetwork(network, socket) if socket is not None else None
         self._socket = socket
         self.wraps = socket is not None
-        """Whether connections have a transport socket."""
+        """Whether connections have a transport socket, whose transport tells its `facts`."""
         self._tells_apart: Any = (
             socket if IPerClientTransportSocketFactory.providedBy(socket) else None
         )

@@ -78,6 +78,7 @@ BOOTSTRAP: dict[str, Rows] = {
     "envoy.config.bootstrap.v3.Bootstrap.StaticResources": {
         "listeners": YES,
         "clusters": YES,
+        "secrets": YES,
     },
     "envoy.config.bootstrap.v3.Admin": {
         "address": YES,

@@ -76,7 +76,7 @@ LISTENER: dict[str, Rows] = {
         "filters": YES,
         "use_proxy_proto": YES,
         "metadata": YES,
-        "transport_socket": default_only("raw_buffer, plain TCP"),
+        "transport_socket": YES,
         "transport_socket_connect_timeout": YES,
     },
     "envoy.config.listener.v3.FilterChainMatch": {

@@ -67,6 +67,9 @@ def _check_message(message: Message, say: _Say, field_path: FieldPath) -> None:
         if row is None:
             text = "Envoy knows this field, tcpmesh does not support it yet"
             say((field_path, field.name), text, guards_field(field.full_name))
+        elif row.level == "not supported":
+            text = f"Envoy knows this field, tcpmesh does not support it yet: {row.reason}"
+            say((field_path, field.name), text, guards_field(field.full_name))
         elif row.values:
             _check_value(field, value, row.values, say, (field_path, field.name))
         elif row.is_whole or row.level == "no effect":

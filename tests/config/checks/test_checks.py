@@ -844,7 +844,7 @@ class TlsTests(CheckTests):
         )
         self.assert_says(
             "cannot be read",
-            self.context(f"validation_context: {{trusted_ca: {{inline_string: '{EMPTY_PEM}'}}}}"),
+            self.context(f'validation_context: {{trusted_ca: {{inline_string: "{EMPTY_PEM}"}}}}'),
         )
 
     def test_direction(self) -> None:
@@ -863,9 +863,10 @@ class TlsTests(CheckTests):
 
     def test_secrets(self) -> None:
         """Static secrets hold something and have names of their own."""
+        secret = "{name: a, validation_context: {}}"
         text = GOOD.replace(
             "static_resources:\n",
-            "static_resources:\n  secrets: [{name: a}, {name: a, validation_context: {}}]\n",
+            "static_resources:\n  secrets: [{name: a}, %s, %s]\n" % ((secret,) * 2),
         )
         self.assert_says("holds nothing", text)
         self.assert_says("duplicate static secret", text)
