@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 DEFAULT = (
     "[ECDHE-ECDSA-AES128-GCM-SHA256|ECDHE-ECDSA-CHACHA20-POLY1305]",
@@ -152,9 +153,11 @@ def cipher_list(rules: Sequence[str]) -> CipherList:
 
     :raise BadCiphers: a name is unknown, or no suite is left.
     """
-    if not "".join(rules):
-        rules = DEFAULT
-    text = ":".join(rules)
+    return _cipher_list(":".join(rules if "".join(rules) else DEFAULT))
+
+
+@lru_cache(maxsize=64)
+def _cipher_list(text: str) -> CipherList:
     try:
         found = _Rules(text).result()
     except BadCiphers:

@@ -8,9 +8,11 @@ that leads nowhere, an authority that is none.
 from __future__ import annotations
 
 import datetime
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
+from weakref import WeakValueDictionary
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -36,6 +38,10 @@ from tcpmesh.net.tls.subject_names import NameKind, subject_names
 
 _SMALLEST_RSA = 2048
 _CURVES = frozenset({"secp256r1", "secp384r1", "secp521r1"})
+
+
+_known: WeakValueDictionary[bytes, Certificate] = WeakValueDictionary()
+"""Pairs that were read, by what they were read from: ten thousand filter chains may have one."""
 
 
 class MaterialError(ValueError):
@@ -105,10 +111,16 @@ class Certificate:
 def read_pair(chain: bytes, key: bytes, password: bytes | None = None) -> Certificate:
     """A certificate and its key, of what is in two PEM files.
 
+    :return: the same object for the same bytes, as long as anybody has it.
     :raise MaterialError: they are none, or do not belong together.
     """
-    certificates = read_chain(chain)
-    return _pair(certificates, read_key(key, password))
+    known = hashlib.sha256(b"".join(hashlib.sha256(each).digest() for each in (chain, key)))
+    known.update(password or b"")
+    found = _known.get(known.digest())
+    if found is None:
+        certificates = read_chain(chain)
+        found = _known[known.digest()] = _pair(certificates, read_key(key, password))
+    return found
 
 
 def read_chain(data: bytes) -> tuple[x509.Certificate, ...]:
@@ -199,6 +211,7 @@ class Authorities:
     revocation_lists: tuple[bytes, ...] = ()
 
 
+@lru_cache(maxsize=16)
 def read_authorities(data: bytes) -> Authorities:
     """The certificates of a PEM file, and the revocation lists that are there too.
 

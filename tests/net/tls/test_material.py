@@ -218,6 +218,16 @@ class KeyTests(MaterialTestCase):
                 read_pair(self.leaf.pem.encode(), other.key_pem().encode())
             self.assertEqual(caught.exception.part, "private_key")
 
+    def test_same(self) -> None:
+        """Who reads the same certificate again has the same object; with another password, it is
+        read anew.
+        """
+        one = self.pair(self.leaf)
+        self.assertIs(self.pair(self.leaf), one)
+        encrypted = self.leaf.key_pem(PASSWORD).encode()
+        read_pair(self.leaf.pem.encode(), encrypted, PASSWORD)
+        self.refused("does not open", read_pair, self.leaf.pem.encode(), encrypted, b"no")
+
     def test_secrecy(self) -> None:
         """The key is in no text about a certificate."""
         certificate = self.pair(self.leaf)

@@ -8,6 +8,7 @@ library below it is large.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from tcpmesh.config.checks.tls import secrets, sockets
@@ -18,13 +19,29 @@ from tcpmesh.config.text.problems import FieldPath
 def _check_downstream(context: Any, field_path: FieldPath, report: Report) -> None:
     from tcpmesh.config.checks.tls.contexts import check_downstream
 
-    check_downstream(context, field_path, report)
+    _check_once(check_downstream, context, field_path, report)
 
 
 def _check_upstream(context: Any, field_path: FieldPath, report: Report) -> None:
     from tcpmesh.config.checks.tls.contexts import check_upstream
 
-    check_upstream(context, field_path, report)
+    _check_once(check_upstream, context, field_path, report)
+
+
+def _check_once(
+    check: Callable[[Any, FieldPath, Report], None],
+    context: Any,
+    field_path: FieldPath,
+    report: Report,
+) -> None:
+    """Ten thousand filter chains may have one certificate: what is good is not read again."""
+    key = (context.DESCRIPTOR.full_name, context.SerializeToString(deterministic=True))
+    if key in report.faultless:
+        return
+    before = len(report.problems)
+    check(context, field_path, report)
+    if len(report.problems) == before:
+        report.faultless.add(key)
 
 
 _TLS = "envoy.extensions.transport_sockets.tls.v3."

@@ -1,7 +1,4 @@
-"""Where certificates and keys stand, as errors name it, and what is read there.
-
-Ten thousand filter chains may have one certificate: what was read once is not judged again.
-"""
+"""Where certificates and keys stand, as errors name it, and what is read there."""
 
 from __future__ import annotations
 
