@@ -48,10 +48,18 @@ class RecordingWatcher:
         self.done: list[Any] = []
         """The transports whose handshake is over."""
         self.failures: list[TlsError] = []
+        self.stapled: list[str] = []
 
     def tls_done(self, transport: Any) -> None:
         """The handshake is over."""
         self.done.append(transport)
+
+    def tls_staple_asked(self) -> None:
+        """A client has asked for an OCSP response."""
+
+    def tls_stapled(self, outcome: str) -> None:
+        """What it got."""
+        self.stapled.append(outcome)
 
     def tls_failed(self, transport: Any, error: TlsError) -> str:
         """It has failed."""

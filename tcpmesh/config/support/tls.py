@@ -50,11 +50,17 @@ PARTS: dict[str, Rows] = {
         "validation_context_sds_secret_config": YES,
         "combined_validation_context": YES,
         "alpn_protocols": YES,
+        "key_log": YES,
         "custom_handshaker": refused("the handshake is OpenSSL's own"),
     },
     f"{_TLS}CommonTlsContext.CombinedCertificateValidationContext": {
         "default_validation_context": YES,
         "validation_context_sds_secret_config": YES,
+    },
+    f"{_TLS}TlsKeyLog": {
+        "path": YES,
+        "local_address_range": YES,
+        "remote_address_range": YES,
     },
     f"{_TLS}TlsParameters": {
         "tls_minimum_protocol_version": YES,

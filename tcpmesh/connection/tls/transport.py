@@ -42,11 +42,27 @@ class TlsObserver(Protocol):
     def tls_done(self, transport: Any) -> None:
         """The handshake is over; its engine knows the facts."""
 
+    def tls_staple_asked(self) -> None:
+        """A client has asked for an OCSP response."""
+
+    def tls_stapled(self, outcome: str) -> None:
+        """What it got: `responses`, `omitted` or `failed`."""
+
     def tls_failed(self, transport: Any, error: TlsError) -> str:
         """The handshake has failed, or the connection is broken.
 
         :return: why, for people.
         """
+
+
+class SecretLog(Protocol):
+    """Where secrets are written, in the NSS key log format."""
+
+    def is_for(self, transport: Any) -> bool:
+        """Whether those of a connection are."""
+
+    def write(self, line: bytes) -> None:
+        """Write a line."""
 
 
 class TlsTransport(WrappedTransport):
@@ -66,6 +82,7 @@ class TlsTransport(WrappedTransport):
         "_when_ready",
         "context",
         "engine",
+        "key_log",
         "record",
         "resumed",
         "verdict",
@@ -95,6 +112,8 @@ class TlsTransport(WrappedTransport):
         self.watcher = watcher
         self.wanted = NOTHING_WANTED
         """What is asked of the peer."""
+        self.key_log: SecretLog | None = None
+        """Where the secrets of connections are written, if they are."""
         self.resumed: KeptSession | None = None
         """What is tried to be resumed."""
         self._keeps_session = False

@@ -12,6 +12,7 @@ signature algorithms and options are set on every context.
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -21,6 +22,7 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL
+from OpenSSL.crypto import X509
 
 from tcpmesh.net.tls.ciphers import cipher_list
 from tcpmesh.net.tls.material import Certificate
@@ -30,12 +32,13 @@ from tcpmesh.net.tls.openssl.callbacks import (
     ask_for_protocol,
     ask_for_staple,
     ask_to_verify,
+    log_secrets,
     set_curves,
     set_signature_algorithms,
 )
 from tcpmesh.net.tls.openssl.engine import CompiledEngine
 from tcpmesh.net.tls.sessions import Sessions
-from tcpmesh.net.tls.settings import TLS1_2, TlsSettings
+from tcpmesh.net.tls.settings import TLS1_2, StaplePolicy, TlsSettings
 from tcpmesh.net.tls.verifier import ValidationSettings, Verifier
 from tcpmesh.values.stream.transport_socket_options import TransportSocketOptions
 
@@ -181,13 +184,33 @@ class TlsContext:
         return self._context(found)
 
     def staple(self, engine: Any, leaf: bytes) -> bytes | None:
-        """The OCSP response of a certificate."""
-        return next(
-            (each.staple for each in self.settings.certificates if each.chain[0] == leaf), None
-        )
+        """The OCSP response for a client that asks for one and gets this certificate, empty where
+        it is to be refused.
+        """
+        watcher = engine.owner.watcher
+        found = next((each for each in self.settings.certificates if each.chain[0] == leaf), None)
+        response = found.response if found is not None else None
+        now = datetime.datetime.now(datetime.timezone.utc)
+        is_good = response is not None and not response.has_expired(now)
+        watcher.tls_staple_asked()
+        if found is not None and found.staple is not None and is_good:
+            watcher.tls_stapled("responses")
+            return found.staple
+        policy = self.settings.staple_policy
+        if found is not None and found.must_staple:
+            policy = StaplePolicy.MUST_STAPLE
+        is_broken = policy is StaplePolicy.STRICT and response is not None
+        if policy is StaplePolicy.MUST_STAPLE or is_broken:
+            watcher.tls_stapled("failed")
+            return b""
+        watcher.tls_stapled("omitted")
+        return None
 
     def log_secret(self, engine: Any, line: bytes) -> None:
         """Secrets of a handshake."""
+        log = engine.owner.key_log
+        if log is not None and log.is_for(engine.owner):
+            log.write(line)
 
     # pyOpenSSL's contexts
 
@@ -206,6 +229,8 @@ class TlsContext:
         _load(made, certificates)
         self._set_resumption(made)
         self._set_verification(made)
+        if settings.key_log is not None:
+            log_secrets(made)
         if self.is_server:
             self._set_server(made)
         return made
@@ -243,8 +268,11 @@ class TlsContext:
         if self._protocols:
             ask_for_protocol(made)
         ask_for_context(made)
-        if any(each.staple for each in self.settings.certificates):
-            ask_for_staple(made)
+        ask_for_staple(made)
+        if self.settings.validation is not None:
+            for der in self.settings.validation.trusted_ca:
+                authority = x509.load_der_x509_certificate(der)
+                made.add_client_ca(X509.from_cryptography(authority))
 
 
 _APPLICATION = 50

@@ -8,12 +8,14 @@ connection (`tcpmesh.connection.tls.transport`), and all whose settings are equa
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
 from typing import Any
 
 from envoy.extensions.transport_sockets.tls.v3 import tls_pb2
 from zope.interface import implementer
 
 from tcpmesh.connection.tls.transport import TlsTransport
+from tcpmesh.extensions.transport_sockets.tls.key_log import KeyLogFile
 from tcpmesh.extensions.transport_sockets.tls.settings import downstream, upstream
 from tcpmesh.extensions.transport_sockets.tls.stats import CLIENT, SERVER, TlsStats
 from tcpmesh.interfaces import (
@@ -24,6 +26,7 @@ from tcpmesh.net.tls.context import TlsContext
 from tcpmesh.net.tls.settings import TlsSettings
 from tcpmesh.registry import Context, extension
 from tcpmesh.values.address import Address
+from tcpmesh.values.all_or_nothing import all_or_nothing
 from tcpmesh.values.stream.transport_socket_options import TransportSocketOptions
 
 
@@ -34,19 +37,32 @@ class _TlsSocket:
     serves_many_chains = True
 
     def __init__(self, settings: TlsSettings, context: Context, factory: str) -> None:
-        self._clock = context.network.clock
-        self._objects = context.objects
+        self._clock, objects = context.network.clock, context.objects
         prefix = context.scope.prefix if context.scope is not None else ""
-        self._keys = (TlsContext, settings), (TlsStats, prefix)
-        self._context = context.objects.obtain(self._keys[0], lambda: TlsContext(settings))
-        self._stats = context.objects.obtain(
-            self._keys[1], lambda: TlsStats(context.store.scope(prefix), factory)
+        shared: tuple[tuple[Hashable, Callable[[], Any]], ...] = (
+            ((TlsContext, settings), lambda: TlsContext(settings)),
+            ((TlsStats, prefix), lambda: TlsStats(context.store.scope(prefix), factory)),
         )
+        log, held = settings.key_log, []
+        with all_or_nothing() as undo:
+            for key, make in shared:
+                held.append(objects.obtain(key, make))
+                undo.callback(objects.release, key)
+            self._context: TlsContext = held[0]
+            self._stats: TlsStats = held[1]
+            self._key_log = KeyLogFile(log, context.access_logs) if log is not None else None
+            if self._key_log is not None:
+                undo.callback(self._key_log.close)
+            self._held = undo.pop_all()
+
+    def _transport(self, observer: Any) -> TlsTransport:
+        transport = TlsTransport(self._clock, self._context, observer, self._stats)
+        transport.key_log = self._key_log
+        return transport
 
     def close(self) -> None:
         """No more connections will be wrapped; those that are live on."""
-        for key in self._keys:
-            self._objects.release(key)
+        self._held.close()
 
 
 @extension(tls_pb2.DownstreamTlsContext)
@@ -59,7 +75,7 @@ class DownstreamTls(_TlsSocket):
 
     def accepted(self, connection: Any, observer: Any) -> TlsTransport:
         """Wrap a client."""
-        transport = TlsTransport(self._clock, self._context, observer, self._stats)
+        transport = self._transport(observer)
         transport.record = connection.stream_info
         return transport
 
@@ -76,6 +92,6 @@ class UpstreamTls(_TlsSocket):
         self, address: Address, observer: Any, options: TransportSocketOptions
     ) -> TlsTransport:
         """Wrap a connection to a host."""
-        transport = TlsTransport(self._clock, self._context, observer, self._stats)
+        transport = self._transport(observer)
         transport.wanted = self._context.wanted(options)
         return transport

@@ -8,7 +8,7 @@ from tcpmesh.config.fields.tls.parts import tls_parameters
 from tcpmesh.config.fields.tls.secrets import Secrets
 from tcpmesh.extensions.transport_sockets.tls.certificates import certificates
 from tcpmesh.extensions.transport_sockets.tls.validation_context import validation_settings
-from tcpmesh.net.tls.settings import Resumption, StaplePolicy, TlsSettings
+from tcpmesh.net.tls.settings import KeyLog, Resumption, StaplePolicy, TlsSettings
 
 _STAPLING = (StaplePolicy.LENIENT, StaplePolicy.STRICT, StaplePolicy.MUST_STAPLE)
 
@@ -60,4 +60,15 @@ def _common(common: Any, secrets: Secrets, *, is_server: bool) -> dict[str, Any]
         "parameters": tls_parameters(common.tls_params, is_server=is_server),
         "application_protocols": tuple(common.alpn_protocols),
         "validation": validation_settings(common, secrets),
+        "key_log": _key_log(common.key_log) if common.HasField("key_log") else None,
     }
+
+
+def _key_log(message: Any) -> KeyLog:
+    return KeyLog(
+        message.path, _ranges(message.local_address_range), _ranges(message.remote_address_range)
+    )
+
+
+def _ranges(messages: Any) -> tuple[str, ...]:
+    return tuple(f"{each.address_prefix}/{each.prefix_len.value}" for each in messages)

@@ -50,10 +50,10 @@ class TlsStats:
                 "fail_verify_cert_hash",
             )
         }
-        self.staple_failed = scope.counter("ssl.ocsp_staple_failed")
-        self.staple_omitted = scope.counter("ssl.ocsp_staple_omitted")
-        self.staple_requests = scope.counter("ssl.ocsp_staple_requests")
-        self.staple_responses = scope.counter("ssl.ocsp_staple_responses")
+        self._staples = {
+            name: scope.counter(f"ssl.ocsp_staple_{name}")
+            for name in ("requests", "responses", "omitted", "failed")
+        }
         self._agreed: dict[str, Counter] = {}
 
     def close(self) -> None:
@@ -86,6 +86,14 @@ class TlsStats:
             self._count("curves", facts.group)
         if verdict is not None and verdict.counter is not None:
             self._verdicts[verdict.counter].tally += 1
+
+    def tls_staple_asked(self) -> None:
+        """A client has asked for an OCSP response."""
+        self._staples["requests"].tally += 1
+
+    def tls_stapled(self, outcome: str) -> None:
+        """What it got."""
+        self._staples[outcome].tally += 1
 
     def tls_failed(self, transport: Any, error: TlsError) -> str:
         """A handshake has failed, or a connection is broken: count it; why, in Envoy's words."""

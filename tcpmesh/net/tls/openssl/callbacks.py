@@ -54,7 +54,9 @@ class EngineContext(Protocol):
         """
 
     def staple(self, engine: Any, leaf: bytes) -> bytes | None:
-        """The OCSP response for a client that asks for one, and gets this certificate."""
+        """The OCSP response for a client that asks for one, and gets this certificate: empty to
+        refuse the client, `None` for nothing.
+        """
 
     def log_secret(self, engine: Any, line: bytes) -> None:
         """Secrets of a handshake, in the NSS key log format."""
@@ -139,8 +141,8 @@ def _select_context(ssl: Any, alert: Any, unused: Any) -> int:
 def _staple(ssl: Any, unused: Any) -> int:
     engine = running[-1]
     response = engine.context.staple(engine, der(lib.SSL_get_certificate(ssl)))
-    if response is None:
-        return _NONE
+    if not response:
+        return _NONE if response is None else _ALERT
     copy = lib.OPENSSL_malloc(len(response))
     ffi.memmove(copy, response, len(response))
     lib.SSL_set_tlsext_status_ocsp_resp(ssl, copy, len(response))
@@ -149,8 +151,9 @@ def _staple(ssl: Any, unused: Any) -> int:
 
 @guarded("void(*)(const SSL *, const char *)", None)
 def _log_secret(ssl: Any, line: Any) -> None:
-    engine = running[-1]
-    engine.context.log_secret(engine, ffi.string(line))
+    if running:
+        engine = running[-1]
+        engine.context.log_secret(engine, ffi.string(line))
 
 
 # Contexts
