@@ -237,7 +237,9 @@ def scene(stack: ExitStack, bootstrap: Bootstrap) -> Iterator[Attack]:
     _listener(bootstrap, "full", [_file("/dev/full", **_text(every))])
     _listener(bootstrap, "fifo", [_file(str(folder / "fifo"), **_text(every))])
     yield Attack("values", "Values that no log expects.", hostile("hostile"), 4, _NAMES)
-    yield Attack("moved", "The file is moved away, and comes back as others.", moved(folder), 4)
+    yield Attack(
+        "moved", "The file is moved away, and comes back as others.", moved(folder), 4, _NAMES
+    )
     yield Attack("long", "A format of 100 KB.", small("long"), 2)
     yield Attack("full", "A disk that is full.", plain("full", "filesystem.write_failed"))
     buffered = "filesystem.write_total_buffered"
