@@ -141,6 +141,9 @@ class MainContext:
     access_logs: IAccessLogManager = field(default_factory=_NoAccessLogs)
     """The files of main's access logs."""
 
+    secrets: Mapping[tuple[str, str], Any] = field(default_factory=dict)
+    """The static secrets of the bootstrap: by kind, as `tls_certificate`, and name."""
+
     scope: Scope | None = None
     """Where a transport socket counts: the scope of its cluster."""
 
@@ -185,6 +188,9 @@ class WorkerContext:
 
     access_logs: IAccessLogManager = field(default_factory=_NoAccessLogs)
     """The files of this worker's access logs."""
+
+    secrets: Mapping[tuple[str, str], Any] = field(default_factory=dict)
+    """The static secrets of the bootstrap: by kind, as `tls_certificate`, and name."""
 
     scope: Scope | None = None
     """Where a transport socket counts: the scope of its listener or cluster."""

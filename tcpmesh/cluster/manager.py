@@ -255,6 +255,7 @@ class ClusterManager:
             local_cluster=context.local_cluster,
             bind_config=context.bind_config,
             runtime=context.runtime,
+            secrets=context.secrets,
         )
         context.runtime.watch(circuit_breakers.RUNTIME_PREFIX, self._limits_change)
         context.runtime.watch(policy.RUNTIME_PREFIX, self._balancing_changes)

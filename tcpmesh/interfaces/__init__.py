@@ -40,6 +40,10 @@ from tcpmesh.interfaces.filters import (
     ITransportSocketFactory,
     IUpstreamTransportSocketFactory,
 )
+from tcpmesh.interfaces.matching import (
+    IInputMatcher,
+    IMatchInput,
+)
 from tcpmesh.interfaces.server import (
     IServer,
 )
@@ -72,10 +76,12 @@ __all__ = [
     "IHandsOver",
     "IHttp1Upstream",
     "IHttp2Upstream",
+    "IInputMatcher",
     "IInspector",
     "IListenerFilter",
     "ILoadBalancer",
     "ILogsConnections",
+    "IMatchInput",
     "IMayWriteNothing",
     "INamedHostsBalancer",
     "INamedHostsDiscovery",

@@ -186,7 +186,7 @@ class IUpstreamTransportSocketFactory(ITransportSocketFactory):
     def connected(address: Address, observer: Any, options: TransportSocketOptions) -> Any:
         """Wrap a connection to this address, likewise.
 
-        :param options: what is known of the client that it is for.
+        :param options: what is known of this connection alone; `NO_OPTIONS` where nothing is.
         """
 
 

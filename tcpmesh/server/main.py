@@ -22,6 +22,7 @@ from tcpmesh.accesslog.manager import AccessLogManager
 from tcpmesh.cluster.cluster import Cluster
 from tcpmesh.cluster.discovery.dns import named_resolver
 from tcpmesh.cluster.manager import ClusterManager
+from tcpmesh.config.fields.tls.secrets import static_secrets
 from tcpmesh.interfaces import IAccessLogManager, INetwork, IStatsSink
 from tcpmesh.listener.manager import ListenerManager
 from tcpmesh.registry import MainContext
@@ -90,6 +91,7 @@ class Main:
             local_cluster=settings.local_cluster_name,
             access_logs=self.access_logs,
             runtime=self.layers.runtime,
+            secrets=static_secrets(bootstrap.static_resources.secrets),
         )
         self.context = replace(context, resolver=named_resolver(bootstrap, context))
         self.sinks: list[IStatsSink] = []
@@ -116,6 +118,7 @@ class Main:
             file_flush_interval_msec=self._options.file_flush_interval_msec,
             file_flush_min_size_kb=self._options.file_flush_min_size_kb,
             runtime=self.layers.begin(),
+            secrets=tuple(self._bootstrap.static_resources.secrets),
         )
 
     def receive(self, message: MainMessage) -> None:

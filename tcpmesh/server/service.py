@@ -9,6 +9,7 @@ that is, know their hosts and how these are (`startService`).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NoReturn
 
 from zope.interface import implementer
@@ -20,7 +21,7 @@ from twisted.logger import ILogObserver, Logger
 from twisted.python import threadable
 
 from tcpmesh.accesslog.opening import CannotLog
-from tcpmesh.admin.service import AdminService
+from tcpmesh.admin.service import OPTIONS, AdminService
 from tcpmesh.config.arguments import node_with
 from tcpmesh.config.fields.values import host_and_port, pipe_mode, seconds
 from tcpmesh.interfaces import INetwork, IServer
@@ -284,7 +285,12 @@ class Server(MultiService):
             self._clock,
             Address(*host_and_port(address)),
             cooperator,
-            pipe_mode(address),
+            replace(
+                OPTIONS,
+                mode=pipe_mode(address),
+                dual_stack=address.socket_address.ipv4_compat,
+                namespace=address.socket_address.network_namespace_filepath,
+            ),
             self._proxy.main.admin_logs(),
         ).setServiceParent(self)
 

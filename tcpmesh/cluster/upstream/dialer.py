@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from tcpmesh.cluster.hosts.host import Host
-from tcpmesh.config.fields.values import socket_options
+from tcpmesh.config.fields.values import keepalive_settings, socket_options
 from tcpmesh.connection.transport_sockets import transport_socket
 from tcpmesh.connection.wrapped.network import WrappedNetwork
 from tcpmesh.interfaces import (
@@ -53,7 +53,7 @@ class Dialer:
         self._wrapped = WrappedNetwork(network, socket) if socket is not None else None
         self._socket = socket
         self.wraps = socket is not None
-        """Whether connections have a transport socket."""
+        """Whether connections have a transport socket, whose transport tells its `facts`."""
         self._tells_apart: Any = (
             socket if IPerClientTransportSocketFactory.providedBy(socket) else None
         )
@@ -63,7 +63,9 @@ class Dialer:
             bind_config = message.upstream_bind_config
         options = message.upstream_connection_options
         probes = (
-            keepalive(**_given(options.tcp_keepalive)) if options.HasField("tcp_keepalive") else ()
+            keepalive(**keepalive_settings(options.tcp_keepalive))
+            if options.HasField("tcp_keepalive")
+            else ()
         )
         found = {family: _options(bind_config, family, probes) for family in FAMILIES.values()}
         self._options = found if any(found.values()) else None
@@ -156,18 +158,6 @@ def dialer_of(message: Any, context: Context) -> Dialer:
         if transport is not None:
             undo.callback(transport.close)
         return Dialer(message, context.network, context.bind_config, transport)
-
-
-def _given(message: Any) -> dict[str, int | None]:
-    names = {
-        "probes": "keepalive_probes",
-        "time": "keepalive_time",
-        "interval": "keepalive_interval",
-    }
-    return {
-        key: getattr(message, name).value if message.HasField(name) else None
-        for key, name in names.items()
-    }
 
 
 def _options(

@@ -56,6 +56,7 @@ AT_ONCE = 3
 """The most connections that one event makes."""
 
 _TCP_OPTIONS: str = TcpProtocolOptions.DESCRIPTOR.full_name
+
 _SINGLE = struct.Struct("f")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tcpmesh.config.support.policies import SLOW_START, SUBSET, SUBSET_SELECTOR
 from tcpmesh.config.support.rows import (
     HTTP,
     HTTP_ONLY,
@@ -11,7 +12,6 @@ from tcpmesh.config.support.rows import (
     no_effect,
     only,
 )
-from tcpmesh.config.support.shared import SLOW_START, SUBSET, SUBSET_SELECTOR
 
 CLUSTER: dict[str, Rows] = {
     "envoy.config.cluster.v3.Cluster": {

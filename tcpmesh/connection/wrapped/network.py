@@ -107,7 +107,7 @@ class WrappedConnector(OneShotFactory):
         self._finish()
         protocol = self._factory.buildProtocol(self._address)
         if protocol is None:
-            wrapper.abortConnection()
+            wrapper.loseConnection()
             return
         wrapper.protocol = protocol
         protocol.makeConnection(wrapper)
@@ -141,7 +141,7 @@ class WrappedConnector(OneShotFactory):
 class WrappedNetwork:
     """A network on which outgoing connections get a transport socket; what is accepted does not.
 
-    :param options: what is known of the client that connections are for.
+    :param options: what the transport socket is told of them.
     """
 
     def __init__(
@@ -158,7 +158,7 @@ class WrappedNetwork:
         self.cooperator = below.cooperator
 
     def with_options(self, options: TransportSocketOptions) -> WrappedNetwork:
-        """The same network for the connections of a client of whom this is known."""
+        """The same network for connections of which the transport socket is told this."""
         return WrappedNetwork(self.below, self.socket, options)
 
     def bind(self, address: Any, options: Any) -> Any:

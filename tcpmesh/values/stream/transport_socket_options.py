@@ -1,5 +1,5 @@
-"""What a transport socket towards a host may have to know of the client that the connection is for:
-Envoy's TransportSocketOptions, a value.
+"""What a transport socket is told of one upstream connection, beyond what its cluster says: Envoy's
+`TransportSocketOptions`, a value.
 
 A connection of the proxy's own, such as that of a health check, has none.
 """
@@ -27,9 +27,19 @@ class ProxyProtocolOptions:
 
 @dataclass(frozen=True)
 class TransportSocketOptions:
-    """What is known of a client."""
+    """See the module's text."""
+
+    server_name: str = ""
+    """The name to ask the host for, in place of the cluster's (SNI)."""
+
+    application_protocols: tuple[str, ...] = ()
+    """What to offer the host, in place of the cluster's (ALPN)."""
+
+    subject_names: tuple[str, ...] = ()
+    """Names of which the host's certificate must have one."""
 
     proxy_protocol: ProxyProtocolOptions | None = None
+    """What a PROXY header is to say of the client."""
 
     upstream_id: int = field(default=0, compare=False)
     """The number of the connection to the host."""
@@ -40,6 +50,11 @@ class TransportSocketOptions:
     host: HostSpec | None = field(default=None, compare=False)
     """The host; who connects to it fills that in."""
 
+    @property
+    def host_name(self) -> str:
+        """The host's own name, for a cluster that asks each host for its own."""
+        return "" if self.host is None else self.host.hostname
+
 
 NO_OPTIONS = TransportSocketOptions()
-"""Of a connection without a client."""
+"""Of a connection of which nothing is known."""

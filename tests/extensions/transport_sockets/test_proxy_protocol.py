@@ -321,7 +321,9 @@ class PoolTests(HeaderTestCase):
         clients = [
             NO_OPTIONS,
             *(
-                TransportSocketOptions(ProxyProtocolOptions(source, one, tlvs), number)
+                TransportSocketOptions(
+                    proxy_protocol=ProxyProtocolOptions(source, one, tlvs), upstream_id=number
+                )
                 for number, (source, tlvs) in enumerate(
                     ((one, ()), (two, ()), (one, ((1, b"a"),)), (one, ((1, b"b"),)))
                 )

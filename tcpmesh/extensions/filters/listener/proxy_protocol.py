@@ -19,8 +19,8 @@ Stricter than Envoy's: an IPv6 address with a zone is none.
 
 from __future__ import annotations
 
-import codecs
 import json
+import re
 from base64 import b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -61,7 +61,10 @@ FILTER_STATE = "envoy.network.proxy_protocol.tlv"
 
 SIGNATURES = {1: V1_SIGNATURE, 2: V2_SIGNATURE}
 
-codecs.register_error("tcpmesh.each_byte", lambda error: ("!", error.start + 1))  # type: ignore[attr-defined]
+_NO_UTF8 = re.compile("[\udc80-\udcff]")
+"""Bytes that are no UTF-8, once they are decoded with `surrogateescape`: without a call for each
+byte, of which a client may send 64 KiB.
+"""
 
 
 class ProxyProtocolStats:
@@ -176,7 +179,7 @@ def _decoder(pair: Any) -> Callable[[bytes], str]:
     """What makes a text of the bytes of an extension, for a `KeyValuePair`."""
     if pair.value_string_encoding == pair.BASE64:
         return lambda value: b64encode(value).decode("ascii")
-    return lambda value: value.decode("utf-8", "tcpmesh.each_byte")
+    return lambda value: _NO_UTF8.sub("!", value.decode("utf-8", "surrogateescape"))
 
 
 @implementer(IInspector)

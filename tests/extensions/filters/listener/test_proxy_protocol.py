@@ -20,6 +20,7 @@ from tcpmesh.interfaces import IInspector, IListenerFilter
 from tcpmesh.values.address import Address
 from tcpmesh.values.stream.stream_info import NO_METADATA
 from tcpmesh.values.stream.transport_socket_options import ProxyProtocolOptions
+from tests.accesslog.test_hostile import calls
 from tests.mesh import FRONT, MeshTestCase, listener_message, tcp_proxy
 from tests.wire.test_proxy_protocol import HTTP, raw, tlv, v1, v2
 
@@ -207,6 +208,14 @@ class ProxyProtocolTests(MeshTestCase):
             65000,
             len(self.connection.stream_info.metadata["envoy.filters.listener.proxy_protocol"]["k"]),
         )
+
+    def test_no_utf8(self) -> None:
+        """What is no UTF-8 costs no call for each of its bytes."""
+        self.serve_header("rules: [{tlv_type: 234, on_tlv_present: {key: k}}]")
+        header = v2("1.2.3.4", "5.6.7.8", 1, 2, tlvs=tlv(234, b"\xff\xe2\x82" * 2000))
+        self.assertLess(calls(lambda: self.send(header)), 2000)
+        found = self.connection.stream_info.metadata["envoy.filters.listener.proxy_protocol"]["k"]
+        self.assertEqual("!" * 6000, found)
 
     def test_rules(self) -> None:
         """Rules put extensions into dynamic metadata: the last rule of a type and the first

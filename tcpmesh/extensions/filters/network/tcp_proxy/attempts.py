@@ -35,6 +35,8 @@ from tcpmesh.cluster.upstream.pool import Pool
 from tcpmesh.connection.connection import Connection
 from tcpmesh.connection.relay import Direction, Relay
 from tcpmesh.connection.transport_sockets import options_of
+from tcpmesh.connection.wrapped.network import HandshakeFailed
+from tcpmesh.connection.wrapped.states import TransportSocketError
 from tcpmesh.extensions.filters.network.tcp_proxy.proxy_header import ProxyHeader
 from tcpmesh.extensions.filters.network.tcp_proxy.routes import FindRoute
 from tcpmesh.extensions.filters.network.tcp_proxy.settings import Settings
@@ -367,6 +369,12 @@ def failure_of(reason: Failure) -> CloseReason:
     """Why an attempt failed; `detail` is what Envoy says of it."""
     if reason.check(ConnectTimeout):
         return TIMED_OUT
+    if isinstance(reason.value, HandshakeFailed):
+        words = reason.value.reason
+        detail = (
+            "_".join(words.getErrorMessage().split()) if words.check(TransportSocketError) else ""
+        )
+        return CloseReason(EndedBy.UPSTREAM, CONNECTING, Cause.HANDSHAKE_FAILED, None, detail)
     errno = getattr(reason.value, "osError", None)
     detail = ""
     if errno is not None:
