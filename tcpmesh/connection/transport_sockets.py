@@ -15,6 +15,7 @@ from tcpmesh.registry import Context, build
 from tcpmesh.values.all_or_nothing import all_or_nothing
 from tcpmesh.values.stream.filter_state import NO_FILTER_STATE, FilterState
 from tcpmesh.values.stream.stream_info import StreamInfo
+from tcpmesh.values.stream.tls_facts import NO_TLS, TlsFacts
 from tcpmesh.values.stream.transport_socket_options import NO_OPTIONS, TransportSocketOptions
 
 SERVER_NAME = "envoy.network.upstream_server_name"
@@ -85,6 +86,12 @@ def _shared(info: StreamInfo) -> FilterState:
     for key, entry in shared.items():
         state.set(key, entry.value, entry.read_only, entry.sharing)
     return state
+
+
+def facts_of(transport: Any) -> TlsFacts:
+    """What TLS has agreed on, where the transport has any."""
+    found: TlsFacts = getattr(transport, "facts", NO_TLS)
+    return found
 
 
 def shakes_hands(transport: Any) -> bool:
