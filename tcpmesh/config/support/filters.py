@@ -24,6 +24,10 @@ EXTENSIONS: dict[str, Rows] = {
         "runtime_enabled": YES,
     },
     "envoy.extensions.filters.listener.original_dst.v3.OriginalDst": {},
+    "envoy.extensions.filters.listener.original_src.v3.OriginalSrc": {
+        "bind_port": no_effect("the kernel chooses the port, in Envoy too"),
+        "mark": YES,
+    },
     "envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol": {
         "rules": YES,
         "allow_requests_without_proxy_protocol": YES,
