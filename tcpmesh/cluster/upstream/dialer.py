@@ -87,7 +87,7 @@ class Dialer:
         outcome.
 
         :param another: called when a further of its addresses is tried, within the same attempt.
-        :param told: what the transport socket, if there is one, is told of the connection.
+        :param told: what is known of this connection alone.
         :return: an `IConnector`.
         """
         network = self._network_for(host.spec, told)
@@ -95,11 +95,13 @@ class Dialer:
         more = host.spec.additional_addresses
         if not more:
             options = None if self._options is None else self._options.get(address.family)
+            if told.socket is not None:
+                options = _joined(options, told.socket)
             return network.connect(address, factory, timeout, options, True)
         addresses = in_turn((address, *more), self._first or address.family, self._count)
         race = HappyEyeballs(
             network,
-            [(each, self.options(each)) for each in addresses],
+            [(each, _joined(self.options(each), told.socket)) for each in addresses],
             factory,
             timeout,
             another,
@@ -158,6 +160,18 @@ def dialer_of(message: Any, context: Context) -> Dialer:
         if transport is not None:
             undo.callback(transport.close)
         return Dialer(message, context.network, context.bind_config, transport)
+
+
+def _joined(ours: ConnectOptions | None, own: ConnectOptions | None) -> ConnectOptions | None:
+    """The options of the cluster, and those of one connection."""
+    if ours is None or own is None:
+        return ours or own
+    return replace(
+        ours,
+        source=own.source or ours.source,
+        before_bind=ours.before_bind + own.before_bind,
+        after_bind=ours.after_bind + own.after_bind,
+    )
 
 
 def _options(
