@@ -12,15 +12,15 @@ from dataclasses import replace
 from typing import Any
 
 from tcpmesh.cluster.hosts.host import Host
+from tcpmesh.cluster.upstream.socket_matches import Labels, TransportSockets, labels_in
 from tcpmesh.config.fields.values import socket_options
-from tcpmesh.connection.transport_sockets import transport_socket
-from tcpmesh.connection.wrapped.network import WrappedNetwork
-from tcpmesh.interfaces import INetwork, IUpstreamTransportSocketFactory
+from tcpmesh.interfaces import INetwork
 from tcpmesh.net.connect_check import ConnectCheckListener
 from tcpmesh.net.happy_eyeballs import HappyEyeballs, in_turn
 from tcpmesh.registry import Context
 from tcpmesh.values.address import Address
 from tcpmesh.values.all_or_nothing import all_or_nothing
+from tcpmesh.values.hosts import HostSpec
 from tcpmesh.values.socket_options import ConnectOptions, SocketOption, keepalive
 from tcpmesh.values.stream.transport_socket_options import NO_OPTIONS, TransportSocketOptions
 
@@ -33,8 +33,8 @@ class Dialer:
 
     :param bind_config: the `upstream_bind_config` of the whole proxy, for clusters without one of
         their own; or `None`.
-    :param socket: the cluster's transport socket, or `None`.  It belongs to each attempt: whoever
-        connects here gets a connection on which the handshake is over, or none.
+    :param sockets: the cluster's transport sockets, or `None` for none.  They belong to each
+        attempt: whoever connects here gets a connection on which the handshake is over, or none.
     """
 
     def __init__(
@@ -42,13 +42,12 @@ class Dialer:
         message: Any,
         network: INetwork,
         bind_config: Any = None,
-        socket: IUpstreamTransportSocketFactory | None = None,
+        sockets: TransportSockets | None = None,
     ) -> None:
         self._network = network
-        self._wrapped = WrappedNetwork(network, socket) if socket is not None else None
-        self._socket = socket
-        self.wraps = socket is not None
-        """Whether connections have a transport socket, whose transport tells its `facts`."""
+        self._sockets = sockets
+        self.wraps = sockets is not None and sockets.wraps
+        """Whether connections may have a transport socket."""
         if message.HasField("upstream_bind_config"):
             bind_config = message.upstream_bind_config
         options = message.upstream_connection_options
@@ -78,7 +77,7 @@ class Dialer:
         :param told: what the transport socket, if there is one, is told of the connection.
         :return: an `IConnector`.
         """
-        network = self._network_for(host.spec.hostname, told)
+        network = self._network_for(host.spec, told) if self.wraps else self._network
         address = host.address
         more = host.spec.additional_addresses
         if not more:
@@ -97,35 +96,42 @@ class Dialer:
         return race
 
     def dial(self, address: Address, factory: Any, timeout: float) -> Any:
-        """Connect to an address for ourselves, as health checks do, within `timeout` seconds.
+        """Connect to an address for ourselves, without a transport socket, within `timeout`
+        seconds.
 
         :return: an `IConnector`.
         """
-        network = self._network_for("", NO_OPTIONS)
-        return network.connect(address, factory, timeout, self.options(address))
+        return self._network.connect(address, factory, timeout, self.options(address))
 
     def connect_check(
         self, address: Address, listener: ConnectCheckListener, timeout: float
     ) -> Any:
-        """What finds out, time and again, whether a connection to an address can be made, its
-        handshake included: see `INetwork.connect_check`.
+        """What finds out, time and again, whether such a connection can be made: see
+        `INetwork.connect_check`.
         """
-        network = self._network_for("", NO_OPTIONS)
-        return network.connect_check(address, listener, timeout, self.options(address))
+        return self._network.connect_check(address, listener, timeout, self.options(address))
 
-    def _network_for(self, host_name: str, told: TransportSocketOptions) -> INetwork:
-        """What connects to a host of this name."""
-        wrapped = self._wrapped
+    def for_checks(self, message: Any) -> CheckDialer | None:
+        """Opens the connections of a `core.v3.HealthCheck`, where they may have a transport
+        socket.
+        """
+        return CheckDialer(self, message) if self.wraps else None
+
+    def _network_for(
+        self, spec: HostSpec, told: TransportSocketOptions, criteria: Labels | None = None
+    ) -> INetwork:
+        """What connects to a host."""
+        wrapped = self._sockets.find(spec, criteria) if self._sockets is not None else None
         if wrapped is None:
             return self._network
-        if host_name:
-            told = replace(told, host_name=host_name)
+        if spec.hostname:
+            told = replace(told, host_name=spec.hostname)
         return wrapped if told is NO_OPTIONS else wrapped.with_options(told)
 
     def close(self) -> None:
         """No more connections will be opened; those that are open live on."""
-        if self._socket is not None:
-            self._socket.close()
+        if self._sockets is not None:
+            self._sockets.close()
 
     def options(self, address: Address) -> ConnectOptions | None:
         """The options of a connection to this address; `None` where there are none, as for a unix
@@ -134,16 +140,46 @@ class Dialer:
         return None if self._options is None else self._options.get(address.family)
 
 
+class CheckDialer:
+    """Opens the connections of one health check of a cluster with transport sockets: with a match
+    and application protocols of its own, where it says so.
+    """
+
+    def __init__(self, dialer: Dialer, message: Any) -> None:
+        self._dialer = dialer
+        protocols = tuple(message.tls_options.alpn_protocols)
+        self._told = TransportSocketOptions(application_protocols=protocols)
+        self._criteria: Labels | None = None
+        if message.HasField("transport_socket_match_criteria"):
+            self._criteria = labels_in(message.transport_socket_match_criteria)
+
+    def dial(self, spec: HostSpec, address: Address, factory: Any, timeout: float) -> Any:
+        """Connect to a host, at this address, within `timeout` seconds.
+
+        :return: an `IConnector`.
+        """
+        network = self._dialer._network_for(spec, self._told, self._criteria)
+        return network.connect(address, factory, timeout, self._dialer.options(address))
+
+    def connect_check(
+        self, spec: HostSpec, address: Address, listener: ConnectCheckListener, timeout: float
+    ) -> Any:
+        """What finds out, time and again, whether a connection to a host can be made, its handshake
+        included: see `INetwork.connect_check`.
+        """
+        network = self._dialer._network_for(spec, self._told, self._criteria)
+        return network.connect_check(address, listener, timeout, self._dialer.options(address))
+
+
 def dialer_of(message: Any, context: Context) -> Dialer:
     """The dialer of a `cluster.v3.Cluster`.
 
-    :raise tcpmesh.registry.UnknownExtension: where its transport socket is not known.
+    :raise tcpmesh.registry.UnknownExtension: where a transport socket of it is not known.
     """
-    transport = transport_socket(message, IUpstreamTransportSocketFactory, context)
+    sockets = TransportSockets(message, context.network, context)
     with all_or_nothing() as undo:
-        if transport is not None:
-            undo.callback(transport.close)
-        return Dialer(message, context.network, context.bind_config, transport)
+        undo.callback(sockets.close)
+        return Dialer(message, context.network, context.bind_config, sockets)
 
 
 def _given(message: Any) -> dict[str, int | None]:

@@ -34,6 +34,7 @@ from tcpmesh.values.stream.filter_state import NO_FILTER_STATE
 from tcpmesh.values.stream.phase import CONNECTING, FLUSHING
 from tcpmesh.values.stream.relay_state import LOST, RelayState
 from tcpmesh.values.stream.stream_info import LOCAL_RESET, REMOTE_RESET
+from tcpmesh.values.stream.tls_facts import NO_TLS
 from tcpmesh.values.stream.wanted import Wanted
 
 NOTHING_SENT = CloseReason(EndedBy.DOWNSTREAM, CONNECTING, Cause.END_OF_STREAM)
@@ -175,7 +176,7 @@ class Session(Attempts):
         host.rq_active += 1
         transport.high_watermark = self.cluster.buffer_limit
         if self.cluster.dialer.wraps:
-            upstream.tls = transport.facts
+            upstream.tls = getattr(transport, "facts", NO_TLS)
         if self.stream_info.listener.wants_upstream:
             self._keep_facts(self.stream_info.listener.wanted)
         if self._context.logs is not None:
