@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from typing import Any
 
@@ -105,6 +106,17 @@ class DatagramTests(SinkTestCase):
             b"g.cluster.total;envoy.cluster_name=c:3|c",
             self.received(GraphiteStatsdSink, ", prefix: g"),
         )
+
+    def test_closed(self) -> None:
+        """Each lets go of its socket at the end."""
+        address = "{address: {socket_address: {address: 127.0.0.1, port_value: 9}}}"
+        for kind in (StatsdSink, DogStatsdSink, GraphiteStatsdSink):
+            before = os.listdir("/proc/self/fd")
+            sink = self.sink(kind, address)
+            self.flush(sink)
+            self.assertNotEqual(before, os.listdir("/proc/self/fd"))
+            sink.close()
+            self.assertEqual(before, os.listdir("/proc/self/fd"))
 
 
 class ConnectionTests(SinkTestCase):
