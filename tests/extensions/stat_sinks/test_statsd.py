@@ -148,7 +148,7 @@ class ConnectionTests(SinkTestCase):
         self.tcp.close()
         self.network.pump()
         self.assertEqual(b"envoy.cluster.c.total:1|c\n", self.server.built[0].received)
-        self.assertIsNotNone(self.server.built[0].lost)
+        self.assertTrue(self.server.built[0].ended)
 
     def test_reconnects(self) -> None:
         """A connection that is lost is replaced at the next flush."""
