@@ -82,6 +82,19 @@ class CaseTests(SynchronousTestCase):
         self.assertEqual((CASES / "told.txt").read_text().splitlines(), told)
         self.assertEqual([], [line for line in told if ":0: " in line])
 
+    def test_alias_of_names(self) -> None:
+        """Names that an alias stands for become matchers once, where they are written."""
+        one = (
+            "tls_context: {common_tls_context: {validation_context: {verify_subject_alt_name: %s}}}"
+        )
+        old = cluster(one % "&n [x]") + "".join(
+            f"  {line}\n" for line in ("- name: b", "  connect_timeout: 1s", f"  {one % '*n'}")
+        )
+        done = migrate(old, "x.yaml")
+        for text in ("match_subject_alt_names: &n [{exact: x}]", "match_subject_alt_names: *n}"):
+            self.assertEqual(1, done.text.count(text), done.text)
+        self.assertEqual((), done.problems)
+
     def test_typed_struct(self) -> None:
         """What a TypedStruct stands for is brought up to date in it, also where its type has no
         host; what is written twice is said.
