@@ -24,7 +24,7 @@ without       = $(filter-out $(addprefix tests.integration.test_,$(1)),$(INTEGRA
 TRANSPORTS ?= $(if $(filter Linux,$(shell uname -s)),epoll stock,stock)
 
 .PHONY: help run test fuzz explore soak attack lowest coverage check format apidocs changelog \
-	bench bench-micro bench-config record-verdicts record-runtime record-schema wheel dist sbom clean
+	bench bench-micro bench-config record-verdicts record-runtime record-tls record-schema wheel dist sbom clean
 
 help:
 	@echo 'make run     start the demo: proxy on 127.0.0.1:10000, admin on 127.0.0.1:9901, two backends; Ctrl-C stops it'
@@ -44,6 +44,7 @@ help:
 	@echo 'make bench-config     time 10,000 listeners and clusters being judged, beside Envoy'
 	@echo 'make record-verdicts  ask Envoy anew about tests/config/verdicts.json; ENVOY=PATH chooses the binary'
 	@echo 'make record-runtime   the same of tests/runtime/recorded.json, about runtime values; ENVOY=PATH as above'
+	@echo 'make record-tls       the same of tests/net/tls/recorded.json, about certificates; ENVOY=PATH as above'
 	@echo 'make record-schema    take what xds-protos lacks from Envoy, into tcpmesh/config/schema/; ENVOY=PATH as above'
 	@echo 'make wheel   build dist/*.whl'
 	@echo 'make dist    build the source archive, and from it the wheel, for a release'
@@ -125,6 +126,9 @@ record-verdicts: $(VENV)/.has-test
 
 record-runtime: $(VENV)/.has-test
 	$(BIN)/python -m tests.runtime.record $(ENVOY)
+
+record-tls: $(VENV)/.has-test
+	$(BIN)/python -m tests.net.tls.record $(ENVOY)
 
 record-schema: $(VENV)/.has-test
 	$(BIN)/python -m tests.config.schema.record $(ENVOY)

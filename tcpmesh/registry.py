@@ -29,6 +29,7 @@ from twisted.internet.defer import Deferred, succeed
 
 from tcpmesh.interfaces import IAccessLogManager, ICluster, IDnsResolver, INetwork
 from tcpmesh.runtime.runtime import Runtime
+from tcpmesh.stats.scope import Scope
 from tcpmesh.stats.store import Store
 from tcpmesh.values.shared_counts import LocalCounts, SharedCounts
 from tcpmesh.values.shared_objects import SharedObjects
@@ -140,6 +141,12 @@ class MainContext:
     access_logs: IAccessLogManager = field(default_factory=_NoAccessLogs)
     """The files of main's access logs."""
 
+    secrets: Mapping[tuple[str, str], Any] = field(default_factory=dict)
+    """The static secrets of the bootstrap: by kind, as `tls_certificate`, and name."""
+
+    scope: Scope | None = None
+    """Where a transport socket counts: the scope of its cluster."""
+
 
 @dataclass(frozen=True)
 class WorkerContext:
@@ -181,6 +188,12 @@ class WorkerContext:
 
     access_logs: IAccessLogManager = field(default_factory=_NoAccessLogs)
     """The files of this worker's access logs."""
+
+    secrets: Mapping[tuple[str, str], Any] = field(default_factory=dict)
+    """The static secrets of the bootstrap: by kind, as `tls_certificate`, and name."""
+
+    scope: Scope | None = None
+    """Where a transport socket counts: the scope of its listener or cluster."""
 
 
 Context: TypeAlias = "MainContext | WorkerContext"

@@ -30,6 +30,7 @@ from tcpmesh.config.messages.types import EXTENSION_GROUP
 from tcpmesh.config.options import option_problems
 from tcpmesh.config.rules.deprecated import DEPRECATED
 from tcpmesh.config.text.problems import ConfigError, Problem, by_place, verdict
+from tcpmesh.config.text.source_map import SourceMap
 from tcpmesh.logs.log import Log
 from tcpmesh.logs.standard import take_standard_logging
 from tcpmesh.tap_help import help_text
@@ -44,9 +45,13 @@ ALIASES = {"c": "config-path", "config": "config-path", "l": "log-level"}
 REPEATED = ("stats-tag",)
 """What may be given several times."""
 
-GC_THRESHOLD = 20_000
-"""Objects made before the collector looks for cycles.  Connections leave none, so it should look
-rarely: with the default of 700 its pauses were the p99 of new connections."""
+GC_THRESHOLDS = (2_000, 10, 5_000)
+"""How many objects more there are when the garbage collector looks at those, how many such looks
+there are until it looks at all of them once more, and how many of those until it looks at all there
+is.  Connections leave no cycles, so it should look rarely, but each look is a pause for everybody:
+a tenth of a microsecond and more for each object and for each element of a list.  So the first two
+looks are at few objects, and the last one, whose pause nothing bounds, is very rare.
+"""
 
 INTERRUPTED = 130
 """Exit status of a program that its user interrupts."""
@@ -306,7 +311,10 @@ def makeService(options: Options) -> IService:
     if log.levels.shows("config", "debug"):
         _log_settings(loaded_with(options.loaded, settings.node_arguments), log)
     _raise_descriptor_limit()
-    server = Server(reactor, options.loaded.bootstrap, settings, log)
+    bootstrap = options.loaded.bootstrap
+    # Its lines, which take many times as much memory as the message, are not asked for again.
+    options.loaded = Loaded(bootstrap, (), SourceMap(()))
+    server = Server(reactor, bootstrap, settings, log)
     server.live.addCallback(lambda _: _calm_collector())
     running: Any = reactor
     running.callWhenRunning(install_signals, running, server.quit, server.reopen_logs)
@@ -325,7 +333,7 @@ def _calm_collector() -> None:
     """Let the garbage collector forget what exists now and look rarely at what comes."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(GC_THRESHOLD, 50, 100)
+    gc.set_threshold(*GC_THRESHOLDS)
 
 
 def _end_with(server: Any, log: Log) -> None:

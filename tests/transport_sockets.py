@@ -44,7 +44,7 @@ class NamedSocket:
         """Wrap a client."""
         return self._make(self._clock, observer, False)
 
-    def connected(self, address: Any, observer: Any) -> Any:
+    def connected(self, address: Any, observer: Any, options: Any) -> Any:
         """Wrap a connection to a host."""
         return self._make(self._clock, observer, True)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import partial
 from operator import attrgetter
 from typing import Any
@@ -131,7 +131,7 @@ class Cluster:
         self.breakers = Breakers(
             message.circuit_breakers, self.stats, self._counts, self.name, context.runtime
         )
-        self.dialer = dialer_of(message, context)
+        self.dialer = dialer_of(message, replace(context, scope=self.stats.scope))
         undo.callback(self.dialer.close)
         policy_context = self._policy_context(context)
         self._first_tables = policy_context.first_tables

@@ -12,6 +12,7 @@ This is main's: it decides which clusters there are, and workers build each one 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
@@ -103,7 +104,8 @@ class ClusterEntry:
             undo.callback(self._discovery.stop)
             self.membership = Membership(number, message, context, self._tell)
             undo.callback(self.membership.release)
-            self._dialer = dialer_of(message, context) if message.health_checks else None
+            socket_context = replace(context, scope=self.membership.stats.scope)
+            self._dialer = dialer_of(message, socket_context) if message.health_checks else None
             if self._dialer is not None:
                 undo.callback(self._dialer.close)
             self._monitor = HealthMonitor(
@@ -253,6 +255,7 @@ class ClusterManager:
             local_cluster=context.local_cluster,
             bind_config=context.bind_config,
             runtime=context.runtime,
+            secrets=context.secrets,
         )
         context.runtime.watch(circuit_breakers.RUNTIME_PREFIX, self._limits_change)
         context.runtime.watch(policy.RUNTIME_PREFIX, self._balancing_changes)
@@ -392,6 +395,10 @@ class ClusterManager:
             self._removed.tally += 1
             self._count()
             self._check_initialized()
+
+    def messages(self) -> Iterator[Any]:
+        """The `cluster.v3.Cluster` of each, those that warm up first."""
+        return (entry.message for entry in (*self._warming.values(), *self._active.values()))
 
     def statuses(self) -> Sequence[ClusterStatus]:
         """The clusters as the admin interface shows them."""

@@ -4,6 +4,7 @@ transport sockets.
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Any
 
 from zope.interface import Attribute, Interface
@@ -11,6 +12,7 @@ from zope.interface import Attribute, Interface
 from tcpmesh.interfaces.transports import IBufferedProtocol
 from tcpmesh.values.address import Address
 from tcpmesh.values.filter_status import FilterStatus, InspectResult
+from tcpmesh.values.stream.transport_socket_options import TransportSocketOptions
 
 
 class IListenerFilter(Interface):
@@ -181,5 +183,23 @@ class IDownstreamTransportSocketFactory(ITransportSocketFactory):
 class IUpstreamTransportSocketFactory(ITransportSocketFactory):
     """A transport socket for the connections to the hosts of a cluster."""
 
-    def connected(address: Address, observer: Any) -> Any:
-        """Wrap a connection to this address, likewise."""
+    def connected(address: Address, observer: Any, options: TransportSocketOptions) -> Any:
+        """Wrap a connection to this address, likewise.
+
+        :param options: what is known of this connection alone; `NO_OPTIONS` where nothing is.
+        """
+
+
+class IPerClientTransportSocketFactory(IUpstreamTransportSocketFactory):
+    """One that goes by something else than all it is told."""
+
+    needs_header = Attribute("Whether it is to be told what a PROXY header says of the client.")
+
+    def pool_key(options: TransportSocketOptions) -> Hashable:
+        """What has to be equal for clients to share a pool of connections."""
+
+
+class IReadyAtOnce(IUpstreamTransportSocketFactory):
+    """One that has no handshake: a connection that only tries whether a host can be connected to
+    need not be wrapped.
+    """

@@ -110,7 +110,8 @@ class Listener(ServerFactory):
             direction=message.traffic_direction,
             wanted=self._logs.wants if self._logs is not None else NOTHING,
         )
-        self._chains = FilterChains(message, context, self, self._info)
+        chain_context = replace(context, scope=self.stats.scope)
+        self._chains = FilterChains(message, chain_context, self, self._info)
         undo.callback(self._chains.close)
         if are_wanted(message):
             self._filters = ListenerFilterManager(

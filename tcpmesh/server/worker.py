@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred
 
 from tcpmesh.accesslog.manager import AccessLogManager
 from tcpmesh.cluster.clusters import Clusters
+from tcpmesh.config.fields.tls.secrets import static_secrets
 from tcpmesh.interfaces import IAccessLogManager, INetwork
 from tcpmesh.listener.listeners import Listeners
 from tcpmesh.logs.debug import show_debug
@@ -94,6 +95,7 @@ class Worker:
             connection_ids=connection_ids(begin.index),
             access_logs=self._access_logs,
             runtime=followed.runtime,
+            secrets=static_secrets(begin.secrets),
         )
         self.clusters = Clusters(self.context, send)
         self.listeners = Listeners(self.context, send)

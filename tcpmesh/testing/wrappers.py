@@ -23,6 +23,7 @@ from tcpmesh.connection.wrapped.states import HandshakeObserver
 from tcpmesh.connection.wrapped.transport import WrappedTransport
 from tcpmesh.interfaces import ICountsAccepts, IUpstreamTransportSocketFactory
 from tcpmesh.testing.harness import TransportHarness
+from tcpmesh.values.stream.transport_socket_options import TransportSocketOptions
 
 FEW = 3
 """Bytes that `DelayingTransport` parts from the others."""
@@ -288,7 +289,9 @@ class WrapperSocket:
         self._clock = clock
         self._make = make
 
-    def connected(self, address: Any, observer: HandshakeObserver) -> WrappedTransport:
+    def connected(
+        self, address: Any, observer: HandshakeObserver, options: TransportSocketOptions
+    ) -> WrappedTransport:
         """Wrap a connection."""
         return self._make(self._clock, observer, True)
 

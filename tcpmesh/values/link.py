@@ -46,6 +46,9 @@ class Begin:
     runtime: tuple[tuple[str, Entry], ...] = ()
     """The runtime values by their keys."""
 
+    secrets: tuple[Any, ...] = ()
+    """The static secrets, each a `tls.v3.Secret`."""
+
 
 @dataclass(frozen=True)
 class AddCluster:

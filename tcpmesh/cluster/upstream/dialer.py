@@ -7,23 +7,25 @@ Most clusters say nothing of all this, and then it costs nothing.
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
+from dataclasses import replace
 from typing import Any
 
 from tcpmesh.cluster.hosts.host import Host
-from tcpmesh.config.fields.values import socket_options
-from tcpmesh.connection.transport_sockets import transport_socket
-from tcpmesh.connection.wrapped.network import WrappedNetwork
-from tcpmesh.interfaces import INetwork, IUpstreamTransportSocketFactory
+from tcpmesh.cluster.upstream.socket_matches import Labels, TransportSockets, labels_in
+from tcpmesh.config.fields.values import keepalive_settings, socket_options
+from tcpmesh.interfaces import INetwork
 from tcpmesh.net.connect_check import ConnectCheckListener
 from tcpmesh.net.happy_eyeballs import HappyEyeballs, in_turn
 from tcpmesh.registry import Context
 from tcpmesh.values.address import Address
 from tcpmesh.values.all_or_nothing import all_or_nothing
+from tcpmesh.values.hosts import HostSpec
 from tcpmesh.values.socket_options import ConnectOptions, SocketOption, keepalive
+from tcpmesh.values.stream.transport_socket_options import NO_OPTIONS, TransportSocketOptions
 
 FAMILIES = {"V4": socket.AF_INET, "V6": socket.AF_INET6}
-NO_OPTIONS = ConnectOptions()
+UNBOUND = ConnectOptions()
 
 
 class Dialer:
@@ -31,8 +33,8 @@ class Dialer:
 
     :param bind_config: the `upstream_bind_config` of the whole proxy, for clusters without one of
         their own; or `None`.
-    :param socket: the cluster's transport socket, or `None`.  It belongs to each attempt: whoever
-        connects here gets a connection on which the handshake is over, or none.
+    :param sockets: the cluster's transport sockets, or `None` for none.  They belong to each
+        attempt: whoever connects here gets a connection on which the handshake is over, or none.
     """
 
     def __init__(
@@ -40,15 +42,21 @@ class Dialer:
         message: Any,
         network: INetwork,
         bind_config: Any = None,
-        socket: IUpstreamTransportSocketFactory | None = None,
+        sockets: TransportSockets | None = None,
     ) -> None:
-        self._network = network if socket is None else WrappedNetwork(network, socket)
-        self._socket = socket
+        self._network = network
+        self._sockets = sockets
+        self.wraps = sockets is not None and sockets.wraps
+        """Whether connections may have a transport socket."""
+        self.needs_header = sockets is not None and sockets.needs_header
+        """Whether one is to be told what a PROXY header says of the client."""
         if message.HasField("upstream_bind_config"):
             bind_config = message.upstream_bind_config
         options = message.upstream_connection_options
         probes = (
-            keepalive(**_given(options.tcp_keepalive)) if options.HasField("tcp_keepalive") else ()
+            keepalive(**keepalive_settings(options.tcp_keepalive))
+            if options.HasField("tcp_keepalive")
+            else ()
         )
         found = {family: _options(bind_config, family, probes) for family in FAMILIES.values()}
         self._options = found if any(found.values()) else None
@@ -59,23 +67,32 @@ class Dialer:
         self._count = max(1, order.first_address_family_count.value)
 
     def connect(
-        self, host: Host, factory: Any, timeout: float, another: Callable[[], object]
+        self,
+        host: Host,
+        factory: Any,
+        timeout: float,
+        another: Callable[[], object],
+        told: TransportSocketOptions = NO_OPTIONS,
     ) -> Any:
         """Connect to a host for a client within `timeout` seconds; the factory hears of the
         outcome.
 
         :param another: called when a further of its addresses is tried, within the same attempt.
+        :param told: what is known of this connection alone.
         :return: an `IConnector`.
         """
+        network = self._network_for(host.spec, told) if self.wraps else self._network
         address = host.address
         more = host.spec.additional_addresses
         if not more:
             options = None if self._options is None else self._options.get(address.family)
-            return self._network.connect(address, factory, timeout, options, True)
+            if told.socket is not None:
+                options = _joined(options, told.socket)
+            return network.connect(address, factory, timeout, options, True)
         addresses = in_turn((address, *more), self._first or address.family, self._count)
         race = HappyEyeballs(
-            self._network,
-            [(each, self.options(each)) for each in addresses],
+            network,
+            [(each, _joined(self.options(each), told.socket)) for each in addresses],
             factory,
             timeout,
             another,
@@ -85,7 +102,8 @@ class Dialer:
         return race
 
     def dial(self, address: Address, factory: Any, timeout: float) -> Any:
-        """Connect to an address for ourselves, as health checks do, within `timeout` seconds.
+        """Connect to an address for ourselves, without a transport socket, within `timeout`
+        seconds.
 
         :return: an `IConnector`.
         """
@@ -94,15 +112,34 @@ class Dialer:
     def connect_check(
         self, address: Address, listener: ConnectCheckListener, timeout: float
     ) -> Any:
-        """What finds out, time and again, whether a connection to an address can be made, its
-        handshake included: see `INetwork.connect_check`.
+        """What finds out, time and again, whether such a connection can be made: see
+        `INetwork.connect_check`.
         """
         return self._network.connect_check(address, listener, timeout, self.options(address))
 
+    def for_checks(self, message: Any) -> CheckDialer | None:
+        """Opens the connections of a `core.v3.HealthCheck`, where they may have a transport
+        socket.
+        """
+        return CheckDialer(self, message) if self.wraps else None
+
+    def pool_key(self, spec: HostSpec, told: TransportSocketOptions) -> Hashable:
+        """What has to be equal for clients to share a pool of connections to a host."""
+        return told if self._sockets is None else self._sockets.pool_key(spec, told)
+
+    def _network_for(
+        self, spec: HostSpec, told: TransportSocketOptions, criteria: Labels | None = None
+    ) -> INetwork:
+        """What connects to a host."""
+        wrapped = self._sockets.find(spec, criteria) if self._sockets is not None else None
+        if wrapped is None:
+            return self._network
+        return wrapped.with_options(replace(told, host=spec))
+
     def close(self) -> None:
         """No more connections will be opened; those that are open live on."""
-        if self._socket is not None:
-            self._socket.close()
+        if self._sockets is not None:
+            self._sockets.close()
 
     def options(self, address: Address) -> ConnectOptions | None:
         """The options of a connection to this address; `None` where there are none, as for a unix
@@ -111,28 +148,58 @@ class Dialer:
         return None if self._options is None else self._options.get(address.family)
 
 
+class CheckDialer:
+    """Opens the connections of one health check of a cluster with transport sockets: with a match
+    and application protocols of its own, where it says so.
+    """
+
+    def __init__(self, dialer: Dialer, message: Any) -> None:
+        self._dialer = dialer
+        protocols = tuple(message.tls_options.alpn_protocols)
+        self._told = TransportSocketOptions(application_protocols=protocols)
+        self._criteria: Labels | None = None
+        if message.HasField("transport_socket_match_criteria"):
+            self._criteria = labels_in(message.transport_socket_match_criteria)
+
+    def dial(self, spec: HostSpec, address: Address, factory: Any, timeout: float) -> Any:
+        """Connect to a host, at this address, within `timeout` seconds.
+
+        :return: an `IConnector`.
+        """
+        network = self._dialer._network_for(spec, self._told, self._criteria)
+        return network.connect(address, factory, timeout, self._dialer.options(address))
+
+    def connect_check(
+        self, spec: HostSpec, address: Address, listener: ConnectCheckListener, timeout: float
+    ) -> Any:
+        """What finds out, time and again, whether a connection to a host can be made, its handshake
+        included: see `INetwork.connect_check`.
+        """
+        network = self._dialer._network_for(spec, self._told, self._criteria)
+        return network.connect_check(address, listener, timeout, self._dialer.options(address))
+
+
 def dialer_of(message: Any, context: Context) -> Dialer:
     """The dialer of a `cluster.v3.Cluster`.
 
-    :raise tcpmesh.registry.UnknownExtension: where its transport socket is not known.
+    :raise tcpmesh.registry.UnknownExtension: where a transport socket of it is not known.
     """
-    transport = transport_socket(message, IUpstreamTransportSocketFactory, context)
+    sockets = TransportSockets(message, context.network, context)
     with all_or_nothing() as undo:
-        if transport is not None:
-            undo.callback(transport.close)
-        return Dialer(message, context.network, context.bind_config, transport)
+        undo.callback(sockets.close)
+        return Dialer(message, context.network, context.bind_config, sockets)
 
 
-def _given(message: Any) -> dict[str, int | None]:
-    names = {
-        "probes": "keepalive_probes",
-        "time": "keepalive_time",
-        "interval": "keepalive_interval",
-    }
-    return {
-        key: getattr(message, name).value if message.HasField(name) else None
-        for key, name in names.items()
-    }
+def _joined(ours: ConnectOptions | None, own: ConnectOptions | None) -> ConnectOptions | None:
+    """The options of the cluster, and those of one connection."""
+    if ours is None or own is None:
+        return ours or own
+    return replace(
+        ours,
+        source=own.source or ours.source,
+        before_bind=ours.before_bind + own.before_bind,
+        after_bind=ours.after_bind + own.after_bind,
+    )
 
 
 def _options(
@@ -149,7 +216,7 @@ def _options(
         + tuple(SocketOption(*each) for each in socket_options(messages, "STATE_PREBIND")),
         after_bind=tuple(SocketOption(*each) for each in socket_options(messages, "STATE_BOUND")),
     )
-    return None if options == NO_OPTIONS else options
+    return None if options == UNBOUND else options
 
 
 def _source(bind_config: Any, family: int) -> tuple[Address | None, Any]:

@@ -33,7 +33,7 @@ from __future__ import annotations
 
 import struct
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from typing import Any
 
 from envoy.extensions.upstreams.tcp.v3.tcp_protocol_options_pb2 import TcpProtocolOptions
@@ -43,9 +43,11 @@ from twisted.python.failure import Failure
 from tcpmesh.cluster.hosts.host import Host
 from tcpmesh.cluster.upstream.pooled_connection import PendingClient, PooledConnection
 from tcpmesh.config.fields.values import seconds
+from tcpmesh.connection.transport_sockets import options_of
 from tcpmesh.interfaces import INetwork
 from tcpmesh.values.hosts import Health
 from tcpmesh.values.response_flags import NO_FLAGS, ResponseFlag
+from tcpmesh.values.stream.transport_socket_options import TransportSocketOptions
 
 IDLE_TIMEOUT = 600.0
 """Seconds a connection stays open without a client, where nothing is said."""
@@ -54,6 +56,7 @@ AT_ONCE = 3
 """The most connections that one event makes."""
 
 _TCP_OPTIONS: str = TcpProtocolOptions.DESCRIPTOR.full_name
+
 _SINGLE = struct.Struct("f")
 
 
@@ -73,8 +76,10 @@ class Pools:
         self._by_client: bool = message.connection_pool_per_downstream_connection
         idle = _idle_timeout(message)
         self.idle = network.timers.queue(idle, PooledConnection.expired) if idle else None
-        self._pools: dict[Host, dict[int | None, Pool]] = {}
-        """Those of each host that has any: one, or one for each client."""
+        self._pools: dict[Host, dict[Hashable, Pool]] = {}
+        """Those of each host that has any: one, or one for each client; and one for whatever the
+        transport socket is told.
+        """
         self.waiting = self.active = self.provided = 0
         """Clients that wait, and that are served; connections for further ones, ready or being
         made: of all hosts.
@@ -113,11 +118,14 @@ class Pools:
                 return
 
     def _pool(self, host: Host, client: PendingClient) -> Pool:
-        key = client.stream_info.id if self._by_client else None
+        dialer = self._cluster.dialer
+        told = options_of(client.stream_info)
+        number = client.stream_info.id if self._by_client else None
+        key = (number, dialer.pool_key(host.spec, told))
         pools = self._pools.setdefault(host, {})
         pool = pools.get(key)
         if pool is None:
-            pool = pools[key] = Pool(self, host, key, self._before.get(host, 0))
+            pool = pools[key] = Pool(self, host, key, told, self._before.get(host, 0))
             if self._before.pop(host, 0):
                 self._heirs[host] = pool
         return pool
@@ -176,12 +184,21 @@ class Pool:
         "idle",
         "key",
         "pools",
+        "told",
     )
 
-    def __init__(self, pools: Pools, host: Host, key: int | None, active: int = 0) -> None:
+    def __init__(
+        self,
+        pools: Pools,
+        host: Host,
+        key: Hashable,
+        told: TransportSocketOptions,
+        active: int = 0,
+    ) -> None:
         self.pools = pools
         self.host = host
         self.key = key
+        self.told = told
         self.clock = pools.clock
         self.idle = pools.idle
         self._waiting: deque[PendingClient] = deque()

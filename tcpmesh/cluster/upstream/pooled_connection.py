@@ -15,6 +15,7 @@ from tcpmesh.net.protocol import OneShotFactory, QuietHalfCloseableProtocol
 from tcpmesh.net.timeout_queues import TimeoutQueue
 from tcpmesh.values.response_flags import ResponseFlag
 from tcpmesh.values.stream.stream_info import StreamInfo
+from tcpmesh.values.stream.transport_socket_options import TransportSocketOptions
 
 
 class PendingClient(Protocol):
@@ -38,6 +39,9 @@ class PoolOwner(Protocol):
 
     host: Host
     clock: Any
+    told: TransportSocketOptions
+    """What the transport socket is told of the connections."""
+
     idle: TimeoutQueue[Any] | None
     """Where connections without a client wait for their idle timeout."""
 
@@ -77,7 +81,9 @@ class PooledConnection(OneShotFactory, QuietHalfCloseableProtocol):
         host = self._pool.host
         cluster = host.cluster
         opened(host)
-        self._connector = cluster.dialer.connect(host, self, cluster.connect_timeout, self._another)
+        self._connector = cluster.dialer.connect(
+            host, self, cluster.connect_timeout, self._another, self._pool.told
+        )
 
     def _another(self) -> None:
         """A further one of the host's addresses is tried, in the same attempt."""

@@ -19,7 +19,6 @@ def _check_bootstrap(bootstrap: Any, field_path: FieldPath, report: Report) -> N
     static: FieldPath = (field_path, "static_resources")
     _check_cluster_names(bootstrap.static_resources.clusters, (static, "clusters"), report)
     _check_listeners(bootstrap.static_resources.listeners, (static, "listeners"), report)
-    _check_secret_names(bootstrap.static_resources.secrets, (static, "secrets"), report)
     if bootstrap.HasField("admin"):
         _check_admin(bootstrap.admin.address, ((field_path, "admin"), "address"), report)
     local = bootstrap.cluster_manager.local_cluster_name
@@ -84,14 +83,6 @@ def _check_bound(
         if first != index:
             place = report.places.at("static_resources", "listeners", first, "address")
             report.error(here, f"duplicate address {key}, the listener at {place} has it")
-
-
-def _check_secret_names(secrets: Any, field_path: FieldPath, report: Report) -> None:
-    names: set[str] = set()
-    for index, secret in enumerate(secrets):
-        if secret.name in names:
-            report.error(((field_path, index), "name"), f"duplicate static secret {secret.name!r}")
-        names.add(secret.name)
 
 
 def _check_log_format(log_format: Any, field_path: FieldPath, report: Report) -> None:

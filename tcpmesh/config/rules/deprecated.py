@@ -14,6 +14,7 @@ _CLUSTER = "envoy.config.cluster.v3.Cluster"
 _HEADERS = "envoy.config.route.v3.HeaderMatcher"
 _FILE_LOG = "envoy.extensions.access_loggers.file.v3.FileAccessLog"
 _TCP_PROXY = "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"
+_VALIDATION = "envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext"
 _POLICIES = "envoy.extensions.load_balancing_policies"
 
 _DNS_CLUSTER = "use 'cluster_type' with envoy.extensions.clusters.dns.v3.DnsCluster"
@@ -53,6 +54,7 @@ INSTEAD: Mapping[str, str] = {
         "use the listener filter envoy.filters.listener.proxy_protocol"
     ),
     "envoy.config.listener.v3.Listener.deprecated_v1": "use 'bind_to_port'",
+    "envoy.config.listener.v3.Listener.reuse_port": "use 'enable_reuse_port'",
     f"{_HEADERS}.exact_match": "use 'string_match'",
     f"{_HEADERS}.safe_regex_match": "use 'string_match'",
     f"{_HEADERS}.prefix_match": "use 'string_match'",
@@ -69,6 +71,7 @@ INSTEAD: Mapping[str, str] = {
     f"{_POLICIES}.least_request.v3.LeastRequest.enable_full_scan": "use 'selection_method'",
     f"{_POLICIES}.ring_hash.v3.RingHash.use_hostname_for_hashing": _HASHING,
     f"{_POLICIES}.ring_hash.v3.RingHash.hash_balance_factor": _HASHING,
+    f"{_VALIDATION}.match_subject_alt_names": "use 'match_typed_subject_alt_names'",
     "envoy.type.matcher.v3.RegexMatcher.google_re2": _RE2,
     "envoy.type.matcher.v3.RegexMatcher.GoogleRE2.max_program_size": _RE2,
 }

@@ -13,6 +13,7 @@ change that reads it;
 - `only(...)`: these values work, as in Envoy; others are refused.
 - `default_only(reason)`: may be written, but says nothing beyond the default: the rows of its own
   message type see to that.
+- `refused(reason)`: an error as a field without a row is, which says why.
 - `no_effect(reason)`: accepted, and nothing happens, because nothing would for TCP in Envoy, or
   nothing that a connection notices.
 """
@@ -32,6 +33,7 @@ from tcpmesh.config.support import (
     listeners,
     logs,
     policies,
+    tls,
 )
 from tcpmesh.config.support.rows import Rows, Support
 
@@ -44,6 +46,8 @@ EXTENSIONS: Mapping[str, Rows] = {
     **extensions.EXTENSIONS,
     **logs.EXTENSIONS,
     **collectors.EXTENSIONS,
+    **listeners.EXTENSIONS,
+    **tls.EXTENSIONS,
 }
 
 #: Every message type that may be set, with its fields.
@@ -61,6 +65,8 @@ TABLE: Mapping[str, Rows] = {
     **filters.PARTS,
     **extensions.PARTS,
     **collectors.PARTS,
+    **listeners.PARTS,
+    **tls.PARTS,
 }
 
 #: Extensions that tcpmesh will not have, and why.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tcpmesh.config.support.policies import SLOW_START, SUBSET, SUBSET_SELECTOR
 from tcpmesh.config.support.rows import (
     HTTP,
     HTTP_ONLY,
@@ -11,7 +12,6 @@ from tcpmesh.config.support.rows import (
     no_effect,
     only,
 )
-from tcpmesh.config.support.shared import SLOW_START, SUBSET, SUBSET_SELECTOR
 
 CLUSTER: dict[str, Rows] = {
     "envoy.config.cluster.v3.Cluster": {
@@ -58,7 +58,8 @@ CLUSTER: dict[str, Rows] = {
         "upstream_bind_config": YES,
         "upstream_connection_options": YES,
         "metadata": YES,
-        "transport_socket": default_only("raw_buffer, plain TCP"),
+        "transport_socket": YES,
+        "transport_socket_matches": YES,
         "max_requests_per_connection": YES,
         "preconnect_policy": YES,
         "connection_pool_per_downstream_connection": YES,
@@ -73,6 +74,11 @@ CLUSTER: dict[str, Rows] = {
         "http2_protocol_options": YES,
         "typed_extension_protocol_options": YES,
         "protocol_selection": HTTP,
+    },
+    "envoy.config.cluster.v3.Cluster.TransportSocketMatch": {
+        "name": YES,
+        "match": YES,
+        "transport_socket": YES,
     },
     "envoy.config.cluster.v3.Cluster.CustomClusterType": {
         "name": no_effect(

@@ -31,14 +31,21 @@ HEALTH: dict[str, Rows] = {
         "always_log_health_check_failures": YES,
         "always_log_health_check_success": YES,
         "name": YES,
+        "tls_options": YES,
+        "transport_socket_match_criteria": YES,
     },
+    "envoy.config.core.v3.HealthCheck.TlsOptions": {"alpn_protocols": YES},
     "envoy.config.core.v3.HealthCheck.Payload": {"text": YES},
     "envoy.config.core.v3.HealthCheck.TcpHealthCheck": {
         "send": YES,
         "receive": YES,
         "proxy_protocol_config": YES,
     },
-    "envoy.config.core.v3.ProxyProtocolConfig": {"version": YES},
+    "envoy.config.core.v3.ProxyProtocolConfig": {
+        "version": YES,
+        "pass_through_tlvs": YES,
+        "added_tlvs": YES,
+    },
     "envoy.config.core.v3.HealthCheck.HttpHealthCheck": {
         "host": YES,
         "path": YES,

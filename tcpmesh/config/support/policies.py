@@ -3,7 +3,27 @@
 from __future__ import annotations
 
 from tcpmesh.config.support.rows import YES, Rows, no_effect
-from tcpmesh.config.support.shared import SLOW_START, SUBSET, SUBSET_SELECTOR
+
+#: What a field of a cluster of the same purpose has too.
+SUBSET: Rows = {
+    "fallback_policy": YES,
+    "default_subset": YES,
+    "subset_selectors": YES,
+    "locality_weight_aware": YES,
+    "scale_locality_weight": YES,
+    "panic_mode_any": YES,
+    "list_as_any": YES,
+    "metadata_fallback_policy": YES,
+}
+
+SUBSET_SELECTOR: Rows = {
+    "keys": YES,
+    "single_host_per_subset": YES,
+    "fallback_policy": YES,
+    "fallback_keys_subset": YES,
+}
+
+SLOW_START: Rows = {"slow_start_window": YES, "aggression": YES, "min_weight_percent": YES}
 
 _LOCALITY = "envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig"
 

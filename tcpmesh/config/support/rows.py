@@ -40,6 +40,11 @@ def no_effect(reason: str) -> Support:
     return Support("no effect", reason)
 
 
+def refused(reason: str) -> Support:
+    """The field is an error, and this is why."""
+    return Support("not supported", reason)
+
+
 Rows = Mapping[str, Support]
 
 #: Reasons that rows of several files give.

@@ -16,11 +16,12 @@ from twisted.internet.error import TimeoutError as ConnectTimeout
 from twisted.internet.interfaces import IConnector
 from twisted.python.failure import Failure
 
-from tcpmesh.interfaces import INetwork, IUpstreamTransportSocketFactory
+from tcpmesh.interfaces import INetwork, IReadyAtOnce, IUpstreamTransportSocketFactory
 from tcpmesh.net.connect_check import ConnectCheckListener, FactoryConnectCheck
 from tcpmesh.net.protocol import OneShotFactory
 from tcpmesh.values.address import Address
 from tcpmesh.values.socket_options import ConnectOptions
+from tcpmesh.values.stream.transport_socket_options import NO_OPTIONS, TransportSocketOptions
 
 
 class HandshakeFailed(ConnectError):
@@ -89,7 +90,8 @@ class WrappedConnector(OneShotFactory):
         """There is a connection: the wrapper that makes the handshake on it."""
         if self._connector is None:
             return None
-        self._transport = self._network.socket.connected(self._address, self)
+        network = self._network
+        self._transport = network.socket.connected(self._address, self, network.options)
         return self._transport
 
     def clientConnectionFailed(self, connector: Any, reason: Failure) -> None:
@@ -105,7 +107,7 @@ class WrappedConnector(OneShotFactory):
         self._finish()
         protocol = self._factory.buildProtocol(self._address)
         if protocol is None:
-            wrapper.abortConnection()
+            wrapper.loseConnection()
             return
         wrapper.protocol = protocol
         protocol.makeConnection(wrapper)
@@ -137,14 +139,27 @@ class WrappedConnector(OneShotFactory):
 
 @implementer(INetwork)
 class WrappedNetwork:
-    """A network on which outgoing connections get a transport socket; what is accepted does not."""
+    """A network on which outgoing connections get a transport socket; what is accepted does not.
 
-    def __init__(self, below: INetwork, socket: IUpstreamTransportSocketFactory) -> None:
+    :param options: what the transport socket is told of them.
+    """
+
+    def __init__(
+        self,
+        below: INetwork,
+        socket: IUpstreamTransportSocketFactory,
+        options: TransportSocketOptions = NO_OPTIONS,
+    ) -> None:
         self.below = below
         self.socket = socket
+        self.options = options
         self.clock = below.clock
         self.timers = below.timers
         self.cooperator = below.cooperator
+
+    def with_options(self, options: TransportSocketOptions) -> WrappedNetwork:
+        """The same network for connections of which the transport socket is told this."""
+        return WrappedNetwork(self.below, self.socket, options)
 
     def bind(self, address: Any, options: Any) -> Any:
         """As the network below does."""
@@ -173,8 +188,10 @@ class WrappedNetwork:
         listener: ConnectCheckListener,
         timeout: float,
         options: ConnectOptions | None = None,
-    ) -> FactoryConnectCheck:
+    ) -> Any:
         """What finds out, time and again, whether a connection can be made, handshake included."""
+        if IReadyAtOnce.providedBy(self.socket):
+            return self.below.connect_check(address, listener, timeout, options)
         return FactoryConnectCheck(self, address, listener, timeout, options)
 
     def stop(self) -> Any:

@@ -51,8 +51,11 @@ class After(IntEnum):
     FIN = auto()
     """Goodbye and FIN."""
 
+    LEAVING = auto()
+    """Nothing: goodbye was passed on, which is the end of the stream once it has left."""
+
     FINISHED = auto()
-    """Nothing: they were passed on."""
+    """Nothing: the end of the stream was passed on."""
 
     CLOSE = auto()
     """Goodbye, and close."""

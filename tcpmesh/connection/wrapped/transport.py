@@ -65,6 +65,7 @@ from tcpmesh.connection.wrapped.states import (
 )
 from tcpmesh.connection.wrapped.writing import WrappedWriteSide
 from tcpmesh.interfaces import IBufferedProtocol, IStreamTransport
+from tcpmesh.values.stream.tls_facts import NO_TLS, TlsFacts
 
 log = Logger(namespace="connection")
 
@@ -229,7 +230,7 @@ class WrappedTransport(WrappedWriteSide):
             self.received_end()
 
     def writeConnectionLost(self) -> None:
-        """FIN has left."""
+        """FIN has left, or what stands for it."""
         if self._phase in CONNECTED and IHalfCloseableProtocol.providedBy(self._protocol):
             self._protocol.writeConnectionLost()
 
@@ -263,7 +264,8 @@ class WrappedTransport(WrappedWriteSide):
         goodbye and gone answers ours with a reset.
         """
         closed = self._phase is Phase.ENDING and self._after is After.CLOSE
-        finished = self._after is After.FINISHED and self._incoming is not Incoming.OPEN
+        ended = self._after in (After.LEAVING, After.FINISHED)
+        finished = ended and self._incoming is not Incoming.OPEN
         return (
             (closed or finished)
             and reason.check(ConnectionLost) is not None
@@ -288,6 +290,12 @@ class WrappedTransport(WrappedWriteSide):
             protocol.connectionLost(reason)
 
     # As the transport of what is above
+
+    @property
+    def facts(self) -> TlsFacts:
+        """What is known of the TLS below what is above: that of the uppermost that has some."""
+        found: TlsFacts = getattr(self.below, "facts", NO_TLS)
+        return found
 
     @property
     def protocol(self) -> Any:

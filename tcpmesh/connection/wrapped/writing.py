@@ -77,6 +77,9 @@ class WrappedWriteSide(OnTransport):
         self._producer: Any = None
         self._streaming = self._producer_paused = False
 
+    fin_below = True
+    """Whether the end of the stream is FIN below too; where not, the goodbye alone is it."""
+
     # What a wrapper may be asked to do
 
     def send_plain(self, data: Any) -> None:
@@ -214,6 +217,10 @@ class WrappedWriteSide(OnTransport):
     def room_there(self) -> None:
         """Below has room, or nothing left to send where there is a pull producer."""
         self._full = False
+        if self._after is After.LEAVING and not self.below.buffered:
+            self._after = After.FINISHED
+            self.below.unregisterProducer()
+            self.writeConnectionLost()
         self._pass_on()
         self._consider_resume()
         pulls = self._producer is not None and not self._streaming
@@ -258,14 +265,14 @@ class WrappedWriteSide(OnTransport):
         """Close at once with FIN, after goodbye where there is room for that; what the kernel has
         not taken is lost.
         """
-        if self._phase is Phase.READY and self._after < After.FINISHED and not self.buffered:
+        if self._phase is Phase.READY and self._after <= After.FIN and not self.buffered:
             self.goodbye()
         self._end_now(self.below.cutConnection)
 
     def _end_after_flush(self, how: After) -> None:
         if self._after >= After.CLOSE or self._phase not in (*CONNECTED, Phase.CUT_OFF):
             return
-        finished = self._after is After.FINISHED
+        finished = self._after > After.FIN
         self._after = how
         self.unregisterProducer()
         self._read_for_nobody()
@@ -293,8 +300,12 @@ class WrappedWriteSide(OnTransport):
         if self._after >= After.CLOSE:
             self._close_below()
         elif self._phase is Phase.READY and self._after is After.FIN:
-            self._after = After.FINISHED
-            self.below.loseWriteConnection()
+            if self.fin_below:
+                self._after = After.FINISHED
+                self.below.loseWriteConnection()
+            else:
+                self._after = After.LEAVING
+                self._ask_for_room(streaming=False)
 
     def _close_below(self) -> None:
         self._enter(Phase.ENDING)
@@ -311,6 +322,10 @@ class WrappedWriteSide(OnTransport):
         if phase not in NEXT[self._phase]:
             raise RuntimeError(f"a wrapped transport cannot go from {self._phase} to {phase}")
         self._phase = phase
+
+    def writeConnectionLost(self) -> None:
+        """The end of this side's stream has left: see `tcpmesh.connection.wrapped.transport`."""
+        raise NotImplementedError
 
     def _read_for_nobody(self) -> None:
         """What comes from now on is for nobody: see `tcpmesh.connection.wrapped.transport`."""

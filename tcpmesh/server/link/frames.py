@@ -14,6 +14,7 @@ from envoy.config.core.v3.base_pb2 import Metadata, Node
 from envoy.config.endpoint.v3.endpoint_components_pb2 import Endpoint
 from envoy.config.listener.v3.listener_pb2 import Listener
 from envoy.config.metrics.v3.stats_pb2 import StatsConfig
+from envoy.extensions.transport_sockets.tls.v3.secret_pb2 import Secret
 
 from tcpmesh.server.link.codec import (
     ADDRESS,
@@ -132,6 +133,7 @@ TO_WORKER = Table(
             file_flush_interval_msec=WHOLE,
             file_flush_min_size_kb=WHOLE,
             runtime=Several(Together(TEXT, ENTRY)),
+            secrets=Several(message_form(Secret)),
         ),
     ),
     (2, Record(link.AddCluster, cluster=WHOLE, message=message_form(Cluster))),

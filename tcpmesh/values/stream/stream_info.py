@@ -7,9 +7,9 @@ do something, with one exception: `addresses` is a transport, asked for them whe
 wants those, for each is a system call.  Who wants an address after the end asks for it before.
 
 Where facts are many and most connections have none, they have a record of their own that all share
-until there is something to write: `NO_METADATA`, `NO_FILTER_STATE`, `NO_HELLO`, `NO_UPSTREAM`.  And
-what only trouble has to say is no more than an empty slot until then (`Rare`): to fill them all
-would cost as much as the rest.
+until there is something to write: `NO_METADATA`, `NO_FILTER_STATE`, `NO_HELLO`, `NO_TLS`,
+`NO_UPSTREAM`.  And what only trouble has to say is no more than an empty slot until then (`Rare`):
+to fill them all would cost as much as the rest.
 
 All times are seconds of the network's clock; `None` is what has not happened (yet).
 """
@@ -29,6 +29,7 @@ from tcpmesh.values.response_flags import NO_FLAGS, ResponseFlag
 from tcpmesh.values.stream.close_reason import Cause, CloseReason
 from tcpmesh.values.stream.filter_state import NO_FILTER_STATE, FilterState, Sharing, StateObject
 from tcpmesh.values.stream.phase import ACCEPTING, Phase
+from tcpmesh.values.stream.tls_facts import NO_TLS, TlsFacts
 from tcpmesh.values.stream.wanted import NOTHING, Wanted
 
 Record = TypeVar("Record")
@@ -189,6 +190,7 @@ def with_rare(**defaults: Any) -> Callable[[type[Record]], type[Record]]:
     first_asked=None,
     gave_up=None,
     attempts_allowed=1,
+    tls=NO_TLS,
 )
 class UpstreamInfo:
     """What is known of the way of a client to its host; made with the first look for a cluster."""
@@ -206,6 +208,7 @@ class UpstreamInfo:
         "first_asked",
         "gave_up",
         "local_close_reason",
+        "tls",
     )
 
     failed_host: HostSpec | None
@@ -230,6 +233,9 @@ class UpstreamInfo:
 
     attempts_allowed: int
     """How many attempts there might have been, once all have failed (`max_connect_attempts`)."""
+
+    tls: TlsFacts
+    """What its handshake has agreed on."""
 
     def __init__(self, cluster: ClusterInfo = NO_CLUSTER) -> None:
         self.cluster = cluster
@@ -292,6 +298,7 @@ NO_UPSTREAM = UpstreamInfo()
     details="",
     termination_details="",
     idle_for=None,
+    tls=NO_TLS,
     _stream_id="",
 )
 class StreamInfo:
@@ -324,6 +331,7 @@ class StreamInfo:
         "restored_remote",
         "started",
         "termination_details",
+        "tls",
         "upstream",
     )
 
@@ -352,6 +360,9 @@ class StreamInfo:
     """For how many seconds nothing had moved either way when one side closed or reset it, where
     that is known.
     """
+
+    tls: TlsFacts
+    """What the handshake with the client has agreed on, or why it has failed."""
 
     _stream_id: str
 

@@ -13,6 +13,7 @@ from envoy.config.core.v3.base_pb2 import Metadata, Node
 from envoy.config.endpoint.v3.endpoint_components_pb2 import Endpoint
 from envoy.config.listener.v3.listener_pb2 import Listener
 from envoy.config.metrics.v3.stats_pb2 import StatsConfig
+from envoy.extensions.transport_sockets.tls.v3.secret_pb2 import Secret
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -107,6 +108,7 @@ BY_NAME = {
     (link.Begin, "node"): st.builds(Node, id=TEXTS),
     (link.Begin, "bind_config"): st.none() | st.builds(BindConfig),
     (link.Begin, "runtime"): st.lists(st.tuples(TEXTS, ENTRIES)).map(tuple),
+    (link.Begin, "secrets"): st.lists(st.builds(Secret, name=TEXTS)).map(tuple),
     (link.RuntimeValues, "values"): st.lists(st.tuples(TEXTS, st.none() | ENTRIES)).map(tuple),
     (link.Begin, "stats_config"): st.none() | st.builds(StatsConfig),
     (link.AddCluster, "message"): st.builds(Cluster, name=TEXTS),

@@ -34,6 +34,10 @@ from tcpmesh.cluster.upstream.counting import closed, failed, opened
 from tcpmesh.cluster.upstream.pool import Pool
 from tcpmesh.connection.connection import Connection
 from tcpmesh.connection.relay import Direction, Relay
+from tcpmesh.connection.transport_sockets import options_of
+from tcpmesh.connection.wrapped.network import HandshakeFailed
+from tcpmesh.connection.wrapped.states import TransportSocketError
+from tcpmesh.extensions.filters.network.tcp_proxy.proxy_header import ProxyHeader
 from tcpmesh.extensions.filters.network.tcp_proxy.routes import FindRoute
 from tcpmesh.extensions.filters.network.tcp_proxy.settings import Settings
 from tcpmesh.extensions.filters.network.tcp_proxy.stats import TcpProxyStats
@@ -106,6 +110,7 @@ class SessionContext:
     """Where those wait that have the idle timeout of the settings; `None` without one."""
 
     random: Random
+    header: ProxyHeader
     release: Callable[[Any], None]
     """Called with each session once it is over."""
 
@@ -207,6 +212,8 @@ class Attempts(OneShotFactory):
             if cluster.breakers.full:
                 cluster.make_wait()
         self.cluster, self._host = cluster, host
+        if cluster.dialer.needs_header:
+            context.header.complete(info)
         if cluster.pools is None and not cluster.breakers.pending_full:
             self._dial(cluster, host, upstream)
         else:
@@ -259,8 +266,9 @@ class Attempts(OneShotFactory):
         if cluster.close_on_failure:
             host.sessions.add(self)
         self._state = DIALLING
+        told = options_of(self.stream_info)
         self._under_way = cluster.dialer.connect(
-            host, self, cluster.connect_timeout, self._count_another
+            host, self, cluster.connect_timeout, self._count_another, told
         )
 
     def _count_another(self) -> None:
@@ -359,6 +367,12 @@ def failure_of(reason: Failure) -> CloseReason:
     """Why an attempt failed; `detail` is what Envoy says of it."""
     if reason.check(ConnectTimeout):
         return TIMED_OUT
+    if isinstance(reason.value, HandshakeFailed):
+        words = reason.value.reason
+        detail = (
+            "_".join(words.getErrorMessage().split()) if words.check(TransportSocketError) else ""
+        )
+        return CloseReason(EndedBy.UPSTREAM, CONNECTING, Cause.HANDSHAKE_FAILED, None, detail)
     errno = getattr(reason.value, "osError", None)
     detail = ""
     if errno is not None:

@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 from tcpmesh.cluster.upstream.counting import count_pauses
 from tcpmesh.connection.connection import Connection
 from tcpmesh.connection.relay import IDLE_CHECKS, Direction, Relay, idle_queue
+from tcpmesh.connection.transport_sockets import facts_of, shakes_hands
 from tcpmesh.extensions.filters.network.tcp_proxy.attempts import (
     CONNECTED,
     DIALLING,
@@ -53,7 +54,11 @@ class Session(Attempts):
         self._context = context
         self.connection = connection
         self.stream_info = info = connection.stream_info
-        self._state = WAITING if context.settings.waits_for_data else PAUSED
+        settings = context.settings
+        waits = settings.waits_for_data or (
+            settings.waits_for_handshake and shakes_hands(connection.transport)
+        )
+        self._state = WAITING if waits else PAUSED
         self.cluster = self.metadata_match = self._host = self._pool = self._under_way = None
         self.attempted = ()
         info.phase = CONNECTING
@@ -83,6 +88,13 @@ class Session(Attempts):
         if self._context.logs is not None:
             self._context.logs.started(self)
         if self._state is not WAITING:
+            self._connect()
+        elif settings.waits_for_handshake:
+            self.connection.transport.when_ready(self._shaken)
+
+    def _shaken(self) -> None:
+        """The handshake with the client is over."""
+        if self._state is WAITING:
             self._connect()
 
     def state(self) -> RelayState:
@@ -162,6 +174,8 @@ class Session(Attempts):
         host.rq_total += 1
         host.rq_active += 1
         transport.high_watermark = self.cluster.buffer_limit
+        if self.cluster.dialer.wraps:
+            upstream.tls = facts_of(transport)
         if self.stream_info.listener.wants_upstream:
             self._keep_facts(self.stream_info.listener.wanted)
         if self._context.logs is not None:

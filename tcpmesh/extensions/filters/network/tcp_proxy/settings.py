@@ -54,6 +54,9 @@ class Settings:
     waits_for_data: bool
     """Whether nothing is looked up before the client has sent something."""
 
+    waits_for_handshake: bool
+    """Whether nothing is looked up before the TLS handshake with the client is over."""
+
     max_duration: float | None
     duration_jitter: float
     """By how much the maximum duration may be exceeded at random: 1.0 is twice as long."""
@@ -83,8 +86,10 @@ def settings_of(message: Any) -> Settings:
         max_attempts=attempts.value if message.HasField("max_connect_attempts") else 1,
         backoff=_backoff(message.backoff_options) if message.HasField("backoff_options") else None,
         early_limit=early.value if message.HasField("max_early_data_bytes") else None,
-        # Of plain connections there is no handshake to wait for: that mode connects at once.
         waits_for_data=message.upstream_connect_mode == tcp_proxy_pb2.ON_DOWNSTREAM_DATA,
+        waits_for_handshake=(
+            message.upstream_connect_mode == tcp_proxy_pb2.ON_DOWNSTREAM_TLS_HANDSHAKE
+        ),
         max_duration=given("max_downstream_connection_duration"),
         duration_jitter=jitter / 100,
         hash_of=proxy_hash(message.hash_policy),

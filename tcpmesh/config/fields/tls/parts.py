@@ -1,0 +1,87 @@
+"""Parts of the messages of TLS: what `tls_params` come to, which validation context holds, hashes
+of certificates.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Any
+
+from envoy.extensions.transport_sockets.tls.v3 import common_pb2
+
+from tcpmesh.config.fields.tls.secrets import Secrets
+from tcpmesh.net.tls.names import Parameters, parameters
+
+_SHA256 = 32
+
+
+class WrongHash(ValueError):
+    """A text that is not the hash that it should be."""
+
+
+def tls_parameters(message: Any, *, is_server: bool) -> Parameters:
+    """What a `TlsParameters` comes to.
+
+    :raise tcpmesh.net.tls.ciphers.BadCiphers: a cipher suite is unknown.
+    :raise tcpmesh.net.tls.names.BadName: a curve or a signature algorithm is.
+    """
+    version, policies = message.TlsProtocol.Name, message.compliance_policies
+    return parameters(
+        is_server=is_server,
+        minimum=version(message.tls_minimum_protocol_version),
+        maximum=version(message.tls_maximum_protocol_version),
+        cipher_suites=message.cipher_suites,
+        ecdh_curves=message.ecdh_curves,
+        signature_algorithms=message.signature_algorithms,
+        policy=message.CompliancePolicy.Name(policies[0]) if policies else "",
+    )
+
+
+def validation_context(common: Any, secrets: Secrets) -> Any:
+    """The `CertificateValidationContext` of a `CommonTlsContext`, or `None`: its own, a static
+    secret, or both in one.
+
+    :raise LookupError: a secret that is named is not there.
+    """
+    kind = common.WhichOneof("validation_context_type")
+    if kind == "validation_context":
+        return common.validation_context
+    if kind == "validation_context_sds_secret_config":
+        return secrets["validation_context", common.validation_context_sds_secret_config.name]
+    if kind == "combined_validation_context":
+        combined = common.combined_validation_context
+        merged = common_pb2.CertificateValidationContext()
+        merged.CopyFrom(combined.default_validation_context)
+        name = combined.validation_context_sds_secret_config.name
+        merged.MergeFrom(secrets["validation_context", name])
+        return merged
+    return None
+
+
+def hash_of_hex(text: str) -> bytes:
+    """A hash of `verify_certificate_hash`, with colons or without.
+
+    :raise WrongHash: it is none.
+    """
+    try:
+        found = bytes.fromhex(text.replace(":", "") if len(text) == 95 else text)
+    except ValueError:
+        found = b""
+    if len(found) != _SHA256:
+        raise WrongHash("verify_certificate_hash must be a SHA-256 hash in hexadecimal")
+    return found
+
+
+def hash_of_base64(text: str) -> bytes:
+    """A hash of `verify_certificate_spki`.
+
+    :raise WrongHash: it is none.
+    """
+    try:
+        found = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        found = b""
+    if len(found) != _SHA256:
+        raise WrongHash("verify_certificate_spki must be the base64 of a SHA-256 hash")
+    return found

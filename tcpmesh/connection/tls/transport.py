@@ -1,0 +1,304 @@
+"""TLS as a transport above another one: records below, plain bytes above.
+
+What is hard about standing between a socket and a protocol is done by
+`tcpmesh.connection.wrapped.transport`, and what is hard about TLS by OpenSSL, through an engine
+(`tcpmesh.net.tls.openssl.engine`).  What is left has a few rules.
+
+*Reading.*  All that came in one event is opened first, into a buffer that is lent for the event,
+and then delivered: no byte is left in OpenSSL's hands while foreign code runs.
+
+*Nobody is heard before the verdict.*  The handshake counts as over once OpenSSL says so and the
+context has found a recorded verdict (`TlsContext.is_verified`); until then nothing is delivered,
+and what was written waits as plain bytes.
+
+*Writing.*  A write is sealed as a whole and goes below as one.  The tickets of TLS 1.3 go with the
+first bytes, as from BoringSSL.
+
+*Half-close* is close_notify, both ways, and no FIN, as in Envoy; a FIN without close_notify is the
+end of the stream too.  A record that is none ends the connection in order, after an alert.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from twisted.internet.interfaces import IReactorTime
+
+from tcpmesh.connection.wrapped.states import HandshakeObserver
+from tcpmesh.connection.wrapped.transport import WrappedTransport
+from tcpmesh.net.tls.context import NOTHING_WANTED, TlsContext
+from tcpmesh.net.tls.openssl.library import HEADER, PIECE, RECORD, Broken, TlsError, give_back, lend
+from tcpmesh.net.tls.sessions import KeptSession
+from tcpmesh.net.tls.verifier import Verdict
+from tcpmesh.values.stream.tls_facts import NO_TLS, TlsFacts
+
+NO_BYTES = memoryview(b"")
+
+
+class TlsObserver(Protocol):
+    """Who counts handshakes and notes what they have agreed on."""
+
+    def tls_done(self, transport: Any) -> None:
+        """The handshake is over; its engine knows the facts."""
+
+    def tls_staple_asked(self) -> None:
+        """A client has asked for an OCSP response."""
+
+    def tls_stapled(self, outcome: str) -> None:
+        """What it got: `responses`, `omitted` or `failed`."""
+
+    def tls_failed(self, transport: Any, error: TlsError) -> str:
+        """The handshake has failed, or the connection is broken.
+
+        :return: why, for people.
+        """
+
+
+class SecretLog(Protocol):
+    """Where secrets are written, in the NSS key log format."""
+
+    def is_for(self, transport: Any) -> bool:
+        """Whether those of a connection are."""
+
+    def write(self, line: bytes) -> None:
+        """Write a line."""
+
+
+class TlsTransport(WrappedTransport):
+    """See the module's text.
+
+    :param clock: the network's.
+    :param context: whose settings hold.
+    :param observer: who bounds the time of the handshake.
+    :param watcher: who counts.
+    """
+
+    __slots__ = (
+        "_answers",
+        "_facts",
+        "_keeps_session",
+        "_shaken",
+        "_when_ready",
+        "context",
+        "engine",
+        "key_log",
+        "record",
+        "resumed",
+        "verdict",
+        "wanted",
+        "watcher",
+    )
+
+    fin_below = False
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        context: TlsContext,
+        observer: HandshakeObserver,
+        watcher: TlsObserver,
+    ) -> None:
+        super().__init__(clock, observer)
+        self.context = context
+        self._shaken = False
+        """Whether the handshake is over."""
+        self._answers = False
+        """Whether OpenSSL may want to answer what comes after it: up to TLS 1.2.  In TLS 1.3 all
+        that there is can go with the next bytes.
+        """
+        self._when_ready: Callable[[], object] | None = None
+        self.engine: Any = None
+        self.watcher = watcher
+        self.wanted = NOTHING_WANTED
+        """What is asked of the peer."""
+        self.key_log: SecretLog | None = None
+        """Where the secrets of connections are written, if they are."""
+        self.resumed: KeptSession | None = None
+        """What is tried to be resumed."""
+        self._keeps_session = False
+        """Whether the session with a host is still to be kept."""
+        self._facts = NO_TLS
+        self.record: Any = None
+        """The `StreamInfo` of which these are a part, where this is a client's."""
+        self.verdict: Verdict | None = None
+        """On the peer's certificates, where they were judged in this handshake."""
+
+    @property
+    def facts(self) -> TlsFacts:
+        """What the handshake has agreed on, or why it has failed."""
+        return self._facts
+
+    @facts.setter
+    def facts(self, facts: TlsFacts) -> None:
+        self._facts = facts
+        if self.record is not None:
+            self.record.tls = facts
+
+    def when_ready(self, tell: Callable[[], object]) -> None:
+        """Call this once the handshake is over, if it ever is."""
+        self._when_ready = tell
+
+    def begin(self) -> None:
+        """Who has connected speaks first."""
+        self.engine = engine = self.context.engine(self)
+        if self.context.is_server:
+            return
+        sessions = self.context.sessions
+        if sessions is not None:
+            self.resumed = sessions.find(self.wanted)
+            if self.resumed is not None:
+                engine.resume(self.resumed.session)
+        self._shake(NO_BYTES)
+
+    def received(self, data: memoryview) -> None:
+        """Records, or parts of them."""
+        for start in range(0, len(data), PIECE):
+            piece = data[start : start + PIECE] if len(data) > PIECE else data
+            if self._shaken:
+                self._open(piece)
+            else:
+                self._shake(piece)
+            if self.engine is None:
+                return
+
+    def received_end(self) -> None:
+        """FIN: as good as close_notify, but in a handshake."""
+        if self._shaken:
+            self.deliver_end()
+        else:
+            self.fail("")
+
+    def send_plain(self, data: Any) -> None:
+        """Make records of it, and send them as one."""
+        sealed, engine = lend(), self.engine
+        try:
+            for start in range(0, len(data), PIECE):
+                piece = data[start : start + PIECE] if len(data) > PIECE else data
+                count = engine.seal(piece, sealed)
+                self._send_records(sealed.view[:count], len(piece))
+        except TlsError as error:
+            self._broken(error)
+        finally:
+            give_back(sealed)
+
+    def _send_records(self, records: memoryview, plain: int) -> None:
+        """Give records to what is below, and where they have to wait note each by itself."""
+        below, size = self.below, len(records)
+        below.write(records)
+        dropped = below.dropped
+        left = below.buffered + dropped
+        if not left:
+            self._ledger.add(size, plain, 0, False)
+            return
+        ends, at = [], 0
+        while at < size:
+            at += HEADER + (records[at + 3] << 8 | records[at + 4])
+            ends.append(at)
+        others = len(ends) - -(-plain // RECORD)  # tickets, which go before
+        start = 0
+        for index, end in enumerate(ends):
+            stands_for = 0 if index < others else min(RECORD, plain)
+            plain -= stands_for
+            self._ledger.add(end - start, stands_for, max(0, left - (size - end)), dropped > 0)
+            start = end
+
+    def goodbye(self) -> None:
+        """close_notify."""
+        self.engine.say_goodbye()
+        self._send_out()
+
+    def released(self) -> None:
+        """Free what OpenSSL holds."""
+        engine, self.engine = self.engine, None
+        self._when_ready = None
+        if engine is not None:
+            engine.release()
+
+    # The handshake
+
+    def _shake(self, data: memoryview) -> None:
+        engine = self.engine
+        try:
+            over = engine.handshake(data)
+        except TlsError as error:
+            self._broken(error)
+            return
+        if not over:
+            self._send_out()
+            return
+        if not self.context.is_verified(engine):
+            self._broken(TlsError(()))
+            return
+        self._shaken = True
+        self._answers = not engine.is_1_3
+        self.watcher.tls_done(self)
+        self._keeps_session = self.context.sessions is not None
+        self._keep_session()
+        self._open(NO_BYTES)
+
+    def _open(self, data: memoryview) -> None:
+        """Open what has come, and only then deliver it."""
+        engine, broken, count = self.engine, None, 0
+        plain = lend()
+        try:
+            try:
+                count = engine.open(data, plain)
+            except Broken as error:
+                broken, count = error, error.count
+            if self._observer is not None:
+                self._ready()
+            elif self._answers and not count:
+                self._send_out()
+            if self._keeps_session:
+                self._keep_session()
+            if count:
+                self.deliver(plain.view[:count])
+        finally:
+            give_back(plain)
+        if broken is not None:
+            self._broken(broken)
+        elif engine.ended:
+            self.deliver_end()
+
+    def _keep_session(self) -> None:
+        """Let the next connection resume this one's session: in TLS 1.3 there is one to be resumed
+        once the host has sent a ticket, which comes by itself or before its first bytes.
+        """
+        sessions, engine = self.context.sessions, self.engine
+        if sessions is None or engine is None:
+            return
+        if not (self._answers or engine.has_ticket):
+            return
+        self._keeps_session = False
+        kept = KeptSession(engine.session(), self._facts.validated, once=not self._answers)
+        sessions.keep(self.wanted, kept)
+
+    def _ready(self) -> None:
+        """Go on with what waits for the end of the handshake, and send its last flight with it.
+
+        A server of TLS 1.3 has only tickets to send, which go with its first bytes.
+        """
+        self.handshake_done()
+        tell, self._when_ready = self._when_ready, None
+        if tell is not None and self.is_ready:
+            tell()
+        if self.engine is not None and (self._answers or not self.context.is_server):
+            self._send_out()
+
+    def _send_out(self) -> None:
+        """Send what OpenSSL has to say by itself."""
+        sealed = lend()
+        try:
+            count = self.engine.take(sealed)
+            if count:
+                self.send(sealed.view[:count])
+        finally:
+            give_back(sealed)
+
+    def _broken(self, error: TlsError) -> None:
+        """It is over: send the alert, and tell."""
+        if self.engine is None:
+            return
+        self._send_out()
+        self.fail(self.watcher.tls_failed(self, error))

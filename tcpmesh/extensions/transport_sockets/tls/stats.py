@@ -1,0 +1,142 @@
+"""What handshakes count under `ssl.`, and the facts that they leave in the `StreamInfo`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from tcpmesh.net.tls import failures
+from tcpmesh.net.tls.names import shown_curve
+from tcpmesh.net.tls.openssl.library import TlsError
+from tcpmesh.net.tls.reasons import failure_text
+from tcpmesh.stats.metrics import Counter, Merge
+from tcpmesh.stats.scope import Scope
+from tcpmesh.stats.store import Declaration
+from tcpmesh.values.stream.tls_facts import TlsFacts
+
+SERVER = "server_ssl_socket_factory"
+CLIENT = "client_ssl_socket_factory"
+
+_FACTORY = (
+    "downstream_context_secrets_not_ready",
+    "ssl_context_update_by_sds",
+    "upstream_context_secrets_not_ready",
+)
+
+_EXPIRATION = "expiration_unix_time_seconds"
+
+_NO_CERTIFICATE = 199
+"""The reason SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE."""
+
+
+class TlsStats:
+    """Those of one scope: the watcher of its transports.
+
+    :param scope: of its own, with the prefix of a listener's or a cluster's.
+    :param factory: `SERVER` or `CLIENT`.
+    """
+
+    def __init__(self, scope: Scope, factory: str) -> None:
+        self._scope = scope
+        scope.declare(Declaration(tuple(f"{factory}.{name}" for name in _FACTORY)))
+        self.connection_error = scope.counter("ssl.connection_error")
+        self.handshake = scope.counter("ssl.handshake")
+        self.session_reused = scope.counter("ssl.session_reused")
+        self.no_certificate = scope.counter("ssl.no_certificate")
+        self._verdicts = {
+            name: scope.counter(f"ssl.{name}")
+            for name in (
+                "fail_verify_no_cert",
+                "fail_verify_error",
+                "fail_verify_san",
+                "fail_verify_cert_hash",
+            )
+        }
+        self._staples = {
+            name: scope.counter(f"ssl.ocsp_staple_{name}")
+            for name in ("requests", "responses", "omitted", "failed")
+        }
+        self._agreed: dict[str, Counter] = {}
+
+    def close(self) -> None:
+        """Let go of all names."""
+        self._scope.close()
+
+    def expires(self, name: str, seconds: int) -> None:
+        """A certificate of this name expires then, in seconds since 1970."""
+        gauge = self._scope.gauge(f"ssl.certificate.{name}.{_EXPIRATION}", Merge.MAX)
+        gauge.set(seconds)
+
+    def tls_done(self, transport: Any) -> None:
+        """A handshake is over: count it, and note what it has agreed on."""
+        engine, verdict = transport.engine, transport.verdict
+        facts = TlsFacts(
+            version=engine.version,
+            cipher=engine.cipher,
+            group=shown_curve(engine.group),
+            application_protocol=engine.protocol,
+            server_name=engine.server_name,
+            reused=engine.reused,
+            peer_chain=engine.peer_chain,
+            local_certificate=transport.context.local_certificate(engine),
+            validated=_is_validated(transport),
+        )
+        transport.facts = facts
+        self.handshake.tally += 1
+        if facts.reused:
+            self.session_reused.tally += 1
+        if not facts.peer_chain:
+            self.no_certificate.tally += 1
+        self._count("versions", facts.version)
+        self._count("ciphers", facts.cipher)
+        if facts.group:
+            self._count("curves", facts.group)
+        if verdict is not None and verdict.counter is not None:
+            self._verdicts[verdict.counter].tally += 1
+
+    def tls_staple_asked(self) -> None:
+        """A client has asked for an OCSP response."""
+        self._staples["requests"].tally += 1
+
+    def tls_stapled(self, outcome: str) -> None:
+        """What it got."""
+        self._staples[outcome].tally += 1
+
+    def tls_failed(self, transport: Any, error: TlsError) -> str:
+        """A handshake has failed, or a connection is broken: count it; why, in Envoy's words."""
+        verdict = transport.verdict
+        if verdict is not None and not verdict.accepted:
+            reason: str = verdict.reason
+            if verdict.counter is not None:
+                self._verdicts[verdict.counter].tally += 1
+            elif reason == failures.WRONG_KEY_USAGE:
+                self.connection_error.tally += 1
+        else:
+            reason = failure_text(
+                error.errors,
+                is_client=not transport.context.is_server,
+                is_open=transport.is_ready,
+            )
+            if any(each.reason == _NO_CERTIFICATE for each in error.errors):
+                self._verdicts["fail_verify_no_cert"].tally += 1
+            else:
+                self.connection_error.tally += 1
+        transport.facts = replace(transport.facts, failure=reason)
+        return reason
+
+    def _count(self, kind: str, name: str) -> None:
+        counter = self._agreed.get(name)
+        if counter is None:
+            counter = self._agreed[name] = self._scope.counter(f"ssl.{kind}.{name}")
+        counter.tally += 1
+
+
+def _is_validated(transport: Any) -> bool:
+    """Whether the peer's certificate was held against an authority: now, or when the session began
+    that is resumed.
+    """
+    if transport.verdict is not None:
+        return bool(transport.verdict.validated)
+    if transport.resumed is not None:
+        return bool(transport.resumed.validated and transport.engine.reused)
+    return bool(transport.engine.reused and transport.context.validates)

@@ -1,0 +1,305 @@
+"""What OpenSSL does for one connection, without a socket.
+
+Theory of operation.  An *engine* is one connection.  Ciphertext goes in, plain bytes come out, and
+the other way round; it never waits.  Each has two memory BIOs.  What came from the network is read
+where it lies where it is much, so the view has to be valid until the call returns, and nothing of
+it is left behind then.  What is sealed is taken out record by record, so the BIO stays small, and
+goes to the network in one piece.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from OpenSSL import SSL
+from OpenSSL._util import ffi, lib
+
+from tcpmesh.net.tls.openssl.callbacks import EngineContext, running
+from tcpmesh.net.tls.openssl.library import (
+    HEADER,
+    RECORD,
+    ROOM,
+    Broken,
+    Buffer,
+    TlsError,
+    der,
+    ders,
+    memory,
+    server_name_of,
+    take_errors,
+    text_of,
+)
+
+_SMALL = 1 << 13
+"""Ciphertext up to this size is copied; more is read where it lies."""
+
+_WANTS = (lib.SSL_ERROR_WANT_READ, lib.SSL_ERROR_WANT_WRITE)
+
+
+class CompiledEngine:
+    """One connection, on the compiled functions."""
+
+    __slots__ = (
+        "_begun_with",
+        "_due",
+        "_incoming",
+        "_outgoing",
+        "_ssl",
+        "chain",
+        "context",
+        "ended",
+        "judged",
+        "owner",
+        "refused",
+    )
+
+    def __init__(self, context: EngineContext, made: SSL.Context, owner: Any) -> None:
+        """`owner` is whom the context's methods find as the engine's `owner`."""
+        ssl = lib.SSL_new(made._context)
+        if ssl == ffi.NULL:
+            raise TlsError(take_errors())
+        self._ssl = ffi.gc(ssl, lib.SSL_free)
+        self._incoming, self._outgoing = memory(), memory()
+        lib.SSL_set_bio(ssl, self._incoming, self._outgoing)
+        self._due = 0
+        """Bytes of the last record that are still to come, -1 where that is not known."""
+        self._begun_with: Any = None
+        """The session of the handshake: held, so that no other can have its address."""
+        self.ended = False
+        """Whether the peer has said that it sends no more."""
+        self.refused = False
+        """Whether a callback has failed."""
+        self.judged: int | None = None
+        """0 where the peer's certificates were accepted in this handshake, an X509_V_ERR where they
+        were not, `None` where nobody was asked.
+        """
+        self.chain: tuple[bytes, ...] = ()
+        """What was judged."""
+        self.context = context
+        self.owner = owner
+        if context.is_server:
+            lib.SSL_set_accept_state(ssl)
+        else:
+            lib.SSL_set_connect_state(ssl)
+
+    # Bytes
+
+    def handshake(self, data: Any) -> bool:
+        """Take bytes from the network; whether the handshake is over.
+
+        :raise TlsError: it has failed, and there may be an alert to be sent.
+        """
+        lib.ERR_clear_error()
+        self._put(data)
+        self._due = self._due if self._due < 0 else self._still_due(data)
+        running.append(self)
+        try:
+            result = lib.SSL_do_handshake(self._ssl)
+        finally:
+            running.pop()
+        if result == 1 and not self.refused:
+            return True
+        if self.refused or lib.SSL_get_error(self._ssl, result) not in _WANTS:
+            raise TlsError(take_errors())
+        return False
+
+    def open(self, data: Any, plain: Buffer) -> int:
+        """Take bytes from the network, at most a `PIECE`; see `ended` too.
+
+        :return: how many plain bytes are in the buffer now.
+        :raise Broken: the connection is, with what was read before that.
+        """
+        ssl, pointer = self._ssl, plain.pointer
+        lib.ERR_clear_error()
+        self._put(data)
+        size = len(data)
+        whole = not self._due and size >= HEADER and size == HEADER + (data[3] << 8 | data[4])
+        self._due = 0 if whole else -1 if self._due < 0 else self._still_due(data)
+        count: int = lib.SSL_read(ssl, pointer, ROOM)
+        if count <= 0:
+            self._stopped(count, 0)
+            return 0
+        if whole:
+            return count
+        while True:
+            more = lib.SSL_read(ssl, pointer + count, ROOM - count)
+            if more <= 0:
+                self._stopped(more, count)
+                return count
+            count += more
+
+    def seal(self, data: Any, sealed: Buffer) -> int:
+        """Make records of plain bytes, at most a `PIECE`; what was to be sent before goes first.
+
+        :return: how many bytes are in the buffer now, to be sent.
+        :raise TlsError: it cannot.
+        """
+        ssl, outgoing, size = self._ssl, self._outgoing, len(data)
+        source, target = ffi.from_buffer(data), sealed.pointer
+        if size <= RECORD:
+            if lib.SSL_write(ssl, source, size) != size:
+                raise TlsError(take_errors())
+            count: int = lib.BIO_read(outgoing, target, ROOM)
+            return count
+        count = 0
+        for start in range(0, size, RECORD):
+            length = min(RECORD, size - start)
+            if lib.SSL_write(ssl, source + start, length) != length:
+                raise TlsError(take_errors())
+            count += lib.BIO_read(outgoing, target + count, ROOM - count)
+        return count
+
+    def take(self, sealed: Buffer) -> int:
+        """What is to be sent though nobody has written anything: how many bytes are in the buffer
+        now.
+        """
+        count: int = lib.BIO_read(self._outgoing, sealed.pointer, ROOM)
+        return max(0, count)
+
+    def say_goodbye(self) -> None:
+        """Make the record that ends this side's stream, close_notify."""
+        lib.SSL_shutdown(self._ssl)
+        lib.ERR_clear_error()
+
+    def release(self) -> None:
+        """Free all that is held; nothing else may be called any more."""
+        ssl, self._ssl = self._ssl, None
+        self._incoming = self._outgoing = self._begun_with = None
+        if ssl is not None:
+            ffi.release(ssl)
+        self.owner = None
+
+    def _put(self, data: Any) -> None:
+        """Lay bytes where OpenSSL reads."""
+        size = len(data)
+        if not size:
+            return
+        if size > _SMALL:
+            incoming = lib.BIO_new_mem_buf(ffi.from_buffer(data), size)
+            lib.BIO_set_mem_eof_return(incoming, -1)
+            lib.SSL_set_bio(self._ssl, incoming, self._outgoing)
+            self._incoming = None
+            return
+        if self._incoming is None:
+            self._incoming = memory()
+            lib.SSL_set_bio(self._ssl, self._incoming, self._outgoing)
+        lib.BIO_write(self._incoming, ffi.from_buffer(data), size)
+
+    def _still_due(self, data: Any) -> int:
+        """How many bytes of the last record are still to come, where that is known before."""
+        at, size = self._due, len(data)
+        while at + HEADER <= size:
+            at += HEADER + (data[at + 3] << 8 | data[at + 4])
+        return at - size if at >= size else -1
+
+    def _stopped(self, result: int, count: int) -> None:
+        """There is nothing more to be read: find out why."""
+        error = lib.SSL_get_error(self._ssl, result)
+        if error == lib.SSL_ERROR_ZERO_RETURN:
+            self.ended = True
+        elif error not in _WANTS:
+            raise Broken(take_errors(), count)
+
+    # Facts
+
+    @property
+    def version(self) -> str:
+        """The version of the protocol, as `TLSv1.3`."""
+        return text_of(lib.SSL_get_version(self._ssl))
+
+    @property
+    def is_1_3(self) -> bool:
+        """Whether it is TLS 1.3."""
+        return bool(lib.SSL_version(self._ssl) == lib.TLS1_3_VERSION)
+
+    @property
+    def cipher(self) -> str:
+        """The name of the cipher, OpenSSL's."""
+        return text_of(lib.SSL_CIPHER_get_name(lib.SSL_get_current_cipher(self._ssl)))
+
+    @property
+    def group(self) -> str:
+        """The name of the key exchange, OpenSSL's; empty where a session was resumed without."""
+        if lib.SSL_get_session(self._ssl) == ffi.NULL:
+            return ""
+        return text_of(lib.SSL_get0_group_name(self._ssl))
+
+    @property
+    def reused(self) -> bool:
+        """Whether a session was resumed."""
+        return bool(lib.SSL_session_reused(self._ssl))
+
+    @property
+    def protocol(self) -> str:
+        """The application protocol, empty for none."""
+        data, size = ffi.new("unsigned char **"), ffi.new("unsigned int *")
+        lib.SSL_get0_alpn_selected(self._ssl, data, size)
+        return ffi.buffer(data[0], size[0])[:].decode("latin-1") if size[0] else ""
+
+    @property
+    def server_name(self) -> str:
+        """The name that the client asked for."""
+        return server_name_of(self._ssl)
+
+    @property
+    def verify_result(self) -> int:
+        """0 where the peer was accepted, in this handshake or in that of the session resumed."""
+        result: int = lib.SSL_get_verify_result(self._ssl)
+        return result
+
+    @property
+    def peer_chain(self) -> tuple[bytes, ...]:
+        """The peer's certificates in DER, its own first."""
+        leaf = lib.SSL_get_peer_certificate(self._ssl)
+        if leaf == ffi.NULL:
+            return ()
+        leaf = ffi.gc(leaf, lib.X509_free)
+        first, others = der(leaf), ders(lib.SSL_get_peer_cert_chain(self._ssl))
+        return others if others and others[0] == first else (first, *others)
+
+    @property
+    def local_certificate(self) -> bytes:
+        """This side's certificate in DER, empty for none."""
+        found = lib.SSL_get_certificate(self._ssl)
+        return der(found) if found != ffi.NULL else b""
+
+    @property
+    def has_peer_certificate(self) -> bool:
+        """Whether the peer has shown a certificate, in this handshake or in that of the session
+        resumed.
+        """
+        leaf = lib.SSL_get_peer_certificate(self._ssl)
+        if leaf == ffi.NULL:
+            return False
+        lib.X509_free(leaf)
+        return True
+
+    # Sessions
+
+    def ask_for(self, server_name: str) -> None:
+        """Send this name (SNI)."""
+        lib.SSL_set_tlsext_host_name(self._ssl, server_name.encode("idna"))
+
+    def offer(self, protocols: Sequence[bytes]) -> None:
+        """Offer these application protocols, the best first."""
+        wire = b"".join(bytes((len(each),)) + each for each in protocols)
+        lib.SSL_set_alpn_protos(self._ssl, wire, len(wire))
+
+    def resume(self, session: Any) -> None:
+        """Try to resume a session that another engine of the same context had."""
+        lib.SSL_set_session(self._ssl, session)
+        lib.ERR_clear_error()
+
+    @property
+    def has_ticket(self) -> bool:
+        """Whether a host has sent a ticket since this was first asked, which makes another session
+        of the connection's.
+        """
+        if self._begun_with is None:
+            self._begun_with = self.session()
+        return bool(lib.SSL_get_session(self._ssl) != self._begun_with)
+
+    def session(self) -> Any:
+        """The session, to be resumed by another engine."""
+        return ffi.gc(lib.SSL_get1_session(self._ssl), lib.SSL_SESSION_free)

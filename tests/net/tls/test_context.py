@@ -1,0 +1,204 @@
+"""What a context answers OpenSSL: OCSP responses, secrets, authorities; and which certificates it
+has for whom.
+"""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any
+
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import ocsp
+from OpenSSL._util import ffi, lib
+
+from tcpmesh.net.tls.context import TlsContext
+from tcpmesh.net.tls.material import Certificate, read_pair, with_staple
+from tcpmesh.net.tls.names import VERSIONS
+from tcpmesh.net.tls.openssl.callbacks import knows_curve, set_curves
+from tcpmesh.net.tls.settings import KeyLog, StaplePolicy, TlsSettings
+from tcpmesh.testing.certificates import Authority
+from tcpmesh.testing.tls import authority, certificate, settings
+from tests.connection.tls.test_transport import End, TlsTestCase, trusting
+
+_DAY = datetime.timedelta(days=1)
+
+
+def stapled(days: int) -> Certificate:
+    """A certificate with an OCSP response that ends in so many days."""
+    now = datetime.datetime.now(datetime.timezone.utc)
+    plain = certificate()
+    response = (
+        ocsp.OCSPResponseBuilder()
+        .add_response(
+            cert=plain.x509,
+            issuer=authority().certificate,
+            algorithm=hashes.SHA1(),
+            cert_status=ocsp.OCSPCertStatus.GOOD,
+            this_update=now - 5 * _DAY,
+            next_update=now + days * _DAY,
+            revocation_time=None,
+            revocation_reason=None,
+        )
+        .responder_id(ocsp.OCSPResponderEncoding.HASH, authority().certificate)
+        .sign(authority().key, hashes.SHA256())
+    )
+    return with_staple(plain, response.public_bytes(Encoding.DER))
+
+
+class AskingContext(TlsContext):
+    """A client's, that asks for an OCSP response."""
+
+    def engine(self, owner: Any) -> Any:
+        """An engine that asks."""
+        engine = super().engine(owner)
+        lib.SSL_set_tlsext_status_type(engine._ssl, lib.TLSEXT_STATUSTYPE_ocsp)
+        return engine
+
+
+def response_of(end: End) -> bytes:
+    """What a client has got."""
+    data = ffi.new("const unsigned char **")
+    size = lib.SSL_get_tlsext_status_ocsp_resp(end.transport.engine._ssl, data)
+    return bytes(ffi.buffer(data[0], size)) if size > 0 else b""
+
+
+class StapleTests(TlsTestCase):
+    """OCSP responses."""
+
+    def test_policies(self) -> None:
+        """A client that asks gets a response that is good; else the policy says what it
+        gets.
+        """
+        lenient, strict, must = StaplePolicy
+        good, expired, none = stapled(5), stapled(-1), certificate()
+        for own, policy, outcome in (
+            (good, lenient, "responses"),
+            (good, strict, "responses"),
+            (good, must, "responses"),
+            (expired, lenient, "omitted"),
+            (expired, strict, "failed"),
+            (expired, must, "failed"),
+            (none, lenient, "omitted"),
+            (none, strict, "omitted"),
+            (none, must, "failed"),
+        ):
+            client, served = self.connect(
+                AskingContext(settings()), TlsContext(settings(own, staple_policy=policy))
+            )
+            self.assertEqual([outcome], served.watcher.stapled)
+            told = ["failed" if outcome == "failed" else "done"]
+            self.assertEqual(told, served.observer.told, (policy, outcome))
+            if outcome == "responses":
+                self.assertEqual(good.staple, response_of(client))
+
+    def test_unasked(self) -> None:
+        """A client that does not ask gets none, and is never refused for it."""
+        server = TlsContext(settings(certificate(), staple_policy=StaplePolicy.MUST_STAPLE))
+        _, served = self.connect(TlsContext(settings()), server)
+        self.assertEqual(["done"], served.observer.told)
+        self.assertEqual([], served.watcher.stapled)
+
+
+class Lines:
+    """A key log that writes nowhere."""
+
+    def __init__(self, wanted: bool) -> None:
+        self.wanted = wanted
+        self.lines: list[bytes] = []
+
+    def is_for(self, transport: Any) -> bool:
+        """Whatever the test says."""
+        return self.wanted
+
+    def write(self, line: bytes) -> None:
+        """Keep it."""
+        self.lines.append(line)
+
+
+class SecretTests(TlsTestCase):
+    """The key log."""
+
+    def test_lines(self) -> None:
+        """The secrets of a connection that is one for the log are written, and of no other."""
+        for version, words in ((0, b"CLIENT_TRAFFIC_SECRET_0"), (0x303, b"CLIENT_RANDOM")):
+            server = TlsContext(settings(certificate(), version=version, key_log=KeyLog("/log")))
+            for wanted in (True, False):
+                log = Lines(wanted)
+                make = server.engine
+
+                def engine(owner: Any, make: Any = make, log: Lines = log) -> Any:
+                    owner.key_log = log
+                    return make(owner)
+
+                self.patch(server, "engine", engine)
+                self.connect(TlsContext(settings()), server)
+                self.assertEqual(wanted, any(words in line for line in log.lines))
+
+    def test_settings_say_nothing(self) -> None:
+        """No key is in what settings and certificates show of themselves."""
+        shown = repr(settings(certificate()))
+        self.assertNotIn("PRIVATE", shown)
+        self.assertNotIn("key=", shown)
+
+
+class CertificateTests(TlsTestCase):
+    """Which certificates there are for whom."""
+
+    def test_key_types(self) -> None:
+        """Of an RSA and an ECDSA certificate of one name a client gets the one that it can use,
+        each with its own chain.
+        """
+        above = Authority("above")
+        ecdsa = read_pair(*Authority("one", above).issue("server.test"))
+        rsa = read_pair(*Authority("two", above).issue("server.test", is_rsa=True))
+        server = TlsContext(settings(rsa, ecdsa))
+        for suite, expected in (
+            ("ECDHE-ECDSA-AES128-GCM-SHA256", ecdsa),
+            ("ECDHE-RSA-AES128-GCM-SHA256", rsa),
+        ):
+            client = TlsContext(settings(version=VERSIONS["TLSv1_2"], server_name="server.test"))
+            made = client._context(())
+            made.set_cipher_list(suite.encode())
+            near, _ = self.connect(client, server)
+            self.assertEqual(expected.chain, near.transport.engine.peer_chain)
+
+    def test_authorities_are_named(self) -> None:
+        """A client that is asked for a certificate hears which authorities are trusted."""
+        server = TlsContext(settings(certificate(), validation=trusting()))
+        made = server._context(server._default)
+        names = lib.SSL_CTX_get_cert_store(made._context)  # there is a store, and it trusts nobody
+        self.assertEqual(0, lib.sk_X509_OBJECT_num(lib.X509_STORE_get0_objects(names)))
+        client, _ = self.connect(TlsContext(settings()), server)
+        found = lib.SSL_get_client_CA_list(client.transport.engine._ssl)
+        self.assertEqual(1, lib.sk_X509_NAME_num(found))
+
+    def test_equal_settings(self) -> None:
+        """Settings that say the same are equal, whoever has read them."""
+        pair = authority().issue("a.test")
+        one, other = (settings(read_pair(*pair), validation=trusting()) for _ in range(2))
+        self.assertEqual(one, other)
+        self.assertEqual(hash(one), hash(other))
+        self.assertNotEqual(one, settings(read_pair(*pair)))
+
+    def test_made_when_needed(self) -> None:
+        """What OpenSSL needs is made for the first connection that needs it."""
+        server = TlsContext(settings(certificate(), certificate("b.test")))
+        self.assertEqual({}, server._made)
+        self.connect(TlsContext(settings(server_name="b.test")), server)
+        self.assertEqual(2, len(server._made))
+        self.connect(TlsContext(settings(server_name="b.test")), server)
+        self.assertEqual(2, len(server._made))
+
+
+class CurveTests(TlsTestCase):
+    """Curves."""
+
+    def test_unknown_curves(self) -> None:
+        """A curve that this OpenSSL does not know is left out, unless nothing is left then."""
+        self.assertTrue(knows_curve("X25519"))
+        self.assertFalse(knows_curve("NO-SUCH-CURVE"))
+        made = TlsContext(TlsSettings(is_server=False))._context(())
+        set_curves(made, ["NO-SUCH-CURVE", "P-256"])
+        self.assertRaises(ValueError, set_curves, made, ["NO-SUCH-CURVE"])
+        self.assertEqual(0, lib.ERR_peek_error())
