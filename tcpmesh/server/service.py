@@ -40,7 +40,7 @@ from tcpmesh.stats.settings import stats_store
 from tcpmesh.values.address import Address
 from tcpmesh.values.runtime import Entry
 from tcpmesh.values.server_options import ServerOptions
-from tcpmesh.values.statuses import ClusterStatus, ListenerStatus
+from tcpmesh.values.statuses import ClusterStatus, ListenerStatus, TlsContextStatus
 
 log = Logger(namespace="main")
 
@@ -257,6 +257,18 @@ class Server(MultiService):
     def listener_statuses(self) -> list[ListenerStatus]:
         """All listeners, in order of configuration."""
         return self._proxy.main.listener_statuses() if self._proxy is not None else []
+
+    def tls_statuses(self) -> Sequence[TlsContextStatus]:
+        """The certificates of all TLS contexts, in order of configuration."""
+        return self._proxy.main.tls_statuses() if self._proxy is not None else []
+
+    @property
+    def first_ends(self) -> tuple[int | None, int | None]:
+        """When the first certificate expires, and the first OCSP response."""
+        if self._proxy is None:
+            return None, None
+        certificates = self._proxy.main.certificates
+        return certificates.first_end, certificates.first_ocsp_end
 
     @property
     def open_connections(self) -> int:

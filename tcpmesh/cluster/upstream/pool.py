@@ -121,7 +121,7 @@ class Pools:
         dialer = self._cluster.dialer
         told = options_of(client.stream_info)
         number = client.stream_info.id if self._by_client else None
-        key = (number, dialer.pool_key(told))
+        key = (number, dialer.pool_key(host.spec, told))
         pools = self._pools.setdefault(host, {})
         pool = pools.get(key)
         if pool is None:

@@ -87,6 +87,12 @@ def _check_places(listener: Any, field_path: FieldPath, report: Report) -> None:
             report.error(
                 (((place, "address"), "socket_address"), "ipv4_compat"), f"{text}: {inet.address}"
             )
+        if inet.protocol != listener.address.socket_address.protocol:
+            report.error(
+                (((place, "address"), "socket_address"), "protocol"),
+                "has different socket type. The listener only support same socket type for all "
+                "the addresses",
+            )
         if listener.enable_mptcp and not address.HasField("socket_address"):
             text = "enable_mptcp can only be used with IP addresses"
             report.error((field_path, "enable_mptcp"), text)

@@ -44,8 +44,10 @@ class TinyMemoryTls1_2Tests(TlsContract, TestCase):
         return MemoryHarness(capacity=4000, chunk=3000)
 
 
-class StockTls1_3Tests(TlsContract, TestCase):
-    """TLS 1.3 on Twisted's own transports."""
+class StockTls1_2Tests(TlsContract, TestCase):
+    """TLS 1.2 on Twisted's own transports."""
+
+    version = TLS1_2
 
     def make_below(self) -> TransportHarness:
         return SocketHarness(reactor, StockNetwork, "tcp4", watches_after_eof=False)
@@ -71,10 +73,3 @@ class EpollTls1_3Tests(TlsContract, TestCase):
         from tcpmesh.net.epoll.network import EpollNetwork
 
         return SocketHarness(reactor, EpollNetwork, "tcp4")
-
-
-@linux
-class EpollTls1_2Tests(EpollTls1_3Tests):
-    """TLS 1.2 on the epoll transports."""
-
-    version = TLS1_2

@@ -211,6 +211,16 @@ class VerdictTests(TlsTestCase):
             self.network.pump()
             self.assertEqual(b"" if required else b"x", served.above.received)
 
+    def test_required_for_nothing(self) -> None:
+        """Where a certificate is required, and there is nothing to hold it against, no client is
+        asked for one, as in Envoy.
+        """
+        server = TlsContext(settings(certificate(), require_certificate=True))
+        client, served = self.connect(TlsContext(settings()), server)
+        client.transport.write(b"x")
+        self.network.pump()
+        self.assertEqual(b"x", served.above.received)
+
     def test_host(self) -> None:
         """A host has to be the one that was asked for where that is demanded, and have a name that
         a filter demands.

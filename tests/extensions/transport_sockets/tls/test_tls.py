@@ -51,9 +51,15 @@ def config(
     up: dict[str, Any] | None = None,
     log: str = "",
     host: dict[str, Any] | None = None,
+    more: dict[str, Any] | None = None,
+    metadata: dict[str, Any] | None = None,
     **proxy: Any,
 ) -> str:
-    """A bootstrap with one listener and one cluster."""
+    """A bootstrap with one listener and one cluster.
+
+    :param more: further fields of the cluster.
+    :param metadata: of the host, by which transport sockets are matched.
+    """
     tcp_proxy = {
         "@type": "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
         "stat_prefix": "t",
@@ -70,13 +76,16 @@ def config(
     chain: dict[str, Any] = {"filters": [{"name": "tcp", "typed_config": tcp_proxy}]}
     place = {"socket_address": {"address": "127.0.0.1", "port_value": 1}}
     there = {"socket_address": {"address": "127.0.0.2", "port_value": 80}}
-    endpoint = {"endpoint": {"address": there, **(host or {})}}
+    endpoint: dict[str, Any] = {"endpoint": {"address": there, **(host or {})}}
+    if metadata is not None:
+        endpoint["metadata"] = {"filter_metadata": {"envoy.transport_socket_match": metadata}}
     cluster: dict[str, Any] = {
         "name": "c",
         "load_assignment": {
             "cluster_name": "c",
             "endpoints": [{"lb_endpoints": [endpoint]}],
         },
+        **(more or {}),
     }
     for part, found in ((chain, down), (cluster, up)):
         if found is not None:
@@ -108,6 +117,11 @@ class TlsMeshTestCase(SynchronousTestCase):
         network.connect(address, client, 10.0)
         self.mesh.pump()
         return client.given
+
+    def counted(self, prefix: str) -> dict[str, int]:
+        """What has moved, but for the gauges that tell when certificates expire."""
+        moved = self.mesh.moved(prefix)
+        return {name: n for name, n in moved.items() if not name.startswith("certificate.")}
 
     def assert_talk(self, client: Any) -> None:
         """Bytes go both ways."""
@@ -144,7 +158,7 @@ class DownstreamTests(TlsMeshTestCase):
                 "ciphers.TLS_AES_128_GCM_SHA256": 1,
                 "curves.X25519MLKEM768": 1,
             },
-            self.mesh.moved(LISTENER),
+            self.counted(LISTENER),
         )
         declared = self.mesh.stats("listener.127.0.0.1_1.server_ssl_socket_factory.")
         self.assertEqual(3, len(declared))
@@ -159,14 +173,12 @@ class DownstreamTests(TlsMeshTestCase):
             config(down, log="%DOWNSTREAM_TRANSPORT_FAILURE_REASON% %DOWNSTREAM_LOCAL_SUBJECT%\n")
         )
         self.client()
-        self.assertEqual({"fail_verify_no_cert": 1}, self.mesh.moved(LISTENER))
+        self.assertEqual({"fail_verify_no_cert": 1}, self.counted(LISTENER))
         [record] = self.mesh.logged("/log")
         self.assertIn("PEER_DID_NOT_RETURN_A_CERTIFICATE", record)
         foreign = settings(read_pair(*Authority("another").issue("client.test")), is_server=False)
         self.client(TlsContext(foreign))
-        self.assertEqual(
-            {"fail_verify_no_cert": 1, "fail_verify_error": 1}, self.mesh.moved(LISTENER)
-        )
+        self.assertEqual({"fail_verify_no_cert": 1, "fail_verify_error": 1}, self.counted(LISTENER))
         self.assertIn("CERTIFICATE_VERIFY_FAILED", self.mesh.logged("/log")[1])
 
     def test_no_tls(self) -> None:
@@ -175,7 +187,7 @@ class DownstreamTests(TlsMeshTestCase):
         client = self.mesh.connect(FRONT)
         client.transport.write(b"hello, world\r\n")
         self.mesh.pump()
-        self.assertEqual({"connection_error": 1}, self.mesh.moved(LISTENER))
+        self.assertEqual({"connection_error": 1}, self.counted(LISTENER))
 
     def test_records(self) -> None:
         """The record of a client has what was agreed on, and both certificates."""
@@ -207,7 +219,7 @@ class DownstreamTests(TlsMeshTestCase):
             client = self.client(context)
             self.assert_talk(client)
             self.end(client)
-        moved = self.mesh.moved(LISTENER)
+        moved = self.counted(LISTENER)
         self.assertEqual((2, 1), (moved["handshake"], moved["session_reused"]))
 
     def test_connect_after_handshake(self) -> None:
@@ -247,7 +259,7 @@ class UpstreamTests(TlsMeshTestCase):
         client = self.mesh.connect(FRONT)
         self.assert_talk(client)
         self.end(client)
-        moved = self.mesh.moved(CLUSTER)
+        moved = self.counted(CLUSTER)
         self.assertEqual((1, 1), (moved["handshake"], moved["versions.TLSv1.2"]))
         self.assertEqual(
             ["TLSv1.2|X25519|server.test|CN=server.test|server.test|-\n"],
@@ -262,7 +274,7 @@ class UpstreamTests(TlsMeshTestCase):
         log = "%RESPONSE_FLAGS% %UPSTREAM_TRANSPORT_FAILURE_REASON%\n"
         self.serve(config(up=up, log=log), TlsContext(settings(certificate())))
         self.mesh.connect(FRONT)
-        self.assertEqual({"fail_verify_error": 1}, self.mesh.moved(CLUSTER))
+        self.assertEqual({"fail_verify_error": 1}, self.counted(CLUSTER))
         self.assertEqual(1, self.mesh.stat("cluster.c.upstream_cx_connect_fail"))
         [record] = self.mesh.logged("/log")
         flags, reason = record.split(" ")
@@ -322,3 +334,65 @@ class UpstreamTests(TlsMeshTestCase):
         self.mesh.pump()
         self.assertEqual(b"answer", client.received)
         self.assertEqual("eof", client.events[-1])
+
+    def test_matches(self) -> None:
+        """A host gets the transport socket of the first match that its metadata fits, and else that
+        of the cluster.
+        """
+        matches = [
+            {
+                "name": "tls",
+                "match": {"speaks": "tls"},
+                "transport_socket": socket("Upstream", {}),
+            },
+        ]
+        for metadata, speaks_tls in (
+            ({"speaks": "tls", "more": 1}, True),
+            ({"speaks": "plain"}, False),
+            (None, False),
+        ):
+            text = config(more={"transport_socket_matches": matches}, metadata=metadata)
+            self.serve(text, TlsContext(settings(certificate())) if speaks_tls else None)
+            client = self.mesh.connect(FRONT)
+            self.assert_talk(client)
+            name = "tls" if speaks_tls else "default"
+            self.assertEqual(1, self.mesh.stat(f"cluster.c.{name}.total_match_count"))
+
+    def test_health_checks(self) -> None:
+        """A health check speaks TLS where the cluster does, with application protocols of its own
+        and the transport socket that its own criteria match.
+        """
+        check = {
+            "timeout": "1s",
+            "interval": "1s",
+            "unhealthy_threshold": 1,
+            "healthy_threshold": 1,
+            "tcp_health_check": {},
+        }
+        matches = [{"name": "tls", "match": {"a": "b"}, "transport_socket": socket("Upstream", {})}]
+        alpn = {"tls_options": {"alpn_protocols": ["check"]}}
+        criteria = {"transport_socket_match_criteria": {"a": "b"}}
+        for more, up in (
+            ({"health_checks": [{**check, **alpn}]}, socket("Upstream", {})),
+            (
+                {
+                    "health_checks": [{**check, **alpn, **criteria}],
+                    "transport_socket_matches": matches,
+                },
+                None,
+            ),
+        ):
+            server = TlsContext(settings(certificate(), application_protocols=("check",)))
+            seen: list[str] = []
+            chosen = server.select_protocol
+
+            def select(offered: Any, seen: Any = seen, chosen: Any = chosen) -> Any:
+                seen.extend(each.decode() for each in offered)
+                return chosen(offered)
+
+            server.select_protocol = select  # type: ignore[method-assign]
+            self.serve(config(up=up, more=more), server)
+            self.mesh.advance(3.0)
+            self.assertEqual({"check"}, set(seen))
+            self.assertLess(0, self.mesh.stat("cluster.c.health_check.success"))
+            self.assertLess(0, self.mesh.stat(f"{CLUSTER}handshake"))
