@@ -345,6 +345,47 @@ _HEALTH: dict[str, Defaults] = {
     },
 }
 
+_LISTENER_FILTERS: dict[str, Defaults] = {
+    "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector": {
+        "enable_ja3_fingerprinting": Default("whether logs may have JA3", False),
+        "enable_ja4_fingerprinting": Default("whether logs may have JA4", False),
+        "max_client_hello_size": Default("a client whose hello is larger is closed", 16384),
+        "close_connection_on_client_hello_parsing_errors": Default(
+            "whether clients that do not speak TLS are closed"
+        ),
+    },
+    "envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol": {
+        "allow_requests_without_proxy_protocol": Default("whether a client may have no header"),
+        "rules": Default("extensions that become metadata", unset="none"),
+        "pass_through_tlvs": Default("extensions kept for a header to the host", unset="none"),
+        "disallowed_versions": Default("a client with such a header is closed", unset="none"),
+    },
+    "envoy.extensions.filters.listener.original_src.v3.OriginalSrc": {
+        "mark": Default("the packet mark of connections to hosts", zero="none"),
+    },
+    "envoy.extensions.filters.listener.local_ratelimit.v3.LocalRateLimit": {
+        "stat_prefix": Default("names its statistics"),
+        "token_bucket": Default("a client that finds no token is closed"),
+    },
+    "envoy.type.v3.TokenBucket": {
+        "max_tokens": Default("so many may come at once", zero="none may"),
+        "tokens_per_fill": Default("so many more in each interval, one by one", 1),
+        "fill_interval": Default("the interval"),
+    },
+}
+
+_PROXY_HEADERS: dict[str, Defaults] = {
+    "envoy.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport": {
+        "config": Default(value=INSIDE),
+        "transport_socket": Default("what goes over the wire after the header"),
+    },
+    "envoy.config.core.v3.ProxyProtocolConfig": {
+        "version": Default("of the header that tells a host of the client", "V1"),
+        "pass_through_tlvs": Default("extensions that came with the client", unset="none"),
+        "added_tlvs": Default("further extensions", unset="none"),
+    },
+}
+
 _DNS: dict[str, Defaults] = {
     "envoy.extensions.clusters.dns.v3.DnsCluster": {
         "dns_refresh_rate": Default("names are looked up this often", "5s"),
@@ -358,4 +399,12 @@ _DNS: dict[str, Defaults] = {
 }
 
 #: What is known of each message type, by its full name.
-DEFAULTS: Mapping[str, Defaults] = {**_PROCESS, **_LISTENER, **_CLUSTER, **_HEALTH, **_DNS}
+DEFAULTS: Mapping[str, Defaults] = {
+    **_PROCESS,
+    **_LISTENER,
+    **_LISTENER_FILTERS,
+    **_CLUSTER,
+    **_PROXY_HEADERS,
+    **_HEALTH,
+    **_DNS,
+}

@@ -21,6 +21,7 @@ from tcpmesh.config.load import load
 from tcpmesh.config.messages.types import find_type
 from tcpmesh.config.text.problems import Place
 from tcpmesh.extensions.clusters import original_dst
+from tcpmesh.extensions.filters.listener import tls_inspector
 from tcpmesh.extensions.filters.network.tcp_proxy import settings
 from tcpmesh.extensions.load_balancing_policies import least_request, maglev, ring_hash
 from tcpmesh.listener import handshakes, listener, listener_filters
@@ -284,6 +285,10 @@ class DefaultsTests(SynchronousTestCase):
                 "stats_flush_interval",
             ): f"{STATS_FLUSH_INTERVAL:g}s",
             (PROXY, "idle_timeout"): f"{settings.IDLE_TIMEOUT:g}s",
+            (
+                "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector",
+                "max_client_hello_size",
+            ): tls_inspector.LARGEST,
         }
 
         for (full_name, name), value in served.items():
