@@ -19,6 +19,7 @@ from tcpmesh.cluster.hosts.host_sets import EXCLUDED, locality_weights
 from tcpmesh.cluster.hosts.stats import MembershipStats
 from tcpmesh.cluster.merge_window import MergeWindow
 from tcpmesh.cluster.upstream.circuit_breakers import thresholds_of
+from tcpmesh.cluster.upstream.socket_matches import MatchRules
 from tcpmesh.config.fields.values import seconds
 from tcpmesh.registry import MainContext
 from tcpmesh.stats.store import sanitize
@@ -122,6 +123,7 @@ class Membership:
             else MERGE_WINDOW
         )
         self._merging = MergeWindow(context.network.clock, window, context.store, self._rebalance)
+        self._socket_rules = MatchRules(message)
         # Last, for it is to be given back.
         self.stats = MembershipStats(context.store, message.alt_stat_name or message.name)
 
@@ -147,7 +149,9 @@ class Membership:
         keys = tuple(host.key for host in hosts)
         if assignment == self._assignment and keys == tuple(self.hosts):
             return
-        new = sum(key not in self.hosts for key in keys)
+        self._count_matches(
+            spec for key, spec in zip(keys, assignment.hosts, strict=True) if key not in self.hosts
+        )
         for host, spec in zip(hosts, assignment.hosts, strict=True):
             host.spec = spec
         self.hosts = dict(zip(keys, hosts, strict=True))
@@ -158,7 +162,6 @@ class Membership:
             (key, host.spec.priority) for key, host in self.hosts.items()
         )
         self.stats.change.tally += len({priority for _, priority in moved})
-        self.stats.total_match_count.tally += new
         if not self._is_warm:
             self._rebalance()
         elif moved:
@@ -166,6 +169,13 @@ class Membership:
         else:
             self._merging.health_changed()
         self._count()
+
+    def _count_matches(self, specs: Iterable[HostSpec]) -> None:
+        """Count which transport socket each new host gets."""
+        rules = self._socket_rules
+        for spec in specs:
+            index = rules.index(spec)
+            self.stats.matched("" if index is None else rules.names[index])
 
     def told(self) -> Hosts:
         """What workers were told of the hosts last, with their flags as they are by now."""

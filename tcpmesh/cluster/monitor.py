@@ -232,6 +232,8 @@ class HealthMonitor:
     def _probes(self, message: Any, context: MainContext, stats: HealthStats) -> MakeProbe:
         network, dialer = context.network, self._dialer
         assert dialer is not None
+        of_hosts = dialer.for_checks(message)
+        host_dial = of_hosts.dial if of_hosts is not None else None
         if message.HasField("http_health_check"):
             return http_probes(
                 message,
@@ -240,13 +242,21 @@ class HealthMonitor:
                 self._membership.name,
                 stats.verify_cluster,
                 partial(_verifies, context),
+                host_dial,
             )
         if message.HasField("grpc_health_check"):
             # Here, as only these checks need h2.
             from tcpmesh.cluster.health.grpc_probe import grpc_probes
 
-            return grpc_probes(message, dialer.dial, network, self._membership.name)
-        return tcp_probes(message, dialer.dial, dialer.connect_check, network)
+            return grpc_probes(message, dialer.dial, network, self._membership.name, host_dial)
+        return tcp_probes(
+            message,
+            dialer.dial,
+            dialer.connect_check,
+            network,
+            host_dial,
+            of_hosts.connect_check if of_hosts is not None else None,
+        )
 
     def _has_result(self, host: HostCheck, passed: bool) -> None:
         key = host.key

@@ -9,7 +9,15 @@ from google.protobuf.wrappers_pb2 import Int32Value, StringValue
 
 from tcpmesh.cluster.health.http2_exchange import Http2Probe
 from tcpmesh.cluster.health.http_check import USER_AGENT
-from tcpmesh.cluster.health.probe import Connect, Failed, IResults, MakeProbe, Terms, hostname
+from tcpmesh.cluster.health.probe import (
+    Connect,
+    Failed,
+    HostConnect,
+    IResults,
+    MakeProbe,
+    Terms,
+    hostname,
+)
 from tcpmesh.cluster.health.request_headers import Headers, RequestHeaders
 from tcpmesh.interfaces import INetwork
 from tcpmesh.rpc.call import CONTENT_TYPE, GrpcStream
@@ -102,8 +110,17 @@ class GrpcProbe(Http2Probe):
             self.fail(Failed.ACTIVE)
 
 
-def grpc_probes(message: Any, connect: Connect, network: INetwork, cluster: str) -> MakeProbe:
-    """How hosts are asked by a `core.v3.HealthCheck` with a `grpc_health_check`."""
-    terms = Terms.of(message, connect, network)
+def grpc_probes(
+    message: Any,
+    connect: Connect,
+    network: INetwork,
+    cluster: str,
+    host_connect: HostConnect | None = None,
+) -> MakeProbe:
+    """How hosts are asked by a `core.v3.HealthCheck` with a `grpc_health_check`.
+
+    :param host_connect: what connects in place of `connect`, where it matters which host it is.
+    """
+    terms = Terms.of(message, connect, network, host_connect)
     check = GrpcCheck(message.grpc_health_check, terms.timeout, cluster)
-    return lambda address, spec, results: GrpcProbe(terms, address, results, check)
+    return lambda address, spec, results: GrpcProbe(terms.of_host(spec), address, results, check)

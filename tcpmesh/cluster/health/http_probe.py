@@ -11,6 +11,7 @@ from tcpmesh.cluster.health.probe import (
     Connect,
     ExchangeProbe,
     Failed,
+    HostConnect,
     IResults,
     MakeProbe,
     Terms,
@@ -78,13 +79,21 @@ def http_probes(
     cluster: str,
     verified: Counter,
     verifies: Callable[[], bool],
+    host_connect: HostConnect | None = None,
 ) -> MakeProbe:
-    """How hosts are asked by a `core.v3.HealthCheck` with an `http_health_check`."""
+    """How hosts are asked by a `core.v3.HealthCheck` with an `http_health_check`.
+
+    :param host_connect: what connects in place of `connect`, where it matters which host it is.
+    """
     check = HttpCheck(message.http_health_check, cluster, verified, verifies)
-    terms = Terms.of(message, connect, network)
+    terms = Terms.of(message, connect, network, host_connect)
     if not check.is_http2:
-        return lambda address, spec, results: HttpProbe(terms, address, results, check)
+        return lambda address, spec, results: HttpProbe(
+            terms.of_host(spec), address, results, check
+        )
     # Here, as only these checks need h2.
     from tcpmesh.cluster.health.http2_probe import Http2CheckProbe
 
-    return lambda address, spec, results: Http2CheckProbe(terms, address, results, check)
+    return lambda address, spec, results: Http2CheckProbe(
+        terms.of_host(spec), address, results, check
+    )

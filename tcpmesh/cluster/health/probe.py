@@ -8,8 +8,9 @@ kept for the next question.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
+from functools import partial
 from typing import Any, Protocol
 
 from twisted.internet.error import TimeoutError as ConnectTimeout
@@ -76,6 +77,12 @@ Connect = Callable[[Address, Any, float], Any]
 MakeConnectCheck = Callable[[Address, ConnectCheckListener, float], Any]
 """The `connect_check` of a network, with the options that the address asks for."""
 
+HostConnect = Callable[[HostSpec, Address, Any, float], Any]
+"""The same as `Connect`, for a host."""
+
+HostConnectCheck = Callable[[HostSpec, Address, ConnectCheckListener, float], Any]
+"""The same as `MakeConnectCheck`, for a host."""
+
 MakeProbe = Callable[[Address, HostSpec, IResults], IProbe]
 
 
@@ -93,11 +100,26 @@ class Terms:
     reuse: bool
     """Whether the connection is kept for the next one."""
 
+    host_connect: HostConnect | None = None
+    """What connects where it matters which host it is, as with TLS."""
+
+    def of_host(self, spec: HostSpec) -> Terms:
+        """For exchanges with this host."""
+        if self.host_connect is None:
+            return self
+        return replace(self, connect=partial(self.host_connect, spec), host_connect=None)
+
     @classmethod
-    def of(cls, message: Any, connect: Connect, network: INetwork) -> Terms:
+    def of(
+        cls,
+        message: Any,
+        connect: Connect,
+        network: INetwork,
+        host_connect: HostConnect | None = None,
+    ) -> Terms:
         """As the message says."""
         reuse = message.reuse_connection.value if message.HasField("reuse_connection") else True
-        return cls(connect, network, seconds(message.timeout), reuse)
+        return cls(connect, network, seconds(message.timeout), reuse, host_connect)
 
 
 class ConnectProbe:
@@ -366,12 +388,25 @@ def payloads(messages: Any) -> tuple[bytes, ...]:
 
 
 def tcp_probes(
-    message: Any, connect: Connect, connect_check: MakeConnectCheck, network: INetwork
+    message: Any,
+    connect: Connect,
+    connect_check: MakeConnectCheck,
+    network: INetwork,
+    host_connect: HostConnect | None = None,
+    host_connect_check: HostConnectCheck | None = None,
 ) -> MakeProbe:
-    """How hosts are asked by a `core.v3.HealthCheck` with a `tcp_health_check`."""
+    """How hosts are asked by a `core.v3.HealthCheck` with a `tcp_health_check`.
+
+    :param host_connect: what connects in place of `connect`, where it matters which host it is.
+    """
     tcp = message.tcp_health_check
-    terms = Terms.of(message, connect, network)
+    terms = Terms.of(message, connect, network, host_connect)
     expected = payloads(tcp.receive)
+    if not expected and host_connect_check is not None:
+        check: HostConnectCheck = host_connect_check
+        return lambda address, spec, results: ConnectProbe(
+            partial(check, spec), address, terms.timeout, results
+        )
     if not expected:
         return lambda address, spec, results: ConnectProbe(
             connect_check, address, terms.timeout, results
@@ -383,7 +418,7 @@ def tcp_probes(
         else _no_header
     )
     return lambda address, spec, results: PayloadProbe(
-        terms, address, results, question, expected, header
+        terms.of_host(spec), address, results, question, expected, header
     )
 
 

@@ -4,7 +4,7 @@ rest declared and 0.
 
 from __future__ import annotations
 
-from tcpmesh.stats.metrics import Merge
+from tcpmesh.stats.metrics import Counter, Merge
 from tcpmesh.stats.store import Declaration, Store, sanitize
 
 DECLARED = Declaration(
@@ -101,11 +101,21 @@ class MembershipStats:
         self.healthy = scope.gauge("membership_healthy", Merge.MAIN)
         self.degraded = scope.gauge("membership_degraded", Merge.MAIN)
         self.excluded = scope.gauge("membership_excluded", Merge.MAIN)
-        # Without transport_socket_matches every host has the default match, counted as the host is
-        # made.
         # Of each discovery that may have to wait; it never has to here.
         scope.gauge("warming_state", Merge.MAIN).set(0)
-        self.total_match_count = scope.counter("default.total_match_count")
+        self._default_match = scope.counter("default.total_match_count")
+        self._matches: dict[str, Counter] = {}
+
+    def matched(self, name: str = "") -> None:
+        """A host is new, and fits the match of this name, or none."""
+        if not name:
+            self._default_match.tally += 1
+            return
+        counter = self._matches.get(name)
+        if counter is None:
+            counter = self.scope.counter(f"{sanitize(name)}.total_match_count")
+            self._matches[name] = counter
+        counter.tally += 1
 
 
 class ClusterStats:

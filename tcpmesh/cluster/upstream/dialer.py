@@ -12,14 +12,9 @@ from dataclasses import replace
 from typing import Any
 
 from tcpmesh.cluster.hosts.host import Host
+from tcpmesh.cluster.upstream.socket_matches import Labels, TransportSockets, labels_in
 from tcpmesh.config.fields.values import keepalive_settings, socket_options
-from tcpmesh.connection.transport_sockets import transport_socket
-from tcpmesh.connection.wrapped.network import WrappedNetwork
-from tcpmesh.interfaces import (
-    INetwork,
-    IPerClientTransportSocketFactory,
-    IUpstreamTransportSocketFactory,
-)
+from tcpmesh.interfaces import INetwork
 from tcpmesh.net.connect_check import ConnectCheckListener
 from tcpmesh.net.happy_eyeballs import HappyEyeballs, in_turn
 from tcpmesh.registry import Context
@@ -38,8 +33,8 @@ class Dialer:
 
     :param bind_config: the `upstream_bind_config` of the whole proxy, for clusters without one of
         their own; or `None`.
-    :param socket: the cluster's transport socket, or `None`.  It belongs to each attempt: whoever
-        connects here gets a connection on which the handshake is over, or none.
+    :param sockets: the cluster's transport sockets, or `None` for none.  They belong to each
+        attempt: whoever connects here gets a connection on which the handshake is over, or none.
     """
 
     def __init__(
@@ -47,18 +42,14 @@ class Dialer:
         message: Any,
         network: INetwork,
         bind_config: Any = None,
-        socket: IUpstreamTransportSocketFactory | None = None,
+        sockets: TransportSockets | None = None,
     ) -> None:
         self._network = network
-        self._wrapped = WrappedNetwork(network, socket) if socket is not None else None
-        self._socket = socket
-        self.wraps = socket is not None
-        """Whether connections have a transport socket, whose transport tells its `facts`."""
-        self._tells_apart: Any = (
-            socket if IPerClientTransportSocketFactory.providedBy(socket) else None
-        )
-        self.needs_header: bool = self._tells_apart is not None and self._tells_apart.needs_header
-        """Whether it is to be told what a PROXY header says of the client."""
+        self._sockets = sockets
+        self.wraps = sockets is not None and sockets.wraps
+        """Whether connections may have a transport socket."""
+        self.needs_header = sockets is not None and sockets.needs_header
+        """Whether one is to be told what a PROXY header says of the client."""
         if message.HasField("upstream_bind_config"):
             bind_config = message.upstream_bind_config
         options = message.upstream_connection_options
@@ -87,19 +78,21 @@ class Dialer:
         outcome.
 
         :param another: called when a further of its addresses is tried, within the same attempt.
-        :param told: what the transport socket, if there is one, is told of the connection.
+        :param told: what is known of this connection alone.
         :return: an `IConnector`.
         """
-        network = self._network_for(host.spec, told)
+        network = self._network_for(host.spec, told) if self.wraps else self._network
         address = host.address
         more = host.spec.additional_addresses
         if not more:
             options = None if self._options is None else self._options.get(address.family)
+            if told.socket is not None:
+                options = _joined(options, told.socket)
             return network.connect(address, factory, timeout, options, True)
         addresses = in_turn((address, *more), self._first or address.family, self._count)
         race = HappyEyeballs(
             network,
-            [(each, self.options(each)) for each in addresses],
+            [(each, _joined(self.options(each), told.socket)) for each in addresses],
             factory,
             timeout,
             another,
@@ -109,37 +102,44 @@ class Dialer:
         return race
 
     def dial(self, address: Address, factory: Any, timeout: float) -> Any:
-        """Connect to an address for ourselves, as health checks do, within `timeout` seconds.
+        """Connect to an address for ourselves, without a transport socket, within `timeout`
+        seconds.
 
         :return: an `IConnector`.
         """
-        network = self._network_for(None, NO_OPTIONS)
-        return network.connect(address, factory, timeout, self.options(address))
+        return self._network.connect(address, factory, timeout, self.options(address))
 
     def connect_check(
         self, address: Address, listener: ConnectCheckListener, timeout: float
     ) -> Any:
-        """What finds out, time and again, whether a connection to an address can be made, its
-        handshake included: see `INetwork.connect_check`.
+        """What finds out, time and again, whether such a connection can be made: see
+        `INetwork.connect_check`.
         """
-        network = self._network_for(None, NO_OPTIONS)
-        return network.connect_check(address, listener, timeout, self.options(address))
+        return self._network.connect_check(address, listener, timeout, self.options(address))
 
-    def _network_for(self, host: HostSpec | None, told: TransportSocketOptions) -> INetwork:
+    def for_checks(self, message: Any) -> CheckDialer | None:
+        """Opens the connections of a `core.v3.HealthCheck`, where they may have a transport
+        socket.
+        """
+        return CheckDialer(self, message) if self.wraps else None
+
+    def pool_key(self, spec: HostSpec, told: TransportSocketOptions) -> Hashable:
+        """What has to be equal for clients to share a pool of connections to a host."""
+        return told if self._sockets is None else self._sockets.pool_key(spec, told)
+
+    def _network_for(
+        self, spec: HostSpec, told: TransportSocketOptions, criteria: Labels | None = None
+    ) -> INetwork:
         """What connects to a host."""
-        wrapped = self._wrapped
+        wrapped = self._sockets.find(spec, criteria) if self._sockets is not None else None
         if wrapped is None:
             return self._network
-        return wrapped if host is None else wrapped.with_options(replace(told, host=host))
-
-    def pool_key(self, told: TransportSocketOptions) -> Hashable:
-        """What has to be equal for clients to share a pool of connections."""
-        return told if self._tells_apart is None else self._tells_apart.pool_key(told)
+        return wrapped.with_options(replace(told, host=spec))
 
     def close(self) -> None:
         """No more connections will be opened; those that are open live on."""
-        if self._socket is not None:
-            self._socket.close()
+        if self._sockets is not None:
+            self._sockets.close()
 
     def options(self, address: Address) -> ConnectOptions | None:
         """The options of a connection to this address; `None` where there are none, as for a unix
@@ -148,16 +148,58 @@ class Dialer:
         return None if self._options is None else self._options.get(address.family)
 
 
+class CheckDialer:
+    """Opens the connections of one health check of a cluster with transport sockets: with a match
+    and application protocols of its own, where it says so.
+    """
+
+    def __init__(self, dialer: Dialer, message: Any) -> None:
+        self._dialer = dialer
+        protocols = tuple(message.tls_options.alpn_protocols)
+        self._told = TransportSocketOptions(application_protocols=protocols)
+        self._criteria: Labels | None = None
+        if message.HasField("transport_socket_match_criteria"):
+            self._criteria = labels_in(message.transport_socket_match_criteria)
+
+    def dial(self, spec: HostSpec, address: Address, factory: Any, timeout: float) -> Any:
+        """Connect to a host, at this address, within `timeout` seconds.
+
+        :return: an `IConnector`.
+        """
+        network = self._dialer._network_for(spec, self._told, self._criteria)
+        return network.connect(address, factory, timeout, self._dialer.options(address))
+
+    def connect_check(
+        self, spec: HostSpec, address: Address, listener: ConnectCheckListener, timeout: float
+    ) -> Any:
+        """What finds out, time and again, whether a connection to a host can be made, its handshake
+        included: see `INetwork.connect_check`.
+        """
+        network = self._dialer._network_for(spec, self._told, self._criteria)
+        return network.connect_check(address, listener, timeout, self._dialer.options(address))
+
+
 def dialer_of(message: Any, context: Context) -> Dialer:
     """The dialer of a `cluster.v3.Cluster`.
 
-    :raise tcpmesh.registry.UnknownExtension: where its transport socket is not known.
+    :raise tcpmesh.registry.UnknownExtension: where a transport socket of it is not known.
     """
-    transport = transport_socket(message, IUpstreamTransportSocketFactory, context)
+    sockets = TransportSockets(message, context.network, context)
     with all_or_nothing() as undo:
-        if transport is not None:
-            undo.callback(transport.close)
-        return Dialer(message, context.network, context.bind_config, transport)
+        undo.callback(sockets.close)
+        return Dialer(message, context.network, context.bind_config, sockets)
+
+
+def _joined(ours: ConnectOptions | None, own: ConnectOptions | None) -> ConnectOptions | None:
+    """The options of the cluster, and those of one connection."""
+    if ours is None or own is None:
+        return ours or own
+    return replace(
+        ours,
+        source=own.source or ours.source,
+        before_bind=ours.before_bind + own.before_bind,
+        after_bind=ours.after_bind + own.after_bind,
+    )
 
 
 def _options(

@@ -59,6 +59,7 @@ CLUSTER: dict[str, Rows] = {
         "upstream_connection_options": YES,
         "metadata": YES,
         "transport_socket": YES,
+        "transport_socket_matches": YES,
         "max_requests_per_connection": YES,
         "preconnect_policy": YES,
         "connection_pool_per_downstream_connection": YES,
@@ -73,6 +74,11 @@ CLUSTER: dict[str, Rows] = {
         "http2_protocol_options": YES,
         "typed_extension_protocol_options": YES,
         "protocol_selection": HTTP,
+    },
+    "envoy.config.cluster.v3.Cluster.TransportSocketMatch": {
+        "name": YES,
+        "match": YES,
+        "transport_socket": YES,
     },
     "envoy.config.cluster.v3.Cluster.CustomClusterType": {
         "name": no_effect(

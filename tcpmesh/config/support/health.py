@@ -31,7 +31,10 @@ HEALTH: dict[str, Rows] = {
         "always_log_health_check_failures": YES,
         "always_log_health_check_success": YES,
         "name": YES,
+        "tls_options": YES,
+        "transport_socket_match_criteria": YES,
     },
+    "envoy.config.core.v3.HealthCheck.TlsOptions": {"alpn_protocols": YES},
     "envoy.config.core.v3.HealthCheck.Payload": {"text": YES},
     "envoy.config.core.v3.HealthCheck.TcpHealthCheck": {
         "send": YES,

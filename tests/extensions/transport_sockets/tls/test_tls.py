@@ -51,9 +51,15 @@ def config(
     up: dict[str, Any] | None = None,
     log: str = "",
     host: dict[str, Any] | None = None,
+    more: dict[str, Any] | None = None,
+    metadata: dict[str, Any] | None = None,
     **proxy: Any,
 ) -> str:
-    """A bootstrap with one listener and one cluster."""
+    """A bootstrap with one listener and one cluster.
+
+    :param more: further fields of the cluster.
+    :param metadata: of the host, by which transport sockets are matched.
+    """
     tcp_proxy = {
         "@type": "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
         "stat_prefix": "t",
@@ -70,13 +76,16 @@ def config(
     chain: dict[str, Any] = {"filters": [{"name": "tcp", "typed_config": tcp_proxy}]}
     place = {"socket_address": {"address": "127.0.0.1", "port_value": 1}}
     there = {"socket_address": {"address": "127.0.0.2", "port_value": 80}}
-    endpoint = {"endpoint": {"address": there, **(host or {})}}
+    endpoint: dict[str, Any] = {"endpoint": {"address": there, **(host or {})}}
+    if metadata is not None:
+        endpoint["metadata"] = {"filter_metadata": {"envoy.transport_socket_match": metadata}}
     cluster: dict[str, Any] = {
         "name": "c",
         "load_assignment": {
             "cluster_name": "c",
             "endpoints": [{"lb_endpoints": [endpoint]}],
         },
+        **(more or {}),
     }
     for part, found in ((chain, down), (cluster, up)):
         if found is not None:
@@ -325,3 +334,65 @@ class UpstreamTests(TlsMeshTestCase):
         self.mesh.pump()
         self.assertEqual(b"answer", client.received)
         self.assertEqual("eof", client.events[-1])
+
+    def test_matches(self) -> None:
+        """A host gets the transport socket of the first match that its metadata fits, and else that
+        of the cluster.
+        """
+        matches = [
+            {
+                "name": "tls",
+                "match": {"speaks": "tls"},
+                "transport_socket": socket("Upstream", {}),
+            },
+        ]
+        for metadata, speaks_tls in (
+            ({"speaks": "tls", "more": 1}, True),
+            ({"speaks": "plain"}, False),
+            (None, False),
+        ):
+            text = config(more={"transport_socket_matches": matches}, metadata=metadata)
+            self.serve(text, TlsContext(settings(certificate())) if speaks_tls else None)
+            client = self.mesh.connect(FRONT)
+            self.assert_talk(client)
+            name = "tls" if speaks_tls else "default"
+            self.assertEqual(1, self.mesh.stat(f"cluster.c.{name}.total_match_count"))
+
+    def test_health_checks(self) -> None:
+        """A health check speaks TLS where the cluster does, with application protocols of its own
+        and the transport socket that its own criteria match.
+        """
+        check = {
+            "timeout": "1s",
+            "interval": "1s",
+            "unhealthy_threshold": 1,
+            "healthy_threshold": 1,
+            "tcp_health_check": {},
+        }
+        matches = [{"name": "tls", "match": {"a": "b"}, "transport_socket": socket("Upstream", {})}]
+        alpn = {"tls_options": {"alpn_protocols": ["check"]}}
+        criteria = {"transport_socket_match_criteria": {"a": "b"}}
+        for more, up in (
+            ({"health_checks": [{**check, **alpn}]}, socket("Upstream", {})),
+            (
+                {
+                    "health_checks": [{**check, **alpn, **criteria}],
+                    "transport_socket_matches": matches,
+                },
+                None,
+            ),
+        ):
+            server = TlsContext(settings(certificate(), application_protocols=("check",)))
+            seen: list[str] = []
+            chosen = server.select_protocol
+
+            def select(offered: Any, seen: Any = seen, chosen: Any = chosen) -> Any:
+                seen.extend(each.decode() for each in offered)
+                return chosen(offered)
+
+            server.select_protocol = select  # type: ignore[method-assign]
+            self.serve(config(up=up, more=more), server)
+            self.mesh.advance(3.0)
+            self.assertEqual({"check"}, set(seen))
+            self.assertLess(0, self.mesh.stat("cluster.c.health_check.success"))
+            self.assertLess(0, self.mesh.stat(f"{CLUSTER}handshake"))

@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 from tcpmesh.cluster.upstream.counting import count_pauses
 from tcpmesh.connection.connection import Connection
 from tcpmesh.connection.relay import IDLE_CHECKS, Direction, Relay, idle_queue
-from tcpmesh.connection.transport_sockets import shakes_hands
+from tcpmesh.connection.transport_sockets import facts_of, shakes_hands
 from tcpmesh.extensions.filters.network.tcp_proxy.attempts import (
     CONNECTED,
     DIALLING,
@@ -175,7 +175,7 @@ class Session(Attempts):
         host.rq_active += 1
         transport.high_watermark = self.cluster.buffer_limit
         if self.cluster.dialer.wraps:
-            upstream.tls = transport.facts
+            upstream.tls = facts_of(transport)
         if self.stream_info.listener.wants_upstream:
             self._keep_facts(self.stream_info.listener.wanted)
         if self._context.logs is not None:
