@@ -44,9 +44,13 @@ ALIASES = {"c": "config-path", "config": "config-path", "l": "log-level"}
 REPEATED = ("stats-tag",)
 """What may be given several times."""
 
-GC_THRESHOLD = 20_000
-"""Objects made before the collector looks for cycles.  Connections leave none, so it should look
-rarely: with the default of 700 its pauses were the p99 of new connections."""
+GC_THRESHOLDS = (2_000, 10, 5_000)
+"""How many objects more there are when the garbage collector looks at those, how many such looks
+there are until it looks at all of them once more, and how many of those until it looks at all there
+is.  Connections leave no cycles, so it should look rarely, but each look is a pause for everybody:
+a tenth of a microsecond and more for each object and for each element of a list.  So the first two
+looks are at few objects, and the last one, whose pause nothing bounds, is very rare.
+"""
 
 INTERRUPTED = 130
 """Exit status of a program that its user interrupts."""
@@ -325,7 +329,7 @@ def _calm_collector() -> None:
     """Let the garbage collector forget what exists now and look rarely at what comes."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(GC_THRESHOLD, 50, 100)
+    gc.set_threshold(*GC_THRESHOLDS)
 
 
 def _end_with(server: Any, log: Log) -> None:

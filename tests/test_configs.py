@@ -18,6 +18,8 @@ import yaml
 from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.config.load import load
+from tcpmesh.testing import mesh
+from tcpmesh.wire.proxy_protocol import LOCAL_V2, header_v2
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 COMPOSE = CONFIGS / "docker-compose.yaml"
@@ -65,6 +67,33 @@ class BootstrapTests(SynchronousTestCase):
         self.assertEqual(
             TUTORIAL_SHA256, hashlib.sha256((CONFIGS / "envoy.yaml").read_bytes()).hexdigest()
         )
+
+
+class ProxyProtocolTests(SynchronousTestCase):
+    """proxy-protocol.yaml, on a network in memory."""
+
+    def test_headers_pass(self) -> None:
+        """A client is told of under the address that its header has given, with the extension that
+        passes and the one that is added; a health check is LOCAL.
+        """
+        made = mesh.Mesh((CONFIGS / "proxy-protocol.yaml").read_text(), start=False)
+        backend = made.upstream("127.0.0.1:8080")
+        made.pump()
+        self.assertTrue(backend.built[0].received.startswith(LOCAL_V2 + b"GET / HTTP/1.1\r\n"))
+        backend.built[0].transport.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+        made.pump()
+        made.listeners.start()
+        client = made.connect("127.0.0.1:10000")
+        network, other = (0xEA, b"net"), (2, b"a.test")
+        header, _ = header_v2(("192.0.2.1", 11), ("192.0.2.2", 22), (network, other))
+        client.transport.write(header + b"hello")
+        made.pump()
+        told, _ = header_v2(
+            ("192.0.2.1", 11),
+            ("192.0.2.2", 22),
+            ((0xF0, b"via front, to 127.0.0.1:8080"), network),
+        )
+        self.assertEqual(told + b"hello", backend.built[1].received)
 
 
 class ComposeTests(SynchronousTestCase):

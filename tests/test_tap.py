@@ -916,5 +916,24 @@ class CollectorTests(SynchronousTestCase):
         self.addCleanup(gc.set_threshold, *gc.get_threshold())
         self.addCleanup(gc.unfreeze)
         tap._calm_collector()
-        self.assertEqual(tap.GC_THRESHOLD, gc.get_threshold()[0])
+        self.assertEqual(tap.GC_THRESHOLDS, gc.get_threshold())
         self.assertTrue(gc.get_freeze_count())
+
+    def test_short(self) -> None:
+        """What has come since is looked at before it is so much that a look takes long."""
+        self.addCleanup(gc.set_threshold, *gc.get_threshold())
+        self.addCleanup(gc.unfreeze)
+        looks: list[int] = []
+
+        def look(phase: str, told: dict[str, int]) -> None:
+            if phase == "start":
+                looks.append(told["generation"])
+
+        tap._calm_collector()
+        gc.callbacks.append(look)
+        self.addCleanup(gc.callbacks.remove, look)
+        kept: list[list[int]] = []
+        for first in range(2):
+            looks.clear()
+            kept.extend([] for _ in range(25_000))
+            self.assertEqual({0, 1}, set(looks), first)

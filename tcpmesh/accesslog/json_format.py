@@ -22,6 +22,7 @@ _Member = Callable[[StreamInfo, Moment], "str | None"]
 
 _encode = json.JSONEncoder(ensure_ascii=False).encode
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_ESCAPES = {chr(code): f"\\u{code & 0xFF:04x}" for code in range(0xD800, 0xE000)}
 
 
 class JsonFormat:
@@ -61,11 +62,9 @@ def quoted(text: str) -> str:
 
 def _typed(value: Typed) -> str:
     text = dumps(value.value)
-    return text if text.isascii() else _SURROGATE.sub(_escape, text)
-
-
-def _escape(found: re.Match[str]) -> str:
-    return f"\\u{ord(found[0]) & 0xFF:04x}"
+    if text.isascii() or not _SURROGATE.search(text):
+        return text
+    return "".join(map(_ESCAPES.get, text, text))  # a client may send 64 KiB of them: no calls
 
 
 class _Members:

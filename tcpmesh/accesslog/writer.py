@@ -13,6 +13,7 @@ there is room; the records after it are lost, and counted.
 from __future__ import annotations
 
 import os
+import re
 import select
 import stat
 from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +25,9 @@ WAIT = 0.1
 """Seconds after which a writer that cannot write looks whether it is still to."""
 
 _END, _REOPEN = object(), object()
+
+_HALF = re.compile("[\ud800-\udc7f\udd00-\udfff]")
+"""Halves of surrogate pairs that stand for no byte."""
 
 
 class _Batch(NamedTuple):
@@ -58,6 +62,11 @@ class Writer:
         self._fd = fd
         self._open_anew = open_anew
         self._is_to_reopen = False
+        self._reopens_asked = 0
+        """How often the file was to be opened anew, as the event loop counts, and `_reopens_seen`
+        how often the thread has come to that.
+        """
+        self._reopens_seen = 0
         self._rest = b""
         """What is still to be written of a record of which a part is in the file."""
         self._thread: Thread | None = None
@@ -88,7 +97,10 @@ class Writer:
         self._orders.put(_Batch(records, size))
 
     def reopen(self) -> None:
-        """Open the file anew, once what was put is written."""
+        """Open the file anew, once what was put is written, or at once where the file takes none of
+        it and its path is another's by now.
+        """
+        self._reopens_asked += 1
         self._orders.put(_REOPEN)
 
     def end(self) -> None:
@@ -105,6 +117,7 @@ class Writer:
             if self.is_abandoned:
                 continue
             if order is _REOPEN:
+                self._reopens_seen += 1
                 self._is_to_reopen = True
             if self._is_to_reopen:
                 self._reopen()
@@ -133,6 +146,7 @@ class Writer:
             self.error = str(e.strerror)
             return
         os.close(self._fd)
+        self.lost += bool(self._rest)
         self._fd, self._rest, self._is_to_reopen = fresh, b"", False
 
     def _write(self, records: Sequence[str]) -> None:
@@ -196,7 +210,19 @@ class Writer:
         while not poll.poll(WAIT * 1000):
             if self.is_abandoned:
                 return False
+            if self._reopens_asked > self._reopens_seen and self._is_replaced():
+                self._is_to_reopen = True
+                self.failed += 1
+                self.error = "it took none, and its path is another's"
+                return False
         return True
+
+    def _is_replaced(self) -> bool:
+        """Whether the path leads to another file than the one that is open, or to none."""
+        try:
+            return not os.path.samestat(os.stat(self.path), os.fstat(self._fd))
+        except OSError:
+            return True
 
 
 def encode(record: str) -> bytes:
@@ -206,11 +232,4 @@ def encode(record: str) -> bytes:
     try:
         return record.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
-        return b"".join(_bytes_of(each) for each in record)
-
-
-def _bytes_of(character: str) -> bytes:
-    try:
-        return character.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:
-        return b"?"
+        return _HALF.sub("?", record).encode("utf-8", "surrogateescape")

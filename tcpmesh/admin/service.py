@@ -30,6 +30,8 @@ from tcpmesh.values.socket_options import ListenOptions
 ACCEPTS = 8
 """Clients accepted at once: each costs more than those of a listener, and all others wait."""
 
+OPTIONS = ListenOptions(reuse_port=False)
+
 _log = Logger(namespace="admin")
 
 
@@ -40,7 +42,7 @@ class AdminService(Service):
     :param reactor: one that watches descriptors and tells the time (`IReactorFDSet`,
         `IReactorTime`).
     :param cooperator: does what takes long.
-    :param mode: permissions of a unix socket, or `None` for the process's umask.
+    :param options: how its address is bound.
     :param access_logs: where requests are written down, if they are.
     """
 
@@ -50,7 +52,7 @@ class AdminService(Service):
         reactor: Any,
         address: Address,
         cooperator: Cooperator,
-        mode: int | None = None,
+        options: ListenOptions = OPTIONS,
         access_logs: AccessLogs | None = None,
     ) -> None:
         self.setName("admin")
@@ -58,7 +60,7 @@ class AdminService(Service):
         self._access_logs = access_logs
         self._server = server
         self._address = address
-        self._options = ListenOptions(reuse_port=False, mode=mode)
+        self._options = options
         self._network = StockNetwork(reactor, DescriptorReserve(reactor, reserve=0))
         self._port: IListeningPort | None = None
         self._bound = address

@@ -396,6 +396,10 @@ class ClusterManager:
             self._count()
             self._check_initialized()
 
+    def messages(self) -> Iterator[Any]:
+        """The `cluster.v3.Cluster` of each, those that warm up first."""
+        return (entry.message for entry in (*self._warming.values(), *self._active.values()))
+
     def statuses(self) -> Sequence[ClusterStatus]:
         """The clusters as the admin interface shows them."""
         return Statuses([entry.status for entry in self._active.values()])

@@ -4,14 +4,16 @@ and who uses them.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from zope.interface.interface import InterfaceClass
 
+from tcpmesh.connection.proxy_header import HEADER, ReadHeader
 from tcpmesh.connection.state_objects import Protocols, ServerName, SubjectNames
 from tcpmesh.registry import Context, build
 from tcpmesh.values.all_or_nothing import all_or_nothing
-from tcpmesh.values.stream.filter_state import NO_FILTER_STATE
+from tcpmesh.values.stream.filter_state import NO_FILTER_STATE, FilterState
 from tcpmesh.values.stream.stream_info import StreamInfo
 from tcpmesh.values.stream.transport_socket_options import NO_OPTIONS, TransportSocketOptions
 
@@ -51,12 +53,19 @@ def options_of(info: StreamInfo) -> TransportSocketOptions:
     if state is NO_FILTER_STATE:
         return NO_OPTIONS
     name, protocols = state.get(SERVER_NAME), state.get(APPLICATION_PROTOCOLS)
-    names = state.get(SUBJECT_NAMES)
+    names, header = state.get(SUBJECT_NAMES), state.get(HEADER)
     found = TransportSocketOptions(
         server_name=name.value if isinstance(name, ServerName) else "",
         application_protocols=_split(protocols, Protocols),
         subject_names=_split(names, SubjectNames),
     )
+    if isinstance(header, ReadHeader):
+        return replace(
+            found,
+            proxy_protocol=header.options,
+            upstream_id=info.id + 1,
+            filter_state=_shared(info),
+        )
     return NO_OPTIONS if found == NO_OPTIONS else found
 
 
@@ -65,6 +74,17 @@ def _split(found: Any, kind: type) -> tuple[str, ...]:
     if not isinstance(found, kind):
         return ()
     return tuple(each.strip() for each in found.value.split(",") if each.strip())  # type: ignore[attr-defined]
+
+
+def _shared(info: StreamInfo) -> FilterState:
+    """The objects that the connection to the host gets."""
+    shared = info.filter_state.shared()
+    if not shared:
+        return NO_FILTER_STATE
+    state = FilterState()
+    for key, entry in shared.items():
+        state.set(key, entry.value, entry.read_only, entry.sharing)
+    return state
 
 
 def shakes_hands(transport: Any) -> bool:

@@ -4,6 +4,7 @@ transport sockets.
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Any
 
 from zope.interface import Attribute, Interface
@@ -187,3 +188,18 @@ class IUpstreamTransportSocketFactory(ITransportSocketFactory):
 
         :param options: what is known of this connection alone; `NO_OPTIONS` where nothing is.
         """
+
+
+class IPerClientTransportSocketFactory(IUpstreamTransportSocketFactory):
+    """One that goes by something else than all it is told."""
+
+    needs_header = Attribute("Whether it is to be told what a PROXY header says of the client.")
+
+    def pool_key(options: TransportSocketOptions) -> Hashable:
+        """What has to be equal for clients to share a pool of connections."""
+
+
+class IReadyAtOnce(IUpstreamTransportSocketFactory):
+    """One that has no handshake: a connection that only tries whether a host can be connected to
+    need not be wrapped.
+    """

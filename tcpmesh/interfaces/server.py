@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from zope.interface import Attribute, Interface
 
 from tcpmesh.values.runtime import Entry
-from tcpmesh.values.statuses import ClusterStatus, ListenerStatus
+from tcpmesh.values.statuses import ClusterStatus, ListenerStatus, TlsContextStatus
 
 
 class IServer(Interface):
@@ -34,6 +34,9 @@ class IServer(Interface):
 
     def listener_statuses() -> Sequence[ListenerStatus]:
         """The listeners in order of configuration."""
+
+    def tls_statuses() -> Sequence[TlsContextStatus]:
+        """The certificates of each TLS context, in order of configuration."""
 
     def runtime_layers() -> Sequence[tuple[str, Mapping[str, Entry]]]:
         """The layers of runtime values that are there: the name and the values of each."""

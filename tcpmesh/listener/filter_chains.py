@@ -12,10 +12,12 @@ from hashlib import blake2b
 from typing import Any, TypeAlias
 
 from envoy.config.listener.v3.listener_components_pb2 import FilterChain as FilterChainMessage
+from google.protobuf.wrappers_pb2 import StringValue
 
 from tcpmesh.listener.filter_chain import ChainFilters, FilterChain, Serving
 from tcpmesh.listener.matching.chain_match import chain_finder
-from tcpmesh.registry import WorkerContext
+from tcpmesh.listener.matching.tree import MatchingTree
+from tcpmesh.registry import UnknownExtension, WorkerContext
 from tcpmesh.values.all_or_nothing import all_or_nothing
 from tcpmesh.values.stream.stream_info import ListenerInfo, StreamInfo
 from tcpmesh.values.stream.wanted import Wanted
@@ -69,7 +71,7 @@ class FilterChains:
 
         :return: those that are no more; the clients that they have stay.
         """
-        made = _Chains(self._build, self._chains)
+        made = _Chains(self._build, self._chains, self._context)
         with all_or_nothing() as undo:
             made.undo = undo.callback
             find = made.finder(message)
@@ -132,7 +134,9 @@ class _Chains:
         self,
         build: Callable[[Any, ChainFilters | None], FilterChain],
         before: Mapping[bytes, FilterChain],
+        context: WorkerContext,
     ) -> None:
+        self._context = context
         self.chains: dict[bytes, FilterChain] = {}
         self._build = build
         self._before = before
@@ -144,6 +148,10 @@ class _Chains:
         default = None
         if message.HasField("default_filter_chain"):
             default = self._chain(message.default_filter_chain)
+        if message.HasField("filter_chain_matcher"):
+            choose = MatchingTree(self._context, _named).choose(message.filter_chain_matcher)
+            by_name = {each.name: chain for each, chain in chains}
+            return lambda info: default if (name := choose(info)) is None else by_name.get(name)
         found = chain_finder((each.filter_chain_match, chain) for each, chain in chains)
         return found if default is None else lambda info: found(info) or default
 
@@ -162,6 +170,14 @@ class _Chains:
                 self._filters[same] = chain.filters
         self.chains[key] = chain
         return chain
+
+
+def _named(action: Any) -> str:
+    """The chain that the action of a `filter_chain_matcher` names."""
+    name = StringValue()
+    if not action.typed_config.Unpack(name):
+        raise UnknownExtension(action.typed_config.TypeName())
+    return name.value
 
 
 def _digest(message: Any) -> bytes:

@@ -11,11 +11,23 @@ from typing import Any
 
 from twisted.internet.interfaces import IListeningPort
 
-from tcpmesh.config.fields.values import host_and_port, pipe_mode, socket_options
+from tcpmesh.config.fields.values import (
+    host_and_port,
+    keepalive_settings,
+    pipe_mode,
+    socket_options,
+)
 from tcpmesh.interfaces import IHandsOver, INetwork
 from tcpmesh.net.listen import open_socket, take_over
-from tcpmesh.values.address import Address
-from tcpmesh.values.socket_options import ListenOptions, SocketOption
+from tcpmesh.values.address import MAPPED, Address
+from tcpmesh.values.socket_options import (
+    ListenOptions,
+    SocketOption,
+    fast_open,
+    freebind,
+    keepalive,
+    transparent,
+)
 
 
 class ListenSocket:
@@ -52,6 +64,9 @@ class ListenSocket:
             self.address,
             options.reuse_port,
             options.mode,
+            options.dual_stack,
+            options.multipath,
+            options.namespace,
             options.before_bind,
             options.after_bind,
             options.after_listen,
@@ -97,36 +112,80 @@ class ListenSocket:
         """The address, with the port that the system chose where none was asked for."""
         return self._port.getHost() if self._port is not None else self.address
 
+    @property
+    def served(self) -> tuple[Address, ...]:
+        """The same, and that of IPv4 where an IPv6 socket takes it too."""
+        bound: Address = self.bound
+        if not self.options.dual_stack:
+            return (bound,)
+        host = "0.0.0.0" if bound.host == "::" else bound.host.removeprefix(MAPPED)
+        return (bound, Address(host, bound.port))
+
 
 def listen_sockets_of(message: Any, network: INetwork) -> tuple[ListenSocket, ...]:
     """Those of a `listener.v3.Listener`, its own first; an additional address may have socket
-    options instead of the listener's.
+    options, or settings of keepalive, instead of the listener's.
     """
-    places = [(message.address, message.socket_options)]
+    places = [(message.address, message.socket_options, message)]
     for more in message.additional_addresses:
         own = more.HasField("socket_options")
-        places.append(
-            (more.address, more.socket_options.socket_options if own else message.socket_options)
-        )
+        options = more.socket_options.socket_options if own else message.socket_options
+        places.append((more.address, options, more if _has_keepalive(more) else message))
     return tuple(
-        ListenSocket(Address(*host_and_port(place)), _listen_options(message, place, each), network)
-        for place, each in places
+        ListenSocket(
+            Address(*host_and_port(place)),
+            _listen_options(message, place, options, keeper),
+            network,
+        )
+        for place, options, keeper in places
     )
 
 
-def _listen_options(message: Any, address: Any, options: Any) -> ListenOptions:
-    """How one address of a `listener.v3.Listener` is bound, with these socket options."""
+def _has_keepalive(message: Any) -> bool:
+    return bool(message.HasField("tcp_keepalive"))
+
+
+def _listen_options(message: Any, address: Any, options: Any, keeper: Any) -> ListenOptions:
+    """How one address of a `listener.v3.Listener` is bound, with these socket options and the
+    `tcp_keepalive` of `keeper`.
+    """
+    inet = address.socket_address
+    family = Address(*host_and_port(address)).family
+    before, after = _own_options(message, family, keeper)
+    listening: tuple[SocketOption, ...] = ()
+    if message.HasField("tcp_fast_open_queue_length"):
+        listening = (fast_open(message.tcp_fast_open_queue_length.value),)
     return ListenOptions(
         reuse_port=message.enable_reuse_port.value
         if message.HasField("enable_reuse_port")
         else True,
         backlog=message.tcp_backlog_size.value if message.HasField("tcp_backlog_size") else None,
         mode=pipe_mode(address),
+        dual_stack=inet.ipv4_compat,
+        multipath=message.enable_mptcp,
+        namespace=inet.network_namespace_filepath,
         accepts_per_event=message.max_connections_to_accept_per_socket_event.value,
-        before_bind=_socket_options(options, "STATE_PREBIND"),
-        after_bind=_socket_options(options, "STATE_BOUND"),
-        after_listen=_socket_options(options, "STATE_LISTENING"),
+        before_bind=before + _socket_options(options, "STATE_PREBIND"),
+        after_bind=after + _socket_options(options, "STATE_BOUND"),
+        after_listen=listening + _socket_options(options, "STATE_LISTENING"),
     )
+
+
+def _own_options(
+    message: Any, family: int, keeper: Any
+) -> tuple[tuple[SocketOption, ...], tuple[SocketOption, ...]]:
+    """What fields of a listener come to, before its socket is bound and after that.  Clients
+    inherit what is set for keepalive.
+    """
+    before: tuple[SocketOption, ...] = ()
+    after: tuple[SocketOption, ...] = ()
+    if message.transparent.value:
+        before = after = (transparent(family),)
+    if message.freebind.value:
+        before += (freebind(family),)
+    if _has_keepalive(keeper):
+        before += keepalive(**keepalive_settings(keeper.tcp_keepalive))
+    return before, after
 
 
 def _socket_options(messages: Any, state: str) -> tuple[SocketOption, ...]:

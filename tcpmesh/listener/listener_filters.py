@@ -264,12 +264,19 @@ class ListenerFilterRun(QuietHalfCloseableProtocol):
     def connectionLost(self, reason: Failure) -> None:
         """The client is gone, by a reset."""
         self._filters.stats.listener_filter_error.tally += 1
-        self._looks_no_more()
+        self._filters.stats.pre_cx_active.add(-1)
+        self._disarm()
         self._connection.stream_info.close(RESET)
         self._connection.connectionLost(reason)
 
     def on_timeout(self) -> None:
-        """The deadline is over: close the client, or serve it with what was found out so far."""
+        """The deadline is over: close the client, or serve it with what was found out so far.
+
+        Where whoever was to serve it has failed, nobody will any more.
+        """
+        if self._connection.transport.protocol is not self:
+            self._connection.transport.abortConnection()
+            return
         self._filters.stats.pre_cx_timeout.tally += 1
         if self._filters.continues_on_timeout:
             self._serve()
@@ -277,30 +284,31 @@ class ListenerFilterRun(QuietHalfCloseableProtocol):
             self._reject(TOO_LATE)
 
     def _serve(self) -> None:
+        """Give the client on; the deadline ends once those of who serves it have begun."""
         connection = self._connection
         self._end()
         if self._data:
             connection.transport.unread(self._data)
         self._filters.serve(connection, self._find)
+        self._disarm()
 
     def _reject(self, reason: CloseReason) -> None:
         self._end()
         # What came was read: without this the kernel would not answer with a reset, as it does in
         # Envoy, which only peeks.
         self._connection.close(reason, reset=bool(self._data))
+        self._disarm()
 
     def _end(self) -> None:
         """From now on the connection itself is the transport's protocol."""
-        self._looks_no_more()
+        self._filters.stats.pre_cx_active.add(-1)
         transport = self._connection.transport
         transport.read_size = self._read_size
         transport.protocol = self._connection
 
-    def _looks_no_more(self) -> None:
-        filters = self._filters
-        filters.stats.pre_cx_active.add(-1)
-        if filters.deadline is not None:
-            filters.deadline.discard(self)
+    def _disarm(self) -> None:
+        if self._filters.deadline is not None:
+            self._filters.deadline.discard(self)
 
 
 def are_wanted(message: Any) -> bool:

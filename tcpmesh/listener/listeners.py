@@ -75,9 +75,10 @@ class Listeners:
         """
         if self._by_address is None:
             self._by_address = {
-                each.bound: listener
+                address: listener
                 for listener in self._listeners.values()
                 for each in listener.listen_sockets
+                for address in each.served
             }
         anywhere = Address("::" if address.family == socket.AF_INET6 else "0.0.0.0", address.port)
         return self._by_address.get(address) or self._by_address.get(anywhere)

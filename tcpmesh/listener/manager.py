@@ -6,7 +6,7 @@ This is main's: it decides which listeners there are, and workers accept clients
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import count
 from typing import Any
 from uuid import uuid4
@@ -201,6 +201,10 @@ class ListenerManager:
         self._stopping.append(stopped)
         self._send(Stop())
         return stopped
+
+    def messages(self) -> Iterator[Any]:
+        """The `listener.v3.Listener` of each, in order of configuration."""
+        return (entry.message for entry in self._listeners.values())
 
     def statuses(self) -> list[ListenerStatus]:
         """The listeners as the admin interface shows them."""

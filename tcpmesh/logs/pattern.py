@@ -29,7 +29,7 @@ MOST_COLUMNS = 64
 """Wider a flag does not become, whatever is asked for."""
 
 _SPEC = re.compile(
-    r"%(?P<side>[-=]?)(?P<width>[0-9]+)?(?P<cut>(?<=[0-9])!)?(?P<flag>.)?", re.DOTALL
+    r"%(?P<side>[-=]?)0*(?P<width>[0-9]*)(?P<cut>(?<=[0-9])!)?(?P<flag>.)?", re.DOTALL
 )
 _TAGS = re.compile(r"\[C(?P<id>[0-9]+)\] ?")
 
@@ -150,7 +150,7 @@ def _literal(text: str) -> Part:
 
 
 def _parts_of(found: re.Match[str]) -> list[Part]:
-    flag, width = found["flag"], min(int(found["width"] or 0), MOST_COLUMNS)
+    flag, width = found["flag"], min(int(found["width"][:3] or 0), MOST_COLUMNS)
     if flag is None:
         return []
     if flag in UNPADDED:

@@ -10,9 +10,10 @@ import stat
 from contextlib import suppress
 
 from tcpmesh.net.congestion import spare_loopback
+from tcpmesh.net.namespace import network_namespace
 from tcpmesh.values.address import Address
 from tcpmesh.values.all_or_nothing import all_or_nothing
-from tcpmesh.values.socket_options import ListenOptions, SocketOption
+from tcpmesh.values.socket_options import IPPROTO_MPTCP, ListenOptions, SocketOption
 
 MOST_BACKLOG = (1 << 31) - 1
 """What the system call takes; the kernel has a limit of its own below that."""
@@ -62,7 +63,7 @@ def bind(address: Address, options: ListenOptions) -> BoundSocket:
     """
     try:
         with all_or_nothing() as undo:
-            sock = BoundSocket(address.family, socket.SOCK_STREAM)
+            sock = _new_socket(address, options)
             undo.callback(sock.close_unopened)
             sock.setblocking(False)
             spare_loopback(sock, address)
@@ -75,6 +76,13 @@ def bind(address: Address, options: ListenOptions) -> BoundSocket:
     except OSError as e:
         raise BindError(f"cannot bind '{address}': {e.strerror or e}{_hint(address, e)}") from None
     return sock
+
+
+def _new_socket(address: Address, options: ListenOptions) -> BoundSocket:
+    with network_namespace(options.namespace):
+        return BoundSocket(
+            address.family, socket.SOCK_STREAM, IPPROTO_MPTCP if options.multipath else 0
+        )
 
 
 def open_socket(sock: socket.socket, options: ListenOptions) -> None:
@@ -102,7 +110,7 @@ def _bind_inet(sock: socket.socket, address: Address, options: ListenOptions) ->
     if options.reuse_port and hasattr(socket, "SO_REUSEPORT"):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     if address.family == socket.AF_INET6:
-        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not options.dual_stack)
     # What is set here is inherited by every accepted socket: one system call for all of them.
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.bind(address.sockaddr)

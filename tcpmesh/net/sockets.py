@@ -12,6 +12,7 @@ from typing import Any
 from twisted.python.failure import Failure
 
 from tcpmesh.values.address import Address
+from tcpmesh.values.socket_options import IP_TRANSPARENT, IPV6_TRANSPARENT
 
 HIGH_WATERMARK = 1 << 20
 """Bytes: the high watermark of a transport that is told no other; Envoy's
@@ -32,7 +33,6 @@ SO_ORIGINAL_DST = 80
 TCP_INFO_SIZE, LAST_DATA_SENT = 104, 44
 """Of `tcp_info` in linux/tcp.h: tcpi_last_data_sent, and two fields later tcpi_last_data_recv."""
 
-IP_TRANSPARENT, IPV6_TRANSPARENT = 19, 75
 
 EXHAUSTED = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 """Errors that tell of this machine, not of a peer: only closing connections cures them."""
@@ -87,8 +87,8 @@ def original_destination(sock: Any) -> Address | None:
     connects there comes back.
     """
     try:
-        level = socket.SOL_IP if sock.family == socket.AF_INET else socket.IPPROTO_IPV6
-        own = Address.from_sockaddr(sock.family, sock.getsockname())
+        own = Address.of_end(sock.family, sock.getsockname())
+        level = socket.SOL_IP if own.family == socket.AF_INET else socket.IPPROTO_IPV6
         if sock.getsockopt(level, IP_TRANSPARENT if level == socket.SOL_IP else IPV6_TRANSPARENT):
             return own
         if level == socket.SOL_IP:
@@ -99,7 +99,7 @@ def original_destination(sock: Any) -> Address | None:
             )
     except OSError:
         return None
-    found = Address(socket.inet_ntop(sock.family, host), port)
+    found = Address(socket.inet_ntop(own.family, host), port)
     return found if found != own else None
 
 
@@ -118,7 +118,7 @@ class Descriptor:
     def getPeer(self) -> Any:
         """The other side's address."""
         if not isinstance(self._peer, Address):
-            self._peer = Address.from_sockaddr(self._family, self._peer)
+            self._peer = Address.of_end(self._family, self._peer)
         return self._peer
 
     def getHost(self) -> Any:
@@ -126,9 +126,7 @@ class Descriptor:
         if self._host is None:
             if self.fd < 0:
                 return Address("")
-            self._host = Address.from_sockaddr(
-                self._family, self._on_socket(BareSocket.getsockname)
-            )
+            self._host = Address.of_end(self._family, self._on_socket(BareSocket.getsockname))
         return self._host
 
     def quiet_for(self) -> float | None:

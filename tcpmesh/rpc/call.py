@@ -140,7 +140,7 @@ class GrpcStream:
         """The server answers."""
         self._has_begun = True
         found = dict(fields)
-        status, kind = found.get(":status", ""), found.get("content-type", "")
+        status, kind = found[":status"], found.get("content-type", "")
         if ended and "grpc-status" in found:
             self._take_status(found)
         elif status != "200":

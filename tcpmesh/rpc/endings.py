@@ -19,8 +19,7 @@ _OF_HTTP = {
 
 def of_http(status: str) -> GrpcError:
     """What the response of a server means that is none of gRPC, by its `:status`."""
-    code = int(status) if status.isascii() and status.isdigit() else 0
-    return GrpcError(_OF_HTTP.get(code, GrpcStatus.UNKNOWN), f"HTTP status {status}")
+    return GrpcError(_OF_HTTP.get(int(status), GrpcStatus.UNKNOWN), f"HTTP status {status}")
 
 
 def of_field(value: str, message: str) -> GrpcError | None:

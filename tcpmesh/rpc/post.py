@@ -32,8 +32,7 @@ class Post:
 
     def on_headers(self, fields: Fields, ended: bool) -> None:
         """The server answers."""
-        status = dict(fields).get(":status", "")
-        self._status = int(status) if status.isascii() and status.isdigit() else 0
+        self._status = int(dict(fields)[":status"])
 
     def on_data(self, data: bytes) -> None:
         """Some of the body, which nobody wants."""

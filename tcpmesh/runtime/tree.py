@@ -9,6 +9,7 @@ above itself would make a tree without end.
 
 from __future__ import annotations
 
+import codecs
 import os
 from collections.abc import Generator
 from stat import S_ISREG
@@ -96,7 +97,7 @@ class _Tree:
         self._bytes += len(data) + len(key)
         if self._bytes > MOST_BYTES_OF_ALL:
             raise NotReadable(f"more than {MOST_BYTES_OF_ALL >> 20} MiB")
-        text = yield from what_counts(_text(data))
+        text = yield from what_counts((yield from _decoded(data)))
         try:
             self._values[key] = entry_of_text(text)
         except NotReadable as e:
@@ -122,6 +123,19 @@ def _content(path: bytes) -> bytes:
 def _text(data: bytes) -> str:
     """Bytes that are no UTF-8 become blanks, as in Envoy."""
     return data.decode("utf-8", "replace").replace("\ufffd", " ")
+
+
+def _decoded(data: bytes) -> Generator[None, None, str]:
+    """The same of many bytes."""
+    if len(data) <= PIECE:
+        return _text(data)
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    found = []
+    for start in range(0, len(data), PIECE):
+        piece = decoder.decode(data[start : start + PIECE], start + PIECE >= len(data))
+        found.append(piece.replace("\ufffd", " "))
+        yield
+    return "".join(found)
 
 
 def what_counts(text: str) -> Generator[None, None, str]:

@@ -7,7 +7,7 @@ servers, and serves no client.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from random import Random
 from typing import Any
@@ -27,6 +27,7 @@ from tcpmesh.interfaces import IAccessLogManager, INetwork, IStatsSink
 from tcpmesh.listener.manager import ListenerManager
 from tcpmesh.registry import MainContext
 from tcpmesh.runtime.layers import Layers
+from tcpmesh.server.certificates import Certificates
 from tcpmesh.server.link.numbers import MainMessage, Numbers
 from tcpmesh.server.stats_flush import build_sinks, wants_values
 from tcpmesh.stats.store import Store
@@ -40,7 +41,7 @@ from tcpmesh.values.link import (
     ToWorker,
 )
 from tcpmesh.values.server_options import ServerOptions
-from tcpmesh.values.statuses import ClusterStatus, ListenerStatus
+from tcpmesh.values.statuses import ClusterStatus, ListenerStatus, TlsContextStatus
 from tcpmesh.values.workers import worker_name
 
 
@@ -94,6 +95,7 @@ class Main:
             secrets=static_secrets(bootstrap.static_resources.secrets),
         )
         self.context = replace(context, resolver=named_resolver(bootstrap, context))
+        self.certificates = Certificates(self.context.secrets)
         self.sinks: list[IStatsSink] = []
         self.clusters = ClusterManager(self.context, send)
         self.listeners = ListenerManager(store, send, network.clock, float(options.drain_time_s))
@@ -141,6 +143,7 @@ class Main:
         for cluster in resources.clusters:
             self.clusters.add_or_update(cluster)
         self.listeners.add_static(resources.listeners)
+        self.certificates.look_at(self._messages())
 
     def admin_logs(self) -> AccessLogs | None:
         """The access logs of the admin interface.
@@ -209,6 +212,14 @@ class Main:
     def listener_statuses(self) -> list[ListenerStatus]:
         """All listeners, in order of configuration."""
         return self.listeners.statuses()
+
+    def tls_statuses(self) -> Sequence[TlsContextStatus]:
+        """The certificates of all TLS contexts, in order of configuration."""
+        return self.certificates.statuses(self._messages())
+
+    def _messages(self) -> Iterator[Any]:
+        yield from self.listeners.messages()
+        yield from self.clusters.messages()
 
     def ask_numbers(self) -> None:
         """Have workers tell what they have counted: before statistics are read."""

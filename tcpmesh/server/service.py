@@ -9,6 +9,7 @@ that is, know their hosts and how these are (`startService`).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NoReturn
 
 from zope.interface import implementer
@@ -20,7 +21,7 @@ from twisted.logger import ILogObserver, Logger
 from twisted.python import threadable
 
 from tcpmesh.accesslog.opening import CannotLog
-from tcpmesh.admin.service import AdminService
+from tcpmesh.admin.service import OPTIONS, AdminService
 from tcpmesh.config.arguments import node_with
 from tcpmesh.config.fields.values import host_and_port, pipe_mode, seconds
 from tcpmesh.interfaces import INetwork, IServer
@@ -39,7 +40,7 @@ from tcpmesh.stats.settings import stats_store
 from tcpmesh.values.address import Address
 from tcpmesh.values.runtime import Entry
 from tcpmesh.values.server_options import ServerOptions
-from tcpmesh.values.statuses import ClusterStatus, ListenerStatus
+from tcpmesh.values.statuses import ClusterStatus, ListenerStatus, TlsContextStatus
 
 log = Logger(namespace="main")
 
@@ -257,6 +258,18 @@ class Server(MultiService):
         """All listeners, in order of configuration."""
         return self._proxy.main.listener_statuses() if self._proxy is not None else []
 
+    def tls_statuses(self) -> Sequence[TlsContextStatus]:
+        """The certificates of all TLS contexts, in order of configuration."""
+        return self._proxy.main.tls_statuses() if self._proxy is not None else []
+
+    @property
+    def first_ends(self) -> tuple[int | None, int | None]:
+        """When the first certificate expires, and the first OCSP response."""
+        if self._proxy is None:
+            return None, None
+        certificates = self._proxy.main.certificates
+        return certificates.first_end, certificates.first_ocsp_end
+
     @property
     def open_connections(self) -> int:
         """Clients of all listeners."""
@@ -284,7 +297,12 @@ class Server(MultiService):
             self._clock,
             Address(*host_and_port(address)),
             cooperator,
-            pipe_mode(address),
+            replace(
+                OPTIONS,
+                mode=pipe_mode(address),
+                dual_stack=address.socket_address.ipv4_compat,
+                namespace=address.socket_address.network_namespace_filepath,
+            ),
             self._proxy.main.admin_logs(),
         ).setServiceParent(self)
 

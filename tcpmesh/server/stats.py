@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import resource
+from time import time
 from typing import Any
 
 from tcpmesh import __version__
@@ -12,6 +13,8 @@ from tcpmesh.stats.store import Declaration, Store
 from tcpmesh.values.workers import worker_name
 
 STATES = {"LIVE": 0, "DRAINING": 1, "PRE_INITIALIZING": 2, "INITIALIZING": 3}
+
+_DAY = 86400
 
 WORKERS = 1
 """How many there are, whatever `--concurrency` says."""
@@ -28,7 +31,6 @@ DECLARED = Declaration(
     gauges=(
         "hot_restart_epoch",
         "parent_connections",
-        "seconds_until_first_ocsp_response_expiring",
     ),
 )
 
@@ -98,7 +100,10 @@ class ServerStats:
             scope.counter(name).touch()
         scope.gauge("version", Merge.MAIN).set(version_number(server.bootstrap))
         scope.gauge("concurrency", Merge.MAIN).set(server.options.concurrency)
-        scope.gauge("days_until_first_cert_expiring", Merge.MAIN).set(NO_CERTIFICATE)
+        self._days = scope.gauge("days_until_first_cert_expiring", Merge.MAIN)
+        self._days.set(NO_CERTIFICATE)
+        self._ocsp = scope.gauge("seconds_until_first_ocsp_response_expiring", Merge.MAIN)
+        self._ocsp.set(0)
 
     def initialized(self) -> None:
         """The server serves from now on."""
@@ -112,6 +117,9 @@ class ServerStats:
         self._state.set(STATES[self._server.state])
         self._lookups.set(self._server.store.lookups.count)
         self._connections.set(self._server.open_connections)
+        end, ocsp_end = self._server.first_ends
+        self._days.set(NO_CERTIFICATE if end is None else max(0, int(end - time())) // _DAY)
+        self._ocsp.set(0 if ocsp_end is None else max(0, int(ocsp_end - time())))
         resident = resident_bytes()
         self._allocated.set(resident)
         self._heap.set(resident)

@@ -14,6 +14,9 @@ from twisted.internet.interfaces import IAddress
 PATHS = ("/", "@", ".")
 """How the host of a unix socket begins: an absolute path, an abstract one or a relative one."""
 
+MAPPED = "::ffff:"
+"""How an IPv4 address is written as one of IPv6."""
+
 
 def relative(path: str) -> str:
     """A path of a unix socket as the host of an address: a relative one begins with a dot."""
@@ -48,6 +51,15 @@ class Address:
         if isinstance(sockaddr, bytes):
             return cls("@" + sockaddr.lstrip(b"\0").decode(errors="surrogateescape"))
         return cls(relative(sockaddr) or "@")
+
+    @classmethod
+    def of_end(cls, family: int, sockaddr: Any) -> Address:
+        """The same, of either end of a connection: where an IPv6 socket takes IPv4 too, a client by
+        IPv4 has an IPv4 address.
+        """
+        if family == socket.AF_INET6 and sockaddr[0].startswith(MAPPED):
+            return cls(sockaddr[0][len(MAPPED) :], sockaddr[1])
+        return cls.from_sockaddr(family, sockaddr)
 
     @classmethod
     def from_text(cls, text: str) -> Address:

@@ -11,9 +11,12 @@ from twisted.internet.error import ConnectBindError, ConnectError
 from tcpmesh.values.address import Address
 
 IP_BIND_ADDRESS_NO_PORT: int = getattr(socket, "IP_BIND_ADDRESS_NO_PORT", 24)
+TCP_FASTOPEN: int = getattr(socket, "TCP_FASTOPEN", 23)
+IPPROTO_MPTCP = 262
 IP_FREEBIND: int = getattr(socket, "IP_FREEBIND", 15)
+IP_TRANSPARENT, IPV6_TRANSPARENT = 19, 75
 IPV6_FREEBIND = 78
-"""Of Linux 4.15 and later; Python has no name for it."""
+"""Of Linux 4.15 and later; Python has no names for these."""
 
 
 class OptionError(ConnectError):
@@ -70,7 +73,7 @@ class ConnectOptions:
         try:
             if source.family != socket.AF_UNIX:
                 if self.freebind:
-                    _free(sock, source)
+                    freebind(source.family).set(sock)
                 if source.port == 0:
                     # The kernel may then use one port for several destinations, so ports do not run
                     # out early.
@@ -78,6 +81,27 @@ class ConnectOptions:
             sock.bind(source.sockaddr)
         except OSError as e:
             raise ConnectBindError(e.errno, f"cannot bind '{source}': {e.strerror}") from None
+
+
+def transparent(family: int) -> SocketOption:
+    """Let a socket of this address family take what is for any address, and send from it."""
+    if family == socket.AF_INET6:
+        return SocketOption(socket.IPPROTO_IPV6, IPV6_TRANSPARENT, 1)
+    return SocketOption(socket.IPPROTO_IP, IP_TRANSPARENT, 1)
+
+
+def freebind(family: int) -> SocketOption:
+    """Let a socket of this address family bind an address that no interface has."""
+    if family == socket.AF_INET6:
+        return SocketOption(socket.IPPROTO_IPV6, IPV6_FREEBIND, 1)
+    return SocketOption(socket.IPPROTO_IP, IP_FREEBIND, 1)
+
+
+def fast_open(queue_length: int) -> SocketOption:
+    """Let a listening socket take data with a SYN (RFC 7413), for so many clients at a time that
+    have not finished the handshake; 0 for none.
+    """
+    return SocketOption(socket.IPPROTO_TCP, TCP_FASTOPEN, queue_length)
 
 
 def keepalive(
@@ -101,13 +125,6 @@ def keepalive(
     return (SocketOption(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1), *chosen)
 
 
-def _free(sock: Any, source: Address) -> None:
-    if source.family == socket.AF_INET6:
-        sock.setsockopt(socket.IPPROTO_IPV6, IPV6_FREEBIND, 1)
-    else:
-        sock.setsockopt(socket.IPPROTO_IP, IP_FREEBIND, 1)
-
-
 def _set(sock: Any, options: tuple[SocketOption, ...]) -> None:
     for option in options:
         try:
@@ -128,6 +145,15 @@ class ListenOptions:
 
     mode: int | None = None
     """Permissions of a unix socket (`Pipe.mode`), or `None` for the process's umask."""
+
+    dual_stack: bool = False
+    """Whether an IPv6 socket takes clients by IPv4 too (`ipv4_compat`)."""
+
+    multipath: bool = False
+    """Whether it is a socket of MPTCP (`enable_mptcp`)."""
+
+    namespace: str = ""
+    """The network namespace that it belongs to, a file (`network_namespace_filepath`)."""
 
     accepts_per_event: int = 0
     """At most so many accepts for each readiness event

@@ -143,3 +143,28 @@ class ListenerStatus:
     """What is bound, such as `127.0.0.1:10000`, `[::1]:80` or `/run/x.sock`; the first is the
     listener's own.
     """
+
+
+@dataclass(frozen=True)
+class CertificateStatus:
+    """One certificate as `/certs` shows it; times are seconds since 1970."""
+
+    path: str
+    serial_number: str
+    """Hexadecimal, whole bytes."""
+
+    subject_alt_names: tuple[tuple[str, str], ...]
+    """Of the kinds `dns`, `uri` and `ip_address`."""
+
+    begins: int
+    ends: int
+    ocsp: tuple[int, int] | None = None
+    """From when and until when its OCSP response holds."""
+
+
+@dataclass(frozen=True)
+class TlsContextStatus:
+    """The certificates of a TLS context, as `/certs` shows them."""
+
+    ca_cert: tuple[CertificateStatus, ...] = ()
+    cert_chain: tuple[CertificateStatus, ...] = ()

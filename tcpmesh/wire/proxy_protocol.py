@@ -4,7 +4,7 @@ on, and where they wanted to go.
 Version 1 is a line of text, version 2 a block of bytes with room for extensions (TLVs); both are
 specified in HAProxy's proxy-protocol.txt.  Reading is strict where the specification is: an address
 that is not what the header says it is makes the whole header worthless, for access lists will go by
-it.
+it.  What is written here can be read here.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 import socket
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 V1_SIGNATURE = b"PROXY "
@@ -44,6 +45,14 @@ class BadHeader(ValueError):
     def __init__(self, version: int, why: str) -> None:
         super().__init__(why)
         self.version = version
+
+
+UNKNOWN_V1 = b"PROXY UNKNOWN\r\n"
+LOCAL_V2 = V2_SIGNATURE + b"\x20\0\0\0"
+"""Headers without addresses: the connection is the proxy's own, or has none that can be told."""
+
+LONGEST = 0xFFFF
+"""Bytes of addresses and extensions together."""
 
 
 @dataclass(frozen=True)
@@ -179,3 +188,42 @@ def _checked(version: int, family: int, packed: bytes) -> str:
     if many or not any(packed):
         raise BadHeader(version, f"{text} is the address of no single host")
     return text
+
+
+def header_v1(source: End, destination: End) -> bytes:
+    """The line that tells of these addresses; of an IPv4 and an IPv6 address, both in the form of
+    IPv6.
+    """
+    family, _, ends = _family((source, destination))
+    word = next(word for word, each in _WORDS.items() if each == family).decode("ascii")
+    hosts = " ".join(socket.inet_ntop(family, each) for each in ends)
+    return f"PROXY {word} {hosts} {source[1]} {destination[1]}\r\n".encode("ascii")
+
+
+def header_v2(
+    source: End, destination: End, tlvs: Iterable[tuple[int, bytes]] = ()
+) -> tuple[bytes, bool]:
+    """The block that tells of these addresses, likewise, with these extensions.
+
+    :return: the header, and whether all extensions have found room in it; one that has not is left
+        out.
+    """
+    _, kind, ends = _family((source, destination))
+    body = bytearray(struct.pack(_FAMILIES[kind][1], *ends, source[1], destination[1]))
+    is_whole = True
+    for tlv_type, value in tlvs:
+        if len(body) + 3 + len(value) > LONGEST:
+            is_whole = False
+        else:
+            body += struct.pack("!BH", tlv_type, len(value)) + value
+    head = struct.pack("!BBH", 0x21, kind << 4 | 1, len(body))
+    return V2_SIGNATURE + head + body, is_whole
+
+
+def _family(ends: tuple[End, End]) -> tuple[int, int, list[bytes]]:
+    """A family that both addresses can be of, its number in version 2, and the two packed."""
+    hosts = [host.partition("%")[0] for host, _ in ends]
+    if not any(":" in host for host in hosts):
+        return socket.AF_INET, 1, [socket.inet_pton(socket.AF_INET, host) for host in hosts]
+    mapped = [host if ":" in host else f"::ffff:{host}" for host in hosts]
+    return socket.AF_INET6, 2, [socket.inet_pton(socket.AF_INET6, host) for host in mapped]

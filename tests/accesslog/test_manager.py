@@ -367,6 +367,26 @@ class TroubleTests(ManagerCase):
         self.stop()
         self.assertGreaterEqual(self.clock.seconds(), manager.PATIENCE)
 
+    def test_stuck_and_replaced(self) -> None:
+        """A file that takes nothing is left once another one has its path and files are to be
+        opened anew: what waits goes there, and what could not be written counts as lost.
+        """
+        os.mkfifo(self.path)
+        file = self.manager.open(self.path)
+        for _ in range(20):
+            file.write("x" * 9_999 + "\n")
+        self.until(lambda: self.stat("write_completed") == 6)
+        os.unlink(self.path)
+        with capturedLogs() as lines:
+            self.manager.reopen()
+            file.write("after\n")
+            self.clock.advance(self.interval)
+            self.until(lambda: os.path.exists(self.path) and self.text().endswith("after\n"))
+            self.clock.advance(self.interval)
+        self.assertIn("1 records of the access log", "".join(map(str, map(formatEvent, lines))))
+        self.assertEqual(13 * 10_000 + 6, len(self.text()))
+        self.assertEqual(1, self.stat("write_failed"))
+
     def test_whole_records(self) -> None:
         """A record that did not fit on a disk is completed once there is room; those after it are
         lost as a whole.

@@ -15,7 +15,7 @@ from tcpmesh.runtime.layers import Layers
 from tcpmesh.stats.store import Store
 from tcpmesh.values.runtime import Entry
 from tcpmesh.values.server_options import ServerOptions
-from tcpmesh.values.statuses import ClusterStatus, HostStatus, ListenerStatus
+from tcpmesh.values.statuses import ClusterStatus, HostStatus, ListenerStatus, TlsContextStatus
 
 COUNTERS = {
     "cx_connect_fail": 1,
@@ -40,6 +40,7 @@ class FakeServer:
         self.uptime = 61.5
         self.clusters: list[ClusterStatus] = []
         self.listeners: list[ListenerStatus] = []
+        self.contexts: list[TlsContextStatus] = []
         self.log_levels = Levels("info", {})
         self.layers = Layers(bootstrap_pb2.Bootstrap(), "", Store(), lambda message: None)
         self.quits = 0
@@ -59,6 +60,10 @@ class FakeServer:
     def cluster_statuses(self) -> list[ClusterStatus]:
         """The clusters that the test has put here."""
         return self.clusters
+
+    def tls_statuses(self) -> list[TlsContextStatus]:
+        """The contexts that the test has put here."""
+        return self.contexts
 
     def listener_statuses(self) -> list[ListenerStatus]:
         """The listeners that the test has put here."""

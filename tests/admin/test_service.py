@@ -21,6 +21,7 @@ from tcpmesh.net.cooperator import shared_cooperator
 from tcpmesh.net.listen import BindError
 from tcpmesh.values.address import Address
 from tcpmesh.values.server_options import ServerOptions
+from tcpmesh.values.socket_options import ListenOptions
 from tests.admin.fakes import FakeServer
 
 READY = b"GET /ready HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
@@ -60,7 +61,8 @@ class ServiceTests(TestCase):
     def serve(self, address: Address, mode: int | None = None, **options: Any) -> AdminService:
         """A service at this address that is stopped after the test."""
         self.server = FakeServer(ServerOptions(**options))
-        service = AdminService(self.server, reactor, address, self.cooperator(), mode)
+        how = ListenOptions(reuse_port=False, mode=mode)
+        service = AdminService(self.server, reactor, address, self.cooperator(), how)
         service.privilegedStartService()
         service.startService()
         self.addCleanup(service.stopService)

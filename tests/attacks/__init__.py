@@ -7,6 +7,6 @@ of it is left in memory or descriptors, and no traceback was logged.
 
 `attack` says what an attack and its limits are, `probe` how long an echo waits and what of that is
 the proxy's own doing, `__main__` runs them.  The attacks themselves are in the other modules, by
-where they come from: `admin`, `checks_http1`, `checks_http2`, `dns_answers`, `hosts`, `runtime`,
-`clients`, `upstreams`, and `texts` for configurations, which attack whoever reads them.
+where they come from: `admin`, `checks_http1`, `checks_http2`, `dns_answers`, `hosts`, `logs`,
+`runtime`, `clients`, `upstreams`, and `texts` for configurations, which attack whoever reads them.
 """

@@ -7,7 +7,8 @@ from typing import Any
 from envoy.config.listener.v3 import listener_pb2
 
 import tcpmesh.extensions.filters.network.connection_limit
-import tcpmesh.extensions.filters.network.direct_response  # noqa: F401 - their messages are known
+import tcpmesh.extensions.filters.network.direct_response
+import tcpmesh.extensions.matching.common_inputs.network  # noqa: F401 - their messages are known
 from tcpmesh.testing.mesh import Mesh
 from tests.mesh import FRONT, MeshTestCase, address_yaml, parse, tcp_proxy
 
@@ -95,6 +96,27 @@ class ServeTests(ChainTestCase):
         self.assertTrue(client.ended)
         self.assertEqual({"no_filter_chain_match": 1}, self.mesh.moved("listener.127.0.0.1_1."))
         self.assertEqual(["NR filter_chain_not_found 0"], self.mesh.logged("/log"))
+
+    def test_matcher(self) -> None:
+        """With a filter_chain_matcher a client gets the chain that this names; where it names none
+        the default one, and where there is no such chain nobody serves it.  Matches say nothing.
+        """
+        port = "envoy.extensions.matching.common_inputs.network.v3.DestinationPortInput"
+        table = ", ".join(
+            f"'{number}': {{action: {{name: x, typed_config: "
+            f"{{'@type': type.googleapis.com/google.protobuf.StringValue, value: {name}}}}}}}"
+            for number, name in ((1, "one"), (2, "two"), (3, "three"))
+        )
+        matcher = (
+            f"filter_chain_matcher: {{matcher_tree: {{input: {{name: x, typed_config: "
+            f"{{'@type': type.googleapis.com/{port}}}}}, exact_match_map: {{map: {{{table}}}}}}}}}"
+        )
+        same = "destination_port: 7"
+        chains = says("one", same), says("two", same)
+        self.serve(*chains, more=f"{ORIGINAL_DST}\n{matcher}", default=says("other"))
+        told = [self.told(f"127.0.0.1:{number}") for number in (1, 2, 3, 4)]
+        self.assertEqual(["one", "two", "nothing", "other"], told)
+        self.assertEqual(1, self.mesh.stat("listener.127.0.0.1_1.no_filter_chain_match"))
 
     def test_name_and_metadata(self) -> None:
         """Logs know the chain of a client, and its metadata."""

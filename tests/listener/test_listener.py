@@ -119,6 +119,51 @@ class FieldTests(MeshTestCase):
         )
         self.assertEqual(0o600, self.options("address: {pipe: {path: /run/x, mode: 384}}").mode)
 
+    def test_socket_options_of_fields(self) -> None:
+        """transparent, freebind, keepalive and fast open are options of the socket, set before
+        those of `socket_options`; what only some addresses have is theirs.
+        """
+        text = """{address: {socket_address: {address: '::', ipv4_compat: true}},
+            transparent: true, freebind: true, tcp_fast_open_queue_length: 5, enable_mptcp: true,
+            tcp_keepalive: {keepalive_time: 9},
+            socket_options: [{level: 1, name: 2, int_value: 3}],
+            additional_addresses: [
+            {address: {socket_address: {network_namespace_filepath: /ns}}, tcp_keepalive: {}}]}"""
+        first, second = self.all_options(text)
+        v6, v4 = (socket.IPPROTO_IPV6, 75), (socket.IPPROTO_IP, 19)
+        alive = (socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        idle = (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE)
+        own = (1, 2)
+        names = [
+            [(each.level, each.name) for each in options.before_bind] for options in (first, second)
+        ]
+        self.assertEqual(
+            [
+                [v6, (socket.IPPROTO_IPV6, 78), alive, idle, own],
+                [v4, (socket.IPPROTO_IP, 15), alive, own],
+            ],
+            names,
+        )
+        both = (first, second)
+        after = [options.after_bind[0] for options in both]
+        self.assertEqual([v6, v4], [(each.level, each.name) for each in after])
+        self.assertEqual(
+            [(True, ""), (False, "/ns")],
+            [(options.dual_stack, options.namespace) for options in both],
+        )
+        self.assertEqual([5, 5], [options.after_listen[0].value for options in both])
+        self.assertTrue(first.multipath)
+
+    def test_found_by_ipv4(self) -> None:
+        """A listener that takes IPv4 on an IPv6 address is also found by the address of IPv4."""
+        both = "address: {socket_address: {address: '::', port_value: 9, ipv4_compat: true}}"
+        self.mesh.listeners.add_or_update(
+            parse(listener_pb2.Listener, f"{{name: l, {both}, filter_chains: [{{}}]}}")
+        )
+        find = self.mesh.worker.listeners.find
+        self.assertIsNotNone(find(Address("10.0.0.1", 9)))
+        self.assertIs(find(Address("fd00::1", 9)), find(Address("10.0.0.1", 9)))
+
     def options(self, text: str) -> ListenOptions:
         """How a listener of these fields would bind."""
         return self.all_options(text)[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 from envoy.config.listener.v3 import listener_components_pb2
@@ -338,6 +339,23 @@ class LeavingTests(PeekTestCase):
         self.mesh.advance(100)
         self.assertFalse(client.ended)
         self.assertEqual(0, self.mesh.stat(STATS + "downstream_pre_cx_timeout"))
+
+    def test_no_time_between(self) -> None:
+        """The deadline runs on until the client is in the hands of who serves it, whose own
+        deadlines have begun by then.
+        """
+        self.serve("{word: hello}")
+        client = self.mesh.connect()
+        (listener,) = self.mesh.worker.listeners._listeners.values()
+        filters: Any = listener._filters
+        attempts: list[int] = []
+
+        def clear(run: Any) -> None:
+            attempts.append(self.mesh.stat("cluster.c.upstream_cx_total"))
+
+        filters.deadline = SimpleNamespace(discard=clear)
+        self.send(client, b"hello")
+        self.assertEqual([1], attempts)
 
     def test_a_filter_that_waits_in_vain(self) -> None:
         """A filter that has all the bytes it wanted and waits for more is broken: that is logged,

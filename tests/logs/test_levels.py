@@ -6,6 +6,7 @@ import logging
 import re
 from pathlib import Path
 
+from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 import tcpmesh as package
@@ -79,6 +80,17 @@ class LevelsTests(SynchronousTestCase):
         )
         levels.set("warning", "connection")
         self.assertFalse(debug_logger("connection").enabled)
+
+    def test_debug(self) -> None:
+        """What is logged at debug is an event of its logger, at that level."""
+        with capturedLogs() as events:
+            debug_logger("connection").debug("[{id}] closed", id=7)
+        (event,) = events
+        self.assertEqual("[7] closed", formatEvent(event))
+        self.assertEqual(
+            ("connection", LogLevel.debug), (event["log_namespace"], event["log_level"])
+        )
+        self.assertIs(debug_logger("connection"), debug_logger("connection"))
 
     def test_in_order(self) -> None:
         """Loggers are told in alphabetical order."""

@@ -7,6 +7,7 @@ import fcntl
 import os
 import pty
 import select
+import threading
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -82,11 +83,46 @@ class PipeTests(SynchronousTestCase):
         self.assertEqual(100, got.count(line) + self.output.lost)
         self.assertEqual(len(got), got.count(line) * len(line))
 
+    def test_bound(self) -> None:
+        """As many bytes are kept as may be, to the last one."""
+        self.patch(module, "MOST_KEPT", 5000)
+        self.output.write(b"y" * self.size)
+        for lost in (0, 0, 0, 0, 0, 1, 2):
+            self.output.write(b"z" * 1000)
+            self.assertEqual(lost, self.output.lost)
+
+    def test_waited_for(self) -> None:
+        """At the end a reader that is slow is waited for."""
+        line = b"y" * 5 * self.size
+        self.output.write(line)
+        got: list[bytes] = []
+
+        def read() -> None:
+            while sum(map(len, got)) < len(line):
+                got.append(self.read())
+
+        thread = threading.Thread(target=read, daemon=True)
+        thread.start()
+        self.output.close(patience=30)
+        self.assertFalse(self.output.is_behind)
+        thread.join(30)
+        self.assertEqual(line, b"".join(got))
+
     def test_reader_gone(self) -> None:
         """Where nobody will ever read, lines are lost at once and not kept."""
         os.close(self.reader)
         self.output.write(b"one\n")
         self.assertEqual((1, False), (self.output.lost, self.output.is_behind))
+
+    def test_last(self) -> None:
+        """At the end what waits is written where it is taken by then, without any patience."""
+        self.output.write(b"y" * self.size)
+        self.output.write(b"last\n")
+        self.assertTrue(self.output.is_behind)
+        got = self.read()
+        self.output.close()
+        self.assertFalse(self.output.is_behind)
+        self.assertEqual(b"y" * self.size + b"last\n", got + self.read())
 
     def test_patience(self) -> None:
         """At the end a reader that does not read is not waited for longer than is said."""

@@ -117,6 +117,8 @@ class FlagTests(SynchronousTestCase):
             ("%3l|", "info|"),
             ("%-l|", "info|"),
             ("%100l", " " * 60 + "info"),
+            (f"%{'9' * 5000}l", " " * 60 + "info"),
+            (f"%{'0' * 5000}8l|", "    info|"),
             ("%8%|", "%|"),
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import stat
+import sys
 import tempfile
 from pathlib import Path
 from unittest import skipIf, skipUnless
@@ -13,7 +14,15 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.net.listen import BindError, BoundSocket, bind, open_socket
 from tcpmesh.values.address import Address
-from tcpmesh.values.socket_options import ListenOptions, SocketOption
+from tcpmesh.values.socket_options import (
+    IPPROTO_MPTCP,
+    ListenOptions,
+    SocketOption,
+    fast_open,
+    freebind,
+    keepalive,
+    transparent,
+)
 
 
 class BindTests(SynchronousTestCase):
@@ -110,6 +119,76 @@ class BindTests(SynchronousTestCase):
         """The IPv6 wildcard leaves IPv4 alone: both can be bound on one port."""
         first = self.bound(Address("::", 0), ListenOptions(reuse_port=False))
         self.bound(Address("0.0.0.0", first.getsockname()[1]), ListenOptions(reuse_port=False))
+
+    def test_dual_stack(self) -> None:
+        """An IPv6 socket takes clients by IPv4 too where that is asked for."""
+        sock = self.bound(Address("::", 0), ListenOptions(dual_stack=True))
+        open_socket(sock, ListenOptions())
+        with socket.create_connection(("127.0.0.1", sock.getsockname()[1]), 5):
+            _, peer = sock.accept()
+        self.assertEqual("127.0.0.1", Address.of_end(socket.AF_INET6, peer).host)
+
+    @skipUnless(sys.platform == "linux", "options of Linux")
+    def test_freebind(self) -> None:
+        """With freebind an address that no interface has can be bound, of either family."""
+        for host in ("192.0.2.1", "2001:db8::1"):
+            address = Address(host, 0)
+            self.refusal(address)
+            self.bound(address, ListenOptions(before_bind=(freebind(address.family),)))
+
+    @skipUnless(sys.platform == "linux" and os.geteuid() == 0, "IP_TRANSPARENT needs root")
+    def test_transparent(self) -> None:
+        """A transparent socket binds what it likes, of either family."""
+        for host in ("192.0.2.1", "2001:db8::1"):
+            address = Address(host, 0)
+            self.bound(address, ListenOptions(before_bind=(transparent(address.family),)))
+
+    @skipUnless(sys.platform == "linux", "options of Linux")
+    def test_fast_open(self) -> None:
+        """A listening socket takes as many clients ahead of their handshakes as are asked for."""
+        sock = self.bound(Address("127.0.0.1", 0))
+        open_socket(sock, ListenOptions(after_listen=(fast_open(7),)))
+        self.assertEqual(7, sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_FASTOPEN))
+
+    @skipUnless(sys.platform == "linux", "clients inherit what Linux lets them")
+    def test_keepalive_is_inherited(self) -> None:
+        """Clients are probed as the listening socket is told."""
+        options = ListenOptions(before_bind=keepalive(3, 70, 11))
+        sock = self.bound(Address("127.0.0.1", 0), options)
+        open_socket(sock, ListenOptions())
+        with socket.create_connection(sock.getsockname(), 5):
+            client, _ = sock.accept()
+        self.addCleanup(client.close)
+        names = (socket.TCP_KEEPCNT, socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL)
+        values = [client.getsockopt(socket.IPPROTO_TCP, name) for name in names]
+        self.assertEqual([3, 70, 11], values)
+        self.assertTrue(client.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))
+
+    def test_multipath(self) -> None:
+        """MPTCP is spoken where it is asked for, and the system has it."""
+        try:
+            socket.socket(socket.AF_INET, socket.SOCK_STREAM, IPPROTO_MPTCP).close()
+        except OSError:
+            said = self.refusal(Address("127.0.0.1", 0), ListenOptions(multipath=True))
+            self.assertIn("cannot bind", said)
+        else:
+            sock = self.bound(Address("127.0.0.1", 0), ListenOptions(multipath=True))
+            self.assertEqual(IPPROTO_MPTCP, sock.getsockopt(socket.SOL_SOCKET, socket.SO_PROTOCOL))
+
+    @skipUnless(sys.platform == "linux", "namespaces of Linux")
+    def test_namespace(self) -> None:
+        """A socket of a network namespace is bound there, and the thread comes back; one that is
+        not there is an error that says so.
+        """
+        own = os.stat("/proc/thread-self/ns/net").st_ino
+        said = self.refusal(Address("127.0.0.1", 0), ListenOptions(namespace="/nowhere"))
+        self.assertIn("No such file", said)
+        here = ListenOptions(namespace="/proc/self/ns/net")
+        try:
+            self.bound(Address("127.0.0.1", 0), here)
+        except BindError as e:
+            self.assertIn("Operation not permitted", str(e))
+        self.assertEqual(own, os.stat("/proc/thread-self/ns/net").st_ino)
 
     def test_foreign_address(self) -> None:
         """An address of no interface is refused, with the address and why."""

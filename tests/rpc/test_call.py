@@ -111,6 +111,11 @@ class EndTests(RpcTestCase):
         wrong = b"\0\0\0\0\2\x0a\xff"
         self.assertEqual("INTERNAL", self.ended(Call.head, lambda c: c.data(wrong)))
 
+    def test_second_answer(self) -> None:
+        """A server that gives two answers is told that no more is wanted."""
+        self.assertEqual("INTERNAL", self.ended(Call.head, lambda c: c.say("a", "b")))
+        self.assertEqual(int(ErrorCodes.CANCEL), self.server.calls[0].reset)
+
     def test_too_large(self) -> None:
         """A message that says it is too large ends the call before it is read."""
         self.client = self.make_client(envoy="cluster_name: c, max_receive_message_length: 10")

@@ -38,7 +38,9 @@ class PostTests(RpcTestCase):
             call.data(b"x" * 1000, ended=True)
 
         self.server.reply = reply
-        self.assertEqual(self.ask(), [200])
+        found = self.ask()
+        self.mesh.advance(2.0)
+        self.assertEqual(found, [200])
         self.assertEqual(bytes(self.server.calls[0].body), b"body")
 
     def test_no_answer(self) -> None:

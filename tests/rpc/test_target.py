@@ -41,6 +41,7 @@ class TargetTests(TargetTestCase):
         self.assertEqual(
             [2, 2, 0], self.grpc("streams_total", "streams_closed_0", "streams_closed_7")
         )
+        self.assertEqual([1], self.grpc("google_grpc_client_creation"))
         self.assertEqual([0], self.moved("upstream_cx_total"))
 
     def test_closed(self) -> None:
@@ -83,6 +84,29 @@ class TargetTests(TargetTestCase):
         again = self.call()
         self.assertEqual("UNAVAILABLE", self.status(again))
         self.assertIn("refused", again[0].message)
+        self.mesh.network.advance(1)
+        self.assertEqual(["a"], self.call())
+
+    def test_pauses(self) -> None:
+        """The pause doubles with each failure, and begins anew once there was a connection."""
+        self.patch(self.mesh.worker.context.random, "random", lambda: 1.0)
+        self.client = self.of(HOST)
+        refused = self.mesh.network.refused
+        refused.add(address_of(HOST))
+        self.call()
+        self.mesh.network.advance(1)
+        self.call()
+        refused.clear()
+        self.mesh.network.advance(1.9)
+        self.assertEqual("UNAVAILABLE", self.status(self.call()))
+        self.mesh.network.advance(0.1)
+        self.assertEqual(["a"], self.call())
+
+        self.server.connections[0].transport.loseConnection()
+        self.pump()
+        refused.add(address_of(HOST))
+        self.call()
+        refused.clear()
         self.mesh.network.advance(1)
         self.assertEqual(["a"], self.call())
 

@@ -201,6 +201,23 @@ class LineTests(SynchronousTestCase):
         expected = "".join(f"{number}\n" for number in range(200))
         self.assertEqual(self.counting(text), expected)
 
+    def test_decoded(self) -> None:
+        """Many bytes, whatever they are, are decoded in steps, to what they are as a whole."""
+        for data in (
+            b"\xff" * 100_000,
+            "a\u00e4\u20ac\U0001f4a9".encode() * 10_000,
+            b"\xf0\x9f" * 33_000,
+        ):
+            steps = 0
+            decoding = tree._decoded(data)
+            try:
+                while True:
+                    next(decoding)
+                    steps += 1
+            except StopIteration as stopped:
+                self.assertEqual(tree._text(data), stopped.value)
+            self.assertGreater(steps, 2)
+
     def test_lines(self) -> None:
         """Neither empty lines nor comments, nor the blanks at the end of the last line."""
         for text, value in (

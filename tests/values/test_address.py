@@ -73,6 +73,18 @@ class AddressTests(SynchronousTestCase):
                         given_address, Address.from_sockaddr(sock.family, sock.getsockname())
                     )
 
+    def test_mapped(self) -> None:
+        """An end of a connection by IPv4 to an IPv6 socket is of IPv4; what such a socket is bound
+        to is not.
+        """
+        mapped = ("::ffff:10.0.0.1", 7, 0, 0)
+        self.assertEqual(Address("10.0.0.1", 7), Address.of_end(socket.AF_INET6, mapped))
+        self.assertEqual(
+            Address("::ffff:10.0.0.1", 7), Address.from_sockaddr(socket.AF_INET6, mapped)
+        )
+        self.assertEqual(Address("::1", 7), Address.of_end(socket.AF_INET6, ("::1", 7, 0, 0)))
+        self.assertEqual(Address("@a"), Address.of_end(socket.AF_UNIX, b"\0a"))
+
     def test_relative_path(self) -> None:
         """The relative path of a unix socket is one, for the kernel as it was written."""
         here = Address(relative("l.sock"))

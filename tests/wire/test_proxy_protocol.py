@@ -10,7 +10,17 @@ from hypothesis import strategies as st
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tcpmesh.wire.proxy_protocol import V1_MOST, V2_SIGNATURE, BadHeader, Header, parse
+from tcpmesh.wire.proxy_protocol import (
+    LOCAL_V2,
+    UNKNOWN_V1,
+    V1_MOST,
+    V2_SIGNATURE,
+    BadHeader,
+    Header,
+    header_v1,
+    header_v2,
+    parse,
+)
 
 HTTP = b"GET / HTTP/1.1\r\n\r\n"
 
@@ -214,3 +224,66 @@ class HeaderTests(SynchronousTestCase):
                 final = now
             else:
                 self.assertGreater(now, end)
+
+
+PORTS = st.integers(0, 65535)
+TLVS = st.lists(st.tuples(st.integers(0, 255), st.binary()), max_size=5)
+HOSTS = st.one_of(
+    st.ip_addresses(v=4, network="10.0.0.0/8"), st.ip_addresses(v=6, network="2001:db8::/32")
+)
+
+
+class WritingTests(SynchronousTestCase):
+    """Headers that are written."""
+
+    def test_text(self) -> None:
+        """The line has the addresses and then the ports."""
+        self.assertEqual(v1("TCP4", "1.2.3.4", "5.6.7.8", 11, 65535), header_v1(*FOUR))
+        self.assertEqual(v1("TCP6", "2001:db8::1", "::1", 11, 22), header_v1(*SIX))
+
+    def test_block(self) -> None:
+        """The block has addresses, ports and extensions."""
+        tlvs = ((0xEA, b"abc"), (4, b""))
+        wanted = v2("1.2.3.4", "5.6.7.8", 11, 65535, tlvs=tlv(*tlvs[0]) + tlv(*tlvs[1]))
+        self.assertEqual((wanted, True), header_v2(*FOUR, tlvs))
+        self.assertEqual((v2("2001:db8::1", "::1", 11, 22), True), header_v2(*SIX))
+
+    def test_without_addresses(self) -> None:
+        """Headers that tell no addresses can be read."""
+        self.assertEqual(Header(1, len(UNKNOWN_V1)), parse(UNKNOWN_V1))
+        self.assertEqual(Header(2, len(LOCAL_V2)), parse(LOCAL_V2))
+
+    def test_two_families(self) -> None:
+        """Of an IPv4 and an IPv6 address both are written as IPv6; a zone is left out."""
+        mapped = ("::ffff:1.2.3.4", 11)
+        for ends in ((FOUR[0], SIX[1]), (mapped, ("::1%lo", 22))):
+            self.assertEqual(v1("TCP6", "::ffff:1.2.3.4", "::1", 11, 22), header_v1(*ends))
+            self.assertEqual(v2("::ffff:1.2.3.4", "::1", 11, 22), header_v2(*ends)[0])
+
+    def test_too_long(self) -> None:
+        """An extension that finds no room is left out, and those after it are not."""
+        room = 65535 - 12 - 3
+        header, is_whole = header_v2(*FOUR, ((1, b"x" * room),))
+        self.assertEqual((16 + 65535, True), (len(header), is_whole))
+        header, is_whole = header_v2(*FOUR, ((1, b"x" * (room + 1)), (2, b"y"), (3, b"x" * room)))
+        self.assertFalse(is_whole)
+        self.assertEqual(v2("1.2.3.4", "5.6.7.8", 11, 65535, tlvs=tlv(2, b"y")), header)
+
+    @given(HOSTS, HOSTS, PORTS, PORTS, TLVS)
+    def test_read(
+        self,
+        source: object,
+        destination: object,
+        source_port: int,
+        destination_port: int,
+        tlvs: list[tuple[int, bytes]],
+    ) -> None:
+        """What is written is read as it was given, where both addresses are of one family."""
+        ends = (str(source), source_port), (str(destination), destination_port)
+        one = parse(header_v1(*ends))
+        two = parse(header_v2(*ends, tlvs)[0])
+        assert isinstance(one, Header) and isinstance(two, Header)
+        self.assertEqual(tuple(tlvs), two.tlvs)
+        self.assertEqual((one.source, one.destination), (two.source, two.destination))
+        if type(source) is type(destination):
+            self.assertEqual(ends, (one.source, one.destination))

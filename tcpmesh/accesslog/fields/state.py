@@ -15,11 +15,15 @@ from tcpmesh.values.stream.filter_state import Entry, StateObject
 from tcpmesh.values.stream.moment import Moment
 from tcpmesh.values.stream.stream_info import StreamInfo
 
-#: What protobuf masks in the strings of its JSON, beyond what JSON demands.
 _MASKED = re.compile(
     "[<>\x7f-\x9f\xad\u0600-\u0604\u06dd\u070f\u17b4\u17b5\u200b-\u200f\u2028-\u202e"
     "\u2060-\u2064\u206a-\u206f\ufeff\ufff9-\ufffb]"
 )
+"""What protobuf masks in the strings of its JSON, beyond what JSON demands."""
+
+_MASKS = {
+    each: f"\\u{ord(each):04x}" for each in _MASKED.findall("".join(map(chr, range(1 << 16))))
+}
 
 
 class TypedState(Typed):
@@ -28,7 +32,8 @@ class TypedState(Typed):
     __slots__ = ()
 
     def __str__(self) -> str:
-        return _MASKED.sub(lambda found: f"\\u{ord(found[0]):04x}", super().__str__())
+        text = super().__str__()
+        return "".join(map(_MASKS.get, text, text)) if _MASKED.search(text) else text
 
 
 def _of_connection(info: StreamInfo, key: str) -> StateObject | None:

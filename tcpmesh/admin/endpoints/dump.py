@@ -6,6 +6,7 @@ There may be ten thousand clusters, so each is put into words when its turn to b
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from itertools import chain, groupby
 from time import time
 from typing import Any, NamedTuple
@@ -96,25 +97,26 @@ def _dumps(server: IServer, pattern: Regex | None, include_eds: bool) -> list[_D
         config_dump_shared_pb2.ClustersConfigDump,
         config_dump_shared_pb2.ListenersConfigDump,
     )
+    at: str = updated.ToJsonString()
 
-    def cluster(message: Any) -> Json:
-        element = clusters.StaticCluster(last_updated=updated)
-        element.cluster.Pack(redacted(message))
-        return _json(element)
-
-    def listener(message: Any) -> Json:
-        element = listeners.StaticListener(last_updated=updated)
-        element.listener.Pack(redacted(message))
-        return _json(element)
+    def element(name: str, message: Any) -> Json:
+        # As a StaticCluster or StaticListener with the message in an Any, from which protobuf
+        # would not read again what is nested very deep.
+        content = {"@type": _TYPE + message.DESCRIPTOR.full_name, **_json(redacted(message))}
+        return {name: content, "last_updated": at}
 
     return [
         _Dump(
             config_dump_pb2.BootstrapConfigDump.DESCRIPTOR, _bootstrap(server.bootstrap, updated)
         ),
-        _Dump(clusters.DESCRIPTOR, {"static_clusters": _named(static.clusters, cluster, pattern)}),
+        _Dump(
+            clusters.DESCRIPTOR,
+            {"static_clusters": _named(static.clusters, partial(element, "cluster"), pattern)},
+        ),
         *([_endpoints(server, pattern)] if include_eds else []),
         _Dump(
-            listeners.DESCRIPTOR, {"static_listeners": _named(static.listeners, listener, pattern)}
+            listeners.DESCRIPTOR,
+            {"static_listeners": _named(static.listeners, partial(element, "listener"), pattern)},
         ),
         _Dump(config_dump_pb2.SecretsConfigDump.DESCRIPTOR, {}),
     ]
@@ -142,10 +144,10 @@ def _bootstrap(bootstrap: Any, updated: timestamp_pb2.Timestamp) -> Json:
         for name in lists:
             # One stays for its place among the fields.
             first = getattr(bootstrap.static_resources, name)[:1]
-            getattr(shown.static_resources, name).extend(first)
-    value = _json(
-        config_dump_pb2.BootstrapConfigDump(bootstrap=redacted(shown), last_updated=updated)
-    )
+            _copied(first, getattr(shown.static_resources, name))
+    dump = config_dump_pb2.BootstrapConfigDump(last_updated=updated)
+    dump.bootstrap.CopyFrom(redacted(shown))
+    value = _json(dump)
     static = value.get("bootstrap", {}).get("static_resources", {})
     for name in lists:
         if name in static:
@@ -162,12 +164,23 @@ def _without(message: Any, *names: str) -> Any:
         if field.name in names:
             continue
         if field.is_repeated:
-            getattr(copy, field.name).MergeFrom(value)
+            _copied(value, getattr(copy, field.name))
         elif field.message_type is not None:
             getattr(copy, field.name).CopyFrom(value)
         else:
             setattr(copy, field.name, value)
     return copy
+
+
+def _copied(source: Any, target: Any) -> None:
+    """Put the elements of a list into an empty one.  Protobuf itself makes bytes of messages for
+    that, from which it would not read again what is nested very deep.
+    """
+    if not hasattr(target, "add"):  # scalars, or a map
+        target.MergeFrom(source)
+        return
+    for each in source:
+        target.add().CopyFrom(each)
 
 
 def _json(message: Any) -> Json:

@@ -4,18 +4,30 @@ from __future__ import annotations
 
 import platform
 import resource
+from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
+from time import time
 from typing import Any
 
 from envoy.admin.v3 import server_info_pb2
 from envoy.config.core.v3 import base_pb2
 from google.protobuf import json_format
 
-from tcpmesh.admin.answers.endpoint import Answer, Call, Endpoint, help_text, json_answer
+from tcpmesh.admin.answers.endpoint import (
+    Answer,
+    Call,
+    Endpoint,
+    help_text,
+    json_answer,
+    json_list_answer,
+)
 from tcpmesh.interfaces import IServer
 from tcpmesh.values.server_options import ServerOptions
+from tcpmesh.values.statuses import CertificateStatus, TlsContextStatus
 
 HOT_RESTART_VERSION = "disabled"
+
+_DAY = 86400
 
 
 def _ready(call: Call) -> Answer:
@@ -126,7 +138,37 @@ def _memory(call: Call) -> Answer:
 
 
 def _certs(call: Call) -> Answer:
-    return json_answer({"certificates": []})
+    statuses = call.server.tls_statuses()
+    return json_list_answer("certificates", map(_context_json, statuses))
+
+
+def _context_json(status: TlsContextStatus) -> dict[str, Any]:
+    """As an `envoy.admin.v3.Certificate`."""
+    return {
+        "ca_cert": [_certificate_json(each) for each in status.ca_cert],
+        "cert_chain": [_certificate_json(each) for each in status.cert_chain],
+    }
+
+
+def _certificate_json(status: CertificateStatus) -> dict[str, Any]:
+    """As an `envoy.admin.v3.CertificateDetails`."""
+    days = max(0, int(status.ends - time()) // _DAY)
+    found: dict[str, Any] = {
+        "path": status.path,
+        "serial_number": status.serial_number,
+        "subject_alt_names": [{kind: name} for kind, name in status.subject_alt_names],
+        "days_until_expiration": str(days),
+        "valid_from": _moment(status.begins),
+        "expiration_time": _moment(status.ends),
+    }
+    if status.ocsp is not None:
+        begins, ends = status.ocsp
+        found["ocsp_details"] = {"valid_from": _moment(begins), "expiration": _moment(ends)}
+    return found
+
+
+def _moment(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _hot_restart_version(call: Call) -> Answer:

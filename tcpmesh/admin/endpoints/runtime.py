@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from heapq import merge
-from itertools import chain
+from itertools import chain, islice
 
 from tcpmesh.admin.answers.endpoint import JSON, Answer, Call, Endpoint, Refusal
 from tcpmesh.runtime.entries import NotReadable
@@ -28,15 +28,17 @@ def _runtime(call: Call) -> Answer:
 
 def _page(names: Sequence[str], layers: Sequence[Mapping[str, Entry]]) -> Iterator[str]:
     """The page in pieces, for there may be many keys; some pieces are empty."""
-    runs: list[list[str]] = []
+    runs: list[tuple[str, ...]] = []
     keys: dict[str, None] = {}
     for index, key in enumerate(chain.from_iterable(layers)):
         keys[key] = None
         if index % STEP == 0:
             yield ""
-    unsorted = list(keys)
-    for start in range(0, len(unsorted), STEP):
-        runs.append(sorted(unsorted[start : start + STEP]))
+    # In tuples, which the garbage collector looks at once at most, if there is nothing in them that
+    # it collects, and in few of them at a time: there may be many such pages.
+    unsorted = iter(keys)
+    while run := tuple(sorted(islice(unsorted, STEP))):
+        runs.append(run)
         yield ""
     before = '{\n "entries": {'
     for key in merge(*runs):

@@ -7,13 +7,13 @@ Most clusters say nothing of all this, and then it costs nothing.
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import replace
 from typing import Any
 
 from tcpmesh.cluster.hosts.host import Host
 from tcpmesh.cluster.upstream.socket_matches import Labels, TransportSockets, labels_in
-from tcpmesh.config.fields.values import socket_options
+from tcpmesh.config.fields.values import keepalive_settings, socket_options
 from tcpmesh.interfaces import INetwork
 from tcpmesh.net.connect_check import ConnectCheckListener
 from tcpmesh.net.happy_eyeballs import HappyEyeballs, in_turn
@@ -48,11 +48,15 @@ class Dialer:
         self._sockets = sockets
         self.wraps = sockets is not None and sockets.wraps
         """Whether connections may have a transport socket."""
+        self.needs_header = sockets is not None and sockets.needs_header
+        """Whether it is to be told what a PROXY header says of the client."""
         if message.HasField("upstream_bind_config"):
             bind_config = message.upstream_bind_config
         options = message.upstream_connection_options
         probes = (
-            keepalive(**_given(options.tcp_keepalive)) if options.HasField("tcp_keepalive") else ()
+            keepalive(**keepalive_settings(options.tcp_keepalive))
+            if options.HasField("tcp_keepalive")
+            else ()
         )
         found = {family: _options(bind_config, family, probes) for family in FAMILIES.values()}
         self._options = found if any(found.values()) else None
@@ -124,9 +128,11 @@ class Dialer:
         wrapped = self._sockets.find(spec, criteria) if self._sockets is not None else None
         if wrapped is None:
             return self._network
-        if spec.hostname:
-            told = replace(told, host_name=spec.hostname)
-        return wrapped if told is NO_OPTIONS else wrapped.with_options(told)
+        return wrapped.with_options(replace(told, host=spec))
+
+    def pool_key(self, told: TransportSocketOptions) -> Hashable:
+        """What has to be equal for clients to share a pool of connections."""
+        return told if self._sockets is None else self._sockets.pool_key(told)
 
     def close(self) -> None:
         """No more connections will be opened; those that are open live on."""
@@ -180,18 +186,6 @@ def dialer_of(message: Any, context: Context) -> Dialer:
     with all_or_nothing() as undo:
         undo.callback(sockets.close)
         return Dialer(message, context.network, context.bind_config, sockets)
-
-
-def _given(message: Any) -> dict[str, int | None]:
-    names = {
-        "probes": "keepalive_probes",
-        "time": "keepalive_time",
-        "interval": "keepalive_interval",
-    }
-    return {
-        key: getattr(message, name).value if message.HasField(name) else None
-        for key, name in names.items()
-    }
 
 
 def _options(

@@ -33,8 +33,8 @@ from __future__ import annotations
 
 import struct
 from collections import deque
-from collections.abc import Iterable
-from typing import Any, TypeAlias
+from collections.abc import Hashable, Iterable
+from typing import Any
 
 from envoy.extensions.upstreams.tcp.v3.tcp_protocol_options_pb2 import TcpProtocolOptions
 
@@ -56,8 +56,6 @@ AT_ONCE = 3
 """The most connections that one event makes."""
 
 _TCP_OPTIONS: str = TcpProtocolOptions.DESCRIPTOR.full_name
-Key: TypeAlias = "tuple[int | None, TransportSocketOptions]"
-"""The number of a client that has a pool of its own, and what the transport socket is told."""
 
 _SINGLE = struct.Struct("f")
 
@@ -78,7 +76,7 @@ class Pools:
         self._by_client: bool = message.connection_pool_per_downstream_connection
         idle = _idle_timeout(message)
         self.idle = network.timers.queue(idle, PooledConnection.expired) if idle else None
-        self._pools: dict[Host, dict[Key, Pool]] = {}
+        self._pools: dict[Host, dict[Hashable, Pool]] = {}
         """Those of each host that has any: one, or one for each client; and one for whatever the
         transport socket is told.
         """
@@ -120,12 +118,14 @@ class Pools:
                 return
 
     def _pool(self, host: Host, client: PendingClient) -> Pool:
-        told = options_of(client.stream_info) if self._cluster.dialer.wraps else NO_OPTIONS
-        key = (client.stream_info.id if self._by_client else None, told)
+        dialer = self._cluster.dialer
+        told = options_of(client.stream_info) if dialer.wraps else NO_OPTIONS
+        number = client.stream_info.id if self._by_client else None
+        key = (number, dialer.pool_key(told))
         pools = self._pools.setdefault(host, {})
         pool = pools.get(key)
         if pool is None:
-            pool = pools[key] = Pool(self, host, key, self._before.get(host, 0))
+            pool = pools[key] = Pool(self, host, key, told, self._before.get(host, 0))
             if self._before.pop(host, 0):
                 self._heirs[host] = pool
         return pool
@@ -187,11 +187,18 @@ class Pool:
         "told",
     )
 
-    def __init__(self, pools: Pools, host: Host, key: Key, active: int = 0) -> None:
+    def __init__(
+        self,
+        pools: Pools,
+        host: Host,
+        key: Hashable,
+        told: TransportSocketOptions,
+        active: int = 0,
+    ) -> None:
         self.pools = pools
         self.host = host
         self.key = key
-        self.told = key[1]
+        self.told = told
         self.clock = pools.clock
         self.idle = pools.idle
         self._waiting: deque[PendingClient] = deque()

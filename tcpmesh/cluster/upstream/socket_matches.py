@@ -7,16 +7,21 @@ A host is matched by what its metadata, or else that of its locality, has under
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
 from tcpmesh.config.fields.to_plain import plain_value
 from tcpmesh.connection.transport_sockets import transport_socket
 from tcpmesh.connection.wrapped.network import WrappedNetwork
-from tcpmesh.interfaces import INetwork, IUpstreamTransportSocketFactory
+from tcpmesh.interfaces import (
+    INetwork,
+    IPerClientTransportSocketFactory,
+    IUpstreamTransportSocketFactory,
+)
 from tcpmesh.registry import Context
 from tcpmesh.values.all_or_nothing import all_or_nothing
 from tcpmesh.values.hosts import HostSpec
+from tcpmesh.values.stream.transport_socket_options import TransportSocketOptions
 
 NAMESPACE = "envoy.transport_socket_match"
 
@@ -68,6 +73,8 @@ class TransportSockets:
         self._network = network
         self._rules = MatchRules(message) if message.transport_socket_matches else None
         self._closing: list[Callable[[], None]] = []
+        self._per_client: list[Any] = []
+        """Those that tell clients apart in ways of their own."""
         with all_or_nothing() as undo:
             undo.callback(self.close)
             self._own = self._wrapped(message, context)
@@ -80,12 +87,25 @@ class TransportSockets:
         if socket is None:
             return None
         self._closing.append(socket.close)
+        if IPerClientTransportSocketFactory.providedBy(socket):
+            self._per_client.append(socket)
         return WrappedNetwork(self._network, socket)
 
     @property
     def wraps(self) -> bool:
         """Whether any host has one."""
         return bool(self._closing)
+
+    @property
+    def needs_header(self) -> bool:
+        """Whether any is to be told what a PROXY header says of the client."""
+        return any(each.needs_header for each in self._per_client)
+
+    def pool_key(self, told: TransportSocketOptions) -> Hashable:
+        """What has to be equal for clients to share a pool of connections."""
+        if not self._per_client:
+            return told
+        return tuple(each.pool_key(told) for each in self._per_client)
 
     def find(self, spec: HostSpec, criteria: Labels | None = None) -> WrappedNetwork | None:
         """The network for connections to a host; `None` where bytes go as they are.

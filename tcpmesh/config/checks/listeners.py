@@ -4,13 +4,14 @@ filters, the TCP proxy.
 
 from __future__ import annotations
 
+import ipaddress
 from typing import Any
 
 from tcpmesh.config.fields.addresses import check_bind_address
 from tcpmesh.config.fields.values import nanoseconds
 from tcpmesh.config.messages.report import Report
 from tcpmesh.config.messages.types import type_of_url, unpack
-from tcpmesh.config.text.problems import FieldPath
+from tcpmesh.config.text.problems import FieldPath, path_of
 
 _INTERNAL = "envoy.extensions.bootstrap.internal_listener.v3.InternalListener"
 _NETWORK = "envoy.extensions.filters.network."
@@ -58,6 +59,7 @@ def _check_listener(listener: Any, field_path: FieldPath, report: Report) -> Non
     if listener.address.HasField("envoy_internal_address"):
         text = "a listener in this process is declared by internal_listener, not by an address"
         report.error(((field_path, "address"), "envoy_internal_address"), text)
+    _check_places(listener, field_path, report)
     if _is_udp(listener):
         if listener.filter_chains:
             report.error(
@@ -68,8 +70,45 @@ def _check_listener(listener: Any, field_path: FieldPath, report: Report) -> Non
         report.absent(
             field_path,
             ["filter_chains", "default_filter_chain"],
-            "no filter chain: a listener needs filter_chains",
+            "no filter chains specified: a listener needs filter_chains",
         )
+
+
+def _check_places(listener: Any, field_path: FieldPath, report: Report) -> None:
+    """Report addresses that the listener cannot have with its other fields."""
+    places = [(listener.address, field_path)]
+    for index, more in enumerate(listener.additional_addresses):
+        places.append((more.address, ((field_path, "additional_addresses"), index)))
+    for address, place in places:
+        inet = address.socket_address
+        if inet.ipv4_compat and not _takes_ipv4(inet.address):
+            text = "only IPv6 address '::' or valid IPv4-mapped IPv6 address can set ipv4_compat"
+            report.error(
+                (((place, "address"), "socket_address"), "ipv4_compat"), f"{text}: {inet.address}"
+            )
+        if listener.enable_mptcp and not address.HasField("socket_address"):
+            text = "enable_mptcp can only be used with IP addresses"
+            report.error((field_path, "enable_mptcp"), text)
+
+
+def _takes_ipv4(host: str) -> bool:
+    try:
+        ip = ipaddress.ip_address(host)
+    except ValueError:
+        return True  # which is said elsewhere
+    return ip.version == 6 and (ip.is_unspecified or ip.ipv4_mapped is not None)
+
+
+def _check_namespace(address: Any, field_path: FieldPath, report: Report) -> None:
+    """A network namespace is entered to listen there, and for nothing else yet."""
+    path = path_of(field_path)
+    if not address.network_namespace_filepath or path[0] == "admin" or "listeners" in path:
+        return
+    if "load_assignment" in path:
+        text = "hosts cannot specify network namespaces with their address"
+    else:
+        text = "Envoy enters a network namespace here, tcpmesh does so only to listen"
+    report.error((field_path, "network_namespace_filepath"), text)
 
 
 def _check_internal(field_path: FieldPath, report: Report) -> None:
@@ -159,9 +198,21 @@ def _check_proxy_protocol(config: Any, field_path: FieldPath, report: Report) ->
         )
 
 
+def _check_tlv(entry: Any, field_path: FieldPath, report: Report) -> None:
+    is_formatted = entry.HasField("format_string")
+    if entry.value and is_formatted:
+        text = "an extension has either a value or a format_string"
+        report.error((field_path, "format_string"), text)
+    elif not entry.value and not is_formatted:
+        text = "an extension needs a value of one byte at least, or a format_string"
+        report.absent(field_path, ["value", "format_string"], text)
+
+
 CHECKS = {
+    "envoy.config.core.v3.TlvEntry": _check_tlv,
     "envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol": _check_proxy_protocol,
     "envoy.config.listener.v3.Listener": _check_listener,
+    "envoy.config.core.v3.SocketAddress": _check_namespace,
     "envoy.config.listener.v3.FilterChain": _check_chain,
     "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy": _check_tcp_proxy,
 }

@@ -12,12 +12,22 @@ LARGEST = 100
 """Envoy's own limit for the size of a program, where the configuration has none."""
 
 
-def _check_regex(matcher: Any, field_path: FieldPath, report: Report) -> None:
+def _size(matcher: Any, field_path: FieldPath, report: Report) -> int:
+    """Of the program of an expression; 0 of one that is none, which is said."""
     try:
-        size = Regex(matcher.regex).size
+        return Regex(matcher.regex).size
     except BadRegex as e:
         report.error((field_path, "regex"), f"no regular expression of RE2: {e}")
-        return
+        return 0
+
+
+def _check_unlimited(matcher: Any, field_path: FieldPath, report: Report) -> None:
+    """In a matching tree Envoy has no limit but RE2's own."""
+    _size(matcher, field_path, report)
+
+
+def _check_regex(matcher: Any, field_path: FieldPath, report: Report) -> None:
+    size = _size(matcher, field_path, report)
     given = matcher.google_re2.HasField("max_program_size")
     largest = matcher.google_re2.max_program_size.value if given else LARGEST
     if size > largest:
@@ -41,4 +51,6 @@ def _check_string(matcher: Any, field_path: FieldPath, report: Report) -> None:
 CHECKS = {
     "envoy.type.matcher.v3.RegexMatcher": _check_regex,
     "envoy.type.matcher.v3.StringMatcher": _check_string,
+    "xds.type.matcher.v3.RegexMatcher": _check_unlimited,
+    "xds.type.matcher.v3.StringMatcher": _check_string,
 }

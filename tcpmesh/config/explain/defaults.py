@@ -144,6 +144,12 @@ _LISTENER: dict[str, Defaults] = {
         "use_original_dst": Default(
             "whether clients go to the listener of the address that they wanted"
         ),
+        "transparent": Default("whether it takes clients for any address"),
+        "freebind": Default("whether its address may be one that no interface has"),
+        "tcp_fast_open_queue_length": Default(
+            "so many clients may send data with their SYN", unset="as the system has it"
+        ),
+        "tcp_keepalive": Default("silent clients are probed", unset="no"),
         "bind_to_port": Default(
             "whether it accepts clients itself, or serves only those handed to it"
         ),

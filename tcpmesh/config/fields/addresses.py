@@ -83,4 +83,5 @@ def address_key(address: Any) -> str:
         return ""
     ip = ipaddress.ip_address(socket_address.address)
     host = f"[{ip}]" if ip.version == 6 else str(ip)
-    return f"{host}:{socket_address.port_value}"
+    namespace = socket_address.network_namespace_filepath
+    return f"{host}:{socket_address.port_value}" + (f" in {namespace}" if namespace else "")

@@ -52,6 +52,21 @@ def socket_options(messages: Any, state: str) -> tuple[tuple[int, int, int | byt
     )
 
 
+def keepalive_settings(message: Any) -> dict[str, int | None]:
+    """What a `core.v3.TcpKeepalive` gives, as `tcpmesh.values.socket_options.keepalive` takes
+    it.
+    """
+    names = {
+        "probes": "keepalive_probes",
+        "time": "keepalive_time",
+        "interval": "keepalive_interval",
+    }
+    return {
+        key: getattr(message, name).value if message.HasField(name) else None
+        for key, name in names.items()
+    }
+
+
 def seconds(duration: Any) -> float:
     """A `google.protobuf.Duration` in seconds."""
     return float(duration.seconds + duration.nanos / 1e9)

@@ -18,6 +18,7 @@ from typing import Any
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
+from tcpmesh.config.messages.nesting import TOO_DEEP, is_readable
 from tcpmesh.config.messages.scalars import (
     Wrong,
     did_you_mean,
@@ -403,8 +404,20 @@ def _read_content(
             content,
             field_path,
         )
-    message.type_url = node.items["@type"].value  # type: ignore[attr-defined]
+    url: str = node.items["@type"].value  # type: ignore[attr-defined]
+    _pack(reading, node, content, message, field_path, url)
+
+
+def _pack(
+    reading: Reading, node: Node, content: Message, message: Any, field_path: FieldPath, url: str
+) -> None:
+    """Put the content into its Any, from which whoever needs it can read it again: not what is
+    nested too deep for that.
+    """
+    message.type_url = url
     message.value = content.SerializeToString(deterministic=True)
+    if not is_readable(content, message.value):
+        reading.problem(node, field_path, Wrong(TOO_DEEP))
 
 
 def _checked_url(url: Node) -> str:
@@ -446,8 +459,7 @@ def _read_typed_struct(
     inner = node.items.get("value")
     if inner is not None and not _is_null(inner):
         reading.message(inner, content, field_path)
-    message.type_url = f"type.googleapis.com/{full_name}"
-    message.value = content.SerializeToString(deterministic=True)
+    _pack(reading, node, content, message, field_path, f"type.googleapis.com/{full_name}")
 
 
 def _is_alternative(field_path: FieldPath) -> bool:

@@ -46,6 +46,7 @@ EXTENSIONS: Mapping[str, Rows] = {
     **extensions.EXTENSIONS,
     **logs.EXTENSIONS,
     **collectors.EXTENSIONS,
+    **listeners.EXTENSIONS,
     **tls.EXTENSIONS,
 }
 
@@ -64,6 +65,7 @@ TABLE: Mapping[str, Rows] = {
     **filters.PARTS,
     **extensions.PARTS,
     **collectors.PARTS,
+    **listeners.PARTS,
     **tls.PARTS,
 }
 

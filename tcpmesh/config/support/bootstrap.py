@@ -101,6 +101,8 @@ CORE: dict[str, Rows] = {
         "protocol": only("TCP"),
         "address": YES,
         "port_value": YES,
+        "ipv4_compat": YES,
+        "network_namespace_filepath": YES,
     },
     "envoy.config.core.v3.Metadata": {
         "filter_metadata": YES,

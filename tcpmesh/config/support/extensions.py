@@ -18,6 +18,12 @@ _DATAGRAMS: Rows = {"address": WHOLE, "prefix": YES, "max_bytes_per_datagram": Y
 #: What an `@type` may name.
 EXTENSIONS: dict[str, Rows] = {
     "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer": {},
+    "envoy.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport": {
+        "config": YES,
+        "transport_socket": YES,
+        "allow_unspecified_address": YES,
+        "tlv_as_pool_key": YES,
+    },
     "envoy.extensions.upstreams.tcp.generic.v3.GenericConnectionPoolProto": {},
     "envoy.extensions.health_check.event_sinks.file.v3.HealthCheckEventFileSink": {
         "event_log_path": YES

@@ -24,9 +24,7 @@ EXTENSIONS: dict[str, Rows] = {
         "disallowed_versions": YES,
         "stat_prefix": YES,
         "tlv_location": YES,
-        "pass_through_tlvs": no_effect(
-            "for a PROXY header to the upstream, which is not supported yet"
-        ),
+        "pass_through_tlvs": YES,
     },
     "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector": {
         "enable_ja3_fingerprinting": YES,
@@ -52,6 +50,8 @@ EXTENSIONS: dict[str, Rows] = {
         "access_log_options": YES,
         "access_log_flush_interval": YES,
         "flush_access_log_on_connected": YES,
+        "proxy_protocol_tlvs": YES,
+        "proxy_protocol_tlv_merge_policy": YES,
     },
 }
 
@@ -65,7 +65,10 @@ PARTS: dict[str, Rows] = {
     "envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol.KeyValuePair": {
         "metadata_namespace": YES,
         "key": YES,
+        "value_string_encoding": YES,
     },
+    "envoy.config.core.v3.ProxyProtocolPassThroughTLVs": {"match_type": YES, "tlv_type": YES},
+    "envoy.config.core.v3.TlvEntry": {"type": YES, "value": YES, "format_string": YES},
     "envoy.extensions.filters.common.set_filter_state.v3.FilterStateValue": {
         "object_key": YES,
         "factory_key": YES,

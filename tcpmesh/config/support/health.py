@@ -41,7 +41,11 @@ HEALTH: dict[str, Rows] = {
         "receive": YES,
         "proxy_protocol_config": YES,
     },
-    "envoy.config.core.v3.ProxyProtocolConfig": {"version": YES},
+    "envoy.config.core.v3.ProxyProtocolConfig": {
+        "version": YES,
+        "pass_through_tlvs": YES,
+        "added_tlvs": YES,
+    },
     "envoy.config.core.v3.HealthCheck.HttpHealthCheck": {
         "host": YES,
         "path": YES,

@@ -1,8 +1,10 @@
-"""The fields of a listener and its filter chains."""
+"""The fields of a listener and its filter chains, and of the trees that choose these."""
 
 from __future__ import annotations
 
-from tcpmesh.config.support.rows import YES, Rows, no_effect, only
+from tcpmesh.config.support.rows import WHOLE, YES, Rows, default_only, no_effect
+
+_UNREAD = no_effect("Envoy refuses it, but in the default chain, whose match nobody reads")
 
 LISTENER: dict[str, Rows] = {
     "envoy.config.listener.v3.Listener": {
@@ -13,6 +15,7 @@ LISTENER: dict[str, Rows] = {
         "access_log": YES,
         "filter_chains": YES,
         "default_filter_chain": YES,
+        "filter_chain_matcher": YES,
         "per_connection_buffer_limit_bytes": YES,
         "metadata": YES,
         "traffic_direction": no_effect(
@@ -31,10 +34,27 @@ LISTENER: dict[str, Rows] = {
         "bind_to_port": YES,
         "deprecated_v1": YES,
         "use_original_dst": YES,
-        "transparent": only(False),
-        "freebind": only(False),
+        "transparent": YES,
+        "freebind": YES,
+        "tcp_fast_open_queue_length": YES,
+        "enable_mptcp": YES,
+        "tcp_keepalive": YES,
+        "reuse_port": no_effect("a port is shared anyway, unless enable_reuse_port says no"),
+        "connection_balance_config": default_only("one worker has all connections"),
+        "drain_type": no_effect(
+            "for drains of the whole proxy, by the admin interface, which are not supported yet"
+        ),
+        "bypass_overload_manager": no_effect("there is no overload manager yet to bypass"),
     },
-    "envoy.config.listener.v3.AdditionalAddress": {"address": YES, "socket_options": YES},
+    "envoy.config.listener.v3.AdditionalAddress": {
+        "address": YES,
+        "socket_options": YES,
+        "tcp_keepalive": YES,
+    },
+    "envoy.config.listener.v3.Listener.ConnectionBalanceConfig": {
+        "exact_balance": no_effect("one worker has all connections"),
+        "cpu_locality_balance": no_effect("one worker has all connections"),
+    },
     "envoy.config.listener.v3.Listener.DeprecatedV1": {"bind_to_port": YES},
     "envoy.config.listener.v3.ListenerFilter": {
         "name": YES,
@@ -69,7 +89,86 @@ LISTENER: dict[str, Rows] = {
         "source_type": YES,
         "source_prefix_ranges": YES,
         "source_ports": YES,
+        "address_suffix": _UNREAD,
+        "suffix_len": _UNREAD,
     },
     "envoy.config.core.v3.CidrRange": {"address_prefix": YES, "prefix_len": YES},
     "envoy.config.listener.v3.Filter": {"name": YES, "typed_config": YES},
+}
+
+_INPUTS = "envoy.extensions.matching.common_inputs.network.v3"
+
+#: What matching trees ask, and what they look up in.
+EXTENSIONS: dict[str, Rows] = {
+    f"{_INPUTS}.DestinationIPInput": {},
+    f"{_INPUTS}.DestinationPortInput": {},
+    f"{_INPUTS}.SourceIPInput": {},
+    f"{_INPUTS}.SourcePortInput": {},
+    f"{_INPUTS}.DirectSourceIPInput": {},
+    f"{_INPUTS}.SourceTypeInput": {},
+    f"{_INPUTS}.ServerNameInput": {},
+    f"{_INPUTS}.TransportProtocolInput": {},
+    f"{_INPUTS}.ApplicationProtocolInput": {},
+    f"{_INPUTS}.FilterStateInput": {"key": YES, "field": YES},
+    "envoy.extensions.matching.input_matchers.ip.v3.Ip": {
+        "cidr_ranges": YES,
+        "stat_prefix": no_effect(
+            "counts inputs that are no IP address, as those of addresses always are"
+        ),
+    },
+    "xds.type.matcher.v3.IPMatcher": {"range_matchers": YES},
+    "xds.type.matcher.v3.ServerNameMatcher": {"domain_matchers": YES},
+}
+
+#: Matching trees.
+PARTS: dict[str, Rows] = {
+    "xds.core.v3.CidrRange": {"address_prefix": YES, "prefix_len": YES},
+    "xds.core.v3.TypedExtensionConfig": {"name": YES, "typed_config": YES},
+    "xds.type.matcher.v3.IPMatcher.IPRangeMatcher": {
+        "ranges": YES,
+        "on_match": YES,
+        "exclusive": YES,
+    },
+    "xds.type.matcher.v3.Matcher": {
+        "matcher_list": YES,
+        "matcher_tree": YES,
+        "on_no_match": YES,
+    },
+    "xds.type.matcher.v3.Matcher.MatcherList": {"matchers": YES},
+    "xds.type.matcher.v3.Matcher.MatcherList.FieldMatcher": {"predicate": YES, "on_match": YES},
+    "xds.type.matcher.v3.Matcher.MatcherList.Predicate": {
+        "single_predicate": YES,
+        "or_matcher": YES,
+        "and_matcher": YES,
+        "not_matcher": YES,
+    },
+    "xds.type.matcher.v3.Matcher.MatcherList.Predicate.PredicateList": {"predicate": YES},
+    "xds.type.matcher.v3.Matcher.MatcherList.Predicate.SinglePredicate": {
+        "input": YES,
+        "value_match": YES,
+        "custom_match": YES,
+    },
+    "xds.type.matcher.v3.Matcher.MatcherTree": {
+        "input": YES,
+        "exact_match_map": YES,
+        "prefix_match_map": YES,
+        "custom_match": YES,
+    },
+    "xds.type.matcher.v3.Matcher.MatcherTree.MatchMap": {"map": YES},
+    "xds.type.matcher.v3.Matcher.OnMatch": {
+        "matcher": YES,
+        "action": WHOLE,
+        "keep_matching": YES,
+    },
+    "xds.type.matcher.v3.RegexMatcher": {"google_re2": YES, "regex": YES},
+    "xds.type.matcher.v3.RegexMatcher.GoogleRE2": {},
+    "xds.type.matcher.v3.ServerNameMatcher.DomainMatcher": {"domains": YES, "on_match": YES},
+    "xds.type.matcher.v3.StringMatcher": {
+        "exact": YES,
+        "prefix": YES,
+        "suffix": YES,
+        "safe_regex": YES,
+        "contains": YES,
+        "ignore_case": YES,
+    },
 }

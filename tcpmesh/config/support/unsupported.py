@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from typing import Any
 
 from google.protobuf.descriptor import FieldDescriptor
@@ -107,8 +107,8 @@ def _check_inner(field: FieldDescriptor, value: Any, say: _Say, field_path: Fiel
     elif full_name.startswith("google.protobuf."):
         return
     elif field.is_repeated:
-        for index, item in enumerate(value):
-            _check_message(item, say, (field_path, index))
+        for key, item in value.items() if isinstance(value, Mapping) else enumerate(value):
+            _check_message(item, say, (field_path, key))
     else:
         _check_message(value, say, field_path)
 

@@ -16,7 +16,7 @@ from twisted.internet.error import TimeoutError as ConnectTimeout
 from twisted.internet.interfaces import IConnector
 from twisted.python.failure import Failure
 
-from tcpmesh.interfaces import INetwork, IUpstreamTransportSocketFactory
+from tcpmesh.interfaces import INetwork, IReadyAtOnce, IUpstreamTransportSocketFactory
 from tcpmesh.net.connect_check import ConnectCheckListener, FactoryConnectCheck
 from tcpmesh.net.protocol import OneShotFactory
 from tcpmesh.values.address import Address
@@ -90,7 +90,8 @@ class WrappedConnector(OneShotFactory):
         """There is a connection: the wrapper that makes the handshake on it."""
         if self._connector is None:
             return None
-        self._transport = self._network.socket.connected(self._address, self, self._network.options)
+        network = self._network
+        self._transport = network.socket.connected(self._address, self, network.options)
         return self._transport
 
     def clientConnectionFailed(self, connector: Any, reason: Failure) -> None:
@@ -187,8 +188,10 @@ class WrappedNetwork:
         listener: ConnectCheckListener,
         timeout: float,
         options: ConnectOptions | None = None,
-    ) -> FactoryConnectCheck:
+    ) -> Any:
         """What finds out, time and again, whether a connection can be made, handshake included."""
+        if IReadyAtOnce.providedBy(self.socket):
+            return self.below.connect_check(address, listener, timeout, options)
         return FactoryConnectCheck(self, address, listener, timeout, options)
 
     def stop(self) -> Any:

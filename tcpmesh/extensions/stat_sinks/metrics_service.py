@@ -19,6 +19,7 @@ from tcpmesh.accesslog.collectors.outbox import Outbox
 from tcpmesh.interfaces import IStatsSink, IStatsSnapshot
 from tcpmesh.registry import MainContext, extension
 from tcpmesh.rpc.client import grpc_client
+from tcpmesh.stats.exposition.formats import readable
 from tcpmesh.stats.snapshot import (
     FlushedCounter,
     FlushedGauge,
@@ -83,11 +84,12 @@ class Families:
         metric = family.metric.add()
         metric.timestamp_ms = int(snapshot.wall * 1000)
         if not self._with_labels:
-            family.name = stat.name
+            family.name = readable(stat.name)
             return metric
-        family.name, tags = snapshot.tags(stat.name)
+        name, tags = snapshot.tags(stat.name)
+        family.name = readable(name)
         for tag, value in tags:
-            metric.label.add(name=tag, value=value)
+            metric.label.add(name=tag, value=readable(value))
         return metric
 
     def _fill_counter(self, family: Any, stat: FlushedCounter, snapshot: IStatsSnapshot) -> None:

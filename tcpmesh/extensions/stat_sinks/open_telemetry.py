@@ -24,6 +24,7 @@ from tcpmesh.accesslog.collectors.otlp_transport import GrpcTransport, HttpTrans
 from tcpmesh.accesslog.collectors.outbox import Outbox
 from tcpmesh.interfaces import IStatsSink, IStatsSnapshot
 from tcpmesh.registry import MainContext, extension
+from tcpmesh.stats.exposition.formats import readable
 from tcpmesh.stats.snapshot import (
     FlushedCounter,
     FlushedGauge,
@@ -121,11 +122,11 @@ class Metrics:
     ) -> None:
         """What all kinds have in common."""
         name, tags = snapshot.tags(stat.name)
-        metric.name = self._prefix + (name if self._extracted else stat.name)
+        metric.name = self._prefix + readable(name if self._extracted else stat.name)
         point.time_unix_nano = _nanoseconds(snapshot.wall)
         if self._with_tags:
             for tag, value in tags:
-                point.attributes.add(key=tag).value.string_value = value
+                point.attributes.add(key=tag).value.string_value = readable(value)
 
 
 def _request() -> tuple[Any, Any]:

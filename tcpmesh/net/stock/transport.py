@@ -388,7 +388,7 @@ class StockTransport(tcp.Connection):
         known = self._known.get(method)
         if known is None:
             try:
-                known = Address.from_sockaddr(self.socket.family, getattr(self.socket, method)())
+                known = Address.of_end(self.socket.family, getattr(self.socket, method)())
             except (OSError, AttributeError):
                 return Address("")
             self._known = {**self._known, method: known}

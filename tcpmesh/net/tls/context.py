@@ -79,9 +79,12 @@ class TlsContext:
         self.is_server = settings.is_server
         validation = settings.validation or NOTHING_DEMANDED
         self._verifier = Verifier(validation)
-        demands = validation.asks_for_certificate
-        self.asks_for_certificate = settings.require_certificate or demands
+        self.asks_for_certificate = validation.asks_for_certificate
         """Whether the peer's certificate decides anything."""
+        self.requires_certificate = settings.require_certificate and validation.has_demands
+        """Whether a client without one is refused: as in Envoy only where there is something to
+        hold it against.
+        """
         self.validates = validation.has_demands and not validation.accept_untrusted
         """Whether a peer that was let in has a certificate that is what was demanded."""
         self._made: dict[CertificateSet, SSL.Context] = {}
@@ -130,7 +133,7 @@ class TlsContext:
         return not engine.has_peer_certificate and self._has_what_it_needs(engine)
 
     def _has_what_it_needs(self, engine: CompiledEngine) -> bool:
-        needed = self.settings.require_certificate or not self.is_server
+        needed = self.requires_certificate or not self.is_server
         return not needed or engine.has_peer_certificate
 
     def wanted(self, options: TransportSocketOptions) -> Wanted:
@@ -260,7 +263,7 @@ class TlsContext:
         mode = SSL.VERIFY_NONE
         if self.asks_for_certificate or not self.is_server:
             mode = SSL.VERIFY_PEER
-        if self.settings.require_certificate:
+        if self.requires_certificate:
             mode |= SSL.VERIFY_FAIL_IF_NO_PEER_CERT
         ask_to_verify(made, mode)
 

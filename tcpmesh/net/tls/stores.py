@@ -1,9 +1,4 @@
-"""Authorities and revocation lists, and whether a chain leads to one of them.
-
-`pyOpenSSL`'s store knows all but two things: what a certificate is used for, and forgetting.
-OpenSSL keeps a list of errors for each thread; what verification leaves there would become the
-failure of whichever connection is looked at next.
-"""
+"""Authorities and revocation lists, and whether a chain leads to one of them."""
 
 from __future__ import annotations
 
@@ -13,9 +8,9 @@ from dataclasses import dataclass
 
 from cryptography import x509
 from OpenSSL import crypto
-from OpenSSL._util import lib as _lib
 
 from tcpmesh.net.tls import failures
+from tcpmesh.net.tls.openssl.library import set_purpose
 from tcpmesh.net.tls.parsing import Unreadable, extension, parse
 
 _NO_CHECK_TIME = 0x200000
@@ -42,11 +37,6 @@ class Failure:
     code: int
     depth: int
     before: str = ""
-
-
-def forget_errors() -> None:
-    """Empty OpenSSL's list of errors of this thread."""
-    _lib.ERR_clear_error()
 
 
 class TrustStore:
@@ -148,5 +138,5 @@ def _store(
     for each in lists:
         store.add_crl(each)
     store.set_flags(flags)
-    _lib.X509_STORE_set_purpose(store._store, purpose.value)
+    set_purpose(store, purpose.value)
     return store

@@ -25,8 +25,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from OpenSSL import crypto
 
 from tcpmesh.net.tls import failures
+from tcpmesh.net.tls.openssl.library import take_errors
 from tcpmesh.net.tls.parsing import Unreadable, extension, parse, public_key
-from tcpmesh.net.tls.stores import Purpose, TrustStore, forget_errors
+from tcpmesh.net.tls.stores import Purpose, TrustStore
 from tcpmesh.net.tls.subject_names import (
     NameKind,
     NameMatcher,
@@ -220,7 +221,8 @@ class Verifier:
         except (ValueError, crypto.Error):
             return _UNREADABLE
         finally:
-            forget_errors()
+            # What is left in OpenSSL's list would become the failure of another connection.
+            take_errors()
 
     def _judge(
         self,

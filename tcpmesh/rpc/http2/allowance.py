@@ -57,6 +57,7 @@ class Allowance:
         self._left -= count
         if self._left < 0:
             now = self._clock.seconds()
-            self._left = min(self._left + (now - self._since) * PER_SECOND, MOST)
+            grown = self._left + count + (now - self._since) * PER_SECOND
+            self._left = min(grown, MOST) - count
             self._since = now
         return self._left >= 0

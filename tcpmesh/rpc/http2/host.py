@@ -135,8 +135,6 @@ class Http2Host(ConnectionOwner):
         self._connect()
 
     def _begin(self, connection: Http2Connection, stream: Http2Stream) -> None:
-        if self._idle is not None:
-            self._idle.discard(self)
         self._counts.begins()
         connection.begin(stream)
 

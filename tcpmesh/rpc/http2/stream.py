@@ -39,7 +39,7 @@ class StreamObserver(Protocol):
     """Who has made a request.  After `on_end` or `on_reset` nothing is told any more."""
 
     def on_headers(self, fields: Fields, ended: bool) -> None:
-        """The header fields of the response.
+        """The header fields of the response, with a `:status` of three digits.
 
         :param ended: whether that is all of it.
         """

@@ -1,10 +1,28 @@
 """What a transport socket is told of one upstream connection, beyond what its cluster says: Envoy's
-`TransportSocketOptions`.
+`TransportSocketOptions`, a value.
+
+A connection of the proxy's own, such as that of a health check, has none.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from tcpmesh.values.address import Address
+from tcpmesh.values.hosts import HostSpec
+from tcpmesh.values.stream.filter_state import NO_FILTER_STATE, FilterState
+
+Tlv = tuple[int, bytes]
+"""Type and value of an extension of the PROXY protocol."""
+
+
+@dataclass(frozen=True)
+class ProxyProtocolOptions:
+    """What a PROXY header to the host is to say."""
+
+    source: Address
+    destination: Address
+    tlvs: tuple[Tlv, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -20,8 +38,23 @@ class TransportSocketOptions:
     subject_names: tuple[str, ...] = ()
     """Names of which the host's certificate must have one."""
 
-    host_name: str = ""
-    """The host's own name, for a cluster that asks each host for its own."""
+    proxy_protocol: ProxyProtocolOptions | None = None
+    """What a PROXY header is to say of the client."""
+
+    upstream_id: int = field(default=0, compare=False)
+    """The number of the connection to the host."""
+
+    filter_state: FilterState = field(default=NO_FILTER_STATE, compare=False)
+    """The objects that the client shares with it."""
+
+    host: HostSpec | None = field(default=None, compare=False)
+    """The host; who connects to it fills that in."""
+
+    @property
+    def host_name(self) -> str:
+        """The host's own name, for a cluster that asks each host for its own."""
+        return "" if self.host is None else self.host.hostname
 
 
 NO_OPTIONS = TransportSocketOptions()
+"""Of a connection of which nothing is known."""

@@ -161,6 +161,19 @@ class DumpTests(PageTestCase):
         metadata = self.configs()["BootstrapConfigDump"]["bootstrap"]["node"]["metadata"]
         self.assertEqual(("1", "[1.5]"), (str(metadata["x"]), str(metadata["y"])))
 
+    def test_nested(self) -> None:
+        """Metadata that is nested deeper than protobuf would read is shown too."""
+        static = self.server.bootstrap.static_resources
+        for message in (static.listeners[0], static.clusters[0]):
+            inner = message.metadata.filter_metadata["a"]
+            for _ in range(60):
+                inner = inner.fields["in"].struct_value
+        found = self.configs()
+        listener = found["ListenersConfigDump"]["static_listeners"][0]["listener"]
+        cluster = found["ClustersConfigDump"]["static_clusters"][0]["cluster"]
+        for shown in (listener, cluster):
+            self.assertEqual(60, str(shown["metadata"]).count("'in'"))
+
     def test_endpoints(self) -> None:
         """On request the hosts of clusters are there, by priority and locality, with their health
         and weight.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from html.parser import HTMLParser
 from typing import Any
 
@@ -21,10 +22,12 @@ from tcpmesh.stats.store import Store
 from tcpmesh.values.server_options import ServerOptions
 from tcpmesh.values.statuses import (
     BreakerThresholds,
+    CertificateStatus,
     ClusterStatus,
     ListenerStatus,
     OutlierStatus,
     RateStatus,
+    TlsContextStatus,
 )
 from tests.admin.client import Client
 from tests.admin.fakes import FakeServer, host
@@ -138,8 +141,30 @@ class InfoTests(PageTestCase):
         )
 
     def test_certs_and_hot_restart(self) -> None:
-        """Without TLS there are no certificates; hot restart is off."""
+        """The certificates of each context are shown, without TLS none; hot restart is off."""
         self.assertEqual({"certificates": []}, self.json("/certs"))
+        ends = int(time.time()) + 9 * 86400 + 9
+        shown = CertificateStatus("/x", "0a", (("dns", "a.test"),), 0, ends, (1, 86400))
+        self.server.contexts = [TlsContextStatus(cert_chain=(shown,))]
+        found = self.json("/certs")["certificates"][0]
+        self.assertEqual(found["ca_cert"], [])
+        self.assertEqual(found["cert_chain"][0].pop("expiration_time")[-1], "Z")
+        self.assertEqual(
+            found["cert_chain"],
+            [
+                {
+                    "path": "/x",
+                    "serial_number": "0a",
+                    "subject_alt_names": [{"dns": "a.test"}],
+                    "days_until_expiration": "9",
+                    "valid_from": "1970-01-01T00:00:00Z",
+                    "ocsp_details": {
+                        "valid_from": "1970-01-01T00:00:01Z",
+                        "expiration": "1970-01-02T00:00:00Z",
+                    },
+                }
+            ],
+        )
         self.assertEqual("disabled", self.text("/hot_restart_version"))
 
 

@@ -39,6 +39,19 @@ def filters(*items: str) -> str:
     return listener(f"name: b, {address}, filter_chains: [{{filters: [{', '.join(items)}]}}]")
 
 
+XDS = "type.googleapis.com/xds.type.matcher.v3."
+INPUTS = "type.googleapis.com/envoy.extensions.matching.common_inputs.network.v3."
+GO = (
+    "{action: {name: x, typed_config: {'@type': type.googleapis.com/google.protobuf.StringValue, "
+    "value: a}}}"
+)
+
+
+def asked(name: str, fields: str = "") -> str:
+    """An input of a matching tree."""
+    return f"{{name: x, typed_config: {{'@type': {INPUTS}{name}, {fields}}}}}"
+
+
 def network_filter(type_name: str, fields: str = "") -> str:
     """A filter named after its type."""
     return (
@@ -204,6 +217,26 @@ class ListenerTests(CheckTests):
         self.assert_says("terminal filter named tcp_proxy", filters(TCP, TCP))
         self.assert_says("non-terminal filter named rbac", filters(RBAC))
         self.assert_fine(filters(RBAC, TCP))
+
+    def test_addresses(self) -> None:
+        """Only an IPv6 address for all, or one of IPv4 written as IPv6, takes IPv4 too; MPTCP has
+        IP addresses; a network namespace is entered to listen, not to connect.
+        """
+        address = "address: {socket_address: {address: '%s', port_value: 9, %s}}"
+        more = "name: b, filter_chains: [{}], "
+        for host in ("::", "::ffff:127.0.0.1"):
+            self.assert_fine(listener(more + address % (host, "ipv4_compat: true")))
+        for host in ("::1", "127.0.0.1"):
+            text = listener(more + address % (host, "ipv4_compat: true"))
+            self.assert_says("can set ipv4_compat", text)
+        pipe = "address: {pipe: {path: /x}}, enable_mptcp: true"
+        self.assert_says("only be used with IP addresses", listener(more + pipe))
+        inside = "network_namespace_filepath: /x"
+        self.assert_fine(listener(more + address % ("127.0.0.1", inside)))
+        endpoint = assignment("127.0.0.1").replace("port_value: 9", f"port_value: 9, {inside}")
+        self.assert_says("hosts cannot specify network namespaces", cluster(endpoint))
+        source = f"upstream_bind_config: {{source_address: {{address: 127.0.0.1, {inside}}}}}"
+        self.assert_says("only to listen", cluster(f"{source}, {assignment('127.0.0.1')}"))
 
     def test_filters_that_may_end_a_chain(self) -> None:
         """A filter that runs other people's code is terminal where its configuration says so."""
@@ -373,6 +406,78 @@ class MatchTests(CheckTests):
         self.assert_says("\"name\" field is duplicated with value 'a'", chains % "name: a")
         self.assert_says('"name" field is required', chains % "")
         self.assert_fine(chains % "name: b, filter_chain_match: {server_names: '*'}")
+
+    def chosen(self, tree: str, more: str = "") -> str:
+        """A listener with a chain named a, and this filter_chain_matcher."""
+        return listener(
+            f"name: b, address: {{pipe: {{path: /tmp/x}}}}, filter_chains: [{{name: a}}], "
+            f"filter_chain_matcher: {{{tree}}}, {more}"
+        )
+
+    def test_tree(self) -> None:
+        """Inputs, tables and actions are of types that Envoy has for filter chains."""
+        names = f"input: {asked('ServerNameInput')}"
+        self.assert_fine(
+            self.chosen(f"matcher_tree: {{{names}, exact_match_map: {{map: {{x: {GO}}}}}}}")
+        )
+        missing = "Didn't find a registered implementation for"
+        for tree in (
+            f"on_no_match: {GO.replace('StringValue', 'BoolValue').replace('a}', 'true}')}",
+            f"matcher_tree: {{input: {asked('DynamicMetadataInput', 'filter: f, path: [{key: k}]')}"
+            f", exact_match_map: {{map: {{x: {GO}}}}}}}",
+            f"matcher_tree: {{{names}, custom_match: {{name: x, typed_config: "
+            f"{{'@type': {XDS}StringMatcher, exact: x}}}}}}",
+        ):
+            self.assert_says(missing, self.chosen(tree))
+        self.assert_says(
+            "FCDS requires a filter chain matcher",
+            listener(
+                "name: b, address: {pipe: {path: /tmp/x}}, filter_chains: [{}], "
+                "fcds_config: {name: x, config_source: {ads: {}}}"
+            ),
+        )
+
+    def test_tree_values(self) -> None:
+        """Networks have IP addresses, wildcards stand for whole labels, no name comes twice, and
+        expressions are RE2's.
+        """
+        tree = (
+            f"matcher_tree: {{input: {asked('ServerNameInput')}, custom_match: "
+            f"{{name: x, typed_config: {{'@type': {XDS}%s}}}}}}"
+        )
+        domains = tree % f"ServerNameMatcher, domain_matchers: [{{domains: [%s], on_match: {GO}}}]"
+        self.assert_fine(self.chosen(domains % "'*', '*.b.c', a, A"))
+        for text, words in (
+            ("a, a", "Duplicate domain"),
+            ("''", "Empty domain"),
+            ("'*.'", "Invalid wildcard"),
+            ("'a.*'", "Invalid wildcard"),
+            ("'*.*.a'", "Multiple wildcards"),
+        ):
+            self.assert_says(words, self.chosen(domains % text))
+        networks = (
+            f"IPMatcher, range_matchers: [{{ranges: [{{address_prefix: x}}], on_match: {GO}}}]"
+        )
+        self.assert_says("malformed IP address: x", self.chosen(tree % networks))
+        predicate = (
+            f"matcher_list: {{matchers: [{{predicate: {{single_predicate: "
+            f"{{input: {asked('SourceIPInput')}, %s}}}}, on_match: {GO}}}]}}"
+        )
+        regex = "value_match: {safe_regex: {google_re2: {}, regex: '%s'}}"
+        self.assert_fine(self.chosen(predicate % regex % "(abcdefghij){100}"))
+        self.assert_says("missing )", self.chosen(predicate % regex % "a("))
+        ip = "envoy.extensions.matching.input_matchers.ip.v3.Ip"
+        custom = (
+            f"custom_match: {{name: x, typed_config: {{'@type': type.googleapis.com/{ip}, "
+            f"stat_prefix: s, cidr_ranges: [{{address_prefix: zz}}]}}}}"
+        )
+        self.assert_says("malformed IP address: zz", self.chosen(predicate % custom))
+
+    def test_unknown_chain(self) -> None:
+        """A tree that names a chain which is not there is a warning."""
+        found = warned(self.chosen(f"on_no_match: {GO.replace('a}', 'c}')}"))
+        said = [each for each in found if "no filter chain of this listener is named 'c'" in each]
+        self.assertEqual(1, len(said))
 
     def test_default_chain(self) -> None:
         """Nobody looks at the match of the default chain."""

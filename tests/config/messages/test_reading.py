@@ -147,6 +147,28 @@ class AnyTests(SynchronousTestCase):
 
         self.assertIn("12:13: ", "\n".join(said(text)))
 
+    def nested(self, depth: int, typed: str) -> list[str]:
+        """What is said of a format of JSON with so many mappings inside each other."""
+        inner = "{in: " * depth + "x" + "}" * depth
+        kind = "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog"
+        log = f"path: a, log_format: {{json_format: {inner}}}"
+        return said(
+            with_typed_config(
+                f"{{'@type': {TCP_PROXY}, stat_prefix: s, cluster: web, access_log: {{name: a, "
+                f"typed_config: {typed % (kind, log)}}}}}"
+            )
+        )
+
+    def test_nested(self) -> None:
+        """What is nested deeper than protobuf reads is refused at its place, as by Envoy."""
+        for typed in (
+            "{'@type': %s, %s}",
+            "{'@type': a.b/xds.type.v3.TypedStruct, type_url: %s, value: {%s}}",
+        ):
+            self.assertEqual([], self.nested(33, typed))
+            (problem,) = self.nested(34, typed)
+            self.assertIn("access_log[0].typed_config: nested deeper than", problem)
+
     def test_unknown_type(self) -> None:
         """An unknown type is named, with a near one."""
         self.assertIn("TcpProxy'?", "\n".join(said(changed(("v3.TcpProxy", "v3.TcpProxi")))))

@@ -46,12 +46,11 @@ class SupportTests(SynchronousTestCase):
 
     def test_default_value(self) -> None:
         """A field that is set to what it is without being set is no problem."""
-        self.assertEqual(
-            [], said(changed(("  - name: front", "  - name: front\n    transparent: false")))
-        )
-        self.assertEqual(
-            1, len(said(changed(("  - name: front", "  - name: front\n    transparent: true"))))
-        )
+        port = "        port_value: 10000\n"
+        for protocol, problems in (("TCP", 0), ("UDP", 1)):
+            text = changed((port, f"{port}        protocol: {protocol}\n"))
+            found = [each for each in said(text) if "protocol" in each]
+            self.assertEqual(problems, len(found), protocol)
 
     def test_unsupported_extension(self) -> None:
         """An extension that is not there is named at its @type."""

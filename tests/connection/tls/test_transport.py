@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from OpenSSL import SSL
@@ -22,6 +23,8 @@ from tcpmesh.testing.certificates import Authority
 from tcpmesh.testing.memory.network import MemoryNetwork
 from tcpmesh.testing.recording import RecordingProtocol
 from tcpmesh.testing.tls import RecordingWatcher, authority, certificate, settings
+from tcpmesh.values.address import Address
+from tcpmesh.values.hosts import HostSpec
 from tcpmesh.values.stream.transport_socket_options import NO_OPTIONS, TransportSocketOptions
 from tests.connection.wrapped.wrapping import HERE, THERE, Observer
 
@@ -144,8 +147,8 @@ class HandshakeTests(TlsTestCase):
         both for the one that a filter names.
         """
         server = TlsContext(settings(certificate()))
-        host = TransportSocketOptions(host_name="host.test")
-        named = TransportSocketOptions(server_name="filter.test", host_name="host.test")
+        host = TransportSocketOptions(host=HostSpec(Address("127.0.0.1", 1), "host.test"))
+        named = replace(host, server_name="filter.test")
         for own, options, expected in (
             (False, host, "static.test"),
             (True, host, "host.test"),
@@ -207,6 +210,16 @@ class VerdictTests(TlsTestCase):
             client.transport.write(b"x")
             self.network.pump()
             self.assertEqual(b"" if required else b"x", served.above.received)
+
+    def test_required_for_nothing(self) -> None:
+        """Where a certificate is required, and there is nothing to hold it against, no client is
+        asked for one, as in Envoy.
+        """
+        server = TlsContext(settings(certificate(), require_certificate=True))
+        client, served = self.connect(TlsContext(settings()), server)
+        client.transport.write(b"x")
+        self.network.pump()
+        self.assertEqual(b"x", served.above.received)
 
     def test_host(self) -> None:
         """A host has to be the one that was asked for where that is demanded, and have a name that

@@ -20,6 +20,8 @@ from tests.mesh import parse
 from tests.rpc.called import Call, RpcTestCase
 from tests.stats.test_snapshot import snapshot_of
 
+LABELS = "emit_tags_as_labels: true"
+
 
 class FamiliesTests(SynchronousTestCase):
     """What a flush becomes, as Envoy 1.40 has it."""
@@ -71,11 +73,24 @@ class FamiliesTests(SynchronousTestCase):
 
     def test_labels(self) -> None:
         """Tags may be labels, and the name what is left."""
-        (message,) = self.flush("emit_tags_as_labels: true")
+        (message,) = self.flush(LABELS)
         counter = message.envoy_metrics[0]
         (label,) = counter.metric[0].label
         self.assertEqual(counter.name, "cluster.upstream_cx_total")
         self.assertEqual((label.name, label.value), ("envoy.cluster_name", "c"))
+
+    def test_no_utf8(self) -> None:
+        """Bytes in a name or a tag that are no UTF-8, which a client may have sent, are shown by
+        their numbers.
+        """
+        self.store.counter("cluster.\udcff.upstream_cx_total").tally += 1
+        for fields, names in (("{}", ["cluster.\\udcff.upstream_cx_total"]), (LABELS, [])):
+            (message,) = self.flush(fields)
+            sent = service_pb2.StreamMetricsMessage.FromString(message.SerializeToString())
+            families = sent.envoy_metrics
+            self.assertEqual([each.name for each in families if "udcff" in each.name], names)
+            labels = [pair.value for each in families for pair in each.metric[0].label]
+            self.assertEqual("\\udcff" in labels, not names)
 
     def test_one_kind_of_histograms(self) -> None:
         """Histograms may be told only as one of the two."""

@@ -52,6 +52,24 @@ class MetricsTests(SynchronousTestCase):
         (resource,) = request.resource_metrics
         return list(resource.instrumentation_library_metrics[0].metrics)
 
+    def test_no_utf8(self) -> None:
+        """Bytes in a name or a tag that are no UTF-8, which a client may have sent, are shown by
+        their numbers.
+        """
+        self.store.counter("cluster.\udcff.upstream_cx_total").tally += 1
+        for fields, name in (
+            ("use_tag_extracted_name: false", "cluster.\\udcff.upstream_cx_total"),
+            ("{}", "cluster.upstream_cx_total"),
+        ):
+            (request,) = self.flush(Metrics(config(fields), 5.0))
+            sent = type(request).FromString(request.SerializeToString())
+            tags = {
+                metric.sum.data_points[0].attributes[0].value.string_value: metric.name
+                for metric in self.metrics(sent)
+                if metric.HasField("sum")
+            }
+            self.assertEqual(tags["\\udcff"], name)
+
     def test_kinds(self) -> None:
         """Gauges, sums and histograms, with what was counted since the beginning, their tags as
         attributes, and the name without these.

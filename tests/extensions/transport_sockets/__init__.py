@@ -1,0 +1,1 @@
+"""Mirrors `tcpmesh/extensions/transport_sockets`."""

@@ -21,7 +21,7 @@ from tcpmesh.rpc.http2 import incoming
 from tcpmesh.rpc.http2.allowance import MOST, PER_SECOND
 from tcpmesh.rpc.http2.heads import MOST_STRAYS
 from tcpmesh.rpc.http2.incoming import READ_AT_ONCE
-from tests.rpc.called import RpcTestCase
+from tests.rpc.called import HOST, RpcTestCase, text
 
 STATUS = b"\x88"
 """`:status: 200`, as HPACK has it in its static table."""
@@ -248,6 +248,71 @@ class HostileTests(ConnectionTestCase):
         self.assertTrue(self.is_open)
 
 
+class ResetTests(ConnectionTestCase):
+    """A host that breaks a stream off."""
+
+    def test_reasons(self) -> None:
+        """A call that the host has refused is told from one that it has reset, as in Envoy."""
+        for code, reason in ((7, "remote refused stream reset"), (8, "remote reset")):
+            self.setUp()
+            frame = RstStreamFrame(1)
+            frame.error_code = code
+            self.send(raw(frame))
+            (error,) = self.observer.ends
+            assert error is not None
+            self.assertEqual("UNAVAILABLE", error.status.name)
+            self.assertTrue(error.message.endswith(f"reset reason: {reason}"), error.message)
+            self.assertTrue(self.is_open)
+
+
+class SlowTests(RpcTestCase):
+    """A host that takes nothing for a while."""
+
+    def test_given_up(self) -> None:
+        """A call that is broken off while it waits for the socket holds up no other."""
+        self.server.settings = {SettingCodes.INITIAL_WINDOW_SIZE: 1 << 20}
+        self.add(more="per_connection_buffer_limit_bytes: 1000")
+        first, heard = self.begin()
+        second, _ = self.begin()
+        (line,) = self.server.connections
+        line.h2.increment_flow_control_window(1 << 20)
+        line.flush()
+        self.pump()
+        line.transport.pauseProducing()
+        for stream in (first, second):
+            stream.send(text("x" * 100_000))
+        self.pump()
+        self.assertEqual([False, True], [bool(stream.buffered) for stream in (first, second)])
+        second.cancel()
+        first.half_close()
+        line.transport.resumeProducing()
+        self.pump()
+        self.assertEqual((["a"], "OK"), (heard.heard, heard.end))
+
+    def test_at_once(self) -> None:
+        """Of what did not have to wait nobody is told that it is sent."""
+        stream, observer = self.begin()
+        stream.send(text("x"))
+        stream.half_close()
+        self.pump()
+        self.assertEqual((["a"], 0), (observer.heard, observer.drained))
+
+    def test_abandoned(self) -> None:
+        """Where the owner of a connection abandons it, what was on it is over, and nobody is told;
+        what is sent goes nowhere.
+        """
+        stream, observer = self.begin()
+        client, server = self.mesh.network.transports[-2:]
+        connection = client.protocol
+        connection.abandon()
+        before = len(server.protocol.received)
+        self.assertFalse(stream.send(text("late")))
+        stream.cancel()
+        self.pump()
+        self.assertEqual(([], 0), (observer.ends, connection.active))
+        self.assertEqual(before, len(server.protocol.received))
+
+
 class GoAwayTests(ConnectionTestCase):
     """A host that leaves."""
 
@@ -335,6 +400,17 @@ class LimitTests(RpcTestCase):
         self.mesh.network.advance(1)
         self.assertEqual("DEADLINE_EXCEEDED", self.status(found))
 
+    def test_lost(self) -> None:
+        """Calls that wait when the connection is lost go to the next one."""
+        _, first = self.begin()
+        self.begin()
+        found = self.call()
+        self.server.reply = lambda call: call.answer("a")
+        self.server.connections[0].transport.abortConnection()
+        self.pump()
+        self.assertEqual(("UNAVAILABLE", ["a"]), (first.end, found))
+        self.assertEqual(2, len(self.server.connections))
+
     def test_pending(self) -> None:
         """Of calls that wait there may be `max_pending_requests`."""
         self.add(more="circuit_breakers: {thresholds: [{max_pending_requests: 1}]}")
@@ -403,8 +479,20 @@ class IdleTests(RpcTestCase):
         self.assertEqual([0, 1], self.moved("upstream_cx_active", "upstream_cx_idle_timeout"))
         self.assertEqual(["a"], self.call())
 
+    def test_for_ever(self) -> None:
+        """With an `idle_timeout` of 0 a connection stays, whether it has calls or not."""
+        self.mesh.clusters.remove("c")
+        more = "http2_protocol_options: {}\ncommon_http_protocol_options: {idle_timeout: 0s}"
+        self.mesh.add_cluster("c", HOST, more=more)
+        self.call()
+        self.mesh.network.advance(100_000)
+        self.assertEqual(["a"], self.call())
+        self.assertEqual([1, 1], self.moved("upstream_cx_active", "upstream_cx_total"))
+
     def test_used(self) -> None:
-        """One with a call stays."""
+        """One with a call stays, also if it had none for a while before."""
+        self.call()
+        self.mesh.network.advance(3599)
         self.begin()
         self.mesh.network.advance(7200)
         self.assertEqual([1], self.moved("upstream_cx_active"))

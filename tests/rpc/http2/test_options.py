@@ -22,8 +22,14 @@ class OptionTests(SynchronousTestCase):
     """`Http2Options`."""
 
     def test_nothing(self) -> None:
-        """Where nothing is said."""
-        self.assertEqual(Http2Options(), options(""))
+        """Where nothing is said a host may send a mebibyte for a stream and two for all, it gets
+        1024 streams at a time, and an idle connection stays for an hour.
+        """
+        found = options("")
+        self.assertEqual(Http2Options(), found)
+        assert found is not None
+        self.assertEqual((1 << 20, 1 << 21), (found.stream_window, found.connection_window))
+        self.assertEqual((1024, 3600), (found.most_streams, found.idle_timeout))
 
     def test_all(self) -> None:
         """Each field is taken over."""

@@ -39,6 +39,7 @@ class NativeTests(SynchronousTestCase):
         self.assertEqual(Native(4, 0, ((38, 1),), (1,)), of(5))
         self.assertEqual(Native(4, 0, ((38, 1), (3, 1)), (1, 1)), of(5, 6))
         self.assertEqual(Native(4, 1, (), ()), of(0))
+        self.assertEqual(Native(4, 1, (), ()), of(0.5), "what is not above the threshold is zero")
 
     @given(st.lists(st.integers(0, 10**7), min_size=1, max_size=60), st.integers(1, 40))
     def test_any(self, values: list[int], most: int) -> None:

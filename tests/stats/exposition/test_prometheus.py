@@ -15,7 +15,7 @@ from tcpmesh.stats.exposition.text_format import PrometheusText
 from tcpmesh.stats.metrics import Merge
 from tcpmesh.stats.select import Query, Selection
 from tcpmesh.stats.store import Store
-from tcpmesh.stats.tags import DEFAULT_RULES, FixedTag, Tagger, TagRule
+from tcpmesh.stats.tags import DEFAULT_RULES, FixedTag, TaggedName, Tagger, TagRule
 from tests.stats.exposition.strict import Page, read
 
 
@@ -78,13 +78,31 @@ class ExpositionTests(SynchronousTestCase):
         self.assertEqual(100700003, found.value("envoy_tcp_ms_sum", envoy_tcp_prefix="p"))
         self.assertEqual(4, found.value("envoy_tcp_ms_count", envoy_tcp_prefix="p"))
 
+    def test_labels(self) -> None:
+        """The name of a label has what may stand in one, and begins with no digit; of two tags that
+        come to one name the first counts.
+        """
+        rules = [FixedTag(name, name) for name in ("a.b", "a-b", "1st", "")]
+        store = Store(Tagger(rules))
+        store.counter("x").tally += 1
+        self.assertIn('envoy_x{a_b="a.b",_1st="1st",_=""} 1\n', rendered(store))
+
     def test_an_unused_histogram_is_there(self) -> None:
         """A histogram without values has all its series, at 0, so that rates can be taken from the
         start.
         """
         store = Store()
-        store.histogram("h")
-        self.assertEqual(0, page(store).value("envoy_h_count"))
+        for name in ("h", "cluster.a.h", "cluster.b.h"):
+            store.histogram(name)
+        store.merge_histograms()
+        found = page(store)
+        labels = ({"envoy_cluster_name": "a"}, {"envoy_cluster_name": "b"})
+        for name, more in (("envoy_h", {}), *(("envoy_cluster_h", each) for each in labels)):
+            self.assertEqual(0, found.value(f"{name}_count", **more))
+            self.assertEqual(0, found.value(f"{name}_sum", **more))
+            self.assertEqual(0, found.value(f"{name}_bucket", le="0.5", **more))
+            self.assertEqual(0, found.value(f"{name}_bucket", le="+Inf", **more))
+        self.assertEqual(3 * 22, len(found.series))
 
     def test_summary(self) -> None:
         """On request histograms are summaries of the last interval."""
@@ -175,6 +193,26 @@ class SeriesTests(SynchronousTestCase):
         for _ in range(2):
             series = _Series(tagger, form)(name)
             self.assertEqual((metric_name(left), form.labels(tags)), series)
+
+    def test_short(self) -> None:
+        """Names of many clusters are taken apart once for all of them."""
+        looked: list[str] = []
+
+        class Counting(Tagger):
+            def tag(self, name: str) -> TaggedName:
+                looked.append(name)
+                return super().tag(name)
+
+            def of_cluster(self, rest: str) -> TaggedName | None:
+                looked.append(rest)
+                return super().of_cluster(rest)
+
+        series_of = _Series(Counting(), PrometheusText())
+        for cluster in ("a", "b", "c"):
+            metric, labels = series_of(f"cluster.{cluster}.upstream_cx_total")
+            self.assertEqual("envoy_cluster_upstream_cx_total", metric)
+            self.assertEqual(f'envoy_cluster_name="{cluster}"', labels)
+        self.assertEqual([".upstream_cx_total"], looked)
 
     def test_given(self) -> None:
         """Tags that a statistic was made with count, whatever its name."""

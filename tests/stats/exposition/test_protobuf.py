@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.stats.exposition.prometheus import exposition
-from tcpmesh.stats.exposition.protobuf import PrometheusProtobuf
+from tcpmesh.stats.exposition.protobuf import PrometheusProtobuf, varint
 from tcpmesh.stats.metrics import Merge
 from tcpmesh.stats.select import Query, Selection
 from tcpmesh.stats.store import Store
@@ -61,6 +61,14 @@ class ProtobufTests(SynchronousTestCase):
         buckets = [(each.upper_bound, each.cumulative_count) for each in found.bucket]
         self.assertEqual([(0.5, 0), (1, 1), (5, 2)], buckets[:3])
         self.assertEqual((19, (3600000, 2)), (len(buckets), buckets[-1]))
+
+    def test_whole_numbers(self) -> None:
+        """A whole number has seven bits in each byte, the lowest ones first."""
+        for number, data in (
+            *((0, "00"), (127, "7f"), (128, "8001"), (129, "8101"), (16383, "ff7f")),
+            *((16384, "808001"), (2**64 - 1, "ff" * 9 + "01")),
+        ):
+            self.assertEqual(bytes.fromhex(data), varint(number), number)
 
     def test_native(self) -> None:
         """A native histogram has spans, and how each bucket differs from the one before."""

@@ -18,6 +18,10 @@ def _check_upstream_socket(cluster: Any, field_path: FieldPath, report: Report) 
         _check_direction(match.transport_socket, "Downstream", here, report)
 
 
+def _check_inner_socket(outer: Any, field_path: FieldPath, report: Report) -> None:
+    _check_direction(outer.transport_socket, "Downstream", (field_path, "transport_socket"), report)
+
+
 def _check_downstream_socket(chain: Any, field_path: FieldPath, report: Report) -> None:
     _check_direction(chain.transport_socket, "Upstream", (field_path, "transport_socket"), report)
 
@@ -41,4 +45,5 @@ _SOCKETS = "envoy.extensions.transport_sockets."
 CHECKS = {
     "envoy.config.cluster.v3.Cluster": _check_upstream_socket,
     "envoy.config.listener.v3.FilterChain": _check_downstream_socket,
+    _SOCKETS + "proxy_protocol.v3.ProxyProtocolUpstreamTransport": _check_inner_socket,
 }

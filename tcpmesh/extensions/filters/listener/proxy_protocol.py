@@ -7,18 +7,22 @@ a destination that is not the socket's own counts as restored.  UNKNOWN (version
 and so does none where none is not allowed.
 
 Extensions (TLVs) named by `rules` go to the dynamic metadata or, with `tlv_location` FILTER_STATE,
-to the filter state `envoy.network.proxy_protocol.tlv`; of several of one type the first counts.
-Bytes of theirs that are not UTF-8 become `!`.
+to the filter state `envoy.network.proxy_protocol.tlv`; of several of one type the first counts, in
+the filter state the last.  Bytes of theirs that are not UTF-8 become `!`, unless
+`value_string_encoding` asks for base64.
 
-Stricter than Envoy's: an IPv6 address with a zone is none.  Left out: `pass_through_tlvs`, which
-only a PROXY header to the upstream would read.
+What the header says is there for a PROXY header to the upstream, with those extensions that
+`pass_through_tlvs` lets pass.
+
+Stricter than Envoy's: an IPv6 address with a zone is none.
 """
 
 from __future__ import annotations
 
-import codecs
 import json
-from collections.abc import Mapping
+import re
+from base64 import b64encode
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -28,6 +32,7 @@ from envoy.extensions.filters.listener.proxy_protocol.v3 import proxy_protocol_p
 from zope.interface import implementer
 
 from tcpmesh.connection.connection import Connection
+from tcpmesh.connection.proxy_header import HEADER, PassThrough, ReadHeader
 from tcpmesh.interfaces import IInspector, IListenerFilter
 from tcpmesh.logs.debug import debug_logger
 from tcpmesh.registry import WorkerContext, extension
@@ -36,6 +41,7 @@ from tcpmesh.values.address import Address
 from tcpmesh.values.filter_status import InspectResult
 from tcpmesh.values.stream.filter_state import Field, StateObject
 from tcpmesh.values.stream.stream_info import StreamInfo
+from tcpmesh.values.stream.transport_socket_options import ProxyProtocolOptions
 from tcpmesh.wire.proxy_protocol import (
     FIRST,
     V1_SIGNATURE,
@@ -55,7 +61,10 @@ FILTER_STATE = "envoy.network.proxy_protocol.tlv"
 
 SIGNATURES = {1: V1_SIGNATURE, 2: V2_SIGNATURE}
 
-codecs.register_error("tcpmesh.each_byte", lambda error: ("!", error.start + 1))  # type: ignore[attr-defined]
+_NO_UTF8 = re.compile("[\udc80-\udcff]")
+"""Bytes that are no UTF-8, once they are decoded with `surrogateescape`: without a call for each
+byte, of which a client may send 64 KiB.
+"""
 
 
 class ProxyProtocolStats:
@@ -116,8 +125,10 @@ class ProxyProtocol:
         self.plain_is_allowed: bool = message.allow_requests_without_proxy_protocol
         rules = {rule.tlv_type: rule.on_tlv_present for rule in message.rules}
         self._rules = {
-            kind: (each.metadata_namespace or NAMESPACE, each.key) for kind, each in rules.items()
+            kind: (each.metadata_namespace or NAMESPACE, each.key, _decoder(each))
+            for kind, each in rules.items()
         }
+        self._passing = PassThrough(message)
         self._to_filter_state: bool = message.tlv_location == message.FILTER_STATE
         # Last, for it is to be given back.
         self.stats = ProxyProtocolStats(context.store, message.stat_prefix)
@@ -140,26 +151,35 @@ class ProxyProtocol:
                 info.restored_local = destination
         if self._rules and header.tlvs:
             self._keep(header, info)
+        said = ProxyProtocolOptions(
+            info.remote_address, info.local_address, self._passing.of(header.tlvs)
+        )
+        info.set_filter_state(HEADER, ReadHeader(said), read_only=True)
 
     def _keep(self, header: Header, info: StreamInfo) -> None:
+        ruled = [(*self._rules[kind], value) for kind, value in header.tlvs if kind in self._rules]
+        if self._to_filter_state:
+            values = {key: decode(value) for _, key, decode, value in ruled}
+            if values:
+                extensions = Extensions(MappingProxyType(values))
+                info.set_filter_state(FILTER_STATE, extensions, read_only=True)
+            return
         found: dict[str, dict[str, str]] = {}
-        for kind, value in header.tlvs:
-            if kind in self._rules:
-                namespace, key = self._rules[kind]
-                found.setdefault(namespace, {}).setdefault(
-                    key, value.decode("utf-8", "tcpmesh.each_byte")
-                )
-        if self._to_filter_state and found:
-            values = {key: value for each in found.values() for key, value in each.items()}
-            info.set_filter_state(
-                FILTER_STATE, Extensions(MappingProxyType(values)), read_only=True
-            )
-        elif found:
+        for namespace, key, decode, value in ruled:
+            found.setdefault(namespace, {}).setdefault(key, decode(value))
+        if found:
             known = info.metadata
             info.metadata = {
                 **known,
                 **{name: {**known.get(name, {}), **each} for name, each in found.items()},
             }
+
+
+def _decoder(pair: Any) -> Callable[[bytes], str]:
+    """What makes a text of the bytes of an extension, for a `KeyValuePair`."""
+    if pair.value_string_encoding == pair.BASE64:
+        return lambda value: b64encode(value).decode("ascii")
+    return lambda value: _NO_UTF8.sub("!", value.decode("utf-8", "surrogateescape"))
 
 
 @implementer(IInspector)

@@ -17,6 +17,7 @@ from zope.interface import implementer
 from tcpmesh.connection.tls.transport import TlsTransport
 from tcpmesh.extensions.transport_sockets.tls.key_log import KeyLogFile
 from tcpmesh.extensions.transport_sockets.tls.settings import downstream, upstream
+from tcpmesh.extensions.transport_sockets.tls.shown import expirations
 from tcpmesh.extensions.transport_sockets.tls.stats import CLIENT, SERVER, TlsStats
 from tcpmesh.interfaces import (
     IDownstreamTransportSocketFactory,
@@ -55,6 +56,10 @@ class _TlsSocket:
                 undo.callback(self._key_log.close)
             self._held = undo.pop_all()
 
+    def _tell_expirations(self, common: Any, context: Context) -> None:
+        for name, seconds in expirations(common, context.secrets):
+            self._stats.expires(name, seconds)
+
     def _transport(self, observer: Any) -> TlsTransport:
         transport = TlsTransport(self._clock, self._context, observer, self._stats)
         transport.key_log = self._key_log
@@ -72,6 +77,7 @@ class DownstreamTls(_TlsSocket):
 
     def __init__(self, message: Any, context: Context) -> None:
         super().__init__(downstream(message, context.secrets), context, SERVER)
+        self._tell_expirations(message.common_tls_context, context)
 
     def accepted(self, connection: Any, observer: Any) -> TlsTransport:
         """Wrap a client."""
@@ -87,6 +93,7 @@ class UpstreamTls(_TlsSocket):
 
     def __init__(self, message: Any, context: Context) -> None:
         super().__init__(upstream(message, context.secrets), context, CLIENT)
+        self._tell_expirations(message.common_tls_context, context)
 
     def connected(
         self, address: Address, observer: Any, options: TransportSocketOptions

@@ -30,12 +30,20 @@ def certificates(common: Any, secrets: Secrets = NO_SECRETS) -> tuple[Certificat
     :raise MaterialError: one is of no use.
     :raise LookupError: a secret that is named is not there.
     """
+    messages = messages_of(common, secrets)
+    return tuple(certificate(each) for each in messages if each.ByteSize())
+
+
+def messages_of(common: Any, secrets: Secrets) -> list[Any]:
+    """The `TlsCertificate` messages of a `CommonTlsContext`, its own and static secrets.
+
+    :raise LookupError: a secret that is named is not there.
+    """
     named = common.tls_certificate_sds_secret_configs
-    messages = [
+    return [
         *common.tls_certificates,
         *(secrets["tls_certificate", each.name] for each in named),
     ]
-    return tuple(certificate(each) for each in messages if each.ByteSize())
 
 
 def certificate(message: Any, environ: Mapping[str, str] = os.environ) -> Certificate:

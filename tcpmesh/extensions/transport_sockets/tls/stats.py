@@ -9,7 +9,7 @@ from tcpmesh.net.tls import failures
 from tcpmesh.net.tls.names import shown_curve
 from tcpmesh.net.tls.openssl.library import TlsError
 from tcpmesh.net.tls.reasons import failure_text
-from tcpmesh.stats.metrics import Counter
+from tcpmesh.stats.metrics import Counter, Merge
 from tcpmesh.stats.scope import Scope
 from tcpmesh.stats.store import Declaration
 from tcpmesh.values.stream.tls_facts import TlsFacts
@@ -22,6 +22,8 @@ _FACTORY = (
     "ssl_context_update_by_sds",
     "upstream_context_secrets_not_ready",
 )
+
+_EXPIRATION = "expiration_unix_time_seconds"
 
 _NO_CERTIFICATE = 199
 """The reason SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE."""
@@ -59,6 +61,11 @@ class TlsStats:
     def close(self) -> None:
         """Let go of all names."""
         self._scope.close()
+
+    def expires(self, name: str, seconds: int) -> None:
+        """A certificate of this name expires then, in seconds since 1970."""
+        gauge = self._scope.gauge(f"ssl.certificate.{name}.{_EXPIRATION}", Merge.MAX)
+        gauge.set(seconds)
 
     def tls_done(self, transport: Any) -> None:
         """A handshake is over: count it, and note what it has agreed on."""

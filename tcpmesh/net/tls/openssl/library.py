@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from OpenSSL import crypto
 from OpenSSL._util import ffi, lib
 
 PIECE = 1 << 18
@@ -67,6 +68,13 @@ def take_errors() -> tuple[LibraryError, ...]:
         words = ffi.string(text).decode("ascii", "replace") if text else f"error {code:#x}"
         found.append(LibraryError(code, lib.ERR_GET_REASON(code), words))
     return tuple(found)
+
+
+def set_purpose(store: crypto.X509Store, purpose: int) -> None:
+    """Say what the certificates are used for that are held against a store: an
+    `X509_PURPOSE_...`.
+    """
+    lib.X509_STORE_set_purpose(store._store, purpose)
 
 
 class Buffer:

@@ -12,7 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.extensions.filters.listener.original_dst import OriginalDst
 from tcpmesh.interfaces import IListenerFilter
-from tcpmesh.net.sockets import IP_TRANSPARENT, SO_ORIGINAL_DST, original_destination
+from tcpmesh.net.sockets import SO_ORIGINAL_DST, original_destination
+from tcpmesh.values.socket_options import IP_TRANSPARENT
 from tests.mesh import FRONT, MeshTestCase, tcp_proxy
 
 FILTER = (

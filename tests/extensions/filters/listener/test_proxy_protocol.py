@@ -10,13 +10,17 @@ from zope.interface.verify import verifyClass
 from twisted.internet.error import ConnectionLost
 
 from tcpmesh.connection.connection import Connection
+from tcpmesh.connection.proxy_header import HEADER, ReadHeader
 from tcpmesh.extensions.filters.listener.proxy_protocol import (
     FILTER_STATE,
     HeaderInspector,
     ProxyProtocol,
 )
 from tcpmesh.interfaces import IInspector, IListenerFilter
+from tcpmesh.values.address import Address
 from tcpmesh.values.stream.stream_info import NO_METADATA
+from tcpmesh.values.stream.transport_socket_options import ProxyProtocolOptions
+from tests.accesslog.test_hostile import calls
 from tests.mesh import FRONT, MeshTestCase, listener_message, tcp_proxy
 from tests.wire.test_proxy_protocol import HTTP, raw, tlv, v1, v2
 
@@ -205,6 +209,14 @@ class ProxyProtocolTests(MeshTestCase):
             len(self.connection.stream_info.metadata["envoy.filters.listener.proxy_protocol"]["k"]),
         )
 
+    def test_no_utf8(self) -> None:
+        """What is no UTF-8 costs no call for each of its bytes."""
+        self.serve_header("rules: [{tlv_type: 234, on_tlv_present: {key: k}}]")
+        header = v2("1.2.3.4", "5.6.7.8", 1, 2, tlvs=tlv(234, b"\xff\xe2\x82" * 2000))
+        self.assertLess(calls(lambda: self.send(header)), 2000)
+        found = self.connection.stream_info.metadata["envoy.filters.listener.proxy_protocol"]["k"]
+        self.assertEqual("!" * 6000, found)
+
     def test_rules(self) -> None:
         """Rules put extensions into dynamic metadata: the last rule of a type and the first
         extension of a type count.
@@ -247,8 +259,39 @@ class ProxyProtocolTests(MeshTestCase):
         self.assertEqual({"authority": "a.test"}, found.typed)
         self.assertEqual(("a.test", None), (found.field("authority"), found.field("x")))
         self.assertIs(NO_METADATA, self.connection.stream_info.metadata)
+        self.send(v2("1.2.3.4", "5.6.7.8", 1, 2, tlvs=tlv(2, b"first") + tlv(2, b"last")))
+        found = self.connection.stream_info.filter_state.get(FILTER_STATE)
+        self.assertEqual('{"authority":"last"}', found.text)
         self.send(ONE)
         self.assertIsNone(self.connection.stream_info.filter_state.get(FILTER_STATE))
+
+    def test_base64(self) -> None:
+        """An extension may be kept as base64, whatever its bytes are."""
+        pair = "{key: k, value_string_encoding: BASE64}"
+        self.serve_header(f"rules: [{{tlv_type: 2, on_tlv_present: {pair}}}]")
+        self.send(v2("1.2.3.4", "5.6.7.8", 1, 2, tlvs=tlv(2, b"ab\xff\xc3\xa9\0c")))
+        found = self.connection.stream_info.metadata["envoy.filters.listener.proxy_protocol"]
+        self.assertEqual({"k": "YWL/w6kAYw=="}, found)
+
+    def test_for_the_upstream(self) -> None:
+        """What a header says is kept for one to the upstream, with the extensions that pass; of a
+        client without a header nothing is.
+        """
+        some = "pass_through_tlvs: {match_type: INCLUDE, tlv_type: [2]}"
+        self.serve_header(f"{some}, allow_requests_without_proxy_protocol: true")
+        self.send(v2("1.2.3.4", "5.6.7.8", 1, 2, tlvs=tlv(2, b"a") + tlv(3, b"b")))
+        found: Any = self.connection.stream_info.filter_state.get(HEADER)
+        said = ProxyProtocolOptions(Address("1.2.3.4", 1), Address("5.6.7.8", 2), ((2, b"a"),))
+        self.assertEqual(ReadHeader(said), found)
+        self.assertEqual((None, None), (found.text, found.typed))
+        self.send(raw(0x20, 0, tlv(2, b"x")))
+        found = self.connection.stream_info.filter_state.get(HEADER)
+        self.assertEqual(
+            self.addresses(), (str(found.options.source), str(found.options.destination))
+        )
+        self.assertEqual((), found.options.tlvs)
+        self.send(b"plain")
+        self.assertIsNone(self.connection.stream_info.filter_state.get(HEADER))
 
     def test_use_proxy_proto(self) -> None:
         """use_proxy_proto of the first filter chain, of old, brings the filter along."""

@@ -23,6 +23,7 @@ from tcpmesh.connection.filters import NetworkFilter
 from tcpmesh.connection.relay import idle_queue
 from tcpmesh.extensions.filters.network.tcp_proxy.attempts import SessionContext
 from tcpmesh.extensions.filters.network.tcp_proxy.logs import SessionLogs
+from tcpmesh.extensions.filters.network.tcp_proxy.proxy_header import ProxyHeader
 from tcpmesh.extensions.filters.network.tcp_proxy.routes import route_finder
 from tcpmesh.extensions.filters.network.tcp_proxy.session import Session
 from tcpmesh.extensions.filters.network.tcp_proxy.settings import settings_of
@@ -48,6 +49,7 @@ class TcpProxy(NetworkFilter):
         idle, timers = self._settings.idle_timeout, context.network.timers
         queue = idle_queue(timers, idle) if idle is not None else None
         route = route_finder(message, context.random)
+        header = ProxyHeader(message, context)
         with all_or_nothing() as undo:
             self.access_logs = access_logs(message.access_log, context)
             if self.access_logs is not None:
@@ -66,6 +68,7 @@ class TcpProxy(NetworkFilter):
             timers=timers,
             idle_queue=queue,
             random=context.random,
+            header=header,
             release=self._release,
             logs=logs,
         )

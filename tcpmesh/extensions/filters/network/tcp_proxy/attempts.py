@@ -37,6 +37,7 @@ from tcpmesh.connection.relay import Direction, Relay
 from tcpmesh.connection.transport_sockets import options_of
 from tcpmesh.connection.wrapped.network import HandshakeFailed
 from tcpmesh.connection.wrapped.states import TransportSocketError
+from tcpmesh.extensions.filters.network.tcp_proxy.proxy_header import ProxyHeader
 from tcpmesh.extensions.filters.network.tcp_proxy.routes import FindRoute
 from tcpmesh.extensions.filters.network.tcp_proxy.settings import Settings
 from tcpmesh.extensions.filters.network.tcp_proxy.stats import TcpProxyStats
@@ -110,6 +111,7 @@ class SessionContext:
     """Where those wait that have the idle timeout of the settings; `None` without one."""
 
     random: Random
+    header: ProxyHeader
     release: Callable[[Any], None]
     """Called with each session once it is over."""
 
@@ -211,6 +213,8 @@ class Attempts(OneShotFactory):
             if cluster.breakers.full:
                 cluster.make_wait()
         self.cluster, self._host = cluster, host
+        if cluster.dialer.needs_header:
+            context.header.complete(info)
         if cluster.pools is None and not cluster.breakers.pending_full:
             self._dial(cluster, host, upstream)
         else:

@@ -1,0 +1,45 @@
+"""PROXY headers as filters, tcp_proxy and the transport socket that writes them have to do with
+them: what one from a client has said, and which of its extensions pass.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from envoy.config.core.v3.proxy_protocol_pb2 import ProxyProtocolPassThroughTLVs
+
+from tcpmesh.values.stream.filter_state import StateObject
+from tcpmesh.values.stream.transport_socket_options import ProxyProtocolOptions, Tlv
+
+HEADER = "envoy.network.proxy_protocol_options"
+"""Where the filter state has a `ReadHeader`, of a client that came with a PROXY header."""
+
+
+@dataclass(frozen=True)
+class ReadHeader(StateObject):
+    """What a PROXY header to the upstream is to say, as far as one from the client has said it; a
+    log does not show it.
+    """
+
+    options: ProxyProtocolOptions
+
+
+class PassThrough:
+    """Which extensions pass (`ProxyProtocolPassThroughTLVs`); none where nothing is said.
+
+    :param message: one that has the field `pass_through_tlvs`.
+    """
+
+    def __init__(self, message: Any) -> None:
+        rule = message.pass_through_tlvs
+        is_given = message.HasField("pass_through_tlvs")
+        self._all = is_given and rule.match_type == ProxyProtocolPassThroughTLVs.INCLUDE_ALL
+        by_type = is_given and rule.match_type == ProxyProtocolPassThroughTLVs.INCLUDE
+        self._types = frozenset(rule.tlv_type if by_type else ())
+
+    def of(self, tlvs: tuple[Tlv, ...]) -> tuple[Tlv, ...]:
+        """Those that pass."""
+        if self._all:
+            return tlvs
+        return tuple(each for each in tlvs if each[0] in self._types)

@@ -1,0 +1,25 @@
+"""What a matching tree asks: inputs, and tests of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from zope.interface import Interface
+
+
+class IMatchInput(Interface):
+    """What the `typed_config` of an input of a matching tree builds."""
+
+    def get(info: Any) -> str | None:
+        """The text that a client is matched by.
+
+        :param info: its `tcpmesh.values.stream.stream_info.StreamInfo`.
+        :return: `None` where there is none.
+        """
+
+
+class IInputMatcher(Interface):
+    """What the `typed_config` of a `custom_match` of a predicate builds."""
+
+    def matches(text: str | None) -> bool:
+        """Whether an input has what is asked for."""
