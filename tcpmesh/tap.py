@@ -30,6 +30,7 @@ from tcpmesh.config.messages.types import EXTENSION_GROUP
 from tcpmesh.config.options import option_problems
 from tcpmesh.config.rules.deprecated import DEPRECATED
 from tcpmesh.config.text.problems import ConfigError, Problem, by_place, verdict
+from tcpmesh.config.text.source_map import SourceMap
 from tcpmesh.logs.log import Log
 from tcpmesh.logs.standard import take_standard_logging
 from tcpmesh.tap_help import help_text
@@ -310,7 +311,10 @@ def makeService(options: Options) -> IService:
     if log.levels.shows("config", "debug"):
         _log_settings(loaded_with(options.loaded, settings.node_arguments), log)
     _raise_descriptor_limit()
-    server = Server(reactor, options.loaded.bootstrap, settings, log)
+    bootstrap = options.loaded.bootstrap
+    # Its lines, which take many times as much memory as the message, are not asked for again.
+    options.loaded = Loaded(bootstrap, (), SourceMap(()))
+    server = Server(reactor, bootstrap, settings, log)
     server.live.addCallback(lambda _: _calm_collector())
     running: Any = reactor
     running.callWhenRunning(install_signals, running, server.quit, server.reopen_logs)

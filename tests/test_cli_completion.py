@@ -159,3 +159,21 @@ class ScriptTests(SynchronousTestCase):
                 for option in options:
                     written = f"-l {option.name}" if name == "fish" else f"--{option.name}"
                     self.assertIn(written, script)
+
+    def test_fish(self) -> None:
+        """In fish an option belongs to its command, those of `run` also to none, and what takes a
+        value wants one.
+        """
+        commands = _commands()
+        lines = SHELLS["fish"](commands).splitlines()
+        others = " ".join(name for name in commands if name != "run")
+        for command, (_, options, _) in commands.items():
+            is_here = f"__fish_seen_subcommand_from {command}"
+            if command == "run":
+                is_here = f"not __fish_seen_subcommand_from {others}"
+            start = f"complete -c tcpmesh -n '{is_here}' -l "
+            found = [line.removeprefix(start) for line in lines if line.startswith(start)]
+            self.assertEqual([option.name for option in options], [x.split()[0] for x in found])
+            for option, line in zip(options, found, strict=True):
+                wants = " -x" in line or " -r -F" in line
+                self.assertIs(option.takes_value, wants, line)

@@ -12,7 +12,7 @@ from tempfile import mkdtemp
 from twisted.python.filepath import FilePath
 from twisted.trial.unittest import SynchronousTestCase
 
-from tcpmesh import cli
+from tcpmesh import cli, cli_migrate
 from tests.config.texts import GOOD
 
 OLD = """\
@@ -112,6 +112,39 @@ class CommandTests(SynchronousTestCase):
         target = self.folder / "target.yaml"
         self.assertEqual((0, ""), self.run_main(self.old, "--output", str(target))[:2])
         self.assertEqual(NEW, target.read_text())
+
+    def test_whole_or_not_at_all(self) -> None:
+        """Where a file cannot be replaced the old one is still there, and nothing beside it."""
+
+        def fail(one: object, other: object) -> None:
+            raise OSError(28, "No space left on device")
+
+        self.patch(os, "replace", fail)
+        before = set(os.listdir(self.folder))
+        status, _, err = self.run_main("--in-place", self.old)
+
+        self.assertEqual((1, OLD), (status, Path(self.old).read_text()))
+        self.assertIn("No space left on device", err)
+        self.assertEqual(before, set(os.listdir(self.folder)))
+
+    def test_pipe(self) -> None:
+        """What is no file is written to, and stays what it is."""
+        pipe = self.folder / "pipe"
+        os.mkfifo(pipe)
+        reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+        self.addCleanup(os.close, reader)
+        self.assertEqual((0, ""), self.run_main(self.old, "--output", str(pipe))[:2])
+        self.assertEqual(NEW, os.read(reader, 10_000).decode())
+        self.assertTrue(pipe.is_fifo())
+
+    def test_largest(self) -> None:
+        """A file may be as large as a configuration may be, and no larger."""
+        self.patch(cli_migrate, "MAX_BYTES", len(GOOD))
+        self.assertEqual((0, GOOD), self.run_main(self.new)[:2])
+        self.patch(cli_migrate, "MAX_BYTES", len(GOOD) - 1)
+        status, out, err = self.run_main(self.new)
+        self.assertEqual((1, ""), (status, out))
+        self.assertIn("it is larger than ", err)
 
     def test_check(self) -> None:
         """A check tells by its status whether a file is old, and writes nothing."""

@@ -188,7 +188,7 @@ class ImageTests(SynchronousTestCase):
             capture_output=True,
             text=True,
         ).stdout
-        self.assertIn("Twisted>=", printed)
+        self.assertIn("Twisted[tls]>=", printed)
         self.assertTrue(all(line[0].isalpha() for line in printed.splitlines()), printed)
 
     def test_pinned(self) -> None:

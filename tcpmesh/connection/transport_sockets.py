@@ -4,7 +4,7 @@ and who uses them.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from zope.interface.interface import InterfaceClass
@@ -13,13 +13,25 @@ from tcpmesh.connection.proxy_header import HEADER, ReadHeader
 from tcpmesh.connection.state_objects import Protocols, ServerName, SubjectNames
 from tcpmesh.registry import Context, build
 from tcpmesh.values.all_or_nothing import all_or_nothing
-from tcpmesh.values.stream.filter_state import NO_FILTER_STATE, FilterState
+from tcpmesh.values.socket_options import ConnectOptions
+from tcpmesh.values.stream.filter_state import NO_FILTER_STATE, FilterState, StateObject
 from tcpmesh.values.stream.stream_info import StreamInfo
+from tcpmesh.values.stream.tls_facts import NO_TLS, TlsFacts
 from tcpmesh.values.stream.transport_socket_options import NO_OPTIONS, TransportSocketOptions
 
 SERVER_NAME = "envoy.network.upstream_server_name"
 APPLICATION_PROTOCOLS = "envoy.network.application_protocols"
 SUBJECT_NAMES = "envoy.network.upstream_subject_alt_names"
+
+UPSTREAM_SOCKET = "tcpmesh.upstream_socket"
+"""Where the filter state has an `UpstreamSocket`, if a filter has left one."""
+
+
+@dataclass(frozen=True)
+class UpstreamSocket(StateObject):
+    """How the socket of the upstream connection is made ready; a log does not show it."""
+
+    options: ConnectOptions
 
 
 def transport_socket(message: Any, side: InterfaceClass, context: Context) -> Any:
@@ -46,18 +58,18 @@ def transport_socket(message: Any, side: InterfaceClass, context: Context) -> An
 
 
 def options_of(info: StreamInfo) -> TransportSocketOptions:
-    """What the filters of a client have left for the transport socket of its upstream
-    connection.
-    """
+    """What the filters of a client have left for its upstream connection."""
     state = info.filter_state
     if state is NO_FILTER_STATE:
         return NO_OPTIONS
     name, protocols = state.get(SERVER_NAME), state.get(APPLICATION_PROTOCOLS)
     names, header = state.get(SUBJECT_NAMES), state.get(HEADER)
+    socket = state.get(UPSTREAM_SOCKET)
     found = TransportSocketOptions(
         server_name=name.value if isinstance(name, ServerName) else "",
         application_protocols=_split(protocols, Protocols),
         subject_names=_split(names, SubjectNames),
+        socket=socket.options if isinstance(socket, UpstreamSocket) else None,
     )
     if isinstance(header, ReadHeader):
         return replace(
@@ -85,6 +97,12 @@ def _shared(info: StreamInfo) -> FilterState:
     for key, entry in shared.items():
         state.set(key, entry.value, entry.read_only, entry.sharing)
     return state
+
+
+def facts_of(transport: Any) -> TlsFacts:
+    """What TLS has agreed on, where the transport has any."""
+    found: TlsFacts = getattr(transport, "facts", NO_TLS)
+    return found
 
 
 def shakes_hands(transport: Any) -> bool:

@@ -74,7 +74,12 @@ class FlagTests(SynchronousTestCase):
         """How far the local time is from UTC, also by half hours."""
         self.addCleanup(time.tzset)
         self.addCleanup(os.environ.__setitem__, "TZ", os.environ.get("TZ", ""))
-        for zone, text in (("XXX-5:30", "+05:30"), ("YYY3:30", "-03:30"), ("UTC", "+00:00")):
+        for zone, text in (
+            ("XXX-5:30", "+05:30"),
+            ("YYY3:30", "-03:30"),
+            ("ZZZ-12", "+12:00"),
+            ("UTC", "+00:00"),
+        ):
             os.environ["TZ"] = zone
             time.tzset()
             self.assertEqual(text, line_of("%z")(record()))

@@ -49,7 +49,7 @@ class Dialer:
         self.wraps = sockets is not None and sockets.wraps
         """Whether connections may have a transport socket."""
         self.needs_header = sockets is not None and sockets.needs_header
-        """Whether it is to be told what a PROXY header says of the client."""
+        """Whether one is to be told what a PROXY header says of the client."""
         if message.HasField("upstream_bind_config"):
             bind_config = message.upstream_bind_config
         options = message.upstream_connection_options
@@ -78,7 +78,7 @@ class Dialer:
         outcome.
 
         :param another: called when a further of its addresses is tried, within the same attempt.
-        :param told: what the transport socket, if there is one, is told of the connection.
+        :param told: what is known of this connection alone.
         :return: an `IConnector`.
         """
         network = self._network_for(host.spec, told) if self.wraps else self._network
@@ -86,11 +86,13 @@ class Dialer:
         more = host.spec.additional_addresses
         if not more:
             options = None if self._options is None else self._options.get(address.family)
+            if told.socket is not None:
+                options = _joined(options, told.socket)
             return network.connect(address, factory, timeout, options, True)
         addresses = in_turn((address, *more), self._first or address.family, self._count)
         race = HappyEyeballs(
             network,
-            [(each, self.options(each)) for each in addresses],
+            [(each, _joined(self.options(each), told.socket)) for each in addresses],
             factory,
             timeout,
             another,
@@ -121,6 +123,10 @@ class Dialer:
         """
         return CheckDialer(self, message) if self.wraps else None
 
+    def pool_key(self, spec: HostSpec, told: TransportSocketOptions) -> Hashable:
+        """What has to be equal for clients to share a pool of connections to a host."""
+        return told if self._sockets is None else self._sockets.pool_key(spec, told)
+
     def _network_for(
         self, spec: HostSpec, told: TransportSocketOptions, criteria: Labels | None = None
     ) -> INetwork:
@@ -129,10 +135,6 @@ class Dialer:
         if wrapped is None:
             return self._network
         return wrapped.with_options(replace(told, host=spec))
-
-    def pool_key(self, told: TransportSocketOptions) -> Hashable:
-        """What has to be equal for clients to share a pool of connections."""
-        return told if self._sockets is None else self._sockets.pool_key(told)
 
     def close(self) -> None:
         """No more connections will be opened; those that are open live on."""
@@ -186,6 +188,18 @@ def dialer_of(message: Any, context: Context) -> Dialer:
     with all_or_nothing() as undo:
         undo.callback(sockets.close)
         return Dialer(message, context.network, context.bind_config, sockets)
+
+
+def _joined(ours: ConnectOptions | None, own: ConnectOptions | None) -> ConnectOptions | None:
+    """The options of the cluster, and those of one connection."""
+    if ours is None or own is None:
+        return ours or own
+    return replace(
+        ours,
+        source=own.source or ours.source,
+        before_bind=ours.before_bind + own.before_bind,
+        after_bind=ours.after_bind + own.after_bind,
+    )
 
 
 def _options(

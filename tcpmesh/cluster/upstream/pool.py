@@ -47,7 +47,7 @@ from tcpmesh.connection.transport_sockets import options_of
 from tcpmesh.interfaces import INetwork
 from tcpmesh.values.hosts import Health
 from tcpmesh.values.response_flags import NO_FLAGS, ResponseFlag
-from tcpmesh.values.stream.transport_socket_options import NO_OPTIONS, TransportSocketOptions
+from tcpmesh.values.stream.transport_socket_options import TransportSocketOptions
 
 IDLE_TIMEOUT = 600.0
 """Seconds a connection stays open without a client, where nothing is said."""
@@ -119,9 +119,9 @@ class Pools:
 
     def _pool(self, host: Host, client: PendingClient) -> Pool:
         dialer = self._cluster.dialer
-        told = options_of(client.stream_info) if dialer.wraps else NO_OPTIONS
+        told = options_of(client.stream_info)
         number = client.stream_info.id if self._by_client else None
-        key = (number, dialer.pool_key(told))
+        key = (number, dialer.pool_key(host.spec, told))
         pools = self._pools.setdefault(host, {})
         pool = pools.get(key)
         if pool is None:

@@ -73,8 +73,8 @@ class TransportSockets:
         self._network = network
         self._rules = MatchRules(message) if message.transport_socket_matches else None
         self._closing: list[Callable[[], None]] = []
-        self._per_client: list[Any] = []
-        """Those that tell clients apart in ways of their own."""
+        self.needs_header = False
+        """Whether one is to be told what a PROXY header says of the client."""
         with all_or_nothing() as undo:
             undo.callback(self.close)
             self._own = self._wrapped(message, context)
@@ -88,24 +88,13 @@ class TransportSockets:
             return None
         self._closing.append(socket.close)
         if IPerClientTransportSocketFactory.providedBy(socket):
-            self._per_client.append(socket)
+            self.needs_header |= bool(socket.needs_header)
         return WrappedNetwork(self._network, socket)
 
     @property
     def wraps(self) -> bool:
         """Whether any host has one."""
         return bool(self._closing)
-
-    @property
-    def needs_header(self) -> bool:
-        """Whether any is to be told what a PROXY header says of the client."""
-        return any(each.needs_header for each in self._per_client)
-
-    def pool_key(self, told: TransportSocketOptions) -> Hashable:
-        """What has to be equal for clients to share a pool of connections."""
-        if not self._per_client:
-            return told
-        return tuple(each.pool_key(told) for each in self._per_client)
 
     def find(self, spec: HostSpec, criteria: Labels | None = None) -> WrappedNetwork | None:
         """The network for connections to a host; `None` where bytes go as they are.
@@ -117,6 +106,14 @@ class TransportSockets:
         rules = self._rules
         index = rules.index(spec) if criteria is None else rules.fitting(criteria)
         return self._own if index is None else self._matched[index]
+
+    def pool_key(self, spec: HostSpec, told: TransportSocketOptions) -> Hashable:
+        """What has to be equal for clients to share a pool of connections to a host."""
+        wrapped = self.find(spec)
+        if wrapped is not None and IPerClientTransportSocketFactory.providedBy(wrapped.socket):
+            key: Hashable = wrapped.socket.pool_key(told)
+            return key
+        return told
 
     def close(self) -> None:
         """No more connections will be made; those that are live on."""

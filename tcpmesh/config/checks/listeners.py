@@ -15,6 +15,7 @@ from tcpmesh.config.text.problems import FieldPath, path_of
 
 _INTERNAL = "envoy.extensions.bootstrap.internal_listener.v3.InternalListener"
 _NETWORK = "envoy.extensions.filters.network."
+_LEAST_FILL = 50_000_000
 
 #: Network filters that end a chain: they own the connection's bytes.
 TERMINAL = frozenset(
@@ -85,6 +86,12 @@ def _check_places(listener: Any, field_path: FieldPath, report: Report) -> None:
             text = "only IPv6 address '::' or valid IPv4-mapped IPv6 address can set ipv4_compat"
             report.error(
                 (((place, "address"), "socket_address"), "ipv4_compat"), f"{text}: {inet.address}"
+            )
+        if inet.protocol != listener.address.socket_address.protocol:
+            report.error(
+                (((place, "address"), "socket_address"), "protocol"),
+                "has different socket type. The listener only support same socket type for all "
+                "the addresses",
             )
         if listener.enable_mptcp and not address.HasField("socket_address"):
             text = "enable_mptcp can only be used with IP addresses"
@@ -198,6 +205,13 @@ def _check_proxy_protocol(config: Any, field_path: FieldPath, report: Report) ->
         )
 
 
+def _check_local_ratelimit(limit: Any, field_path: FieldPath, report: Report) -> None:
+    bucket = limit.token_bucket
+    if 0 < nanoseconds(bucket.fill_interval) < _LEAST_FILL:
+        text = "the fill_interval of a local rate limit is 50 ms at least"
+        report.error(((field_path, "token_bucket"), "fill_interval"), text)
+
+
 def _check_tlv(entry: Any, field_path: FieldPath, report: Report) -> None:
     is_formatted = entry.HasField("format_string")
     if entry.value and is_formatted:
@@ -210,6 +224,7 @@ def _check_tlv(entry: Any, field_path: FieldPath, report: Report) -> None:
 
 CHECKS = {
     "envoy.config.core.v3.TlvEntry": _check_tlv,
+    "envoy.extensions.filters.listener.local_ratelimit.v3.LocalRateLimit": _check_local_ratelimit,
     "envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol": _check_proxy_protocol,
     "envoy.config.listener.v3.Listener": _check_listener,
     "envoy.config.core.v3.SocketAddress": _check_namespace,

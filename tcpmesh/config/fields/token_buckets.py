@@ -70,9 +70,14 @@ def _resources(path: str) -> list[Any]:
     return found
 
 
-def _judged(message: Any, what: str) -> Bucket:
+def bucket_of(message: Any) -> Bucket:
+    """What a `type.v3.TokenBucket` says whose `fill_interval` is greater than 0."""
     per_fill = message.tokens_per_fill.value if message.HasField("tokens_per_fill") else 1
-    interval = seconds(message.fill_interval)
-    if message.max_tokens <= 0 or per_fill <= 0 or interval <= 0:
+    return Bucket(message.max_tokens, per_fill / seconds(message.fill_interval))
+
+
+def _judged(message: Any, what: str) -> Bucket:
+    is_negative = message.HasField("tokens_per_fill") and message.tokens_per_fill.value <= 0
+    if message.max_tokens <= 0 or is_negative or seconds(message.fill_interval) <= 0:
         raise BadBucket(f"{what}: max_tokens, tokens_per_fill and fill_interval are greater than 0")
-    return Bucket(message.max_tokens, per_fill / interval)
+    return bucket_of(message)

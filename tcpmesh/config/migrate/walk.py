@@ -66,6 +66,7 @@ class Walk(Notes):
         group = self.once(part, name, line, path)
         if group is None:
             return
+        group.line = group.line or line  # a new one has none
         if not group.is_mapping:
             # A list that an alias stands for.
             for index, item in enumerate(_flat(group)):

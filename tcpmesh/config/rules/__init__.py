@@ -35,6 +35,7 @@ RELAXED = frozenset(
         "envoy.extensions.access_loggers.open_telemetry.v3.OpenTelemetryAccessLogConfig.common_config",
         "envoy.extensions.access_loggers.stats.v3.Config.stat_prefix",
         "envoy.extensions.transport_sockets.tls.v3.SPIFFECertValidatorConfig.trust_domains",
+        "envoy.type.v3.TokenBucket.max_tokens",
     }
 )
 """Fields of which `xds-protos` still has rules that Envoy 1.40 does not have any more."""

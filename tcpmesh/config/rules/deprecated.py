@@ -54,6 +54,7 @@ INSTEAD: Mapping[str, str] = {
         "use the listener filter envoy.filters.listener.proxy_protocol"
     ),
     "envoy.config.listener.v3.Listener.deprecated_v1": "use 'bind_to_port'",
+    "envoy.config.listener.v3.Listener.reuse_port": "use 'enable_reuse_port'",
     f"{_HEADERS}.exact_match": "use 'string_match'",
     f"{_HEADERS}.safe_regex_match": "use 'string_match'",
     f"{_HEADERS}.prefix_match": "use 'string_match'",

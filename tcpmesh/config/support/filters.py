@@ -17,7 +17,17 @@ EXTENSIONS: dict[str, Rows] = {
     "envoy.extensions.formatter.metadata.v3.Metadata": {},
     "envoy.extensions.formatter.req_without_query.v3.ReqWithoutQuery": {},
     "envoy.extensions.filters.network.set_filter_state.v3.Config": {"on_new_connection": YES},
+    "envoy.extensions.filters.listener.http_inspector.v3.HttpInspector": {},
+    "envoy.extensions.filters.listener.local_ratelimit.v3.LocalRateLimit": {
+        "stat_prefix": YES,
+        "token_bucket": YES,
+        "runtime_enabled": YES,
+    },
     "envoy.extensions.filters.listener.original_dst.v3.OriginalDst": {},
+    "envoy.extensions.filters.listener.original_src.v3.OriginalSrc": {
+        "bind_port": no_effect("the kernel chooses the port, in Envoy too"),
+        "mark": YES,
+    },
     "envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol": {
         "rules": YES,
         "allow_requests_without_proxy_protocol": YES,
@@ -66,6 +76,11 @@ PARTS: dict[str, Rows] = {
         "metadata_namespace": YES,
         "key": YES,
         "value_string_encoding": YES,
+    },
+    "envoy.type.v3.TokenBucket": {
+        "max_tokens": YES,
+        "tokens_per_fill": YES,
+        "fill_interval": YES,
     },
     "envoy.config.core.v3.ProxyProtocolPassThroughTLVs": {"match_type": YES, "tlv_type": YES},
     "envoy.config.core.v3.TlvEntry": {"type": YES, "value": YES, "format_string": YES},

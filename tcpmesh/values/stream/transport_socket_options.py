@@ -1,5 +1,5 @@
-"""What a transport socket is told of one upstream connection, beyond what its cluster says: Envoy's
-`TransportSocketOptions`, a value.
+"""What is known of one upstream connection beyond what its cluster says: what its transport socket
+is told, Envoy's `TransportSocketOptions`, and how its socket is made ready; a value.
 
 A connection of the proxy's own, such as that of a health check, has none.
 """
@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from tcpmesh.values.address import Address
 from tcpmesh.values.hosts import HostSpec
+from tcpmesh.values.socket_options import ConnectOptions
 from tcpmesh.values.stream.filter_state import NO_FILTER_STATE, FilterState
 
 Tlv = tuple[int, bytes]
@@ -40,6 +41,11 @@ class TransportSocketOptions:
 
     proxy_protocol: ProxyProtocolOptions | None = None
     """What a PROXY header is to say of the client."""
+
+    socket: ConnectOptions | None = None
+    """How the socket is made ready beyond what the cluster says; its source goes before that of the
+    cluster.
+    """
 
     upstream_id: int = field(default=0, compare=False)
     """The number of the connection to the host."""

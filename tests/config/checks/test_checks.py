@@ -292,6 +292,15 @@ class ListenerTests(CheckTests):
         udp = "{name: p, typed_config: {'@type': type.googleapis.com/envoy.extensions.filters.udp"
         udp += ".udp_proxy.v3.UdpProxyConfig, stat_prefix: s}}"
         self.assert_says("is a filter of UDP", listener(bound % udp))
+        rate = (
+            "local_ratelimit.v3.LocalRateLimit, stat_prefix: s, "
+            "token_bucket: {max_tokens: %s, fill_interval: %s}"
+        )
+        for tokens, interval in ((0, "1s"), (1, "0.05s")):
+            self.assert_fine(listener(bound % kind % (rate % (tokens, interval), "")))
+        short = listener(bound % kind % (rate % (1, "0.049s"), ""))
+        self.assert_says("50 ms at least", short)
+        self.assert_says("greater than 0", listener(bound % kind % (rate % (1, "0s"), "")))
         disabled = ", filter_disabled: %s"
         ports = "{destination_port_range: {start: 9, end: 5}}"
         for good in (

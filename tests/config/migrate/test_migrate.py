@@ -74,6 +74,14 @@ class CaseTests(SynchronousTestCase):
             for comment in COMMENT.findall(text):
                 self.assertEqual(text.count(comment), new.count(comment), (name, comment))
 
+    def test_told(self) -> None:
+        """What is changed in each old file is told as `told.txt` has it, with the line where it
+        stands or has to do with.
+        """
+        told = [f"{name}:{each}" for name in OLD for each in migrate(OLD[name], name).changes]
+        self.assertEqual((CASES / "told.txt").read_text().splitlines(), told)
+        self.assertEqual([], [line for line in told if ":0: " in line])
+
     def test_lines(self) -> None:
         """Each change is told with the line of the old file, in order, and its path."""
         lines = OLD["tcp.yaml"].splitlines()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+from envoy.config.core.v3 import base_pb2
 from envoy.extensions.access_loggers.grpc.v3 import als_pb2
 from envoy.service.accesslog.v3 import als_pb2 as service_pb2
 
@@ -64,6 +66,16 @@ class TcpGrpcAccessLogTests(RpcTestCase):
         self.assertEqual([len(each.tcp_logs.log_entry) for each in (first, second)], [2, 1])
         self.assertEqual(first.tcp_logs.log_entry[0].common_properties.upstream_cluster, "db")
         self.assertEqual(self.stats(), {"grpc_entries_flushed": 3})
+
+    def test_node(self) -> None:
+        """Where this proxy is a node, the first message has it."""
+        context = replace(self.mesh.worker.context, node=base_pb2.Node(id="n", cluster="web"))
+        text = f"common_config: {{{COMMON % ('n', '')}}}"
+        logger = TcpGrpcAccessLog(parse(als_pb2.TcpGrpcAccessLogConfig, text), context)
+        self.log(logger)
+        self.mesh.advance(1.0)
+        (message,) = messages(self.server.calls[0])
+        self.assertEqual(message.identifier.node, context.node)
 
     def test_the_logger_of_http(self) -> None:
         """To it a connection is a request without header fields, as in Envoy; its stream is another

@@ -15,7 +15,7 @@ from tcpmesh.testing.recording import RecordingProtocol
 from tcpmesh.wire.grpc import MessageReader, framed
 from tests.accesslog.collectors.connections import LATER, served
 from tests.mesh import parse
-from tests.rpc.called import HEAD, OK, Call, RpcTestCase
+from tests.rpc.called import HEAD, HOST, OK, Call, RpcTestCase
 
 GRPC = "grpc_service: {envoy_grpc: {cluster_name: c}}"
 HTTP = "http_service: {http_uri: {uri: 'http://otel:4318/v1/logs', cluster: h, timeout: 2s}, %s}"
@@ -105,6 +105,31 @@ class GrpcTests(OpenTelemetryTestCase):
         self.assertEqual(self.stats(), {"logs_dropped": MOST_UNDER_WAY + 4})
         self.mesh.advance(1.0)
         self.assertEqual(len(self.server.calls), MOST_UNDER_WAY + 1)
+
+    def test_statistics(self) -> None:
+        """There are the statistics that Envoy has for each way to a collector."""
+        http = {"logs_written", "logs_dropped"}
+        for way, names in (
+            (HTTP % "", http),
+            (GRPC, http | {"grpc_entries_flushed", "grpc_entries_flush_failed"}),
+        ):
+            self.make(way)
+            self.assertEqual(names, set(self.mesh.stats(STATS)))
+
+    def test_the_end_of_the_connection(self) -> None:
+        """The connection to a target of its own is closed once the last answer has come."""
+        self.server.reply = lambda call: None
+        logger = self.make(
+            f"grpc_service: {{google_grpc: {{target_uri: '{HOST}', stat_prefix: g}}}}"
+        )
+        self.log(logger)
+        logger.close()
+        self.pump()
+        (line,) = self.server.connections
+        self.assertFalse(line.lost)
+        self.answer(self.server.calls[0])
+        self.pump()
+        self.assertTrue(line.lost)
 
     def test_close(self) -> None:
         """What waits is exported, and the answer is waited for."""

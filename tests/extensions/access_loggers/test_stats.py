@@ -80,6 +80,8 @@ class StatsAccessLogTests(MeshTestCase):
             "histograms: ["
             "{stat: {name: rx}, unit: Bytes, value_format: '%BYTES_RECEIVED%'},"
             "{stat: {name: ms}, unit: Milliseconds, value_format: '%DURATION%'},"
+            "{stat: {name: us}, unit: Microseconds, value_format: '%DURATION%'},"
+            "{stat: {name: share}, unit: Percent, value_format: '%DURATION%'},"
             "{stat: {name: plain}, value_format: '%DURATION%'}]"
         )
         self.log(logger)
@@ -89,9 +91,11 @@ class StatsAccessLogTests(MeshTestCase):
         found = {each.name: each for each in self.mesh.store.histograms()}
         seen = {
             name: (found[f"p.{name}"].unit, found[f"p.{name}"].cumulative.sum)
-            for name in ("rx", "ms", "plain")
+            for name in ("rx", "ms", "us", "share", "plain")
         }
-        self.assertEqual(seen, {"rx": ("bytes", 10), "ms": ("ms", 2500), "plain": ("", 2500)})
+        units = {"ms": "ms", "us": "us", "share": "percent", "plain": ""}
+        expected = {name: (unit, 2500) for name, unit in units.items()}
+        self.assertEqual(seen, {"rx": ("bytes", 10), **expected})
 
     def test_a_gauge_that_is_set(self) -> None:
         """At records of its type, to a number of the connection."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
+from envoy.config.core.v3 import base_pb2
 from envoy.config.metrics.v3 import metrics_service_pb2
 from envoy.service.metrics.v3 import metrics_service_pb2 as service_pb2
 from zope.interface.verify import verifyObject
@@ -147,6 +149,18 @@ class MetricsServiceSinkTests(RpcTestCase):
         self.assertFalse(second.HasField("identifier"))
         self.assertGreater(len(second.envoy_metrics), 0)
 
+    def test_node(self) -> None:
+        """Where this proxy is a node, the first message has it."""
+        context = replace(self.mesh.main.context, node=base_pb2.Node(id="n", cluster="web"))
+        message = parse(
+            metrics_service_pb2.MetricsServiceConfig,
+            "grpc_service: {envoy_grpc: {cluster_name: c}}",
+        )
+        self.sink = MetricsServiceSink(message, context)
+        self.flush()
+        (sent,) = self.messages(self.server.calls[-1])
+        self.assertEqual(sent.identifier.node, context.node)
+
     def test_a_service_that_is_down(self) -> None:
         """Flushes are lost and counted, and come through again once it is back."""
         self.add(hosts=("127.0.0.9:9",))
@@ -165,6 +179,14 @@ class MetricsServiceSinkTests(RpcTestCase):
             if self.dropped() > 3:
                 break
         self.assertGreater(self.dropped(), 3)
+
+    def test_what_waits_at_the_end(self) -> None:
+        """Messages that no service has taken at the end are counted."""
+        self.server.takes = False
+        while not self.dropped():
+            self.flush()
+        self.sink.close()
+        self.assertEqual(self.dropped(), 2)
 
     def test_close(self) -> None:
         """The stream is ended, and the service may take what was sent."""

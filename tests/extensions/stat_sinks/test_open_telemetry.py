@@ -88,7 +88,11 @@ class MetricsTests(SynchronousTestCase):
         self.assertEqual(point.time_unix_nano, 12_500_000_000)
         (tag,) = point.attributes
         self.assertEqual((tag.key, tag.value.string_value), ("envoy.cluster_name", "c"))
+        self.assertEqual(histogram.name, "cluster.upstream_cx_length_ms")
         (point,) = histogram.histogram.data_points
+        (tag,) = point.attributes
+        self.assertEqual((tag.key, tag.value.string_value), ("envoy.cluster_name", "c"))
+        self.assertEqual(point.time_unix_nano, 12_500_000_000)
         self.assertEqual((point.count, point.sum), (2, 14))
         self.assertEqual(len(point.bucket_counts), len(point.explicit_bounds) + 1)
         at = list(point.explicit_bounds).index(10)
@@ -169,6 +173,17 @@ class OpenTelemetrySinkTests(RpcTestCase):
         self.pump()
         self.assertEqual(self.dropped(), 1)
         sink.close()
+
+    def test_what_waits_at_the_end(self) -> None:
+        """Requests that had to wait for answers are counted at the end."""
+        sink = self.sink(
+            "{grpc_service: {envoy_grpc: {cluster_name: c}}, max_data_points_per_request: 1}"
+        )
+        self.server.reply = lambda call: None
+        self.flush(sink)
+        self.assertEqual((len(self.server.calls), self.dropped()), (8, 0))
+        sink.close()
+        self.assertGreater(self.dropped(), 0)
 
     def test_over_http(self) -> None:
         """Each flush is a request, or several where a limit says so: each but the first eight waits

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from typing import Any
 
@@ -106,6 +107,17 @@ class DatagramTests(SinkTestCase):
             self.received(GraphiteStatsdSink, ", prefix: g"),
         )
 
+    def test_closed(self) -> None:
+        """Each lets go of its socket at the end."""
+        address = "{address: {socket_address: {address: 127.0.0.1, port_value: 9}}}"
+        for kind in (StatsdSink, DogStatsdSink, GraphiteStatsdSink):
+            before = os.listdir("/proc/self/fd")
+            sink = self.sink(kind, address)
+            self.flush(sink)
+            self.assertNotEqual(before, os.listdir("/proc/self/fd"))
+            sink.close()
+            self.assertEqual(before, os.listdir("/proc/self/fd"))
+
 
 class ConnectionTests(SinkTestCase):
     """statsd over TCP."""
@@ -136,7 +148,7 @@ class ConnectionTests(SinkTestCase):
         self.tcp.close()
         self.network.pump()
         self.assertEqual(b"envoy.cluster.c.total:1|c\n", self.server.built[0].received)
-        self.assertIsNotNone(self.server.built[0].lost)
+        self.assertTrue(self.server.built[0].ended)
 
     def test_reconnects(self) -> None:
         """A connection that is lost is replaced at the next flush."""

@@ -60,6 +60,24 @@ class DatagramTests(SynchronousTestCase):
         writer.flush()
         self.assertEqual([b"aaa\nbbb", b"dddddddd", b"ccc\ne"], self.received(3))
 
+    def test_exactly_as_long(self) -> None:
+        """A line that fills a datagram waits for no other; two that fill it together share it."""
+        writer = self.writer(7)
+        for line in (b"aaa", b"1234567", b"bbb", b"cc"):
+            writer.write(line)
+        self.assertEqual([b"1234567", b"aaa\nbbb"], self.received(2))
+
+    def test_end(self) -> None:
+        """At the end what was kept is forgotten, and the socket closed."""
+        before = os.listdir("/proc/self/fd")
+        writer = self.writer(7)
+        for line in (b"1234567", b"aaa"):
+            writer.write(line)
+        writer.close()
+        writer.flush()
+        self.assertEqual([b"1234567"], self.received(1))
+        self.assertEqual(before, os.listdir("/proc/self/fd"))
+
     def test_unix(self) -> None:
         """A unix socket of datagrams will do, also one that comes later, or comes again."""
         path = os.path.abspath(self.mktemp())

@@ -18,7 +18,10 @@ _NETWORK_INPUTS = f"{_INPUTS}network.v3."
 _MATCHERS = "envoy.extensions.matching.input_matchers."
 _XDS = "xds.type.matcher.v3."
 
-NOT_OF_CONNECTIONS = (f"{_NETWORK_INPUTS}DynamicMetadataInput",)
+NOT_OF_CONNECTIONS = (
+    f"{_INPUTS}transport_socket.",
+    f"{_NETWORK_INPUTS}DynamicMetadataInput",
+)
 """Inputs that Envoy 1.40 has not registered for filter chains."""
 
 ACTION = f"{_XDS}Matcher.OnMatch.action"
@@ -45,8 +48,9 @@ def _check_listener(listener: Any, field_path: FieldPath, report: Report) -> Non
     here: FieldPath = (field_path, "filter_chain_matcher")
     for place, full_name, config in _extensions(listener.filter_chain_matcher, here):
         type_name = type_of_url(config.typed_config.type_url)
-        known = type_name.startswith(PLACES[full_name]) and type_name not in NOT_OF_CONNECTIONS
-        if not (known or is_foreign(type_name)):
+        known = type_name.startswith(PLACES[full_name])
+        is_there = known and not type_name.startswith(NOT_OF_CONNECTIONS)
+        if not (is_there or is_foreign(type_name)):
             text = f"Didn't find a registered implementation for {config.name!r} with type URL"
             report.error(((place, "typed_config"), "@type"), f"{text}: {type_name!r}")
         elif full_name == ACTION:

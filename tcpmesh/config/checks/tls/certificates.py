@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
@@ -94,12 +95,16 @@ def _read_pair(message: Any, field_path: FieldPath, report: Report) -> Certifica
     chain = read_part(message, "certificate_chain", report)
     key = read_part(message, "private_key", report)
     password = read_part(message, "password", report)
+    if chain is not None and key is not None:
+        with suppress(MaterialError):
+            return read_pair(chain, key, password)
+    # Something is wrong; perhaps more than one thing.
     read = partial(_attempt, message=message, field_path=field_path, report=report)
     is_chain = chain is not None and read(partial(read_chain, chain)) is not None
     is_key = key is not None and read(partial(read_key, key, password)) is not None
-    if not (is_chain and is_key and chain is not None and key is not None):
-        return None
-    return _attempt(partial(read_pair, chain, key, password), message, field_path, report)
+    if is_chain and is_key and chain is not None and key is not None:
+        read(partial(read_pair, chain, key, password))
+    return None
 
 
 def _check_staple_source(message: Any, field_path: FieldPath, report: Report) -> None:

@@ -13,39 +13,15 @@ from typing import Any
 from envoy.extensions.access_loggers.filters.process_ratelimit.v3 import process_ratelimit_pb2
 from zope.interface import implementer
 
-from twisted.internet.interfaces import IReactorTime
-
-from tcpmesh.config.fields.token_buckets import Bucket, path_of, read_bucket
+from tcpmesh.config.fields.token_buckets import path_of, read_bucket
+from tcpmesh.connection.token_bucket import TokenBucket
 from tcpmesh.interfaces import IAccessLogFilter
 from tcpmesh.registry import Context, extension
 from tcpmesh.values.all_or_nothing import all_or_nothing
+from tcpmesh.values.shared_counts import LocalCount
 from tcpmesh.values.stream.moment import Moment
 from tcpmesh.values.stream.stream_info import StreamInfo
 from tcpmesh.values.stream.wanted import NOTHING
-
-
-class Tokens:
-    """What is left in a bucket."""
-
-    def __init__(self, bucket: Bucket, clock: IReactorTime) -> None:
-        self._bucket = bucket
-        self._clock = clock
-        self._left = float(bucket.most)
-        self._counted = clock.seconds()
-
-    def take(self) -> bool:
-        """One token, if there is one."""
-        now = self._clock.seconds()
-        came = max(0.0, now - self._counted) * self._bucket.per_second
-        self._counted = now
-        self._left = min(self._left + came, float(self._bucket.most))
-        if self._left < 1:
-            return False
-        self._left -= 1
-        return True
-
-    def close(self) -> None:
-        """Nobody takes any more."""
 
 
 @extension(process_ratelimit_pb2.ProcessRateLimitFilter)
@@ -65,7 +41,7 @@ class ProcessRateLimitFilter:
             self._allowed = self._scope.counter("allowed")
             self._denied = self._scope.counter("denied")
             self._tokens = self._objects.obtain(
-                self._key, lambda: Tokens(read_bucket(config), clock)
+                self._key, lambda: TokenBucket(read_bucket(config), clock, LocalCount())
             )
 
     def passes(self, info: StreamInfo, at: Moment) -> bool:

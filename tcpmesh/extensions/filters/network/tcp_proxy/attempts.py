@@ -48,7 +48,6 @@ from tcpmesh.values.response_flags import ResponseFlag
 from tcpmesh.values.stream.close_reason import Cause, CloseReason, EndedBy
 from tcpmesh.values.stream.phase import CONNECTING
 from tcpmesh.values.stream.stream_info import NO_UPSTREAM, StreamInfo, UpstreamInfo
-from tcpmesh.values.stream.transport_socket_options import NO_OPTIONS
 
 REMOTE_ERRORS = {ECONNREFUSED, EHOSTUNREACH, ETIMEDOUT}
 """What `connect` fails with once the network has answered, or has not; all else it says at once."""
@@ -267,9 +266,8 @@ class Attempts(OneShotFactory):
         if cluster.close_on_failure:
             host.sessions.add(self)
         self._state = DIALLING
-        dialer = cluster.dialer
-        told = options_of(self.stream_info) if dialer.wraps else NO_OPTIONS
-        self._under_way = dialer.connect(
+        told = options_of(self.stream_info)
+        self._under_way = cluster.dialer.connect(
             host, self, cluster.connect_timeout, self._count_another, told
         )
 

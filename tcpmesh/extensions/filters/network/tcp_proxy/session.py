@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 from tcpmesh.cluster.upstream.counting import count_pauses
 from tcpmesh.connection.connection import Connection
 from tcpmesh.connection.relay import IDLE_CHECKS, Direction, Relay, idle_queue
-from tcpmesh.connection.transport_sockets import shakes_hands
+from tcpmesh.connection.transport_sockets import facts_of, shakes_hands
 from tcpmesh.extensions.filters.network.tcp_proxy.attempts import (
     CONNECTED,
     DIALLING,
@@ -34,7 +34,6 @@ from tcpmesh.values.stream.filter_state import NO_FILTER_STATE
 from tcpmesh.values.stream.phase import CONNECTING, FLUSHING
 from tcpmesh.values.stream.relay_state import LOST, RelayState
 from tcpmesh.values.stream.stream_info import LOCAL_RESET, REMOTE_RESET
-from tcpmesh.values.stream.tls_facts import NO_TLS
 from tcpmesh.values.stream.wanted import Wanted
 
 NOTHING_SENT = CloseReason(EndedBy.DOWNSTREAM, CONNECTING, Cause.END_OF_STREAM)
@@ -176,7 +175,7 @@ class Session(Attempts):
         host.rq_active += 1
         transport.high_watermark = self.cluster.buffer_limit
         if self.cluster.dialer.wraps:
-            upstream.tls = getattr(transport, "facts", NO_TLS)
+            upstream.tls = facts_of(transport)
         if self.stream_info.listener.wants_upstream:
             self._keep_facts(self.stream_info.listener.wanted)
         if self._context.logs is not None:

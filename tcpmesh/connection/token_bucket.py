@@ -1,0 +1,54 @@
+"""A token bucket, for limits of a rate that may hold for several workers together.
+
+It begins full; each taker has a token of it, and tokens come back one by one, evenly, as in Envoy.
+
+Theory of operation.  A bucket with tokens that come back evenly is nothing but a moment: the one at
+which it would have been empty, had nothing but the tokens since then come.  At `now` it has
+`(now - moment) * rate` tokens, though never more than `most`; to take one moves the moment on by
+the time that a token takes.  So the state is one number, which only grows, and workers can share it
+as they share counts (`tcpmesh.values.shared_counts`): each adds to its own part what it moves the
+moment on by, and the sum is the moment.  Two workers that take a token in the same microseconds may
+both get the last one; there is no other way in which a limit is exceeded.
+"""
+
+from __future__ import annotations
+
+from twisted.internet.interfaces import IReactorTime
+
+from tcpmesh.config.fields.token_buckets import Bucket
+from tcpmesh.values.shared_counts import SharedCount
+
+_SECOND = 1_000_000_000
+
+
+class TokenBucket:
+    """What is left in a bucket.
+
+    :param clock: one that all workers have, such as the monotonic one of the machine.
+    :param count: of this bucket alone; nanoseconds.
+    """
+
+    __slots__ = ("_clock", "_count", "_full", "_token")
+
+    def __init__(self, bucket: Bucket, clock: IReactorTime, count: SharedCount) -> None:
+        self._clock = clock
+        self._count = count
+        self._token = max(1, round(_SECOND / bucket.per_second))
+        self._full = bucket.most * self._token
+        """What it takes to fill it.  The count is later than the moment by this, so that 0 is a
+        bucket that has been full since the clock began.
+        """
+
+    def take(self) -> bool:
+        """One token, if there is one."""
+        now = int(self._clock.seconds() * _SECOND)
+        before = self._count.total
+        # Not earlier than that of a full bucket, and then a token later.
+        after = max(before, now) + self._token
+        if after > now + self._full:
+            return False
+        self._count.own += after - before
+        return True
+
+    def close(self) -> None:
+        """Nobody takes any more."""
