@@ -56,12 +56,9 @@ class CompiledEngine:
 
     def __init__(self, context: EngineContext, made: SSL.Context, owner: Any) -> None:
         """`owner` is whom the context's methods find as the engine's `owner`."""
-        ssl = lib.SSL_new(made._context)
-        if ssl == ffi.NULL:
-            raise TlsError(take_errors())
-        self._ssl = ffi.gc(ssl, lib.SSL_free)
-        self._incoming, self._outgoing = memory(), memory()
-        lib.SSL_set_bio(ssl, self._incoming, self._outgoing)
+        self._ssl: Any = None
+        self._incoming = self._outgoing = None
+        self._start(made)
         self._due = 0
         """Bytes of the last record that are still to come, -1 where that is not known."""
         self._begun_with: Any = None
@@ -79,9 +76,18 @@ class CompiledEngine:
         self.context = context
         self.owner = owner
         if context.is_server:
-            lib.SSL_set_accept_state(ssl)
+            lib.SSL_set_accept_state(self._ssl)
         else:
-            lib.SSL_set_connect_state(ssl)
+            lib.SSL_set_connect_state(self._ssl)
+
+    def _start(self, made: SSL.Context) -> None:
+        """Make what OpenSSL has for a connection."""
+        ssl = lib.SSL_new(made._context)
+        if ssl == ffi.NULL:
+            raise TlsError(take_errors())
+        self._ssl = ffi.gc(ssl, lib.SSL_free)
+        self._incoming, self._outgoing = memory(), memory()
+        lib.SSL_set_bio(ssl, self._incoming, self._outgoing)
 
     # Bytes
 

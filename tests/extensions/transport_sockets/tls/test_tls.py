@@ -9,6 +9,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tcpmesh.config.text.problems import ConfigError
 from tcpmesh.net.tls.context import TlsContext
 from tcpmesh.net.tls.material import read_pair
 from tcpmesh.testing.certificates import Authority
@@ -39,6 +40,13 @@ def socket(kind: str, common: dict[str, Any], **more: Any) -> dict[str, Any]:
     """A `TransportSocket`."""
     config = {"@type": f"{TLS}{kind}TlsContext", "common_tls_context": common, **more}
     return {"name": "tls", "typed_config": config}
+
+
+def start_tls(kind: str, tls: dict[str, Any]) -> dict[str, Any]:
+    """A `TransportSocket` that begins in plain."""
+    url = f"type.googleapis.com/envoy.extensions.transport_sockets.starttls.v3.{kind}Config"
+    config = {"@type": url, "cleartext_socket_config": {}, "tls_socket_config": tls}
+    return {"name": "starttls", "typed_config": config}
 
 
 def trusting(ca: Authority | None = None) -> dict[str, Any]:
@@ -396,3 +404,17 @@ class UpstreamTests(TlsMeshTestCase):
             self.assertEqual({"check"}, set(seen))
             self.assertLess(0, self.mesh.stat("cluster.c.health_check.success"))
             self.assertLess(0, self.mesh.stat(f"{CLUSTER}handshake"))
+
+    def test_start_tls(self) -> None:
+        """starttls stays with plain bytes on both sides, for no filter asks for TLS; what is wrong
+        with its TLS is an error all the same.
+        """
+        for good in (True, False):
+            certificates = [issued("server.test")] if good else []
+            down = start_tls("StartTls", {"common_tls_context": {"tls_certificates": certificates}})
+            text = config(down, start_tls("UpstreamStartTls", {"common_tls_context": {}}))
+            if not good:
+                self.assertRaises(ConfigError, Mesh, text)
+                continue
+            self.serve(text)
+            self.assert_talk(self.mesh.connect(FRONT))
