@@ -17,6 +17,7 @@ import hashlib
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from cryptography import x509
@@ -41,6 +42,7 @@ from tcpmesh.net.tls.openssl.public import engine_class
 from tcpmesh.net.tls.sessions import Sessions
 from tcpmesh.net.tls.settings import TLS1_2, StaplePolicy, TlsSettings
 from tcpmesh.net.tls.verifier import ValidationSettings, Verifier
+from tcpmesh.values.stream.tls_facts import TlsFacts
 from tcpmesh.values.stream.transport_socket_options import TransportSocketOptions
 
 NOTHING_DEMANDED = ValidationSettings()
@@ -103,6 +105,13 @@ class TlsContext:
         """Those with hosts, where any are kept."""
         self._default = _best_of(settings.certificates)
         self._by_name = _by_name(settings.certificates) if len(settings.certificates) > 1 else {}
+
+    @cached_property
+    def unagreed(self) -> TlsFacts:
+        """What is known of a client with which nothing is agreed on yet, in Envoy's eyes."""
+        certificates = self.settings.certificates
+        own = certificates[0].chain[0] if certificates else b""
+        return TlsFacts(version="TLSv1.2", local_certificate=own)
 
     def close(self) -> None:
         """Nobody begins connections with it any more; those that are open live on."""
