@@ -118,8 +118,8 @@ def read_pair(chain: bytes, key: bytes, password: bytes | None = None) -> Certif
     known.update(password or b"")
     found = _known.get(known.digest())
     if found is None:
-        certificates = read_chain(chain)
-        found = _known[known.digest()] = _pair(certificates, read_key(key, password))
+        certificates, public = _read_chain(chain)
+        found = _known[known.digest()] = _pair(certificates, public, read_key(key, password))
     return found
 
 
@@ -128,6 +128,11 @@ def read_chain(data: bytes) -> tuple[x509.Certificate, ...]:
 
     :raise MaterialError: there are none, or the first cannot be used.
     """
+    return _read_chain(data)[0]
+
+
+def _read_chain(data: bytes) -> tuple[tuple[x509.Certificate, ...], object]:
+    """The same, and the key of the first."""
     if not data:
         raise MaterialError("it is empty", "certificate_chain")
     try:
@@ -136,8 +141,7 @@ def read_chain(data: bytes) -> tuple[x509.Certificate, ...]:
         raise MaterialError(str(error), "certificate_chain") from None
     if not found:
         raise MaterialError("no certificate in PEM form is in it", "certificate_chain")
-    _check_usable(found[0])
-    return found
+    return found, _usable_key(found[0])
 
 
 def read_key(data: bytes, password: bytes | None = None) -> PrivateKeyTypes:
@@ -182,8 +186,8 @@ def read_pkcs12(data: bytes, password: bytes | None = None) -> Certificate:
         raise MaterialError("no private key is in it", "pkcs12")
     others = tuple(each.certificate for each in archive.additional_certs)
     try:
-        _check_usable(archive.cert.certificate)
-        return _pair((archive.cert.certificate, *others), archive.key)
+        public = _usable_key(archive.cert.certificate)
+        return _pair((archive.cert.certificate, *others), public, archive.key)
     except MaterialError as error:
         raise MaterialError(str(error), "pkcs12") from None
 
@@ -258,7 +262,7 @@ def has_name(certificate: x509.Certificate) -> bool:
     """Whether it has a common name, or alternative names of any kind: servers have to show one
     with a name.
     """
-    return bool(_common_name(certificate) or subject_names(certificate))
+    return bool(subject_names(certificate) or _common_name(certificate))
 
 
 def days_until(moment: datetime.datetime, now: datetime.datetime) -> int:
@@ -281,8 +285,8 @@ def _common_name(certificate: x509.Certificate) -> tuple[str, ...]:
     return tuple(str(each.value) for each in found[:1])
 
 
-def _check_usable(certificate: x509.Certificate) -> None:
-    """Whether BoringSSL shows it to peers."""
+def _usable_key(certificate: x509.Certificate) -> object:
+    """The key of a certificate that BoringSSL shows to peers."""
     try:
         key = public_key(certificate)
     except Unreadable:
@@ -293,6 +297,7 @@ def _check_usable(certificate: x509.Certificate) -> None:
     if isinstance(key, ec.EllipticCurvePublicKey) and not _may_sign(certificate):
         text = "its certificate has an EC key that may not be used for signatures"
         raise MaterialError(text, "certificate_chain")
+    return key
 
 
 def _check_key(key: object) -> None:
@@ -317,7 +322,9 @@ def _may_sign(certificate: x509.Certificate) -> bool:
     return usage is None or usage.digital_signature
 
 
-def _pair(certificates: Sequence[x509.Certificate], key: PrivateKeyTypes) -> Certificate:
-    if public_key(certificates[0]) != key.public_key():
+def _pair(
+    certificates: Sequence[x509.Certificate], public: object, key: PrivateKeyTypes
+) -> Certificate:
+    if public != key.public_key():
         raise MaterialError("the private key is not that of the certificate", "private_key")
     return Certificate(tuple(each.public_bytes(Encoding.DER) for each in certificates), key)
