@@ -49,9 +49,9 @@ def stapled(days: int) -> Certificate:
 class AskingContext(TlsContext):
     """A client's, that asks for an OCSP response."""
 
-    def engine(self, owner: Any) -> Any:
+    def engine(self, owner: Any, hello: bytes = b"") -> Any:
         """An engine that asks."""
-        engine = super().engine(owner)
+        engine = super().engine(owner, hello)
         lib.SSL_set_tlsext_status_type(engine._ssl, lib.TLSEXT_STATUSTYPE_ocsp)
         return engine
 
