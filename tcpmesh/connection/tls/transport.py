@@ -144,10 +144,12 @@ class TlsTransport(WrappedTransport):
 
     def begin(self) -> None:
         """Who has connected speaks first."""
-        self.engine = engine = self.context.engine(self)
         if self.context.is_server:
             self.facts = self.context.unagreed
+            if not self.context.looks_at_hello:
+                self.engine = self.context.engine(self)
             return
+        self.engine = engine = self.context.engine(self)
         sessions = self.context.sessions
         if sessions is not None:
             self.resumed = sessions.find(self.wanted)
@@ -157,6 +159,8 @@ class TlsTransport(WrappedTransport):
 
     def received(self, data: memoryview) -> None:
         """Records, or parts of them."""
+        if self.engine is None:
+            self.engine = self.context.engine(self, bytes(data))
         for start in range(0, len(data), PIECE):
             piece = data[start : start + PIECE] if len(data) > PIECE else data
             if self._shaken:
