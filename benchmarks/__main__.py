@@ -15,6 +15,7 @@ from pathlib import Path
 from benchmarks import chart, machine, namespace, report, tools
 from benchmarks.backends import start_backends
 from benchmarks.bulk import pattern
+from benchmarks.certificates import make_certificates
 from benchmarks.command import WRONG, say, status_of
 from benchmarks.process import BenchmarkError, Ports
 from benchmarks.proxies import PROXIES
@@ -178,8 +179,9 @@ def _rounds(plan: Plan, directory: Path) -> Results:
         results.warnings.append(_PACED)
     before, start, load = machine.processor_time(), time.monotonic(), os.getloadavg()[0]
     with ExitStack() as stack:
-        ports = Ports()
-        bench = Bench(start_backends(stack, directory, ports), plan.settings, pattern(), directory)
+        ports, certificates = Ports(), make_certificates(directory)
+        backends = start_backends(stack, directory, ports, certificates)
+        bench = Bench(backends, plan.settings, pattern(), directory, certificates)
         run = Run(plan, directory, bench, ports, results)
         try:
             for number in range(plan.rounds):

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import replies
+from benchmarks.certificates import Certificates, Pair
 from benchmarks.process import BenchmarkError, Child, Ports, wait_for_ports
 from benchmarks.tools import REPOSITORY, program
 
@@ -44,7 +45,7 @@ http {{
   scgi_temp_path {directory}/{name}-scgi;
   server {{
     listen 127.0.0.1:{port} backlog=4096;
-    location = /echo {{ return 200 "$arg_id"; }}
+{tls}    location = /echo {{ return 200 "$arg_id"; }}
     location = /status {{ stub_status; }}
   }}
 }}
@@ -78,6 +79,9 @@ class Backends:
 
     web: tuple[int, int]
     bulk: int
+    web_tls: tuple[int, ...] = ()
+    """The same with TLS, for proxies that are its clients."""
+    bulk_tls: tuple[int, ...] = ()
 
     def requests(self) -> int:
         """How many requests the web backends have answered so far; the question itself counts as
@@ -95,7 +99,18 @@ def _requests(port: int) -> int:
     return int(counters[1])
 
 
-def _nginx(stack: ExitStack, directory: Path, name: str, port: int) -> None:
+_TLS = """\
+    listen 127.0.0.1:{port} ssl backlog=4096;
+    ssl_protocols TLSv1.2 TLSv1.3;
+    ssl_certificate {pair.chain};
+    ssl_certificate_key {pair.key};
+"""
+
+
+def _nginx(
+    stack: ExitStack, directory: Path, name: str, ports: tuple[int, int], pair: Pair
+) -> None:
+    port, tls = ports
     configuration = directory / f"{name}.conf"
     configuration.write_text(
         _CONFIGURATION.format(
@@ -104,22 +119,32 @@ def _nginx(stack: ExitStack, directory: Path, name: str, port: int) -> None:
             port=port,
             user=nginx_user(),
             descriptors=10_000,
+            tls=_TLS.format(port=tls, pair=pair),
         )
     )
     wait_for_ports(
-        stack.enter_context(Child(nginx_command(configuration), directory, name)), [port]
+        stack.enter_context(Child(nginx_command(configuration), directory, name)), [port, tls]
     )
 
 
-def start_backends(stack: ExitStack, directory: Path, ports: Ports) -> Backends:
+def start_backends(
+    stack: ExitStack, directory: Path, ports: Ports, certificates: Certificates
+) -> Backends:
     """Start all backends; `stack` stops them.
 
     :raise BenchmarkError: nginx is missing or something does not start.
     """
-    backends = Backends((ports.take(), ports.take()), ports.take())
-    for number, port in enumerate(backends.web):
-        _nginx(stack, directory, f"backend{number}", port)
-    command = [sys.executable, "-m", "benchmarks.bulk", str(backends.bulk)]
-    child = Child(command, directory, "bulk-peer", {"PYTHONPATH": str(REPOSITORY)})
-    wait_for_ports(stack.enter_context(child), [backends.bulk])
+    taken = [ports.take() for _ in range(6)]
+    one, two, bulk, one_tls, two_tls, bulk_tls = taken
+    backends = Backends((one, two), bulk, (one_tls, two_tls), (bulk_tls,))
+    for number, pair in enumerate(((one, one_tls), (two, two_tls))):
+        _nginx(stack, directory, f"backend{number}", pair, certificates.ecdsa)
+    _bulk_peer(stack, directory, "bulk-peer", bulk)
+    _bulk_peer(stack, directory, "bulk-peer-tls", bulk_tls, str(certificates.ecdsa.both))
     return backends
+
+
+def _bulk_peer(stack: ExitStack, directory: Path, name: str, port: int, *more: str) -> None:
+    command = [sys.executable, "-m", "benchmarks.bulk", str(port), *more]
+    child = Child(command, directory, name, {"PYTHONPATH": str(REPOSITORY)})
+    wait_for_ports(stack.enter_context(child), [port])

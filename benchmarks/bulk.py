@@ -10,13 +10,15 @@ most of what is measured. A proxy's own sockets are its own business.
 A client sends a request of 16 bytes: `D` (download) or `U` (upload) and the number of bytes in
 decimal.  After an upload the peer answers `OK` or `NO` and the number of bytes that it received in
 order, also in 16 bytes.  After a download it sends FIN.  `python -m benchmarks.bulk PORT` is the
-peer.
+peer, and `python -m benchmarks.bulk PORT PEM` one that speaks TLS, with the certificate and the key
+in that file.
 """
 
 from __future__ import annotations
 
 import random
 import socket
+import ssl
 import sys
 import threading
 import time
@@ -88,15 +90,22 @@ def _exactly(sock: socket.socket, count: int) -> bytes:
 
 
 class Transfer:
-    """One bulk connection of a client to the `port` of a proxy."""
+    """One bulk connection of a client to the `port` of a proxy.
 
-    def __init__(self, port: int, block: bytes, seconds: float) -> None:
+    :param tls: how the client speaks TLS, if it does.
+    """
+
+    def __init__(
+        self, port: int, block: bytes, seconds: float, tls: ssl.SSLContext | None = None
+    ) -> None:
         self._block = block
         self._deadline = time.monotonic() + seconds
         self._sock = socket.socket()
         self._sock.settimeout(_IDLE_SECONDS)
         unpaced(self._sock)
         self._sock.connect(("127.0.0.1", port))
+        if tls is not None:
+            self._sock = tls.wrap_socket(self._sock)
 
     def __enter__(self) -> Transfer:
         return self
@@ -156,15 +165,28 @@ def _verdict(sock: socket.socket, count: int, block: bytes) -> bytes:
     return f"OK{count:014d}".encode()
 
 
-def main(port: int) -> None:
+def _serve_tls(sock: socket.socket, block: bytes, context: ssl.SSLContext) -> None:
+    try:
+        served = context.wrap_socket(sock, server_side=True)
+    except OSError:  # such as one that only looks whether the port is open
+        sock.close()
+    else:
+        serve(served, block)
+
+
+def main(port: int, pem: str = "") -> None:
     """Be the peer on `port` until killed, one thread per connection."""
     block = pattern()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    if pem:
+        context.load_cert_chain(pem)
     with socket.create_server(("127.0.0.1", port), backlog=512) as listening:
         unpaced(listening)
         while True:
             sock, _ = listening.accept()
-            threading.Thread(target=serve, args=(sock, block), daemon=True).start()
+            target, more = (_serve_tls, (context,)) if pem else (serve, ())
+            threading.Thread(target=target, args=(sock, block, *more), daemon=True).start()
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), *sys.argv[2:])

@@ -133,7 +133,7 @@ def percentile(counts: Mapping[int, int], part: float) -> int:
     raise BenchmarkError("no request was sent after the connections were made")
 
 
-def _command(port: int, connections: int, seconds: int, script: Path) -> list[str]:
+def _command(port: int, connections: int, seconds: int, script: Path, tls: bool) -> list[str]:
     command = [
         program("wrk"),
         "--threads",
@@ -143,7 +143,14 @@ def _command(port: int, connections: int, seconds: int, script: Path) -> list[st
         "--duration",
         f"{seconds}s",
     ]
-    return [*command, "--timeout", "5s", "--script", str(script), f"http://127.0.0.1:{port}"]
+    return [
+        *command,
+        "--timeout",
+        "5s",
+        "--script",
+        str(script),
+        f"http{'s' if tls else ''}://127.0.0.1:{port}",
+    ]
 
 
 def _verified(output: str) -> _Counts:
@@ -173,8 +180,10 @@ def small_requests(
     connections: int,
     seconds: int,
     close: bool = False,
+    tls: bool = False,
 ) -> Load:
-    """Send requests for `seconds` over `connections`, each a new connection where `close` is set.
+    """Send requests for `seconds` over `connections`, each a new connection where `close` is set,
+    and with TLS where `tls` is.
 
     The proxy's CPU is taken over a window that leaves out the connecting at the start, and the
     backends tell how many requests fell into it.
@@ -184,7 +193,7 @@ def small_requests(
     script = directory / "wrk.lua"
     header = "Connection: close\\r\\n" if close else ""
     script.write_text(_SCRIPT % {"path": ECHO_PATH, "header": header, "ramp": _RAMP_SECONDS * 1e6})
-    command = _command(port, connections, seconds, script)
+    command = _command(port, connections, seconds, script, tls)
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as wrk:

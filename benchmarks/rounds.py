@@ -9,6 +9,7 @@ times, back and forth: a mood that grows or fades meets all alike.
 from __future__ import annotations
 
 import time
+from collections.abc import Collection, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from benchmarks import report
 from benchmarks.command import say
 from benchmarks.process import BenchmarkError, Child, Ports, wait_for_ports
 from benchmarks.proxies import Proxy, Route
+from benchmarks.proxies.route import ENCRYPTED, UNENCRYPTED
 from benchmarks.results import Failure, Results, Sample
 from benchmarks.workloads import Bench, Running, Settings, Values, Workload
 
@@ -49,32 +51,51 @@ class Run:
         """Start all proxies, do all the work once with each of them, stop them."""
         first = number % len(self._plan.proxies)
         order = self._plan.proxies[first:] + self._plan.proxies[:first]
+        for listeners in (UNENCRYPTED, ENCRYPTED):
+            works = [work for work in self._plan.workloads if work.listener in listeners]
+            if works:
+                self._part(number, order, listeners, works)
+
+    def _part(
+        self,
+        number: int,
+        order: Sequence[Proxy],
+        listeners: Collection[str],
+        works: Sequence[Workload],
+    ) -> None:
+        """The part of a round for which proxies have these listeners."""
+        able = [proxy for proxy in order if not set(listeners).isdisjoint(proxy.listeners)]
         with ExitStack() as stack:
-            running = {proxy.name: self._start(stack, proxy, number) for proxy in order}
+            running = {proxy.name: self._start(stack, proxy, listeners, number) for proxy in able}
             time.sleep(0.5)
-            for workload in self._plan.workloads:
+            for workload in works:
                 self._pass(number, workload, running)
 
-    def _start(self, stack: ExitStack, proxy: Proxy, number: int) -> Running | None:
+    def _start(
+        self, stack: ExitStack, proxy: Proxy, listeners: Collection[str], number: int
+    ) -> Running | None:
         """Start `proxy` and see that it works; what keeps it from working is noted."""
-        web, bulk, text, json = (self._ports.take() for _ in range(4))
-        route = Route(web, bulk, self._bench.backends, text, json)
+        ports = {name: self._ports.take() for name in listeners if name in proxy.listeners}
+        route = Route(ports, self._bench.backends, self._bench.certificates)
         name = f"{proxy.name}-{number}"
         try:
             command = proxy.prepare(self._directory / name, route)
             child = stack.enter_context(
                 Child(command.words, self._directory, name, command.environment)
             )
-            wait_for_ports(child, [web, bulk, *((text, json) if proxy.logs else ())])
+            wait_for_ports(child, list(ports.values()))
         except (BenchmarkError, OSError) as error:
             self._failed(number, "starting", proxy.name, error)
             return None
-        return Running(child, web, bulk, *((text, json) if proxy.logs else ()))
+        return Running(child, ports)
 
     def _pass(self, number: int, workload: Workload, running: dict[str, Running | None]) -> None:
         """Do one workload with all proxies; who fails at it has no figures for this round."""
-        if workload.logs:
-            running = {name: each for name, each in running.items() if each is None or each.text}
+        running = {
+            name: each
+            for name, each in running.items()
+            if each is None or workload.listener in each.ports
+        }
         turns: dict[str, list[Values]] = {name: [] for name in running}
         for turn in range(workload.turns):
             for name in reversed(running) if turn % 2 else running:

@@ -40,6 +40,14 @@ TARGETS = (
     Target("new", "p99", "p99 of new connections", 1.0, 0.8),
     Target("idle", "kib", "KiB per idle connection", 0.5, "haproxy"),
     Target("start", "resident", "resident memory at start", 1.0, 0.5),
+    Target("new-text", "cpu", "CPU per new connection with a line in a log", 1.0, 0.9),
+    Target("tls-rsa", "cpu", "CPU per TLS handshake, RSA", 0.85, 0.8),
+    Target("tls-ecdsa", "cpu", "CPU per TLS handshake, ECDSA", 1.45, 1.25),
+    Target("tls-resumed", "cpu", "CPU per TLS handshake, resumed", 1.5, 1.25),
+    Target("tls-small", "cpu", "CPU per small request with TLS", 1.15, 1.0),
+    Target("tls-download", "cpu", "bulk CPU per GB with TLS, to the client", 1.0, 0.9),
+    Target("tls-upload", "cpu", "bulk CPU per GB with TLS, from the client", 1.0, 0.8),
+    Target("tls-idle", "kib", "KiB per idle connection with TLS", 1.1, 1.0),
 )
 
 

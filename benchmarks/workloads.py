@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ from statistics import median
 from benchmarks import replies
 from benchmarks.backends import ECHO_PATH, Backends
 from benchmarks.bulk import Transfer
+from benchmarks.certificates import Certificates
+from benchmarks.handshakes import FULL, RESUMED, client_context, handshakes
 from benchmarks.load import Load, small_requests
 from benchmarks.process import BenchmarkError, Child, tree_descriptors, tree_memory, wait_until
 
@@ -50,13 +53,10 @@ class Settings:
 
 @dataclass(frozen=True)
 class Running:
-    """A proxy at work: its process and the ports that it listens on; 0 where it cannot log."""
+    """A proxy at work: its process, and the ports of its listeners."""
 
     child: Child
-    web: int
-    bulk: int
-    text: int = 0
-    json: int = 0
+    ports: Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,7 @@ class Bench:
     settings: Settings
     block: bytes
     directory: Path
+    certificates: Certificates | None = None
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ class Workload:
         wrong.
     :ivar connections: how many it has open at once; `None` if that is a matter of the settings.
     :ivar turns: how often each proxy does it in a round, in turns with the others.
-    :ivar logs: whether it is for proxies that can log connections.
+    :ivar listener: which listener it needs.
     """
 
     name: str
@@ -104,7 +105,7 @@ class Workload:
     run: Callable[[Bench, Running], Values]
     connections: int | None
     turns: int = 1
-    logs: bool = False
+    listener: str = "web"
 
     def combined(self, turns: Sequence[Values]) -> Values:
         """The figures of a round: the medians of those of its turns."""
@@ -113,17 +114,18 @@ class Workload:
         }
 
 
-def _connected(port: int, stack: ExitStack) -> socket.socket:
-    return stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10))
+def _connected(port: int, stack: ExitStack, tls: ssl.SSLContext | None = None) -> socket.socket:
+    sock = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10))
+    return sock if tls is None else stack.enter_context(tls.wrap_socket(sock))
 
 
-def verify_crosstalk(proxy: Running) -> None:
+def verify_crosstalk(port: int, tls: ssl.SSLContext | None = None) -> None:
     """Every reply comes back on the connection that asked, in the order of asking.
 
     :raise BenchmarkError: a reply was swapped, lost or altered.
     """
     with ExitStack() as stack:
-        clients = [_connected(proxy.web, stack) for _ in range(_CROSSTALK_CONNECTIONS)]
+        clients = [_connected(port, stack, tls) for _ in range(_CROSSTALK_CONNECTIONS)]
         for request in range(_CROSSTALK_REQUESTS):
             for number, client in enumerate(clients):
                 replies.ask(client, f"{ECHO_PATH}{number}-{request}")
@@ -139,25 +141,30 @@ def start_memory(bench: Bench, proxy: Running) -> Values:
     return {"resident": memory.resident / 1024, "own": memory.own / 1024}
 
 
-def idle_connections(bench: Bench, proxy: Running) -> Values:
+def _idle(listener: str, tls: ssl.SSLContext | None) -> Callable[[Bench, Running], Values]:
     """Memory for connections that have had one request and now wait."""
-    verify_crosstalk(proxy)
-    time.sleep(0.2)
-    descriptors = tree_descriptors(proxy.child.pid)
-    before = tree_memory(proxy.child.pid)
-    with ExitStack() as stack:
-        for number in range(bench.settings.idle):
-            body = replies.get(_connected(proxy.web, stack), f"{ECHO_PATH}{number}")
-            if body != str(number).encode():
-                raise BenchmarkError(f"connection {number} got the reply {body!r}")
-        time.sleep(0.5)
-        after = tree_memory(proxy.child.pid)
-    wait_until(
-        lambda: tree_descriptors(proxy.child.pid) <= descriptors + 8,
-        10,
-        "all descriptors of closed connections are released",
-    )
-    return {"kib": (after.own - before.own) / bench.settings.idle}
+
+    def run(bench: Bench, proxy: Running) -> Values:
+        port = proxy.ports[listener]
+        verify_crosstalk(port, tls)
+        time.sleep(0.2)
+        descriptors = tree_descriptors(proxy.child.pid)
+        before = tree_memory(proxy.child.pid)
+        with ExitStack() as stack:
+            for number in range(bench.settings.idle):
+                body = replies.get(_connected(port, stack, tls), f"{ECHO_PATH}{number}")
+                if body != str(number).encode():
+                    raise BenchmarkError(f"connection {number} got the reply {body!r}")
+            time.sleep(0.5)
+            after = tree_memory(proxy.child.pid)
+        wait_until(
+            lambda: tree_descriptors(proxy.child.pid) <= descriptors + 8,
+            10,
+            "all descriptors of closed connections are released",
+        )
+        return {"kib": (after.own - before.own) / bench.settings.idle}
+
+    return run
 
 
 def _values(load: Load) -> Values:
@@ -170,29 +177,32 @@ def _values(load: Load) -> Values:
     }
 
 
-def _keepalive(connections: int) -> Callable[[Bench, Running], Values]:
+def _keepalive(
+    connections: int, listener: str = "web", tls: bool = False
+) -> Callable[[Bench, Running], Values]:
     def run(bench: Bench, proxy: Running) -> Values:
         return _values(
             small_requests(
                 proxy.child,
-                proxy.web,
+                proxy.ports[listener],
                 bench.backends,
                 bench.directory,
                 connections,
                 bench.settings.seconds,
+                tls=tls,
             )
         )
 
     return run
 
 
-def _new_connections(port: Callable[[Running], int]) -> Callable[[Bench, Running], Values]:
+def _new_connections(listener: str) -> Callable[[Bench, Running], Values]:
     """One request per connection, 64 at a time."""
 
     def run(bench: Bench, proxy: Running) -> Values:
         load = small_requests(
             proxy.child,
-            port(proxy),
+            proxy.ports[listener],
             bench.backends,
             bench.directory,
             64,
@@ -204,10 +214,24 @@ def _new_connections(port: Callable[[Running], int]) -> Callable[[Bench, Running
     return run
 
 
-def _bulk(transfer: Callable[[Transfer, int], None]) -> Callable[[Bench, Running], Values]:
+def _tls_connections(listener: str, version: str, kind: str) -> Callable[[Bench, Running], Values]:
+    """One request per connection of a client with TLS."""
+
+    def run(bench: Bench, proxy: Running) -> Values:
+        port, seconds = proxy.ports[listener], bench.settings.seconds
+        made = handshakes(proxy.child, port, bench.backends, version, kind, seconds)
+        return {"cpu": made.cpu, "rate": made.rate, "p50": made.p50 / 1e3, "p99": made.p99 / 1e3}
+
+    return run
+
+
+def _bulk(
+    transfer: Callable[[Transfer, int], None], listener: str = "bulk", tls: bool = False
+) -> Callable[[Bench, Running], Values]:
     def run(bench: Bench, proxy: Running) -> Values:
         count = bench.settings.bulk_bytes
-        with Transfer(proxy.bulk, bench.block, 120) as bulk:
+        context = client_context() if tls else None
+        with Transfer(proxy.ports[listener], bench.block, 120, context) as bulk:
             cpu, start = proxy.child.cpu_ns(), time.monotonic()
             transfer(bulk, count)
             seconds, cpu = time.monotonic() - start, proxy.child.cpu_ns() - cpu
@@ -253,14 +277,19 @@ def fairness(bench: Bench, proxy: Running) -> Values:
     """Small requests while a fast reader downloads all the time and another one does not read at
     all.
     """
-    with Transfer(proxy.bulk, bench.block, 60) as stalled:
+    with Transfer(proxy.ports["bulk"], bench.block, 60) as stalled:
         stalled.ask("D", _STALLED_BYTES)
-        downloads = _Downloads(proxy.bulk, bench.block, 32 << 20)
+        downloads = _Downloads(proxy.ports["bulk"], bench.block, 32 << 20)
         start = time.monotonic()
         downloads.start()
         try:
             load = small_requests(
-                proxy.child, proxy.web, bench.backends, bench.directory, 16, bench.settings.seconds
+                proxy.child,
+                proxy.ports["web"],
+                bench.backends,
+                bench.directory,
+                16,
+                bench.settings.seconds,
             )
         finally:
             received = downloads.finish()
@@ -297,6 +326,96 @@ _FAIRNESS_METRICS = (
     Metric("bulk", "rate of the fast reader", "GB/s", 2, rising=True),
 )
 
+_IDLE_METRICS = (Metric("kib", "memory per connection", "KiB", 2, steer=True),)
+
+
+def _tls_handshakes() -> Iterator[Workload]:
+    """New connections of clients with TLS: what is resumed has no certificate in it."""
+    for name, listener, title, version, kind in (
+        ("tls-ecdsa", "tls-ecdsa", "TLS 1.3, ECDSA", "1.3", FULL),
+        ("tls-rsa", "tls-rsa", "TLS 1.3, RSA", "1.3", FULL),
+        ("tls-resumed", "tls-ecdsa", "TLS 1.3, resumed", "1.3", RESUMED),
+        ("tls12-ecdsa", "tls-ecdsa", "TLS 1.2, ECDSA", "1.2", FULL),
+        ("tls12-rsa", "tls-rsa", "TLS 1.2, RSA", "1.2", FULL),
+        ("tls12-resumed", "tls-ecdsa", "TLS 1.2, resumed", "1.2", RESUMED),
+    ):
+        run = _tls_connections(listener, version, kind)
+        yield Workload(name, f"New connections, {title}", _NEW_METRICS, run, 2, listener=listener)
+
+
+TLS_WORKLOADS = (
+    Workload(
+        "tls-idle",
+        "Idle connections with TLS 1.3",
+        _IDLE_METRICS,
+        _idle("tls-ecdsa", client_context()),
+        None,
+        listener="tls-ecdsa",
+    ),
+    *_tls_handshakes(),
+    Workload(
+        "tls-small",
+        "Small keep-alive requests with TLS, 64 connections",
+        _REQUEST_METRICS,
+        _keepalive(64, "tls-ecdsa", tls=True),
+        64,
+        listener="tls-ecdsa",
+    ),
+    Workload(
+        "tls-download",
+        "Bulk, to the client, with TLS",
+        _BULK_METRICS,
+        _bulk(Transfer.download, "tls-bulk", tls=True),
+        1,
+        BULK_TURNS,
+        "tls-bulk",
+    ),
+    Workload(
+        "tls-upload",
+        "Bulk, from the client, with TLS",
+        _BULK_METRICS,
+        _bulk(Transfer.upload, "tls-bulk", tls=True),
+        1,
+        BULK_TURNS,
+        "tls-bulk",
+    ),
+    Workload(
+        "out-new",
+        "New connections, TLS to the upstream, 64 at a time",
+        _NEW_METRICS,
+        _new_connections("out"),
+        64,
+        listener="out",
+    ),
+    Workload(
+        "out-small",
+        "Small keep-alive requests, TLS to the upstream, 64 connections",
+        _REQUEST_METRICS,
+        _keepalive(64, "out"),
+        64,
+        listener="out",
+    ),
+    Workload(
+        "out-download",
+        "Bulk, to the client, TLS to the upstream",
+        _BULK_METRICS,
+        _bulk(Transfer.download, "out-bulk"),
+        1,
+        BULK_TURNS,
+        "out-bulk",
+    ),
+    Workload(
+        "out-upload",
+        "Bulk, from the client, TLS to the upstream",
+        _BULK_METRICS,
+        _bulk(Transfer.upload, "out-bulk"),
+        1,
+        BULK_TURNS,
+        "out-bulk",
+    ),
+)
+"""Where TLS ends, and where it begins."""
+
 WORKLOADS = (
     Workload(
         "start",
@@ -311,8 +430,8 @@ WORKLOADS = (
     Workload(
         "idle",
         "Idle connections",
-        (Metric("kib", "memory per connection", "KiB", 2, steer=True),),
-        idle_connections,
+        _IDLE_METRICS,
+        _idle("web", None),
         connections=None,
     ),
     Workload(
@@ -341,24 +460,24 @@ WORKLOADS = (
         "new",
         "New connections, one request each, 64 at a time",
         _NEW_METRICS,
-        _new_connections(lambda proxy: proxy.web),
+        _new_connections("web"),
         64,
     ),
     Workload(
         "new-text",
         "New connections, each logged in a file as text",
         _NEW_METRICS,
-        _new_connections(lambda proxy: proxy.text),
+        _new_connections("text"),
         64,
-        logs=True,
+        listener="text",
     ),
     Workload(
         "new-json",
         "New connections, each logged in a file as JSON",
         _NEW_METRICS,
-        _new_connections(lambda proxy: proxy.json),
+        _new_connections("json"),
         64,
-        logs=True,
+        listener="json",
     ),
     Workload(
         "download", "Bulk, to the client", _BULK_METRICS, _bulk(Transfer.download), 1, BULK_TURNS
@@ -373,5 +492,6 @@ WORKLOADS = (
         fairness,
         18,
     ),
+    *TLS_WORKLOADS,
 )
 """In the order of a round: memory comes first, while a proxy is fresh."""

@@ -18,6 +18,7 @@ from benchmarks.backends import Backends
 from benchmarks.micro.sockets import MESSAGE, connected, expect, listening
 from benchmarks.micro.stopwatch import Stopwatch
 from benchmarks.proxies import Route, envoy_configuration
+from benchmarks.proxies.route import UNENCRYPTED
 from tcpmesh.config.load import load
 from tcpmesh.connection.relay import Direction, Relay
 from tcpmesh.net.epoll.network import EpollNetwork
@@ -135,7 +136,8 @@ class ProductProxy(Proxy):
         port = self.server.getsockname()[1]
         self._folder = TemporaryDirectory(prefix="tcpmesh-micro-")
         stem = Path(self._folder.name) / "log"
-        text = envoy_configuration(Route(0, 0, Backends((port, port), port)), stem)
+        ports = dict.fromkeys(UNENCRYPTED, 0)
+        text = envoy_configuration(Route(ports, Backends((port, port), port)), stem)
         bootstrap = load(config_yaml=text).bootstrap
         self._main, _ = assemble(bootstrap, bootstrap.node, self.network, Store())
         self._main.build()

@@ -10,7 +10,7 @@ from tcpmesh.accesslog.fields.value import encoded
 from tcpmesh.accesslog.format import Formatter, formatter
 from tcpmesh.values.stream.moment import Moment
 from tcpmesh.values.stream.stream_info import StreamInfo
-from tcpmesh.values.stream.transport_socket_options import Tlv
+from tcpmesh.wire.proxy_protocol import Tlv
 
 
 class TlvEntries:

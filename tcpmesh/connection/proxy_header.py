@@ -10,7 +10,8 @@ from typing import Any
 from envoy.config.core.v3.proxy_protocol_pb2 import ProxyProtocolPassThroughTLVs
 
 from tcpmesh.values.stream.filter_state import StateObject
-from tcpmesh.values.stream.transport_socket_options import ProxyProtocolOptions, Tlv
+from tcpmesh.values.stream.transport_socket_options import ProxyProtocolOptions
+from tcpmesh.wire.proxy_protocol import tlvs_of
 
 HEADER = "envoy.network.proxy_protocol_options"
 """Where the filter state has a `ReadHeader`, of a client that came with a PROXY header."""
@@ -38,8 +39,8 @@ class PassThrough:
         by_type = is_given and rule.match_type == ProxyProtocolPassThroughTLVs.INCLUDE
         self._types = frozenset(rule.tlv_type if by_type else ())
 
-    def of(self, tlvs: tuple[Tlv, ...]) -> tuple[Tlv, ...]:
-        """Those that pass."""
-        if self._all:
-            return tlvs
-        return tuple(each for each in tlvs if each[0] in self._types)
+    def of(self, extensions: bytes) -> bytes:
+        """Of a block of extensions, those that pass."""
+        if self._all or not extensions:
+            return extensions
+        return tlvs_of(extensions, self._types.__contains__) if self._types else b""

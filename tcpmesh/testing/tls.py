@@ -11,6 +11,7 @@ from tcpmesh.connection.wrapped.states import HandshakeObserver
 from tcpmesh.net.tls.context import TlsContext
 from tcpmesh.net.tls.material import Certificate, read_pair
 from tcpmesh.net.tls.names import parameters
+from tcpmesh.net.tls.openssl.engine import CompiledEngine
 from tcpmesh.net.tls.openssl.library import TlsError
 from tcpmesh.net.tls.settings import TlsSettings
 from tcpmesh.testing.certificates import Authority
@@ -86,7 +87,11 @@ class TlsMaker:
 
 
 @cache
-def maker_of(version: int) -> TlsMaker:
-    """One for both sides, which speak this version of TLS alone."""
+def maker_of(version: int, engine: type[CompiledEngine] = CompiledEngine) -> TlsMaker:
+    """One for both sides, which speak this version of TLS alone.
+
+    :param engine: what moves their records.
+    """
     client = settings(version=version, server_name="server.test")
-    return TlsMaker(TlsContext(client), TlsContext(settings(certificate(), version=version)))
+    server = settings(certificate(), version=version)
+    return TlsMaker(TlsContext(client, engine), TlsContext(server, engine))

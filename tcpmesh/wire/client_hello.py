@@ -102,8 +102,8 @@ class ClientHelloMessage:
     version: int
     """The `legacy_version`, such as 0x303."""
 
-    cipher_suites: tuple[int, ...]
-    """As the client prefers them, GREASE among them."""
+    cipher_suites: bytes
+    """`numbers`, as the client prefers them, GREASE among them."""
 
     extensions: dict[int, bytes]
     """By their types, in the order of the client."""
@@ -216,40 +216,16 @@ class ClientHelloReader:
         return TOO_MANY_WARNINGS if self._warnings > MOST_WARNINGS else None
 
 
+_NUMBER = struct.Struct("!H")
+_EXTENSION = struct.Struct("!HH")
+_NAME = struct.Struct("!HBH")
+"""The lengths of the list and of the name, and between them the kind of name."""
+
+_AFTER_RANDOM = 34
+
+
 class _Malformed(Exception):
     """The structure is not right."""
-
-
-class _Cursor:
-    """Reads blocks, one after the other."""
-
-    __slots__ = ("_at", "_data")
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        self._at = 0
-
-    @property
-    def is_at_end(self) -> bool:
-        """Whether all was read."""
-        return self._at == len(self._data)
-
-    def take(self, size: int) -> bytes:
-        """So many bytes."""
-        end = self._at + size
-        if end > len(self._data):
-            raise _Malformed
-        found = self._data[self._at : end]
-        self._at = end
-        return found
-
-    def number(self, size: int) -> int:
-        """A number of so many bytes."""
-        return int.from_bytes(self.take(size), "big")
-
-    def block(self, size: int) -> bytes:
-        """Bytes after their length, which has `size` bytes."""
-        return self.take(self.number(size))
 
 
 def parse(body: bytes, is_alone: bool = True) -> ClientHelloMessage | Refusal:
@@ -258,7 +234,7 @@ def parse(body: bytes, is_alone: bool = True) -> ClientHelloMessage | Refusal:
     :param is_alone: whether there is nothing after it in its last record.
     """
     try:
-        version, cipher_suites, extensions = _parts(_Cursor(body))
+        version, cipher_suites, extensions = _parts(body)
     except _Malformed:
         return MALFORMED
     if not is_alone:
@@ -271,7 +247,7 @@ def parse(body: bytes, is_alone: bool = True) -> ClientHelloMessage | Refusal:
         name = _server_name(extensions)
     except _Malformed:
         return BAD_NAME
-    return ClientHelloMessage(version, numbers(cipher_suites), extensions, name)
+    return ClientHelloMessage(version, cipher_suites, extensions, name)
 
 
 def numbers(data: bytes) -> tuple[int, ...]:
@@ -280,42 +256,57 @@ def numbers(data: bytes) -> tuple[int, ...]:
     return struct.unpack_from(f"!{count}H", data)
 
 
-def _parts(cursor: _Cursor) -> tuple[int, bytes, dict[int, bytes]]:
+def _parts(data: bytes) -> tuple[int, bytes, dict[int, bytes]]:
     """The version, the cipher suites and the extensions."""
-    version = cursor.number(2)
-    cursor.take(32)  # random
-    session_id = cursor.block(1)
-    cipher_suites = cursor.block(2)
-    compression_methods = cursor.block(1)
-    if len(session_id) > 32 or not cipher_suites or len(cipher_suites) % 2:
+    try:
+        version: int = _NUMBER.unpack_from(data)[0]
+        at = _AFTER_RANDOM + 1 + data[_AFTER_RANDOM]  # the session id
+        suites_end = at + 2 + _NUMBER.unpack_from(data, at)[0]
+        cipher_suites = data[at + 2 : suites_end]
+        compression_end = suites_end + 1 + data[suites_end]
+    except (IndexError, struct.error):
+        raise _Malformed from None
+    if at > _AFTER_RANDOM + 33 or not cipher_suites or len(cipher_suites) % 2:
         raise _Malformed
-    if not compression_methods:
+    if not suites_end + 1 < compression_end <= len(data):
         raise _Malformed
-    extensions: dict[int, bytes] = {}
-    if not cursor.is_at_end:
-        rest = _Cursor(cursor.block(2))
-        if not cursor.is_at_end:
+    return version, cipher_suites, _extensions(data, compression_end)
+
+
+def _extensions(data: bytes, at: int) -> dict[int, bytes]:
+    """Those that begin here, to the end; perhaps there is no room for any."""
+    found: dict[int, bytes] = {}
+    end = len(data)
+    if at == end:
+        return found
+    try:
+        if at + 2 + _NUMBER.unpack_from(data, at)[0] != end:
             raise _Malformed
-        while not rest.is_at_end:
-            kind = rest.number(2)
-            if kind in extensions:
+        at += 2
+        while at < end:
+            kind, size = _EXTENSION.unpack_from(data, at)
+            at += 4 + size
+            if at > end or kind in found:
                 raise _Malformed
-            extensions[kind] = rest.block(2)
-    return version, cipher_suites, extensions
+            found[kind] = data[at - size : at]
+    except struct.error:
+        raise _Malformed from None
+    return found
 
 
 def _judge_encrypted_hello(extensions: dict[int, bytes]) -> None:
     """The outer form of encrypted_client_hello has to be whole (RFC 9849)."""
     data = extensions.get(ENCRYPTED_CLIENT_HELLO)
-    if data is None:
+    if data is None or data[:1] > b"\0":
         return
-    cursor = _Cursor(data)
-    if cursor.number(1) == 0:
-        cursor.take(5)  # the cipher suite and the number of the configuration
-        cursor.block(2)
-        cursor.block(2)
-        if not cursor.is_at_end:
-            raise _Malformed
+    try:
+        # After the type, the cipher suite and the number of the configuration.
+        at = 8 + _NUMBER.unpack_from(data, 6)[0]
+        end = at + 2 + _NUMBER.unpack_from(data, at)[0]
+    except struct.error:
+        raise _Malformed from None
+    if end != len(data):
+        raise _Malformed
 
 
 def _server_name(extensions: dict[int, bytes]) -> bytes:
@@ -323,12 +314,9 @@ def _server_name(extensions: dict[int, bytes]) -> bytes:
     data = extensions.get(SERVER_NAME)
     if data is None:
         return b""
-    outer = _Cursor(data)
-    inner = _Cursor(outer.block(2))
-    kind = inner.number(1)
-    name = inner.block(2)
-    if kind or not (outer.is_at_end and inner.is_at_end):
-        raise _Malformed
+    name = data[_NAME.size :]
     if not 0 < len(name) <= LONGEST_NAME or b"\0" in name:
+        raise _Malformed
+    if _NAME.unpack_from(data) != (len(data) - 2, 0, len(name)):
         raise _Malformed
     return name

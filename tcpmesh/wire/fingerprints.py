@@ -33,7 +33,7 @@ def ja3(hello: ClientHelloMessage) -> str:
     """The MD5 of version, cipher suites, extensions, groups and point formats."""
     fields = (
         (hello.version,),
-        _without_grease(hello.cipher_suites),
+        _without_grease(numbers(hello.cipher_suites)),
         _without_grease(hello.extensions),
         numbers(hello.extensions.get(GROUPS, b"")[2:]),
         hello.extensions.get(POINT_FORMATS, b"")[1:],
@@ -46,7 +46,7 @@ def ja4(hello: ClientHelloMessage) -> str:
     """Version, server name or not, how many cipher suites and extensions, the first protocol; and
     hashes of what is in these lists, sorted.
     """
-    suites = _without_grease(hello.cipher_suites)
+    suites = _without_grease(numbers(hello.cipher_suites))
     extensions = _without_grease(hello.extensions)
     has_name = "d" if SERVER_NAME in hello.extensions else "i"
     head = f"t{_version(hello)}{has_name}{_count(suites)}{_count(extensions)}{_protocol(hello)}"

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 import socket
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 V1_SIGNATURE = b"PROXY "
@@ -31,10 +31,14 @@ FIRST = V2_FIXED + 216
 
 _FAMILIES = {1: (socket.AF_INET, "!4s4sHH"), 2: (socket.AF_INET6, "!16s16sHH")}
 _WORDS = {b"TCP4": socket.AF_INET, b"TCP6": socket.AF_INET6}
+_TLV = struct.Struct("!BH")
 _PORT = re.compile(rb"\+?[0-9]+")
 
 End = tuple[str, int]
 """An address as text, and a port."""
+
+Tlv = tuple[int, bytes]
+"""Type and value of an extension."""
 
 
 class BadHeader(ValueError):
@@ -67,8 +71,13 @@ class Header:
 
     source: End | None = None
     destination: End | None = None
-    tlvs: tuple[tuple[int, bytes], ...] = ()
-    """Type and value of each extension, in order."""
+    extensions: bytes = b""
+    """The block of extensions, which is whole: see `tlvs_in`."""
+
+    @property
+    def tlvs(self) -> tuple[Tlv, ...]:
+        """Type and value of each extension, in order."""
+        return tuple(tlvs_in(self.extensions))
 
 
 def version_of(data: bytes | bytearray) -> int | None:
@@ -153,28 +162,51 @@ def _parse_v2(data: bytes | bytearray) -> Header | int:
     if len(data) < length:
         return length
     source, destination, source_port, destination_port = struct.unpack_from(layout, data, V2_FIXED)
-    tlvs = _tlvs(bytes(data[extensions:length]))
+    block = bytes(data[extensions:length])
+    _judge(block)
     return Header(
         2,
         length,
         (_checked(2, family, source), source_port),
         (_checked(2, family, destination), destination_port),
-        tlvs,
+        block,
     )
 
 
-def _tlvs(data: bytes) -> tuple[tuple[int, bytes], ...]:
-    found = []
-    at = 0
-    while at < len(data):
-        if at + 3 > len(data):
-            raise BadHeader(2, "an extension is cut short")
-        kind, size = struct.unpack_from("!BH", data, at)
-        at += 3 + size
-        if at > len(data):
-            raise BadHeader(2, "an extension is cut short")
-        found.append((kind, data[at - size : at]))
-    return tuple(found)
+def _judge(block: bytes) -> None:
+    """See to it that extensions are whole.  There may be 21,000 in one header, so nothing is made
+    of them before somebody asks.
+    """
+    at, end, unpack = 0, len(block), _TLV.unpack_from
+    try:
+        while at < end:
+            at += 3 + unpack(block, at)[1]
+    except struct.error:
+        at = end + 1
+    if at > end:
+        raise BadHeader(2, "an extension is cut short")
+
+
+def tlvs_in(block: bytes) -> Iterator[Tlv]:
+    """Type and value of each extension of a block that is whole."""
+    at, end = 0, len(block)
+    while at < end:
+        kind, size = _TLV.unpack_from(block, at)
+        begin = at + 3
+        at = begin + size
+        yield kind, block[begin:at]
+
+
+def tlvs_of(block: bytes, is_wanted: Callable[[int], bool]) -> bytes:
+    """A block of those extensions of another whose types are wanted."""
+    return block_of(each for each in tlvs_in(block) if is_wanted(each[0]))
+
+
+def block_of(tlvs: Iterable[Tlv]) -> bytes:
+    """Extensions as a header has them; one that is longer than any header is left out."""
+    return b"".join(
+        _TLV.pack(kind, len(value)) + value for kind, value in tlvs if len(value) <= LONGEST
+    )
 
 
 def _checked(version: int, family: int, packed: bytes) -> str:
@@ -200,24 +232,30 @@ def header_v1(source: End, destination: End) -> bytes:
     return f"PROXY {word} {hosts} {source[1]} {destination[1]}\r\n".encode("ascii")
 
 
-def header_v2(
-    source: End, destination: End, tlvs: Iterable[tuple[int, bytes]] = ()
-) -> tuple[bytes, bool]:
-    """The block that tells of these addresses, likewise, with these extensions.
+def header_v2(source: End, destination: End, extensions: bytes = b"") -> tuple[bytes, bool]:
+    """The block that tells of these addresses, likewise, with a block of extensions.
 
     :return: the header, and whether all extensions have found room in it; one that has not is left
         out.
     """
     _, kind, ends = _family((source, destination))
-    body = bytearray(struct.pack(_FAMILIES[kind][1], *ends, source[1], destination[1]))
-    is_whole = True
-    for tlv_type, value in tlvs:
-        if len(body) + 3 + len(value) > LONGEST:
-            is_whole = False
-        else:
-            body += struct.pack("!BH", tlv_type, len(value)) + value
-    head = struct.pack("!BBH", 0x21, kind << 4 | 1, len(body))
-    return V2_SIGNATURE + head + body, is_whole
+    addresses = struct.pack(_FAMILIES[kind][1], *ends, source[1], destination[1])
+    room = LONGEST - len(addresses)
+    is_whole = len(extensions) <= room
+    if not is_whole:
+        extensions = _cut(extensions, room)
+    head = struct.pack("!BBH", 0x21, kind << 4 | 1, len(addresses) + len(extensions))
+    return V2_SIGNATURE + head + addresses + extensions, is_whole
+
+
+def _cut(block: bytes, room: int) -> bytes:
+    """Those of its extensions that find room, one after the other."""
+    found = []
+    for kind, value in tlvs_in(block):
+        if 3 + len(value) <= room:
+            room -= 3 + len(value)
+            found.append((kind, value))
+    return block_of(found)
 
 
 def _family(ends: tuple[End, End]) -> tuple[int, int, list[bytes]]:

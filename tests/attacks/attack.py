@@ -172,7 +172,11 @@ def address(port: int, host: str = "127.0.0.1") -> dict[str, Any]:
 
 def listener_filter(name: str) -> dict[str, Any]:
     """A listener filter without fields, by the name of its package."""
-    types = {"proxy_protocol": "ProxyProtocol"}
+    types = {
+        "http_inspector": "HttpInspector",
+        "proxy_protocol": "ProxyProtocol",
+        "tls_inspector": "TlsInspector",
+    }
     return {
         "name": name,
         "typed_config": {"@type": f"{TYPES}.filters.listener.{name}.v3.{types[name]}"},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -20,7 +20,7 @@ from tests.benchmarks.peers import Damage, DamagingProxy, EchoBackend
 class CountedBackends(Backends):
     """What `small_requests` asks how many requests were answered."""
 
-    backend: EchoBackend
+    backend: EchoBackend = field(kw_only=True)
 
     def requests(self) -> int:
         """How many requests the backend of the test has answered."""
@@ -59,7 +59,7 @@ class SmallRequestTests(ThroughProxy):
     def load(self, damage: Damage) -> Load:
         """Two connections for one second."""
         proxy, child = self.proxy(damage), self.child()
-        backends = CountedBackends((0, 0), 0, self.backend)
+        backends = CountedBackends((0, 0), 0, backend=self.backend)
         return small_requests(child, proxy.port, backends, self.directory, connections=2, seconds=1)
 
     def test_right(self) -> None:
@@ -113,7 +113,7 @@ class CrosstalkTests(ThroughProxy):
 
     def check(self, damage: Damage) -> None:
         """Let the check run."""
-        workloads.verify_crosstalk(workloads.Running(self.child(), self.proxy(damage).port, 0))
+        workloads.verify_crosstalk(self.proxy(damage).port)
 
     def test_right(self) -> None:
         """Through a proxy that mixes nothing up all is right."""

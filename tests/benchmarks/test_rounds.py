@@ -11,6 +11,7 @@ from benchmarks import rounds
 from benchmarks.backends import Backends
 from benchmarks.process import BenchmarkError, Ports
 from benchmarks.proxies import Command, Proxy, Route
+from benchmarks.proxies.route import ALL, PLAIN
 from benchmarks.results import Results
 from benchmarks.rounds import Plan, Run
 from benchmarks.workloads import Bench, Metric, Running, Settings, Values, Workload
@@ -26,10 +27,9 @@ def listener(name: str, logs: bool = True) -> Proxy:
     """A program that listens, as a proxy does, and is good for nothing else."""
 
     def prepare(stem: Path, route: Route) -> Command:
-        ports = (route.web, route.bulk, *((route.text, route.json) if logs else ()))
-        return Command([sys.executable, "-c", LISTEN, *map(str, ports)])
+        return Command([sys.executable, "-c", LISTEN, *map(str, route.ports.values())])
 
-    return Proxy(name, lambda: None, prepare, lambda: "1", logs=logs)
+    return Proxy(name, lambda: None, prepare, lambda: "1", ALL if logs else PLAIN)
 
 
 class RoundTests(SynchronousTestCase):
@@ -51,7 +51,7 @@ class RoundTests(SynchronousTestCase):
     def run_round(self, number: int, logs: bool = False) -> None:
         """Do a round of three turns with each, of which the second cannot log."""
         metrics = (Metric("cpu", "CPU", "s", 0),)
-        workload = Workload("work", "Work", metrics, self.turn, 1, 3, logs)
+        workload = Workload("work", "Work", metrics, self.turn, 1, 3, "text" if logs else "web")
         plan = Plan(
             (listener("one"), listener("two", logs=False)),
             (workload,),

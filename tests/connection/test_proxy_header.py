@@ -7,9 +7,11 @@ from envoy.config.core.v3.proxy_protocol_pb2 import ProxyProtocolConfig
 from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.connection.proxy_header import PassThrough
+from tcpmesh.wire.proxy_protocol import block_of
 from tests.mesh import parse
 
-TLVS = ((1, b"a"), (2, b"b"), (1, b"c"))
+ONE, TWO, LAST = (block_of([each]) for each in ((1, b"a"), (2, b"b"), (1, b"c")))
+TLVS = ONE + TWO + LAST
 
 
 class PassThroughTests(SynchronousTestCase):
@@ -20,11 +22,11 @@ class PassThroughTests(SynchronousTestCase):
         named.
         """
         for fields, passing in (
-            ("", ()),
+            ("", b""),
             ("pass_through_tlvs: {}", TLVS),
             ("pass_through_tlvs: {match_type: INCLUDE_ALL, tlv_type: [2]}", TLVS),
-            ("pass_through_tlvs: {match_type: INCLUDE, tlv_type: [1, 3]}", (TLVS[0], TLVS[2])),
-            ("pass_through_tlvs: {match_type: INCLUDE}", ()),
+            ("pass_through_tlvs: {match_type: INCLUDE, tlv_type: [1, 3]}", ONE + LAST),
+            ("pass_through_tlvs: {match_type: INCLUDE}", b""),
         ):
             rule = PassThrough(parse(ProxyProtocolConfig, fields))
             self.assertEqual(passing, rule.of(TLVS), fields)

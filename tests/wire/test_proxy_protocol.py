@@ -17,6 +17,7 @@ from tcpmesh.wire.proxy_protocol import (
     V2_SIGNATURE,
     BadHeader,
     Header,
+    block_of,
     header_v1,
     header_v2,
     parse,
@@ -245,7 +246,7 @@ class WritingTests(SynchronousTestCase):
         """The block has addresses, ports and extensions."""
         tlvs = ((0xEA, b"abc"), (4, b""))
         wanted = v2("1.2.3.4", "5.6.7.8", 11, 65535, tlvs=tlv(*tlvs[0]) + tlv(*tlvs[1]))
-        self.assertEqual((wanted, True), header_v2(*FOUR, tlvs))
+        self.assertEqual((wanted, True), header_v2(*FOUR, block_of(tlvs)))
         self.assertEqual((v2("2001:db8::1", "::1", 11, 22), True), header_v2(*SIX))
 
     def test_without_addresses(self) -> None:
@@ -263,9 +264,11 @@ class WritingTests(SynchronousTestCase):
     def test_too_long(self) -> None:
         """An extension that finds no room is left out, and those after it are not."""
         room = 65535 - 12 - 3
-        header, is_whole = header_v2(*FOUR, ((1, b"x" * room),))
+        header, is_whole = header_v2(*FOUR, tlv(1, b"x" * room))
         self.assertEqual((16 + 65535, True), (len(header), is_whole))
-        header, is_whole = header_v2(*FOUR, ((1, b"x" * (room + 1)), (2, b"y"), (3, b"x" * room)))
+        header, is_whole = header_v2(
+            *FOUR, tlv(1, b"x" * (room + 1)) + tlv(2, b"y") + tlv(3, b"x" * room)
+        )
         self.assertFalse(is_whole)
         self.assertEqual(v2("1.2.3.4", "5.6.7.8", 11, 65535, tlvs=tlv(2, b"y")), header)
 
@@ -281,7 +284,7 @@ class WritingTests(SynchronousTestCase):
         """What is written is read as it was given, where both addresses are of one family."""
         ends = (str(source), source_port), (str(destination), destination_port)
         one = parse(header_v1(*ends))
-        two = parse(header_v2(*ends, tlvs)[0])
+        two = parse(header_v2(*ends, block_of(tlvs))[0])
         assert isinstance(one, Header) and isinstance(two, Header)
         self.assertEqual(tuple(tlvs), two.tlvs)
         self.assertEqual((one.source, one.destination), (two.source, two.destination))

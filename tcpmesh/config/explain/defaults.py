@@ -9,43 +9,12 @@ that other rooms keep as constants; a test compares them, as a room below must n
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any
 
+from tcpmesh.config.explain.rows import INSIDE, Default, Defaults
+from tcpmesh.config.explain.tls import TLS
 from tcpmesh.config.fields.to_plain import Json
 from tcpmesh.config.fields.values import binds_to_port
-
-
-class Inside:
-    """The default of a field whose message is looked into as if it were there, empty."""
-
-
-INSIDE = Inside()
-
-
-@dataclass(frozen=True)
-class Default:
-    """A field: what it does, what it is when not set (or how that follows from the message around
-    it), what a zero stands for.
-
-    `unset` is for people, where no value says what happens without the field.  `is_ours` says that
-    the value is that of tcpmesh, where Envoy has another one or none.
-    """
-
-    meaning: str = ""
-    value: Json | Inside | Callable[[Any], Json] = None
-    zero: str = ""
-    unset: str = ""
-    meaning_of: Callable[[Any], str] | None = None
-    """What the field does, where that depends on the message around it."""
-    is_ours: bool = False
-
-    def of(self, message: Any) -> Default:
-        """The same for a field of this message."""
-        return self if self.meaning_of is None else replace(self, meaning=self.meaning_of(message))
-
-
-Defaults: TypeAlias = Mapping[str, Default]
 
 _MIB = 1 << 20
 _BUFFER = "a side that holds more than this for the other stops being read"
@@ -345,6 +314,47 @@ _HEALTH: dict[str, Defaults] = {
     },
 }
 
+_LISTENER_FILTERS: dict[str, Defaults] = {
+    "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector": {
+        "enable_ja3_fingerprinting": Default("whether logs may have JA3", False),
+        "enable_ja4_fingerprinting": Default("whether logs may have JA4", False),
+        "max_client_hello_size": Default("a client whose hello is larger is closed", 16384),
+        "close_connection_on_client_hello_parsing_errors": Default(
+            "whether clients that do not speak TLS are closed"
+        ),
+    },
+    "envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol": {
+        "allow_requests_without_proxy_protocol": Default("whether a client may have no header"),
+        "rules": Default("extensions that become metadata", unset="none"),
+        "pass_through_tlvs": Default("extensions kept for a header to the host", unset="none"),
+        "disallowed_versions": Default("a client with such a header is closed", unset="none"),
+    },
+    "envoy.extensions.filters.listener.original_src.v3.OriginalSrc": {
+        "mark": Default("the packet mark of connections to hosts", zero="none"),
+    },
+    "envoy.extensions.filters.listener.local_ratelimit.v3.LocalRateLimit": {
+        "stat_prefix": Default("names its statistics"),
+        "token_bucket": Default("a client that finds no token is closed"),
+    },
+    "envoy.type.v3.TokenBucket": {
+        "max_tokens": Default("so many may come at once", zero="none may"),
+        "tokens_per_fill": Default("so many more in each interval, one by one", 1),
+        "fill_interval": Default("the interval"),
+    },
+}
+
+_PROXY_HEADERS: dict[str, Defaults] = {
+    "envoy.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport": {
+        "config": Default(value=INSIDE),
+        "transport_socket": Default("what goes over the wire after the header"),
+    },
+    "envoy.config.core.v3.ProxyProtocolConfig": {
+        "version": Default("of the header that tells a host of the client", "V1"),
+        "pass_through_tlvs": Default("extensions that came with the client", unset="none"),
+        "added_tlvs": Default("further extensions", unset="none"),
+    },
+}
+
 _DNS: dict[str, Defaults] = {
     "envoy.extensions.clusters.dns.v3.DnsCluster": {
         "dns_refresh_rate": Default("names are looked up this often", "5s"),
@@ -358,51 +368,14 @@ _DNS: dict[str, Defaults] = {
 }
 
 
-def _believed(common: Any) -> Json:
-    """Whom a context without one believes; secrets may bring it."""
-    is_there = common.WhichOneof("validation_context_type") is not None
-    return None if is_there else "everybody: nothing is verified"
-
-
-_SOCKETS = "envoy.extensions.transport_sockets.tls.v3."
-_TLS: dict[str, Defaults] = {
-    _SOCKETS + "DownstreamTlsContext": {
-        "common_tls_context": Default(value=INSIDE),
-        "require_client_certificate": Default("clients without one are refused", False),
-        "session_timeout": Default("a session can be resumed for so long", "7200s"),
-        "ocsp_staple_policy": Default("where a response is missing or old", "LENIENT_STAPLING"),
-        "full_scan_certs_on_sni_mismatch": Default("whom an unknown name gets", False),
-        "prefer_client_ciphers": Default("whose order of cipher suites holds", False),
-    },
-    _SOCKETS + "UpstreamTlsContext": {
-        "common_tls_context": Default(value=INSIDE),
-        "sni": Default("hosts are asked for this name", unset="no name"),
-        "auto_host_sni": Default("or for the name that they have here", False),
-        "auto_sni_san_validation": Default("whether they must be who was asked for", False),
-        "allow_renegotiation": Default(value=False),
-        "max_session_keys": Default("so many sessions are kept to be resumed", 1, zero="none is"),
-    },
-    _SOCKETS + "CommonTlsContext": {
-        "tls_params": Default(value=INSIDE),
-        "validation_context": Default("whom to believe", _believed),
-        "alpn_protocols": Default("offered or chosen from, the best first", unset="none"),
-    },
-    _SOCKETS + "TlsParameters": {
-        "tls_minimum_protocol_version": Default(value="TLSv1_2"),
-        "tls_maximum_protocol_version": Default(unset="TLSv1_3 for clients, TLSv1_2 for hosts"),
-        "cipher_suites": Default(
-            "of TLS 1.2", unset="ECDHE with AES128-GCM or CHACHA20, then with AES256-GCM"
-        ),
-        "ecdh_curves": Default("the best first", unset="X25519MLKEM768, X25519, P-256"),
-    },
-}
-
 #: What is known of each message type, by its full name.
 DEFAULTS: Mapping[str, Defaults] = {
     **_PROCESS,
     **_LISTENER,
+    **_LISTENER_FILTERS,
     **_CLUSTER,
+    **_PROXY_HEADERS,
     **_HEALTH,
     **_DNS,
-    **_TLS,
+    **TLS,
 }

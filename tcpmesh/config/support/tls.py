@@ -6,6 +6,15 @@ from tcpmesh.config.support.rows import YES, Rows, no_effect, refused
 
 _TLS = "envoy.extensions.transport_sockets.tls.v3."
 
+_START_TLS = "envoy.extensions.transport_sockets.starttls.v3."
+
+_PLAIN: Rows = {
+    "cleartext_socket_config": no_effect("it has nothing to say"),
+    "tls_socket_config": no_effect(
+        "no filter asks for TLS, as in Envoy's usual build, so bytes stay plain"
+    ),
+}
+
 _TICKETS = refused(
     "the library for TLS cannot be given keys for session tickets; it makes its own, so a session "
     "is resumed by the worker that began it"
@@ -36,6 +45,8 @@ EXTENSIONS: dict[str, Rows] = {
         "max_session_keys": YES,
         "enforce_rsa_key_usage": no_effect("it is enforced in any case, as in Envoy"),
     },
+    f"{_START_TLS}StartTlsConfig": _PLAIN,
+    f"{_START_TLS}UpstreamStartTlsConfig": _PLAIN,
     f"{_TLS}SPIFFECertValidatorConfig": {"trust_domains": YES, "trust_bundles": YES},
 }
 

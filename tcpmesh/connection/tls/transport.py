@@ -21,11 +21,14 @@ end of the stream too.  A record that is none ends the connection in order, afte
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Protocol
 
+from twisted.internet.error import ConnectionLost
 from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
 
-from tcpmesh.connection.wrapped.states import HandshakeObserver
+from tcpmesh.connection.wrapped.states import RESET, HandshakeObserver, Phase
 from tcpmesh.connection.wrapped.transport import WrappedTransport
 from tcpmesh.net.tls.context import NOTHING_WANTED, TlsContext
 from tcpmesh.net.tls.openssl.library import HEADER, PIECE, RECORD, Broken, TlsError, give_back, lend
@@ -143,6 +146,7 @@ class TlsTransport(WrappedTransport):
         """Who has connected speaks first."""
         self.engine = engine = self.context.engine(self)
         if self.context.is_server:
+            self.facts = self.context.unagreed
             return
         sessions = self.context.sessions
         if sessions is not None:
@@ -161,6 +165,13 @@ class TlsTransport(WrappedTransport):
                 self._shake(piece)
             if self.engine is None:
                 return
+
+    def connectionLost(self, reason: Failure) -> None:
+        """There is nothing below any more; a reset in the handshake is a failure of it."""
+        in_handshake = not self._shaken and self._phase is Phase.HANDSHAKE
+        if in_handshake and reason.check(ConnectionLost):
+            self.facts = replace(self._facts, failure=RESET)
+        super().connectionLost(reason)
 
     def received_end(self) -> None:
         """FIN: as good as close_notify, but in a handshake."""

@@ -48,10 +48,19 @@ from tcpmesh.values.stream.moment import Moment
 from tcpmesh.values.stream.stream_info import StreamInfo, UpstreamInfo
 from tcpmesh.values.stream.transport_socket_options import (
     ProxyProtocolOptions,
-    Tlv,
     TransportSocketOptions,
 )
-from tcpmesh.wire.proxy_protocol import LOCAL_V2, UNKNOWN_V1, End, header_v1, header_v2
+from tcpmesh.wire.proxy_protocol import (
+    LOCAL_V2,
+    LONGEST,
+    UNKNOWN_V1,
+    End,
+    Tlv,
+    block_of,
+    header_v1,
+    header_v2,
+    tlvs_of,
+)
 
 HOST_METADATA = "envoy.transport_sockets.proxy_protocol"
 
@@ -97,7 +106,7 @@ class ProxyProtocolSocket:
         if said is None:
             return (inner,)
         ends = (said.source, said.destination) if self._with_addresses else None
-        return inner, ends, said.tlvs if self._with_tlvs else None
+        return inner, ends, said.extensions if self._with_tlvs else None
 
     def wrap_inner(self, address: Address, observer: Any, options: TransportSocketOptions) -> Any:
         """The protocol of the inner transport socket; `None` where there is none."""
@@ -115,23 +124,25 @@ class ProxyProtocolSocket:
         source, destination = _end(said.source), _end(said.destination)
         if self._is_v1:
             return header_v1(source, destination)
-        header, is_whole = header_v2(source, destination, self._tlvs(transport, said, options))
-        if not is_whole:
+        first = self._first(transport, options)
+        passing = self._passing.of(said.extensions)
+        if first and passing:
+            types = {kind for kind, _ in first}
+            passing = tlvs_of(passing, lambda kind: kind not in types)
+        header, is_whole = header_v2(source, destination, block_of(first) + passing)
+        if not is_whole or any(len(value) > LONGEST for _, value in first):
             self._too_long.tally += 1
         return header
 
-    def _tlvs(
-        self, transport: Any, said: ProxyProtocolOptions, options: TransportSocketOptions
-    ) -> tuple[Tlv, ...]:
+    def _first(self, transport: Any, options: TransportSocketOptions) -> tuple[Tlv, ...]:
+        """The extensions that do not come from the client."""
         first = _of_host(options.host)
-        if self._added:
-            types = {kind for kind, _ in first}
-            added = self._added.of(*self._upstream(transport, options))
-            # As Envoy does with what a format makes; a `value` has at least one byte.
-            first += tuple((kind, value) for kind, value in added if value and kind not in types)
-        passing = self._passing.of(said.tlvs)
+        if not self._added:
+            return first
         types = {kind for kind, _ in first}
-        return first + tuple(each for each in passing if each[0] not in types)
+        added = self._added.of(*self._upstream(transport, options))
+        # As Envoy does with what a format makes; a `value` has at least one byte.
+        return first + tuple((kind, value) for kind, value in added if value and kind not in types)
 
     def _upstream(
         self, transport: Any, options: TransportSocketOptions

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from tcpmesh.listener.matching.client import ip_address, is_local, transport_protocol
 from tcpmesh.listener.matching.networks import Network, Networks, network_of
+from tcpmesh.values.address import Address
 from tcpmesh.values.stream.stream_info import StreamInfo
 
 Chain = TypeVar("Chain")
@@ -38,11 +39,15 @@ def chain_finder(chains: Iterable[tuple[Any, Chain]]) -> Callable[[StreamInfo], 
     :raise Overlap: where two are for the same clients.
     :raise ValueError: where a network has no IP address.
     """
-    return _level(list(chains), 0)
+    entries = (
+        (match, frozenset(field.name for field, _ in match.ListFields()), chain)
+        for match, chain in chains
+    )
+    return _level(list(entries), 0)
 
 
-Entry: TypeAlias = "tuple[Any, Any]"
-"""A match and its chain."""
+Entry: TypeAlias = "tuple[Any, frozenset[str], Any]"
+"""A match, the fields that it has, and its chain."""
 
 
 ANY = ("",)
@@ -51,8 +56,11 @@ ANY = ("",)
 class Criterion(NamedTuple):
     """What a level of the tree goes by."""
 
+    field: str
+    """Of the match."""
+
     wanted: Callable[[Any], Sequence[Any]]
-    """The values that a match asks for; none, or an empty one, where it takes any."""
+    """The values that a match with this field asks for; an empty one stands for any."""
 
     table: Callable[[Mapping[Any, Find], Find | None], Find]
     """Finds by the values, or among the chains that take any."""
@@ -64,15 +72,16 @@ def _nothing(info: StreamInfo) -> None:
 
 def _level(entries: list[Entry], depth: int) -> Find:
     """What finds one of these chains, which agree in all criteria before this depth."""
-    if len(entries) == 1 and not any(each.wanted(entries[0][0]) for each in CRITERIA[depth:]):
-        return _leaf(entries[0][1])
+    if len(entries) == 1 and entries[0][1].isdisjoint(LATER[depth]):
+        return _leaf(entries[0][2])
     if depth == len(CRITERIA):
         raise Overlap("multiple filter chains with overlapping matching rules are defined")
     criterion = CRITERIA[depth]
     by_value: dict[Any, list[Entry]] = {}
     rest: list[Entry] = []
     for entry in entries:
-        for value in criterion.wanted(entry[0]) or ANY:
+        match, said, _ = entry
+        for value in criterion.wanted(match) if criterion.field in said else ANY:
             (by_value.setdefault(value, []) if value else rest).append(entry)
     any_other = _level(rest, depth + 1) if rest else None
     if not by_value:
@@ -100,7 +109,7 @@ def _by_port(table: Mapping[Any, Find], any_other: Find | None) -> Find:
     return find
 
 
-def _by_network(address_of: Callable[[StreamInfo], Any]) -> Callable[..., Find]:
+def _by_network(address_of: Callable[[StreamInfo], Address]) -> Callable[..., Find]:
     def build(table: Mapping[Network, Find], any_other: Find | None) -> Find:
         networks = Networks(table.items())
         otherwise = any_other or _nothing
@@ -170,7 +179,7 @@ LOCAL, EXTERNAL = 1, 2
 
 
 def _port(match: Any) -> Sequence[int]:
-    return (match.destination_port.value,) if match.HasField("destination_port") else ()
+    return (match.destination_port.value,)
 
 
 def _networks(field: str) -> Callable[[Any], Sequence[Network]]:
@@ -183,26 +192,36 @@ def _names(match: Any) -> Sequence[str]:
     return [name[1:] if name.startswith("*.") else name for name in lowered]
 
 
-def _transport(match: Any) -> Sequence[str]:
-    return (match.transport_protocol,) if match.transport_protocol else ()
+def _local(info: StreamInfo) -> Address:
+    return info.local_address
 
 
-def _source_type(match: Any) -> Sequence[int]:
-    return (match.source_type,) if match.source_type else ()
+def _direct(info: StreamInfo) -> Address:
+    return info.direct_remote_address
+
+
+def _remote(info: StreamInfo) -> Address:
+    return info.remote_address
+
+
+def _network_criterion(field: str, address_of: Callable[[StreamInfo], Address]) -> Criterion:
+    return Criterion(field, _networks(field), _by_network(address_of))
 
 
 CRITERIA = (
-    Criterion(_port, _by_port),
-    Criterion(_networks("prefix_ranges"), _by_network(lambda info: info.local_address)),
-    Criterion(_names, _by_name),
-    Criterion(_transport, _by_transport),
-    Criterion(lambda match: match.application_protocols, _by_application),
-    Criterion(
-        _networks("direct_source_prefix_ranges"),
-        _by_network(lambda info: info.direct_remote_address),
-    ),
-    Criterion(_source_type, _by_source_type),
-    Criterion(_networks("source_prefix_ranges"), _by_network(lambda info: info.remote_address)),
-    Criterion(lambda match: match.source_ports, _by_source_port),
+    Criterion("destination_port", _port, _by_port),
+    _network_criterion("prefix_ranges", _local),
+    Criterion("server_names", _names, _by_name),
+    Criterion("transport_protocol", lambda match: (match.transport_protocol,), _by_transport),
+    Criterion("application_protocols", lambda match: match.application_protocols, _by_application),
+    _network_criterion("direct_source_prefix_ranges", _direct),
+    Criterion("source_type", lambda match: (match.source_type,), _by_source_type),
+    _network_criterion("source_prefix_ranges", _remote),
+    Criterion("source_ports", lambda match: match.source_ports, _by_source_port),
 )
 """The order in which Envoy goes by them."""
+
+LATER = tuple(
+    frozenset(each.field for each in CRITERIA[depth:]) for depth in range(len(CRITERIA) + 1)
+)
+"""The fields of a criterion and of those after it."""

@@ -17,6 +17,7 @@ import hashlib
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from cryptography import x509
@@ -37,9 +38,11 @@ from tcpmesh.net.tls.openssl.callbacks import (
     set_signature_algorithms,
 )
 from tcpmesh.net.tls.openssl.engine import CompiledEngine
+from tcpmesh.net.tls.openssl.public import engine_class
 from tcpmesh.net.tls.sessions import Sessions
 from tcpmesh.net.tls.settings import TLS1_2, StaplePolicy, TlsSettings
 from tcpmesh.net.tls.verifier import ValidationSettings, Verifier
+from tcpmesh.values.stream.tls_facts import TlsFacts
 from tcpmesh.values.stream.transport_socket_options import TransportSocketOptions
 
 NOTHING_DEMANDED = ValidationSettings()
@@ -72,9 +75,10 @@ class TlsContext:
     """See the module's text.
 
     :param settings: what the configuration says.
+    :param engine: what moves records, where it is not to be what is there.
     """
 
-    def __init__(self, settings: TlsSettings) -> None:
+    def __init__(self, settings: TlsSettings, engine: type[CompiledEngine] | None = None) -> None:
         self.settings = settings
         self.is_server = settings.is_server
         validation = settings.validation or NOTHING_DEMANDED
@@ -87,6 +91,7 @@ class TlsContext:
         """
         self.validates = validation.has_demands and not validation.accept_untrusted
         """Whether a peer that was let in has a certificate that is what was demanded."""
+        self._engine_class = engine or engine_class()
         self._made: dict[CertificateSet, SSL.Context] = {}
         self._protocols = tuple(each.encode() for each in settings.application_protocols)
         self.prefers_own_ciphers = self.is_server and not settings.prefer_client_ciphers
@@ -101,6 +106,13 @@ class TlsContext:
         self._default = _best_of(settings.certificates)
         self._by_name = _by_name(settings.certificates) if len(settings.certificates) > 1 else {}
 
+    @cached_property
+    def unagreed(self) -> TlsFacts:
+        """What is known of a client with which nothing is agreed on yet, in Envoy's eyes."""
+        certificates = self.settings.certificates
+        own = certificates[0].chain[0] if certificates else b""
+        return TlsFacts(version="TLSv1.2", local_certificate=own)
+
     def close(self) -> None:
         """Nobody begins connections with it any more; those that are open live on."""
 
@@ -109,7 +121,7 @@ class TlsContext:
 
         :param owner: whose `verdict` is the one on the peer, and whose `wanted` holds in it.
         """
-        engine = CompiledEngine(self, self._context(self._default), owner)
+        engine = self._engine_class(self, self._context(self._default), owner)
         if not self.is_server:
             wanted: Wanted = owner.wanted
             if wanted.server_name:

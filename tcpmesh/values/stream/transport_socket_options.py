@@ -13,9 +13,6 @@ from tcpmesh.values.hosts import HostSpec
 from tcpmesh.values.socket_options import ConnectOptions
 from tcpmesh.values.stream.filter_state import NO_FILTER_STATE, FilterState
 
-Tlv = tuple[int, bytes]
-"""Type and value of an extension of the PROXY protocol."""
-
 
 @dataclass(frozen=True)
 class ProxyProtocolOptions:
@@ -23,7 +20,8 @@ class ProxyProtocolOptions:
 
     source: Address
     destination: Address
-    tlvs: tuple[Tlv, ...] = ()
+    extensions: bytes = b""
+    """A block, as it is in a header."""
 
 
 @dataclass(frozen=True)

@@ -15,13 +15,15 @@ from tcpmesh.cluster import cluster, membership
 from tcpmesh.cluster.balancing.priority_load import PANIC_THRESHOLD
 from tcpmesh.cluster.hosts import load_assignment as endpoints
 from tcpmesh.config.explain import Group, Setting, as_dict, explain
-from tcpmesh.config.explain.defaults import DEFAULTS, Inside
+from tcpmesh.config.explain.defaults import DEFAULTS
 from tcpmesh.config.explain.no_effect import REASONS
+from tcpmesh.config.explain.rows import Inside
 from tcpmesh.config.explain.text import as_text
 from tcpmesh.config.load import load
 from tcpmesh.config.messages.types import find_type
 from tcpmesh.config.text.problems import Place
 from tcpmesh.extensions.clusters import original_dst
+from tcpmesh.extensions.filters.listener import tls_inspector
 from tcpmesh.extensions.filters.network.tcp_proxy import settings
 from tcpmesh.extensions.load_balancing_policies import least_request, maglev, ring_hash
 from tcpmesh.listener import handshakes, listener, listener_filters
@@ -294,6 +296,10 @@ class DefaultsTests(SynchronousTestCase):
                 "stats_flush_interval",
             ): f"{STATS_FLUSH_INTERVAL:g}s",
             (PROXY, "idle_timeout"): f"{settings.IDLE_TIMEOUT:g}s",
+            (
+                "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector",
+                "max_client_hello_size",
+            ): tls_inspector.LARGEST,
         }
 
         for (full_name, name), value in served.items():

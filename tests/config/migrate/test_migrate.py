@@ -82,6 +82,44 @@ class CaseTests(SynchronousTestCase):
         self.assertEqual((CASES / "told.txt").read_text().splitlines(), told)
         self.assertEqual([], [line for line in told if ":0: " in line])
 
+    def test_alias_of_names(self) -> None:
+        """Names that an alias stands for become matchers once, where they are written."""
+        one = (
+            "tls_context: {common_tls_context: {validation_context: {verify_subject_alt_name: %s}}}"
+        )
+        old = cluster(one % "&n [x]") + "".join(
+            f"  {line}\n" for line in ("- name: b", "  connect_timeout: 1s", f"  {one % '*n'}")
+        )
+        done = migrate(old, "x.yaml")
+        for text in ("match_subject_alt_names: &n [{exact: x}]", "match_subject_alt_names: *n}"):
+            self.assertEqual(1, done.text.count(text), done.text)
+        self.assertEqual((), done.problems)
+
+    def test_typed_struct(self) -> None:
+        """What a TypedStruct stands for is brought up to date in it, also where its type has no
+        host; what is written twice is said.
+        """
+        old = """\
+static_resources:
+  listeners:
+  - filter_chains:
+    - filters:
+      - typed_config:
+          "@type": type.googleapis.com/udpa.type.v1.TypedStruct
+          type_url: envoy.config.filter.network.tcp_proxy.v2.TcpProxy
+          value:
+            stat_prefix: a
+            stat_prefix: b
+            deprecated_v1: {routes: [{cluster: c}]}
+"""
+        done = migrate(old, "x.yaml")
+        new = "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"
+        self.assertIn(f"\n          type_url: type.googleapis.com/{new}\n", done.text)
+        self.assertIn("\n            cluster: c\n", done.text)
+        self.assertEqual([7, 9, 11], [change.line for change in done.changes])
+        self.assertIn("only that counts", done.changes[1].text)
+        self.assertEqual((), done.problems)
+
     def test_lines(self) -> None:
         """Each change is told with the line of the old file, in order, and its path."""
         lines = OLD["tcp.yaml"].splitlines()

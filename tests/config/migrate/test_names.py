@@ -5,6 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.config.migrate.names import type_of_protocol_options, type_per_route
+from tcpmesh.config.migrate.versions import newer
 
 _HTTP = "envoy.extensions.filters.http."
 _NETWORK = "envoy.extensions.filters.network."
@@ -26,6 +27,12 @@ class NameTests(SynchronousTestCase):
             ("nobody.knows", ""),
         ):
             self.assertEqual(found, type_per_route(name), name)
+
+    def test_gone(self) -> None:
+        """A type that nobody knows any more is looked for where it would be now."""
+        self.assertEqual(
+            f"{_NETWORK}nope.v3.Nope", newer("envoy.config.filter.network.nope.v2.Nope")
+        )
 
     def test_protocol_options(self) -> None:
         """A cluster has options for the filters that have such."""

@@ -10,6 +10,8 @@ from tests.config.texts import NOT_SUPPORTED, changed, load_text, problems_of
 
 EXTENSIONS = "type.googleapis.com/envoy.extensions."
 
+_TAP = "common_config: {admin_config: {config_id: x}}, transport_socket: {name: raw}"
+
 
 class GuardTests(SynchronousTestCase):
     """Configurations of those who migrate."""
@@ -39,9 +41,9 @@ class GuardTests(SynchronousTestCase):
         """
         socket = (
             f"transport_socket: {{name: s, typed_config: {{'@type': "
-            f"{EXTENSIONS}transport_sockets.alts.v3.Alts}}}}"
+            f"{EXTENSIONS}transport_sockets.tap.v3.Tap}}}}"
         )
-        socket = socket.replace("v3.Alts}", "v3.Alts, handshaker_service: x}")
+        socket = socket.replace("v3.Tap}", f"v3.Tap, {_TAP}}}")
         self.assert_refused(("type: STATIC", f"type: STATIC\n    {socket}"))
         self.assert_refused(("    - filters:", f"    - {socket}\n      filters:"))
 

@@ -9,6 +9,7 @@ from twisted.internet import reactor
 from twisted.trial.unittest import TestCase
 
 from tcpmesh.net.stock.network import StockNetwork
+from tcpmesh.net.tls.openssl.public import PublicEngine
 from tcpmesh.net.tls.settings import TLS1_2, TLS1_3
 from tcpmesh.testing.contract import NetworkContract, StreamContract
 from tcpmesh.testing.harness import MemoryHarness, SocketHarness, TransportHarness, pattern
@@ -33,6 +34,13 @@ class TlsContract(StreamContract, NetworkContract):
 
 class MemoryTls1_3Tests(TlsContract, TestCase):
     """TLS 1.3 in memory."""
+
+
+class PublicTls1_3Tests(TlsContract, TestCase):
+    """TLS 1.3 in memory, on the public methods of pyOpenSSL alone."""
+
+    def make_harness(self) -> TransportHarness:
+        return wrap_harness(self.make_below(), [maker_of(TLS1_3, PublicEngine)])
 
 
 class TinyMemoryTls1_2Tests(TlsContract, TestCase):

@@ -123,6 +123,27 @@ class FluentdAccessLogTests(MeshTestCase):
         )
         self.assertEqual(self.mesh.stat("cluster.f.upstream_cx_connect_attempts_exceeded"), 1)
 
+    def test_one_attempt(self) -> None:
+        """There is at least one attempt."""
+        self.mesh.add_cluster("f", "127.0.0.9:9")
+        logger = self.make("retry_options: {max_connect_attempts: 0}")
+        self.log(logger)
+        for _ in range(20):
+            self.advance(1.0)
+        counted = {"connections_closed": 1, "entries_buffered": 1, "entries_lost": 1}
+        self.assertEqual(self.stats(), counted)
+
+    def test_ready_again(self) -> None:
+        """A connection that is lost is made again before there is anything to send."""
+        logger = self.make("buffer_flush_interval: 1000s, buffer_size_bytes: 10")
+        self.log(logger)
+        self.advance(1.0)
+        self.served[0].transport.loseConnection()
+        self.mesh.pump()
+        for _ in range(10):
+            self.advance(1.0)
+        self.assertEqual(2, len(self.served))
+
     def test_a_fluentd_that_hangs_up(self) -> None:
         """It is connected to again, and gets the records that come then."""
         logger = self.make()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from typing import Any
 
 import yaml
@@ -208,6 +209,17 @@ class HeaderTests(HeaderTestCase):
         self.assertEqual(v2("1.2.3.4", "5.6.7.8", 11, 22, tlvs=tlv(1, b"a")), self.received)
         self.assertEqual(1, self.mesh.stat(name))
 
+    def test_longer_than_any_header(self) -> None:
+        """So is one that no header could have."""
+        value = b64encode(b"x" * 65536).decode()
+        added = f"{{type: 7, value: {value}}}, {{type: 1, value: YQ==}}"
+        self.serve(header_socket(f"version: V2, added_tlvs: [{added}]"))
+        self.send(b"")
+        self.assertTrue(self.received.endswith(tlv(1, b"a")))
+        self.assertEqual(12 + 16 + 4, len(self.received))
+        name = "cluster.c.upstream.proxyprotocol.v2_tlvs_exceed_max_length"
+        self.assertEqual(1, self.mesh.stat(name))
+
     def test_unix(self) -> None:
         """A client of a unix socket has no address that could be told."""
         for version, header in (("V1", UNKNOWN_V1), ("V2", LOCAL_V2)):
@@ -325,7 +337,7 @@ class PoolTests(HeaderTestCase):
                     proxy_protocol=ProxyProtocolOptions(source, one, tlvs), upstream_id=number
                 )
                 for number, (source, tlvs) in enumerate(
-                    ((one, ()), (two, ()), (one, ((1, b"a"),)), (one, ((1, b"b"),)))
+                    ((one, b""), (two, b""), (one, tlv(1, b"a")), (one, tlv(1, b"b")))
                 )
             ),
         ]

@@ -149,10 +149,10 @@ class ProxyProtocol:
             destination = Address(*header.destination)
             if destination != info.local_address:
                 info.restored_local = destination
-        if self._rules and header.tlvs:
+        if self._rules and header.extensions:
             self._keep(header, info)
         said = ProxyProtocolOptions(
-            info.remote_address, info.local_address, self._passing.of(header.tlvs)
+            info.remote_address, info.local_address, self._passing.of(header.extensions)
         )
         info.set_filter_state(HEADER, ReadHeader(said), read_only=True)
 

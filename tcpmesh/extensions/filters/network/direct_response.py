@@ -34,6 +34,7 @@ class DirectResponse(NetworkFilter):
 
     def attach(self, connection: Connection) -> None:
         """Answer a client, whatever it says."""
+        connection.stream_info.details = "direct_response"
         if self._response:
             connection.transport.write(self._response)
         connection.close(SERVED)

@@ -74,6 +74,7 @@ class TlsStats:
             version=engine.version,
             cipher=engine.cipher,
             group=shown_curve(engine.group),
+            session_id=engine.session_id,
             application_protocol=engine.protocol,
             server_name=engine.server_name,
             reused=engine.reused,
@@ -121,7 +122,12 @@ class TlsStats:
                 self._verdicts["fail_verify_no_cert"].tally += 1
             else:
                 self.connection_error.tally += 1
-        transport.facts = replace(transport.facts, failure=reason)
+        cipher, facts = transport.engine.cipher, transport.facts
+        if cipher and not facts.cipher:
+            version = transport.engine.version
+            group = shown_curve(transport.engine.group)
+            facts = replace(facts, version=version, cipher=cipher, group=group)
+        transport.facts = replace(facts, failure=reason)
         return reason
 
     def _count(self, kind: str, name: str) -> None:

@@ -56,12 +56,9 @@ class CompiledEngine:
 
     def __init__(self, context: EngineContext, made: SSL.Context, owner: Any) -> None:
         """`owner` is whom the context's methods find as the engine's `owner`."""
-        ssl = lib.SSL_new(made._context)
-        if ssl == ffi.NULL:
-            raise TlsError(take_errors())
-        self._ssl = ffi.gc(ssl, lib.SSL_free)
-        self._incoming, self._outgoing = memory(), memory()
-        lib.SSL_set_bio(ssl, self._incoming, self._outgoing)
+        self._ssl: Any = None
+        self._incoming = self._outgoing = None
+        self._start(made)
         self._due = 0
         """Bytes of the last record that are still to come, -1 where that is not known."""
         self._begun_with: Any = None
@@ -79,9 +76,18 @@ class CompiledEngine:
         self.context = context
         self.owner = owner
         if context.is_server:
-            lib.SSL_set_accept_state(ssl)
+            lib.SSL_set_accept_state(self._ssl)
         else:
-            lib.SSL_set_connect_state(ssl)
+            lib.SSL_set_connect_state(self._ssl)
+
+    def _start(self, made: SSL.Context) -> None:
+        """Make what OpenSSL has for a connection."""
+        ssl = lib.SSL_new(made._context)
+        if ssl == ffi.NULL:
+            raise TlsError(take_errors())
+        self._ssl = ffi.gc(ssl, lib.SSL_free)
+        self._incoming, self._outgoing = memory(), memory()
+        lib.SSL_set_bio(ssl, self._incoming, self._outgoing)
 
     # Bytes
 
@@ -216,7 +222,8 @@ class CompiledEngine:
     @property
     def cipher(self) -> str:
         """The name of the cipher, OpenSSL's."""
-        return text_of(lib.SSL_CIPHER_get_name(lib.SSL_get_current_cipher(self._ssl)))
+        found = lib.SSL_get_current_cipher(self._ssl)
+        return text_of(lib.SSL_CIPHER_get_name(found)) if found != ffi.NULL else ""
 
     @property
     def group(self) -> str:
@@ -229,6 +236,22 @@ class CompiledEngine:
     def reused(self) -> bool:
         """Whether a session was resumed."""
         return bool(lib.SSL_session_reused(self._ssl))
+
+    @property
+    def session_id(self) -> str:
+        """The name of the session in hexadecimal; empty for one without, as those of TLS 1.3."""
+        found = lib.SSL_get_session(self._ssl)
+        size = 0 if self.is_1_3 or found == ffi.NULL else lib.i2d_SSL_SESSION(found, ffi.NULL)
+        if size <= 0:
+            return ""
+        # No getter is left, so it is read where it stands in DER: after two numbers and the cipher,
+        # and before the secret, which stays where it is.
+        held = ffi.new("unsigned char[]", size)
+        lib.i2d_SSL_SESSION(found, ffi.new("unsigned char **", held))
+        at = 2 + (held[1] & 0x7F if held[1] & 0x80 else 0)
+        for _ in range(3):
+            at += 2 + held[at + 1]
+        return bytes(ffi.buffer(held + at + 2, held[at + 1])).hex()
 
     @property
     def protocol(self) -> str:

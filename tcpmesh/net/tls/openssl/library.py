@@ -6,7 +6,7 @@ signature algorithms, for the alert that answers a verdict, or for which certifi
 These are here, as they are in the binding that cryptography brings along (`OpenSSL._util.lib`),
 which may lose them.  What is used for each record is used by `CompiledEngine` alone
 (`tcpmesh.net.tls.openssl.engine`), and where one of it is missing
-`tcpmesh.net.tls.public_engine` takes its place.
+`tcpmesh.net.tls.openssl.public` takes its place.
 
 Two rules keep one connection from meddling with another.  The queue of OpenSSL's errors belongs to
 the thread: it is emptied before something is done that may fail, and whoever finds an error takes

@@ -8,6 +8,7 @@ from envoy.extensions.access_loggers.filters.process_ratelimit.v3 import process
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tcpmesh.config.fields.token_buckets import BadBucket
 from tcpmesh.extensions.access_loggers.filters.process_ratelimit import ProcessRateLimitFilter
 from tcpmesh.registry import WorkerContext
 from tcpmesh.stats.store import Store
@@ -33,6 +34,11 @@ class RateTests(SynchronousTestCase):
         text = f"dynamic_config: {{resource_name: {name}, config_source: {source}}}"
         message: Any = parse(process_ratelimit_pb2.ProcessRateLimitFilter, text)
         return ProcessRateLimitFilter(message, self.context)
+
+    def names(self) -> list[str]:
+        """The statistics that there are of such filters."""
+        names = [each.name for each in self.context.store.counters()]
+        return [name for name in names if "process_ratelimit" in name]
 
     def passed(self, *filters: ProcessRateLimitFilter) -> int:
         """How many of ten records pass, of filters in turn."""
@@ -67,6 +73,15 @@ class RateTests(SynchronousTestCase):
         counters = self.context.store.scope("access_log.process_ratelimit")
         self.assertEqual(counters.counter("allowed").tally, 4)
         self.assertEqual(counters.counter("denied").tally, 6)
+
+    def test_closed(self) -> None:
+        """With the last filter its statistics go, and also where one could not be made."""
+        rate = self.filter(bucket_file(self.mktemp()))
+        self.assertEqual(2, len(self.names()))
+        rate.close()
+        self.assertEqual([], self.names())
+        self.assertRaises(BadBucket, self.filter, "/nope")
+        self.assertEqual([], self.names())
 
 
 class ConfigurationTests(SynchronousTestCase):

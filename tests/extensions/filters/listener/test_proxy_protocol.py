@@ -281,7 +281,7 @@ class ProxyProtocolTests(MeshTestCase):
         self.serve_header(f"{some}, allow_requests_without_proxy_protocol: true")
         self.send(v2("1.2.3.4", "5.6.7.8", 1, 2, tlvs=tlv(2, b"a") + tlv(3, b"b")))
         found: Any = self.connection.stream_info.filter_state.get(HEADER)
-        said = ProxyProtocolOptions(Address("1.2.3.4", 1), Address("5.6.7.8", 2), ((2, b"a"),))
+        said = ProxyProtocolOptions(Address("1.2.3.4", 1), Address("5.6.7.8", 2), tlv(2, b"a"))
         self.assertEqual(ReadHeader(said), found)
         self.assertEqual((None, None), (found.text, found.typed))
         self.send(raw(0x20, 0, tlv(2, b"x")))
@@ -289,7 +289,7 @@ class ProxyProtocolTests(MeshTestCase):
         self.assertEqual(
             self.addresses(), (str(found.options.source), str(found.options.destination))
         )
-        self.assertEqual((), found.options.tlvs)
+        self.assertEqual(b"", found.options.extensions)
         self.send(b"plain")
         self.assertIsNone(self.connection.stream_info.filter_state.get(HEADER))
 

@@ -31,6 +31,11 @@ class ResponseTests(MeshTestCase):
         """The text goes to the client, and the connection ends."""
         self.assertEqual(self.answer("{inline_string: 'sorry'}"), b"sorry")
 
+    def test_details(self) -> None:
+        """A log of the listener has Envoy's word for it (RESPONSE_CODE_DETAILS)."""
+        self.answer("{}")
+        self.assertEqual("direct_response", self.mesh.connections[-1].stream_info.details)
+
     def test_nothing(self) -> None:
         """Without a text it only ends."""
         self.assertEqual(self.answer("{}"), b"")

@@ -9,8 +9,10 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tcpmesh.config.text.problems import ConfigError
 from tcpmesh.net.tls.context import TlsContext
 from tcpmesh.net.tls.material import read_pair
+from tcpmesh.net.tls.names import VERSIONS
 from tcpmesh.testing.certificates import Authority
 from tcpmesh.testing.harness import Client, Server
 from tcpmesh.testing.mesh import Mesh, address_of
@@ -39,6 +41,13 @@ def socket(kind: str, common: dict[str, Any], **more: Any) -> dict[str, Any]:
     """A `TransportSocket`."""
     config = {"@type": f"{TLS}{kind}TlsContext", "common_tls_context": common, **more}
     return {"name": "tls", "typed_config": config}
+
+
+def start_tls(kind: str, tls: dict[str, Any]) -> dict[str, Any]:
+    """A `TransportSocket` that begins in plain."""
+    url = f"type.googleapis.com/envoy.extensions.transport_sockets.starttls.v3.{kind}Config"
+    config = {"@type": url, "cleartext_socket_config": {}, "tls_socket_config": tls}
+    return {"name": "starttls", "typed_config": config}
 
 
 def trusting(ca: Authority | None = None) -> dict[str, Any]:
@@ -222,6 +231,53 @@ class DownstreamTests(TlsMeshTestCase):
         moved = self.counted(LISTENER)
         self.assertEqual((2, 1), (moved["handshake"], moved["session_reused"]))
 
+    def test_failed_records(self) -> None:
+        """The record of a client whose handshake fails has what was agreed on until then, and a
+        reset in it is a reason too; one that just leaves has none.
+        """
+        common = {"tls_certificates": [issued("server.test")], **trusting()}
+        down = socket("Downstream", common, require_client_certificate=True)
+        log = (
+            "%DOWNSTREAM_TLS_VERSION%|%DOWNSTREAM_TLS_CIPHER%|%DOWNSTREAM_LOCAL_SUBJECT%|"
+            "%DOWNSTREAM_TRANSPORT_FAILURE_REASON%\n"
+        )
+        self.serve(config(down, log=log))
+        self.client()
+        for end in ("abortConnection", "loseConnection"):
+            client = self.mesh.connect(FRONT)
+            client.transport.write(b"\x16\x03\x01")
+            self.mesh.pump()
+            getattr(client.transport, end)()
+            self.mesh.pump()
+        agreed, reset, left = self.mesh.logged("/log")
+        self.assertTrue(agreed.startswith("TLSv1.3|TLS_AES_128_GCM_SHA256|CN=server.test|TLS_err"))
+        self.assertEqual(
+            "TLSv1.2|-|CN=server.test|TLS_error:|33554536:system_library:OPENSSL_internal:"
+            "Connection_reset_by_peer:TLS_error_end\n",
+            reset,
+        )
+        self.assertEqual("TLSv1.2|-|CN=server.test|-\n", left)
+
+    def test_session_names(self) -> None:
+        """A session of TLS 1.2 that the server keeps has a name, which its resumption has too; one
+        that the client keeps has none at first.
+        """
+        for stateless, named in ((False, True), (True, False)):
+            down = socket(
+                "Downstream",
+                {"tls_certificates": [issued("server.test")]},
+                disable_stateless_session_resumption=not stateless,
+            )
+            self.serve(config(down, log="%DOWNSTREAM_TLS_SESSION_ID%\n"))
+            context = TlsContext(settings(version=VERSIONS["TLSv1_2"]))
+            for _ in range(2):
+                client = self.client(context)
+                self.assert_talk(client)
+                self.end(client)
+            first, second = (each.strip() for each in self.mesh.logged("/log"))
+            self.assertEqual(64, len(second))
+            self.assertEqual(second if named else "-", first)
+
     def test_connect_after_handshake(self) -> None:
         """ON_DOWNSTREAM_TLS_HANDSHAKE connects to the host once the handshake is over; of a plain
         connection at once.
@@ -396,3 +452,17 @@ class UpstreamTests(TlsMeshTestCase):
             self.assertEqual({"check"}, set(seen))
             self.assertLess(0, self.mesh.stat("cluster.c.health_check.success"))
             self.assertLess(0, self.mesh.stat(f"{CLUSTER}handshake"))
+
+    def test_start_tls(self) -> None:
+        """starttls stays with plain bytes on both sides, for no filter asks for TLS; what is wrong
+        with its TLS is an error all the same.
+        """
+        for good in (True, False):
+            certificates = [issued("server.test")] if good else []
+            down = start_tls("StartTls", {"common_tls_context": {"tls_certificates": certificates}})
+            text = config(down, start_tls("UpstreamStartTls", {"common_tls_context": {}}))
+            if not good:
+                self.assertRaises(ConfigError, Mesh, text)
+                continue
+            self.serve(text)
+            self.assert_talk(self.mesh.connect(FRONT))

@@ -25,6 +25,7 @@ from errno import ECONNREFUSED, EHOSTUNREACH, ETIMEDOUT
 from random import Random
 from typing import Any
 
+from twisted.internet.error import ConnectionLost
 from twisted.internet.error import TimeoutError as ConnectTimeout
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
@@ -36,7 +37,7 @@ from tcpmesh.connection.connection import Connection
 from tcpmesh.connection.relay import Direction, Relay
 from tcpmesh.connection.transport_sockets import options_of
 from tcpmesh.connection.wrapped.network import HandshakeFailed
-from tcpmesh.connection.wrapped.states import TransportSocketError
+from tcpmesh.connection.wrapped.states import RESET, TransportSocketError
 from tcpmesh.extensions.filters.network.tcp_proxy.proxy_header import ProxyHeader
 from tcpmesh.extensions.filters.network.tcp_proxy.routes import FindRoute
 from tcpmesh.extensions.filters.network.tcp_proxy.settings import Settings
@@ -363,16 +364,21 @@ def _none(cause: Cause, detail: str) -> CloseReason:
     return CloseReason(EndedBy.PROXY, CONNECTING, cause, detail=detail)
 
 
+def _words_of(handshake: Failure) -> str:
+    """Why a handshake came to nothing, in Envoy's words."""
+    words = RESET if handshake.check(ConnectionLost) else ""
+    if handshake.check(TransportSocketError):
+        words = handshake.getErrorMessage()
+    return "_".join(words.split())
+
+
 def failure_of(reason: Failure) -> CloseReason:
     """Why an attempt failed; `detail` is what Envoy says of it."""
     if reason.check(ConnectTimeout):
         return TIMED_OUT
     if isinstance(reason.value, HandshakeFailed):
-        words = reason.value.reason
-        detail = (
-            "_".join(words.getErrorMessage().split()) if words.check(TransportSocketError) else ""
-        )
-        return CloseReason(EndedBy.UPSTREAM, CONNECTING, Cause.HANDSHAKE_FAILED, None, detail)
+        detail = _words_of(reason.value.reason)
+        return CloseReason(EndedBy.UPSTREAM, CONNECTING, Cause.CONNECT_FAILED, None, detail)
     errno = getattr(reason.value, "osError", None)
     detail = ""
     if errno is not None:

@@ -19,7 +19,8 @@ from tcpmesh.connection.proxy_header import HEADER, ReadHeader
 from tcpmesh.registry import WorkerContext
 from tcpmesh.values.stream.moment import Moment
 from tcpmesh.values.stream.stream_info import StreamInfo
-from tcpmesh.values.stream.transport_socket_options import ProxyProtocolOptions, Tlv
+from tcpmesh.values.stream.transport_socket_options import ProxyProtocolOptions
+from tcpmesh.wire.proxy_protocol import block_of, tlvs_in, tlvs_of
 
 OVERWRITE = tcp_proxy_pb2.OVERWRITE_BY_TYPE_IF_EXISTS_OR_ADD
 APPEND = tcp_proxy_pb2.APPEND_IF_EXISTS_OR_ADD
@@ -50,16 +51,17 @@ class ProxyHeader:
         elif not self._tlvs or self._policy not in (OVERWRITE, APPEND):
             said = read.options
         else:
-            said = replace(read.options, tlvs=self._merged(read.options.tlvs, self._own(info)))
+            said = replace(read.options, extensions=self._merged(read.options.extensions, info))
         info.set_filter_state(HEADER, CompleteHeader(said), read_only=True)
 
-    def _merged(self, theirs: tuple[Tlv, ...], own: tuple[Tlv, ...]) -> tuple[Tlv, ...]:
+    def _merged(self, theirs: bytes, info: StreamInfo) -> bytes:
+        own = self._own(info)
         if self._policy == APPEND:
             return theirs + own
-        types = {kind for kind, _ in own}
-        return own + tuple(each for each in theirs if each[0] not in types)
+        types = {kind for kind, _ in tlvs_in(own)}
+        return own + tlvs_of(theirs, lambda kind: kind not in types)
 
-    def _own(self, info: StreamInfo) -> tuple[Tlv, ...]:
+    def _own(self, info: StreamInfo) -> bytes:
         if not self._tlvs:
-            return ()
-        return self._tlvs.of(info, Moment(self._clock.seconds(), time.time()))
+            return b""
+        return block_of(self._tlvs.of(info, Moment(self._clock.seconds(), time.time())))

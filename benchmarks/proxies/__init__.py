@@ -1,0 +1,53 @@
+"""The proxies of the comparison: how each is configured and started, with one worker and its
+defaults.
+
+Every proxy gets a port for each listener that it can have (`benchmarks.proxies.route`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks import tools
+from benchmarks.proxies.envoy import (
+    envoy_command,
+    envoy_configuration,
+    envoy_version,
+    tcpmesh_command,
+    tcpmesh_version,
+)
+from benchmarks.proxies.haproxy import haproxy_command, haproxy_version
+from benchmarks.proxies.nginx import nginx_proxy_command
+from benchmarks.proxies.portforward import portforward_command, portforward_version
+from benchmarks.proxies.route import ALL, PLAIN, Command, Route
+
+__all__ = ["PROXIES", "Command", "Proxy", "Route", "envoy_configuration"]
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """One contestant.
+
+    :ivar require: finds or installs the program; raises `BenchmarkError` where it cannot be had.
+    :ivar prepare: writes a configuration below a path without suffix and returns the command.
+    :ivar version: what to call its version in the report.
+    :ivar listeners: those that it can have, by their names.
+    """
+
+    name: str
+    require: Callable[[], object]
+    prepare: Callable[[Path, Route], Command]
+    version: Callable[[], str]
+    listeners: tuple[str, ...] = ALL
+
+
+PROXIES = (
+    Proxy("tcpmesh", tools.twistd, tcpmesh_command, tcpmesh_version),
+    Proxy("envoy", tools.envoy, envoy_command, envoy_version),
+    Proxy("haproxy", lambda: tools.program("haproxy"), haproxy_command, haproxy_version),
+    Proxy("nginx", tools.nginx_stream_directive, nginx_proxy_command, tools.nginx_version),
+    Proxy("portforward", tools.twistd, portforward_command, portforward_version, PLAIN),
+)
+"""All contestants in the order of the report's columns; Envoy is the measure of the others."""

@@ -1,0 +1,142 @@
+"""tcpmesh and Envoy: both read the same file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from benchmarks import tools
+from benchmarks.proxies.route import LOGGED, ORIGINATING, Command, Route, log_path, written
+
+_LISTENER = """\
+  - name: {name}
+    address: {{ socket_address: {{ address: 127.0.0.1, port_value: {port} }} }}
+    filter_chains:
+    - filters:
+      - name: envoy.filters.network.tcp_proxy
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy
+          stat_prefix: {name}
+          cluster: {name}
+"""
+
+_LOG = """\
+          access_log:
+          - name: envoy.access_loggers.file
+            typed_config:
+              "@type": type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog
+              path: {path}
+              log_format: {format}
+"""
+
+_TLS = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3"
+
+_TERMINATION = f"""\
+      transport_socket:
+        name: envoy.transport_sockets.tls
+        typed_config:
+          "@type": {_TLS}.DownstreamTlsContext
+          common_tls_context:
+            tls_params: {{{{ tls_maximum_protocol_version: TLSv1_3 }}}}
+            tls_certificates:
+            - certificate_chain: {{{{ filename: {{chain}} }}}}
+              private_key: {{{{ filename: {{key}} }}}}
+"""
+
+_ORIGINATION = f"""\
+    transport_socket:
+      name: envoy.transport_sockets.tls
+      typed_config:
+        "@type": {_TLS}.UpstreamTlsContext
+        common_tls_context: {{ tls_params: {{ tls_maximum_protocol_version: TLSv1_3 }} }}
+"""
+
+_OPERATORS = {
+    "start": "START_TIME",
+    "client": "DOWNSTREAM_REMOTE_ADDRESS",
+    "host": "UPSTREAM_HOST",
+    "cluster": "UPSTREAM_CLUSTER",
+    "flags": "RESPONSE_FLAGS",
+    "received": "BYTES_RECEIVED",
+    "sent": "BYTES_SENT",
+    "duration": "DURATION",
+}
+"""What a line says of a connection, the same for all proxies as far as they know it."""
+
+TEXT_LINE = " ".join(f"%{name}%" for name in _OPERATORS.values()) + "\n"
+JSON_LINE = {key: f"%{name}%" for key, name in _OPERATORS.items()}
+
+_FORMATS = {
+    "text": {"text_format_source": {"inline_string": TEXT_LINE}},
+    "json": {"json_format": JSON_LINE},
+}
+
+_CLUSTER = """\
+  - name: {name}
+    connect_timeout: 5s
+    type: STATIC
+    lb_policy: ROUND_ROBIN
+    circuit_breakers:
+      thresholds:
+      - {{ max_connections: 100000 }}
+    load_assignment:
+      cluster_name: {name}
+      endpoints:
+      - lb_endpoints:
+"""
+
+_ENDPOINT = """\
+        - endpoint: { address: { socket_address: { address: 127.0.0.1, port_value: %d } } }
+"""
+
+
+def envoy_configuration(route: Route, stem: Path | None = None) -> str:
+    """The bootstrap that Envoy and tcpmesh both run.
+
+    :param stem: what the names of log files begin with.
+    """
+    listeners = "".join(_listener(name, port, route, stem) for name, port in route.ports.items())
+    clusters = "".join(_cluster(name, route) for name in route.ports)
+    return f"static_resources:\n  listeners:\n{listeners}  clusters:\n{clusters}"
+
+
+def _listener(name: str, port: int, route: Route, stem: Path | None) -> str:
+    text = _LISTENER.format(name=name, port=port)
+    if name in LOGGED and stem is not None:
+        text += _LOG.format(path=log_path(stem, name), format=json.dumps(_FORMATS[name]))
+    pair = route.pair(name)
+    return text if pair is None else text + _TERMINATION.format(chain=pair.chain, key=pair.key)
+
+
+def _cluster(name: str, route: Route) -> str:
+    """Each listener has a cluster of its own, of the same name."""
+    endpoints = "".join(_ENDPOINT % port for port in route.servers(name))
+    return _CLUSTER.format(name=name) + endpoints + (_ORIGINATION if name in ORIGINATING else "")
+
+
+def tcpmesh_command(stem: Path, route: Route) -> Command:
+    """How to run tcpmesh."""
+    configuration = written(stem.with_suffix(".yaml"), envoy_configuration(route, stem))
+    return Command(
+        [tools.twistd(), "-n", "--pidfile=", "tcpmesh", "-c", configuration],
+        {"PYTHONPATH": str(tools.REPOSITORY)},
+    )
+
+
+def envoy_command(stem: Path, route: Route) -> Command:
+    """How to run Envoy."""
+    configuration = written(stem.with_suffix(".yaml"), envoy_configuration(route, stem))
+    options = ["--concurrency", "1", "--log-level", "warning", "--disable-hot-restart"]
+    return Command([tools.envoy(), "-c", configuration, *options])
+
+
+def tcpmesh_version() -> str:
+    """The commit."""
+    describe = ["describe", "--always", "--dirty=, changed", "--abbrev=8"]
+    git = ["git", "-C", str(tools.REPOSITORY), *describe]
+    return "commit " + tools.version(git, r"(?m)^(\S*[0-9a-f]{8}(?:, changed)?)$")
+
+
+def envoy_version() -> str:
+    """The release."""
+    return tools.version([tools.envoy(), "--version"], r"/(\d+\.\d+\.\d+)/")
