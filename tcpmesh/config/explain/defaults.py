@@ -9,43 +9,12 @@ that other rooms keep as constants; a test compares them, as a room below must n
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any
 
+from tcpmesh.config.explain.rows import INSIDE, Default, Defaults
+from tcpmesh.config.explain.tls import TLS
 from tcpmesh.config.fields.to_plain import Json
 from tcpmesh.config.fields.values import binds_to_port
-
-
-class Inside:
-    """The default of a field whose message is looked into as if it were there, empty."""
-
-
-INSIDE = Inside()
-
-
-@dataclass(frozen=True)
-class Default:
-    """A field: what it does, what it is when not set (or how that follows from the message around
-    it), what a zero stands for.
-
-    `unset` is for people, where no value says what happens without the field.  `is_ours` says that
-    the value is that of tcpmesh, where Envoy has another one or none.
-    """
-
-    meaning: str = ""
-    value: Json | Inside | Callable[[Any], Json] = None
-    zero: str = ""
-    unset: str = ""
-    meaning_of: Callable[[Any], str] | None = None
-    """What the field does, where that depends on the message around it."""
-    is_ours: bool = False
-
-    def of(self, message: Any) -> Default:
-        """The same for a field of this message."""
-        return self if self.meaning_of is None else replace(self, meaning=self.meaning_of(message))
-
-
-Defaults: TypeAlias = Mapping[str, Default]
 
 _MIB = 1 << 20
 _BUFFER = "a side that holds more than this for the other stops being read"
@@ -399,45 +368,6 @@ _DNS: dict[str, Defaults] = {
 }
 
 
-def _believed(common: Any) -> Json:
-    """Whom a context without one believes; secrets may bring it."""
-    is_there = common.WhichOneof("validation_context_type") is not None
-    return None if is_there else "everybody: nothing is verified"
-
-
-_SOCKETS = "envoy.extensions.transport_sockets.tls.v3."
-_TLS: dict[str, Defaults] = {
-    _SOCKETS + "DownstreamTlsContext": {
-        "common_tls_context": Default(value=INSIDE),
-        "require_client_certificate": Default("clients without one are refused", False),
-        "session_timeout": Default("a session can be resumed for so long", "7200s"),
-        "ocsp_staple_policy": Default("where a response is missing or old", "LENIENT_STAPLING"),
-        "full_scan_certs_on_sni_mismatch": Default("whom an unknown name gets", False),
-        "prefer_client_ciphers": Default("whose order of cipher suites holds", False),
-    },
-    _SOCKETS + "UpstreamTlsContext": {
-        "common_tls_context": Default(value=INSIDE),
-        "sni": Default("hosts are asked for this name", unset="no name"),
-        "auto_host_sni": Default("or for the name that they have here", False),
-        "auto_sni_san_validation": Default("whether they must be who was asked for", False),
-        "allow_renegotiation": Default(value=False),
-        "max_session_keys": Default("so many sessions are kept to be resumed", 1, zero="none is"),
-    },
-    _SOCKETS + "CommonTlsContext": {
-        "tls_params": Default(value=INSIDE),
-        "validation_context": Default("whom to believe", _believed),
-        "alpn_protocols": Default("offered or chosen from, the best first", unset="none"),
-    },
-    _SOCKETS + "TlsParameters": {
-        "tls_minimum_protocol_version": Default(value="TLSv1_2"),
-        "tls_maximum_protocol_version": Default(unset="TLSv1_3 for clients, TLSv1_2 for hosts"),
-        "cipher_suites": Default(
-            "of TLS 1.2", unset="ECDHE with AES128-GCM or CHACHA20, then with AES256-GCM"
-        ),
-        "ecdh_curves": Default("the best first", unset="X25519MLKEM768, X25519, P-256"),
-    },
-}
-
 #: What is known of each message type, by its full name.
 DEFAULTS: Mapping[str, Defaults] = {
     **_PROCESS,
@@ -447,5 +377,5 @@ DEFAULTS: Mapping[str, Defaults] = {
     **_PROXY_HEADERS,
     **_HEALTH,
     **_DNS,
-    **_TLS,
+    **TLS,
 }

@@ -15,8 +15,9 @@ from tcpmesh.cluster import cluster, membership
 from tcpmesh.cluster.balancing.priority_load import PANIC_THRESHOLD
 from tcpmesh.cluster.hosts import load_assignment as endpoints
 from tcpmesh.config.explain import Group, Setting, as_dict, explain
-from tcpmesh.config.explain.defaults import DEFAULTS, Inside
+from tcpmesh.config.explain.defaults import DEFAULTS
 from tcpmesh.config.explain.no_effect import REASONS
+from tcpmesh.config.explain.rows import Inside
 from tcpmesh.config.explain.text import as_text
 from tcpmesh.config.load import load
 from tcpmesh.config.messages.types import find_type
