@@ -34,6 +34,7 @@ from tests.attacks import (
     logs,
     runtime,
     texts,
+    tls,
     upstreams,
 )
 from tests.attacks.attack import MIB, Attack, Bootstrap, Figures, Limits, Scene, Target
@@ -49,6 +50,7 @@ SCENES: Mapping[str, Scene] = {
     **logs.SCENES,
     **runtime.SCENES,
     **clients.SCENES,
+    **tls.SCENES,
     **upstreams.SCENES,
 }
 

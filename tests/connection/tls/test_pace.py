@@ -1,0 +1,78 @@
+"""How handshakes share the time of a turn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from tcpmesh.connection.tls.pace import SLICE, TURN, HandshakePace
+
+
+class PaceTests(SynchronousTestCase):
+    """Steps that take a known time."""
+
+    def setUp(self) -> None:
+        """Time that steps alone let pass, and a pace."""
+        self.clock = Clock()
+        self.turns: list[Callable[[], object]] = []
+        self.patch(self.clock, "callLater", lambda seconds, call: self.turns.append(call))
+        self.pace = HandshakePace(self.clock)
+        self.taken: list[str] = []
+
+    def begin(self, name: str, took: float = SLICE / 2) -> None:
+        """Take a step now or later."""
+
+        def step() -> None:
+            self.taken.append(name)
+            self.clock.rightNow += took
+
+        if not self.pace.take(step):
+            self.pace.take_later(step)
+
+    def turn(self) -> None:
+        """Let one turn pass, if anybody waits for it."""
+        for call in self.turns:
+            self.turns = []
+            call()
+
+    def test_slices(self) -> None:
+        """So many steps are taken at once as find room in a slice; all others in later turns, a
+        slice of them in each, in their order.
+        """
+        for name in "abcde":
+            self.begin(name)
+        for seen in ("ab", "abcd", "abcde"):
+            self.assertEqual(seen, "".join(self.taken))
+            self.turn()
+
+    def test_order(self) -> None:
+        """While somebody waits nobody goes first, though there is time."""
+        self.begin("a", SLICE)
+        self.begin("b")
+        self.clock.rightNow += 2 * TURN
+        self.begin("c")
+        self.assertEqual(["a"], self.taken)
+        self.turn()
+        self.assertEqual(["a", "b", "c"], self.taken)
+
+    def test_next_turn(self) -> None:
+        """What was used up is forgotten after a turn."""
+        self.begin("a", SLICE)
+        self.clock.rightNow += 2 * TURN
+        self.begin("b")
+        self.assertEqual(["a", "b"], self.taken)
+
+    def test_failure(self) -> None:
+        """A step that fails keeps none from its turn."""
+
+        def fail() -> None:
+            raise ValueError("no")
+
+        self.begin("a", SLICE)
+        self.pace.take_later(fail)
+        self.begin("b")
+        self.turn()
+        self.assertEqual(["a", "b"], self.taken)
+        self.assertEqual(1, len(self.flushLoggedErrors(ValueError)))
