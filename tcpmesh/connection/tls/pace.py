@@ -3,7 +3,8 @@
 A step of a handshake takes up to a millisecond, a hundred times as long as a message, and hundreds
 of clients may begin in the same moment.  Everybody else would wait for all of them.  So handshakes
 together get one short time of each turn; those that come later wait for the next, in their order,
-and what was sent meanwhile waits with them.
+and what was sent meanwhile waits with them.  What OpenSSL holds for a connection is freed in the same
+time.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from collections.abc import Callable
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
+
+from tcpmesh.interfaces import INetwork
 
 log = Logger(namespace="connection")
 
@@ -26,11 +29,12 @@ TURN = 0.01
 class HandshakePace:
     """That of all handshakes of a process.
 
-    :param clock: the network's, by which it is also seen how long steps take.
+    :param network: on whose clock it is seen how long steps take.
     """
 
-    def __init__(self, clock: IReactorTime) -> None:
-        self._clock = clock
+    def __init__(self, network: INetwork) -> None:
+        self._network = network
+        self._clock: IReactorTime = network.clock
         self._waiting: deque[Callable[[], object]] = deque()
         self._began = self._spent = 0.0
 
@@ -56,7 +60,7 @@ class HandshakePace:
         """Take a step in one of the next turns."""
         self._waiting.append(step)
         if len(self._waiting) == 1:
-            self._clock.callLater(0, self._turn_comes)
+            self._network.call_soon(self._turn_comes)
 
     def _turn_comes(self) -> None:
         seconds, waiting = self._clock.seconds, self._waiting
@@ -70,4 +74,4 @@ class HandshakePace:
             if seconds() >= end:
                 break
         if waiting:
-            self._clock.callLater(0, self._turn_comes)
+            self._network.call_soon(self._turn_comes)

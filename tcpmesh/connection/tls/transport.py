@@ -245,8 +245,14 @@ class TlsTransport(WrappedTransport):
         """Free what OpenSSL holds."""
         engine, self.engine = self.engine, None
         self._when_ready = self._waiting = None
-        if engine is not None:
+        if engine is None:
+            return
+        # To free takes as long as a message, and hundreds may end in the same moment.
+        pace = self.pace
+        if pace is None:
             engine.release()
+        elif not pace.take(engine.release):
+            pace.take_later(engine.release)
 
     # The handshake
 

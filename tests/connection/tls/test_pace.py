@@ -8,6 +8,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.connection.tls.pace import SLICE, TURN, HandshakePace
+from tcpmesh.testing.memory.network import MemoryNetwork
 
 
 class PaceTests(SynchronousTestCase):
@@ -17,11 +18,12 @@ class PaceTests(SynchronousTestCase):
         """Time that steps alone let pass, and a pace."""
         self.clock = Clock()
         self.turns: list[Callable[[], object]] = []
-        self.patch(self.clock, "callLater", lambda seconds, call: self.turns.append(call))
-        self.pace = HandshakePace(self.clock)
+        network = MemoryNetwork(self.clock)
+        self.patch(network, "call_soon", self.turns.append)
+        self.pace = HandshakePace(network)
         self.taken: list[str] = []
 
-    def begin(self, name: str, took: float = SLICE / 2) -> None:
+    def begin(self, name: str, took: float = 0.6 * SLICE) -> None:
         """Take a step now or later."""
 
         def step() -> None:
@@ -33,8 +35,8 @@ class PaceTests(SynchronousTestCase):
 
     def turn(self) -> None:
         """Let one turn pass, if anybody waits for it."""
-        for call in self.turns:
-            self.turns = []
+        turns, self.turns = self.turns, []
+        for call in turns:
             call()
 
     def test_slices(self) -> None:

@@ -43,7 +43,7 @@ class _TlsSocket:
         prefix = context.scope.prefix if context.scope is not None else ""
         shared: tuple[tuple[Hashable, Callable[[], Any]], ...] = (
             ((TlsContext, settings), lambda: TlsContext(settings)),
-            (HandshakePace, lambda: HandshakePace(context.network.clock)),
+            (HandshakePace, lambda: HandshakePace(context.network)),
             ((TlsStats, prefix), lambda: TlsStats(context.store.scope(prefix), factory)),
         )
         log, held = settings.key_log, []
