@@ -3,8 +3,8 @@
 A step of a handshake takes up to a millisecond, a hundred times as long as a message, and hundreds
 of clients may begin in the same moment.  Everybody else would wait for all of them.  So handshakes
 together get one short time of each turn; those that come later wait for the next, in their order,
-and what was sent meanwhile waits with them.  What OpenSSL holds for a connection is freed in the same
-time.
+and what was sent meanwhile waits with them.  What OpenSSL holds for a connection is freed in the
+same time.
 """
 
 from __future__ import annotations

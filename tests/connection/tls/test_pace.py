@@ -35,7 +35,8 @@ class PaceTests(SynchronousTestCase):
 
     def turn(self) -> None:
         """Let one turn pass, if anybody waits for it."""
-        turns, self.turns = self.turns, []
+        turns = self.turns[:]
+        self.turns.clear()
         for call in turns:
             call()
 
