@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import os
 import runpy
+import ssl
 import subprocess
 import sys
 from fnmatch import fnmatch
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from io import StringIO
 from pathlib import Path
 from threading import Thread
 from types import SimpleNamespace
@@ -49,11 +53,25 @@ def compose() -> Any:
     return yaml.safe_load(COMPOSE.read_text())
 
 
+CERTIFICATES = SimpleNamespace(**runpy.run_path(str(CONFIGS / "certificates.py")))
+
+
+def make_certificates(test: SynchronousTestCase) -> None:
+    """Do what mutual-tls.yaml asks for, in a folder that is the current one until the test ends."""
+    folder = Path(test.mktemp())
+    folder.mkdir()
+    test.addCleanup(os.chdir, Path.cwd())
+    os.chdir(folder)
+    with contextlib.redirect_stdout(StringIO()):
+        CERTIFICATES.main(Path("certificates"))
+
+
 class BootstrapTests(SynchronousTestCase):
     """The bootstraps."""
 
     def test_every_bootstrap_loads(self) -> None:
         """Each is accepted, without so much as a warning, and has a listener and a cluster."""
+        make_certificates(self)
         loaded = {path.name: load(str(path)) for path in bootstraps()}
 
         self.assertLessEqual({"demo.yaml", "envoy.yaml"}, set(loaded))
@@ -94,6 +112,50 @@ class ProxyProtocolTests(SynchronousTestCase):
             block_of(((0xF0, b"via front, to 127.0.0.1:8080"), network)),
         )
         self.assertEqual(told + b"hello", backend.built[1].received)
+
+
+class MutualTlsTests(SynchronousTestCase):
+    """mutual-tls.yaml, on a network in memory."""
+
+    def setUp(self) -> None:
+        """The proxy that it describes, and the application behind it."""
+        make_certificates(self)
+        self.mesh = mesh.Mesh((CONFIGS / "mutual-tls.yaml").read_text())
+        self.application = self.mesh.upstream("127.0.0.1:8080")
+
+    def test_both_know_each_other(self) -> None:
+        """A client's bytes reach the application, and those of the application the client, after
+        two handshakes in which each side has shown a certificate.
+        """
+        client = self.mesh.connect("127.0.0.1:10000")
+        client.transport.write(b"question")
+        self.mesh.pump()
+        (served,) = self.application.built
+        served.transport.write(b"answer")
+        self.mesh.pump()
+        self.assertEqual((b"question", b"answer"), (served.received, client.received))
+        for name in ("listener.127.0.0.1_10443.ssl", "cluster.billing.ssl"):
+            self.assertEqual(1, self.mesh.stat(f"{name}.handshake"), name)
+        self.assertEqual(0, self.mesh.stat("listener.127.0.0.1_10443.ssl.no_certificate"))
+
+    def test_no_certificate(self) -> None:
+        """Who shows no certificate is closed, and nothing of him reaches the application."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        stranger = context.wrap_bio(incoming, outgoing)
+        client = self.mesh.connect("127.0.0.1:10443")
+        for _ in range(3):
+            with contextlib.suppress(ssl.SSLError):
+                stranger.do_handshake()
+                stranger.write(b"question")
+            client.transport.write(outgoing.read())
+            self.mesh.pump()
+            incoming.write(bytes(client.received))
+            client.received.clear()
+        self.assertTrue(client.ended)
+        self.assertEqual(1, self.mesh.stat("listener.127.0.0.1_10443.ssl.fail_verify_no_cert"))
+        self.assertEqual(b"", b"".join(bytes(each.received) for each in self.application.built))
 
 
 class ComposeTests(SynchronousTestCase):

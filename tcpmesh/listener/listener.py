@@ -236,6 +236,11 @@ class Listener(ServerFactory):
             return None
         return Connection(self._first, next(self._ids))
 
+    @property
+    def info(self) -> ListenerInfo:
+        """Where its clients come in."""
+        return self._info
+
     def take(self, connection: Connection) -> None:
         """A client that another listener has accepted, and that wanted to come here; it is not
         handed on again.

@@ -45,7 +45,7 @@ from tcpmesh.values.all_or_nothing import all_or_nothing
 from tcpmesh.values.filter_status import InspectResult
 from tcpmesh.values.stream.close_reason import Cause, CloseReason, EndedBy
 from tcpmesh.values.stream.phase import PEEKING
-from tcpmesh.values.stream.stream_info import StreamInfo
+from tcpmesh.values.stream.stream_info import ListenerInfo, StreamInfo
 
 TIMEOUT = 15.0
 """Seconds (`listener_filters_timeout`)."""
@@ -55,6 +55,10 @@ class Serving(Protocol):
     """A listener, as its filters see it."""
 
     stats: ListenerStats
+
+    @property
+    def info(self) -> ListenerInfo:
+        """Where its clients come in."""
 
     def connection_made(self, connection: Connection) -> None:
         """Serve a client."""
@@ -147,6 +151,7 @@ class ListenerFilterManager:
 
     def begin(self, connection: Connection, find: Find | None) -> None:
         """Look at a client."""
+        connection.stream_info.listener = self._listener.info
         self._connections.add(connection)
         rest = iter(self._filters)
         inspector = self.next(rest, connection)

@@ -11,6 +11,7 @@ from ipaddress import ip_address
 from typing import Any
 
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
+from envoy.extensions.filters.network.tcp_proxy.v3.tcp_proxy_pb2 import TcpProxy
 
 from tcpmesh.config.fields.addresses import address_key
 from tcpmesh.config.fields.values import binds_to_port
@@ -31,6 +32,47 @@ def _check_bootstrap(bootstrap: Any, field_path: FieldPath, report: Report) -> N
         if binds_to_port(listener)
     )
     report.listener_addresses.pop("", None)
+    report.circular_clusters.update(_circular(bootstrap.static_resources, report))
+
+
+def _circular(resources: Any, report: Report) -> Iterator[str]:
+    """The names of clusters whose hosts are listeners that send their clients to them again, or to
+    others that do.
+    """
+    leads = {
+        cluster.name: {
+            name
+            for endpoint, _ in _endpoints(cluster, None)
+            if (name := _listener_at(endpoint.endpoint.address, report)) is not None
+        }
+        for cluster in resources.clusters
+        if cluster.type == Cluster.STATIC and not cluster.HasField("cluster_type")
+    }
+    reached = set().union(*leads.values())
+    sends = {each.name: _sent_to(each) for each in resources.listeners if each.name in reached}
+    for cluster, listeners in leads.items():
+        seen: set[str] = set()
+        waiting = list(listeners)
+        while waiting:
+            listener = waiting.pop()
+            if listener not in seen:
+                seen.add(listener)
+                for each in sends[listener]:
+                    waiting += leads.get(each, ())
+        if any(cluster in sends[listener] for listener in seen):
+            yield cluster
+
+
+def _sent_to(listener: Any) -> set[str]:
+    """The clusters that the tcp_proxy filters of a listener name."""
+    found: set[str] = set()
+    for chain in (*listener.filter_chains, listener.default_filter_chain):
+        for each in chain.filters:
+            proxy = TcpProxy()
+            if each.typed_config.Unpack(proxy):
+                found.add(proxy.cluster)
+                found.update(each.name for each in proxy.weighted_clusters.clusters)
+    return found
 
 
 def _check_cluster(cluster: Any, field_path: FieldPath, report: Report) -> None:
@@ -43,8 +85,10 @@ def _check_cluster(cluster: Any, field_path: FieldPath, report: Report) -> None:
         socket = address.socket_address
         if address.HasField("socket_address") and not (socket.port_value or socket.named_port):
             report.warning((here, "socket_address"), "nothing can be reached at port 0")
-        listener = _listener_at(address, report)
-        if listener is not None and cluster.type == Cluster.STATIC:
+        listener = (
+            _listener_at(address, report) if cluster.name in report.circular_clusters else None
+        )
+        if listener is not None:
             report.warning(
                 here, f"this is where the listener {listener!r} is: clients would go in circles"
             )

@@ -16,7 +16,8 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from tcpmesh.config.explain import no_effect
-from tcpmesh.config.explain.defaults import DEFAULTS, Default, Inside
+from tcpmesh.config.explain.defaults import DEFAULTS
+from tcpmesh.config.explain.rows import Default, Inside
 from tcpmesh.config.explain.runtime import RuntimeExplainer, values_of
 from tcpmesh.config.fields.to_plain import Json, is_secret, leaf, plain_value
 from tcpmesh.config.load import Loaded

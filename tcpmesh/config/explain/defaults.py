@@ -9,43 +9,12 @@ that other rooms keep as constants; a test compares them, as a room below must n
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any
 
+from tcpmesh.config.explain.rows import INSIDE, Default, Defaults
+from tcpmesh.config.explain.tls import TLS
 from tcpmesh.config.fields.to_plain import Json
 from tcpmesh.config.fields.values import binds_to_port
-
-
-class Inside:
-    """The default of a field whose message is looked into as if it were there, empty."""
-
-
-INSIDE = Inside()
-
-
-@dataclass(frozen=True)
-class Default:
-    """A field: what it does, what it is when not set (or how that follows from the message around
-    it), what a zero stands for.
-
-    `unset` is for people, where no value says what happens without the field.  `is_ours` says that
-    the value is that of tcpmesh, where Envoy has another one or none.
-    """
-
-    meaning: str = ""
-    value: Json | Inside | Callable[[Any], Json] = None
-    zero: str = ""
-    unset: str = ""
-    meaning_of: Callable[[Any], str] | None = None
-    """What the field does, where that depends on the message around it."""
-    is_ours: bool = False
-
-    def of(self, message: Any) -> Default:
-        """The same for a field of this message."""
-        return self if self.meaning_of is None else replace(self, meaning=self.meaning_of(message))
-
-
-Defaults: TypeAlias = Mapping[str, Default]
 
 _MIB = 1 << 20
 _BUFFER = "a side that holds more than this for the other stops being read"
@@ -398,6 +367,7 @@ _DNS: dict[str, Defaults] = {
     },
 }
 
+
 #: What is known of each message type, by its full name.
 DEFAULTS: Mapping[str, Defaults] = {
     **_PROCESS,
@@ -407,4 +377,5 @@ DEFAULTS: Mapping[str, Defaults] = {
     **_PROXY_HEADERS,
     **_HEALTH,
     **_DNS,
+    **TLS,
 }

@@ -53,6 +53,8 @@ class Report:
         """Whether a filter may send a client to a cluster that no field names."""
         self.listener_addresses: dict[str, str] = {}
         """Names of the static listeners by their addresses."""
+        self.circular_clusters: set[str] = set()
+        """Names of the clusters whose clients would come back to them."""
         self.faultless: set[tuple[str, bytes]] = set()
         """Messages, by type and bytes, in which a check that takes long has found nothing."""
         self.places = places

@@ -36,6 +36,7 @@ EXTENSIONS: dict[str, Rows] = {
         "tlv_location": YES,
         "pass_through_tlvs": YES,
     },
+    "envoy.extensions.filters.listener.set_filter_state.v3.Config": {"on_accept": YES},
     "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector": {
         "enable_ja3_fingerprinting": YES,
         "enable_ja4_fingerprinting": YES,

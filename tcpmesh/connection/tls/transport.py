@@ -282,7 +282,8 @@ class TlsTransport(WrappedTransport):
     def _shake(self, data: memoryview) -> None:
         engine = self.engine
         if engine is None:
-            self.engine = engine = self.context.engine(self)
+            hello = bytes(data) if self.context.looks_at_hello else b""
+            self.engine = engine = self.context.engine(self, hello)
         try:
             over = engine.handshake(data)
         except TlsError as error:

@@ -40,10 +40,11 @@ from tcpmesh.net.tls.openssl.callbacks import (
 from tcpmesh.net.tls.openssl.engine import CompiledEngine
 from tcpmesh.net.tls.openssl.public import engine_class
 from tcpmesh.net.tls.sessions import Sessions
-from tcpmesh.net.tls.settings import TLS1_2, StaplePolicy, TlsSettings
+from tcpmesh.net.tls.settings import TLS1_2, TLS1_3, StaplePolicy, TlsSettings
 from tcpmesh.net.tls.verifier import ValidationSettings, Verifier
 from tcpmesh.values.stream.tls_facts import TlsFacts
 from tcpmesh.values.stream.transport_socket_options import TransportSocketOptions
+from tcpmesh.wire.client_hello import ClientHelloMessage, ClientHelloReader, numbers
 
 NOTHING_DEMANDED = ValidationSettings()
 
@@ -92,7 +93,7 @@ class TlsContext:
         self.validates = validation.has_demands and not validation.accept_untrusted
         """Whether a peer that was let in has a certificate that is what was demanded."""
         self._engine_class = engine or engine_class()
-        self._made: dict[CertificateSet, SSL.Context] = {}
+        self._made: dict[tuple[CertificateSet, bool], SSL.Context] = {}
         self._protocols = tuple(each.encode() for each in settings.application_protocols)
         self.prefers_own_ciphers = self.is_server and not settings.prefer_client_ciphers
         """Whether up to TLS 1.2 the server's order of ciphers holds; in TLS 1.3 it is the client's
@@ -103,6 +104,11 @@ class TlsContext:
         kept = settings.sessions_kept
         self.sessions = Sessions(kept) if kept and not self.is_server else None
         """Those with hosts, where any are kept."""
+        how = settings.resumption
+        self.looks_at_hello = self.is_server and how.by_id and not how.by_ticket
+        """Whether a client's first bytes have to be seen: without tickets OpenSSL keeps sessions of
+        TLS 1.3 by name, which Envoy does not.
+        """
         self._default = _best_of(settings.certificates)
         self._by_name = _by_name(settings.certificates) if len(settings.certificates) > 1 else {}
 
@@ -116,12 +122,14 @@ class TlsContext:
     def close(self) -> None:
         """Nobody begins connections with it any more; those that are open live on."""
 
-    def engine(self, owner: Any) -> CompiledEngine:
+    def engine(self, owner: Any, hello: bytes = b"") -> CompiledEngine:
         """What does TLS for one connection.
 
+        :param hello: the client's first bytes, where the context `looks_at_hello`.
         :param owner: whose `verdict` is the one on the peer, and whose `wanted` holds in it.
         """
-        engine = self._engine_class(self, self._context(self._default), owner)
+        forgets = self.looks_at_hello and may_speak_1_3(hello)
+        engine = self._engine_class(self, self._context(self._default, forgets), owner)
         if not self.is_server:
             wanted: Wanted = owner.wanted
             if wanted.server_name:
@@ -229,20 +237,22 @@ class TlsContext:
 
     # pyOpenSSL's contexts
 
-    def _context(self, certificates: CertificateSet) -> SSL.Context:
-        made = self._made.get(certificates)
+    def _context(self, certificates: CertificateSet, forgets: bool = False) -> SSL.Context:
+        """The one with these certificates, that `forgets` its sessions or not."""
+        made = self._made.get((certificates, forgets))
         if made is None:
-            made = self._made[certificates] = self._make(certificates)
+            made = self._make(certificates, forgets)
+            self._made[certificates, forgets] = made
         return made
 
-    def _make(self, certificates: CertificateSet) -> SSL.Context:
+    def _make(self, certificates: CertificateSet, forgets: bool) -> SSL.Context:
         settings = self.settings
         made = SSL.Context(SSL.TLS_SERVER_METHOD if self.is_server else SSL.TLS_CLIENT_METHOD)
         _set_parameters(made, settings.parameters)
         made.set_mode(SSL.MODE_RELEASE_BUFFERS)
         made.set_options(self._options())
         _load(made, certificates)
-        self._set_resumption(made)
+        self._set_resumption(made, forgets)
         self._set_verification(made)
         if settings.key_log is not None:
             log_secrets(made)
@@ -261,12 +271,12 @@ class TlsContext:
             options |= SSL.OP_NO_TICKET
         return options
 
-    def _set_resumption(self, made: SSL.Context) -> None:
+    def _set_resumption(self, made: SSL.Context, forgets: bool) -> None:
         settings = self.settings
         if not self.is_server:
             made.set_session_cache_mode(SSL.SESS_CACHE_OFF)
             return
-        by_id = settings.resumption.by_id
+        by_id = settings.resumption.by_id and not forgets
         made.set_session_cache_mode(SSL.SESS_CACHE_SERVER if by_id else SSL.SESS_CACHE_OFF)
         made.set_timeout(settings.resumption.timeout)
         made.set_session_id(_fingerprint(settings))
@@ -290,8 +300,19 @@ class TlsContext:
                 made.add_client_ca(X509.from_cryptography(authority))
 
 
+_SUPPORTED_VERSIONS = 43
+"""The extension in which clients of TLS 1.3 name their versions."""
+
 _APPLICATION = 50
 """X509_V_ERR_APPLICATION_VERIFICATION: refused, and nobody has said why."""
+
+
+def may_speak_1_3(hello: bytes) -> bool:
+    """Whether a client may want to speak TLS 1.3, as far as its first bytes tell."""
+    found = ClientHelloReader().read(hello)
+    if not isinstance(found, ClientHelloMessage):
+        return True
+    return TLS1_3 in numbers(found.extensions.get(_SUPPORTED_VERSIONS, b"")[1:])
 
 
 def _set_parameters(made: SSL.Context, parameters: Parameters) -> None:

@@ -92,6 +92,20 @@ class UnintendedTests(SynchronousTestCase):
         self.assertEqual(1, len(remarked(text)))
         self.assertIn("this is where the listener 'front' is", remarked(text)[0])
 
+    def test_by_another_listener(self) -> None:
+        """Another listener, whose clients go elsewhere, is a host like any other; where it sends
+        them back to the first one it is a circle.
+        """
+        front = GOOD[GOOD.index("  - name: front") : GOOD.index("  clusters:")]
+        second = front.replace("front", "second").replace("10000", "10001")
+        second = second.replace("cluster: web", "cluster: inner")
+        outer = changed(("address: 127.0.0.2", "address: 127.0.0.1"), ("8080", "10001"))
+        outer = outer.replace("  clusters:\n", f"{second}  clusters:\n")
+        for port, told in ((80, 0), (10000, 2)):
+            endpoint = ENDPOINT.replace("127.0.0.3", "127.0.0.1").replace("80}", f"{port}}}")
+            inner = MORE_CLUSTER.format(name="inner", kind="STATIC", endpoint=endpoint)
+            self.assertEqual(told, len(remarked(outer + inner)), port)
+
     def test_circle_by_all_addresses(self) -> None:
         """So would one at a loopback address of a listener that is on all of them, and none
         elsewhere.

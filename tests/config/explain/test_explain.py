@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from envoy.config.listener.v3.listener_components_pb2 import FilterChain
+from envoy.extensions.transport_sockets.tls.v3.tls_pb2 import CommonTlsContext
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -14,8 +15,9 @@ from tcpmesh.cluster import cluster, membership
 from tcpmesh.cluster.balancing.priority_load import PANIC_THRESHOLD
 from tcpmesh.cluster.hosts import load_assignment as endpoints
 from tcpmesh.config.explain import Group, Setting, as_dict, explain
-from tcpmesh.config.explain.defaults import DEFAULTS, Inside
+from tcpmesh.config.explain.defaults import DEFAULTS
 from tcpmesh.config.explain.no_effect import REASONS
+from tcpmesh.config.explain.rows import Inside
 from tcpmesh.config.explain.text import as_text
 from tcpmesh.config.load import load
 from tcpmesh.config.messages.types import find_type
@@ -260,6 +262,15 @@ class DefaultsTests(SynchronousTestCase):
         self.assertEqual((f"{handshakes.TIMEOUT:g}s", True), (value(chain), row.is_ours))
         group = Group("x", "", Place("f"), (Setting("t", "15s", None, is_ours=True),))
         self.assertIn("t  15s  tcpmesh's default", as_text([group]))
+
+    def test_belief(self) -> None:
+        """TLS that verifies nobody is said to."""
+        sockets = "envoy.extensions.transport_sockets.tls.v3"
+        value: Any = DEFAULTS[f"{sockets}.CommonTlsContext"]["validation_context"].value
+        common = CommonTlsContext()
+        self.assertEqual(value(common), "everybody: nothing is verified")
+        common.validation_context_sds_secret_config.name = "x"
+        self.assertIsNone(value(common))
 
     def test_same_as_served(self) -> None:
         """What is explained is what the other rooms do."""

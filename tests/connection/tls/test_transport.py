@@ -333,6 +333,22 @@ class ResumptionTests(TlsTestCase):
                     self.assert_talk(*ends)
                     self.assertFalse(ends[0].transport.engine.reused)
 
+    def test_no_tickets(self) -> None:
+        """Without tickets sessions of TLS 1.2 are resumed by name, and those of TLS 1.3 are not,
+        even by a client that could speak both; a first message in pieces is taken for one of 1.3.
+        """
+        server = TlsContext(settings(certificate(), resumption=Resumption(by_ticket=False)))
+        for version, chunk, resumes in (
+            (BOTH[0], 65536, True),
+            (BOTH[1], 65536, False),
+            (0, 5, False),
+        ):
+            client = TlsContext(settings(version=version))
+            for expected in (False, resumes):
+                ends = self.connect(client, server, chunk=chunk)
+                self.assert_talk(*ends)
+                self.assertEqual(expected, ends[0].transport.engine.reused)
+
     def test_verdict_on_a_resumed_client(self) -> None:
         """A client that resumes a session is heard because of the verdict on that session, which
         holds under the same demands alone.

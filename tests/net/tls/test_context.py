@@ -5,6 +5,10 @@ has for whom.
 from __future__ import annotations
 
 import datetime
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives import hashes
@@ -49,9 +53,9 @@ def stapled(days: int) -> Certificate:
 class AskingContext(TlsContext):
     """A client's, that asks for an OCSP response."""
 
-    def engine(self, owner: Any) -> Any:
+    def engine(self, owner: Any, hello: bytes = b"") -> Any:
         """An engine that asks."""
-        engine = super().engine(owner)
+        engine = super().engine(owner, hello)
         lib.SSL_set_tlsext_status_type(engine._ssl, lib.TLSEXT_STATUSTYPE_ocsp)
         return engine
 
@@ -127,9 +131,9 @@ class SecretTests(TlsTestCase):
                 log = Lines(wanted)
                 make = server.engine
 
-                def engine(owner: Any, make: Any = make, log: Lines = log) -> Any:
+                def engine(owner: Any, hello: bytes, make: Any = make, log: Lines = log) -> Any:
                     owner.key_log = log
-                    return make(owner)
+                    return make(owner, hello)
 
                 self.patch(server, "engine", engine)
                 self.connect(TlsContext(settings()), server)
@@ -202,3 +206,53 @@ class CurveTests(TlsTestCase):
         set_curves(made, ["NO-SUCH-CURVE", "P-256"])
         self.assertRaises(ValueError, set_curves, made, ["NO-SUCH-CURVE"])
         self.assertEqual(0, lib.ERR_peek_error())
+
+
+CONFIGURATION = """
+openssl_conf = all
+[all]
+ssl_conf = ssl
+[ssl]
+system_default = everywhere
+[everywhere]
+MinProtocol = TLSv1.3
+MaxProtocol = TLSv1.3
+CipherString = ECDHE-RSA-AES256-GCM-SHA384:@SECLEVEL=4
+Ciphersuites = TLS_CHACHA20_POLY1305_SHA256
+Groups = P-521
+SignatureAlgorithms = RSA+SHA512
+"""
+
+PROGRAM = """
+from tests.net.tls.test_context import agreed_on
+print(*agreed_on())
+"""
+
+
+def agreed_on() -> list[str]:
+    """What two sides agree on that leave all to the defaults, in either version."""
+    test = TlsTestCase()
+    test.setUp()
+    found = []
+    for version in (VERSIONS["TLSv1_2"], VERSIONS["TLSv1_3"]):
+        client = TlsContext(settings(version=version))
+        near, _ = test.connect(client, TlsContext(settings(certificate(), version=version)))
+        engine = near.transport.engine
+        found += [engine.version, engine.cipher, engine.group]
+    return found
+
+
+class MachineTests(TlsTestCase):
+    """What the machine's administrator has told OpenSSL."""
+
+    def test_openssl_cnf(self) -> None:
+        """Its openssl.cnf decides nothing of versions, ciphers, groups and signatures."""
+        path = self.mktemp()
+        Path(path).write_text(CONFIGURATION, encoding="ascii")
+        environ = {**os.environ, "OPENSSL_CONF": str(Path(path).resolve())}
+        root = Path(__file__).resolve().parents[3]
+        command = [sys.executable, "-c", PROGRAM]
+        told = subprocess.run(
+            command, check=True, text=True, stdout=subprocess.PIPE, env=environ, cwd=root
+        ).stdout
+        self.assertEqual(agreed_on(), told.split())
