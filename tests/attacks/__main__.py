@@ -35,6 +35,7 @@ from tests.attacks import (
     runtime,
     texts,
     tls,
+    tls_upstream,
     upstreams,
 )
 from tests.attacks.attack import MIB, Attack, Bootstrap, Figures, Limits, Scene, Target
@@ -51,6 +52,7 @@ SCENES: Mapping[str, Scene] = {
     **runtime.SCENES,
     **clients.SCENES,
     **tls.SCENES,
+    **tls_upstream.SCENES,
     **upstreams.SCENES,
 }
 

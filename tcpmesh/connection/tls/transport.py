@@ -166,13 +166,7 @@ class TlsTransport(WrappedTransport):
         if self.context.is_server:
             self.facts = self.context.unagreed
             return
-        self.engine = engine = self.context.engine(self)
-        sessions = self.context.sessions
-        if sessions is not None:
-            self.resumed = sessions.find(self.wanted)
-            if self.resumed is not None:
-                engine.resume(self.resumed.session)
-        self._shake(NO_BYTES)
+        self._shake_in_turn(NO_BYTES)
 
     def received(self, data: memoryview) -> None:
         """Records, or parts of them."""
@@ -279,11 +273,20 @@ class TlsTransport(WrappedTransport):
             self.abortConnection()
             raise
 
+    def _made_engine(self, data: memoryview) -> Any:
+        context = self.context
+        engine = context.engine(self, bytes(data) if context.looks_at_hello else b"")
+        sessions = context.sessions
+        if sessions is not None:
+            self.resumed = sessions.find(self.wanted)
+            if self.resumed is not None:
+                engine.resume(self.resumed.session)
+        return engine
+
     def _shake(self, data: memoryview) -> None:
         engine = self.engine
         if engine is None:
-            hello = bytes(data) if self.context.looks_at_hello else b""
-            self.engine = engine = self.context.engine(self, hello)
+            self.engine = engine = self._made_engine(data)
         try:
             over = engine.handshake(data)
         except TlsError as error:
