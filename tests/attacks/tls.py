@@ -285,7 +285,7 @@ def scene(stack: ExitStack, bootstrap: Bootstrap) -> Iterator[Attack]:
     many = Limits(peak=128 * MIB, kept=32 * MIB)
     for name in ("tls", "inspected"):
         half = stuck(name, lambda: first_flight()[:200])
-        yield Attack(f"half-{name}", "Half a ClientHello.", half)
+        yield Attack(f"half-{name}", "Half a ClientHello.", half, limits=many)
         yield Attack(f"drip-{name}", "A ClientHello byte by byte.", dripping(name))
     yield Attack("stalled", "Nothing after the ServerHello.", stuck("tls", first_flight), 3, many)
     yield Attack("at-once", "300 handshakes at once.", at_once, 3, many)

@@ -156,9 +156,11 @@ def scene(stack: ExitStack, bootstrap: Bootstrap) -> Iterator[Attack]:
     yield Attack("strange", "What is no TLS.", again_and_again("strange"))
     yield Attack("dripping", "A handshake byte by byte.", clients("dripping", 20))
     yield Attack("wrong_name", "A certificate for others.", again_and_again("wrong_name"))
-    yield Attack("many_names", "One for 3,000 names.", again_and_again("many_names"))
+    slow = Limits(wait=100, busy_wait=150)  # a handshake by itself takes so long
+    yield Attack("many_names", "One for 3,000 names.", again_and_again("many_names"), limits=slow)
     yield Attack("resetting", "Resets after the handshake.", again_and_again("resetting"))
-    for name in floods_of:
+    yield Attack("one_byte", "Records of a byte.", clients("one_byte", 8), limits=kept)
+    for name in ("key_updates", "tickets", "hello_requests"):
         yield Attack(name, "Sends these without end.", again_and_again(name))
 
 

@@ -42,6 +42,9 @@ NO_BYTES = memoryview(b"")
 READ_SIZE = 1 << 16
 """At most so much is opened at once: in records of a byte it takes some milliseconds."""
 
+POOR_READ_SIZE = 1 << 13
+"""The same for a peer whose records hold next to nothing."""
+
 MOST_UNHEARD = 32
 """So many answers may wait for a peer that takes nothing."""
 
@@ -88,6 +91,7 @@ class TlsTransport(WrappedTransport):
         "_answers",
         "_facts",
         "_keeps_session",
+        "_most",
         "_shaken",
         "_unheard",
         "_waiting",
@@ -136,6 +140,8 @@ class TlsTransport(WrappedTransport):
         """What is tried to be resumed."""
         self._keeps_session = False
         """Whether the session with a host is still to be kept."""
+        self._most = READ_SIZE
+        """Bytes that may come at once."""
         self._unheard = 0
         """How often in a row the peer has asked for an answer, and not taken the one before."""
         self._facts = NO_TLS
@@ -162,7 +168,7 @@ class TlsTransport(WrappedTransport):
     def begin(self) -> None:
         """Who has connected speaks first."""
         below = self.below
-        below.read_size = min(below.read_size, READ_SIZE)
+        self._most = below.read_size = min(below.read_size, READ_SIZE)
         if self.context.is_server:
             self.facts = self.context.unagreed
             return
@@ -320,6 +326,9 @@ class TlsTransport(WrappedTransport):
                 self._answer()
             if self._keeps_session:
                 self._keep_session()
+            if len(data) >= POOR_READ_SIZE:
+                is_poor = count < len(data) // 4
+                self.below.read_size = min(self._most, POOR_READ_SIZE if is_poor else READ_SIZE)
             if count:
                 self.deliver(plain.view[:count])
         finally:

@@ -12,6 +12,7 @@ from OpenSSL import SSL
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IProtocol
 
+from tcpmesh.connection.tls.transport import POOR_READ_SIZE, READ_SIZE
 from tcpmesh.net.tls.context import TlsContext
 from tcpmesh.net.tls.names import VERSIONS
 from tcpmesh.net.tls.openssl.engine import CompiledEngine
@@ -157,6 +158,17 @@ class ForgedTests(TlsTestCase):
         self.assertEqual(b"a", end.above.received)
         self.send(wire, b"".join(forger.record(HANDSHAKE, TICKET) for _ in range(3000)))
         self.assert_ended(end, "too many key updates")
+
+    def test_poor_records(self) -> None:
+        """From a peer whose records hold a byte each less is read at once, until they hold more."""
+        forger, wire, end = self.forge(TLS1_3)
+        below = end.transport.below
+        below.read_size = READ_SIZE
+        self.send(wire, b"".join(forger.record(DATA, b"a") for _ in range(2000)))
+        self.assertEqual(POOR_READ_SIZE, below.read_size)
+        self.send(wire, b"".join(forger.record(DATA, bytes(16000)) for _ in range(8)))
+        self.assertEqual(READ_SIZE, below.read_size)
+        self.assertEqual(130_000, len(end.above.received))
 
     def test_warnings_and_empty_records(self) -> None:
         """Neither warnings nor empty records go on without end."""
