@@ -4,6 +4,7 @@ proxy needs of them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from socket import socket
 from typing import Any
 
@@ -200,6 +201,11 @@ class INetwork(Interface):
 
         Each `start()` of what this returns connects, closes at once, and tells the
         `ConnectCheckListener`, perhaps before it returns; `stop()` gives up.
+        """
+
+    def call_soon(call: Callable[[], object]) -> None:
+        """Call this once others, whose bytes are there, had their turn: with sockets of the epoll
+        set that is sooner than `clock.callLater(0, ...)`.
         """
 
     def stop() -> Deferred[None]:

@@ -11,7 +11,7 @@ and so does one that cannot be built.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from envoy.config.bootstrap.v3.bootstrap_pb2 import Bootstrap
@@ -156,6 +156,10 @@ class NoNetwork:
     ) -> Any:
         """As above."""
         return _Nobody()
+
+    def call_soon(self, call: Callable[[], object]) -> None:
+        """Call this in the next turn of the reactor."""
+        self.clock.callLater(0, call)
 
     def stop(self) -> Deferred[None]:
         """Nothing is open."""

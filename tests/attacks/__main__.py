@@ -34,6 +34,8 @@ from tests.attacks import (
     logs,
     runtime,
     texts,
+    tls,
+    tls_upstream,
     upstreams,
 )
 from tests.attacks.attack import MIB, Attack, Bootstrap, Figures, Limits, Scene, Target
@@ -49,6 +51,8 @@ SCENES: Mapping[str, Scene] = {
     **logs.SCENES,
     **runtime.SCENES,
     **clients.SCENES,
+    **tls.SCENES,
+    **tls_upstream.SCENES,
     **upstreams.SCENES,
 }
 

@@ -28,6 +28,7 @@ from twisted.internet.error import ConnectionLost
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
+from tcpmesh.connection.tls.pace import HandshakePace
 from tcpmesh.connection.wrapped.states import RESET, HandshakeObserver, Phase
 from tcpmesh.connection.wrapped.transport import WrappedTransport
 from tcpmesh.net.tls.context import NOTHING_WANTED, TlsContext
@@ -37,6 +38,15 @@ from tcpmesh.net.tls.verifier import Verdict
 from tcpmesh.values.stream.tls_facts import NO_TLS, TlsFacts
 
 NO_BYTES = memoryview(b"")
+
+READ_SIZE = 1 << 16
+"""At most so much is opened at once: in records of a byte it takes some milliseconds."""
+
+POOR_READ_SIZE = 1 << 13
+"""The same for a peer whose records hold next to nothing."""
+
+MOST_UNHEARD = 32
+"""So many answers may wait for a peer that takes nothing."""
 
 
 class TlsObserver(Protocol):
@@ -81,11 +91,15 @@ class TlsTransport(WrappedTransport):
         "_answers",
         "_facts",
         "_keeps_session",
+        "_most",
         "_shaken",
+        "_unheard",
+        "_waiting",
         "_when_ready",
         "context",
         "engine",
         "key_log",
+        "pace",
         "record",
         "resumed",
         "verdict",
@@ -112,15 +126,24 @@ class TlsTransport(WrappedTransport):
         """
         self._when_ready: Callable[[], object] | None = None
         self.engine: Any = None
+        """Made once a client has said something, or a host is there."""
         self.watcher = watcher
         self.wanted = NOTHING_WANTED
         """What is asked of the peer."""
         self.key_log: SecretLog | None = None
         """Where the secrets of connections are written, if they are."""
+        self.pace: HandshakePace | None = None
+        """That of all handshakes, if they are to have one."""
+        self._waiting: bytearray | None = None
+        """What has come in a handshake that waits for its turn."""
         self.resumed: KeptSession | None = None
         """What is tried to be resumed."""
         self._keeps_session = False
         """Whether the session with a host is still to be kept."""
+        self._most = READ_SIZE
+        """Bytes that may come at once."""
+        self._unheard = 0
+        """How often in a row the peer has asked for an answer, and not taken the one before."""
         self._facts = NO_TLS
         self.record: Any = None
         """The `StreamInfo` of which these are a part, where this is a client's."""
@@ -144,30 +167,22 @@ class TlsTransport(WrappedTransport):
 
     def begin(self) -> None:
         """Who has connected speaks first."""
+        below = self.below
+        self._most = below.read_size = min(below.read_size, READ_SIZE)
         if self.context.is_server:
             self.facts = self.context.unagreed
-            if not self.context.looks_at_hello:
-                self.engine = self.context.engine(self)
             return
-        self.engine = engine = self.context.engine(self)
-        sessions = self.context.sessions
-        if sessions is not None:
-            self.resumed = sessions.find(self.wanted)
-            if self.resumed is not None:
-                engine.resume(self.resumed.session)
-        self._shake(NO_BYTES)
+        self._shake_in_turn(NO_BYTES)
 
     def received(self, data: memoryview) -> None:
         """Records, or parts of them."""
-        if self.engine is None:
-            self.engine = self.context.engine(self, bytes(data))
         for start in range(0, len(data), PIECE):
             piece = data[start : start + PIECE] if len(data) > PIECE else data
             if self._shaken:
                 self._open(piece)
             else:
-                self._shake(piece)
-            if self.engine is None:
+                self._shake_in_turn(piece)
+            if self.engine is None and self._waiting is None:
                 return
 
     def connectionLost(self, reason: Failure) -> None:
@@ -179,6 +194,8 @@ class TlsTransport(WrappedTransport):
 
     def received_end(self) -> None:
         """FIN: as good as close_notify, but in a handshake."""
+        if self._waiting is not None:
+            self._turn_of_handshake()
         if self._shaken:
             self.deliver_end()
         else:
@@ -220,20 +237,62 @@ class TlsTransport(WrappedTransport):
 
     def goodbye(self) -> None:
         """close_notify."""
-        self.engine.say_goodbye()
-        self._send_out()
+        if self.engine is not None:
+            self.engine.say_goodbye()
+            self._send_out()
 
     def released(self) -> None:
         """Free what OpenSSL holds."""
         engine, self.engine = self.engine, None
-        self._when_ready = None
-        if engine is not None:
+        self._when_ready = self._waiting = None
+        if engine is None:
+            return
+        # To free takes as long as a message, and hundreds may end in the same moment.
+        pace = self.pace
+        if pace is None:
             engine.release()
+        elif not pace.take(engine.release):
+            pace.take_later(engine.release)
 
     # The handshake
 
+    def _shake_in_turn(self, data: memoryview) -> None:
+        """Go on with the handshake now, or where many others do too, when its turn comes."""
+        pace = self.pace
+        if pace is None:
+            self._shake(data)
+        elif self._waiting is not None:
+            self._waiting += data
+        elif not pace.take(lambda: self._shake(data)):
+            self._waiting = bytearray(data)
+            self.below.pauseProducing()
+            pace.take_later(self._turn_of_handshake)
+
+    def _turn_of_handshake(self) -> None:
+        data, self._waiting = self._waiting, None
+        if data is None:
+            return
+        self.below.resumeProducing()
+        try:
+            self._shake(memoryview(data))
+        except Exception:
+            self.abortConnection()
+            raise
+
+    def _made_engine(self, data: memoryview) -> Any:
+        context = self.context
+        engine = context.engine(self, bytes(data) if context.looks_at_hello else b"")
+        sessions = context.sessions
+        if sessions is not None:
+            self.resumed = sessions.find(self.wanted)
+            if self.resumed is not None:
+                engine.resume(self.resumed.session)
+        return engine
+
     def _shake(self, data: memoryview) -> None:
         engine = self.engine
+        if engine is None:
+            self.engine = engine = self._made_engine(data)
         try:
             over = engine.handshake(data)
         except TlsError as error:
@@ -263,10 +322,13 @@ class TlsTransport(WrappedTransport):
                 broken, count = error, error.count
             if self._observer is not None:
                 self._ready()
-            elif self._answers and not count:
-                self._send_out()
+            elif engine.answers:
+                self._answer()
             if self._keeps_session:
                 self._keep_session()
+            if len(data) >= POOR_READ_SIZE:
+                is_poor = count < len(data) // 4
+                self.below.read_size = min(self._most, POOR_READ_SIZE if is_poor else READ_SIZE)
             if count:
                 self.deliver(plain.view[:count])
         finally:
@@ -275,6 +337,17 @@ class TlsTransport(WrappedTransport):
             self._broken(broken)
         elif engine.ended:
             self.deliver_end()
+
+    def _answer(self) -> None:
+        """Send what OpenSSL has to say to what the peer sends beside plain bytes; a peer that asks
+        on and on and takes nothing of it is cut off.
+        """
+        self.engine.answers = False
+        self._unheard = self._unheard + 1 if self.below.buffered else 0
+        if self._unheard > MOST_UNHEARD:
+            self.fail("the peer does not take what it asks for")
+            return
+        self._send_out()
 
     def _keep_session(self) -> None:
         """Let the next connection resume this one's session: in TLS 1.3 there is one to be resumed

@@ -7,6 +7,7 @@ health checks) need not know.  Where there is no transport socket there is no su
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from zope.interface import implementer
@@ -160,6 +161,10 @@ class WrappedNetwork:
     def with_options(self, options: TransportSocketOptions) -> WrappedNetwork:
         """The same network for connections of which the transport socket is told this."""
         return WrappedNetwork(self.below, self.socket, options)
+
+    def call_soon(self, call: Callable[[], object]) -> None:
+        """As the network below does."""
+        self.below.call_soon(call)
 
     def bind(self, address: Any, options: Any) -> Any:
         """As the network below does."""

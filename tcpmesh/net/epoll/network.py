@@ -29,6 +29,7 @@ read: the transport drops what it cannot send and reads on to the end before it 
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from typing import Any
 
 from zope.interface import implementer
@@ -42,7 +43,7 @@ from tcpmesh.net.descriptor_reserve import DescriptorReserve
 from tcpmesh.net.epoll.accept import AcceptingPort
 from tcpmesh.net.epoll.connect import EpollConnector
 from tcpmesh.net.epoll.connect_check import EpollConnectCheck
-from tcpmesh.net.epoll.poller import Poller
+from tcpmesh.net.epoll.poller import Poller, Turn
 from tcpmesh.net.epoll.splice import Pipes
 from tcpmesh.net.epoll.transport import EpollTransport
 from tcpmesh.net.listen import bind
@@ -130,6 +131,10 @@ class EpollNetwork:
     ) -> EpollConnectCheck:
         """What finds out, time and again, whether an address accepts connections."""
         return EpollConnectCheck(self, address, listener, timeout, options)
+
+    def call_soon(self, call: Callable[[], object]) -> None:
+        """Call this once others, whose bytes are there, had their turn."""
+        self.poller.again(Turn(call))
 
     def stop(self) -> Deferred[None]:
         """Close all that is open, and leave the reactor."""

@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import os
 import select
+from collections.abc import Callable
 from time import monotonic
 from typing import Any, Protocol
 
@@ -81,6 +82,26 @@ class Channel(Protocol):
 
     def stop(self) -> None:
         """The poller stops: close, now, and tell whom it concerns."""
+
+
+class Turn:
+    """A call that is to come soon, as a channel without a descriptor."""
+
+    def __init__(self, call: Callable[[], object]) -> None:
+        self._call = call
+
+    def ready(self, mask: int) -> None:
+        """There is no descriptor."""
+
+    def ready_again(self) -> None:
+        """Now."""
+        self._call()
+
+    def failed(self) -> None:
+        """The call raised; nothing stands behind it that could be closed."""
+
+    def stop(self) -> None:
+        """Nothing is open."""
 
 
 @implementer(IReadDescriptor)

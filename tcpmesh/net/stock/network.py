@@ -332,6 +332,10 @@ class StockNetwork:
         """What finds out, time and again, whether an address accepts connections."""
         return FactoryConnectCheck(self, address, listener, timeout, options)
 
+    def call_soon(self, call: Callable[[], object]) -> None:
+        """Call this in the next turn of the reactor."""
+        self.clock.callLater(0, call)
+
     def stop(self) -> Deferred[None]:
         """Close all that is open."""
         return self._sockets.stop().addCallback(self._stopped)

@@ -294,6 +294,10 @@ class MemoryNetwork:
         self.transports += pair
         return pair
 
+    def call_soon(self, call: Callable[[], object]) -> None:
+        """Call this once time has passed, if only none of it."""
+        cast(Any, self.clock).callLater(0, call)
+
     def step(self) -> bool:
         """Do one thing that can be done now; False where there is none."""
         return self.steps.run_one()

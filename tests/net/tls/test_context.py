@@ -131,9 +131,9 @@ class SecretTests(TlsTestCase):
                 log = Lines(wanted)
                 make = server.engine
 
-                def engine(owner: Any, make: Any = make, log: Lines = log) -> Any:
+                def engine(owner: Any, hello: bytes, make: Any = make, log: Lines = log) -> Any:
                     owner.key_log = log
-                    return make(owner)
+                    return make(owner, hello)
 
                 self.patch(server, "engine", engine)
                 self.connect(TlsContext(settings()), server)

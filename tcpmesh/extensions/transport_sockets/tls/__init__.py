@@ -14,6 +14,7 @@ from typing import Any
 from envoy.extensions.transport_sockets.tls.v3 import tls_pb2
 from zope.interface import implementer
 
+from tcpmesh.connection.tls.pace import HandshakePace
 from tcpmesh.connection.tls.transport import TlsTransport
 from tcpmesh.extensions.transport_sockets.tls.key_log import KeyLogFile
 from tcpmesh.extensions.transport_sockets.tls.settings import downstream, upstream
@@ -42,6 +43,7 @@ class _TlsSocket:
         prefix = context.scope.prefix if context.scope is not None else ""
         shared: tuple[tuple[Hashable, Callable[[], Any]], ...] = (
             ((TlsContext, settings), lambda: TlsContext(settings)),
+            (HandshakePace, lambda: HandshakePace(context.network)),
             ((TlsStats, prefix), lambda: TlsStats(context.store.scope(prefix), factory)),
         )
         log, held = settings.key_log, []
@@ -50,7 +52,8 @@ class _TlsSocket:
                 held.append(objects.obtain(key, make))
                 undo.callback(objects.release, key)
             self._context: TlsContext = held[0]
-            self._stats: TlsStats = held[1]
+            self._pace: HandshakePace = held[1]
+            self._stats: TlsStats = held[2]
             self._key_log = KeyLogFile(log, context.access_logs) if log is not None else None
             if self._key_log is not None:
                 undo.callback(self._key_log.close)
@@ -63,6 +66,7 @@ class _TlsSocket:
     def _transport(self, observer: Any) -> TlsTransport:
         transport = TlsTransport(self._clock, self._context, observer, self._stats)
         transport.key_log = self._key_log
+        transport.pace = self._pace
         return transport
 
     def close(self) -> None:

@@ -65,6 +65,9 @@ class EngineContext(Protocol):
 running: list[Any] = []
 """The engine whose handshake goes on, if one does."""
 
+_watched: dict[int, Any] = {}
+"""The engines whose handshake is over, by the address of what OpenSSL has for them."""
+
 
 def guarded(signature: str, failure: int | None) -> Callable[[Callable[..., Any]], Any]:
     """Make a C callback of a function; where that raises, C gets `failure`."""
@@ -154,6 +157,33 @@ def _log_secret(ssl: Any, line: Any) -> None:
     if running:
         engine = running[-1]
         engine.context.log_secret(engine, ffi.string(line))
+
+
+@guarded("void(*)(const SSL *, int, int)", None)
+def _inform(ssl: Any, where: int, value: int) -> None:
+    engine = _watched.get(_address(ssl))
+    if engine is not None:
+        engine.informed(where, value)
+
+
+# Connections
+
+
+def watch(engine: Any, ssl: Any) -> None:
+    """Have an engine told what else than plain bytes its peer sends from now on: this costs nothing
+    where it is nothing.
+    """
+    _watched[_address(ssl)] = engine
+    lib.SSL_set_info_callback(ssl, _inform)
+
+
+def forget(ssl: Any) -> None:
+    """Tell nobody any more."""
+    _watched.pop(_address(ssl), None)
+
+
+def _address(ssl: Any) -> int:
+    return int(ffi.cast("uintptr_t", ssl))
 
 
 # Contexts

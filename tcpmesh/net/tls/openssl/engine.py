@@ -5,6 +5,10 @@ the other way round; it never waits.  Each has two memory BIOs.  What came from 
 where it lies where it is much, so the view has to be valid until the call returns, and nothing of
 it is left behind then.  What is sealed is taken out record by record, so the BIO stays small, and
 goes to the network in one piece.
+
+*After the handshake* a peer may send more than plain bytes: changes of keys, tickets, warnings, and
+in TLS 1.2 the wish to shake hands once more.  OpenSSL takes any number of the first two in one call
+and answers what asks for it, so both are bounded here (`informed`), as BoringSSL does.
 """
 
 from __future__ import annotations
@@ -15,16 +19,19 @@ from typing import Any
 from OpenSSL import SSL
 from OpenSSL._util import ffi, lib
 
-from tcpmesh.net.tls.openssl.callbacks import EngineContext, running
+from tcpmesh.net.tls.openssl.callbacks import EngineContext, forget, running, watch
 from tcpmesh.net.tls.openssl.library import (
     HEADER,
     RECORD,
     ROOM,
     Broken,
     Buffer,
+    LibraryError,
     TlsError,
     der,
     ders,
+    give_back,
+    lend,
     memory,
     server_name_of,
     take_errors,
@@ -34,6 +41,23 @@ from tcpmesh.net.tls.openssl.library import (
 _SMALL = 1 << 13
 """Ciphertext up to this size is copied; more is read where it lies."""
 
+_MOST_CHANGES = 64
+"""So many changes of keys, answers to them and tickets in a row are the last.  BoringSSL bears 32
+changes, and with an answer each are two.
+"""
+
+_MOST_AT_ONCE = 128
+"""The same in one call, plain bytes between them or not: it takes a millisecond or two."""
+
+_NO_RENEGOTIATION = 100
+"""The alert."""
+
+_WRONG = b"\x16\x03\x03\0\1\0"
+"""A record that TLS 1.3 answers with the alert `unexpected_message` once the handshake is over."""
+
+_RENEGOTIATION = LibraryError(0x0A000153, 339, "no renegotiation")
+_TOO_MANY = LibraryError(0x0A000000, 0, "too many key updates")
+
 _WANTS = (lib.SSL_ERROR_WANT_READ, lib.SSL_ERROR_WANT_WRITE)
 
 
@@ -41,11 +65,16 @@ class CompiledEngine:
     """One connection, on the compiled functions."""
 
     __slots__ = (
+        "_at_once",
         "_begun_with",
+        "_changes",
         "_due",
         "_incoming",
         "_outgoing",
+        "_reading",
+        "_refusal",
         "_ssl",
+        "answers",
         "chain",
         "context",
         "ended",
@@ -57,12 +86,18 @@ class CompiledEngine:
     def __init__(self, context: EngineContext, made: SSL.Context, owner: Any) -> None:
         """`owner` is whom the context's methods find as the engine's `owner`."""
         self._ssl: Any = None
-        self._incoming = self._outgoing = None
+        self._incoming = self._reading = self._outgoing = None
         self._start(made)
         self._due = 0
         """Bytes of the last record that are still to come, -1 where that is not known."""
         self._begun_with: Any = None
         """The session of the handshake: held, so that no other can have its address."""
+        self._changes = self._at_once = 0
+        """What else than plain bytes came since the last of those, and in this call."""
+        self._refusal: LibraryError | None = None
+        """Why no more of that is taken."""
+        self.answers = False
+        """Whether OpenSSL may have something to say by itself: to be set back by who takes it."""
         self.ended = False
         """Whether the peer has said that it sends no more."""
         self.refused = False
@@ -87,6 +122,7 @@ class CompiledEngine:
             raise TlsError(take_errors())
         self._ssl = ffi.gc(ssl, lib.SSL_free)
         self._incoming, self._outgoing = memory(), memory()
+        self._reading = self._incoming
         lib.SSL_set_bio(ssl, self._incoming, self._outgoing)
 
     # Bytes
@@ -105,6 +141,7 @@ class CompiledEngine:
         finally:
             running.pop()
         if result == 1 and not self.refused:
+            watch(self, self._ssl)
             return True
         if self.refused or lib.SSL_get_error(self._ssl, result) not in _WANTS:
             raise TlsError(take_errors())
@@ -126,6 +163,7 @@ class CompiledEngine:
         if count <= 0:
             self._stopped(count, 0)
             return 0
+        self._changes = 0
         if whole:
             return count
         while True:
@@ -134,6 +172,7 @@ class CompiledEngine:
                 self._stopped(more, count)
                 return count
             count += more
+            self._changes = 0
 
     def seal(self, data: Any, sealed: Buffer) -> int:
         """Make records of plain bytes, at most a `PIECE`; what was to be sent before goes first.
@@ -171,7 +210,9 @@ class CompiledEngine:
     def release(self) -> None:
         """Free all that is held; nothing else may be called any more."""
         ssl, self._ssl = self._ssl, None
-        self._incoming = self._outgoing = self._begun_with = None
+        if ssl is not None:
+            forget(ssl)
+        self._incoming = self._reading = self._outgoing = self._begun_with = None
         if ssl is not None:
             ffi.release(ssl)
         self.owner = None
@@ -185,10 +226,10 @@ class CompiledEngine:
             incoming = lib.BIO_new_mem_buf(ffi.from_buffer(data), size)
             lib.BIO_set_mem_eof_return(incoming, -1)
             lib.SSL_set_bio(self._ssl, incoming, self._outgoing)
-            self._incoming = None
+            self._incoming, self._reading = None, incoming
             return
         if self._incoming is None:
-            self._incoming = memory()
+            self._incoming = self._reading = memory()
             lib.SSL_set_bio(self._ssl, self._incoming, self._outgoing)
         lib.BIO_write(self._incoming, ffi.from_buffer(data), size)
 
@@ -199,8 +240,47 @@ class CompiledEngine:
             at += HEADER + (data[at + 3] << 8 | data[at + 4])
         return at - size if at >= size else -1
 
+    def informed(self, where: int, value: int) -> None:
+        """OpenSSL has done something else than to read or write plain bytes: `where` and `value`
+        are those of its info callback.
+        """
+        self.answers = True
+        if where & lib.SSL_CB_ALERT:
+            if where & lib.SSL_CB_WRITE and value & 0xFF == _NO_RENEGOTIATION:
+                self._refuse(_RENEGOTIATION)
+        elif where & lib.SSL_CB_EXIT:
+            self._changes += 1
+            self._at_once += 1
+            if self._changes > _MOST_CHANGES or self._at_once > _MOST_AT_ONCE:
+                self._refuse(_TOO_MANY)
+
+    def _refuse(self, why: LibraryError) -> None:
+        """Let OpenSSL find no more to read, though more has come."""
+        if self._refusal is None:
+            self._refusal = why
+            self._leave_unread()
+
+    def _leave_unread(self) -> None:
+        scratch = lend()
+        while lib.BIO_read(self._reading, scratch.pointer, ROOM) > 0:
+            pass
+        give_back(scratch)
+
+    def _refused(self, count: int) -> Broken:
+        """What is raised where no more is taken; there is an alert to be sent then."""
+        why = self._refusal
+        assert why is not None
+        if self.is_1_3:
+            self._put(_WRONG)
+            lib.SSL_read(self._ssl, ffi.new("char[1]"), 1)
+        take_errors()
+        return Broken((why,), count)
+
     def _stopped(self, result: int, count: int) -> None:
         """There is nothing more to be read: find out why."""
+        self._at_once = 0
+        if self._refusal is not None:
+            raise self._refused(count)
         error = lib.SSL_get_error(self._ssl, result)
         if error == lib.SSL_ERROR_ZERO_RETURN:
             self.ended = True

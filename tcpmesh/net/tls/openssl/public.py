@@ -13,7 +13,7 @@ from typing import Any
 from OpenSSL import SSL
 from OpenSSL._util import lib
 
-from tcpmesh.net.tls.openssl.callbacks import running
+from tcpmesh.net.tls.openssl.callbacks import forget, running, watch
 from tcpmesh.net.tls.openssl.engine import CompiledEngine
 from tcpmesh.net.tls.openssl.library import (
     RECORD,
@@ -74,6 +74,7 @@ class PublicEngine(CompiledEngine):
             running.pop()
         if self.refused:
             raise TlsError(())
+        watch(self, self._ssl)
         return True
 
     def open(self, data: Any, plain: Buffer) -> int:
@@ -84,7 +85,11 @@ class PublicEngine(CompiledEngine):
         while True:
             try:
                 count += self._connection.recv_into(plain.view[count:])
+                self._changes = 0
             except SSL.WantReadError:
+                self._at_once = 0
+                if self._refusal is not None:
+                    raise self._refused(count) from None
                 return count
             except SSL.ZeroReturnError:
                 self.ended = True
@@ -120,12 +125,22 @@ class PublicEngine(CompiledEngine):
 
     def release(self) -> None:
         """As `CompiledEngine.release`."""
+        if self._ssl is not None:
+            forget(self._ssl)
         self._connection = self._ssl = self.owner = self._begun_with = None
 
     def _put(self, data: Any) -> None:
         at, view = 0, memoryview(data)
         while at < len(view):
             at += self._connection.bio_write(bytes(view[at : at + _SLICE]))
+
+    def _leave_unread(self) -> None:
+        """There is no public method for it: what has come is still read, and no more after it."""
+
+    def _refused(self, count: int) -> Broken:
+        assert self._refusal is not None
+        take_errors()
+        return Broken((self._refusal,), count)
 
 
 def _errors(error: SSL.Error) -> Sequence[LibraryError]:
