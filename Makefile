@@ -6,8 +6,9 @@ JOBS   ?= $(shell nproc 2> /dev/null || echo 2)
 BIN    := $(VENV)/bin
 
 # The integration tests use real processes, namespaces and timing: one after the other, once over each kind of transports, and once
-# over a link of bytes; but ONCE are those for which neither makes a difference (command lines and pages), and BY_THEMSELVES those
-# that go over each kind of transports whatever the environment says.
+# over a link of bytes; but ONCE are those for which neither makes a difference (command lines and pages), LINKLESS those for which
+# the link makes none (users, redirected connections), and BY_THEMSELVES those that go over each kind of transports whatever the
+# environment says.
 # All others run in JOBS processes.
 UNIT_TESTS = $(shell ls -d tests/test_*.py tests/*/__init__.py | sed 's:/__init__\.py$$::; s:\.py$$::; s:/:.:g' | grep -v integration)
 
@@ -16,6 +17,7 @@ LINK_TESTS = $(shell grep -lrE 'import .*Mesh|server\.(service|assembly)|health\
   grep -vE 'integration|benchmarks|test_explorer' | sed 's:\.py$$::; s:/:.:g')
 
 ONCE          = cli demo docs
+LINKLESS      = daemon redirect
 BY_THEMSELVES = filters health redirect serve
 INTEGRATION   = $(subst /,.,$(basename $(wildcard tests/integration/test_*.py)))
 without       = $(filter-out $(addprefix tests.integration.test_,$(1)),$(INTEGRATION))
@@ -63,7 +65,7 @@ test: $(VENV)/.has-test
 	for transport in $(wordlist 2,9,$(TRANSPORTS)); do \
 		TCPMESH_TRANSPORT=$$transport $(BIN)/trial $(call without,$(ONCE) $(BY_THEMSELVES)) || failed=1; \
 	done; \
-	TCPMESH_LINK=bytes $(BIN)/trial $(call without,$(ONCE)) || failed=1; \
+	TCPMESH_LINK=bytes $(BIN)/trial $(call without,$(ONCE) $(LINKLESS)) || failed=1; \
 	exit $$failed
 
 fuzz: $(VENV)/.has-fuzz

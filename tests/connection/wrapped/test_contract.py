@@ -113,24 +113,11 @@ class StockTCP4Tests(WrappedContract, TestCase):
         return SocketHarness(reactor, StockNetwork, self.family, watches_after_eof=False)
 
 
-class StockTCP6Tests(StockTCP4Tests):
-    """Records, twice, over IPv6."""
-
-    family = "tcp6"
-    makers: tuple[Make, ...] = (FramingTransport, FramingTransport)
-
-
 class StockUnixTests(StockTCP4Tests):
     """A wrapper that holds back, over unix sockets."""
 
     family = "unix"
     makers: tuple[Make, ...] = (DelayingTransport,)
-
-
-class StockIdentityTests(StockTCP4Tests):
-    """A wrapper that does nothing, over IPv4."""
-
-    makers: tuple[Make, ...] = (IdentityTransport,)
 
 
 @linux
@@ -146,23 +133,8 @@ class EpollTCP4Tests(WrappedContract, TestCase):
 
 
 @linux
-class EpollTCP6Tests(EpollTCP4Tests):
-    """Records, twice, over IPv6."""
-
-    family = "tcp6"
-    makers: tuple[Make, ...] = (FramingTransport, FramingTransport)
-
-
-@linux
 class EpollUnixTests(EpollTCP4Tests):
     """A wrapper that holds back, over unix sockets."""
 
     family = "unix"
     makers: tuple[Make, ...] = (DelayingTransport,)
-
-
-@linux
-class EpollIdentityTests(EpollTCP4Tests):
-    """A wrapper that does nothing, over IPv4."""
-
-    makers: tuple[Make, ...] = (IdentityTransport,)

@@ -45,18 +45,6 @@ class DelayingTests(FramingTests):
     makers: tuple[Make, ...] = (DelayingTransport,)
 
 
-class FramingOnDelayingTests(FramingTests):
-    """Records that come in pieces."""
-
-    makers: tuple[Make, ...] = (DelayingTransport, FramingTransport)
-
-
-class IdentityTests(FramingTests):
-    """Nothing at all."""
-
-    makers: tuple[Make, ...] = (IdentityTransport,)
-
-
 class StockTCP4Tests(SocketGames, SynchronousTestCase):
     """Records on Twisted's own transports over IPv4."""
 
