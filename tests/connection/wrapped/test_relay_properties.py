@@ -15,7 +15,6 @@ from tcpmesh.testing.harness import SocketHarness, TransportHarness
 from tcpmesh.testing.wrappers import (
     DelayingTransport,
     FramingTransport,
-    IdentityTransport,
     Make,
     wrap_harness,
 )
