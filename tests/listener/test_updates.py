@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tcpmesh.listener.updates import changes_only_chains, left_out
+from tcpmesh.net.cooperator import AT_ONCE
 from tcpmesh.registry import UnknownExtension
 from tests.listener.test_filter_chains import (
     ChainTestCase,
@@ -14,6 +15,7 @@ from tests.listener.test_filter_chains import (
     says,
 )
 from tests.mesh import FRONT, MeshTestCase
+from tests.turns import turn
 
 HOST = "127.0.0.2:80"
 ONE = proxied("one", "destination_port: 1")
@@ -88,6 +90,33 @@ class InPlaceTests(ChainTestCase):
         self.assertNotIn("total_filter_chains_draining", self.manager())
         self.assertEqual(["- -", "two filter_chain_is_being_removed"], self.mesh.logged("/log"))
         self.assertEqual(1, self.mesh.stat("listener.127.0.0.1_1.downstream_cx_active"))
+
+    def test_removed_with_many_clients(self) -> None:
+        """Hundreds of clients of a chain that is no more are all closed, some in each turn."""
+        clients = [self.mesh.redirect("127.0.0.1:2") for _ in range(5 * AT_ONCE)]
+        self.update(ONE)
+        self.mesh.network.clock.rightNow += DRAIN
+        turn(self.mesh.network.clock)
+        _, left_out = sorted(self.listener()._chains, key=lambda each: each.info.filter_chain_name)
+        reasons = [each.stream_info.local_close_reason for each in left_out.connections]
+        self.assertEqual((161, AT_ONCE), (len(reasons), sum(map(bool, reasons))))
+        self.mesh.advance(0)
+        self.assertTrue(all(each.ended for each in (self.two, *clients)))
+
+    def test_left_meanwhile(self) -> None:
+        """Of a client that leaves by itself while others are closed, the log says no more than
+        that.
+        """
+        self.mesh.redirect("127.0.0.1:2")
+        _, two = sorted(self.listener()._chains, key=lambda each: each.info.filter_chain_name)
+        steps = two.expire()
+        next(steps)
+        self.mesh.pump()
+        (left,) = two.connections
+        left.transport.loseConnection()
+        self.mesh.pump()
+        self.assertEqual([], list(steps))
+        self.assertEqual("two -", self.mesh.logged("/log")[-1])
 
     def test_changed(self) -> None:
         """A chain that has changed in any way is another one."""
