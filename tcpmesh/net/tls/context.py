@@ -86,9 +86,11 @@ class TlsContext:
         self._verifier = Verifier(validation)
         self.asks_for_certificate = validation.asks_for_certificate
         """Whether the peer's certificate decides anything."""
-        self.requires_certificate = settings.require_certificate and validation.has_demands
+        self.requires_certificate = validation.requires_certificate or (
+            settings.require_certificate and validation.has_demands
+        )
         """Whether a client without one is refused: as in Envoy only where there is something to
-        hold it against.
+        hold it against, but then also where the certificate alone can be what is demanded.
         """
         self.validates = validation.has_demands and not validation.accept_untrusted
         """Whether a peer that was let in has a certificate that is what was demanded."""

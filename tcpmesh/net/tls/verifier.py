@@ -87,6 +87,18 @@ class ValidationSettings:
         """Whether clients are asked for a certificate."""
         return self.has_demands or self.accept_untrusted
 
+    @property
+    def requires_certificate(self) -> bool:
+        """Whether clients need a certificate, though `require_client_certificate` does not say so:
+        as in Envoy, who demands names, hashes or a trust domain lets nobody in who shows nothing.
+        """
+        names_or_hashes = (
+            self.san_matchers or self.verify_certificate_hash or self.verify_certificate_spki
+        )
+        return self.trust_domains is not None or bool(
+            names_or_hashes and not self.accept_untrusted
+        )
+
     def digest(self) -> bytes:
         """A hash over all of it: sessions of other settings are not resumed."""
         hashed = hashlib.sha256()

@@ -95,7 +95,7 @@ def judge(case: Case, side: str) -> Verdict:
         if not demands.asks_for_certificate:
             return Verdict(True)
         if not case.chain:
-            is_needed = case.requires and demands.has_demands
+            is_needed = demands.requires_certificate or case.requires and demands.has_demands
             return NO_CERTIFICATE if is_needed else Verdict(True)
     return Verifier(demands).verify(
         [each.der for each in case.chain],
