@@ -413,6 +413,7 @@ class UpstreamTests(TlsMeshTestCase):
             self.assert_talk(client)
             name = "tls" if speaks_tls else "default"
             self.assertEqual(1, self.mesh.stat(f"cluster.c.{name}.total_match_count"))
+            self.assertEqual(int(speaks_tls), self.mesh.stat("cluster.c.tls.total_match_count"))
 
     def test_health_checks(self) -> None:
         """A health check speaks TLS where the cluster does, with application protocols of its own
