@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL
 from OpenSSL.crypto import X509
 
-from tcpmesh.net.tls.ciphers import cipher_list
+from tcpmesh.net.tls.ciphers import cipher_list, signs_handshake
 from tcpmesh.net.tls.material import Certificate
 from tcpmesh.net.tls.names import Parameters
 from tcpmesh.net.tls.openssl.callbacks import (
@@ -41,7 +41,7 @@ from tcpmesh.net.tls.openssl.engine import CompiledEngine
 from tcpmesh.net.tls.openssl.public import engine_class
 from tcpmesh.net.tls.sessions import Sessions
 from tcpmesh.net.tls.settings import TLS1_2, TLS1_3, StaplePolicy, TlsSettings
-from tcpmesh.net.tls.verifier import ValidationSettings, Verifier
+from tcpmesh.net.tls.verifier import ENCIPHERS, SIGNS, ValidationSettings, Verifier
 from tcpmesh.values.stream.tls_facts import TlsFacts
 from tcpmesh.values.stream.transport_socket_options import TransportSocketOptions
 from tcpmesh.wire.client_hello import ClientHelloMessage, ClientHelloReader, numbers
@@ -111,6 +111,8 @@ class TlsContext:
         """Whether a client's first bytes have to be seen: without tickets OpenSSL keeps sessions of
         TLS 1.3 by name, which Envoy does not.
         """
+        self._usages = SIGNS if self.is_server else _usages(settings.parameters)
+        """What a peer's key may be used for up to TLS 1.2."""
         self._default = _best_of(settings.certificates)
         self._by_name = _by_name(settings.certificates) if len(settings.certificates) > 1 else {}
 
@@ -189,6 +191,8 @@ class TlsContext:
             owner.wanted.subject_names,
             is_server=self.is_server,
             server_name=owner.wanted.expected_name,
+            usages=SIGNS if engine.is_1_3 else self._usages,
+            is_1_3=engine.is_1_3,
         )
         return 0 if verdict.accepted else verdict.error or _APPLICATION
 
@@ -328,6 +332,14 @@ def _set_parameters(made: SSL.Context, parameters: Parameters) -> None:
     made.set_tls13_ciphersuites(":".join(parameters.tls13_ciphers).encode())
     set_curves(made, parameters.curves)
     set_signature_algorithms(made, parameters.signature_algorithms)
+
+
+def _usages(parameters: Parameters) -> tuple[str, ...]:
+    """What a server's key may be used for with the cipher suites that a client offers: OpenSSL does
+    not say which is agreed on while there is still time to refuse.
+    """
+    signing = {signs_handshake(each) for each in parameters.ciphers.suites} or {True}
+    return (*(SIGNS if True in signing else ()), *(ENCIPHERS if False in signing else ()))
 
 
 def _best_of(certificates: Iterable[Certificate]) -> CertificateSet:

@@ -110,7 +110,7 @@ class TlsStats:
             reason: str = verdict.reason
             if verdict.counter is not None:
                 self._verdicts[verdict.counter].tally += 1
-            elif reason == failures.WRONG_KEY_USAGE:
+            if reason == failures.WRONG_KEY_USAGE:
                 self.connection_error.tally += 1
         else:
             reason = failure_text(

@@ -5,6 +5,7 @@ logs.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -12,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tcpmesh.config.text.problems import ConfigError
 from tcpmesh.net.tls.context import TlsContext
 from tcpmesh.net.tls.material import read_pair
-from tcpmesh.net.tls.names import VERSIONS
+from tcpmesh.net.tls.names import VERSIONS, parameters
 from tcpmesh.net.tls.verifier import ValidationSettings
 from tcpmesh.testing.certificates import Authority
 from tcpmesh.testing.harness import Client, Server
@@ -21,6 +22,7 @@ from tcpmesh.testing.recording import RecordingProtocol
 from tcpmesh.testing.tls import TlsMaker, authority, certificate, settings
 from tcpmesh.testing.wrappers import WrappingFactory, WrappingNetwork
 from tcpmesh.values.address import Address
+from tests.net.tls import pki
 
 TLS = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3."
 FRONT, HOST = "127.0.0.1:1", "127.0.0.2:80"
@@ -353,6 +355,26 @@ class UpstreamTests(TlsMeshTestCase):
         self.mesh.connect(FRONT)
         [record] = self.mesh.logged("/log")
         self.assertIn("SSLV3_ALERT_HANDSHAKE_FAILURE:TLS_error_end", record)
+
+    def test_key_usage(self) -> None:
+        """A host's key is used for what its certificate allows: to sign, or with the key exchange
+        of RSA to encipher; else the handshake fails, and counts as an error.
+        """
+        for cipher, usage, fits in (
+            ("AES128-GCM-SHA256", "key_encipherment", True),
+            ("AES128-GCM-SHA256", "digital_signature", False),
+            ("ECDHE-RSA-AES128-GCM-SHA256", "key_encipherment", False),
+        ):
+            issued = pki.authority("x").issue(key=pki.rsa_key(), usage=pki.key_usage(usage))
+            own = read_pair(issued.pem.encode(), issued.key_pem().encode())
+            speaking = parameters(is_server=True, cipher_suites=[cipher])
+            host = TlsContext(replace(settings(own), parameters=speaking))
+            common = {"tls_params": {"cipher_suites": [cipher]}}
+            self.serve(config(up=socket("Upstream", common)), host)
+            self.mesh.connect(FRONT)
+            moved = self.counted(CLUSTER)
+            found = moved.get("handshake", 0), moved.get("connection_error", 0)
+            self.assertEqual((int(fits), int(not fits)), found)
 
     def test_connect_timeout(self) -> None:
         """connect_timeout is for the handshake too."""
