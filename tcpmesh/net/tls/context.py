@@ -114,6 +114,8 @@ class TlsContext:
         self._usages = SIGNS if self.is_server else _usages(settings.parameters)
         """What a peer's key may be used for up to TLS 1.2."""
         self._default = _best_of(settings.certificates)
+        self._others = self._default if settings.full_scan else settings.certificates[:1]
+        """Those for clients for whose name there is none."""
         self._by_name = _by_name(settings.certificates) if len(settings.certificates) > 1 else {}
 
     @cached_property
@@ -205,11 +207,15 @@ class TlsContext:
         if not server_name or not self._by_name:
             return None
         name = server_name.lower()
-        found = self._by_name.get(name) or self._by_name.get("*." + name.partition(".")[2])
-        if found is None:
-            if self.settings.full_scan:
-                return None
-            found = self.settings.certificates[:1]
+        exact = self._by_name.get(name, ())
+        wild = self._by_name.get("*." + name.partition(".")[2], ())
+        found = exact or wild
+        if not found:
+            return None if self.settings.full_scan else self._context(self._others)
+        if not _has_rsa(found):
+            # A client without ECDSA goes on looking, and ends where it would have without a name.
+            others = _best_of((*wild, *self._others))
+            found += tuple(each for each in others if each.key_type == "rsa")
         return self._context(found)
 
     def staple(self, engine: Any, leaf: bytes) -> bytes | None:
@@ -348,6 +354,10 @@ def _best_of(certificates: Iterable[Certificate]) -> CertificateSet:
     for each in certificates:
         found.setdefault(each.key_type, each)
     return tuple(found.values())
+
+
+def _has_rsa(certificates: CertificateSet) -> bool:
+    return any(each.key_type == "rsa" for each in certificates)
 
 
 def _by_name(certificates: Iterable[Certificate]) -> dict[str, CertificateSet]:
