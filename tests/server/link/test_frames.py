@@ -29,7 +29,7 @@ from tcpmesh.server.link.frames import (
     VERSION,
     Table,
 )
-from tcpmesh.server.link.numbers import Numbers
+from tcpmesh.server.link.numbers import MainMessage, Numbers, WorkerMessage
 from tcpmesh.stats.deltas import Deltas, GaugeValue, Interval, Names
 from tcpmesh.stats.metrics import Merge
 from tcpmesh.values import link
@@ -193,7 +193,7 @@ class FrameTests(SynchronousTestCase):
 
     def test_complete(self) -> None:
         """Every message has a byte form, and each number stands for one."""
-        for table, union in ((TO_WORKER, link.ToWorker), (TO_MAIN, link.ToMain | Numbers)):
+        for table, union in ((TO_WORKER, WorkerMessage), (TO_MAIN, MainMessage)):
             kinds = [record.kind for record in table.records.values()]
             self.assertEqual(len(kinds), len(set(kinds)))
             self.assertEqual(self.kinds(union), set(kinds))
