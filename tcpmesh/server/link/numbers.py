@@ -1,5 +1,5 @@
-"""All messages of both ways: those of `tcpmesh.values`, and that of a worker's numbers, which is made
-of statistics and so stands above the others.
+"""All messages of both ways: those of `tcpmesh.values`, and that of a worker's numbers, which is
+made of statistics and so stands above the others.
 """
 
 from __future__ import annotations
