@@ -92,10 +92,11 @@ class MonotonicReactor:
         return list(dict.fromkeys(call for _, _, call in self._heap if call.active()))
 
     def stop(self) -> None:
-        """Forget all calls."""
+        """Forget all calls; nothing is watched any more, even where one of them says so."""
         for _, _, call in tuple(self._heap):
             if call.active():
                 call.cancel()
+        self._rest()
 
     def _push(self, call: DelayedCall) -> None:
         """A call waits; also where it was reset to an earlier time."""
