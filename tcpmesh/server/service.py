@@ -23,6 +23,7 @@ from twisted.python.failure import Failure
 
 from tcpmesh.accesslog.opening import CannotLog
 from tcpmesh.admin.service import OPTIONS, AdminService
+from tcpmesh.config import collector
 from tcpmesh.config.arguments import node_with
 from tcpmesh.config.fields.values import host_and_port, pipe_mode, seconds
 from tcpmesh.interfaces import INetwork, IServer
@@ -120,7 +121,8 @@ class Server(MultiService):
                 options=self.options,
             )
             self.log_levels.on_change = proxy.main.set_log_levels
-            proxy.main.build()
+            with collector.paused():
+                proxy.main.build()
             if self.bootstrap.admin.HasField("address"):
                 self._add_admin(self._network.cooperator)
             super().privilegedStartService()
