@@ -100,9 +100,7 @@ class ValidationSettings:
         names_or_hashes = (
             self.san_matchers or self.verify_certificate_hash or self.verify_certificate_spki
         )
-        return self.trust_domains is not None or bool(
-            names_or_hashes and not self.accept_untrusted
-        )
+        return self.trust_domains is not None or bool(names_or_hashes and not self.accept_untrusted)
 
     def digest(self) -> bytes:
         """A hash over all of it: sessions of other settings are not resumed."""

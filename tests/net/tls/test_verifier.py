@@ -97,7 +97,7 @@ def judge(case: Case, side: str) -> Verdict:
         if not demands.asks_for_certificate:
             return Verdict(True)
         if not case.chain:
-            is_needed = demands.requires_certificate or case.requires and demands.has_demands
+            is_needed = demands.requires_certificate or (case.requires and demands.has_demands)
             return NO_CERTIFICATE if is_needed else Verdict(True)
     return Verifier(demands).verify(
         [each.der for each in case.chain],
@@ -141,7 +141,10 @@ class HostileCertificateTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         root, middle = authority(), authority("middle")
-        self.chain = [root.issue(names=["dns:a.test", "ip:10.1.2.3"], usage=SIGNING).der, middle.der]
+        self.chain = [
+            root.issue(names=["dns:a.test", "ip:10.1.2.3"], usage=SIGNING).der,
+            middle.der,
+        ]
         spiffe = TrustDomain("mesh", (root.der,))
         names = (NameMatcher(NameKind.DNS, "exact", "a.test"),)
         self.verifiers = (
