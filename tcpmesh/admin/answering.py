@@ -115,7 +115,7 @@ class Answering:
                 made, size = [], 0
             elif perf_counter() < until:
                 continue
-            yield
+            yield None
             until = perf_counter() + _STEP_SECONDS
 
     def _begin(self, answer: Answer) -> None:

@@ -88,6 +88,14 @@ class FakeServer:
         self.asked.append((filters, percent, gently))
         return succeed(len(self.rows))
 
+    def fail_health(self, fails: bool) -> None:
+        """Be as told."""
+        self.state = "DRAINING" if fails else "LIVE"
+
+    def drain_listeners(self, graceful: bool, inbound_only: bool, skip_exit: bool) -> None:
+        """Remember how."""
+        self.asked.append((graceful, inbound_only, skip_exit))
+
     def cluster_statuses(self) -> list[ClusterStatus]:
         """The clusters that the test has put here."""
         return self.clusters

@@ -13,6 +13,7 @@ from tcpmesh.admin.endpoints import (
     info,
     listeners,
     logging,
+    profiling,
     runtime,
     stats,
 )
@@ -27,5 +28,6 @@ ENDPOINTS = (
     *dump.ENDPOINTS,
     *runtime.ENDPOINTS,
     *logging.ENDPOINTS,
+    *profiling.ENDPOINTS,
     *control.ENDPOINTS,
 )
