@@ -25,7 +25,7 @@ def ask(client: Client, request: str) -> str:
     """The first line of what comes back for a request as it is given."""
     client.channel.dataReceived(request.replace("\n", "\r\n").encode("latin-1"))
     client.run()
-    answer = client.transport.value().partition(b"\r\n")[0].decode()
+    answer: str = client.transport.value().partition(b"\r\n")[0].decode()
     client.transport.clear()
     return answer
 
@@ -178,7 +178,7 @@ class HeadTests(SynchronousTestCase):
         for start in range(0, len(data), 7000):
             client.channel.dataReceived(data[start : start + 7000])
         client.run()
-        answer = client.transport.value().partition(b"\r\n")[0].decode()
+        answer: str = client.transport.value().partition(b"\r\n")[0].decode()
         self.assertEqual("431" in answer, client.transport.closed)
         return answer
 

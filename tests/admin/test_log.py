@@ -58,7 +58,8 @@ class LogTests(SynchronousTestCase):
         )
         self.assertRegex(
             second,
-            r'"POST /nope HTTP/1.1" 404 - 5 \d+ 0 - "1.2.3.4,192.168.1.1" "-" "7" "localhost" "-"\n',
+            r'"POST /nope HTTP/1.1" 404 - 5 \d+ 0 - "1.2.3.4,192.168.1.1" "-" "7" '
+            r'"localhost" "-"\n',
         )
 
     def test_operators(self) -> None:

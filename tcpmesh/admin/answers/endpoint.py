@@ -119,14 +119,14 @@ def json_answer(value: object) -> Answer:
     return Answer(json.dumps(value, indent=1) + "\n", content_type=JSON)
 
 
-def json_list_answer(name: str, items: Iterable[object | None]) -> Answer:
+def json_list_answer(
+    name: str, items: Iterable[object | None], shown_empty: bool = False
+) -> Answer:
     """An answer in JSON that is an object with one list, made and sent item by item; `None` is
     none, but took a while.
     """
 
-    return Answer(
-        chain(json_stream({name: LazyList(items, shown_empty=True)}), "\n"), content_type=JSON
-    )
+    return Answer(chain(json_stream({name: LazyList(items, shown_empty)}), "\n"), content_type=JSON)
 
 
 def help_text(endpoints: Sequence[Endpoint]) -> str:

@@ -141,7 +141,7 @@ def _memory(call: Call) -> Answer:
 
 def _certs(call: Call) -> Answer:
     statuses = call.server.tls_statuses()
-    return json_list_answer("certificates", map(_context_json, statuses))
+    return json_list_answer("certificates", map(_context_json, statuses), shown_empty=True)
 
 
 def _context_json(status: TlsContextStatus) -> dict[str, Any]:
