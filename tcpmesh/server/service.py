@@ -36,6 +36,7 @@ from tcpmesh.registry import BrokenExtension, UnknownExtension
 from tcpmesh.runtime.layers import NoAdminLayer
 from tcpmesh.server.assembly import Proxy, assemble
 from tcpmesh.server.link.link import ILink, NoSuchLink
+from tcpmesh.server.live.steering import Steering
 from tcpmesh.server.networks import NoSuchTransport, default_network
 from tcpmesh.server.stats import ServerStats
 from tcpmesh.server.stats_flush import StatsFlush
@@ -43,7 +44,7 @@ from tcpmesh.stats.settings import stats_store
 from tcpmesh.values.address import Address
 from tcpmesh.values.runtime import Entry
 from tcpmesh.values.server_options import ServerOptions
-from tcpmesh.values.statuses import ClusterStatus, ListenerStatus, TlsContextStatus
+from tcpmesh.values.statuses import ClusterStatus, ListenerStatus, NotThere, TlsContextStatus
 from tcpmesh.values.stream.live import (
     CloseQuery,
     CloseRow,
@@ -306,6 +307,24 @@ class Server(MultiService):
         if self._proxy is None:
             return succeed(0)
         return self._proxy.main.live.close(filters, percent, gently)
+
+    def drain_host(self, cluster: str, address: str, drained: bool) -> int:
+        """See `IServer`."""
+        return self._steering.drain_host(cluster, address, drained)
+
+    def rebalance(self, cluster: str, percent: int) -> Deferred[int]:
+        """See `IServer`."""
+        return self._steering.rebalance(cluster, percent)
+
+    def pause_cluster(self, cluster: str, seconds: float) -> None:
+        """See `IServer`."""
+        self._steering.pause(cluster, seconds)
+
+    @property
+    def _steering(self) -> Steering:
+        if self._proxy is None:
+            raise NotThere("nothing is served yet")
+        return self._proxy.main.steering
 
     @property
     def first_ends(self) -> tuple[int | None, int | None]:

@@ -16,6 +16,7 @@ from tcpmesh.admin.endpoints import (
     profiling,
     runtime,
     stats,
+    steering,
 )
 
 ENDPOINTS = (
@@ -30,4 +31,5 @@ ENDPOINTS = (
     *logging.ENDPOINTS,
     *profiling.ENDPOINTS,
     *control.ENDPOINTS,
+    *steering.ENDPOINTS,
 )
