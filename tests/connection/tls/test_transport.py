@@ -16,7 +16,7 @@ from tcpmesh.connection.wrapped.states import TransportSocketError
 from tcpmesh.net.tls.context import TlsContext
 from tcpmesh.net.tls.material import read_authorities
 from tcpmesh.net.tls.names import VERSIONS
-from tcpmesh.net.tls.openssl import callbacks, engine
+from tcpmesh.net.tls.openssl import callbacks
 from tcpmesh.net.tls.settings import Resumption
 from tcpmesh.net.tls.verifier import ValidationSettings
 from tcpmesh.testing.certificates import Authority
@@ -261,7 +261,8 @@ class VerdictTests(TlsTestCase):
             raise ZeroDivisionError
 
         for name in ("select_protocol", "select_context"):
-            server = TlsContext(settings(certificate(), application_protocols=("a",)))
+            own = certificate(), certificate("x.test")
+            server = TlsContext(settings(*own, application_protocols=("a",)))
             setattr(server, name, fail)
             client = TlsContext(settings(application_protocols=("a",), server_name="x.test"))
             _, served = self.connect(client, server)
@@ -510,26 +511,3 @@ class WireTests(TlsTestCase):
         self.assertEqual(1, len(writes))
         self.assertGreater(writes[0], 400)
         self.assertEqual(b"x", client.above.received)
-
-
-class EngineTests(SynchronousTestCase):
-    """Where records end."""
-
-    def test_boundaries(self) -> None:
-        """How much of the last record is still to come is known, but where a header is cut."""
-        context = TlsContext(settings(certificate()))
-        made = context.engine(None)
-        record = b"\x17\x03\x03\x00\x0a"
-        for pieces, due in (
-            ([record + bytes(10)], 0),
-            ([record + bytes(3)], 7),
-            ([record + bytes(3), bytes(7)], 0),
-            ([record + bytes(10) + record], 10),
-            ([record[:3]], -1),
-            ([record + bytes(3), bytes(7) + record + bytes(10)], 0),
-        ):
-            made._due = 0
-            for piece in pieces:
-                made._due = made._still_due(piece)
-            self.assertEqual(due, made._due, pieces)
-        self.assertIsInstance(made, engine.CompiledEngine)
