@@ -206,12 +206,25 @@ def log_secrets(made: SSL.Context) -> None:
 def set_curves(made: SSL.Context, names: Sequence[str]) -> None:
     """Which curves are used, the best first; those that this OpenSSL does not know are left out.
 
+    As in BoringSSL a client's first hello has a key for the best, and one for the best of the other
+    kind, post-quantum or not; OpenSSL by itself has one alone, and a host that does not know that
+    curve has to ask for another hello.
+
     :raise ValueError: where that leaves none.
     """
     known = [name for name in names if knows_curve(name)]
-    if not known or lib.SSL_CTX_set1_curves_list(made._context, ":".join(known).encode()) != 1:
+    first = known[:1]
+    first += [name for name in known if _is_post_quantum(name) != _is_post_quantum(first[0])][:1]
+    marked = [f"*{name}" if name in first else name for name in known]
+    for each in (marked, known):  # before 3.5 OpenSSL knows no marks
+        if known and lib.SSL_CTX_set1_curves_list(made._context, ":".join(each).encode()) == 1:
+            return
         take_errors()
-        raise ValueError(f"none of the curves {', '.join(names)} is known")
+    raise ValueError(f"none of the curves {', '.join(names)} is known")
+
+
+def _is_post_quantum(curve: str) -> bool:
+    return "MLKEM" in curve
 
 
 @cache
