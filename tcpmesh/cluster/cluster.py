@@ -40,6 +40,7 @@ from tcpmesh.interfaces import (
     ILoadBalancer,
     INamedHostsBalancer,
 )
+from tcpmesh.net.cooperator import do_all
 from tcpmesh.registry import UnknownExtension, WorkerContext, cluster_type
 from tcpmesh.stats.store import Store
 from tcpmesh.values.address import Address
@@ -116,6 +117,7 @@ class Cluster:
         self._assignment = Assignment()
         self._send = send
         self._clock = context.network.clock
+        self._cooperator = context.network.cooperator
         self._detects_outliers: bool = message.HasField("outlier_detection")
         with all_or_nothing() as undo:
             self._build(message, context, undo)
@@ -192,8 +194,7 @@ class Cluster:
         host = self._by_key.get(key)
         if host is None or not self._set_flags(host, flags):
             return
-        for session in tuple(host.sessions):
-            session.host_failed()
+        do_all(self._cooperator, host.fail_sessions())
         if self.pools is not None:
             self.pools.hosts_failed((host,))
         for own in (self._http2, self._http1):

@@ -6,8 +6,17 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from zope.interface import Attribute, Interface
 
+from twisted.internet.defer import Deferred
+
 from tcpmesh.values.runtime import Entry
 from tcpmesh.values.statuses import ClusterStatus, ListenerStatus, TlsContextStatus
+from tcpmesh.values.stream.live import (
+    CloseQuery,
+    CloseRow,
+    ConnectionQuery,
+    Connections,
+    FieldFilter,
+)
 
 
 class IServer(Interface):
@@ -34,6 +43,20 @@ class IServer(Interface):
 
     def listener_statuses() -> Sequence[ListenerStatus]:
         """The listeners in order of configuration."""
+
+    def connections(query: ConnectionQuery) -> Deferred[Connections]:
+        """The connections that there are, at this moment, in all workers."""
+
+    def closes(query: CloseQuery) -> Deferred[tuple[CloseRow, ...]]:
+        """The connections that have ended, the last first."""
+
+    def close_connections(
+        filters: tuple[FieldFilter, ...], percent: int = 100, gently: bool = False
+    ) -> Deferred[int]:
+        """Close the connections that fit, all at once or the oldest percent gently.
+
+        :return: how many these are.
+        """
 
     def tls_statuses() -> Sequence[TlsContextStatus]:
         """The certificates of each TLS context, in order of configuration."""

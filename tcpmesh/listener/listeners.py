@@ -13,9 +13,11 @@ from typing import Any
 from twisted.internet.defer import Deferred, gatherResults
 
 from tcpmesh.accesslog.opening import CannotLog
+from tcpmesh.connection.connection import Connection
 from tcpmesh.listener.accept_limit import GLOBAL_KEY, LISTENER_PREFIX
 from tcpmesh.listener.filter_chain import FilterChain
 from tcpmesh.listener.listener import Listener
+from tcpmesh.net.cooperator import do_all
 from tcpmesh.net.listen import BindError
 from tcpmesh.registry import BrokenExtension, UnknownExtension, WorkerContext
 from tcpmesh.values.address import Address
@@ -89,6 +91,11 @@ class Listeners:
         self._leaving = {listener for listener in self._leaving if listener.open_connections}
         return sum(each.open_connections for each in (*self._leaving, *self._listeners.values()))
 
+    def clients(self) -> list[tuple[Connection, ...]]:
+        """The clients of all listeners at this moment, in groups."""
+        listeners = (*self._leaving, *self._listeners.values())
+        return [group for each in listeners for group in each.connections()]
+
     def stop(self) -> Deferred[None]:
         """Accept no more clients anywhere and close those there are; fires when they are gone."""
         stopping = [each.stop() for each in (*self._listeners.values(), *self._leaving)]
@@ -137,8 +144,11 @@ class Listeners:
             self._refuse(told.listener, e)
 
     def _close_chains(self, told: CloseChains) -> None:
-        for chain in self._left_out.pop(told.update, ()):
-            chain.expire()
+        chains = self._left_out.pop(told.update, [])
+        do_all(
+            self._context.network.cooperator,
+            (step for chain in chains for step in chain.expire()),
+        )
 
     def _remove(self, told: RemoveListener) -> None:
         self._close(told.listener)

@@ -8,6 +8,8 @@ from typing import Any
 from envoy.config.bootstrap.v3 import bootstrap_pb2
 from zope.interface import implementer
 
+from twisted.internet.defer import Deferred, succeed
+
 from tcpmesh.config.arguments import node_with
 from tcpmesh.interfaces import IServer
 from tcpmesh.logs.levels import Levels
@@ -16,6 +18,14 @@ from tcpmesh.stats.store import Store
 from tcpmesh.values.runtime import Entry
 from tcpmesh.values.server_options import ServerOptions
 from tcpmesh.values.statuses import ClusterStatus, HostStatus, ListenerStatus, TlsContextStatus
+from tcpmesh.values.stream.live import (
+    CloseQuery,
+    CloseRow,
+    ConnectionQuery,
+    ConnectionRow,
+    Connections,
+    FieldFilter,
+)
 
 COUNTERS = {
     "cx_connect_fail": 1,
@@ -43,6 +53,10 @@ class FakeServer:
         self.contexts: list[TlsContextStatus] = []
         self.log_levels = Levels("info", {})
         self.layers = Layers(bootstrap_pb2.Bootstrap(), "", Store(), lambda message: None)
+        self.rows: list[ConnectionRow] = []
+        self.close_rows: list[CloseRow] = []
+        self.asked: list[object] = []
+        """What was asked about connections."""
         self.quits = 0
         self.flushes = 0
         self.reopened = 0
@@ -56,6 +70,23 @@ class FakeServer:
         """Count, in two steps."""
         yield
         self.flushes += 1
+
+    def connections(self, query: ConnectionQuery) -> Deferred[Connections]:
+        """What the query was, and what a test says."""
+        self.asked.append(query)
+        return succeed(Connections(tuple(self.rows), len(self.rows), len(self.rows)))
+
+    def closes(self, query: CloseQuery) -> Deferred[tuple[CloseRow, ...]]:
+        """The same of those that have ended."""
+        self.asked.append(query)
+        return succeed(tuple(self.close_rows))
+
+    def close_connections(
+        self, filters: tuple[FieldFilter, ...], percent: int = 100, gently: bool = False
+    ) -> Deferred[int]:
+        """As many as there are."""
+        self.asked.append((filters, percent, gently))
+        return succeed(len(self.rows))
 
     def cluster_statuses(self) -> list[ClusterStatus]:
         """The clusters that the test has put here."""

@@ -8,6 +8,9 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
+from typing import Any
+
+from twisted.internet.defer import Deferred
 
 from tcpmesh.admin.answers.json_stream import LazyList, json_stream
 from tcpmesh.interfaces import IServer
@@ -25,9 +28,12 @@ FILTER_MEMORY = 1 << 18
 class Answer:
     """What a page answers with: a text, or pieces of one, or of bytes, for a long page, which are
     then made as the client takes them.
+
+    A piece that is a Deferred is waited for, and what was made before it is sent meanwhile: it is
+    nothing itself.  So a page may ask others, or go on for as long as its client stays.
     """
 
-    body: str | Iterator[str] | Iterator[bytes]
+    body: str | Iterator[str | Deferred[Any]] | Iterator[bytes | Deferred[Any]]
     status: int = 200
     content_type: str = TEXT
 
@@ -93,6 +99,9 @@ class Endpoint:
     parameters: tuple[Parameter, ...] = ()
     changes: bool = False
     """True where a call changes something: then it has to be a POST."""
+
+    is_own: bool = False
+    """True where Envoy has no such page."""
 
 
 def json_answer(value: object) -> Answer:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from tcpmesh.admin.endpoints import (
     clusters,
+    connections,
     control,
     dump,
     home,
@@ -22,6 +23,7 @@ ENDPOINTS = (
     *stats.ENDPOINTS,
     *clusters.ENDPOINTS,
     *listeners.ENDPOINTS,
+    *connections.ENDPOINTS,
     *dump.ENDPOINTS,
     *runtime.ENDPOINTS,
     *logging.ENDPOINTS,

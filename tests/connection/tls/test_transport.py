@@ -18,6 +18,7 @@ from tcpmesh.net.tls.material import read_authorities
 from tcpmesh.net.tls.names import VERSIONS
 from tcpmesh.net.tls.openssl import callbacks
 from tcpmesh.net.tls.settings import Resumption
+from tcpmesh.net.tls.subject_names import NameKind, NameMatcher
 from tcpmesh.net.tls.verifier import ValidationSettings
 from tcpmesh.testing.certificates import Authority
 from tcpmesh.testing.memory.network import MemoryNetwork
@@ -211,6 +212,19 @@ class VerdictTests(TlsTestCase):
             self.network.pump()
             self.assertEqual(b"" if required else b"x", served.above.received)
 
+    def test_pinned_certificate(self) -> None:
+        """A client without a certificate is refused where only one certificate or its names will
+        do, though none is required in so many words, as in Envoy.
+        """
+        pinned = ValidationSettings(verify_certificate_hash=frozenset([b"x" * 32]))
+        named = trusting(san_matchers=(NameMatcher(NameKind.DNS, "exact", "client.test"),))
+        for demands in (pinned, named):
+            server = TlsContext(settings(certificate(), validation=demands))
+            client, served = self.connect(TlsContext(settings()), server)
+            client.transport.write(b"x")
+            self.network.pump()
+            self.assertEqual((["failed"], b""), (served.observer.told, served.above.received))
+
     def test_required_for_nothing(self) -> None:
         """Where a certificate is required, and there is nothing to hold it against, no client is
         asked for one, as in Envoy.
@@ -238,6 +252,21 @@ class VerdictTests(TlsTestCase):
             options = TransportSocketOptions(subject_names=names)
             client, _ = self.connect(context, server, options)
             self.assertEqual(["done"] if fits else ["failed"], client.observer.told, (name, names))
+
+    def test_verifier_knows_the_version(self) -> None:
+        """Who judges a certificate is told whether this is TLS 1.3, where fewer usages fit."""
+        server = TlsContext(settings(certificate(), validation=trusting()))
+        verify, told = server._verifier.verify, []
+
+        def noted(*args: Any, **more: Any) -> Any:
+            told.append(more["is_1_3"])
+            return verify(*args, **more)
+
+        self.patch(server._verifier, "verify", noted)
+        for version in BOTH:
+            own = certificate("client.test")
+            self.connect(TlsContext(settings(own, version=version, is_server=False)), server)
+        self.assertEqual([False, True], told)
 
     def test_verifier_that_fails(self) -> None:
         """An exception while a certificate is judged refuses, and is logged."""

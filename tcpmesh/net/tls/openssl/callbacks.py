@@ -89,6 +89,7 @@ def _verify(good: int, store: Any) -> int:
     if engine.judged is None:
         if lib.X509_STORE_CTX_get_error(store) == _KEY_TOO_SMALL:
             return 1  # said before there is a chain
+        engine.note_version()
         _note_chain(engine, store)
         engine.judged = engine.context.verify(engine, engine.chain)
         lib.ERR_clear_error()

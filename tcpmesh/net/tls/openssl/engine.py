@@ -89,7 +89,7 @@ class CompiledEngine:
         self._incoming = self._reading = self._outgoing = None
         self._start(made)
         self.version_number = 0
-        """That of the protocol, once the handshake is over."""
+        """That of the protocol, once it is agreed on."""
         self._begun_with: Any = None
         """The session of the handshake: held, so that no other can have its address."""
         self._changes = self._at_once = 0
@@ -145,7 +145,7 @@ class CompiledEngine:
             running.pop()
         if result == 1 and not self.refused:
             watch(ssl)
-            self.version_number = lib.SSL_version(ssl)
+            self.note_version()
             return True
         if self.refused or lib.SSL_get_error(ssl, result) not in _WANTS:
             raise TlsError(take_errors())
@@ -293,6 +293,10 @@ class CompiledEngine:
 
     # Facts
 
+    def note_version(self) -> None:
+        """The version is agreed on."""
+        self.version_number = lib.SSL_version(self._ssl)
+
     @property
     def has_more(self) -> bool:
         """Whether bytes have come that the handshake has left."""
@@ -320,7 +324,7 @@ class CompiledEngine:
 
     @property
     def is_1_3(self) -> bool:
-        """Whether it is TLS 1.3, in a handshake that is over."""
+        """Whether it is TLS 1.3, in a handshake that is over or has come to the certificates."""
         return bool(self.version_number == VERSION_1_3)
 
     @property

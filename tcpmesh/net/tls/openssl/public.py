@@ -76,7 +76,7 @@ class PublicEngine(CompiledEngine):
         if self.refused:
             raise TlsError(())
         watch(self._ssl)
-        self.version_number = lib.SSL_version(self._ssl)
+        self.note_version()
         return True
 
     def open(self, data: Any, plain: Buffer) -> int:
