@@ -218,7 +218,7 @@ class TlsTransport(WrappedTransport):
     def send_plain(self, data: Any) -> None:
         """Make records of it, and send them as one."""
         size = len(data)
-        if size > PIECE:
+        if not 0 < size <= PIECE:
             for start in range(0, size, PIECE):
                 if self._phase is READY:  # and not broken by the piece before
                     self.send_plain(data[start : start + PIECE])

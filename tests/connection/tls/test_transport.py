@@ -254,7 +254,7 @@ class VerdictTests(TlsTestCase):
             self.assertEqual(["done"] if fits else ["failed"], client.observer.told, (name, names))
 
     def test_verifier_knows_the_version(self) -> None:
-        """Who judges a certificate is told whether this is TLS 1.3, where fewer usages fit."""
+        """Who judges a certificate is told whether this is TLS 1.3."""
         server = TlsContext(settings(certificate(), validation=trusting()))
         verify, told = server._verifier.verify, []
 
