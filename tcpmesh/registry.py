@@ -32,8 +32,8 @@ from tcpmesh.interfaces import IAccessLogManager, ICluster, IDnsResolver, INetwo
 from tcpmesh.runtime.runtime import Runtime
 from tcpmesh.stats.scope import Scope
 from tcpmesh.stats.store import Store
-from tcpmesh.values.shared_counts import LocalCounts, SharedCounts
-from tcpmesh.values.shared_objects import SharedObjects
+from tcpmesh.values.shared.counts import LocalCounts, SharedCounts
+from tcpmesh.values.shared.objects import SharedObjects
 from tcpmesh.values.stream.stream_info import StreamInfo
 from tcpmesh.values.workers import connection_ids
 

@@ -28,9 +28,9 @@ from tcpmesh.testing import mesh
 from tcpmesh.testing.harness import Client
 from tcpmesh.testing.mesh import address_of
 from tcpmesh.testing.phases import check_phases
-from tcpmesh.values.count_memory import MainCounts, WorkerCounts
+from tcpmesh.values.shared.memory import MainCounts, WorkerCounts
 from tcpmesh.values.hosts import NO_FLAGS, Assignment, HealthFlag
-from tcpmesh.values.shared_counts import SharedCounts
+from tcpmesh.values.shared.counts import SharedCounts
 
 TCP_PROXY = f"type.googleapis.com/{tcp_proxy_pb2.TcpProxy.DESCRIPTOR.full_name}"
 

@@ -29,7 +29,7 @@ from tcpmesh.stats.settings import accepts
 from tcpmesh.stats.store import Store
 from tcpmesh.values.all_or_nothing import all_or_nothing
 from tcpmesh.values.response_flags import ResponseFlag
-from tcpmesh.values.shared_counts import SharedCount
+from tcpmesh.values.shared.counts import SharedCount
 from tcpmesh.values.stream.close_reason import Cause, CloseReason, EndedBy
 from tcpmesh.values.stream.close_words import close_reason_text
 from tcpmesh.values.stream.moment import LogType

@@ -35,7 +35,7 @@ from tcpmesh.values.link import (
     Stop,
     Stopped,
 )
-from tcpmesh.values.shared_counts import LocalCounts, SharedCounts
+from tcpmesh.values.shared.counts import LocalCounts, SharedCounts
 from tcpmesh.values.workers import connection_ids
 
 

@@ -27,7 +27,7 @@ from tcpmesh.testing.harness import Client, Server
 from tcpmesh.testing.memory.network import MemoryNetwork
 from tcpmesh.testing.recording import RecordingProtocol
 from tcpmesh.values.address import PATHS, Address
-from tcpmesh.values.shared_counts import SharedCounts
+from tcpmesh.values.shared.counts import SharedCounts
 
 
 def address_of(text: str) -> Address:
