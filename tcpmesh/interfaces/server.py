@@ -8,6 +8,7 @@ from zope.interface import Attribute, Interface
 
 from twisted.internet.defer import Deferred
 
+from tcpmesh.values.drain import DrainScope
 from tcpmesh.values.runtime import Entry
 from tcpmesh.values.statuses import ClusterStatus, ListenerStatus, TlsContextStatus
 from tcpmesh.values.stream.live import (
@@ -73,6 +74,20 @@ class IServer(Interface):
 
     def reopen_logs() -> None:
         """Open log files anew."""
+
+    def drain_listeners(
+        scope: DrainScope, is_graceful: bool = False, stops_listening: bool = True
+    ) -> None:
+        """Accept no more clients at these listeners, whose clients stay; or, where it is graceful,
+        have them leave in the drain time first.
+
+        :param stops_listening: whether a graceful drain ends with that.
+        """
+
+    def fail_health_checks(fails: bool) -> None:
+        """Say of this proxy that it drains, so that others send no more clients, or take that
+        back.
+        """
 
     def quit() -> None:
         """End the process, exit status 0, closing all connections."""

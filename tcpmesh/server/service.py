@@ -39,6 +39,7 @@ from tcpmesh.server.stats import ServerStats
 from tcpmesh.server.stats_flush import StatsFlush
 from tcpmesh.stats.settings import stats_store
 from tcpmesh.values.address import Address
+from tcpmesh.values.drain import DrainScope
 from tcpmesh.values.runtime import Entry
 from tcpmesh.values.server_options import ServerOptions
 from tcpmesh.values.statuses import ClusterStatus, ListenerStatus, TlsContextStatus
@@ -90,7 +91,8 @@ class Server(MultiService):
         self.node = node_with(bootstrap.node, options.node_arguments)
         self.on_quit: Callable[[], object] = lambda: None
         """Called where the admin interface is asked to end all this."""
-        self.state = "PRE_INITIALIZING"
+        self._state = "PRE_INITIALIZING"
+        self._fails_health_checks = False
         self._started = self._clock.seconds()
         self.live: Deferred[None] = Deferred()
         """Fires when clients are accepted; with `CannotStart` where an address is lost while the
@@ -155,12 +157,12 @@ class Server(MultiService):
     def _serve(self) -> None:
         """Open the listeners, then everything that watches them."""
         assert self._proxy is not None and self._network is not None
-        self.state = "INITIALIZING"
+        self._state = "INITIALIZING"
         try:
             self._proxy.main.start_workers()
         except BindError as e:
             self._give_up(e)
-        self.state = "LIVE"
+        self._state = "LIVE"
         self._stats.initialized()
         self._flush.start(
             self._proxy.main.sinks, self._network.cooperator, flush_interval(self.bootstrap)
@@ -195,6 +197,36 @@ class Server(MultiService):
             await self._network.stop()
         if isinstance(self._clock, MonotonicReactor):
             self._clock.stop()
+
+    def drain_listeners(
+        self, scope: DrainScope, is_graceful: bool = False, stops_listening: bool = True
+    ) -> None:
+        """Accept no more clients at these listeners, whose clients stay; or, where it is graceful,
+        have them leave in the drain time first.
+
+        :param stops_listening: whether a graceful drain ends with that.
+        """
+        if self._proxy is None:
+            return
+        if is_graceful:
+            self._proxy.main.listeners.drain(scope, stops_listening)
+        else:
+            self._proxy.main.listeners.stop_listening(scope)
+
+    def fail_health_checks(self, fails: bool) -> None:
+        """Say of this proxy that it drains, so that others send no more clients, or take that
+        back.
+        """
+        self._fails_health_checks = fails
+        if self._proxy is not None:
+            self._proxy.main.listeners.fail_health_checks(fails)
+        self._stats.show_live(not fails)
+
+    @property
+    def state(self) -> str:
+        """Where it is in its life, in Envoy's words."""
+        fails = self._fails_health_checks and self._state == "LIVE"
+        return "DRAINING" if fails else self._state
 
     def quit(self) -> None:
         """End all this; see `on_quit`."""

@@ -15,6 +15,7 @@ from tcpmesh.interfaces import IServer
 from tcpmesh.logs.levels import Levels
 from tcpmesh.runtime.layers import Layers
 from tcpmesh.stats.store import Store
+from tcpmesh.values.drain import DrainScope
 from tcpmesh.values.runtime import Entry
 from tcpmesh.values.server_options import ServerOptions
 from tcpmesh.values.statuses import ClusterStatus, HostStatus, ListenerStatus, TlsContextStatus
@@ -58,6 +59,10 @@ class FakeServer:
         self.asked: list[object] = []
         """What was asked about connections."""
         self.quits = 0
+        self.drains: list[tuple[object, ...]] = []
+        """The arguments of each call that drains listeners, and of those that fail health
+        checks.
+        """
         self.flushes = 0
         self.reopened = 0
 
@@ -111,6 +116,17 @@ class FakeServer:
     def reopen_logs(self) -> None:
         """Count."""
         self.reopened += 1
+
+    def drain_listeners(
+        self, scope: DrainScope, is_graceful: bool = False, stops_listening: bool = True
+    ) -> None:
+        """Note it."""
+        self.drains.append((scope, is_graceful, stops_listening))
+
+    def fail_health_checks(self, fails: bool) -> None:
+        """Note it."""
+        self.drains.append((fails,))
+        self.state = "DRAINING" if fails else "LIVE"
 
     def quit(self) -> None:
         """Count."""
