@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LAYERS = (
     ("values", "version", "wire", "logs", "interfaces"),
     ("stats", "config", "runtime", "net"),
-    ("connection", "registry"),
+    ("connection", "registry", "xds"),
     ("rpc",),
     ("accesslog", "cluster", "listener"),
     ("extensions",),

@@ -24,7 +24,7 @@ from tcpmesh.admin.answers.json_stream import LazyList, json_stream
 from tcpmesh.admin.answers.redact import redacted
 from tcpmesh.config.fields.to_plain import whole
 from tcpmesh.interfaces import IServer
-from tcpmesh.values.statuses import ClusterStatus, HostStatus
+from tcpmesh.values.statuses import ClusterStatus, DynamicResources, DynamicStatus, HostStatus
 from tcpmesh.wire.regex import Regex
 
 _TYPE = "type.googleapis.com/"
@@ -107,8 +107,7 @@ def _dumps(server: IServer, pattern: Regex | None, include_eds: bool) -> list[_D
     def element(name: str, message: Any) -> Json:
         # As a StaticCluster or StaticListener with the message in an Any, from which protobuf
         # would not read again what is nested very deep.
-        content = {"@type": _TYPE + message.DESCRIPTOR.full_name, **_json(redacted(message))}
-        return {name: content, "last_updated": at}
+        return {name: _content(message), "last_updated": at}
 
     return [
         _Dump(
@@ -116,15 +115,69 @@ def _dumps(server: IServer, pattern: Regex | None, include_eds: bool) -> list[_D
         ),
         _Dump(
             clusters.DESCRIPTOR,
-            {"static_clusters": _named(static.clusters, partial(element, "cluster"), pattern)},
+            {
+                **_versioned(server.dynamic_clusters()),
+                "static_clusters": _named(static.clusters, partial(element, "cluster"), pattern),
+                **_dynamic_clusters(server, pattern),
+            },
         ),
         *([_endpoints(server, pattern)] if include_eds else []),
         _Dump(
             listeners.DESCRIPTOR,
-            {"static_listeners": _named(static.listeners, partial(element, "listener"), pattern)},
+            {
+                **_versioned(server.dynamic_listeners()),
+                "static_listeners": _named(static.listeners, partial(element, "listener"), pattern),
+                **_dynamic_listeners(server, pattern),
+            },
         ),
         _Dump(config_dump_pb2.SecretsConfigDump.DESCRIPTOR, {}),
     ]
+
+
+def _content(message: Any) -> Json:
+    return {"@type": _TYPE + message.DESCRIPTOR.full_name, **_json(redacted(message))}
+
+
+def _versioned(found: DynamicResources) -> Json:
+    return {"version_info": found.version} if found.version else {}
+
+
+def _state(status: DynamicStatus, name: str) -> Json:
+    """What a DynamicCluster, or the state of a DynamicListener, is."""
+    updated = timestamp_pb2.Timestamp()
+    updated.FromMilliseconds(int(status.updated * 1000))
+    version = {"version_info": status.version} if status.version else {}
+    return {**version, name: _content(status.message), "last_updated": updated.ToJsonString()}
+
+
+def _dynamic_clusters(server: IServer, pattern: Regex | None) -> Json:
+    found: dict[bool, list[DynamicStatus]] = {False: [], True: []}
+    for status in server.dynamic_clusters().statuses:
+        found[server.is_warming(status.message.name)].append(status)
+    return {
+        name: LazyList(
+            _state(each, "cluster") if _is_named(each.message.name, pattern) else None
+            for each in statuses
+        )
+        for name, statuses in zip(
+            ("dynamic_active_clusters", "dynamic_warming_clusters"), found.values(), strict=True
+        )
+        if statuses
+    }
+
+
+def _dynamic_listeners(server: IServer, pattern: Regex | None) -> Json:
+    statuses = server.dynamic_listeners().statuses
+    if not statuses:
+        return {}
+    return {
+        "dynamic_listeners": LazyList(
+            {"name": each.message.name, "active_state": _state(each, "listener")}
+            if _is_named(each.message.name, pattern)
+            else None
+            for each in statuses
+        )
+    }
 
 
 def _named(
