@@ -18,7 +18,7 @@ from tcpmesh.terminal.texts import cut, duration, fit, number, shown, size
 PAGE = 10
 """Lines that PAGE UP and PAGE DOWN move by."""
 
-KEYS = "q quit  1-6 view  / filter  s sort  r reverse  x close  p pause  ? help"
+KEYS = "? help  q quit  1-6 view  / filter  s sort  r reverse  x close  p pause"
 
 HELP = """\
 1 to 6, TAB      another view
