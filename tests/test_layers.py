@@ -26,7 +26,7 @@ LAYERS = (
     ("extensions",),
     ("admin", "server"),
     ("tap_help", "tap_log", "tap_options", "tap_output", "tap_process"),
-    ("cli_completion", "cli_migrate", "embedding", "tap"),
+    ("cli_completion", "cli_migrate", "embedding", "tap", "terminal"),
     ("__main__", "cli"),
 )
 HEIGHT = {room: height for height, layer in enumerate(LAYERS) for room in layer}
