@@ -195,14 +195,18 @@ class CertificateTests(TlsTestCase):
                 self.assertEqual(expected.chain, near.transport.engine.peer_chain)
 
     def test_authorities_are_named(self) -> None:
-        """A client that is asked for a certificate hears which authorities are trusted."""
+        """A client that is asked for a certificate hears which authorities are trusted, unless that
+        is suppressed.
+        """
         server = TlsContext(settings(certificate(), validation=trusting()))
         made = server._context(server._default)
         names = lib.SSL_CTX_get_cert_store(made._context)  # there is a store, and it trusts nobody
         self.assertEqual(0, lib.sk_X509_OBJECT_num(lib.X509_STORE_get0_objects(names)))
-        client, _ = self.connect(TlsContext(settings()), server)
-        found = lib.SSL_get_client_CA_list(client.transport.engine._ssl)
-        self.assertEqual(1, lib.sk_X509_NAME_num(found))
+        silent = settings(certificate(), validation=trusting(suppress_client_ca_list=True))
+        for told, context in ((1, server), (0, TlsContext(silent))):
+            client, _ = self.connect(TlsContext(settings()), context)
+            found = lib.SSL_get_client_CA_list(client.transport.engine._ssl)
+            self.assertEqual(told, max(0, lib.sk_X509_NAME_num(found)))
 
     def test_equal_settings(self) -> None:
         """Settings that say the same are equal, whoever has read them."""
