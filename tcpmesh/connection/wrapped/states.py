@@ -32,6 +32,8 @@ class Phase(Enum):
     LOST = auto()
     """It is over, and the protocol above was told."""
 
+    __hash__ = object.__hash__  # enum's own, in Python, takes longer than what it is for
+
 
 NEXT: dict[Phase, frozenset[Phase]] = {
     Phase.HANDSHAKE: frozenset((Phase.READY, Phase.ENDING, Phase.LOST)),
@@ -42,7 +44,7 @@ NEXT: dict[Phase, frozenset[Phase]] = {
 }
 """What may follow what."""
 
-CONNECTED = (Phase.HANDSHAKE, Phase.READY)
+CONNECTED = (Phase.READY, Phase.HANDSHAKE)
 """There is a connection, and this side has not ended it."""
 
 
