@@ -25,6 +25,7 @@ from tcpmesh.net.tls.material import Certificate, read_pair, with_staple
 from tcpmesh.net.tls.names import CURVES, VERSIONS, parameters
 from tcpmesh.net.tls.openssl.callbacks import knows_curve, set_curves
 from tcpmesh.net.tls.openssl.library import Buffer
+from tcpmesh.net.tls.reasons import failure_text
 from tcpmesh.net.tls.settings import KeyLog, StaplePolicy, TlsSettings
 from tcpmesh.testing.certificates import Authority
 from tcpmesh.testing.tls import authority, certificate, settings
@@ -99,6 +100,9 @@ class StapleTests(TlsTestCase):
             self.assertEqual([outcome], served.watcher.stapled)
             told = ["failed" if outcome == "failed" else "done"]
             self.assertEqual(told, served.observer.told, (policy, outcome))
+            if outcome == "failed":
+                reason = failure_text(served.watcher.failures[0].errors)
+                self.assertIn("CONNECTION_REJECTED", reason)
             if outcome == "responses":
                 self.assertEqual(good.staple, response_of(client))
 
