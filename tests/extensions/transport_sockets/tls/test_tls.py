@@ -325,6 +325,21 @@ class DownstreamTests(TlsMeshTestCase):
         self.assertEqual(1, len(self.host.built))
 
 
+    def test_removed(self) -> None:
+        """Of a listener that is removed nothing is left once its last client has gone, and of a
+        cluster neither.
+        """
+        down = socket("Downstream", {"tls_certificates": [issued("server.test")]})
+        self.serve(config(down, socket("Upstream", {})), TlsContext(settings(certificate())))
+        client = self.client()
+        self.assert_talk(client)
+        self.mesh.listeners.remove("l")
+        self.end(client)
+        self.assertEqual({}, self.mesh.stats(LISTENER))
+        self.mesh.clusters.remove("c")
+        self.assertEqual({}, self.mesh.stats(CLUSTER))
+
+
 class UpstreamTests(TlsMeshTestCase):
     """TLS towards hosts."""
 
