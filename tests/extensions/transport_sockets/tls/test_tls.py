@@ -324,7 +324,6 @@ class DownstreamTests(TlsMeshTestCase):
         self.mesh.connect(FRONT)
         self.assertEqual(1, len(self.host.built))
 
-
     def test_removed(self) -> None:
         """Of a listener that is removed nothing is left once its last client has gone, and of a
         cluster neither.
