@@ -325,11 +325,15 @@ class DownstreamTests(TlsMeshTestCase):
         self.assertEqual(1, len(self.host.built))
 
     def test_removed(self) -> None:
-        """Of a listener that is removed nothing is left once its last client has gone, and of a
-        cluster neither.
+        """Gauges tell when the certificates of a listener and a cluster expire; of those that are
+        removed nothing is left once the last client has gone.
         """
         down = socket("Downstream", {"tls_certificates": [issued("server.test")]})
-        self.serve(config(down, socket("Upstream", {})), TlsContext(settings(certificate())))
+        up = socket("Upstream", trusting())
+        self.serve(config(down, up), TlsContext(settings(certificate())))
+        for prefix in (LISTENER, CLUSTER):
+            gauges = [each for each in self.mesh.stats(prefix) if each.startswith("certificate.")]
+            self.assertEqual(1, len(gauges))
         client = self.client()
         self.assert_talk(client)
         self.mesh.listeners.remove("l")
