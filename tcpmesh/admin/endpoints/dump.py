@@ -15,6 +15,7 @@ from envoy.admin.v3 import config_dump_pb2, config_dump_shared_pb2
 from envoy.config.cluster.v3 import cluster_pb2
 from envoy.config.endpoint.v3 import endpoint_pb2
 from envoy.config.listener.v3 import listener_pb2
+from envoy.extensions.transport_sockets.tls.v3 import secret_pb2
 from google.protobuf import field_mask_pb2, json_format, timestamp_pb2
 from google.protobuf.descriptor import Descriptor
 
@@ -35,7 +36,16 @@ _CONTENTS = {
     "cluster": cluster_pb2.Cluster.DESCRIPTOR,
     "endpoint_config": endpoint_pb2.ClusterLoadAssignment.DESCRIPTOR,
     "listener": listener_pb2.Listener.DESCRIPTOR,
+    "secret": secret_pb2.Secret.DESCRIPTOR,
 }
+
+_SECRET_KINDS = (
+    "tls_certificate",
+    "validation_context",
+    "session_ticket_keys",
+    "generic_secret",
+    "",
+)
 
 Json = dict[str, Any]
 
@@ -105,9 +115,7 @@ def _dumps(server: IServer, pattern: Regex | None, include_eds: bool) -> list[_D
     at: str = updated.ToJsonString()
 
     def element(name: str, message: Any) -> Json:
-        # As a StaticCluster or StaticListener with the message in an Any, from which protobuf
-        # would not read again what is nested very deep.
-        return {name: _content(message), "last_updated": at}
+        return {name: _packed(message), "last_updated": at}
 
     return [
         _Dump(
@@ -130,12 +138,11 @@ def _dumps(server: IServer, pattern: Regex | None, include_eds: bool) -> list[_D
                 **_dynamic_listeners(server, pattern),
             },
         ),
-        _Dump(config_dump_pb2.SecretsConfigDump.DESCRIPTOR, {}),
+        _Dump(
+            config_dump_pb2.SecretsConfigDump.DESCRIPTOR,
+            {"static_secrets": _named(_by_kind(static.secrets), _secret, pattern)},
+        ),
     ]
-
-
-def _content(message: Any) -> Json:
-    return {"@type": _TYPE + message.DESCRIPTOR.full_name, **_json(redacted(message))}
 
 
 def _versioned(found: DynamicResources) -> Json:
@@ -147,7 +154,7 @@ def _state(status: DynamicStatus, name: str) -> Json:
     updated = timestamp_pb2.Timestamp()
     updated.FromMilliseconds(int(status.updated * 1000))
     version = {"version_info": status.version} if status.version else {}
-    return {**version, name: _content(status.message), "last_updated": updated.ToJsonString()}
+    return {**version, name: _packed(status.message), "last_updated": updated.ToJsonString()}
 
 
 def _dynamic_clusters(server: IServer, pattern: Regex | None) -> Json:
@@ -178,6 +185,22 @@ def _dynamic_listeners(server: IServer, pattern: Regex | None) -> Json:
             for each in statuses
         )
     }
+
+
+def _packed(message: Any) -> Json:
+    """As an Any with the message in it, from which protobuf would not read again what is nested
+    very deep.
+    """
+    return {"@type": _TYPE + message.DESCRIPTOR.full_name, **_json(redacted(message))}
+
+
+def _by_kind(secrets: Iterable[Any]) -> list[Any]:
+    """Secrets as Envoy keeps them, each kind by itself."""
+    return sorted(secrets, key=lambda each: _SECRET_KINDS.index(each.WhichOneof("type") or ""))
+
+
+def _secret(message: Any) -> Json:
+    return {"name": message.name, "secret": _packed(message)}
 
 
 def _named(

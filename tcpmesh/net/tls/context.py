@@ -315,8 +315,9 @@ class TlsContext:
             ask_for_protocol(made)
         ask_for_context(made)
         ask_for_staple(made)
-        if self.settings.validation is not None:
-            for der in self.settings.validation.trusted_ca:
+        validation = self.settings.validation
+        if validation is not None and not validation.suppress_client_ca_list:
+            for der in validation.trusted_ca:
                 authority = x509.load_der_x509_certificate(der)
                 made.add_client_ca(X509.from_cryptography(authority))
 

@@ -73,6 +73,21 @@ class DumpTests(PageTestCase):
         dump.configs[0].Unpack(bootstrap)
         self.assertEqual(self.server.bootstrap, bootstrap.bootstrap)
 
+    def test_secrets(self) -> None:
+        """Static secrets are there by kind and name, without their keys."""
+        secrets = self.server.bootstrap.static_resources.secrets
+        secrets.add(name="peers").validation_context.trusted_ca.filename = "ca.pem"
+        secrets.add(name="own").tls_certificate.private_key.inline_string = "key"
+        own, peers = self.configs()["SecretsConfigDump"]["static_secrets"]
+        self.assertEqual(("own", "peers"), (own["name"], peers["secret"]["name"]))
+        kind = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
+        self.assertEqual(kind, own["secret"]["@type"])
+        key = own["secret"]["tls_certificate"]["private_key"]
+        self.assertEqual({"inline_string": "[redacted]"}, key)
+        found = self.configs("?name_regex=pe.*")["SecretsConfigDump"]["static_secrets"]
+        self.assertEqual([peers], found)
+        self.assertEqual([], self.json("/config_dump?resource=static_secrets")["configs"][2:])
+
     def test_made_in_turn(self) -> None:
         """Of ten thousand clusters each is put into words when its turn has come, not all before
         the first byte.

@@ -154,6 +154,12 @@ class PrecedenceTests(SynchronousTestCase):
         self.assert_chosen(found, rest=client(name="www.example.com."))
         self.assert_chosen(found, long=client(name=".example.com"))
 
+    def test_last_dot(self) -> None:
+        """A dot at the end of a name belongs to its last label, as in Envoy."""
+        found = matches(dot={"server_names": ["*."]}, b={"server_names": ["*.b."]}, rest={})
+        self.assert_chosen(found, rest=client(name="a."))
+        self.assert_chosen(found, b=client(name="a.b."))
+
     def test_transport_protocol(self) -> None:
         """Where no listener filter has found out what is spoken it is raw_buffer."""
         found = matches(
