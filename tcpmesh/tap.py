@@ -23,6 +23,7 @@ from twisted.logger import Logger
 from twisted.python import usage
 
 from tcpmesh.config.arguments import loaded_with
+from tcpmesh.config.checks.limits import open_files
 from tcpmesh.config.explain import as_dict, explain
 from tcpmesh.config.explain.text import as_text
 from tcpmesh.config.load import Loaded, load
@@ -42,7 +43,7 @@ from tcpmesh.values.server_options import ServerOptions
 
 ALIASES = {"c": "config-path", "config": "config-path", "l": "log-level"}
 
-REPEATED = ("stats-tag",)
+REPEATED = ("stats-tag", "admin-name")
 """What may be given several times."""
 
 GC_THRESHOLDS = (2_000, 10, 5_000)
@@ -86,6 +87,7 @@ class Options(usage.Options):
     def __init__(self) -> None:
         super().__init__()
         self["stats-tag"] = ()
+        self["admin-name"] = ()
         self.loaded: Loaded | None = None
         self._given: list[str] = []
         """The options that the user wrote, by their full names."""
@@ -144,6 +146,12 @@ class Options(usage.Options):
             raise usage.UsageError(f"--stats-tag: {text!r}: {rule}")
         self["stats-tag"] += (text,)
 
+    def opt_admin_name(self, name: str) -> None:
+        """A name under which browsers find the admin interface."""
+        if not name or set(name) & set("/:@ "):
+            raise usage.UsageError(f"--admin-name: {name!r} is no name of a host")
+        self["admin-name"] += (name,)
+
     def opt_allow_unknown_fields(self) -> None:
         """The same as --allow-unknown-static-fields."""
         self["allow-unknown-static-fields"] = 1
@@ -200,7 +208,7 @@ class Options(usage.Options):
                 self["config-yaml"],
                 allow_unknown_fields=bool(self["allow-unknown-static-fields"]),
                 allow_unsupported=bool(self["allow-unsupported"]),
-                open_files=_open_files(),
+                open_files=open_files(),
                 node_arguments=self.server_options().node_arguments,
             )
             wrong = _extension_problems(loaded)
@@ -279,12 +287,6 @@ class Options(usage.Options):
 _FLAGS = frozenset(str(flag[0]).replace("-", "_") for flag in Options.optFlags)
 
 
-def _open_files() -> int | None:
-    """How many files this process may have open; `None` where that is not limited."""
-    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return limit if limit != resource.RLIM_INFINITY else None
-
-
 def _extension_problems(loaded: Loaded) -> tuple[Problem, ...]:
     """What extensions of other packages say; what builds them is not even imported where none is
     installed.
@@ -302,7 +304,7 @@ def makeService(options: Options) -> IService:
     """
     from twisted.internet import reactor
 
-    from tcpmesh.server.service import Server
+    from tcpmesh.server.process import ProcessServer
     from tcpmesh.server.signals import install_signals
 
     assert options.loaded is not None
@@ -314,7 +316,7 @@ def makeService(options: Options) -> IService:
     bootstrap = options.loaded.bootstrap
     # Its lines, which take many times as much memory as the message, are not asked for again.
     options.loaded = Loaded(bootstrap, (), SourceMap(()))
-    server = Server(reactor, bootstrap, settings, log)
+    server = ProcessServer(reactor, bootstrap, settings, log)
     server.live.addCallback(lambda _: _calm_collector())
     running: Any = reactor
     running.callWhenRunning(install_signals, running, server.quit, server.reopen_logs)

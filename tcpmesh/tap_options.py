@@ -13,10 +13,10 @@ from typing import Any
 
 from twisted.python import usage
 
-from tcpmesh import __version__
 from tcpmesh.config.schema.newer import ENVOY
 from tcpmesh.logs.levels import LEVELS, component_levels, level
 from tcpmesh.logs.pattern import DEFAULT_PATTERN
+from tcpmesh.version import __version__
 
 #: The words that an option takes.
 CHOICES: Mapping[str, tuple[str, ...]] = {
@@ -201,6 +201,13 @@ _PARAMETERS: list[list[Any]] = [
         "v4",
         "v4 or v6: of the address that HTTP headers name.  No effect on TCP.",
         one_of("local-address-ip-version"),
+    ],
+    [
+        "admin-name",
+        None,
+        "",
+        "A name of a host under which the admin interface may be asked to change something, beside "
+        "localhost and addresses; may be given several times.",
     ],
     [
         "stats-tag",

@@ -8,6 +8,8 @@ from typing import Any
 from envoy.config.bootstrap.v3 import bootstrap_pb2
 from zope.interface import implementer
 
+from twisted.internet.defer import Deferred, succeed
+
 from tcpmesh.config.arguments import node_with
 from tcpmesh.interfaces import IServer
 from tcpmesh.logs.levels import Levels
@@ -15,7 +17,22 @@ from tcpmesh.runtime.layers import Layers
 from tcpmesh.stats.store import Store
 from tcpmesh.values.runtime import Entry
 from tcpmesh.values.server_options import ServerOptions
-from tcpmesh.values.statuses import ClusterStatus, HostStatus, ListenerStatus, TlsContextStatus
+from tcpmesh.values.statuses import (
+    ClusterStatus,
+    HostStatus,
+    ListenerStatus,
+    NotPossible,
+    NotThere,
+    TlsContextStatus,
+)
+from tcpmesh.values.stream.live import (
+    CloseQuery,
+    CloseRow,
+    ConnectionQuery,
+    ConnectionRow,
+    Connections,
+    FieldFilter,
+)
 
 COUNTERS = {
     "cx_connect_fail": 1,
@@ -43,6 +60,10 @@ class FakeServer:
         self.contexts: list[TlsContextStatus] = []
         self.log_levels = Levels("info", {})
         self.layers = Layers(bootstrap_pb2.Bootstrap(), "", Store(), lambda message: None)
+        self.rows: list[ConnectionRow] = []
+        self.close_rows: list[CloseRow] = []
+        self.asked: list[object] = []
+        """What was asked about connections."""
         self.quits = 0
         self.flushes = 0
         self.reopened = 0
@@ -56,6 +77,52 @@ class FakeServer:
         """Count, in two steps."""
         yield
         self.flushes += 1
+
+    def connections(self, query: ConnectionQuery) -> Deferred[Connections]:
+        """What the query was, and what a test says."""
+        self.asked.append(query)
+        return succeed(Connections(tuple(self.rows), len(self.rows), len(self.rows)))
+
+    def closes(self, query: CloseQuery) -> Deferred[tuple[CloseRow, ...]]:
+        """The same of those that have ended."""
+        self.asked.append(query)
+        return succeed(tuple(self.close_rows))
+
+    def close_connections(
+        self, filters: tuple[FieldFilter, ...], percent: int = 100, gently: bool = False
+    ) -> Deferred[int]:
+        """As many as there are."""
+        self.asked.append((filters, percent, gently))
+        return succeed(len(self.rows))
+
+    def drain_host(self, cluster: str, address: str, drained: bool) -> int:
+        """Remember what was asked for; only cluster `db` is there."""
+        self._steer(cluster, address, drained)
+        return 1
+
+    def rebalance(self, cluster: str, percent: int) -> Deferred[int]:
+        """Likewise."""
+        self._steer(cluster, percent)
+        return succeed(len(self.rows))
+
+    def pause_cluster(self, cluster: str, seconds: float) -> None:
+        """Likewise."""
+        self._steer(cluster, seconds)
+
+    def _steer(self, cluster: str, *asked: object) -> None:
+        if cluster == "named":
+            raise NotPossible("connections name the hosts of cluster named themselves")
+        if cluster != "db":
+            raise NotThere(f"there is no cluster {cluster}")
+        self.asked.append(asked)
+
+    def fail_health(self, fails: bool) -> None:
+        """Be as told."""
+        self.state = "DRAINING" if fails else "LIVE"
+
+    def drain_listeners(self, graceful: bool, inbound_only: bool, skip_exit: bool) -> None:
+        """Remember how."""
+        self.asked.append((graceful, inbound_only, skip_exit))
 
     def cluster_statuses(self) -> list[ClusterStatus]:
         """The clusters that the test has put here."""

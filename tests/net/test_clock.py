@@ -193,6 +193,17 @@ class MonotonicReactorTests(TestCase):
         await deferLater(reactor, 0.02)
         self.assert_nothing_left()
 
+    async def test_stop_in_a_call(self) -> None:
+        """Stopped by the last of its calls it leaves nothing behind either, from then on."""
+        done: Deferred[int] = Deferred()
+
+        def stop() -> None:
+            self.clock.stop()
+            done.callback(timers())
+
+        self.clock.callLater(0, stop)
+        self.assertEqual(0, await done)
+
     def test_cancelled_calls_are_not_kept(self) -> None:
         """Calls for a far day that are cancelled soon do not pile up."""
         kept = self.clock.callLater(3600, self.fail)

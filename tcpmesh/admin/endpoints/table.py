@@ -6,14 +6,17 @@ from __future__ import annotations
 
 from tcpmesh.admin.endpoints import (
     clusters,
+    connections,
     control,
     dump,
     home,
     info,
     listeners,
     logging,
+    profiling,
     runtime,
     stats,
+    steering,
 )
 
 ENDPOINTS = (
@@ -22,8 +25,11 @@ ENDPOINTS = (
     *stats.ENDPOINTS,
     *clusters.ENDPOINTS,
     *listeners.ENDPOINTS,
+    *connections.ENDPOINTS,
     *dump.ENDPOINTS,
     *runtime.ENDPOINTS,
     *logging.ENDPOINTS,
+    *profiling.ENDPOINTS,
     *control.ENDPOINTS,
+    *steering.ENDPOINTS,
 )

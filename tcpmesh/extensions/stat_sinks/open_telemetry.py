@@ -20,7 +20,6 @@ from zope.interface import implementer
 
 from twisted.logger import Logger
 
-from tcpmesh import __version__
 from tcpmesh.accesslog.collectors.exports import Exports
 from tcpmesh.accesslog.collectors.otlp_transport import GrpcTransport, HttpTransport, Transport
 from tcpmesh.accesslog.collectors.outbox import Outbox
@@ -34,6 +33,7 @@ from tcpmesh.stats.snapshot import (
     FlushedHistogram,
     FlushedNumbers,
 )
+from tcpmesh.version import __version__
 
 log = Logger(namespace="stats")
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tcpmesh.server.link.codec import ADDRESS, TEXT, TRUTH, WHOLE, LinkError, Record
+from tcpmesh.server.link.codec import ADDRESS, FRACTION, TEXT, TRUTH, WHOLE, LinkError, Record
 from tcpmesh.server.link.frames import (
     ASSIGNMENT,
     HOST_SPEC,
@@ -29,13 +29,14 @@ from tcpmesh.server.link.frames import (
     VERSION,
     Table,
 )
-from tcpmesh.server.link.numbers import Numbers
+from tcpmesh.server.link.numbers import MainMessage, Numbers, WorkerMessage
 from tcpmesh.stats.deltas import Deltas, GaugeValue, Interval, Names
 from tcpmesh.stats.metrics import Merge
 from tcpmesh.values import link
 from tcpmesh.values.address import Address
 from tcpmesh.values.hosts import Assignment, HostSpec, Locality
 from tcpmesh.values.runtime import Entry
+from tcpmesh.values.stream import live
 
 
 def metadata(text: str) -> Metadata:
@@ -103,6 +104,26 @@ ENTRIES = st.builds(
     fraction=st.none() | st.tuples(NUMBERS, NUMBERS),
 )
 
+PLAIN = {
+    "str": TEXTS,
+    "int": NUMBERS,
+    "float": st.floats(allow_nan=False),
+    "int | None": st.none() | NUMBERS,
+    "float | None": st.none() | st.floats(allow_nan=False),
+}
+
+
+def rows(kind: Any) -> st.SearchStrategy[Any]:
+    """Some rows of a kind, all of whose fields are plain."""
+    plain = {each.name: PLAIN[str(each.type)] for each in fields(kind)}
+    return st.lists(st.builds(kind, **plain), max_size=2).map(tuple)
+
+
+FILTERS = st.lists(st.builds(live.FieldFilter, TEXTS, TEXTS), max_size=2).map(tuple)
+CONNECTION_QUERIES = st.builds(
+    live.ConnectionQuery, FILTERS, sort=TEXTS, descending=st.booleans(), limit=NUMBERS
+)
+
 #: Values of the fields whose name does not tell their type.
 BY_NAME = {
     (link.Begin, "node"): st.builds(Node, id=TEXTS),
@@ -121,6 +142,11 @@ BY_NAME = {
     (link.HostsUnused, "hosts"): st.lists(NUMBERS).map(tuple),
     (link.Rates, "rates"): st.lists(st.tuples(NUMBERS, NUMBERS, NUMBERS)).map(tuple),
     (Numbers, "deltas"): st.none() | DELTAS,
+    (live.AskConnections, "query"): CONNECTION_QUERIES,
+    (live.AskCloses, "query"): st.builds(live.CloseQuery, FILTERS, limit=NUMBERS),
+    (live.CloseConnections, "filters"): FILTERS,
+    (live.ConnectionRows, "rows"): rows(live.ConnectionRow),
+    (live.CloseRows, "rows"): rows(live.CloseRow),
     (link.HostNumbers, "numbers"): st.lists(st.lists(NUMBERS).map(tuple)).map(tuple),
 }
 
@@ -140,6 +166,7 @@ def values(record: Record, name: str) -> st.SearchStrategy[Any]:
         id(WHOLE): NUMBERS,
         id(TEXT): TEXTS,
         id(TRUTH): st.booleans(),
+        id(FRACTION): st.floats(allow_nan=False),
         id(ADDRESS): ADDRESSES,
         id(LOCALITY): LOCALITIES,
         id(HOST_SPEC): HOST_SPECS,
@@ -167,7 +194,7 @@ class FrameTests(SynchronousTestCase):
 
     def test_complete(self) -> None:
         """Every message has a byte form, and each number stands for one."""
-        for table, union in ((TO_WORKER, link.ToWorker), (TO_MAIN, link.ToMain | Numbers)):
+        for table, union in ((TO_WORKER, WorkerMessage), (TO_MAIN, MainMessage)):
             kinds = [record.kind for record in table.records.values()]
             self.assertEqual(len(kinds), len(set(kinds)))
             self.assertEqual(self.kinds(union), set(kinds))
