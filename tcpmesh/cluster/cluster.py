@@ -41,6 +41,7 @@ from tcpmesh.interfaces import (
     ILoadBalancer,
     INamedHostsBalancer,
 )
+from tcpmesh.net.cooperator import do_all
 from tcpmesh.registry import UnknownExtension, WorkerContext, cluster_type
 from tcpmesh.stats.store import Store
 from tcpmesh.values.address import Address
@@ -120,6 +121,7 @@ class Cluster:
         self._assignment = Assignment()
         self._send = send
         self._clock = context.network.clock
+        self._cooperator = context.network.cooperator
         self._new_pause = partial(Pause, context.network, ended=self._go_on)
         self._detects_outliers: bool = message.HasField("outlier_detection")
         with all_or_nothing() as undo:
@@ -197,8 +199,7 @@ class Cluster:
         host = self._by_key.get(key)
         if host is None or not self._set_flags(host, flags):
             return
-        for session in tuple(host.sessions):
-            session.host_failed()
+        do_all(self._cooperator, host.fail_sessions())
         if self.pools is not None:
             self.pools.hosts_failed((host,))
         for own in (self._http2, self._http1):

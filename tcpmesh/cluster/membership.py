@@ -128,7 +128,8 @@ class Membership:
         self._merging = MergeWindow(context.network.clock, window, context.store, self._rebalance)
         self._socket_rules = MatchRules(message)
         # Last, for it is to be given back.
-        self.stats = MembershipStats(context.store, message.alt_stat_name or message.name)
+        name = message.alt_stat_name or message.name
+        self.stats = MembershipStats(context.store, name, self._socket_rules.names)
 
     # Which hosts there are
 
@@ -183,7 +184,7 @@ class Membership:
         rules = self._socket_rules
         for spec in specs:
             index = rules.index(spec)
-            self.stats.matched("" if index is None else rules.names[index])
+            self.stats.matched(None if index is None else rules.names[index])
 
     def told(self) -> Hosts:
         """What workers were told of the hosts last, with their flags as they are by now."""
