@@ -161,7 +161,7 @@ _PARAMETERS: list[list[Any]] = [
     ["service-node", None, "", "Overrides node.id."],
     ["service-zone", None, "", "Overrides node.locality.zone."],
     ["admin-address-path", None, "", "File to write the bound admin address to."],
-    ["drain-time-s", None, 600, "Seconds that a drain takes.  No effect yet.", natural],
+    ["drain-time-s", None, 600, "Seconds that a drain takes.", natural],
     [
         "drain-strategy",
         None,

@@ -18,10 +18,7 @@ LISTENER: dict[str, Rows] = {
         "filter_chain_matcher": YES,
         "per_connection_buffer_limit_bytes": YES,
         "metadata": YES,
-        "traffic_direction": no_effect(
-            "read only by the admin command that drains inbound listeners, which is not "
-            "supported yet"
-        ),
+        "traffic_direction": YES,
         "enable_reuse_port": YES,
         "stats_matcher": YES,
         "tcp_backlog_size": YES,
