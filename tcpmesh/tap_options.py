@@ -166,8 +166,15 @@ _PARAMETERS: list[list[Any]] = [
         "drain-strategy",
         None,
         "gradual",
-        "gradual or immediate.  No effect yet.",
+        "When draining connections are closed: gradual or immediate.",
         one_of("drain-strategy"),
+    ],
+    [
+        "graceful-stop-time-s",
+        None,
+        0,
+        "Seconds that SIGQUIT waits for clients to leave; 0 for any time.  Not Envoy's.",
+        natural,
     ],
     [
         "parent-shutdown-time-s",

@@ -19,6 +19,7 @@ from tcpmesh.admin.endpoints.table import ENDPOINTS
 from tcpmesh.runtime.layers import Layers
 from tcpmesh.stats.metrics import Merge
 from tcpmesh.stats.store import Store
+from tcpmesh.values.drain import DrainScope
 from tcpmesh.values.server_options import ServerOptions
 from tcpmesh.values.statuses import (
     BreakerThresholds,
@@ -88,14 +89,18 @@ class InfoTests(PageTestCase):
         self.assertEqual("LIVE\n", self.text("/ready"))
 
     def test_drain(self) -> None:
-        """How listeners are to be drained is said by flags."""
+        """How listeners are to be drained is said by flags; where they are not to be drained
+        gracefully, nor to stop, nothing is to be done.
+        """
         for query, how in (
-            ("", (False, False, False)),
-            ("?graceful", (True, False, False)),
-            ("?inboundonly&skip_exit", (False, True, True)),
+            ("", [(DrainScope.ALL, False, True)]),
+            ("?graceful", [(DrainScope.ALL, True, True)]),
+            ("?inboundonly&graceful&skip_exit", [(DrainScope.INBOUND, True, False)]),
+            ("?skip_exit", []),
         ):
             self.assertEqual("OK\n", self.post(f"/drain_listeners{query}"))
-            self.assertEqual(how, self.server.asked.pop())
+            self.assertEqual(how, self.server.drains)
+            self.server.drains.clear()
 
     def test_init_dump(self) -> None:
         """Before the clusters are warm the listeners are what is not ready; a mask may ask for
