@@ -195,10 +195,11 @@ class DocsTests(SynchronousTestCase):
         )
 
     def test_admin(self) -> None:
-        """docs/operations.md: each request to the admin interface is answered; the last ends the
-        process.
+        """docs/admin.md and docs/operations.md: each request to the admin interface is answered;
+        the last ends the process.
         """
-        block = block_with("docs/operations.md", "quitquitquit")
+        own = "".join(blocks("docs/admin.md")).replace("cluster=db", "cluster=web")
+        block = own + block_with("docs/operations.md", "quitquitquit")
         with Child(ADMIN + CONFIG.format(port=self.port, policy="lb_policy")) as proxy:
             proxy.wait_ready()
             for line in block.splitlines():

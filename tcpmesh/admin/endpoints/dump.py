@@ -22,6 +22,7 @@ from google.protobuf.descriptor import Descriptor
 from tcpmesh.admin.answers.address import address_json
 from tcpmesh.admin.answers.endpoint import JSON, PLAIN, Answer, Call, Endpoint, Parameter, Refusal
 from tcpmesh.admin.answers.json_stream import LazyList, json_stream
+from tcpmesh.admin.answers.node import own_node
 from tcpmesh.admin.answers.redact import redacted
 from tcpmesh.config.fields.to_plain import whole
 from tcpmesh.interfaces import IServer
@@ -118,9 +119,7 @@ def _dumps(server: IServer, pattern: Regex | None, include_eds: bool) -> list[_D
         return {name: _packed(message), "last_updated": at}
 
     return [
-        _Dump(
-            config_dump_pb2.BootstrapConfigDump.DESCRIPTOR, _bootstrap(server.bootstrap, updated)
-        ),
+        _Dump(config_dump_pb2.BootstrapConfigDump.DESCRIPTOR, _bootstrap(server, updated)),
         _Dump(
             clusters.DESCRIPTOR,
             {
@@ -216,10 +215,14 @@ def _is_named(name: str, pattern: Regex | None) -> bool:
     return pattern is None or bool(name and pattern.fullmatch(name))
 
 
-def _bootstrap(bootstrap: Any, updated: timestamp_pb2.Timestamp) -> Json:
-    """A `BootstrapConfigDump` in which listeners and clusters are made later."""
+def _bootstrap(server: IServer, updated: timestamp_pb2.Timestamp) -> Json:
+    """A `BootstrapConfigDump` in which listeners and clusters are made later; its node is the one
+    that this proxy is.
+    """
     lists = ("listeners", "clusters")
+    bootstrap = server.bootstrap
     shown = _without(bootstrap, "static_resources")
+    shown.node.CopyFrom(own_node(server))
     if bootstrap.HasField("static_resources"):
         shown.static_resources.CopyFrom(_without(bootstrap.static_resources, *lists))
         for name in lists:

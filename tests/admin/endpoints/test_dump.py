@@ -71,6 +71,8 @@ class DumpTests(PageTestCase):
         dump = json_format.ParseDict(self.json("/config_dump"), config_dump_pb2.ConfigDump())
         bootstrap = config_dump_pb2.BootstrapConfigDump()
         dump.configs[0].Unpack(bootstrap)
+        self.assertEqual("tcpmesh", bootstrap.bootstrap.node.user_agent_name)
+        bootstrap.bootstrap.ClearField("node")
         self.assertEqual(self.server.bootstrap, bootstrap.bootstrap)
 
     def test_secrets(self) -> None:

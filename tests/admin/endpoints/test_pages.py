@@ -19,6 +19,7 @@ from tcpmesh.admin.endpoints.table import ENDPOINTS
 from tcpmesh.runtime.layers import Layers
 from tcpmesh.stats.metrics import Merge
 from tcpmesh.stats.store import Store
+from tcpmesh.values.drain import DrainScope
 from tcpmesh.values.server_options import ServerOptions
 from tcpmesh.values.statuses import (
     BreakerThresholds,
@@ -78,6 +79,39 @@ class InfoTests(PageTestCase):
             self.server.state = state
             found = self.client.ask("/ready")
             self.assertEqual((503, f"{state}\n"), (found.status, found.body))
+
+    def test_health(self) -> None:
+        """A proxy that is to fail health checks says so, until it is to pass them again."""
+        self.assertEqual("OK\n", self.post("/healthcheck/fail"))
+        self.assertEqual(503, self.client.ask("/ready").status)
+        self.assertEqual("DRAINING", self.json("/server_info")["state"])
+        self.assertEqual("OK\n", self.post("/healthcheck/ok"))
+        self.assertEqual("LIVE\n", self.text("/ready"))
+
+    def test_drain(self) -> None:
+        """How listeners are to be drained is said by flags; where they are not to be drained
+        gracefully, nor to stop, nothing is to be done.
+        """
+        for query, how in (
+            ("", [(DrainScope.ALL, False, True)]),
+            ("?graceful", [(DrainScope.ALL, True, True)]),
+            ("?inboundonly&graceful&skip_exit", [(DrainScope.INBOUND, True, False)]),
+            ("?skip_exit", []),
+        ):
+            self.assertEqual("OK\n", self.post(f"/drain_listeners{query}"))
+            self.assertEqual(how, self.server.drains)
+            self.server.drains.clear()
+
+    def test_init_dump(self) -> None:
+        """Before the clusters are warm the listeners are what is not ready; a mask may ask for
+        something else, of which there is none.
+        """
+        self.assertEqual({}, self.json("/init_dump"))
+        self.server.state = "PRE_INITIALIZING"
+        self.server.listeners = [ListenerStatus("front", ())]
+        (found,) = self.json("/init_dump?mask=listener")["unready_targets_dumps"]
+        self.assertRegex(found["name"], r"^init manager Listener-local-init-manager front \d+$")
+        self.assertEqual({}, self.json("/init_dump?mask=cluster"))
 
     def test_help(self) -> None:
         """The help text names every page, by path, with its parameters."""
