@@ -58,6 +58,27 @@ class IServer(Interface):
         :return: how many these are.
         """
 
+    def drain_host(cluster: str, address: str, drained: bool) -> int:
+        """Give a host no new connections from now on, or some again.
+
+        :return: how many hosts have this address.
+        :raise tcpmesh.values.statuses.NotThere: where there is no such cluster or host.
+        :raise tcpmesh.values.statuses.NotPossible: where connections name the hosts.
+        """
+
+    def rebalance(cluster: str, percent: int) -> Deferred[int]:
+        """Close the oldest connections of a cluster gently.
+
+        :return: how many these are.
+        :raise tcpmesh.values.statuses.NotThere: where there is no such cluster.
+        """
+
+    def pause_cluster(cluster: str, seconds: float) -> None:
+        """Hold new connections to a cluster for so long; 0 to hold them no more.
+
+        :raise tcpmesh.values.statuses.NotThere: where there is no such cluster.
+        """
+
     def tls_statuses() -> Sequence[TlsContextStatus]:
         """The certificates of each TLS context, in order of configuration."""
 
@@ -69,6 +90,18 @@ class IServer(Interface):
 
         :raise tcpmesh.runtime.layers.NoAdminLayer: where there is none.
         :raise tcpmesh.runtime.entries.NotReadable: where a text is no value; nothing is set then.
+        """
+
+    def fail_health(fails: bool) -> None:
+        """Whether `/ready` is to say DRAINING from now on, for load balancers in front of it;
+        traffic goes on.
+        """
+
+    def drain_listeners(graceful: bool, inbound_only: bool, skip_exit: bool) -> None:
+        """Accept no more clients, at once or when the drain time is over; those connected stay.
+
+        :param inbound_only: only of listeners whose `traffic_direction` is INBOUND.
+        :param skip_exit: go on accepting nevertheless.
         """
 
     def reopen_logs() -> None:

@@ -22,10 +22,14 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from tcpmesh.accesslog.opening import CannotLog
+from tcpmesh.admin.guard import Guard
 from tcpmesh.admin.service import OPTIONS, AdminService
+from tcpmesh.config import collector
 from tcpmesh.config.arguments import node_with
+from tcpmesh.config.fields.strings import string_matcher
 from tcpmesh.config.fields.values import host_and_port, pipe_mode, seconds
 from tcpmesh.interfaces import INetwork, IServer
+from tcpmesh.listener.listen_socket import options_at
 from tcpmesh.logs.levels import Levels
 from tcpmesh.net.clock import MonotonicReactor
 from tcpmesh.net.listen import BindError
@@ -34,6 +38,7 @@ from tcpmesh.registry import BrokenExtension, UnknownExtension
 from tcpmesh.runtime.layers import NoAdminLayer
 from tcpmesh.server.assembly import Assembled, assemble
 from tcpmesh.server.link.link import ILink, NoSuchLink
+from tcpmesh.server.live.steering import Steering
 from tcpmesh.server.networks import NoSuchTransport, default_network
 from tcpmesh.server.stats import ServerStats
 from tcpmesh.server.stats_flush import StatsFlush
@@ -41,7 +46,7 @@ from tcpmesh.stats.settings import stats_store
 from tcpmesh.values.address import Address
 from tcpmesh.values.runtime import Entry
 from tcpmesh.values.server_options import ServerOptions
-from tcpmesh.values.statuses import ClusterStatus, ListenerStatus, TlsContextStatus
+from tcpmesh.values.statuses import ClusterStatus, ListenerStatus, NotThere, TlsContextStatus
 from tcpmesh.values.stream.live import (
     CloseQuery,
     CloseRow,
@@ -90,7 +95,8 @@ class Server(MultiService):
         self.node = node_with(bootstrap.node, options.node_arguments)
         self.on_quit: Callable[[], object] = lambda: None
         """Called where the admin interface is asked to end all this."""
-        self.state = "PRE_INITIALIZING"
+        self._state = "PRE_INITIALIZING"
+        self._fails_health = False
         self._started = self._clock.seconds()
         self.live: Deferred[None] = Deferred()
         """Fires when clients are accepted; with `CannotStart` where an address is lost while the
@@ -120,7 +126,8 @@ class Server(MultiService):
                 options=self.options,
             )
             self.log_levels.on_change = proxy.main.set_log_levels
-            proxy.main.build()
+            with collector.paused():
+                proxy.main.build()
             if self.bootstrap.admin.HasField("address"):
                 self._add_admin(self._network.cooperator)
             super().privilegedStartService()
@@ -155,12 +162,12 @@ class Server(MultiService):
     def _serve(self) -> None:
         """Open the listeners, then everything that watches them."""
         assert self._proxy is not None and self._network is not None
-        self.state = "INITIALIZING"
+        self._state = "INITIALIZING"
         try:
             self._proxy.main.start_workers()
         except BindError as e:
             self._give_up(e)
-        self.state = "LIVE"
+        self._state = "LIVE"
         self._stats.initialized()
         self._flush.start(
             self._proxy.main.sinks, self._network.cooperator, flush_interval(self.bootstrap)
@@ -205,7 +212,23 @@ class Server(MultiService):
         if self._proxy is not None:
             self._proxy.main.reopen_logs()
 
+    def fail_health(self, fails: bool) -> None:
+        """See `IServer`."""
+        self._fails_health = fails
+        self._stats.health_changed()
+
+    def drain_listeners(self, graceful: bool, inbound_only: bool, skip_exit: bool) -> None:
+        """See `IServer`."""
+        if self._proxy is not None and not skip_exit:
+            delay = float(self.options.drain_time_s) if graceful else 0.0
+            self._proxy.main.listeners.stop_accepting(inbound_only, delay)
+
     # What the admin interface asks
+
+    @property
+    def state(self) -> str:
+        """Where it is in its life; as in Envoy DRAINING also where it is to fail health checks."""
+        return "DRAINING" if self._fails_health and self._state == "LIVE" else self._state
 
     @property
     def uptime(self) -> float:
@@ -247,6 +270,24 @@ class Server(MultiService):
             return succeed(0)
         return self._proxy.main.live.close(filters, percent, gently)
 
+    def drain_host(self, cluster: str, address: str, drained: bool) -> int:
+        """See `IServer`."""
+        return self._steering.drain_host(cluster, address, drained)
+
+    def rebalance(self, cluster: str, percent: int) -> Deferred[int]:
+        """See `IServer`."""
+        return self._steering.rebalance(cluster, percent)
+
+    def pause_cluster(self, cluster: str, seconds: float) -> None:
+        """See `IServer`."""
+        self._steering.pause(cluster, seconds)
+
+    @property
+    def _steering(self) -> Steering:
+        if self._proxy is None:
+            raise NotThere("nothing is served yet")
+        return self._proxy.main.steering
+
     @property
     def first_ends(self) -> tuple[int | None, int | None]:
         """When the first certificate expires, and the first OCSP response."""
@@ -276,7 +317,8 @@ class Server(MultiService):
 
     def _add_admin(self, cooperator: Cooperator) -> None:
         assert self._proxy is not None
-        address = self.bootstrap.admin.address
+        admin = self.bootstrap.admin
+        address = admin.address
         AdminService(
             self,
             self._clock,
@@ -287,8 +329,12 @@ class Server(MultiService):
                 mode=pipe_mode(address),
                 dual_stack=address.socket_address.ipv4_compat,
                 namespace=address.socket_address.network_namespace_filepath,
+                before_bind=options_at(admin.socket_options, "STATE_PREBIND"),
+                after_bind=options_at(admin.socket_options, "STATE_BOUND"),
+                after_listen=options_at(admin.socket_options, "STATE_LISTENING"),
             ),
             self._proxy.main.admin_logs(),
+            Guard(map(string_matcher, admin.allow_paths), self.options.admin_name),
         ).setServiceParent(self)
 
 

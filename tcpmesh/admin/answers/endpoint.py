@@ -19,6 +19,8 @@ from tcpmesh.wire.regex import BadRegex, Regex
 TEXT = "text/plain; charset=UTF-8"
 HTML = "text/html; charset=UTF-8"
 JSON = "application/json"
+PLAIN = "text/plain"
+"""What Envoy says of some of its refusals."""
 
 FILTER_MEMORY = 1 << 18
 """Bytes of a regular expression: some thousand steps of its program, hundreds of names in a row."""
@@ -49,10 +51,11 @@ class Answer:
 class Refusal(Exception):
     """A call that cannot be answered as it is: status and text for the client."""
 
-    def __init__(self, text: str, status: int = 400) -> None:
+    def __init__(self, text: str, status: int = 400, content_type: str = TEXT) -> None:
         super().__init__(text)
         self.text = text
         self.status = status
+        self.content_type = content_type
 
 
 @dataclass(frozen=True)
@@ -67,15 +70,22 @@ class Call:
     accept: str = ""
     """The header of that name."""
 
-    def regex(self, name: str, complaint: str = "Invalid re2 regex: {}") -> Regex | None:
-        """The parameter of this name as an expression, or `None`.  Raises `Refusal` where it is
-        none.
+    def regex(
+        self,
+        name: str,
+        complaint: str = "Invalid re2 regex: {error}",
+        content_type: str = TEXT,
+    ) -> Regex | None:
+        """The parameter of this name as an expression, or `None`.
+
+        :raise Refusal: where it is none, with this complaint.
         """
         text = self.parameters.get(name, "")
         try:
             return Regex(text, FILTER_MEMORY) if text else None
         except BadRegex as e:
-            raise Refusal(complaint.format(e)) from None
+            refused = complaint.format(text=text, error=e)
+            raise Refusal(refused, content_type=content_type) from None
 
 
 @dataclass(frozen=True)
@@ -109,14 +119,14 @@ def json_answer(value: object) -> Answer:
     return Answer(json.dumps(value, indent=1) + "\n", content_type=JSON)
 
 
-def json_list_answer(name: str, items: Iterable[object | None]) -> Answer:
+def json_list_answer(
+    name: str, items: Iterable[object | None], shown_empty: bool = False
+) -> Answer:
     """An answer in JSON that is an object with one list, made and sent item by item; `None` is
     none, but took a while.
     """
 
-    return Answer(
-        chain(json_stream({name: LazyList(items, shown_empty=True)}), "\n"), content_type=JSON
-    )
+    return Answer(chain(json_stream({name: LazyList(items, shown_empty)}), "\n"), content_type=JSON)
 
 
 def help_text(endpoints: Sequence[Endpoint]) -> str:

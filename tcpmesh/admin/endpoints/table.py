@@ -13,8 +13,10 @@ from tcpmesh.admin.endpoints import (
     info,
     listeners,
     logging,
+    profiling,
     runtime,
     stats,
+    steering,
 )
 
 ENDPOINTS = (
@@ -27,5 +29,7 @@ ENDPOINTS = (
     *dump.ENDPOINTS,
     *runtime.ENDPOINTS,
     *logging.ENDPOINTS,
+    *profiling.ENDPOINTS,
     *control.ENDPOINTS,
+    *steering.ENDPOINTS,
 )

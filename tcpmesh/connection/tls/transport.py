@@ -29,7 +29,13 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from tcpmesh.connection.tls.pace import HandshakePace
-from tcpmesh.connection.wrapped.states import CONNECTED, RESET, HandshakeObserver, Phase
+from tcpmesh.connection.wrapped.states import (
+    CONNECTED,
+    RESET,
+    After,
+    HandshakeObserver,
+    Incoming,
+)
 from tcpmesh.connection.wrapped.transport import WrappedTransport
 from tcpmesh.connection.wrapped.writing import READY
 from tcpmesh.net.tls.context import NOTHING_WANTED, TlsContext
@@ -200,9 +206,11 @@ class TlsTransport(WrappedTransport):
                 return
 
     def connectionLost(self, reason: Failure) -> None:
-        """There is nothing below any more; a reset in the handshake is a failure of it."""
-        in_handshake = not self._shaken and self._phase is Phase.HANDSHAKE
-        if in_handshake and reason.check(ConnectionLost):
+        """There is nothing below any more; a reset, while the peer is listened to, is a failure of
+        TLS as well.
+        """
+        is_heard = self._incoming is Incoming.OPEN and self._after < After.CLOSE
+        if is_heard and reason.check(ConnectionLost) and not self._facts.failure:
             self.facts = replace(self._facts, failure=RESET)
         super().connectionLost(reason)
 

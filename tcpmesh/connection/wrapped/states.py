@@ -11,7 +11,7 @@ from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 
 RESET = "TLS_error:|33554536:system library:OPENSSL_internal:Connection reset by peer:TLS_error_end"
-"""What Envoy says of a handshake that ended with a reset."""
+"""What Envoy says of TLS that ended with a reset."""
 
 
 class Phase(Enum):

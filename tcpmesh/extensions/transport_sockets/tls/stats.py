@@ -107,7 +107,8 @@ class TlsStats:
             if any(each.reason == _NO_CERTIFICATE for each in error.errors):
                 self._verdicts["fail_verify_no_cert"].tally += 1
             else:
-                self.connection_error.tally += 1
+                # Of a connection that was open Envoy counts the failure to say goodbye, too.
+                self.connection_error.tally += 2 if transport.is_ready else 1
         cipher, facts = engine.cipher, transport.facts
         if cipher and not facts.cipher:
             group = shown_curve(engine.group)

@@ -208,6 +208,10 @@ class Session(Attempts):
             self._context.stats.upstream_flush_total.tally += 1
             self._context.stats.upstream_flush_active.add(1)
         if relay.from_upstream.state is not LOST:
+            info = self.stream_info
+            if info.local_close_reason:
+                # The upstream is closed for what the client was closed for.
+                info.upstream.local_close_reason = info.local_close_reason
             self.flush_counters()
             self.connection.downstream_lost()
 
