@@ -15,6 +15,7 @@ from tcpmesh.interfaces import IServer
 from tcpmesh.logs.levels import Levels
 from tcpmesh.runtime.layers import Layers
 from tcpmesh.stats.store import Store
+from tcpmesh.values.drain import DrainScope
 from tcpmesh.values.runtime import Entry
 from tcpmesh.values.server_options import ServerOptions
 from tcpmesh.values.statuses import (
@@ -65,6 +66,10 @@ class FakeServer:
         self.asked: list[object] = []
         """What was asked about connections."""
         self.quits = 0
+        self.drains: list[tuple[object, ...]] = []
+        """The arguments of each call that drains listeners, and of those that fail health
+        checks.
+        """
         self.flushes = 0
         self.reopened = 0
 
@@ -116,14 +121,6 @@ class FakeServer:
             raise NotThere(f"there is no cluster {cluster}")
         self.asked.append(asked)
 
-    def fail_health(self, fails: bool) -> None:
-        """Be as told."""
-        self.state = "DRAINING" if fails else "LIVE"
-
-    def drain_listeners(self, graceful: bool, inbound_only: bool, skip_exit: bool) -> None:
-        """Remember how."""
-        self.asked.append((graceful, inbound_only, skip_exit))
-
     def cluster_statuses(self) -> list[ClusterStatus]:
         """The clusters that the test has put here."""
         return self.clusters
@@ -147,6 +144,17 @@ class FakeServer:
     def reopen_logs(self) -> None:
         """Count."""
         self.reopened += 1
+
+    def drain_listeners(
+        self, scope: DrainScope, is_graceful: bool = False, stops_listening: bool = True
+    ) -> None:
+        """Note it."""
+        self.drains.append((scope, is_graceful, stops_listening))
+
+    def fail_health_checks(self, fails: bool) -> None:
+        """Note it."""
+        self.drains.append((fails,))
+        self.state = "DRAINING" if fails else "LIVE"
 
     def quit(self) -> None:
         """Count."""

@@ -541,8 +541,8 @@ class FilterTests(StreamInfoTestCase):
         self.mesh.listeners.start()
 
     def test_relayed(self) -> None:
-        """A filter that closes gives the connection flags and details, also while it is relayed, and
-        then both of its sides the reason.
+        """A filter that closes gives the connection flags and details, also while it is relayed,
+        and then both of its sides the reason.
         """
         self.backend = self.mesh.upstream(HOST)
         self.serve()
