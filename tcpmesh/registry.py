@@ -31,6 +31,7 @@ from tcpmesh.interfaces import IAccessLogManager, ICluster, IDnsResolver, INetwo
 from tcpmesh.runtime.runtime import Runtime
 from tcpmesh.stats.scope import Scope
 from tcpmesh.stats.store import Store
+from tcpmesh.values.host_events import RecentEvents
 from tcpmesh.values.shared_counts import LocalCounts, SharedCounts
 from tcpmesh.values.shared_objects import SharedObjects
 from tcpmesh.values.workers import connection_ids
@@ -146,6 +147,9 @@ class MainContext:
 
     scope: Scope | None = None
     """Where a transport socket counts: the scope of its cluster."""
+
+    events: RecentEvents = field(default_factory=RecentEvents)
+    """What has happened to hosts of late."""
 
 
 @dataclass(frozen=True)

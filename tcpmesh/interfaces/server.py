@@ -23,6 +23,8 @@ class IServer(Interface):
     state = Attribute("'LIVE', 'DRAINING', 'PRE_INITIALIZING' or 'INITIALIZING'.")
     uptime = Attribute("Seconds since this process started, a `float`.")
     log_levels = Attribute("The `Levels`.")
+    origin = Attribute("The `Origin` of its configuration.")
+    host_events = Attribute("The `RecentEvents` of all clusters.")
 
     def flushing_for_admin() -> Iterator[None]:
         """To be gone through before statistics are shown: a flush, where these happen only then

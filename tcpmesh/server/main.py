@@ -31,6 +31,7 @@ from tcpmesh.server.certificates import Certificates
 from tcpmesh.server.link.numbers import MainMessage, Numbers
 from tcpmesh.server.stats_flush import build_sinks, wants_values
 from tcpmesh.stats.store import Store
+from tcpmesh.values.host_events import RecentEvents
 from tcpmesh.values.link import (
     AskNumbers,
     Begin,
@@ -204,6 +205,11 @@ class Main:
         self._send(LogLevels(tuple(levels.items())))
 
     # What is shown
+
+    @property
+    def events(self) -> RecentEvents:
+        """What has happened to hosts of late."""
+        return self.context.events
 
     def cluster_statuses(self) -> Sequence[ClusterStatus]:
         """All clusters, in order of configuration."""

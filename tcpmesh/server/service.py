@@ -38,6 +38,8 @@ from tcpmesh.server.stats import ServerStats
 from tcpmesh.server.stats_flush import StatsFlush
 from tcpmesh.stats.settings import stats_store
 from tcpmesh.values.address import Address
+from tcpmesh.values.host_events import RecentEvents
+from tcpmesh.values.origin import NO_ORIGIN, Origin
 from tcpmesh.values.runtime import Entry
 from tcpmesh.values.server_options import ServerOptions
 from tcpmesh.values.statuses import ClusterStatus, ListenerStatus, TlsContextStatus
@@ -81,6 +83,7 @@ class Server(MultiService):
         observer: Log,
         network: INetwork | None = None,
         link: ILink | None = None,
+        origin: Origin = NO_ORIGIN,
     ) -> None:
         super().__init__()
         self._reactor = reactor
@@ -93,6 +96,7 @@ class Server(MultiService):
         self.log_levels = observer.levels
         self.bootstrap = bootstrap
         self.options = options
+        self.origin = origin
         self.store = stats_store(bootstrap.stats_config, options.stats_tags)
         self.node = node_with(bootstrap.node, options.node_arguments)
         self.exit_status = 0
@@ -249,6 +253,11 @@ class Server(MultiService):
         """See `IServer`."""
         on_demand = flush_interval(self.bootstrap) is None
         return self._flush.flushing() if on_demand else iter(())
+
+    @property
+    def host_events(self) -> RecentEvents:
+        """What has happened to hosts of late."""
+        return self._proxy.main.events if self._proxy is not None else RecentEvents()
 
     def cluster_statuses(self) -> Sequence[ClusterStatus]:
         """All clusters, in order of configuration."""

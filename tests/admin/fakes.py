@@ -13,6 +13,8 @@ from tcpmesh.interfaces import IServer
 from tcpmesh.logs.levels import Levels
 from tcpmesh.runtime.layers import Layers
 from tcpmesh.stats.store import Store
+from tcpmesh.values.host_events import RecentEvents
+from tcpmesh.values.origin import NO_ORIGIN
 from tcpmesh.values.runtime import Entry
 from tcpmesh.values.server_options import ServerOptions
 from tcpmesh.values.statuses import ClusterStatus, HostStatus, ListenerStatus, TlsContextStatus
@@ -43,6 +45,8 @@ class FakeServer:
         self.contexts: list[TlsContextStatus] = []
         self.log_levels = Levels("info", {})
         self.layers = Layers(bootstrap_pb2.Bootstrap(), "", Store(), lambda message: None)
+        self.origin = NO_ORIGIN
+        self.host_events = RecentEvents()
         self.quits = 0
         self.flushes = 0
         self.reopened = 0
