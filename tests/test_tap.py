@@ -825,7 +825,9 @@ class ServiceTests(OptionsTestCase):
         self.assertEqual(options.server_options(), made.options)
 
     def test_warnings_are_kept(self) -> None:
-        """The server knows when its configuration was read, and what was said of it, with places."""
+        """The server knows when its configuration was read, and what was said of it, with the
+        places.
+        """
         made = tap.makeService(self.parse("--config-yaml", UNKNOWN_CLUSTER))
         assert isinstance(made, Server)
         self.assertGreater(made.origin.loaded_at, 1.7e9)

@@ -6,8 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from zope.interface import Attribute, Interface
 
+from twisted.internet.defer import Deferred
+
 from tcpmesh.values.runtime import Entry
-from tcpmesh.values.statuses import ClusterStatus, ListenerStatus, TlsContextStatus
+from tcpmesh.values.statuses import ChainStatus, ClusterStatus, ListenerStatus, TlsContextStatus
+from tcpmesh.values.traffic import Traffic
 
 
 class IServer(Interface):
@@ -24,6 +27,7 @@ class IServer(Interface):
     uptime = Attribute("Seconds since this process started, a `float`.")
     log_levels = Attribute("The `Levels`.")
     origin = Attribute("The `Origin` of its configuration.")
+    samples = Attribute("The `Sample`s of the last ten minutes, the latest at the end.")
     host_events = Attribute("The `RecentEvents` of all clusters.")
 
     def flushing_for_admin() -> Iterator[None]:
@@ -36,6 +40,12 @@ class IServer(Interface):
 
     def listener_statuses() -> Sequence[ListenerStatus]:
         """The listeners in order of configuration."""
+
+    def filter_chains(listener: str) -> Sequence[ChainStatus]:
+        """The filter chains of a listener, the default one last; of one that is not there none."""
+
+    def traffic() -> Deferred[Traffic]:
+        """How much traffic there is, and what is connected to what, in all workers."""
 
     def tls_statuses() -> Sequence[TlsContextStatus]:
         """The certificates of each TLS context, in order of configuration."""

@@ -42,7 +42,7 @@ from tcpmesh.values.link import (
     ToWorker,
 )
 from tcpmesh.values.server_options import ServerOptions
-from tcpmesh.values.statuses import ClusterStatus, ListenerStatus, TlsContextStatus
+from tcpmesh.values.statuses import ChainStatus, ClusterStatus, ListenerStatus, TlsContextStatus
 from tcpmesh.values.workers import worker_name
 
 
@@ -218,6 +218,10 @@ class Main:
     def listener_statuses(self) -> list[ListenerStatus]:
         """All listeners, in order of configuration."""
         return self.listeners.statuses()
+
+    def filter_chains(self, listener: str) -> tuple[ChainStatus, ...]:
+        """The filter chains of a listener, the default one last."""
+        return self.listeners.filter_chains(listener)
 
     def tls_statuses(self) -> Sequence[TlsContextStatus]:
         """The certificates of all TLS contexts, in order of configuration."""

@@ -42,7 +42,7 @@ from tcpmesh.values.host_events import RecentEvents
 from tcpmesh.values.origin import NO_ORIGIN, Origin
 from tcpmesh.values.runtime import Entry
 from tcpmesh.values.server_options import ServerOptions
-from tcpmesh.values.statuses import ClusterStatus, ListenerStatus, TlsContextStatus
+from tcpmesh.values.statuses import ChainStatus, ClusterStatus, ListenerStatus, TlsContextStatus
 
 log = Logger(namespace="main")
 
@@ -266,6 +266,10 @@ class Server(MultiService):
     def listener_statuses(self) -> list[ListenerStatus]:
         """All listeners, in order of configuration."""
         return self._proxy.main.listener_statuses() if self._proxy is not None else []
+
+    def filter_chains(self, listener: str) -> tuple[ChainStatus, ...]:
+        """The filter chains of a listener, the default one last."""
+        return self._proxy.main.filter_chains(listener) if self._proxy is not None else ()
 
     def tls_statuses(self) -> Sequence[TlsContextStatus]:
         """The certificates of all TLS contexts, in order of configuration."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from envoy.config.bootstrap.v3 import bootstrap_pb2
 from zope.interface import implementer
+
+from twisted.internet.defer import Deferred, succeed
 
 from tcpmesh.config.arguments import node_with
 from tcpmesh.interfaces import IServer
@@ -17,7 +20,14 @@ from tcpmesh.values.host_events import RecentEvents
 from tcpmesh.values.origin import NO_ORIGIN
 from tcpmesh.values.runtime import Entry
 from tcpmesh.values.server_options import ServerOptions
-from tcpmesh.values.statuses import ClusterStatus, HostStatus, ListenerStatus, TlsContextStatus
+from tcpmesh.values.statuses import (
+    ChainStatus,
+    ClusterStatus,
+    HostStatus,
+    ListenerStatus,
+    TlsContextStatus,
+)
+from tcpmesh.values.traffic import Sample, Traffic
 
 COUNTERS = {
     "cx_connect_fail": 1,
@@ -42,11 +52,14 @@ class FakeServer:
         self.uptime = 61.5
         self.clusters: list[ClusterStatus] = []
         self.listeners: list[ListenerStatus] = []
+        self.chains: dict[str, tuple[ChainStatus, ...]] = {}
         self.contexts: list[TlsContextStatus] = []
         self.log_levels = Levels("info", {})
         self.layers = Layers(bootstrap_pb2.Bootstrap(), "", Store(), lambda message: None)
         self.origin = NO_ORIGIN
         self.host_events = RecentEvents()
+        self.samples: deque[Sample] = deque()
+        self.now = Traffic(Sample(0.0, 0, 0, 0, 0), {})
         self.quits = 0
         self.flushes = 0
         self.reopened = 0
@@ -72,6 +85,14 @@ class FakeServer:
     def listener_statuses(self) -> list[ListenerStatus]:
         """The listeners that the test has put here."""
         return self.listeners
+
+    def filter_chains(self, listener: str) -> Sequence[ChainStatus]:
+        """Those that the test has put here."""
+        return self.chains.get(listener, ())
+
+    def traffic(self) -> Deferred[Traffic]:
+        """What the test has put here."""
+        return succeed(self.now)
 
     def runtime_layers(self) -> Sequence[tuple[str, Mapping[str, Entry]]]:
         """Those that the test has put here."""

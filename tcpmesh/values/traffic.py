@@ -1,0 +1,46 @@
+"""How much traffic there is, and what is connected to what: as workers tell main, for people."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+MOST_FLOWS = 2000
+"""Flows that are told apart; of more than that, those of a cluster are one, whatever the host."""
+
+
+class Flow(NamedTuple):
+    """Where connections lead from and to.  Empty is what they have not come to yet."""
+
+    listener: str
+    filter_chain: str
+    cluster: str
+    host: str
+
+
+class Sample(NamedTuple):
+    """How much there was up to a moment."""
+
+    when: float
+    """Seconds since 1970."""
+
+    open: int
+    """Connections of clients at that moment."""
+
+    accepted: int
+    """... since the start."""
+
+    received: int
+    """Bytes from clients, that were relayed, since the start."""
+
+    sent: int
+    """... to clients."""
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """All of it at a moment."""
+
+    sample: Sample
+    flows: dict[Flow, int]
+    """How many connections each has."""
