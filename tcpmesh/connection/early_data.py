@@ -54,6 +54,11 @@ class EarlyData(QuietHalfCloseableProtocol):
             transport.read_size = min(self.read_size, max(transport.high_watermark, SLICE))
         direction.relay.read_source.protocol = self
 
+    @property
+    def relay(self) -> Any:
+        """The relay that is to be, as long as it has not begun."""
+        return self._direction.relay if self._direction is not None else None
+
     def stop(self) -> None:
         """From now on somebody else is the transport's protocol."""
         self._direction.source.read_size = self.read_size

@@ -10,6 +10,13 @@ from twisted.internet.defer import Deferred
 
 from tcpmesh.values.runtime import Entry
 from tcpmesh.values.statuses import ChainStatus, ClusterStatus, ListenerStatus, TlsContextStatus
+from tcpmesh.values.stream.live import (
+    CloseQuery,
+    CloseRow,
+    ConnectionQuery,
+    Connections,
+    FieldFilter,
+)
 from tcpmesh.values.traffic import Traffic
 
 
@@ -46,6 +53,20 @@ class IServer(Interface):
 
     def traffic() -> Deferred[Traffic]:
         """How much traffic there is, and what is connected to what, in all workers."""
+
+    def connections(query: ConnectionQuery) -> Deferred[Connections]:
+        """The connections that there are, at this moment, in all workers."""
+
+    def closes(query: CloseQuery) -> Deferred[tuple[CloseRow, ...]]:
+        """The connections that have ended, the last first."""
+
+    def close_connections(
+        filters: tuple[FieldFilter, ...], percent: int = 100, gently: bool = False
+    ) -> Deferred[int]:
+        """Close the connections that fit, all at once or the oldest percent gently.
+
+        :return: how many these are.
+        """
 
     def tls_statuses() -> Sequence[TlsContextStatus]:
         """The certificates of each TLS context, in order of configuration."""

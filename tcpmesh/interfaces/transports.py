@@ -23,6 +23,7 @@ from twisted.internet.interfaces import (
 
 from tcpmesh.values.address import Address
 from tcpmesh.values.socket_options import ConnectOptions, ListenOptions
+from tcpmesh.values.stream.tcp_facts import TcpFacts
 
 
 class IStreamTransport(ITCPTransport, IPushProducer, IConsumer):
@@ -73,6 +74,12 @@ class IStreamTransport(ITCPTransport, IPushProducer, IConsumer):
         """For how many seconds no data has come or gone here.
 
         :return: `None` where the system does not know, as of unix sockets.
+        """
+
+    def tcp_facts() -> TcpFacts | None:
+        """What the system knows of the connection: round-trip time, retransmits.
+
+        :return: `None` where it does not, as of unix sockets and of what is closed.
         """
 
     def original_destination() -> Address | None:

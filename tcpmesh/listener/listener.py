@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
@@ -62,6 +62,7 @@ class Listener(ServerFactory):
         """Its addresses; statistics go by the first."""
         self._ids = context.connection_ids
         self._clock = context.network.clock
+        self._remember = context.closes.append
         limit = message.per_connection_buffer_limit_bytes
         self._buffer_limit: int = (
             limit.value if message.HasField("per_connection_buffer_limit_bytes") else BUFFER_LIMIT
@@ -236,6 +237,14 @@ class Listener(ServerFactory):
             return None
         return Connection(self._first, next(self._ids))
 
+    def connections(self) -> Iterator[tuple[Connection, ...]]:
+        """Its clients at this moment, in groups, also those that its listener filters look at."""
+        if self._filters is not None:
+            yield self._filters.connections
+        for chain in self._chains:
+            if chain.connections:
+                yield tuple(chain.connections)
+
     @property
     def info(self) -> ListenerInfo:
         """Where its clients come in."""
@@ -304,6 +313,7 @@ class Listener(ServerFactory):
         if self._open is not None:
             self._open.own = self._count_here()
         info.ended = now = self._clock.seconds()
+        self._remember(info)
         if debug_log.enabled:
             self._tell_end(info)
         self.stats.closed(int((now - info.started) * 1000))
@@ -339,6 +349,7 @@ class Listener(ServerFactory):
         has no number.
         """
         info.ended = self._clock.seconds()
+        self._remember(info)
         if debug_log.enabled:
             self._tell_end(info)
         info.id = 0

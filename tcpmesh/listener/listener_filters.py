@@ -120,6 +120,11 @@ class ListenerFilterManager:
                 self._filters.append(build(each, context))
 
     @property
+    def connections(self) -> tuple[Connection, ...]:
+        """The clients that are being looked at, at this moment."""
+        return tuple(self._connections)
+
+    @property
     def active(self) -> int:
         """How many clients are being looked at."""
         return len(self._connections)

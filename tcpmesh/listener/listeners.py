@@ -13,6 +13,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, gatherResults
 
 from tcpmesh.accesslog.opening import CannotLog
+from tcpmesh.connection.connection import Connection
 from tcpmesh.listener.accept_limit import GLOBAL_KEY, LISTENER_PREFIX
 from tcpmesh.listener.filter_chain import FilterChain
 from tcpmesh.listener.listener import Listener
@@ -88,6 +89,11 @@ class Listeners:
         """Clients of all listeners, also of those that accept no more."""
         self._leaving = {listener for listener in self._leaving if listener.open_connections}
         return sum(each.open_connections for each in (*self._leaving, *self._listeners.values()))
+
+    def clients(self) -> list[tuple[Connection, ...]]:
+        """The clients of all listeners at this moment, in groups."""
+        listeners = (*self._leaving, *self._listeners.values())
+        return [group for each in listeners for group in each.connections()]
 
     def stop(self) -> Deferred[None]:
         """Accept no more clients anywhere and close those there are; fires when they are gone."""

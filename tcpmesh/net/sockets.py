@@ -13,6 +13,7 @@ from twisted.python.failure import Failure
 
 from tcpmesh.values.address import Address
 from tcpmesh.values.socket_options import IP_TRANSPARENT, IPV6_TRANSPARENT
+from tcpmesh.values.stream.tcp_facts import TcpFacts
 
 HIGH_WATERMARK = 1 << 20
 """Bytes: the high watermark of a transport that is told no other; Envoy's
@@ -30,8 +31,10 @@ for a single call.
 SO_ORIGINAL_DST = 80
 """Of linux/netfilter_ipv4.h, and of the same number for IPv6."""
 
-TCP_INFO_SIZE, LAST_DATA_SENT = 104, 44
-"""Of `tcp_info` in linux/tcp.h: tcpi_last_data_sent, and two fields later tcpi_last_data_recv."""
+TCP_INFO = struct.Struct("=44xI4xI12xI28xI")
+"""Of `tcp_info` in linux/tcp.h: tcpi_last_data_sent and tcpi_last_data_recv in milliseconds,
+tcpi_rtt in microseconds, tcpi_total_retrans.
+"""
 
 
 EXHAUSTED = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
@@ -67,16 +70,22 @@ def _count(fd: int, request: int) -> int:
     return int(count)
 
 
+def tcp_facts(sock: Any) -> TcpFacts | None:
+    """What the system knows of a TCP socket; `None` where it does not tell."""
+    try:
+        told = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO.size)
+        sent, received, rtt, retransmits = TCP_INFO.unpack(told)
+    except (OSError, AttributeError, struct.error):
+        return None
+    return TcpFacts(rtt, retransmits, float(min(sent, received)) / 1000)
+
+
 def quiet_for(sock: Any) -> float | None:
     """For how many seconds a TCP socket has neither sent nor received data; `None` where the system
     does not tell.
     """
-    try:
-        told = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_SIZE)
-        sent, received = struct.unpack_from("I4xI", told, LAST_DATA_SENT)
-    except (OSError, AttributeError, struct.error):
-        return None
-    return float(min(sent, received)) / 1000
+    facts = tcp_facts(sock)
+    return facts.quiet if facts is not None else None
 
 
 def original_destination(sock: Any) -> Address | None:
@@ -134,6 +143,13 @@ class Descriptor:
         if self.fd < 0 or self._family == socket.AF_UNIX:
             return None
         found: float | None = self._on_socket(quiet_for)
+        return found
+
+    def tcp_facts(self) -> TcpFacts | None:
+        """What the system knows of a TCP connection."""
+        if self.fd < 0 or self._family == socket.AF_UNIX:
+            return None
+        found: TcpFacts | None = self._on_socket(tcp_facts)
         return found
 
     def original_destination(self) -> Address | None:

@@ -29,6 +29,7 @@ from tcpmesh.registry import MainContext
 from tcpmesh.runtime.layers import Layers
 from tcpmesh.server.certificates import Certificates
 from tcpmesh.server.link.numbers import MainMessage, Numbers
+from tcpmesh.server.live.gathering import Gathering
 from tcpmesh.server.stats_flush import build_sinks, wants_values
 from tcpmesh.stats.store import Store
 from tcpmesh.values.host_events import RecentEvents
@@ -100,9 +101,12 @@ class Main:
         self.sinks: list[IStatsSink] = []
         self.clusters = ClusterManager(self.context, send)
         self.listeners = ListenerManager(store, send, network.clock, float(options.drain_time_s))
+        self.live = Gathering(send)
+        """What workers are asked about connections."""
         self._receivers: dict[type, Callable[[Any], object]] = {
             **self.clusters.receivers,
             **self.listeners.receivers,
+            **self.live.receivers,
             Numbers: self._take_numbers,
             Prepared: self._take_prepared,
         }

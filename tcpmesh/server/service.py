@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 from zope.interface import implementer
 
 from twisted.application.service import MultiService
-from twisted.internet.defer import Deferred, ensureDeferred, maybeDeferred
+from twisted.internet.defer import Deferred, ensureDeferred, maybeDeferred, succeed
 from twisted.internet.task import Cooperator
 from twisted.logger import ILogObserver, Logger
 from twisted.python import threadable
@@ -43,6 +43,13 @@ from tcpmesh.values.origin import NO_ORIGIN, Origin
 from tcpmesh.values.runtime import Entry
 from tcpmesh.values.server_options import ServerOptions
 from tcpmesh.values.statuses import ChainStatus, ClusterStatus, ListenerStatus, TlsContextStatus
+from tcpmesh.values.stream.live import (
+    CloseQuery,
+    CloseRow,
+    ConnectionQuery,
+    Connections,
+    FieldFilter,
+)
 
 log = Logger(namespace="main")
 
@@ -274,6 +281,24 @@ class Server(MultiService):
     def tls_statuses(self) -> Sequence[TlsContextStatus]:
         """The certificates of all TLS contexts, in order of configuration."""
         return self._proxy.main.tls_statuses() if self._proxy is not None else []
+
+    def connections(self, query: ConnectionQuery) -> Deferred[Connections]:
+        """See `IServer`."""
+        if self._proxy is None:
+            return succeed(Connections((), 0, 0))
+        return self._proxy.main.live.connections(query)
+
+    def closes(self, query: CloseQuery) -> Deferred[tuple[CloseRow, ...]]:
+        """See `IServer`."""
+        return self._proxy.main.live.closes(query) if self._proxy is not None else succeed(())
+
+    def close_connections(
+        self, filters: tuple[FieldFilter, ...], percent: int = 100, gently: bool = False
+    ) -> Deferred[int]:
+        """See `IServer`."""
+        if self._proxy is None:
+            return succeed(0)
+        return self._proxy.main.live.close(filters, percent, gently)
 
     @property
     def first_ends(self) -> tuple[int | None, int | None]:

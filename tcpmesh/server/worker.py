@@ -21,6 +21,8 @@ from tcpmesh.logs.debug import show_debug
 from tcpmesh.registry import WorkerContext
 from tcpmesh.runtime.following import FollowedRuntime
 from tcpmesh.server.link.numbers import MainMessage, Numbers
+from tcpmesh.server.live.asked import Asked
+from tcpmesh.server.live.closing import Closing
 from tcpmesh.stats.settings import stats_store
 from tcpmesh.stats.store import Store
 from tcpmesh.values.link import (
@@ -99,10 +101,15 @@ class Worker:
         )
         self.clusters = Clusters(self.context, send)
         self.listeners = Listeners(self.context, send)
+        clients = self.listeners.clients
+        self._asked = Asked(begin.index, network, clients, self.context.closes, send)
+        self._closing = Closing(begin.index, network, clients, send)
         self._receivers: dict[type, Callable[[Any], object]] = {
             **self.clusters.receivers,
             **self.listeners.receivers,
             **followed.receivers,
+            **self._asked.receivers,
+            **self._closing.receivers,
             LogLevels: self._set_levels,
             ReopenLogs: lambda told: self._access_logs.reopen(),
             AskNumbers: self._tell_numbers,
@@ -120,6 +127,8 @@ class Worker:
     def _stop(self, told: Stop) -> None:
         """Accept no more clients, close those there are, and connect to nobody any more."""
         if self._gone is None:
+            self._asked.stop()
+            self._closing.stop()
             self._gone = self.listeners.stop().addCallback(lambda _: self.clusters.stop())
             # Last, for the ends of clients are written down too.
             self._gone.addCallback(lambda _: self._access_logs.stop())

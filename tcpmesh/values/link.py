@@ -15,6 +15,14 @@ from typing import Any, TypeAlias
 from tcpmesh.values.address import Address
 from tcpmesh.values.hosts import Assignment, HostSpec
 from tcpmesh.values.runtime import Entry
+from tcpmesh.values.stream.live import (
+    AskCloses,
+    AskConnections,
+    CloseConnections,
+    CloseRows,
+    ConnectionRows,
+    ConnectionsClosed,
+)
 
 # From main to a worker
 
@@ -359,6 +367,9 @@ ToWorker: TypeAlias = (
     | AskRates
     | AskHostNumbers
     | AskNumbers
+    | AskConnections
+    | AskCloses
+    | CloseConnections
 )
 
 ToMain: TypeAlias = (
@@ -374,4 +385,7 @@ ToMain: TypeAlias = (
     | HostNumbers
     | Prepared
     | Stopped
+    | ConnectionRows
+    | CloseRows
+    | ConnectionsClosed
 )

@@ -27,6 +27,14 @@ from tcpmesh.values.statuses import (
     ListenerStatus,
     TlsContextStatus,
 )
+from tcpmesh.values.stream.live import (
+    CloseQuery,
+    CloseRow,
+    ConnectionQuery,
+    ConnectionRow,
+    Connections,
+    FieldFilter,
+)
 from tcpmesh.values.traffic import Sample, Traffic
 
 COUNTERS = {
@@ -60,6 +68,10 @@ class FakeServer:
         self.host_events = RecentEvents()
         self.samples: deque[Sample] = deque()
         self.now = Traffic(Sample(0.0, 0, 0, 0, 0), {})
+        self.rows: list[ConnectionRow] = []
+        self.close_rows: list[CloseRow] = []
+        self.asked: list[object] = []
+        """What was asked about connections."""
         self.quits = 0
         self.flushes = 0
         self.reopened = 0
@@ -73,6 +85,23 @@ class FakeServer:
         """Count, in two steps."""
         yield
         self.flushes += 1
+
+    def connections(self, query: ConnectionQuery) -> Deferred[Connections]:
+        """What the query was, and what a test says."""
+        self.asked.append(query)
+        return succeed(Connections(tuple(self.rows), len(self.rows), len(self.rows)))
+
+    def closes(self, query: CloseQuery) -> Deferred[tuple[CloseRow, ...]]:
+        """The same of those that have ended."""
+        self.asked.append(query)
+        return succeed(tuple(self.close_rows))
+
+    def close_connections(
+        self, filters: tuple[FieldFilter, ...], percent: int = 100, gently: bool = False
+    ) -> Deferred[int]:
+        """As many as there are."""
+        self.asked.append((filters, percent, gently))
+        return succeed(len(self.rows))
 
     def cluster_statuses(self) -> list[ClusterStatus]:
         """The clusters that the test has put here."""

@@ -26,6 +26,10 @@ class OnTransport:
         """For how many seconds no data has come or gone here, where the system knows."""
         return self.below.quiet_for()
 
+    def tcp_facts(self) -> Any:
+        """What the system knows of the TCP connection."""
+        return self.below.tcp_facts()
+
     def original_destination(self) -> Any:
         """Where the peer wanted to connect to, where the packet filter has redirected it here."""
         return self.below.original_destination()

@@ -42,10 +42,12 @@ from tcpmesh.net.sockets import (
     UNSENT_POLLS,
     original_destination,
     quiet_for,
+    tcp_facts,
     unsent,
 )
 from tcpmesh.net.stock.open_sockets import OpenSockets
 from tcpmesh.values.address import Address
+from tcpmesh.values.stream.tcp_facts import TcpFacts
 
 log = Logger(namespace="connection")
 
@@ -378,6 +380,10 @@ class StockTransport(tcp.Connection):
     def quiet_for(self) -> float | None:
         """For how many seconds no data has come or gone here, where the system knows."""
         return quiet_for(self.socket) if self._is_tcp and self.connected else None
+
+    def tcp_facts(self) -> TcpFacts | None:
+        """What the system knows of a TCP connection."""
+        return tcp_facts(self.socket) if self._is_tcp and self.connected else None
 
     def original_destination(self) -> Address | None:
         """Where the peer wanted to connect to, where the packet filter has redirected it here."""

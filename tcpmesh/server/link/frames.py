@@ -6,6 +6,7 @@ numbers stay what they are: a type that is not used any more leaves its number u
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
@@ -22,6 +23,7 @@ from tcpmesh.server.link.codec import (
     TEXT,
     TRUTH,
     WHOLE,
+    Form,
     LinkError,
     Mapped,
     Optional,
@@ -38,6 +40,7 @@ from tcpmesh.stats.metrics import Merge
 from tcpmesh.values import link
 from tcpmesh.values.hosts import Assignment, HostSpec, Locality
 from tcpmesh.values.runtime import Entry
+from tcpmesh.values.stream import live
 
 VERSION = 1
 
@@ -118,6 +121,29 @@ DELTAS = Record(
     is_whole=TRUTH,
     tags=mapping_form(Together(TEXT, Several(Together(TEXT, TEXT)))),
 )
+FILTERS = Several(
+    Mapped(Together(TEXT, TEXT), tuple, lambda pair: live.FieldFilter(*pair)),
+)
+CONNECTION_QUERY = Record(
+    live.ConnectionQuery, filters=FILTERS, sort=TEXT, descending=TRUTH, limit=WHOLE
+)
+CLOSE_QUERY = Record(live.CloseQuery, filters=FILTERS, limit=WHOLE)
+ROW_FORMS: dict[str, Form] = {
+    "str": TEXT,
+    "int": WHOLE,
+    "float": FRACTION,
+    "int | None": Optional(WHOLE),
+    "float | None": Optional(FRACTION),
+}
+
+
+def row_form(row: type) -> Record:
+    """The form of a row, all of whose fields are plain values."""
+    return Record(row, **{each.name: ROW_FORMS[str(each.type)] for each in fields(row)})
+
+
+CONNECTION_ROW = row_form(live.ConnectionRow)
+CLOSE_ROW = row_form(live.CloseRow)
 
 TO_WORKER = Table(
     (
@@ -185,6 +211,12 @@ TO_WORKER = Table(
         Record(link.UpdateChains, listener=WHOLE, update=WHOLE, message=message_form(Listener)),
     ),
     (21, Record(link.CloseChains, update=WHOLE)),
+    (22, Record(live.AskConnections, ask=WHOLE, query=CONNECTION_QUERY)),
+    (23, Record(live.AskCloses, ask=WHOLE, query=CLOSE_QUERY)),
+    (
+        24,
+        Record(live.CloseConnections, ask=WHOLE, filters=FILTERS, percent=WHOLE, gently=TRUTH),
+    ),
 )
 
 TO_MAIN = Table(
@@ -201,4 +233,21 @@ TO_MAIN = Table(
     (11, Record(Numbers, worker=WHOLE, connections=WHOLE, deltas=Optional(DELTAS))),
     (12, Record(link.Stopped)),
     (13, Record(link.Prepared)),
+    (
+        14,
+        Record(
+            live.ConnectionRows,
+            ask=WHOLE,
+            worker=WHOLE,
+            rows=Several(CONNECTION_ROW),
+            matched=WHOLE,
+            total=WHOLE,
+            is_last=TRUTH,
+        ),
+    ),
+    (
+        15,
+        Record(live.CloseRows, ask=WHOLE, worker=WHOLE, rows=Several(CLOSE_ROW), is_last=TRUTH),
+    ),
+    (16, Record(live.ConnectionsClosed, ask=WHOLE, worker=WHOLE, count=WHOLE)),
 )

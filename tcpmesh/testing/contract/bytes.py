@@ -310,6 +310,21 @@ class BytesContract(HarnessTestCase):
         await self.harness.until(lambda: client.lost, "the loss")
         self.assertIsNone(near.quiet_for())
 
+    async def test_tcp_facts(self) -> None:
+        """A transport tells what the system knows of its TCP connection, if it knows; a closed one
+        does not.
+        """
+        client, _ = await self.harness.pair()
+        near = client.transport
+        facts = near.tcp_facts()
+        if facts is not None:
+            self.assertTrue(self.harness.tcp)
+            self.assertTrue(0 <= facts.rtt < 10_000_000 and 0 <= facts.quiet < 60, facts)
+            self.assertEqual(0, facts.retransmits)
+        near.abortConnection()
+        await self.harness.until(lambda: client.lost, "the loss")
+        self.assertIsNone(near.tcp_facts())
+
     async def test_socket_options(self) -> None:
         """TCP_NODELAY and keepalive can be set and are told as set; a unix socket, which has no
         such thing, does not mind.

@@ -32,6 +32,7 @@ from twisted.python.failure import Failure
 from tcpmesh.interfaces import IStreamTransport
 from tcpmesh.testing.memory.pipe import EventQueue, Pipe
 from tcpmesh.values.address import Address
+from tcpmesh.values.stream.tcp_facts import TcpFacts
 
 
 @implementer(IStreamTransport)
@@ -56,6 +57,8 @@ class MemoryTransport:
         """What `original_destination` is to tell."""
         self.quiet: float | None = None
         """What `quiet_for` is to tell."""
+        self.facts: TcpFacts | None = None
+        """What `tcp_facts` is to tell."""
         self.lost = False
         """True once `connectionLost` was called."""
         self.far: MemoryTransport
@@ -353,6 +356,10 @@ class MemoryTransport:
     def quiet_for(self) -> float | None:
         """For how long nothing has moved, as a test says."""
         return self.quiet
+
+    def tcp_facts(self) -> TcpFacts | None:
+        """What a test says."""
+        return self.facts
 
     def original_destination(self) -> Address | None:
         """Where the peer wanted to connect to."""

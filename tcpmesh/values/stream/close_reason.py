@@ -55,6 +55,7 @@ class Cause(Enum):
     FLUSH_TIMEOUT = "no byte taken while flushing"
     MAX_DURATION = "max_downstream_connection_duration"
     HOST_UNHEALTHY = "the host is unhealthy"
+    OPERATOR = "closed by an operator"
     STOPPED = "the proxy ends"
 
 

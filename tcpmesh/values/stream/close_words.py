@@ -231,6 +231,12 @@ REASONS: dict[Cause, Explained] = {
         "host 10.0.0.3:5432 became unhealthy",
         "The cluster has close_connections_on_host_health_failure.",
     ),
+    Cause.OPERATOR: Explained(
+        _with_detail("closed by an operator"),
+        "closed by an operator",
+        "Somebody has asked for it at the admin interface; `to rebalance`, also to move clients to "
+        "other hosts.",
+    ),
     Cause.STOPPED: Explained(
         _always("the proxy ended"),
         "the proxy ended",

@@ -36,6 +36,7 @@ from tcpmesh.values import link
 from tcpmesh.values.address import Address
 from tcpmesh.values.hosts import Assignment, HostSpec, Locality
 from tcpmesh.values.runtime import Entry
+from tcpmesh.values.stream import live
 
 
 def metadata(text: str) -> Metadata:
@@ -103,6 +104,26 @@ ENTRIES = st.builds(
     fraction=st.none() | st.tuples(NUMBERS, NUMBERS),
 )
 
+PLAIN = {
+    "str": TEXTS,
+    "int": NUMBERS,
+    "float": st.floats(allow_nan=False),
+    "int | None": st.none() | NUMBERS,
+    "float | None": st.none() | st.floats(allow_nan=False),
+}
+
+
+def rows(kind: Any) -> st.SearchStrategy[Any]:
+    """Some rows of a kind, all of whose fields are plain."""
+    plain = {each.name: PLAIN[str(each.type)] for each in fields(kind)}
+    return st.lists(st.builds(kind, **plain), max_size=2).map(tuple)
+
+
+FILTERS = st.lists(st.builds(live.FieldFilter, TEXTS, TEXTS), max_size=2).map(tuple)
+CONNECTION_QUERIES = st.builds(
+    live.ConnectionQuery, FILTERS, sort=TEXTS, descending=st.booleans(), limit=NUMBERS
+)
+
 #: Values of the fields whose name does not tell their type.
 BY_NAME = {
     (link.Begin, "node"): st.builds(Node, id=TEXTS),
@@ -121,6 +142,11 @@ BY_NAME = {
     (link.HostsUnused, "hosts"): st.lists(NUMBERS).map(tuple),
     (link.Rates, "rates"): st.lists(st.tuples(NUMBERS, NUMBERS, NUMBERS)).map(tuple),
     (Numbers, "deltas"): st.none() | DELTAS,
+    (live.AskConnections, "query"): CONNECTION_QUERIES,
+    (live.AskCloses, "query"): st.builds(live.CloseQuery, FILTERS, limit=NUMBERS),
+    (live.CloseConnections, "filters"): FILTERS,
+    (live.ConnectionRows, "rows"): rows(live.ConnectionRow),
+    (live.CloseRows, "rows"): rows(live.CloseRow),
     (link.HostNumbers, "numbers"): st.lists(st.lists(NUMBERS).map(tuple)).map(tuple),
 }
 
