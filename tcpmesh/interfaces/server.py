@@ -17,7 +17,7 @@ from tcpmesh.values.stream.live import (
     Connections,
     FieldFilter,
 )
-from tcpmesh.values.traffic import Traffic
+from tcpmesh.values.live.traffic import Traffic
 
 
 class IServer(Interface):

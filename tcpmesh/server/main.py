@@ -30,9 +30,10 @@ from tcpmesh.runtime.layers import Layers
 from tcpmesh.server.certificates import Certificates
 from tcpmesh.server.link.numbers import MainMessage, Numbers
 from tcpmesh.server.live.gathering import Gathering
+from tcpmesh.server.live.watching import Watching
 from tcpmesh.server.stats_flush import build_sinks, wants_values
 from tcpmesh.stats.store import Store
-from tcpmesh.values.host_events import RecentEvents
+from tcpmesh.values.live.host_events import RecentEvents
 from tcpmesh.values.link import (
     AskNumbers,
     Begin,
@@ -103,10 +104,13 @@ class Main:
         self.listeners = ListenerManager(store, send, network.clock, float(options.drain_time_s))
         self.live = Gathering(send)
         """What workers are asked about connections."""
+        self.watching = Watching(send, network.clock)
+        """How much traffic there is and was."""
         self._receivers: dict[type, Callable[[Any], object]] = {
             **self.clusters.receivers,
             **self.listeners.receivers,
             **self.live.receivers,
+            **self.watching.receivers,
             Numbers: self._take_numbers,
             Prepared: self._take_prepared,
         }
@@ -181,6 +185,7 @@ class Main:
             bound.
         """
         self.listeners.start()
+        self.watching.start()
 
     def stop(self) -> Deferred[None]:
         """Have workers close all they have, and look for hosts no more; fires when nothing is
@@ -190,6 +195,7 @@ class Main:
 
     async def _stop(self) -> None:
         self.layers.stop()
+        self.watching.stop()
         await self.listeners.stop()
         for sink in self.sinks:
             sink.close()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from time import time
 from typing import Any, NoReturn
 
 from zope.interface import implementer
@@ -38,8 +39,8 @@ from tcpmesh.server.stats import ServerStats
 from tcpmesh.server.stats_flush import StatsFlush
 from tcpmesh.stats.settings import stats_store
 from tcpmesh.values.address import Address
-from tcpmesh.values.host_events import RecentEvents
-from tcpmesh.values.origin import NO_ORIGIN, Origin
+from tcpmesh.values.live.host_events import RecentEvents
+from tcpmesh.values.live.origin import NO_ORIGIN, Origin
 from tcpmesh.values.runtime import Entry
 from tcpmesh.values.server_options import ServerOptions
 from tcpmesh.values.statuses import ChainStatus, ClusterStatus, ListenerStatus, TlsContextStatus
@@ -50,6 +51,7 @@ from tcpmesh.values.stream.live import (
     Connections,
     FieldFilter,
 )
+from tcpmesh.values.live.traffic import Sample, Traffic
 
 log = Logger(namespace="main")
 
@@ -281,6 +283,17 @@ class Server(MultiService):
     def tls_statuses(self) -> Sequence[TlsContextStatus]:
         """The certificates of all TLS contexts, in order of configuration."""
         return self._proxy.main.tls_statuses() if self._proxy is not None else []
+
+    @property
+    def samples(self) -> Sequence[Sample]:
+        """See `IServer`."""
+        return self._proxy.main.watching.samples if self._proxy is not None else ()
+
+    def traffic(self) -> Deferred[Traffic]:
+        """See `IServer`."""
+        if self._proxy is None:
+            return succeed(Traffic(Sample(time(), 0, 0, 0, 0), {}))
+        return self._proxy.main.watching.traffic()
 
     def connections(self, query: ConnectionQuery) -> Deferred[Connections]:
         """See `IServer`."""

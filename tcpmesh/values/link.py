@@ -23,6 +23,7 @@ from tcpmesh.values.stream.live import (
     ConnectionRows,
     ConnectionsClosed,
 )
+from tcpmesh.values.live.traffic import AskTraffic, FlowCounts, TrafficTold
 
 # From main to a worker
 
@@ -370,6 +371,7 @@ ToWorker: TypeAlias = (
     | AskConnections
     | AskCloses
     | CloseConnections
+    | AskTraffic
 )
 
 ToMain: TypeAlias = (
@@ -388,4 +390,6 @@ ToMain: TypeAlias = (
     | ConnectionRows
     | CloseRows
     | ConnectionsClosed
+    | FlowCounts
+    | TrafficTold
 )

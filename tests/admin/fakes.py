@@ -16,8 +16,8 @@ from tcpmesh.interfaces import IServer
 from tcpmesh.logs.levels import Levels
 from tcpmesh.runtime.layers import Layers
 from tcpmesh.stats.store import Store
-from tcpmesh.values.host_events import RecentEvents
-from tcpmesh.values.origin import NO_ORIGIN
+from tcpmesh.values.live.host_events import RecentEvents
+from tcpmesh.values.live.origin import NO_ORIGIN
 from tcpmesh.values.runtime import Entry
 from tcpmesh.values.server_options import ServerOptions
 from tcpmesh.values.statuses import (
@@ -35,7 +35,7 @@ from tcpmesh.values.stream.live import (
     Connections,
     FieldFilter,
 )
-from tcpmesh.values.traffic import Sample, Traffic
+from tcpmesh.values.live.traffic import Sample, Traffic
 
 COUNTERS = {
     "cx_connect_fail": 1,

@@ -32,6 +32,9 @@ export function query(text) {
   return parameters;
 }
 
+/** Seconds since 1970, of a number or a text. */
+const seconds = (when) => (typeof when === "number" ? when : Date.parse(when) / 1000);
+
 /** What a table shows: that of the stream, or where somebody searches its own question's. */
 class Search {
   constructor(name, path, take) {
@@ -204,7 +207,7 @@ export class Closes {
     this.told = null;
     this.search = new Search("closes", "closes", (answer, anew) => this.show(answer ?? this.told, anew));
     this.table = new LiveTable(byId("closes-table"), "Closed connections", [
-      { title: "When", kind: "nowrap", make: (row) => clock(row.when) },
+      { title: "When", kind: "nowrap", make: (row) => clock(seconds(row.when)) },
       { title: "Client", first: "addr", make: (row) => [row.client, row.sni] },
       { title: "Cluster and host", make: (row) => [row.cluster || "none", row.host] },
       { title: "Ended by", text: (row) => row.by, node: (row) => mark(...ENDED_BY[row.by]) },
@@ -212,7 +215,7 @@ export class Closes {
       { title: "Lasted", kind: "number nowrap", make: (row) => duration(row.duration) },
       { title: "From client", kind: "number nowrap", make: (row) => bytes(row.received) },
       { title: "To client", kind: "number nowrap", make: (row) => bytes(row.sent) },
-    ], (row) => `${row.worker}-${row.id}-${row.when}-${row.client}`, () => this.nothing());
+    ], (row) => `${row.worker}-${row.id}-${seconds(row.when).toFixed(3)}-${row.client}`, () => this.nothing());
   }
 
   tell(answer) {

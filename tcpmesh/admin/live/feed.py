@@ -15,7 +15,7 @@ from twisted.web.server import Request
 from tcpmesh.admin.live.picture import Picture
 from tcpmesh.admin.live.pulse import Pulse
 from tcpmesh.admin.live.viewer import Viewer
-from tcpmesh.values.traffic import Flow
+from tcpmesh.values.live.traffic import Flow
 
 MOST_VIEWERS = 20
 

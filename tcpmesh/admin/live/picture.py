@@ -17,7 +17,14 @@ from tcpmesh.admin.live.names import cut
 from tcpmesh.admin.live.pulse import Steps
 from tcpmesh.admin.live.topology import Topology
 from tcpmesh.interfaces import IServer
-from tcpmesh.values.traffic import Flow
+from tcpmesh.values.stream.live import (
+    CloseQuery,
+    CloseRow,
+    ConnectionQuery,
+    ConnectionRow,
+    Connections,
+)
+from tcpmesh.values.live.traffic import Flow
 from tcpmesh.values.workers import worker_name
 
 EVENTS = 100
@@ -26,6 +33,10 @@ TEXT_LIMIT = 400
 
 WARNINGS = 100
 
+
+BUSIEST = ConnectionQuery(sort="received_rate", descending=True, limit=50)
+LAST = CloseQuery(limit=50)
+"""The rows that all are told; who wants others asks for them."""
 
 WORKERS = 1
 """How many there are."""
@@ -43,8 +54,11 @@ class Picture:
         self.flows: Mapping[Flow, int] = {}
         """What is connected to what, as last told."""
         self._events = -1
+        self._ends: tuple[CloseRow, ...] | None = None
         self.kinds: Mapping[str, Callable[[], Steps]] = {
             "tick": self._tick,
+            "connections": self._connections,
+            "closes": self._closes,
             "map": self._map,
             "events": self._host_events,
         }
@@ -54,6 +68,7 @@ class Picture:
         """What only a newcomer is told."""
         server = self._server
         self._events = -1
+        self._ends = None
         return json.dumps(
             {
                 "version": __version__,
@@ -92,6 +107,26 @@ class Picture:
             }
         )
 
+    def _connections(self) -> Steps:
+        told: list[Connections] = []
+        yield self._server.connections(BUSIEST).addCallback(told.append)
+        found = told[0]
+        return json.dumps(
+            {
+                "connections": list(map(_row, found.rows)),
+                "matched": found.matched,
+                "total": found.total,
+            }
+        )
+
+    def _closes(self) -> Steps:
+        told: list[tuple[CloseRow, ...]] = []
+        yield self._server.closes(LAST).addCallback(told.append)
+        if told[0] == self._ends:
+            return None
+        self._ends = told[0]
+        return json.dumps({"closes": list(map(_row, told[0]))})
+
     def _map(self) -> Steps:
         topology = Topology(self._server, self.flows)
         yield from topology.steps()
@@ -111,3 +146,9 @@ class Picture:
         return json.dumps(
             {"count": recent.count, "events": [[cut(text) for text in row] for row in rows]}
         )
+
+
+def _row(row: ConnectionRow | CloseRow) -> dict[str, Any]:
+    """A row by the names of its fields."""
+    values = ((name, getattr(row, name)) for name in row.__slots__)
+    return {name: cut(value) if isinstance(value, str) else value for name, value in values}

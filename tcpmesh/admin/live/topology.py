@@ -15,7 +15,7 @@ from typing import Any
 from tcpmesh.admin.live.names import cut
 from tcpmesh.interfaces import IServer
 from tcpmesh.values.statuses import ChainStatus, ClusterStatus, HostStatus, ListenerStatus
-from tcpmesh.values.traffic import Flow
+from tcpmesh.values.live.traffic import Flow
 
 MOST_CLUSTERS = 40
 MOST_HOSTS = 12

@@ -38,6 +38,7 @@ from tcpmesh.server.link.numbers import Numbers
 from tcpmesh.stats.deltas import Deltas, GaugeValue, Interval, Names
 from tcpmesh.stats.metrics import Merge
 from tcpmesh.values import link
+from tcpmesh.values.live import traffic
 from tcpmesh.values.hosts import Assignment, HostSpec, Locality
 from tcpmesh.values.runtime import Entry
 from tcpmesh.values.stream import live
@@ -217,6 +218,7 @@ TO_WORKER = Table(
         24,
         Record(live.CloseConnections, ask=WHOLE, filters=FILTERS, percent=WHOLE, gently=TRUTH),
     ),
+    (25, Record(traffic.AskTraffic)),
 )
 
 TO_MAIN = Table(
@@ -250,4 +252,23 @@ TO_MAIN = Table(
         Record(live.CloseRows, ask=WHOLE, worker=WHOLE, rows=Several(CLOSE_ROW), is_last=TRUTH),
     ),
     (16, Record(live.ConnectionsClosed, ask=WHOLE, worker=WHOLE, count=WHOLE)),
+    (
+        17,
+        Record(
+            traffic.FlowCounts,
+            worker=WHOLE,
+            flows=Several(Together(TEXT, TEXT, TEXT, TEXT, WHOLE)),
+        ),
+    ),
+    (
+        18,
+        Record(
+            traffic.TrafficTold,
+            worker=WHOLE,
+            open=WHOLE,
+            accepted=WHOLE,
+            received=WHOLE,
+            sent=WHOLE,
+        ),
+    ),
 )

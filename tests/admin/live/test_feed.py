@@ -13,9 +13,9 @@ from tcpmesh.admin.live.feed import MOST_VIEWERS
 from tcpmesh.admin.live.viewer import STALL_TIMEOUT
 from tcpmesh.admin.site import AdminSite
 from tcpmesh.net.cooperator import shared_cooperator
-from tcpmesh.values.host_events import HostEvent
-from tcpmesh.values.origin import ConfigWarning, Origin
-from tcpmesh.values.traffic import Flow, Sample, Traffic
+from tcpmesh.values.live.host_events import HostEvent
+from tcpmesh.values.live.origin import ConfigWarning, Origin
+from tcpmesh.values.live.traffic import Flow, Sample, Traffic
 from tests.admin.client import Client
 from tests.admin.fakes import FakeServer
 

@@ -44,3 +44,33 @@ class Traffic:
     sample: Sample
     flows: dict[Flow, int]
     """How many connections each has."""
+
+
+# From main to a worker
+
+
+@dataclass(frozen=True)
+class AskTraffic:
+    """How much is there?"""
+
+
+# From a worker to main
+
+
+@dataclass(frozen=True)
+class FlowCounts:
+    """Some of the flows, each with how many connections it has."""
+
+    worker: int
+    flows: tuple[tuple[str, str, str, str, int], ...]
+
+
+@dataclass(frozen=True)
+class TrafficTold:
+    """All flows were told, and this is how much there was since the worker has begun."""
+
+    worker: int
+    open: int
+    accepted: int
+    received: int
+    sent: int
