@@ -44,7 +44,7 @@ from tcpmesh.values.server_options import ServerOptions
 
 ALIASES = {"c": "config-path", "config": "config-path", "l": "log-level"}
 
-REPEATED = ("stats-tag",)
+REPEATED = ("stats-tag", "admin-name")
 """What may be given several times."""
 
 GC_THRESHOLDS = (2_000, 10, 5_000)
@@ -88,6 +88,7 @@ class Options(usage.Options):
     def __init__(self) -> None:
         super().__init__()
         self["stats-tag"] = ()
+        self["admin-name"] = ()
         self.loaded: Loaded | None = None
         self._given: list[str] = []
         """The options that the user wrote, by their full names."""
@@ -145,6 +146,12 @@ class Options(usage.Options):
             rule = "a tag has letters and digits, a value is not empty and has no dot"
             raise usage.UsageError(f"--stats-tag: {text!r}: {rule}")
         self["stats-tag"] += (text,)
+
+    def opt_admin_name(self, name: str) -> None:
+        """A name under which browsers find the admin interface."""
+        if not name or set(name) & set("/:@ "):
+            raise usage.UsageError(f"--admin-name: {name!r} is no name of a host")
+        self["admin-name"] += (name,)
 
     def opt_allow_unknown_fields(self) -> None:
         """The same as --allow-unknown-static-fields."""

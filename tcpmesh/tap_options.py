@@ -203,6 +203,13 @@ _PARAMETERS: list[list[Any]] = [
         one_of("local-address-ip-version"),
     ],
     [
+        "admin-name",
+        None,
+        "",
+        "A name of a host under which the admin interface may be asked to change something, beside "
+        "localhost and addresses; may be given several times.",
+    ],
+    [
         "stats-tag",
         None,
         "",

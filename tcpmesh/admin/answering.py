@@ -94,9 +94,9 @@ class Answering:
         finally:
             self._held.release()
 
-    def _made(self, answer: Answer) -> Iterator[None]:
+    def _made(self, answer: Answer) -> Iterator[Deferred[Any] | None]:
         """Make the body, and send it as it is made."""
-        pieces: Iterator[str | bytes] = (
+        pieces: Iterator[str | bytes | Deferred[Any]] = (
             iter((answer.body,)) if isinstance(answer.body, str) else answer.body
         )
         made: list[str | bytes] = []
@@ -112,6 +112,14 @@ class Answering:
             if piece is None:
                 self._end(_encoded(made))
                 return
+            if isinstance(piece, Deferred):
+                if made:
+                    self._write(_encoded(made))
+                    made, size = [], 0
+                # What became of it is for the page, which goes on in any case.
+                yield piece.addErrback(_log_failure, self._request.uri)
+                until = perf_counter() + _STEP_SECONDS
+                continue
             made.append(piece)
             size += len(piece)
             if size >= _STEP_SIZE:
@@ -119,7 +127,7 @@ class Answering:
                 made, size = [], 0
             elif perf_counter() < until:
                 continue
-            yield
+            yield None
             until = perf_counter() + _STEP_SECONDS
 
     def _begin(self, answer: Answer) -> None:
@@ -193,6 +201,10 @@ class Answering:
         channel = self._request.channel
         if isinstance(channel, AdminChannel):
             channel.forceAbortClient()
+
+
+def _log_failure(failure: Failure, uri: bytes) -> None:
+    _log.failure("cannot ask what {uri} is to tell", failure, uri=uri)
 
 
 def _encoded(pieces: list[str | bytes]) -> bytes:

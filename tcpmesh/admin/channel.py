@@ -27,6 +27,17 @@ GRACE = 1.0
 MOST_PIECES = 1000
 """Pieces in which a body may come, so that nobody sends it in chunks of a byte."""
 
+HEAD_LIMIT = 60 << 10
+"""Bytes of a request line and the header fields after it, as in Envoy."""
+
+MOST_FIELDS = 100
+"""Header fields of a request, as in Envoy."""
+
+HEAD_TOO_LARGE = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\n"
+    b"Content-Type: text/plain\r\nContent-Length: 31\r\n\r\nRequest Header Fields Too Large"
+)
+
 TOO_LARGE = b"HTTP/1.1 413 Payload Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 
@@ -91,12 +102,17 @@ class AdminChannel(HTTPChannel):
 
     site: CountsTraffic
     _opened_at = 0.0
+    MAX_LENGTH = HEAD_LIMIT
+    totalHeadersSize = HEAD_LIMIT
+    maxHeaders = MOST_FIELDS
 
     def __init__(self) -> None:
         super().__init__()
         self.afterwards: Callable[[], object] | None = None
         self._has_spoken = False
         self._is_refused = False
+        self._head = self._fields = 0
+        """Bytes and fields of the head of a request so far."""
         self._is_read = False
         """Whether the client sends no more."""
         self.number: int | None = None
@@ -116,6 +132,35 @@ class AdminChannel(HTTPChannel):
             self.site.traffic.spoke()
         request.began = self.site.traffic.asked(request.notifyFinish())
 
+    def lineReceived(self, line: bytes) -> None:
+        """A line of a head, which may have so many bytes and fields."""
+        self._head += len(line)
+        self._fields += 1
+        if self._is_refused:
+            return
+        if self._head > HEAD_LIMIT or self._fields > MOST_FIELDS + 1:
+            self._refuse(HEAD_TOO_LARGE)
+            return
+        if not line:
+            self._head = self._fields = 0
+        super().lineReceived(line)
+
+    def lineLengthExceeded(self, line: bytes) -> None:
+        """A line is too long by itself, and may not have ended yet."""
+        self._refuse(HEAD_TOO_LARGE)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Bytes; of whoever was refused they are thrown away."""
+        if not self._is_refused:
+            super().dataReceived(data)
+
+    def _refuse(self, answer: bytes) -> None:
+        if self._is_refused:
+            return
+        self._is_refused = True
+        self.write(answer)
+        self.loseConnection()
+
     def rawDataReceived(self, data: bytes) -> None:
         """Bytes of a body; whoever sends too many is refused."""
         if self._is_refused:
@@ -123,9 +168,7 @@ class AdminChannel(HTTPChannel):
         try:
             super().rawDataReceived(data)
         except BodyTooLarge:
-            self._is_refused = True
-            self.write(TOO_LARGE)
-            self.loseConnection()
+            self._refuse(TOO_LARGE)
 
     def readConnectionLost(self) -> None:
         """The client has sent all it will: answer what was asked, then close."""

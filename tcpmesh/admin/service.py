@@ -18,7 +18,8 @@ from twisted.logger import Logger
 
 from tcpmesh.accesslog.access_logs import AccessLogs
 from tcpmesh.admin.endpoints.table import ENDPOINTS
-from tcpmesh.admin.site import AdminSite
+from tcpmesh.admin.guard import Guard
+from tcpmesh.admin.site import OPEN, AdminSite
 from tcpmesh.interfaces import IServer
 from tcpmesh.net.descriptor_reserve import DescriptorReserve
 from tcpmesh.net.listen import bind, open_socket
@@ -44,6 +45,7 @@ class AdminService(Service):
     :param cooperator: does what takes long.
     :param options: how its address is bound.
     :param access_logs: where requests are written down, if they are.
+    :param guard: what it lets through.
     """
 
     def __init__(
@@ -54,9 +56,10 @@ class AdminService(Service):
         cooperator: Cooperator,
         options: ListenOptions = OPTIONS,
         access_logs: AccessLogs | None = None,
+        guard: Guard = OPEN,
     ) -> None:
         self.setName("admin")
-        self.site = AdminSite(server, ENDPOINTS, reactor, cooperator, access_logs)
+        self.site = AdminSite(server, ENDPOINTS, reactor, cooperator, access_logs, guard)
         self._access_logs = access_logs
         self._server = server
         self._address = address

@@ -21,6 +21,7 @@ from tcpmesh.accesslog.access_logs import AccessLogs
 from tcpmesh.admin.answering import Answering
 from tcpmesh.admin.answers.endpoint import Answer, Call, Endpoint, Refusal, help_text
 from tcpmesh.admin.channel import AdminChannel, AdminRequest, channel_of
+from tcpmesh.admin.guard import Guard, normal_path
 from tcpmesh.admin.live.feed import Feed
 from tcpmesh.admin.live.picture import Picture
 from tcpmesh.admin.log import AdminLog
@@ -37,6 +38,9 @@ MOST_PARAMETERS = 200
 """Parameters of a query or a form that are looked at."""
 
 _FORM = b"application/x-www-form-urlencoded"
+
+OPEN = Guard()
+"""Lets all paths pass, and changes that no other site asks for."""
 
 _log = Logger(namespace="admin")
 
@@ -55,8 +59,9 @@ class AdminSite(Site):
         clock: IReactorTime,
         cooperator: Cooperator,
         access_logs: AccessLogs | None = None,
+        guard: Guard = OPEN,
     ) -> None:
-        pages = AdminPages(server, endpoints, clock, cooperator)
+        pages = AdminPages(server, endpoints, clock, cooperator, guard)
         super().__init__(pages, AdminRequest, timeout=IDLE_TIMEOUT, reactor=clock)
         self.traffic = AdminTraffic(
             server.store.scope("listener.admin"), server.store.scope("http.admin"), clock
@@ -89,7 +94,9 @@ class AdminPages:
         endpoints: Sequence[Endpoint],
         clock: IReactorTime,
         cooperator: Cooperator,
+        guard: Guard,
     ) -> None:
+        self._guard = guard
         self._server = server
         self._endpoints = {endpoint.path: endpoint for endpoint in endpoints}
         self._clock = clock
@@ -116,21 +123,25 @@ class AdminPages:
         try:
             return self._call(request)
         except Refusal as refusal:
-            return Answer(refusal.text, refusal.status)
+            return Answer(refusal.text, refusal.status, refusal.content_type)
         except Exception:
             _log.failure("cannot answer {uri}", uri=request.uri)
             return Answer("internal error, see the log\n", 500)
 
     def _call(self, request: Request) -> Answer:
-        raw_path, _, query = request.uri.partition(b"?")
-        endpoint = self._endpoints.get(unquote(raw_path.decode("latin-1")))
+        raw_path, _, query = request.uri.decode("latin-1").partition("?")
+        path = normal_path(raw_path)
+        self._guard.check_path(path, query)
+        endpoint = self._endpoints.get(path)
         if endpoint is None:
             raise Refusal("invalid path. " + help_text(tuple(self._endpoints.values())), 404)
         if endpoint.changes and request.method != b"POST":
             raise Refusal(
                 f"Method {request.method.decode('latin-1')} not allowed, POST required.", 405
             )
-        parameters = {**_form_parameters(request), **query_parameters(query.decode("latin-1"))}
+        if endpoint.changes:
+            self._guard.check_change(request)
+        parameters = {**_form_parameters(request), **query_parameters(query)}
         accept = (request.getHeader(b"accept") or b"").decode("latin-1")
         endpoints = tuple(self._endpoints.values())
         return endpoint.answer(Call(self._server, parameters, endpoints, accept, self._feed))

@@ -8,6 +8,7 @@ from zope.interface import Attribute, Interface
 
 from twisted.internet.defer import Deferred
 
+from tcpmesh.values.live.traffic import Traffic
 from tcpmesh.values.runtime import Entry
 from tcpmesh.values.statuses import ChainStatus, ClusterStatus, ListenerStatus, TlsContextStatus
 from tcpmesh.values.stream.live import (
@@ -17,7 +18,6 @@ from tcpmesh.values.stream.live import (
     Connections,
     FieldFilter,
 )
-from tcpmesh.values.live.traffic import Traffic
 
 
 class IServer(Interface):
@@ -79,6 +79,18 @@ class IServer(Interface):
 
         :raise tcpmesh.runtime.layers.NoAdminLayer: where there is none.
         :raise tcpmesh.runtime.entries.NotReadable: where a text is no value; nothing is set then.
+        """
+
+    def fail_health(fails: bool) -> None:
+        """Whether `/ready` is to say DRAINING from now on, for load balancers in front of it;
+        traffic goes on.
+        """
+
+    def drain_listeners(graceful: bool, inbound_only: bool, skip_exit: bool) -> None:
+        """Accept no more clients, at once or when the drain time is over; those connected stay.
+
+        :param inbound_only: only of listeners whose `traffic_direction` is INBOUND.
+        :param skip_exit: go on accepting nevertheless.
         """
 
     def reopen_logs() -> None:

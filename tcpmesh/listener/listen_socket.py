@@ -165,9 +165,9 @@ def _listen_options(message: Any, address: Any, options: Any, keeper: Any) -> Li
         multipath=message.enable_mptcp,
         namespace=inet.network_namespace_filepath,
         accepts_per_event=message.max_connections_to_accept_per_socket_event.value,
-        before_bind=before + _socket_options(options, "STATE_PREBIND"),
-        after_bind=after + _socket_options(options, "STATE_BOUND"),
-        after_listen=listening + _socket_options(options, "STATE_LISTENING"),
+        before_bind=before + options_at(options, "STATE_PREBIND"),
+        after_bind=after + options_at(options, "STATE_BOUND"),
+        after_listen=listening + options_at(options, "STATE_LISTENING"),
     )
 
 
@@ -188,5 +188,6 @@ def _own_options(
     return before, after
 
 
-def _socket_options(messages: Any, state: str) -> tuple[SocketOption, ...]:
+def options_at(messages: Any, state: str) -> tuple[SocketOption, ...]:
+    """Those of some `core.v3.SocketOption` that are set in this state."""
     return tuple(SocketOption(*each) for each in socket_options(messages, state))

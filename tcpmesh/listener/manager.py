@@ -11,6 +11,8 @@ from itertools import count
 from typing import Any
 from uuid import uuid4
 
+from envoy.config.core.v3 import base_pb2
+
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
@@ -37,6 +39,8 @@ from tcpmesh.values.link import (
     UpdateChains,
 )
 from tcpmesh.values.statuses import ChainStatus, ListenerStatus
+
+INBOUND = base_pb2.INBOUND
 
 log = Logger(namespace="listener")
 
@@ -183,6 +187,37 @@ class ListenerManager:
             self._send(RemoveListener(entry.number))
             self._removed.tally += 1
             self._active.set(len(self._listeners))
+
+    def stop_accepting(self, inbound_only: bool, delay: float = 0.0) -> None:
+        """Accept no more clients for the listeners that there are; those connected stay, and so
+        does what is shown of the listeners.
+
+        :param inbound_only: only of those whose `traffic_direction` is INBOUND.
+        :param delay: seconds until then.
+        """
+        entries = [
+            entry
+            for entry in self._listeners.values()
+            if not inbound_only or entry.message.traffic_direction == INBOUND
+        ]
+
+        def stop() -> None:
+            for entry in entries:
+                if entry.is_open and self._by_number.get(entry.number) is entry:
+                    entry.is_open = False
+                    self._send(RemoveListener(entry.number))
+                    self._stopped.tally += 1
+
+        if not delay:
+            stop()
+            return
+
+        def stop_later() -> None:
+            self._draining.discard(call)
+            stop()
+
+        call = self._clock.callLater(delay, stop_later)
+        self._draining.add(call)
 
     def start(self) -> None:
         """The workers start: open all listeners.

@@ -33,7 +33,6 @@ from tcpmesh.server.live.gathering import Gathering
 from tcpmesh.server.live.watching import Watching
 from tcpmesh.server.stats_flush import build_sinks, wants_values
 from tcpmesh.stats.store import Store
-from tcpmesh.values.live.host_events import RecentEvents
 from tcpmesh.values.link import (
     AskNumbers,
     Begin,
@@ -43,6 +42,7 @@ from tcpmesh.values.link import (
     ReopenLogs,
     ToWorker,
 )
+from tcpmesh.values.live.host_events import RecentEvents
 from tcpmesh.values.server_options import ServerOptions
 from tcpmesh.values.statuses import ChainStatus, ClusterStatus, ListenerStatus, TlsContextStatus
 from tcpmesh.values.workers import worker_name

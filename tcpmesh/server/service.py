@@ -22,10 +22,13 @@ from twisted.logger import ILogObserver, Logger
 from twisted.python import threadable
 
 from tcpmesh.accesslog.opening import CannotLog
+from tcpmesh.admin.guard import Guard
 from tcpmesh.admin.service import OPTIONS, AdminService
 from tcpmesh.config.arguments import node_with
+from tcpmesh.config.fields.strings import string_matcher
 from tcpmesh.config.fields.values import host_and_port, pipe_mode, seconds
 from tcpmesh.interfaces import INetwork, IServer
+from tcpmesh.listener.listen_socket import options_at
 from tcpmesh.logs.log import Log
 from tcpmesh.net.clock import MonotonicReactor
 from tcpmesh.net.listen import BindError
@@ -41,6 +44,7 @@ from tcpmesh.stats.settings import stats_store
 from tcpmesh.values.address import Address
 from tcpmesh.values.live.host_events import RecentEvents
 from tcpmesh.values.live.origin import NO_ORIGIN, Origin
+from tcpmesh.values.live.traffic import Sample, Traffic
 from tcpmesh.values.runtime import Entry
 from tcpmesh.values.server_options import ServerOptions
 from tcpmesh.values.statuses import ChainStatus, ClusterStatus, ListenerStatus, TlsContextStatus
@@ -51,7 +55,6 @@ from tcpmesh.values.stream.live import (
     Connections,
     FieldFilter,
 )
-from tcpmesh.values.live.traffic import Sample, Traffic
 
 log = Logger(namespace="main")
 
@@ -111,7 +114,8 @@ class Server(MultiService):
         self.exit_status = 0
         """What the process is to end with; twistd itself ends with 0 whenever its reactor stops."""
         self._is_quitting = False
-        self.state = "PRE_INITIALIZING"
+        self._state = "PRE_INITIALIZING"
+        self._fails_health = False
         self._started = self._clock.seconds()
         self.live: Deferred[None] = Deferred()
         """Fires when clients are accepted."""
@@ -181,12 +185,12 @@ class Server(MultiService):
     def _serve(self) -> None:
         """Open the listeners, then everything that watches them."""
         assert self._proxy is not None and self._network is not None
-        self.state = "INITIALIZING"
+        self._state = "INITIALIZING"
         try:
             self._proxy.main.start_workers()
         except BindError as e:
             self._give_up(e)
-        self.state = "LIVE"
+        self._state = "LIVE"
         self._stats.initialized()
         self._flush.start(
             self._proxy.main.sinks, self._network.cooperator, flush_interval(self.bootstrap)
@@ -251,7 +255,23 @@ class Server(MultiService):
         if not self._observer.flush():
             self._flush_log_later()
 
+    def fail_health(self, fails: bool) -> None:
+        """See `IServer`."""
+        self._fails_health = fails
+        self._stats.health_changed()
+
+    def drain_listeners(self, graceful: bool, inbound_only: bool, skip_exit: bool) -> None:
+        """See `IServer`."""
+        if self._proxy is not None and not skip_exit:
+            delay = float(self.options.drain_time_s) if graceful else 0.0
+            self._proxy.main.listeners.stop_accepting(inbound_only, delay)
+
     # What the admin interface asks
+
+    @property
+    def state(self) -> str:
+        """Where it is in its life; as in Envoy DRAINING also where it is to fail health checks."""
+        return "DRAINING" if self._fails_health and self._state == "LIVE" else self._state
 
     @property
     def uptime(self) -> float:
@@ -342,7 +362,8 @@ class Server(MultiService):
 
     def _add_admin(self, cooperator: Cooperator) -> None:
         assert self._proxy is not None
-        address = self.bootstrap.admin.address
+        admin = self.bootstrap.admin
+        address = admin.address
         AdminService(
             self,
             self._clock,
@@ -353,8 +374,12 @@ class Server(MultiService):
                 mode=pipe_mode(address),
                 dual_stack=address.socket_address.ipv4_compat,
                 namespace=address.socket_address.network_namespace_filepath,
+                before_bind=options_at(admin.socket_options, "STATE_PREBIND"),
+                after_bind=options_at(admin.socket_options, "STATE_BOUND"),
+                after_listen=options_at(admin.socket_options, "STATE_LISTENING"),
             ),
             self._proxy.main.admin_logs(),
+            Guard(map(string_matcher, admin.allow_paths), self.options.admin_name),
         ).setServiceParent(self)
 
 

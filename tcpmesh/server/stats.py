@@ -107,9 +107,13 @@ class ServerStats:
 
     def initialized(self) -> None:
         """The server serves from now on."""
-        self._live.set(1)
+        self.health_changed()
         self._initialization.record(self._server.uptime * 1000)
         self.update()
+
+    def health_changed(self) -> None:
+        """The server has begun to fail health checks, or to pass them."""
+        self._live.set(int(self._server.state == "LIVE"))
 
     def update(self) -> None:
         """Bring the numbers up to date: at each flush."""

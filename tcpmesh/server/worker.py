@@ -20,7 +20,7 @@ from tcpmesh.listener.listeners import Listeners
 from tcpmesh.logs.debug import show_debug
 from tcpmesh.registry import WorkerContext
 from tcpmesh.runtime.following import FollowedRuntime
-from tcpmesh.server.link.numbers import MainMessage, Numbers
+from tcpmesh.server.link.numbers import MainMessage, Numbers, WorkerMessage
 from tcpmesh.server.live.asked import Asked
 from tcpmesh.server.live.closing import Closing
 from tcpmesh.server.live.counting import Counting
@@ -35,7 +35,6 @@ from tcpmesh.values.link import (
     ReopenLogs,
     Stop,
     Stopped,
-    ToWorker,
 )
 from tcpmesh.values.shared_counts import LocalCounts, SharedCounts
 from tcpmesh.values.workers import connection_ids
@@ -120,7 +119,7 @@ class Worker:
             Stop: self._stop,
         }
 
-    def receive(self, message: ToWorker) -> None:
+    def receive(self, message: WorkerMessage) -> None:
         """Main says something."""
         self._receivers[type(message)](message)
 

@@ -15,15 +15,6 @@ from typing import Any, TypeAlias
 from tcpmesh.values.address import Address
 from tcpmesh.values.hosts import Assignment, HostSpec
 from tcpmesh.values.runtime import Entry
-from tcpmesh.values.stream.live import (
-    AskCloses,
-    AskConnections,
-    CloseConnections,
-    CloseRows,
-    ConnectionRows,
-    ConnectionsClosed,
-)
-from tcpmesh.values.live.traffic import AskTraffic, FlowCounts, TrafficTold
 
 # From main to a worker
 
@@ -368,10 +359,6 @@ ToWorker: TypeAlias = (
     | AskRates
     | AskHostNumbers
     | AskNumbers
-    | AskConnections
-    | AskCloses
-    | CloseConnections
-    | AskTraffic
 )
 
 ToMain: TypeAlias = (
@@ -387,9 +374,4 @@ ToMain: TypeAlias = (
     | HostNumbers
     | Prepared
     | Stopped
-    | ConnectionRows
-    | CloseRows
-    | ConnectionsClosed
-    | FlowCounts
-    | TrafficTold
 )

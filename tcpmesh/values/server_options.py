@@ -24,6 +24,7 @@ class ServerOptions:
     service_node: str = ""
     service_zone: str = ""
     admin_address_path: str = ""
+    admin_name: tuple[str, ...] = ()
     drain_time_s: int = 600
     drain_strategy: str = "gradual"
     parent_shutdown_time_s: int = 900

@@ -68,7 +68,7 @@ class Client:
 
     def send(self, method: str, path: str, body: bytes = b"", **headers: str) -> None:
         """Send a request."""
-        lines = [f"{method} {path} HTTP/1.1", "Host: x", f"Content-Length: {len(body)}"]
+        lines = [f"{method} {path} HTTP/1.1", "Host: localhost", f"Content-Length: {len(body)}"]
         lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
         self.channel.dataReceived("\r\n".join([*lines, "", ""]).encode("latin-1") + body)
 

@@ -18,6 +18,7 @@ from tcpmesh.runtime.layers import Layers
 from tcpmesh.stats.store import Store
 from tcpmesh.values.live.host_events import RecentEvents
 from tcpmesh.values.live.origin import NO_ORIGIN
+from tcpmesh.values.live.traffic import Sample, Traffic
 from tcpmesh.values.runtime import Entry
 from tcpmesh.values.server_options import ServerOptions
 from tcpmesh.values.statuses import (
@@ -35,7 +36,6 @@ from tcpmesh.values.stream.live import (
     Connections,
     FieldFilter,
 )
-from tcpmesh.values.live.traffic import Sample, Traffic
 
 COUNTERS = {
     "cx_connect_fail": 1,
@@ -102,6 +102,14 @@ class FakeServer:
         """As many as there are."""
         self.asked.append((filters, percent, gently))
         return succeed(len(self.rows))
+
+    def fail_health(self, fails: bool) -> None:
+        """Be as told."""
+        self.state = "DRAINING" if fails else "LIVE"
+
+    def drain_listeners(self, graceful: bool, inbound_only: bool, skip_exit: bool) -> None:
+        """Remember how."""
+        self.asked.append((graceful, inbound_only, skip_exit))
 
     def cluster_statuses(self) -> list[ClusterStatus]:
         """The clusters that the test has put here."""

@@ -53,10 +53,13 @@ class LogTests(SynchronousTestCase):
         first, second = self.logged()
         self.assertRegex(
             first,
-            r'^\[.*Z\] "GET /ready\?a=1 HTTP/1.1" 200 - 0 5 0 - "192.168.1.1" "me" "-" "x" "-"\n$',
+            r'^\[.*Z\] "GET /ready\?a=1 HTTP/1.1" 200 - 0 5 0 - "192.168.1.1" "me" "-" '
+            r'"localhost" "-"\n$',
         )
         self.assertRegex(
-            second, r'"POST /nope HTTP/1.1" 404 - 5 \d+ 0 - "1.2.3.4,192.168.1.1" "-" "7" "x" "-"\n'
+            second,
+            r'"POST /nope HTTP/1.1" 404 - 5 \d+ 0 - "1.2.3.4,192.168.1.1" "-" "7" '
+            r'"localhost" "-"\n',
         )
 
     def test_operators(self) -> None:
@@ -69,7 +72,7 @@ class LogTests(SynchronousTestCase):
         self.ask(client, "GET", "/ready?a=%31&b=2%20")
         self.assertEqual(
             [
-                "GET http x - /ready?a=%31&b=2%20 /ready a=%31&b=2%20 2  - 200 200 "
+                "GET http localhost - /ready?a=%31&b=2%20 /ready a=%31&b=2%20 2  - 200 200 "
                 "text/plain; charset=UTF-8 admin_filter_response 0 DownstreamEnd"
             ],
             self.logged(),

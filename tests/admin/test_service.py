@@ -24,7 +24,7 @@ from tcpmesh.values.server_options import ServerOptions
 from tcpmesh.values.socket_options import ListenOptions
 from tests.admin.fakes import FakeServer
 
-READY = b"GET /ready HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+READY = b"GET /ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
 
 class Asking(Protocol):
@@ -123,7 +123,7 @@ class ServiceTests(TestCase):
         told: Deferred[None] = Deferred()
         self.server.quit = lambda: told.callback(None)  # type: ignore[method-assign]
         answer = await self.ask(
-            service, b"POST /quitquitquit HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
+            service, b"POST /quitquitquit HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n"
         )
         self.assertTrue(answer.endswith(b"\r\n\r\nOK\n"), answer)
         await told

@@ -15,6 +15,10 @@ from tests.attacks.peers import connect, crowd, reset, swallow, together, until
 BODY = 200 * MIB
 
 
+HOST = "Host: localhost"
+"""What a change has to be asked of."""
+
+
 def get(path: str | bytes) -> bytes:
     """A request for a page."""
     return b"GET %b HTTP/1.1\r\nHost: x\r\n\r\n" % (
@@ -24,7 +28,7 @@ def get(path: str | bytes) -> bytes:
 
 def post(path: str, kind: str, more: str) -> bytes:
     """The head of a request with a body."""
-    return f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\n{more}\r\n\r\n".encode()
+    return f"POST {path} HTTP/1.1\r\n{HOST}\r\nContent-Type: {kind}\r\n{more}\r\n\r\n".encode()
 
 
 def asks(*requests: bytes, clients: int = 1) -> Callable[[Target, float], None]:
@@ -205,7 +209,8 @@ def _new_loggers(target: Target, seconds: float) -> None:
     for number in until(seconds):
         with connect(target.ports["admin"]) as sock:
             sock.sendall(
-                b"POST /logging?n%d=debug HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" % number
+                b"POST /logging?n%d=debug HTTP/1.1\r\nHost: [::]\r\nConnection: close\r\n\r\n"
+                % number
             )
             swallow(sock)
 
@@ -238,7 +243,7 @@ def large(stack: ExitStack, bootstrap: Bootstrap) -> Iterator[Attack]:
     yield Attack("asleep-prometheus", "The same with metrics.", sleepers("/stats/prometheus"))
     yield Attack("leaving", "Clients that leave while they are answered.", leave("/stats"))
     yield Attack("leaving-dump", "The same with the configuration.", leave("/config_dump"))
-    reset_all = b"POST /reset_counters HTTP/1.1\r\nHost: x\r\n\r\n"
+    reset_all = b"POST /reset_counters HTTP/1.1\r\nHost: [::]\r\n\r\n"
     yield Attack(
         "reset-counters", "All counters are made 0, time and again.", asks(reset_all, clients=20)
     )

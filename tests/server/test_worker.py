@@ -15,11 +15,11 @@ from tcpmesh.logs.debug import debug_logger
 from tcpmesh.registry import BrokenExtension, UnknownExtension
 from tcpmesh.server.assembly import assemble
 from tcpmesh.server.link.link import DirectLink
-from tcpmesh.server.link.numbers import MainMessage
+from tcpmesh.server.link.numbers import MainMessage, WorkerMessage
 from tcpmesh.stats.store import Store
 from tcpmesh.testing.memory.network import MemoryNetwork
 from tcpmesh.testing.mesh import Mesh, address_of
-from tcpmesh.values.link import Begin, ClusterUsed, ConnectOutcome, Outcome, ToWorker
+from tcpmesh.values.link import Begin, ClusterUsed, ConnectOutcome, Outcome
 from tcpmesh.values.workers import connection_ids, worker_name
 from tests.mesh import MeshTestCase, cluster_message, listener_message, parse, tcp_proxy
 
@@ -30,10 +30,10 @@ class RecordingLink(DirectLink):
     """Keeps what passes."""
 
     def __init__(self) -> None:
-        self.told_worker: list[ToWorker] = []
+        self.told_worker: list[WorkerMessage] = []
         self.told_main: list[MainMessage] = []
 
-    def to_worker(self, message: ToWorker) -> None:
+    def to_worker(self, message: WorkerMessage) -> None:
         """Keep it, and hand it over."""
         self.told_worker.append(message)
         super().to_worker(message)

@@ -8,7 +8,9 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
+from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.web.server import Request
 
 from tcpmesh.admin.answers.json_stream import LazyList, json_stream
@@ -20,6 +22,8 @@ TEXT = "text/plain; charset=UTF-8"
 HTML = "text/html; charset=UTF-8"
 JSON = "application/json"
 EVENTS = "text/event-stream; charset=UTF-8"
+PLAIN = "text/plain"
+"""What Envoy says of some of its refusals."""
 
 FILTER_MEMORY = 1 << 18
 """Bytes of a regular expression: some thousand steps of its program, hundreds of names in a row."""
@@ -29,9 +33,12 @@ FILTER_MEMORY = 1 << 18
 class Answer:
     """What a page answers with: a text, or pieces of one, or of bytes, for a long page, which are
     then made as the client takes them.
+
+    A piece that is a Deferred is waited for, and what was made before it is sent meanwhile: it is
+    nothing itself.  So a page may ask others, or go on for as long as its client stays.
     """
 
-    body: str | Iterator[str] | Iterator[bytes]
+    body: str | Iterator[str | Deferred[Any]] | Iterator[bytes | Deferred[Any]]
     status: int = 200
     content_type: str = TEXT
 
@@ -50,10 +57,11 @@ class Answer:
 class Refusal(Exception):
     """A call that cannot be answered as it is: status and text for the client."""
 
-    def __init__(self, text: str, status: int = 400) -> None:
+    def __init__(self, text: str, status: int = 400, content_type: str = TEXT) -> None:
         super().__init__(text)
         self.text = text
         self.status = status
+        self.content_type = content_type
 
 
 @dataclass(frozen=True)
@@ -71,15 +79,22 @@ class Call:
     feed: Feed | None = None
     """What tells those who look at the live page."""
 
-    def regex(self, name: str, complaint: str = "Invalid re2 regex: {}") -> Regex | None:
-        """The parameter of this name as an expression, or `None`.  Raises `Refusal` where it is
-        none.
+    def regex(
+        self,
+        name: str,
+        complaint: str = "Invalid re2 regex: {error}",
+        content_type: str = TEXT,
+    ) -> Regex | None:
+        """The parameter of this name as an expression, or `None`.
+
+        :raise Refusal: where it is none, with this complaint.
         """
         text = self.parameters.get(name, "")
         try:
             return Regex(text, FILTER_MEMORY) if text else None
         except BadRegex as e:
-            raise Refusal(complaint.format(e)) from None
+            refused = complaint.format(text=text, error=e)
+            raise Refusal(refused, content_type=content_type) from None
 
 
 @dataclass(frozen=True)
@@ -107,20 +122,23 @@ class Endpoint:
     is_listed: bool = True
     """False for a part of a page, which nobody asks for by itself."""
 
+    is_own: bool = False
+    """True where Envoy has no such page."""
+
 
 def json_answer(value: object) -> Answer:
     """An answer in JSON, laid out for people too."""
     return Answer(json.dumps(value, indent=1) + "\n", content_type=JSON)
 
 
-def json_list_answer(name: str, items: Iterable[object | None]) -> Answer:
+def json_list_answer(
+    name: str, items: Iterable[object | None], shown_empty: bool = False
+) -> Answer:
     """An answer in JSON that is an object with one list, made and sent item by item; `None` is
     none, but took a while.
     """
 
-    return Answer(
-        chain(json_stream({name: LazyList(items, shown_empty=True)}), "\n"), content_type=JSON
-    )
+    return Answer(chain(json_stream({name: LazyList(items, shown_empty)}), "\n"), content_type=JSON)
 
 
 def listed(endpoints: Sequence[Endpoint]) -> list[Endpoint]:

@@ -36,7 +36,7 @@ follow from EDS health.
 
 
 def _clusters(call: Call) -> Answer:
-    pattern = call.regex("filter", "Invalid re2 regex\n")
+    pattern = call.regex("filter", "Invalid re2 regex")
     statuses = (
         each if pattern is None or pattern.search(each.name) else None
         for each in call.server.cluster_statuses()

@@ -19,7 +19,7 @@ from google.protobuf import field_mask_pb2, json_format, timestamp_pb2
 from google.protobuf.descriptor import Descriptor
 
 from tcpmesh.admin.answers.address import address_json
-from tcpmesh.admin.answers.endpoint import JSON, Answer, Call, Endpoint, Parameter, Refusal
+from tcpmesh.admin.answers.endpoint import JSON, PLAIN, Answer, Call, Endpoint, Parameter, Refusal
 from tcpmesh.admin.answers.json_stream import LazyList, json_stream
 from tcpmesh.admin.answers.redact import redacted
 from tcpmesh.config.fields.to_plain import whole
@@ -48,7 +48,11 @@ class _Dump(NamedTuple):
 
 
 def _config_dump(call: Call) -> Answer:
-    pattern = call.regex("name_regex", "Error while parsing name_regex: {}\n")
+    pattern = call.regex(
+        "name_regex",
+        "INVALID_ARGUMENT: Error while parsing name_regex from {text}: {error}",
+        content_type=PLAIN,
+    )
     mask = [path for path in call.parameters.get("mask", "").split(",") if path]
     resource = call.parameters.get("resource")
     dumps = _dumps(call.server, pattern, "include_eds" in call.parameters)
@@ -85,7 +89,8 @@ def _typed(schema: Descriptor, value: Json, mask: Sequence[str]) -> Json:
 
 
 def _bad_mask(mask: Sequence[str]) -> Refusal:
-    return Refusal(f"FieldMask {','.join(mask)} could not be successfully applied to any configs.")
+    text = f"FieldMask {','.join(mask)} could not be successfully applied to any configs."
+    return Refusal(text, content_type=PLAIN)
 
 
 def _dumps(server: IServer, pattern: Regex | None, include_eds: bool) -> list[_Dump]:
@@ -275,10 +280,11 @@ def _elements(dumps: Iterable[_Dump], resource: str) -> tuple[Descriptor, LazyLi
             continue
         if not field.is_repeated or field.message_type is None:
             raise Refusal(
-                f"{resource} is not a repeated field. Use ?mask={resource} to get only this field"
+                f"{resource} is not a repeated field. Use ?mask={resource} to get only this field",
+                content_type=PLAIN,
             )
         return field.message_type, value.get(resource, LazyList(()))
-    raise Refusal(f"{resource} not found in config dump", 404)
+    raise Refusal(f"{resource} not found in config dump", 404, PLAIN)
 
 
 def _is_valid(schema: Descriptor, mask: Sequence[str]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import resource
 from datetime import datetime, timezone
+from hashlib import blake2b
 from importlib.metadata import PackageNotFoundError, version
 from time import time
 from typing import Any
@@ -17,6 +18,7 @@ from tcpmesh.admin.answers.endpoint import (
     Answer,
     Call,
     Endpoint,
+    Parameter,
     help_text,
     json_answer,
     json_list_answer,
@@ -139,7 +141,7 @@ def _memory(call: Call) -> Answer:
 
 def _certs(call: Call) -> Answer:
     statuses = call.server.tls_statuses()
-    return json_list_answer("certificates", map(_context_json, statuses))
+    return json_list_answer("certificates", map(_context_json, statuses), shown_empty=True)
 
 
 def _context_json(status: TlsContextStatus) -> dict[str, Any]:
@@ -171,6 +173,20 @@ def _moment(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def _init_dump(call: Call) -> Answer:
+    """As in Envoy the listeners that are not ready, which here wait for nothing but clusters."""
+    mask = call.parameters.get("mask") or "listener"
+    if call.server.state != "PRE_INITIALIZING" or mask != "listener":
+        return json_answer({})
+    names = [status.name for status in call.server.listener_statuses()]
+    waiting = [f"init manager Listener-local-init-manager {each} {_number(each)}" for each in names]
+    return json_answer({"unready_targets_dumps": [{"name": each} for each in waiting]})
+
+
+def _number(name: str) -> int:
+    return int.from_bytes(blake2b(name.encode(errors="replace"), digest_size=8).digest(), "big")
+
+
 def _hot_restart_version(call: Call) -> Answer:
     return Answer(HOT_RESTART_VERSION)
 
@@ -179,6 +195,12 @@ ENDPOINTS = (
     Endpoint("/help", "print out list of admin commands", _help),
     Endpoint("/ready", "print server state, return 200 if LIVE, otherwise return 503", _ready),
     Endpoint("/server_info", "print server version/status information", _server_info),
+    Endpoint(
+        "/init_dump",
+        "dump current init manager information (experimental)",
+        _init_dump,
+        (Parameter("mask", "The component to dump: listener"),),
+    ),
     Endpoint("/memory", "print current allocation/heap usage", _memory),
     Endpoint("/certs", "print certs on machine", _certs),
     Endpoint(

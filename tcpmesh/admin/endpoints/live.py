@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 from pathlib import PurePath
+from typing import Any
+
+from twisted.internet.defer import Deferred
 
 from tcpmesh.admin.answers.assets import SERVED, TYPES, asset
 from tcpmesh.admin.answers.endpoint import (
@@ -18,6 +21,7 @@ from tcpmesh.admin.answers.endpoint import (
 )
 from tcpmesh.admin.live.feed import MOST_VIEWERS
 from tcpmesh.admin.live.topology import Topology
+from tcpmesh.values.live.traffic import Traffic
 
 LONGEST_SEARCH = 200
 
@@ -30,14 +34,16 @@ def _live(call: Call) -> Answer:
 
 
 def _topology(call: Call) -> Answer:
-    assert call.feed is not None
     search = call.parameters.get("search", "")
     if len(search) > LONGEST_SEARCH:
         raise Refusal(f"search: at most {LONGEST_SEARCH} characters\n")
-    return Answer(_map(Topology(call.server, call.feed.flows, search)), content_type=JSON)
+    return Answer(_map(call, search), content_type=JSON)
 
 
-def _map(topology: Topology) -> Iterator[str]:
+def _map(call: Call, search: str) -> Iterator[str | Deferred[Any]]:
+    told: list[Traffic] = []
+    yield call.server.traffic().addCallback(told.append)
+    topology = Topology(call.server, told[0].flows, search)
     for _ in topology.steps():
         yield ""
     yield from topology.pieces()
@@ -49,12 +55,13 @@ def _asset(name: str, call: Call) -> Answer:
 
 
 ENDPOINTS = (
-    Endpoint("/live", "what the home page shows, as server-sent events", _live),
+    Endpoint("/live", "what the home page shows, as server-sent events", _live, is_own=True),
     Endpoint(
         "/topology",
         "listeners, filter chains, clusters and hosts, and what is connected to what",
         _topology,
         (Parameter("search", "A part of names or addresses"),),
+        is_own=True,
     ),
     *(
         Endpoint(

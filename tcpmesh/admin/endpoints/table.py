@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from tcpmesh.admin.endpoints import (
     clusters,
+    connections,
     control,
     dump,
     home,
@@ -13,6 +14,7 @@ from tcpmesh.admin.endpoints import (
     listeners,
     live,
     logging,
+    profiling,
     runtime,
     stats,
 )
@@ -23,9 +25,11 @@ ENDPOINTS = (
     *stats.ENDPOINTS,
     *clusters.ENDPOINTS,
     *listeners.ENDPOINTS,
+    *connections.ENDPOINTS,
     *live.ENDPOINTS,
     *dump.ENDPOINTS,
     *runtime.ENDPOINTS,
     *logging.ENDPOINTS,
+    *profiling.ENDPOINTS,
     *control.ENDPOINTS,
 )

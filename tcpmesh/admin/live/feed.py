@@ -5,7 +5,6 @@ Each message is made once for all viewers, and only while there are any.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 
 from twisted.internet.interfaces import IReactorTime
@@ -15,7 +14,6 @@ from twisted.web.server import Request
 from tcpmesh.admin.live.picture import Picture
 from tcpmesh.admin.live.pulse import Pulse
 from tcpmesh.admin.live.viewer import Viewer
-from tcpmesh.values.live.traffic import Flow
 
 MOST_VIEWERS = 20
 
@@ -40,11 +38,6 @@ class Feed:
     def is_full(self) -> bool:
         """Whether as many look as may."""
         return len(self._viewers) >= MOST_VIEWERS
-
-    @property
-    def flows(self) -> Mapping[Flow, int]:
-        """What is connected to what, as viewers were last told."""
-        return self._picture.flows
 
     def add(self, request: Request) -> None:
         """Somebody looks, for as long as this request lasts."""

@@ -17,6 +17,7 @@ from tcpmesh.admin.live.names import cut
 from tcpmesh.admin.live.pulse import Steps
 from tcpmesh.admin.live.topology import Topology
 from tcpmesh.interfaces import IServer
+from tcpmesh.values.live.traffic import Flow
 from tcpmesh.values.stream.live import (
     CloseQuery,
     CloseRow,
@@ -24,7 +25,6 @@ from tcpmesh.values.stream.live import (
     ConnectionRow,
     Connections,
 )
-from tcpmesh.values.live.traffic import Flow
 from tcpmesh.values.workers import worker_name
 
 EVENTS = 100
@@ -51,8 +51,7 @@ class Picture:
     def __init__(self, server: IServer, wall: Callable[[], float] = time) -> None:
         self._server = server
         self._wall = wall
-        self.flows: Mapping[Flow, int] = {}
-        """What is connected to what, as last told."""
+        self._flows: Mapping[Flow, int] = {}
         self._events = -1
         self._ends: tuple[CloseRow, ...] | None = None
         self.kinds: Mapping[str, Callable[[], Steps]] = {
@@ -97,7 +96,7 @@ class Picture:
         told: list[Any] = []
         yield server.traffic().addCallback(told.append)
         traffic = told[0]
-        self.flows = traffic.flows
+        self._flows = traffic.flows
         return json.dumps(
             {
                 "at": traffic.sample.when,
@@ -128,7 +127,7 @@ class Picture:
         return json.dumps({"closes": list(map(_row, told[0]))})
 
     def _map(self) -> Steps:
-        topology = Topology(self._server, self.flows)
+        topology = Topology(self._server, self._flows)
         yield from topology.steps()
         pieces: list[str] = []
         for piece in topology.pieces():

@@ -14,8 +14,8 @@ from typing import Any
 
 from tcpmesh.admin.live.names import cut
 from tcpmesh.interfaces import IServer
-from tcpmesh.values.statuses import ChainStatus, ClusterStatus, HostStatus, ListenerStatus
 from tcpmesh.values.live.traffic import Flow
+from tcpmesh.values.statuses import ChainStatus, ClusterStatus, HostStatus, ListenerStatus
 
 MOST_CLUSTERS = 40
 MOST_HOSTS = 12

@@ -84,7 +84,12 @@ BOOTSTRAP: dict[str, Rows] = {
         "address": YES,
         "access_log": YES,
         "access_log_path": YES,
-        "profile_path": no_effect("a file that only a CPU profiler would write, and there is none"),
+        "profile_path": YES,
+        "socket_options": YES,
+        "ignore_global_conn_limit": no_effect(
+            "the clients of the admin interface never count against the limit of all"
+        ),
+        "allow_paths": YES,
     },
     "envoy.config.core.v3.Node": {
         "id": YES,

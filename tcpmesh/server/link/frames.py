@@ -38,8 +38,8 @@ from tcpmesh.server.link.numbers import Numbers
 from tcpmesh.stats.deltas import Deltas, GaugeValue, Interval, Names
 from tcpmesh.stats.metrics import Merge
 from tcpmesh.values import link
-from tcpmesh.values.live import traffic
 from tcpmesh.values.hosts import Assignment, HostSpec, Locality
+from tcpmesh.values.live import traffic
 from tcpmesh.values.runtime import Entry
 from tcpmesh.values.stream import live
 

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from typing import Protocol
 
 from tcpmesh.server.link.frames import TO_MAIN, TO_WORKER
-from tcpmesh.server.link.numbers import MainMessage
-from tcpmesh.values.link import Begin, ToWorker
+from tcpmesh.server.link.numbers import MainMessage, WorkerMessage
+from tcpmesh.values.link import Begin
 
 VARIABLE = "TCPMESH_LINK"
 
@@ -29,11 +29,11 @@ class ILink(Protocol):
         """The first message, with which a worker is made."""
 
     def join(
-        self, main: Callable[[MainMessage], object], worker: Callable[[ToWorker], object]
+        self, main: Callable[[MainMessage], object], worker: Callable[[WorkerMessage], object]
     ) -> None:
         """Both are there: these take what the other one sends."""
 
-    def to_worker(self, message: ToWorker) -> None:
+    def to_worker(self, message: WorkerMessage) -> None:
         """Main says something."""
 
     def to_main(self, message: MainMessage) -> None:
@@ -45,19 +45,19 @@ class DirectLink:
 
     joins_processes = False
     _main: Callable[[MainMessage], object]
-    _worker: Callable[[ToWorker], object]
+    _worker: Callable[[WorkerMessage], object]
 
     def begin(self, message: Begin) -> Begin:
         """The message itself."""
         return message
 
     def join(
-        self, main: Callable[[MainMessage], object], worker: Callable[[ToWorker], object]
+        self, main: Callable[[MainMessage], object], worker: Callable[[WorkerMessage], object]
     ) -> None:
         """Both are there."""
         self._main, self._worker = main, worker
 
-    def to_worker(self, message: ToWorker) -> None:
+    def to_worker(self, message: WorkerMessage) -> None:
         """Hand it over."""
         self._worker(message)
 
@@ -76,7 +76,7 @@ class BytesLink(DirectLink):
         made: Begin = TO_WORKER.decode(TO_WORKER.encode(message))
         return made
 
-    def to_worker(self, message: ToWorker) -> None:
+    def to_worker(self, message: WorkerMessage) -> None:
         """Write and read it."""
         self._worker(TO_WORKER.decode(TO_WORKER.encode(message)))
 

@@ -1,4 +1,6 @@
-"""The message of a worker's numbers, which is made of statistics and so stands above the others."""
+"""All messages of both ways: those of `tcpmesh.values`, and that of a worker's numbers, which is
+made of statistics and so stands above the others.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,16 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from tcpmesh.stats.deltas import Deltas
-from tcpmesh.values.link import ToMain
+from tcpmesh.values.link import ToMain, ToWorker
+from tcpmesh.values.live.traffic import AskTraffic, FlowCounts, TrafficTold
+from tcpmesh.values.stream.live import (
+    AskCloses,
+    AskConnections,
+    CloseConnections,
+    CloseRows,
+    ConnectionRows,
+    ConnectionsClosed,
+)
 
 
 @dataclass(frozen=True)
@@ -21,5 +32,10 @@ class Numbers:
     """What has happened in its store; `None` where main has the same one."""
 
 
-MainMessage: TypeAlias = ToMain | Numbers
+MainMessage: TypeAlias = (
+    ToMain | Numbers | ConnectionRows | CloseRows | ConnectionsClosed | FlowCounts | TrafficTold
+)
 """All that a worker may tell main."""
+
+WorkerMessage: TypeAlias = ToWorker | AskConnections | AskCloses | CloseConnections | AskTraffic
+"""All that main may tell a worker."""

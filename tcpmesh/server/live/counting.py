@@ -13,10 +13,10 @@ from typing import Any
 from tcpmesh.connection.connection import Connection
 from tcpmesh.connection.live.rows import moved
 from tcpmesh.interfaces import INetwork
+from tcpmesh.values.live.traffic import MOST_FLOWS, AskTraffic, FlowCounts, TrafficTold
 from tcpmesh.values.stream.closes import Closes
 from tcpmesh.values.stream.phase import CLOSED
 from tcpmesh.values.stream.stream_info import StreamInfo
-from tcpmesh.values.live.traffic import MOST_FLOWS, AskTraffic, FlowCounts, TrafficTold
 
 STEP = 64
 """Connections looked at in one step, and flows told at once."""

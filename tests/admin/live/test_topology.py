@@ -8,8 +8,8 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.admin.live.topology import MOST_CLUSTERS, MOST_HOSTS, MOST_LISTENERS, Topology
-from tcpmesh.values.statuses import ChainStatus, ClusterStatus, HostStatus, ListenerStatus
 from tcpmesh.values.live.traffic import Flow
+from tcpmesh.values.statuses import ChainStatus, ClusterStatus, HostStatus, ListenerStatus
 from tests.admin.fakes import FakeServer, host
 
 SICK = HostStatus("10.0.0.9:1", health="UNHEALTHY", health_flags=("failed_active_hc",))

@@ -29,12 +29,13 @@ from tcpmesh.server.link.frames import (
     VERSION,
     Table,
 )
-from tcpmesh.server.link.numbers import Numbers
+from tcpmesh.server.link.numbers import MainMessage, Numbers, WorkerMessage
 from tcpmesh.stats.deltas import Deltas, GaugeValue, Interval, Names
 from tcpmesh.stats.metrics import Merge
 from tcpmesh.values import link
 from tcpmesh.values.address import Address
 from tcpmesh.values.hosts import Assignment, HostSpec, Locality
+from tcpmesh.values.live import traffic
 from tcpmesh.values.runtime import Entry
 from tcpmesh.values.stream import live
 
@@ -147,6 +148,9 @@ BY_NAME = {
     (live.CloseConnections, "filters"): FILTERS,
     (live.ConnectionRows, "rows"): rows(live.ConnectionRow),
     (live.CloseRows, "rows"): rows(live.CloseRow),
+    (traffic.FlowCounts, "flows"): st.lists(
+        st.tuples(TEXTS, TEXTS, TEXTS, TEXTS, NUMBERS), max_size=3
+    ).map(tuple),
     (link.HostNumbers, "numbers"): st.lists(st.lists(NUMBERS).map(tuple)).map(tuple),
 }
 
@@ -193,7 +197,7 @@ class FrameTests(SynchronousTestCase):
 
     def test_complete(self) -> None:
         """Every message has a byte form, and each number stands for one."""
-        for table, union in ((TO_WORKER, link.ToWorker), (TO_MAIN, link.ToMain | Numbers)):
+        for table, union in ((TO_WORKER, WorkerMessage), (TO_MAIN, MainMessage)):
             kinds = [record.kind for record in table.records.values()]
             self.assertEqual(len(kinds), len(set(kinds)))
             self.assertEqual(self.kinds(union), set(kinds))

@@ -8,8 +8,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.cluster.health.event_log import ejection_event, host_event, return_event
 from tcpmesh.values.address import Address
-from tcpmesh.values.live.host_events import KEPT, RecentEvents
 from tcpmesh.values.hosts import HostSpec
+from tcpmesh.values.live.host_events import KEPT, RecentEvents
 
 HOST = Address("10.0.0.3", 5432)
 
