@@ -29,6 +29,33 @@ export function say(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
+/**
+ * Make a tree like another one, keeping the nodes that are the same: what somebody points at, or has
+ * the focus on, stays where it is.  Nodes with another `data-key` are others.
+ */
+export function patch(old, wanted) {
+  if (old.nodeType === Node.TEXT_NODE && wanted.nodeType === Node.TEXT_NODE) {
+    if (old.data !== wanted.data) old.data = wanted.data;
+    return;
+  }
+  if (old.nodeName !== wanted.nodeName || old.dataset?.key !== wanted.dataset?.key) {
+    old.replaceWith(wanted);
+    return;
+  }
+  for (const { name } of [...old.attributes]) {
+    if (!wanted.hasAttribute(name)) old.removeAttribute(name);
+  }
+  for (const { name, value } of wanted.attributes) {
+    if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+  }
+  const [before, after] = [[...old.childNodes], [...wanted.childNodes]];
+  after.forEach((child, index) => {
+    if (index < before.length) patch(before[index], child);
+    else old.append(child);
+  });
+  before.slice(after.length).forEach((child) => child.remove());
+}
+
 const SHAPES = {
   circle: "M6 1a5 5 0 1 0 0 10A5 5 0 1 0 6 1z",
   ring: "M6 1a5 5 0 1 0 0 10A5 5 0 1 0 6 1zm0 2a3 3 0 1 1 0 6 3 3 0 1 1 0-6z",

@@ -1,7 +1,7 @@
 // The map: listeners and their filter chains on the left, clusters and their hosts on the right,
 // and between the two how clients flow.
 
-import { count, el, mark, plural, rate, svg } from "./dom.js";
+import { count, el, mark, patch, plural, rate, svg } from "./dom.js";
 
 const SHOWN = 8;
 
@@ -23,6 +23,9 @@ export class FlowMap {
     this.rates = new Map();
     this.drawn = "";
     this.links = svg("svg", { "aria-hidden": "true" });
+    this.columns = el("div", {});
+    this.chains = new Map();
+    board.replaceChildren(this.columns);
     new ResizeObserver(() => this.connect()).observe(board);
   }
 
@@ -57,8 +60,7 @@ export class FlowMap {
     const text = JSON.stringify([map, [...this.rates], this.all]);
     if (text === this.drawn) return;
     this.drawn = text;
-    const kept = document.activeElement?.dataset?.key;
-    this.ends = { chains: new Map(), clusters: new Map() };
+    this.chains = new Map();
     const clusters = this.all ? map.clusters : this.first(map.clusters);
     const shown = new Set(clusters.map((cluster) => cluster.name));
     const flowing = new Set(map.flows.map((flow) => flow[0]));
@@ -66,19 +68,17 @@ export class FlowMap {
       || flowing.has(listener.name)
       || listener.chains.some((chain) => !chain.clusters.length
         || chain.clusters.some((name) => shown.has(name)))).slice(0, this.all ? undefined : SHOWN);
-    this.board.replaceChildren(
+    const rest = map.clusters.length - clusters.length;
+    const wanted = el("div", {},
       el("ul", { class: "column", "aria-label": "Listeners and filter chains" },
         title("Listeners and filter chains"), ...listeners.map((each) => this.listener(each))),
       el("ul", { class: "column", "aria-label": "Clusters and hosts" },
         title("Clusters and hosts"), ...clusters.map((each) => this.cluster(each))),
-      this.links);
-    if (!map.clusters.length && !map.listeners.length) this.empty();
-    const rest = map.clusters.length - clusters.length;
-    if (rest > 0 || this.all) this.unfold(rest);
-    if (kept !== undefined) {
-      [...this.board.querySelectorAll("[data-key]")].find((node) => node.dataset.key === kept)
-        ?.focus({ preventScroll: true });
-    }
+      rest > 0 || this.all ? this.unfold(rest) : null);
+    const isEmpty = !map.clusters.length && !map.listeners.length;
+    this.links.remove();
+    patch(this.columns, isEmpty ? el("div", {}, this.empty()) : wanted);
+    this.columns.append(this.links);
     this.connect();
   }
 
@@ -90,17 +90,17 @@ export class FlowMap {
   }
 
   empty() {
-    this.board.replaceChildren(el("p", { class: "empty" }, this.map.search
+    return el("p", { class: "empty" }, this.map.search
       ? `Nothing has “${this.map.search}” in its name or address.`
-      : "No listeners and no clusters: add some under static_resources of the configuration."));
+      : "No listeners and no clusters: add some under static_resources of the configuration.");
   }
 
   unfold(rest) {
     const words = this.all ? "Show fewer clusters" : `Show ${plural(rest, "more cluster")}`;
-    this.board.append(el("button", {
+    return el("button", {
       type: "button", class: "unfold", "data-key": "unfold", "aria-expanded": String(this.all),
       click: () => { this.all = !this.all; this.draw(); },
-    }, words));
+    }, words);
   }
 
   // What a node is
@@ -118,7 +118,7 @@ export class FlowMap {
     const key = JSON.stringify([listener.name]);
     const active = this.sum((flow) => flow[0] === listener.name);
     const chains = merged(listener.chains);
-    const item = el("li", { class: "node", "data-node": key },
+    return el("li", { class: "node", "data-node": key },
       this.node(key, { listener: listener.name },
         el("span", { class: "name" }, listener.name),
         ...listener.addresses.map((address) => el("span", { class: "small addr" }, address)),
@@ -127,7 +127,6 @@ export class FlowMap {
         ...chains.map((chain) => this.chain(listener, chain)),
         listener.more_chains
           ? el("li", { class: "more-row" }, `and ${plural(listener.more_chains, "more chain")}`) : null));
-    return item;
   }
 
   chain(listener, chain) {
@@ -139,12 +138,11 @@ export class FlowMap {
       : takes ?? "filter chain");
     const leads = chain.clusters.length ? `\u2192 ${chain.clusters.join(", ")}`
       : chain.filter || "no filter";
-    const node = el("li", {}, this.node(key, { listener: listener.name, filter_chain: chain.name },
+    this.chains.set(key, { listener: listener.name, chain });
+    return el("li", { "data-from": key }, this.node(key, { listener: listener.name, filter_chain: chain.name },
       el("span", { class: "name" }, label),
       takes !== null && takes !== label ? el("span", { class: "small" }, takes) : null,
       el("span", { class: "small" }, `${leads}, ${plural(active, "connection")}`)));
-    this.ends.chains.set(key, { node, listener: listener.name, chain });
-    return node;
   }
 
   cluster(cluster) {
@@ -155,7 +153,7 @@ export class FlowMap {
     const words = cluster.count ? `${count(cluster.healthy)} of ${plural(cluster.count, "host")} healthy`
       : "no hosts";
     const rest = cluster.count - cluster.hosts.length;
-    const item = el("li", { class: "node", "data-node": key },
+    return el("li", { class: "node", "data-node": key, "data-to": cluster.name },
       this.node(key, { cluster: cluster.name },
         el("span", { class: "name" }, cluster.name), mark(kind, tone, words),
         el("span", { class: "small" }, plural(cluster.active, "connection"))),
@@ -163,8 +161,6 @@ export class FlowMap {
         ...cluster.hosts.map((host) => this.host(cluster, host)),
         rest > 0 ? el("li", { class: "more-row" }, `and ${plural(rest, "more host")}`) : null,
         cluster.count ? null : el("li", { class: "more-row" }, "discovery has found none")));
-    this.ends.clusters.set(cluster.name, item);
-    return item;
   }
 
   host(cluster, host) {
@@ -188,21 +184,25 @@ export class FlowMap {
   // What leads where
 
   connect() {
-    if (this.map === null || this.ends === undefined) return;
-    const box = this.board.getBoundingClientRect();
+    if (this.map === null) return;
+    const box = this.columns.getBoundingClientRect();
+    const targets = new Map([...this.columns.querySelectorAll("[data-to]")]
+      .map((node) => [node.dataset.to, node]));
     const flows = new Map();
     for (const [listener, chain, cluster, , number] of this.map.flows) {
       const key = JSON.stringify([JSON.stringify([listener, chain]), cluster]);
       flows.set(key, (flows.get(key) ?? 0) + number);
     }
     const paths = [];
-    for (const [key, { node, listener, chain }] of this.ends.chains) {
+    for (const node of this.columns.querySelectorAll("[data-from]")) {
+      const key = node.dataset.from;
+      const { listener, chain } = this.chains.get(key);
       const names = new Set(chain.clusters);
       for (const flow of this.map.flows) {
         if (flow[0] === listener && flow[1] === chain.name && flow[2]) names.add(flow[2]);
       }
       for (const name of names) {
-        const target = this.ends.clusters.get(name);
+        const target = targets.get(name);
         if (target === undefined) continue;
         const active = flows.get(JSON.stringify([key, name])) ?? 0;
         paths.push(link(node, target, box, active, key, listener, name));
@@ -216,7 +216,7 @@ export class FlowMap {
   /** Show what is connected with a node. */
   choose(key) {
     this.chosen = key;
-    this.board.classList.toggle("picking", key !== null);
+    this.columns.classList.toggle("picking", key !== null);
     const nodes = new Set([key]);
     for (const path of this.links.children) {
       const { chain, listener, cluster } = path.dataset;
@@ -226,7 +226,7 @@ export class FlowMap {
       path.classList.toggle("chosen", is);
       if (is) ends.forEach((end) => nodes.add(end));
     }
-    for (const node of this.board.querySelectorAll("[data-node]")) {
+    for (const node of this.columns.querySelectorAll("[data-node]")) {
       node.classList.toggle("chosen", key !== null && nodes.has(node.dataset.node));
     }
   }
