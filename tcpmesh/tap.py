@@ -24,6 +24,7 @@ from twisted.logger import Logger
 from twisted.python import usage
 
 from tcpmesh.config.arguments import loaded_with
+from tcpmesh.config.checks.limits import open_files
 from tcpmesh.config.explain import as_dict, explain
 from tcpmesh.config.explain.text import as_text
 from tcpmesh.config.load import Loaded, load
@@ -209,7 +210,7 @@ class Options(usage.Options):
                 self["config-yaml"],
                 allow_unknown_fields=bool(self["allow-unknown-static-fields"]),
                 allow_unsupported=bool(self["allow-unsupported"]),
-                open_files=_open_files(),
+                open_files=open_files(),
                 node_arguments=self.server_options().node_arguments,
             )
             wrong = _extension_problems(loaded)
@@ -288,12 +289,6 @@ class Options(usage.Options):
 _FLAGS = frozenset(str(flag[0]).replace("-", "_") for flag in Options.optFlags)
 
 
-def _open_files() -> int | None:
-    """How many files this process may have open; `None` where that is not limited."""
-    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return limit if limit != resource.RLIM_INFINITY else None
-
-
 def _extension_problems(loaded: Loaded) -> tuple[Problem, ...]:
     """What extensions of other packages say; what builds them is not even imported where none is
     installed.
@@ -311,7 +306,7 @@ def makeService(options: Options) -> IService:
     """
     from twisted.internet import reactor
 
-    from tcpmesh.server.service import Server
+    from tcpmesh.server.process import ProcessServer
     from tcpmesh.server.signals import install_signals
 
     assert options.loaded is not None
@@ -324,7 +319,7 @@ def makeService(options: Options) -> IService:
     origin = _origin(options.loaded)
     # Its lines, which take many times as much memory as the message, are not asked for again.
     options.loaded = Loaded(bootstrap, (), SourceMap(()))
-    server = Server(reactor, bootstrap, settings, log, origin=origin)
+    server = ProcessServer(reactor, bootstrap, settings, log, origin=origin)
     server.live.addCallback(lambda _: _calm_collector())
     running: Any = reactor
     running.callWhenRunning(install_signals, running, server.quit, server.reopen_logs)

@@ -13,10 +13,10 @@ from typing import Any
 
 from twisted.python import usage
 
-from tcpmesh import __version__
 from tcpmesh.config.schema.newer import ENVOY
 from tcpmesh.logs.levels import LEVELS, component_levels, level
 from tcpmesh.logs.pattern import DEFAULT_PATTERN
+from tcpmesh.version import __version__
 
 #: The words that an option takes.
 CHOICES: Mapping[str, tuple[str, ...]] = {

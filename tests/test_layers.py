@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 #: From the ground up.  A room imports from rooms below it and beside it.
 LAYERS = (
-    ("values", "wire", "logs", "interfaces"),
+    ("values", "version", "wire", "logs", "interfaces"),
     ("stats", "config", "runtime", "net"),
     ("connection", "registry"),
     ("rpc",),
@@ -26,7 +26,7 @@ LAYERS = (
     ("extensions",),
     ("admin", "server"),
     ("tap_help", "tap_log", "tap_options", "tap_output", "tap_process"),
-    ("cli_completion", "cli_migrate", "tap"),
+    ("cli_completion", "cli_migrate", "embedding", "tap"),
     ("__main__", "cli"),
 )
 HEIGHT = {room: height for height, layer in enumerate(LAYERS) for room in layer}

@@ -101,8 +101,8 @@ class WheelTests(SynchronousTestCase):
         self.wheel = build_wheel(self.folder)
 
     def test_wheel(self) -> None:
-        """It holds every module, the files of the live page, the newer schema, both plugins and the licence, no __init__ for
-        Twisted, no cache and no tests.
+        """It holds every module, the files of the live page, the newer schema, both plugins and the
+        licence, no __init__ for Twisted, no cache and no tests.
         """
         with zipfile.ZipFile(self.wheel) as archive:
             names = set(archive.namelist())

@@ -34,6 +34,7 @@ class AccessLogs:
         wall: Callable[[], float] = time,
     ) -> None:
         self._clock = context.network.clock
+        self._store = context.store
         self._wall = wall
         self._logs: list[tuple[Passes | None, Callable[[StreamInfo, Moment], None]]] = []
         self._extensions: list[Any] = []
@@ -92,6 +93,8 @@ class AccessLogs:
                     write(info, at)
             except Exception:
                 log.failure("an access log failed")
+        if at.left_out:
+            self._store.counter("access_logs.values_left_out").tally += at.left_out
 
     def close(self) -> None:
         """One of those that hold it needs it no more; the last one's call closes the loggers."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from json.encoder import encode_basestring
 from typing import Any
 
-from tcpmesh.accesslog.fields.value import Typed, cut_to, dumps, encoded
+from tcpmesh.accesslog.fields.value import Typed, cut_to, encoded
 from tcpmesh.accesslog.operators import OPERATORS, Operators, wanted_by
 from tcpmesh.accesslog.text_format import TextFormat, log
 from tcpmesh.config.fields.operators import Operator
@@ -61,7 +61,7 @@ def quoted(text: str) -> str:
 
 
 def _typed(value: Typed) -> str:
-    text = dumps(value.value)
+    text = value.json
     if text.isascii() or not _SURROGATE.search(text):
         return text
     return "".join(map(_ESCAPES.get, text, text))  # a client may send 64 KiB of them: no calls

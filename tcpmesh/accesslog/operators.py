@@ -22,7 +22,7 @@ from tcpmesh.accesslog.fields import (
     upstream,
 )
 from tcpmesh.accesslog.fields.coalesce import coalesce
-from tcpmesh.accesslog.fields.value import Build, Yield
+from tcpmesh.accesslog.fields.value import Build, Yield, with_room
 from tcpmesh.config.fields.operators import Operator, Part, parse
 from tcpmesh.values.stream.wanted import EVERYTHING, NOTHING, Wanted
 
@@ -36,6 +36,12 @@ _SIMPLE: dict[str, Build] = {
     **tls.OPERATORS,
     **upstream.OPERATORS,
 }
+
+
+_OF_OTHERS = ("CEL", "FILTER_STATE", "METADATA", "PEER_", "SERVER_NAME")
+"""In the names of operators whose values clients and hosts choose, and may make long; those of HTTP
+mind the room by themselves.
+"""
 
 
 class Operators:
@@ -67,7 +73,8 @@ class Operators:
 
         :raise FormatError: where Envoy refuses its argument.
         """
-        return self.table[operator.name](operator)
+        ask = self.table[operator.name](operator)
+        return with_room(ask) if any(each in operator.name for each in _OF_OTHERS) else ask
 
 
 def wanted_by(operators: Iterable[Operator]) -> Wanted:

@@ -29,6 +29,7 @@ from tcpmesh.cluster.upstream.dialer import dialer_of
 from tcpmesh.cluster.upstream.http1_pools import Http1Pools
 from tcpmesh.cluster.upstream.outcomes import Outcomes
 from tcpmesh.cluster.upstream.own_connection import ConnectionUser, OwnConnection, pick
+from tcpmesh.cluster.upstream.pause import Pause
 from tcpmesh.cluster.upstream.pool import Pools, pools_of
 from tcpmesh.config.checks.health import has_http2
 from tcpmesh.config.fields.values import seconds
@@ -40,6 +41,7 @@ from tcpmesh.interfaces import (
     ILoadBalancer,
     INamedHostsBalancer,
 )
+from tcpmesh.net.cooperator import do_all
 from tcpmesh.registry import UnknownExtension, WorkerContext, cluster_type
 from tcpmesh.stats.store import Store
 from tcpmesh.values.address import Address
@@ -64,6 +66,7 @@ REPICKS = 8
 _FAILED_CHECK = int(HealthFlag.failed_active_hc)
 _FAILED = _FAILED_CHECK | int(HealthFlag.failed_outlier_check)
 _FROM_EDS = int(FROM_EDS)
+_DRAINED = int(HealthFlag.drained_by_operator)
 _NUMBERS = attrgetter(*HOST_COUNTERS, *HOST_GAUGES)
 
 
@@ -106,6 +109,8 @@ class Cluster:
         )
         self.close_on_failure: bool = message.close_connections_on_host_health_failure
         """Whether those who connect are to enter themselves in `Host.sessions`."""
+        self.paused: Pause | None = None
+        """Where new connections of clients wait, as long as they do."""
         self.is_used = False
         """Whether a connection was ever made for a client."""
         self.hosts: tuple[Host, ...] = ()
@@ -116,6 +121,8 @@ class Cluster:
         self._assignment = Assignment()
         self._send = send
         self._clock = context.network.clock
+        self._cooperator = context.network.cooperator
+        self._new_pause = partial(Pause, context.network, ended=self._go_on)
         self._detects_outliers: bool = message.HasField("outlier_detection")
         with all_or_nothing() as undo:
             self._build(message, context, undo)
@@ -192,8 +199,7 @@ class Cluster:
         host = self._by_key.get(key)
         if host is None or not self._set_flags(host, flags):
             return
-        for session in tuple(host.sessions):
-            session.host_failed()
+        do_all(self._cooperator, host.fail_sessions())
         if self.pools is not None:
             self.pools.hosts_failed((host,))
         for own in (self._http2, self._http1):
@@ -210,6 +216,19 @@ class Cluster:
         if before & ~now & _FAILED_CHECK:
             host.created = self._clock.seconds()
         return bool(now & ~before & _FAILED)
+
+    def pause(self, seconds: float) -> None:
+        """Hold new connections of clients for so long, or no more."""
+        if self.paused is not None:
+            if seconds:
+                self.paused.last(seconds)
+            else:
+                self.paused.end()
+        elif seconds:
+            self.paused = self._new_pause(seconds)
+
+    def _go_on(self) -> None:
+        self.paused = None
 
     def unbalance(self) -> None:
         """The load balancer is to learn of what has changed, before it is next asked."""
@@ -265,7 +284,9 @@ class Cluster:
 
     def _rebalance(self) -> None:
         self._is_balanced = True
-        self._sets = host_sets(self.hosts, self._assignment)
+        # Not even in panic does anybody get a host that is drained.
+        hosts = (host for host in self.hosts if not int(host.flags) & _DRAINED)
+        self._sets = host_sets(hosts, self._assignment)
         self._balancer.update(self._sets)
 
     def prepare(self) -> Deferred[Any]:
@@ -297,7 +318,8 @@ class Cluster:
         sets = self.sets.sets
         hosts = sum(len(each.hosts) for each in sets)
         if not hosts:
-            return f"cluster {self.name} has no hosts"
+            drained = f"all {len(self.hosts)} of cluster {self.name} are drained by an operator"
+            return drained if self.hosts else f"cluster {self.name} has no hosts"
         if any(each.healthy or each.degraded for each in sets):
             return f"none of the {hosts} of cluster {self.name} fits"
         panic = "off" if not panic_threshold(self.message) else "fails traffic"
@@ -384,6 +406,8 @@ class Cluster:
         """The cluster serves nobody any more; connections in use go on, and their statistics with
         them until `release`.
         """
+        if self.paused is not None:
+            self.paused.end()
         if self.pools is not None:
             self.pools.close()
         for own in (self._http2, self._http1):

@@ -26,6 +26,7 @@ from tcpmesh.values.link import (
     Flags,
     HostNumbers,
     Hosts,
+    PauseCluster,
     Rates,
     Rebalance,
     Refusal,
@@ -63,6 +64,7 @@ class Clusters:
             Hosts: self._hosts,
             Flags: self._flags,
             Rebalance: self._rebalance,
+            PauseCluster: self._pause,
             Cleanup: self._clean_up,
             AskRates: self._tell_rates,
             AskHostNumbers: self._tell_host_numbers,
@@ -128,6 +130,11 @@ class Clusters:
         cluster = self._by_number.get(told.cluster)
         if cluster is not None:
             cluster.unbalance()
+
+    def _pause(self, told: PauseCluster) -> None:
+        cluster = self._by_number.get(told.cluster)
+        if cluster is not None:
+            cluster.pause(told.seconds)
 
     def _clean_up(self, told: Cleanup) -> None:
         cluster = self._by_number.get(told.cluster)

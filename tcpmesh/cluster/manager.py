@@ -97,6 +97,9 @@ class ClusterEntry:
         """Why a worker cannot build it."""
         self._send = send
         self.is_warm = False
+        self.paused_until = 0.0
+        """When new connections are held no more, by the clock of the network."""
+        self._clock = context.network.clock
         self._own: Cluster | None = None
         """The cluster as main has it for calls of its own, made with the first one."""
         with all_or_nothing() as undo:
@@ -140,7 +143,14 @@ class ClusterEntry:
 
     def status(self) -> ClusterStatus:
         """The cluster as the admin interface shows it."""
-        return self.membership.status(self._monitor.outliers(), self._monitor.rates)
+        status = self.membership.status(self._monitor.outliers(), self._monitor.rates)
+        left = self.paused_until - self._clock.seconds()
+        return replace(status, paused_for=left) if left > 0 else status
+
+    @property
+    def hosts_are_named(self) -> bool:
+        """Whether connections say which hosts there are."""
+        return bool(INamedHostsDiscovery.providedBy(self._discovery))
 
     # For calls of main's own
 

@@ -58,6 +58,7 @@ MERGE_WINDOW = 1.0
 
 _BALANCED = int(BALANCED_FLAGS)
 _EXCLUDED = int(EXCLUDED)
+_DRAINED = int(HealthFlag.drained_by_operator)
 _NO_NUMBERS = (0,) * len(HOST_COUNTERS + HOST_GAUGES)
 
 Send = Callable[[ToWorker], object]
@@ -112,6 +113,8 @@ class Membership:
         self._thresholds: tuple[BreakerThresholds, BreakerThresholds] | None = None
         """The limits as they are shown; `None` where that is to be worked out again."""
         self._keys = count(1)
+        self._drained: set[str] = set()
+        """The addresses that an operator wants no new connections to go to."""
         self._assignment = Assignment()
         self._numbers: dict[int, tuple[int, ...]] = {}
         self._is_counted = True
@@ -125,7 +128,8 @@ class Membership:
         self._merging = MergeWindow(context.network.clock, window, context.store, self._rebalance)
         self._socket_rules = MatchRules(message)
         # Last, for it is to be given back.
-        self.stats = MembershipStats(context.store, message.alt_stat_name or message.name)
+        name = message.alt_stat_name or message.name
+        self.stats = MembershipStats(context.store, name, self._socket_rules.names)
 
     # Which hosts there are
 
@@ -141,7 +145,10 @@ class Membership:
         return found, [host for hosts in left.values() for host in reversed(hosts)]
 
     def _new(self, spec: HostSpec) -> KnownHost:
-        return KnownHost(next(self._keys), spec, int(self.unchecked) if spec.is_checked else 0)
+        flags = int(self.unchecked) if spec.is_checked else 0
+        if str(spec.address) in self._drained:
+            flags |= _DRAINED
+        return KnownHost(next(self._keys), spec, flags)
 
     def update(self, hosts: Sequence[KnownHost], assignment: Assignment) -> None:
         """These are the hosts from now on, with the specs of the assignment in the same order."""
@@ -156,6 +163,8 @@ class Membership:
             host.spec = spec
         self.hosts = dict(zip(keys, hosts, strict=True))
         self._assignment = assignment
+        if self._drained:
+            self._drained.intersection_update(str(spec.address) for spec in assignment.hosts)
         flags = tuple(host.flags for host in hosts)
         self._send(Hosts(self.cluster, keys, flags, assignment))
         moved = before.symmetric_difference(
@@ -175,7 +184,7 @@ class Membership:
         rules = self._socket_rules
         for spec in specs:
             index = rules.index(spec)
-            self.stats.matched("" if index is None else rules.names[index])
+            self.stats.matched(None if index is None else rules.names[index])
 
     def told(self) -> Hosts:
         """What workers were told of the hosts last, with their flags as they are by now."""
@@ -200,6 +209,24 @@ class Membership:
                 self._merging.health_changed()
             else:
                 self._rebalance()
+
+    def set_drained(self, address: str, drained: bool) -> int:
+        """An operator wants no new connections to go to the hosts of an address, as long as there
+        are any, or wants some again.
+
+        :return: how many these are.
+        """
+        keys = [key for key, host in self.hosts.items() if str(host.spec.address) == address]
+        if drained and keys:
+            self._drained.add(address)
+        else:
+            self._drained.discard(address)
+        flag = HealthFlag.drained_by_operator
+        for key in keys:
+            self.set_flags(key, *((flag, NO_FLAGS) if drained else (NO_FLAGS, flag)))
+        if keys:
+            self._rebalance()  # now, and not when other changes are told too
+        return len(keys)
 
     def has_traffic(self) -> bool:
         """Whether a connection was ever made for a client."""
@@ -301,7 +328,9 @@ def _status(
         address=str(spec.address),
         hostname=spec.hostname,
         health_flags=tuple(flag.name or "" for flag in HealthFlag if flag & flags) if flags else (),
-        eds_health_status={"UNKNOWN": "HEALTHY", "TIMEOUT": "UNHEALTHY"}.get(status, status),
+        eds_health_status="DRAINING"
+        if flags & _DRAINED
+        else {"UNKNOWN": "HEALTHY", "TIMEOUT": "UNHEALTHY"}.get(status, status),
         health=health_of(flags).name,
         weight=spec.weight,
         priority=spec.priority,

@@ -13,11 +13,16 @@ from contextlib import contextmanager
 
 @contextmanager
 def paused() -> Iterator[None]:
-    """Keep the garbage collector from running."""
+    """Keep the garbage collector from running; what is there afterwards counts as old, so that it
+    is not looked at as soon as the collector runs again.
+    """
     was_enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
         if was_enabled:
+            if not gc.get_freeze_count():  # else what others have frozen would thaw
+                gc.freeze()
+                gc.unfreeze()
             gc.enable()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -9,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from envoy.config.bootstrap.v3.bootstrap_pb2 import Bootstrap
 from google.protobuf import text_format
@@ -33,6 +34,9 @@ from tcpmesh.config.text.yaml_text import parse_yaml
 
 #: The name of the file in places of what `--config-yaml` says.
 ARGUMENT = "--config-yaml"
+
+#: The same of a message, or a mapping, that a program gives.
+GIVEN = "bootstrap"
 
 #: What a file may have: ten times the largest that anybody writes, and a bound where the file is a
 #: device without end.
@@ -70,10 +74,14 @@ def load(
     environ: Mapping[str, str] = os.environ,
     open_files: int | None = None,
     node_arguments: Mapping[str, str] = MappingProxyType({}),
+    given: Bootstrap | Mapping[str, Any] | None = None,
+    argument: str = ARGUMENT,
 ) -> Loaded:
     """Load a bootstrap from a file, from YAML text merged over it, or both.
 
     :param config_path: a `.yaml`, `.yml`, `.pb` or `.pb_text` file; of any other name it is JSON.
+    :param given: a message, or what JSON could say, in place of a file.
+    :param argument: what places in `config_yaml` are called by.
     :param allow_unknown_fields: unknown fields are warnings (`--allow-unknown-static-fields`).
     :param allow_unsupported: what tcpmesh does not support yet is a warning
         (`--allow-unsupported`).
@@ -84,31 +92,28 @@ def load(
         `tcpmesh.config.arguments`.
     :raise ConfigError: with every problem there is.
     """
-    if not config_path and not config_yaml:
-        raise ConfigError(
-            (
-                Problem(
-                    Place(ARGUMENT),
-                    "",
-                    "no configuration: name a file with --config or text with --config-yaml",
-                ),
-            )
-        )
-    _check_schema(config_path or ARGUMENT)
+    first = config_path or (argument if given is None else GIVEN)
+    if not config_path and not config_yaml and given is None:
+        text = "no configuration: name a file with --config or text with --config-yaml"
+        raise ConfigError((Problem(Place(first), "", text),))
+    _check_schema(first)
     readings: list[Reading] = []
     bootstrap = Bootstrap()
     with suppress(MemoryError), collector.paused():
         if config_path:
             _read_file(config_path, bootstrap, readings, allow_unknown_fields)
+        elif given is not None:
+            _read_given(given, bootstrap, readings, allow_unknown_fields)
         if config_yaml:
-            _read_argument(config_yaml, bootstrap, readings, allow_unknown_fields)
-        places = SourceMap([reading.document for reading in readings], config_path or ARGUMENT)
+            document = _argument(config_yaml, argument)
+            _read(document, bootstrap, readings, allow_unknown_fields)
+        places = SourceMap([reading.document for reading in readings], first)
         report = Report(bootstrap, places, readings, environ, open_files, node_arguments)
         return _judge(report, readings, allow_unsupported)
     # Said here, where what was read is forgotten.
     readings.clear()
     problem = "there is not enough memory to read the configuration"
-    raise ConfigError((Problem(Place(config_path or ARGUMENT), "", problem),))
+    raise ConfigError((Problem(Place(first), "", problem),))
 
 
 def _check_schema(file: str) -> None:
@@ -206,11 +211,27 @@ def _bytes_of(path: str) -> bytes:
     return data
 
 
-def _read_argument(
-    text: str, bootstrap: Bootstrap, readings: list[Reading], allow_unknown_fields: bool
-) -> None:
+def _argument(text: str, name: str) -> Document:
     clean = decode(text.encode("utf-8", "surrogateescape"))
-    _read(_document(clean, ARGUMENT, is_yaml=True), bootstrap, readings, allow_unknown_fields)
+    return _document(clean, name, is_yaml=True)
+
+
+def _read_given(
+    given: Bootstrap | Mapping[str, Any],
+    bootstrap: Bootstrap,
+    readings: list[Reading],
+    allow_unknown_fields: bool,
+) -> None:
+    if isinstance(given, Bootstrap):
+        bootstrap.CopyFrom(given)
+        readings.append(Reading(Document(GIVEN, "", MappingNode(0, 0))))
+        return
+    try:
+        text = json.dumps(given, indent=1)
+    except (RecursionError, TypeError, ValueError) as error:
+        text = f"not what JSON could say: {error}"
+        raise ConfigError((Problem(Place(GIVEN), "", text),)) from None
+    _read(parse_json(text, GIVEN), bootstrap, readings, allow_unknown_fields)
 
 
 def _read(

@@ -61,6 +61,10 @@ class ICluster(Interface):
     buffer_limit = Attribute("High watermark of upstream connections, bytes.")
     breakers = Attribute("`Breakers`.")
     dialer = Attribute("`Dialer`: opens connections to the hosts.")
+    paused = Attribute(
+        "The `tcpmesh.cluster.upstream.pause.Pause` in which new connections of clients wait, or "
+        "`None`."
+    )
     pools = Attribute(
         "`Pools` where connections are shared out, or `None` where each client makes its own."
     )

@@ -68,6 +68,27 @@ class IServer(Interface):
         :return: how many these are.
         """
 
+    def drain_host(cluster: str, address: str, drained: bool) -> int:
+        """Give a host no new connections from now on, or some again.
+
+        :return: how many hosts have this address.
+        :raise tcpmesh.values.statuses.NotThere: where there is no such cluster or host.
+        :raise tcpmesh.values.statuses.NotPossible: where connections name the hosts.
+        """
+
+    def rebalance(cluster: str, percent: int) -> Deferred[int]:
+        """Close the oldest connections of a cluster gently.
+
+        :return: how many these are.
+        :raise tcpmesh.values.statuses.NotThere: where there is no such cluster.
+        """
+
+    def pause_cluster(cluster: str, seconds: float) -> None:
+        """Hold new connections to a cluster for so long; 0 to hold them no more.
+
+        :raise tcpmesh.values.statuses.NotThere: where there is no such cluster.
+        """
+
     def tls_statuses() -> Sequence[TlsContextStatus]:
         """The certificates of each TLS context, in order of configuration."""
 

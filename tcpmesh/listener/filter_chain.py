@@ -7,7 +7,7 @@ thousand are not built.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, Protocol
 
@@ -167,15 +167,18 @@ class FilterChain:
             if not self.connections:
                 self.filters.release()
 
-    def expire(self) -> None:
+    def expire(self) -> Iterator[None]:
         """Of a chain that was removed: its clients have had their time, as in Envoy without more
-        ado.
+        ado.  Each step closes one.
         """
-        for connection in tuple(self.connections or ()):
-            info = connection.stream_info
-            info.close(CloseReason(EndedBy.PROXY, info.phase, Cause.CHAIN_REMOVED))
-            info.local_close_reason = info.local_close_reason or "filter_chain_is_being_removed"
-            connection.transport.cutConnection()
+        connections = self.connections or set()
+        for connection in tuple(connections):
+            if connection in connections:  # it has not left while others were closed
+                info = connection.stream_info
+                info.close(CloseReason(EndedBy.PROXY, info.phase, Cause.CHAIN_REMOVED))
+                info.local_close_reason = info.local_close_reason or "filter_chain_is_being_removed"
+                connection.transport.cutConnection()
+                yield
 
 
 def _check_place(entry: Any, index: int, count: int, network_filter: Any) -> None:

@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from hashlib import blake2b
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from envoy.config.listener.v3.listener_components_pb2 import FilterChain as FilterChainMessage
 from google.protobuf.wrappers_pb2 import StringValue
 
 from tcpmesh.listener.filter_chain import ChainFilters, FilterChain, Serving
-from tcpmesh.listener.matching.chain_match import chain_finder
+from tcpmesh.listener.matching.chain_match import ChainFinder
 from tcpmesh.listener.matching.tree import MatchingTree
+from tcpmesh.listener.updates import default_chain, difference
 from tcpmesh.registry import UnknownExtension, WorkerContext
 from tcpmesh.values.all_or_nothing import all_or_nothing
 from tcpmesh.values.stream.stream_info import ListenerInfo, StreamInfo
@@ -59,6 +60,7 @@ class FilterChains:
         """By digests of their messages."""
         self._leaving: set[FilterChain] = set()
         """Those that have clients, though they are no more."""
+        self._made: _Made | None = None
         self.update(message)
 
     def __iter__(self) -> Iterator[FilterChain]:
@@ -71,18 +73,18 @@ class FilterChains:
 
         :return: those that are no more; the clients that they have stay.
         """
-        made = _Chains(self._build, self._chains, self._context)
+        building = _Building(self._build, self._chains, self._context)
         with all_or_nothing() as undo:
-            made.undo = undo.callback
-            find = made.finder(message)
+            building.undo = undo.callback
+            made = building.made_of(message, self._made)
             wanted = self._info.wanted
-            for chain in made.chains.values():
-                wanted |= chain.info.wanted
-            keeps_remote = Wanted.REMOTE_ADDRESS in wanted
-            keeps_local = Wanted.LOCAL_ADDRESS in wanted
-        left = [chain for key, chain in self._chains.items() if key not in made.chains]
-        self._chains, self.find = made.chains, find
-        self.keeps_remote, self.keeps_local = keeps_remote, keeps_local
+            # Few values, of which each is one object, and slow to compare.
+            for each in {id(w): w for w in (c.info.wanted for c in made.chains.values())}.values():
+                wanted |= each
+        left = [self._chains[key] for key in self._chains.keys() - made.chains.keys()]
+        self._made, self._chains, self.find = made, made.chains, made.find
+        self.keeps_remote = Wanted.REMOTE_ADDRESS in wanted
+        self.keeps_local = Wanted.LOCAL_ADDRESS in wanted
         for chain in left:
             chain.close()
         self._leaving.update(chain for chain in left if chain.connections)
@@ -120,8 +122,27 @@ class FilterChains:
             return FilterChain(filters, info, self._listener)
 
 
-class _Chains:
-    """The chains of one message: those that are equal are one, be it one there was before.
+class _Made(NamedTuple):
+    """What was made of a `listener.v3.Listener`."""
+
+    message: Any
+    chains: dict[bytes, FilterChain]
+    """By digests of their messages."""
+
+    finder: ChainFinder[FilterChain] | None
+    """What goes by the matches of chains, where no `filter_chain_matcher` chooses."""
+
+    find: Find
+
+    @property
+    def has_each_once(self) -> bool:
+        """Whether no two of its chains are equal."""
+        count = len(self.message.filter_chains) + len(default_chain(self.message))
+        return len(self.chains) == count
+
+
+class _Building:
+    """Makes the chains of a message: those that are equal are one, be it one there was before.
 
     :param build: a new one.
     :param before: what there was, by the digests of messages.
@@ -137,27 +158,58 @@ class _Chains:
         context: WorkerContext,
     ) -> None:
         self._context = context
-        self.chains: dict[bytes, FilterChain] = {}
+        self._chains: dict[bytes, FilterChain] = {}
         self._build = build
         self._before = before
         self._filters: dict[bytes, ChainFilters] = {}
 
-    def finder(self, message: Any) -> Find:
-        """What finds the chain for a client, among those of this `listener.v3.Listener`."""
-        chains = [(each, self._chain(each)) for each in message.filter_chains]
-        default = None
-        if message.HasField("default_filter_chain"):
-            default = self._chain(message.default_filter_chain)
+    def made_of(self, message: Any, before: _Made | None) -> _Made:
+        """The chains of this `listener.v3.Listener`, and what finds one of them for a client; with
+        10,000 of which few have changed, little is made.
+        """
         if message.HasField("filter_chain_matcher"):
-            choose = MatchingTree(self._context, _named).choose(message.filter_chain_matcher)
-            by_name = {each.name: chain for each, chain in chains}
-            return lambda info: default if (name := choose(info)) is None else by_name.get(name)
-        found = chain_finder((each.filter_chain_match, chain) for each, chain in chains)
-        return found if default is None else lambda info: found(info) or default
+            finder, find = None, self._matched(message)
+        else:
+            finder = (
+                self._all(message)
+                if before is None or before.finder is None or not before.has_each_once
+                else self._changed(message, before, before.finder)
+            )
+            find = finder.find
+            default = self._default(message)
+            if default is not None:
+                find = _or_default(find, default)
+        return _Made(message, self._chains, finder, find)
+
+    def _matched(self, message: Any) -> Find:
+        choose = MatchingTree(self._context, _named).choose(message.filter_chain_matcher)
+        by_name = {each.name: self._chain(each) for each in message.filter_chains}
+        default = self._default(message)
+        return lambda info: default if (name := choose(info)) is None else by_name.get(name)
+
+    def _all(self, message: Any) -> ChainFinder[FilterChain]:
+        return ChainFinder(
+            (each.filter_chain_match, self._chain(each)) for each in message.filter_chains
+        )
+
+    def _changed(
+        self, message: Any, before: _Made, finder: ChainFinder[FilterChain]
+    ) -> ChainFinder[FilterChain]:
+        """Of the chains that there were, those that did not change are not touched."""
+        gone, come = difference(before.message.filter_chains, message.filter_chains)
+        self._chains = dict(before.chains)
+        for each in default_chain(before.message):
+            del self._chains[_digest(each)]
+        leaving = [(each.filter_chain_match, self._chains.pop(_digest(each))) for each in gone]
+        coming = [(each.filter_chain_match, self._chain(each)) for each in come]
+        return finder.changed(leaving, coming)
+
+    def _default(self, message: Any) -> FilterChain | None:
+        return next(map(self._chain, default_chain(message)), None)
 
     def _chain(self, message: Any) -> FilterChain:
         key = _digest(message)
-        chain = self.chains.get(key) or self._before.get(key)
+        chain = self._chains.get(key) or self._before.get(key)
         if chain is None:
             served = FilterChainMessage()
             served.CopyFrom(message)
@@ -168,8 +220,12 @@ class _Chains:
             self.undo(chain.close)
             if chain.filters.may_be_shared:
                 self._filters[same] = chain.filters
-        self.chains[key] = chain
+        self._chains[key] = chain
         return chain
+
+
+def _or_default(find: Find, default: FilterChain) -> Find:
+    return lambda info: find(info) or default
 
 
 def _named(action: Any) -> str:

@@ -17,6 +17,7 @@ from tcpmesh.connection.connection import Connection
 from tcpmesh.listener.accept_limit import GLOBAL_KEY, LISTENER_PREFIX
 from tcpmesh.listener.filter_chain import FilterChain
 from tcpmesh.listener.listener import Listener
+from tcpmesh.net.cooperator import do_all
 from tcpmesh.net.listen import BindError
 from tcpmesh.registry import BrokenExtension, UnknownExtension, WorkerContext
 from tcpmesh.values.address import Address
@@ -143,8 +144,11 @@ class Listeners:
             self._refuse(told.listener, e)
 
     def _close_chains(self, told: CloseChains) -> None:
-        for chain in self._left_out.pop(told.update, ()):
-            chain.expire()
+        chains = self._left_out.pop(told.update, [])
+        do_all(
+            self._context.network.cooperator,
+            (step for chain in chains for step in chain.expire()),
+        )
 
     def _remove(self, told: RemoveListener) -> None:
         self._close(told.listener)

@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from tcpmesh import __version__
+from tcpmesh.version import __version__
 
 DEFAULT_PATTERN = "[%Y-%m-%d %T.%e][%t][%l][%n] %v"
 """Envoy's, but for the place in the source."""

@@ -43,6 +43,9 @@ MOST_CANCELLED = 64
 """So many cancelled calls may wait for their time; with more, all are thrown out as soon as they
 are half of what waits."""
 
+SLICE = 0.004
+"""Seconds of a turn of the reactor, after which other calls that are due wait for the next one."""
+
 SHORTEST = 1e-9
 """Seconds: a kernel timer that is set to nothing is off."""
 
@@ -59,8 +62,6 @@ class MonotonicReactor:
         self._numbers = count()
         self._waiting = 0
         """Calls that are to be made."""
-        self._turn: list[DelayedCall] = []
-        """Calls that are being made."""
         self._alarm: _KernelAlarm | _ReactorAlarm | None = None
         self._rings = 0.0
         # Here, because to look below costs more, and stock transports do so for every event.
@@ -91,10 +92,11 @@ class MonotonicReactor:
         return list(dict.fromkeys(call for _, _, call in self._heap if call.active()))
 
     def stop(self) -> None:
-        """Forget all calls."""
-        for call in (*(call for _, _, call in self._heap), *self._turn):
+        """Forget all calls; nothing is watched any more, even where one of them says so."""
+        for _, _, call in tuple(self._heap):
             if call.active():
                 call.cancel()
+        self._rest()
 
     def _push(self, call: DelayedCall) -> None:
         """A call waits; also where it was reset to an earlier time."""
@@ -125,24 +127,27 @@ class MonotonicReactor:
             heapify(self._heap)
 
     def _run(self) -> None:
-        """The alarm rang: make the calls that are due, not those that are added meanwhile."""
-        self._turn = self._due(monotonic())
-        for call in self._turn:
-            if call.active():  # unless one before it has cancelled it
-                self._waiting -= 1
-                call.called = 1
-                try:
-                    call.func(*call.args, **call.kw)
-                except Exception:
-                    log.failure("a timer failed")
-        self._turn = []
+        """The alarm rang: make the calls that are due, not those that are added meanwhile; of very
+        many only as many as fit into a slice.
+        """
+        now = monotonic()
+        while (call := self._next(now)) is not None:
+            self._waiting -= 1
+            call.called = 1
+            try:
+                call.func(*call.args, **call.kw)
+            except Exception:
+                log.failure("a timer failed")
+            if monotonic() - now > SLICE:
+                break
         if self._waiting:
             self._set(self._heap[0][0])
         else:
             self._rest()
 
-    def _due(self, now: float) -> list[DelayedCall]:
-        heap, due = self._heap, []
+    def _next(self, now: float) -> DelayedCall | None:
+        """Of the calls that were due by then, the next one."""
+        heap = self._heap
         while heap and heap[0][0] <= now:
             when, _, call = heappop(heap)
             if not call.active() or call.time != when:
@@ -151,8 +156,8 @@ class MonotonicReactor:
                 call.activate_delay()
                 heappush(heap, (call.time, next(self._numbers), call))
             else:
-                due.append(call)
-        return due
+                return call
+        return None
 
     def _rest(self) -> None:
         """Nothing waits."""

@@ -10,14 +10,19 @@ slice begins in the next turn of the reactor.  However many ask at once, nobody 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
 from time import perf_counter
 
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import Cooperator
+from twisted.internet.task import Cooperator, SchedulerStopped
+from twisted.python.failure import Failure
 
 SLICE = 0.004
 """Seconds of each turn of the reactor."""
+
+AT_ONCE = 32
+"""So many of the things that are to be done for each of possibly many are done at once."""
 
 
 def shared_cooperator(clock: IReactorTime, now: Callable[[], float] = perf_counter) -> Cooperator:
@@ -32,3 +37,16 @@ def shared_cooperator(clock: IReactorTime, now: Callable[[], float] = perf_count
         return lambda: now() >= end
 
     return Cooperator(slice_begins, lambda work: clock.callLater(0, work))
+
+
+def do_all(cooperator: Cooperator, steps: Iterator[object]) -> None:
+    """Do what is small and may be much: where it is much, only the beginning at once, and the rest
+    in turns to come.
+    """
+    if sum(1 for _ in islice(steps, AT_ONCE)) == AT_ONCE:
+        cooperator.coiterate(steps).addErrback(_only_when_stopped)
+
+
+def _only_when_stopped(reason: Failure) -> None:
+    """The process ends, and so does what was to be done; any other failure is a bug."""
+    reason.trap(SchedulerStopped)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from functools import partial
+from itertools import islice, takewhile
 from typing import Any, Generic, TypeVar
 from weakref import ref
 
@@ -27,6 +28,9 @@ T = TypeVar("T", bound=Hashable)
 MOST_EMPTY = 64
 """So many queues may keep their call of the clock while nothing waits in them, which is cheaper
 where connections come and go one at a time."""
+
+BATCH = 32
+"""Items of a queue that expire in one turn of the clock, for each may end a connection."""
 
 
 class TimeoutQueue(Generic[T]):
@@ -82,9 +86,8 @@ class TimeoutQueue(Generic[T]):
         # is called for below.
         due, now = self._due, self._clock.seconds()
         for item in self._over(now):
-            if (
-                due.get(item, now + 1) <= now
-            ):  # unless what expired before it has discarded it or started it anew
+            # Unless what expired before it has discarded it or started it anew.
+            if due.get(item, now + 1) <= now:
                 del due[item]
                 try:
                     self._expired(item)
@@ -97,15 +100,11 @@ class TimeoutQueue(Generic[T]):
             self._armed.discard(self)
 
     def _over(self, now: float) -> list[T]:
-        """The items that are due: looked for in one go, since the head of a `dict` is dearer to
-        find the more has left it.
+        """Items that are due: looked for in one go, since the head of a `dict` is dearer to find
+        the more has left it.
         """
-        over = []
-        for item, when in self._due.items():
-            if when > now:
-                break
-            over.append(item)
-        return over
+        first = islice(self._due.items(), BATCH)
+        return [item for item, _ in takewhile(lambda each: each[1] <= now, first)]
 
 
 _Key = tuple[float, Callable[[Any], object]]

@@ -19,7 +19,7 @@ from tcpmesh.values.shared_counts import SharedCounts
 DEFAULT_OPTIONS = ServerOptions()
 
 
-class Proxy(NamedTuple):
+class Assembled(NamedTuple):
     """Both sides of a proxy with one worker."""
 
     main: Main
@@ -37,7 +37,7 @@ def assemble(
     shared: SharedCounts | None = None,
     options: ServerOptions = DEFAULT_OPTIONS,
     make_access_logs: Callable[..., IAccessLogManager] = AccessLogManager,
-) -> Proxy:
+) -> Assembled:
     """A proxy for a bootstrap, that has nothing yet: `Main.build` adds all.
 
     :param options: the command line.
@@ -74,4 +74,4 @@ def assemble(
         )
         link.join(main.receive, worker.receive)
         main.ask_numbers()
-    return Proxy(main, worker)
+    return Assembled(main, worker)

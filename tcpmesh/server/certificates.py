@@ -37,11 +37,11 @@ class Certificates:
 
     def statuses(self, messages: Iterable[Any]) -> list[TlsContextStatus]:
         """What is shown of the contexts in listeners and clusters, in their order."""
-        known = {}
+        known: dict[bytes, TlsContextStatus] = {}
         found = []
         for context in _contexts(messages):
             key = context.SerializeToString(deterministic=True)
-            status = self._known.get(key)
+            status = known.get(key) or self._known.get(key)
             if status is None:
                 from tcpmesh.extensions.transport_sockets.tls.shown import context_status
 

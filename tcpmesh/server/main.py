@@ -30,6 +30,7 @@ from tcpmesh.runtime.layers import Layers
 from tcpmesh.server.certificates import Certificates
 from tcpmesh.server.link.numbers import MainMessage, Numbers
 from tcpmesh.server.live.gathering import Gathering
+from tcpmesh.server.live.steering import Steering
 from tcpmesh.server.live.watching import Watching
 from tcpmesh.server.stats_flush import build_sinks, wants_values
 from tcpmesh.stats.store import Store
@@ -101,9 +102,11 @@ class Main:
         self.certificates = Certificates(self.context.secrets)
         self.sinks: list[IStatsSink] = []
         self.clusters = ClusterManager(self.context, send)
-        self.listeners = ListenerManager(store, send, network.clock, float(options.drain_time_s))
         self.live = Gathering(send)
         """What workers are asked about connections."""
+        self.steering = Steering(self.clusters, self.live, network.clock, send)
+        """What operators do with clusters and hosts."""
+        self.listeners = ListenerManager(store, send, network.clock, float(options.drain_time_s))
         self.watching = Watching(send, network.clock)
         """How much traffic there is and was."""
         self._receivers: dict[type, Callable[[Any], object]] = {

@@ -1,5 +1,6 @@
-"""The root service: puts main and a worker together for a bootstrap, starts them in order, and
-stops them.
+"""A server: puts main and a worker together for a bootstrap, starts them in order, and stops them.
+It knows nothing of the process: `tcpmesh.server.process` has the one of twistd, and
+`tcpmesh.embedding` that of other programs.
 
 Order matters.  The addresses of listeners and of the admin interface are bound while the process
 may still be root (`privilegedStartService`); clients are accepted only once the clusters are warm,
@@ -8,7 +9,7 @@ that is, know their hosts and how these are (`startService`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from time import time
 from typing import Any, NoReturn
@@ -18,8 +19,8 @@ from zope.interface import implementer
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, ensureDeferred, maybeDeferred, succeed
 from twisted.internet.task import Cooperator
-from twisted.logger import ILogObserver, Logger
-from twisted.python import threadable
+from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from tcpmesh.accesslog.opening import CannotLog
 from tcpmesh.admin.guard import Guard
@@ -29,14 +30,15 @@ from tcpmesh.config.fields.strings import string_matcher
 from tcpmesh.config.fields.values import host_and_port, pipe_mode, seconds
 from tcpmesh.interfaces import INetwork, IServer
 from tcpmesh.listener.listen_socket import options_at
-from tcpmesh.logs.log import Log
+from tcpmesh.logs.levels import Levels
 from tcpmesh.net.clock import MonotonicReactor
 from tcpmesh.net.listen import BindError
 from tcpmesh.net.moves import CannotWatch
 from tcpmesh.registry import BrokenExtension, UnknownExtension
 from tcpmesh.runtime.layers import NoAdminLayer
-from tcpmesh.server.assembly import Proxy, assemble
+from tcpmesh.server.assembly import Assembled, assemble
 from tcpmesh.server.link.link import ILink, NoSuchLink
+from tcpmesh.server.live.steering import Steering
 from tcpmesh.server.networks import NoSuchTransport, default_network
 from tcpmesh.server.stats import ServerStats
 from tcpmesh.server.stats_flush import StatsFlush
@@ -47,7 +49,13 @@ from tcpmesh.values.live.origin import NO_ORIGIN, Origin
 from tcpmesh.values.live.traffic import Sample, Traffic
 from tcpmesh.values.runtime import Entry
 from tcpmesh.values.server_options import ServerOptions
-from tcpmesh.values.statuses import ChainStatus, ClusterStatus, ListenerStatus, TlsContextStatus
+from tcpmesh.values.statuses import (
+    ChainStatus,
+    ClusterStatus,
+    ListenerStatus,
+    NotThere,
+    TlsContextStatus,
+)
 from tcpmesh.values.stream.live import (
     CloseQuery,
     CloseRow,
@@ -60,75 +68,57 @@ log = Logger(namespace="main")
 
 STATS_FLUSH_INTERVAL = 5.0
 
-LOG_RETRY = 0.1
-"""Seconds until lines of the log that a slow reader has not taken are tried again."""
-
-CANNOT_START = 1
-"""Exit status of a process that could not serve its configuration."""
-
-
 REFUSALS = (BindError, BrokenExtension, CannotLog, CannotWatch)
 """Why what a configuration asks for cannot be built."""
 
 
-class CannotStart(Exception, SystemExit):
-    """This configuration cannot be served here and now; the log says why.
-
-    Both kinds at once, because twistd wants to see an Exception, of which it tells the process that
-    daemonized it, and Python ends with the status, and without a traceback, at a SystemExit.
-    """
-
-    def __init__(self, reason: object) -> None:
-        super().__init__(str(reason))
-        self.code = CANNOT_START
+class CannotStart(Exception):
+    """This configuration cannot be served here and now; the text says why."""
 
 
 @implementer(IServer)
 class Server(MultiService):
-    """One process that serves a bootstrap."""
+    """Serves a bootstrap, once.
+
+    :param levels: of the log, as the admin interface shows and sets them.
+    """
 
     def __init__(
         self,
         reactor: Any,
         bootstrap: Any,
         options: ServerOptions,
-        observer: Log,
+        levels: Levels,
         network: INetwork | None = None,
         link: ILink | None = None,
         origin: Origin = NO_ORIGIN,
     ) -> None:
         super().__init__()
-        self._reactor = reactor
+        self.reactor = reactor
         self._clock: Any = network.clock if network is not None else MonotonicReactor(reactor)
         self._network = network
         self._link = link
-        self._observer = observer
-        observer.on_behind = self._flush_log_later
-        self._log_call: Any = None
-        self.log_levels = observer.levels
+        self.log_levels = levels
         self.bootstrap = bootstrap
         self.options = options
         self.origin = origin
         self.store = stats_store(bootstrap.stats_config, options.stats_tags)
         self.node = node_with(bootstrap.node, options.node_arguments)
-        self.exit_status = 0
-        """What the process is to end with; twistd itself ends with 0 whenever its reactor stops."""
-        self._is_quitting = False
+        self.on_quit: Callable[[], object] = lambda: None
+        """Called where the admin interface is asked to end all this."""
         self._state = "PRE_INITIALIZING"
         self._fails_health = False
         self._started = self._clock.seconds()
         self.live: Deferred[None] = Deferred()
-        """Fires when clients are accepted."""
-        self._proxy: Proxy | None = None
+        """Fires when clients are accepted; with `CannotStart` where an address is lost while the
+        clusters warm up.
+        """
+        self._closed: Deferred[None] | None = None
+        self._proxy: Assembled | None = None
         self._stats = ServerStats(self.store, self)
         self._flush = StatsFlush(self.store, self._stats.update, self._clock)
 
     # Its life
-
-    def setServiceParent(self, parent: Any) -> None:
-        """twistd: also make our log the log of the whole application."""
-        parent.setComponent(ILogObserver, self._observer)
-        super().setServiceParent(parent)
 
     def privilegedStartService(self) -> None:
         """Build everything and bind all addresses.
@@ -161,8 +151,7 @@ class Server(MultiService):
 
     def _give_up(self, reason: object) -> NoReturn:
         self._close_all()
-        log.critical("{reason}", reason=reason)
-        raise CannotStart(reason) from None
+        raise CannotStart(str(reason)) from None
 
     def startService(self) -> None:
         """Answer the admin interface, and serve as soon as the clusters know their hosts.
@@ -178,9 +167,7 @@ class Server(MultiService):
         if warm.called:
             self._serve()
         else:
-            warm.addCallback(self._serve_later).addErrback(
-                lambda failure: log.failure("cannot serve", failure)
-            )
+            warm.addCallback(lambda _: self._serve()).addErrback(self.live.errback)
 
     def _serve(self) -> None:
         """Open the listeners, then everything that watches them."""
@@ -198,29 +185,22 @@ class Server(MultiService):
         self.live.callback(None)
         log.info("all dependencies initialized. starting workers")
 
-    def _serve_later(self, _: None) -> None:
-        """The same once the reactor runs, where nobody would see an exception."""
-        try:
-            self._serve()
-        except CannotStart:
-            self.exit_status = CANNOT_START
-            self.quit()
-
     def stopService(self) -> Deferred[None]:
         """Accept no more, and close at once all that is open: clients, what they are connected to,
         checks, questions and the admin interface.
 
         :return: fires when nothing of it is left, no descriptor and no timer.
         """
-        log.info("exiting")
         return self._close_all()
 
     def _close_all(self) -> Deferred[None]:
-        self._flush.stop()
-        if self._log_call is not None:
-            self._log_call.cancel()
-        self._observer.on_behind = lambda: None
-        return ensureDeferred(self._stop())
+        """The same; also where it was begun before."""
+        if self._closed is None:
+            self._flush.stop()
+            self._closed = ensureDeferred(self._stop())
+        stopped: Deferred[None] = Deferred()
+        self._closed.addBoth(_told, stopped)
+        return stopped
 
     async def _stop(self) -> None:
         if self._proxy is not None:
@@ -234,26 +214,13 @@ class Server(MultiService):
             self._clock.stop()
 
     def quit(self) -> None:
-        """End the process, exit status 0."""
-        if self._reactor.running and not self._is_quitting:
-            self._is_quitting = True
-            self._reactor.stop()
+        """End all this; see `on_quit`."""
+        self.on_quit()
 
     def reopen_logs(self) -> None:
         """Open log files anew."""
-        self._observer.reopen()
         if self._proxy is not None:
             self._proxy.main.reopen_logs()
-
-    def _flush_log_later(self) -> None:
-        """The log may be written to by threads; only that of the reactor may set a timer."""
-        if self._log_call is None and threadable.isInIOThread():
-            self._log_call = self._clock.callLater(LOG_RETRY, self._flush_log)
-
-    def _flush_log(self) -> None:
-        self._log_call = None
-        if not self._observer.flush():
-            self._flush_log_later()
 
     def fail_health(self, fails: bool) -> None:
         """See `IServer`."""
@@ -333,6 +300,24 @@ class Server(MultiService):
             return succeed(0)
         return self._proxy.main.live.close(filters, percent, gently)
 
+    def drain_host(self, cluster: str, address: str, drained: bool) -> int:
+        """See `IServer`."""
+        return self._steering.drain_host(cluster, address, drained)
+
+    def rebalance(self, cluster: str, percent: int) -> Deferred[int]:
+        """See `IServer`."""
+        return self._steering.rebalance(cluster, percent)
+
+    def pause_cluster(self, cluster: str, seconds: float) -> None:
+        """See `IServer`."""
+        self._steering.pause(cluster, seconds)
+
+    @property
+    def _steering(self) -> Steering:
+        if self._proxy is None:
+            raise NotThere("nothing is served yet")
+        return self._proxy.main.steering
+
     @property
     def first_ends(self) -> tuple[int | None, int | None]:
         """When the first certificate expires, and the first OCSP response."""
@@ -381,6 +366,12 @@ class Server(MultiService):
             self._proxy.main.admin_logs(),
             Guard(map(string_matcher, admin.allow_paths), self.options.admin_name),
         ).setServiceParent(self)
+
+
+def _told(result: Failure | None, waiting: Deferred[None]) -> Failure | None:
+    """Tell one of several who wait for a result."""
+    waiting.callback(result)
+    return result
 
 
 def flush_interval(bootstrap: Any) -> float | None:

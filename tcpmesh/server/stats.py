@@ -7,10 +7,10 @@ import resource
 from time import time
 from typing import Any
 
-from tcpmesh import __version__
 from tcpmesh.stats.metrics import Merge
 from tcpmesh.stats.store import Declaration, Store
 from tcpmesh.values.workers import worker_name
+from tcpmesh.version import __version__
 
 STATES = {"LIVE": 0, "DRAINING": 1, "PRE_INITIALIZING": 2, "INITIALIZING": 3}
 

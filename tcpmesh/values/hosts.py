@@ -100,6 +100,8 @@ class HealthFlag(IntFlag):
     active_hc_timeout = 1 << 8
     eds_status_draining = 1 << 9
     degraded_outlier_detection = 1 << 10
+    drained_by_operator = 1 << 11
+    """Not one of Envoy's: an operator wants no new connections to go there."""
 
 
 class Health(Enum):
@@ -118,6 +120,7 @@ UNHEALTHY_FLAGS = (
     | HealthFlag.failed_outlier_check
     | HealthFlag.failed_eds_health
     | HealthFlag.eds_status_draining
+    | HealthFlag.drained_by_operator
 )
 
 

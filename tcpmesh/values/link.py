@@ -102,6 +102,14 @@ class Rebalance:
 
 
 @dataclass(frozen=True)
+class PauseCluster:
+    """Hold new connections of clients to a cluster for so many seconds; 0 to hold them no more."""
+
+    cluster: int
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Cleanup:
     """Which hosts that connections have named are in use no more?"""
 
@@ -345,6 +353,7 @@ ToWorker: TypeAlias = (
     | Hosts
     | Flags
     | Rebalance
+    | PauseCluster
     | Cleanup
     | AddListener
     | UpdateChains

@@ -112,6 +112,9 @@ class ClusterStatus:
     outliers: OutlierStatus | None = None
     """`None` where the cluster has no outlier detection."""
 
+    paused_for: float = 0.0
+    """Seconds that new connections are still held for."""
+
 
 class Statuses(Sequence[ClusterStatus]):
     """The statuses of many clusters, each made when it is asked for, so that nobody waits for all
@@ -132,6 +135,14 @@ class Statuses(Sequence[ClusterStatus]):
 
     def __getitem__(self, index: int | slice) -> ClusterStatus | Statuses:
         return Statuses(self._makers[index]) if isinstance(index, slice) else self._makers[index]()
+
+
+class NotThere(LookupError):
+    """There is no cluster or host of this name; the text says so to an operator."""
+
+
+class NotPossible(Exception):
+    """What an operator wants cannot be done; the text says why."""
 
 
 @dataclass(frozen=True)

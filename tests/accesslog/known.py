@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from envoy.config.core.v3 import base_pb2
@@ -20,8 +21,10 @@ from tests.mesh import parse
 MOMENT = 1795541510.442668
 """2026-11-24 17:31:50.442668 UTC: when Envoy wrote what is expected of this connection."""
 
-LATER = Moment(1001.5, MOMENT + 1.5, LogType.TCP_CONNECTION_END)
-"""The moment at which is asked: the network's clock counts from elsewhere."""
+LATER = Moment(1001.5, MOMENT + 1.5, LogType.TCP_CONNECTION_END, room=sys.maxsize)
+"""The moment at which is asked: the network's clock counts from elsewhere.  It is shared by tests,
+so it has room for all of them.
+"""
 
 
 class Ends:

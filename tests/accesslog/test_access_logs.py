@@ -21,7 +21,7 @@ from tcpmesh.registry import MainContext, UnknownExtension, WorkerContext
 from tcpmesh.stats.store import Store
 from tcpmesh.testing.access_logs import MemoryAccessLogs
 from tcpmesh.testing.memory.network import MemoryNetwork
-from tcpmesh.values.stream.moment import Moment
+from tcpmesh.values.stream.moment import MOST_TEXT, Moment
 from tcpmesh.values.stream.stream_info import StreamInfo
 from tcpmesh.values.stream.wanted import EVERYTHING, NOTHING, Wanted
 from tests.accesslog.known import known
@@ -126,6 +126,17 @@ class AccessLogsTests(SynchronousTestCase):
 
         self.assertEqual(["x"], self.files.files["a"].records)
         self.assertEqual(1, len(self.flushLoggedErrors(RuntimeError)))
+
+    def test_no_room(self) -> None:
+        """Values that there was no room for are counted, once there are any."""
+        made = self.logs(f"{FILE}, path: a, format: '%DYNAMIC_METADATA(a:b)%x'")
+        info = StreamInfo()
+        made.log(info)
+        self.assertEqual([], [*self.context.store.counters()])
+        info.metadata = {"a": {"b": "x" * MOST_TEXT}}
+        made = self.logs(f"{FILE}, path: a, format: '{'%DYNAMIC_METADATA(a:b)%' * 3}'")
+        made.log(info)
+        self.assertEqual(2, self.context.store.counter("access_logs.values_left_out").tally)
 
     def test_held(self) -> None:
         """The loggers are closed once nobody holds them any more."""

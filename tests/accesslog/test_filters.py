@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from envoy.config.accesslog.v3 import accesslog_pb2
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -177,7 +179,7 @@ class FilterTests(SynchronousTestCase):
     def test_log_types(self) -> None:
         """A filter of kinds of records knows all of them by Envoy's names."""
         for kind in LogType:
-            at = LATER._replace(log_type=kind)
+            at = replace(LATER, log_type=kind)
             text = f"log_type_filter: {{types: [{kind.value}]}}"
             self.assertTrue(passes(text, at=at))
             self.assertFalse(passes(f"{text[:-1]}, exclude: true}}", at=at))

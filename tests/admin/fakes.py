@@ -26,6 +26,8 @@ from tcpmesh.values.statuses import (
     ClusterStatus,
     HostStatus,
     ListenerStatus,
+    NotPossible,
+    NotThere,
     TlsContextStatus,
 )
 from tcpmesh.values.stream.live import (
@@ -102,6 +104,27 @@ class FakeServer:
         """As many as there are."""
         self.asked.append((filters, percent, gently))
         return succeed(len(self.rows))
+
+    def drain_host(self, cluster: str, address: str, drained: bool) -> int:
+        """Remember what was asked for; only cluster `db` is there."""
+        self._steer(cluster, address, drained)
+        return 1
+
+    def rebalance(self, cluster: str, percent: int) -> Deferred[int]:
+        """Likewise."""
+        self._steer(cluster, percent)
+        return succeed(len(self.rows))
+
+    def pause_cluster(self, cluster: str, seconds: float) -> None:
+        """Likewise."""
+        self._steer(cluster, seconds)
+
+    def _steer(self, cluster: str, *asked: object) -> None:
+        if cluster == "named":
+            raise NotPossible("connections name the hosts of cluster named themselves")
+        if cluster != "db":
+            raise NotThere(f"there is no cluster {cluster}")
+        self.asked.append(asked)
 
     def fail_health(self, fails: bool) -> None:
         """Be as told."""

@@ -111,6 +111,24 @@ def come_and_go(name: str) -> Callable[[Target, float], None]:
     return strike
 
 
+def at_once(end: Callable[[socket.socket], object]) -> Callable[[Target, float], None]:
+    """Five hundred clients that begin at once and end at once, time and again."""
+
+    def strike(target: Target, seconds: float) -> None:
+        for _ in until(seconds):
+            with ExitStack() as stack:
+                socks = [stack.enter_context(socket.socket()) for _ in range(500)]
+                for sock in socks:
+                    sock.setblocking(False)
+                    sock.connect_ex(("127.0.0.1", target.ports["sink"]))
+                time.sleep(0.2)
+                for sock in socks:
+                    end(sock)
+                time.sleep(0.1)
+
+    return strike
+
+
 def half_open(target: Target, seconds: float) -> None:
     """Clients that have said all they had to say, and stay."""
     with crowd(target.ports["sink"], 500) as socks:
@@ -192,6 +210,8 @@ def talkers(stack: ExitStack, bootstrap: Bootstrap) -> Iterator[Attack]:
     yield Attack(
         "come-and-go", "Thousands of connections that are reset at once.", come_and_go("sink")
     )
+    yield Attack("at-once", "500 begin at once, and end at once.", at_once(socket.socket.close), 4)
+    yield Attack("reset-at-once", "500 begin at once, and reset at once.", at_once(reset), 4)
 
 
 def proxied(stack: ExitStack, bootstrap: Bootstrap) -> Iterator[Attack]:

@@ -177,25 +177,19 @@ async def once(reactor: Any) -> dict[str, Any]:
     """Start, connect clients, stop; what they saw, and what is left."""
     from twisted.internet.task import deferLater
 
-    from tcpmesh.config.load import load
-    from tcpmesh.logs.levels import Levels
-    from tcpmesh.logs.log import Log
-    from tcpmesh.server.service import Server
-    from tcpmesh.values.server_options import ServerOptions
+    from tcpmesh import Proxy
 
     mute, echo = unanswering(), EchoServer()
     names = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     names.bind(("127.0.0.1", 0))
-    loaded = load(config_yaml=config(echo.port, mute[0].getsockname()[1], names.getsockname()[1]))
+    yaml = config(echo.port, mute[0].getsockname()[1], names.getsockname()[1])
+    proxy = Proxy(config_yaml=yaml)
     before = state_of(reactor)
-    server = Server(reactor, loaded.bootstrap, ServerOptions(), Log(Levels("warning", {})))
-    server.privilegedStartService()
-    server.startService()
-    places = {each.name: each.addresses[0] for each in server.listener_statuses()}
-    clients = [Client(places[name]) for name in places]
+    await proxy.start()
+    listeners = ("relaying", "connecting", "waiting", "looking", *["limited"] * 3)
+    clients = [Client(*proxy.addresses(name)) for name in listeners]
     relaying = clients[0]
-    clients += [Client(places["limited"]) for _ in range(2)]
-    admin = Client(server.getServiceNamed("admin").bound_address)
+    admin = Client(proxy.admin_address)
     admin.sock.send(b"GET /ready HTTP/1.1\r\nHost: a\r\n\r\n")
     relaying.sock.send(b"hello")
     seen: dict[Client, bytes] = {relaying: b"", admin: b""}
@@ -204,8 +198,7 @@ async def once(reactor: Any) -> dict[str, Any]:
         echo.serve()
         for client in seen:
             seen[client] += client.received() or b""
-    connected = server.open_connections
-    await server.stopService()
+    await proxy.stop()
     left = state_of(reactor)
     for each in (*clients, admin):
         each.sock.setblocking(True)
@@ -216,7 +209,6 @@ async def once(reactor: Any) -> dict[str, Any]:
         sock.close()
     return {
         "echo": seen[relaying].decode(),
-        "connected": connected,
         "ended": ended,
         "left": _without(left, before + ["socket:"] * len(mine)),
     }
@@ -224,27 +216,17 @@ async def once(reactor: Any) -> dict[str, Any]:
 
 async def refused(reactor: Any) -> dict[str, Any]:
     """A start that fails at its last step, the admin interface; what is left of it."""
-    from twisted.internet.task import deferLater
-
-    from tcpmesh.config.load import load
-    from tcpmesh.logs.levels import Levels
-    from tcpmesh.logs.log import Log
-    from tcpmesh.server.service import CannotStart, Server
-    from tcpmesh.values.server_options import ServerOptions
+    from tcpmesh import CannotStart, Proxy
 
     with socket.create_server(("127.0.0.1", 0)) as taken:
         text = config(taken.getsockname()[1], taken.getsockname()[1], 1)
         admin = f"admin: {{address: {address(taken.getsockname()[1])}}}"
         text = text.replace(f"admin: {{address: {address(0)}}}", admin)
         before = state_of(reactor)
-        server = Server(
-            reactor, load(config_yaml=text).bootstrap, ServerOptions(), Log(Levels("off", {}))
-        )
         try:
-            server.privilegedStartService()
+            await Proxy(config_yaml=text).start()
         except CannotStart as e:
             said = str(e).partition("'")[0]
-        await deferLater(reactor, 0.01)
         return {"refused": said, "left": _without(state_of(reactor), before)}
 
 

@@ -60,7 +60,6 @@ async def main(reactor: Any, step: float) -> dict[str, Any]:
 
     from tcpmesh.config.load import load
     from tcpmesh.logs.levels import Levels
-    from tcpmesh.logs.log import Log
     from tcpmesh.server.service import Server
     from tcpmesh.testing.mesh import values_of
     from tcpmesh.values.server_options import ServerOptions
@@ -72,7 +71,7 @@ async def main(reactor: Any, step: float) -> dict[str, Any]:
 
     mute, echo = unanswering(), EchoServer()
     loaded = load(config_yaml=config(echo.port, mute[0].getsockname()[1]))
-    server = Server(reactor, loaded.bootstrap, ServerOptions(), Log(Levels("off", {})))
+    server = Server(reactor, loaded.bootstrap, ServerOptions(), Levels("off", {}))
     server.privilegedStartService()
     server.startService()
     while server.state != "LIVE":

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from tcpmesh.listener.updates import changes_only_chains, left_out
+from tcpmesh.listener import filter_chains
+from tcpmesh.listener.updates import changes_only_chains, difference, left_out
+from tcpmesh.net.cooperator import AT_ONCE
 from tcpmesh.registry import UnknownExtension
 from tests.listener.test_filter_chains import (
     ChainTestCase,
@@ -14,6 +16,7 @@ from tests.listener.test_filter_chains import (
     says,
 )
 from tests.mesh import FRONT, MeshTestCase
+from tests.turns import turn
 
 HOST = "127.0.0.2:80"
 ONE = proxied("one", "destination_port: 1")
@@ -89,11 +92,82 @@ class InPlaceTests(ChainTestCase):
         self.assertEqual(["- -", "two filter_chain_is_being_removed"], self.mesh.logged("/log"))
         self.assertEqual(1, self.mesh.stat("listener.127.0.0.1_1.downstream_cx_active"))
 
+    def test_removed_with_many_clients(self) -> None:
+        """Hundreds of clients of a chain that is no more are all closed, some in each turn."""
+        clients = [self.mesh.redirect("127.0.0.1:2") for _ in range(5 * AT_ONCE)]
+        self.update(ONE)
+        self.mesh.network.clock.rightNow += DRAIN
+        turn(self.mesh.network.clock)
+        _, left_out = sorted(self.listener()._chains, key=lambda each: each.info.filter_chain_name)
+        reasons = [each.stream_info.local_close_reason for each in left_out.connections]
+        self.assertEqual((161, AT_ONCE), (len(reasons), sum(map(bool, reasons))))
+        self.mesh.advance(0)
+        self.assertTrue(all(each.ended for each in (self.two, *clients)))
+
+    def test_left_meanwhile(self) -> None:
+        """Of a client that leaves by itself while others are closed, the log says no more than
+        that.
+        """
+        self.mesh.redirect("127.0.0.1:2")
+        _, two = sorted(self.listener()._chains, key=lambda each: each.info.filter_chain_name)
+        steps = two.expire()
+        next(steps)
+        self.mesh.pump()
+        (left,) = two.connections
+        left.transport.loseConnection()
+        self.mesh.pump()
+        self.assertEqual([], list(steps))
+        self.assertEqual("two -", self.mesh.logged("/log")[-1])
+
     def test_changed(self) -> None:
         """A chain that has changed in any way is another one."""
         self.update(ONE, TWO.replace("name: two", "name: new"))
         self.mesh.advance(DRAIN)
         self.assertEqual((False, True), (self.one.ended, self.two.ended))
+
+    def test_one_of_many(self) -> None:
+        """Where one of a thousand chains changes, that one is built, and no other is touched or
+        looked at.
+        """
+        chains = [says(f"c{port}", f"destination_port: {port}") for port in range(10, 1000)]
+        self.update(ONE, *chains)
+        before = set(self.listener()._chains)
+        chains[500] = says("new", "destination_port: 510")
+        digest, digested = filter_chains._digest, list[str]()
+
+        def noted(message: Any) -> bytes:
+            digested.append(message.name)
+            return digest(message)
+
+        self.patch(filter_chains, "_digest", noted)
+        self.update(ONE, *chains)
+        self.assertEqual(["c510", "new", ""], digested)  # the last is what it may share
+        self.assertEqual(2, len(before.symmetric_difference(self.listener()._chains)))
+        self.assertEqual("new", self.told("127.0.0.1:510"))
+        self.assertEqual("c511", self.told("127.0.0.1:511"))
+
+    def test_default_chain_of_others(self) -> None:
+        """A default chain that is one of the others too is no reason to lose either."""
+        both = says("both", "destination_port: 7")
+        for chains, default in (
+            ((ONE, both), both),
+            ((ONE,), both),
+            ((ONE, both), ""),
+            ((ONE,), ""),
+        ):
+            self.update(*chains, default=default)
+            self.assertEqual(
+                "both" if both in chains else "both" if default else "nothing",
+                self.told("127.0.0.1:7"),
+            )
+            self.assertEqual("both" if default else "nothing", self.told("127.0.0.1:9"))
+
+    def test_with_and_without_a_matcher(self) -> None:
+        """A matcher may come to choose among the chains, and go again."""
+        matcher = "filter_chain_matcher: {}"
+        for more, told in ((matcher, "nothing"), ("", "a"), (matcher, "nothing"), ("", "a")):
+            self.update(ONE, says("a", "destination_port: 5"), more=f"{self.more}\n{more}")
+            self.assertEqual(told, self.told("127.0.0.1:5"))
 
     def test_back_again(self) -> None:
         """A chain that comes back is a new one, and the clients of the old one leave in time."""
@@ -195,8 +269,32 @@ class DifferenceTests(MeshTestCase):
             self.assertFalse(changes_only_chains(base, other))
             self.assertFalse(changes_only_chains(other, base))
 
+    def test_difference(self) -> None:
+        """Chains that go, come, change or stand elsewhere: what is in both is in neither list."""
+        texts = {name: says(name) for name in "abcdefgh"}
+
+        def chains(names: str) -> list[Any]:
+            return [*listener_of(*(texts[name] for name in names)).filter_chains]
+
+        for before, after, gone, come in (
+            ("abc", "abc", "", ""),
+            ("abc", "axc", "b", "x"),
+            ("abc", "xbcy", "a", "xy"),
+            ("abcd", "dcba", "", ""),
+            ("abcd", "ad", "bc", ""),
+            ("ad", "abcd", "", "bc"),
+            ("abc", "cx", "ab", "x"),
+            ("", "ab", "", "ab"),
+        ):
+            texts.update(x=says("x"), y=says("y"))
+            found = difference(chains(before), chains(after))
+            names = ["".join(each.name for each in some) for some in found]
+            self.assertEqual([gone, come], names)
+
     def test_left_out(self) -> None:
         """Chains are compared as a whole, in no order."""
         base = listener_of(says("a"), says("b"), default=says("c"))
         self.assertEqual(0, left_out(base, listener_of(says("b"), says("a"), default=says("c"))))
         self.assertEqual(2, left_out(base, listener_of(says("b"), says("a", "source_type: 1"))))
+        self.assertEqual(0, left_out(base, listener_of(says("a"), says("b"), says("c"))))
+        self.assertEqual(1, left_out(base, listener_of(says("a"), default=says("b"))))

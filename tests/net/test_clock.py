@@ -20,6 +20,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from tcpmesh.net import clock as clock_module
 from tcpmesh.net import timerfd
 from tcpmesh.net.clock import MonotonicReactor
+from tests.turns import turn
 
 TIMERFD = "anon_inode:[timerfd]"
 
@@ -129,6 +130,32 @@ class MonotonicReactorTests(TestCase):
         self.assertRaises(AlreadyCalled, soon.cancel)
         self.assert_nothing_left()
 
+    def test_many_at_once(self) -> None:
+        """Where many calls are due at once, a few are made in each turn of the reactor, in order,
+        and what it has to do by itself comes between.
+        """
+        time, made, below = [100.0], list[int](), Clock()
+        self.patch(clock_module, "monotonic", lambda: time[0])
+        clock = MonotonicReactor(below)
+
+        def take_long(number: int) -> None:
+            made.append(number)
+            time[0] += 0.001
+
+        for number in range(100):
+            clock.callLater(0.01, take_long, number)
+        last = clock.callLater(0.01, self.fail)
+        time[0] += 0.01
+        below.rightNow += 0.01
+        while len(made) < 100:
+            before = len(made)
+            below.rightNow += 0.001
+            turn(below)
+            self.assertIn(len(made) - before, range(1, 7))
+            self.assertIn(last, clock.getDelayedCalls())
+        last.cancel()
+        self.assertEqual((list(range(100)), []), (made, below.getDelayedCalls()))
+
     async def test_failure(self) -> None:
         """A call that fails is logged, and the others are made."""
         made: list[str] = []
@@ -165,6 +192,17 @@ class MonotonicReactorTests(TestCase):
         self.clock.callLater(0, self.fail)
         await deferLater(reactor, 0.02)
         self.assert_nothing_left()
+
+    async def test_stop_in_a_call(self) -> None:
+        """Stopped by the last of its calls it leaves nothing behind either, from then on."""
+        done: Deferred[int] = Deferred()
+
+        def stop() -> None:
+            self.clock.stop()
+            done.callback(timers())
+
+        self.clock.callLater(0, stop)
+        self.assertEqual(0, await done)
 
     def test_cancelled_calls_are_not_kept(self) -> None:
         """Calls for a far day that are cancelled soon do not pile up."""

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from tcpmesh.net.timeout_queues import MOST_EMPTY, TimeoutQueue, TimeoutQueues
+from tcpmesh.net.timeout_queues import BATCH, MOST_EMPTY, TimeoutQueue, TimeoutQueues
+from tests.turns import turn
 
 
 class TimerQueueTests(SynchronousTestCase):
@@ -42,6 +43,21 @@ class TimerQueueTests(SynchronousTestCase):
             self.clock.advance(2)
         self.clock.pump([4, 2, 2, 2])
         self.assertEqual(["a", "b", "c"], self.expired)
+
+    def test_a_few_in_each_turn(self) -> None:
+        """Of many items that are due at once some expire in each turn, in order, and one that is
+        discarded meanwhile does not.
+        """
+        items = [str(number) for number in range(10 * BATCH)]
+        for item in items:
+            self.queue.add(item)
+        self.clock.rightNow += 10
+        turn(self.clock)
+        self.assertEqual(items[:BATCH], self.expired)
+        self.queue.discard(items[-1])
+        for _ in range(9):
+            turn(self.clock)
+        self.assertEqual((items[:-1], []), (self.expired, self.clock.calls))
 
     def test_discarded(self) -> None:
         """An item that was discarded does not expire; discarding what is not there is nothing."""

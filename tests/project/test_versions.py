@@ -25,8 +25,8 @@ class VersionTests(SynchronousTestCase):
     """Our own."""
 
     def test_one_source(self) -> None:
-        """It is written once, in tcpmesh/__init__.py; what is built has it from there."""
-        self.assertEqual("attr: tcpmesh.__version__", setup()["metadata"]["version"])
+        """It is written once, in tcpmesh/version.py; what is built has it from there."""
+        self.assertEqual("attr: tcpmesh.version.__version__", setup()["metadata"]["version"])
         reader = import_module("setuptools.config.setupcfg").read_configuration
         self.assertEqual(tcpmesh.__version__, reader(ROOT / "setup.cfg")["metadata"]["version"])
         self.assertNotRegex(

@@ -11,7 +11,9 @@ from google.protobuf import json_format
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tcpmesh.extensions.transport_sockets.tls import shown
 from tcpmesh.server.certificates import Certificates
+from tcpmesh.values.statuses import TlsContextStatus
 from tests.extensions.transport_sockets.tls.test_shown import LEAF, ROOT, pair, seconds
 
 TYPE = "type.googleapis.com/envoy.extensions.transport_sockets."
@@ -52,6 +54,21 @@ class CertificatesTests(SynchronousTestCase):
             [(len(each.ca_cert), len(each.cert_chain)) for each in found],
             [(0, 1)] * 3 + [(1, 0)] * 2,
         )
+
+    def test_equal_contexts(self) -> None:
+        """The files of contexts that are equal are read once, then and later."""
+        read: list[Any] = []
+
+        def context_status(common: Any, secrets: Any) -> TlsContextStatus:
+            read.append(common)
+            return status(common, secrets)
+
+        status = shown.context_status
+        self.patch(shown, "context_status", context_status)
+        certificates = Certificates({})
+        for _ in range(2):
+            self.assertEqual(5, len(certificates.statuses(messages())))
+            self.assertEqual(2, len(read))
 
     def test_first_end(self) -> None:
         """It is known when the first certificate expires."""

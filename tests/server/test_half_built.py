@@ -28,7 +28,7 @@ from twisted.trial.unittest import TestCase
 from tcpmesh.config.load import load
 from tcpmesh.net.clock import MonotonicReactor
 from tcpmesh.net.stock.network import StockNetwork
-from tcpmesh.server.assembly import Proxy, assemble
+from tcpmesh.server.assembly import Assembled, assemble
 from tcpmesh.stats.store import Store
 from tests.integration.embedded import CARES, FILTERS, address, endpoint, unanswering
 
@@ -243,7 +243,7 @@ class HalfBuiltTestCase:
         self.names.bind(("127.0.0.1", 0))
         for sock in (*self.held, self.names):
             self.addCleanup(sock.close)
-        self.proxy: Proxy = assemble(
+        self.proxy: Assembled = assemble(
             bootstrap_pb2.Bootstrap(), base_pb2.Node(), self.network, self.store
         )
         self.addCleanup(self.stop)

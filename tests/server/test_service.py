@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import os
-import sys
 from typing import Any
 
 from envoy.config.bootstrap.v3 import bootstrap_pb2
@@ -12,10 +10,8 @@ from envoy.config.cluster.v3 import cluster_pb2
 from envoy.config.metrics.v3 import stats_pb2
 from zope.interface.verify import verifyObject
 
-from twisted.application.service import Application, IService, IServiceCollection
+from twisted.application.service import IService
 from twisted.internet.testing import MemoryReactorClock
-from twisted.logger import ILogObserver
-from twisted.python import threadable
 from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh import __version__
@@ -23,13 +19,12 @@ from tcpmesh.cluster.balancing import hash_balancer
 from tcpmesh.interfaces import IServer
 from tcpmesh.listener.manager import ListenerManager
 from tcpmesh.logs.levels import Levels
-from tcpmesh.logs.log import Log
 from tcpmesh.net.dns.resolve import ResolutionFailed
 from tcpmesh.net.listen import BindError
 from tcpmesh.registry import BrokenExtension, UnknownExtension
 from tcpmesh.server import main
 from tcpmesh.server.networks import VARIABLE
-from tcpmesh.server.service import LOG_RETRY, CannotStart, Server
+from tcpmesh.server.service import CannotStart, Server
 from tcpmesh.stats.statsd.datagrams import Datagrams
 from tcpmesh.testing.harness import Client
 from tcpmesh.testing.harness import Server as Upstream
@@ -77,9 +72,8 @@ class ServerTestCase(SynchronousTestCase):
         """A server of this configuration, by default of one tcp_proxy on port 1."""
         if message is None:
             message = bootstrap(listener_message("l", "127.0.0.1:1", tcp_proxy()))
-        self.patch(sys, "stderr", io.StringIO())
-        self.log = Log(Levels("info", {}))
-        return Server(self.reactor, message, ServerOptions(**options), self.log, self.network)
+        self.levels = Levels("info", {})
+        return Server(self.reactor, message, ServerOptions(**options), self.levels, self.network)
 
     def start(self, server: Server) -> None:
         """What twistd does."""
@@ -118,30 +112,6 @@ class LifeTests(ServerTestCase):
         self.assertEqual("LIVE", server.state)
         self.assertTrue(self.connects())
         self.assertEqual(1, len(self.upstream.built))
-
-    def test_log_behind(self) -> None:
-        """Lines of the log that a slow reader has not taken are tried again, until all are
-        written, and not any more once the server has stopped.
-        """
-        server = self.server()
-        self.start(server)
-        tries: list[bool] = []
-        left = [False, False, True]
-
-        def flush() -> bool:
-            tries.append(True)
-            return left.pop(0)
-
-        self.patch(self.log, "flush", flush)
-        self.patch(threadable, "isInIOThread", lambda: True)
-        self.log.on_behind()
-        self.log.on_behind()
-        self.reactor.pump([LOG_RETRY] * 5)
-        self.assertEqual(3, len(tries))
-        self.log.on_behind()
-        self.successResultOf(server.stopService())
-        self.reactor.pump([LOG_RETRY] * 5)
-        self.assertEqual(3, len(tries))
 
     def waiting(self) -> tuple[Server, Names]:
         """A started server with a second cluster, whose name nobody has resolved yet."""
@@ -195,8 +165,8 @@ class LifeTests(ServerTestCase):
         self.assertFalse(self.connects())
 
     def test_cannot_open_later(self) -> None:
-        """An address that is lost while clusters warm up ends the process, with the reason in the
-        log.
+        """Who waits for it to be live is told of an address that is lost while clusters warm
+        up.
         """
         server, names = self.waiting()
 
@@ -206,9 +176,20 @@ class LifeTests(ServerTestCase):
         self.patch(server._proxy.main, "start_workers", start)  # type: ignore[union-attr]
         assert names.held is not None
         names.held[0].callback(())
-        self.assertTrue(self.reactor.hasStopped)
+        self.assertIn("taken", str(self.failureResultOf(server.live, CannotStart).value))
         self.assertNotEqual("LIVE", server.state)
-        self.assertEqual(1, server.exit_status)
+
+    def test_stop_twice(self) -> None:
+        """Whoever stops it while it stops is told when that is done, too."""
+        server = self.server()
+        self.start(server)
+        self.assertTrue(self.connects())
+        stops = [server.stopService(), server.stopService()]
+        for stop in stops:
+            self.assertNoResult(stop)
+        self.network.pump()
+        for stop in (*stops, server.stopService()):
+            self.successResultOf(stop)
 
     def test_stop(self) -> None:
         """Stopped it accepts nobody, those connected are closed, and no timer is left."""
@@ -230,19 +211,16 @@ class LifeTests(ServerTestCase):
         self.assertFalse(self.connects())
 
     def test_no_such_transport(self) -> None:
-        """Transports that are not there end the process with status 1, and are told which there
-        are.
-        """
+        """Transports that are not there keep it from starting, and are told which there are."""
         server = self.server()
         self.patch(server, "_network", None)
         self.patch(os, "environ", {VARIABLE: "magic"})
         failure = self.assertRaises(CannotStart, server.privilegedStartService)
-        self.assertEqual(1, failure.code)
         self.assertIn("is 'magic'; there are", str(failure))
 
     def test_extension_that_fails(self) -> None:
-        """An extension of another package that cannot be built, or that is not there, ends it too,
-        and is named.
+        """An extension of another package that cannot be built, or that is not there, keeps it
+        from starting too, and is named.
         """
         for error in (BrokenExtension("its own trouble"), UnknownExtension("some.Type")):
 
@@ -251,7 +229,6 @@ class LifeTests(ServerTestCase):
 
             self.patch(ListenerManager, "add_static", build)
             failure = self.assertRaises(CannotStart, self.server().privilegedStartService)
-            self.assertEqual(1, failure.code)
             self.assertIn(str(error), str(failure))
 
     def test_node_arguments(self) -> None:
@@ -273,29 +250,25 @@ class LifeTests(ServerTestCase):
         self.assertEqual("a", server.bootstrap.node.id)
 
     def test_address_in_use(self) -> None:
-        """An address that cannot be bound ends the process with status 1; the log names it; no
-        other address stays bound.
+        """An address that cannot be bound keeps it from starting, and is named; no other address
+        stays bound.
         """
         self.network.bind(Address("127.0.0.1", 2))
         server = self.server(
             bootstrap(*(listener_message(f"l{port}", f"127.0.0.1:{port}") for port in (1, 2)))
         )
-        server.setServiceParent(Application("test"))
         failure = self.assertRaises(CannotStart, server.privilegedStartService)
-        self.assertEqual(1, failure.code)
-        self.assertIsInstance(failure, SystemExit)
         self.assertIn("127.0.0.1:2", str(failure))
         self.network.bind(Address("127.0.0.1", 1))
 
     def test_quit(self) -> None:
-        """To quit stops the reactor, once: two signals at the same time are no error."""
-        stopped: list[bool] = []
-        self.patch(self.reactor, "stop", lambda: stopped.append(True))
+        """Whoever made it is told that it is to quit."""
+        told: list[bool] = []
         server = self.server()
-        self.start(server)
         server.quit()
+        server.on_quit = lambda: told.append(True)
         server.quit()
-        self.assertEqual([True], stopped)
+        self.assertEqual([True], told)
 
     def test_started_without_privileges(self) -> None:
         """A program that only calls startService, as `twist` does, has it bind then."""
@@ -303,14 +276,6 @@ class LifeTests(ServerTestCase):
         server.startService()
         self.addCleanup(server.stopService)
         self.assertTrue(self.connects())
-
-    def test_log_of_the_application(self) -> None:
-        """In an application its log is that of the application."""
-        application = Application("test")
-        server = self.server()
-        server.setServiceParent(application)
-        self.assertIs(self.log, ILogObserver(application))
-        self.assertEqual([server], list(IServiceCollection(application)))
 
 
 class AskedTests(ServerTestCase):
@@ -340,8 +305,8 @@ class AskedTests(ServerTestCase):
         self.assertEqual(2.5, server.uptime)
 
     def test_levels(self) -> None:
-        """Its log levels are those of its log."""
-        self.assertIs(self.server().log_levels, self.log.levels)
+        """Its log levels are those that it was given."""
+        self.assertIs(self.server().log_levels, self.levels)
 
 
 class NamesTests(ServerTestCase):

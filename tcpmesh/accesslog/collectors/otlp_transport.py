@@ -9,7 +9,6 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 
 from twisted.internet.defer import Deferred, fail
 
-from tcpmesh import __version__
 from tcpmesh.accesslog.collectors.exports import TIMEOUT
 from tcpmesh.accesslog.operators import Operators
 from tcpmesh.accesslog.text_format import TextFormat
@@ -22,6 +21,7 @@ from tcpmesh.rpc.client import grpc_client
 from tcpmesh.rpc.post import post
 from tcpmesh.values.stream.moment import Moment
 from tcpmesh.values.stream.stream_info import StreamInfo
+from tcpmesh.version import __version__
 from tcpmesh.wire.http1 import request
 
 USER_AGENT = f"OTel-OTLP-Exporter-tcpmesh/{__version__}"

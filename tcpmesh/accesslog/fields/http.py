@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from urllib.parse import unquote
 
-from tcpmesh.accesslog.fields.value import Build, Value, Yield, always
+from tcpmesh.accesslog.fields.value import Build, Value, Yield, always, with_room
 from tcpmesh.config.fields.operators import Operator
 from tcpmesh.values.stream.http_request import HttpRequest
 from tcpmesh.values.stream.moment import Moment
@@ -33,9 +33,10 @@ def _constants(names: str, value: Value) -> dict[str, Build]:
 
 def _of(ask: Callable[[HttpRequest], Value], absent: Value = None) -> Yield:
     """What is said of a request, and where there is none."""
+    of_request = with_room(lambda info, at: ask(at.request) if at.request else None)
 
     def value(info: StreamInfo, at: Moment) -> Value:
-        return ask(at.request) if at.request is not None else absent
+        return of_request(info, at) if at.request is not None else absent
 
     return value
 
@@ -65,11 +66,7 @@ def _query(operator: Operator) -> Yield:
 
 def _parameter(operator: Operator) -> Yield:
     def find(request: HttpRequest) -> str | None:
-        for part in request.path.partition("?")[2].split("&"):
-            name, _, value = part.partition("=")
-            if unquote(name) == operator.argument:
-                return unquote(value)
-        return None
+        return request.parameters.get(operator.argument or "")
 
     return _of(find)
 

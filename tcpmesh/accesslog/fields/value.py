@@ -14,13 +14,21 @@ from tcpmesh.values.stream.stream_info import StreamInfo
 class Typed:
     """A value of JSON that is neither a string nor a whole number: a text shows it as JSON."""
 
-    __slots__ = ("value",)
+    __slots__ = ("_json", "value")
 
     def __init__(self, value: Any) -> None:
         self.value = value
+        self._json: str | None = None
+
+    @property
+    def json(self) -> str:
+        """It as JSON."""
+        if self._json is None:
+            self._json = dumps(self.value)
+        return self._json
 
     def __str__(self) -> str:
-        return dumps(self.value)
+        return self.json
 
 
 Value: TypeAlias = "str | int | Typed | None"
@@ -66,6 +74,25 @@ def cut_to(text: str, length: int | None) -> str:
     if length is None or (length >= len(text) and text.isascii()):
         return text
     return encoded(text)[:length].decode("utf-8", "surrogateescape")
+
+
+def with_room(ask: Yield) -> Yield:
+    """What yields the same as long as there is room for it in what is written at this moment, and
+    then nothing.  The value that fills the room is still whole.
+    """
+
+    def value(info: StreamInfo, at: Moment) -> Value:
+        if at.room <= 0:
+            at.left_out += 1
+            return None
+        found = ask(info, at)
+        if isinstance(found, str):
+            at.room -= len(found)
+        elif isinstance(found, Typed):
+            at.room -= len(found.json)
+        return found
+
+    return value
 
 
 def found_at(values: Any, steps: Iterable[str]) -> Any:

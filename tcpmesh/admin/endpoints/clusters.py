@@ -70,6 +70,8 @@ def _cluster_lines(cluster: ClusterStatus) -> Iterator[str]:
     ):
         for limit in _LIMITS:
             yield f"{name}::{priority}_priority::{limit}::{getattr(limits, limit)}\n"
+    if cluster.paused_for:
+        yield f"{name}::paused_for::{cluster.paused_for:.1f}s\n"
     yield f"{name}::added_via_api::{_lower(cluster.added_via_api)}\n"
     for host in cluster.hosts:
         for key, value in _host_values(host):

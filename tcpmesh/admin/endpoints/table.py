@@ -17,6 +17,7 @@ from tcpmesh.admin.endpoints import (
     profiling,
     runtime,
     stats,
+    steering,
 )
 
 ENDPOINTS = (
@@ -32,4 +33,5 @@ ENDPOINTS = (
     *logging.ENDPOINTS,
     *profiling.ENDPOINTS,
     *control.ENDPOINTS,
+    *steering.ENDPOINTS,
 )

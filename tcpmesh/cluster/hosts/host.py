@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from tcpmesh.values.hosts import (
@@ -81,3 +82,10 @@ class Host:
         if self.flags & UNHEALTHY_FLAGS:
             return Health.UNHEALTHY
         return Health.DEGRADED if self.flags & DEGRADED_FLAGS else Health.HEALTHY
+
+    def fail_sessions(self) -> Iterator[None]:
+        """Tell all in `sessions` that the host has failed, one in each step."""
+        for session in tuple(self.sessions):
+            if session in self.sessions:  # it has not ended while others were told
+                session.host_failed()
+                yield

@@ -4,7 +4,9 @@ rest declared and 0.
 
 from __future__ import annotations
 
-from tcpmesh.stats.metrics import Counter, Merge
+from collections.abc import Iterable
+
+from tcpmesh.stats.metrics import Merge
 from tcpmesh.stats.store import Declaration, Store, sanitize
 
 DECLARED = Declaration(
@@ -92,9 +94,13 @@ REQUEST_RESPONSE_SIZES = Declaration(
 
 
 class MembershipStats:
-    """What main counts of a cluster's hosts."""
+    """What main counts of a cluster's hosts.
 
-    def __init__(self, store: Store, name: str) -> None:
+    :param name: the cluster's, as statistics have it.
+    :param matches: the names of its transport socket matches.
+    """
+
+    def __init__(self, store: Store, name: str, matches: Iterable[str] = ()) -> None:
         scope = self.scope = store.scope(f"cluster.{sanitize(name)}")
         self.change = scope.counter("membership_change")
         self.total = scope.gauge("membership_total", Merge.MAIN)
@@ -104,17 +110,13 @@ class MembershipStats:
         # Of each discovery that may have to wait; it never has to here.
         scope.gauge("warming_state", Merge.MAIN).set(0)
         self._default_match = scope.counter("default.total_match_count")
-        self._matches: dict[str, Counter] = {}
+        self._matches = {
+            each: scope.counter(f"{sanitize(each)}.total_match_count") for each in set(matches)
+        }
 
-    def matched(self, name: str = "") -> None:
+    def matched(self, name: str | None = None) -> None:
         """A host is new, and fits the match of this name, or none."""
-        if not name:
-            self._default_match.tally += 1
-            return
-        counter = self._matches.get(name)
-        if counter is None:
-            counter = self.scope.counter(f"{sanitize(name)}.total_match_count")
-            self._matches[name] = counter
+        counter = self._default_match if name is None else self._matches[name]
         counter.tally += 1
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from typing import Any
 
 from tcpmesh.config.messages.report import Report
@@ -13,6 +14,12 @@ NAT_TIMEOUT = 7440
 
 #: Whoever writes a limit from here on means that there should be none.
 UNLIMITED = 1_000_000_000
+
+
+def open_files() -> int | None:
+    """How many files this process may have open; `None` where that is not limited."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return limit if limit != resource.RLIM_INFINITY else None
 
 
 def _check_idle_timeout(message: Any, field_path: FieldPath, report: Report) -> None:

@@ -18,7 +18,6 @@ from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2
 from opentelemetry.proto.metrics.v1 import metrics_pb2
 from zope.interface import implementer
 
-from tcpmesh import __version__
 from tcpmesh.accesslog.collectors.exports import Exports
 from tcpmesh.accesslog.collectors.otlp_transport import GrpcTransport, HttpTransport, Transport
 from tcpmesh.accesslog.collectors.outbox import Outbox
@@ -31,6 +30,7 @@ from tcpmesh.stats.snapshot import (
     FlushedHistogram,
     FlushedNumbers,
 )
+from tcpmesh.version import __version__
 
 METHOD = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export"
 

@@ -4,7 +4,8 @@ Envoy goes by one criterion after the other, in a fixed order.  By each it takes
 any chain left over has, and goes on with the chains of that value alone: it never comes back, even
 where none of those is for the client after all.  So this is a tree of tables, one level for each
 criterion, and a look-up goes down one path of it.  A level at which no chain wants anything is left
-out; with 10,000 chains for server names that leaves one table.
+out; with 10,000 chains for server names that leaves one table.  Where a few chains change, only the
+tables are made anew that these are in.
 
 Different from Envoy 1.40: where one chain is for the network of all addresses and another says
 nothing of addresses, Envoy takes either, as the memory happens to lie.  Here it is the one that
@@ -14,8 +15,8 @@ names the network.
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 from tcpmesh.listener.matching.client import ip_address, is_local, transport_protocol
 from tcpmesh.listener.matching.networks import Network, Networks, network_of
@@ -32,23 +33,108 @@ class Overlap(ValueError):
     """Two chains would be for the same clients."""
 
 
-def chain_finder(chains: Iterable[tuple[Any, Chain]]) -> Callable[[StreamInfo], Chain | None]:
+class Entry(NamedTuple):
+    """A chain, and the clients that it is for."""
+
+    match: Any
+    said: frozenset[str]
+    """The fields that the match has."""
+
+    chain: Any
+
+
+class ChainFinder(Generic[Chain]):
     """What finds the chain that is for a client.
 
     :param chains: those of a listener, each with its `FilterChainMatch`.
     :raise Overlap: where two are for the same clients.
     :raise ValueError: where a network has no IP address.
     """
-    entries = (
-        (match, frozenset(field.name for field, _ in match.ListFields()), chain)
-        for match, chain in chains
-    )
-    return _level(list(entries), 0)
+
+    find: Callable[[StreamInfo], Chain | None]
+
+    def __init__(self, chains: Iterable[tuple[Any, Chain]]) -> None:
+        self._take(_level(_entries(chains), 0))
+
+    def _take(self, root: Node | None) -> None:
+        self._root = root
+        self.find = (root or NOTHING).find
+
+    def changed(
+        self, gone: Iterable[tuple[Any, Chain]], come: Iterable[tuple[Any, Chain]]
+    ) -> ChainFinder[Chain]:
+        """One that finds other chains, of which it makes the tables alone in which a chain is that
+        goes or comes; raises what the class does.
+        """
+        other = ChainFinder[Chain](())
+        other._take(_changed(self._root, 0, _entries(gone), _entries(come)))
+        return other
 
 
-Entry: TypeAlias = "tuple[Any, frozenset[str], Any]"
-"""A match, the fields that it has, and its chain."""
+def _entries(chains: Iterable[tuple[Any, Any]]) -> list[Entry]:
+    known: dict[frozenset[str], frozenset[str]] = {}
+    entries = []
+    for match, chain in chains:
+        said = frozenset(field.name for field, _ in match.ListFields())
+        entries.append(Entry(match, known.setdefault(said, said), chain))
+    return entries
 
+
+class Leaf:
+    """The end of a path: one chain."""
+
+    __slots__ = ("_entry",)
+
+    def __init__(self, entry: Entry) -> None:
+        self._entry = entry
+
+    def find(self, info: StreamInfo) -> Any:
+        """That chain."""
+        return self._entry.chain
+
+    def entries(self) -> Iterator[Entry]:
+        """The chain with its match."""
+        yield self._entry
+
+
+class Level:
+    """One level of the tree.
+
+    :param depth: which criterion it goes by.
+    :param table: the rest of the tree for each value of it.
+    :param any_other: the rest for the chains that do not ask for a value.
+    """
+
+    __slots__ = ("any_other", "depth", "find", "table")
+
+    def __init__(self, depth: int, table: dict[Any, Node], any_other: Node | None) -> None:
+        self.depth = depth
+        self.table = table
+        self.any_other = any_other
+        self.find = CRITERIA[depth].table(table, any_other or NOTHING)
+
+    def entries(self) -> Iterator[Entry]:
+        """All chains below, those that ask for several values as often."""
+        for node in self.table.values():
+            yield from node.entries()
+        if self.any_other is not None:
+            yield from self.any_other.entries()
+
+
+class _Nothing:
+    """The end of a path where no chain is."""
+
+    def find(self, info: StreamInfo) -> None:
+        """None."""
+
+    def entries(self) -> Iterator[Entry]:
+        """None."""
+        return iter(())
+
+
+Node: TypeAlias = "Leaf | Level | _Nothing"
+
+NOTHING = _Nothing()
 
 ANY = ("",)
 
@@ -62,114 +148,122 @@ class Criterion(NamedTuple):
     wanted: Callable[[Any], Sequence[Any]]
     """The values that a match with this field asks for; an empty one stands for any."""
 
-    table: Callable[[Mapping[Any, Find], Find | None], Find]
+    table: Callable[[Mapping[Any, Node], Node], Find]
     """Finds by the values, or among the chains that take any."""
 
+    def groups(self, entries: Iterable[Entry]) -> dict[Any, list[Entry]]:
+        """The entries by the values that they ask for, under "" those that ask for none."""
+        groups: dict[Any, list[Entry]] = {}
+        for entry in entries:
+            for value in self.wanted(entry.match) if self.field in entry.said else ANY:
+                groups.setdefault(value or "", []).append(entry)
+        return groups
 
-def _nothing(info: StreamInfo) -> None:
-    return None
 
-
-def _level(entries: list[Entry], depth: int) -> Find:
+def _level(entries: list[Entry], depth: int) -> Node | None:
     """What finds one of these chains, which agree in all criteria before this depth."""
-    if len(entries) == 1 and entries[0][1].isdisjoint(LATER[depth]):
-        return _leaf(entries[0][2])
+    if not entries:
+        return None
+    if len(entries) == 1 and entries[0].said.isdisjoint(LATER[depth]):
+        return Leaf(entries[0])
     if depth == len(CRITERIA):
         raise Overlap("multiple filter chains with overlapping matching rules are defined")
-    criterion = CRITERIA[depth]
-    by_value: dict[Any, list[Entry]] = {}
-    rest: list[Entry] = []
-    for entry in entries:
-        match, said, _ = entry
-        for value in criterion.wanted(match) if criterion.field in said else ANY:
-            (by_value.setdefault(value, []) if value else rest).append(entry)
-    any_other = _level(rest, depth + 1) if rest else None
-    if not by_value:
-        return any_other or _nothing
-    table = {value: _level(group, depth + 1) for value, group in by_value.items()}
-    return criterion.table(table, any_other)
+    groups = CRITERIA[depth].groups(entries)
+    any_other = _level(groups.pop("", []), depth + 1)
+    if not groups:
+        return any_other
+    table = {value: _level(group, depth + 1) or NOTHING for value, group in groups.items()}
+    return Level(depth, table, any_other)
 
 
-def _leaf(chain: Any) -> Find:
-    return lambda info: chain
+def _changed(node: Node | None, depth: int, gone: list[Entry], come: list[Entry]) -> Node | None:
+    """The same without some chains and with others; what they do not touch is shared."""
+    if not isinstance(node, Level) or any(each.said & BEFORE[node.depth] for each in come):
+        leaving = {each.chain for each in gone}
+        kept = {each.chain: each for each in (node or NOTHING).entries()}
+        stay = [each for chain, each in kept.items() if chain not in leaving]
+        return _level(stay + come, depth)
+    depth, criterion = node.depth, CRITERIA[node.depth]
+    goes, comes = criterion.groups(gone), criterion.groups(come)
+    table, any_other = dict(node.table), node.any_other
+    for value in goes.keys() | comes.keys():
+        before = table.pop(value, None) if value else any_other
+        after = _changed(before, depth + 1, goes.get(value, []), comes.get(value, []))
+        if not value:
+            any_other = after
+        elif after is not None:
+            table[value] = after
+    return Level(depth, table, any_other) if table else any_other
 
 
 # The tables of the criteria
 
 
-def _by_port(table: Mapping[Any, Find], any_other: Find | None) -> Find:
-    otherwise = any_other or _nothing
-
+def _by_port(table: Mapping[Any, Node], any_other: Node) -> Find:
     def find(info: StreamInfo) -> Any:
         address = info.local_address
         if address.family == socket.AF_UNIX:
-            return otherwise(info)
-        return table.get(address.port, otherwise)(info)
+            return any_other.find(info)
+        return table.get(address.port, any_other).find(info)
 
     return find
 
 
 def _by_network(address_of: Callable[[StreamInfo], Address]) -> Callable[..., Find]:
-    def build(table: Mapping[Network, Find], any_other: Find | None) -> Find:
+    def build(table: Mapping[Network, Node], any_other: Node) -> Find:
         networks = Networks(table.items())
-        otherwise = any_other or _nothing
 
         def find(info: StreamInfo) -> Any:
-            return (networks.find(ip_address(address_of(info)).host) or otherwise)(info)
+            return (networks.find(ip_address(address_of(info)).host) or any_other).find(info)
 
         return find
 
     return build
 
 
-def _by_name(table: Mapping[str, Find], any_other: Find | None) -> Find:
+def _by_name(table: Mapping[str, Node], any_other: Node) -> Find:
     """A wildcard is in the table from its first dot on, as in Envoy."""
-    otherwise = any_other or _nothing
 
     def find(info: StreamInfo) -> Any:
         name = info.hello.server_name.lower()
         found = table.get(name)
         if found is not None:
-            return found(info)
+            return found.find(info)
         dot = name.find(".", 1)
         while 0 <= dot < len(name) - 1:
             found = table.get(name[dot:])
             if found is not None:
-                return found(info)
+                return found.find(info)
             dot = name.find(".", dot + 1)
-        return otherwise(info)
+        return any_other.find(info)
 
     return find
 
 
-def _by_transport(table: Mapping[str, Find], any_other: Find | None) -> Find:
-    otherwise = any_other or _nothing
-    return lambda info: table.get(transport_protocol(info), otherwise)(info)
+def _by_transport(table: Mapping[str, Node], any_other: Node) -> Find:
+    return lambda info: table.get(transport_protocol(info), any_other).find(info)
 
 
-def _by_application(table: Mapping[str, Find], any_other: Find | None) -> Find:
+def _by_application(table: Mapping[str, Node], any_other: Node) -> Find:
     """The first that the client names and any chain wants."""
-    otherwise = any_other or _nothing
 
     def find(info: StreamInfo) -> Any:
         for name in info.hello.application_protocols:
             found = table.get(name)
             if found is not None:
-                return found(info)
-        return otherwise(info)
+                return found.find(info)
+        return any_other.find(info)
 
     return find
 
 
-def _by_source_type(table: Mapping[int, Find], any_other: Find | None) -> Find:
-    otherwise = any_other or _nothing
-    local, external = table.get(LOCAL, otherwise), table.get(EXTERNAL, otherwise)
-    return lambda info: (local if is_local(info) else external)(info)
+def _by_source_type(table: Mapping[int, Node], any_other: Node) -> Find:
+    local, external = table.get(LOCAL, any_other), table.get(EXTERNAL, any_other)
+    return lambda info: (local if is_local(info) else external).find(info)
 
 
-def _by_source_port(table: Mapping[int, Find], any_other: Find | None) -> Find:
-    otherwise = any_other or _nothing
-    return lambda info: table.get(info.remote_address.port, otherwise)(info)
+def _by_source_port(table: Mapping[int, Node], any_other: Node) -> Find:
+    return lambda info: table.get(info.remote_address.port, any_other).find(info)
 
 
 # What matches ask for
@@ -225,3 +319,6 @@ LATER = tuple(
     frozenset(each.field for each in CRITERIA[depth:]) for depth in range(len(CRITERIA) + 1)
 )
 """The fields of a criterion and of those after it."""
+
+BEFORE = tuple(frozenset(each.field for each in CRITERIA[:depth]) for depth in range(len(CRITERIA)))
+"""The fields of the criteria before one."""

@@ -6,7 +6,8 @@ Asking for one connection more than there are costs a system call and an excepti
 accepts one connection an event, and doubles that, up to `BATCH`, each time it is reported again in
 the next round through what is ready.  A round may take several calls to the kernel: where a
 thousand clients are busy, the port stands behind all of them, and one connection a round would let
-the last of a thousand newcomers wait for seconds.
+the last of a thousand newcomers wait for seconds.  A port also stops where others are to have their
+turn, after one connection at the earliest.
 """
 
 from __future__ import annotations
@@ -108,9 +109,9 @@ class AcceptingPort:
     def _accept(self) -> int:
         """Accept some of them; how many."""
         accept, family = self._sock._accept, self._sock.family  # type: ignore[attr-defined]
-        turn, reserve = self._network.poller.turn, self._network.reserve
-        self._batch = min(2 * self._batch, self._most) if turn - self._turn <= 1 else 1
-        self._turn = turn
+        poller, reserve = self._network.poller, self._network.reserve
+        self._batch = min(2 * self._batch, self._most) if poller.turn - self._turn <= 1 else 1
+        self._turn = poller.turn
         accepted = 0
         for _ in range(self._batch):
             if reserve.is_near and not reserve.has_room(self._sock.fileno()):
@@ -132,6 +133,8 @@ class AcceptingPort:
                 break
             if fd >= reserve.near:
                 reserve.is_near = True
+            if poller.is_over():
+                break
         return accepted
 
     def ready_again(self) -> None:

@@ -176,6 +176,16 @@ def _cipher_list(text: str) -> CipherList:
     )
 
 
+def signs_handshake(cipher: str) -> bool:
+    """Whether a server signs with its key where this cipher suite is used: not where clients
+    encipher with it, as in the key exchange of RSA.
+
+    :param cipher: a name as OpenSSL has it.
+    """
+    suite = _BY_NAME.get(cipher)
+    return suite is None or suite.exchange != "RSA"
+
+
 def _names(text: str) -> Iterator[str]:
     """What Envoy tries one by one, to tell which is wrong."""
     stripped = (each.lstrip("-+!") for each in re.split(r"[:|\[\]]", text))

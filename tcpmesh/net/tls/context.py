@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL
 from OpenSSL.crypto import X509
 
-from tcpmesh.net.tls.ciphers import cipher_list
+from tcpmesh.net.tls.ciphers import cipher_list, signs_handshake
 from tcpmesh.net.tls.material import Certificate
 from tcpmesh.net.tls.names import Parameters
 from tcpmesh.net.tls.openssl.callbacks import (
@@ -41,7 +41,7 @@ from tcpmesh.net.tls.openssl.engine import CompiledEngine
 from tcpmesh.net.tls.openssl.public import engine_class
 from tcpmesh.net.tls.sessions import Sessions
 from tcpmesh.net.tls.settings import TLS1_2, TLS1_3, StaplePolicy, TlsSettings
-from tcpmesh.net.tls.verifier import ValidationSettings, Verifier
+from tcpmesh.net.tls.verifier import ENCIPHERS, SIGNS, ValidationSettings, Verifier
 from tcpmesh.values.stream.tls_facts import TlsFacts
 from tcpmesh.values.stream.transport_socket_options import TransportSocketOptions
 from tcpmesh.wire.client_hello import ClientHelloMessage, ClientHelloReader, numbers
@@ -86,9 +86,11 @@ class TlsContext:
         self._verifier = Verifier(validation)
         self.asks_for_certificate = validation.asks_for_certificate
         """Whether the peer's certificate decides anything."""
-        self.requires_certificate = settings.require_certificate and validation.has_demands
+        self.requires_certificate = validation.requires_certificate or (
+            settings.require_certificate and validation.has_demands
+        )
         """Whether a client without one is refused: as in Envoy only where there is something to
-        hold it against.
+        hold it against, but then also where the certificate alone can be what is demanded.
         """
         self.validates = validation.has_demands and not validation.accept_untrusted
         """Whether a peer that was let in has a certificate that is what was demanded."""
@@ -109,7 +111,11 @@ class TlsContext:
         """Whether a client's first bytes have to be seen: without tickets OpenSSL keeps sessions of
         TLS 1.3 by name, which Envoy does not.
         """
+        self._usages = SIGNS if self.is_server else _usages(settings.parameters)
+        """What a peer's key may be used for up to TLS 1.2."""
         self._default = _best_of(settings.certificates)
+        self._others = self._default if settings.full_scan else settings.certificates[:1]
+        """Those for clients for whose name there is none."""
         self._by_name = _by_name(settings.certificates) if len(settings.certificates) > 1 else {}
 
     @cached_property
@@ -187,6 +193,8 @@ class TlsContext:
             owner.wanted.subject_names,
             is_server=self.is_server,
             server_name=owner.wanted.expected_name,
+            usages=SIGNS if engine.is_1_3 else self._usages,
+            is_1_3=engine.is_1_3,
         )
         return 0 if verdict.accepted else verdict.error or _APPLICATION
 
@@ -199,11 +207,15 @@ class TlsContext:
         if not server_name or not self._by_name:
             return None
         name = server_name.lower()
-        found = self._by_name.get(name) or self._by_name.get("*." + name.partition(".")[2])
-        if found is None:
-            if self.settings.full_scan:
-                return None
-            found = self.settings.certificates[:1]
+        exact = self._by_name.get(name, ())
+        wild = self._by_name.get("*." + name.partition(".")[2], ())
+        found = exact or wild
+        if not found:
+            return None if self.settings.full_scan else self._context(self._others)
+        if not _has_rsa(found):
+            # A client without ECDSA goes on looking, and ends where it would have without a name.
+            others = _best_of((*wild, *self._others))
+            found += tuple(each for each in others if each.key_type == "rsa")
         return self._context(found)
 
     def staple(self, engine: Any, leaf: bytes) -> bytes | None:
@@ -328,12 +340,24 @@ def _set_parameters(made: SSL.Context, parameters: Parameters) -> None:
     set_signature_algorithms(made, parameters.signature_algorithms)
 
 
+def _usages(parameters: Parameters) -> tuple[str, ...]:
+    """What a server's key may be used for with the cipher suites that a client offers: OpenSSL does
+    not say which is agreed on while there is still time to refuse.
+    """
+    signing = {signs_handshake(each) for each in parameters.ciphers.suites} or {True}
+    return (*(SIGNS if True in signing else ()), *(ENCIPHERS if False in signing else ()))
+
+
 def _best_of(certificates: Iterable[Certificate]) -> CertificateSet:
     """The first for each type of key."""
     found: dict[str, Certificate] = {}
     for each in certificates:
         found.setdefault(each.key_type, each)
     return tuple(found.values())
+
+
+def _has_rsa(certificates: CertificateSet) -> bool:
+    return any(each.key_type == "rsa" for each in certificates)
 
 
 def _by_name(certificates: Iterable[Certificate]) -> dict[str, CertificateSet]:

@@ -108,17 +108,17 @@ _ALERTS = {
 
 
 def failure_text(
-    errors: Sequence[LibraryError], *, is_client: bool = False, is_open: bool = False
+    errors: Sequence[LibraryError], *, is_unanswered: bool = False, is_open: bool = False
 ) -> str:
     """Why TLS failed, as access logs have it; empty where nothing is known of it.
 
     :param errors: OpenSSL's list, the first first.
-    :param is_client: whether the peer is a server.
+    :param is_unanswered: whether the peer is a server that has said nothing to the first message.
     :param is_open: whether the handshake was over, and the connection broke later.
     """
     found: list[str] = []
     for each in errors:
-        for text in _texts(each, is_client=is_client and not is_open):
+        for text in _texts(each, is_unanswered=is_unanswered):
             if text not in found:
                 found.append(text)
     if not found:
@@ -127,15 +127,14 @@ def failure_text(
     return f"TLS_error:|{'|'.join(found)}:TLS_error_end{later}"
 
 
-def _texts(error: LibraryError, *, is_client: bool) -> list[str]:
+def _texts(error: LibraryError, *, is_unanswered: bool) -> list[str]:
     library, reason = error.code >> 23 & 0xFF, error.reason
     if library != _SSL or reason == _LAYER:
         return []
     if reason > _ALERT:
         alert = reason - _ALERT
         texts = [_text(reason, _ALERTS.get(alert, "unknown error"))]
-        if is_client and alert == _HANDSHAKE_FAILURE:
-            # It is nearly always the answer to the first message.
+        if is_unanswered and alert == _HANDSHAKE_FAILURE:
             texts.append(_text(154, "HANDSHAKE_FAILURE_ON_CLIENT_HELLO"))
         return texts
     number, name = _REASONS.get(reason, (reason, error.text.upper().replace(" ", "_")))

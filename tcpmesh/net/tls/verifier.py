@@ -5,7 +5,8 @@ builds and checks the chain (`pyOpenSSL`'s `X509Store`), and what it has no word
 here: names, hashes, trust domains.  The order is Envoy's, since the first rule that is broken names
 the failure and its counter:
 
-1. the key usage of the peer's certificate, which must allow it to sign;
+1. the key usage of the peer's certificate, which must allow what the handshake does with the key;
+   up to TLS 1.2 this comes last;
 2. the chain up to a trusted authority, with revocation lists, times and purposes;
 3. the names that the connection's user expects, then those of the configuration;
 4. hashes of the certificate or of its key, of which one is enough.
@@ -18,7 +19,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -40,6 +41,10 @@ from tcpmesh.net.tls.subject_names import (
 
 _KEY_USAGE = b"\x06\x03\x55\x1d\x0f"
 """The object identifier of the extension, in DER."""
+
+SIGNS = ("digital_signature",)
+ENCIPHERS = ("key_encipherment",)
+"""Key usages, as `x509.KeyUsage` has them: to sign the handshake, or to take its secret."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +91,16 @@ class ValidationSettings:
     def asks_for_certificate(self) -> bool:
         """Whether clients are asked for a certificate."""
         return self.has_demands or self.accept_untrusted
+
+    @property
+    def requires_certificate(self) -> bool:
+        """Whether clients need a certificate, though `require_client_certificate` does not say so:
+        as in Envoy, who demands names, hashes or a trust domain lets nobody in who shows nothing.
+        """
+        names_or_hashes = (
+            self.san_matchers or self.verify_certificate_hash or self.verify_certificate_spki
+        )
+        return self.trust_domains is not None or bool(names_or_hashes and not self.accept_untrusted)
 
     def digest(self) -> bytes:
         """A hash over all of it: sessions of other settings are not resumed."""
@@ -198,7 +213,8 @@ class Verifier:
         *,
         is_server: bool,
         server_name: str = "",
-        needs_signature: bool = True,
+        usages: Sequence[str] = SIGNS,
+        is_1_3: bool = True,
     ) -> Verdict:
         """Judge a chain that a peer has shown.
 
@@ -208,16 +224,20 @@ class Verifier:
         :param is_server: whether the peer is a client, and we are its server.
         :param server_name: what was asked for, where that has to be a name of the certificate: it
             takes the place of the settings' names.
-        :param needs_signature: whether the key has to sign the handshake, as in all but the key
-            exchange of plain RSA.
+        :param usages: one of these the certificate's key usage has to allow, if it has any.
+        :param is_1_3: whether it is one of TLS 1.3.
         """
         if not chain:
             return _NO_CHAIN
         try:
             certificate = parse(chain[0])
-            if not _may_be_used(certificate, chain[0], needs_signature):
+            fits = _may_be_used(certificate, chain[0], usages)
+            if is_1_3 and not fits:
                 return _WRONG_KEY_USAGE
-            return self._judge(chain, certificate, expected_names, is_server, server_name)
+            verdict = self._judge(chain, certificate, expected_names, is_server, server_name)
+            if verdict.accepted and not fits:
+                return replace(_WRONG_KEY_USAGE, counter=verdict.counter)
+            return verdict
         except (ValueError, crypto.Error):
             return _UNREADABLE
         finally:
@@ -328,7 +348,7 @@ def _lenient(found: Verdict) -> Verdict:
     return Verdict(True, False, counter=found.counter)
 
 
-def _may_be_used(certificate: x509.Certificate, der: bytes, needs_signature: bool) -> bool:
+def _may_be_used(certificate: x509.Certificate, der: bytes, usages: Sequence[str]) -> bool:
     """Whether its key usage, if there is one, allows what the handshake does with it."""
     if _KEY_USAGE not in der:
         return True
@@ -336,9 +356,7 @@ def _may_be_used(certificate: x509.Certificate, der: bytes, needs_signature: boo
         usage = extension(certificate, x509.KeyUsage)
     except Unreadable:
         return False
-    if usage is None:
-        return True
-    return usage.digital_signature if needs_signature else usage.key_encipherment
+    return usage is None or any(getattr(usage, each) for each in usages)
 
 
 def _is_leaf(certificate: x509.Certificate) -> bool:

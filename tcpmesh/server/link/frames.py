@@ -212,6 +212,7 @@ TO_WORKER = Table(
         Record(link.UpdateChains, listener=WHOLE, update=WHOLE, message=message_form(Listener)),
     ),
     (21, Record(link.CloseChains, update=WHOLE)),
+    (25, Record(link.PauseCluster, cluster=WHOLE, seconds=FRACTION)),
     (22, Record(live.AskConnections, ask=WHOLE, query=CONNECTION_QUERY)),
     (23, Record(live.AskCloses, ask=WHOLE, query=CLOSE_QUERY)),
     (

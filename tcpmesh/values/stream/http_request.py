@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
+from urllib.parse import unquote
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,15 @@ class HttpRequest:
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
     response_headers: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def parameters(self) -> Mapping[str, str]:
+        """Those of its query; of several of one name the first."""
+        found: dict[str, str] = {}
+        for part in self.path.partition("?")[2].split("&"):
+            name, _, value = part.partition("=")
+            found.setdefault(unquote(name), unquote(value))
+        return found
 
     def header(self, name: str) -> str | None:
         """A header field of the request, by any spelling; those that begin with a colon are what

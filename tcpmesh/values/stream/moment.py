@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import Enum
-from typing import NamedTuple
 
 from tcpmesh.values.stream.http_request import HttpRequest
+
+MOST_TEXT = 128 << 10
+"""Characters of others that the records of one moment may hold."""
 
 
 class LogType(Enum):
@@ -32,9 +35,13 @@ class LogType(Enum):
     """A request of HTTP was answered: one to the admin interface."""
 
 
-class Moment(NamedTuple):
+@dataclass(slots=True)
+class Moment:
     """One moment, on both clocks: connections are timed by one that only goes forward, and people
     read the other.
+
+    All that is written down at it shares one allowance of text that others than the author of the
+    configuration have chosen: a format may ask for what a client sent any number of times.
     """
 
     seconds: float
@@ -48,6 +55,12 @@ class Moment(NamedTuple):
 
     request: HttpRequest | None = None
     """What was asked, where it is a request of HTTP that is written down."""
+
+    room: int = MOST_TEXT
+    """Characters of others that there is still room for."""
+
+    left_out: int = 0
+    """Values that there was no room for."""
 
     def wall_of(self, seconds: float) -> float:
         """When something was, by the wall clock, that the network's clock had at so many

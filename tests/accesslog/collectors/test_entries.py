@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from envoy.data.accesslog.v3 import accesslog_pb2
@@ -76,7 +77,7 @@ LIVING = """
 
 def entry(info: StreamInfo, *states: str, log_type: LogType = LogType.TCP_CONNECTION_END) -> Any:
     """The entry of a connection."""
-    at = LATER._replace(log_type=log_type)
+    at = replace(LATER, log_type=log_type)
     return Entries(states, CustomTags((), {})).of(info, at)
 
 

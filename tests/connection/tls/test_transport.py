@@ -18,6 +18,7 @@ from tcpmesh.net.tls.material import read_authorities
 from tcpmesh.net.tls.names import VERSIONS
 from tcpmesh.net.tls.openssl import callbacks, engine
 from tcpmesh.net.tls.settings import Resumption
+from tcpmesh.net.tls.subject_names import NameKind, NameMatcher
 from tcpmesh.net.tls.verifier import ValidationSettings
 from tcpmesh.testing.certificates import Authority
 from tcpmesh.testing.memory.network import MemoryNetwork
@@ -210,6 +211,19 @@ class VerdictTests(TlsTestCase):
             client.transport.write(b"x")
             self.network.pump()
             self.assertEqual(b"" if required else b"x", served.above.received)
+
+    def test_pinned_certificate(self) -> None:
+        """A client without a certificate is refused where only one certificate or its names will
+        do, though none is required in so many words, as in Envoy.
+        """
+        pinned = ValidationSettings(verify_certificate_hash=frozenset([b"x" * 32]))
+        named = trusting(san_matchers=(NameMatcher(NameKind.DNS, "exact", "client.test"),))
+        for demands in (pinned, named):
+            server = TlsContext(settings(certificate(), validation=demands))
+            client, served = self.connect(TlsContext(settings()), server)
+            client.transport.write(b"x")
+            self.network.pump()
+            self.assertEqual((["failed"], b""), (served.observer.told, served.above.received))
 
     def test_required_for_nothing(self) -> None:
         """Where a certificate is required, and there is nothing to hold it against, no client is

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from dataclasses import replace
 from typing import Any
 
 from envoy.extensions.access_loggers.stats.v3 import stats_pb2
@@ -28,7 +29,7 @@ class StatsAccessLogTests(MeshTestCase):
 
     def log(self, logger: Any, info: StreamInfo | None = None, log_type: LogType = END) -> None:
         """Record a connection."""
-        logger.log(info or served(), LATER._replace(log_type=log_type))
+        logger.log(info or served(), replace(LATER, log_type=log_type))
 
     @property
     def stats(self) -> dict[str, int]:

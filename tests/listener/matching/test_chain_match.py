@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tcpmesh.listener.matching.chain_match import Overlap, chain_finder
+from tcpmesh.listener.matching.chain_match import ChainFinder, Overlap
 from tcpmesh.values.address import Address
 from tcpmesh.values.stream.stream_info import ClientHello, StreamInfo
 
@@ -71,9 +71,14 @@ def match_of(fields: dict[str, Any]) -> FilterChainMatch:
     return ParseDict(fields, FilterChainMatch())
 
 
+def pairs(chains: dict[str, dict[str, Any]]) -> list[tuple[Any, str]]:
+    """Chains by name, as their finder takes them."""
+    return [(match_of(fields), name) for name, fields in chains.items()]
+
+
 def matches(**chains: dict[str, Any]) -> Find:
     """Chains by name, each with the fields of its match."""
-    return chain_finder((match_of(fields), name) for name, fields in chains.items())
+    return ChainFinder(pairs(chains)).find
 
 
 class PrecedenceTests(SynchronousTestCase):
@@ -254,13 +259,13 @@ class OverlapTests(SynchronousTestCase):
         ]
         for chains in refused:
             made = [(match_of(chain), number) for number, chain in enumerate(chains)]
-            self.assertRaises(Overlap, chain_finder, made)
+            self.assertRaises(Overlap, ChainFinder, made)
 
     def test_not_an_address(self) -> None:
         """A network without an IP address is refused by its name."""
         match = FilterChainMatch()
         match.prefix_ranges.add(address_prefix="a.b")
-        failure = self.assertRaises(ValueError, chain_finder, [(match, "a")])
+        failure = self.assertRaises(ValueError, ChainFinder, [(match, "a")])
         self.assertEqual("malformed IP address: 'a.b'", str(failure))
 
 
@@ -386,6 +391,54 @@ class ReferenceTests(SynchronousTestCase):
         self.assertEqual([naive(chains, each) for each in clients], list(map(found, clients)))
 
 
+class ChangeTests(SynchronousTestCase):
+    """Other chains in the place of some."""
+
+    @settings(max_examples=60)
+    @given(chain_matches(), chain_matches(), st.integers(0, 255), st.lists(CLIENTS, max_size=8))
+    def test_agrees(
+        self,
+        before: dict[str, dict[str, Any]],
+        others: dict[str, dict[str, Any]],
+        mask: int,
+        clients: list[StreamInfo],
+    ) -> None:
+        """Whatever chains go and come, all clients get the chain that they get where these are
+        there from the start; and what there was finds as before.
+        """
+        come = {f"new {name}": fields for name, fields in others.items()}
+        gone = {name: before[name] for i, name in enumerate(before) if mask >> i & 1}
+        after = {name: before[name] for name in before if name not in gone} | come
+        first = self.made(before)
+        if first is None:
+            assume(False)
+        expected, was = self.made(after), list(map(first.find, clients))
+        try:
+            changed = first.changed(*map(pairs, (gone, come)))
+        except Overlap:
+            self.assertIsNone(expected)
+        else:
+            self.assertEqual(list(map(expected.find, clients)), list(map(changed.find, clients)))
+        self.assertEqual(was, list(map(first.find, clients)))
+
+    def made(self, chains: dict[str, dict[str, Any]]) -> Any:
+        """What finds these chains, or `None` where two of them overlap."""
+        try:
+            return ChainFinder(pairs(chains))
+        except Overlap:
+            return None
+
+    def test_one_of_many(self) -> None:
+        """Where one of 10,000 chains changes, the match of no other is looked at again."""
+        chains = {f"{i}": {"server_names": [f"h{i}.example.com"]} for i in range(10_000)}
+        finder = ChainFinder(pairs(chains))
+        gone, come = {"7": chains["7"]}, {"new": chains["7"]}
+        calls = _calls(lambda info: finder.changed(pairs(gone), pairs(come)), client())
+        self.assertLess(calls, 200)
+        info = client(name="h7.example.com")
+        self.assertEqual("new", finder.changed(pairs(gone), pairs(come)).find(info))
+
+
 class SizeTests(SynchronousTestCase):
     """Many chains."""
 
@@ -394,10 +447,10 @@ class SizeTests(SynchronousTestCase):
         info = client(name="h7.example.com")
         steps = []
         for size in (10, 10_000):
-            found = chain_finder(
+            found = ChainFinder(
                 (match_of({"server_names": [f"h{number}.example.com"]}), number)
                 for number in range(size)
-            )
+            ).find
             steps.append(_calls(found, info))
             self.assertEqual(7, found(info))
         self.assertEqual(steps[0], steps[1])

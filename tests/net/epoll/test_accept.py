@@ -14,7 +14,8 @@ from unittest import skipUnless
 from twisted.internet import reactor
 from twisted.internet.protocol import Protocol, ServerFactory
 from twisted.internet.task import deferLater
-from twisted.trial.unittest import TestCase
+from twisted.internet.testing import MemoryReactorClock
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tcpmesh.net.epoll.poller import EVENTS
 from tcpmesh.net.listen import open_socket
@@ -151,3 +152,40 @@ class Failing:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.real, name)
+
+
+@skipUnless(sys.platform == "linux", "epoll is Linux's")
+class LongTurnTests(SynchronousTestCase):
+    """A listener whose clients cost two milliseconds each to accept."""
+
+    def test_stops_in_time(self) -> None:
+        """It accepts a few in each turn, however many wait, and all in the end."""
+        from tcpmesh.net.epoll.network import EpollNetwork
+        from tcpmesh.net.epoll.poller import Poller
+
+        time = [0.0]
+        clock = MemoryReactorClock()
+        network = EpollNetwork(clock)
+        network.poller.stop()
+        network.poller = Poller(clock, lambda: time[0])
+        self.addCleanup(network.stop)
+        sock = network.bind(Address("127.0.0.1"), ListenOptions())
+        open_socket(sock, ListenOptions())
+
+        class Slow(Counting):
+            def buildProtocol(self, addr: Any) -> Protocol:
+                time[0] += 0.002
+                return super().buildProtocol(addr)
+
+        factory = Slow()
+        port = network.listen(sock, factory)
+        for _ in range(60):
+            client = socket.create_connection(port.getHost().sockaddr)
+            self.addCleanup(client.close)
+        counts = []
+        for _ in range(60):
+            before = len(factory.transports)
+            network.poller.doRead()
+            counts.append(len(factory.transports) - before)
+        self.assertEqual(60, sum(counts))
+        self.assertLessEqual(max(counts), 6)

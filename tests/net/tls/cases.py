@@ -256,6 +256,22 @@ def _pins(root: Issued, other: Issued, ca: dict[str, Any]) -> list[Case]:
         Case("hash in capitals", [leaf], {"verify_certificate_hash": [hash_of(leaf).upper()]}),
         Case("hash of another", [leaf], {"verify_certificate_hash": [hash_of(root)]}),
         Case("hash, none shown", [], {"verify_certificate_hash": [hash_of(leaf)]}, ("server",)),
+        *(
+            Case(f"{name}, none shown nor required", [], context, ("server",), requires=False)
+            for name, context in (
+                ("hash", {"verify_certificate_hash": [hash_of(leaf)]}),
+                ("key", {**ca, "verify_certificate_spki": [spki_of(leaf)]}),
+                ("name", {**ca, "match_typed_subject_alt_names": [san("DNS", exact="a.test")]}),
+                (
+                    "untrusted accepted with a hash",
+                    {
+                        "verify_certificate_hash": [hash_of(leaf)],
+                        "trust_chain_verification": "ACCEPT_UNTRUSTED",
+                    },
+                ),
+                ("depth", {**ca, "max_verify_depth": 0}),
+            )
+        ),
         Case("key", [leaf], {"verify_certificate_spki": [spki_of(leaf)]}),
         Case("key of another", [leaf], {"verify_certificate_spki": [spki_of(root)]}),
         Case(
@@ -458,6 +474,7 @@ def _spiffe(root: Issued, other: Issued) -> list[Case]:
         case("no usage", root, "uri:spiffe://mesh/me", usage=None),
         case("expired", root, "uri:spiffe://mesh/me", begins=-3, ends=-1),
         Case("spiffe: none shown", [], {}, ("server",), spiffe=bundles),
+        Case("spiffe: none required", [], {}, ("server",), requires=False, spiffe=bundles),
         Case(
             "spiffe: another name",
             [root.issue(names=["uri:spiffe://mesh/me"], usage=usage)],

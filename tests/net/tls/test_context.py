@@ -167,6 +167,33 @@ class CertificateTests(TlsTestCase):
             near, _ = self.connect(client, server)
             self.assertEqual(expected.chain, near.transport.engine.peer_chain)
 
+    def test_clients_without_ecdsa(self) -> None:
+        """A client that can use no certificate for its name gets the one of RSA of a wildcard for
+        it, of any name in a full scan, or the first of all if it is one.
+        """
+        first, ecdsa, wild, rsa = (
+            read_pair(*authority().issue(name, is_rsa=is_rsa))
+            for name, is_rsa in (
+                ("first.test", False),
+                ("a.wild.test", False),
+                ("*.wild.test", True),
+                ("rsa.test", True),
+            )
+        )
+        for own, full_scan, expected in (
+            ((first, ecdsa, rsa, wild), False, wild),
+            ((first, ecdsa, rsa), True, rsa),
+            ((first, ecdsa, rsa), False, None),
+            ((rsa, ecdsa), False, rsa),
+        ):
+            server = TlsContext(settings(*own, full_scan=full_scan))
+            client = TlsContext(settings(version=VERSIONS["TLSv1_2"], server_name="a.wild.test"))
+            client._context(()).set_cipher_list(b"ECDHE-RSA-AES128-GCM-SHA256")
+            near, served = self.connect(client, server)
+            self.assertEqual(["failed" if expected is None else "done"], served.observer.told)
+            if expected is not None:
+                self.assertEqual(expected.chain, near.transport.engine.peer_chain)
+
     def test_authorities_are_named(self) -> None:
         """A client that is asked for a certificate hears which authorities are trusted."""
         server = TlsContext(settings(certificate(), validation=trusting()))

@@ -114,14 +114,14 @@ class ReasonsTests(SynchronousTestCase):
             (99, "268436555:unknown error"),
         ):
             errors = failure(client(), record(21, bytes([2, number])))
-            self.check(errors, expected, is_client=True)
+            self.check(errors, expected, is_unanswered=True)
         refused = failure(client(), record(21, bytes([2, 40])))
         self.check(refused, "268436496:SSLV3_ALERT_HANDSHAKE_FAILURE")
         both = (
             f"268436496:{ROUTINES}SSLV3_ALERT_HANDSHAKE_FAILURE|"
             f"268435610:{ROUTINES}HANDSHAKE_FAILURE_ON_CLIENT_HELLO"
         )
-        self.check(refused, both, is_client=True)
+        self.check(refused, both, is_unanswered=True)
 
     def test_servers(self) -> None:
         """What servers do wrong has Envoy's reason."""
@@ -129,7 +129,7 @@ class ReasonsTests(SynchronousTestCase):
             (b"220 hello there\r\n", "268435703:WRONG_VERSION_NUMBER"),
             (record(22, b"\x01\0\0\x04abcd"), "268435679:UNEXPECTED_MESSAGE"),
         ):
-            self.check(failure(client(), sent), expected, is_client=True)
+            self.check(failure(client(), sent), expected, is_unanswered=True)
 
     def test_broken_record(self) -> None:
         """A record that was changed is named with the failed decryption that goes before it, and

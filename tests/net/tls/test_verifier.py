@@ -19,7 +19,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.net.tls.subject_names import NameKind, NameMatcher
 from tcpmesh.net.tls.verifier import (
+    ENCIPHERS,
     NO_CERTIFICATE,
+    SIGNS,
     TrustDomain,
     ValidationSettings,
     Verdict,
@@ -28,7 +30,7 @@ from tcpmesh.net.tls.verifier import (
 from tests.net.tls.cases import Case, cases
 from tests.net.tls.pki import authority, key_usage, rsa_key
 
-SIGNS = key_usage("digital_signature")
+SIGNING = key_usage("digital_signature")
 RECORDED = Path(__file__).with_name("recorded.json")
 
 
@@ -95,7 +97,7 @@ def judge(case: Case, side: str) -> Verdict:
         if not demands.asks_for_certificate:
             return Verdict(True)
         if not case.chain:
-            is_needed = case.requires and demands.has_demands
+            is_needed = demands.requires_certificate or (case.requires and demands.has_demands)
             return NO_CERTIFICATE if is_needed else Verdict(True)
     return Verifier(demands).verify(
         [each.der for each in case.chain],
@@ -139,7 +141,10 @@ class HostileCertificateTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         root, middle = authority(), authority("middle")
-        self.chain = [root.issue(names=["dns:a.test", "ip:10.1.2.3"], usage=SIGNS).der, middle.der]
+        self.chain = [
+            root.issue(names=["dns:a.test", "ip:10.1.2.3"], usage=SIGNING).der,
+            middle.der,
+        ]
         spiffe = TrustDomain("mesh", (root.der,))
         names = (NameMatcher(NameKind.DNS, "exact", "a.test"),)
         self.verifiers = (
@@ -230,13 +235,30 @@ class VerifierTests(SynchronousTestCase):
         """A certificate that only enciphers may be shown where the handshake enciphers with it."""
         leaf = self.root.issue(key=rsa_key(), usage=key_usage("key_encipherment"))
         verifier = Verifier(ValidationSettings(trusted_ca=(self.root.der,)))
-        for signs in (True, False):
-            verdict = verifier.verify([leaf.der], is_server=False, needs_signature=signs)
-            self.assertEqual(verdict.accepted, not signs)
+        for usages, fits in ((SIGNS, False), (ENCIPHERS, True), ((*SIGNS, *ENCIPHERS), True)):
+            verdict = verifier.verify([leaf.der], is_server=False, usages=usages)
+            self.assertEqual(verdict.accepted, fits)
+
+    def test_order_of_1_2(self) -> None:
+        """Up to TLS 1.2 a certificate that may not sign is first of all one that nobody trusts, and
+        where that is let pass it is counted.
+        """
+        stranger = authority("x").issue(key=rsa_key(), usage=key_usage("key_agreement"))
+        trusted = ValidationSettings(trusted_ca=(self.root.der,))
+        for demands, is_1_3, counter, text in (
+            (trusted, True, None, "KEY_USAGE_BIT_INCORRECT"),
+            (trusted, False, "fail_verify_error", "unable to get local issuer"),
+            (replace(trusted, accept_untrusted=True), True, None, "KEY_USAGE"),
+            (replace(trusted, accept_untrusted=True), False, "fail_verify_error", "KEY_USAGE"),
+            (ValidationSettings(), False, None, "KEY_USAGE"),
+        ):
+            verdict = Verifier(demands).verify([stranger.der], is_server=True, is_1_3=is_1_3)
+            self.assertEqual((verdict.accepted, verdict.counter), (False, counter))
+            self.assertIn(text, verdict.reason)
 
     def test_no_trust_domains(self) -> None:
         """Where peers have to be of a trust domain and there is none, nobody is accepted."""
-        leaf = self.root.issue(names=["uri:spiffe://m/me"], usage=SIGNS)
+        leaf = self.root.issue(names=["uri:spiffe://m/me"], usage=SIGNING)
         demands = ValidationSettings(trusted_ca=(self.root.der,), trust_domains=())
         self.assertFalse(Verifier(demands).verify([leaf.der], is_server=True).accepted)
 

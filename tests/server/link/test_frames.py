@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tcpmesh.server.link.codec import ADDRESS, TEXT, TRUTH, WHOLE, LinkError, Record
+from tcpmesh.server.link.codec import ADDRESS, FRACTION, TEXT, TRUTH, WHOLE, LinkError, Record
 from tcpmesh.server.link.frames import (
     ASSIGNMENT,
     HOST_SPEC,
@@ -170,6 +170,7 @@ def values(record: Record, name: str) -> st.SearchStrategy[Any]:
         id(WHOLE): NUMBERS,
         id(TEXT): TEXTS,
         id(TRUTH): st.booleans(),
+        id(FRACTION): st.floats(allow_nan=False),
         id(ADDRESS): ADDRESSES,
         id(LOCALITY): LOCALITIES,
         id(HOST_SPEC): HOST_SPECS,

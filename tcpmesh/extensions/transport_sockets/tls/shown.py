@@ -25,6 +25,12 @@ _UNNAMED = "unnamed_cert_e3b0c442"
 _UNNAMED_CA = "unnamed_ca_cert_e3b0c442"
 """What Envoy calls certificates that are no secrets: with a hash of no name at all."""
 
+_NO_CA = "unnamed_ca_cert"
+"""What it calls the authorities of a validation context that has none."""
+
+_NEVER = (1 << 63) - 1
+"""When these expire."""
+
 _KINDS = {NameKind.DNS: "dns", NameKind.URI: "uri", NameKind.IP_ADDRESS: "ip_address"}
 
 
@@ -41,7 +47,8 @@ def context_status(common: Any, secrets: Secrets) -> TlsContextStatus:
 
 def expirations(common: Any, secrets: Secrets) -> Iterator[tuple[str, int]]:
     """When certificates expire, in seconds since 1970, by the names that their gauges have: those
-    of the secrets, or one for all others.  Of authorities it is the first that expires.
+    of the secrets, or one for all others.  Of the authorities of `trusted_ca` it is the first that
+    expires; those of trust domains are numbered.
     """
     named = [each.name for each in common.tls_certificate_sds_secret_configs]
     names = [_UNNAMED] * len(common.tls_certificates) + named
@@ -49,13 +56,26 @@ def expirations(common: Any, secrets: Secrets) -> Iterator[tuple[str, int]]:
         for name, message in zip(names, messages_of(common, secrets), strict=True):
             if message.ByteSize():
                 yield name, _seconds(certificate(message).x509.not_valid_after_utc)
-        ends = [each.ends for each in _authorities(common, secrets)]
+        yield from _ends_of_authorities(common, secrets)
     except (ValueError, LookupError):
         return
-    if ends:
-        alone = common.validation_context_sds_secret_config.name
-        combined = common.combined_validation_context.validation_context_sds_secret_config.name
-        yield alone or combined or _UNNAMED_CA, min(ends)
+
+
+def _ends_of_authorities(common: Any, secrets: Secrets) -> Iterator[tuple[str, int]]:
+    context = validation_context(common, secrets)
+    if context is None:
+        return
+    alone = common.validation_context_sds_secret_config.name
+    combined = common.combined_validation_context.validation_context_sds_secret_config.name
+    has_bundle = context.HasField("trusted_ca")
+    name = alone or combined or (_UNNAMED_CA if has_bundle else _NO_CA)
+    if context.HasField("custom_validator_config"):
+        for number, der in enumerate(_of_domains(context)):
+            yield f"{name}_{number}", _seconds(parse(der).not_valid_after_utc)
+    elif has_bundle:
+        yield name, min(each.ends for each in _of_bundle(context))
+    else:
+        yield name, _NEVER
 
 
 def _own(common: Any, secrets: Secrets) -> Iterator[CertificateStatus]:
@@ -72,11 +92,15 @@ def _authorities(common: Any, secrets: Secrets) -> Iterator[CertificateStatus]:
     if context is None:
         return
     if context.HasField("trusted_ca"):
-        data = source_bytes(context.trusted_ca, os.environ) or b""
-        for der in read_authorities(data).certificates:
-            yield _status(parse(der), _path(context.trusted_ca))
+        yield from _of_bundle(context)
     for der in _of_domains(context):
         yield _status(parse(der), "<inline>")
+
+
+def _of_bundle(context: Any) -> Iterator[CertificateStatus]:
+    data = source_bytes(context.trusted_ca, os.environ) or b""
+    for der in read_authorities(data).certificates:
+        yield _status(parse(der), _path(context.trusted_ca))
 
 
 def _of_domains(context: Any) -> Iterator[bytes]:

@@ -105,28 +105,30 @@ class TlsStats:
 
     def tls_failed(self, transport: Any, error: TlsError) -> str:
         """A handshake has failed, or a connection is broken: count it; why, in Envoy's words."""
-        verdict = transport.verdict
+        engine, verdict = transport.engine, transport.verdict
         if verdict is not None and not verdict.accepted:
             reason: str = verdict.reason
             if verdict.counter is not None:
                 self._verdicts[verdict.counter].tally += 1
-            elif reason == failures.WRONG_KEY_USAGE:
+            if reason == failures.WRONG_KEY_USAGE:
                 self.connection_error.tally += 1
         else:
             reason = failure_text(
                 error.errors,
-                is_client=not transport.context.is_server,
+                is_unanswered=not transport.context.is_server and engine.judged is None,
                 is_open=transport.is_ready,
             )
             if any(each.reason == _NO_CERTIFICATE for each in error.errors):
                 self._verdicts["fail_verify_no_cert"].tally += 1
             else:
                 self.connection_error.tally += 1
-        cipher, facts = transport.engine.cipher, transport.facts
+        cipher, facts = engine.cipher, transport.facts
         if cipher and not facts.cipher:
-            version = transport.engine.version
-            group = shown_curve(transport.engine.group)
-            facts = replace(facts, version=version, cipher=cipher, group=group)
+            group = shown_curve(engine.group)
+            facts = replace(facts, version=engine.version, cipher=cipher, group=group)
+        if engine.chain and not facts.peer_chain:
+            # Who it was that is refused: as in Envoy, access logs tell.
+            facts = replace(facts, peer_chain=engine.chain)
         transport.facts = replace(facts, failure=reason)
         return reason
 

@@ -358,8 +358,8 @@ class HostTests(MeshTestCase):
             client = self.mesh.connect()
             host = self.host()
             self.assertEqual(sessions, len(host.sessions))
-            for session in tuple(host.sessions):
-                session.host_failed()
+            for _ in host.fail_sessions():
+                pass
             self.mesh.network.pump()
             self.assertEqual([bool(sessions)] * 2, [client.ended, upstream.built[0].ended])
         client.transport.loseConnection()

@@ -64,14 +64,19 @@ class ShownTests(SynchronousTestCase):
         self.assertEqual([each.ends for each in shown], [seconds(ROOT), seconds(SECOND)])
 
     def test_trust_domains(self) -> None:
-        """The authorities of trust domains are shown too."""
+        """The authorities of trust domains are shown too, and have gauges with numbers."""
         kind = "envoy.extensions.transport_sockets.tls.v3.SPIFFECertValidatorConfig"
-        bundle = {"name": "d", "trust_bundle": {"inline_string": ROOT.pem}}
+        bundle = {"name": "d", "trust_bundle": {"inline_string": ROOT.pem + SECOND.pem}}
         typed = {"@type": f"type.googleapis.com/{kind}", "trust_domains": [bundle]}
         validator = {"name": "envoy.tls.cert_validator.spiffe", "typed_config": typed}
         context = common(validation_context={"custom_validator_config": validator})
         self.assertEqual(
-            [each.ends for each in context_status(context, {}).ca_cert], [seconds(ROOT)]
+            [each.ends for each in context_status(context, {}).ca_cert],
+            [seconds(ROOT), seconds(SECOND)],
+        )
+        self.assertEqual(
+            list(expirations(context, {})),
+            [("unnamed_ca_cert_0", seconds(ROOT)), ("unnamed_ca_cert_1", seconds(SECOND))],
         )
 
     def test_gone(self) -> None:
@@ -99,6 +104,14 @@ class ShownTests(SynchronousTestCase):
                 ("unnamed_ca_cert_e3b0c442", seconds(SECOND)),
             ],
         )
+
+    def test_no_authority(self) -> None:
+        """A validation context without an authority has a gauge all the same, as in Envoy: it never
+        expires.
+        """
+        never = [("unnamed_ca_cert", 2**63 - 1)]
+        self.assertEqual(list(expirations(common(validation_context={}), {})), never)
+        self.assertEqual(list(expirations(common(), {})), [])
 
     def test_secrets(self) -> None:
         """Static secrets are shown as what they are, under their names."""

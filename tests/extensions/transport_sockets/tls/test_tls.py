@@ -5,6 +5,7 @@ logs.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -12,7 +13,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from tcpmesh.config.text.problems import ConfigError
 from tcpmesh.net.tls.context import TlsContext
 from tcpmesh.net.tls.material import read_pair
-from tcpmesh.net.tls.names import VERSIONS
+from tcpmesh.net.tls.names import VERSIONS, parameters
+from tcpmesh.net.tls.verifier import ValidationSettings
 from tcpmesh.testing.certificates import Authority
 from tcpmesh.testing.harness import Client, Server
 from tcpmesh.testing.mesh import Mesh, address_of
@@ -20,9 +22,11 @@ from tcpmesh.testing.recording import RecordingProtocol
 from tcpmesh.testing.tls import TlsMaker, authority, certificate, settings
 from tcpmesh.testing.wrappers import WrappingFactory, WrappingNetwork
 from tcpmesh.values.address import Address
+from tests.net.tls import pki
 
 TLS = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3."
 FRONT, HOST = "127.0.0.1:1", "127.0.0.2:80"
+PINNED = ValidationSettings(verify_certificate_hash=frozenset([b"x" * 32]))
 LISTENER, CLUSTER = "listener.127.0.0.1_1.ssl.", "cluster.c.ssl."
 
 
@@ -173,22 +177,24 @@ class DownstreamTests(TlsMeshTestCase):
         self.assertEqual(3, len(declared))
 
     def test_refused(self) -> None:
-        """A client without the certificate that is required is counted as that, and its record has
-        the reason.
+        """A client without the certificate that is required, or with one that is not trusted, is
+        counted as that, and its record has the reason, and who it was.
         """
         common = {"tls_certificates": [issued("server.test")], **trusting()}
         down = socket("Downstream", common, require_client_certificate=True)
         self.serve(
-            config(down, log="%DOWNSTREAM_TRANSPORT_FAILURE_REASON% %DOWNSTREAM_LOCAL_SUBJECT%\n")
+            config(down, log="%DOWNSTREAM_TRANSPORT_FAILURE_REASON% %DOWNSTREAM_PEER_SUBJECT%\n")
         )
         self.client()
         self.assertEqual({"fail_verify_no_cert": 1}, self.counted(LISTENER))
         [record] = self.mesh.logged("/log")
         self.assertIn("PEER_DID_NOT_RETURN_A_CERTIFICATE", record)
+        self.assertTrue(record.endswith(" -\n"))
         foreign = settings(read_pair(*Authority("another").issue("client.test")), is_server=False)
         self.client(TlsContext(foreign))
         self.assertEqual({"fail_verify_no_cert": 1, "fail_verify_error": 1}, self.counted(LISTENER))
         self.assertIn("CERTIFICATE_VERIFY_FAILED", self.mesh.logged("/log")[1])
+        self.assertTrue(self.mesh.logged("/log")[1].endswith(" CN=client.test\n"))
 
     def test_no_tls(self) -> None:
         """A client that does not speak TLS is a connection error."""
@@ -337,6 +343,39 @@ class UpstreamTests(TlsMeshTestCase):
         self.assertEqual("UF,URX", flags)
         self.assertTrue(reason.startswith("TLS_error:|268435581:SSL_routines"), reason)
 
+    def test_refused_by_the_host(self) -> None:
+        """A host that demands a certificate and gets none refuses, and the record has its alert: no
+        more, for this was not the answer to the first message.
+        """
+        demanding = settings(
+            certificate(), version=VERSIONS["TLSv1_2"], validation=PINNED, require_certificate=True
+        )
+        log = "%UPSTREAM_TRANSPORT_FAILURE_REASON%\n"
+        self.serve(config(up=socket("Upstream", {}), log=log), TlsContext(demanding))
+        self.mesh.connect(FRONT)
+        [record] = self.mesh.logged("/log")
+        self.assertIn("SSLV3_ALERT_HANDSHAKE_FAILURE:TLS_error_end", record)
+
+    def test_key_usage(self) -> None:
+        """A host's key is used for what its certificate allows: to sign, or with the key exchange
+        of RSA to encipher; else the handshake fails, and counts as an error.
+        """
+        for cipher, usage, fits in (
+            ("AES128-GCM-SHA256", "key_encipherment", True),
+            ("AES128-GCM-SHA256", "digital_signature", False),
+            ("ECDHE-RSA-AES128-GCM-SHA256", "key_encipherment", False),
+        ):
+            issued = pki.authority("x").issue(key=pki.rsa_key(), usage=pki.key_usage(usage))
+            own = read_pair(issued.pem.encode(), issued.key_pem().encode())
+            speaking = parameters(is_server=True, cipher_suites=[cipher])
+            host = TlsContext(replace(settings(own), parameters=speaking))
+            common = {"tls_params": {"cipher_suites": [cipher]}}
+            self.serve(config(up=socket("Upstream", common)), host)
+            self.mesh.connect(FRONT)
+            moved = self.counted(CLUSTER)
+            found = moved.get("handshake", 0), moved.get("connection_error", 0)
+            self.assertEqual((int(fits), int(not fits)), found)
+
     def test_connect_timeout(self) -> None:
         """connect_timeout is for the handshake too."""
         self.serve(config(up=socket("Upstream", {})))
@@ -413,6 +452,7 @@ class UpstreamTests(TlsMeshTestCase):
             self.assert_talk(client)
             name = "tls" if speaks_tls else "default"
             self.assertEqual(1, self.mesh.stat(f"cluster.c.{name}.total_match_count"))
+            self.assertEqual(int(speaks_tls), self.mesh.stat("cluster.c.tls.total_match_count"))
 
     def test_health_checks(self) -> None:
         """A health check speaks TLS where the cluster does, with application protocols of its own

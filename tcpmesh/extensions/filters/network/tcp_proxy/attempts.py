@@ -9,6 +9,7 @@ Where a client is on this way has a name, and nothing else says so:
 
     WAITING --the client has sent something--> PAUSED
     PAUSED --a host is dialled--> DIALLING --connected--> CONNECTED
+    PAUSED --the cluster is paused (/clusters/pause)--> PAUSED
     PAUSED --a pool is asked--> QUEUED --it gives a connection--> CONNECTED
     DIALLING, QUEUED --none is to be had--> PAUSED
     PAUSED --there is no cluster, no host, no further attempt--> OVER
@@ -86,6 +87,8 @@ OVER = AttemptState.OVER
 
 OVERFLOW = CloseReason(EndedBy.PROXY, CONNECTING, Cause.OVERFLOW, detail="max_connections")
 PENDING_OVERFLOW = replace(OVERFLOW, detail="max_pending_requests")
+HELD_OVERFLOW = replace(OVERFLOW, detail="too many wait for a pause to end")
+GONE = CloseReason(EndedBy.DOWNSTREAM, CONNECTING, Cause.END_OF_STREAM)
 TIMED_OUT = CloseReason(EndedBy.PROXY, CONNECTING, Cause.CONNECT_TIMEOUT)
 UNHEALTHY = CloseReason(EndedBy.PROXY, CONNECTING, Cause.HOST_UNHEALTHY)
 
@@ -191,6 +194,9 @@ class Attempts(OneShotFactory):
             upstream = info.upstream = UpstreamInfo(cluster.info)
         elif upstream.cluster is not cluster.info:
             upstream.cluster = cluster.info
+        if cluster.paused is not None:
+            self._hold(cluster)
+            return
         if len(upstream.attempted) >= context.settings.max_attempts:
             cluster.stats.cx_connect_attempts_exceeded.tally += 1
             upstream.attempts_allowed = context.settings.max_attempts
@@ -206,6 +212,9 @@ class Attempts(OneShotFactory):
             reason = _none(Cause.NO_HOST, cluster.why_no_host())
             self._refuse(ResponseFlag.UH, reason, NO_HOST_WORDS)
             return
+        if host.cluster.paused is not None:
+            self._hold(host.cluster)
+            return
         upstream.attempted += (host.spec,)
         if host.cluster is not cluster:
             # Picked by an aggregate cluster: the one that the host belongs to serves.
@@ -219,6 +228,21 @@ class Attempts(OneShotFactory):
             self._dial(cluster, host, upstream)
         else:
             self._queue(cluster, host, upstream)
+
+    def _hold(self, cluster: Any) -> None:
+        """Wait until connections are made again, if not too many do."""
+        self._under_way = cluster.paused.hold(self)
+        if self._under_way is None:
+            cluster.stats.cx_overflow.tally += 1
+            self._refuse(ResponseFlag.UO, HELD_OVERFLOW, OVERFLOW_WORDS)
+
+    def go_on(self) -> None:
+        """The pause of a cluster is over; the client may have gone meanwhile."""
+        self._under_way = None
+        if self.stream_info.phase is CONNECTING:
+            self._connect()
+        else:
+            self._leave(GONE)
 
     def _queue(self, cluster: Any, host: Host, upstream: UpstreamInfo) -> None:
         """Wait for a connection that others make, if there is any."""

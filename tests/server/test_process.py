@@ -1,0 +1,135 @@
+"""The server that is the whole process: its log, its exit status, its end."""
+
+from __future__ import annotations
+
+import io
+import sys
+from typing import Any
+
+from zope.interface.verify import verifyObject
+
+from twisted.application.service import Application, IService, IServiceCollection
+from twisted.internet.testing import MemoryReactorClock
+from twisted.logger import ILogObserver
+from twisted.python import threadable
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from tcpmesh.interfaces import IServer
+from tcpmesh.logs.levels import Levels
+from tcpmesh.logs.log import Log
+from tcpmesh.net.listen import BindError
+from tcpmesh.server.process import LOG_RETRY, EndOfProcess, ProcessServer
+from tcpmesh.server.service import CannotStart
+from tcpmesh.testing.memory.network import MemoryNetwork
+from tcpmesh.values.address import Address
+from tcpmesh.values.server_options import ServerOptions
+from tests.mesh import listener_message, tcp_proxy
+from tests.server.test_service import bootstrap
+
+
+class ProcessTests(SynchronousTestCase):
+    """What twistd and the system see."""
+
+    def setUp(self) -> None:
+        """A server on a memory network, whose log writes to a buffer."""
+        self.reactor: Any = MemoryReactorClock()
+        self.network = MemoryNetwork(self.reactor)
+        self.patch(sys, "stderr", io.StringIO())
+        self.log = Log(Levels("info", {}))
+        message = bootstrap(listener_message("l", "127.0.0.1:1", tcp_proxy()))
+        self.make = lambda: ProcessServer(
+            self.reactor, message, ServerOptions(), self.log, self.network
+        )
+        self.server = self.make()
+
+    def start(self) -> None:
+        """What twistd does."""
+        self.server.privilegedStartService()
+        self.server.startService()
+        self.reactor.running = True
+
+    def test_interfaces(self) -> None:
+        """It is a service, and what the admin interface asks."""
+        verifyObject(IServer, self.server)
+        verifyObject(IService, self.server)
+
+    def test_levels(self) -> None:
+        """Its log levels are those of its log."""
+        self.assertIs(self.log.levels, self.server.log_levels)
+
+    def test_log_behind(self) -> None:
+        """Lines of the log that a slow reader has not taken are tried again, until all are
+        written, and not any more once the server has stopped.
+        """
+        self.start()
+        tries: list[bool] = []
+        left = [False, False, True]
+
+        def flush() -> bool:
+            tries.append(True)
+            return left.pop(0)
+
+        self.patch(self.log, "flush", flush)
+        self.patch(threadable, "isInIOThread", lambda: True)
+        self.log.on_behind()
+        self.log.on_behind()
+        self.reactor.pump([LOG_RETRY] * 5)
+        self.assertEqual(3, len(tries))
+        self.log.on_behind()
+        self.successResultOf(self.server.stopService())
+        self.reactor.pump([LOG_RETRY] * 5)
+        self.assertEqual(3, len(tries))
+
+    def test_cannot_bind(self) -> None:
+        """An address that cannot be bound ends the process with status 1, whether twistd has it
+        bound with more privileges first or not, and without a traceback.
+        """
+        self.network.bind(Address("127.0.0.1", 1))
+        for start in (self.server.privilegedStartService, self.make().startService):
+            error = self.assertRaises(EndOfProcess, start)
+            self.assertEqual(1, error.code)
+            self.assertIsInstance(error, SystemExit)
+            self.assertIn("127.0.0.1:1", str(error))
+
+    def test_cannot_open_when_started(self) -> None:
+        """An address that another process has taken since it was bound ends it likewise."""
+        self.server.privilegedStartService()
+        self.patch(self.server._proxy.main, "start_workers", self.taken)  # type: ignore[union-attr]
+        self.assertRaises(EndOfProcess, self.server.startService)
+
+    def taken(self) -> None:
+        """What opening an address comes to."""
+        raise BindError("taken", Address("127.0.0.1", 1))
+
+    def test_cannot_open_later(self) -> None:
+        """An address that is lost while clusters warm up stops the reactor, and the process is to
+        end with status 1.
+        """
+        self.start()
+        self.server._failed(Failure(CannotStart("taken")))
+        self.assertTrue(self.reactor.hasStopped)
+        self.assertEqual(1, self.server.exit_status)
+
+    def test_fails_later(self) -> None:
+        """Any other failure is logged with its traceback."""
+        self.start()
+        self.server._failed(Failure(ZeroDivisionError()))
+        self.assertEqual(1, len(self.flushLoggedErrors(ZeroDivisionError)))
+        self.assertEqual(0, self.server.exit_status)
+
+    def test_quit(self) -> None:
+        """To quit stops the reactor, once: two signals at the same time are no error."""
+        stopped: list[bool] = []
+        self.patch(self.reactor, "stop", lambda: stopped.append(True))
+        self.start()
+        self.server.quit()
+        self.server.quit()
+        self.assertEqual([True], stopped)
+
+    def test_log_of_the_application(self) -> None:
+        """In an application its log is that of the application."""
+        application = Application("test")
+        self.server.setServiceParent(application)
+        self.assertIs(self.log, ILogObserver(application))
+        self.assertEqual([self.server], list(IServiceCollection(application)))
