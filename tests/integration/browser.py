@@ -80,7 +80,7 @@ class Browser:
 
     def run(self, script: str, *arguments: Any) -> Any:
         """What a script returns that is given these."""
-        return self.driver.execute_script(script, *arguments)  # type: ignore[no-untyped-call]
+        return self.driver.execute_script(script, *arguments)
 
     def find(self, selector: str) -> WebElement:
         """The first element that a CSS selector finds, once there is one."""
@@ -118,7 +118,7 @@ class Browser:
 
     def complaints(self) -> list[str]:
         """What the browser says is wrong, since this was last asked."""
-        entries = self.driver.get_log("browser")  # type: ignore[no-untyped-call]
+        entries = self.driver.get_log("browser")
         return [entry["message"] for entry in entries if entry["level"] in ("SEVERE", "WARNING")]
 
     def picture(self, path: Path, height: int) -> None:

@@ -372,7 +372,7 @@ class LivePageTests(SynchronousTestCase):
 
     def violations(self) -> list[str]:
         """What axe finds."""
-        found = self.browser.driver.execute_async_script(  # type: ignore[no-untyped-call]
+        found = self.browser.driver.execute_async_script(
             "const done = arguments[0]; axe.run(document, {resultTypes: ['violations']})"
             ".then(found => done(JSON.stringify(found.violations)))"
         )

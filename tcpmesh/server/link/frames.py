@@ -219,7 +219,7 @@ TO_WORKER = Table(
         24,
         Record(live.CloseConnections, ask=WHOLE, filters=FILTERS, percent=WHOLE, gently=TRUTH),
     ),
-    (25, Record(traffic.AskTraffic)),
+    (26, Record(traffic.AskTraffic)),
 )
 
 TO_MAIN = Table(
