@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from base64 import b64decode
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +127,18 @@ class Browser:
         width = int(self.run("return innerWidth"))
         self.size(width, height)
         self.driver.save_screenshot(str(path))
+
+    def part(self, path: Path, top: int, bottom: int) -> None:
+        """Save what is between these lines of the page, for which the window has to be that
+        large.
+        """
+        width = int(self.run("return innerWidth"))
+        self.size(width, bottom)
+        clip = {"x": 0, "y": top, "width": width, "height": bottom - top, "scale": 1}
+        found = self.driver.execute_cdp_cmd(
+            "Page.captureScreenshot", {"format": "png", "clip": clip}
+        )
+        path.write_bytes(b64decode(found["data"]))
 
     def _command(self, name: str, **arguments: Any) -> None:
         self.driver.execute_cdp_cmd(name, arguments)

@@ -58,15 +58,16 @@ class _Server(socketserver.ThreadingTCPServer):
 
 
 class Host:
-    """One of the hosts, on a port of its own."""
+    """One of the hosts, by default on a port of its own."""
 
-    def __init__(self, resets: bool = False, port: int = 0) -> None:
+    def __init__(self, resets: bool = False, ip: str = "127.0.0.1", port: int = 0) -> None:
         self._resets = resets
+        self._ip = ip
         self._server = self._listen(port)
         self.port = int(self._server.server_address[1])
 
     def _listen(self, port: int) -> _Server:
-        server = _Server(("127.0.0.1", port), _Resetting if self._resets else _Echo)
+        server = _Server((self._ip, port), _Resetting if self._resets else _Echo)
         threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         return server
 

@@ -15,8 +15,18 @@ TYPES = {
 """Those that a browser asks for, with what they are."""
 
 SERVED = (
-    *("page.css", "live.css", "icon.svg"),
-    *("ask.js", "chart.js", "connections.js", "dom.js", "live.js", "map.js", "table.js"),
+    *("icon.svg", "page.css", "live.css", "map.css", "table.css", "sections.css", "narrow.css"),
+    *(
+        "about.js",
+        "ask.js",
+        "chart.js",
+        "connections.js",
+        "dom.js",
+        "live.js",
+        "map.js",
+        "overview.js",
+        "table.js",
+    ),
 )
 
 

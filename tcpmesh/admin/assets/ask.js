@@ -50,7 +50,11 @@ export function takeOverForms(root) {
     const path = form.getAttribute("action");
     const fields = [...new FormData(form)].filter(([, value]) => value !== "");
     const written = fields.map(([name, value]) => `${name}=${value}`).join("\n");
-    ask(`POST /${path}`, [form.dataset.summary, written].filter(Boolean).join("\n\n"), "Send",
-      async () => (await post(path, fields)).text || "OK");
+    ask(
+      `POST /${path}`,
+      [form.dataset.summary, written].filter(Boolean).join("\n\n"),
+      "Send",
+      async () => (await post(path, fields)).text || "OK",
+    );
   });
 }

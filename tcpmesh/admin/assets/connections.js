@@ -1,7 +1,19 @@
 // The table of connections, that of those that have ended, and how one is closed.
 
 import { ask, post } from "./ask.js";
-import { byteRate, bytes, byId, clock, count, duration, el, mark, micros, plural, say } from "./dom.js";
+import {
+  byteRate,
+  bytes,
+  byId,
+  clock,
+  count,
+  duration,
+  el,
+  mark,
+  micros,
+  plural,
+  say,
+} from "./dom.js";
 import { LiveTable } from "./table.js";
 
 const LIMIT = 50;
@@ -10,13 +22,20 @@ const PAUSE = 2000;
 const EASE = 20;
 
 const PHASES = {
-  accepting: ["ring", "dim"], peeking: ["ring", "dim"], filtering: ["ring", "dim"],
-  connecting: ["diamond", "warn"], relaying: ["circle", "good"], half_closed: ["half", "warn"],
-  flushing: ["diamond", "warn"], closed: ["square", "dim"],
+  accepting: ["ring", "dim"],
+  peeking: ["ring", "dim"],
+  filtering: ["ring", "dim"],
+  connecting: ["diamond", "warn"],
+  relaying: ["circle", "good"],
+  half_closed: ["half", "warn"],
+  flushing: ["diamond", "warn"],
+  closed: ["square", "dim"],
 };
 
 const ENDED_BY = {
-  downstream: ["up", "dim", "client"], upstream: ["down", "warn", "host"], proxy: ["square", "bad", "proxy"],
+  downstream: ["up", "dim", "client"],
+  upstream: ["down", "warn", "host"],
+  proxy: ["square", "bad", "proxy"],
 };
 
 /** `cluster=db age>60 rest`: parameters of fields, and what is searched for everywhere. */
@@ -121,8 +140,14 @@ export class Connections {
     this.search = new SortedSearch("connections", "connections", (answer, anew) => {
       this.show(answer ?? this.told, anew);
     });
-    this.table = new LiveTable(byId("connections-table"), "Open connections", this.columns(),
-      (row) => `${row.worker}-${row.id}`, () => this.nothing(), (field) => this.sortBy(field));
+    this.table = new LiveTable(
+      byId("connections-table"),
+      "Open connections",
+      this.columns(),
+      (row) => `${row.worker}-${row.id}`,
+      () => this.nothing(),
+      (field) => this.sortBy(field),
+    );
     this.table.sorted("received_rate", true);
   }
 
@@ -130,44 +155,92 @@ export class Connections {
     return [
       { title: "Client", sort: "client", first: "addr", make: (row) => [row.client, row.sni] },
       { title: "Listener", sort: "listener", make: (row) => [row.listener, row.filter_chain] },
-      { title: "Cluster and host", sort: "cluster", kind: "wide",
-        make: (row) => [row.cluster || "none yet", row.host] },
-      { title: "Phase", sort: "phase", text: (row) => row.phase,
-        node: (row) => mark(...(PHASES[row.phase] ?? ["ring", "dim"]), row.phase.replace("_", "-")) },
-      { title: "Age", sort: "age", kind: "number nowrap", make: (row) => [duration(row.age),
-        row.idle === null ? "" : `idle ${duration(row.idle)}`] },
-      { title: "From client", sort: "received_rate", kind: "number nowrap",
-        make: (row) => [byteRate(row.received_rate), bytes(row.received)] },
-      { title: "To client", sort: "sent_rate", kind: "number nowrap",
-        make: (row) => [byteRate(row.sent_rate), bytes(row.sent)] },
-      { title: "Round trip", sort: "rtt", kind: "number nowrap", make: (row) => [
-        row.rtt === null ? "\u2013" : micros(row.rtt),
-        row.retransmits ? `${count(row.retransmits)} sent again` : ""] },
-      { title: "Waiting", sort: "buffered", kind: "number nowrap",
-        make: (row) => bytes(row.buffered + row.upstream_buffered) },
-      { title: "", kind: "wide", text: (row) => `${row.client} ${row.host}`,
-        node: (row) => this.closer(row) },
+      {
+        title: "Cluster and host",
+        sort: "cluster",
+        kind: "wide",
+        make: (row) => [row.cluster || "none yet", row.host],
+      },
+      {
+        title: "Phase",
+        sort: "phase",
+        text: (row) => row.phase,
+        node: (row) => mark(...(PHASES[row.phase] ?? ["ring", "dim"]), row.phase.replace("_", "-")),
+      },
+      {
+        title: "Age",
+        sort: "age",
+        kind: "number nowrap",
+        make: (row) => [duration(row.age), row.idle === null ? "" : `idle ${duration(row.idle)}`],
+      },
+      {
+        title: "From client",
+        sort: "received_rate",
+        kind: "number nowrap",
+        make: (row) => [byteRate(row.received_rate), bytes(row.received)],
+      },
+      {
+        title: "To client",
+        sort: "sent_rate",
+        kind: "number nowrap",
+        make: (row) => [byteRate(row.sent_rate), bytes(row.sent)],
+      },
+      {
+        title: "Round trip",
+        sort: "rtt",
+        kind: "number nowrap",
+        make: (row) => [
+          row.rtt === null ? "\u2013" : micros(row.rtt),
+          row.retransmits ? `${count(row.retransmits)} sent again` : "",
+        ],
+      },
+      {
+        title: "Waiting",
+        sort: "buffered",
+        kind: "number nowrap",
+        make: (row) => bytes(row.buffered + row.upstream_buffered),
+      },
+      {
+        title: "",
+        kind: "wide",
+        text: (row) => `${row.client} ${row.host}`,
+        node: (row) => this.closer(row),
+      },
     ];
   }
 
   closer(row) {
-    return el("button", {
-      type: "button", class: "small-button",
-      "aria-label": `Close the connection of ${row.client}`,
-      click: () => {
-        const where = row.host ? `It leads to ${row.host} of ${row.cluster}.` : "It has no host yet.";
-        ask("Close this connection?", `The client is ${row.client}. ${where}\n`
-          + "Both sides are closed at once.", "Close it", async () => {
-          const { ok, text } = await post("connections/close", { id: row.id });
-          this.search.again(0);
-          return ok ? null : text;
-        });
+    return el(
+      "button",
+      {
+        type: "button",
+        class: "small-button",
+        "aria-label": `Close the connection of ${row.client}`,
+        click: () => {
+          const where = row.host
+            ? `It leads to ${row.host} of ${row.cluster}.`
+            : "It has no host yet.";
+          ask(
+            "Close this connection?",
+            `The client is ${row.client}. ${where}\n` + "Both sides are closed at once.",
+            "Close it",
+            async () => {
+              const { ok, text } = await post("connections/close", { id: row.id });
+              this.search.again(0);
+              return ok ? null : text;
+            },
+          );
+        },
       },
-    }, "Close");
+      "Close",
+    );
   }
 
   sortBy(field) {
-    const [known, descending] = [this.search.sort.replace("-", ""), this.search.sort.startsWith("-")];
+    const [known, descending] = [
+      this.search.sort.replace("-", ""),
+      this.search.sort.startsWith("-"),
+    ];
     const textual = ["client", "listener", "cluster", "phase"].includes(field);
     const now = field === known ? !descending : !textual;
     this.search.sort = `${now ? "-" : ""}${field}`;
@@ -185,18 +258,28 @@ export class Connections {
     if (answer === null) return;
     this.table.show(answer.connections, anew);
     const { matched, total } = answer;
-    const shown = answer.connections.length < matched ? `, ${count(answer.connections.length)} shown` : "";
-    say(byId("connections-count"), this.search.field.value.trim()
-      ? `${count(matched)} of ${plural(total, "connection")}${shown}` : `${count(total)} open${shown}`);
+    const shown =
+      answer.connections.length < matched ? `, ${count(answer.connections.length)} shown` : "";
+    say(
+      byId("connections-count"),
+      this.search.field.value.trim()
+        ? `${count(matched)} of ${plural(total, "connection")}${shown}`
+        : `${count(total)} open${shown}`,
+    );
   }
 
   nothing() {
-    return this.search?.field.value.trim() ? "No connection is like that."
+    return this.search?.field.value.trim()
+      ? "No connection is like that."
       : "Nobody is connected. The map above says where clients can connect to.";
   }
 
   find(fields) {
-    this.search.set(Object.entries(fields).map(([name, value]) => `${name}=${value}`).join(" "));
+    this.search.set(
+      Object.entries(fields)
+        .map(([name, value]) => `${name}=${value}`)
+        .join(" "),
+    );
     byId("connections").scrollIntoView();
     this.search.field.focus({ preventScroll: true });
   }
@@ -205,17 +288,29 @@ export class Connections {
 export class Closes {
   constructor() {
     this.told = null;
-    this.search = new Search("closes", "closes", (answer, anew) => this.show(answer ?? this.told, anew));
-    this.table = new LiveTable(byId("closes-table"), "Closed connections", [
-      { title: "When", kind: "nowrap", make: (row) => clock(seconds(row.when)) },
-      { title: "Client", first: "addr", make: (row) => [row.client, row.sni] },
-      { title: "Cluster and host", make: (row) => [row.cluster || "none", row.host] },
-      { title: "Ended by", text: (row) => row.by, node: (row) => mark(...ENDED_BY[row.by]) },
-      { title: "Why", kind: "wide", make: (row) => [row.reason, row.flags === "-" ? "" : row.flags] },
-      { title: "Lasted", kind: "number nowrap", make: (row) => duration(row.duration) },
-      { title: "From client", kind: "number nowrap", make: (row) => bytes(row.received) },
-      { title: "To client", kind: "number nowrap", make: (row) => bytes(row.sent) },
-    ], (row) => `${row.worker}-${row.id}-${seconds(row.when).toFixed(3)}-${row.client}`, () => this.nothing());
+    this.search = new Search("closes", "closes", (answer, anew) =>
+      this.show(answer ?? this.told, anew),
+    );
+    this.table = new LiveTable(
+      byId("closes-table"),
+      "Closed connections",
+      [
+        { title: "When", kind: "nowrap", make: (row) => clock(seconds(row.when)) },
+        { title: "Client", first: "addr", make: (row) => [row.client, row.sni] },
+        { title: "Cluster and host", make: (row) => [row.cluster || "none", row.host] },
+        { title: "Ended by", text: (row) => row.by, node: (row) => mark(...ENDED_BY[row.by]) },
+        {
+          title: "Why",
+          kind: "wide",
+          make: (row) => [row.reason, row.flags === "-" ? "" : row.flags],
+        },
+        { title: "Lasted", kind: "number nowrap", make: (row) => duration(row.duration) },
+        { title: "From client", kind: "number nowrap", make: (row) => bytes(row.received) },
+        { title: "To client", kind: "number nowrap", make: (row) => bytes(row.sent) },
+      ],
+      (row) => `${row.worker}-${row.id}-${seconds(row.when).toFixed(3)}-${row.client}`,
+      () => this.nothing(),
+    );
   }
 
   tell(answer) {
@@ -227,7 +322,10 @@ export class Closes {
     if (answer === null) return;
     this.table.show(answer.closes, anew);
     this.reasons(answer.closes);
-    say(byId("closes-count"), answer.closes.length ? `the last ${count(answer.closes.length)}` : "");
+    say(
+      byId("closes-count"),
+      answer.closes.length ? `the last ${count(answer.closes.length)}` : "",
+    );
   }
 
   /** What most of them ended by. */
@@ -241,13 +339,30 @@ export class Closes {
     const text = JSON.stringify(most);
     if (text === this.drawn) return;
     this.drawn = text;
-    byId("reasons").replaceChildren(...(rows.length < 2 ? [] : [el("ol", { "aria-label": "Most frequent reasons" },
-      ...most.map(([kind, number]) => el("li", {}, el("span", { class: "number" }, count(number)),
-        el("meter", { max: rows.length, value: number, "aria-hidden": "true" }), el("span", {}, kind))))]));
+    byId("reasons").replaceChildren(
+      ...(rows.length < 2
+        ? []
+        : [
+            el(
+              "ol",
+              { "aria-label": "Most frequent reasons" },
+              ...most.map(([kind, number]) =>
+                el(
+                  "li",
+                  {},
+                  el("span", { class: "number" }, count(number)),
+                  el("meter", { max: rows.length, value: number, "aria-hidden": "true" }),
+                  el("span", {}, kind),
+                ),
+              ),
+            ),
+          ]),
+    );
   }
 
   nothing() {
-    return this.search?.field.value.trim() ? "None of the last ones is like that."
+    return this.search?.field.value.trim()
+      ? "None of the last ones is like that."
       : "No connection has ended yet.";
   }
 }

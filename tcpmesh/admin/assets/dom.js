@@ -30,8 +30,8 @@ export function say(node, text) {
 }
 
 /**
- * Make a tree like another one, keeping the nodes that are the same: what somebody points at, or has
- * the focus on, stays where it is.  Nodes with another `data-key` are others.
+ * Make a tree like another one, keeping the nodes that are the same: what somebody points at, or
+ * has the focus on, stays where it is.  Nodes with another `data-key` are others.
  */
 export function patch(old, wanted) {
   if (old.nodeType === Node.TEXT_NODE && wanted.nodeType === Node.TEXT_NODE) {
@@ -68,8 +68,11 @@ const SHAPES = {
 };
 
 export function shape(kind, attributes = { class: "shape" }) {
-  return svg("svg", { viewBox: "0 0 12 12", "aria-hidden": "true", ...attributes },
-    svg("path", { d: SHAPES[kind], "fill-rule": "evenodd" }));
+  return svg(
+    "svg",
+    { viewBox: "0 0 12 12", "aria-hidden": "true", ...attributes },
+    svg("path", { d: SHAPES[kind], "fill-rule": "evenodd" }),
+  );
 }
 
 /** A status: told by shape, word and colour. */
@@ -87,8 +90,12 @@ function scaled(value, units, step) {
     value /= step;
     index += 1;
   }
-  return [value >= 100 || (index === 0 && Number.isInteger(value)) ? count(Math.round(value))
-    : one(value), units[index]];
+  return [
+    value >= 100 || (index === 0 && Number.isInteger(value))
+      ? count(Math.round(value))
+      : one(value),
+    units[index],
+  ];
 }
 
 const BYTES = ["B", "kB", "MB", "GB", "TB", "PB"];
@@ -118,7 +125,8 @@ export function micros(value) {
 export function clock(seconds) {
   const time = new Date(seconds * 1000);
   return [time.getHours(), time.getMinutes(), time.getSeconds()]
-    .map((part) => String(part).padStart(2, "0")).join(":");
+    .map((part) => String(part).padStart(2, "0"))
+    .join(":");
 }
 
 export const plural = (number, word) => `${count(number)} ${word}${number === 1 ? "" : "s"}`;

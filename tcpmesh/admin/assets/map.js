@@ -46,8 +46,10 @@ export class FlowMap {
         const known = this.before.get(key);
         if (known !== undefined && now > known[0]) {
           const seconds = now - known[0];
-          this.rates.set(key, [Math.max(0, host.total - known[1]) / seconds,
-            Math.max(0, host.failed - known[2]) / seconds]);
+          this.rates.set(key, [
+            Math.max(0, host.total - known[1]) / seconds,
+            Math.max(0, host.failed - known[2]) / seconds,
+          ]);
         }
       }
     }
@@ -64,17 +66,34 @@ export class FlowMap {
     const clusters = this.all ? map.clusters : this.first(map.clusters);
     const shown = new Set(clusters.map((cluster) => cluster.name));
     const flowing = new Set(map.flows.map((flow) => flow[0]));
-    const listeners = map.listeners.filter((listener) => this.all
-      || flowing.has(listener.name)
-      || listener.chains.some((chain) => !chain.clusters.length
-        || chain.clusters.some((name) => shown.has(name)))).slice(0, this.all ? undefined : SHOWN);
+    const listeners = map.listeners
+      .filter(
+        (listener) =>
+          this.all ||
+          flowing.has(listener.name) ||
+          listener.chains.some(
+            (chain) => !chain.clusters.length || chain.clusters.some((name) => shown.has(name)),
+          ),
+      )
+      .slice(0, this.all ? undefined : SHOWN);
     const rest = map.clusters.length - clusters.length;
-    const wanted = el("div", {},
-      el("ul", { class: "column", "aria-label": "Listeners and filter chains" },
-        title("Listeners and filter chains"), ...listeners.map((each) => this.listener(each))),
-      el("ul", { class: "column", "aria-label": "Clusters and hosts" },
-        title("Clusters and hosts"), ...clusters.map((each) => this.cluster(each))),
-      rest > 0 || this.all ? this.unfold(rest) : null);
+    const wanted = el(
+      "div",
+      {},
+      el(
+        "ul",
+        { class: "column", "aria-label": "Listeners and filter chains" },
+        title("Listeners and filter chains"),
+        ...listeners.map((each) => this.listener(each)),
+      ),
+      el(
+        "ul",
+        { class: "column", "aria-label": "Clusters and hosts" },
+        title("Clusters and hosts"),
+        ...clusters.map((each) => this.cluster(each)),
+      ),
+      rest > 0 || this.all ? this.unfold(rest) : null,
+    );
     const isEmpty = !map.clusters.length && !map.listeners.length;
     this.links.remove();
     patch(this.columns, isEmpty ? el("div", {}, this.empty()) : wanted);
@@ -90,77 +109,134 @@ export class FlowMap {
   }
 
   empty() {
-    return el("p", { class: "empty" }, this.map.search
-      ? `Nothing has “${this.map.search}” in its name or address.`
-      : "No listeners and no clusters: add some under static_resources of the configuration.");
+    return el(
+      "p",
+      { class: "empty" },
+      this.map.search
+        ? `Nothing has “${this.map.search}” in its name or address.`
+        : "No listeners and no clusters: add some under static_resources of the configuration.",
+    );
   }
 
   unfold(rest) {
     const words = this.all ? "Show fewer clusters" : `Show ${plural(rest, "more cluster")}`;
-    return el("button", {
-      type: "button", class: "unfold", "data-key": "unfold", "aria-expanded": String(this.all),
-      click: () => { this.all = !this.all; this.draw(); },
-    }, words);
+    return el(
+      "button",
+      {
+        type: "button",
+        class: "unfold",
+        "data-key": "unfold",
+        "aria-expanded": String(this.all),
+        click: () => {
+          this.all = !this.all;
+          this.draw();
+        },
+      },
+      words,
+    );
   }
 
   // What a node is
 
   node(key, fields, ...content) {
-    return el("button", {
-      type: "button", class: "pick", "data-key": key,
-      click: () => this.pick(fields),
-      mouseenter: () => this.choose(key), focus: () => this.choose(key),
-      mouseleave: () => this.choose(null), blur: () => this.choose(null),
-    }, ...content);
+    return el(
+      "button",
+      {
+        type: "button",
+        class: "pick",
+        "data-key": key,
+        click: () => this.pick(fields),
+        mouseenter: () => this.choose(key),
+        focus: () => this.choose(key),
+        mouseleave: () => this.choose(null),
+        blur: () => this.choose(null),
+      },
+      ...content,
+    );
   }
 
   listener(listener) {
     const key = JSON.stringify([listener.name]);
     const active = this.sum((flow) => flow[0] === listener.name);
     const chains = merged(listener.chains);
-    return el("li", { class: "node", "data-node": key },
-      this.node(key, { listener: listener.name },
+    return el(
+      "li",
+      { class: "node", "data-node": key },
+      this.node(
+        key,
+        { listener: listener.name },
         el("span", { class: "name" }, listener.name),
         ...listener.addresses.map((address) => el("span", { class: "small addr" }, address)),
-        el("span", { class: "small" }, plural(active, "connection"))),
-      el("ul", { "aria-label": `Filter chains of ${listener.name}` },
+        el("span", { class: "small" }, plural(active, "connection")),
+      ),
+      el(
+        "ul",
+        { "aria-label": `Filter chains of ${listener.name}` },
         ...chains.map((chain) => this.chain(listener, chain)),
         listener.more_chains
-          ? el("li", { class: "more-row" }, `and ${plural(listener.more_chains, "more chain")}`) : null));
+          ? el("li", { class: "more-row" }, `and ${plural(listener.more_chains, "more chain")}`)
+          : null,
+      ),
+    );
   }
 
   chain(listener, chain) {
     const key = JSON.stringify([listener.name, chain.name]);
     const active = this.sum((flow) => flow[0] === listener.name && flow[1] === chain.name);
     const takes = chain.server_names.length
-      ? chain.server_names.join(", ") + (chain.more_names ? ` and ${chain.more_names} more` : "") : null;
-    const label = chain.name || (chain.is_default ? "default filter chain"
-      : takes ?? "filter chain");
-    const leads = chain.clusters.length ? `\u2192 ${chain.clusters.join(", ")}`
+      ? chain.server_names.join(", ") + (chain.more_names ? ` and ${chain.more_names} more` : "")
+      : null;
+    const label =
+      chain.name || (chain.is_default ? "default filter chain" : (takes ?? "filter chain"));
+    const leads = chain.clusters.length
+      ? `\u2192 ${chain.clusters.join(", ")}`
       : chain.filter || "no filter";
     this.chains.set(key, { listener: listener.name, chain });
-    return el("li", { "data-from": key }, this.node(key, { listener: listener.name, filter_chain: chain.name },
-      el("span", { class: "name" }, label),
-      takes !== null && takes !== label ? el("span", { class: "small" }, takes) : null,
-      el("span", { class: "small" }, `${leads}, ${plural(active, "connection")}`)));
+    return el(
+      "li",
+      { "data-from": key },
+      this.node(
+        key,
+        { listener: listener.name, filter_chain: chain.name },
+        el("span", { class: "name" }, label),
+        takes !== null && takes !== label ? el("span", { class: "small" }, takes) : null,
+        el("span", { class: "small" }, `${leads}, ${plural(active, "connection")}`),
+      ),
+    );
   }
 
   cluster(cluster) {
     const key = JSON.stringify(["cluster", cluster.name]);
-    const [kind, tone] = cluster.count === 0 ? ["ring", "warn"]
-      : cluster.healthy === cluster.count ? ["circle", "good"]
-        : cluster.healthy ? ["half", "warn"] : ["down", "bad"];
-    const words = cluster.count ? `${count(cluster.healthy)} of ${plural(cluster.count, "host")} healthy`
+    const [kind, tone] =
+      cluster.count === 0
+        ? ["ring", "warn"]
+        : cluster.healthy === cluster.count
+          ? ["circle", "good"]
+          : cluster.healthy
+            ? ["half", "warn"]
+            : ["down", "bad"];
+    const words = cluster.count
+      ? `${count(cluster.healthy)} of ${plural(cluster.count, "host")} healthy`
       : "no hosts";
     const rest = cluster.count - cluster.hosts.length;
-    return el("li", { class: "node", "data-node": key, "data-to": cluster.name },
-      this.node(key, { cluster: cluster.name },
-        el("span", { class: "name" }, cluster.name), mark(kind, tone, words),
-        el("span", { class: "small" }, plural(cluster.active, "connection"))),
-      el("ul", { "aria-label": `Hosts of ${cluster.name}` },
+    return el(
+      "li",
+      { class: "node", "data-node": key, "data-to": cluster.name },
+      this.node(
+        key,
+        { cluster: cluster.name },
+        el("span", { class: "name" }, cluster.name),
+        mark(kind, tone, words),
+        el("span", { class: "small" }, plural(cluster.active, "connection")),
+      ),
+      el(
+        "ul",
+        { "aria-label": `Hosts of ${cluster.name}` },
         ...cluster.hosts.map((host) => this.host(cluster, host)),
         rest > 0 ? el("li", { class: "more-row" }, `and ${plural(rest, "more host")}`) : null,
-        cluster.count ? null : el("li", { class: "more-row" }, "discovery has found none")));
+        cluster.count ? null : el("li", { class: "more-row" }, "discovery has found none"),
+      ),
+    );
   }
 
   host(cluster, host) {
@@ -168,13 +244,23 @@ export class FlowMap {
     const amounts = [plural(host.active, "connection"), `${rate(rates[0])} new/s`];
     if (host.failed) amounts.push(`${count(host.failed)} failed`);
     const flags = host.flags.length ? host.flags.join(", ") : null;
-    return el("li", {}, this.node(JSON.stringify(["host", cluster.name, host.address]),
-      { cluster: cluster.name, host: host.address },
-      el("span", { class: "host" }, el("span", { class: "addr" }, host.address),
-        mark(...HEALTH[host.health])),
-      el("span", { class: "small" }, amounts.join(" \u00b7 ")),
-      host.hostname ? el("span", { class: "small" }, host.hostname) : null,
-      flags !== null ? el("span", { class: "small" }, flags) : null));
+    return el(
+      "li",
+      {},
+      this.node(
+        JSON.stringify(["host", cluster.name, host.address]),
+        { cluster: cluster.name, host: host.address },
+        el(
+          "span",
+          { class: "host" },
+          el("span", { class: "addr" }, host.address),
+          mark(...HEALTH[host.health]),
+        ),
+        el("span", { class: "small" }, amounts.join(" \u00b7 ")),
+        host.hostname ? el("span", { class: "small" }, host.hostname) : null,
+        flags !== null ? el("span", { class: "small" }, flags) : null,
+      ),
+    );
   }
 
   sum(wanted) {
@@ -186,8 +272,9 @@ export class FlowMap {
   connect() {
     if (this.map === null) return;
     const box = this.columns.getBoundingClientRect();
-    const targets = new Map([...this.columns.querySelectorAll("[data-to]")]
-      .map((node) => [node.dataset.to, node]));
+    const targets = new Map(
+      [...this.columns.querySelectorAll("[data-to]")].map((node) => [node.dataset.to, node]),
+    );
     const flows = new Map();
     for (const [listener, chain, cluster, , number] of this.map.flows) {
       const key = JSON.stringify([JSON.stringify([listener, chain]), cluster]);
@@ -254,7 +341,10 @@ function merged(chains) {
 function link(from, to, box, active, chain, listener, cluster) {
   const [start, end] = [from.getBoundingClientRect(), to.getBoundingClientRect()];
   const [x1, x2] = [start.right + 6 - box.left, end.left - box.left];
-  const [y1, y2] = [start.top + start.height / 2 - box.top, end.top + Math.min(24, end.height / 2) - box.top];
+  const [y1, y2] = [
+    start.top + start.height / 2 - box.top,
+    end.top + Math.min(24, end.height / 2) - box.top,
+  ];
   const middle = (x1 + x2) / 2;
   const path = svg("path", {
     class: active ? "link flows" : "link",
@@ -269,6 +359,11 @@ export function mapCount(map) {
   const { counts } = map;
   const found = map.search ? `${count(counts.found)} of ` : "";
   const shown = map.clusters.length < counts.found ? `, ${count(map.clusters.length)} shown` : "";
-  return `${plural(counts.listeners, "listener")}, ${found}${plural(counts.clusters, "cluster")}${shown}, `
-    + `${plural(counts.hosts, "host")}${counts.unhealthy ? `, ${count(counts.unhealthy)} unhealthy` : ""}`;
+  const words = [
+    plural(counts.listeners, "listener"),
+    `${found}${plural(counts.clusters, "cluster")}${shown}`,
+    plural(counts.hosts, "host"),
+  ];
+  if (counts.unhealthy) words.push(`${count(counts.unhealthy)} unhealthy`);
+  return words.join(", ");
 }

@@ -1,16 +1,16 @@
-// A table whose rows come and go: cells change only where their text does, and while somebody points
-// at it or is in it with the keyboard no row moves away.
+// A table whose rows come and go: cells change only where their text does, and while somebody
+// points at it or is in it with the keyboard no row moves away.
 
 import { el, plural, say } from "./dom.js";
 
-/** Rows that are shown at first; the others are a button away. */
-const FEW = 20;
+/** Rows that are shown at first, fewer where each is a card; the others are a button away. */
+const few = () => (window.innerWidth > 900 ? 20 : 8);
 
 export class LiveTable {
   /**
-   * `columns`: for each its title, `make(row)`, which gives a text or [text, second line], and where
-   * they fit `sort` (the field), `kind` (classes of the cell), `node(row)` in place of `make`.
-   * `key(row)` tells rows apart.
+   * `columns`: for each its title, `make(row)`, which gives a text or [text, second line], and
+   * where they fit `sort` (the field), `kind` (classes of the cell), `node(row)` in place of
+   * `make`.  `key(row)` tells rows apart.
    */
   constructor(root, caption, columns, key, empty, onSort = null) {
     this.root = root;
@@ -22,17 +22,29 @@ export class LiveTable {
     this.waiting = null;
     this.body = el("tbody", { role: "rowgroup" });
     this.heads = columns.map((column) => this.head(column));
-    this.table = el("table", { class: "grid-table", role: "table" },
+    this.table = el(
+      "table",
+      { class: "grid-table", role: "table" },
       el("caption", { class: "visually-hidden" }, caption),
-      el("thead", { role: "rowgroup" }, el("tr", { role: "row" }, ...this.heads)), this.body);
-    this.frame = el("div", {
-      class: "scroll", tabindex: "0", role: "region", "aria-label": caption,
-      mouseleave: () => this.settle(), focusout: () => setTimeout(() => this.settle(), 0),
-    }, this.table);
+      el("thead", { role: "rowgroup" }, el("tr", { role: "row" }, ...this.heads)),
+      this.body,
+    );
+    this.frame = el(
+      "div",
+      {
+        class: "scroll",
+        tabindex: "0",
+        role: "region",
+        "aria-label": caption,
+        mouseleave: () => this.settle(),
+        focusout: () => setTimeout(() => this.settle(), 0),
+      },
+      this.table,
+    );
     this.note = el("p", { class: "empty" });
     this.all = false;
     this.more = el("button", { type: "button", class: "unfold", click: () => this.unfold() });
-    root.replaceChildren(this.frame, this.more, this.note);
+    root.replaceChildren(...(onSort ? [this.chooser()] : []), this.frame, this.more, this.note);
     this.show([]);
   }
 
@@ -42,12 +54,29 @@ export class LiveTable {
       const text = column.title || el("span", { class: "visually-hidden" }, "Actions");
       return el("th", { scope: "col", role: "columnheader", class: classes }, text);
     }
-    return el("th", { scope: "col", role: "columnheader", class: classes, "data-sort": column.sort },
-      el("button", { type: "button", click: () => this.onSort(column.sort) },
-        column.title, el("span", { class: "arrow", "aria-hidden": "true" })));
+    return el(
+      "th",
+      { scope: "col", role: "columnheader", class: classes, "data-sort": column.sort },
+      el(
+        "button",
+        { type: "button", click: () => this.onSort(column.sort) },
+        column.title,
+        el("span", { class: "arrow", "aria-hidden": "true" }),
+      ),
+    );
+  }
+
+  /** Where rows are cards there are no titles to click on. */
+  chooser() {
+    const options = this.columns
+      .filter((column) => column.sort)
+      .map((column) => el("option", { value: column.sort }, column.title));
+    this.choice = el("select", { change: () => this.onSort(this.choice.value) }, ...options);
+    return el("label", { class: "sorting" }, "Sort by ", this.choice);
   }
 
   sorted(field, descending) {
+    if (this.choice) this.choice.value = field;
     for (const head of this.heads) {
       if (!head.dataset.sort) continue;
       const is = head.dataset.sort === field;
@@ -74,7 +103,7 @@ export class LiveTable {
       this.update(given);
       return;
     }
-    const rows = this.all ? given : given.slice(0, FEW);
+    const rows = this.all ? given : given.slice(0, few());
     this.waiting = null;
     const before = this.rows;
     this.rows = new Map();
@@ -85,13 +114,18 @@ export class LiveTable {
       this.fill(entry, row);
       return entry.node;
     });
-    if (nodes.length !== this.body.children.length
-      || nodes.some((node, index) => node !== this.body.children[index])) {
+    if (
+      nodes.length !== this.body.children.length ||
+      nodes.some((node, index) => node !== this.body.children[index])
+    ) {
       this.body.replaceChildren(...nodes);
     }
-    this.more.hidden = given.length <= FEW;
+    this.more.hidden = given.length <= few();
     this.more.setAttribute("aria-expanded", String(this.all));
-    say(this.more, this.all ? "Show fewer rows" : `Show ${plural(given.length - FEW, "more row")}`);
+    say(
+      this.more,
+      this.all ? "Show fewer rows" : `Show ${plural(given.length - few(), "more row")}`,
+    );
     this.frame.hidden = !rows.length;
     this.note.hidden = rows.length > 0;
     if (!rows.length) say(this.note, this.empty());
@@ -103,7 +137,8 @@ export class LiveTable {
     for (const [key, entry] of this.rows) {
       const row = now.get(key);
       entry.node.classList.toggle("gone", row === undefined);
-      for (const button of entry.node.querySelectorAll("button")) button.disabled = row === undefined;
+      for (const button of entry.node.querySelectorAll("button"))
+        button.disabled = row === undefined;
       if (row !== undefined) this.fill(entry, row);
     }
   }
@@ -116,7 +151,11 @@ export class LiveTable {
     const cells = this.columns.map((column) => {
       const first = el("span", { class: column.first });
       const second = el("span", { class: "second" });
-      const cell = el("td", { role: "cell", class: column.kind, "data-label": column.title || null });
+      const cell = el("td", {
+        role: "cell",
+        class: column.kind,
+        "data-label": column.title || null,
+      });
       if (column.node === undefined) cell.append(first, second);
       return { cell, first, second, text: null };
     });

@@ -270,6 +270,7 @@ TO_MAIN = Table(
             accepted=WHOLE,
             received=WHOLE,
             sent=WHOLE,
+            spent=FRACTION,
         ),
     ),
 )

@@ -8,6 +8,7 @@ fall, though connections end while others are still being counted.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from time import perf_counter
 from typing import Any
 
 from tcpmesh.connection.connection import Connection
@@ -41,12 +42,15 @@ class Counting:
         connections: Callable[[], Iterable[Sequence[Connection]]],
         closes: Closes,
         send: Callable[[Any], object],
+        now: Callable[[], float] = perf_counter,
     ) -> None:
         self._worker = worker
         self._network = network
         self._connections = connections
         self._closes = closes
         self._send = send
+        self._now = now
+        self._spent = 0.0
         self._is_stopped = False
         self.receivers: Mapping[type, Callable[[Any], object]] = {AskTraffic: self._asked}
         """What is done with each message of main's."""
@@ -56,7 +60,18 @@ class Counting:
         self._is_stopped = True
 
     def _asked(self, told: AskTraffic) -> None:
-        self._network.cooperator.cooperate(self._steps())
+        self._spent = 0.0
+        self._network.cooperator.cooperate(self._timed(self._steps()))
+
+    def _timed(self, steps: Iterator[None]) -> Iterator[None]:
+        """Know how long all steps took together."""
+        while True:
+            began = self._now()
+            is_over = next(steps, self) is self
+            self._spent += self._now() - began
+            if is_over:
+                return
+            yield
 
     def _steps(self) -> Iterator[None]:
         closes = self._closes
@@ -82,7 +97,7 @@ class Counting:
                 if self._is_stopped:
                     return
         yield from self._tell_flows(counts, examples)
-        self._send(TrafficTold(self._worker, is_open, ended + is_open, received, sent))
+        self._send(TrafficTold(self._worker, is_open, ended + is_open, received, sent, self._spent))
 
     def _tell_flows(
         self, counts: Mapping[_Key, int], examples: Mapping[_Key, StreamInfo]

@@ -2,7 +2,7 @@
 of the last ten minutes, so that who begins to look sees more than a point.
 
 Asking costs the workers a walk over all connections.  So the more that takes, the more rarely main
-asks by itself: never for more than a hundredth of the time.
+asks by itself: workers never spend more than a two-hundredth of their time on it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PERIOD = 5.0
 KEPT = 600.0
 """Seconds."""
 
-SHARE = 100
+SHARE = 200
 
 
 class Watching:
@@ -44,7 +44,8 @@ class Watching:
         self._workers = workers
         self._wall = wall
         self._asking: list[Deferred[Traffic]] = []
-        self._asked_at = 0.0
+        self._spent = 0.0
+        """Seconds that the last answer took the worker that it took longest."""
         self._told: list[TrafficTold] = []
         self._flows: dict[Flow, int] = {}
         self._next: IDelayedCall | None = None
@@ -72,13 +73,11 @@ class Watching:
         answered: Deferred[Traffic] = Deferred()
         self._asking.append(answered)
         if len(self._asking) == 1:
-            self._asked_at = self._clock.seconds()
             self._send(AskTraffic())
         return answered
 
     def _sampled(self, _: Traffic) -> None:
-        spent = self._clock.seconds() - self._asked_at
-        self._next = self._clock.callLater(max(PERIOD, SHARE * spent), self.start)
+        self._next = self._clock.callLater(max(PERIOD, SHARE * self._spent), self.start)
 
     def _take_flows(self, told: FlowCounts) -> None:
         for *names, count in told.flows:
@@ -98,6 +97,7 @@ class Watching:
             sum(each.received for each in all_told),
             sum(each.sent for each in all_told),
         )
+        self._spent = max(each.spent for each in all_told)
         self._keep(sample)
         asking, self._asking = self._asking, []
         for each in asking:

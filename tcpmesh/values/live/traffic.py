@@ -74,3 +74,5 @@ class TrafficTold:
     accepted: int
     received: int
     sent: int
+    spent: float
+    """Seconds that it took the worker to find out."""

@@ -74,13 +74,16 @@ class WatchingTests(SynchronousTestCase):
         self.clock: Any = Clock()
         self.sent: list[Any] = []
         self.wall = 1000.0
+        self.spent = 0.0
         self.watching = Watching(self.sent.append, self.clock, 2, lambda: self.wall)
 
     def tell(self, *flows: tuple[str, str, str, str, int]) -> None:
         """Both answer."""
         for worker in range(2):
             self.watching.receivers[FlowCounts](FlowCounts(worker, flows))
-            self.watching.receivers[TrafficTold](TrafficTold(worker, 1, 2, 3, 4))
+            self.watching.receivers[TrafficTold](
+                TrafficTold(worker, 1, 2, 3, 4, self.spent * worker)
+            )
 
     def pass_time(self, seconds: float) -> None:
         """Let time pass."""
@@ -117,9 +120,9 @@ class WatchingTests(SynchronousTestCase):
         self.assertEqual(10, len(self.watching.samples))
 
     def test_long_answers(self) -> None:
-        """Where an answer takes long main asks a hundred times more rarely."""
+        """Where an answer takes a worker long main asks more rarely."""
+        self.spent = 0.25
         self.watching.start()
-        self.pass_time(0.5)
         self.tell()
         self.pass_time(49)
         self.assertEqual(1, len(self.sent))
