@@ -31,9 +31,10 @@ from tcpmesh.interfaces import IAccessLogManager, ICluster, IDnsResolver, INetwo
 from tcpmesh.runtime.runtime import Runtime
 from tcpmesh.stats.scope import Scope
 from tcpmesh.stats.store import Store
+from tcpmesh.values.drain import DrainDecision
 from tcpmesh.values.live.host_events import RecentEvents
-from tcpmesh.values.shared_counts import LocalCounts, SharedCounts
-from tcpmesh.values.shared_objects import SharedObjects
+from tcpmesh.values.shared.counts import LocalCounts, SharedCounts
+from tcpmesh.values.shared.objects import SharedObjects
 from tcpmesh.values.stream.closes import Closes
 from tcpmesh.values.workers import connection_ids
 
@@ -202,6 +203,9 @@ class WorkerContext:
 
     scope: Scope | None = None
     """Where a transport socket counts: the scope of its listener or cluster."""
+
+    drain: DrainDecision | None = None
+    """Whether connections are to be closed for a drain, where there is a listener."""
 
 
 Context: TypeAlias = "MainContext | WorkerContext"

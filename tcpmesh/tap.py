@@ -322,7 +322,9 @@ def makeService(options: Options) -> IService:
     server = ProcessServer(reactor, bootstrap, settings, log, origin=origin)
     server.live.addCallback(lambda _: _calm_collector())
     running: Any = reactor
-    running.callWhenRunning(install_signals, running, server.quit, server.reopen_logs)
+    running.callWhenRunning(
+        install_signals, running, server.quit, server.finish, server.reopen_logs
+    )
     atexit.register(_end_with, server, log)
     return server
 

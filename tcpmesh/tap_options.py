@@ -161,13 +161,20 @@ _PARAMETERS: list[list[Any]] = [
     ["service-node", None, "", "Overrides node.id."],
     ["service-zone", None, "", "Overrides node.locality.zone."],
     ["admin-address-path", None, "", "File to write the bound admin address to."],
-    ["drain-time-s", None, 600, "Seconds that a drain takes.  No effect yet.", natural],
+    ["drain-time-s", None, 600, "Seconds that a drain takes.", natural],
     [
         "drain-strategy",
         None,
         "gradual",
-        "gradual or immediate.  No effect yet.",
+        "When draining connections are closed: gradual or immediate.",
         one_of("drain-strategy"),
+    ],
+    [
+        "graceful-stop-time-s",
+        None,
+        0,
+        "Seconds that SIGQUIT waits for clients to leave; 0 for any time.  Not Envoy's.",
+        natural,
     ],
     [
         "parent-shutdown-time-s",

@@ -24,13 +24,15 @@ from twisted.trial.unittest import SynchronousTestCase
 from tcpmesh.connection.connection import Connection
 from tcpmesh.interfaces import IDnsResolver
 from tcpmesh.listener import listener
+from tcpmesh.server.assembly import DEFAULT_OPTIONS
 from tcpmesh.testing import mesh
 from tcpmesh.testing.harness import Client
 from tcpmesh.testing.mesh import address_of
 from tcpmesh.testing.phases import check_phases
-from tcpmesh.values.count_memory import MainCounts, WorkerCounts
 from tcpmesh.values.hosts import NO_FLAGS, Assignment, HealthFlag
-from tcpmesh.values.shared_counts import SharedCounts
+from tcpmesh.values.server_options import ServerOptions
+from tcpmesh.values.shared.counts import SharedCounts
+from tcpmesh.values.shared.memory import MainCounts, WorkerCounts
 
 TCP_PROXY = f"type.googleapis.com/{tcp_proxy_pb2.TcpProxy.DESCRIPTOR.full_name}"
 
@@ -89,9 +91,14 @@ def tcp_proxy(fields: str = "cluster: c", prefix: str = "t") -> str:
 class Mesh(mesh.Mesh):
     """An empty proxy whose listeners and clusters come, change and go one by one."""
 
-    def __init__(self, seed: int, shared: SharedCounts | None = None) -> None:
+    def __init__(
+        self,
+        seed: int,
+        shared: SharedCounts | None = None,
+        options: ServerOptions = DEFAULT_OPTIONS,
+    ) -> None:
         """`shared` where it is to be one of several workers."""
-        super().__init__("{}", seed=seed, start=False, shared=shared)
+        super().__init__("{}", seed=seed, start=False, shared=shared, options=options)
         self.clock = self.network.clock
         self.connections: list[Connection] = []
         """What listeners have accepted, in order."""
@@ -170,9 +177,9 @@ class MeshTestCase(SynchronousTestCase):
         check_phases(self)
         self.mesh = self.make_mesh(1)
 
-    def make_mesh(self, seed: int) -> Mesh:
+    def make_mesh(self, seed: int, options: ServerOptions = DEFAULT_OPTIONS) -> Mesh:
         """A proxy that remembers whom it has accepted."""
-        made = Mesh(seed)
+        made = Mesh(seed, options=options)
 
         def connection(owner: Any, number: int) -> Connection:
             made.connections.append(Connection(owner, number))

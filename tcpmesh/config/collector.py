@@ -1,6 +1,6 @@
-"""The garbage collector, while a large text becomes a tree.
+"""The garbage collector, while a large text becomes a tree, and a tree a proxy.
 
-It looks again and again at all that there is, although nothing of a growing tree is garbage: with
+It looks again and again at all that there is, although nothing of what grows is garbage: with
 10,000 clusters that takes three times as long as all the rest.
 """
 

@@ -32,8 +32,6 @@ OF_HOT_RESTART: Mapping[str, str] = {
 SERVED_OTHERWISE: Mapping[str, str] = {
     "concurrency": "one worker serves all for now",
     "cpuset-threads": "one worker serves all for now",
-    "drain-time-s": "connections are not drained yet",
-    "drain-strategy": "connections are not drained yet",
     "enable-fine-grain-logging": "levels are those of loggers, not of source files: see /logging",
     "parent-shutdown-time-s": "there is no hot restart yet",
 }

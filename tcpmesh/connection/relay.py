@@ -36,6 +36,7 @@ its direction.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from zope.interface import implementer
@@ -45,6 +46,7 @@ from twisted.internet.interfaces import IPushProducer
 from twisted.python.failure import Failure
 
 from tcpmesh.connection.early_data import EarlyData, EarlyDataObserver
+from tcpmesh.connection.watched import Watched
 from tcpmesh.interfaces import IStraight
 from tcpmesh.net.protocol import QuietHalfCloseableProtocol
 from tcpmesh.net.timeout_queues import TimeoutQueue, TimeoutQueues
@@ -199,6 +201,7 @@ class Relay:
     """
 
     __slots__ = (
+        "_look",
         "_observer",
         "_queue",
         "_quiet",
@@ -249,6 +252,7 @@ class Relay:
         self._queue: TimeoutQueue[Relay] | None = None
         self._quiet = 0
         self._seen = (0, 0, 0, 0)
+        self._look: Callable[[], object] | None = None
 
     def read_early(self, limit: int, observer: EarlyDataObserver) -> None:
         """Read the client from now on, before there is an upstream, until so many bytes are there,
@@ -276,6 +280,8 @@ class Relay:
         downstream.registerProducer(up, True)
         _fit(upstream, downstream)
         _fit(downstream, upstream)
+        if self._look is not None:
+            self.watch(self._look)
         if early is None:
             self.read_source.resumeProducing()
         else:
@@ -312,6 +318,15 @@ class Relay:
         """
         self._queue = queue
         queue.add(self)
+
+    def watch(self, look: Callable[[], object]) -> None:
+        """Call this after each time when bytes, or their end, were passed on; it may close the
+        relay.  Before it has started, from its start on.
+        """
+        self._look = look
+        if self.stream_info.phase in (RELAYING, HALF_CLOSED):
+            self.read_source.protocol = Watched(self.from_downstream, look)
+            self.from_upstream.source.protocol = Watched(self.from_upstream, look)
 
     def ended(self, direction: Direction) -> None:
         """A source has sent all."""
@@ -363,11 +378,13 @@ class Relay:
         info.phase = FLUSHING
         self._bound_flush()
 
-    def close(self) -> None:
+    def close(self, flushes: bool = False) -> None:
         """End both connections from this side, now: FIN, or a reset where one waits for the bytes
         before it to leave.
 
         What the kernel has not taken is lost.
+
+        :param flushes: whether what was read is sent on first, instead.
         """
         self.stream_info.phase = FLUSHING
         # The client is closed first, so it is the upstream that is paused no more.
@@ -375,10 +392,14 @@ class Relay:
         for direction in (self.from_downstream, self.from_upstream):
             if direction.state is LOST:
                 continue
-            if self.reset is None:
-                direction.source.cutConnection()
-            else:
+            if self.reset is not None:
                 direction.source.abortConnection()
+            elif flushes:
+                direction.source.loseConnection()
+            else:
+                direction.source.cutConnection()
+        if flushes:
+            self._bound_flush()
 
     def state(self) -> RelayState:
         """What it is doing at this moment: a value."""

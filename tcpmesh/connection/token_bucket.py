@@ -6,7 +6,7 @@ Theory of operation.  A bucket with tokens that come back evenly is nothing but 
 which it would have been empty, had nothing but the tokens since then come.  At `now` it has
 `(now - moment) * rate` tokens, though never more than `most`; to take one moves the moment on by
 the time that a token takes.  So the state is one number, which only grows, and workers can share it
-as they share counts (`tcpmesh.values.shared_counts`): each adds to its own part what it moves the
+as they share counts (`tcpmesh.values.shared.counts`): each adds to its own part what it moves the
 moment on by, and the sum is the moment.  Two workers that take a token in the same microseconds may
 both get the last one; there is no other way in which a limit is exceeded.
 """
@@ -16,7 +16,7 @@ from __future__ import annotations
 from twisted.internet.interfaces import IReactorTime
 
 from tcpmesh.config.fields.token_buckets import Bucket
-from tcpmesh.values.shared_counts import SharedCount
+from tcpmesh.values.shared.counts import SharedCount
 
 _SECOND = 1_000_000_000
 

@@ -8,6 +8,7 @@ from zope.interface import Attribute, Interface
 
 from twisted.internet.defer import Deferred
 
+from tcpmesh.values.drain import DrainScope
 from tcpmesh.values.live.traffic import Traffic
 from tcpmesh.values.runtime import Entry
 from tcpmesh.values.statuses import ChainStatus, ClusterStatus, ListenerStatus, TlsContextStatus
@@ -102,16 +103,18 @@ class IServer(Interface):
         :raise tcpmesh.runtime.entries.NotReadable: where a text is no value; nothing is set then.
         """
 
-    def fail_health(fails: bool) -> None:
-        """Whether `/ready` is to say DRAINING from now on, for load balancers in front of it;
-        traffic goes on.
+    def drain_listeners(
+        scope: DrainScope, is_graceful: bool = False, stops_listening: bool = True
+    ) -> None:
+        """Accept no more clients at these listeners, whose clients stay; or, where it is graceful,
+        have them leave in the drain time first.
+
+        :param stops_listening: whether a graceful drain ends with that.
         """
 
-    def drain_listeners(graceful: bool, inbound_only: bool, skip_exit: bool) -> None:
-        """Accept no more clients, at once or when the drain time is over; those connected stay.
-
-        :param inbound_only: only of listeners whose `traffic_direction` is INBOUND.
-        :param skip_exit: go on accepting nevertheless.
+    def fail_health_checks(fails: bool) -> None:
+        """Say of this proxy that it drains, so that others send no more clients, or take that
+        back.
         """
 
     def reopen_logs() -> None:

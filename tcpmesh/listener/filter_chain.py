@@ -167,16 +167,22 @@ class FilterChain:
             if not self.connections:
                 self.filters.release()
 
-    def expire(self) -> Iterator[None]:
-        """Of a chain that was removed: its clients have had their time, as in Envoy without more
-        ado.  Each step closes one.
+    def expire(
+        self,
+        cause: Cause = Cause.CHAIN_REMOVED,
+        words: str = "filter_chain_is_being_removed",
+    ) -> Iterator[None]:
+        """Close the clients: they have had their time, as in Envoy without more ado.  Each step
+        closes one.
+
+        :param words: Envoy's for the cause (`DOWNSTREAM_LOCAL_CLOSE_REASON`).
         """
         connections = self.connections or set()
         for connection in tuple(connections):
             if connection in connections:  # it has not left while others were closed
                 info = connection.stream_info
-                info.close(CloseReason(EndedBy.PROXY, info.phase, Cause.CHAIN_REMOVED))
-                info.local_close_reason = info.local_close_reason or "filter_chain_is_being_removed"
+                info.close(CloseReason(EndedBy.PROXY, info.phase, cause))
+                info.local_close_reason = info.local_close_reason or words
                 connection.transport.cutConnection()
                 yield
 

@@ -116,6 +116,7 @@ class FilterChains:
                 self._info,
                 filter_chain_name=message.name,
                 filter_chain_metadata=message.metadata if message.HasField("metadata") else None,
+                has_filters=bool(message.filters),
                 wanted=wanted,
                 wants_upstream=bool(wanted & (Wanted.UPSTREAM_ADDRESSES | Wanted.IDLE)),
             )

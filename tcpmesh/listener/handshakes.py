@@ -57,8 +57,18 @@ class Handshakes:
         )
 
     def attach(self, connection: Connection) -> None:
-        """Serve a client: what `FilterChain.attach` is where there is a transport socket."""
-        if _Handshake(self, connection).begin():
+        """Serve a client: what `FilterChain.attach` is where there is a transport socket, with a
+        wrapper between the socket and the connection.
+        """
+        handshake, below = _Handshake(self, connection), connection.transport
+        if self.deadline is not None:
+            self.deadline.add(handshake)
+        wrapper = self.socket.accepted(connection, handshake)
+        connection.transport = connection.read_source = wrapper
+        wrapper.protocol = connection
+        below.protocol = wrapper
+        wrapper.makeConnection(below)
+        if wrapper.protocol is not None:
             self._attach(connection)
 
 
@@ -71,22 +81,11 @@ class _Handshake:
         self._handshakes = handshakes
         self._connection = connection
 
-    def begin(self) -> bool:
-        """Put the wrapper between the socket and the connection; whether there is still one."""
-        handshakes, connection = self._handshakes, self._connection
-        if handshakes.deadline is not None:
-            handshakes.deadline.add(self)
-        below = connection.transport
-        wrapper = handshakes.socket.accepted(connection, self)
-        connection.transport = connection.read_source = wrapper
-        wrapper.protocol = connection
-        below.protocol = wrapper
-        wrapper.makeConnection(below)
-        return wrapper.protocol is not None
-
     def handshake_done(self, wrapper: Any) -> None:
         """The client may be heard."""
-        self._end()
+        deadline = self._handshakes.deadline
+        if deadline is not None:
+            deadline.discard(self)
 
     def handshake_failed(self, wrapper: Any, reason: Failure) -> None:
         """The client is gone, as the wrapper's protocol is told too."""
@@ -94,7 +93,7 @@ class _Handshake:
         info.close(CloseReason(EndedBy.DOWNSTREAM, info.phase, Cause.HANDSHAKE_FAILED, None, words))
         if debug_log.enabled:
             debug_log.debug("[C{id}] no handshake: {reason}", id=info.id, reason=words)
-        self._end()
+        self.handshake_done(wrapper)
 
     def on_timeout(self) -> None:
         """It took too long."""
@@ -104,7 +103,3 @@ class _Handshake:
         info.local_close_reason = "transport_socket_timeout"
         info.termination_details = "transport socket timeout was reached"
         self._connection.transport.cutConnection()
-
-    def _end(self) -> None:
-        if self._handshakes.deadline is not None:
-            self._handshakes.deadline.discard(self)

@@ -17,6 +17,7 @@ from tcpmesh.config.fields.values import binds_to_port
 from tcpmesh.connection.connection import Connection
 from tcpmesh.interfaces import ICountsAccepts
 from tcpmesh.listener.accept_limit import AcceptLimit, limits_of
+from tcpmesh.listener.draining import ListenerDrain, ProxyDrain
 from tcpmesh.listener.filter_chain import FilterChain
 from tcpmesh.listener.filter_chains import FilterChains
 from tcpmesh.listener.listen_socket import listen_sockets_of
@@ -28,8 +29,9 @@ from tcpmesh.runtime.runtime import Runtime
 from tcpmesh.stats.settings import accepts
 from tcpmesh.stats.store import Store
 from tcpmesh.values.all_or_nothing import all_or_nothing
+from tcpmesh.values.drain import DEFAULTS
 from tcpmesh.values.response_flags import ResponseFlag
-from tcpmesh.values.shared_counts import SharedCount
+from tcpmesh.values.shared.counts import SharedCount
 from tcpmesh.values.stream.close_reason import Cause, CloseReason, EndedBy
 from tcpmesh.values.stream.close_words import close_reason_text
 from tcpmesh.values.stream.moment import LogType
@@ -42,6 +44,9 @@ debug_log = debug_logger("connection")
 
 BUFFER_LIMIT = 1 << 20
 
+PURGED = "purging_socket_that_have_not_progressed_to_connections"
+"""Envoy's words for clients of a listener whose drain is over; they fit no better there."""
+
 
 @implementer(ICountsAccepts)
 class Listener(ServerFactory):
@@ -50,11 +55,17 @@ class Listener(ServerFactory):
     noisy = False
 
     def __init__(
-        self, message: Any, context: WorkerContext, find: Find | None = None, name: str = ""
+        self,
+        message: Any,
+        context: WorkerContext,
+        find: Find | None = None,
+        name: str = "",
+        proxy_drain: ProxyDrain | None = None,
     ) -> None:
         """`find` finds the listener that a client with `use_original_dst` is handed to.
 
         :param name: what main calls it, which counts also where the message has none.
+        :param proxy_drain: drains of the whole proxy, where there are some.
         """
         self.message = message
         self.name: str = name or message.name
@@ -62,6 +73,9 @@ class Listener(ServerFactory):
         """Its addresses; statistics go by the first."""
         self._ids = context.connection_ids
         self._clock = context.network.clock
+        if proxy_drain is None:
+            proxy_drain = ProxyDrain(self._clock, context.random, DEFAULTS)
+        self.drain = ListenerDrain(message, proxy_drain)
         self._remember = context.closes.append
         limit = message.per_connection_buffer_limit_bytes
         self._buffer_limit: int = (
@@ -111,7 +125,7 @@ class Listener(ServerFactory):
             direction=message.traffic_direction,
             wanted=self._logs.wants if self._logs is not None else NOTHING,
         )
-        chain_context = replace(context, scope=self.stats.scope)
+        chain_context = replace(context, scope=self.stats.scope, drain=self.drain)
         self._chains = FilterChains(message, chain_context, self, self._info)
         undo.callback(self._chains.close)
         if are_wanted(message):
@@ -158,10 +172,14 @@ class Listener(ServerFactory):
         self.message = message
         return left
 
-    def close(self) -> None:
-        """Accept no more clients; those connected stay."""
+    def stop_listening(self) -> None:
+        """Accept no more clients; it stays what it is otherwise."""
         for each in self.listen_sockets:
             each.close()
+
+    def close(self) -> None:
+        """Accept no more clients; once those connected have left nothing is left of it."""
+        self.stop_listening()
         self._closed = True
         if self._filters is None or not self._filters.active:
             self._close_chain()
@@ -171,6 +189,13 @@ class Listener(ServerFactory):
         for each in self.listen_sockets:
             each.withdraw()
         self.close()
+
+    def expire(self) -> Iterator[None]:
+        """Of one that is closed: its clients have had their time.  Each step closes one."""
+        if self._filters is not None:
+            self._filters.stop()
+        for chain in list(self._chains):
+            yield from chain.expire(Cause.LISTENER_REMOVED, PURGED)
 
     def stop(self) -> Deferred[None]:
         """Accept no more clients and close those there are, at once; fires when they are gone."""

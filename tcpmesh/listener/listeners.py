@@ -15,6 +15,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from tcpmesh.accesslog.opening import CannotLog
 from tcpmesh.connection.connection import Connection
 from tcpmesh.listener.accept_limit import GLOBAL_KEY, LISTENER_PREFIX
+from tcpmesh.listener.draining import ProxyDrain, is_in
 from tcpmesh.listener.filter_chain import FilterChain
 from tcpmesh.listener.listener import Listener
 from tcpmesh.net.cooperator import do_all
@@ -22,14 +23,19 @@ from tcpmesh.net.listen import BindError
 from tcpmesh.registry import BrokenExtension, UnknownExtension, WorkerContext
 from tcpmesh.values.address import Address
 from tcpmesh.values.all_or_nothing import all_or_nothing
+from tcpmesh.values.drain import DEFAULTS, DrainTimes
 from tcpmesh.values.link import (
     AddListener,
     Bound,
     CloseChains,
+    EndListener,
+    FailHealthChecks,
     ListenerRefused,
     Refusal,
     RemoveListener,
     Start,
+    StartDrain,
+    StopListening,
     ToMain,
     UpdateChains,
 )
@@ -47,14 +53,21 @@ class Listeners:
     """The listeners by the number that main gave each.
 
     :param send: tells main.
+    :param times: how drains go.
     """
 
-    def __init__(self, context: WorkerContext, send: Callable[[ToMain], object]) -> None:
+    def __init__(
+        self,
+        context: WorkerContext,
+        send: Callable[[ToMain], object],
+        times: DrainTimes = DEFAULTS,
+    ) -> None:
         self._context = context
         self._send = send
+        self._drain = ProxyDrain(context.network.clock, context.random, times)
         self._listeners: dict[int, Listener] = {}
-        self._leaving: set[Listener] = set()
-        """Those that accept no more, as long as they have clients."""
+        self._leaving: dict[int, Listener] = {}
+        """Those that were replaced or removed, as long as they have clients."""
         self._left_out: dict[int, list[FilterChain]] = {}
         """The chains that updates have left out, until their clients have had their time."""
         self._is_started = False
@@ -67,6 +80,10 @@ class Listeners:
             UpdateChains: self._update,
             CloseChains: self._close_chains,
             RemoveListener: self._remove,
+            EndListener: self._end,
+            StartDrain: self._start_drain,
+            StopListening: self._stop_listening,
+            FailHealthChecks: self._fail_health_checks,
             Start: self._start,
         }
         """What is done with each message of main's."""
@@ -88,17 +105,24 @@ class Listeners:
     @property
     def connections(self) -> int:
         """Clients of all listeners, also of those that accept no more."""
-        self._leaving = {listener for listener in self._leaving if listener.open_connections}
-        return sum(each.open_connections for each in (*self._leaving, *self._listeners.values()))
+        self._leaving = {
+            number: listener
+            for number, listener in self._leaving.items()
+            if listener.open_connections
+        }
+        return sum(each.open_connections for each in self._all())
+
+    def _all(self) -> list[Listener]:
+        """Also those that have only clients."""
+        return [*self._leaving.values(), *self._listeners.values()]
 
     def clients(self) -> list[tuple[Connection, ...]]:
         """The clients of all listeners at this moment, in groups."""
-        listeners = (*self._leaving, *self._listeners.values())
-        return [group for each in listeners for group in each.connections()]
+        return [group for each in self._all() for group in each.connections()]
 
     def stop(self) -> Deferred[None]:
         """Accept no more clients anywhere and close those there are; fires when they are gone."""
-        stopping = [each.stop() for each in (*self._listeners.values(), *self._leaving)]
+        stopping = [each.stop() for each in self._all()]
         self._listeners.clear()
         self._by_address = None
         return gatherResults(stopping).addCallback(lambda _: None)
@@ -108,7 +132,7 @@ class Listeners:
             listener.limit(self._context.runtime, self._count_all)
 
     def _count_all(self) -> int:
-        return sum(each.count() for each in (*self._leaving, *self._listeners.values()))
+        return sum(each.count() for each in self._all())
 
     def _add(self, told: AddListener) -> None:
         try:
@@ -129,7 +153,7 @@ class Listeners:
 
     def _build(self, told: AddListener) -> Listener:
         with all_or_nothing() as undo:
-            listener = Listener(told.message, self._context, self.find, told.name)
+            listener = Listener(told.message, self._context, self.find, told.name, self._drain)
             undo.callback(listener.withdraw)
             listener.limit(self._context.runtime, self._count_all)
             listener.bind(self._listeners.get(told.predecessor))
@@ -157,8 +181,32 @@ class Listeners:
         listener = self._listeners.pop(number, None)
         if listener is not None:
             listener.close()
-            self._leaving.add(listener)
+            self._leaving[number] = listener
             self._by_address = None
+            if self._is_started:
+                listener.drain.begin()
+
+    def _end(self, told: EndListener) -> None:
+        listener = self._leaving.get(told.listener)
+        if listener is not None:
+            do_all(self._context.network.cooperator, listener.expire())
+
+    def _start_drain(self, told: StartDrain) -> None:
+        self._drain.begin(told.scope)
+        self._tell_drains()
+
+    def _fail_health_checks(self, told: FailHealthChecks) -> None:
+        self._drain.fails_health_checks = told.fails
+        self._tell_drains()
+
+    def _tell_drains(self) -> None:
+        for listener in self._all():
+            listener.drain.tell()
+
+    def _stop_listening(self, told: StopListening) -> None:
+        for listener in self._listeners.values():
+            if is_in(listener.message, told.scope):
+                listener.stop_listening()
 
     def _start(self, told: Start) -> None:
         self._is_started = True

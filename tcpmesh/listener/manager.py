@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from itertools import count
 from typing import Any
 from uuid import uuid4
-
-from envoy.config.core.v3 import base_pb2
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -19,38 +18,36 @@ from twisted.logger import Logger
 
 from tcpmesh.accesslog.opening import CannotLog
 from tcpmesh.listener.chain_statuses import chain_statuses
+from tcpmesh.listener.draining import is_in
 from tcpmesh.listener.updates import changes_only_chains, left_out
 from tcpmesh.net.listen import BindError
 from tcpmesh.registry import BrokenExtension, UnknownExtension
 from tcpmesh.stats.metrics import Merge
 from tcpmesh.stats.store import Declaration, Store
 from tcpmesh.values.address import Address
+from tcpmesh.values.drain import DrainScope
 from tcpmesh.values.link import (
     AddListener,
     Bound,
     CloseChains,
+    EndListener,
+    FailHealthChecks,
     ListenerRefused,
     Refusal,
     RemoveListener,
     Start,
+    StartDrain,
     Stop,
+    StopListening,
     Stopped,
     ToWorker,
     UpdateChains,
 )
 from tcpmesh.values.statuses import ChainStatus, ListenerStatus
 
-INBOUND = base_pb2.INBOUND
-
 log = Logger(namespace="listener")
 
-DECLARED = Declaration(
-    counters=("listener_create_failure",),
-    gauges=(
-        "total_listeners_draining",
-        "workers_pinned",
-    ),
-)
+DECLARED = Declaration(counters=("listener_create_failure",), gauges=("workers_pinned",))
 
 ERRORS = {
     Refusal.UNKNOWN: UnknownExtension,
@@ -69,13 +66,17 @@ class ListenerEntry:
         self.name: str = message.name or str(uuid4())
         self.addresses: tuple[Address, ...] = ()
         self.is_open = False
+        """Whether clients could ever get in."""
+        self.is_listening = True
+        """Whether it was not told to accept no more clients."""
 
 
 class ListenerManager:
     """The listeners by name.
 
     :param send: tells workers.
-    :param drain_time: for how many seconds the clients of filter chains stay that are no more.
+    :param drain_time: for how many seconds the clients of listeners and filter chains stay that are
+        no more.
     """
 
     def __init__(
@@ -89,6 +90,10 @@ class ListenerManager:
         self._clock = clock
         self._drain_time = drain_time
         self._draining: set[IDelayedCall] = set()
+        self._drains: set[DrainScope] = set()
+        """Drains of many listeners that have begun."""
+        self._not_listening: set[DrainScope] = set()
+        """Which listeners accept no more clients."""
         self._numbers = count(1)
         self._listeners: dict[str, ListenerEntry] = {}
         self._by_number: dict[int, ListenerEntry] = {}
@@ -102,6 +107,7 @@ class ListenerManager:
         self._created = scope.counter("listener_create_success")
         scope.gauge("total_listeners_warming", Merge.MAIN).set(0)
         self._active = scope.gauge("total_listeners_active", Merge.MAIN)
+        self._draining_listeners = scope.gauge("total_listeners_draining", Merge.MAIN)
         self._updated_in_place = scope.counter("listener_in_place_updated")
         self._draining_chains = scope.gauge("total_filter_chains_draining", Merge.MAIN)
         self._workers_started = scope.gauge("workers_started", Merge.MAIN)
@@ -119,7 +125,8 @@ class ListenerManager:
         A listener of the same name that is equal stays untouched.  One that differs only in its
         filter chains gets these: the clients of those that stay as they are notice nothing, those
         of others are closed when the drain time is over.  Any other one is replaced: it accepts no
-        more, its clients stay.
+        more, and its clients are closed when the drain time is over.  Where listeners were told to
+        accept no more clients, such a one is neither added nor changed, as in Envoy.
 
         :raise tcpmesh.net.listen.BindError: where the address cannot be bound; what was there
             stays.
@@ -129,6 +136,9 @@ class ListenerManager:
         """
         known = self._listeners.get(message.name)
         if known is not None and known.message == message:
+            return
+        if any(is_in(message, scope) for scope in self._not_listening):
+            log.warn("listener {name} is not added: listeners were stopped", name=message.name)
             return
         if known is not None and known.is_open and changes_only_chains(known.message, message):
             self._update_chains(known, message)
@@ -142,7 +152,7 @@ class ListenerManager:
             del self._by_number[entry.number]
             raise
         if known is not None:
-            del self._by_number[known.number]
+            self._drain(known)
             self._modified.tally += 1
         else:
             self._added.tally += 1
@@ -161,11 +171,30 @@ class ListenerManager:
         self._draining_chains.add(chains)
 
         def close() -> None:
-            self._draining.discard(call)
             self._draining_chains.add(-chains)
             self._send(CloseChains(update))
 
-        call = self._clock.callLater(self._drain_time, close)
+        self._after_drain_time(close)
+
+    def _drain(self, entry: ListenerEntry) -> None:
+        """A listener is no more: what clients it has may stay for the drain time."""
+        del self._by_number[entry.number]
+        if not entry.is_open:
+            return
+        self._draining_listeners.add(1)
+
+        def end() -> None:
+            self._draining_listeners.add(-1)
+            self._send(EndListener(entry.number))
+
+        self._after_drain_time(end)
+
+    def _after_drain_time(self, act: Callable[[], object]) -> None:
+        def over() -> None:
+            self._draining.discard(call)
+            act()
+
+        call = self._clock.callLater(self._drain_time, over)
         self._draining.add(call)
 
     def add_static(self, messages: Any) -> None:
@@ -180,44 +209,43 @@ class ListenerManager:
                 self.add_or_update(message)
 
     def remove(self, name: str) -> None:
-        """Accept no more clients for a listener, if it is there; those connected stay."""
+        """Accept no more clients for a listener, if it is there; those connected are closed when
+        the drain time is over.
+        """
         entry = self._listeners.pop(name, None)
         if entry is not None:
-            del self._by_number[entry.number]
+            self._drain(entry)
             self._send(RemoveListener(entry.number))
             self._removed.tally += 1
             self._active.set(len(self._listeners))
 
-    def stop_accepting(self, inbound_only: bool, delay: float = 0.0) -> None:
-        """Accept no more clients for the listeners that there are; those connected stay, and so
-        does what is shown of the listeners.
+    def stop_listening(self, scope: DrainScope) -> None:
+        """Accept no more clients for these listeners; those connected stay."""
+        self._not_listening.add(scope)
+        for entry in self._listeners.values():
+            if entry.is_listening and is_in(entry.message, scope):
+                entry.is_listening = False
+                self._stopped.tally += 1
+        self._send(StopListening(scope))
 
-        :param inbound_only: only of those whose `traffic_direction` is INBOUND.
-        :param delay: seconds until then.
+    def drain(self, scope: DrainScope, stops_listening: bool) -> None:
+        """Have clients of these listeners leave in the drain time; new ones are still accepted.  A
+        drain that goes on already is left alone.
+
+        :param stops_listening: whether no more are accepted once the drain time is over.
         """
-        entries = [
-            entry
-            for entry in self._listeners.values()
-            if not inbound_only or entry.message.traffic_direction == INBOUND
-        ]
-
-        def stop() -> None:
-            for entry in entries:
-                if entry.is_open and self._by_number.get(entry.number) is entry:
-                    entry.is_open = False
-                    self._send(RemoveListener(entry.number))
-                    self._stopped.tally += 1
-
-        if not delay:
-            stop()
+        if scope in self._drains or DrainScope.ALL in self._drains:
             return
+        self._drains.add(scope)
+        self._send(StartDrain(scope))
+        if stops_listening:
+            self._after_drain_time(partial(self.stop_listening, scope))
 
-        def stop_later() -> None:
-            self._draining.discard(call)
-            stop()
-
-        call = self._clock.callLater(delay, stop_later)
-        self._draining.add(call)
+    def fail_health_checks(self, fails: bool) -> None:
+        """The proxy is made to fail its health checks, or no more: listeners drain as long as it
+        does, but those whose `drain_type` is MODIFY_ONLY.
+        """
+        self._send(FailHealthChecks(fails))
 
     def start(self) -> None:
         """The workers start: open all listeners.

@@ -36,7 +36,7 @@ BATCH = 32
 class TimeoutQueue(Generic[T]):
     """Items that are each due the same number of seconds after they were added."""
 
-    __slots__ = ("__weakref__", "_armed", "_call", "_clock", "_due", "_expired", "seconds")
+    __slots__ = ("__weakref__", "_armed", "_call", "_clock", "_due", "_expired", "_now", "seconds")
 
     def __init__(
         self,
@@ -49,6 +49,7 @@ class TimeoutQueue(Generic[T]):
         self._armed: set[TimeoutQueue[Any]] = set() if armed is None else armed
         self.seconds = seconds
         self._clock = clock
+        self._now = clock.seconds
         self._expired = expired
         self._due: dict[T, float] = {}
         self._call: IDelayedCall | None = None
@@ -61,7 +62,7 @@ class TimeoutQueue(Generic[T]):
         due = self._due
         if item in due:
             del due[item]
-        due[item] = self._clock.seconds() + self.seconds
+        due[item] = self._now() + self.seconds
         if self._call is None:
             self._call = self._clock.callLater(self.seconds, self._run)
             self._armed.add(self)

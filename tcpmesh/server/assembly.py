@@ -14,7 +14,7 @@ from tcpmesh.server.worker import Worker, worker_store
 from tcpmesh.stats.store import Store
 from tcpmesh.values.all_or_nothing import all_or_nothing
 from tcpmesh.values.server_options import ServerOptions
-from tcpmesh.values.shared_counts import SharedCounts
+from tcpmesh.values.shared.counts import SharedCounts
 
 DEFAULT_OPTIONS = ServerOptions()
 

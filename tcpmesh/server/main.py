@@ -34,6 +34,7 @@ from tcpmesh.server.live.steering import Steering
 from tcpmesh.server.live.watching import Watching
 from tcpmesh.server.stats_flush import build_sinks, wants_values
 from tcpmesh.stats.store import Store
+from tcpmesh.values.drain import DrainStrategy, DrainTimes
 from tcpmesh.values.link import (
     AskNumbers,
     Begin,
@@ -133,6 +134,9 @@ class Main:
             file_flush_min_size_kb=self._options.file_flush_min_size_kb,
             runtime=self.layers.begin(),
             secrets=tuple(self._bootstrap.static_resources.secrets),
+            drain=DrainTimes(
+                self._options.drain_time_s, DrainStrategy(self._options.drain_strategy)
+            ),
         )
 
     def receive(self, message: MainMessage) -> None:

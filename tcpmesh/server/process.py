@@ -13,6 +13,7 @@ from twisted.python.failure import Failure
 
 from tcpmesh.interfaces import INetwork
 from tcpmesh.logs.log import Log
+from tcpmesh.server.graceful_stop import GracefulStop
 from tcpmesh.server.link.link import ILink
 from tcpmesh.server.service import CannotStart, Server
 from tcpmesh.values.live.origin import NO_ORIGIN, Origin
@@ -63,6 +64,9 @@ class ProcessServer(Server):
         """What the process is to end with; twistd itself ends with 0 whenever its reactor stops."""
         self._is_quitting = False
         self.on_quit = self._end
+        self._graceful_stop = GracefulStop(
+            self, self._clock, float(options.graceful_stop_time_s), self.quit
+        )
 
     def setServiceParent(self, parent: Any) -> None:
         """twistd: also make our log the log of the whole application."""
@@ -100,7 +104,12 @@ class ProcessServer(Server):
         self._observer.reopen()
         super().reopen_logs()
 
+    def finish(self) -> None:
+        """Accept no more clients, and end with the last one, or when its time is over."""
+        self._graceful_stop.begin()
+
     def _close_all(self) -> Deferred[None]:
+        self._graceful_stop.cancel()
         self._observer.on_behind = lambda: None
         call, self._log_call = self._log_call, None
         if call is not None:

@@ -25,6 +25,7 @@ from twisted.python.failure import Failure
 from tcpmesh.accesslog.opening import CannotLog
 from tcpmesh.admin.guard import Guard
 from tcpmesh.admin.service import OPTIONS, AdminService
+from tcpmesh.config import collector
 from tcpmesh.config.arguments import node_with
 from tcpmesh.config.fields.strings import string_matcher
 from tcpmesh.config.fields.values import host_and_port, pipe_mode, seconds
@@ -44,6 +45,7 @@ from tcpmesh.server.stats import ServerStats
 from tcpmesh.server.stats_flush import StatsFlush
 from tcpmesh.stats.settings import stats_store
 from tcpmesh.values.address import Address
+from tcpmesh.values.drain import DrainScope
 from tcpmesh.values.live.host_events import RecentEvents
 from tcpmesh.values.live.origin import NO_ORIGIN, Origin
 from tcpmesh.values.live.traffic import Sample, Traffic
@@ -107,7 +109,7 @@ class Server(MultiService):
         self.on_quit: Callable[[], object] = lambda: None
         """Called where the admin interface is asked to end all this."""
         self._state = "PRE_INITIALIZING"
-        self._fails_health = False
+        self._fails_health_checks = False
         self._started = self._clock.seconds()
         self.live: Deferred[None] = Deferred()
         """Fires when clients are accepted; with `CannotStart` where an address is lost while the
@@ -137,7 +139,8 @@ class Server(MultiService):
                 options=self.options,
             )
             self.log_levels.on_change = proxy.main.set_log_levels
-            proxy.main.build()
+            with collector.paused():
+                proxy.main.build()
             if self.bootstrap.admin.HasField("address"):
                 self._add_admin(self._network.cooperator)
             super().privilegedStartService()
@@ -213,6 +216,36 @@ class Server(MultiService):
         if isinstance(self._clock, MonotonicReactor):
             self._clock.stop()
 
+    def drain_listeners(
+        self, scope: DrainScope, is_graceful: bool = False, stops_listening: bool = True
+    ) -> None:
+        """Accept no more clients at these listeners, whose clients stay; or, where it is graceful,
+        have them leave in the drain time first.
+
+        :param stops_listening: whether a graceful drain ends with that.
+        """
+        if self._proxy is None:
+            return
+        if is_graceful:
+            self._proxy.main.listeners.drain(scope, stops_listening)
+        else:
+            self._proxy.main.listeners.stop_listening(scope)
+
+    def fail_health_checks(self, fails: bool) -> None:
+        """Say of this proxy that it drains, so that others send no more clients, or take that
+        back.
+        """
+        self._fails_health_checks = fails
+        if self._proxy is not None:
+            self._proxy.main.listeners.fail_health_checks(fails)
+        self._stats.show_live(not fails)
+
+    @property
+    def state(self) -> str:
+        """Where it is in its life, in Envoy's words."""
+        fails = self._fails_health_checks and self._state == "LIVE"
+        return "DRAINING" if fails else self._state
+
     def quit(self) -> None:
         """End all this; see `on_quit`."""
         self.on_quit()
@@ -222,23 +255,7 @@ class Server(MultiService):
         if self._proxy is not None:
             self._proxy.main.reopen_logs()
 
-    def fail_health(self, fails: bool) -> None:
-        """See `IServer`."""
-        self._fails_health = fails
-        self._stats.health_changed()
-
-    def drain_listeners(self, graceful: bool, inbound_only: bool, skip_exit: bool) -> None:
-        """See `IServer`."""
-        if self._proxy is not None and not skip_exit:
-            delay = float(self.options.drain_time_s) if graceful else 0.0
-            self._proxy.main.listeners.stop_accepting(inbound_only, delay)
-
     # What the admin interface asks
-
-    @property
-    def state(self) -> str:
-        """Where it is in its life; as in Envoy DRAINING also where it is to fail health checks."""
-        return "DRAINING" if self._fails_health and self._state == "LIVE" else self._state
 
     @property
     def uptime(self) -> float:

@@ -1,5 +1,5 @@
 """What signals mean, as for Envoy: SIGTERM and SIGINT end the process with status 0, SIGUSR1 opens
-log files anew.
+log files anew.  SIGQUIT ends it once its clients have left, as nginx.
 
 Twisted would end with the signal's own status, which a supervisor takes for a crash.
 """
@@ -15,7 +15,12 @@ from twisted.logger import Logger
 log = Logger(namespace="main")
 
 
-def install_signals(reactor: Any, end: Callable[[], object], reopen: Callable[[], object]) -> None:
+def install_signals(
+    reactor: Any,
+    end: Callable[[], object],
+    finish: Callable[[], object],
+    reopen: Callable[[], object],
+) -> None:
     """Take the signals over from the reactor, which is running by now."""
 
     def caught(act: Callable[[], object], text: str) -> Callable[[int, Any], None]:
@@ -31,6 +36,7 @@ def install_signals(reactor: Any, end: Callable[[], object], reopen: Callable[[]
     try:
         signal.signal(signal.SIGTERM, caught(end, "caught {name}: ending"))
         signal.signal(signal.SIGINT, caught(end, "caught {name}: ending"))
+        signal.signal(signal.SIGQUIT, caught(finish, "caught {name}: ending with the last client"))
         signal.signal(signal.SIGUSR1, caught(reopen, "caught {name}: opening log files anew"))
         signal.signal(
             signal.SIGHUP, caught(lambda: None, "caught {name}: there is nothing to reload yet")

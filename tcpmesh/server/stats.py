@@ -105,15 +105,15 @@ class ServerStats:
         self._ocsp = scope.gauge("seconds_until_first_ocsp_response_expiring", Merge.MAIN)
         self._ocsp.set(0)
 
+    def show_live(self, is_live: bool) -> None:
+        """Whether the server serves, and is not made to fail its health checks."""
+        self._live.set(int(is_live))
+
     def initialized(self) -> None:
         """The server serves from now on."""
-        self.health_changed()
+        self.show_live(self._server.state == "LIVE")
         self._initialization.record(self._server.uptime * 1000)
         self.update()
-
-    def health_changed(self) -> None:
-        """The server has begun to fail health checks, or to pass them."""
-        self._live.set(int(self._server.state == "LIVE"))
 
     def update(self) -> None:
         """Bring the numbers up to date: at each flush."""

@@ -45,6 +45,8 @@ class StatsFlush:
         self._sinks: Sequence[IStatsSink] = ()
         self._cooperator: Cooperator | None = None
         self._dropped = store.counter("server.dropped_stat_flushes")
+        self._is_behind = False
+        """Whether flushes are left out, which is said once."""
         self._steps: Iterator[None] | None = None
         self._task: CooperativeTask[Any] | None = None
         self._timer = LoopingCall(self.flush)
@@ -63,8 +65,14 @@ class StatsFlush:
         """Begin a flush, if none is under way."""
         if self._steps is not None:
             self._dropped.tally += 1
-            _log.warn("a flush of the statistics is due while the one before is under way")
+            if not self._is_behind:
+                self._is_behind = True
+                _log.warn(
+                    "a flush of the statistics is due while the one before is under way: it is "
+                    "left out, and so are others until one is in time"
+                )
         elif self._cooperator is not None:
+            self._is_behind = False
             self._steps = self._flushing()
             self._task = self._cooperator.cooperate(self._steps)
 

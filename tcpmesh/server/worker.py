@@ -36,7 +36,7 @@ from tcpmesh.values.link import (
     Stop,
     Stopped,
 )
-from tcpmesh.values.shared_counts import LocalCounts, SharedCounts
+from tcpmesh.values.shared.counts import LocalCounts, SharedCounts
 from tcpmesh.values.workers import connection_ids
 
 
@@ -100,7 +100,7 @@ class Worker:
             secrets=static_secrets(begin.secrets),
         )
         self.clusters = Clusters(self.context, send)
-        self.listeners = Listeners(self.context, send)
+        self.listeners = Listeners(self.context, send, begin.drain)
         clients = self.listeners.clients
         self._asked = Asked(begin.index, network, clients, self.context.closes, send)
         self._closing = Closing(begin.index, network, clients, send)

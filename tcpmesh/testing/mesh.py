@@ -18,7 +18,7 @@ from typing import Any
 
 from tcpmesh.cluster.cluster import Cluster
 from tcpmesh.config.load import load
-from tcpmesh.server.assembly import assemble
+from tcpmesh.server.assembly import DEFAULT_OPTIONS, assemble
 from tcpmesh.server.link.link import ILink, default_link
 from tcpmesh.stats.settings import stats_store
 from tcpmesh.stats.store import Store
@@ -27,7 +27,8 @@ from tcpmesh.testing.harness import Client, Server
 from tcpmesh.testing.memory.network import MemoryNetwork
 from tcpmesh.testing.recording import RecordingProtocol
 from tcpmesh.values.address import PATHS, Address
-from tcpmesh.values.shared_counts import SharedCounts
+from tcpmesh.values.server_options import ServerOptions
+from tcpmesh.values.shared.counts import SharedCounts
 
 
 def address_of(text: str) -> Address:
@@ -56,13 +57,14 @@ class Mesh:
         start: bool = True,
         link: ILink | None = None,
         shared: SharedCounts | None = None,
+        options: ServerOptions = DEFAULT_OPTIONS,
     ) -> None:
         """`network` where others are to be on it too, or its buffers are to be small; `seed` for
         what is chosen at random.
 
         `link` joins main and the worker, where it is not to be the one of the environment.
         Without `start` the listeners stay closed until `listeners.start()`.  `shared` where this is
-        one of several workers.
+        one of several workers.  `options` is the command line.
 
         :raise tcpmesh.config.text.problems.ConfigError: where the bootstrap is wrong.
         :raise tcpmesh.net.listen.BindError: where two listeners want one address.
@@ -81,6 +83,7 @@ class Mesh:
             link=self.link,
             seed=seed,
             shared=shared,
+            options=options,
             make_access_logs=self._make_access_logs,
         )
         self.clusters = self.main.clusters

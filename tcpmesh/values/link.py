@@ -13,6 +13,7 @@ from enum import Enum
 from typing import Any, TypeAlias
 
 from tcpmesh.values.address import Address
+from tcpmesh.values.drain import DEFAULTS, DrainScope, DrainTimes
 from tcpmesh.values.hosts import Assignment, HostSpec
 from tcpmesh.values.runtime import Entry
 
@@ -48,6 +49,9 @@ class Begin:
 
     secrets: tuple[Any, ...] = ()
     """The static secrets, each a `tls.v3.Secret`."""
+
+    drain: DrainTimes = DEFAULTS
+    """How drains go."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +130,9 @@ class AddListener:
     """A `listener.v3.Listener`."""
 
     predecessor: int = 0
-    """The listener that this one replaces, whose sockets it may take over; 0 for none."""
+    """The listener that this one replaces, whose sockets it may take over, and which drains from
+    then on; 0 for none.
+    """
 
 
 @dataclass(frozen=True)
@@ -152,9 +158,37 @@ class CloseChains:
 
 @dataclass(frozen=True)
 class RemoveListener:
-    """Accept no more clients for a listener; those connected stay."""
+    """Accept no more clients for a listener, which drains from now on."""
 
     listener: int
+
+
+@dataclass(frozen=True)
+class EndListener:
+    """Close the clients of a listener that was replaced or removed: they have had their time."""
+
+    listener: int
+
+
+@dataclass(frozen=True)
+class StartDrain:
+    """Listeners drain, and still accept clients."""
+
+    scope: DrainScope
+
+
+@dataclass(frozen=True)
+class StopListening:
+    """Accept no more clients for listeners; those connected stay."""
+
+    scope: DrainScope
+
+
+@dataclass(frozen=True)
+class FailHealthChecks:
+    """The proxy is made to fail its health checks, or no more."""
+
+    fails: bool
 
 
 @dataclass(frozen=True)
@@ -359,6 +393,10 @@ ToWorker: TypeAlias = (
     | UpdateChains
     | CloseChains
     | RemoveListener
+    | EndListener
+    | StartDrain
+    | StopListening
+    | FailHealthChecks
     | Prepare
     | Start
     | Stop

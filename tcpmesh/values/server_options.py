@@ -28,6 +28,7 @@ class ServerOptions:
     drain_time_s: int = 600
     drain_strategy: str = "gradual"
     parent_shutdown_time_s: int = 900
+    graceful_stop_time_s: int = 0
     file_flush_interval_msec: int = 10000
     file_flush_min_size_kb: int = 64
     stats_tag: tuple[str, ...] = ()

@@ -16,6 +16,7 @@ from tcpmesh.interfaces import IServer
 from tcpmesh.logs.levels import Levels
 from tcpmesh.runtime.layers import Layers
 from tcpmesh.stats.store import Store
+from tcpmesh.values.drain import DrainScope
 from tcpmesh.values.live.host_events import RecentEvents
 from tcpmesh.values.live.origin import NO_ORIGIN
 from tcpmesh.values.live.traffic import Sample, Traffic
@@ -75,6 +76,10 @@ class FakeServer:
         self.asked: list[object] = []
         """What was asked about connections."""
         self.quits = 0
+        self.drains: list[tuple[object, ...]] = []
+        """The arguments of each call that drains listeners, and of those that fail health
+        checks.
+        """
         self.flushes = 0
         self.reopened = 0
 
@@ -126,14 +131,6 @@ class FakeServer:
             raise NotThere(f"there is no cluster {cluster}")
         self.asked.append(asked)
 
-    def fail_health(self, fails: bool) -> None:
-        """Be as told."""
-        self.state = "DRAINING" if fails else "LIVE"
-
-    def drain_listeners(self, graceful: bool, inbound_only: bool, skip_exit: bool) -> None:
-        """Remember how."""
-        self.asked.append((graceful, inbound_only, skip_exit))
-
     def cluster_statuses(self) -> list[ClusterStatus]:
         """The clusters that the test has put here."""
         return self.clusters
@@ -165,6 +162,17 @@ class FakeServer:
     def reopen_logs(self) -> None:
         """Count."""
         self.reopened += 1
+
+    def drain_listeners(
+        self, scope: DrainScope, is_graceful: bool = False, stops_listening: bool = True
+    ) -> None:
+        """Note it."""
+        self.drains.append((scope, is_graceful, stops_listening))
+
+    def fail_health_checks(self, fails: bool) -> None:
+        """Note it."""
+        self.drains.append((fails,))
+        self.state = "DRAINING" if fails else "LIVE"
 
     def quit(self) -> None:
         """Count."""

@@ -60,6 +60,58 @@ class RelayContract(OnRelay):
             await self.harness.settle()
         return written
 
+    # Watched
+
+    async def test_watched(self) -> None:
+        """Who begins to watch a relay in the middle of bulk traffic hears of bytes from then on,
+        and of the end of each side; all bytes arrive in order.
+        """
+        client, server = await self.relayed()
+        server.transport.pauseProducing()
+        client.transport.write(pattern(0, BULK))
+        await self.harness.settle()
+        looks: list[str] = []
+        self.front.relay.watch(lambda: looks.append("looked"))
+        server.transport.resumeProducing()
+        await self.receives(server, pattern(0, BULK))
+        self.assertTrue(looks)
+        for source, sink, size in ((client, server, BULK), (server, client, 0)):
+            before = len(looks)
+            source.transport.write(b"x")
+            await self.receives(sink, pattern(0, size) + b"x")
+            self.assertGreater(len(looks), before)
+        before = len(looks)
+        await self.ends(client, server)
+        self.assertEqual(before + 2, len(looks))
+
+    async def test_watched_from_the_start(self) -> None:
+        """So does who asks before the upstream is connected."""
+        client, server = await self.relayed(wait=False)
+        await self.harness.until(lambda: hasattr(self.front, "relay"), "the relay")
+        looks: list[str] = []
+        self.front.relay.watch(lambda: looks.append("looked"))
+        await self.harness.until(lambda: server.transport, "the server")
+        client.transport.write(b"x")
+        await self.receives(server, b"x")
+        self.assertEqual(["looked"], looks)
+
+    async def test_closed_by_who_watches(self) -> None:
+        """Who watches may close the relay: what either side has not taken yet is sent to it, and
+        both end in order.
+        """
+        client, server = await self.relayed()
+        client.transport.pauseProducing()
+        server.transport.write(pattern(0, 400_000))
+        await self.harness.settle()
+        self.front.relay.watch(lambda: self.front.relay.close(flushes=True))
+        client.transport.write(b"x")
+        await self.harness.until(lambda: server.ended, "the end of the server's side")
+        self.assertEqual(b"x", server.received)
+        held = self.front.relay.from_upstream.bytes
+        client.transport.resumeProducing()
+        await self.harness.until(lambda: client.ended, "the end of the client's side")
+        self.assertTrue(pattern(0, held) == client.received, f"{len(client.received)} of {held}")
+
     # Bytes
 
     async def test_both_ways(self) -> None:

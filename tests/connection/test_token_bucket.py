@@ -12,8 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.config.fields.token_buckets import Bucket
 from tcpmesh.connection.token_bucket import TokenBucket
-from tcpmesh.values.count_memory import MainCounts, WorkerCounts
-from tcpmesh.values.shared_counts import LocalCount
+from tcpmesh.values.shared.counts import LocalCount
+from tcpmesh.values.shared.memory import MainCounts, WorkerCounts
 
 
 class TokenBucketTests(SynchronousTestCase):

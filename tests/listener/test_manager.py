@@ -36,8 +36,11 @@ class ListenerManagerTests(MeshTestCase):
             "listener_removed": 1,
             "listener_create_success": 3,
             "total_listeners_active": 1,
+            "total_listeners_draining": 2,
         }
         self.assertEqual({**started, **changed}, self.mesh.moved("listener_manager."))
+        self.mesh.advance(600)
+        self.assertEqual(0, self.mesh.stat("listener_manager.total_listeners_draining"))
         self.mesh.listeners.stop()
         self.assertEqual(1, self.mesh.stat("listener_manager.listener_stopped"))
 

@@ -51,6 +51,7 @@ BESIDE = (
     "close",
     "release",
     "_close",
+    "_drain",
     "_remove",
     "_withdraw",
     "_ended",

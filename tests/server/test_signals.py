@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.server.signals import install_signals
 
-NUMBERS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
+NUMBERS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1, signal.SIGHUP)
 
 
 class QueueReactor:
@@ -41,7 +41,10 @@ class SignalsTests(SynchronousTestCase):
         self.reactor = QueueReactor()
         self.done: list[str] = []
         install_signals(
-            self.reactor, lambda: self.done.append("end"), lambda: self.done.append("reopen")
+            self.reactor,
+            lambda: self.done.append("end"),
+            lambda: self.done.append("finish"),
+            lambda: self.done.append("reopen"),
         )
 
     def send(self, number: signal.Signals) -> None:
@@ -58,6 +61,12 @@ class SignalsTests(SynchronousTestCase):
             self.reactor.run()
             self.assertEqual(["end"], self.done)
             self.done.clear()
+
+    def test_finish(self) -> None:
+        """SIGQUIT ends it once its clients have left."""
+        self.send(signal.SIGQUIT)
+        self.reactor.run()
+        self.assertEqual(["finish"], self.done)
 
     def test_reopen(self) -> None:
         """SIGUSR1 opens log files anew."""
@@ -78,7 +87,7 @@ class SignalsTests(SynchronousTestCase):
 
         def install() -> None:
             try:
-                install_signals(self.reactor, list, list)
+                install_signals(self.reactor, list, list, list)
             except BaseException as e:
                 failures.append(e)
 

@@ -24,6 +24,7 @@ from tcpmesh.server.stats_flush import StatsFlush, build_sinks, wants_values
 from tcpmesh.stats.store import Store
 from tcpmesh.testing.memory.network import MemoryNetwork
 from tests.test_registry import RegistryTestCase, packed
+from tests.told import told_in
 
 
 @implementer(IStatsSink)
@@ -118,6 +119,19 @@ class StatsFlushTests(SynchronousTestCase):
         self.assertEqual(1, dropped.tally)
         self.clock.pump([0] * 100)
         self.assertEqual([{"c": 2, dropped.name: 1}], sink.flushes)
+
+    def test_dropped_time_and_again(self) -> None:
+        """However many flushes in a row are left out, the log says so once; and once more when
+        that begins again after a flush that was in time.
+        """
+        told = told_in(self, "stats")
+        cooperator = shared_cooperator(self.clock, iter(range(1000)).__next__)
+        self.flush.start((Sink(rests=20),), cooperator, None)
+        for _ in range(2):
+            for _ in range(5):
+                self.flush.flush()
+            self.clock.pump([0] * 100)
+        self.assertEqual(2, sum("is due while" in each for each in told.lines))
 
     def test_failing(self) -> None:
         """A sink that fails is logged, and the others are served."""

@@ -12,6 +12,8 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
+from tcpmesh.logs.reachability import Reachability
+
 MOST_UNDER_WAY = 8
 """Requests that a collector may keep waiting."""
 
@@ -27,6 +29,7 @@ class Exports:
     :param post: makes a request; its result is how many records the collector refused.
     :param written: told how many records were taken.
     :param dropped: told how many were not.
+    :param reachability: told whether requests are answered.
     :param ready: told after each answer that another request may be made.
     """
 
@@ -35,11 +38,13 @@ class Exports:
         post: Callable[[Any], Deferred[int]],
         written: Callable[[int], object],
         dropped: Callable[[int], object],
+        reachability: Reachability,
         ready: Callable[[], object] = lambda: None,
     ) -> None:
         self._post = post
         self._written = written
         self._dropped = dropped
+        self._reachability = reachability
         self._ready = ready
         self._under_way: set[Deferred[int]] = set()
         self._on_idle: Callable[[], object] | None = None
@@ -64,7 +69,12 @@ class Exports:
 
     def _answered(self, result: int | Failure, posted: Deferred[int], records: int) -> None:
         self._under_way.discard(posted)
-        refused = records if isinstance(result, Failure) else min(max(result, 0), records)
+        if isinstance(result, Failure):
+            refused = records
+            self._reachability.failed(result.value)
+        else:
+            refused = min(max(result, 0), records)
+            self._reachability.succeeded()
         if refused:
             self._dropped(refused)
         self._written(records - refused)

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, Protocol
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from tcpmesh.config.fields.values import seconds
+from tcpmesh.logs.reachability import Reachability
 
 OVERHEAD = 5
 """Bytes of a message on the wire beyond its own (gRPC over HTTP2)."""
@@ -92,6 +93,7 @@ class LogStream:
     :param open_stream: begins a stream, for this observer.
     :param identify: puts into the first message of a stream who sends it.
     :param lost: told how many records did not leave.
+    :param reachability: told whether the service takes messages.
     :param pause: seconds before another stream is tried, after one that took nothing.
     :param drained: told that all has left, after some of it had to wait.
     """
@@ -102,6 +104,7 @@ class LogStream:
         identify: Callable[[Any], object],
         lost: Callable[[int], object],
         clock: IReactorTime,
+        reachability: Reachability,
         pause: float,
         retry: RetryPolicy = NO_RETRY,
         random: Random | None = None,
@@ -111,6 +114,7 @@ class LogStream:
         self._identify = identify
         self._lost = lost
         self._clock = clock
+        self._reachability = reachability
         self._pause = pause
         self._retry = retry
         self._drained = drained
@@ -195,6 +199,7 @@ class LogStream:
             self._waiting.popleft()
             self._has_taken = True
             self._attempts = 0
+            self._reachability.succeeded()
 
     def _drop(self) -> None:
         records = sum(each.records for each in self._waiting)
@@ -216,6 +221,8 @@ class LogStream:
     def on_end(self, error: Any) -> None:
         """The stream is over."""
         self._stream = None
+        if error is not None or not self._has_taken:
+            self._reachability.failed(error or "it ends the stream before it takes anything")
         if self._leaving is not None:
             self._leaving.cancel()
             self._leaving = None

@@ -12,7 +12,7 @@ from zope.interface import implementer
 
 from tcpmesh.interfaces import IAccessLogger
 from tcpmesh.registry import Context
-from tcpmesh.values.shared_objects import Closable
+from tcpmesh.values.shared.objects import Closable
 from tcpmesh.values.stream.moment import Moment
 from tcpmesh.values.stream.stream_info import StreamInfo
 

@@ -17,7 +17,7 @@ from tcpmesh.config.fields.operators import names_of_formatters
 from tcpmesh.config.fields.values import seconds
 from tcpmesh.interfaces import ICluster
 from tcpmesh.registry import Context
-from tcpmesh.rpc.client import grpc_client
+from tcpmesh.rpc.client import destination, grpc_client
 from tcpmesh.rpc.post import post
 from tcpmesh.values.stream.moment import Moment
 from tcpmesh.values.stream.stream_info import StreamInfo
@@ -37,6 +37,9 @@ class NotTaken(Exception):
 class Transport(Protocol):
     """A way to a collector."""
 
+    destination: str
+    """Where it leads, in words."""
+
     def __call__(self, message: Any) -> Deferred[int]:
         """Make a request; the result is how many of its records the collector refused."""
 
@@ -52,6 +55,7 @@ class GrpcTransport:
     """
 
     def __init__(self, message: Any, context: Context, method: str, reply: Any) -> None:
+        self.destination = destination(message)
         self._client = grpc_client(message, context)
         self._timeout = self._client.timeout or TIMEOUT
         self._method = method
@@ -96,6 +100,7 @@ class HttpTransport:
     def __init__(self, message: Any, context: Context) -> None:
         uri = message.http_uri
         self._cluster_name: str = uri.cluster
+        self.destination = f"cluster {uri.cluster!r}"
         self._cluster = context.cluster
         self._clock = context.network.clock
         self._timeout = seconds(uri.timeout)

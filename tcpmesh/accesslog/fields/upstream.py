@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from tcpmesh.accesslog.fields.value import Build, Value
 from tcpmesh.values.hosts import HostSpec
 from tcpmesh.values.stream.moment import Moment
-from tcpmesh.values.stream.stream_info import StreamInfo, UpstreamInfo
+from tcpmesh.values.stream.stream_info import NO_UPSTREAM, StreamInfo, UpstreamInfo
 
 
 def host_name(host: HostSpec) -> str:
@@ -45,6 +45,12 @@ def _host(info: StreamInfo, at: Moment) -> Value:
     return None if host is None else str(host.address)
 
 
+def _close_type(info: StreamInfo, at: Moment) -> Value:
+    """Of clients whom no filter was to see there is no upstream side, in Envoy's eyes."""
+    has_none = info.upstream is NO_UPSTREAM and not info.listener.has_filters
+    return None if has_none else info.upstream.close_type.value
+
+
 OPERATORS: dict[str, Build] = {
     "UPSTREAM_HOST": lambda operator: _host,
     "UPSTREAM_HOST_NAME": _of_host(host_name),
@@ -67,5 +73,5 @@ OPERATORS: dict[str, Build] = {
     "UPSTREAM_REQUEST_ATTEMPT_COUNT": _of(lambda upstream: len(upstream.attempted)),
     "UPSTREAM_TRANSPORT_FAILURE_REASON": _of(lambda upstream: upstream.failure_reason or None),
     "UPSTREAM_LOCAL_CLOSE_REASON": _of(lambda upstream: upstream.local_close_reason or None),
-    "UPSTREAM_DETECTED_CLOSE_TYPE": _of(lambda upstream: upstream.close_type.value),
+    "UPSTREAM_DETECTED_CLOSE_TYPE": lambda operator: _close_type,
 }

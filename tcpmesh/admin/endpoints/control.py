@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 from tcpmesh.admin.answers.endpoint import Answer, Call, Endpoint, Parameter
+from tcpmesh.values.drain import DrainScope
 
 
 def _quit(call: Call) -> Answer:
     return Answer("OK\n", afterwards=call.server.quit)
 
 
-def _fail_health(call: Call) -> Answer:
-    call.server.fail_health(True)
+def _fail_health_checks(call: Call) -> Answer:
+    call.server.fail_health_checks(True)
     return Answer("OK\n")
 
 
-def _pass_health(call: Call) -> Answer:
-    call.server.fail_health(False)
+def _pass_health_checks(call: Call) -> Answer:
+    call.server.fail_health_checks(False)
     return Answer("OK\n")
 
 
 def _drain_listeners(call: Call) -> Answer:
-    call.server.drain_listeners(
-        graceful="graceful" in call.parameters,
-        inbound_only="inboundonly" in call.parameters,
-        skip_exit="skip_exit" in call.parameters,
-    )
+    scope = DrainScope.INBOUND if "inboundonly" in call.parameters else DrainScope.ALL
+    is_graceful, stops = "graceful" in call.parameters, "skip_exit" not in call.parameters
+    if is_graceful or stops:
+        call.server.drain_listeners(scope, is_graceful, stops)
     return Answer("OK\n")
 
 
@@ -33,11 +33,14 @@ ENDPOINTS = (
     Endpoint(
         "/healthcheck/fail",
         "cause the server to fail health checks",
-        _fail_health,
+        _fail_health_checks,
         changes=True,
     ),
     Endpoint(
-        "/healthcheck/ok", "cause the server to pass health checks", _pass_health, changes=True
+        "/healthcheck/ok",
+        "cause the server to pass health checks",
+        _pass_health_checks,
+        changes=True,
     ),
     Endpoint(
         "/drain_listeners",
@@ -49,9 +52,7 @@ ENDPOINTS = (
                 "Accept clients for the drain time (--drain-time-s), and only then no more",
                 flag=True,
             ),
-            Parameter(
-                "skip_exit", "Never stop the listeners; graceful has no effect then", flag=True
-            ),
+            Parameter("skip_exit", "Go on accepting clients after that too", flag=True),
             Parameter(
                 "inboundonly", "Only listeners whose traffic_direction is INBOUND", flag=True
             ),

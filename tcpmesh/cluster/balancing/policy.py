@@ -26,7 +26,7 @@ from tcpmesh.cluster.hosts.stats import ClusterStats
 from tcpmesh.interfaces import ILoadBalancer
 from tcpmesh.registry import UnknownExtension, WorkerContext, build, find_value
 from tcpmesh.values.hosts import HostSpec, Locality
-from tcpmesh.values.shared_counts import LocalCount, SharedCount
+from tcpmesh.values.shared.counts import LocalCount, SharedCount
 
 
 class FirstTables:

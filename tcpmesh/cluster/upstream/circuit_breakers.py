@@ -24,7 +24,7 @@ from tcpmesh.cluster.hosts.stats import ClusterStats
 from tcpmesh.runtime.runtime import Runtime
 from tcpmesh.stats.metrics import Merge
 from tcpmesh.stats.store import Scope
-from tcpmesh.values.shared_counts import SharedCounts
+from tcpmesh.values.shared.counts import SharedCounts
 from tcpmesh.values.statuses import BreakerThresholds
 
 RUNTIME_PREFIX = "circuit_breakers."

@@ -63,6 +63,7 @@ EXTENSIONS: dict[str, Rows] = {
         "flush_access_log_on_connected": YES,
         "proxy_protocol_tlvs": YES,
         "proxy_protocol_tlv_merge_policy": YES,
+        "check_drain_close": YES,
     },
 }
 

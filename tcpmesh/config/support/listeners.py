@@ -18,10 +18,7 @@ LISTENER: dict[str, Rows] = {
         "filter_chain_matcher": YES,
         "per_connection_buffer_limit_bytes": YES,
         "metadata": YES,
-        "traffic_direction": no_effect(
-            "read only by the admin command that drains inbound listeners, which is not "
-            "supported yet"
-        ),
+        "traffic_direction": YES,
         "enable_reuse_port": YES,
         "stats_matcher": YES,
         "tcp_backlog_size": YES,
@@ -41,9 +38,7 @@ LISTENER: dict[str, Rows] = {
         "tcp_keepalive": YES,
         "reuse_port": no_effect("a port is shared anyway, unless enable_reuse_port says no"),
         "connection_balance_config": default_only("one worker has all connections"),
-        "drain_type": no_effect(
-            "for drains of the whole proxy, by the admin interface, which are not supported yet"
-        ),
+        "drain_type": YES,
         "bypass_overload_manager": no_effect("there is no overload manager yet to bypass"),
     },
     "envoy.config.listener.v3.AdditionalAddress": {

@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
-from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from tcpmesh.interfaces import INetwork
@@ -34,26 +33,27 @@ class HandshakePace:
 
     def __init__(self, network: INetwork) -> None:
         self._network = network
-        self._clock: IReactorTime = network.clock
+        self._seconds = network.clock.seconds
         self._waiting: deque[Callable[[], object]] = deque()
         self._began = self._spent = 0.0
 
     def close(self) -> None:
         """Nobody begins a handshake any more; those that go on do."""
 
-    def take(self, step: Callable[[], object]) -> bool:
+    def take(self, step: Callable[..., object], *arguments: object) -> bool:
         """Take a step now, if there is time; whether it was taken."""
         if self._waiting:
             return False
-        start = self._clock.seconds()
+        seconds = self._seconds
+        start = seconds()
         if start - self._began > TURN:
             self._began, self._spent = start, 0.0
         if self._spent >= SLICE:
             return False
         try:
-            step()
+            step(*arguments)
         finally:
-            self._spent += self._clock.seconds() - start
+            self._spent += seconds() - start
         return True
 
     def take_later(self, step: Callable[[], object]) -> None:
@@ -63,7 +63,7 @@ class HandshakePace:
             self._network.call_soon(self._turn_comes)
 
     def _turn_comes(self) -> None:
-        seconds, waiting = self._clock.seconds, self._waiting
+        seconds, waiting = self._seconds, self._waiting
         end = seconds() + SLICE
         while waiting:
             try:

@@ -29,10 +29,25 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from tcpmesh.connection.tls.pace import HandshakePace
-from tcpmesh.connection.wrapped.states import RESET, HandshakeObserver, Phase
+from tcpmesh.connection.wrapped.states import (
+    CONNECTED,
+    RESET,
+    After,
+    HandshakeObserver,
+    Incoming,
+)
 from tcpmesh.connection.wrapped.transport import WrappedTransport
+from tcpmesh.connection.wrapped.writing import READY
 from tcpmesh.net.tls.context import NOTHING_WANTED, TlsContext
-from tcpmesh.net.tls.openssl.library import HEADER, PIECE, RECORD, Broken, TlsError, give_back, lend
+from tcpmesh.net.tls.openssl.library import (
+    BUFFERS,
+    HEADER,
+    PIECE,
+    RECORD,
+    Broken,
+    Buffer,
+    TlsError,
+)
 from tcpmesh.net.tls.sessions import KeptSession
 from tcpmesh.net.tls.verifier import Verdict
 from tcpmesh.values.stream.tls_facts import NO_TLS, TlsFacts
@@ -91,7 +106,6 @@ class TlsTransport(WrappedTransport):
         "_answers",
         "_facts",
         "_keeps_session",
-        "_most",
         "_shaken",
         "_unheard",
         "_waiting",
@@ -140,8 +154,6 @@ class TlsTransport(WrappedTransport):
         """What is tried to be resumed."""
         self._keeps_session = False
         """Whether the session with a host is still to be kept."""
-        self._most = READ_SIZE
-        """Bytes that may come at once."""
         self._unheard = 0
         """How often in a row the peer has asked for an answer, and not taken the one before."""
         self._facts = NO_TLS
@@ -167,17 +179,25 @@ class TlsTransport(WrappedTransport):
 
     def begin(self) -> None:
         """Who has connected speaks first."""
-        below = self.below
-        self._most = below.read_size = min(below.read_size, READ_SIZE)
+        if self._read_size > READ_SIZE:
+            self.read_size = READ_SIZE
         if self.context.is_server:
             self.facts = self.context.unagreed
             return
         self._shake_in_turn(NO_BYTES)
 
+    def bufferReceived(self, data: memoryview) -> None:
+        """Records, or parts of them: what comes nearly always goes the shortest way."""
+        if self._shaken and self._phase is READY and len(data) <= PIECE:
+            self._open(data)
+        elif self._phase in CONNECTED:
+            self.received(data)
+
     def received(self, data: memoryview) -> None:
         """Records, or parts of them."""
-        for start in range(0, len(data), PIECE):
-            piece = data[start : start + PIECE] if len(data) > PIECE else data
+        size = len(data)
+        for start in range(0, size, PIECE):
+            piece = data[start : start + PIECE]
             if self._shaken:
                 self._open(piece)
             else:
@@ -186,9 +206,11 @@ class TlsTransport(WrappedTransport):
                 return
 
     def connectionLost(self, reason: Failure) -> None:
-        """There is nothing below any more; a reset in the handshake is a failure of it."""
-        in_handshake = not self._shaken and self._phase is Phase.HANDSHAKE
-        if in_handshake and reason.check(ConnectionLost):
+        """There is nothing below any more; a reset, while the peer is listened to, is a failure of
+        TLS as well.
+        """
+        is_heard = self._incoming is Incoming.OPEN and self._after < After.CLOSE
+        if is_heard and reason.check(ConnectionLost) and not self._facts.failure:
             self.facts = replace(self._facts, failure=RESET)
         super().connectionLost(reason)
 
@@ -203,25 +225,29 @@ class TlsTransport(WrappedTransport):
 
     def send_plain(self, data: Any) -> None:
         """Make records of it, and send them as one."""
-        sealed, engine = lend(), self.engine
+        size = len(data)
+        if not 0 < size <= PIECE:
+            for start in range(0, size, PIECE):
+                if self._phase is READY:  # and not broken by the piece before
+                    self.send_plain(data[start : start + PIECE])
+            return
+        sealed, below = BUFFERS.pop() if BUFFERS else Buffer(), self.below
         try:
-            for start in range(0, len(data), PIECE):
-                piece = data[start : start + PIECE] if len(data) > PIECE else data
-                count = engine.seal(piece, sealed)
-                self._send_records(sealed.view[:count], len(piece))
+            records = sealed.view[: self.engine.seal(data, sealed)]
+            below.write(records)
+            left = below.buffered
+            if left or below.dropped or self._ledger is not None:
+                self._note_records(records, size, left + below.dropped)
         except TlsError as error:
             self._broken(error)
         finally:
-            give_back(sealed)
+            BUFFERS.append(sealed)
 
-    def _send_records(self, records: memoryview, plain: int) -> None:
-        """Give records to what is below, and where they have to wait note each by itself."""
-        below, size = self.below, len(records)
-        below.write(records)
-        dropped = below.dropped
-        left = below.buffered + dropped
+    def _note_records(self, records: memoryview, plain: int, left: int) -> None:
+        """Where records have to wait below, each is noted by itself."""
+        size, lost = len(records), self.below.dropped > 0
         if not left:
-            self._ledger.add(size, plain, 0, False)
+            self._note(size, plain, 0, lost)
             return
         ends, at = [], 0
         while at < size:
@@ -232,7 +258,7 @@ class TlsTransport(WrappedTransport):
         for index, end in enumerate(ends):
             stands_for = 0 if index < others else min(RECORD, plain)
             plain -= stands_for
-            self._ledger.add(end - start, stands_for, max(0, left - (size - end)), dropped > 0)
+            self._note(end - start, stands_for, max(0, left - (size - end)), lost)
             start = end
 
     def goodbye(self) -> None:
@@ -263,7 +289,7 @@ class TlsTransport(WrappedTransport):
             self._shake(data)
         elif self._waiting is not None:
             self._waiting += data
-        elif not pace.take(lambda: self._shake(data)):
+        elif not pace.take(self._shake, data):
             self._waiting = bytearray(data)
             self.below.pauseProducing()
             pace.take_later(self._turn_of_handshake)
@@ -307,14 +333,18 @@ class TlsTransport(WrappedTransport):
         self._shaken = True
         self._answers = not engine.is_1_3
         self.watcher.tls_done(self)
-        self._keeps_session = self.context.sessions is not None
-        self._keep_session()
-        self._open(NO_BYTES)
+        if self.context.sessions is not None:
+            self._keeps_session = True
+            self._keep_session()
+        if engine.has_more:
+            self._open(NO_BYTES)
+        else:
+            self._ready()
 
     def _open(self, data: memoryview) -> None:
         """Open what has come, and only then deliver it."""
         engine, broken, count = self.engine, None, 0
-        plain = lend()
+        plain = BUFFERS.pop() if BUFFERS else Buffer()
         try:
             try:
                 count = engine.open(data, plain)
@@ -328,11 +358,12 @@ class TlsTransport(WrappedTransport):
                 self._keep_session()
             if len(data) >= POOR_READ_SIZE:
                 is_poor = count < len(data) // 4
-                self.below.read_size = min(self._most, POOR_READ_SIZE if is_poor else READ_SIZE)
+                most = POOR_READ_SIZE if is_poor else READ_SIZE
+                self.below.read_size = min(self._read_size, most)
             if count:
                 self.deliver(plain.view[:count])
         finally:
-            give_back(plain)
+            BUFFERS.append(plain)
         if broken is not None:
             self._broken(broken)
         elif engine.ended:
@@ -376,13 +407,13 @@ class TlsTransport(WrappedTransport):
 
     def _send_out(self) -> None:
         """Send what OpenSSL has to say by itself."""
-        sealed = lend()
+        sealed = BUFFERS.pop() if BUFFERS else Buffer()
         try:
             count = self.engine.take(sealed)
-            if count:
+            if count > 0:
                 self.send(sealed.view[:count])
         finally:
-            give_back(sealed)
+            BUFFERS.append(sealed)
 
     def _broken(self, error: TlsError) -> None:
         """It is over: send the alert, and tell."""

@@ -8,11 +8,12 @@ from typing import Any
 class OnTransport:
     """A transport that stands on another one."""
 
-    __slots__ = ("__weakref__", "below")
+    __slots__ = ("__weakref__", "_read_size", "below")
 
     def __init__(self) -> None:
         self.below: Any = None
         """The `IStreamTransport` that this one stands on."""
+        self._read_size = 0
 
     def getPeer(self) -> Any:
         """The other side's address."""
@@ -53,9 +54,8 @@ class OnTransport:
     @property
     def read_size(self) -> int:
         """At most so many bytes are delivered in one call."""
-        size: int = self.below.read_size
-        return size
+        return self._read_size
 
     @read_size.setter
     def read_size(self, size: int) -> None:
-        self.below.read_size = size
+        self._read_size = self.below.read_size = size

@@ -11,7 +11,7 @@ from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 
 RESET = "TLS_error:|33554536:system library:OPENSSL_internal:Connection reset by peer:TLS_error_end"
-"""What Envoy says of a handshake that ended with a reset."""
+"""What Envoy says of TLS that ended with a reset."""
 
 
 class Phase(Enum):
@@ -32,6 +32,8 @@ class Phase(Enum):
     LOST = auto()
     """It is over, and the protocol above was told."""
 
+    __hash__ = object.__hash__  # enum's own, in Python, takes longer than what it is for
+
 
 NEXT: dict[Phase, frozenset[Phase]] = {
     Phase.HANDSHAKE: frozenset((Phase.READY, Phase.ENDING, Phase.LOST)),
@@ -42,7 +44,7 @@ NEXT: dict[Phase, frozenset[Phase]] = {
 }
 """What may follow what."""
 
-CONNECTED = (Phase.HANDSHAKE, Phase.READY)
+CONNECTED = (Phase.READY, Phase.HANDSHAKE)
 """There is a connection, and this side has not ended it."""
 
 

@@ -63,11 +63,14 @@ from tcpmesh.connection.wrapped.states import (
     TransportSocketError,
     Turn,
 )
-from tcpmesh.connection.wrapped.writing import WrappedWriteSide
+from tcpmesh.connection.wrapped.writing import NOTHING, READY, WrappedWriteSide
 from tcpmesh.interfaces import IBufferedProtocol, IStreamTransport
 from tcpmesh.values.stream.tls_facts import NO_TLS, TlsFacts
 
 log = Logger(namespace="connection")
+
+OPEN, CLOSE = Incoming.OPEN, After.CLOSE
+IDLE = Turn.NONE
 
 GRACE = 1.0
 """Seconds for the peer to take the last words of a wrapper that failed, such as a TLS alert."""
@@ -110,13 +113,13 @@ class WrappedTransport(WrappedWriteSide):
         self._receive: Callable[[memoryview], object] = _ignore
         self._plain = bytearray()
         """Plain bytes that were received and not been delivered."""
-        self._incoming = Incoming.OPEN
+        self._incoming = OPEN
         self._reason: Failure | None = None
         """Why there is nothing below any more, where that has still to be told."""
         self._paused = False
         """Whether the protocol above has paused, and `_stalled`, whether below is paused."""
         self._stalled = False
-        self._turn = Turn.NONE
+        self._turn = IDLE
         self._read_credit: float = inf
         self._grace: IDelayedCall | None = None
 
@@ -145,35 +148,40 @@ class WrappedTransport(WrappedWriteSide):
     @property
     def is_ready(self) -> bool:
         """Whether the handshake is over and the connection is not."""
-        return self._phase is Phase.READY
+        return self._phase is READY
 
     def handshake_done(self) -> None:
         """Plain bytes may come and go from now on."""
         observer, self._observer = self._observer, None
         if self._phase is not Phase.HANDSHAKE or observer is None:
             return
-        self._enter(Phase.READY)
+        self._enter(READY)
         observer.handshake_done(self)
-        if self.is_ready:
+        if self._phase is READY:
             if self._producer is not None and not self._streaming:
                 self._pull()
-            else:
+            elif self._pending or self._after is not NOTHING:
                 self.room_there()
-            self._deliver()
+            else:
+                self._full = False
+            if self._plain or self._paused or self._incoming is not OPEN:
+                self._deliver()
 
     def deliver(self, data: Any) -> None:
         """Give plain bytes to the protocol above, now or when it wants them; only to be called from
         within `received`.
         """
-        if self._after >= After.CLOSE:
+        if self._after >= CLOSE:
             return
+        size = len(data)
         if (
-            self._phase is Phase.READY
+            self._phase is READY
             and not self._paused
             and not self._plain
-            and len(data) <= min(self.below.read_size, self._read_credit)
+            and size <= self._read_size
+            and size <= self._read_credit
         ):
-            self._read_credit -= len(data)
+            self._read_credit -= size
             self._receive(data)
         else:
             self._plain += data
@@ -181,7 +189,7 @@ class WrappedTransport(WrappedWriteSide):
 
     def deliver_end(self) -> None:
         """The peer has sent all plain bytes that it will."""
-        if self._incoming is Incoming.OPEN:
+        if self._incoming is OPEN:
             self._incoming = Incoming.ENDED
             self._deliver()
 
@@ -208,7 +216,9 @@ class WrappedTransport(WrappedWriteSide):
     def makeConnection(self, transport: Any) -> None:
         """Below is connected."""
         self.below = transport
-        self.high_watermark = transport.high_watermark
+        self._read_size = transport.read_size
+        self._mark = mark = transport.high_watermark
+        transport.high_watermark = max(1, mark // 2) if mark else 0
         self._ask_for_room(streaming=True)
         self.begin()
 
@@ -268,9 +278,9 @@ class WrappedTransport(WrappedWriteSide):
         finished = ended and self._incoming is not Incoming.OPEN
         return (
             (closed or finished)
-            and reason.check(ConnectionLost) is not None
-            and reason.check(ConnectionAborted) is None
-            and not self._ledger.unsent(self.below.dropped)
+            and isinstance(reason.value, ConnectionLost)
+            and not isinstance(reason.value, ConnectionAborted)
+            and not self._unsent(self.below.dropped)
         )
 
     def _report_lost(self, reason: Failure) -> None:
@@ -381,7 +391,7 @@ class WrappedTransport(WrappedWriteSide):
             self._incoming = Incoming.TOLD
             self._tell_end()
             return True
-        size = int(min(self.below.read_size, self._read_credit))
+        size = int(min(self._read_size, self._read_credit))
         data = self._plain[:size]
         del self._plain[:size]
         self._read_credit -= len(data)

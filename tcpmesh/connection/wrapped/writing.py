@@ -18,6 +18,8 @@ from tcpmesh.connection.wrapped.below import OnTransport
 from tcpmesh.connection.wrapped.ledger import Ledger
 from tcpmesh.connection.wrapped.states import CONNECTED, NEXT, After, Phase
 
+READY, NOTHING = Phase.READY, After.NOTHING  # to find a member of an enum takes several look-ups
+
 PIECE = 1 << 16
 """Bytes turned into others at once, of those that had to wait."""
 
@@ -65,10 +67,11 @@ class WrappedWriteSide(OnTransport):
     def __init__(self) -> None:
         super().__init__()
         self._phase = Phase.HANDSHAKE
-        self._after = After.NOTHING
+        self._after = NOTHING
         self._pending = bytearray()
         """Plain bytes that were written and have not gone below."""
-        self._ledger = Ledger()
+        self._ledger: Ledger | None = None
+        """Made once something waits below."""
         self._dropped = 0
         self._mark = 0
         self._full = False
@@ -96,7 +99,19 @@ class WrappedWriteSide(OnTransport):
         below = self.below
         below.write(data)
         dropped = below.dropped
-        self._ledger.add(len(data), plain, below.buffered + dropped, dropped > 0)
+        left = below.buffered + dropped
+        if left or self._ledger is not None:
+            self._note(len(data), plain, left, dropped > 0)
+
+    def _note(self, size: int, plain: int, left: int, lost: bool) -> None:
+        """Bytes have gone below, as the ledger's `add` has it."""
+        if self._ledger is None:
+            self._ledger = Ledger()
+        self._ledger.add(size, plain, left, lost)
+
+    def _unsent(self, left: int) -> int:
+        """Plain bytes that are in so many of those below."""
+        return self._ledger.unsent(left) if left and self._ledger is not None else 0
 
     def limit_writes(self, credit: float) -> None:
         """Pass so many written bytes on, and then no more before this is called again."""
@@ -109,14 +124,12 @@ class WrappedWriteSide(OnTransport):
     @property
     def buffered(self) -> int:
         """Plain bytes that the kernel has not taken yet."""
-        waiting = self.below.buffered
-        return len(self._pending) + (self._ledger.unsent(waiting) if waiting else 0)
+        return len(self._pending) + self._unsent(self.below.buffered)
 
     @property
     def dropped(self) -> int:
         """Plain bytes that were never sent."""
-        lost = self.below.dropped
-        return self._dropped + (self._ledger.unsent(lost) if lost else 0)
+        return self._dropped + self._unsent(self.below.dropped)
 
     @property
     def high_watermark(self) -> int:
@@ -132,25 +145,17 @@ class WrappedWriteSide(OnTransport):
 
     def write(self, data: Any) -> None:
         """Send plain bytes after all that was written before."""
-        if (
-            self._after is not After.NOTHING
-            or self._phase not in CONNECTED
-            or self.below.dropped  # it is broken
-        ):
-            self._dropped += len(data)
+        size, credit = len(data), self._write_credit
+        if self._after is not NOTHING or self._phase not in CONNECTED or self.below.dropped:
+            self._dropped += size  # nothing may follow, or it is broken
             return
-        if (
-            self._phase is Phase.READY
-            and not self._pending
-            and not self._full
-            and len(data) <= self._write_credit
-        ):
-            self._write_credit -= len(data)
+        if self._phase is READY and not self._pending and not self._full and size <= credit:
+            self._write_credit = credit - size
             self.send_plain(data)
         else:
             self._pending += data
             self._pass_on()
-        if self._streaming and not self._producer_paused:
+        if (self._full or self._pending) and self._streaming and not self._producer_paused:
             self._consider_pause()
 
     def writeSequence(self, iovec: Iterable[bytes]) -> None:
@@ -160,12 +165,9 @@ class WrappedWriteSide(OnTransport):
     def _pass_on(self) -> None:
         """Send what is pending, as far as it may go now, and then what comes after it."""
         pending = self._pending
-        ends = self._after is not After.NOTHING
+        ends = self._after is not NOTHING
         while (
-            pending
-            and self._phase is Phase.READY
-            and self._write_credit > 0
-            and (ends or not self._full)
+            pending and self._phase is READY and self._write_credit > 0 and (ends or not self._full)
         ):
             size = int(min(len(pending), PIECE, self._write_credit))
             piece = bytes(pending[:size])
@@ -229,7 +231,7 @@ class WrappedWriteSide(OnTransport):
 
     def _consider_pause(self) -> None:
         """Pause the producer if there is too much, unless nothing would tell when that is over."""
-        if (self._full or self._pending) and 0 < self._mark < self.buffered:
+        if 0 < self._mark < self.buffered:
             self._producer_paused = True
             self._producer.pauseProducing()
 

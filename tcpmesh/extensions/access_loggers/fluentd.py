@@ -15,6 +15,7 @@ from envoy.extensions.access_loggers.fluentd.v3 import fluentd_pb2
 from google.protobuf.json_format import MessageToDict
 
 from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
 
 from tcpmesh.accesslog.collectors.buffered import RecordBuffer, buffering
 from tcpmesh.accesslog.collectors.logger import CollectorLogger
@@ -23,12 +24,15 @@ from tcpmesh.accesslog.operators import Operators
 from tcpmesh.config.fields.operators import names_of_formatters
 from tcpmesh.config.fields.values import seconds
 from tcpmesh.interfaces import ICluster
+from tcpmesh.logs.reachability import Reachability
 from tcpmesh.registry import Context, extension
 from tcpmesh.rpc.backoff import Backoff
 from tcpmesh.stats.store import sanitize
 from tcpmesh.values.stream.moment import Moment
 from tcpmesh.values.stream.stream_info import StreamInfo
 from tcpmesh.wire.msgpack import array_head, packed
+
+log = Logger(namespace="filter")
 
 BASE, FACTOR = 0.5, 10
 """Seconds before the second attempt to connect, and how many times as long a pause becomes."""
@@ -62,6 +66,8 @@ class Fluentd:
         self._attempts_left = options.max_connect_attempts.value or 1 if has_limit else -1
         self._backoff = _backoff(options.backoff_options, context.random)
         self._buffer = RecordBuffer(clock, self._send, *buffering(message))
+        what = f"fluentd of cluster {message.cluster!r}"
+        self._reachability = Reachability(log, what, clock.seconds)
         self._connection: Any = None
         self._is_connected = self._is_given_up = False
         self._retry: IDelayedCall | None = None
@@ -99,6 +105,7 @@ class Fluentd:
         head = array_head(2) + self._tag + array_head(len(entries))
         self._connection.write(head + b"".join(entries))
         self._sent.tally += 1
+        self._reachability.succeeded()
         return True
 
     # The connection
@@ -108,6 +115,7 @@ class Fluentd:
         cluster = self._cluster(self._cluster_name)
         connection = cluster.connect(self) if cluster is not None else None
         if connection is None:
+            self._reachability.failed("there is no host to connect to")
             self._try_again(cluster)
         elif self._retry is None and not self._is_given_up:
             self._connection = connection
@@ -124,6 +132,9 @@ class Fluentd:
     def lost(self) -> None:
         """There is no connection, or no more."""
         self._closed.tally += 1
+        self._reachability.failed(
+            "it has closed the connection" if self._is_connected else "it cannot be connected to"
+        )
         self._connection = None
         self._is_connected = False
         self._try_again(self._cluster(self._cluster_name))

@@ -16,16 +16,21 @@ from typing import Any
 from envoy.extensions.access_loggers.grpc.v3 import als_pb2
 from envoy.service.accesslog.v3 import als_pb2 as service_pb2
 
+from twisted.logger import Logger
+
 from tcpmesh.accesslog.collectors.buffered import RecordBuffer, buffering
 from tcpmesh.accesslog.collectors.custom_tags import CustomTags
 from tcpmesh.accesslog.collectors.entries import Entries
 from tcpmesh.accesslog.collectors.log_stream import NO_RETRY, LogStream, RetryPolicy, Stream
 from tcpmesh.accesslog.collectors.logger import CollectorLogger
 from tcpmesh.accesslog.operators import Operators
+from tcpmesh.logs.reachability import Reachability
 from tcpmesh.registry import Context, extension
-from tcpmesh.rpc.client import GrpcClient, grpc_client
+from tcpmesh.rpc.client import GrpcClient, destination, grpc_client
 from tcpmesh.values.stream.moment import Moment
 from tcpmesh.values.stream.stream_info import StreamInfo
+
+log = Logger(namespace="filter")
 
 STATS = "access_logs.grpc_access_log"
 TCP, HTTP = "tcp_logs", "http_logs"
@@ -55,6 +60,11 @@ class LogService:
             self._identify,
             self._lose,
             context.network.clock,
+            Reachability(
+                log,
+                f"the access log service of {destination(message.grpc_service)}",
+                context.network.clock.seconds,
+            ),
             interval,
             RetryPolicy.of(message.grpc_stream_retry_policy) if has_policy else NO_RETRY,
             context.random,

@@ -14,6 +14,8 @@ from typing import Any
 from envoy.extensions.access_loggers.open_telemetry.v3 import logs_service_pb2
 from opentelemetry.proto.collector.logs.v1 import logs_service_pb2 as service_pb2
 
+from twisted.logger import Logger
+
 from tcpmesh.accesslog.collectors.buffered import RecordBuffer, buffering
 from tcpmesh.accesslog.collectors.custom_tags import CustomTags
 from tcpmesh.accesslog.collectors.exports import Exports
@@ -22,10 +24,13 @@ from tcpmesh.accesslog.collectors.otlp import LogRecords, records_of, request_of
 from tcpmesh.accesslog.collectors.otlp_transport import GrpcTransport, HttpTransport, Transport
 from tcpmesh.accesslog.operators import Operators
 from tcpmesh.config.fields.operators import names_of_formatters
+from tcpmesh.logs.reachability import Reachability
 from tcpmesh.registry import Context, extension
 from tcpmesh.stats.store import sanitize
 from tcpmesh.values.stream.moment import Moment
 from tcpmesh.values.stream.stream_info import StreamInfo
+
+log = Logger(namespace="filter")
 
 METHOD = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
 
@@ -45,8 +50,11 @@ class Collector:
         if not message.HasField("http_service"):
             counter(f"{stats}.grpc_entries_flushed")
             counter(f"{stats}.grpc_entries_flush_failed")
-        self._exports = Exports(transport, self._count_written, self._lose)
         clock = context.network.clock
+        what = f"the OpenTelemetry collector of logs of {transport.destination}"
+        self._exports = Exports(
+            transport, self._count_written, self._lose, Reachability(log, what, clock.seconds)
+        )
         self._buffer = RecordBuffer(clock, self._send, *buffering(message))
 
     def add(self, record: Any) -> None:

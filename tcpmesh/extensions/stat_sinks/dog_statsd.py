@@ -11,11 +11,16 @@ from typing import Any
 
 from envoy.config.metrics.v3 import stats_pb2
 
+from twisted.logger import Logger
+
 from tcpmesh.config.fields.values import host_and_port
+from tcpmesh.logs.reachability import Reachability
 from tcpmesh.registry import MainContext, extension
 from tcpmesh.stats.statsd.datagram_sink import DatagramSink
 from tcpmesh.stats.statsd.lines import datadog
 from tcpmesh.values.address import Address
+
+log = Logger(namespace="stats")
 
 
 @extension(stats_pb2.DogStatsdSink)
@@ -23,10 +28,13 @@ class DogStatsdSink(DatagramSink):
     """Sends to an address."""
 
     def __init__(self, message: Any, context: MainContext) -> None:
+        address = Address(*host_and_port(message.address))
+        clock = context.network.clock
         super().__init__(
-            Address(*host_and_port(message.address)),
+            address,
             message.max_bytes_per_datagram.value,
             context.store.scope("dog_statsd"),
+            Reachability(log, f"DogStatsD at {address}", clock.seconds),
             message.prefix,
             datadog,
         )

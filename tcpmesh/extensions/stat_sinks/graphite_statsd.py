@@ -11,11 +11,16 @@ from typing import Any
 
 from envoy.extensions.stat_sinks.graphite_statsd.v3 import graphite_statsd_pb2
 
+from twisted.logger import Logger
+
 from tcpmesh.config.fields.values import host_and_port
+from tcpmesh.logs.reachability import Reachability
 from tcpmesh.registry import MainContext, extension
 from tcpmesh.stats.statsd.datagram_sink import DatagramSink
 from tcpmesh.stats.statsd.lines import graphite
 from tcpmesh.values.address import Address
+
+log = Logger(namespace="stats")
 
 
 @extension(graphite_statsd_pb2.GraphiteStatsdSink)
@@ -23,10 +28,13 @@ class GraphiteStatsdSink(DatagramSink):
     """Sends to an address."""
 
     def __init__(self, message: Any, context: MainContext) -> None:
+        address = Address(*host_and_port(message.address))
+        clock = context.network.clock
         super().__init__(
-            Address(*host_and_port(message.address)),
+            address,
             message.max_bytes_per_datagram.value,
             context.store.scope("graphite_statsd"),
+            Reachability(log, f"Graphite at {address}", clock.seconds),
             message.prefix,
             graphite,
         )

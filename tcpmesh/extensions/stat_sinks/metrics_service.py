@@ -14,11 +14,14 @@ from envoy.config.metrics.v3 import metrics_service_pb2
 from envoy.service.metrics.v3 import metrics_service_pb2 as service_pb2
 from zope.interface import implementer
 
+from twisted.logger import Logger
+
 from tcpmesh.accesslog.collectors.log_stream import LogStream, Stream
 from tcpmesh.accesslog.collectors.outbox import Outbox
 from tcpmesh.interfaces import IStatsSink, IStatsSnapshot
+from tcpmesh.logs.reachability import Reachability
 from tcpmesh.registry import MainContext, extension
-from tcpmesh.rpc.client import grpc_client
+from tcpmesh.rpc.client import destination, grpc_client
 from tcpmesh.stats.exposition.formats import readable
 from tcpmesh.stats.snapshot import (
     FlushedCounter,
@@ -27,6 +30,8 @@ from tcpmesh.stats.snapshot import (
     FlushedNumbers,
 )
 from tcpmesh.stats.text import QUANTILES
+
+log = Logger(namespace="stats")
 
 METHOD = "/envoy.service.metrics.v3.MetricsService/StreamMetrics"
 
@@ -133,7 +138,15 @@ class MetricsServiceSink:
         clock = context.network.clock
         self._outbox = Outbox(lambda message: self._stream.send(message, 1), self._drop)
         self._stream = LogStream(
-            self._open, self._identify, self._drop, clock, 0.0, drained=self._outbox.go_on
+            self._open,
+            self._identify,
+            self._drop,
+            clock,
+            Reachability(
+                log, f"the metrics service of {destination(message.grpc_service)}", clock.seconds
+            ),
+            0.0,
+            drained=self._outbox.go_on,
         )
 
     def flush(self, snapshot: IStatsSnapshot) -> Iterator[None]:

@@ -18,10 +18,13 @@ from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2
 from opentelemetry.proto.metrics.v1 import metrics_pb2
 from zope.interface import implementer
 
+from twisted.logger import Logger
+
 from tcpmesh.accesslog.collectors.exports import Exports
 from tcpmesh.accesslog.collectors.otlp_transport import GrpcTransport, HttpTransport, Transport
 from tcpmesh.accesslog.collectors.outbox import Outbox
 from tcpmesh.interfaces import IStatsSink, IStatsSnapshot
+from tcpmesh.logs.reachability import Reachability
 from tcpmesh.registry import MainContext, extension
 from tcpmesh.stats.exposition.formats import readable
 from tcpmesh.stats.snapshot import (
@@ -31,6 +34,8 @@ from tcpmesh.stats.snapshot import (
     FlushedNumbers,
 )
 from tcpmesh.version import __version__
+
+log = Logger(namespace="stats")
 
 METHOD = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export"
 
@@ -168,8 +173,10 @@ class OpenTelemetrySink:
         )
         self._dropped = context.store.counter("open_telemetry_stats.requests_dropped")
         self._outbox = Outbox(self._send, self._drop)
+        what = f"the OpenTelemetry collector of statistics of {self._transport.destination}"
+        reachability = Reachability(log, what, context.network.clock.seconds)
         self._exports = Exports(
-            self._transport, lambda requests: None, self._drop, self._outbox.go_on
+            self._transport, lambda requests: None, self._drop, reachability, self._outbox.go_on
         )
 
     def flush(self, snapshot: IStatsSnapshot) -> Iterator[None]:

@@ -17,14 +17,18 @@ from envoy.config.metrics.v3 import stats_pb2
 from zope.interface import implementer
 
 from twisted.internet.protocol import ClientFactory, Protocol, connectionDone
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from tcpmesh.config.fields.values import host_and_port
 from tcpmesh.interfaces import IStatsSink, IStatsSnapshot
+from tcpmesh.logs.reachability import Reachability
 from tcpmesh.registry import MainContext, extension
 from tcpmesh.stats.statsd.datagrams import Datagrams
 from tcpmesh.stats.statsd.lines import PREFIX, lines, plain, sending
 from tcpmesh.values.address import Address
+
+log = Logger(namespace="stats")
 
 BUFFERED_LIMIT = 16 << 20
 """Bytes that may wait for a server that does not take them; Envoy's."""
@@ -43,7 +47,7 @@ class StatsdSink:
     def __init__(self, message: Any, context: MainContext) -> None:
         self._prefix = message.prefix or PREFIX
         self._writer: Datagrams | _Lines = (
-            Datagrams(Address(*host_and_port(message.address)), 0, context.store.scope("statsd"))
+            _datagrams(message.address, context)
             if message.HasField("address")
             else _Lines(message.tcp_cluster_name, context)
         )
@@ -57,6 +61,12 @@ class StatsdSink:
         self._writer.close()
 
 
+def _datagrams(message: Any, context: MainContext) -> Datagrams:
+    address = Address(*host_and_port(message))
+    reachability = Reachability(log, f"statsd at {address}", context.network.clock.seconds)
+    return Datagrams(address, 0, context.store.scope("statsd"), reachability)
+
+
 class _Lines:
     """Lines for a host of a cluster, which is connected to where there is something to send."""
 
@@ -66,6 +76,8 @@ class _Lines:
         self._cluster = cluster
         self._context = context
         self._lines = bytearray()
+        clock = context.network.clock
+        self._reachability = Reachability(log, f"statsd of cluster {cluster!r}", clock.seconds)
         self._client: _Client | None = None
 
     def write(self, line: bytes) -> None:
@@ -84,11 +96,13 @@ class _Lines:
         if client is None or client.is_lost:
             client = self._client = self._connect()
         if client is None:
-            self._unavailable()
+            self._unavailable("there is no host to connect to")
         elif client.waiting + len(data) > BUFFERED_LIMIT:
             self._overflow.tally += 1
         else:
             client.write(data)
+            if client.is_connected:
+                self._reachability.succeeded()
 
     def close(self) -> None:
         """Send what is written, and leave."""
@@ -97,8 +111,9 @@ class _Lines:
             self._client.close()
             self._client = None
 
-    def _unavailable(self) -> None:
+    def _unavailable(self, why: str) -> None:
         self._scope.counter("cx_unavailable").tally += 1
+        self._reachability.failed(why)
 
     def _connect(self) -> _Client | None:
         cluster = self._context.cluster(self._cluster)
@@ -113,16 +128,21 @@ class _Lines:
 class _Client(ClientFactory, Protocol):
     """One connection, and the factory that made it: what is written before it is there waits.
 
-    :param failed: called where it cannot be made.
+    :param failed: told why it cannot be made.
     """
 
     noisy = False
 
-    def __init__(self, failed: Callable[[], object]) -> None:
+    def __init__(self, failed: Callable[[str], object]) -> None:
         self.is_lost = False
         self._failed = failed
         self._early = bytearray()
         self._connector: Any = None
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether what is written is sent."""
+        return self.transport is not None and not self.is_lost
 
     @property
     def waiting(self) -> int:
@@ -133,7 +153,7 @@ class _Client(ClientFactory, Protocol):
     def write(self, data: bytes) -> None:
         """Send this as soon as can be."""
         if self.is_lost:
-            self._failed()
+            self._failed("it cannot be connected to")
         elif self.transport is None:
             self._early += data
         else:
@@ -164,7 +184,7 @@ class _Client(ClientFactory, Protocol):
         """Nobody is there."""
         self.is_lost = True
         self._early.clear()
-        self._failed()
+        self._failed(reason.getErrorMessage())
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The next flush connects anew."""

@@ -188,9 +188,13 @@ class EpollTransport(WriteSide):
         sink = pump.direction.sink
         self._readable = True
         for _ in range(MOVES):
-            if pump.idle:
+            has_new_protocol = self._protocol is not pump.direction
+            if pump.idle or (has_new_protocol and not pump.held):
                 self._stop_pump(pump)
                 break
+            if has_new_protocol:
+                pump.pause()  # until what is in the pipe has left
+                return
             try:
                 got = pump.fill(self.fd)
             except BlockingIOError:

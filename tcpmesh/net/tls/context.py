@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL
 from OpenSSL.crypto import X509
 
+from tcpmesh.net.tls.agreement import Agreements
 from tcpmesh.net.tls.ciphers import cipher_list, signs_handshake
 from tcpmesh.net.tls.material import Certificate
 from tcpmesh.net.tls.names import Parameters
@@ -111,12 +112,23 @@ class TlsContext:
         """Whether a client's first bytes have to be seen: without tickets OpenSSL keeps sessions of
         TLS 1.3 by name, which Envoy does not.
         """
+        self.facts = Agreements(
+            [each.chain[0] for each in settings.certificates],
+            sees_certificates=self.asks_for_certificate or not self.is_server,
+            has_protocols=bool(self._protocols),
+            validates=self.validates,
+        ).facts
+        """What a handshake has agreed on that is over: called with its engine."""
         self._usages = SIGNS if self.is_server else _usages(settings.parameters)
         """What a peer's key may be used for up to TLS 1.2."""
         self._default = _best_of(settings.certificates)
         self._others = self._default if settings.full_scan else settings.certificates[:1]
         """Those for clients for whose name there is none."""
+        self._begin_with: SSL.Context | None = None
+        """What nearly all connections are begun with."""
         self._by_name = _by_name(settings.certificates) if len(settings.certificates) > 1 else {}
+        self.chooses_by_name = bool(self._by_name)
+        """Whether it depends on the name a client asks for which certificate it gets."""
 
     @cached_property
     def unagreed(self) -> TlsFacts:
@@ -134,8 +146,13 @@ class TlsContext:
         :param hello: the client's first bytes, where the context `looks_at_hello`.
         :param owner: whose `verdict` is the one on the peer, and whose `wanted` holds in it.
         """
-        forgets = self.looks_at_hello and may_speak_1_3(hello)
-        engine = self._engine_class(self, self._context(self._default, forgets), owner)
+        if self.looks_at_hello and may_speak_1_3(hello):
+            made = self._context(self._default, forgets=True)
+        elif (found := self._begin_with) is not None:
+            made = found
+        else:
+            made = self._begin_with = self._context(self._default)
+        engine = self._engine_class(self, made, owner)
         if not self.is_server:
             wanted: Wanted = owner.wanted
             if wanted.server_name:
@@ -174,14 +191,6 @@ class TlsContext:
             options.subject_names,
             name if settings.expect_server_name else "",
         )
-
-    def local_certificate(self, engine: CompiledEngine) -> bytes:
-        """Which of its certificates this side has shown, in DER; empty for none."""
-        certificates = self.settings.certificates
-        if len(certificates) > 1:
-            leaf = engine.local_certificate
-            return next((each.chain[0] for each in certificates if each.chain[0] == leaf), b"")
-        return certificates[0].chain[0] if certificates else b""
 
     # What OpenSSL asks
 

@@ -11,8 +11,10 @@ import struct
 from collections.abc import Callable
 from dataclasses import fields
 from enum import Enum
+from functools import partial
 from typing import Any, Protocol
 
+from tcpmesh.server.link.deep import read_message
 from tcpmesh.values.address import Address
 
 
@@ -116,7 +118,9 @@ def enum_form(kind: type[Enum]) -> Mapped:
 
 def message_form(kind: Any) -> Mapped:
     """A protobuf message, or `None`."""
-    return Optional(Mapped(BYTES, lambda each: each.SerializeToString(), kind.FromString))
+    return Optional(
+        Mapped(BYTES, lambda each: each.SerializeToString(), partial(read_message, kind))
+    )
 
 
 class Optional(Mapped):

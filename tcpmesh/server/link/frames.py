@@ -38,6 +38,7 @@ from tcpmesh.server.link.numbers import Numbers
 from tcpmesh.stats.deltas import Deltas, GaugeValue, Interval, Names
 from tcpmesh.stats.metrics import Merge
 from tcpmesh.values import link
+from tcpmesh.values.drain import DrainScope, DrainStrategy, DrainTimes
 from tcpmesh.values.hosts import Assignment, HostSpec, Locality
 from tcpmesh.values.live import traffic
 from tcpmesh.values.runtime import Entry
@@ -108,6 +109,8 @@ ENTRY = Record(
     fraction=Optional(Together(WHOLE, WHOLE)),
 )
 REFUSAL = enum_form(link.Refusal)
+SCOPE = enum_form(DrainScope)
+STRATEGY = Mapped(TEXT, lambda strategy: strategy.value, DrainStrategy)
 MERGE = Mapped(TEXT, lambda merge: merge.value, Merge)
 INTERVAL = Together(TEXT, FRACTION, Several(Together(WHOLE, WHOLE)), Several(FRACTION))
 DELTAS = Record(
@@ -161,6 +164,7 @@ TO_WORKER = Table(
             file_flush_min_size_kb=WHOLE,
             runtime=Several(Together(TEXT, ENTRY)),
             secrets=Several(message_form(Secret)),
+            drain=Record(DrainTimes, seconds=WHOLE, strategy=STRATEGY),
         ),
     ),
     (2, Record(link.AddCluster, cluster=WHOLE, message=message_form(Cluster))),
@@ -219,6 +223,10 @@ TO_WORKER = Table(
         24,
         Record(live.CloseConnections, ask=WHOLE, filters=FILTERS, percent=WHOLE, gently=TRUTH),
     ),
+    (31, Record(link.EndListener, listener=WHOLE)),
+    (32, Record(link.StartDrain, scope=SCOPE)),
+    (33, Record(link.StopListening, scope=SCOPE)),
+    (34, Record(link.FailHealthChecks, fails=TRUTH)),
     (26, Record(traffic.AskTraffic)),
 )
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from zope.interface import implementer
 
 from tcpmesh.interfaces import IStatsSink, IStatsSnapshot
+from tcpmesh.logs.reachability import Reachability
 from tcpmesh.stats.scope import Scope
 from tcpmesh.stats.statsd.datagrams import Datagrams
 from tcpmesh.stats.statsd.lines import PREFIX, Dialect, lines, sending
@@ -19,6 +20,7 @@ class DatagramSink:
 
     :param size: as of `Datagrams`.
     :param scope: likewise.
+    :param reachability: likewise.
     :param prefix: what names begin with; empty for Envoy's default.
     :param dialect: how the tags of a name are written.
     """
@@ -26,9 +28,15 @@ class DatagramSink:
     wants_values = True
 
     def __init__(
-        self, address: Address, size: int, scope: Scope, prefix: str, dialect: Dialect
+        self,
+        address: Address,
+        size: int,
+        scope: Scope,
+        reachability: Reachability,
+        prefix: str,
+        dialect: Dialect,
     ) -> None:
-        self._writer = Datagrams(address, size, scope)
+        self._writer = Datagrams(address, size, scope, reachability)
         self._prefix = prefix or PREFIX
         self._dialect = dialect
 

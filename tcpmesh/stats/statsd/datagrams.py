@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 
+from tcpmesh.logs.reachability import Reachability
 from tcpmesh.stats.scope import Scope
 from tcpmesh.values.address import Address
 
@@ -18,12 +19,16 @@ class Datagrams:
     :param size: lines are put together into datagrams of at most so many bytes, separated by line
         ends; with 0 each has its own.
     :param scope: where what could not be sent is counted (`udp_lost`), if ever.
+    :param reachability: told whether somebody listens.
     """
 
-    def __init__(self, address: Address, size: int, scope: Scope) -> None:
+    def __init__(
+        self, address: Address, size: int, scope: Scope, reachability: Reachability
+    ) -> None:
         self._address = address
         self._size = size
         self._scope = scope
+        self._reachability = reachability
         self._socket: socket.socket | None = None
         self._lines = bytearray()
 
@@ -61,5 +66,9 @@ class Datagrams:
                 self._socket.setblocking(False)
             # Not connected: who listens may come later, and at a path anew.
             self._socket.sendto(data, self._address.sockaddr)
-        except OSError:
+        except OSError as e:
             self._scope.counter("udp_lost").tally += 1
+            if not isinstance(e, BlockingIOError):  # that means only that it was too much at once
+                self._reachability.failed(e.strerror)
+        else:
+            self._reachability.succeeded()

@@ -42,6 +42,8 @@ class Cause(Enum):
     NO_FILTER_CHAIN = "no filter chain matches"
     NO_FILTERS = "the filter chain has no filters"
     CHAIN_REMOVED = "the filter chain was removed"
+    LISTENER_REMOVED = "the listener was replaced or removed"
+    DRAINED = "the listener drains"
     FILTER = "closed by a filter"
     SERVED = "served by a filter without an upstream"
 

@@ -174,6 +174,16 @@ REASONS: dict[Cause, Explained] = {
         "its filter chain was removed",
         "An update has left its filter chain out, or changed it, and the drain time is over.",
     ),
+    Cause.LISTENER_REMOVED: Explained(
+        _always("its listener was replaced or removed"),
+        "its listener was replaced or removed",
+        "An update has changed its listener, or left it out, and the drain time is over.",
+    ),
+    Cause.DRAINED: Explained(
+        _always("its listener drains"),
+        "its listener drains",
+        "With check_drain_close, a drain closes connections when they carry bytes.",
+    ),
     Cause.FILTER: Explained(
         _filter,
         "closed by a filter: over_connection_limit",

@@ -95,6 +95,9 @@ class ListenerInfo:
     filter_chain_metadata: Any = field(default=None, compare=False)
     """That of the filter chain."""
 
+    has_filters: bool = False
+    """Whether a filter chain was found, and has network filters."""
+
     direction: int = 0
     """A `core.v3.TrafficDirection`."""
 

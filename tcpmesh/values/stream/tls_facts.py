@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 
@@ -16,8 +17,8 @@ class TlsFacts:
     group: str = ""
     """Of the key exchange."""
 
-    session_id: str = ""
-    """In hexadecimal."""
+    session: Callable[[], str] = field(default=str, repr=False, compare=False)
+    """Tells what `session_id` is, for that has to be looked for, and few want to know it."""
 
     application_protocol: str = ""
     """ALPN, as agreed on."""
@@ -39,6 +40,11 @@ class TlsFacts:
 
     failure: str = ""
     """Why there is no connection, or no more, in Envoy's words."""
+
+    @property
+    def session_id(self) -> str:
+        """In hexadecimal; empty for a session without a name, as those of TLS 1.3."""
+        return self.session()
 
 
 NO_TLS = TlsFacts()

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.logger import Logger
 from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.accesslog.collectors.exports import MOST_UNDER_WAY, Exports
+from tcpmesh.logs.reachability import STEADY, Reachability
+from tests.told import Told
 
 
 class ExportsTests(SynchronousTestCase):
@@ -15,8 +19,15 @@ class ExportsTests(SynchronousTestCase):
         self.asked: list[Deferred[int]] = []
         self.written = self.dropped = self.idle = 0
         self.ready = 0
+        self.told = Told()
+        log = Logger(namespace="stats", observer=self.told)
+        self.clock = Clock()
         self.exports = Exports(
-            self._post, self._count_written, self._count_dropped, self._count_ready
+            self._post,
+            self._count_written,
+            self._count_dropped,
+            Reachability(log, "the collector", self.clock.seconds),
+            self._count_ready,
         )
 
     def _post(self, request: object) -> Deferred[int]:
@@ -46,6 +57,19 @@ class ExportsTests(SynchronousTestCase):
         self.assertEqual((self.written, self.dropped), (17, 3))
         self.asked[2].errback(ValueError())
         self.assertEqual((self.written, self.dropped), (17, 13))
+
+    def test_lost_and_back(self) -> None:
+        """Where requests fail the log says so, once, and why; and that they are answered again."""
+        for _ in range(3):
+            self.exports.send("request", 1)
+            self.asked[-1].errback(ValueError("no host"))
+        self.clock.advance(STEADY)
+        for _ in range(3):
+            self.exports.send("request", 1)
+            self.asked[-1].callback(0)
+        lost, back = self.told.lines
+        self.assertIn("the collector is lost: no host", lost)
+        self.assertEqual("the collector is back", back)
 
     def test_a_collector_that_lies(self) -> None:
         """No answer makes more of records than there were."""

@@ -8,11 +8,14 @@ from envoy.config.core.v3 import base_pb2
 from envoy.service.accesslog.v3 import als_pb2
 
 from twisted.internet.task import Clock
+from twisted.logger import Logger
 from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.accesslog.collectors.log_stream import LINGER, MOST_WAITING, LogStream, RetryPolicy
+from tcpmesh.logs.reachability import STEADY, Reachability
 from tests.accesslog.collectors.fake_grpc import FakeGrpcClient, FakeStream
 from tests.mesh import parse
+from tests.told import Told
 
 
 def message(name: str = "") -> als_pb2.StreamAccessLogsMessage:
@@ -29,6 +32,8 @@ class LogStreamTests(SynchronousTestCase):
         self.clock = Clock()
         self.client = FakeGrpcClient()
         self.lost = 0
+        self.told = Told()
+        self.log = Logger(namespace="stats", observer=self.told)
         self.logs = self.make(RetryPolicy())
 
     def make(self, retry: RetryPolicy) -> LogStream:
@@ -43,10 +48,33 @@ class LogStreamTests(SynchronousTestCase):
             identify,
             lose,
             self.clock,
+            Reachability(self.log, "the service", self.clock.seconds),
             1.0,
             retry,
             Random(1),
         )
+
+    def test_lost_and_back(self) -> None:
+        """Where streams end with an error, or before anything was taken, the log says so once; and
+        that the service takes messages again.
+        """
+        for error in ("UNAVAILABLE", None):
+            self.logs.send(message(), 1)
+            self.stream.end(error)
+            self.clock.advance(STEADY)
+        self.assertTrue(self.logs.send(message(), 1))
+        self.stream.end()
+        lost, back = self.told.lines
+        self.assertIn("the service is lost: UNAVAILABLE", lost)
+        self.assertEqual("the service is back", back)
+
+    def test_lost_without_a_word(self) -> None:
+        """A stream that ends before it has taken anything is a loss too."""
+        self.client.takes = False
+        self.logs.send(message(), 1)
+        self.stream.end()
+        (lost,) = self.told.lines
+        self.assertIn("ends the stream before it takes anything", lost)
 
     @property
     def stream(self) -> FakeStream:

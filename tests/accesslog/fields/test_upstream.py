@@ -6,7 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.values.address import Address
 from tcpmesh.values.hosts import HostSpec
-from tcpmesh.values.stream.stream_info import REMOTE_RESET, UpstreamInfo
+from tcpmesh.values.stream.stream_info import REMOTE_RESET, ListenerInfo, UpstreamInfo
 from tests.accesslog.known import CLUSTER, connected, known, said
 
 NAMES = [
@@ -66,8 +66,13 @@ class UpstreamTests(SynchronousTestCase):
         )
 
     def test_none(self) -> None:
-        """Of a connection that got no cluster nothing is known."""
-        self.check(known(), "- - - - - - - 0 - - 0 - - Normal - - - -")
+        """Of a connection that got no cluster nothing is known, and of one that no network filter
+        has seen not even that it ended in order.
+        """
+        self.check(known(), "- - - - - - - 0 - - 0 - - - - - - -")
+        seen = known()
+        seen.listener = ListenerInfo(has_filters=True)
+        self.check(seen, "- - - - - - - 0 - - 0 - - Normal - - - -")
 
     def test_end(self) -> None:
         """How its side ended."""

@@ -180,15 +180,15 @@ class ExplainTests(SynchronousTestCase):
         the reason.
         """
         text = changed(
-            ("  - name: front", "  - name: front\n    traffic_direction: INBOUND"),
+            ("  - name: front", "  - name: front\n    bypass_overload_manager: true"),
             ("type: STATIC", "lrs_server: {self: {}}"),
         )
         (front,), (web,) = (
             groups_of(text, kind, allow_unsupported=True) for kind in ("listener", "cluster")
         )
 
-        self.assertEqual("INBOUND", setting(front, "traffic_direction").value)
-        self.assertTrue(setting(front, "traffic_direction").ignored)
+        self.assertEqual(True, setting(front, "bypass_overload_manager").value)
+        self.assertTrue(setting(front, "bypass_overload_manager").ignored)
         self.assertEqual("not supported yet", setting(web, "lrs_server").ignored)
 
 

@@ -16,7 +16,7 @@ from tcpmesh.connection.wrapped.states import TransportSocketError
 from tcpmesh.net.tls.context import TlsContext
 from tcpmesh.net.tls.material import read_authorities
 from tcpmesh.net.tls.names import VERSIONS
-from tcpmesh.net.tls.openssl import callbacks, engine
+from tcpmesh.net.tls.openssl import callbacks
 from tcpmesh.net.tls.settings import Resumption
 from tcpmesh.net.tls.subject_names import NameKind, NameMatcher
 from tcpmesh.net.tls.verifier import ValidationSettings
@@ -253,6 +253,21 @@ class VerdictTests(TlsTestCase):
             client, _ = self.connect(context, server, options)
             self.assertEqual(["done"] if fits else ["failed"], client.observer.told, (name, names))
 
+    def test_verifier_knows_the_version(self) -> None:
+        """Who judges a certificate is told whether this is TLS 1.3."""
+        server = TlsContext(settings(certificate(), validation=trusting()))
+        verify, told = server._verifier.verify, []
+
+        def noted(*args: Any, **more: Any) -> Any:
+            told.append(more["is_1_3"])
+            return verify(*args, **more)
+
+        self.patch(server._verifier, "verify", noted)
+        for version in BOTH:
+            own = certificate("client.test")
+            self.connect(TlsContext(settings(own, version=version, is_server=False)), server)
+        self.assertEqual([False, True], told)
+
     def test_verifier_that_fails(self) -> None:
         """An exception while a certificate is judged refuses, and is logged."""
         server = TlsContext(settings(certificate(), validation=trusting()))
@@ -275,7 +290,8 @@ class VerdictTests(TlsTestCase):
             raise ZeroDivisionError
 
         for name in ("select_protocol", "select_context"):
-            server = TlsContext(settings(certificate(), application_protocols=("a",)))
+            own = certificate(), certificate("x.test")
+            server = TlsContext(settings(*own, application_protocols=("a",)))
             setattr(server, name, fail)
             client = TlsContext(settings(application_protocols=("a",), server_name="x.test"))
             _, served = self.connect(client, server)
@@ -524,26 +540,3 @@ class WireTests(TlsTestCase):
         self.assertEqual(1, len(writes))
         self.assertGreater(writes[0], 400)
         self.assertEqual(b"x", client.above.received)
-
-
-class EngineTests(SynchronousTestCase):
-    """Where records end."""
-
-    def test_boundaries(self) -> None:
-        """How much of the last record is still to come is known, but where a header is cut."""
-        context = TlsContext(settings(certificate()))
-        made = context.engine(None)
-        record = b"\x17\x03\x03\x00\x0a"
-        for pieces, due in (
-            ([record + bytes(10)], 0),
-            ([record + bytes(3)], 7),
-            ([record + bytes(3), bytes(7)], 0),
-            ([record + bytes(10) + record], 10),
-            ([record[:3]], -1),
-            ([record + bytes(3), bytes(7) + record + bytes(10)], 0),
-        ):
-            made._due = 0
-            for piece in pieces:
-                made._due = made._still_due(piece)
-            self.assertEqual(due, made._due, pieces)
-        self.assertIsInstance(made, engine.CompiledEngine)

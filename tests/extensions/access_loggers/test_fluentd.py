@@ -7,9 +7,11 @@ from typing import Any
 from envoy.extensions.access_loggers.fluentd.v3 import fluentd_pb2
 
 from tcpmesh.extensions.access_loggers.fluentd import MOST_UNSENT, FluentdAccessLog
+from tcpmesh.logs.reachability import STEADY
 from tcpmesh.testing.recording import RecordingProtocol
 from tests.accesslog.collectors.connections import BEGAN, LATER, served
 from tests.mesh import MeshTestCase, parse
+from tests.told import told_in
 from tests.wire.unpacking import unpacked
 
 HOST = "127.0.0.2:24224"
@@ -85,7 +87,10 @@ class FluentdAccessLogTests(MeshTestCase):
         self.assertEqual([len(entries) for _, entries in self.got()], [1, 1, 1])
 
     def test_a_fluentd_that_is_down_is_tried_again(self) -> None:
-        """Records wait for it as far as the buffer reaches, and what has no room is counted."""
+        """Records wait for it as far as the buffer reaches, and what has no room is counted; the
+        log says once that it is lost, and that it is back.
+        """
+        told = told_in(self, "filter")
         self.mesh.add_cluster("f", "127.0.0.9:9")
         logger = self.make("buffer_size_bytes: 100, buffer_flush_interval: 0.1s")
         self.log(logger, 5)
@@ -100,6 +105,12 @@ class FluentdAccessLogTests(MeshTestCase):
             self.advance(1.0)
         ((_, entries),) = self.got()
         self.assertEqual(len(entries), stats["entries_buffered"])
+        self.mesh.advance(STEADY)
+        self.log(logger, 5)
+        self.advance(1.0)
+        lost, back = told.lines
+        self.assertIn("fluentd of cluster 'f' is lost: it cannot be connected to;", lost)
+        self.assertEqual("fluentd of cluster 'f' is back", back)
 
     def test_attempts_may_have_an_end(self) -> None:
         """After `max_connect_attempts`, counted from the beginning as in Envoy, nothing is tried

@@ -11,10 +11,12 @@ from envoy.service.accesslog.v3 import als_pb2 as service_pb2
 
 from tcpmesh.accesslog.collectors.log_stream import MOST_WAITING
 from tcpmesh.extensions.access_loggers.grpc import METHOD, HttpGrpcAccessLog, TcpGrpcAccessLog
+from tcpmesh.logs.reachability import STEADY
 from tcpmesh.wire.grpc import MessageReader
 from tests.accesslog.collectors.connections import LATER, served
 from tests.mesh import parse
 from tests.rpc.called import Call, RpcTestCase
+from tests.told import told_in
 
 COMMON = "log_name: %s, grpc_service: {envoy_grpc: {cluster_name: c}}, %s"
 STATS = "access_logs.grpc_access_log."
@@ -124,8 +126,9 @@ class TcpGrpcAccessLogTests(RpcTestCase):
 
     def test_a_service_that_is_down(self) -> None:
         """Nothing waits for it, what is kept is bounded, what is lost is counted, and once it is
-        back records come through.
+        back records come through; the log says once that it is lost, and that it is back.
         """
+        told = told_in(self, "filter")
         self.add(hosts=("127.0.0.9:9",))
         logger = self.make()
         for _ in range(30):
@@ -141,6 +144,12 @@ class TcpGrpcAccessLogTests(RpcTestCase):
         (call,) = self.server.calls
         records = sum(len(each.tcp_logs.log_entry) for each in messages(call))
         self.assertEqual(records + self.stats()["logs_dropped"], 601)
+        self.mesh.advance(STEADY)
+        self.log(logger)
+        self.mesh.advance(2.0)
+        gone, back = told.lines
+        self.assertIn("the access log service of cluster 'c' is lost: UNAVAILABLE: ", gone)
+        self.assertEqual("the access log service of cluster 'c' is back", back)
 
     def test_a_service_that_does_not_read(self) -> None:
         """What waits for it is bounded; then records are dropped and counted."""

@@ -16,6 +16,7 @@ from tcpmesh.wire.grpc import MessageReader, framed
 from tests.accesslog.collectors.connections import LATER, served
 from tests.mesh import parse
 from tests.rpc.called import HEAD, HOST, OK, Call, RpcTestCase
+from tests.told import told_in
 
 GRPC = "grpc_service: {envoy_grpc: {cluster_name: c}}"
 HTTP = "http_service: {http_uri: {uri: 'http://otel:4318/v1/logs', cluster: h, timeout: 2s}, %s}"
@@ -87,12 +88,15 @@ class GrpcTests(OpenTelemetryTestCase):
         self.assertEqual(self.stats(), {"logs_written": 1, "logs_dropped": 2})
 
     def test_an_error(self) -> None:
-        """What a collector fails on is dropped."""
+        """What a collector fails on is dropped, and the log says why."""
+        told = told_in(self, "filter")
         self.server.reply = lambda call: call.end((*HEAD, ("grpc-status", "13")))
         logger = self.make(GRPC)
         self.log(logger, 3)
         self.mesh.advance(1.0)
         self.assertEqual(self.stats(), {"logs_dropped": 3})
+        (lost,) = told.lines
+        self.assertIn("collector of logs of cluster 'c' is lost: INTERNAL;", lost)
 
     def test_a_collector_that_does_not_answer(self) -> None:
         """So many calls wait for it, then records are dropped; and each waits for the timeout."""

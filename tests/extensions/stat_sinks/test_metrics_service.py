@@ -21,6 +21,7 @@ from tcpmesh.wire.grpc import MessageReader
 from tests.mesh import parse
 from tests.rpc.called import Call, RpcTestCase
 from tests.stats.test_snapshot import snapshot_of
+from tests.told import told_in
 
 LABELS = "emit_tags_as_labels: true"
 
@@ -162,11 +163,16 @@ class MetricsServiceSinkTests(RpcTestCase):
         self.assertEqual(sent.identifier.node, context.node)
 
     def test_a_service_that_is_down(self) -> None:
-        """Flushes are lost and counted, and come through again once it is back."""
+        """Flushes are lost and counted, and come through again once it is back; the log says that
+        it is lost.
+        """
+        told = told_in(self, "stats")
         self.add(hosts=("127.0.0.9:9",))
         self.flush()
         self.flush()
         self.assertEqual(self.dropped(), 2)
+        (lost,) = told.lines
+        self.assertIn("the metrics service of cluster 'c' is lost: UNAVAILABLE: ", lost)
         self.add()
         self.flush()
         self.assertEqual(len(self.server.calls), 1)

@@ -19,6 +19,7 @@ from tcpmesh.wire.grpc import MessageReader
 from tests.mesh import parse
 from tests.rpc.called import RpcTestCase
 from tests.stats.test_snapshot import snapshot_of
+from tests.told import told_in
 
 DELTA, CUMULATIVE = 1, 2
 WEB = "127.0.0.4:4318"
@@ -158,7 +159,8 @@ class OpenTelemetrySinkTests(RpcTestCase):
         return self.mesh.stat("open_telemetry_stats.requests_dropped")
 
     def test_over_grpc(self) -> None:
-        """Each flush is a call, and a failed one is counted."""
+        """Each flush is a call, and a failed one is counted, and told."""
+        told = told_in(self, "stats")
         sink = self.sink("grpc_service: {envoy_grpc: {cluster_name: c}}")
         self.server.reply = lambda call: None
         self.flush(sink)
@@ -172,6 +174,8 @@ class OpenTelemetrySinkTests(RpcTestCase):
         call.end((("grpc-status", "13"),))
         self.pump()
         self.assertEqual(self.dropped(), 1)
+        (lost,) = told.lines
+        self.assertIn("collector of statistics of cluster 'c' is lost: INTERNAL;", lost)
         sink.close()
 
     def test_what_waits_at_the_end(self) -> None:

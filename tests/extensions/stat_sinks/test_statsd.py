@@ -24,6 +24,7 @@ from tcpmesh.values.address import Address
 from tests.mesh import parse
 from tests.stats.test_snapshot import snapshot_of
 from tests.test_registry import packed
+from tests.told import told_in
 
 SERVER = Address("127.0.0.2", 8125)
 
@@ -171,11 +172,16 @@ class ConnectionTests(SinkTestCase):
         self.assertEqual((0, 1), self.lost())
 
     def test_refused(self) -> None:
-        """A server that is down costs what was to be sent, each time, and is tried again."""
+        """A server that is down costs what was to be sent, each time, and is tried again; the log
+        says once that it is lost.
+        """
+        told = told_in(self, "stats")
         self.port.stopListening()
         for _ in range(2):
             self.flush(self.tcp)
         self.assertEqual((0, 2), self.lost())
+        (lost,) = told.lines
+        self.assertIn("statsd of cluster 'sd' is lost: Connection was refused", lost)
         self.network.listen(self.network.bind(SERVER), self.server)
         self.flush(self.tcp, 7)
         self.assertIn(b"envoy.cluster.c.total:7|c\n", self.server.built[0].received)

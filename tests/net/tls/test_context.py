@@ -6,9 +6,13 @@ from __future__ import annotations
 
 import datetime
 import os
+import struct
 import subprocess
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from cryptography.hazmat.primitives import hashes
@@ -16,13 +20,15 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 from OpenSSL._util import ffi, lib
 
-from tcpmesh.net.tls.context import TlsContext
+from tcpmesh.net.tls.context import NOTHING_WANTED, TlsContext
 from tcpmesh.net.tls.material import Certificate, read_pair, with_staple
-from tcpmesh.net.tls.names import VERSIONS
+from tcpmesh.net.tls.names import CURVES, VERSIONS, parameters
 from tcpmesh.net.tls.openssl.callbacks import knows_curve, set_curves
+from tcpmesh.net.tls.openssl.library import Buffer
 from tcpmesh.net.tls.settings import KeyLog, StaplePolicy, TlsSettings
 from tcpmesh.testing.certificates import Authority
 from tcpmesh.testing.tls import authority, certificate, settings
+from tcpmesh.wire.client_hello import ClientHelloMessage, ClientHelloReader
 from tests.connection.tls.test_transport import End, TlsTestCase, trusting
 
 _DAY = datetime.timedelta(days=1)
@@ -222,6 +228,23 @@ class CertificateTests(TlsTestCase):
         self.assertEqual(2, len(server._made))
 
 
+def shares(curves: Sequence[str]) -> list[int]:
+    """The curves for which a client that knows these has a key in its first hello."""
+    own = replace(parameters(is_server=True), curves=tuple(curves))
+    owner = SimpleNamespace(wanted=NOTHING_WANTED)
+    engine = TlsContext(TlsSettings(is_server=False, parameters=own)).engine(owner)
+    engine.handshake(memoryview(b""))
+    buffer = Buffer()
+    hello = ClientHelloReader().read(bytes(buffer.view[: engine.take(buffer)]))
+    assert isinstance(hello, ClientHelloMessage)
+    found, data, at = [], hello.extensions[51], 2
+    while at < len(data):
+        curve, size = struct.unpack_from("!HH", data, at)
+        found.append(curve)
+        at += 4 + size
+    return found
+
+
 class CurveTests(TlsTestCase):
     """Curves."""
 
@@ -233,6 +256,19 @@ class CurveTests(TlsTestCase):
         set_curves(made, ["NO-SUCH-CURVE", "P-256"])
         self.assertRaises(ValueError, set_curves, made, ["NO-SUCH-CURVE"])
         self.assertEqual(0, lib.ERR_peek_error())
+
+    def test_first_shares(self) -> None:
+        """A hello to a host has a key for the best curve, and one for the best of the other kind,
+        post-quantum or not: so hosts that do not know the first need not ask again.
+        """
+        numbers = {"X25519MLKEM768": 0x11EC, "X25519": 0x1D, "P-256": 0x17, "P-384": 0x18}
+        for names, expected in (
+            (CURVES, ["X25519MLKEM768", "X25519"]),
+            (("P-256", "P-384"), ["P-256"]),
+            (("P-256", "X25519", "X25519MLKEM768"), ["P-256", "X25519MLKEM768"]),
+            (("X25519MLKEM768",), ["X25519MLKEM768"]),
+        ):
+            self.assertEqual([numbers[name] for name in expected], shares(names), names)
 
 
 CONFIGURATION = """

@@ -34,6 +34,7 @@ from tcpmesh.stats.deltas import Deltas, GaugeValue, Interval, Names
 from tcpmesh.stats.metrics import Merge
 from tcpmesh.values import link
 from tcpmesh.values.address import Address
+from tcpmesh.values.drain import DrainScope, DrainStrategy, DrainTimes
 from tcpmesh.values.hosts import Assignment, HostSpec, Locality
 from tcpmesh.values.live import traffic
 from tcpmesh.values.runtime import Entry
@@ -130,6 +131,7 @@ BY_NAME = {
     (link.Begin, "node"): st.builds(Node, id=TEXTS),
     (link.Begin, "bind_config"): st.none() | st.builds(BindConfig),
     (link.Begin, "runtime"): st.lists(st.tuples(TEXTS, ENTRIES)).map(tuple),
+    (link.Begin, "drain"): st.builds(DrainTimes, NUMBERS, st.sampled_from(DrainStrategy)),
     (link.Begin, "secrets"): st.lists(st.builds(Secret, name=TEXTS)).map(tuple),
     (link.RuntimeValues, "values"): st.lists(st.tuples(TEXTS, st.none() | ENTRIES)).map(tuple),
     (link.Begin, "stats_config"): st.none() | st.builds(StatsConfig),
@@ -162,7 +164,7 @@ def values(record: Record, name: str) -> st.SearchStrategy[Any]:
         return found
     form = record.fields[name]
     kind = {field.name: field.type for field in fields(record.kind)}[name]
-    enums = {each.__name__: each for each in (link.Refusal, link.Outcome)}
+    enums = {each.__name__: each for each in (link.Refusal, link.Outcome, DrainScope)}
     if kind in enums:
         known: type[Enum] = enums[str(kind)]
         return st.sampled_from(known)

@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import socket
 
+from twisted.internet.task import Clock
+from twisted.logger import Logger
 from twisted.trial.unittest import SynchronousTestCase
 
+from tcpmesh.logs.reachability import Reachability
 from tcpmesh.stats.statsd.datagrams import Datagrams
 from tcpmesh.stats.store import Store
 from tcpmesh.testing.mesh import values_of
 from tcpmesh.values.address import Address
+from tests.told import Told
 
 
 class DatagramTests(SynchronousTestCase):
@@ -19,6 +23,9 @@ class DatagramTests(SynchronousTestCase):
     def setUp(self) -> None:
         """A server."""
         self.store = Store()
+        self.clock = Clock()
+        self.told = Told()
+        self.log = Logger(namespace="stats", observer=self.told)
         self.server = self.listening(socket.AF_INET, ("127.0.0.1", 0))
 
     def listening(self, family: int, address: object) -> socket.socket:
@@ -32,7 +39,10 @@ class DatagramTests(SynchronousTestCase):
     def writer(self, size: int, address: Address | None = None) -> Datagrams:
         """What sends to the server."""
         made = Datagrams(
-            address or Address(*self.server.getsockname()), size, self.store.scope("statsd")
+            address or Address(*self.server.getsockname()),
+            size,
+            self.store.scope("statsd"),
+            Reachability(self.log, "statsd", self.clock.seconds),
         )
         self.addCleanup(made.close)
         return made
@@ -90,6 +100,8 @@ class DatagramTests(SynchronousTestCase):
             self.server.close()
             os.unlink(path)
         self.assertEqual(1, values_of(self.store)["statsd.udp_lost"])
+        (lost,) = self.told.lines
+        self.assertIn("statsd is lost: No such file or directory;", lost)
 
     def test_lost(self) -> None:
         """What the kernel has no room for is counted, and nobody waits."""
@@ -99,6 +111,7 @@ class DatagramTests(SynchronousTestCase):
         for _ in range(10_000):
             writer.write(b"x" * 1000)
         self.assertTrue(values_of(self.store)["statsd.udp_lost"])
+        self.assertEqual([], self.told.lines)
 
     def test_close(self) -> None:
         """Who never sent anything has nothing to close."""

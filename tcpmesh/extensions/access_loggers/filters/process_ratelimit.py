@@ -18,7 +18,7 @@ from tcpmesh.connection.token_bucket import TokenBucket
 from tcpmesh.interfaces import IAccessLogFilter
 from tcpmesh.registry import Context, extension
 from tcpmesh.values.all_or_nothing import all_or_nothing
-from tcpmesh.values.shared_counts import LocalCount
+from tcpmesh.values.shared.counts import LocalCount
 from tcpmesh.values.stream.moment import Moment
 from tcpmesh.values.stream.stream_info import StreamInfo
 from tcpmesh.values.stream.wanted import NOTHING

@@ -152,14 +152,15 @@ class HelloInspector:
 
     def _take_plain(self, refusal: Refusal, seen: int) -> int | InspectResult:
         """There is none."""
-        owner = self._filter
+        owner, info = self._filter, self._connection.stream_info
         if refusal is GOODBYE:
             return self._close("")
-        if owner.closes_plain:
-            return self._refuse_large() if seen >= owner.largest else self._close("")
-        owner.stats.tls_not_found.tally += 1
-        info = self._connection.stream_info
         info.hello = ClientHello(failure=refusal.text)
+        if owner.closes_plain and seen >= owner.largest:
+            return self._refuse_large()
+        owner.stats.tls_not_found.tally += 1
+        if owner.closes_plain:
+            return self._close(NOT_DETECTED)
         _note(info, NOT_DETECTED)
         return 0
 

@@ -63,12 +63,6 @@ class _TlsSocket:
         for name, seconds in expirations(common, context.secrets):
             self._stats.expires(name, seconds)
 
-    def _transport(self, observer: Any) -> TlsTransport:
-        transport = TlsTransport(self._clock, self._context, observer, self._stats)
-        transport.key_log = self._key_log
-        transport.pace = self._pace
-        return transport
-
     def close(self) -> None:
         """No more connections will be wrapped; those that are live on."""
         self._held.close()
@@ -85,7 +79,8 @@ class DownstreamTls(_TlsSocket):
 
     def accepted(self, connection: Any, observer: Any) -> TlsTransport:
         """Wrap a client."""
-        transport = self._transport(observer)
+        transport = TlsTransport(self._clock, self._context, observer, self._stats)
+        transport.key_log, transport.pace = self._key_log, self._pace
         transport.record = connection.stream_info
         return transport
 
@@ -103,6 +98,7 @@ class UpstreamTls(_TlsSocket):
         self, address: Address, observer: Any, options: TransportSocketOptions
     ) -> TlsTransport:
         """Wrap a connection to a host."""
-        transport = self._transport(observer)
+        transport = TlsTransport(self._clock, self._context, observer, self._stats)
+        transport.key_log, transport.pace = self._key_log, self._pace
         transport.wanted = self._context.wanted(options)
         return transport

@@ -12,7 +12,6 @@ from tcpmesh.net.tls.reasons import failure_text
 from tcpmesh.stats.metrics import Counter, Merge
 from tcpmesh.stats.scope import Scope
 from tcpmesh.stats.store import Declaration
-from tcpmesh.values.stream.tls_facts import TlsFacts
 
 SERVER = "server_ssl_socket_factory"
 CLIENT = "client_ssl_socket_factory"
@@ -56,7 +55,7 @@ class TlsStats:
             name: scope.counter(f"ssl.ocsp_staple_{name}")
             for name in ("requests", "responses", "omitted", "failed")
         }
-        self._agreed: dict[str, Counter] = {}
+        self._agreed: dict[tuple[str, str, str], list[Counter]] = {}
 
     def close(self) -> None:
         """Let go of all names."""
@@ -69,29 +68,16 @@ class TlsStats:
 
     def tls_done(self, transport: Any) -> None:
         """A handshake is over: count it, and note what it has agreed on."""
-        engine, verdict = transport.engine, transport.verdict
-        facts = TlsFacts(
-            version=engine.version,
-            cipher=engine.cipher,
-            group=shown_curve(engine.group),
-            session_id=engine.session_id,
-            application_protocol=engine.protocol,
-            server_name=engine.server_name,
-            reused=engine.reused,
-            peer_chain=engine.peer_chain,
-            local_certificate=transport.context.local_certificate(engine),
-            validated=_is_validated(transport),
-        )
-        transport.facts = facts
+        transport.facts = facts = transport.context.facts(transport.engine)
+        verdict = transport.verdict
         self.handshake.tally += 1
         if facts.reused:
             self.session_reused.tally += 1
         if not facts.peer_chain:
             self.no_certificate.tally += 1
-        self._count("versions", facts.version)
-        self._count("ciphers", facts.cipher)
-        if facts.group:
-            self._count("curves", facts.group)
+        key = facts.version, facts.cipher, facts.group
+        for counter in self._agreed.get(key) or self._counters_of(key):
+            counter.tally += 1
         if verdict is not None and verdict.counter is not None:
             self._verdicts[verdict.counter].tally += 1
 
@@ -121,7 +107,8 @@ class TlsStats:
             if any(each.reason == _NO_CERTIFICATE for each in error.errors):
                 self._verdicts["fail_verify_no_cert"].tally += 1
             else:
-                self.connection_error.tally += 1
+                # Of a connection that was open Envoy counts the failure to say goodbye, too.
+                self.connection_error.tally += 2 if transport.is_ready else 1
         cipher, facts = engine.cipher, transport.facts
         if cipher and not facts.cipher:
             group = shown_curve(engine.group)
@@ -132,19 +119,8 @@ class TlsStats:
         transport.facts = replace(facts, failure=reason)
         return reason
 
-    def _count(self, kind: str, name: str) -> None:
-        counter = self._agreed.get(name)
-        if counter is None:
-            counter = self._agreed[name] = self._scope.counter(f"ssl.{kind}.{name}")
-        counter.tally += 1
-
-
-def _is_validated(transport: Any) -> bool:
-    """Whether the peer's certificate was held against an authority: now, or when the session began
-    that is resumed.
-    """
-    if transport.verdict is not None:
-        return bool(transport.verdict.validated)
-    if transport.resumed is not None:
-        return bool(transport.resumed.validated and transport.engine.reused)
-    return bool(transport.engine.reused and transport.context.validates)
+    def _counters_of(self, agreed: tuple[str, str, str]) -> list[Counter]:
+        kinds = zip(("versions", "ciphers", "curves"), agreed, strict=True)
+        found = [self._scope.counter(f"ssl.{kind}.{name}") for kind, name in kinds if name]
+        self._agreed[agreed] = found
+        return found

@@ -1,7 +1,7 @@
 """What OpenSSL asks in the course of a handshake, and what is set on a context beyond pyOpenSSL's
 methods.
 
-Callbacks are made once, and find the engine whose handshake goes on in `running`.  One that raises
+Callbacks are made once, and find the engine that has called OpenSSL in `running`.  One that raises
 is logged, and refuses: C gets the failure as the result, and the engine is marked, so nobody has to
 trust the result alone.
 """
@@ -18,7 +18,7 @@ from OpenSSL._util import ffi, lib
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from tcpmesh.net.tls.openssl.library import der, ders, server_name_of, take_errors
+from tcpmesh.net.tls.openssl.library import der, members, server_name_of, take_errors
 
 log = Logger(namespace="connection")
 
@@ -38,6 +38,7 @@ class EngineContext(Protocol):
     is_server: bool
     prefers_own_ciphers: bool
     prefers_what_client_does: bool
+    chooses_by_name: bool
 
     def verify(self, engine: Any, chain: tuple[bytes, ...]) -> int:
         """Judge the peer's certificates, in DER, the peer's own first, and note the verdict.
@@ -63,10 +64,7 @@ class EngineContext(Protocol):
 
 
 running: list[Any] = []
-"""The engine whose handshake goes on, if one does."""
-
-_watched: dict[int, Any] = {}
-"""The engines whose handshake is over, by the address of what OpenSSL has for them."""
+"""The engine that has called OpenSSL for a step of its handshake, or to read, if one has."""
 
 
 def guarded(signature: str, failure: int | None) -> Callable[[Callable[..., Any]], Any]:
@@ -91,20 +89,22 @@ def _verify(good: int, store: Any) -> int:
     if engine.judged is None:
         if lib.X509_STORE_CTX_get_error(store) == _KEY_TOO_SMALL:
             return 1  # said before there is a chain
-        engine.chain = _chain(store)
+        engine.note_version()
+        _note_chain(engine, store)
         engine.judged = engine.context.verify(engine, engine.chain)
         lib.ERR_clear_error()
     lib.X509_STORE_CTX_set_error(store, engine.judged)
     return int(engine.judged == 0)
 
 
-def _chain(store: Any) -> tuple[bytes, ...]:
+def _note_chain(engine: Any, store: Any) -> None:
     stack = lib.X509_STORE_CTX_get1_chain(store)
+    engine.certificates = found = members(stack)
     try:
-        return ders(stack)
+        engine.chain = tuple(map(der, found))
     finally:
-        for at in range(lib.sk_X509_num(stack)):
-            lib.X509_free(lib.sk_X509_value(stack, at))
+        for each in found:
+            lib.X509_free(each)
         lib.sk_X509_free(stack)
 
 
@@ -134,9 +134,10 @@ def _select_context(ssl: Any, alert: Any, unused: Any) -> int:
     if context.prefers_own_ciphers and lib.SSL_version(ssl) != lib.TLS1_3_VERSION:
         chacha = _PRIORITIZE_CHACHA if context.prefers_what_client_does else 0
         lib.SSL_set_options(ssl, lib.SSL_OP_CIPHER_SERVER_PREFERENCE | chacha)
-    made = context.select_context(server_name_of(ssl))
-    if made is not None:
-        lib.SSL_set_SSL_CTX(ssl, made._context)
+    if context.chooses_by_name:
+        made = context.select_context(server_name_of(ssl))
+        if made is not None:
+            lib.SSL_set_SSL_CTX(ssl, made._context)
     return _OK
 
 
@@ -161,29 +162,15 @@ def _log_secret(ssl: Any, line: Any) -> None:
 
 @guarded("void(*)(const SSL *, int, int)", None)
 def _inform(ssl: Any, where: int, value: int) -> None:
-    engine = _watched.get(_address(ssl))
-    if engine is not None:
-        engine.informed(where, value)
+    if running:
+        running[-1].informed(where, value)
 
 
-# Connections
-
-
-def watch(engine: Any, ssl: Any) -> None:
-    """Have an engine told what else than plain bytes its peer sends from now on: this costs nothing
-    where it is nothing.
+def watch(ssl: Any) -> None:
+    """Have the engine that reads told what else than plain bytes its peer sends from now on: this
+    costs nothing where it is nothing.
     """
-    _watched[_address(ssl)] = engine
     lib.SSL_set_info_callback(ssl, _inform)
-
-
-def forget(ssl: Any) -> None:
-    """Tell nobody any more."""
-    _watched.pop(_address(ssl), None)
-
-
-def _address(ssl: Any) -> int:
-    return int(ffi.cast("uintptr_t", ssl))
 
 
 # Contexts
@@ -220,12 +207,25 @@ def log_secrets(made: SSL.Context) -> None:
 def set_curves(made: SSL.Context, names: Sequence[str]) -> None:
     """Which curves are used, the best first; those that this OpenSSL does not know are left out.
 
+    As in BoringSSL a client's first hello has a key for the best, and one for the best of the other
+    kind, post-quantum or not; OpenSSL by itself has one alone, and a host that does not know that
+    curve has to ask for another hello.
+
     :raise ValueError: where that leaves none.
     """
     known = [name for name in names if knows_curve(name)]
-    if not known or lib.SSL_CTX_set1_curves_list(made._context, ":".join(known).encode()) != 1:
+    first = known[:1]
+    first += [name for name in known if _is_post_quantum(name) != _is_post_quantum(first[0])][:1]
+    marked = [f"*{name}" if name in first else name for name in known]
+    for each in (marked, known):  # before 3.5 OpenSSL knows no marks
+        if known and lib.SSL_CTX_set1_curves_list(made._context, ":".join(each).encode()) == 1:
+            return
         take_errors()
-        raise ValueError(f"none of the curves {', '.join(names)} is known")
+    raise ValueError(f"none of the curves {', '.join(names)} is known")
+
+
+def _is_post_quantum(curve: str) -> bool:
+    return "MLKEM" in curve
 
 
 @cache

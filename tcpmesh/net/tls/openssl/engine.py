@@ -19,9 +19,8 @@ from typing import Any
 from OpenSSL import SSL
 from OpenSSL._util import ffi, lib
 
-from tcpmesh.net.tls.openssl.callbacks import EngineContext, forget, running, watch
+from tcpmesh.net.tls.openssl.callbacks import EngineContext, running, watch
 from tcpmesh.net.tls.openssl.library import (
-    HEADER,
     RECORD,
     ROOM,
     Broken,
@@ -29,9 +28,7 @@ from tcpmesh.net.tls.openssl.library import (
     LibraryError,
     TlsError,
     der,
-    ders,
-    give_back,
-    lend,
+    members,
     memory,
     server_name_of,
     take_errors,
@@ -58,6 +55,8 @@ _WRONG = b"\x16\x03\x03\0\1\0"
 _RENEGOTIATION = LibraryError(0x0A000153, 339, "no renegotiation")
 _TOO_MANY = LibraryError(0x0A000000, 0, "too many key updates")
 
+VERSION_1_3 = lib.TLS1_3_VERSION
+
 _WANTS = (lib.SSL_ERROR_WANT_READ, lib.SSL_ERROR_WANT_WRITE)
 
 
@@ -68,19 +67,20 @@ class CompiledEngine:
         "_at_once",
         "_begun_with",
         "_changes",
-        "_due",
         "_incoming",
         "_outgoing",
         "_reading",
         "_refusal",
         "_ssl",
         "answers",
+        "certificates",
         "chain",
         "context",
         "ended",
         "judged",
         "owner",
         "refused",
+        "version_number",
     )
 
     def __init__(self, context: EngineContext, made: SSL.Context, owner: Any) -> None:
@@ -88,8 +88,8 @@ class CompiledEngine:
         self._ssl: Any = None
         self._incoming = self._reading = self._outgoing = None
         self._start(made)
-        self._due = 0
-        """Bytes of the last record that are still to come, -1 where that is not known."""
+        self.version_number = 0
+        """That of the protocol, once it is agreed on."""
         self._begun_with: Any = None
         """The session of the handshake: held, so that no other can have its address."""
         self._changes = self._at_once = 0
@@ -108,6 +108,8 @@ class CompiledEngine:
         """
         self.chain: tuple[bytes, ...] = ()
         """What was judged."""
+        self.certificates: list[Any] = []
+        """The same, as OpenSSL has it."""
         self.context = context
         self.owner = owner
         if context.is_server:
@@ -121,9 +123,10 @@ class CompiledEngine:
         if ssl == ffi.NULL:
             raise TlsError(take_errors())
         self._ssl = ffi.gc(ssl, lib.SSL_free)
-        self._incoming, self._outgoing = memory(), memory()
-        self._reading = self._incoming
-        lib.SSL_set_bio(ssl, self._incoming, self._outgoing)
+        kind = lib.BIO_s_mem()
+        self._reading = self._incoming = incoming = lib.BIO_new(kind)
+        self._outgoing = outgoing = lib.BIO_new(kind)
+        lib.SSL_set_bio(ssl, incoming, outgoing)
 
     # Bytes
 
@@ -132,18 +135,19 @@ class CompiledEngine:
 
         :raise TlsError: it has failed, and there may be an alert to be sent.
         """
+        ssl = self._ssl
         lib.ERR_clear_error()
         self._put(data)
-        self._due = self._due if self._due < 0 else self._still_due(data)
         running.append(self)
         try:
-            result = lib.SSL_do_handshake(self._ssl)
+            result = lib.SSL_do_handshake(ssl)
         finally:
             running.pop()
         if result == 1 and not self.refused:
-            watch(self, self._ssl)
+            watch(ssl)
+            self.note_version()
             return True
-        if self.refused or lib.SSL_get_error(self._ssl, result) not in _WANTS:
+        if self.refused or lib.SSL_get_error(ssl, result) not in _WANTS:
             raise TlsError(take_errors())
         return False
 
@@ -153,26 +157,36 @@ class CompiledEngine:
         :return: how many plain bytes are in the buffer now.
         :raise Broken: the connection is, with what was read before that.
         """
-        ssl, pointer = self._ssl, plain.pointer
+        ssl, pointer, size = self._ssl, plain.pointer, len(data)
         lib.ERR_clear_error()
-        self._put(data)
-        size = len(data)
-        whole = not self._due and size >= HEADER and size == HEADER + (data[3] << 8 | data[4])
-        self._due = 0 if whole else -1 if self._due < 0 else self._still_due(data)
-        count: int = lib.SSL_read(ssl, pointer, ROOM)
-        if count <= 0:
-            self._stopped(count, 0)
-            return 0
-        self._changes = 0
-        if whole:
-            return count
-        while True:
-            more = lib.SSL_read(ssl, pointer + count, ROOM - count)
-            if more <= 0:
-                self._stopped(more, count)
-                return count
-            count += more
+        if size > _SMALL or self._incoming is None:
+            self._put(data)
+        elif size:
+            lib.BIO_write(self._incoming, ffi.from_buffer(data), size)
+        running.append(self)
+        try:
+            count: int = lib.SSL_read(ssl, pointer, ROOM)
+            # To ask whether there is more takes a fifth of trying to read it.
+            if count <= 0 or lib.BIO_get_mem_data(self._reading, ffi.NULL) or self._refusal:
+                return self._read_on(pointer, count)
+        finally:
+            running.pop()
+        self._changes = self._at_once = 0
+        return count
+
+    def _read_on(self, pointer: Any, result: int) -> int:
+        """What has come is more than one record of plain bytes, or is none: read to its end."""
+        count = 0
+        while result > 0:
+            count += result
             self._changes = 0
+            if not lib.BIO_get_mem_data(self._reading, ffi.NULL):
+                break
+            result = lib.SSL_read(self._ssl, pointer + count, ROOM - count)
+        self._at_once = 0
+        if result <= 0 or self._refusal is not None:
+            self._stopped(result, count)
+        return count
 
     def seal(self, data: Any, sealed: Buffer) -> int:
         """Make records of plain bytes, at most a `PIECE`; what was to be sent before goes first.
@@ -180,14 +194,13 @@ class CompiledEngine:
         :return: how many bytes are in the buffer now, to be sent.
         :raise TlsError: it cannot.
         """
-        ssl, outgoing, size = self._ssl, self._outgoing, len(data)
-        source, target = ffi.from_buffer(data), sealed.pointer
+        size, source, target = len(data), ffi.from_buffer(data), sealed.pointer
         if size <= RECORD:
-            if lib.SSL_write(ssl, source, size) != size:
+            if lib.SSL_write(self._ssl, source, size) != size:
                 raise TlsError(take_errors())
-            count: int = lib.BIO_read(outgoing, target, ROOM)
+            count: int = lib.BIO_read(self._outgoing, target, ROOM)
             return count
-        count = 0
+        ssl, outgoing, count = self._ssl, self._outgoing, 0
         for start in range(0, size, RECORD):
             length = min(RECORD, size - start)
             if lib.SSL_write(ssl, source + start, length) != length:
@@ -197,10 +210,10 @@ class CompiledEngine:
 
     def take(self, sealed: Buffer) -> int:
         """What is to be sent though nobody has written anything: how many bytes are in the buffer
-        now.
+        now, none where it is negative.
         """
         count: int = lib.BIO_read(self._outgoing, sealed.pointer, ROOM)
-        return max(0, count)
+        return count
 
     def say_goodbye(self) -> None:
         """Make the record that ends this side's stream, close_notify."""
@@ -210,8 +223,6 @@ class CompiledEngine:
     def release(self) -> None:
         """Free all that is held; nothing else may be called any more."""
         ssl, self._ssl = self._ssl, None
-        if ssl is not None:
-            forget(ssl)
         self._incoming = self._reading = self._outgoing = self._begun_with = None
         if ssl is not None:
             ffi.release(ssl)
@@ -220,35 +231,30 @@ class CompiledEngine:
     def _put(self, data: Any) -> None:
         """Lay bytes where OpenSSL reads."""
         size = len(data)
-        if not size:
-            return
         if size > _SMALL:
             incoming = lib.BIO_new_mem_buf(ffi.from_buffer(data), size)
             lib.BIO_set_mem_eof_return(incoming, -1)
             lib.SSL_set_bio(self._ssl, incoming, self._outgoing)
             self._incoming, self._reading = None, incoming
             return
-        if self._incoming is None:
-            self._incoming = self._reading = memory()
-            lib.SSL_set_bio(self._ssl, self._incoming, self._outgoing)
-        lib.BIO_write(self._incoming, ffi.from_buffer(data), size)
-
-    def _still_due(self, data: Any) -> int:
-        """How many bytes of the last record are still to come, where that is known before."""
-        at, size = self._due, len(data)
-        while at + HEADER <= size:
-            at += HEADER + (data[at + 3] << 8 | data[at + 4])
-        return at - size if at >= size else -1
+        if size:
+            if self._incoming is None:
+                self._incoming = self._reading = memory()
+                lib.SSL_set_bio(self._ssl, self._incoming, self._outgoing)
+            lib.BIO_write(self._incoming, ffi.from_buffer(data), size)
 
     def informed(self, where: int, value: int) -> None:
         """OpenSSL has done something else than to read or write plain bytes: `where` and `value`
         are those of its info callback.
         """
-        self.answers = True
         if where & lib.SSL_CB_ALERT:
-            if where & lib.SSL_CB_WRITE and value & 0xFF == _NO_RENEGOTIATION:
-                self._refuse(_RENEGOTIATION)
-        elif where & lib.SSL_CB_EXIT:
+            if where & lib.SSL_CB_WRITE:
+                self.answers = True
+                if value & 0xFF == _NO_RENEGOTIATION:
+                    self._refuse(_RENEGOTIATION)
+            return
+        self.answers = True
+        if where & lib.SSL_CB_EXIT:
             self._changes += 1
             self._at_once += 1
             if self._changes > _MOST_CHANGES or self._at_once > _MOST_AT_ONCE:
@@ -261,10 +267,9 @@ class CompiledEngine:
             self._leave_unread()
 
     def _leave_unread(self) -> None:
-        scratch = lend()
+        scratch = Buffer()
         while lib.BIO_read(self._reading, scratch.pointer, ROOM) > 0:
             pass
-        give_back(scratch)
 
     def _refused(self, count: int) -> Broken:
         """What is raised where no more is taken; there is an alert to be sent then."""
@@ -278,7 +283,6 @@ class CompiledEngine:
 
     def _stopped(self, result: int, count: int) -> None:
         """There is nothing more to be read: find out why."""
-        self._at_once = 0
         if self._refusal is not None:
             raise self._refused(count)
         error = lib.SSL_get_error(self._ssl, result)
@@ -289,6 +293,30 @@ class CompiledEngine:
 
     # Facts
 
+    def note_version(self) -> None:
+        """The version is agreed on."""
+        self.version_number = lib.SSL_version(self._ssl)
+
+    @property
+    def has_more(self) -> bool:
+        """Whether bytes have come that the handshake has left."""
+        return bool(lib.BIO_get_mem_data(self._reading, ffi.NULL))
+
+    @property
+    def agreed(self) -> tuple[tuple[int, Any, Any], bool, str]:
+        """Of a handshake that is over: version, cipher and group, as OpenSSL has them, which are
+        equal wherever a context has agreed on the same; whether a session was resumed; and the name
+        that was asked for.
+        """
+        ssl = self._ssl
+        name = lib.SSL_get_servername(ssl, lib.TLSEXT_NAMETYPE_host_name)
+        cipher, group = lib.SSL_get_current_cipher(ssl), lib.SSL_get0_group_name(ssl)
+        return (
+            (self.version_number, cipher, group),
+            lib.SSL_session_reused(ssl) == 1,
+            text_of(name) if name else "",
+        )
+
     @property
     def version(self) -> str:
         """The version of the protocol, as `TLSv1.3`."""
@@ -296,8 +324,8 @@ class CompiledEngine:
 
     @property
     def is_1_3(self) -> bool:
-        """Whether it is TLS 1.3."""
-        return bool(lib.SSL_version(self._ssl) == lib.TLS1_3_VERSION)
+        """Whether it is TLS 1.3, in a handshake that is over or has come to the certificates."""
+        return bool(self.version_number == VERSION_1_3)
 
     @property
     def cipher(self) -> str:
@@ -316,22 +344,6 @@ class CompiledEngine:
     def reused(self) -> bool:
         """Whether a session was resumed."""
         return bool(lib.SSL_session_reused(self._ssl))
-
-    @property
-    def session_id(self) -> str:
-        """The name of the session in hexadecimal; empty for one without, as those of TLS 1.3."""
-        found = lib.SSL_get_session(self._ssl)
-        size = 0 if self.is_1_3 or found == ffi.NULL else lib.i2d_SSL_SESSION(found, ffi.NULL)
-        if size <= 0:
-            return ""
-        # No getter is left, so it is read where it stands in DER: after two numbers and the cipher,
-        # and before the secret, which stays where it is.
-        held = ffi.new("unsigned char[]", size)
-        lib.i2d_SSL_SESSION(found, ffi.new("unsigned char **", held))
-        at = 2 + (held[1] & 0x7F if held[1] & 0x80 else 0)
-        for _ in range(3):
-            at += 2 + held[at + 1]
-        return bytes(ffi.buffer(held + at + 2, held[at + 1])).hex()
 
     @property
     def protocol(self) -> str:
@@ -357,9 +369,11 @@ class CompiledEngine:
         leaf = lib.SSL_get_peer_certificate(self._ssl)
         if leaf == ffi.NULL:
             return ()
-        leaf = ffi.gc(leaf, lib.X509_free)
-        first, others = der(leaf), ders(lib.SSL_get_peer_cert_chain(self._ssl))
-        return others if others and others[0] == first else (first, *others)
+        lib.X509_free(leaf)  # the connection has it too
+        shown = members(lib.SSL_get_peer_cert_chain(self._ssl))
+        if not shown or shown[0] != leaf:
+            shown.insert(0, leaf)
+        return self.chain if shown == self.certificates else tuple(map(der, shown))
 
     @property
     def local_certificate(self) -> bytes:

@@ -10,13 +10,13 @@ which may lose them.  What is used for each record is used by `CompiledEngine` a
 
 Two rules keep one connection from meddling with another.  The queue of OpenSSL's errors belongs to
 the thread: it is emptied before something is done that may fail, and whoever finds an error takes
-all of them.  And buffers are lent by `lend` and given back, for transports upon transports use
-several at once.
+all of them.  And buffers are taken from `BUFFERS` and given back, for transports upon transports
+use several at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,15 +87,10 @@ class Buffer:
         self.pointer = ffi.from_buffer(self.view)
 
 
-_buffers: list[Buffer] = []
-
-
-def lend() -> Buffer:
-    """A buffer, to be given back by `give_back` once nobody looks at it any more."""
-    return _buffers.pop() if _buffers else Buffer()
-
-
-give_back: Callable[[Buffer], None] = _buffers.append
+BUFFERS: list[Buffer] = []
+"""Those that nobody uses: whoever needs one takes the last, or makes one, and appends it once
+nobody looks at it any more.
+"""
 
 
 class Broken(TlsError):
@@ -111,9 +106,7 @@ class Broken(TlsError):
 
 def memory() -> Any:
     """A BIO of which nothing can be read before something was written."""
-    bio = lib.BIO_new(lib.BIO_s_mem())
-    lib.BIO_set_mem_eof_return(bio, -1)
-    return bio
+    return lib.BIO_new(lib.BIO_s_mem())
 
 
 def text_of(found: Any) -> str:
@@ -124,6 +117,21 @@ def server_name_of(ssl: Any) -> str:
     return text_of(lib.SSL_get_servername(ssl, lib.TLSEXT_NAMETYPE_host_name))
 
 
+def session_name(session: Any) -> str:
+    """The name of a session in hexadecimal; empty for one without."""
+    size = lib.i2d_SSL_SESSION(session, ffi.NULL)
+    if size <= 0:
+        return ""
+    # No getter is left, so it is read where it stands in DER: after two numbers and the cipher, and
+    # before the secret, which stays where it is.
+    held = ffi.new("unsigned char[]", size)
+    lib.i2d_SSL_SESSION(session, ffi.new("unsigned char **", held))
+    at = 2 + (held[1] & 0x7F if held[1] & 0x80 else 0)
+    for _ in range(3):
+        at += 2 + held[at + 1]
+    return bytes(ffi.buffer(held + at + 2, held[at + 1])).hex()
+
+
 def der(certificate: Any) -> bytes:
     bio = ffi.gc(memory(), lib.BIO_free)
     lib.i2d_X509_bio(bio, certificate)
@@ -132,7 +140,7 @@ def der(certificate: Any) -> bytes:
     return bytes(ffi.buffer(data[0], size))
 
 
-def ders(stack: Any) -> tuple[bytes, ...]:
+def members(stack: Any) -> list[Any]:
     if stack == ffi.NULL:
-        return ()
-    return tuple(der(lib.sk_X509_value(stack, at)) for at in range(lib.sk_X509_num(stack)))
+        return []
+    return [lib.sk_X509_value(stack, at) for at in range(lib.sk_X509_num(stack))]

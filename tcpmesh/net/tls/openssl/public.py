@@ -13,7 +13,7 @@ from typing import Any
 from OpenSSL import SSL
 from OpenSSL._util import lib
 
-from tcpmesh.net.tls.openssl.callbacks import forget, running, watch
+from tcpmesh.net.tls.openssl.callbacks import running, watch
 from tcpmesh.net.tls.openssl.engine import CompiledEngine
 from tcpmesh.net.tls.openssl.library import (
     RECORD,
@@ -25,6 +25,7 @@ from tcpmesh.net.tls.openssl.library import (
 )
 
 RECORD_FUNCTIONS = (
+    "BIO_get_mem_data",
     "BIO_new",
     "BIO_new_mem_buf",
     "BIO_read",
@@ -74,13 +75,21 @@ class PublicEngine(CompiledEngine):
             running.pop()
         if self.refused:
             raise TlsError(())
-        watch(self, self._ssl)
+        watch(self._ssl)
+        self.note_version()
         return True
 
     def open(self, data: Any, plain: Buffer) -> int:
         """As `CompiledEngine.open`."""
         take_errors()
         self._put(data)
+        running.append(self)
+        try:
+            return self._read_into(plain)
+        finally:
+            running.pop()
+
+    def _read_into(self, plain: Buffer) -> int:
         count = 0
         while True:
             try:
@@ -125,9 +134,12 @@ class PublicEngine(CompiledEngine):
 
     def release(self) -> None:
         """As `CompiledEngine.release`."""
-        if self._ssl is not None:
-            forget(self._ssl)
         self._connection = self._ssl = self.owner = self._begun_with = None
+
+    @property
+    def has_more(self) -> bool:
+        """As `CompiledEngine.has_more`, which has no public method."""
+        return True
 
     def _put(self, data: Any) -> None:
         at, view = 0, memoryview(data)

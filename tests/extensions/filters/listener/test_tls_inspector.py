@@ -143,10 +143,13 @@ class TlsInspectorTests(MeshTestCase):
         self.assertEqual((1, 5), self.processed())
 
     def test_plain_is_closed(self) -> None:
-        """With close_connection_on_client_hello_parsing_errors it is closed, and not counted."""
+        """With close_connection_on_client_hello_parsing_errors it is closed, counted and on record
+        like plain TCP that is let pass.
+        """
         self.serve_inspected("close_connection_on_client_hello_parsing_errors: true")
-        self.assert_closed(self.send(b"hello"), "")
-        self.assertEqual({}, self.counted())
+        self.assert_closed(self.send(b"hello"), "ClientHelloNotDetected")
+        self.assertIn("WRONG_VERSION_NUMBER", self.hello.failure)
+        self.assertEqual({"tls_not_found": 1}, self.counted())
         self.send(hello())
         self.assertEqual("tls", self.hello.transport_protocol)
 

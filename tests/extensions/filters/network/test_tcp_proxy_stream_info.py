@@ -151,7 +151,7 @@ class ServedTests(StreamInfoTestCase):
         self.assert_why(EndedBy.DOWNSTREAM, Phase.RELAYING, Cause.END_OF_STREAM)
         info, upstream = self.info, self.upstream
         self.assertEqual((5, 5, 2, 2), info.bytes)
-        self.assertEqual(ListenerInfo("l", ""), info.listener)
+        self.assertEqual(ListenerInfo("l", "", has_filters=True), info.listener)
         self.assertEqual((BEGAN, BEGAN + 3.0), (info.started, info.ended))
         self.assertEqual((BEGAN, BEGAN), (upstream.connect_began, upstream.connect_ended))
         self.assertEqual(ClusterInfo("c", "c"), upstream.cluster)
@@ -177,7 +177,7 @@ class ServedTests(StreamInfoTestCase):
         self.mesh.listeners.add_or_update(message)
         self.mesh.listeners.start()
         self.mesh.connect()
-        self.assertEqual(ListenerInfo("l", "chain"), self.info.listener)
+        self.assertEqual(ListenerInfo("l", "chain", has_filters=True), self.info.listener)
         self.assertEqual(ClusterInfo("c", "other"), self.upstream.cluster)
 
     def test_host_first(self) -> None:
@@ -541,14 +541,16 @@ class FilterTests(StreamInfoTestCase):
         self.mesh.listeners.start()
 
     def test_relayed(self) -> None:
-        """A filter that closes gives the connection flags and details, also while it is relayed."""
+        """A filter that closes gives the connection flags and details, also while it is relayed,
+        and then both of its sides the reason.
+        """
         self.backend = self.mesh.upstream(HOST)
         self.serve()
         client = self.mesh.connect()
         Denying.managers[-1].close("denied", ResponseFlag.UAEX, "ext_authz_denied")
         self.mesh.pump()
         self.leave(client)
-        self.assert_logged("UAEX", "denied")
+        self.assert_logged("UAEX", "denied", upstream_local="denied")
         self.assertEqual("ext_authz_denied", self.info.termination_details)
         self.assert_why(EndedBy.PROXY, Phase.RELAYING, Cause.FILTER, detail="denied")
         self.assertTrue(self.backend.built[-1].ended)

@@ -264,6 +264,26 @@ class DownstreamTests(TlsMeshTestCase):
         )
         self.assertEqual("TLSv1.2|-|CN=server.test|-\n", left)
 
+    def test_broken_records(self) -> None:
+        """The record of a client that resets the connection says so; a record of TLS that is none
+        counts twice, as in Envoy, which fails once more to say goodbye.
+        """
+        down = socket("Downstream", {"tls_certificates": [issued("server.test")]})
+        self.serve(config(down, log="%DOWNSTREAM_TRANSPORT_FAILURE_REASON%\n"))
+        client = self.client()
+        self.assert_talk(client)
+        client.transport.abortConnection()
+        self.mesh.pump()
+        self.assertNotIn("connection_error", self.counted(LISTENER))
+        client = self.client()
+        self.assert_talk(client)
+        client.transport.below.write(b"\x17\x03\x03\0\x20" + bytes(32))
+        self.mesh.pump()
+        self.assertEqual(2, self.counted(LISTENER)["connection_error"])
+        reset, broken = self.mesh.logged("/log")
+        self.assertIn("Connection_reset_by_peer", reset)
+        self.assertIn("BAD_RECORD_MAC:TLS_error_end|268435650:SSL_routines", broken)
+
     def test_session_names(self) -> None:
         """A session of TLS 1.2 that the server keeps has a name, which its resumption has too; one
         that the client keeps has none at first.

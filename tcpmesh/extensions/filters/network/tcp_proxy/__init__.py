@@ -4,13 +4,14 @@ The terminal filter of nearly every chain.  What its message says is read in `se
 `routes`; what happens to a client is in `session`, one `Session` each, and how that comes to an
 upstream connection in `attempts`.
 
-Of Envoy's tcp_proxy this leaves out, and refuses in a configuration: tunnelling, on-demand clusters
-and what a drain would close.  One thing it does otherwise: with ON_DOWNSTREAM_DATA a client that
+Of Envoy's tcp_proxy this leaves out, and refuses in a configuration: tunnelling and on-demand
+clusters.  One thing it does otherwise: with ON_DOWNSTREAM_DATA a client that
 sends FIN and no data is closed at once, where Envoy 1.40 holds it until the idle timeout.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2
@@ -29,6 +30,7 @@ from tcpmesh.extensions.filters.network.tcp_proxy.session import Session
 from tcpmesh.extensions.filters.network.tcp_proxy.settings import settings_of
 from tcpmesh.extensions.filters.network.tcp_proxy.stats import TcpProxyStats
 from tcpmesh.interfaces import ILogsConnections, IStoppableFilter
+from tcpmesh.net.cooperator import do_all
 from tcpmesh.registry import WorkerContext, extension
 from tcpmesh.values.all_or_nothing import all_or_nothing
 
@@ -46,6 +48,9 @@ class TcpProxy(NetworkFilter):
         self._sessions: set[Session] = set()
         self._buffered = (0, 0)
         self._closed = False
+        self._drain = context.drain if self._settings.closes_draining else None
+        """What is asked whether sessions are to be closed; `None` where that is not wanted."""
+        self._cooperator = context.network.cooperator
         idle, timers = self._settings.idle_timeout, context.network.timers
         queue = idle_queue(timers, idle) if idle is not None else None
         route = route_finder(message, context.random)
@@ -71,7 +76,10 @@ class TcpProxy(NetworkFilter):
             header=header,
             release=self._release,
             logs=logs,
+            drain=self._drain,
         )
+        if self._drain is not None:
+            self._drain.watch(self._drain_sessions)
 
     def on_accept(self, connection: Connection) -> None:
         """Count a client, which is not read before it has an upstream unless it may speak first."""
@@ -85,7 +93,19 @@ class TcpProxy(NetworkFilter):
         if not self._sessions:
             self._store.add_collector(self._collect)
         self._sessions.add(session)
+        if self._drain is not None and self._drain.is_on:
+            session.drain()
         session.start()
+
+    def _drain_sessions(self) -> None:
+        """A drain begins."""
+        do_all(self._cooperator, self._draining())
+
+    def _draining(self) -> Iterator[None]:
+        for session in tuple(self._sessions):
+            if session in self._sessions:
+                session.drain()
+            yield
 
     def stop(self) -> None:
         """End all sessions at once."""
@@ -99,7 +119,7 @@ class TcpProxy(NetworkFilter):
         if logs is not None:
             logs.close()
         if not self._sessions:
-            self._stats.scope.close()
+            self._end()
 
     def _release(self, session: Session) -> None:
         """The session is over."""
@@ -108,7 +128,13 @@ class TcpProxy(NetworkFilter):
             self._store.remove_collector(self._collect)
             self._collect()
             if self._closed:
-                self._stats.scope.close()
+                self._end()
+
+    def _end(self) -> None:
+        """Nothing is left of it."""
+        self._stats.scope.close()
+        if self._drain is not None:
+            self._drain.unwatch(self._drain_sessions)
 
     def _collect(self) -> None:
         """Count what open sessions have moved since they were last counted, and what they hold at

@@ -121,6 +121,9 @@ class SessionContext:
     logs: Any = None
     """The `SessionLogs`, where there are access logs."""
 
+    drain: Any = None
+    """The `DrainDecision`, where sessions are closed by drains (`check_drain_close`)."""
+
 
 class Attempts(OneShotFactory):
     """One client on its way; the client factory of its upstream connection.

@@ -31,7 +31,7 @@ from tcpmesh.net.timeout_queues import TimeoutQueue
 from tcpmesh.values.response_flags import ResponseFlag
 from tcpmesh.values.stream.close_reason import Cause, CloseReason, EndedBy
 from tcpmesh.values.stream.filter_state import NO_FILTER_STATE
-from tcpmesh.values.stream.phase import CONNECTING, FLUSHING
+from tcpmesh.values.stream.phase import CLOSED, CONNECTING, FLUSHING
 from tcpmesh.values.stream.relay_state import LOST, RelayState
 from tcpmesh.values.stream.stream_info import LOCAL_RESET, REMOTE_RESET
 from tcpmesh.values.stream.wanted import Wanted
@@ -41,8 +41,12 @@ LEFT = CloseReason(EndedBy.DOWNSTREAM, CONNECTING, Cause.RESET)
 
 # Envoy's words in LOCAL_CLOSE_REASONs; those at the end of the process fit no better there.
 IDLE_WORDS = "tcp_session_idle_timeout"
+DRAIN_WORDS = "tcp_proxy_drain_close"
 DURATION_WORDS = "max_connection_duration_reached"
 STOPPED_WORDS = "purging_socket_that_have_not_progressed_to_connections"
+
+
+ENDING = (FLUSHING, CLOSED)
 
 
 class Session(Attempts):
@@ -208,6 +212,10 @@ class Session(Attempts):
             self._context.stats.upstream_flush_total.tally += 1
             self._context.stats.upstream_flush_active.add(1)
         if relay.from_upstream.state is not LOST:
+            info = self.stream_info
+            if info.local_close_reason:
+                # The upstream is closed for what the client was closed for.
+                info.upstream.local_close_reason = info.local_close_reason
             self.flush_counters()
             self.connection.downstream_lost()
 
@@ -269,11 +277,23 @@ class Session(Attempts):
         self.stream_info.flags |= ResponseFlag.DT
         self._close(Cause.MAX_DURATION, DURATION_WORDS)
 
+    def drain(self) -> None:
+        """Its listener drains: close it when it carries bytes, and the drain says so."""
+        self.relay.watch(self._look_at_drain)
+
+    def _look_at_drain(self) -> None:
+        if self.stream_info.phase in ENDING or not self._context.drain.is_due():
+            return
+        self._context.stats.cx_drain_close.tally += 1
+        self._close(Cause.DRAINED, DRAIN_WORDS, flushes=True)
+
     def stop(self) -> None:
         """The proxy ends."""
         self._close(Cause.STOPPED, STOPPED_WORDS)
 
-    def _close(self, cause: Cause, words: str = "", detail: str = "") -> None:
+    def _close(
+        self, cause: Cause, words: str = "", detail: str = "", flushes: bool = False
+    ) -> None:
         info = self.stream_info
         reason = CloseReason(EndedBy.PROXY, info.phase, cause, detail=detail)
         if self._state is CONNECTED:
@@ -281,7 +301,7 @@ class Session(Attempts):
             info.upstream.local_close_reason = words
             if self.relay.from_downstream.state is not LOST:
                 info.local_close_reason = words
-            self.relay.close()
+            self.relay.close(flushes)
         else:
             self._leave(reason, words)
 

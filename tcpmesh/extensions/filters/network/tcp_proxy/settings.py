@@ -61,6 +61,9 @@ class Settings:
     duration_jitter: float
     """By how much the maximum duration may be exceeded at random: 1.0 is twice as long."""
 
+    closes_draining: bool
+    """Whether a connection is closed when it carries bytes and its listener drains."""
+
     hash_of: ClientHash | None
     """What consistent hashing goes by."""
 
@@ -92,6 +95,7 @@ def settings_of(message: Any) -> Settings:
         ),
         max_duration=given("max_downstream_connection_duration"),
         duration_jitter=jitter / 100,
+        closes_draining=message.check_drain_close.value,
         hash_of=proxy_hash(message.hash_policy),
     )
 

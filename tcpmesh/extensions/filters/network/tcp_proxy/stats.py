@@ -5,9 +5,7 @@ from __future__ import annotations
 from tcpmesh.stats.metrics import Merge
 from tcpmesh.stats.store import Declaration, Store, sanitize
 
-DECLARED = Declaration(
-    counters=("downstream_cx_drain_close", "downstream_cx_overload_close", "route_delayed_total")
-)
+DECLARED = Declaration(counters=("downstream_cx_overload_close", "route_delayed_total"))
 
 
 class TcpProxyStats:
@@ -23,6 +21,7 @@ class TcpProxyStats:
         self.cx_tx_bytes_buffered = scope.gauge("downstream_cx_tx_bytes_buffered", Merge.SUM)
         self.flow_control_paused = scope.counter("downstream_flow_control_paused_reading_total")
         self.flow_control_resumed = scope.counter("downstream_flow_control_resumed_reading_total")
+        self.cx_drain_close = scope.counter("downstream_cx_drain_close")
         self.idle_timeout = scope.counter("idle_timeout")
         self.max_duration = scope.counter("max_downstream_connection_duration")
         self.upstream_flush_total = scope.counter("upstream_flush_total")

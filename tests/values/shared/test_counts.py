@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tcpmesh.values.count_memory import MainCounts, NoRoom, WorkerCounts
-from tcpmesh.values.shared_counts import LocalCounts, SharedCounts
+from tcpmesh.values.shared.counts import LocalCounts, SharedCounts
+from tcpmesh.values.shared.memory import MainCounts, NoRoom, WorkerCounts
 
 SMALL = 1 << 16
 

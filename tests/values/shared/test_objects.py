@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tcpmesh.values.shared_objects import SharedObjects
+from tcpmesh.values.shared.objects import SharedObjects
 
 
 class Thing:

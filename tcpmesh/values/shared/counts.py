@@ -9,7 +9,7 @@ total of all workers, which is what a limit is compared with.
 
 Whoever has a limit takes its counts when it is built, from a block that main has set aside for its
 cluster or listener.  With one worker that is all there is to it: a count is an integer of its own,
-`LocalCount`.  For several workers see `tcpmesh.values.count_memory`.
+`LocalCount`.  For several workers see `tcpmesh.values.shared.memory`.
 """
 
 from __future__ import annotations

@@ -1,0 +1,86 @@
+"""The end of a process that cuts nobody off: it accepts no more clients, and ends with the last of
+those it has, or when the time is over that it may take (SIGQUIT, as for nginx).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+from tcpmesh.values.drain import DrainScope
+
+log = Logger(namespace="main")
+
+LOOK = 0.25
+"""Seconds between two looks whether somebody is left."""
+
+TELL = 10.0
+"""Seconds between two lines of the log that say how many are."""
+
+
+class Stoppable(Protocol):
+    """What is to end."""
+
+    @property
+    def open_connections(self) -> int:
+        """Clients of all listeners."""
+
+    def drain_listeners(self, scope: DrainScope) -> None:
+        """Accept no more clients."""
+
+
+class GracefulStop:
+    """Ends a server by and by.
+
+    :param most: the seconds it may take; 0 for any time.
+    :param end: ends the process.
+    """
+
+    def __init__(
+        self, server: Stoppable, clock: IReactorTime, most: float, end: Callable[[], object]
+    ) -> None:
+        self._server = server
+        self._clock = clock
+        self._most = most
+        self._end = end
+        self._call: IDelayedCall | None = None
+        self._began = self._told = 0.0
+
+    def begin(self) -> None:
+        """Accept no more clients from now on; once it has begun nothing happens."""
+        if self._call is not None:
+            return
+        self._began = self._told = self._clock.seconds()
+        self._server.drain_listeners(DrainScope.ALL)
+        log.info("no more clients are accepted; the last one's end is waited for")
+        self._tell(self._server.open_connections)
+        self._call = self._clock.callLater(0, self._look)
+
+    def cancel(self) -> None:
+        """The process ends by another way."""
+        if self._call is not None and self._call.active():
+            self._call.cancel()
+
+    def _look(self) -> None:
+        now, left = self._clock.seconds(), self._server.open_connections
+        if not left:
+            log.info("the last client has left")
+            self._end()
+        elif self._most and now - self._began >= self._most:
+            log.warn("{left} clients are cut off: {most:g} s are over", left=left, most=self._most)
+            self._end()
+        else:
+            if now - self._told >= TELL:
+                self._told = now
+                self._tell(left)
+            self._call = self._clock.callLater(LOOK, self._look)
+
+    def _tell(self, left: int) -> None:
+        seconds = self._most - (self._clock.seconds() - self._began)
+        if self._most:
+            log.info("{left} clients are left, for {s:.0f} s at most", left=left, s=seconds)
+        else:
+            log.info("{left} clients are left", left=left)
