@@ -24,6 +24,7 @@ from tcpmesh.admin.channel import GRACE
 from tcpmesh.testing.child import Child, wait_for
 from tests.attacks import (
     admin,
+    admin_live,
     checks_http1,
     checks_http2,
     clients,
@@ -42,6 +43,7 @@ from tests.attacks.attack import MIB, Attack, Bootstrap, Figures, Limits, Scene,
 
 SCENES: Mapping[str, Scene] = {
     **admin.SCENES,
+    **admin_live.SCENES,
     **checks_http1.SCENES,
     **checks_http2.SCENES,
     **dns_answers.SCENES,

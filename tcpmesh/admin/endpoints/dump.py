@@ -15,12 +15,14 @@ from envoy.admin.v3 import config_dump_pb2, config_dump_shared_pb2
 from envoy.config.cluster.v3 import cluster_pb2
 from envoy.config.endpoint.v3 import endpoint_pb2
 from envoy.config.listener.v3 import listener_pb2
+from envoy.extensions.transport_sockets.tls.v3 import secret_pb2
 from google.protobuf import field_mask_pb2, json_format, timestamp_pb2
 from google.protobuf.descriptor import Descriptor
 
 from tcpmesh.admin.answers.address import address_json
 from tcpmesh.admin.answers.endpoint import JSON, PLAIN, Answer, Call, Endpoint, Parameter, Refusal
 from tcpmesh.admin.answers.json_stream import LazyList, json_stream
+from tcpmesh.admin.answers.node import own_node
 from tcpmesh.admin.answers.redact import redacted
 from tcpmesh.config.fields.to_plain import whole
 from tcpmesh.interfaces import IServer
@@ -35,6 +37,7 @@ _CONTENTS = {
     "cluster": cluster_pb2.Cluster.DESCRIPTOR,
     "endpoint_config": endpoint_pb2.ClusterLoadAssignment.DESCRIPTOR,
     "listener": listener_pb2.Listener.DESCRIPTOR,
+    "secret": secret_pb2.Secret.DESCRIPTOR,
 }
 
 Json = dict[str, Any]
@@ -98,9 +101,10 @@ def _dumps(server: IServer, pattern: Regex | None, include_eds: bool) -> list[_D
     static = server.bootstrap.static_resources
     updated = timestamp_pb2.Timestamp()
     updated.FromMilliseconds(int((time() - server.uptime) * 1000))
-    clusters, listeners = (
+    clusters, listeners, secrets = (
         config_dump_shared_pb2.ClustersConfigDump,
         config_dump_shared_pb2.ListenersConfigDump,
+        config_dump_pb2.SecretsConfigDump,
     )
     at: str = updated.ToJsonString()
 
@@ -111,9 +115,7 @@ def _dumps(server: IServer, pattern: Regex | None, include_eds: bool) -> list[_D
         return {name: content, "last_updated": at}
 
     return [
-        _Dump(
-            config_dump_pb2.BootstrapConfigDump.DESCRIPTOR, _bootstrap(server.bootstrap, updated)
-        ),
+        _Dump(config_dump_pb2.BootstrapConfigDump.DESCRIPTOR, _bootstrap(server, updated)),
         _Dump(
             clusters.DESCRIPTOR,
             {"static_clusters": _named(static.clusters, partial(element, "cluster"), pattern)},
@@ -123,7 +125,9 @@ def _dumps(server: IServer, pattern: Regex | None, include_eds: bool) -> list[_D
             listeners.DESCRIPTOR,
             {"static_listeners": _named(static.listeners, partial(element, "listener"), pattern)},
         ),
-        _Dump(config_dump_pb2.SecretsConfigDump.DESCRIPTOR, {}),
+        _Dump(
+            secrets.DESCRIPTOR, {"static_secrets": _named(static.secrets, _secret_json, pattern)}
+        ),
     ]
 
 
@@ -140,10 +144,20 @@ def _is_named(name: str, pattern: Regex | None) -> bool:
     return pattern is None or bool(name and pattern.fullmatch(name))
 
 
-def _bootstrap(bootstrap: Any, updated: timestamp_pb2.Timestamp) -> Json:
-    """A `BootstrapConfigDump` in which listeners and clusters are made later."""
+def _secret_json(message: Any) -> Json:
+    """A `SecretsConfigDump.StaticSecret`, which in Envoy has no time."""
+    content = {"@type": _TYPE + message.DESCRIPTOR.full_name, **_json(redacted(message))}
+    return {"name": message.name, "secret": content}
+
+
+def _bootstrap(server: IServer, updated: timestamp_pb2.Timestamp) -> Json:
+    """A `BootstrapConfigDump` in which listeners and clusters are made later; its node is the one
+    that this proxy is.
+    """
     lists = ("listeners", "clusters")
+    bootstrap = server.bootstrap
     shown = _without(bootstrap, "static_resources")
+    shown.node.CopyFrom(own_node(server))
     if bootstrap.HasField("static_resources"):
         shown.static_resources.CopyFrom(_without(bootstrap.static_resources, *lists))
         for name in lists:

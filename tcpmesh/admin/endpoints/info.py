@@ -6,12 +6,10 @@ import platform
 import resource
 from datetime import datetime, timezone
 from hashlib import blake2b
-from importlib.metadata import PackageNotFoundError, version
 from time import time
 from typing import Any
 
 from envoy.admin.v3 import server_info_pb2
-from envoy.config.core.v3 import base_pb2
 from google.protobuf import json_format
 
 from tcpmesh.admin.answers.endpoint import (
@@ -23,6 +21,7 @@ from tcpmesh.admin.answers.endpoint import (
     json_answer,
     json_list_answer,
 )
+from tcpmesh.admin.answers.node import own_node, version_text
 from tcpmesh.interfaces import IServer
 from tcpmesh.values.server_options import ServerOptions
 from tcpmesh.values.statuses import CertificateStatus, TlsContextStatus
@@ -56,11 +55,11 @@ _INFO_FIELDS = tuple(server_info_pb2.ServerInfo.DESCRIPTOR.fields_by_name)
 
 def _server_info_message(server: IServer) -> Any:
     info = server_info_pb2.ServerInfo(
-        version=f"{_version()}/{platform.python_implementation()} {platform.python_version()}",
+        version=f"{version_text()}/{platform.python_implementation()} {platform.python_version()}",
         state=server.state,
         hot_restart_version=HOT_RESTART_VERSION,
         command_line_options=_command_line(server.options),
-        node=_node(server),
+        node=own_node(server),
     )
     info.uptime_current_epoch.FromSeconds(int(server.uptime))
     info.uptime_all_epochs.FromSeconds(int(server.uptime))
@@ -100,24 +99,6 @@ _SAME_IN_BOTH = (
         "disable_hot_restart",
     ),
 )
-
-
-def _node(server: IServer) -> Any:
-    """The node that this proxy is, and what runs it."""
-    node = base_pb2.Node()
-    node.CopyFrom(server.node)
-    node.user_agent_name = "tcpmesh"
-    release = [int(part) for part in _version().split(".")[:3] if part.isdecimal()]
-    for field, number in zip(("major_number", "minor_number", "patch"), release, strict=False):
-        setattr(node.user_agent_build_version.version, field, number)
-    return node
-
-
-def _version() -> str:
-    try:
-        return version("tcpmesh")
-    except PackageNotFoundError:
-        return "0.0.0"
 
 
 def _memory(call: Call) -> Answer:

@@ -2,14 +2,22 @@
 
 Connections do not count their rates.  Whoever looks at all of them notes what each has moved, and
 the next look tells the difference; where nobody looks for a while, the notes are thrown away.
+
+There may be a hundred thousand notes.  They are kept in many small tables, for one large one would
+take long when it grows, and when it is thrown away; and as bytes, which take a third of the memory
+of a tuple, and which the garbage collector need not look at.
 """
 
 from __future__ import annotations
 
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from collections.abc import Iterator
+from struct import Struct
+
+from twisted.internet.interfaces import IDelayedCall
 
 from tcpmesh.connection.connection import Connection
 from tcpmesh.connection.live.rows import Look, Rates, moved
+from tcpmesh.interfaces import INetwork
 
 LEAST = 1.0
 """Seconds that rates are taken over at least, once a connection is that old."""
@@ -17,66 +25,90 @@ LEAST = 1.0
 FORGET = 30.0
 """Seconds without a look, after which nothing is known of the last one."""
 
-_Note = tuple[float, int, int, Rates]
+TABLES = 128
+
+_NOTE = Struct("dqqddd")
 """When it was made, the bytes from the client and to it by then, and the rates at that time."""
+
+_Tables = tuple[dict[int, bytes], ...]
 
 
 class RateNotes:
     """What looks at the connections of a worker have noted.
 
-    :param clock: the network's.
+    :param network: whose clock and cooperator are used.
     """
 
-    def __init__(self, clock: IReactorTime) -> None:
-        self._clock = clock
-        self._notes: dict[int, _Note] = {}
-        self._next: dict[int, _Note] = {}
+    def __init__(self, network: INetwork) -> None:
+        self._network = network
+        self._notes = self._next = _tables()
         self._forgetting: IDelayedCall | None = None
 
     def begin(self) -> None:
         """A look at all connections begins: `note` is called with each of them, then `end`."""
-        if self._forgetting is not None:
-            self._forgetting.cancel()
-            self._forgetting = None
-
-    def end(self) -> None:
-        """All were looked at."""
-        self._notes, self._next = self._next, {}
-        self._forgetting = self._clock.callLater(FORGET, self._forget)
-
-    def stop(self) -> None:
-        """Nobody looks any more."""
-        if self._forgetting is not None:
-            self._forgetting.cancel()
-            self._forget()
-
-    def _forget(self) -> None:
-        self._forgetting = None
-        self._notes = {}
+        self._keep()
+        self._next = _tables()
 
     def note(self, connection: Connection, now: float) -> None:
         """One of them."""
         info = connection.stream_info
-        note = self._notes.get(info.id)
-        if note is None or now - note[0] >= LEAST:
+        number = info.id
+        place = (number >> 1) % TABLES
+        note = self._notes[place].get(number)
+        began, before, after, *_ = _NOTE.unpack(note) if note else (info.started, 0, 0)
+        if note is None or now - began >= LEAST:
             received, _, _, sent = moved(connection)
-            rates = _rates(note, now, info.started, received, sent)
-            note = (now, received, sent, rates)
-        self._next[info.id] = note
+            rates = _rates(now - began, received - before, sent - after)
+            note = _NOTE.pack(now, received, sent, *rates)
+        self._next[place][number] = note
+
+    def end(self) -> None:
+        """All were looked at."""
+        self._throw_away(self._notes)
+        self._notes = self._next
+        self._forgetting = self._network.clock.callLater(FORGET, self._forget)
+
+    def stop(self) -> None:
+        """Nobody looks any more."""
+        self._keep()
+        self._notes = self._next = _tables()
 
     def rates(self, look: Look) -> Rates:
         """Of a connection that was noted, or of one that is new."""
-        note = self._next.get(look.info.id) or self._notes.get(look.info.id)
+        number = look.info.id
+        place = (number >> 1) % TABLES
+        note = self._next[place].get(number) or self._notes[place].get(number)
         if note is not None:
-            return note[3]
+            _, _, _, *rates = _NOTE.unpack(note)
+            return rates[0], rates[1], rates[2]
         received, _, _, sent = look.moved
-        return _rates(None, look.now, look.info.started, received, sent)
+        return _rates(look.now - look.info.started, received, sent)
+
+    def _keep(self) -> None:
+        if self._forgetting is not None:
+            self._forgetting.cancel()
+            self._forgetting = None
+
+    def _forget(self) -> None:
+        self._forgetting = None
+        self._throw_away(self._notes)
+        self._notes = self._next = _tables()
+
+    def _throw_away(self, tables: _Tables) -> None:
+        self._network.cooperator.cooperate(_emptied(tables))
 
 
-def _rates(note: _Note | None, now: float, started: float, received: int, sent: int) -> Rates:
-    """Since the last note, or since the connection was accepted."""
-    since, before_received, before_sent = note[:3] if note is not None else (started, 0, 0)
-    over = now - since
-    if over <= 0:
-        return 0.0, 0.0, 0.0
-    return (received - before_received) / over, (sent - before_sent) / over, over
+def _tables() -> _Tables:
+    return tuple({} for _ in range(TABLES))
+
+
+def _emptied(tables: _Tables) -> Iterator[None]:
+    """Empty one after the other."""
+    for table in tables:
+        table.clear()
+        yield
+
+
+def _rates(over: float, received: int, sent: int) -> Rates:
+    """Of so many bytes in so many seconds."""
+    return (received / over, sent / over, over) if over > 0 else (0.0, 0.0, 0.0)

@@ -65,7 +65,7 @@ class Asked:
         self._connections = connections
         self._closes = closes
         self._send = send
-        self._rates = RateNotes(network.clock)
+        self._rates = RateNotes(network)
         self._waiting: dict[Any, list[int]] = {}
         """The questions that wait, each with the numbers under which it was asked."""
         self._is_busy = self._is_stopped = False

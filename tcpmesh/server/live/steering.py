@@ -22,7 +22,7 @@ from tcpmesh.values.stream.live import FieldFilter
 LONGEST = 100
 """Characters of a name that are told of one that is not there."""
 
-CANDIDATES = 200
+CANDIDATES = 40
 """Names that are compared with one that is not there: there may be ten thousand."""
 
 

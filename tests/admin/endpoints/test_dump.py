@@ -70,7 +70,22 @@ class DumpTests(PageTestCase):
         dump = json_format.ParseDict(self.json("/config_dump"), config_dump_pb2.ConfigDump())
         bootstrap = config_dump_pb2.BootstrapConfigDump()
         dump.configs[0].Unpack(bootstrap)
+        self.assertEqual("tcpmesh", bootstrap.bootstrap.node.user_agent_name)
+        bootstrap.bootstrap.ClearField("node")
         self.assertEqual(self.server.bootstrap, bootstrap.bootstrap)
+
+    def test_secrets(self) -> None:
+        """Static secrets are listed, and keep what they are."""
+        secret = self.server.bootstrap.static_resources.secrets.add(name="own")
+        secret.tls_certificate.private_key.filename = "/etc/key.pem"
+        (found,) = self.configs()["SecretsConfigDump"]["static_secrets"]
+        self.assertEqual(
+            ("own", "[redacted]"),
+            (found["name"], found["secret"]["tls_certificate"]["private_key"]["filename"]),
+        )
+        (found,) = self.json("/config_dump?resource=static_secrets&mask=name")["configs"]
+        self.assertEqual({"@type": TYPE + "SecretsConfigDump.StaticSecret", "name": "own"}, found)
+        self.assertEqual({}, self.json("/config_dump?resource=static_secrets&name_regex=x"))
 
     def test_made_in_turn(self) -> None:
         """Of ten thousand clusters each is put into words when its turn has come, not all before

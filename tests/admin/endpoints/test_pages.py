@@ -78,6 +78,35 @@ class InfoTests(PageTestCase):
             found = self.client.ask("/ready")
             self.assertEqual((503, f"{state}\n"), (found.status, found.body))
 
+    def test_health(self) -> None:
+        """A proxy that is to fail health checks says so, until it is to pass them again."""
+        self.assertEqual("OK\n", self.post("/healthcheck/fail"))
+        self.assertEqual(503, self.client.ask("/ready").status)
+        self.assertEqual("DRAINING", self.json("/server_info")["state"])
+        self.assertEqual("OK\n", self.post("/healthcheck/ok"))
+        self.assertEqual("LIVE\n", self.text("/ready"))
+
+    def test_drain(self) -> None:
+        """How listeners are to be drained is said by flags."""
+        for query, how in (
+            ("", (False, False, False)),
+            ("?graceful", (True, False, False)),
+            ("?inboundonly&skip_exit", (False, True, True)),
+        ):
+            self.assertEqual("OK\n", self.post(f"/drain_listeners{query}"))
+            self.assertEqual(how, self.server.asked.pop())
+
+    def test_init_dump(self) -> None:
+        """Before the clusters are warm the listeners are what is not ready; a mask may ask for
+        something else, of which there is none.
+        """
+        self.assertEqual({}, self.json("/init_dump"))
+        self.server.state = "PRE_INITIALIZING"
+        self.server.listeners = [ListenerStatus("front", ())]
+        (found,) = self.json("/init_dump?mask=listener")["unready_targets_dumps"]
+        self.assertRegex(found["name"], r"^init manager Listener-local-init-manager front \d+$")
+        self.assertEqual({}, self.json("/init_dump?mask=cluster"))
+
     def test_help(self) -> None:
         """The help text names every page, by path, with its parameters."""
         lines = self.text("/help").splitlines()
