@@ -1,8 +1,8 @@
 """One kind of message that is made again and again while somebody looks.
 
-Making it is work in steps, by turns with all other long work, here or in a worker, and takes no
-more than a tenth of the time, however large the proxy is: the next one is begun after ten times as
-long as this one took, a second at least.
+Making it is work in steps, by turns with all other long work, and may wait for a worker.  That is
+no more than a tenth of the time, however large the proxy is: the next one is begun after ten times
+as long as the steps took, and the worker until it answered, a second at least.
 """
 
 from __future__ import annotations
@@ -46,14 +46,13 @@ class Pulse:
         self._clock = clock
         self._cooperator = cooperator
         self._now = now
-        self._began = 0.0
+        self._spent = 0.0
         self._task: CooperativeTask[Any] | None = None
         self._next: IDelayedCall | None = None
 
     def start(self) -> None:
         """Make one now, and then ever another."""
         self._next = None
-        self._began = self._now()
         self._task = self._cooperator.cooperate(self._making())
         self._task.whenDone().addErrback(self._failed)
 
@@ -67,7 +66,21 @@ class Pulse:
             self._next = None
 
     def _making(self) -> Generator[Deferred[Any] | None, None, None]:
-        made = yield from self._make()
+        steps, made = self._make(), None
+        self._spent = 0.0
+        while True:
+            began = self._now()
+            try:
+                step = next(steps)
+            except StopIteration as e:
+                made = e.value
+                break
+            finally:
+                self._spent += self._now() - began
+            began = self._now()
+            yield step
+            if step is not None:
+                self._spent += self._now() - began
         self._again()
         if made is not None:
             self._tell(made)
@@ -79,5 +92,4 @@ class Pulse:
 
     def _again(self) -> None:
         self._task = None
-        spent = self._now() - self._began
-        self._next = self._clock.callLater(max(PERIOD, SHARE * spent), self.start)
+        self._next = self._clock.callLater(max(PERIOD, SHARE * self._spent), self.start)

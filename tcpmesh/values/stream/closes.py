@@ -11,7 +11,7 @@ CLOSES = 1000
 
 
 class Closes(deque[StreamInfo]):
-    """The last ones, the latest at the end."""
+    """The last ones, the latest at the end.  Whoever appends one adds it to the sums."""
 
     def __init__(self) -> None:
         super().__init__(maxlen=CLOSES)
@@ -20,11 +20,3 @@ class Closes(deque[StreamInfo]):
         self.received = 0
         """Bytes from their clients, that were relayed."""
         self.sent = 0
-
-    def append(self, info: StreamInfo) -> None:
-        """One more has ended."""
-        deque.append(self, info)
-        received, _, _, sent = info.bytes
-        self.ended += 1
-        self.received += received
-        self.sent += sent

@@ -60,6 +60,18 @@ class PulseTests(SynchronousTestCase):
         self.run_for(3.0)
         self.assertEqual(2, self.made)
 
+    def test_waiting(self) -> None:
+        """So is what a worker took long to answer."""
+        waited: Deferred[None] = Deferred()
+        self.waits_for = waited
+        self.pulse.start()
+        self.run_for(0.5)
+        waited.callback(None)
+        self.run_for(3.5)
+        self.assertEqual(1, self.made)
+        self.run_for(2.0)
+        self.assertEqual(2, self.made)
+
     def test_stop(self) -> None:
         """None is made after the end, be one under way, waited for, or due."""
         for wait in (0.0, 0.5):
