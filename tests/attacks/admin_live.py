@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 
 from tests.attacks.admin import asks, get, leave, sleepers
 from tests.attacks.attack import MIB, Attack, Bootstrap, Limits, Scene, Target, listener_filter
@@ -12,10 +13,31 @@ from tests.attacks.peers import connect, crowd, swallow, together, until
 
 CLIENTS = 3000
 
+FEW = 25
+"""Clients that come and go at once."""
+
 ALL = "/connections?format=json&limit=5000&sort=-sent_rate"
 
 #: A page of five thousand rows is held until its client has it, and there may be sixteen of them.
 ROWS = Limits(peak=192 * MIB, kept=96 * MIB)
+
+
+@contextmanager
+def visitors(port: int) -> Iterator[list[socket.socket]]:
+    """Thousands of clients that come and go a few at a time: what is measured is not them."""
+    with ExitStack() as stack:
+        socks: list[socket.socket] = []
+        for _ in range(0, CLIENTS, FEW):
+            socks += stack.enter_context(_few(port))
+            time.sleep(0.01)
+        yield socks
+
+
+@contextmanager
+def _few(port: int) -> Iterator[list[socket.socket]]:
+    with crowd(port, FEW) as socks:
+        yield socks
+    time.sleep(0.01)
 
 
 def among(
@@ -24,7 +46,7 @@ def among(
     """The same while thousands of clients of a listener are there."""
 
     def struck(target: Target, seconds: float) -> object:
-        with crowd(target.ports[name], CLIENTS):
+        with visitors(target.ports[name]):
             return strike(target, seconds)
 
     return struck
@@ -47,13 +69,13 @@ def say(target: Target, path: str) -> None:
 def close_all(target: Target, seconds: float) -> None:
     """Thousands of clients are closed at once, time and again."""
     for _ in until(seconds):
-        with crowd(target.ports["live"], CLIENTS):
+        with visitors(target.ports["live"]):
             say(target, "/connections/close?listener=live")
 
 
 def rebalanced(target: Target, seconds: float) -> None:
     """Everybody of a cluster is asked to come again, time and again, and comes again."""
-    with crowd(target.ports["live"], CLIENTS) as socks:
+    with visitors(target.ports["live"]) as socks:
         for _ in until(seconds):
             say(target, "/clusters/rebalance?cluster=live&percent=100")
             for number, sock in enumerate(socks[:200]):
@@ -68,7 +90,7 @@ def paused(target: Target, seconds: float) -> None:
     """Thousands wait for a cluster, then all of them go on at once."""
     for _ in until(seconds):
         say(target, "/clusters/pause?cluster=live&for=30s")
-        with crowd(target.ports["live"], CLIENTS):
+        with visitors(target.ports["live"]):
             say(target, "/clusters/pause?cluster=live&for=0s")
             time.sleep(0.5)
 

@@ -6,31 +6,39 @@ by its code: nobody's terminal obeys it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
 
 WIDEST = 64
 """Characters of a cell; more are cut off."""
 
-STEP = 64
-"""Rows that are looked at in one step."""
+STEP = 16
+"""Rows that are put into words in one step."""
+
+Row = TypeVar("Row")
 
 
 def text_table(
-    titles: Sequence[str], rows: Sequence[Sequence[str]], right: frozenset[int] = frozenset()
+    titles: Sequence[str],
+    rows: Iterable[Row],
+    cells_of: Callable[[Row], Sequence[str]],
+    right: frozenset[int] = frozenset(),
 ) -> Iterator[str]:
     """The table in pieces, of which some are empty; the columns of `right` are aligned there."""
     widths = [len(title) for title in titles]
+    lines = [titles]
     for index, row in enumerate(rows):
-        for column, cell in enumerate(row):
-            widths[column] = max(widths[column], len(cell))
+        cells = cells_of(row)
+        lines.append(cells)
+        widths = [max(width, len(cell)) for width, cell in zip(widths, cells, strict=True)]
         if index % STEP == 0:
             yield ""
-    for line in (titles, *rows):
-        cells = (
+    for line in lines:
+        aligned = (
             cell.rjust(widths[column]) if column in right else cell.ljust(widths[column])
             for column, cell in enumerate(line)
         )
-        yield "  ".join(cells).rstrip() + "\n"
+        yield "  ".join(aligned).rstrip() + "\n"
 
 
 def shown(text: str) -> str:

@@ -97,9 +97,7 @@ def _rounded(value: Any) -> Any:
 
 def _connections_text(found: Connections) -> Iterator[str]:
     yield f"{len(found.rows)} of {found.matched} that fit, of {found.total} connections\n\n"
-    yield from text_table(
-        _CONNECTION_TITLES, [_connection_cells(row) for row in found.rows], _CONNECTION_NUMBERS
-    )
+    yield from text_table(_CONNECTION_TITLES, found.rows, _connection_cells, _CONNECTION_NUMBERS)
 
 
 def _connection_cells(row: ConnectionRow) -> Sequence[str]:
@@ -117,10 +115,14 @@ def _connection_cells(row: ConnectionRow) -> Sequence[str]:
         size(row.sent),
         size(row.received_rate),
         size(row.sent_rate),
-        _pair(row.rtt, row.upstream_rtt, lambda rtt: f"{rtt / 1000:.1f}ms"),
+        _pair(row.rtt, row.upstream_rtt, _round_trip),
         _pair(row.retransmits, row.upstream_retransmits, str),
         f"{size(row.buffered)}/{size(row.upstream_buffered)}",
     )
+
+
+def _round_trip(microseconds: int) -> str:
+    return f"{microseconds}us" if microseconds < 1000 else f"{microseconds / 1000:.1f}ms"
 
 
 def _known(value: Any, text: Callable[[Any], str]) -> str:
@@ -160,7 +162,7 @@ def _moment(seconds: float) -> str:
 
 
 def _closes_text(rows: Sequence[CloseRow]) -> Iterator[str]:
-    yield from text_table(_CLOSE_TITLES, [_close_cells(row) for row in rows], _CLOSE_NUMBERS)
+    yield from text_table(_CLOSE_TITLES, rows, _close_cells, _CLOSE_NUMBERS)
 
 
 def _close_cells(row: CloseRow) -> Sequence[str]:
