@@ -44,27 +44,6 @@ class ListenerManagerTests(MeshTestCase):
         self.mesh.listeners.stop()
         self.assertEqual(1, self.mesh.stat("listener_manager.listener_stopped"))
 
-    def test_stopped(self) -> None:
-        """Listeners that are to accept no more keep their clients, and what is shown of them; only
-        those inbound where that is said, and later where that is.
-        """
-        self.mesh.add_listener("in", "127.0.0.1:1", tcp_proxy(), "traffic_direction: INBOUND")
-        self.mesh.add_listener("out", "127.0.0.1:2", tcp_proxy())
-        self.mesh.add_cluster("c", HOST)
-        self.mesh.upstream(HOST)
-        self.mesh.listeners.start()
-        client = self.mesh.connect("127.0.0.1:1")
-        self.mesh.listeners.stop_accepting(inbound_only=True)
-        self.assertRaises(ConnectionRefusedError, self.mesh.connect, "127.0.0.1:1")
-        self.mesh.connect("127.0.0.1:2")
-        self.assertFalse(client.ended)
-        self.mesh.listeners.stop_accepting(inbound_only=False, delay=10)
-        self.mesh.connect("127.0.0.1:2")
-        self.mesh.advance(10)
-        self.assertRaises(ConnectionRefusedError, self.mesh.connect, "127.0.0.1:2")
-        self.assertEqual(["in", "out"], [each.name for each in self.mesh.listeners.statuses()])
-        self.assertEqual(2, self.mesh.stat("listener_manager.listener_stopped"))
-
     def test_names(self) -> None:
         """The statistics that nothing moves yet are there at 0."""
         stats = self.mesh.stats("listener_manager.")

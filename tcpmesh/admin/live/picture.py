@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping
 from time import time
 from typing import Any
 
-from tcpmesh import __version__
 from tcpmesh.admin.live.names import cut
 from tcpmesh.admin.live.pulse import Steps
 from tcpmesh.admin.live.topology import Topology
@@ -26,6 +25,7 @@ from tcpmesh.values.stream.live import (
     Connections,
 )
 from tcpmesh.values.workers import worker_name
+from tcpmesh.version import __version__
 
 EVENTS = 100
 TEXT_LIMIT = 400

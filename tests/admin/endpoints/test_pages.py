@@ -18,6 +18,7 @@ from tcpmesh.admin.endpoints.table import ENDPOINTS
 from tcpmesh.runtime.layers import Layers
 from tcpmesh.stats.metrics import Merge
 from tcpmesh.stats.store import Store
+from tcpmesh.values.drain import DrainScope
 from tcpmesh.values.server_options import ServerOptions
 from tcpmesh.values.statuses import (
     BreakerThresholds,
@@ -89,12 +90,12 @@ class InfoTests(PageTestCase):
     def test_drain(self) -> None:
         """How listeners are to be drained is said by flags."""
         for query, how in (
-            ("", (False, False, False)),
-            ("?graceful", (True, False, False)),
-            ("?inboundonly&skip_exit", (False, True, True)),
+            ("", (DrainScope.ALL, False, True)),
+            ("?graceful", (DrainScope.ALL, True, True)),
+            ("?inboundonly&graceful&skip_exit", (DrainScope.INBOUND, True, False)),
         ):
             self.assertEqual("OK\n", self.post(f"/drain_listeners{query}"))
-            self.assertEqual(how, self.server.asked.pop())
+            self.assertEqual(how, self.server.drains.pop())
 
     def test_init_dump(self) -> None:
         """Before the clusters are warm the listeners are what is not ready; a mask may ask for
