@@ -49,6 +49,7 @@ class Watching:
         self._told: list[TrafficTold] = []
         self._flows: dict[Flow, int] = {}
         self._next: IDelayedCall | None = None
+        self._is_started = False
         self.samples: deque[Sample] = deque()
         """Those of the last ten minutes, five seconds or more apart."""
         self.receivers: Mapping[type, Callable[[Any], object]] = {
@@ -59,11 +60,16 @@ class Watching:
 
     def start(self) -> None:
         """Ask now, and then every few seconds."""
+        self._is_started = True
+        self._ask()
+
+    def _ask(self) -> None:
         self._next = None
         self.traffic().addCallback(self._sampled)
 
     def stop(self) -> None:
         """Ask no more."""
+        self._is_started = False
         if self._next is not None:
             self._next.cancel()
             self._next = None
@@ -77,7 +83,8 @@ class Watching:
         return answered
 
     def _sampled(self, _: Traffic) -> None:
-        self._next = self._clock.callLater(max(PERIOD, SHARE * self._spent), self.start)
+        if self._is_started:
+            self._next = self._clock.callLater(max(PERIOD, SHARE * self._spent), self._ask)
 
     def _take_flows(self, told: FlowCounts) -> None:
         for *names, count in told.flows:

@@ -129,6 +129,13 @@ class WatchingTests(SynchronousTestCase):
         self.pass_time(1)
         self.assertEqual(2, len(self.sent))
 
+    def test_stopped_while_asking(self) -> None:
+        """An answer that comes after the end begins nothing."""
+        self.watching.start()
+        self.watching.stop()
+        self.tell()
+        self.assertEqual([], self.clock.getDelayedCalls())
+
     def test_time_set_back(self) -> None:
         """Where the time of day is set back, what was before is forgotten."""
         self.watching.traffic()
