@@ -22,11 +22,15 @@ BY_THEMSELVES = filters health redirect serve
 INTEGRATION   = $(subst /,.,$(basename $(wildcard tests/integration/test_*.py)))
 without       = $(filter-out $(addprefix tests.integration.test_,$(1)),$(INTEGRATION))
 
+# What judges the live page for those who hear it or use no mouse.  Where there is no npm the test that wants it is skipped.
+AXE         := build/axe/axe.min.js
+AXE_VERSION := 4.14.1
+
 # The kinds of transports that the integration tests go over: those of our own need Linux.
 TRANSPORTS ?= $(if $(filter Linux,$(shell uname -s)),epoll stock,stock)
 
 .PHONY: help run test fuzz explore soak attack lowest coverage check format apidocs changelog \
-	bench bench-micro bench-config record-verdicts record-runtime record-tls record-schema wheel dist sbom clean
+	bench bench-micro bench-config record-verdicts record-runtime record-tls record-schema screenshots wheel dist sbom clean
 
 help:
 	@echo 'make run     start the demo: proxy on 127.0.0.1:10000, admin on 127.0.0.1:9901, two backends; Ctrl-C stops it'
@@ -48,6 +52,7 @@ help:
 	@echo 'make record-runtime   the same of tests/runtime/recorded.json, about runtime values; ENVOY=PATH as above'
 	@echo 'make record-tls       the same of tests/net/tls/recorded.json, about certificates; ENVOY=PATH as above'
 	@echo 'make record-schema    take what xds-protos lacks from Envoy, into tcpmesh/config/schema/; ENVOY=PATH as above'
+	@echo 'make screenshots      take the pictures of the live page anew, into docs/images; wants chromium and the font Inter'
 	@echo 'make wheel   build dist/*.whl'
 	@echo 'make dist    build the source archive, and from it the wheel, for a release'
 	@echo 'make sbom    list all that the wheel brings with it, build/tcpmesh.cdx.json'
@@ -57,7 +62,7 @@ help:
 run: $(VENV)/.has-run
 	@$(BIN)/python configs/demo.py
 
-test: $(VENV)/.has-test
+test: $(VENV)/.has-test $(AXE)
 	@failed=0; \
 	$(BIN)/trial --jobs $(JOBS) $(UNIT_TESTS) || failed=1; \
 	TCPMESH_LINK=bytes $(BIN)/trial --jobs $(JOBS) $(LINK_TESTS) || failed=1; \
@@ -134,6 +139,14 @@ record-tls: $(VENV)/.has-test
 
 record-schema: $(VENV)/.has-test
 	$(BIN)/python -m tests.config.schema.record $(ENVOY)
+
+screenshots: $(VENV)/.has-test
+	$(BIN)/python -m tests.integration.screenshots
+
+$(AXE):
+	@mkdir -p $(@D)
+	-@command -v npm > /dev/null && cd $(@D) && npm pack --silent axe-core@$(AXE_VERSION) > /dev/null && \
+	  tar --extract --strip-components=1 --touch --file axe-core-$(AXE_VERSION).tgz package/axe.min.js
 
 wheel: $(VENV)/.has-test
 	$(BIN)/python -m build --wheel

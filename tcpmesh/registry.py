@@ -16,7 +16,6 @@ import errno
 import importlib
 import importlib.util
 import re
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
@@ -34,15 +33,13 @@ from tcpmesh.runtime.runtime import Runtime
 from tcpmesh.stats.scope import Scope
 from tcpmesh.stats.store import Store
 from tcpmesh.values.drain import DrainDecision
+from tcpmesh.values.live.host_events import RecentEvents
 from tcpmesh.values.shared.counts import LocalCounts, SharedCounts
 from tcpmesh.values.shared.objects import SharedObjects
-from tcpmesh.values.stream.stream_info import StreamInfo
+from tcpmesh.values.stream.closes import Closes
 from tcpmesh.values.workers import connection_ids
 
 GROUP = "tcpmesh.extensions"
-
-CLOSES = 1000
-"""Connections that have ended and are still remembered, in each worker."""
 
 Extension = TypeVar("Extension", bound=type)
 
@@ -157,6 +154,9 @@ class MainContext:
     bootstrap: Any = field(default_factory=Bootstrap)
     """The Bootstrap that the proxy began with: what discovery brings is added to it."""
 
+    events: RecentEvents = field(default_factory=RecentEvents)
+    """What has happened to hosts of late."""
+
 
 @dataclass(frozen=True)
 class WorkerContext:
@@ -202,7 +202,7 @@ class WorkerContext:
     secrets: Mapping[tuple[str, str], Any] = field(default_factory=dict)
     """The static secrets of the bootstrap: by kind, as `tls_certificate`, and name."""
 
-    closes: deque[StreamInfo] = field(default_factory=lambda: deque(maxlen=CLOSES))
+    closes: Closes = field(default_factory=Closes)
     """The connections that have ended last, the latest at the end."""
 
     scope: Scope | None = None

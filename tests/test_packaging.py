@@ -18,6 +18,8 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tcpmesh.admin.answers.assets import SERVED
+
 ROOT = Path(__file__).resolve().parent.parent
 NEEDED_TO_BUILD = (
     "pyproject.toml",
@@ -99,13 +101,14 @@ class WheelTests(SynchronousTestCase):
         self.wheel = build_wheel(self.folder)
 
     def test_wheel(self) -> None:
-        """It holds every module, the newer schema, both plugins and the licence, no __init__ for
-        Twisted, no cache and no tests.
+        """It holds every module, the files of the live page, the newer schema, both plugins and the
+        licence, no __init__ for Twisted, no cache and no tests.
         """
         with zipfile.ZipFile(self.wheel) as archive:
             names = set(archive.namelist())
 
         modules = {str(path.relative_to(ROOT)) for path in (ROOT / "tcpmesh").rglob("*.py")}
+        modules |= {f"tcpmesh/admin/assets/{name}" for name in ("home.html", *SERVED)}
         self.assertEqual(set(), modules - names)
         self.assertLessEqual(
             {

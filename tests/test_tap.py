@@ -822,6 +822,18 @@ class ServiceTests(OptionsTestCase):
         self.assertEqual("here", made.bootstrap.node.id)
         self.assertEqual(options.server_options(), made.options)
 
+    def test_warnings_are_kept(self) -> None:
+        """The server knows when its configuration was read, and what was said of it, with the
+        places.
+        """
+        made = tap.makeService(self.parse("--config-yaml", UNKNOWN_CLUSTER))
+        assert isinstance(made, Server)
+        self.assertGreater(made.origin.loaded_at, 1.7e9)
+        found = made.origin.warnings[0]
+        self.assertRegex(found.place, r":\d+:\d+$")
+        self.assertIn(found.text, self.err.getvalue())
+        self.assertEqual(len(made.origin.warnings), made.origin.warning_count)
+
     def test_settings_in_the_log(self) -> None:
         """At the level debug the log begins with what the configuration comes to; at others that is
         not even worked out.

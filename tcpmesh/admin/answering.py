@@ -22,7 +22,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.server import Request
 
-from tcpmesh.admin.answers.endpoint import Answer
+from tcpmesh.admin.answers.endpoint import HTML, Answer
 from tcpmesh.admin.channel import AdminChannel, channel_of
 
 STALL_TIMEOUT = 60
@@ -30,6 +30,14 @@ STALL_TIMEOUT = 60
 
 HELD_STALL_TIMEOUT = 10
 """The same where the answer is held in memory, and others wait for their turn."""
+
+POLICY = (
+    b"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    b"img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+"""What a page may do (Content-Security-Policy): nothing that stands in it is run, whoever chose
+a name that it shows, and nobody else's page may have it in a frame.
+"""
 
 _STEP_SECONDS = 0.0005
 _STEP_SIZE = 1 << 16
@@ -71,6 +79,10 @@ class Answering:
         """Make the answer and send it: at once if it is short, else as it is made."""
         answer = self._answer(self._request)
         self._begin(answer)
+        if answer.follow is not None:
+            if not self._is_lost:
+                answer.follow(self._request)
+            return
         yield None
         if not answer.is_held:
             yield from self._made(answer)
@@ -129,6 +141,9 @@ class Answering:
         request.setHeader(b"cache-control", b"no-cache, max-age=0")
         request.setHeader(b"x-content-type-options", b"nosniff")
         request.setHeader(b"server", b"tcpmesh")
+        if answer.content_type == HTML:
+            request.setHeader(b"content-security-policy", POLICY)
+            request.setHeader(b"referrer-policy", b"no-referrer")
         if answer.afterwards is not None:
             request.setHeader(b"connection", b"close")
             channel_of(request).afterwards = answer.afterwards

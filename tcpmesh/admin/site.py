@@ -22,6 +22,8 @@ from tcpmesh.admin.answering import Answering
 from tcpmesh.admin.answers.endpoint import Answer, Call, Endpoint, Refusal, help_text
 from tcpmesh.admin.channel import AdminChannel, AdminRequest, channel_of
 from tcpmesh.admin.guard import Guard, normal_path
+from tcpmesh.admin.live.feed import Feed
+from tcpmesh.admin.live.picture import Picture
 from tcpmesh.admin.log import AdminLog
 from tcpmesh.admin.traffic import AdminTraffic
 from tcpmesh.interfaces import IServer
@@ -100,6 +102,8 @@ class AdminPages:
         self._clock = clock
         self._cooperator = cooperator
         self._held = DeferredSemaphore(MOST_HELD)
+        picture = Picture(server)
+        self._feed = Feed(picture, clock, cooperator)
 
     def getChildWithDefault(self, name: bytes, request: Request) -> AdminPages:
         """All paths end here."""
@@ -140,7 +144,7 @@ class AdminPages:
         parameters = {**_form_parameters(request), **query_parameters(query)}
         accept = (request.getHeader(b"accept") or b"").decode("latin-1")
         endpoints = tuple(self._endpoints.values())
-        return endpoint.answer(Call(self._server, parameters, endpoints, accept))
+        return endpoint.answer(Call(self._server, parameters, endpoints, accept, self._feed))
 
 
 def query_parameters(query: str) -> dict[str, str]:

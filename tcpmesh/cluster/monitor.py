@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred, gatherResults
 
 from tcpmesh.cluster.health.checker import HealthCheck, HealthStats, HostCheck
 from tcpmesh.cluster.health.combined import CheckView, CombinedHealth
-from tcpmesh.cluster.health.event_log import EventLog
+from tcpmesh.cluster.health.event_log import EventLog, IEventSink
 from tcpmesh.cluster.health.http_probe import http_probes
 from tcpmesh.cluster.health.outlier_detection import Detector
 from tcpmesh.cluster.health.outlier_settings import OutlierStats
@@ -104,7 +104,7 @@ class HealthMonitor:
                     context.network.clock,
                     wheel,
                     context.random,
-                    log,
+                    (context.events,) if log is None else (context.events, log),
                 )
 
     def update_hosts(self, assignment: Assignment) -> None:
@@ -213,6 +213,7 @@ class HealthMonitor:
         if message.event_log_path:
             logs.append(EventLog(message.event_log_path))
             self._logs.append(logs[-1])
+        sinks: tuple[IEventSink, ...] = (context.events, *logs)
         told = membership if self._combined is None else CheckView(self._combined, number)
         probes = self._probes(message, context, stats)
         check = HealthCheck(
@@ -223,7 +224,7 @@ class HealthMonitor:
             wheel,
             context.random,
             stats,
-            logs,
+            sinks,
             context.runtime,
         )
         check.on_result = self._has_result

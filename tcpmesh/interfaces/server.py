@@ -9,8 +9,10 @@ from zope.interface import Attribute, Interface
 from twisted.internet.defer import Deferred
 
 from tcpmesh.values.drain import DrainScope
+from tcpmesh.values.live.traffic import Traffic
 from tcpmesh.values.runtime import Entry
 from tcpmesh.values.statuses import (
+    ChainStatus,
     ClusterStatus,
     DynamicResources,
     ListenerStatus,
@@ -38,6 +40,9 @@ class IServer(Interface):
     state = Attribute("'LIVE', 'DRAINING', 'PRE_INITIALIZING' or 'INITIALIZING'.")
     uptime = Attribute("Seconds since this process started, a `float`.")
     log_levels = Attribute("The `Levels`.")
+    origin = Attribute("The `Origin` of its configuration.")
+    samples = Attribute("The `Sample`s of the last ten minutes, the latest at the end.")
+    host_events = Attribute("The `RecentEvents` of all clusters.")
 
     def flushing_for_admin() -> Iterator[None]:
         """To be gone through before statistics are shown: a flush, where these happen only then
@@ -49,6 +54,12 @@ class IServer(Interface):
 
     def listener_statuses() -> Sequence[ListenerStatus]:
         """The listeners in order of configuration."""
+
+    def filter_chains(listener: str) -> Sequence[ChainStatus]:
+        """The filter chains of a listener, the default one last; of one that is not there none."""
+
+    def traffic() -> Deferred[Traffic]:
+        """How much traffic there is, and what is connected to what, in all workers."""
 
     def connections(query: ConnectionQuery) -> Deferred[Connections]:
         """The connections that there are, at this moment, in all workers."""

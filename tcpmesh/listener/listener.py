@@ -76,7 +76,7 @@ class Listener(ServerFactory):
         if proxy_drain is None:
             proxy_drain = ProxyDrain(self._clock, context.random, DEFAULTS)
         self.drain = ListenerDrain(message, proxy_drain)
-        self._remember = context.closes.append
+        self._closes = context.closes
         limit = message.per_connection_buffer_limit_bytes
         self._buffer_limit: int = (
             limit.value if message.HasField("per_connection_buffer_limit_bytes") else BUFFER_LIMIT
@@ -341,7 +341,12 @@ class Listener(ServerFactory):
         if self._open is not None:
             self._open.own = self._count_here()
         info.ended = now = self._clock.seconds()
-        self._remember(info)
+        # Not a method: it would cost more than what it does.
+        closes = self._closes
+        closes.append(info)
+        closes.ended += 1
+        closes.received += info.bytes[0]
+        closes.sent += info.bytes[3]
         if debug_log.enabled:
             self._tell_end(info)
         self.stats.closed(int((now - info.started) * 1000))
@@ -377,7 +382,8 @@ class Listener(ServerFactory):
         has no number.
         """
         info.ended = self._clock.seconds()
-        self._remember(info)
+        self._closes.append(info)
+        self._closes.ended += 1
         if debug_log.enabled:
             self._tell_end(info)
         info.id = 0

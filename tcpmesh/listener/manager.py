@@ -17,6 +17,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from tcpmesh.accesslog.opening import CannotLog
+from tcpmesh.listener.chain_statuses import chain_statuses
 from tcpmesh.listener.draining import is_in
 from tcpmesh.listener.updates import changes_only_chains, left_out
 from tcpmesh.net.listen import BindError
@@ -42,7 +43,7 @@ from tcpmesh.values.link import (
     ToWorker,
     UpdateChains,
 )
-from tcpmesh.values.statuses import ListenerStatus
+from tcpmesh.values.statuses import ChainStatus, ListenerStatus
 
 log = Logger(namespace="listener")
 
@@ -277,6 +278,11 @@ class ListenerManager:
             ListenerStatus(name=entry.name, addresses=tuple(map(str, entry.addresses)))
             for entry in self._listeners.values()
         ]
+
+    def filter_chains(self, name: str) -> tuple[ChainStatus, ...]:
+        """What is shown of the filter chains of a listener; of one that is not there none."""
+        entry = self._listeners.get(name)
+        return chain_statuses(entry.message) if entry is not None else ()
 
     # What workers tell
 

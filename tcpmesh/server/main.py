@@ -32,6 +32,7 @@ from tcpmesh.server.discovery.discoveries import Discoveries
 from tcpmesh.server.link.numbers import MainMessage, Numbers
 from tcpmesh.server.live.gathering import Gathering
 from tcpmesh.server.live.steering import Steering
+from tcpmesh.server.live.watching import Watching
 from tcpmesh.server.stats_flush import build_sinks, wants_values
 from tcpmesh.stats.store import Store
 from tcpmesh.values.drain import DrainStrategy, DrainTimes
@@ -44,8 +45,9 @@ from tcpmesh.values.link import (
     ReopenLogs,
     ToWorker,
 )
+from tcpmesh.values.live.host_events import RecentEvents
 from tcpmesh.values.server_options import ServerOptions
-from tcpmesh.values.statuses import ClusterStatus, ListenerStatus, TlsContextStatus
+from tcpmesh.values.statuses import ChainStatus, ClusterStatus, ListenerStatus, TlsContextStatus
 from tcpmesh.values.workers import worker_name
 
 
@@ -111,10 +113,13 @@ class Main:
         self.discoveries = Discoveries(
             bootstrap, self.clusters, self.listeners, store, network.clock, options
         )
+        self.watching = Watching(send, network.clock)
+        """How much traffic there is and was."""
         self._receivers: dict[type, Callable[[Any], object]] = {
             **self.clusters.receivers,
             **self.listeners.receivers,
             **self.live.receivers,
+            **self.watching.receivers,
             Numbers: self._take_numbers,
             Prepared: self._take_prepared,
         }
@@ -194,6 +199,7 @@ class Main:
             bound.
         """
         self.listeners.start()
+        self.watching.start()
 
     def stop(self) -> Deferred[None]:
         """Have workers close all they have, and look for hosts no more; fires when nothing is
@@ -204,6 +210,7 @@ class Main:
     async def _stop(self) -> None:
         self.layers.stop()
         self.discoveries.stop()
+        self.watching.stop()
         await self.listeners.stop()
         for sink in self.sinks:
             sink.close()
@@ -224,6 +231,11 @@ class Main:
 
     # What is shown
 
+    @property
+    def events(self) -> RecentEvents:
+        """What has happened to hosts of late."""
+        return self.context.events
+
     def cluster_statuses(self) -> Sequence[ClusterStatus]:
         """All clusters, in order of configuration."""
         return self.clusters.statuses()
@@ -231,6 +243,10 @@ class Main:
     def listener_statuses(self) -> list[ListenerStatus]:
         """All listeners, in order of configuration."""
         return self.listeners.statuses()
+
+    def filter_chains(self, listener: str) -> tuple[ChainStatus, ...]:
+        """The filter chains of a listener, the default one last."""
+        return self.listeners.filter_chains(listener)
 
     def tls_statuses(self) -> Sequence[TlsContextStatus]:
         """The certificates of all TLS contexts, in order of configuration."""

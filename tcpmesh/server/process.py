@@ -16,6 +16,7 @@ from tcpmesh.logs.log import Log
 from tcpmesh.server.graceful_stop import GracefulStop
 from tcpmesh.server.link.link import ILink
 from tcpmesh.server.service import CannotStart, Server
+from tcpmesh.values.live.origin import NO_ORIGIN, Origin
 from tcpmesh.values.server_options import ServerOptions
 
 log = Logger(namespace="main")
@@ -53,8 +54,9 @@ class ProcessServer(Server):
         observer: Log,
         network: INetwork | None = None,
         link: ILink | None = None,
+        origin: Origin = NO_ORIGIN,
     ) -> None:
-        super().__init__(reactor, bootstrap, options, observer.levels, network, link)
+        super().__init__(reactor, bootstrap, options, observer.levels, network, link, origin)
         self._observer = observer
         observer.on_behind = self._flush_log_later
         self._log_call: Any = None

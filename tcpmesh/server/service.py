@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from time import time
 from typing import Any, NoReturn
 
 from zope.interface import implementer
@@ -45,10 +46,14 @@ from tcpmesh.server.stats_flush import StatsFlush
 from tcpmesh.stats.settings import stats_store
 from tcpmesh.values.address import Address
 from tcpmesh.values.drain import DrainScope
+from tcpmesh.values.live.host_events import RecentEvents
+from tcpmesh.values.live.origin import NO_ORIGIN, Origin
+from tcpmesh.values.live.traffic import Sample, Traffic
 from tcpmesh.values.runtime import Entry
 from tcpmesh.values.server_options import ServerOptions
 from tcpmesh.values.statuses import (
     NO_DYNAMIC_RESOURCES,
+    ChainStatus,
     ClusterStatus,
     DynamicResources,
     ListenerStatus,
@@ -90,6 +95,7 @@ class Server(MultiService):
         levels: Levels,
         network: INetwork | None = None,
         link: ILink | None = None,
+        origin: Origin = NO_ORIGIN,
     ) -> None:
         super().__init__()
         self.reactor = reactor
@@ -99,6 +105,7 @@ class Server(MultiService):
         self.log_levels = levels
         self.bootstrap = bootstrap
         self.options = options
+        self.origin = origin
         self.store = stats_store(bootstrap.stats_config, options.stats_tags)
         self.node = node_with(bootstrap.node, options.node_arguments)
         self.on_quit: Callable[[], object] = lambda: None
@@ -262,6 +269,11 @@ class Server(MultiService):
         on_demand = flush_interval(self.bootstrap) is None
         return self._flush.flushing() if on_demand else iter(())
 
+    @property
+    def host_events(self) -> RecentEvents:
+        """What has happened to hosts of late."""
+        return self._proxy.main.events if self._proxy is not None else RecentEvents()
+
     def cluster_statuses(self) -> Sequence[ClusterStatus]:
         """All clusters, in order of configuration."""
         return self._proxy.main.cluster_statuses() if self._proxy is not None else []
@@ -270,9 +282,24 @@ class Server(MultiService):
         """All listeners, in order of configuration."""
         return self._proxy.main.listener_statuses() if self._proxy is not None else []
 
+    def filter_chains(self, listener: str) -> tuple[ChainStatus, ...]:
+        """The filter chains of a listener, the default one last."""
+        return self._proxy.main.filter_chains(listener) if self._proxy is not None else ()
+
     def tls_statuses(self) -> Sequence[TlsContextStatus]:
         """The certificates of all TLS contexts, in order of configuration."""
         return self._proxy.main.tls_statuses() if self._proxy is not None else []
+
+    @property
+    def samples(self) -> Sequence[Sample]:
+        """See `IServer`."""
+        return self._proxy.main.watching.samples if self._proxy is not None else ()
+
+    def traffic(self) -> Deferred[Traffic]:
+        """See `IServer`."""
+        if self._proxy is None:
+            return succeed(Traffic(Sample(time(), 0, 0, 0, 0), {}))
+        return self._proxy.main.watching.traffic()
 
     def connections(self, query: ConnectionQuery) -> Deferred[Connections]:
         """See `IServer`."""

@@ -23,6 +23,7 @@ from tcpmesh.runtime.following import FollowedRuntime
 from tcpmesh.server.link.numbers import MainMessage, Numbers, WorkerMessage
 from tcpmesh.server.live.asked import Asked
 from tcpmesh.server.live.closing import Closing
+from tcpmesh.server.live.counting import Counting
 from tcpmesh.stats.settings import stats_store
 from tcpmesh.stats.store import Store
 from tcpmesh.values.link import (
@@ -103,12 +104,14 @@ class Worker:
         clients = self.listeners.clients
         self._asked = Asked(begin.index, network, clients, self.context.closes, send)
         self._closing = Closing(begin.index, network, clients, send)
+        self._counting = Counting(begin.index, network, clients, self.context.closes, send)
         self._receivers: dict[type, Callable[[Any], object]] = {
             **self.clusters.receivers,
             **self.listeners.receivers,
             **followed.receivers,
             **self._asked.receivers,
             **self._closing.receivers,
+            **self._counting.receivers,
             LogLevels: self._set_levels,
             ReopenLogs: lambda told: self._access_logs.reopen(),
             AskNumbers: self._tell_numbers,
@@ -127,6 +130,7 @@ class Worker:
         """Accept no more clients, close those there are, and connect to nobody any more."""
         if self._gone is None:
             self._asked.stop()
+            self._counting.stop()
             self._closing.stop()
             self._gone = self.listeners.stop().addCallback(lambda _: self.clusters.stop())
             # Last, for the ends of clients are written down too.

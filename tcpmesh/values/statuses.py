@@ -146,6 +146,26 @@ class NotPossible(Exception):
 
 
 @dataclass(frozen=True)
+class ChainStatus:
+    """What a filter chain of a listener is configured to do."""
+
+    name: str
+    """Several may have one, or none."""
+
+    server_names: tuple[str, ...] = ()
+    """SNI that it takes clients with; empty for any."""
+
+    clusters: tuple[str, ...] = ()
+    """Where its tcp_proxy sends clients."""
+
+    filter: str = ""
+    """The name of its last filter."""
+
+    is_default: bool = False
+    """Whether it takes those that no other one does."""
+
+
+@dataclass(frozen=True)
 class ListenerStatus:
     """One listener as `/listeners` shows it."""
 

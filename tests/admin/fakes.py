@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -16,10 +17,14 @@ from tcpmesh.logs.levels import Levels
 from tcpmesh.runtime.layers import Layers
 from tcpmesh.stats.store import Store
 from tcpmesh.values.drain import DrainScope
+from tcpmesh.values.live.host_events import RecentEvents
+from tcpmesh.values.live.origin import NO_ORIGIN
+from tcpmesh.values.live.traffic import Sample, Traffic
 from tcpmesh.values.runtime import Entry
 from tcpmesh.values.server_options import ServerOptions
 from tcpmesh.values.statuses import (
     NO_DYNAMIC_RESOURCES,
+    ChainStatus,
     ClusterStatus,
     DynamicResources,
     HostStatus,
@@ -60,9 +65,14 @@ class FakeServer:
         self.uptime = 61.5
         self.clusters: list[ClusterStatus] = []
         self.listeners: list[ListenerStatus] = []
+        self.chains: dict[str, tuple[ChainStatus, ...]] = {}
         self.contexts: list[TlsContextStatus] = []
         self.log_levels = Levels("info", {})
         self.layers = Layers(bootstrap_pb2.Bootstrap(), "", Store(), lambda message: None)
+        self.origin = NO_ORIGIN
+        self.host_events = RecentEvents()
+        self.samples: deque[Sample] = deque()
+        self.now = Traffic(Sample(0.0, 0, 0, 0, 0), {})
         self.rows: list[ConnectionRow] = []
         self.close_rows: list[CloseRow] = []
         self.asked: list[object] = []
@@ -148,6 +158,14 @@ class FakeServer:
     def listener_statuses(self) -> list[ListenerStatus]:
         """The listeners that the test has put here."""
         return self.listeners
+
+    def filter_chains(self, listener: str) -> Sequence[ChainStatus]:
+        """Those that the test has put here."""
+        return self.chains.get(listener, ())
+
+    def traffic(self) -> Deferred[Traffic]:
+        """What the test has put here."""
+        return succeed(self.now)
 
     def runtime_layers(self) -> Sequence[tuple[str, Mapping[str, Entry]]]:
         """Those that the test has put here."""

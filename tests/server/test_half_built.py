@@ -339,6 +339,11 @@ class HalfBuiltTestCase:
         for _ in range(3):
             await deferLater(reactor, 0)
 
+    def start_workers(self) -> None:
+        """Start them, without the timer of main's that comes and goes with its questions."""
+        self.proxy.main.start_workers()
+        self.proxy.main.watching.stop()
+
     async def add_listener(self, text: str = LISTENER) -> int:
         """Build a listener of this text, every step failing once."""
         message = self.message(text)
@@ -350,13 +355,13 @@ class HalfBuiltTestCase:
         """
         self.assertTrue(await self.add_listener() > 50)
         self.proxy.main.listeners.remove("l")
-        self.proxy.main.start_workers()
+        self.start_workers()
         self.assertTrue(await self.add_listener() > 50)
 
     async def test_changed_listener(self) -> None:
         """A listener that is to be replaced is there as before, and can be connected to."""
         message = self.message(LISTENER)
-        self.proxy.main.start_workers()
+        self.start_workers()
         self.proxy.main.listeners.add_or_update(message)
         changed = type(message)()
         changed.CopyFrom(message)

@@ -11,14 +11,17 @@ from itertools import chain
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.web.server import Request
 
 from tcpmesh.admin.answers.json_stream import LazyList, json_stream
+from tcpmesh.admin.live.feed import Feed
 from tcpmesh.interfaces import IServer
 from tcpmesh.wire.regex import BadRegex, Regex
 
 TEXT = "text/plain; charset=UTF-8"
 HTML = "text/html; charset=UTF-8"
 JSON = "application/json"
+EVENTS = "text/event-stream; charset=UTF-8"
 PLAIN = "text/plain"
 """What Envoy says of some of its refusals."""
 
@@ -41,6 +44,9 @@ class Answer:
 
     afterwards: Callable[[], object] | None = None
     """Called once the client has the answer and its connection is closed."""
+
+    follow: Callable[[Request], object] | None = None
+    """Takes the request over, to answer it with events for as long as the client stays."""
 
     is_held: bool = False
     """Whether most of the page is held in memory until it is sent, so that only a few of its kind
@@ -69,6 +75,9 @@ class Call:
 
     accept: str = ""
     """The header of that name."""
+
+    feed: Feed | None = None
+    """What tells those who look at the live page."""
 
     def regex(
         self,
@@ -110,6 +119,9 @@ class Endpoint:
     changes: bool = False
     """True where a call changes something: then it has to be a POST."""
 
+    is_listed: bool = True
+    """False for a part of a page, which nobody asks for by itself."""
+
     is_own: bool = False
     """True where Envoy has no such page."""
 
@@ -129,10 +141,15 @@ def json_list_answer(
     return Answer(chain(json_stream({name: LazyList(items, shown_empty)}), "\n"), content_type=JSON)
 
 
+def listed(endpoints: Sequence[Endpoint]) -> list[Endpoint]:
+    """Those that people may ask for, by path."""
+    return sorted((each for each in endpoints if each.is_listed), key=lambda each: each.path)
+
+
 def help_text(endpoints: Sequence[Endpoint]) -> str:
     """All pages with their parameters, one a line, by path."""
     lines = ["admin commands are:\n"]
-    for endpoint in sorted(endpoints, key=lambda each: each.path):
+    for endpoint in listed(endpoints):
         lines.append(
             f"  {endpoint.path}{' (POST)' if endpoint.changes else ''}: {endpoint.summary}\n"
         )

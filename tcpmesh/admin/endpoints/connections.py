@@ -203,6 +203,7 @@ def _close(call: Call) -> Answer:
 
 
 _FORMAT = Parameter("format", "Format to use", choices=("text", "json"))
+_SEARCH = Parameter("search", "A part of any name or address")
 _LIMIT = Parameter("limit", f"At most so many rows, up to {MOST_ROWS}; {ROWS} by default")
 
 ENDPOINTS = (
@@ -214,6 +215,7 @@ ENDPOINTS = (
             _FORMAT,
             Parameter("sort", "The field to sort by; -field for the largest first"),
             _LIMIT,
+            _SEARCH,
             Parameter("client", "The client's address, without the port, or a prefix of it"),
             Parameter("cluster", "The name of the cluster, or ~ and a regular expression"),
             Parameter("host", "The address of the host"),
@@ -241,6 +243,7 @@ ENDPOINTS = (
         (
             _FORMAT,
             _LIMIT,
+            _SEARCH,
             Parameter("by", "Who ended it", choices=("", "downstream", "upstream", "proxy")),
             Parameter("client", "The client's address, without the port, or a prefix of it"),
             Parameter("cluster", "The name of the cluster, or ~ and a regular expression"),

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
 
-from tcpmesh.cluster.health.event_log import EventLog, host_event
+from tcpmesh.cluster.health.event_log import IEventSink, host_event
 from tcpmesh.cluster.health.probe import Failed, IProbe, MakeProbe
 from tcpmesh.config.fields.values import host_and_port, seconds
 from tcpmesh.net.timer_wheel import Entry, TimerWheel
@@ -151,7 +151,7 @@ class HealthCheck:
         wheel: TimerWheel,
         random: Random,
         stats: HealthStats,
-        logs: Iterable[EventLog],
+        logs: Iterable[IEventSink],
         runtime: Runtime,
     ) -> None:
         """`unchecked`: the flags of a host that was not checked yet."""

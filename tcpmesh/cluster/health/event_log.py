@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from time import time
-from typing import Any
+from typing import Any, Protocol
 
 from google.protobuf.json_format import MessageToDict
 
@@ -24,6 +24,16 @@ from tcpmesh.values.hosts import HostSpec
 log = Logger(namespace="file")
 
 CLOSED = -1
+
+
+class IEventSink(Protocol):
+    """What is told of events."""
+
+    def now(self) -> float:
+        """The time for a `timestamp`."""
+
+    def write(self, event: dict[str, Any]) -> None:
+        """Something has happened to a host."""
 
 
 class EventLog:

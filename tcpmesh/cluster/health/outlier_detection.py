@@ -26,7 +26,7 @@ from typing import Any, Protocol
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from tcpmesh.cluster.health.checker import ICheckedCluster
-from tcpmesh.cluster.health.event_log import EventLog, ejection_event, return_event
+from tcpmesh.cluster.health.event_log import IEventSink, ejection_event, return_event
 from tcpmesh.cluster.health.outlier_settings import Cause, OutlierStats, Settings
 from tcpmesh.net.timer_wheel import Entry, TimerWheel
 from tcpmesh.runtime.runtime import Runtime
@@ -122,7 +122,7 @@ class Detector:
         clock: IReactorTime,
         wheel: TimerWheel,
         random: Random,
-        log: EventLog | None,
+        logs: Iterable[IEventSink],
     ) -> None:
         self._message = message
         self._runtime = runtime
@@ -132,7 +132,7 @@ class Detector:
         self._clock = clock
         self._wheel = wheel
         self._random = random
-        self._log = log
+        self._logs = tuple(logs)
         self._records: dict[int, _Record] = {}
         self._reported: list[tuple[int, Cause]] = []
         """Hosts with as many failures in a row as it takes, to be judged."""
@@ -219,15 +219,11 @@ class Detector:
             stats.enforced_total.tally += 1
             stats.enforced[cause].tally += 1
             self._eject(record)
-        if self._log is not None:
-            since = self._since(record.returned_at)
-            self._log.write(
+        since = self._since(record.returned_at)
+        for log in self._logs:
+            log.write(
                 ejection_event(
-                    self._cluster.name,
-                    record.spec.address,
-                    self._log.now(),
-                    since,
-                    record.ejections,
+                    self._cluster.name, record.spec.address, log.now(), since, record.ejections
                 )
                 | {"type": cause.name, "enforced": enforced, event: details}
             )
@@ -257,11 +253,9 @@ class Detector:
         record.begin_anew()
         self._count(-1)
         self._cluster.set_flags(record.key, remove=EJECTED)
-        if self._log is not None:
-            address = record.spec.address
-            self._log.write(
-                return_event(self._cluster.name, address, self._log.now(), since, record.ejections)
-            )
+        address = record.spec.address
+        for log in self._logs:
+            log.write(return_event(self._cluster.name, address, log.now(), since, record.ejections))
 
     def _since(self, then: float | None) -> int | None:
         return None if then is None else int(self._clock.seconds() - then)

@@ -39,6 +39,12 @@ LONGEST_NAME = 40
 Matches = Callable[[Any], bool]
 """Whether the value of a field is a wanted one."""
 
+SEARCH = "search"
+"""Stands for all fields that are texts or addresses: one of them has to contain what is wanted."""
+
+Readers = Callable[[str], Callable[[Any], Any]]
+"""Gives what reads a field of a row."""
+
 
 class BadQuery(ValueError):
     """What is asked for cannot be had; the text says why."""
@@ -103,6 +109,8 @@ def matcher(wanted: FieldFilter, known: Mapping[str, FieldKind] = CONNECTION_FIE
     :raise BadQuery: as `connection_query`.
     """
     field, text = wanted
+    if field == SEARCH:
+        return _contained(text.lower())
     kind = known.get(field)
     if kind is None:
         raise _no_field("filter", field, known)
@@ -114,6 +122,18 @@ def matcher(wanted: FieldFilter, known: Mapping[str, FieldKind] = CONNECTION_FIE
         return _address(text) if kind is FieldKind.ADDRESS else text.__eq__
     except (BadRegex, ValueError) as e:
         raise BadQuery(f"{field}: {e}") from None
+
+
+def reader(field: str, known: Mapping[str, FieldKind], read: Readers) -> Callable[[Any], Any]:
+    """What reads from a row what `matcher` judges."""
+    if field != SEARCH:
+        return read(field)
+    readers = [read(name) for name, kind in known.items() if kind is not FieldKind.NUMBER]
+    return lambda row: (each(row) for each in readers)
+
+
+def _contained(text: str) -> Matches:
+    return lambda values: any(text in value.lower() for value in values)
 
 
 def _found(regex: Regex) -> Matches:

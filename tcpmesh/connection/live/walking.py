@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from twisted.internet.interfaces import IReactorTime
 
 from tcpmesh.connection.connection import Connection
-from tcpmesh.connection.live.matching import matcher
+from tcpmesh.connection.live.matching import matcher, reader
 from tcpmesh.connection.live.rows import READERS, Look, Rates
-from tcpmesh.values.stream.live import FieldFilter
+from tcpmesh.values.stream.live import CONNECTION_FIELDS, FieldFilter
 from tcpmesh.values.stream.phase import CLOSED
 
 LOOKS = 32
@@ -37,5 +37,8 @@ def looks(
 
 def fitting(filters: Sequence[FieldFilter]) -> Callable[[Look], bool]:
     """Tells whether all filters let a connection pass."""
-    tests = [(READERS[each.field], matcher(each)) for each in filters]
+    tests = [
+        (reader(each.field, CONNECTION_FIELDS, READERS.__getitem__), matcher(each))
+        for each in filters
+    ]
     return lambda look: all(matches(read(look)) for read, matches in tests)

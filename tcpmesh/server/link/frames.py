@@ -40,6 +40,7 @@ from tcpmesh.stats.metrics import Merge
 from tcpmesh.values import link
 from tcpmesh.values.drain import DrainScope, DrainStrategy, DrainTimes
 from tcpmesh.values.hosts import Assignment, HostSpec, Locality
+from tcpmesh.values.live import traffic
 from tcpmesh.values.runtime import Entry
 from tcpmesh.values.stream import live
 
@@ -226,6 +227,7 @@ TO_WORKER = Table(
     (32, Record(link.StartDrain, scope=SCOPE)),
     (33, Record(link.StopListening, scope=SCOPE)),
     (34, Record(link.FailHealthChecks, fails=TRUTH)),
+    (26, Record(traffic.AskTraffic)),
 )
 
 TO_MAIN = Table(
@@ -259,4 +261,24 @@ TO_MAIN = Table(
         Record(live.CloseRows, ask=WHOLE, worker=WHOLE, rows=Several(CLOSE_ROW), is_last=TRUTH),
     ),
     (16, Record(live.ConnectionsClosed, ask=WHOLE, worker=WHOLE, count=WHOLE)),
+    (
+        17,
+        Record(
+            traffic.FlowCounts,
+            worker=WHOLE,
+            flows=Several(Together(TEXT, TEXT, TEXT, TEXT, WHOLE)),
+        ),
+    ),
+    (
+        18,
+        Record(
+            traffic.TrafficTold,
+            worker=WHOLE,
+            open=WHOLE,
+            accepted=WHOLE,
+            received=WHOLE,
+            sent=WHOLE,
+            spent=FRACTION,
+        ),
+    ),
 )

@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 from tcpmesh.stats.deltas import Deltas
 from tcpmesh.values.link import ToMain, ToWorker
+from tcpmesh.values.live.traffic import AskTraffic, FlowCounts, TrafficTold
 from tcpmesh.values.stream.live import (
     AskCloses,
     AskConnections,
@@ -31,8 +32,10 @@ class Numbers:
     """What has happened in its store; `None` where main has the same one."""
 
 
-MainMessage: TypeAlias = ToMain | Numbers | ConnectionRows | CloseRows | ConnectionsClosed
+MainMessage: TypeAlias = (
+    ToMain | Numbers | ConnectionRows | CloseRows | ConnectionsClosed | FlowCounts | TrafficTold
+)
 """All that a worker may tell main."""
 
-WorkerMessage: TypeAlias = ToWorker | AskConnections | AskCloses | CloseConnections
+WorkerMessage: TypeAlias = ToWorker | AskConnections | AskCloses | CloseConnections | AskTraffic
 """All that main may tell a worker."""

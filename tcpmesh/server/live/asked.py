@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from operator import attrgetter
 from time import time
 from typing import Any
 
@@ -19,7 +20,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from tcpmesh.connection.connection import Connection
 from tcpmesh.connection.live.best import Best
-from tcpmesh.connection.live.matching import matcher
+from tcpmesh.connection.live.matching import matcher, reader
 from tcpmesh.connection.live.rates import RateNotes
 from tcpmesh.connection.live.rows import READERS, Look, close_row
 from tcpmesh.connection.live.walking import fitting, looks
@@ -142,13 +143,16 @@ class Asked:
     # Those that have ended
 
     def _close_rows(self, query: CloseQuery, asks: list[int]) -> Iterator[None]:
-        tests = [(each.field, matcher(each, CLOSE_FIELDS)) for each in query.filters]
+        tests = [
+            (reader(each.field, CLOSE_FIELDS, attrgetter), matcher(each, CLOSE_FIELDS))
+            for each in query.filters
+        ]
         wall_offset = time() - self._clock.seconds()
         left = query.limit
         found: list[CloseRow] = []
         for index, info in enumerate(reversed(tuple(self._closes)), 1):
             row = close_row(info, self._worker, wall_offset)
-            if all(matches(getattr(row, name)) for name, matches in tests):
+            if all(matches(read(row)) for read, matches in tests):
                 found.append(row)
                 left -= 1
             if not left:

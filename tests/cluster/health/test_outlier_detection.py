@@ -88,7 +88,7 @@ class DetectorTestCase(SynchronousTestCase):
             clock,
             TimerWheel(clock),
             Random(seed),
-            self.log,
+            [self.log],
         )
         self.cluster.detector = self.detector
         self.detector.update_hosts(self.cluster.specs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import Any
 
 from hypothesis import given
@@ -15,8 +16,15 @@ from tcpmesh.connection.live.matching import (
     close_query,
     connection_query,
     matcher,
+    reader,
 )
-from tcpmesh.values.stream.live import CONNECTION_FIELDS, CloseQuery, ConnectionQuery, FieldFilter
+from tcpmesh.values.stream.live import (
+    CONNECTION_FIELDS,
+    CloseQuery,
+    ConnectionQuery,
+    FieldFilter,
+    FieldKind,
+)
 
 WANTED: tuple[tuple[str, str, list[Any], list[Any]], ...] = (
     ("cluster", "db", ["db"], ["db2", "", "DB"]),
@@ -113,3 +121,19 @@ class QueryTests(SynchronousTestCase):
             *({"limit": each} for each in ("0", "-1", "x", str(MOST_ROWS + 1), "9" * 5000)),
         ):
             self.assertRaises(BadQuery, connection_query, asked)
+
+
+class SearchTests(SynchronousTestCase):
+    """What is looked for in all fields."""
+
+    def test_search(self) -> None:
+        """One of the texts or addresses of a row has to contain it, whatever the case."""
+        row = dict.fromkeys(CONNECTION_FIELDS, 7) | {
+            name: "" for name, kind in CONNECTION_FIELDS.items() if kind is not FieldKind.NUMBER
+        }
+        row |= {"sni": "Orders.test", "client": "10.0.0.3:80"}
+        read = reader("search", CONNECTION_FIELDS, itemgetter)
+        for text, is_there in (("orders", True), ("0.3:", True), ("7", False), ("ö", False)):
+            matches = matcher(FieldFilter("search", text))
+            self.assertEqual(is_there, matches(read(row)), text)
+        self.assertEqual((FieldFilter("search", "x"),), connection_query({"search": "x"}).filters)

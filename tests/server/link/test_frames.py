@@ -36,6 +36,7 @@ from tcpmesh.values import link
 from tcpmesh.values.address import Address
 from tcpmesh.values.drain import DrainScope, DrainStrategy, DrainTimes
 from tcpmesh.values.hosts import Assignment, HostSpec, Locality
+from tcpmesh.values.live import traffic
 from tcpmesh.values.runtime import Entry
 from tcpmesh.values.stream import live
 
@@ -149,6 +150,9 @@ BY_NAME = {
     (live.CloseConnections, "filters"): FILTERS,
     (live.ConnectionRows, "rows"): rows(live.ConnectionRow),
     (live.CloseRows, "rows"): rows(live.CloseRow),
+    (traffic.FlowCounts, "flows"): st.lists(
+        st.tuples(TEXTS, TEXTS, TEXTS, TEXTS, NUMBERS), max_size=3
+    ).map(tuple),
     (link.HostNumbers, "numbers"): st.lists(st.lists(NUMBERS).map(tuple)).map(tuple),
 }
 

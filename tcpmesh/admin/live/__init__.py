@@ -1,0 +1,1 @@
+"""What the page at `/` is told while it is open: events on a stream, the same for all who look."""

@@ -1,0 +1,1 @@
+"""What viewers of the live page are told."""
