@@ -27,6 +27,9 @@ from tcpmesh.tap import INTERRUPTED, Options
 from tcpmesh.tap_help import CONFIGURATION, NODE
 from tcpmesh.tap_options import CHOICES, FILES, version_line
 from tcpmesh.tap_output import refuse, tell
+from tcpmesh.terminal.commands import CONNECTIONS_HELP, TOP_HELP, connections, top
+from tcpmesh.terminal.gathering import VIEWS
+from tcpmesh.terminal.options import ConnectionsOptions, TopOptions
 
 HELP = """\
 Usage: tcpmesh COMMAND [options] [FILE]
@@ -243,9 +246,14 @@ def _commands() -> Commands:
     flags = [*Options.optFlags, ["help", "h", "This text."]]
     run += [_option(row[0], row[1], row[2], False) for row in flags]
     judge = [option for option in run if option.name not in (*JudgeOptions.hidden, "uid", "gid")]
-    migrate = [_option(row[0], row[1], row[3], True) for row in MigrateOptions.optParameters]
-    migrate += [_option(row[0], row[1], row[2], False) for row in MigrateOptions.optFlags]
-    own = {"run": run, "validate": judge, "explain": judge, "migrate": migrate}
+    own = {
+        "run": run,
+        "validate": judge,
+        "explain": judge,
+        "migrate": _options_of(MigrateOptions()),
+        "top": _options_of(TopOptions()),
+        "connections": _options_of(ConnectionsOptions()),
+    }
     words = {"completion": tuple(SHELLS), "help": tuple(COMMANDS)}
     return {
         name: (command.about, own.get(name, ()), words.get(name, ()))
@@ -253,9 +261,18 @@ def _commands() -> Commands:
     }
 
 
+def _options_of(options: usage.Options) -> list[Option]:
+    """Those of a command that is no twistd."""
+    rows = [row for cls in type(options).__mro__ for row in vars(cls).get("optParameters", ())]
+    found = [_option(row[0], row[1], row[3], True) for row in rows]
+    flags = [row for cls in type(options).__mro__ for row in vars(cls).get("optFlags", ())]
+    return found + [_option(row[0], row[1], row[2], False) for row in flags]
+
+
 def _option(name: str, letter: str | None, text: str, takes_value: bool) -> Option:
-    kind = {"uid": "user", "gid": "group"}.get(name, "file" if name in FILES else "")
-    return Option(name, letter or "", text, takes_value, CHOICES.get(name, ()), kind)
+    kind = {"uid": "user", "gid": "group"}.get(name, "file" if name in (*FILES, "config") else "")
+    choices = VIEWS if name == "view" else CHOICES.get(name, ())
+    return Option(name, letter or "", text, takes_value, choices, kind)
 
 
 def _takes_none(command: str, arguments: Sequence[str]) -> None:
@@ -310,6 +327,8 @@ COMMANDS: Mapping[str, Command] = {
     "validate": Command("say whether a configuration is right", _judge("validate", _VALIDATE)),
     "explain": Command("say what a configuration comes to", _judge("explain", _EXPLAIN)),
     "migrate": Command("bring an old configuration to the v3 API", migrate_file, MIGRATE_HELP),
+    "top": Command("show what a running proxy does, live", top, TOP_HELP),
+    "connections": Command("print who is connected to what", connections, CONNECTIONS_HELP),
     "completion": Command("print the completion script of a shell", _completion, _COMPLETION_HELP),
     "version": Command("say what this is", _version, _VERSION_HELP),
     "help": Command("this text, or that of a command", _help, _HELP_HELP),

@@ -7,7 +7,6 @@ is left to do; so `tcpmesh migrate old.yaml > new.yaml` does what one expects.
 from __future__ import annotations
 
 import codecs
-import getopt
 import os
 import stat
 import sys
@@ -23,7 +22,7 @@ from twisted.python import usage
 
 from tcpmesh.config.load import MAX_BYTES
 from tcpmesh.config.migrate import Migration, migrate
-from tcpmesh.tap_options import what_is_wrong
+from tcpmesh.tap_options import MixedOptions
 from tcpmesh.tap_output import complain, refuse, tell
 
 HELP = """\
@@ -61,7 +60,7 @@ _ENCODINGS = (
 )
 
 
-class MigrateOptions(usage.Options):
+class MigrateOptions(MixedOptions):
     """Options of `tcpmesh migrate`."""
 
     optParameters: ClassVar[Any] = [["output", "o", "", "Where the new text of one file goes."]]
@@ -72,17 +71,6 @@ class MigrateOptions(usage.Options):
         ["diff", None, "Show the difference."],
         ["quiet", "q", "Do not name the changes."],
     ]
-
-    def parseOptions(self, options: Sequence[str] | None = None) -> None:
-        """Parse a command line.
-
-        :raise usage.UsageError: where it makes no sense.
-        """
-        try:
-            written, files = getopt.gnu_getopt(list(options or ()), self.shortOpt, self.longOpt)
-        except getopt.GetoptError as e:
-            raise usage.UsageError(what_is_wrong(e, self.longOpt)) from None
-        super().parseOptions([part for pair in written for part in pair if part] + ["--", *files])
 
     def parseArgs(self, *files: str) -> None:
         """The old files.

@@ -10,7 +10,7 @@ nothing of the proxy is left there.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from os import PathLike, fspath
 from types import TracebackType
 from typing import Any
@@ -28,6 +28,7 @@ from tcpmesh.logs.levels import Levels
 from tcpmesh.server.rehearsal import extension_problems
 from tcpmesh.server.service import CannotStart, Server
 from tcpmesh.values.server_options import ServerOptions
+from tcpmesh.values.statuses import ListenerStatus
 
 __all__ = ["CannotStart", "ConfigError", "Problem", "Proxy"]
 
@@ -185,9 +186,11 @@ class Proxy:
         """What a listener is bound to, such as `127.0.0.1:40123`, with the real port where the
         configuration has port 0.
 
-        :raise LookupError: where there is no such listener, or nothing is started.
+        :raise LookupError: where there is no such listener, or `start` has not fired yet.
         """
-        statuses = self._server.listener_statuses() if self._server is not None else []
+        statuses: Sequence[ListenerStatus] = ()
+        if self._server is not None and self._starting is None:
+            statuses = self._server.listener_statuses()
         found = {status.name: status.addresses for status in statuses}
         if listener not in found:
             there = ", ".join(found) or "none"

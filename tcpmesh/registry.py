@@ -22,6 +22,7 @@ from importlib.metadata import entry_points
 from random import Random
 from typing import Any, TypeAlias, TypeVar
 
+from envoy.config.bootstrap.v3.bootstrap_pb2 import Bootstrap
 from zope.interface import implementer
 from zope.interface.interface import InterfaceClass
 
@@ -149,6 +150,9 @@ class MainContext:
 
     scope: Scope | None = None
     """Where a transport socket counts: the scope of its cluster."""
+
+    bootstrap: Any = field(default_factory=Bootstrap)
+    """The Bootstrap that the proxy began with: what discovery brings is added to it."""
 
     events: RecentEvents = field(default_factory=RecentEvents)
     """What has happened to hosts of late."""

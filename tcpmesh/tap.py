@@ -320,7 +320,7 @@ def makeService(options: Options) -> IService:
     # Its lines, which take many times as much memory as the message, are not asked for again.
     options.loaded = Loaded(bootstrap, (), SourceMap(()))
     server = ProcessServer(reactor, bootstrap, settings, log, origin=origin)
-    server.live.addCallback(lambda _: _calm_collector())
+    server.live.addCallback(lambda _: _calm_collector()).addCallback(lambda _: _settle())
     running: Any = reactor
     running.callWhenRunning(
         install_signals, running, server.quit, server.finish, server.reopen_logs
@@ -350,6 +350,15 @@ def _calm_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
+
+
+def _settle() -> None:
+    """Put what exists now into huge pages, little by little."""
+    from twisted.internet.task import cooperate
+
+    from tcpmesh.server.huge_pages import collapsing
+
+    cooperate(collapsing())
 
 
 def _end_with(server: Any, log: Log) -> None:

@@ -5,9 +5,9 @@ meaning.
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
-from getopt import GetoptError
+from getopt import GetoptError, gnu_getopt
 from importlib.metadata import version
 from typing import Any
 
@@ -102,6 +102,26 @@ def what_is_wrong(error: GetoptError, names: list[str]) -> str:
     near = meant if len(error.opt) > 1 and meant else get_close_matches(error.opt, plain, 1, 0.75)
     hint = f"; did you mean {' or '.join(f'--{name}' for name in near)}?" if near else ""
     return f"there is no option -{given}{hint}"
+
+
+class MixedOptions(usage.Options):
+    """Options of a command of the script, among which other words may stand anywhere."""
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """Parse a command line.
+
+        :raise usage.UsageError: where it makes no sense.
+        """
+        try:
+            written, words = gnu_getopt(list(options or ()), self.shortOpt, self.longOpt)
+        except GetoptError as e:
+            raise usage.UsageError(what_is_wrong(e, self.longOpt)) from None
+        parts = [part for name, value in written for part in self._as_written(name, value)]
+        super().parseOptions([*parts, "--", *words])
+
+    def _as_written(self, name: str, value: str) -> list[str]:
+        takes_value = f"{name[2:]}=" in self.longOpt or f"{name[1:]}:" in self.shortOpt
+        return [name, value] if takes_value else [name]
 
 
 def version_line() -> str:

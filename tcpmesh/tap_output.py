@@ -11,8 +11,9 @@ from typing import NoReturn
 from tcpmesh.config.text.problems import Problem, render
 
 
-def tell(text: str) -> None:
-    """Write the answer to standard output; whoever reads it may have seen enough, as `head` has.
+def tell(text: str) -> bool:
+    """Write the answer to standard output; false where whoever reads it has seen enough, as `head`
+    has.
 
     Ends the process with status 1 where it cannot be written for another reason.
     """
@@ -22,9 +23,11 @@ def tell(text: str) -> None:
         print(text, flush=True)
     except BrokenPipeError:
         _forget_output()
+        return False
     except OSError as e:
         _forget_output()
         refuse(f"cannot write to standard output: {e.strerror}")
+    return True
 
 
 def refuse(text: str) -> NoReturn:

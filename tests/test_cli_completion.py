@@ -60,6 +60,10 @@ class BashTests(ShellTestCase):
         for words, expected in (
             (("v",), ["validate", "version"]),
             (("run", "--log-l"), ["--log-level"]),
+            (("con",), ["connections"]),
+            (("top", "--vi"), ["--view"]),
+            (("top", "--view", "ho"), ["hosts"]),
+            (("connections", "--cl"), ["--closed"]),
             (("run", "--log-level", "d"), ["debug"]),
             (("run", "--log-level", "=", "d"), ["debug"]),
             (("run", "--drain-strategy", "="), ["gradual", "immediate"]),

@@ -172,6 +172,7 @@ class LifeTests(TestCase):
         for end in ends:
             started = proxy.start()
             self.assertNoResult(started)
+            self.assertRaises(LookupError, proxy.port, "relaying")
             end(started)
             self.failureResultOf(started, CancelledError)
             await proxy.stop()

@@ -20,13 +20,13 @@ ROOT = Path(__file__).resolve().parent.parent
 LAYERS = (
     ("values", "version", "wire", "logs", "interfaces"),
     ("stats", "config", "runtime", "net"),
-    ("connection", "registry"),
+    ("connection", "registry", "xds"),
     ("rpc",),
     ("accesslog", "cluster", "listener"),
     ("extensions",),
     ("admin", "server"),
     ("tap_help", "tap_log", "tap_options", "tap_output", "tap_process"),
-    ("cli_completion", "cli_migrate", "embedding", "tap"),
+    ("cli_completion", "cli_migrate", "embedding", "tap", "terminal"),
     ("__main__", "cli"),
 )
 HEIGHT = {room: height for height, layer in enumerate(LAYERS) for room in layer}

@@ -245,8 +245,6 @@ class OptionsOfEnvoyTests(OptionsTestCase):
         """
         for option, reason in (
             ("--concurrency=4", "one worker serves all for now"),
-            ("--drain-time-s=3", "connections are not drained yet"),
-            ("--drain-strategy=immediate", "connections are not drained yet"),
             ("--parent-shutdown-time-s=3", "there is no hot restart yet"),
             ("--cpuset-threads", "one worker serves all for now"),
             (

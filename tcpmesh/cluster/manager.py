@@ -96,6 +96,8 @@ class ClusterEntry:
         self.refused: ClusterRefused | None = None
         """Why a worker cannot build it."""
         self._send = send
+        self.added_via_api = False
+        """Whether discovery has brought it."""
         self.is_warm = False
         self.paused_until = 0.0
         """When new connections are held no more, by the clock of the network."""
@@ -144,6 +146,8 @@ class ClusterEntry:
     def status(self) -> ClusterStatus:
         """The cluster as the admin interface shows it."""
         status = self.membership.status(self._monitor.outliers(), self._monitor.rates)
+        if self.added_via_api:
+            status = replace(status, added_via_api=True)
         left = self.paused_until - self._clock.seconds()
         return replace(status, paused_for=left) if left > 0 else status
 
@@ -334,19 +338,22 @@ class ClusterManager:
         self._check_initialized()
         return self._initialized
 
-    def add_or_update(self, message: Any) -> None:
+    def add_or_update(self, message: Any, added_via_api: bool = False) -> bool:
         """Serve new connections by this `cluster.v3.Cluster`; connections made by its predecessor
         go on untouched.
 
+        :param added_via_api: whether discovery has brought it.
+        :return: whether it is another cluster now.
         :raise LookupError: where nothing of its type or policy is known; what was there stays.
         :raise tcpmesh.registry.BrokenExtension: where another package's extension fails, likewise.
         """
         name = message.name
         known = self._warming.get(name) or self._active.get(name)
         if known is not None and known.message == message:
-            return
+            return False
         with all_or_nothing() as undo:
             entry = self._build(message)
+            entry.added_via_api = added_via_api
             undo.callback(self._withdraw, entry)
             if known is not None:
                 entry.membership.is_used = known.membership.is_used
@@ -363,6 +370,7 @@ class ClusterManager:
         counter = self._added if known is None else self._modified
         counter.tally += 1
         self._count()
+        return True
 
     def _build(self, message: Any) -> ClusterEntry:
         with all_or_nothing() as undo:
@@ -409,6 +417,10 @@ class ClusterManager:
     def messages(self) -> Iterator[Any]:
         """The `cluster.v3.Cluster` of each, those that warm up first."""
         return (entry.message for entry in (*self._warming.values(), *self._active.values()))
+
+    def is_warming(self, name: str) -> bool:
+        """Whether what this name will stand for cannot be used yet."""
+        return name in self._warming
 
     def statuses(self) -> Sequence[ClusterStatus]:
         """The clusters as the admin interface shows them."""

@@ -155,6 +155,8 @@ class Membership:
         before = {(key, host.spec.priority) for key, host in self.hosts.items()}
         keys = tuple(host.key for host in hosts)
         if assignment == self._assignment and keys == tuple(self.hosts):
+            if not keys:
+                self._count()
             return
         self._count_matches(
             spec for key, spec in zip(keys, assignment.hosts, strict=True) if key not in self.hosts

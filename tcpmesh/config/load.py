@@ -131,18 +131,18 @@ def _check_schema(file: str) -> None:
 def _read_file(
     path: str, bootstrap: Bootstrap, readings: list[Reading], allow_unknown_fields: bool
 ) -> None:
-    data = _bytes_of(path)
+    data = bytes_of(path)
     suffix = Path(path).suffix.lower()
     if suffix == ".pb":
         readings.append(Reading(_binary(data, path, bootstrap)))
     elif suffix == ".pb_text":
         readings.append(Reading(_text_format(decode(data), path, bootstrap)))
     else:
-        document = _document(decode(data), path, suffix in (".yaml", ".yml"))
+        document = document_of(decode(data), path, suffix in (".yaml", ".yml"))
         _read(document, bootstrap, readings, allow_unknown_fields)
 
 
-def _document(text: str, path: str, is_yaml: bool) -> Document:
+def document_of(text: str, path: str, is_yaml: bool) -> Document:
     """The document of a text.
 
     :raise ConfigError: where it is no YAML or JSON, with what it is, where that is known.
@@ -189,7 +189,11 @@ def _pieces(file: BinaryIO) -> Iterator[bytes]:
         yield piece
 
 
-def _bytes_of(path: str) -> bytes:
+def bytes_of(path: str) -> bytes:
+    """What a file has.
+
+    :raise ConfigError: where it cannot be read.
+    """
     try:
         with open(path, "rb") as file:
             data = b"".join(_pieces(file))
@@ -213,7 +217,7 @@ def _bytes_of(path: str) -> bytes:
 
 def _argument(text: str, name: str) -> Document:
     clean = decode(text.encode("utf-8", "surrogateescape"))
-    return _document(clean, name, is_yaml=True)
+    return document_of(clean, name, is_yaml=True)
 
 
 def _read_given(

@@ -11,7 +11,13 @@ from twisted.internet.defer import Deferred
 from tcpmesh.values.drain import DrainScope
 from tcpmesh.values.live.traffic import Traffic
 from tcpmesh.values.runtime import Entry
-from tcpmesh.values.statuses import ChainStatus, ClusterStatus, ListenerStatus, TlsContextStatus
+from tcpmesh.values.statuses import (
+    ChainStatus,
+    ClusterStatus,
+    DynamicResources,
+    ListenerStatus,
+    TlsContextStatus,
+)
 from tcpmesh.values.stream.live import (
     CloseQuery,
     CloseRow,
@@ -92,6 +98,15 @@ class IServer(Interface):
 
     def tls_statuses() -> Sequence[TlsContextStatus]:
         """The certificates of each TLS context, in order of configuration."""
+
+    def dynamic_listeners() -> DynamicResources:
+        """What discovery has brought of listeners."""
+
+    def dynamic_clusters() -> DynamicResources:
+        """... and of clusters, also of those that are warming."""
+
+    def is_warming(cluster: str) -> bool:
+        """Whether what a name will stand for cannot be used yet."""
 
     def runtime_layers() -> Sequence[tuple[str, Mapping[str, Entry]]]:
         """The layers of runtime values that are there: the name and the values of each."""

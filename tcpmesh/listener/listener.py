@@ -311,13 +311,16 @@ class Listener(ServerFactory):
         chain.serve(connection)
 
     def _close_unmatched(self, connection: Connection) -> None:
-        """No filter chain is for this client: it never was a connection of the listener."""
+        """No filter chain is for this client: it never was a connection of the listener.  As for
+        every client with bytes that nobody took, it ends with a reset.
+        """
         self.stats.no_filter_chain_match.tally += 1
         connection.hand_to(None)
         info = connection.stream_info
         info.flags |= ResponseFlag.NR
         info.details = "filter_chain_not_found"
-        connection.close(CloseReason(EndedBy.PROXY, info.phase, Cause.NO_FILTER_CHAIN))
+        reason = CloseReason(EndedBy.PROXY, info.phase, Cause.NO_FILTER_CHAIN)
+        connection.close(reason, reset=info.peeked)
         self.log_unserved(info)
 
     def reject(self, connection: Connection) -> None:

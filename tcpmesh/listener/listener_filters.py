@@ -298,6 +298,7 @@ class ListenerFilterRun(QuietHalfCloseableProtocol):
         connection = self._connection
         self._end()
         if self._data:
+            connection.stream_info.peeked = True
             connection.transport.unread(self._data)
         self._filters.serve(connection, self._find)
         self._disarm()
@@ -305,7 +306,7 @@ class ListenerFilterRun(QuietHalfCloseableProtocol):
     def _reject(self, reason: CloseReason) -> None:
         self._end()
         # What came was read: without this the kernel would not answer with a reset, as it does in
-        # Envoy, which only peeks.
+        # Envoy, which only peeks.  (A client without a filter chain gets one for the same reason.)
         self._connection.close(reason, reset=bool(self._data))
         self._disarm()
 

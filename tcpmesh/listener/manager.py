@@ -119,7 +119,7 @@ class ListenerManager:
         }
         """What is done with each message of a worker's."""
 
-    def add_or_update(self, message: Any) -> None:
+    def add_or_update(self, message: Any) -> bool:
         """Bind and, once the workers have started, serve this `listener.v3.Listener`.
 
         A listener of the same name that is equal stays untouched.  One that differs only in its
@@ -128,6 +128,7 @@ class ListenerManager:
         more, and its clients are closed when the drain time is over.  Where listeners were told to
         accept no more clients, such a one is neither added nor changed, as in Envoy.
 
+        :return: whether it is another listener now.
         :raise tcpmesh.net.listen.BindError: where the address cannot be bound; what was there
             stays.
         :raise LookupError: where an extension is not known, likewise.
@@ -136,13 +137,13 @@ class ListenerManager:
         """
         known = self._listeners.get(message.name)
         if known is not None and known.message == message:
-            return
+            return False
         if any(is_in(message, scope) for scope in self._not_listening):
             log.warn("listener {name} is not added: listeners were stopped", name=message.name)
-            return
+            return False
         if known is not None and known.is_open and changes_only_chains(known.message, message):
             self._update_chains(known, message)
-            return
+            return False
         entry = ListenerEntry(next(self._numbers), message)
         self._by_number[entry.number] = entry
         predecessor = 0 if known is None else known.number
@@ -158,6 +159,7 @@ class ListenerManager:
             self._added.tally += 1
         self._listeners[entry.name] = entry
         self._active.set(len(self._listeners))
+        return True
 
     def _update_chains(self, entry: ListenerEntry, message: Any) -> None:
         update = next(self._numbers)

@@ -31,7 +31,8 @@ class CannotWatch(Exception):
 def watch_moves(
     clock: Any, paths: Iterable[str], moved: Callable[[], object]
 ) -> Callable[[], None]:
-    """Call `moved` whenever something has been moved to one of these paths.
+    """Call `moved` whenever something has been moved to one of these paths; to anything in a
+    folder, where that is given with a slash at its end.
 
     :param clock: the reactor, or a clock in its place.
     :return: ends it.
@@ -65,7 +66,8 @@ def _listen(
     watched: Any, names: dict[str, set[bytes]], moved: Callable[[], object]
 ) -> Callable[[], None]:
     def told(ignored: object, path: Any, mask: int) -> None:
-        if os.path.basename(path.path) in names[os.fsdecode(os.path.dirname(path.path))]:
+        wanted = names[os.fsdecode(os.path.dirname(path.path))]
+        if b"" in wanted or os.path.basename(path.path) in wanted:
             moved()
 
     def stop() -> None:

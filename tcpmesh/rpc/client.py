@@ -193,13 +193,6 @@ def _refused(observer: StreamObserver) -> Http2Stream:
     return no_stream(observer, Reset(ResetReason.LOCAL_RESET, "the client is closed"))
 
 
-def destination(message: Any) -> str:
-    """Where the calls of a `core.v3.GrpcService` go, in words."""
-    if message.HasField("google_grpc"):
-        return f"target {message.google_grpc.target_uri!r}"
-    return f"cluster {message.envoy_grpc.cluster_name!r}"
-
-
 def grpc_client(message: Any, context: Context, most: int = MOST_RECEIVED) -> GrpcClient:
     """The client for a `core.v3.GrpcService`.
 

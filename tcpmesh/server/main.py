@@ -28,6 +28,7 @@ from tcpmesh.listener.manager import ListenerManager
 from tcpmesh.registry import MainContext
 from tcpmesh.runtime.layers import Layers
 from tcpmesh.server.certificates import Certificates
+from tcpmesh.server.discovery.discoveries import Discoveries
 from tcpmesh.server.link.numbers import MainMessage, Numbers
 from tcpmesh.server.live.gathering import Gathering
 from tcpmesh.server.live.steering import Steering
@@ -98,6 +99,7 @@ class Main:
             access_logs=self.access_logs,
             runtime=self.layers.runtime,
             secrets=static_secrets(bootstrap.static_resources.secrets),
+            bootstrap=bootstrap,
         )
         self.context = replace(context, resolver=named_resolver(bootstrap, context))
         self.certificates = Certificates(self.context.secrets)
@@ -108,6 +110,9 @@ class Main:
         self.steering = Steering(self.clusters, self.live, network.clock, send)
         """What operators do with clusters and hosts."""
         self.listeners = ListenerManager(store, send, network.clock, float(options.drain_time_s))
+        self.discoveries = Discoveries(
+            bootstrap, self.clusters, self.listeners, store, network.clock, options
+        )
         self.watching = Watching(send, network.clock)
         """How much traffic there is and was."""
         self._receivers: dict[type, Callable[[Any], object]] = {
@@ -158,7 +163,9 @@ class Main:
         resources = self._bootstrap.static_resources
         for cluster in resources.clusters:
             self.clusters.add_or_update(cluster)
+        self.discoveries.start_clusters()
         self.listeners.add_static(resources.listeners)
+        self.discoveries.start_listeners()
         self.certificates.look_at(self._messages())
 
     def admin_logs(self) -> AccessLogs | None:
@@ -202,6 +209,7 @@ class Main:
 
     async def _stop(self) -> None:
         self.layers.stop()
+        self.discoveries.stop()
         self.watching.stop()
         await self.listeners.stop()
         for sink in self.sinks:

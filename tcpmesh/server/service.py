@@ -52,8 +52,10 @@ from tcpmesh.values.live.traffic import Sample, Traffic
 from tcpmesh.values.runtime import Entry
 from tcpmesh.values.server_options import ServerOptions
 from tcpmesh.values.statuses import (
+    NO_DYNAMIC_RESOURCES,
     ChainStatus,
     ClusterStatus,
+    DynamicResources,
     ListenerStatus,
     NotThere,
     TlsContextStatus,
@@ -347,6 +349,20 @@ class Server(MultiService):
     def open_connections(self) -> int:
         """Clients of all listeners."""
         return self._proxy.main.connections if self._proxy is not None else 0
+
+    def dynamic_listeners(self) -> DynamicResources:
+        """What discovery has brought of listeners."""
+        found = self._proxy.main.discoveries.of_listeners() if self._proxy is not None else None
+        return found or NO_DYNAMIC_RESOURCES
+
+    def dynamic_clusters(self) -> DynamicResources:
+        """... and of clusters."""
+        found = self._proxy.main.discoveries.of_clusters() if self._proxy is not None else None
+        return found or NO_DYNAMIC_RESOURCES
+
+    def is_warming(self, cluster: str) -> bool:
+        """Whether what a name will stand for cannot be used yet."""
+        return self._proxy is not None and self._proxy.main.clusters.is_warming(cluster)
 
     def runtime_layers(self) -> Sequence[tuple[str, Mapping[str, Entry]]]:
         """The layers of runtime values that are there."""

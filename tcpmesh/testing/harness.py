@@ -24,6 +24,7 @@ from twisted.python.failure import Failure
 
 from tcpmesh.net.clock import MonotonicReactor
 from tcpmesh.net.listen import bind, open_socket
+from tcpmesh.testing.in_flight import in_flight
 from tcpmesh.testing.memory.network import MemoryNetwork
 from tcpmesh.testing.phases import check_phases
 from tcpmesh.testing.recording import OneWayRecordingProtocol, RecordingProtocol
@@ -39,6 +40,9 @@ PATIENCE = 15.0
 """Seconds until a wait on real sockets fails."""
 
 BUFFERS = (socket.SO_SNDBUF, socket.SO_RCVBUF)
+
+REPEATED = 1.0
+"""Seconds in which a packet that was lost is surely sent again, the first time after 0.2."""
 
 TURN = 0.001
 """Seconds between two looks at the condition that is waited for."""
@@ -183,7 +187,11 @@ class TransportHarness(ABC):
         """
         far.transport.pauseProducing()
         written, waiting = 0, -1
-        while near.transport.buffered < ENOUGH or near.transport.buffered != waiting:
+        while (
+            near.transport.buffered < ENOUGH
+            or near.transport.buffered != waiting
+            or self.is_repeating(near.transport)
+        ):
             if near.transport.buffered < ENOUGH:
                 near.transport.write(pattern(written, BLOCK))
                 written += BLOCK
@@ -191,6 +199,10 @@ class TransportHarness(ABC):
             await self.settle()
             assert written < MOST, "the other side does not read, and yet all is taken"
         return written
+
+    def is_repeating(self, transport: Any) -> bool:
+        """Whether bytes were lost that the kernel will send again soon."""
+        return False
 
     async def stop_network(self) -> None:
         """Stop the network: the last thing that can be done here but to look at what comes of
@@ -287,6 +299,7 @@ class SocketHarness(TransportHarness):
         self._sockets = 0
         self._family = family
         self._metronome: tuple[Any, Any] | None = None
+        self._under_way, self._under_way_since = 0, 0.0
 
     def new_address(self, family: str = "") -> Address:
         family = family or self._family
@@ -321,6 +334,15 @@ class SocketHarness(TransportHarness):
                     lambda far=far, wanted=wanted: len(far.received) == wanted,  # type: ignore[misc]
                     "the metronome",
                 )
+
+    def is_repeating(self, transport: Any) -> bool:
+        """Until all has arrived, or nothing has for some time: who has a window and no memory left
+        may never take it.
+        """
+        now, under_way = self._reactor.seconds(), in_flight(transport) if self.tcp else 0
+        if under_way != self._under_way:
+            self._under_way, self._under_way_since = under_way, now
+        return under_way > 0 and now < self._under_way_since + REPEATED
 
     def unanswering(self) -> Address:
         """A listening socket whose accept queue is full, so that the kernel leaves every further

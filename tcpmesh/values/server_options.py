@@ -38,6 +38,7 @@ class ServerOptions:
     reject_unknown_dynamic_fields: bool = False
     ignore_unknown_dynamic_fields: bool = False
     disable_hot_restart: bool = False
+    allow_unsupported: bool = False
 
     @property
     def stats_tags(self) -> dict[str, str]:

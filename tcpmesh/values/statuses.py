@@ -177,6 +177,31 @@ class ListenerStatus:
 
 
 @dataclass(frozen=True)
+class DynamicStatus:
+    """A listener or cluster that discovery has brought, as `/config_dump` shows it."""
+
+    message: Any
+    version: str
+    """Of the update that has made it what it is."""
+
+    updated: float
+    """When that was, in seconds since 1970."""
+
+
+@dataclass(frozen=True)
+class DynamicResources:
+    """All that discovery has brought of one kind."""
+
+    version: str = ""
+    """Of the last update that has changed anything."""
+
+    statuses: tuple[DynamicStatus, ...] = ()
+
+
+NO_DYNAMIC_RESOURCES = DynamicResources()
+
+
+@dataclass(frozen=True)
 class CertificateStatus:
     """One certificate as `/certs` shows it; times are seconds since 1970."""
 

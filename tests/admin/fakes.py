@@ -23,8 +23,10 @@ from tcpmesh.values.live.traffic import Sample, Traffic
 from tcpmesh.values.runtime import Entry
 from tcpmesh.values.server_options import ServerOptions
 from tcpmesh.values.statuses import (
+    NO_DYNAMIC_RESOURCES,
     ChainStatus,
     ClusterStatus,
+    DynamicResources,
     HostStatus,
     ListenerStatus,
     NotPossible,
@@ -76,6 +78,8 @@ class FakeServer:
         self.asked: list[object] = []
         """What was asked about connections."""
         self.quits = 0
+        self.discovered_listeners = NO_DYNAMIC_RESOURCES
+        self.discovered_clusters = NO_DYNAMIC_RESOURCES
         self.drains: list[tuple[object, ...]] = []
         """The arguments of each call that drains listeners, and of those that fail health
         checks.
@@ -130,6 +134,18 @@ class FakeServer:
         if cluster != "db":
             raise NotThere(f"there is no cluster {cluster}")
         self.asked.append(asked)
+
+    def dynamic_listeners(self) -> DynamicResources:
+        """Those that the test has put here."""
+        return self.discovered_listeners
+
+    def dynamic_clusters(self) -> DynamicResources:
+        """Likewise."""
+        return self.discovered_clusters
+
+    def is_warming(self, cluster: str) -> bool:
+        """Whether its name says so."""
+        return cluster.startswith("warming")
 
     def cluster_statuses(self) -> list[ClusterStatus]:
         """The clusters that the test has put here."""

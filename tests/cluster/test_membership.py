@@ -127,6 +127,16 @@ class MembershipTests(SynchronousTestCase):
             (1, 0), tuple(stats[f"cluster.c.membership_{each}"] for each in ("total", "healthy"))
         )
 
+    def test_none(self) -> None:
+        """That discovery has found no hosts is something that is known, as for Envoy: the numbers
+        of hosts count as used from then on, and not before.
+        """
+        gauges = [each for each in self.store.gauges() if ".membership_" in each.name]
+        self.assertEqual([False] * 4, [each.was_used for each in gauges])
+        self.update()
+        self.assertEqual([True] * 4, [each.was_used for each in gauges])
+        self.assertEqual([], self.told)
+
     def test_release(self) -> None:
         """When it goes its statistics go."""
         self.membership.release()

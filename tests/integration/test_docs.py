@@ -195,10 +195,11 @@ class DocsTests(SynchronousTestCase):
         )
 
     def test_admin(self) -> None:
-        """docs/operations.md: each request to the admin interface is answered; the last ends the
-        process.
+        """docs/admin.md and docs/operations.md: each request to the admin interface is answered;
+        the last ends the process.
         """
-        block = block_with("docs/operations.md", "quitquitquit")
+        own = "".join(blocks("docs/admin.md")).replace("cluster=db", "cluster=web")
+        block = own + block_with("docs/operations.md", "quitquitquit")
         with Child(ADMIN + CONFIG.format(port=self.port, policy="lb_policy")) as proxy:
             proxy.wait_ready()
             for line in block.splitlines():
@@ -226,6 +227,22 @@ class DocsTests(SynchronousTestCase):
                 self.assertEqual(0, result.returncode, result.stdout)
             tagged = self.run_in(self.folder, f"curl -sSf http://{address}/stats/prometheus")
             self.assertIn('envoy_server_live{region="west"} 1', tagged.stdout)
+
+    def test_terminal(self) -> None:
+        """docs/operations.md: each look at a running proxy has an answer, those without a terminal
+        once, those without an end until somebody has read enough.
+        """
+        block = block_with("docs/operations.md", "tcpmesh connections --watch")
+        config = f"{ADMIN}\n{CONFIG.format(port=self.port, policy='lb_policy')}"
+        with Child(config) as proxy:
+            proxy.wait_ready()
+            admin = f"--admin {(proxy.path / 'admin.address').read_text().strip()}"
+            for line in block.splitlines():
+                command = re.sub(r" --admin \S+", "", re.split(r"   +", line)[0])
+                if command == "tcpmesh top":
+                    command += " --once"
+                result = self.run_in(self.folder, f"{command} {admin} --interval 0.1 | head -3")
+                self.assertRegex(result.stdout, r"\A(tcpmesh  127|  +ID |  +WHEN|\{\n)", command)
 
     def test_validate(self) -> None:
         """docs/configuration.md: a misspelt field is told as the page shows it."""

@@ -15,8 +15,38 @@ from threading import Thread
 from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.testing.child import Process
+from tests.integration import embedded
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "embedding.md").read_text()
+CANCELLED = """
+import asyncio, os
+from twisted.internet import asyncioreactor
+from tcpmesh import Proxy
+
+async def serve(proxy):
+    async with proxy:
+        raise AssertionError("it got to serve")
+
+async def main():
+    asyncioreactor.install(asyncio.get_running_loop())
+    from twisted.internet import reactor
+    reactor.startRunning(installSignalHandlers=False)
+    proxy = Proxy("envoy.yaml")
+    # Twisted keeps a descriptor in reserve from its first port on.
+    from twisted.internet.protocol import Factory
+    await reactor.listenTCP(0, Factory()).stopListening().asFuture(asyncio.get_running_loop())
+    before = os.listdir("/proc/self/fd")
+    task = asyncio.create_task(serve(proxy))
+    await asyncio.sleep(0.1)
+    assert before != os.listdir("/proc/self/fd")
+    task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled()
+    print(before == os.listdir("/proc/self/fd"))
+
+asyncio.run(main())
+"""
+
 PYTHON = [sys.executable, "-W", "error"]
 
 
@@ -82,6 +112,19 @@ class PageTests(SynchronousTestCase):
         self.assertEqual(1, status)
         self.assertIn("call twisted.internet.asyncioreactor.install() before", printed)
 
+    def test_cancelled(self) -> None:
+        """A task of asyncio that is cancelled while it starts a proxy leaves nothing open behind
+        it.
+        """
+        names = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.addCleanup(names.close)
+        names.bind(("127.0.0.1", 0))
+        mute = self.backend.getsockname()[1]
+        config = embedded.config(mute, mute, names.getsockname()[1])
+        text = config.replace("wait_for_warm_on_init: false", "")
+        (self.folder / "envoy.yaml").write_text(text)
+        self.assertEqual((0, "True\n"), self.ran([sys.executable, "-c", CANCELLED]))
+
     def test_pytest(self) -> None:
         """The test passes under pytest, as often as it is run in one process."""
         (self.folder / "conftest.py").write_text(block("python", "import pytest"))
@@ -98,14 +141,14 @@ class PageTests(SynchronousTestCase):
         self.assertEqual((0, block("text", "adnim")), self.ran([sys.executable, "-c", program]))
 
     def test_import(self) -> None:
-        """`import tcpmesh` imports neither Twisted nor protobuf; the name of what there is not is
-        an error.
+        """`import tcpmesh` imports neither Twisted nor protobuf, and `Proxy` leaves the choice of a
+        reactor open; the name of what there is not is an error.
         """
         program = (
             "import sys, tcpmesh\n"
             "print([name for name in ('twisted', 'google.protobuf') if name in sys.modules])\n"
             "print('Proxy' in dir(tcpmesh), hasattr(tcpmesh, 'Prxy'))\n"
-            "print(tcpmesh.Proxy.__module__)\n"
+            "print(tcpmesh.Proxy.__module__, 'twisted.internet.reactor' in sys.modules)\n"
         )
-        printed = "[]\nTrue False\ntcpmesh.embedding\n"
+        printed = "[]\nTrue False\ntcpmesh.embedding False\n"
         self.assertEqual((0, printed), self.ran([sys.executable, "-c", program]))

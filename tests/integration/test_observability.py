@@ -243,7 +243,7 @@ class ValueTests(SynchronousTestCase):
     def test_page(self) -> None:
         """So it does the configuration that docs/statistics.md shows."""
         page = (FOLDER.parents[1] / "docs" / "statistics.md").read_text()
-        shown = re.search(r"```yaml\n(scrape_configs:.*?)```", page, re.DOTALL)
+        shown = re.search(r"```yml\n(scrape_configs:.*?)```", page, re.DOTALL)
         assert shown is not None
         folder = Path(self.mktemp())
         folder.mkdir()

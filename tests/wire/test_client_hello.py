@@ -146,9 +146,12 @@ class ClientHelloTests(SynchronousTestCase):
                 self.assertEqual(refusal, read(data, *cuts)[0], name)
 
     def test_first_bytes(self) -> None:
-        """Five bytes are enough to see that plain text is not TLS, and no more are counted."""
+        """Five bytes are enough to see that plain text is not TLS, and no more are counted; the
+        longest record that there may be is no reason to think so.
+        """
         self.assertEqual((None, 0), read(b"hell"))
         self.assertEqual((wire.NOT_TLS, 5), read(b"hello, world"))
+        self.assertEqual((None, 0), read(b"\x16\3\1\x41\x40"))
 
     def test_text(self) -> None:
         """A refusal reads as Envoy logs it."""

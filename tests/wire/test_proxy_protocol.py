@@ -272,6 +272,17 @@ class WritingTests(SynchronousTestCase):
         self.assertFalse(is_whole)
         self.assertEqual(v2("1.2.3.4", "5.6.7.8", 11, 65535, tlvs=tlv(2, b"y")), header)
 
+    def test_last_room(self) -> None:
+        """An extension may fill the room to the last byte, also after one that was left out, and as
+        long as a length can say it is one.
+        """
+        first, room = tlv(1, b"x" * 1000), 65535 - 12 - 1003
+        last = tlv(3, b"y" * (room - 3))
+        header, is_whole = header_v2(*FOUR, first + tlv(2, b"x" * (room - 2)) + last)
+        self.assertFalse(is_whole)
+        self.assertEqual(first + last, header[16 + 12 :])
+        self.assertEqual(tlv(1, b"x" * 65535), block_of([(1, b"x" * 65535), (2, b"x" * 65536)]))
+
     @given(HOSTS, HOSTS, PORTS, PORTS, TLVS)
     def test_read(
         self,

@@ -12,12 +12,13 @@ from twisted.internet.defer import Deferred, fail
 from tcpmesh.accesslog.collectors.exports import TIMEOUT
 from tcpmesh.accesslog.operators import Operators
 from tcpmesh.accesslog.text_format import TextFormat
+from tcpmesh.config.fields.grpc_target import destination
 from tcpmesh.config.fields.headers import Fields, with_header
 from tcpmesh.config.fields.operators import names_of_formatters
 from tcpmesh.config.fields.values import seconds
 from tcpmesh.interfaces import ICluster
 from tcpmesh.registry import Context
-from tcpmesh.rpc.client import destination, grpc_client
+from tcpmesh.rpc.client import grpc_client
 from tcpmesh.rpc.post import post
 from tcpmesh.values.stream.moment import Moment
 from tcpmesh.values.stream.stream_info import StreamInfo

@@ -26,7 +26,7 @@ from tcpmesh.admin.answers.node import own_node
 from tcpmesh.admin.answers.redact import redacted
 from tcpmesh.config.fields.to_plain import whole
 from tcpmesh.interfaces import IServer
-from tcpmesh.values.statuses import ClusterStatus, HostStatus
+from tcpmesh.values.statuses import ClusterStatus, DynamicResources, DynamicStatus, HostStatus
 from tcpmesh.wire.regex import Regex
 
 _TYPE = "type.googleapis.com/"
@@ -39,6 +39,14 @@ _CONTENTS = {
     "listener": listener_pb2.Listener.DESCRIPTOR,
     "secret": secret_pb2.Secret.DESCRIPTOR,
 }
+
+_SECRET_KINDS = (
+    "tls_certificate",
+    "validation_context",
+    "session_ticket_keys",
+    "generic_secret",
+    "",
+)
 
 Json = dict[str, Any]
 
@@ -101,34 +109,97 @@ def _dumps(server: IServer, pattern: Regex | None, include_eds: bool) -> list[_D
     static = server.bootstrap.static_resources
     updated = timestamp_pb2.Timestamp()
     updated.FromMilliseconds(int((time() - server.uptime) * 1000))
-    clusters, listeners, secrets = (
+    clusters, listeners = (
         config_dump_shared_pb2.ClustersConfigDump,
         config_dump_shared_pb2.ListenersConfigDump,
-        config_dump_pb2.SecretsConfigDump,
     )
     at: str = updated.ToJsonString()
 
     def element(name: str, message: Any) -> Json:
-        # As a StaticCluster or StaticListener with the message in an Any, from which protobuf
-        # would not read again what is nested very deep.
-        content = {"@type": _TYPE + message.DESCRIPTOR.full_name, **_json(redacted(message))}
-        return {name: content, "last_updated": at}
+        return {name: _packed(message), "last_updated": at}
 
     return [
         _Dump(config_dump_pb2.BootstrapConfigDump.DESCRIPTOR, _bootstrap(server, updated)),
         _Dump(
             clusters.DESCRIPTOR,
-            {"static_clusters": _named(static.clusters, partial(element, "cluster"), pattern)},
+            {
+                **_versioned(server.dynamic_clusters()),
+                "static_clusters": _named(static.clusters, partial(element, "cluster"), pattern),
+                **_dynamic_clusters(server, pattern),
+            },
         ),
         *([_endpoints(server, pattern)] if include_eds else []),
         _Dump(
             listeners.DESCRIPTOR,
-            {"static_listeners": _named(static.listeners, partial(element, "listener"), pattern)},
+            {
+                **_versioned(server.dynamic_listeners()),
+                "static_listeners": _named(static.listeners, partial(element, "listener"), pattern),
+                **_dynamic_listeners(server, pattern),
+            },
         ),
         _Dump(
-            secrets.DESCRIPTOR, {"static_secrets": _named(static.secrets, _secret_json, pattern)}
+            config_dump_pb2.SecretsConfigDump.DESCRIPTOR,
+            {"static_secrets": _named(_by_kind(static.secrets), _secret, pattern)},
         ),
     ]
+
+
+def _versioned(found: DynamicResources) -> Json:
+    return {"version_info": found.version} if found.version else {}
+
+
+def _state(status: DynamicStatus, name: str) -> Json:
+    """What a DynamicCluster, or the state of a DynamicListener, is."""
+    updated = timestamp_pb2.Timestamp()
+    updated.FromMilliseconds(int(status.updated * 1000))
+    version = {"version_info": status.version} if status.version else {}
+    return {**version, name: _packed(status.message), "last_updated": updated.ToJsonString()}
+
+
+def _dynamic_clusters(server: IServer, pattern: Regex | None) -> Json:
+    found: dict[bool, list[DynamicStatus]] = {False: [], True: []}
+    for status in server.dynamic_clusters().statuses:
+        found[server.is_warming(status.message.name)].append(status)
+    return {
+        name: LazyList(
+            _state(each, "cluster") if _is_named(each.message.name, pattern) else None
+            for each in statuses
+        )
+        for name, statuses in zip(
+            ("dynamic_active_clusters", "dynamic_warming_clusters"), found.values(), strict=True
+        )
+        if statuses
+    }
+
+
+def _dynamic_listeners(server: IServer, pattern: Regex | None) -> Json:
+    statuses = server.dynamic_listeners().statuses
+    if not statuses:
+        return {}
+    return {
+        "dynamic_listeners": LazyList(
+            {"name": each.message.name, "active_state": _state(each, "listener")}
+            if _is_named(each.message.name, pattern)
+            else None
+            for each in statuses
+        )
+    }
+
+
+def _packed(message: Any) -> Json:
+    """As an Any with the message in it, from which protobuf would not read again what is nested
+    very deep.
+    """
+    return {"@type": _TYPE + message.DESCRIPTOR.full_name, **_json(redacted(message))}
+
+
+def _by_kind(secrets: Iterable[Any]) -> list[Any]:
+    """Secrets as Envoy keeps them, each kind by itself."""
+    return sorted(secrets, key=lambda each: _SECRET_KINDS.index(each.WhichOneof("type") or ""))
+
+
+def _secret(message: Any) -> Json:
+    return {"name": message.name, "secret": _packed(message)}
 
 
 def _named(
@@ -142,12 +213,6 @@ def _named(
 
 def _is_named(name: str, pattern: Regex | None) -> bool:
     return pattern is None or bool(name and pattern.fullmatch(name))
-
-
-def _secret_json(message: Any) -> Json:
-    """A `SecretsConfigDump.StaticSecret`, which in Envoy has no time."""
-    content = {"@type": _TYPE + message.DESCRIPTOR.full_name, **_json(redacted(message))}
-    return {"name": message.name, "secret": content}
 
 
 def _bootstrap(server: IServer, updated: timestamp_pb2.Timestamp) -> Json:

@@ -14,6 +14,7 @@ from typing import Any
 from tcpmesh.cluster.hosts.host import Host
 from tcpmesh.cluster.upstream.socket_matches import Labels, TransportSockets, labels_in
 from tcpmesh.config.fields.values import keepalive_settings, socket_options
+from tcpmesh.connection.wrapped.network import WrappedNetwork
 from tcpmesh.interfaces import INetwork
 from tcpmesh.net.connect_check import ConnectCheckListener
 from tcpmesh.net.happy_eyeballs import HappyEyeballs, in_turn
@@ -26,6 +27,9 @@ from tcpmesh.values.stream.transport_socket_options import NO_OPTIONS, Transport
 
 FAMILIES = {"V4": socket.AF_INET, "V6": socket.AF_INET6}
 UNBOUND = ConnectOptions()
+
+MOST_UNTOLD = 256
+"""So many hosts are remembered with what connects to them."""
 
 
 class Dialer:
@@ -46,6 +50,10 @@ class Dialer:
     ) -> None:
         self._network = network
         self._sockets = sockets
+        self._untold: dict[int, WrappedNetwork] = {}
+        """What connects to hosts where nothing is known of the connection alone: to make it takes
+        as long as a message.
+        """
         self.wraps = sockets is not None and sockets.wraps
         """Whether connections may have a transport socket."""
         self.needs_header = sockets is not None and sockets.needs_header
@@ -134,7 +142,14 @@ class Dialer:
         wrapped = self._sockets.find(spec, criteria) if self._sockets is not None else None
         if wrapped is None:
             return self._network
-        return wrapped.with_options(replace(told, host=spec))
+        if told is not NO_OPTIONS:
+            return wrapped.with_options(replace(told, host=spec))
+        known = self._untold.get(id(spec))  # which holds the spec, so its number stays its own
+        if known is None or known.socket is not wrapped.socket:
+            if len(self._untold) >= MOST_UNTOLD:
+                self._untold.clear()
+            known = self._untold[id(spec)] = wrapped.with_options(replace(told, host=spec))
+        return known
 
     def close(self) -> None:
         """No more connections will be opened; those that are open live on."""

@@ -25,8 +25,15 @@ def _check_source(source: Any, field_path: FieldPath, report: Report) -> None:
 
 
 def _check_readable(path: str, field_path: FieldPath, report: Report) -> None:
-    if path and not (os.path.isfile(path) and os.access(path, os.R_OK)):
-        report.error(field_path, f"cannot read the file {path!r}")
+    if not path or (os.path.isfile(path) and os.access(path, os.R_OK)):
+        return
+    if os.path.isdir(path):
+        text = "it is a directory"
+    elif os.path.exists(path):
+        text = "permission denied" if os.path.isfile(path) else "it is no file"
+    else:
+        text = "it does not exist"
+    report.error(field_path, f"cannot read the file {path!r}: {text}")
 
 
 def check_writable(path: str, field_path: FieldPath, report: Report) -> None:

@@ -7,6 +7,7 @@ It is written as gRPC's own library takes it (naming.md there): `host:port` and 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from tcpmesh.values.address import Address
 from tcpmesh.wire.names import is_numeric
@@ -74,3 +75,10 @@ def _host_and_port(text: str, target: str) -> tuple[str, int]:
     if not host or not (port.isascii() and port.isdigit() and 0 < int(port[:6]) < 1 << 16):
         raise WrongTarget(f"{target!r} is no host with a port")
     return host, int(port)
+
+
+def destination(message: Any) -> str:
+    """Where the calls of a `core.v3.GrpcService` go, in words."""
+    if message.HasField("google_grpc"):
+        return f"target {message.google_grpc.target_uri!r}"
+    return f"cluster {message.envoy_grpc.cluster_name!r}"

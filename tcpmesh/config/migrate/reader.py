@@ -205,9 +205,9 @@ class _Builder:
             more = "\n".join(lines[taken : index + 1])
             self.closed[inner].tail += more if taken == 0 else self._joined(pending, more)
             pending, taken = None, index + 1
-        if taken <= 1 and pending is not None:
+        if taken == 0 or pending is not None:
             return text
-        return text if taken == 0 else "\n" + "\n".join(lines[taken:])
+        return "\n" + "\n".join(lines[taken:])
 
     @staticmethod
     def _joined(pending: str | None, more: str) -> str:

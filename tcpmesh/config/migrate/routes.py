@@ -218,9 +218,8 @@ def _tracer(name: str) -> MessageRule:
             return
         tracer = modern_name(_TRACER, str(called.value.value))
         if tracer in _TRACERS_GONE:
-            spot.comment_out(each)
-            text = f"Envoy no longer has the tracer {called.value.value}: it is a comment now"
-            spot.say(each, text)
+            gone = f"Envoy no longer has the tracer {called.value.value}"
+            spot.say(each, f"{gone}: {spot.comment_out(each)}")
 
     return rule
 
@@ -235,8 +234,8 @@ def _filters(spot: Spot) -> None:
         called = item.value.get("name") if isinstance(item.value, Group) else None
         name = str(called.value.value) if called and isinstance(called.value, Scalar) else ""
         if modern_name(HTTP_FILTER, name) in _FILTERS_GONE:
-            inner.comment_out(item)
-            inner.say(item, f"Envoy no longer has the filter {name}: it is a comment now")
+            become = inner.comment_out(item)
+            inner.say(item, f"Envoy no longer has the filter {name}: {become}")
 
 
 def _health_endpoint(spot: Spot, each: Entry) -> None:

@@ -121,9 +121,11 @@ class Spot:
         """Take an entry out."""
         self.group.remove(each, self.walk.style.pad)
 
-    def comment_out(self, each: Entry) -> None:
-        """Take an entry out and leave its text as a comment; of a JSON text, which has none,
-        nothing.
+    def comment_out(self, each: Entry) -> str:
+        """Take an entry out and leave its text as a comment; of one in flow style, or in a JSON
+        text, which has none, nothing.
+
+        :return: what has become of it, in words.
         """
         style, at = self.walk.style, self.group.entries.index(each)
         text = ""
@@ -142,6 +144,7 @@ class Spot:
             following[0].above[:0] = lines
         else:
             self.group.tail = "".join(pad + line for line in lines) + self.group.tail
+        return "it is a comment now" if text else "it is taken out"
 
     def replace(self, each: Entry, *others: Entry) -> None:
         """Put other entries in the place of one."""

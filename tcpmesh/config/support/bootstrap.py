@@ -27,7 +27,13 @@ BOOTSTRAP: dict[str, Rows] = {
         "admin": YES,
         "layered_runtime": YES,
         "application_log_config": YES,
+        "dynamic_resources": YES,
     },
+    "envoy.config.bootstrap.v3.Bootstrap.DynamicResources": {
+        "lds_config": YES,
+        "cds_config": YES,
+    },
+    "envoy.config.core.v3.WatchedDirectory": {"path": YES},
     "envoy.config.bootstrap.v3.Bootstrap.ApplicationLogConfig": {"log_format": YES},
     "envoy.config.bootstrap.v3.Bootstrap.ApplicationLogConfig.LogFormat": {
         "json_format": YES,

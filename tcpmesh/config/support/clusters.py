@@ -14,10 +14,11 @@ from tcpmesh.config.support.rows import (
 )
 
 CLUSTER: dict[str, Rows] = {
+    "envoy.config.cluster.v3.Cluster.EdsClusterConfig": {"eds_config": YES, "service_name": YES},
     "envoy.config.cluster.v3.Cluster": {
         "name": YES,
         "alt_stat_name": YES,
-        "type": only("STATIC", "STRICT_DNS", "LOGICAL_DNS", "ORIGINAL_DST"),
+        "type": only("STATIC", "STRICT_DNS", "LOGICAL_DNS", "EDS", "ORIGINAL_DST"),
         "cluster_type": YES,
         "dns_refresh_rate": YES,
         "dns_failure_refresh_rate": YES,
@@ -50,6 +51,7 @@ CLUSTER: dict[str, Rows] = {
         "original_dst_lb_config": YES,
         "cleanup_interval": YES,
         "load_assignment": YES,
+        "eds_cluster_config": YES,
         "health_checks": YES,
         "outlier_detection": YES,
         "close_connections_on_host_health_failure": YES,

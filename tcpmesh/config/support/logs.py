@@ -72,7 +72,11 @@ FILTERS: dict[str, Rows] = {
         "initial_fetch_timeout": no_effect("a file is read at once"),
         "resource_api_version": no_effect("there is one version"),
     },
-    "envoy.config.core.v3.PathConfigSource": {"path": YES},
+    "envoy.config.core.v3.PathConfigSource": {
+        "path": YES,
+        "watched_directory": YES,
+        "poll_interval": YES,
+    },
     "envoy.extensions.access_loggers.filters.process_ratelimit.v3.DynamicTokenBucket": {
         "resource_name": YES,
         "config_source": YES,

@@ -104,6 +104,7 @@ PARTS: dict[str, Rows] = {
         "custom_validator_config": YES,
         "only_verify_leaf_cert_crl": YES,
         "max_verify_depth": YES,
+        "suppress_client_ca_list": YES,
     },
     f"{_TLS}SubjectAltNameMatcher": {"san_type": YES, "matcher": YES, "oid": YES},
     f"{_TLS}SPIFFECertValidatorConfig.TrustDomain": {"name": YES, "trust_bundle": YES},

@@ -23,13 +23,18 @@ from tcpmesh.config.support.safety import guards_field, guards_value
 from tcpmesh.config.text.problems import FieldPath
 
 
-def check(message: Message, report: Report, allow_unsupported: bool = False) -> None:
+def check(
+    message: Message,
+    report: Report,
+    allow_unsupported: bool = False,
+    field_path: FieldPath = None,
+) -> None:
     """Report each field that is set in a message and not supported.
 
     They are errors; for those who `allow_unsupported` they are warnings, but for what `guards`
     protects.
     """
-    _check_message(message, _Say(report, allow_unsupported), None)
+    _check_message(message, _Say(report, allow_unsupported), field_path)
 
 
 class _Say:

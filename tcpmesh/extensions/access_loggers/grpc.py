@@ -24,9 +24,10 @@ from tcpmesh.accesslog.collectors.entries import Entries
 from tcpmesh.accesslog.collectors.log_stream import NO_RETRY, LogStream, RetryPolicy, Stream
 from tcpmesh.accesslog.collectors.logger import CollectorLogger
 from tcpmesh.accesslog.operators import Operators
+from tcpmesh.config.fields.grpc_target import destination
 from tcpmesh.logs.reachability import Reachability
 from tcpmesh.registry import Context, extension
-from tcpmesh.rpc.client import GrpcClient, destination, grpc_client
+from tcpmesh.rpc.client import GrpcClient, grpc_client
 from tcpmesh.values.stream.moment import Moment
 from tcpmesh.values.stream.stream_info import StreamInfo
 

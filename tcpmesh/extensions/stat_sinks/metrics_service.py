@@ -18,10 +18,11 @@ from twisted.logger import Logger
 
 from tcpmesh.accesslog.collectors.log_stream import LogStream, Stream
 from tcpmesh.accesslog.collectors.outbox import Outbox
+from tcpmesh.config.fields.grpc_target import destination
 from tcpmesh.interfaces import IStatsSink, IStatsSnapshot
 from tcpmesh.logs.reachability import Reachability
 from tcpmesh.registry import MainContext, extension
-from tcpmesh.rpc.client import destination, grpc_client
+from tcpmesh.rpc.client import grpc_client
 from tcpmesh.stats.exposition.formats import readable
 from tcpmesh.stats.snapshot import (
     FlushedCounter,

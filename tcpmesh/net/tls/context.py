@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL
 from OpenSSL.crypto import X509
 
-from tcpmesh.net.tls.agreement import Agreements
+from tcpmesh.net.tls.agreement import MOST_KEPT, Agreements
 from tcpmesh.net.tls.ciphers import cipher_list, signs_handshake
 from tcpmesh.net.tls.material import Certificate
 from tcpmesh.net.tls.names import Parameters
@@ -104,6 +104,7 @@ class TlsContext:
         """
         self.prefers_what_client_does = settings.parameters.ciphers.prefers_what_client_does
         """Whether a client that puts ChaCha20 first gets it all the same."""
+        self._wanted: dict[Any, Wanted] = {}
         kept = settings.sessions_kept
         self.sessions = Sessions(kept) if kept and not self.is_server else None
         """Those with hosts, where any are kept."""
@@ -180,17 +181,21 @@ class TlsContext:
         return not needed or engine.has_peer_certificate
 
     def wanted(self, options: TransportSocketOptions) -> Wanted:
-        """What a connection to a host asks it for."""
+        """What a connection to a host asks it for: the same object wherever it is the same, for
+        sessions are looked for by it.
+        """
         settings = self.settings
-        name = options.server_name or settings.server_name
-        if not options.server_name and settings.host_name_as_server_name and options.host_name:
-            name = options.host_name
-        return Wanted(
-            name,
-            options.application_protocols or settings.application_protocols,
-            options.subject_names,
-            name if settings.expect_server_name else "",
-        )
+        host = options.host_name if settings.host_name_as_server_name else ""
+        key = options.server_name, options.application_protocols, options.subject_names, host
+        found = self._wanted.get(key)
+        if found is None:
+            name = options.server_name or host or settings.server_name
+            protocols = options.application_protocols or settings.application_protocols
+            expected = name if settings.expect_server_name else ""
+            found = Wanted(name, protocols, options.subject_names, expected)
+            if len(self._wanted) < MOST_KEPT:
+                self._wanted[key] = found
+        return found
 
     # What OpenSSL asks
 
@@ -315,8 +320,9 @@ class TlsContext:
             ask_for_protocol(made)
         ask_for_context(made)
         ask_for_staple(made)
-        if self.settings.validation is not None:
-            for der in self.settings.validation.trusted_ca:
+        validation = self.settings.validation
+        if validation is not None and not validation.suppress_client_ca_list:
+            for der in validation.trusted_ca:
                 authority = x509.load_der_x509_certificate(der)
                 made.add_client_ca(X509.from_cryptography(authority))
 

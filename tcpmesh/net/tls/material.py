@@ -322,9 +322,20 @@ def _may_sign(certificate: x509.Certificate) -> bool:
     return usage is None or usage.digital_signature
 
 
+def _public_key_of(certificate: x509.Certificate) -> object:
+    try:
+        return public_key(certificate)
+    except ValueError:
+        return None
+
+
 def _pair(
     certificates: Sequence[x509.Certificate], public: object, key: PrivateKeyTypes
 ) -> Certificate:
-    if public != key.public_key():
-        raise MaterialError("the private key is not that of the certificate", "private_key")
+    own = key.public_key()
+    if public != own:
+        text = "the private key is not that of the certificate"
+        if any(_public_key_of(each) == own for each in certificates[1:]):
+            text += ", but of a later one in the chain: it has to be the first"
+        raise MaterialError(text, "private_key")
     return Certificate(tuple(each.public_bytes(Encoding.DER) for each in certificates), key)

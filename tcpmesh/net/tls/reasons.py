@@ -39,7 +39,7 @@ _REASONS: dict[int, tuple[int, str]] = {
     193: (184, "NO_SHARED_CIPHER"),
     199: (192, "PEER_DID_NOT_RETURN_A_CERTIFICATE"),
     207: (194, "PROTOCOL_IS_SHUTDOWN"),
-    226: (132, "CLIENTHELLO_TLSEXT"),
+    226: (133, "CONNECTION_REJECTED"),  # an OCSP response is demanded, and there is none
     227: (149, "ERROR_PARSING_EXTENSION"),
     234: (133, "CONNECTION_REJECTED"),  # a callback has failed
     244: (223, "UNEXPECTED_MESSAGE"),

@@ -147,10 +147,11 @@ def _ip_text(packed: bytes) -> str:
 
 _ENCODINGS = {
     0x0C: "utf-8",  # UTF8String
-    0x12: "ascii",  # NumericString
     0x13: "ascii",  # PrintableString
     0x14: "latin-1",  # T61String
     0x16: "ascii",  # IA5String
+    0x17: "ascii",  # UTCTime
+    0x18: "ascii",  # GeneralizedTime
     0x1A: "ascii",  # VisibleString
     0x1B: "latin-1",  # GeneralString
     0x1C: "utf-32-be",  # UniversalString
@@ -159,8 +160,12 @@ _ENCODINGS = {
 }
 
 
+_LONGEST_NUMBER = 1024
+"""Bytes of a number that is put into words, which takes the longer, the longer it is."""
+
+
 def _asn1_text(der: bytes) -> str:
-    """The text of one short value in DER; empty where it has none."""
+    """The text that Envoy makes of a value in DER; empty where it has none."""
     if len(der) < 2:
         return ""
     tag, length, start = der[0], der[1], 2
@@ -168,10 +173,14 @@ def _asn1_text(der: bytes) -> str:
         start += length & 0x7F
         length = int.from_bytes(der[2:start], "big")
     content = der[start : start + length]
+    if tag == 0x03:  # BIT STRING
+        return content[1:].decode("latin-1")
+    if tag in (0x30, 0x31):  # SEQUENCE, SET
+        return der.decode("latin-1")
     if tag in _ENCODINGS:
         return content.decode(_ENCODINGS[tag], "replace")
     if tag == 0x01:  # BOOLEAN
         return "true" if any(content) else "false"
-    if tag in (0x02, 0x0A) and len(content) <= 16:  # INTEGER, ENUMERATED
+    if tag in (0x02, 0x0A) and len(content) <= _LONGEST_NUMBER:  # INTEGER, ENUMERATED
         return str(int.from_bytes(content, "big", signed=True))
     return ""

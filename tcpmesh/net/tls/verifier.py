@@ -71,6 +71,7 @@ class ValidationSettings:
     accept_untrusted: bool = False
     allow_expired_certificate: bool = False
     max_verify_depth: int | None = None
+    suppress_client_ca_list: bool = False
     trust_domains: tuple[TrustDomain, ...] | None = None
     """The only ones that peers may be of, where peers are named by SPIFFE IDs."""
 

@@ -295,6 +295,7 @@ NO_UPSTREAM = UpstreamInfo()
 @with_rare(
     filters_began=None,
     restored_local=None,
+    peeked=False,
     hello=NO_HELLO,
     close_type=NORMAL,
     local_close_reason="",
@@ -329,6 +330,7 @@ class StreamInfo:
         "listener",
         "local_close_reason",
         "metadata",
+        "peeked",
         "phase",
         "restored_local",
         "restored_remote",
@@ -343,6 +345,9 @@ class StreamInfo:
 
     restored_local: Address | None
     """Where the client wanted to go, where a listener filter knows it better than the socket."""
+
+    peeked: bool
+    """Whether listener filters have left bytes for its filter chain to read."""
 
     hello: ClientHello
     """What its first bytes say."""

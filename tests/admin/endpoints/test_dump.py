@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from envoy.admin.v3 import config_dump_pb2
+from envoy.config.cluster.v3.cluster_pb2 import Cluster
 from envoy.config.core.v3 import base_pb2
 from envoy.extensions.filters.http.ext_authz.v3.ext_authz_pb2 import CheckSettings
 from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2
@@ -17,7 +18,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.admin.answers.redact import redacted
 from tcpmesh.admin.endpoints import dump
-from tcpmesh.values.statuses import ClusterStatus
+from tcpmesh.values.statuses import ClusterStatus, DynamicResources, DynamicStatus
 from tests.admin.endpoints.test_pages import PageTestCase
 from tests.admin.fakes import host
 
@@ -75,17 +76,19 @@ class DumpTests(PageTestCase):
         self.assertEqual(self.server.bootstrap, bootstrap.bootstrap)
 
     def test_secrets(self) -> None:
-        """Static secrets are listed, and keep what they are."""
-        secret = self.server.bootstrap.static_resources.secrets.add(name="own")
-        secret.tls_certificate.private_key.filename = "/etc/key.pem"
-        (found,) = self.configs()["SecretsConfigDump"]["static_secrets"]
-        self.assertEqual(
-            ("own", "[redacted]"),
-            (found["name"], found["secret"]["tls_certificate"]["private_key"]["filename"]),
-        )
-        (found,) = self.json("/config_dump?resource=static_secrets&mask=name")["configs"]
-        self.assertEqual({"@type": TYPE + "SecretsConfigDump.StaticSecret", "name": "own"}, found)
-        self.assertEqual({}, self.json("/config_dump?resource=static_secrets&name_regex=x"))
+        """Static secrets are there by kind and name, without their keys."""
+        secrets = self.server.bootstrap.static_resources.secrets
+        secrets.add(name="peers").validation_context.trusted_ca.filename = "ca.pem"
+        secrets.add(name="own").tls_certificate.private_key.inline_string = "key"
+        own, peers = self.configs()["SecretsConfigDump"]["static_secrets"]
+        self.assertEqual(("own", "peers"), (own["name"], peers["secret"]["name"]))
+        kind = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
+        self.assertEqual(kind, own["secret"]["@type"])
+        key = own["secret"]["tls_certificate"]["private_key"]
+        self.assertEqual({"inline_string": "[redacted]"}, key)
+        found = self.configs("?name_regex=pe.*")["SecretsConfigDump"]["static_secrets"]
+        self.assertEqual([peers], found)
+        self.assertEqual([], self.json("/config_dump?resource=static_secrets")["configs"][2:])
 
     def test_made_in_turn(self) -> None:
         """Of ten thousand clusters each is put into words when its turn has come, not all before
@@ -105,6 +108,39 @@ class DumpTests(PageTestCase):
         self.assertTrue(len(shown) < 1000)
         self.assertEqual(200, self.client.response().status)
         self.assertTrue(len(shown) > 2000)
+
+    def test_discovered(self) -> None:
+        """What discovery has brought stands beside what the bootstrap has, each with the version of
+        its update; clusters that are warming stand apart.
+        """
+        alpha = self.server.bootstrap.static_resources.listeners[0]
+        clusters = [Cluster(name="warming"), Cluster(name="new")]
+        self.server.discovered_listeners = DynamicResources(
+            "l2", (DynamicStatus(alpha, "l1", 1_800_000_000.0),)
+        )
+        self.server.discovered_clusters = DynamicResources(
+            "c2", tuple(DynamicStatus(each, "c2", 1_800_000_000.0) for each in clusters)
+        )
+        found = self.configs()
+        listeners, dumped = found["ListenersConfigDump"], found["ClustersConfigDump"]
+        self.assertEqual(("l2", "c2"), (listeners["version_info"], dumped["version_info"]))
+        (listener,) = listeners["dynamic_listeners"]
+        state = listener["active_state"]
+        self.assertEqual(
+            ("alpha", "l1", "alpha", "2027-01-15T08:00:00Z"),
+            (
+                listener["name"],
+                state["version_info"],
+                state["listener"]["name"],
+                state["last_updated"],
+            ),
+        )
+        for name, kind in (("new", "active"), ("warming", "warming")):
+            (cluster,) = dumped[f"dynamic_{kind}_clusters"]
+            self.assertEqual((name, "c2"), (cluster["cluster"]["name"], cluster["version_info"]))
+        (only,) = self.json("/config_dump?resource=dynamic_active_clusters")["configs"]
+        self.assertEqual("new", only["cluster"]["name"])
+        self.assertNotIn("dynamic_listeners", self.configs("?name_regex=x")["ListenersConfigDump"])
 
     def test_resource(self) -> None:
         """One list can be had alone; what is no list, or not there, is refused."""

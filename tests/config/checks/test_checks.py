@@ -381,7 +381,7 @@ class MatchTests(CheckTests):
                 "{prefix_ranges: {address_prefix: '::'}}",
             ),
         )
-        self.assert_says("overlapping", matches("{server_names: [a, a]}"))
+        self.assert_says("both its own", matches("{server_names: [a, A]}"))
         self.assert_says("overlapping", matches("{server_names: ['']}", "{}"))
 
     def test_distinct(self) -> None:

@@ -154,7 +154,9 @@ class CertificateTests(TlsTestCase):
         path.unlink()
         environ = {"KEY": LEAF.key_pem()}
         end = "certificate_chain.filename"
-        self.assert_says("cannot read the file", end, common, environ=environ)
+        self.assert_says("it does not exist", end, common, environ=environ)
+        path.mkdir()
+        self.assert_says("it is a directory", end, common, environ=environ)
 
     def test_broken(self) -> None:
         """What cannot be used is named, with the field at fault."""
@@ -172,6 +174,11 @@ class CertificateTests(TlsTestCase):
             ("not be used for signatures", "chain", pair(ROOT.issue(usage=narrow))),
             ("no private key in PEM", "private_key", pair(private_key=text(LEAF.pem))),
             ("not that of the certificate", "private_key", pair(private_key=text(OTHER.key_pem()))),
+            (
+                "a later one in the chain",
+                "private_key",
+                pair(certificate_chain=text(ROOT.pem + LEAF.pem)),
+            ),
             ("no password", "private_key", pair(private_key=text(LEAF.key_pem(b"pw")))),
             ("needs its private key", "private_key", {"certificate_chain": text(LEAF.pem)}),
             (

@@ -266,6 +266,78 @@ class CommentTests(SynchronousTestCase):
             for comment in ("# why", "# more"):
                 self.assertEqual(1, done.text.count(comment), done.text)
 
+    def test_last_of_all(self) -> None:
+        """Comments of a field that is taken out at the end of a file stand where it stood, at its
+        column; the last of those inside it stays further in.
+        """
+        text = (
+            "static_resources: {}\n"
+            "rate_limit_service: # a\n"
+            "  # b\n"
+            "  grpc_service: {envoy_grpc: {cluster_name: r}} # c\n"
+            "  # d\n"
+            "# e\n"
+        )
+        self.assertEqual(
+            "static_resources: {}\n# a\n# b # c\n  # d\n# e\n", migrate(text, "a.yaml").text
+        )
+
+    def test_last_of_a_mapping(self) -> None:
+        """... and at the column of a field that is further in, behind the remark of the field
+        before.
+        """
+        head = (
+            "dynamic_resources:\n"
+            "  cds_config:\n"
+            "    resource_api_version: V3\n"
+            "    api_config_source:\n"
+            "      api_type: GRPC\n"
+            "      transport_api_version: V3\n"
+            "      grpc_services: [{envoy_grpc: {cluster_name: a}}] # a\n"
+        )
+        text = f"{head}      # b\n      cluster_names: [b] # c\n      # d\n"
+        self.assertEqual(f"{head}      # b # c\n      # d\n", migrate(text, "a.yaml").text)
+
+    def test_behind_what_is_closed(self) -> None:
+        """Comments behind nested values each stay with the one that they are indented as, the first
+        of them in the line of a value.
+        """
+        text = (
+            "static_resources:\n"
+            "  clusters:\n"
+            "  - name: a # 1\n"
+            "    connect_timeout: 1s # 2\n"
+            "    # 3\n"
+            "  # 4\n"
+            "# 5\n"
+            "admin:\n"
+            "  access_log_path: /a # 6\n"
+            "# 7\n"
+        )
+        new = migrate(text, "a.yaml").text
+        head = text[: text.index("admin:")]
+        self.assertEqual(head, new[: new.index("admin:")])
+        self.assertEqual(1, new.count("# 6"))
+        self.assertTrue(new.endswith("# 7\n"), new)
+
+
+class FlowTests(SynchronousTestCase):
+    """Entries in flow style that Envoy dropped."""
+
+    def test_taken_out(self) -> None:
+        """They leave no comment, and are told as taken out."""
+        texts = (
+            "tracing: {http: {name: envoy.lightstep}}",
+            "static_resources: {listeners: [{filter_chains: [{filters: "
+            "[{name: envoy.http_connection_manager, config: {stat_prefix: a, "
+            "http_filters: [{name: envoy.http_dynamo_filter}, {name: envoy.router}]}}]}]}]}",
+        )
+        for text in texts:
+            done = migrate(text, "a.yaml")
+            told = [each.text for each in done.changes if "no longer has" in each.text]
+            self.assertEqual(["it is taken out"], [each.partition(": ")[2] for each in told])
+            self.assertNotIn("#", done.text)
+
 
 class NullTests(SynchronousTestCase):
     """Fields without a value."""

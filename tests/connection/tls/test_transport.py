@@ -509,6 +509,17 @@ class WireTests(TlsTestCase):
             self.network.pump()
             self.assertTrue(payload == served.above.received == client.above.received)
 
+    def test_room_is_given_up(self) -> None:
+        """What a large write took is not kept for as long as its connection lasts."""
+        client, served = self.connect(TlsContext(settings()), TlsContext(settings(certificate())))
+        engine = client.transport.engine
+        for size, is_kept in ((1 << 13, False), (1 << 17, False), (100, True)):
+            before = engine._outgoing
+            client.transport.write(bytes(size))
+            self.network.pump()
+            self.assertEqual(is_kept, before == engine._outgoing, size)
+        self.assertEqual((1 << 13) + (1 << 17) + 100, len(served.above.received))
+
     def test_released(self) -> None:
         """A connection that is over holds nothing of OpenSSL's, and whatever is done with its
         engine harms nobody.

@@ -30,6 +30,8 @@ class WrappedRelayContract(RelayContract):
 
     makers: tuple[Make, ...] = (FramingTransport,)
 
+    begun = 50_000  # a record is as long as what was read for it, at most
+
     def make_harness(self) -> TransportHarness:
         return wrap_harness(self.make_below(), self.makers)
 

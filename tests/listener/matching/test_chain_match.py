@@ -154,6 +154,12 @@ class PrecedenceTests(SynchronousTestCase):
         self.assert_chosen(found, rest=client(name="www.example.com."))
         self.assert_chosen(found, long=client(name=".example.com"))
 
+    def test_last_dot(self) -> None:
+        """A dot at the end of a name belongs to its last label, as in Envoy."""
+        found = matches(dot={"server_names": ["*."]}, b={"server_names": ["*.b."]}, rest={})
+        self.assert_chosen(found, rest=client(name="a."))
+        self.assert_chosen(found, b=client(name="a.b."))
+
     def test_transport_protocol(self) -> None:
         """Where no listener filter has found out what is spoken it is raw_buffer."""
         found = matches(
@@ -429,14 +435,16 @@ class ChangeTests(SynchronousTestCase):
             return None
 
     def test_one_of_many(self) -> None:
-        """Where one of 10,000 chains changes, the match of no other is looked at again."""
-        chains = {f"{i}": {"server_names": [f"h{i}.example.com"]} for i in range(10_000)}
-        finder = ChainFinder(pairs(chains))
-        gone, come = {"7": chains["7"]}, {"new": chains["7"]}
-        calls = _calls(lambda info: finder.changed(pairs(gone), pairs(come)), client())
-        self.assertLess(calls, 200)
-        info = client(name="h7.example.com")
-        self.assertEqual("new", finder.changed(pairs(gone), pairs(come)).find(info))
+        """Where one of 10,000 chains changes, as many steps are taken as where one of ten does."""
+        calls = []
+        for size in (10, 10_000):
+            chains = {f"{i}": {"server_names": [f"h{i}.example.com"]} for i in range(size)}
+            finder = ChainFinder(pairs(chains))
+            gone, come = pairs({"7": chains["7"]}), pairs({"new": chains["7"]})
+            calls.append(_calls(lambda _, f=finder, g=gone, c=come: f.changed(g, c), client()))  # type: ignore[misc]
+            info = client(name="h7.example.com")
+            self.assertEqual("new", finder.changed(gone, come).find(info))
+        self.assertEqual(calls[0], calls[1])
 
 
 class SizeTests(SynchronousTestCase):

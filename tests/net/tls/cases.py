@@ -73,6 +73,7 @@ def cases() -> tuple[Case, ...]:
         *_revocation(root, ca),
         *_pins(root, other, ca),
         *_names(root, ca),
+        *_other_names(root, ca),
         *_usages(root, ca),
         *_spiffe(root, other),
     )
@@ -425,6 +426,43 @@ def _names(root: Issued, ca: dict[str, Any]) -> list[Case]:
             context = {**ca, "match_typed_subject_alt_names": [san("DNS", exact=name)]}
             cases.append(Case(f"name {name} of {pattern}", [one], context))
     return cases
+
+
+_VALUES = {
+    "UTF8String": "0c03c3a461",
+    "NumericString": "12023132",
+    "PrintableString": "13026162",
+    "T61String": "14026162",
+    "IA5String": "16026162",
+    "VisibleString": "1a026162",
+    "GeneralString": "1b026162",
+    "UniversalString": "1c0400000061",
+    "BMPString": "1e0400610062",
+    "OCTET STRING": "04026162",
+    "BIT STRING": "03030061 62",
+    "BOOLEAN": "0101ff",
+    "BOOLEAN that is false": "010100",
+    "INTEGER": "02020102",
+    "negative INTEGER": "0202ff02",
+    "long INTEGER": "0210" + "7f" * 16,
+    "longer INTEGER": "0211" + "7f" * 17,
+    "ENUMERATED": "0a0105",
+    "NULL": "0500",
+    "SEQUENCE": "30030201 01",
+    "UTCTime": "170d3236303130313030303030305a",
+    "long text": "0c8180" + "61" * 128,
+    "longer text": "0c820100" + "61" * 256,
+}
+"""Values of names of a type of their own, in DER, by their types."""
+
+
+def _other_names(root: Issued, ca: dict[str, Any]) -> list[Case]:
+    """The failure lists the names, each as the text that it stands for."""
+    context = {**ca, "match_typed_subject_alt_names": [san("OTHER_NAME", "1.2.3.4", exact="no")]}
+    return [
+        Case(f"other name, {name}", [root.issue(names=[f"der:{value}", "dns:a"])], context)
+        for name, value in _VALUES.items()
+    ]
 
 
 def _words(matcher: dict[str, Any]) -> str:

@@ -27,6 +27,7 @@ SAN_KINDS: dict[str, Any] = {
     "other": lambda text: x509.OtherName(
         ObjectIdentifier(text.split("=")[0]), _utf8(text.split("=")[1])
     ),
+    "der": lambda text: x509.OtherName(ObjectIdentifier("1.2.3.4"), bytes.fromhex(text)),
 }
 
 

@@ -25,6 +25,7 @@ from tcpmesh.net.tls.material import Certificate, read_pair, with_staple
 from tcpmesh.net.tls.names import CURVES, VERSIONS, parameters
 from tcpmesh.net.tls.openssl.callbacks import knows_curve, set_curves
 from tcpmesh.net.tls.openssl.library import Buffer
+from tcpmesh.net.tls.reasons import failure_text
 from tcpmesh.net.tls.settings import KeyLog, StaplePolicy, TlsSettings
 from tcpmesh.testing.certificates import Authority
 from tcpmesh.testing.tls import authority, certificate, settings
@@ -99,6 +100,9 @@ class StapleTests(TlsTestCase):
             self.assertEqual([outcome], served.watcher.stapled)
             told = ["failed" if outcome == "failed" else "done"]
             self.assertEqual(told, served.observer.told, (policy, outcome))
+            if outcome == "failed":
+                reason = failure_text(served.watcher.failures[0].errors)
+                self.assertIn("CONNECTION_REJECTED", reason)
             if outcome == "responses":
                 self.assertEqual(good.staple, response_of(client))
 
@@ -201,14 +205,18 @@ class CertificateTests(TlsTestCase):
                 self.assertEqual(expected.chain, near.transport.engine.peer_chain)
 
     def test_authorities_are_named(self) -> None:
-        """A client that is asked for a certificate hears which authorities are trusted."""
+        """A client that is asked for a certificate hears which authorities are trusted, unless that
+        is suppressed.
+        """
         server = TlsContext(settings(certificate(), validation=trusting()))
         made = server._context(server._default)
         names = lib.SSL_CTX_get_cert_store(made._context)  # there is a store, and it trusts nobody
         self.assertEqual(0, lib.sk_X509_OBJECT_num(lib.X509_STORE_get0_objects(names)))
-        client, _ = self.connect(TlsContext(settings()), server)
-        found = lib.SSL_get_client_CA_list(client.transport.engine._ssl)
-        self.assertEqual(1, lib.sk_X509_NAME_num(found))
+        silent = settings(certificate(), validation=trusting(suppress_client_ca_list=True))
+        for told, context in ((1, server), (0, TlsContext(silent))):
+            client, _ = self.connect(TlsContext(settings()), context)
+            found = lib.SSL_get_client_CA_list(client.transport.engine._ssl)
+            self.assertEqual(told, max(0, lib.sk_X509_NAME_num(found)))
 
     def test_equal_settings(self) -> None:
         """Settings that say the same are equal, whoever has read them."""

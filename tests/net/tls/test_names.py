@@ -47,6 +47,8 @@ class NamesTests(SynchronousTestCase):
         found = algorithms(["RSA+SHA256", "PSS+SHA512", "ed25519:ECDSA+SHA1", "mldsa65"])
         expected = ("rsa_pkcs1_sha256", "rsa_pss_rsae_sha512", "ed25519", "ecdsa_sha1", "mldsa65")
         self.assertEqual(found, expected)
+        found = algorithms(["PSS+SHA256", "RSA-PSS+SHA384"])
+        self.assertEqual(found, ("rsa_pss_rsae_sha256", "rsa_pss_rsae_sha384"))
 
     def test_unknown_algorithms(self) -> None:
         """A signature algorithm that BoringSSL has not, or that is there twice, is refused."""

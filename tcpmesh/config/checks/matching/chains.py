@@ -44,10 +44,13 @@ def _overlap(chains: Any, first: int, index: int) -> str:
     chain, other = chains[index], chains[first]
     if first != index and chain.filter_chain_match == other.filter_chain_match:
         return f"filter chain {chain.name!r} has the same matching rules defined as {other.name!r}"
-    return (
+    text = (
         f"filter chain {chain.name!r}: multiple filter chains with overlapping matching rules are "
-        f"defined, the other one being {other.name!r}"
+        "defined"
     )
+    if first == index:
+        return f"{text}, which are both its own: it has one value twice"
+    return f"{text}, the other one being {other.name!r}"
 
 
 def _check_chain_names(chains: Any, field_path: FieldPath, report: Report) -> None:

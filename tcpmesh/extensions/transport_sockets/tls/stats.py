@@ -113,10 +113,9 @@ class TlsStats:
         if cipher and not facts.cipher:
             group = shown_curve(engine.group)
             facts = replace(facts, version=engine.version, cipher=cipher, group=group)
-        if engine.chain and not facts.peer_chain:
-            # Who it was that is refused: as in Envoy, access logs tell.
-            facts = replace(facts, peer_chain=engine.chain)
-        transport.facts = replace(facts, failure=reason)
+        # Who it was that is refused: as in Envoy, access logs tell.
+        chain = facts.peer_chain or engine.chain
+        transport.facts = replace(facts, peer_chain=chain, failure=reason)
         return reason
 
     def _counters_of(self, agreed: tuple[str, str, str]) -> list[Counter]:

@@ -59,6 +59,7 @@ def settings_of(context: Any, environ: Mapping[str, str] = os.environ) -> Valida
         max_verify_depth=context.max_verify_depth.value
         if context.HasField("max_verify_depth")
         else None,
+        suppress_client_ca_list=context.suppress_client_ca_list,
         trust_domains=_trust_domains(context, environ),
     )
 

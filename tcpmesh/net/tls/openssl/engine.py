@@ -35,6 +35,9 @@ from tcpmesh.net.tls.openssl.library import (
     text_of,
 )
 
+_LARGE, _FLIGHT = 1 << 12, 1 << 10
+"""Records, and what is said in a handshake, up to these sizes may keep their room in the BIO."""
+
 _SMALL = 1 << 13
 """Ciphertext up to this size is copied; more is read where it lies."""
 
@@ -199,6 +202,8 @@ class CompiledEngine:
             if lib.SSL_write(self._ssl, source, size) != size:
                 raise TlsError(take_errors())
             count: int = lib.BIO_read(self._outgoing, target, ROOM)
+            if count > _LARGE:
+                self._give_up_room()
             return count
         ssl, outgoing, count = self._ssl, self._outgoing, 0
         for start in range(0, size, RECORD):
@@ -206,6 +211,7 @@ class CompiledEngine:
             if lib.SSL_write(ssl, source + start, length) != length:
                 raise TlsError(take_errors())
             count += lib.BIO_read(outgoing, target + count, ROOM - count)
+        self._give_up_room()
         return count
 
     def take(self, sealed: Buffer) -> int:
@@ -213,7 +219,14 @@ class CompiledEngine:
         now, none where it is negative.
         """
         count: int = lib.BIO_read(self._outgoing, sealed.pointer, ROOM)
+        if count > _FLIGHT:
+            self._give_up_room()
         return count
+
+    def _give_up_room(self) -> None:
+        """Let go of a BIO that has grown: it would be as large as long as the connection lasts."""
+        self._outgoing = memory()
+        lib.SSL_set_bio(self._ssl, self._reading, self._outgoing)
 
     def say_goodbye(self) -> None:
         """Make the record that ends this side's stream, close_notify."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from envoy.extensions.filters.listener.http_inspector.v3 import http_inspector_pb2
 from envoy.extensions.filters.listener.tls_inspector.v3 import tls_inspector_pb2
 from zope.interface.verify import verifyClass
@@ -19,41 +17,24 @@ from tcpmesh.extensions.filters.listener.http_inspector import (
 from tcpmesh.interfaces import IInspector, IListenerFilter
 from tcpmesh.values.stream.stream_info import NO_HELLO, ClientHello
 from tcpmesh.wire.request_line import PREFACE
-from tests.mesh import FRONT, MeshTestCase, tcp_proxy
+from tests.extensions.filters.listener.inspected import ListenerFilterTestCase
 from tests.wire.hellos import hello, protocols
 
 TYPE = f"type.googleapis.com/{http_inspector_pb2.HttpInspector.DESCRIPTOR.full_name}"
 TLS = f"type.googleapis.com/{tls_inspector_pb2.TlsInspector.DESCRIPTOR.full_name}"
-HOST = "127.0.0.2:80"
 
 
-class HttpInspectorTests(MeshTestCase):
+class HttpInspectorTests(ListenerFilterTestCase):
     """What becomes of clients, of what is known of them and of the statistics."""
-
-    def setUp(self) -> None:
-        """A host."""
-        super().setUp()
-        self.mesh.add_cluster("c", HOST)
-        self.upstream = self.mesh.upstream(HOST)
 
     def serve_inspected(self, more: str = "", before: str = "") -> None:
         """A listener with the filter."""
-        filters = f"listener_filters: [{before}{{name: i, typed_config: {{'@type': {TYPE}}}}}]"
-        self.mesh.add_listener("l", FRONT, tcp_proxy(), f"{filters}\n{more}")
-        self.mesh.listeners.start()
-
-    def send(self, *pieces: bytes) -> Any:
-        """A client that sends these bytes; all has happened then."""
-        client = self.mesh.connect()
-        for piece in pieces:
-            client.transport.write(piece)
-            self.mesh.pump()
-        return client
+        self.serve_filter(TYPE, more=more, before=before)
 
     @property
     def hello(self) -> ClientHello:
         """What is known of the last client."""
-        return self.mesh.connections[-1].stream_info.hello
+        return self.connection.stream_info.hello
 
     def test_interfaces(self) -> None:
         """It is a listener filter, and what waits for a line an inspector."""

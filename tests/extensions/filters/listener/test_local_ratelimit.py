@@ -7,10 +7,10 @@ from zope.interface.verify import verifyClass
 
 from tcpmesh.extensions.filters.listener.local_ratelimit import LocalRateLimit
 from tcpmesh.interfaces import IListenerFilter
-from tests.mesh import FRONT, MeshTestCase, tcp_proxy, worker_meshes
+from tests.extensions.filters.listener.inspected import HOST, ListenerFilterTestCase
+from tests.mesh import FRONT, tcp_proxy, worker_meshes
 
 TYPE = f"type.googleapis.com/{local_ratelimit_pb2.LocalRateLimit.DESCRIPTOR.full_name}"
-HOST = "127.0.0.2:80"
 BUCKET = "token_bucket: {max_tokens: 2, tokens_per_fill: 4, fill_interval: 2s}"
 
 
@@ -20,14 +20,8 @@ def filters(fields: str = BUCKET) -> str:
     return f"listener_filters: [{{name: r, typed_config: {{{config}}}}}]"
 
 
-class LocalRateLimitTests(MeshTestCase):
+class LocalRateLimitTests(ListenerFilterTestCase):
     """Who is served."""
-
-    def setUp(self) -> None:
-        """A host."""
-        super().setUp()
-        self.mesh.add_cluster("c", HOST)
-        self.upstream = self.mesh.upstream(HOST)
 
     def serve_limited(self, fields: str = BUCKET) -> None:
         """A listener with the filter."""

@@ -14,23 +14,21 @@ from tcpmesh.extensions.filters.listener.original_dst import OriginalDst
 from tcpmesh.interfaces import IListenerFilter
 from tcpmesh.net.sockets import SO_ORIGINAL_DST, original_destination
 from tcpmesh.values.socket_options import IP_TRANSPARENT
-from tests.mesh import FRONT, MeshTestCase, tcp_proxy
+from tests.extensions.filters.listener.inspected import ListenerFilterTestCase
+from tests.mesh import FRONT, tcp_proxy
 
 FILTER = (
     f"{{name: o, typed_config: {{'@type': "
     f"type.googleapis.com/{original_dst_pb2.OriginalDst.DESCRIPTOR.full_name}}}}}"
 )
-HOST = "127.0.0.2:80"
 
 
-class OriginalDstTests(MeshTestCase):
+class OriginalDstTests(ListenerFilterTestCase):
     """The filter before a tcp_proxy."""
 
     def setUp(self) -> None:
         """A listener with the filter, and a host."""
         super().setUp()
-        self.mesh.add_cluster("c", HOST)
-        self.upstream = self.mesh.upstream(HOST)
         self.mesh.add_listener("l", FRONT, tcp_proxy(), f"listener_filters: [{FILTER}]")
         self.mesh.listeners.start()
 

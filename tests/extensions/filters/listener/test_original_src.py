@@ -15,41 +15,26 @@ from tcpmesh.interfaces import IListenerFilter
 from tcpmesh.values.address import Address
 from tcpmesh.values.socket_options import ConnectOptions, SocketOption, transparent
 from tcpmesh.values.stream.filter_state import NO_FILTER_STATE
-from tests.mesh import FRONT, MeshTestCase, tcp_proxy
+from tests.extensions.filters.listener.inspected import HOST, ListenerFilterTestCase
+from tests.mesh import FRONT
 from tests.wire.test_proxy_protocol import v1
 
 TYPE = f"type.googleapis.com/{original_src_pb2.OriginalSrc.DESCRIPTOR.full_name}"
 READER = f"type.googleapis.com/{proxy_protocol_pb2.ProxyProtocol.DESCRIPTOR.full_name}"
-HOST = "127.0.0.2:80"
 MARK = SocketOption(socket.SOL_SOCKET, SO_MARK, 7)
 
 
-class OriginalSrcTests(MeshTestCase):
+class OriginalSrcTests(ListenerFilterTestCase):
     """Where hosts see clients come from."""
-
-    def setUp(self) -> None:
-        """A host."""
-        super().setUp()
-        self.mesh.add_cluster("c", HOST)
-        self.upstream = self.mesh.upstream(HOST)
 
     def serve_original(self, fields: str = "", before: str = "", address: str = FRONT) -> None:
         """A listener with the filter."""
-        config = f"{{name: o, typed_config: {{'@type': {TYPE}, {fields}}}}}"
-        self.mesh.add_listener("l", address, tcp_proxy(), f"listener_filters: [{before}{config}]")
-        self.mesh.listeners.start()
-
-    def send(self, data: bytes = b"hi", address: str = FRONT) -> Any:
-        """A client that sends this; all has happened then."""
-        client = self.mesh.connect(address)
-        client.transport.write(data)
-        self.mesh.pump()
-        return client
+        self.serve_filter(TYPE, fields, before=before, address=address)
 
     @property
     def options(self) -> ConnectOptions | None:
         """How the socket of the last client's upstream connection was made ready."""
-        return options_of(self.mesh.connections[-1].stream_info).socket
+        return options_of(self.connection.stream_info).socket
 
     @property
     def seen(self) -> str:
@@ -63,7 +48,7 @@ class OriginalSrcTests(MeshTestCase):
     def test_client(self) -> None:
         """The host sees the client's address, from a port of the kernel's choice."""
         self.serve_original()
-        client = self.send()
+        client = self.send(b"hi")
         own = client.transport.getHost()
         self.assertEqual(own.host, self.seen)
         wanted = ConnectOptions(Address(own.host), before_bind=(transparent(socket.AF_INET),))
@@ -99,7 +84,7 @@ class OriginalSrcTests(MeshTestCase):
 
         self.patch(self.mesh.network, "connect", record)
         self.serve_original()
-        client = self.send()
+        client = self.send(b"hi")
         self.assertEqual(client.transport.getHost().host, self.seen)
         self.assertEqual(
             (SocketOption(1, 2, 3), transparent(socket.AF_INET)), asked[-1].before_bind
@@ -108,8 +93,8 @@ class OriginalSrcTests(MeshTestCase):
     def test_unix(self) -> None:
         """For a client of a unix socket nothing is done."""
         self.serve_original(address="/socket")
-        self.send(address="/socket")
-        self.assertIs(NO_FILTER_STATE, self.mesh.connections[-1].stream_info.filter_state)
+        self.send(b"hi", address="/socket")
+        self.assertIs(NO_FILTER_STATE, self.connection.stream_info.filter_state)
         self.assertEqual(b"hi", self.upstream.built[-1].received)
 
     def test_pools(self) -> None:

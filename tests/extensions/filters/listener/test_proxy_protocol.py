@@ -9,7 +9,6 @@ from zope.interface.verify import verifyClass
 
 from twisted.internet.error import ConnectionLost
 
-from tcpmesh.connection.connection import Connection
 from tcpmesh.connection.proxy_header import HEADER, ReadHeader
 from tcpmesh.extensions.filters.listener.proxy_protocol import (
     FILTER_STATE,
@@ -21,42 +20,21 @@ from tcpmesh.values.address import Address
 from tcpmesh.values.stream.stream_info import NO_METADATA
 from tcpmesh.values.stream.transport_socket_options import ProxyProtocolOptions
 from tests.accesslog.test_hostile import calls
-from tests.mesh import FRONT, MeshTestCase, listener_message, tcp_proxy
+from tests.extensions.filters.listener.inspected import HOST, ListenerFilterTestCase
+from tests.mesh import FRONT, listener_message, tcp_proxy
 from tests.wire.test_proxy_protocol import HTTP, raw, tlv, v1, v2
 
 TYPE = f"type.googleapis.com/{proxy_protocol_pb2.ProxyProtocol.DESCRIPTOR.full_name}"
-HOST = "127.0.0.2:80"
 ONE = v1("TCP4", "1.2.3.4", "5.6.7.8", 11, 22)
 TWO = v2("2001:db8::1", "2001:db8::2", 11, 22)
 
 
-class ProxyProtocolTests(MeshTestCase):
+class ProxyProtocolTests(ListenerFilterTestCase):
     """What becomes of clients, of their addresses and of the statistics."""
-
-    def setUp(self) -> None:
-        """A host."""
-        super().setUp()
-        self.mesh.add_cluster("c", HOST)
-        self.upstream = self.mesh.upstream(HOST)
 
     def serve_header(self, fields: str = "", more: str = "") -> None:
         """A listener whose filter has these fields."""
-        filters = f"listener_filters: [{{name: p, typed_config: {{'@type': {TYPE}, {fields}}}}}]"
-        self.mesh.add_listener("l", FRONT, tcp_proxy(), f"{filters}\n{more}")
-        self.mesh.listeners.start()
-
-    def send(self, *pieces: bytes) -> Any:
-        """A client that sends these bytes; all has happened then."""
-        client = self.mesh.connect()
-        for piece in pieces:
-            client.transport.write(piece)
-            self.mesh.pump()
-        return client
-
-    @property
-    def connection(self) -> Connection:
-        """What is known of the last client."""
-        return self.mesh.connections[-1]
+        self.serve_filter(TYPE, fields, more)
 
     def addresses(self) -> tuple[str, str]:
         """Where the last client came from and wanted to go."""

@@ -10,7 +10,6 @@ from zope.interface.verify import verifyClass
 
 from twisted.internet.error import ConnectionLost
 
-from tcpmesh.connection.connection import Connection
 from tcpmesh.extensions.filters.listener.tls_inspector import (
     NAMESPACE,
     HelloInspector,
@@ -18,7 +17,7 @@ from tcpmesh.extensions.filters.listener.tls_inspector import (
 )
 from tcpmesh.interfaces import IInspector, IListenerFilter
 from tcpmesh.values.stream.stream_info import NO_HELLO, NO_METADATA, ClientHello
-from tests.mesh import FRONT, MeshTestCase, tcp_proxy
+from tests.extensions.filters.listener.inspected import ListenerFilterTestCase
 from tests.wire.hellos import (
     alert,
     extension,
@@ -32,7 +31,6 @@ from tests.wire.test_proxy_protocol import v2
 
 TYPE = f"type.googleapis.com/{tls_inspector_pb2.TlsInspector.DESCRIPTOR.full_name}"
 PROXY = f"type.googleapis.com/{proxy_protocol_pb2.ProxyProtocol.DESCRIPTOR.full_name}"
-HOST = "127.0.0.2:80"
 FOUND = {"tls_found": 1, "sni_found": 1, "alpn_found": 1}
 NOT_TLS = (
     "TLS_error|error:100000f7:SSL routines:OPENSSL_internal:WRONG_VERSION_NUMBER:TLS_error_end"
@@ -40,34 +38,12 @@ NOT_TLS = (
 OLD = "TLS_error|error:10000085:SSL routines:OPENSSL_internal:CONNECTION_REJECTED:TLS_error_end"
 
 
-class TlsInspectorTests(MeshTestCase):
+class TlsInspectorTests(ListenerFilterTestCase):
     """What becomes of clients, of what is known of them and of the statistics."""
-
-    def setUp(self) -> None:
-        """A host."""
-        super().setUp()
-        self.mesh.add_cluster("c", HOST)
-        self.upstream = self.mesh.upstream(HOST)
 
     def serve_inspected(self, fields: str = "", more: str = "", before: str = "") -> None:
         """A listener whose filter has these fields."""
-        inspector = f"{{name: i, typed_config: {{'@type': {TYPE}, {fields}}}}}"
-        filters = f"listener_filters: [{before}{inspector}]"
-        self.mesh.add_listener("l", FRONT, tcp_proxy(), f"{filters}\n{more}")
-        self.mesh.listeners.start()
-
-    def send(self, *pieces: bytes) -> Any:
-        """A client that sends these bytes; all has happened then."""
-        client = self.mesh.connect()
-        for piece in pieces:
-            client.transport.write(piece)
-            self.mesh.pump()
-        return client
-
-    @property
-    def connection(self) -> Connection:
-        """What is known of the last client."""
-        return self.mesh.connections[-1]
+        self.serve_filter(TYPE, fields, more, before)
 
     @property
     def hello(self) -> ClientHello:

@@ -324,6 +324,24 @@ class DownstreamTests(TlsMeshTestCase):
         self.mesh.connect(FRONT)
         self.assertEqual(1, len(self.host.built))
 
+    def test_removed(self) -> None:
+        """Gauges tell when the certificates of a listener and a cluster expire; of those that are
+        removed nothing is left once the last client has gone.
+        """
+        down = socket("Downstream", {"tls_certificates": [issued("server.test")]})
+        up = socket("Upstream", trusting())
+        self.serve(config(down, up), TlsContext(settings(certificate())))
+        for prefix in (LISTENER, CLUSTER):
+            gauges = [each for each in self.mesh.stats(prefix) if each.startswith("certificate.")]
+            self.assertEqual(1, len(gauges))
+        client = self.client()
+        self.assert_talk(client)
+        self.mesh.listeners.remove("l")
+        self.end(client)
+        self.assertEqual({}, self.mesh.stats(LISTENER))
+        self.mesh.clusters.remove("c")
+        self.assertEqual({}, self.mesh.stats(CLUSTER))
+
 
 class UpstreamTests(TlsMeshTestCase):
     """TLS towards hosts."""

@@ -1,0 +1,123 @@
+"""The discoveries that a bootstrap asks for in its `dynamic_resources`."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from twisted.internet.interfaces import IReactorTime
+
+from tcpmesh.cluster.manager import ClusterManager
+from tcpmesh.config.resources import CLUSTER, LISTENER, load_resources
+from tcpmesh.listener.manager import ListenerManager
+from tcpmesh.server.discovery.updates import Discovery, Manager
+from tcpmesh.stats.store import Store
+from tcpmesh.values.server_options import ServerOptions
+from tcpmesh.values.statuses import NO_DYNAMIC_RESOURCES, DynamicResources
+from tcpmesh.xds.stats import SubscriptionStats
+from tcpmesh.xds.subscription import FileSubscription
+
+
+class Discoveries:
+    """Those of one proxy: clusters first, as in Envoy, for listeners name them."""
+
+    def __init__(
+        self,
+        bootstrap: Any,
+        clusters: ClusterManager,
+        listeners: ListenerManager,
+        store: Store,
+        clock: IReactorTime,
+        options: ServerOptions,
+    ) -> None:
+        self._bootstrap = bootstrap
+        self._store = store
+        self._clock = clock
+        self._options = options
+        static, dynamic = bootstrap.static_resources, bootstrap.dynamic_resources
+        self.clusters = self.listeners = None
+        """The `Discovery` of each; `None` where there is none."""
+        self._subscriptions: dict[str, FileSubscription] = {}
+        if dynamic.HasField("cds_config"):
+            manager = Manager(
+                "cluster",
+                partial(clusters.add_or_update, added_via_api=True),
+                clusters.remove,
+                lambda: {each.name for each in static.clusters},
+            )
+            self.clusters = self._follow(
+                dynamic.cds_config, CLUSTER, manager, "cluster_manager.cds"
+            )
+        if dynamic.HasField("lds_config"):
+            manager = Manager(
+                "listener",
+                listeners.add_or_update,
+                listeners.remove,
+                lambda: {each.name for each in static.listeners},
+            )
+            self.listeners = self._follow(
+                dynamic.lds_config, LISTENER, manager, "listener_manager.lds"
+            )
+
+    def start_clusters(self) -> None:
+        """Bring the clusters.
+
+        :raise tcpmesh.net.moves.CannotWatch: where the directory of the file is not there.
+        """
+        self._start(CLUSTER)
+
+    def start_listeners(self) -> None:
+        """Bring the listeners.
+
+        :raise tcpmesh.net.moves.CannotWatch: where the directory of the file is not there.
+        """
+        self._start(LISTENER)
+
+    def of_listeners(self) -> DynamicResources:
+        """What discovery has brought of listeners."""
+        return _shown(self.listeners)
+
+    def of_clusters(self) -> DynamicResources:
+        """... and of clusters."""
+        return _shown(self.clusters)
+
+    def stop(self) -> None:
+        """No more updates."""
+        for each in self._subscriptions.values():
+            each.stop()
+
+    def _start(self, kind: str) -> None:
+        if kind in self._subscriptions:
+            self._subscriptions[kind].start()
+
+    def _follow(self, source: Any, kind: str, manager: Manager, prefix: str) -> Discovery:
+        unknown = self._store.counter("server.dynamic_unknown_fields")
+
+        def count(fields: int) -> None:
+            if not self._options.ignore_unknown_dynamic_fields:
+                unknown.tally += fields
+
+        subscription = FileSubscription(source, self._clock, lambda: discovery.update())
+        load = partial(
+            load_resources,
+            subscription.path,
+            kind,
+            self._bootstrap,
+            allow_unknown_fields=not self._options.reject_unknown_dynamic_fields,
+            allow_unsupported=self._options.allow_unsupported,
+        )
+        discovery = Discovery(
+            manager,
+            load,
+            SubscriptionStats(self._store, prefix, counts_reloads=kind == CLUSTER),
+            self._clock,
+            count,
+        )
+        self._subscriptions[kind] = subscription
+        return discovery
+
+
+def _shown(discovery: Discovery | None) -> DynamicResources:
+    if discovery is None:
+        return NO_DYNAMIC_RESOURCES
+    return DynamicResources(discovery.version, discovery.statuses())
