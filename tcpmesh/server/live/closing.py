@@ -7,12 +7,14 @@ same moment.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from math import ceil
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.task import deferLater
 
 from tcpmesh.connection.connection import UNRELAYED, Connection
 from tcpmesh.connection.live.rows import Look, Rates
@@ -23,7 +25,7 @@ from tcpmesh.values.stream.live import CloseConnections, ConnectionsClosed
 from tcpmesh.values.stream.phase import CLOSED, FLUSHING
 
 STEP = 8
-"""Connections closed in one step."""
+"""Connections closed in one turn of the event loop: what follows of each takes longer than that."""
 
 PAUSE = 0.05
 """Seconds between two steps of those that are closed gently."""
@@ -55,7 +57,8 @@ class Closing:
         self._network = network
         self._connections = connections
         self._send = send
-        self._gently: deque[Connection] = deque()
+        self._gently: dict[Connection, None] = {}
+        """Those that are still to be closed, in order, however often somebody asks for it."""
         self._next: IDelayedCall | None = None
         self._flushing = network.timers.queue(FLUSH_TIME, _cut)
         self._is_stopped = False
@@ -73,12 +76,12 @@ class Closing:
     def _close(self, told: CloseConnections) -> None:
         self._network.cooperator.cooperate(self._steps(told))
 
-    def _steps(self, told: CloseConnections) -> Iterator[None]:
+    def _steps(self, told: CloseConnections) -> Iterator[Deferred[None] | None]:
         chosen: list[Connection] = []
         fits = fitting(told.filters)
         for look in looks(self._connections(), self._network.clock, self._worker, _no_rates):
             if look is None:
-                yield
+                yield None
             elif look.info.phase is not FLUSHING and fits(look):
                 chosen.append(look.connection)
         if told.percent < 100:
@@ -88,19 +91,19 @@ class Closing:
             return
         self._send(ConnectionsClosed(told.ask, self._worker, len(chosen)))
         if told.gently:
-            self._gently.extend(chosen)
+            self._gently.update(dict.fromkeys(chosen))
             if self._next is None:
                 self._close_gently()
             return
-        for index, connection in enumerate(chosen):
+        for index, connection in enumerate(chosen, 1):
             close_now(connection)
             if index % STEP == 0:
-                yield
+                yield deferLater(self._network.clock, 0)
 
     def _close_gently(self) -> None:
         self._next = None
-        for _ in range(min(STEP, len(self._gently))):
-            connection = self._gently.popleft()
+        for connection in tuple(islice(self._gently, STEP)):
+            del self._gently[connection]
             if connection.stream_info.phase is not CLOSED:
                 connection.close(_reason(connection, GENTLY), WORDS)
                 self._flushing.add(connection)

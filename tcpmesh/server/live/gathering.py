@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -69,7 +69,10 @@ class Gathering:
         """Which connections there are now."""
 
         def finish(question: _Question[Connections]) -> Connections:
-            rows = _sorted_rows(question.rows, query)
+            # Those of one worker are in order already.
+            rows = tuple(question.rows)
+            if self._workers > 1:
+                rows = _sorted_rows(rows, query)
             return Connections(rows, question.matched, question.total)
 
         return self._ask(lambda ask: AskConnections(ask, query), finish)
@@ -120,9 +123,11 @@ class Gathering:
             del self._open[ask]
 
 
-def _sorted_rows(rows: list[ConnectionRow], query: ConnectionQuery) -> tuple[ConnectionRow, ...]:
-    """In the order of the query, as each worker's are already: those of which the field is not
-    known come last.
+def _sorted_rows(
+    rows: Sequence[ConnectionRow], query: ConnectionQuery
+) -> tuple[ConnectionRow, ...]:
+    """The rows of several workers in the order of the query: those of which the field is not known
+    come last.
     """
     known = [row for row in rows if getattr(row, query.sort) is not None]
     known.sort(key=lambda row: row.id)

@@ -178,6 +178,18 @@ class CloseTests(SynchronousTestCase):
         self.assertEqual(list(range(20)), [n for n, each in enumerate(clients) if each.ended])
         self.assertEqual("closed by an operator to rebalance", closes(mesh)[0].reason)
 
+    def test_gently_again(self) -> None:
+        """Whoever asks again while some are still to be closed does not have them closed twice,
+        nor others.
+        """
+        mesh, clients = mesh_with(100)
+        asked = [self.close(mesh, ("id", "<61"), percent=100, gently=True) for _ in range(3)]
+        self.assertEqual([30, 22, 22], asked)
+        for _ in range(20):
+            mesh.advance(0.05)
+        self.assertEqual(30, sum(each.ended for each in clients))
+        self.assertEqual(30, len(closes(mesh)))
+
     def test_gently_stuck(self) -> None:
         """A client that takes nothing of what is for it is cut off after a while."""
         mesh = mesh_of()
