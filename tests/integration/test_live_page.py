@@ -32,6 +32,7 @@ AXE = Path(__file__).resolve().parents[2] / "build" / "axe" / "axe.min.js"
 
 EVIL = "<img src=x onerror=\"document.title='owned'\">"
 RIGHT_TO_LEFT = "\u202eevil\u202c"
+RIGHT_TO_LEFT_SHOWN = "\\u202eevil\\u202c"
 EVIL_SNI = "<script>document.title='owned'</script>.test"
 
 
@@ -297,14 +298,17 @@ class LivePageTests(SynchronousTestCase):
         self.assertIn(self.scene.url, browser.driver.current_url)
 
     def test_hostile_names(self) -> None:
-        """Names of clusters, listeners, chains and servers are texts, whatever they would be."""
+        """Names of clusters, listeners, chains and servers are texts, whatever they would be, and
+        none turns the direction of those around it.
+        """
         browser = self.browser
         self.client(self.stage.hostile)
         self.client(self.stage.inspected, hello(server_name(EVIL_SNI.encode())))
         browser.wait_text("#connections-table", EVIL_SNI)
-        for text in (EVIL, RIGHT_TO_LEFT):
+        for text in (EVIL, RIGHT_TO_LEFT_SHOWN):
             browser.wait_text("#connections-table", text)
             browser.wait_text("#board", text)
+        self.assertNotIn("\u202e", browser.text("main"))
         browser.write("#map-search", "onerror")
         browser.wait_no_text("#board", "front-orders")
         self.assertIn(EVIL, browser.text("#board"))
@@ -352,6 +356,16 @@ class LivePageTests(SynchronousTestCase):
                 ".map(each => each.outerHTML.slice(0, 200))]"
             )
             self.assertEqual([width, []], wide)
+
+    def test_long_names_leave_buttons_whole(self) -> None:
+        """Beside names that take all the room, the word on the button to close stays in a line."""
+        browser = self.browser
+        self.client(self.stage.inspected, hello(server_name(b"a" * 60 + b"." + b"b" * 60)))
+        button = browser.find(self.close_button(self.client(self.stage.hostile)))
+        lines = "const range = document.createRange(); range.selectNodeContents(arguments[0]);"
+        for width in (1200, 800):
+            browser.size(width)
+            self.assertEqual(1, browser.run(f"{lines} return range.getClientRects().length", button))
 
     def test_accessible(self) -> None:
         """axe finds nothing wrong, light and dark, wide and narrow, with a question open or not."""

@@ -2,6 +2,24 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 
+const UNSEEN = /[\p{C}\p{Zl}\p{Zp}]/gu;
+
+/**
+ * A text whose characters all can be seen, as `tcpmesh top` has it: control characters, and those
+ * that turn the direction of what stands around them, are written as escapes.
+ */
+function shown(text) {
+  return text.replace(UNSEEN, (each) => {
+    if (each === "\n") return each;
+    const code = each.codePointAt(0).toString(16);
+    if (code.length <= 2) return `\\x${code.padStart(2, "0")}`;
+    return code.length <= 4 ? `\\u${code.padStart(4, "0")}` : `\\U${code.padStart(8, "0")}`;
+  });
+}
+
+/** Attributes that people read, or hear. */
+const READ = new Set(["aria-label", "title"]);
+
 /** An element: attributes by name, functions as listeners, then children, texts as texts. */
 export function el(name, attributes = {}, ...children) {
   return filled(document.createElement(name), attributes, children);
@@ -15,10 +33,13 @@ function filled(node, attributes, children) {
   for (const [key, value] of Object.entries(attributes)) {
     if (typeof value === "function") node.addEventListener(key, value);
     else if (value !== null && value !== undefined && value !== false) {
-      node.setAttribute(key, value === true ? "" : value);
+      node.setAttribute(key, value === true ? "" : READ.has(key) ? shown(value) : value);
     }
   }
-  node.append(...children.filter((child) => child !== null && child !== undefined));
+  for (const child of children) {
+    if (child === null || child === undefined) continue;
+    node.append(typeof child === "string" ? shown(child) : child);
+  }
   return node;
 }
 
@@ -26,7 +47,8 @@ export const byId = (id) => document.getElementById(id);
 
 /** Set a text where it is another one: untouched nodes cost no layout, and keep a selection. */
 export function say(node, text) {
-  if (node.textContent !== text) node.textContent = text;
+  const now = shown(String(text));
+  if (node.textContent !== now) node.textContent = now;
 }
 
 /**
