@@ -257,7 +257,7 @@ class Top:
         return Line(title_of(self._address, self._snapshot), Style.TITLE)
 
     def _tabs(self) -> Line:
-        tabs = [f"{number} {view}" for number, view in enumerate(VIEWS, 1)]
+        tabs = [f"{number}:{view}" for number, view in enumerate(VIEWS, 1)]
         here = VIEWS.index(self.view)
         tabs[here] = f"[{tabs[here]}]"
         return Line("  ".join([*tabs, *(["PAUSED"] if self.is_paused else [])]))
@@ -268,8 +268,8 @@ class Top:
             return Line(f"filter: {shown(self._typed)}_"[-width:], Style.HEAD)
         if self._prompt is Prompt.CLOSE:
             row = self._asked_of
-            what = f"{row['id']}, of {shown(str(row.get('client', '')))}"
-            return Line(f"close connection {what}? y/n", Style.BAD)
+            client, host = (shown(str(row.get(key) or "?")) for key in ("client", "host"))
+            return Line(f"close connection {row['id']} (y/n)? {client} to {host}", Style.BAD)
         if self._message:
             return Line(shown(self._message), Style.HEAD)
         text = self._filters[self.view]

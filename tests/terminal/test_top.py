@@ -59,7 +59,7 @@ class ViewTests(TopTestCase):
         text = "\n".join(self.screen())
         for part in (
             "tcpmesh  127.0.0.1:9901  LIVE  up 7.0s  2 clients",
-            "[1 overview]  2 listeners",
+            "[1:overview]  2:listeners",
             "front    127.0.0.1:80",
             "db          1     2",
             "10.1.0.2:5432 db      DOWN",
@@ -242,7 +242,7 @@ class KeyTests(TopTestCase):
     def test_close(self) -> None:
         """x closes the chosen connection, and no other, once somebody has said yes."""
         self.press("5", "DOWN", "x")
-        self.assertIn("close connection 2, of 10.0.0.2:40000? y/n", self.screen()[-1])
+        self.assertIn("close connection 2 (y/n)? 10.0.0.2:40000 to 10.1.0.1:5432", self.screen()[-1])
         # What comes meanwhile changes nothing of what was asked.
         self.admin.connections = [connection(7)]
         self.look()
