@@ -11,7 +11,7 @@ from http.client import HTTPConnection, HTTPException
 from typing import Any
 from urllib.parse import urlencode
 
-from tcpmesh.terminal.texts import shown
+from tcpmesh.admin.answers.text_table import printable
 
 PATIENCE = 5.0
 """Seconds that the proxy may let us wait for a part of an answer."""
@@ -79,7 +79,9 @@ class AdminClient:
             raise NoSuchPath(f"{self.address} has no {path}: it is no tcpmesh, or an older one")
         if answer.status != 200:
             first = body.decode("utf-8", "replace").strip().partition("\n")[0]
-            raise NoAnswer(f"{self.address} refuses {path}: {answer.status} {shown(first)[:200]}")
+            raise NoAnswer(
+                f"{self.address} refuses {path}: {answer.status} {printable(first)[:200]}"
+            )
         return body
 
 
@@ -103,7 +105,7 @@ class _Connection(HTTPConnection):
 def _host_and_port(address: str) -> tuple[str, int]:
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal() or not 0 < int(port) < 65536:
-        raise ValueError(f"'{shown(address)}' is no address: HOST:PORT or unix:PATH is wanted")
+        raise ValueError(f"'{printable(address)}' is no address: HOST:PORT or unix:PATH is wanted")
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 
@@ -111,4 +113,4 @@ def _reason(error: Exception) -> str:
     if isinstance(error, TimeoutError):
         return "it does not answer"
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return shown(text.partition("\n")[0])
+    return printable(text.partition("\n")[0])

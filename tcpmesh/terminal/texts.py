@@ -17,18 +17,6 @@ ELLIPSIS = "~"
 UNKNOWN = "-"
 
 
-def shown(text: str) -> str:
-    """A text whose characters all can be seen: any other is written as an escape, such as
-    `\\x1b`.
-    """
-    if text.isprintable():
-        return text
-    return "".join(
-        each if each.isprintable() else each.encode("unicode_escape", "surrogatepass").decode()
-        for each in text
-    )
-
-
 def columns_of(text: str) -> int:
     """How many columns of a terminal a text takes."""
     if text.isascii():
@@ -104,4 +92,4 @@ def time_of_day(when: str | None) -> str:
 
 def plain(value: object) -> str:
     """Any other value."""
-    return UNKNOWN if value is None or value == "" else shown(str(value))
+    return UNKNOWN if value is None or value == "" else text_table.printable(str(value))

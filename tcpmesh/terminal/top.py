@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import NamedTuple
 
+from tcpmesh.admin.answers.text_table import printable
 from tcpmesh.terminal.filters import Filter, Row, filter_of, fitting, quoted
 from tcpmesh.terminal.gathering import TOLD, VIEWS, Snapshot, Wanted
 from tcpmesh.terminal.tables import COLUMNS, SORTS, in_order, lay
-from tcpmesh.terminal.texts import cut, duration, fit, number, shown, size
+from tcpmesh.terminal.texts import cut, duration, fit, number, size
 
 PAGE = 10
 """Lines that PAGE UP and PAGE DOWN move by."""
@@ -251,9 +252,9 @@ class Top:
 
     def _title(self) -> Line:
         if self._failure:
-            return Line(f"{shown(self._failure)}; trying again", Style.BAD)
+            return Line(f"{printable(self._failure)}; trying again", Style.BAD)
         if self._snapshot is None:
-            return Line(f"tcpmesh top  {shown(self._address)}  asking", Style.TITLE)
+            return Line(f"tcpmesh top  {printable(self._address)}  asking", Style.TITLE)
         return Line(title_of(self._address, self._snapshot), Style.TITLE)
 
     def _tabs(self) -> Line:
@@ -265,17 +266,17 @@ class Top:
     def _foot(self, width: int) -> Line:
         if self._prompt is Prompt.FILTER:
             # The end of a long one is where it is written.
-            return Line(f"filter: {shown(self._typed)}_"[-width:], Style.HEAD)
+            return Line(f"filter: {printable(self._typed)}_"[-width:], Style.HEAD)
         if self._prompt is Prompt.CLOSE:
             row = self._asked_of
-            client, host = (shown(str(row.get(key) or "?")) for key in ("client", "host"))
+            client, host = (printable(str(row.get(key) or "?")) for key in ("client", "host"))
             return Line(f"close connection {row['id']} (y/n)? {client} to {host}", Style.BAD)
         if self._message:
-            return Line(shown(self._message), Style.HEAD)
+            return Line(printable(self._message), Style.HEAD)
         text = self._filters[self.view]
         note = self._snapshot.notes.get(self.view, "") if self._snapshot is not None else ""
-        parts = [f"filter: {shown(text)} (ESC: none)"] if text else []
-        return Line("  ".join([*parts, *([shown(note)] if note else []), KEYS]), Style.HEAD)
+        parts = [f"filter: {printable(text)} (ESC: none)"] if text else []
+        return Line("  ".join([*parts, *([printable(note)] if note else []), KEYS]), Style.HEAD)
 
     def _table(self, width: int, height: int) -> list[Line]:
         rows = self._rows(self.view)
@@ -321,7 +322,11 @@ def rows_of(snapshot: Snapshot, view: str, wanted: Filter, sort: str) -> list[Ro
 def title_of(address: str, snapshot: Snapshot) -> str:
     """A proxy in one line."""
     server, tables = snapshot.server, snapshot.tables
-    parts = [shown(address), str(server.get("state", "")), f"up {duration(server.get('uptime'))}"]
+    parts = [
+        printable(address),
+        str(server.get("state", "")),
+        f"up {duration(server.get('uptime'))}",
+    ]
     if "listeners" in tables:
         parts.append(f"{number(sum(row['active'] for row in tables['listeners']))} clients")
     if "clusters" in tables:
@@ -360,6 +365,6 @@ def report(address: str, snapshot: Snapshot, wanted: Wanted, width: int) -> str:
         rows = rows_of(snapshot, view, wanted.filter, sort)
         laid = lay(COLUMNS[view], rows, width, sort)
         note = snapshot.notes.get(view, "")
-        title = f"{view}{f' ({shown(note)})' if note else ''}"
+        title = f"{view}{f' ({printable(note)})' if note else ''}"
         blocks.append("\n".join([title, laid.head, *laid.lines]))
     return "\n\n".join(blocks)

@@ -365,7 +365,9 @@ class LivePageTests(SynchronousTestCase):
         lines = "const range = document.createRange(); range.selectNodeContents(arguments[0]);"
         for width in (1200, 800):
             browser.size(width)
-            self.assertEqual(1, browser.run(f"{lines} return range.getClientRects().length", button))
+            self.assertEqual(
+                1, browser.run(f"{lines} return range.getClientRects().length", button)
+            )
 
     def test_accessible(self) -> None:
         """axe finds nothing wrong, light and dark, wide and narrow, with a question open or not."""

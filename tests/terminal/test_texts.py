@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tcpmesh.admin.answers.text_table import printable
 from tcpmesh.terminal.texts import (
     columns_of,
     cut,
@@ -15,7 +16,6 @@ from tcpmesh.terminal.texts import (
     micros,
     number,
     plain,
-    shown,
     size,
     time_of_day,
 )
@@ -24,26 +24,10 @@ from tcpmesh.terminal.texts import (
 class TextTests(SynchronousTestCase):
     """Names that others have chosen."""
 
-    def test_shown(self) -> None:
-        """What no terminal may obey is shown by its code; all else as it is."""
-        for text, expected in (
-            ("a.test", "a.test"),
-            ("\x1b[2Ja\n\x00", r"\x1b[2Ja\n\x00"),
-            ("\u202egnp.exe", r"\u202egnp.exe"),
-            ("\udc80", r"\udc80"),
-            ("b\xfccher \u6f22", "b\xfccher \u6f22"),
-        ):
-            self.assertEqual(expected, shown(text))
-
-    @given(st.text(alphabet=st.characters()))
-    def test_shown_is_printable(self, text: str) -> None:
-        """Whatever the text is, nothing of what is shown is obeyed."""
-        self.assertTrue(shown(text).isprintable())
-
     @given(st.text(alphabet=st.characters()), st.integers(0, 12), st.booleans())
     def test_fit(self, text: str, width: int, is_right: bool) -> None:
         """A text takes as many columns as it is given, whatever letters it has."""
-        self.assertEqual(width, columns_of(fit(shown(text), width, is_right)))
+        self.assertEqual(width, columns_of(fit(printable(text), width, is_right)))
 
     def test_sides(self) -> None:
         """A text stands at the left, or at the right; one that is too long loses its end."""

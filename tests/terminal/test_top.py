@@ -242,7 +242,9 @@ class KeyTests(TopTestCase):
     def test_close(self) -> None:
         """x closes the chosen connection, and no other, once somebody has said yes."""
         self.press("5", "DOWN", "x")
-        self.assertIn("close connection 2 (y/n)? 10.0.0.2:40000 to 10.1.0.1:5432", self.screen()[-1])
+        self.assertIn(
+            "close connection 2 (y/n)? 10.0.0.2:40000 to 10.1.0.1:5432", self.screen()[-1]
+        )
         # What comes meanwhile changes nothing of what was asked.
         self.admin.connections = [connection(7)]
         self.look()

@@ -45,14 +45,19 @@ def shown(text: str) -> str:
     """A text that others have chosen, as a cell."""
     if len(text) > WIDEST:
         text = text[: WIDEST - 3] + "..."
+    return printable(text)[: 2 * WIDEST] or "-"
+
+
+def printable(text: str) -> str:
+    """A text whose characters all can be seen: any other is written as an escape, such as
+    `\\x1b`.
+    """
     if text.isprintable():
-        return text or "-"
-    return "".join(each if each.isprintable() else _code(each) for each in text)[: 2 * WIDEST]
-
-
-def _code(character: str) -> str:
-    number = ord(character)
-    return f"\\x{number:02x}" if number < 256 else f"\\u{number:04x}"
+        return text
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape", "surrogatepass").decode()
+        for each in text
+    )
 
 
 def duration(seconds: float) -> str:

@@ -7,7 +7,15 @@ from hypothesis import strategies as st
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tcpmesh.admin.answers.text_table import STEP, WIDEST, duration, shown, size, text_table
+from tcpmesh.admin.answers.text_table import (
+    STEP,
+    WIDEST,
+    duration,
+    printable,
+    shown,
+    size,
+    text_table,
+)
 
 
 class TableTests(SynchronousTestCase):
@@ -37,6 +45,23 @@ class TableTests(SynchronousTestCase):
         cell = shown(text)
         self.assertTrue(cell.isprintable() and cell)
         self.assertTrue(len(cell) <= 2 * WIDEST)
+
+    def test_printable(self) -> None:
+        """What no terminal may obey is shown by its code; all else as it is."""
+        for text, expected in (
+            ("a.test", "a.test"),
+            ("\x1b[2Ja\n\x00", r"\x1b[2Ja\n\x00"),
+            ("\u202egnp.exe", r"\u202egnp.exe"),
+            ("\U000e0041a", r"\U000e0041a"),
+            ("\udc80", r"\udc80"),
+            ("b\xfccher \u6f22", "b\xfccher \u6f22"),
+        ):
+            self.assertEqual(expected, printable(text))
+
+    @given(st.text(alphabet=st.characters()))
+    def test_all_is_printable(self, text: str) -> None:
+        """Whatever the text is, nothing of what is shown is obeyed."""
+        self.assertTrue(printable(text).isprintable())
 
     def test_words(self) -> None:
         """Times and sizes are short."""
