@@ -69,7 +69,6 @@ class Main:
         options: ServerOptions,
         make_access_logs: Callable[..., IAccessLogManager] = AccessLogManager,
     ) -> None:
-        settings = bootstrap.cluster_manager
         self._bootstrap = bootstrap
         self._keeps_values = wants_values(bootstrap.stats_sinks)
         if self._keeps_values:
@@ -85,23 +84,7 @@ class Main:
             options.file_flush_min_size_kb,
         )
         self.layers = Layers(bootstrap, node.cluster, store, send)
-        context = MainContext(
-            network=network,
-            store=store,
-            random=random,
-            node=node,
-            bind_config=settings.upstream_bind_config
-            if settings.HasField("upstream_bind_config")
-            else None,
-            outlier_log=settings.outlier_detection.event_log_path,
-            cluster=self._cluster,
-            local_cluster=settings.local_cluster_name,
-            access_logs=self.access_logs,
-            runtime=self.layers.runtime,
-            secrets=static_secrets(bootstrap.static_resources.secrets),
-            bootstrap=bootstrap,
-        )
-        self.context = replace(context, resolver=named_resolver(bootstrap, context))
+        self.context = self._context(network, store, random, node)
         self.certificates = Certificates(self.context.secrets)
         self.sinks: list[IStatsSink] = []
         self.clusters = ClusterManager(self.context, send)
@@ -124,6 +107,27 @@ class Main:
             Prepared: self._take_prepared,
         }
         store.add_collector(self.ask_numbers)
+
+    def _context(self, network: INetwork, store: Store, random: Random, node: Any) -> MainContext:
+        """What main's parts share."""
+        settings = self._bootstrap.cluster_manager
+        context = MainContext(
+            network=network,
+            store=store,
+            random=random,
+            node=node,
+            bind_config=settings.upstream_bind_config
+            if settings.HasField("upstream_bind_config")
+            else None,
+            outlier_log=settings.outlier_detection.event_log_path,
+            cluster=self._cluster,
+            local_cluster=settings.local_cluster_name,
+            access_logs=self.access_logs,
+            runtime=self.layers.runtime,
+            secrets=static_secrets(self._bootstrap.static_resources.secrets),
+            bootstrap=self._bootstrap,
+        )
+        return replace(context, resolver=named_resolver(self._bootstrap, context))
 
     def begin(self, index: int) -> Begin:
         """The first message to a worker."""
