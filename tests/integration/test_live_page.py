@@ -369,6 +369,25 @@ class LivePageTests(SynchronousTestCase):
                 1, browser.run(f"{lines} return range.getClientRects().length", button)
             )
 
+    def test_long_server_names_leave_addresses_whole(self) -> None:
+        """However long the name is that a client asks for, the address of the host it came to is
+        in one line.
+        """
+        browser = self.browser
+        client = self.client(self.stage.inspected, hello(server_name(b"w" * 60 + b"." + b"w" * 60)))
+        name = name_of(client)
+        browser.wait_text("#connections-table", name)
+        client.close()
+        browser.size(1200)
+        browser.wait_text("#closes-table", name)
+        broken = browser.run(
+            "return [...document.querySelectorAll('#closes-table .second')]"
+            ".filter(each => /^[0-9.:]+$/.test(each.textContent)).filter(each => {"
+            "const range = document.createRange(); range.selectNodeContents(each);"
+            "return range.getClientRects().length !== 1}).map(each => each.textContent)"
+        )
+        self.assertEqual([], broken)
+
     def test_accessible(self) -> None:
         """axe finds nothing wrong, light and dark, wide and narrow, with a question open or not."""
         if not AXE.exists():
