@@ -142,7 +142,7 @@ class ConnectionsTests(PageTestCase):
         body = self.client.ask("/connections").body
         self.assertEqual(4, len(body.splitlines()))
         self.assertTrue(all(each.isprintable() for each in body.splitlines()))
-        self.assertIn("\\x1b]0;x\\x07\\x0a\\x0d\\u202e<b>yyy", body)
+        self.assertIn("\\x1b]0;x\\x07\\n\\r\\u202e<b>yyy", body)
         told = json.loads(self.client.ask("/connections?format=json").body)
         self.assertEqual(name, told["connections"][0]["sni"])
 
