@@ -18,7 +18,7 @@ CLUSTER: dict[str, Rows] = {
     "envoy.config.cluster.v3.Cluster": {
         "name": YES,
         "alt_stat_name": YES,
-        "type": only("STATIC", "STRICT_DNS", "LOGICAL_DNS", "EDS", "ORIGINAL_DST"),
+        "type": YES,
         "cluster_type": YES,
         "dns_refresh_rate": YES,
         "dns_failure_refresh_rate": YES,

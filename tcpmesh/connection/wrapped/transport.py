@@ -164,7 +164,7 @@ class WrappedTransport(WrappedWriteSide):
                 self.room_there()
             else:
                 self._full = False
-            if self._plain or self._paused or self._incoming is not OPEN:
+            if self._plain or self._paused or self._stalled or self._incoming is not OPEN:
                 self._deliver()
 
     def deliver(self, data: Any) -> None:

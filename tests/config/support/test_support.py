@@ -35,13 +35,15 @@ class SupportTests(SynchronousTestCase):
 
     def test_unsupported_value(self) -> None:
         """A value that is not acted on is an error that names those that are."""
-        self.assertEqual(
-            [
-                "19:11: static_resources.clusters[0].type: "
-                "Envoy knows the value EDS, tcpmesh does not support it yet, only STATIC, "
-                "STRICT_DNS, LOGICAL_DNS, ORIGINAL_DST"
-            ],
-            [line for line in said(changed(("type: STATIC", "type: EDS"))) if "EDS," in line],
+        check = (
+            "{timeout: 1s, interval: 1s, unhealthy_threshold: 1, healthy_threshold: 1, "
+            "http_health_check: {path: /, codec_client_type: HTTP3}}"
+        )
+        (problem,) = said(changed(("type: STATIC", f"type: STATIC\n    health_checks: [{check}]")))
+        self.assertIn(
+            "static_resources.clusters[0].health_checks[0].http_health_check.codec_client_type: "
+            "Envoy knows the value HTTP3, tcpmesh does not support it yet, only HTTP1, HTTP2",
+            problem,
         )
 
     def test_default_value(self) -> None:

@@ -437,14 +437,14 @@ class ChangeTests(SynchronousTestCase):
     def test_one_of_many(self) -> None:
         """Where one of 10,000 chains changes, as many steps are taken as where one of ten does."""
         calls = []
-        for size in (10, 10_000):
+        for size in (10, 10, 10_000):  # the first one also fills caches
             chains = {f"{i}": {"server_names": [f"h{i}.example.com"]} for i in range(size)}
             finder = ChainFinder(pairs(chains))
             gone, come = pairs({"7": chains["7"]}), pairs({"new": chains["7"]})
             calls.append(_calls(lambda _, f=finder, g=gone, c=come: f.changed(g, c), client()))  # type: ignore[misc]
             info = client(name="h7.example.com")
             self.assertEqual("new", finder.changed(gone, come).find(info))
-        self.assertEqual(calls[0], calls[1])
+        self.assertEqual(calls[1], calls[2])
 
 
 class SizeTests(SynchronousTestCase):
