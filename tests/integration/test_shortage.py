@@ -31,9 +31,9 @@ class ShortageTests(SynchronousTestCase):
     """More clients than there are descriptors for, over the transports of this run."""
 
     def test_the_rest_goes_on(self) -> None:
-        """Every page of the admin interface that has an end is answered, most of them for the first time, the log
-        is opened anew, hosts are checked and stay healthy, no failure is counted on them, and when
-        clients leave those that waited are served.
+        """Every page of the admin interface that has an end is answered, most of them for the
+        first time, the log is opened anew, hosts are checked and stay healthy, no failure is
+        counted on them, and when clients leave those that waited are served.
         """
         echo = EchoServer()
         self.addCleanup(echo.close)
