@@ -495,7 +495,7 @@ class ClusterManager:
         self._warming_gauge.set(len(self._warming))
 
     def _collect(self) -> Iterator[None]:
-        for entry in self._active.values():
+        for entry in tuple(self._active.values()):
             entry.membership.collect()
             yield
 

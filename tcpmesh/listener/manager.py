@@ -270,7 +270,7 @@ class ListenerManager:
 
     def messages(self) -> Iterator[Any]:
         """The `listener.v3.Listener` of each, in order of configuration."""
-        return (entry.message for entry in self._listeners.values())
+        return iter([entry.message for entry in self._listeners.values()])
 
     def statuses(self) -> list[ListenerStatus]:
         """The listeners as the admin interface shows them."""

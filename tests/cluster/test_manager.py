@@ -87,6 +87,18 @@ class ClusterManagerTests(MeshTestCase):
         self.assertRaises(LookupError, self.mesh.clusters.add_or_update, message)
         self.assertEqual({}, self.mesh.stats("cluster.other."))
 
+    def test_collected_meanwhile(self) -> None:
+        """Clusters may come and go while statistics are brought up to date, a few at a time."""
+        for name in "abc":
+            self.mesh.add_cluster(name, HOST)
+        steps = self.mesh.store.collecting()
+        for number in range(3):
+            next(steps)
+            self.mesh.add_cluster(f"new {number}", HOST)
+            self.mesh.clusters.remove("abc"[number])
+        self.assertTrue(len(list(steps)) > 1)
+        self.assertEqual(3, self.mesh.stat("cluster_manager.active_clusters"))
+
 
 class WarmingTests(SynchronousTestCase):
     """Clusters that do not know their hosts at once."""

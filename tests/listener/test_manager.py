@@ -44,6 +44,15 @@ class ListenerManagerTests(MeshTestCase):
         self.mesh.listeners.stop()
         self.assertEqual(1, self.mesh.stat("listener_manager.listener_stopped"))
 
+    def test_messages_meanwhile(self) -> None:
+        """Listeners may come and go while somebody goes through their messages."""
+        self.mesh.add_listener("a", "127.0.0.1:1", "[]")
+        self.mesh.add_listener("b", "127.0.0.1:2", "[]")
+        messages = self.mesh.listeners.messages()
+        self.assertEqual("a", next(messages).name)
+        self.mesh.listeners.remove("a")
+        self.assertEqual(["b"], [each.name for each in messages])
+
     def test_names(self) -> None:
         """The statistics that nothing moves yet are there at 0."""
         stats = self.mesh.stats("listener_manager.")
