@@ -48,6 +48,7 @@ class _TCPServer(StockTransport, tcp.Server):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
+        self._peer = self.socket.family, self.client
         port: Any = self.server
         self.count_in(port.sockets)
 
@@ -183,6 +184,7 @@ class _Client(StockTransport, tcp.BaseClient):
         """`check` raises where a descriptor of this number is not to be had."""
         self.connector = connector
         self.realAddress = self.addr = address.sockaddr
+        self._peer = address.family, address.sockaddr
         self.reactor = reactor
         sock: socket.socket | None = None
         problem: ConnectError | None = None

@@ -69,9 +69,11 @@ class StockTransport(tcp.Connection):
     _broken = False
     """Nothing can be sent any more, but bytes may still wait to be read."""
     _over = False
+    """The reset or failure has been read, after all bytes."""
     _known: Mapping[str, Address] = MappingProxyType({})
     """The addresses that were asked for, by the system call that tells them."""
-    """The reset or failure has been read, after all bytes."""
+    _peer: tuple[int, Any] | None = None
+    """The family and the address that `accept` gave: after a reset the socket does not tell."""
     _reset = False
     _cut = False
     _pulls = False
@@ -396,7 +398,9 @@ class StockTransport(tcp.Connection):
             try:
                 known = Address.of_end(self.socket.family, getattr(self.socket, method)())
             except (OSError, AttributeError):
-                return Address("")
+                if method != "getpeername" or self._peer is None:
+                    return Address("")
+                known = Address.of_end(*self._peer)
             self._known = {**self._known, method: known}
         return known
 

@@ -298,6 +298,21 @@ class BytesContract(HarnessTestCase):
         self.assertIsInstance(near.getPeer(), Address)
         self.assertIsInstance(near.getHost(), Address)
 
+    async def test_peer_of_reset(self) -> None:
+        """Whoever asks for the first time after a reset, or after the end, is told the peer's
+        address.
+        """
+        client, server = await self.harness.pair()
+        await self._is_told_peer(client, server)
+        client, server = await self.harness.pair()
+        await self._is_told_peer(server, client)
+
+    async def _is_told_peer(self, near: Any, other: Any) -> None:
+        expected = other.transport.getHost()
+        other.transport.abortConnection()
+        await self.harness.until(lambda: near.lost or near.ended, "the end")
+        self.assertEqual(expected, near.transport.getPeer())
+
     async def test_quiet(self) -> None:
         """A transport tells for how long no data has come or gone, if the system knows; a closed
         one does not.
