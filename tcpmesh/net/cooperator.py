@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from time import perf_counter
 
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import Cooperator, SchedulerStopped
 from twisted.python.failure import Failure
@@ -39,12 +40,16 @@ def shared_cooperator(clock: IReactorTime, now: Callable[[], float] = perf_count
     return Cooperator(slice_begins, lambda work: clock.callLater(0, work))
 
 
-def do_all(cooperator: Cooperator, steps: Iterator[object]) -> None:
+def do_all(cooperator: Cooperator, steps: Iterator[object]) -> Deferred[None]:
     """Do what is small and may be much: where it is much, only the beginning at once, and the rest
     in turns to come.
+
+    :return: fires when all is done.
     """
+    done: Deferred[None] = succeed(None)
     if sum(1 for _ in islice(steps, AT_ONCE)) == AT_ONCE:
-        cooperator.coiterate(steps).addErrback(_only_when_stopped)
+        done = cooperator.coiterate(steps).addCallbacks(lambda _: None, _only_when_stopped)
+    return done
 
 
 def _only_when_stopped(reason: Failure) -> None:

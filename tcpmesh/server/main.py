@@ -94,7 +94,7 @@ class Main:
         """What operators do with clusters and hosts."""
         self.listeners = ListenerManager(store, send, network.clock, float(options.drain_time_s))
         self.discoveries = Discoveries(
-            bootstrap, self.clusters, self.listeners, store, network.clock, options
+            bootstrap, self.clusters, self.listeners, store, network, options
         )
         self.watching = Watching(send, network.clock)
         """How much traffic there is and was."""

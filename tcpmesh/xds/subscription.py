@@ -3,36 +3,69 @@ moved to its place, or anything into its `watched_directory`.
 
 A file that is written in place is not noticed, as in Envoy: whoever reads it then may find half of
 it.  With `poll_interval` it is read anew at intervals too, changed or not.
+
+Before clients are served a file is read and applied at once.  Later it is read and judged by a
+thread, and applied a few resources in each turn of the reactor, so that nobody waits for a long
+one.  What is moved meanwhile is read when that is done.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from typing import Any
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias
 
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from tcpmesh.config.fields.values import seconds
+from tcpmesh.config.resources import NotReadable, Resources
+from tcpmesh.interfaces import INetwork
+from tcpmesh.net.cooperator import do_all
 from tcpmesh.net.moves import watch_moves
+
+log = Logger(namespace="config")
+
+Outcome: TypeAlias = "Resources | NotReadable"
+"""What a file has, or why it is no such file."""
+
+SWITCH = 0.0005
+"""Seconds that the thread may hold the interpreter while others want it.  With Python's own 5 ms
+each system call of the thread that serves would wait so long."""
 
 
 class FileSubscription:
     """One file.
 
     :param source: the `core.v3.ConfigSource`.
-    :param read: reads it.
+    :param load: reads and judges the file, from a thread; raises `NotReadable`.
+    :param take: applies what came of that, in small steps.
     """
 
-    def __init__(self, source: Any, clock: Any, read: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        source: Any,
+        network: INetwork,
+        load: Callable[[str], Resources],
+        take: Callable[[Outcome], Iterator[object]],
+    ) -> None:
         file = source.path_config_source
         self.path: str = file.path if source.HasField("path_config_source") else source.path
         self._folder = file.watched_directory.path if file.HasField("watched_directory") else ""
         self._interval = seconds(file.poll_interval) if file.HasField("poll_interval") else 0.0
-        self._clock = clock
-        self._read = read
+        self._clock: Any = network.clock
+        self._cooperator = network.cooperator
+        self._load = load
+        self._take = take
         self._stop_watching: Callable[[], None] = lambda: None
         self._call: IDelayedCall | None = None
+        self._is_busy = self._is_dirty = False
+        """Whether it is being read or applied, and whether it is to be read once more then."""
+        self._is_stopped = False
 
     def start(self) -> None:
         """Read it, and look after it from now on.
@@ -41,11 +74,13 @@ class FileSubscription:
         """
         watched = os.path.join(self._folder, "") if self._folder else os.path.abspath(self.path)
         self._stop_watching = watch_moves(self._clock, [watched], self._read)
-        self._read()
+        for _ in self._take(self._loaded()):
+            pass
         self._poll()
 
     def stop(self) -> None:
-        """Look after it no more."""
+        """Look after it no more; what is being read is not applied."""
+        self._is_stopped = True
         self._stop_watching()
         self._stop_watching = lambda: None
         if self._call is not None:
@@ -60,3 +95,43 @@ class FileSubscription:
         self._call = None
         self._read()
         self._poll()
+
+    def _read(self) -> None:
+        """Read it beside the traffic, and apply it."""
+        self._is_dirty = self._is_busy
+        if not self._is_busy:
+            self._is_busy = True
+            read = _beside(self._clock, self._loaded)
+            read.addCallback(self._apply).addErrback(_complain).addCallback(self._done)
+
+    def _loaded(self) -> Outcome:
+        try:
+            return self._load(self.path)
+        except NotReadable as error:
+            return error
+
+    def _apply(self, outcome: Outcome) -> Deferred[None] | None:
+        return None if self._is_stopped else do_all(self._cooperator, self._take(outcome))
+
+    def _done(self, _: object) -> None:
+        self._is_busy = False
+        if self._is_dirty and not self._is_stopped:
+            self._read()
+
+
+def _complain(failure: Failure) -> None:
+    log.failure("an update failed", failure)
+
+
+def _beside(clock: Any, work: Callable[[], Outcome]) -> Deferred[Outcome]:
+    """Do it in a thread of the reactor's; at once where there is only a clock."""
+    if not hasattr(clock, "getThreadPool"):
+        return maybeDeferred(work)
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(min(before, SWITCH))
+
+    def put_back(result: Any) -> Any:
+        sys.setswitchinterval(before)
+        return result
+
+    return deferToThreadPool(clock, clock.getThreadPool(), work).addBoth(put_back)

@@ -8,7 +8,8 @@ told.  Of Envoy's EDS this leaves out, and refuses: assignments from a control p
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from time import time
 from typing import Any
 
@@ -25,7 +26,7 @@ from tcpmesh.stats.store import sanitize
 from tcpmesh.values.all_or_nothing import all_or_nothing
 from tcpmesh.values.hosts import Assignment
 from tcpmesh.xds.stats import SubscriptionStats
-from tcpmesh.xds.subscription import FileSubscription
+from tcpmesh.xds.subscription import FileSubscription, Outcome
 
 log = Logger(namespace="upstream")
 
@@ -46,7 +47,6 @@ class EdsCluster:
         self._name: str = config.service_name or message.name
         self._cluster: str = message.name
         self._clock = context.network.clock
-        self._bootstrap = context.bootstrap
         self._found: Callable[[Assignment], object] = lambda assigned: None
         self._told: Assignment | None = None
         name = sanitize(message.alt_stat_name or message.name)
@@ -55,7 +55,10 @@ class EdsCluster:
             undo.callback(self._stats.scope.close)
             self._empty = self._stats.scope.counter("update_empty")
             self._no_rebuild = self._stats.scope.counter("update_no_rebuild")
-            self._subscription = FileSubscription(config.eds_config, self._clock, self._update)
+            load = partial(load_resources, kind=ASSIGNMENT, bootstrap=context.bootstrap)
+            self._subscription = FileSubscription(
+                config.eds_config, context.network, load, self._update
+            )
 
     def start(self, found: Callable[[Assignment], object]) -> None:
         """Read the file, before this call returns, and look after it."""
@@ -70,18 +73,16 @@ class EdsCluster:
         self._subscription.stop()
         self._stats.scope.close()
 
-    def _update(self) -> None:
+    def _update(self, outcome: Outcome) -> Iterator[None]:
         self._stats.attempts.tally += 1
         began = self._clock.seconds()
-        try:
-            resources = load_resources(self._subscription.path, ASSIGNMENT, self._bootstrap)
-        except NotReadable as error:
+        if isinstance(outcome, NotReadable):
             self._stats.failures.tally += 1
-            self._complain(str(error))
+            self._complain(str(outcome))
             return
-        messages = resources.messages
-        if resources.errors:
-            self._reject("; ".join(map(str, resources.errors)))
+        messages = outcome.messages
+        if outcome.errors:
+            self._reject("; ".join(map(str, outcome.errors)))
         elif len(messages) > 1:
             self._reject(f"{len(messages)} assignments are too many")
         elif not messages:
@@ -90,7 +91,8 @@ class EdsCluster:
             self._reject(f"an assignment for {messages[0].cluster_name!r}, not {self._name!r}")
         else:
             self._tell(assignment(messages[0]))
-            self._stats.updated(resources.version, time(), self._clock.seconds() - began)
+            self._stats.updated(outcome.version, time(), self._clock.seconds() - began)
+        yield
 
     def _tell(self, assigned: Assignment) -> None:
         if assigned == self._told:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from twisted.internet.interfaces import IReactorTime
-
 from tcpmesh.cluster.manager import ClusterManager
 from tcpmesh.config.resources import CLUSTER, LISTENER, load_resources
+from tcpmesh.interfaces import INetwork
 from tcpmesh.listener.manager import ListenerManager
 from tcpmesh.server.discovery.updates import Discovery, Manager
 from tcpmesh.stats.store import Store
@@ -27,12 +26,12 @@ class Discoveries:
         clusters: ClusterManager,
         listeners: ListenerManager,
         store: Store,
-        clock: IReactorTime,
+        network: INetwork,
         options: ServerOptions,
     ) -> None:
         self._bootstrap = bootstrap
         self._store = store
-        self._clock = clock
+        self._network = network
         self._options = options
         static, dynamic = bootstrap.static_resources, bootstrap.dynamic_resources
         self.clusters = self.listeners = None
@@ -97,23 +96,16 @@ class Discoveries:
             if not self._options.ignore_unknown_dynamic_fields:
                 unknown.tally += fields
 
-        subscription = FileSubscription(source, self._clock, lambda: discovery.update())
         load = partial(
             load_resources,
-            subscription.path,
-            kind,
-            self._bootstrap,
+            kind=kind,
+            bootstrap=self._bootstrap,
             allow_unknown_fields=not self._options.reject_unknown_dynamic_fields,
             allow_unsupported=self._options.allow_unsupported,
         )
-        discovery = Discovery(
-            manager,
-            load,
-            SubscriptionStats(self._store, prefix, counts_reloads=kind == CLUSTER),
-            self._clock,
-            count,
-        )
-        self._subscriptions[kind] = subscription
+        stats = SubscriptionStats(self._store, prefix, counts_reloads=kind == CLUSTER)
+        discovery = Discovery(manager, stats, self._network.clock, count)
+        self._subscriptions[kind] = FileSubscription(source, self._network, load, discovery.update)
         return discovery
 
 

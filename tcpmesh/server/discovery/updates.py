@@ -7,7 +7,7 @@ is taken, as in Envoy; it counts as rejected, and the log says what, with lines.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from time import time
 from typing import Any
@@ -21,6 +21,7 @@ from tcpmesh.net.listen import BindError
 from tcpmesh.registry import BrokenExtension, UnknownExtension
 from tcpmesh.values.statuses import DynamicStatus
 from tcpmesh.xds.stats import SubscriptionStats
+from tcpmesh.xds.subscription import Outcome
 
 log = Logger(namespace="config")
 
@@ -45,19 +46,17 @@ class Manager:
 class Discovery:
     """One kind of resources.
 
-    :param load: reads the file.
+    :param unknown_fields: is told how many fields nobody knows.
     """
 
     def __init__(
         self,
         manager: Manager,
-        load: Callable[[], Resources],
         stats: SubscriptionStats,
         clock: IReactorTime,
         unknown_fields: Callable[[int], object],
     ) -> None:
         self._manager = manager
-        self._load = load
         self._stats = stats
         self._clock = clock
         self._unknown_fields = unknown_fields
@@ -69,21 +68,21 @@ class Discovery:
         """What it has brought, as it is now."""
         return tuple(self._known.values())
 
-    def update(self) -> None:
-        """Read the file and apply what it says.  Never raises."""
+    def update(self, outcome: Outcome) -> Iterator[None]:
+        """Apply what a file says, a resource in each step."""
         noun = self._manager.noun
         self._stats.attempts.tally += 1
         began = self._clock.seconds()
-        try:
-            resources = self._load()
-        except NotReadable as error:
+        if isinstance(outcome, NotReadable):
             self._stats.failures.tally += 1
-            log.warn("the {noun}s stay as they are: {error}", noun=noun, error=error)
+            log.warn("the {noun}s stay as they are: {error}", noun=noun, error=outcome)
             return
+        resources = outcome
         self._unknown_fields(resources.unknown_fields)
         for warning in resources.warnings:
             log.warn("{problem}", problem=str(warning))
-        errors = [*map(str, resources.errors), *self._apply(resources)]
+        errors = [*map(str, resources.errors)]
+        yield from self._apply(resources, errors)
         for text in errors:
             log.warn("a {noun} is not taken: {error}", noun=noun, error=text)
         if errors:
@@ -91,9 +90,8 @@ class Discovery:
             return
         self._stats.updated(resources.version, time(), self._clock.seconds() - began)
 
-    def _apply(self, resources: Resources) -> list[str]:
-        """Whatever of it can be; what is wrong with the rest."""
-        errors: list[str] = []
+    def _apply(self, resources: Resources, errors: list[str]) -> Iterator[None]:
+        """Whatever of it can be; what is wrong with the rest is an error more."""
         static = self._manager.static()
         # A resource that is wrong leaves what there was of it.
         wanted = {each.name for each in resources.messages} | resources.wrong_names
@@ -101,6 +99,7 @@ class Discovery:
         for name in gone:
             self._manager.remove(name)
             del self._known[name]
+            yield
         has_changed = bool(gone)
         seen: set[str] = set()
         for message in resources.messages:
@@ -111,10 +110,10 @@ class Discovery:
             else:
                 seen.add(message.name)
                 has_changed |= self._take(message, resources.version, errors)
+            yield
         if has_changed:
             self.version = resources.version
             self._stats.reloaded(time())
-        return errors
 
     def _take(self, message: Any, version: str, errors: list[str]) -> bool:
         before = self._known.get(message.name)
