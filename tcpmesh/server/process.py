@@ -4,6 +4,7 @@ is to quit, and gives the process its exit status.
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -15,6 +16,7 @@ from tcpmesh.interfaces import INetwork
 from tcpmesh.logs.log import Log
 from tcpmesh.server.graceful_stop import GracefulStop
 from tcpmesh.server.link.link import ILink
+from tcpmesh.server.notify import Notifier
 from tcpmesh.server.service import CannotStart, Server
 from tcpmesh.values.live.origin import NO_ORIGIN, Origin
 from tcpmesh.values.server_options import ServerOptions
@@ -64,8 +66,14 @@ class ProcessServer(Server):
         """What the process is to end with; twistd itself ends with 0 whenever its reactor stops."""
         self._is_quitting = False
         self.on_quit = self._end
+        self.notifier = Notifier(os.environ, self._clock)
+        """Whoever has started the process, and waits until it serves."""
         self._graceful_stop = GracefulStop(
-            self, self._clock, float(options.graceful_stop_time_s), self.quit
+            self,
+            self._clock,
+            float(options.graceful_stop_time_s),
+            self.quit,
+            self.notifier.status,
         )
 
     def setServiceParent(self, parent: Any) -> None:
@@ -92,12 +100,18 @@ class ProcessServer(Server):
             super().startService()
         except CannotStart as e:
             raise self._refused(e) from None
-        self.live.addErrback(self._failed)
+        self.live.addCallbacks(lambda _: self.tell_ready(), self._failed)
 
     def stopService(self) -> Deferred[None]:
         """Accept no more, and close all that is open."""
         log.info("exiting")
+        self.notifier.stopping("closing all connections")
         return super().stopService()
+
+    def tell_ready(self) -> None:
+        """Tell whoever has started the process that the configuration is served."""
+        listeners, clusters = len(self.listener_statuses()), len(self.cluster_statuses())
+        self.notifier.ready(f"serving (listeners: {listeners}, clusters: {clusters})")
 
     def reopen_logs(self) -> None:
         """Open log files anew."""
@@ -110,6 +124,7 @@ class ProcessServer(Server):
 
     def _close_all(self) -> Deferred[None]:
         self._graceful_stop.cancel()
+        self.notifier.close()
         self._observer.on_behind = lambda: None
         call, self._log_call = self._log_call, None
         if call is not None:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tcpmesh.testing.child import TWISTD, wait_for
+from tcpmesh.testing.child import TWISTD, Child, wait_for
 
 CONNECTIONS = 10_000
 CLIENTS = 8
@@ -234,3 +234,34 @@ class DaemonTests(SynchronousTestCase):
 
     if os.geteuid() != 0:
         test_under_another_uid.skip = "needs root to change to another uid and to listen on port 80"  # type: ignore[attr-defined]
+
+
+class SupervisedTests(SynchronousTestCase):
+    """`twistd --nodaemon tcpmesh`, started by somebody who waits for it."""
+
+    def test_notifies(self) -> None:
+        """Who has started it is told when it serves and when it ends, and in between that it is
+        well.
+        """
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.addCleanup(manager.close)
+        manager.bind(f"{folder.name}/notify")
+        manager.settimeout(20)
+        config = CONFIG.format(address="127.0.0.1", port=0, upstream=1)
+        environ = {
+            "NOTIFY_SOCKET": f"{folder.name}/notify",
+            "WATCHDOG_USEC": "200000",
+            "WATCHDOG_PID": "",
+        }
+        with Child(config, environ=environ) as proxy:
+            self.assertEqual(
+                b"READY=1\nSTATUS=serving (listeners: 1, clusters: 1)", manager.recv(99)
+            )
+            self.assertEqual([b"WATCHDOG=1"] * 3, [manager.recv(99) for _ in range(3)])
+            self.assertEqual(0, proxy.stop())
+            last = b"WATCHDOG=1"
+            while last == b"WATCHDOG=1":
+                last = manager.recv(99)
+            self.assertEqual(b"STOPPING=1\nSTATUS=closing all connections", last)
