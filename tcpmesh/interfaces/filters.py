@@ -176,7 +176,8 @@ class IDownstreamTransportSocketFactory(ITransportSocketFactory):
 
         :param connection: its `IConnection`; `connection.transport` is what is below.
         :param observer: the `HandshakeObserver`.
-        :return: a `WrappedTransport`, to be made the protocol of what is below.
+        :return: a `WrappedTransport`, to be made the protocol of what is below; or `None`, and then
+            nothing is between, and there is no handshake.
         """
 
 

@@ -82,6 +82,11 @@ class IStreamTransport(ITCPTransport, IPushProducer, IConsumer):
         :return: `None` where it does not, as of unix sockets and of what is closed.
         """
 
+    def before_close(call: Callable[[], object]) -> None:
+        """Call this just before the descriptor is closed, whoever closes it: the last time that
+        `tcp_facts` tells something.
+        """
+
     def original_destination() -> Address | None:
         """Where the peer wanted to connect to before the packet filter redirected it here, or where
         this is a transparent proxy.
