@@ -182,7 +182,11 @@ class IDownstreamTransportSocketFactory(ITransportSocketFactory):
 
 
 class IUpstreamTransportSocketFactory(ITransportSocketFactory):
-    """A transport socket for the connections to the hosts of a cluster."""
+    """A transport socket for the connections to the hosts of a cluster.
+
+    One that has a method `connecting` is told of each attempt to connect that begins: the argument
+    is the connector that `INetwork.connect` has returned.
+    """
 
     def connected(address: Address, observer: Any, options: TransportSocketOptions) -> Any:
         """Wrap a connection to this address, likewise.

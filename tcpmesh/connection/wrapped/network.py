@@ -61,7 +61,11 @@ class WrappedConnector(OneShotFactory):
     def connect(self) -> None:
         """Begin; the factory hears of the outcome later, never from within this call."""
         self._queue.add(self)
-        self._connector = self._network.below.connect(*self._below)
+        network = self._network
+        self._connector = connector = network.below.connect(*self._below)
+        connecting = getattr(network.socket, "connecting", None)
+        if connecting is not None:
+            connecting(connector)
 
     def stopConnecting(self) -> None:
         """Give up; the factory hears a `UserError`."""

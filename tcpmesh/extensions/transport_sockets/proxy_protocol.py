@@ -84,6 +84,8 @@ class ProxyProtocolSocket:
             self.inner: Any = transport_socket(message, IUpstreamTransportSocketFactory, context)
             if self.inner is not None:
                 undo.callback(self.inner.close)
+            if hasattr(self.inner, "connecting"):
+                self.connecting = self.inner.connecting
             if self.inner is None or IReadyAtOnce.providedBy(self.inner):
                 alsoProvides(self, IReadyAtOnce)
             scope = context.scope or context.store

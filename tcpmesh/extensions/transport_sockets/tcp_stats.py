@@ -1,12 +1,10 @@
 """`envoy.extensions.transport_sockets.tcp_stats.v3.Config`: counts what the kernel knows of the TCP
 connections below another transport socket, when they end and, where there is an `update_period`,
-meanwhile.
+meanwhile.  An attempt to connect to a host that fails is counted too.
 
 The connection is that of the inner transport socket; nothing is put between, but for a call before
 the descriptor is closed.  A connection of which the system tells nothing, as over a unix socket, is
 not counted.
-
-Different from Envoy 1.40: the segments of an attempt to connect that fails are not counted.
 """
 
 from __future__ import annotations
@@ -89,8 +87,9 @@ class TcpStats:
 
 
 class Watch:
-    """What was counted of one connection.
+    """What was counted of one connection, or of an attempt to make one.
 
+    :param transport: that below, or the connector: `tcp_facts` and `before_close` are called.
     :param again: where it is to wait for the next look, if there is an `update_period`.
     """
 
@@ -150,6 +149,7 @@ class TcpStatsSocket:
         for side in (IDownstreamTransportSocketFactory, IUpstreamTransportSocketFactory):
             if self._inner is None or side.providedBy(self._inner):
                 alsoProvides(self, side)
+        self.serves_many_chains: bool = getattr(self._inner, "serves_many_chains", True)
         if IPerClientTransportSocketFactory.providedBy(self._inner):
             self.needs_header = self._inner.needs_header
             alsoProvides(self, IPerClientTransportSocketFactory)
@@ -166,6 +166,10 @@ class TcpStatsSocket:
         """Wrap a client."""
         self.watch(connection.transport)
         return None if self._inner is None else self._inner.accepted(connection, observer)
+
+    def connecting(self, connector: Any) -> None:
+        """Count the attempt, should it fail."""
+        Watch(self._stats, connector, None)
 
     def connected(
         self, address: Address, observer: Any, options: TransportSocketOptions

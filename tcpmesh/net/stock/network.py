@@ -35,6 +35,7 @@ from tcpmesh.net.timeout_queues import TimeoutQueues
 from tcpmesh.values.address import Address
 from tcpmesh.values.all_or_nothing import all_or_nothing
 from tcpmesh.values.socket_options import ConnectOptions, ListenOptions
+from tcpmesh.values.stream.tcp_facts import TcpFacts
 
 log = Logger(namespace="connection")
 
@@ -208,6 +209,12 @@ class _Client(StockTransport, tcp.BaseClient):
             sock.close()
         self._finishInit(None if problem else self.doConnect, sock, problem, reactor)
 
+    def failIfNotConnected(self, err: Any) -> None:
+        """There is no connection, unless there is one."""
+        if not self.connected:
+            self.connector.call_before_close()
+        super().failIfNotConnected(err)
+
 
 class _Connector(BaseConnector):
     """One attempt to connect."""
@@ -226,6 +233,7 @@ class _Connector(BaseConnector):
         self._options = options
         self._sockets = sockets
         self._check = check
+        self._before_close: tuple[Callable[[], object], ...] = ()
         super().__init__(factory, timeout, reactor)
 
     def connect(self) -> None:
@@ -237,9 +245,26 @@ class _Connector(BaseConnector):
         """The network stops."""
         self.stopConnecting()
 
+    def tcp_facts(self) -> TcpFacts | None:
+        """What the system knows of the attempt."""
+        client: Any = self.transport
+        found: TcpFacts | None = client.tcp_facts()
+        return found
+
+    def before_close(self, call: Callable[[], object]) -> None:
+        """Call this just before the descriptor is closed, if there is no connection."""
+        self._before_close = (*self._before_close, call)
+
+    def call_before_close(self) -> None:
+        """The attempt fails."""
+        calls, self._before_close = self._before_close, ()
+        for call in calls:
+            call()
+
     def buildProtocol(self, addr: Any) -> Any:
         """Connected: from now on it is the connection that is open."""
         transport: Any = self.transport
+        self._before_close = ()
         transport.count_in(self._sockets)
         self._sockets.discard(self)
         return super().buildProtocol(addr)

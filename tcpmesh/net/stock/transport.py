@@ -389,7 +389,7 @@ class StockTransport(tcp.Connection):
 
     def tcp_facts(self) -> TcpFacts | None:
         """What the system knows of a TCP connection."""
-        return tcp_facts(self.socket) if self._is_tcp and self.connected else None
+        return tcp_facts(self.socket) if self._is_tcp else None
 
     def before_close(self, call: Callable[[], object]) -> None:
         """Call this just before the descriptor is closed."""

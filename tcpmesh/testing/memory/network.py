@@ -39,6 +39,7 @@ from tcpmesh.testing.memory.pipe import EventQueue
 from tcpmesh.testing.memory.transport import MemoryTransport, connect_in_memory
 from tcpmesh.values.address import Address
 from tcpmesh.values.socket_options import ConnectOptions, ListenOptions
+from tcpmesh.values.stream.tcp_facts import TcpFacts
 
 log = Logger()
 
@@ -147,6 +148,7 @@ class MemoryConnector(BaseConnector):
         self._network = network
         self._address = address
         self._source = options.source if options is not None else None
+        self._before_close: list[Callable[[], object]] = []
 
     def _makeTransport(self) -> Any:
         attempt = _Attempt(self)
@@ -161,6 +163,9 @@ class MemoryConnector(BaseConnector):
     def connectionFailed(self, reason: Failure) -> None:
         """There is no connection."""
         self._network.connecting.discard(self)
+        calls, self._before_close = self._before_close, []
+        for call in calls:
+            call()
         super().connectionFailed(reason)
 
     def getDestination(self) -> Any:
@@ -182,8 +187,17 @@ class MemoryConnector(BaseConnector):
         network.steps.add(lambda: port.accept(far))
         self._connected(near)
 
+    def tcp_facts(self) -> TcpFacts | None:
+        """What a test says."""
+        return self._network.facts_of_attempts
+
+    def before_close(self, call: Callable[[], object]) -> None:
+        """Call this where there is no connection."""
+        self._before_close.append(call)
+
     def _connected(self, transport: MemoryTransport) -> None:
         self._network.connecting.discard(self)
+        self._before_close.clear()
         self.transport = cast(Any, transport)
         transport.connector = self
         protocol: IProtocol | None = self.buildProtocol(transport.getPeer())
@@ -224,6 +238,8 @@ class MemoryNetwork:
         """Addresses for a connection to which this machine has no descriptor left."""
         self.connecting: set[MemoryConnector] = set()
         """Attempts to connect that are under way."""
+        self.facts_of_attempts: TcpFacts | None = None
+        """What the `tcp_facts` of connectors are to tell."""
         self.transports: list[MemoryTransport] = []
         """Both ends of every connection there has been, in order, the client's first."""
         self._capacity, self._chunk = capacity, chunk

@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.config.text.problems import ConfigError
 from tcpmesh.testing import mesh
+from tcpmesh.values.address import Address
 from tcpmesh.values.stream.tcp_facts import TcpFacts
 from tests import transport_sockets
 from tests.connection.test_transport_sockets import CONFIG
@@ -116,6 +117,26 @@ class TcpStatsTests(SynchronousTestCase):
         looks = self.mesh.times(UP + "cx_rtt_us")
         self.mesh.advance(10)
         self.assertEqual(looks, self.mesh.times(UP + "cx_rtt_us"))
+
+    def test_failed_attempts(self) -> None:
+        """An attempt to connect that fails is counted, behind a PROXY header as well; what one that
+        succeeds has sent is counted once, with its connection.
+        """
+        for upstream in (counted(), header(counted())):
+            self.mesh = mesh.Mesh(CONFIG % ("name: x", upstream))
+            self.mesh.network.facts_of_attempts = FIRST
+            self.mesh.network.refused.add(Address("127.0.0.2", 80))
+            self.mesh.connect(FRONT)
+            self.assertEqual(COUNTED | {"cx_tx_retransmitted_segments": 1}, self.mesh.moved(UP))
+            self.assertEqual((1, 100.0), self.mesh.times(UP + "cx_rtt_us"))
+            self.mesh.network.refused.clear()
+            host = self.mesh.upstream("127.0.0.2:80")
+            client = self.mesh.connect(FRONT)
+            host.built[0].transport.far.facts = FIRST
+            client.transport.loseConnection()
+            host.built[0].transport.loseConnection()
+            self.mesh.pump()
+            self.assertEqual(20, self.mesh.stat(UP + "cx_tx_segments"))
 
     def test_nothing_told(self) -> None:
         """A connection of which the system tells nothing is not counted."""
