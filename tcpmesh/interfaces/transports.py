@@ -204,8 +204,8 @@ class INetwork(Interface):
         `ConnectBindError` where the source cannot be bound, or with another `ConnectError`.
 
         :param for_client: whether it is for a client: these may not have the last descriptors.
-        :return: the connector, which has `tcp_facts` and `before_close` of the attempt, as a
-            transport has them of a connection; they end without a call where one is made.
+        :return: the connector; if there will be no connection, `connector.on_failure(call)` has
+            `call` called with the `TcpFacts` of the attempt, or `None`, before it is closed.
         """
 
     def connect_check(

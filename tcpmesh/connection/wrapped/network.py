@@ -22,6 +22,7 @@ from tcpmesh.net.connect_check import ConnectCheckListener, FactoryConnectCheck
 from tcpmesh.net.protocol import OneShotFactory
 from tcpmesh.values.address import Address
 from tcpmesh.values.socket_options import ConnectOptions
+from tcpmesh.values.stream.tcp_facts import TcpFacts
 from tcpmesh.values.stream.transport_socket_options import NO_OPTIONS, TransportSocketOptions
 
 
@@ -83,6 +84,11 @@ class WrappedConnector(OneShotFactory):
     def getDestination(self) -> Address:
         """Where this connects to."""
         return self._address
+
+    def on_failure(self, call: Callable[[TcpFacts | None], object]) -> None:
+        """If there will be no connection below, call this with what the system knows of it."""
+        if self._connector is not None:
+            self._connector.on_failure(call)
 
     def timed_out(self) -> None:
         """The time is over."""

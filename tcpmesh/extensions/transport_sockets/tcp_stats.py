@@ -76,6 +76,12 @@ class TcpStats:
         self._rtt.record(now.rtt)
         self._variance.record(now.rtt_variance)
 
+    def attempt_failed(self, facts: TcpFacts | None) -> None:
+        """Count what an attempt to connect has sent and received in vain."""
+        if facts is not None:
+            self.count(NOTHING, facts)
+            self.pending(facts, NOTHING)
+
     def pending(self, before: TcpFacts, now: TcpFacts) -> None:
         """What waits in the kernel has changed."""
         self._unsent.add(now.unsent - before.unsent)
@@ -87,9 +93,8 @@ class TcpStats:
 
 
 class Watch:
-    """What was counted of one connection, or of an attempt to make one.
+    """What was counted of one connection.
 
-    :param transport: that below, or the connector: `tcp_facts` and `before_close` are called.
     :param again: where it is to wait for the next look, if there is an `update_period`.
     """
 
@@ -169,7 +174,7 @@ class TcpStatsSocket:
 
     def connecting(self, connector: Any) -> None:
         """Count the attempt, should it fail."""
-        Watch(self._stats, connector, None)
+        connector.on_failure(self._stats.attempt_failed)
 
     def connected(
         self, address: Address, observer: Any, options: TransportSocketOptions

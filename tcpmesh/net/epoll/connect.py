@@ -134,15 +134,10 @@ class EpollConnector:
         """Where this connects to."""
         return self._address
 
-    def tcp_facts(self) -> TcpFacts | None:
-        """What the system knows of the attempt."""
-        return self._asked(tcp_facts) if self._fd >= 0 else None
-
-    def before_close(self, call: Callable[[], object]) -> None:
-        """Call this just before the descriptor is closed, if there is no connection."""
-        calls = self._network.before_close
+    def on_failure(self, call: Callable[[TcpFacts | None], object]) -> None:
+        """If there will be no connection, call this with what the system knows of the attempt."""
         if self._fd >= 0:
-            calls[self] = (*calls.get(self, ()), call)
+            self._network.before_close[self] = (lambda: call(self._asked(tcp_facts)),)
 
     def _connected(self, mask: int) -> None:
         fd, self._fd = self._fd, -1

@@ -212,7 +212,7 @@ class _Client(StockTransport, tcp.BaseClient):
     def failIfNotConnected(self, err: Any) -> None:
         """There is no connection, unless there is one."""
         if not self.connected:
-            self.connector.call_before_close()
+            self.connector.fails(self.tcp_facts())
         super().failIfNotConnected(err)
 
 
@@ -233,7 +233,7 @@ class _Connector(BaseConnector):
         self._options = options
         self._sockets = sockets
         self._check = check
-        self._before_close: tuple[Callable[[], object], ...] = ()
+        self._on_failure: Callable[[TcpFacts | None], object] | None = None
         super().__init__(factory, timeout, reactor)
 
     def connect(self) -> None:
@@ -245,26 +245,20 @@ class _Connector(BaseConnector):
         """The network stops."""
         self.stopConnecting()
 
-    def tcp_facts(self) -> TcpFacts | None:
-        """What the system knows of the attempt."""
-        client: Any = self.transport
-        found: TcpFacts | None = client.tcp_facts()
-        return found
+    def on_failure(self, call: Callable[[TcpFacts | None], object]) -> None:
+        """If there will be no connection, call this with what the system knows of the attempt."""
+        self._on_failure = call
 
-    def before_close(self, call: Callable[[], object]) -> None:
-        """Call this just before the descriptor is closed, if there is no connection."""
-        self._before_close = (*self._before_close, call)
-
-    def call_before_close(self) -> None:
-        """The attempt fails."""
-        calls, self._before_close = self._before_close, ()
-        for call in calls:
-            call()
+    def fails(self, facts: TcpFacts | None) -> None:
+        """The socket is about to be closed."""
+        call, self._on_failure = self._on_failure, None
+        if call is not None:
+            call(facts)
 
     def buildProtocol(self, addr: Any) -> Any:
         """Connected: from now on it is the connection that is open."""
         transport: Any = self.transport
-        self._before_close = ()
+        self._on_failure = None
         transport.count_in(self._sockets)
         self._sockets.discard(self)
         return super().buildProtocol(addr)

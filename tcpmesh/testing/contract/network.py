@@ -111,14 +111,14 @@ class NetworkContract(HarnessTestCase):
         _, client = self.dial(await self.free_address())
         await self.fails(client, ConnectError)
 
-    async def test_before_close_of_attempts(self) -> None:
-        """What is to be called before the close of an attempt is called once where it fails or is
-        given up, and can still read what the system knows; never where it succeeds.
+    async def test_failed_attempt(self) -> None:
+        """What the system knows of an attempt is told once where it fails or is given up, and never
+        where it succeeds.
         """
         seen: list[bool] = []
 
         def watch(connector: Any) -> None:
-            connector.before_close(lambda: seen.append(connector.tcp_facts() is not None))
+            connector.on_failure(lambda facts: seen.append(facts is not None))
 
         connector, client = self.dial(await self.free_address())
         watch(connector)

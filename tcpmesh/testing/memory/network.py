@@ -148,7 +148,7 @@ class MemoryConnector(BaseConnector):
         self._network = network
         self._address = address
         self._source = options.source if options is not None else None
-        self._before_close: list[Callable[[], object]] = []
+        self._on_failure: Callable[[TcpFacts | None], object] | None = None
 
     def _makeTransport(self) -> Any:
         attempt = _Attempt(self)
@@ -163,9 +163,9 @@ class MemoryConnector(BaseConnector):
     def connectionFailed(self, reason: Failure) -> None:
         """There is no connection."""
         self._network.connecting.discard(self)
-        calls, self._before_close = self._before_close, []
-        for call in calls:
-            call()
+        call, self._on_failure = self._on_failure, None
+        if call is not None:
+            call(self._network.facts_of_attempts)
         super().connectionFailed(reason)
 
     def getDestination(self) -> Any:
@@ -187,17 +187,13 @@ class MemoryConnector(BaseConnector):
         network.steps.add(lambda: port.accept(far))
         self._connected(near)
 
-    def tcp_facts(self) -> TcpFacts | None:
-        """What a test says."""
-        return self._network.facts_of_attempts
-
-    def before_close(self, call: Callable[[], object]) -> None:
-        """Call this where there is no connection."""
-        self._before_close.append(call)
+    def on_failure(self, call: Callable[[TcpFacts | None], object]) -> None:
+        """If there will be no connection, call this with what a test says."""
+        self._on_failure = call
 
     def _connected(self, transport: MemoryTransport) -> None:
         self._network.connecting.discard(self)
-        self._before_close.clear()
+        self._on_failure = None
         self.transport = cast(Any, transport)
         transport.connector = self
         protocol: IProtocol | None = self.buildProtocol(transport.getPeer())
@@ -239,7 +235,7 @@ class MemoryNetwork:
         self.connecting: set[MemoryConnector] = set()
         """Attempts to connect that are under way."""
         self.facts_of_attempts: TcpFacts | None = None
-        """What the `tcp_facts` of connectors are to tell."""
+        """What is told of attempts to connect that fail."""
         self.transports: list[MemoryTransport] = []
         """Both ends of every connection there has been, in order, the client's first."""
         self._capacity, self._chunk = capacity, chunk
