@@ -176,12 +176,17 @@ class IDownstreamTransportSocketFactory(ITransportSocketFactory):
 
         :param connection: its `IConnection`; `connection.transport` is what is below.
         :param observer: the `HandshakeObserver`.
-        :return: a `WrappedTransport`, to be made the protocol of what is below.
+        :return: a `WrappedTransport`, to be made the protocol of what is below; or `None`, and then
+            nothing is between, and there is no handshake.
         """
 
 
 class IUpstreamTransportSocketFactory(ITransportSocketFactory):
-    """A transport socket for the connections to the hosts of a cluster."""
+    """A transport socket for the connections to the hosts of a cluster.
+
+    One that has a method `connecting` is told of each attempt to connect that begins: the argument
+    is the connector that `INetwork.connect` has returned.
+    """
 
     def connected(address: Address, observer: Any, options: TransportSocketOptions) -> Any:
         """Wrap a connection to this address, likewise.

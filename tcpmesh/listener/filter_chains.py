@@ -6,6 +6,7 @@ nothing: where a chain cannot be built, none is changed.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from hashlib import blake2b
@@ -17,7 +18,7 @@ from google.protobuf.wrappers_pb2 import StringValue
 from tcpmesh.listener.filter_chain import ChainFilters, FilterChain, Serving
 from tcpmesh.listener.matching.chain_match import ChainFinder
 from tcpmesh.listener.matching.tree import MatchingTree
-from tcpmesh.listener.updates import default_chain, difference
+from tcpmesh.listener.updates import Difference, default_chain
 from tcpmesh.registry import UnknownExtension, WorkerContext
 from tcpmesh.values.all_or_nothing import all_or_nothing
 from tcpmesh.values.stream.stream_info import ListenerInfo, StreamInfo
@@ -60,6 +61,8 @@ class FilterChains:
         """By digests of their messages."""
         self._leaving: set[FilterChain] = set()
         """Those that have clients, though they are no more."""
+        self._wanted: Counter[Wanted] = Counter()
+        """What the chains want, and how many want each."""
         self._made: _Made | None = None
         self.update(message)
 
@@ -68,20 +71,24 @@ class FilterChains:
         yield from self._leaving
         yield from self._chains.values()
 
-    def update(self, message: Any) -> list[FilterChain]:
+    def update(self, message: Any, found: Difference | None = None) -> list[FilterChain]:
         """These are the chains now.
 
+        :param found: in which of them the message differs from the one before.
         :return: those that are no more; the clients that they have stay.
         """
         building = _Building(self._build, self._chains, self._context)
         with all_or_nothing() as undo:
             building.undo = undo.callback
-            made = building.made_of(message, self._made)
-            wanted = self._info.wanted
-            # Few values, of which each is one object, and slow to compare.
-            for each in {id(w): w for w in (c.info.wanted for c in made.chains.values())}.values():
-                wanted |= each
+            made = building.made_of(message, self._made, found)
         left = [self._chains[key] for key in self._chains.keys() - made.chains.keys()]
+        come = [made.chains[key] for key in made.chains.keys() - self._chains.keys()]
+        self._wanted.update(chain.info.wanted for chain in come)
+        self._wanted.subtract(chain.info.wanted for chain in left)
+        wanted = self._info.wanted
+        for each, count in self._wanted.items():
+            if count:
+                wanted |= each
         self._made, self._chains, self.find = made, made.chains, made.find
         self.keeps_remote = Wanted.REMOTE_ADDRESS in wanted
         self.keeps_local = Wanted.LOCAL_ADDRESS in wanted
@@ -164,7 +171,7 @@ class _Building:
         self._before = before
         self._filters: dict[bytes, ChainFilters] = {}
 
-    def made_of(self, message: Any, before: _Made | None) -> _Made:
+    def made_of(self, message: Any, before: _Made | None, found: Difference | None) -> _Made:
         """The chains of this `listener.v3.Listener`, and what finds one of them for a client; with
         10,000 of which few have changed, little is made.
         """
@@ -173,8 +180,11 @@ class _Building:
         else:
             finder = (
                 self._all(message)
-                if before is None or before.finder is None or not before.has_each_once
-                else self._changed(message, before, before.finder)
+                if before is None
+                or before.finder is None
+                or found is None
+                or not before.has_each_once
+                else self._changed(message, before, before.finder, found)
             )
             find = finder.find
             default = self._default(message)
@@ -194,10 +204,11 @@ class _Building:
         )
 
     def _changed(
-        self, message: Any, before: _Made, finder: ChainFinder[FilterChain]
+        self, message: Any, before: _Made, finder: ChainFinder[FilterChain], found: Difference
     ) -> ChainFinder[FilterChain]:
         """Of the chains that there were, those that did not change are not touched."""
-        gone, come = difference(before.message.filter_chains, message.filter_chains)
+        gone = [before.message.filter_chains[place] for place in found.gone]
+        come = [message.filter_chains[place] for place in found.come]
         self._chains = dict(before.chains)
         for each in default_chain(before.message):
             del self._chains[_digest(each)]

@@ -148,6 +148,12 @@ class UpdateChains:
     message: Any
     """The `listener.v3.Listener`."""
 
+    gone: tuple[int, ...]
+    """Places of chains in the message before that are not in this one."""
+
+    come: tuple[int, ...]
+    """... and of those in this one that were not in the one before."""
+
 
 @dataclass(frozen=True)
 class CloseChains:

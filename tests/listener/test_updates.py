@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from tcpmesh.listener import filter_chains
+from envoy.config.listener.v3.listener_components_pb2 import FilterChain
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tcpmesh.listener import filter_chains, updates
+from tcpmesh.listener import manager as manager_module
 from tcpmesh.listener.updates import changes_only_chains, difference, left_out
 from tcpmesh.net.cooperator import AT_ONCE
 from tcpmesh.registry import UnknownExtension
@@ -178,6 +183,30 @@ class InPlaceTests(ChainTestCase):
         self.mesh.advance(DRAIN - 1)
         self.assertEqual((True, False), (self.two.ended, new.ended))
 
+    def test_compared_before(self) -> None:
+        """An update of many chains is compared in small steps; applied after that it is compared no
+        more, unless there was another one in between.
+        """
+        many = [says(f"n{i}", f"server_names: [n{i}.test]") for i in range(1000)]
+        self.update(ONE, *many)
+        manager, compared = self.mesh.listeners, list[int]()
+        message = listener_of(ONE, *many[:-1], says("new", "destination_port: 2"), more=self.more)
+        self.assertEqual(4, sum(1 for _ in manager.compare(message)))
+
+        def noted(*sequences: Any) -> Any:
+            compared.append(1)
+            return difference(*sequences)
+
+        self.patch(manager_module, "difference", noted)
+        manager.add_or_update(message)
+        self.assertEqual([], compared)
+        self.assertEqual("new", self.told("127.0.0.1:2"))
+        for _ in manager.compare(listener_of(ONE, more=self.more)):
+            pass
+        self.update(ONE, says("other", "destination_port: 2"))
+        self.assertEqual([1], compared)
+        self.assertEqual("other", self.told("127.0.0.1:2"))
+
     def test_default_chain(self) -> None:
         """The default chain is drained as any other."""
         self.update(ONE, default=says("a"))
@@ -289,13 +318,31 @@ class DifferenceTests(MeshTestCase):
         ):
             texts.update(x=says("x"), y=says("y"))
             found = difference(chains(before), chains(after))
-            names = ["".join(each.name for each in some) for some in found]
+            names = ["".join(before[i] for i in found.gone), "".join(after[i] for i in found.come)]
             self.assertEqual([gone, come], names)
+
+    @given(
+        st.lists(st.sampled_from("abcdefghi"), unique=True),
+        st.lists(st.sampled_from("abcdefghi"), unique=True),
+        st.integers(1, 4),
+    )
+    def test_steps(self, before: list[str], after: list[str], at_once: int) -> None:
+        """However many are compared in a step, the difference is what either has alone."""
+        self.patch(updates, "AT_ONCE", at_once)
+        chains = [[FilterChain(name=name) for name in names] for names in (before, after)]
+        found = difference(*chains)
+        self.assertEqual(set(before) - set(after), {before[i] for i in found.gone})
+        self.assertEqual(set(after) - set(before), {after[i] for i in found.come})
+        self.assertEqual(len(found.gone), len({*found.gone}))
 
     def test_left_out(self) -> None:
         """Chains are compared as a whole, in no order."""
         base = listener_of(says("a"), says("b"), default=says("c"))
-        self.assertEqual(0, left_out(base, listener_of(says("b"), says("a"), default=says("c"))))
-        self.assertEqual(2, left_out(base, listener_of(says("b"), says("a", "source_type: 1"))))
-        self.assertEqual(0, left_out(base, listener_of(says("a"), says("b"), says("c"))))
-        self.assertEqual(1, left_out(base, listener_of(says("a"), default=says("b"))))
+        for count, other in (
+            (0, listener_of(says("b"), says("a"), default=says("c"))),
+            (2, listener_of(says("b"), says("a", "source_type: 1"))),
+            (0, listener_of(says("a"), says("b"), says("c"))),
+            (1, listener_of(says("a"), default=says("b"))),
+        ):
+            found = difference(base.filter_chains, other.filter_chains)
+            self.assertEqual(count, left_out(base, other, found))

@@ -343,6 +343,15 @@ _LISTENER_FILTERS: dict[str, Defaults] = {
     },
 }
 
+_TCP_STATS: dict[str, Defaults] = {
+    "envoy.extensions.transport_sockets.tcp_stats.v3.Config": {
+        "transport_socket": Default("what goes over the wire"),
+        "update_period": Default(
+            "an open connection is counted this often", unset="when it ends, and not before"
+        ),
+    },
+}
+
 _PROXY_HEADERS: dict[str, Defaults] = {
     "envoy.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport": {
         "config": Default(value=INSIDE),
@@ -375,6 +384,7 @@ DEFAULTS: Mapping[str, Defaults] = {
     **_LISTENER_FILTERS,
     **_CLUSTER,
     **_PROXY_HEADERS,
+    **_TCP_STATS,
     **_HEALTH,
     **_DNS,
     **TLS,

@@ -53,6 +53,7 @@ class Discoveries:
                 listeners.add_or_update,
                 listeners.remove,
                 lambda: {each.name for each in static.listeners},
+                listeners.compare,
             )
             self.listeners = self._follow(
                 dynamic.lds_config, LISTENER, manager, "listener_manager.lds"

@@ -42,6 +42,9 @@ class Manager:
     static: Callable[[], Collection[str]]
     """The names of the bootstrap's own."""
 
+    compare: Callable[[Any], Iterator[None]] = lambda message: iter(())
+    """What `add_or_update` would do at once and may take long, in small steps."""
+
 
 class Discovery:
     """One kind of resources.
@@ -109,16 +112,20 @@ class Discovery:
                 errors.append(f"{message.name!r} is there twice")
             else:
                 seen.add(message.name)
-                has_changed |= self._take(message, resources.version, errors)
+                if not self._is_known(message):
+                    yield from self._manager.compare(message)
+                    has_changed |= self._take(message, resources.version, errors)
             yield
         if has_changed:
             self.version = resources.version
             self._stats.reloaded(time())
 
+    def _is_known(self, message: Any) -> bool:
+        before = self._known.get(message.name)
+        return before is not None and bool(before.message == message)
+
     def _take(self, message: Any, version: str, errors: list[str]) -> bool:
         before = self._known.get(message.name)
-        if before is not None and before.message == message:
-            return False
         try:
             is_new = self._manager.add_or_update(message)
         except REFUSALS as error:

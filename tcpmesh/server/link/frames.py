@@ -213,7 +213,14 @@ TO_WORKER = Table(
     ),
     (
         20,
-        Record(link.UpdateChains, listener=WHOLE, update=WHOLE, message=message_form(Listener)),
+        Record(
+            link.UpdateChains,
+            listener=WHOLE,
+            update=WHOLE,
+            message=message_form(Listener),
+            gone=Several(WHOLE),
+            come=Several(WHOLE),
+        ),
     ),
     (21, Record(link.CloseChains, update=WHOLE)),
     (25, Record(link.PauseCluster, cluster=WHOLE, seconds=FRACTION)),

@@ -138,6 +138,8 @@ BY_NAME = {
     (link.AddCluster, "message"): st.builds(Cluster, name=TEXTS),
     (link.AddListener, "message"): st.builds(Listener, name=TEXTS),
     (link.UpdateChains, "message"): st.builds(Listener, name=TEXTS),
+    (link.UpdateChains, "gone"): st.lists(NUMBERS).map(tuple),
+    (link.UpdateChains, "come"): st.lists(NUMBERS).map(tuple),
     (link.Hosts, "keys"): st.lists(NUMBERS).map(tuple),
     (link.Hosts, "flags"): st.lists(NUMBERS).map(tuple),
     (link.LogLevels, "levels"): st.lists(st.tuples(TEXTS, TEXTS)).map(tuple),
