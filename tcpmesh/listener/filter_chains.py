@@ -71,7 +71,7 @@ class FilterChains:
     def update(self, message: Any) -> list[FilterChain]:
         """These are the chains now.
 
-        :return: those that are no more; the clients that they have stay.
+        :return: those that are no more; the clients that they have may stay for the drain time.
         """
         building = _Building(self._build, self._chains, self._context)
         with all_or_nothing() as undo:
@@ -87,6 +87,7 @@ class FilterChains:
         self.keeps_local = Wanted.LOCAL_ADDRESS in wanted
         for chain in left:
             chain.close()
+            chain.filters.drain()
         self._leaving.update(chain for chain in left if chain.connections)
         return left
 
