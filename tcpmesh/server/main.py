@@ -94,7 +94,7 @@ class Main:
         """What operators do with clusters and hosts."""
         self.listeners = ListenerManager(store, send, network.clock, float(options.drain_time_s))
         self.discoveries = Discoveries(
-            bootstrap, self.clusters, self.listeners, store, network, options
+            bootstrap, self.clusters, self.listeners, self.layers, store, network, options
         )
         self.watching = Watching(send, network.clock)
         """How much traffic there is and was."""
@@ -159,9 +159,11 @@ class Main:
         :raise LookupError: where an extension is not known.
         :raise tcpmesh.registry.BrokenExtension: where another package's extension fails.
         :raise CannotLog: where an event log or an access log cannot be opened.
-        :raise tcpmesh.net.moves.CannotWatch: where the directory of a runtime layer is not there.
+        :raise tcpmesh.net.moves.CannotWatch: where the directory of a runtime layer or of a file
+            of discovery is not there.
         """
         self.sinks = build_sinks(self._bootstrap.stats_sinks, self.context)
+        self.discoveries.start_runtime()
         network = self.context.network
         self.layers.start(network.clock, network.cooperator)
         resources = self._bootstrap.static_resources

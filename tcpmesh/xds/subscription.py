@@ -33,6 +33,9 @@ log = Logger(namespace="config")
 Outcome: TypeAlias = "Resources | NotReadable"
 """What a file has, or why it is no such file."""
 
+Load: TypeAlias = Callable[[str], Resources]
+"""Reads and judges a file, in a thread or not; raises `NotReadable`."""
+
 SWITCH = 0.0005
 """Seconds that the thread may hold the interpreter while others want it.  With Python's own 5 ms
 each system call of the thread that serves would wait so long."""
@@ -50,7 +53,7 @@ class FileSubscription:
         self,
         source: Any,
         network: INetwork,
-        load: Callable[[str], Resources],
+        load: Load,
         take: Callable[[Outcome], Iterator[object]],
     ) -> None:
         file = source.path_config_source

@@ -45,7 +45,9 @@ BOOTSTRAP: dict[str, Rows] = {
         "static_layer": YES,
         "disk_layer": YES,
         "admin_layer": YES,
+        "rtds_layer": YES,
     },
+    "envoy.config.bootstrap.v3.RuntimeLayer.RtdsLayer": {"name": YES, "rtds_config": YES},
     "envoy.config.bootstrap.v3.RuntimeLayer.DiskLayer": {
         "symlink_root": YES,
         "subdirectory": YES,
