@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from envoy.config.bootstrap.v3.bootstrap_pb2 import Bootstrap
 from envoy.service.discovery.v3.discovery_pb2 import DiscoveryResponse, Resource
@@ -57,6 +57,8 @@ _IN_LIST = re.compile(
 )
 
 
+Check: TypeAlias = Callable[[Any, FieldPath, Report], None]
+
 NAME = "an EDS cluster"
 """What the cluster of an assignment is called while it is judged."""
 
@@ -94,6 +96,7 @@ def load_resources(
     allow_unknown_fields: bool = True,
     allow_unsupported: bool = False,
     environ: Mapping[str, str] = os.environ,
+    check: Check | None = None,
 ) -> Resources:
     """The resources of a file.
 
@@ -101,6 +104,7 @@ def load_resources(
     :param kind: `LISTENER`, `CLUSTER`, `ASSIGNMENT`, `SECRET`, or `RUNTIME`, whose messages come as
         a `bootstrap.v3.RuntimeLayer` each.
     :param bootstrap: what they are added to: its node, secrets and clusters may be meant.
+    :param check: reports what else is wrong with each of them.
     :raise NotReadable: where there is no such file, or it is something else.
     """
     judged = Bootstrap()
@@ -118,6 +122,8 @@ def load_resources(
         here = (_path_to(kind), number)
         rules.check(message, report, here)
         unsupported.check(message, report, allow_unsupported, here)
+        if check is not None:
+            check(message, here, report)
     found = by_place(set(report.problems))
     errors = [each for each in found if each.severity == "error"]
     wrong = {_index(each) for each in errors}

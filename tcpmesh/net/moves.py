@@ -103,9 +103,12 @@ def _look(
     return looking.stop
 
 
-def _identity(path: bytes) -> tuple[int, int, int] | None:
-    """What tells a file from another one at its path."""
+def _identity(path: bytes) -> object:
+    """What tells a file from another one at its path, and what is in a directory from what was."""
     try:
+        if path.endswith(b"/"):
+            with os.scandir(path) as entries:
+                return sorted((each.name, each.inode()) for each in entries)
         found = os.lstat(path)
     except OSError:
         return None

@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any, TypeAlias
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IDelayedCall
@@ -30,6 +30,8 @@ from tcpmesh.net.moves import watch_moves
 
 log = Logger(namespace="config")
 
+Read = TypeVar("Read")
+
 Outcome: TypeAlias = "Resources | NotReadable"
 """What a file has, or why it is no such file."""
 
@@ -39,6 +41,52 @@ Load: TypeAlias = Callable[[str], Resources]
 SWITCH = 0.0005
 """Seconds that the thread may hold the interpreter while others want it.  With Python's own 5 ms
 each system call of the thread that serves would wait so long."""
+
+
+class Reread(Generic[Read]):
+    """Something that is read time and again: in a thread, and what came of it is applied in small
+    steps, one after the other; where it is to be read while that goes on, it is read once more
+    afterwards.
+
+    :param load: reads it, from a thread or not.
+    :param take: applies what came of that, in small steps.
+    """
+
+    def __init__(
+        self, network: INetwork, load: Callable[[], Read], take: Callable[[Read], Iterator[object]]
+    ) -> None:
+        self._clock: Any = network.clock
+        self._cooperator = network.cooperator
+        self._load = load
+        self._take = take
+        self._is_busy = self._is_dirty = False
+        """Whether it is being read or applied, and whether it is to be read once more then."""
+        self._is_stopped = False
+
+    def at_once(self) -> None:
+        """Read it and apply all of it, before this call returns."""
+        for _ in self._take(self._load()):
+            pass
+
+    def read(self) -> None:
+        """Read it beside the traffic, and apply it."""
+        self._is_dirty = self._is_busy
+        if not self._is_busy:
+            self._is_busy = True
+            read = _beside(self._clock, self._load)
+            read.addCallback(self._apply).addErrback(_complain).addCallback(self._done)
+
+    def stop(self) -> None:
+        """What is being read is not applied."""
+        self._is_stopped = True
+
+    def _apply(self, outcome: Read) -> Deferred[None] | None:
+        return None if self._is_stopped else do_all(self._cooperator, self._take(outcome))
+
+    def _done(self, _: object) -> None:
+        self._is_busy = False
+        if self._is_dirty and not self._is_stopped:
+            self.read()
 
 
 class FileSubscription:
@@ -61,14 +109,10 @@ class FileSubscription:
         self._folder = file.watched_directory.path if file.HasField("watched_directory") else ""
         self._interval = seconds(file.poll_interval) if file.HasField("poll_interval") else 0.0
         self._clock: Any = network.clock
-        self._cooperator = network.cooperator
         self._load = load
-        self._take = take
+        self._file: Reread[Outcome] = Reread(network, self._loaded, take)
         self._stop_watching: Callable[[], None] = lambda: None
         self._call: IDelayedCall | None = None
-        self._is_busy = self._is_dirty = False
-        """Whether it is being read or applied, and whether it is to be read once more then."""
-        self._is_stopped = False
 
     def start(self) -> None:
         """Read it, and look after it from now on.
@@ -76,14 +120,13 @@ class FileSubscription:
         :raise tcpmesh.net.moves.CannotWatch: where its directory is not there.
         """
         watched = os.path.join(self._folder, "") if self._folder else os.path.abspath(self.path)
-        self._stop_watching = watch_moves(self._clock, [watched], self._read)
-        for _ in self._take(self._loaded()):
-            pass
+        self._stop_watching = watch_moves(self._clock, [watched], self._file.read)
+        self._file.at_once()
         self._poll()
 
     def stop(self) -> None:
         """Look after it no more; what is being read is not applied."""
-        self._is_stopped = True
+        self._file.stop()
         self._stop_watching()
         self._stop_watching = lambda: None
         if self._call is not None:
@@ -96,16 +139,8 @@ class FileSubscription:
 
     def _polled(self) -> None:
         self._call = None
-        self._read()
+        self._file.read()
         self._poll()
-
-    def _read(self) -> None:
-        """Read it beside the traffic, and apply it."""
-        self._is_dirty = self._is_busy
-        if not self._is_busy:
-            self._is_busy = True
-            read = _beside(self._clock, self._loaded)
-            read.addCallback(self._apply).addErrback(_complain).addCallback(self._done)
 
     def _loaded(self) -> Outcome:
         try:
@@ -113,20 +148,12 @@ class FileSubscription:
         except NotReadable as error:
             return error
 
-    def _apply(self, outcome: Outcome) -> Deferred[None] | None:
-        return None if self._is_stopped else do_all(self._cooperator, self._take(outcome))
-
-    def _done(self, _: object) -> None:
-        self._is_busy = False
-        if self._is_dirty and not self._is_stopped:
-            self._read()
-
 
 def _complain(failure: Failure) -> None:
     log.failure("an update failed", failure)
 
 
-def _beside(clock: Any, work: Callable[[], Outcome]) -> Deferred[Outcome]:
+def _beside(clock: Any, work: Callable[[], Read]) -> Deferred[Read]:
     """Do it in a thread of the reactor's; at once where there is only a clock."""
     if not hasattr(clock, "getThreadPool"):
         return maybeDeferred(work)

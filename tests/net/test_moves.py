@@ -54,6 +54,32 @@ class LookTests(SynchronousTestCase):
         self.clock.advance(INTERVAL)
         self.assertEqual(self.moves, 1)
 
+    def test_folder(self) -> None:
+        """In a directory whatever comes is seen, or takes the place of something, but not what is
+        written in place.
+        """
+        moves: list[None] = []
+        stop = watch_moves(self.clock, [f"{self.folder}/"], lambda: moves.append(None))
+        self.addCleanup(stop)
+        file, new = self.folder / "c", self.folder / "c.new"
+        for count, change in enumerate(
+            (
+                lambda: file.write_text("1"),
+                lambda: os.rename(new, file),
+            ),
+            1,
+        ):
+            new.write_text("2")
+            self.clock.advance(INTERVAL)
+            moves.clear()
+            change()
+            self.clock.advance(INTERVAL)
+            self.assertEqual(1, len(moves), count)
+        moves.clear()
+        file.write_text("3")
+        self.clock.advance(INTERVAL)
+        self.assertEqual([], moves)
+
     def test_stop(self) -> None:
         """Nothing is left when it is ended."""
         self.stop()

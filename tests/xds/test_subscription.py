@@ -144,7 +144,7 @@ class FileSubscriptionTests(SynchronousTestCase):
         subscription = self.subscription(f"path: {self.files.path}")
         for text in "2345":
             self.files.put(text)
-            subscription._read()
+            subscription._file.read()
         self.assertEqual(["1"], self.files.versions())
         self.clock.advance(0)
         self.assertEqual(["1", "2", "5"], self.files.versions())
@@ -202,5 +202,5 @@ class ThreadTests(TestCase):
         await self.until(reading.is_set)
         self.subscription.stop()
         go_on.set()
-        await self.until(lambda: not self.subscription._is_busy)
+        await self.until(lambda: not self.subscription._file._is_busy)
         self.assertEqual(["1"], self.files.versions())

@@ -49,6 +49,11 @@ def _check_runtime(layer: Any, field_path: FieldPath, report: Report) -> None:
     check_source(layer.rtds_config, (field_path, "rtds_config"), report)
 
 
+def _check_secret(config: Any, field_path: FieldPath, report: Report) -> None:
+    if config.HasField("sds_config"):
+        check_source(config.sds_config, (field_path, "sds_config"), report)
+
+
 def check_source(source: Any, field_path: FieldPath, report: Report) -> None:
     """Report a ConfigSource that cannot work.  (That of listeners is opened when it starts.)"""
     check_node(field_path, report)
@@ -172,5 +177,6 @@ CHECKS = {
     "envoy.config.bootstrap.v3.Bootstrap": _check_bootstrap,
     "envoy.config.bootstrap.v3.RuntimeLayer.RtdsLayer": _check_runtime,
     "envoy.config.cluster.v3.Cluster": _check_cluster,
+    "envoy.extensions.transport_sockets.tls.v3.SdsSecretConfig": _check_secret,
     "envoy.config.core.v3.ApiConfigSource": _check_api_source,
 }

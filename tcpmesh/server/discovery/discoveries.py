@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -41,6 +42,8 @@ class Discoveries:
         """The `Discovery` of each; `None` where there is none."""
         self._subscriptions: dict[str, FileSubscription] = {}
         self._runtime: list[FileSubscription] = []
+        self.on_change: Callable[[], object] = lambda: None
+        """Called when listeners or clusters have changed."""
         if dynamic.HasField("cds_config"):
             manager = Manager(
                 "cluster",
@@ -106,7 +109,9 @@ class Discoveries:
 
     def _follow(self, source: Any, kind: str, manager: Manager, prefix: str) -> Discovery:
         stats = SubscriptionStats(self._store, prefix, counts_reloads=kind == CLUSTER)
-        discovery = Discovery(manager, stats, self._network.clock, self._count_unknown)
+        discovery = Discovery(
+            manager, stats, self._network.clock, self._count_unknown, lambda: self.on_change()
+        )
         self._subscriptions[kind] = FileSubscription(
             source, self._network, self._load(kind), discovery.update
         )
