@@ -46,10 +46,16 @@ class SecretUse:
     default: bytes | None = None
     """The `CertificateValidationContext` that the secret completes, or `None`."""
 
+    needs_authority: bool = False
+    """Whether a trusted CA has to come of it (`auto_sni_san_validation`)."""
+
 
 @dataclass(frozen=True)
 class FoundSecret:
     """A secret that may be used."""
+
+    path: str
+    """Its file."""
 
     message: Any
     """The `tls.v3.Secret` as its file has it."""
@@ -66,6 +72,7 @@ def secret_uses(context: Any) -> Iterator[tuple[SecretKey, Any, SecretUse]]:
     is_server = isinstance(context, tls_pb2.DownstreamTlsContext)
     policy = tls_pb2.DownstreamTlsContext.MUST_STAPLE
     must_staple = is_server and context.ocsp_staple_policy == policy
+    needs_authority = not is_server and context.auto_sni_san_validation
     default = None
     if common.HasField("combined_validation_context"):
         combined = common.combined_validation_context
@@ -76,7 +83,7 @@ def secret_uses(context: Any) -> Iterator[tuple[SecretKey, Any, SecretUse]]:
             config,
             SecretUse(is_server, must_staple)
             if key[0] == CERTIFICATE
-            else SecretUse(default=default),
+            else SecretUse(default=default, needs_authority=needs_authority),
         )
 
 
@@ -111,7 +118,7 @@ def load_secret(
             return _refused(found, path, f"one secret has to be there, not {len(found.messages)}")
         whole = with_contents(found.messages[0], environ)
         if whole == before[0]:
-            return replace(found, messages=(FoundSecret(found.messages[0], whole),))
+            return replace(found, messages=(FoundSecret(path, found.messages[0], whole),))
     return _refused(found, path, "the files that it names do not stay as they are")
 
 
@@ -122,16 +129,16 @@ def read_again(
     environ: Mapping[str, str] = os.environ,
 ) -> FoundSecret | tuple[Problem, ...]:
     """The same secret with what its files hold now, or what is wrong with that."""
-    document = Document("", "", MappingNode(0, 0))
+    document = Document(found.path, "", MappingNode(0, 0))
     for _ in range(TRIES):
         whole = with_contents(found.message, environ)
-        report = Report(Bootstrap(), SourceMap([document], ""), [], environ)
+        report = Report(Bootstrap(), SourceMap([document], found.path), [], environ)
         rules.check(found.message, report, None)
         _check_secret(found.message, key, uses, None, report)
         errors = tuple(each for each in report.problems if each.severity == "error")
         if with_contents(found.message, environ) == whole:
-            return errors or FoundSecret(found.message, whole)
-    return (Problem(Place(""), "", "the files do not stay as they are"),)
+            return errors or replace(found, whole=whole)
+    return (Problem(Place(found.path), "", "the files do not stay as they are"),)
 
 
 def with_contents(message: Any, environ: Mapping[str, str]) -> Any:
@@ -208,7 +215,11 @@ def _check_secret(
                 must_staple=use.must_staple,
             )
         else:
-            check_validation(_completed(message.validation_context, use), here, report)
+            completed = _completed(message.validation_context, use)
+            check_validation(completed, here, report)
+            if use.needs_authority and not completed.HasField("trusted_ca"):
+                text = "auto_sni_san_validation needs a trusted CA: set trusted_ca"
+                report.error(here, text)
 
 
 def _completed(context: Any, use: SecretUse) -> Any:
