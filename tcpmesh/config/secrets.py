@@ -156,16 +156,26 @@ def with_contents(message: Any, environ: Mapping[str, str]) -> Any:
     return copy
 
 
-def folders_of(message: Any) -> tuple[str, ...]:
-    """The directories in which something is moved where the files of a `tls.v3.Secret` change, each
-    with a slash at its end.
-    """
+@dataclass(frozen=True)
+class Folders:
+    """Where something happens when the files of a secret change."""
+
+    paths: tuple[str, ...] = ()
+    """Directories, each with a slash at its end."""
+
+    writes: bool = False
+    """Whether files are written in place, and not only moved there."""
+
+
+def folders_of(message: Any) -> Folders:
+    """What is to be looked after for the files that a `tls.v3.Secret` names."""
     files = [each.filename for each in _sources(message) if each.filename]
     content = getattr(message, message.WhichOneof("type"))
     if files and content.HasField("watched_directory"):
-        return (os.path.join(content.watched_directory.path, ""),)
+        directory = content.watched_directory
+        return Folders((os.path.join(directory.path, ""),), directory.watch_modify)
     folders = (os.path.join(os.path.dirname(os.path.abspath(each)), "") for each in files)
-    return tuple(dict.fromkeys(folders))
+    return Folders(tuple(dict.fromkeys(folders)))
 
 
 def _sources(message: Message) -> Iterator[Any]:

@@ -1,8 +1,9 @@
 """A subscription to a file (`path_config_source`): read when it starts, and whenever a file is
 moved to its place, or anything into its `watched_directory`.
 
-A file that is written in place is not noticed, as in Envoy: whoever reads it then may find half of
-it.  With `poll_interval` it is read anew at intervals too, changed or not.
+A file that is written in place is not noticed, as in Envoy, unless `watch_modify` says so: whoever
+reads it then may find half of it.  With `poll_interval` it is read anew at intervals too, changed
+or not.
 
 Before clients are served a file is read and applied at once.  Later it is read and judged by a
 thread, and applied a few resources in each turn of the reactor, so that nobody waits for a long
@@ -106,7 +107,9 @@ class FileSubscription:
     ) -> None:
         file = source.path_config_source
         self.path: str = file.path if source.HasField("path_config_source") else source.path
-        self._folder = file.watched_directory.path if file.HasField("watched_directory") else ""
+        directory = file.watched_directory
+        self._folder = directory.path if file.HasField("watched_directory") else ""
+        self._writes: bool = directory.watch_modify
         self._interval = seconds(file.poll_interval) if file.HasField("poll_interval") else 0.0
         self._clock: Any = network.clock
         self._load = load
@@ -120,7 +123,7 @@ class FileSubscription:
         :raise tcpmesh.net.moves.CannotWatch: where its directory is not there.
         """
         watched = os.path.join(self._folder, "") if self._folder else os.path.abspath(self.path)
-        self._stop_watching = watch_moves(self._clock, [watched], self._file.read)
+        self._stop_watching = watch_moves(self._clock, [watched], self._file.read, self._writes)
         self._file.at_once()
         self._poll()
 

@@ -19,7 +19,7 @@ _TICKETS = refused(
     "the library for TLS cannot be given keys for session tickets; it makes its own, so a session "
     "is resumed by the worker that began it"
 )
-_SELECTOR = refused("certificates on demand come with SDS")
+_SELECTOR = refused("certificates are chosen by their names, and none on demand")
 
 #: What an `@type` may name.
 EXTENSIONS: dict[str, Rows] = {

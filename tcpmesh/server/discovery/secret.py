@@ -9,7 +9,7 @@ line; it counts as rejected, or, where the files are wrong that it names, as a r
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from time import time
 from typing import Any
@@ -19,7 +19,14 @@ from envoy.extensions.transport_sockets.tls.v3.secret_pb2 import Secret
 from twisted.logger import Logger
 
 from tcpmesh.config.resources import NotReadable, Resources
-from tcpmesh.config.secrets import FoundSecret, SecretUse, folders_of, load_secret, read_again
+from tcpmesh.config.secrets import (
+    Folders,
+    FoundSecret,
+    SecretUse,
+    folders_of,
+    load_secret,
+    read_again,
+)
 from tcpmesh.config.text.problems import Problem
 from tcpmesh.interfaces import INetwork
 from tcpmesh.net.moves import CannotWatch, watch_moves
@@ -77,7 +84,7 @@ class SecretDiscovery:
         self._unknown = None if options.ignore_unknown_dynamic_fields else _unknown_fields(store)
         self._subscription = FileSubscription(config.sds_config, network, self._load, self._update)
         self._files: Reread[Rotation] = Reread(network, self._read_files, self._rotate)
-        self._folders: tuple[str, ...] = ()
+        self._folders = Folders()
         self._stop_watching: Callable[[], None] = lambda: None
 
     def start(self) -> None:
@@ -133,16 +140,17 @@ class SecretDiscovery:
 
     # The files that it names
 
-    def _watch(self, folders: Iterable[str]) -> None:
-        wanted = tuple(folders)
-        if wanted == self._folders:
+    def _watch(self, folders: Folders) -> None:
+        if folders == self._folders:
             return
         self._stop_watching()
-        self._folders, self._stop_watching = wanted, lambda: None
+        self._folders, self._stop_watching = folders, lambda: None
         try:
-            self._stop_watching = watch_moves(self._clock, wanted, self._files.read)
+            self._stop_watching = watch_moves(
+                self._clock, folders.paths, self._files.read, folders.writes
+            )
         except CannotWatch as error:
-            self._folders = ()
+            self._folders = Folders()
             log.warn("the files of the secret {name}: {why}", name=self.name, why=str(error))
 
     def _read_files(self) -> Rotation:
