@@ -74,7 +74,7 @@ class INetworkFilter(Interface):
 
     One that has an attribute `serves_many_chains`, and it is true, may be that of all chains of a
     listener whose filters are configured alike; so may a read filter and a transport socket.  It
-    keeps nothing that would be another chain's: no limit, no token bucket.
+    keeps nothing that would be another chain's: no limit, no token bucket, no drain.
     """
 
     terminal = Attribute(

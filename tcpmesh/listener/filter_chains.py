@@ -75,7 +75,7 @@ class FilterChains:
         """These are the chains now.
 
         :param found: in which of them the message differs from the one before.
-        :return: those that are no more; the clients that they have stay.
+        :return: those that are no more; the clients that they have may stay for the drain time.
         """
         building = _Building(self._build, self._chains, self._context)
         with all_or_nothing() as undo:
@@ -94,6 +94,7 @@ class FilterChains:
         self.keeps_local = Wanted.LOCAL_ADDRESS in wanted
         for chain in left:
             chain.close()
+            chain.filters.drain()
         self._leaving.update(chain for chain in left if chain.connections)
         return left
 

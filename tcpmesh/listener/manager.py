@@ -31,6 +31,7 @@ from tcpmesh.registry import BrokenExtension, UnknownExtension
 from tcpmesh.stats.metrics import Merge
 from tcpmesh.stats.store import Declaration, Store
 from tcpmesh.values.address import Address
+from tcpmesh.values.all_or_nothing import all_or_nothing
 from tcpmesh.values.drain import DrainScope
 from tcpmesh.values.link import (
     AddListener,
@@ -49,6 +50,7 @@ from tcpmesh.values.link import (
     ToWorker,
     UpdateChains,
 )
+from tcpmesh.values.shared.secrets import HoldSecrets, hold_none
 from tcpmesh.values.statuses import ChainStatus, ListenerStatus
 
 log = Logger(namespace="listener")
@@ -75,6 +77,8 @@ class ListenerEntry:
         """Whether clients could ever get in."""
         self.is_listening = True
         """Whether it was not told to accept no more clients."""
+        self.release_secrets: Callable[[], None] = lambda: None
+        """To be called when it needs none of discovery's any more."""
 
 
 class ListenerManager:
@@ -83,6 +87,8 @@ class ListenerManager:
     :param send: tells workers.
     :param drain_time: for how many seconds the clients of listeners and filter chains stay that are
         no more.
+    :param hold_secrets: brings the secrets of discovery that a `listener.v3.Listener` needs, and
+        tells how to let go of them.
     """
 
     def __init__(
@@ -91,8 +97,10 @@ class ListenerManager:
         send: Callable[[ToWorker], object],
         clock: IReactorTime,
         drain_time: float = 600.0,
+        hold_secrets: HoldSecrets = hold_none,
     ) -> None:
         self._send = send
+        self._hold_secrets = hold_secrets
         self._clock = clock
         self._drain_time = drain_time
         self._draining: set[IDelayedCall] = set()
@@ -152,6 +160,8 @@ class ListenerManager:
         :raise LookupError: where an extension is not known, likewise.
         :raise tcpmesh.registry.BrokenExtension: where another package's extension fails, likewise.
         :raise CannotLog: where the file of an access log cannot be opened, likewise.
+        :raise tcpmesh.net.moves.CannotWatch: where the directory of a secret's file is not there,
+            likewise.
         """
         known = self._listeners.get(message.name)
         found = None if known is None else self._found(known.message, message)
@@ -167,11 +177,11 @@ class ListenerManager:
         entry = ListenerEntry(next(self._numbers), message)
         self._by_number[entry.number] = entry
         predecessor = 0 if known is None else known.number
-        try:
+        with all_or_nothing() as undo:
+            undo.callback(self._by_number.pop, entry.number)
+            entry.release_secrets = self._hold_secrets(message)
+            undo.callback(entry.release_secrets)
             self._tell(AddListener(entry.number, entry.name, message, predecessor))
-        except Exception:
-            del self._by_number[entry.number]
-            raise
         if known is not None:
             self._drain(known)
             self._modified.tally += 1
@@ -192,7 +202,12 @@ class ListenerManager:
         update, before = next(self._numbers), entry.message
         if found is None:
             found = difference(before.filter_chains, message.filter_chains)
-        self._tell(UpdateChains(entry.number, update, message, *found))
+        with all_or_nothing() as undo:
+            release = self._hold_secrets(message)
+            undo.callback(release)
+            self._tell(UpdateChains(entry.number, update, message, *found))
+        entry.release_secrets()
+        entry.release_secrets = release
         chains = left_out(before, message, found)
         entry.message = message
         for counter in (self._modified, self._updated_in_place, self._created):
@@ -210,6 +225,7 @@ class ListenerManager:
     def _drain(self, entry: ListenerEntry) -> None:
         """A listener is no more: what clients it has may stay for the drain time."""
         del self._by_number[entry.number]
+        entry.release_secrets()
         if not entry.is_open:
             return
         self._draining_listeners.add(1)

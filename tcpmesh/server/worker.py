@@ -29,14 +29,17 @@ from tcpmesh.stats.store import Store
 from tcpmesh.values.link import (
     AskNumbers,
     Begin,
+    DropSecret,
     LogLevels,
     Prepare,
     Prepared,
+    PutSecret,
     ReopenLogs,
     Stop,
     Stopped,
 )
 from tcpmesh.values.shared.counts import LocalCounts, SharedCounts
+from tcpmesh.values.shared.secrets import SecretTable
 from tcpmesh.values.workers import connection_ids
 
 
@@ -97,8 +100,10 @@ class Worker:
             connection_ids=connection_ids(begin.index),
             access_logs=self._access_logs,
             runtime=followed.runtime,
-            secrets=static_secrets(begin.secrets),
+            secrets=SecretTable(static_secrets(begin.secrets), begin.index == 0),
         )
+        for told in begin.discovered_secrets:
+            self._put_secret(told)
         self.clusters = Clusters(self.context, send)
         self.listeners = Listeners(self.context, send, begin.drain)
         clients = self.listeners.clients
@@ -117,6 +122,8 @@ class Worker:
             AskNumbers: self._tell_numbers,
             Prepare: self._prepare,
             Stop: self._stop,
+            PutSecret: self._put_secret,
+            DropSecret: self._drop_secret,
         }
 
     def receive(self, message: WorkerMessage) -> None:
@@ -139,6 +146,13 @@ class Worker:
 
     def _cluster(self, name: str) -> Any:
         return self.clusters.get(name)
+
+    def _put_secret(self, told: PutSecret) -> None:
+        kind = told.message.WhichOneof("type")
+        self.context.secrets.put(told.key, getattr(told.message, kind))
+
+    def _drop_secret(self, told: DropSecret) -> None:
+        self.context.secrets.drop(told.key)
 
     def _set_levels(self, told: LogLevels) -> None:
         show_debug(dict(told.levels))

@@ -16,6 +16,7 @@ from tcpmesh.values.address import Address
 from tcpmesh.values.drain import DEFAULTS, DrainScope, DrainTimes
 from tcpmesh.values.hosts import Assignment, HostSpec
 from tcpmesh.values.runtime import Entry
+from tcpmesh.values.shared.secrets import SecretKey
 
 # From main to a worker
 
@@ -52,6 +53,9 @@ class Begin:
 
     drain: DrainTimes = DEFAULTS
     """How drains go."""
+
+    discovered_secrets: tuple[PutSecret, ...] = ()
+    """What discovery has brought of secrets so far."""
 
 
 @dataclass(frozen=True)
@@ -258,6 +262,22 @@ class AskNumbers:
     """What was counted since this was last asked?"""
 
 
+@dataclass(frozen=True)
+class PutSecret:
+    """Discovery has brought a secret, or another content of one."""
+
+    key: SecretKey
+    message: Any
+    """A `tls.v3.Secret`, with the contents of the files that it names."""
+
+
+@dataclass(frozen=True)
+class DropSecret:
+    """Nobody needs a secret of discovery's any more."""
+
+    key: SecretKey
+
+
 # From a worker to main
 
 
@@ -412,6 +432,8 @@ ToWorker: TypeAlias = (
     | AskRates
     | AskHostNumbers
     | AskNumbers
+    | PutSecret
+    | DropSecret
 )
 
 ToMain: TypeAlias = (

@@ -18,6 +18,7 @@ from twisted.logger import Logger
 from tcpmesh.accesslog.opening import CannotLog
 from tcpmesh.config.resources import NotReadable, Resources
 from tcpmesh.net.listen import BindError
+from tcpmesh.net.moves import CannotWatch
 from tcpmesh.registry import BrokenExtension, UnknownExtension
 from tcpmesh.values.statuses import DynamicStatus
 from tcpmesh.xds.stats import SubscriptionStats
@@ -25,7 +26,7 @@ from tcpmesh.xds.subscription import Outcome
 
 log = Logger(namespace="config")
 
-REFUSALS = (BindError, BrokenExtension, CannotLog, UnknownExtension)
+REFUSALS = (BindError, BrokenExtension, CannotLog, CannotWatch, UnknownExtension)
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class Discovery:
     """One kind of resources.
 
     :param unknown_fields: is told how many fields nobody knows.
+    :param changed: is told whenever an update has changed anything.
     """
 
     def __init__(
@@ -58,11 +60,13 @@ class Discovery:
         stats: SubscriptionStats,
         clock: IReactorTime,
         unknown_fields: Callable[[int], object],
+        changed: Callable[[], object],
     ) -> None:
         self._manager = manager
         self._stats = stats
         self._clock = clock
         self._unknown_fields = unknown_fields
+        self._changed = changed
         self._known: dict[str, DynamicStatus] = {}
         self.version = ""
         """Of the last update that has changed anything."""
@@ -102,6 +106,7 @@ class Discovery:
         for name in gone:
             self._manager.remove(name)
             del self._known[name]
+            self._changed()
             yield
         has_changed = bool(gone)
         seen: set[str] = set()
@@ -131,6 +136,7 @@ class Discovery:
         except REFUSALS as error:
             errors.append(f"{message.name!r}: {error}")
             return False
+        self._changed()
         kept = before if before is not None and not is_new else None
         self._known[message.name] = DynamicStatus(
             message,

@@ -149,6 +149,9 @@ def row_form(row: type) -> Record:
 CONNECTION_ROW = row_form(live.ConnectionRow)
 CLOSE_ROW = row_form(live.CloseRow)
 
+SECRET_KEY = Several(TEXT)
+PUT_SECRET = Record(link.PutSecret, key=SECRET_KEY, message=message_form(Secret))
+
 TO_WORKER = Table(
     (
         1,
@@ -165,6 +168,7 @@ TO_WORKER = Table(
             runtime=Several(Together(TEXT, ENTRY)),
             secrets=Several(message_form(Secret)),
             drain=Record(DrainTimes, seconds=WHOLE, strategy=STRATEGY),
+            discovered_secrets=Several(PUT_SECRET),
         ),
     ),
     (2, Record(link.AddCluster, cluster=WHOLE, message=message_form(Cluster))),
@@ -235,6 +239,8 @@ TO_WORKER = Table(
     (33, Record(link.StopListening, scope=SCOPE)),
     (34, Record(link.FailHealthChecks, fails=TRUTH)),
     (26, Record(traffic.AskTraffic)),
+    (65, PUT_SECRET),
+    (66, Record(link.DropSecret, key=SECRET_KEY)),
 )
 
 TO_MAIN = Table(

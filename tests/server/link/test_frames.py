@@ -126,6 +126,9 @@ CONNECTION_QUERIES = st.builds(
     live.ConnectionQuery, FILTERS, sort=TEXTS, descending=st.booleans(), limit=NUMBERS
 )
 
+SECRET_KEYS = st.lists(TEXTS, max_size=3).map(tuple)
+PUT_SECRETS = st.builds(link.PutSecret, SECRET_KEYS, st.builds(Secret, name=TEXTS))
+
 #: Values of the fields whose name does not tell their type.
 BY_NAME = {
     (link.Begin, "node"): st.builds(Node, id=TEXTS),
@@ -133,6 +136,10 @@ BY_NAME = {
     (link.Begin, "runtime"): st.lists(st.tuples(TEXTS, ENTRIES)).map(tuple),
     (link.Begin, "drain"): st.builds(DrainTimes, NUMBERS, st.sampled_from(DrainStrategy)),
     (link.Begin, "secrets"): st.lists(st.builds(Secret, name=TEXTS)).map(tuple),
+    (link.Begin, "discovered_secrets"): st.lists(PUT_SECRETS, max_size=2).map(tuple),
+    (link.PutSecret, "key"): SECRET_KEYS,
+    (link.PutSecret, "message"): st.builds(Secret, name=TEXTS),
+    (link.DropSecret, "key"): SECRET_KEYS,
     (link.RuntimeValues, "values"): st.lists(st.tuples(TEXTS, st.none() | ENTRIES)).map(tuple),
     (link.Begin, "stats_config"): st.none() | st.builds(StatsConfig),
     (link.AddCluster, "message"): st.builds(Cluster, name=TEXTS),
