@@ -44,6 +44,9 @@ from tcpmesh.interfaces.matching import (
     IInputMatcher,
     IMatchInput,
 )
+from tcpmesh.interfaces.overload import (
+    IResourceMonitor,
+)
 from tcpmesh.interfaces.server import (
     IServer,
 )
@@ -56,6 +59,7 @@ from tcpmesh.interfaces.transports import (
     ICountsAccepts,
     IHandsOver,
     INetwork,
+    IPausable,
     IStraight,
     IStreamTransport,
 )
@@ -87,10 +91,12 @@ __all__ = [
     "INamedHostsDiscovery",
     "INetwork",
     "INetworkFilter",
+    "IPausable",
     "IPeekableBalancer",
     "IPerClientTransportSocketFactory",
     "IReadFilter",
     "IReadyAtOnce",
+    "IResourceMonitor",
     "ISaysWhatItWants",
     "IServer",
     "IStatsSink",

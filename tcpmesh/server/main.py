@@ -33,6 +33,7 @@ from tcpmesh.server.link.numbers import MainMessage, Numbers
 from tcpmesh.server.live.gathering import Gathering
 from tcpmesh.server.live.steering import Steering
 from tcpmesh.server.live.watching import Watching
+from tcpmesh.server.overload.manager import OverloadManager
 from tcpmesh.server.stats_flush import build_sinks, wants_values
 from tcpmesh.stats.store import Store
 from tcpmesh.values.drain import DrainStrategy, DrainTimes
@@ -46,6 +47,7 @@ from tcpmesh.values.link import (
     ToWorker,
 )
 from tcpmesh.values.live.host_events import RecentEvents
+from tcpmesh.values.overload import NO_OVERLOAD_MANAGER
 from tcpmesh.values.server_options import ServerOptions
 from tcpmesh.values.statuses import ChainStatus, ClusterStatus, ListenerStatus, TlsContextStatus
 from tcpmesh.values.workers import worker_name
@@ -88,6 +90,11 @@ class Main:
         self.certificates = Certificates(self.context.secrets)
         self.sinks: list[IStatsSink] = []
         self.clusters = ClusterManager(self.context, send)
+        self.overload = (
+            OverloadManager(bootstrap.overload_manager, self.context, send)
+            if bootstrap.HasField("overload_manager")
+            else None
+        )
         self.live = Gathering(send)
         """What workers are asked about connections."""
         self.steering = Steering(self.clusters, self.live, network.clock, send)
@@ -146,6 +153,7 @@ class Main:
             drain=DrainTimes(
                 self._options.drain_time_s, DrainStrategy(self._options.drain_strategy)
             ),
+            overload=self.overload.settings() if self.overload else NO_OVERLOAD_MANAGER,
         )
 
     def receive(self, message: MainMessage) -> None:
@@ -164,6 +172,8 @@ class Main:
         self.sinks = build_sinks(self._bootstrap.stats_sinks, self.context)
         network = self.context.network
         self.layers.start(network.clock, network.cooperator)
+        if self.overload is not None:
+            self.overload.build()
         resources = self._bootstrap.static_resources
         for cluster in resources.clusters:
             self.clusters.add_or_update(cluster)
@@ -204,6 +214,8 @@ class Main:
         """
         self.listeners.start()
         self.watching.start()
+        if self.overload is not None:
+            self.overload.start()
 
     def stop(self) -> Deferred[None]:
         """Have workers close all they have, and look for hosts no more; fires when nothing is
@@ -213,6 +225,8 @@ class Main:
 
     async def _stop(self) -> None:
         self.layers.stop()
+        if self.overload is not None:
+            self.overload.stop()
         self.discoveries.stop()
         self.watching.stop()
         await self.listeners.stop()

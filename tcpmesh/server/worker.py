@@ -24,18 +24,22 @@ from tcpmesh.server.link.numbers import MainMessage, Numbers, WorkerMessage
 from tcpmesh.server.live.asked import Asked
 from tcpmesh.server.live.closing import Closing
 from tcpmesh.server.live.counting import Counting
+from tcpmesh.server.overload.shrinking import shrink_heap
 from tcpmesh.stats.settings import stats_store
 from tcpmesh.stats.store import Store
 from tcpmesh.values.link import (
     AskNumbers,
     Begin,
     LogLevels,
+    OverloadLevels,
     Prepare,
     Prepared,
     ReopenLogs,
+    ShrinkHeap,
     Stop,
     Stopped,
 )
+from tcpmesh.values.overload import Overload
 from tcpmesh.values.shared.counts import LocalCounts, SharedCounts
 from tcpmesh.values.workers import connection_ids
 
@@ -84,6 +88,8 @@ class Worker:
             begin.file_flush_min_size_kb,
         )
         followed = FollowedRuntime(begin.runtime)
+        overload = store.scope("overload")
+        self._overload = Overload(begin.overload, overload.counter, random.random)
         self.context = WorkerContext(
             network=network,
             store=store,
@@ -98,6 +104,7 @@ class Worker:
             access_logs=self._access_logs,
             runtime=followed.runtime,
             secrets=static_secrets(begin.secrets),
+            overload=self._overload,
         )
         self.clusters = Clusters(self.context, send)
         self.listeners = Listeners(self.context, send, begin.drain)
@@ -114,6 +121,8 @@ class Worker:
             **self._counting.receivers,
             LogLevels: self._set_levels,
             ReopenLogs: lambda told: self._access_logs.reopen(),
+            OverloadLevels: lambda told: self._overload.take(told.levels),
+            ShrinkHeap: lambda told: shrink_heap(told.most_unfreed),
             AskNumbers: self._tell_numbers,
             Prepare: self._prepare,
             Stop: self._stop,

@@ -41,6 +41,7 @@ from tcpmesh.values import link
 from tcpmesh.values.drain import DrainScope, DrainStrategy, DrainTimes
 from tcpmesh.values.hosts import Assignment, HostSpec, Locality
 from tcpmesh.values.live import traffic
+from tcpmesh.values.overload import OverloadSettings, TimerScale
 from tcpmesh.values.runtime import Entry
 from tcpmesh.values.stream import live
 
@@ -111,6 +112,17 @@ ENTRY = Record(
 REFUSAL = enum_form(link.Refusal)
 SCOPE = enum_form(DrainScope)
 STRATEGY = Mapped(TEXT, lambda strategy: strategy.value, DrainStrategy)
+LEVELS = Several(Together(TEXT, FRACTION))
+OVERLOAD = Record(
+    OverloadSettings,
+    points=Several(TEXT),
+    timers=Several(
+        Record(TimerScale, timer=TEXT, seconds=Optional(FRACTION), share=FRACTION),
+    ),
+    most_connections=Optional(WHOLE),
+    limit_name=TEXT,
+    levels=LEVELS,
+)
 MERGE = Mapped(TEXT, lambda merge: merge.value, Merge)
 INTERVAL = Together(TEXT, FRACTION, Several(Together(WHOLE, WHOLE)), Several(FRACTION))
 DELTAS = Record(
@@ -165,6 +177,7 @@ TO_WORKER = Table(
             runtime=Several(Together(TEXT, ENTRY)),
             secrets=Several(message_form(Secret)),
             drain=Record(DrainTimes, seconds=WHOLE, strategy=STRATEGY),
+            overload=OVERLOAD,
         ),
     ),
     (2, Record(link.AddCluster, cluster=WHOLE, message=message_form(Cluster))),
@@ -228,6 +241,8 @@ TO_WORKER = Table(
     (33, Record(link.StopListening, scope=SCOPE)),
     (34, Record(link.FailHealthChecks, fails=TRUTH)),
     (26, Record(traffic.AskTraffic)),
+    (70, Record(link.OverloadLevels, levels=LEVELS)),
+    (71, Record(link.ShrinkHeap, most_unfreed=WHOLE)),
 )
 
 TO_MAIN = Table(

@@ -37,6 +37,7 @@ from tcpmesh.values.address import Address
 from tcpmesh.values.drain import DrainScope, DrainStrategy, DrainTimes
 from tcpmesh.values.hosts import Assignment, HostSpec, Locality
 from tcpmesh.values.live import traffic
+from tcpmesh.values.overload import OverloadSettings, TimerScale
 from tcpmesh.values.runtime import Entry
 from tcpmesh.values.stream import live
 
@@ -126,12 +127,24 @@ CONNECTION_QUERIES = st.builds(
     live.ConnectionQuery, FILTERS, sort=TEXTS, descending=st.booleans(), limit=NUMBERS
 )
 
+LEVELS = st.lists(st.tuples(TEXTS, PLAIN["float"]), max_size=2).map(tuple)
+OVERLOADS = st.builds(
+    OverloadSettings,
+    points=NAMES,
+    timers=st.lists(st.builds(TimerScale, TEXTS, PLAIN["float | None"], PLAIN["float"])).map(tuple),
+    most_connections=st.none() | NUMBERS,
+    limit_name=TEXTS,
+    levels=LEVELS,
+)
+
 #: Values of the fields whose name does not tell their type.
 BY_NAME = {
     (link.Begin, "node"): st.builds(Node, id=TEXTS),
     (link.Begin, "bind_config"): st.none() | st.builds(BindConfig),
     (link.Begin, "runtime"): st.lists(st.tuples(TEXTS, ENTRIES)).map(tuple),
     (link.Begin, "drain"): st.builds(DrainTimes, NUMBERS, st.sampled_from(DrainStrategy)),
+    (link.Begin, "overload"): OVERLOADS,
+    (link.OverloadLevels, "levels"): LEVELS,
     (link.Begin, "secrets"): st.lists(st.builds(Secret, name=TEXTS)).map(tuple),
     (link.RuntimeValues, "values"): st.lists(st.tuples(TEXTS, st.none() | ENTRIES)).map(tuple),
     (link.Begin, "stats_config"): st.none() | st.builds(StatsConfig),
