@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from tcpmesh.listener.stats import ListenerStats
 from tcpmesh.runtime.runtime import Runtime
-from tcpmesh.values.overload import LoadShedPoint, Overload, Tally
+from tcpmesh.values.overload import LoadShedPoint, Overload
 
 LISTENER_PREFIX = "envoy.resource_limits.listener."
 GLOBAL_KEY = "overload.global_downstream_max_connections"
@@ -35,8 +35,10 @@ class AcceptLimit(NamedTuple):
     """The same of all listeners."""
 
     stats: ListenerStats
-    turned_away: Tally
-    """Counts, for the overload manager, those that are too many for all listeners."""
+    turned_away: Any
+    """A counter of the overload manager's for those that are too many for all listeners; `None`
+    where that is not its limit.
+    """
 
     sheds: tuple[LoadShedPoint, ...] = ()
     """By chance clients are turned away here, whatever room there is."""
@@ -45,7 +47,8 @@ class AcceptLimit(NamedTuple):
         """Whether there is room for a client more; where there is none, that is counted."""
         if self.of_all != NO_LIMIT and self.clients_of_all() >= self.of_all:
             self.stats.global_overflow.tally += 1
-            self.turned_away.tally += 1
+            if self.turned_away is not None:
+                self.turned_away.tally += 1
             return False
         if any(point.sheds() for point in self.sheds):
             self.stats.overload_reject.tally += 1

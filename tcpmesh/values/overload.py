@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from random import random
-from typing import Protocol
+from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
 _ACTIONS = "envoy.overload_actions."
@@ -92,12 +92,6 @@ class OverloadSettings:
 NO_OVERLOAD_MANAGER = OverloadSettings()
 
 
-class Tally(Protocol):
-    """A counter."""
-
-    tally: int
-
-
 class Queue(Protocol):
     """Timers that are all of one length."""
 
@@ -105,20 +99,16 @@ class Queue(Protocol):
         """They are of this length from now on, those that wait too."""
 
 
-class _Uncounted:
-    tally = 0
-
-
 class LoadShedPoint:
     """A place where load may be shed: with a probability that is the level of the point.
 
-    :param counter: counts how often it was.
+    :param counter: of `tcpmesh.stats`, counts how often it was; `None` where nobody wants to know.
     :param chance: gives a number of 0 or more, and less than 1.
     """
 
     __slots__ = ("_chance", "_counter", "level")
 
-    def __init__(self, counter: Tally, chance: Callable[[], float]) -> None:
+    def __init__(self, counter: Any, chance: Callable[[], float]) -> None:
         self._counter = counter
         self._chance = chance
         self.level = 0.0
@@ -127,7 +117,8 @@ class LoadShedPoint:
         """Whether what asks is to be turned away; counted, where it is."""
         if self._chance() >= self.level:
             return False
-        self._counter.tally += 1
+        if self._counter is not None:
+            self._counter.tally += 1
         return True
 
 
@@ -163,7 +154,7 @@ class Overload:
     def __init__(
         self,
         settings: OverloadSettings = NO_OVERLOAD_MANAGER,
-        counter: Callable[[str], Tally] = lambda name: _Uncounted(),
+        counter: Callable[[str], Any] = lambda name: None,
         chance: Callable[[], float] = random,
     ) -> None:
         self.settings = settings
@@ -171,10 +162,10 @@ class Overload:
             name: LoadShedPoint(counter(f"{name}.shed_load_count"), chance)
             for name in settings.points
         }
-        self.rejects = LoadShedPoint(_Uncounted(), chance)
+        self.rejects = LoadShedPoint(None, chance)
         """Whether a client is turned away that was accepted."""
-        self.turned_away: Tally = _Uncounted()
-        """Counts the clients that were too many for all listeners."""
+        self.turned_away: Any = None
+        """Counts the clients that were too many for all listeners, where there is a limit."""
         if settings.most_connections is not None:
             self.turned_away = counter(f"{settings.limit_name}.failed_updates")
         self._timers = {scale.timer: _Timer(scale) for scale in settings.timers}
@@ -183,11 +174,15 @@ class Overload:
         self.take(settings.levels)
 
     def bypassed(self) -> Overload:
-        """The same, as a listener sees it that bypasses it: nothing is shed there, and timers are
-        reduced all the same.
+        """The same, as a listener sees it that bypasses it: nothing is shed there, but timers are
+        reduced, and clusters may make no connection, for it as for others.
         """
         made = Overload(replace(self.settings, points=(), levels=()))
         made._timers = self._timers
+        if CONNECTION_POOL_NEW_CONNECTION in self._points:
+            made._points = {
+                CONNECTION_POOL_NEW_CONNECTION: self._points[CONNECTION_POOL_NEW_CONNECTION]
+            }
         return made
 
     def point(self, name: str) -> LoadShedPoint | None:

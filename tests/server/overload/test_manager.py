@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from envoy.config.overload.v3.overload_pb2 import OverloadManager as Message
+from zope.interface import implementer
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from tcpmesh.interfaces import IResourceMonitor
 from tcpmesh.registry import MainContext
 from tcpmesh.server.overload.manager import OverloadManager, _Resource
 from tcpmesh.stats.store import Store
@@ -34,6 +36,7 @@ loadshed_points:
 """
 
 
+@implementer(IResourceMonitor)
 class FakeMonitor:
     """A resource with the pressure that a test says."""
 
