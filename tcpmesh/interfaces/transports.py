@@ -154,6 +154,19 @@ class IHandsOver(IListeningPort):
         """
 
 
+class IPausable(IListeningPort):
+    """A listening port that can let clients wait, in the queue of the kernel.
+
+    Several may ask for that: it accepts again once each of them has taken it back.
+    """
+
+    def pause_accepting() -> None:
+        """Accept nobody."""
+
+    def resume_accepting() -> None:
+        """Accept again, unless somebody else has asked for a pause."""
+
+
 class ICountsAccepts(Interface):
     """A server factory that wants to know how many connections come at a time."""
 
@@ -188,7 +201,8 @@ class INetwork(Interface):
         it gets as address is of no use: the transport's `getPeer` tells it, where it is asked for.
         It may be an `ICountsAccepts`.
 
-        :return: the port; an `IHandsOver` where sockets can be handed over.
+        :return: the port; an `IHandsOver` where sockets can be handed over, an `IPausable` where
+            clients can be let wait.
         """
 
     def connect(

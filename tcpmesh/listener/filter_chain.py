@@ -87,6 +87,7 @@ class ChainFilters:
                     context.network,
                     listener.on_handshake_timeout,
                     self.attach,
+                    context.overload,
                 )
                 self.attach = handshakes.attach
 

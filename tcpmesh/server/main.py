@@ -34,6 +34,7 @@ from tcpmesh.server.link.numbers import MainMessage, Numbers
 from tcpmesh.server.live.gathering import Gathering
 from tcpmesh.server.live.steering import Steering
 from tcpmesh.server.live.watching import Watching
+from tcpmesh.server.overload.manager import OverloadManager
 from tcpmesh.server.stats_flush import build_sinks, wants_values
 from tcpmesh.stats.store import Store
 from tcpmesh.values.drain import DrainStrategy, DrainTimes
@@ -47,6 +48,7 @@ from tcpmesh.values.link import (
     ToWorker,
 )
 from tcpmesh.values.live.host_events import RecentEvents
+from tcpmesh.values.overload import NO_OVERLOAD_MANAGER
 from tcpmesh.values.server_options import ServerOptions
 from tcpmesh.values.shared.secrets import SecretTable
 from tcpmesh.values.statuses import ChainStatus, ClusterStatus, ListenerStatus, TlsContextStatus
@@ -94,6 +96,11 @@ class Main:
         self.certificates = Certificates(self.context.secrets)
         self.sinks: list[IStatsSink] = []
         self.clusters = ClusterManager(self.context, send, self.secrets.hold)
+        self.overload = (
+            OverloadManager(bootstrap.overload_manager, self.context, send)
+            if bootstrap.HasField("overload_manager")
+            else None
+        )
         self.live = Gathering(send)
         """What workers are asked about connections."""
         self.steering = Steering(self.clusters, self.live, network.clock, send)
@@ -157,6 +164,7 @@ class Main:
                 self._options.drain_time_s, DrainStrategy(self._options.drain_strategy)
             ),
             discovered_secrets=self.secrets.told(),
+            overload=self.overload.settings() if self.overload else NO_OVERLOAD_MANAGER,
         )
 
     def receive(self, message: MainMessage) -> None:
@@ -177,6 +185,8 @@ class Main:
         self.discoveries.start_runtime()
         network = self.context.network
         self.layers.start(network.clock, network.cooperator)
+        if self.overload is not None:
+            self.overload.build()
         resources = self._bootstrap.static_resources
         for cluster in resources.clusters:
             self.clusters.add_or_update(cluster)
@@ -223,6 +233,8 @@ class Main:
         """
         self.listeners.start()
         self.watching.start()
+        if self.overload is not None:
+            self.overload.start()
 
     def stop(self) -> Deferred[None]:
         """Have workers close all they have, and look for hosts no more; fires when nothing is
@@ -232,6 +244,8 @@ class Main:
 
     async def _stop(self) -> None:
         self.layers.stop()
+        if self.overload is not None:
+            self.overload.stop()
         self.discoveries.stop()
         self.secrets.stop()
         self.watching.stop()

@@ -24,6 +24,7 @@ from tcpmesh.server.link.numbers import MainMessage, Numbers, WorkerMessage
 from tcpmesh.server.live.asked import Asked
 from tcpmesh.server.live.closing import Closing
 from tcpmesh.server.live.counting import Counting
+from tcpmesh.server.overload.shrinking import shrink_heap
 from tcpmesh.stats.settings import stats_store
 from tcpmesh.stats.store import Store
 from tcpmesh.values.link import (
@@ -31,13 +32,16 @@ from tcpmesh.values.link import (
     Begin,
     DropSecret,
     LogLevels,
+    OverloadLevels,
     Prepare,
     Prepared,
     PutSecret,
     ReopenLogs,
+    ShrinkHeap,
     Stop,
     Stopped,
 )
+from tcpmesh.values.overload import Overload
 from tcpmesh.values.shared.counts import LocalCounts, SharedCounts
 from tcpmesh.values.shared.secrets import SecretTable
 from tcpmesh.values.workers import connection_ids
@@ -87,6 +91,8 @@ class Worker:
             begin.file_flush_min_size_kb,
         )
         followed = FollowedRuntime(begin.runtime)
+        overload = store.scope("overload")
+        self._overload = Overload(begin.overload, overload.counter, random.random)
         self.context = WorkerContext(
             network=network,
             store=store,
@@ -101,6 +107,7 @@ class Worker:
             access_logs=self._access_logs,
             runtime=followed.runtime,
             secrets=SecretTable(static_secrets(begin.secrets), begin.index == 0),
+            overload=self._overload,
         )
         for told in begin.discovered_secrets:
             self._put_secret(told)
@@ -119,6 +126,8 @@ class Worker:
             **self._counting.receivers,
             LogLevels: self._set_levels,
             ReopenLogs: lambda told: self._access_logs.reopen(),
+            OverloadLevels: lambda told: self._overload.take(told.levels),
+            ShrinkHeap: lambda told: shrink_heap(told.most_unfreed),
             AskNumbers: self._tell_numbers,
             Prepare: self._prepare,
             Stop: self._stop,

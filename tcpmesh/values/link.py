@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 from tcpmesh.values.address import Address
 from tcpmesh.values.drain import DEFAULTS, DrainScope, DrainTimes
 from tcpmesh.values.hosts import Assignment, HostSpec
+from tcpmesh.values.overload import NO_OVERLOAD_MANAGER, OverloadSettings
 from tcpmesh.values.runtime import Entry
 from tcpmesh.values.shared.secrets import SecretKey
 
@@ -56,6 +57,9 @@ class Begin:
 
     discovered_secrets: tuple[PutSecret, ...] = ()
     """What discovery has brought of secrets so far."""
+
+    overload: OverloadSettings = NO_OVERLOAD_MANAGER
+    """What is to be done for want of resources, and how much of that now."""
 
 
 @dataclass(frozen=True)
@@ -244,6 +248,21 @@ class RuntimeValues:
 
 
 @dataclass(frozen=True)
+class OverloadLevels:
+    """These actions and load shed points of the overload manager are active as far as that."""
+
+    levels: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True)
+class ShrinkHeap:
+    """Give memory back that is not in use."""
+
+    most_unfreed: int
+    """Bytes that may be kept."""
+
+
+@dataclass(frozen=True)
 class AskRates:
     """An interval of outlier detection is over: how did connections come out?"""
 
@@ -429,6 +448,8 @@ ToWorker: TypeAlias = (
     | LogLevels
     | ReopenLogs
     | RuntimeValues
+    | OverloadLevels
+    | ShrinkHeap
     | AskRates
     | AskHostNumbers
     | AskNumbers

@@ -22,7 +22,7 @@ from twisted.internet.error import ConnectError, getConnectError
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from tcpmesh.interfaces import ICountsAccepts, IHandsOver, INetwork, IStreamTransport
+from tcpmesh.interfaces import ICountsAccepts, IHandsOver, INetwork, IPausable, IStreamTransport
 from tcpmesh.net.congestion import spare_loopback
 from tcpmesh.net.connecting.connect_check import ConnectCheckListener, FactoryConnectCheck
 from tcpmesh.net.cooperator import shared_cooperator
@@ -72,6 +72,8 @@ class _ListeningPort(tcp.Port):
     """Where this and its connections count as open."""
     reserve: DescriptorReserve
     accepts_per_event = BATCH
+    pauses = 0
+    """For how many reasons it accepts nobody."""
     _shouldShutdown = False
     """Twisted's: shutting down a listening socket would close its duplicates too."""
 
@@ -123,11 +125,18 @@ class _ListeningPort(tcp.Port):
 
     def pause_accepting(self) -> None:
         """Let clients wait."""
+        self.pauses += 1
         self.stopReading()
 
     def resume_accepting(self) -> None:
-        """Accept again."""
+        """Accept again, where nobody else has asked for a pause."""
+        self.pauses -= 1
         self.startReading()
+
+    def startReading(self) -> None:
+        """The port has started, or may accept again."""
+        if not self.pauses:
+            super().startReading()
 
     def stop(self) -> None:
         """The network stops, perhaps after this port was stopped."""
@@ -157,14 +166,14 @@ class _ListeningPort(tcp.Port):
         return copy
 
 
-@implementer(IHandsOver)
+@implementer(IHandsOver, IPausable)
 class _TCPPort(_ListeningPort):
     """A listening TCP socket."""
 
     transport: Any = _TCPServer
 
 
-@implementer(IHandsOver)
+@implementer(IHandsOver, IPausable)
 class _UNIXPort(_ListeningPort, unix.Port):
     """A listening unix socket."""
 

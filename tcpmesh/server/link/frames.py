@@ -41,6 +41,7 @@ from tcpmesh.values import link
 from tcpmesh.values.drain import DrainScope, DrainStrategy, DrainTimes
 from tcpmesh.values.hosts import Assignment, HostSpec, Locality
 from tcpmesh.values.live import traffic
+from tcpmesh.values.overload import OverloadSettings, TimerScale
 from tcpmesh.values.runtime import Entry
 from tcpmesh.values.stream import live
 
@@ -111,6 +112,17 @@ ENTRY = Record(
 REFUSAL = enum_form(link.Refusal)
 SCOPE = enum_form(DrainScope)
 STRATEGY = Mapped(TEXT, lambda strategy: strategy.value, DrainStrategy)
+LEVELS = Several(Together(TEXT, FRACTION))
+OVERLOAD = Record(
+    OverloadSettings,
+    points=Several(TEXT),
+    timers=Several(
+        Record(TimerScale, timer=TEXT, seconds=Optional(FRACTION), share=FRACTION),
+    ),
+    most_connections=Optional(WHOLE),
+    limit_name=TEXT,
+    levels=LEVELS,
+)
 MERGE = Mapped(TEXT, lambda merge: merge.value, Merge)
 INTERVAL = Together(TEXT, FRACTION, Several(Together(WHOLE, WHOLE)), Several(FRACTION))
 DELTAS = Record(
@@ -169,6 +181,7 @@ TO_WORKER = Table(
             secrets=Several(message_form(Secret)),
             drain=Record(DrainTimes, seconds=WHOLE, strategy=STRATEGY),
             discovered_secrets=Several(PUT_SECRET),
+            overload=OVERLOAD,
         ),
     ),
     (2, Record(link.AddCluster, cluster=WHOLE, message=message_form(Cluster))),
@@ -241,6 +254,8 @@ TO_WORKER = Table(
     (26, Record(traffic.AskTraffic)),
     (65, PUT_SECRET),
     (66, Record(link.DropSecret, key=SECRET_KEY)),
+    (70, Record(link.OverloadLevels, levels=LEVELS)),
+    (71, Record(link.ShrinkHeap, most_unfreed=WHOLE)),
 )
 
 TO_MAIN = Table(

@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 
 from zope.interface import implementer
@@ -24,13 +25,13 @@ from twisted.internet.error import (
     ConnectionRefusedError,
     NoRouteError,
 )
-from twisted.internet.interfaces import IConnector, IListeningPort, IProtocol
+from twisted.internet.interfaces import IConnector, IProtocol
 from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from tcpmesh.interfaces import ICountsAccepts, INetwork
+from tcpmesh.interfaces import ICountsAccepts, INetwork, IPausable
 from tcpmesh.net.connecting.connect_check import ConnectCheckListener, FactoryConnectCheck
 from tcpmesh.net.cooperator import shared_cooperator
 from tcpmesh.net.listen import BindError
@@ -77,7 +78,7 @@ class MemorySocket:
         self.close()
 
 
-@implementer(IListeningPort)
+@implementer(IPausable)
 class MemoryPort:
     """A listening port of a memory network."""
 
@@ -85,6 +86,9 @@ class MemoryPort:
         self.factory = factory
         self.sock = sock
         self._network = network
+        self._pauses = 0
+        self._waiting: list[MemoryTransport] = []
+        """Clients that the kernel would have in its queue while nobody accepts."""
         self.startListening()
 
     def startListening(self) -> None:
@@ -102,8 +106,23 @@ class MemoryPort:
         """The bound `Address`."""
         return self.sock.address
 
+    def pause_accepting(self) -> None:
+        """Let clients wait."""
+        self._pauses += 1
+
+    def resume_accepting(self) -> None:
+        """Accept again, where nobody else has asked for a pause, each with a step of its own."""
+        self._pauses -= 1
+        if not self._pauses:
+            waiting, self._waiting = self._waiting, []
+            for transport in waiting:
+                self._network.steps.add(partial(self.accept, transport))
+
     def accept(self, transport: MemoryTransport) -> None:
         """Give a new connection to the factory's protocol."""
+        if self._pauses:
+            self._waiting.append(transport)
+            return
         try:
             protocol = self.factory.buildProtocol(transport.getPeer())
         except Exception:

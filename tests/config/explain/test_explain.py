@@ -180,15 +180,15 @@ class ExplainTests(SynchronousTestCase):
         the reason.
         """
         text = changed(
-            ("  - name: front", "  - name: front\n    bypass_overload_manager: true"),
+            ("  - name: front", "  - name: front\n    reuse_port: true"),
             ("type: STATIC", "lrs_server: {self: {}}"),
         )
         (front,), (web,) = (
             groups_of(text, kind, allow_unsupported=True) for kind in ("listener", "cluster")
         )
 
-        self.assertEqual(True, setting(front, "bypass_overload_manager").value)
-        self.assertTrue(setting(front, "bypass_overload_manager").ignored)
+        self.assertEqual(True, setting(front, "reuse_port").value)
+        self.assertTrue(setting(front, "reuse_port").ignored)
         self.assertEqual("not supported yet", setting(web, "lrs_server").ignored)
 
 

@@ -37,6 +37,7 @@ from tcpmesh.values.address import Address
 from tcpmesh.values.drain import DrainScope, DrainStrategy, DrainTimes
 from tcpmesh.values.hosts import Assignment, HostSpec, Locality
 from tcpmesh.values.live import traffic
+from tcpmesh.values.overload import OverloadSettings, TimerScale
 from tcpmesh.values.runtime import Entry
 from tcpmesh.values.stream import live
 
@@ -128,6 +129,15 @@ CONNECTION_QUERIES = st.builds(
 
 SECRET_KEYS = st.lists(TEXTS, max_size=3).map(tuple)
 PUT_SECRETS = st.builds(link.PutSecret, SECRET_KEYS, st.builds(Secret, name=TEXTS))
+LEVELS = st.lists(st.tuples(TEXTS, PLAIN["float"]), max_size=2).map(tuple)
+OVERLOADS = st.builds(
+    OverloadSettings,
+    points=NAMES,
+    timers=st.lists(st.builds(TimerScale, TEXTS, PLAIN["float | None"], PLAIN["float"])).map(tuple),
+    most_connections=st.none() | NUMBERS,
+    limit_name=TEXTS,
+    levels=LEVELS,
+)
 
 #: Values of the fields whose name does not tell their type.
 BY_NAME = {
@@ -135,6 +145,8 @@ BY_NAME = {
     (link.Begin, "bind_config"): st.none() | st.builds(BindConfig),
     (link.Begin, "runtime"): st.lists(st.tuples(TEXTS, ENTRIES)).map(tuple),
     (link.Begin, "drain"): st.builds(DrainTimes, NUMBERS, st.sampled_from(DrainStrategy)),
+    (link.Begin, "overload"): OVERLOADS,
+    (link.OverloadLevels, "levels"): LEVELS,
     (link.Begin, "secrets"): st.lists(st.builds(Secret, name=TEXTS)).map(tuple),
     (link.Begin, "discovered_secrets"): st.lists(PUT_SECRETS, max_size=2).map(tuple),
     (link.PutSecret, "key"): SECRET_KEYS,

@@ -117,7 +117,7 @@ class ShownTests(SynchronousTestCase):
         """Static secrets are shown as what they are, under their names."""
         parse = json_format.ParseDict
         validation = {"trusted_ca": {"inline_string": ROOT.pem}}
-        secrets = {
+        secrets: dict[tuple[str, ...], Any] = {
             ("tls_certificate", "own"): parse(pair(LEAF), common_pb2.TlsCertificate()),
             ("validation_context", "peers"): parse(
                 validation, common_pb2.CertificateValidationContext()
