@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tcpmesh.listener import filter_chains, updates
 from tcpmesh.listener import manager as manager_module
+from tcpmesh.listener.matching.tree import MatchingTree
 from tcpmesh.listener.updates import changes_only_chains, difference, left_out
 from tcpmesh.net.cooperator import AT_ONCE
 from tcpmesh.registry import UnknownExtension
@@ -17,6 +18,7 @@ from tests.listener.test_filter_chains import (
     ChainTestCase,
     file_log,
     listener_of,
+    matcher_of,
     proxied,
     says,
 )
@@ -49,6 +51,17 @@ class InPlaceTests(ChainTestCase):
         message = listener_of(*chains, **{"more": self.more, **fields})
         self.mesh.listeners.add_or_update(message)
         self.mesh.pump()
+
+    def count_calls(self, kind: type, name: str) -> list[int]:
+        """Grows with each call of a method."""
+        method, calls = getattr(kind, name), list[int]()
+
+        def counted(*arguments: Any) -> Any:
+            calls.append(1)
+            return method(*arguments)
+
+        self.patch(kind, name, counted)
+        return calls
 
     def manager(self) -> dict[str, int]:
         """What the manager has counted."""
@@ -173,6 +186,28 @@ class InPlaceTests(ChainTestCase):
         for more, told in ((matcher, "nothing"), ("", "a"), (matcher, "nothing"), ("", "a")):
             self.update(ONE, says("a", "destination_port: 5"), more=f"{self.more}\n{more}")
             self.assertEqual(told, self.told("127.0.0.1:5"))
+
+    def test_chosen_by_name(self) -> None:
+        """Where a matcher chooses, a chain may change, come and go, with the matcher or without;
+        where the matcher stays as it is, it is not built anew.
+        """
+        built = self.count_calls(MatchingTree, "choose")
+        names = {5: "a", 6: "b", 7: "c"}
+        for chains, more, told, trees in (
+            ("ab", {}, ["a", "b", "nothing"], 1),
+            ("aB", {}, ["a", "B", "nothing"], 1),
+            ("aBc", {}, ["a", "B", "c"], 1),
+            ("bc", {5: "c"}, ["c", "b", "c"], 2),
+            ("bc", {5: "c"}, ["c", "b", "c"], 2),
+            ("c", {5: "c"}, ["c", "nothing", "c"], 2),
+        ):
+            matcher = matcher_of({**names, **more})
+            texts = [
+                says(each).replace(f"{{name: {each}", f"{{name: {each.lower()}") for each in chains
+            ]
+            self.update(ONE, *texts, more=f"{self.more}\n{matcher}")
+            self.assertEqual(told, [self.told(f"127.0.0.1:{port}") for port in (5, 6, 7)])
+            self.assertEqual(trees, len(built))
 
     def test_back_again(self) -> None:
         """A chain that comes back is a new one, and the clients of the old one leave in time."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +12,7 @@ from OpenSSL._util import lib
 from twisted.internet.error import ConnectionDone
 from twisted.trial.unittest import SynchronousTestCase
 
+from tcpmesh.connection.tls.pace import HandshakePace
 from tcpmesh.connection.tls.transport import TlsTransport
 from tcpmesh.connection.wrapped.states import TransportSocketError
 from tcpmesh.net.tls.context import TlsContext
@@ -48,6 +50,27 @@ class End:
         self.transport = TlsTransport(network.clock, context, self.observer, self.watcher)
         if not context.is_server:
             self.transport.wanted = context.wanted(options)
+
+
+class OneStep(HandshakePace):
+    """Has time for one step, and none after it."""
+
+    def __init__(self, network: MemoryNetwork) -> None:
+        super().__init__(network)
+        self.later: list[Callable[[], object]] = []
+        self._is_over = False
+
+    def take(self, step: Callable[..., object], *arguments: object) -> bool:
+        """The first is taken."""
+        if self._is_over:
+            return False
+        self._is_over = True
+        step(*arguments)
+        return True
+
+    def take_later(self, step: Callable[[], object]) -> None:
+        """Others wait until a test calls them."""
+        self.later.append(step)
 
 
 class TlsTestCase(SynchronousTestCase):
@@ -432,6 +455,28 @@ class WireTests(TlsTestCase):
         self.network.pump()
         self.assertEqual(["failed"], end.observer.told)
         self.assertEqual([], end.watcher.failures)
+
+    def test_fin_before_its_turn(self) -> None:
+        """A client that ends while the last step of its handshake waits for its turn is heard all
+        the same, and then its end.
+        """
+        near, far = self.network.pair(HERE, THERE)
+        client = End(self.network, TlsContext(settings()), NO_OPTIONS)
+        served = End(self.network, TlsContext(settings(certificate())), NO_OPTIONS)
+        served.transport.pace = pace = OneStep(self.network)
+        far.start(served.transport)
+        near.start(client.transport)
+        client.transport.write(b"question")
+        self.network.pump()
+        self.assertEqual(([], 1), (served.above.events, len(pace.later)))
+        client.transport.below.loseWriteConnection()
+        self.network.pump()
+        self.assertEqual([], served.above.events)
+        pace.later.pop()()
+        self.network.pump()
+        self.assertEqual(b"question", served.above.received)
+        self.assertEqual("eof", served.above.events[-1])
+        self.assertEqual([], served.watcher.failures)
 
     def test_bad_record(self) -> None:
         """After bytes that are no record, what came before is delivered, then the end, and the peer
