@@ -50,7 +50,15 @@ def watch_moves(
     watched = _inotify(clock)
     if watched is None:
         return _look(clock, names, moved)
-    return _listen(watched, names, moved, MOVED_TO | MODIFY if writes else MOVED_TO)
+
+    def stop() -> None:
+        watched.stopReading()
+        watched.connectionLost(None)
+
+    with all_or_nothing() as undo:
+        undo.callback(stop)
+        _listen(watched, names, moved, MOVED_TO | MODIFY if writes else MOVED_TO)
+    return stop
 
 
 def _inotify(clock: Any) -> Any:
@@ -67,25 +75,18 @@ def _inotify(clock: Any) -> Any:
 
 def _listen(
     watched: Any, names: dict[str, set[bytes]], moved: Callable[[], object], events: int
-) -> Callable[[], None]:
+) -> None:
     def told(ignored: object, path: Any, mask: int) -> None:
         wanted = names[os.fsdecode(os.path.dirname(path.path))]
         if b"" in wanted or os.path.basename(path.path) in wanted:
             moved()
 
-    def stop() -> None:
-        watched.stopReading()
-        watched.connectionLost(None)
-
-    with all_or_nothing() as undo:
-        undo.callback(stop)
-        for folder in names:
-            try:
-                watched.watch(FilePath(folder), events, callbacks=[told])
-            except Exception as e:  # of a private module of Twisted's
-                raise CannotWatch(f"cannot watch the directory {folder!r}: {e}") from None
-        watched.startReading()
-    return stop
+    for folder in names:
+        try:
+            watched.watch(FilePath(folder), events, callbacks=[told])
+        except Exception as e:  # of a private module of Twisted's
+            raise CannotWatch(f"cannot watch the directory {folder!r}: {e}") from None
+    watched.startReading()
 
 
 def _look(

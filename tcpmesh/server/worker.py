@@ -18,6 +18,7 @@ from tcpmesh.config.fields.tls.secrets import static_secrets
 from tcpmesh.interfaces import IAccessLogManager, INetwork
 from tcpmesh.listener.listeners import Listeners
 from tcpmesh.logs.debug import show_debug
+from tcpmesh.net.cooperator import do_all
 from tcpmesh.registry import WorkerContext
 from tcpmesh.runtime.following import FollowedRuntime
 from tcpmesh.server.link.numbers import MainMessage, Numbers, WorkerMessage
@@ -158,7 +159,8 @@ class Worker:
 
     def _put_secret(self, told: PutSecret) -> None:
         kind = told.message.WhichOneof("type")
-        self.context.secrets.put(told.key, getattr(told.message, kind))
+        telling = self.context.secrets.put(told.key, getattr(told.message, kind))
+        do_all(self.context.network.cooperator, telling)
 
     def _drop_secret(self, told: DropSecret) -> None:
         self.context.secrets.drop(told.key)

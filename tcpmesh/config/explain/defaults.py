@@ -364,6 +364,14 @@ _PROXY_HEADERS: dict[str, Defaults] = {
     },
 }
 
+
+def _read_again(source: Any) -> str:
+    """When the file of a `core.v3.PathConfigSource` is read."""
+    if source.HasField("watched_directory"):
+        return "is read again when anything is moved into watched_directory"
+    return "is read again when another file is moved to its place"
+
+
 _DNS: dict[str, Defaults] = {
     "envoy.extensions.clusters.dns.v3.DnsCluster": {
         "dns_refresh_rate": Default("names are looked up this often", "5s"),
@@ -373,6 +381,16 @@ _DNS: dict[str, Defaults] = {
     "envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig": {
         "query_timeout_seconds": Default("an unanswered question is asked anew after it", 5),
         "query_tries": Default("questions before a lookup has failed", 4),
+    },
+}
+
+_DISCOVERY: dict[str, Defaults] = {
+    "envoy.config.core.v3.PathConfigSource": {
+        "path": Default(meaning_of=_read_again),
+        "poll_interval": Default("and is read this often in any case"),
+    },
+    "envoy.config.core.v3.WatchedDirectory": {
+        "watch_modify": Default("also when something is written there in place"),
     },
 }
 
@@ -387,5 +405,6 @@ DEFAULTS: Mapping[str, Defaults] = {
     **_TCP_STATS,
     **_HEALTH,
     **_DNS,
+    **_DISCOVERY,
     **TLS,
 }

@@ -16,7 +16,7 @@ from tcpmesh.server.discovery.updates import Discovery, Manager
 from tcpmesh.stats.store import Store
 from tcpmesh.values.server_options import ServerOptions
 from tcpmesh.values.statuses import NO_DYNAMIC_RESOURCES, DynamicResources
-from tcpmesh.xds.stats import SubscriptionStats
+from tcpmesh.xds.stats import SubscriptionStats, unknown_fields
 from tcpmesh.xds.subscription import FileSubscription, Load
 
 
@@ -37,6 +37,7 @@ class Discoveries:
         self._store = store
         self._network = network
         self._options = options
+        self._count_unknown = unknown_fields(store, options)
         static, dynamic = bootstrap.static_resources, bootstrap.dynamic_resources
         self.clusters = self.listeners = None
         """The `Discovery` of each; `None` where there is none."""
@@ -138,10 +139,6 @@ class Discoveries:
             allow_unknown_fields=not self._options.reject_unknown_dynamic_fields,
             allow_unsupported=self._options.allow_unsupported,
         )
-
-    def _count_unknown(self, fields: int) -> None:
-        if not self._options.ignore_unknown_dynamic_fields:
-            self._store.counter("server.dynamic_unknown_fields").tally += fields
 
 
 def _shown(discovery: Discovery | None) -> DynamicResources:

@@ -31,10 +31,11 @@ from tcpmesh.config.text.problems import Problem
 from tcpmesh.interfaces import INetwork
 from tcpmesh.net.moves import CannotWatch, watch_moves
 from tcpmesh.stats.store import Store, sanitize
+from tcpmesh.values.all_or_nothing import all_or_nothing
 from tcpmesh.values.server_options import ServerOptions
 from tcpmesh.values.shared.secrets import SecretKey
 from tcpmesh.values.statuses import DynamicStatus
-from tcpmesh.xds.stats import SubscriptionStats
+from tcpmesh.xds.stats import SubscriptionStats, unknown_fields
 from tcpmesh.xds.subscription import FileSubscription, Outcome, Reread
 
 log = Logger(namespace="config")
@@ -72,8 +73,6 @@ class SecretDiscovery:
         self.status = DynamicStatus(Secret(name=self.name), NOT_YET, time())
         self._clock = network.clock
         self._changed = changed
-        self._stats = SubscriptionStats(store, f"sds.{sanitize(self.name)}")
-        self._failed_rotations = self._stats.scope.counter("key_rotation_failed")
         self._load_file = partial(
             load_secret,
             key=key,
@@ -81,11 +80,15 @@ class SecretDiscovery:
             allow_unknown_fields=not options.reject_unknown_dynamic_fields,
             allow_unsupported=options.allow_unsupported,
         )
-        self._unknown = None if options.ignore_unknown_dynamic_fields else _unknown_fields(store)
         self._subscription = FileSubscription(config.sds_config, network, self._load, self._update)
         self._files: Reread[Rotation] = Reread(network, self._read_files, self._rotate)
         self._folders = Folders()
         self._stop_watching: Callable[[], None] = lambda: None
+        self._count_unknown = unknown_fields(store, options)
+        with all_or_nothing() as undo:
+            self._stats = SubscriptionStats(store, f"sds.{sanitize(self.name)}")
+            undo.callback(self._stats.scope.close)
+            self._failed_rotations = self._stats.scope.counter("key_rotation_failed")
 
     def start(self) -> None:
         """Read it, and look after it from now on.
@@ -114,8 +117,7 @@ class SecretDiscovery:
             self._stats.failures.tally += 1
             self._complain(str(outcome))
             return
-        if self._unknown is not None:
-            self._unknown.tally += outcome.unknown_fields
+        self._count_unknown(outcome.unknown_fields)
         for warning in outcome.warnings:
             log.warn("{problem}", problem=str(warning))
         if outcome.errors:
@@ -168,7 +170,3 @@ class SecretDiscovery:
         elif after != before:
             self._take(after, self.status.version)
         yield
-
-
-def _unknown_fields(store: Store) -> Any:
-    return store.counter("server.dynamic_unknown_fields")

@@ -17,6 +17,7 @@ from google.protobuf.message import Message
 from tcpmesh.config.messages.types import unpack
 from tcpmesh.config.secrets import SecretUse, secret_uses
 from tcpmesh.interfaces import INetwork
+from tcpmesh.net.cooperator import do_all
 from tcpmesh.server.discovery.secret import SecretDiscovery
 from tcpmesh.stats.store import Store
 from tcpmesh.values.all_or_nothing import all_or_nothing
@@ -126,7 +127,8 @@ class SecretDiscoveries:
     def _changed(self, discovery: SecretDiscovery) -> None:
         found = discovery.found
         assert found is not None
-        self._table.put(discovery.key, getattr(found.whole, discovery.key[0]))
+        telling = self._table.put(discovery.key, getattr(found.whole, discovery.key[0]))
+        do_all(self._network.cooperator, telling)
         self._send(PutSecret(discovery.key, found.whole))
         self.on_change()
 

@@ -46,11 +46,19 @@ class SecretTable(Mapping[SecretKey, Any]):
     def __len__(self) -> int:
         return len(self._contents)
 
-    def put(self, key: SecretKey, content: Any) -> None:
-        """A secret has come, or has changed; who watches it is told."""
+    def put(self, key: SecretKey, content: Any) -> Iterator[None]:
+        """A secret has come, or has changed.
+
+        :return: tells who watches it, one in each step.
+        """
         self._contents[key] = content
+        return self._telling(key)
+
+    def _telling(self, key: SecretKey) -> Iterator[None]:
         for changed in tuple(self._watchers.get(key, ())):
-            changed()
+            if changed in self._watchers.get(key, ()):  # it has not gone meanwhile
+                changed()
+            yield
 
     def drop(self, key: SecretKey) -> None:
         """Nobody needs a secret any more."""

@@ -16,6 +16,7 @@ from tcpmesh.config.resources import SECRET
 from tcpmesh.net.listen import BindError
 from tcpmesh.net.moves import INTERVAL, CannotWatch
 from tcpmesh.net.tls.context import TlsContext
+from tcpmesh.net.tls.material import read_chain
 from tcpmesh.net.tls.parsing import parse
 from tcpmesh.testing.tls import authority, certificate, settings
 from tests.extensions.transport_sockets.tls.test_tls import (
@@ -26,6 +27,7 @@ from tests.extensions.transport_sockets.tls.test_tls import (
     socket,
     trusting,
 )
+from tests.told import told_in
 
 TYPE = "type.googleapis.com/"
 FACTORY = "listener.127.0.0.1_1.server_ssl_socket_factory."
@@ -155,6 +157,50 @@ class DownstreamTests(SecretsTestCase):
         self.assertEqual(1, self.sds()["update_failure"])
         self.assertEqual("a.test", self.shown())
         self.assertEqual([("own", "v1")], self.dumped())
+
+    def test_told(self) -> None:
+        """What is wrong is one line in the log, with the file and what becomes of the secret."""
+        lines = told_in(self, "config").lines
+        self.put("own.json", text="{}")
+        self.begin_own()
+        self.put("own.json", certificate_secret("own", "a.test"))
+        self.put("own.json", certificate_secret("other", "a.test"))
+        self.put("own.json", text="{")
+        path = self.folder / "own.json"
+        wanted = (
+            f"the secret own is not there yet: {path}: resources: one secret has to be there",
+            f"the secret own stays as it is: {path}:1:",
+            f"the secret own stays as it is: {path}:1:",
+        )
+        found = [line for line in lines if "the secret" in line]
+        self.assertEqual(len(wanted), len(found), found)
+        for line, begins in zip(found, wanted, strict=True):
+            self.assertTrue(line.startswith(begins), line)
+
+    def test_warned(self) -> None:
+        """A certificate that has expired is taken, and told."""
+        lines = told_in(self, "config").lines
+        self.put("own.json", certificate_secret("own", "a.test", days=-1))
+        self.begin_own()
+        self.assertEqual("a.test", self.shown())
+        self.assertTrue(any("has expired" in line for line in lines), lines)
+
+    def test_stopped(self) -> None:
+        """When the proxy has stopped nobody looks any more, and nothing is left to be called."""
+        self.put("own.json", certificate_secret("own", "a.test"))
+        self.begin_own()
+        self.mesh.main.stop()
+        self.mesh.pump()
+        self.put("own.json", certificate_secret("own", "b.test"))
+        self.assertEqual("a.test", self.held())
+        self.assertEqual([], self.mesh.network.clock.getDelayedCalls())
+
+    def held(self) -> str:
+        """Whose certificate main holds."""
+        (discovery,) = self.mesh.main.secrets._known.values()
+        chain = discovery.found.whole.tls_certificate.certificate_chain  # type: ignore[union-attr]
+        found = read_chain(chain.inline_string.encode())[0].subject
+        return str(found.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value)
 
     def test_not_there_yet(self) -> None:
         """Without the secret a client is closed, which is counted; it is served once the secret
@@ -371,11 +417,14 @@ class SharedTests(SecretsTestCase):
         for number in (2, 3):
             name = f"listener.127.0.0.1_{number}.server_ssl_socket_factory."
             self.assertEqual({"ssl_context_update_by_sds": 1}, self.mesh.moved(name))
+        calls = len(self.mesh.network.clock.getDelayedCalls())
         for name, left in (("l2", 1), ("l3", 0)):
             listeners.remove(name)
             self.mesh.pump()
             self.assertEqual(left, len(self.dumped()))
         self.assertEqual({}, self.mesh.stats("sds."))
+        # The drains of two listeners, and no look at the file any more.
+        self.assertEqual(calls + 2 - 1, len(self.mesh.network.clock.getDelayedCalls()))
         self.assertEqual(0, len(self.mesh.worker.context.secrets))
         self.assertEqual(0, len(self.mesh.main.context.secrets))
 
