@@ -37,7 +37,7 @@ its direction.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from zope.interface import implementer
 
@@ -46,7 +46,7 @@ from twisted.internet.interfaces import IPushProducer
 from twisted.python.failure import Failure
 
 from tcpmesh.connection.early_data import EarlyData, EarlyDataObserver
-from tcpmesh.connection.watched import Gate, Watched
+from tcpmesh.connection.watched import NOBODY, Watchers
 from tcpmesh.interfaces import IStraight
 from tcpmesh.net.protocol import QuietHalfCloseableProtocol
 from tcpmesh.net.timeout_queues import TimeoutQueue, TimeoutQueues
@@ -79,19 +79,6 @@ class Observer(Protocol):
         """Nothing was read or written for the time given to `watch_idle`, or flushed for
         `flush_timeout`: it is to be closed.
         """
-
-
-class Watchers(NamedTuple):
-    """Who hears of the bytes of a relay."""
-
-    look: Callable[[], object] | None = None
-    """Called after they were passed on."""
-
-    sheds: Callable[[], bool] | None = None
-    """Called before those of the client are; where it returns true they are not."""
-
-
-NOBODY = Watchers()
 
 
 @implementer(IStraight, IPushProducer)
@@ -216,7 +203,6 @@ class Relay:
     __slots__ = (
         "_observer",
         "_queue",
-        "_quiet",
         "_seen",
         "_timers",
         "_watchers",
@@ -225,6 +211,7 @@ class Relay:
         "from_downstream",
         "from_upstream",
         "last",
+        "quiet",
         "read_source",
         "reset",
         "stream_info",
@@ -263,7 +250,8 @@ class Relay:
         self._observer = observer
         self._timers = timers
         self._queue: TimeoutQueue[Relay] | None = None
-        self._quiet = 0
+        self.quiet = 0
+        """How often in a row it was looked at and found idle."""
         self._seen = (0, 0, 0, 0)
         self._watchers: Watchers | None = None
 
@@ -288,17 +276,21 @@ class Relay:
         early = self.early
         if early is not None:
             early.stop()
-        self.read_source.protocol = down
-        upstream.registerProducer(down, True)
-        downstream.registerProducer(up, True)
-        _fit(upstream, downstream)
-        _fit(downstream, upstream)
+        self.bind(downstream, upstream)
         if self._watchers is not None:
             self._put_between(self._watchers)
         if early is None:
             self.read_source.resumeProducing()
         else:
             self._pass_on(early, downstream, upstream)
+
+    def bind(self, downstream: Any, upstream: Any) -> None:
+        """Let each be paused for the other, and the client's bytes go to its direction."""
+        self.read_source.protocol = self.from_downstream
+        upstream.registerProducer(self.from_downstream, True)
+        downstream.registerProducer(self.from_upstream, True)
+        _fit(upstream, downstream)
+        _fit(downstream, upstream)
 
     def _pass_on(self, early: EarlyData, downstream: Any, upstream: Any) -> None:
         """What was early goes first; then the client is read, unless that was more than the
@@ -332,6 +324,10 @@ class Relay:
         self._queue = queue
         queue.add(self)
 
+    def go_on_watching(self, quiet: int) -> None:
+        """It was watched elsewhere, and so often in a row found idle."""
+        self.quiet, self._seen = quiet, self.activity
+
     def watch(self, look: Callable[[], object]) -> None:
         """Call this after each time when bytes, or their end, were passed on; it may close the
         relay.  Before it has started, from its start on.
@@ -351,17 +347,10 @@ class Relay:
     def _put_between(self, watchers: Watchers) -> None:
         """Let these hear of bytes, and nobody else."""
         self._watchers = watchers
-        if self.stream_info.phase not in (RELAYING, HALF_CLOSED):
-            return
-        down: Any = self.from_downstream
-        up: Any = self.from_upstream
-        transport = up.source
-        if watchers.look is not None:
-            down, up = Watched(down, watchers.look), Watched(up, watchers.look)
-        if watchers.sheds is not None:
-            down = Gate(self.from_downstream, down, watchers.sheds)
-        self.read_source.protocol = down
-        transport.protocol = up
+        if self.stream_info.phase in (RELAYING, HALF_CLOSED):
+            upstream = self.from_upstream.source
+            self.read_source.protocol = watchers.of_client(self.from_downstream)
+            upstream.protocol = watchers.of_upstream(self.from_upstream)
 
     def ended(self, direction: Direction) -> None:
         """A source has sent all."""
@@ -453,10 +442,10 @@ class Relay:
     def _check_idle(self) -> None:
         now = self.activity
         if now != self._seen:
-            self._seen, self._quiet = now, 0
+            self._seen, self.quiet = now, 0
         else:
-            self._quiet += 1
-            if self._quiet == IDLE_CHECKS:
+            self.quiet += 1
+            if self.quiet == IDLE_CHECKS:
                 self._queue = None
                 self._observer.relay_idle(self)
                 return

@@ -14,8 +14,10 @@ from twisted.python.failure import Failure
 
 from tcpmesh.interfaces import INetwork
 from tcpmesh.logs.log import Log
+from tcpmesh.net.inherited import InheritedSockets, inherited_sockets
 from tcpmesh.server.graceful_stop import GracefulStop
 from tcpmesh.server.link.link import ILink
+from tcpmesh.server.networks import default_network
 from tcpmesh.server.notify import Notifier
 from tcpmesh.server.service import CannotStart, Server
 from tcpmesh.values.live.origin import NO_ORIGIN, Origin
@@ -68,6 +70,7 @@ class ProcessServer(Server):
         self.on_quit = self._end
         self.notifier = Notifier(os.environ, self._clock)
         """Whoever has started the process, and waits until it serves."""
+        self._inherited = InheritedSockets()
         self._graceful_stop = GracefulStop(
             self,
             self._clock,
@@ -100,13 +103,18 @@ class ProcessServer(Server):
             super().startService()
         except CannotStart as e:
             raise self._refused(e) from None
-        self.live.addCallbacks(lambda _: self.tell_ready(), self._failed)
+        self.live.addCallbacks(lambda _: self._is_live(), self._failed)
 
     def stopService(self) -> Deferred[None]:
         """Accept no more, and close all that is open."""
         log.info("exiting")
         self.notifier.stopping("closing all connections")
         return super().stopService()
+
+    def _is_live(self) -> None:
+        for each in self._inherited.untaken():
+            log.warn("no listener has taken the socket {socket} of LISTEN_FDS yet", socket=each)
+        self.tell_ready()
 
     def tell_ready(self) -> None:
         """Tell whoever has started the process that the configuration is served."""
@@ -121,6 +129,10 @@ class ProcessServer(Server):
     def finish(self) -> None:
         """Accept no more clients, and end with the last one, or when its time is over."""
         self._graceful_stop.begin()
+
+    def _make_network(self) -> INetwork:
+        self._inherited = inherited_sockets(os.environ)
+        return default_network(self._clock, self._inherited)
 
     def _close_all(self) -> Deferred[None]:
         self._graceful_stop.cancel()
