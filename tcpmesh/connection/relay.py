@@ -37,7 +37,7 @@ its direction.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from zope.interface import implementer
 
@@ -46,7 +46,7 @@ from twisted.internet.interfaces import IPushProducer
 from twisted.python.failure import Failure
 
 from tcpmesh.connection.early_data import EarlyData, EarlyDataObserver
-from tcpmesh.connection.watched import Gate, Watched
+from tcpmesh.connection.watched import NOBODY, Watchers
 from tcpmesh.interfaces import IStraight
 from tcpmesh.net.protocol import QuietHalfCloseableProtocol
 from tcpmesh.net.timeout_queues import TimeoutQueue, TimeoutQueues
@@ -79,19 +79,6 @@ class Observer(Protocol):
         """Nothing was read or written for the time given to `watch_idle`, or flushed for
         `flush_timeout`: it is to be closed.
         """
-
-
-class Watchers(NamedTuple):
-    """Who hears of the bytes of a relay."""
-
-    look: Callable[[], object] | None = None
-    """Called after they were passed on."""
-
-    sheds: Callable[[], bool] | None = None
-    """Called before those of the client are; where it returns true they are not."""
-
-
-NOBODY = Watchers()
 
 
 @implementer(IStraight, IPushProducer)
@@ -360,17 +347,10 @@ class Relay:
     def _put_between(self, watchers: Watchers) -> None:
         """Let these hear of bytes, and nobody else."""
         self._watchers = watchers
-        if self.stream_info.phase not in (RELAYING, HALF_CLOSED):
-            return
-        down: Any = self.from_downstream
-        up: Any = self.from_upstream
-        transport = up.source
-        if watchers.look is not None:
-            down, up = Watched(down, watchers.look), Watched(up, watchers.look)
-        if watchers.sheds is not None:
-            down = Gate(self.from_downstream, down, watchers.sheds)
-        self.read_source.protocol = down
-        transport.protocol = up
+        if self.stream_info.phase in (RELAYING, HALF_CLOSED):
+            upstream = self.from_upstream.source
+            self.read_source.protocol = watchers.of_client(self.from_downstream)
+            upstream.protocol = watchers.of_upstream(self.from_upstream)
 
     def ended(self, direction: Direction) -> None:
         """A source has sent all."""

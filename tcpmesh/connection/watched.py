@@ -9,7 +9,7 @@ on, and only for those connections, each read is one call more.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from twisted.python.failure import Failure
 
@@ -85,3 +85,25 @@ class Gate(QuietHalfCloseableProtocol):
     def connectionLost(self, reason: Failure) -> None:
         """The client is gone."""
         self._direction.connectionLost(reason)
+
+
+class Watchers(NamedTuple):
+    """Who hears of the bytes of a relay."""
+
+    look: Callable[[], object] | None = None
+    """Called after they were passed on."""
+
+    sheds: Callable[[], bool] | None = None
+    """Called before those of the client are; where it returns true they are not."""
+
+    def of_client(self, direction: Any) -> Any:
+        """The protocol of the client's transport."""
+        inner = self.of_upstream(direction)
+        return inner if self.sheds is None else Gate(direction, inner, self.sheds)
+
+    def of_upstream(self, direction: Any) -> Any:
+        """... of the upstream's."""
+        return direction if self.look is None else Watched(direction, self.look)
+
+
+NOBODY = Watchers()

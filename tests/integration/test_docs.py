@@ -353,6 +353,30 @@ class DocsTests(SynchronousTestCase):
             do("own.new.yaml")
             expect(replace)
 
+    def test_overload(self) -> None:
+        """docs/overload.md: the pressure that a file says makes an action active, which the
+        statistics and the log tell.
+        """
+        page, here = "docs/overload.md", str(self.folder / "tcpmesh-pressure")
+        first, second = (block_with(page, text) for text in ("twistd", "mv "))
+        prepare, serve = first.splitlines()
+        config = (ROOT / serve.rpartition(" ")[2]).read_text()
+        ports = ((port, "0") for port in ("9901", "10000", "10001"))
+        for old, new in (("/tmp/tcpmesh-pressure", here), *ports):
+            prepare, config = prepare.replace(old, new), config.replace(old, new)
+        self.run_in(self.folder, prepare)
+        with Child(config, ["--log-path", "log"]) as proxy:
+            proxy.wait_ready()
+            address = (proxy.path / "admin.address").read_text().strip()
+            command = second.replace("/tmp/tcpmesh-pressure", here)
+            result = self.run_in(self.folder, command.replace("127.0.0.1:9901", address))
+            self.assertEqual(0, result.returncode, result.stdout)
+            action = "overload.envoy.overload_actions.reject_incoming_connections"
+            for line in ("overload.by_hand.pressure: 95", f"{action}.active: 1"):
+                self.assertIn(line, result.stdout.splitlines())
+            shown = block_with(page, "is active now").strip()
+            self.assertIn(shown, (proxy.path / "log").read_text())
+
     def test_migrate(self) -> None:
         """docs/migrating.md: the old file there is migrated as the page shows it, and what comes
         of it is right.

@@ -24,6 +24,7 @@ from twisted.python.failure import Failure
 
 from tcpmesh.config.fields.values import seconds
 from tcpmesh.interfaces import IResourceMonitor
+from tcpmesh.listener.accept_limit import GLOBAL_KEY
 from tcpmesh.registry import MainContext, build, build_checked, check_provides
 from tcpmesh.server.overload.triggers import Triggered, single
 from tcpmesh.stats.metrics import Merge
@@ -80,6 +81,12 @@ class OverloadManager:
         :raise tcpmesh.registry.BrokenExtension: where another package's fails.
         :raise tcpmesh.net.moves.CannotWatch: where the directory of a file is not there.
         """
+        if self._limit_name and self._context.runtime.get(GLOBAL_KEY) is not None:
+            log.warn(
+                "the runtime value {key} is not looked at: there is a {name}",
+                key=GLOBAL_KEY,
+                name=self._limit_name,
+            )
         with all_or_nothing() as undo:
             undo.callback(self.stop)
             for each in self._message.resource_monitors:

@@ -261,6 +261,35 @@ class NetworkContract(HarnessTestCase):
         client.given.transport.write(b"still here")
         await self.receives(factory.built[0], b"still here")
 
+    async def test_pause(self) -> None:
+        """Clients of a port that is paused are connected and wait; they are served once each of
+        those who asked for the pause has taken it back.
+        """
+        factory = Server()
+        port = self.harness.listen(factory)
+        port.pause_accepting()
+        port.pause_accepting()
+        _, client = self.dial(port.getHost())
+        await self.harness.until(lambda: client.connected, "the connection")
+        client.given.transport.write(b"hello")
+        port.resume_accepting()
+        await self.harness.settle()
+        self.assertEqual([], factory.built)
+        port.resume_accepting()
+        await self.harness.until(lambda: factory.built, "the client")
+        await self.receives(factory.built[0], b"hello")
+        _, late = self.dial(port.getHost())
+        await self.harness.until(lambda: late.connected and len(factory.built) > 1, "another one")
+
+    async def test_stop_while_paused(self) -> None:
+        """A port that is paused can stop, and refuses from then on."""
+        port = self.harness.listen(Server())
+        port.pause_accepting()
+        address = port.getHost()
+        await maybeDeferred(port.stopListening)
+        _, late = self.dial(address)
+        await self.fails(late, ConnectError)
+
     async def test_factory_is_started_and_stopped(self) -> None:
         """Listening starts the factory, stopping stops it, once each."""
         factory = Counted()

@@ -101,6 +101,10 @@ class MemoryPort:
         if self._network.ports.get(self.sock.address) is self:
             self.sock.close()
             self.factory.doStop()
+            for transport in self._waiting:
+                transport.start(Protocol())
+                transport.abortConnection()
+            self._waiting.clear()
 
     def getHost(self) -> Any:
         """The bound `Address`."""
