@@ -38,6 +38,7 @@ from tcpmesh.values.live.host_events import RecentEvents
 from tcpmesh.values.overload import Overload
 from tcpmesh.values.shared.counts import LocalCounts, SharedCounts
 from tcpmesh.values.shared.objects import SharedObjects
+from tcpmesh.values.shared.secrets import SecretTable
 from tcpmesh.values.stream.closes import Closes
 from tcpmesh.values.workers import connection_ids
 
@@ -151,8 +152,8 @@ class MainContext:
     access_logs: IAccessLogManager = field(default_factory=_NoAccessLogs)
     """The files of main's access logs."""
 
-    secrets: Mapping[tuple[str, str], Any] = field(default_factory=dict)
-    """The static secrets of the bootstrap: by kind, as `tls_certificate`, and name."""
+    secrets: SecretTable = field(default_factory=SecretTable)
+    """The secrets of TLS as of now."""
 
     scope: Scope | None = None
     """Where a transport socket counts: the scope of its cluster."""
@@ -208,8 +209,8 @@ class WorkerContext:
     access_logs: IAccessLogManager = field(default_factory=_NoAccessLogs)
     """The files of this worker's access logs."""
 
-    secrets: Mapping[tuple[str, str], Any] = field(default_factory=dict)
-    """The static secrets of the bootstrap: by kind, as `tls_certificate`, and name."""
+    secrets: SecretTable = field(default_factory=SecretTable)
+    """The secrets of TLS as of now."""
 
     closes: Closes = field(default_factory=Closes)
     """The connections that have ended last, the latest at the end."""

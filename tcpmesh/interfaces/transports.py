@@ -83,6 +83,11 @@ class IStreamTransport(ITCPTransport, IPushProducer, IConsumer):
         :return: `None` where it does not, as of unix sockets and of what is closed.
         """
 
+    def before_close(call: Callable[[], object]) -> None:
+        """Call this just before the descriptor is closed, whoever closes it: the last time that
+        `tcp_facts` tells something.
+        """
+
     def original_destination() -> Address | None:
         """Where the peer wanted to connect to before the packet filter redirected it here, or where
         this is a transparent proxy.
@@ -214,6 +219,8 @@ class INetwork(Interface):
         `ConnectBindError` where the source cannot be bound, or with another `ConnectError`.
 
         :param for_client: whether it is for a client: these may not have the last descriptors.
+        :return: the connector; if there will be no connection, `connector.on_failure(call)` has
+            `call` called with the `TcpFacts` of the attempt, or `None`, before it is closed.
         """
 
     def connect_check(

@@ -69,9 +69,12 @@ class Handshakes:
         wrapper between the socket and the connection.
         """
         handshake, below = _Handshake(self, connection), connection.transport
+        wrapper = self.socket.accepted(connection, handshake)
+        if wrapper is None:
+            self._attach(connection)
+            return
         if self.deadline is not None:
             self.deadline.add(handshake)
-        wrapper = self.socket.accepted(connection, handshake)
         connection.transport = connection.read_source = wrapper
         wrapper.protocol = connection
         below.protocol = wrapper

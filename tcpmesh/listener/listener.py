@@ -23,6 +23,7 @@ from tcpmesh.listener.filter_chains import FilterChains
 from tcpmesh.listener.listen_socket import listen_sockets_of
 from tcpmesh.listener.listener_filters import Find, ListenerFilterManager, are_wanted
 from tcpmesh.listener.stats import ListenerStats
+from tcpmesh.listener.updates import Difference
 from tcpmesh.logs.debug import debug_logger
 from tcpmesh.registry import WorkerContext
 from tcpmesh.runtime.runtime import Runtime
@@ -168,12 +169,13 @@ class Listener(ServerFactory):
         for each in self.listen_sockets:
             each.open(self)
 
-    def update(self, message: Any) -> list[FilterChain]:
+    def update(self, message: Any, found: Difference) -> list[FilterChain]:
         """It has the filter chains of this message now, which differs in nothing else.
 
+        :param found: in which chains it does.
         :return: those that are no more; their clients stay.
         """
-        left = self._chains.update(message)
+        left = self._chains.update(message, found)
         self.message = message
         return left
 

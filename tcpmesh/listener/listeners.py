@@ -18,6 +18,7 @@ from tcpmesh.listener.accept_limit import GLOBAL_KEY, LISTENER_PREFIX
 from tcpmesh.listener.draining import ProxyDrain, is_in
 from tcpmesh.listener.filter_chain import FilterChain
 from tcpmesh.listener.listener import Listener
+from tcpmesh.listener.updates import Difference
 from tcpmesh.net.cooperator import do_all
 from tcpmesh.net.listen import BindError
 from tcpmesh.registry import BrokenExtension, UnknownExtension, WorkerContext
@@ -185,7 +186,8 @@ class Listeners:
 
     def _update(self, told: UpdateChains) -> None:
         try:
-            self._left_out[told.update] = self._listeners[told.listener].update(told.message)
+            listener, found = self._listeners[told.listener], Difference(told.gone, told.come)
+            self._left_out[told.update] = listener.update(told.message, found)
         except REFUSED as e:
             self._refuse(told.listener, e)
 

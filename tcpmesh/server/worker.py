@@ -18,6 +18,7 @@ from tcpmesh.config.fields.tls.secrets import static_secrets
 from tcpmesh.interfaces import IAccessLogManager, INetwork
 from tcpmesh.listener.listeners import Listeners
 from tcpmesh.logs.debug import show_debug
+from tcpmesh.net.cooperator import do_all
 from tcpmesh.registry import WorkerContext
 from tcpmesh.runtime.following import FollowedRuntime
 from tcpmesh.server.link.numbers import MainMessage, Numbers, WorkerMessage
@@ -30,10 +31,12 @@ from tcpmesh.stats.store import Store
 from tcpmesh.values.link import (
     AskNumbers,
     Begin,
+    DropSecret,
     LogLevels,
     OverloadLevels,
     Prepare,
     Prepared,
+    PutSecret,
     ReopenLogs,
     ShrinkHeap,
     Stop,
@@ -41,6 +44,7 @@ from tcpmesh.values.link import (
 )
 from tcpmesh.values.overload import Overload
 from tcpmesh.values.shared.counts import LocalCounts, SharedCounts
+from tcpmesh.values.shared.secrets import SecretTable
 from tcpmesh.values.workers import connection_ids
 
 
@@ -103,9 +107,11 @@ class Worker:
             connection_ids=connection_ids(begin.index),
             access_logs=self._access_logs,
             runtime=followed.runtime,
-            secrets=static_secrets(begin.secrets),
+            secrets=SecretTable(static_secrets(begin.secrets), begin.index == 0),
             overload=self._overload,
         )
+        for told in begin.discovered_secrets:
+            self._put_secret(told)
         self.clusters = Clusters(self.context, send)
         self.listeners = Listeners(self.context, send, begin.drain)
         clients = self.listeners.clients
@@ -126,6 +132,8 @@ class Worker:
             AskNumbers: self._tell_numbers,
             Prepare: self._prepare,
             Stop: self._stop,
+            PutSecret: self._put_secret,
+            DropSecret: self._drop_secret,
         }
 
     def receive(self, message: WorkerMessage) -> None:
@@ -148,6 +156,14 @@ class Worker:
 
     def _cluster(self, name: str) -> Any:
         return self.clusters.get(name)
+
+    def _put_secret(self, told: PutSecret) -> None:
+        kind = told.message.WhichOneof("type")
+        telling = self.context.secrets.put(told.key, getattr(told.message, kind))
+        do_all(self.context.network.cooperator, telling)
+
+    def _drop_secret(self, told: DropSecret) -> None:
+        self.context.secrets.drop(told.key)
 
     def _set_levels(self, told: LogLevels) -> None:
         show_debug(dict(told.levels))

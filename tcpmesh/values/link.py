@@ -17,6 +17,7 @@ from tcpmesh.values.drain import DEFAULTS, DrainScope, DrainTimes
 from tcpmesh.values.hosts import Assignment, HostSpec
 from tcpmesh.values.overload import NO_OVERLOAD_MANAGER, OverloadSettings
 from tcpmesh.values.runtime import Entry
+from tcpmesh.values.shared.secrets import SecretKey
 
 # From main to a worker
 
@@ -53,6 +54,9 @@ class Begin:
 
     drain: DrainTimes = DEFAULTS
     """How drains go."""
+
+    discovered_secrets: tuple[PutSecret, ...] = ()
+    """What discovery has brought of secrets so far."""
 
     overload: OverloadSettings = NO_OVERLOAD_MANAGER
     """What is to be done for want of resources, and how much of that now."""
@@ -151,6 +155,12 @@ class UpdateChains:
 
     message: Any
     """The `listener.v3.Listener`."""
+
+    gone: tuple[int, ...]
+    """Places of chains in the message before that are not in this one."""
+
+    come: tuple[int, ...]
+    """... and of those in this one that were not in the one before."""
 
 
 @dataclass(frozen=True)
@@ -269,6 +279,22 @@ class AskHostNumbers:
 @dataclass(frozen=True)
 class AskNumbers:
     """What was counted since this was last asked?"""
+
+
+@dataclass(frozen=True)
+class PutSecret:
+    """Discovery has brought a secret, or another content of one."""
+
+    key: SecretKey
+    message: Any
+    """A `tls.v3.Secret`, with the contents of the files that it names."""
+
+
+@dataclass(frozen=True)
+class DropSecret:
+    """Nobody needs a secret of discovery's any more."""
+
+    key: SecretKey
 
 
 # From a worker to main
@@ -427,6 +453,8 @@ ToWorker: TypeAlias = (
     | AskRates
     | AskHostNumbers
     | AskNumbers
+    | PutSecret
+    | DropSecret
 )
 
 ToMain: TypeAlias = (

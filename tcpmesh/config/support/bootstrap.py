@@ -34,7 +34,7 @@ BOOTSTRAP: dict[str, Rows] = {
         "lds_config": YES,
         "cds_config": YES,
     },
-    "envoy.config.core.v3.WatchedDirectory": {"path": YES},
+    "envoy.config.core.v3.WatchedDirectory": {"path": YES, "watch_modify": YES},
     "envoy.config.bootstrap.v3.Bootstrap.ApplicationLogConfig": {"log_format": YES},
     "envoy.config.bootstrap.v3.Bootstrap.ApplicationLogConfig.LogFormat": {
         "json_format": YES,
@@ -46,7 +46,9 @@ BOOTSTRAP: dict[str, Rows] = {
         "static_layer": YES,
         "disk_layer": YES,
         "admin_layer": YES,
+        "rtds_layer": YES,
     },
+    "envoy.config.bootstrap.v3.RuntimeLayer.RtdsLayer": {"name": YES, "rtds_config": YES},
     "envoy.config.bootstrap.v3.RuntimeLayer.DiskLayer": {
         "symlink_root": YES,
         "subdirectory": YES,

@@ -20,6 +20,10 @@ _DATAGRAMS: Rows = {"address": WHOLE, "prefix": YES, "max_bytes_per_datagram": Y
 #: What an `@type` may name.
 EXTENSIONS: dict[str, Rows] = {
     "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer": {},
+    "envoy.extensions.transport_sockets.tcp_stats.v3.Config": {
+        "transport_socket": YES,
+        "update_period": YES,
+    },
     "envoy.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport": {
         "config": YES,
         "transport_socket": YES,

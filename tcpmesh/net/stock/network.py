@@ -36,6 +36,7 @@ from tcpmesh.net.timeout_queues import TimeoutQueues
 from tcpmesh.values.address import Address
 from tcpmesh.values.all_or_nothing import all_or_nothing
 from tcpmesh.values.socket_options import ConnectOptions, ListenOptions
+from tcpmesh.values.stream.tcp_facts import TcpFacts
 
 log = Logger(namespace="connection")
 
@@ -218,6 +219,12 @@ class _Client(StockTransport, tcp.BaseClient):
             sock.close()
         self._finishInit(None if problem else self.doConnect, sock, problem, reactor)
 
+    def failIfNotConnected(self, err: Any) -> None:
+        """There is no connection, unless there is one."""
+        if not self.connected:
+            self.connector.fails(self.tcp_facts())
+        super().failIfNotConnected(err)
+
 
 class _Connector(BaseConnector):
     """One attempt to connect."""
@@ -236,6 +243,7 @@ class _Connector(BaseConnector):
         self._options = options
         self._sockets = sockets
         self._check = check
+        self._on_failure: Callable[[TcpFacts | None], object] | None = None
         super().__init__(factory, timeout, reactor)
 
     def connect(self) -> None:
@@ -247,9 +255,20 @@ class _Connector(BaseConnector):
         """The network stops."""
         self.stopConnecting()
 
+    def on_failure(self, call: Callable[[TcpFacts | None], object]) -> None:
+        """If there will be no connection, call this with what the system knows of the attempt."""
+        self._on_failure = call
+
+    def fails(self, facts: TcpFacts | None) -> None:
+        """The socket is about to be closed."""
+        call, self._on_failure = self._on_failure, None
+        if call is not None:
+            call(facts)
+
     def buildProtocol(self, addr: Any) -> Any:
         """Connected: from now on it is the connection that is open."""
         transport: Any = self.transport
+        self._on_failure = None
         transport.count_in(self._sockets)
         self._sockets.discard(self)
         return super().buildProtocol(addr)

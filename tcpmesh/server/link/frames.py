@@ -161,6 +161,9 @@ def row_form(row: type) -> Record:
 CONNECTION_ROW = row_form(live.ConnectionRow)
 CLOSE_ROW = row_form(live.CloseRow)
 
+SECRET_KEY = Several(TEXT)
+PUT_SECRET = Record(link.PutSecret, key=SECRET_KEY, message=message_form(Secret))
+
 TO_WORKER = Table(
     (
         1,
@@ -177,6 +180,7 @@ TO_WORKER = Table(
             runtime=Several(Together(TEXT, ENTRY)),
             secrets=Several(message_form(Secret)),
             drain=Record(DrainTimes, seconds=WHOLE, strategy=STRATEGY),
+            discovered_secrets=Several(PUT_SECRET),
             overload=OVERLOAD,
         ),
     ),
@@ -226,7 +230,14 @@ TO_WORKER = Table(
     ),
     (
         20,
-        Record(link.UpdateChains, listener=WHOLE, update=WHOLE, message=message_form(Listener)),
+        Record(
+            link.UpdateChains,
+            listener=WHOLE,
+            update=WHOLE,
+            message=message_form(Listener),
+            gone=Several(WHOLE),
+            come=Several(WHOLE),
+        ),
     ),
     (21, Record(link.CloseChains, update=WHOLE)),
     (25, Record(link.PauseCluster, cluster=WHOLE, seconds=FRACTION)),
@@ -241,6 +252,8 @@ TO_WORKER = Table(
     (33, Record(link.StopListening, scope=SCOPE)),
     (34, Record(link.FailHealthChecks, fails=TRUTH)),
     (26, Record(traffic.AskTraffic)),
+    (65, PUT_SECRET),
+    (66, Record(link.DropSecret, key=SECRET_KEY)),
     (70, Record(link.OverloadLevels, levels=LEVELS)),
     (71, Record(link.ShrinkHeap, most_unfreed=WHOLE)),
 )

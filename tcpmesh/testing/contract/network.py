@@ -111,6 +111,36 @@ class NetworkContract(HarnessTestCase):
         _, client = self.dial(await self.free_address())
         await self.fails(client, ConnectError)
 
+    async def test_failed_attempt(self) -> None:
+        """What the system knows of an attempt is told once where it fails or is given up, and never
+        where it succeeds.
+        """
+        seen: list[bool] = []
+
+        def watch(connector: Any) -> None:
+            connector.on_failure(lambda facts: seen.append(facts is not None))
+
+        connector, client = self.dial(await self.free_address())
+        watch(connector)
+        await self.fails(client, ConnectError)
+        known = self.harness.tcp and not isinstance(self.harness, MemoryHarness)
+        self.assertIn(seen, [[known]] if self.harness.tcp else [[False], []])
+        seen.clear()
+        if self.harness.tcp:
+            connector, client = self.dial(self.harness.unanswering())
+            watch(connector)
+            await self.harness.settle()
+            connector.stopConnecting()
+            await self.fails(client, UserError)
+            self.assertEqual([known], seen)
+        seen.clear()
+        connector, client = self.dial(self.harness.listen(Server()).getHost())
+        watch(connector)
+        await self.harness.until(lambda: client.connected, "the connection")
+        client.given.transport.abortConnection()
+        await self.harness.until(lambda: client.given.lost, "the loss")
+        self.assertEqual([], seen)
+
     async def test_timeout(self) -> None:
         """Nobody answers: clientConnectionFailed with TimeoutError after the timeout, once."""
         if not self.harness.tcp:

@@ -40,6 +40,7 @@ from tcpmesh.testing.memory.pipe import EventQueue
 from tcpmesh.testing.memory.transport import MemoryTransport, connect_in_memory
 from tcpmesh.values.address import Address
 from tcpmesh.values.socket_options import ConnectOptions, ListenOptions
+from tcpmesh.values.stream.tcp_facts import TcpFacts
 
 log = Logger()
 
@@ -170,6 +171,7 @@ class MemoryConnector(BaseConnector):
         self._network = network
         self._address = address
         self._source = options.source if options is not None else None
+        self._on_failure: Callable[[TcpFacts | None], object] | None = None
 
     def _makeTransport(self) -> Any:
         attempt = _Attempt(self)
@@ -184,6 +186,9 @@ class MemoryConnector(BaseConnector):
     def connectionFailed(self, reason: Failure) -> None:
         """There is no connection."""
         self._network.connecting.discard(self)
+        call, self._on_failure = self._on_failure, None
+        if call is not None:
+            call(self._network.facts_of_attempts)
         super().connectionFailed(reason)
 
     def getDestination(self) -> Any:
@@ -205,8 +210,13 @@ class MemoryConnector(BaseConnector):
         network.steps.add(lambda: port.accept(far))
         self._connected(near)
 
+    def on_failure(self, call: Callable[[TcpFacts | None], object]) -> None:
+        """If there will be no connection, call this with what a test says."""
+        self._on_failure = call
+
     def _connected(self, transport: MemoryTransport) -> None:
         self._network.connecting.discard(self)
+        self._on_failure = None
         self.transport = cast(Any, transport)
         transport.connector = self
         protocol: IProtocol | None = self.buildProtocol(transport.getPeer())
@@ -247,6 +257,8 @@ class MemoryNetwork:
         """Addresses for a connection to which this machine has no descriptor left."""
         self.connecting: set[MemoryConnector] = set()
         """Attempts to connect that are under way."""
+        self.facts_of_attempts: TcpFacts | None = None
+        """What is told of attempts to connect that fail."""
         self.transports: list[MemoryTransport] = []
         """Both ends of every connection there has been, in order, the client's first."""
         self._capacity, self._chunk = capacity, chunk

@@ -435,3 +435,26 @@ class NoEffectTests(SynchronousTestCase):
             },
             self.said(text, "listener"),
         )
+
+
+class DiscoveryTests(SynchronousTestCase):
+    """Files of discovery."""
+
+    def test_when_it_is_read(self) -> None:
+        """What is said of a file is when it is read again."""
+        for more, wanted in (
+            ("", "is read again when another file is moved to its place"),
+            (
+                "watched_directory: {path: /tmp, watch_modify: true}",
+                "is read again when anything is moved into watched_directory",
+            ),
+        ):
+            source = f"path_config_source: {{path: /dev/null, {more}}}"
+            layer = f"{{name: r, rtds_layer: {{name: r, rtds_config: {{{source}}}}}}}"
+            text = f"node: {{id: a, cluster: b}}\nlayered_runtime: {{layers: [{layer}]}}\n"
+            (process,) = groups_of(text, "process")
+            place = "layered_runtime.layers[0].rtds_layer.rtds_config.path_config_source."
+            self.assertEqual(wanted, setting(process, place + "path").meaning)
+            if more:
+                written = setting(process, place + "watched_directory.watch_modify")
+                self.assertIn("also when", written.meaning)

@@ -127,6 +127,8 @@ CONNECTION_QUERIES = st.builds(
     live.ConnectionQuery, FILTERS, sort=TEXTS, descending=st.booleans(), limit=NUMBERS
 )
 
+SECRET_KEYS = st.lists(TEXTS, max_size=3).map(tuple)
+PUT_SECRETS = st.builds(link.PutSecret, SECRET_KEYS, st.builds(Secret, name=TEXTS))
 LEVELS = st.lists(st.tuples(TEXTS, PLAIN["float"]), max_size=2).map(tuple)
 OVERLOADS = st.builds(
     OverloadSettings,
@@ -146,11 +148,17 @@ BY_NAME = {
     (link.Begin, "overload"): OVERLOADS,
     (link.OverloadLevels, "levels"): LEVELS,
     (link.Begin, "secrets"): st.lists(st.builds(Secret, name=TEXTS)).map(tuple),
+    (link.Begin, "discovered_secrets"): st.lists(PUT_SECRETS, max_size=2).map(tuple),
+    (link.PutSecret, "key"): SECRET_KEYS,
+    (link.PutSecret, "message"): st.builds(Secret, name=TEXTS),
+    (link.DropSecret, "key"): SECRET_KEYS,
     (link.RuntimeValues, "values"): st.lists(st.tuples(TEXTS, st.none() | ENTRIES)).map(tuple),
     (link.Begin, "stats_config"): st.none() | st.builds(StatsConfig),
     (link.AddCluster, "message"): st.builds(Cluster, name=TEXTS),
     (link.AddListener, "message"): st.builds(Listener, name=TEXTS),
     (link.UpdateChains, "message"): st.builds(Listener, name=TEXTS),
+    (link.UpdateChains, "gone"): st.lists(NUMBERS).map(tuple),
+    (link.UpdateChains, "come"): st.lists(NUMBERS).map(tuple),
     (link.Hosts, "keys"): st.lists(NUMBERS).map(tuple),
     (link.Hosts, "flags"): st.lists(NUMBERS).map(tuple),
     (link.LogLevels, "levels"): st.lists(st.tuples(TEXTS, TEXTS)).map(tuple),

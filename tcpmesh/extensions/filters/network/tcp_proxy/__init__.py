@@ -45,8 +45,6 @@ from tcpmesh.values.all_or_nothing import all_or_nothing
 class TcpProxy(NetworkFilter):
     """What a filter chain's `TcpProxy` message says, and the sessions it has."""
 
-    serves_many_chains = True
-
     def __init__(self, message: Any, context: WorkerContext) -> None:
         self._store = context.store
         self._settings = settings_of(message)
@@ -55,6 +53,8 @@ class TcpProxy(NetworkFilter):
         self._closed = False
         self._drain = context.drain if self._settings.closes_draining else None
         """What is asked whether sessions are to be closed; `None` where that is not wanted."""
+        self.serves_many_chains = self._drain is None
+        """Whether it is all the same to it whose clients they are: chains drain one by one."""
         self._cooperator = context.network.cooperator
         points = points_of(context.overload)
         idle, timers = self._settings.idle_timeout, context.network.timers
