@@ -16,7 +16,13 @@ EXTENSIONS: dict[str, Rows] = {
     "envoy.extensions.formatter.cel.v3.Cel": {},
     "envoy.extensions.formatter.metadata.v3.Metadata": {},
     "envoy.extensions.formatter.req_without_query.v3.ReqWithoutQuery": {},
-    "envoy.extensions.filters.network.set_filter_state.v3.Config": {"on_new_connection": YES},
+    "envoy.extensions.filters.network.echo.v3.Echo": {},
+    "envoy.extensions.filters.network.set_filter_state.v3.Config": {
+        "on_new_connection": YES,
+        "on_downstream_tls_handshake": YES,
+        "on_downstream_data": YES,
+    },
+    "envoy.extensions.filters.network.sni_cluster.v3.SniCluster": {},
     "envoy.extensions.filters.listener.http_inspector.v3.HttpInspector": {},
     "envoy.extensions.filters.listener.local_ratelimit.v3.LocalRateLimit": {
         "stat_prefix": YES,
