@@ -43,6 +43,7 @@ from tcpmesh.interfaces.filters import (
 from tcpmesh.interfaces.matching import (
     IInputMatcher,
     IMatchInput,
+    IPrincipal,
 )
 from tcpmesh.interfaces.server import (
     IServer,
@@ -89,6 +90,7 @@ __all__ = [
     "INetworkFilter",
     "IPeekableBalancer",
     "IPerClientTransportSocketFactory",
+    "IPrincipal",
     "IReadFilter",
     "IReadyAtOnce",
     "ISaysWhatItWants",
