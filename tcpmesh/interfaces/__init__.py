@@ -44,6 +44,7 @@ from tcpmesh.interfaces.filters import (
 from tcpmesh.interfaces.matching import (
     IInputMatcher,
     IMatchInput,
+    IPrincipal,
 )
 from tcpmesh.interfaces.overload import (
     IResourceMonitor,
@@ -98,6 +99,7 @@ __all__ = [
     "IPausable",
     "IPeekableBalancer",
     "IPerClientTransportSocketFactory",
+    "IPrincipal",
     "IReadFilter",
     "IReadyAtOnce",
     "IResourceMonitor",
