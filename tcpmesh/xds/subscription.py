@@ -12,19 +12,18 @@ one.  What is moved meanwhile is read when that is done.
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
-from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from tcpmesh.config.fields.values import seconds
 from tcpmesh.config.resources import NotReadable, Resources
 from tcpmesh.interfaces import INetwork
+from tcpmesh.net.beside import beside
 from tcpmesh.net.cooperator import do_all
 from tcpmesh.net.moves import watch_moves
 
@@ -32,10 +31,6 @@ log = Logger(namespace="config")
 
 Outcome: TypeAlias = "Resources | NotReadable"
 """What a file has, or why it is no such file."""
-
-SWITCH = 0.0005
-"""Seconds that the thread may hold the interpreter while others want it.  With Python's own 5 ms
-each system call of the thread that serves would wait so long."""
 
 
 class FileSubscription:
@@ -101,7 +96,7 @@ class FileSubscription:
         self._is_dirty = self._is_busy
         if not self._is_busy:
             self._is_busy = True
-            read = _beside(self._clock, self._loaded)
+            read = beside(self._clock, self._loaded)
             read.addCallback(self._apply).addErrback(_complain).addCallback(self._done)
 
     def _loaded(self) -> Outcome:
@@ -121,17 +116,3 @@ class FileSubscription:
 
 def _complain(failure: Failure) -> None:
     log.failure("an update failed", failure)
-
-
-def _beside(clock: Any, work: Callable[[], Outcome]) -> Deferred[Outcome]:
-    """Do it in a thread of the reactor's; at once where there is only a clock."""
-    if not hasattr(clock, "getThreadPool"):
-        return maybeDeferred(work)
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(min(before, SWITCH))
-
-    def put_back(result: Any) -> Any:
-        sys.setswitchinterval(before)
-        return result
-
-    return deferToThreadPool(clock, clock.getThreadPool(), work).addBoth(put_back)
