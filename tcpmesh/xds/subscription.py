@@ -23,8 +23,7 @@ from twisted.python.failure import Failure
 from tcpmesh.config.fields.values import seconds
 from tcpmesh.config.resources import NotReadable, Resources
 from tcpmesh.interfaces import INetwork
-from tcpmesh.net.beside import beside
-from tcpmesh.net.cooperator import do_all
+from tcpmesh.net.cooperator import beside, do_all
 from tcpmesh.net.moves import watch_moves
 
 log = Logger(namespace="config")
@@ -68,7 +67,7 @@ class FileSubscription:
         :raise tcpmesh.net.moves.CannotWatch: where its directory is not there.
         """
         watched = os.path.join(self._folder, "") if self._folder else os.path.abspath(self.path)
-        self._stop_watching = watch_moves(self._clock, [watched], self._read)
+        self._stop_watching = watch_moves(self._clock, [watched], self.look)
         for _ in self._take(self._loaded()):
             pass
         self._poll()
@@ -88,11 +87,11 @@ class FileSubscription:
 
     def _polled(self) -> None:
         self._call = None
-        self._read()
+        self.look()
         self._poll()
 
-    def _read(self) -> None:
-        """Read it beside the traffic, and apply it."""
+    def look(self) -> None:
+        """Read it again beside the traffic, and apply it."""
         self._is_dirty = self._is_busy
         if not self._is_busy:
             self._is_busy = True
@@ -111,7 +110,7 @@ class FileSubscription:
     def _done(self, _: object) -> None:
         self._is_busy = False
         if self._is_dirty and not self._is_stopped:
-            self._read()
+            self.look()
 
 
 def _complain(failure: Failure) -> None:

@@ -18,6 +18,7 @@ from tcpmesh.config.changes.uses import uses_of
 from tcpmesh.config.fields.values import host_and_port
 from tcpmesh.config.text.problems import Path, Problem, path_text
 from tcpmesh.config.text.source_map import SourceMap
+from tcpmesh.values.address import PATHS
 from tcpmesh.values.reload import Change, How
 
 Key: TypeAlias = "str | tuple[str, str]"
@@ -91,6 +92,13 @@ def unnamed(listener: Any) -> str:
     """What a listener without name is called."""
     host, port = host_and_port(listener.address)
     return f"({host}:{port})" if port else f"({host})"
+
+
+def addresses_of(listener: Any) -> frozenset[tuple[str, int]]:
+    """The addresses of a listener, of which nobody else can have one: those with a port."""
+    found = [listener.address, *(each.address for each in listener.additional_addresses)]
+    places = map(host_and_port, found)
+    return frozenset((host, port) for host, port in places if port or host.startswith(PATHS))
 
 
 def _clusters(messages: Iterable[Any]) -> dict[str, tuple[int, Any]]:
