@@ -444,8 +444,14 @@ class ClusterManager:
                 del self._waiting[waiting]
                 waiting.callback(None)
 
-    def arrange(self, names: Iterable[str]) -> None:
-        """Show these first, in this order: a configuration has them so."""
+    def arranging(self, messages: Iterable[Any]) -> Iterator[None]:
+        """Show the clusters of these messages first, in this order: a configuration has them so.
+        To be gone through.
+        """
+        names = []
+        for each in messages:
+            names.append(each.name)
+            yield
         first = {name: self._active[name] for name in names if name in self._active}
         self._active = {**first, **self._active}
 

@@ -290,8 +290,14 @@ class ListenerManager:
         """What all listeners are bound to."""
         return {each for entry in self._listeners.values() for each in entry.addresses}
 
-    def arrange(self, names: Iterable[str]) -> None:
-        """Show these first, in this order: a configuration has them so."""
+    def arranging(self, messages: Iterable[Any]) -> Iterator[None]:
+        """Show the listeners of these messages first, in this order: a configuration has them so.
+        To be gone through.
+        """
+        names = []
+        for each in messages:
+            names.append(self.name_of(each))
+            yield
         first = {name: self._listeners[name] for name in names if name in self._listeners}
         self._listeners = {**first, **self._listeners}
 

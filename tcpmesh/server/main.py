@@ -221,13 +221,15 @@ class Main:
         self._bootstrap = bootstrap
         self.sinks = sinks
         self.layers.replace_static(bootstrap)
-        resources = bootstrap.static_resources
-        self.listeners.arrange(map(self.listeners.name_of, resources.listeners))
-        self.clusters.arrange(each.name for each in resources.clusters)
 
-    def looking_at_certificates(self) -> Iterator[None]:
-        """Find out anew what expires first, in small steps."""
-        return self.certificates.looking_at(self._messages())
+    def looking_at_all(self) -> Iterator[None]:
+        """Find out what follows from all listeners and clusters that there are now: in small
+        steps.
+        """
+        resources = self._bootstrap.static_resources
+        yield from self.listeners.arranging(resources.listeners)
+        yield from self.clusters.arranging(resources.clusters)
+        yield from self.certificates.looking_at(self._messages())
 
     def initialize(self) -> Deferred[None]:
         """Fires when the hosts of all clusters are known, and workers are ready to pick among

@@ -82,13 +82,13 @@ class Discoveries:
         brought.
         """
         self._bootstrap = bootstrap
-        for discovery, names in (
-            (self.clusters, {each.name for each in self._static.clusters}),
-            (self.listeners, {each.name for each in self._static.listeners}),
+        for discovery, messages in (
+            (self.clusters, self._static.clusters),
+            (self.listeners, self._static.listeners),
         ):
             if discovery is not None:
-                for name in names:
-                    discovery.forget(name)
+                for each in messages:
+                    discovery.forget(each.name)
 
     def look_again(self, before: Any) -> None:
         """Names may be no longer the bootstrap's own, as in the one before: files may have them."""
@@ -96,9 +96,11 @@ class Discoveries:
         self._look_again(LISTENER, before.static_resources.listeners, self._static.listeners)
 
     def _look_again(self, kind: str, before: Iterable[Any], after: Iterable[Any]) -> None:
-        gone = {each.name for each in before} - {each.name for each in after}
-        if gone and kind in self._subscriptions:
-            self._subscriptions[kind].look()
+        subscription = self._subscriptions.get(kind)
+        if subscription is None:
+            return
+        if {each.name for each in before} - {each.name for each in after}:
+            subscription.look()
 
     def of_listeners(self) -> DynamicResources:
         """What discovery has brought of listeners."""

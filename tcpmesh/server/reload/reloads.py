@@ -141,20 +141,19 @@ class Reloads:
         :raise NoSource: where there is none.
         """
         server, source, packed = self._server, self._source, self._history.packed
-        clock = server.network.clock
-        judged = await beside(clock, partial(judge, read, source, server.bootstrap, packed))
+        clock, wall = server.network.clock, self._wall()
+        work = partial(judge, read, source, server.bootstrap, packed, wall)
+        judged = await beside(clock, work)
         try:
             replacing = Replacing(server, judged)
             await replacing.check()
             changes = judged.difference.changes
-            warnings = tuple(map(str, judged.warnings))
-            for warning in warnings:
-                log.warn("{problem}", problem=warning)
+            _say(judged.warnings, len(judged.warnings), log.warn)
             verdict = Verdict.SHOWN
             if not dry_run:
                 verdict = Verdict.APPLIED if changes else Verdict.UNCHANGED
                 await self._replace(replacing, by, changes)
-            return Reloaded(verdict, self._history.number, changes, warnings=warnings)
+            return Reloaded(verdict, self._history.number, changes, warnings=judged.warnings)
         finally:
             await beside(clock, judged.let_go)
 
@@ -164,7 +163,7 @@ class Reloads:
         if not changes:
             log.info("the configuration is the one that is served: nothing changes")
             return
-        await replacing.apply(wall)
+        await replacing.apply()
         self._history.served_is(judged.served)
         self._history.add(wall, by, judged.packed, changes)
         self._stats.serves(self._history.number, judged.packed.version, wall)

@@ -8,12 +8,11 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.task import SchedulerStopped
 
-from tcpmesh.config.text.problems import by_place
+from tcpmesh.config.text.problems import Problem
 from tcpmesh.server.reload.applying import REFUSALS, Applying
 from tcpmesh.server.reload.checking import checking
 from tcpmesh.server.reload.served import Served
-from tcpmesh.server.reload.source import Judged
-from tcpmesh.values.live.origin import origin_of
+from tcpmesh.server.reload.source import Judged, texts
 from tcpmesh.values.reload import Change, Verdict
 
 
@@ -41,15 +40,16 @@ class Replacing:
 
         :raise Refused: where it cannot.
         """
-        problems = list(self.judged.problems)
-        if not problems:
+        errors = self.judged.errors
+        if not errors:
             self._check_time()
+            problems: list[Problem] = []
             await self._go_through(checking(self.judged, self._server, problems))
-        if problems:
-            errors = tuple(map(str, by_place(problems)))
+            errors = texts(problems)
+        if errors:
             raise Refused(Verdict.REFUSED, errors, self.judged.difference.changes)
 
-    async def apply(self, wall: float) -> None:
+    async def apply(self) -> None:
         """Apply it, all or nothing.
 
         :raise Refused: where something of it cannot be had after all; nothing has changed then,
@@ -69,11 +69,11 @@ class Replacing:
             settings.close()
             verdict = Verdict.FAILED if applying.left else Verdict.REFUSED
             raise Refused(verdict, (applying.error, *applying.left), judged.difference.changes)
-        server.serves(after, origin_of(judged.warnings, wall))
+        server.serves(after, judged.origin)
         await self._go_through(applying.removing())
         await self._go_through(settings.taking_effect())
         server.main.discoveries.look_again(before)
-        await self._go_through(server.main.looking_at_certificates())
+        await self._go_through(server.main.looking_at_all())
 
     def _check_time(self) -> None:
         """

@@ -25,8 +25,8 @@ class ServedMain(Protocol):
     def set_secrets(self, messages: Iterable[Any]) -> None:
         """These are the static secrets, for what is built from now on."""
 
-    def looking_at_certificates(self) -> Iterator[None]:
-        """Find out anew what expires first, in small steps."""
+    def looking_at_all(self) -> Iterator[None]:
+        """Find out what follows from all listeners and clusters that there are, in small steps."""
 
 
 class Rehearsal(Protocol):

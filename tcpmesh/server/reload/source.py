@@ -13,7 +13,11 @@ from tcpmesh.config.rules.deprecated import DEPRECATED
 from tcpmesh.config.text.problems import ConfigError, Problem, by_place
 from tcpmesh.config.text.source import Document, taking_apart
 from tcpmesh.server.reload.packing import Packed, pack, unpack
+from tcpmesh.values.live.origin import NO_ORIGIN, Origin, origin_of
 from tcpmesh.values.server_options import ServerOptions
+
+TOLD = 200
+"""Problems of a configuration that are told; more than that have one cause or two."""
 
 Read: TypeAlias = Callable[[list[Document]], Loaded]
 """Loads a configuration, by a thread; see `tcpmesh.config.load.load`."""
@@ -57,7 +61,7 @@ class Source:
         )
 
     def warnings(self, loaded: Loaded) -> tuple[Problem, ...]:
-        """Those that are said, as at the start."""
+        """Those that are told, as at the start."""
         skips = self._options.skip_deprecated_logs
         return by_place(w for w in loaded.warnings if not (skips and w.text == DEPRECATED))
 
@@ -69,10 +73,11 @@ class Judged:
     loaded: Loaded | None
     """`None` where it is wrong."""
 
-    problems: tuple[Problem, ...]
+    errors: tuple[str, ...]
     """What is wrong with it, or cannot change while the proxy runs."""
 
-    warnings: tuple[Problem, ...] = ()
+    warnings: tuple[str, ...] = ()
+    origin: Origin = NO_ORIGIN
     difference: Difference = field(default_factory=Difference)
     packed: Packed | None = None
     served: Packed | None = None
@@ -85,11 +90,14 @@ class Judged:
         _let_go(self.documents)
 
 
-def judge(read: Read, source: Source, served: Any, packed: Packed | None) -> Judged:
+def judge(
+    read: Read, source: Source, served: Any, packed: Packed | None, at: float = 0.0
+) -> Judged:
     """Load a configuration, judge it and compare it: by a thread.
 
     :param served: the bootstrap that is served.
     :param packed: the same, where it is known.
+    :param at: what time it is, in seconds since 1970.
     :raise NoSource: where there is none.
     """
     documents: list[Document] = []
@@ -97,16 +105,25 @@ def judge(read: Read, source: Source, served: Any, packed: Packed | None) -> Jud
         loaded = read(documents)
     except ConfigError as error:
         _let_go(documents)
-        return Judged(None, error.problems, error.warnings)
+        return Judged(None, texts(error.problems))
+    warnings = source.warnings(loaded)
     return Judged(
         loaded,
-        settled_problems(served, loaded.bootstrap, loaded.places),
-        source.warnings(loaded),
+        texts(settled_problems(served, loaded.bootstrap, loaded.places)),
+        texts(warnings),
+        origin_of(warnings, at),
         difference(served, loaded.bootstrap),
         pack(loaded.bootstrap),
         packed or pack(served),
         tuple(documents),
     )
+
+
+def texts(problems: Iterable[Problem]) -> tuple[str, ...]:
+    """They, as they are told: the first ones, where they are many."""
+    found = by_place(problems)
+    more = (f"... and {len(found) - TOLD} more",) if len(found) > TOLD else ()
+    return (*map(str, found[:TOLD]), *more)
 
 
 def _let_go(documents: Iterable[Document]) -> None:
