@@ -32,8 +32,8 @@ class IReloads(Interface):
     """Replaces the configuration that is served."""
 
     updated = Attribute(
-        "When resources were changed, in seconds since 1970, by kind and name: of those that were "
-        "since the start."
+        "When resources were changed, in seconds since 1970, by kind and name, of those that were "
+        "since the start; and `bootstrap`, without name, for the configuration as a whole."
     )
 
     def reload(by: str, dry_run: bool = False) -> Deferred[Reloaded]:

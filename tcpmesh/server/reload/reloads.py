@@ -30,6 +30,7 @@ from tcpmesh.server.reload.stats import ReloadStats
 from tcpmesh.values.reload import (
     Change,
     Configuration,
+    How,
     NoSuchConfiguration,
     Reloaded,
     Verdict,
@@ -74,7 +75,9 @@ class Reloads:
         self._count = 0
         """How many go on or wait."""
         self.updated: dict[tuple[str, str], float] = {}
-        """When resources have changed since the start, by kind and name."""
+        """When resources have changed since the start, by kind and name, and `bootstrap` as a
+        whole.
+        """
 
     def reload(self, by: str, dry_run: bool = False) -> Deferred[Reloaded]:
         """Read the configuration again; see `IReloads`."""
@@ -167,8 +170,11 @@ class Reloads:
         self._history.served_is(judged.served)
         self._history.add(wall, by, judged.packed, changes)
         self._stats.serves(self._history.number, judged.packed.version, wall)
+        self.updated["bootstrap", ""] = wall
         for change in changes:
             self.updated[change.kind, change.name] = wall
+            if change.how is How.REMOVED:
+                del self.updated[change.kind, change.name]
         log.info(
             "configuration {number} is served ({by}): {count} changes",
             number=self._history.number,
