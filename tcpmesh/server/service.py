@@ -134,7 +134,7 @@ class Server(MultiService):
             runtime layer's directory is not there, or another package's extension fails.
         """
         try:
-            self._network = self._network or default_network(self._clock)
+            self._network = self._network or self._make_network()
             proxy = self._proxy = assemble(
                 self.bootstrap,
                 self.node,
@@ -156,6 +156,9 @@ class Server(MultiService):
         except Exception:
             self.stopService()
             raise
+
+    def _make_network(self) -> INetwork:
+        return default_network(self._clock)
 
     def _give_up(self, reason: object) -> NoReturn:
         self._close_all()

@@ -74,6 +74,10 @@ class Reloads:
         self._turn = DeferredLock()
         self._count = 0
         """How many go on or wait."""
+        self.on_begin: Callable[[], object] = lambda: None
+        """Called when a configuration begins to be replaced."""
+        self.on_end: Callable[[], object] = lambda: None
+        """Called when that is done, or cannot be."""
         self.updated: dict[tuple[str, str], float] = {}
         """When resources have changed since the start, by kind and name, and `bootstrap` as a
         whole.
@@ -124,6 +128,7 @@ class Reloads:
     async def _timed(self, find: Find, dry_run: bool) -> Reloaded:
         if not dry_run:
             self._stats.begins()
+            self.on_begin()
         began = self._monotonic()
         try:
             reason = self._server.why_not_now()
@@ -136,6 +141,7 @@ class Reloads:
             done = self._refused(Refused(Verdict.REFUSED, (str(e),)))
         if not dry_run:
             self._stats.ended(done.verdict, self._monotonic() - began)
+            self.on_end()
         return done
 
     async def _judged(self, read: Read, by: str, dry_run: bool) -> Reloaded:
