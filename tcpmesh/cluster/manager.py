@@ -427,7 +427,7 @@ class ClusterManager:
         return entry is not None and not entry.added_via_api
 
     def when_warm(self, names: Iterable[str]) -> Deferred[None]:
-        """Fires when none of these is warming any more; to cancel it is to wait no longer."""
+        """Fires when none of these is warming any more; cancelled where all end."""
         waiting: Deferred[None] = Deferred(self._wait_no_longer)
         self._waiting[waiting] = {name for name in names if name in self._warming}
         self._tell_warm("")
@@ -469,6 +469,8 @@ class ClusterManager:
 
     def stop(self) -> Deferred[None]:
         """End all discovery and all checks; fires when nothing is under way."""
+        for waiting in tuple(self._waiting):
+            waiting.cancel()
         stopping = [entry.stop() for entry in (*self._warming.values(), *self._active.values())]
         self._wheel.stop()
         if self._outlier_log is not None:

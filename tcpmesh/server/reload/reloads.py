@@ -126,23 +126,29 @@ class Reloads:
         return result
 
     async def _timed(self, find: Find, dry_run: bool) -> Reloaded:
-        if not dry_run:
-            self._stats.begins()
-            self.on_begin()
-        began = self._monotonic()
+        if dry_run:
+            return await self._checked(find, dry_run)
+        self._stats.begins()
+        self.on_begin()
+        began, done = self._monotonic(), None
+        try:
+            done = await self._checked(find, dry_run)
+            return done
+        finally:
+            verdict = Verdict.FAILED if done is None else done.verdict
+            self._stats.ended(verdict, self._monotonic() - began)
+            self.on_end()
+
+    async def _checked(self, find: Find, dry_run: bool) -> Reloaded:
         try:
             reason = self._server.why_not_now()
             if reason:
                 raise Refused(Verdict.UNTIMELY, (reason,))
-            done = await self._judged(*find(), dry_run)
+            return await self._judged(*find(), dry_run)
         except Refused as refused:
-            done = self._refused(refused)
+            return self._refused(refused)
         except (NoSource, NoSuchConfiguration) as e:
-            done = self._refused(Refused(Verdict.REFUSED, (str(e),)))
-        if not dry_run:
-            self._stats.ended(done.verdict, self._monotonic() - began)
-            self.on_end()
-        return done
+            return self._refused(Refused(Verdict.REFUSED, (str(e),)))
 
     async def _judged(self, read: Read, by: str, dry_run: bool) -> Reloaded:
         """

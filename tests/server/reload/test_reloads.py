@@ -10,6 +10,7 @@ from zope.interface.verify import verifyObject
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.config.load import load
@@ -57,7 +58,7 @@ class ReloadTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         """Two hosts, and nothing served."""
         self.path = Path(self.mktemp()).absolute()
-        self.network = MemoryNetwork(Clock())
+        self.network = MemoryNetwork(MemoryReactorClock())
         self.upstreams = {}
         for number in (1, 2):
             host = f"127.0.0.2:{number}"
