@@ -362,6 +362,9 @@ def _end_with(server: Any, log: Log) -> None:
     log.close()
     if server.exit_status:
         os._exit(server.exit_status)
+    # Python looks for garbage once more, which takes seconds where ten thousand clusters were
+    # replaced: the system takes all back in any case.
+    gc.freeze()
 
 
 def _log_settings(loaded: Loaded, log: Log) -> None:

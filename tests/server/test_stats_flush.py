@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 from envoy.config.metrics.v3.stats_pb2 import StatsSink
 from google.protobuf.duration_pb2 import Duration
@@ -109,7 +109,7 @@ class StatsFlushTests(SynchronousTestCase):
         flush is through that was under way.
         """
         turns: list[Any] = []
-        cooperator = Cooperator(lambda: lambda: True, turns.append)
+        cooperator = Cooperator(lambda: lambda: True, cast(Any, turns.append))
         old, new = Sink(rests=20), Sink()
         self.flush.start((old,), cooperator, 5.0)
         self.counter.tally += 1
