@@ -44,6 +44,9 @@ from tcpmesh.interfaces.matching import (
     IInputMatcher,
     IMatchInput,
 )
+from tcpmesh.interfaces.overload import (
+    IResourceMonitor,
+)
 from tcpmesh.interfaces.server import (
     IReloads,
     IServer,
@@ -58,6 +61,7 @@ from tcpmesh.interfaces.transports import (
     IHandsOver,
     IMovesConnections,
     INetwork,
+    IPausable,
     IStraight,
     IStreamTransport,
 )
@@ -90,11 +94,13 @@ __all__ = [
     "INamedHostsDiscovery",
     "INetwork",
     "INetworkFilter",
+    "IPausable",
     "IPeekableBalancer",
     "IPerClientTransportSocketFactory",
     "IReadFilter",
     "IReadyAtOnce",
     "IReloads",
+    "IResourceMonitor",
     "ISaysWhatItWants",
     "IServer",
     "IStatsSink",
