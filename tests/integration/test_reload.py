@@ -88,8 +88,8 @@ class ReloadTests(SynchronousTestCase):
         self.added = free_port()
         self.listeners.append(listener("second", self.added, "a"))
         self.write()
-        status, text = self.tell("--dry-run")
-        self.assertEqual((0, "  listener second added\n"), (status, text.partition("\n")[2]))
+        status, text = self.child.admin("/reload?dry_run", "POST")
+        self.assertEqual((200, "  listener second added\n"), (status, text.partition("\n")[2]))
         self.assertFalse(connectable("127.0.0.1", self.added))
         status, text = self.tell()
         self.assertEqual((0, "  listener second added\n"), (status, text.partition("\n")[2]))
@@ -134,8 +134,8 @@ class ReloadTests(SynchronousTestCase):
         self.config = json.loads(good)
         self.config["node"] = {"id": "other"}
         self.write()
-        status, text = self.tell()
-        self.assertEqual(1, status)
+        status, text = self.child.admin("/reload", "POST")
+        self.assertEqual(400, status)
         self.assertIn("node: it cannot change while the proxy runs", text)
         self.assertEqual(3, self.child.stat("tcpmesh.reload.rejected"))
         self.config = json.loads(good)
@@ -147,8 +147,8 @@ class ReloadTests(SynchronousTestCase):
         self.listeners[0]["name"] = "renamed"
         self.listeners[0]["enable_reuse_port"] = False
         self.write()
-        status, text = self.tell()
-        self.assertEqual(0, status, text)
+        status, text = self.child.admin("/reload", "POST")
+        self.assertEqual(200, status, text)
         self.echoes(old)
         with self.client(self.port):
             pass
@@ -165,8 +165,8 @@ class ReloadTests(SynchronousTestCase):
         self.assertEqual([f"front::127.0.0.1:{self.port}"], self.open_listeners())
         with self.client(self.port):
             pass
-        status, text = self.tell("--history")
-        self.assertEqual(0, status)
+        status, text = self.child.admin("/reload/history")
+        self.assertEqual(200, status)
         heads = [line.split(maxsplit=3) for line in text.splitlines() if line[0].isdecimal()]
         self.assertEqual(
             ["rollback to 3", "request", "signal", "request", "start"], [each[3] for each in heads]
