@@ -204,6 +204,11 @@ class Main:
         cooperator = self.context.network.cooperator
         self.certificates.look_again(cooperator, lambda: list(self._messages()))
 
+    def admin_logs_differ(self, bootstrap: Any) -> bool:
+        """Whether the access logs of the admin interface are others in this bootstrap."""
+        old, new = self._bootstrap.admin, bootstrap.admin
+        return bool(old.access_log != new.access_log or old.access_log_path != new.access_log_path)
+
     def admin_logs(self, bootstrap: Any) -> AccessLogs | None:
         """The access logs of the admin interface of this bootstrap.
 

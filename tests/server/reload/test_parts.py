@@ -138,6 +138,12 @@ class SettingTests(ReloadTestCase):
         done = self.reload(server, clusters=[cluster("a")], more=more)
         self.assertEqual(Verdict.APPLIED, done.verdict, done.errors)
         self.assertTrue(Path(path).exists())
+        kept = site._access_logs
+        del more["admin"]["allow_paths"]
+        self.reload(server, clusters=[cluster("a")], more=more)
+        self.assertIs(kept, site._access_logs)
+        more["admin"]["allow_paths"] = [{"exact": "/ready"}]
+        self.reload(server, clusters=[cluster("a")], more=more)
         guard = site.site._pages.guard
         guard.check_path("/ready", "")
         self.assertRaises(Refusal, guard.check_path, "/stats", "")
