@@ -32,6 +32,7 @@ from tcpmesh.interfaces.filters import (
     IInspector,
     IListenerFilter,
     ILogsConnections,
+    IMovesClients,
     INetworkFilter,
     IPerClientTransportSocketFactory,
     IReadFilter,
@@ -45,6 +46,9 @@ from tcpmesh.interfaces.matching import (
     IMatchInput,
     IPrincipal,
 )
+from tcpmesh.interfaces.overload import (
+    IResourceMonitor,
+)
 from tcpmesh.interfaces.server import (
     IServer,
 )
@@ -56,7 +60,9 @@ from tcpmesh.interfaces.transports import (
     IBufferedProtocol,
     ICountsAccepts,
     IHandsOver,
+    IMovesConnections,
     INetwork,
+    IPausable,
     IStraight,
     IStreamTransport,
 )
@@ -84,15 +90,19 @@ __all__ = [
     "ILogsConnections",
     "IMatchInput",
     "IMayWriteNothing",
+    "IMovesClients",
+    "IMovesConnections",
     "INamedHostsBalancer",
     "INamedHostsDiscovery",
     "INetwork",
     "INetworkFilter",
+    "IPausable",
     "IPeekableBalancer",
     "IPerClientTransportSocketFactory",
     "IPrincipal",
     "IReadFilter",
     "IReadyAtOnce",
+    "IResourceMonitor",
     "ISaysWhatItWants",
     "IServer",
     "IStatsSink",

@@ -8,6 +8,7 @@ thousand are not built.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
 
@@ -17,10 +18,12 @@ from tcpmesh.connection.transport_sockets import transport_socket
 from tcpmesh.interfaces import (
     IDownstreamTransportSocketFactory,
     ILogsConnections,
+    IMovesClients,
     INetworkFilter,
     IReadFilter,
     IStoppableFilter,
 )
+from tcpmesh.listener.draining import ChainDrain, ListenerDrain
 from tcpmesh.listener.handshakes import Handshakes
 from tcpmesh.registry import BrokenExtension, WorkerContext, build_checked, check_provides
 from tcpmesh.values.all_or_nothing import all_or_nothing
@@ -42,6 +45,9 @@ class Serving(Protocol):
 
     def lost(self, connection: Connection, chain: FilterChain) -> None:
         """A client of a chain is gone."""
+
+    def moved(self, chain: FilterChain) -> None:
+        """... is another process's."""
 
     def left(self, chain: FilterChain) -> None:
         """... of one that takes no more."""
@@ -66,6 +72,10 @@ class ChainFilters:
         """The `AccessLogs` of the last filter, or `None`."""
         self._socket: Any = None
         self._takers = self._holders = 1
+        self._drain: ChainDrain | None = None
+        if isinstance(context.drain, ListenerDrain):
+            self._drain = context.drain.of_chain()
+            context = replace(context, drain=self._drain)
         with all_or_nothing() as undo:
             undo.callback(self.release)
             undo.callback(self.close)
@@ -84,6 +94,7 @@ class ChainFilters:
                     context.network,
                     listener.on_handshake_timeout,
                     self.attach,
+                    context.overload,
                 )
                 self.attach = handshakes.attach
 
@@ -92,6 +103,11 @@ class ChainFilters:
         """Whether all that was built keeps nothing apart by its chain, and says so."""
         built = self.filters if self._socket is None else [*self.filters, self._socket]
         return all(getattr(each, "serves_many_chains", False) for each in built)
+
+    @property
+    def wraps(self) -> bool:
+        """Whether there is a transport socket between."""
+        return self._socket is not None
 
     def hold(self) -> ChainFilters:
         """Keep it for one more chain."""
@@ -104,6 +120,11 @@ class ChainFilters:
         for network_filter in self.filters:
             if IStoppableFilter.providedBy(network_filter):
                 network_filter.stop()
+
+    def drain(self) -> None:
+        """Have the clients leave by and by, where no chain takes any more."""
+        if self._drain is not None and not self._takers:
+            self._drain.begin()
 
     def close(self) -> None:
         """One of those that hold it takes no more clients; with the last one's call the filters are
@@ -152,15 +173,41 @@ class FilterChain:
         self.connections.add(connection)
         self.filters.attach(connection)
 
+    @property
+    def mover(self) -> Any:
+        """The `IMovesClients` that its clients have come to; `None` where they cannot go on in
+        another process, as something else stands before it.
+        """
+        filters = self.filters
+        only = filters.filters[0] if len(filters.filters) == 1 and not filters.wraps else None
+        return only if IMovesClients.providedBy(only) else None
+
     def connection_lost(self, connection: Connection) -> None:
         """A client is gone."""
         if self.connections is not None:
             self.connections.discard(connection)
         self._listener.lost(connection, self)
+        self._look_whether_gone()
+
+    def connection_left(self, connection: Connection) -> None:
+        """A client is another process's from now on."""
+        if self.connections is not None:
+            self.connections.discard(connection)
+        self._listener.moved(self)
+        self._look_whether_gone()
+
+    def _look_whether_gone(self) -> None:
         if self.is_closed:
             if not self.connections:
                 self.filters.release()
             self._listener.left(self)
+
+    def take(self, connection: Connection) -> None:
+        """A client that another process had is one of this chain's."""
+        connection.hand_to(self)
+        if self.connections is None:
+            self.connections = set()
+        self.connections.add(connection)
 
     def close(self) -> None:
         """Take no more clients; once those there are have left, nothing is left of it."""

@@ -20,16 +20,16 @@ from tcpmesh.config.fields.tls.parts import (
 from tcpmesh.config.fields.tls.secrets import Secrets
 from tcpmesh.config.fields.tls.spiffe import trust_bundles
 from tcpmesh.config.fields.values import source_bytes
-from tcpmesh.extensions.transport_sockets.tls.certificates import NO_SECRETS
 from tcpmesh.net.tls.material import MaterialError, read_authorities, read_revocation_lists
 from tcpmesh.net.tls.subject_names import NameKind, NameMatcher
 from tcpmesh.net.tls.verifier import TrustDomain, ValidationSettings
+from tcpmesh.values.shared.secrets import NO_SECRETS
 
 
 def validation_settings(common: Any, secrets: Secrets = NO_SECRETS) -> ValidationSettings | None:
     """What a `CommonTlsContext` demands; `None` for nothing.
 
-    :param secrets: the static ones of the bootstrap.
+    :param secrets: those that are there.
     :raise ValueError: an authority, a list or a hash is none.
     :raise LookupError: a secret that is named is not there.
     """
