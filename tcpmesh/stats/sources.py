@@ -9,7 +9,7 @@ scope that holds them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Protocol, TypeVar
 
@@ -83,7 +83,7 @@ class Sources:
                 self._show(source, prefix, names)
             yield
         for counters in _parts(deltas.counters.items()):
-            self._add_growth(counters)
+            self._add_growth(counters, deltas.told)
             yield
         for intervals in _parts(deltas.histograms.items()):
             self._add_values(intervals)
@@ -127,11 +127,11 @@ class Sources:
     def _has(self, kind: str, full: str) -> bool:
         return full in getattr(self._families, kind).made or self._shows(kind, full)
 
-    def _add_growth(self, counters: list[tuple[str, int]]) -> None:
+    def _add_growth(self, counters: list[tuple[str, int]], told: Mapping[str, int]) -> None:
         family = self._families.counters
         for full, growth in counters:
             if self._has("counters", full):
-                family.obtain(full).tally += growth
+                family.obtain(full).take_over(growth, told.get(full, 0))
 
     def _add_values(self, intervals: list[tuple[str, Interval]]) -> None:
         family = self._families.histograms

@@ -302,6 +302,11 @@ class Store:
                 yield
         return found
 
+    def totals(self) -> Iterator[dict[str, int]]:
+        """What all counters have counted that ever did, by name, in parts."""
+        for part in self._families.counters.parts():
+            yield {counter.name: counter.tally for counter in part if counter.was_used}
+
     def merge(self, deltas: Deltas, source: str, is_predecessor: bool = False) -> None:
         """Take in what another store has told: `source` is which one.
 
