@@ -29,6 +29,9 @@ AXE_VERSION := 4.14.1
 # The kinds of transports that the integration tests go over: those of our own need Linux.
 TRANSPORTS ?= $(if $(filter Linux,$(shell uname -s)),epoll stock,stock)
 
+# The tests start hundreds of programs: where the environment lets Python keep no bytecode each of them would compile everything.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help run test fuzz explore soak attack lowest coverage check format apidocs changelog \
 	bench bench-micro bench-config record-verdicts record-runtime record-tls record-schema screenshots wheel dist sbom clean
 
