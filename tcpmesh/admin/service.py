@@ -102,6 +102,13 @@ class AdminService(Service):
         self._port = None
         return self._network.stop().addCallback(self._close_logs)
 
+    def change(self, access_logs: AccessLogs | None, guard: Guard) -> None:
+        """Write requests down here, and let these through, from now on."""
+        before, self._access_logs = self._access_logs, access_logs
+        self.site.change(access_logs, guard)
+        if before is not None:
+            before.close()
+
     def _close_logs(self, _: None) -> None:
         logs, self._access_logs = self._access_logs, None
         if logs is not None:

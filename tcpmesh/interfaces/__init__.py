@@ -45,6 +45,7 @@ from tcpmesh.interfaces.matching import (
     IMatchInput,
 )
 from tcpmesh.interfaces.server import (
+    IReloads,
     IServer,
 )
 from tcpmesh.interfaces.statistics import (
@@ -91,6 +92,7 @@ __all__ = [
     "IPerClientTransportSocketFactory",
     "IReadFilter",
     "IReadyAtOnce",
+    "IReloads",
     "ISaysWhatItWants",
     "IServer",
     "IStatsSink",

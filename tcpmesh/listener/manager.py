@@ -6,7 +6,7 @@ This is main's: it decides which listeners there are, and workers accept clients
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from itertools import count
 from typing import Any
@@ -60,10 +60,10 @@ ERRORS = {
 class ListenerEntry:
     """What main knows of one listener."""
 
-    def __init__(self, number: int, message: Any) -> None:
+    def __init__(self, number: int, message: Any, name: str = "") -> None:
         self.number = number
         self.message = message
-        self.name: str = message.name or str(uuid4())
+        self.name: str = message.name or name or str(uuid4())
         self.addresses: tuple[Address, ...] = ()
         self.is_open = False
         """Whether clients could ever get in."""
@@ -119,7 +119,7 @@ class ListenerManager:
         }
         """What is done with each message of a worker's."""
 
-    def add_or_update(self, message: Any) -> bool:
+    def add_or_update(self, message: Any, name: str = "", always: bool = False) -> bool:
         """Bind and, once the workers have started, serve this `listener.v3.Listener`.
 
         A listener of the same name that is equal stays untouched.  One that differs only in its
@@ -128,6 +128,8 @@ class ListenerManager:
         more, and its clients are closed when the drain time is over.  Where listeners were told to
         accept no more clients, such a one is neither added nor changed, as in Envoy.
 
+        :param name: which one it is, where the message has no name.
+        :param always: replace it also where it is equal: what it names has changed.
         :return: whether it is another listener now.
         :raise tcpmesh.net.listen.BindError: where the address cannot be bound; what was there
             stays.
@@ -135,16 +137,17 @@ class ListenerManager:
         :raise tcpmesh.registry.BrokenExtension: where another package's extension fails, likewise.
         :raise CannotLog: where the file of an access log cannot be opened, likewise.
         """
-        known = self._listeners.get(message.name)
-        if known is not None and known.message == message:
+        known = self._listeners.get(message.name or name)
+        if known is not None and known.message == message and not always:
             return False
         if any(is_in(message, scope) for scope in self._not_listening):
             log.warn("listener {name} is not added: listeners were stopped", name=message.name)
             return False
-        if known is not None and known.is_open and changes_only_chains(known.message, message):
+        is_in_place = known is not None and known.is_open and not always
+        if known is not None and is_in_place and changes_only_chains(known.message, message):
             self._update_chains(known, message)
             return False
-        entry = ListenerEntry(next(self._numbers), message)
+        entry = ListenerEntry(next(self._numbers), message, name)
         self._by_number[entry.number] = entry
         predecessor = 0 if known is None else known.number
         try:
@@ -267,6 +270,36 @@ class ListenerManager:
         self._stopping.append(stopped)
         self._send(Stop())
         return stopped
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether listeners were told to drain, or to accept no more clients."""
+        return bool(self._drains or self._not_listening)
+
+    def name_of(self, message: Any) -> str:
+        """The name of the listener that has this message, also where the message has none; empty
+        where there is no such listener.
+        """
+        entry = self._listeners.get(message.name)
+        if entry is None and not message.name:
+            found = (each for each in self._listeners.values() if each.message == message)
+            entry = next(found, None)
+        return entry.name if entry is not None else ""
+
+    def addresses(self) -> set[Address]:
+        """What all listeners are bound to."""
+        return {each for entry in self._listeners.values() for each in entry.addresses}
+
+    def arranging(self, messages: Iterable[Any]) -> Iterator[None]:
+        """Show the listeners of these messages first, in this order: a configuration has them so.
+        To be gone through.
+        """
+        names = []
+        for each in messages:
+            names.append(self.name_of(each))
+            yield
+        first = {name: self._listeners[name] for name in names if name in self._listeners}
+        self._listeners = {**first, **self._listeners}
 
     def messages(self) -> Iterator[Any]:
         """The `listener.v3.Listener` of each, in order of configuration."""

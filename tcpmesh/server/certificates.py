@@ -35,47 +35,59 @@ class Certificates:
         self.first_ocsp_end: int | None = None
         """The same of OCSP responses."""
 
+    def forget(self) -> None:
+        """Static secrets are others now: look at all contexts anew, when they are asked for."""
+        self._known = {}
+
     def statuses(self, messages: Iterable[Any]) -> list[TlsContextStatus]:
         """What is shown of the contexts in listeners and clusters, in their order."""
-        known: dict[bytes, TlsContextStatus] = {}
-        found = []
-        for context in _contexts(messages):
-            key = context.SerializeToString(deterministic=True)
-            status = known.get(key) or self._known.get(key)
-            if status is None:
-                from tcpmesh.extensions.transport_sockets.tls.shown import context_status
+        found: list[TlsContextStatus] = []
+        for _ in self._finding(messages, found):
+            pass
+        return found
 
-                status = context_status(context.common_tls_context, self._secrets)
-            known[key] = status
-            found.append(status)
+    def _finding(self, messages: Iterable[Any], found: list[TlsContextStatus]) -> Iterator[None]:
+        """Find them, a listener or cluster in each step."""
+        known: dict[bytes, TlsContextStatus] = {}
+        for message in messages:
+            for context in _contexts(message):
+                key = context.SerializeToString(deterministic=True)
+                status = known.get(key) or self._known.get(key)
+                if status is None:
+                    from tcpmesh.extensions.transport_sockets.tls.shown import context_status
+
+                    status = context_status(context.common_tls_context, self._secrets)
+                known[key] = status
+                if status.ca_cert or status.cert_chain:
+                    found.append(status)
+            yield
         self._known = known
-        return [each for each in found if each.ca_cert or each.cert_chain]
 
     def look_at(self, messages: Iterable[Any]) -> None:
         """Find out anew what expires first."""
-        certificates = [
-            each
-            for status in self.statuses(messages)
-            for each in (*status.ca_cert, *status.cert_chain)
-        ]
+        for _ in self.looking_at(messages):
+            pass
+
+    def looking_at(self, messages: Iterable[Any]) -> Iterator[None]:
+        """The same in small steps."""
+        found: list[TlsContextStatus] = []
+        yield from self._finding(messages, found)
+        certificates = [each for status in found for each in (*status.ca_cert, *status.cert_chain)]
         self.first_end = min((each.ends for each in certificates), default=None)
         responses = [each.ocsp[1] for each in certificates if each.ocsp is not None]
         self.first_ocsp_end = min(responses, default=None)
 
 
-def _contexts(messages: Iterable[Any]) -> Iterator[Any]:
-    """The TLS contexts in listeners and clusters, also in transport sockets that hold others."""
-    for message in messages:
-        if message.DESCRIPTOR.name == "Cluster":
-            sockets = [message.transport_socket] if message.HasField("transport_socket") else []
-            sockets += [each.transport_socket for each in message.transport_socket_matches]
-        else:
-            chains = [*message.filter_chains, message.default_filter_chain]
-            sockets = [
-                each.transport_socket for each in chains if each.HasField("transport_socket")
-            ]
-        for socket in sockets:
-            yield from _inside(unpack(socket.typed_config))
+def _contexts(message: Any) -> Iterator[Any]:
+    """The TLS contexts in a listener or cluster, also in transport sockets that hold others."""
+    if message.DESCRIPTOR.name == "Cluster":
+        sockets = [message.transport_socket] if message.HasField("transport_socket") else []
+        sockets += [each.transport_socket for each in message.transport_socket_matches]
+    else:
+        chains = [*message.filter_chains, message.default_filter_chain]
+        sockets = [each.transport_socket for each in chains if each.HasField("transport_socket")]
+    for socket in sockets:
+        yield from _inside(unpack(socket.typed_config))
 
 
 def _inside(message: Any) -> Iterator[Any]:

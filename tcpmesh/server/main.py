@@ -7,12 +7,13 @@ servers, and serves no client.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from random import Random
 from typing import Any
 
 from envoy.config.accesslog.v3.accesslog_pb2 import AccessLog
+from envoy.config.bootstrap.v3.bootstrap_pb2 import Bootstrap
 from envoy.extensions.access_loggers.file.v3.file_pb2 import FileAccessLog
 
 from twisted.internet.defer import Deferred, ensureDeferred
@@ -39,10 +40,12 @@ from tcpmesh.values.drain import DrainStrategy, DrainTimes
 from tcpmesh.values.link import (
     AskNumbers,
     Begin,
+    KeepValues,
     LogLevels,
     Prepare,
     Prepared,
     ReopenLogs,
+    Secrets,
     ToWorker,
 )
 from tcpmesh.values.live.host_events import RecentEvents
@@ -75,6 +78,7 @@ class Main:
             store.keep_values()
         self._send = send
         self._options = options
+        self._secrets = static_secrets(bootstrap.static_resources.secrets)
         self._connections = 0
         self._prepared: Deferred[None] = Deferred()
         self.access_logs = make_access_logs(
@@ -124,8 +128,8 @@ class Main:
             local_cluster=settings.local_cluster_name,
             access_logs=self.access_logs,
             runtime=self.layers.runtime,
-            secrets=static_secrets(self._bootstrap.static_resources.secrets),
-            bootstrap=self._bootstrap,
+            secrets=self._secrets,
+            bootstrap=_basis(self._bootstrap),
         )
         return replace(context, resolver=named_resolver(self._bootstrap, context))
 
@@ -172,17 +176,60 @@ class Main:
         self.discoveries.start_listeners()
         self.certificates.look_at(self._messages())
 
-    def admin_logs(self) -> AccessLogs | None:
-        """The access logs of the admin interface.
+    def admin_logs(self, bootstrap: Any) -> AccessLogs | None:
+        """The access logs of the admin interface of this bootstrap.
 
         :raise CannotLog: where a file cannot be opened.
         """
-        admin = self._bootstrap.admin
+        admin = bootstrap.admin
         messages = list(admin.access_log)
         if admin.access_log_path:
             messages.append(AccessLog())
             messages[-1].typed_config.Pack(FileAccessLog(path=admin.access_log_path))
         return access_logs(messages, self.context)
+
+    # While it runs
+
+    def set_secrets(self, messages: Iterable[Any]) -> None:
+        """These are the static secrets, for what is built from now on."""
+        secrets = tuple(messages)
+        self._secrets.clear()
+        self._secrets.update(static_secrets(secrets))
+        self.certificates.forget()
+        self._send(Secrets(secrets))
+
+    def build_sinks(self, messages: Iterable[Any]) -> list[IStatsSink]:
+        """The sinks of these `metrics.v3.StatsSink`, of which those stay that are there already.
+
+        :raise LookupError: where one is not known.
+        :raise tcpmesh.registry.BrokenExtension: where another package's fails.
+        """
+        there = list(zip(self._bootstrap.stats_sinks, self.sinks, strict=True))
+        wanted = [(each, _taken(each, there)) for each in messages]
+        new = iter(build_sinks([each for each, sink in wanted if sink is None], self.context))
+        return [sink if sink is not None else next(new) for _, sink in wanted]
+
+    def serve_bootstrap(self, bootstrap: Any, sinks: list[IStatsSink]) -> None:
+        """This is the configuration from now on; its listeners and clusters are there already.
+
+        :param sinks: what `build_sinks` has made of its own.
+        """
+        if wants_values(bootstrap.stats_sinks) and not self._keeps_values:
+            self._keeps_values = True
+            self.context.store.keep_values()
+            self._send(KeepValues())
+        self._bootstrap = bootstrap
+        self.sinks = sinks
+        self.layers.replace_static(bootstrap)
+
+    def looking_at_all(self) -> Iterator[None]:
+        """Find out what follows from all listeners and clusters that there are now: in small
+        steps.
+        """
+        resources = self._bootstrap.static_resources
+        yield from self.listeners.arranging(resources.listeners)
+        yield from self.clusters.arranging(resources.clusters)
+        yield from self.certificates.looking_at(self._messages())
 
     def initialize(self) -> Deferred[None]:
         """Fires when the hosts of all clusters are known, and workers are ready to pick among
@@ -277,3 +324,21 @@ class Main:
         self._connections = told.connections
         if told.deltas is not None:
             self.context.store.merge(told.deltas, worker_name(told.worker))
+
+
+def _basis(bootstrap: Any) -> Any:
+    """What of a bootstrap is asked where discovery brings more: not what is long and may change."""
+    basis = Bootstrap()
+    basis.node.CopyFrom(bootstrap.node)
+    for secret in bootstrap.static_resources.secrets:
+        basis.static_resources.secrets.add().CopyFrom(secret)
+    return basis
+
+
+def _taken(message: Any, there: list[tuple[Any, IStatsSink]]) -> IStatsSink | None:
+    """The sink of this message, which is no more among those that are there."""
+    for index, (known, sink) in enumerate(there):
+        if known == message:
+            del there[index]
+            return sink
+    return None

@@ -29,10 +29,12 @@ from tcpmesh.stats.store import Store
 from tcpmesh.values.link import (
     AskNumbers,
     Begin,
+    KeepValues,
     LogLevels,
     Prepare,
     Prepared,
     ReopenLogs,
+    Secrets,
     Stop,
     Stopped,
 )
@@ -83,6 +85,7 @@ class Worker:
             begin.file_flush_interval_msec,
             begin.file_flush_min_size_kb,
         )
+        self._secrets = static_secrets(begin.secrets)
         followed = FollowedRuntime(begin.runtime)
         self.context = WorkerContext(
             network=network,
@@ -97,7 +100,7 @@ class Worker:
             connection_ids=connection_ids(begin.index),
             access_logs=self._access_logs,
             runtime=followed.runtime,
-            secrets=static_secrets(begin.secrets),
+            secrets=self._secrets,
         )
         self.clusters = Clusters(self.context, send)
         self.listeners = Listeners(self.context, send, begin.drain)
@@ -115,6 +118,8 @@ class Worker:
             LogLevels: self._set_levels,
             ReopenLogs: lambda told: self._access_logs.reopen(),
             AskNumbers: self._tell_numbers,
+            Secrets: self._take_secrets,
+            KeepValues: lambda told: store.keep_values(),
             Prepare: self._prepare,
             Stop: self._stop,
         }
@@ -142,6 +147,10 @@ class Worker:
 
     def _set_levels(self, told: LogLevels) -> None:
         show_debug(dict(told.levels))
+
+    def _take_secrets(self, told: Secrets) -> None:
+        self._secrets.clear()
+        self._secrets.update(static_secrets(told.messages))
 
     def _tell_numbers(self, told: AskNumbers) -> None:
         deltas = self._store.deltas() if self._store is not None else None

@@ -234,6 +234,18 @@ class RuntimeValues:
 
 
 @dataclass(frozen=True)
+class Secrets:
+    """The static secrets, each a `tls.v3.Secret`: for what is built from now on."""
+
+    messages: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class KeepValues:
+    """Keep the values of histograms as they are from now on, for a stats sink of main's."""
+
+
+@dataclass(frozen=True)
 class AskRates:
     """An interval of outlier detection is over: how did connections come out?"""
 
@@ -406,6 +418,8 @@ ToWorker: TypeAlias = (
     | AskRates
     | AskHostNumbers
     | AskNumbers
+    | Secrets
+    | KeepValues
 )
 
 ToMain: TypeAlias = (

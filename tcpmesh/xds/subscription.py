@@ -12,30 +12,24 @@ one.  What is moved meanwhile is read when that is done.
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
-from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from tcpmesh.config.fields.values import seconds
 from tcpmesh.config.resources import NotReadable, Resources
 from tcpmesh.interfaces import INetwork
-from tcpmesh.net.cooperator import do_all
+from tcpmesh.net.cooperator import beside, do_all
 from tcpmesh.net.moves import watch_moves
 
 log = Logger(namespace="config")
 
 Outcome: TypeAlias = "Resources | NotReadable"
 """What a file has, or why it is no such file."""
-
-SWITCH = 0.0005
-"""Seconds that the thread may hold the interpreter while others want it.  With Python's own 5 ms
-each system call of the thread that serves would wait so long."""
 
 
 class FileSubscription:
@@ -73,7 +67,7 @@ class FileSubscription:
         :raise tcpmesh.net.moves.CannotWatch: where its directory is not there.
         """
         watched = os.path.join(self._folder, "") if self._folder else os.path.abspath(self.path)
-        self._stop_watching = watch_moves(self._clock, [watched], self._read)
+        self._stop_watching = watch_moves(self._clock, [watched], self.look)
         for _ in self._take(self._loaded()):
             pass
         self._poll()
@@ -93,15 +87,15 @@ class FileSubscription:
 
     def _polled(self) -> None:
         self._call = None
-        self._read()
+        self.look()
         self._poll()
 
-    def _read(self) -> None:
-        """Read it beside the traffic, and apply it."""
+    def look(self) -> None:
+        """Read it again beside the traffic, and apply it."""
         self._is_dirty = self._is_busy
         if not self._is_busy:
             self._is_busy = True
-            read = _beside(self._clock, self._loaded)
+            read = beside(self._clock, self._loaded)
             read.addCallback(self._apply).addErrback(_complain).addCallback(self._done)
 
     def _loaded(self) -> Outcome:
@@ -116,22 +110,8 @@ class FileSubscription:
     def _done(self, _: object) -> None:
         self._is_busy = False
         if self._is_dirty and not self._is_stopped:
-            self._read()
+            self.look()
 
 
 def _complain(failure: Failure) -> None:
     log.failure("an update failed", failure)
-
-
-def _beside(clock: Any, work: Callable[[], Outcome]) -> Deferred[Outcome]:
-    """Do it in a thread of the reactor's; at once where there is only a clock."""
-    if not hasattr(clock, "getThreadPool"):
-        return maybeDeferred(work)
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(min(before, SWITCH))
-
-    def put_back(result: Any) -> Any:
-        sys.setswitchinterval(before)
-        return result
-
-    return deferToThreadPool(clock, clock.getThreadPool(), work).addBoth(put_back)

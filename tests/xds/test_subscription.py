@@ -17,9 +17,9 @@ from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tcpmesh.config.resources import NotReadable, Resources
-from tcpmesh.net.cooperator import AT_ONCE, shared_cooperator
+from tcpmesh.net.cooperator import AT_ONCE, SWITCH, shared_cooperator
 from tcpmesh.net.moves import INTERVAL, CannotWatch
-from tcpmesh.xds.subscription import SWITCH, FileSubscription, Outcome
+from tcpmesh.xds.subscription import FileSubscription, Outcome
 from tests.mesh import parse
 
 
@@ -144,7 +144,7 @@ class FileSubscriptionTests(SynchronousTestCase):
         subscription = self.subscription(f"path: {self.files.path}")
         for text in "2345":
             self.files.put(text)
-            subscription._read()
+            subscription.look()
         self.assertEqual(["1"], self.files.versions())
         self.clock.advance(0)
         self.assertEqual(["1", "2", "5"], self.files.versions())

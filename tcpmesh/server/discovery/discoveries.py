@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
 from tcpmesh.cluster.manager import ClusterManager
-from tcpmesh.config.resources import CLUSTER, LISTENER, load_resources
+from tcpmesh.config.resources import CLUSTER, LISTENER, Resources, load_resources
 from tcpmesh.interfaces import INetwork
 from tcpmesh.listener.manager import ListenerManager
 from tcpmesh.server.discovery.updates import Discovery, Manager
@@ -33,7 +34,7 @@ class Discoveries:
         self._store = store
         self._network = network
         self._options = options
-        static, dynamic = bootstrap.static_resources, bootstrap.dynamic_resources
+        dynamic = bootstrap.dynamic_resources
         self.clusters = self.listeners = None
         """The `Discovery` of each; `None` where there is none."""
         self._subscriptions: dict[str, FileSubscription] = {}
@@ -42,7 +43,7 @@ class Discoveries:
                 "cluster",
                 partial(clusters.add_or_update, added_via_api=True),
                 clusters.remove,
-                lambda: {each.name for each in static.clusters},
+                lambda: {each.name for each in self._static.clusters},
             )
             self.clusters = self._follow(
                 dynamic.cds_config, CLUSTER, manager, "cluster_manager.cds"
@@ -52,7 +53,7 @@ class Discoveries:
                 "listener",
                 listeners.add_or_update,
                 listeners.remove,
-                lambda: {each.name for each in static.listeners},
+                lambda: {each.name for each in self._static.listeners},
             )
             self.listeners = self._follow(
                 dynamic.lds_config, LISTENER, manager, "listener_manager.lds"
@@ -71,6 +72,35 @@ class Discoveries:
         :raise tcpmesh.net.moves.CannotWatch: where the directory of the file is not there.
         """
         self._start(LISTENER)
+
+    @property
+    def _static(self) -> Any:
+        return self._bootstrap.static_resources
+
+    def follow_bootstrap(self, bootstrap: Any) -> None:
+        """This is the configuration from now on: what is its own, is not what discovery has
+        brought.
+        """
+        self._bootstrap = bootstrap
+        for discovery, messages in (
+            (self.clusters, self._static.clusters),
+            (self.listeners, self._static.listeners),
+        ):
+            if discovery is not None:
+                for each in messages:
+                    discovery.forget(each.name)
+
+    def look_again(self, before: Any) -> None:
+        """Names may be no longer the bootstrap's own, as in the one before: files may have them."""
+        self._look_again(CLUSTER, before.static_resources.clusters, self._static.clusters)
+        self._look_again(LISTENER, before.static_resources.listeners, self._static.listeners)
+
+    def _look_again(self, kind: str, before: Iterable[Any], after: Iterable[Any]) -> None:
+        subscription = self._subscriptions.get(kind)
+        if subscription is None:
+            return
+        if {each.name for each in before} - {each.name for each in after}:
+            subscription.look()
 
     def of_listeners(self) -> DynamicResources:
         """What discovery has brought of listeners."""
@@ -96,13 +126,15 @@ class Discoveries:
             if not self._options.ignore_unknown_dynamic_fields:
                 unknown.tally += fields
 
-        load = partial(
-            load_resources,
-            kind=kind,
-            bootstrap=self._bootstrap,
-            allow_unknown_fields=not self._options.reject_unknown_dynamic_fields,
-            allow_unsupported=self._options.allow_unsupported,
-        )
+        def load(path: str) -> Resources:
+            return load_resources(
+                path,
+                kind,
+                self._bootstrap,
+                allow_unknown_fields=not self._options.reject_unknown_dynamic_fields,
+                allow_unsupported=self._options.allow_unsupported,
+            )
+
         stats = SubscriptionStats(self._store, prefix, counts_reloads=kind == CLUSTER)
         discovery = Discovery(manager, stats, self._network.clock, count)
         self._subscriptions[kind] = FileSubscription(source, self._network, load, discovery.update)

@@ -133,6 +133,7 @@ BY_NAME = {
     (link.Begin, "runtime"): st.lists(st.tuples(TEXTS, ENTRIES)).map(tuple),
     (link.Begin, "drain"): st.builds(DrainTimes, NUMBERS, st.sampled_from(DrainStrategy)),
     (link.Begin, "secrets"): st.lists(st.builds(Secret, name=TEXTS)).map(tuple),
+    (link.Secrets, "messages"): st.lists(st.builds(Secret, name=TEXTS)).map(tuple),
     (link.RuntimeValues, "values"): st.lists(st.tuples(TEXTS, st.none() | ENTRIES)).map(tuple),
     (link.Begin, "stats_config"): st.none() | st.builds(StatsConfig),
     (link.AddCluster, "message"): st.builds(Cluster, name=TEXTS),
