@@ -78,10 +78,6 @@ class Deltas:
     tags: Mapping[str, TaggedName] = field(default_factory=dict)
     """Those that statistics were given, where rules do not find them in their names."""
 
-    told: Mapping[str, int] = field(default_factory=dict)
-    """How much of the growth of counters stats sinks have been told of already, by a predecessor;
-    none where nothing is said."""
-
     def __bool__(self) -> bool:
         """Whether there is anything to tell."""
         return self.is_whole or any(

@@ -20,6 +20,8 @@ from tcpmesh.stats.metrics import MAKE_GAUGE, Merge
 
 _NONE = Names()
 
+NO_GROWTH: Mapping[str, int] = {}
+
 
 PART = 250
 """Names or numbers that are taken in at one step: a millisecond or two."""
@@ -67,7 +69,9 @@ class Sources:
         self._shows = shows
         self._sources: dict[str, Source] = {}
 
-    def merging(self, deltas: Deltas, name: str, is_predecessor: bool) -> Iterator[None]:
+    def merging(
+        self, deltas: Deltas, name: str, is_predecessor: bool, told: Mapping[str, int] = NO_GROWTH
+    ) -> Iterator[None]:
         """A source has told this: take it in, in steps.  What it tells of names that nobody shows
         is left out: they were given up meanwhile.
         """
@@ -83,7 +87,7 @@ class Sources:
                 self._show(source, prefix, names)
             yield
         for counters in _parts(deltas.counters.items()):
-            self._add_growth(counters, deltas.told)
+            self._add_growth(counters, told)
             yield
         for intervals in _parts(deltas.histograms.items()):
             self._add_values(intervals)

@@ -12,6 +12,10 @@ DISABLED = "disabled"
 """What is shown as the version where there is no hot restart."""
 
 
+class CannotTakeOver(Exception):
+    """A process cannot take over from another; the text says why."""
+
+
 @dataclass(frozen=True)
 class RestartFacts:
     """What a process knows of those before it."""

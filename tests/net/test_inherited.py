@@ -13,8 +13,8 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from tcpmesh.net.clock import MonotonicReactor
 from tcpmesh.net.epoll.network import EpollNetwork
 from tcpmesh.net.inherited import Inherited, InheritedSockets, inherited_sockets
-from tcpmesh.net.listening import ListeningSockets
 from tcpmesh.net.listen import BindError
+from tcpmesh.net.listening import ListeningSockets
 from tcpmesh.net.stock.network import StockNetwork
 from tcpmesh.values.address import Address
 from tcpmesh.values.socket_options import ListenOptions, SocketOption

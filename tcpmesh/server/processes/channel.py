@@ -173,9 +173,7 @@ class Channel:
                 raise FramingError("descriptors are lost: there is no room for them here")
             if not data and not descriptors:
                 raise FramingError(
-                    "it ended in the middle of a message"
-                    if self._reader.is_inside
-                    else ENDED
+                    "it ended in the middle of a message" if self._reader.is_inside else ENDED
                 )
             self._came += self._reader.feed(data, descriptors)
             self._deliver()

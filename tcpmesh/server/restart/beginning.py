@@ -10,11 +10,10 @@ from __future__ import annotations
 import array
 import os
 import socket
-from collections.abc import Mapping, MutableMapping
-from contextlib import suppress
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import Any
 
 from tcpmesh.net.listen import BindError
 from tcpmesh.server.processes.framing import (
@@ -26,7 +25,6 @@ from tcpmesh.server.processes.framing import (
 )
 from tcpmesh.server.restart.messages import (
     MOST_BYTES,
-    CannotTakeOver,
     decode,
     encode,
     real,
@@ -34,19 +32,15 @@ from tcpmesh.server.restart.messages import (
     whole,
 )
 from tcpmesh.server.restart.rendezvous import (
-    DEFAULT_PATH,
     bind_any,
     bind_restart_socket,
     connect,
     restart_address,
 )
 from tcpmesh.server.restart.sockets import Taken
-from tcpmesh.values.restart import ALONE, VERSION, RestartFacts
+from tcpmesh.server.restart.started import Started
+from tcpmesh.values.restart import ALONE, VERSION, CannotTakeOver, RestartFacts
 from tcpmesh.values.server_options import ServerOptions
-
-VARIABLE = "TCPMESH_UPGRADE"
-"""Of the environment: how a process that is started by the one it takes over from finds that one:
-a descriptor, its epoch and its base id."""
 
 PATIENCE = 10.0
 """Seconds that the older process may take to answer."""
@@ -65,36 +59,19 @@ class Beginning:
     taken: Taken = field(default_factory=Taken)
 
 
-class Upgrade(NamedTuple):
-    """What the process that started this one has told it."""
-
-    fd: int
-    epoch: int
-    base_id: int
-
-
-def upgrade_of(environ: MutableMapping[str, str]) -> Upgrade | None:
-    """How this process was started by another one that it is to take over from, if it was.  The
-    variable is taken away, for it is not true of processes that this one starts.
-    """
-    parts = environ.pop(VARIABLE, "").split(":")
-    if len(parts) != 3 or not all(part.isdecimal() for part in parts):
-        return None
-    return Upgrade(*map(int, parts))
-
-
-def begin(options: ServerOptions, upgrade: Upgrade | None, uid: int) -> Beginning:
+def begin(options: ServerOptions, started: Started | None, uid: int) -> Beginning:
     """Take over from a process, or be the first one.
 
+    :param started: how this process was started by the one that it takes over from, if it was.
     :param uid: of the user that this process becomes.
     :raise CannotTakeOver: where neither can be; the text is one line.
     """
-    if upgrade is not None:
-        os.set_inheritable(upgrade.fd, False)
-        sock = socket.socket(fileno=upgrade.fd)
-        return _take_over(sock, _hello(upgrade.epoch, True), upgrade.epoch, upgrade.base_id)
+    if started is not None:
+        os.set_inheritable(started.fd, False)
+        sock = socket.socket(fileno=started.fd)
+        return _take_over(sock, _hello(started.epoch, True), started.epoch, started.base_id)
     if options.disable_hot_restart:
-        return Beginning(RestartFacts(epoch=options.restart_epoch))
+        return Beginning()
     begun = _begin_first(options) if not options.restart_epoch else _begin_next(options, uid)
     if options.base_id_path:
         _write(options.base_id_path, begun.facts.base_id)
@@ -102,7 +79,7 @@ def begin(options: ServerOptions, upgrade: Upgrade | None, uid: int) -> Beginnin
 
 
 def _begin_first(options: ServerOptions) -> Beginning:
-    path, mode = options.socket_path or DEFAULT_PATH, options.restart_socket_mode
+    path, mode = options.socket_path, options.socket_mode
     base_id = options.base_id
     try:
         if options.use_dynamic_base_id:
@@ -126,7 +103,7 @@ def _hint(error: str, base_id: int) -> str:
 
 def _begin_next(options: ServerOptions, uid: int) -> Beginning:
     epoch, base_id = options.restart_epoch, options.base_id
-    address = restart_address(options.socket_path or DEFAULT_PATH, base_id)
+    address = restart_address(options.socket_path, base_id)
     try:
         sock = connect(address, PATIENCE, uid)
     except (FileNotFoundError, ConnectionRefusedError):
@@ -142,9 +119,7 @@ def _begin_next(options: ServerOptions, uid: int) -> Beginning:
 
 
 def _hello(epoch: int, is_upgrade: bool) -> bytes:
-    return encode(
-        "hello", version=VERSION, epoch=epoch, pid=os.getpid(), is_upgrade=is_upgrade
-    )
+    return encode("hello", version=VERSION, epoch=epoch, pid=os.getpid(), is_upgrade=is_upgrade)
 
 
 def _take_over(sock: socket.socket, hello: bytes, epoch: int, base_id: int) -> Beginning:
@@ -215,16 +190,6 @@ def _read(sock: socket.socket) -> tuple[bytes, list[int]]:
             os.close(fd)
         raise FramingError("it has ended")
     return data, list(numbers)
-
-
-def tell_failure(fd: int, reason: str) -> None:
-    """Tell the process that has started this one why it cannot take over, where it still can."""
-    with suppress(OSError):
-        sock = socket.socket(fileno=os.dup(fd))
-        with sock:
-            sock.settimeout(1.0)
-            for piece in pieces_of(encode("failed", reason=reason)):
-                sock.sendall(piece.data)
 
 
 def _write(path: str, base_id: int) -> None:

@@ -23,10 +23,6 @@ MOST_BYTES = 1 << 24
 """Of one message."""
 
 
-class CannotTakeOver(Exception):
-    """A process cannot take over from another; the text says why."""
-
-
 def encode(kind: str, **fields: object) -> bytes:
     """A message."""
     return json.dumps({"kind": kind, **fields}).encode()

@@ -97,9 +97,9 @@ def merging(store: Store, told: Mapping[str, Any]) -> Iterator[None]:
         counters={name: pair[0] for name, pair in counted.items()},
         gauges=gauges,
         shown=shown,
-        told={name: pair[1] for name, pair in counted.items() if pair[1]},
     )
-    return store.merging(deltas, SOURCE, True)
+    known = {name: pair[1] for name, pair in counted.items() if pair[1]}
+    return store.merging(deltas, SOURCE, True, known)
 
 
 def _number(value: object) -> int:

@@ -20,14 +20,11 @@ from twisted.internet.interfaces import IReadDescriptor
 from twisted.logger import Logger
 
 from tcpmesh.net.listen import BindError, bind
-from tcpmesh.server.restart.messages import CannotTakeOver
 from tcpmesh.values.address import Address
+from tcpmesh.values.restart import CannotTakeOver
 from tcpmesh.values.socket_options import ListenOptions
 
 log = Logger(namespace="main")
-
-DEFAULT_PATH = "@tcpmesh_domain_socket"
-"""Another one than Envoy's, so that both can run with one base id."""
 
 BACKLOG = 8
 ATTEMPTS = 64

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from tcpmesh.net.inherited import Inherited
 from tcpmesh.net.listening import Handed, listening_socket
 from tcpmesh.server.processes.framing import AT_ONCE, Frame, FramingError
-from tcpmesh.server.restart.messages import decode, encode, rows, text, whole
+from tcpmesh.server.restart.messages import decode, rows, text, whole
 from tcpmesh.values.address import Address
 
 LISTENER, ADMIN, KEPT, RESTART = "listener", "admin", "kept", "restart"
@@ -95,8 +95,8 @@ class Taken:
 
     def close(self) -> None:
         """Nothing of it is of use."""
-        for each in (*self.listening, *self.kept):
-            each.sock.close()
-        for sock in (self.admin[1] if self.admin else None, self.restart):
-            if sock is not None:
-                sock.close()
+        left = [each.sock for each in self.listening] + [each.sock for each in self.kept]
+        left += [] if self.admin is None else [self.admin[1]]
+        left += [] if self.restart is None else [self.restart]
+        for sock in left:
+            sock.close()

@@ -47,7 +47,10 @@ class Handing(Protocol):
     """The process that is taken over from: this one."""
 
     facts: RestartFacts
-    store: Store
+
+    @property
+    def store(self) -> Store:
+        """What this process has counted."""
 
     @property
     def served(self) -> float:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -24,10 +23,10 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from tcpmesh.server.processes.channel import ENDED
-from tcpmesh.server.restart.beginning import VARIABLE
-from tcpmesh.server.restart.messages import CannotTakeOver
 from tcpmesh.server.restart.restart import Restart
+from tcpmesh.server.restart.started import VARIABLE, Started
 from tcpmesh.server.restart.successor import Successor
+from tcpmesh.values.restart import CannotTakeOver
 
 log = Logger(namespace="main")
 
@@ -47,11 +46,7 @@ class Program(NamedTuple):
     executable: str
     arguments: tuple[str, ...]
     directory: str
-
-
-def own_program() -> Program:
-    """As long as the process has not gone to another directory."""
-    return Program(sys.executable, tuple(sys.orig_argv), os.getcwd())
+    """Where it was then."""
 
 
 class _Watched(ProcessProtocol):
@@ -118,7 +113,7 @@ class Upgrade:
                 arguments,
                 {
                     **{k: v for k, v in environ.items() if k not in NOT_FOR_OTHERS},
-                    VARIABLE: f"{fd}:{facts.epoch + 1}:{facts.base_id}",
+                    VARIABLE: str(Started(fd, facts.epoch + 1, facts.base_id)),
                 },
                 directory,
                 childFDs={0: 0, 1: 1, 2: 2, fd: fd},
