@@ -135,10 +135,10 @@ class AdminService(Service):
         self._port = self._sock = None
         return self._network.stop().addCallback(self._close_logs)
 
-    def change(self, access_logs: AccessLogs | None, guard: Guard) -> None:
-        """Write requests down here, and let these through, from now on."""
+    def log_to(self, access_logs: AccessLogs | None) -> None:
+        """Write requests down here from now on."""
         before, self._access_logs = self._access_logs, access_logs
-        self.site.change(access_logs, guard)
+        self.site.log_to(access_logs)
         if before is not None:
             before.close()
 

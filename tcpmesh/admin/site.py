@@ -70,9 +70,12 @@ class AdminSite(Site):
         self._clock = clock
         self._log = AdminLog(access_logs, clock) if access_logs is not None else None
 
-    def change(self, access_logs: AccessLogs | None, guard: Guard) -> None:
-        """Write requests down here, and let these through, from now on."""
+    def let_through(self, guard: Guard) -> None:
+        """What this one lets through from now on."""
         self._pages.guard = guard
+
+    def log_to(self, access_logs: AccessLogs | None) -> None:
+        """Write requests down here from now on."""
         self._log = AdminLog(access_logs, self._clock) if access_logs is not None else None
 
     def startFactory(self) -> None:

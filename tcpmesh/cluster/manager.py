@@ -60,6 +60,7 @@ from tcpmesh.values.link import (
     ToMain,
     ToWorker,
 )
+from tcpmesh.values.shared.secrets import HoldSecrets, hold_none
 from tcpmesh.values.statuses import ClusterStatus, Statuses
 
 log = Logger(namespace="upstream")
@@ -79,6 +80,7 @@ class ClusterEntry:
 
     :raise LookupError: where nothing of its type is known.
     :raise CannotLog: where an event log cannot be opened.
+    :raise tcpmesh.net.moves.CannotWatch: where the directory of a secret's file is not there.
     """
 
     def __init__(
@@ -89,6 +91,7 @@ class ClusterEntry:
         wheel: TimerWheel,
         outlier_log: EventLog | None,
         send: Send,
+        hold_secrets: HoldSecrets,
     ) -> None:
         self.number = number
         self.message = message
@@ -105,6 +108,8 @@ class ClusterEntry:
         self._own: Cluster | None = None
         """The cluster as main has it for calls of its own, made with the first one."""
         with all_or_nothing() as undo:
+            self._release_secrets = hold_secrets(message)
+            undo.callback(self._release_secrets)
             self._discovery = discovery_of(message, context)
             undo.callback(self._discovery.stop)
             self.membership = Membership(number, message, context, self._tell)
@@ -242,6 +247,7 @@ class ClusterEntry:
             own.release()
         if self._dialer is not None:
             self._dialer.close()
+        self._release_secrets()
         self.membership.stop()
         stopping: Deferred[None] | None = self._discovery.stop()
         return succeed(None) if stopping is None else stopping
@@ -255,11 +261,16 @@ class ClusterManager:
     """The clusters by name.
 
     :param send: tells workers.
+    :param hold_secrets: brings the secrets of discovery that a `cluster.v3.Cluster` needs, and
+        tells how to let go of them.
     """
 
-    def __init__(self, context: MainContext, send: Send) -> None:
+    def __init__(
+        self, context: MainContext, send: Send, hold_secrets: HoldSecrets = hold_none
+    ) -> None:
         self._context = context
         self._send = send
+        self._hold_secrets = hold_secrets
         self._own_context = WorkerContext(
             network=context.network,
             store=context.store,
@@ -387,6 +398,7 @@ class ClusterManager:
                 self._wheel,
                 self._outlier_log,
                 self._send,
+                self._hold_secrets,
             )
             undo.callback(entry.membership.release)
             undo.callback(entry.stop)
@@ -427,7 +439,7 @@ class ClusterManager:
         return entry is not None and not entry.added_via_api
 
     def when_warm(self, names: Iterable[str]) -> Deferred[None]:
-        """Fires when none of these is warming any more; to cancel it is to wait no longer."""
+        """Fires when none of these is warming any more; cancelled where all end."""
         waiting: Deferred[None] = Deferred(self._wait_no_longer)
         self._waiting[waiting] = {name for name in names if name in self._warming}
         self._tell_warm("")
@@ -469,6 +481,8 @@ class ClusterManager:
 
     def stop(self) -> Deferred[None]:
         """End all discovery and all checks; fires when nothing is under way."""
+        for waiting in tuple(self._waiting):
+            waiting.cancel()
         stopping = [entry.stop() for entry in (*self._warming.values(), *self._active.values())]
         self._wheel.stop()
         if self._outlier_log is not None:

@@ -18,6 +18,7 @@ from google.protobuf.message import DecodeError
 
 from tcpmesh.config import collector, mistaken, rules
 from tcpmesh.config.checks import unintended
+from tcpmesh.config.messages.copying import copy_into
 from tcpmesh.config.messages.reading import Reading
 from tcpmesh.config.messages.report import Report
 from tcpmesh.config.messages.scalars import Wrong
@@ -235,7 +236,7 @@ def _read_given(
     allow_unknown_fields: bool,
 ) -> None:
     if isinstance(given, Bootstrap):
-        bootstrap.CopyFrom(given)
+        copy_into(bootstrap, given)
         readings.append(Reading(Document(GIVEN, "", MappingNode(0, 0))))
         return
     try:

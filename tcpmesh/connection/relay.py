@@ -46,7 +46,7 @@ from twisted.internet.interfaces import IPushProducer
 from twisted.python.failure import Failure
 
 from tcpmesh.connection.early_data import EarlyData, EarlyDataObserver
-from tcpmesh.connection.watched import Watched
+from tcpmesh.connection.watched import NOBODY, Watchers
 from tcpmesh.interfaces import IStraight
 from tcpmesh.net.protocol import QuietHalfCloseableProtocol
 from tcpmesh.net.timeout_queues import TimeoutQueue, TimeoutQueues
@@ -201,17 +201,17 @@ class Relay:
     """
 
     __slots__ = (
-        "_look",
         "_observer",
         "_queue",
-        "_quiet",
         "_seen",
         "_timers",
+        "_watchers",
         "early",
         "flush_timeout",
         "from_downstream",
         "from_upstream",
         "last",
+        "quiet",
         "read_source",
         "reset",
         "stream_info",
@@ -250,9 +250,10 @@ class Relay:
         self._observer = observer
         self._timers = timers
         self._queue: TimeoutQueue[Relay] | None = None
-        self._quiet = 0
+        self.quiet = 0
+        """How often in a row it was looked at and found idle."""
         self._seen = (0, 0, 0, 0)
-        self._look: Callable[[], object] | None = None
+        self._watchers: Watchers | None = None
 
     def read_early(self, limit: int, observer: EarlyDataObserver) -> None:
         """Read the client from now on, before there is an upstream, until so many bytes are there,
@@ -275,17 +276,21 @@ class Relay:
         early = self.early
         if early is not None:
             early.stop()
-        self.read_source.protocol = down
-        upstream.registerProducer(down, True)
-        downstream.registerProducer(up, True)
-        _fit(upstream, downstream)
-        _fit(downstream, upstream)
-        if self._look is not None:
-            self.watch(self._look)
+        self.bind(downstream, upstream)
+        if self._watchers is not None:
+            self._put_between(self._watchers)
         if early is None:
             self.read_source.resumeProducing()
         else:
             self._pass_on(early, downstream, upstream)
+
+    def bind(self, downstream: Any, upstream: Any) -> None:
+        """Let each be paused for the other, and the client's bytes go to its direction."""
+        self.read_source.protocol = self.from_downstream
+        upstream.registerProducer(self.from_downstream, True)
+        downstream.registerProducer(self.from_upstream, True)
+        _fit(upstream, downstream)
+        _fit(downstream, upstream)
 
     def _pass_on(self, early: EarlyData, downstream: Any, upstream: Any) -> None:
         """What was early goes first; then the client is read, unless that was more than the
@@ -319,14 +324,33 @@ class Relay:
         self._queue = queue
         queue.add(self)
 
+    def go_on_watching(self, quiet: int) -> None:
+        """It was watched elsewhere, and so often in a row found idle."""
+        self.quiet, self._seen = quiet, self.activity
+
     def watch(self, look: Callable[[], object]) -> None:
         """Call this after each time when bytes, or their end, were passed on; it may close the
         relay.  Before it has started, from its start on.
         """
-        self._look = look
+        self._put_between((self._watchers or NOBODY)._replace(look=look))
+
+    def gate(self, sheds: Callable[[], bool] | None) -> None:
+        """Call this each time before bytes of the client, or their end, are passed on; where it
+        returns true it has closed the relay.  Before the relay has started, from its start on.
+
+        :param sheds: `None` to let everything pass again.
+        """
+        before = self._watchers or NOBODY
+        if before.sheds is not sheds:
+            self._put_between(before._replace(sheds=sheds))
+
+    def _put_between(self, watchers: Watchers) -> None:
+        """Let these hear of bytes, and nobody else."""
+        self._watchers = watchers
         if self.stream_info.phase in (RELAYING, HALF_CLOSED):
-            self.read_source.protocol = Watched(self.from_downstream, look)
-            self.from_upstream.source.protocol = Watched(self.from_upstream, look)
+            upstream = self.from_upstream.source
+            self.read_source.protocol = watchers.of_client(self.from_downstream)
+            upstream.protocol = watchers.of_upstream(self.from_upstream)
 
     def ended(self, direction: Direction) -> None:
         """A source has sent all."""
@@ -418,10 +442,10 @@ class Relay:
     def _check_idle(self) -> None:
         now = self.activity
         if now != self._seen:
-            self._seen, self._quiet = now, 0
+            self._seen, self.quiet = now, 0
         else:
-            self._quiet += 1
-            if self._quiet == IDLE_CHECKS:
+            self.quiet += 1
+            if self.quiet == IDLE_CHECKS:
                 self._queue = None
                 self._observer.relay_idle(self)
                 return

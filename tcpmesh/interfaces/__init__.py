@@ -44,6 +44,9 @@ from tcpmesh.interfaces.matching import (
     IInputMatcher,
     IMatchInput,
 )
+from tcpmesh.interfaces.overload import (
+    IResourceMonitor,
+)
 from tcpmesh.interfaces.server import (
     IReloads,
     IServer,
@@ -56,7 +59,9 @@ from tcpmesh.interfaces.transports import (
     IBufferedProtocol,
     ICountsAccepts,
     IHandsOver,
+    IMovesConnections,
     INetwork,
+    IPausable,
     IStraight,
     IStreamTransport,
 )
@@ -84,15 +89,18 @@ __all__ = [
     "ILogsConnections",
     "IMatchInput",
     "IMayWriteNothing",
+    "IMovesConnections",
     "INamedHostsBalancer",
     "INamedHostsDiscovery",
     "INetwork",
     "INetworkFilter",
+    "IPausable",
     "IPeekableBalancer",
     "IPerClientTransportSocketFactory",
     "IReadFilter",
     "IReadyAtOnce",
     "IReloads",
+    "IResourceMonitor",
     "ISaysWhatItWants",
     "IServer",
     "IStatsSink",

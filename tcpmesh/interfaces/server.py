@@ -16,6 +16,7 @@ from tcpmesh.values.statuses import (
     ChainStatus,
     ClusterStatus,
     DynamicResources,
+    DynamicStatus,
     ListenerStatus,
     TlsContextStatus,
 )
@@ -32,8 +33,8 @@ class IReloads(Interface):
     """Replaces the configuration that is served."""
 
     updated = Attribute(
-        "When resources were changed, in seconds since 1970, by kind and name: of those that were "
-        "since the start."
+        "When resources were changed, in seconds since 1970, by kind and name, of those that were "
+        "since the start; and `bootstrap`, without name, for the configuration as a whole."
     )
 
     def reload(by: str, dry_run: bool = False) -> Deferred[Reloaded]:
@@ -133,6 +134,9 @@ class IServer(Interface):
 
     def tls_statuses() -> Sequence[TlsContextStatus]:
         """The certificates of each TLS context, in order of configuration."""
+
+    def dynamic_secrets() -> Sequence[DynamicStatus]:
+        """What discovery has brought of secrets; their contents are to be kept secret."""
 
     def dynamic_listeners() -> DynamicResources:
         """What discovery has brought of listeners."""

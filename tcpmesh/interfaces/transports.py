@@ -23,6 +23,7 @@ from twisted.internet.interfaces import (
 
 from tcpmesh.values.address import Address
 from tcpmesh.values.socket_options import ConnectOptions, ListenOptions
+from tcpmesh.values.stream.moved import MovedSocket
 from tcpmesh.values.stream.tcp_facts import TcpFacts
 
 
@@ -80,6 +81,11 @@ class IStreamTransport(ITCPTransport, IPushProducer, IConsumer):
         """What the system knows of the connection: round-trip time, retransmits.
 
         :return: `None` where it does not, as of unix sockets and of what is closed.
+        """
+
+    def before_close(call: Callable[[], object]) -> None:
+        """Call this just before the descriptor is closed, whoever closes it: the last time that
+        `tcp_facts` tells something.
         """
 
     def original_destination() -> Address | None:
@@ -148,6 +154,19 @@ class IHandsOver(IListeningPort):
         """
 
 
+class IPausable(IListeningPort):
+    """A listening port that can let clients wait, in the queue of the kernel.
+
+    Several may ask for that: it accepts again once each of them has taken it back.
+    """
+
+    def pause_accepting() -> None:
+        """Accept nobody."""
+
+    def resume_accepting() -> None:
+        """Accept again, unless somebody else has asked for a pause."""
+
+
 class ICountsAccepts(Interface):
     """A server factory that wants to know how many connections come at a time."""
 
@@ -189,7 +208,8 @@ class INetwork(Interface):
         it gets as address is of no use: the transport's `getPeer` tells it, where it is asked for.
         It may be an `ICountsAccepts`.
 
-        :return: the port; an `IHandsOver` where sockets can be handed over.
+        :return: the port; an `IHandsOver` where sockets can be handed over, an `IPausable` where
+            clients can be let wait.
         """
 
     def connect(
@@ -206,6 +226,8 @@ class INetwork(Interface):
         `ConnectBindError` where the source cannot be bound, or with another `ConnectError`.
 
         :param for_client: whether it is for a client: these may not have the last descriptors.
+        :return: the connector; if there will be no connection, `connector.on_failure(call)` has
+            `call` called with the `TcpFacts` of the attempt, or `None`, before it is closed.
         """
 
     def connect_check(
@@ -227,4 +249,23 @@ class INetwork(Interface):
 
         :return: fires when nothing of it is left: no descriptor, and no timer of
             `timers`.
+        """
+
+
+class IMovesConnections(INetwork):
+    """A network whose connections can go on in another one, perhaps of another process."""
+
+    def can_leave(transport: IStreamTransport) -> bool:
+        """Whether a transport can: it is one of this network, and is neither closed, nor about to
+        be, nor broken.
+        """
+
+    def leave(transport: IStreamTransport) -> tuple[int, MovedSocket]:
+        """Take its descriptor, which is the caller's then, from a transport that can leave; its
+        protocol and its producer are told nothing.
+        """
+
+    def arrive(descriptor: int, moved: MovedSocket) -> IStreamTransport:
+        """A connection that has left another network, paused.  The descriptor is the transport's
+        from then on.
         """

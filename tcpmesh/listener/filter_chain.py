@@ -8,6 +8,7 @@ thousand are not built.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
 
@@ -21,6 +22,7 @@ from tcpmesh.interfaces import (
     IReadFilter,
     IStoppableFilter,
 )
+from tcpmesh.listener.draining import ChainDrain, ListenerDrain
 from tcpmesh.listener.handshakes import Handshakes
 from tcpmesh.registry import BrokenExtension, WorkerContext, build_checked, check_provides
 from tcpmesh.values.all_or_nothing import all_or_nothing
@@ -63,6 +65,10 @@ class ChainFilters:
         """The `AccessLogs` of the last filter, or `None`."""
         self._socket: Any = None
         self._takers = self._holders = 1
+        self._drain: ChainDrain | None = None
+        if isinstance(context.drain, ListenerDrain):
+            self._drain = context.drain.of_chain()
+            context = replace(context, drain=self._drain)
         with all_or_nothing() as undo:
             undo.callback(self.release)
             undo.callback(self.close)
@@ -81,6 +87,7 @@ class ChainFilters:
                     context.network,
                     listener.on_handshake_timeout,
                     self.attach,
+                    context.overload,
                 )
                 self.attach = handshakes.attach
 
@@ -101,6 +108,11 @@ class ChainFilters:
         for network_filter in self.filters:
             if IStoppableFilter.providedBy(network_filter):
                 network_filter.stop()
+
+    def drain(self) -> None:
+        """Have the clients leave by and by, where no chain takes any more."""
+        if self._drain is not None and not self._takers:
+            self._drain.begin()
 
     def close(self) -> None:
         """One of those that hold it takes no more clients; with the last one's call the filters are

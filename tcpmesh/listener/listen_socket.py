@@ -17,7 +17,7 @@ from tcpmesh.config.fields.values import (
     pipe_mode,
     socket_options,
 )
-from tcpmesh.interfaces import IHandsOver, INetwork
+from tcpmesh.interfaces import IHandsOver, INetwork, IPausable
 from tcpmesh.net.listen import open_socket, take_over
 from tcpmesh.values.address import MAPPED, Address
 from tcpmesh.values.socket_options import (
@@ -42,6 +42,7 @@ class ListenSocket:
         self._port: IListeningPort | None = None
         self._beside: list[ListenSocket] = []
         """Sockets of the same address whose queues a process before this one has left."""
+        self._is_paused = False
 
     def bind(self, predecessor: ListenSocket | None) -> None:
         """Bind the address, or take over the socket of a each that is like this one.
@@ -62,7 +63,7 @@ class ListenSocket:
     def _add_beside(self, sock: Any) -> None:
         """Clients wait at this socket too."""
         beside = type(self)(self.address, self.options, self._network)
-        beside._sock, beside._is_taken_over = sock, True
+        beside._sock, beside._is_taken_over, beside._is_paused = sock, True, self._is_paused
         self._beside.append(beside)
 
     @property
@@ -101,9 +102,25 @@ class ListenSocket:
             take_over(self._sock, self.options)
         open_socket(self._sock, self.options)
         self._port = self._network.listen(self._sock, factory, self.options.accepts_per_event)
+        if self._is_paused and IPausable.providedBy(self._port):
+            self._port.pause_accepting()
         for each in self._beside:
             each.open(factory)
         return True
+
+    def pause(self, pauses: bool) -> None:
+        """Let clients wait from now on, also where it is not open yet, or let them wait no more."""
+        if pauses is self._is_paused:
+            return
+        self._is_paused = pauses
+        for each in self._beside:
+            each.pause(pauses)
+        port = self._port
+        if IPausable.providedBy(port):
+            if pauses:
+                port.pause_accepting()
+            else:
+                port.resume_accepting()
 
     def close(self) -> None:
         """Let nobody in any more."""

@@ -18,6 +18,7 @@ from tcpmesh.listener.accept_limit import GLOBAL_KEY, LISTENER_PREFIX
 from tcpmesh.listener.draining import ProxyDrain, is_in
 from tcpmesh.listener.filter_chain import FilterChain
 from tcpmesh.listener.listener import Listener
+from tcpmesh.listener.updates import Difference
 from tcpmesh.net.cooperator import do_all
 from tcpmesh.net.listen import BindError
 from tcpmesh.registry import BrokenExtension, UnknownExtension, WorkerContext
@@ -38,6 +39,11 @@ from tcpmesh.values.link import (
     StopListening,
     ToMain,
     UpdateChains,
+)
+from tcpmesh.values.overload import (
+    REJECT_INCOMING_CONNECTIONS,
+    STOP_ACCEPTING_CONNECTIONS,
+    TCP_LISTENER_ACCEPT,
 )
 
 REFUSALS: tuple[tuple[type[Exception], Refusal], ...] = (
@@ -72,7 +78,11 @@ class Listeners:
         """The chains that updates have left out, until their clients have had their time."""
         self._is_started = False
         for prefix in (LISTENER_PREFIX, GLOBAL_KEY):
-            context.runtime.watch(prefix, self._limits_change)
+            context.runtime.watch(prefix, lambda keys: self._limits_change())
+        self._overload = overload = context.overload
+        for name in (REJECT_INCOMING_CONNECTIONS, TCP_LISTENER_ACCEPT):
+            overload.watch(name, self._limits_change)
+        overload.watch(STOP_ACCEPTING_CONNECTIONS, self._pause)
         self._by_address: dict[Address, Listener] | None = None
         """What `find` looks in; `None` where listeners have changed since it was last made."""
         self.receivers: Mapping[type, Callable[[Any], object]] = {
@@ -127,12 +137,24 @@ class Listeners:
         self._by_address = None
         return gatherResults(stopping).addCallback(lambda _: None)
 
-    def _limits_change(self, keys: list[str]) -> None:
+    def _limits_change(self) -> None:
         for listener in self._listeners.values():
             listener.limit(self._context.runtime, self._count_all)
 
     def _count_all(self) -> int:
-        return sum(each.count() for each in self._all())
+        """Clients that count against the limit of all listeners: those of the overload manager
+        leaves some out.
+        """
+        every = self._overload.settings.most_connections is None
+        return sum(each.count() for each in self._all() if every or each.counts_for_all)
+
+    @property
+    def _is_paused(self) -> bool:
+        return self._overload.level(STOP_ACCEPTING_CONNECTIONS) == 1
+
+    def _pause(self) -> None:
+        for listener in self._listeners.values():
+            listener.pause(self._is_paused)
 
     def _add(self, told: AddListener) -> None:
         try:
@@ -156,6 +178,7 @@ class Listeners:
             listener = Listener(told.message, self._context, self.find, told.name, self._drain)
             undo.callback(listener.withdraw)
             listener.limit(self._context.runtime, self._count_all)
+            listener.pause(self._is_paused)
             listener.bind(self._listeners.get(told.predecessor))
             if self._is_started:
                 listener.open()
@@ -163,7 +186,8 @@ class Listeners:
 
     def _update(self, told: UpdateChains) -> None:
         try:
-            self._left_out[told.update] = self._listeners[told.listener].update(told.message)
+            listener, found = self._listeners[told.listener], Difference(told.gone, told.come)
+            self._left_out[told.update] = listener.update(told.message, found)
         except REFUSED as e:
             self._refuse(told.listener, e)
 

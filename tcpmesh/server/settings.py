@@ -59,10 +59,11 @@ class Settings:
         self._admin = admin
         self._options = options
         self._logs: AccessLogs | None = None
+        self._has_logs = admin is not None and main.admin_logs_differ(bootstrap)
         with all_or_nothing() as undo:
             self._sinks = main.build_sinks(bootstrap.stats_sinks)
             undo.callback(self._close_sinks, self._sinks, main.sinks)
-            if admin is not None:
+            if self._has_logs:
                 self._logs = main.admin_logs(bootstrap)
 
     def close(self) -> None:
@@ -77,7 +78,9 @@ class Settings:
         self._main.serve_bootstrap(self._bootstrap, self._sinks)
         yield
         if self._admin is not None:
-            self._admin.change(self._logs, guard_of(self._bootstrap, self._options))
+            self._admin.site.let_through(guard_of(self._bootstrap, self._options))
+            if self._has_logs:
+                self._admin.log_to(self._logs)
         yield from self._flush.change(self._sinks, flush_interval(self._bootstrap))
         self._close_sinks(before, self._sinks)
 

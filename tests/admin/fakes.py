@@ -29,6 +29,7 @@ from tcpmesh.values.statuses import (
     ChainStatus,
     ClusterStatus,
     DynamicResources,
+    DynamicStatus,
     HostStatus,
     ListenerStatus,
     NotPossible,
@@ -111,6 +112,7 @@ class FakeServer:
         """What was asked about connections."""
         self.quits = 0
         self.discovered_listeners = NO_DYNAMIC_RESOURCES
+        self.discovered_secrets: tuple[DynamicStatus, ...] = ()
         self.discovered_clusters = NO_DYNAMIC_RESOURCES
         self.drains: list[tuple[object, ...]] = []
         """The arguments of each call that drains listeners, and of those that fail health
@@ -119,11 +121,11 @@ class FakeServer:
         self.flushes = 0
         self.reopened = 0
 
-    @property
     def upgrade(self) -> Deferred[int]:
         """What the test lets happen."""
         return self.upgraded
 
+    @property
     def node(self) -> Any:
         """The bootstrap's, as a test may have changed it, with the options in its place."""
         return node_with(self.bootstrap.node, self.options.node_arguments)
@@ -170,6 +172,10 @@ class FakeServer:
         if cluster != "db":
             raise NotThere(f"there is no cluster {cluster}")
         self.asked.append(asked)
+
+    def dynamic_secrets(self) -> tuple[DynamicStatus, ...]:
+        """Those that the test has put here."""
+        return self.discovered_secrets
 
     def dynamic_listeners(self) -> DynamicResources:
         """Those that the test has put here."""

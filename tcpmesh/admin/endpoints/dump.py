@@ -107,19 +107,27 @@ def _bad_mask(mask: Sequence[str]) -> Refusal:
 def _dumps(server: IServer, pattern: Regex | None, include_eds: bool) -> list[_Dump]:
     """All messages, in Envoy's order; in their lists only what has a name like this."""
     static = server.bootstrap.static_resources
-    updated = timestamp_pb2.Timestamp()
-    updated.FromMilliseconds(int((time() - server.uptime) * 1000))
+    started = _at(time() - server.uptime)
+    changed = server.reloads.updated
+    replaced = changed.get(("bootstrap", ""))
+    since = started if replaced is None else _at(replaced)
     clusters, listeners = (
         config_dump_shared_pb2.ClustersConfigDump,
         config_dump_shared_pb2.ListenersConfigDump,
     )
-    at: str = updated.ToJsonString()
 
     def element(name: str, message: Any) -> Json:
-        return {name: _packed(message), "last_updated": at}
+        at = changed.get((name, message.name))
+        return {
+            name: _packed(message),
+            "last_updated": (started if at is None else _at(at)).ToJsonString(),
+        }
 
     return [
-        _Dump(config_dump_pb2.BootstrapConfigDump.DESCRIPTOR, _bootstrap(server, updated)),
+        _Dump(
+            config_dump_pb2.BootstrapConfigDump.DESCRIPTOR,
+            _bootstrap(server, since),
+        ),
         _Dump(
             clusters.DESCRIPTOR,
             {
@@ -139,9 +147,18 @@ def _dumps(server: IServer, pattern: Regex | None, include_eds: bool) -> list[_D
         ),
         _Dump(
             config_dump_pb2.SecretsConfigDump.DESCRIPTOR,
-            {"static_secrets": _named(_by_kind(static.secrets), _secret, pattern)},
+            {
+                "static_secrets": _named(_by_kind(static.secrets), _secret, pattern),
+                **_dynamic_secrets(server, pattern),
+            },
         ),
     ]
+
+
+def _at(seconds: float) -> timestamp_pb2.Timestamp:
+    at = timestamp_pb2.Timestamp()
+    at.FromMilliseconds(int(seconds * 1000))
+    return at
 
 
 def _versioned(found: DynamicResources) -> Json:
@@ -150,8 +167,7 @@ def _versioned(found: DynamicResources) -> Json:
 
 def _state(status: DynamicStatus, name: str) -> Json:
     """What a DynamicCluster, or the state of a DynamicListener, is."""
-    updated = timestamp_pb2.Timestamp()
-    updated.FromMilliseconds(int(status.updated * 1000))
+    updated = _at(status.updated)
     version = {"version_info": status.version} if status.version else {}
     return {**version, name: _packed(status.message), "last_updated": updated.ToJsonString()}
 
@@ -182,6 +198,20 @@ def _dynamic_listeners(server: IServer, pattern: Regex | None) -> Json:
             if _is_named(each.message.name, pattern)
             else None
             for each in statuses
+        )
+    }
+
+
+def _dynamic_secrets(server: IServer, pattern: Regex | None) -> Json:
+    found = server.dynamic_secrets()
+    if not found:
+        return {}
+    return {
+        "dynamic_active_secrets": LazyList(
+            {"name": each.message.name, **_state(each, "secret")}
+            if _is_named(each.message.name, pattern)
+            else None
+            for each in found
         )
     }
 

@@ -17,12 +17,13 @@ from tcpmesh.accesslog.opening import CannotLog
 from tcpmesh.config.changes.difference import Difference, Part, addresses_of
 from tcpmesh.interfaces import INetwork
 from tcpmesh.net.listen import BindError
+from tcpmesh.net.moves import CannotWatch
 from tcpmesh.registry import BrokenExtension, UnknownExtension
 from tcpmesh.server.reload.served import ServedMain
 
 log = Logger(namespace="config")
 
-REFUSALS = (BindError, BrokenExtension, CannotLog, UnknownExtension)
+REFUSALS = (BindError, BrokenExtension, CannotLog, CannotWatch, UnknownExtension)
 
 WARMING = 15.0
 """Seconds that listeners wait at most for clusters that are new or changed to know their hosts."""

@@ -44,8 +44,10 @@ def _path(kind: str, part: Part) -> Path:
 
 
 def _unbindable(part: Part, server: Served) -> Iterator[str]:
-    """Why its addresses cannot be bound that no listener of ours has."""
+    """Why its addresses cannot be bound that no listener of ours has, nor it has had itself."""
     ours = server.main.listeners.addresses()
+    if part.before is not None:
+        ours |= {each.address for each in listen_sockets_of(part.before, server.network)}
     for each in listen_sockets_of(part.after, server.network):
         if each.address not in ours and binds_to_port(part.after):
             try:

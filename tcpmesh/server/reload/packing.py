@@ -18,6 +18,7 @@ from envoy.config.listener.v3.listener_pb2 import Listener
 from envoy.extensions.transport_sockets.tls.v3.secret_pb2 import Secret
 from xxhash import xxh64
 
+from tcpmesh.config.messages.copying import copy_into
 from tcpmesh.server.link.deep import read_message
 
 LENGTH = 5
@@ -66,7 +67,9 @@ def _messages(data: bytes) -> Iterator[tuple[int, Any]]:
 
 
 def _pieces(bootstrap: Any) -> Iterator[bytes]:
-    yield from _piece(len(_LISTS), without_resources(bootstrap))
+    rest = Bootstrap()
+    copy_into(rest, bootstrap, with_resources=False)
+    yield from _piece(len(_LISTS), rest)
     for number, (name, _) in enumerate(_LISTS):
         for message in getattr(bootstrap.static_resources, name):
             yield from _piece(number, message)
@@ -76,19 +79,3 @@ def _piece(number: int, message: Any) -> Iterator[bytes]:
     data = message.SerializeToString(deterministic=True)
     yield bytes((number,)) + len(data).to_bytes(LENGTH - 1, "big")
     yield data
-
-
-def without_resources(bootstrap: Any) -> Any:
-    """A copy of a bootstrap but for its listeners, clusters and secrets."""
-    copy = Bootstrap()
-    for field, value in bootstrap.ListFields():
-        if field.name == "static_resources":
-            copy.static_resources.SetInParent()
-        elif field.message_type is None or field.is_repeated:
-            if field.is_repeated:
-                getattr(copy, field.name).MergeFrom(value)
-            else:
-                setattr(copy, field.name, value)
-        else:
-            getattr(copy, field.name).CopyFrom(value)
-    return copy

@@ -30,6 +30,7 @@ from tcpmesh.server.reload.stats import ReloadStats
 from tcpmesh.values.reload import (
     Change,
     Configuration,
+    How,
     NoSuchConfiguration,
     Reloaded,
     Verdict,
@@ -73,8 +74,14 @@ class Reloads:
         self._turn = DeferredLock()
         self._count = 0
         """How many go on or wait."""
+        self.on_begin: Callable[[], object] = lambda: None
+        """Called when a configuration begins to be replaced."""
+        self.on_end: Callable[[], object] = lambda: None
+        """Called when that is done, or cannot be."""
         self.updated: dict[tuple[str, str], float] = {}
-        """When resources have changed since the start, by kind and name."""
+        """When resources have changed since the start, by kind and name, and `bootstrap` as a
+        whole.
+        """
 
     def reload(self, by: str, dry_run: bool = False) -> Deferred[Reloaded]:
         """Read the configuration again; see `IReloads`."""
@@ -119,21 +126,29 @@ class Reloads:
         return result
 
     async def _timed(self, find: Find, dry_run: bool) -> Reloaded:
-        if not dry_run:
-            self._stats.begins()
-        began = self._monotonic()
+        if dry_run:
+            return await self._checked(find, dry_run)
+        self._stats.begins()
+        self.on_begin()
+        began, done = self._monotonic(), None
+        try:
+            done = await self._checked(find, dry_run)
+            return done
+        finally:
+            verdict = Verdict.FAILED if done is None else done.verdict
+            self._stats.ended(verdict, self._monotonic() - began)
+            self.on_end()
+
+    async def _checked(self, find: Find, dry_run: bool) -> Reloaded:
         try:
             reason = self._server.why_not_now()
             if reason:
                 raise Refused(Verdict.UNTIMELY, (reason,))
-            done = await self._judged(*find(), dry_run)
+            return await self._judged(*find(), dry_run)
         except Refused as refused:
-            done = self._refused(refused)
+            return self._refused(refused)
         except (NoSource, NoSuchConfiguration) as e:
-            done = self._refused(Refused(Verdict.REFUSED, (str(e),)))
-        if not dry_run:
-            self._stats.ended(done.verdict, self._monotonic() - began)
-        return done
+            return self._refused(Refused(Verdict.REFUSED, (str(e),)))
 
     async def _judged(self, read: Read, by: str, dry_run: bool) -> Reloaded:
         """
@@ -167,8 +182,11 @@ class Reloads:
         self._history.served_is(judged.served)
         self._history.add(wall, by, judged.packed, changes)
         self._stats.serves(self._history.number, judged.packed.version, wall)
+        self.updated["bootstrap", ""] = wall
         for change in changes:
             self.updated[change.kind, change.name] = wall
+            if change.how is How.REMOVED:
+                del self.updated[change.kind, change.name]
         log.info(
             "configuration {number} is served ({by}): {count} changes",
             number=self._history.number,

@@ -10,6 +10,7 @@ from zope.interface.verify import verifyObject
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.config.load import load
@@ -57,7 +58,7 @@ class ReloadTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         """Two hosts, and nothing served."""
         self.path = Path(self.mktemp()).absolute()
-        self.network = MemoryNetwork(Clock())
+        self.network = MemoryNetwork(MemoryReactorClock())
         self.upstreams = {}
         for number in (1, 2):
             host = f"127.0.0.2:{number}"
@@ -73,7 +74,7 @@ class ReloadTestCase(SynchronousTestCase):
     def start(self, **options: Any) -> Server:
         """A server of the file."""
         path = str(self.path.with_suffix(".json"))
-        bootstrap = load(path).bootstrap
+        bootstrap = load(path, options.get("config_yaml", "")).bootstrap
         made = ServerOptions(config_path=path, **options)
         server = Server(Clock(), bootstrap, made, Levels("info", {}), self.network)
         server.startService()
@@ -351,6 +352,73 @@ class RefusedTests(ReloadTestCase):
         self.connect("127.0.0.1:1")
         self.assertEqual([], self.upstreams["127.0.0.2:2"].built)
         self.assertFalse(old.ended)
+
+
+class BrokenTests(ReloadTestCase):
+    """Faults of ours, or of an extension, that nobody could know of."""
+
+    def setUp(self) -> None:
+        """A listener and a cluster, and a step that fails."""
+        super().setUp()
+        self.put(listeners=[listener("l", "127.0.0.1:1")], clusters=[cluster("a")])
+        self.server = self.start()
+        add = self.server.main.listeners.add_or_update
+
+        def fail(message: Any, *args: Any, **kwargs: Any) -> bool:
+            if message.name == "m":
+                raise ZeroDivisionError("a fault")
+            return add(message, *args, **kwargs)
+
+        self.patch(self.server.main.listeners, "add_or_update", fail)
+        self.listeners = [listener("l", "127.0.0.1:1", "b"), listener("m", "127.0.0.1:2")]
+
+    def test_put_back(self) -> None:
+        """All is put back, and the log has the traceback."""
+        done = self.reload(self.server, listeners=self.listeners, clusters=[cluster("b")])
+        self.assertEqual(Verdict.REFUSED, done.verdict)
+        self.assertEqual(("ZeroDivisionError: a fault",), done.errors)
+        self.assertEqual(1, len(self.flushLoggedErrors(ZeroDivisionError)))
+        self.assertEqual(["a"], [each.name for each in self.server.cluster_statuses()])
+        self.connect("127.0.0.1:1")
+        self.assertEqual(1, len(self.upstreams["127.0.0.2:1"].built))
+
+    def test_cannot_put_back(self) -> None:
+        """What cannot be put back is told, and the rest is."""
+
+        def fail(name: str) -> None:
+            raise KeyError(name)
+
+        self.patch(self.server.main.clusters, "remove", fail)
+        done = self.reload(self.server, listeners=self.listeners, clusters=[cluster("b")])
+        self.assertEqual(Verdict.FAILED, done.verdict)
+        self.assertEqual(("ZeroDivisionError: a fault", "KeyError: 'b'"), done.errors)
+        self.assertEqual(2, len(self.flushLoggedErrors(ZeroDivisionError, KeyError)))
+        self.connect("127.0.0.1:1")
+        self.assertEqual(1, len(self.upstreams["127.0.0.2:1"].built))
+
+
+class ArgumentTests(ReloadTestCase):
+    """What the command line says of the configuration."""
+
+    def test_merged(self) -> None:
+        """`--config-yaml` is merged over the file, as at the start."""
+        self.put(clusters=[cluster("a")])
+        more = json.dumps({"static_resources": {"clusters": [cluster("more")]}})
+        server = self.start(config_yaml=more)
+        self.reload(server, clusters=[cluster("b")])
+        self.assertEqual(["b", "more"], [each.name for each in server.cluster_statuses()])
+
+    def test_worker_that_begins(self) -> None:
+        """A worker that begins later is told what holds now."""
+        self.put(clusters=[cluster("a")])
+        server = self.start()
+        done = self.reload(
+            server,
+            clusters=[cluster("a")],
+            more={"layered_runtime": {"layers": [{"name": "s", "static_layer": {"x": 1}}]}},
+        )
+        self.assertEqual(Verdict.APPLIED, done.verdict, done.errors)
+        self.assertEqual("1", dict(server.main.begin(1).runtime)["x"].text)
 
 
 class UntimelyTests(ReloadTestCase):
