@@ -9,6 +9,7 @@ import socket
 from typing import Any, NamedTuple, NoReturn
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import ILogObserver, Logger
 from twisted.python import threadable
 from twisted.python.failure import Failure
@@ -41,6 +42,10 @@ LOG_RETRY = 0.1
 
 CANNOT_START = 1
 """Exit status of a process that could not serve its configuration."""
+
+
+ANSWER_TIME = 1.0
+"""Seconds that clients of the admin interface have for an answer once another process serves."""
 
 
 class Row(NamedTuple):
@@ -107,6 +112,7 @@ class ProcessServer(Server):
         imports = not options.skip_hot_restart_parent_stats
         self._restart = Restart(self, row.beginning, self._clock, imports)
         self._upgrade: Upgrade | None = None
+        self._goodbye: IDelayedCall | None = None
         self._graceful_stop = self._stop_within(float(options.graceful_stop_time_s))
 
     def _stop_within(self, seconds: float) -> GracefulStop:
@@ -193,6 +199,8 @@ class ProcessServer(Server):
 
     def _close_all(self) -> Deferred[None]:
         self._graceful_stop.cancel()
+        if self._goodbye is not None and self._goodbye.active():
+            self._goodbye.cancel()
         if self._upgrade is not None:
             self._upgrade.cancel()
         self.notifier.close()
@@ -274,8 +282,9 @@ class ProcessServer(Server):
         if self._admin is not None:
             self._admin.stop_listening()
         self.drain_listeners(DrainScope.ALL, is_graceful=True, stops_listening=False)
+        self.drain_listeners(DrainScope.ALL)
         self._graceful_stop = self._stop_within(float(seconds))
-        self._graceful_stop.begin()
+        self._goodbye = self._clock.callLater(ANSWER_TIME, self._graceful_stop.begin)
 
     def _handed_admin(self, address: Address) -> socket.socket | None:
         handed = self._restart.taken.admin

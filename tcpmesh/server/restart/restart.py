@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, succeed
@@ -90,8 +91,7 @@ class Restart:
         self.predecessor: Predecessor | None = None
         """The process before this one, as long as it is there."""
         self.on_taken_over: Callable[[Successor], object] = lambda successor: None
-        self.on_failure: Callable[[Successor, str], object] = lambda successor, reason: None
-        """Told what becomes of successors."""
+        """Told which process serves instead of this one."""
 
     # This process begins
 
@@ -160,14 +160,20 @@ class Restart:
 
     # Another one takes over
 
-    def meet(self, sock: socket.socket) -> Successor | None:
-        """Somebody has come who wants to take over; `None` where there is no time for them."""
+    def meet(
+        self, sock: socket.socket, failed: Callable[[Successor, str], object] | None = None
+    ) -> Successor | None:
+        """Somebody has come who wants to take over; `None` where there are too many of them.
+
+        :param failed: told why it does not, instead of the log.
+        """
         assert self._cooperator is not None
         if len(self._successors) >= MOST_SUCCESSORS:
             sock.close()
             log.warn("a process that wants to take over is refused: there are too many of them")
             return None
-        successor = Successor(sock, self._clock, self._cooperator, self, self._ended)
+        ended = partial(self._ended, failed or _tell_failure)
+        successor = Successor(sock, self._clock, self._cooperator, self, ended)
         self._successors.append(successor)
         return successor
 
@@ -226,14 +232,11 @@ class Restart:
         """End now."""
         self._process.quit()
 
-    def _ended(self, successor: Successor, reason: str) -> None:
+    def _ended(
+        self, tell: Callable[[Successor, str], object], successor: Successor, reason: str
+    ) -> None:
         self._successors.remove(successor)
-        log.warn(
-            "process {pid} does not take over, and this one serves on: {reason}",
-            pid=successor.pid or "?",
-            reason=reason,
-        )
-        self.on_failure(successor, reason)
+        tell(successor, reason)
 
     # The end of this process
 
@@ -251,3 +254,11 @@ class Restart:
         if self._socket is not None:
             self._socket.close()
         self.taken.close()
+
+
+def _tell_failure(successor: Successor, reason: str) -> None:
+    log.warn(
+        "process {pid} does not take over, and this one serves on: {reason}",
+        pid=successor.pid or "?",
+        reason=reason,
+    )

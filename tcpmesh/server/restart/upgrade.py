@@ -100,11 +100,10 @@ class Upgrade:
             raise OSError(2, os.strerror(2))
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         with theirs:
-            self._successor = self._restart.meet(ours)
+            self._successor = self._restart.meet(ours, self._failed)
             if self._successor is None:
                 raise OSError(11, os.strerror(11))
             self._restart.on_taken_over = self._taken_over
-            self._restart.on_failure = self._failed
             fd, facts = theirs.fileno(), self._restart.facts
             self._deadline = self._clock.callLater(START_TIME, self._is_late)
             self._process = self._reactor.spawnProcess(
@@ -141,7 +140,7 @@ class Upgrade:
 
     def _failed(self, successor: Successor, reason: str) -> None:
         """Its connection has ended."""
-        if successor is self._successor:
+        if self._done is not None:
             self._lost = reason
             if self._has_ended and not self._status:
                 self._status = "it has ended"
