@@ -91,7 +91,8 @@ LISTENER: dict[str, Rows] = {
     "envoy.config.listener.v3.Filter": {"name": YES, "typed_config": YES},
 }
 
-_INPUTS = "envoy.extensions.matching.common_inputs.network.v3"
+_COMMON_INPUTS = "envoy.extensions.matching.common_inputs"
+_INPUTS = f"{_COMMON_INPUTS}.network.v3"
 
 #: What matching trees ask, and what they look up in.
 EXTENSIONS: dict[str, Rows] = {
@@ -105,6 +106,9 @@ EXTENSIONS: dict[str, Rows] = {
     f"{_INPUTS}.TransportProtocolInput": {},
     f"{_INPUTS}.ApplicationProtocolInput": {},
     f"{_INPUTS}.FilterStateInput": {"key": YES, "field": YES},
+    f"{_COMMON_INPUTS}.ssl.v3.DnsSanInput": {},
+    f"{_COMMON_INPUTS}.ssl.v3.SubjectInput": {},
+    f"{_COMMON_INPUTS}.ssl.v3.UriSanInput": {},
     "envoy.extensions.matching.input_matchers.ip.v3.Ip": {
         "cidr_ranges": YES,
         "stat_prefix": no_effect(
