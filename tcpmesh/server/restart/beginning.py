@@ -125,18 +125,18 @@ def _hello(epoch: int, is_upgrade: bool) -> bytes:
 def _take_over(sock: socket.socket, hello: bytes, epoch: int, base_id: int) -> Beginning:
     taken = Taken()
     try:
-        told = _ask(sock, hello, taken)
+        generation, served = _ask(sock, hello, taken)
     except CannotTakeOver:
         taken.close()
         sock.close()
         raise
-    generation, served = whole(told, "generation", epoch) + 1, real(told, "served")
-    facts = RestartFacts(epoch, generation, base_id, VERSION, max(0.0, served))
+    facts = RestartFacts(epoch, generation + 1, base_id, VERSION, max(0.0, served))
     return Beginning(facts, taken.restart, sock, taken)
 
 
-def _ask(sock: socket.socket, hello: bytes, taken: Taken) -> Mapping[str, Any]:
-    """Say hello, and take what there is to be had; the last answer.
+def _ask(sock: socket.socket, hello: bytes, taken: Taken) -> tuple[int, float]:
+    """Say hello, and take what there is to be had: the generation of the older process, and since
+    how many seconds there are any.
 
     :raise CannotTakeOver: where there is no answer, or it is none.
     """
@@ -149,7 +149,7 @@ def _ask(sock: socket.socket, hello: bytes, taken: Taken) -> Mapping[str, Any]:
             while frames:
                 told = _answer(frames.pop(0), taken)
                 if told is not None:
-                    return told
+                    return whole(told, "generation", 1), real(told, "served")
             sock.settimeout(max(0.001, end - monotonic()))
             frames = reader.feed(*_read(sock))
     except TimeoutError:

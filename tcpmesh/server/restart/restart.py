@@ -25,7 +25,7 @@ from tcpmesh.server.restart.beginning import Beginning
 from tcpmesh.server.restart.predecessor import Predecessor
 from tcpmesh.server.restart.rendezvous import RestartSocket
 from tcpmesh.server.restart.sockets import RESTART, Out
-from tcpmesh.server.restart.successor import Stage, Successor
+from tcpmesh.server.restart.successor import HELLO_TIME, Stage, Successor
 from tcpmesh.stats.store import Store
 from tcpmesh.values.address import Address
 
@@ -165,7 +165,8 @@ class Restart:
     ) -> Successor | None:
         """Somebody has come who wants to take over; `None` where there are too many of them.
 
-        :param failed: told why it does not, instead of the log.
+        :param failed: told why it does not, instead of the log, by who has started it and knows for
+            how long to wait.
         """
         assert self._cooperator is not None
         if len(self._successors) >= MOST_SUCCESSORS:
@@ -173,7 +174,8 @@ class Restart:
             log.warn("a process that wants to take over is refused: there are too many of them")
             return None
         ended = partial(self._ended, failed or _tell_failure)
-        successor = Successor(sock, self._clock, self._cooperator, self, ended)
+        patience = HELLO_TIME if failed is None else None
+        successor = Successor(sock, self._clock, self._cooperator, self, ended, patience)
         self._successors.append(successor)
         return successor
 
@@ -227,6 +229,10 @@ class Restart:
     def met_again(self) -> None:
         """See `Handing`: as in Envoy there are two processes at most then."""
         self.end_predecessor()
+
+    def reopen(self) -> None:
+        """See `Handing`: the process has those before it do so, too."""
+        self._process.reopen_logs()
 
     def quit(self) -> None:
         """End now."""

@@ -75,7 +75,7 @@ class Handing(Protocol):
     def met_again(self) -> None:
         """Somebody takes over who was not started by this process: let one before it end."""
 
-    def reopen_logs(self) -> None:
+    def reopen(self) -> None:
         """Open log files anew."""
 
     def quit(self) -> None:
@@ -87,6 +87,8 @@ class Successor:
 
     :param sock: the connection to it.
     :param ended: called with the reason where it does not take over after all.
+    :param hello_time: seconds until it must have said hello; `None` where somebody else sees to
+        that.
     """
 
     def __init__(
@@ -96,6 +98,7 @@ class Successor:
         cooperator: Cooperator,
         handing: Handing,
         ended: Callable[[Successor, str], object],
+        hello_time: float | None = HELLO_TIME,
     ) -> None:
         self._clock = clock
         self._cooperator = cooperator
@@ -108,14 +111,16 @@ class Successor:
         self.pid = 0
         """Its number, as it says."""
         self._failure = ""
-        self._deadline: IDelayedCall | None = clock.callLater(HELLO_TIME, self._is_silent)
+        self._deadline: IDelayedCall | None = None
+        if hello_time is not None:
+            self._deadline = clock.callLater(hello_time, self._is_silent)
         self._kinds: Mapping[str, Callable[[Mapping[str, Any]], object]] = {
             "hello": self._hello,
             "starting": self._starts,
             "failed": self._fails,
             "drain": self._drain,
             "ask": self._ask,
-            "reopen": lambda told: handing.reopen_logs(),
+            "reopen": lambda told: handing.reopen(),
             "terminate": lambda told: handing.quit(),
         }
 
@@ -197,9 +202,10 @@ class Successor:
     def _drain(self, told: Mapping[str, Any]) -> None:
         if self.stage is not Stage.STARTS:
             raise FramingError("it takes over what it has not asked for")
-        self.stage = Stage.SERVES
         self.pid = whole(told, "pid", self.pid)
-        self._handing.taken_over(self, max(0, whole(told, "parent_shutdown_time_s")))
+        seconds = max(0, whole(told, "parent_shutdown_time_s"))
+        self.stage = Stage.SERVES
+        self._handing.taken_over(self, seconds)
         self._channel.send(encode("draining"))
 
     def _ask(self, told: Mapping[str, Any]) -> None:
