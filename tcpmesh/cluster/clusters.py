@@ -24,6 +24,7 @@ from tcpmesh.values.link import (
     ClusterEnded,
     ClusterRefused,
     Flags,
+    HostFails,
     HostNumbers,
     Hosts,
     PauseCluster,
@@ -66,6 +67,7 @@ class Clusters:
             Rebalance: self._rebalance,
             PauseCluster: self._pause,
             Cleanup: self._clean_up,
+            HostFails: self._host_fails,
             AskRates: self._tell_rates,
             AskHostNumbers: self._tell_host_numbers,
         }
@@ -139,13 +141,24 @@ class Clusters:
     def _clean_up(self, told: Cleanup) -> None:
         cluster = self._by_number.get(told.cluster)
         if cluster is not None:
-            cluster.forget_unused()
+            cluster.forget_unused(told.is_alone)
 
     def _tell_rates(self, told: AskRates) -> None:
         cluster = self._by_number.get(told.cluster)
         self._send(Rates(told.cluster, cluster.rates() if cluster is not None else ()))
 
+    def _host_fails(self, told: HostFails) -> None:
+        cluster = self._by_number.get(told.cluster)
+        if cluster is not None:
+            cluster.host_fails(told.host)
+
     def _tell_host_numbers(self, told: AskHostNumbers) -> None:
+        if not told.cluster:
+            for number, each in self._by_number.items():
+                found = each.host_numbers()
+                if found:
+                    self._send(HostNumbers(number, found))
+            return
         cluster = self._by_number.get(told.cluster)
         numbers = cluster.host_numbers() if cluster is not None else ()
         self._send(HostNumbers(told.cluster, numbers))

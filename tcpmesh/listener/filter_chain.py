@@ -8,6 +8,7 @@ thousand are not built.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
 
@@ -57,12 +58,21 @@ class ChainFilters:
     attach: Callable[[Connection], None]
     """Serve a client."""
 
-    def __init__(self, message: Any, context: WorkerContext, listener: Serving) -> None:
+    def __init__(
+        self, message: Any, context: WorkerContext, listener: Serving, owner: str = ""
+    ) -> None:
+        """
+        :param owner: by which main knows the counts that filters share with those of other workers.
+        """
         self.filters: list[Any] = []
         self.access_logs: Any = None
         """The `AccessLogs` of the last filter, or `None`."""
         self._socket: Any = None
         self._takers = self._holders = 1
+        shared = context.shared.block(owner)
+        if shared is not context.shared:
+            context = replace(context, shared=shared)
+        self._counts = shared
         with all_or_nothing() as undo:
             undo.callback(self.release)
             undo.callback(self.close)
@@ -119,6 +129,7 @@ class ChainFilters:
         self._holders -= 1
         if self._holders:
             return
+        self._counts.close()
         logs, self.access_logs = self.access_logs, None
         if logs is not None:
             logs.close()

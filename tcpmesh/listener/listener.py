@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
@@ -20,7 +20,7 @@ from tcpmesh.listener.accept_limit import AcceptLimit, limits_of
 from tcpmesh.listener.draining import ListenerDrain, ProxyDrain
 from tcpmesh.listener.filter_chain import FilterChain
 from tcpmesh.listener.filter_chains import FilterChains
-from tcpmesh.listener.listen_socket import listen_sockets_of
+from tcpmesh.listener.listen_socket import ListenSocket, listen_sockets_of
 from tcpmesh.listener.listener_filters import Find, ListenerFilterManager, are_wanted
 from tcpmesh.listener.stats import ListenerStats
 from tcpmesh.logs.debug import debug_logger
@@ -69,7 +69,7 @@ class Listener(ServerFactory):
         """
         self.message = message
         self.name: str = name or message.name
-        self.listen_sockets = listen_sockets_of(message, context.network)
+        self.listen_sockets = listen_sockets_of(message, context.network, ListenSocket)
         """Its addresses; statistics go by the first."""
         self._ids = context.connection_ids
         self._clock = context.network.clock
@@ -153,6 +153,11 @@ class Listener(ServerFactory):
         )
         for each in self.listen_sockets:
             each.bind(left.pop(each.binding, None))
+
+    def take_sockets(self, sockets: Sequence[Any]) -> None:
+        """Main has bound the addresses: these are the sockets, in their order."""
+        for each, sock in zip(self.listen_sockets, sockets, strict=True):
+            each.take(sock)
 
     def open(self) -> None:
         """Accept clients from now on.

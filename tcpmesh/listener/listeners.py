@@ -7,7 +7,7 @@ listener that replaces another takes over its sockets, and is there before that 
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults
@@ -54,6 +54,7 @@ class Listeners:
 
     :param send: tells main.
     :param times: how drains go.
+    :param binds: whether addresses are bound here, and not by main.
     """
 
     def __init__(
@@ -61,9 +62,11 @@ class Listeners:
         context: WorkerContext,
         send: Callable[[ToMain], object],
         times: DrainTimes = DEFAULTS,
+        binds: bool = True,
     ) -> None:
         self._context = context
         self._send = send
+        self._binds = binds
         self._drain = ProxyDrain(context.network.clock, context.random, times)
         self._listeners: dict[int, Listener] = {}
         self._leaving: dict[int, Listener] = {}
@@ -76,7 +79,6 @@ class Listeners:
         self._by_address: dict[Address, Listener] | None = None
         """What `find` looks in; `None` where listeners have changed since it was last made."""
         self.receivers: Mapping[type, Callable[[Any], object]] = {
-            AddListener: self._add,
             UpdateChains: self._update,
             CloseChains: self._close_chains,
             RemoveListener: self._remove,
@@ -134,29 +136,32 @@ class Listeners:
     def _count_all(self) -> int:
         return sum(each.count() for each in self._all())
 
-    def _add(self, told: AddListener) -> None:
+    def add(self, told: AddListener, sockets: Sequence[Any] = ()) -> None:
+        """A listener more.
+
+        :param sockets: those of its addresses, where they are not bound here.
+        """
         try:
             with all_or_nothing() as undo:
-                listener = self._build(told)
+                listener = self._build(told, sockets)
                 undo.callback(listener.withdraw)
                 self._listeners[told.listener] = listener
                 undo.callback(self._listeners.pop, told.listener)
                 self._tell_bound(told.listener)
         except REFUSED as e:
-            self._refuse(told.listener, e)
+            self._send(refusal(told.listener, e))
             return
         self._close(told.predecessor)
 
-    def _refuse(self, number: int, error: Exception) -> None:
-        why = next(why for kind, why in REFUSALS if isinstance(error, kind))
-        self._send(ListenerRefused(number, why, str(error)))
-
-    def _build(self, told: AddListener) -> Listener:
+    def _build(self, told: AddListener, sockets: Sequence[Any]) -> Listener:
         with all_or_nothing() as undo:
             listener = Listener(told.message, self._context, self.find, told.name, self._drain)
             undo.callback(listener.withdraw)
             listener.limit(self._context.runtime, self._count_all)
-            listener.bind(self._listeners.get(told.predecessor))
+            if self._binds:
+                listener.bind(self._listeners.get(told.predecessor))
+            elif sockets:
+                listener.take_sockets(sockets)
             if self._is_started:
                 listener.open()
         return listener
@@ -165,7 +170,7 @@ class Listeners:
         try:
             self._left_out[told.update] = self._listeners[told.listener].update(told.message)
         except REFUSED as e:
-            self._refuse(told.listener, e)
+            self._send(refusal(told.listener, e))
 
     def _close_chains(self, told: CloseChains) -> None:
         chains = self._left_out.pop(told.update, [])
@@ -222,3 +227,9 @@ class Listeners:
         self._by_address = None
         addresses = tuple(each.bound for each in self._listeners[number].listen_sockets)
         self._send(Bound(number, addresses, self._is_started))
+
+
+def refusal(listener: int, error: Exception) -> ListenerRefused:
+    """What main is told where a listener fails with one of `REFUSED`."""
+    why = next(why for kind, why in REFUSALS if isinstance(error, kind))
+    return ListenerRefused(listener, why, str(error))

@@ -77,6 +77,7 @@ class ListenerManager:
     :param send: tells workers.
     :param drain_time: for how many seconds the clients of listeners and filter chains stay that are
         no more.
+    :param workers: how many there are: in each of them a listener counts as created, as in Envoy.
     """
 
     def __init__(
@@ -85,10 +86,13 @@ class ListenerManager:
         send: Callable[[ToWorker], object],
         clock: IReactorTime,
         drain_time: float = 600.0,
+        workers: int = 1,
     ) -> None:
         self._send = send
         self._clock = clock
         self._drain_time = drain_time
+        self._workers = workers
+        self._fails_health_checks = False
         self._draining: set[IDelayedCall] = set()
         self._drains: set[DrainScope] = set()
         """Drains of many listeners that have begun."""
@@ -166,8 +170,9 @@ class ListenerManager:
         self._tell(UpdateChains(entry.number, update, message))
         chains = left_out(entry.message, message)
         entry.message = message
-        for counter in (self._modified, self._updated_in_place, self._created):
+        for counter in (self._modified, self._updated_in_place):
             counter.tally += 1
+        self._created.tally += self._workers
         if not chains:
             return
         self._draining_chains.add(chains)
@@ -247,6 +252,7 @@ class ListenerManager:
         """The proxy is made to fail its health checks, or no more: listeners drain as long as it
         does, but those whose `drain_type` is MODIFY_ONLY.
         """
+        self._fails_health_checks = fails
         self._send(FailHealthChecks(fails))
 
     def start(self) -> None:
@@ -267,6 +273,15 @@ class ListenerManager:
         self._stopping.append(stopped)
         self._send(Stop())
         return stopped
+
+    def present(self) -> Iterator[ToWorker]:
+        """What a worker is to be told of the listeners that there are at this moment."""
+        for scope in self._drains:
+            yield StartDrain(scope)
+        if self._fails_health_checks:
+            yield FailHealthChecks(True)
+        for entry in self._listeners.values():
+            yield AddListener(entry.number, entry.name, entry.message)
 
     def messages(self) -> Iterator[Any]:
         """The `listener.v3.Listener` of each, in order of configuration."""
@@ -304,6 +319,6 @@ class ListenerManager:
         entry.addresses = told.addresses
         if told.is_open and not entry.is_open:
             entry.is_open = True
-            self._created.tally += 1
+            self._created.tally += self._workers
             for address in told.addresses:
                 log.info("listener {name} is open on {address}", name=entry.name, address=address)

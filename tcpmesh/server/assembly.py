@@ -11,10 +11,13 @@ from tcpmesh.interfaces import IAccessLogManager, INetwork
 from tcpmesh.server.link.link import ILink, default_link
 from tcpmesh.server.main import Main
 from tcpmesh.server.worker import Worker, worker_store
+from tcpmesh.server.workers.binder import Binder
+from tcpmesh.server.workers.workers import Workers
 from tcpmesh.stats.store import Store
 from tcpmesh.values.all_or_nothing import all_or_nothing
 from tcpmesh.values.server_options import ServerOptions
 from tcpmesh.values.shared.counts import SharedCounts
+from tcpmesh.values.shared.memory import MainCounts
 
 DEFAULT_OPTIONS = ServerOptions()
 
@@ -24,6 +27,13 @@ class Assembled(NamedTuple):
 
     main: Main
     worker: Worker
+
+
+class AssembledMain(NamedTuple):
+    """Main's side of a proxy with several workers, none of which is there yet."""
+
+    main: Main
+    workers: Workers
 
 
 def assemble(
@@ -75,3 +85,36 @@ def assemble(
         link.join(main.receive, worker.receive)
         main.ask_numbers()
     return Assembled(main, worker)
+
+
+def assemble_main(
+    bootstrap: Any,
+    node: Any,
+    network: INetwork,
+    store: Store,
+    count: int,
+    *,
+    seed: int | None = None,
+    options: ServerOptions = DEFAULT_OPTIONS,
+    make_access_logs: Callable[..., IAccessLogManager] = AccessLogManager,
+) -> AssembledMain:
+    """As `assemble`, for a proxy with several workers: these are yet to join.
+
+    :param count: how many there are to be.
+    """
+    with all_or_nothing() as undo:
+        workers = Workers(count, network, MainCounts(count))
+        undo.callback(workers.close)
+        main = Main(
+            bootstrap,
+            node,
+            network,
+            store,
+            workers.send,
+            Random(seed),
+            options,
+            make_access_logs,
+            workers,
+        )
+        workers.serve(main, Binder(main.context, main.receive, count, main.access_logs))
+    return AssembledMain(main, workers)

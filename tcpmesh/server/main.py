@@ -15,7 +15,7 @@ from typing import Any
 from envoy.config.accesslog.v3.accesslog_pb2 import AccessLog
 from envoy.extensions.access_loggers.file.v3.file_pb2 import FileAccessLog
 
-from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.defer import Deferred, ensureDeferred, succeed
 
 from tcpmesh.accesslog.access_logs import AccessLogs, access_logs
 from tcpmesh.accesslog.manager import AccessLogManager
@@ -29,16 +29,19 @@ from tcpmesh.registry import MainContext
 from tcpmesh.runtime.layers import Layers
 from tcpmesh.server.certificates import Certificates
 from tcpmesh.server.discovery.discoveries import Discoveries
-from tcpmesh.server.link.numbers import MainMessage, Numbers
+from tcpmesh.server.link.numbers import MainMessage, Numbers, WorkerMessage
 from tcpmesh.server.live.gathering import Gathering
 from tcpmesh.server.live.steering import Steering
 from tcpmesh.server.live.watching import Watching
 from tcpmesh.server.stats_flush import build_sinks, wants_values
+from tcpmesh.server.workers.workers import Workers
 from tcpmesh.stats.store import Store
 from tcpmesh.values.drain import DrainStrategy, DrainTimes
 from tcpmesh.values.link import (
+    AskClients,
     AskNumbers,
     Begin,
+    Clients,
     LogLevels,
     Prepare,
     Prepared,
@@ -48,7 +51,7 @@ from tcpmesh.values.link import (
 from tcpmesh.values.live.host_events import RecentEvents
 from tcpmesh.values.server_options import ServerOptions
 from tcpmesh.values.statuses import ChainStatus, ClusterStatus, ListenerStatus, TlsContextStatus
-from tcpmesh.values.workers import worker_name
+from tcpmesh.values.workers import only_worker, worker_name
 
 
 class Main:
@@ -56,6 +59,7 @@ class Main:
 
     :param node: the `core.v3.Node` that the proxy is.
     :param send: tells workers.
+    :param several: the workers, where there are several.
     """
 
     def __init__(
@@ -68,6 +72,7 @@ class Main:
         random: Random,
         options: ServerOptions,
         make_access_logs: Callable[..., IAccessLogManager] = AccessLogManager,
+        several: Workers | None = None,
     ) -> None:
         self._bootstrap = bootstrap
         self._keeps_values = wants_values(bootstrap.stats_sinks)
@@ -75,7 +80,11 @@ class Main:
             store.keep_values()
         self._send = send
         self._options = options
-        self._connections = 0
+        self._several = several
+        self._workers = several.count if several is not None else 1
+        self._connections: dict[int, int] = {}
+        """Clients of each worker, as last told."""
+        self._levels: LogLevels | None = None
         self._prepared: Deferred[None] = Deferred()
         self.access_logs = make_access_logs(
             store,
@@ -87,16 +96,19 @@ class Main:
         self.context = self._context(network, store, random, node)
         self.certificates = Certificates(self.context.secrets)
         self.sinks: list[IStatsSink] = []
-        self.clusters = ClusterManager(self.context, send)
-        self.live = Gathering(send)
+        self.clusters = ClusterManager(self.context, send, self._workers)
+        joined = several.joined if several is not None else only_worker
+        self.live = Gathering(send, joined)
         """What workers are asked about connections."""
         self.steering = Steering(self.clusters, self.live, network.clock, send)
         """What operators do with clusters and hosts."""
-        self.listeners = ListenerManager(store, send, network.clock, float(options.drain_time_s))
+        self.listeners = ListenerManager(
+            store, send, network.clock, float(options.drain_time_s), self._workers
+        )
         self.discoveries = Discoveries(
             bootstrap, self.clusters, self.listeners, store, network, options
         )
-        self.watching = Watching(send, network.clock)
+        self.watching = Watching(send, network.clock, joined)
         """How much traffic there is and was."""
         self._receivers: dict[type, Callable[[Any], object]] = {
             **self.clusters.receivers,
@@ -104,9 +116,11 @@ class Main:
             **self.live.receivers,
             **self.watching.receivers,
             Numbers: self._take_numbers,
+            Clients: self._take_clients,
             Prepared: self._take_prepared,
         }
-        store.add_collector(self.ask_numbers)
+        if several is None:
+            store.add_collector(self.ask_numbers)
 
     def _context(self, network: INetwork, store: Store, random: Random, node: Any) -> MainContext:
         """What main's parts share."""
@@ -146,7 +160,23 @@ class Main:
             drain=DrainTimes(
                 self._options.drain_time_s, DrainStrategy(self._options.drain_strategy)
             ),
+            workers=self._workers,
         )
+
+    def present(self) -> Iterator[WorkerMessage]:
+        """What a worker that joins others is to be told, after `Begin`."""
+        if self._levels is not None:
+            yield self._levels
+        yield from self.clusters.present()
+        yield from self.listeners.present()
+        yield AskNumbers()
+
+    def lost(self, worker: int) -> None:
+        """A worker is no more, with its connections; another one may take its place."""
+        self._connections.pop(worker, None)
+        self.context.store.withdraw(worker_name(worker))
+        self.live.lost(worker)
+        self.watching.lost(worker)
 
     def receive(self, message: MainMessage) -> None:
         """A worker says something."""
@@ -231,7 +261,8 @@ class Main:
 
     def set_log_levels(self, levels: dict[str, str]) -> None:
         """These levels hold from now on."""
-        self._send(LogLevels(tuple(levels.items())))
+        self._levels = LogLevels(tuple(levels.items()))
+        self._send(self._levels)
 
     # What is shown
 
@@ -264,16 +295,42 @@ class Main:
         """Have workers tell what they have counted: before statistics are read."""
         self._send(AskNumbers())
 
+    def numbers(self) -> Deferred[None]:
+        """Fires when workers have told what they have counted.  One that does not answer is not
+        waited for long.
+        """
+        if self._several is None:
+            return succeed(None)  # whoever reads them asks
+        self._send(AskNumbers())
+        return self._several.answered()
+
+    def host_numbers(self) -> Deferred[None]:
+        """The same for what they have counted of each host."""
+        if self._several is None:
+            return succeed(None)
+        self.clusters.ask_numbers()
+        return self._several.answered()
+
+    def count_connections(self) -> Deferred[int]:
+        """How many clients all workers have."""
+        self._send(AskClients())
+        answered = self._several.answered() if self._several is not None else succeed(None)
+        return answered.addCallback(lambda _: self.connections)
+
     @property
     def connections(self) -> int:
         """Clients of all workers, as last told."""
-        self.ask_numbers()
-        return self._connections
+        if self._several is None:
+            self._send(AskClients())
+        return sum(self._connections.values())
 
     def _take_prepared(self, told: Prepared) -> None:
         self._prepared.callback(None)
 
+    def _take_clients(self, told: Clients) -> None:
+        self._connections[told.worker] = told.connections
+
     def _take_numbers(self, told: Numbers) -> None:
-        self._connections = told.connections
+        self._connections[told.worker] = told.connections
         if told.deltas is not None:
             self.context.store.merge(told.deltas, worker_name(told.worker))

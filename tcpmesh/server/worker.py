@@ -6,7 +6,7 @@ nobody anything while a connection is served.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
 
@@ -27,16 +27,23 @@ from tcpmesh.server.live.counting import Counting
 from tcpmesh.stats.settings import stats_store
 from tcpmesh.stats.store import Store
 from tcpmesh.values.link import (
+    AddListener,
+    Answered,
+    Ask,
+    AskClients,
     AskNumbers,
     Begin,
+    Clients,
     LogLevels,
     Prepare,
     Prepared,
     ReopenLogs,
+    SharedBlocks,
     Stop,
     Stopped,
 )
 from tcpmesh.values.shared.counts import LocalCounts, SharedCounts
+from tcpmesh.values.shared.memory import WorkerCounts
 from tcpmesh.values.workers import connection_ids
 
 
@@ -76,6 +83,9 @@ class Worker:
         self._gone: Deferred[None] | None = None
         self._index = begin.index
         self._send = send
+        self._counts = shared if isinstance(shared, WorkerCounts) else None
+        self._given: list[str] = []
+        """Whose counts main has told of, for what is built next."""
         self._store = store if owns_store else None
         self._access_logs = make_access_logs(
             store,
@@ -100,7 +110,7 @@ class Worker:
             secrets=static_secrets(begin.secrets),
         )
         self.clusters = Clusters(self.context, send)
-        self.listeners = Listeners(self.context, send, begin.drain)
+        self.listeners = Listeners(self.context, send, begin.drain, binds=begin.workers == 1)
         clients = self.listeners.clients
         self._asked = Asked(begin.index, network, clients, self.context.closes, send)
         self._closing = Closing(begin.index, network, clients, send)
@@ -115,13 +125,24 @@ class Worker:
             LogLevels: self._set_levels,
             ReopenLogs: lambda told: self._access_logs.reopen(),
             AskNumbers: self._tell_numbers,
+            AskClients: lambda told: send(Clients(begin.index, self.listeners.connections)),
+            Ask: lambda told: send(Answered(begin.index, told.ask)),
+            SharedBlocks: self._take_blocks,
             Prepare: self._prepare,
             Stop: self._stop,
         }
 
-    def receive(self, message: WorkerMessage) -> None:
-        """Main says something."""
-        self._receivers[type(message)](message)
+    def receive(self, message: WorkerMessage, sockets: Sequence[Any] = ()) -> None:
+        """Main says something.
+
+        :param sockets: what came with the message.
+        """
+        if isinstance(message, AddListener):
+            self.listeners.add(message, sockets)
+        else:
+            self._receivers[type(message)](message)
+        if self._given and not isinstance(message, SharedBlocks):
+            self._give_back()
 
     def _prepare(self, told: Prepare) -> None:
         self.clusters.prepare().addCallback(lambda _: self._send(Prepared()))
@@ -136,6 +157,19 @@ class Worker:
             # Last, for the ends of clients are written down too.
             self._gone.addCallback(lambda _: self._access_logs.stop())
         self._gone.addCallback(lambda _: self._send(Stopped()))
+
+    def _take_blocks(self, told: SharedBlocks) -> None:
+        assert self._counts is not None
+        for owner, block in told.blocks:
+            self._counts.assign(owner, block)
+            self._given.append(owner)
+
+    def _give_back(self) -> None:
+        """What was built has taken its counts; nobody else has those that are left."""
+        assert self._counts is not None
+        given, self._given = self._given, []
+        for owner in given:
+            self._counts.unassign(owner)
 
     def _cluster(self, name: str) -> Any:
         return self.clusters.get(name)

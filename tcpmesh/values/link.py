@@ -53,6 +53,9 @@ class Begin:
     drain: DrainTimes = DEFAULTS
     """How drains go."""
 
+    workers: int = 1
+    """How many workers there are.  Where there are several, main binds all addresses."""
+
 
 @dataclass(frozen=True)
 class AddCluster:
@@ -118,11 +121,17 @@ class Cleanup:
     """Which hosts that connections have named are in use no more?"""
 
     cluster: int
+    is_alone: bool = True
+    """Whether hosts that this worker does not use are used by nobody."""
 
 
 @dataclass(frozen=True)
 class AddListener:
-    """Build a listener and bind it: open once the workers have started."""
+    """Build a listener and bind it: open once the workers have started.
+
+    Where there are several workers main has bound it.  With the message come its sockets then, one
+    for each of its addresses, in their order; none where clients are not to be accepted.
+    """
 
     listener: int
     name: str
@@ -245,11 +254,42 @@ class AskHostNumbers:
     """What has each host of a cluster counted?"""
 
     cluster: int
+    """0 for each of all clusters."""
 
 
 @dataclass(frozen=True)
 class AskNumbers:
     """What was counted since this was last asked?"""
+
+
+@dataclass(frozen=True)
+class HostFails:
+    """A connection to a host has failed in another worker: the next one that is made here is to be
+    told.
+    """
+
+    cluster: int
+    host: int
+
+
+@dataclass(frozen=True)
+class AskClients:
+    """How many clients are there?"""
+
+
+@dataclass(frozen=True)
+class Ask:
+    """Say when all is answered that was asked before this."""
+
+    ask: int
+
+
+@dataclass(frozen=True)
+class SharedBlocks:
+    """Where what is built next has the counts that workers share."""
+
+    blocks: tuple[tuple[str, int], ...]
+    """(owner, number of the block) of each: see `tcpmesh.values.shared.memory`."""
 
 
 # From a worker to main
@@ -379,6 +419,22 @@ class Stopped:
     """All clients are gone."""
 
 
+@dataclass(frozen=True)
+class Clients:
+    """So many clients are there."""
+
+    worker: int
+    connections: int
+
+
+@dataclass(frozen=True)
+class Answered:
+    """All is answered that was asked before."""
+
+    worker: int
+    ask: int
+
+
 ToWorker: TypeAlias = (
     Begin
     | AddCluster
@@ -406,6 +462,10 @@ ToWorker: TypeAlias = (
     | AskRates
     | AskHostNumbers
     | AskNumbers
+    | SharedBlocks
+    | HostFails
+    | AskClients
+    | Ask
 )
 
 ToMain: TypeAlias = (
@@ -421,4 +481,6 @@ ToMain: TypeAlias = (
     | HostNumbers
     | Prepared
     | Stopped
+    | Clients
+    | Answered
 )

@@ -165,6 +165,7 @@ TO_WORKER = Table(
             runtime=Several(Together(TEXT, ENTRY)),
             secrets=Several(message_form(Secret)),
             drain=Record(DrainTimes, seconds=WHOLE, strategy=STRATEGY),
+            workers=WHOLE,
         ),
     ),
     (2, Record(link.AddCluster, cluster=WHOLE, message=message_form(Cluster))),
@@ -182,7 +183,7 @@ TO_WORKER = Table(
     ),
     (6, Record(link.Flags, cluster=WHOLE, host=WHOLE, flags=WHOLE)),
     (7, Record(link.Rebalance, cluster=WHOLE)),
-    (8, Record(link.Cleanup, cluster=WHOLE)),
+    (8, Record(link.Cleanup, cluster=WHOLE, is_alone=TRUTH)),
     (
         9,
         Record(
@@ -228,6 +229,10 @@ TO_WORKER = Table(
     (33, Record(link.StopListening, scope=SCOPE)),
     (34, Record(link.FailHealthChecks, fails=TRUTH)),
     (26, Record(traffic.AskTraffic)),
+    (40, Record(link.SharedBlocks, blocks=Several(Together(TEXT, WHOLE)))),
+    (41, Record(link.HostFails, cluster=WHOLE, host=WHOLE)),
+    (42, Record(link.AskClients)),
+    (43, Record(link.Ask, ask=WHOLE)),
 )
 
 TO_MAIN = Table(
@@ -281,4 +286,6 @@ TO_MAIN = Table(
             spent=FRACTION,
         ),
     ),
+    (40, Record(link.Clients, worker=WHOLE, connections=WHOLE)),
+    (41, Record(link.Answered, worker=WHOLE, ask=WHOLE)),
 )
