@@ -27,7 +27,7 @@ from tcpmesh.config.text.problems import Path, Problem, path_text
 from tcpmesh.listener.listener import Listener
 from tcpmesh.registry import BrokenExtension, UnknownExtension, build
 from tcpmesh.server.assembly import assemble
-from tcpmesh.server.no_network import NoNetwork
+from tcpmesh.server.workers.no_network import NoNetwork
 from tcpmesh.stats.store import Store
 
 _STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")

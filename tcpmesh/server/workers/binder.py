@@ -26,7 +26,7 @@ from tcpmesh.listener.listener import Listener
 from tcpmesh.listener.listeners import REFUSED, refusal
 from tcpmesh.net.listen import BindError
 from tcpmesh.registry import BrokenExtension, MainContext, UnknownExtension, WorkerContext
-from tcpmesh.server.no_network import NoNetwork
+from tcpmesh.server.workers.no_network import NoNetwork
 from tcpmesh.stats.store import Store
 from tcpmesh.values.address import Address
 from tcpmesh.values.all_or_nothing import all_or_nothing
