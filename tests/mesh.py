@@ -96,9 +96,14 @@ class Mesh(mesh.Mesh):
         seed: int,
         shared: SharedCounts | None = None,
         options: ServerOptions = DEFAULT_OPTIONS,
+        workers: int = 1,
     ) -> None:
-        """`shared` where it is to be one of several workers."""
-        super().__init__("{}", seed=seed, start=False, shared=shared, options=options)
+        """`shared` where it is to be one of several workers; `workers` where all of them are to be
+        there.
+        """
+        super().__init__(
+            "{}", seed=seed, start=False, shared=shared, options=options, workers=workers
+        )
         self.clock = self.network.clock
         self.connections: list[Connection] = []
         """What listeners have accepted, in order."""

@@ -432,6 +432,7 @@ class Cluster:
 
     def _policy_context(self, context: WorkerContext) -> PolicyContext:
         shared = {each.name: getattr(context, each.name) for each in fields(WorkerContext)}
+        shared["shared"] = self._counts
         if context.local_cluster == self.name:
             shared["local_cluster"] = (
                 ""  # a proxy that sends to its own kind has no use for routing by zone

@@ -16,6 +16,7 @@ from tcpmesh.logs.log import Log
 from tcpmesh.server.graceful_stop import GracefulStop
 from tcpmesh.server.link.link import ILink
 from tcpmesh.server.service import CannotStart, Server
+from tcpmesh.server.workers.interface import IWorkerProcesses
 from tcpmesh.values.live.origin import NO_ORIGIN, Origin
 from tcpmesh.values.server_options import ServerOptions
 
@@ -44,6 +45,7 @@ class ProcessServer(Server):
     """One process that serves a bootstrap.
 
     :param observer: the log.
+    :param processes: starts the workers, where there are to be several.
     """
 
     def __init__(
@@ -55,8 +57,11 @@ class ProcessServer(Server):
         network: INetwork | None = None,
         link: ILink | None = None,
         origin: Origin = NO_ORIGIN,
+        processes: IWorkerProcesses | None = None,
     ) -> None:
-        super().__init__(reactor, bootstrap, options, observer.levels, network, link, origin)
+        super().__init__(
+            reactor, bootstrap, options, observer.levels, network, link, origin, processes
+        )
         self._observer = observer
         observer.on_behind = self._flush_log_later
         self._log_call: Any = None

@@ -127,6 +127,7 @@ class Picture:
         return json.dumps({"closes": list(map(_row, told[0]))})
 
     def _map(self) -> Steps:
+        yield self._server.host_numbers()
         topology = Topology(self._server, self._flows)
         yield from topology.steps()
         pieces: list[str] = []
