@@ -262,6 +262,8 @@ class Cluster:
         """
         if self._named_hosts is None:
             return
+        if not is_alone and not self._is_balanced:
+            self._rebalance()  # so that it knows those that only others have used
         unused = self._named_hosts.forget_unused(is_alone)
         keys = tuple(host.key for host in unused if host.key is not None)
         if keys or not is_alone:

@@ -263,8 +263,11 @@ class Listener(ServerFactory):
 
     def buildProtocol(self, addr: Any) -> Connection | None:  # type: ignore[override]
         """A client was accepted; `None` where it is one too many."""
-        if self._limit is not None and not self._limit.admits():
-            return None
+        if self._limit is not None:
+            if not self._limit.admits():
+                return None
+            if self._open is not None:
+                self._open.own += 1  # at once, for other workers
         return Connection(self._first, next(self._ids))
 
     def connections(self) -> Iterator[tuple[Connection, ...]]:

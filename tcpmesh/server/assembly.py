@@ -16,7 +16,6 @@ from tcpmesh.server.workers.workers import Workers
 from tcpmesh.stats.store import Store
 from tcpmesh.values.all_or_nothing import all_or_nothing
 from tcpmesh.values.server_options import ServerOptions
-from tcpmesh.values.shared.counts import SharedCounts
 from tcpmesh.values.shared.memory import MainCounts
 
 DEFAULT_OPTIONS = ServerOptions()
@@ -44,7 +43,6 @@ def assemble(
     *,
     link: ILink | None = None,
     seed: int | None = None,
-    shared: SharedCounts | None = None,
     options: ServerOptions = DEFAULT_OPTIONS,
     make_access_logs: Callable[..., IAccessLogManager] = AccessLogManager,
 ) -> Assembled:
@@ -52,8 +50,6 @@ def assemble(
 
     :param options: the command line.
     :param make_access_logs: makes the files of access logs of either side.
-    :param shared: where the worker counts what limits of the whole proxy go by, where it is one of
-        several.
     :param seed: of the random numbers of each side, for the same ones every time.
     :raise tcpmesh.server.link.link.NoSuchLink: where the environment asks for a link that is not
         there.
@@ -78,7 +74,6 @@ def assemble(
             worker_store(begin) if link.joins_processes else store,
             link.to_main,
             Random(seed),
-            shared,
             make_access_logs=make_access_logs,
             owns_store=link.joins_processes,
         )

@@ -121,6 +121,8 @@ class Main:
         }
         if several is None:
             store.add_collector(self.ask_numbers)
+        else:
+            self._lost = store.counter("server.workers_lost")
 
     def _context(self, network: INetwork, store: Store, random: Random, node: Any) -> MainContext:
         """What main's parts share."""
@@ -173,8 +175,13 @@ class Main:
 
     def lost(self, worker: int) -> None:
         """A worker is no more, with its connections; another one may take its place."""
+        self._lost.tally += 1
+        self.left(worker)
         self._connections.pop(worker, None)
         self.context.store.withdraw(worker_name(worker))
+
+    def left(self, worker: int) -> None:
+        """A worker answers nothing any more."""
         self.live.lost(worker)
         self.watching.lost(worker)
 

@@ -42,7 +42,7 @@ from tcpmesh.values.link import (
     Stop,
     Stopped,
 )
-from tcpmesh.values.shared.counts import LocalCounts, SharedCounts
+from tcpmesh.values.shared.counts import LocalCounts
 from tcpmesh.values.shared.memory import WorkerCounts
 from tcpmesh.values.workers import connection_ids
 
@@ -75,7 +75,7 @@ class Worker:
         store: Store,
         send: Callable[[MainMessage], object],
         random: Random,
-        shared: SharedCounts | None = None,
+        shared: WorkerCounts | None = None,
         *,
         make_access_logs: Callable[..., IAccessLogManager] = AccessLogManager,
         owns_store: bool = False,
@@ -83,7 +83,7 @@ class Worker:
         self._gone: Deferred[None] | None = None
         self._index = begin.index
         self._send = send
-        self._counts = shared if isinstance(shared, WorkerCounts) else None
+        self._counts = shared
         self._given: list[str] = []
         """Whose counts main has told of, for what is built next."""
         self._store = store if owns_store else None

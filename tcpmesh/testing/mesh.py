@@ -30,7 +30,6 @@ from tcpmesh.testing.recording import RecordingProtocol
 from tcpmesh.testing.worker_in_memory import WorkerInMemory
 from tcpmesh.values.address import PATHS, Address
 from tcpmesh.values.server_options import ServerOptions
-from tcpmesh.values.shared.counts import SharedCounts
 
 
 def address_of(text: str) -> Address:
@@ -58,7 +57,6 @@ class Mesh:
         seed: int = 1,
         start: bool = True,
         link: ILink | None = None,
-        shared: SharedCounts | None = None,
         options: ServerOptions = DEFAULT_OPTIONS,
         workers: int = 1,
     ) -> None:
@@ -66,9 +64,8 @@ class Mesh:
         what is chosen at random.
 
         `link` joins main and the worker, where it is not to be the one of the environment.
-        Without `start` the listeners stay closed until `listeners.start()`.  `shared` where this is
-        one of several workers.  `options` is the command line.  With several `workers` main tells
-        each as bytes what it would tell a process.
+        Without `start` the listeners stay closed until `listeners.start()`.  `options` is the
+        command line.  With several `workers` main tells each as bytes what it would tell a process.
 
         :raise tcpmesh.config.text.problems.ConfigError: where the bootstrap is wrong.
         :raise tcpmesh.net.listen.BindError: where two listeners want one address.
@@ -91,7 +88,6 @@ class Mesh:
                 self.store,
                 link=self.link,
                 seed=seed,
-                shared=shared,
                 options=options,
                 make_access_logs=self._make_access_logs,
             )
@@ -129,7 +125,7 @@ class Mesh:
         self.network.pump()
 
     def cluster(self, name: str) -> Cluster | None:
-        """The cluster that a client is served by now, of the first worker where there are several."""
+        """The cluster that a client is served by now; of several workers, the first one's."""
         return self.worker.clusters.get(name)
 
     # Who is around it

@@ -140,7 +140,7 @@ def json_list_answer(
     name: str,
     items: Iterable[object | None],
     shown_empty: bool = False,
-    asked: Iterator[Deferred[None]] = iter(()),
+    asked: Iterable[Deferred[Any]] = (),
 ) -> Answer:
     """An answer in JSON that is an object with one list, made and sent item by item; `None` is
     none, but took a while.

@@ -99,5 +99,8 @@ class IMain(Protocol):
     def receive(self, message: MainMessage) -> None:
         """A worker says something, or all do together."""
 
-    def lost(self, index: int) -> None:
-        """A worker is no more: nobody waits for its answers."""
+    def lost(self, worker: int) -> None:
+        """A worker is no more, with its connections; another one may take its place."""
+
+    def left(self, worker: int) -> None:
+        """A worker answers nothing any more."""

@@ -289,7 +289,8 @@ class Workers:
     def _stopped(self, index: int, told: Stopped) -> None:
         link = self._links.pop(index)
         link.close()
-        self._together.said(Stopped, index)
+        self._main.left(index)
+        self._leave(index)
 
     def _all_said(self, key: Any) -> None:
         if isinstance(key, int):
@@ -309,7 +310,7 @@ class Workers:
         self._counts.worker_started(index)
         joined = self._links[index] = _Link(index, link, self._network, self._binder)
         joined.send_much([self._main.begin(index), *self._present(index)])
-        if self._is_prepared:
+        if self._is_prepared or self._is_started:
             self._together.add(Prepared, index)
             joined.send(Prepare())
 
@@ -332,6 +333,10 @@ class Workers:
         self._failing.lost(index)
         self._numbers.lost(index)
         self._main.lost(index)
+        self._leave(index)
+
+    def _leave(self, index: int) -> None:
+        """Nobody waits for a worker any more."""
         for each in (self._ends, self._rates, self._unused, self._together):
             each.lost(index)
 
