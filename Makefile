@@ -16,7 +16,7 @@ UNIT_TESTS = $(shell ls -d tests/test_*.py tests/*/__init__.py | sed 's:/__init_
 LINK_TESTS = $(shell grep -lrE 'import .*Mesh|server\.(service|assembly)|health\.checked' tests --include='test_*.py' | \
   grep -vE 'integration|benchmarks|test_explorer' | sed 's:\.py$$::; s:/:.:g')
 
-ONCE          = cli demo docs embedding observability terminal
+ONCE          = cli demo docs embedding live_page observability terminal
 LINKLESS      = daemon redirect
 BY_THEMSELVES = filters health redirect serve
 INTEGRATION   = $(subst /,.,$(basename $(wildcard tests/integration/test_*.py)))
@@ -28,6 +28,9 @@ AXE_VERSION := 4.14.1
 
 # The kinds of transports that the integration tests go over: those of our own need Linux.
 TRANSPORTS ?= $(if $(filter Linux,$(shell uname -s)),epoll stock,stock)
+
+# The tests start hundreds of programs: where the environment lets Python keep no bytecode each of them would compile everything.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help run test fuzz explore soak attack lowest coverage check format apidocs changelog \
 	bench bench-micro bench-config record-verdicts record-runtime record-tls record-schema screenshots wheel dist sbom clean

@@ -21,6 +21,8 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Any, NamedTuple
 
+from tcpmesh.logs.rotation import opened_anew
+
 WAIT = 0.1
 """Seconds after which a writer that cannot write looks whether it is still to."""
 
@@ -140,7 +142,7 @@ class Writer:
         another occasion.
         """
         try:
-            fresh = self._open_anew(self.path)
+            fresh = opened_anew(self.path, self._fd, self._open_anew)
         except OSError as e:
             self.reopen_failed += 1
             self.error = str(e.strerror)

@@ -23,7 +23,7 @@ from tcpmesh.admin.answers.endpoint import Answer, Call, Endpoint, Refusal, help
 from tcpmesh.admin.channel import AdminChannel, AdminRequest, channel_of
 from tcpmesh.admin.guard import Guard, normal_path
 from tcpmesh.admin.live.feed import Feed
-from tcpmesh.admin.live.picture import Picture
+from tcpmesh.admin.live.messages import Messages
 from tcpmesh.admin.log import AdminLog
 from tcpmesh.admin.traffic import AdminTraffic
 from tcpmesh.interfaces import IServer
@@ -102,8 +102,8 @@ class AdminPages:
         self._clock = clock
         self._cooperator = cooperator
         self._held = DeferredSemaphore(MOST_HELD)
-        picture = Picture(server)
-        self._feed = Feed(picture, clock, cooperator)
+        messages = Messages(server)
+        self._feed = Feed(messages, clock, cooperator)
 
     def getChildWithDefault(self, name: bytes, request: Request) -> AdminPages:
         """All paths end here."""

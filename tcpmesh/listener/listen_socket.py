@@ -223,6 +223,7 @@ def _listen_options(message: Any, address: Any, options: Any, keeper: Any) -> Li
     if message.HasField("tcp_fast_open_queue_length"):
         listening = (fast_open(message.tcp_fast_open_queue_length.value),)
     return ListenOptions(
+        name=message.name,
         reuse_port=message.enable_reuse_port.value
         if message.HasField("enable_reuse_port")
         else True,

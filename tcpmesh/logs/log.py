@@ -93,7 +93,7 @@ class Log:
         if before is None or not self._path:
             return
         try:
-            self._output = Output.open(self._path)
+            self._output = before.opened_anew(self._path)
         except OSError as e:
             Logger(namespace="main", observer=self).error(
                 "cannot open the log file {path} anew, so the old one goes on: {reason}",

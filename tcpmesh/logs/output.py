@@ -21,8 +21,19 @@ import time
 from collections import deque
 from contextlib import suppress
 
+from tcpmesh.logs.rotation import opened_anew
+
 MOST_KEPT = 1 << 20
 """Bytes that wait for a slow reader."""
+
+
+def _open(path: str) -> int:
+    for name, fd in (("/dev/stdout", 1), ("/dev/stderr", 2)):
+        if path == name:
+            return os.dup(fd)
+    # Not to wait at a named pipe that nobody reads.
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
+    return os.open(path, flags, 0o666)
 
 
 class Output:
@@ -51,12 +62,14 @@ class Output:
 
         :raise OSError: where it cannot be opened.
         """
-        for name, fd in (("/dev/stdout", 1), ("/dev/stderr", 2)):
-            if path == name:
-                return cls(os.dup(fd), is_own=True)
-        # Not to wait at a named pipe that nobody reads.
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
-        return cls(os.open(path, flags, 0o666), is_own=True)
+        return cls(_open(path), is_own=True)
+
+    def opened_anew(self, path: str) -> Output:
+        """The file that takes the place of this one, which was moved away.
+
+        :raise OSError: where it cannot be opened.
+        """
+        return type(self)(opened_anew(path, self._fd, _open), is_own=True)
 
     @classmethod
     def of(cls, fd: int) -> Output:

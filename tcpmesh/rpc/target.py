@@ -15,10 +15,10 @@ from twisted.python.failure import Failure
 
 from tcpmesh.config.fields.grpc_target import place
 from tcpmesh.interfaces import INetwork
+from tcpmesh.net.connecting.happy_eyeballs import Candidate, HappyEyeballs
 from tcpmesh.net.dns.client import DnsClient, DnsOptions
 from tcpmesh.net.dns.lookup import HostsFile, Lookup, system_dns
 from tcpmesh.net.dns.resolve import find
-from tcpmesh.net.happy_eyeballs import Candidate, HappyEyeballs
 from tcpmesh.net.protocol import OneShotFactory
 from tcpmesh.registry import Context
 from tcpmesh.rpc.backoff import Backoff

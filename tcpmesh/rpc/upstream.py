@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from tcpmesh.net.local_address import local_address
+from tcpmesh.net.connecting.local_address import local_address
 from tcpmesh.registry import Context
 from tcpmesh.rpc.http2.codec import Fields
 from tcpmesh.rpc.http2.stream import Http2Stream, Reset, ResetReason, StreamObserver

@@ -37,15 +37,22 @@ class GracefulStop:
 
     :param most: the seconds it may take; 0 for any time.
     :param end: ends the process.
+    :param tell: is told who is waited for.
     """
 
     def __init__(
-        self, server: Stoppable, clock: IReactorTime, most: float, end: Callable[[], object]
+        self,
+        server: Stoppable,
+        clock: IReactorTime,
+        most: float,
+        end: Callable[[], object],
+        tell: Callable[[str], object] = lambda text: None,
     ) -> None:
         self._server = server
         self._clock = clock
         self._most = most
         self._end = end
+        self._tell = tell
         self._call: IDelayedCall | None = None
         self._is_going_on = self._has_begun = False
         self._began = 0.0
@@ -88,12 +95,13 @@ class GracefulStop:
         else:
             if self._told is None or now - self._told >= TELL:
                 self._told = now
-                self._tell(left)
+                self._say(left)
             self._call = self._clock.callLater(LOOK, self._look)
 
-    def _tell(self, left: int) -> None:
-        seconds = self._most - (self._clock.seconds() - self._began)
+    def _say(self, left: int) -> None:
+        text = f"{left} clients are left"
         if self._most:
-            log.info("{left} clients are left, for {s:.0f} s at most", left=left, s=seconds)
-        else:
-            log.info("{left} clients are left", left=left)
+            seconds = self._most - (self._clock.seconds() - self._began)
+            text += f", for {seconds:.0f} s at most"
+        log.info("{text}", text=text)
+        self._tell(text)

@@ -9,6 +9,7 @@ import select
 from typing import Any
 
 from tcpmesh.interfaces import INetwork
+from tcpmesh.net.inherited import InheritedSockets
 from tcpmesh.net.stock.network import StockNetwork
 
 VARIABLE = "TCPMESH_TRANSPORT"
@@ -18,10 +19,14 @@ class NoSuchTransport(Exception):
     """The environment asks for transports that are not there; the text says which there are."""
 
 
-def default_network(reactor: Any) -> INetwork:
+def default_network(
+    reactor: Any,
+    inherited: InheritedSockets = InheritedSockets(),  # noqa: B008 - of none
+) -> INetwork:
     """The network that the environment variable TCPMESH_TRANSPORT names (`epoll` or `stock`), else
     the best there is.
 
+    :param inherited: listening sockets that are there already.
     :raise NoSuchTransport: where it names another, or one that this system does not have.
     """
     fast = hasattr(select, "epoll") and hasattr(reactor, "addReader")
@@ -34,5 +39,5 @@ def default_network(reactor: Any) -> INetwork:
     if chosen == "epoll":
         from tcpmesh.net.epoll.network import EpollNetwork
 
-        return EpollNetwork(reactor)
-    return StockNetwork(reactor)
+        return EpollNetwork(reactor, inherited=inherited)
+    return StockNetwork(reactor, inherited=inherited)

@@ -4,6 +4,7 @@ is to quit, and gives the process its exit status.
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -13,8 +14,11 @@ from twisted.python.failure import Failure
 
 from tcpmesh.interfaces import INetwork
 from tcpmesh.logs.log import Log
+from tcpmesh.net.inherited import InheritedSockets, inherited_sockets
 from tcpmesh.server.graceful_stop import GracefulStop
 from tcpmesh.server.link.link import ILink
+from tcpmesh.server.networks import default_network
+from tcpmesh.server.notify import Notifier
 from tcpmesh.server.service import CannotStart, Server
 from tcpmesh.server.workers.interface import IWorkerProcesses
 from tcpmesh.values.live.origin import NO_ORIGIN, Origin
@@ -69,8 +73,15 @@ class ProcessServer(Server):
         """What the process is to end with; twistd itself ends with 0 whenever its reactor stops."""
         self._is_quitting = False
         self.on_quit = self._end
+        self.notifier = Notifier(os.environ, self._clock)
+        """Whoever has started the process, and waits until it serves."""
+        self._inherited = InheritedSockets()
         self._graceful_stop = GracefulStop(
-            self, self._clock, float(options.graceful_stop_time_s), self.quit
+            self,
+            self._clock,
+            float(options.graceful_stop_time_s),
+            self.quit,
+            self.notifier.status,
         )
 
     def setServiceParent(self, parent: Any) -> None:
@@ -97,12 +108,23 @@ class ProcessServer(Server):
             super().startService()
         except CannotStart as e:
             raise self._refused(e) from None
-        self.live.addErrback(self._failed)
+        self.live.addCallbacks(lambda _: self._is_live(), self._failed)
 
     def stopService(self) -> Deferred[None]:
         """Accept no more, and close all that is open."""
         log.info("exiting")
+        self.notifier.stopping("closing all connections")
         return super().stopService()
+
+    def _is_live(self) -> None:
+        for each in self._inherited.untaken():
+            log.warn("no listener has taken the socket {socket} of LISTEN_FDS yet", socket=each)
+        self.tell_ready()
+
+    def tell_ready(self) -> None:
+        """Tell whoever has started the process that the configuration is served."""
+        listeners, clusters = len(self.listener_statuses()), len(self.cluster_statuses())
+        self.notifier.ready(f"serving (listeners: {listeners}, clusters: {clusters})")
 
     def reopen_logs(self) -> None:
         """Open log files anew."""
@@ -113,8 +135,13 @@ class ProcessServer(Server):
         """Accept no more clients, and end with the last one, or when its time is over."""
         self._graceful_stop.begin()
 
+    def _make_network(self) -> INetwork:
+        self._inherited = inherited_sockets(os.environ)
+        return default_network(self._clock, self._inherited)
+
     def _close_all(self) -> Deferred[None]:
         self._graceful_stop.cancel()
+        self.notifier.close()
         self._observer.on_behind = lambda: None
         call, self._log_call = self._log_call, None
         if call is not None:

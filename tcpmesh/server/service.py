@@ -139,7 +139,7 @@ class Server(MultiService):
             runtime layer's directory is not there, or another package's extension fails.
         """
         try:
-            self._network = self._network or default_network(self._clock)
+            self._network = self._network or self._make_network()
             proxy = self._proxy = self._assemble(self._network)
             self.log_levels.on_change = proxy.main.set_log_levels
             with collector.paused():
@@ -162,6 +162,9 @@ class Server(MultiService):
         made = assemble_main(bootstrap, node, network, store, options.concurrency, options=options)
         self._workers = made.workers
         return made
+
+    def _make_network(self) -> INetwork:
+        return default_network(self._clock)
 
     def _give_up(self, reason: object) -> NoReturn:
         self._close_all()

@@ -137,6 +137,9 @@ def _set(sock: Any, options: tuple[SocketOption, ...]) -> None:
 class ListenOptions:
     """How to bind (fields of `envoy.config.listener.v3.Listener`)."""
 
+    name: str = ""
+    """Of the listener (`name`): a socket of this name may have been bound before."""
+
     reuse_port: bool = True
     """SO_REUSEPORT, so that several processes may share the port (`enable_reuse_port`)."""
 

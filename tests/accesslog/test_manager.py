@@ -227,10 +227,13 @@ class ReopenTests(ManagerCase):
     """Files that are moved away."""
 
     def test_moved(self) -> None:
-        """A file that was moved away is begun anew once the logs are opened anew."""
+        """A file that was moved away is begun anew once the logs are opened anew, and as many may
+        read it.
+        """
         file = self.manager.open(self.path)
         file.write("1")
         self.wait_for("1")
+        os.chmod(self.path, 0o600)
         os.rename(self.path, self.path + ".1")
         file.write("2")
         self.clock.advance(self.interval)
@@ -241,6 +244,7 @@ class ReopenTests(ManagerCase):
         self.clock.advance(self.interval)
         self.wait_for("3")
         self.assertEqual(0, self.stat("reopen_failed"))
+        self.assertEqual(0o600, os.stat(self.path).st_mode & 0o7777)
 
     def test_kept(self) -> None:
         """What was kept when the logs are opened anew is written at once, to the new file, as in

@@ -11,6 +11,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +19,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tcpmesh.testing.child import TWISTD, wait_for
+from tcpmesh.testing.child import TWISTD, Child, connectable, free_port, wait_for
 
 CONNECTIONS = 10_000
 CLIENTS = 8
@@ -234,3 +235,59 @@ class DaemonTests(SynchronousTestCase):
 
     if os.geteuid() != 0:
         test_under_another_uid.skip = "needs root to change to another uid and to listen on port 80"  # type: ignore[attr-defined]
+
+
+ACTIVATE = """
+import os, socket, sys
+listening = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+os.dup2(listening.fileno(), 3)
+os.set_inheritable(3, True)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1", LISTEN_FDNAMES="front")
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+"""What a service manager does before the program runs: the arguments are a port and the program."""
+
+
+class SupervisedTests(SynchronousTestCase):
+    """`twistd --nodaemon tcpmesh`, started by somebody who waits for it."""
+
+    def test_notifies(self) -> None:
+        """Who has started it is told when it serves and when it ends, and in between that it is
+        well.
+        """
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.addCleanup(manager.close)
+        manager.bind(f"{folder.name}/notify")
+        manager.settimeout(20)
+        config = CONFIG.format(address="127.0.0.1", port=0, upstream=1)
+        environ = {
+            "NOTIFY_SOCKET": f"{folder.name}/notify",
+            "WATCHDOG_USEC": "200000",
+            "WATCHDOG_PID": "",
+        }
+        with Child(config, environ=environ) as proxy:
+            self.assertEqual(
+                b"READY=1\nSTATUS=serving (listeners: 1, clusters: 1)", manager.recv(99)
+            )
+            self.assertEqual([b"WATCHDOG=1"] * 3, [manager.recv(99) for _ in range(3)])
+            self.assertEqual(0, proxy.stop())
+            last = b"WATCHDOG=1"
+            while last == b"WATCHDOG=1":
+                last = manager.recv(99)
+            self.assertEqual(b"STOPPING=1\nSTATUS=closing all connections", last)
+
+    def test_activated(self) -> None:
+        """A client that comes to the socket of the service manager before the proxy runs is served
+        as soon as it does, whatever address the listener of that name has.
+        """
+        upstream = Upstream()
+        self.addCleanup(upstream.stop)
+        port = free_port()
+        config = CONFIG.format(address="127.0.0.9", port=1, upstream=upstream.port)
+        activate = (sys.executable, "-c", ACTIVATE, str(port))
+        with Child(config, program=(*activate, TWISTD, "-n", "--pidfile=", "tcpmesh")) as proxy:
+            proxy.wait(lambda: connectable("127.0.0.1", port), "a socket that listens")
+            self.assertTrue(ask(("127.0.0.1", port), b"early"))
+            proxy.wait_output(f"listener front is open on 127.0.0.1:{port}")

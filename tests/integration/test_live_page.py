@@ -189,7 +189,7 @@ class LivePageTests(SynchronousTestCase):
         browser.wait_text("#connections-table", "Nobody is connected")
 
     def test_resets(self) -> None:
-        """Which host resets which client is told."""
+        """Which host resets which client is told, and on the map that it does."""
         for _ in range(2):
             client = self.scene.connect(self.stage.resetting, b"x")
             client.settimeout(10)
@@ -201,6 +201,7 @@ class LivePageTests(SynchronousTestCase):
         browser.write("#closes-search", name)
         browser.wait_text("#closes-table", f"upstream 127.0.0.1:{self.hosts[2].port} reset")
         wait_for(lambda: len(browser.all("#closes-table tbody tr")) == 1, "one row")
+        browser.wait_text("#board", "reset of late")
         browser.write("#closes-search", "by=upstream")
         browser.wait_text("#reasons", "reset")
 

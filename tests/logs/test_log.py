@@ -227,14 +227,18 @@ class FileTests(SynchronousTestCase):
         self.assertEqual(2, self.path.read_text().count("\n"))
 
     def test_reopen(self) -> None:
-        """After it was moved away and opened anew, lines go to a new file."""
+        """After it was moved away and opened anew, lines go to a new file, which as many may
+        read.
+        """
         self.log(event("first"))
+        self.path.chmod(0o640)
         moved = self.path.with_suffix(".1")
         self.path.rename(moved)
         self.log(event("second"))
         self.log.reopen()
         self.log(event("third"))
         self.assertEqual((2, 1), (moved.read_text().count("\n"), self.path.read_text().count("\n")))
+        self.assertEqual(0o640, self.path.stat().st_mode & 0o7777)
 
     def test_reopen_fails(self) -> None:
         """Where it cannot be opened anew the old file goes on, and says why."""

@@ -36,6 +36,7 @@ class GracefulStopTests(SynchronousTestCase):
         """Both, of a server with two clients."""
         self.clock, self.server, self.ends = Clock(), FakeServer(), 0
         self.said: list[str] = []
+        self.told: list[str] = []
 
         @implementer(ILogObserver)
         def note(event: LogEvent) -> None:
@@ -50,7 +51,7 @@ class GracefulStopTests(SynchronousTestCase):
 
     def begin(self, most: float = 60.0) -> GracefulStop:
         """Begin to stop."""
-        stop = GracefulStop(self.server, self.clock, most, self.end)
+        stop = GracefulStop(self.server, self.clock, most, self.end, self.told.append)
         stop.begin()
         return stop
 
@@ -93,6 +94,7 @@ class GracefulStopTests(SynchronousTestCase):
             [f"2 clients are left, for {left} s at most" for left in (60, 50, 40)],
             [text for text in self.said if "are left" in text],
         )
+        self.assertEqual([text for text in self.said if "are left" in text], self.told)
 
     def test_any_time(self) -> None:
         """Without a deadline it waits for ever."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import socket
 import sys
 from typing import Any
 
@@ -42,6 +44,26 @@ class ProcessTests(SynchronousTestCase):
             self.reactor, message, ServerOptions(), self.log, self.network
         )
         self.server = self.make()
+
+    def test_notifies(self) -> None:
+        """Whoever has started the process hears when it serves and when it ends, and nothing after
+        that.
+        """
+        path = self.mktemp()
+        manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.addCleanup(manager.close)
+        manager.bind(path)
+        manager.setblocking(False)
+        variables = {"NOTIFY_SOCKET": path, "WATCHDOG_USEC": "1000000", "WATCHDOG_PID": ""}
+        self.patch(os, "environ", {**os.environ, **variables})
+        self.server = self.make()
+        self.start()
+        self.assertEqual(b"READY=1\nSTATUS=serving (listeners: 1, clusters: 1)", manager.recv(99))
+        self.assertEqual(b"WATCHDOG=1", manager.recv(99))
+        self.successResultOf(self.server.stopService())
+        self.assertEqual(b"STOPPING=1\nSTATUS=closing all connections", manager.recv(99))
+        self.reactor.advance(5)
+        self.assertRaises(BlockingIOError, manager.recv, 99)
 
     def start(self) -> None:
         """What twistd does."""

@@ -64,7 +64,10 @@ class Page {
         if (!this.search.text) this.showMap(told);
       },
       connections: (told) => this.connections.tell(told),
-      closes: (told) => this.closes.tell(told),
+      closes: (told) => {
+        this.closes.tell(told);
+        this.map.ended(told.closes);
+      },
       events: (told) => {
         this.overview.events = happened(told);
       },

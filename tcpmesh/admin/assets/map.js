@@ -21,6 +21,7 @@ export class FlowMap {
     this.map = null;
     this.before = new Map();
     this.rates = new Map();
+    this.resets = new Map();
     this.drawn = "";
     this.links = svg("svg", { "aria-hidden": "true" });
     this.columns = el("div", {});
@@ -56,10 +57,21 @@ export class FlowMap {
     this.before = totals;
   }
 
+  /** Which hosts have reset connections, among the last that have ended. */
+  ended(closes) {
+    this.resets.clear();
+    for (const { cluster, host, flags } of closes) {
+      if (!flags.split(",").includes("UR")) continue;
+      const key = JSON.stringify([cluster, host]);
+      this.resets.set(key, (this.resets.get(key) ?? 0) + 1);
+    }
+    this.draw();
+  }
+
   draw() {
     const { map } = this;
     if (map === null) return;
-    const text = JSON.stringify([map, [...this.rates], this.all]);
+    const text = JSON.stringify([map, [...this.rates], [...this.resets], this.all]);
     if (text === this.drawn) return;
     this.drawn = text;
     this.chains = new Map();
@@ -240,7 +252,9 @@ export class FlowMap {
   }
 
   host(cluster, host) {
-    const rates = this.rates.get(JSON.stringify([cluster.name, host.address])) ?? [0, 0];
+    const key = JSON.stringify([cluster.name, host.address]);
+    const rates = this.rates.get(key) ?? [0, 0];
+    const resets = this.resets.get(key);
     const amounts = [plural(host.active, "connection"), `${rate(rates[0])} new/s`];
     if (host.failed) amounts.push(`${count(host.failed)} failed`);
     const flags = host.flags.length ? host.flags.join(", ") : null;
@@ -259,6 +273,7 @@ export class FlowMap {
         el("span", { class: "small" }, amounts.join(" \u00b7 ")),
         host.hostname ? el("span", { class: "small" }, host.hostname) : null,
         flags !== null ? el("span", { class: "small" }, flags) : null,
+        resets ? mark("cross", "bad", `${plural(resets, "client")} reset of late`) : null,
       ),
     );
   }

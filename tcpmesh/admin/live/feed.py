@@ -11,8 +11,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import Cooperator
 from twisted.web.server import Request
 
-from tcpmesh.admin.live.picture import Picture
-from tcpmesh.admin.live.pulse import Pulse
+from tcpmesh.admin.live.messages import Messages
+from tcpmesh.admin.live.repeater import Repeater
 from tcpmesh.admin.live.viewer import Viewer
 
 MOST_VIEWERS = 20
@@ -24,14 +24,14 @@ RETRY_MS = 2000
 class Feed:
     """The viewers, and what they are told."""
 
-    def __init__(self, picture: Picture, clock: IReactorTime, cooperator: Cooperator) -> None:
+    def __init__(self, messages: Messages, clock: IReactorTime, cooperator: Cooperator) -> None:
         self._clock = clock
-        self._picture = picture
+        self._messages = messages
         self._viewers: set[Viewer] = set()
         self._latest: dict[str, bytes] = {}
-        self._pulses = [
-            Pulse(make, partial(self._tell, kind), clock, cooperator)
-            for kind, make in picture.kinds.items()
+        self._repeaters = [
+            Repeater(make, partial(self._tell, kind), clock, cooperator)
+            for kind, make in messages.kinds.items()
         ]
 
     @property
@@ -47,16 +47,16 @@ class Feed:
         viewer = Viewer(request, self._latest, self._clock, self._left)
         is_first = not self._viewers
         self._viewers.add(viewer)
-        viewer.start(b"retry: %d\n\n" % RETRY_MS + event("hello", self._picture.greeting()))
+        viewer.start(b"retry: %d\n\n" % RETRY_MS + event("hello", self._messages.greeting()))
         if is_first and self._viewers:
-            for pulse in self._pulses:
-                pulse.start()
+            for repeater in self._repeaters:
+                repeater.start()
 
     def _left(self, viewer: Viewer) -> None:
         self._viewers.discard(viewer)
         if not self._viewers:
-            for pulse in self._pulses:
-                pulse.stop()
+            for repeater in self._repeaters:
+                repeater.stop()
             self._latest.clear()
 
     def _tell(self, kind: str, message: str) -> None:

@@ -18,6 +18,7 @@ from google.protobuf.json_format import MessageToDict
 from twisted.logger import Logger
 
 from tcpmesh.accesslog.opening import CannotLog
+from tcpmesh.logs.rotation import opened_anew
 from tcpmesh.values.address import PATHS, Address
 from tcpmesh.values.hosts import HostSpec
 
@@ -45,7 +46,7 @@ class EventLog:
     def __init__(self, path: str) -> None:
         self._path = path
         try:
-            self._fd = self._open()
+            self._fd = self._open(path)
         except OSError as e:
             raise CannotLog(f"cannot open the event log {path!r}: {e.strerror}") from None
 
@@ -68,7 +69,7 @@ class EventLog:
         had.
         """
         try:
-            fresh = self._open()
+            fresh = opened_anew(self._path, self._fd, self._open)
         except OSError as e:
             log.error("cannot reopen {path}: {reason}", path=self._path, reason=e)
             return
@@ -81,8 +82,8 @@ class EventLog:
         if fd != CLOSED:
             os.close(fd)
 
-    def _open(self) -> int:
-        return os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    def _open(self, path: str) -> int:
+        return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
 
 
 def timestamp(seconds: float) -> str:

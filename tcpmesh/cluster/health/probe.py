@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 
 from tcpmesh.config.fields.values import seconds
 from tcpmesh.interfaces import INetwork
-from tcpmesh.net.connect_check import ConnectCheckListener
+from tcpmesh.net.connecting.connect_check import ConnectCheckListener
 from tcpmesh.net.protocol import OneShotFactory, QuietProtocol
 from tcpmesh.net.sockets import is_exhausted
 from tcpmesh.net.timeout_queues import TimeoutQueue

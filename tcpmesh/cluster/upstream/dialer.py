@@ -16,8 +16,8 @@ from tcpmesh.cluster.upstream.socket_matches import Labels, TransportSockets, la
 from tcpmesh.config.fields.values import keepalive_settings, socket_options
 from tcpmesh.connection.wrapped.network import WrappedNetwork
 from tcpmesh.interfaces import INetwork
-from tcpmesh.net.connect_check import ConnectCheckListener
-from tcpmesh.net.happy_eyeballs import HappyEyeballs, in_turn
+from tcpmesh.net.connecting.connect_check import ConnectCheckListener
+from tcpmesh.net.connecting.happy_eyeballs import HappyEyeballs, in_turn
 from tcpmesh.registry import Context
 from tcpmesh.values.address import Address
 from tcpmesh.values.all_or_nothing import all_or_nothing

@@ -18,7 +18,7 @@ from twisted.internet.interfaces import IConnector
 from twisted.python.failure import Failure
 
 from tcpmesh.interfaces import INetwork, IReadyAtOnce, IUpstreamTransportSocketFactory
-from tcpmesh.net.connect_check import ConnectCheckListener, FactoryConnectCheck
+from tcpmesh.net.connecting.connect_check import ConnectCheckListener, FactoryConnectCheck
 from tcpmesh.net.protocol import OneShotFactory
 from tcpmesh.values.address import Address
 from tcpmesh.values.socket_options import ConnectOptions

@@ -11,7 +11,7 @@ from typing import Any
 
 from twisted.internet.error import ConnectError
 
-from tcpmesh.net.connect_check import ConnectCheckListener
+from tcpmesh.net.connecting.connect_check import ConnectCheckListener
 from tcpmesh.net.epoll.resources import EpollResources
 from tcpmesh.net.sockets import EXHAUSTED, BareSocket
 from tcpmesh.values.address import Address

@@ -37,7 +37,7 @@ from zope.interface import implementer
 from twisted.internet.defer import Deferred
 
 from tcpmesh.interfaces import INetwork
-from tcpmesh.net.connect_check import ConnectCheckListener
+from tcpmesh.net.connecting.connect_check import ConnectCheckListener
 from tcpmesh.net.cooperator import shared_cooperator
 from tcpmesh.net.descriptor_reserve import DescriptorReserve
 from tcpmesh.net.epoll.accept import AcceptingPort
@@ -46,6 +46,7 @@ from tcpmesh.net.epoll.connect_check import EpollConnectCheck
 from tcpmesh.net.epoll.poller import Poller, Turn
 from tcpmesh.net.epoll.splice import Pipes
 from tcpmesh.net.epoll.transport import EpollTransport
+from tcpmesh.net.inherited import InheritedSockets
 from tcpmesh.net.listen import bind
 from tcpmesh.net.timeout_queues import TimeoutQueues
 from tcpmesh.values.address import Address
@@ -65,10 +66,17 @@ class EpollNetwork:
     """Sockets in one epoll set of the reactor.
 
     :param read_size: bytes of the buffer that all connections read into.
+    :param inherited: listening sockets that are there already.
     """
 
-    def __init__(self, reactor: Any, read_size: int = READ_SIZE) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        read_size: int = READ_SIZE,
+        inherited: InheritedSockets = InheritedSockets(),  # noqa: B008 - of none
+    ) -> None:
         self.clock = reactor
+        self._inherited = inherited
         self.timers = TimeoutQueues(reactor)
         self.cooperator = shared_cooperator(reactor)
         self.poller = Poller(reactor)
@@ -98,8 +106,8 @@ class EpollNetwork:
         return EpollTransport(self, fd, address.family, address.sockaddr, True)
 
     def bind(self, address: Address, options: ListenOptions) -> socket.socket:
-        """A socket of the system, bound and not yet listening."""
-        return bind(address, options)
+        """A socket of the system, bound and not yet listening, or an inherited one."""
+        return self._inherited.take(address, options) or bind(address, options)
 
     def listen(
         self, sock: socket.socket, factory: Any, accepts_per_event: int = 0
@@ -146,3 +154,4 @@ class EpollNetwork:
         self.timers.stop()
         self.cooperator.stop()
         self.pipes.close()
+        self._inherited.close()

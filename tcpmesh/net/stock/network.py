@@ -24,9 +24,10 @@ from twisted.python.failure import Failure
 
 from tcpmesh.interfaces import ICountsAccepts, IHandsOver, INetwork, IStreamTransport
 from tcpmesh.net.congestion import spare_loopback
-from tcpmesh.net.connect_check import ConnectCheckListener, FactoryConnectCheck
+from tcpmesh.net.connecting.connect_check import ConnectCheckListener, FactoryConnectCheck
 from tcpmesh.net.cooperator import shared_cooperator
 from tcpmesh.net.descriptor_reserve import DescriptorReserve
+from tcpmesh.net.inherited import InheritedSockets
 from tcpmesh.net.listen import bind
 from tcpmesh.net.sockets import EXHAUSTED
 from tcpmesh.net.stock.open_sockets import OpenSockets
@@ -271,18 +272,25 @@ class StockNetwork:
     """Sockets of the reactor's own kind.
 
     :param reserve: what its clients may not have; as for every network where nothing is said.
+    :param inherited: listening sockets that are there already.
     """
 
-    def __init__(self, reactor: Any, reserve: DescriptorReserve | None = None) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        reserve: DescriptorReserve | None = None,
+        inherited: InheritedSockets = InheritedSockets(),  # noqa: B008 - of none
+    ) -> None:
         self.clock = reactor
+        self._inherited = inherited
         self.timers = TimeoutQueues(reactor)
         self.reserve = DescriptorReserve(reactor) if reserve is None else reserve
         self.cooperator = shared_cooperator(reactor)
         self._sockets = OpenSockets(reactor)
 
     def bind(self, address: Address, options: ListenOptions) -> socket.socket:
-        """A socket of the system, bound and not yet listening."""
-        return bind(address, options)
+        """A socket of the system, bound and not yet listening, or an inherited one."""
+        return self._inherited.take(address, options) or bind(address, options)
 
     def listen(self, sock: socket.socket, factory: Any, accepts_per_event: int = 0) -> Any:
         """Accept connections of a bound and listening socket for the factory."""
@@ -345,3 +353,4 @@ class StockNetwork:
     def _stopped(self, _: None) -> None:
         self.timers.stop()
         self.cooperator.stop()
+        self._inherited.close()

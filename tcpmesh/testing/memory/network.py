@@ -31,7 +31,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from tcpmesh.interfaces import ICountsAccepts, INetwork
-from tcpmesh.net.connect_check import ConnectCheckListener, FactoryConnectCheck
+from tcpmesh.net.connecting.connect_check import ConnectCheckListener, FactoryConnectCheck
 from tcpmesh.net.cooperator import shared_cooperator
 from tcpmesh.net.listen import BindError
 from tcpmesh.net.timeout_queues import TimeoutQueues

@@ -46,13 +46,17 @@ class EventLogTests(SynchronousTestCase):
         self.assertEqual([{"a": 1}, {"b": "\u00fc\n"}], self.lines())
 
     def test_reopen(self) -> None:
-        """After the file was moved away a new one is begun when told to."""
+        """After the file was moved away a new one is begun when told to, which as many may
+        read.
+        """
         self.log.write({"a": 1})
+        self.path.chmod(0o600)
         moved = self.path.rename(self.mktemp())
         self.log.write({"b": 2})
         self.log.reopen()
         self.log.write({"c": 3})
         self.assertEqual(([{"c": 3}], 2), (self.lines(), len(moved.read_text().splitlines())))
+        self.assertEqual(0o600, self.path.stat().st_mode & 0o7777)
 
     def test_reopen_in_vain(self) -> None:
         """Where there can be no new file the old one goes on."""

@@ -13,7 +13,7 @@ from twisted.internet.protocol import Protocol, ServerFactory
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
-from tcpmesh.net.happy_eyeballs import HappyEyeballs
+from tcpmesh.net.connecting.happy_eyeballs import HappyEyeballs
 from tcpmesh.net.listen import open_socket
 from tcpmesh.testing.child import free_port
 from tcpmesh.testing.harness import Client

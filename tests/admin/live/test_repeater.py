@@ -9,22 +9,22 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from tcpmesh.admin.live.pulse import Pulse, Steps
+from tcpmesh.admin.live.repeater import Repeater, Steps
 from tcpmesh.net.cooperator import shared_cooperator
 
 
-class PulseTests(SynchronousTestCase):
+class RepeaterTests(SynchronousTestCase):
     """One kind of message."""
 
     def setUp(self) -> None:
-        """A pulse that counts, on a clock that also tells how long it took."""
+        """A repeater that counts, on a clock that also tells how long it took."""
         self.clock = Clock()
         clock = cast(IReactorTime, self.clock)
         self.told: list[str] = []
         self.made = 0
         self.takes = 0.0
         self.waits_for: Deferred[None] | None = None
-        self.pulse = Pulse(
+        self.repeater = Repeater(
             self.make, self.told.append, clock, shared_cooperator(clock), self.clock.seconds
         )
 
@@ -45,7 +45,7 @@ class PulseTests(SynchronousTestCase):
         """One is made at once and then one each second; where there is nothing new, none is
         told.
         """
-        self.pulse.start()
+        self.repeater.start()
         self.run_for(0.5)
         self.assertEqual(["number 1"], self.told)
         self.run_for(3.0)
@@ -54,7 +54,7 @@ class PulseTests(SynchronousTestCase):
     def test_a_tenth_of_the_time(self) -> None:
         """What took long is done ten times as rarely."""
         self.takes = 0.5
-        self.pulse.start()
+        self.repeater.start()
         self.run_for(4.0)
         self.assertEqual(1, self.made)
         self.run_for(3.0)
@@ -64,7 +64,7 @@ class PulseTests(SynchronousTestCase):
         """So is what a worker took long to answer."""
         waited: Deferred[None] = Deferred()
         self.waits_for = waited
-        self.pulse.start()
+        self.repeater.start()
         self.run_for(0.5)
         waited.callback(None)
         self.run_for(3.5)
@@ -75,15 +75,15 @@ class PulseTests(SynchronousTestCase):
     def test_stop(self) -> None:
         """None is made after the end, be one under way, waited for, or due."""
         for wait in (0.0, 0.5):
-            self.pulse.start()
+            self.repeater.start()
             self.run_for(wait)
-            self.pulse.stop()
+            self.repeater.stop()
             self.assertEqual([], [each for each in self.clock.getDelayedCalls() if each.getTime()])
         self.waits_for = Deferred()
-        self.pulse.start()
+        self.repeater.start()
         self.clock.advance(0)
         made = self.made
-        self.pulse.stop()
+        self.repeater.stop()
         self.waits_for.callback(None)
         self.run_for(5)
         self.assertEqual(made, self.made)
@@ -91,7 +91,7 @@ class PulseTests(SynchronousTestCase):
     def test_failure(self) -> None:
         """One that fails is in the log, and the next is made all the same."""
         self.waits_for = Deferred()
-        self.pulse.start()
+        self.repeater.start()
         self.clock.advance(0)
         self.waits_for.errback(ZeroDivisionError())
         self.waits_for = None

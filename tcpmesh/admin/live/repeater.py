@@ -26,7 +26,7 @@ Steps: TypeAlias = "Generator[Deferred[Any] | None, None, str | None]"
 _log = Logger(namespace="admin")
 
 
-class Pulse:
+class Repeater:
     """Makes the messages of one kind, from `start` to `stop`.
 
     :param make: begins another one.

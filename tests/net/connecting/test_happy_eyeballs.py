@@ -10,7 +10,7 @@ from twisted.internet.error import ConnectionRefusedError, TimeoutError, UserErr
 from twisted.internet.interfaces import IConnector
 from twisted.trial.unittest import SynchronousTestCase
 
-from tcpmesh.net.happy_eyeballs import STAGGER, HappyEyeballs, in_turn
+from tcpmesh.net.connecting.happy_eyeballs import STAGGER, HappyEyeballs, in_turn
 from tcpmesh.testing.harness import Client, Server
 from tcpmesh.testing.memory.network import MemoryNetwork
 from tcpmesh.testing.recording import RecordingProtocol

@@ -13,7 +13,7 @@ from time import time
 from typing import Any
 
 from tcpmesh.admin.live.names import cut
-from tcpmesh.admin.live.pulse import Steps
+from tcpmesh.admin.live.repeater import Steps
 from tcpmesh.admin.live.topology import Topology
 from tcpmesh.interfaces import IServer
 from tcpmesh.values.live.traffic import Flow
@@ -42,7 +42,7 @@ WORKERS = 1
 """How many there are."""
 
 
-class Picture:
+class Messages:
     """What there is to tell of one server.
 
     :param wall: seconds since 1970.

@@ -7,7 +7,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tcpmesh.net import local_address
+from tcpmesh.net.connecting import local_address
 
 
 class LocalAddressTests(SynchronousTestCase):
