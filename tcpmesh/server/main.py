@@ -266,9 +266,9 @@ class Main:
     def _cluster(self, name: str) -> Cluster | None:
         return self.clusters.own(name)
 
-    def set_log_levels(self, levels: dict[str, str]) -> None:
-        """These levels hold from now on."""
-        self._levels = LogLevels(tuple(levels.items()))
+    def set_log_levels(self, levels: dict[str, str], default: str = "info") -> None:
+        """These levels hold from now on, and the default for other loggers."""
+        self._levels = LogLevels(tuple(levels.items()), default)
         self._send(self._levels)
 
     # What is shown

@@ -9,7 +9,6 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.logger import ILogObserver, Logger
-from twisted.python import threadable
 from twisted.python.failure import Failure
 
 from tcpmesh.interfaces import INetwork
@@ -17,6 +16,7 @@ from tcpmesh.logs.log import Log
 from tcpmesh.net.inherited import InheritedSockets, inherited_sockets
 from tcpmesh.server.graceful_stop import GracefulStop
 from tcpmesh.server.link.link import ILink
+from tcpmesh.server.log_retries import LogRetries
 from tcpmesh.server.networks import default_network
 from tcpmesh.server.notify import Notifier
 from tcpmesh.server.service import CannotStart, Server
@@ -25,9 +25,6 @@ from tcpmesh.values.live.origin import NO_ORIGIN, Origin
 from tcpmesh.values.server_options import ServerOptions
 
 log = Logger(namespace="main")
-
-LOG_RETRY = 0.1
-"""Seconds until lines of the log that a slow reader has not taken are tried again."""
 
 CANNOT_START = 1
 """Exit status of a process that could not serve its configuration."""
@@ -67,8 +64,7 @@ class ProcessServer(Server):
             reactor, bootstrap, options, observer.levels, network, link, origin, processes
         )
         self._observer = observer
-        observer.on_behind = self._flush_log_later
-        self._log_call: Any = None
+        self._log_retries = LogRetries(observer, self._clock)
         self.exit_status = 0
         """What the process is to end with; twistd itself ends with 0 whenever its reactor stops."""
         self._is_quitting = False
@@ -141,11 +137,8 @@ class ProcessServer(Server):
 
     def _close_all(self) -> Deferred[None]:
         self._graceful_stop.cancel()
+        self._log_retries.stop()
         self.notifier.close()
-        self._observer.on_behind = lambda: None
-        call, self._log_call = self._log_call, None
-        if call is not None:
-            call.cancel()
         return super()._close_all()
 
     def _end(self) -> None:
@@ -165,13 +158,3 @@ class ProcessServer(Server):
             self.quit()
         else:
             log.failure("cannot serve", failure)
-
-    def _flush_log_later(self) -> None:
-        """The log may be written to by threads; only that of the reactor may set a timer."""
-        if self._log_call is None and threadable.isInIOThread():
-            self._log_call = self._clock.callLater(LOG_RETRY, self._flush_log)
-
-    def _flush_log(self) -> None:
-        self._log_call = None
-        if not self._observer.flush():
-            self._flush_log_later()

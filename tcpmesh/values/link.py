@@ -220,6 +220,8 @@ class LogLevels:
     """The (logger, level) pairs that hold from now on."""
 
     levels: tuple[tuple[str, str], ...]
+    default: str = "info"
+    """The level of other loggers."""
 
 
 @dataclass(frozen=True)
@@ -435,6 +437,11 @@ class Answered:
     ask: int
 
 
+@dataclass(frozen=True)
+class Alive:
+    """The event loop turns: told again and again, where somebody watches over that."""
+
+
 ToWorker: TypeAlias = (
     Begin
     | AddCluster
@@ -483,4 +490,5 @@ ToMain: TypeAlias = (
     | Stopped
     | Clients
     | Answered
+    | Alive
 )

@@ -196,7 +196,7 @@ TO_WORKER = Table(
     ),
     (10, Record(link.RemoveListener, listener=WHOLE)),
     (11, Record(link.Start)),
-    (12, Record(link.LogLevels, levels=Several(Together(TEXT, TEXT)))),
+    (12, Record(link.LogLevels, levels=Several(Together(TEXT, TEXT)), default=TEXT)),
     (13, Record(link.AskRates, cluster=WHOLE)),
     (14, Record(link.AskHostNumbers, cluster=WHOLE)),
     (15, Record(link.AskNumbers)),
@@ -288,4 +288,5 @@ TO_MAIN = Table(
     ),
     (40, Record(link.Clients, worker=WHOLE, connections=WHOLE)),
     (41, Record(link.Answered, worker=WHOLE, ask=WHOLE)),
+    (50, Record(link.Alive)),
 )
