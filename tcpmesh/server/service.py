@@ -181,7 +181,7 @@ class Server(MultiService):
         super().startService()
         assert self._proxy is not None
         if self._processes is not None and self._workers is not None:
-            self._processes.start(self._workers)
+            self._processes.start(self._workers, self._clock, self.store)
         warm = self._proxy.main.initialize()
         if warm.called:
             self._serve()

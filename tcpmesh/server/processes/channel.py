@@ -46,6 +46,9 @@ READ_SIZE = 1 << 16
 MOST_WAITING = 1 << 27
 """Bytes that may wait for a peer that does not read."""
 
+ENDED = "its end is closed"
+"""Why the other side is gone where nothing went wrong."""
+
 _INT = array.array("i").itemsize
 _SPACE = socket.CMSG_SPACE(AT_ONCE * _INT)
 
@@ -154,7 +157,7 @@ class Channel:
 
     def connectionLost(self, reason: Any) -> None:
         """The reactor gives up on the descriptor."""
-        self._end("its end is closed")
+        self._end(ENDED)
 
     def doRead(self) -> None:
         """Something came, or the other side is gone."""
@@ -165,9 +168,7 @@ class Channel:
                 raise FramingError("descriptors are lost: there is no room for them here")
             if not data and not descriptors:
                 raise FramingError(
-                    "it ended in the middle of a message"
-                    if self._reader.is_inside
-                    else "its end is closed"
+                    "it ended in the middle of a message" if self._reader.is_inside else ENDED
                 )
             self._came += self._reader.feed(data, descriptors)
             self._deliver()

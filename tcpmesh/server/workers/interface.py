@@ -4,7 +4,7 @@ Main knows its workers as `tcpmesh.server.workers.workers.Workers`: one object, 
 what it would tell its only worker.  It is joined to each worker by an `IWorkerLink`; the processes
 themselves belong to an `IWorkerProcesses`, which is given to the server, and does this::
 
-    def start(self, workers):
+    def start(self, workers, clock, store):
         for index in range(workers.count):
             process = self._start(index, workers.counts_fd)   # it has nothing yet
             workers.join(index, link_to(process))             # Begin, and all there is, is sent
@@ -37,6 +37,7 @@ from typing import Any, Protocol
 from twisted.internet.defer import Deferred
 
 from tcpmesh.server.link.numbers import MainMessage, WorkerMessage
+from tcpmesh.stats.store import Store
 from tcpmesh.values.link import Begin
 
 
@@ -80,8 +81,12 @@ class IWorkers(Protocol):
 class IWorkerProcesses(Protocol):
     """Starts workers, and starts another one where one is lost."""
 
-    def start(self, workers: IWorkers) -> None:
-        """Start all.  Called as soon as privileges are given up, before clients are accepted."""
+    def start(self, workers: IWorkers, clock: Any, store: Store) -> None:
+        """Start all.  Called as soon as privileges are given up, before clients are accepted.
+
+        :param clock: the reactor, with a clock that nobody can set.
+        :param store: the statistics of main.
+        """
 
     def stop(self) -> Deferred[None]:
         """All have stopped, or are not waited for any more: fires when none is left."""
