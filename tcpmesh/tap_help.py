@@ -46,6 +46,7 @@ GROUPS: Sequence[tuple[str, tuple[str, ...]]] = (
             "uid",
             "gid",
             "concurrency",
+            "cpuset-threads",
             "admin-address-path",
             "admin-name",
             "stats-tag",

@@ -158,8 +158,9 @@ _PARAMETERS: list[list[Any]] = [
     [
         "concurrency",
         None,
-        1,
-        "Worker processes; more than 1 has no effect for now.",
+        None,
+        "Worker processes; 1 for none beside this one. As many as processors may be used, where it "
+        "is not given.",
         at_least_one,
     ],
     ["log-level", "l", "info", "trace, debug, info, warning, error, critical or off.", level],
@@ -278,7 +279,7 @@ FLAGS: list[list[Any]] = [
     ["use-dynamic-base-id", None, HOT_RESTART],
     ["skip-deprecated-logs", None, "Do not warn of fields that Envoy has deprecated."],
     ["log-stacktrace-single-entry", None, "No effect: it always is one."],
-    ["cpuset-threads", None, "No effect for now: there is one worker."],
+    ["cpuset-threads", None, "Have the default of --concurrency, which looks at that anyhow."],
     [
         "log-format-escaped",
         None,

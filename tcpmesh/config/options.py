@@ -30,8 +30,6 @@ OF_HOT_RESTART: Mapping[str, str] = {
 """Those that mean nothing with `--disable-hot-restart`, as for Envoy."""
 
 SERVED_OTHERWISE: Mapping[str, str] = {
-    "concurrency": "one worker serves all for now",
-    "cpuset-threads": "one worker serves all for now",
     "enable-fine-grain-logging": "levels are those of loggers, not of source files: see /logging",
     "parent-shutdown-time-s": "there is no hot restart yet",
 }
@@ -55,6 +53,9 @@ def option_problems(
         *_found(UNSUPPORTED, "tcpmesh does not support this option yet", severity, given),
         *_found(SERVED_OTHERWISE, "no effect", "warning", changed),
     ]
+    if {"concurrency", "cpuset-threads"} <= set(given):
+        text = "no effect: --concurrency says how many workers there are"
+        found.append(Problem(Place("--cpuset-threads"), "", text, "warning"))
     if not values["disable-hot-restart"]:
         found += _found(OF_HOT_RESTART, "there is no hot restart yet", severity, changed)
     return tuple(sorted(found, key=lambda problem: problem.place))
