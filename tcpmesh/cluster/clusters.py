@@ -152,13 +152,15 @@ class Clusters:
         if cluster is not None:
             cluster.host_fails(told.host)
 
+    def host_numbers(self) -> Iterator[HostNumbers | None]:
+        """What was counted of the hosts of each cluster that has had connections; `None` is none,
+        but took a while.
+        """
+        for number, cluster in tuple(self._by_number.items()):
+            numbers = cluster.host_numbers()
+            yield HostNumbers(number, numbers) if numbers else None
+
     def _tell_host_numbers(self, told: AskHostNumbers) -> None:
-        if not told.cluster:
-            for number, each in self._by_number.items():
-                found = each.host_numbers()
-                if found:
-                    self._send(HostNumbers(number, found))
-            return
         cluster = self._by_number.get(told.cluster)
         numbers = cluster.host_numbers() if cluster is not None else ()
         self._send(HostNumbers(told.cluster, numbers))

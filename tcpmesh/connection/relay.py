@@ -204,7 +204,6 @@ class Relay:
         "_look",
         "_observer",
         "_queue",
-        "_quiet",
         "_seen",
         "_timers",
         "early",
@@ -212,6 +211,7 @@ class Relay:
         "from_downstream",
         "from_upstream",
         "last",
+        "quiet",
         "read_source",
         "reset",
         "stream_info",
@@ -250,7 +250,8 @@ class Relay:
         self._observer = observer
         self._timers = timers
         self._queue: TimeoutQueue[Relay] | None = None
-        self._quiet = 0
+        self.quiet = 0
+        """How often in a row it was looked at and found idle."""
         self._seen = (0, 0, 0, 0)
         self._look: Callable[[], object] | None = None
 
@@ -275,17 +276,21 @@ class Relay:
         early = self.early
         if early is not None:
             early.stop()
-        self.read_source.protocol = down
-        upstream.registerProducer(down, True)
-        downstream.registerProducer(up, True)
-        _fit(upstream, downstream)
-        _fit(downstream, upstream)
+        self.bind(downstream, upstream)
         if self._look is not None:
             self.watch(self._look)
         if early is None:
             self.read_source.resumeProducing()
         else:
             self._pass_on(early, downstream, upstream)
+
+    def bind(self, downstream: Any, upstream: Any) -> None:
+        """Let each be paused for the other, and the client's bytes go to its direction."""
+        self.read_source.protocol = self.from_downstream
+        upstream.registerProducer(self.from_downstream, True)
+        downstream.registerProducer(self.from_upstream, True)
+        _fit(upstream, downstream)
+        _fit(downstream, upstream)
 
     def _pass_on(self, early: EarlyData, downstream: Any, upstream: Any) -> None:
         """What was early goes first; then the client is read, unless that was more than the
@@ -318,6 +323,10 @@ class Relay:
         """
         self._queue = queue
         queue.add(self)
+
+    def go_on_watching(self, quiet: int) -> None:
+        """It was watched elsewhere, and so often in a row found idle."""
+        self.quiet, self._seen = quiet, self.activity
 
     def watch(self, look: Callable[[], object]) -> None:
         """Call this after each time when bytes, or their end, were passed on; it may close the
@@ -418,10 +427,10 @@ class Relay:
     def _check_idle(self) -> None:
         now = self.activity
         if now != self._seen:
-            self._seen, self._quiet = now, 0
+            self._seen, self.quiet = now, 0
         else:
-            self._quiet += 1
-            if self._quiet == IDLE_CHECKS:
+            self.quiet += 1
+            if self.quiet == IDLE_CHECKS:
                 self._queue = None
                 self._observer.relay_idle(self)
                 return

@@ -23,6 +23,7 @@ from twisted.internet.interfaces import (
 
 from tcpmesh.values.address import Address
 from tcpmesh.values.socket_options import ConnectOptions, ListenOptions
+from tcpmesh.values.stream.moved import MovedSocket
 from tcpmesh.values.stream.tcp_facts import TcpFacts
 
 
@@ -220,4 +221,23 @@ class INetwork(Interface):
 
         :return: fires when nothing of it is left: no descriptor, and no timer of
             `timers`.
+        """
+
+
+class IMovesConnections(INetwork):
+    """A network whose connections can go on in another one, perhaps of another process."""
+
+    def can_leave(transport: IStreamTransport) -> bool:
+        """Whether a transport can: it is one of this network, and is neither closed, nor about to
+        be, nor broken.
+        """
+
+    def leave(transport: IStreamTransport) -> tuple[int, MovedSocket]:
+        """Take its descriptor, which is the caller's then, from a transport that can leave; its
+        protocol and its producer are told nothing.
+        """
+
+    def arrive(descriptor: int, moved: MovedSocket) -> IStreamTransport:
+        """A connection that has left another network, paused.  The descriptor is the transport's
+        from then on.
         """

@@ -34,6 +34,7 @@ from tcpmesh.server.live.gathering import Gathering
 from tcpmesh.server.live.steering import Steering
 from tcpmesh.server.live.watching import Watching
 from tcpmesh.server.stats_flush import build_sinks, wants_values
+from tcpmesh.server.workers.merging import Merging
 from tcpmesh.server.workers.workers import Workers
 from tcpmesh.stats.store import Store
 from tcpmesh.values.drain import DrainStrategy, DrainTimes
@@ -123,6 +124,7 @@ class Main:
             store.add_collector(self.ask_numbers)
         else:
             self._lost = store.counter("server.workers_lost")
+        self._merging = Merging(store, network)
 
     def _context(self, network: INetwork, store: Store, random: Random, node: Any) -> MainContext:
         """What main's parts share."""
@@ -178,7 +180,7 @@ class Main:
         self._lost.tally += 1
         self.left(worker)
         self._connections.pop(worker, None)
-        self.context.store.withdraw(worker_name(worker))
+        self._merging.lost(worker)
 
     def left(self, worker: int) -> None:
         """A worker answers nothing any more."""
@@ -309,7 +311,7 @@ class Main:
         if self._several is None:
             return succeed(None)  # whoever reads them asks
         self._send(AskNumbers())
-        return self._several.answered()
+        return self._several.answered().addCallback(lambda _: self._merging.merged())
 
     def host_numbers(self) -> Deferred[None]:
         """The same for what they have counted of each host."""
@@ -339,5 +341,7 @@ class Main:
 
     def _take_numbers(self, told: Numbers) -> None:
         self._connections[told.worker] = told.connections
-        if told.deltas is not None:
+        if self._several is not None:
+            self._merging.take(told)
+        elif told.deltas is not None:
             self.context.store.merge(told.deltas, worker_name(told.worker))

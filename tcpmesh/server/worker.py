@@ -6,7 +6,7 @@ nobody anything while a connection is served.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from random import Random
 from typing import Any
 
@@ -24,12 +24,11 @@ from tcpmesh.server.link.numbers import MainMessage, Numbers, WorkerMessage
 from tcpmesh.server.live.asked import Asked
 from tcpmesh.server.live.closing import Closing
 from tcpmesh.server.live.counting import Counting
+from tcpmesh.server.live.telling import Telling
 from tcpmesh.stats.settings import stats_store
 from tcpmesh.stats.store import Store
 from tcpmesh.values.link import (
     AddListener,
-    Answered,
-    Ask,
     AskClients,
     AskNumbers,
     Begin,
@@ -125,11 +124,11 @@ class Worker:
             LogLevels: self._set_levels,
             ReopenLogs: lambda told: self._access_logs.reopen(),
             AskNumbers: self._tell_numbers,
-            AskClients: lambda told: send(Clients(begin.index, self.listeners.connections)),
-            Ask: lambda told: send(Answered(begin.index, told.ask)),
+            AskClients: self._tell_clients,
             SharedBlocks: self._take_blocks,
             Prepare: self._prepare,
             Stop: self._stop,
+            **(self._telling(network, store) if begin.workers > 1 else {}),
         }
 
     def receive(self, message: WorkerMessage, sockets: Sequence[Any] = ()) -> None:
@@ -158,6 +157,18 @@ class Worker:
             self._gone.addCallback(lambda _: self._access_logs.stop())
         self._gone.addCallback(lambda _: self._send(Stopped()))
 
+    def _telling(self, network: INetwork, store: Store) -> Mapping[type, Callable[[Any], object]]:
+        """What is done otherwise where there are several: what was counted is told in steps."""
+        telling = Telling(
+            self._index,
+            network,
+            store,
+            lambda: self.listeners.connections,
+            self.clusters.host_numbers,
+            self._send,
+        )
+        return telling.receivers
+
     def _take_blocks(self, told: SharedBlocks) -> None:
         assert self._counts is not None
         for owner, block in told.blocks:
@@ -176,6 +187,9 @@ class Worker:
 
     def _set_levels(self, told: LogLevels) -> None:
         show_debug(dict(told.levels))
+
+    def _tell_clients(self, told: AskClients) -> None:
+        self._send(Clients(self._index, self.listeners.connections))
 
     def _tell_numbers(self, told: AskNumbers) -> None:
         deltas = self._store.deltas() if self._store is not None else None

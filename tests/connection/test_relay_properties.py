@@ -354,6 +354,10 @@ class SocketGames:
         """Where to play."""
         raise NotImplementedError
 
+    def make_game(self, buffers: int, relayed: bool) -> Game:
+        """What to play."""
+        return Game(self.make_harness(buffers), relayed, self.backend)
+
     def play(
         self, relayed: bool, moves: list[Move], buffers: int
     ) -> tuple[Game, tuple[Player, Player]]:
@@ -365,7 +369,7 @@ class SocketGames:
             ]
 
         async def game_and_players() -> tuple[Game, tuple[Player, Player]]:
-            game = Game(self.make_harness(buffers), relayed, self.backend)
+            game = self.make_game(buffers, relayed)
             try:
                 return game, await game.play(moves)
             finally:

@@ -36,10 +36,11 @@ from zope.interface import implementer
 
 from twisted.internet.defer import Deferred
 
-from tcpmesh.interfaces import INetwork
+from tcpmesh.interfaces import IMovesConnections
 from tcpmesh.net.connecting.connect_check import ConnectCheckListener
 from tcpmesh.net.cooperator import shared_cooperator
 from tcpmesh.net.descriptor_reserve import DescriptorReserve
+from tcpmesh.net.epoll import moving
 from tcpmesh.net.epoll.accept import AcceptingPort
 from tcpmesh.net.epoll.connect import EpollConnector
 from tcpmesh.net.epoll.connect_check import EpollConnectCheck
@@ -51,6 +52,7 @@ from tcpmesh.net.listen import bind
 from tcpmesh.net.timeout_queues import TimeoutQueues
 from tcpmesh.values.address import Address
 from tcpmesh.values.socket_options import ConnectOptions, ListenOptions
+from tcpmesh.values.stream.moved import MovedSocket
 
 READ_SIZE = 256 * 1024
 """Bytes of the shared buffer.  Measured: 64 KiB costs twice the CPU per bulk byte; above 256 KiB
@@ -61,7 +63,7 @@ KEPT_SIZES = 256
 """Of so many sizes the cut buffer is kept."""
 
 
-@implementer(INetwork)
+@implementer(IMovesConnections)
 class EpollNetwork:
     """Sockets in one epoll set of the reactor.
 
@@ -104,6 +106,20 @@ class EpollNetwork:
     def connected(self, fd: int, address: Address) -> EpollTransport:
         """The transport of a connection just made, already watched."""
         return EpollTransport(self, fd, address.family, address.sockaddr, True)
+
+    def can_leave(self, transport: Any) -> bool:
+        """Whether another network can go on with it."""
+        return isinstance(transport, EpollTransport) and moving.can_leave(transport)
+
+    def leave(self, transport: Any) -> tuple[int, MovedSocket]:
+        """Take its descriptor from a transport."""
+        return moving.leave(transport)
+
+    def arrive(self, descriptor: int, moved: MovedSocket) -> EpollTransport:
+        """Go on with a connection of another network."""
+        transport = EpollTransport(self, descriptor, moved.family, moved.peer, False)
+        moving.arrive(transport, moved)
+        return transport
 
     def bind(self, address: Address, options: ListenOptions) -> socket.socket:
         """A socket of the system, bound and not yet listening, or an inherited one."""

@@ -175,6 +175,11 @@ class Pump:
             self.direction.pauseProducing()
 
     @property
+    def is_paused(self) -> bool:
+        """Whether the source waits until the sink has taken more."""
+        return self._full
+
+    @property
     def full(self) -> bool:
         """Whether the pipe holds all that it may."""
         return self.held >= self._limit
@@ -199,6 +204,15 @@ class Pump:
         """The sink has taken what was there; if that was the last, the pipe is free."""
         if self._last and not self.held:
             self.end()
+
+    def take_back(self) -> bytes:
+        """What it holds, which is lost for the sink; the pipe is given up."""
+        pieces = []
+        while self.held:
+            pieces.append(os.read(self._pipe[0], self.held))
+            self.held -= len(pieces[-1])
+        self.end()
+        return b"".join(pieces)
 
     def end(self) -> None:
         """Give up the pipe, with what it holds."""

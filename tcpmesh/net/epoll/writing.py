@@ -236,7 +236,7 @@ class WriteSide(Descriptor):
         if self.fd < 0:
             producer.stopProducing()
             return
-        self._producer, self._streaming, self._producer_paused = producer, streaming, False
+        self._producer, self._streaming = producer, streaming
         if not streaming:
             self._pull()
 

@@ -6,6 +6,7 @@ numbers stay what they are: a type that is not used any more leaves its number u
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -113,14 +114,36 @@ SCOPE = enum_form(DrainScope)
 STRATEGY = Mapped(TEXT, lambda strategy: strategy.value, DrainStrategy)
 MERGE = Mapped(TEXT, lambda merge: merge.value, Merge)
 INTERVAL = Together(TEXT, FRACTION, Several(Together(WHOLE, WHOLE)), Several(FRACTION))
+NAMES = Mapped(Together(*[Several(TEXT)] * 4), tuple, lambda names: Names(*names))
+
+
+def packed_names(shown: Mapping[str, Names]) -> tuple[Any, Any]:
+    """Names by prefix, of which many are equal, and then one object: each once, and which of them
+    is whose.
+    """
+    places = {id(names): place for place, names in enumerate(_once(shown.values()))}
+    each = tuple((prefix, places[id(names)]) for prefix, names in shown.items())
+    return _once(shown.values()), each
+
+
+def unpacked_names(packed: tuple[Any, Any]) -> dict[str, Names]:
+    """What `packed_names` has packed."""
+    names, each = packed
+    return {prefix: names[place] for prefix, place in each}
+
+
+def _once(names: Iterable[Names]) -> tuple[Names, ...]:
+    return tuple({id(each): each for each in names}.values())
+
+
 DELTAS = Record(
     Deltas,
     counters=mapping_form(WHOLE),
     gauges=mapping_form(Mapped(Together(MERGE, WHOLE), tuple, lambda pair: GaugeValue(*pair))),
     histograms=mapping_form(Mapped(INTERVAL, tuple, lambda parts: Interval(*parts))),
     text_readouts=mapping_form(TEXT),
-    shown=mapping_form(
-        Mapped(Together(*[Several(TEXT)] * 4), tuple, lambda names: Names(*names)),
+    shown=Mapped(
+        Together(Several(NAMES), Several(Together(TEXT, WHOLE))), packed_names, unpacked_names
     ),
     is_whole=TRUTH,
     tags=mapping_form(Together(TEXT, Several(Together(TEXT, TEXT)))),
@@ -246,7 +269,10 @@ TO_MAIN = Table(
     (8, Record(link.HostsUnused, cluster=WHOLE, hosts=Several(WHOLE))),
     (9, Record(link.Rates, cluster=WHOLE, rates=Several(Together(WHOLE, WHOLE, WHOLE)))),
     (10, Record(link.HostNumbers, cluster=WHOLE, numbers=Several(Several(WHOLE)))),
-    (11, Record(Numbers, worker=WHOLE, connections=WHOLE, deltas=Optional(DELTAS))),
+    (
+        11,
+        Record(Numbers, worker=WHOLE, connections=WHOLE, deltas=Optional(DELTAS), is_last=TRUTH),
+    ),
     (12, Record(link.Stopped)),
     (13, Record(link.Prepared)),
     (

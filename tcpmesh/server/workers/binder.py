@@ -24,6 +24,7 @@ from tcpmesh.listener.draining import is_in
 from tcpmesh.listener.listen_socket import KeptSocket, listen_sockets_of
 from tcpmesh.listener.listener import Listener
 from tcpmesh.listener.listeners import REFUSED, refusal
+from tcpmesh.listener.updates import difference
 from tcpmesh.net.listen import BindError
 from tcpmesh.registry import BrokenExtension, MainContext, UnknownExtension, WorkerContext
 from tcpmesh.server.workers.no_network import NoNetwork
@@ -217,10 +218,18 @@ class Binder:
         return None
 
     def _update(self, told: UpdateChains) -> Refused:
+        """Only chains that are new are built, for there may be ten thousand others."""
+        kept = self._listeners[told.listener]
+        message = type(told.message)()
+        message.CopyFrom(told.message)
+        del message.filter_chains[:]
+        come = difference(kept.message.filter_chains, told.message.filter_chains).come
+        message.filter_chains.extend(come)
         try:
-            self._try_listener(told.message)
+            self._try_listener(message)
         except REFUSED as e:
             return refusal(told.listener, e)
+        kept.message = told.message
         return None
 
     def _remove(self, told: RemoveListener) -> None:

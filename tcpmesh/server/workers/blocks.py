@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from tcpmesh.listener.filter_chains import digest
-from tcpmesh.listener.updates import default_chain
+from tcpmesh.listener.updates import default_chain, difference
 from tcpmesh.values.link import AddCluster, AddListener, SharedBlocks, UpdateChains
 from tcpmesh.values.shared.memory import MainCounts
 
@@ -26,6 +26,8 @@ class Blocks:
         """Of each the name that workers know its block by, and the block."""
         self._listeners: dict[int, dict[str, tuple[str, int]]] = {}
         """The same of each listener and its chains, by what they are to main."""
+        self._messages: dict[int, Any] = {}
+        """The `listener.v3.Listener` of each."""
 
     def add_cluster(self, told: AddCluster) -> None:
         """A cluster is built."""
@@ -43,16 +45,27 @@ class Blocks:
         rows = 1 + len(told.message.listener_filters)
         block = self._counts.allocate(owner, rows)
         self._listeners[told.listener] = {owner: (f"listener.{told.name}", block)}
-        self._set_chains(told.listener, told.message)
+        self._messages[told.listener] = told.message
+        self._add_chains(told.listener, [*told.message.filter_chains, *default_chain(told.message)])
 
     def update_chains(self, told: UpdateChains) -> SharedBlocks:
         """A listener gets other chains: what a worker is to be told before it builds those that are
         new.
         """
-        return SharedBlocks(tuple(self._set_chains(told.listener, told.message)))
+        number, after = told.listener, told.message
+        before, self._messages[number] = self._messages[number], after
+        chains = difference(before.filter_chains, after.filter_chains)
+        come = self._add_chains(number, [*chains.come, *default_chain(after)])
+        known = self._listeners[number]
+        for each in _left_out(chains.gone, before, after):
+            owner = _owner(number, digest(each))
+            if known.pop(owner, None) is not None:
+                self._counts.free(owner)
+        return SharedBlocks(tuple(come))
 
     def remove_listener(self, number: int) -> None:
         """A listener is not wanted any more."""
+        self._messages.pop(number, None)
         for owner in self._listeners.pop(number, ()):
             self._counts.free(owner)
 
@@ -64,23 +77,32 @@ class Blocks:
         """The same for a listener and its chains."""
         return SharedBlocks(tuple(self._listeners[number].values()))
 
-    def _set_chains(self, number: int, message: Any) -> list[tuple[str, int]]:
+    def _add_chains(self, number: int, chains: Iterable[Any]) -> list[tuple[str, int]]:
+        """Set blocks aside for those of these chains that may count, and have none yet."""
         known = self._listeners[number]
-        listener = f"listener {number}"
-        wanted = dict(_counting(message, listener))
-        for owner in [each for each in known if each != listener and each not in wanted]:
-            del known[owner]
-            self._counts.free(owner)
-        new = [owner for owner in wanted if owner not in known]
-        for owner in new:
-            name, rows = wanted[owner]
-            known[owner] = name, self._counts.allocate(owner, rows)
-        return [known[owner] for owner in new]
+        new = []
+        for chain in chains:
+            rows = len(chain.filters)
+            if rows < 2:
+                continue
+            key = digest(chain)
+            owner = _owner(number, key)
+            if owner not in known:
+                known[owner] = f"chain.{key.hex()}", self._counts.allocate(owner, rows)
+                new.append(known[owner])
+        return new
 
 
-def _counting(message: Any, listener: str) -> Iterable[tuple[str, tuple[str, int]]]:
-    """The chains that may count: what each is to main, and to workers, and how much it counts."""
-    for chain in (*message.filter_chains, *default_chain(message)):
-        if len(chain.filters) > 1:
-            name = f"chain.{digest(chain).hex()}"
-            yield f"{listener} {name}", (name, len(chain.filters))
+def _owner(listener: int, chain: bytes) -> str:
+    """What a chain is to main."""
+    return f"listener {listener} chain {chain.hex()}"
+
+
+def _left_out(gone: list[Any], before: Any, after: Any) -> list[Any]:
+    """The chains that are no more: a default chain may be one of the others too."""
+    default = default_chain(after)
+    old = [each for each in default_chain(before) if each not in default]
+    return [
+        *(each for each in gone if each not in default),
+        *(each for each in old if each not in after.filter_chains),
+    ]

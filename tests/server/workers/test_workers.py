@@ -161,7 +161,9 @@ class ServingTests(WorkersTestCase):
         """Clients are counted over all workers."""
         self.begin()
         self.connect(3)
-        self.assertEqual(3, self.successResultOf(self.mesh.main.count_connections()))
+        counted = self.mesh.main.count_connections()
+        self.mesh.pump()
+        self.assertEqual(3, self.successResultOf(counted))
 
     def test_stop(self) -> None:
         """A stop is over when all workers have stopped, which are told nothing more then."""
@@ -459,6 +461,7 @@ class SlowTests(WorkersTestCase):
         for each in asked:
             self.assertNoResult(each)
         self.mesh.workers[1].die()
+        self.mesh.pump()
         for each in asked:
             self.successResultOf(each)
 
@@ -475,6 +478,7 @@ class LostTests(WorkersTestCase):
         self.clients = self.connect(4)
         self.mesh.stats()
         self.mesh.main.host_numbers()
+        self.mesh.pump()
         self.mesh.workers[1].die()
 
     def test_gauges(self) -> None:
@@ -505,6 +509,7 @@ class LostTests(WorkersTestCase):
         """What it has counted of hosts stays, but for its connections."""
         self.mesh.replace_worker(1)
         self.mesh.main.host_numbers()
+        self.mesh.pump()
         (cluster,) = self.mesh.main.cluster_statuses()
         self.assertEqual(4, sum(host.counters["cx_total"] for host in cluster.hosts))
         self.assertEqual(2, sum(host.gauges["cx_active"] for host in cluster.hosts))
@@ -573,10 +578,16 @@ class LostTests(WorkersTestCase):
         assert changed is not None
         self.assertEqual([OTHER], [str(host.address) for host in changed.hosts])
 
+    def told_numbers(self) -> Deferred[None]:
+        """Workers are asked what they have counted."""
+        asked = self.mesh.main.numbers()
+        self.mesh.pump()
+        return asked
+
     def test_both(self) -> None:
         """With no worker there all questions are answered; the next one serves."""
         self.mesh.workers[0].die()
-        self.successResultOf(self.mesh.main.numbers())
+        self.successResultOf(self.told_numbers())
         self.assertEqual(0, self.successResultOf(self.mesh.main.count_connections()))
         asked = self.mesh.main.live.connections(ConnectionQuery())
         self.assertEqual(0, self.successResultOf(asked).total)
