@@ -27,6 +27,9 @@ KILL = 10.0
 nothing.
 """
 
+SHORTEST_BEAT = 0.01
+"""Seconds."""
+
 
 @dataclass(frozen=True)
 class Timeouts:
@@ -42,7 +45,7 @@ class Timeouts:
         """Seconds after which a loop shows again that it turns: often enough that one that is
         only a little late is not counted.
         """
-        return self.miss / 2
+        return max(self.miss / 2, SHORTEST_BEAT)
 
 
 def timeouts_of(message: Any) -> Timeouts:

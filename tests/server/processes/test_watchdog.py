@@ -36,6 +36,10 @@ class TimeoutsTests(SynchronousTestCase):
         found = watchdogs_of(bootstrap_of(watchdogs=watchdogs))
         self.assertEqual(found, (Timeouts(1.0, 1.0, KILL), Timeouts(0.2, 3.0, 0.0)))
 
+    def test_no_time(self) -> None:
+        """Where a loop has no time at all, nobody is kept busy by looking."""
+        self.assertEqual(Timeouts(miss=0.0).beat, 0.01)
+
     def test_one_for_both(self) -> None:
         """The older field, with one watchdog, is for both."""
         found = watchdogs_of(bootstrap_of(watchdog={"miss_timeout": "2s"}))
