@@ -99,7 +99,9 @@ class Clusters:
             self._by_number[told.cluster] = cluster
 
     def _serve(self, told: ServeCluster) -> None:
-        cluster = self._by_number[told.cluster]
+        cluster = self._by_number.get(told.cluster)
+        if cluster is None:
+            return  # it could not be built here
         predecessor = self._by_name.get(cluster.name)
         self._by_name[cluster.name] = cluster
         if predecessor is not None:
@@ -110,7 +112,9 @@ class Clusters:
         self._count()
 
     def _remove(self, told: RemoveCluster) -> None:
-        cluster = self._by_number.pop(told.cluster)
+        cluster = self._by_number.pop(told.cluster, None)
+        if cluster is None:
+            return
         if self._by_name.get(cluster.name) is cluster:
             del self._by_name[cluster.name]
         cluster.close()

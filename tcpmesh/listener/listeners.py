@@ -167,8 +167,11 @@ class Listeners:
         return listener
 
     def _update(self, told: UpdateChains) -> None:
+        listener = self._listeners.get(told.listener)
+        if listener is None:
+            return  # it could not be built here
         try:
-            self._left_out[told.update] = self._listeners[told.listener].update(told.message)
+            self._left_out[told.update] = listener.update(told.message)
         except REFUSED as e:
             self._send(refusal(told.listener, e))
 

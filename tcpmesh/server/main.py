@@ -122,8 +122,6 @@ class Main:
         }
         if several is None:
             store.add_collector(self.ask_numbers)
-        else:
-            self._lost = store.counter("server.workers_lost")
         self._merging = Merging(store, network)
 
     def _context(self, network: INetwork, store: Store, random: Random, node: Any) -> MainContext:
@@ -177,7 +175,6 @@ class Main:
 
     def lost(self, worker: int) -> None:
         """A worker is no more, with its connections; another one may take its place."""
-        self._lost.tally += 1
         self.left(worker)
         self._connections.pop(worker, None)
         self._merging.lost(worker)

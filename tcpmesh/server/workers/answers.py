@@ -81,6 +81,11 @@ class Ends:
         """... and by one that came later."""
         self._holders[number].add(worker)
 
+    def refused(self, number: int, worker: int) -> None:
+        """A worker could not build a cluster."""
+        if number in self._holders:
+            self._holders[number].discard(worker)
+
     def served(self, number: int) -> int | None:
         """A cluster is found by its name from now on; the one that is therefore not wanted any
         more, which is to be left.

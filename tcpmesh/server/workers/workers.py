@@ -272,6 +272,8 @@ class Workers:
             number=number,
             reason=told.reason,
         )
+        if isinstance(told, ClusterRefused):
+            self._ends.refused(told.cluster, index)
 
     def _outcome(self, index: int, told: ConnectOutcome) -> None:
         self._failing.outcome(told, index, self._links)

@@ -11,9 +11,12 @@ from envoy.extensions.filters.network.connection_limit.v3 import connection_limi
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from tcpmesh.cluster.cluster import Cluster
+from tcpmesh.listener.listener import Listener
 from tcpmesh.net.listen import BindError
-from tcpmesh.registry import UnknownExtension
+from tcpmesh.registry import BrokenExtension, UnknownExtension
 from tcpmesh.runtime.entries import entry_of_text
+from tcpmesh.server.worker import Worker
 from tcpmesh.server.workers.workers import PATIENCE
 from tcpmesh.testing.mesh import address_of
 from tcpmesh.testing.upstreams import Named
@@ -487,7 +490,6 @@ class LostTests(WorkersTestCase):
         self.assertEqual((4, 2), (stats["downstream_cx_total"], stats["downstream_cx_active"]))
         self.assertEqual(0, stats["worker_1.downstream_cx_active"])
         self.assertEqual(2, stats["worker_1.downstream_cx_total"])
-        self.assertEqual(1, self.mesh.stat("server.workers_lost"))
 
     def test_limits(self) -> None:
         """What it had counted for limits of the whole proxy is 0, so others may use it."""
@@ -632,3 +634,32 @@ class RefusalTests(WorkersTestCase):
         line = "worker 1 cannot build listener 1: no such directory"
         self.assertEqual([line], told.lines)
         self.connect(2)
+
+    def test_what_a_worker_has_not(self) -> None:
+        """One that could not build a listener and a cluster goes on without, however these change,
+        and nobody waits for it to have nothing left of them.
+        """
+        told_in(self, "main")
+        lacking = self.mesh.workers[1].worker
+        self.patch(Cluster, "__init__", self.failing(lacking, Cluster.__init__))
+        self.patch(Listener, "__init__", self.failing(lacking, Listener.__init__))
+        self.begin()
+        self.mesh.add_listener("l", FRONT, tcp_proxy("cluster: c, idle_timeout: 9s"))
+        self.connect(2)
+        self.mesh.clusters.remove("c")
+        for transport in self.mesh.network.transports:
+            transport.abortConnection()
+        self.mesh.pump()
+        self.mesh.stats()
+        self.assertEqual({}, self.mesh.stats("cluster.c."))
+        self.mesh.listeners.remove("l")
+
+    def failing(self, worker: Worker, init: Any) -> Any:
+        """What builds everywhere but in a worker."""
+
+        def build(made: Any, message: Any, context: Any, *more: Any) -> None:
+            if context is worker.context:
+                raise BrokenExtension("not here")
+            init(made, message, context, *more)
+
+        return build
