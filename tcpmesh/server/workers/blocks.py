@@ -2,8 +2,8 @@
 of them aside, and tells each worker before it builds what they are for.
 
 A chain that an update leaves as it is keeps its counts, and so do the clients that it has; so each
-chain that may count has a block of its own, found by its digest.  (The terminal filter counts
-nothing for all workers.)
+chain that may count has a block of its own, found by its digest.  Chains of nothing but tcp_proxy,
+of which there may be ten thousand, count nothing.
 """
 
 from __future__ import annotations
@@ -11,10 +11,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from envoy.extensions.filters.network.tcp_proxy.v3.tcp_proxy_pb2 import TcpProxy
+
 from tcpmesh.listener.filter_chains import digest
 from tcpmesh.listener.updates import default_chain, difference
 from tcpmesh.values.link import AddCluster, AddListener, SharedBlocks, UpdateChains
-from tcpmesh.values.shared.memory import MainCounts
+from tcpmesh.values.shared.memory import ROWS, MainCounts
+
+
+TCP_PROXY = TcpProxy.DESCRIPTOR.full_name
 
 
 class Blocks:
@@ -42,7 +47,7 @@ class Blocks:
     def add_listener(self, told: AddListener) -> None:
         """A listener is built."""
         owner = f"listener {told.listener}"
-        rows = 1 + len(told.message.listener_filters)
+        rows = max(ROWS, 1 + len(told.message.listener_filters))
         block = self._counts.allocate(owner, rows)
         self._listeners[told.listener] = {owner: (f"listener.{told.name}", block)}
         self._messages[told.listener] = told.message
@@ -82,15 +87,20 @@ class Blocks:
         known = self._listeners[number]
         new = []
         for chain in chains:
-            rows = len(chain.filters)
-            if rows < 2:
+            if not _may_count(chain):
                 continue
             key = digest(chain)
             owner = _owner(number, key)
             if owner not in known:
+                rows = max(ROWS, len(chain.filters))
                 known[owner] = f"chain.{key.hex()}", self._counts.allocate(owner, rows)
                 new.append(known[owner])
         return new
+
+
+def _may_count(chain: Any) -> bool:
+    filters = chain.filters
+    return any(each.typed_config.TypeName() != TCP_PROXY for each in filters)
 
 
 def _owner(listener: int, chain: bytes) -> str:

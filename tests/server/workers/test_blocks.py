@@ -110,7 +110,7 @@ class BlocksTests(SynchronousTestCase):
             self.take(self.blocks.of_listener(number))
             self.take(self.blocks.update_chains(UpdateChains(number, number + 1, listener(2, 3))))
             self.blocks.remove_listener(number)
-        self.assertLess(self.main._end, 200)
+        self.assertLess(self.main._end, 400)
         self.assertEqual({}, self.main.blocks())
 
     def take(self, told: SharedBlocks) -> None:
