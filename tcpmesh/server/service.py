@@ -159,6 +159,7 @@ class Server(MultiService):
         bootstrap, node, store, options = self.bootstrap, self.node, self.store, self.options
         if self._processes is None:
             return assemble(bootstrap, node, network, store, link=self._link, options=options)
+        self._processes.prepare(self._clock)
         made = assemble_main(bootstrap, node, network, store, options.concurrency, options=options)
         self._workers = made.workers
         return made
@@ -181,7 +182,7 @@ class Server(MultiService):
         super().startService()
         assert self._proxy is not None
         if self._processes is not None and self._workers is not None:
-            self._processes.start(self._workers, self._clock, self.store)
+            self._processes.start(self._workers, self.store)
         warm = self._proxy.main.initialize()
         if warm.called:
             self._serve()

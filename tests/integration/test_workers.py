@@ -25,6 +25,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.testing.certificates import Authority
 from tcpmesh.testing.child import Child, wait_for
+from tests.integration.descendants import descendants
 
 TYPES = "type.googleapis.com/envoy.extensions"
 PATIENCE = 10.0
@@ -114,12 +115,8 @@ def configuration(folder: Path, upstream: int, **fields: Any) -> str:
 def processes_of(proxy: Child) -> dict[str, int]:
     """The processes of a proxy besides main, by their names."""
     found = {}
-    todo = [proxy.pid]
-    while todo:
-        pid = todo.pop()
+    for pid in descendants(proxy.pid):
         with contextlib.suppress(OSError):
-            children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-            todo += [int(each) for each in children]
             found[Path(f"/proc/{pid}/comm").read_text().strip()] = pid
     return {name: pid for name, pid in found.items() if name.startswith("tcpmesh:")}
 

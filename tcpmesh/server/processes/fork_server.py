@@ -2,7 +2,8 @@
 
 A worker that was started as a program of its own would take half a second and tens of megabytes to
 import what all the others have too.  A fork of main would have the memory for nothing, but with it
-main's reactor, its threads and its sockets.  So main starts this program once, early.  It imports,
+main's reactor, its threads and its sockets.  So main starts this program once, early: while it may
+still be root, who can read what others cannot.  It imports, becomes the user that main is by then,
 has neither reactor nor threads, and has nothing open but standard streams and the socket to main.
 Whoever is forked from it shares its memory until either writes to it; that the garbage collector
 does not is what `gc.freeze` is for.
@@ -33,6 +34,7 @@ from tcpmesh.server.processes.framing import AT_ONCE, Frame, FrameReader, Framin
 from tcpmesh.server.processes.messages import (
     FROM_FORK_SERVER,
     TO_FORK_SERVER,
+    Become,
     Exited,
     Fork,
     Forked,
@@ -112,6 +114,8 @@ class ForkServer:
         message = decode(TO_FORK_SERVER, frame.body)
         if isinstance(message, Import):
             _import(message.modules)
+        elif isinstance(message, Become):
+            become(message)
         elif isinstance(message, Kill):
             # Of one that has ended, and is reaped, another process may have the number.
             if message.pid in self._children:
@@ -178,6 +182,22 @@ def name_process(name: str) -> None:
     """What the kernel calls this process, for `ps` and `top`: 15 characters of it."""
     with suppress(OSError), open("/proc/self/comm", "w") as f:
         f.write(name)
+
+
+def own_ids() -> Become:
+    """Who this process is."""
+    return Become(os.geteuid(), os.getegid(), tuple(os.getgroups()))
+
+
+def become(wanted: Become) -> None:
+    """Be that user.
+
+    :raise OSError: where this process may not.
+    """
+    if own_ids() != wanted:
+        os.setgroups(wanted.groups)
+        os.setgid(wanted.gid)
+        os.setuid(wanted.uid)
 
 
 def _import(modules: tuple[str, ...]) -> None:

@@ -21,11 +21,12 @@ from twisted.logger import Logger
 
 from tcpmesh.config.messages.types import EXTENSION_GROUP
 from tcpmesh.server.processes.channel import Channel
-from tcpmesh.server.processes.fork_server import GRACE
+from tcpmesh.server.processes.fork_server import GRACE, own_ids
 from tcpmesh.server.processes.framing import FramingError
 from tcpmesh.server.processes.messages import (
     FROM_FORK_SERVER,
     TO_FORK_SERVER,
+    Become,
     Exited,
     Fork,
     Forked,
@@ -101,8 +102,9 @@ class ForkServerLink:
         self._ended: Deferred[None] | None = None
 
     def bring_in(self, modules: Iterable[str]) -> None:
-        """Have modules imported."""
+        """Have modules imported, and then be the user that this process is now."""
         self._tell(Import(tuple(modules)))
+        self._tell(own_ids())
 
     def fork(self, message: Fork, descriptors: Sequence[int]) -> None:
         """Start a worker with these descriptors."""
@@ -119,7 +121,9 @@ class ForkServerLink:
         self._channel.close()
         return self._reaped()
 
-    def _tell(self, message: Import | Fork | Kill, descriptors: Sequence[int] = ()) -> None:
+    def _tell(
+        self, message: Import | Become | Fork | Kill, descriptors: Sequence[int] = ()
+    ) -> None:
         self._channel.send(TO_FORK_SERVER.encode(message), descriptors)
 
     def _receive(self, body: bytes, descriptors: tuple[int, ...]) -> None:

@@ -33,6 +33,15 @@ class Import:
 
 
 @dataclass(frozen=True)
+class Become:
+    """Be the user that main is from now on."""
+
+    uid: int
+    gid: int
+    groups: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class LogSettings:
     """The application log of main, which is that of its workers too."""
 
@@ -97,7 +106,7 @@ class Exited:
     """As `os.waitpid` gives it."""
 
 
-ToForkServer: TypeAlias = Import | Fork | Kill
+ToForkServer: TypeAlias = Import | Become | Fork | Kill
 FromForkServer: TypeAlias = Forked | ForkFailed | Exited
 
 LOG_SETTINGS = Record(
@@ -113,6 +122,7 @@ TO_FORK_SERVER = Table(
     (1, Record(Import, modules=Several(TEXT))),
     (2, Record(Fork, worker=WHOLE, reactor=TEXT, beat=FRACTION, log=LOG_SETTINGS)),
     (3, Record(Kill, pid=WHOLE)),
+    (4, Record(Become, uid=WHOLE, gid=WHOLE, groups=Several(WHOLE))),
 )
 FROM_FORK_SERVER = Table(
     (1, Record(Forked, worker=WHOLE, pid=WHOLE)),

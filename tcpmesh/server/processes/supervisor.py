@@ -55,7 +55,7 @@ class IForkServer(Protocol):
     """What starts workers: see `ForkServerLink`."""
 
     def bring_in(self, modules: list[str]) -> None:
-        """Have modules imported."""
+        """Have modules imported, and then be the user that this process is now."""
 
     def fork(self, message: Fork, descriptors: list[int]) -> None:
         """Start a worker."""
@@ -122,36 +122,45 @@ class WorkerProcesses:
         self._observer = observer
         self._reactor = reactor
         self._make_fork_server = make_fork_server
+        self._clock: Any = None
         self._fork_server: IForkServer | None = None
         self._call: Any = None
         self._places: list[Place] = []
         self._is_stopping = False
 
-    def start(self, workers: IWorkers, clock: Any, store: Store) -> None:
-        """Start all of them.
+    def prepare(self, clock: Any) -> None:
+        """Start the fork server.
 
         :param clock: the reactor, with its monotonic clock.
-        :param store: where ends and misses are counted.
         """
-        self._workers = workers
         self._clock = clock
         self._pauses = Pauses(clock)
+        become_reaper()
+        self._start_fork_server()
+
+    def start(self, workers: IWorkers, store: Store) -> None:
+        """Start all of them.
+
+        :param store: where ends and misses are counted.
+        """
+        clock = self._clock
+        self._workers = workers
         self._watchdogs = Watchdogs(clock, store, self._bootstrap, workers.count, self._stuck)
         self._failures = store.scope("server").counter("worker_failures")
         self._failures.touch()
-        become_reaper()
         self._places = [Place(index, Pauses(clock)) for index in range(workers.count)]
-        self._start_fork_server()
+        self._bring_in()
         for place in self._places:
             self._fill(place)
         self._watchdogs.start()
 
     def stop(self) -> Deferred[None]:
         """End those that have not ended; fires when no process is left."""
-        self._is_stopping = True
-        if not self._places:
+        if self._clock is None:
             return succeed(None)
-        self._watchdogs.stop()
+        self._is_stopping = True
+        if self._places:
+            self._watchdogs.stop()
         if self._call is not None and self._call.active():
             self._call.cancel()
         for place in self._places:
@@ -206,14 +215,20 @@ class WorkerProcesses:
 
     def _start_fork_server(self) -> None:
         try:
-            self._fork_server = server = self._make_fork_server(self._clock, self)
+            self._fork_server = self._make_fork_server(self._clock, self)
         except OSError as e:
             pause = self._pauses.after_an_end()
             log.error("cannot start the fork server: {reason}", reason=e.strerror)
             self._call = self._clock.callLater(pause, self._start_fork_server)
             return
         self._pauses.begins()
-        server.bring_in([self._reactor, *modules_for_workers()])
+        if self._places:
+            self._bring_in()
+
+    def _bring_in(self) -> None:
+        """Have what workers need imported, now that all is built that is configured."""
+        if self._fork_server is not None:
+            self._fork_server.bring_in([self._reactor, *modules_for_workers()])
 
     def _fill(self, place: Place) -> None:
         """Start a worker there."""

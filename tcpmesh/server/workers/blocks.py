@@ -18,7 +18,6 @@ from tcpmesh.listener.updates import default_chain, difference
 from tcpmesh.values.link import AddCluster, AddListener, SharedBlocks, UpdateChains
 from tcpmesh.values.shared.memory import ROWS, MainCounts
 
-
 TCP_PROXY = TcpProxy.DESCRIPTOR.full_name
 
 

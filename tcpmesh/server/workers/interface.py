@@ -4,7 +4,7 @@ Main knows its workers as `tcpmesh.server.workers.workers.Workers`: one object, 
 what it would tell its only worker.  It is joined to each worker by an `IWorkerLink`; the processes
 themselves belong to an `IWorkerProcesses`, which is given to the server, and does this::
 
-    def start(self, workers, clock, store):
+    def start(self, workers, store):
         for index in range(workers.count):
             process = self._start(index, workers.counts_fd)   # it has nothing yet
             workers.join(index, link_to(process))             # Begin, and all there is, is sent
@@ -81,10 +81,15 @@ class IWorkers(Protocol):
 class IWorkerProcesses(Protocol):
     """Starts workers, and starts another one where one is lost."""
 
-    def start(self, workers: IWorkers, clock: Any, store: Store) -> None:
-        """Start all.  Called as soon as privileges are given up, before clients are accepted.
+    def prepare(self, clock: Any) -> None:
+        """Workers will be started soon.  Called while the process may still be root.
 
         :param clock: the reactor, with a clock that nobody can set.
+        """
+
+    def start(self, workers: IWorkers, store: Store) -> None:
+        """Start all.  Called as soon as privileges are given up, before clients are accepted.
+
         :param store: the statistics of main.
         """
 

@@ -126,7 +126,9 @@ class SupervisorTests(SynchronousTestCase):
         """Processes that have started."""
         made = WorkerProcesses(bootstrap, self.log, "some.reactor", self.fork_server)
         self.patch(supervisor, "become_reaper", lambda: None)
-        made.start(self.workers, self.clock, self.store)
+        made.prepare(self.clock)
+        self.assertEqual(self.server.modules, [])
+        made.start(self.workers, self.store)
         for number, server in enumerate(self.servers):
             for index in range(len(server.asked)):
                 server.events.forked(index, 100 * number + 10 + index)
@@ -341,6 +343,15 @@ class SupervisorTests(SynchronousTestCase):
         self.assertRegex(self.lines[-1], "cannot start the fork server: Resource temp")
         self.clock.advance(2 * FIRST)
         self.assertEqual(len(self.servers), 2)
+
+    def test_stop_before_the_start(self) -> None:
+        """Where main cannot serve after all, the fork server is let go."""
+        made = WorkerProcesses(Bootstrap(), self.log, "some.reactor", self.fork_server)
+        self.successResultOf(made.stop())
+        made.prepare(self.clock)
+        stopped = made.stop()
+        self.server.stopped.callback(None)
+        self.successResultOf(stopped)
 
     def test_stop(self) -> None:
         """Workers that have stopped are not replaced, and when the processes have ended nothing is

@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tcpmesh.logs.levels import Levels
 from tcpmesh.server.service import CannotStart, Server
 from tcpmesh.server.workers.interface import IWorkers
+from tcpmesh.stats.store import Store
 from tcpmesh.testing.access_logs import MemoryAccessLogs
 from tcpmesh.testing.harness import Client
 from tcpmesh.testing.harness import Server as Upstream
@@ -32,7 +33,10 @@ class InMemory:
         self.stopped: Deferred[None] = Deferred()
         self.is_stopping = False
 
-    def start(self, workers: IWorkers, *more: Any) -> None:
+    def prepare(self, clock: Any) -> None:
+        """There is nothing to prepare."""
+
+    def start(self, workers: IWorkers, store: Store) -> None:
         """All join at once."""
         for index in range(workers.count):
             self.workers.append(WorkerInMemory(index, workers, self._network, MemoryAccessLogs))
