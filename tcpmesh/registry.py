@@ -15,8 +15,9 @@ from __future__ import annotations
 import errno
 import importlib
 import importlib.util
+import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from random import Random
@@ -34,8 +35,10 @@ from tcpmesh.stats.scope import Scope
 from tcpmesh.stats.store import Store
 from tcpmesh.values.drain import DrainDecision
 from tcpmesh.values.live.host_events import RecentEvents
+from tcpmesh.values.overload import Overload
 from tcpmesh.values.shared.counts import LocalCounts, SharedCounts
 from tcpmesh.values.shared.objects import SharedObjects
+from tcpmesh.values.shared.secrets import SecretTable
 from tcpmesh.values.stream.closes import Closes
 from tcpmesh.values.workers import connection_ids
 
@@ -78,6 +81,10 @@ class WrongConfig(Exception):
         texts = (f"{path}: {text}" if path else text for path, text in problems.items())
         super().__init__("; ".join(texts))
         self.problems = dict(problems)
+
+
+def _this_process() -> Sequence[int]:
+    return (os.getpid(),)
 
 
 def _no_cluster(name: str) -> ICluster | None:
@@ -145,8 +152,8 @@ class MainContext:
     access_logs: IAccessLogManager = field(default_factory=_NoAccessLogs)
     """The files of main's access logs."""
 
-    secrets: Mapping[tuple[str, str], Any] = field(default_factory=dict)
-    """The static secrets of the bootstrap: by kind, as `tls_certificate`, and name."""
+    secrets: SecretTable = field(default_factory=SecretTable)
+    """The secrets of TLS as of now."""
 
     scope: Scope | None = None
     """Where a transport socket counts: the scope of its cluster."""
@@ -156,6 +163,9 @@ class MainContext:
 
     events: RecentEvents = field(default_factory=RecentEvents)
     """What has happened to hosts of late."""
+
+    processes: Callable[[], Sequence[int]] = _this_process
+    """The numbers of the processes of this proxy, main's own the first."""
 
 
 @dataclass(frozen=True)
@@ -199,8 +209,8 @@ class WorkerContext:
     access_logs: IAccessLogManager = field(default_factory=_NoAccessLogs)
     """The files of this worker's access logs."""
 
-    secrets: Mapping[tuple[str, str], Any] = field(default_factory=dict)
-    """The static secrets of the bootstrap: by kind, as `tls_certificate`, and name."""
+    secrets: SecretTable = field(default_factory=SecretTable)
+    """The secrets of TLS as of now."""
 
     closes: Closes = field(default_factory=Closes)
     """The connections that have ended last, the latest at the end."""
@@ -210,6 +220,9 @@ class WorkerContext:
 
     drain: DrainDecision | None = None
     """Whether connections are to be closed for a drain, where there is a listener."""
+
+    overload: Overload = field(default_factory=Overload)
+    """What is to be done for want of resources."""
 
 
 Context: TypeAlias = "MainContext | WorkerContext"

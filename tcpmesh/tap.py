@@ -205,7 +205,7 @@ class Options(usage.Options):
                 self["config-yaml"],
                 allow_unknown_fields=bool(self["allow-unknown-static-fields"]),
                 allow_unsupported=bool(self["allow-unsupported"]),
-                open_files=open_files(),
+                open_files=open_files(is_raised=True),
                 node_arguments=self.server_options().node_arguments,
             )
             wrong = _extension_problems(loaded)

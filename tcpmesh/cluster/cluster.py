@@ -56,6 +56,7 @@ from tcpmesh.values.link import (
     HostsUnused,
     ToMain,
 )
+from tcpmesh.values.overload import CONNECTION_POOL_NEW_CONNECTION
 from tcpmesh.values.stream.stream_info import ClusterInfo
 
 CONNECT_TIMEOUT = 5.0
@@ -144,9 +145,10 @@ class Cluster:
         self._first_tables = policy_context.first_tables
         self._balancer = balancer(message, policy_context)
         self._named_hosts: INamedHostsBalancer | None = INamedHostsBalancer(self._balancer, None)
-        self.pools = pools_of(message, self, context.network)
+        point = context.overload.point(CONNECTION_POOL_NEW_CONNECTION)
+        self.pools = pools_of(message, self, context.network, point)
         """Where its connections come from, or `None` where each client makes its own."""
-        self._new_pools = partial(Pools, message, self, context.network)
+        self._new_pools = partial(Pools, message, self, context.network, point)
         if self.pools is not None and self.pools.looks_ahead:
             self._balancer = Lookahead(self._balancer)
         self._new_http2 = partial(_http2_pools, message, self, context)

@@ -63,6 +63,7 @@ from tcpmesh.values.link import (
     ToMain,
     ToWorker,
 )
+from tcpmesh.values.shared.secrets import HoldSecrets, hold_none
 from tcpmesh.values.statuses import ClusterStatus, Statuses
 
 log = Logger(namespace="upstream")
@@ -82,6 +83,7 @@ class ClusterEntry:
 
     :raise LookupError: where nothing of its type is known.
     :raise CannotLog: where an event log cannot be opened.
+    :raise tcpmesh.net.moves.CannotWatch: where the directory of a secret's file is not there.
     """
 
     def __init__(
@@ -93,6 +95,7 @@ class ClusterEntry:
         outlier_log: EventLog | None,
         send: Send,
         is_asked: bool,
+        hold_secrets: HoldSecrets,
     ) -> None:
         """
         :param is_asked: whether workers are asked for their numbers whenever it is shown.
@@ -113,6 +116,8 @@ class ClusterEntry:
         self._own: Cluster | None = None
         """The cluster as main has it for calls of its own, made with the first one."""
         with all_or_nothing() as undo:
+            self._release_secrets = hold_secrets(message)
+            undo.callback(self._release_secrets)
             self._discovery = discovery_of(message, context)
             undo.callback(self._discovery.stop)
             self.membership = Membership(number, message, context, self._tell)
@@ -257,6 +262,7 @@ class ClusterEntry:
             own.release()
         if self._dialer is not None:
             self._dialer.close()
+        self._release_secrets()
         self.membership.stop()
         stopping: Deferred[None] | None = self._discovery.stop()
         return succeed(None) if stopping is None else stopping
@@ -270,13 +276,22 @@ class ClusterManager:
     """The clusters by name.
 
     :param send: tells workers.
+    :param hold_secrets: brings the secrets of discovery that a `cluster.v3.Cluster` needs, and
+        tells how to let go of them.
     :param workers: how many there are.  Only one answers before what it was asked returns; where
         there are several `ask_numbers` is to be called before hosts are shown.
     """
 
-    def __init__(self, context: MainContext, send: Send, workers: int = 1) -> None:
+    def __init__(
+        self,
+        context: MainContext,
+        send: Send,
+        hold_secrets: HoldSecrets = hold_none,
+        workers: int = 1,
+    ) -> None:
         self._context = context
         self._send = send
+        self._hold_secrets = hold_secrets
         self._is_alone = workers == 1
         self._own_context = WorkerContext(
             network=context.network,
@@ -400,6 +415,7 @@ class ClusterManager:
                 self._outlier_log,
                 self._send,
                 self._is_alone,
+                self._hold_secrets,
             )
             undo.callback(entry.membership.release)
             undo.callback(entry.stop)

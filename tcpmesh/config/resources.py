@@ -1,5 +1,5 @@
-"""Listeners and clusters from the file of a discovery (`path_config_source`): one
-DiscoveryResponse, judged as the bootstrap is, each problem with its line.
+"""What the file of a discovery has (`path_config_source`): one DiscoveryResponse, judged as the
+bootstrap is, each problem with its line.
 
 Each resource is judged for itself: one that is wrong does not keep the others out, as in Envoy.
 """
@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from envoy.config.bootstrap.v3.bootstrap_pb2 import Bootstrap
 from envoy.service.discovery.v3.discovery_pb2 import DiscoveryResponse, Resource
+from envoy.service.runtime.v3.rtds_pb2 import Runtime
 from google.protobuf import text_format
 from google.protobuf.message import DecodeError
 
@@ -25,7 +26,7 @@ from tcpmesh.config.messages.report import Report
 from tcpmesh.config.messages.scalars import Wrong
 from tcpmesh.config.messages.types import find_type
 from tcpmesh.config.support import unsupported
-from tcpmesh.config.text.problems import ConfigError, Place, Problem, by_place
+from tcpmesh.config.text.problems import ConfigError, FieldPath, Place, Problem, by_place
 from tcpmesh.config.text.source import Document, Node, Scalar, Sequence, decode
 from tcpmesh.config.text.source import Mapping as MappingNode
 from tcpmesh.config.text.source_map import SourceMap, flattened
@@ -34,12 +35,29 @@ LISTENER = "envoy.config.listener.v3.Listener"
 CLUSTER = "envoy.config.cluster.v3.Cluster"
 ASSIGNMENT = "envoy.config.endpoint.v3.ClusterLoadAssignment"
 
+SECRET = "envoy.extensions.transport_sockets.tls.v3.Secret"
+RUNTIME = "envoy.service.runtime.v3.Runtime"
+
 _WRAPPED = Resource.DESCRIPTOR.full_name
-_LISTS = {LISTENER: "listeners", CLUSTER: "clusters", ASSIGNMENT: "clusters"}
-"""Where each kind is put for its judgement; an assignment becomes that of a STATIC cluster."""
+_STATIC = "static_resources"
+_LISTS = {
+    LISTENER: (_STATIC, "listeners"),
+    CLUSTER: (_STATIC, "clusters"),
+    ASSIGNMENT: (_STATIC, "clusters"),
+    SECRET: (_STATIC, "secrets"),
+    RUNTIME: ("layered_runtime", "layers"),
+}
+"""Where in a bootstrap each kind is put for its judgement; an assignment becomes that of a STATIC
+cluster, and a `Runtime` a static layer.
+"""
 
-_IN_LIST = re.compile(r"static_resources\.(?:listeners|clusters)\[(\d+)\](\.load_assignment)?")
+_IN_LIST = re.compile(
+    r"(?:static_resources\.(?:listeners|clusters|secrets)|layered_runtime\.layers)\[(\d+)\]"
+    r"(\.load_assignment|\.static_(?=layer))?"
+)
 
+
+Check: TypeAlias = Callable[[Any, FieldPath, Report], None]
 
 NAME = "an EDS cluster"
 """What the cluster of an assignment is called while it is judged."""
@@ -78,28 +96,34 @@ def load_resources(
     allow_unknown_fields: bool = True,
     allow_unsupported: bool = False,
     environ: Mapping[str, str] = os.environ,
+    check: Check | None = None,
 ) -> Resources:
     """The resources of a file.
 
     :param path: a `.yaml`, `.yml`, `.pb` or `.pb_text` file; of any other name it is JSON.
-    :param kind: `LISTENER`, `CLUSTER` or `ASSIGNMENT`.
+    :param kind: `LISTENER`, `CLUSTER`, `ASSIGNMENT`, `SECRET`, or `RUNTIME`, whose messages come as
+        a `bootstrap.v3.RuntimeLayer` each.
     :param bootstrap: what they are added to: its node, secrets and clusters may be meant.
+    :param check: reports what else is wrong with each of them.
     :raise NotReadable: where there is no such file, or it is something else.
     """
     judged = Bootstrap()
     judged.node.CopyFrom(bootstrap.node)
-    judged.static_resources.secrets.extend(bootstrap.static_resources.secrets)
+    if kind != SECRET:
+        judged.static_resources.secrets.extend(bootstrap.static_resources.secrets)
     try:
         reading, version = _read(path, kind, judged, allow_unknown_fields)
     except ConfigError as error:
         raise NotReadable(str(error)) from None
-    messages = getattr(judged.static_resources, _LISTS[kind])
+    messages = _list_of(judged, kind)
     report = Report(judged, SourceMap([reading.document], path), [reading], environ)
     report.has_cluster_discovery = report.has_listener_discovery = True  # what is not here may come
     for number, message in enumerate(messages):
-        here = ((None, "static_resources"), _LISTS[kind]), number
+        here = (_path_to(kind), number)
         rules.check(message, report, here)
         unsupported.check(message, report, allow_unsupported, here)
+        if check is not None:
+            check(message, here, report)
     found = by_place(set(report.problems))
     errors = [each for each in found if each.severity == "error"]
     wrong = {_index(each) for each in errors}
@@ -127,7 +151,21 @@ def _index(problem: Problem) -> int | None:
 
 def _named(problem: Problem) -> Problem:
     """A problem with the path that the user has written."""
-    return replace(problem, path=_IN_LIST.sub(r"resources[\1]", problem.path))
+    return replace(problem, path=_IN_LIST.sub(_written, problem.path))
+
+
+def _written(found: re.Match[str]) -> str:
+    return f"resources[{found[1]}]{'.' if found[2] == '.static_' else ''}"
+
+
+def _list_of(bootstrap: Any, kind: str) -> Any:
+    container, name = _LISTS[kind]
+    return getattr(getattr(bootstrap, container), name)
+
+
+def _path_to(kind: str) -> FieldPath:
+    container, name = _LISTS[kind]
+    return ((None, container), name)
 
 
 def _read(
@@ -142,10 +180,9 @@ def _read(
     document = document_of(decode(data), path, suffix in (".yaml", ".yml"))
     version, nodes = _parts(document)
     items = Sequence(1, 1)
-    root = _mapping("static_resources", _mapping(_LISTS[kind], items))
-    items.items.extend(_content(document, node, kind) for node in nodes)
-    if kind == ASSIGNMENT:
-        items.items[:] = [_as_cluster(node) for node in items.items]
+    container, name = _LISTS[kind]
+    root = _mapping(container, _mapping(name, items))
+    items.items.extend(_judged_as(_content(document, node, kind), kind) for node in nodes)
     reading = Reading(Document(path, document.text, root, document.remarks), allow_unknown_fields)
     reading.into(bootstrap)
     return reading, version
@@ -173,10 +210,15 @@ def _add(packed: Any, path: str, kind: str, bootstrap: Bootstrap) -> None:
         packed = wrapper.resource
     if packed.TypeName() != kind:
         raise ConfigError((Problem(Place(path), "resources", _other(packed.TypeName(), kind)),))
-    target = getattr(bootstrap.static_resources, _LISTS[kind]).add()
+    target = _list_of(bootstrap, kind).add()
     if kind == ASSIGNMENT:
         packed.Unpack(target.load_assignment)
         target.name = NAME
+    elif kind == RUNTIME:
+        runtime = Runtime()
+        packed.Unpack(runtime)
+        target.name = runtime.name
+        target.static_layer.CopyFrom(runtime.layer)
     else:
         packed.Unpack(target)
 
@@ -203,7 +245,7 @@ def _parts(document: Document) -> tuple[str, Iterable[Node]]:
     return str(text), flattened(resources) if resources is not None else ()
 
 
-def _content(document: Document, node: Node, kind: str) -> Node:
+def _content(document: Document, node: Node, kind: str) -> MappingNode:
     """A resource without its `@type`, and without what wraps it."""
     if not isinstance(node, MappingNode):
         raise _wrong(document, node, "a resource is a mapping with an @type")
@@ -219,7 +261,15 @@ def _content(document: Document, node: Node, kind: str) -> Node:
     return content
 
 
-def _as_cluster(node: Node) -> Node:
+def _judged_as(node: MappingNode, kind: str) -> MappingNode:
+    """What a resource is judged as: a cluster with this assignment, a layer with these values."""
+    if kind == RUNTIME:
+        node.items["static_layer"] = node.items.pop("layer", MappingNode(node.line, node.column))
+        node.keys["static_layer"] = node.keys.pop("layer", node)
+    return _as_cluster(node) if kind == ASSIGNMENT else node
+
+
+def _as_cluster(node: Node) -> MappingNode:
     """A cluster with this assignment."""
     cluster = _mapping("load_assignment", node)
     cluster.items["name"] = Scalar(node.line, node.column, NAME)

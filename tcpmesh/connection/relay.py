@@ -46,7 +46,7 @@ from twisted.internet.interfaces import IPushProducer
 from twisted.python.failure import Failure
 
 from tcpmesh.connection.early_data import EarlyData, EarlyDataObserver
-from tcpmesh.connection.watched import Watched
+from tcpmesh.connection.watched import NOBODY, Watchers
 from tcpmesh.interfaces import IStraight
 from tcpmesh.net.protocol import QuietHalfCloseableProtocol
 from tcpmesh.net.timeout_queues import TimeoutQueue, TimeoutQueues
@@ -201,11 +201,11 @@ class Relay:
     """
 
     __slots__ = (
-        "_look",
         "_observer",
         "_queue",
         "_seen",
         "_timers",
+        "_watchers",
         "early",
         "flush_timeout",
         "from_downstream",
@@ -253,7 +253,7 @@ class Relay:
         self.quiet = 0
         """How often in a row it was looked at and found idle."""
         self._seen = (0, 0, 0, 0)
-        self._look: Callable[[], object] | None = None
+        self._watchers: Watchers | None = None
 
     def read_early(self, limit: int, observer: EarlyDataObserver) -> None:
         """Read the client from now on, before there is an upstream, until so many bytes are there,
@@ -277,8 +277,8 @@ class Relay:
         if early is not None:
             early.stop()
         self.bind(downstream, upstream)
-        if self._look is not None:
-            self.watch(self._look)
+        if self._watchers is not None:
+            self._put_between(self._watchers)
         if early is None:
             self.read_source.resumeProducing()
         else:
@@ -332,10 +332,25 @@ class Relay:
         """Call this after each time when bytes, or their end, were passed on; it may close the
         relay.  Before it has started, from its start on.
         """
-        self._look = look
+        self._put_between((self._watchers or NOBODY)._replace(look=look))
+
+    def gate(self, sheds: Callable[[], bool] | None) -> None:
+        """Call this each time before bytes of the client, or their end, are passed on; where it
+        returns true it has closed the relay.  Before the relay has started, from its start on.
+
+        :param sheds: `None` to let everything pass again.
+        """
+        before = self._watchers or NOBODY
+        if before.sheds is not sheds:
+            self._put_between(before._replace(sheds=sheds))
+
+    def _put_between(self, watchers: Watchers) -> None:
+        """Let these hear of bytes, and nobody else."""
+        self._watchers = watchers
         if self.stream_info.phase in (RELAYING, HALF_CLOSED):
-            self.read_source.protocol = Watched(self.from_downstream, look)
-            self.from_upstream.source.protocol = Watched(self.from_upstream, look)
+            upstream = self.from_upstream.source
+            self.read_source.protocol = watchers.of_client(self.from_downstream)
+            upstream.protocol = watchers.of_upstream(self.from_upstream)
 
     def ended(self, direction: Direction) -> None:
         """A source has sent all."""

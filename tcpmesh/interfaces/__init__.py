@@ -44,6 +44,9 @@ from tcpmesh.interfaces.matching import (
     IInputMatcher,
     IMatchInput,
 )
+from tcpmesh.interfaces.overload import (
+    IResourceMonitor,
+)
 from tcpmesh.interfaces.server import (
     IServer,
 )
@@ -57,6 +60,7 @@ from tcpmesh.interfaces.transports import (
     IHandsOver,
     IMovesConnections,
     INetwork,
+    IPausable,
     IStraight,
     IStreamTransport,
 )
@@ -89,10 +93,12 @@ __all__ = [
     "INamedHostsDiscovery",
     "INetwork",
     "INetworkFilter",
+    "IPausable",
     "IPeekableBalancer",
     "IPerClientTransportSocketFactory",
     "IReadFilter",
     "IReadyAtOnce",
+    "IResourceMonitor",
     "ISaysWhatItWants",
     "IServer",
     "IStatsSink",

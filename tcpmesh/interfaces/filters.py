@@ -74,7 +74,7 @@ class INetworkFilter(Interface):
 
     One that has an attribute `serves_many_chains`, and it is true, may be that of all chains of a
     listener whose filters are configured alike; so may a read filter and a transport socket.  It
-    keeps nothing that would be another chain's: no limit, no token bucket.
+    keeps nothing that would be another chain's: no limit, no token bucket, no drain.
     """
 
     terminal = Attribute(
@@ -176,12 +176,17 @@ class IDownstreamTransportSocketFactory(ITransportSocketFactory):
 
         :param connection: its `IConnection`; `connection.transport` is what is below.
         :param observer: the `HandshakeObserver`.
-        :return: a `WrappedTransport`, to be made the protocol of what is below.
+        :return: a `WrappedTransport`, to be made the protocol of what is below; or `None`, and then
+            nothing is between, and there is no handshake.
         """
 
 
 class IUpstreamTransportSocketFactory(ITransportSocketFactory):
-    """A transport socket for the connections to the hosts of a cluster."""
+    """A transport socket for the connections to the hosts of a cluster.
+
+    One that has a method `connecting` is told of each attempt to connect that begins: the argument
+    is the connector that `INetwork.connect` has returned.
+    """
 
     def connected(address: Address, observer: Any, options: TransportSocketOptions) -> Any:
         """Wrap a connection to this address, likewise.

@@ -15,6 +15,7 @@ from tcpmesh.values.statuses import (
     ChainStatus,
     ClusterStatus,
     DynamicResources,
+    DynamicStatus,
     ListenerStatus,
     TlsContextStatus,
 )
@@ -106,6 +107,9 @@ class IServer(Interface):
 
     def tls_statuses() -> Sequence[TlsContextStatus]:
         """The certificates of each TLS context, in order of configuration."""
+
+    def dynamic_secrets() -> Sequence[DynamicStatus]:
+        """What discovery has brought of secrets; their contents are to be kept secret."""
 
     def dynamic_listeners() -> DynamicResources:
         """What discovery has brought of listeners."""

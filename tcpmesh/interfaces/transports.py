@@ -83,6 +83,11 @@ class IStreamTransport(ITCPTransport, IPushProducer, IConsumer):
         :return: `None` where it does not, as of unix sockets and of what is closed.
         """
 
+    def before_close(call: Callable[[], object]) -> None:
+        """Call this just before the descriptor is closed, whoever closes it: the last time that
+        `tcp_facts` tells something.
+        """
+
     def original_destination() -> Address | None:
         """Where the peer wanted to connect to before the packet filter redirected it here, or where
         this is a transparent proxy.
@@ -149,6 +154,19 @@ class IHandsOver(IListeningPort):
         """
 
 
+class IPausable(IListeningPort):
+    """A listening port that can let clients wait, in the queue of the kernel.
+
+    Several may ask for that: it accepts again once each of them has taken it back.
+    """
+
+    def pause_accepting() -> None:
+        """Accept nobody."""
+
+    def resume_accepting() -> None:
+        """Accept again, unless somebody else has asked for a pause."""
+
+
 class ICountsAccepts(Interface):
     """A server factory that wants to know how many connections come at a time."""
 
@@ -183,7 +201,8 @@ class INetwork(Interface):
         it gets as address is of no use: the transport's `getPeer` tells it, where it is asked for.
         It may be an `ICountsAccepts`.
 
-        :return: the port; an `IHandsOver` where sockets can be handed over.
+        :return: the port; an `IHandsOver` where sockets can be handed over, an `IPausable` where
+            clients can be let wait.
         """
 
     def connect(
@@ -200,6 +219,8 @@ class INetwork(Interface):
         `ConnectBindError` where the source cannot be bound, or with another `ConnectError`.
 
         :param for_client: whether it is for a client: these may not have the last descriptors.
+        :return: the connector; if there will be no connection, `connector.on_failure(call)` has
+            `call` called with the `TcpFacts` of the attempt, or `None`, before it is closed.
         """
 
     def connect_check(

@@ -84,6 +84,10 @@ class ListenerDrain:
             for begins in tuple(self._watchers):
                 begins()
 
+    def of_chain(self) -> ChainDrain:
+        """What a filter chain's clients go by."""
+        return ChainDrain(self, self._proxy)
+
     @property
     def _fails(self) -> bool:
         return self._minds_health and self._proxy.fails_health_checks
@@ -99,3 +103,43 @@ class ListenerDrain:
             return True
         drains = (self._own, self._proxy.of(self._message))
         return any(each is not None and self._proxy.is_due(each) for each in drains)
+
+
+class ChainDrain:
+    """Whether connections of one filter chain are to be closed, which drains with its listener, and
+    where an update of that leaves it out: a `DrainDecision`.
+    """
+
+    __slots__ = ("_listener", "_own", "_proxy", "_watchers")
+
+    def __init__(self, listener: ListenerDrain, proxy: ProxyDrain) -> None:
+        self._listener = listener
+        self._proxy = proxy
+        self._own: Drain | None = None
+        self._watchers: list[Callable[[], object]] = []
+
+    def watch(self, begins: Callable[[], object]) -> None:
+        """Call this whenever a drain begins."""
+        self._watchers.append(begins)
+        self._listener.watch(begins)
+
+    def unwatch(self, begins: Callable[[], object]) -> None:
+        """Call it no more."""
+        self._watchers.remove(begins)
+        self._listener.unwatch(begins)
+
+    def begin(self) -> None:
+        """The chain was left out."""
+        self._own = self._own or self._proxy.drain()
+        for begins in tuple(self._watchers):
+            begins()
+
+    @property
+    def is_on(self) -> bool:
+        """Whether there is a drain at all."""
+        return self._own is not None or self._listener.is_on
+
+    def is_due(self) -> bool:
+        """Whether the connection that asks is to be closed now."""
+        own = self._own
+        return self._listener.is_due() or (own is not None and self._proxy.is_due(own))

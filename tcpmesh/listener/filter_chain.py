@@ -22,6 +22,7 @@ from tcpmesh.interfaces import (
     IReadFilter,
     IStoppableFilter,
 )
+from tcpmesh.listener.draining import ChainDrain, ListenerDrain
 from tcpmesh.listener.handshakes import Handshakes
 from tcpmesh.registry import BrokenExtension, WorkerContext, build_checked, check_provides
 from tcpmesh.values.all_or_nothing import all_or_nothing
@@ -73,6 +74,10 @@ class ChainFilters:
         if shared is not context.shared:
             context = replace(context, shared=shared)
         self._counts = shared
+        self._drain: ChainDrain | None = None
+        if isinstance(context.drain, ListenerDrain):
+            self._drain = context.drain.of_chain()
+            context = replace(context, drain=self._drain)
         with all_or_nothing() as undo:
             undo.callback(self.release)
             undo.callback(self.close)
@@ -91,6 +96,7 @@ class ChainFilters:
                     context.network,
                     listener.on_handshake_timeout,
                     self.attach,
+                    context.overload,
                 )
                 self.attach = handshakes.attach
 
@@ -111,6 +117,11 @@ class ChainFilters:
         for network_filter in self.filters:
             if IStoppableFilter.providedBy(network_filter):
                 network_filter.stop()
+
+    def drain(self) -> None:
+        """Have the clients leave by and by, where no chain takes any more."""
+        if self._drain is not None and not self._takers:
+            self._drain.begin()
 
     def close(self) -> None:
         """One of those that hold it takes no more clients; with the last one's call the filters are

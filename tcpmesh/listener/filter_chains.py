@@ -6,6 +6,7 @@ nothing: where a chain cannot be built, none is changed.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from hashlib import blake2b
@@ -16,14 +17,17 @@ from google.protobuf.wrappers_pb2 import StringValue
 
 from tcpmesh.listener.filter_chain import ChainFilters, FilterChain, Serving
 from tcpmesh.listener.matching.chain_match import ChainFinder
-from tcpmesh.listener.matching.tree import MatchingTree
-from tcpmesh.listener.updates import default_chain, difference
+from tcpmesh.listener.matching.tree import Choose, MatchingTree
+from tcpmesh.listener.updates import Difference, default_chain
 from tcpmesh.registry import UnknownExtension, WorkerContext
 from tcpmesh.values.all_or_nothing import all_or_nothing
 from tcpmesh.values.stream.stream_info import ListenerInfo, StreamInfo
 from tcpmesh.values.stream.wanted import Wanted
 
 Find: TypeAlias = "Callable[[StreamInfo], FilterChain | None]"
+
+Matching: TypeAlias = "tuple[Any, FilterChain]"
+"""A chain, and its `FilterChainMatch` before it."""
 
 OWN_FIELDS = ("name", "filter_chain_match", "metadata")
 """What two chains may differ in that are served by the same filters."""
@@ -60,6 +64,8 @@ class FilterChains:
         """By digests of their messages."""
         self._leaving: set[FilterChain] = set()
         """Those that have clients, though they are no more."""
+        self._wanted: Counter[Wanted] = Counter()
+        """What the chains want, and how many want each."""
         self._made: _Made | None = None
         self.update(message)
 
@@ -68,25 +74,30 @@ class FilterChains:
         yield from self._leaving
         yield from self._chains.values()
 
-    def update(self, message: Any) -> list[FilterChain]:
+    def update(self, message: Any, found: Difference | None = None) -> list[FilterChain]:
         """These are the chains now.
 
-        :return: those that are no more; the clients that they have stay.
+        :param found: in which of them the message differs from the one before.
+        :return: those that are no more; the clients that they have may stay for the drain time.
         """
         building = _Building(self._build, self._chains, self._context)
         with all_or_nothing() as undo:
             building.undo = undo.callback
-            made = building.made_of(message, self._made)
-            wanted = self._info.wanted
-            # Few values, of which each is one object, and slow to compare.
-            for each in {id(w): w for w in (c.info.wanted for c in made.chains.values())}.values():
-                wanted |= each
+            made = building.made_of(message, self._made, found)
         left = [self._chains[key] for key in self._chains.keys() - made.chains.keys()]
+        come = [made.chains[key] for key in made.chains.keys() - self._chains.keys()]
+        self._wanted.update(chain.info.wanted for chain in come)
+        self._wanted.subtract(chain.info.wanted for chain in left)
+        wanted = self._info.wanted
+        for each, count in self._wanted.items():
+            if count:
+                wanted |= each
         self._made, self._chains, self.find = made, made.chains, made.find
         self.keeps_remote = Wanted.REMOTE_ADDRESS in wanted
         self.keeps_local = Wanted.LOCAL_ADDRESS in wanted
         for chain in left:
             chain.close()
+            chain.filters.drain()
         self._leaving.update(chain for chain in left if chain.connections)
         return left
 
@@ -126,6 +137,15 @@ class FilterChains:
             return FilterChain(filters, info, self._listener)
 
 
+class _Matched(NamedTuple):
+    """What goes by a `filter_chain_matcher`."""
+
+    choose: Choose
+    """The name of the chain for a client."""
+
+    by_name: dict[str, FilterChain]
+
+
 class _Made(NamedTuple):
     """What was made of a `listener.v3.Listener`."""
 
@@ -136,13 +156,17 @@ class _Made(NamedTuple):
     finder: ChainFinder[FilterChain] | None
     """What goes by the matches of chains, where no `filter_chain_matcher` chooses."""
 
+    matched: _Matched | None
+    """What goes by that, where it does."""
+
     find: Find
 
-    @property
-    def has_each_once(self) -> bool:
-        """Whether no two of its chains are equal."""
+    def can_be_changed(self, is_matched: bool) -> bool:
+        """Whether the next one can be made of it: no two of its chains are equal, and both have a
+        `filter_chain_matcher`, or neither has.
+        """
         count = len(self.message.filter_chains) + len(default_chain(self.message))
-        return len(self.chains) == count
+        return len(self.chains) == count and is_matched is (self.matched is not None)
 
 
 class _Building:
@@ -167,46 +191,56 @@ class _Building:
         self._before = before
         self._filters: dict[bytes, ChainFilters] = {}
 
-    def made_of(self, message: Any, before: _Made | None) -> _Made:
+    def made_of(self, message: Any, before: _Made | None, found: Difference | None) -> _Made:
         """The chains of this `listener.v3.Listener`, and what finds one of them for a client; with
         10,000 of which few have changed, little is made.
         """
-        if message.HasField("filter_chain_matcher"):
-            finder, find = None, self._matched(message)
+        is_matched = message.HasField("filter_chain_matcher")
+        if before is not None and found is not None and before.can_be_changed(is_matched):
+            gone, come = self._changes(message, before, found)
         else:
-            finder = (
-                self._all(message)
-                if before is None or before.finder is None or not before.has_each_once
-                else self._changed(message, before, before.finder)
-            )
-            find = finder.find
+            before, gone, come = None, [], [*map(self._matching, message.filter_chains)]
+        if is_matched:
+            matched = self._matched(message, before, gone, come)
             default = self._default(message)
-            if default is not None:
-                find = _or_default(find, default)
-        return _Made(message, self._chains, finder, find)
-
-    def _matched(self, message: Any) -> Find:
-        choose = MatchingTree(self._context, _named).choose(message.filter_chain_matcher)
-        by_name = {each.name: self._chain(each) for each in message.filter_chains}
+            return _Made(message, self._chains, None, matched, _chosen(matched, default))
+        known = None if before is None else before.finder
+        finder = ChainFinder(come) if known is None else known.changed(gone, come)
         default = self._default(message)
-        return lambda info: default if (name := choose(info)) is None else by_name.get(name)
+        find = finder.find if default is None else _or_default(finder.find, default)
+        return _Made(message, self._chains, finder, None, find)
 
-    def _all(self, message: Any) -> ChainFinder[FilterChain]:
-        return ChainFinder(
-            (each.filter_chain_match, self._chain(each)) for each in message.filter_chains
-        )
-
-    def _changed(
-        self, message: Any, before: _Made, finder: ChainFinder[FilterChain]
-    ) -> ChainFinder[FilterChain]:
-        """Of the chains that there were, those that did not change are not touched."""
-        gone, come = difference(before.message.filter_chains, message.filter_chains)
+    def _changes(
+        self, message: Any, before: _Made, found: Difference
+    ) -> tuple[list[Matching], list[Matching]]:
+        """The chains that go and those that come, each with its match; of those that there were,
+        those that did not change are not touched.
+        """
         self._chains = dict(before.chains)
         for each in default_chain(before.message):
             del self._chains[digest(each)]
-        leaving = [(each.filter_chain_match, self._chains.pop(digest(each))) for each in gone]
-        coming = [(each.filter_chain_match, self._chain(each)) for each in come]
-        return finder.changed(leaving, coming)
+        leaving = (before.message.filter_chains[place] for place in found.gone)
+        gone = [(each.filter_chain_match, self._chains.pop(digest(each))) for each in leaving]
+        return gone, [self._matching(message.filter_chains[place]) for place in found.come]
+
+    def _matched(
+        self, message: Any, before: _Made | None, gone: list[Matching], come: list[Matching]
+    ) -> _Matched:
+        matcher = message.filter_chain_matcher
+        choose, by_name = None, dict[str, FilterChain]()
+        if before is not None and before.matched is not None:
+            by_name.update(before.matched.by_name)
+            if before.message.filter_chain_matcher == matcher:
+                choose = before.matched.choose
+        for _, chain in gone:
+            by_name.pop(chain.info.filter_chain_name, None)
+        by_name.update((chain.info.filter_chain_name, chain) for _, chain in come)
+        if choose is None:
+            choose = MatchingTree(self._context, _named).choose(matcher)
+        return _Matched(choose, by_name)
+
+    def _matching(self, message: Any) -> Matching:
+        return message.filter_chain_match, self._chain(message)
 
     def _default(self, message: Any) -> FilterChain | None:
         return next(map(self._chain, default_chain(message)), None)
@@ -228,16 +262,21 @@ class _Building:
         return chain
 
 
+def _chosen(matched: _Matched, default: FilterChain | None) -> Find:
+    choose, by_name = matched
+    return lambda info: default if (name := choose(info)) is None else by_name.get(name)
+
+
 def _or_default(find: Find, default: FilterChain) -> Find:
     return lambda info: find(info) or default
 
 
 def _named(action: Any) -> str:
     """The chain that the action of a `filter_chain_matcher` names."""
-    name = StringValue()
-    if not action.typed_config.Unpack(name):
-        raise UnknownExtension(action.typed_config.TypeName())
-    return name.value
+    config = action.typed_config
+    if config.TypeName() != StringValue.DESCRIPTOR.full_name:
+        raise UnknownExtension(config.TypeName())
+    return StringValue.FromString(config.value).value
 
 
 def digest(message: Any) -> bytes:

@@ -7,6 +7,9 @@ A client whose handshake takes too long is closed, and counted.
 
 Different from Envoy: where the configuration gives no time, it is `TIMEOUT`, and not endless.  A
 client that says nothing would keep its connection, and one to an upstream, for ever.
+
+Where resources run short, the overload manager may reduce that time (`reduce_timeouts`), also for
+clients that have waited for a part of it.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from tcpmesh.connection.connection import Connection
 from tcpmesh.interfaces import IDownstreamTransportSocketFactory, INetwork
 from tcpmesh.logs.debug import debug_logger
 from tcpmesh.net.timeout_queues import TimeoutQueue
+from tcpmesh.values.overload import TRANSPORT_SOCKET_CONNECT, Overload
 from tcpmesh.values.stream.close_reason import Cause, CloseReason, EndedBy
 
 debug_log = debug_logger("connection")
@@ -34,6 +38,7 @@ class Handshakes:
 
     :param on_timeout: is told of each handshake that takes too long.
     :param attach: gives a client to the filters.
+    :param overload: may reduce the time.
     """
 
     def __init__(
@@ -43,6 +48,7 @@ class Handshakes:
         network: INetwork,
         on_timeout: Callable[[], None],
         attach: Callable[[Connection], None],
+        overload: Overload,
     ) -> None:
         self.socket = socket
         self.on_timeout = on_timeout
@@ -55,15 +61,20 @@ class Handshakes:
         self.deadline: TimeoutQueue[_Handshake] | None = (
             network.timers.queue(timeout, _Handshake.on_timeout) if timeout else None
         )
+        if self.deadline is not None:
+            overload.scale(TRANSPORT_SOCKET_CONNECT, self.deadline, timeout)
 
     def attach(self, connection: Connection) -> None:
         """Serve a client: what `FilterChain.attach` is where there is a transport socket, with a
         wrapper between the socket and the connection.
         """
         handshake, below = _Handshake(self, connection), connection.transport
+        wrapper = self.socket.accepted(connection, handshake)
+        if wrapper is None:
+            self._attach(connection)
+            return
         if self.deadline is not None:
             self.deadline.add(handshake)
-        wrapper = self.socket.accepted(connection, handshake)
         connection.transport = connection.read_source = wrapper
         wrapper.protocol = connection
         below.protocol = wrapper

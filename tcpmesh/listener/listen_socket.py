@@ -17,7 +17,7 @@ from tcpmesh.config.fields.values import (
     pipe_mode,
     socket_options,
 )
-from tcpmesh.interfaces import IHandsOver, INetwork
+from tcpmesh.interfaces import IHandsOver, INetwork, IPausable
 from tcpmesh.net.listen import open_socket, take_over
 from tcpmesh.values.address import MAPPED, Address
 from tcpmesh.values.socket_options import (
@@ -40,6 +40,7 @@ class ListenSocket:
         self._sock: Any = None
         self._is_taken_over = self._is_given = False
         self._port: IListeningPort | None = None
+        self._is_paused = False
 
     def bind(self, predecessor: ListenSocket | None) -> None:
         """Bind the address, or take over the socket of a each that is like this one.
@@ -91,12 +92,26 @@ class ListenSocket:
             return False
         self._listen()
         self._port = self._network.listen(self._sock, factory, self.options.accepts_per_event)
+        if self._is_paused and IPausable.providedBy(self._port):
+            self._port.pause_accepting()
         return True
 
     def _listen(self) -> None:
         if self._is_taken_over and self.address.family == socket.AF_UNIX:
             take_over(self._sock, self.options)
         open_socket(self._sock, self.options)
+
+    def pause(self, pauses: bool) -> None:
+        """Let clients wait from now on, also where it is not open yet, or let them wait no more."""
+        if pauses is self._is_paused:
+            return
+        self._is_paused = pauses
+        port = self._port
+        if IPausable.providedBy(port):
+            if pauses:
+                port.pause_accepting()
+            else:
+                port.resume_accepting()
 
     def close(self) -> None:
         """Let nobody in any more."""

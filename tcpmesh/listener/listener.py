@@ -16,13 +16,14 @@ from tcpmesh.accesslog.access_logs import access_logs
 from tcpmesh.config.fields.values import binds_to_port
 from tcpmesh.connection.connection import Connection
 from tcpmesh.interfaces import ICountsAccepts
-from tcpmesh.listener.accept_limit import AcceptLimit, limits_of
+from tcpmesh.listener.accept_limit import NO_LIMIT, AcceptLimit, counts_for_all, limits_of
 from tcpmesh.listener.draining import ListenerDrain, ProxyDrain
 from tcpmesh.listener.filter_chain import FilterChain
 from tcpmesh.listener.filter_chains import FilterChains
 from tcpmesh.listener.listen_socket import ListenSocket, listen_sockets_of
 from tcpmesh.listener.listener_filters import Find, ListenerFilterManager, are_wanted
 from tcpmesh.listener.stats import ListenerStats
+from tcpmesh.listener.updates import Difference
 from tcpmesh.logs.debug import debug_logger
 from tcpmesh.registry import WorkerContext
 from tcpmesh.runtime.runtime import Runtime
@@ -30,6 +31,7 @@ from tcpmesh.stats.settings import accepts
 from tcpmesh.stats.store import Store
 from tcpmesh.values.all_or_nothing import all_or_nothing
 from tcpmesh.values.drain import DEFAULTS
+from tcpmesh.values.overload import TCP_LISTENER_ACCEPT
 from tcpmesh.values.response_flags import ResponseFlag
 from tcpmesh.values.shared.counts import SharedCount
 from tcpmesh.values.stream.close_reason import Cause, CloseReason, EndedBy
@@ -83,6 +85,8 @@ class Listener(ServerFactory):
         )
         self.open_connections = 0
         """How many clients it has, but for those that its listener filters look at."""
+        self._bypasses: bool = message.bypass_overload_manager
+        self._overload = context.overload.bypassed() if self._bypasses else context.overload
         self._limit: AcceptLimit | None = None
         self._open: SharedCount | None = None
         """How many clients there are, for a limit; `None` as long as there was none."""
@@ -125,7 +129,9 @@ class Listener(ServerFactory):
             direction=message.traffic_direction,
             wanted=self._logs.wants if self._logs is not None else NOTHING,
         )
-        chain_context = replace(context, scope=self.stats.scope, drain=self.drain)
+        chain_context = replace(
+            context, scope=self.stats.scope, drain=self.drain, overload=self._overload
+        )
         self._chains = FilterChains(message, chain_context, self, self._info)
         undo.callback(self._chains.close)
         if are_wanted(message):
@@ -168,12 +174,13 @@ class Listener(ServerFactory):
         for each in self.listen_sockets:
             each.open(self)
 
-    def update(self, message: Any) -> list[FilterChain]:
+    def update(self, message: Any, found: Difference | None) -> list[FilterChain]:
         """It has the filter chains of this message now, which differs in nothing else.
 
+        :param found: in which chains it does; `None` where nobody has looked.
         :return: those that are no more; their clients stay.
         """
-        left = self._chains.update(message)
+        left = self._chains.update(message, found)
         self.message = message
         return left
 
@@ -218,15 +225,31 @@ class Listener(ServerFactory):
         return stopped
 
     def limit(self, runtime: Runtime, count_all: Callable[[], int]) -> None:
-        """Accept as many clients as the runtime has now, as a rule any number.
+        """Accept as many clients as the runtime and the overload manager have now, as a rule any
+        number.
 
         :param count_all: tells how many clients all listeners have.
         """
-        message = self.message
-        limits = limits_of(message.name, message.ignore_global_conn_limit, runtime)
-        self._limit = (
-            None if limits is None else AcceptLimit(*limits, self.count, count_all, self.stats)
-        )
+        overload = self._overload
+        points = (overload.point(TCP_LISTENER_ACCEPT), overload.rejects)
+        sheds = tuple(each for each in points if each is not None and each.level)
+        own, of_all = limits_of(self.message, runtime, overload)
+        self._limit = None
+        if sheds or own != NO_LIMIT or of_all != NO_LIMIT:
+            self._limit = AcceptLimit(
+                own, of_all, self.count, count_all, self.stats, overload.turned_away, sheds
+            )
+
+    def pause(self, pauses: bool) -> None:
+        """Let clients wait from now on, or no more; unless it bypasses the overload manager."""
+        if not self._bypasses:
+            for each in self.listen_sockets:
+                each.pause(pauses)
+
+    @property
+    def counts_for_all(self) -> bool:
+        """Whether its clients count against the limit of all listeners."""
+        return counts_for_all(self.message, self._overload)
 
     def count(self) -> int:
         """How many clients it has in all workers, also those that its listener filters look at."""

@@ -18,6 +18,7 @@ from tcpmesh.listener.accept_limit import GLOBAL_KEY, LISTENER_PREFIX
 from tcpmesh.listener.draining import ProxyDrain, is_in
 from tcpmesh.listener.filter_chain import FilterChain
 from tcpmesh.listener.listener import Listener
+from tcpmesh.listener.updates import Difference
 from tcpmesh.net.cooperator import do_all
 from tcpmesh.net.listen import BindError
 from tcpmesh.registry import BrokenExtension, UnknownExtension, WorkerContext
@@ -38,6 +39,11 @@ from tcpmesh.values.link import (
     StopListening,
     ToMain,
     UpdateChains,
+)
+from tcpmesh.values.overload import (
+    REJECT_INCOMING_CONNECTIONS,
+    STOP_ACCEPTING_CONNECTIONS,
+    TCP_LISTENER_ACCEPT,
 )
 
 REFUSALS: tuple[tuple[type[Exception], Refusal], ...] = (
@@ -73,9 +79,15 @@ class Listeners:
         """Those that were replaced or removed, as long as they have clients."""
         self._left_out: dict[int, list[FilterChain]] = {}
         """The chains that updates have left out, until their clients have had their time."""
+        self._behind: set[int] = set()
+        """Those of which an update could not be built here, though it could elsewhere."""
         self._is_started = False
         for prefix in (LISTENER_PREFIX, GLOBAL_KEY):
-            context.runtime.watch(prefix, self._limits_change)
+            context.runtime.watch(prefix, lambda keys: self._limits_change())
+        self._overload = overload = context.overload
+        for name in (REJECT_INCOMING_CONNECTIONS, TCP_LISTENER_ACCEPT):
+            overload.watch(name, self._limits_change)
+        overload.watch(STOP_ACCEPTING_CONNECTIONS, self._pause)
         self._by_address: dict[Address, Listener] | None = None
         """What `find` looks in; `None` where listeners have changed since it was last made."""
         self.receivers: Mapping[type, Callable[[Any], object]] = {
@@ -129,12 +141,24 @@ class Listeners:
         self._by_address = None
         return gatherResults(stopping).addCallback(lambda _: None)
 
-    def _limits_change(self, keys: list[str]) -> None:
+    def _limits_change(self) -> None:
         for listener in self._listeners.values():
             listener.limit(self._context.runtime, self._count_all)
 
     def _count_all(self) -> int:
-        return sum(each.count() for each in self._all())
+        """Clients that count against the limit of all listeners: those of the overload manager
+        leaves some out.
+        """
+        every = self._overload.settings.most_connections is None
+        return sum(each.count() for each in self._all() if every or each.counts_for_all)
+
+    @property
+    def _is_paused(self) -> bool:
+        return self._overload.level(STOP_ACCEPTING_CONNECTIONS) == 1
+
+    def _pause(self) -> None:
+        for listener in self._listeners.values():
+            listener.pause(self._is_paused)
 
     def add(self, told: AddListener, sockets: Sequence[Any] = ()) -> None:
         """A listener more.
@@ -158,6 +182,7 @@ class Listeners:
             listener = Listener(told.message, self._context, self.find, told.name, self._drain)
             undo.callback(listener.withdraw)
             listener.limit(self._context.runtime, self._count_all)
+            listener.pause(self._is_paused)
             if self._binds:
                 listener.bind(self._listeners.get(told.predecessor))
             elif sockets:
@@ -171,8 +196,13 @@ class Listeners:
         if listener is None:
             return  # it could not be built here
         try:
-            self._left_out[told.update] = listener.update(told.message)
+            is_behind = told.listener in self._behind
+            found = None if is_behind else Difference(told.gone, told.come)
+            self._left_out[told.update] = listener.update(told.message, found)
+            self._behind.discard(told.listener)
         except REFUSED as e:
+            if not self._binds:
+                self._behind.add(told.listener)
             self._send(refusal(told.listener, e))
 
     def _close_chains(self, told: CloseChains) -> None:
@@ -186,6 +216,7 @@ class Listeners:
         self._close(told.listener)
 
     def _close(self, number: int) -> None:
+        self._behind.discard(number)
         listener = self._listeners.pop(number, None)
         if listener is not None:
             listener.close()

@@ -19,12 +19,19 @@ from twisted.logger import Logger
 from tcpmesh.accesslog.opening import CannotLog
 from tcpmesh.listener.chain_statuses import chain_statuses
 from tcpmesh.listener.draining import is_in
-from tcpmesh.listener.updates import changes_only_chains, left_out
+from tcpmesh.listener.updates import (
+    Difference,
+    changes_only_chains,
+    comparing,
+    difference,
+    left_out,
+)
 from tcpmesh.net.listen import BindError
 from tcpmesh.registry import BrokenExtension, UnknownExtension
 from tcpmesh.stats.metrics import Merge
 from tcpmesh.stats.store import Declaration, Store
 from tcpmesh.values.address import Address
+from tcpmesh.values.all_or_nothing import all_or_nothing
 from tcpmesh.values.drain import DrainScope
 from tcpmesh.values.link import (
     AddListener,
@@ -43,6 +50,7 @@ from tcpmesh.values.link import (
     ToWorker,
     UpdateChains,
 )
+from tcpmesh.values.shared.secrets import HoldSecrets, hold_none
 from tcpmesh.values.statuses import ChainStatus, ListenerStatus
 
 log = Logger(namespace="listener")
@@ -69,6 +77,8 @@ class ListenerEntry:
         """Whether clients could ever get in."""
         self.is_listening = True
         """Whether it was not told to accept no more clients."""
+        self.release_secrets: Callable[[], None] = lambda: None
+        """To be called when it needs none of discovery's any more."""
 
 
 class ListenerManager:
@@ -77,6 +87,8 @@ class ListenerManager:
     :param send: tells workers.
     :param drain_time: for how many seconds the clients of listeners and filter chains stay that are
         no more.
+    :param hold_secrets: brings the secrets of discovery that a `listener.v3.Listener` needs, and
+        tells how to let go of them.
     :param workers: how many there are: in each of them a listener counts as created, as in Envoy.
     """
 
@@ -86,9 +98,11 @@ class ListenerManager:
         send: Callable[[ToWorker], object],
         clock: IReactorTime,
         drain_time: float = 600.0,
+        hold_secrets: HoldSecrets = hold_none,
         workers: int = 1,
     ) -> None:
         self._send = send
+        self._hold_secrets = hold_secrets
         self._clock = clock
         self._drain_time = drain_time
         self._workers = workers
@@ -101,6 +115,8 @@ class ListenerManager:
         self._numbers = count(1)
         self._listeners: dict[str, ListenerEntry] = {}
         self._by_number: dict[int, ListenerEntry] = {}
+        self._compared: tuple[Any, Any, Difference] | None = None
+        """Two messages of a listener, and what `compare` has found."""
         self._refused: ListenerRefused | None = None
         self._stopping: deque[Deferred[None]] = deque()
         scope = store.scope("listener_manager")
@@ -123,6 +139,16 @@ class ListenerManager:
         }
         """What is done with each message of a worker's."""
 
+    def compare(self, message: Any) -> Iterator[None]:
+        """Find out in small steps what is other in this `listener.v3.Listener`: `add_or_update`,
+        which otherwise does so at once, takes little time after that.
+        """
+        known = self._listeners.get(message.name)
+        if known is not None:
+            before = known.message
+            found = yield from comparing(before.filter_chains, message.filter_chains)
+            self._compared = before, message, found
+
     def add_or_update(self, message: Any) -> bool:
         """Bind and, once the workers have started, serve this `listener.v3.Listener`.
 
@@ -138,24 +164,28 @@ class ListenerManager:
         :raise LookupError: where an extension is not known, likewise.
         :raise tcpmesh.registry.BrokenExtension: where another package's extension fails, likewise.
         :raise CannotLog: where the file of an access log cannot be opened, likewise.
+        :raise tcpmesh.net.moves.CannotWatch: where the directory of a secret's file is not there,
+            likewise.
         """
         known = self._listeners.get(message.name)
-        if known is not None and known.message == message:
+        found = None if known is None else self._found(known.message, message)
+        is_other = found is not None and any(found)
+        if known is not None and not is_other and known.message == message:
             return False
         if any(is_in(message, scope) for scope in self._not_listening):
             log.warn("listener {name} is not added: listeners were stopped", name=message.name)
             return False
         if known is not None and known.is_open and changes_only_chains(known.message, message):
-            self._update_chains(known, message)
+            self._update_chains(known, message, found)
             return False
         entry = ListenerEntry(next(self._numbers), message)
         self._by_number[entry.number] = entry
         predecessor = 0 if known is None else known.number
-        try:
+        with all_or_nothing() as undo:
+            undo.callback(self._by_number.pop, entry.number)
+            entry.release_secrets = self._hold_secrets(message)
+            undo.callback(entry.release_secrets)
             self._tell(AddListener(entry.number, entry.name, message, predecessor))
-        except Exception:
-            del self._by_number[entry.number]
-            raise
         if known is not None:
             self._drain(known)
             self._modified.tally += 1
@@ -165,10 +195,24 @@ class ListenerManager:
         self._active.set(len(self._listeners))
         return True
 
-    def _update_chains(self, entry: ListenerEntry, message: Any) -> None:
-        update = next(self._numbers)
-        self._tell(UpdateChains(entry.number, update, message))
-        chains = left_out(entry.message, message)
+    def _found(self, before: Any, after: Any) -> Difference | None:
+        """What `compare` has found of these, if it was asked."""
+        compared, self._compared = self._compared, None
+        if compared is None or compared[0] is not before or compared[1] is not after:
+            return None
+        return compared[2]
+
+    def _update_chains(self, entry: ListenerEntry, message: Any, found: Difference | None) -> None:
+        update, before = next(self._numbers), entry.message
+        if found is None:
+            found = difference(before.filter_chains, message.filter_chains)
+        with all_or_nothing() as undo:
+            release = self._hold_secrets(message)
+            undo.callback(release)
+            self._tell(UpdateChains(entry.number, update, message, *found))
+        entry.release_secrets()
+        entry.release_secrets = release
+        chains = left_out(before, message, found)
         entry.message = message
         for counter in (self._modified, self._updated_in_place):
             counter.tally += 1
@@ -186,6 +230,7 @@ class ListenerManager:
     def _drain(self, entry: ListenerEntry) -> None:
         """A listener is no more: what clients it has may stay for the drain time."""
         del self._by_number[entry.number]
+        entry.release_secrets()
         if not entry.is_open:
             return
         self._draining_listeners.add(1)

@@ -6,10 +6,7 @@ from tcpmesh.stats.metrics import Merge
 from tcpmesh.stats.store import Declaration, Store, sanitize
 
 DECLARED = Declaration(
-    counters=(
-        "downstream_cx_overload_reject",
-        "extension_config_missing",
-    ),
+    counters=("extension_config_missing",),
 )
 
 
@@ -27,6 +24,7 @@ class ListenerStats:
         self.network_extension_config_missing = scope.counter("network_extension_config_missing")
         self.overflow = scope.counter("downstream_cx_overflow")
         self.global_overflow = scope.counter("downstream_global_cx_overflow")
+        self.overload_reject = scope.counter("downstream_cx_overload_reject")
         self.pre_cx_active = scope.gauge("downstream_pre_cx_active", Merge.SUM)
         self.pre_cx_timeout = scope.counter("downstream_pre_cx_timeout")
         self.listener_filter_error = scope.counter("downstream_listener_filter_error")

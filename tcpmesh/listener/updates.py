@@ -6,8 +6,11 @@ the chains that stay as they are keep their clients.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Sequence
 from typing import Any, NamedTuple
+
+AT_ONCE = 256
+"""So many chains are compared in one step."""
 
 CHAIN_FIELDS = frozenset(("filter_chains", "default_filter_chain", "filter_chain_matcher"))
 
@@ -25,39 +28,58 @@ def changes_only_chains(before: Any, after: Any) -> bool:
 
 
 class Difference(NamedTuple):
-    """What is other in one sequence of `listener.v3.FilterChain` than in another, in no order."""
+    """What is other in one sequence of `listener.v3.FilterChain` than in another: the places of
+    those that are not in both.
+    """
 
-    gone: list[Any]
-    come: list[Any]
+    gone: tuple[int, ...]
+    """In the sequence before."""
+
+    come: tuple[int, ...]
+    """In the one after."""
 
 
 def difference(before: Sequence[Any], after: Sequence[Any]) -> Difference:
-    """Which chains are not in both, neither of which has one twice.
+    """Which chains are not in both, neither of which has one twice."""
+    steps = comparing(before, after)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            found: Difference = end.value
+            return found
+
+
+def comparing(before: Sequence[Any], after: Sequence[Any]) -> Generator[None, None, Difference]:
+    """The same in small steps, the last of which returns it.
 
     Where ten thousand are there, and few change, the others are compared with their likes and no
     more is done with them.
     """
     if len(before) == len(after):
-        pairs = [(old, new) for old, new in zip(before, after, strict=True) if old != new]
-        old_bytes = _serialized(old for old, _ in pairs)
-        new_bytes = _serialized(new for _, new in pairs)
+        old = new = yield from _unequal(before, after, range(len(before)))
     else:
-        head = _equal(before, after)
-        rest = slice(head, None)
-        tail = _equal(before[rest][::-1], after[rest][::-1])
-        old_bytes = _serialized(before[head : len(before) - tail])
-        new_bytes = _serialized(after[head : len(after) - tail])
+        least = min(len(before), len(after))
+        head = yield from _equal(before, after, range(least))
+        tail = yield from _equal(before, after, range(-1, head - least - 1, -1))
+        old = list(range(head, len(before) - tail))
+        new = list(range(head, len(after) - tail))
+    gone = yield from _serialized(before, old)
+    come = yield from _serialized(after, new)
     return Difference(
-        [chain for key, chain in old_bytes.items() if key not in new_bytes],
-        [chain for key, chain in new_bytes.items() if key not in old_bytes],
+        tuple(place for key, place in gone.items() if key not in come),
+        tuple(place for key, place in come.items() if key not in gone),
     )
 
 
-def left_out(before: Any, after: Any) -> int:
-    """How many chains of one `listener.v3.Listener` the other one does not have."""
-    default = default_chain(after)
-    gone = difference(before.filter_chains, after.filter_chains).gone
-    gone_default = difference(default_chain(before), default).gone
+def left_out(before: Any, after: Any, found: Difference) -> int:
+    """How many chains of one `listener.v3.Listener` the other one does not have.
+
+    :param found: the difference of those that are no default chain.
+    """
+    default, default_before = default_chain(after), default_chain(before)
+    gone_default = [] if default == default_before else default_before
+    gone = [before.filter_chains[place] for place in found.gone]
     return sum(each not in default for each in gone) + sum(
         each not in after.filter_chains for each in gone_default
     )
@@ -68,14 +90,37 @@ def default_chain(message: Any) -> list[Any]:
     return [message.default_filter_chain] if message.HasField("default_filter_chain") else []
 
 
-def _equal(one: Sequence[Any], other: Sequence[Any]) -> int:
-    """How many are equal at the beginning."""
-    pairs = enumerate(zip(one, other, strict=False))
-    return next((i for i, (x, y) in pairs if x != y), min(len(one), len(other)))
+def _unequal(
+    one: Sequence[Any], other: Sequence[Any], places: range
+) -> Generator[None, None, list[int]]:
+    """At which of these places they differ."""
+    found: list[int] = []
+    for start in range(0, len(places), AT_ONCE):
+        found += (i for i in places[start : start + AT_ONCE] if one[i] != other[i])
+        yield
+    return found
 
 
-def _serialized(chains: Iterable[Any]) -> dict[bytes, Any]:
-    return {each.SerializeToString(deterministic=True): each for each in chains}
+def _equal(one: Sequence[Any], other: Sequence[Any], places: range) -> Generator[None, None, int]:
+    """At how many of these places they are equal before the first at which they are not."""
+    for start in range(0, len(places), AT_ONCE):
+        some = places[start : start + AT_ONCE]
+        count = next((n for n, i in enumerate(some) if one[i] != other[i]), len(some))
+        if count < len(some):
+            return start + count
+        yield
+    return len(places)
+
+
+def _serialized(
+    chains: Sequence[Any], places: Sequence[int]
+) -> Generator[None, None, dict[bytes, int]]:
+    found: dict[bytes, int] = {}
+    for number, place in enumerate(places, 1):
+        found[chains[place].SerializeToString(deterministic=True)] = place
+        if not number % AT_ONCE:
+            yield
+    return found
 
 
 def _rest(message: Any) -> dict[str, Any]:

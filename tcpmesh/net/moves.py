@@ -1,8 +1,10 @@
 """Tells when something has taken the place of a file, a directory or a symbolic link: what
-`rename(2)` does, and so how a new state of something is put in place at once.
+`rename(2)` does, and so how a new state of something is put in place at once.  Where that is wanted
+it tells of what is written in place, too.
 
 On Linux the kernel tells (inotify), at once and of nothing else, as in Envoy.  Elsewhere, and where
-there is no reactor that watches descriptors, the paths are looked at once a second.
+there is no reactor that watches descriptors, the paths are looked at once a second, which finds
+what was written as well.
 """
 
 from __future__ import annotations
@@ -20,8 +22,8 @@ from tcpmesh.values.all_or_nothing import all_or_nothing
 INTERVAL = 1.0
 """Seconds between looks."""
 
-MOVED_TO = 0x80
-"""inotify: IN_MOVED_TO."""
+MODIFY, MOVED_TO = 0x2, 0x80
+"""inotify: IN_MODIFY, IN_MOVED_TO."""
 
 
 class CannotWatch(Exception):
@@ -29,12 +31,13 @@ class CannotWatch(Exception):
 
 
 def watch_moves(
-    clock: Any, paths: Iterable[str], moved: Callable[[], object]
+    clock: Any, paths: Iterable[str], moved: Callable[[], object], writes: bool = False
 ) -> Callable[[], None]:
     """Call `moved` whenever something has been moved to one of these paths; to anything in a
     folder, where that is given with a slash at its end.
 
     :param clock: the reactor, or a clock in its place.
+    :param writes: whether what is written there counts too, as often as there is more of it.
     :return: ends it.
     :raise CannotWatch: where a directory is not there.
     """
@@ -47,7 +50,15 @@ def watch_moves(
     watched = _inotify(clock)
     if watched is None:
         return _look(clock, names, moved)
-    return _listen(watched, names, moved)
+
+    def stop() -> None:
+        watched.stopReading()
+        watched.connectionLost(None)
+
+    with all_or_nothing() as undo:
+        undo.callback(stop)
+        _listen(watched, names, moved, MOVED_TO | MODIFY if writes else MOVED_TO)
+    return stop
 
 
 def _inotify(clock: Any) -> Any:
@@ -63,26 +74,19 @@ def _inotify(clock: Any) -> Any:
 
 
 def _listen(
-    watched: Any, names: dict[str, set[bytes]], moved: Callable[[], object]
-) -> Callable[[], None]:
+    watched: Any, names: dict[str, set[bytes]], moved: Callable[[], object], events: int
+) -> None:
     def told(ignored: object, path: Any, mask: int) -> None:
         wanted = names[os.fsdecode(os.path.dirname(path.path))]
         if b"" in wanted or os.path.basename(path.path) in wanted:
             moved()
 
-    def stop() -> None:
-        watched.stopReading()
-        watched.connectionLost(None)
-
-    with all_or_nothing() as undo:
-        undo.callback(stop)
-        for folder in names:
-            try:
-                watched.watch(FilePath(folder), MOVED_TO, callbacks=[told])
-            except Exception as e:  # of a private module of Twisted's
-                raise CannotWatch(f"cannot watch the directory {folder!r}: {e}") from None
-        watched.startReading()
-    return stop
+    for folder in names:
+        try:
+            watched.watch(FilePath(folder), events, callbacks=[told])
+        except Exception as e:  # of a private module of Twisted's
+            raise CannotWatch(f"cannot watch the directory {folder!r}: {e}") from None
+    watched.startReading()
 
 
 def _look(
@@ -103,10 +107,19 @@ def _look(
     return looking.stop
 
 
-def _identity(path: bytes) -> tuple[int, int, int] | None:
-    """What tells a file from another one at its path."""
+def _identity(path: bytes) -> object:
+    """What tells a file from another one at its path, and what is in a directory from what was; a
+    file that was written in passes for another one, for numbers of files are used again.
+    """
     try:
-        found = os.lstat(path)
+        if not path.endswith(b"/"):
+            return _number(os.lstat(path))
+        with os.scandir(path) as entries:
+            found = ((each.name, each.stat(follow_symlinks=False)) for each in entries)
+            return sorted((name, *_number(status)) for name, status in found)
     except OSError:
         return None
-    return found.st_dev, found.st_ino, found.st_ctime_ns
+
+
+def _number(status: os.stat_result) -> tuple[int, int, int]:
+    return status.st_dev, status.st_ino, status.st_ctime_ns

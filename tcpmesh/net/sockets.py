@@ -31,9 +31,11 @@ for a single call.
 SO_ORIGINAL_DST = 80
 """Of linux/netfilter_ipv4.h, and of the same number for IPv6."""
 
-TCP_INFO = struct.Struct("=44xI4xI12xI28xI")
-"""Of `tcp_info` in linux/tcp.h: tcpi_last_data_sent and tcpi_last_data_recv in milliseconds,
-tcpi_rtt in microseconds, tcpi_total_retrans.
+TCP_INFO = struct.Struct("=24xI16xI4xI12xII24xI24xQIII4xII40xQ")
+"""Of `tcp_info` in linux/tcp.h: tcpi_unacked, tcpi_last_data_sent and tcpi_last_data_recv in
+milliseconds, tcpi_rtt and tcpi_rttvar in microseconds, tcpi_total_retrans, tcpi_bytes_received,
+tcpi_segs_out, tcpi_segs_in, tcpi_notsent_bytes, tcpi_data_segs_in, tcpi_data_segs_out,
+tcpi_bytes_sent.
 """
 
 
@@ -74,10 +76,38 @@ def tcp_facts(sock: Any) -> TcpFacts | None:
     """What the system knows of a TCP socket; `None` where it does not tell."""
     try:
         told = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO.size)
-        sent, received, rtt, retransmits = TCP_INFO.unpack(told)
-    except (OSError, AttributeError, struct.error):
+    except (OSError, AttributeError):
         return None
-    return TcpFacts(rtt, retransmits, float(min(sent, received)) / 1000)
+    # An older kernel tells less: of what it does not count there is none.
+    (
+        unacked,
+        sent,
+        received,
+        rtt,
+        variance,
+        retransmits,
+        bytes_received,
+        segments_sent,
+        segments_received,
+        unsent_bytes,
+        data_received,
+        data_sent,
+        bytes_sent,
+    ) = TCP_INFO.unpack(told.ljust(TCP_INFO.size, b"\0"))
+    return TcpFacts(
+        rtt=rtt,
+        retransmits=retransmits,
+        quiet=float(min(sent, received)) / 1000,
+        rtt_variance=variance,
+        unacked=unacked,
+        unsent=unsent_bytes,
+        segments_sent=segments_sent,
+        segments_received=segments_received,
+        data_segments_sent=data_sent,
+        data_segments_received=data_received,
+        bytes_sent=bytes_sent,
+        bytes_received=bytes_received,
+    )
 
 
 def quiet_for(sock: Any) -> float | None:

@@ -36,7 +36,16 @@ BATCH = 32
 class TimeoutQueue(Generic[T]):
     """Items that are each due the same number of seconds after they were added."""
 
-    __slots__ = ("__weakref__", "_armed", "_call", "_clock", "_due", "_expired", "_now", "seconds")
+    __slots__ = (
+        "__weakref__",
+        "_armed",
+        "_call",
+        "_clock",
+        "_expired",
+        "_now",
+        "_since",
+        "seconds",
+    )
 
     def __init__(
         self,
@@ -51,51 +60,62 @@ class TimeoutQueue(Generic[T]):
         self._clock = clock
         self._now = clock.seconds
         self._expired = expired
-        self._due: dict[T, float] = {}
+        self._since: dict[T, float] = {}
         self._call: IDelayedCall | None = None
 
     def __len__(self) -> int:
-        return len(self._due)
+        return len(self._since)
 
     def add(self, item: T) -> None:
         """Call `expired(item)` in `seconds`; an item already waiting starts anew."""
-        due = self._due
-        if item in due:
-            del due[item]
-        due[item] = self._now() + self.seconds
+        since = self._since
+        if item in since:
+            del since[item]
+        since[item] = self._now()
         if self._call is None:
             self._call = self._clock.callLater(self.seconds, self._run)
             self._armed.add(self)
 
     def discard(self, item: T) -> None:
         """Forget the item, if it is waiting."""
-        due = self._due
-        due.pop(item, None)
-        if not due and len(self._armed) > MOST_EMPTY:
+        since = self._since
+        since.pop(item, None)
+        if not since and len(self._armed) > MOST_EMPTY:
             self.stop()
 
     def stop(self) -> None:
         """Forget all items."""
-        self._due.clear()
+        self._since.clear()
         if self._call is not None and self._call.active():
             self._call.cancel()
             self._call = None
             self._armed.discard(self)
 
+    def set_length(self, seconds: float) -> None:
+        """Items are due so many seconds after they were added from now on, those that wait too."""
+        self.seconds = seconds
+        if self._call is not None and self._call.active():
+            self._call.reset(self._next(self._clock.seconds()))
+
+    def _next(self, now: float) -> float:
+        """Seconds until the first item is due."""
+        first = next(iter(self._since.values()), now)
+        return max(first + self.seconds - now, 0.0)
+
     def _run(self) -> None:
         # `_call` stays set meanwhile: what is added now waits behind what is there already, which
         # is called for below.
-        due, now = self._due, self._clock.seconds()
+        since, now = self._since, self._clock.seconds()
         for item in self._over(now):
             # Unless what expired before it has discarded it or started it anew.
-            if due.get(item, now + 1) <= now:
-                del due[item]
+            if since.get(item, now + 1) + self.seconds <= now:
+                del since[item]
                 try:
                     self._expired(item)
                 except Exception:
                     log.failure("a timer failed")
-        if due:
-            self._call = self._clock.callLater(max(due[next(iter(due))] - now, 0.0), self._run)
+        if since:
+            self._call = self._clock.callLater(self._next(now), self._run)
         else:
             self._call = None
             self._armed.discard(self)
@@ -104,8 +124,8 @@ class TimeoutQueue(Generic[T]):
         """Items that are due: looked for in one go, since the head of a `dict` is dearer to find
         the more has left it.
         """
-        first = islice(self._due.items(), BATCH)
-        return [item for item, _ in takewhile(lambda each: each[1] <= now, first)]
+        first, seconds = islice(self._since.items(), BATCH), self.seconds
+        return [item for item, _ in takewhile(lambda each: each[1] + seconds <= now, first)]
 
 
 _Key = tuple[float, Callable[[Any], object]]

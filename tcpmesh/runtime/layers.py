@@ -1,7 +1,8 @@
 """The layers of `layered_runtime`, in main, and what they come to.
 
 A static layer stays as the configuration has it, one on disk is read again whenever its root is
-replaced, and the admin layer is what operators set by request.  Of a key, the value of the last
+replaced, one of RTDS is what its discovery brings, and the admin layer is what operators set by
+request.  Of a key, the value of the last
 layer counts that has it; a disk layer that is not there, or cannot be read, is no layer.
 
 Only what changes is worked out and told.  What operators set holds at once.  A tree of files is
@@ -69,6 +70,9 @@ class Layer:
     root: str = ""
     """What is replaced when it changes."""
 
+    discovered: Values | None = None
+    """Of one of RTDS: what its discovery has brought last, from which `values` are made."""
+
 
 class Layers:
     """All layers of a `bootstrap.v3.Bootstrap`.  A `layered_runtime` without layers has one that
@@ -100,6 +104,10 @@ class Layers:
             None,
         )
         self._disk = [each for each in self._layers if each.path]
+        self._read_again = [
+            each for each in self._layers if each.path or each.discovered is not None
+        ]
+        """Those that change by themselves."""
         self._numbers = count(1)
         """Of changes that workers are told of."""
         self._set_meanwhile: dict[str, None] | None = None
@@ -110,7 +118,7 @@ class Layers:
         self.runtime = Runtime()
         """What the layers come to."""
         found, errors = _at_once(self._read())
-        for layer, values in zip(self._disk, found, strict=True):
+        for layer, values in zip(self._read_again, found, strict=True):
             layer.values = values
         keys = chain.from_iterable(layer.values for layer in self._layers if layer.values)
         self.runtime.update({key: self._final(key) for key in dict.fromkeys(keys)})
@@ -167,10 +175,22 @@ class Layers:
         """The layers that are there: the name and the values of each."""
         return [(each.name, each.values) for each in self._layers if each.values is not None]
 
-    # Layers on disk
+    def discovered(self, name: str, values: Values) -> None:
+        """A layer of RTDS has these values: at once before the layers are looked after, and then
+        beside the traffic.
+        """
+        layer = next(each for each in self._read_again if each.name == name)
+        layer.discovered = values
+        if self._cooperator is None:
+            for _ in self._load():
+                pass
+        else:
+            self._reload()
+
+    # Layers on disk, and of RTDS
 
     def _reload(self) -> None:
-        """Read all trees again, beside the traffic; once more where that is wanted meanwhile."""
+        """Read all of them again, beside the traffic; once more where that is wanted meanwhile."""
         if self._cooperator is None:
             return
         if self._set_meanwhile is not None:
@@ -191,7 +211,7 @@ class Layers:
     def _load(self) -> Generator[None, None, None]:
         found, errors = yield from self._read()
         changed: dict[str, None] = {}
-        for layer, values in zip(self._disk, found, strict=True):
+        for layer, values in zip(self._read_again, found, strict=True):
             yield from _compare(layer.values or {}, values or {}, changed)
         yield from self._change(changed, found)
         self._count(errors)
@@ -199,10 +219,11 @@ class Layers:
     def _read(self) -> Reading:
         found: list[Values | None] = []
         errors = 0
-        for layer in self._disk:
-            values = None
+        for layer in self._read_again:
+            values = layer.discovered
             try:
-                values = yield from read_tree(layer.path)
+                if layer.path:
+                    values = yield from read_tree(layer.path)
             except NotReadable as e:
                 errors += 1
                 log.warn("runtime layer {name} is left out: {why}", name=layer.name, why=e)
@@ -212,8 +233,8 @@ class Layers:
     def _change(
         self, changed: Mapping[str, None], found: list[Values | None]
     ) -> Generator[None, None, None]:
-        """The layers on disk have these values now, and these keys perhaps others than before."""
-        new = {id(layer): values for layer, values in zip(self._disk, found, strict=True)}
+        """These layers have these values now, and these keys perhaps others than before."""
+        new = {id(layer): values for layer, values in zip(self._read_again, found, strict=True)}
         stack = [new.get(id(layer), layer.values) for layer in self._layers]
         change = self.runtime.change()
         telling = _Telling(next(self._numbers), self._send)
@@ -225,8 +246,8 @@ class Layers:
                 has_told = telling.add(key, entry)
             if has_told or index % STEP == 0:
                 yield
-        before = [layer.values for layer in self._disk]
-        for layer, values in zip(self._disk, found, strict=True):
+        before = [layer.values for layer in self._read_again]
+        for layer, values in zip(self._read_again, found, strict=True):
             layer.values = values
         change.add(self._set_since(changed))
         change.make()
@@ -270,7 +291,7 @@ def _layer(message: Any, service_cluster: str) -> Layer:
         more = service_cluster if disk.append_service_cluster else ""
         path = "/".join(each for each in (disk.symlink_root, disk.subdirectory, more) if each)
         return Layer(message.name, None, path, disk.symlink_root)
-    return Layer(message.name, {} if kind == "admin_layer" else None)
+    return Layer(message.name, {}, discovered={} if kind == "rtds_layer" else None)
 
 
 def static_values(struct: Any) -> Values:

@@ -29,10 +29,12 @@ from tcpmesh.registry import MainContext
 from tcpmesh.runtime.layers import Layers
 from tcpmesh.server.certificates import Certificates
 from tcpmesh.server.discovery.discoveries import Discoveries
+from tcpmesh.server.discovery.secrets import SecretDiscoveries
 from tcpmesh.server.link.numbers import MainMessage, Numbers, WorkerMessage
 from tcpmesh.server.live.gathering import Gathering
 from tcpmesh.server.live.steering import Steering
 from tcpmesh.server.live.watching import Watching
+from tcpmesh.server.overload.manager import OverloadManager
 from tcpmesh.server.stats_flush import build_sinks, wants_values
 from tcpmesh.server.workers.merging import Merging
 from tcpmesh.server.workers.workers import Workers
@@ -50,7 +52,9 @@ from tcpmesh.values.link import (
     ToWorker,
 )
 from tcpmesh.values.live.host_events import RecentEvents
+from tcpmesh.values.overload import NO_OVERLOAD_MANAGER
 from tcpmesh.values.server_options import ServerOptions
+from tcpmesh.values.shared.secrets import SecretTable
 from tcpmesh.values.statuses import ChainStatus, ClusterStatus, ListenerStatus, TlsContextStatus
 from tcpmesh.values.workers import only_worker, worker_name
 
@@ -95,19 +99,33 @@ class Main:
         )
         self.layers = Layers(bootstrap, node.cluster, store, send)
         self.context = self._context(network, store, random, node)
+        self.secrets = SecretDiscoveries(
+            bootstrap, self.context.secrets, send, store, network, options
+        )
+        """Those that discovery brings."""
         self.certificates = Certificates(self.context.secrets)
         self.sinks: list[IStatsSink] = []
-        self.clusters = ClusterManager(self.context, send, self._workers)
+        self.clusters = ClusterManager(self.context, send, self.secrets.hold, self._workers)
+        self.overload = (
+            OverloadManager(bootstrap.overload_manager, self.context, send)
+            if bootstrap.HasField("overload_manager")
+            else None
+        )
         joined = several.joined if several is not None else only_worker
         self.live = Gathering(send, joined)
         """What workers are asked about connections."""
         self.steering = Steering(self.clusters, self.live, network.clock, send)
         """What operators do with clusters and hosts."""
         self.listeners = ListenerManager(
-            store, send, network.clock, float(options.drain_time_s), self._workers
+            store,
+            send,
+            network.clock,
+            float(options.drain_time_s),
+            self.secrets.hold,
+            self._workers,
         )
         self.discoveries = Discoveries(
-            bootstrap, self.clusters, self.listeners, store, network, options
+            bootstrap, self.clusters, self.listeners, self.layers, store, network, options
         )
         self.watching = Watching(send, network.clock, joined)
         """How much traffic there is and was."""
@@ -140,7 +158,9 @@ class Main:
             local_cluster=settings.local_cluster_name,
             access_logs=self.access_logs,
             runtime=self.layers.runtime,
-            secrets=static_secrets(self._bootstrap.static_resources.secrets),
+            secrets=SecretTable(
+                static_secrets(self._bootstrap.static_resources.secrets), counts_changes=False
+            ),
             bootstrap=self._bootstrap,
         )
         return replace(context, resolver=named_resolver(self._bootstrap, context))
@@ -162,6 +182,8 @@ class Main:
             drain=DrainTimes(
                 self._options.drain_time_s, DrainStrategy(self._options.drain_strategy)
             ),
+            discovered_secrets=self.secrets.told(),
+            overload=self.overload.settings() if self.overload else NO_OVERLOAD_MANAGER,
             workers=self._workers,
         )
 
@@ -195,11 +217,15 @@ class Main:
         :raise LookupError: where an extension is not known.
         :raise tcpmesh.registry.BrokenExtension: where another package's extension fails.
         :raise CannotLog: where an event log or an access log cannot be opened.
-        :raise tcpmesh.net.moves.CannotWatch: where the directory of a runtime layer is not there.
+        :raise tcpmesh.net.moves.CannotWatch: where the directory of a runtime layer or of a file of
+            discovery is not there.
         """
         self.sinks = build_sinks(self._bootstrap.stats_sinks, self.context)
+        self.discoveries.start_runtime()
         network = self.context.network
         self.layers.start(network.clock, network.cooperator)
+        if self.overload is not None:
+            self.overload.build()
         resources = self._bootstrap.static_resources
         for cluster in resources.clusters:
             self.clusters.add_or_update(cluster)
@@ -207,6 +233,12 @@ class Main:
         self.listeners.add_static(resources.listeners)
         self.discoveries.start_listeners()
         self.certificates.look_at(self._messages())
+        for changing in (self.secrets, self.discoveries):
+            changing.on_change = self._look_at_certificates
+
+    def _look_at_certificates(self) -> None:
+        cooperator = self.context.network.cooperator
+        self.certificates.look_again(cooperator, lambda: list(self._messages()))
 
     def admin_logs(self) -> AccessLogs | None:
         """The access logs of the admin interface.
@@ -240,6 +272,8 @@ class Main:
         """
         self.listeners.start()
         self.watching.start()
+        if self.overload is not None:
+            self.overload.start()
 
     def stop(self) -> Deferred[None]:
         """Have workers close all they have, and look for hosts no more; fires when nothing is
@@ -249,7 +283,10 @@ class Main:
 
     async def _stop(self) -> None:
         self.layers.stop()
+        if self.overload is not None:
+            self.overload.stop()
         self.discoveries.stop()
+        self.secrets.stop()
         self.watching.stop()
         await self.listeners.stop()
         for sink in self.sinks:

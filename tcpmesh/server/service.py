@@ -58,6 +58,7 @@ from tcpmesh.values.statuses import (
     ChainStatus,
     ClusterStatus,
     DynamicResources,
+    DynamicStatus,
     ListenerStatus,
     NotThere,
     TlsContextStatus,
@@ -386,6 +387,10 @@ class Server(MultiService):
         """What discovery has brought of listeners."""
         found = self._proxy.main.discoveries.of_listeners() if self._proxy is not None else None
         return found or NO_DYNAMIC_RESOURCES
+
+    def dynamic_secrets(self) -> Sequence[DynamicStatus]:
+        """... of secrets."""
+        return self._proxy.main.secrets.statuses() if self._proxy is not None else ()
 
     def dynamic_clusters(self) -> DynamicResources:
         """... and of clusters."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-import resource
 from time import time
 from typing import Any
 
+from tcpmesh.stats.memory import resident_bytes
 from tcpmesh.stats.metrics import Merge
 from tcpmesh.stats.store import Declaration, Store
 from tcpmesh.values.workers import worker_name
@@ -137,12 +137,3 @@ def version_number(bootstrap: Any) -> int:
         return int(bootstrap.stats_server_version_override.value)
     parts = [int(part) for part in re.findall(r"\d+", __version__)[:3]]
     return sum(part << shift for part, shift in zip(parts, (16, 8, 0), strict=False))
-
-
-def resident_bytes() -> int:
-    """Memory of this process that is in RAM."""
-    try:
-        with open("/proc/self/statm") as f:
-            return int(f.read().split()[1]) * resource.getpagesize()
-    except (OSError, ValueError, IndexError):
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

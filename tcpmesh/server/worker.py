@@ -18,6 +18,7 @@ from tcpmesh.config.fields.tls.secrets import static_secrets
 from tcpmesh.interfaces import IAccessLogManager, INetwork
 from tcpmesh.listener.listeners import Listeners
 from tcpmesh.logs.debug import show_debug
+from tcpmesh.net.cooperator import do_all
 from tcpmesh.registry import WorkerContext
 from tcpmesh.runtime.following import FollowedRuntime
 from tcpmesh.server.link.numbers import MainMessage, Numbers, WorkerMessage
@@ -25,6 +26,7 @@ from tcpmesh.server.live.asked import Asked
 from tcpmesh.server.live.closing import Closing
 from tcpmesh.server.live.counting import Counting
 from tcpmesh.server.live.telling import Telling
+from tcpmesh.server.overload.shrinking import shrink_heap
 from tcpmesh.stats.settings import stats_store
 from tcpmesh.stats.store import Store
 from tcpmesh.values.link import (
@@ -33,16 +35,22 @@ from tcpmesh.values.link import (
     AskNumbers,
     Begin,
     Clients,
+    DropSecret,
     LogLevels,
+    OverloadLevels,
     Prepare,
     Prepared,
+    PutSecret,
     ReopenLogs,
     SharedBlocks,
+    ShrinkHeap,
     Stop,
     Stopped,
 )
+from tcpmesh.values.overload import Overload
 from tcpmesh.values.shared.counts import LocalCounts
 from tcpmesh.values.shared.memory import WorkerCounts
+from tcpmesh.values.shared.secrets import SecretTable
 from tcpmesh.values.workers import connection_ids
 
 
@@ -93,6 +101,8 @@ class Worker:
             begin.file_flush_min_size_kb,
         )
         followed = FollowedRuntime(begin.runtime)
+        overload = store.scope("overload")
+        self._overload = Overload(begin.overload, overload.counter, random.random)
         self.context = WorkerContext(
             network=network,
             store=store,
@@ -106,8 +116,11 @@ class Worker:
             connection_ids=connection_ids(begin.index),
             access_logs=self._access_logs,
             runtime=followed.runtime,
-            secrets=static_secrets(begin.secrets),
+            secrets=SecretTable(static_secrets(begin.secrets), begin.index == 0),
+            overload=self._overload,
         )
+        for told in begin.discovered_secrets:
+            self._put_secret(told)
         self.clusters = Clusters(self.context, send)
         self.listeners = Listeners(self.context, send, begin.drain, binds=begin.workers == 1)
         clients = self.listeners.clients
@@ -123,11 +136,15 @@ class Worker:
             **self._counting.receivers,
             LogLevels: self._set_levels,
             ReopenLogs: lambda told: self._access_logs.reopen(),
+            OverloadLevels: lambda told: self._overload.take(told.levels),
+            ShrinkHeap: lambda told: shrink_heap(told.most_unfreed),
             AskNumbers: self._tell_numbers,
             AskClients: self._tell_clients,
             SharedBlocks: self._take_blocks,
             Prepare: self._prepare,
             Stop: self._stop,
+            PutSecret: self._put_secret,
+            DropSecret: self._drop_secret,
             **(self._telling(network, store) if begin.workers > 1 else {}),
         }
 
@@ -184,6 +201,14 @@ class Worker:
 
     def _cluster(self, name: str) -> Any:
         return self.clusters.get(name)
+
+    def _put_secret(self, told: PutSecret) -> None:
+        kind = told.message.WhichOneof("type")
+        telling = self.context.secrets.put(told.key, getattr(told.message, kind))
+        do_all(self.context.network.cooperator, telling)
+
+    def _drop_secret(self, told: DropSecret) -> None:
+        self.context.secrets.drop(told.key)
 
     def _set_levels(self, told: LogLevels) -> None:
         show_debug(dict(told.levels))

@@ -15,7 +15,9 @@ from typing import Any, TypeAlias
 from tcpmesh.values.address import Address
 from tcpmesh.values.drain import DEFAULTS, DrainScope, DrainTimes
 from tcpmesh.values.hosts import Assignment, HostSpec
+from tcpmesh.values.overload import NO_OVERLOAD_MANAGER, OverloadSettings
 from tcpmesh.values.runtime import Entry
+from tcpmesh.values.shared.secrets import SecretKey
 
 # From main to a worker
 
@@ -53,6 +55,11 @@ class Begin:
     drain: DrainTimes = DEFAULTS
     """How drains go."""
 
+    discovered_secrets: tuple[PutSecret, ...] = ()
+    """What discovery has brought of secrets so far."""
+
+    overload: OverloadSettings = NO_OVERLOAD_MANAGER
+    """What is to be done for want of resources, and how much of that now."""
     workers: int = 1
     """How many workers there are.  Where there are several, main binds all addresses."""
 
@@ -157,6 +164,12 @@ class UpdateChains:
     message: Any
     """The `listener.v3.Listener`."""
 
+    gone: tuple[int, ...]
+    """Places of chains in the message before that are not in this one."""
+
+    come: tuple[int, ...]
+    """... and of those in this one that were not in the one before."""
+
 
 @dataclass(frozen=True)
 class CloseChains:
@@ -245,6 +258,21 @@ class RuntimeValues:
 
 
 @dataclass(frozen=True)
+class OverloadLevels:
+    """These actions and load shed points of the overload manager are active as far as that."""
+
+    levels: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True)
+class ShrinkHeap:
+    """Give memory back that is not in use."""
+
+    most_unfreed: int
+    """Bytes that may be kept."""
+
+
+@dataclass(frozen=True)
 class AskRates:
     """An interval of outlier detection is over: how did connections come out?"""
 
@@ -262,6 +290,22 @@ class AskHostNumbers:
 @dataclass(frozen=True)
 class AskNumbers:
     """What was counted since this was last asked?"""
+
+
+@dataclass(frozen=True)
+class PutSecret:
+    """Discovery has brought a secret, or another content of one."""
+
+    key: SecretKey
+    message: Any
+    """A `tls.v3.Secret`, with the contents of the files that it names."""
+
+
+@dataclass(frozen=True)
+class DropSecret:
+    """Nobody needs a secret of discovery's any more."""
+
+    key: SecretKey
 
 
 @dataclass(frozen=True)
@@ -466,9 +510,13 @@ ToWorker: TypeAlias = (
     | LogLevels
     | ReopenLogs
     | RuntimeValues
+    | OverloadLevels
+    | ShrinkHeap
     | AskRates
     | AskHostNumbers
     | AskNumbers
+    | PutSecret
+    | DropSecret
     | SharedBlocks
     | HostFails
     | AskClients

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from xxhash import xxh64_intdigest
 
 from tcpmesh.stats.metrics import Merge
 from tcpmesh.stats.store import Declaration, Store
+from tcpmesh.values.server_options import ServerOptions
 
 DECLARED = Declaration(counters=("init_fetch_timeout",))
+
+
+def unknown_fields(store: Store, options: ServerOptions) -> Callable[[int], None]:
+    """Counts fields in what discovery brings that nobody knows, where they are not let pass."""
+
+    def count(fields: int) -> None:
+        if fields and not options.ignore_unknown_dynamic_fields:
+            store.counter("server.dynamic_unknown_fields").tally += fields
+
+    return count
 
 
 class SubscriptionStats:

@@ -1,8 +1,9 @@
 """A subscription to a file (`path_config_source`): read when it starts, and whenever a file is
 moved to its place, or anything into its `watched_directory`.
 
-A file that is written in place is not noticed, as in Envoy: whoever reads it then may find half of
-it.  With `poll_interval` it is read anew at intervals too, changed or not.
+A file that is written in place is not noticed, as in Envoy, unless `watch_modify` says so: whoever
+reads it then may find half of it.  With `poll_interval` it is read anew at intervals too, changed
+or not.
 
 Before clients are served a file is read and applied at once.  Later it is read and judged by a
 thread, and applied a few resources in each turn of the reactor, so that nobody waits for a long
@@ -14,7 +15,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any, TypeAlias
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IDelayedCall
@@ -30,12 +31,63 @@ from tcpmesh.net.moves import watch_moves
 
 log = Logger(namespace="config")
 
+Read = TypeVar("Read")
+
 Outcome: TypeAlias = "Resources | NotReadable"
 """What a file has, or why it is no such file."""
+
+Load: TypeAlias = Callable[[str], Resources]
+"""Reads and judges a file, in a thread or not; raises `NotReadable`."""
 
 SWITCH = 0.0005
 """Seconds that the thread may hold the interpreter while others want it.  With Python's own 5 ms
 each system call of the thread that serves would wait so long."""
+
+
+class Reread(Generic[Read]):
+    """Something that is read time and again: in a thread, and what came of it is applied in small
+    steps, one after the other; where it is to be read while that goes on, it is read once more
+    afterwards.
+
+    :param load: reads it, from a thread or not.
+    :param take: applies what came of that, in small steps.
+    """
+
+    def __init__(
+        self, network: INetwork, load: Callable[[], Read], take: Callable[[Read], Iterator[object]]
+    ) -> None:
+        self._clock: Any = network.clock
+        self._cooperator = network.cooperator
+        self._load = load
+        self._take = take
+        self._is_busy = self._is_dirty = False
+        """Whether it is being read or applied, and whether it is to be read once more then."""
+        self._is_stopped = False
+
+    def at_once(self) -> None:
+        """Read it and apply all of it, before this call returns."""
+        for _ in self._take(self._load()):
+            pass
+
+    def read(self) -> None:
+        """Read it beside the traffic, and apply it."""
+        self._is_dirty = self._is_busy
+        if not self._is_busy:
+            self._is_busy = True
+            read = _beside(self._clock, self._load)
+            read.addCallback(self._apply).addErrback(_complain).addCallback(self._done)
+
+    def stop(self) -> None:
+        """What is being read is not applied."""
+        self._is_stopped = True
+
+    def _apply(self, outcome: Read) -> Deferred[None] | None:
+        return None if self._is_stopped else do_all(self._cooperator, self._take(outcome))
+
+    def _done(self, _: object) -> None:
+        self._is_busy = False
+        if self._is_dirty and not self._is_stopped:
+            self.read()
 
 
 class FileSubscription:
@@ -50,22 +102,20 @@ class FileSubscription:
         self,
         source: Any,
         network: INetwork,
-        load: Callable[[str], Resources],
+        load: Load,
         take: Callable[[Outcome], Iterator[object]],
     ) -> None:
         file = source.path_config_source
         self.path: str = file.path if source.HasField("path_config_source") else source.path
-        self._folder = file.watched_directory.path if file.HasField("watched_directory") else ""
+        directory = file.watched_directory
+        self._folder = directory.path if file.HasField("watched_directory") else ""
+        self._writes: bool = directory.watch_modify
         self._interval = seconds(file.poll_interval) if file.HasField("poll_interval") else 0.0
         self._clock: Any = network.clock
-        self._cooperator = network.cooperator
         self._load = load
-        self._take = take
+        self._file: Reread[Outcome] = Reread(network, self._loaded, take)
         self._stop_watching: Callable[[], None] = lambda: None
         self._call: IDelayedCall | None = None
-        self._is_busy = self._is_dirty = False
-        """Whether it is being read or applied, and whether it is to be read once more then."""
-        self._is_stopped = False
 
     def start(self) -> None:
         """Read it, and look after it from now on.
@@ -73,14 +123,13 @@ class FileSubscription:
         :raise tcpmesh.net.moves.CannotWatch: where its directory is not there.
         """
         watched = os.path.join(self._folder, "") if self._folder else os.path.abspath(self.path)
-        self._stop_watching = watch_moves(self._clock, [watched], self._read)
-        for _ in self._take(self._loaded()):
-            pass
+        self._stop_watching = watch_moves(self._clock, [watched], self._file.read, self._writes)
+        self._file.at_once()
         self._poll()
 
     def stop(self) -> None:
         """Look after it no more; what is being read is not applied."""
-        self._is_stopped = True
+        self._file.stop()
         self._stop_watching()
         self._stop_watching = lambda: None
         if self._call is not None:
@@ -93,16 +142,8 @@ class FileSubscription:
 
     def _polled(self) -> None:
         self._call = None
-        self._read()
+        self._file.read()
         self._poll()
-
-    def _read(self) -> None:
-        """Read it beside the traffic, and apply it."""
-        self._is_dirty = self._is_busy
-        if not self._is_busy:
-            self._is_busy = True
-            read = _beside(self._clock, self._loaded)
-            read.addCallback(self._apply).addErrback(_complain).addCallback(self._done)
 
     def _loaded(self) -> Outcome:
         try:
@@ -110,20 +151,12 @@ class FileSubscription:
         except NotReadable as error:
             return error
 
-    def _apply(self, outcome: Outcome) -> Deferred[None] | None:
-        return None if self._is_stopped else do_all(self._cooperator, self._take(outcome))
-
-    def _done(self, _: object) -> None:
-        self._is_busy = False
-        if self._is_dirty and not self._is_stopped:
-            self._read()
-
 
 def _complain(failure: Failure) -> None:
     log.failure("an update failed", failure)
 
 
-def _beside(clock: Any, work: Callable[[], Outcome]) -> Deferred[Outcome]:
+def _beside(clock: Any, work: Callable[[], Read]) -> Deferred[Read]:
     """Do it in a thread of the reactor's; at once where there is only a clock."""
     if not hasattr(clock, "getThreadPool"):
         return maybeDeferred(work)

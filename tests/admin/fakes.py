@@ -27,6 +27,7 @@ from tcpmesh.values.statuses import (
     ChainStatus,
     ClusterStatus,
     DynamicResources,
+    DynamicStatus,
     HostStatus,
     ListenerStatus,
     NotPossible,
@@ -79,6 +80,7 @@ class FakeServer:
         """What was asked about connections."""
         self.quits = 0
         self.discovered_listeners = NO_DYNAMIC_RESOURCES
+        self.discovered_secrets: tuple[DynamicStatus, ...] = ()
         self.discovered_clusters = NO_DYNAMIC_RESOURCES
         self.drains: list[tuple[object, ...]] = []
         """The arguments of each call that drains listeners, and of those that fail health
@@ -140,6 +142,10 @@ class FakeServer:
         if cluster != "db":
             raise NotThere(f"there is no cluster {cluster}")
         self.asked.append(asked)
+
+    def dynamic_secrets(self) -> tuple[DynamicStatus, ...]:
+        """Those that the test has put here."""
+        return self.discovered_secrets
 
     def dynamic_listeners(self) -> DynamicResources:
         """Those that the test has put here."""

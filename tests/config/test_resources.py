@@ -8,6 +8,7 @@ from typing import Any
 
 from envoy.config.bootstrap.v3.bootstrap_pb2 import Bootstrap
 from envoy.service.discovery.v3.discovery_pb2 import DiscoveryResponse, Resource
+from envoy.service.runtime.v3.rtds_pb2 import Runtime
 from google.protobuf import text_format
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -16,6 +17,8 @@ from tcpmesh.config.resources import (
     ASSIGNMENT,
     CLUSTER,
     LISTENER,
+    RUNTIME,
+    SECRET,
     NotReadable,
     Resources,
     load_resources,
@@ -183,3 +186,47 @@ class WrongTests(ResourcesTestCase):
         }
         found = self.load({"resources": [listener]}, LISTENER)
         self.assertEqual(((), ()), (found.errors, found.warnings))
+
+
+class RuntimeTests(ResourcesTestCase):
+    """Runtime layers."""
+
+    def runtime(self, layer: Any, name: str = "live", **more: Any) -> dict[str, Any]:
+        """A file of one `Runtime`."""
+        return {"resources": [{"@type": TYPE + RUNTIME, "name": name, "layer": layer, **more}]}
+
+    def test_forms(self) -> None:
+        """Values are read in each form that a file may have."""
+        (found,) = self.load(self.runtime({"a": 1, "b": {"c": "x"}}), RUNTIME).messages
+        response = DiscoveryResponse()
+        made = Runtime(name="live", layer=found.static_layer)
+        response.resources.add().Pack(made)
+        for name, content in (
+            ("f.pb", response.SerializeToString()),
+            ("f.pb_text", text_format.MessageToString(response)),
+        ):
+            self.assertEqual((found,), self.load(content, RUNTIME, name).messages)
+
+    def test_problems(self) -> None:
+        """What is no value is told with the path that was written, and its line."""
+        (error,) = self.load(self.runtime({"a": {"b": [1]}}), RUNTIME).errors
+        self.assertIn("resources[0].layer.a.b: no runtime value: a list", str(error))
+        self.assertEqual(1, error.place.line)
+
+
+class SecretTests(ResourcesTestCase):
+    """Secrets."""
+
+    def test_forms(self) -> None:
+        """A secret is taken as it stands; files that it names have to be there."""
+        for content, errors in (({"inline_string": "x"}, 0), ({"filename": "/nowhere"}, 1)):
+            secret = {"name": "a", "tls_certificate": {"certificate_chain": content}}
+            found = self.load({"resources": [{"@type": TYPE + SECRET, **secret}]}, SECRET)
+            self.assertEqual((errors, 1 - errors), (len(found.errors), len(found.messages)))
+
+    def test_problems(self) -> None:
+        """A kind that nothing here can use is refused by name."""
+        secret = {"name": "a", "generic_secret": {"secret": {"inline_string": "x"}}}
+        found = self.load({"resources": [{"@type": TYPE + SECRET, **secret}]}, SECRET)
+        self.assertIn("resources[0].generic_secret", str(found.errors[0]))
+        self.assertEqual(frozenset("a"), found.wrong_names)

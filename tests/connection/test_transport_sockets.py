@@ -375,6 +375,20 @@ class UpstreamTests(SocketTestCase):
             self.moved(),
         )
 
+    def test_refused(self) -> None:
+        """A host that refuses has done so once: when the time for connecting is over nothing more
+        happens.
+        """
+        self.cluster(A, more=", connect_timeout: 1s")
+        client = self.mesh.connect()
+        self.assertEqual("UF,URX", self.flags())
+        self.assertTrue(client.ended)
+        moved = self.moved()
+        self.assertEqual(1, moved["cx_connect_fail"])
+        self.mesh.advance(2)
+        self.assertEqual(moved, self.moved())
+        self.assertNotIn("cx_connect_timeout", moved)
+
     def test_failure(self) -> None:
         """A host that ends the handshake, or says something else, could not be connected to: as
         Envoy counts it, the host ended it.

@@ -13,10 +13,13 @@ import tempfile
 from datetime import datetime
 from pathlib import Path
 
+import yaml
+
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tcpmesh.cluster.balancing.policy import PANIC_KEY
 from tcpmesh.testing.child import Child, Process, connectable, free_port, wait_for
+from tcpmesh.testing.tls import authority
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
@@ -296,6 +299,83 @@ class DocsTests(SynchronousTestCase):
             result = self.run_in(self.folder, second.replace(root, here))
             self.assertEqual((0, ""), (result.returncode, result.stdout))
             wait_for(lambda: values(panic) == ["30", "70", ""], "the new files")
+
+    def test_rotation(self) -> None:
+        """docs/tls.md: each of the three ways brings the next certificate."""
+        names, swap, move, replace = (f"{each}.test" for each in ("old", "swap", "move", "replace"))
+        folder = self.folder
+        for name, place in ((names, "2026-12"), (swap, "2027-01"), (move, ""), (replace, "r")):
+            (folder / place).mkdir(exist_ok=True)
+            chain, key = authority().issue(name)
+            stem = "tls" if place else "new"
+            (folder / place / f"{stem}.crt").write_bytes(chain)
+            (folder / place / f"{stem}.key").write_bytes(key)
+        (folder / "current").symlink_to("2026-12")
+
+        def here(text: str) -> str:
+            return text.replace("/etc/tls", str(folder)).replace("/etc/tcpmesh", str(folder))
+
+        context, secret = (here(each) for each in yaml_blocks("docs/tls.md")[1:3])
+        (folder / "own.yaml").write_text(secret)
+        downstream = "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext"
+        typed = {"@type": f"type.googleapis.com/{downstream}", **yaml.safe_load(context)}
+        config = yaml.safe_load(CONFIG.format(port=self.port, policy="lb_policy"))
+        (chain_message,) = config["static_resources"]["listeners"][0]["filter_chains"]
+        chain_message["transport_socket"] = {"name": "tls", "typed_config": typed}
+        config["node"] = {"id": "node", "cluster": "cluster"}
+        with Child(yaml.safe_dump({**config, **yaml.safe_load(ADMIN)})) as proxy:
+            proxy.wait_ready()
+
+            def expect(name: str) -> None:
+                def shows() -> bool:
+                    (found,) = json.loads(proxy.admin("/certs")[1])["certificates"]
+                    names = found["cert_chain"][0]["subject_alt_names"]
+                    return bool(names == [{"dns": name}])
+
+                wait_for(shows, f"the certificate of {name}")
+
+            def do(text: str) -> None:
+                result = self.run_in(folder, here(block_with("docs/tls.md", text)))
+                self.assertEqual((0, ""), (result.returncode, result.stdout))
+
+            expect(names)
+            do("mv -T")
+            expect(swap)
+            for suffix in ("crt", "key"):
+                shutil.copy(folder / "current" / f"tls.{suffix}", folder)
+            plain = re.sub(" *watched_directory.*", "", secret.replace("/current", ""))
+            (folder / "own.new.yaml").write_text(plain)
+            do("own.new.yaml")
+            wait_for(lambda: proxy.stat("sds.own.update_success") == 2, "the other secret")
+            do("new.crt")
+            expect(move)
+            (folder / "own.new.yaml").write_text(secret.replace("/current", "/r"))
+            do("own.new.yaml")
+            expect(replace)
+
+    def test_overload(self) -> None:
+        """docs/overload.md: the pressure that a file says makes an action active, which the
+        statistics and the log tell.
+        """
+        page, here = "docs/overload.md", str(self.folder / "tcpmesh-pressure")
+        first, second = (block_with(page, text) for text in ("twistd", "mv "))
+        prepare, serve = first.splitlines()
+        config = (ROOT / serve.rpartition(" ")[2]).read_text()
+        ports = ((port, "0") for port in ("9901", "10000", "10001"))
+        for old, new in (("/tmp/tcpmesh-pressure", here), *ports):
+            prepare, config = prepare.replace(old, new), config.replace(old, new)
+        self.run_in(self.folder, prepare)
+        with Child(config, ["--log-path", "log"]) as proxy:
+            proxy.wait_ready()
+            address = (proxy.path / "admin.address").read_text().strip()
+            command = second.replace("/tmp/tcpmesh-pressure", here)
+            result = self.run_in(self.folder, command.replace("127.0.0.1:9901", address))
+            self.assertEqual(0, result.returncode, result.stdout)
+            action = "overload.envoy.overload_actions.reject_incoming_connections"
+            for line in ("overload.by_hand.pressure: 95", f"{action}.active: 1"):
+                self.assertIn(line, result.stdout.splitlines())
+            shown = block_with(page, "is active now").strip()
+            self.assertIn(shown, (proxy.path / "log").read_text())
 
     def test_migrate(self) -> None:
         """docs/migrating.md: the old file there is migrated as the page shows it, and what comes

@@ -1,5 +1,5 @@
-"""TLS with what others have made of it: openssl(1) and curl(1) before the proxy, openssl(1) behind
-it.
+"""TLS with what others have made of it: openssl(1), curl(1) and Go before the proxy, openssl(1)
+behind it.
 """
 
 from __future__ import annotations
@@ -7,8 +7,11 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from base64 import b64encode
 from pathlib import Path
 from typing import Any
+
+from cryptography import x509
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -35,6 +38,7 @@ class ToolTests(SynchronousTestCase):
         for name, (chain, key) in issued.items():
             self.files[name], self.files[f"{name} key"] = self.file(chain), self.file(key)
         self.port, self.strict, host = free_port(), free_port(), free_port()
+        self.staples = {days: free_port() for days in (5, -1)}
         trusted = {"trusted_ca": {"filename": self.files["ca"]}}
         mutual = {
             "tls_certificates": [pair(*issued["client"])],
@@ -46,6 +50,7 @@ class ToolTests(SynchronousTestCase):
             },
             "tls_params": {"tls_maximum_protocol_version": "TLSv1_3"},
         }
+        server = issued["server.test"]
         own = {"tls_certificates": [pair(*issued["server.test"])], "alpn_protocols": ["a", "b"]}
         strict = {**own, "validation_context": trusted}
         cluster = {
@@ -57,6 +62,15 @@ class ToolTests(SynchronousTestCase):
             "transport_socket": tls_socket("Upstream", common_tls_context=mutual, sni="host.test"),
         }
         listeners = [
+            *(
+                listener(
+                    f"stapled {days}",
+                    port,
+                    common_tls_context={"tls_certificates": [stapled(authority, *server, days)]},
+                    ocsp_staple_policy="STRICT_STAPLING",
+                )
+                for days, port in self.staples.items()
+            ),
             listener("plain", self.port, common_tls_context=own),
             listener(
                 "strict", self.strict, common_tls_context=strict, require_client_certificate=True
@@ -108,8 +122,9 @@ class ToolTests(SynchronousTestCase):
         return found.stdout + found.stderr
 
     def test_tools(self) -> None:
-        """`openssl s_client` and curl are served in both versions and with client certificates,
-        resume sessions, and are refused without a certificate where one is demanded.
+        """`openssl s_client`, curl and Go are served in both versions and with client certificates,
+        resume sessions, get OCSP responses if they ask and there are good ones, and are refused
+        without a certificate where one is demanded.
         """
         for version in ("1_2", "1_3"):
             said = self.client(f"-tls{version}", "-alpn", "b", "-verify_return_error")
@@ -131,7 +146,14 @@ class ToolTests(SynchronousTestCase):
         self.assertEqual(5, said.count("Reused, TLSv1.2") + said.count("Reused, TLSv1/SSLv3"))
         prefix = f"listener.127.0.0.1_{self.strict}.ssl"
         self.assertEqual(2, self.child.stat(f"{prefix}.fail_verify_no_cert"))
+        said = self.client("-status", port=self.staples[5])
+        self.assertIn("OCSP Response Status: successful", said)
+        self.assertIn("HTTP/1.0 200 ok", said)
+        self.assertIn("OCSP response: no response sent", self.client("-status"))
+        self.assertNotIn("HTTP/1.0 200 ok", self.client("-status", port=self.staples[-1]))
+        self.assertIn("HTTP/1.0 200 ok", self.client(port=self.staples[-1]))
         self.check_curl()
+        self.check_go()
         self.assertNotIn("Traceback", self.child.output)
 
     def check_curl(self) -> None:
@@ -149,6 +171,34 @@ class ToolTests(SynchronousTestCase):
             timeout=20,
         )
         self.assertIn("s_server", found.stdout, found.stderr)
+
+    def check_go(self) -> None:
+        """The same with a client in Go, where there is one; it half-closes, too."""
+        if shutil.which("go") is None:
+            print("without Go (package golang)")
+            return
+        client = Path(self.mktemp()).absolute()
+        source = Path(__file__).with_name("tls_client.go")
+        subprocess.run(["go", "build", "-o", client, source], check=True, timeout=240)
+        certificate = self.files["client"], self.files["client key"]
+        for port, more in ((self.port, ()), (self.strict, certificate), (self.strict, ())):
+            command = [client, f"127.0.0.1:{port}", self.files["ca"], *more]
+            said = subprocess.run(command, text=True, capture_output=True, timeout=60).stdout
+            if port == self.strict and not more:
+                self.assertEqual(4, said.count("remote error: tls: "), said)
+                continue
+            expected = [
+                f"{version} {resumed} b HTTP/1.0 200 ok"
+                for version in ("1.2", "1.3")
+                for resumed in ("false", "true")
+            ]
+            self.assertEqual(expected, sorted(said.splitlines()))
+
+
+def stapled(authority: Authority, chain: bytes, key: bytes, days: int) -> dict[str, Any]:
+    """A certificate with an OCSP response that ends in so many days."""
+    staple = authority.ocsp_response(x509.load_pem_x509_certificate(chain), days)
+    return {**pair(chain, key), "ocsp_staple": {"inline_bytes": b64encode(staple).decode()}}
 
 
 def listener(name: str, port: int, **fields: Any) -> dict[str, Any]:

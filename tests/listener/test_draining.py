@@ -9,7 +9,7 @@ from tcpmesh.testing.harness import Server
 from tcpmesh.testing.recording import RecordingProtocol
 from tcpmesh.values.drain import DrainScope, DrainStrategy, DrainTimes
 from tcpmesh.values.server_options import ServerOptions
-from tests.listener.test_filter_chains import file_log
+from tests.listener.test_filter_chains import file_log, listener_of, proxied
 from tests.mesh import FRONT, MeshTestCase, listener_message, tcp_proxy
 
 HOST = "127.0.0.2:80"
@@ -320,6 +320,86 @@ class CheckDrainCloseTests(DrainTestCase):
         self.mesh.listeners.remove("l")
         self.mesh.pump()
         self.assertEqual([], listener.drain._watchers)
+
+
+class ChainTests(DrainTestCase):
+    """A filter chain that an update leaves out, of a tcp_proxy with `check_drain_close`."""
+
+    ONE, TWO = (
+        proxied(name, f"destination_port: {port}", fields="check_drain_close: true")
+        for name, port in (("one", 1), ("two", 2))
+    )
+
+    def setUp(self) -> None:
+        """Two chains that are equal but for the clients they are for, and one that closes nobody,
+        each with a client.
+        """
+        super().setUp()
+        self.update(self.ONE, self.TWO, proxied("calm", "destination_port: 3"))
+        self.mesh.listeners.start()
+        self.one, self.two, self.calm = (
+            self.mesh.redirect(f"127.0.0.1:{port}") for port in (1, 2, 3)
+        )
+
+    def update(self, *chains: str) -> None:
+        """The listener has these chains now."""
+        self.mesh.listeners.add_or_update(listener_of(*chains, more="use_original_dst: true"))
+        self.mesh.pump()
+
+    def ended(self) -> list[bool]:
+        """Which clients are closed, once each has sent something."""
+        clients = (self.one, self.two, self.calm)
+        for client in clients:
+            self.says(client)
+        return [client.ended for client in clients]
+
+    def test_left_out(self) -> None:
+        """Its clients are closed as they carry bytes; those of chains that stay are not, nor those
+        who are not to be: these have the drain time.
+        """
+        self.update(self.ONE)
+        self.assertEqual([False, True, False], self.ended())
+        self.assertEqual(1, self.mesh.stat("tcp.t.downstream_cx_drain_close"))
+        self.mesh.advance(20)
+        self.assertEqual([False, True, True], self.ended())
+
+    def test_silent(self) -> None:
+        """One that carries nothing has the drain time too."""
+        self.update(self.ONE)
+        self.mesh.advance(19)
+        self.assertFalse(self.two.ended)
+        self.mesh.advance(1)
+        self.assertTrue(self.two.ended)
+
+    def test_drain_of_the_listener(self) -> None:
+        """What drains the whole listener drains all chains that are there."""
+        self.mesh.listeners.drain(DrainScope.ALL, stops_listening=True)
+        self.mesh.pump()
+        self.assertEqual([True, True, False], self.ended())
+
+    def test_both(self) -> None:
+        """A chain may be left out and its listener be removed then."""
+        self.update(self.ONE)
+        self.mesh.listeners.remove("l")
+        self.mesh.pump()
+        self.assertEqual([True, True, False], self.ended())
+
+    def test_put_back(self) -> None:
+        """A chain that a later update has again is another one, which does not drain."""
+        self.update(self.ONE)
+        self.update(self.ONE, self.TWO)
+        again = self.mesh.redirect("127.0.0.1:2")
+        self.says(again)
+        self.assertFalse(again.ended)
+        self.assertEqual([False, True, False], self.ended())
+
+    def test_nothing_is_left(self) -> None:
+        """A chain that is gone hears of no drain any more."""
+        (listener,) = self.mesh.worker.listeners._listeners.values()
+        before = len(listener.drain._watchers)
+        self.update(self.ONE)
+        self.ended()
+        self.assertEqual(before - 1, len(listener.drain._watchers))
 
 
 class GradualTests(DrainTestCase):

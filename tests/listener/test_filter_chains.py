@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from envoy.config.listener.v3 import listener_pb2
@@ -54,6 +55,20 @@ def source(host: str) -> str:
     return f"source_prefix_ranges: [{{address_prefix: {host}, prefix_len: 32}}]"
 
 
+def matcher_of(names: Mapping[int, str]) -> str:
+    """A `filter_chain_matcher` that names chains by the port that was wanted."""
+    port = "envoy.extensions.matching.common_inputs.network.v3.DestinationPortInput"
+    table = ", ".join(
+        f"'{number}': {{action: {{name: x, typed_config: "
+        f"{{'@type': type.googleapis.com/google.protobuf.StringValue, value: {name}}}}}}}"
+        for number, name in names.items()
+    )
+    return (
+        f"filter_chain_matcher: {{matcher_tree: {{input: {{name: x, typed_config: "
+        f"{{'@type': type.googleapis.com/{port}}}}}, exact_match_map: {{map: {{{table}}}}}}}}}"
+    )
+
+
 class ChainTestCase(MeshTestCase):
     """Base: clients, and what they are told."""
 
@@ -101,16 +116,7 @@ class ServeTests(ChainTestCase):
         """With a filter_chain_matcher a client gets the chain that this names; where it names none
         the default one, and where there is no such chain nobody serves it.  Matches say nothing.
         """
-        port = "envoy.extensions.matching.common_inputs.network.v3.DestinationPortInput"
-        table = ", ".join(
-            f"'{number}': {{action: {{name: x, typed_config: "
-            f"{{'@type': type.googleapis.com/google.protobuf.StringValue, value: {name}}}}}}}"
-            for number, name in ((1, "one"), (2, "two"), (3, "three"))
-        )
-        matcher = (
-            f"filter_chain_matcher: {{matcher_tree: {{input: {{name: x, typed_config: "
-            f"{{'@type': type.googleapis.com/{port}}}}}, exact_match_map: {{map: {{{table}}}}}}}}}"
-        )
+        matcher = matcher_of({1: "one", 2: "two", 3: "three"})
         same = "destination_port: 7"
         chains = says("one", same), says("two", same)
         self.serve(*chains, more=f"{ORIGINAL_DST}\n{matcher}", default=says("other"))

@@ -17,8 +17,10 @@ from tcpmesh.connection.connection import Connection
 from tcpmesh.interfaces import IBufferedProtocol, IInspector, IListenerFilter
 from tcpmesh.listener.listener_filters import ListenerFilterRun, Unless
 from tcpmesh.listener.predicate import predicate
+from tcpmesh.testing.memory.transport import MemoryTransport
 from tcpmesh.values.address import Address
 from tcpmesh.values.filter_status import InspectResult
+from tests.listener.test_filter_chains import file_log
 from tests.mesh import MeshTestCase, parse, tcp_proxy
 
 HOST = "127.0.0.2:80"
@@ -141,6 +143,24 @@ class PassingTests(PeekTestCase):
         self.assertEqual([3, 3], [each.accepted for each in Scripted.made])
         self.assertEqual(3, len(self.upstream.built))
         self.assertEqual(0, self.mesh.stat(STATS + "downstream_pre_cx_active"))
+
+    def test_addresses_of_logs(self) -> None:
+        """Where a log will want the address that a client came in by, it is asked for as soon as
+        the client is there: it may be gone before its first bytes are.
+        """
+        asked: list[int] = []
+        get = MemoryTransport.getHost
+
+        def noted(transport: MemoryTransport) -> Any:
+            asked.append(1)
+            return get(transport)
+
+        self.patch(MemoryTransport, "getHost", noted)
+        for text, address in (("%DOWNSTREAM_LOCAL_ADDRESS%", "127.0.0.1:1"), ("-", "127.0.0.1:2")):
+            self.serve("{word: hello}", more=file_log("/log", text), address=address)
+            self.mesh.connect(address)
+            self.assertEqual([1] if text != "-" else [], asked)
+            asked.clear()
 
     def test_waits(self) -> None:
         """While a filter waits for bytes there is no connection, and then it is served with every

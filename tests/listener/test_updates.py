@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from tcpmesh.listener import filter_chains
+from envoy.config.listener.v3.listener_components_pb2 import FilterChain
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tcpmesh.listener import filter_chains, updates
+from tcpmesh.listener import manager as manager_module
+from tcpmesh.listener.matching.tree import MatchingTree
 from tcpmesh.listener.updates import changes_only_chains, difference, left_out
 from tcpmesh.net.cooperator import AT_ONCE
 from tcpmesh.registry import UnknownExtension
@@ -12,6 +18,7 @@ from tests.listener.test_filter_chains import (
     ChainTestCase,
     file_log,
     listener_of,
+    matcher_of,
     proxied,
     says,
 )
@@ -44,6 +51,17 @@ class InPlaceTests(ChainTestCase):
         message = listener_of(*chains, **{"more": self.more, **fields})
         self.mesh.listeners.add_or_update(message)
         self.mesh.pump()
+
+    def count_calls(self, kind: type, name: str) -> list[int]:
+        """Grows with each call of a method."""
+        method, calls = getattr(kind, name), list[int]()
+
+        def counted(*arguments: Any) -> Any:
+            calls.append(1)
+            return method(*arguments)
+
+        self.patch(kind, name, counted)
+        return calls
 
     def manager(self) -> dict[str, int]:
         """What the manager has counted."""
@@ -169,6 +187,28 @@ class InPlaceTests(ChainTestCase):
             self.update(ONE, says("a", "destination_port: 5"), more=f"{self.more}\n{more}")
             self.assertEqual(told, self.told("127.0.0.1:5"))
 
+    def test_chosen_by_name(self) -> None:
+        """Where a matcher chooses, a chain may change, come and go, with the matcher or without;
+        where the matcher stays as it is, it is not built anew.
+        """
+        built = self.count_calls(MatchingTree, "choose")
+        names = {5: "a", 6: "b", 7: "c"}
+        for chains, more, told, trees in (
+            ("ab", {}, ["a", "b", "nothing"], 1),
+            ("aB", {}, ["a", "B", "nothing"], 1),
+            ("aBc", {}, ["a", "B", "c"], 1),
+            ("bc", {5: "c"}, ["c", "b", "c"], 2),
+            ("bc", {5: "c"}, ["c", "b", "c"], 2),
+            ("c", {5: "c"}, ["c", "nothing", "c"], 2),
+        ):
+            matcher = matcher_of({**names, **more})
+            texts = [
+                says(each).replace(f"{{name: {each}", f"{{name: {each.lower()}") for each in chains
+            ]
+            self.update(ONE, *texts, more=f"{self.more}\n{matcher}")
+            self.assertEqual(told, [self.told(f"127.0.0.1:{port}") for port in (5, 6, 7)])
+            self.assertEqual(trees, len(built))
+
     def test_back_again(self) -> None:
         """A chain that comes back is a new one, and the clients of the old one leave in time."""
         self.update(ONE)
@@ -177,6 +217,30 @@ class InPlaceTests(ChainTestCase):
         new = self.mesh.redirect("127.0.0.1:2")
         self.mesh.advance(DRAIN - 1)
         self.assertEqual((True, False), (self.two.ended, new.ended))
+
+    def test_compared_before(self) -> None:
+        """An update of many chains is compared in small steps; applied after that it is compared no
+        more, unless there was another one in between.
+        """
+        many = [says(f"n{i}", f"server_names: [n{i}.test]") for i in range(1000)]
+        self.update(ONE, *many)
+        manager, compared = self.mesh.listeners, list[int]()
+        message = listener_of(ONE, *many[:-1], says("new", "destination_port: 2"), more=self.more)
+        self.assertEqual(4, sum(1 for _ in manager.compare(message)))
+
+        def noted(*sequences: Any) -> Any:
+            compared.append(1)
+            return difference(*sequences)
+
+        self.patch(manager_module, "difference", noted)
+        manager.add_or_update(message)
+        self.assertEqual([], compared)
+        self.assertEqual("new", self.told("127.0.0.1:2"))
+        for _ in manager.compare(listener_of(ONE, more=self.more)):
+            pass
+        self.update(ONE, says("other", "destination_port: 2"))
+        self.assertEqual([1], compared)
+        self.assertEqual("other", self.told("127.0.0.1:2"))
 
     def test_default_chain(self) -> None:
         """The default chain is drained as any other."""
@@ -289,13 +353,31 @@ class DifferenceTests(MeshTestCase):
         ):
             texts.update(x=says("x"), y=says("y"))
             found = difference(chains(before), chains(after))
-            names = ["".join(each.name for each in some) for some in found]
+            names = ["".join(before[i] for i in found.gone), "".join(after[i] for i in found.come)]
             self.assertEqual([gone, come], names)
+
+    @given(
+        st.lists(st.sampled_from("abcdefghi"), unique=True),
+        st.lists(st.sampled_from("abcdefghi"), unique=True),
+        st.integers(1, 4),
+    )
+    def test_steps(self, before: list[str], after: list[str], at_once: int) -> None:
+        """However many are compared in a step, the difference is what either has alone."""
+        self.patch(updates, "AT_ONCE", at_once)
+        chains = [[FilterChain(name=name) for name in names] for names in (before, after)]
+        found = difference(*chains)
+        self.assertEqual(set(before) - set(after), {before[i] for i in found.gone})
+        self.assertEqual(set(after) - set(before), {after[i] for i in found.come})
+        self.assertEqual(len(found.gone), len({*found.gone}))
 
     def test_left_out(self) -> None:
         """Chains are compared as a whole, in no order."""
         base = listener_of(says("a"), says("b"), default=says("c"))
-        self.assertEqual(0, left_out(base, listener_of(says("b"), says("a"), default=says("c"))))
-        self.assertEqual(2, left_out(base, listener_of(says("b"), says("a", "source_type: 1"))))
-        self.assertEqual(0, left_out(base, listener_of(says("a"), says("b"), says("c"))))
-        self.assertEqual(1, left_out(base, listener_of(says("a"), default=says("b"))))
+        for count, other in (
+            (0, listener_of(says("b"), says("a"), default=says("c"))),
+            (2, listener_of(says("b"), says("a", "source_type: 1"))),
+            (0, listener_of(says("a"), says("b"), says("c"))),
+            (1, listener_of(says("a"), default=says("b"))),
+        ):
+            found = difference(base.filter_chains, other.filter_chains)
+            self.assertEqual(count, left_out(base, other, found))

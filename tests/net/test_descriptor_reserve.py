@@ -226,6 +226,27 @@ class ShortageTestCase:
         reserve.limit_to(1 << 20)
         await self.until(lambda: self.served == [5, 5], "the others")
 
+    async def test_paused_by_others(self) -> None:
+        """A port that somebody else has paused accepts nobody when there is room again, and one
+        that is resumed meanwhile waits for room.
+        """
+        await deferLater(reactor, 0)  # as above
+        reserve = self.network.reserve
+        for port in self.ports:
+            self.connect(port, 2)
+            port.pause_accepting()
+        reserve.rest(self.ports[0], "no room")
+        reserve.limit_to(1, reserve=0)
+        self.ports[0].resume_accepting()
+        await deferLater(reactor, 1.5 * REST)
+        self.assertEqual([0, 0], self.served)
+        reserve.limit_to(1 << 20)
+        await self.until(lambda: self.served == [2, 0], "the clients of the first")
+        await deferLater(reactor, REST)
+        self.assertEqual([2, 0], self.served)
+        self.ports[1].resume_accepting()
+        await self.until(lambda: self.served == [2, 2], "the others")
+
     async def test_out_of_descriptors(self) -> None:
         """With none left clients wait, and are served as soon as there are some again."""
         await deferLater(reactor, 0)  # as above

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
-from twisted.internet.task import Clock
+from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tcpmesh.net.moves import INTERVAL, CannotWatch, watch_moves
@@ -54,6 +55,22 @@ class LookTests(SynchronousTestCase):
         self.clock.advance(INTERVAL)
         self.assertEqual(self.moves, 1)
 
+    def test_folder(self) -> None:
+        """In a directory whatever comes is seen, or takes the place of something."""
+        moves: list[None] = []
+        stop = watch_moves(self.clock, [f"{self.folder}/"], lambda: moves.append(None))
+        self.addCleanup(stop)
+        file, new = self.folder / "c", self.folder / "c.new"
+        for change in (lambda: file.write_text("1"), lambda: os.rename(new, file)):
+            new.write_text("2")
+            self.clock.advance(INTERVAL)
+            moves.clear()
+            change()
+            self.clock.advance(INTERVAL)
+            self.assertEqual(1, len(moves))
+        self.clock.advance(INTERVAL)
+        self.assertEqual(1, len(moves))
+
     def test_stop(self) -> None:
         """Nothing is left when it is ended."""
         self.stop()
@@ -89,6 +106,25 @@ class KernelTests(TestCase):
             point(path, "x")
             await told[-1]
             told.append(Deferred())
+
+    async def test_written(self) -> None:
+        """What is written in place is told where that counts; a file that is moved there too."""
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        file = folder / "a"
+        file.write_text("1")
+        clock: Any = reactor
+        for writes, expected in ((True, 2), (False, 1)):
+            moves: list[None] = []
+            stop = watch_moves(clock, [f"{folder}/"], partial(moves.append, None), writes)
+            with file.open("a") as opened:
+                opened.write("2")
+            point(folder / "b", "x")
+            while len(moves) < expected:
+                await deferLater(clock, 0.001)
+            stop()
+            self.assertEqual(expected, len(moves))
+            (folder / "b").unlink()
 
     def test_nothing_left(self) -> None:
         """No reader and no descriptor is left when it is ended, nor where it cannot begin."""

@@ -44,6 +44,52 @@ class TimerQueueTests(SynchronousTestCase):
         self.clock.pump([4, 2, 2, 2])
         self.assertEqual(["a", "b", "c"], self.expired)
 
+    def test_shorter(self) -> None:
+        """A queue that becomes shorter is so for those that wait in it too, at once for those that
+        have waited as long already.
+        """
+        self.queue.add("a")
+        self.clock.advance(3)
+        self.queue.add("b")
+        self.clock.advance(3)
+        self.queue.set_length(5)
+        self.assertEqual([], self.expired)
+        self.clock.advance(0)
+        self.assertEqual(["a"], self.expired)
+        self.clock.advance(1.9)
+        self.assertEqual(["a"], self.expired)
+        self.clock.advance(0.1)
+        self.assertEqual(["a", "b"], self.expired)
+        self.queue.add("c")
+        self.clock.advance(5)
+        self.assertEqual(["a", "b", "c"], self.expired)
+
+    def test_longer(self) -> None:
+        """A queue that becomes longer lets those wait that wait in it."""
+        self.queue.add("a")
+        self.clock.advance(9)
+        self.queue.set_length(12)
+        self.clock.advance(2.9)
+        self.assertEqual([], self.expired)
+        self.clock.advance(0.1)
+        self.assertEqual(["a"], self.expired)
+        self.queue.set_length(1)
+        self.assertEqual([], self.clock.getDelayedCalls())
+
+    def test_length_meanwhile(self) -> None:
+        """A length that is set by what expires, or while all have left, holds from then on."""
+        queue: TimeoutQueue[str] = TimeoutQueue(self.clock, 10.0, lambda item: queue.set_length(2))
+        queue.add("a")
+        queue.add("b")
+        self.clock.advance(10)
+        self.assertEqual((0, []), (len(queue), self.clock.getDelayedCalls()))
+        self.queue.add("a")
+        self.queue.discard("a")
+        self.queue.set_length(4)
+        self.queue.add("b")
+        self.clock.advance(4)
+        self.assertEqual(["b"], self.expired)
+
     def test_a_few_in_each_turn(self) -> None:
         """Of many items that are due at once some expire in each turn, in order, and one that is
         discarded meanwhile does not.

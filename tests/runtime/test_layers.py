@@ -107,10 +107,62 @@ class StaticTests(LayersTestCase):
         expected = {"a.b.c": 1, "a.d.e": 2, "f": None, "g": None, "x.y": 2}
         self.assertEqual(values, expected)
 
-    def test_rtds(self) -> None:
-        """A layer that is let pass unsupported is not there."""
-        made = self.begin("[{name: a, rtds_layer: {}}, {name: b, static_layer: {x: 1}}]")
-        self.assertEqual([name for name, _ in made.shown()], ["b"])
+
+class DiscoveredTests(LayersTestCase):
+    """Layers of RTDS."""
+
+    LAYERS = (
+        "[{name: a, static_layer: {x: 1, y: 1}}, {name: b, rtds_layer: {}}, "
+        "{name: c, rtds_layer: {}}]"
+    )
+
+    def test_before_it_comes(self) -> None:
+        """Such a layer is there from the beginning, and empty."""
+        made = self.begin(self.LAYERS)
+        self.assertEqual([("b", {}), ("c", {})], made.shown()[1:])
+        self.assertEqual(3, self.stats()["num_layers"])
+
+    def test_at_the_start(self) -> None:
+        """What is there before the layers are looked after holds at once."""
+        message = Bootstrap()
+        ParseDict({"layered_runtime": {"layers": yaml.safe_load(self.LAYERS)}}, message)
+        made = Layers(message, "", self.store, self.send)
+        made.discovered("b", {"x": Entry("2")})
+        self.assertEqual("2", self.followed.runtime.get("x").text)  # type: ignore[union-attr]
+        self.assertEqual(3, self.stats()["load_success"])
+
+    def test_changes(self) -> None:
+        """What comes later holds as a whole, a little later; what it lacks is no more."""
+        made = self.begin(self.LAYERS)
+        made.discovered("b", {"x": Entry("2"), "z": Entry("2")})
+        self.assertEqual({"x": "1", "y": "1"}, self.texts(made))
+        self.settle()
+        self.assertEqual({"x": "2", "y": "1", "z": "2"}, self.texts(made))
+        made.discovered("b", {"y": Entry("3")})
+        self.settle()
+        self.assertEqual({"x": "1", "y": "3"}, self.texts(made))
+        self.assertEqual(4, self.stats()["load_success"])
+
+    def test_two(self) -> None:
+        """Of two layers the later one wins, in whatever order their values come, also while others
+        are being worked out.
+        """
+        made = self.begin(self.LAYERS)
+        made.discovered("c", {"x": Entry("c")})
+        made.discovered("b", {"x": Entry("b"), "y": Entry("b")})
+        self.settle()
+        self.assertEqual({"x": "c", "y": "b"}, self.texts(made))
+
+    def test_with_a_disk_layer(self) -> None:
+        """Trees on disk are read again with it, as in Envoy, and win where they come later."""
+        root = Path(self.mktemp()).absolute()
+        (root / "one").mkdir(parents=True)
+        (root / "one" / "x").write_text("disk")
+        disk = f"{{symlink_root: {root}/one}}"
+        made = self.begin(f"[{{name: b, rtds_layer: {{}}}}, {{name: d, disk_layer: {disk}}}]")
+        made.discovered("b", {"x": Entry("b"), "y": Entry("b")})
+        self.settle()
+        self.assertEqual({"x": "disk", "y": "b"}, self.texts(made))
 
 
 class AdminTests(LayersTestCase):

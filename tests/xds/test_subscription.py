@@ -144,7 +144,7 @@ class FileSubscriptionTests(SynchronousTestCase):
         subscription = self.subscription(f"path: {self.files.path}")
         for text in "2345":
             self.files.put(text)
-            subscription._read()
+            subscription._file.read()
         self.assertEqual(["1"], self.files.versions())
         self.clock.advance(0)
         self.assertEqual(["1", "2", "5"], self.files.versions())
@@ -189,6 +189,17 @@ class ThreadTests(TestCase):
         self.assertTrue(abs(intervals[0] - SWITCH) < 1e-6)
         self.assertEqual(before, sys.getswitchinterval())
 
+    async def test_watch_modify(self) -> None:
+        """Where that is wanted a file that is written in place is read."""
+        folder, path = self.files.folder, self.files.path
+        directory = f"{{path: {folder}, watch_modify: true}}"
+        source = f"path_config_source: {{path: {path}, watched_directory: {directory}}}"
+        self.addCleanup(self.files.subscription(source).stop)
+        with path.open("a") as file:
+            file.write("2")
+        await self.until(lambda: self.files.versions()[-1] == "12")
+        self.assertEqual(["1", "1", "12"], self.files.versions())
+
     async def test_stopped_meanwhile(self) -> None:
         """What was being read when it was stopped is not applied."""
         go_on, reading = threading.Event(), threading.Event()
@@ -202,5 +213,5 @@ class ThreadTests(TestCase):
         await self.until(reading.is_set)
         self.subscription.stop()
         go_on.set()
-        await self.until(lambda: not self.subscription._is_busy)
+        await self.until(lambda: not self.subscription._file._is_busy)
         self.assertEqual(["1"], self.files.versions())

@@ -139,7 +139,10 @@ def _dumps(server: IServer, pattern: Regex | None, include_eds: bool) -> list[_D
         ),
         _Dump(
             config_dump_pb2.SecretsConfigDump.DESCRIPTOR,
-            {"static_secrets": _named(_by_kind(static.secrets), _secret, pattern)},
+            {
+                "static_secrets": _named(_by_kind(static.secrets), _secret, pattern),
+                **_dynamic_secrets(server, pattern),
+            },
         ),
     ]
 
@@ -182,6 +185,20 @@ def _dynamic_listeners(server: IServer, pattern: Regex | None) -> Json:
             if _is_named(each.message.name, pattern)
             else None
             for each in statuses
+        )
+    }
+
+
+def _dynamic_secrets(server: IServer, pattern: Regex | None) -> Json:
+    found = server.dynamic_secrets()
+    if not found:
+        return {}
+    return {
+        "dynamic_active_secrets": LazyList(
+            {"name": each.message.name, **_state(each, "secret")}
+            if _is_named(each.message.name, pattern)
+            else None
+            for each in found
         )
     }
 

@@ -46,6 +46,7 @@ from tcpmesh.config.fields.values import seconds
 from tcpmesh.connection.transport_sockets import options_of
 from tcpmesh.interfaces import INetwork
 from tcpmesh.values.hosts import Health
+from tcpmesh.values.overload import LoadShedPoint
 from tcpmesh.values.response_flags import NO_FLAGS, ResponseFlag
 from tcpmesh.values.stream.transport_socket_options import TransportSocketOptions
 
@@ -63,7 +64,11 @@ _SINGLE = struct.Struct("f")
 class Pools:
     """The pools of one cluster."""
 
-    def __init__(self, message: Any, cluster: Any, network: INetwork) -> None:
+    def __init__(
+        self, message: Any, cluster: Any, network: INetwork, point: LoadShedPoint | None = None
+    ) -> None:
+        """`point` is asked before each connection, where there is one."""
+        self._point = point
         policy = message.preconnect_policy
         self._cluster = cluster
         self.clock = network.clock
@@ -92,6 +97,11 @@ class Pools:
         """
         self._heirs: dict[Host, Pool] = {}
         self.active = sum(self._before.values())
+
+    def sheds(self) -> bool:
+        """Whether a connection that is wanted is not made, for want of resources."""
+        point = self._point
+        return point is not None and point.level > 0 and point.sheds()
 
     def pool(self, host: Host, client: PendingClient) -> Pool:
         """The pool that is to serve a client for whom this host was picked."""
@@ -223,7 +233,8 @@ class Pool:
             stats.rq_pending_total.tally += 1
             self._waiting.append(client)
             self._count_waiting(1)
-        self._provide()
+        if self._provide() and len(self._waiting) > len(self._connecting):
+            self._turn_away(1)
 
     def leave(self, client: PendingClient) -> None:
         """The client does not wait any more; the youngest connection in the making goes with it, if
@@ -271,6 +282,7 @@ class Pool:
         made = (
             self._may_foresee
             and wants(self._clients + 1, ratio, self._provided)
+            and not self.pools.sheds()
             and self._connect()
         )
         self._tidy()
@@ -280,14 +292,28 @@ class Pool:
     def _may_foresee(self) -> bool:
         return not self._draining and self.host.health is Health.HEALTHY
 
-    def _provide(self) -> None:
+    def _provide(self) -> bool:
+        """Make the connections that are wanted, as far as that is allowed; whether one is not made
+        for want of resources.
+        """
         for _ in range(AT_ONCE):
             if self._may_foresee:
                 wanted = wants(self._clients, self.pools.ratio, self._provided)
             else:
                 wanted = len(self._waiting) > len(self._connecting)
+            if wanted and self.pools.sheds():
+                return True
             if not wanted or not self._connect():
-                return
+                return False
+        return False
+
+    def _turn_away(self, count: int) -> None:
+        """So many of those that wait get no connection, those that came last."""
+        clients = [self._waiting.pop() for _ in range(count)]
+        self._count_waiting(-count)
+        for client in clients:
+            client.pool_shed()
+        self._tidy()
 
     def _connect(self) -> bool:
         """Make a connection, if the circuit breakers allow it, or at least the first one; whether
@@ -375,7 +401,8 @@ class Pool:
     def _settle(self) -> None:
         """Something has ended: those who wait may go on now."""
         if self._waiting:
-            self._provide()
+            if self._provide() and not self._provided:
+                self._turn_away(len(self._waiting))  # Nothing would ever wake them up.
         elif self._draining:
             self.clear()
         self._tidy()
@@ -391,13 +418,15 @@ class Pool:
         self.host.cluster.stats.rq_pending_active.add(change)
 
 
-def pools_of(message: Any, cluster: Any, network: INetwork) -> Pools | None:
+def pools_of(
+    message: Any, cluster: Any, network: INetwork, point: LoadShedPoint | None = None
+) -> Pools | None:
     """The pools of a `cluster.v3.Cluster`, if it needs any."""
     policy = message.preconnect_policy
     ahead = any(ratio_of(policy, field.name) > 1 for field, _ in policy.ListFields())
     once = message.max_requests_per_connection.value == 1
     return (
-        Pools(message, cluster, network)
+        Pools(message, cluster, network, point)
         if ahead or once or cluster.breakers.per_host is not None
         else None
     )

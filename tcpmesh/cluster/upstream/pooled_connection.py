@@ -33,6 +33,9 @@ class PendingClient(Protocol):
     def pool_full(self) -> None:
         """Too many wait already."""
 
+    def pool_shed(self) -> None:
+        """None is made, for want of resources."""
+
 
 class PoolOwner(Protocol):
     """The pool of a connection, as the connection sees it."""

@@ -41,10 +41,21 @@ def _check_cluster(cluster: Any, field_path: FieldPath, report: Report) -> None:
         check_source(cluster.eds_cluster_config.eds_config, here, report)
 
 
+def _check_runtime(layer: Any, field_path: FieldPath, report: Report) -> None:
+    if not layer.HasField("rtds_config"):
+        text = "a layer from discovery needs an rtds_config"
+        report.absent(field_path, ["rtds_config"], text)
+        return
+    check_source(layer.rtds_config, (field_path, "rtds_config"), report)
+
+
+def _check_secret(config: Any, field_path: FieldPath, report: Report) -> None:
+    if config.HasField("sds_config"):
+        check_source(config.sds_config, (field_path, "sds_config"), report)
+
+
 def check_source(source: Any, field_path: FieldPath, report: Report) -> None:
-    """Report a ConfigSource of clusters or endpoints that cannot work.  (That of listeners Envoy
-    opens only when it starts.)
-    """
+    """Report a ConfigSource that cannot work.  (That of listeners is opened when it starts.)"""
     check_node(field_path, report)
     parent: FieldPath
     if source.HasField("path_config_source"):
@@ -164,6 +175,8 @@ CHECKS = {
     "envoy.config.core.v3.GrpcService.EnvoyGrpc": _check_envoy,
     "envoy.config.core.v3.GrpcService.GoogleGrpc": _check_google,
     "envoy.config.bootstrap.v3.Bootstrap": _check_bootstrap,
+    "envoy.config.bootstrap.v3.RuntimeLayer.RtdsLayer": _check_runtime,
     "envoy.config.cluster.v3.Cluster": _check_cluster,
+    "envoy.extensions.transport_sockets.tls.v3.SdsSecretConfig": _check_secret,
     "envoy.config.core.v3.ApiConfigSource": _check_api_source,
 }

@@ -343,6 +343,15 @@ _LISTENER_FILTERS: dict[str, Defaults] = {
     },
 }
 
+_TCP_STATS: dict[str, Defaults] = {
+    "envoy.extensions.transport_sockets.tcp_stats.v3.Config": {
+        "transport_socket": Default("what goes over the wire"),
+        "update_period": Default(
+            "an open connection is counted this often", unset="when it ends, and not before"
+        ),
+    },
+}
+
 _PROXY_HEADERS: dict[str, Defaults] = {
     "envoy.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport": {
         "config": Default(value=INSIDE),
@@ -354,6 +363,14 @@ _PROXY_HEADERS: dict[str, Defaults] = {
         "added_tlvs": Default("further extensions", unset="none"),
     },
 }
+
+
+def _read_again(source: Any) -> str:
+    """When the file of a `core.v3.PathConfigSource` is read."""
+    if source.HasField("watched_directory"):
+        return "is read again when anything is moved into watched_directory"
+    return "is read again when another file is moved to its place"
+
 
 _DNS: dict[str, Defaults] = {
     "envoy.extensions.clusters.dns.v3.DnsCluster": {
@@ -367,6 +384,16 @@ _DNS: dict[str, Defaults] = {
     },
 }
 
+_DISCOVERY: dict[str, Defaults] = {
+    "envoy.config.core.v3.PathConfigSource": {
+        "path": Default(meaning_of=_read_again),
+        "poll_interval": Default("and is read this often in any case"),
+    },
+    "envoy.config.core.v3.WatchedDirectory": {
+        "watch_modify": Default("also when something is written there in place"),
+    },
+}
+
 
 #: What is known of each message type, by its full name.
 DEFAULTS: Mapping[str, Defaults] = {
@@ -375,7 +402,9 @@ DEFAULTS: Mapping[str, Defaults] = {
     **_LISTENER_FILTERS,
     **_CLUSTER,
     **_PROXY_HEADERS,
+    **_TCP_STATS,
     **_HEALTH,
     **_DNS,
+    **_DISCOVERY,
     **TLS,
 }

@@ -34,6 +34,7 @@ RELAXED = frozenset(
     {
         "envoy.extensions.access_loggers.open_telemetry.v3.OpenTelemetryAccessLogConfig.common_config",
         "envoy.extensions.access_loggers.stats.v3.Config.stat_prefix",
+        "envoy.extensions.resource_monitors.fixed_heap.v3.FixedHeapConfig.max_heap_size_bytes",
         "envoy.extensions.transport_sockets.tls.v3.SPIFFECertValidatorConfig.trust_domains",
         "envoy.type.v3.TokenBucket.max_tokens",
     }

@@ -54,6 +54,7 @@ EXTENSIONS: Mapping[str, Rows] = {
 TABLE: Mapping[str, Rows] = {
     **bootstrap.BOOTSTRAP,
     **bootstrap.CORE,
+    **bootstrap.OVERLOAD,
     **listeners.LISTENER,
     **clusters.CLUSTER,
     **health.HEALTH,

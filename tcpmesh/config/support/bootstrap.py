@@ -26,6 +26,7 @@ BOOTSTRAP: dict[str, Rows] = {
         "use_tcp_for_dns_lookups": YES,
         "admin": YES,
         "layered_runtime": YES,
+        "overload_manager": YES,
         "application_log_config": YES,
         "dynamic_resources": YES,
         "watchdog": YES,
@@ -44,7 +45,7 @@ BOOTSTRAP: dict[str, Rows] = {
         "lds_config": YES,
         "cds_config": YES,
     },
-    "envoy.config.core.v3.WatchedDirectory": {"path": YES},
+    "envoy.config.core.v3.WatchedDirectory": {"path": YES, "watch_modify": YES},
     "envoy.config.bootstrap.v3.Bootstrap.ApplicationLogConfig": {"log_format": YES},
     "envoy.config.bootstrap.v3.Bootstrap.ApplicationLogConfig.LogFormat": {
         "json_format": YES,
@@ -56,7 +57,9 @@ BOOTSTRAP: dict[str, Rows] = {
         "static_layer": YES,
         "disk_layer": YES,
         "admin_layer": YES,
+        "rtds_layer": YES,
     },
+    "envoy.config.bootstrap.v3.RuntimeLayer.RtdsLayer": {"name": YES, "rtds_config": YES},
     "envoy.config.bootstrap.v3.RuntimeLayer.DiskLayer": {
         "symlink_root": YES,
         "subdirectory": YES,
@@ -116,6 +119,31 @@ BOOTSTRAP: dict[str, Rows] = {
     },
 }
 
+_OVERLOAD = "envoy.config.overload.v3."
+
+OVERLOAD: dict[str, Rows] = {
+    f"{_OVERLOAD}OverloadManager": {
+        "refresh_interval": YES,
+        "resource_monitors": YES,
+        "actions": YES,
+        "loadshed_points": YES,
+        "buffer_factory_config": no_effect(
+            "it says which streams of HTTP/2 reset_high_memory_stream looks at"
+        ),
+    },
+    f"{_OVERLOAD}ResourceMonitor": {"name": YES, "typed_config": YES},
+    f"{_OVERLOAD}OverloadAction": {"name": YES, "triggers": YES, "typed_config": YES},
+    f"{_OVERLOAD}LoadShedPoint": {"name": YES, "triggers": YES},
+    f"{_OVERLOAD}Trigger": {"name": YES, "threshold": YES, "scaled": YES},
+    f"{_OVERLOAD}ThresholdTrigger": {"value": YES},
+    f"{_OVERLOAD}ScaledTrigger": {"scaling_threshold": YES, "saturation_threshold": YES},
+    f"{_OVERLOAD}ScaleTimersOverloadActionConfig.ScaleTimer": {
+        "timer": YES,
+        "min_timeout": YES,
+        "min_scale": YES,
+    },
+}
+
 CORE: dict[str, Rows] = {
     "envoy.config.core.v3.Locality": {"region": YES, "zone": YES, "sub_zone": YES},
     "envoy.config.core.v3.Address": {"socket_address": YES, "pipe": YES},
@@ -137,5 +165,6 @@ CORE: dict[str, Rows] = {
         "typed_config": YES,
     },
     "envoy.config.core.v3.RuntimeDouble": {"default_value": YES, "runtime_key": YES},
+    "envoy.config.core.v3.RuntimeUInt64": {"default_value": YES, "runtime_key": YES},
     "envoy.type.v3.Percent": {"value": YES},
 }

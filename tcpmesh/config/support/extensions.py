@@ -12,12 +12,18 @@ from tcpmesh.config.support.rows import (
 
 SOCKETS = no_effect("limits how long a socket is shared by questions; each has its own here")
 
+_MONITORS = "envoy.extensions.resource_monitors."
+_OVERLOAD = "envoy.config.overload.v3."
 _SCALE = no_effect("every timer is in milliseconds already")
 _DATAGRAMS: Rows = {"address": WHOLE, "prefix": YES, "max_bytes_per_datagram": YES}
 
 #: What an `@type` may name.
 EXTENSIONS: dict[str, Rows] = {
     "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer": {},
+    "envoy.extensions.transport_sockets.tcp_stats.v3.Config": {
+        "transport_socket": YES,
+        "update_period": YES,
+    },
     "envoy.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport": {
         "config": YES,
         "transport_socket": YES,
@@ -64,6 +70,21 @@ EXTENSIONS: dict[str, Rows] = {
     "envoy.extensions.network.dns_resolver.getaddrinfo.v3.GetAddrInfoDnsResolverConfig": {
         "num_retries": YES,
         "num_resolver_threads": no_effect("lookups run in the reactor's own pool of threads"),
+    },
+    f"{_MONITORS}fixed_heap.v3.FixedHeapConfig": {
+        "max_heap_size_bytes": YES,
+        "max_heap_size_bytes_runtime": YES,
+    },
+    f"{_MONITORS}cgroup_memory.v3.CgroupMemoryConfig": {"max_memory_bytes": YES},
+    f"{_MONITORS}cpu_utilization.v3.CpuUtilizationConfig": {"mode": YES},
+    f"{_MONITORS}downstream_connections.v3.DownstreamConnectionsConfig": {
+        "max_active_downstream_connections": YES
+    },
+    f"{_MONITORS}injected_resource.v3.InjectedResourceConfig": {"filename": YES},
+    f"{_OVERLOAD}ScaleTimersOverloadActionConfig": {"timer_scale_factors": YES},
+    f"{_OVERLOAD}ShrinkHeapConfig": {
+        "timer_interval": YES,
+        "max_unfreed_memory_bytes": YES,
     },
 }
 

@@ -108,6 +108,10 @@ PARTS: dict[str, Rows] = {
         "inline_bytes": YES,
         "inline_string": YES,
         "environment_variable": YES,
+        "watched_directory": no_effect(
+            "a file is read once, as in Envoy; those that secrets of discovery name are looked "
+            "after in any case"
+        ),
     },
     "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster": {"clusters": YES},
     "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster.ClusterWeight": {

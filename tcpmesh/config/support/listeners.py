@@ -39,7 +39,7 @@ LISTENER: dict[str, Rows] = {
         "reuse_port": no_effect("a port is shared anyway, unless enable_reuse_port says no"),
         "connection_balance_config": default_only("one worker has all connections"),
         "drain_type": YES,
-        "bypass_overload_manager": no_effect("there is no overload manager yet to bypass"),
+        "bypass_overload_manager": YES,
     },
     "envoy.config.listener.v3.AdditionalAddress": {
         "address": YES,

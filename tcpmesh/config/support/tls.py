@@ -19,7 +19,7 @@ _TICKETS = refused(
     "the library for TLS cannot be given keys for session tickets; it makes its own, so a session "
     "is resumed by the worker that began it"
 )
-_SELECTOR = refused("certificates on demand come with SDS")
+_SELECTOR = refused("certificates are chosen by their names, and none on demand")
 
 #: What an `@type` may name.
 EXTENSIONS: dict[str, Rows] = {
@@ -87,6 +87,7 @@ PARTS: dict[str, Rows] = {
         "pkcs12": YES,
         "password": YES,
         "ocsp_staple": YES,
+        "watched_directory": YES,
         "private_key_provider": refused("private keys are used by OpenSSL alone"),
     },
     f"{_TLS}CertificateValidationContext": {
@@ -99,6 +100,7 @@ PARTS: dict[str, Rows] = {
         "match_typed_subject_alt_names": YES,
         "match_subject_alt_names": YES,
         "crl": YES,
+        "watched_directory": YES,
         "allow_expired_certificate": YES,
         "trust_chain_verification": YES,
         "custom_validator_config": YES,
@@ -117,8 +119,6 @@ PARTS: dict[str, Rows] = {
     },
     f"{_TLS}SdsSecretConfig": {
         "name": YES,
-        "sds_config": refused(
-            "secrets stand in static_resources.secrets, or in the context itself"
-        ),
+        "sds_config": YES,
     },
 }

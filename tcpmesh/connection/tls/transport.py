@@ -216,8 +216,6 @@ class TlsTransport(WrappedTransport):
 
     def received_end(self) -> None:
         """FIN: as good as close_notify, but in a handshake."""
-        if self._waiting is not None:
-            self._turn_of_handshake()
         if self._shaken:
             self.deliver_end()
         else:

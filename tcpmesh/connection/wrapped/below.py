@@ -31,6 +31,10 @@ class OnTransport:
         """What the system knows of the TCP connection."""
         return self.below.tcp_facts()
 
+    def before_close(self, call: Any) -> None:
+        """Call this just before the descriptor is closed."""
+        self.below.before_close(call)
+
     def original_destination(self) -> Any:
         """Where the peer wanted to connect to, where the packet filter has redirected it here."""
         return self.below.original_destination()

@@ -22,6 +22,7 @@ from tcpmesh.net.connecting.connect_check import ConnectCheckListener, FactoryCo
 from tcpmesh.net.protocol import OneShotFactory
 from tcpmesh.values.address import Address
 from tcpmesh.values.socket_options import ConnectOptions
+from tcpmesh.values.stream.tcp_facts import TcpFacts
 from tcpmesh.values.stream.transport_socket_options import NO_OPTIONS, TransportSocketOptions
 
 
@@ -61,7 +62,11 @@ class WrappedConnector(OneShotFactory):
     def connect(self) -> None:
         """Begin; the factory hears of the outcome later, never from within this call."""
         self._queue.add(self)
-        self._connector = self._network.below.connect(*self._below)
+        network = self._network
+        self._connector = connector = network.below.connect(*self._below)
+        connecting = getattr(network.socket, "connecting", None)
+        if connecting is not None:
+            connecting(connector)
 
     def stopConnecting(self) -> None:
         """Give up; the factory hears a `UserError`."""
@@ -79,6 +84,11 @@ class WrappedConnector(OneShotFactory):
     def getDestination(self) -> Address:
         """Where this connects to."""
         return self._address
+
+    def on_failure(self, call: Callable[[TcpFacts | None], object]) -> None:
+        """If there will be no connection below, call this with what the system knows of it."""
+        if self._connector is not None:
+            self._connector.on_failure(call)
 
     def timed_out(self) -> None:
         """The time is over."""

@@ -34,12 +34,12 @@ from zope.interface import alsoProvides, implementer
 from tcpmesh.accesslog.tlvs import TlvEntries
 from tcpmesh.connection.proxy_header import PassThrough
 from tcpmesh.connection.transport_sockets import transport_socket
+from tcpmesh.connection.wrapped.first import FirstOnConnection
 from tcpmesh.interfaces import (
     IPerClientTransportSocketFactory,
     IReadyAtOnce,
     IUpstreamTransportSocketFactory,
 )
-from tcpmesh.net.protocol import QuietHalfCloseableProtocol
 from tcpmesh.registry import Context, extension
 from tcpmesh.values.address import Address
 from tcpmesh.values.all_or_nothing import all_or_nothing
@@ -81,10 +81,12 @@ class ProxyProtocolSocket:
         self._with_addresses: bool = not message.allow_unspecified_address
         self._with_tlvs: bool = message.tlv_as_pool_key
         with all_or_nothing() as undo:
-            self._inner: Any = transport_socket(message, IUpstreamTransportSocketFactory, context)
-            if self._inner is not None:
-                undo.callback(self._inner.close)
-            if self._inner is None or IReadyAtOnce.providedBy(self._inner):
+            self.inner: Any = transport_socket(message, IUpstreamTransportSocketFactory, context)
+            if self.inner is not None:
+                undo.callback(self.inner.close)
+            if hasattr(self.inner, "connecting"):
+                self.connecting = self.inner.connecting
+            if self.inner is None or IReadyAtOnce.providedBy(self.inner):
                 alsoProvides(self, IReadyAtOnce)
             scope = context.scope or context.store
             self._too_long = scope.counter("upstream.proxyprotocol.v2_tlvs_exceed_max_length")
@@ -101,18 +103,12 @@ class ProxyProtocolSocket:
         """
         said = options.proxy_protocol
         inner: Hashable = replace(options, proxy_protocol=None)
-        if IPerClientTransportSocketFactory.providedBy(self._inner):
-            inner = self._inner.pool_key(options)
+        if IPerClientTransportSocketFactory.providedBy(self.inner):
+            inner = self.inner.pool_key(options)
         if said is None:
             return (inner,)
         ends = (said.source, said.destination) if self._with_addresses else None
         return inner, ends, said.extensions if self._with_tlvs else None
-
-    def wrap_inner(self, address: Address, observer: Any, options: TransportSocketOptions) -> Any:
-        """The protocol of the inner transport socket; `None` where there is none."""
-        if self._inner is None:
-            return None
-        return self._inner.connected(address, observer, options)
 
     def header(self, transport: Any, options: TransportSocketOptions) -> bytes:
         """The header of a connection."""
@@ -157,14 +153,14 @@ class ProxyProtocolSocket:
 
     def close(self) -> None:
         """No more connections will have a header."""
-        if self._inner is not None:
-            self._inner.close()
+        if self.inner is not None:
+            self.inner.close()
 
 
-class HeaderWriter(QuietHalfCloseableProtocol):
-    """The protocol of a connection to a host until the header is written, which is at once."""
+class HeaderWriter(FirstOnConnection):
+    """Writes the header."""
 
-    __slots__ = ("_address", "_observer", "_options", "_socket", "_transport")
+    __slots__ = ("_socket",)
 
     def __init__(
         self,
@@ -173,34 +169,15 @@ class HeaderWriter(QuietHalfCloseableProtocol):
         observer: Any,
         options: TransportSocketOptions,
     ) -> None:
+        super().__init__(owner.inner, address, observer, options)
         self._socket = owner
-        self._address = address
-        self._observer = observer
-        self._options = options
-        self._transport: Any = None
 
-    def makeConnection(self, transport: Any) -> None:
+    def begin(self, transport: Any) -> None:
         """The connection is there."""
-        self._transport = transport
-        options, observer, self._observer = self._options, self._observer, None
-        header = self._socket.header(transport, options)
+        header = self._socket.header(transport, self.options)
         transport.write(header)
-        if options.proxy_protocol is not None:
+        if self.options.proxy_protocol is not None:
             self._socket.sent.tally += len(header)
-        inner = self._socket.wrap_inner(self._address, observer, options)
-        if inner is None:
-            observer.handshake_done(transport)
-        else:
-            transport.protocol = inner
-            inner.makeConnection(transport)
-
-    def loseConnection(self) -> None:
-        """Close the connection, in whatever state it is."""
-        self._transport.loseConnection()
-
-    def abortConnection(self) -> None:
-        """Reset the connection, in whatever state it is."""
-        self._transport.abortConnection()
 
 
 def _end(address: Address) -> End:

@@ -21,7 +21,7 @@ from zope.interface import implementer
 
 from twisted.internet.defer import Deferred, succeed
 
-from tcpmesh.interfaces import ICountsAccepts, IHandsOver
+from tcpmesh.interfaces import ICountsAccepts, IHandsOver, IPausable
 from tcpmesh.net.epoll.resources import EpollResources
 from tcpmesh.net.sockets import EXHAUSTED
 from tcpmesh.values.address import Address
@@ -31,7 +31,7 @@ BATCH = 64
 """Accepts an event, at most."""
 
 
-@implementer(IHandsOver)
+@implementer(IHandsOver, IPausable)
 class AcceptingPort:
     """A listening socket in the epoll set."""
 
@@ -48,7 +48,9 @@ class AcceptingPort:
         self._batch = 1
         self._turn = 0
         self._address = Address.from_sockaddr(sock.family, sock.getsockname())
-        self._open = self._watched = False
+        self._open = False
+        self._pauses = 1
+        """For how many reasons it accepts nobody; as long as it has not started for one more."""
 
     def startListening(self) -> None:
         """Begin to accept."""
@@ -82,15 +84,15 @@ class AcceptingPort:
 
     def pause_accepting(self) -> None:
         """Let clients wait."""
-        if self._watched:
-            self._watched = False
+        if not self._pauses:
             self._network.poller.unregister(self._sock.fileno())
+        self._pauses += 1
 
     def resume_accepting(self) -> None:
-        """Accept again."""
-        if not self._watched:
+        """Accept again, where nobody else has asked for a pause."""
+        if self._pauses == 1:
             self._network.poller.register(self._sock.fileno(), self, EPOLLIN)
-            self._watched = True
+        self._pauses -= 1
 
     def fileno(self) -> int:
         """The descriptor of the socket."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from collections.abc import Callable
 from select import EPOLLERR, EPOLLHUP, EPOLLOUT
 from typing import Any
 
@@ -18,9 +19,10 @@ from twisted.python.failure import Failure
 from tcpmesh.net.congestion import spare_loopback
 from tcpmesh.net.epoll.poller import READABLE, WATCH
 from tcpmesh.net.epoll.resources import EpollResources
-from tcpmesh.net.sockets import BareSocket
+from tcpmesh.net.sockets import BareSocket, tcp_facts
 from tcpmesh.values.address import Address
 from tcpmesh.values.socket_options import ConnectOptions
+from tcpmesh.values.stream.tcp_facts import TcpFacts
 
 
 @implementer(IConnector)
@@ -92,7 +94,7 @@ class EpollConnector:
     def ready(self, mask: int) -> None:
         """The attempt came to an end, one way or the other."""
         if mask & (EPOLLERR | EPOLLHUP):
-            error = self._socket_error()
+            error: int = self._asked(_error_of)
             if error:
                 self._close()
                 self._fail(OSError(error, os.strerror(error)))
@@ -132,10 +134,17 @@ class EpollConnector:
         """Where this connects to."""
         return self._address
 
+    def on_failure(self, call: Callable[[TcpFacts | None], object]) -> None:
+        """If there will be no connection, call this with what the system knows of the attempt."""
+        if self._fd >= 0:
+            self._network.before_close[self] = (lambda: call(self._asked(tcp_facts)),)
+
     def _connected(self, mask: int) -> None:
         fd, self._fd = self._fd, -1
         self._queue.discard(self)
         network, address = self._network, self._address
+        if network.before_close:
+            network.before_close.pop(self, None)
         transport = self._transport = network.connected(fd, address)
         network.poller.replace(fd, transport)
         protocol = self._factory.buildProtocol(address)
@@ -147,14 +156,18 @@ class EpollConnector:
         if mask & READABLE:
             transport.ready(mask & READABLE)
 
-    def _socket_error(self) -> int:
+    def _asked(self, ask: Callable[[Any], Any]) -> Any:
+        """What the socket answers."""
         sock = BareSocket(self._address.family, socket.SOCK_STREAM, 0, self._fd)
         try:
-            return int(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+            return ask(sock)
         finally:
             sock.detach()
 
     def _close(self) -> None:
+        if self._network.before_close:
+            for call in self._network.before_close.pop(self, ()):
+                call()
         fd, self._fd = self._fd, -1
         self._queue.discard(self)
         if fd >= 0:
@@ -170,6 +183,10 @@ class EpollConnector:
         """The time for connecting is over."""
         self._close()
         self._failed_with(ConnectTimeout())
+
+
+def _error_of(sock: Any) -> int:
+    return int(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
 
 
 def _timed_out(connector: EpollConnector) -> None:

@@ -87,6 +87,7 @@ class EpollNetwork:
         self.reserve = DescriptorReserve(reactor)
         self.pipes = Pipes(self.reserve.for_upstreams)
         self.ports: set[AcceptingPort] = set()
+        self.before_close: dict[Any, tuple[Callable[[], object], ...]] = {}
         self._iovs = {read_size: self.iov}
 
     def iov_of(self, size: int) -> list[memoryview]:

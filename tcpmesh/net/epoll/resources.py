@@ -4,6 +4,7 @@ network itself.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from tcpmesh.net.descriptor_reserve import DescriptorReserve
@@ -23,6 +24,11 @@ class EpollResources(Protocol):
     reserve: DescriptorReserve
     ports: set[Any]
     """The ports that accept."""
+
+    before_close: dict[Any, tuple[Callable[[], object], ...]]
+    """What transports call before they close their descriptors: few have something to call, and
+    those that have not need no room for it.
+    """
 
     iov: list[memoryview]
 

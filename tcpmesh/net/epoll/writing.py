@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Callable
 from select import EPOLLERR
 from typing import Any
 
@@ -329,7 +330,16 @@ class WriteSide(Descriptor):
         else:
             self.abortConnection()
 
+    def before_close(self, call: Callable[[], object]) -> None:
+        """Call this just before the descriptor is closed."""
+        calls = self._network.before_close
+        if self.fd >= 0:
+            calls[self] = (*calls.get(self, ()), call)
+
     def _close(self, reason: Failure) -> None:
+        if self._network.before_close:
+            for call in self._network.before_close.pop(self, ()):
+                call()
         fd, self.fd = self.fd, -1
         self._shut()
         self._after = LOSE

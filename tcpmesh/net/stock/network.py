@@ -22,7 +22,7 @@ from twisted.internet.error import ConnectError, getConnectError
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from tcpmesh.interfaces import ICountsAccepts, IHandsOver, INetwork, IStreamTransport
+from tcpmesh.interfaces import ICountsAccepts, IHandsOver, INetwork, IPausable, IStreamTransport
 from tcpmesh.net.congestion import spare_loopback
 from tcpmesh.net.connecting.connect_check import ConnectCheckListener, FactoryConnectCheck
 from tcpmesh.net.cooperator import shared_cooperator
@@ -36,6 +36,7 @@ from tcpmesh.net.timeout_queues import TimeoutQueues
 from tcpmesh.values.address import Address
 from tcpmesh.values.all_or_nothing import all_or_nothing
 from tcpmesh.values.socket_options import ConnectOptions, ListenOptions
+from tcpmesh.values.stream.tcp_facts import TcpFacts
 
 log = Logger(namespace="connection")
 
@@ -71,6 +72,8 @@ class _ListeningPort(tcp.Port):
     """Where this and its connections count as open."""
     reserve: DescriptorReserve
     accepts_per_event = BATCH
+    pauses = 0
+    """For how many reasons it accepts nobody."""
     _shouldShutdown = False
     """Twisted's: shutting down a listening socket would close its duplicates too."""
 
@@ -122,11 +125,18 @@ class _ListeningPort(tcp.Port):
 
     def pause_accepting(self) -> None:
         """Let clients wait."""
+        self.pauses += 1
         self.stopReading()
 
     def resume_accepting(self) -> None:
-        """Accept again."""
+        """Accept again, where nobody else has asked for a pause."""
+        self.pauses -= 1
         self.startReading()
+
+    def startReading(self) -> None:
+        """The port has started, or may accept again."""
+        if not self.pauses:
+            super().startReading()
 
     def stop(self) -> None:
         """The network stops, perhaps after this port was stopped."""
@@ -156,14 +166,14 @@ class _ListeningPort(tcp.Port):
         return copy
 
 
-@implementer(IHandsOver)
+@implementer(IHandsOver, IPausable)
 class _TCPPort(_ListeningPort):
     """A listening TCP socket."""
 
     transport: Any = _TCPServer
 
 
-@implementer(IHandsOver)
+@implementer(IHandsOver, IPausable)
 class _UNIXPort(_ListeningPort, unix.Port):
     """A listening unix socket."""
 
@@ -209,6 +219,12 @@ class _Client(StockTransport, tcp.BaseClient):
             sock.close()
         self._finishInit(None if problem else self.doConnect, sock, problem, reactor)
 
+    def failIfNotConnected(self, err: Any) -> None:
+        """There is no connection, unless there is one."""
+        if not self.connected:
+            self.connector.fails(self.tcp_facts())
+        super().failIfNotConnected(err)
+
 
 class _Connector(BaseConnector):
     """One attempt to connect."""
@@ -227,6 +243,7 @@ class _Connector(BaseConnector):
         self._options = options
         self._sockets = sockets
         self._check = check
+        self._on_failure: Callable[[TcpFacts | None], object] | None = None
         super().__init__(factory, timeout, reactor)
 
     def connect(self) -> None:
@@ -238,9 +255,20 @@ class _Connector(BaseConnector):
         """The network stops."""
         self.stopConnecting()
 
+    def on_failure(self, call: Callable[[TcpFacts | None], object]) -> None:
+        """If there will be no connection, call this with what the system knows of the attempt."""
+        self._on_failure = call
+
+    def fails(self, facts: TcpFacts | None) -> None:
+        """The socket is about to be closed."""
+        call, self._on_failure = self._on_failure, None
+        if call is not None:
+            call(facts)
+
     def buildProtocol(self, addr: Any) -> Any:
         """Connected: from now on it is the connection that is open."""
         transport: Any = self.transport
+        self._on_failure = None
         transport.count_in(self._sockets)
         self._sockets.discard(self)
         return super().buildProtocol(addr)

@@ -22,7 +22,7 @@ written to it.
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -82,6 +82,7 @@ class StockTransport(tcp.Connection):
     _unread = b""
     """Bytes given back, to be delivered before all others."""
     _sockets: OpenSockets | None = None
+    _before_close: tuple[Callable[[], object], ...] = ()
 
     # Writing
 
@@ -365,6 +366,9 @@ class StockTransport(tcp.Connection):
             self._write_failed()
             return
         self._drop_unsent()
+        calls, self._before_close = self._before_close, ()
+        for call in calls:
+            call()
         super().connectionLost(Failure(CONNECTION_DONE) if self._cut else reason)
         if self._sockets is not None:
             self._sockets.discard(self)
@@ -385,7 +389,11 @@ class StockTransport(tcp.Connection):
 
     def tcp_facts(self) -> TcpFacts | None:
         """What the system knows of a TCP connection."""
-        return tcp_facts(self.socket) if self._is_tcp and self.connected else None
+        return tcp_facts(self.socket) if self._is_tcp else None
+
+    def before_close(self, call: Callable[[], object]) -> None:
+        """Call this just before the descriptor is closed."""
+        self._before_close = (*self._before_close, call)
 
     def original_destination(self) -> Address | None:
         """Where the peer wanted to connect to, where the packet filter has redirected it here."""

@@ -1,20 +1,23 @@
-"""The discoveries that a bootstrap asks for in its `dynamic_resources`."""
+"""The discoveries that a bootstrap asks for: in its `dynamic_resources`, and in runtime layers."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from tcpmesh.cluster.manager import ClusterManager
-from tcpmesh.config.resources import CLUSTER, LISTENER, load_resources
+from tcpmesh.config.resources import CLUSTER, LISTENER, RUNTIME, load_resources
 from tcpmesh.interfaces import INetwork
 from tcpmesh.listener.manager import ListenerManager
+from tcpmesh.runtime.layers import Layers
+from tcpmesh.server.discovery.runtime import RuntimeDiscovery, with_values
 from tcpmesh.server.discovery.updates import Discovery, Manager
 from tcpmesh.stats.store import Store
 from tcpmesh.values.server_options import ServerOptions
 from tcpmesh.values.statuses import NO_DYNAMIC_RESOURCES, DynamicResources
-from tcpmesh.xds.stats import SubscriptionStats
-from tcpmesh.xds.subscription import FileSubscription
+from tcpmesh.xds.stats import SubscriptionStats, unknown_fields
+from tcpmesh.xds.subscription import FileSubscription, Load
 
 
 class Discoveries:
@@ -25,6 +28,7 @@ class Discoveries:
         bootstrap: Any,
         clusters: ClusterManager,
         listeners: ListenerManager,
+        layers: Layers,
         store: Store,
         network: INetwork,
         options: ServerOptions,
@@ -33,10 +37,14 @@ class Discoveries:
         self._store = store
         self._network = network
         self._options = options
+        self._count_unknown = unknown_fields(store, options)
         static, dynamic = bootstrap.static_resources, bootstrap.dynamic_resources
         self.clusters = self.listeners = None
         """The `Discovery` of each; `None` where there is none."""
         self._subscriptions: dict[str, FileSubscription] = {}
+        self._runtime: list[FileSubscription] = []
+        self.on_change: Callable[[], object] = lambda: None
+        """Called when listeners or clusters have changed."""
         if dynamic.HasField("cds_config"):
             manager = Manager(
                 "cluster",
@@ -53,10 +61,22 @@ class Discoveries:
                 listeners.add_or_update,
                 listeners.remove,
                 lambda: {each.name for each in static.listeners},
+                listeners.compare,
             )
             self.listeners = self._follow(
                 dynamic.lds_config, LISTENER, manager, "listener_manager.lds"
             )
+        for layer in bootstrap.layered_runtime.layers:
+            if layer.HasField("rtds_layer"):
+                self._follow_runtime(layer, layers)
+
+    def start_runtime(self) -> None:
+        """Bring the runtime layers.
+
+        :raise tcpmesh.net.moves.CannotWatch: where the directory of a file is not there.
+        """
+        for each in self._runtime:
+            each.start()
 
     def start_clusters(self) -> None:
         """Bring the clusters.
@@ -82,7 +102,7 @@ class Discoveries:
 
     def stop(self) -> None:
         """No more updates."""
-        for each in self._subscriptions.values():
+        for each in (*self._runtime, *self._subscriptions.values()):
             each.stop()
 
     def _start(self, kind: str) -> None:
@@ -90,23 +110,35 @@ class Discoveries:
             self._subscriptions[kind].start()
 
     def _follow(self, source: Any, kind: str, manager: Manager, prefix: str) -> Discovery:
-        unknown = self._store.counter("server.dynamic_unknown_fields")
+        stats = SubscriptionStats(self._store, prefix, counts_reloads=kind == CLUSTER)
+        discovery = Discovery(
+            manager, stats, self._network.clock, self._count_unknown, lambda: self.on_change()
+        )
+        self._subscriptions[kind] = FileSubscription(
+            source, self._network, self._load(kind), discovery.update
+        )
+        return discovery
 
-        def count(fields: int) -> None:
-            if not self._options.ignore_unknown_dynamic_fields:
-                unknown.tally += fields
+    def _follow_runtime(self, message: Any, layers: Layers) -> None:
+        """A `bootstrap.v3.RuntimeLayer`."""
+        stats = SubscriptionStats(self._store, "runtime")
+        rtds = message.rtds_layer
+        discovery = RuntimeDiscovery(
+            message.name, rtds.name, layers, stats, self._network.clock, self._count_unknown
+        )
+        load = with_values(self._load(RUNTIME))
+        self._runtime.append(
+            FileSubscription(rtds.rtds_config, self._network, load, discovery.update)
+        )
 
-        load = partial(
+    def _load(self, kind: str) -> Load:
+        return partial(
             load_resources,
             kind=kind,
             bootstrap=self._bootstrap,
             allow_unknown_fields=not self._options.reject_unknown_dynamic_fields,
             allow_unsupported=self._options.allow_unsupported,
         )
-        stats = SubscriptionStats(self._store, prefix, counts_reloads=kind == CLUSTER)
-        discovery = Discovery(manager, stats, self._network.clock, count)
-        self._subscriptions[kind] = FileSubscription(source, self._network, load, discovery.update)
-        return discovery
 
 
 def _shown(discovery: Discovery | None) -> DynamicResources:

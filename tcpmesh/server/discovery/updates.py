@@ -18,6 +18,7 @@ from twisted.logger import Logger
 from tcpmesh.accesslog.opening import CannotLog
 from tcpmesh.config.resources import NotReadable, Resources
 from tcpmesh.net.listen import BindError
+from tcpmesh.net.moves import CannotWatch
 from tcpmesh.registry import BrokenExtension, UnknownExtension
 from tcpmesh.values.statuses import DynamicStatus
 from tcpmesh.xds.stats import SubscriptionStats
@@ -25,7 +26,7 @@ from tcpmesh.xds.subscription import Outcome
 
 log = Logger(namespace="config")
 
-REFUSALS = (BindError, BrokenExtension, CannotLog, UnknownExtension)
+REFUSALS = (BindError, BrokenExtension, CannotLog, CannotWatch, UnknownExtension)
 
 
 @dataclass(frozen=True)
@@ -42,11 +43,15 @@ class Manager:
     static: Callable[[], Collection[str]]
     """The names of the bootstrap's own."""
 
+    compare: Callable[[Any], Iterator[None]] = lambda message: iter(())
+    """What `add_or_update` would do at once and may take long, in small steps."""
+
 
 class Discovery:
     """One kind of resources.
 
     :param unknown_fields: is told how many fields nobody knows.
+    :param changed: is told whenever an update has changed anything.
     """
 
     def __init__(
@@ -55,11 +60,13 @@ class Discovery:
         stats: SubscriptionStats,
         clock: IReactorTime,
         unknown_fields: Callable[[int], object],
+        changed: Callable[[], object],
     ) -> None:
         self._manager = manager
         self._stats = stats
         self._clock = clock
         self._unknown_fields = unknown_fields
+        self._changed = changed
         self._known: dict[str, DynamicStatus] = {}
         self.version = ""
         """Of the last update that has changed anything."""
@@ -99,6 +106,7 @@ class Discovery:
         for name in gone:
             self._manager.remove(name)
             del self._known[name]
+            self._changed()
             yield
         has_changed = bool(gone)
         seen: set[str] = set()
@@ -109,21 +117,26 @@ class Discovery:
                 errors.append(f"{message.name!r} is there twice")
             else:
                 seen.add(message.name)
-                has_changed |= self._take(message, resources.version, errors)
+                if not self._is_known(message):
+                    yield from self._manager.compare(message)
+                    has_changed |= self._take(message, resources.version, errors)
             yield
         if has_changed:
             self.version = resources.version
             self._stats.reloaded(time())
 
+    def _is_known(self, message: Any) -> bool:
+        before = self._known.get(message.name)
+        return before is not None and bool(before.message == message)
+
     def _take(self, message: Any, version: str, errors: list[str]) -> bool:
         before = self._known.get(message.name)
-        if before is not None and before.message == message:
-            return False
         try:
             is_new = self._manager.add_or_update(message)
         except REFUSALS as error:
             errors.append(f"{message.name!r}: {error}")
             return False
+        self._changed()
         kept = before if before is not None and not is_new else None
         self._known[message.name] = DynamicStatus(
             message,

@@ -42,6 +42,7 @@ from tcpmesh.values import link
 from tcpmesh.values.drain import DrainScope, DrainStrategy, DrainTimes
 from tcpmesh.values.hosts import Assignment, HostSpec, Locality
 from tcpmesh.values.live import traffic
+from tcpmesh.values.overload import OverloadSettings, TimerScale
 from tcpmesh.values.runtime import Entry
 from tcpmesh.values.stream import live
 
@@ -112,6 +113,17 @@ ENTRY = Record(
 REFUSAL = enum_form(link.Refusal)
 SCOPE = enum_form(DrainScope)
 STRATEGY = Mapped(TEXT, lambda strategy: strategy.value, DrainStrategy)
+LEVELS = Several(Together(TEXT, FRACTION))
+OVERLOAD = Record(
+    OverloadSettings,
+    points=Several(TEXT),
+    timers=Several(
+        Record(TimerScale, timer=TEXT, seconds=Optional(FRACTION), share=FRACTION),
+    ),
+    most_connections=Optional(WHOLE),
+    limit_name=TEXT,
+    levels=LEVELS,
+)
 MERGE = Mapped(TEXT, lambda merge: merge.value, Merge)
 INTERVAL = Together(TEXT, FRACTION, Several(Together(WHOLE, WHOLE)), Several(FRACTION))
 NAMES = Mapped(Together(*[Several(TEXT)] * 4), tuple, lambda names: Names(*names))
@@ -172,6 +184,9 @@ def row_form(row: type) -> Record:
 CONNECTION_ROW = row_form(live.ConnectionRow)
 CLOSE_ROW = row_form(live.CloseRow)
 
+SECRET_KEY = Several(TEXT)
+PUT_SECRET = Record(link.PutSecret, key=SECRET_KEY, message=message_form(Secret))
+
 TO_WORKER = Table(
     (
         1,
@@ -188,6 +203,8 @@ TO_WORKER = Table(
             runtime=Several(Together(TEXT, ENTRY)),
             secrets=Several(message_form(Secret)),
             drain=Record(DrainTimes, seconds=WHOLE, strategy=STRATEGY),
+            discovered_secrets=Several(PUT_SECRET),
+            overload=OVERLOAD,
             workers=WHOLE,
         ),
     ),
@@ -237,7 +254,14 @@ TO_WORKER = Table(
     ),
     (
         20,
-        Record(link.UpdateChains, listener=WHOLE, update=WHOLE, message=message_form(Listener)),
+        Record(
+            link.UpdateChains,
+            listener=WHOLE,
+            update=WHOLE,
+            message=message_form(Listener),
+            gone=Several(WHOLE),
+            come=Several(WHOLE),
+        ),
     ),
     (21, Record(link.CloseChains, update=WHOLE)),
     (25, Record(link.PauseCluster, cluster=WHOLE, seconds=FRACTION)),
@@ -256,6 +280,10 @@ TO_WORKER = Table(
     (41, Record(link.HostFails, cluster=WHOLE, host=WHOLE)),
     (42, Record(link.AskClients)),
     (43, Record(link.Ask, ask=WHOLE)),
+    (65, PUT_SECRET),
+    (66, Record(link.DropSecret, key=SECRET_KEY)),
+    (70, Record(link.OverloadLevels, levels=LEVELS)),
+    (71, Record(link.ShrinkHeap, most_unfreed=WHOLE)),
 )
 
 TO_MAIN = Table(

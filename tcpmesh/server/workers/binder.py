@@ -24,7 +24,6 @@ from tcpmesh.listener.draining import is_in
 from tcpmesh.listener.listen_socket import KeptSocket, listen_sockets_of
 from tcpmesh.listener.listener import Listener
 from tcpmesh.listener.listeners import REFUSED, refusal
-from tcpmesh.listener.updates import difference
 from tcpmesh.net.listen import BindError
 from tcpmesh.registry import BrokenExtension, MainContext, UnknownExtension, WorkerContext
 from tcpmesh.server.workers.no_network import NoNetwork
@@ -223,8 +222,7 @@ class Binder:
         message = type(told.message)()
         message.CopyFrom(told.message)
         del message.filter_chains[:]
-        come = difference(kept.message.filter_chains, told.message.filter_chains).come
-        message.filter_chains.extend(come)
+        message.filter_chains.extend(told.message.filter_chains[place] for place in told.come)
         try:
             self._try_listener(message)
         except REFUSED as e:

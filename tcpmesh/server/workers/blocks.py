@@ -14,7 +14,7 @@ from typing import Any
 from envoy.extensions.filters.network.tcp_proxy.v3.tcp_proxy_pb2 import TcpProxy
 
 from tcpmesh.listener.filter_chains import digest
-from tcpmesh.listener.updates import default_chain, difference
+from tcpmesh.listener.updates import default_chain
 from tcpmesh.values.link import AddCluster, AddListener, SharedBlocks, UpdateChains
 from tcpmesh.values.shared.memory import ROWS, MainCounts
 
@@ -58,14 +58,15 @@ class Blocks:
         """
         number, after = told.listener, told.message
         before, self._messages[number] = self._messages[number], after
-        chains = difference(before.filter_chains, after.filter_chains)
-        come = self._add_chains(number, [*chains.come, *default_chain(after)])
+        come = [after.filter_chains[place] for place in told.come]
+        gone = [before.filter_chains[place] for place in told.gone]
+        new = self._add_chains(number, [*come, *default_chain(after)])
         known = self._listeners[number]
-        for each in _left_out(chains.gone, before, after):
+        for each in _left_out(gone, before, after):
             owner = _owner(number, digest(each))
             if known.pop(owner, None) is not None:
                 self._counts.free(owner)
-        return SharedBlocks(tuple(come))
+        return SharedBlocks(tuple(new))
 
     def remove_listener(self, number: int) -> None:
         """A listener is not wanted any more."""

@@ -327,7 +327,7 @@ class BytesContract(HarnessTestCase):
 
     async def test_tcp_facts(self) -> None:
         """A transport tells what the system knows of its TCP connection, if it knows; a closed one
-        does not.
+        does not, but what asked to be called before the close could still read it.
         """
         client, _ = await self.harness.pair()
         near = client.transport
@@ -336,9 +336,13 @@ class BytesContract(HarnessTestCase):
             self.assertTrue(self.harness.tcp)
             self.assertTrue(0 <= facts.rtt < 10_000_000 and 0 <= facts.quiet < 60, facts)
             self.assertEqual(0, facts.retransmits)
+        seen: list[bool] = []
+        for _ in range(2):
+            near.before_close(lambda: seen.append(near.tcp_facts() is not None))
         near.abortConnection()
         await self.harness.until(lambda: client.lost, "the loss")
         self.assertIsNone(near.tcp_facts())
+        self.assertEqual([facts is not None] * 2, seen)
 
     async def test_socket_options(self) -> None:
         """TCP_NODELAY and keepalive can be set and are told as set; a unix socket, which has no

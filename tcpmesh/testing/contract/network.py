@@ -111,6 +111,36 @@ class NetworkContract(HarnessTestCase):
         _, client = self.dial(await self.free_address())
         await self.fails(client, ConnectError)
 
+    async def test_failed_attempt(self) -> None:
+        """What the system knows of an attempt is told once where it fails or is given up, and never
+        where it succeeds.
+        """
+        seen: list[bool] = []
+
+        def watch(connector: Any) -> None:
+            connector.on_failure(lambda facts: seen.append(facts is not None))
+
+        connector, client = self.dial(await self.free_address())
+        watch(connector)
+        await self.fails(client, ConnectError)
+        known = self.harness.tcp and not isinstance(self.harness, MemoryHarness)
+        self.assertIn(seen, [[known]] if self.harness.tcp else [[False], []])
+        seen.clear()
+        if self.harness.tcp:
+            connector, client = self.dial(self.harness.unanswering())
+            watch(connector)
+            await self.harness.settle()
+            connector.stopConnecting()
+            await self.fails(client, UserError)
+            self.assertEqual([known], seen)
+        seen.clear()
+        connector, client = self.dial(self.harness.listen(Server()).getHost())
+        watch(connector)
+        await self.harness.until(lambda: client.connected, "the connection")
+        client.given.transport.abortConnection()
+        await self.harness.until(lambda: client.given.lost, "the loss")
+        self.assertEqual([], seen)
+
     async def test_timeout(self) -> None:
         """Nobody answers: clientConnectionFailed with TimeoutError after the timeout, once."""
         if not self.harness.tcp:
@@ -230,6 +260,35 @@ class NetworkContract(HarnessTestCase):
         await self.fails(late, ConnectError)
         client.given.transport.write(b"still here")
         await self.receives(factory.built[0], b"still here")
+
+    async def test_pause(self) -> None:
+        """Clients of a port that is paused are connected and wait; they are served once each of
+        those who asked for the pause has taken it back.
+        """
+        factory = Server()
+        port = self.harness.listen(factory)
+        port.pause_accepting()
+        port.pause_accepting()
+        _, client = self.dial(port.getHost())
+        await self.harness.until(lambda: client.connected, "the connection")
+        client.given.transport.write(b"hello")
+        port.resume_accepting()
+        await self.harness.settle()
+        self.assertEqual([], factory.built)
+        port.resume_accepting()
+        await self.harness.until(lambda: factory.built, "the client")
+        await self.receives(factory.built[0], b"hello")
+        _, late = self.dial(port.getHost())
+        await self.harness.until(lambda: late.connected and len(factory.built) > 1, "another one")
+
+    async def test_stop_while_paused(self) -> None:
+        """A port that is paused can stop, and refuses from then on."""
+        port = self.harness.listen(Server())
+        port.pause_accepting()
+        address = port.getHost()
+        await maybeDeferred(port.stopListening)
+        _, late = self.dial(address)
+        await self.fails(late, ConnectError)
 
     async def test_factory_is_started_and_stopped(self) -> None:
         """Listening starts the factory, stopping stops it, once each."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 
 from zope.interface import implementer
@@ -24,13 +25,13 @@ from twisted.internet.error import (
     ConnectionRefusedError,
     NoRouteError,
 )
-from twisted.internet.interfaces import IConnector, IListeningPort, IProtocol
+from twisted.internet.interfaces import IConnector, IProtocol
 from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from tcpmesh.interfaces import ICountsAccepts, INetwork
+from tcpmesh.interfaces import ICountsAccepts, INetwork, IPausable
 from tcpmesh.net.connecting.connect_check import ConnectCheckListener, FactoryConnectCheck
 from tcpmesh.net.cooperator import shared_cooperator
 from tcpmesh.net.listen import BindError
@@ -39,6 +40,7 @@ from tcpmesh.testing.memory.pipe import EventQueue
 from tcpmesh.testing.memory.transport import MemoryTransport, connect_in_memory
 from tcpmesh.values.address import Address
 from tcpmesh.values.socket_options import ConnectOptions, ListenOptions
+from tcpmesh.values.stream.tcp_facts import TcpFacts
 
 log = Logger()
 
@@ -83,7 +85,7 @@ class MemorySocket:
         self.close()
 
 
-@implementer(IListeningPort)
+@implementer(IPausable)
 class MemoryPort:
     """A listening port of a memory network.  Of several at one address each gets a client by
     turns.
@@ -93,6 +95,9 @@ class MemoryPort:
         self.factory = factory
         self.sock = sock
         self._network = network
+        self._pauses = 0
+        self._waiting: list[MemoryTransport] = []
+        """Clients that the kernel would have in its queue while nobody accepts."""
         self.startListening()
 
     def startListening(self) -> None:
@@ -109,13 +114,32 @@ class MemoryPort:
                 del self._network.ports[self.sock.address]
             self.sock.close()
             self.factory.doStop()
+            for transport in self._waiting:
+                transport.start(Protocol())
+                transport.abortConnection()
+            self._waiting.clear()
 
     def getHost(self) -> Any:
         """The bound `Address`."""
         return self.sock.address
 
+    def pause_accepting(self) -> None:
+        """Let clients wait."""
+        self._pauses += 1
+
+    def resume_accepting(self) -> None:
+        """Accept again, where nobody else has asked for a pause, each with a step of its own."""
+        self._pauses -= 1
+        if not self._pauses:
+            waiting, self._waiting = self._waiting, []
+            for transport in waiting:
+                self._network.steps.add(partial(self.accept, transport))
+
     def accept(self, transport: MemoryTransport) -> None:
         """Give a new connection to the factory's protocol."""
+        if self._pauses:
+            self._waiting.append(transport)
+            return
         try:
             protocol = self.factory.buildProtocol(transport.getPeer())
         except Exception:
@@ -160,6 +184,7 @@ class MemoryConnector(BaseConnector):
         self._network = network
         self._address = address
         self._source = options.source if options is not None else None
+        self._on_failure: Callable[[TcpFacts | None], object] | None = None
 
     def _makeTransport(self) -> Any:
         attempt = _Attempt(self)
@@ -174,6 +199,9 @@ class MemoryConnector(BaseConnector):
     def connectionFailed(self, reason: Failure) -> None:
         """There is no connection."""
         self._network.connecting.discard(self)
+        call, self._on_failure = self._on_failure, None
+        if call is not None:
+            call(self._network.facts_of_attempts)
         super().connectionFailed(reason)
 
     def getDestination(self) -> Any:
@@ -195,8 +223,13 @@ class MemoryConnector(BaseConnector):
         network.steps.add(lambda: port.accept(far))
         self._connected(near)
 
+    def on_failure(self, call: Callable[[TcpFacts | None], object]) -> None:
+        """If there will be no connection, call this with what a test says."""
+        self._on_failure = call
+
     def _connected(self, transport: MemoryTransport) -> None:
         self._network.connecting.discard(self)
+        self._on_failure = None
         self.transport = cast(Any, transport)
         transport.connector = self
         protocol: IProtocol | None = self.buildProtocol(transport.getPeer())
@@ -237,6 +270,8 @@ class MemoryNetwork:
         """Addresses for a connection to which this machine has no descriptor left."""
         self.connecting: set[MemoryConnector] = set()
         """Attempts to connect that are under way."""
+        self.facts_of_attempts: TcpFacts | None = None
+        """What is told of attempts to connect that fail."""
         self.transports: list[MemoryTransport] = []
         """Both ends of every connection there has been, in order, the client's first."""
         self._capacity, self._chunk = capacity, chunk

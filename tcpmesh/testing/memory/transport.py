@@ -58,7 +58,8 @@ class MemoryTransport:
         self.quiet: float | None = None
         """What `quiet_for` is to tell."""
         self.facts: TcpFacts | None = None
-        """What `tcp_facts` is to tell."""
+        """What `tcp_facts` is to tell, until the end."""
+        self._before_close: list[Callable[[], object]] = []
         self.lost = False
         """True once `connectionLost` was called."""
         self.far: MemoryTransport
@@ -270,6 +271,9 @@ class MemoryTransport:
         if self.lost:
             return
         self.lost = True
+        calls, self._before_close = self._before_close, []
+        for call in calls:
+            call()
         if not self._aborting:
             self._hang_up(reset=False)
         producer, self._producer = self._producer, None
@@ -360,6 +364,10 @@ class MemoryTransport:
     def tcp_facts(self) -> TcpFacts | None:
         """What a test says."""
         return self.facts
+
+    def before_close(self, call: Callable[[], object]) -> None:
+        """Call this at the end."""
+        self._before_close.append(call)
 
     def original_destination(self) -> Address | None:
         """Where the peer wanted to connect to."""

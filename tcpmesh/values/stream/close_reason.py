@@ -50,6 +50,7 @@ class Cause(Enum):
     NO_CLUSTER = "no such cluster"
     NO_HOST = "no host to choose"
     OVERFLOW = "a circuit breaker is open"
+    OVERLOAD = "shed by the overload manager"
     CONNECT_FAILED = "the connection attempt failed"
     CONNECT_TIMEOUT = "connect_timeout"
 

@@ -211,6 +211,11 @@ REASONS: dict[Cause, Explained] = {
         "circuit breaker of cluster db is open: max_connections",
         "As many as the named limit allows are there.",
     ),
+    Cause.OVERLOAD: Explained(
+        _with_detail("shed by the overload manager:"),
+        "shed by the overload manager: tcp_proxy_on_data",
+        "A resource runs short; the load shed point that is named has turned it away.",
+    ),
     Cause.CONNECT_FAILED: Explained(
         _connect_failed,
         "connect to 10.0.0.3:5432 refused (errno 111), 2nd of 2 attempts",

@@ -273,9 +273,12 @@ class UpstreamInfo:
     @property
     def failure_reason(self) -> str:
         """UPSTREAM_TRANSPORT_FAILURE_REASON: in Envoy's words, empty for an attempt that took too
-        long.
+        long, or that was not made.
         """
-        return self.failure.detail if self.failure is not None else ""
+        failure = self.failure
+        if failure is None or failure.cause is not Cause.CONNECT_FAILED:
+            return ""
+        return failure.detail
 
     @property
     def local_address(self) -> Address | None:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
 from typing import Any
 
 from envoy.admin.v3 import config_dump_pb2
@@ -12,6 +13,8 @@ from envoy.config.core.v3 import base_pb2
 from envoy.extensions.filters.http.ext_authz.v3.ext_authz_pb2 import CheckSettings
 from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2
 from envoy.extensions.transport_sockets.tls.v3 import tls_pb2
+from envoy.extensions.transport_sockets.tls.v3.common_pb2 import TlsCertificate
+from envoy.extensions.transport_sockets.tls.v3.secret_pb2 import Secret
 from google.protobuf import any_pb2, field_mask_pb2, json_format
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -23,6 +26,7 @@ from tests.admin.endpoints.test_pages import PageTestCase
 from tests.admin.fakes import host
 
 TYPE = "type.googleapis.com/envoy.admin.v3."
+TLS = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3."
 
 
 class DumpTests(PageTestCase):
@@ -141,6 +145,25 @@ class DumpTests(PageTestCase):
         (only,) = self.json("/config_dump?resource=dynamic_active_clusters")["configs"]
         self.assertEqual("new", only["cluster"]["name"])
         self.assertNotIn("dynamic_listeners", self.configs("?name_regex=x")["ListenersConfigDump"])
+
+    def test_discovered_secrets(self) -> None:
+        """A secret that discovery has brought is shown with its version, and nothing of its key;
+        one that is still to come has no content.
+        """
+        source = {"inline_bytes": b"TOP SECRET"}
+        pair = TlsCertificate(certificate_chain=source, private_key=source)
+        self.server.discovered_secrets = (
+            DynamicStatus(Secret(name="own", tls_certificate=pair), "s1", 1_800_000_000.0),
+            DynamicStatus(Secret(name="new"), "uninitialized", 1_800_000_000.0),
+        )
+        own, new = self.json("/config_dump?resource=dynamic_active_secrets")["configs"]
+        self.assertEqual(("own", "s1"), (own["name"], own["version_info"]))
+        content = own["secret"]["tls_certificate"]
+        self.assertEqual(b"TOP SECRET", b64decode(content["certificate_chain"]["inline_bytes"]))
+        self.assertEqual(b"[redacted]", b64decode(content["private_key"]["inline_bytes"]))
+        self.assertEqual({"@type": TLS + "Secret", "name": "new"}, new["secret"])
+        found = self.configs("?name_regex=n.*")["SecretsConfigDump"]["dynamic_active_secrets"]
+        self.assertEqual(["new"], [each["name"] for each in found])
 
     def test_resource(self) -> None:
         """One list can be had alone; what is no list, or not there, is refused."""

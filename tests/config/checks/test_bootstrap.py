@@ -10,9 +10,11 @@ from tests.config.texts import said, warned
 class LayerTests(SynchronousTestCase):
     """The layers of a bootstrap."""
 
-    def problem(self, *layers: str) -> str:
+    def problem(self, *layers: str, more: str = "") -> str:
         """The one thing that is wrong with these layers, a line each."""
-        text = "layered_runtime:\n  layers:\n" + "".join(f"  - {{{each}}}\n" for each in layers)
+        text = (
+            more + "layered_runtime:\n  layers:\n" + "".join(f"  - {{{each}}}\n" for each in layers)
+        )
         problems = [each for each in said(text) if "warning" not in each]
         self.assertEqual(len(problems), 1, problems)
         return problems[0]
@@ -47,9 +49,16 @@ class LayerTests(SynchronousTestCase):
             self.assertIn(f"disk_layer.symlink_root: {text}", found)
 
     def test_rtds(self) -> None:
-        """Layers by discovery are not supported yet, and say so."""
+        """A layer by discovery says where from, which is a file that is there."""
         found = self.problem("name: a, rtds_layer: {name: x}")
-        self.assertIn("rtds_layer", found)
+        self.assertIn("rtds_layer.rtds_config: a layer from discovery needs an rtds_config", found)
+        node = "node: {id: a, cluster: b}\n"
+        found = self.problem("name: a, rtds_layer: {rtds_config: {path: /nope}}", more=node)
+        self.assertIn("rtds_layer.rtds_config.path: cannot read the file '/nope'", found)
+        found = self.problem("name: a, rtds_layer: {rtds_config: {ads: {}}}", more=node)
+        self.assertIn("rtds_layer.rtds_config.ads", found)
+        found = self.problem("name: a, rtds_layer: {rtds_config: {path: /dev/null}}")
+        self.assertIn("rtds_layer.rtds_config: discovery needs a node with id", found)
 
 
 class WatchdogTests(SynchronousTestCase):

@@ -71,7 +71,7 @@ def bootstrap(
     place = {"socket_address": {"address": "127.0.0.1", "port_value": 10000}}
     listener = {"name": "l", "address": place, "filter_chains": [chain]}
     resources = {"listeners": [listener], "clusters": [cluster], "secrets": secrets}
-    return {"static_resources": resources}
+    return {"node": {"id": "n", "cluster": "c"}, "static_resources": resources}
 
 
 class TlsTestCase(SynchronousTestCase):
@@ -479,7 +479,39 @@ class SecretTests(TlsTestCase):
         self.assert_says("trusted CA", end, {**common, **combined}, secrets=[empty])
 
     def test_discovery(self) -> None:
-        """Secrets that are to be discovered are refused with a plain sentence."""
-        config = {"name": "x", "sds_config": {"ads": {}}}
-        common = {"tls_certificate_sds_secret_configs": [config]}
-        self.assert_says("stand in static_resources.secrets", "sds_config", common)
+        """Secrets come from files that are there, and not from a control plane."""
+        for source, text, end in (
+            ({"ads": {}}, "does not support it yet", "sds_config.ads"),
+            ({"path": "/nowhere"}, "cannot read the file '/nowhere'", "sds_config.path"),
+        ):
+            config: dict[str, Any] = {"name": "x", "sds_config": source}
+            common = {"tls_certificate_sds_secret_configs": [config]}
+            self.assert_says(text, end, common)
+
+    def test_still_to_come(self) -> None:
+        """What discovery has still to bring is not judged, nor what follows from it."""
+        source = {"path_config_source": {"path": "/dev/null"}}
+        config = {"name": "x", "sds_config": source}
+        own = {"tls_certificate_sds_secret_configs": [config]}
+        peers = {"validation_context_sds_secret_config": config}
+        combined = {"combined_validation_context": {"default_validation_context": SAN, **peers}}
+        require: dict[str, Any] = {"require_client_certificate": True}
+        verify: dict[str, Any] = {"auto_sni_san_validation": True}
+        for common in ({**own, **peers}, {**own, **combined}):
+            self.assertEqual(([], []), self.judge(common, **require))
+            self.assertEqual(([], []), self.judge(common, "client", **verify))
+        self.assertEqual(([], []), self.judge(own))
+
+    def test_watched_directory(self) -> None:
+        """Nobody looks after a directory where a certificate does not come from discovery, as in
+        Envoy; that is told.
+        """
+        watched: dict[str, Any] = {"watched_directory": {"path": "/tmp"}}
+        ca = {"trusted_ca": text(ROOT.pem), **watched}
+        secret = {"name": "pair", "tls_certificate": pair(**watched)}
+        for common, secrets in (
+            ({"tls_certificates": [pair(**watched)]}, []),
+            (self.named("pair"), [secret]),
+            ({"tls_certificates": [pair()], "validation_context": ca}, []),
+        ):
+            self.assert_warns("nobody looks after it", common, secrets=secrets)

@@ -180,15 +180,15 @@ class ExplainTests(SynchronousTestCase):
         the reason.
         """
         text = changed(
-            ("  - name: front", "  - name: front\n    bypass_overload_manager: true"),
+            ("  - name: front", "  - name: front\n    reuse_port: true"),
             ("type: STATIC", "lrs_server: {self: {}}"),
         )
         (front,), (web,) = (
             groups_of(text, kind, allow_unsupported=True) for kind in ("listener", "cluster")
         )
 
-        self.assertEqual(True, setting(front, "bypass_overload_manager").value)
-        self.assertTrue(setting(front, "bypass_overload_manager").ignored)
+        self.assertEqual(True, setting(front, "reuse_port").value)
+        self.assertTrue(setting(front, "reuse_port").ignored)
         self.assertEqual("not supported yet", setting(web, "lrs_server").ignored)
 
 
@@ -435,3 +435,26 @@ class NoEffectTests(SynchronousTestCase):
             },
             self.said(text, "listener"),
         )
+
+
+class DiscoveryTests(SynchronousTestCase):
+    """Files of discovery."""
+
+    def test_when_it_is_read(self) -> None:
+        """What is said of a file is when it is read again."""
+        for more, wanted in (
+            ("", "is read again when another file is moved to its place"),
+            (
+                "watched_directory: {path: /tmp, watch_modify: true}",
+                "is read again when anything is moved into watched_directory",
+            ),
+        ):
+            source = f"path_config_source: {{path: /dev/null, {more}}}"
+            layer = f"{{name: r, rtds_layer: {{name: r, rtds_config: {{{source}}}}}}}"
+            text = f"node: {{id: a, cluster: b}}\nlayered_runtime: {{layers: [{layer}]}}\n"
+            (process,) = groups_of(text, "process")
+            place = "layered_runtime.layers[0].rtds_layer.rtds_config.path_config_source."
+            self.assertEqual(wanted, setting(process, place + "path").meaning)
+            if more:
+                written = setting(process, place + "watched_directory.watch_modify")
+                self.assertIn("also when", written.meaning)

@@ -17,6 +17,7 @@ class PaceTests(SynchronousTestCase):
     def setUp(self) -> None:
         """Time that steps alone let pass, and a pace."""
         self.clock = Clock()
+        self.clock.advance(1000)
         self.turns: list[Callable[[], object]] = []
         network = MemoryNetwork(self.clock)
         self.patch(network, "call_soon", self.turns.append)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -11,10 +12,11 @@ from OpenSSL._util import lib
 from twisted.internet.error import ConnectionDone
 from twisted.trial.unittest import SynchronousTestCase
 
+from tcpmesh.connection.tls.pace import HandshakePace
 from tcpmesh.connection.tls.transport import TlsTransport
 from tcpmesh.connection.wrapped.states import TransportSocketError
 from tcpmesh.net.tls.context import TlsContext
-from tcpmesh.net.tls.material import read_authorities
+from tcpmesh.net.tls.material import read_authorities, read_pair
 from tcpmesh.net.tls.names import VERSIONS
 from tcpmesh.net.tls.openssl import callbacks
 from tcpmesh.net.tls.settings import Resumption
@@ -48,6 +50,27 @@ class End:
         self.transport = TlsTransport(network.clock, context, self.observer, self.watcher)
         if not context.is_server:
             self.transport.wanted = context.wanted(options)
+
+
+class OneStep(HandshakePace):
+    """Has time for one step, and none after it."""
+
+    def __init__(self, network: MemoryNetwork) -> None:
+        super().__init__(network)
+        self.later: list[Callable[[], object]] = []
+        self._is_over = False
+
+    def take(self, step: Callable[..., object], *arguments: object) -> bool:
+        """The first is taken."""
+        if self._is_over:
+            return False
+        self._is_over = True
+        step(*arguments)
+        return True
+
+    def take_later(self, step: Callable[[], object]) -> None:
+        """Others wait until a test calls them."""
+        self.later.append(step)
 
 
 class TlsTestCase(SynchronousTestCase):
@@ -433,6 +456,28 @@ class WireTests(TlsTestCase):
         self.assertEqual(["failed"], end.observer.told)
         self.assertEqual([], end.watcher.failures)
 
+    def test_fin_before_its_turn(self) -> None:
+        """A client that ends while the last step of its handshake waits for its turn is heard all
+        the same, and then its end.
+        """
+        near, far = self.network.pair(HERE, THERE)
+        client = End(self.network, TlsContext(settings()), NO_OPTIONS)
+        served = End(self.network, TlsContext(settings(certificate())), NO_OPTIONS)
+        served.transport.pace = pace = OneStep(self.network)
+        far.start(served.transport)
+        near.start(client.transport)
+        client.transport.write(b"question")
+        self.network.pump()
+        self.assertEqual(([], 1), (served.above.events, len(pace.later)))
+        client.transport.below.loseWriteConnection()
+        self.network.pump()
+        self.assertEqual([], served.above.events)
+        pace.later.pop()()
+        self.network.pump()
+        self.assertEqual(b"question", served.above.received)
+        self.assertEqual("eof", served.above.events[-1])
+        self.assertEqual([], served.watcher.failures)
+
     def test_bad_record(self) -> None:
         """After bytes that are no record, what came before is delivered, then the end, and the peer
         gets an alert.
@@ -494,6 +539,53 @@ class WireTests(TlsTestCase):
         self.assertEqual(["no renegotiation"], [str(each) for each in client.watcher.failures])
         told = [str(each) for each in served.watcher.failures]
         self.assertEqual(["no renegotiation"], told)
+
+    def renegotiate(self, other: TlsContext | None = None, storm: int = 1) -> tuple[End, End]:
+        """Two sides of TLS 1.2 of which the client allows that, and the server negotiates anew.
+
+        :param other: whose certificate the server has then.
+        :param storm: how often it does in a row.
+        """
+        trusts = settings(
+            version=BOTH[0], allow_renegotiation=True, validation=trusting(), sessions_kept=0
+        )
+        server = settings(certificate(), version=BOTH[0], allow_renegotiation=True)
+        client, served = self.connect(TlsContext(trusts), TlsContext(server))
+        self.assert_talk(client, served)
+        ssl = served.transport.engine._ssl
+        if other is not None:
+            lib.SSL_set_SSL_CTX(ssl, other._context(other._default)._context)
+        for _ in range(storm):
+            lib.SSL_renegotiate(ssl)
+            lib.SSL_do_handshake(ssl)
+            served.transport._send_out()
+            self.network.pump()
+        lib.ERR_clear_error()
+        return client, served
+
+    def test_renegotiation_with_a_host(self) -> None:
+        """Where that is allowed, a host may negotiate anew, and bytes go on both ways."""
+        client, served = self.renegotiate()
+        served.transport.write(b" and more")
+        client.transport.write(b" again")
+        self.network.pump()
+        self.assertEqual(b"answer and more", client.above.received)
+        self.assertEqual(b"question again", served.above.received)
+        self.assertEqual(1, len(client.watcher.done))
+
+    def test_other_certificate_later(self) -> None:
+        """A host that negotiates anew with another certificate than the one that was judged is not
+        heard any more, whoever has signed it.
+        """
+        for ca in (authority(), Authority("other")):
+            found = read_pair(*ca.issue("server.test"))
+            other = TlsContext(settings(found, version=BOTH[0], allow_renegotiation=True))
+            client, served = self.renegotiate(other)
+            served.transport.write(b" and more")
+            self.network.pump()
+            self.assertEqual(b"answer", client.above.received)
+            self.assertTrue(client.above.lost_to(ConnectionDone))
+            self.assertEqual(1, len(client.watcher.failures))
 
     def test_large_writes(self) -> None:
         """More than a piece is written and read whole."""

@@ -131,6 +131,18 @@ class HandshakeTests(WrappingTestCase):
             self.assertTrue(self.peer.lost_to(ConnectionLost))
             self.assertEqual(["failed"], self.observer.told)
 
+    def test_done_after_the_end(self) -> None:
+        """A handshake that is over only after the connection has ended makes nothing of it."""
+        for close in ("loseConnection", "abortConnection"):
+            wrapper = self.wrap(attached=True)
+            getattr(wrapper, close)()
+            wrapper.handshake_done()
+            self.assertFalse(wrapper.is_ready)
+            self.pump()
+            wrapper.handshake_done()
+            self.assertNotIn("done", self.observer.told)
+            self.assertTrue(self.above.lost)
+
     def test_flush_before(self) -> None:
         """A close with something to flush waits for the end of the handshake; what comes meanwhile
         is for nobody.

@@ -15,9 +15,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509 import ocsp
 from OpenSSL._util import ffi, lib
 
 from tcpmesh.net.tls.context import NOTHING_WANTED, TlsContext
@@ -37,24 +34,8 @@ _DAY = datetime.timedelta(days=1)
 
 def stapled(days: int) -> Certificate:
     """A certificate with an OCSP response that ends in so many days."""
-    now = datetime.datetime.now(datetime.timezone.utc)
     plain = certificate()
-    response = (
-        ocsp.OCSPResponseBuilder()
-        .add_response(
-            cert=plain.x509,
-            issuer=authority().certificate,
-            algorithm=hashes.SHA1(),
-            cert_status=ocsp.OCSPCertStatus.GOOD,
-            this_update=now - 5 * _DAY,
-            next_update=now + days * _DAY,
-            revocation_time=None,
-            revocation_reason=None,
-        )
-        .responder_id(ocsp.OCSPResponderEncoding.HASH, authority().certificate)
-        .sign(authority().key, hashes.SHA256())
-    )
-    return with_staple(plain, response.public_bytes(Encoding.DER))
+    return with_staple(plain, authority().ocsp_response(plain.x509, days))
 
 
 class AskingContext(TlsContext):

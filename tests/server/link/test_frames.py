@@ -37,6 +37,7 @@ from tcpmesh.values.address import Address
 from tcpmesh.values.drain import DrainScope, DrainStrategy, DrainTimes
 from tcpmesh.values.hosts import Assignment, HostSpec, Locality
 from tcpmesh.values.live import traffic
+from tcpmesh.values.overload import OverloadSettings, TimerScale
 from tcpmesh.values.runtime import Entry
 from tcpmesh.values.stream import live
 
@@ -126,18 +127,38 @@ CONNECTION_QUERIES = st.builds(
     live.ConnectionQuery, FILTERS, sort=TEXTS, descending=st.booleans(), limit=NUMBERS
 )
 
+SECRET_KEYS = st.lists(TEXTS, max_size=3).map(tuple)
+PUT_SECRETS = st.builds(link.PutSecret, SECRET_KEYS, st.builds(Secret, name=TEXTS))
+LEVELS = st.lists(st.tuples(TEXTS, PLAIN["float"]), max_size=2).map(tuple)
+OVERLOADS = st.builds(
+    OverloadSettings,
+    points=NAMES,
+    timers=st.lists(st.builds(TimerScale, TEXTS, PLAIN["float | None"], PLAIN["float"])).map(tuple),
+    most_connections=st.none() | NUMBERS,
+    limit_name=TEXTS,
+    levels=LEVELS,
+)
+
 #: Values of the fields whose name does not tell their type.
 BY_NAME = {
     (link.Begin, "node"): st.builds(Node, id=TEXTS),
     (link.Begin, "bind_config"): st.none() | st.builds(BindConfig),
     (link.Begin, "runtime"): st.lists(st.tuples(TEXTS, ENTRIES)).map(tuple),
     (link.Begin, "drain"): st.builds(DrainTimes, NUMBERS, st.sampled_from(DrainStrategy)),
+    (link.Begin, "overload"): OVERLOADS,
+    (link.OverloadLevels, "levels"): LEVELS,
     (link.Begin, "secrets"): st.lists(st.builds(Secret, name=TEXTS)).map(tuple),
+    (link.Begin, "discovered_secrets"): st.lists(PUT_SECRETS, max_size=2).map(tuple),
+    (link.PutSecret, "key"): SECRET_KEYS,
+    (link.PutSecret, "message"): st.builds(Secret, name=TEXTS),
+    (link.DropSecret, "key"): SECRET_KEYS,
     (link.RuntimeValues, "values"): st.lists(st.tuples(TEXTS, st.none() | ENTRIES)).map(tuple),
     (link.Begin, "stats_config"): st.none() | st.builds(StatsConfig),
     (link.AddCluster, "message"): st.builds(Cluster, name=TEXTS),
     (link.AddListener, "message"): st.builds(Listener, name=TEXTS),
     (link.UpdateChains, "message"): st.builds(Listener, name=TEXTS),
+    (link.UpdateChains, "gone"): st.lists(NUMBERS).map(tuple),
+    (link.UpdateChains, "come"): st.lists(NUMBERS).map(tuple),
     (link.Hosts, "keys"): st.lists(NUMBERS).map(tuple),
     (link.Hosts, "flags"): st.lists(NUMBERS).map(tuple),
     (link.LogLevels, "levels"): st.lists(st.tuples(TEXTS, TEXTS)).map(tuple),

@@ -9,6 +9,7 @@ from envoy.extensions.filters.network.connection_limit.v3 import connection_limi
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tcpmesh.listener.updates import difference
 from tcpmesh.server.workers.blocks import Blocks
 from tcpmesh.values.link import AddCluster, AddListener, SharedBlocks, UpdateChains
 from tcpmesh.values.shared.memory import MainCounts, WorkerCounts
@@ -50,6 +51,12 @@ class BlocksTests(SynchronousTestCase):
         self.worker = WorkerCounts(os.dup(self.main.fd), 0)
         self.addCleanup(self.worker.close)
 
+    def update(self, number: int, message: Any) -> SharedBlocks:
+        """A listener changes its chains."""
+        before = self.blocks._messages[number]
+        found = difference(before.filter_chains, message.filter_chains)
+        return self.blocks.update_chains(UpdateChains(number, 99, message, *found))
+
     def names(self, told: SharedBlocks) -> list[str]:
         """What the worker is to build, without the digests."""
         return sorted(owner.split(".")[0] for owner, _ in told.blocks)
@@ -77,7 +84,7 @@ class BlocksTests(SynchronousTestCase):
         """
         self.blocks.add_listener(AddListener(1, "l", listener(1, 2, default=2)))
         before = dict(self.blocks.of_listener(1).blocks)
-        told = self.blocks.update_chains(UpdateChains(1, 2, listener(2, 3)))
+        told = self.update(1, listener(2, 3))
         self.assertEqual(["chain"], self.names(told))
         after = dict(self.blocks.of_listener(1).blocks)
         self.assertEqual(2, len(before.items() & after.items()))
@@ -86,15 +93,13 @@ class BlocksTests(SynchronousTestCase):
     def test_default_chain(self) -> None:
         """So it is with the default chain, which may become one of the others, or have been one."""
         self.blocks.add_listener(AddListener(1, "l", listener(1, default=2)))
-        for number, (message, chains) in enumerate(
-            (
-                (listener(1, 2), 2),
-                (listener(1, default=2), 2),
-                (listener(1, default=3), 2),
-                (listener(1), 1),
-            )
+        for message, chains in (
+            (listener(1, 2), 2),
+            (listener(1, default=2), 2),
+            (listener(1, default=3), 2),
+            (listener(1), 1),
         ):
-            self.blocks.update_chains(UpdateChains(1, number, message))
+            self.update(1, message)
             self.assertEqual(1 + chains, len(self.blocks.of_listener(1).blocks))
 
     def test_same_chain_twice(self) -> None:
@@ -108,7 +113,7 @@ class BlocksTests(SynchronousTestCase):
             number = 2 * round + 1
             self.blocks.add_listener(AddListener(number, "l", listener(1, 2)))
             self.take(self.blocks.of_listener(number))
-            self.take(self.blocks.update_chains(UpdateChains(number, number + 1, listener(2, 3))))
+            self.take(self.update(number, listener(2, 3)))
             self.blocks.remove_listener(number)
         self.assertLess(self.main._end, 400)
         self.assertEqual({}, self.main.blocks())

@@ -23,6 +23,9 @@ _LONGEST_PROTOCOL = 255
 _COMBINED = "combined_validation_context"
 _NAMED = "validation_context_sds_secret_config"
 
+NOT_YET = common_pb2.CertificateValidationContext()
+"""Stands for the validation context that discovery will bring."""
+
 
 def check_downstream(context: Any, field_path: FieldPath, report: Report) -> None:
     """Report what is wrong with TLS for clients."""
@@ -46,15 +49,17 @@ def check_downstream(context: Any, field_path: FieldPath, report: Report) -> Non
     validation = _check_common(common, here, report, is_server=True)
     for index, key in enumerate(context.session_ticket_keys.keys):
         _check_ticket_key(key, ((field_path, "session_ticket_keys"), index), report)
-    if context.require_client_certificate.value and (
-        validation is None or demands_nothing(validation)
-    ):
+    if context.require_client_certificate.value and _demands_nothing(validation):
         report.warning(
             (field_path, "require_client_certificate"),
             "no client is asked for a certificate, and all are served: there is nothing to hold it "
             "against",
             "set trusted_ca in a validation_context",
         )
+
+
+def _demands_nothing(validation: Any | None) -> bool:
+    return validation is None or (validation is not NOT_YET and demands_nothing(validation))
 
 
 def _check_ticket_key(key: Any, field_path: FieldPath, report: Report) -> None:
@@ -74,6 +79,8 @@ def check_upstream(context: Any, field_path: FieldPath, report: Report) -> None:
         report.error((field_path, "sni"), "a name has no zero byte")
     _check_certificates(common, here, report, is_server=False, must_staple=False)
     validation = _check_common(common, here, report, is_server=False)
+    if validation is NOT_YET:
+        return
     if context.auto_sni_san_validation and (
         validation is None or not validation.HasField("trusted_ca")
     ):
@@ -81,7 +88,7 @@ def check_upstream(context: Any, field_path: FieldPath, report: Report) -> None:
             (field_path, "auto_sni_san_validation"),
             "names in a certificate say nothing without a trusted CA: set trusted_ca",
         )
-    elif validation is None or demands_nothing(validation):
+    elif _demands_nothing(validation):
         report.warning(
             here,
             "no host is verified: whoever answers is believed",
@@ -100,6 +107,7 @@ def _certificates(
     common: Any, field_path: FieldPath, report: Report
 ) -> Iterator[tuple[Any, FieldPath]]:
     for index, each in enumerate(common.tls_certificates):
+        _check_watched(each, ((field_path, "tls_certificates"), index), report)
         yield each, ((field_path, "tls_certificates"), index)
     here = (field_path, "tls_certificate_sds_secret_configs")
     for index, each in enumerate(common.tls_certificate_sds_secret_configs):
@@ -111,13 +119,14 @@ def _certificates(
 def _secret(
     config: Any, kind: str, field_path: FieldPath, report: Report
 ) -> tuple[Any, FieldPath] | None:
-    """A static secret that is named, and where it stands; `None` where SDS is to bring it."""
+    """A static secret that is named, and where it stands; `None` where discovery brings it."""
     if config.HasField("sds_config") or not config.name:
         return None
     secrets = report.bootstrap.static_resources.secrets
     for index, each in enumerate(secrets):
         if each.WhichOneof("type") == kind and each.name == config.name:
             root: FieldPath = (((None, "static_resources"), "secrets"), index)
+            _check_watched(getattr(each, kind), (root, kind), report)
             return getattr(each, kind), (root, kind)
     names = {each.name: None for each in secrets if each.WhichOneof("type") == kind}
     text = f"there is no static secret {config.name!r} with a {kind}"
@@ -176,8 +185,8 @@ def _check_validation(common: Any, field_path: FieldPath, report: Report) -> Any
         here = (field_path, _NAMED) if kind == _NAMED else ((field_path, _COMBINED), _NAMED)
         found = _secret(named, "validation_context", here, report)
         if found is None:
-            # What SDS is to bring is not known yet.
-            return common_pb2.CertificateValidationContext() if named.name else None
+            # What discovery is to bring is not known yet.
+            return NOT_YET if named.name else None
         path = (
             found[1]
             if kind == _NAMED
@@ -188,5 +197,17 @@ def _check_validation(common: Any, field_path: FieldPath, report: Report) -> Any
         return context
     context = validation_context(common, secrets)
     if context is not None:
-        check_validation(context, (field_path, "validation_context"), report)
+        here = (field_path, "validation_context")
+        _check_watched(context, here, report)
+        check_validation(context, here, report)
     return context
+
+
+def _check_watched(message: Any, field_path: FieldPath, report: Report) -> None:
+    """Envoy takes it everywhere, and looks after files only where discovery names them."""
+    if message.HasField("watched_directory"):
+        report.warning(
+            (field_path, "watched_directory"),
+            "nobody looks after it: only files of a secret that discovery brings are read again",
+            "name the secret with an sds_config",
+        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tcpmesh.config.messages.report import Report
-from tcpmesh.config.messages.types import type_of_url
+from tcpmesh.config.messages.types import type_of_url, unpack
 from tcpmesh.config.text.problems import FieldPath
 
 
@@ -28,7 +28,12 @@ def _check_downstream_socket(chain: Any, field_path: FieldPath, report: Report) 
 
 def _check_direction(socket: Any, wrong: str, field_path: FieldPath, report: Report) -> None:
     name = type_of_url(socket.typed_config.type_url)
-    if name.startswith(_SOCKETS) and wrong in name.rpartition(".")[2]:
+    if name == _TCP_STATS:
+        inner: Any = unpack(socket.typed_config)
+        here: FieldPath = ((field_path, "typed_config"), "transport_socket")
+        if inner is not None:
+            _check_direction(inner.transport_socket, wrong, here, report)
+    elif name.startswith(_SOCKETS) and wrong in name.rpartition(".")[2]:
         sides = {
             "Upstream": ("for connections to hosts", "for those of clients"),
             "Downstream": ("for clients", "for hosts"),
@@ -41,6 +46,9 @@ def _check_direction(socket: Any, wrong: str, field_path: FieldPath, report: Rep
 
 
 _SOCKETS = "envoy.extensions.transport_sockets."
+
+_TCP_STATS = _SOCKETS + "tcp_stats.v3.Config"
+"""Stands on either side, if what is within does."""
 
 CHECKS = {
     "envoy.config.cluster.v3.Cluster": _check_upstream_socket,

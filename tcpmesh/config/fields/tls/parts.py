@@ -10,7 +10,7 @@ from typing import Any
 
 from envoy.extensions.transport_sockets.tls.v3 import common_pb2
 
-from tcpmesh.config.fields.tls.secrets import Secrets
+from tcpmesh.config.fields.tls.secrets import VALIDATION, Secrets, key_of
 from tcpmesh.net.tls.names import Parameters, parameters
 
 _SHA256 = 32
@@ -39,8 +39,8 @@ def tls_parameters(message: Any, *, is_server: bool) -> Parameters:
 
 
 def validation_context(common: Any, secrets: Secrets) -> Any:
-    """The `CertificateValidationContext` of a `CommonTlsContext`, or `None`: its own, a static
-    secret, or both in one.
+    """The `CertificateValidationContext` of a `CommonTlsContext`, or `None`: its own, a secret, or
+    both in one.
 
     :raise LookupError: a secret that is named is not there.
     """
@@ -48,15 +48,20 @@ def validation_context(common: Any, secrets: Secrets) -> Any:
     if kind == "validation_context":
         return common.validation_context
     if kind == "validation_context_sds_secret_config":
-        return secrets["validation_context", common.validation_context_sds_secret_config.name]
+        return secrets[key_of(VALIDATION, common.validation_context_sds_secret_config)]
     if kind == "combined_validation_context":
         combined = common.combined_validation_context
-        merged = common_pb2.CertificateValidationContext()
-        merged.CopyFrom(combined.default_validation_context)
-        name = combined.validation_context_sds_secret_config.name
-        merged.MergeFrom(secrets["validation_context", name])
-        return merged
+        found = secrets[key_of(VALIDATION, combined.validation_context_sds_secret_config)]
+        return merged_context(combined.default_validation_context, found)
     return None
+
+
+def merged_context(default: Any, secret: Any) -> Any:
+    """A `CertificateValidationContext` that a secret completes."""
+    merged = common_pb2.CertificateValidationContext()
+    merged.CopyFrom(default)
+    merged.MergeFrom(secret)
+    return merged
 
 
 def hash_of_hex(text: str) -> bytes:

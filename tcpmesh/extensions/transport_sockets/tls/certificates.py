@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from tcpmesh.config.fields.tls.secrets import Secrets
+from tcpmesh.config.fields.tls.secrets import CERTIFICATE, Secrets, key_of
 from tcpmesh.config.fields.values import source_bytes
 from tcpmesh.net.tls.material import (
     Certificate,
@@ -19,14 +19,13 @@ from tcpmesh.net.tls.material import (
     read_pkcs12,
     with_staple,
 )
-
-NO_SECRETS: Secrets = {}
+from tcpmesh.values.shared.secrets import NO_SECRETS
 
 
 def certificates(common: Any, secrets: Secrets = NO_SECRETS) -> tuple[Certificate, ...]:
     """Those of a `CommonTlsContext`.
 
-    :param secrets: the static ones of the bootstrap.
+    :param secrets: those that are there.
     :raise MaterialError: one is of no use.
     :raise LookupError: a secret that is named is not there.
     """
@@ -35,14 +34,14 @@ def certificates(common: Any, secrets: Secrets = NO_SECRETS) -> tuple[Certificat
 
 
 def messages_of(common: Any, secrets: Secrets) -> list[Any]:
-    """The `TlsCertificate` messages of a `CommonTlsContext`, its own and static secrets.
+    """The `TlsCertificate` messages of a `CommonTlsContext`, its own and those of secrets.
 
     :raise LookupError: a secret that is named is not there.
     """
     named = common.tls_certificate_sds_secret_configs
     return [
         *common.tls_certificates,
-        *(secrets["tls_certificate", each.name] for each in named),
+        *(secrets[key_of(CERTIFICATE, each)] for each in named),
     ]
 
 

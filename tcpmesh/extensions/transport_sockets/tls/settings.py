@@ -16,8 +16,9 @@ _STAPLING = (StaplePolicy.LENIENT, StaplePolicy.STRICT, StaplePolicy.MUST_STAPLE
 def downstream(message: Any, secrets: Secrets) -> TlsSettings:
     """Those of a `DownstreamTlsContext`.
 
-    :param secrets: the static ones of the bootstrap.
+    :param secrets: those that are there.
     :raise ValueError: its material is of no use.
+    :raise LookupError: a secret that is named is not there.
     """
     timeout = message.session_timeout.seconds if message.HasField("session_timeout") else 7200
     return TlsSettings(
@@ -38,8 +39,9 @@ def downstream(message: Any, secrets: Secrets) -> TlsSettings:
 def upstream(message: Any, secrets: Secrets) -> TlsSettings:
     """Those of an `UpstreamTlsContext`.
 
-    :param secrets: the static ones of the bootstrap.
+    :param secrets: those that are there.
     :raise ValueError: its material is of no use.
+    :raise LookupError: a secret that is named is not there.
     """
     keys = message.max_session_keys
     return TlsSettings(
@@ -60,11 +62,15 @@ def _common(common: Any, secrets: Secrets, *, is_server: bool) -> dict[str, Any]
         "parameters": tls_parameters(common.tls_params, is_server=is_server),
         "application_protocols": tuple(common.alpn_protocols),
         "validation": validation_settings(common, secrets),
-        "key_log": _key_log(common.key_log) if common.HasField("key_log") else None,
+        "key_log": key_log(common),
     }
 
 
-def _key_log(message: Any) -> KeyLog:
+def key_log(common: Any) -> KeyLog | None:
+    """Where a `CommonTlsContext` has the secrets of handshakes written, if it does."""
+    message = common.key_log
+    if not common.HasField("key_log"):
+        return None
     return KeyLog(
         message.path, _ranges(message.local_address_range), _ranges(message.remote_address_range)
     )

@@ -37,7 +37,7 @@ _KINDS = {NameKind.DNS: "dns", NameKind.URI: "uri", NameKind.IP_ADDRESS: "ip_add
 def context_status(common: Any, secrets: Secrets) -> TlsContextStatus:
     """The certificates of a `CommonTlsContext`; none where they cannot be read any more.
 
-    :param secrets: the static ones of the bootstrap.
+    :param secrets: those that are there.
     """
     try:
         return TlsContextStatus(tuple(_authorities(common, secrets)), tuple(_own(common, secrets)))

@@ -37,6 +37,7 @@ class TlsStats:
 
     def __init__(self, scope: Scope, factory: str) -> None:
         self._scope = scope
+        self._factory = factory
         scope.declare(Declaration(tuple(f"{factory}.{name}" for name in _FACTORY)))
         self.connection_error = scope.counter("ssl.connection_error")
         self.handshake = scope.counter("ssl.handshake")
@@ -60,6 +61,15 @@ class TlsStats:
     def close(self) -> None:
         """Let go of all names."""
         self._scope.close()
+
+    def secret_changes(self) -> None:
+        """Discovery has brought a secret, or another content of one."""
+        self._scope.counter(f"{self._factory}.ssl_context_update_by_sds").tally += 1
+
+    def not_ready(self) -> None:
+        """A connection has to end, for a secret is not there."""
+        side = "downstream" if self._factory == SERVER else "upstream"
+        self._scope.counter(f"{self._factory}.{side}_context_secrets_not_ready").tally += 1
 
     def expires(self, name: str, seconds: int) -> None:
         """A certificate of this name expires then, in seconds since 1970."""

@@ -14,10 +14,10 @@ from tcpmesh.config.fields.tls.parts import hash_of_base64, hash_of_hex, validat
 from tcpmesh.config.fields.tls.secrets import Secrets
 from tcpmesh.config.fields.tls.spiffe import trust_bundles
 from tcpmesh.config.fields.values import source_bytes
-from tcpmesh.extensions.transport_sockets.tls.certificates import NO_SECRETS
 from tcpmesh.net.tls.material import MaterialError, read_authorities, read_revocation_lists
 from tcpmesh.net.tls.subject_names import NameKind, NameMatcher
 from tcpmesh.net.tls.verifier import TrustDomain, ValidationSettings
+from tcpmesh.values.shared.secrets import NO_SECRETS
 
 _KINDS = {1: NameKind.EMAIL, 2: NameKind.DNS, 3: NameKind.URI, 4: NameKind.IP_ADDRESS}
 _OTHER_NAME = 5
@@ -26,7 +26,7 @@ _OTHER_NAME = 5
 def validation_settings(common: Any, secrets: Secrets = NO_SECRETS) -> ValidationSettings | None:
     """What a `CommonTlsContext` demands; `None` for nothing.
 
-    :param secrets: the static ones of the bootstrap.
+    :param secrets: those that are there.
     :raise ValueError: an authority, a list or a hash is none.
     :raise LookupError: a secret that is named is not there.
     """

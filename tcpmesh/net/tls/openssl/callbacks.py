@@ -28,6 +28,9 @@ _PRIORITIZE_CHACHA = 1 << 21
 _KEY_TOO_SMALL = 66
 """X509_V_ERR_EE_KEY_TOO_SMALL."""
 
+_REJECTED = 28
+"""X509_V_ERR_CERT_REJECTED."""
+
 _OK, _ALERT, _NONE = 0, 2, 3
 """What SSL_TLSEXT_ERR_OK, _ALERT_FATAL and _NOACK are."""
 
@@ -83,7 +86,7 @@ def guarded(signature: str, failure: int | None) -> Callable[[Callable[..., Any]
 @guarded("int(*)(int, X509_STORE_CTX *)", 0)
 def _verify(good: int, store: Any) -> int:
     """Called for each trouble that OpenSSL has with the chain, and for each certificate of it; the
-    first call decides.
+    first call decides.  A peer that negotiates anew must not be another one then.
     """
     engine = running[-1]
     if engine.judged is None:
@@ -93,6 +96,8 @@ def _verify(good: int, store: Any) -> int:
         _note_chain(engine, store)
         engine.judged = engine.context.verify(engine, engine.chain)
         lib.ERR_clear_error()
+    elif engine.established and der(lib.X509_STORE_CTX_get0_cert(store)) != engine.chain[0]:
+        engine.judged = _REJECTED
     lib.X509_STORE_CTX_set_error(store, engine.judged)
     return int(engine.judged == 0)
 

@@ -80,6 +80,7 @@ class CompiledEngine:
         "chain",
         "context",
         "ended",
+        "established",
         "judged",
         "owner",
         "refused",
@@ -103,6 +104,8 @@ class CompiledEngine:
         """Whether OpenSSL may have something to say by itself: to be set back by who takes it."""
         self.ended = False
         """Whether the peer has said that it sends no more."""
+        self.established = False
+        """Whether a handshake was over: the next one, if there is one, negotiates anew."""
         self.refused = False
         """Whether a callback has failed."""
         self.judged: int | None = None
@@ -149,6 +152,7 @@ class CompiledEngine:
         if result == 1 and not self.refused:
             watch(ssl)
             self.note_version()
+            self.established = True
             return True
         if self.refused or lib.SSL_get_error(ssl, result) not in _WANTS:
             raise TlsError(take_errors())

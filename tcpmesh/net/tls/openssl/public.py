@@ -77,6 +77,7 @@ class PublicEngine(CompiledEngine):
             raise TlsError(())
         watch(self._ssl)
         self.note_version()
+        self.established = True
         return True
 
     def open(self, data: Any, plain: Buffer) -> int:

@@ -11,6 +11,7 @@ from google.protobuf import json_format
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tcpmesh.config.fields.tls.secrets import Secrets
 from tcpmesh.extensions.transport_sockets.tls.shown import context_status, expirations
 from tests.net.tls.pki import Issued, authority
 from tests.net.tls.test_material import staple
@@ -117,7 +118,7 @@ class ShownTests(SynchronousTestCase):
         """Static secrets are shown as what they are, under their names."""
         parse = json_format.ParseDict
         validation = {"trusted_ca": {"inline_string": ROOT.pem}}
-        secrets = {
+        secrets: Secrets = {
             ("tls_certificate", "own"): parse(pair(LEAF), common_pb2.TlsCertificate()),
             ("validation_context", "peers"): parse(
                 validation, common_pb2.CertificateValidationContext()

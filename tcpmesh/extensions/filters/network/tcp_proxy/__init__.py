@@ -28,6 +28,11 @@ from tcpmesh.extensions.filters.network.tcp_proxy.proxy_header import ProxyHeade
 from tcpmesh.extensions.filters.network.tcp_proxy.routes import route_finder
 from tcpmesh.extensions.filters.network.tcp_proxy.session import Session
 from tcpmesh.extensions.filters.network.tcp_proxy.settings import settings_of
+from tcpmesh.extensions.filters.network.tcp_proxy.shedding import (
+    Gates,
+    SheddingSession,
+    points_of,
+)
 from tcpmesh.extensions.filters.network.tcp_proxy.stats import TcpProxyStats
 from tcpmesh.interfaces import ILogsConnections, IStoppableFilter
 from tcpmesh.net.cooperator import do_all
@@ -40,8 +45,6 @@ from tcpmesh.values.all_or_nothing import all_or_nothing
 class TcpProxy(NetworkFilter):
     """What a filter chain's `TcpProxy` message says, and the sessions it has."""
 
-    serves_many_chains = True
-
     def __init__(self, message: Any, context: WorkerContext) -> None:
         self._store = context.store
         self._settings = settings_of(message)
@@ -50,7 +53,10 @@ class TcpProxy(NetworkFilter):
         self._closed = False
         self._drain = context.drain if self._settings.closes_draining else None
         """What is asked whether sessions are to be closed; `None` where that is not wanted."""
+        self.serves_many_chains = self._drain is None
+        """Whether it is all the same to it whose clients they are: chains drain one by one."""
         self._cooperator = context.network.cooperator
+        points = points_of(context.overload)
         idle, timers = self._settings.idle_timeout, context.network.timers
         queue = idle_queue(timers, idle) if idle is not None else None
         route = route_finder(message, context.random)
@@ -77,7 +83,12 @@ class TcpProxy(NetworkFilter):
             release=self._release,
             logs=logs,
             drain=self._drain,
+            points=points,
         )
+        self._new_session: type[Session] = Session if points is None else SheddingSession
+        self._gates: Gates | None = None
+        if points is not None and points.on_data is not None:
+            self._gates = Gates(context.overload, lambda: self._sessions, self._cooperator)
         if self._drain is not None:
             self._drain.watch(self._drain_sessions)
 
@@ -89,7 +100,7 @@ class TcpProxy(NetworkFilter):
 
     def attach(self, connection: Connection) -> None:
         """Serve a client that all filters before have let pass."""
-        session = Session(self._context, connection)
+        session = self._new_session(self._context, connection)
         if not self._sessions:
             self._store.add_collector(self._collect)
         self._sessions.add(session)
@@ -135,6 +146,8 @@ class TcpProxy(NetworkFilter):
         self._stats.scope.close()
         if self._drain is not None:
             self._drain.unwatch(self._drain_sessions)
+        if self._gates is not None:
+            self._gates.stop()
 
     def _collect(self) -> None:
         """Count what open sessions have moved since they were last counted, and what they hold at

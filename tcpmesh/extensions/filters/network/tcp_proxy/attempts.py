@@ -124,6 +124,9 @@ class SessionContext:
     drain: Any = None
     """The `DrainDecision`, where sessions are closed by drains (`check_drain_close`)."""
 
+    points: Any = None
+    """The `Points`, where there are some at which load may be shed."""
+
 
 class Attempts(OneShotFactory):
     """One client on its way; the client factory of its upstream connection.
@@ -367,6 +370,10 @@ class Attempts(OneShotFactory):
         self._pool = None
         self.stream_info.upstream.failure = PENDING_OVERFLOW
         self._try_again()
+
+    def pool_shed(self) -> None:
+        """No connection is made, for want of resources: of a `SheddingSession`."""
+        raise NotImplementedError
 
     # Ends
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tcpmesh.stats.metrics import Merge
 from tcpmesh.stats.store import Declaration, Store, sanitize
 
-DECLARED = Declaration(counters=("downstream_cx_overload_close", "route_delayed_total"))
+DECLARED = Declaration(counters=("route_delayed_total",))
 
 
 class TcpProxyStats:
@@ -22,6 +22,7 @@ class TcpProxyStats:
         self.flow_control_paused = scope.counter("downstream_flow_control_paused_reading_total")
         self.flow_control_resumed = scope.counter("downstream_flow_control_resumed_reading_total")
         self.cx_drain_close = scope.counter("downstream_cx_drain_close")
+        self.cx_overload_close = scope.counter("downstream_cx_overload_close")
         self.idle_timeout = scope.counter("idle_timeout")
         self.max_duration = scope.counter("max_downstream_connection_duration")
         self.upstream_flush_total = scope.counter("upstream_flush_total")

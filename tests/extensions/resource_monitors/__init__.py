@@ -1,0 +1,1 @@
+"""Mirrors `tcpmesh/extensions/resource_monitors`."""

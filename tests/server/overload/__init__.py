@@ -1,0 +1,1 @@
+"""Mirrors `tcpmesh/server/overload`."""
