@@ -86,6 +86,8 @@ class WorkerProcess:
 
     def _receive(self, body: bytes, descriptors: tuple[int, ...]) -> None:
         sockets = [BoundSocket(fileno=fd) for fd in descriptors]
+        for sock in sockets:
+            sock.setblocking(False)
         with all_or_nothing() as undo:
             for sock in sockets:
                 undo.callback(sock.close)
@@ -107,6 +109,7 @@ class WorkerProcess:
         self._worker.receive(message, sockets)
         if isinstance(message, Start) and not self._serves:
             self._serves = True
+            gc.enable()
             collector.calm()
 
     def _begin(self, begin: Begin) -> None:
@@ -162,8 +165,6 @@ def run_worker(message: Fork, descriptors: tuple[int, ...]) -> int:
     sock = socket.socket(fileno=link)
     process = WorkerProcess(clock, sock, counts, default_network(clock), observer, running.stop)
     process.beat(message.beat)
-    collector.set_thresholds()
-    gc.enable()
     running.run(installSignalHandlers=False)
     observer.close()
     return 0
