@@ -7,7 +7,7 @@ what it has with the decorators here when it is imported, and it is imported whe
 asks for it.
 
 Other people's packages name their modules in the entry-point group `tcpmesh.extensions`, under the
-full name of the message, and use the same decorators.
+full name of the message, and use the same decorators.  Theirs go before ours.
 """
 
 from __future__ import annotations
@@ -265,17 +265,16 @@ def find(config: Any) -> tuple[Any, Any]:
     """
     name = config.TypeName()
     if name not in _by_type:
-        modules = _modules(name)
-        for module in modules:
-            _import(module)
-        if name not in _by_type and modules:
+        module = _module(name)
+        if not module:
+            raise UnknownExtension(name)
+        _import(module)
+        if name not in _by_type:
             raise BrokenExtension(
-                f"{modules[0]}, the module for {name}, registers nothing for that type: "
+                f"{module}, the module for {name}, registers nothing for that type: "
                 f"is there a class with the decorator @extension?",
                 config,
             )
-    if name not in _by_type:
-        raise UnknownExtension(name)
     message_type, cls = _by_type[name]
     message = message_type()
     config.Unpack(message)
@@ -362,13 +361,13 @@ def cluster_type(message: Any) -> tuple[Any, Any]:
     return find_value("clusters", custom.name.removeprefix("envoy.cluster.").upper()), None
 
 
-def _modules(name: str) -> list[str]:
-    """The modules that may register a type: an installed package's first, then ours."""
-    found = [entry.module for entry in entry_points(group=GROUP) if entry.name == name]
+def _module(name: str) -> str:
+    """The module that registers a type: an installed package's, or else ours; empty for none."""
+    for entry in entry_points(group=GROUP):
+        if entry.name == name:
+            return entry.module
     module = _own_module(name)
-    if module and _is_there(module):
-        found.append(module)
-    return found
+    return module if module and _is_there(module) else ""
 
 
 def _own_module(name: str) -> str:

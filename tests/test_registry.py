@@ -9,7 +9,7 @@ from random import Random
 from types import ModuleType
 from typing import Any
 
-from envoy.extensions.filters.network.echo.v3 import echo_pb2
+from envoy.extensions.filters.network.redis_proxy.v3 import redis_proxy_pb2
 from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.struct_pb2 import Struct
@@ -98,9 +98,9 @@ class TypeTests(RegistryTestCase):
 
     def test_built_from_message_and_context(self) -> None:
         """An extension is built from its message, unpacked, and the context."""
-        registry.extension(echo_pb2.Echo)(Echo)
-        made = registry.build(packed(echo_pb2.Echo()), self.context)
-        self.assertEqual(echo_pb2.Echo(), made.message)
+        registry.extension(redis_proxy_pb2.RedisProxy)(Echo)
+        made = registry.build(packed(redis_proxy_pb2.RedisProxy()), self.context)
+        self.assertEqual(redis_proxy_pb2.RedisProxy(), made.message)
         self.assertIs(self.context, made.context)
 
     def test_fields_arrive(self) -> None:
@@ -112,7 +112,7 @@ class TypeTests(RegistryTestCase):
         """A type that nobody understands is an UnknownExtension that names it, whatever its name
         looks like.
         """
-        for message in (echo_pb2.Echo(), Struct()):
+        for message in (redis_proxy_pb2.RedisProxy(), Struct()):
             failure = self.assertRaises(
                 registry.UnknownExtension, registry.build, packed(message), self.context
             )
@@ -142,25 +142,33 @@ class TypeTests(RegistryTestCase):
 
     def test_claimed_twice(self) -> None:
         """Two classes cannot claim one type; one may do so twice."""
-        registry.extension(echo_pb2.Echo)(Echo)
-        registry.extension(echo_pb2.Echo)(Echo)
-        self.assertRaises(ValueError, registry.extension(echo_pb2.Echo), type("Other", (), {}))
-        self.assertIs(Echo, type(registry.build(packed(echo_pb2.Echo()), self.context)))
+        registry.extension(redis_proxy_pb2.RedisProxy)(Echo)
+        registry.extension(redis_proxy_pb2.RedisProxy)(Echo)
+        self.assertRaises(
+            ValueError, registry.extension(redis_proxy_pb2.RedisProxy), type("Other", (), {})
+        )
+        self.assertIs(
+            Echo, type(registry.build(packed(redis_proxy_pb2.RedisProxy()), self.context))
+        )
 
     def test_entry_point(self) -> None:
         """Another package names its module in the entry-point group, under the full name of the
         message.
         """
         module = "tests_of_tcpmesh_an_extension_elsewhere"
-        name = echo_pb2.Echo.DESCRIPTOR.full_name
+        name = redis_proxy_pb2.RedisProxy.DESCRIPTOR.full_name
         self.patch(registry, "entry_points", lambda group: [EntryPoint(name, module, group)])
         elsewhere = ModuleType(module)
         sys.modules[module] = elsewhere
         self.addCleanup(sys.modules.pop, module)
         self.patch(
-            importlib, "import_module", lambda named: registry.extension(echo_pb2.Echo)(Echo)
+            importlib,
+            "import_module",
+            lambda named: registry.extension(redis_proxy_pb2.RedisProxy)(Echo),
         )
-        self.assertIs(Echo, type(registry.build(packed(echo_pb2.Echo()), self.context)))
+        self.assertIs(
+            Echo, type(registry.build(packed(redis_proxy_pb2.RedisProxy()), self.context))
+        )
 
     def test_broken_class(self) -> None:
         """A class of another package that cannot be built is named with its own error; one of ours
@@ -171,18 +179,23 @@ class TypeTests(RegistryTestCase):
             def __init__(self, message: Any, context: registry.WorkerContext) -> None:
                 raise RuntimeError("its own trouble")
 
-        registry.extension(echo_pb2.Echo)(Broken)
+        registry.extension(redis_proxy_pb2.RedisProxy)(Broken)
         failure = self.assertRaises(
-            registry.BrokenExtension, registry.build, packed(echo_pb2.Echo()), self.context
+            registry.BrokenExtension,
+            registry.build,
+            packed(redis_proxy_pb2.RedisProxy()),
+            self.context,
         )
         for word in (
             "Broken",
-            "envoy.extensions.filters.network.echo.v3.Echo",
+            "envoy.extensions.filters.network.redis_proxy.v3.RedisProxy",
             "RuntimeError: its own trouble",
         ):
             self.assertIn(word, str(failure))
-        Broken.__module__ = "tcpmesh.extensions.filters.network.echo"
-        self.assertRaises(RuntimeError, registry.build, packed(echo_pb2.Echo()), self.context)
+        Broken.__module__ = "tcpmesh.extensions.filters.network.redis_proxy"
+        self.assertRaises(
+            RuntimeError, registry.build, packed(redis_proxy_pb2.RedisProxy()), self.context
+        )
 
     def test_broken_module(self) -> None:
         """An extension whose module cannot be imported fails with that module's own error, not as

@@ -117,6 +117,8 @@ class Cluster:
         self.hosts: tuple[Host, ...] = ()
         self._by_key: dict[int, Host] = {}
         self._named: dict[Address, Host] = {}
+        self._by_address: dict[Address, Host] | None = None
+        """What `host_at` looks in; `None` where hosts have changed since it was last made."""
         """Hosts that connections have named."""
         self._sets = HostSets()
         self._assignment = Assignment()
@@ -163,7 +165,7 @@ class Cluster:
         """These are the hosts from now on.  A host that stays keeps its counters; connections to
         one that leaves stay open.
         """
-        before = self.hosts
+        before, self._by_address = self.hosts, None
         places = {(host, host.spec.priority) for host in before}
         self._assignment = told.assignment
         self.hosts = hosts = tuple(
@@ -283,6 +285,12 @@ class Cluster:
         """The first connection is made for a client."""
         self.is_used = True
         self._send(ClusterUsed(self.number))
+
+    def host_at(self, address: Address) -> Host | None:
+        """The host of an address, if it has one."""
+        if self._by_address is None:
+            self._by_address = {host.address: host for host in self.hosts}
+        return self._by_address.get(address)
 
     def host_for(self, spec: HostSpec) -> Host:
         """The host for a spec that a connection has named, and of which main is to tell soon: known

@@ -64,6 +64,12 @@ class Connection(QuietHalfCloseableProtocol):
         else:
             self.transport.loseConnection()
 
+    def leave(self) -> None:
+        """Another process goes on with it: here nobody hears of its end."""
+        owner, self._owner = self._owner, None
+        if owner is not None:
+            owner.connection_left(self)
+
     def makeConnection(self, transport: Any) -> None:
         """The listener accepted it."""
         self.transport = self.read_source = self.stream_info.addresses = transport

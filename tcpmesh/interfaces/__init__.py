@@ -32,6 +32,7 @@ from tcpmesh.interfaces.filters import (
     IInspector,
     IListenerFilter,
     ILogsConnections,
+    IMovesClients,
     INetworkFilter,
     IPerClientTransportSocketFactory,
     IReadFilter,
@@ -43,6 +44,7 @@ from tcpmesh.interfaces.filters import (
 from tcpmesh.interfaces.matching import (
     IInputMatcher,
     IMatchInput,
+    IPrincipal,
 )
 from tcpmesh.interfaces.overload import (
     IResourceMonitor,
@@ -88,6 +90,7 @@ __all__ = [
     "ILogsConnections",
     "IMatchInput",
     "IMayWriteNothing",
+    "IMovesClients",
     "IMovesConnections",
     "INamedHostsBalancer",
     "INamedHostsDiscovery",
@@ -96,6 +99,7 @@ __all__ = [
     "IPausable",
     "IPeekableBalancer",
     "IPerClientTransportSocketFactory",
+    "IPrincipal",
     "IReadFilter",
     "IReadyAtOnce",
     "IResourceMonitor",

@@ -12,6 +12,7 @@ from zope.interface import Attribute, Interface
 from tcpmesh.interfaces.transports import IBufferedProtocol
 from tcpmesh.values.address import Address
 from tcpmesh.values.filter_status import FilterStatus, InspectResult
+from tcpmesh.values.stream.moved import MovedConnection
 from tcpmesh.values.stream.transport_socket_options import TransportSocketOptions
 
 
@@ -117,6 +118,33 @@ class ILogsConnections(INetworkFilter):
         "The `tcpmesh.accesslog.access_logs.AccessLogs`, or `None`; its chain holds it until the "
         "last connection has ended."
     )
+
+
+class IMovesClients(INetworkFilter):
+    """One whose clients can go on in another process, where no other filter and no transport socket
+    stands before it.
+    """
+
+    def clients() -> tuple[Any, ...]:
+        """Its clients at this moment, whatever they are to it."""
+
+    def why_stays(client: Any) -> str:
+        """Why one of them cannot leave now; empty where it can."""
+
+    def leave(client: Any) -> tuple[MovedConnection, tuple[int, int]]:
+        """Let one that can go: what is to be known of it, and the descriptors of the client and of
+        the host, which are the caller's.
+        """
+
+    def takes(moved: MovedConnection) -> str:
+        """Why a client of another process cannot go on here; empty where it can."""
+
+    def arrive(connection: Any, moved: MovedConnection, upstream: Any) -> None:
+        """Go on with one that it takes.
+
+        :param connection: the `IConnection`, which is its listener's already.
+        :param upstream: the `IStreamTransport` to the host; both transports have arrived.
+        """
 
 
 class IReadFilter(Interface):

@@ -1,4 +1,4 @@
-"""What a matching tree asks: inputs, and tests of them."""
+"""What matching trees and policies ask: inputs and tests of them, and who a client is."""
 
 from __future__ import annotations
 
@@ -23,3 +23,13 @@ class IInputMatcher(Interface):
 
     def matches(text: str | None) -> bool:
         """Whether an input has what is asked for."""
+
+
+class IPrincipal(Interface):
+    """What the `typed_config` of a `custom` principal of rbac builds."""
+
+    def matches(info: Any) -> bool:
+        """Whether a client is one.
+
+        :param info: its `tcpmesh.values.stream.stream_info.StreamInfo`.
+        """

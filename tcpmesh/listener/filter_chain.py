@@ -18,6 +18,7 @@ from tcpmesh.connection.transport_sockets import transport_socket
 from tcpmesh.interfaces import (
     IDownstreamTransportSocketFactory,
     ILogsConnections,
+    IMovesClients,
     INetworkFilter,
     IReadFilter,
     IStoppableFilter,
@@ -41,6 +42,9 @@ class Serving(Protocol):
 
     def lost(self, connection: Connection, chain: FilterChain) -> None:
         """A client of a chain is gone."""
+
+    def moved(self, chain: FilterChain) -> None:
+        """... is another process's."""
 
     def left(self, chain: FilterChain) -> None:
         """... of one that takes no more."""
@@ -105,6 +109,11 @@ class ChainFilters:
         """Whether all that was built keeps nothing apart by its chain, and says so."""
         built = self.filters if self._socket is None else [*self.filters, self._socket]
         return all(getattr(each, "serves_many_chains", False) for each in built)
+
+    @property
+    def wraps(self) -> bool:
+        """Whether there is a transport socket between."""
+        return self._socket is not None
 
     def hold(self) -> ChainFilters:
         """Keep it for one more chain."""
@@ -171,15 +180,41 @@ class FilterChain:
         self.connections.add(connection)
         self.filters.attach(connection)
 
+    @property
+    def mover(self) -> Any:
+        """The `IMovesClients` that its clients have come to; `None` where they cannot go on in
+        another process, as something else stands before it.
+        """
+        filters = self.filters
+        only = filters.filters[0] if len(filters.filters) == 1 and not filters.wraps else None
+        return only if IMovesClients.providedBy(only) else None
+
     def connection_lost(self, connection: Connection) -> None:
         """A client is gone."""
         if self.connections is not None:
             self.connections.discard(connection)
         self._listener.lost(connection, self)
+        self._look_whether_gone()
+
+    def connection_left(self, connection: Connection) -> None:
+        """A client is another process's from now on."""
+        if self.connections is not None:
+            self.connections.discard(connection)
+        self._listener.moved(self)
+        self._look_whether_gone()
+
+    def _look_whether_gone(self) -> None:
         if self.is_closed:
             if not self.connections:
                 self.filters.release()
             self._listener.left(self)
+
+    def take(self, connection: Connection) -> None:
+        """A client that another process had is one of this chain's."""
+        connection.hand_to(self)
+        if self.connections is None:
+            self.connections = set()
+        self.connections.add(connection)
 
     def close(self) -> None:
         """Take no more clients; once those there are have left, nothing is left of it."""

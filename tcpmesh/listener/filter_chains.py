@@ -140,7 +140,7 @@ class FilterChains:
 class _Matched(NamedTuple):
     """What goes by a `filter_chain_matcher`."""
 
-    choose: Choose
+    choose: Choose[str]
     """The name of the chain for a client."""
 
     by_name: dict[str, FilterChain]

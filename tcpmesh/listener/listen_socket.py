@@ -90,7 +90,8 @@ class ListenSocket:
         """
         if self._sock is None or self._port is not None:
             return False
-        self._listen()
+        if not self._is_given:  # main has let clients wait there, while it was privileged
+            self._listen()
         self._port = self._network.listen(self._sock, factory, self.options.accepts_per_event)
         if self._is_paused and IPausable.providedBy(self._port):
             self._port.pause_accepting()

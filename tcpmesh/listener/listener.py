@@ -386,6 +386,37 @@ class Listener(ServerFactory):
         if chain.filters.access_logs is not None:
             chain.filters.access_logs.log(info, LogType.TCP_CONNECTION_END)
 
+    def moved(self, chain: FilterChain) -> None:
+        """A client of this chain is another process's."""
+        self._count_moved(-1)
+
+    def chain_for(self, connection: Connection, name: str) -> FilterChain | None:
+        """The chain that a client of another process goes on in, as one of its clients: the one
+        that it would get as a new one, if that has the same name and lets clients come so.
+        """
+        connection.stream_info.listener = self._info
+        chain = self._chains.find(connection.stream_info)
+        if chain is None or chain.info.filter_chain_name != name or chain.mover is None:
+            return None
+        return chain
+
+    def arrived(self, connection: Connection, chain: FilterChain) -> None:
+        """It has come."""
+        connection.transport.high_watermark = self._buffer_limit
+        chain.take(connection)
+        self._count_moved(1)
+
+    def _count_moved(self, count: int) -> None:
+        self.open_connections += count
+        if self._open is not None:
+            self._open.own = self._count_here()
+        self.stats.moved(count)
+
+    @property
+    def movers(self) -> set[Any]:
+        """What its clients can leave from: see `FilterChain.mover`."""
+        return {chain.mover for chain in self._chains} - {None}
+
     def left(self, chain: FilterChain) -> None:
         """A client of a chain that takes no more has gone."""
         if not chain.connections:

@@ -7,7 +7,7 @@ listener that replaces another takes over its sockets, and is there before that 
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults
@@ -18,6 +18,7 @@ from tcpmesh.listener.accept_limit import GLOBAL_KEY, LISTENER_PREFIX
 from tcpmesh.listener.draining import ProxyDrain, is_in
 from tcpmesh.listener.filter_chain import FilterChain
 from tcpmesh.listener.listener import Listener
+from tcpmesh.listener.moving import Candidate, arrive, candidates
 from tcpmesh.listener.updates import Difference
 from tcpmesh.net.cooperator import do_all
 from tcpmesh.net.listen import BindError
@@ -45,6 +46,7 @@ from tcpmesh.values.overload import (
     STOP_ACCEPTING_CONNECTIONS,
     TCP_LISTENER_ACCEPT,
 )
+from tcpmesh.values.stream.moved import MovedConnection
 
 REFUSALS: tuple[tuple[type[Exception], Refusal], ...] = (
     (UnknownExtension, Refusal.UNKNOWN),
@@ -133,6 +135,14 @@ class Listeners:
     def clients(self) -> list[tuple[Connection, ...]]:
         """The clients of all listeners at this moment, in groups."""
         return [group for each in self._all() for group in each.connections()]
+
+    def candidates(self) -> Iterator[Candidate]:
+        """The clients that may be able to leave this process."""
+        return candidates(self._all())
+
+    def arrive(self, moved: MovedConnection, descriptors: tuple[int, int]) -> str:
+        """Go on with a client of another process: see `tcpmesh.listener.moving.arrive`."""
+        return arrive(self._listeners.values(), self._context, moved, descriptors)
 
     def stop(self) -> Deferred[None]:
         """Accept no more clients anywhere and close those there are; fires when they are gone."""

@@ -49,3 +49,10 @@ class ListenerStats:
         self.cx_active.add(-1)
         self._worker_cx_active.add(-1)
         self.cx_length_ms.record(milliseconds)
+
+    def moved(self, count: int) -> None:
+        """So many clients have come from another process, or, below zero, gone to one: accepted
+        was none, and none has ended.
+        """
+        self.cx_active.add(count)
+        self._worker_cx_active.add(count)

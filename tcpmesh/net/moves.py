@@ -2,9 +2,9 @@
 `rename(2)` does, and so how a new state of something is put in place at once.  Where that is wanted
 it tells of what is written in place, too.
 
-On Linux the kernel tells (inotify), at once and of nothing else, as in Envoy.  Elsewhere, and where
-there is no reactor that watches descriptors, the paths are looked at once a second, which finds
-what was written as well.
+On Linux the kernel tells (inotify), at once and of nothing else, as in Envoy.  Elsewhere, where
+there is no reactor that watches descriptors, and where the kernel has no more to give, the paths
+are looked at once a second, which finds what was written as well.
 """
 
 from __future__ import annotations
@@ -62,14 +62,18 @@ def watch_moves(
 
 
 def _inotify(clock: Any) -> Any:
-    """A watcher that the kernel tells; `None` where there is none."""
+    """A watcher that the kernel tells; `None` where there is none, or no more are to be had: a user
+    has so many (`fs.inotify.max_user_instances`).
+    """
     if not hasattr(clock, "addReader"):
         return None
     try:
         from twisted.internet.inotify import INotify
-
+    except ImportError:
+        return None
+    try:
         return INotify(clock)
-    except (ImportError, OSError):
+    except Exception:  # of a private module of Twisted's
         return None
 
 

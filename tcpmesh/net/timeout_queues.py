@@ -76,6 +76,10 @@ class TimeoutQueue(Generic[T]):
             self._call = self._clock.callLater(self.seconds, self._run)
             self._armed.add(self)
 
+    def due(self, item: T) -> float:
+        """When an item that waits is due, as the clock counts."""
+        return self._since[item] + self.seconds
+
     def discard(self, item: T) -> None:
         """Forget the item, if it is waiting."""
         since = self._since

@@ -7,9 +7,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from twisted.internet import reactor
+from twisted.internet import inotify, reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock, deferLater
+from twisted.python._inotify import INotifyError
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tcpmesh.net.moves import INTERVAL, CannotWatch, watch_moves
@@ -125,6 +126,21 @@ class KernelTests(TestCase):
             stop()
             self.assertEqual(expected, len(moves))
             (folder / "b").unlink()
+
+    def test_no_more_watchers(self) -> None:
+        """Where the kernel has no more to give, paths are looked at: a user has 128 as a rule."""
+
+        def refuse(reactor: Any) -> None:
+            raise INotifyError("INotify initialization error.")
+
+        self.patch(inotify, "INotify", refuse)
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        clock: Any = reactor
+        before = len(clock.getDelayedCalls())
+        stop = watch_moves(clock, [f"{folder}/a"], lambda: None)
+        self.assertEqual(before + 1, len(clock.getDelayedCalls()))
+        stop()
 
     def test_nothing_left(self) -> None:
         """No reader and no descriptor is left when it is ended, nor where it cannot begin."""

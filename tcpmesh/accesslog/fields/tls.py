@@ -5,43 +5,30 @@ is nothing of it in a connection without TLS.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache, partial
+from functools import partial
 from typing import TypeAlias
 from urllib.parse import quote
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import NameOID
 
 from tcpmesh.accesslog.fields.connection import server_name
 from tcpmesh.accesslog.fields.time_format import UTC_FORMAT, TimeFormat
 from tcpmesh.accesslog.fields.value import Build, Value, Yield, always
 from tcpmesh.config.fields.operators import FormatError, Operator
-from tcpmesh.net.tls.subject_names import NameKind, subject_names
+from tcpmesh.net.tls.subject_names import (
+    NameKind,
+    distinguished_name,
+    read_certificate,
+    subject_names,
+)
 from tcpmesh.values.stream.moment import Moment
 from tcpmesh.values.stream.stream_info import StreamInfo
 from tcpmesh.values.stream.tls_facts import TlsFacts
 
 Ask: TypeAlias = Callable[[TlsFacts], Value]
 AskCertificate: TypeAlias = Callable[[x509.Certificate], Value]
-
-_MOST = 256
-"""So many certificates are kept as they were read: they come again with every connection."""
-
-_SHORT_NAMES = {
-    NameOID.EMAIL_ADDRESS: "emailAddress",
-    NameOID.SERIAL_NUMBER: "serialNumber",
-    NameOID.SURNAME: "SN",
-    NameOID.GIVEN_NAME: "GN",
-    NameOID.INITIALS: "initials",
-    NameOID.TITLE: "title",
-    NameOID.STREET_ADDRESS: "street",
-    NameOID.POSTAL_CODE: "postalCode",
-    NameOID.DN_QUALIFIER: "dnQualifier",
-    NameOID.PSEUDONYM: "pseudonym",
-}
-"""What OpenSSL and BoringSSL call the parts of a name, beside those that RFC 4514 has."""
 
 _KINDS = {
     "URI": NameKind.URI,
@@ -52,36 +39,20 @@ _KINDS = {
 }
 
 
-@lru_cache(_MOST)
-def _certificate(der: bytes) -> x509.Certificate:
-    return x509.load_der_x509_certificate(der)
-
-
 def _of_peer(ask: AskCertificate) -> Ask:
-    return lambda facts: ask(_certificate(facts.peer_chain[0])) if facts.peer_chain else None
+    return lambda facts: ask(read_certificate(facts.peer_chain[0])) if facts.peer_chain else None
 
 
 def _of_local(ask: AskCertificate) -> Ask:
     def value(facts: TlsFacts) -> Value:
         der = facts.local_certificate
-        return ask(_certificate(der)) if der else None
+        return ask(read_certificate(der)) if der else None
 
     return value
 
 
 def _of_chain(ask: Callable[[x509.Certificate], str]) -> Ask:
-    return lambda facts: ",".join(ask(_certificate(each)) for each in facts.peer_chain) or None
-
-
-def distinguished_name(name: x509.Name) -> str:
-    """A name as RFC 2253 has it: bytes that are no ASCII are escaped."""
-    text = name.rfc4514_string(_SHORT_NAMES)
-    if text.isascii():
-        return text
-    return "".join(
-        each if each.isascii() else "".join(f"\\{byte:02X}" for byte in each.encode())
-        for each in text
-    )
+    return lambda facts: ",".join(ask(read_certificate(each)) for each in facts.peer_chain) or None
 
 
 def _fingerprint(algorithm: hashes.HashAlgorithm, certificate: x509.Certificate) -> str:

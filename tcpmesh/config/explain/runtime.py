@@ -10,6 +10,8 @@ from typing import Any
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import Message
 
+from tcpmesh.config.checks.limits import GLOBAL_KEY
+from tcpmesh.config.checks.overload import LIMIT_NAME
 from tcpmesh.config.fields.runtime_values import Names, runtime_values
 from tcpmesh.config.fields.to_plain import Json, plain_value
 from tcpmesh.config.messages.types import unpack
@@ -75,6 +77,10 @@ class RuntimeExplainer:
 
     def __init__(self, bootstrap: Message) -> None:
         self._asked = set(_runtime_keys(bootstrap))
+        self._has_limit = any(
+            each.name == LIMIT_NAME
+            for each in bootstrap.overload_manager.resource_monitors  # type: ignore[attr-defined]
+        )
         self._values = {
             each.key: each.value
             for layer in bootstrap.layered_runtime.layers  # type: ignore[attr-defined]
@@ -93,6 +99,8 @@ class RuntimeExplainer:
 
     def ignored(self, key: str) -> str:
         """Why a value has no effect; empty where it has one."""
+        if key == GLOBAL_KEY and self._has_limit:
+            return "the overload manager has a limit of all connections"
         if self.meaning(key):
             return ""
         if key.startswith(_LABELS):

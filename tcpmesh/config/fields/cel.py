@@ -7,9 +7,11 @@ such as `all` and `map`, which go through a list, and programs of regular expres
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import cache
 from typing import Any
+
+from google.protobuf.message import Message
 
 from tcpmesh.wire.regex import BadRegex, Regex
 
@@ -61,8 +63,25 @@ class Expression:
     """
 
     def __init__(self, text: str, converts: bool = False) -> None:
+        environment = _environment()
+        self._build(lambda: environment.compile(text, disable_check=True), converts)
+
+    @classmethod
+    def of_message(cls, message: Message, converts: bool = False) -> Expression:
+        """One that was parsed already: a `google.api.expr.v1alpha1.Expr`.
+
+        :raise BadExpression: where Envoy refuses it, or the library is not installed.
+        """
+        environment = _environment()
+        if message.WhichOneof("expr_kind") is None:
+            raise BadExpression("an empty expression")
+        made = cls.__new__(cls)
+        made._build(lambda: environment.deserialize(_serialized(message)), converts)
+        return made
+
+    def _build(self, compiled: Callable[[], Any], converts: bool) -> None:
         try:
-            self._compiled = _environment().compile(text, disable_check=True)
+            self._compiled = compiled()
         except RuntimeError as error:
             raise BadExpression(_first_line(str(error))) from None
         self.names = _names(_parsed(self._compiled), _KNOWN | {"string"} if converts else _KNOWN)
@@ -93,6 +112,18 @@ def _environment() -> Any:
 
 def _first_line(text: str) -> str:
     return text.partition("\n")[0].removeprefix("INVALID_ARGUMENT: ").removeprefix("ERROR: ")
+
+
+def _serialized(message: Message) -> bytes:
+    """A parsed expression as the library takes it, whose messages have the same wire form."""
+    from cel.expr import syntax_pb2
+    from google.protobuf.any_pb2 import Any as AnyMessage
+
+    parsed = syntax_pb2.ParsedExpr()
+    parsed.expr.MergeFromString(message.SerializeToString())
+    packed = AnyMessage()
+    packed.Pack(parsed)
+    return packed.SerializeToString()
 
 
 def _parsed(compiled: Any) -> Any:

@@ -24,6 +24,7 @@ _HTTP = (
     "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 )
 _HASHING = "use 'consistent_hashing_lb_config'"
+_RBAC = "envoy.config.rbac.v3"
 _RE2 = "leave it out: RE2 is the only engine"
 
 INSTEAD: Mapping[str, str] = {
@@ -55,6 +56,9 @@ INSTEAD: Mapping[str, str] = {
     ),
     "envoy.config.listener.v3.Listener.deprecated_v1": "use 'bind_to_port'",
     "envoy.config.listener.v3.Listener.reuse_port": "use 'enable_reuse_port'",
+    f"{_RBAC}.Permission.metadata": "use 'sourced_metadata'",
+    f"{_RBAC}.Principal.metadata": "use 'sourced_metadata'",
+    f"{_RBAC}.Principal.source_ip": "use 'direct_remote_ip' or 'remote_ip'",
     f"{_HEADERS}.exact_match": "use 'string_match'",
     f"{_HEADERS}.safe_regex_match": "use 'string_match'",
     f"{_HEADERS}.prefix_match": "use 'string_match'",

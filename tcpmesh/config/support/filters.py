@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from tcpmesh.config.support.rows import YES, Rows, no_effect
+from tcpmesh.config.support.rows import WHOLE, YES, Rows, no_effect
+
+_RBAC = "envoy.config.rbac.v3"
+_RBAC_EXTENSIONS = "envoy.extensions.rbac"
+_MATCHER = "envoy.type.matcher.v3"
+
+_REFUSED = no_effect("Envoy refuses it in a network filter")
+_HTTP = no_effect("only HTTP has it: it never holds, in Envoy too")
 
 #: What an `@type` may name.
 EXTENSIONS: dict[str, Rows] = {
@@ -16,7 +23,13 @@ EXTENSIONS: dict[str, Rows] = {
     "envoy.extensions.formatter.cel.v3.Cel": {},
     "envoy.extensions.formatter.metadata.v3.Metadata": {},
     "envoy.extensions.formatter.req_without_query.v3.ReqWithoutQuery": {},
-    "envoy.extensions.filters.network.set_filter_state.v3.Config": {"on_new_connection": YES},
+    "envoy.extensions.filters.network.echo.v3.Echo": {},
+    "envoy.extensions.filters.network.set_filter_state.v3.Config": {
+        "on_new_connection": YES,
+        "on_downstream_tls_handshake": YES,
+        "on_downstream_data": YES,
+    },
+    "envoy.extensions.filters.network.sni_cluster.v3.SniCluster": {},
     "envoy.extensions.filters.listener.http_inspector.v3.HttpInspector": {},
     "envoy.extensions.filters.listener.local_ratelimit.v3.LocalRateLimit": {
         "stat_prefix": YES,
@@ -64,6 +77,22 @@ EXTENSIONS: dict[str, Rows] = {
         "proxy_protocol_tlvs": YES,
         "proxy_protocol_tlv_merge_policy": YES,
         "check_drain_close": YES,
+    },
+    "envoy.extensions.filters.network.rbac.v3.RBAC": {
+        "rules": YES,
+        "matcher": YES,
+        "shadow_rules": YES,
+        "shadow_matcher": YES,
+        "shadow_rules_stat_prefix": YES,
+        "stat_prefix": YES,
+        "enforcement_type": YES,
+        "delay_deny": YES,
+    },
+    f"{_RBAC_EXTENSIONS}.principals.mtls_authenticated.v3.Config": {
+        "san_matcher": YES,
+        "any_validated_client_certificate": no_effect(
+            "a certificate has to be validated in any case"
+        ),
     },
 }
 
@@ -119,4 +148,53 @@ PARTS: dict[str, Rows] = {
         "weight": YES,
         "metadata_match": YES,
     },
+    f"{_RBAC}.RBAC": {"action": YES, "policies": YES, "audit_logging_options": YES},
+    f"{_RBAC}.RBAC.AuditLoggingOptions": {
+        "audit_condition": no_effect("there are no loggers for it, nor in Envoy's stock build"),
+    },
+    f"{_RBAC}.Policy": {
+        "permissions": YES,
+        "principals": YES,
+        "condition": WHOLE,
+        "checked_condition": WHOLE,
+        "cel_config": YES,
+    },
+    f"{_RBAC}.Permission": {
+        "and_rules": YES,
+        "or_rules": YES,
+        "any": YES,
+        "header": _REFUSED,
+        "url_path": _HTTP,
+        "destination_ip": YES,
+        "destination_port": YES,
+        "destination_port_range": YES,
+        "metadata": YES,
+        "not_rule": YES,
+        "requested_server_name": YES,
+        "matcher": no_effect("no connection has an upstream host yet: it never holds, as in Envoy"),
+        "uri_template": _HTTP,
+        "sourced_metadata": YES,
+    },
+    f"{_RBAC}.Permission.Set": {"rules": YES},
+    f"{_RBAC}.Principal": {
+        "and_ids": YES,
+        "or_ids": YES,
+        "any": YES,
+        "authenticated": YES,
+        "source_ip": YES,
+        "direct_remote_ip": YES,
+        "remote_ip": YES,
+        "header": _REFUSED,
+        "url_path": _HTTP,
+        "metadata": YES,
+        "filter_state": YES,
+        "not_id": YES,
+        "sourced_metadata": YES,
+        "custom": YES,
+    },
+    f"{_RBAC}.Principal.Set": {"ids": YES},
+    f"{_RBAC}.Principal.Authenticated": {"principal_name": YES},
+    f"{_RBAC}.SourcedMetadata": {"metadata_matcher": YES, "metadata_source": YES},
+    f"{_MATCHER}.FilterStateMatcher": {"key": YES, "string_match": YES, "address_match": YES},
+    f"{_MATCHER}.AddressMatcher": {"ranges": YES},
 }

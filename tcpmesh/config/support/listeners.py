@@ -37,9 +37,7 @@ LISTENER: dict[str, Rows] = {
         "enable_mptcp": YES,
         "tcp_keepalive": YES,
         "reuse_port": no_effect("a port is shared anyway, unless enable_reuse_port says no"),
-        "connection_balance_config": default_only(
-            "the kernel spreads clients over workers for now"
-        ),
+        "connection_balance_config": default_only("the kernel spreads them over the workers"),
         "drain_type": YES,
         "bypass_overload_manager": YES,
     },
@@ -49,8 +47,8 @@ LISTENER: dict[str, Rows] = {
         "tcp_keepalive": YES,
     },
     "envoy.config.listener.v3.Listener.ConnectionBalanceConfig": {
-        "exact_balance": no_effect("the kernel spreads clients over workers for now"),
-        "cpu_locality_balance": no_effect("the kernel spreads clients over workers for now"),
+        "exact_balance": no_effect("the kernel spreads them over the workers"),
+        "cpu_locality_balance": no_effect("the kernel spreads them over the workers"),
     },
     "envoy.config.listener.v3.Listener.DeprecatedV1": {"bind_to_port": YES},
     "envoy.config.listener.v3.ListenerFilter": {
@@ -93,7 +91,8 @@ LISTENER: dict[str, Rows] = {
     "envoy.config.listener.v3.Filter": {"name": YES, "typed_config": YES},
 }
 
-_INPUTS = "envoy.extensions.matching.common_inputs.network.v3"
+_COMMON_INPUTS = "envoy.extensions.matching.common_inputs"
+_INPUTS = f"{_COMMON_INPUTS}.network.v3"
 
 #: What matching trees ask, and what they look up in.
 EXTENSIONS: dict[str, Rows] = {
@@ -107,6 +106,9 @@ EXTENSIONS: dict[str, Rows] = {
     f"{_INPUTS}.TransportProtocolInput": {},
     f"{_INPUTS}.ApplicationProtocolInput": {},
     f"{_INPUTS}.FilterStateInput": {"key": YES, "field": YES},
+    f"{_COMMON_INPUTS}.ssl.v3.DnsSanInput": {},
+    f"{_COMMON_INPUTS}.ssl.v3.SubjectInput": {},
+    f"{_COMMON_INPUTS}.ssl.v3.UriSanInput": {},
     "envoy.extensions.matching.input_matchers.ip.v3.Ip": {
         "cidr_ranges": YES,
         "stat_prefix": no_effect(

@@ -43,6 +43,7 @@ class _Say:
     def __init__(self, report: Report, allow: bool) -> None:
         self._report = report
         self._allow = allow
+        self._foreign: dict[str, bool] = {}
 
     def __call__(self, field_path: FieldPath, text: str, guards: bool) -> None:
         if not self._allow:
@@ -55,6 +56,13 @@ class _Say:
             )
         else:
             self._report.warning(field_path, f"{text}: it is ignored")
+
+    def is_foreign(self, full_name: str) -> bool:
+        """Whether another package handles a type, which takes long to find out."""
+        known = self._foreign.get(full_name)
+        if known is None:
+            known = self._foreign[full_name] = is_foreign(full_name)
+        return known
 
     def where_broken(self, field_path: FieldPath, full_name: str) -> None:
         """Another package's extension that cannot be imported is an error in any case."""
@@ -134,10 +142,10 @@ def _check_extension(
     content = unpack(value)
     if content is None or full_name in TYPED_STRUCTS:
         return
-    if full_name in known:
-        _check_message(content, say, field_path)
-    elif is_foreign(full_name):
+    if say.is_foreign(full_name):
         say.where_broken((field_path, "@type"), full_name)
+    elif full_name in known:
+        _check_message(content, say, field_path)
     else:
         say((field_path, "@type"), _why_not(full_name, content), guards)
 

@@ -138,7 +138,7 @@ class TlsTransport(WrappedTransport):
         """Whether OpenSSL may want to answer what comes after it: up to TLS 1.2.  In TLS 1.3 all
         that there is can go with the next bytes.
         """
-        self._when_ready: Callable[[], object] | None = None
+        self._when_ready: tuple[Callable[[], object], ...] = ()
         self.engine: Any = None
         """Made once a client has said something, or a host is there."""
         self.watcher = watcher
@@ -174,8 +174,8 @@ class TlsTransport(WrappedTransport):
             self.record.tls = facts
 
     def when_ready(self, tell: Callable[[], object]) -> None:
-        """Call this once the handshake is over, if it ever is."""
-        self._when_ready = tell
+        """Call this once the handshake is over, if it ever is, after those that asked before."""
+        self._when_ready += (tell,)
 
     def begin(self) -> None:
         """Who has connected speaks first."""
@@ -268,7 +268,7 @@ class TlsTransport(WrappedTransport):
     def released(self) -> None:
         """Free what OpenSSL holds."""
         engine, self.engine = self.engine, None
-        self._when_ready = self._waiting = None
+        self._when_ready, self._waiting = (), None
         if engine is None:
             return
         # To free takes as long as a message, and hundreds may end in the same moment.
@@ -397,9 +397,10 @@ class TlsTransport(WrappedTransport):
         A server of TLS 1.3 has only tickets to send, which go with its first bytes.
         """
         self.handshake_done()
-        tell, self._when_ready = self._when_ready, None
-        if tell is not None and self.is_ready:
-            tell()
+        waiting, self._when_ready = self._when_ready, ()
+        for tell in waiting:
+            if self.is_ready:
+                tell()
         if self.engine is not None and (self._answers or not self.context.is_server):
             self._send_out()
 

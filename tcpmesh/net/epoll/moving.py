@@ -30,6 +30,7 @@ def leave(transport: EpollTransport) -> tuple[int, MovedSocket]:
     The protocol and the producer are told nothing; of the transport nothing is left.  Where pumps
     connect it with another one that leaves too, the order is of no importance.
     """
+    local = transport.getHost()
     fd, transport.fd = transport.fd, -1
     if transport._registered:
         transport._poller.unregister(fd)
@@ -37,6 +38,7 @@ def leave(transport: EpollTransport) -> tuple[int, MovedSocket]:
     moved = MovedSocket(
         family=transport._family,
         peer=transport.getPeer(),
+        local=local,
         unread=bytes(pump.data) if isinstance(pump, PushbackBuffer) else b"",
         unsent=out.take_back() if isinstance(out, Pump) else bytes(out or b""),
         dropped=transport.dropped,

@@ -1,5 +1,4 @@
-"""The alternative names of a certificate's subject, as Envoy writes them, and what is asked of
-them.
+"""The names of a certificate's subject, as Envoy writes them, and what is asked of them.
 
 Envoy makes a string of each name and compares strings.  Only DNS names know wildcards: one that
 stands in a certificate stands for one label, or a part of one.
@@ -11,11 +10,30 @@ import enum
 import socket
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from cryptography import x509
+from cryptography.x509.oid import NameOID
 
 from tcpmesh.net.tls.parsing import Unreadable, extension
 from tcpmesh.wire.regex import Regex
+
+_MOST = 256
+"""So many certificates are kept as they were read: they come again with every connection."""
+
+_SHORT_NAMES = {
+    NameOID.EMAIL_ADDRESS: "emailAddress",
+    NameOID.SERIAL_NUMBER: "serialNumber",
+    NameOID.SURNAME: "SN",
+    NameOID.GIVEN_NAME: "GN",
+    NameOID.INITIALS: "initials",
+    NameOID.TITLE: "title",
+    NameOID.STREET_ADDRESS: "street",
+    NameOID.POSTAL_CODE: "postalCode",
+    NameOID.DN_QUALIFIER: "dnQualifier",
+    NameOID.PSEUDONYM: "pseudonym",
+}
+"""What OpenSSL and BoringSSL call the parts of a name, beside those that RFC 4514 has."""
 
 
 class NameKind(enum.Enum):
@@ -95,6 +113,45 @@ def dns_name_matches(name: str, pattern: str) -> bool:
         return False
     before, _, after = first.partition("*")
     return len(first) <= len(label) + 1 and label.startswith(before) and label.endswith(after)
+
+
+@lru_cache(_MOST)
+def read_certificate(der: bytes) -> x509.Certificate:
+    """A certificate in DER.
+
+    :raise ValueError: where nobody can read it.
+    """
+    return x509.load_der_x509_certificate(der)
+
+
+def distinguished_name(name: x509.Name) -> str:
+    """A name as RFC 2253 has it: bytes that are no ASCII are escaped."""
+    text = name.rfc4514_string(_SHORT_NAMES)
+    if text.isascii():
+        return text
+    return "".join(
+        each if each.isascii() else "".join(f"\\{byte:02X}" for byte in each.encode())
+        for each in text
+    )
+
+
+def subject_of(der: bytes) -> str:
+    """The distinguished name of a certificate in DER; empty where there is none, or none that can
+    be read.
+    """
+    try:
+        return distinguished_name(read_certificate(der).subject) if der else ""
+    except ValueError:
+        return ""
+
+
+def names_of(der: bytes, kind: NameKind) -> list[str]:
+    """Its alternative names of a kind, likewise."""
+    try:
+        found = subject_names(read_certificate(der)) if der else ()
+    except ValueError:
+        return []
+    return [each.text for each in found if each.kind is kind]
 
 
 def subject_names(certificate: x509.Certificate) -> tuple[SubjectName, ...]:

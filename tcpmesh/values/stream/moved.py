@@ -17,6 +17,9 @@ class MovedSocket:
     peer: Address
     """The other side's address."""
 
+    local: Address
+    """This side's."""
+
     unread: bytes = b""
     """Bytes that were read, and are to be delivered before all others."""
 
@@ -60,3 +63,54 @@ class MovedRelay:
     from_upstream: MovedDirection
     quiet: int = 0
     """How often in a row it was looked at and found idle."""
+
+
+@dataclass(frozen=True)
+class MovedConnection:
+    """A client, its relay and its host, by their names: the process that goes on with them has a
+    configuration of its own.  Times count from the moment at which it left.
+    """
+
+    listener: str
+    filter_chain: str
+    cluster: str
+    """The cluster whose host it has."""
+
+    asked_cluster: str
+    """The one that was asked for a host: another one where that is an aggregate."""
+
+    host: Address
+    relay: MovedRelay
+    id: int = 0
+    """As `StreamInfo.id` has it."""
+
+    age: float = 0.0
+    """Seconds since it was accepted."""
+
+    connecting_since: float = 0.0
+    """... since the connection to the host was begun."""
+
+    connected_since: float = 0.0
+    """... since that was there."""
+
+    expires_in: float | None = None
+    """Seconds that it may still live; `None` without a limit."""
+
+    counted: tuple[int, int, int, int] = (0, 0, 0, 0)
+    """Bytes that statistics have already, as `StreamInfo.bytes` has them."""
+
+    server_name: str = ""
+    application_protocols: tuple[str, ...] = ()
+    transport_protocol: str = ""
+    ja3: str = ""
+    ja4: str = ""
+    """What its first bytes have said."""
+
+    restored_remote: Address | None = None
+    restored_local: Address | None = None
+    """Where it came from and wanted to go, where a listener filter knows it better than the
+    socket.
+    """
+
+    flags: int = 0
+    """Its response flags so far."""

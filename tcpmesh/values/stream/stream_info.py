@@ -452,6 +452,11 @@ class StreamInfo:
             self.filter_state = FilterState()
         self.filter_state.set(key, value, read_only, sharing)
 
+    def add_metadata(self, namespace: str, values: Mapping[str, Any]) -> None:
+        """Add to the dynamic metadata of a name, in place of what has the same keys."""
+        known = self.metadata
+        self.metadata = {**known, namespace: {**known.get(namespace, {}), **values}}
+
     def close(self, reason: CloseReason) -> None:
         """Note why the connection ends: the first reason stays, but anything goes before the end of
         stream that half-closed it.

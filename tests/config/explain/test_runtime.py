@@ -84,6 +84,20 @@ class ExplainTests(SynchronousTestCase):
             ["a flag of Envoy's own code, which tcpmesh has not", "nothing here goes by this key"],
         )
 
+    def test_overload_manager(self) -> None:
+        """The limit of all listeners has no effect beside that of the overload manager."""
+        found = self.settings(f"{accept_limit.GLOBAL_KEY}: 5")
+        self.assertEqual([""], [each["ignored"] for each in found.values()])
+        kind = "downstream_connections.v3.DownstreamConnectionsConfig"
+        typed = f"type.googleapis.com/envoy.extensions.resource_monitors.{kind}"
+        config = f'{{"@type": {typed}, max_active_downstream_connections: 7}}'
+        name = "envoy.resource_monitors.global_downstream_max_connections"
+        manager = (
+            f"overload_manager: {{resource_monitors: [{{name: {name}, typed_config: {config}}}]}}"
+        )
+        explainer = RuntimeExplainer(load_text(f"{GOOD}{manager}\n").bootstrap)
+        self.assertIn("overload manager", explainer.ignored(accept_limit.GLOBAL_KEY))
+
     def test_default(self) -> None:
         """A field with a runtime key says what the runtime has in place of its default."""
         for values, note in (

@@ -57,17 +57,14 @@ class SupportTests(SynchronousTestCase):
     def test_unsupported_extension(self) -> None:
         """An extension that is not there is named at its @type."""
         text = changed(
-            ("tcp_proxy.v3.TcpProxy", "echo.v3.Echo"),
-            (
-                "          stat_prefix: tcp\n          cluster: web\n          idle_timeout: 5s\n",
-                "",
-            ),
+            ("tcp_proxy.v3.TcpProxy", "dubbo_proxy.v3.DubboProxy"),
+            ("          cluster: web\n          idle_timeout: 5s\n", ""),
         )
 
         self.assertEqual(1, len(said(text)))
         self.assertIn("12:20: ", said(text)[0])
         self.assertIn(
-            "envoy.extensions.filters.network.echo.v3.Echo: Envoy knows this extension",
+            "filters.network.dubbo_proxy.v3.DubboProxy: Envoy knows this extension",
             said(text)[0],
         )
 
@@ -75,10 +72,7 @@ class SupportTests(SynchronousTestCase):
         """A type that is not of Envoy's making is not said to be known to it."""
         text = changed(
             ("envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy", "google.protobuf.Any"),
-            (
-                "          stat_prefix: tcp\n          cluster: web\n          idle_timeout: 5s\n",
-                "",
-            ),
+            ("          cluster: web\n          idle_timeout: 5s\n", ""),
         )
         self.assertIn("google.protobuf.Any is no network filter", said(text)[0])
         self.assertFalse([each for each in said(text) if "Envoy knows" in each])
@@ -122,15 +116,12 @@ class SupportTests(SynchronousTestCase):
         """An extension of another package whose module cannot be imported is an error at its @type,
         whatever is allowed.
         """
-        name = "envoy.extensions.filters.network.echo.v3.Echo"
+        name = "envoy.extensions.filters.network.dubbo_proxy.v3.DubboProxy"
         entry = EntryPoint(name, "tests_of_tcpmesh_nothing_here", types.EXTENSION_GROUP)
         self.patch(types, "entry_points", lambda group: [entry])
         text = changed(
-            ("tcp_proxy.v3.TcpProxy", "echo.v3.Echo"),
-            (
-                "          stat_prefix: tcp\n          cluster: web\n          idle_timeout: 5s\n",
-                "",
-            ),
+            ("tcp_proxy.v3.TcpProxy", "dubbo_proxy.v3.DubboProxy"),
+            ("          cluster: web\n          idle_timeout: 5s\n", ""),
         )
         expected = (
             f"the module 'tests_of_tcpmesh_nothing_here', which is to handle {name}, "

@@ -36,7 +36,6 @@ from tcpmesh.extensions.resource_monitors.injected_resource import LONGEST, Inje
 from tcpmesh.net.moves import CannotWatch
 from tcpmesh.registry import MainContext
 from tcpmesh.runtime.runtime import Runtime
-from tcpmesh.stats.memory import bytes_together, resident_bytes
 from tcpmesh.stats.store import Store
 from tcpmesh.testing.memory.network import MemoryNetwork
 from tcpmesh.values.runtime import Entry
@@ -91,16 +90,6 @@ class MemoryTests(SynchronousTestCase):
         """All processes of the proxy count."""
         found = self.pressure("max_heap_size_bytes: 1000", processes=lambda: (1, 2, 3))
         self.assertEqual(1.5, found)
-
-    def test_read(self) -> None:
-        """The kernel tells the memory of this process, what several use together, and nothing of
-        one that is gone.
-        """
-        own = os.getpid()
-        self.assertGreater(resident_bytes(), 1 << 20)
-        self.assertGreater(bytes_together([own]), 1 << 20)
-        self.assertLess(bytes_together([own]), 2 * resident_bytes())
-        self.assertEqual(0, bytes_together([1 << 22]))
 
     def test_close(self) -> None:
         """Nothing is to be given back."""

@@ -79,7 +79,7 @@ def at(host: str) -> StreamInfo:
 class TreeTestCase(MeshTestCase):
     """Base: builds trees."""
 
-    def tree(self, message: dict[str, Any]) -> Choose:
+    def tree(self, message: dict[str, Any]) -> Choose[str]:
         """What it chooses."""
 
         def name_of(action: Any) -> str:

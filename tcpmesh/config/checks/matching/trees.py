@@ -1,4 +1,6 @@
-"""Matching trees, as a listener chooses its filter chains by: `filter_chain_matcher`."""
+"""Matching trees, as a listener chooses its filter chains by (`filter_chain_matcher`), and rbac its
+actions.
+"""
 
 from __future__ import annotations
 
@@ -26,6 +28,9 @@ NOT_OF_CONNECTIONS = (
 
 ACTION = f"{_XDS}Matcher.OnMatch.action"
 
+CHAIN_NAME = "google.protobuf.StringValue"
+"""The type of the actions of a listener."""
+
 PLACES: dict[str, tuple[str, ...]] = {
     f"{_XDS}Matcher.MatcherTree.input": (_INPUTS,),
     f"{_XDS}Matcher.MatcherTree.custom_match": (
@@ -34,7 +39,7 @@ PLACES: dict[str, tuple[str, ...]] = {
     ),
     f"{_XDS}Matcher.MatcherList.Predicate.SinglePredicate.input": (_INPUTS,),
     f"{_XDS}Matcher.MatcherList.Predicate.SinglePredicate.custom_match": (_MATCHERS,),
-    ACTION: ("google.protobuf.StringValue",),
+    ACTION: (),
 }
 """How the types of the extensions at a place in a tree begin."""
 
@@ -46,15 +51,31 @@ def _check_listener(listener: Any, field_path: FieldPath, report: Report) -> Non
         return
     names = {chain.name for chain in listener.filter_chains}
     here: FieldPath = (field_path, "filter_chain_matcher")
-    for place, full_name, config in _extensions(listener.filter_chain_matcher, here):
+    for place, config in check_tree(listener.filter_chain_matcher, here, CHAIN_NAME, report):
+        _check_name(config, names, place, report)
+
+
+def check_tree(
+    tree: Message, field_path: FieldPath, action: str, report: Report
+) -> Iterator[tuple[FieldPath, Any]]:
+    """Report the extensions that a tree names and Envoy does not have.
+
+    :param action: the type of its actions.
+    :return: these, with the places of their `typed_config`.
+    """
+    for place, full_name, config in _extensions(tree, field_path):
         type_name = type_of_url(config.typed_config.type_url)
-        known = type_name.startswith(PLACES[full_name])
-        is_there = known and not type_name.startswith(NOT_OF_CONNECTIONS)
-        if not (is_there or is_foreign(type_name)):
+        known = (
+            type_name == action
+            if full_name == ACTION
+            else type_name.startswith(PLACES[full_name])
+            and not type_name.startswith(NOT_OF_CONNECTIONS)
+        )
+        if not (known or is_foreign(type_name)):
             text = f"Didn't find a registered implementation for {config.name!r} with type URL"
             report.error(((place, "typed_config"), "@type"), f"{text}: {type_name!r}")
         elif full_name == ACTION:
-            _check_name(config, names, (place, "typed_config"), report)
+            yield (place, "typed_config"), config
 
 
 def _check_name(action: Any, names: Container[str], field_path: FieldPath, report: Report) -> None:
@@ -89,20 +110,26 @@ def _extensions(message: Message, field_path: FieldPath) -> Iterator[tuple[Field
 def _check_ip(matcher: Any, field_path: FieldPath, report: Report) -> None:
     for index, each in enumerate(matcher.range_matchers):
         ranges = (((field_path, "range_matchers"), index), "ranges")
-        _check_ranges(each.ranges, ranges, report)
+        check_ranges(each.ranges, ranges, report)
 
 
 def _check_ip_input(matcher: Any, field_path: FieldPath, report: Report) -> None:
-    _check_ranges(matcher.cidr_ranges, (field_path, "cidr_ranges"), report)
+    check_ranges(matcher.cidr_ranges, (field_path, "cidr_ranges"), report)
 
 
-def _check_ranges(ranges: Any, field_path: FieldPath, report: Report) -> None:
+def check_ranges(ranges: Any, field_path: FieldPath, report: Report) -> None:
+    """Report each network of a list that has no IP address."""
     for index, each in enumerate(ranges):
-        try:
-            ipaddress.ip_address(each.address_prefix)
-        except ValueError:
-            text = f"malformed IP address: {each.address_prefix}"
-            report.error(((field_path, index), "address_prefix"), text)
+        check_network(each, (field_path, index), report)
+
+
+def check_network(message: Any, field_path: FieldPath, report: Report) -> None:
+    """Report a network that has no IP address."""
+    try:
+        ipaddress.ip_address(message.address_prefix)
+    except ValueError:
+        text = f"malformed IP address: {message.address_prefix}"
+        report.error((field_path, "address_prefix"), text)
 
 
 def _check_server_names(matcher: Any, field_path: FieldPath, report: Report) -> None:

@@ -1,5 +1,5 @@
 """Parts of the messages of TLS: what `tls_params` come to, which validation context holds, hashes
-of certificates.
+and names of certificates.
 """
 
 from __future__ import annotations
@@ -12,8 +12,12 @@ from envoy.extensions.transport_sockets.tls.v3 import common_pb2
 
 from tcpmesh.config.fields.tls.secrets import VALIDATION, Secrets, key_of
 from tcpmesh.net.tls.names import Parameters, parameters
+from tcpmesh.net.tls.subject_names import NameKind, NameMatcher
 
 _SHA256 = 32
+
+_KINDS = {1: NameKind.EMAIL, 2: NameKind.DNS, 3: NameKind.URI, 4: NameKind.IP_ADDRESS}
+_OTHER_NAME = 5
 
 
 class WrongHash(ValueError):
@@ -90,3 +94,18 @@ def hash_of_base64(text: str) -> bytes:
     if len(found) != _SHA256:
         raise WrongHash("verify_certificate_spki must be the base64 of a SHA-256 hash")
     return found
+
+
+def name_matcher(message: Any) -> NameMatcher:
+    """What a `SubjectAltNameMatcher` asks of a name."""
+    is_other = message.san_type == _OTHER_NAME
+    kind = NameKind.OTHER_NAME if is_other else _KINDS[message.san_type]
+    return pattern_matcher(kind, message.matcher, message.oid if is_other else "")
+
+
+def pattern_matcher(kind: NameKind, message: Any, oid: str = "") -> NameMatcher:
+    """What a `StringMatcher` asks of names of a kind."""
+    test = message.WhichOneof("match_pattern")
+    value = getattr(message, test)
+    text = value.regex if test == "safe_regex" else value
+    return NameMatcher(kind, test, text, message.ignore_case, oid)

@@ -167,12 +167,8 @@ class ProxyProtocol:
         found: dict[str, dict[str, str]] = {}
         for namespace, key, decode, value in ruled:
             found.setdefault(namespace, {}).setdefault(key, decode(value))
-        if found:
-            known = info.metadata
-            info.metadata = {
-                **known,
-                **{name: {**known.get(name, {}), **each} for name, each in found.items()},
-            }
+        for namespace, each in found.items():
+            info.add_metadata(namespace, each)
 
 
 def _decoder(pair: Any) -> Callable[[bytes], str]:

@@ -29,7 +29,7 @@ from tcpmesh.logs.debug import debug_logger
 from tcpmesh.registry import WorkerContext, extension
 from tcpmesh.stats.store import Store
 from tcpmesh.values.filter_status import InspectResult
-from tcpmesh.values.stream.stream_info import ClientHello, StreamInfo
+from tcpmesh.values.stream.stream_info import ClientHello
 from tcpmesh.wire.client_hello import (
     GOODBYE,
     WRONG_VERSION,
@@ -161,7 +161,7 @@ class HelloInspector:
         owner.stats.tls_not_found.tally += 1
         if owner.closes_plain:
             return self._close(NOT_DETECTED)
-        _note(info, NOT_DETECTED)
+        info.add_metadata(NAMESPACE, {"failure_reason": NOT_DETECTED})
         return 0
 
     def _refuse_large(self) -> InspectResult:
@@ -171,15 +171,10 @@ class HelloInspector:
     def _close(self, why: str) -> InspectResult:
         info = self._connection.stream_info
         if why:
-            _note(info, why)
+            info.add_metadata(NAMESPACE, {"failure_reason": why})
         if debug_log.enabled:
             debug_log.debug("[C{id}] closed by tls_inspector: {why}", id=info.id, why=why or "-")
         return InspectResult.CLOSE
-
-
-def _note(info: StreamInfo, why: str) -> None:
-    known = info.metadata
-    info.metadata = {**known, NAMESPACE: {**known.get(NAMESPACE, {}), "failure_reason": why}}
 
 
 def _text(data: bytes) -> str:

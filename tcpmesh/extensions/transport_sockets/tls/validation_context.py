@@ -10,7 +10,13 @@ from envoy.extensions.transport_sockets.tls.v3.tls_spiffe_validator_config_pb2 i
     SPIFFECertValidatorConfig,
 )
 
-from tcpmesh.config.fields.tls.parts import hash_of_base64, hash_of_hex, validation_context
+from tcpmesh.config.fields.tls.parts import (
+    hash_of_base64,
+    hash_of_hex,
+    name_matcher,
+    pattern_matcher,
+    validation_context,
+)
 from tcpmesh.config.fields.tls.secrets import Secrets
 from tcpmesh.config.fields.tls.spiffe import trust_bundles
 from tcpmesh.config.fields.values import source_bytes
@@ -18,9 +24,6 @@ from tcpmesh.net.tls.material import MaterialError, read_authorities, read_revoc
 from tcpmesh.net.tls.subject_names import NameKind, NameMatcher
 from tcpmesh.net.tls.verifier import TrustDomain, ValidationSettings
 from tcpmesh.values.shared.secrets import NO_SECRETS
-
-_KINDS = {1: NameKind.EMAIL, 2: NameKind.DNS, 3: NameKind.URI, 4: NameKind.IP_ADDRESS}
-_OTHER_NAME = 5
 
 
 def validation_settings(common: Any, secrets: Secrets = NO_SECRETS) -> ValidationSettings | None:
@@ -72,20 +75,10 @@ def _bytes(source: Any, environ: Mapping[str, str], part: str) -> bytes:
 
 
 def _matchers(context: Any) -> Iterator[NameMatcher]:
-    for each in context.match_typed_subject_alt_names:
-        is_other = each.san_type == _OTHER_NAME
-        kind = NameKind.OTHER_NAME if is_other else _KINDS[each.san_type]
-        yield _matcher(kind, each.matcher, each.oid if is_other else "")
+    yield from map(name_matcher, context.match_typed_subject_alt_names)
     if not context.match_typed_subject_alt_names:
         for each in context.match_subject_alt_names:
-            yield _matcher(NameKind.ANY, each)
-
-
-def _matcher(kind: NameKind, message: Any, oid: str = "") -> NameMatcher:
-    test = message.WhichOneof("match_pattern")
-    value = getattr(message, test)
-    text = value.regex if test == "safe_regex" else value
-    return NameMatcher(kind, test, text, message.ignore_case, oid)
+            yield pattern_matcher(NameKind.ANY, each)
 
 
 def _trust_domains(context: Any, environ: Mapping[str, str]) -> tuple[TrustDomain, ...] | None:

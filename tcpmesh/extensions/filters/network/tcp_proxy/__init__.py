@@ -22,6 +22,7 @@ from tcpmesh.cluster.upstream.counting import held
 from tcpmesh.connection.connection import Connection
 from tcpmesh.connection.filters import NetworkFilter
 from tcpmesh.connection.relay import idle_queue
+from tcpmesh.extensions.filters.network.tcp_proxy import moving
 from tcpmesh.extensions.filters.network.tcp_proxy.attempts import SessionContext
 from tcpmesh.extensions.filters.network.tcp_proxy.logs import SessionLogs
 from tcpmesh.extensions.filters.network.tcp_proxy.proxy_header import ProxyHeader
@@ -34,14 +35,15 @@ from tcpmesh.extensions.filters.network.tcp_proxy.shedding import (
     points_of,
 )
 from tcpmesh.extensions.filters.network.tcp_proxy.stats import TcpProxyStats
-from tcpmesh.interfaces import ILogsConnections, IStoppableFilter
+from tcpmesh.interfaces import ILogsConnections, IMovesClients, IStoppableFilter
 from tcpmesh.net.cooperator import do_all
 from tcpmesh.registry import WorkerContext, extension
 from tcpmesh.values.all_or_nothing import all_or_nothing
+from tcpmesh.values.stream.moved import MovedConnection
 
 
 @extension(tcp_proxy_pb2.TcpProxy)
-@implementer(ILogsConnections, IStoppableFilter)
+@implementer(ILogsConnections, IMovesClients, IStoppableFilter)
 class TcpProxy(NetworkFilter):
     """What a filter chain's `TcpProxy` message says, and the sessions it has."""
 
@@ -55,7 +57,7 @@ class TcpProxy(NetworkFilter):
         """What is asked whether sessions are to be closed; `None` where that is not wanted."""
         self.serves_many_chains = self._drain is None
         """Whether it is all the same to it whose clients they are: chains drain one by one."""
-        self._cooperator = context.network.cooperator
+        self._network = context.network
         points = points_of(context.overload)
         idle, timers = self._settings.idle_timeout, context.network.timers
         queue = idle_queue(timers, idle) if idle is not None else None
@@ -88,7 +90,7 @@ class TcpProxy(NetworkFilter):
         self._new_session: type[Session] = Session if points is None else SheddingSession
         self._gates: Gates | None = None
         if points is not None and points.on_data is not None:
-            self._gates = Gates(context.overload, lambda: self._sessions, self._cooperator)
+            self._gates = Gates(context.overload, lambda: self._sessions, self._network.cooperator)
         if self._drain is not None:
             self._drain.watch(self._drain_sessions)
 
@@ -100,17 +102,42 @@ class TcpProxy(NetworkFilter):
 
     def attach(self, connection: Connection) -> None:
         """Serve a client that all filters before have let pass."""
+        self._session(connection).start()
+
+    def _session(self, connection: Connection) -> Session:
         session = self._new_session(self._context, connection)
         if not self._sessions:
             self._store.add_collector(self._collect)
         self._sessions.add(session)
         if self._drain is not None and self._drain.is_on:
             session.drain()
-        session.start()
+        return session
+
+    # Clients that leave this process, or come from another one
+
+    def clients(self) -> tuple[Session, ...]:
+        """Those there are."""
+        return tuple(self._sessions)
+
+    def why_stays(self, client: Session) -> str:
+        """Why one cannot leave now."""
+        return moving.why_stays(client, self._network)
+
+    def leave(self, client: Session) -> tuple[MovedConnection, tuple[int, int]]:
+        """Let one go."""
+        return moving.leave(client, self._network)
+
+    def takes(self, moved: MovedConnection) -> str:
+        """Why one of another process cannot go on here."""
+        return moving.takes(self._context, moved)
+
+    def arrive(self, connection: Connection, moved: MovedConnection, upstream: Any) -> None:
+        """Go on with one of another process."""
+        moving.arrive(self._session(connection), moved, upstream)
 
     def _drain_sessions(self) -> None:
         """A drain begins."""
-        do_all(self._cooperator, self._draining())
+        do_all(self._network.cooperator, self._draining())
 
     def _draining(self) -> Iterator[None]:
         for session in tuple(self._sessions):

@@ -44,6 +44,11 @@ class SessionLogs:
         if self._interval is not None:
             self._interval.add(session)
 
+    def arrived(self, session: Attempts) -> None:
+        """A client of another process goes on here."""
+        if self._interval is not None:
+            self._interval.add(session)
+
     def connected(self, session: Attempts) -> None:
         """It has an upstream."""
         if self._on_connected:
