@@ -214,7 +214,7 @@ def _import(modules: tuple[str, ...]) -> None:
 def main(descriptor: int) -> None:
     """What main starts as a program."""
     name_process("tcpmesh:fork")
-    # It makes no garbage, and a collection would touch what is shared.  Workers have it run once they
+    # It makes no garbage, and a collection would touch what is shared.  Workers collect once they
     # serve: until then little of what they make is garbage.
     gc.disable()
     ForkServer(socket.socket(fileno=descriptor)).serve()
