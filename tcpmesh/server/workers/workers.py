@@ -12,8 +12,7 @@ Where there is much to tell, it is told in steps, and what main says meanwhile w
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from itertools import count
 from typing import Any
 
@@ -33,6 +32,7 @@ from tcpmesh.server.workers.answers import (
 from tcpmesh.server.workers.binder import Binder
 from tcpmesh.server.workers.blocks import Blocks
 from tcpmesh.server.workers.interface import IMain, IWorkerLink
+from tcpmesh.server.workers.ordered_link import OrderedLink
 from tcpmesh.server.workers.outcomes import Failing
 from tcpmesh.values.link import (
     AddCluster,
@@ -64,9 +64,6 @@ from tcpmesh.values.shared.memory import MainCounts
 
 log = Logger(namespace="main")
 
-AT_ONCE = 64
-"""Messages that are sent at once to a worker that joins; the rest follows in steps."""
-
 PATIENCE = 0.25
 """Seconds that an answer is waited for, where who asked can do without."""
 
@@ -82,7 +79,7 @@ class Workers:
         self.count = number
         self._network = network
         self._counts = counts
-        self._links: dict[int, _Link] = {}
+        self._links: dict[int, OrderedLink] = {}
         self._stopping = False
         self._is_prepared = self._is_started = False
         """Whether workers were told to be so."""
@@ -310,7 +307,7 @@ class Workers:
             link.close()
             return
         self._counts.worker_started(index)
-        joined = self._links[index] = _Link(index, link, self._network, self._binder)
+        joined = self._links[index] = OrderedLink(index, link, self._network, self._binder)
         joined.send_much([self._main.begin(index), *self._present(index)])
         if self._is_prepared or self._is_started:
             self._together.add(Prepared, index)
@@ -348,56 +345,6 @@ class Workers:
             link.close()
         self._links.clear()
         self._counts.close()
-
-
-class _Link:
-    """What one worker is told, in order."""
-
-    def __init__(self, index: int, link: IWorkerLink, network: INetwork, binder: Binder) -> None:
-        self._index = index
-        self._link = link
-        self._network = network
-        self._binder = binder
-        self._waiting: deque[WorkerMessage] = deque()
-        """What is still to be sent."""
-
-    def send(self, message: WorkerMessage) -> None:
-        """Tell it something, after all that it is still to be told."""
-        if self._waiting:
-            self._waiting.append(message)
-        else:
-            self._send(message)
-
-    def send_much(self, messages: Sequence[WorkerMessage]) -> None:
-        """Tell it all of this."""
-        for message in messages[:AT_ONCE]:
-            self._send(message)
-        self._waiting.extend(messages[AT_ONCE:])
-        if self._waiting:
-            self._network.cooperator.cooperate(self._steps())
-
-    def _steps(self) -> Iterator[None]:
-        while self._waiting:
-            # It waits until it is sent, so that nothing overtakes it.
-            self._send(self._waiting[0])
-            if self._waiting:
-                self._waiting.popleft()
-            yield
-
-    def _send(self, message: WorkerMessage) -> None:
-        sockets: Sequence[Any] = ()
-        if isinstance(message, AddListener):
-            sockets = self._binder.sockets(message.listener, self._index)
-        self._link.send(message, sockets)
-
-    def forget(self) -> None:
-        """It is no more."""
-        self._waiting.clear()
-
-    def close(self) -> None:
-        """It has stopped."""
-        self._waiting.clear()
-        self._link.close()
 
 
 def _cancelled(_: None, call: IDelayedCall) -> None:

@@ -1,70 +1,28 @@
-"""Main with several workers, over links that write bytes: each rule that holds for the whole proxy,
-and what becomes of a worker that is lost.
+"""Main with several workers, over links that write bytes: they serve as one proxy, also while it
+changes.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from envoy.extensions.filters.network.connection_limit.v3 import connection_limit_pb2
-
-from twisted.internet.defer import Deferred
-from twisted.trial.unittest import SynchronousTestCase
-
 from tcpmesh.cluster.cluster import Cluster
 from tcpmesh.listener.listener import Listener
 from tcpmesh.net.listen import BindError
 from tcpmesh.registry import BrokenExtension, UnknownExtension
-from tcpmesh.runtime.entries import entry_of_text
 from tcpmesh.server.worker import Worker
-from tcpmesh.server.workers.workers import PATIENCE
 from tcpmesh.testing.mesh import address_of
-from tcpmesh.testing.upstreams import Named
 from tcpmesh.values.drain import DrainScope
-from tcpmesh.values.hosts import HealthFlag
 from tcpmesh.values.link import (
-    HostFails,
     ListenerRefused,
-    LogLevels,
     Refusal,
-    SharedBlocks,
-    Start,
 )
 from tcpmesh.values.stream.live import CloseQuery, ConnectionQuery
-from tests.mesh import FRONT, Mesh, address_yaml, cluster_message, tcp_proxy
+from tests.mesh import FRONT, address_yaml, cluster_message, tcp_proxy
+from tests.server.workers.several import HOST, OTHER, WorkersTestCase
 from tests.told import told_in
 
-HOST = "127.0.0.2:80"
-OTHER = "127.0.0.3:80"
 UNKNOWN = '[{name: x, typed_config: {"@type": type.googleapis.com/google.protobuf.Empty}}]'
-TYPE = f"type.googleapis.com/{connection_limit_pb2.ConnectionLimit.DESCRIPTOR.full_name}"
-LIMIT = (
-    f"[{{name: l, typed_config: {{'@type': {TYPE}, stat_prefix: n, max_connections: 2}}}}, "
-    + tcp_proxy()[1:]
-)
-
-
-class WorkersTestCase(SynchronousTestCase):
-    """Two workers before two hosts, which say their names."""
-
-    def setUp(self) -> None:
-        """Nobody listens yet."""
-        self.mesh = Mesh(1, workers=2)
-        for name, host in (("a", HOST), ("b", OTHER)):
-            self.mesh.upstream(host, Named(name))
-
-    def begin(self, more: str = "", fields: str = "cluster: c") -> None:
-        """A listener before both hosts."""
-        self.mesh.add_cluster("c", HOST, OTHER, more=more)
-        self.mesh.serve(fields)
-
-    def connect(self, times: int = 1) -> list[Any]:
-        """So many clients, which workers get by turns."""
-        return [self.mesh.connect() for _ in range(times)]
-
-    def told(self, kind: type, index: int = 0) -> list[Any]:
-        """What a worker was told of this kind."""
-        return [each for each in self.mesh.workers[index].told if isinstance(each, kind)]
 
 
 class ServingTests(WorkersTestCase):
@@ -192,172 +150,6 @@ class ServingTests(WorkersTestCase):
         self.successResultOf(warm)
 
 
-class LimitTests(WorkersTestCase):
-    """Limits hold for the whole proxy."""
-
-    def setUp(self) -> None:
-        """Hosts that keep their clients."""
-        self.mesh = Mesh(1, workers=2)
-        for host in (HOST, OTHER):
-            self.mesh.upstream(host)
-
-    def test_circuit_breaker(self) -> None:
-        """A cluster may have as many connections as its breaker says, in all workers together."""
-        self.begin("circuit_breakers: {thresholds: [{max_connections: 3}]}")
-        self.assertEqual([False] * 3 + [True], [client.ended for client in self.connect(4)])
-        self.assertEqual(1, self.mesh.stat("cluster.c.upstream_cx_overflow"))
-
-    def test_connection_limit(self) -> None:
-        """A filter chain's connection_limit is for all workers, and stays so when other chains of
-        its listener change.
-        """
-        self.mesh.add_cluster("c", HOST)
-        self.mesh.add_listener("l", FRONT, LIMIT)
-        self.mesh.listeners.start()
-        clients = self.connect(3)
-        self.assertEqual([False, False, True], [client.ended for client in clients])
-        self.mesh.listeners.add_or_update(self.with_chain("{destination_port: 7}"))
-        self.assertTrue(self.mesh.connect().ended)
-        clients[0].transport.abortConnection()
-        self.mesh.pump()
-        self.assertEqual([False, True], [client.ended for client in self.connect(2)])
-
-    def with_chain(self, match: str) -> Any:
-        """The listener with another chain for these clients."""
-        message = type(next(self.mesh.listeners.messages()))()
-        message.CopyFrom(next(self.mesh.listeners.messages()))
-        chain = message.filter_chains.add()
-        chain.CopyFrom(message.filter_chains[0])
-        chain.name = "other"
-        chain.filter_chain_match.destination_port.value = 7
-        return message
-
-    def test_listener_limit(self) -> None:
-        """The runtime's limit of a listener counts the clients of all workers."""
-        self.begin()
-        key = "envoy.resource_limits.listener.l.connection_limit"
-        for worker in self.mesh.workers:
-            worker.worker.context.runtime.update({key: entry_of_text("2")})
-        ended = [client.ended for client in self.connect(4)]
-        self.assertEqual([False, False, True, True], ended)
-
-    def test_blocks_are_used_again(self) -> None:
-        """What was removed gives its counts back, once no worker has clients of it any more."""
-        self.begin()
-        blocks = self.told(SharedBlocks)
-        for _ in range(20):
-            self.mesh.add_cluster("more", HOST)
-            self.mesh.clusters.remove("more")
-        later = self.told(SharedBlocks)[len(blocks) :]
-        self.assertLess(len({block for each in later for _, block in each.blocks}), 4)
-
-
-class OutlierTests(WorkersTestCase):
-    """Outlier detection decides over what all workers have seen."""
-
-    def begin_with(self, more: str) -> None:
-        """One host, that refuses."""
-        self.mesh.add_cluster("c", HOST, more=f"outlier_detection: {{{more}}}")
-        self.mesh.serve()
-        self.mesh.network.refused.add(address_of(HOST))
-
-    def is_out(self) -> bool:
-        """Whether the host is ejected."""
-        (cluster,) = self.mesh.main.cluster_statuses()
-        return "failed_outlier_check" in cluster.hosts[0].health_flags
-
-    def test_failures_in_a_row(self) -> None:
-        """Failures count that workers have had in turn, and an ejection holds in all of them."""
-        self.begin_with("consecutive_5xx: 4, max_ejection_percent: 100")
-        self.connect(3)
-        self.assertFalse(self.is_out())
-        self.connect(1)
-        self.assertTrue(self.is_out())
-        for each in self.mesh.workers:
-            cluster = each.worker.clusters.get("c")
-            assert cluster is not None
-            self.assertIn(HealthFlag.failed_outlier_check, cluster.hosts[0].flags)
-
-    def test_success_of_another(self) -> None:
-        """A success ends the row, whichever worker has it."""
-        self.begin_with("consecutive_5xx: 4, max_ejection_percent: 100")
-        for _ in range(3):
-            self.connect(1)  # of worker 0 ...
-            self.mesh.network.refused.clear()
-            self.connect(1)  # ... and of worker 1
-            self.mesh.network.refused.add(address_of(HOST))
-        self.connect(2)
-        self.assertFalse(self.is_out())
-        self.assertEqual([HostFails(1, 1)] * 4, self.told(HostFails, 1))
-
-    def test_rates(self) -> None:
-        """The rate of successes in an interval is that of all workers: main decides when the last
-        one has answered, or at the end of the next interval.
-        """
-        self.mesh.add_cluster(
-            "c",
-            HOST,
-            OTHER,
-            more="outlier_detection: {consecutive_5xx: 1000, interval: 10s, "
-            "failure_percentage_minimum_hosts: 2, failure_percentage_request_volume: 8, "
-            "failure_percentage_threshold: 60, enforcing_failure_percentage: 100, "
-            "max_ejection_percent: 50}",
-        )
-        self.mesh.serve()
-        self.mesh.network.refused.add(address_of(HOST))
-        self.connect(20)
-        self.mesh.workers[1].is_stuck = True
-        self.mesh.advance(10)
-        self.assertFalse(self.is_out())
-        self.mesh.workers[1].go_on()
-        self.assertTrue(self.is_out())
-
-
-class NamedHostsTests(WorkersTestCase):
-    """Hosts that connections name (ORIGINAL_DST)."""
-
-    def setUp(self) -> None:
-        """A cluster of what clients wanted."""
-        self.mesh = Mesh(1, workers=2)
-        self.mesh.upstream(HOST)
-        message = cluster_message("c", [])
-        message.ClearField("load_assignment")
-        message.type = message.ORIGINAL_DST
-        message.lb_policy = message.CLUSTER_PROVIDED
-        message.cleanup_interval.seconds = 10
-        self.mesh.clusters.add_or_update(message)
-        more = "use_original_dst: true"
-        self.mesh.serve(more=more)
-
-    def hosts(self) -> list[str]:
-        """The hosts that there are."""
-        (cluster,) = self.mesh.main.cluster_statuses()
-        return [host.address for host in cluster.hosts]
-
-    def test_seen_by_two(self) -> None:
-        """A host that two workers have seen is one, and it is forgotten when neither uses it."""
-        clients = [self.mesh.redirect(HOST) for _ in range(2)]
-        self.mesh.advance(1)
-        self.assertEqual([HOST], self.hosts())
-        for left, client in ((1, clients[0]), (0, clients[1])):
-            client.transport.abortConnection()
-            self.mesh.pump()
-            for _ in range(3):
-                self.mesh.advance(10)
-            self.assertEqual([HOST] * left, self.hosts())
-
-    def test_answer_that_is_missing(self) -> None:
-        """As long as a worker has not answered nothing is known to be unused."""
-        self.mesh.redirect(HOST).transport.abortConnection()
-        self.mesh.workers[1].is_stuck = True
-        for _ in range(3):
-            self.mesh.advance(10)
-        self.assertEqual([HOST], self.hosts())
-        self.mesh.workers[1].go_on()
-        self.mesh.advance(10)
-        self.assertEqual([], self.hosts())
-
-
 class ChangeTests(WorkersTestCase):
     """What changes while workers serve."""
 
@@ -420,181 +212,6 @@ class ChangeTests(WorkersTestCase):
             self.mesh.pump()
         self.mesh.stats()
         self.assertEqual({}, self.mesh.stats("cluster.c."))
-
-
-class SlowTests(WorkersTestCase):
-    """A worker that does not answer."""
-
-    def setUp(self) -> None:
-        """One of two has stopped hearing anything."""
-        super().setUp()
-        self.begin()
-        self.connect(4)
-        self.mesh.workers[1].is_stuck = True
-
-    def test_numbers(self) -> None:
-        """It is waited for a quarter of a second; what the others have counted is there, and what
-        it tells later is added.
-        """
-        asked = self.mesh.main.numbers()
-        self.mesh.advance(PATIENCE - 0.01)
-        self.assertNoResult(asked)
-        self.mesh.advance(0.01)
-        self.successResultOf(asked)
-        self.assertEqual(2, self.total())
-        self.mesh.workers[1].go_on()
-        self.mesh.pump()
-        self.assertEqual(4, self.total())
-
-    def total(self) -> int:
-        """The clients that the store knows of."""
-        counters = {each.name: each.tally for each in self.mesh.store.counters()}
-        return counters["listener.127.0.0.1_1.downstream_cx_total"]
-
-    def test_dies(self) -> None:
-        """Where it dies nobody waits any longer."""
-        asked: list[Deferred[Any]] = [
-            self.mesh.main.numbers(),
-            self.mesh.main.count_connections(),
-            self.mesh.main.live.connections(ConnectionQuery()),
-            self.mesh.main.watching.traffic(),
-            self.mesh.main.stop(),
-        ]
-        self.mesh.pump()
-        for each in asked:
-            self.assertNoResult(each)
-        self.mesh.workers[1].die()
-        self.mesh.pump()
-        for each in asked:
-            self.successResultOf(each)
-
-
-class LostTests(WorkersTestCase):
-    """A worker dies, and another one takes its place."""
-
-    def setUp(self) -> None:
-        """Clients are connected when one dies."""
-        self.mesh = Mesh(1, workers=2)
-        for host in (HOST, OTHER):
-            self.mesh.upstream(host)
-        self.begin("circuit_breakers: {thresholds: [{max_connections: 4}]}")
-        self.clients = self.connect(4)
-        self.mesh.stats()
-        self.mesh.main.host_numbers()
-        self.mesh.pump()
-        self.mesh.workers[1].die()
-
-    def test_gauges(self) -> None:
-        """Its connections are counted no more, and what it has counted stays."""
-        stats = self.mesh.stats("listener.127.0.0.1_1.")
-        self.assertEqual((4, 2), (stats["downstream_cx_total"], stats["downstream_cx_active"]))
-        self.assertEqual(0, stats["worker_1.downstream_cx_active"])
-        self.assertEqual(2, stats["worker_1.downstream_cx_total"])
-
-    def test_limits(self) -> None:
-        """What it had counted for limits of the whole proxy is 0, so others may use it."""
-        self.assertEqual([False, False, True], [client.ended for client in self.connect(3)])
-
-    def test_others(self) -> None:
-        """The clients of the others notice nothing."""
-        self.assertEqual(2, sum(client.ended for client in self.clients))
-
-    def test_successor(self) -> None:
-        """Another one serves in its place, as if it had always been there."""
-        self.mesh.replace_worker(1)
-        self.assertEqual([False, False, True], [client.ended for client in self.connect(3)])
-        stats = self.mesh.stats("listener.127.0.0.1_1.")
-        self.assertEqual(7, stats["downstream_cx_total"])
-        self.assertGreater(stats["worker_1.downstream_cx_total"], 2)
-
-    def test_host_numbers(self) -> None:
-        """What it has counted of hosts stays, but for its connections."""
-        self.mesh.replace_worker(1)
-        self.mesh.main.host_numbers()
-        self.mesh.pump()
-        (cluster,) = self.mesh.main.cluster_statuses()
-        self.assertEqual(4, sum(host.counters["cx_total"] for host in cluster.hosts))
-        self.assertEqual(2, sum(host.gauges["cx_active"] for host in cluster.hosts))
-
-    def test_told_everything(self) -> None:
-        """It is told all that there is: clusters with the health of their hosts and their pauses,
-        what was replaced, log levels, drains.
-        """
-        mesh = self.mesh
-        mesh.set_flags("c", HOST, HealthFlag.failed_active_hc)
-        mesh.add_cluster("d", OTHER)
-        mesh.main.steering.pause("d", 100)
-        mesh.add_listener("l", FRONT, tcp_proxy("cluster: d"))
-        mesh.main.set_log_levels({"connection": "info"})
-        mesh.listeners.drain(DrainScope.ALL, False)
-        mesh.listeners.fail_health_checks(True)
-        mesh.replace_worker(1)
-        worker = mesh.workers[1].worker
-        cluster, other = worker.clusters.get("c"), worker.clusters.get("d")
-        assert cluster is not None and other is not None
-        failed = HealthFlag.failed_active_hc
-        self.assertEqual([True, False], [failed in host.flags for host in cluster.hosts])
-        self.assertIsNotNone(other.paused)
-        self.assertEqual([LogLevels((("connection", "info"),))], self.told(LogLevels, 1))
-        (listener,) = worker.listeners._listeners.values()
-        self.assertTrue(listener.drain.is_due())
-
-    def test_runtime(self) -> None:
-        """It begins with the runtime values that hold."""
-        self.mesh.main.layers.runtime.update({"k": entry_of_text("7")})
-        self.mesh.replace_worker(1)
-        runtime = self.mesh.workers[1].worker.context.runtime
-        self.assertEqual(self.mesh.main.layers.begin(), runtime.items())
-
-    def test_before_the_start(self) -> None:
-        """One that dies before clients are accepted is not waited for, and the next one opens its
-        listeners when it is ready.
-        """
-        mesh = Mesh(1, workers=2)
-        mesh.upstream(HOST)
-        mesh.add_cluster("c", HOST)
-        mesh.add_listener("l", FRONT, tcp_proxy())
-        mesh.workers[1].is_stuck = True
-        warm = mesh.main.initialize()
-        mesh.workers[1].die()
-        self.successResultOf(warm)
-        mesh.main.start_workers()
-        mesh.replace_worker(1)
-        self.assertEqual([Start()], [e for e in mesh.workers[1].told if isinstance(e, Start)])
-        for _ in range(2):
-            mesh.connect()
-        self.assertEqual(1, mesh.stat("listener.127.0.0.1_1.worker_1.downstream_cx_total"))
-
-    def test_much_to_tell(self) -> None:
-        """Where there is much it is told in steps; what changes meanwhile comes after that."""
-        mesh = self.mesh
-        for number in range(50):
-            mesh.add_cluster(f"c{number}", HOST)
-        worker = mesh.workers[1] = mesh.new_worker(1)
-        self.assertLess(len(worker.told), 100)
-        mesh.clusters.remove("c49")
-        mesh.add_cluster("c0", OTHER)
-        mesh.pump()
-        self.assertIsNone(worker.worker.clusters.get("c49"))
-        changed = worker.worker.clusters.get("c0")
-        assert changed is not None
-        self.assertEqual([OTHER], [str(host.address) for host in changed.hosts])
-
-    def told_numbers(self) -> Deferred[None]:
-        """Workers are asked what they have counted."""
-        asked = self.mesh.main.numbers()
-        self.mesh.pump()
-        return asked
-
-    def test_both(self) -> None:
-        """With no worker there all questions are answered; the next one serves."""
-        self.mesh.workers[0].die()
-        self.successResultOf(self.told_numbers())
-        self.assertEqual(0, self.successResultOf(self.mesh.main.count_connections()))
-        asked = self.mesh.main.live.connections(ConnectionQuery())
-        self.assertEqual(0, self.successResultOf(asked).total)
-        self.mesh.replace_worker(0)
-        self.assertFalse(self.mesh.connect().ended)
 
 
 class RefusalTests(WorkersTestCase):
