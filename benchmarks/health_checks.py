@@ -114,7 +114,10 @@ def configuration(kind: str, hosts: list[str], port: int, admin: int) -> str:
 def commands(path: Path) -> dict[str, list[str]]:
     """How each of the two is started with this file."""
     return {
-        "tcpmesh": [tools.twistd(), "--nodaemon", "--pidfile=", "tcpmesh", "--config", str(path)],
+        "tcpmesh": [
+            *(tools.twistd(), "--nodaemon", "--pidfile=", "tcpmesh"),
+            *("--config", str(path), "--concurrency", "1"),
+        ],
         "envoy": [
             tools.envoy(),
             "-c",

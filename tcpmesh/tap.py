@@ -23,6 +23,7 @@ from twisted.application.service import IService
 from twisted.logger import Logger
 from twisted.python import usage
 
+from tcpmesh.config import collector
 from tcpmesh.config.arguments import loaded_with
 from tcpmesh.config.checks.limits import open_files
 from tcpmesh.config.explain import as_dict, explain
@@ -42,6 +43,7 @@ from tcpmesh.tap_log import format_problems, level_problems, log_of, pattern_of
 from tcpmesh.tap_options import FLAGS, PARAMETERS, version_line, what_is_wrong
 from tcpmesh.tap_output import complain, refuse, tell
 from tcpmesh.tap_process import CannotRun, check_pid_file, check_user, enter_directory
+from tcpmesh.tap_processors import processors
 from tcpmesh.values.lifecycle.restart import DISABLED, VERSION, CannotTakeOver
 from tcpmesh.values.live.origin import origin_of
 from tcpmesh.values.server_options import ServerOptions
@@ -53,14 +55,6 @@ ALIASES = {"c": "config-path", "config": "config-path", "l": "log-level"}
 
 REPEATED = ("stats-tag", "admin-name")
 """What may be given several times."""
-
-GC_THRESHOLDS = (2_000, 10, 5_000)
-"""How many objects more there are when the garbage collector looks at those, how many such looks
-there are until it looks at all of them once more, and how many of those until it looks at all there
-is.  Connections leave no cycles, so it should look rarely, but each look is a pause for everybody:
-a tenth of a microsecond and more for each object and for each element of a list.  So the first two
-looks are at few objects, and the last one, whose pause nothing bounds, is very rare.
-"""
 
 INTERRUPTED = 130
 """Exit status of a program that its user interrupts."""
@@ -201,6 +195,8 @@ class Options(usage.Options):
             raise usage.UsageError(
                 f"--restart-epoch={self['restart-epoch']} is of no use with --use-dynamic-base-id"
             )
+        if self["concurrency"] is None:
+            self["concurrency"] = processors() if self["cpuset-threads"] else 1
         if self["enable-fine-grain-logging"] and self["component-log-level"]:
             raise usage.UsageError(
                 "--component-log-level will not work with --enable-fine-grain-logging"
@@ -343,6 +339,7 @@ def makeService(options: Options) -> IService:
     from twisted.internet import reactor
 
     from tcpmesh.server.process import ProcessServer
+    from tcpmesh.server.processes.supervisor import WorkerProcesses
     from tcpmesh.server.signals import install_signals
 
     assert options.loaded is not None
@@ -355,10 +352,17 @@ def makeService(options: Options) -> IService:
     origin = origin_of(by_place(options.loaded.warnings), time())
     # Its lines, which take many times as much memory as the message, are not asked for again.
     options.loaded = Loaded(bootstrap, (), SourceMap(()))
+    processes = WorkerProcesses(bootstrap, log, type(reactor).__module__)
     server = ProcessServer(
-        reactor, bootstrap, settings, log, origin=origin, row=_row(options, settings)
+        reactor,
+        bootstrap,
+        settings,
+        log,
+        origin=origin,
+        row=_row(options, settings),
+        processes=processes,
     )
-    server.live.addCallback(lambda _: _calm_collector()).addCallback(lambda _: _settle())
+    server.live.addCallback(lambda _: collector.calm()).addCallback(lambda _: _settle())
     running: Any = reactor
     running.callWhenRunning(
         install_signals,
@@ -410,13 +414,6 @@ def _raise_descriptor_limit() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def _calm_collector() -> None:
-    """Let the garbage collector forget what exists now and look rarely at what comes."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*GC_THRESHOLDS)
 
 
 def _settle() -> None:

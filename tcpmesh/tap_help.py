@@ -62,6 +62,7 @@ GROUPS: Sequence[tuple[str, tuple[str, ...]]] = (
             "uid",
             "gid",
             "concurrency",
+            "cpuset-threads",
             "admin-address-path",
             "admin-name",
             "stats-tag",

@@ -180,8 +180,8 @@ _PARAMETERS: list[list[Any]] = [
     [
         "concurrency",
         None,
-        1,
-        "Worker processes; more than 1 has no effect for now.",
+        None,
+        "Worker processes; 1, which is the default, for none beside this one.",
         at_least_one,
     ],
     ["log-level", "l", "info", "trace, debug, info, warning, error, critical or off.", level],
@@ -325,7 +325,7 @@ FLAGS: list[list[Any]] = [
     ["use-dynamic-base-id", None, "Take a base id that nobody has."],
     ["skip-deprecated-logs", None, "Do not warn of fields that Envoy has deprecated."],
     ["log-stacktrace-single-entry", None, "No effect: it always is one."],
-    ["cpuset-threads", None, "No effect for now: there is one worker."],
+    ["cpuset-threads", None, "Have as many workers as processors may be used."],
     [
         "log-format-escaped",
         None,

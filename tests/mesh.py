@@ -7,7 +7,6 @@ would write, and nothing but the rooms judges them.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -31,8 +30,6 @@ from tcpmesh.testing.mesh import address_of
 from tcpmesh.testing.phases import check_phases
 from tcpmesh.values.hosts import NO_FLAGS, Assignment, HealthFlag
 from tcpmesh.values.server_options import ServerOptions
-from tcpmesh.values.shared.counts import SharedCounts
-from tcpmesh.values.shared.memory import MainCounts, WorkerCounts
 
 TCP_PROXY = f"type.googleapis.com/{tcp_proxy_pb2.TcpProxy.DESCRIPTOR.full_name}"
 
@@ -94,11 +91,10 @@ class Mesh(mesh.Mesh):
     def __init__(
         self,
         seed: int,
-        shared: SharedCounts | None = None,
         options: ServerOptions = DEFAULT_OPTIONS,
+        workers: int = 1,
     ) -> None:
-        """`shared` where it is to be one of several workers."""
-        super().__init__("{}", seed=seed, start=False, shared=shared, options=options)
+        super().__init__("{}", seed=seed, start=False, options=options, workers=workers)
         self.clock = self.network.clock
         self.connections: list[Connection] = []
         """What listeners have accepted, in order."""
@@ -153,20 +149,6 @@ class Mesh(mesh.Mesh):
         self.network.transports[-1].redirected_from = address_of(wanted)
         self.network.pump()
         return client.given
-
-
-def worker_meshes(workers: int, *owners: str) -> list[Mesh]:
-    """So many workers of one proxy, each with a network of its own; main has set counts aside for
-    these owners.
-    """
-    main = MainCounts(workers, 1 << 16)
-    counts = [WorkerCounts(os.dup(main.fd), number) for number in range(workers)]
-    for owner in owners:
-        block = main.allocate(owner)
-        for each in counts:
-            each.assign(owner, block)
-    main.close()
-    return [Mesh(seed, each) for seed, each in enumerate(counts)]
 
 
 class MeshTestCase(SynchronousTestCase):

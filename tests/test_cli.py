@@ -73,7 +73,7 @@ class RunTests(CommandTestCase):
         """It stays in the foreground, has no pid file, and logs to standard error."""
         options, ours = self.serving("run", self.path)
         self.assertEqual((1, ""), (options["nodaemon"], options["pidfile"]))
-        self.assertEqual("", ours.log()._path)
+        self.assertEqual("", ours.log().path)
         self.assertEqual("tcpmesh", options.subCommand)
         self.assertTrue(options["no_save"])
 

@@ -25,7 +25,7 @@ LAYERS = (
     ("accesslog", "cluster", "listener"),
     ("extensions",),
     ("admin", "server"),
-    ("tap_help", "tap_log", "tap_options", "tap_output", "tap_process"),
+    ("tap_help", "tap_log", "tap_options", "tap_output", "tap_process", "tap_processors"),
     ("cli_completion", "cli_migrate", "embedding", "tap", "terminal"),
     ("__main__", "cli"),
 )

@@ -18,7 +18,7 @@ from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh import __version__, tap
-from tcpmesh.config import load
+from tcpmesh.config import collector, load
 from tcpmesh.logs.levels import LOGGERS
 from tcpmesh.server.service import Server
 from tcpmesh.tap_help import OTHERS
@@ -94,7 +94,8 @@ class NamesTests(OptionsTestCase):
 
     def test_defaults(self) -> None:
         """What is not said has Envoy's default."""
-        self.assertEqual(ServerOptions(config_yaml="{}"), self.parse(*EMPTY).server_options())
+        options = self.parse(*EMPTY, "--concurrency", "1").server_options()
+        self.assertEqual(ServerOptions(config_yaml="{}"), options)
 
     def test_config(self) -> None:
         """-c, --config and --config-path all name the bootstrap."""
@@ -185,6 +186,11 @@ class NamesTests(OptionsTestCase):
         )
         self.assertEqual(expected, options.server_options())
 
+    def test_processors(self) -> None:
+        """Without --concurrency there are as many workers as processors may be used."""
+        self.patch(tap, "processors", lambda: 7)
+        self.assertEqual(7, self.parse(*EMPTY).server_options().concurrency)
+
     def test_no_concurrency(self) -> None:
         """A concurrency of 0 is raised to 1."""
         self.assertEqual(1, self.parse(*EMPTY, "--concurrency", "0").server_options().concurrency)
@@ -245,8 +251,6 @@ class OptionsOfEnvoyTests(OptionsTestCase):
         default is none.
         """
         for option, reason in (
-            ("--concurrency=4", "one worker serves all for now"),
-            ("--cpuset-threads", "one worker serves all for now"),
             (
                 "--enable-fine-grain-logging",
                 "levels are those of loggers, not of source files: see /logging",
@@ -254,7 +258,19 @@ class OptionsOfEnvoyTests(OptionsTestCase):
         ):
             name = option.partition("=")[0]
             self.assertEqual(["starts", f"{name}: warning: no effect: {reason}"], self.said(option))
-        self.assertEqual(["starts"], self.said("--concurrency=1", "--drain-time-s=600"))
+        self.assertEqual(["starts"], self.said("--drain-time-s=600"))
+
+    def test_cpuset_threads(self) -> None:
+        """--cpuset-threads asks for the default of --concurrency, and beside it is a warning."""
+        self.assertEqual(["starts"], self.said("--cpuset-threads"))
+        self.assertEqual(
+            [
+                "starts",
+                "--cpuset-threads: warning: no effect: --concurrency says how many workers there "
+                "are",
+            ],
+            self.said("--cpuset-threads", "--concurrency=4"),
+        )
 
     def test_refused(self) -> None:
         """What would have to do something is refused with the reason, as a field is; with
@@ -318,11 +334,11 @@ class OptionsOfEnvoyTests(OptionsTestCase):
 
     def test_validate(self) -> None:
         """Judging a configuration tells of them among its problems and warnings."""
-        arguments = (*EMPTY, "--mode", "validate", "--format", "json", "--concurrency=2")
+        arguments = (*EMPTY, "--mode", "validate", "--format", "json", "--parent-shutdown-time-s=2")
         self.assertEqual(1, self.ends(*arguments, "--disable-extensions=a"))
         judged = json.loads(self.out.getvalue())
         self.assertEqual(["--disable-extensions"], [each["file"] for each in judged["problems"]])
-        self.assertIn("--concurrency", [each["file"] for each in judged["warnings"]])
+        self.assertIn("--parent-shutdown-time-s", [each["file"] for each in judged["warnings"]])
 
     def test_stats_tags(self) -> None:
         """--stats-tag may be given several times; what is no tag is one line."""
@@ -911,7 +927,7 @@ class ServiceTests(OptionsTestCase):
         options = tap.Options()
         options.parent = {"reactor": None}  # type: ignore[assignment]
         options.parseOptions(SERVING)
-        self.assertEqual("", options.log()._path)
+        self.assertEqual("", options.log().path)
 
     def test_plugin(self) -> None:
         """twistd knows tcpmesh by a plugin that imports nothing of it before it is asked for."""
@@ -931,8 +947,8 @@ class CollectorTests(SynchronousTestCase):
         """Once clients are accepted it looks rarely, and not at what was there before."""
         self.addCleanup(gc.set_threshold, *gc.get_threshold())
         self.addCleanup(gc.unfreeze)
-        tap._calm_collector()
-        self.assertEqual(tap.GC_THRESHOLDS, gc.get_threshold())
+        collector.calm()
+        self.assertEqual(collector.THRESHOLDS, gc.get_threshold())
         self.assertTrue(gc.get_freeze_count())
 
     def test_short(self) -> None:
@@ -945,7 +961,7 @@ class CollectorTests(SynchronousTestCase):
             if phase == "start":
                 looks.append(told["generation"])
 
-        tap._calm_collector()
+        collector.calm()
         gc.callbacks.append(look)
         self.addCleanup(gc.callbacks.remove, look)
         kept: list[list[int]] = []

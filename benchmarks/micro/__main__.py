@@ -17,7 +17,7 @@ from benchmarks.micro import __doc__ as theory
 from benchmarks.micro import costs, floor
 from benchmarks.micro.mesh import BareProxy, ProductProxy
 from benchmarks.micro.stopwatch import Stopwatch
-from tcpmesh.tap import GC_THRESHOLDS
+from tcpmesh.config import collector
 
 REPEATS = 4
 
@@ -75,7 +75,7 @@ def main() -> int:
     socket.setdefaulttimeout(5)
     gc.collect()
     gc.freeze()
-    gc.set_threshold(*GC_THRESHOLDS)
+    collector.set_thresholds()
     table(Stopwatch(profile))
     if profile is not None:
         pstats.Stats(profile).sort_stats("tottime").print_stats(30)

@@ -1,5 +1,5 @@
-"""The proxies of the comparison: how each is configured and started, with one worker and its
-defaults.
+"""The proxies of the comparison: how each is configured and started, with its defaults, and with
+one worker; tcpmesh and Envoy also with two.
 
 Every proxy gets a port for each listener that it can have (`benchmarks.proxies.route`).
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from benchmarks import tools
@@ -46,6 +47,8 @@ class Proxy:
 PROXIES = (
     Proxy("tcpmesh", tools.twistd, tcpmesh_command, tcpmesh_version),
     Proxy("envoy", tools.envoy, envoy_command, envoy_version),
+    Proxy("tcpmesh-2", tools.twistd, partial(tcpmesh_command, workers=2), tcpmesh_version),
+    Proxy("envoy-2", tools.envoy, partial(envoy_command, workers=2), envoy_version),
     Proxy("haproxy", lambda: tools.program("haproxy"), haproxy_command, haproxy_version),
     Proxy("nginx", tools.nginx_stream_directive, nginx_proxy_command, tools.nginx_version),
     Proxy("portforward", tools.twistd, portforward_command, portforward_version, PLAIN),

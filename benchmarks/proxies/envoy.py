@@ -114,19 +114,22 @@ def _cluster(name: str, route: Route) -> str:
     return _CLUSTER.format(name=name) + endpoints + (_ORIGINATION if name in ORIGINATING else "")
 
 
-def tcpmesh_command(stem: Path, route: Route) -> Command:
+def tcpmesh_command(stem: Path, route: Route, workers: int = 1) -> Command:
     """How to run tcpmesh."""
     configuration = written(stem.with_suffix(".yaml"), envoy_configuration(route, stem))
     return Command(
-        [tools.twistd(), "-n", "--pidfile=", "tcpmesh", "-c", configuration],
+        [
+            *(tools.twistd(), "-n", "--pidfile=", "tcpmesh"),
+            *("-c", configuration, "--concurrency", str(workers)),
+        ],
         {"PYTHONPATH": str(tools.REPOSITORY)},
     )
 
 
-def envoy_command(stem: Path, route: Route) -> Command:
+def envoy_command(stem: Path, route: Route, workers: int = 1) -> Command:
     """How to run Envoy."""
     configuration = written(stem.with_suffix(".yaml"), envoy_configuration(route, stem))
-    options = ["--concurrency", "1", "--log-level", "warning", "--disable-hot-restart"]
+    options = ["--log-level", "warning", "--disable-hot-restart", "--concurrency", str(workers)]
     return Command([tools.envoy(), "-c", configuration, *options])
 
 

@@ -258,14 +258,26 @@ class Cluster:
             if any(numbers)
         )
 
-    def forget_unused(self) -> None:
-        """Forget the hosts that connections name no more, and tell main which these are."""
+    def forget_unused(self, is_alone: bool = True) -> None:
+        """Tell main which hosts connections name no more, and forget them.
+
+        :param is_alone: whether no other worker may use them: else they are forgotten when main
+            says so, and it is told also where there are none.
+        """
         if self._named_hosts is None:
             return
-        unused = self._named_hosts.forget_unused()
+        if not is_alone and not self._is_balanced:
+            self._rebalance()  # so that it knows those that only others have used
+        unused = self._named_hosts.forget_unused(is_alone)
         keys = tuple(host.key for host in unused if host.key is not None)
-        if keys:
+        if keys or not is_alone:
             self._send(HostsUnused(self.number, keys))
+
+    def host_fails(self, key: int) -> None:
+        """A connection to a host has failed in another worker."""
+        host = self._by_key.get(key)
+        if host is not None and host.outlier is not None:
+            host.outlier.fails_elsewhere()
 
     # What connections tell
 
@@ -432,6 +444,7 @@ class Cluster:
 
     def _policy_context(self, context: WorkerContext) -> PolicyContext:
         shared = {each.name: getattr(context, each.name) for each in fields(WorkerContext)}
+        shared["shared"] = self._counts
         if context.local_cluster == self.name:
             shared["local_cluster"] = (
                 ""  # a proxy that sends to its own kind has no use for routing by zone

@@ -24,6 +24,7 @@ from tcpmesh.values.link import (
     ClusterEnded,
     ClusterRefused,
     Flags,
+    HostFails,
     HostNumbers,
     Hosts,
     PauseCluster,
@@ -66,6 +67,7 @@ class Clusters:
             Rebalance: self._rebalance,
             PauseCluster: self._pause,
             Cleanup: self._clean_up,
+            HostFails: self._host_fails,
             AskRates: self._tell_rates,
             AskHostNumbers: self._tell_host_numbers,
         }
@@ -97,7 +99,9 @@ class Clusters:
             self._by_number[told.cluster] = cluster
 
     def _serve(self, told: ServeCluster) -> None:
-        cluster = self._by_number[told.cluster]
+        cluster = self._by_number.get(told.cluster)
+        if cluster is None:
+            return  # it could not be built here
         predecessor = self._by_name.get(cluster.name)
         self._by_name[cluster.name] = cluster
         if predecessor is not None:
@@ -108,7 +112,9 @@ class Clusters:
         self._count()
 
     def _remove(self, told: RemoveCluster) -> None:
-        cluster = self._by_number.pop(told.cluster)
+        cluster = self._by_number.pop(told.cluster, None)
+        if cluster is None:
+            return
         if self._by_name.get(cluster.name) is cluster:
             del self._by_name[cluster.name]
         cluster.close()
@@ -139,11 +145,24 @@ class Clusters:
     def _clean_up(self, told: Cleanup) -> None:
         cluster = self._by_number.get(told.cluster)
         if cluster is not None:
-            cluster.forget_unused()
+            cluster.forget_unused(told.is_alone)
 
     def _tell_rates(self, told: AskRates) -> None:
         cluster = self._by_number.get(told.cluster)
         self._send(Rates(told.cluster, cluster.rates() if cluster is not None else ()))
+
+    def _host_fails(self, told: HostFails) -> None:
+        cluster = self._by_number.get(told.cluster)
+        if cluster is not None:
+            cluster.host_fails(told.host)
+
+    def host_numbers(self) -> Iterator[HostNumbers | None]:
+        """What was counted of the hosts of each cluster that has had connections; `None` is none,
+        but took a while.
+        """
+        for number, cluster in tuple(self._by_number.items()):
+            numbers = cluster.host_numbers()
+            yield HostNumbers(number, numbers) if numbers else None
 
     def _tell_host_numbers(self, told: AskHostNumbers) -> None:
         cluster = self._by_number.get(told.cluster)

@@ -23,6 +23,7 @@ from tcpmesh.cluster.balancing import policy
 from tcpmesh.cluster.cluster import Cluster
 from tcpmesh.cluster.health import outlier_settings
 from tcpmesh.cluster.health.event_log import EventLog
+from tcpmesh.cluster.hosts.numbers import summed
 from tcpmesh.cluster.membership import Membership, Send
 from tcpmesh.cluster.monitor import HealthMonitor
 from tcpmesh.cluster.upstream import circuit_breakers
@@ -42,6 +43,7 @@ from tcpmesh.stats.store import Declaration
 from tcpmesh.values.all_or_nothing import all_or_nothing
 from tcpmesh.values.link import (
     AddCluster,
+    AskHostNumbers,
     Cleanup,
     ClusterEnded,
     ClusterRefused,
@@ -52,6 +54,7 @@ from tcpmesh.values.link import (
     Hosts,
     HostSeen,
     HostsUnused,
+    PauseCluster,
     Rates,
     Rebalance,
     Refusal,
@@ -91,14 +94,19 @@ class ClusterEntry:
         wheel: TimerWheel,
         outlier_log: EventLog | None,
         send: Send,
+        is_asked: bool,
         hold_secrets: HoldSecrets,
     ) -> None:
+        """
+        :param is_asked: whether workers are asked for their numbers whenever it is shown.
+        """
         self.number = number
         self.message = message
         self.name: str = message.name
         self.refused: ClusterRefused | None = None
         """Why a worker cannot build it."""
         self._send = send
+        self._is_asked = is_asked
         self.added_via_api = False
         """Whether discovery has brought it."""
         self.is_warm = False
@@ -150,11 +158,18 @@ class ClusterEntry:
 
     def status(self) -> ClusterStatus:
         """The cluster as the admin interface shows it."""
+        if self._is_asked:
+            self.membership.ask_numbers()
         status = self.membership.status(self._monitor.outliers(), self._monitor.rates)
         if self.added_via_api:
             status = replace(status, added_via_api=True)
-        left = self.paused_until - self._clock.seconds()
-        return replace(status, paused_for=left) if left > 0 else status
+        left = self.pause_left
+        return replace(status, paused_for=left) if left else status
+
+    @property
+    def pause_left(self) -> float:
+        """For how many seconds new connections are still held."""
+        return max(0.0, self.paused_until - float(self._clock.seconds()))
 
     @property
     def hosts_are_named(self) -> bool:
@@ -200,12 +215,12 @@ class ClusterEntry:
     def take_rates(self, told: Rates) -> None:
         """How connections came out in an interval."""
         own = self._own.rates() if self._own is not None else ()
-        self._monitor.take_rates(_summed(told.rates, own) if own else told.rates)
+        self._monitor.take_rates(summed(told.rates, own) if own else told.rates)
 
     def take_numbers(self, told: HostNumbers) -> None:
         """What a worker has counted of each host."""
         own = self._own.host_numbers() if self._own is not None else ()
-        numbers = _summed(told.numbers, own) if own else told.numbers
+        numbers = summed(told.numbers, own) if own else told.numbers
         self.membership.take_numbers(HostNumbers(told.cluster, numbers))
 
     def host_seen(self, told: HostSeen) -> None:
@@ -263,14 +278,21 @@ class ClusterManager:
     :param send: tells workers.
     :param hold_secrets: brings the secrets of discovery that a `cluster.v3.Cluster` needs, and
         tells how to let go of them.
+    :param workers: how many there are.  Only one answers before what it was asked returns; where
+        there are several `ask_numbers` is to be called before hosts are shown.
     """
 
     def __init__(
-        self, context: MainContext, send: Send, hold_secrets: HoldSecrets = hold_none
+        self,
+        context: MainContext,
+        send: Send,
+        hold_secrets: HoldSecrets = hold_none,
+        workers: int = 1,
     ) -> None:
         self._context = context
         self._send = send
         self._hold_secrets = hold_secrets
+        self._is_alone = workers == 1
         self._own_context = WorkerContext(
             network=context.network,
             store=context.store,
@@ -398,6 +420,7 @@ class ClusterManager:
                 self._wheel,
                 self._outlier_log,
                 self._send,
+                self._is_alone,
                 self._hold_secrets,
             )
             undo.callback(entry.membership.release)
@@ -479,6 +502,22 @@ class ClusterManager:
         """The clusters as the admin interface shows them."""
         return Statuses([entry.status for entry in self._active.values()])
 
+    def ask_numbers(self) -> None:
+        """Have workers say what they have counted of each host of all clusters."""
+        self._send(AskHostNumbers(0))
+
+    def present(self) -> Iterator[ToWorker]:
+        """What a worker is to be told of the clusters that there are at this moment."""
+        for is_served, entries in ((True, self._active), (False, self._warming)):
+            for entry in tuple(entries.values()):
+                yield AddCluster(entry.number, entry.message)
+                yield entry.membership.told()
+                yield Rebalance(entry.number)
+                if entry.pause_left:
+                    yield PauseCluster(entry.number, entry.pause_left)
+                if is_served:
+                    yield ServeCluster(entry.number)
+
     def stop(self) -> Deferred[None]:
         """End all discovery and all checks; fires when nothing is under way."""
         for waiting in tuple(self._waiting):
@@ -554,19 +593,6 @@ class ClusterManager:
         for entry in tuple(self._active.values()):
             entry.membership.collect()
             yield
-
-
-def _summed(one: Iterable[tuple[int, ...]], other: Iterable[tuple[int, ...]]) -> tuple[Any, ...]:
-    """The numbers of each host that two have counted, which begin with its key."""
-    sums = {each[0]: each for each in one}
-    for each in other:
-        known = sums.get(each[0])
-        if known is not None:
-            added = (a + b for a, b in zip(known[1:], each[1:], strict=True))
-            sums[each[0]] = (each[0], *added)
-        else:
-            sums[each[0]] = each
-    return tuple(sums.values())
 
 
 def discovery_of(message: Any, context: MainContext) -> IDiscovery:

@@ -234,6 +234,10 @@ class Membership:
         """Whether a connection was ever made for a client."""
         return self.is_used
 
+    def ask_numbers(self) -> None:
+        """Have workers say what they have counted of each host."""
+        self._send(AskHostNumbers(self.cluster))
+
     def ask_rates(self) -> None:
         """Have workers say how connections came out."""
         self._send(AskRates(self.cluster))
@@ -275,7 +279,6 @@ class Membership:
 
         :param rates: of the host with this key.
         """
-        self._send(AskHostNumbers(self.cluster))
         weights = locality_weights(self._assignment)
         default, high = self._limits()
         return ClusterStatus(

@@ -20,8 +20,6 @@ UNSUPPORTED: Mapping[str, str] = {
 """Options of Envoy's that would have to do something, and why they do not."""
 
 SERVED_OTHERWISE: Mapping[str, str] = {
-    "concurrency": "one worker serves all for now",
-    "cpuset-threads": "one worker serves all for now",
     "enable-fine-grain-logging": "levels are those of loggers, not of source files: see /logging",
 }
 """Those whose values, where they are not the default, change nothing for now."""
@@ -44,6 +42,9 @@ def option_problems(
         *_found(UNSUPPORTED, "tcpmesh does not support this option yet", severity, given),
         *_found(SERVED_OTHERWISE, "no effect", "warning", changed),
     ]
+    if {"concurrency", "cpuset-threads"} <= set(given):
+        text = "no effect: --concurrency says how many workers there are"
+        found.append(Problem(Place("--cpuset-threads"), "", text, "warning"))
     return tuple(sorted(found, key=lambda problem: problem.place))
 
 

@@ -127,10 +127,12 @@ class IPeekableBalancer(ILoadBalancer):
 class INamedHostsBalancer(ILoadBalancer):
     """A policy whose hosts are those that connections name."""
 
-    def forget_unused() -> Any:
+    def forget_unused(is_alone: bool = True) -> Any:
         """Forget the hosts that were not picked since the last time and have no connections.
 
-        :return: a list of them.
+        :param is_alone: whether no other worker may use them; else those that main knows are kept
+            until it leaves them out.
+        :return: a list of them all.
         """
 
 

@@ -80,9 +80,17 @@ class IServer(Interface):
             `tcpmesh.values.statuses.NotPossible` where this program is another one.
         """
 
-    def flushing_for_admin() -> Iterator[None]:
+    def flushing_for_admin() -> Iterator[Deferred[None] | None]:
         """To be gone through before statistics are shown: a flush, where these happen only then
         (`stats_flush_on_admin`).
+        """
+
+    def numbers() -> Deferred[None]:
+        """Fires when workers have told what they have counted, for `store`."""
+
+    def host_numbers() -> Deferred[None]:
+        """Fires when workers have told what they have counted of each host, for
+        `cluster_statuses`.
         """
 
     def cluster_statuses() -> Sequence[ClusterStatus]:

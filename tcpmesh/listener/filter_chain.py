@@ -66,12 +66,21 @@ class ChainFilters:
     attach: Callable[[Connection], None]
     """Serve a client."""
 
-    def __init__(self, message: Any, context: WorkerContext, listener: Serving) -> None:
+    def __init__(
+        self, message: Any, context: WorkerContext, listener: Serving, owner: str = ""
+    ) -> None:
+        """
+        :param owner: by which main knows the counts that filters share with those of other workers.
+        """
         self.filters: list[Any] = []
         self.access_logs: Any = None
         """The `AccessLogs` of the last filter, or `None`."""
         self._socket: Any = None
         self._takers = self._holders = 1
+        shared = context.shared.block(owner)
+        if shared is not context.shared:
+            context = replace(context, shared=shared)
+        self._counts = shared
         self._drain: ChainDrain | None = None
         if isinstance(context.drain, ListenerDrain):
             self._drain = context.drain.of_chain()
@@ -143,6 +152,7 @@ class ChainFilters:
         self._holders -= 1
         if self._holders:
             return
+        self._counts.close()
         logs, self.access_logs = self.access_logs, None
         if logs is not None:
             logs.close()

@@ -110,10 +110,13 @@ class FilterChains:
         """The last client of a chain has left, which may have been one that is no more."""
         self._leaving.discard(chain)
 
-    def _build(self, message: Any, filters: ChainFilters | None) -> FilterChain:
-        """One that is served by these filters, or by some of its own."""
+    def _build(self, message: Any, key: bytes, filters: ChainFilters | None) -> FilterChain:
+        """One that is served by these filters, or by some of its own.
+
+        :param key: its digest.
+        """
         filters = (
-            ChainFilters(message, self._context, self._listener)
+            ChainFilters(message, self._context, self._listener, f"chain.{key.hex()}")
             if filters is None
             else filters.hold()
         )
@@ -178,7 +181,7 @@ class _Building:
 
     def __init__(
         self,
-        build: Callable[[Any, ChainFilters | None], FilterChain],
+        build: Callable[[Any, bytes, ChainFilters | None], FilterChain],
         before: Mapping[bytes, FilterChain],
         context: WorkerContext,
     ) -> None:
@@ -215,9 +218,9 @@ class _Building:
         """
         self._chains = dict(before.chains)
         for each in default_chain(before.message):
-            del self._chains[_digest(each)]
+            del self._chains[digest(each)]
         leaving = (before.message.filter_chains[place] for place in found.gone)
-        gone = [(each.filter_chain_match, self._chains.pop(_digest(each))) for each in leaving]
+        gone = [(each.filter_chain_match, self._chains.pop(digest(each))) for each in leaving]
         return gone, [self._matching(message.filter_chains[place]) for place in found.come]
 
     def _matched(
@@ -243,15 +246,15 @@ class _Building:
         return next(map(self._chain, default_chain(message)), None)
 
     def _chain(self, message: Any) -> FilterChain:
-        key = _digest(message)
+        key = digest(message)
         chain = self._chains.get(key) or self._before.get(key)
         if chain is None:
             served = FilterChainMessage()
             served.CopyFrom(message)
             for field in OWN_FIELDS:
                 served.ClearField(field)
-            same = _digest(served)
-            chain = self._build(message, self._filters.get(same))
+            same = digest(served)
+            chain = self._build(message, key, self._filters.get(same))
             self.undo(chain.close)
             if chain.filters.may_be_shared:
                 self._filters[same] = chain.filters
@@ -276,5 +279,6 @@ def _named(action: Any) -> str:
     return StringValue.FromString(config.value).value
 
 
-def _digest(message: Any) -> bytes:
+def digest(message: Any) -> bytes:
+    """What tells one chain from another: two of the same digest are one."""
     return blake2b(message.SerializeToString(deterministic=True), digest_size=16).digest()

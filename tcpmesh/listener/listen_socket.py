@@ -7,7 +7,7 @@ A listener has one for its own address and one for each of its `additional_addre
 from __future__ import annotations
 
 import socket
-from typing import Any
+from typing import Any, TypeVar
 
 from twisted.internet.interfaces import IListeningPort
 
@@ -38,7 +38,7 @@ class ListenSocket:
         self.options = options
         self._network = network
         self._sock: Any = None
-        self._is_taken_over = False
+        self._is_taken_over = self._is_given = False
         self._port: IListeningPort | None = None
         self._beside: list[ListenSocket] = []
         """Sockets of the same address whose queues a process before this one has left."""
@@ -65,6 +65,11 @@ class ListenSocket:
         beside = type(self)(self.address, self.options, self._network)
         beside._sock, beside._is_taken_over, beside._is_paused = sock, True, self._is_paused
         self._beside.append(beside)
+
+    def take(self, sock: Any) -> None:
+        """Main has bound the address, and this is the socket."""
+        self._sock = sock
+        self._is_given = True
 
     @property
     def binding(self) -> tuple[Any, ...]:
@@ -98,15 +103,19 @@ class ListenSocket:
         """
         if self._sock is None or self._port is not None:
             return False
-        if self._is_taken_over and self.address.family == socket.AF_UNIX:
-            take_over(self._sock, self.options)
-        open_socket(self._sock, self.options)
+        if not self._is_given:  # main has let clients wait there, while it was privileged
+            self._listen()
         self._port = self._network.listen(self._sock, factory, self.options.accepts_per_event)
         if self._is_paused and IPausable.providedBy(self._port):
             self._port.pause_accepting()
         for each in self._beside:
             each.open(factory)
         return True
+
+    def _listen(self) -> None:
+        if self._is_taken_over and self.address.family == socket.AF_UNIX:
+            take_over(self._sock, self.options)
+        open_socket(self._sock, self.options)
 
     def pause(self, pauses: bool) -> None:
         """Let clients wait from now on, also where it is not open yet, or let them wait no more."""
@@ -128,7 +137,7 @@ class ListenSocket:
             each.close()
         if self._port is not None:
             self._port.stopListening()
-        elif self._is_taken_over and self._sock is not None:
+        elif self._sock is not None and (self._is_taken_over or self._is_given):
             self._sock.close()
         elif self._sock is not None:
             self._sock.close_unopened()
@@ -136,7 +145,7 @@ class ListenSocket:
 
     def withdraw(self) -> None:
         """As `close`, of what was not to be opened after all: no file is left of it."""
-        sock, is_own = self._sock, not self._is_taken_over
+        sock, is_own = self._sock, not (self._is_taken_over or self._is_given)
         self.close()
         if sock is not None and is_own:
             sock.remove_file()
@@ -156,7 +165,66 @@ class ListenSocket:
         return (bound, Address(host, bound.port))
 
 
-def listen_sockets_of(message: Any, network: INetwork) -> tuple[ListenSocket, ...]:
+class KeptSocket(ListenSocket):
+    """One that is kept for workers, and that nobody accepts from here."""
+
+    _is_open = False
+
+    def another(self) -> KeptSocket:
+        """One more of the same address."""
+        return KeptSocket(self.address, self.options, self._network)
+
+    def bind_beside(self, other: KeptSocket) -> None:
+        """Bind the address that the other one is bound to; both with `reuse_port`.
+
+        :raise tcpmesh.net.listen.BindError: where the system refuses.
+        """
+        self._sock = self._network.bind(other.bound, self.options)
+
+    def duplicate(self) -> Any:
+        """Another descriptor of the socket, once it listens."""
+        if not self._is_open:
+            return None
+        copy = self._sock.dup()
+        copy.setblocking(False)
+        return copy
+
+    @property
+    def sock(self) -> Any:
+        """The socket, as long as clients are to be accepted from it."""
+        return self._sock
+
+    def listen(self) -> None:
+        """Have clients wait for those who accept them.
+
+        :raise tcpmesh.net.listen.BindError: where the system refuses to listen on what it let us
+            bind.
+        """
+        if self._sock is not None and not self._is_open:
+            self._listen()
+            self._is_open = True
+
+    def close(self) -> None:
+        """Keep it no more."""
+        if self._is_open:
+            self._sock.close()
+            self._sock = None
+            self._is_open = False
+        else:
+            super().close()
+
+    @property
+    def bound(self) -> Address:
+        """The address, with the port that the system chose where none was asked for."""
+        if self._sock is None:
+            return self.address
+        return Address.from_sockaddr(self._sock.family, self._sock.getsockname())
+
+
+Kind = TypeVar("Kind", bound=ListenSocket)
+
+
+def listen_sockets_of(message: Any, network: INetwork, kind: type[Kind]) -> tuple[Kind, ...]:
     """Those of a `listener.v3.Listener`, its own first; an additional address may have socket
     options, or settings of keepalive, instead of the listener's.
     """
@@ -166,7 +234,7 @@ def listen_sockets_of(message: Any, network: INetwork) -> tuple[ListenSocket, ..
         options = more.socket_options.socket_options if own else message.socket_options
         places.append((more.address, options, more if _has_keepalive(more) else message))
     return tuple(
-        ListenSocket(
+        kind(
             Address(*host_and_port(place)),
             _listen_options(message, place, options, keeper),
             network,

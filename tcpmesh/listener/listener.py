@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
@@ -20,7 +20,7 @@ from tcpmesh.listener.accept_limit import NO_LIMIT, AcceptLimit, counts_for_all,
 from tcpmesh.listener.draining import ListenerDrain, ProxyDrain
 from tcpmesh.listener.filter_chain import FilterChain
 from tcpmesh.listener.filter_chains import FilterChains
-from tcpmesh.listener.listen_socket import listen_sockets_of
+from tcpmesh.listener.listen_socket import ListenSocket, listen_sockets_of
 from tcpmesh.listener.listener_filters import Find, ListenerFilterManager, are_wanted
 from tcpmesh.listener.stats import ListenerStats
 from tcpmesh.listener.updates import Difference
@@ -71,7 +71,7 @@ class Listener(ServerFactory):
         """
         self.message = message
         self.name: str = name or message.name
-        self.listen_sockets = listen_sockets_of(message, context.network)
+        self.listen_sockets = listen_sockets_of(message, context.network, ListenSocket)
         """Its addresses; statistics go by the first."""
         self._ids = context.connection_ids
         self._clock = context.network.clock
@@ -160,6 +160,11 @@ class Listener(ServerFactory):
         for each in self.listen_sockets:
             each.bind(left.pop(each.binding, None))
 
+    def take_sockets(self, sockets: Sequence[Any]) -> None:
+        """Main has bound the addresses: these are the sockets, in their order."""
+        for each, sock in zip(self.listen_sockets, sockets, strict=True):
+            each.take(sock)
+
     def open(self) -> None:
         """Accept clients from now on.
 
@@ -169,10 +174,10 @@ class Listener(ServerFactory):
         for each in self.listen_sockets:
             each.open(self)
 
-    def update(self, message: Any, found: Difference) -> list[FilterChain]:
+    def update(self, message: Any, found: Difference | None) -> list[FilterChain]:
         """It has the filter chains of this message now, which differs in nothing else.
 
-        :param found: in which chains it does.
+        :param found: in which chains it does; `None` where nobody has looked.
         :return: those that are no more; their clients stay.
         """
         left = self._chains.update(message, found)
@@ -281,8 +286,11 @@ class Listener(ServerFactory):
 
     def buildProtocol(self, addr: Any) -> Connection | None:  # type: ignore[override]
         """A client was accepted; `None` where it is one too many."""
-        if self._limit is not None and not self._limit.admits():
-            return None
+        if self._limit is not None:
+            if not self._limit.admits():
+                return None
+            if self._open is not None:
+                self._open.own += 1  # at once, for other workers
         return Connection(self._first, next(self._ids))
 
     def connections(self) -> Iterator[tuple[Connection, ...]]:

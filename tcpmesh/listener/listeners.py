@@ -7,7 +7,7 @@ listener that replaces another takes over its sockets, and is there before that 
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults
@@ -62,6 +62,7 @@ class Listeners:
 
     :param send: tells main.
     :param times: how drains go.
+    :param binds: whether addresses are bound here, and not by main.
     """
 
     def __init__(
@@ -69,15 +70,19 @@ class Listeners:
         context: WorkerContext,
         send: Callable[[ToMain], object],
         times: DrainTimes = DEFAULTS,
+        binds: bool = True,
     ) -> None:
         self._context = context
         self._send = send
+        self._binds = binds
         self._drain = ProxyDrain(context.network.clock, context.random, times)
         self._listeners: dict[int, Listener] = {}
         self._leaving: dict[int, Listener] = {}
         """Those that were replaced or removed, as long as they have clients."""
         self._left_out: dict[int, list[FilterChain]] = {}
         """The chains that updates have left out, until their clients have had their time."""
+        self._behind: set[int] = set()
+        """Those of which an update could not be built here, though it could elsewhere."""
         self._is_started = False
         for prefix in (LISTENER_PREFIX, GLOBAL_KEY):
             context.runtime.watch(prefix, lambda keys: self._limits_change())
@@ -88,7 +93,6 @@ class Listeners:
         self._by_address: dict[Address, Listener] | None = None
         """What `find` looks in; `None` where listeners have changed since it was last made."""
         self.receivers: Mapping[type, Callable[[Any], object]] = {
-            AddListener: self._add,
             UpdateChains: self._update,
             CloseChains: self._close_chains,
             RemoveListener: self._remove,
@@ -166,40 +170,50 @@ class Listeners:
         for listener in self._listeners.values():
             listener.pause(self._is_paused)
 
-    def _add(self, told: AddListener) -> None:
+    def add(self, told: AddListener, sockets: Sequence[Any] = ()) -> None:
+        """A listener more.
+
+        :param sockets: those of its addresses, where they are not bound here.
+        """
         try:
             with all_or_nothing() as undo:
-                listener = self._build(told)
+                listener = self._build(told, sockets)
                 undo.callback(listener.withdraw)
                 self._listeners[told.listener] = listener
                 undo.callback(self._listeners.pop, told.listener)
                 self._tell_bound(told.listener)
         except REFUSED as e:
-            self._refuse(told.listener, e)
+            self._send(refusal(told.listener, e))
             return
         self._close(told.predecessor)
 
-    def _refuse(self, number: int, error: Exception) -> None:
-        why = next(why for kind, why in REFUSALS if isinstance(error, kind))
-        self._send(ListenerRefused(number, why, str(error)))
-
-    def _build(self, told: AddListener) -> Listener:
+    def _build(self, told: AddListener, sockets: Sequence[Any]) -> Listener:
         with all_or_nothing() as undo:
             listener = Listener(told.message, self._context, self.find, told.name, self._drain)
             undo.callback(listener.withdraw)
             listener.limit(self._context.runtime, self._count_all)
             listener.pause(self._is_paused)
-            listener.bind(self._listeners.get(told.predecessor))
+            if self._binds:
+                listener.bind(self._listeners.get(told.predecessor))
+            elif sockets:
+                listener.take_sockets(sockets)
             if self._is_started:
                 listener.open()
         return listener
 
     def _update(self, told: UpdateChains) -> None:
+        listener = self._listeners.get(told.listener)
+        if listener is None:
+            return  # it could not be built here
         try:
-            listener, found = self._listeners[told.listener], Difference(told.gone, told.come)
+            is_behind = told.listener in self._behind
+            found = None if is_behind else Difference(told.gone, told.come)
             self._left_out[told.update] = listener.update(told.message, found)
+            self._behind.discard(told.listener)
         except REFUSED as e:
-            self._refuse(told.listener, e)
+            if not self._binds:
+                self._behind.add(told.listener)
+            self._send(refusal(told.listener, e))
 
     def _close_chains(self, told: CloseChains) -> None:
         chains = self._left_out.pop(told.update, [])
@@ -212,6 +226,7 @@ class Listeners:
         self._close(told.listener)
 
     def _close(self, number: int) -> None:
+        self._behind.discard(number)
         listener = self._listeners.pop(number, None)
         if listener is not None:
             listener.close()
@@ -256,3 +271,9 @@ class Listeners:
         self._by_address = None
         addresses = tuple(each.bound for each in self._listeners[number].listen_sockets)
         self._send(Bound(number, addresses, self._is_started))
+
+
+def refusal(listener: int, error: Exception) -> ListenerRefused:
+    """What main is told where a listener fails with one of `REFUSED`."""
+    why = next(why for kind, why in REFUSALS if isinstance(error, kind))
+    return ListenerRefused(listener, why, str(error))

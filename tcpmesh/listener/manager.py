@@ -89,6 +89,7 @@ class ListenerManager:
         no more.
     :param hold_secrets: brings the secrets of discovery that a `listener.v3.Listener` needs, and
         tells how to let go of them.
+    :param workers: how many there are: in each of them a listener counts as created, as in Envoy.
     """
 
     def __init__(
@@ -98,11 +99,14 @@ class ListenerManager:
         clock: IReactorTime,
         drain_time: float = 600.0,
         hold_secrets: HoldSecrets = hold_none,
+        workers: int = 1,
     ) -> None:
         self._send = send
         self._hold_secrets = hold_secrets
         self._clock = clock
         self._drain_time = drain_time
+        self._workers = workers
+        self._fails_health_checks = False
         self._draining: set[IDelayedCall] = set()
         self._drains: set[DrainScope] = set()
         """Drains of many listeners that have begun."""
@@ -213,8 +217,9 @@ class ListenerManager:
         entry.release_secrets = release
         chains = left_out(before, message, found)
         entry.message = message
-        for counter in (self._modified, self._updated_in_place, self._created):
+        for counter in (self._modified, self._updated_in_place):
             counter.tally += 1
+        self._created.tally += self._workers
         if not chains:
             return
         self._draining_chains.add(chains)
@@ -295,6 +300,7 @@ class ListenerManager:
         """The proxy is made to fail its health checks, or no more: listeners drain as long as it
         does, but those whose `drain_type` is MODIFY_ONLY.
         """
+        self._fails_health_checks = fails
         self._send(FailHealthChecks(fails))
 
     def start(self) -> None:
@@ -346,6 +352,15 @@ class ListenerManager:
         first = {name: self._listeners[name] for name in names if name in self._listeners}
         self._listeners = {**first, **self._listeners}
 
+    def present(self) -> Iterator[ToWorker]:
+        """What a worker is to be told of the listeners that there are at this moment."""
+        for scope in self._drains:
+            yield StartDrain(scope)
+        if self._fails_health_checks:
+            yield FailHealthChecks(True)
+        for entry in self._listeners.values():
+            yield AddListener(entry.number, entry.name, entry.message)
+
     def messages(self) -> Iterator[Any]:
         """The `listener.v3.Listener` of each, in order of configuration."""
         return iter([entry.message for entry in self._listeners.values()])
@@ -382,6 +397,6 @@ class ListenerManager:
         entry.addresses = told.addresses
         if told.is_open and not entry.is_open:
             entry.is_open = True
-            self._created.tally += 1
+            self._created.tally += self._workers
             for address in told.addresses:
                 log.info("listener {name} is open on {address}", name=entry.name, address=address)

@@ -155,9 +155,10 @@ class Levels:
     """The level of each logger; changed while running by the admin interface."""
 
     def __init__(self, default: str, components: dict[str, str]) -> None:
-        self.on_change: Callable[[dict[str, str]], object] = lambda levels: None
-        """Called with all levels when some were set."""
-        self._default = default
+        self.on_change: Callable[[dict[str, str], str], object] = lambda levels, default: None
+        """Called with all levels, and that of other loggers, when some were set."""
+        self.default = default
+        """The level of all."""
         self._chosen: dict[str, str] = {}
         """Where somebody wanted another level than that of all."""
         self._heard: dict[str, int] = {}
@@ -183,13 +184,21 @@ class Levels:
         if logger is None:
             for chosen in list(self._chosen):
                 self._choose(chosen, None)
-            self._default = name
+            self.default = name
         else:
             if logger not in self._heard:
                 self._heard[known_logger(logger)] = 0
             self._choose(logger, name)
         self._update()
-        self.on_change(self.get())
+        self.on_change(self.get(), self.default)
+
+    def follow(self, default: str, levels: Iterable[tuple[str, str]]) -> None:
+        """Be as the levels of another process: that of all, and those by logger."""
+        self.default = default
+        for logger, name in levels:
+            self._heard[logger] = 0
+            self._choose(logger, name)
+        self._update()
 
     def shows(self, logger: str, name: str) -> bool:
         """Whether an event of this logger and level is written."""
@@ -226,5 +235,5 @@ class Levels:
                 return self._chosen[above]
             above = above.rpartition(".")[0]
         if logger.partition(".")[0] in _TWISTED:
-            return max(self._default, "warning", key=NUMBERS.__getitem__)
-        return self._default
+            return max(self.default, "warning", key=NUMBERS.__getitem__)
+        return self.default

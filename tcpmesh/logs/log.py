@@ -46,17 +46,25 @@ class Log:
         path: str = "",
         pattern: str = DEFAULT_PATTERN,
         is_escaped: bool = False,
+        descriptor: int | None = None,
     ) -> None:
-        """:raise OSError: where the file cannot be opened."""
+        """:param descriptor: of the file, which another process has opened.
+        :raise OSError: where the file cannot be opened.
+        """
         self.levels = levels
         self.on_behind: Callable[[], object] = lambda: None
         """Called where lines wait for whoever reads them: then `flush` is to be called soon."""
-        self._path = path
+        self.path = path
+        """The file's name; empty for standard error."""
+        self.pattern = pattern
+        self.is_escaped = is_escaped
         self._line = line_of(pattern)
-        self._is_escaped = is_escaped
         # Kept from before twistd puts a file in its place whose lines become log events.
         self._stderr: IO[str] | None = sys.stderr
-        self._output = Output.open(path) if path else _standard_error()
+        if descriptor is not None:
+            self._output: Output | None = Output(descriptor, is_own=True)
+        else:
+            self._output = Output.open(path) if path else _standard_error()
         # Loggers of the standard library speak from whichever thread they are in.
         self._lock = threading.RLock()
 
@@ -68,6 +76,11 @@ class Log:
             text = eventAsText(event, includeTimestamp=False, includeSystem=False).rstrip()
             with self._lock:
                 self._write(Record(text, name, logger, _time(event), event.get("log_location")))
+
+    @property
+    def descriptor(self) -> int | None:
+        """That of the file; `None` where it is standard error."""
+        return self._output.fd if self._output is not None and self.path else None
 
     def flush(self) -> bool:
         """Write what waits for a slow reader, as far as it is taken; true where nothing is left."""
@@ -90,14 +103,14 @@ class Log:
         old one goes on, and says so.
         """
         before = self._output
-        if before is None or not self._path:
+        if before is None or not self.path:
             return
         try:
-            self._output = before.opened_anew(self._path)
+            self._output = before.opened_anew(self.path)
         except OSError as e:
             Logger(namespace="main", observer=self).error(
                 "cannot open the log file {path} anew, so the old one goes on: {reason}",
-                path=self._path,
+                path=self.path,
                 reason=e.strerror,
             )
         else:
@@ -105,7 +118,7 @@ class Log:
 
     def _write(self, record: Record) -> None:
         line = self._line(record)
-        if self._is_escaped:
+        if self.is_escaped:
             line = escaped(line)
         if self._output is None:
             # Standard error of a program that has put something of its own in its place.

@@ -43,7 +43,7 @@ class Output:
         """:param is_own: whether `close` closes it."""
         self.lost = 0
         """Lines that nobody will see."""
-        self._fd = fd
+        self.fd = fd
         # Whoever forgets an output forgets its descriptor too.
         self._owner = io.FileIO(fd, "w") if is_own else None
         self._kept: deque[bytes] = deque()
@@ -69,7 +69,7 @@ class Output:
 
         :raise OSError: where it cannot be opened.
         """
-        return type(self)(opened_anew(path, self._fd, _open), is_own=True)
+        return type(self)(opened_anew(path, self.fd, _open), is_own=True)
 
     @classmethod
     def of(cls, fd: int) -> Output:
@@ -106,7 +106,7 @@ class Output:
                 self._rest = b"\n" + line if self._is_torn else line
                 self._is_begun = False
             try:
-                written = os.write(self._fd, self._piece())
+                written = os.write(self.fd, self._piece())
             except BlockingIOError:
                 return
             except OSError:
@@ -129,7 +129,7 @@ class Output:
             self.flush()
         if self._owner is not None:
             self._owner.close()
-        self._fd = -1
+        self.fd = -1
 
     def _takes(self) -> bool:
         return self._always_takes or self._poll(0.0)

@@ -11,10 +11,12 @@ from tcpmesh.interfaces import IAccessLogManager, INetwork
 from tcpmesh.server.link.link import ILink, default_link
 from tcpmesh.server.main import Main
 from tcpmesh.server.worker import Worker, worker_store
+from tcpmesh.server.workers.binder import Binder
+from tcpmesh.server.workers.workers import Workers
 from tcpmesh.stats.store import Store
 from tcpmesh.values.all_or_nothing import all_or_nothing
 from tcpmesh.values.server_options import ServerOptions
-from tcpmesh.values.shared.counts import SharedCounts
+from tcpmesh.values.shared.memory import MainCounts
 
 DEFAULT_OPTIONS = ServerOptions()
 
@@ -26,6 +28,13 @@ class Assembled(NamedTuple):
     worker: Worker
 
 
+class AssembledMain(NamedTuple):
+    """Main's side of a proxy with several workers, none of which is there yet."""
+
+    main: Main
+    workers: Workers
+
+
 def assemble(
     bootstrap: Any,
     node: Any,
@@ -34,7 +43,6 @@ def assemble(
     *,
     link: ILink | None = None,
     seed: int | None = None,
-    shared: SharedCounts | None = None,
     options: ServerOptions = DEFAULT_OPTIONS,
     make_access_logs: Callable[..., IAccessLogManager] = AccessLogManager,
 ) -> Assembled:
@@ -42,8 +50,6 @@ def assemble(
 
     :param options: the command line.
     :param make_access_logs: makes the files of access logs of either side.
-    :param shared: where the worker counts what limits of the whole proxy go by, where it is one of
-        several.
     :param seed: of the random numbers of each side, for the same ones every time.
     :raise tcpmesh.server.link.link.NoSuchLink: where the environment asks for a link that is not
         there.
@@ -68,10 +74,42 @@ def assemble(
             worker_store(begin) if link.joins_processes else store,
             link.to_main,
             Random(seed),
-            shared,
             make_access_logs=make_access_logs,
             owns_store=link.joins_processes,
         )
         link.join(main.receive, worker.receive)
         main.ask_numbers()
     return Assembled(main, worker)
+
+
+def assemble_main(
+    bootstrap: Any,
+    node: Any,
+    network: INetwork,
+    store: Store,
+    count: int,
+    *,
+    seed: int | None = None,
+    options: ServerOptions = DEFAULT_OPTIONS,
+    make_access_logs: Callable[..., IAccessLogManager] = AccessLogManager,
+) -> AssembledMain:
+    """As `assemble`, for a proxy with several workers: these are yet to join.
+
+    :param count: how many there are to be.
+    """
+    with all_or_nothing() as undo:
+        workers = Workers(count, network, MainCounts(count))
+        undo.callback(workers.close)
+        main = Main(
+            bootstrap,
+            node,
+            network,
+            store,
+            workers.send,
+            Random(seed),
+            options,
+            make_access_logs,
+            workers,
+        )
+        workers.serve(main, Binder(main.context, main.receive, count, main.access_logs))
+    return AssembledMain(main, workers)

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
@@ -24,9 +25,8 @@ TELL = 10.0
 class Stoppable(Protocol):
     """What is to end."""
 
-    @property
-    def waited_for(self) -> int:
-        """Clients that are left."""
+    def count_waited_for(self) -> Deferred[int]:
+        """Clients that are left, in all workers."""
 
     def drain_listeners(self, scope: DrainScope) -> None:
         """Accept no more clients."""
@@ -54,38 +54,51 @@ class GracefulStop:
         self._end = end
         self._tell = tell
         self._call: IDelayedCall | None = None
-        self._began = self._told = 0.0
+        self._is_going_on = self._has_begun = False
+        self._began = 0.0
+        self._told: float | None = None
+        """When the log was last told how many are left."""
 
     def begin(self) -> None:
         """Accept no more clients from now on; once it has begun nothing happens."""
-        if self._call is not None:
+        if self._has_begun:
             return
-        self._began = self._told = self._clock.seconds()
+        self._has_begun = self._is_going_on = True
+        self._began = self._clock.seconds()
         self._server.drain_listeners(DrainScope.ALL)
         log.info("no more clients are accepted; the last one's end is waited for")
-        self._say(self._server.waited_for)
         self._call = self._clock.callLater(0, self._look)
 
     @property
     def is_begun(self) -> bool:
         """Whether the process ends."""
-        return self._call is not None
+        return self._has_begun
 
     def cancel(self) -> None:
         """The process ends by another way."""
-        if self._call is not None and self._call.active():
+        self._is_going_on = False
+        if self._call is not None:
             self._call.cancel()
+            self._call = None
 
     def _look(self) -> None:
-        now, left = self._clock.seconds(), self._server.waited_for
+        self._call = None
+        self._server.count_waited_for().addCallback(self._counted)
+
+    def _counted(self, left: int) -> None:
+        if not self._is_going_on:
+            return
+        now = self._clock.seconds()
         if not left:
             log.info("the last client has left")
+            self._is_going_on = False
             self._end()
         elif self._most and now - self._began >= self._most:
             log.warn("{left} clients are cut off: {most:g} s are over", left=left, most=self._most)
+            self._is_going_on = False
             self._end()
         else:
-            if now - self._told >= TELL:
+            if self._told is None or now - self._told >= TELL:
                 self._told = now
                 self._say(left)
             self._call = self._clock.callLater(LOOK, self._look)

@@ -16,7 +16,7 @@ from envoy.config.accesslog.v3.accesslog_pb2 import AccessLog
 from envoy.config.bootstrap.v3.bootstrap_pb2 import Bootstrap
 from envoy.extensions.access_loggers.file.v3.file_pb2 import FileAccessLog
 
-from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.defer import Deferred, ensureDeferred, succeed
 
 from tcpmesh.accesslog.access_logs import AccessLogs, access_logs
 from tcpmesh.accesslog.manager import AccessLogManager
@@ -31,17 +31,21 @@ from tcpmesh.runtime.layers import Layers
 from tcpmesh.server.certificates import Certificates
 from tcpmesh.server.discovery.discoveries import Discoveries
 from tcpmesh.server.discovery.secrets import SecretDiscoveries
-from tcpmesh.server.link.numbers import MainMessage, Numbers
+from tcpmesh.server.link.numbers import MainMessage, Numbers, WorkerMessage
 from tcpmesh.server.live.gathering import Gathering
 from tcpmesh.server.live.steering import Steering
 from tcpmesh.server.live.watching import Watching
 from tcpmesh.server.overload.manager import OverloadManager
 from tcpmesh.server.stats_flush import build_sinks, wants_values
+from tcpmesh.server.workers.merging import Merging
+from tcpmesh.server.workers.workers import Workers
 from tcpmesh.stats.store import Store
 from tcpmesh.values.drain import DrainStrategy, DrainTimes
 from tcpmesh.values.link import (
+    AskClients,
     AskNumbers,
     Begin,
+    Clients,
     KeepValues,
     LogLevels,
     Prepare,
@@ -55,7 +59,7 @@ from tcpmesh.values.overload import NO_OVERLOAD_MANAGER
 from tcpmesh.values.server_options import ServerOptions
 from tcpmesh.values.shared.secrets import SecretTable
 from tcpmesh.values.statuses import ChainStatus, ClusterStatus, ListenerStatus, TlsContextStatus
-from tcpmesh.values.workers import worker_name
+from tcpmesh.values.workers import only_worker, worker_name
 
 
 class Main:
@@ -63,6 +67,7 @@ class Main:
 
     :param node: the `core.v3.Node` that the proxy is.
     :param send: tells workers.
+    :param several: the workers, where there are several.
     """
 
     def __init__(
@@ -75,6 +80,7 @@ class Main:
         random: Random,
         options: ServerOptions,
         make_access_logs: Callable[..., IAccessLogManager] = AccessLogManager,
+        several: Workers | None = None,
     ) -> None:
         self._bootstrap = bootstrap
         self._keeps_values = wants_values(bootstrap.stats_sinks)
@@ -82,7 +88,11 @@ class Main:
             store.keep_values()
         self._send = send
         self._options = options
-        self._connections = 0
+        self._several = several
+        self._workers = several.count if several is not None else 1
+        self._connections: dict[int, int] = {}
+        """Clients of each worker, as last told."""
+        self._levels: LogLevels | None = None
         self._prepared: Deferred[None] = Deferred()
         self.access_logs = make_access_logs(
             store,
@@ -98,23 +108,29 @@ class Main:
         """Those that discovery brings."""
         self.certificates = Certificates(self.context.secrets)
         self.sinks: list[IStatsSink] = []
-        self.clusters = ClusterManager(self.context, send, self.secrets.hold)
+        self.clusters = ClusterManager(self.context, send, self.secrets.hold, self._workers)
         self.overload = (
             OverloadManager(bootstrap.overload_manager, self.context, send)
             if bootstrap.HasField("overload_manager")
             else None
         )
-        self.live = Gathering(send)
+        joined = several.joined if several is not None else only_worker
+        self.live = Gathering(send, joined)
         """What workers are asked about connections."""
         self.steering = Steering(self.clusters, self.live, network.clock, send)
         """What operators do with clusters and hosts."""
         self.listeners = ListenerManager(
-            store, send, network.clock, float(options.drain_time_s), self.secrets.hold
+            store,
+            send,
+            network.clock,
+            float(options.drain_time_s),
+            self.secrets.hold,
+            self._workers,
         )
         self.discoveries = Discoveries(
             bootstrap, self.clusters, self.listeners, self.layers, store, network, options
         )
-        self.watching = Watching(send, network.clock)
+        self.watching = Watching(send, network.clock, joined)
         """How much traffic there is and was."""
         self._receivers: dict[type, Callable[[Any], object]] = {
             **self.clusters.receivers,
@@ -122,9 +138,12 @@ class Main:
             **self.live.receivers,
             **self.watching.receivers,
             Numbers: self._take_numbers,
+            Clients: self._take_clients,
             Prepared: self._take_prepared,
         }
-        store.add_collector(self.ask_numbers)
+        if several is None:
+            store.add_collector(self.ask_numbers)
+        self._merging = Merging(store, network)
 
     def _context(self, network: INetwork, store: Store, random: Random, node: Any) -> MainContext:
         """What main's parts share."""
@@ -168,7 +187,27 @@ class Main:
             ),
             discovered_secrets=self.secrets.told(),
             overload=self.overload.settings() if self.overload else NO_OVERLOAD_MANAGER,
+            workers=self._workers,
         )
+
+    def present(self) -> Iterator[WorkerMessage]:
+        """What a worker that joins others is to be told, after `Begin`."""
+        if self._levels is not None:
+            yield self._levels
+        yield from self.clusters.present()
+        yield from self.listeners.present()
+        yield AskNumbers()
+
+    def lost(self, worker: int) -> None:
+        """A worker is no more, with its connections; another one may take its place."""
+        self.left(worker)
+        self._connections.pop(worker, None)
+        self._merging.lost(worker)
+
+    def left(self, worker: int) -> None:
+        """A worker answers nothing any more."""
+        self.live.lost(worker)
+        self.watching.lost(worker)
 
     def receive(self, message: MainMessage) -> None:
         """A worker says something."""
@@ -313,9 +352,10 @@ class Main:
     def _cluster(self, name: str) -> Cluster | None:
         return self.clusters.own(name)
 
-    def set_log_levels(self, levels: dict[str, str]) -> None:
-        """These levels hold from now on."""
-        self._send(LogLevels(tuple(levels.items())))
+    def set_log_levels(self, levels: dict[str, str], default: str = "info") -> None:
+        """These levels hold from now on, and the default for other loggers."""
+        self._levels = LogLevels(tuple(levels.items()), default)
+        self._send(self._levels)
 
     # What is shown
 
@@ -348,18 +388,46 @@ class Main:
         """Have workers tell what they have counted: before statistics are read."""
         self._send(AskNumbers())
 
+    def numbers(self) -> Deferred[None]:
+        """Fires when workers have told what they have counted.  One that does not answer is not
+        waited for long.
+        """
+        if self._several is None:
+            return succeed(None)  # whoever reads them asks
+        self._send(AskNumbers())
+        return self._several.answered().addCallback(lambda _: self._merging.merged())
+
+    def host_numbers(self) -> Deferred[None]:
+        """The same for what they have counted of each host."""
+        if self._several is None:
+            return succeed(None)
+        self.clusters.ask_numbers()
+        return self._several.answered()
+
+    def count_connections(self) -> Deferred[int]:
+        """How many clients all workers have."""
+        self._send(AskClients())
+        answered = self._several.answered() if self._several is not None else succeed(None)
+        return answered.addCallback(lambda _: self.connections)
+
     @property
     def connections(self) -> int:
         """Clients of all workers, as last told."""
-        self.ask_numbers()
-        return self._connections
+        if self._several is None:
+            self._send(AskClients())
+        return sum(self._connections.values())
 
     def _take_prepared(self, told: Prepared) -> None:
         self._prepared.callback(None)
 
+    def _take_clients(self, told: Clients) -> None:
+        self._connections[told.worker] = told.connections
+
     def _take_numbers(self, told: Numbers) -> None:
-        self._connections = told.connections
-        if told.deltas is not None:
+        self._connections[told.worker] = told.connections
+        if self._several is not None:
+            self._merging.take(told)
+        elif told.deltas is not None:
             self.context.store.merge(told.deltas, worker_name(told.worker))
 
 

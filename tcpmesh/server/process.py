@@ -11,7 +11,6 @@ from typing import Any, NamedTuple, NoReturn
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import ILogObserver, Logger
-from twisted.python import threadable
 from twisted.python.failure import Failure
 
 from tcpmesh.admin.service import AdminService
@@ -21,6 +20,7 @@ from tcpmesh.net.inherited import inherited_sockets
 from tcpmesh.net.listening import ListeningSockets
 from tcpmesh.server.graceful_stop import GracefulStop
 from tcpmesh.server.link.link import ILink
+from tcpmesh.server.log_retries import LogRetries
 from tcpmesh.server.networks import default_network
 from tcpmesh.server.notify import Notifier
 from tcpmesh.server.restart.beginning import Beginning
@@ -29,6 +29,7 @@ from tcpmesh.server.restart.restart import Restart
 from tcpmesh.server.restart.sockets import ADMIN, KEPT, LISTENER, Out
 from tcpmesh.server.restart.upgrade import Program, Upgrade
 from tcpmesh.server.service import CannotStart, Server
+from tcpmesh.server.workers.interface import IWorkerProcesses
 from tcpmesh.values.address import Address
 from tcpmesh.values.drain import DrainScope
 from tcpmesh.values.lifecycle.restart import CannotTakeOver
@@ -36,9 +37,6 @@ from tcpmesh.values.live.origin import NO_ORIGIN, Origin
 from tcpmesh.values.server_options import ServerOptions
 
 log = Logger(namespace="main")
-
-LOG_RETRY = 0.1
-"""Seconds until lines of the log that a slow reader has not taken are tried again."""
 
 CANNOT_START = 1
 """Exit status of a process that could not serve its configuration."""
@@ -73,6 +71,7 @@ class ProcessServer(Server):
     """One process that serves a bootstrap.
 
     :param observer: the log.
+    :param processes: starts the workers, where there are to be several.
     """
 
     def __init__(
@@ -85,6 +84,7 @@ class ProcessServer(Server):
         link: ILink | None = None,
         origin: Origin = NO_ORIGIN,
         row: Row | None = None,
+        processes: IWorkerProcesses | None = None,
     ) -> None:
         row = Row() if row is None else row
         super().__init__(
@@ -96,10 +96,10 @@ class ProcessServer(Server):
             link,
             origin,
             row.beginning.facts,
+            processes,
         )
         self._observer = observer
-        observer.on_behind = self._flush_log_later
-        self._log_call: Any = None
+        self._log_retries = LogRetries(observer, self._clock)
         self.exit_status = 0
         """What the process is to end with; twistd itself ends with 0 whenever its reactor stops."""
         self._is_quitting = False
@@ -181,10 +181,9 @@ class ProcessServer(Server):
         """Accept no more clients, and end with the last one, or when its time is over."""
         self._graceful_stop.begin()
 
-    @property
-    def waited_for(self) -> int:
+    def count_waited_for(self) -> Deferred[int]:
         """Clients of this process and, as long as they are there, those before it."""
-        return self._restart.left
+        return self.count_connections().addCallback(lambda own: own + self._restart.left_before)
 
     def _open_network(self) -> None:
         super()._open_network()
@@ -203,11 +202,8 @@ class ProcessServer(Server):
             self._goodbye.cancel()
         if self._upgrade is not None:
             self._upgrade.cancel()
+        self._log_retries.stop()
         self.notifier.close()
-        self._observer.on_behind = lambda: None
-        call, self._log_call = self._log_call, None
-        if call is not None:
-            call.cancel()
         return super()._close_all()
 
     async def _stopped_serving(self) -> None:
@@ -316,13 +312,3 @@ class ProcessServer(Server):
             self.quit()
         else:
             log.failure("cannot serve", failure)
-
-    def _flush_log_later(self) -> None:
-        """The log may be written to by threads; only that of the reactor may set a timer."""
-        if self._log_call is None and threadable.isInIOThread():
-            self._log_call = self._clock.callLater(LOG_RETRY, self._flush_log)
-
-    def _flush_log(self) -> None:
-        self._log_call = None
-        if not self._observer.flush():
-            self._flush_log_later()

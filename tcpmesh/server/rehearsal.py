@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from envoy.config.bootstrap.v3.bootstrap_pb2 import Bootstrap
@@ -22,7 +22,6 @@ from google.protobuf.message import Message
 from zope.interface import implementer
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.task import Clock
 
 from tcpmesh.accesslog.opening import CannotLog, open_for_records
 from tcpmesh.cluster.cluster import Cluster
@@ -30,12 +29,11 @@ from tcpmesh.cluster.manager import discovery_of
 from tcpmesh.config.load import Loaded
 from tcpmesh.config.messages.types import is_foreign, unpack
 from tcpmesh.config.text.problems import Path, Problem, path_text
-from tcpmesh.interfaces import IAccessLogFile, IAccessLogManager, INetwork
+from tcpmesh.interfaces import IAccessLogFile, IAccessLogManager
 from tcpmesh.listener.listener import Listener
-from tcpmesh.net.cooperator import shared_cooperator
-from tcpmesh.net.timeout_queues import TimeoutQueues
 from tcpmesh.registry import BrokenExtension, UnknownExtension, build
 from tcpmesh.server.assembly import assemble
+from tcpmesh.server.workers.no_network import NoNetwork
 from tcpmesh.stats.store import Store
 
 _STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
@@ -157,54 +155,6 @@ def _proxy() -> Any:
     return assemble(Bootstrap(), Node(), NoNetwork(), Store())
 
 
-@implementer(INetwork)
-class NoNetwork:
-    """A network on which nobody answers, and no time passes."""
-
-    def __init__(self) -> None:
-        self.clock: Any = Clock()
-        self.timers = TimeoutQueues(self.clock)
-        self.cooperator = shared_cooperator(self.clock)
-
-    def bind(self, address: Any, options: Any) -> Any:
-        """Nothing is bound."""
-        raise RuntimeError("nothing is bound while a configuration is judged")
-
-    def take_rest(self, address: Any, options: Any) -> Any:
-        """Nothing is there."""
-        return ()
-
-    def listen(self, sock: Any, factory: Any, accepts_per_event: int = 0) -> Any:
-        """As above."""
-        raise RuntimeError("nothing is bound while a configuration is judged")
-
-    def connect(
-        self,
-        address: Any,
-        factory: Any,
-        timeout: float,
-        options: Any = None,
-        for_client: bool = False,
-    ) -> Any:
-        """Nobody is connected to, and nobody hears of it."""
-        return _Nobody()
-
-    def connect_check(
-        self, address: Any, listener: Any, timeout: float, options: Any = None
-    ) -> Any:
-        """As above."""
-        return _Nobody()
-
-    def call_soon(self, call: Callable[[], object]) -> None:
-        """Call this in the next turn of the reactor."""
-        self.clock.callLater(0, call)
-
-    def stop(self) -> Deferred[None]:
-        """Nothing is open."""
-        self.timers.stop()
-        return succeed(None)
-
-
 @implementer(IAccessLogManager)
 class _TriedLogs:
     """Files of access logs that are opened, and closed at once: nothing is written."""
@@ -237,15 +187,3 @@ class _NoFile:
 
     def close(self) -> None:
         """It is closed."""
-
-
-class _Nobody:
-    """An attempt to connect that never ends."""
-
-    def start(self) -> None:
-        """Nothing happens."""
-
-    def stop(self) -> None:
-        """As above."""
-
-    stopConnecting = disconnect = stop

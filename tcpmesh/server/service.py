@@ -37,7 +37,7 @@ from tcpmesh.net.listen import BindError
 from tcpmesh.net.moves import CannotWatch
 from tcpmesh.registry import BrokenExtension, UnknownExtension
 from tcpmesh.runtime.layers import NoAdminLayer
-from tcpmesh.server.assembly import Assembled, assemble
+from tcpmesh.server.assembly import Assembled, AssembledMain, assemble, assemble_main
 from tcpmesh.server.link.link import ILink, NoSuchLink
 from tcpmesh.server.live.steering import Steering
 from tcpmesh.server.main import Main
@@ -48,6 +48,8 @@ from tcpmesh.server.reload.source import Source
 from tcpmesh.server.settings import Settings, flush_interval, guard_of
 from tcpmesh.server.stats import ServerStats
 from tcpmesh.server.stats_flush import StatsFlush
+from tcpmesh.server.workers.interface import IWorkerProcesses
+from tcpmesh.server.workers.workers import Workers
 from tcpmesh.stats.settings import stats_store
 from tcpmesh.values.address import Address
 from tcpmesh.values.drain import DrainScope
@@ -91,6 +93,8 @@ class Server(MultiService):
     """Serves a bootstrap, once.
 
     :param levels: of the log, as the admin interface shows and sets them.
+    :param processes: starts the workers, where there are to be several.  Without it one serves all
+        in this process, whatever `--concurrency` says.
     """
 
     def __init__(
@@ -103,6 +107,7 @@ class Server(MultiService):
         link: ILink | None = None,
         origin: Origin = NO_ORIGIN,
         restart_facts: RestartFacts = ALONE,
+        processes: IWorkerProcesses | None = None,
     ) -> None:
         super().__init__()
         self.reactor = reactor
@@ -110,6 +115,8 @@ class Server(MultiService):
         self._clock: Any = network.clock if network is not None else MonotonicReactor(reactor)
         self._network = network
         self._link = link
+        self._processes = processes if options.concurrency > 1 else None
+        self._workers: Workers | None = None
         self.log_levels = levels
         self.bootstrap = bootstrap
         self.options = options
@@ -126,10 +133,11 @@ class Server(MultiService):
         clusters warm up.
         """
         self._closed: Deferred[None] | None = None
-        self._proxy: Assembled | None = None
+        self._proxy: Assembled | AssembledMain | None = None
         self.reloads = Reloads(self, Source(options), origin.loaded_at or time())
-        self._stats = ServerStats(self.store, self)
-        self._flush = StatsFlush(self.store, self._update_stats, self._clock)
+        workers = options.concurrency if self._processes is not None else 1
+        self._stats = ServerStats(self.store, self, workers)
+        self._flush = StatsFlush(self.store, self._update_stats, self._clock, ask=self.numbers)
 
     # Its life
 
@@ -142,14 +150,7 @@ class Server(MultiService):
         try:
             self._open_network()
             assert self._network is not None
-            proxy = self._proxy = assemble(
-                self.bootstrap,
-                self.node,
-                self._network,
-                self.store,
-                link=self._link,
-                options=self.options,
-            )
+            proxy = self._proxy = self._assemble(self._network)
             self.log_levels.on_change = proxy.main.set_log_levels
             with collector.paused():
                 proxy.main.build()
@@ -166,6 +167,15 @@ class Server(MultiService):
 
     def _open_network(self) -> None:
         self._network = self._network or self._make_network()
+
+    def _assemble(self, network: INetwork) -> Assembled | AssembledMain:
+        bootstrap, node, store, options = self.bootstrap, self.node, self.store, self.options
+        if self._processes is None:
+            return assemble(bootstrap, node, network, store, link=self._link, options=options)
+        self._processes.prepare(self._clock)
+        made = assemble_main(bootstrap, node, network, store, options.concurrency, options=options)
+        self._workers = made.workers
+        return made
 
     def _make_network(self) -> INetwork:
         return default_network(self._clock)
@@ -187,6 +197,8 @@ class Server(MultiService):
             self.privilegedStartService()
         super().startService()
         assert self._proxy is not None
+        if self._processes is not None and self._workers is not None:
+            self._processes.start(self._workers, self.store)
         warm = self._proxy.main.initialize()
         if warm.called:
             self._serve()
@@ -220,15 +232,20 @@ class Server(MultiService):
     def _close_all(self) -> Deferred[None]:
         """The same; also where it was begun before."""
         if self._closed is None:
-            self._flush.stop()
             self._closed = ensureDeferred(self._stop())
         stopped: Deferred[None] = Deferred()
         self._closed.addBoth(_told, stopped)
         return stopped
 
     async def _stop(self) -> None:
+        await self.numbers()
+        self._flush.stop()
         if self._proxy is not None:
             await self._proxy.main.stop()
+        if self._processes is not None:
+            await self._processes.stop()
+        if self._workers is not None:
+            self._workers.close()
         await maybeDeferred(super().stopService)
         await self._stopped_serving()
         if self._proxy is not None:
@@ -346,10 +363,18 @@ class Server(MultiService):
         """See `IServer`: only a server that is the whole process can be replaced by another."""
         return fail(NotPossible("this program is not tcpmesh's own"))
 
-    def flushing_for_admin(self) -> Iterator[None]:
+    def numbers(self) -> Deferred[None]:
+        """See `IServer`."""
+        return self._proxy.main.numbers() if self._proxy is not None else succeed(None)
+
+    def flushing_for_admin(self) -> Iterator[Deferred[None] | None]:
         """See `IServer`."""
         on_demand = flush_interval(self.bootstrap) is None
         return self._flush.flushing() if on_demand else iter(())
+
+    def host_numbers(self) -> Deferred[None]:
+        """See `IServer`."""
+        return self._proxy.main.host_numbers() if self._proxy is not None else succeed(None)
 
     @property
     def host_events(self) -> RecentEvents:
@@ -429,8 +454,12 @@ class Server(MultiService):
 
     @property
     def open_connections(self) -> int:
-        """Clients of all listeners."""
+        """Clients of all listeners, as workers have last told."""
         return self._proxy.main.connections if self._proxy is not None else 0
+
+    def count_connections(self) -> Deferred[int]:
+        """The same, as of now."""
+        return self._proxy.main.count_connections() if self._proxy is not None else succeed(0)
 
     def dynamic_listeners(self) -> DynamicResources:
         """What discovery has brought of listeners."""

@@ -17,9 +17,6 @@ STATES = {"LIVE": 0, "DRAINING": 1, "PRE_INITIALIZING": 2, "INITIALIZING": 3}
 
 _DAY = 86400
 
-WORKERS = 1
-"""How many there are, whatever `--concurrency` says."""
-
 NO_CERTIFICATE = (1 << 32) - 1
 """Days until the first certificate expires where there is none, as Envoy shows it."""
 
@@ -73,14 +70,16 @@ and no HTTP.
 class ServerStats:
     """What the whole process tells of itself.  As in Envoy, all but `live` change at a flush of the
     statistics.
+
+    :param workers: how many there are.
     """
 
-    def __init__(self, store: Store, server: Any) -> None:
+    def __init__(self, store: Store, server: Any, workers: int = 1) -> None:
         scope = store.scope("server")
         scope.declare(DECLARED)
         for prefix, names in ELSEWHERE.items():
             store.scope(prefix).declare(names)
-        for index in range(WORKERS):
+        for index in range(workers):
             store.scope(f"server.{worker_name(index)}").declare(_WATCHDOG)
         self._server = server
         self._uptime = scope.gauge("uptime", Merge.MAIN)

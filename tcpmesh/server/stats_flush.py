@@ -13,6 +13,7 @@ from functools import partial
 from time import time
 from typing import Any
 
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import CooperativeTask, Cooperator, LoopingCall, TaskFinished
 from twisted.logger import Logger
@@ -25,11 +26,17 @@ from tcpmesh.values.all_or_nothing import all_or_nothing
 _log = Logger(namespace="stats")
 
 
+def nobody_else() -> Deferred[None]:
+    """All is counted here."""
+    return succeed(None)
+
+
 class StatsFlush:
     """All flushes of a process.
 
     :param update: brings up to date what is only so at a flush.
     :param wall: seconds since 1970.
+    :param ask: has others tell what they have counted, and fires when they have.
     """
 
     def __init__(
@@ -38,16 +45,18 @@ class StatsFlush:
         update: Callable[[], object],
         clock: IReactorTime,
         wall: Callable[[], float] = time,
+        ask: Callable[[], Deferred[None]] = nobody_else,
     ) -> None:
         self._store = store
         self._update = update
         self._wall = wall
+        self._ask = ask
         self._sinks: Sequence[IStatsSink] = ()
         self._cooperator: Cooperator | None = None
         self._dropped = store.counter("server.dropped_stat_flushes")
         self._is_behind = False
         """Whether flushes are left out, which is said once."""
-        self._steps: Iterator[None] | None = None
+        self._steps: Iterator[Deferred[None] | None] | None = None
         self._task: CooperativeTask[Any] | None = None
         self._interval: float | None = None
         self._timer = LoopingCall(self.flush)
@@ -94,14 +103,16 @@ class StatsFlush:
             self._steps = self._flushing()
             self._task = self._cooperator.cooperate(self._steps)
 
-    def flushing(self) -> Iterator[None]:
+    def flushing(self) -> Iterator[Deferred[None] | None]:
         """Begin a flush, if none is under way, and wait for its end: to be gone through."""
         self.flush()
         while self._steps is not None:
-            yield
+            yield None
 
     def stop(self) -> None:
-        """End the flush that is under way at once, flush once more, and never again."""
+        """End the flush that is under way at once, flush once more, and never again.  What others
+        have counted is to be there by now.
+        """
         if self._cooperator is None:
             return
         self._cooperator = None
@@ -115,8 +126,11 @@ class StatsFlush:
         if had_timer:
             _exhaust(self._flushing())
 
-    def _flushing(self) -> Iterator[None]:
+    def _flushing(self) -> Iterator[Deferred[None] | None]:
         try:
+            asked = self._ask()
+            if not asked.called:
+                yield asked
             self._update()
             if not self._sinks:
                 yield from self._store.merging_histograms()
@@ -159,6 +173,6 @@ def build_sinks(messages: Iterable[Any], context: MainContext) -> list[IStatsSin
     return sinks
 
 
-def _exhaust(steps: Iterator[None]) -> None:
+def _exhaust(steps: Iterator[object]) -> None:
     for _ in steps:
         pass

@@ -6,7 +6,7 @@ nobody anything while a connection is served.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from random import Random
 from typing import Any
 
@@ -25,12 +25,16 @@ from tcpmesh.server.link.numbers import MainMessage, Numbers, WorkerMessage
 from tcpmesh.server.live.asked import Asked
 from tcpmesh.server.live.closing import Closing
 from tcpmesh.server.live.counting import Counting
+from tcpmesh.server.live.telling import Telling
 from tcpmesh.server.overload.shrinking import shrink_heap
 from tcpmesh.stats.settings import stats_store
 from tcpmesh.stats.store import Store
 from tcpmesh.values.link import (
+    AddListener,
+    AskClients,
     AskNumbers,
     Begin,
+    Clients,
     DropSecret,
     KeepValues,
     LogLevels,
@@ -40,12 +44,14 @@ from tcpmesh.values.link import (
     PutSecret,
     ReopenLogs,
     Secrets,
+    SharedBlocks,
     ShrinkHeap,
     Stop,
     Stopped,
 )
 from tcpmesh.values.overload import Overload
-from tcpmesh.values.shared.counts import LocalCounts, SharedCounts
+from tcpmesh.values.shared.counts import LocalCounts
+from tcpmesh.values.shared.memory import WorkerCounts
 from tcpmesh.values.shared.secrets import SecretTable
 from tcpmesh.values.workers import connection_ids
 
@@ -78,7 +84,7 @@ class Worker:
         store: Store,
         send: Callable[[MainMessage], object],
         random: Random,
-        shared: SharedCounts | None = None,
+        shared: WorkerCounts | None = None,
         *,
         make_access_logs: Callable[..., IAccessLogManager] = AccessLogManager,
         owns_store: bool = False,
@@ -86,6 +92,9 @@ class Worker:
         self._gone: Deferred[None] | None = None
         self._index = begin.index
         self._send = send
+        self._counts = shared
+        self._given: list[str] = []
+        """Whose counts main has told of, for what is built next."""
         self._store = store if owns_store else None
         self._access_logs = make_access_logs(
             store,
@@ -115,7 +124,7 @@ class Worker:
         for told in begin.discovered_secrets:
             self._put_secret(told)
         self.clusters = Clusters(self.context, send)
-        self.listeners = Listeners(self.context, send, begin.drain)
+        self.listeners = Listeners(self.context, send, begin.drain, binds=begin.workers == 1)
         clients = self.listeners.clients
         self._asked = Asked(begin.index, network, clients, self.context.closes, send)
         self._closing = Closing(begin.index, network, clients, send)
@@ -134,15 +143,26 @@ class Worker:
             AskNumbers: self._tell_numbers,
             Secrets: self._take_secrets,
             KeepValues: lambda told: store.keep_values(),
+            AskClients: self._tell_clients,
+            SharedBlocks: self._take_blocks,
             Prepare: self._prepare,
             Stop: self._stop,
             PutSecret: self._put_secret,
             DropSecret: self._drop_secret,
+            **(self._telling(network, store) if begin.workers > 1 else {}),
         }
 
-    def receive(self, message: WorkerMessage) -> None:
-        """Main says something."""
-        self._receivers[type(message)](message)
+    def receive(self, message: WorkerMessage, sockets: Sequence[Any] = ()) -> None:
+        """Main says something.
+
+        :param sockets: what came with the message.
+        """
+        if isinstance(message, AddListener):
+            self.listeners.add(message, sockets)
+        else:
+            self._receivers[type(message)](message)
+        if self._given and not isinstance(message, SharedBlocks):
+            self._give_back()
 
     def _prepare(self, told: Prepare) -> None:
         self.clusters.prepare().addCallback(lambda _: self._send(Prepared()))
@@ -157,6 +177,31 @@ class Worker:
             # Last, for the ends of clients are written down too.
             self._gone.addCallback(lambda _: self._access_logs.stop())
         self._gone.addCallback(lambda _: self._send(Stopped()))
+
+    def _telling(self, network: INetwork, store: Store) -> Mapping[type, Callable[[Any], object]]:
+        """What is done otherwise where there are several: what was counted is told in steps."""
+        telling = Telling(
+            self._index,
+            network,
+            store,
+            lambda: self.listeners.connections,
+            self.clusters.host_numbers,
+            self._send,
+        )
+        return telling.receivers
+
+    def _take_blocks(self, told: SharedBlocks) -> None:
+        assert self._counts is not None
+        for owner, block in told.blocks:
+            self._counts.assign(owner, block)
+            self._given.append(owner)
+
+    def _give_back(self) -> None:
+        """What was built has taken its counts; nobody else has those that are left."""
+        assert self._counts is not None
+        given, self._given = self._given, []
+        for owner in given:
+            self._counts.unassign(owner)
 
     def _cluster(self, name: str) -> Any:
         return self.clusters.get(name)
@@ -174,6 +219,9 @@ class Worker:
 
     def _take_secrets(self, told: Secrets) -> None:
         self.context.secrets.replace_static(static_secrets(told.messages))
+
+    def _tell_clients(self, told: AskClients) -> None:
+        self._send(Clients(self._index, self.listeners.connections))
 
     def _tell_numbers(self, told: AskNumbers) -> None:
         deltas = self._store.deltas() if self._store is not None else None

@@ -11,9 +11,10 @@ thousands of clusters have the same names behind theirs and most of them never m
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from itertools import islice
+from typing import Any, NamedTuple
 
 from tcpmesh.stats.metrics import Merge
 from tcpmesh.stats.tags import TaggedName
@@ -45,6 +46,10 @@ class Interval(NamedTuple):
 
     values: tuple[float, ...] = ()
     """The first ones as they are, where a stats sink of main's wants them."""
+
+
+PART = 500
+"""Entries of one part."""
 
 
 @dataclass(frozen=True)
@@ -90,3 +95,32 @@ class Deltas:
                 self.tags,
             )
         )
+
+
+_MAPPINGS = ("counters", "gauges", "histograms", "text_readouts", "shown", "tags")
+
+
+def parts(deltas: Deltas) -> Iterator[Deltas]:
+    """The same in parts of a bounded size, to be sent one by one; at least one.  They say nothing
+    until they are `joined`.
+    """
+    is_told = False
+    for name in _MAPPINGS:
+        entries = iter(getattr(deltas, name).items())
+        while part := dict(islice(entries, PART)):
+            is_told = True
+            fields: dict[str, Any] = {name: part}
+            yield Deltas(is_whole=deltas.is_whole, **fields)
+    if not is_told:
+        yield deltas
+
+
+def joined(told: Iterable[Deltas]) -> Deltas:
+    """What `parts` were made of."""
+    found: dict[str, dict[str, Any]] = {name: {} for name in _MAPPINGS}
+    is_whole = False
+    for part in told:
+        is_whole = is_whole or part.is_whole
+        for name, entries in found.items():
+            entries.update(getattr(part, name))
+    return Deltas(is_whole=is_whole, **found)

@@ -160,6 +160,8 @@ class Child(Process):
     It runs in a directory of its own, where the configuration is `envoy.yaml` and its output
     `output`, both removed by `stop`.
 
+    Everything is served by one process, unless the arguments say otherwise.
+
     :param open_files: how many descriptors it may have; as we may where nothing is said.
     :param program: what takes our options.
     """
@@ -177,6 +179,8 @@ class Child(Process):
         (self.path / "envoy.yaml").write_text(config)
         self._last = ""
         self._admin = self.path / "admin.address"
+        if not any(each.startswith("--concurrency") for each in arguments):
+            arguments = ("--concurrency", "1", *arguments)
         command = [
             *program,
             "--config",

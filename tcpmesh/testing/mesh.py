@@ -18,17 +18,18 @@ from typing import Any
 
 from tcpmesh.cluster.cluster import Cluster
 from tcpmesh.config.load import load
-from tcpmesh.server.assembly import DEFAULT_OPTIONS, assemble
+from tcpmesh.server.assembly import DEFAULT_OPTIONS, assemble, assemble_main
 from tcpmesh.server.link.link import ILink, default_link
+from tcpmesh.server.workers.workers import Workers
 from tcpmesh.stats.settings import stats_store
 from tcpmesh.stats.store import Store
 from tcpmesh.testing.access_logs import MemoryAccessLogs
 from tcpmesh.testing.harness import Client, Server
 from tcpmesh.testing.memory.network import MemoryNetwork
 from tcpmesh.testing.recording import RecordingProtocol
+from tcpmesh.testing.worker_in_memory import WorkerInMemory
 from tcpmesh.values.address import PATHS, Address
 from tcpmesh.values.server_options import ServerOptions
-from tcpmesh.values.shared.counts import SharedCounts
 
 
 def address_of(text: str) -> Address:
@@ -56,15 +57,15 @@ class Mesh:
         seed: int = 1,
         start: bool = True,
         link: ILink | None = None,
-        shared: SharedCounts | None = None,
         options: ServerOptions = DEFAULT_OPTIONS,
+        workers: int = 1,
     ) -> None:
         """`network` where others are to be on it too, or its buffers are to be small; `seed` for
         what is chosen at random.
 
         `link` joins main and the worker, where it is not to be the one of the environment.
-        Without `start` the listeners stay closed until `listeners.start()`.  `shared` where this is
-        one of several workers.  `options` is the command line.
+        Without `start` the listeners stay closed until `listeners.start()`.  `options` is the
+        command line.  With several `workers` main tells each as bytes what it would tell a process.
 
         :raise tcpmesh.config.text.problems.ConfigError: where the bootstrap is wrong.
         :raise tcpmesh.net.listen.BindError: where two listeners want one address.
@@ -75,25 +76,56 @@ class Mesh:
         node = self.bootstrap.node
         self.link = link if link is not None else default_link()
         self._access_logs: list[MemoryAccessLogs] = []
-        self.main, self.worker = assemble(
-            self.bootstrap,
-            node,
-            self.network,
-            self.store,
-            link=self.link,
-            seed=seed,
-            shared=shared,
-            options=options,
-            make_access_logs=self._make_access_logs,
-        )
+        self._seed = seed
+        self.workers: list[WorkerInMemory] = []
+        """The workers, where there are several."""
+        self._all: Workers | None = None
+        if workers == 1:
+            self.main, self.worker = assemble(
+                self.bootstrap,
+                node,
+                self.network,
+                self.store,
+                link=self.link,
+                seed=seed,
+                options=options,
+                make_access_logs=self._make_access_logs,
+            )
+        else:
+            self._assemble(node, options, workers)
         self.clusters = self.main.clusters
         self.listeners = self.main.listeners
         self.main.build()
         if start:
             self.listeners.start()
 
+    def _assemble(self, node: Any, options: ServerOptions, workers: int) -> None:
+        self.main, self._all = assemble_main(
+            self.bootstrap,
+            node,
+            self.network,
+            self.store,
+            workers,
+            seed=self._seed,
+            options=options,
+            make_access_logs=self._make_access_logs,
+        )
+        self.workers += (self.new_worker(index) for index in range(workers))
+        self.worker = self.workers[0].worker
+
+    def new_worker(self, index: int) -> WorkerInMemory:
+        """A worker of several, that joins the others."""
+        assert self._all is not None
+        seed = self._seed + index
+        return WorkerInMemory(index, self._all, self.network, self._make_access_logs, seed)
+
+    def replace_worker(self, index: int) -> None:
+        """Another worker joins in place of one that has died."""
+        self.workers[index] = self.new_worker(index)
+        self.network.pump()
+
     def cluster(self, name: str) -> Cluster | None:
-        """The cluster that a client is served by now."""
+        """The cluster that a client is served by now; of several workers, the first one's."""
         return self.worker.clusters.get(name)
 
     # Who is around it
@@ -150,11 +182,18 @@ class Mesh:
         """Counters and gauges by what follows the prefix in their names: without one, all by their
         full names.
         """
+        self._ask()
         return {
             name[len(prefix) :]: value
             for name, value in values_of(self.store).items()
             if name.startswith(prefix)
         }
+
+    def _ask(self) -> None:
+        """Have several workers tell what they have counted."""
+        if self.workers:
+            self.main.numbers()
+            self.network.pump()
 
     def stat(self, name: str) -> int:
         """The value of a counter or gauge as of now."""
@@ -166,6 +205,7 @@ class Mesh:
 
     def times(self, name: str) -> tuple[int, float]:
         """How many values a histogram has, and their sum."""
+        self._ask()
         self.store.collect()
         self.store.merge_histograms()
         found = next(each for each in self.store.histograms() if each.name == name)

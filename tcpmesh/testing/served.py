@@ -59,6 +59,7 @@ class ServedCluster:
 
     def status(self) -> ClusterStatus:
         """The cluster as the admin interface shows it."""
+        self.membership.ask_numbers()
         return self.membership.status(None, lambda key: NO_RATES)
 
     def close(self) -> None:

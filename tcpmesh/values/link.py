@@ -60,6 +60,8 @@ class Begin:
 
     overload: OverloadSettings = NO_OVERLOAD_MANAGER
     """What is to be done for want of resources, and how much of that now."""
+    workers: int = 1
+    """How many workers there are.  Where there are several, main binds all addresses."""
 
 
 @dataclass(frozen=True)
@@ -126,11 +128,17 @@ class Cleanup:
     """Which hosts that connections have named are in use no more?"""
 
     cluster: int
+    is_alone: bool = True
+    """Whether hosts that this worker does not use are used by nobody."""
 
 
 @dataclass(frozen=True)
 class AddListener:
-    """Build a listener and bind it: open once the workers have started."""
+    """Build a listener and bind it: open once the workers have started.
+
+    Where there are several workers main has bound it.  With the message come its sockets then, one
+    for each of its addresses, in their order; none where clients are not to be accepted.
+    """
 
     listener: int
     name: str
@@ -225,6 +233,8 @@ class LogLevels:
     """The (logger, level) pairs that hold from now on."""
 
     levels: tuple[tuple[str, str], ...]
+    default: str = "info"
+    """The level of other loggers."""
 
 
 @dataclass(frozen=True)
@@ -286,6 +296,7 @@ class AskHostNumbers:
     """What has each host of a cluster counted?"""
 
     cluster: int
+    """0 for each of all clusters."""
 
 
 @dataclass(frozen=True)
@@ -307,6 +318,36 @@ class DropSecret:
     """Nobody needs a secret of discovery's any more."""
 
     key: SecretKey
+
+
+@dataclass(frozen=True)
+class HostFails:
+    """A connection to a host has failed in another worker: the next one that is made here is to be
+    told.
+    """
+
+    cluster: int
+    host: int
+
+
+@dataclass(frozen=True)
+class AskClients:
+    """How many clients are there?"""
+
+
+@dataclass(frozen=True)
+class Ask:
+    """Say when all is answered that was asked before this."""
+
+    ask: int
+
+
+@dataclass(frozen=True)
+class SharedBlocks:
+    """Where what is built next has the counts that workers share."""
+
+    blocks: tuple[tuple[str, int], ...]
+    """(owner, number of the block) of each: see `tcpmesh.values.shared.memory`."""
 
 
 # From a worker to main
@@ -436,6 +477,27 @@ class Stopped:
     """All clients are gone."""
 
 
+@dataclass(frozen=True)
+class Clients:
+    """So many clients are there."""
+
+    worker: int
+    connections: int
+
+
+@dataclass(frozen=True)
+class Answered:
+    """All is answered that was asked before."""
+
+    worker: int
+    ask: int
+
+
+@dataclass(frozen=True)
+class Alive:
+    """The event loop turns: told again and again, where somebody watches over that."""
+
+
 ToWorker: TypeAlias = (
     Begin
     | AddCluster
@@ -469,6 +531,10 @@ ToWorker: TypeAlias = (
     | KeepValues
     | PutSecret
     | DropSecret
+    | SharedBlocks
+    | HostFails
+    | AskClients
+    | Ask
 )
 
 ToMain: TypeAlias = (
@@ -484,4 +550,7 @@ ToMain: TypeAlias = (
     | HostNumbers
     | Prepared
     | Stopped
+    | Clients
+    | Answered
+    | Alive
 )

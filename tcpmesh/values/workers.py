@@ -9,6 +9,11 @@ CONNECTION_BITS = 48
 """Bits of CONNECTION_ID that a worker counts with; those above are its number."""
 
 
+def only_worker() -> tuple[int, ...]:
+    """The workers there are, where there is one."""
+    return (0,)
+
+
 def worker_name(index: int) -> str:
     """What Envoy calls a worker in the names of statistics."""
     return f"worker_{index}"

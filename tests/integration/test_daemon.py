@@ -20,6 +20,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.testing.child import TWISTD, Child, connectable, free_port, wait_for
+from tests.integration.descendants import descendants
 
 CONNECTIONS = 10_000
 CLIENTS = 8
@@ -112,6 +113,7 @@ class DaemonTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """A folder for the run and an upstream on loopback."""
+        self.workers = 1
         self.folder = Path(tempfile.mkdtemp(prefix="tcpmesh-daemon-"))
         self.addCleanup(shutil.rmtree, self.folder)
         self.upstream = Upstream()
@@ -135,6 +137,8 @@ class DaemonTests(SynchronousTestCase):
             "--use-dynamic-base-id",
             "--config",
             "envoy.yaml",
+            "--concurrency",
+            str(self.workers),
         ]
         return subprocess.run(
             command, cwd=self.folder, text=True, capture_output=True, stdin=subprocess.DEVNULL
@@ -214,8 +218,8 @@ class DaemonTests(SynchronousTestCase):
         self.assertFalse(self.pidfile.exists())
 
     def test_under_another_uid(self) -> None:
-        """Started by root on port 80, it goes on as nobody, survives 10,000 connections and stops
-        cleanly on SIGTERM.
+        """Started by root on port 80, it goes on as nobody, its workers too, survives 10,000
+        connections and stops cleanly on SIGTERM.
         """
         self.folder.chmod(0o755)
         (self.folder / "run").mkdir()
@@ -225,12 +229,15 @@ class DaemonTests(SynchronousTestCase):
             80,
         )
 
+        self.workers = 2
         pid = self.start(address, "--uid", str(NOBODY.pw_uid), "--gid", str(NOBODY.pw_gid))
 
-        status = Path(f"/proc/{pid}/status").read_text()
-        self.assertIn(
-            f"Uid:\t{NOBODY.pw_uid}\t{NOBODY.pw_uid}\t{NOBODY.pw_uid}\t{NOBODY.pw_uid}\n", status
-        )
+        pids = list(descendants(pid))
+        self.assertEqual(4, len(pids))
+        for each in pids:
+            status = Path(f"/proc/{each}/status").read_text()
+            uid = NOBODY.pw_uid
+            self.assertIn(f"Uid:\t{uid}\t{uid}\t{uid}\t{uid}\n", status)
         self.assert_survives(pid, address, CONNECTIONS)
         self.assert_stops_cleanly(pid)
 

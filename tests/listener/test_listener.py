@@ -12,7 +12,7 @@ from envoy.config.listener.v3 import listener_pb2
 
 from twisted.internet.error import ConnectionDone
 
-from tcpmesh.listener.listen_socket import listen_sockets_of
+from tcpmesh.listener.listen_socket import ListenSocket, listen_sockets_of
 from tcpmesh.listener.listener import Listener
 from tcpmesh.net.listen import BindError, bind
 from tcpmesh.values.address import Address
@@ -170,10 +170,9 @@ class FieldTests(MeshTestCase):
 
     def all_options(self, text: str) -> list[ListenOptions]:
         """How it would bind each of its addresses."""
-        return [
-            each.options
-            for each in listen_sockets_of(parse(listener_pb2.Listener, text), self.mesh.network)
-        ]
+        message = parse(listener_pb2.Listener, text)
+        sockets = listen_sockets_of(message, self.mesh.network, ListenSocket)
+        return [each.options for each in sockets]
 
     def test_additional_options(self) -> None:
         """An additional address has the listener's socket options, or its own instead; the mode is

@@ -151,13 +151,13 @@ class InPlaceTests(ChainTestCase):
         self.update(ONE, *chains)
         before = set(self.listener()._chains)
         chains[500] = says("new", "destination_port: 510")
-        digest, digested = filter_chains._digest, list[str]()
+        digest, digested = filter_chains.digest, list[str]()
 
         def noted(message: Any) -> bytes:
             digested.append(message.name)
             return digest(message)
 
-        self.patch(filter_chains, "_digest", noted)
+        self.patch(filter_chains, "digest", noted)
         self.update(ONE, *chains)
         self.assertEqual(["c510", "new", ""], digested)  # the last is what it may share
         self.assertEqual(2, len(before.symmetric_difference(self.listener()._chains)))

@@ -236,8 +236,8 @@ class FileTests(SynchronousTestCase):
         for path, fd in (("/dev/stdout", 1), ("/dev/stderr", 2)):
             output = Output.open(path)
             self.addCleanup(output.close)
-            self.assertTrue(os.path.sameopenfile(fd, output._fd))
-            self.assertNotEqual(fd, output._fd)
+            self.assertTrue(os.path.sameopenfile(fd, output.fd))
+            self.assertNotEqual(fd, output.fd)
 
     def test_closed(self) -> None:
         """A descriptor that somebody has closed loses lines and raises nothing."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from zope.interface import implementer
 
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
@@ -18,6 +19,10 @@ class FakeServer:
     def __init__(self) -> None:
         self.waited_for = 2
         self.drained: list[DrainScope] = []
+
+    def count_waited_for(self) -> Deferred[int]:
+        """As many as there are."""
+        return succeed(self.waited_for)
 
     def drain_listeners(self, scope: DrainScope) -> None:
         """Note it."""

@@ -21,7 +21,8 @@ from tcpmesh.interfaces import IServer
 from tcpmesh.logs.levels import Levels
 from tcpmesh.logs.log import Log
 from tcpmesh.net.listen import BindError
-from tcpmesh.server.process import LOG_RETRY, EndOfProcess, ProcessServer
+from tcpmesh.server.log_retries import LOG_RETRY
+from tcpmesh.server.process import EndOfProcess, ProcessServer
 from tcpmesh.server.service import CannotStart
 from tcpmesh.testing.memory.network import MemoryNetwork
 from tcpmesh.values.address import Address

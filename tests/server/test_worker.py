@@ -116,8 +116,9 @@ class BeginTests(SynchronousTestCase):
     def test_log_levels(self) -> None:
         """It writes debug events of the loggers that main says."""
         mesh = Mesh("{}")
-        self.addCleanup(mesh.main.set_log_levels, {"connection": "info", "upstream": "info"})
-        mesh.main.set_log_levels({"connection": "debug", "upstream": "info"})
+        before = {"connection": "info", "upstream": "info"}
+        self.addCleanup(mesh.main.set_log_levels, before, "info")
+        mesh.main.set_log_levels({"connection": "debug", "upstream": "info"}, "info")
         enabled = [debug_logger(name).enabled for name in ("connection", "upstream")]
         self.assertEqual([True, False], enabled)
 

@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.stats import family
 from tcpmesh.stats import store as store_module
-from tcpmesh.stats.deltas import Deltas, GaugeValue, Interval, Names
+from tcpmesh.stats.deltas import PART, Deltas, GaugeValue, Interval, Names, joined, parts
 from tcpmesh.stats.metrics import Merge
 from tcpmesh.stats.select import Query, Selection
 from tcpmesh.stats.store import Declaration, Scope, Store
@@ -53,6 +53,17 @@ class DeltasTests(SynchronousTestCase):
         """Where nothing has happened there is nothing to tell."""
         deltas = self.store.deltas()
         self.assertEqual((Deltas(), False), (deltas, bool(deltas)))
+
+    def test_parts(self) -> None:
+        """They can be sent in parts of a bounded size, and be put together again."""
+        for number in range(1200):
+            self.store.counter(f"c{number}").tally += 1
+            self.store.scope(f"s{number}").gauge("g", Merge.SUM).set(number)
+        for deltas in (self.first, Deltas(), self.store.deltas(), self.store.deltas(True)):
+            told = list(parts(deltas))
+            self.assertEqual(deltas, joined(told))
+            most = (len(each.counters) + len(each.gauges) + len(each.shown) for each in told)
+            self.assertLessEqual(max(most), PART)
 
     def test_growth(self) -> None:
         """Of counters it is their growth, and each is told once."""

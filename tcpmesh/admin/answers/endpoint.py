@@ -7,7 +7,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -52,6 +51,12 @@ class Answer:
     """Whether most of the page is held in memory until it is sent, so that only a few of its kind
     can be made at once.
     """
+
+
+def waited(asked: Deferred[None]) -> Iterator[Deferred[Any]]:
+    """A piece of a page that waits for an answer, unless it is there."""
+    if not asked.called:
+        yield asked
 
 
 class Refusal(Exception):
@@ -134,13 +139,23 @@ def json_answer(value: object) -> Answer:
 
 
 def json_list_answer(
-    name: str, items: Iterable[object | None], shown_empty: bool = False
+    name: str,
+    items: Iterable[object | None],
+    shown_empty: bool = False,
+    asked: Iterable[Deferred[Any]] = (),
 ) -> Answer:
     """An answer in JSON that is an object with one list, made and sent item by item; `None` is
     none, but took a while.
+
+    :param asked: what is to be waited for first.
     """
 
-    return Answer(chain(json_stream({name: LazyList(items, shown_empty)}), "\n"), content_type=JSON)
+    def pieces() -> Iterator[str | Deferred[Any]]:
+        yield from asked
+        yield from json_stream({name: LazyList(items, shown_empty)})
+        yield "\n"
+
+    return Answer(pieces(), content_type=JSON)
 
 
 def listed(endpoints: Sequence[Endpoint]) -> list[Endpoint]:

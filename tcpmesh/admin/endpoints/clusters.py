@@ -5,11 +5,19 @@ not.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import chain
 from typing import Any
 
+from twisted.internet.defer import Deferred
+
 from tcpmesh.admin.answers.address import address_json
-from tcpmesh.admin.answers.endpoint import Answer, Call, Endpoint, Parameter, json_list_answer
+from tcpmesh.admin.answers.endpoint import (
+    Answer,
+    Call,
+    Endpoint,
+    Parameter,
+    json_list_answer,
+    waited,
+)
 from tcpmesh.stats.text import number_text
 from tcpmesh.values.statuses import (
     BreakerThresholds,
@@ -41,16 +49,20 @@ def _clusters(call: Call) -> Answer:
         each if pattern is None or pattern.search(each.name) else None
         for each in call.server.cluster_statuses()
     )
+    asked = waited(call.server.host_numbers())
     if call.parameters.get("format") == "json":
         return json_list_answer(
             "cluster_statuses",
             (_cluster_json(each) if each is not None else None for each in statuses),
+            asked=asked,
         )
-    return Answer(
-        chain.from_iterable(
-            _cluster_lines(each) if each is not None else ("",) for each in statuses
-        )
-    )
+
+    def lines() -> Iterator[str | Deferred[Any]]:
+        yield from asked
+        for each in statuses:
+            yield from _cluster_lines(each) if each is not None else ("",)
+
+    return Answer(lines())
 
 
 def _cluster_lines(cluster: ClusterStatus) -> Iterator[str]:

@@ -18,6 +18,7 @@ from tcpmesh.admin.answers.endpoint import (
     Endpoint,
     Parameter,
     Refusal,
+    waited,
 )
 from tcpmesh.admin.live.feed import MOST_VIEWERS
 from tcpmesh.admin.live.topology import Topology
@@ -43,6 +44,7 @@ def _topology(call: Call) -> Answer:
 def _map(call: Call, search: str) -> Iterator[str | Deferred[Any]]:
     told: list[Traffic] = []
     yield call.server.traffic().addCallback(told.append)
+    yield from waited(call.server.host_numbers())
     topology = Topology(call.server, told[0].flows, search)
     for _ in topology.steps():
         yield ""

@@ -6,7 +6,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from html import escape
-from typing import TypeVar
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred
 
 from tcpmesh.admin.answers.endpoint import (
     HTML,
@@ -17,6 +19,7 @@ from tcpmesh.admin.answers.endpoint import (
     Endpoint,
     Parameter,
     Refusal,
+    waited,
 )
 from tcpmesh.admin.answers.html_page import page
 from tcpmesh.stats.exposition.native import MOST_BUCKETS
@@ -60,18 +63,23 @@ def _active_html(call: Call) -> Answer:
     return Answer(_in_page(lines, refresh=5), content_type=HTML)
 
 
-def _in_page(lines: Iterator[str], refresh: int | None) -> Iterator[str]:
+def _in_page(
+    lines: Iterator[str | Deferred[Any]], refresh: int | None
+) -> Iterator[str | Deferred[Any]]:
     before, after = page("Statistics", refresh)
     yield before + "<h1>Statistics</h1>\n<pre>"
     for line in lines:
-        yield escape(line)
+        yield escape(line) if isinstance(line, str) else line
     yield "</pre>\n" + after
 
 
-def _flushed(call: Call, nothing: Piece, pieces: Iterator[Piece]) -> Iterator[Piece]:
-    """A page, after the flush that the configuration may want first."""
-    for _ in call.server.flushing_for_admin():
-        yield nothing
+def _flushed(
+    call: Call, nothing: Piece, pieces: Iterator[Piece]
+) -> Iterator[Piece | Deferred[Any]]:
+    """A page, after what workers have to tell, and the flush that the configuration may want."""
+    yield from waited(call.server.numbers())
+    for waiting in call.server.flushing_for_admin():
+        yield nothing if waiting is None else waiting
     yield from pieces
 
 
@@ -86,13 +94,13 @@ def _prometheus(call: Call) -> Answer:
     if text_format is None:
         form = PrometheusProtobuf(is_native, most)
         blocks = exposition(selection, tagger, form, **options)
-        pieces: Iterator[bytes] = _flushed(call, b"", blocks)
+        pieces: Iterator[bytes | Deferred[Any]] = _flushed(call, b"", blocks)
         return Answer(pieces, content_type=form.content_type, is_held=True)
     if is_native:
         text = "unsupported prometheusnative histogram type when not using protobuf exposition"
         raise Refusal(f"{text} format")
     lines = exposition(selection, tagger, text_format, **options)
-    texts: Iterator[str] = _flushed(call, "", lines)
+    texts: Iterator[str | Deferred[Any]] = _flushed(call, "", lines)
     return Answer(texts, content_type=text_format.content_type, is_held=True)
 
 
@@ -166,8 +174,12 @@ def _view_name(call: Call, default: str) -> str:
 
 
 def _reset_counters(call: Call) -> Answer:
-    call.server.store.reset_counters()
-    return Answer("OK\n")
+    def pieces() -> Iterator[str | Deferred[Any]]:
+        yield from waited(call.server.numbers())
+        call.server.store.reset_counters()
+        yield "OK\n"
+
+    return Answer(pieces())
 
 
 def _recent_lookups(call: Call) -> Answer:

@@ -38,9 +38,6 @@ BUSIEST = ConnectionQuery(sort="received_rate", descending=True, limit=50)
 LAST = CloseQuery(limit=50)
 """The rows that all are told; who wants others asks for them."""
 
-WORKERS = 1
-"""How many there are."""
-
 
 class Messages:
     """What there is to tell of one server.
@@ -77,7 +74,7 @@ class Messages:
                 "config": cut(server.options.config_path),
                 "loaded_at": server.origin.loaded_at,
                 "started_at": self._wall() - server.uptime,
-                "workers": [worker_name(index) for index in range(WORKERS)],
+                "workers": [worker_name(index) for index in range(server.options.concurrency)],
                 "warnings": [
                     {
                         "place": cut(each.place),
@@ -127,6 +124,7 @@ class Messages:
         return json.dumps({"closes": list(map(_row, told[0]))})
 
     def _map(self) -> Steps:
+        yield self._server.host_numbers()
         topology = Topology(self._server, self._flows)
         yield from topology.steps()
         pieces: list[str] = []

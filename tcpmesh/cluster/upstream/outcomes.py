@@ -38,6 +38,10 @@ class Outcomes:
         self._failing = True
         self._send(ConnectOutcome(self._cluster, self._host, Outcome.FAILED))
 
+    def fails_elsewhere(self) -> None:
+        """A connection has failed in another worker."""
+        self._failing = True
+
     def take(self) -> tuple[int, int]:
         """The connections (tried, made) since this was last asked."""
         taken = self._tried, self._made

@@ -27,6 +27,15 @@ def _check_bootstrap(bootstrap: Any, field_path: FieldPath, report: Report) -> N
             ((field_path, "cluster_manager"), "local_cluster_name"),
             f"no static cluster is named {local!r}",
         )
+    _check_watchdogs(bootstrap, field_path, report)
+
+
+def _check_watchdogs(bootstrap: Any, field_path: FieldPath, report: Report) -> None:
+    if bootstrap.HasField("watchdog") and bootstrap.HasField("watchdogs"):
+        report.error((field_path, "watchdogs"), "only one of watchdog and watchdogs can be set")
+    if bootstrap.watchdogs.main_thread_watchdog.HasField("kill_timeout"):
+        here: FieldPath = ((field_path, "watchdogs"), "main_thread_watchdog")
+        report.warning((here, "kill_timeout"), "no effect: nothing ends the main process")
 
 
 def _check_admin(address: Any, field_path: FieldPath, report: Report) -> None:

@@ -29,6 +29,17 @@ BOOTSTRAP: dict[str, Rows] = {
         "overload_manager": YES,
         "application_log_config": YES,
         "dynamic_resources": YES,
+        "watchdog": YES,
+        "watchdogs": YES,
+    },
+    "envoy.config.bootstrap.v3.Watchdogs": {"main_thread_watchdog": YES, "worker_watchdog": YES},
+    "envoy.config.bootstrap.v3.Watchdog": {
+        "miss_timeout": YES,
+        "megamiss_timeout": YES,
+        "kill_timeout": YES,
+        "max_kill_timeout_jitter": no_effect(
+            "only a worker is ended, and another one takes its place at once"
+        ),
     },
     "envoy.config.bootstrap.v3.Bootstrap.DynamicResources": {
         "lds_config": YES,

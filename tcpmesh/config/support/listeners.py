@@ -37,7 +37,7 @@ LISTENER: dict[str, Rows] = {
         "enable_mptcp": YES,
         "tcp_keepalive": YES,
         "reuse_port": no_effect("a port is shared anyway, unless enable_reuse_port says no"),
-        "connection_balance_config": default_only("one worker has all connections"),
+        "connection_balance_config": default_only("the kernel spreads them over the workers"),
         "drain_type": YES,
         "bypass_overload_manager": YES,
     },
@@ -47,8 +47,8 @@ LISTENER: dict[str, Rows] = {
         "tcp_keepalive": YES,
     },
     "envoy.config.listener.v3.Listener.ConnectionBalanceConfig": {
-        "exact_balance": no_effect("one worker has all connections"),
-        "cpu_locality_balance": no_effect("one worker has all connections"),
+        "exact_balance": no_effect("the kernel spreads them over the workers"),
+        "cpu_locality_balance": no_effect("the kernel spreads them over the workers"),
     },
     "envoy.config.listener.v3.Listener.DeprecatedV1": {"bind_to_port": YES},
     "envoy.config.listener.v3.ListenerFilter": {

@@ -170,8 +170,12 @@ class OriginalDstBalancer:
         if host is not None:
             yield host
 
-    def forget_unused(self) -> list[Host]:
-        """Forget the hosts that were not picked since the last time and have no connections."""
+    def forget_unused(self, is_alone: bool = True) -> list[Host]:
+        """Forget the hosts that were not picked since the last time and have no connections.
+
+        :param is_alone: whether no other worker may use them; else only those that main does not
+            know are forgotten.
+        """
         unused = [
             host
             for address, host in self.hosts.items()
@@ -179,7 +183,8 @@ class OriginalDstBalancer:
         ]
         self._used.clear()
         for host in unused:
-            del self.hosts[host.address]
+            if is_alone or host.key is None:
+                del self.hosts[host.address]
         return unused
 
     def _new_host(self, address: Address) -> Host:

@@ -16,6 +16,7 @@ Of the `context` of a pick this reads `metadata_match`, see `tcpmesh.cluster.hos
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from envoy.extensions.load_balancing_policies.subset.v3 import subset_pb2
@@ -37,6 +38,7 @@ from tcpmesh.cluster.hosts.metadata import Criteria, content, members, struct_cr
 from tcpmesh.interfaces import ILoadBalancer
 from tcpmesh.registry import enum_value, extension
 from tcpmesh.stats.metrics import Counter, Merge
+from tcpmesh.values.shared.counts import LocalCounts
 
 FALLBACK_LIST = "fallback_list"
 """The key under which a connection may name several criteria, of which the first with a host
@@ -80,7 +82,9 @@ class Subset:
     def __init__(
         self, message: Any, context: PolicyContext, make: Callable[[], ILoadBalancer] | None = None
     ) -> None:
-        self._make = make or (lambda: first_known(message.subset_lb_policy, context))
+        # Workers come to have their subsets in no common order, so these share no place.
+        apart = replace(context, shared=LocalCounts())
+        self._make = make or (lambda: first_known(message.subset_lb_policy, apart))
         self._selectors = tuple(_selector(each) for each in message.subset_selectors)
         self._by_keys = {each.keys: each for each in reversed(self._selectors)}
         self._list_as_any: bool = message.list_as_any
@@ -117,7 +121,8 @@ class Subset:
         """The policy as a cluster's `lb_subset_config` asks for it."""
         # The two messages give the same numbers to the same fields.
         made = subset_pb2.Subset.FromString(message.lb_subset_config.SerializeToString())
-        return cls(made, context, lambda: policy_of_enum(message, context))
+        apart = replace(context, shared=LocalCounts())
+        return cls(made, context, lambda: policy_of_enum(message, apart))
 
     def update(self, sets: HostSets) -> None:
         """Sort these hosts into subsets."""

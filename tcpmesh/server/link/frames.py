@@ -6,6 +6,7 @@ numbers stay what they are: a type that is not used any more leaves its number u
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -125,14 +126,36 @@ OVERLOAD = Record(
 )
 MERGE = Mapped(TEXT, lambda merge: merge.value, Merge)
 INTERVAL = Together(TEXT, FRACTION, Several(Together(WHOLE, WHOLE)), Several(FRACTION))
+NAMES = Mapped(Together(*[Several(TEXT)] * 4), tuple, lambda names: Names(*names))
+
+
+def packed_names(shown: Mapping[str, Names]) -> tuple[Any, Any]:
+    """Names by prefix, of which many are equal, and then one object: each once, and which of them
+    is whose.
+    """
+    places = {id(names): place for place, names in enumerate(_once(shown.values()))}
+    each = tuple((prefix, places[id(names)]) for prefix, names in shown.items())
+    return _once(shown.values()), each
+
+
+def unpacked_names(packed: tuple[Any, Any]) -> dict[str, Names]:
+    """What `packed_names` has packed."""
+    names, each = packed
+    return {prefix: names[place] for prefix, place in each}
+
+
+def _once(names: Iterable[Names]) -> tuple[Names, ...]:
+    return tuple({id(each): each for each in names}.values())
+
+
 DELTAS = Record(
     Deltas,
     counters=mapping_form(WHOLE),
     gauges=mapping_form(Mapped(Together(MERGE, WHOLE), tuple, lambda pair: GaugeValue(*pair))),
     histograms=mapping_form(Mapped(INTERVAL, tuple, lambda parts: Interval(*parts))),
     text_readouts=mapping_form(TEXT),
-    shown=mapping_form(
-        Mapped(Together(*[Several(TEXT)] * 4), tuple, lambda names: Names(*names)),
+    shown=Mapped(
+        Together(Several(NAMES), Several(Together(TEXT, WHOLE))), packed_names, unpacked_names
     ),
     is_whole=TRUTH,
     tags=mapping_form(Together(TEXT, Several(Together(TEXT, TEXT)))),
@@ -182,6 +205,7 @@ TO_WORKER = Table(
             drain=Record(DrainTimes, seconds=WHOLE, strategy=STRATEGY),
             discovered_secrets=Several(PUT_SECRET),
             overload=OVERLOAD,
+            workers=WHOLE,
         ),
     ),
     (2, Record(link.AddCluster, cluster=WHOLE, message=message_form(Cluster))),
@@ -199,7 +223,7 @@ TO_WORKER = Table(
     ),
     (6, Record(link.Flags, cluster=WHOLE, host=WHOLE, flags=WHOLE)),
     (7, Record(link.Rebalance, cluster=WHOLE)),
-    (8, Record(link.Cleanup, cluster=WHOLE)),
+    (8, Record(link.Cleanup, cluster=WHOLE, is_alone=TRUTH)),
     (
         9,
         Record(
@@ -212,7 +236,7 @@ TO_WORKER = Table(
     ),
     (10, Record(link.RemoveListener, listener=WHOLE)),
     (11, Record(link.Start)),
-    (12, Record(link.LogLevels, levels=Several(Together(TEXT, TEXT)))),
+    (12, Record(link.LogLevels, levels=Several(Together(TEXT, TEXT)), default=TEXT)),
     (13, Record(link.AskRates, cluster=WHOLE)),
     (14, Record(link.AskHostNumbers, cluster=WHOLE)),
     (15, Record(link.AskNumbers)),
@@ -254,6 +278,10 @@ TO_WORKER = Table(
     (26, Record(traffic.AskTraffic)),
     (60, Record(link.Secrets, messages=Several(message_form(Secret)))),
     (61, Record(link.KeepValues)),
+    (40, Record(link.SharedBlocks, blocks=Several(Together(TEXT, WHOLE)))),
+    (41, Record(link.HostFails, cluster=WHOLE, host=WHOLE)),
+    (42, Record(link.AskClients)),
+    (43, Record(link.Ask, ask=WHOLE)),
     (65, PUT_SECRET),
     (66, Record(link.DropSecret, key=SECRET_KEY)),
     (70, Record(link.OverloadLevels, levels=LEVELS)),
@@ -271,7 +299,10 @@ TO_MAIN = Table(
     (8, Record(link.HostsUnused, cluster=WHOLE, hosts=Several(WHOLE))),
     (9, Record(link.Rates, cluster=WHOLE, rates=Several(Together(WHOLE, WHOLE, WHOLE)))),
     (10, Record(link.HostNumbers, cluster=WHOLE, numbers=Several(Several(WHOLE)))),
-    (11, Record(Numbers, worker=WHOLE, connections=WHOLE, deltas=Optional(DELTAS))),
+    (
+        11,
+        Record(Numbers, worker=WHOLE, connections=WHOLE, deltas=Optional(DELTAS), is_last=TRUTH),
+    ),
     (12, Record(link.Stopped)),
     (13, Record(link.Prepared)),
     (
@@ -311,4 +342,7 @@ TO_MAIN = Table(
             spent=FRACTION,
         ),
     ),
+    (40, Record(link.Clients, worker=WHOLE, connections=WHOLE)),
+    (41, Record(link.Answered, worker=WHOLE, ask=WHOLE)),
+    (50, Record(link.Alive)),
 )

@@ -31,6 +31,9 @@ class Numbers:
     deltas: Deltas | None = None
     """What has happened in its store; `None` where main has the same one."""
 
+    is_last: bool = True
+    """Whether there are no more parts of these."""
+
 
 MainMessage: TypeAlias = (
     ToMain | Numbers | ConnectionRows | CloseRows | ConnectionsClosed | FlowCounts | TrafficTold

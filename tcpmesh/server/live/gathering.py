@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -21,6 +21,7 @@ from tcpmesh.values.stream.live import (
     ConnectionsClosed,
     FieldFilter,
 )
+from tcpmesh.values.workers import only_worker
 
 Result = TypeVar("Result")
 
@@ -28,32 +29,44 @@ Result = TypeVar("Result")
 class _Question(Generic[Result]):
     """One that is asked, and the answers so far.
 
-    :param workers: how many are to answer.
+    :param workers: those that are to answer.
     :param finish: makes the result of the rows.
     """
 
-    def __init__(self, workers: int, finish: Callable[[_Question[Result]], Result]) -> None:
+    def __init__(
+        self, workers: Iterable[int], finish: Callable[[_Question[Result]], Result]
+    ) -> None:
         self.rows: list[Any] = []
         self.matched = self.total = 0
         self.answered: Deferred[Result] = Deferred()
-        self._left = workers
+        self._left = set(workers)
+        self.workers = len(self._left)
         self._finish = finish
 
-    def worker_done(self) -> bool:
-        """One has told all; whether it was the last."""
-        self._left -= 1
-        if self._left == 0:
+    def worker_done(self, worker: int) -> bool:
+        """One has told all, or is no more; whether it was the last."""
+        self._left.discard(worker)
+        return self.look()
+
+    def look(self) -> bool:
+        """Whether nobody is to answer any more."""
+        if not self._left:
             self.answered.callback(self._finish(self))
-        return self._left == 0
+        return not self._left
 
 
 class Gathering:
     """The questions of main.
 
     :param send: tells all workers.
+    :param workers: those that there are at this moment.
     """
 
-    def __init__(self, send: Callable[[Any], object], workers: int = 1) -> None:
+    def __init__(
+        self,
+        send: Callable[[Any], object],
+        workers: Callable[[], Collection[int]] = only_worker,
+    ) -> None:
         self._send = send
         self._workers = workers
         self._asked = 0
@@ -71,7 +84,7 @@ class Gathering:
         def finish(question: _Question[Connections]) -> Connections:
             # Those of one worker are in order already.
             rows = tuple(question.rows)
-            if self._workers > 1:
+            if question.workers > 1:
                 rows = _sorted_rows(rows, query)
             return Connections(rows, question.matched, question.total)
 
@@ -99,10 +112,18 @@ class Gathering:
         self, message: Callable[[int], Any], finish: Callable[[_Question[Result]], Result]
     ) -> Deferred[Result]:
         self._asked += 1
-        question = _Question(self._workers, finish)
-        self._open[self._asked] = question
-        self._send(message(self._asked))
+        ask = self._asked
+        question = self._open[ask] = _Question(self._workers(), finish)
+        if question.workers:
+            self._send(message(ask))
+        elif question.look():
+            del self._open[ask]
         return question.answered
+
+    def lost(self, worker: int) -> None:
+        """A worker is no more: nobody waits for its answers."""
+        for ask, question in tuple(self._open.items()):
+            self._done(ask, question, worker)
 
     def _take_rows(self, told: ConnectionRows | CloseRows) -> None:
         question = self._open[told.ask]
@@ -111,15 +132,15 @@ class Gathering:
             question.matched += told.matched
             question.total += told.total
         if told.is_last:
-            self._done(told.ask, question)
+            self._done(told.ask, question, told.worker)
 
     def _take_closed(self, told: ConnectionsClosed) -> None:
         question = self._open[told.ask]
         question.matched += told.count
-        self._done(told.ask, question)
+        self._done(told.ask, question, told.worker)
 
-    def _done(self, ask: int, question: _Question[Any]) -> None:
-        if question.worker_done():
+    def _done(self, ask: int, question: _Question[Any], worker: int) -> None:
+        if question.worker_done(worker):
             del self._open[ask]
 
 

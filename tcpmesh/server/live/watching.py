@@ -8,7 +8,7 @@ asks by itself: workers never spend more than a two-hundredth of their time on i
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from time import time
 from typing import Any
 
@@ -16,6 +16,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from tcpmesh.values.live.traffic import AskTraffic, Flow, FlowCounts, Sample, Traffic, TrafficTold
+from tcpmesh.values.workers import only_worker
 
 PERIOD = 5.0
 KEPT = 600.0
@@ -29,6 +30,7 @@ class Watching:
 
     :param send: tells all workers.
     :param clock: the network's.
+    :param workers: those that there are at this moment.
     :param wall: seconds since 1970.
     """
 
@@ -36,7 +38,7 @@ class Watching:
         self,
         send: Callable[[Any], object],
         clock: IReactorTime,
-        workers: int = 1,
+        workers: Callable[[], Collection[int]] = only_worker,
         wall: Callable[[], float] = time,
     ) -> None:
         self._send = send
@@ -47,6 +49,12 @@ class Watching:
         self._spent = 0.0
         """Seconds that the last answer took the worker that it took longest."""
         self._told: list[TrafficTold] = []
+        self._left: set[int] = set()
+        """Those that have not answered yet."""
+        self._last: dict[int, TrafficTold] = {}
+        """What each has told last."""
+        self._gone = (0, 0, 0)
+        """The clients that those have had that are no more, and their bytes."""
         self._flows: dict[Flow, int] = {}
         self._next: IDelayedCall | None = None
         self._is_started = False
@@ -79,8 +87,25 @@ class Watching:
         answered: Deferred[Traffic] = Deferred()
         self._asking.append(answered)
         if len(self._asking) == 1:
-            self._send(AskTraffic())
+            self._left = set(self._workers())
+            if self._left:
+                self._send(AskTraffic())
+            else:
+                self._finish()
         return answered
+
+    def lost(self, worker: int) -> None:
+        """A worker is no more: nobody waits for its answer."""
+        last = self._last.pop(worker, None)
+        if last is not None:
+            accepted, received, sent = self._gone
+            self._gone = (
+                accepted + last.accepted,
+                received + last.received,
+                sent + last.sent,
+            )
+        if worker in self._left:
+            self._answered(worker)
 
     def _sampled(self, _: Traffic) -> None:
         if self._is_started:
@@ -92,19 +117,28 @@ class Watching:
             self._flows[flow] = self._flows.get(flow, 0) + count
 
     def _take(self, told: TrafficTold) -> None:
-        self._told.append(told)
-        if len(self._told) < self._workers:
-            return
+        if told.worker in self._left:
+            self._told.append(told)
+            self._last[told.worker] = told
+            self._answered(told.worker)
+
+    def _answered(self, worker: int) -> None:
+        self._left.discard(worker)
+        if not self._left:
+            self._finish()
+
+    def _finish(self) -> None:
         all_told, self._told = self._told, []
         flows, self._flows = self._flows, {}
+        accepted, received, sent = self._gone
         sample = Sample(
             self._wall(),
             sum(each.open for each in all_told),
-            sum(each.accepted for each in all_told),
-            sum(each.received for each in all_told),
-            sum(each.sent for each in all_told),
+            accepted + sum(each.accepted for each in all_told),
+            received + sum(each.received for each in all_told),
+            sent + sum(each.sent for each in all_told),
         )
-        self._spent = max(each.spent for each in all_told)
+        self._spent = max((each.spent for each in all_told), default=0.0)
         self._keep(sample)
         asking, self._asking = self._asking, []
         for each in asking:

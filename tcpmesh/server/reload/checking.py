@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from tcpmesh.config.changes.difference import Part
 from tcpmesh.config.fields.values import binds_to_port
 from tcpmesh.config.text.problems import Path, Problem, path_text
-from tcpmesh.listener.listen_socket import listen_sockets_of
+from tcpmesh.listener.listen_socket import ListenSocket, listen_sockets_of
 from tcpmesh.net.listen import BindError
 from tcpmesh.server.reload.served import Served
 from tcpmesh.server.reload.source import Judged
@@ -47,8 +47,10 @@ def _unbindable(part: Part, server: Served) -> Iterator[str]:
     """Why its addresses cannot be bound that no listener of ours has, nor it has had itself."""
     ours = server.main.listeners.addresses()
     if part.before is not None:
-        ours |= {each.address for each in listen_sockets_of(part.before, server.network)}
-    for each in listen_sockets_of(part.after, server.network):
+        ours |= {
+            each.address for each in listen_sockets_of(part.before, server.network, ListenSocket)
+        }
+    for each in listen_sockets_of(part.after, server.network, ListenSocket):
         if each.address not in ours and binds_to_port(part.after):
             try:
                 server.network.bind(each.address, each.options).close_unopened()

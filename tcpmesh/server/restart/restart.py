@@ -148,12 +148,11 @@ class Restart:
         return self.predecessor.connections if self.predecessor is not None else 0
 
     @property
-    def left(self) -> int:
-        """Clients that are waited for: those before this one count as one at least, as long as
-        they are there.
+    def left_before(self) -> int:
+        """Clients of processes before this one that are waited for: one at least, as long as one of
+        these is there.
         """
-        before = 0 if self.predecessor is None else max(1, self.parent_connections)
-        return self._process.open_connections + before
+        return 0 if self.predecessor is None else max(1, self.parent_connections)
 
     def _forget_predecessor(self) -> None:
         self.predecessor = None

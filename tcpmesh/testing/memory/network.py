@@ -63,12 +63,19 @@ class MemorySocket:
         """The bound address as a socket would tell it."""
         return self.address.sockaddr
 
+    def setblocking(self, blocks: bool) -> None:
+        """Nothing ever waits."""
+
+    def dup(self) -> MemorySocket:
+        """Another one of the same address, which stays bound until both are closed."""
+        return self.network.add(MemorySocket(self.network, self.address))
+
     def listen(self, backlog: int = 0) -> None:
         """A bound address in memory needs nothing more; without a factory it still refuses."""
 
     def close(self) -> None:
-        """Give the address free."""
-        self.network.release(self.address)
+        """Give the address free, unless others have it too."""
+        self.network.release(self)
 
     def remove_file(self) -> None:
         """There is none."""
@@ -80,7 +87,9 @@ class MemorySocket:
 
 @implementer(IPausable)
 class MemoryPort:
-    """A listening port of a memory network."""
+    """A listening port of a memory network.  Of several at one address each gets a client by
+    turns.
+    """
 
     def __init__(self, network: MemoryNetwork, sock: MemorySocket, factory: Any) -> None:
         self.factory = factory
@@ -94,11 +103,15 @@ class MemoryPort:
     def startListening(self) -> None:
         """Accept clients from now on."""
         self.factory.doStart()
-        self._network.ports[self.sock.address] = self
+        self._network.ports.setdefault(self.sock.address, []).append(self)
 
     def stopListening(self) -> None:
         """Accept no more, and give the address free; what was accepted lives on."""
-        if self._network.ports.get(self.sock.address) is self:
+        ports = self._network.ports.get(self.sock.address, [])
+        if self in ports:
+            ports.remove(self)
+            if not ports:
+                del self._network.ports[self.sock.address]
             self.sock.close()
             self.factory.doStop()
             for transport in self._waiting:
@@ -248,7 +261,7 @@ class MemoryNetwork:
         self.timers = TimeoutQueues(cast(Any, self.clock))
         self.cooperator = shared_cooperator(cast(Any, self.clock))
         self.steps = EventQueue(choose)
-        self.ports: dict[Address, MemoryPort] = {}
+        self.ports: dict[Address, list[MemoryPort]] = {}
         self.refused: set[Address] = set()
         self.unroutable: set[Address] = set()
         self.silent: set[Address] = set()
@@ -262,7 +275,9 @@ class MemoryNetwork:
         self.transports: list[MemoryTransport] = []
         """Both ends of every connection there has been, in order, the client's first."""
         self._capacity, self._chunk = capacity, chunk
-        self._bound: set[Address] = set()
+        self._bound: dict[Address, list[MemorySocket]] = {}
+        self._options: dict[Address, ListenOptions | None] = {}
+        """Those that an address was bound with."""
         self._next_port = FIRST_PORT
 
     # INetwork
@@ -296,7 +311,7 @@ class MemoryNetwork:
 
     def stop(self) -> Deferred[None]:
         """Close all ports and connections; what their ends hear comes with the next steps."""
-        for port in tuple(self.ports.values()):
+        for port in [port for ports in self.ports.values() for port in ports]:
             port.stopListening()
         for connector in tuple(self.connecting):
             connector.stopConnecting()
@@ -309,23 +324,31 @@ class MemoryNetwork:
 
     def bind(self, address: Address, options: ListenOptions | None = None) -> MemorySocket:
         """Like `tcpmesh.net.listen.bind`: port 0 gives a free one, an address in use raises
-        `BindError`.
+        `BindError`, but where it is bound once more with the very same options, for another worker.
         """
         if address.family != socket.AF_UNIX and address.port == 0:
             address = Address(address.host, self._free_port())
-        if address in self._bound:
+        if address in self._bound and (options is None or options is not self._options[address]):
             raise BindError(f"cannot bind '{address}': Address already in use")
-        self._bound.add(address)
-        return MemorySocket(self, address)
+        self._options[address] = options
+        return self.add(MemorySocket(self, address))
 
     def take_rest(self, address: Address, options: ListenOptions) -> Sequence[MemorySocket]:
         """Nobody was here before."""
         return ()
 
-    def release(self, address: Address) -> None:
-        """Nobody listens at `address` any more."""
-        self._bound.discard(address)
-        self.ports.pop(address, None)
+    def add(self, sock: MemorySocket) -> MemorySocket:
+        """A socket more that is bound."""
+        self._bound.setdefault(sock.address, []).append(sock)
+        return sock
+
+    def release(self, sock: MemorySocket) -> None:
+        """A socket is closed."""
+        bound = self._bound.get(sock.address, [])
+        if sock in bound:
+            bound.remove(sock)
+            if not bound:
+                del self._bound[sock.address]
 
     def pair(self, client: Address, server: Address) -> tuple[MemoryTransport, MemoryTransport]:
         """Two connected transports that no protocol has yet: give each to one with `start`."""
@@ -364,16 +387,17 @@ class MemoryNetwork:
             return ConnectBindError(errno.EADDRNOTAVAIL, "Cannot assign requested address")
         if address in self.unroutable:
             return NoRouteError(errno.EHOSTUNREACH, "No route to host")
-        if address in self.refused or self._find_port(address) is None:
+        if address in self.refused or not self._ports_of(address):
             return ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
         return None
 
     def port_at(self, address: Address) -> MemoryPort:
-        """Who listens at `address`."""
-        port = self._find_port(address)
-        if port is None:
+        """Who listens at `address`, and gets the next client."""
+        ports = self._ports_of(address)
+        if not ports:
             raise LookupError(f"nobody listens at {address}")
-        return port
+        ports.append(ports.pop(0))
+        return ports[-1]
 
     def client_address(self, server: Address, source: Address | None) -> Address:
         """The address of a client's end."""
@@ -390,9 +414,9 @@ class MemoryNetwork:
         )
         return Address(host, self._free_port())
 
-    def _find_port(self, address: Address) -> MemoryPort | None:
+    def _ports_of(self, address: Address) -> list[MemoryPort]:
         wildcard = Address("::" if address.family == socket.AF_INET6 else "0.0.0.0", address.port)
-        return self.ports.get(address) or self.ports.get(wildcard)
+        return self.ports.get(address) or self.ports.get(wildcard) or []
 
     def _free_port(self) -> int:
         self._next_port += 1

@@ -37,6 +37,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import blake2b
 
+from tcpmesh.values.shared.counts import LocalCounts, SharedCounts
+
 CAPACITY = 1 << 28
 """Bytes of address space: with 16 workers, more than 200,000 clusters and listeners."""
 
@@ -211,7 +213,13 @@ class WorkerCounts:
 
         :raise KeyError: where main has assigned no block to it, or the block was taken before.
         """
-        return Block(self._memory, self._assigned.pop(owner), self._worker)
+        return Block(self, self._memory, self._assigned.pop(owner), self._worker)
+
+    def part(self, owner: str) -> SharedCounts:
+        """The counts of a part of an owner, as of a filter chain of a listener: shared where main
+        has set a block aside for it, else it counts for itself.
+        """
+        return self.block(owner) if owner in self._assigned else LocalCounts()
 
     def count(self, name: str) -> WordCount:
         """Nothing outside of a block has a count.
@@ -228,7 +236,8 @@ class WorkerCounts:
 class Block:
     """The counts of one owner in one worker."""
 
-    def __init__(self, memory: _Memory, number: int, worker: int) -> None:
+    def __init__(self, counts: WorkerCounts, memory: _Memory, number: int, worker: int) -> None:
+        self._parts = counts.part
         self._memory = memory
         self._number = number
         self._worker = worker
@@ -236,9 +245,9 @@ class Block:
         self._times: dict[str, int] = {}
         self._is_closed = False
 
-    def block(self, owner: str) -> Block:
-        """What a part of the owner has is the owner's."""
-        return self
+    def block(self, owner: str) -> SharedCounts:
+        """The counts of a part of the owner."""
+        return self._parts(owner)
 
     def count(self, name: str) -> WordCount:
         """One more count; 0 in this worker.

@@ -16,7 +16,7 @@ from tcpmesh.testing.served import ServedCluster
 from tcpmesh.values.address import Address
 from tcpmesh.values.hosts import HostSpec
 from tcpmesh.values.statuses import UNLIMITED, BreakerThresholds
-from tests.mesh import MeshTestCase, cluster_message, tcp_proxy, worker_meshes
+from tests.mesh import Mesh, MeshTestCase, cluster_message, tcp_proxy
 
 
 class BreakersTestCase(SynchronousTestCase):
@@ -251,15 +251,14 @@ class OwnCountTests(MeshTestCase):
         """Limits hold for all workers together: a client that another worker has leaves no room,
         and its end makes some.
         """
-        meshes = worker_meshes(2, "cluster.c", "listener.l")
-        for mesh in meshes:
-            mesh.upstream(self.HOST)
-            mesh.add_cluster("c", self.HOST, more=f"{{{self.LIMIT}}}")
-            mesh.serve()
-        first, second = (mesh.connect() for mesh in meshes)
+        mesh = Mesh(1, workers=2)
+        mesh.upstream(self.HOST)
+        mesh.add_cluster("c", self.HOST, more=f"{{{self.LIMIT}}}")
+        mesh.serve()
+        first, second = mesh.connect(), mesh.connect()
         self.assertEqual((False, True), (first.ended, second.ended))
-        for mesh in meshes:
-            self.assertEqual(1, mesh.stat("cluster.c.circuit_breakers.default.cx_open"))
+        self.assertEqual(1, mesh.stat("cluster.c.circuit_breakers.default.cx_open"))
         first.transport.abortConnection()
-        meshes[0].network.pump()
-        self.assertFalse(meshes[1].connect().ended)
+        mesh.pump()
+        self.assertEqual(0, mesh.stat("cluster.c.circuit_breakers.default.cx_open"))
+        self.assertEqual([False, True], [mesh.connect().ended for _ in range(2)])

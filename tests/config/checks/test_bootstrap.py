@@ -1,10 +1,10 @@
-"""Layers of runtime values that cannot work."""
+"""Layers of runtime values, and watchdogs, that cannot work."""
 
 from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.config.texts import said
+from tests.config.texts import said, warned
 
 
 class LayerTests(SynchronousTestCase):
@@ -59,3 +59,19 @@ class LayerTests(SynchronousTestCase):
         self.assertIn("rtds_layer.rtds_config.ads", found)
         found = self.problem("name: a, rtds_layer: {rtds_config: {path: /dev/null}}")
         self.assertIn("rtds_layer.rtds_config: discovery needs a node with id", found)
+
+
+class WatchdogTests(SynchronousTestCase):
+    """The watchdogs of a bootstrap."""
+
+    def test_both(self) -> None:
+        """The older field and the newer one together are refused."""
+        found = said("watchdog: {miss_timeout: 1s}\nwatchdogs: {}")
+        self.assertIn("2:1: watchdogs: only one of watchdog and watchdogs can be set", found[-1])
+
+    def test_main(self) -> None:
+        """That main is to be ended is a warning: nobody would do it."""
+        for who, count in (("main_thread", 1), ("worker", 0)):
+            lines = warned(f"watchdogs: {{{who}_watchdog: {{kill_timeout: 1s}}}}")
+            found = [each for each in lines if "nothing ends the main process" in each]
+            self.assertEqual(len(found), count, lines)

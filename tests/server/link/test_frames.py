@@ -163,6 +163,7 @@ BY_NAME = {
     (link.Hosts, "keys"): st.lists(NUMBERS).map(tuple),
     (link.Hosts, "flags"): st.lists(NUMBERS).map(tuple),
     (link.LogLevels, "levels"): st.lists(st.tuples(TEXTS, TEXTS)).map(tuple),
+    (link.SharedBlocks, "blocks"): st.lists(st.tuples(TEXTS, NUMBERS)).map(tuple),
     (link.Bound, "addresses"): st.lists(ADDRESSES).map(tuple),
     (link.HostsUnused, "hosts"): st.lists(NUMBERS).map(tuple),
     (link.Rates, "rates"): st.lists(st.tuples(NUMBERS, NUMBERS, NUMBERS)).map(tuple),

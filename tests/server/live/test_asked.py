@@ -233,7 +233,7 @@ class GatheringTests(SynchronousTestCase):
     def ask(self, query: ConnectionQuery) -> tuple[Gathering, Deferred[Connections], int]:
         """Main, what it will say, and the number of the question."""
         sent = Sent()
-        main = Gathering(sent, workers=2)
+        main = Gathering(sent, lambda: range(2))
         asked = main.connections(query)
         (message,) = sent.messages
         self.assertEqual(AskConnections(message.ask, query), message)

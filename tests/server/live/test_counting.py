@@ -75,7 +75,7 @@ class WatchingTests(SynchronousTestCase):
         self.sent: list[Any] = []
         self.wall = 1000.0
         self.spent = 0.0
-        self.watching = Watching(self.sent.append, self.clock, 2, lambda: self.wall)
+        self.watching = Watching(self.sent.append, self.clock, lambda: range(2), lambda: self.wall)
 
     def tell(self, *flows: tuple[str, str, str, str, int]) -> None:
         """Both answer."""

@@ -62,7 +62,7 @@ class ChannelTests(SynchronousTestCase):
         for _, descriptors in self.came:
             for fd in descriptors:
                 os.close(fd)
-        self.assertEqual(open_descriptors(), self.before)
+        self.assertEqual(open_descriptors() - self.before, set())
 
     def test_both_ways(self) -> None:
         """A frame and its descriptors arrive at a channel of the other side."""
@@ -137,7 +137,7 @@ class ChannelTests(SynchronousTestCase):
         self.assertEqual(len(self.lost), 1)
         self.assertRegex(self.lost[0], r"it does not read: \d+ bytes wait")
         self.peer.close()
-        self.assertEqual(open_descriptors() - {str(fd)}, self.before)
+        self.assertEqual(open_descriptors() - self.before, {str(fd)})
 
     def test_end(self) -> None:
         """The end of the other side is told once, and sending to it does nothing."""
@@ -164,7 +164,7 @@ class ChannelTests(SynchronousTestCase):
         self.peer.close()
         self.reactor.settle()
         self.assertEqual(self.lost, ["it ended in the middle of a message"])
-        self.assertEqual(open_descriptors() - {str(fd)}, self.before)
+        self.assertEqual(open_descriptors() - self.before, {str(fd)})
 
     def test_too_long(self) -> None:
         """A peer that announces a frame that is too long is lost."""
@@ -180,7 +180,7 @@ class ChannelTests(SynchronousTestCase):
         self.say(HEAD.pack(0, 0), [fd])
         self.assertEqual(self.lost, ["descriptors came that belong to no frame"])
         self.peer.close()
-        self.assertEqual(open_descriptors() - {str(fd)}, self.before)
+        self.assertEqual(open_descriptors() - self.before, {str(fd)})
 
     def test_no_room_for_descriptors(self) -> None:
         """Where this process can have no more descriptors, so that the kernel drops those that

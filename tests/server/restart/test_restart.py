@@ -59,9 +59,9 @@ class TakeOverTests(RowTestCase):
         _, second = self.take_over()
         self.assertEqual([(os.getpid(), 30)], self.old.handed)
         self.assertTrue(self.first.has_handed_over)
-        self.assertEqual(1, second.left)
+        self.assertEqual(1, second.left_before)
         self.end(self.first)
-        self.assertEqual(0, second.left)
+        self.assertEqual(0, second.left_before)
         self.assertIs(None, second.predecessor)
 
     def test_facts(self) -> None:
@@ -125,7 +125,7 @@ class TakeOverTests(RowTestCase):
         new.open_connections = 1
         second.ask()
         self.clock.settle()
-        self.assertEqual((4, 5), (second.parent_connections, second.left))
+        self.assertEqual((4, 4), (second.parent_connections, second.left_before))
 
     def test_sinks(self) -> None:
         """What the older one has flushed to stats sinks, the newer one tells none once more."""

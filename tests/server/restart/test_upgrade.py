@@ -138,7 +138,7 @@ class UpgradeTests(RowTestCase):
         self.clock.settle()
         self.successResultOf(done)
         self.assertNotIn("quit", self.old.done)
-        self.assertEqual(1, second.left)
+        self.assertEqual(1, second.left_before)
 
     def test_says_why(self) -> None:
         """What it says of its failure is the reason, whether it or its process's end comes

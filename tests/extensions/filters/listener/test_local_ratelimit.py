@@ -8,7 +8,7 @@ from zope.interface.verify import verifyClass
 from tcpmesh.extensions.filters.listener.local_ratelimit import LocalRateLimit
 from tcpmesh.interfaces import IListenerFilter
 from tests.extensions.filters.listener.inspected import HOST, ListenerFilterTestCase
-from tests.mesh import FRONT, tcp_proxy, worker_meshes
+from tests.mesh import FRONT, Mesh, tcp_proxy
 
 TYPE = f"type.googleapis.com/{local_ratelimit_pb2.LocalRateLimit.DESCRIPTOR.full_name}"
 BUCKET = "token_bucket: {max_tokens: 2, tokens_per_fill: 4, fill_interval: 2s}"
@@ -78,14 +78,13 @@ class LocalRateLimitTests(ListenerFilterTestCase):
 
     def test_workers(self) -> None:
         """The limit is one of all workers together."""
-        served = []
-        for each in worker_meshes(2, "listener.l", "cluster.c"):
-            each.add_cluster("c", HOST)
-            each.upstream(HOST)
-            each.add_listener("l", FRONT, tcp_proxy(), filters())
-            each.listeners.start()
-            served.append([not each.connect().ended for _ in range(2)])
-        self.assertEqual([[True, True], [False, False]], served)
+        mesh = Mesh(1, workers=2)
+        mesh.add_cluster("c", HOST)
+        mesh.upstream(HOST)
+        mesh.add_listener("l", FRONT, tcp_proxy(), filters())
+        mesh.listeners.start()
+        served = [not mesh.connect().ended for _ in range(4)]
+        self.assertEqual([True, True, False, False], served)
 
     def test_statistics_are_given_back(self) -> None:
         """They go with the listener."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from envoy.extensions.filters.network.connection_limit.v3 import connection_limit_pb2
 
-from tests.mesh import FRONT, MeshTestCase, tcp_proxy, worker_meshes
+from tests.mesh import FRONT, Mesh, MeshTestCase, tcp_proxy
 
 FILTER = f"type.googleapis.com/{connection_limit_pb2.ConnectionLimit.DESCRIPTOR.full_name}"
 HOST = "127.0.0.2:80"
@@ -112,17 +112,16 @@ class SeveralWorkersTests(MeshTestCase):
         """A client that another worker has counts, until it leaves there; two listeners with one
         stat_prefix count apart.
         """
-        meshes = worker_meshes(2, "listener.l", "listener.m", "cluster.c")
-        for mesh in meshes:
-            mesh.upstream(HOST)
-            mesh.add_cluster("c", HOST)
-            mesh.add_listener("l", FRONT, FILTERS)
-            mesh.add_listener("m", OTHER, FILTERS)
-            mesh.listeners.start()
+        mesh = Mesh(1, workers=2)
+        mesh.upstream(HOST)
+        mesh.add_cluster("c", HOST)
+        mesh.add_listener("l", FRONT, FILTERS)
+        mesh.add_listener("m", OTHER, FILTERS)
+        mesh.listeners.start()
 
-        first, second = (mesh.connect() for mesh in meshes)
+        first, second = mesh.connect(), mesh.connect()
         self.assertEqual((False, True), (first.ended, second.ended))
-        self.assertFalse(meshes[1].connect(OTHER).ended)
+        self.assertFalse(mesh.connect(OTHER).ended)
         first.transport.abortConnection()
-        meshes[0].network.pump()
-        self.assertFalse(meshes[1].connect().ended)
+        mesh.pump()
+        self.assertEqual([False, True], [mesh.connect().ended for _ in range(2)])

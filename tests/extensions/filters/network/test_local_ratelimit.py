@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.extensions.filters.network.filtered import FilteredTestCase, network_filter, tcp_proxy
-from tests.mesh import FRONT, MeshTestCase, worker_meshes
+from tests.mesh import FRONT, Mesh, MeshTestCase
 from tests.mesh import tcp_proxy as tcp_proxy_text
 
 BUCKET = {"max_tokens": 2, "tokens_per_fill": 4, "fill_interval": "2s"}
@@ -98,11 +98,10 @@ class SeveralWorkersTests(MeshTestCase):
             f'"@type": {TYPE}, stat_prefix: p, token_bucket: {{max_tokens: 2, fill_interval: 9s}}'
         )
         filters = f"[{{name: l, typed_config: {{{fields}}}}}, {tcp_proxy_text()[1:-1]}]"
-        meshes = worker_meshes(2, "listener.l", "cluster.c")
-        for mesh in meshes:
-            mesh.upstream(HOST)
-            mesh.add_cluster("c", HOST)
-            mesh.add_listener("l", FRONT, filters)
-            mesh.listeners.start()
-        ended = [mesh.connect().ended for mesh in (*meshes, *meshes)]
+        mesh = Mesh(1, workers=2)
+        mesh.upstream(HOST)
+        mesh.add_cluster("c", HOST)
+        mesh.add_listener("l", FRONT, filters)
+        mesh.listeners.start()
+        ended = [mesh.connect().ended for _ in range(4)]
         self.assertEqual([False, False, True, True], ended)

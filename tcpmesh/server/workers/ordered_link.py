@@ -1,0 +1,71 @@
+"""What main tells one worker, in order: where there is much at once, as for a worker that joins, it
+goes in steps, and what is to be told meanwhile waits its turn.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from tcpmesh.interfaces import INetwork
+from tcpmesh.server.link.numbers import WorkerMessage
+from tcpmesh.server.workers.binder import Binder
+from tcpmesh.server.workers.interface import IWorkerLink
+from tcpmesh.values.link import AddListener
+
+AT_ONCE = 64
+"""Messages that are sent at once; the rest follows in steps."""
+
+
+class OrderedLink:
+    """The link to one worker.
+
+    :param binder: has the sockets that go with a listener.
+    """
+
+    def __init__(self, index: int, link: IWorkerLink, network: INetwork, binder: Binder) -> None:
+        self._index = index
+        self._link = link
+        self._network = network
+        self._binder = binder
+        self._waiting: deque[WorkerMessage] = deque()
+        """What is still to be sent."""
+
+    def send(self, message: WorkerMessage) -> None:
+        """Tell it something, after all that it is still to be told."""
+        if self._waiting:
+            self._waiting.append(message)
+        else:
+            self._send(message)
+
+    def send_much(self, messages: Sequence[WorkerMessage]) -> None:
+        """Tell it all of this."""
+        for message in messages[:AT_ONCE]:
+            self._send(message)
+        self._waiting.extend(messages[AT_ONCE:])
+        if self._waiting:
+            self._network.cooperator.cooperate(self._steps())
+
+    def _steps(self) -> Iterator[None]:
+        while self._waiting:
+            # It waits until it is sent, so that nothing overtakes it.
+            self._send(self._waiting[0])
+            if self._waiting:
+                self._waiting.popleft()
+            yield
+
+    def _send(self, message: WorkerMessage) -> None:
+        sockets: Sequence[Any] = ()
+        if isinstance(message, AddListener):
+            sockets = self._binder.sockets(message.listener, self._index)
+        self._link.send(message, sockets)
+
+    def forget(self) -> None:
+        """It is no more."""
+        self._waiting.clear()
+
+    def close(self) -> None:
+        """It has stopped."""
+        self._waiting.clear()
+        self._link.close()

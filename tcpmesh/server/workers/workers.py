@@ -1,0 +1,352 @@
+"""All workers of a proxy that has several, as main sees them: main tells them what it would tell
+its only one, and hears from them what it would hear from that one.
+
+What main says is first done by the `Binder`, which refuses at once what cannot be; what it does not
+refuse every worker is told, with its own sockets where a listener is added.  What workers say comes
+together here (`tcpmesh.server.workers.answers`).  A worker that joins, for the first time or in
+place of one that died, is told everything that there is at this moment: main can say that at any
+time (`IMain.present`), for all it tells are states.
+
+Where there is much to tell, it is told in steps, and what main says meanwhile waits its turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from itertools import count
+from typing import Any
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+
+from tcpmesh.interfaces import INetwork
+from tcpmesh.server.link.numbers import MainMessage, WorkerMessage
+from tcpmesh.server.workers.answers import (
+    Ends,
+    HostNumberSums,
+    RateAnswers,
+    Together,
+    UnusedHosts,
+)
+from tcpmesh.server.workers.binder import Binder
+from tcpmesh.server.workers.blocks import Blocks
+from tcpmesh.server.workers.interface import IMain, IWorkerLink
+from tcpmesh.server.workers.ordered_link import OrderedLink
+from tcpmesh.server.workers.outcomes import Failing
+from tcpmesh.values.link import (
+    AddCluster,
+    AddListener,
+    Answered,
+    Ask,
+    AskRates,
+    Bound,
+    Cleanup,
+    ClusterEnded,
+    ClusterRefused,
+    ConnectOutcome,
+    HostNumbers,
+    Hosts,
+    HostsUnused,
+    ListenerRefused,
+    Prepare,
+    Prepared,
+    Rates,
+    RemoveCluster,
+    RemoveListener,
+    ServeCluster,
+    Start,
+    Stop,
+    Stopped,
+    UpdateChains,
+)
+from tcpmesh.values.shared.memory import MainCounts
+
+log = Logger(namespace="main")
+
+PATIENCE = 0.25
+"""Seconds that an answer is waited for, where who asked can do without."""
+
+
+class Workers:
+    """All workers.
+
+    :param number: how many there are to be.
+    :param counts: the counts that they share, which belong to this from now on.
+    """
+
+    def __init__(self, number: int, network: INetwork, counts: MainCounts) -> None:
+        self.count = number
+        self._network = network
+        self._counts = counts
+        self._links: dict[int, OrderedLink] = {}
+        self._stopping = False
+        self._is_prepared = self._is_started = False
+        """Whether workers were told to be so."""
+        self._asks = count(1)
+        self._blocks = Blocks(counts)
+        self._ends = Ends(self._cluster_ended)
+        self._rates = RateAnswers(self._to_main)
+        self._unused = UnusedHosts(self._to_main)
+        self._numbers = HostNumberSums(self._to_main)
+        self._failing = Failing(self._tell)
+        self._together = Together(self._all_said)
+        self._asked: dict[int, Deferred[None]] = {}
+        self._sending: Mapping[type, Callable[[Any], object]] = {
+            AddCluster: self._add_cluster,
+            ServeCluster: self._serve_cluster,
+            RemoveCluster: self._remove_cluster,
+            Hosts: self._hosts,
+            AddListener: self._add_listener,
+            UpdateChains: self._update_chains,
+            RemoveListener: self._remove_listener,
+            AskRates: self._ask_rates,
+            Cleanup: self._clean_up,
+            Prepare: self._prepare,
+            Start: self._start,
+            Stop: self._stop,
+        }
+        self._receiving: Mapping[type, Callable[[int, Any], object]] = {
+            ClusterRefused: self._refused,
+            ListenerRefused: self._refused,
+            Bound: lambda index, told: None,  # the binder has told
+            ConnectOutcome: self._outcome,
+            ClusterEnded: lambda index, told: self._ends.said(told.cluster, index),
+            Rates: lambda index, told: self._rates.said(told, index),
+            HostsUnused: lambda index, told: self._unused.said(told, index),
+            HostNumbers: lambda index, told: self._numbers.said(told, index),
+            Prepared: self._prepared,
+            Stopped: self._stopped,
+            Answered: lambda index, told: self._together.said(told.ask, index),
+        }
+
+    @property
+    def counts_fd(self) -> int:
+        """The descriptor of the memory that workers share, for a `WorkerCounts` of each."""
+        return self._counts.fd
+
+    def serve(self, main: IMain, binder: Binder) -> None:
+        """This is the main that they serve."""
+        self._main = main
+        self._binder = binder
+
+    def joined(self) -> tuple[int, ...]:
+        """The workers that are there."""
+        return tuple(self._links)
+
+    # What main says
+
+    def send(self, message: WorkerMessage) -> None:
+        """Tell all workers something, unless it cannot be."""
+        if self._binder.refuses(message):
+            return
+        act = self._sending.get(type(message))
+        if act is not None:
+            act(message)
+        else:
+            self._tell_all(message)
+
+    def answered(self, within: float = PATIENCE) -> Deferred[None]:
+        """Fires when every worker has answered what it was asked before, or the time is over."""
+        ask = next(self._asks)
+        if not self._links:
+            return succeed(None)
+        asked: Deferred[None] = Deferred()
+        self._asked[ask] = asked
+        self._together.expect(ask, self._links)
+        self._tell_all(Ask(ask))
+        if not asked.called:
+            call = self._network.clock.callLater(within, self._give_up, ask)
+            asked.addCallback(_cancelled, call)
+        return asked
+
+    def _give_up(self, ask: int) -> None:
+        """Somebody has waited long enough for the answers."""
+        self._together.expect(ask, ())
+
+    def _tell_all(self, message: WorkerMessage) -> None:
+        for link in tuple(self._links.values()):
+            link.send(message)
+
+    def _tell(self, worker: int, message: WorkerMessage) -> None:
+        self._links[worker].send(message)
+
+    def _to_main(self, message: MainMessage) -> None:
+        self._main.receive(message)
+
+    def _add_cluster(self, told: AddCluster) -> None:
+        self._blocks.add_cluster(told)
+        self._ends.added(told.cluster, told.message.name, self._links)
+        for link in tuple(self._links.values()):
+            link.send(self._blocks.of_cluster(told.cluster))
+            link.send(told)
+
+    def _serve_cluster(self, told: ServeCluster) -> None:
+        before = self._ends.served(told.cluster)
+        self._tell_all(told)
+        if before is not None:
+            self._forget_cluster(before)
+
+    def _remove_cluster(self, told: RemoveCluster) -> None:
+        self._tell_all(told)
+        self._forget_cluster(told.cluster)
+
+    def _forget_cluster(self, number: int) -> None:
+        self._blocks.remove_cluster(number)
+        self._numbers.forget(number)
+        self._failing.forget(number)
+        self._ends.leave(number)
+
+    def _hosts(self, told: Hosts) -> None:
+        self._failing.keep(told.cluster, told.keys)
+        self._numbers.keep(told.cluster, told.keys)
+        self._tell_all(told)
+
+    def _add_listener(self, told: AddListener) -> None:
+        self._blocks.add_listener(told)
+        if told.predecessor:
+            self._blocks.remove_listener(told.predecessor)
+        for link in tuple(self._links.values()):
+            link.send(self._blocks.of_listener(told.listener))
+            link.send(told)
+
+    def _update_chains(self, told: UpdateChains) -> None:
+        blocks = self._blocks.update_chains(told)
+        for link in tuple(self._links.values()):
+            link.send(blocks)
+            link.send(told)
+
+    def _remove_listener(self, told: RemoveListener) -> None:
+        self._blocks.remove_listener(told.listener)
+        self._tell_all(told)
+
+    def _ask_rates(self, told: AskRates) -> None:
+        self._rates.asked(told.cluster, self._links)
+        self._tell_all(told)
+
+    def _clean_up(self, told: Cleanup) -> None:
+        self._unused.asked(told.cluster, self._links)
+        self._tell_all(Cleanup(told.cluster, is_alone=False))
+
+    def _prepare(self, told: Prepare) -> None:
+        """Those that have not joined yet are waited for too."""
+        self._is_prepared = True
+        self._together.expect(Prepared, range(self.count))
+        self._tell_all(told)
+
+    def _start(self, told: Start) -> None:
+        self._is_started = True
+        self._tell_all(told)
+
+    def _stop(self, told: Stop) -> None:
+        self._stopping = True
+        self._together.expect(Stopped, self._links)
+        self._tell_all(told)
+
+    # What workers say
+
+    def receive(self, index: int, message: MainMessage) -> None:
+        """A worker says something."""
+        if index not in self._links:
+            return
+        act = self._receiving.get(type(message))
+        if act is not None:
+            act(index, message)
+        else:
+            self._main.receive(message)
+
+    def _refused(self, index: int, told: ClusterRefused | ListenerRefused) -> None:
+        """It could be built here."""
+        what, number = (
+            ("cluster", told.cluster)
+            if isinstance(told, ClusterRefused)
+            else ("listener", told.listener)
+        )
+        log.error(
+            "worker {index} cannot build {what} {number}: {reason}",
+            index=index,
+            what=what,
+            number=number,
+            reason=told.reason,
+        )
+        if isinstance(told, ClusterRefused):
+            self._ends.refused(told.cluster, index)
+
+    def _outcome(self, index: int, told: ConnectOutcome) -> None:
+        self._failing.outcome(told, index, self._links)
+        self._main.receive(told)
+
+    def _cluster_ended(self, number: int) -> None:
+        self._main.receive(ClusterEnded(number))
+
+    def _prepared(self, index: int, told: Prepared) -> None:
+        if Prepared in self._together:
+            self._together.said(Prepared, index)
+        elif self._is_started:  # it has joined late
+            self._tell(index, Start())
+
+    def _stopped(self, index: int, told: Stopped) -> None:
+        link = self._links.pop(index)
+        link.close()
+        self._main.left(index)
+        self._leave(index)
+
+    def _all_said(self, key: Any) -> None:
+        if isinstance(key, int):
+            asked = self._asked.pop(key, None)
+            if asked is not None:
+                asked.callback(None)
+        else:
+            self._main.receive(key())
+
+    # Who is there
+
+    def join(self, index: int, link: IWorkerLink) -> None:
+        """A worker is there, for the first time or again: it is told everything."""
+        if self._stopping:
+            link.close()
+            return
+        self._counts.worker_started(index)
+        joined = self._links[index] = OrderedLink(index, link, self._network, self._binder)
+        joined.send_much([self._main.begin(index), *self._present(index)])
+        if self._is_prepared or self._is_started:
+            self._together.add(Prepared, index)
+            joined.send(Prepare())
+
+    def _present(self, index: int) -> Iterator[WorkerMessage]:
+        for message in self._main.present():
+            if isinstance(message, AddCluster):
+                self._ends.joined(message.cluster, index)
+                yield self._blocks.of_cluster(message.cluster)
+            elif isinstance(message, AddListener):
+                yield self._blocks.of_listener(message.listener)
+            yield message
+
+    def lost(self, index: int) -> None:
+        """A worker is no more, and takes its connections with it."""
+        link = self._links.pop(index, None)
+        if link is None:
+            return
+        link.forget()
+        self._counts.worker_died(index)
+        self._failing.lost(index)
+        self._numbers.lost(index)
+        self._main.lost(index)
+        self._leave(index)
+
+    def _leave(self, index: int) -> None:
+        """Nobody waits for a worker any more."""
+        for each in (self._ends, self._rates, self._unused, self._together):
+            each.lost(index)
+
+    def close(self) -> None:
+        """Nothing is to be left of them."""
+        for link in self._links.values():
+            link.close()
+        self._links.clear()
+        self._counts.close()
+
+
+def _cancelled(_: None, call: IDelayedCall) -> None:
+    if call.active():
+        call.cancel()
