@@ -30,6 +30,7 @@ from tcpmesh.tap_output import refuse, tell
 from tcpmesh.terminal.commands import CONNECTIONS_HELP, TOP_HELP, connections, top
 from tcpmesh.terminal.gathering import VIEWS
 from tcpmesh.terminal.options import ConnectionsOptions, TopOptions
+from tcpmesh.terminal.reload import RELOAD_HELP, ReloadOptions, reload
 
 HELP = """\
 Usage: tcpmesh COMMAND [options] [FILE]
@@ -253,6 +254,7 @@ def _commands() -> Commands:
         "migrate": _options_of(MigrateOptions()),
         "top": _options_of(TopOptions()),
         "connections": _options_of(ConnectionsOptions()),
+        "reload": _options_of(ReloadOptions()),
     }
     words = {"completion": tuple(SHELLS), "help": tuple(COMMANDS)}
     return {
@@ -329,6 +331,7 @@ COMMANDS: Mapping[str, Command] = {
     "migrate": Command("bring an old configuration to the v3 API", migrate_file, MIGRATE_HELP),
     "top": Command("show what a running proxy does, live", top, TOP_HELP),
     "connections": Command("print who is connected to what", connections, CONNECTIONS_HELP),
+    "reload": Command("have a running proxy read its file again", reload, RELOAD_HELP),
     "completion": Command("print the completion script of a shell", _completion, _COMPLETION_HELP),
     "version": Command("say what this is", _version, _VERSION_HELP),
     "help": Command("this text, or that of a command", _help, _HELP_HELP),

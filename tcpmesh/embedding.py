@@ -89,6 +89,7 @@ class Proxy:
             config_path=fspath(config_path),
             config_yaml=config_yaml,
             allow_unknown_static_fields=allow_unknown_fields,
+            allow_unsupported=allow_unsupported,
         )
         self._reactor = reactor
         self._server: Server | None = None

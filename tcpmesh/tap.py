@@ -40,7 +40,7 @@ from tcpmesh.tap_log import format_problems, level_problems, log_of, pattern_of
 from tcpmesh.tap_options import FLAGS, PARAMETERS, version_line, what_is_wrong
 from tcpmesh.tap_output import complain, refuse, tell
 from tcpmesh.tap_process import CannotRun, check_pid_file, check_user, enter_directory
-from tcpmesh.values.live.origin import KEPT, ConfigWarning, Origin
+from tcpmesh.values.live.origin import origin_of
 from tcpmesh.values.server_options import ServerOptions
 
 ALIASES = {"c": "config-path", "config": "config-path", "l": "log-level"}
@@ -316,26 +316,22 @@ def makeService(options: Options) -> IService:
         _log_settings(loaded_with(options.loaded, settings.node_arguments), log)
     _raise_descriptor_limit()
     bootstrap = options.loaded.bootstrap
-    origin = _origin(options.loaded)
+    origin = origin_of(by_place(options.loaded.warnings), time())
     # Its lines, which take many times as much memory as the message, are not asked for again.
     options.loaded = Loaded(bootstrap, (), SourceMap(()))
     server = ProcessServer(reactor, bootstrap, settings, log, origin=origin)
     server.live.addCallback(lambda _: _calm_collector()).addCallback(lambda _: _settle())
     running: Any = reactor
     running.callWhenRunning(
-        install_signals, running, server.quit, server.finish, server.reopen_logs
+        install_signals,
+        running,
+        server.quit,
+        server.finish,
+        server.reopen_logs,
+        lambda: server.reloads.reload("signal"),
     )
     atexit.register(_end_with, server, log)
     return server
-
-
-def _origin(loaded: Loaded) -> Origin:
-    """What is told of the configuration for as long as it is served."""
-    kept = tuple(
-        ConfigWarning(str(each.place), each.path, each.text)
-        for each in by_place(loaded.warnings)[:KEPT]
-    )
-    return Origin(time(), kept, len(loaded.warnings))
 
 
 def _raise_descriptor_limit() -> None:
@@ -366,6 +362,9 @@ def _end_with(server: Any, log: Log) -> None:
     log.close()
     if server.exit_status:
         os._exit(server.exit_status)
+    # Python looks for garbage once more, which takes seconds where ten thousand clusters were
+    # replaced: the system takes all back in any case.
+    gc.freeze()
 
 
 def _log_settings(loaded: Loaded, log: Log) -> None:

@@ -54,7 +54,7 @@ class Answering:
     def __init__(
         self,
         request: Request,
-        answer: Callable[[Request], Answer],
+        answer: Callable[[Request], Deferred[Answer]],
         clock: IReactorTime,
         held: DeferredSemaphore,
     ) -> None:
@@ -77,7 +77,11 @@ class Answering:
 
     def _steps(self) -> Iterator[Deferred[Any] | None]:
         """Make the answer and send it: at once if it is short, else as it is made."""
-        answer = self._answer(self._request)
+        found: list[Answer] = []
+        waiting = self._answer(self._request).addCallback(found.append)
+        if not found:
+            yield waiting
+        answer = found[0]
         self._begin(answer)
         if answer.follow is not None:
             if not self._is_lost:

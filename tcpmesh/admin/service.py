@@ -102,6 +102,13 @@ class AdminService(Service):
         self._port = None
         return self._network.stop().addCallback(self._close_logs)
 
+    def log_to(self, access_logs: AccessLogs | None) -> None:
+        """Write requests down here from now on."""
+        before, self._access_logs = self._access_logs, access_logs
+        self.site.log_to(access_logs)
+        if before is not None:
+            before.close()
+
     def _close_logs(self, _: None) -> None:
         logs, self._access_logs = self._access_logs, None
         if logs is not None:

@@ -9,10 +9,11 @@ from urllib.parse import parse_qsl, unquote
 
 from zope.interface import implementer
 
-from twisted.internet.defer import DeferredSemaphore
+from twisted.internet.defer import Deferred, DeferredSemaphore, maybeDeferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import Cooperator
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from twisted.web.http import Request as HTTPRequest
 from twisted.web.resource import IResource
 from twisted.web.server import NOT_DONE_YET, Request, Site
@@ -61,12 +62,21 @@ class AdminSite(Site):
         access_logs: AccessLogs | None = None,
         guard: Guard = OPEN,
     ) -> None:
-        pages = AdminPages(server, endpoints, clock, cooperator, guard)
-        super().__init__(pages, AdminRequest, timeout=IDLE_TIMEOUT, reactor=clock)
+        self._pages = AdminPages(server, endpoints, clock, cooperator, guard)
+        super().__init__(self._pages, AdminRequest, timeout=IDLE_TIMEOUT, reactor=clock)
         self.traffic = AdminTraffic(
             server.store.scope("listener.admin"), server.store.scope("http.admin"), clock
         )
+        self._clock = clock
         self._log = AdminLog(access_logs, clock) if access_logs is not None else None
+
+    def let_through(self, guard: Guard) -> None:
+        """What this one lets through from now on."""
+        self._pages.guard = guard
+
+    def log_to(self, access_logs: AccessLogs | None) -> None:
+        """Write requests down here from now on."""
+        self._log = AdminLog(access_logs, self._clock) if access_logs is not None else None
 
     def startFactory(self) -> None:
         """Open no log, and start no timer for one."""
@@ -96,7 +106,7 @@ class AdminPages:
         cooperator: Cooperator,
         guard: Guard,
     ) -> None:
-        self._guard = guard
+        self.guard = guard
         self._server = server
         self._endpoints = {endpoint.path: endpoint for endpoint in endpoints}
         self._clock = clock
@@ -119,19 +129,20 @@ class AdminPages:
         Answering(request, self._answer, self._clock, self._held).start(self._cooperator)
         return NOT_DONE_YET
 
-    def _answer(self, request: Request) -> Answer:
-        try:
-            return self._call(request)
-        except Refusal as refusal:
-            return Answer(refusal.text, refusal.status, refusal.content_type)
-        except Exception:
-            _log.failure("cannot answer {uri}", uri=request.uri)
-            return Answer("internal error, see the log\n", 500)
+    def _answer(self, request: Request) -> Deferred[Answer]:
+        return maybeDeferred(self._call, request).addErrback(self._refused, request)
 
-    def _call(self, request: Request) -> Answer:
+    def _refused(self, failure: Failure, request: Request) -> Answer:
+        refusal = failure.value
+        if isinstance(refusal, Refusal):
+            return Answer(refusal.text, refusal.status, refusal.content_type)
+        _log.failure("cannot answer {uri}", failure, uri=request.uri)
+        return Answer("internal error, see the log\n", 500)
+
+    def _call(self, request: Request) -> Deferred[Answer]:
         raw_path, _, query = request.uri.decode("latin-1").partition("?")
         path = normal_path(raw_path)
-        self._guard.check_path(path, query)
+        self.guard.check_path(path, query)
         endpoint = self._endpoints.get(path)
         if endpoint is None:
             raise Refusal("invalid path. " + help_text(tuple(self._endpoints.values())), 404)
@@ -140,11 +151,13 @@ class AdminPages:
                 f"Method {request.method.decode('latin-1')} not allowed, POST required.", 405
             )
         if endpoint.changes:
-            self._guard.check_change(request)
+            self.guard.check_change(request)
         parameters = {**_form_parameters(request), **query_parameters(query)}
         accept = (request.getHeader(b"accept") or b"").decode("latin-1")
         endpoints = tuple(self._endpoints.values())
-        return endpoint.answer(Call(self._server, parameters, endpoints, accept, self._feed))
+        call = Call(self._server, parameters, endpoints, accept, self._feed)
+        answer = endpoint.answer(call)
+        return answer if isinstance(answer, Deferred) else succeed(answer)
 
 
 def query_parameters(query: str) -> dict[str, str]:

@@ -290,6 +290,8 @@ class ClusterManager:
         """By number, also those removed, until workers have nothing left of them."""
         self._active: dict[str, ClusterEntry] = {}
         self._warming: dict[str, ClusterEntry] = {}
+        self._waiting: dict[Deferred[None], set[str]] = {}
+        """Who waits for clusters to be warm, and for which."""
         self._initialized: Deferred[None] | None = None
         self._wheel = TimerWheel(context.network.clock)
         scope = context.store.scope("cluster_manager")
@@ -349,18 +351,22 @@ class ClusterManager:
         self._check_initialized()
         return self._initialized
 
-    def add_or_update(self, message: Any, added_via_api: bool = False) -> bool:
+    def add_or_update(
+        self, message: Any, added_via_api: bool = False, always: bool = False
+    ) -> bool:
         """Serve new connections by this `cluster.v3.Cluster`; connections made by its predecessor
         go on untouched.
 
         :param added_via_api: whether discovery has brought it.
+        :param always: replace it also where it is equal: what it names has changed.
         :return: whether it is another cluster now.
         :raise LookupError: where nothing of its type or policy is known; what was there stays.
         :raise tcpmesh.registry.BrokenExtension: where another package's extension fails, likewise.
         """
         name = message.name
         known = self._warming.get(name) or self._active.get(name)
-        if known is not None and known.message == message:
+        if known is not None and known.message == message and not always:
+            known.added_via_api = added_via_api
             return False
         with all_or_nothing() as undo:
             entry = self._build(message)
@@ -425,6 +431,41 @@ class ClusterManager:
             self._removed.tally += 1
             self._count()
             self._check_initialized()
+            self._tell_warm(name)
+
+    def is_static(self, name: str) -> bool:
+        """Whether there is a cluster of this name that discovery has not brought."""
+        entry = self._warming.get(name) or self._active.get(name)
+        return entry is not None and not entry.added_via_api
+
+    def when_warm(self, names: Iterable[str]) -> Deferred[None]:
+        """Fires when none of these is warming any more; cancelled where all end."""
+        waiting: Deferred[None] = Deferred(self._wait_no_longer)
+        self._waiting[waiting] = {name for name in names if name in self._warming}
+        self._tell_warm("")
+        return waiting
+
+    def _wait_no_longer(self, waiting: Deferred[None]) -> None:
+        del self._waiting[waiting]
+
+    def _tell_warm(self, name: str) -> None:
+        """A cluster of this name is warming no more."""
+        for waiting, names in tuple(self._waiting.items()):
+            names.discard(name)
+            if not names:
+                del self._waiting[waiting]
+                waiting.callback(None)
+
+    def arranging(self, messages: Iterable[Any]) -> Iterator[None]:
+        """Show the clusters of these messages first, in this order: a configuration has them so.
+        To be gone through.
+        """
+        names = []
+        for each in messages:
+            names.append(each.name)
+            yield
+        first = {name: self._active[name] for name in names if name in self._active}
+        self._active = {**first, **self._active}
 
     def messages(self) -> Iterator[Any]:
         """The `cluster.v3.Cluster` of each, those that warm up first."""
@@ -440,6 +481,8 @@ class ClusterManager:
 
     def stop(self) -> Deferred[None]:
         """End all discovery and all checks; fires when nothing is under way."""
+        for waiting in tuple(self._waiting):
+            waiting.cancel()
         stopping = [entry.stop() for entry in (*self._warming.values(), *self._active.values())]
         self._wheel.stop()
         if self._outlier_log is not None:
@@ -488,6 +531,7 @@ class ClusterManager:
             del self._warming[entry.name]
             self._serve(entry)
             self._count()
+            self._tell_warm(entry.name)
 
     def _warmed(self, entry: ClusterEntry) -> None:
         self._check_initialized()

@@ -6,7 +6,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -18,6 +18,7 @@ from google.protobuf.message import DecodeError
 
 from tcpmesh.config import collector, mistaken, rules
 from tcpmesh.config.checks import unintended
+from tcpmesh.config.messages.copying import copy_into
 from tcpmesh.config.messages.reading import Reading
 from tcpmesh.config.messages.report import Report
 from tcpmesh.config.messages.scalars import Wrong
@@ -26,7 +27,7 @@ from tcpmesh.config.schema.finder import FINDER
 from tcpmesh.config.schema.newer import ENVOY
 from tcpmesh.config.support import unsupported
 from tcpmesh.config.text.json_text import parse_json
-from tcpmesh.config.text.problems import LINE_BREAK, ConfigError, Place, Problem, by_place
+from tcpmesh.config.text.problems import ConfigError, Place, Problem, by_place, lines_of
 from tcpmesh.config.text.source import MAX_DEPTH, Document, Scalar, decode, refuse
 from tcpmesh.config.text.source import Mapping as MappingNode
 from tcpmesh.config.text.source_map import SourceMap
@@ -76,6 +77,7 @@ def load(
     node_arguments: Mapping[str, str] = MappingProxyType({}),
     given: Bootstrap | Mapping[str, Any] | None = None,
     argument: str = ARGUMENT,
+    documents: list[Document] | None = None,
 ) -> Loaded:
     """Load a bootstrap from a file, from YAML text merged over it, or both.
 
@@ -90,6 +92,9 @@ def load(
         no limit.
     :param node_arguments: what options say in place of fields of the node: see
         `tcpmesh.config.arguments`.
+    :param documents: is given what was read, also where it is wrong, by a thread beside others:
+        which has to take it apart when nobody asks for lines any more
+        (`tcpmesh.config.text.source.taking_apart`).
     :raise ConfigError: with every problem there is.
     """
     first = config_path or (argument if given is None else GIVEN)
@@ -99,7 +104,9 @@ def load(
     _check_schema(first)
     readings: list[Reading] = []
     bootstrap = Bootstrap()
-    with suppress(MemoryError), collector.paused():
+    # What has grown while the collector was paused it may look at afterwards, and others wait.
+    paused = collector.paused() if documents is None else nullcontext()
+    with suppress(MemoryError), paused:
         if config_path:
             _read_file(config_path, bootstrap, readings, allow_unknown_fields)
         elif given is not None:
@@ -107,6 +114,8 @@ def load(
         if config_yaml:
             document = _argument(config_yaml, argument)
             _read(document, bootstrap, readings, allow_unknown_fields)
+        if documents is not None:
+            documents.extend(reading.document for reading in readings)
         places = SourceMap([reading.document for reading in readings], first)
         report = Report(bootstrap, places, readings, environ, open_files, node_arguments)
         return _judge(report, readings, allow_unsupported)
@@ -227,7 +236,7 @@ def _read_given(
     allow_unknown_fields: bool,
 ) -> None:
     if isinstance(given, Bootstrap):
-        bootstrap.CopyFrom(given)
+        copy_into(bootstrap, given)
         readings.append(Reading(Document(GIVEN, "", MappingNode(0, 0))))
         return
     try:
@@ -296,7 +305,7 @@ def _check_depth(text: str, file: str) -> None:
         else:
             depth += {"{": 1, "<": 1, "}": -1, ">": -1}.get(token, 0)
             if depth > MAX_DEPTH:
-                before = LINE_BREAK.split(text[: found.start()])
+                before = lines_of(text[: found.start()])
                 what = f"messages nested more than {MAX_DEPTH} deep"
                 raise refuse(file, text, len(before), len(before[-1]) + 1, what)
 

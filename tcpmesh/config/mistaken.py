@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from tcpmesh.config.text.problems import LINE_BREAK, ConfigError, Place, Problem
+from tcpmesh.config.text.problems import ConfigError, Place, Problem, lines_of
 from tcpmesh.config.text.source import Document, Node, Scalar, Sequence
 from tcpmesh.config.text.source import Mapping as MappingNode
 
@@ -37,6 +37,10 @@ _BOOTSTRAP = re.compile(
 # ---------------------------------------------------------------- texts that cannot be read
 
 
+MOST_SEARCHED = 1 << 16
+"""Characters in which the marks of another program's configuration are looked for."""
+
+
 def explained(error: ConfigError, text: str) -> ConfigError:
     """The error for a text that is neither YAML nor JSON, told better where it is known why."""
     problem = error.problems[0]
@@ -51,6 +55,7 @@ def explained(error: ConfigError, text: str) -> ConfigError:
 
 
 def _other_proxy(text: str) -> str:
+    text = text[:MOST_SEARCHED]
     if _HAPROXY.search(text):
         return "this is a configuration of HAProxy, and tcpmesh reads Envoy's"
     if _NGINX.search(text) and ";" in text:
@@ -60,13 +65,13 @@ def _other_proxy(text: str) -> str:
 
 def placeholder_at(text: str, line: int) -> str:
     """What to do about the place-holder of a template in a line; empty where there is none."""
-    lines = LINE_BREAK.split(text)
+    lines = lines_of(text)
     return _hint(lines[line - 1], line) if 0 < line <= len(lines) else ""
 
 
 def _first_placeholder(text: str) -> str:
     """The same for the first one of a kind that no bootstrap has."""
-    for number, line in enumerate(LINE_BREAK.split(text), 1):
+    for number, line in enumerate(lines_of(text), 1):
         if _TEMPLATES[0][0].search(line) or _TEMPLATES[1][0].search(line):
             return _hint(line, number)
     return ""
@@ -87,7 +92,7 @@ def with_placeholders(
     problems: tuple[Problem, ...], sources: Mapping[str, str]
 ) -> tuple[Problem, ...]:
     """Problems, with the reason for those that are in a line with a place-holder."""
-    lines = {name: LINE_BREAK.split(text) for name, text in sources.items()}
+    lines = {name: lines_of(text) for name, text in sources.items()}
     return tuple(
         replace(problem, hint=hint)
         if (hint := _hint_of(problem, lines.get(problem.place.file, [])))

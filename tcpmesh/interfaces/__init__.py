@@ -50,6 +50,7 @@ from tcpmesh.interfaces.overload import (
     IResourceMonitor,
 )
 from tcpmesh.interfaces.server import (
+    IReloads,
     IServer,
 )
 from tcpmesh.interfaces.statistics import (
@@ -102,6 +103,7 @@ __all__ = [
     "IPrincipal",
     "IReadFilter",
     "IReadyAtOnce",
+    "IReloads",
     "IResourceMonitor",
     "ISaysWhatItWants",
     "IServer",

@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 
 from tcpmesh.values.drain import DrainScope
 from tcpmesh.values.live.traffic import Traffic
+from tcpmesh.values.reload import Configuration, Reloaded
 from tcpmesh.values.runtime import Entry
 from tcpmesh.values.statuses import (
     ChainStatus,
@@ -28,6 +29,29 @@ from tcpmesh.values.stream.live import (
 )
 
 
+class IReloads(Interface):
+    """Replaces the configuration that is served."""
+
+    updated = Attribute(
+        "When resources were changed, in seconds since 1970, by kind and name, of those that were "
+        "since the start; and `bootstrap`, without name, for the configuration as a whole."
+    )
+
+    def reload(by: str, dry_run: bool = False) -> Deferred[Reloaded]:
+        """Read the configuration again and serve it, if nothing is wrong with it.
+
+        :param by: who wants that: `signal` or `request`.
+        :param dry_run: whether only to say what would change.
+        :return: fires when that is done, or cannot be.
+        """
+
+    def rollback(to: int | None = None) -> Deferred[Reloaded]:
+        """Serve an earlier configuration again: that of this number, or the one before."""
+
+    def history() -> Deferred[tuple[Configuration, ...]]:
+        """The last configurations, that which is served at the end."""
+
+
 class IServer(Interface):
     """What the admin interface may ask of the running server."""
 
@@ -44,6 +68,7 @@ class IServer(Interface):
     origin = Attribute("The `Origin` of its configuration.")
     samples = Attribute("The `Sample`s of the last ten minutes, the latest at the end.")
     host_events = Attribute("The `RecentEvents` of all clusters.")
+    reloads = Attribute("The `IReloads`.")
 
     def flushing_for_admin() -> Iterator[None]:
         """To be gone through before statistics are shown: a flush, where these happen only then

@@ -6,7 +6,7 @@ This is main's: it decides which listeners there are, and workers accept clients
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from itertools import count
 from typing import Any
@@ -68,10 +68,10 @@ ERRORS = {
 class ListenerEntry:
     """What main knows of one listener."""
 
-    def __init__(self, number: int, message: Any) -> None:
+    def __init__(self, number: int, message: Any, name: str = "") -> None:
         self.number = number
         self.message = message
-        self.name: str = message.name or str(uuid4())
+        self.name: str = message.name or name or str(uuid4())
         self.addresses: tuple[Address, ...] = ()
         self.is_open = False
         """Whether clients could ever get in."""
@@ -145,7 +145,7 @@ class ListenerManager:
             found = yield from comparing(before.filter_chains, message.filter_chains)
             self._compared = before, message, found
 
-    def add_or_update(self, message: Any) -> bool:
+    def add_or_update(self, message: Any, name: str = "", always: bool = False) -> bool:
         """Bind and, once the workers have started, serve this `listener.v3.Listener`.
 
         A listener of the same name that is equal stays untouched.  One that differs only in its
@@ -154,6 +154,8 @@ class ListenerManager:
         more, and its clients are closed when the drain time is over.  Where listeners were told to
         accept no more clients, such a one is neither added nor changed, as in Envoy.
 
+        :param name: which one it is, where the message has no name.
+        :param always: replace it also where it is equal: what it names has changed.
         :return: whether it is another listener now.
         :raise tcpmesh.net.listen.BindError: where the address cannot be bound; what was there
             stays.
@@ -163,18 +165,19 @@ class ListenerManager:
         :raise tcpmesh.net.moves.CannotWatch: where the directory of a secret's file is not there,
             likewise.
         """
-        known = self._listeners.get(message.name)
+        known = self._listeners.get(message.name or name)
         found = None if known is None else self._found(known.message, message)
         is_other = found is not None and any(found)
-        if known is not None and not is_other and known.message == message:
+        if known is not None and not always and not is_other and known.message == message:
             return False
         if any(is_in(message, scope) for scope in self._not_listening):
             log.warn("listener {name} is not added: listeners were stopped", name=message.name)
             return False
-        if known is not None and known.is_open and changes_only_chains(known.message, message):
+        is_in_place = known is not None and known.is_open and not always
+        if known is not None and is_in_place and changes_only_chains(known.message, message):
             self._update_chains(known, message, found)
             return False
-        entry = ListenerEntry(next(self._numbers), message)
+        entry = ListenerEntry(next(self._numbers), message, name)
         self._by_number[entry.number] = entry
         predecessor = 0 if known is None else known.number
         with all_or_nothing() as undo:
@@ -312,6 +315,36 @@ class ListenerManager:
         self._stopping.append(stopped)
         self._send(Stop())
         return stopped
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether listeners were told to drain, or to accept no more clients."""
+        return bool(self._drains or self._not_listening)
+
+    def name_of(self, message: Any) -> str:
+        """The name of the listener that has this message, also where the message has none; empty
+        where there is no such listener.
+        """
+        entry = self._listeners.get(message.name)
+        if entry is None and not message.name:
+            found = (each for each in self._listeners.values() if each.message == message)
+            entry = next(found, None)
+        return entry.name if entry is not None else ""
+
+    def addresses(self) -> set[Address]:
+        """What all listeners are bound to."""
+        return {each for entry in self._listeners.values() for each in entry.addresses}
+
+    def arranging(self, messages: Iterable[Any]) -> Iterator[None]:
+        """Show the listeners of these messages first, in this order: a configuration has them so.
+        To be gone through.
+        """
+        names = []
+        for each in messages:
+            names.append(self.name_of(each))
+            yield
+        first = {name: self._listeners[name] for name in names if name in self._listeners}
+        self._listeners = {**first, **self._listeners}
 
     def messages(self) -> Iterator[Any]:
         """The `listener.v3.Listener` of each, in order of configuration."""

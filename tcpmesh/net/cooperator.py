@@ -10,14 +10,19 @@ slice begins in the next turn of the reactor.  However many ask at once, nobody 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from itertools import islice
 from time import perf_counter
+from typing import Any, TypeVar
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import Cooperator, SchedulerStopped
+from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure
+
+T = TypeVar("T")
 
 SLICE = 0.004
 """Seconds of each turn of the reactor."""
@@ -55,3 +60,51 @@ def do_all(cooperator: Cooperator, steps: Iterator[object]) -> Deferred[None]:
 def _only_when_stopped(reason: Failure) -> None:
     """The process ends, and so does what was to be done; any other failure is a bug."""
     reason.trap(SchedulerStopped)
+
+
+# By a thread
+
+SWITCH = 0.0005
+"""Seconds that a thread may hold the interpreter while others want it.  With Python's own 5 ms each
+system call of the thread that serves would wait so long.
+"""
+
+
+class _Switching:
+    """The switch interval of the process, shorter as long as anybody works beside."""
+
+    def __init__(self) -> None:
+        self._working = 0
+        self._before = 0.0
+
+    def begin(self) -> None:
+        """One more works."""
+        if not self._working:
+            self._before = sys.getswitchinterval()
+            sys.setswitchinterval(min(self._before, SWITCH))
+        self._working += 1
+
+    def end(self) -> None:
+        """One less."""
+        self._working -= 1
+        if not self._working:
+            sys.setswitchinterval(self._before)
+
+
+_switching = _Switching()
+
+
+def beside(clock: Any, work: Callable[[], T]) -> Deferred[T]:
+    """Do it in a thread of the reactor's; at once where there is only a clock.
+
+    :param clock: the clock of a network.
+    """
+    if not hasattr(clock, "getThreadPool"):
+        return maybeDeferred(work)
+    _switching.begin()
+
+    def done(result: Any) -> Any:
+        _switching.end()
+        return result
+
+    return deferToThreadPool(clock, clock.getThreadPool(), work).addBoth(done)

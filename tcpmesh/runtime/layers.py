@@ -70,6 +70,7 @@ class Layer:
     root: str = ""
     """What is replaced when it changes."""
 
+    is_static: bool = False
     discovered: Values | None = None
     """Of one of RTDS: what its discovery has brought last, from which `values` are made."""
 
@@ -91,9 +92,7 @@ class Layers:
     ) -> None:
         self._send = send
         self._stats = RuntimeStats(store)
-        messages = list(bootstrap.layered_runtime.layers)
-        if bootstrap.HasField("layered_runtime") and not messages:
-            messages = [RuntimeLayer(admin_layer=RuntimeLayer.AdminLayer())]
+        messages = _messages(bootstrap)
         self._layers = [_layer(each, service_cluster) for each in messages]
         self._admin = next(
             (
@@ -170,6 +169,32 @@ class Layers:
             self._reload()
         else:
             self._count(0)
+
+    def replace_static(self, bootstrap: Any) -> None:
+        """The static layers of a bootstrap are these now, of which layers on disk and the admin
+        layer are those that are there already, in the same order.
+        """
+        others = iter([each for each in self._layers if not each.is_static])
+        layers = [
+            _layer(each, "") if each.HasField("static_layer") else next(others)
+            for each in _messages(bootstrap)
+        ]
+        before = [layer.values for layer in self._layers if layer.is_static]
+        after = [layer.values for layer in layers if layer.is_static]
+        if before == after and len(layers) == len(self._layers):
+            return
+        self._layers = layers
+        keys = dict.fromkeys(chain.from_iterable(each or () for each in (*before, *after)))
+        changes = {key: self._final(key) for key in keys}
+        changes = {key: new for key, new in changes.items() if new != self.runtime.get(key)}
+        if self._set_meanwhile is not None:
+            self._set_meanwhile.update(dict.fromkeys(changes))
+        self.runtime.update(changes)
+        telling = _Telling(next(self._numbers), self._send)
+        for key, entry in changes.items():
+            telling.add(key, entry)
+        telling.end({})
+        self._count(0)
 
     def shown(self) -> list[tuple[str, Values]]:
         """The layers that are there: the name and the values of each."""
@@ -282,10 +307,18 @@ class Layers:
         stats.num_keys.set(len(self.runtime))
 
 
+def _messages(bootstrap: Any) -> list[Any]:
+    """The layers of a bootstrap."""
+    messages = list(bootstrap.layered_runtime.layers)
+    if bootstrap.HasField("layered_runtime") and not messages:
+        messages = [RuntimeLayer(admin_layer=RuntimeLayer.AdminLayer())]
+    return messages
+
+
 def _layer(message: Any, service_cluster: str) -> Layer:
     kind = message.WhichOneof("layer_specifier")
     if kind == "static_layer":
-        return Layer(message.name, static_values(message.static_layer))
+        return Layer(message.name, static_values(message.static_layer), is_static=True)
     if kind == "disk_layer":
         disk = message.disk_layer
         more = service_cluster if disk.append_service_cluster else ""

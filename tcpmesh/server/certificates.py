@@ -34,6 +34,10 @@ class Certificates:
         """The same of OCSP responses."""
         self._has_changed = self._is_looking = False
 
+    def forget(self) -> None:
+        """Static secrets are others now: look at all contexts anew, when they are asked for."""
+        self._known = {}
+
     def statuses(self, messages: Iterable[Any]) -> list[TlsContextStatus]:
         """What is shown of the contexts in listeners and clusters, in their order."""
         known: dict[bytes, TlsContextStatus] = {}

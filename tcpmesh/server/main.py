@@ -7,12 +7,13 @@ servers, and serves no client.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from random import Random
 from typing import Any
 
 from envoy.config.accesslog.v3.accesslog_pb2 import AccessLog
+from envoy.config.bootstrap.v3.bootstrap_pb2 import Bootstrap
 from envoy.extensions.access_loggers.file.v3.file_pb2 import FileAccessLog
 
 from twisted.internet.defer import Deferred, ensureDeferred
@@ -41,10 +42,12 @@ from tcpmesh.values.drain import DrainStrategy, DrainTimes
 from tcpmesh.values.link import (
     AskNumbers,
     Begin,
+    KeepValues,
     LogLevels,
     Prepare,
     Prepared,
     ReopenLogs,
+    Secrets,
     ToWorker,
 )
 from tcpmesh.values.live.host_events import RecentEvents
@@ -142,7 +145,7 @@ class Main:
             secrets=SecretTable(
                 static_secrets(self._bootstrap.static_resources.secrets), counts_changes=False
             ),
-            bootstrap=self._bootstrap,
+            bootstrap=_basis(self._bootstrap),
         )
         return replace(context, resolver=named_resolver(self._bootstrap, context))
 
@@ -201,17 +204,64 @@ class Main:
         cooperator = self.context.network.cooperator
         self.certificates.look_again(cooperator, lambda: list(self._messages()))
 
-    def admin_logs(self) -> AccessLogs | None:
-        """The access logs of the admin interface.
+    def admin_logs_differ(self, bootstrap: Any) -> bool:
+        """Whether the access logs of the admin interface are others in this bootstrap."""
+        old, new = self._bootstrap.admin, bootstrap.admin
+        return bool(old.access_log != new.access_log or old.access_log_path != new.access_log_path)
+
+    def admin_logs(self, bootstrap: Any) -> AccessLogs | None:
+        """The access logs of the admin interface of this bootstrap.
 
         :raise CannotLog: where a file cannot be opened.
         """
-        admin = self._bootstrap.admin
+        admin = bootstrap.admin
         messages = list(admin.access_log)
         if admin.access_log_path:
             messages.append(AccessLog())
             messages[-1].typed_config.Pack(FileAccessLog(path=admin.access_log_path))
         return access_logs(messages, self.context)
+
+    # While it runs
+
+    def set_secrets(self, messages: Iterable[Any]) -> None:
+        """These are the static secrets, for what is built from now on."""
+        secrets = tuple(messages)
+        self.context.secrets.replace_static(static_secrets(secrets))
+        self.certificates.forget()
+        self._send(Secrets(secrets))
+
+    def build_sinks(self, messages: Iterable[Any]) -> list[IStatsSink]:
+        """The sinks of these `metrics.v3.StatsSink`, of which those stay that are there already.
+
+        :raise LookupError: where one is not known.
+        :raise tcpmesh.registry.BrokenExtension: where another package's fails.
+        """
+        there = list(zip(self._bootstrap.stats_sinks, self.sinks, strict=True))
+        wanted = [(each, _taken(each, there)) for each in messages]
+        new = iter(build_sinks([each for each, sink in wanted if sink is None], self.context))
+        return [sink if sink is not None else next(new) for _, sink in wanted]
+
+    def serve_bootstrap(self, bootstrap: Any, sinks: list[IStatsSink]) -> None:
+        """This is the configuration from now on; its listeners and clusters are there already.
+
+        :param sinks: what `build_sinks` has made of its own.
+        """
+        if wants_values(bootstrap.stats_sinks) and not self._keeps_values:
+            self._keeps_values = True
+            self.context.store.keep_values()
+            self._send(KeepValues())
+        self._bootstrap = bootstrap
+        self.sinks = sinks
+        self.layers.replace_static(bootstrap)
+
+    def looking_at_all(self) -> Iterator[None]:
+        """Find out what follows from all listeners and clusters that there are now: in small
+        steps.
+        """
+        resources = self._bootstrap.static_resources
+        yield from self.listeners.arranging(resources.listeners)
+        yield from self.clusters.arranging(resources.clusters)
+        self._look_at_certificates()
 
     def initialize(self) -> Deferred[None]:
         """Fires when the hosts of all clusters are known, and workers are ready to pick among
@@ -311,3 +361,21 @@ class Main:
         self._connections = told.connections
         if told.deltas is not None:
             self.context.store.merge(told.deltas, worker_name(told.worker))
+
+
+def _basis(bootstrap: Any) -> Any:
+    """What of a bootstrap is asked where discovery brings more: not what is long and may change."""
+    basis = Bootstrap()
+    basis.node.CopyFrom(bootstrap.node)
+    for secret in bootstrap.static_resources.secrets:
+        basis.static_resources.secrets.add().CopyFrom(secret)
+    return basis
+
+
+def _taken(message: Any, there: list[tuple[Any, IStatsSink]]) -> IStatsSink | None:
+    """The sink of this message, which is no more among those that are there."""
+    for index, (known, sink) in enumerate(there):
+        if known == message:
+            del there[index]
+            return sink
+    return None

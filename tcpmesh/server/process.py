@@ -70,6 +70,7 @@ class ProcessServer(Server):
         self.on_quit = self._end
         self.notifier = Notifier(os.environ, self._clock)
         """Whoever has started the process, and waits until it serves."""
+        self.reloads.on_begin, self.reloads.on_end = self.notifier.reloading, self._reloaded
         self._inherited = InheritedSockets()
         self._graceful_stop = GracefulStop(
             self,
@@ -120,6 +121,10 @@ class ProcessServer(Server):
         """Tell whoever has started the process that the configuration is served."""
         listeners, clusters = len(self.listener_statuses()), len(self.cluster_statuses())
         self.notifier.ready(f"serving (listeners: {listeners}, clusters: {clusters})")
+
+    def _reloaded(self) -> None:
+        if not self.is_stopping:
+            self.tell_ready()
 
     def reopen_logs(self) -> None:
         """Open log files anew."""

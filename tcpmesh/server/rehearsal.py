@@ -10,6 +10,7 @@ and so does one that cannot be built.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -23,12 +24,13 @@ from zope.interface import implementer
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 
+from tcpmesh.accesslog.opening import CannotLog, open_for_records
 from tcpmesh.cluster.cluster import Cluster
 from tcpmesh.cluster.manager import discovery_of
 from tcpmesh.config.load import Loaded
 from tcpmesh.config.messages.types import is_foreign, unpack
 from tcpmesh.config.text.problems import Path, Problem, path_text
-from tcpmesh.interfaces import INetwork
+from tcpmesh.interfaces import IAccessLogFile, IAccessLogManager, INetwork
 from tcpmesh.listener.listener import Listener
 from tcpmesh.net.cooperator import shared_cooperator
 from tcpmesh.net.timeout_queues import TimeoutQueues
@@ -47,13 +49,45 @@ def extension_problems(loaded: Loaded) -> tuple[Problem, ...]:
     """
     problems: list[Problem] = []
     resources = loaded.bootstrap.static_resources
-    for kind, rehearse in (("listeners", _listener), ("clusters", _cluster)):
+    for kind in ("listeners", "clusters"):
         for index, message in enumerate(getattr(resources, kind)):
-            path: Path = ("static_resources", kind, index)
-            foreign = list(_foreign(message, path))
-            if foreign:
-                problems += _problems(loaded, message, path, foreign, rehearse)
+            problems += foreign_problems(loaded, message, ("static_resources", kind, index))
     return tuple(problems)
+
+
+def foreign_problems(loaded: Loaded, message: Any, path: Path) -> tuple[Problem, ...]:
+    """The same of one listener or cluster, which is at this path."""
+    foreign = list(_foreign(message, path))
+    if not foreign:
+        return ()
+    rehearse = _listener if path[1] == "listeners" else _cluster
+    return tuple(_problems(loaded, message, path, foreign, rehearse))
+
+
+class Rehearsal:
+    """Builds the listeners and clusters of a configuration once and gives them back, to see whether
+    they can be: an access log may not be opened, and the file of a certificate may be gone.
+    """
+
+    def __init__(self, loaded: Loaded) -> None:
+        self._loaded = loaded
+        basis = Bootstrap()
+        for secret in loaded.bootstrap.static_resources.secrets:
+            basis.static_resources.secrets.add().CopyFrom(secret)
+        self._proxy = assemble(basis, Node(), NoNetwork(), Store(), make_access_logs=_TriedLogs)
+
+    def problems(self, message: Any, path: Path) -> tuple[Problem, ...]:
+        """What is wrong with the listener or cluster at this path; of clusters what extensions of
+        other packages say.
+        """
+        foreign = foreign_problems(self._loaded, message, path)
+        if foreign or path[1] != "listeners":
+            return foreign
+        try:
+            Listener(message, self._proxy.worker.context).close()
+        except (BrokenExtension, CannotLog, UnknownExtension) as e:
+            return (Problem(self._loaded.places.at(*path), path_text(path), str(e)),)
+        return ()
 
 
 def _foreign(message: Message, path: Path) -> Iterator[Found]:
@@ -165,6 +199,40 @@ class NoNetwork:
         """Nothing is open."""
         self.timers.stop()
         return succeed(None)
+
+
+@implementer(IAccessLogManager)
+class _TriedLogs:
+    """Files of access logs that are opened, and closed at once: nothing is written."""
+
+    def __init__(self, *args: object) -> None:
+        """Whatever others are made with."""
+
+    def open(self, path: str) -> IAccessLogFile:
+        """See whether it can be opened.
+
+        :raise OSError: where it cannot.
+        """
+        os.close(open_for_records(path))
+        return _NoFile()
+
+    def reopen(self) -> None:
+        """There are no files."""
+
+    def stop(self) -> Deferred[None]:
+        """There are no files."""
+        return succeed(None)
+
+
+@implementer(IAccessLogFile)
+class _NoFile:
+    """A file that nobody writes to."""
+
+    def write(self, text: str) -> None:
+        """Nothing is written."""
+
+    def close(self) -> None:
+        """It is closed."""
 
 
 class _Nobody:

@@ -23,12 +23,11 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from tcpmesh.accesslog.opening import CannotLog
-from tcpmesh.admin.guard import Guard
 from tcpmesh.admin.service import OPTIONS, AdminService
 from tcpmesh.config import collector
 from tcpmesh.config.arguments import node_with
-from tcpmesh.config.fields.strings import string_matcher
-from tcpmesh.config.fields.values import host_and_port, pipe_mode, seconds
+from tcpmesh.config.fields.values import host_and_port, pipe_mode
+from tcpmesh.config.load import Loaded
 from tcpmesh.interfaces import INetwork, IServer
 from tcpmesh.listener.listen_socket import options_at
 from tcpmesh.logs.levels import Levels
@@ -40,7 +39,12 @@ from tcpmesh.runtime.layers import NoAdminLayer
 from tcpmesh.server.assembly import Assembled, assemble
 from tcpmesh.server.link.link import ILink, NoSuchLink
 from tcpmesh.server.live.steering import Steering
+from tcpmesh.server.main import Main
 from tcpmesh.server.networks import NoSuchTransport, default_network
+from tcpmesh.server.rehearsal import Rehearsal
+from tcpmesh.server.reload.reloads import Reloads
+from tcpmesh.server.reload.source import Source
+from tcpmesh.server.settings import Settings, flush_interval, guard_of
 from tcpmesh.server.stats import ServerStats
 from tcpmesh.server.stats_flush import StatsFlush
 from tcpmesh.stats.settings import stats_store
@@ -70,8 +74,6 @@ from tcpmesh.values.stream.live import (
 )
 
 log = Logger(namespace="main")
-
-STATS_FLUSH_INTERVAL = 5.0
 
 REFUSALS = (BindError, BrokenExtension, CannotLog, CannotWatch)
 """Why what a configuration asks for cannot be built."""
@@ -120,6 +122,7 @@ class Server(MultiService):
         """
         self._closed: Deferred[None] | None = None
         self._proxy: Assembled | None = None
+        self.reloads = Reloads(self, Source(options), origin.loaded_at or time())
         self._stats = ServerStats(self.store, self)
         self._flush = StatsFlush(self.store, self._stats.update, self._clock)
 
@@ -221,6 +224,56 @@ class Server(MultiService):
             await self._network.stop()
         if isinstance(self._clock, MonotonicReactor):
             self._clock.stop()
+
+    # Its configuration is another one
+
+    @property
+    def main(self) -> Main:
+        """Main, where it serves."""
+        assert self._proxy is not None
+        return self._proxy.main
+
+    @property
+    def network(self) -> INetwork:
+        """The network, where it serves."""
+        assert self._network is not None
+        return self._network
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether it closes all that it has."""
+        return self._closed is not None
+
+    def why_not_now(self) -> str:
+        """Why its configuration cannot be replaced now; empty where it can."""
+        if self.is_stopping:
+            return "the proxy stops"
+        if self._state != "LIVE":
+            return "the proxy does not serve yet"
+        if self._fails_health_checks:
+            return "the proxy fails its health checks, as it was told: /healthcheck/ok ends that"
+        if self.main.listeners.is_draining:
+            return "the proxy drains"
+        return ""
+
+    def rehearsal(self, loaded: Loaded) -> Rehearsal:
+        """Builds the listeners and clusters of a configuration, to see whether they can be."""
+        return Rehearsal(loaded)
+
+    def settings(self, bootstrap: Any) -> Settings:
+        """What it has of its own by this bootstrap, not yet in effect.
+
+        :raise CannotLog: where an access log cannot be opened.
+        :raise tcpmesh.registry.BrokenExtension: where another package's extension fails.
+        """
+        admin: Any = self.namedServices.get("admin")
+        return Settings(bootstrap, self.main, self._flush, admin, self.options)
+
+    def serves(self, bootstrap: Any, origin: Origin) -> None:
+        """Its configuration is this one now."""
+        self.bootstrap = bootstrap
+        self.origin = origin
+        self._stats.show_version()
 
     def drain_listeners(
         self, scope: DrainScope, is_graceful: bool = False, stops_listening: bool = True
@@ -404,8 +457,8 @@ class Server(MultiService):
                 after_bind=options_at(admin.socket_options, "STATE_BOUND"),
                 after_listen=options_at(admin.socket_options, "STATE_LISTENING"),
             ),
-            self._proxy.main.admin_logs(),
-            Guard(map(string_matcher, admin.allow_paths), self.options.admin_name),
+            self._proxy.main.admin_logs(self.bootstrap),
+            guard_of(self.bootstrap, self.options),
         ).setServiceParent(self)
 
 
@@ -413,14 +466,3 @@ def _told(result: Failure | None, waiting: Deferred[None]) -> Failure | None:
     """Tell one of several who wait for a result."""
     waiting.callback(result)
     return result
-
-
-def flush_interval(bootstrap: Any) -> float | None:
-    """Seconds between two flushes of the statistics; `None` where only the admin interface asks for
-    them (`stats_flush_on_admin`).
-    """
-    if bootstrap.WhichOneof("stats_flush") is not None:
-        return None
-    interval = bootstrap.stats_flush_interval
-    given = bootstrap.HasField("stats_flush_interval")
-    return seconds(interval) if given else STATS_FLUSH_INTERVAL

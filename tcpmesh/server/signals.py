@@ -1,5 +1,6 @@
 """What signals mean, as for Envoy: SIGTERM and SIGINT end the process with status 0, SIGUSR1 opens
-log files anew.  SIGQUIT ends it once its clients have left, as nginx.
+log files anew.  As for nginx, SIGQUIT ends it once its clients have left, and SIGHUP has it read
+its configuration again, where Envoy does nothing.
 
 Twisted would end with the signal's own status, which a supervisor takes for a crash.
 """
@@ -20,6 +21,7 @@ def install_signals(
     end: Callable[[], object],
     finish: Callable[[], object],
     reopen: Callable[[], object],
+    reload: Callable[[], object],
 ) -> None:
     """Take the signals over from the reactor, which is running by now."""
 
@@ -38,8 +40,7 @@ def install_signals(
         signal.signal(signal.SIGINT, caught(end, "caught {name}: ending"))
         signal.signal(signal.SIGQUIT, caught(finish, "caught {name}: ending with the last client"))
         signal.signal(signal.SIGUSR1, caught(reopen, "caught {name}: opening log files anew"))
-        signal.signal(
-            signal.SIGHUP, caught(lambda: None, "caught {name}: there is nothing to reload yet")
-        )
+        text = "caught {name}: reading the configuration again"
+        signal.signal(signal.SIGHUP, caught(reload, text))
     except ValueError:
         log.warn("signals are left alone: this is not the main thread")

@@ -98,12 +98,17 @@ class ServerStats:
         scope.gauge("compilation_settings.fips_mode", Merge.MAIN).set(0)
         for name in ("dynamic_unknown_fields", "static_unknown_fields", "wip_protos"):
             scope.counter(name).touch()
-        scope.gauge("version", Merge.MAIN).set(version_number(server.bootstrap))
+        self._version = scope.gauge("version", Merge.MAIN)
+        self.show_version()
         scope.gauge("concurrency", Merge.MAIN).set(server.options.concurrency)
         self._days = scope.gauge("days_until_first_cert_expiring", Merge.MAIN)
         self._days.set(NO_CERTIFICATE)
         self._ocsp = scope.gauge("seconds_until_first_ocsp_response_expiring", Merge.MAIN)
         self._ocsp.set(0)
+
+    def show_version(self) -> None:
+        """Show what the configuration of now says of the version."""
+        self._version.set(version_number(self._server.bootstrap))
 
     def show_live(self, is_live: bool) -> None:
         """Whether the server serves, and is not made to fail its health checks."""

@@ -49,6 +49,7 @@ class StatsFlush:
         """Whether flushes are left out, which is said once."""
         self._steps: Iterator[None] | None = None
         self._task: CooperativeTask[Any] | None = None
+        self._interval: float | None = None
         self._timer = LoopingCall(self.flush)
         self._timer.clock = clock
 
@@ -58,6 +59,23 @@ class StatsFlush:
         """Flush every so many seconds from now on, or with `None` only when `flush` is called."""
         self._sinks = sinks
         self._cooperator = cooperator
+        self._begin(interval)
+
+    def change(self, sinks: Sequence[IStatsSink], interval: float | None) -> Iterator[None]:
+        """Flush to these sinks, in this interval, from now on: to be gone through, and over when
+        the sinks of before get nothing more.
+        """
+        self._sinks = sinks
+        if self._cooperator is not None and interval != self._interval:
+            self._begin(interval)
+        flush = self._steps
+        while flush is not None and self._steps is flush:
+            yield
+
+    def _begin(self, interval: float | None) -> None:
+        if self._timer.running:
+            self._timer.stop()
+        self._interval = interval
         if interval is not None:
             self._timer.start(interval, now=False)
 

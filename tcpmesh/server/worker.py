@@ -32,12 +32,14 @@ from tcpmesh.values.link import (
     AskNumbers,
     Begin,
     DropSecret,
+    KeepValues,
     LogLevels,
     OverloadLevels,
     Prepare,
     Prepared,
     PutSecret,
     ReopenLogs,
+    Secrets,
     ShrinkHeap,
     Stop,
     Stopped,
@@ -130,6 +132,8 @@ class Worker:
             OverloadLevels: lambda told: self._overload.take(told.levels),
             ShrinkHeap: lambda told: shrink_heap(told.most_unfreed),
             AskNumbers: self._tell_numbers,
+            Secrets: self._take_secrets,
+            KeepValues: lambda told: store.keep_values(),
             Prepare: self._prepare,
             Stop: self._stop,
             PutSecret: self._put_secret,
@@ -167,6 +171,9 @@ class Worker:
 
     def _set_levels(self, told: LogLevels) -> None:
         show_debug(dict(told.levels))
+
+    def _take_secrets(self, told: Secrets) -> None:
+        self.context.secrets.replace_static(static_secrets(told.messages))
 
     def _tell_numbers(self, told: AskNumbers) -> None:
         deltas = self._store.deltas() if self._store is not None else None

@@ -33,11 +33,13 @@ class AdminClient:
 
     :param address: `HOST:PORT`, `[IPv6]:PORT` or `unix:PATH`, where an abstract path begins with
         `@`.
+    :param patience: seconds that it may let us wait for a part of an answer.
     :raise ValueError: where it is none of these.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, patience: float = PATIENCE) -> None:
         self.address = address
+        self._patience = patience
         path = address[5:] if address.startswith("unix:") else ""
         self._path = f"\0{path[1:]}" if path.startswith("@") else path
         self._host, self._port = ("localhost", 0) if self._path else _host_and_port(address)
@@ -56,6 +58,15 @@ class AdminClient:
         """
         return self._ask("POST", path, parameters).decode("utf-8", "replace").strip()
 
+    def told(self, method: str, path: str, parameters: Mapping[str, str]) -> tuple[int, str]:
+        """The status of an answer, and the text that a terminal may have.
+
+        :raise NoAnswer: where there is no answer, or no such path.
+        """
+        status, body = self._exchange(method, path, parameters)
+        lines = body.decode("utf-8", "replace").rstrip("\n").split("\n")
+        return status, "\n".join(map(printable, lines))
+
     def _json(self, path: str, body: bytes) -> Any:
         try:
             return json.loads(body)
@@ -63,8 +74,17 @@ class AdminClient:
             raise NoAnswer(f"{self.address} is no admin interface: {path} is no JSON") from None
 
     def _ask(self, method: str, path: str, parameters: Mapping[str, str] | None) -> bytes:
+        status, body = self._exchange(method, path, parameters)
+        if status != 200:
+            first = body.decode("utf-8", "replace").strip().partition("\n")[0]
+            raise NoAnswer(f"{self.address} refuses {path}: {status} {printable(first)[:200]}")
+        return body
+
+    def _exchange(
+        self, method: str, path: str, parameters: Mapping[str, str] | None
+    ) -> tuple[int, bytes]:
         query = f"?{urlencode(parameters)}" if parameters else ""
-        connection = _Connection(self._host, self._port, self._path)
+        connection = _Connection(self._host, self._port, self._path, self._patience)
         try:
             connection.request(method, path + query)
             answer = connection.getresponse()
@@ -77,20 +97,16 @@ class AdminClient:
             raise NoAnswer(f"{path} of {self.address} is longer than {MOST_BYTES >> 20} MiB")
         if answer.status == 404:
             raise NoSuchPath(f"{self.address} has no {path}: it is no tcpmesh, or an older one")
-        if answer.status != 200:
-            first = body.decode("utf-8", "replace").strip().partition("\n")[0]
-            raise NoAnswer(
-                f"{self.address} refuses {path}: {answer.status} {printable(first)[:200]}"
-            )
-        return body
+        return answer.status, body
 
 
 class _Connection(HTTPConnection):
     """A connection for one question, to an address or to the path of a unix socket."""
 
-    def __init__(self, host: str, port: int, path: str) -> None:
-        super().__init__(host, port or None, timeout=PATIENCE)
+    def __init__(self, host: str, port: int, path: str, patience: float) -> None:
+        super().__init__(host, port or None, timeout=patience)
         self._path = path
+        self._patience = patience
 
     def connect(self) -> None:
         """Connect."""
@@ -98,7 +114,7 @@ class _Connection(HTTPConnection):
             super().connect()
             return
         self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(PATIENCE)
+        self.sock.settimeout(self._patience)
         self.sock.connect(self._path)
 
 

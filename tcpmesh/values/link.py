@@ -248,6 +248,18 @@ class RuntimeValues:
 
 
 @dataclass(frozen=True)
+class Secrets:
+    """The static secrets, each a `tls.v3.Secret`: for what is built from now on."""
+
+    messages: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class KeepValues:
+    """Keep the values of histograms as they are from now on, for a stats sink of main's."""
+
+
+@dataclass(frozen=True)
 class OverloadLevels:
     """These actions and load shed points of the overload manager are active as far as that."""
 
@@ -453,6 +465,8 @@ ToWorker: TypeAlias = (
     | AskRates
     | AskHostNumbers
     | AskNumbers
+    | Secrets
+    | KeepValues
     | PutSecret
     | DropSecret
 )

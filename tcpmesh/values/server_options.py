@@ -39,6 +39,7 @@ class ServerOptions:
     ignore_unknown_dynamic_fields: bool = False
     disable_hot_restart: bool = False
     allow_unsupported: bool = False
+    skip_deprecated_logs: bool = False
 
     @property
     def stats_tags(self) -> dict[str, str]:

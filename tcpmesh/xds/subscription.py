@@ -13,20 +13,18 @@ one.  What is moved meanwhile is read when that is done.
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeAlias, TypeVar
 
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
-from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from tcpmesh.config.fields.values import seconds
 from tcpmesh.config.resources import NotReadable, Resources
 from tcpmesh.interfaces import INetwork
-from tcpmesh.net.cooperator import do_all
+from tcpmesh.net.cooperator import beside, do_all
 from tcpmesh.net.moves import watch_moves
 
 log = Logger(namespace="config")
@@ -38,10 +36,6 @@ Outcome: TypeAlias = "Resources | NotReadable"
 
 Load: TypeAlias = Callable[[str], Resources]
 """Reads and judges a file, in a thread or not; raises `NotReadable`."""
-
-SWITCH = 0.0005
-"""Seconds that the thread may hold the interpreter while others want it.  With Python's own 5 ms
-each system call of the thread that serves would wait so long."""
 
 
 class Reread(Generic[Read]):
@@ -74,7 +68,7 @@ class Reread(Generic[Read]):
         self._is_dirty = self._is_busy
         if not self._is_busy:
             self._is_busy = True
-            read = _beside(self._clock, self._load)
+            read = beside(self._clock, self._load)
             read.addCallback(self._apply).addErrback(_complain).addCallback(self._done)
 
     def stop(self) -> None:
@@ -136,6 +130,10 @@ class FileSubscription:
             self._call.cancel()
             self._call = None
 
+    def look(self) -> None:
+        """Read it again, moved or not."""
+        self._file.read()
+
     def _poll(self) -> None:
         if self._interval:
             self._call = self._clock.callLater(self._interval, self._polled)
@@ -154,17 +152,3 @@ class FileSubscription:
 
 def _complain(failure: Failure) -> None:
     log.failure("an update failed", failure)
-
-
-def _beside(clock: Any, work: Callable[[], Read]) -> Deferred[Read]:
-    """Do it in a thread of the reactor's; at once where there is only a clock."""
-    if not hasattr(clock, "getThreadPool"):
-        return maybeDeferred(work)
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(min(before, SWITCH))
-
-    def put_back(result: Any) -> Any:
-        sys.setswitchinterval(before)
-        return result
-
-    return deferToThreadPool(clock, clock.getThreadPool(), work).addBoth(put_back)

@@ -12,7 +12,7 @@ from zope.interface import implementer
 from twisted.internet.defer import Deferred, succeed
 
 from tcpmesh.config.arguments import node_with
-from tcpmesh.interfaces import IServer
+from tcpmesh.interfaces import IReloads, IServer
 from tcpmesh.logs.levels import Levels
 from tcpmesh.runtime.layers import Layers
 from tcpmesh.stats.store import Store
@@ -20,6 +20,7 @@ from tcpmesh.values.drain import DrainScope
 from tcpmesh.values.live.host_events import RecentEvents
 from tcpmesh.values.live.origin import NO_ORIGIN
 from tcpmesh.values.live.traffic import Sample, Traffic
+from tcpmesh.values.reload import Configuration, Reloaded, Verdict
 from tcpmesh.values.runtime import Entry
 from tcpmesh.values.server_options import ServerOptions
 from tcpmesh.values.statuses import (
@@ -54,6 +55,33 @@ COUNTERS = {
 GAUGES = {"cx_active": 2, "rq_active": 2, "rq_pending_active": 0}
 
 
+@implementer(IReloads)
+class FakeReloads:
+    """Says what a test gave it."""
+
+    def __init__(self) -> None:
+        self.updated: dict[tuple[str, str], float] = {}
+        self.done = Reloaded(Verdict.UNCHANGED, 1)
+        self.answer: Deferred[Reloaded] | None = None
+        """What is answered, where it is not to be at once."""
+        self.served: tuple[Configuration, ...] = ()
+        self.asked: list[object] = []
+
+    def reload(self, by: str, dry_run: bool = False) -> Deferred[Reloaded]:
+        """Remember what was asked for."""
+        self.asked.append((by, dry_run))
+        return self.answer or succeed(self.done)
+
+    def rollback(self, to: int | None = None) -> Deferred[Reloaded]:
+        """Likewise."""
+        self.asked.append(to)
+        return succeed(self.done)
+
+    def history(self) -> Deferred[tuple[Configuration, ...]]:
+        """What the test has put here."""
+        return succeed(self.served)
+
+
 @implementer(IServer)
 class FakeServer:
     """Says what a test gave it, and counts how often it was told to quit."""
@@ -72,6 +100,7 @@ class FakeServer:
         self.layers = Layers(bootstrap_pb2.Bootstrap(), "", Store(), lambda message: None)
         self.origin = NO_ORIGIN
         self.host_events = RecentEvents()
+        self.reloads = FakeReloads()
         self.samples: deque[Sample] = deque()
         self.now = Traffic(Sample(0.0, 0, 0, 0, 0), {})
         self.rows: list[ConnectionRow] = []

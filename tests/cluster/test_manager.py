@@ -8,7 +8,7 @@ from typing import Any
 from envoy.config.bootstrap.v3.bootstrap_pb2 import Bootstrap
 from envoy.config.core.v3.base_pb2 import Node
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.server.assembly import assemble
@@ -133,6 +133,39 @@ class WarmingTests(SynchronousTestCase):
         """How many clusters are active, and how many warm up."""
         values = values_of(self.store)
         return values["cluster_manager.active_clusters"], values["cluster_manager.warming_clusters"]
+
+    def test_when_warm(self) -> None:
+        """Who waits for clusters hears when the last of them is warm or gone; of those that are not
+        warming nobody has to hear.
+        """
+        self.clusters.initialize()
+        self.successResultOf(self.clusters.when_warm(["a", "none"]))
+        for name in ("a", "b", "c"):
+            self.add(name)
+        waiting, other = self.clusters.when_warm(["a", "b"]), self.clusters.when_warm("c")
+        self.answer(0, "127.0.0.5")
+        self.assertNoResult(waiting)
+        self.clusters.remove("b")
+        self.successResultOf(waiting)
+        self.assertNoResult(other)
+        self.clusters.stop()
+        self.failureResultOf(other, CancelledError)
+
+    def test_always(self) -> None:
+        """One that is equal is replaced where that is asked for."""
+        message = cluster_message("a", ["127.0.0.5:80"])
+        self.assertTrue(self.clusters.add_or_update(message))
+        self.assertFalse(self.clusters.add_or_update(message))
+        self.assertTrue(self.clusters.add_or_update(message, always=True))
+
+    def test_whose(self) -> None:
+        """An equal one may be the bootstrap's own instead of what discovery has brought."""
+        message = cluster_message("a", ["127.0.0.5:80"])
+        self.clusters.add_or_update(message, added_via_api=True)
+        self.assertFalse(self.clusters.is_static("a"))
+        self.clusters.add_or_update(message)
+        self.assertTrue(self.clusters.is_static("a"))
+        self.assertFalse(self.clusters.is_static("b"))
 
     def test_initialize(self) -> None:
         """The clusters that the proxy begins with are there at once, and all ready when the last of

@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tcpmesh.config import load as loading
 from tcpmesh.config.load import load
 from tcpmesh.config.text.problems import ConfigError
+from tcpmesh.config.text.source import Document
 from tests.config.texts import GOOD, changed, load_text, said
 
 TUTORIAL = Path(__file__).resolve().parents[2] / "configs" / "envoy.yaml"
@@ -205,3 +206,18 @@ class LoadTests(SynchronousTestCase):
         self.assertRaises(ConfigError, load_text, "nonsense: 1")
 
         self.assertTrue(gc.isenabled())
+
+
+class DocumentsTests(SynchronousTestCase):
+    """What was read, for whoever lets go of it."""
+
+    def test_given(self) -> None:
+        """It is given to whoever wants it, also where the configuration is wrong."""
+        documents: list[Document] = []
+        loaded = load(config_yaml="node: {id: x}", documents=documents)
+        self.assertEqual(["--config-yaml"], [each.file for each in documents])
+        self.assertEqual(1, loaded.places.at("node").line)
+        wrong: list[Document] = []
+        with self.assertRaises(ConfigError):
+            load(config_yaml="{static_resources: {clusters: [{}]}}", documents=wrong)
+        self.assertEqual(1, len(wrong))

@@ -203,8 +203,10 @@ class DocsTests(SynchronousTestCase):
         """
         own = "".join(blocks("docs/admin.md")).replace("cluster=db", "cluster=web")
         block = own + block_with("docs/operations.md", "quitquitquit")
-        with Child(ADMIN + CONFIG.format(port=self.port, policy="lb_policy")) as proxy:
+        config = f"{ADMIN}\n{CONFIG.format(port=self.port, policy='lb_policy')}"
+        with Child(config) as proxy:
             proxy.wait_ready()
+            (proxy.path / "envoy.yaml").write_text(f"{config}  - {{name: more, type: STATIC}}\n")
             for line in block.splitlines():
                 command = re.split(r"   +", line)[0]
                 address = (proxy.path / "admin.address").read_text().strip()
@@ -246,6 +248,23 @@ class DocsTests(SynchronousTestCase):
                     command += " --once"
                 result = self.run_in(self.folder, f"{command} {admin} --interval 0.1 | head -3")
                 self.assertRegex(result.stdout, r"\A(tcpmesh  127|  +ID |  +WHEN|\{\n)", command)
+
+    def test_reload(self) -> None:
+        """docs/operations.md: each command of a reload has status 0 where nothing is wrong with the
+        file, and that for CI has 1 where something is.
+        """
+        config = f"{ADMIN}\n{CONFIG.format(port=self.port, policy='lb_policy')}"
+        with Child(config) as proxy:
+            proxy.wait_ready()
+            (proxy.path / "envoy.yaml").write_text(f"{config}  - {{name: more, type: STATIC}}\n")
+            admin = f" --admin {(proxy.path / 'admin.address').read_text().strip()}"
+            for line in block_with("docs/operations.md", "reload --rollback").splitlines():
+                result = self.run_in(self.folder, re.split(r"   +", line)[0] + admin)
+                self.assertEqual(0, result.returncode, result.stdout)
+            (proxy.path / "envoy.yaml").write_text("[]")
+            both = block_with("docs/operations.md", "&& tcpmesh reload").strip()
+            result = self.run_in(self.folder, f"{both.replace('&&', admin + ' &&')}{admin}")
+            self.assertEqual(1, result.returncode, result.stdout)
 
     def test_validate(self) -> None:
         """docs/configuration.md: a misspelt field is told as the page shows it."""

@@ -40,6 +40,7 @@ STAGED = {
     "EnvoyNotLive": {"envoy_server_live": f"0x{MINUTES}"},
     "EnvoyRestarting": {"envoy_server_uptime": "0 60 " * (MINUTES // 2)},
     "EnvoyStatFlushesDropped": {"envoy_server_dropped_stat_flushes": f"0+1x{MINUTES}"},
+    "EnvoyReloadRefused": {"envoy_tcpmesh_reload_rejected": f"0+1x{MINUTES}"},
     "EnvoyCertificateEnds": {"envoy_server_days_until_first_cert_expiring": f"10x{MINUTES}"},
 }
 """Alerts of what no test can wait for, and the values of series for each."""

@@ -8,6 +8,7 @@ import tcpmesh.extensions.filters.listener.proxy_protocol
 import tcpmesh.extensions.filters.network.connection_limit  # noqa: F401 - their messages are known
 from tcpmesh.net.listen import BindError
 from tcpmesh.testing.mesh import address_of
+from tcpmesh.values.drain import DrainScope
 from tests.mesh import MeshTestCase, listener_message, tcp_proxy
 
 FILTERS = "type.googleapis.com/envoy.extensions.filters"
@@ -52,6 +53,24 @@ class ListenerManagerTests(MeshTestCase):
         self.assertEqual("a", next(messages).name)
         self.mesh.listeners.remove("a")
         self.assertEqual(["b"], [each.name for each in messages])
+
+    def test_no_name(self) -> None:
+        """A listener without name is found by its message, and changed by the name it has got."""
+        message = listener_message("", "127.0.0.1:1")
+        self.mesh.listeners.add_or_update(message)
+        name = self.mesh.listeners.name_of(message)
+        other = listener_message("", "127.0.0.1:2")
+        self.assertEqual("", self.mesh.listeners.name_of(other))
+        self.mesh.listeners.add_or_update(other, name)
+        self.assertEqual([name], [each.name for each in self.mesh.listeners.statuses()])
+        self.assertEqual(name, self.mesh.listeners.name_of(other))
+        self.assertEqual({address_of("127.0.0.1:2")}, self.mesh.listeners.addresses())
+
+    def test_draining(self) -> None:
+        """Whether it was told to drain."""
+        self.assertFalse(self.mesh.listeners.is_draining)
+        self.mesh.listeners.drain(DrainScope.ALL, stops_listening=False)
+        self.assertTrue(self.mesh.listeners.is_draining)
 
     def test_names(self) -> None:
         """The statistics that nothing moves yet are there at 0."""

@@ -165,6 +165,50 @@ class DiscoveredTests(LayersTestCase):
         self.assertEqual({"x": "disk", "y": "b"}, self.texts(made))
 
 
+class ReplacedTests(LayersTestCase):
+    """Static layers that are others while the proxy runs."""
+
+    def replace(self, made: Layers, text: str) -> None:
+        """The configuration has these layers now."""
+        message = Bootstrap()
+        ParseDict({"layered_runtime": {"layers": yaml.safe_load(text)}}, message)
+        made.replace_static(message)
+
+    def test_values(self) -> None:
+        """Values come, change and go, and layers as well, around those that stay."""
+        made = self.begin("[{name: a, static_layer: {x: 1, y: 1}}, {name: c, admin_layer: {}}]")
+        made.modify({"y": "9"})
+        self.replace(
+            made,
+            """
+            - {name: a, static_layer: {x: 2, y: 3}}
+            - {name: b, static_layer: {z: 4}}
+            - {name: c, admin_layer: {}}
+            """,
+        )
+        self.assertEqual({"x": "2", "y": "9", "z": "4"}, self.texts(made))
+        self.assertEqual(["a", "b", "c"], [name for name, _ in made.shown()])
+        self.replace(made, "[{name: c, admin_layer: {}}]")
+        self.assertEqual({"y": "9"}, self.texts(made))
+        self.assertEqual(1, self.stats()["num_layers"])
+
+    def test_equal(self) -> None:
+        """What is as before is told to nobody."""
+        text = "[{name: a, static_layer: {x: 1}}]"
+        made = self.begin(text)
+        self.replace(made, text)
+        self.assertEqual([], self.told)
+
+    def test_many(self) -> None:
+        """Many values are told in messages of a bounded size."""
+        self.patch(layers, "MOST_KEYS", 7)
+        made = self.begin("[{name: a, static_layer: {}}]")
+        values = ", ".join(f"k{number}: {number}" for number in range(30))
+        self.replace(made, f"[{{name: a, static_layer: {{{values}}}}}]")
+        self.assertEqual(30, len(self.texts(made)))
+        self.assertEqual([7, 7, 7, 7, 2], [len(each.values) for each in self.told])
+
+
 class AdminTests(LayersTestCase):
     """The layer of operators."""
 
@@ -320,6 +364,29 @@ class DiskTests(LayersTestCase):
         last = {number % 30: number for number in range(200)}
         values = {f"k{key}": str(number) for key, number in last.items()}
         self.assertEqual(self.texts(made), {"x": "1", "y": "1", **values})
+
+    def test_replaced_meanwhile(self) -> None:
+        """A static layer that is replaced while a tree is read counts at once, below the tree."""
+        self.tree("one", x="5", **{f"k{number}": "5" for number in range(30)})
+        made = self.begin_disk()
+        self.patch(layers, "STEP", 1)
+        self.point("one")
+        self.clock.advance(INTERVAL)
+        message = Bootstrap()
+        for number in range(60):
+            self.clock.advance(0)
+            text = f"""
+                - {{name: a, static_layer: {{x: 1, y: {number}, k3: {number}}}}}
+                - {{name: b, disk_layer: {{symlink_root: "{self.link}"}}}}
+                - {{name: c, admin_layer: {{}}}}
+            """
+            message.Clear()
+            ParseDict({"layered_runtime": {"layers": yaml.safe_load(text)}}, message)
+            made.replace_static(message)
+            self.assertEqual(number, made.runtime.integer("y", 0))
+        self.settle()
+        keys = {f"k{number}": "5" for number in range(30)}
+        self.assertEqual({"x": "5", "y": "59", **keys}, self.texts(made))
 
     def test_again(self) -> None:
         """A tree that is replaced while it is read is read once more."""

@@ -65,6 +65,25 @@ class ProcessTests(SynchronousTestCase):
         self.reactor.advance(5)
         self.assertRaises(BlockingIOError, manager.recv, 99)
 
+    def test_notifies_of_reloads(self) -> None:
+        """It hears too when the configuration is read again, and that it is served, or still."""
+        path = self.mktemp()
+        manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.addCleanup(manager.close)
+        manager.bind(path)
+        manager.setblocking(False)
+        self.patch(os, "environ", {**os.environ, "NOTIFY_SOCKET": path})
+        self.server = self.make()
+        self.start()
+        manager.recv(99)
+        self.server.reloads.reload("signal", dry_run=True)
+        self.network.pump()
+        self.assertRaises(BlockingIOError, manager.recv, 99)
+        self.server.reloads.reload("signal")
+        self.network.pump()
+        self.assertRegex(manager.recv(99), rb"\ARELOADING=1\nMONOTONIC_USEC=\d+\Z")
+        self.assertEqual(b"READY=1\nSTATUS=serving (listeners: 1, clusters: 1)", manager.recv(99))
+
     def start(self) -> None:
         """What twistd does."""
         self.server.privilegedStartService()

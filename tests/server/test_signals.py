@@ -45,6 +45,7 @@ class SignalsTests(SynchronousTestCase):
             lambda: self.done.append("end"),
             lambda: self.done.append("finish"),
             lambda: self.done.append("reopen"),
+            lambda: self.done.append("reload"),
         )
 
     def send(self, number: signal.Signals) -> None:
@@ -75,10 +76,10 @@ class SignalsTests(SynchronousTestCase):
         self.assertEqual(["reopen"], self.done)
 
     def test_hangup(self) -> None:
-        """SIGHUP ends nothing."""
+        """SIGHUP has the configuration read again."""
         self.send(signal.SIGHUP)
         self.reactor.run()
-        self.assertEqual([], self.done)
+        self.assertEqual(["reload"], self.done)
 
     def test_not_in_the_main_thread(self) -> None:
         """Embedded in another thread, signals are left alone and nothing fails."""
@@ -87,7 +88,7 @@ class SignalsTests(SynchronousTestCase):
 
         def install() -> None:
             try:
-                install_signals(self.reactor, list, list, list)
+                install_signals(self.reactor, list, list, list, list)
             except BaseException as e:
                 failures.append(e)
 

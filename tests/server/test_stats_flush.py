@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 from envoy.config.metrics.v3.stats_pb2 import StatsSink
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.struct_pb2 import Struct
 from zope.interface import implementer
 
-from twisted.internet.task import Clock
+from twisted.internet.task import Clock, Cooperator
 from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.interfaces import IStatsSink
@@ -103,6 +103,36 @@ class StatsFlushTests(SynchronousTestCase):
         self.flush.flush()
         self.clock.advance(0)
         self.assertEqual([{"c": 1}], self.sink.flushes)
+
+    def test_changed(self) -> None:
+        """Other sinks are told in another interval, and those of before nothing any more once the
+        flush is through that was under way.
+        """
+        turns: list[Any] = []
+        cooperator = Cooperator(lambda: lambda: True, cast(Any, turns.append))
+        old, new = Sink(rests=20), Sink()
+        self.flush.start((old,), cooperator, 5.0)
+        self.counter.tally += 1
+        self.flush.flush()
+        while not old.flushes:
+            turns.pop()()
+        change = self.flush.change((new,), 1.0)
+        next(change)
+        while turns:
+            turns.pop()()
+        self.assertRaises(StopIteration, next, change)
+        self.counter.tally += 2
+        self.clock.advance(1)
+        while turns:
+            turns.pop()()
+        self.assertEqual(([{"c": 1}], [{"c": 2}]), (old.flushes, new.flushes))
+
+    def test_changed_to_demand(self) -> None:
+        """There may be no interval any more."""
+        self.start()
+        self.assertEqual([], list(self.flush.change((self.sink,), None)))
+        self.clock.advance(20)
+        self.assertEqual([], self.sink.flushes)
 
     def test_dropped(self) -> None:
         """A flush that is due while one is under way is left out and counted; what it would have

@@ -17,9 +17,9 @@ from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tcpmesh.config.resources import NotReadable, Resources
-from tcpmesh.net.cooperator import AT_ONCE, shared_cooperator
+from tcpmesh.net.cooperator import AT_ONCE, SWITCH, shared_cooperator
 from tcpmesh.net.moves import INTERVAL, CannotWatch
-from tcpmesh.xds.subscription import SWITCH, FileSubscription, Outcome
+from tcpmesh.xds.subscription import FileSubscription, Outcome
 from tests.mesh import parse
 
 

@@ -114,7 +114,9 @@ class Endpoint:
 
     path: str
     summary: str
-    answer: Callable[[Call], Answer] = field(repr=False)
+    answer: Callable[[Call], Answer | Deferred[Answer]] = field(repr=False)
+    """Where it is a Deferred, the client waits for the whole of it."""
+
     parameters: tuple[Parameter, ...] = ()
     changes: bool = False
     """True where a call changes something: then it has to be a POST."""

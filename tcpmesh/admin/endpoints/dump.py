@@ -107,19 +107,27 @@ def _bad_mask(mask: Sequence[str]) -> Refusal:
 def _dumps(server: IServer, pattern: Regex | None, include_eds: bool) -> list[_Dump]:
     """All messages, in Envoy's order; in their lists only what has a name like this."""
     static = server.bootstrap.static_resources
-    updated = timestamp_pb2.Timestamp()
-    updated.FromMilliseconds(int((time() - server.uptime) * 1000))
+    started = _at(time() - server.uptime)
+    changed = server.reloads.updated
+    replaced = changed.get(("bootstrap", ""))
+    since = started if replaced is None else _at(replaced)
     clusters, listeners = (
         config_dump_shared_pb2.ClustersConfigDump,
         config_dump_shared_pb2.ListenersConfigDump,
     )
-    at: str = updated.ToJsonString()
 
     def element(name: str, message: Any) -> Json:
-        return {name: _packed(message), "last_updated": at}
+        at = changed.get((name, message.name))
+        return {
+            name: _packed(message),
+            "last_updated": (started if at is None else _at(at)).ToJsonString(),
+        }
 
     return [
-        _Dump(config_dump_pb2.BootstrapConfigDump.DESCRIPTOR, _bootstrap(server, updated)),
+        _Dump(
+            config_dump_pb2.BootstrapConfigDump.DESCRIPTOR,
+            _bootstrap(server, since),
+        ),
         _Dump(
             clusters.DESCRIPTOR,
             {
@@ -147,14 +155,19 @@ def _dumps(server: IServer, pattern: Regex | None, include_eds: bool) -> list[_D
     ]
 
 
+def _at(seconds: float) -> timestamp_pb2.Timestamp:
+    at = timestamp_pb2.Timestamp()
+    at.FromMilliseconds(int(seconds * 1000))
+    return at
+
+
 def _versioned(found: DynamicResources) -> Json:
     return {"version_info": found.version} if found.version else {}
 
 
 def _state(status: DynamicStatus, name: str) -> Json:
     """What a DynamicCluster, or the state of a DynamicListener, is."""
-    updated = timestamp_pb2.Timestamp()
-    updated.FromMilliseconds(int(status.updated * 1000))
+    updated = _at(status.updated)
     version = {"version_info": status.version} if status.version else {}
     return {**version, name: _packed(status.message), "last_updated": updated.ToJsonString()}
 

@@ -15,6 +15,7 @@ from tcpmesh.admin.endpoints import (
     live,
     logging,
     profiling,
+    reload,
     runtime,
     stats,
     steering,
@@ -33,5 +34,6 @@ ENDPOINTS = (
     *logging.ENDPOINTS,
     *profiling.ENDPOINTS,
     *control.ENDPOINTS,
+    *reload.ENDPOINTS,
     *steering.ENDPOINTS,
 )

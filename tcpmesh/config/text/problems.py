@@ -36,6 +36,18 @@ FieldPath: TypeAlias = "tuple[FieldPath, str | int] | None"
 _IDENTIFIER = re.compile(r"@?[A-Za-z_][A-Za-z0-9_]*\Z")
 
 
+def lines_of(text: str) -> list[str]:
+    """The lines of a text, without their ends, found one by one: a thread that does this for a long
+    text lets others run.
+    """
+    lines: list[str] = []
+    at = 0
+    for found in LINE_BREAK.finditer(text):
+        lines.append(text[at : found.start()])
+        at = found.end()
+    return [*lines, text[at:]]
+
+
 def path_text(path: Iterable[str | int]) -> str:
     """Write a path as `static_resources.listeners[0].name`; a map key that is no identifier stands
     in brackets.
@@ -149,7 +161,7 @@ def render(problems: tuple[Problem, ...], sources: Mapping[str, str]) -> str:
     """Write problems for a terminal, each followed by its source line with a caret; `sources` maps
     file names to texts.
     """
-    lines = {name: LINE_BREAK.split(text) for name, text in sources.items()}
+    lines = {name: lines_of(text) for name, text in sources.items()}
     blocks = [_with_line(p, lines.get(p.place.file, [])) for p in problems[:PRINTED]]
     return "\n".join([*blocks, *_and_more(problems)])
 

@@ -4,9 +4,9 @@ make them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
-from tcpmesh.config.text.problems import LINE_BREAK, ConfigError, Place, Problem
+from tcpmesh.config.text.problems import ConfigError, Place, Problem, lines_of
 
 #: Envoy's JSON parser, through which its YAML goes too, takes a document this many mappings and
 #: lists deep, and none deeper.
@@ -91,6 +91,28 @@ class Document:
         return Place(self.file, node.line, node.column)
 
 
+def taking_apart(root: Node) -> Iterator[None]:
+    """Let go of what is in a tree little by little: Python lets go of a tree at once, and all
+    threads wait, a tenth of a second for ten thousand clusters.
+    """
+    nodes = [root]
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, Sequence):
+            nodes.extend(node.items)
+            node.items.clear()
+            yield
+        elif isinstance(node, Mapping) and _is_long(node):
+            nodes.extend(node.items.values())
+            node.items.clear()
+            yield
+
+
+def _is_long(mapping: Mapping) -> bool:
+    """Whether it has more than scalars in it, which are lists or have some."""
+    return any(not isinstance(each, Scalar) for each in mapping.items.values())
+
+
 def decode(data: bytes) -> str:
     """The text of a file: UTF-8, or UTF-16 with a byte order mark; bytes that are neither become
     U+FFFD, as for Envoy.
@@ -104,7 +126,7 @@ def refuse(file: str, text: str, line: int, column: int, what: str) -> ConfigErr
     """The error for a text that cannot be parsed at all.  A place beyond the text is moved to its
     end.
     """
-    lines = LINE_BREAK.split(text)
+    lines = lines_of(text)
     if lines[-1] == "" and len(lines) > 1:
         lines.pop()
     if line > len(lines):

@@ -12,8 +12,8 @@ before anything walks them.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,8 +29,17 @@ from yaml.events import (
     StreamEndEvent,
 )
 
-from tcpmesh.config.text.problems import LINE_BREAK, ConfigError
-from tcpmesh.config.text.source import MAX_DEPTH, Document, Mapping, Node, Scalar, Sequence, refuse
+from tcpmesh.config.text.problems import ConfigError, lines_of
+from tcpmesh.config.text.source import (
+    MAX_DEPTH,
+    Document,
+    Mapping,
+    Node,
+    Scalar,
+    Sequence,
+    refuse,
+    taking_apart,
+)
 
 #: Nodes that aliases may add to a document.  Real files repeat a few blocks; a bomb makes billions
 #: out of ten lines.
@@ -98,7 +107,8 @@ def parse_yaml(text: str, file: str) -> Document:
 
     composer = _Composer(_Loader(text), refuse_at)
     try:
-        return Document(file, text, composer.compose(), composer.remarks)
+        with _taken_apart_otherwise(composer):
+            return Document(file, text, composer.compose(), composer.remarks)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
@@ -114,9 +124,20 @@ def parse_yaml(text: str, file: str) -> Document:
         ) from None
 
 
+@contextmanager
+def _taken_apart_otherwise(composer: _Composer) -> Iterator[None]:
+    """Where a text turns out to be no YAML, let go of what was read little by little."""
+    try:
+        yield
+    except (yaml.YAMLError, ConfigError):
+        for _ in taking_apart(composer.stack[0].node):
+            pass
+        raise
+
+
 def _in_plain_words(text: str, line: int, column: int) -> str:
     """What is wrong with the character at which YAML ends; empty where only the parser knows."""
-    lines = LINE_BREAK.split(text)
+    lines = lines_of(text)
     rest = lines[line - 1][column - 1 :] if line <= len(lines) else ""
     if rest.startswith("\t"):
         return "a tab: YAML is indented with spaces"
@@ -128,7 +149,7 @@ def _in_plain_words(text: str, line: int, column: int) -> str:
 
 def _unprintable(text: str) -> tuple[int, int]:
     found = yaml.reader.Reader.NON_PRINTABLE.search(text)
-    lines = LINE_BREAK.split(text[: found.start()] if found else "")
+    lines = lines_of(text[: found.start()] if found else "")
     return len(lines), len(lines[-1]) + 1
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
 from tcpmesh.cluster.manager import ClusterManager
-from tcpmesh.config.resources import CLUSTER, LISTENER, RUNTIME, load_resources
+from tcpmesh.config.resources import CLUSTER, LISTENER, RUNTIME, Resources, load_resources
 from tcpmesh.interfaces import INetwork
 from tcpmesh.listener.manager import ListenerManager
 from tcpmesh.runtime.layers import Layers
@@ -38,7 +38,7 @@ class Discoveries:
         self._network = network
         self._options = options
         self._count_unknown = unknown_fields(store, options)
-        static, dynamic = bootstrap.static_resources, bootstrap.dynamic_resources
+        dynamic = bootstrap.dynamic_resources
         self.clusters = self.listeners = None
         """The `Discovery` of each; `None` where there is none."""
         self._subscriptions: dict[str, FileSubscription] = {}
@@ -50,7 +50,7 @@ class Discoveries:
                 "cluster",
                 partial(clusters.add_or_update, added_via_api=True),
                 clusters.remove,
-                lambda: {each.name for each in static.clusters},
+                lambda: {each.name for each in self._static.clusters},
             )
             self.clusters = self._follow(
                 dynamic.cds_config, CLUSTER, manager, "cluster_manager.cds"
@@ -60,7 +60,7 @@ class Discoveries:
                 "listener",
                 listeners.add_or_update,
                 listeners.remove,
-                lambda: {each.name for each in static.listeners},
+                lambda: {each.name for each in self._static.listeners},
                 listeners.compare,
             )
             self.listeners = self._follow(
@@ -91,6 +91,35 @@ class Discoveries:
         :raise tcpmesh.net.moves.CannotWatch: where the directory of the file is not there.
         """
         self._start(LISTENER)
+
+    @property
+    def _static(self) -> Any:
+        return self._bootstrap.static_resources
+
+    def follow_bootstrap(self, bootstrap: Any) -> None:
+        """This is the configuration from now on: what is its own, is not what discovery has
+        brought.
+        """
+        self._bootstrap = bootstrap
+        for discovery, messages in (
+            (self.clusters, self._static.clusters),
+            (self.listeners, self._static.listeners),
+        ):
+            if discovery is not None:
+                for each in messages:
+                    discovery.forget(each.name)
+
+    def look_again(self, before: Any) -> None:
+        """Names may be no longer the bootstrap's own, as in the one before: files may have them."""
+        self._look_again(CLUSTER, before.static_resources.clusters, self._static.clusters)
+        self._look_again(LISTENER, before.static_resources.listeners, self._static.listeners)
+
+    def _look_again(self, kind: str, before: Iterable[Any], after: Iterable[Any]) -> None:
+        subscription = self._subscriptions.get(kind)
+        if subscription is None:
+            return
+        if {each.name for each in before} - {each.name for each in after}:
+            subscription.look()
 
     def of_listeners(self) -> DynamicResources:
         """What discovery has brought of listeners."""
@@ -132,13 +161,16 @@ class Discoveries:
         )
 
     def _load(self, kind: str) -> Load:
-        return partial(
-            load_resources,
-            kind=kind,
-            bootstrap=self._bootstrap,
-            allow_unknown_fields=not self._options.reject_unknown_dynamic_fields,
-            allow_unsupported=self._options.allow_unsupported,
-        )
+        def load(path: str) -> Resources:
+            return load_resources(
+                path,
+                kind,
+                self._bootstrap,
+                allow_unknown_fields=not self._options.reject_unknown_dynamic_fields,
+                allow_unsupported=self._options.allow_unsupported,
+            )
+
+        return load
 
 
 def _shown(discovery: Discovery | None) -> DynamicResources:

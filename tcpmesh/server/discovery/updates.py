@@ -75,6 +75,10 @@ class Discovery:
         """What it has brought, as it is now."""
         return tuple(self._known.values())
 
+    def forget(self, name: str) -> None:
+        """The bootstrap has one of this name itself now."""
+        self._known.pop(name, None)
+
     def update(self, outcome: Outcome) -> Iterator[None]:
         """Apply what a file says, a resource in each step."""
         noun = self._manager.noun

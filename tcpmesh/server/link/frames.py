@@ -252,6 +252,8 @@ TO_WORKER = Table(
     (33, Record(link.StopListening, scope=SCOPE)),
     (34, Record(link.FailHealthChecks, fails=TRUTH)),
     (26, Record(traffic.AskTraffic)),
+    (60, Record(link.Secrets, messages=Several(message_form(Secret)))),
+    (61, Record(link.KeepValues)),
     (65, PUT_SECRET),
     (66, Record(link.DropSecret, key=SECRET_KEY)),
     (70, Record(link.OverloadLevels, levels=LEVELS)),

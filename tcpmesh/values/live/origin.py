@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 KEPT = 200
 """Warnings that are kept; of more than that nobody reads all."""
@@ -35,4 +37,29 @@ class Origin:
     """How many there were."""
 
 
+class Said(Protocol):
+    """What the judgement of a configuration has to say."""
+
+    @property
+    def place(self) -> object:
+        """File, line and column."""
+
+    @property
+    def path(self) -> str:
+        """Of the field."""
+
+    @property
+    def text(self) -> str:
+        """What is not meant."""
+
+
 NO_ORIGIN = Origin()
+
+
+def origin_of(warnings: Sequence[Said], at: float) -> Origin:
+    """What is told of a configuration that is loaded at this time.
+
+    :param warnings: in order of place.
+    """
+    kept = tuple(ConfigWarning(str(w.place), w.path, w.text) for w in warnings[:KEPT])
+    return Origin(at, kept, len(warnings))

@@ -11,6 +11,9 @@ from typing import Any, TypeAlias
 SecretKey: TypeAlias = "tuple[str, ...]"
 """The kind, as `tls_certificate`, and the name; of one that discovery brings also where from."""
 
+STATIC_PARTS = 2
+"""Of the key of one of the bootstrap's own."""
+
 HoldSecrets: TypeAlias = "Callable[[Any], Callable[[], None]]"
 """Brings the secrets of discovery that a listener or a cluster needs; what it returns ends that."""
 
@@ -45,6 +48,11 @@ class SecretTable(Mapping[SecretKey, Any]):
 
     def __len__(self) -> int:
         return len(self._contents)
+
+    def replace_static(self, static: Mapping[SecretKey, Any]) -> None:
+        """The bootstrap's own are these now; who uses one of them is built anew."""
+        found = {key: each for key, each in self._contents.items() if len(key) > STATIC_PARTS}
+        self._contents = {**static, **found}
 
     def put(self, key: SecretKey, content: Any) -> Iterator[None]:
         """A secret has come, or has changed.

@@ -134,7 +134,9 @@ class HomeTests(SynchronousTestCase):
             "/x", bad, lambda call: Answer(""), (Parameter(bad, bad, (bad,)),), changes=True
         )
         call = Call(FakeServer(), {}, (hostile, replace(hostile, path="/y", changes=False)))
-        body = HOME[0].answer(call).body
+        answer = HOME[0].answer(call)
+        assert isinstance(answer, Answer)
+        body = answer.body
         assert not isinstance(body, str)
         pieces = [piece for piece in body if isinstance(piece, str)]
         self.assertNotIn("<script>alert", "".join(pieces))

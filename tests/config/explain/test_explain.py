@@ -27,7 +27,7 @@ from tcpmesh.extensions.filters.listener import tls_inspector
 from tcpmesh.extensions.filters.network.tcp_proxy import settings
 from tcpmesh.extensions.load_balancing_policies import least_request, maglev, ring_hash
 from tcpmesh.listener import handshakes, listener, listener_filters
-from tcpmesh.server.service import STATS_FLUSH_INTERVAL
+from tcpmesh.server.settings import STATS_FLUSH_INTERVAL
 from tests.config.texts import GOOD, changed, load_text
 
 CLUSTER = "envoy.config.cluster.v3.Cluster"

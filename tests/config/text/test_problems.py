@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+from hypothesis import given
+from hypothesis.strategies import text
+
 from twisted.trial.unittest import SynchronousTestCase
 
-from tcpmesh.config.text.problems import PRINTED, ConfigError, Place, Problem, path_text, render
+from tcpmesh.config.text.problems import (
+    LINE_BREAK,
+    PRINTED,
+    ConfigError,
+    Place,
+    Problem,
+    lines_of,
+    path_text,
+    render,
+)
 
 
 def problem(line: int, text: str = "wrong", column: int = 1) -> Problem:
@@ -112,3 +124,12 @@ class RenderTests(SynchronousTestCase):
     def test_no_source(self) -> None:
         """Without the source the problem stands alone."""
         self.assertEqual(str(problem(7)), render((problem(7),), {}))
+
+
+class LinesTests(SynchronousTestCase):
+    """The lines of a text."""
+
+    @given(text(alphabet="ab\r\n\x85\u2028"))
+    def test_as_split(self, whole: str) -> None:
+        """They are those that all line ends together make."""
+        self.assertEqual(LINE_BREAK.split(whole), lines_of(whole))

@@ -148,6 +148,7 @@ BY_NAME = {
     (link.Begin, "overload"): OVERLOADS,
     (link.OverloadLevels, "levels"): LEVELS,
     (link.Begin, "secrets"): st.lists(st.builds(Secret, name=TEXTS)).map(tuple),
+    (link.Secrets, "messages"): st.lists(st.builds(Secret, name=TEXTS)).map(tuple),
     (link.Begin, "discovered_secrets"): st.lists(PUT_SECRETS, max_size=2).map(tuple),
     (link.PutSecret, "key"): SECRET_KEYS,
     (link.PutSecret, "message"): st.builds(Secret, name=TEXTS),
