@@ -24,6 +24,7 @@ from tcpmesh.registry import WorkerContext, extension
 from tcpmesh.rpc.client import grpc_client
 from tcpmesh.rpc.questions import Questions, metadata_of
 from tcpmesh.stats.metrics import Merge
+from tcpmesh.values.all_or_nothing import all_or_nothing
 from tcpmesh.values.filter_status import FilterStatus
 from tcpmesh.values.stream.moment import Moment
 from tcpmesh.values.stream.stream_info import StreamInfo
@@ -46,6 +47,8 @@ _COUNTERS = ("total", "error", "over_limit", "ok", "cx_closed", "failure_mode_al
 class RateLimit(ReadFilter):
     """What a chain's `RateLimit` message says."""
 
+    serves_many_chains = True
+
     def __init__(self, message: Any, context: WorkerContext) -> None:
         self._domain: str = message.domain
         operators = Operators(context.node)
@@ -58,18 +61,21 @@ class RateLimit(ReadFilter):
         runtime = context.runtime
         self._enabled = runtime.setting(ENABLED, lambda: runtime.integer(ENABLED, 100))
         self._enforcing = runtime.setting(ENFORCING, lambda: runtime.integer(ENFORCING, 100))
-        client = grpc_client(message.rate_limit_service.grpc_service, context)
         timeout = seconds(message.timeout) if message.HasField("timeout") else TIMEOUT
-        self._scope = context.store.scope(f"ratelimit.{message.stat_prefix}")
-        self._count = {name: self._scope.counter(name) for name in _COUNTERS}
-        self._questions = Questions(
-            client,
-            METHOD,
-            rls_pb2.RateLimitResponse,
-            timeout,
-            self._scope.gauge("active", Merge.SUM),
-            self._scope.close,
-        )
+        with all_or_nothing() as undo:
+            client = grpc_client(message.rate_limit_service.grpc_service, context)
+            undo.callback(client.close)
+            self._scope = context.store.scope(f"ratelimit.{message.stat_prefix}")
+            undo.callback(self._scope.close)
+            self._count = {name: self._scope.counter(name) for name in _COUNTERS}
+            self._questions = Questions(
+                client,
+                METHOD,
+                rls_pb2.RateLimitResponse,
+                timeout,
+                self._scope.gauge("active", Merge.SUM),
+                self._scope.close,
+            )
 
     def on_new_connection(self, manager: FilterManager) -> FilterStatus:
         """Ask, and wait."""

@@ -115,6 +115,7 @@ class AnswerTests(AuthzTestCase):
         milliseconds that it took.
         """
         self.begin()
+        self.mesh.advance(1)
         client = self.say(self.connect())
         self.mesh.advance(0.25)
         self.always(answer(k="v", n=1.5))
@@ -124,9 +125,9 @@ class AnswerTests(AuthzTestCase):
         self.assertEqual([f"- - - - {told}"], self.logged())
 
     def test_metadata_of_old_times(self) -> None:
-        """A service that still has it in `ok_response` is understood."""
+        """A service that has it in `ok_response` is understood, and that goes first."""
         self.begin()
-        old = answer()
+        old = answer(k="v")
         old.ok_response.dynamic_metadata.update({"o": "p"})
         self.always(old)
         self.leave(self.say(self.connect()))

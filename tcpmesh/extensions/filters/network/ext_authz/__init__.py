@@ -26,6 +26,7 @@ from tcpmesh.registry import WorkerContext, extension
 from tcpmesh.rpc.client import grpc_client
 from tcpmesh.rpc.questions import Questions, metadata_of
 from tcpmesh.stats.metrics import Merge
+from tcpmesh.values.all_or_nothing import all_or_nothing
 from tcpmesh.values.filter_status import FilterStatus
 from tcpmesh.values.response_flags import ResponseFlag
 
@@ -43,6 +44,7 @@ _COUNTERS = ("total", "error", "denied", "disabled", "failure_mode_allowed", "ok
 class ExtAuthz(ReadFilter):
     """What a chain's `ExtAuthz` message says."""
 
+    serves_many_chains = True
     sees_data = True
 
     def __init__(self, message: Any, context: WorkerContext) -> None:
@@ -57,17 +59,20 @@ class ExtAuthz(ReadFilter):
         self._clock = context.network.clock
         service = message.grpc_service
         timeout = seconds(service.timeout) if service.HasField("timeout") else TIMEOUT
-        client = grpc_client(service, context)
-        self._scope = context.store.scope(f"ext_authz.{message.stat_prefix}")
-        self._count = {name: self._scope.counter(name) for name in _COUNTERS}
-        self._questions = Questions(
-            client,
-            METHOD,
-            external_auth_pb2.CheckResponse,
-            timeout,
-            self._scope.gauge("active", Merge.SUM),
-            self._scope.close,
-        )
+        with all_or_nothing() as undo:
+            client = grpc_client(service, context)
+            undo.callback(client.close)
+            self._scope = context.store.scope(f"ext_authz.{message.stat_prefix}")
+            undo.callback(self._scope.close)
+            self._count = {name: self._scope.counter(name) for name in _COUNTERS}
+            self._questions = Questions(
+                client,
+                METHOD,
+                external_auth_pb2.CheckResponse,
+                timeout,
+                self._scope.gauge("active", Merge.SUM),
+                self._scope.close,
+            )
 
     def on_data(self, manager: FilterManager, data: bytes, end: bool) -> FilterStatus:
         """The client has sent something: ask, and wait."""
@@ -101,9 +106,11 @@ class ExtAuthz(ReadFilter):
         self, manager: FilterManager, answer: Any, verdict: str, asked: float
     ) -> None:
         """What the service has to say of the client, and how long it took to let it in."""
-        found = answer.dynamic_metadata
-        if not found.fields and answer.WhichOneof("http_response") == "ok_response":
-            found = answer.ok_response.dynamic_metadata
+        found = (
+            answer.ok_response.dynamic_metadata
+        )  # the field of old times goes first, as in Envoy
+        if not found.fields:
+            found = answer.dynamic_metadata
         told = metadata_of(found)
         if verdict == "ok":
             told["ext_authz_duration"] = int((self._clock.seconds() - asked) * 1000)

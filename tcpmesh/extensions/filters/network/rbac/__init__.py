@@ -22,6 +22,7 @@ from tcpmesh.config.fields.values import seconds
 from tcpmesh.connection.filters import FilterManager, ReadFilter
 from tcpmesh.extensions.filters.network.rbac.engine import Decision, engine_of
 from tcpmesh.registry import WorkerContext, extension
+from tcpmesh.values.all_or_nothing import all_or_nothing
 from tcpmesh.values.filter_status import FilterStatus
 from tcpmesh.values.stream.moment import Moment
 from tcpmesh.values.stream.stream_info import StreamInfo
@@ -55,13 +56,15 @@ class Rbac(ReadFilter):
         prefix: str = message.shadow_rules_stat_prefix
         self._shadow_prefix = prefix
         dotted = prefix + "." if prefix and not prefix.endswith(".") else prefix
-        self._scope = context.store.scope(f"{message.stat_prefix}.rbac")
-        counter = self._scope.counter
-        self._counted = {True: counter("allowed"), False: counter("denied")}
-        self._shadow_counted = {
-            True: counter(f"{dotted}shadow_allowed"),
-            False: counter(f"{dotted}shadow_denied"),
-        }
+        with all_or_nothing() as undo:
+            self._scope = context.store.scope(f"{message.stat_prefix}.rbac")
+            undo.callback(self._scope.close)
+            counter = self._scope.counter
+            self._counted = {True: counter("allowed"), False: counter("denied")}
+            self._shadow_counted = {
+                True: counter(f"{dotted}shadow_allowed"),
+                False: counter(f"{dotted}shadow_denied"),
+            }
 
     def on_data(self, manager: FilterManager, data: bytes, end: bool) -> FilterStatus:
         """The client has sent something: decide."""
