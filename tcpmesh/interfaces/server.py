@@ -76,7 +76,7 @@ class IServer(Interface):
         over.
 
         :return: fires with the number of the new process when it serves, or with
-            `tcpmesh.values.restart.CannotTakeOver`, or with
+            `tcpmesh.values.live.restart.CannotTakeOver`, or with
             `tcpmesh.values.statuses.NotPossible` where this program is another one.
         """
 

@@ -32,7 +32,7 @@ from tcpmesh.server.service import CannotStart, Server
 from tcpmesh.values.address import Address
 from tcpmesh.values.drain import DrainScope
 from tcpmesh.values.live.origin import NO_ORIGIN, Origin
-from tcpmesh.values.restart import CannotTakeOver
+from tcpmesh.values.live.restart import CannotTakeOver
 from tcpmesh.values.server_options import ServerOptions
 
 log = Logger(namespace="main")

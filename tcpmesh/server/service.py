@@ -53,8 +53,8 @@ from tcpmesh.values.address import Address
 from tcpmesh.values.drain import DrainScope
 from tcpmesh.values.live.host_events import RecentEvents
 from tcpmesh.values.live.origin import NO_ORIGIN, Origin
+from tcpmesh.values.live.restart import ALONE, RestartFacts
 from tcpmesh.values.live.traffic import Sample, Traffic
-from tcpmesh.values.restart import ALONE, RestartFacts
 from tcpmesh.values.runtime import Entry
 from tcpmesh.values.server_options import ServerOptions
 from tcpmesh.values.statuses import (

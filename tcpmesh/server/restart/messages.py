@@ -75,17 +75,6 @@ def text(fields: Mapping[str, Any], name: str) -> str:
     return value
 
 
-def table(fields: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """A field that is an object, empty where it is missing.
-
-    :raise FramingError: where it is something else.
-    """
-    value = fields.get(name, {})
-    if not isinstance(value, dict):
-        raise FramingError(f"{name} is no object")
-    return value
-
-
 def rows(fields: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
     """A field that is a list of objects.
 

@@ -20,10 +20,10 @@ from twisted.logger import Logger
 from tcpmesh.server.processes.channel import Channel
 from tcpmesh.server.processes.framing import FramingError
 from tcpmesh.server.restart.messages import MOST_BYTES, decode, encode, text, whole
-from tcpmesh.server.restart.numbers import NumbersOut
 from tcpmesh.server.restart.sockets import Out, socket_frames
+from tcpmesh.stats.exposition.plain import PlainNumbers
 from tcpmesh.stats.store import Store
-from tcpmesh.values.restart import VERSION, RestartFacts
+from tcpmesh.values.live.restart import VERSION, RestartFacts
 
 log = Logger(namespace="main")
 
@@ -105,7 +105,7 @@ class Successor:
         self._handing = handing
         self._ended = ended
         self._channel = Channel(sock, clock, self._receive, self._lost, MOST_BYTES)
-        self._numbers = NumbersOut(handing.store)
+        self._numbers = PlainNumbers(handing.store)
         self._telling: Iterator[None] | None = None
         self.stage = Stage.MET
         self.pid = 0
@@ -217,9 +217,9 @@ class Successor:
     def _tell(self) -> Iterator[None]:
         try:
             had_sinks = self._handing.begin_numbers()
-            for message in self._numbers.telling(had_sinks):
-                if message is not None:
-                    self._channel.send(message)
+            for part in self._numbers.telling(had_sinks):
+                if part is not None:
+                    self._channel.send(encode("numbers", **part))
                 yield
             self._channel.send(encode("numbers", connections=self._handing.clients, last=True))
         finally:
