@@ -38,6 +38,7 @@ from typing import Any
 
 from zope.interface import implementer
 
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from tcpmesh.connection.connection import Connection
@@ -48,7 +49,11 @@ from tcpmesh.values.filter_status import FilterStatus
 from tcpmesh.values.response_flags import NO_FLAGS, ResponseFlag
 from tcpmesh.values.stream.close_reason import Cause, CloseReason, EndedBy
 
+log = Logger(namespace="filter")
 debug_log = debug_logger("filter")
+
+FAILED = "network_filter_failed"
+"""Why a connection was closed of which a filter has raised something: a word of tcpmesh's own."""
 
 HELD_LIMIT = 1 << 20
 """Bytes kept for a filter that holds things up, where the connection has no buffer limit."""
@@ -118,6 +123,7 @@ class FilterManager(QuietHalfCloseableProtocol):
         "_attach",
         "_end",
         "_entered",
+        "_failed",
         "_filters",
         "_held",
         "_owner",
@@ -130,12 +136,19 @@ class FilterManager(QuietHalfCloseableProtocol):
     )
 
     def __init__(
-        self, connection: Connection, filters: tuple[Any, ...], attach: Callable[[Connection], None]
+        self,
+        connection: Connection,
+        filters: tuple[Any, ...],
+        attach: Callable[[Connection], None],
+        failed: Callable[[], object] = lambda: None,
     ) -> None:
-        """`attach` gives the connection to the last filter."""
+        """`attach` gives the connection to the last filter; `failed` is told of a filter that
+        raises, which closes the connection.
+        """
         self.connection = connection
         self._filters = filters
         self._attach = attach
+        self._failed = failed
         self._state = DECIDING
         self._seeing = {index for index, each in enumerate(filters) if each.sees_data}
         self._entered = 0
@@ -159,12 +172,16 @@ class FilterManager(QuietHalfCloseableProtocol):
 
     # What filters may do
 
-    def resume(self) -> None:
+    def resume(self, done: bool = False) -> None:
         """Go on after the filter that holds things up; not to be called from within its own
         event.
+
+        :param done: whether it has seen enough of what the client sends.
         """
         if self._stopped is not None and self._state is not OVER:
             position, self._stopped = self._stopped, None
+            if done:
+                self._seeing.discard(position)
             self._run(position + 1)
 
     def close(self, reason: str, flag: ResponseFlag = NO_FLAGS, details: str = "") -> None:
@@ -203,16 +220,30 @@ class FilterManager(QuietHalfCloseableProtocol):
         each = self._filters[position]
         if position == self._entered:
             self._entered += 1
-            if each.on_new_connection(self) is FilterStatus.STOP:
+            if self._ask(each, each.on_new_connection) is FilterStatus.STOP:
                 return False
         elif position == self._stopped and position not in self._seeing:
             return False
         if position in self._seeing and (self._held or self._end) and self._state is not OVER:
-            status = each.on_data(self, bytes(self._held), self._end)
+            status = self._ask(each, each.on_data, bytes(self._held), self._end)
             if status is FilterStatus.DONE:
                 self._seeing.discard(position)
             return status is not FilterStatus.STOP
         return True
+
+    def _ask(self, each: Any, event: Callable[..., FilterStatus], *arguments: Any) -> FilterStatus:
+        """What a filter says to an event; where it raises that is the end of this connection, and
+        of no other.
+        """
+        try:
+            return event(self, *arguments)
+        except Exception:
+            info = self.connection.stream_info
+            log.failure("[C{id}] a network filter failed: {filter!r}", id=info.id, filter=each)
+            self._failed()
+            if self._state is not OVER:
+                self.close(FAILED)
+            return FilterStatus.STOP
 
     def _hand_over(self) -> None:
         """No filter holds things up: the last one gets what there is."""
@@ -300,7 +331,11 @@ class FilterManager(QuietHalfCloseableProtocol):
         self._state = OVER
         connection.read_source = connection.transport
         for each in self._filters[: self._entered]:
-            each.on_connection_lost(self)
+            try:
+                each.on_connection_lost(self)
+            except Exception:
+                log.failure("a network filter failed: {filter!r}", filter=each)
+                self._failed()
         self._filters = ()
         self._target = None
         self._owner.connection_lost(connection)

@@ -40,6 +40,9 @@ class Serving(Protocol):
     def on_handshake_timeout(self) -> None:
         """A client was closed because its handshake took too long."""
 
+    def on_filter_failed(self) -> None:
+        """A network filter has raised something."""
+
     def lost(self, connection: Connection, chain: FilterChain) -> None:
         """A client of a chain is gone."""
 
@@ -82,7 +85,7 @@ class ChainFilters:
             last = self.filters[-1] if self.filters else None
             if ILogsConnections.providedBy(last) and last.access_logs is not None:
                 self.access_logs = last.access_logs.hold()
-            self.attach = _way_through(self.filters) if self.filters else listener.reject
+            self.attach = _way_through(self.filters, listener) if self.filters else listener.reject
             self._socket = transport_socket(message, IDownstreamTransportSocketFactory, context)
             if self._socket is not None:
                 handshakes = Handshakes(
@@ -243,7 +246,7 @@ def _check_place(entry: Any, index: int, count: int, network_filter: Any) -> Non
     check_provides(network_filter, INetworkFilter if is_last else IReadFilter, config)
 
 
-def _way_through(filters: Sequence[Any]) -> Callable[[Connection], None]:
+def _way_through(filters: Sequence[Any], listener: Serving) -> Callable[[Connection], None]:
     *before, last = filters
     read_filters = tuple(before)
 
@@ -253,6 +256,6 @@ def _way_through(filters: Sequence[Any]) -> Callable[[Connection], None]:
 
     def filtered(connection: Connection) -> None:
         last.on_accept(connection)
-        FilterManager(connection, read_filters, last.attach).start()
+        FilterManager(connection, read_filters, last.attach, listener.on_filter_failed).start()
 
     return filtered if read_filters else serve

@@ -357,6 +357,10 @@ class Listener(ServerFactory):
         """A client was closed because its handshake took too long."""
         self.stats.transport_socket_connect_timeout.tally += 1
 
+    def on_filter_failed(self) -> None:
+        """A network filter has raised something; Envoy has no name for that."""
+        self.stats.scope.counter("downstream_network_filter_error").tally += 1
+
     def lost(self, connection: Connection, chain: FilterChain) -> None:
         """A client of this chain is gone."""
         info = connection.stream_info

@@ -199,7 +199,7 @@ class Child(Process):
 
     def wait_ready(self) -> None:
         """Wait until the admin interface says LIVE."""
-        self.wait(lambda: self._admin.exists() and self._ready(), "ready")
+        self.wait(lambda: self.admin_address and self._ready(), "ready")
 
     def wait_listening(self, port: int, host: str = "127.0.0.1") -> None:
         """Wait until a listener accepts; for a configuration without admin interface.  It counts as
@@ -215,11 +215,14 @@ class Child(Process):
 
     # Asking
 
+    @property
+    def admin_address(self) -> str:
+        """Where the admin interface is; empty as long as that is not known."""
+        return self._admin.read_text().strip() if self._admin.exists() else ""
+
     def admin(self, path: str, method: str = "GET") -> tuple[int, str]:
         """Ask the admin interface: status and body."""
-        request = urllib.request.Request(
-            f"http://{self._admin.read_text().strip()}{path}", method=method
-        )
+        request = urllib.request.Request(f"http://{self.admin_address}{path}", method=method)
         try:
             with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
                 return answer.status, answer.read().decode()

@@ -68,7 +68,7 @@ class DiscoveryTests(TestCase):
         port = free_port()
         with Child(self.config(port, kind)) as proxy:
             proxy.wait(
-                lambda: self.dns.queries and (proxy.path / "admin.address").exists(),
+                lambda: self.dns.queries and proxy.admin_address,
                 "the first question",
             )
             self.assertFalse(connectable("127.0.0.1", port))
@@ -96,7 +96,7 @@ class DiscoveryTests(TestCase):
         )
         with Child(config) as proxy:
             proxy.wait(
-                lambda: self.dns.queries and (proxy.path / "admin.address").exists(),
+                lambda: self.dns.queries and proxy.admin_address,
                 "the first question",
             )
             with socket.create_server(("127.0.0.1", port)):

@@ -168,15 +168,15 @@ track_cluster_stats: {per_endpoint_stats: true}
 circuit_breakers: {per_host_thresholds: [{max_connections: 3}]}
 health_checks:
 - name: a
-  timeout: 9s
-  interval: 9s
+  timeout: 900s
+  interval: 900s
   unhealthy_threshold: 1
   healthy_threshold: 1
   tcp_health_check: {send: {text: "50"}, receive: [{text: "51"}]}
   event_log_path: %(folder)s/a.log
 - name: b
-  timeout: 9s
-  interval: 9s
+  timeout: 900s
+  interval: 900s
   unhealthy_threshold: 1
   healthy_threshold: 1
   http_health_check: {path: /}

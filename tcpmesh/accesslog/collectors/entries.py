@@ -116,12 +116,12 @@ class Entries:
 
 
 def _fill_addresses(common: Any, info: StreamInfo) -> None:
-    _fill_address(common.downstream_remote_address, info.remote_address)
-    _fill_address(common.downstream_direct_remote_address, info.direct_remote_address)
-    _fill_address(common.downstream_local_address, info.local_address)
+    fill_address(common.downstream_remote_address, info.remote_address)
+    fill_address(common.downstream_direct_remote_address, info.direct_remote_address)
+    fill_address(common.downstream_local_address, info.local_address)
 
 
-def _fill_address(message: Any, address: Address) -> None:
+def fill_address(message: Any, address: Address) -> None:
     """A `core.v3.Address`."""
     if address.port or not address.host.startswith(("/", "@", ".")):
         message.socket_address.address = address.host
@@ -148,11 +148,11 @@ def _fill_upstream(common: Any, upstream: UpstreamInfo) -> None:
     common.upstream_request_attempt_count = len(upstream.attempted)
     host = upstream.host
     if host is not None:
-        _fill_address(common.upstream_remote_address, host.address)
+        fill_address(common.upstream_remote_address, host.address)
         common.upstream_cluster = upstream.cluster.name
     local = upstream.local_address
     if local is not None:
-        _fill_address(common.upstream_local_address, local)
+        fill_address(common.upstream_local_address, local)
     if upstream.failure_reason:
         # A text of a log has underscores for its blanks.
         common.upstream_transport_failure_reason = valid(upstream.failure_reason).replace("_", " ")

@@ -225,6 +225,7 @@ def _check_tlv(entry: Any, field_path: FieldPath, report: Report) -> None:
 CHECKS = {
     "envoy.config.core.v3.TlvEntry": _check_tlv,
     "envoy.extensions.filters.listener.local_ratelimit.v3.LocalRateLimit": _check_local_ratelimit,
+    "envoy.extensions.filters.network.local_ratelimit.v3.LocalRateLimit": _check_local_ratelimit,
     "envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol": _check_proxy_protocol,
     "envoy.config.listener.v3.Listener": _check_listener,
     "envoy.config.core.v3.SocketAddress": _check_namespace,

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from tcpmesh.config.explain.filters import FILTERS
 from tcpmesh.config.explain.rows import INSIDE, Default, Defaults
 from tcpmesh.config.explain.tls import TLS
 from tcpmesh.config.fields.to_plain import Json
@@ -406,5 +407,6 @@ DEFAULTS: Mapping[str, Defaults] = {
     **_HEALTH,
     **_DNS,
     **_DISCOVERY,
+    **FILTERS,
     **TLS,
 }

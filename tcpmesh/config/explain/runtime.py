@@ -50,6 +50,14 @@ KEYS = (
         r"overload\.global_downstream_max_connections",
         "all listeners together have so many clients at most",
     ),
+    (
+        r"ratelimit\.tcp_filter_enabled",
+        "the filter ratelimit asks about so many clients in a hundred",
+    ),
+    (
+        r"ratelimit\.tcp_filter_enforcing",
+        "so many clients in a hundred are closed where the filter ratelimit is told to",
+    ),
 )
 _KEYS = tuple((re.compile(rf"{pattern}\Z"), text) for pattern, text in KEYS)
 

@@ -1,14 +1,33 @@
-"""Tests of values of metadata that a configuration asks for: `type.matcher.v3.ValueMatcher`."""
+"""Tests of values of metadata that a configuration asks for: `type.matcher.v3.ValueMatcher`, and
+`MetadataMatcher`, which says where a value is.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from tcpmesh.config.fields.strings import string_matcher
 
 Test = Callable[[Any], bool]
 """Of a value of JSON that is there."""
+
+
+_MISSING = object()
+
+
+def metadata_matcher(message: Any) -> Callable[[Mapping[str, Any]], bool]:
+    """What a `MetadataMatcher` tests of metadata; a value that is not there is none of any kind."""
+    namespace, path = message.filter, [segment.key for segment in message.path]
+    test, invert = value_matcher(message.value), message.invert
+
+    def matches(metadata: Mapping[str, Any]) -> bool:
+        found: Any = metadata.get(namespace, _MISSING)
+        for key in path:
+            found = found.get(key, _MISSING) if isinstance(found, Mapping) else _MISSING
+        return (found is not _MISSING and test(found)) is not invert
+
+    return matches
 
 
 def value_matcher(message: Any) -> Test:

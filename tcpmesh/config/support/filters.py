@@ -9,6 +9,7 @@ _RBAC_EXTENSIONS = "envoy.extensions.rbac"
 _MATCHER = "envoy.type.matcher.v3"
 
 _REFUSED = no_effect("Envoy refuses it in a network filter")
+_UNSENT = no_effect("Envoy's network filter does not send it either")
 _HTTP = no_effect("only HTTP has it: it never holds, in Envoy too")
 
 #: What an `@type` may name.
@@ -28,6 +29,32 @@ EXTENSIONS: dict[str, Rows] = {
         "on_new_connection": YES,
         "on_downstream_tls_handshake": YES,
         "on_downstream_data": YES,
+    },
+    "envoy.extensions.filters.network.ext_authz.v3.ExtAuthz": {
+        "stat_prefix": YES,
+        "grpc_service": YES,
+        "failure_mode_allow": YES,
+        "include_peer_certificate": YES,
+        "transport_api_version": no_effect("there is only V3"),
+        "filter_enabled_metadata": YES,
+        "bootstrap_metadata_labels_key": YES,
+        "include_tls_session": YES,
+        "metadata_context_namespaces": YES,
+        "shadow_mode": YES,
+    },
+    "envoy.extensions.filters.network.ratelimit.v3.RateLimit": {
+        "stat_prefix": YES,
+        "domain": YES,
+        "descriptors": YES,
+        "timeout": YES,
+        "failure_mode_deny": YES,
+        "rate_limit_service": YES,
+    },
+    "envoy.extensions.filters.network.local_ratelimit.v3.LocalRateLimit": {
+        "stat_prefix": YES,
+        "token_bucket": YES,
+        "runtime_enabled": YES,
+        "share_key": YES,
     },
     "envoy.extensions.filters.network.sni_cluster.v3.SniCluster": {},
     "envoy.extensions.filters.listener.http_inspector.v3.HttpInspector": {},
@@ -98,6 +125,17 @@ EXTENSIONS: dict[str, Rows] = {
 
 #: The types of their fields.
 PARTS: dict[str, Rows] = {
+    "envoy.config.ratelimit.v3.RateLimitServiceConfig": {
+        "grpc_service": YES,
+        "transport_api_version": no_effect("there is only V3"),
+    },
+    "envoy.extensions.common.ratelimit.v3.RateLimitDescriptor": {
+        "entries": YES,
+        "limit": _UNSENT,
+        "hits_addend": _UNSENT,
+        "is_negative_hits": _UNSENT,
+    },
+    "envoy.extensions.common.ratelimit.v3.RateLimitDescriptor.Entry": {"key": YES, "value": YES},
     "envoy.config.core.v3.RuntimeFeatureFlag": {"default_value": YES, "runtime_key": YES},
     "envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol.Rule": {
         "tlv_type": YES,

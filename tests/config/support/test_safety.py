@@ -51,9 +51,10 @@ class GuardTests(SynchronousTestCase):
         """A filter that is not there is not skipped, nor a listener filter, nor a match of which
         nothing is known.
         """
+        there_is_none = f"{EXTENSIONS}filters.network.ext_proc.v3.NetworkExternalProcessor"
         direct = f"""- filters:
       - name: d
-        typed_config: {{'@type': {EXTENSIONS}filters.network.ext_authz.v3.ExtAuthz, stat_prefix: x}}
+        typed_config: {{'@type': {there_is_none}, stat_prefix: x}}
       - name: proxy"""
         self.assert_refused(("- filters:\n      - name: proxy", direct))
 

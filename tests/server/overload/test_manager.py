@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from envoy.config.overload.v3.overload_pb2 import OverloadManager as Message
+from envoy.extensions.resource_monitors.fixed_heap.v3.fixed_heap_pb2 import FixedHeapConfig
 from zope.interface import implementer
 
 from twisted.internet.defer import Deferred
@@ -13,13 +14,17 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.interfaces import IResourceMonitor
+from tcpmesh.listener.accept_limit import GLOBAL_KEY
 from tcpmesh.registry import MainContext
+from tcpmesh.runtime.runtime import Runtime
+from tcpmesh.server.overload import manager as manager_module
 from tcpmesh.server.overload.manager import OverloadManager, _Resource
 from tcpmesh.stats.store import Store
 from tcpmesh.testing.memory.network import MemoryNetwork
 from tcpmesh.testing.mesh import values_of
 from tcpmesh.values.link import OverloadLevels, ShrinkHeap, ToWorker
 from tcpmesh.values.overload import OverloadSettings, TimerScale
+from tcpmesh.values.runtime import Entry
 from tests.mesh import parse
 
 ACTION = "envoy.overload_actions.shrink_heap"
@@ -151,6 +156,52 @@ class ManagerTests(SynchronousTestCase):
         self.assertEqual([], self.told)
         self.say(0)
         self.assertEqual(1, len(self.told))
+
+    def test_told_once(self) -> None:
+        """Why a resource cannot be asked is said once, until it is for another reason, or has
+        worked in between.
+        """
+        self.start()
+        said: list[str] = []
+        self.patch(manager_module.log, "warn", lambda text, **values: said.append(values["why"]))
+        for each in (OSError("a"), OSError("a"), OSError("b"), 0.5, OSError("b")):
+            self.say(each)
+        self.assertEqual(["a", "b", "b"], said)
+
+    def test_built(self) -> None:
+        """A resource of the configuration is asked as its type says."""
+        heap = f'"@type": type.googleapis.com/{FixedHeapConfig.DESCRIPTOR.full_name}'
+        text = f"""
+            resource_monitors:
+            - {{name: heap, typed_config: {{{heap}, max_heap_size_bytes: 1}}}}
+            actions:
+            - {{name: {ACTION}, triggers: [{{name: heap, threshold: {{value: 1}}}}]}}
+            """
+        self.start(text)
+        self.clock.advance(1)
+        self.assertEqual([OverloadLevels(((ACTION, 1.0),))], self.told)
+
+    def test_two_limits(self) -> None:
+        """A limit that the runtime has for all clients too is told of, for nobody looks at it."""
+        said: list[str] = []
+        self.patch(manager_module.log, "warn", lambda text, **values: said.append(values["key"]))
+        limit = (
+            '"@type": type.googleapis.com/envoy.extensions.resource_monitors.'
+            "downstream_connections.v3.DownstreamConnectionsConfig"
+        )
+        text = (
+            f"resource_monitors: [{{name: {LIMIT}, "
+            f"typed_config: {{{limit}, max_active_downstream_connections: 7}}}}]"
+        )
+        both = Runtime({GLOBAL_KEY: Entry("5", 5.0)})
+        for runtime, yaml, expected in (
+            (Runtime(), text, []),
+            (both, TEXT, []),
+            (both, text, [GLOBAL_KEY]),
+        ):
+            context = MainContext(MemoryNetwork(self.clock), Store(), runtime=runtime)
+            OverloadManager(parse(Message, yaml), context, self.told.append).build()
+            self.assertEqual(expected, said)
 
     def test_slow(self) -> None:
         """A resource that takes long is not asked again before it has answered, which is

@@ -1,7 +1,7 @@
-"""Network filters, one module for each that Envoy checks in code."""
+"""Network filters that Envoy checks in code."""
 
 from __future__ import annotations
 
-from tcpmesh.config.checks.filters import rbac
+from tcpmesh.config.checks.filters import rbac, services
 
-CHECKS = (rbac.CHECKS,)
+CHECKS = (rbac.CHECKS, services.CHECKS)

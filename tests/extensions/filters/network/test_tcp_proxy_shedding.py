@@ -84,16 +84,17 @@ class ConnectTests(SheddingTestCase):
 
     def test_attempts(self) -> None:
         """It is asked for each attempt, as long as there may be another one."""
-        self.begin(points=[CONNECT_POINT], proxy="cluster: c, max_connect_attempts: 3")
-        self.mesh.network.refused.add(address_of(HOST))
-        self.tell(CONNECT_POINT, 0.5)
-        for _ in range(300):
-            self.mesh.connect(FRONT)
-        shed = self.shed(CONNECT_POINT)
-        self.assertTrue(240 < shed < 285, shed)
-        self.assertEqual(
-            300 - shed, self.mesh.stat("cluster.c.upstream_cx_connect_attempts_exceeded")
-        )
+        for attempts, expected in ((1, 150), (3, 262)):
+            proxy = f"cluster: c, max_connect_attempts: {attempts}"
+            self.begin(points=[CONNECT_POINT], proxy=proxy)
+            self.mesh.network.refused.add(address_of(HOST))
+            self.tell(CONNECT_POINT, 0.5)
+            for _ in range(300):
+                self.mesh.connect(FRONT)
+            shed = self.shed(CONNECT_POINT)
+            self.assertTrue(expected - 30 < shed < expected + 30, shed)
+            exceeded = self.mesh.stat("cluster.c.upstream_cx_connect_attempts_exceeded")
+            self.assertEqual(300 - shed, exceeded)
 
     def test_bypass(self) -> None:
         """A listener that bypasses the overload manager connects its clients."""
@@ -284,6 +285,20 @@ class DataTests(SheddingTestCase):
             self.mesh.pump()
             received = 0 if ends else 4
             self.assertIn(f"OM overload_manager_close - {received} ", self.logged()[0])
+
+    def test_early_and_not_shed(self) -> None:
+        """As long as nothing is shed a client that has to speak first is connected when it does,
+        and closed when it ends without a word.
+        """
+        early = "cluster: c, max_early_data_bytes: 100, upstream_connect_mode: ON_DOWNSTREAM_DATA"
+        self.begin(points=[DATA_POINT], proxy=early)
+        client = self.mesh.connect(FRONT)
+        self.say(client, b"ping")
+        self.assertEqual(b"ping", self.host.built[0].received)
+        silent = self.mesh.connect(FRONT)
+        silent.transport.loseWriteConnection()
+        self.mesh.pump()
+        self.assertEqual((True, 1), (silent.ended, len(self.host.built)))
 
     def test_bypass(self) -> None:
         """Clients of a listener that bypasses the overload manager may send what they like."""

@@ -10,11 +10,11 @@ What only HTTP has is never there: a path, a template of one.
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any, TypeAlias, TypeVar
 
 from tcpmesh.config.fields.strings import string_matcher
-from tcpmesh.config.fields.value_matcher import value_matcher
+from tcpmesh.config.fields.value_matcher import metadata_matcher
 from tcpmesh.connection.state_objects import Ip
 from tcpmesh.interfaces import IPrincipal
 from tcpmesh.listener.matching.networks import Network, Networks, network_of
@@ -39,8 +39,6 @@ ADDRESSES: dict[str, AddressOf] = {
 
 DYNAMIC = 0
 """The only `MetadataSource` there is without HTTP."""
-
-_MISSING = object()
 
 
 def find_host(networks: Networks[Value], address: Address) -> Value | None:
@@ -145,17 +143,8 @@ def _server_name(message: Any, context: Context) -> Test:
 
 
 def _metadata(message: Any, context: Context) -> Test:
-    """A value of the dynamic metadata; one that is not there is like nothing at all."""
-    namespace, path = message.filter, [segment.key for segment in message.path]
-    test, invert = value_matcher(message.value), message.invert
-
-    def matches(info: StreamInfo) -> bool:
-        found: Any = info.metadata.get(namespace, _MISSING)
-        for key in path:
-            found = found.get(key, _MISSING) if isinstance(found, Mapping) else _MISSING
-        return (found is not _MISSING and test(found)) is not invert
-
-    return matches
+    test = metadata_matcher(message)
+    return lambda info: test(info.metadata)
 
 
 def _sourced_metadata(message: Any, context: Context) -> Test:

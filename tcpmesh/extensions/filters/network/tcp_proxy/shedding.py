@@ -27,7 +27,7 @@ from tcpmesh.values.overload import (
 from tcpmesh.values.response_flags import ResponseFlag
 from tcpmesh.values.stream.close_reason import Cause, CloseReason, EndedBy
 from tcpmesh.values.stream.phase import CONNECTING
-from tcpmesh.values.stream.stream_info import NO_UPSTREAM, UpstreamInfo
+from tcpmesh.values.stream.stream_info import UpstreamInfo
 
 OVERLOAD_WORDS = "overload_manager_close"
 
@@ -70,8 +70,7 @@ class SheddingSession(Session):
         super().start()
 
     def _connect(self) -> None:
-        upstream = self.stream_info.upstream
-        made = 0 if upstream is NO_UPSTREAM else len(upstream.attempted)
+        made = len(self.stream_info.upstream.attempted)
         if made < self._context.settings.max_attempts and _sheds(self._points.upstream_connect):
             self._under_way = None
             self._context.stats.cx_overload_close.tally += 1

@@ -1,0 +1,49 @@
+"""What network filters before tcp_proxy do to a client, and what counts where they are silent."""
+
+from __future__ import annotations
+
+from tcpmesh.config.explain.rows import Default, Defaults
+
+_NETWORK = "envoy.extensions.filters.network."
+
+
+FILTERS: dict[str, Defaults] = {
+    _NETWORK + "connection_limit.v3.ConnectionLimit": {
+        "stat_prefix": Default("names its statistics"),
+        "max_connections": Default("so many clients at a time, further ones are closed"),
+        "delay": Default("a client too many is closed after it", unset="at once"),
+    },
+    _NETWORK + "local_ratelimit.v3.LocalRateLimit": {
+        "stat_prefix": Default("names its statistics"),
+        "token_bucket": Default("a client that finds no token is closed"),
+        "share_key": Default("filters with this key and such a bucket draw from one", unset="none"),
+    },
+    _NETWORK + "rbac.v3.RBAC": {
+        "stat_prefix": Default("names its statistics"),
+        "rules": Default(unset="none: nobody is closed"),
+        "matcher": Default("clients for whom it does not choose ALLOW or LOG are closed"),
+        "shadow_rules": Default("counted, and nobody is closed", unset="none"),
+        "enforcement_type": Default("when a client is looked at", "ONE_TIME_ON_FIRST_BYTE"),
+        "delay_deny": Default("who is denied is closed after it", unset="at once"),
+    },
+    "envoy.config.rbac.v3.RBAC": {
+        "action": Default("for whom a policy is; ALLOW closes all others", "ALLOW"),
+        "policies": Default("asked in the order of their names", unset="none"),
+    },
+    _NETWORK + "ext_authz.v3.ExtAuthz": {
+        "stat_prefix": Default("names its statistics"),
+        "grpc_service": Default(
+            "asked with a client's first data; whom it denies is closed, and after 200ms without "
+            "an answer it has failed, where it has no timeout of its own"
+        ),
+        "failure_mode_allow": Default("whether clients go on where it has failed", False),
+        "include_peer_certificate": Default("whether it is shown the client's", False),
+        "shadow_mode": Default("whether answers are counted only", False),
+    },
+    _NETWORK + "ratelimit.v3.RateLimit": {
+        "stat_prefix": Default("names its statistics"),
+        "rate_limit_service": Default("asked about each new client; one too many is closed"),
+        "timeout": Default("without an answer by then it has failed", "0.020s"),
+        "failure_mode_deny": Default("whether clients are closed where it has failed", False),
+    },
+}
