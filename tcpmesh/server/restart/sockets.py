@@ -100,3 +100,4 @@ class Taken:
         left += [] if self.restart is None else [self.restart]
         for sock in left:
             sock.close()
+        self.listening, self.kept, self.admin, self.restart = [], [], None, None

@@ -121,7 +121,7 @@ class Successor:
             "drain": self._drain,
             "ask": self._ask,
             "reopen": lambda told: handing.reopen(),
-            "terminate": lambda told: handing.quit(),
+            "terminate": self._terminate,
         }
 
     @property
@@ -207,6 +207,11 @@ class Successor:
         self.stage = Stage.SERVES
         self._handing.taken_over(self, seconds)
         self._channel.send(encode("draining"))
+
+    def _terminate(self, told: Mapping[str, Any]) -> None:
+        """Only who serves may end this process: one that fails to start ends itself alone."""
+        if self.stage is Stage.SERVES:
+            self._handing.quit()
 
     def _ask(self, told: Mapping[str, Any]) -> None:
         if self.stage is Stage.SERVES and self._telling is None:

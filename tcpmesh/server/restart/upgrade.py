@@ -94,6 +94,11 @@ class Upgrade:
             self._finish(reason)
         return done
 
+    @property
+    def is_under_way(self) -> bool:
+        """Whether it is not known yet what comes of it."""
+        return self._done is not None
+
     def _start(self, environ: Mapping[str, str]) -> None:
         executable, arguments, directory = self._program
         if not os.access(executable, os.X_OK):

@@ -298,6 +298,13 @@ class RefusedTests(RowTestCase):
         self.clock.settle()
         self.assert_serves_on("no such extension")
 
+    def test_ends(self) -> None:
+        """One that is told to end before it serves does not end the older one."""
+        second = self.restart(FakeProcess(), self.begun(restart_epoch=1))
+        second.end_predecessor()
+        self.clock.settle()
+        self.assertEqual([], self.old.done)
+
     def test_many(self) -> None:
         """Of peers that say nothing there are only so many."""
         peers = [self.peer() for _ in range(MOST_SUCCESSORS)]
