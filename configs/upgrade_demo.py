@@ -1,5 +1,5 @@
-"""Runs the demo of `make upgrade-demo`: a client counts aloud over one connection, others come and
-go without a pause, and the proxy between them and their server is upgraded three times.
+"""Runs the demo of `make upgrade-demo`: one client counts aloud over one connection, others come
+and go without a pause, and the proxy between them and their server is upgraded three times.
 
 It uses nothing of tcpmesh but its command line.
 """

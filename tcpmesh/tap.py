@@ -42,8 +42,8 @@ from tcpmesh.tap_log import format_problems, level_problems, log_of, pattern_of
 from tcpmesh.tap_options import FLAGS, PARAMETERS, version_line, what_is_wrong
 from tcpmesh.tap_output import complain, refuse, tell
 from tcpmesh.tap_process import CannotRun, check_pid_file, check_user, enter_directory
+from tcpmesh.values.lifecycle.restart import DISABLED, VERSION, CannotTakeOver
 from tcpmesh.values.live.origin import origin_of
-from tcpmesh.values.live.restart import DISABLED, VERSION, CannotTakeOver
 from tcpmesh.values.server_options import ServerOptions
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from zope.interface import Attribute, Interface
 from twisted.internet.defer import Deferred
 
 from tcpmesh.values.drain import DrainScope
+from tcpmesh.values.lifecycle.reload import Configuration, Reloaded
 from tcpmesh.values.live.traffic import Traffic
-from tcpmesh.values.reload import Configuration, Reloaded
 from tcpmesh.values.runtime import Entry
 from tcpmesh.values.statuses import (
     ChainStatus,
@@ -76,7 +76,7 @@ class IServer(Interface):
         over.
 
         :return: fires with the number of the new process when it serves, or with
-            `tcpmesh.values.live.restart.CannotTakeOver`, or with
+            `tcpmesh.values.lifecycle.restart.CannotTakeOver`, or with
             `tcpmesh.values.statuses.NotPossible` where this program is another one.
         """
 

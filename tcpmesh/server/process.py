@@ -31,8 +31,8 @@ from tcpmesh.server.restart.upgrade import Program, Upgrade
 from tcpmesh.server.service import CannotStart, Server
 from tcpmesh.values.address import Address
 from tcpmesh.values.drain import DrainScope
+from tcpmesh.values.lifecycle.restart import CannotTakeOver
 from tcpmesh.values.live.origin import NO_ORIGIN, Origin
-from tcpmesh.values.live.restart import CannotTakeOver
 from tcpmesh.values.server_options import ServerOptions
 
 log = Logger(namespace="main")

@@ -9,7 +9,7 @@ from typing import Any
 from tcpmesh.stats.memory import resident_bytes
 from tcpmesh.stats.metrics import Merge
 from tcpmesh.stats.store import Declaration, Store
-from tcpmesh.values.live.restart import DISABLED
+from tcpmesh.values.lifecycle.restart import DISABLED
 from tcpmesh.values.workers import worker_name
 from tcpmesh.version import __version__
 

@@ -17,11 +17,11 @@ from tcpmesh.logs.levels import Levels
 from tcpmesh.runtime.layers import Layers
 from tcpmesh.stats.store import Store
 from tcpmesh.values.drain import DrainScope
+from tcpmesh.values.lifecycle.reload import Configuration, Reloaded, Verdict
+from tcpmesh.values.lifecycle.restart import ALONE
 from tcpmesh.values.live.host_events import RecentEvents
 from tcpmesh.values.live.origin import NO_ORIGIN
-from tcpmesh.values.live.restart import ALONE
 from tcpmesh.values.live.traffic import Sample, Traffic
-from tcpmesh.values.reload import Configuration, Reloaded, Verdict
 from tcpmesh.values.runtime import Entry
 from tcpmesh.values.server_options import ServerOptions
 from tcpmesh.values.statuses import (

@@ -27,7 +27,7 @@ from tcpmesh.server.restart.upgrade import Program
 from tcpmesh.server.service import CannotStart
 from tcpmesh.testing.memory.network import MemoryNetwork
 from tcpmesh.values.address import Address
-from tcpmesh.values.live.restart import CannotTakeOver
+from tcpmesh.values.lifecycle.restart import CannotTakeOver
 from tcpmesh.values.server_options import ServerOptions
 from tcpmesh.values.statuses import NotPossible
 from tests.mesh import listener_message, tcp_proxy

@@ -7,7 +7,7 @@ from twisted.python.failure import Failure
 
 from tcpmesh.admin.answers.endpoint import Answer, Call, Endpoint, Parameter
 from tcpmesh.values.drain import DrainScope
-from tcpmesh.values.live.restart import CannotTakeOver
+from tcpmesh.values.lifecycle.restart import CannotTakeOver
 from tcpmesh.values.statuses import NotPossible
 
 

@@ -39,7 +39,7 @@ from tcpmesh.server.restart.rendezvous import (
 )
 from tcpmesh.server.restart.sockets import Taken
 from tcpmesh.server.restart.started import Started
-from tcpmesh.values.live.restart import ALONE, VERSION, CannotTakeOver, RestartFacts
+from tcpmesh.values.lifecycle.restart import ALONE, VERSION, CannotTakeOver, RestartFacts
 from tcpmesh.values.server_options import ServerOptions
 
 PATIENCE = 10.0

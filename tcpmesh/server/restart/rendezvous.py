@@ -21,7 +21,7 @@ from twisted.logger import Logger
 
 from tcpmesh.net.listen import BindError, bind
 from tcpmesh.values.address import Address
-from tcpmesh.values.live.restart import CannotTakeOver
+from tcpmesh.values.lifecycle.restart import CannotTakeOver
 from tcpmesh.values.socket_options import ListenOptions
 
 log = Logger(namespace="main")

@@ -23,7 +23,7 @@ from tcpmesh.server.restart.messages import MOST_BYTES, decode, encode, text, wh
 from tcpmesh.server.restart.sockets import Out, socket_frames
 from tcpmesh.stats.exposition.plain import PlainNumbers
 from tcpmesh.stats.store import Store
-from tcpmesh.values.live.restart import VERSION, RestartFacts
+from tcpmesh.values.lifecycle.restart import VERSION, RestartFacts
 
 log = Logger(namespace="main")
 

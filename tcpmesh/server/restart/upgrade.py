@@ -26,7 +26,7 @@ from tcpmesh.server.processes.channel import ENDED
 from tcpmesh.server.restart.restart import Restart
 from tcpmesh.server.restart.started import VARIABLE, Started
 from tcpmesh.server.restart.successor import Successor
-from tcpmesh.values.live.restart import CannotTakeOver
+from tcpmesh.values.lifecycle.restart import CannotTakeOver
 
 log = Logger(namespace="main")
 

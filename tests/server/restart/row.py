@@ -16,7 +16,7 @@ from tcpmesh.server.restart.restart import Restart
 from tcpmesh.server.restart.sockets import LISTENER, Out
 from tcpmesh.stats.store import Store
 from tcpmesh.values.address import Address
-from tcpmesh.values.live.restart import CannotTakeOver
+from tcpmesh.values.lifecycle.restart import CannotTakeOver
 from tcpmesh.values.server_options import ServerOptions
 from tests.server.processes.watched import WatchingClock
 from tests.told import told_in

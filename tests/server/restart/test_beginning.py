@@ -12,7 +12,7 @@ from tcpmesh.server.restart import beginning
 from tcpmesh.server.restart.beginning import begin
 from tcpmesh.server.restart.messages import encode
 from tcpmesh.server.restart.started import VARIABLE, Started, started_by
-from tcpmesh.values.live.restart import ALONE, CannotTakeOver
+from tcpmesh.values.lifecycle.restart import ALONE, CannotTakeOver
 from tests.server.processes.watched import open_descriptors
 from tests.server.restart.row import RowTestCase
 

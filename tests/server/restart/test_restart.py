@@ -12,7 +12,7 @@ from tcpmesh.server.restart.rendezvous import restart_address
 from tcpmesh.server.restart.restart import MOST_SUCCESSORS, Restart
 from tcpmesh.stats.metrics import Merge
 from tcpmesh.values.address import Address
-from tcpmesh.values.live.restart import VERSION, CannotTakeOver
+from tcpmesh.values.lifecycle.restart import VERSION, CannotTakeOver
 from tests.server.processes.watched import open_descriptors
 from tests.server.restart.row import FakeProcess, RowTestCase
 

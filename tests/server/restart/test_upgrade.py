@@ -15,7 +15,7 @@ from tcpmesh.server.restart import upgrade
 from tcpmesh.server.restart.beginning import Beginning, begin
 from tcpmesh.server.restart.started import VARIABLE, Started, started_by
 from tcpmesh.server.restart.upgrade import Program, Upgrade
-from tcpmesh.values.live.restart import CannotTakeOver
+from tcpmesh.values.lifecycle.restart import CannotTakeOver
 from tests.server.restart.row import FakeProcess, RowTestCase
 
 PID = 1 << 22
