@@ -340,7 +340,7 @@ def makeService(options: Options) -> IService:
 
     from tcpmesh.server.process import ProcessServer
     from tcpmesh.server.processes.supervisor import WorkerProcesses
-    from tcpmesh.server.signals import install_signals
+    from tcpmesh.server.system.signals import install_signals
 
     assert options.loaded is not None
     log, settings = options.log(), options.server_options()
@@ -420,7 +420,7 @@ def _settle() -> None:
     """Put what exists now into huge pages, little by little."""
     from twisted.internet.task import cooperate
 
-    from tcpmesh.server.huge_pages import collapsing
+    from tcpmesh.server.system.huge_pages import collapsing
 
     cooperate(collapsing())
 

@@ -187,9 +187,13 @@ class NamesTests(OptionsTestCase):
         self.assertEqual(expected, options.server_options())
 
     def test_processors(self) -> None:
-        """Without --concurrency there are as many workers as processors may be used."""
+        """Without --concurrency there is one worker; with --cpuset-threads there are as many as
+        processors may be used.
+        """
         self.patch(tap, "processors", lambda: 7)
-        self.assertEqual(7, self.parse(*EMPTY).server_options().concurrency)
+        self.assertEqual(1, self.parse(*EMPTY).server_options().concurrency)
+        options = self.parse(*EMPTY, "--cpuset-threads").server_options()
+        self.assertEqual(7, options.concurrency)
 
     def test_no_concurrency(self) -> None:
         """A concurrency of 0 is raised to 1."""
@@ -334,11 +338,18 @@ class OptionsOfEnvoyTests(OptionsTestCase):
 
     def test_validate(self) -> None:
         """Judging a configuration tells of them among its problems and warnings."""
-        arguments = (*EMPTY, "--mode", "validate", "--format", "json", "--parent-shutdown-time-s=2")
+        arguments = (
+            *EMPTY,
+            "--mode",
+            "validate",
+            "--format",
+            "json",
+            "--enable-fine-grain-logging",
+        )
         self.assertEqual(1, self.ends(*arguments, "--disable-extensions=a"))
         judged = json.loads(self.out.getvalue())
         self.assertEqual(["--disable-extensions"], [each["file"] for each in judged["problems"]])
-        self.assertIn("--parent-shutdown-time-s", [each["file"] for each in judged["warnings"]])
+        self.assertIn("--enable-fine-grain-logging", [each["file"] for each in judged["warnings"]])
 
     def test_stats_tags(self) -> None:
         """--stats-tag may be given several times; what is no tag is one line."""

@@ -54,11 +54,15 @@ class ListenSocket:
             self._is_taken_over = self._sock is not None
         if self._sock is None:
             self._sock = self._network.bind(self.address, self.options)
-            for sock in self._network.take_rest(self.address, self.options):
-                self._add_beside(sock)
+            self._take_rest()
         elif predecessor is not None:
             for each in predecessor._beside:
                 self._add_beside(each.duplicate())
+
+    def _take_rest(self) -> None:
+        """Let in also whoever waits at the other sockets that workers before this one had."""
+        for sock in self._network.take_rest(self.address, self.options):
+            self._add_beside(sock)
 
     def _add_beside(self, sock: Any) -> None:
         """Clients wait at this socket too."""

@@ -8,7 +8,7 @@ import os
 import socket
 from typing import Any, NamedTuple, NoReturn
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import ILogObserver, Logger
 from twisted.python.failure import Failure
@@ -18,17 +18,17 @@ from tcpmesh.interfaces import INetwork
 from tcpmesh.logs.log import Log
 from tcpmesh.net.inherited import inherited_sockets
 from tcpmesh.net.listening import ListeningSockets
-from tcpmesh.server.graceful_stop import GracefulStop
+from tcpmesh.server.graceful_stop import LOOK, GracefulStop
 from tcpmesh.server.link.link import ILink
 from tcpmesh.server.log_retries import LogRetries
 from tcpmesh.server.networks import default_network
-from tcpmesh.server.notify import Notifier
 from tcpmesh.server.restart.beginning import Beginning
 from tcpmesh.server.restart.pid_file import PidFile
 from tcpmesh.server.restart.restart import Restart
 from tcpmesh.server.restart.sockets import ADMIN, KEPT, LISTENER, Out
 from tcpmesh.server.restart.upgrade import Program, Upgrade
 from tcpmesh.server.service import CannotStart, Server
+from tcpmesh.server.system.notify import Notifier
 from tcpmesh.server.workers.interface import IWorkerProcesses
 from tcpmesh.values.address import Address
 from tcpmesh.values.drain import DrainScope
@@ -194,6 +194,7 @@ class ProcessServer(Server):
         inherited = inherited_sockets(os.environ)
         inherited.add(taken.kept)
         self._listening = ListeningSockets(inherited, taken.listening)
+        taken.kept, taken.listening = [], []
         return default_network(self._clock, self._listening)
 
     def _close_all(self) -> Deferred[None]:
@@ -223,6 +224,9 @@ class ProcessServer(Server):
         """See `IServer`."""
         if self._row.program is None:
             return super().upgrade()
+        if self._upgrade is not None and self._upgrade.is_under_way:
+            log.error("there is no second upgrade: one is under way")
+            return fail(CannotTakeOver("an upgrade is under way"))
         self._upgrade = Upgrade(self._restart, self.reactor, self._clock, self._row.program)
         return self._upgrade.begin(os.environ)
 
@@ -279,7 +283,7 @@ class ProcessServer(Server):
             self._admin.stop_listening()
         self.drain_listeners(DrainScope.ALL, is_graceful=True, stops_listening=False)
         self.drain_listeners(DrainScope.ALL)
-        self._graceful_stop = self._stop_within(float(seconds))
+        self._graceful_stop = self._stop_within(max(float(seconds), LOOK))
         self._goodbye = self._clock.callLater(ANSWER_TIME, self._graceful_stop.begin)
 
     def _handed_admin(self, address: Address) -> socket.socket | None:

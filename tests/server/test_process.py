@@ -11,6 +11,7 @@ from typing import Any
 from zope.interface.verify import verifyObject
 
 from twisted.application.service import Application, IService, IServiceCollection
+from twisted.internet.defer import succeed
 from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import ILogObserver
 from twisted.python import threadable
@@ -22,13 +23,30 @@ from tcpmesh.logs.levels import Levels
 from tcpmesh.logs.log import Log
 from tcpmesh.net.listen import BindError
 from tcpmesh.server.log_retries import LOG_RETRY
-from tcpmesh.server.process import EndOfProcess, ProcessServer
+from tcpmesh.server.process import ANSWER_TIME, EndOfProcess, ProcessServer, Row
+from tcpmesh.server.restart.pid_file import PidFile
+from tcpmesh.server.restart.upgrade import Program
 from tcpmesh.server.service import CannotStart
 from tcpmesh.testing.memory.network import MemoryNetwork
 from tcpmesh.values.address import Address
+from tcpmesh.values.lifecycle.restart import CannotTakeOver
 from tcpmesh.values.server_options import ServerOptions
+from tcpmesh.values.statuses import NotPossible
 from tests.mesh import listener_message, tcp_proxy
 from tests.server.test_service import bootstrap
+
+
+class FakeProcess:
+    """One that was started."""
+
+    pid = 1 << 22
+
+    def __init__(self) -> None:
+        self.signals: list[str] = []
+
+    def signalProcess(self, name: str) -> None:
+        """Remember it."""
+        self.signals.append(name)
 
 
 class ProcessTests(SynchronousTestCase):
@@ -90,6 +108,69 @@ class ProcessTests(SynchronousTestCase):
         self.server.privilegedStartService()
         self.server.startService()
         self.reactor.running = True
+
+    def test_handed_over(self) -> None:
+        """Once another process serves, this one tells the service manager which, leaves the pid
+        file alone, and ends with its last client, when its admin interface has answered.
+        """
+        path = self.mktemp()
+        manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.addCleanup(manager.close)
+        manager.bind(path)
+        self.patch(os, "environ", {**os.environ, "NOTIFY_SOCKET": path})
+        self.server = self.make()
+        twistd = {"pidfile": "here"}
+        self.server._row = Row(pid_file=PidFile(twistd))
+        self.start()
+        manager.recv(99)
+        stopped: list[None] = []
+        self.reactor.stop = lambda: stopped.append(None)
+        self.server.hand_over(7, 30)
+        self.assertEqual(b"MAINPID=7", manager.recv(99))
+        self.assertEqual("", twistd["pidfile"])
+        self.reactor.advance(ANSWER_TIME - 0.1)
+        self.assertEqual([], stopped)
+        self.reactor.advance(1)
+        self.assertEqual([None], stopped)
+        self.successResultOf(self.server.stopService())
+
+    def test_no_time_to_shut_down(self) -> None:
+        """Without any time until it ends it cuts its clients off."""
+        self.start()
+        self.patch(ProcessServer, "count_waited_for", lambda self: succeed(1))
+        stopped: list[None] = []
+        self.reactor.stop = lambda: stopped.append(None)
+        self.server.hand_over(7, 0)
+        self.reactor.advance(ANSWER_TIME)
+        self.reactor.advance(1)
+        self.assertEqual([None], stopped)
+
+    def test_upgrade(self) -> None:
+        """What another program has started cannot be replaced; there is one upgrade at a time, and
+        none where the process has a reason; where this one ends, so does the new one.
+        """
+        self.failureResultOf(self.server.upgrade(), NotPossible)
+        row = Row(program=Program("/bin/sh", ("sh",), "/"))
+        self.server = ProcessServer(
+            self.reactor, self.server.bootstrap, ServerOptions(), self.log, self.network, row=row
+        )
+        not_yet = self.failureResultOf(self.server.upgrade(), CannotTakeOver)
+        self.assertIn("does not serve yet", str(not_yet.value))
+        self.start()
+        started: list[FakeProcess] = []
+
+        def start(*arguments: object, **more: object) -> FakeProcess:
+            started.append(FakeProcess())
+            return started[-1]
+
+        self.reactor.spawnProcess = start
+        first = self.server.upgrade()
+        second = self.failureResultOf(self.server.upgrade(), CannotTakeOver)
+        self.assertIn("an upgrade is under way", str(second.value))
+        self.assertEqual(1, len(started))
+        self.server.stopService()
+        self.failureResultOf(first, CannotTakeOver)
+        self.assertEqual(["KILL"], started[0].signals)
 
     def test_interfaces(self) -> None:
         """It is a service, and what the admin interface asks."""

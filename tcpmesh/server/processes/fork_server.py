@@ -30,7 +30,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import NoReturn
 
-from tcpmesh.server.processes.framing import AT_ONCE, Frame, FrameReader, FramingError, pieces_of
+from tcpmesh.server.channel.framing import AT_ONCE, Frame, FrameReader, FramingError, pieces_of
 from tcpmesh.server.processes.messages import (
     FROM_FORK_SERVER,
     TO_FORK_SERVER,

@@ -20,9 +20,9 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from tcpmesh.config.messages.types import EXTENSION_GROUP
-from tcpmesh.server.processes.channel import Channel
+from tcpmesh.server.channel.channel import Channel
+from tcpmesh.server.channel.framing import FramingError
 from tcpmesh.server.processes.fork_server import GRACE, own_ids
-from tcpmesh.server.processes.framing import FramingError
 from tcpmesh.server.processes.messages import (
     FROM_FORK_SERVER,
     TO_FORK_SERVER,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from tcpmesh.server.channel.framing import FramingError
 from tcpmesh.server.link.codec import (
     FRACTION,
     TEXT,
@@ -20,7 +21,6 @@ from tcpmesh.server.link.codec import (
     Together,
 )
 from tcpmesh.server.link.frames import Table
-from tcpmesh.server.processes.framing import FramingError
 
 # From main to the fork server
 

@@ -22,8 +22,8 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
 from tcpmesh.logs.log import Log
+from tcpmesh.server.channel.channel import ENDED
 from tcpmesh.server.link.frames import TO_MAIN
-from tcpmesh.server.processes.channel import ENDED
 from tcpmesh.server.processes.forking import (
     LOOK,
     PATIENCE,

@@ -7,10 +7,10 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from tcpmesh.server.channel.channel import Channel
+from tcpmesh.server.channel.framing import FramingError
 from tcpmesh.server.link.frames import TO_WORKER
 from tcpmesh.server.link.numbers import WorkerMessage
-from tcpmesh.server.processes.channel import Channel
-from tcpmesh.server.processes.framing import FramingError
 
 
 class WorkerLink:

@@ -23,12 +23,12 @@ from tcpmesh.logs.log import Log
 from tcpmesh.logs.standard import take_standard_logging
 from tcpmesh.net.clock import MonotonicReactor
 from tcpmesh.net.listen import BoundSocket
+from tcpmesh.server.channel.channel import Channel
+from tcpmesh.server.channel.framing import FramingError
 from tcpmesh.server.link.frames import TO_MAIN, TO_WORKER
 from tcpmesh.server.link.numbers import MainMessage, WorkerMessage
 from tcpmesh.server.log_retries import LogRetries
 from tcpmesh.server.networks import default_network
-from tcpmesh.server.processes.channel import Channel
-from tcpmesh.server.processes.framing import FramingError
 from tcpmesh.server.processes.messages import Fork, LogSettings, decode
 from tcpmesh.server.worker import Worker, worker_store
 from tcpmesh.values.all_or_nothing import all_or_nothing

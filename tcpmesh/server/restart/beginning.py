@@ -16,7 +16,7 @@ from time import monotonic
 from typing import Any
 
 from tcpmesh.net.listen import BindError
-from tcpmesh.server.processes.framing import (
+from tcpmesh.server.channel.framing import (
     AT_ONCE,
     Frame,
     FrameReader,

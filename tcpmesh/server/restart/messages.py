@@ -17,7 +17,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from tcpmesh.server.processes.framing import FramingError
+from tcpmesh.server.channel.framing import FramingError
 
 MOST_BYTES = 1 << 24
 """Of one message."""
@@ -72,17 +72,6 @@ def text(fields: Mapping[str, Any], name: str) -> str:
     value = fields.get(name, "")
     if not isinstance(value, str):
         raise FramingError(f"{name} is no text")
-    return value
-
-
-def table(fields: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """A field that is an object, empty where it is missing.
-
-    :raise FramingError: where it is something else.
-    """
-    value = fields.get(name, {})
-    if not isinstance(value, dict):
-        raise FramingError(f"{name} is no object")
     return value
 
 

@@ -15,9 +15,10 @@ from twisted.internet.task import Cooperator, SchedulerStopped
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from tcpmesh.server.processes.channel import Channel
+from tcpmesh.server.channel.channel import Channel
+from tcpmesh.server.channel.framing import FramingError
 from tcpmesh.server.restart.messages import MOST_BYTES, decode, encode, whole
-from tcpmesh.server.restart.numbers import SOURCE, merging
+from tcpmesh.stats.exposition.plain import SOURCE, merging
 from tcpmesh.stats.store import Store
 
 log = Logger(namespace="main")
@@ -117,7 +118,10 @@ class Predecessor:
         self.connections = whole(told, "connections", self.connections)
         if told.get("last"):
             self._is_asked = False
-        self._takes.append(merging(self._store, told))
+        try:
+            self._takes.append(merging(self._store, told))
+        except ValueError as e:
+            raise FramingError(f"numbers that are none: {e}") from None
         if len(self._takes) == 1:
             self._cooperator.coiterate(self._taking()).addErrback(_only_when_stopped)
 

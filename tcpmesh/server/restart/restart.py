@@ -102,6 +102,7 @@ class Restart:
         if begun.restart_socket is not None or self.taken.restart is not None:
             sock = begun.restart_socket or self.taken.restart
             assert sock is not None
+            self.taken.restart = None
             self._socket = RestartSocket(sock, self._clock, self.meet)
         if begun.predecessor is not None:
             before = Predecessor(
@@ -115,6 +116,7 @@ class Restart:
 
         :param seconds: until the one before ends, though it has clients.
         """
+        self.taken.close()
         drained = succeed(None) if self.predecessor is None else self.predecessor.drain(seconds)
         return drained.addCallback(self._listen)
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from tcpmesh.net.inherited import Inherited
 from tcpmesh.net.listening import Handed, listening_socket
-from tcpmesh.server.processes.framing import AT_ONCE, Frame, FramingError
+from tcpmesh.server.channel.framing import AT_ONCE, Frame, FramingError
 from tcpmesh.server.restart.messages import decode, rows, text, whole
 from tcpmesh.values.address import Address
 
@@ -100,3 +100,4 @@ class Taken:
         left += [] if self.restart is None else [self.restart]
         for sock in left:
             sock.close()
+        self.listening, self.kept, self.admin, self.restart = [], [], None, None

@@ -10,7 +10,7 @@ from collections.abc import MutableMapping
 from contextlib import suppress
 from typing import NamedTuple
 
-from tcpmesh.server.processes.framing import pieces_of
+from tcpmesh.server.channel.framing import pieces_of
 from tcpmesh.server.restart.messages import encode
 
 VARIABLE = "TCPMESH_UPGRADE"

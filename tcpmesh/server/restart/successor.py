@@ -17,11 +17,11 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import Cooperator, SchedulerStopped
 from twisted.logger import Logger
 
-from tcpmesh.server.processes.channel import Channel
-from tcpmesh.server.processes.framing import FramingError
+from tcpmesh.server.channel.channel import Channel
+from tcpmesh.server.channel.framing import FramingError
 from tcpmesh.server.restart.messages import MOST_BYTES, decode, encode, text, whole
-from tcpmesh.server.restart.numbers import NumbersOut
 from tcpmesh.server.restart.sockets import Out, socket_frames
+from tcpmesh.stats.exposition.plain import PlainNumbers
 from tcpmesh.stats.store import Store
 from tcpmesh.values.lifecycle.restart import VERSION, RestartFacts
 
@@ -105,7 +105,7 @@ class Successor:
         self._handing = handing
         self._ended = ended
         self._channel = Channel(sock, clock, self._receive, self._lost, MOST_BYTES)
-        self._numbers = NumbersOut(handing.store)
+        self._numbers = PlainNumbers(handing.store)
         self._telling: Iterator[None] | None = None
         self.stage = Stage.MET
         self.pid = 0
@@ -121,7 +121,7 @@ class Successor:
             "drain": self._drain,
             "ask": self._ask,
             "reopen": lambda told: handing.reopen(),
-            "terminate": lambda told: handing.quit(),
+            "terminate": self._terminate,
         }
 
     @property
@@ -208,6 +208,11 @@ class Successor:
         self._handing.taken_over(self, seconds)
         self._channel.send(encode("draining"))
 
+    def _terminate(self, told: Mapping[str, Any]) -> None:
+        """Only who serves may end this process: one that fails to start ends itself alone."""
+        if self.stage is Stage.SERVES:
+            self._handing.quit()
+
     def _ask(self, told: Mapping[str, Any]) -> None:
         if self.stage is Stage.SERVES and self._telling is None:
             self._telling = self._tell()
@@ -217,9 +222,9 @@ class Successor:
     def _tell(self) -> Iterator[None]:
         try:
             had_sinks = self._handing.begin_numbers()
-            for message in self._numbers.telling(had_sinks):
-                if message is not None:
-                    self._channel.send(message)
+            for part in self._numbers.telling(had_sinks):
+                if part is not None:
+                    self._channel.send(encode("numbers", **part))
                 yield
             self._channel.send(encode("numbers", connections=self._handing.clients, last=True))
         finally:

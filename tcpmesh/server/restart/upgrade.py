@@ -22,7 +22,7 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from tcpmesh.server.processes.channel import ENDED
+from tcpmesh.server.channel.channel import ENDED
 from tcpmesh.server.restart.restart import Restart
 from tcpmesh.server.restart.started import VARIABLE, Started
 from tcpmesh.server.restart.successor import Successor
@@ -93,6 +93,11 @@ class Upgrade:
         if reason:
             self._finish(reason)
         return done
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether it is not known yet what comes of it."""
+        return self._done is not None
 
     def _start(self, environ: Mapping[str, str]) -> None:
         executable, arguments, directory = self._program

@@ -6,8 +6,8 @@ from typing import get_args
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tcpmesh.server.channel.framing import FramingError
 from tcpmesh.server.link.frames import Table
-from tcpmesh.server.processes.framing import FramingError
 from tcpmesh.server.processes.messages import (
     FROM_FORK_SERVER,
     TO_FORK_SERVER,

@@ -20,10 +20,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.logs.levels import Levels
 from tcpmesh.logs.log import Log
+from tcpmesh.server.channel.framing import HEAD, FrameReader, pieces_of
 from tcpmesh.server.link.frames import TO_MAIN, TO_WORKER
 from tcpmesh.server.link.numbers import MainMessage, WorkerMessage
 from tcpmesh.server.processes import supervisor
-from tcpmesh.server.processes.framing import HEAD, FrameReader, pieces_of
 from tcpmesh.server.processes.messages import Fork, LogSettings
 from tcpmesh.server.processes.pauses import FIRST
 from tcpmesh.server.processes.supervisor import EXIT, WorkerProcesses

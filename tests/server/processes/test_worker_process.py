@@ -14,10 +14,10 @@ from tcpmesh.config import collector
 from tcpmesh.logs.debug import debug_logger
 from tcpmesh.logs.levels import Levels
 from tcpmesh.logs.log import Log
+from tcpmesh.server.channel.framing import FrameReader, pieces_of
 from tcpmesh.server.link.frames import TO_MAIN, TO_WORKER
 from tcpmesh.server.link.numbers import MainMessage, WorkerMessage
 from tcpmesh.server.processes import worker_process
-from tcpmesh.server.processes.framing import FrameReader, pieces_of
 from tcpmesh.server.processes.messages import LogSettings
 from tcpmesh.server.processes.worker_process import PATIENCE, WorkerProcess, log_of
 from tcpmesh.server.workers.no_network import NoNetwork

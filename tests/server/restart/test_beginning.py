@@ -7,7 +7,7 @@ import socket
 import stat
 from pathlib import Path
 
-from tcpmesh.server.processes.framing import pieces_of
+from tcpmesh.server.channel.framing import pieces_of
 from tcpmesh.server.restart import beginning
 from tcpmesh.server.restart.beginning import begin
 from tcpmesh.server.restart.messages import encode

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 
-from tcpmesh.server.processes.framing import pieces_of
+from tcpmesh.server.channel.framing import pieces_of
 from tcpmesh.server.restart import predecessor, successor
 from tcpmesh.server.restart.messages import encode
 from tcpmesh.server.restart.rendezvous import restart_address
@@ -297,6 +297,13 @@ class RefusedTests(RowTestCase):
         second.fail("no such extension")
         self.clock.settle()
         self.assert_serves_on("no such extension")
+
+    def test_ends(self) -> None:
+        """One that is told to end before it serves does not end the older one."""
+        second = self.restart(FakeProcess(), self.begun(restart_epoch=1))
+        second.end_predecessor()
+        self.clock.settle()
+        self.assertEqual([], self.old.done)
 
     def test_many(self) -> None:
         """Of peers that say nothing there are only so many."""

@@ -1,6 +1,6 @@
 """Messages and descriptors between two processes, over a unix socket that the reactor watches.
 
-Theory of operation: what a frame is, `tcpmesh.server.processes.framing` says.  Here it is put on a
+Theory of operation: what a frame is, `tcpmesh.server.channel.framing` says.  Here it is put on a
 socket that never blocks.  What the other side does not take yet waits in a queue, and descriptors
 that wait are duplicates, so that the caller may close its own as soon as `send` is over.  The queue
 is bounded: a peer that reads no more is lost, once so much waits, as is one that sends what is no
@@ -28,7 +28,7 @@ from twisted.internet.interfaces import IReadDescriptor, IWriteDescriptor
 from twisted.logger import Logger
 
 from tcpmesh.net.cooperator import SLICE
-from tcpmesh.server.processes.framing import (
+from tcpmesh.server.channel.framing import (
     AT_ONCE,
     MOST_BYTES,
     Frame,

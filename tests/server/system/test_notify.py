@@ -10,7 +10,7 @@ from pathlib import Path
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from tcpmesh.server.notify import Notifier
+from tcpmesh.server.system.notify import Notifier
 from tests.told import told_in
 
 

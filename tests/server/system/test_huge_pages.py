@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tcpmesh.server.huge_pages import HUGE, collapsing, huge_places
+from tcpmesh.server.system.huge_pages import HUGE, collapsing, huge_places
 
 MAPS = """\
 00200000-00600000 r-xp 00000000 08:01 77 /usr/bin/python3

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tcpmesh.server.processes.framing import (
+from tcpmesh.server.channel.framing import (
     AT_ONCE,
     HEAD,
     MOST_DESCRIPTORS,

@@ -11,8 +11,8 @@ from itertools import count
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tcpmesh.server.processes.channel import Channel
-from tcpmesh.server.processes.framing import AT_ONCE, HEAD, FramingError
+from tcpmesh.server.channel.channel import Channel
+from tcpmesh.server.channel.framing import AT_ONCE, HEAD, FramingError
 from tests.server.processes.watched import WatchingClock, open_descriptors
 
 
