@@ -32,11 +32,12 @@ TRANSPORTS ?= $(if $(filter Linux,$(shell uname -s)),epoll stock,stock)
 # The tests start hundreds of programs: where the environment lets Python keep no bytecode each of them would compile everything.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help run test fuzz explore soak attack lowest coverage check format apidocs changelog \
+.PHONY: help run upgrade-demo test fuzz explore soak attack lowest coverage check format apidocs changelog \
 	bench bench-micro bench-config record-verdicts record-runtime record-tls record-schema screenshots wheel dist sbom clean
 
 help:
 	@echo 'make run     start the demo: proxy on 127.0.0.1:10000, admin on 127.0.0.1:9901, two backends; Ctrl-C stops it'
+	@echo 'make upgrade-demo  half a minute: a client counts aloud through three upgrades of the proxy, and others are not refused'
 	@echo 'make test    run the test suite'
 	@echo 'make fuzz    random games on every kind of transports, ever others, for about six minutes, and before them a minute of ClientHellos'
 	@echo 'make explore  every order of eight events of both sides of a proxied connection, half an hour'
@@ -64,6 +65,9 @@ help:
 
 run: $(VENV)/.has-run
 	@$(BIN)/python configs/demo.py
+
+upgrade-demo: $(VENV)/.has-run
+	@$(BIN)/python configs/upgrade_demo.py
 
 test: $(VENV)/.has-test $(AXE)
 	@failed=0; \

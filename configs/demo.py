@@ -141,7 +141,11 @@ def run() -> None:
                 str(port),
             ]
             children.append(Child(name, arguments, ended))
-        children.append(Child("tcpmesh", ["tcpmesh", "--config-path", str(CONFIG)], ended))
+        children.append(
+            Child(
+                "tcpmesh", ["tcpmesh", "--disable-hot-restart", "--config-path", str(CONFIG)], ended
+            )
+        )
         wait_until_ready(ended)
         print(READY, flush=True)
         raise DemoError(f"{ended.get()} has ended; its last lines above say why.")

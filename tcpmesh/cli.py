@@ -31,6 +31,7 @@ from tcpmesh.terminal.commands import CONNECTIONS_HELP, TOP_HELP, connections, t
 from tcpmesh.terminal.gathering import VIEWS
 from tcpmesh.terminal.options import ConnectionsOptions, TopOptions
 from tcpmesh.terminal.reload import RELOAD_HELP, ReloadOptions, reload
+from tcpmesh.terminal.upgrade import UPGRADE_HELP, UpgradeOptions, upgrade
 
 HELP = """\
 Usage: tcpmesh COMMAND [options] [FILE]
@@ -255,6 +256,7 @@ def _commands() -> Commands:
         "top": _options_of(TopOptions()),
         "connections": _options_of(ConnectionsOptions()),
         "reload": _options_of(ReloadOptions()),
+        "upgrade": _options_of(UpgradeOptions()),
     }
     words = {"completion": tuple(SHELLS), "help": tuple(COMMANDS)}
     return {
@@ -332,6 +334,7 @@ COMMANDS: Mapping[str, Command] = {
     "top": Command("show what a running proxy does, live", top, TOP_HELP),
     "connections": Command("print who is connected to what", connections, CONNECTIONS_HELP),
     "reload": Command("have a running proxy read its file again", reload, RELOAD_HELP),
+    "upgrade": Command("replace a running proxy by what is installed", upgrade, UPGRADE_HELP),
     "completion": Command("print the completion script of a shell", _completion, _COMPLETION_HELP),
     "version": Command("say what this is", _version, _VERSION_HELP),
     "help": Command("this text, or that of a command", _help, _HELP_HELP),

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import fields, replace
 from importlib.metadata import entry_points
 from time import time
-from typing import Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from twisted.application.service import IService
 from twisted.logger import Logger
@@ -31,17 +31,23 @@ from tcpmesh.config.load import Loaded, load
 from tcpmesh.config.messages.types import EXTENSION_GROUP
 from tcpmesh.config.options import option_problems
 from tcpmesh.config.rules.deprecated import DEPRECATED
-from tcpmesh.config.text.problems import ConfigError, Problem, by_place, verdict
+from tcpmesh.config.text.problems import ConfigError, Problem, by_place, render, verdict
 from tcpmesh.config.text.source_map import SourceMap
 from tcpmesh.logs.log import Log
 from tcpmesh.logs.standard import take_standard_logging
+from tcpmesh.server.restart.pid_file import PidFile, take_pid_file
+from tcpmesh.server.restart.started import started_by
 from tcpmesh.tap_help import help_text
 from tcpmesh.tap_log import format_problems, level_problems, log_of, pattern_of
 from tcpmesh.tap_options import FLAGS, PARAMETERS, version_line, what_is_wrong
 from tcpmesh.tap_output import complain, refuse, tell
 from tcpmesh.tap_process import CannotRun, check_pid_file, check_user, enter_directory
+from tcpmesh.values.lifecycle.restart import DISABLED, VERSION, CannotTakeOver
 from tcpmesh.values.live.origin import origin_of
 from tcpmesh.values.server_options import ServerOptions
+
+if TYPE_CHECKING:
+    from tcpmesh.server.process import Row
 
 ALIASES = {"c": "config-path", "config": "config-path", "l": "log-level"}
 
@@ -93,6 +99,12 @@ class Options(usage.Options):
         self.loaded: Loaded | None = None
         self._given: list[str] = []
         """The options that the user wrote, by their full names."""
+        self._asks_version = False
+        self.directory = _directory()
+        """Where the process was started."""
+        self.started = started_by(os.environ)
+        """How another process has started this one, to be taken over from."""
+        self.pid_file = PidFile(self)
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
         """Parse a command line.
@@ -104,6 +116,7 @@ class Options(usage.Options):
         try:
             self._parse(list(sys.argv[1:] if options is None else options))
         except usage.UsageError as e:
+            self._tell_failure(str(e))
             if self.parent is None:
                 raise
             refuse(f"{self.command}: {e} (--help tells of all options)")
@@ -158,10 +171,9 @@ class Options(usage.Options):
         """The same as --allow-unknown-static-fields."""
         self["allow-unknown-static-fields"] = 1
 
-    def opt_hot_restart_version(self) -> NoReturn:
-        """Print 'disabled' and exit, for there is no hot restart."""
-        tell("disabled")
-        sys.exit(0)
+    def opt_hot_restart_version(self) -> None:
+        """Print which processes can take over from this one, and exit."""
+        self._asks_version = True
 
     def opt_version(self) -> NoReturn:
         """Show the version and exit."""
@@ -182,6 +194,13 @@ class Options(usage.Options):
         """Judge the options and the configuration; ends the process here where either is wrong or
         only judging was asked for.
         """
+        if self._asks_version:
+            tell(DISABLED if self["disable-hot-restart"] else VERSION)
+            sys.exit(0)
+        if self["restart-epoch"] and self["use-dynamic-base-id"]:
+            raise usage.UsageError(
+                f"--restart-epoch={self['restart-epoch']} is of no use with --use-dynamic-base-id"
+            )
         if self["enable-fine-grain-logging"] and self["component-log-level"]:
             raise usage.UsageError(
                 "--component-log-level will not work with --enable-fine-grain-logging"
@@ -220,6 +239,7 @@ class Options(usage.Options):
                 raise ConfigError(wrong, loaded.warnings, loaded.sources)
         except ConfigError as e:
             e = ConfigError((*refused, *e.problems), (*warnings, *e.warnings), e.sources)
+            self._tell_failure(_first_of(e.problems))
             if self["format"] == "json":
                 tell(json.dumps(e.as_dict(), indent=1))
             else:
@@ -263,6 +283,8 @@ class Options(usage.Options):
         }
         for name in _FLAGS & values.keys():
             values[name] = bool(values[name])
+        if self.started is not None:
+            values.update(restart_epoch=self.started.epoch, base_id=self.started.base_id)
         return ServerOptions(**values)
 
     def _prepare_process(self, twistd: Any) -> None:
@@ -271,9 +293,23 @@ class Options(usage.Options):
             enter_directory(twistd)
             if self["mode"] == "serve":
                 check_user(twistd)
-                check_pid_file(twistd)
+                if self.server_options().restart_epoch:
+                    self.pid_file = take_pid_file(twistd)
+                else:
+                    self.pid_file = PidFile(twistd)
+                    check_pid_file(twistd)
         except CannotRun as e:
-            refuse(str(e))
+            self.fail(str(e))
+
+    def fail(self, reason: str) -> NoReturn:
+        """End the process with status 1 and this line."""
+        self._tell_failure(reason)
+        refuse(reason)
+
+    def _tell_failure(self, reason: str) -> None:
+        """Tell the process that has started this one, if one has."""
+        if self.started is not None:
+            self.started.tell_failure(reason)
 
     def log(self) -> Log:
         """The log that these options, and twistd's own --logfile, ask for."""
@@ -319,7 +355,9 @@ def makeService(options: Options) -> IService:
     origin = origin_of(by_place(options.loaded.warnings), time())
     # Its lines, which take many times as much memory as the message, are not asked for again.
     options.loaded = Loaded(bootstrap, (), SourceMap(()))
-    server = ProcessServer(reactor, bootstrap, settings, log, origin=origin)
+    server = ProcessServer(
+        reactor, bootstrap, settings, log, origin=origin, row=_row(options, settings)
+    )
     server.live.addCallback(lambda _: _calm_collector()).addCallback(lambda _: _settle())
     running: Any = reactor
     running.callWhenRunning(
@@ -329,9 +367,42 @@ def makeService(options: Options) -> IService:
         server.finish,
         server.reopen_logs,
         lambda: server.reloads.reload("signal"),
+        server.upgrade_on_signal,
     )
     atexit.register(_end_with, server, log)
     return server
+
+
+def _row(options: Options, settings: ServerOptions) -> Row:
+    """What the process has to do with those before and after it: here, as long as there is a
+    terminal for a refusal.
+    """
+    from tcpmesh.server.process import Row
+    from tcpmesh.server.restart.beginning import begin
+    from tcpmesh.server.restart.upgrade import Program
+
+    twistd: Any = options.parent
+    uid = twistd.get("uid") if twistd is not None else None
+    try:
+        beginning = begin(settings, options.started, -1 if uid is None else uid)
+    except CannotTakeOver as e:
+        options.fail(str(e))
+    program = Program(sys.executable, tuple(sys.orig_argv), options.directory)
+    return Row(beginning, options.pid_file, program)
+
+
+def _directory() -> str:
+    """Where the process is."""
+    try:
+        return os.getcwd()
+    except OSError:
+        return "."  # it is gone, and with it all relative paths
+
+
+def _first_of(problems: tuple[Problem, ...]) -> str:
+    """What is wrong, in one line."""
+    first, *_ = render(problems[:1], {}).splitlines() or [""]
+    return f"{first} (and {len(problems) - 1} more)" if len(problems) > 1 else first
 
 
 def _raise_descriptor_limit() -> None:

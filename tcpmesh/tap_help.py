@@ -41,6 +41,22 @@ GROUPS: Sequence[tuple[str, tuple[str, ...]]] = (
     ),
     (NODE, ("service-node", "service-cluster", "service-zone")),
     (
+        "Taking over from a running process (hot restart)",
+        (
+            "restart-epoch",
+            "base-id",
+            "use-dynamic-base-id",
+            "base-id-path",
+            "socket-path",
+            "socket-mode",
+            "parent-shutdown-time-s",
+            "skip-hot-restart-on-no-parent",
+            "skip-hot-restart-parent-stats",
+            "disable-hot-restart",
+            "hot-restart-version",
+        ),
+    ),
+    (
         "The process",
         (
             "uid",
@@ -71,6 +87,10 @@ _VALUES = {
     "admin-name": "NAME",
     "base-id-path": "FILE",
     "socket-path": "FILE",
+    "socket-mode": "MODE",
+    "base-id": "NUMBER",
+    "restart-epoch": "NUMBER",
+    "parent-shutdown-time-s": "SECONDS",
     "file-flush-interval-msec": "MS",
     "file-flush-min-size-kb": "KIB",
     "concurrency": "NUMBER",
@@ -106,7 +126,9 @@ def help_text(
     rows |= {row[0]: _row(row[0], row[1], row[2], "") for row in flags}
     rows["help"] = _row("help", "h", "This text.", "")
     rows["version"] = _row("version", None, "What this is, in one line.", "")
-    rows["hot-restart-version"] = _row("hot-restart-version", None, "Prints 'disabled'.", "")
+    rows["hot-restart-version"] = _row(
+        "hot-restart-version", None, "Print which processes can take over from this one.", ""
+    )
     grouped = {name for _, names in GROUPS for name in names} | {"help", "version"}
     others = tuple(name for name in rows if name not in grouped)
     groups = [*GROUPS, (OTHERS, others)]

@@ -30,7 +30,6 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
 #: Options that name a file.
 FILES = ("config-path", "log-path", "admin-address-path", "base-id-path", "socket-path")
 
-HOT_RESTART = "Refused without --disable-hot-restart: there is no hot restart yet."
 REFUSED = "Refused, or with --allow-unsupported a warning: not supported yet."
 
 
@@ -50,6 +49,29 @@ def at_least_one(text: str) -> int:
     :raise ValueError: for anything else.
     """
     return max(natural(text), 1)
+
+
+def base_id(text: str) -> int:
+    """A number of 32 bits.
+
+    :raise ValueError: for anything else.
+    """
+    number = natural(text)
+    if number >> 32:
+        raise ValueError(f"{text} is larger than {(1 << 32) - 1}")
+    return number
+
+
+def octal(text: str) -> int:
+    """The mode of a file.
+
+    :raise ValueError: for anything else.
+    """
+    if not (text.isascii() and text.isdigit() and set(text) <= set("01234567")):
+        raise ValueError(f"'{text}' is no octal number, such as 600")
+    if int(text, 8) > 0o777:
+        raise ValueError(f"{text} is larger than 777")
+    return int(text, 8)
 
 
 def one_of(name: str) -> Callable[[str], str]:
@@ -200,7 +222,7 @@ _PARAMETERS: list[list[Any]] = [
         "parent-shutdown-time-s",
         None,
         900,
-        "Seconds until a hot-restart parent ends.  No effect yet.",
+        "Seconds after which a process that was taken over from cuts off the clients that it has.",
         natural,
     ],
     [
@@ -217,11 +239,28 @@ _PARAMETERS: list[list[Any]] = [
         "KiB buffered by a file access log that force a flush.",
         natural,
     ],
-    ["restart-epoch", None, 0, HOT_RESTART, natural],
-    ["base-id", None, 0, HOT_RESTART, natural],
-    ["base-id-path", None, "", HOT_RESTART],
-    ["socket-path", None, "", HOT_RESTART],
-    ["socket-mode", None, "", HOT_RESTART],
+    [
+        "restart-epoch",
+        None,
+        0,
+        "0, or one more than that of the running process that this one takes over from.",
+        natural,
+    ],
+    [
+        "base-id",
+        None,
+        0,
+        "Processes that take over from each other have the same; others need one each.",
+        base_id,
+    ],
+    ["base-id-path", None, "", "File to write the base id to."],
+    [
+        "socket-path",
+        None,
+        "@tcpmesh_domain_socket",
+        "Where a process is found that is taken over from: a path, or after @ an abstract name.",
+    ],
+    ["socket-mode", None, 0o600, "Of that path: an octal number, 600 by default.", octal],
     [
         "local-address-ip-version",
         None,
@@ -272,10 +311,18 @@ FLAGS: list[list[Any]] = [
         None,
         "Unknown fields in dynamic configuration are not even counted.",
     ],
-    ["disable-hot-restart", None, "There is none yet; what is said of one has no effect then."],
-    ["skip-hot-restart-on-no-parent", None, "No effect: there is never a parent."],
-    ["skip-hot-restart-parent-stats", None, "No effect: there is never a parent."],
-    ["use-dynamic-base-id", None, HOT_RESTART],
+    [
+        "disable-hot-restart",
+        None,
+        "No process takes over but by SIGUSR2 or tcpmesh upgrade, and any number may run.",
+    ],
+    [
+        "skip-hot-restart-on-no-parent",
+        None,
+        "Start also where there is no process to take over from.",
+    ],
+    ["skip-hot-restart-parent-stats", None, "Count from 0 where another process was before."],
+    ["use-dynamic-base-id", None, "Take a base id that nobody has."],
     ["skip-deprecated-logs", None, "Do not warn of fields that Envoy has deprecated."],
     ["log-stacktrace-single-entry", None, "No effect: it always is one."],
     ["cpuset-threads", None, "No effect for now: there is one worker."],

@@ -79,7 +79,9 @@ class RunTests(CommandTestCase):
 
     def test_the_plugin_serves(self) -> None:
         """What runs is the service that twistd makes."""
-        options, ours = self.serving("run", "--config-yaml", "node: {id: here}")
+        options, ours = self.serving(
+            "run", "--disable-hot-restart", "--config-yaml", "node: {id: here}"
+        )
         made = options.loadedPlugins["tcpmesh"].makeService(ours)
         self.assertEqual("here", made.bootstrap.node.id)
 

@@ -25,6 +25,7 @@ from tcpmesh.tap_help import OTHERS
 from tcpmesh.values.server_options import ServerOptions
 from tests.config.texts import GOOD
 
+ALONE = "--disable-hot-restart"
 EMPTY = ("--config-yaml", "{}")
 SERVING = ("--config-yaml", GOOD)
 
@@ -245,7 +246,6 @@ class OptionsOfEnvoyTests(OptionsTestCase):
         """
         for option, reason in (
             ("--concurrency=4", "one worker serves all for now"),
-            ("--parent-shutdown-time-s=3", "there is no hot restart yet"),
             ("--cpuset-threads", "one worker serves all for now"),
             (
                 "--enable-fine-grain-logging",
@@ -272,19 +272,20 @@ class OptionsOfEnvoyTests(OptionsTestCase):
             self.assertEqual(["starts", warned], self.said(option, ALLOW))
 
     def test_hot_restart(self) -> None:
-        """What is said of a hot restart is refused, unless there is to be none."""
+        """What is said of a hot restart is taken, with Envoy's one rule."""
         for option in (
             "--base-id=2",
             "--restart-epoch=1",
             "--base-id-path=/a",
             "--socket-path=/a",
-            "--socket-mode=600",
+            "--socket-mode=640",
             "--use-dynamic-base-id",
+            "--parent-shutdown-time-s=3",
         ):
-            (line,) = self.said(option)
-            self.assertIn("there is no hot restart yet: ", line)
-            self.assertEqual(["starts"], self.said(option, "--disable-hot-restart"))
-        self.assertEqual(["starts"], self.said("--base-id=0", "--restart-epoch=0"))
+            self.assertEqual(["starts"], self.said(option))
+        both = ("--restart-epoch=1", "--use-dynamic-base-id")
+        error = self.assertRaises(usage.UsageError, self.said, *both)
+        self.assertIn("--restart-epoch=1 is of no use with --use-dynamic-base-id", str(error))
 
     def test_harmless(self) -> None:
         """What makes no difference to a TCP proxy without hot restart is taken without a word."""
@@ -334,9 +335,14 @@ class OptionsOfEnvoyTests(OptionsTestCase):
             self.assertTrue(str(caught.exception).startswith(f"--stats-tag: {wrong!r}"))
 
     def test_hot_restart_version(self) -> None:
-        """--hot-restart-version says that there is none, as Envoy does where it is disabled."""
-        self.assertEqual(0, self.ends("--hot-restart-version"))
-        self.assertEqual("disabled\n", self.out.getvalue())
+        """--hot-restart-version says what this takes over from, and where hot restart is disabled
+        that there is none.
+        """
+        for more, said in (((), "1\n"), ((ALONE,), "disabled\n")):
+            self.out.seek(0)
+            self.out.truncate()
+            self.assertEqual(0, self.ends("--hot-restart-version", *more))
+            self.assertEqual(said, self.out.getvalue())
 
 
 class BadValuesTests(OptionsTestCase):
@@ -815,7 +821,7 @@ class ServiceTests(OptionsTestCase):
 
     def test_make_service(self) -> None:
         """makeService makes the server of the configuration that was judged."""
-        options = self.parse("--config-yaml", "node: {id: here}")
+        options = self.parse("--config-yaml", "node: {id: here}", ALONE)
         made = tap.makeService(options)
         self.assertTrue(IService.providedBy(made))
         assert isinstance(made, Server)
@@ -826,7 +832,7 @@ class ServiceTests(OptionsTestCase):
         """The server knows when its configuration was read, and what was said of it, with the
         places.
         """
-        made = tap.makeService(self.parse("--config-yaml", UNKNOWN_CLUSTER))
+        made = tap.makeService(self.parse("--config-yaml", UNKNOWN_CLUSTER, ALONE))
         assert isinstance(made, Server)
         self.assertGreater(made.origin.loaded_at, 1.7e9)
         found = made.origin.warnings[0]
@@ -841,7 +847,7 @@ class ServiceTests(OptionsTestCase):
         for level, lines in (("debug", 1), ("info", 0)):
             path = self.file("", f"{level}.log")
             tap.makeService(
-                self.parse("--config-yaml", UNKNOWN_CLUSTER, "--log-path", path, "-l", level)
+                self.parse("--config-yaml", UNKNOWN_CLUSTER, ALONE, "--log-path", path, "-l", level)
             )
             written = Path(path).read_text().splitlines()
             self.assertEqual(
@@ -858,7 +864,7 @@ class ServiceTests(OptionsTestCase):
     def test_other_loggers(self) -> None:
         """What libraries say through the standard library's logging is in the log, too."""
         path = self.file("", "with-others.log")
-        tap.makeService(self.parse(*EMPTY, "--log-path", path))
+        tap.makeService(self.parse(*EMPTY, ALONE, "--log-path", path))
         logging.getLogger("kitchen").warning("it burns")
         self.assertIn("[warning][kitchen] it burns\n", Path(path).read_text())
 

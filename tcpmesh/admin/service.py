@@ -7,6 +7,7 @@ has to answer.  And it may have the descriptors that clients may not.
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from tcpmesh.admin.guard import Guard
 from tcpmesh.admin.site import OPEN, AdminSite
 from tcpmesh.interfaces import IServer
 from tcpmesh.net.descriptor_reserve import DescriptorReserve
-from tcpmesh.net.listen import bind, open_socket
+from tcpmesh.net.listen import BoundSocket, bind, open_socket, take_over
 from tcpmesh.net.stock.network import StockNetwork
 from tcpmesh.values.address import Address
 from tcpmesh.values.all_or_nothing import all_or_nothing
@@ -46,6 +47,7 @@ class AdminService(Service):
     :param options: how its address is bound.
     :param access_logs: where requests are written down, if they are.
     :param guard: what it lets through.
+    :param handed: the listening socket, where a process that this one takes over from has it.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class AdminService(Service):
         options: ListenOptions = OPTIONS,
         access_logs: AccessLogs | None = None,
         guard: Guard = OPEN,
+        handed: socket.socket | None = None,
     ) -> None:
         self.setName("admin")
         self.site = AdminSite(server, ENDPOINTS, reactor, cooperator, access_logs, guard)
@@ -67,6 +70,9 @@ class AdminService(Service):
         self._network = StockNetwork(reactor, DescriptorReserve(reactor, reserve=0))
         self._port: IListeningPort | None = None
         self._bound = address
+        self._sock: BoundSocket | None = None
+        """What is listened to, as long as it is."""
+        self._handed = handed
 
     @property
     def bound_address(self) -> str:
@@ -80,17 +86,42 @@ class AdminService(Service):
         """
         super().privilegedStartService()
         with all_or_nothing() as undo:
-            sock = bind(self._address, self._options)
+            if self._handed is not None:
+                sock = BoundSocket(fileno=self._handed.detach())
+                sock.setblocking(False)
+                take_over(sock, self._options)
+            else:
+                sock = bind(self._address, self._options)
             undo.callback(sock.close_unopened)
-            open_socket(sock, self._options)
             self._bound = Address.from_sockaddr(sock.family, sock.getsockname())
-            self._port = self._network.listen(sock, self.site, ACCEPTS)
+            self._sock = sock
+            if self._handed is None:
+                self.serve()
         _log.info("admin address: {address}", address=self.bound_address)
         self._write_address()
 
+    def serve(self) -> None:
+        """Let clients in, if they are not yet: with a socket that was handed over they are only
+        once its process lets nobody in any more.
+        """
+        if self._port is None and self._sock is not None:
+            open_socket(self._sock, self._options)
+            self._port = self._network.listen(self._sock, self.site, ACCEPTS)
+
+    @property
+    def listening(self) -> tuple[Address, BoundSocket] | None:
+        """The address that was asked for, and what is listened to."""
+        return (self._address, self._sock) if self._sock is not None else None
+
+    def stop_listening(self) -> None:
+        """Let nobody in any more: another process does."""
+        port, self._port, self._sock = self._port, None, None
+        if port is not None:
+            port.stopListening()
+
     def startService(self) -> None:
         """Serve; binds first if that was not done with more privileges before."""
-        if self._port is None:
+        if self._sock is None:
             self.privilegedStartService()
         super().startService()
 
@@ -99,7 +130,9 @@ class AdminService(Service):
         done.
         """
         super().stopService()
-        self._port = None
+        if self._port is None and self._sock is not None:
+            self._sock.close()
+        self._port = self._sock = None
         return self._network.stop().addCallback(self._close_logs)
 
     def log_to(self, access_logs: AccessLogs | None) -> None:

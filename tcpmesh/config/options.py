@@ -19,21 +19,10 @@ UNSUPPORTED: Mapping[str, str] = {
 }
 """Options of Envoy's that would have to do something, and why they do not."""
 
-OF_HOT_RESTART: Mapping[str, str] = {
-    "base-id": "another process with the same one would not be refused",
-    "base-id-path": "there is nothing to write there",
-    "restart-epoch": "there is no process to take over from",
-    "socket-mode": "there is no such socket",
-    "socket-path": "there is no such socket",
-    "use-dynamic-base-id": "there is none to choose",
-}
-"""Those that mean nothing with `--disable-hot-restart`, as for Envoy."""
-
 SERVED_OTHERWISE: Mapping[str, str] = {
     "concurrency": "one worker serves all for now",
     "cpuset-threads": "one worker serves all for now",
     "enable-fine-grain-logging": "levels are those of loggers, not of source files: see /logging",
-    "parent-shutdown-time-s": "there is no hot restart yet",
 }
 """Those whose values, where they are not the default, change nothing for now."""
 
@@ -55,8 +44,6 @@ def option_problems(
         *_found(UNSUPPORTED, "tcpmesh does not support this option yet", severity, given),
         *_found(SERVED_OTHERWISE, "no effect", "warning", changed),
     ]
-    if not values["disable-hot-restart"]:
-        found += _found(OF_HOT_RESTART, "there is no hot restart yet", severity, changed)
     return tuple(sorted(found, key=lambda problem: problem.place))
 
 

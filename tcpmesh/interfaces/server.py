@@ -9,8 +9,8 @@ from zope.interface import Attribute, Interface
 from twisted.internet.defer import Deferred
 
 from tcpmesh.values.drain import DrainScope
+from tcpmesh.values.lifecycle.reload import Configuration, Reloaded
 from tcpmesh.values.live.traffic import Traffic
-from tcpmesh.values.reload import Configuration, Reloaded
 from tcpmesh.values.runtime import Entry
 from tcpmesh.values.statuses import (
     ChainStatus,
@@ -64,11 +64,21 @@ class IServer(Interface):
     )
     state = Attribute("'LIVE', 'DRAINING', 'PRE_INITIALIZING' or 'INITIALIZING'.")
     uptime = Attribute("Seconds since this process started, a `float`.")
+    restart_facts = Attribute("The `RestartFacts`: which processes were before this one.")
     log_levels = Attribute("The `Levels`.")
     origin = Attribute("The `Origin` of its configuration.")
     samples = Attribute("The `Sample`s of the last ten minutes, the latest at the end.")
     host_events = Attribute("The `RecentEvents` of all clusters.")
     reloads = Attribute("The `IReloads`.")
+
+    def upgrade() -> Deferred[int]:
+        """Start the program that is installed now, with this one's command line, and let it take
+        over.
+
+        :return: fires with the number of the new process when it serves, or with
+            `tcpmesh.values.lifecycle.restart.CannotTakeOver`, or with
+            `tcpmesh.values.statuses.NotPossible` where this program is another one.
+        """
 
     def flushing_for_admin() -> Iterator[None]:
         """To be gone through before statistics are shown: a flush, where these happen only then

@@ -4,7 +4,7 @@ proxy needs of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from socket import socket
 from typing import Any
 
@@ -191,6 +191,13 @@ class INetwork(Interface):
         `tcpmesh.net.listen.BoundSocket`, to be closed with `close_unopened` as long as that is so.
 
         :raise tcpmesh.net.listen.BindError: where the address cannot be had.
+        """
+
+    def take_rest(address: Address, options: ListenOptions) -> Sequence[Any]:
+        """Sockets of this address, besides that of `bind`, that a process before this one has
+        left, and where clients may wait: to be listened to as well.
+
+        :raise tcpmesh.net.listen.BindError: where one cannot be as the options say.
         """
 
     def listen(sock: Any, factory: Any, accepts_per_event: int = 0) -> IListeningPort:

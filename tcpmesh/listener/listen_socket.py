@@ -40,6 +40,8 @@ class ListenSocket:
         self._sock: Any = None
         self._is_taken_over = False
         self._port: IListeningPort | None = None
+        self._beside: list[ListenSocket] = []
+        """Sockets of the same address whose queues a process before this one has left."""
         self._is_paused = False
 
     def bind(self, predecessor: ListenSocket | None) -> None:
@@ -52,6 +54,17 @@ class ListenSocket:
             self._is_taken_over = self._sock is not None
         if self._sock is None:
             self._sock = self._network.bind(self.address, self.options)
+            for sock in self._network.take_rest(self.address, self.options):
+                self._add_beside(sock)
+        elif predecessor is not None:
+            for each in predecessor._beside:
+                self._add_beside(each.duplicate())
+
+    def _add_beside(self, sock: Any) -> None:
+        """Clients wait at this socket too."""
+        beside = type(self)(self.address, self.options, self._network)
+        beside._sock, beside._is_taken_over, beside._is_paused = sock, True, self._is_paused
+        self._beside.append(beside)
 
     @property
     def binding(self) -> tuple[Any, ...]:
@@ -91,6 +104,8 @@ class ListenSocket:
         self._port = self._network.listen(self._sock, factory, self.options.accepts_per_event)
         if self._is_paused and IPausable.providedBy(self._port):
             self._port.pause_accepting()
+        for each in self._beside:
+            each.open(factory)
         return True
 
     def pause(self, pauses: bool) -> None:
@@ -98,6 +113,8 @@ class ListenSocket:
         if pauses is self._is_paused:
             return
         self._is_paused = pauses
+        for each in self._beside:
+            each.pause(pauses)
         port = self._port
         if IPausable.providedBy(port):
             if pauses:
@@ -107,6 +124,8 @@ class ListenSocket:
 
     def close(self) -> None:
         """Let nobody in any more."""
+        for each in self._beside:
+            each.close()
         if self._port is not None:
             self._port.stopListening()
         elif self._is_taken_over and self._sock is not None:

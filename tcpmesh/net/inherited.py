@@ -66,6 +66,15 @@ class InheritedSockets:
             raise BindError(f"cannot use the socket {_text(found)}: {e.strerror or e}") from None
         return sock
 
+    def add(self, sockets: Iterable[Inherited]) -> None:
+        """Those that a predecessor was started with."""
+        self._sockets += tuple(sockets)
+        self._untaken = {each.sock: each for each in self._sockets}
+
+    def all(self) -> tuple[Inherited, ...]:
+        """All, taken or not."""
+        return self._sockets
+
     def untaken(self) -> list[str]:
         """Those that no listener has taken, as texts."""
         return list(map(_text, self._untaken.values()))

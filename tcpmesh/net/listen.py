@@ -7,13 +7,17 @@ import errno
 import os
 import socket
 import stat
+from collections.abc import MutableSet
 from contextlib import suppress
+from itertools import count
 
 from tcpmesh.net.congestion import spare_loopback
 from tcpmesh.net.namespace import network_namespace
 from tcpmesh.values.address import Address
 from tcpmesh.values.all_or_nothing import all_or_nothing
 from tcpmesh.values.socket_options import IPPROTO_MPTCP, ListenOptions, SocketOption
+
+_serials = count(1)
 
 MOST_BACKLOG = (1 << 31) - 1
 """What the system call takes; the kernel has a limit of its own below that."""
@@ -30,6 +34,29 @@ class BoundSocket(socket.socket):
     """The path that a unix socket is bound to."""
     _file: tuple[int, int] | None = None
     """The device and the number of the file there."""
+    _registry: MutableSet[BoundSocket] | None = None
+    asked: Address
+    """What was asked for, perhaps with port 0."""
+    name = ""
+    """Of the listener that it was bound for."""
+    namespace = ""
+    """The file of the network namespace that it is in; empty for that of the process."""
+    serial = 0
+    """Greater than that of each that was made before."""
+
+    def register(self, registry: MutableSet[BoundSocket]) -> None:
+        """Be known to somebody, as are all duplicates from now on."""
+        self.serial = next(_serials)
+        self._registry = registry
+        registry.add(self)
+
+    def dup(self) -> BoundSocket:
+        """Another descriptor of it, which has no file to remove."""
+        copy = super().dup()
+        if self._registry is not None:
+            copy.asked, copy.name, copy.namespace = self.asked, self.name, self.namespace
+            copy.register(self._registry)
+        return copy
 
     def bind_to_path(self, path: str) -> None:
         """Bind a unix socket."""
@@ -121,13 +148,21 @@ def take_over(sock: socket.socket, options: ListenOptions) -> None:
 
     :raise BindError: where the system refuses.
     """
-    path = sock.getsockname()
     try:
         _set(sock, options.before_bind + options.after_bind)
-        if options.mode is not None and isinstance(path, str):
-            os.chmod(path, options.mode)
+        set_mode(sock, options)
     except OSError as e:
-        raise BindError(f"cannot change '{path}': {e.strerror or e}") from None
+        raise BindError(f"cannot change '{sock.getsockname()}': {e.strerror or e}") from None
+
+
+def set_mode(sock: socket.socket, options: ListenOptions) -> None:
+    """Let the path of a unix socket, where it has one, be open to whom these options say.
+
+    :raise OSError: where the system refuses.
+    """
+    path = sock.getsockname()
+    if options.mode is not None and sock.family == socket.AF_UNIX and isinstance(path, str):
+        os.chmod(path, options.mode)
 
 
 def _bind_unix(sock: BoundSocket, address: Address, options: ListenOptions) -> None:

@@ -25,8 +25,8 @@ class Stoppable(Protocol):
     """What is to end."""
 
     @property
-    def open_connections(self) -> int:
-        """Clients of all listeners."""
+    def waited_for(self) -> int:
+        """Clients that are left."""
 
     def drain_listeners(self, scope: DrainScope) -> None:
         """Accept no more clients."""
@@ -63,8 +63,13 @@ class GracefulStop:
         self._began = self._told = self._clock.seconds()
         self._server.drain_listeners(DrainScope.ALL)
         log.info("no more clients are accepted; the last one's end is waited for")
-        self._say(self._server.open_connections)
+        self._say(self._server.waited_for)
         self._call = self._clock.callLater(0, self._look)
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether the process ends."""
+        return self._call is not None
 
     def cancel(self) -> None:
         """The process ends by another way."""
@@ -72,7 +77,7 @@ class GracefulStop:
             self._call.cancel()
 
     def _look(self) -> None:
-        now, left = self._clock.seconds(), self._server.open_connections
+        now, left = self._clock.seconds(), self._server.waited_for
         if not left:
             log.info("the last client has left")
             self._end()

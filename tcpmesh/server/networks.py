@@ -9,7 +9,7 @@ import select
 from typing import Any
 
 from tcpmesh.interfaces import INetwork
-from tcpmesh.net.inherited import InheritedSockets
+from tcpmesh.net.listening import ListeningSockets
 from tcpmesh.net.stock.network import StockNetwork
 
 VARIABLE = "TCPMESH_TRANSPORT"
@@ -21,12 +21,12 @@ class NoSuchTransport(Exception):
 
 def default_network(
     reactor: Any,
-    inherited: InheritedSockets = InheritedSockets(),  # noqa: B008 - of none
+    listening: ListeningSockets | None = None,
 ) -> INetwork:
     """The network that the environment variable TCPMESH_TRANSPORT names (`epoll` or `stock`), else
     the best there is.
 
-    :param inherited: listening sockets that are there already.
+    :param listening: where listening sockets come from.
     :raise NoSuchTransport: where it names another, or one that this system does not have.
     """
     fast = hasattr(select, "epoll") and hasattr(reactor, "addReader")
@@ -39,5 +39,5 @@ def default_network(
     if chosen == "epoll":
         from tcpmesh.net.epoll.network import EpollNetwork
 
-        return EpollNetwork(reactor, inherited=inherited)
-    return StockNetwork(reactor, inherited=inherited)
+        return EpollNetwork(reactor, listening=listening)
+    return StockNetwork(reactor, listening=listening)

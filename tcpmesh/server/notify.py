@@ -49,6 +49,12 @@ class Notifier:
         """
         self._send("STOPPING=1", f"STATUS={status}")
 
+    def hand_over(self, pid: int) -> None:
+        """Another process is the main one from now on, and tells how far it is."""
+        self._send(f"MAINPID={pid}")
+        self.close()
+        self._path = ""
+
     def status(self, text: str) -> None:
         """What `systemctl status` shows."""
         self._send(f"STATUS={text}")

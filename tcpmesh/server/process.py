@@ -5,21 +5,33 @@ is to quit, and gives the process its exit status.
 from __future__ import annotations
 
 import os
-from typing import Any
+import socket
+from typing import Any, NamedTuple, NoReturn
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import ILogObserver, Logger
 from twisted.python import threadable
 from twisted.python.failure import Failure
 
+from tcpmesh.admin.service import AdminService
 from tcpmesh.interfaces import INetwork
 from tcpmesh.logs.log import Log
-from tcpmesh.net.inherited import InheritedSockets, inherited_sockets
+from tcpmesh.net.inherited import inherited_sockets
+from tcpmesh.net.listening import ListeningSockets
 from tcpmesh.server.graceful_stop import GracefulStop
 from tcpmesh.server.link.link import ILink
 from tcpmesh.server.networks import default_network
 from tcpmesh.server.notify import Notifier
+from tcpmesh.server.restart.beginning import Beginning
+from tcpmesh.server.restart.pid_file import PidFile
+from tcpmesh.server.restart.restart import Restart
+from tcpmesh.server.restart.sockets import ADMIN, KEPT, LISTENER, Out
+from tcpmesh.server.restart.upgrade import Program, Upgrade
 from tcpmesh.server.service import CannotStart, Server
+from tcpmesh.values.address import Address
+from tcpmesh.values.drain import DrainScope
+from tcpmesh.values.lifecycle.restart import CannotTakeOver
 from tcpmesh.values.live.origin import NO_ORIGIN, Origin
 from tcpmesh.values.server_options import ServerOptions
 
@@ -30,6 +42,19 @@ LOG_RETRY = 0.1
 
 CANNOT_START = 1
 """Exit status of a process that could not serve its configuration."""
+
+
+ANSWER_TIME = 1.0
+"""Seconds that clients of the admin interface have for an answer once another process serves."""
+
+
+class Row(NamedTuple):
+    """What a process has to do with those before and after it."""
+
+    beginning: Beginning = Beginning()
+    pid_file: PidFile = PidFile({})
+    program: Program | None = None
+    """How it was started; `None` where another program cannot be started in its place."""
 
 
 class EndOfProcess(Exception, SystemExit):
@@ -59,8 +84,19 @@ class ProcessServer(Server):
         network: INetwork | None = None,
         link: ILink | None = None,
         origin: Origin = NO_ORIGIN,
+        row: Row | None = None,
     ) -> None:
-        super().__init__(reactor, bootstrap, options, observer.levels, network, link, origin)
+        row = Row() if row is None else row
+        super().__init__(
+            reactor,
+            bootstrap,
+            options,
+            observer.levels,
+            network,
+            link,
+            origin,
+            row.beginning.facts,
+        )
         self._observer = observer
         observer.on_behind = self._flush_log_later
         self._log_call: Any = None
@@ -71,14 +107,17 @@ class ProcessServer(Server):
         self.notifier = Notifier(os.environ, self._clock)
         """Whoever has started the process, and waits until it serves."""
         self.reloads.on_begin, self.reloads.on_end = self.notifier.reloading, self._reloaded
-        self._inherited = InheritedSockets()
-        self._graceful_stop = GracefulStop(
-            self,
-            self._clock,
-            float(options.graceful_stop_time_s),
-            self.quit,
-            self.notifier.status,
-        )
+        self._listening = ListeningSockets()
+        self._row = row
+        imports = not options.skip_hot_restart_parent_stats
+        self._restart = Restart(self, row.beginning, self._clock, imports)
+        self._upgrade: Upgrade | None = None
+        self._goodbye: IDelayedCall | None = None
+        self._graceful_stop = self._stop_within(float(options.graceful_stop_time_s))
+
+    def _stop_within(self, seconds: float) -> GracefulStop:
+        """What ends the process with its last client, or after so many seconds."""
+        return GracefulStop(self, self._clock, seconds, self.quit, self.notifier.status)
 
     def setServiceParent(self, parent: Any) -> None:
         """twistd: also make our log the log of the whole application."""
@@ -113,9 +152,15 @@ class ProcessServer(Server):
         return super().stopService()
 
     def _is_live(self) -> None:
-        for each in self._inherited.untaken():
+        for each in self._listening.inherited.untaken():
             log.warn("no listener has taken the socket {socket} of LISTEN_FDS yet", socket=each)
-        self.tell_ready()
+        for each in self._listening.settle():
+            log.info("the listener {listener} is no more", listener=each)
+        if self._admin is not None:
+            self._admin.serve()
+        self._row.pid_file.write()
+        served = self._restart.serve(self.options.parent_shutdown_time_s)
+        served.addCallback(lambda _: self.tell_ready())
 
     def tell_ready(self) -> None:
         """Tell whoever has started the process that the configuration is served."""
@@ -130,17 +175,34 @@ class ProcessServer(Server):
         """Open log files anew."""
         self._observer.reopen()
         super().reopen_logs()
+        self._restart.reopen_logs()
 
     def finish(self) -> None:
         """Accept no more clients, and end with the last one, or when its time is over."""
         self._graceful_stop.begin()
 
+    @property
+    def waited_for(self) -> int:
+        """Clients of this process and, as long as they are there, those before it."""
+        return self._restart.left
+
+    def _open_network(self) -> None:
+        super()._open_network()
+        self._restart.start(self.network.cooperator)
+
     def _make_network(self) -> INetwork:
-        self._inherited = inherited_sockets(os.environ)
-        return default_network(self._clock, self._inherited)
+        taken = self._restart.taken
+        inherited = inherited_sockets(os.environ)
+        inherited.add(taken.kept)
+        self._listening = ListeningSockets(inherited, taken.listening)
+        return default_network(self._clock, self._listening)
 
     def _close_all(self) -> Deferred[None]:
         self._graceful_stop.cancel()
+        if self._goodbye is not None and self._goodbye.active():
+            self._goodbye.cancel()
+        if self._upgrade is not None:
+            self._upgrade.cancel()
         self.notifier.close()
         self._observer.on_behind = lambda: None
         call, self._log_call = self._log_call, None
@@ -148,7 +210,96 @@ class ProcessServer(Server):
             call.cancel()
         return super()._close_all()
 
+    async def _stopped_serving(self) -> None:
+        await self._restart.stop()
+
+    # It takes over from another process, and another one from it
+
+    def _give_up(self, reason: object) -> NoReturn:
+        self._restart.fail(str(reason))
+        super()._give_up(reason)
+
+    def _update_stats(self) -> None:
+        self._restart.ask()
+        super()._update_stats()
+
+    def upgrade(self) -> Deferred[int]:
+        """See `IServer`."""
+        if self._row.program is None:
+            return super().upgrade()
+        self._upgrade = Upgrade(self._restart, self.reactor, self._clock, self._row.program)
+        return self._upgrade.begin(os.environ)
+
+    def upgrade_on_signal(self) -> None:
+        """The same, where the log alone tells of the outcome."""
+        self.upgrade().addErrback(lambda reason: reason.trap(CannotTakeOver))
+
+    @property
+    def parent_connections(self) -> int:
+        """Clients of processes that this one has taken over from."""
+        return self._restart.parent_connections
+
+    def why_not_now(self) -> str:
+        """Why its configuration cannot be replaced now; empty where it can."""
+        if self._restart.has_handed_over:
+            return "another process has taken over"
+        return super().why_not_now()
+
+    def why_not_taken_over(self) -> str:
+        """Why no process can take over from this one now; empty where one can."""
+        if os.getpid() == 1:
+            return "process 1 of a container ends it, and is not to be replaced"
+        if self._graceful_stop.is_begun:
+            return "it ends with its last client"
+        return super().why_not_now()
+
+    def sockets_to_hand_over(self) -> list[Out]:
+        """All that listen."""
+        found = [
+            Out(LISTENER, each, each.asked, each.name, each.namespace)
+            for each in self._listening.opened()
+        ]
+        for kept in self._listening.inherited.all():
+            found.append(Out(KEPT, kept.sock, kept.address, kept.name))
+        admin = self._admin.listening if self._admin is not None else None
+        if admin is not None:
+            found.append(Out(ADMIN, admin[1], admin[0]))
+        return found
+
+    def flush_server_stats(self) -> bool:
+        """Bring statistics of the process up to date; whether there are stats sinks."""
+        self._stats.update()
+        return bool(self.main.sinks)
+
+    def hand_over(self, pid: int, seconds: int) -> None:
+        """Process `pid` accepts clients from now on: end with the last one that is here, or after
+        so many seconds.
+        """
+        log.warn("process {pid} has taken over: this one ends with its last client", pid=pid)
+        self._flush.stop()
+        self._row.pid_file.give_up()
+        self.notifier.hand_over(pid)
+        if self._admin is not None:
+            self._admin.stop_listening()
+        self.drain_listeners(DrainScope.ALL, is_graceful=True, stops_listening=False)
+        self.drain_listeners(DrainScope.ALL)
+        self._graceful_stop = self._stop_within(float(seconds))
+        self._goodbye = self._clock.callLater(ANSWER_TIME, self._graceful_stop.begin)
+
+    def _handed_admin(self, address: Address) -> socket.socket | None:
+        handed = self._restart.taken.admin
+        if handed is None or handed[0] != address:
+            return None
+        self._restart.taken.admin = None
+        return handed[1]
+
+    @property
+    def _admin(self) -> AdminService | None:
+        found: Any = self.namedServices.get("admin")
+        return found  # type: ignore[no-any-return]
+
     def _end(self) -> None:
+        self._restart.end_predecessor()
         if self.reactor.running and not self._is_quitting:
             self._is_quitting = True
             self.reactor.stop()

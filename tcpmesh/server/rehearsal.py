@@ -170,6 +170,10 @@ class NoNetwork:
         """Nothing is bound."""
         raise RuntimeError("nothing is bound while a configuration is judged")
 
+    def take_rest(self, address: Any, options: Any) -> Any:
+        """Nothing is there."""
+        return ()
+
     def listen(self, sock: Any, factory: Any, accepts_per_event: int = 0) -> Any:
         """As above."""
         raise RuntimeError("nothing is bound while a configuration is judged")

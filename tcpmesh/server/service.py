@@ -9,6 +9,7 @@ that is, know their hosts and how these are (`startService`).
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from time import time
@@ -17,7 +18,7 @@ from typing import Any, NoReturn
 from zope.interface import implementer
 
 from twisted.application.service import MultiService
-from twisted.internet.defer import Deferred, ensureDeferred, maybeDeferred, succeed
+from twisted.internet.defer import Deferred, ensureDeferred, fail, maybeDeferred, succeed
 from twisted.internet.task import Cooperator
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -50,6 +51,7 @@ from tcpmesh.server.stats_flush import StatsFlush
 from tcpmesh.stats.settings import stats_store
 from tcpmesh.values.address import Address
 from tcpmesh.values.drain import DrainScope
+from tcpmesh.values.lifecycle.restart import ALONE, RestartFacts
 from tcpmesh.values.live.host_events import RecentEvents
 from tcpmesh.values.live.origin import NO_ORIGIN, Origin
 from tcpmesh.values.live.traffic import Sample, Traffic
@@ -62,6 +64,7 @@ from tcpmesh.values.statuses import (
     DynamicResources,
     DynamicStatus,
     ListenerStatus,
+    NotPossible,
     NotThere,
     TlsContextStatus,
 )
@@ -99,9 +102,11 @@ class Server(MultiService):
         network: INetwork | None = None,
         link: ILink | None = None,
         origin: Origin = NO_ORIGIN,
+        restart_facts: RestartFacts = ALONE,
     ) -> None:
         super().__init__()
         self.reactor = reactor
+        self.restart_facts = restart_facts
         self._clock: Any = network.clock if network is not None else MonotonicReactor(reactor)
         self._network = network
         self._link = link
@@ -124,7 +129,7 @@ class Server(MultiService):
         self._proxy: Assembled | None = None
         self.reloads = Reloads(self, Source(options), origin.loaded_at or time())
         self._stats = ServerStats(self.store, self)
-        self._flush = StatsFlush(self.store, self._stats.update, self._clock)
+        self._flush = StatsFlush(self.store, self._update_stats, self._clock)
 
     # Its life
 
@@ -135,7 +140,8 @@ class Server(MultiService):
             runtime layer's directory is not there, or another package's extension fails.
         """
         try:
-            self._network = self._network or self._make_network()
+            self._open_network()
+            assert self._network is not None
             proxy = self._proxy = assemble(
                 self.bootstrap,
                 self.node,
@@ -158,8 +164,14 @@ class Server(MultiService):
             self.stopService()
             raise
 
+    def _open_network(self) -> None:
+        self._network = self._network or self._make_network()
+
     def _make_network(self) -> INetwork:
         return default_network(self._clock)
+
+    def _update_stats(self) -> None:
+        self._stats.update()
 
     def _give_up(self, reason: object) -> NoReturn:
         self._close_all()
@@ -218,12 +230,16 @@ class Server(MultiService):
         if self._proxy is not None:
             await self._proxy.main.stop()
         await maybeDeferred(super().stopService)
+        await self._stopped_serving()
         if self._proxy is not None:
             await self._proxy.main.access_logs.stop()
         if self._network is not None:
             await self._network.stop()
         if isinstance(self._clock, MonotonicReactor):
             self._clock.stop()
+
+    async def _stopped_serving(self) -> None:
+        """Clients and the admin interface are gone, and all is counted."""
 
     # Its configuration is another one
 
@@ -320,6 +336,15 @@ class Server(MultiService):
     def uptime(self) -> float:
         """Seconds since this process started."""
         return float(self._clock.seconds() - self._started)
+
+    @property
+    def parent_connections(self) -> int:
+        """Clients of processes that this one has taken over from."""
+        return 0
+
+    def upgrade(self) -> Deferred[int]:
+        """See `IServer`: only a server that is the whole process can be replaced by another."""
+        return fail(NotPossible("this program is not tcpmesh's own"))
 
     def flushing_for_admin(self) -> Iterator[None]:
         """See `IServer`."""
@@ -442,24 +467,30 @@ class Server(MultiService):
     def _add_admin(self, cooperator: Cooperator) -> None:
         assert self._proxy is not None
         admin = self.bootstrap.admin
-        address = admin.address
+        place = admin.address
+        address = Address(*host_and_port(place))
         AdminService(
             self,
             self._clock,
-            Address(*host_and_port(address)),
+            address,
             cooperator,
             replace(
                 OPTIONS,
-                mode=pipe_mode(address),
-                dual_stack=address.socket_address.ipv4_compat,
-                namespace=address.socket_address.network_namespace_filepath,
+                mode=pipe_mode(place),
+                dual_stack=place.socket_address.ipv4_compat,
+                namespace=place.socket_address.network_namespace_filepath,
                 before_bind=options_at(admin.socket_options, "STATE_PREBIND"),
                 after_bind=options_at(admin.socket_options, "STATE_BOUND"),
                 after_listen=options_at(admin.socket_options, "STATE_LISTENING"),
             ),
             self._proxy.main.admin_logs(self.bootstrap),
             guard_of(self.bootstrap, self.options),
+            self._handed_admin(address),
         ).setServiceParent(self)
+
+    def _handed_admin(self, address: Address) -> socket.socket | None:
+        """The socket of the admin interface where a predecessor has it."""
+        return None
 
 
 def _told(result: Failure | None, waiting: Deferred[None]) -> Failure | None:

@@ -1,6 +1,7 @@
 """What signals mean, as for Envoy: SIGTERM and SIGINT end the process with status 0, SIGUSR1 opens
-log files anew.  As for nginx, SIGQUIT ends it once its clients have left, and SIGHUP has it read
-its configuration again, where Envoy does nothing.
+log files anew.  As for nginx, SIGQUIT ends it once its clients have left, SIGHUP has it read its
+configuration again, where Envoy does nothing, and SIGUSR2 starts the program that is installed now,
+which takes over; in Envoy that is what its watchdog sends.
 
 Twisted would end with the signal's own status, which a supervisor takes for a crash.
 """
@@ -22,6 +23,7 @@ def install_signals(
     finish: Callable[[], object],
     reopen: Callable[[], object],
     reload: Callable[[], object],
+    upgrade: Callable[[], object],
 ) -> None:
     """Take the signals over from the reactor, which is running by now."""
 
@@ -42,5 +44,7 @@ def install_signals(
         signal.signal(signal.SIGUSR1, caught(reopen, "caught {name}: opening log files anew"))
         text = "caught {name}: reading the configuration again"
         signal.signal(signal.SIGHUP, caught(reload, text))
+        text = "caught {name}: starting the program that is installed now"
+        signal.signal(signal.SIGUSR2, caught(upgrade, text))
     except ValueError:
         log.warn("signals are left alone: this is not the main thread")

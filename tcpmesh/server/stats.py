@@ -9,6 +9,7 @@ from typing import Any
 from tcpmesh.stats.memory import resident_bytes
 from tcpmesh.stats.metrics import Merge
 from tcpmesh.stats.store import Declaration, Store
+from tcpmesh.values.lifecycle.restart import DISABLED
 from tcpmesh.values.workers import worker_name
 from tcpmesh.version import __version__
 
@@ -27,10 +28,6 @@ DECLARED = Declaration(
         "debug_assertion_failures",
         "envoy_bug_failures",
         "envoy_notifications",
-    ),
-    gauges=(
-        "hot_restart_epoch",
-        "parent_connections",
     ),
 )
 
@@ -91,6 +88,12 @@ class ServerStats:
         self._live = scope.gauge("live", Merge.MAIN)
         self._lookups = scope.gauge("stats_recent_lookups", Merge.SUM)
         self._connections = scope.gauge("total_connections", Merge.SUM)
+        self._parent_connections = scope.gauge("parent_connections", Merge.MAIN)
+        facts = server.restart_facts
+        has_restart = facts.version != DISABLED
+        scope.gauge("hot_restart_epoch", Merge.MAIN).set(facts.epoch if has_restart else 0)
+        if has_restart:
+            scope.gauge("hot_restart_generation", Merge.MAIN).set(facts.generation)
         self._allocated = scope.gauge("memory_allocated", Merge.SUM)
         self._heap = scope.gauge("memory_heap_size", Merge.SUM)
         self._physical = scope.gauge("memory_physical_size", Merge.SUM)
@@ -122,7 +125,8 @@ class ServerStats:
 
     def update(self) -> None:
         """Bring the numbers up to date: at each flush."""
-        self._uptime.set(int(self._server.uptime))
+        self._uptime.set(int(self._server.restart_facts.before + self._server.uptime))
+        self._parent_connections.set(self._server.parent_connections)
         self._state.set(STATES[self._server.state])
         self._lookups.set(self._server.store.lookups.count)
         self._connections.set(self._server.open_connections)

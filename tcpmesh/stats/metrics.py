@@ -51,6 +51,14 @@ class Counter:
         """Count as used from now on, though it may be 0."""
         self._is_reset = True
 
+    def take_over(self, amount: int, told: int) -> None:
+        """Go on from what a predecessor has counted.
+
+        :param told: how much of that `growth` is not to tell once more.
+        """
+        self.tally += amount
+        self._told += told
+
     def reset(self) -> None:
         """Start from 0 again."""
         self._is_reset = self.was_used

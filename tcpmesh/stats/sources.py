@@ -9,7 +9,7 @@ scope that holds them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Protocol, TypeVar
 
@@ -19,6 +19,8 @@ from tcpmesh.stats.family import Declaration, Families
 from tcpmesh.stats.metrics import MAKE_GAUGE, Merge
 
 _NONE = Names()
+
+NO_GROWTH: Mapping[str, int] = {}
 
 
 PART = 250
@@ -67,7 +69,9 @@ class Sources:
         self._shows = shows
         self._sources: dict[str, Source] = {}
 
-    def merging(self, deltas: Deltas, name: str, is_predecessor: bool) -> Iterator[None]:
+    def merging(
+        self, deltas: Deltas, name: str, is_predecessor: bool, told: Mapping[str, int] = NO_GROWTH
+    ) -> Iterator[None]:
         """A source has told this: take it in, in steps.  What it tells of names that nobody shows
         is left out: they were given up meanwhile.
         """
@@ -83,7 +87,7 @@ class Sources:
                 self._show(source, prefix, names)
             yield
         for counters in _parts(deltas.counters.items()):
-            self._add_growth(counters)
+            self._add_growth(counters, told)
             yield
         for intervals in _parts(deltas.histograms.items()):
             self._add_values(intervals)
@@ -127,11 +131,11 @@ class Sources:
     def _has(self, kind: str, full: str) -> bool:
         return full in getattr(self._families, kind).made or self._shows(kind, full)
 
-    def _add_growth(self, counters: list[tuple[str, int]]) -> None:
+    def _add_growth(self, counters: list[tuple[str, int]], told: Mapping[str, int]) -> None:
         family = self._families.counters
         for full, growth in counters:
             if self._has("counters", full):
-                family.obtain(full).tally += growth
+                family.obtain(full).take_over(growth, told.get(full, 0))
 
     def _add_values(self, intervals: list[tuple[str, Interval]]) -> None:
         family = self._families.histograms

@@ -14,7 +14,7 @@ they live on, with their values.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from copy import copy
 from typing import TypeAlias
 
@@ -33,7 +33,7 @@ from tcpmesh.stats.metrics import (
 from tcpmesh.stats.rows import Numbers, Row, rows
 from tcpmesh.stats.scope import Scope, Scopes, Unsent
 from tcpmesh.stats.snapshot import Snapshot
-from tcpmesh.stats.sources import Sources
+from tcpmesh.stats.sources import NO_GROWTH, Sources
 from tcpmesh.stats.tags import Tagger
 
 __all__ = ["AnyStat", "Declaration", "Scope", "Store", "sanitize"]
@@ -302,6 +302,11 @@ class Store:
                 yield
         return found
 
+    def totals(self) -> Iterator[dict[str, int]]:
+        """What all counters have counted that ever did, by name, in parts."""
+        for part in self._families.counters.parts():
+            yield {counter.name: counter.tally for counter in part if counter.was_used}
+
     def merge(self, deltas: Deltas, source: str, is_predecessor: bool = False) -> None:
         """Take in what another store has told: `source` is which one.
 
@@ -315,11 +320,21 @@ class Store:
         for _ in self.merging(deltas, source, is_predecessor):
             pass
 
-    def merging(self, deltas: Deltas, source: str, is_predecessor: bool = False) -> Iterator[None]:
-        """The same in steps: to be gone through before the next deltas of this source are."""
+    def merging(
+        self,
+        deltas: Deltas,
+        source: str,
+        is_predecessor: bool = False,
+        told: Mapping[str, int] = NO_GROWTH,
+    ) -> Iterator[None]:
+        """The same in steps: to be gone through before the next deltas of this source are.
+
+        :param told: how much of the growth of counters stats sinks have been told of already, by a
+            predecessor.
+        """
         for name, tagged in deltas.tags.items():
             self.tagger.give(name, tagged)
-        return self._sources.merging(deltas, source, is_predecessor)
+        return self._sources.merging(deltas, source, is_predecessor, told)
 
     def withdraw(self, source: str) -> None:
         """A source has died: it counts nothing at this moment.  What it has counted stays, and so

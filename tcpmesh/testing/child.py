@@ -31,6 +31,9 @@ Running = TypeVar("Running", bound="Process")
 TWISTD = str(Path(sys.executable).with_name("twistd"))
 """The twistd of this Python."""
 
+RESTARTS = frozenset(("--base-id", "--restart-epoch", "--disable-hot-restart"))
+"""Options of whose processes each may not run beside any other."""
+
 PATIENCE = 20.0
 """Seconds until a wait fails."""
 
@@ -180,6 +183,7 @@ class Child(Process):
             "envoy.yaml",
             "--admin-address-path",
             str(self._admin),
+            *([] if RESTARTS.intersection(arguments) else ["--use-dynamic-base-id"]),
             *arguments,
         ]
         if open_files is not None:

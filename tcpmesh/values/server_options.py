@@ -34,6 +34,12 @@ class ServerOptions:
     stats_tag: tuple[str, ...] = ()
     restart_epoch: int = 0
     base_id: int = 0
+    use_dynamic_base_id: bool = False
+    base_id_path: str = ""
+    socket_path: str = "@tcpmesh_domain_socket"
+    socket_mode: int = 0o600
+    skip_hot_restart_on_no_parent: bool = False
+    skip_hot_restart_parent_stats: bool = False
     allow_unknown_static_fields: bool = False
     reject_unknown_dynamic_fields: bool = False
     ignore_unknown_dynamic_fields: bool = False

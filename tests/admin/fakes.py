@@ -17,10 +17,11 @@ from tcpmesh.logs.levels import Levels
 from tcpmesh.runtime.layers import Layers
 from tcpmesh.stats.store import Store
 from tcpmesh.values.drain import DrainScope
+from tcpmesh.values.lifecycle.reload import Configuration, Reloaded, Verdict
+from tcpmesh.values.lifecycle.restart import ALONE
 from tcpmesh.values.live.host_events import RecentEvents
 from tcpmesh.values.live.origin import NO_ORIGIN
 from tcpmesh.values.live.traffic import Sample, Traffic
-from tcpmesh.values.reload import Configuration, Reloaded, Verdict
 from tcpmesh.values.runtime import Entry
 from tcpmesh.values.server_options import ServerOptions
 from tcpmesh.values.statuses import (
@@ -99,6 +100,8 @@ class FakeServer:
         self.log_levels = Levels("info", {})
         self.layers = Layers(bootstrap_pb2.Bootstrap(), "", Store(), lambda message: None)
         self.origin = NO_ORIGIN
+        self.restart_facts = ALONE
+        self.upgraded: Deferred[int] = Deferred()
         self.host_events = RecentEvents()
         self.reloads = FakeReloads()
         self.samples: deque[Sample] = deque()
@@ -117,6 +120,10 @@ class FakeServer:
         """
         self.flushes = 0
         self.reopened = 0
+
+    def upgrade(self) -> Deferred[int]:
+        """What the test lets happen."""
+        return self.upgraded
 
     @property
     def node(self) -> Any:

@@ -132,6 +132,7 @@ class DaemonTests(SynchronousTestCase):
             "run/tcpmesh.log",
             *arguments,
             "tcpmesh",
+            "--use-dynamic-base-id",
             "--config",
             "envoy.yaml",
         ]

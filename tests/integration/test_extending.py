@@ -55,6 +55,7 @@ class EchoTests(SynchronousTestCase):
         """Start the proxy; return where its listener is."""
         (self.folder / "echo.yaml").write_text(CONFIG)
         command = [TWISTD, "--nodaemon", "--pidfile=", "tcpmesh", "--config", "echo.yaml"]
+        command.append("--disable-hot-restart")
         proxy = Process(
             command, self.folder / "output", {"PYTHONPATH": f"{self.folder}{os.pathsep}{ROOT}"}
         )

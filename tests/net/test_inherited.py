@@ -14,6 +14,7 @@ from tcpmesh.net.clock import MonotonicReactor
 from tcpmesh.net.epoll.network import EpollNetwork
 from tcpmesh.net.inherited import Inherited, InheritedSockets, inherited_sockets
 from tcpmesh.net.listen import BindError
+from tcpmesh.net.listening import ListeningSockets
 from tcpmesh.net.stock.network import StockNetwork
 from tcpmesh.values.address import Address
 from tcpmesh.values.socket_options import ListenOptions, SocketOption
@@ -215,7 +216,7 @@ class NetworkTests(TestCase):
             self.addCleanup(listening.close)
             address = Address(*listening.getsockname())
             inherited = InheritedSockets([Inherited("", address, listening)])
-            network: Any = make(MonotonicReactor(reactor), inherited=inherited)
+            network: Any = make(MonotonicReactor(reactor), listening=ListeningSockets(inherited))
             taken = network.bind(address, ListenOptions())
             self.addCleanup(taken.close)
             own = network.bind(Address("127.0.0.1", 0), ListenOptions())

@@ -16,7 +16,7 @@ class FakeServer:
     """Has as many clients as a test says."""
 
     def __init__(self) -> None:
-        self.open_connections = 2
+        self.waited_for = 2
         self.drained: list[DrainScope] = []
 
     def drain_listeners(self, scope: DrainScope) -> None:
@@ -57,7 +57,7 @@ class GracefulStopTests(SynchronousTestCase):
         self.begin()
         self.assertEqual([DrainScope.ALL], self.server.drained)
         self.clock.pump([1.0] * 5)
-        self.server.open_connections = 0
+        self.server.waited_for = 0
         self.assertEqual(0, self.ends)
         self.clock.advance(1.0)
         self.assertEqual(1, self.ends)
@@ -66,7 +66,7 @@ class GracefulStopTests(SynchronousTestCase):
 
     def test_nobody(self) -> None:
         """Without clients it ends at once, though not from within the signal."""
-        self.server.open_connections = 0
+        self.server.waited_for = 0
         self.begin()
         self.assertEqual(0, self.ends)
         self.clock.advance(0)

@@ -46,6 +46,7 @@ class SignalsTests(SynchronousTestCase):
             lambda: self.done.append("finish"),
             lambda: self.done.append("reopen"),
             lambda: self.done.append("reload"),
+            lambda: self.done.append("upgrade"),
         )
 
     def send(self, number: signal.Signals) -> None:
@@ -88,7 +89,7 @@ class SignalsTests(SynchronousTestCase):
 
         def install() -> None:
             try:
-                install_signals(self.reactor, list, list, list, list)
+                install_signals(self.reactor, list, list, list, list, list)
             except BaseException as e:
                 failures.append(e)
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
 from tcpmesh.admin.answers.endpoint import Answer, Call, Endpoint, Parameter
 from tcpmesh.values.drain import DrainScope
+from tcpmesh.values.lifecycle.restart import CannotTakeOver
+from tcpmesh.values.statuses import NotPossible
 
 
 def _quit(call: Call) -> Answer:
@@ -26,6 +31,20 @@ def _drain_listeners(call: Call) -> Answer:
     if is_graceful or stops:
         call.server.drain_listeners(scope, is_graceful, stops)
     return Answer("OK\n")
+
+
+def _upgrade(call: Call) -> Deferred[Answer]:
+    done: Deferred[int] = call.server.upgrade()
+    return done.addCallbacks(_upgraded, _not_upgraded)
+
+
+def _upgraded(pid: int) -> Answer:
+    return Answer(f"process {pid} has taken over\n")
+
+
+def _not_upgraded(reason: Failure) -> Answer:
+    reason.trap(CannotTakeOver, NotPossible)
+    return Answer(f"this process serves on: {reason.value}\n", 409)
 
 
 ENDPOINTS = (
@@ -57,6 +76,12 @@ ENDPOINTS = (
                 "inboundonly", "Only listeners whose traffic_direction is INBOUND", flag=True
             ),
         ),
+        changes=True,
+    ),
+    Endpoint(
+        "/upgrade",
+        "start the program that is installed now, and let it take over",
+        _upgrade,
         changes=True,
     ),
 )

@@ -26,8 +26,6 @@ from tcpmesh.interfaces import IServer
 from tcpmesh.values.server_options import ServerOptions
 from tcpmesh.values.statuses import CertificateStatus, TlsContextStatus
 
-HOT_RESTART_VERSION = "disabled"
-
 _DAY = 86400
 
 
@@ -57,12 +55,12 @@ def _server_info_message(server: IServer) -> Any:
     info = server_info_pb2.ServerInfo(
         version=f"{version_text()}/{platform.python_implementation()} {platform.python_version()}",
         state=server.state,
-        hot_restart_version=HOT_RESTART_VERSION,
+        hot_restart_version=server.restart_facts.version,
         command_line_options=_command_line(server.options),
         node=own_node(server),
     )
     info.uptime_current_epoch.FromSeconds(int(server.uptime))
-    info.uptime_all_epochs.FromSeconds(int(server.uptime))
+    info.uptime_all_epochs.FromSeconds(int(server.restart_facts.before + server.uptime))
     return info
 
 
@@ -91,12 +89,18 @@ _SAME_IN_BOTH = (
         "admin_address_path",
         "restart_epoch",
         "base_id",
+        "base_id_path",
+        "socket_path",
+        "socket_mode",
     ),
     *(
         "allow_unknown_static_fields",
         "reject_unknown_dynamic_fields",
         "ignore_unknown_dynamic_fields",
         "disable_hot_restart",
+        "use_dynamic_base_id",
+        "skip_hot_restart_on_no_parent",
+        "skip_hot_restart_parent_stats",
     ),
 )
 
@@ -169,7 +173,7 @@ def _number(name: str) -> int:
 
 
 def _hot_restart_version(call: Call) -> Answer:
-    return Answer(HOT_RESTART_VERSION)
+    return Answer(call.server.restart_facts.version)
 
 
 ENDPOINTS = (

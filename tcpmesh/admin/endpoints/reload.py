@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 from tcpmesh.admin.answers.endpoint import JSON, Answer, Call, Endpoint, Parameter, Refusal
 from tcpmesh.admin.answers.json_stream import LazyList, json_stream
 from tcpmesh.admin.answers.text_table import printable
-from tcpmesh.values.reload import Change, Configuration, Reloaded, Verdict
+from tcpmesh.values.lifecycle.reload import Change, Configuration, Reloaded, Verdict
 
 STATUS = {
     Verdict.APPLIED: 200,

@@ -19,7 +19,7 @@ from tcpmesh.config.fields.values import host_and_port
 from tcpmesh.config.text.problems import Path, Problem, path_text
 from tcpmesh.config.text.source_map import SourceMap
 from tcpmesh.values.address import PATHS
-from tcpmesh.values.reload import Change, How
+from tcpmesh.values.lifecycle.reload import Change, How
 
 Key: TypeAlias = "str | tuple[str, str]"
 

@@ -180,6 +180,10 @@ class WrappedNetwork:
         """As the network below does."""
         return self.below.bind(address, options)
 
+    def take_rest(self, address: Any, options: Any) -> Any:
+        """As the network below does."""
+        return self.below.take_rest(address, options)
+
     def listen(self, sock: Any, factory: Any, accepts_per_event: int = 0) -> Any:
         """As the network below does."""
         return self.below.listen(sock, factory, accepts_per_event)

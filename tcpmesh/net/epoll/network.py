@@ -47,8 +47,8 @@ from tcpmesh.net.epoll.connect_check import EpollConnectCheck
 from tcpmesh.net.epoll.poller import Poller, Turn
 from tcpmesh.net.epoll.splice import Pipes
 from tcpmesh.net.epoll.transport import EpollTransport
-from tcpmesh.net.inherited import InheritedSockets
-from tcpmesh.net.listen import bind
+from tcpmesh.net.listen import BoundSocket
+from tcpmesh.net.listening import ListeningSockets
 from tcpmesh.net.timeout_queues import TimeoutQueues
 from tcpmesh.values.address import Address
 from tcpmesh.values.socket_options import ConnectOptions, ListenOptions
@@ -68,17 +68,17 @@ class EpollNetwork:
     """Sockets in one epoll set of the reactor.
 
     :param read_size: bytes of the buffer that all connections read into.
-    :param inherited: listening sockets that are there already.
+    :param listening: where listening sockets come from.
     """
 
     def __init__(
         self,
         reactor: Any,
         read_size: int = READ_SIZE,
-        inherited: InheritedSockets = InheritedSockets(),  # noqa: B008 - of none
+        listening: ListeningSockets | None = None,
     ) -> None:
         self.clock = reactor
-        self._inherited = inherited
+        self._listening = ListeningSockets() if listening is None else listening
         self.timers = TimeoutQueues(reactor)
         self.cooperator = shared_cooperator(reactor)
         self.poller = Poller(reactor)
@@ -123,8 +123,12 @@ class EpollNetwork:
         return transport
 
     def bind(self, address: Address, options: ListenOptions) -> socket.socket:
-        """A socket of the system, bound and not yet listening, or an inherited one."""
-        return self._inherited.take(address, options) or bind(address, options)
+        """A socket of the system, bound and not yet listening, or one that is there already."""
+        return self._listening.bind(address, options)
+
+    def take_rest(self, address: Address, options: ListenOptions) -> list[BoundSocket]:
+        """What a predecessor had more for an address."""
+        return self._listening.take_rest(address, options)
 
     def listen(
         self, sock: socket.socket, factory: Any, accepts_per_event: int = 0
@@ -171,4 +175,4 @@ class EpollNetwork:
         self.timers.stop()
         self.cooperator.stop()
         self.pipes.close()
-        self._inherited.close()
+        self._listening.close()

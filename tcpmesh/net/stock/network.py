@@ -27,8 +27,8 @@ from tcpmesh.net.congestion import spare_loopback
 from tcpmesh.net.connecting.connect_check import ConnectCheckListener, FactoryConnectCheck
 from tcpmesh.net.cooperator import shared_cooperator
 from tcpmesh.net.descriptor_reserve import DescriptorReserve
-from tcpmesh.net.inherited import InheritedSockets
-from tcpmesh.net.listen import bind
+from tcpmesh.net.listen import BoundSocket
+from tcpmesh.net.listening import ListeningSockets
 from tcpmesh.net.sockets import EXHAUSTED
 from tcpmesh.net.stock.open_sockets import OpenSockets
 from tcpmesh.net.stock.transport import StockTransport
@@ -300,25 +300,29 @@ class StockNetwork:
     """Sockets of the reactor's own kind.
 
     :param reserve: what its clients may not have; as for every network where nothing is said.
-    :param inherited: listening sockets that are there already.
+    :param listening: where listening sockets come from.
     """
 
     def __init__(
         self,
         reactor: Any,
         reserve: DescriptorReserve | None = None,
-        inherited: InheritedSockets = InheritedSockets(),  # noqa: B008 - of none
+        listening: ListeningSockets | None = None,
     ) -> None:
         self.clock = reactor
-        self._inherited = inherited
+        self._listening = ListeningSockets() if listening is None else listening
         self.timers = TimeoutQueues(reactor)
         self.reserve = DescriptorReserve(reactor) if reserve is None else reserve
         self.cooperator = shared_cooperator(reactor)
         self._sockets = OpenSockets(reactor)
 
     def bind(self, address: Address, options: ListenOptions) -> socket.socket:
-        """A socket of the system, bound and not yet listening, or an inherited one."""
-        return self._inherited.take(address, options) or bind(address, options)
+        """A socket of the system, bound and not yet listening, or one that is there already."""
+        return self._listening.bind(address, options)
+
+    def take_rest(self, address: Address, options: ListenOptions) -> list[BoundSocket]:
+        """What a predecessor had more for an address."""
+        return self._listening.take_rest(address, options)
 
     def listen(self, sock: socket.socket, factory: Any, accepts_per_event: int = 0) -> Any:
         """Accept connections of a bound and listening socket for the factory."""
@@ -326,14 +330,15 @@ class StockNetwork:
         with all_or_nothing() as undo:
             if sock.family == socket.AF_UNIX:
                 port = _UNIXPort._fromListeningDescriptor(self.clock, fd, factory)
-                undo.callback(port._preexistingSocket.close)
                 port.backlog = socket.SOMAXCONN  # Twisted listens again, with 50
                 path = sock.getsockname()
                 if isinstance(path, str):  # or Twisted would open it to the world
                     port.mode = stat.S_IMODE(os.stat(path).st_mode)
             else:
                 port = _TCPPort._fromListeningDescriptor(self.clock, fd, sock.family, factory)
-                undo.callback(port._preexistingSocket.close)
+            # Not Twisted's own duplicate: this one is known to `ListeningSockets`.
+            port._preexistingSocket.close()
+            port._preexistingSocket = sock
             port.sockets, port.reserve = self._sockets, self.reserve
             port.accepts_per_event = min(accepts_per_event or BATCH, BATCH)
             self._sockets.add(port)
@@ -341,9 +346,6 @@ class StockNetwork:
             self.reserve.add(port)
             undo.callback(self.reserve.discard, port)
             port.startListening()
-        # Twisted listens on a duplicate: this one would keep the port open after Twisted closes its
-        # own.
-        sock.close()
         return port
 
     def connect(
@@ -381,4 +383,4 @@ class StockNetwork:
     def _stopped(self, _: None) -> None:
         self.timers.stop()
         self.cooperator.stop()
-        self._inherited.close()
+        self._listening.close()

@@ -46,6 +46,9 @@ READ_SIZE = 1 << 16
 MOST_WAITING = 1 << 27
 """Bytes that may wait for a peer that does not read."""
 
+ENDED = "its end is closed"
+"""How a channel is lost whose other side has ended between two messages."""
+
 _INT = array.array("i").itemsize
 _SPACE = socket.CMSG_SPACE(AT_ONCE * _INT)
 
@@ -101,6 +104,11 @@ class Channel:
         """Whether what is sent may still arrive."""
         return self._sock is not None and not self._is_ending
 
+    @property
+    def waits(self) -> bool:
+        """Whether something was sent that the other side has not taken yet."""
+        return bool(self._queue) and self.is_open
+
     def send(self, body: bytes, descriptors: Sequence[int] = ()) -> None:
         """Send a frame now, or as soon as the other side takes it; to one that is gone nothing is
         sent.
@@ -154,7 +162,7 @@ class Channel:
 
     def connectionLost(self, reason: Any) -> None:
         """The reactor gives up on the descriptor."""
-        self._end("its end is closed")
+        self._end(ENDED)
 
     def doRead(self) -> None:
         """Something came, or the other side is gone."""
@@ -165,9 +173,7 @@ class Channel:
                 raise FramingError("descriptors are lost: there is no room for them here")
             if not data and not descriptors:
                 raise FramingError(
-                    "it ended in the middle of a message"
-                    if self._reader.is_inside
-                    else "its end is closed"
+                    "it ended in the middle of a message" if self._reader.is_inside else ENDED
                 )
             self._came += self._reader.feed(data, descriptors)
             self._deliver()

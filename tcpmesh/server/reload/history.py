@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 from tcpmesh.server.reload.packing import Packed
-from tcpmesh.values.reload import Change, Configuration, NoSuchConfiguration
+from tcpmesh.values.lifecycle.reload import Change, Configuration, NoSuchConfiguration
 
 KEPT = 10
 """Configurations, with the one that is served."""

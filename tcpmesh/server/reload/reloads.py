@@ -27,7 +27,7 @@ from tcpmesh.server.reload.replacing import Refused, Replacing
 from tcpmesh.server.reload.served import Served
 from tcpmesh.server.reload.source import NoSource, Read, Source, judge
 from tcpmesh.server.reload.stats import ReloadStats
-from tcpmesh.values.reload import (
+from tcpmesh.values.lifecycle.reload import (
     Change,
     Configuration,
     How,

@@ -13,7 +13,7 @@ from tcpmesh.server.reload.applying import REFUSALS, Applying
 from tcpmesh.server.reload.checking import checking
 from tcpmesh.server.reload.served import Served
 from tcpmesh.server.reload.source import Judged, texts
-from tcpmesh.values.reload import Change, Verdict
+from tcpmesh.values.lifecycle.reload import Change, Verdict
 
 
 class Refused(Exception):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tcpmesh.stats.metrics import Merge
 from tcpmesh.stats.store import Store
-from tcpmesh.values.reload import Verdict
+from tcpmesh.values.lifecycle.reload import Verdict
 
 
 class ReloadStats:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, cast
 
@@ -317,6 +317,10 @@ class MemoryNetwork:
             raise BindError(f"cannot bind '{address}': Address already in use")
         self._bound.add(address)
         return MemorySocket(self, address)
+
+    def take_rest(self, address: Address, options: ListenOptions) -> Sequence[MemorySocket]:
+        """Nobody was here before."""
+        return ()
 
     def release(self, address: Address) -> None:
         """Nobody listens at `address` any more."""

@@ -7,7 +7,7 @@ import json
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from tcpmesh.values.reload import Change, Configuration, How, Reloaded, Verdict
+from tcpmesh.values.lifecycle.reload import Change, Configuration, How, Reloaded, Verdict
 from tests.admin.client import Client
 from tests.admin.fakes import FakeServer
 

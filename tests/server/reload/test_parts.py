@@ -14,7 +14,7 @@ from tcpmesh.server.reload.applying import WARMING
 from tcpmesh.server.service import Server
 from tcpmesh.testing.certificates import Authority
 from tcpmesh.testing.mesh import address_of
-from tcpmesh.values.reload import Verdict
+from tcpmesh.values.lifecycle.reload import Verdict
 from tests.server.reload.test_reloads import ReloadTestCase, address, cluster, listener
 
 TYPE = "type.googleapis.com/"

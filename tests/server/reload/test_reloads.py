@@ -23,7 +23,7 @@ from tcpmesh.testing.memory.network import MemoryNetwork
 from tcpmesh.testing.mesh import address_of, values_of
 from tcpmesh.testing.recording import RecordingProtocol
 from tcpmesh.values.drain import DrainScope
-from tcpmesh.values.reload import Reloaded, Verdict
+from tcpmesh.values.lifecycle.reload import Reloaded, Verdict
 from tcpmesh.values.server_options import ServerOptions
 
 PROXY = "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"

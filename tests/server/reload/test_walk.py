@@ -17,7 +17,7 @@ from tcpmesh.config.load import load
 from tcpmesh.logs.levels import Levels
 from tcpmesh.server.service import Server
 from tcpmesh.testing.memory.network import MemoryNetwork
-from tcpmesh.values.reload import Verdict
+from tcpmesh.values.lifecycle.reload import Verdict
 from tcpmesh.values.server_options import ServerOptions
 from tests.admin.client import Client
 from tests.server.reload.test_reloads import ReloadTestCase, cluster, listener

@@ -1,0 +1,156 @@
+"""The process that this one takes over from, as it is seen from here: told when to drain, asked
+what it counts, and done without once it is gone.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.task import Cooperator, SchedulerStopped
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from tcpmesh.server.processes.channel import Channel
+from tcpmesh.server.restart.messages import MOST_BYTES, decode, encode, whole
+from tcpmesh.server.restart.numbers import SOURCE, merging
+from tcpmesh.stats.store import Store
+
+log = Logger(namespace="main")
+
+PATIENCE = 5.0
+"""Seconds that it may take to accept no more clients: then this process goes on without an
+answer."""
+
+
+class Predecessor:
+    """The older process.
+
+    :param sock: the connection to it.
+    :param clock: a reactor that watches descriptors and tells the time.
+    :param imports: whether what it counts is counted here too.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        clock: Any,
+        store: Store,
+        cooperator: Cooperator,
+        imports: bool = True,
+    ) -> None:
+        self._clock = clock
+        self._store = store
+        self._cooperator = cooperator
+        self._imports = imports
+        self._channel = Channel(sock, clock, self._receive, self._lost, MOST_BYTES)
+        self._drained: Deferred[None] | None = None
+        self._deadline: IDelayedCall | None = None
+        self._takes: list[Iterator[None]] = []
+        self._is_asked = self._is_over = False
+        self.connections = 0
+        """Its clients, and those of processes before it, as it was last told."""
+        self.gone: Callable[[], object] = lambda: None
+        """Called when it is no more."""
+        self._channel.send(encode("starting", pid=os.getpid()))
+
+    @property
+    def is_there(self) -> bool:
+        """Whether it may have clients yet."""
+        return self._channel.is_open
+
+    def failed(self, reason: str) -> None:
+        """This process cannot start, so the other serves on."""
+        self._channel.send(encode("failed", reason=reason))
+        self.close()
+
+    def drain(self, seconds: int) -> Deferred[None]:
+        """Have it accept no more clients, and end with the last it has, or after so many seconds;
+        fires when it does, or where that is not to be waited for any more.
+        """
+        drained: Deferred[None] = Deferred()
+        if self.is_there:
+            self._drained = drained
+            self._deadline = self._clock.callLater(PATIENCE, self._is_late)
+            self._channel.send(encode("drain", pid=os.getpid(), parent_shutdown_time_s=seconds))
+        else:
+            drained.callback(None)
+        return drained
+
+    def ask(self) -> None:
+        """Have it tell what it has counted, unless it is about to."""
+        if self._imports and self.is_there and not self._is_asked:
+            self._is_asked = True
+            self._channel.send(encode("ask"))
+
+    def reopen_logs(self) -> None:
+        """Have it open its log files anew."""
+        self._channel.send(encode("reopen"))
+
+    def terminate(self) -> None:
+        """Have it end now."""
+        self._channel.send(encode("terminate"))
+
+    def close(self) -> None:
+        """This process ends."""
+        self._channel.close()
+        if self._deadline is not None and self._deadline.active():
+            self._deadline.cancel()
+
+    # What it says
+
+    def _receive(self, body: bytes, descriptors: tuple[int, ...]) -> None:
+        for fd in descriptors:
+            os.close(fd)
+        told = decode(body)
+        kind = told["kind"]
+        if kind == "draining":
+            self._has_drained()
+        elif kind == "numbers":
+            self._take(told)
+
+    def _take(self, told: Mapping[str, Any]) -> None:
+        self.connections = whole(told, "connections", self.connections)
+        if told.get("last"):
+            self._is_asked = False
+        self._takes.append(merging(self._store, told))
+        if len(self._takes) == 1:
+            self._cooperator.coiterate(self._taking()).addErrback(_only_when_stopped)
+
+    def _taking(self) -> Iterator[None]:
+        """Each message after the one before."""
+        while self._takes:
+            yield from self._takes[0]
+            self._takes.pop(0)
+        if self._is_over:
+            self._store.forget(SOURCE)
+
+    def _has_drained(self) -> None:
+        drained, self._drained = self._drained, None
+        if self._deadline is not None and self._deadline.active():
+            self._deadline.cancel()
+        if drained is not None:
+            drained.callback(None)
+
+    def _is_late(self) -> None:
+        log.warn("the process before this one does not say that it accepts no more clients")
+        self._has_drained()
+
+    def _lost(self, reason: str) -> None:
+        """It has ended; what it has told last is still taken in."""
+        self.connections = 0
+        self._is_over = True
+        if not self._takes:
+            self._store.forget(SOURCE)
+        log.info("the process before this one is gone: {reason}", reason=reason)
+        self._has_drained()
+        self.gone()
+
+
+def _only_when_stopped(reason: Failure) -> None:
+    """This process ends, and shows no numbers any more."""
+    reason.trap(SchedulerStopped)

@@ -1,0 +1,197 @@
+"""A real `twistd tcpmesh` that is upgraded while clients come and go without a pause."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tcpmesh.testing.child import TWISTD, Child, Process, free_port, wait_for
+from tests.integration.test_daemon import CONFIG, runs
+
+TCPMESH = [sys.executable, "-m", "tcpmesh"]
+ADMIN = """
+admin:
+  address: {{ socket_address: {{ address: 127.0.0.1, port_value: {port} }} }}
+"""
+
+
+class Echo:
+    """A server on loopback that sends each client's bytes back, for as long as it likes."""
+
+    def __init__(self) -> None:
+        self._listening = socket.create_server(("127.0.0.1", 0), backlog=1024)
+        self.port = int(self._listening.getsockname()[1])
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                client, _ = self._listening.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._echo, args=(client,), daemon=True).start()
+
+    def _echo(self, client: socket.socket) -> None:
+        with client, contextlib.suppress(OSError):
+            while data := client.recv(64):
+                client.sendall(data)
+
+    def stop(self) -> None:
+        """Take no more clients."""
+        self._listening.shutdown(socket.SHUT_RDWR)
+        self._listening.close()
+
+
+class Clients(threading.Thread):
+    """One client after the other, each of which sends a word and reads it back."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__(daemon=True)
+        self._port = port
+        self._is_over = False
+        self.served = 0
+        self.failures: list[str] = []
+
+    def run(self) -> None:
+        """Until it is stopped."""
+        while not self._is_over:
+            try:
+                with socket.create_connection(("127.0.0.1", self._port), timeout=20.0) as client:
+                    client.sendall(b"word")
+                    answer = client.recv(64)
+                if answer != b"word":
+                    self.failures.append(repr(answer))
+            except OSError as e:
+                self.failures.append(repr(e))
+            self.served += 1
+
+    def wait_for_more(self) -> None:
+        """Until some more of them were served."""
+        enough = self.served + 20
+        wait_for(lambda: self.served > enough, "more clients")
+
+    def stop(self) -> None:
+        """No more."""
+        self._is_over = True
+        self.join()
+
+
+class UpgradeTests(SynchronousTestCase):
+    """`tcpmesh upgrade`, SIGUSR2 and --restart-epoch."""
+
+    def setUp(self) -> None:
+        """An upstream, and the configuration."""
+        self.upstream = Echo()
+        self.addCleanup(self.upstream.stop)
+        self.port, self.admin = free_port(), free_port()
+        self.config = CONFIG.format(
+            address="127.0.0.1", port=self.port, upstream=self.upstream.port
+        ) + ADMIN.format(port=self.admin)
+
+    def clients(self) -> Clients:
+        """Clients from now on."""
+        clients = Clients(self.port)
+        clients.start()
+        self.addCleanup(clients.stop)
+        return clients
+
+    def upgrade(self) -> subprocess.CompletedProcess[str]:
+        """Ask the running process."""
+        command = [*TCPMESH, "upgrade", "--admin", f"127.0.0.1:{self.admin}"]
+        return subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+    def test_three_times(self) -> None:
+        """Through an upgrade that fails and three that do not, of which one is by a signal, no
+        client is refused and none is cut off; one that stays keeps its process, and the pid file
+        names the process that accepts clients.
+        """
+        pid_file = "twistd.pid"
+        program = (TWISTD, "-n", f"--pidfile={pid_file}", "tcpmesh")
+        with Child(self.config, ("--parent-shutdown-time-s", "60"), program=program) as proxy:
+            proxy.wait_ready()
+            path = proxy.path / pid_file
+            self.addCleanup(self.end, proxy, path)
+            held = socket.create_connection(("127.0.0.1", self.port))
+            self.addCleanup(held.close)
+            clients = self.clients()
+            (proxy.path / "envoy.yaml").write_text(self.config + "\nbogus: 1\n")
+            failed = self.upgrade()
+            self.assertEqual((1, ""), (failed.returncode, failed.stdout))
+            self.assertIn("unknown field 'bogus'", failed.stderr)
+            self.assertEqual(str(proxy.pid), path.read_text())
+            (proxy.path / "envoy.yaml").write_text(self.config)
+            pids = [proxy.pid]
+            for number in range(3):
+                if number == 1:
+                    os.kill(pids[-1], signal.SIGUSR2)
+                else:
+                    done = self.upgrade()
+                    self.assertEqual("", done.stderr)
+                wait_for(lambda: path.read_text() not in map(str, pids), "the pid file")
+                pids.append(int(path.read_text()))
+                clients.wait_for_more()
+            self.assertEqual([], clients.failures)
+            self.assertTrue(runs(proxy.pid))
+            held.sendall(b"word")
+            self.assertEqual(b"word", held.recv(64))
+            held.close()
+            for pid in pids[:-1]:
+                wait_for(lambda: not runs(pid), f"the end of process {pid}")  # noqa: B023
+            self.assertEqual(0, proxy.wait_exit())
+            before = clients.served
+            clients.stop()
+            self.assertEqual([], clients.failures)
+            proxy.wait_output("process")
+            self.assertGreater(proxy.stat("cluster.upstream.upstream_cx_total"), before)
+            self.assertEqual(4, proxy.stat("server.hot_restart_generation"))
+
+    def end(self, proxy: Child, path: Path) -> None:
+        """The last process ends, and its pid file is gone."""
+        if path.exists():
+            pid = int(path.read_text())
+            os.kill(pid, signal.SIGTERM)
+            wait_for(lambda: not runs(pid), "the end of the last process")
+        self.assertFalse(path.exists())
+
+    def test_by_hand(self) -> None:
+        """As with Envoy a supervisor starts the next epoch: it takes over, has another listener
+        than the one before, and the one before ends when its time is over.
+        """
+        other = free_port()
+        more = self.config.replace(f"port_value: {self.port} ", f"port_value: {other} ")
+        base = ("--base-id", str(os.getpid()))
+        with tempfile.TemporaryDirectory() as folder:
+            first = self.epoch(folder, self.config, 0, *base)
+            first.wait_output("starting workers")
+            again = self.epoch(folder, self.config, 0, *base)
+            self.assertEqual(1, again.wait_exit())
+            self.assertIn(f"another tcpmesh has base id {os.getpid()}", again.output)
+            held = socket.create_connection(("127.0.0.1", self.port))
+            self.addCleanup(held.close)
+            second = self.epoch(folder, more, 1, *base, "--parent-shutdown-time-s", "1")
+            second.wait_output("starting workers")
+            socket.create_connection(("127.0.0.1", other)).close()
+            first.wait_output("has taken over")
+            self.assertEqual(b"", held.recv(1))
+            self.assertEqual(0, first.wait_exit())
+            self.assertRaises(
+                ConnectionRefusedError, socket.create_connection, ("127.0.0.1", self.port)
+            )
+            second.wait_output("the process before this one is gone")
+
+    def epoch(self, folder: str, config: str, number: int, *arguments: str) -> Process:
+        """A process of a row."""
+        command = [TWISTD, "-n", "--pidfile=", "tcpmesh", "--config-yaml", config]
+        command += ["--restart-epoch", str(number), *arguments]
+        process = Process(command, Path(folder) / os.urandom(4).hex())
+        self.addCleanup(process.stop)
+        return process
