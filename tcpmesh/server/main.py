@@ -83,6 +83,7 @@ class Main:
         several: Workers | None = None,
     ) -> None:
         self._bootstrap = bootstrap
+        self._static_secrets = tuple(bootstrap.static_resources.secrets)
         self._keeps_values = wants_values(bootstrap.stats_sinks)
         if self._keeps_values:
             store.keep_values()
@@ -181,7 +182,7 @@ class Main:
             file_flush_interval_msec=self._options.file_flush_interval_msec,
             file_flush_min_size_kb=self._options.file_flush_min_size_kb,
             runtime=self.layers.begin(),
-            secrets=tuple(self._bootstrap.static_resources.secrets),
+            secrets=self._static_secrets,
             drain=DrainTimes(
                 self._options.drain_time_s, DrainStrategy(self._options.drain_strategy)
             ),
@@ -264,7 +265,7 @@ class Main:
 
     def set_secrets(self, messages: Iterable[Any]) -> None:
         """These are the static secrets, for what is built from now on."""
-        secrets = tuple(messages)
+        self._static_secrets = secrets = tuple(messages)
         self.context.secrets.replace_static(static_secrets(secrets))
         self.certificates.forget()
         self._send(Secrets(secrets))

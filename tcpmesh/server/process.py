@@ -251,6 +251,8 @@ class ProcessServer(Server):
             return "process 1 of a container ends it, and is not to be replaced"
         if self._graceful_stop.is_begun:
             return "it ends with its last client"
+        if self._processes is not None:
+            return "it has several workers (--concurrency), which cannot be replaced so yet"
         return super().why_not_now()
 
     def sockets_to_hand_over(self) -> list[Out]:

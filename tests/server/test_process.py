@@ -172,6 +172,20 @@ class ProcessTests(SynchronousTestCase):
         self.failureResultOf(first, CannotTakeOver)
         self.assertEqual(["KILL"], started[0].signals)
 
+    def test_several_workers(self) -> None:
+        """A process with several workers is not replaced, and says why."""
+        self.assertNotIn("several", self.server.why_not_taken_over())
+        processes: Any = object()
+        server = ProcessServer(
+            self.reactor,
+            self.server.bootstrap,
+            ServerOptions(concurrency=2),
+            self.log,
+            self.network,
+            processes=processes,
+        )
+        self.assertIn("it has several workers", server.why_not_taken_over())
+
     def test_interfaces(self) -> None:
         """It is a service, and what the admin interface asks."""
         verifyObject(IServer, self.server)

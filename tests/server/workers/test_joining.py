@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from envoy.extensions.transport_sockets.tls.v3.secret_pb2 import Secret
+
 from twisted.internet.defer import Deferred
 
 from tcpmesh.runtime.entries import entry_of_text
@@ -92,6 +94,12 @@ class LostTests(WorkersTestCase):
         self.mesh.replace_worker(1)
         runtime = self.mesh.workers[1].worker.context.runtime
         self.assertEqual(self.mesh.main.layers.begin(), runtime.items())
+
+    def test_secrets(self) -> None:
+        """It begins with the static secrets of the last reload."""
+        secret = Secret(name="s")
+        self.mesh.main.set_secrets([secret])
+        self.assertEqual((secret,), self.mesh.main.begin(1).secrets)
 
     def test_before_the_start(self) -> None:
         """One that dies before clients are accepted is not waited for, and the next one opens its
