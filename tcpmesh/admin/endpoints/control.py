@@ -83,5 +83,6 @@ ENDPOINTS = (
         "start the program that is installed now, and let it take over",
         _upgrade,
         changes=True,
+        is_own=True,
     ),
 )
