@@ -116,10 +116,14 @@ class UpgradeTests(SynchronousTestCase):
         """
         pid_file = "twistd.pid"
         program = (TWISTD, "-n", f"--pidfile={pid_file}", "tcpmesh")
-        with Child(self.config, ("--parent-shutdown-time-s", "60"), program=program) as proxy:
+        arguments = ("--parent-shutdown-time-s", "60")
+        with (
+            Child(self.config, arguments, program=program) as proxy,
+            contextlib.ExitStack() as leaving,
+        ):
             proxy.wait_ready()
             path = proxy.path / pid_file
-            self.addCleanup(self.end, proxy, path)
+            leaving.callback(self.end, path)
             held = socket.create_connection(("127.0.0.1", self.port))
             self.addCleanup(held.close)
             clients = self.clients()
@@ -154,13 +158,12 @@ class UpgradeTests(SynchronousTestCase):
             self.assertGreater(proxy.stat("cluster.upstream.upstream_cx_total"), before)
             self.assertEqual(4, proxy.stat("server.hot_restart_generation"))
 
-    def end(self, proxy: Child, path: Path) -> None:
+    def end(self, path: Path) -> None:
         """The last process ends, and its pid file is gone."""
-        if path.exists():
-            pid = int(path.read_text())
-            os.kill(pid, signal.SIGTERM)
-            wait_for(lambda: not runs(pid), "the end of the last process")
-        self.assertFalse(path.exists())
+        pid = int(path.read_text())
+        os.kill(pid, signal.SIGTERM)
+        wait_for(lambda: not path.exists(), "the end of the pid file")
+        wait_for(lambda: not runs(pid), "the end of the last process")
 
     def test_by_hand(self) -> None:
         """As with Envoy a supervisor starts the next epoch: it takes over, has another listener

@@ -6,7 +6,7 @@ import os
 import socket
 
 from tcpmesh.server.channel.framing import pieces_of
-from tcpmesh.server.restart import predecessor, successor
+from tcpmesh.server.restart import predecessor, rendezvous, successor
 from tcpmesh.server.restart.messages import encode
 from tcpmesh.server.restart.rendezvous import restart_address
 from tcpmesh.server.restart.restart import MOST_SUCCESSORS, Restart
@@ -63,6 +63,15 @@ class TakeOverTests(RowTestCase):
         self.end(self.first)
         self.assertEqual(0, second.left_before)
         self.assertIs(None, second.predecessor)
+
+    def test_takes_its_time(self) -> None:
+        """Once it has said hello the newer one may warm up for as long as it likes."""
+        second = self.restart(FakeProcess(), self.begun(restart_epoch=1))
+        self.clock.advance(10 * successor.HELLO_TIME)
+        self.clock.settle()
+        second.serve(30)
+        self.clock.settle()
+        self.assertEqual([(os.getpid(), 30)], self.old.handed)
 
     def test_facts(self) -> None:
         """The newer one knows its generation, and for how long those before it have served."""
@@ -228,6 +237,24 @@ class RefusedTests(RowTestCase):
         self.old.reason = ""
         self.assert_serves_on("it drains")
 
+    def test_other_users(self) -> None:
+        """Another user's process is not listened to, and root's is; nobody takes over from a
+        process that is neither one's own, nor root's, nor of the user that one becomes.
+        """
+        self.patch(rendezvous, "peer_uid", lambda sock: 4321)
+        self.assertEqual(b"", self.peer().recv(1))
+        self.assertEqual("user 4321 may not take over from this process", self.told.lines[-1])
+        address = restart_address(self.path, 0)
+        error = self.assertRaises(CannotTakeOver, rendezvous.connect, address, 1.0, 5)
+        self.assertIn("is a socket of user 4321", str(error))
+        rendezvous.connect(address, 1.0, 4321).close()
+        self.patch(rendezvous, "peer_uid", lambda sock: 0)
+        rendezvous.connect(address, 1.0, 5).close()
+        self.clock.settle()
+        self.peer().close()
+        self.clock.settle()
+        self.assertIn("its end is closed", self.told.lines[-1])
+
     def test_two_at_once(self) -> None:
         """While one is about to take over, no other is."""
         self.restart(FakeProcess(), self.begun(restart_epoch=1))
@@ -322,3 +349,6 @@ class RefusedTests(RowTestCase):
         self.end(self.restart(FakeProcess(), self.begun(restart_epoch=1)))
         self.refused(restart_epoch=3)
         self.assertEqual(before, open_descriptors())
+        self.peer()
+        self.end(self.first)
+        self.assertEqual([], self.clock.getDelayedCalls())
