@@ -52,10 +52,12 @@ class BoundSocket(socket.socket):
 
     def dup(self) -> BoundSocket:
         """Another descriptor of it, which has no file to remove."""
-        copy = super().dup()
-        if self._registry is not None:
-            copy.asked, copy.name, copy.namespace = self.asked, self.name, self.namespace
-            copy.register(self._registry)
+        with all_or_nothing() as undo:
+            copy = super().dup()
+            undo.callback(copy.close)
+            if self._registry is not None:
+                copy.asked, copy.name, copy.namespace = self.asked, self.name, self.namespace
+                copy.register(self._registry)
         return copy
 
     def bind_to_path(self, path: str) -> None:

@@ -68,7 +68,10 @@ class ListeningSockets:
         sock = self.inherited.take(address, options) or self._take(address, options)
         if sock is None:
             sock = self._bind(address, options)
-        return self._keep(sock, address, options)
+        with all_or_nothing() as undo:
+            undo.callback(sock.close_unopened)
+            self._keep(sock, address, options)
+        return sock
 
     def take_rest(self, address: Address, options: ListenOptions) -> list[BoundSocket]:
         """All that are left of the predecessor's for this address.
@@ -79,7 +82,8 @@ class ListeningSockets:
         with all_or_nothing() as undo:
             while (sock := self._take(address, options)) is not None:
                 undo.callback(sock.close)
-                found.append(self._keep(sock, address, options))
+                self._keep(sock, address, options)
+                found.append(sock)
         return found
 
     def opened(self) -> list[BoundSocket]:
@@ -100,10 +104,9 @@ class ListeningSockets:
         self.settle()
         self.inherited.close()
 
-    def _keep(self, sock: BoundSocket, address: Address, options: ListenOptions) -> BoundSocket:
+    def _keep(self, sock: BoundSocket, address: Address, options: ListenOptions) -> None:
         sock.asked, sock.name, sock.namespace = address, options.name, options.namespace
         sock.register(self._made)
-        return sock
 
     def _bind(self, address: Address, options: ListenOptions) -> BoundSocket:
         try:
@@ -112,8 +115,10 @@ class ListeningSockets:
             before = self._taken.get((address, options.namespace))
             if before is None or before.fileno() < 0:
                 raise
-        copy = before.dup()
-        copy.setblocking(False)
+        with all_or_nothing() as undo:
+            copy = before.dup()
+            undo.callback(copy.close)
+            copy.setblocking(False)
         return copy
 
     def _take(self, address: Address, options: ListenOptions) -> BoundSocket | None:

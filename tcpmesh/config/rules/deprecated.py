@@ -31,6 +31,7 @@ INSTEAD: Mapping[str, str] = {
     "envoy.config.bootstrap.v3.Admin.access_log_path": "use 'access_log'",
     "envoy.config.bootstrap.v3.Bootstrap.dns_resolution_config": _RESOLVER,
     "envoy.config.bootstrap.v3.Bootstrap.use_tcp_for_dns_lookups": _RESOLVER,
+    "envoy.config.bootstrap.v3.Bootstrap.watchdog": "use 'watchdogs'",
     f"{_CLUSTER}.dns_refresh_rate": _DNS_CLUSTER,
     f"{_CLUSTER}.dns_failure_refresh_rate": _DNS_CLUSTER,
     f"{_CLUSTER}.respect_dns_ttl": _DNS_CLUSTER,
