@@ -17,8 +17,9 @@ from zope.interface import implementer
 
 from twisted.internet import tcp, unix
 from twisted.internet.base import BaseConnector
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ConnectError, getConnectError
+from twisted.internet.main import CONNECTION_DONE
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -39,6 +40,8 @@ from tcpmesh.values.socket_options import ConnectOptions, ListenOptions
 from tcpmesh.values.stream.tcp_facts import TcpFacts
 
 log = Logger(namespace="connection")
+
+DONE = Failure(CONNECTION_DONE)
 
 BATCH = 64
 """Accepts an event, at most."""
@@ -137,6 +140,18 @@ class _ListeningPort(tcp.Port):
         """The port has started, or may accept again."""
         if not self.pauses:
             super().startReading()
+
+    def loseConnection(self, connDone: Any = DONE) -> Deferred[None]:
+        """Close at once, while Twisted's port does so a turn later: until then another listener
+        could not have the address.
+        """
+        self.disconnecting = True
+        self.stopReading()
+        if self.connected:
+            self.connectionLost(connDone)
+        return succeed(None)
+
+    stopListening = loseConnection
 
     def stop(self) -> None:
         """The network stops, perhaps after this port was stopped."""
