@@ -67,6 +67,7 @@ HEALTH: dict[str, Rows] = {
     },
     "envoy.config.core.v3.HeaderValueOption": {
         "header": YES,
+        "append": YES,
         "append_action": YES,
         "keep_empty_value": YES,
     },
