@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from dataclasses import fields, replace
 from functools import partial
 from operator import attrgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zope.interface import implementer
 
@@ -58,6 +58,9 @@ from tcpmesh.values.link import (
 )
 from tcpmesh.values.overload import CONNECTION_POOL_NEW_CONNECTION
 from tcpmesh.values.stream.stream_info import ClusterInfo
+
+if TYPE_CHECKING:
+    from tcpmesh.cluster.upstream.http2_pools import Http2Pools
 
 CONNECT_TIMEOUT = 5.0
 BUFFER_LIMIT = 1 << 20
@@ -154,6 +157,8 @@ class Cluster:
         if self.pools is not None and self.pools.looks_ahead:
             self._balancer = Lookahead(self._balancer)
         self._new_http2 = partial(_http2_pools, message, self, context)
+        if self.speaks_http2:
+            _import_http2()  # which would hold up the first request, and all others with it
         self._http2: IHttp2Upstream | None = None
         self._http1: IHttp1Upstream | None = None
         self._is_balanced = False
@@ -459,11 +464,15 @@ class Cluster:
         )
 
 
-def _http2_pools(message: Any, cluster: Cluster, context: WorkerContext) -> IHttp2Upstream:
-    # Here, as only gRPC needs h2.
+def _import_http2() -> type[Http2Pools]:
+    # Here, as only what speaks HTTP/2 needs h2.
     from tcpmesh.cluster.upstream.http2_pools import Http2Pools
 
-    return Http2Pools(message, cluster, context.network, context.random)
+    return Http2Pools
+
+
+def _http2_pools(message: Any, cluster: Cluster, context: WorkerContext) -> IHttp2Upstream:
+    return _import_http2()(message, cluster, context.network, context.random)
 
 
 def _stats(message: Any, store: Store) -> ClusterStats:

@@ -23,7 +23,7 @@ from tcpmesh.connection.wrapped.states import CONNECTED, HandshakeObserver
 from tcpmesh.connection.wrapped.transport import WrappedTransport
 from tcpmesh.connection.wrapped.writing import READY
 from tcpmesh.wire.http1 import MalformedResponse
-from tcpmesh.wire.http1_tunnel import LAST_CHUNK, TunnelAnswer, chunk
+from tcpmesh.wire.http1_tunnel import LAST_CHUNK, Fields, TunnelAnswer, chunk
 
 ANSWER_TIMEOUT = 15.0
 
@@ -54,7 +54,15 @@ class Http1Tunnel(WrappedTransport):
     :param timeout: seconds for the head of the answer.
     """
 
-    __slots__ = ("_chunks", "_deadline", "_request", "_timeout", "answer", "was_reset")
+    __slots__ = (
+        "_chunks",
+        "_deadline",
+        "_request",
+        "_timeout",
+        "answer",
+        "overhead_sent",
+        "was_reset",
+    )
 
     def __init__(
         self,
@@ -71,13 +79,29 @@ class Http1Tunnel(WrappedTransport):
         self._chunks = chunks
         self._timeout = timeout
         self._deadline: IDelayedCall | None = None
+        self.overhead_sent = 0
+        """Bytes that were sent and are not the tunnel's."""
         self.was_reset = False
         """Whether the proxy has reset the connection."""
 
     def begin(self) -> None:
         """Ask."""
         self._deadline = self.clock.callLater(self._timeout, self._is_late)
-        self.send(self._request)
+        self._send_overhead(self._request)
+
+    def _send_overhead(self, data: bytes) -> None:
+        self.overhead_sent += len(data)
+        self.send(data)
+
+    @property
+    def fields(self) -> Fields:
+        """The header fields of the answer, once they are there."""
+        return self.answer.fields if self.answer.has_head else ()
+
+    @property
+    def is_for_one(self) -> bool:
+        """Whether the proxy says that the connection is for this tunnel alone."""
+        return self.answer.opens and self.answer.closes
 
     def _is_late(self) -> None:
         self._deadline = None
@@ -157,14 +181,16 @@ class Http1Tunnel(WrappedTransport):
     def send_plain(self, data: Any) -> None:
         """Send what the protocol above has written, as it is or as a chunk."""
         if self._chunks:
-            self.send(chunk(bytes(data)), len(data))
+            framed = chunk(bytes(data))
+            self.overhead_sent += len(framed) - len(data)
+            self.send(framed, len(data))
         else:
             self.send(data, len(data))
 
     def goodbye(self) -> None:
         """The end of a POST's body."""
         if self._chunks:
-            self.send(LAST_CHUNK)
+            self._send_overhead(LAST_CHUNK)
 
     def loseWriteConnection(self) -> None:
         """There is no half of a tunnel: end it once what was written is sent."""

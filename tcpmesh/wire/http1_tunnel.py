@@ -27,6 +27,9 @@ class HeadLimits(NamedTuple):
     """In bytes."""
 
 
+LIMITS = HeadLimits()
+
+
 class TunnelAnswer(ResponseParser):
     """One answer.
 
@@ -35,7 +38,7 @@ class TunnelAnswer(ResponseParser):
 
     __slots__ = ("_connects", "_plain", "_received", "has_head")
 
-    def __init__(self, connects: bool, limits: HeadLimits = HeadLimits()) -> None:
+    def __init__(self, connects: bool, limits: HeadLimits = LIMITS) -> None:
         super().__init__(keep=1 << 62, most_fields=limits.fields, head_limit=limits.size)
         self._connects = connects
         self._received = self._plain = 0

@@ -24,6 +24,10 @@ class PendingClient(Protocol):
     stream_info: StreamInfo
     relay: Relay
 
+    @property
+    def told(self) -> TransportSocketOptions:
+        """What the transport socket of its connection is told."""
+
     def upstream_protocol(self) -> Any:
         """What is to get the events of the connection, asked for after `pool_ready`."""
 
