@@ -29,6 +29,7 @@ from tcpmesh.config.checks import (
     statistics,
     strings,
     tls,
+    tunnelling,
     unintended,
     upstreams,
 )
@@ -64,6 +65,7 @@ CHECKS = _by_type(
     statistics.CHECKS,
     strings.CHECKS,
     tls.CHECKS,
+    tunnelling.CHECKS,
     unintended.CHECKS,
     upstreams.CHECKS,
 )

@@ -1,5 +1,5 @@
-"""`core.v3.HeaderValueOption`: header fields that a configuration adds to requests of the proxy's own,
-such as health checks, exports and tunnels.
+"""`core.v3.HeaderValueOption`: header fields that a configuration adds to requests of the proxy's
+own, such as health checks, exports and tunnels.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ def with_headers(fields: Fields, options: Iterable[tuple[Any, str]]) -> Fields:
 
 def action_of(option: Any) -> int:
     """What an option does about fields that are there: `append`, of old times, says it too."""
-    if option.HasField("append"):
-        return _APPEND if option.append.value else _OVERWRITE
     action: int = option.append_action
+    if option.HasField("append"):
+        action = _APPEND if option.append.value else _OVERWRITE
     return action
 
 

@@ -52,6 +52,7 @@ from tcpmesh.values.response_flags import ResponseFlag
 from tcpmesh.values.stream.close_reason import Cause, CloseReason, EndedBy
 from tcpmesh.values.stream.phase import CONNECTING
 from tcpmesh.values.stream.stream_info import NO_UPSTREAM, StreamInfo, UpstreamInfo
+from tcpmesh.values.stream.transport_socket_options import TransportSocketOptions
 
 REMOTE_ERRORS = {ECONNREFUSED, EHOSTUNREACH, ETIMEDOUT}
 """What `connect` fails with once the network has answered, or has not; all else it says at once."""
@@ -129,6 +130,9 @@ class SessionContext:
 
     drain: Any = None
     """The `DrainDecision`, where sessions are closed by drains (`check_drain_close`)."""
+
+    tunnelling: Any = None
+    """The `Tunnelling`, where clients go through a proxy."""
 
     points: Any = None
     """The `Points`, where there are some at which load may be shed."""
@@ -303,10 +307,14 @@ class Attempts(OneShotFactory):
         if cluster.close_on_failure:
             host.sessions.add(self)
         self._state = DIALLING
-        told = options_of(self.stream_info)
         self._under_way = cluster.dialer.connect(
-            host, self, cluster.connect_timeout, self._count_another, told
+            host, self, cluster.connect_timeout, self._count_another, self.told
         )
+
+    @property
+    def told(self) -> TransportSocketOptions:
+        """What the transport socket of its upstream connection is told."""
+        return options_of(self.stream_info)
 
     def _count_another(self) -> None:
         """A further one of the host's addresses is tried, in the same attempt."""

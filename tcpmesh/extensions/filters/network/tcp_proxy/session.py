@@ -7,8 +7,6 @@ read from the start, and where the client has to speak first nothing is looked u
 
 from __future__ import annotations
 
-from typing import Any
-
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
