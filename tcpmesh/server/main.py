@@ -340,6 +340,7 @@ class Main:
         self.secrets.stop()
         self.watching.stop()
         await self.listeners.stop()
+        await self._merging.merged()
         for sink in self.sinks:
             sink.close()
         await self.clusters.stop()

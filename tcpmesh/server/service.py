@@ -240,6 +240,7 @@ class Server(MultiService):
     async def _stop(self) -> None:
         await self.numbers()
         self._flush.stop()
+        self._stops_serving()
         if self._proxy is not None:
             await self._proxy.main.stop()
         if self._processes is not None:
@@ -254,6 +255,9 @@ class Server(MultiService):
             await self._network.stop()
         if isinstance(self._clock, MonotonicReactor):
             self._clock.stop()
+
+    def _stops_serving(self) -> None:
+        """Clients are about to be cut off, and all is counted until now."""
 
     async def _stopped_serving(self) -> None:
         """Clients and the admin interface are gone, and all is counted."""
