@@ -31,7 +31,7 @@ class InMemory:
         self._network = network
         self.workers: list[WorkerInMemory] = []
         self.stopped: Deferred[None] = Deferred()
-        self.is_stopping = False
+        self.is_stopping = self.is_retired = False
 
     def prepare(self, clock: Any) -> None:
         """There is nothing to prepare."""
@@ -40,6 +40,14 @@ class InMemory:
         """All join at once."""
         for index in range(workers.count):
             self.workers.append(WorkerInMemory(index, workers, self._network, MemoryAccessLogs))
+
+    def retire(self) -> None:
+        """Note it."""
+        self.is_retired = True
+
+    def pids(self) -> list[int]:
+        """There are none."""
+        return []
 
     def stop(self) -> Deferred[None]:
         """Fires when a test says so."""
@@ -144,6 +152,19 @@ class SeveralTests(SynchronousTestCase):
         self.network.pump()
         self.successResultOf(stopped)
         self.assertEqual([], self.reactor.getDelayedCalls())
+
+    def test_counted_at_the_end(self) -> None:
+        """How clients end when all stops is counted too, before it is over."""
+        self.start()
+        for _ in range(4):
+            self.connect()
+        self.processes.stopped.callback(None)
+        self.server.store.deltas()
+        stopped = self.server.stopService()
+        self.network.pump()
+        self.successResultOf(stopped)
+        counted = self.server.store.deltas().counters
+        self.assertEqual(4, counted["listener.127.0.0.1_1.downstream_cx_destroy"])
 
     def test_cannot_start(self) -> None:
         """An address that is in use is said before any worker is started."""
