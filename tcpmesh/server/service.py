@@ -9,6 +9,7 @@ that is, know their hosts and how these are (`startService`).
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -173,9 +174,16 @@ class Server(MultiService):
         if self._processes is None:
             return assemble(bootstrap, node, network, store, link=self._link, options=options)
         self._processes.prepare(self._clock)
-        made = assemble_main(bootstrap, node, network, store, options.concurrency, options=options)
+        count = options.concurrency
+        made = assemble_main(
+            bootstrap, node, network, store, count, options=options, processes=self.pids
+        )
         self._workers = made.workers
         return made
+
+    def pids(self) -> Sequence[int]:
+        """The numbers of all processes, this one's the first."""
+        return [os.getpid(), *(self._processes.pids() if self._processes is not None else ())]
 
     def _make_network(self) -> INetwork:
         return default_network(self._clock)

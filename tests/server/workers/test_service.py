@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -9,6 +11,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.logs.levels import Levels
+from tcpmesh.server import stats
 from tcpmesh.server.service import CannotStart, Server
 from tcpmesh.server.workers.interface import IWorkers
 from tcpmesh.stats.store import Store
@@ -46,8 +49,8 @@ class InMemory:
         self.is_retired = True
 
     def pids(self) -> list[int]:
-        """There are none."""
-        return []
+        """Two that there are not."""
+        return [1 << 30, (1 << 30) + 1]
 
     def stop(self) -> Deferred[None]:
         """Fires when a test says so."""
@@ -112,6 +115,22 @@ class SeveralTests(SynchronousTestCase):
         self.assertEqual(3, values["server.concurrency"])
         watchdogs = [name for name in values if name.endswith(".watchdog_miss")]
         self.assertIn("server.worker_2.watchdog_miss", watchdogs)
+
+    def test_memory(self) -> None:
+        """The memory of all processes is shown and counts for the overload manager."""
+        asked: list[Sequence[int]] = []
+
+        def used(pids: Sequence[int]) -> int:
+            asked.append(pids)
+            return 1234
+
+        self.patch(stats, "used_bytes", used)
+        self.start()
+        assert self.server._proxy is not None
+        pids = [os.getpid(), *self.processes.pids()]
+        self.assertEqual(pids, asked[-1])
+        self.assertEqual(pids, self.server.main.context.processes())
+        self.assertEqual(1234, self.values()["server.memory_allocated"])
 
     def test_flush(self) -> None:
         """At a flush workers are asked first, so what is shown of the process is of that moment."""
