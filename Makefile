@@ -8,8 +8,7 @@ BIN    := $(VENV)/bin
 # The integration tests use real processes, namespaces and timing: one after the other, once over each kind of transports, and once
 # over a link of bytes; what comes after the first kind of transports, OTHERS, at the same time.  But ONCE are those for which
 # neither makes a difference (command lines and pages), LINKLESS those for which the link makes none (users, redirected
-# connections), or that a proxy whose workers are processes refuses (an upgrade), and BY_THEMSELVES those that go over each kind of
-# transports whatever the environment says.
+# connections), and BY_THEMSELVES those that go over each kind of transports whatever the environment says.
 # All others run in JOBS processes.
 UNIT_TESTS = $(shell ls -d tests/test_*.py tests/*/__init__.py | sed 's:/__init__\.py$$::; s:\.py$$::; s:/:.:g' | grep -v integration)
 
@@ -18,7 +17,7 @@ LINK_TESTS = $(shell grep -lrE 'import .*Mesh|server\.(service|assembly)|health\
   grep -vE 'integration|benchmarks|test_explorer' | sed 's:\.py$$::; s:/:.:g')
 
 ONCE          = cli demo docs embedding live_page observability terminal
-LINKLESS      = daemon redirect upgrade
+LINKLESS      = daemon redirect
 BY_THEMSELVES = filters health redirect serve
 INTEGRATION   = $(subst /,.,$(basename $(wildcard tests/integration/test_*.py)))
 without       = $(filter-out $(addprefix tests.integration.test_,$(1)),$(INTEGRATION))

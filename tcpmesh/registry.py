@@ -83,7 +83,8 @@ class WrongConfig(Exception):
         self.problems = dict(problems)
 
 
-def _this_process() -> Sequence[int]:
+def this_process() -> Sequence[int]:
+    """The number of this process, which is all that there is."""
     return (os.getpid(),)
 
 
@@ -164,7 +165,7 @@ class MainContext:
     events: RecentEvents = field(default_factory=RecentEvents)
     """What has happened to hosts of late."""
 
-    processes: Callable[[], Sequence[int]] = _this_process
+    processes: Callable[[], Sequence[int]] = this_process
     """The numbers of the processes of this proxy, main's own the first."""
 
 

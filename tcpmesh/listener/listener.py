@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 from zope.interface import implementer
@@ -160,10 +161,13 @@ class Listener(ServerFactory):
         for each in self.listen_sockets:
             each.bind(left.pop(each.binding, None))
 
-    def take_sockets(self, sockets: Sequence[Any]) -> None:
-        """Main has bound the addresses: these are the sockets, in their order."""
-        for each, sock in zip(self.listen_sockets, sockets, strict=True):
-            each.take(sock)
+    def take_sockets(self, sockets: Sequence[Any], counts: Sequence[int]) -> None:
+        """Main has bound the addresses: these are the sockets, so many of each address, in their
+        order.
+        """
+        left = iter(sockets)
+        for each, count in zip(self.listen_sockets, counts, strict=True):
+            each.take(list(islice(left, count)))
 
     def open(self) -> None:
         """Accept clients from now on.

@@ -26,7 +26,7 @@ from tcpmesh.cluster.manager import ClusterManager
 from tcpmesh.config.fields.tls.secrets import static_secrets
 from tcpmesh.interfaces import IAccessLogManager, INetwork, IStatsSink
 from tcpmesh.listener.manager import ListenerManager
-from tcpmesh.registry import MainContext
+from tcpmesh.registry import MainContext, this_process
 from tcpmesh.runtime.layers import Layers
 from tcpmesh.server.certificates import Certificates
 from tcpmesh.server.discovery.discoveries import Discoveries
@@ -68,6 +68,7 @@ class Main:
     :param node: the `core.v3.Node` that the proxy is.
     :param send: tells workers.
     :param several: the workers, where there are several.
+    :param processes: tells the numbers of all processes of the proxy, main's the first.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class Main:
         options: ServerOptions,
         make_access_logs: Callable[..., IAccessLogManager] = AccessLogManager,
         several: Workers | None = None,
+        processes: Callable[[], Sequence[int]] = this_process,
     ) -> None:
         self._bootstrap = bootstrap
         self._static_secrets = tuple(bootstrap.static_resources.secrets)
@@ -102,7 +104,7 @@ class Main:
             options.file_flush_min_size_kb,
         )
         self.layers = Layers(bootstrap, node.cluster, store, send)
-        self.context = self._context(network, store, random, node)
+        self.context = self._context(network, store, random, node, processes)
         self.secrets = SecretDiscoveries(
             bootstrap, self.context.secrets, send, store, network, options
         )
@@ -146,7 +148,14 @@ class Main:
             store.add_collector(self.ask_numbers)
         self._merging = Merging(store, network)
 
-    def _context(self, network: INetwork, store: Store, random: Random, node: Any) -> MainContext:
+    def _context(
+        self,
+        network: INetwork,
+        store: Store,
+        random: Random,
+        node: Any,
+        processes: Callable[[], Sequence[int]],
+    ) -> MainContext:
         """What main's parts share."""
         settings = self._bootstrap.cluster_manager
         context = MainContext(
@@ -166,6 +175,7 @@ class Main:
                 static_secrets(self._bootstrap.static_resources.secrets), counts_changes=False
             ),
             bootstrap=_basis(self._bootstrap),
+            processes=processes,
         )
         return replace(context, resolver=named_resolver(self._bootstrap, context))
 
@@ -340,6 +350,7 @@ class Main:
         self.secrets.stop()
         self.watching.stop()
         await self.listeners.stop()
+        await self._merging.merged()
         for sink in self.sinks:
             sink.close()
         await self.clusters.stop()

@@ -232,6 +232,7 @@ TO_WORKER = Table(
             name=TEXT,
             message=message_form(Listener),
             predecessor=WHOLE,
+            sockets=Several(WHOLE),
         ),
     ),
     (10, Record(link.RemoveListener, listener=WHOLE)),
