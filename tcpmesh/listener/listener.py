@@ -134,6 +134,7 @@ class Listener(ServerFactory):
             context, scope=self.stats.scope, drain=self.drain, overload=self._overload
         )
         self._chains = FilterChains(message, chain_context, self, self._info)
+        undo.callback(self._chains.let_go)
         undo.callback(self._chains.close)
         if are_wanted(message):
             self._filters = ListenerFilterManager(
@@ -270,7 +271,12 @@ class Listener(ServerFactory):
         if self.open_connections:
             return
         self._release()
-        if self._stopped is not None and (self._filters is None or not self._filters.active):
+        if self._filters is not None and self._filters.active:
+            return
+        # Those below know it, and all would be a cycle.
+        self._chains.let_go()
+        self._first = self._filters = None
+        if self._stopped is not None:
             stopped, self._stopped = self._stopped, None
             stopped.callback(None)
 
