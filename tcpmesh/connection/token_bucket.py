@@ -6,9 +6,12 @@ Theory of operation.  A bucket with tokens that come back evenly is nothing but 
 which it would have been empty, had nothing but the tokens since then come.  At `now` it has
 `(now - moment) * rate` tokens, though never more than `most`; to take one moves the moment on by
 the time that a token takes.  So the state is one number, which only grows, and workers can share it
-as they share counts (`tcpmesh.values.shared.counts`): each adds to its own part what it moves the
-moment on by, and the sum is the moment.  Two workers that take a token in the same microseconds may
-both get the last one; there is no other way in which a limit is exceeded.
+as they share counts (`tcpmesh.values.shared.counts`): each notes the moment to which it has moved
+the bucket on last, and the latest of all is the bucket's.  Two workers that take a token in the
+same microseconds may both get the last one; there is no other way in which a limit is exceeded.
+(Were each to note by how much it has moved the moment on, and the sum to be the moment, then of two
+that come at once after a pause both would make up for the whole pause, and nobody would get a token
+for as long again.)
 """
 
 from __future__ import annotations
@@ -42,13 +45,13 @@ class TokenBucket:
     def take(self) -> bool:
         """One token, if there is one."""
         now = int(self._clock.seconds() * _SECOND)
-        before = self._count.total
         # Not earlier than that of a full bucket, and then a token later.
-        after = max(before, now) + self._token
+        after = max(self._count.highest, now) + self._token
         if after > now + self._full:
             return False
-        self._count.own += after - before
+        self._count.own = after
         return True
 
     def close(self) -> None:
         """Nobody takes any more."""
+        self._count.close()

@@ -16,6 +16,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from tcpmesh.values.shared.slots import Slots
+
 
 class SharedCount(Protocol):
     """One number, moved by all workers: each adds to its `own`, and takes away again."""
@@ -27,9 +29,20 @@ class SharedCount(Protocol):
     def total(self) -> int:
         """What all workers have counted, as of now."""
 
+    @property
+    def highest(self) -> int:
+        """The largest that one of the workers has counted."""
+
+    def close(self) -> None:
+        """Its user is gone: what it counts from now on, no other worker sees."""
+
 
 class SharedCounts(Protocol):
     """Where counts come from."""
+
+    @property
+    def slots(self) -> Slots | None:
+        """What all workers know of each client; `None` where there are no others."""
 
     def block(self, owner: str) -> SharedCounts:
         """The counts of a cluster or listener that is being built, all 0 in this worker.
@@ -40,6 +53,11 @@ class SharedCounts(Protocol):
     def count(self, name: str) -> SharedCount:
         """One more count.  The second of one name is another one than the first; the n-th one of a
         name in a block is the same in all workers.
+        """
+
+    def count_of_all(self, name: str) -> SharedCount:
+        """The count of this name that belongs to no block: whoever asks for it, in whichever
+        worker, moves the same, each worker once.  It is gone when all have closed it.
         """
 
     def close(self) -> None:
@@ -59,17 +77,31 @@ class LocalCount:
         """The same: there are no others."""
         return self.own
 
+    @property
+    def highest(self) -> int:
+        """The same."""
+        return self.own
+
+    def close(self) -> None:
+        """There is nothing to give back."""
+
 
 class LocalCounts:
     """Where the only worker has its counts from: each is made as it is asked for, and belongs to
     whoever asks.
     """
 
+    slots: Slots | None = None
+
     def block(self, owner: str) -> LocalCounts:
         """The same: no owner is confused with another, as no count is ever given twice."""
         return self
 
     def count(self, name: str) -> LocalCount:
+        """A new count."""
+        return LocalCount()
+
+    def count_of_all(self, name: str) -> LocalCount:
         """A new count."""
         return LocalCount()
 
