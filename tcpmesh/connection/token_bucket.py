@@ -21,7 +21,30 @@ from twisted.internet.interfaces import IReactorTime
 from tcpmesh.config.fields.token_buckets import Bucket
 from tcpmesh.values.shared.counts import SharedCount
 
-_SECOND = 1_000_000_000
+SECOND = 1_000_000_000
+
+
+class Pace:
+    """How the moment of a bucket moves on; nanoseconds."""
+
+    __slots__ = ("_token", "full")
+
+    def __init__(self, bucket: Bucket) -> None:
+        self._token = max(1, round(SECOND / bucket.per_second))
+        self.full = bucket.most * self._token
+        """What it takes to fill it.  A moment is kept as one that is later by this, so that 0 is a
+        bucket that has been full since the clock began.
+        """
+
+    def after(self, moment: int, now: int) -> int:
+        """The moment of a bucket when a token is taken; 0 where there is none."""
+        # Not earlier than that of a full bucket, and then a token later.
+        after = max(moment, now) + self._token
+        return after if after <= now + self.full else 0
+
+    def wait(self, moment: int, now: int) -> int:
+        """How long it is until there is a token."""
+        return max(moment + self._token - self.full - now, 0)
 
 
 class TokenBucket:
@@ -31,23 +54,17 @@ class TokenBucket:
     :param count: of this bucket alone; nanoseconds.
     """
 
-    __slots__ = ("_clock", "_count", "_full", "_token")
+    __slots__ = ("_clock", "_count", "_pace")
 
     def __init__(self, bucket: Bucket, clock: IReactorTime, count: SharedCount) -> None:
         self._clock = clock
         self._count = count
-        self._token = max(1, round(_SECOND / bucket.per_second))
-        self._full = bucket.most * self._token
-        """What it takes to fill it.  The count is later than the moment by this, so that 0 is a
-        bucket that has been full since the clock began.
-        """
+        self._pace = Pace(bucket)
 
     def take(self) -> bool:
         """One token, if there is one."""
-        now = int(self._clock.seconds() * _SECOND)
-        # Not earlier than that of a full bucket, and then a token later.
-        after = max(self._count.highest, now) + self._token
-        if after > now + self._full:
+        after = self._pace.after(self._count.highest, int(self._clock.seconds() * SECOND))
+        if not after:
             return False
         self._count.own = after
         return True

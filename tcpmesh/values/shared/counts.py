@@ -40,10 +40,6 @@ class SharedCount(Protocol):
 class SharedCounts(Protocol):
     """Where counts come from."""
 
-    @property
-    def slots(self) -> Slots | None:
-        """What all workers know of each client; `None` where there are no others."""
-
     def block(self, owner: str) -> SharedCounts:
         """The counts of a cluster or listener that is being built, all 0 in this worker.
 
@@ -59,6 +55,14 @@ class SharedCounts(Protocol):
         """The count of this name that belongs to no block: whoever asks for it, in whichever
         worker, moves the same, each worker once.  It is gone when all have closed it.
         """
+
+    def clients(self, limit: str) -> Slots | None:
+        """What all workers know of the clients of a limit: as with counts the n-th of one name in a
+        block is the same in all workers.  `None` where there are no others.
+        """
+
+    def clients_of_all(self, limit: str) -> Slots | None:
+        """The same of the limit of this name that belongs to no block."""
 
     def close(self) -> None:
         """The owner is gone from this worker, and what it counts from now on, nobody sees."""
@@ -91,8 +95,6 @@ class LocalCounts:
     whoever asks.
     """
 
-    slots: Slots | None = None
-
     def block(self, owner: str) -> LocalCounts:
         """The same: no owner is confused with another, as no count is ever given twice."""
         return self
@@ -104,6 +106,12 @@ class LocalCounts:
     def count_of_all(self, name: str) -> LocalCount:
         """A new count."""
         return LocalCount()
+
+    def clients(self, limit: str) -> None:
+        """There are no other workers."""
+
+    def clients_of_all(self, limit: str) -> None:
+        """There are no other workers."""
 
     def close(self) -> None:
         """There is nothing to give back."""

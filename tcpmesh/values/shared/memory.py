@@ -222,9 +222,6 @@ class WorkerCounts:
             raise ValueError(f"there is no worker {worker} in this memory")
         self._worker = worker
         self._assigned: dict[str, int] = {}
-        words = self._memory.words
-        self.slots = Slots(self._memory.slots, words[1], worker, words[3])
-        """What all workers know of each client."""
 
     def assign(self, owner: str, block: int) -> None:
         """Main has set this block aside for an owner that is built next."""
@@ -265,6 +262,18 @@ class WorkerCounts:
         memory = self._memory
         return memory.names.claim(name, self._worker, lambda: memory.locked(memory.end))
 
+    def clients(self, limit: str) -> Slots:
+        """Nothing outside of a block has clients.
+
+        :raise KeyError: always.
+        """
+        raise KeyError(f"{limit} has clients outside of a block")
+
+    def clients_of_all(self, limit: str) -> Slots:
+        """What all workers know of the clients of the limit of this name."""
+        words = self._memory.words
+        return Slots(self._memory.slots, words[1], self._worker, words[3], limit)
+
     def close(self) -> None:
         """The worker ends."""
         self._memory.close()
@@ -274,8 +283,8 @@ class Block:
     """The counts of one owner in one worker."""
 
     def __init__(self, counts: WorkerCounts, memory: _Memory, number: int, worker: int) -> None:
-        self.slots = counts.slots
         self.count_of_all = counts.count_of_all
+        self.clients_of_all = counts.clients_of_all
         self._parts = counts.part
         self._memory = memory
         self._number = number
@@ -293,11 +302,18 @@ class Block:
 
         :raise NoRoom: where main has set aside too few rows.
         """
-        times = self._times[name] = self._times.get(name, 0) + 1
-        place = self._place(f"{name}#{times}")
+        place = self._place(self._numbered(name))
         count = WordCount(self._memory.words[place : place + self._memory.stride - 1], self._worker)
         self._counts.append(count)
         return count
+
+    def clients(self, limit: str) -> Slots:
+        """What all workers know of the clients of a limit of this owner."""
+        return self.clients_of_all(f"block {self._number} {self._numbered(limit)}")
+
+    def _numbered(self, name: str) -> str:
+        times = self._times[name] = self._times.get(name, 0) + 1
+        return f"{name}#{times}"
 
     def close(self) -> None:
         """The owner is gone from this worker: what it has counted counts no more, and main may use

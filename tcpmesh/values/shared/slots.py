@@ -5,7 +5,7 @@ a table of its own in the shared memory, which it alone writes and all others re
 may be in it, its key says, and that is the same in all of them::
 
     table of a worker:   set 0            | set 1            | ...
-    set:                 slot | slot | slot | slot
+    set:                 slot | slot | ... (8)
     slot:                key | connections | moment
 
 The key of a client is a hash that nobody can foresee, of which some bits are the number of a set;
@@ -21,8 +21,10 @@ from __future__ import annotations
 from hashlib import blake2b
 
 SETS = 1 << 15
-WAYS = 4
-"""So many slots has a set; a worker has room for 131,072 clients, of all limits together."""
+WAYS = 8
+"""So many slots has a set.  A worker has room for 262,144 clients, of all limits together; of
+65,536 fewer than one in a thousand finds its set full.
+"""
 
 _SLOT = 3
 _SET = WAYS * _SLOT
@@ -47,22 +49,26 @@ def clear(words: memoryview, worker: int) -> None:
 
 
 class Slots:
-    """One worker's table, and its view of the others.
+    """One worker's table, and its view of the others, for the clients of one limit.
 
     :param words: all tables, and nothing else.
     :param secret: what all workers have and nobody else, for the keys.
+    :param limit: its name in all workers.
     """
 
-    def __init__(self, words: memoryview, workers: int, worker: int, secret: int) -> None:
+    def __init__(
+        self, words: memoryview, workers: int, worker: int, secret: int, limit: str
+    ) -> None:
         self._words = words
         self._own = worker * _TABLE
         self._others = [each * _TABLE for each in range(workers) if each != worker]
-        self._secret = secret.to_bytes(8, "little")
+        self._hash = blake2b(f"{limit} ".encode(), digest_size=8, key=secret.to_bytes(8, "little"))
 
     def key(self, client: str) -> int:
         """The word for a client, never 0."""
-        digest = blake2b(client.encode(), digest_size=8, key=self._secret).digest()
-        return int.from_bytes(digest, "little") >> 1 or 1
+        each = self._hash.copy()
+        each.update(client.encode())
+        return int.from_bytes(each.digest(), "little") >> 1 or 1
 
     def take(self, key: int) -> int | None:
         """A slot for a client that has none here, or `None`; nothing is counted in it."""

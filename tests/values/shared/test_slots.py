@@ -21,11 +21,11 @@ class SlotsTests(SynchronousTestCase):
         self.addCleanup(self.main.close)
         self.workers = [self.worker(number) for number in range(3)]
 
-    def worker(self, number: int) -> Slots:
-        """One of the workers."""
+    def worker(self, number: int, limit: str = "limit") -> Slots:
+        """One of the workers, for the clients of a limit."""
         counts = WorkerCounts(os.dup(self.main.fd), number)
         self.addCleanup(counts.close)
-        return counts.slots
+        return counts.clients_of_all(limit)
 
     def put(self, worker: int, client: str, connections: int, moment: int) -> int:
         """A worker has a client."""
@@ -41,14 +41,32 @@ class SlotsTests(SynchronousTestCase):
         return slots.others(slots.key(client))
 
     def test_keys(self) -> None:
-        """A client has one key in all workers, and another one in another proxy."""
+        """A client has one key in all workers, another one for another limit, and another one in
+        another proxy.
+        """
         keys = {each.key("10.0.0.1") for each in self.workers}
-        other = MainCounts(1, SMALL)
-        self.addCleanup(other.close)
-        counts = WorkerCounts(os.dup(other.fd), 0)
-        self.addCleanup(counts.close)
         self.assertEqual(1, len(keys))
-        self.assertNotIn(counts.slots.key("10.0.0.1"), keys)
+        keys.add(self.worker(0, "other").key("10.0.0.1"))
+        self.main = MainCounts(3, SMALL)
+        self.addCleanup(self.main.close)
+        keys.add(self.worker(0).key("10.0.0.1"))
+        self.assertEqual(3, len(keys))
+
+    def test_of_a_block(self) -> None:
+        """The limits of an owner are others than those of another one, and each of one name is one
+        of its own; all workers have the same.
+        """
+        seen = []
+        for owner in ("listener.a", "listener.b"):
+            block = self.main.allocate(owner)
+            for number in range(2):
+                counts = WorkerCounts(os.dup(self.main.fd), number)
+                self.addCleanup(counts.close)
+                counts.assign(owner, block)
+                taken = counts.block(owner)
+                seen.append([taken.clients("limit").key("10.0.0.1") for _ in range(2)])
+        self.assertEqual(seen[0::2], seen[1::2])
+        self.assertEqual(4, len({key for keys in seen for key in keys}))
 
     def test_others(self) -> None:
         """Each worker sees the connections that all others have, and the latest moment."""
