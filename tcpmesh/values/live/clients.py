@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 
-class Client(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class ClientRow:
     """One client, as a limit sees it."""
 
     limit: str
@@ -32,6 +33,16 @@ class Client(NamedTuple):
     def rank(self) -> tuple[int, int, int, int]:
         """Who has more of it comes first."""
         return self.active, self.waiting, self.limited, self.total
+
+    def plus(self, other: ClientRow) -> ClientRow:
+        """The client as two workers know it together."""
+        return replace(
+            self,
+            active=self.active + other.active,
+            waiting=self.waiting + other.waiting,
+            total=self.total + other.total,
+            limited=self.limited + other.limited,
+        )
 
 
 @dataclass(frozen=True)
@@ -61,7 +72,7 @@ class TopClientRows:
 
     ask: int
     worker: int
-    rows: tuple[Client, ...] = ()
+    rows: tuple[ClientRow, ...] = ()
     known: int = 0
     """With the last ones: how many clients are known."""
 
@@ -72,7 +83,7 @@ class TopClientRows:
 class TopClients:
     """Those of all workers, in order."""
 
-    rows: tuple[Client, ...]
+    rows: tuple[ClientRow, ...]
     known: int
     """Clients that are known; one that several workers know counts for each."""
 
@@ -82,7 +93,7 @@ class KnowsClients(Protocol):
 
     name: str
 
-    def clients(self) -> Iterator[Client | None]:
+    def clients(self) -> Iterator[ClientRow | None]:
         """All clients that it knows; `None` now and then, where others may have a turn."""
 
 

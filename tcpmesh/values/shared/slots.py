@@ -26,8 +26,10 @@ WAYS = 8
 65,536 fewer than one in a thousand finds its set full.
 """
 
-_SLOT = 3
-_SET = WAYS * _SLOT
+SLOT = 3
+"""Words of a slot."""
+
+_SET = WAYS * SLOT
 _TABLE = SETS * _SET
 
 
@@ -44,7 +46,7 @@ def clear(words: memoryview, worker: int) -> None:
     start = worker * _TABLE
     empty = memoryview(bytes(8 * _SET)).cast("q")
     for at in range(start, start + _TABLE, _SET):
-        if any(words[at : at + _SET : _SLOT]):
+        if any(words[at : at + _SET : SLOT]):
             words[at : at + _SET] = empty
 
 
@@ -73,7 +75,7 @@ class Slots:
     def take(self, key: int) -> int | None:
         """A slot for a client that has none here, or `None`; nothing is counted in it."""
         words, at = self._words, self._own + key % SETS * _SET
-        for place in range(at, at + _SET, _SLOT):
+        for place in range(at, at + _SET, SLOT):
             if not words[place]:
                 words[place + 1] = words[place + 2] = 0
                 words[place] = key
@@ -96,8 +98,8 @@ class Slots:
         for table in self._others:
             at = table + offset
             found = self._words[at : at + _SET].tolist()
-            if key in found[::_SLOT]:
-                place = found[::_SLOT].index(key) * _SLOT
+            if key in found[::SLOT]:
+                place = found[::SLOT].index(key) * SLOT
                 connections += found[place + 1]
                 moment = max(moment, found[place + 2])
         return connections, moment

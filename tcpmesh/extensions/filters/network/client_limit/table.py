@@ -31,7 +31,7 @@ from tcpmesh.connection.token_bucket import SECOND, Pace
 from tcpmesh.net.cooperator import do_all
 from tcpmesh.registry import WorkerContext
 from tcpmesh.stats.metrics import Merge
-from tcpmesh.values.live.clients import Client
+from tcpmesh.values.live.clients import ClientRow
 from tcpmesh.values.shared.slots import Slots
 
 BATCH = 64
@@ -192,12 +192,11 @@ class ClientTable:
         moment = max(entry.moment, self._of_others(entry)[1])
         return self._pace.wait(moment, self.now()) / SECOND if self._pace is not None else 0.0
 
-    def clients(self) -> Iterator[Client | None]:
+    def clients(self) -> Iterator[ClientRow | None]:
         """All that is known, a client each; `None` now and then, where others may have a turn."""
-        entries = list(self._entries.values())
-        for number, entry in enumerate(entries, 1):
-            waiting = len(entry.waiting) if entry.waiting is not None else 0
-            yield Client(self.name, entry.client, entry.active, waiting, entry.total, entry.limited)
+        for number, each in enumerate(list(self._entries.values()), 1):
+            waiting = len(each.waiting) if each.waiting is not None else 0
+            yield ClientRow(self.name, each.client, each.active, waiting, each.total, each.limited)
             if number % BATCH == 0:
                 yield None
 

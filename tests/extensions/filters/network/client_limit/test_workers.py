@@ -10,6 +10,7 @@ from tcpmesh.testing.harness import Client
 from tcpmesh.testing.mesh import address_of
 from tcpmesh.testing.recording import RecordingProtocol
 from tcpmesh.values.address import Address
+from tcpmesh.values.live.clients import ClientQuery, ClientRow
 from tcpmesh.values.socket_options import ConnectOptions
 from tests.extensions.filters.network.client_limit.test_filter import ONE, TYPE
 from tests.mesh import Mesh, tcp_proxy
@@ -95,3 +96,26 @@ class WorkersTests(SynchronousTestCase):
         self.mesh.pump()
         self.mesh.advance(0.06)
         self.assertEqual((2, False), (len(self.host.built), second.ended))
+
+    def test_top(self) -> None:
+        """Main knows which clients have most, with what several workers know of one together."""
+        self.serve("max_connections: 3")
+        for source, count in ((ONE, 5), ("10.0.0.2", 1), ("10.0.0.3", 2)):
+            for _ in range(count):
+                self.connect(source=source)
+        asked = self.mesh.main.live.top_clients(ClientQuery(rows=2))
+        for _ in range(9):
+            self.mesh.advance(0)
+        told = self.successResultOf(asked)
+        self.assertEqual(
+            (ClientRow("p", ONE, 3, 0, 3, 2), ClientRow("p", "10.0.0.3", 2, 0, 2, 0)), told.rows
+        )
+        for query, expected in (
+            (ClientQuery(client=".2"), ["10.0.0.2"]),
+            (ClientQuery(limit="q"), []),
+            (ClientQuery(limit="p", client=".2"), ["10.0.0.2"]),
+        ):
+            asked = self.mesh.main.live.top_clients(query)
+            for _ in range(9):
+                self.mesh.advance(0)
+            self.assertEqual(expected, [row.client for row in self.successResultOf(asked).rows])
