@@ -126,7 +126,9 @@ class Worker:
         self.clusters = Clusters(self.context, send)
         self.listeners = Listeners(self.context, send, begin.drain, binds=begin.workers == 1)
         clients = self.listeners.clients
-        self._asked = Asked(begin.index, network, clients, self.context.closes, send)
+        self._asked = Asked(
+            begin.index, network, clients, self.context.closes, self.context.limits, send
+        )
         self._closing = Closing(begin.index, network, clients, send)
         self._counting = Counting(begin.index, network, clients, self.context.closes, send)
         self._receivers: dict[type, Callable[[Any], object]] = {
