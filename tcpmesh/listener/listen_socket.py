@@ -230,8 +230,10 @@ Kind = TypeVar("Kind", bound=ListenSocket)
 
 def listen_sockets_of(message: Any, network: INetwork, kind: type[Kind]) -> tuple[Kind, ...]:
     """Those of a `listener.v3.Listener`, its own first; an additional address may have socket
-    options, or settings of keepalive, instead of the listener's.
+    options, or settings of keepalive, instead of the listener's.  An internal listener has none.
     """
+    if message.HasField("internal_listener"):
+        return ()
     places = [(message.address, message.socket_options, message)]
     for more in message.additional_addresses:
         own = more.HasField("socket_options")

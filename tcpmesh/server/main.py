@@ -24,6 +24,7 @@ from tcpmesh.cluster.cluster import Cluster
 from tcpmesh.cluster.discovery.dns import named_resolver
 from tcpmesh.cluster.manager import ClusterManager
 from tcpmesh.config.fields.tls.secrets import static_secrets
+from tcpmesh.config.fields.values import BUFFER_KB, internal_buffer
 from tcpmesh.interfaces import IAccessLogManager, INetwork, IStatsSink
 from tcpmesh.listener.manager import ListenerManager
 from tcpmesh.registry import MainContext
@@ -189,6 +190,7 @@ class Main:
             discovered_secrets=self.secrets.told(),
             overload=self.overload.settings() if self.overload else NO_OVERLOAD_MANAGER,
             workers=self._workers,
+            internal_buffer=internal_buffer(self._bootstrap) or BUFFER_KB * 1024,
         )
 
     def present(self) -> Iterator[WorkerMessage]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import socket
 from collections.abc import Callable
 
 from tcpmesh.accesslog.fields.value import Build, Value, Yield
@@ -27,7 +26,7 @@ _FINDS: dict[str, _Find] = {
 
 def port_of(address: Address | None) -> int | None:
     """A port; a unix socket has none."""
-    return None if address is None or address.family == socket.AF_UNIX else address.port
+    return None if address is None or not address.is_ip else address.port
 
 
 def _address(find: _Find) -> Build:
@@ -58,7 +57,7 @@ def _host(find: _Find) -> Build:
 
 
 def _masked(address: Address, length: int | None) -> str:
-    if length is None or address.family == socket.AF_UNIX:
+    if length is None or not address.is_ip:
         return address.host
     if length < 0:
         return ""

@@ -6,15 +6,24 @@ import socket
 from collections.abc import Mapping
 from typing import Any
 
-from tcpmesh.values.address import relative
+from envoy.extensions.bootstrap.internal_listener.v3.internal_listener_pb2 import InternalListener
+
+from tcpmesh.values.address import INTERNAL, relative
+
+BUFFER_KB = 1024
+"""Of `buffer_size_kb`, where a bootstrap extension says nothing else."""
 
 
 def host_and_port(address: Any) -> tuple[str, int]:
-    """The numeric host and port of a `socket_address`, or the path of a `pipe` and 0.  An abstract
-    pipe begins with `@`, a relative one with `./`, whether it was written so or not.
+    """The numeric host and port of a `socket_address`, or the path of a `pipe` and 0, or the text of
+    an `envoy_internal_address` and 0.  An abstract pipe begins with `@`, a relative one with `./`,
+    whether it was written so or not.
     """
     if address.HasField("pipe"):
         return relative(address.pipe.path), 0
+    if address.HasField("envoy_internal_address"):
+        internal = address.envoy_internal_address
+        return f"{INTERNAL}{internal.server_listener_name}/{internal.endpoint_id}", 0
     return usual_form(address.socket_address.address), address.socket_address.port_value
 
 
@@ -104,3 +113,15 @@ def binds_to_port(listener: Any) -> bool:
         each.bind_to_port.value or not each.HasField("bind_to_port")
         for each in (listener, listener.deprecated_v1)
     )
+
+
+def internal_buffer(bootstrap: Any) -> int | None:
+    """Bytes that fit into each direction of a connection to an internal listener; `None` where a
+    `bootstrap.v3.Bootstrap` does not have these.
+    """
+    for entry in bootstrap.bootstrap_extensions:
+        if entry.typed_config.Is(InternalListener.DESCRIPTOR):
+            found = InternalListener()
+            entry.typed_config.Unpack(found)
+            return (found.buffer_size_kb.value or BUFFER_KB) * 1024
+    return None

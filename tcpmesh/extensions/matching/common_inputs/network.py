@@ -27,11 +27,11 @@ class NetworkInput:
 
 
 def _host(address: Address) -> str | None:
-    return address.host if address.family != socket.AF_UNIX else None
+    return address.host if address.is_ip else None
 
 
 def _port(address: Address) -> str | None:
-    return str(address.port) if address.family != socket.AF_UNIX else None
+    return str(address.port) if address.is_ip else None
 
 
 @extension(network_inputs_pb2.DestinationIPInput)
