@@ -20,8 +20,7 @@ from tcpmesh.listener.accept_limit import NO_LIMIT, AcceptLimit, counts_for_all,
 from tcpmesh.listener.draining import ListenerDrain, ProxyDrain
 from tcpmesh.listener.filter_chain import FilterChain
 from tcpmesh.listener.filter_chains import FilterChains
-from tcpmesh.listener.internal import InternalPlace
-from tcpmesh.listener.listen_socket import ListenSocket, listen_sockets_of
+from tcpmesh.listener.listen_socket import InternalPlace, ListenSocket, listen_sockets_of
 from tcpmesh.listener.listener_filters import Find, ListenerFilterManager, are_wanted
 from tcpmesh.listener.stats import ListenerStats
 from tcpmesh.listener.updates import Difference

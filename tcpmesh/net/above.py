@@ -1,4 +1,6 @@
-"""A network that stands above another one: in all that it does not do itself it is the one below."""
+"""A network that stands above another one, and is the one below in all that it does not do
+itself.
+"""
 
 from __future__ import annotations
 

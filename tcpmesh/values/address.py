@@ -107,6 +107,14 @@ class Address:
         return self.family == socket.AF_UNSPEC
 
     @property
+    def listener_and_endpoint(self) -> tuple[str, str]:
+        """Of a listener in this process: its name, and the id behind it.  Where the id has a slash,
+        what is before that counts as the name's.
+        """
+        name, _, endpoint = self.host.removeprefix(INTERNAL).rpartition("/")
+        return name, endpoint
+
+    @property
     def sockaddr(self) -> Any:
         """What `bind` and `connect` take."""
         if self.family == socket.AF_UNIX:

@@ -1,5 +1,5 @@
-"""Internal listeners and the clusters whose hosts they are: what they cannot have, and circles out of
-which no client would come.
+"""Internal listeners and the clusters whose hosts they are: what they cannot have, and circles
+that have no way out.
 """
 
 from __future__ import annotations
@@ -92,13 +92,13 @@ def _internal_endpoints(cluster: Any, field_path: FieldPath) -> Iterator[tuple[A
 
 def _check_bootstrap(bootstrap: Any, field_path: FieldPath, report: Report) -> None:
     if bootstrap.admin.address.HasField("envoy_internal_address"):
-        here = (((field_path, "admin"), "address"), "envoy_internal_address")
-        report.error(here, "the admin interface needs a socket")
+        admin: FieldPath = ((field_path, "admin"), "address")
+        report.error((admin, "envoy_internal_address"), "the admin interface needs a socket")
     resources = bootstrap.static_resources
     endless = _endless(resources)
     for index, cluster in enumerate(resources.clusters):
         if cluster.name in endless:
-            here = (((field_path, "static_resources"), "clusters"), index)
+            here: FieldPath = (((field_path, "static_resources"), "clusters"), index)
             report.error(
                 ((here, "load_assignment"), "endpoints"),
                 "clients would go in circles through internal listeners, and nowhere else",

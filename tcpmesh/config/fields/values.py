@@ -15,8 +15,8 @@ BUFFER_KB = 1024
 
 
 def host_and_port(address: Any) -> tuple[str, int]:
-    """The numeric host and port of a `socket_address`, or the path of a `pipe` and 0, or the text of
-    an `envoy_internal_address` and 0.  An abstract pipe begins with `@`, a relative one with `./`,
+    """The numeric host and port of a `socket_address`; the path of a `pipe` and 0; the text of an
+    `envoy_internal_address` and 0.  An abstract pipe begins with `@`, a relative one with `./`,
     whether it was written so or not.
     """
     if address.HasField("pipe"):

@@ -1,11 +1,11 @@
 """`envoy.extensions.transport_sockets.internal_upstream.v3.InternalUpstreamTransport`: tells an
 internal listener where its client comes from.
 
-The listener's connection gets, as dynamic metadata, what the host or the cluster has under the names
-of `passthrough_metadata`, of several sources with one name that of the last; and the objects of the
-client's filter state that are shared with the upstream (`shared_with_upstream`).  A source that has
-nothing under its name is counted (`internal_upstream.no_metadata`).  On a connection to another host
-nothing is told.
+The listener's connection gets, as dynamic metadata, what the host or the cluster has under the
+names of `passthrough_metadata`, of several sources with one name that of the last; and the objects
+of the client's filter state that are shared with the upstream (`shared_with_upstream`).  A source
+that has nothing under its name is counted (`internal_upstream.no_metadata`).  On a connection to
+another host nothing is told.
 
 The connection is that of the inner transport socket; nothing is put between.
 """
@@ -26,8 +26,7 @@ from tcpmesh.net.internal.listeners import InternalConnector
 from tcpmesh.registry import Context, extension
 from tcpmesh.values.address import Address
 from tcpmesh.values.hosts import HostSpec
-from tcpmesh.values.stream.passthrough import Passthrough
-from tcpmesh.values.stream.transport_socket_options import TransportSocketOptions
+from tcpmesh.values.stream.transport_socket_options import Passthrough, TransportSocketOptions
 
 
 @extension(internal_upstream_pb2.InternalUpstreamTransport)

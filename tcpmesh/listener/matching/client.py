@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 
-
 from tcpmesh.values.address import Address
 from tcpmesh.values.stream.stream_info import StreamInfo
 

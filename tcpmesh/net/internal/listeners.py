@@ -27,8 +27,8 @@ from tcpmesh.net.internal.pipe import Turns
 from tcpmesh.net.internal.transport import InternalTransport, joined
 from tcpmesh.values.address import INTERNAL, Address
 from tcpmesh.values.socket_options import ConnectOptions
-from tcpmesh.values.stream.passthrough import NOTHING_PASSED, Passthrough
 from tcpmesh.values.stream.tcp_facts import TcpFacts
+from tcpmesh.values.stream.transport_socket_options import NOTHING_PASSED, Passthrough
 
 CLIENT = Address.internal("internal_client_address")
 """Where every connection to a listener in this process comes from."""
@@ -42,8 +42,8 @@ READ_SIZE = 256 * 1024
 """Bytes that are delivered at once, at most."""
 
 MOST_HOPS = 32
-"""Through so many listeners of this process a client may come, one after the other.  More than a few
-have no use: it goes round in circles.
+"""Through so many listeners of this process a client may come, one after the other.  Who comes
+through more than a few goes round in circles.
 """
 
 log = Logger(namespace="connection")
@@ -85,9 +85,7 @@ class InternalListeners:
 
     def pair(self, address: Address) -> tuple[InternalTransport, InternalTransport]:
         """Two connected transports, that of who connects first."""
-        return joined(
-            InternalTransport, self.turns, CLIENT, address, self._buffer, READ_SIZE
-        )
+        return joined(InternalTransport, self.turns, CLIENT, address, self._buffer, READ_SIZE)
 
 
 @implementer(IConnector)
@@ -118,7 +116,7 @@ class InternalConnector:
         self._transport: InternalTransport | None = None
         self._on_failure: Callable[[TcpFacts | None], object] | None = None
         self.passed = NOTHING_PASSED
-        """What the listener is to know of who connects; may be set as long as nobody has answered."""
+        """What the listener is to know of who connects; may be set until it has answered."""
 
     def connect(self) -> None:
         """Begin; the factory hears of the outcome later, never from within this call."""

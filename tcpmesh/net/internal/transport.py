@@ -1,5 +1,5 @@
-"""A connected pair of transports in this process: what a connection to an internal listener runs on,
-and what tests have in place of sockets.
+"""A connected pair of transports in this process: what a connection to an internal listener runs
+on, and what tests have in place of sockets.
 
 Theory of operation.  Each connection has two Pipes, one per direction.  A Pipe is what two kernels
 would hold: a bounded buffer of bytes, then perhaps FIN, then perhaps a reset.  A transport keeps in
@@ -33,9 +33,8 @@ from twisted.python.failure import Failure
 from tcpmesh.interfaces import IStreamTransport
 from tcpmesh.net.internal.pipe import Pipe, Steps
 from tcpmesh.values.address import Address
-from tcpmesh.values.stream.passthrough import NOTHING_PASSED
 from tcpmesh.values.stream.tcp_facts import TcpFacts
-
+from tcpmesh.values.stream.transport_socket_options import NOTHING_PASSED
 
 log = Logger(namespace="connection")
 
@@ -321,12 +320,12 @@ class InternalTransport:
 
     def _hang_up(self, reset: bool) -> None:
         """What the kernel does when a socket is closed."""
-        unread = bool(self._in.data)
+        reset = reset or bool(self._in.data)
         self._in.deaf = True
         self._in.data.clear()
         self.dropped += len(self._pending)
         self._pending.clear()
-        self._out.reset = self._out.reset or reset or unread
+        self._out.reset = self._out.reset or reset
         self._out.fin = self._out.fin or not reset
         self._steps.add(self.far._read)
         self._steps.add(self.far._flush)

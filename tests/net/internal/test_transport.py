@@ -9,18 +9,13 @@ from typing import Any
 from unittest import skipUnless
 
 from twisted.internet import reactor
-from twisted.trial.unittest import SynchronousTestCase, TestCase
+from twisted.trial.unittest import TestCase
 
-from tcpmesh.connection.relay import Relay
 from tcpmesh.net.internal.listeners import InternalListeners, WithInternal
-from tcpmesh.net.internal.transport import InternalTransport, joined
+from tcpmesh.net.internal.transport import InternalTransport
 from tcpmesh.net.stock.network import StockNetwork
-from tcpmesh.net.timeout_queues import TimeoutQueues
 from tcpmesh.testing.contract import StreamContract
-from tcpmesh.testing.harness import Server, SocketHarness, TransportHarness
-from tcpmesh.testing.memory.network import MemoryNetwork
-from tcpmesh.testing.memory.pipe import EventQueue
-from tcpmesh.testing.recording import RecordingProtocol
+from tcpmesh.testing.harness import SocketHarness, TransportHarness
 from tcpmesh.values.address import Address
 
 linux = skipUnless(sys.platform == "linux", "epoll is Linux's")

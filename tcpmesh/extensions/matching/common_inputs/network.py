@@ -6,7 +6,6 @@ has found out what is asked for, or where the filter state has no such object.
 
 from __future__ import annotations
 
-import socket
 from typing import Any
 
 from envoy.extensions.matching.common_inputs.network.v3 import network_inputs_pb2
