@@ -10,10 +10,11 @@ from typing import Any
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
 from envoy.extensions.filters.network.tcp_proxy.v3.tcp_proxy_pb2 import TcpProxy
 
-from tcpmesh.config.fields.values import internal_buffer
 from tcpmesh.config.messages.report import Report
+from tcpmesh.config.messages.types import type_of_url
 from tcpmesh.config.text.problems import FieldPath
 
+_EXTENSION = "envoy.extensions.bootstrap.internal_listener.v3.InternalListener"
 _BY_NAME = (Cluster.STRICT_DNS, Cluster.LOGICAL_DNS)
 
 #: What only a listener with a socket can have, if it is set at all, and if it is true.
@@ -24,7 +25,8 @@ _TRUE = ("freebind", "transparent")
 def _check_listener(listener: Any, field_path: FieldPath, report: Report) -> None:
     if not listener.HasField("internal_listener"):
         return
-    if internal_buffer(report.bootstrap) is None:
+    extensions = report.bootstrap.bootstrap_extensions
+    if not any(type_of_url(each.typed_config.type_url) == _EXTENSION for each in extensions):
         text = (
             "an internal listener needs the bootstrap extension envoy.bootstrap.internal_listener"
         )

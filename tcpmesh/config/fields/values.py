@@ -6,12 +6,7 @@ import socket
 from collections.abc import Mapping
 from typing import Any
 
-from envoy.extensions.bootstrap.internal_listener.v3.internal_listener_pb2 import InternalListener
-
 from tcpmesh.values.address import INTERNAL, relative
-
-BUFFER_KB = 1024
-"""Of `buffer_size_kb`, where a bootstrap extension says nothing else."""
 
 
 def host_and_port(address: Any) -> tuple[str, int]:
@@ -113,15 +108,3 @@ def binds_to_port(listener: Any) -> bool:
         each.bind_to_port.value or not each.HasField("bind_to_port")
         for each in (listener, listener.deprecated_v1)
     )
-
-
-def internal_buffer(bootstrap: Any) -> int | None:
-    """Bytes that fit into each direction of a connection to an internal listener; `None` where a
-    `bootstrap.v3.Bootstrap` does not have these.
-    """
-    for entry in bootstrap.bootstrap_extensions:
-        if entry.typed_config.Is(InternalListener.DESCRIPTOR):
-            found = InternalListener()
-            entry.typed_config.Unpack(found)
-            return (found.buffer_size_kb.value or BUFFER_KB) * 1024
-    return None
