@@ -26,7 +26,8 @@ from tcpmesh.cluster.manager import ClusterManager
 from tcpmesh.config.fields.tls.secrets import static_secrets
 from tcpmesh.interfaces import IAccessLogManager, INetwork, IStatsSink
 from tcpmesh.listener.manager import ListenerManager
-from tcpmesh.registry import MainContext, this_process
+from tcpmesh.net.internal.listeners import BUFFER
+from tcpmesh.registry import MainContext, build, this_process
 from tcpmesh.runtime.layers import Layers
 from tcpmesh.server.certificates import Certificates
 from tcpmesh.server.discovery.discoveries import Discoveries
@@ -105,6 +106,8 @@ class Main:
         )
         self.layers = Layers(bootstrap, node.cluster, store, send)
         self.context = self._context(network, store, random, node, processes)
+        extensions = (build(e.typed_config, self.context) for e in bootstrap.bootstrap_extensions)
+        self._internal_buffer = next((each.internal_buffer for each in extensions), BUFFER)
         self.secrets = SecretDiscoveries(
             bootstrap, self.context.secrets, send, store, network, options
         )
@@ -199,6 +202,7 @@ class Main:
             discovered_secrets=self.secrets.told(),
             overload=self.overload.settings() if self.overload else NO_OVERLOAD_MANAGER,
             workers=self._workers,
+            internal_buffer=self._internal_buffer,
         )
 
     def present(self) -> Iterator[WorkerMessage]:

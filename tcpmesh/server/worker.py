@@ -19,6 +19,7 @@ from tcpmesh.interfaces import IAccessLogManager, INetwork
 from tcpmesh.listener.listeners import Listeners
 from tcpmesh.logs.debug import show_debug
 from tcpmesh.net.cooperator import do_all
+from tcpmesh.net.internal.listeners import InternalListeners
 from tcpmesh.registry import WorkerContext
 from tcpmesh.runtime.following import FollowedRuntime
 from tcpmesh.server.link.numbers import MainMessage, Numbers, WorkerMessage
@@ -120,6 +121,7 @@ class Worker:
             runtime=followed.runtime,
             secrets=SecretTable(static_secrets(begin.secrets), begin.index == 0),
             overload=self._overload,
+            internal=InternalListeners(network, begin.internal_buffer),
         )
         for told in begin.discovered_secrets:
             self._put_secret(told)

@@ -208,6 +208,7 @@ TO_WORKER = Table(
             discovered_secrets=Several(PUT_SECRET),
             overload=OVERLOAD,
             workers=WHOLE,
+            internal_buffer=WHOLE,
         ),
     ),
     (2, Record(link.AddCluster, cluster=WHOLE, message=message_form(Cluster))),
