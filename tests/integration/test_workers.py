@@ -234,6 +234,22 @@ class ServingTests(SynchronousTestCase):
         for listener in ("shared", "unix", "tls"):
             self.clients(8, listener)
 
+    def test_resumed(self) -> None:
+        """A client with a ticket resumes its session, whichever worker it meets."""
+        for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+            context.minimum_version = context.maximum_version = version
+            session = None
+            for number in range(16):
+                address = "127.0.0.1", self.proxy.ports["tls"]
+                with socket.create_connection(address, PATIENCE) as plain:
+                    sock = context.wrap_socket(plain, session=session)
+                    self.assertTrue(echoes(sock))
+                    self.assertEqual(sock.session_reused, number > 0)
+                    session = sock.session
+
     def test_rotation(self) -> None:
         """After SIGUSR1 each worker writes its access log and its own log to the new files."""
         access = self.proxy.folder / "access.log"
