@@ -210,6 +210,16 @@ class Main:
         self.live.lost(worker)
         self.watching.lost(worker)
 
+    @property
+    def is_asking(self) -> bool:
+        """Whether somebody waits for what workers say of their connections."""
+        return self.live.is_asking or self.watching.is_asking
+
+    def silent(self, worker: int) -> None:
+        """A worker does not answer at present: nobody waits for it."""
+        self.live.silent(worker)
+        self.watching.silent(worker)
+
     def receive(self, message: MainMessage) -> None:
         """A worker says something."""
         self._receivers[type(message)](message)
