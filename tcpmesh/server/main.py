@@ -252,7 +252,7 @@ class Main:
 
     def _look_at_certificates(self) -> None:
         cooperator = self.context.network.cooperator
-        self.certificates.look_again(cooperator, lambda: list(self._messages()))
+        self.certificates.look_again(cooperator, self._messages)
 
     def admin_logs_differ(self, bootstrap: Any) -> bool:
         """Whether the access logs of the admin interface are others in this bootstrap."""
