@@ -51,6 +51,7 @@ from tcpmesh.interfaces.overload import (
     IResourceMonitor,
 )
 from tcpmesh.interfaces.server import (
+    IBootstrapExtension,
     IReloads,
     IServer,
 )
@@ -74,6 +75,7 @@ __all__ = [
     "IAccessLogFilter",
     "IAccessLogManager",
     "IAccessLogger",
+    "IBootstrapExtension",
     "IBringsBalancer",
     "IBufferedProtocol",
     "ICluster",

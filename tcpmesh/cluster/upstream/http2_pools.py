@@ -132,10 +132,10 @@ class Http2Pools:
                 found.drain()
 
     def close(self) -> None:
-        """The cluster is gone: so are its requests."""
+        """The cluster is gone: so are its requests, but tunnels go on to their end."""
         for of_host in tuple(self._hosts.values()):
             for found in tuple(of_host.values()):
-                found.close(Reset(ResetReason.LOCAL_RESET, "the cluster was removed"))
+                found.retire(Reset(ResetReason.LOCAL_RESET, "the cluster was removed"))
 
 
 def _dial(host: Host, told: TransportSocketOptions, factory: Any) -> Any:

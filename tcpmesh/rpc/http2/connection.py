@@ -464,6 +464,15 @@ class Http2Connection(QuietProtocol):
         if not self._streams:
             self.close()
 
+    def retire(self, reset: Reset) -> None:
+        """Break off what is no tunnel, and take no more streams."""
+        for stream in tuple(self._streams.values()):
+            if not stream.is_two_way:
+                self._drop(stream)
+                self._tell_reset(stream, reset)
+        self._flush()
+        self.leave()
+
     def close(self) -> None:
         """Close now; streams that there are are broken off."""
         if not self._is_closed:
@@ -510,8 +519,9 @@ class Http2Connection(QuietProtocol):
     def _forget(self) -> None:
         self._life = _Life.CLOSED
         self._pings.stop()
-        self._incoming.frames.clear()
+        self._incoming.stop()
         self._outgoing.stop()
+        self._h2.stop()
 
 
 def _texts(event: Any) -> Fields:

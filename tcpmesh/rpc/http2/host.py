@@ -310,20 +310,32 @@ class Http2Host(ConnectionOwner):
             connection.leave()
         self._tidy()
 
+    def retire(self, reset: Reset) -> None:
+        """Its cluster is gone: requests are broken off, and tunnels go on to their end."""
+        self._is_draining = True
+        self._give_up_attempt()
+        self._fail_waiting(reset)
+        for connection in tuple(self._connections):
+            connection.retire(reset)
+        self._tidy()
+
     def host_failed(self) -> None:
         """The host is out, and who uses it is to leave it."""
         self.close(Reset(ResetReason.LOCAL_RESET, "the host is unhealthy"))
 
     def close(self, reset: Reset) -> None:
         """Break all streams off, and close."""
-        attempt, self._attempt = self._attempt, None
-        if attempt is not None:
-            self._counts.closed(self._network.clock.seconds() - attempt.begun, False, False)
-            attempt.give_up()
+        self._give_up_attempt()
         self._fail_waiting(reset)
         for connection in tuple(self._connections):
             connection.close()
         self._tidy()
+
+    def _give_up_attempt(self) -> None:
+        attempt, self._attempt = self._attempt, None
+        if attempt is not None:
+            self._counts.closed(self._network.clock.seconds() - attempt.begun, False, False)
+            attempt.give_up()
 
     def _tidy(self) -> None:
         if not self.is_used:

@@ -154,7 +154,7 @@ class TunnelSession(Session):
         """Why there is no tunnel; `detail` is what Envoy says of it."""
         reset = getattr(error, "reset", None)
         if reset is not None and reset.failure is not None:
-            return failure_of(reset.failure)
+            return failure_of(reset.failure, self._host.address)
         if reset is not None and reset.reason.value == "overflow":
             return PENDING_OVERFLOW
         status = error.status if isinstance(error, TunnelFailed) else 0
