@@ -30,7 +30,6 @@ from tcpmesh.config.checks import (
     statistics,
     strings,
     tls,
-    tunnelling,
     unintended,
     upstreams,
 )
@@ -67,7 +66,6 @@ CHECKS = _by_type(
     statistics.CHECKS,
     strings.CHECKS,
     tls.CHECKS,
-    tunnelling.CHECKS,
     unintended.CHECKS,
     upstreams.CHECKS,
 )

@@ -465,13 +465,12 @@ class Http2Connection(QuietProtocol):
             self.close()
 
     def retire(self, reset: Reset) -> None:
-        """Break off what is no tunnel, and take no more streams."""
-        for stream in tuple(self._streams.values()):
-            if not stream.is_two_way:
-                self._drop(stream)
-                self._tell_reset(stream, reset)
-        self._flush()
+        """Take no more streams, and break off what is no tunnel."""
         self.leave()
+        for stream in [each for each in self._streams.values() if not each.is_two_way]:
+            self._drop(stream)
+            self._tell_reset(stream, reset)
+        self._flush()
 
     def close(self) -> None:
         """Close now; streams that there are are broken off."""
