@@ -28,6 +28,7 @@ from tcpmesh.cluster.hosts.stats import ClusterStats
 from tcpmesh.cluster.upstream.circuit_breakers import Breakers
 from tcpmesh.cluster.upstream.dialer import dialer_of
 from tcpmesh.cluster.upstream.http1_pools import Http1Pools
+from tcpmesh.cluster.upstream.http_options import tunnel_options
 from tcpmesh.cluster.upstream.outcomes import Outcomes
 from tcpmesh.cluster.upstream.own_connection import ConnectionUser, OwnConnection, pick
 from tcpmesh.cluster.upstream.pause import Pause
@@ -156,6 +157,9 @@ class Cluster:
         """Where its connections come from, or `None` where each client makes its own."""
         if self.pools is not None and self.pools.looks_ahead:
             self._balancer = Lookahead(self._balancer)
+        self.speaks_http2 = has_http2(message)
+        """Whether its hosts are asked in HTTP/2, where they could be asked in HTTP/1.1."""
+        self.tunnel_options = tunnel_options(message)
         if self.speaks_http2:
             _import_http2()  # which would hold up the first request, and all others with it
         self._http2: IHttp2Upstream | None = None
@@ -391,11 +395,6 @@ class Cluster:
         if self._http2 is None:
             self._http2 = _http2_pools(self.message, self, self._context)
         return self._http2
-
-    @property
-    def speaks_http2(self) -> bool:
-        """Whether its hosts are asked in HTTP/2, where they could be asked in HTTP/1.1."""
-        return has_http2(self.message)
 
     @property
     def http1(self) -> IHttp1Upstream:

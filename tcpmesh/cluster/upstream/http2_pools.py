@@ -14,13 +14,13 @@ from functools import partial
 from random import Random
 from typing import Any
 
-from envoy.extensions.upstreams.http.v3.http_protocol_options_pb2 import HttpProtocolOptions
 from zope.interface import implementer
 
 from twisted.logger import Logger
 
 from tcpmesh.cluster.hosts.host import Host
 from tcpmesh.cluster.upstream.http2_counting import UNAVAILABLE, HostCounter, Http2Stats
+from tcpmesh.cluster.upstream.http_options import http_messages, tunnel_options
 from tcpmesh.config.fields.values import seconds
 from tcpmesh.interfaces import IHttp2Upstream, INetwork
 from tcpmesh.rpc.http2.codec import Fields
@@ -40,8 +40,6 @@ log = Logger(namespace="upstream")
 
 ALPN = ("h2",)
 """What hosts are offered in TLS where the cluster says nothing of that."""
-
-_OPTIONS: str = HttpProtocolOptions.DESCRIPTOR.full_name
 
 
 @implementer(IHttp2Upstream)
@@ -66,6 +64,7 @@ class Http2Pools:
         self._options = options or Http2Options(high_watermark=cluster.buffer_limit)
         self._stats = Http2Stats(cluster.stats)
         self._by_client: bool = message.connection_pool_per_downstream_connection
+        self._most_fields = tunnel_options(message).limits.fields
         self._hosts: dict[Host, dict[Hashable, Http2Host]] = {}
         """The connections of each host that has any: those of which nothing is known beyond what
         the cluster says, and those of tunnels by what their transport sockets are told.
@@ -94,7 +93,7 @@ class Http2Pools:
     ) -> Http2Tunnel:
         """Ask a host for a tunnel: see `IHttp2Upstream`."""
         connections = self._connections(host, client if self._by_client else None, told)
-        tunnel = Http2Tunnel(self._network.clock, observer)
+        tunnel = Http2Tunnel(self._network.clock, observer, most_fields=self._most_fields)
         tunnel.ask(partial(connections.open_tunnel, fields))
         return tunnel
 
@@ -150,7 +149,7 @@ def _dial(host: Host, told: TransportSocketOptions, factory: Any) -> Any:
 
 def options_of(message: Any) -> Http2Options | None:
     """How a `cluster.v3.Cluster` speaks HTTP/2; `None` where it says that it does not."""
-    common, http2 = _messages(message)
+    common, _, http2 = http_messages(message)
     if http2 is None:
         return None
     idle = seconds(common.idle_timeout) if common.HasField("idle_timeout") else IDLE_TIMEOUT
@@ -158,17 +157,3 @@ def options_of(message: Any) -> Http2Options | None:
     given = {"high_watermark": limit.value} if limit.value else {}
     most = common.max_requests_per_connection.value or message.max_requests_per_connection.value
     return http2_options(http2, idle_timeout=idle, most_requests=most, **given)
-
-
-def _messages(message: Any) -> tuple[Any, Any]:
-    """Its `HttpProtocolOptions` and `Http2ProtocolOptions`; `None` for those it does not have."""
-    if _OPTIONS not in message.typed_extension_protocol_options:
-        found = (
-            message.http2_protocol_options if message.HasField("http2_protocol_options") else None
-        )
-        return message.common_http_protocol_options, found
-    options = HttpProtocolOptions()
-    message.typed_extension_protocol_options[_OPTIONS].Unpack(options)
-    explicit = options.explicit_http_config
-    found = explicit.http2_protocol_options if explicit.HasField("http2_protocol_options") else None
-    return options.common_http_protocol_options, found

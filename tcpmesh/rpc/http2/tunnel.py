@@ -89,6 +89,7 @@ class Http2Tunnel(OnTransport):
         "_held",
         "_incoming",
         "_mark",
+        "_most_fields",
         "_observer",
         "_owed",
         "_paused",
@@ -105,15 +106,21 @@ class Http2Tunnel(OnTransport):
     )
 
     def __init__(
-        self, clock: IReactorTime, observer: AskingObserver, timeout: float = ANSWER_TIMEOUT
+        self,
+        clock: IReactorTime,
+        observer: AskingObserver,
+        timeout: float = ANSWER_TIMEOUT,
+        most_fields: int = MOST_FIELDS,
     ) -> None:
         """
         :param timeout: seconds for the answer, from when the request is sent.
+        :param most_fields: header fields of the answer.
         """
         super().__init__()
         self._clock = clock
         self._observer: AskingObserver | None = observer
         self._timeout = timeout
+        self._most_fields = most_fields
         self._deadline: IDelayedCall | None = None
         self._stream: TwoWayStream | None = None
         self._phase = _Phase.ASKING
@@ -163,7 +170,7 @@ class Http2Tunnel(OnTransport):
         self._stop_deadline()
         self.fields = fields
         status = int(dict(fields)[":status"])
-        if len(fields) > MOST_FIELDS:
+        if len(fields) > self._most_fields:
             self._fail(TunnelFailed("too many header fields"))
             return
         if status != OPENING or ended:

@@ -7,7 +7,12 @@ from typing import Any
 from twisted.internet.error import ConnectionLost
 
 from tcpmesh.testing.recording import RecordingProtocol
-from tests.extensions.filters.network.filtered import FilteredTestCase, network_filter, tcp_proxy
+from tests.extensions.filters.network.filtered import (
+    FilteredTestCase,
+    cluster,
+    network_filter,
+    tcp_proxy,
+)
 
 OK = b"HTTP/1.1 200 OK\r\n\r\n"
 REFUSED = b"HTTP/1.1 403 No\r\nContent-Length: 2\r\n\r\nno"
@@ -367,6 +372,41 @@ class RequestTests(TunnelTestCase):
         self.tunnel(before=[state])
         self.say(self.connect(), b"plain")
         self.assertEqual(b"plain", self.asked().received)
+
+
+class OptionsTests(TunnelTestCase):
+    """What the `HttpProtocolOptions` of the cluster say of it."""
+
+    def serve_with(self, **options: Any) -> Any:
+        """A client whose tunnel is asked for of a cluster with these."""
+        name = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+        url = f"type.googleapis.com/{name}"
+        options.setdefault("explicit_http_config", {"http_protocol_options": {}})
+        typed_options = {name: {"@type": url, **options}}
+        proxied = tcp_proxy(LOG, "p", tunneling_config={"hostname": "h:1"})
+        more = cluster("p", typed_extension_protocol_options=typed_options)
+        self.serve(proxied, clusters=(more,))
+        return self.connect()
+
+    def test_limits(self) -> None:
+        """`max_headers_count` and `max_response_headers_kb` are those of the answer."""
+        some = b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 150 + b"\r\n"
+        large = b"HTTP/1.1 200 OK\r\na: " + b"b" * 3000 + b"\r\n\r\n"
+        for options, data, opens in (
+            ({"max_headers_count": 200}, some, True),
+            ({"max_headers_count": 100}, some, False),
+            ({"max_response_headers_kb": 4}, large, True),
+            ({"max_response_headers_kb": 2}, large, False),
+        ):
+            client = self.serve_with(common_http_protocol_options=options)
+            self.answer(data)
+            self.assertEqual(opens, not client.ended, options)
+
+    def test_names(self) -> None:
+        """With `proper_case_words` names of fields begin with capitals."""
+        proper: dict[str, Any] = {"header_key_format": {"proper_case_words": {}}}
+        self.serve_with(explicit_http_config={"http_protocol_options": proper})
+        self.assertEqual(ASKED.replace(b"host", b"Host"), self.asked().received)
 
 
 class AnswerTests(TunnelTestCase):

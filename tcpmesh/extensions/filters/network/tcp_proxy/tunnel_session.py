@@ -18,6 +18,7 @@ from twisted.internet.error import ConnectionLost
 from twisted.python.failure import Failure
 
 from tcpmesh.cluster.hosts.host import Host
+from tcpmesh.cluster.upstream.http_options import TunnelOptions
 from tcpmesh.connection.connection import Connection
 from tcpmesh.connection.http1_tunnel import Http1Tunnel, TunnelFailed
 from tcpmesh.connection.relay import Relay
@@ -105,11 +106,11 @@ class TunnelSession(Session):
         self._state = ASKING
         self._count_request()
         asked = self._tunnelling.request(self.stream_info)
-        sent = _http1_request(asked)
+        options: TunnelOptions = self.cluster.tunnel_options
+        answer = TunnelAnswer(not asked.is_post, options.limits)
+        sent = _http1_request(asked, options)
         self._overhead = (0, 0)
-        self._tunnel = Http1Tunnel(
-            self._context.clock, self, sent, TunnelAnswer(not asked.is_post), asked.is_post
-        )
+        self._tunnel = Http1Tunnel(self._context.clock, self, sent, answer, asked.is_post)
         return self._tunnel
 
     def _ask_in_http2(self, cluster: Any, host: Host, upstream: UpstreamInfo) -> None:
@@ -212,12 +213,13 @@ class TunnelSession(Session):
         tunnel.loseConnection()
 
 
-def _http1_request(asked: TunnelRequest) -> bytes:
+def _http1_request(asked: TunnelRequest, options: TunnelOptions) -> bytes:
     """A request as HTTP/1.1 has it."""
     head = [("host", asked.authority), *asked.added]
-    if not asked.is_post:
-        return request("CONNECT", asked.authority, head)
-    return request("POST", asked.path, [*head, ("transfer-encoding", "chunked")])
+    if asked.is_post:
+        head.append(("transfer-encoding", "chunked"))
+    method, target = ("POST", asked.path) if asked.is_post else ("CONNECT", asked.authority)
+    return request(method, target, [(options.name(name), value) for name, value in head])
 
 
 def _http2_request(asked: TunnelRequest, scheme: str) -> Fields:
