@@ -33,7 +33,7 @@ class TunnellingTests(SynchronousTestCase):
 
     def test_wrong(self) -> None:
         """Each mistake is told, with the field that has it."""
-        added = "headers_to_add: [{header: {key: %s, value: '%s'}%s}]"
+        added = "headers_to_add: [{header: {key: '%s', value: '%s'}%s}]"
         for config, field, words in (
             ("{}", "tunneling_config", "hostname"),
             ("{hostname: ''}", "hostname", ""),
@@ -44,7 +44,7 @@ class TunnellingTests(SynchronousTestCase):
             (f"{{hostname: a, {added % (':path', 'x', '')}}}", "key", "cannot be set here"),
             (f"{{hostname: a, {added % ('x', '%NOPE%', '')}}}", "value", "no operator NOPE"),
             (
-                f"{{hostname: a, {added % ('x', 'y', ', append: true, append_action: 2')}}}",
+                f"{{hostname: a, {added % ('x', 'y', ', append: true, append_action: ADD_IF_ABSENT')}}}",
                 "append",
                 "exclude each other",
             ),
@@ -61,7 +61,5 @@ class TunnellingTests(SynchronousTestCase):
                 "is no formatter",
             ),
         ):
-            found = [each for each in judged(text(config)) if "deprecated" not in each]
-            self.assertEqual(1, len(found), (config, found))
-            self.assertIn(field, found[0])
-            self.assertIn(words, found[0])
+            found = judged(text(config))
+            self.assertTrue([each for each in found if field in each and words in each], found)
