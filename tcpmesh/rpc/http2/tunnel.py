@@ -29,6 +29,7 @@ from tcpmesh.connection.wrapped.states import After, Incoming
 from tcpmesh.interfaces import IStreamTransport
 from tcpmesh.rpc.http2.codec import Fields
 from tcpmesh.rpc.http2.stream import Reset, ResetReason, TwoWayObserver, TwoWayStream
+from tcpmesh.values.stream.tcp_facts import TcpFacts
 from tcpmesh.values.stream.tls_facts import NO_TLS, TlsFacts
 from tcpmesh.wire.http1 import MOST_FIELDS
 
@@ -81,6 +82,7 @@ class Http2Tunnel(OnTransport):
 
     __slots__ = (
         "_after",
+        "_before_close",
         "_call",
         "_clock",
         "_deadline",
@@ -141,6 +143,7 @@ class Http2Tunnel(OnTransport):
         self._mark = self._dropped = 0
         self._producer: Any = None
         self._streaming = self._producer_paused = False
+        self._before_close: list[Callable[[], object]] = []
         self.fields: Fields = ()
         """The header fields of the answer, once there is one."""
 
@@ -209,6 +212,7 @@ class Http2Tunnel(OnTransport):
         elif self._phase is _Phase.OPEN:
             is_reset = reset.reason is ResetReason.REMOTE_RESET and reset.code != CONNECT_ERROR
             self._cut_off(ConnectionLost() if is_reset else ConnectionDone())
+            self._consider_resume()
             self._deliver_guarded()
 
     def on_drained(self) -> None:
@@ -278,11 +282,13 @@ class Http2Tunnel(OnTransport):
             self._soon()
         elif self._phase is _Phase.CUT_OFF and self._after < After.CLOSE:
             self._after = After.CLOSE
-            self._reason = Failure(reason)
             self._held.clear()
             self._soon()
 
     def _report_lost(self) -> None:
+        calls, self._before_close = self._before_close, []
+        for call in calls:
+            call()
         reason, protocol, producer = self._reason, self._protocol, self._producer
         self._protocol = self._producer = self._reason = None
         self._receive = _ignore
@@ -482,10 +488,11 @@ class Http2Tunnel(OnTransport):
         if self._phase not in (_Phase.OPEN, _Phase.CUT_OFF):
             return False
         waits = self._after < After.CLOSE and (bool(self._held) or self._incoming is Incoming.ENDED)
-        if self._phase is _Phase.CUT_OFF and not waits:
-            self._report_lost()
+        if self._paused and self._after < After.CLOSE:
             return False
-        if self._paused or not waits:
+        if not waits:
+            if self._phase is _Phase.CUT_OFF:
+                self._report_lost()
             return False
         if self._held:
             data = bytes(self._held[: self._read_size])
@@ -515,8 +522,15 @@ class Http2Tunnel(OnTransport):
         found: TlsFacts = getattr(self.below, "facts", NO_TLS)
         return found
 
-    def before_close(self, call: Any) -> None:
-        """Nothing of its own is closed."""
+    def tcp_facts(self) -> TcpFacts | None:
+        """What the system knows of the connection that this is on; `None` once it is closed."""
+        found: TcpFacts | None = super().tcp_facts() if self._phase is not _Phase.LOST else None
+        return found
+
+    def before_close(self, call: Callable[[], object]) -> None:
+        """Call this just before it is closed."""
+        if self._phase is not _Phase.LOST:
+            self._before_close.append(call)
 
     def setTcpNoDelay(self, enabled: bool) -> None:
         """The connection is that of others too, and stays as it is."""

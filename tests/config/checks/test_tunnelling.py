@@ -34,6 +34,7 @@ class TunnellingTests(SynchronousTestCase):
     def test_wrong(self) -> None:
         """Each mistake is told, with the field that has it."""
         added = "headers_to_add: [{header: {key: '%s', value: '%s'}%s}]"
+        both = added % ("x", "y", ", append: true, append_action: ADD_IF_ABSENT")
         for config, field, words in (
             ("{}", "tunneling_config", "hostname"),
             ("{hostname: ''}", "hostname", ""),
@@ -43,11 +44,7 @@ class TunnellingTests(SynchronousTestCase):
             (f"{{hostname: a, {added % ('Host', 'x', '')}}}", "key", "cannot be set here"),
             (f"{{hostname: a, {added % (':path', 'x', '')}}}", "key", "cannot be set here"),
             (f"{{hostname: a, {added % ('x', '%NOPE%', '')}}}", "value", "no operator NOPE"),
-            (
-                f"{{hostname: a, {added % ('x', 'y', ', append: true, append_action: ADD_IF_ABSENT')}}}",
-                "append",
-                "exclude each other",
-            ),
+            (f"{{hostname: a, {both}}}", "append", "exclude each other"),
             (
                 "{hostname: a, request_id_extension: {typed_config: {'@type': "
                 "type.googleapis.com/google.protobuf.Struct, value: {}}}}",
