@@ -449,6 +449,26 @@ class AnswerTests(TunnelTestCase):
         tcp = self.mesh.stats("tcp.t.downstream_cx_")
         self.assertEqual((5, 3), (tcp["rx_bytes_total"], tcp["tx_bytes_total"]))
 
+    def test_bytes_at_the_end(self) -> None:
+        """Also of a tunnel that nobody has looked at before it was over."""
+        self.tunnel()
+        client = self.say(self.connect(), b"hello")
+        self.answer(OK + b"abc")
+        client.transport.loseConnection()
+        self.mesh.pump()
+        self.assertEqual(
+            [len(ASKED) + 5, len(OK) + 3], self.counted("cx_tx_bytes_total", "cx_rx_bytes_total")
+        )
+
+    def test_upstream_close(self) -> None:
+        """Why a tunnel was closed from this side is told of the client alone."""
+        log = "%DOWNSTREAM_LOCAL_CLOSE_REASON% %UPSTREAM_LOCAL_CLOSE_REASON%"
+        self.tunnel({"max_downstream_connection_duration": "1s"}, log)
+        self.connect()
+        self.answer(OK)
+        self.mesh.advance(1)
+        self.assertEqual(["max_connection_duration_reached -"], self.logged())
+
     def test_closes(self) -> None:
         """A proxy that says that its connection is for this tunnel alone is counted."""
         self.tunnel()

@@ -203,7 +203,7 @@ class Session(Attempts):
             info = self.stream_info
             if info.local_close_reason:
                 # The upstream is closed for what the client was closed for.
-                info.upstream.local_close_reason = info.local_close_reason
+                self._note_upstream_close(info.local_close_reason)
             self.flush_counters()
             self.connection.downstream_lost()
 
@@ -283,12 +283,16 @@ class Session(Attempts):
         reason = CloseReason(EndedBy.PROXY, info.phase, cause, detail=detail)
         if self._state is CONNECTED:
             info.close(reason)
-            info.upstream.local_close_reason = words
+            self._note_upstream_close(words)
             if self.relay.from_downstream.state is not LOST:
                 info.local_close_reason = words
             self.relay.close(flushes)
         else:
             self._leave(reason, words)
+
+    def _note_upstream_close(self, words: str) -> None:
+        """The upstream is closed for this."""
+        self.stream_info.upstream.local_close_reason = words
 
     def _end(self) -> None:
         """Nothing more is to happen to it."""

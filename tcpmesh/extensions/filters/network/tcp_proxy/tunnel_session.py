@@ -186,12 +186,17 @@ class TunnelSession(Session):
         super()._count_request_over(tunnel.was_reset)
 
     def _count_relayed(self, sent: int, received: int) -> None:
-        tunnel = self._tunnel
-        if self._shares or tunnel is None:
+        if self._shares:
             return
-        before, self._overhead = self._overhead, (tunnel.overhead_sent, tunnel.answer.overhead)
-        sent += self._overhead[0] - before[0]
-        super()._count_relayed(sent, received + self._overhead[1] - before[1])
+        tunnel = self._tunnel
+        if tunnel is not None:
+            before = self._overhead
+            self._overhead = now = tunnel.overhead_sent, tunnel.answer.overhead
+            sent, received = sent + now[0] - before[0], received + now[1] - before[1]
+        super()._count_relayed(sent, received)
+
+    def _note_upstream_close(self, words: str) -> None:
+        """Envoy says nothing of the connections of tunnels."""
 
     def host_failed(self) -> None:
         """The host is unhealthy, and its connections are to be closed."""
