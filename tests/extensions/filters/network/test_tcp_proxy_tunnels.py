@@ -374,6 +374,48 @@ class RequestTests(TunnelTestCase):
         self.assertEqual(b"plain", self.asked().received)
 
 
+class LimitTests(TunnelTestCase):
+    """Circuit breakers, of a cluster p of the same proxy."""
+
+    def limited(self, **fields: Any) -> None:
+        """Serve with these."""
+        proxied = tcp_proxy(LOG, "p", tunneling_config={"hostname": "h:1"})
+        self.serve(proxied, clusters=(cluster("p", **fields),))
+
+    def test_requests(self) -> None:
+        """`max_requests` keeps clients out that would be one tunnel too many."""
+        self.limited(circuit_breakers={"thresholds": [{"max_requests": 1}]})
+        self.connect()
+        self.answer(OK)
+        self.assertTrue(self.connect().ended)
+        self.assertEqual([f"URX - 0 0 {FAILED} 1"], self.logged())
+        self.assertEqual(1, self.mesh.stat("cluster.p.upstream_rq_active_overflow"))
+
+    def test_per_host(self) -> None:
+        """Where each host may have so many connections the next client waits for one."""
+        self.limited(circuit_breakers={"per_host_thresholds": [{"max_connections": 1}]})
+        client = self.connect()
+        self.answer(OK)
+        waits = self.say(self.connect(), b"later")
+        self.assertEqual((1, False), (len(self.host.built), waits.ended))
+        client.transport.loseConnection()
+        self.mesh.pump()
+        self.assertEqual(ASKED, self.asked(1).received)
+        self.answer(OK, 1)
+        self.assertEqual(ASKED + b"later", self.asked(1).received)
+
+    def test_ahead(self) -> None:
+        """A connection that was made ahead is asked for a tunnel once it has a client."""
+        self.limited(preconnect_policy={"per_upstream_preconnect_ratio": 2})
+        self.connect()
+        self.assertEqual(2, len(self.host.built))
+        self.answer(OK)
+        client = self.connect()
+        self.assertEqual(ASKED, self.asked(1).received)
+        self.answer(OK + b"x", 1)
+        self.assertEqual(b"x", client.received)
+
+
 class OptionsTests(TunnelTestCase):
     """What the `HttpProtocolOptions` of the cluster say of it."""
 

@@ -79,9 +79,21 @@ class TunnelSession(Session):
         self._shares = cluster.speaks_http2
         if self._shares:
             self._ask_in_http2(cluster, host, upstream)
-        else:
-            cluster.stats.scope.counter("upstream_cx_http1_total").tally += 1
+        elif self._may_ask(cluster):
+            _count_connection(cluster)
             super()._dial(cluster, host, upstream)
+
+    def _may_ask(self, cluster: Any) -> bool:
+        """Whether circuit breakers allow a request more, which a client without a tunnel is none
+        of; where not, this was an attempt.
+        """
+        breakers = cluster.breakers
+        if breakers.requests.total < breakers.default.max_requests:
+            return True
+        cluster.stats.scope.counter("upstream_rq_active_overflow").tally += 1
+        self.stream_info.upstream.failure = PENDING_OVERFLOW
+        self._try_again()
+        return False
 
     def _queue(self, cluster: Any, host: Host, upstream: UpstreamInfo) -> None:
         # Connections of HTTP/2 have a pool of their own.
@@ -103,6 +115,8 @@ class TunnelSession(Session):
         """The connection is there: what asks for the tunnel on it."""
         if self._state is DIALLING:
             self._count_connected()
+        else:
+            _count_connection(self.cluster)  # it is one of a pool
         self._state = ASKING
         self._count_request()
         asked = self._tunnelling.request(self.stream_info)
@@ -216,6 +230,11 @@ class TunnelSession(Session):
         tunnel = self._tunnel
         self._count_request_over(remote=False)
         tunnel.loseConnection()
+
+
+def _count_connection(cluster: Any) -> None:
+    """One of HTTP/1.1, which is a tunnel's alone."""
+    cluster.stats.scope.counter("upstream_cx_http1_total").tally += 1
 
 
 def _http1_request(asked: TunnelRequest, options: TunnelOptions) -> bytes:
