@@ -80,6 +80,13 @@ class ConnectTests(SynchronousTestCase):
         hops = (("x-hop", "one"), ("x-hop", "two"), ("b", ""))
         self.assertEqual(((":status", "200"), *hops), answer.fields)
 
+    def test_forgotten(self) -> None:
+        """The fields are not kept for as long as a tunnel lasts."""
+        answer, _ = take(OK + b"X-Hop: one\r\n\r\n")
+        answer.forget_fields()
+        self.assertEqual(((":status", "200"),), answer.fields)
+        self.assertEqual((b"abc", True), (answer.take(b"abc"), answer.opens))
+
     def test_closes(self) -> None:
         """Whether the head says that the connection is to be closed can be had."""
         for head, closes in (
