@@ -56,6 +56,8 @@ class Http2Stats:
         scope = self._scope = stats.scope
         self.streams_active = scope.gauge("http2.streams_active", Merge.SUM)
         self.keepalive_timeout = scope.counter("http2.keepalive_timeout")
+        self.connections = scope.counter("http2.nghttp2_upstream_connections")
+        """Envoy counts them by the library that it speaks HTTP/2 with."""
         self.rx_reset = scope.counter("http2.rx_reset")
         self.tx_reset = scope.counter("http2.tx_reset")
         scope.declare(DECLARED)
@@ -106,6 +108,7 @@ class HostCounter(HostCounts):
 
     def connected(self, seconds: float) -> None:
         """It is there."""
+        self._http2.connections.tally += 1
         self._stats.cx_connect_ms.record(int(seconds * 1000))
         if self._host.outlier is not None:
             self._host.outlier.connect_succeeded()

@@ -398,6 +398,7 @@ class SharingTests(Http2TestCase):
         for _ in range(5):
             self.opened()
         self.assertEqual([2, 2, 1], [len(each.calls) for each in self.proxy.connections])
+        self.assertEqual([3], self.counted("http2.nghttp2_upstream_connections"))
 
     def test_no_more(self) -> None:
         """Circuit breakers keep further clients out: by requests, and by connections."""
