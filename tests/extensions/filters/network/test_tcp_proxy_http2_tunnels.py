@@ -410,6 +410,21 @@ class SharingTests(Http2TestCase):
             self.assertTrue(client.ended)
             self.assertEqual(flag, self.logged()[0].split()[0])
 
+    def test_waiting(self) -> None:
+        """`max_pending_requests` is for those who wait for a connection, and for nobody else."""
+        self.tunnel(cluster="circuit_breakers: {thresholds: [{max_pending_requests: 1}]}")
+        self.mesh.network.silent.add(address_of(HOST))
+        first, second = self.mesh.connect(), self.mesh.connect()
+        self.assertEqual([False, True], [first.ended, second.ended])
+        self.assertEqual(["URX - 1"], self.logged())
+        self.assertEqual([1], self.counted("upstream_rq_pending_overflow"))
+        self.mesh.network.silent.clear()
+        self.mesh.advance(5)
+        self.opened()
+        self.mesh.network.silent.add(address_of(HOST))
+        self.opened()
+        self.assertEqual([1], self.counted("upstream_rq_pending_overflow"))
+
     def test_client_of_its_own(self) -> None:
         """With `connection_pool_per_downstream_connection` each has its own."""
         self.tunnel(cluster="connection_pool_per_downstream_connection: true")

@@ -96,8 +96,8 @@ class TunnelSession(Session):
         return False
 
     def _queue(self, cluster: Any, host: Host, upstream: UpstreamInfo) -> None:
-        # Connections of HTTP/2 have a pool of their own.
-        if cluster.speaks_http2 and not cluster.breakers.pending_full:
+        # Connections of HTTP/2 have a pool of their own, and a client may find room on one of them.
+        if cluster.speaks_http2:
             self._dial(cluster, host, upstream)
         else:
             self._shares = False
