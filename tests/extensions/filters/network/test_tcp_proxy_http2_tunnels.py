@@ -199,6 +199,28 @@ class AnswerTests(Http2TestCase):
         self.assertEqual(["UF,URX - 1"], self.logged())
         self.assertEqual([1, 0], self.counted("upstream_cx_protocol_error", "upstream_cx_active"))
 
+    def test_data_first(self) -> None:
+        """Nor is one that sends bytes before its answer listened to."""
+        self.tunnel()
+        client = self.client()
+        (call,) = self.proxy.calls
+        call.server.write(b"\0\0\3\0\0" + call.number.to_bytes(4, "big") + b"abc")
+        self.pump()
+        self.assertEqual((True, b""), (client.ended, bytes(client.received)))
+        self.assertEqual([1], self.counted("upstream_cx_protocol_error"))
+
+    def test_late(self) -> None:
+        """What a proxy says after its client has left goes nowhere, and the connection stays."""
+        self.tunnel(tcp="max_downstream_connection_duration: 1s")
+        self.client()
+        self.mesh.advance(1)
+        (call,) = self.proxy.calls
+        frame = b"\0\0\1\1\4" + call.number.to_bytes(4, "big") + b"\x88"
+        call.server.write(frame + b"\0\0\3\0\0" + call.number.to_bytes(4, "big") + b"abc")
+        self.pump()
+        self.opened()
+        self.assertEqual([1, 0], self.counted("upstream_cx_total", "upstream_cx_protocol_error"))
+
     def test_state(self) -> None:
         """The fields of the answer, and those after its last byte, are kept where that is
         wanted.
