@@ -8,7 +8,7 @@ from twisted.python.failure import Failure
 
 from tcpmesh.cluster.hosts.host import Host
 from tcpmesh.cluster.hosts.stats import ClusterStats
-from tcpmesh.cluster.upstream.counting import closed, failed, opened
+from tcpmesh.cluster.upstream.counting import begins, closed, failed, opened, over, waits
 from tcpmesh.rpc.http2.counts import HostCounts
 from tcpmesh.rpc.http2.stream import Reset, ResetReason
 from tcpmesh.stats.metrics import Merge
@@ -152,24 +152,16 @@ class HostCounter(HostCounts):
         """A request waits for a connection, or does so no more."""
         if change > 0:
             self._stats.rq_pending_total.tally += change
-        self._host.rq_pending_active += change
-        self._breakers.pending.own += change
-        self._stats.rq_pending_active.add(change)
+        waits(self._host, change)
 
     def begins(self) -> None:
         """A request has a connection."""
-        self._host.rq_total += 1
-        self._host.rq_active += 1
-        self._breakers.requests.own += 1
-        self._stats.rq_total.tally += 1
-        self._stats.rq_active.add(1)
+        begins(self._host)
         self._http2.streams_active.add(1)
 
     def over(self, status: int, reset: Reset | None) -> None:
         """Such a one is over."""
-        self._host.rq_active -= 1
-        self._breakers.requests.own -= 1
-        self._stats.rq_active.add(-1)
+        over(self._host)
         self._http2.streams_active.add(-1)
         if reset is not None:
             status = self._broken_off(status, reset)
@@ -183,9 +175,7 @@ class HostCounter(HostCounts):
 
     def tunnel_over(self, reset: Reset | None) -> None:
         """Such a one is over that was a tunnel's: it is no request with a response."""
-        self._host.rq_active -= 1
-        self._breakers.requests.own -= 1
-        self._stats.rq_active.add(-1)
+        over(self._host)
         self._http2.streams_active.add(-1)
         reason = reset.reason if reset is not None else None
         if reason in _OURS:

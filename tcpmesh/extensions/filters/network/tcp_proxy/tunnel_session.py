@@ -18,6 +18,7 @@ from twisted.internet.error import ConnectionLost
 from twisted.python.failure import Failure
 
 from tcpmesh.cluster.hosts.host import Host
+from tcpmesh.cluster.upstream.counting import begins
 from tcpmesh.cluster.upstream.http_options import TunnelOptions
 from tcpmesh.connection.connection import Connection
 from tcpmesh.connection.http1_tunnel import Http1Tunnel, TunnelFailed
@@ -118,7 +119,7 @@ class TunnelSession(Session):
         else:
             _count_connection(self.cluster)  # it is one of a pool
         self._state = ASKING
-        self._count_request()
+        begins(self._host)
         asked = self._tunnelling.request(self.stream_info)
         options: TunnelOptions = self.cluster.tunnel_options
         answer = TunnelAnswer(not asked.is_post, options.limits)
