@@ -15,7 +15,6 @@ from __future__ import annotations
 import errno
 import importlib
 import importlib.util
-import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -40,7 +39,7 @@ from tcpmesh.values.shared.counts import LocalCounts, SharedCounts
 from tcpmesh.values.shared.objects import SharedObjects
 from tcpmesh.values.shared.secrets import SecretTable
 from tcpmesh.values.stream.closes import Closes
-from tcpmesh.values.workers import connection_ids
+from tcpmesh.values.workers import connection_ids, only_process
 
 GROUP = "tcpmesh.extensions"
 
@@ -81,11 +80,6 @@ class WrongConfig(Exception):
         texts = (f"{path}: {text}" if path else text for path, text in problems.items())
         super().__init__("; ".join(texts))
         self.problems = dict(problems)
-
-
-def this_process() -> Sequence[int]:
-    """The number of this process, which is all that there is."""
-    return (os.getpid(),)
 
 
 def _no_cluster(name: str) -> ICluster | None:
@@ -165,7 +159,7 @@ class MainContext:
     events: RecentEvents = field(default_factory=RecentEvents)
     """What has happened to hosts of late."""
 
-    processes: Callable[[], Sequence[int]] = this_process
+    processes: Callable[[], Sequence[int]] = only_process
     """The numbers of the processes of this proxy, main's own the first."""
 
 
