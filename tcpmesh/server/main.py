@@ -26,7 +26,8 @@ from tcpmesh.cluster.manager import ClusterManager
 from tcpmesh.config.fields.tls.secrets import static_secrets
 from tcpmesh.interfaces import IAccessLogManager, INetwork, IStatsSink
 from tcpmesh.listener.manager import ListenerManager
-from tcpmesh.registry import MainContext
+from tcpmesh.net.internal.listeners import BUFFER
+from tcpmesh.registry import MainContext, build
 from tcpmesh.runtime.layers import Layers
 from tcpmesh.server.certificates import Certificates
 from tcpmesh.server.discovery.discoveries import Discoveries
@@ -105,6 +106,8 @@ class Main:
         )
         self.layers = Layers(bootstrap, node.cluster, store, send)
         self.context = self._context(network, store, random, node, processes)
+        extensions = (build(e.typed_config, self.context) for e in bootstrap.bootstrap_extensions)
+        self._internal_buffer = next((each.internal_buffer for each in extensions), BUFFER)
         self.secrets = SecretDiscoveries(
             bootstrap, self.context.secrets, send, store, network, options
         )
@@ -199,6 +202,7 @@ class Main:
             discovered_secrets=self.secrets.told(),
             overload=self.overload.settings() if self.overload else NO_OVERLOAD_MANAGER,
             workers=self._workers,
+            internal_buffer=self._internal_buffer,
         )
 
     def present(self) -> Iterator[WorkerMessage]:
@@ -219,6 +223,16 @@ class Main:
         """A worker answers nothing any more."""
         self.live.lost(worker)
         self.watching.lost(worker)
+
+    @property
+    def is_asking(self) -> bool:
+        """Whether somebody waits for what workers say of their connections."""
+        return self.live.is_asking or self.watching.is_asking
+
+    def silent(self, worker: int) -> None:
+        """A worker does not answer at present: nobody waits for it."""
+        self.live.silent(worker)
+        self.watching.silent(worker)
 
     def receive(self, message: MainMessage) -> None:
         """A worker says something."""
@@ -252,7 +266,7 @@ class Main:
 
     def _look_at_certificates(self) -> None:
         cooperator = self.context.network.cooperator
-        self.certificates.look_again(cooperator, lambda: list(self._messages()))
+        self.certificates.look_again(cooperator, self._messages)
 
     def admin_logs_differ(self, bootstrap: Any) -> bool:
         """Whether the access logs of the admin interface are others in this bootstrap."""

@@ -55,6 +55,7 @@ from tcpmesh.stats.settings import stats_store
 from tcpmesh.values.address import Address
 from tcpmesh.values.drain import DrainScope
 from tcpmesh.values.lifecycle.restart import ALONE, RestartFacts
+from tcpmesh.values.live.clients import ClientQuery, TopClients
 from tcpmesh.values.live.host_events import RecentEvents
 from tcpmesh.values.live.origin import NO_ORIGIN, Origin
 from tcpmesh.values.live.traffic import Sample, Traffic
@@ -429,6 +430,12 @@ class Server(MultiService):
     def closes(self, query: CloseQuery) -> Deferred[tuple[CloseRow, ...]]:
         """See `IServer`."""
         return self._proxy.main.live.closes(query) if self._proxy is not None else succeed(())
+
+    def top_clients(self, query: ClientQuery) -> Deferred[TopClients]:
+        """See `IServer`."""
+        if self._proxy is None:
+            return succeed(TopClients((), 0))
+        return self._proxy.main.live.top_clients(query)
 
     def close_connections(
         self, filters: tuple[FieldFilter, ...], percent: int = 100, gently: bool = False

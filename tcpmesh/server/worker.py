@@ -19,6 +19,7 @@ from tcpmesh.interfaces import IAccessLogManager, INetwork
 from tcpmesh.listener.listeners import Listeners
 from tcpmesh.logs.debug import show_debug
 from tcpmesh.net.cooperator import do_all
+from tcpmesh.net.internal.listeners import InternalListeners
 from tcpmesh.registry import WorkerContext
 from tcpmesh.runtime.following import FollowedRuntime
 from tcpmesh.server.link.numbers import MainMessage, Numbers, WorkerMessage
@@ -120,13 +121,16 @@ class Worker:
             runtime=followed.runtime,
             secrets=SecretTable(static_secrets(begin.secrets), begin.index == 0),
             overload=self._overload,
+            internal=InternalListeners(network, begin.internal_buffer),
         )
         for told in begin.discovered_secrets:
             self._put_secret(told)
         self.clusters = Clusters(self.context, send)
         self.listeners = Listeners(self.context, send, begin.drain, binds=begin.workers == 1)
         clients = self.listeners.clients
-        self._asked = Asked(begin.index, network, clients, self.context.closes, send)
+        self._asked = Asked(
+            begin.index, network, clients, self.context.closes, self.context.limits, send
+        )
         self._closing = Closing(begin.index, network, clients, send)
         self._counting = Counting(begin.index, network, clients, self.context.closes, send)
         self._receivers: dict[type, Callable[[Any], object]] = {

@@ -63,6 +63,9 @@ class Begin:
     workers: int = 1
     """How many workers there are.  Where there are several, main binds all addresses."""
 
+    internal_buffer: int = 1 << 20
+    """Bytes that fit into each direction of a connection to a listener in the same process."""
+
 
 @dataclass(frozen=True)
 class AddCluster:

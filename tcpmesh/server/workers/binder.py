@@ -111,6 +111,8 @@ class KeptListener:
     @property
     def addresses(self) -> tuple[Address, ...]:
         """Where it listens."""
+        if self.message.HasField("internal_listener"):
+            return (Address.internal(self.message.name),)
         return tuple(place[0].bound for place in self._places)
 
     def close(self) -> None:
