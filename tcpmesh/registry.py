@@ -16,7 +16,6 @@ from __future__ import annotations
 import errno
 import importlib
 import importlib.util
-import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -43,7 +42,7 @@ from tcpmesh.values.shared.counts import LocalCounts, SharedCounts
 from tcpmesh.values.shared.objects import SharedObjects
 from tcpmesh.values.shared.secrets import SecretTable
 from tcpmesh.values.stream.closes import Closes
-from tcpmesh.values.workers import connection_ids
+from tcpmesh.values.workers import connection_ids, only_process
 
 GROUP = "tcpmesh.extensions"
 
@@ -84,11 +83,6 @@ class WrongConfig(Exception):
         texts = (f"{path}: {text}" if path else text for path, text in problems.items())
         super().__init__("; ".join(texts))
         self.problems = dict(problems)
-
-
-def this_process() -> Sequence[int]:
-    """The number of this process, which is all that there is."""
-    return (os.getpid(),)
 
 
 def _no_cluster(name: str) -> ICluster | None:
@@ -171,7 +165,7 @@ class MainContext:
     events: RecentEvents = field(default_factory=RecentEvents)
     """What has happened to hosts of late."""
 
-    processes: Callable[[], Sequence[int]] = this_process
+    processes: Callable[[], Sequence[int]] = only_process
     """The numbers of the processes of this proxy, main's own the first."""
 
 

@@ -59,6 +59,7 @@ from tcpmesh.interfaces.statistics import (
     IStatsSnapshot,
 )
 from tcpmesh.interfaces.transports import (
+    IAdopts,
     IBufferedProtocol,
     ICountsAccepts,
     IHandsOver,
@@ -74,6 +75,7 @@ __all__ = [
     "IAccessLogFilter",
     "IAccessLogManager",
     "IAccessLogger",
+    "IAdopts",
     "IBootstrapExtension",
     "IBringsBalancer",
     "IBufferedProtocol",

@@ -27,7 +27,7 @@ from tcpmesh.config.fields.tls.secrets import static_secrets
 from tcpmesh.interfaces import IAccessLogManager, INetwork, IStatsSink
 from tcpmesh.listener.manager import ListenerManager
 from tcpmesh.net.internal.listeners import BUFFER
-from tcpmesh.registry import MainContext, build, this_process
+from tcpmesh.registry import MainContext, build
 from tcpmesh.runtime.layers import Layers
 from tcpmesh.server.certificates import Certificates
 from tcpmesh.server.discovery.discoveries import Discoveries
@@ -60,7 +60,7 @@ from tcpmesh.values.overload import NO_OVERLOAD_MANAGER
 from tcpmesh.values.server_options import ServerOptions
 from tcpmesh.values.shared.secrets import SecretTable
 from tcpmesh.values.statuses import ChainStatus, ClusterStatus, ListenerStatus, TlsContextStatus
-from tcpmesh.values.workers import only_worker, worker_name
+from tcpmesh.values.workers import only_process, only_worker, worker_name
 
 
 class Main:
@@ -83,7 +83,7 @@ class Main:
         options: ServerOptions,
         make_access_logs: Callable[..., IAccessLogManager] = AccessLogManager,
         several: Workers | None = None,
-        processes: Callable[[], Sequence[int]] = this_process,
+        processes: Callable[[], Sequence[int]] = only_process,
     ) -> None:
         self._bootstrap = bootstrap
         self._static_secrets = tuple(bootstrap.static_resources.secrets)

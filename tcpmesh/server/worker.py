@@ -45,6 +45,7 @@ from tcpmesh.values.link import (
     PutSecret,
     ReopenLogs,
     Secrets,
+    ShareClients,
     SharedBlocks,
     ShrinkHeap,
     Stop,
@@ -165,6 +166,8 @@ class Worker:
         """
         if isinstance(message, AddListener):
             self.listeners.add(message, sockets)
+        elif isinstance(message, ShareClients):
+            self.listeners.share_clients(self.context.network.clock, self._index, sockets)
         else:
             self._receivers[type(message)](message)
         if self._given and not isinstance(message, SharedBlocks):

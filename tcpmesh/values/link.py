@@ -158,6 +158,13 @@ class AddListener:
 
 
 @dataclass(frozen=True)
+class ShareClients:
+    """There are listeners whose clients workers pass to each other.  With the message come the
+    sockets for that: what is passed to this worker, and then one that leads to each worker.
+    """
+
+
+@dataclass(frozen=True)
 class UpdateChains:
     """A listener has these filter chains from now on, and nothing else of it has changed; the
     clients of chains that are no more stay.
@@ -539,6 +546,7 @@ ToWorker: TypeAlias = (
     | DropSecret
     | SharedBlocks
     | HostFails
+    | ShareClients
     | AskClients
     | Ask
 )

@@ -120,6 +120,12 @@ def configuration(folder: Path, upstream: int, **fields: Any) -> str:
     listeners: list[dict[str, Any]] = [
         {"name": "own", "stat_prefix": "own", "address": tcp(), "access_log": [log]},
         {"name": "shared", "address": tcp(), "enable_reuse_port": False},
+        {
+            "name": "exact",
+            "stat_prefix": "exact",
+            "address": tcp(),
+            "connection_balance_config": {"exact_balance": {}},
+        },
         {"name": "unix", "address": {"pipe": {"path": str(folder / "down.sock")}}},
         {"name": "tls", "address": tcp()},
         *({"name": name, "address": tcp()} for name in LIMITED),
@@ -233,10 +239,10 @@ class ServingTests(SynchronousTestCase):
             self.assertTrue(echoes(sock))
         return socks
 
-    def of_workers(self, name: str) -> list[int]:
+    def of_workers(self, name: str, listener: str = "own") -> list[int]:
         """A statistic of each worker."""
         stats = self.proxy.stats()
-        return [stats[f"listener.own.worker_{index}.{name}"] for index in (0, 1)]
+        return [stats[f"listener.{listener}.worker_{index}.{name}"] for index in (0, 1)]
 
     def test_both_serve(self) -> None:
         """Clients are spread over both workers, by sockets of their own, and the admin interface
@@ -254,12 +260,28 @@ class ServingTests(SynchronousTestCase):
         self.assertEqual(len(listed), 40)
         info = json.loads(self.proxy.admin("/server_info")[1])
         self.assertEqual((info["state"], info["command_line_options"]["concurrency"]), ("LIVE", 2))
-        self.assertEqual(len(self.proxy.admin("/listeners")[1].splitlines()), 8)
+        self.assertEqual(len(self.proxy.admin("/listeners")[1].splitlines()), 9)
 
     def test_kinds_of_sockets(self) -> None:
         """A socket that workers share, one of a path and one with TLS serve as well."""
         for listener in ("shared", "unix", "tls"):
             self.clients(8, listener)
+
+    def test_exact_balance(self) -> None:
+        """With exact_balance each worker has as many clients, whichever the kernel would choose,
+        also after those of one have gone.
+        """
+        socks = self.clients(20, "exact")
+        self.assertEqual([10, 10], self.of_workers("downstream_cx_active", "exact"))
+        listed = json.loads(self.proxy.admin("/connections?format=json")[1])["connections"]
+        of_first = {each["client"] for each in listed if each["worker"] == 0}
+        for sock in socks:
+            host, port = sock.getsockname()
+            if f"{host}:{port}" in of_first:
+                sock.close()
+        self.proxy.wait_stat("listener.exact.downstream_cx_active", 10)
+        self.clients(12, "exact")
+        self.assertEqual([11, 11], self.of_workers("downstream_cx_active", "exact"))
 
     def test_limits(self) -> None:
         """Limits hold for both workers together: of a client, of a chain, and of all filters with

@@ -288,6 +288,7 @@ TO_WORKER = Table(
     (43, Record(link.Ask, ask=WHOLE)),
     (65, PUT_SECRET),
     (66, Record(link.DropSecret, key=SECRET_KEY)),
+    (100, Record(link.ShareClients)),
     (70, Record(link.OverloadLevels, levels=LEVELS)),
     (71, Record(link.ShrinkHeap, most_unfreed=WHOLE)),
     (125, Record(clients.AskTopClients, ask=WHOLE, query=CLIENT_QUERY)),

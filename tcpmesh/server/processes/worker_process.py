@@ -38,6 +38,7 @@ from tcpmesh.values.link import (
     Begin,
     LogLevels,
     ReopenLogs,
+    ShareClients,
     Start,
     Stop,
     Stopped,
@@ -92,7 +93,7 @@ class WorkerProcess:
             for sock in sockets:
                 undo.callback(sock.close)
             message = decode(TO_WORKER, body)
-            if sockets and not isinstance(message, AddListener):
+            if sockets and not isinstance(message, AddListener | ShareClients):
                 raise FramingError(f"sockets came with {type(message).__name__}")
         self._take(message, sockets)
 

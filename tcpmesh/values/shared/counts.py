@@ -14,6 +14,7 @@ cluster or listener.  With one worker that is all there is to it: a count is an 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from tcpmesh.values.shared.slots import Slots
@@ -28,6 +29,10 @@ class SharedCount(Protocol):
     @property
     def total(self) -> int:
         """What all workers have counted, as of now."""
+
+    @property
+    def parts(self) -> Sequence[int]:
+        """What each worker has counted, as of now."""
 
     @property
     def highest(self) -> int:
@@ -80,6 +85,11 @@ class LocalCount:
     def total(self) -> int:
         """The same: there are no others."""
         return self.own
+
+    @property
+    def parts(self) -> Sequence[int]:
+        """The same."""
+        return (self.own,)
 
     @property
     def highest(self) -> int:

@@ -38,7 +38,7 @@ import mmap
 import os
 import struct
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from tcpmesh.values.shared import names, slots
@@ -131,6 +131,11 @@ class MainCounts:
         self._blocks: dict[str, int] = {}
         self._leaving: list[int] = []
         self._free: dict[int, list[int]] = {}
+
+    @property
+    def workers(self) -> int:
+        """How many there are."""
+        return self._memory.words[1]
 
     @property
     def fd(self) -> int:
@@ -362,6 +367,11 @@ class WordCount:
     def total(self) -> int:
         """What all workers have counted, as of now."""
         return sum(self._words)
+
+    @property
+    def parts(self) -> Sequence[int]:
+        """What each worker has counted, as of now."""
+        return self._words
 
     @property
     def highest(self) -> int:
