@@ -11,10 +11,10 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
-from twisted.internet.task import Cooperator, SchedulerStopped
+from twisted.internet.task import Cooperator
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
+from tcpmesh.net.cooperator import do_all
 from tcpmesh.server.channel.channel import Channel
 from tcpmesh.server.channel.framing import FramingError
 from tcpmesh.server.restart.messages import MOST_BYTES, decode, encode, whole
@@ -123,7 +123,7 @@ class Predecessor:
         except ValueError as e:
             raise FramingError(f"numbers that are none: {e}") from None
         if len(self._takes) == 1:
-            self._cooperator.coiterate(self._taking()).addErrback(_only_when_stopped)
+            do_all(self._cooperator, self._taking())
 
     def _taking(self) -> Iterator[None]:
         """Each message after the one before."""
@@ -131,7 +131,7 @@ class Predecessor:
             yield from self._takes[0]
             self._takes.pop(0)
         if self._is_over:
-            self._store.forget(SOURCE)
+            yield from self._store.forgetting(SOURCE)
 
     def _has_drained(self) -> None:
         drained, self._drained = self._drained, None
@@ -149,12 +149,7 @@ class Predecessor:
         self.connections = 0
         self._is_over = True
         if not self._takes:
-            self._store.forget(SOURCE)
+            do_all(self._cooperator, self._store.forgetting(SOURCE))
         log.info("the process before this one is gone: {reason}", reason=reason)
         self._has_drained()
         self.gone()
-
-
-def _only_when_stopped(reason: Failure) -> None:
-    """This process ends, and shows no numbers any more."""
-    reason.trap(SchedulerStopped)
