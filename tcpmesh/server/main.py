@@ -26,7 +26,8 @@ from tcpmesh.cluster.manager import ClusterManager
 from tcpmesh.config.fields.tls.secrets import static_secrets
 from tcpmesh.interfaces import IAccessLogManager, INetwork, IStatsSink
 from tcpmesh.listener.manager import ListenerManager
-from tcpmesh.registry import MainContext
+from tcpmesh.net.internal.listeners import BUFFER
+from tcpmesh.registry import MainContext, build, this_process
 from tcpmesh.runtime.layers import Layers
 from tcpmesh.server.certificates import Certificates
 from tcpmesh.server.discovery.discoveries import Discoveries
@@ -68,6 +69,7 @@ class Main:
     :param node: the `core.v3.Node` that the proxy is.
     :param send: tells workers.
     :param several: the workers, where there are several.
+    :param processes: tells the numbers of all processes of the proxy, main's the first.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class Main:
         options: ServerOptions,
         make_access_logs: Callable[..., IAccessLogManager] = AccessLogManager,
         several: Workers | None = None,
+        processes: Callable[[], Sequence[int]] = this_process,
     ) -> None:
         self._bootstrap = bootstrap
         self._static_secrets = tuple(bootstrap.static_resources.secrets)
@@ -102,7 +105,9 @@ class Main:
             options.file_flush_min_size_kb,
         )
         self.layers = Layers(bootstrap, node.cluster, store, send)
-        self.context = self._context(network, store, random, node)
+        self.context = self._context(network, store, random, node, processes)
+        extensions = (build(e.typed_config, self.context) for e in bootstrap.bootstrap_extensions)
+        self._internal_buffer = next((each.internal_buffer for each in extensions), BUFFER)
         self.secrets = SecretDiscoveries(
             bootstrap, self.context.secrets, send, store, network, options
         )
@@ -146,7 +151,14 @@ class Main:
             store.add_collector(self.ask_numbers)
         self._merging = Merging(store, network)
 
-    def _context(self, network: INetwork, store: Store, random: Random, node: Any) -> MainContext:
+    def _context(
+        self,
+        network: INetwork,
+        store: Store,
+        random: Random,
+        node: Any,
+        processes: Callable[[], Sequence[int]],
+    ) -> MainContext:
         """What main's parts share."""
         settings = self._bootstrap.cluster_manager
         context = MainContext(
@@ -166,6 +178,7 @@ class Main:
                 static_secrets(self._bootstrap.static_resources.secrets), counts_changes=False
             ),
             bootstrap=_basis(self._bootstrap),
+            processes=processes,
         )
         return replace(context, resolver=named_resolver(self._bootstrap, context))
 
@@ -189,6 +202,7 @@ class Main:
             discovered_secrets=self.secrets.told(),
             overload=self.overload.settings() if self.overload else NO_OVERLOAD_MANAGER,
             workers=self._workers,
+            internal_buffer=self._internal_buffer,
         )
 
     def present(self) -> Iterator[WorkerMessage]:
@@ -350,6 +364,7 @@ class Main:
         self.secrets.stop()
         self.watching.stop()
         await self.listeners.stop()
+        await self._merging.merged()
         for sink in self.sinks:
             sink.close()
         await self.clusters.stop()
