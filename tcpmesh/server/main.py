@@ -98,12 +98,8 @@ class Main:
         """Clients of each worker, as last told."""
         self._levels: LogLevels | None = None
         self._prepared: Deferred[None] = Deferred()
-        self.access_logs = make_access_logs(
-            store,
-            network.clock,
-            options.file_flush_interval_msec,
-            options.file_flush_min_size_kb,
-        )
+        flush = options.file_flush_interval_msec, options.file_flush_min_size_kb
+        self.access_logs = make_access_logs(store, network.clock, *flush)
         self.layers = Layers(bootstrap, node.cluster, store, send)
         self.context = self._context(network, store, random, node, processes)
         extensions = (build(e.typed_config, self.context) for e in bootstrap.bootstrap_extensions)
@@ -115,30 +111,32 @@ class Main:
         self.certificates = Certificates(self.context.secrets)
         self.sinks: list[IStatsSink] = []
         self.clusters = ClusterManager(self.context, send, self.secrets.hold, self._workers)
-        self.overload = (
-            OverloadManager(bootstrap.overload_manager, self.context, send)
-            if bootstrap.HasField("overload_manager")
-            else None
-        )
+        self.overload = self._overload_manager()
         joined = several.joined if several is not None else only_worker
         self.live = Gathering(send, joined)
         """What workers are asked about connections."""
         self.steering = Steering(self.clusters, self.live, network.clock, send)
         """What operators do with clusters and hosts."""
-        self.listeners = ListenerManager(
-            store,
-            send,
-            network.clock,
-            float(options.drain_time_s),
-            self.secrets.hold,
-            self._workers,
-        )
+        drain, hold = float(options.drain_time_s), self.secrets.hold
+        self.listeners = ListenerManager(store, send, network.clock, drain, hold, self._workers)
         self.discoveries = Discoveries(
             bootstrap, self.clusters, self.listeners, self.layers, store, network, options
         )
         self.watching = Watching(send, network.clock, joined)
         """How much traffic there is and was."""
-        self._receivers: dict[type, Callable[[Any], object]] = {
+        self._receivers = self._what_is_done()
+        if several is None:
+            store.add_collector(self.ask_numbers)
+        self._merging = Merging(store, network)
+
+    def _overload_manager(self) -> OverloadManager | None:
+        if not self._bootstrap.HasField("overload_manager"):
+            return None
+        return OverloadManager(self._bootstrap.overload_manager, self.context, self._send)
+
+    def _what_is_done(self) -> dict[type, Callable[[Any], object]]:
+        """With each message of a worker's."""
+        return {
             **self.clusters.receivers,
             **self.listeners.receivers,
             **self.live.receivers,
@@ -147,9 +145,6 @@ class Main:
             Clients: self._take_clients,
             Prepared: self._take_prepared,
         }
-        if several is None:
-            store.add_collector(self.ask_numbers)
-        self._merging = Merging(store, network)
 
     def _context(
         self,

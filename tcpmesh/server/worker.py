@@ -134,7 +134,16 @@ class Worker:
         )
         self._closing = Closing(begin.index, network, clients, send)
         self._counting = Counting(begin.index, network, clients, self.context.closes, send)
-        self._receivers: dict[type, Callable[[Any], object]] = {
+        self._receivers = self._what_is_done(followed, store)
+        self._telling = self._make_telling(store) if begin.workers > 1 else None
+        if self._telling is not None:
+            self._receivers.update(self._telling.receivers)
+
+    def _what_is_done(
+        self, followed: FollowedRuntime, store: Store
+    ) -> dict[type, Callable[[Any], object]]:
+        """With each message of main's."""
+        return {
             **self.clusters.receivers,
             **self.listeners.receivers,
             **followed.receivers,
@@ -155,9 +164,6 @@ class Worker:
             PutSecret: self._put_secret,
             DropSecret: self._drop_secret,
         }
-        self._telling = self._make_telling(store) if begin.workers > 1 else None
-        if self._telling is not None:
-            self._receivers.update(self._telling.receivers)
 
     def receive(self, message: WorkerMessage, sockets: Sequence[Any] = ()) -> None:
         """Main says something.
