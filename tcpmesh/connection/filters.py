@@ -120,7 +120,7 @@ class ReadFilters:
     one event, and to tell them of others costs each connection.
     """
 
-    __slots__ = ("all", "entering", "leaving", "seeing")
+    __slots__ = ("all", "entering", "leaving", "seeing", "showing")
 
     def __init__(self, filters: Sequence[Any]) -> None:
         self.all = tuple(filters)
@@ -136,8 +136,13 @@ class ReadFilters:
             if _overrides(each, "on_connection_lost")
         )
         """Those to be told of its end, and their places."""
-        self.seeing = sum(1 << index for index, each in enumerate(self.all) if each.sees_data)
-        """Those that want to see data: a bit for each."""
+        self.showing = tuple(
+            (1 << index, index, each.on_data)
+            for index, each in enumerate(self.all)
+            if each.sees_data
+        )
+        """Those that want to see data, a bit for each, and their places."""
+        self.seeing = sum(bit for bit, _, _ in self.showing)
 
 
 def _overrides(each: Any, name: str) -> bool:
@@ -374,13 +379,14 @@ class FilterManager(QuietHalfCloseableProtocol):
             self._hold(data)
             return
         # All have let it pass so far, and nothing waits: the way of nearly all data.
-        seeing = self._seeing
-        while seeing:
-            bit = seeing & -seeing
-            seeing ^= bit
-            position = bit.bit_length() - 1
-            each = self._filters.all[position]
-            status = self._ask(each, each.on_data, data, False)
+        for bit, position, show in self._filters.showing:
+            if not self._seeing & bit:
+                continue
+            try:
+                status = show(self, data, False)
+            except Exception:
+                self._fail(self._filters.all[position])
+                return
             if status is DONE:
                 self._seeing &= ~bit
             elif status is STOP:

@@ -30,6 +30,10 @@ from tcpmesh.values.stream.stream_info import StreamInfo
 ALLOW, DENY, LOG = rbac_pb2.RBAC.ALLOW, rbac_pb2.RBAC.DENY, rbac_pb2.RBAC.LOG
 
 
+REMEMBERED = 1024
+"""Hosts of which it is remembered what was decided."""
+
+
 class Decision(NamedTuple):
     """What comes of asking."""
 
@@ -116,9 +120,27 @@ class Policies:
         self._tables: list[_Table] = [
             (ADDRESSES[kind], Networks(networks.items())) for kind, networks in gates.items()
         ]
+        self._address_of: AddressOf | None = None
+        """Whose address alone decides, where that is so: then what was decided about a host is
+        remembered for a while.
+        """
+        if len(self._tables) == 1 and all(each.is_for_all for each in self._policies):
+            self._address_of = self._tables[0][0]
+        self._decided: dict[str, Decision] = {}
 
     def decide(self, info: StreamInfo, now: Callable[[], Moment]) -> Decision:
         """By the first policy that holds."""
+        if self._address_of is None:
+            return self._decide(info, now)
+        host = self._address_of(info).host
+        decision = self._decided.get(host)
+        if decision is None:
+            if len(self._decided) >= REMEMBERED:
+                self._decided.clear()
+            decision = self._decided[host] = self._decide(info, now)
+        return decision
+
+    def _decide(self, info: StreamInfo, now: Callable[[], Moment]) -> Decision:
         for index in self._candidates(info):
             policy = self._policies[index]
             if policy.is_for_all or policy.holds(info, now):
