@@ -333,6 +333,7 @@ class FilterManager(QuietHalfCloseableProtocol):
             return
         if self._held:
             data, self._held = bytes(self._held), bytearray()
+            self.connection.stream_info.withheld = 0
             target.dataReceived(data)
         if not self._seeing:
             self._step_aside()
@@ -394,6 +395,7 @@ class FilterManager(QuietHalfCloseableProtocol):
                 self._hold(data, shown=True)
                 return
             if self._state is OVER:
+                self.connection.stream_info.withheld += len(data)
                 return
         self._target.dataReceived(data)
         if not self._seeing:
@@ -404,6 +406,8 @@ class FilterManager(QuietHalfCloseableProtocol):
 
         :param shown: whether all have seen it that are to.
         """
+        info = self.connection.stream_info
+        info.withheld += len(data)
         if self._state is OVER:
             return
         self._held += data
