@@ -31,6 +31,7 @@ from zope.interface.interface import InterfaceClass
 from twisted.internet.defer import Deferred, succeed
 
 from tcpmesh.interfaces import IAccessLogManager, ICluster, IDnsResolver, INetwork
+from tcpmesh.net.internal.listeners import InternalListeners
 from tcpmesh.runtime.runtime import Runtime
 from tcpmesh.stats.scope import Scope
 from tcpmesh.stats.store import Store
@@ -85,7 +86,8 @@ class WrongConfig(Exception):
         self.problems = dict(problems)
 
 
-def _this_process() -> Sequence[int]:
+def this_process() -> Sequence[int]:
+    """The number of this process, which is all that there is."""
     return (os.getpid(),)
 
 
@@ -160,13 +162,16 @@ class MainContext:
     scope: Scope | None = None
     """Where a transport socket counts: the scope of its cluster."""
 
+    cluster_metadata: Any = None
+    """The `core.v3.Metadata` of the cluster that a transport socket belongs to, or `None`."""
+
     bootstrap: Any = field(default_factory=Bootstrap)
     """The Bootstrap that the proxy began with: what discovery brings is added to it."""
 
     events: RecentEvents = field(default_factory=RecentEvents)
     """What has happened to hosts of late."""
 
-    processes: Callable[[], Sequence[int]] = _this_process
+    processes: Callable[[], Sequence[int]] = this_process
     """The numbers of the processes of this proxy, main's own the first."""
 
 
@@ -223,11 +228,17 @@ class WorkerContext:
     scope: Scope | None = None
     """Where a transport socket counts: the scope of its listener or cluster."""
 
+    cluster_metadata: Any = None
+    """The `core.v3.Metadata` of the cluster that a transport socket belongs to, or `None`."""
+
     drain: DrainDecision | None = None
     """Whether connections are to be closed for a drain, where there is a listener."""
 
     overload: Overload = field(default_factory=Overload)
     """What is to be done for want of resources."""
+
+    internal: InternalListeners | None = None
+    """The listeners in this process that connections can go to; `None` where nobody connects."""
 
 
 Context: TypeAlias = "MainContext | WorkerContext"

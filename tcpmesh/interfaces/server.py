@@ -30,6 +30,14 @@ from tcpmesh.values.stream.live import (
 )
 
 
+class IBootstrapExtension(Interface):
+    """What an entry of `bootstrap_extensions` builds, in main."""
+
+    internal_buffer = Attribute(
+        "Bytes that fit into each direction of a connection to an internal listener: an `int`."
+    )
+
+
 class IReloads(Interface):
     """Replaces the configuration that is served."""
 

@@ -157,6 +157,7 @@ BY_NAME = {
     (link.Begin, "stats_config"): st.none() | st.builds(StatsConfig),
     (link.AddCluster, "message"): st.builds(Cluster, name=TEXTS),
     (link.AddListener, "message"): st.builds(Listener, name=TEXTS),
+    (link.AddListener, "sockets"): st.lists(NUMBERS).map(tuple),
     (link.UpdateChains, "message"): st.builds(Listener, name=TEXTS),
     (link.UpdateChains, "gone"): st.lists(NUMBERS).map(tuple),
     (link.UpdateChains, "come"): st.lists(NUMBERS).map(tuple),
