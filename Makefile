@@ -34,7 +34,7 @@ OTHERS     := linked $(addprefix over-,$(wordlist 2,9,$(TRANSPORTS)))
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: $(OTHERS) help run upgrade-demo test fuzz explore soak attack lowest coverage check format apidocs changelog \
-	bench bench-micro bench-config record-verdicts record-runtime record-tls record-schema own-schema screenshots wheel dist sbom clean
+	bench bench-micro bench-config record-verdicts record-runtime record-tls record-filters record-schema own-schema screenshots wheel dist sbom clean
 
 help:
 	@echo 'make run     start the demo: proxy on 127.0.0.1:10000, admin on 127.0.0.1:9901, two backends; Ctrl-C stops it'
@@ -56,6 +56,7 @@ help:
 	@echo 'make record-verdicts  ask Envoy anew about tests/config/verdicts.json; ENVOY=PATH chooses the binary'
 	@echo 'make record-runtime   the same of tests/runtime/recorded.json, about runtime values; ENVOY=PATH as above'
 	@echo 'make record-tls       the same of tests/net/tls/recorded.json, about certificates; ENVOY=PATH as above'
+	@echo 'make record-filters   the same of tests/differential/filters.json, about network filters; ENVOY=PATH as above'
 	@echo 'make record-schema    take what xds-protos lacks from Envoy, into tcpmesh/config/schema/; ENVOY=PATH as above'
 	@echo 'make own-schema       compile the .proto files of tcpmesh/config/schema/own/'
 	@echo 'make screenshots      take the pictures of the live page anew, into docs/images; wants chromium and the font Inter'
@@ -151,6 +152,9 @@ record-tls: $(VENV)/.has-test
 
 record-schema: $(VENV)/.has-test
 	$(BIN)/python -m tests.config.schema.record $(ENVOY)
+
+record-filters: $(VENV)/.has-test
+	$(BIN)/python -m tests.differential.record_filters $(ENVOY)
 
 own-schema: $(VENV)/.has-test
 	$(BIN)/python -m tests.config.schema.own

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from tcpmesh.connection.connection import Connection
-from tcpmesh.connection.filters import FilterManager
+from tcpmesh.connection.filters import FilterManager, ReadFilters
 from tcpmesh.connection.transport_sockets import transport_socket
 from tcpmesh.interfaces import (
     IDownstreamTransportSocketFactory,
@@ -259,6 +259,7 @@ def _check_place(entry: Any, index: int, count: int, network_filter: Any) -> Non
 def _way_through(filters: Sequence[Any], listener: Serving) -> Callable[[Connection], None]:
     *before, last = filters
     read_filters = tuple(before)
+    told = ReadFilters(read_filters)
 
     def serve(connection: Connection) -> None:
         last.on_accept(connection)
@@ -266,6 +267,6 @@ def _way_through(filters: Sequence[Any], listener: Serving) -> Callable[[Connect
 
     def filtered(connection: Connection) -> None:
         last.on_accept(connection)
-        FilterManager(connection, read_filters, last.attach, listener.on_filter_failed).start()
+        FilterManager(connection, told, last.attach, listener.on_filter_failed).start()
 
     return filtered if read_filters else serve

@@ -37,4 +37,5 @@ class DirectResponse(NetworkFilter):
         connection.stream_info.details = "direct_response"
         if self._response:
             connection.transport.write(self._response)
+            connection.stream_info.bytes = (0, 0, 0, len(self._response))
         connection.close(SERVED)

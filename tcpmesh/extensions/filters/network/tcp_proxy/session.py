@@ -338,7 +338,8 @@ class Session(Attempts):
         down, up = self.relay.from_downstream, self.relay.from_upstream
         tcp = self._context.stats
         received, sent, answered, returned = self.stream_info.bytes
-        self.stream_info.bytes = now = (down.bytes, down.written, up.bytes, up.written)
+        read = down.bytes + self.stream_info.withheld
+        self.stream_info.bytes = now = (read, down.written, up.bytes, up.written)
         tcp.cx_rx_bytes_total.tally += now[0] - received
         tcp.cx_tx_bytes_total.tally += now[3] - returned
         if self.cluster is None:
