@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from dataclasses import fields, replace
 from functools import partial
 from operator import attrgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zope.interface import implementer
 
@@ -28,6 +28,7 @@ from tcpmesh.cluster.hosts.stats import ClusterStats
 from tcpmesh.cluster.upstream.circuit_breakers import Breakers
 from tcpmesh.cluster.upstream.dialer import dialer_of
 from tcpmesh.cluster.upstream.http1_pools import Http1Pools
+from tcpmesh.cluster.upstream.http_options import tunnel_options
 from tcpmesh.cluster.upstream.outcomes import Outcomes
 from tcpmesh.cluster.upstream.own_connection import ConnectionUser, OwnConnection, pick
 from tcpmesh.cluster.upstream.pause import Pause
@@ -59,6 +60,9 @@ from tcpmesh.values.link import (
 )
 from tcpmesh.values.overload import CONNECTION_POOL_NEW_CONNECTION
 from tcpmesh.values.stream.stream_info import ClusterInfo
+
+if TYPE_CHECKING:
+    from tcpmesh.cluster.upstream.http2_pools import Http2Pools
 
 CONNECT_TIMEOUT = 5.0
 BUFFER_LIMIT = 1 << 20
@@ -153,6 +157,11 @@ class Cluster:
         """Where its connections come from, or `None` where each client makes its own."""
         if self.pools is not None and self.pools.looks_ahead:
             self._balancer = Lookahead(self._balancer)
+        self.speaks_http2 = has_http2(message)
+        """Whether its hosts are asked in HTTP/2, where they could be asked in HTTP/1.1."""
+        self.tunnel_options = tunnel_options(message)
+        if self.speaks_http2:
+            _import_http2()  # which would hold up the first request, and all others with it
         self._http2: IHttp2Upstream | None = None
         self._http1: IHttp1Upstream | None = None
         self._is_balanced = False
@@ -388,11 +397,6 @@ class Cluster:
         return self._http2
 
     @property
-    def speaks_http2(self) -> bool:
-        """Whether its hosts are asked in HTTP/2, where they could be asked in HTTP/1.1."""
-        return has_http2(self.message)
-
-    @property
     def http1(self) -> IHttp1Upstream:
         """Its hosts as requests of the proxy's own reach them, made with the first one."""
         if self._http1 is None:
@@ -467,11 +471,15 @@ class Cluster:
         )
 
 
-def _http2_pools(message: Any, cluster: Cluster, context: WorkerContext) -> IHttp2Upstream:
-    # Here, as only gRPC needs h2.
+def _import_http2() -> type[Http2Pools]:
+    # Here, as only what speaks HTTP/2 needs h2.
     from tcpmesh.cluster.upstream.http2_pools import Http2Pools
 
-    return Http2Pools(message, cluster, context.network, context.random)
+    return Http2Pools
+
+
+def _http2_pools(message: Any, cluster: Cluster, context: WorkerContext) -> IHttp2Upstream:
+    return _import_http2()(message, cluster, context.network, context.random)
 
 
 def _stats(message: Any, store: Store) -> ClusterStats:

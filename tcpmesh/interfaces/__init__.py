@@ -45,6 +45,7 @@ from tcpmesh.interfaces.matching import (
     IInputMatcher,
     IMatchInput,
     IPrincipal,
+    IRequestIds,
 )
 from tcpmesh.interfaces.overload import (
     IResourceMonitor,
@@ -108,6 +109,7 @@ __all__ = [
     "IReadFilter",
     "IReadyAtOnce",
     "IReloads",
+    "IRequestIds",
     "IResourceMonitor",
     "ISaysWhatItWants",
     "IServer",

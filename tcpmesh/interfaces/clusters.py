@@ -27,6 +27,16 @@ class IHttp2Upstream(Interface):
         :return: the `tcpmesh.rpc.http2.stream.Http2Stream`.
         """
 
+    def tunnel(host: Any, fields: Any, observer: Any, told: Any, client: int) -> Any:
+        """Ask a host for a tunnel; the observer may hear before this returns that there is none.
+
+        :param observer: a `tcpmesh.rpc.http2.tunnel.AskingObserver`.
+        :param told: what the transport socket of a connection is told, the
+            `TransportSocketOptions`.
+        :param client: the number of the client's connection.
+        :return: the `tcpmesh.rpc.http2.tunnel.Http2Tunnel`.
+        """
+
     def drain(hosts: Any) -> None:
         """These hosts get no more requests."""
 

@@ -42,6 +42,9 @@ SERVER_ERROR = 500
 UNAVAILABLE = 503
 LATE = 504
 
+CONNECT_ERROR = 0xA
+"""The code of a reset that is not counted as one of the host's."""
+
 _CONNECTION = (ResetReason.CONNECTION_FAILURE, ResetReason.CONNECTION_TIMEOUT)
 _OURS = (ResetReason.TIMEOUT, ResetReason.LOCAL_RESET, ResetReason.ANSWERED)
 
@@ -91,7 +94,7 @@ class HostCounter(HostCounts):
         """Whether they allow a request more."""
         if self._breakers.requests.total < self._breakers.default.max_requests:
             return True
-        self._stats.rq_pending_overflow.tally += 1
+        self._stats.scope.counter("upstream_rq_active_overflow").tally += 1
         return False
 
     # Connections
@@ -175,6 +178,29 @@ class HostCounter(HostCounts):
         else:
             self._host.rq_error += 1
 
+    def tunnel_over(self, reset: Reset | None) -> None:
+        """Such a one is over that was a tunnel's: it is no request with a response."""
+        self._host.rq_active -= 1
+        self._breakers.requests.own -= 1
+        self._stats.rq_active.add(-1)
+        self._http2.streams_active.add(-1)
+        reason = reset.reason if reset is not None else None
+        if reason in _OURS:
+            self._stats.rq_tx_reset.tally += 1
+            self._http2.tx_reset.tally += 1
+        elif reason is ResetReason.PROTOCOL_ERROR:
+            self._stats.rq_tx_reset.tally += 1
+        elif reason is ResetReason.CONNECTION_TERMINATION:
+            self._stats.rq_pending_failure_eject.tally += 1
+        elif reset is not None and (reset.code or reason is ResetReason.REMOTE_RESET):
+            self._http2.rx_reset.tally += 1
+            if reason is ResetReason.REMOTE_RESET and reset.code != CONNECT_ERROR:
+                self._stats.rq_rx_reset.tally += 1
+
+    def told_to_leave(self) -> None:
+        """The host wants no more streams on a connection."""
+        self._stats.scope.counter("upstream_cx_close_notify").tally += 1
+
     def _broken_off(self, status: int, reset: Reset) -> int:
         """What a request counts as that was broken off: 0 for nothing, as where a response had
         begun.
@@ -194,12 +220,14 @@ class HostCounter(HostCounts):
             self._http2.rx_reset.tally += 1
         return 0 if status else UNAVAILABLE
 
-    def refused(self, reset: Reset) -> None:
+    def refused(self, reset: Reset, is_tunnel: bool = False) -> None:
         """A request is over that got no connection."""
         if reset.reason in _CONNECTION:
             self._stats.rq_pending_failure_eject.tally += 1
         elif reset.reason in (ResetReason.TIMEOUT, ResetReason.LOCAL_RESET):
             self._stats.rq_cancelled.tally += 1
+        if is_tunnel:
+            return
         if reset.reason is ResetReason.TIMEOUT:
             self._stats.rq_timeout.tally += 1
             self._http2.responded(LATE)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from tcpmesh.config.support.rows import (
-    HTTP,
     WHOLE,
     YES,
     Rows,
@@ -103,7 +102,7 @@ PARTS: dict[str, Rows] = {
         "explicit_http_config": YES,
     },
     "envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig": {
-        "http_protocol_options": HTTP,
+        "http_protocol_options": YES,
         "http2_protocol_options": YES,
     },
     "envoy.type.v3.HashPolicy": {"source_ip": YES, "filter_state": YES},
