@@ -82,7 +82,7 @@ class SupportTests(SynchronousTestCase):
         is told from it; neither is called unknown.
         """
         for name, envoy in (
-            ("tcp_bandwidth_limit.v3.TcpBandwidthLimit", "Envoy"),
+            ("sni_dynamic_forward_proxy.v3.FilterConfig", "Envoy"),
             ("mysql_proxy.v3.MySQLProxy", "Envoy's contrib build"),
         ):
             filter_text = f"""
