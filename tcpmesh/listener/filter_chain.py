@@ -16,6 +16,7 @@ from zope.interface.interface import InterfaceClass
 
 from twisted.internet.interfaces import IReactorTime
 
+from tcpmesh.config.absent.watchers import is_watcher
 from tcpmesh.connection.byte_filters.transport import FilteredTransport
 from tcpmesh.connection.connection import Connection
 from tcpmesh.connection.filters import FilterManager
@@ -94,8 +95,9 @@ class ChainFilters:
         with all_or_nothing() as undo:
             undo.callback(self.release)
             undo.callback(self.close)
-            for index, entry in enumerate(message.filters, 1):
-                check = partial(_check_place, entry, index, len(message.filters))
+            entries = [each for each in message.filters if not is_watcher(each)]
+            for index, entry in enumerate(entries, 1):
+                check = partial(_check_place, entry, index, len(entries))
                 self.filters.append(build_checked(entry.typed_config, context, check))
             last = self.filters[-1] if self.filters else None
             if ILogsConnections.providedBy(last) and last.access_logs is not None:
