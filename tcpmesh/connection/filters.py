@@ -78,7 +78,9 @@ ATTACHED = FilterManagerState.ATTACHED
 OVER = FilterManagerState.OVER
 
 
-def close_for_filter(connection: Connection, reason: str, flag: ResponseFlag, details: str) -> None:
+def close_for_filter(
+    connection: Connection, reason: str, flag: ResponseFlag, details: str, reset: bool
+) -> None:
     """Close a client because a filter says so, as `FilterManager.close` has it."""
     info = connection.stream_info
     if debug_log.enabled:
@@ -86,7 +88,7 @@ def close_for_filter(connection: Connection, reason: str, flag: ResponseFlag, de
     info.flags |= flag
     info.termination_details = info.termination_details or details
     why = CloseReason(EndedBy.PROXY, info.phase, Cause.FILTER, detail=reason)
-    connection.close(why, reason, reset=bool(connection.transport.buffered))
+    connection.close(why, reason, reset=reset or bool(connection.transport.buffered))
 
 
 class NetworkFilter:
@@ -195,17 +197,24 @@ class FilterManager(QuietHalfCloseableProtocol):
                 self._seeing.discard(position)
             self._run(position + 1)
 
-    def close(self, reason: str, flag: ResponseFlag = NO_FLAGS, details: str = "") -> None:
+    def close(
+        self,
+        reason: str,
+        flag: ResponseFlag = NO_FLAGS,
+        details: str = "",
+        reset: bool = False,
+    ) -> None:
         """Close the client at once, and whatever it was connected to: with a reset where it has not
         taken all that was for it.
 
         :param reason: in Envoy's words, as DOWNSTREAM_LOCAL_CLOSE_REASON has it.
         :param flag: the response flags that this gives the connection.
         :param details: what CONNECTION_TERMINATION_DETAILS has to say.
+        :param reset: whether with a reset in any case.
         """
         self._state = OVER
         self._held.clear()
-        close_for_filter(self.connection, reason, flag, details)
+        close_for_filter(self.connection, reason, flag, details, reset)
 
     # The way through
 

@@ -52,6 +52,7 @@ from tcpmesh.interfaces.overload import (
     IResourceMonitor,
 )
 from tcpmesh.interfaces.server import (
+    IBootstrapExtension,
     IReloads,
     IServer,
 )
@@ -75,6 +76,7 @@ __all__ = [
     "IAccessLogFilter",
     "IAccessLogManager",
     "IAccessLogger",
+    "IBootstrapExtension",
     "IBringsBalancer",
     "IBufferedProtocol",
     "IByteFilter",

@@ -1,5 +1,5 @@
-"""Extensions that tcpmesh will not have, and why: what speaks a protocol with clients (layer 7), runs
-code that was compiled for Envoy, or needs what only others have.
+"""Extensions that tcpmesh will not have, and why: what speaks a protocol with clients (layer 7),
+runs code that was compiled for Envoy, or needs what only others have.
 """
 
 from __future__ import annotations

@@ -8,6 +8,8 @@ from typing import Any
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
+from tcpmesh.config.absent.never import why_never
+from tcpmesh.config.absent.watchers import WATCHERS, changing_fields, missed_metadata
 from tcpmesh.config.messages.reading import TYPED_STRUCTS
 from tcpmesh.config.messages.report import Report
 from tcpmesh.config.messages.scalars import Wrong
@@ -19,9 +21,7 @@ from tcpmesh.config.messages.types import (
     unpack,
 )
 from tcpmesh.config.support import EXTENSIONS, TABLE, as_written
-from tcpmesh.config.absent.never import why_never
 from tcpmesh.config.support.safety import guards_field, guards_value
-from tcpmesh.config.absent.watchers import WATCHERS, changing_fields, missed_metadata
 from tcpmesh.config.text.problems import FieldPath
 
 

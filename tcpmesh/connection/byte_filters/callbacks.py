@@ -29,7 +29,7 @@ class Runs(Protocol):
     def inject(self, at: int, writing: bool, data: bytearray, end: bool) -> None:
         """See `FilterCallbacks`."""
 
-    def close_for_filter(self, reason: str, flag: ResponseFlag, details: str) -> None:
+    def close_for_filter(self, reason: str, flag: ResponseFlag, details: str, reset: bool) -> None:
         """See `FilterCallbacks`."""
 
     def on_failure(self, at: int) -> None:
@@ -89,16 +89,23 @@ class FilterCallbacks:
         if not self._runs.is_over:
             self._runs.inject(self._at, True, bytearray(data), end)
 
-    def close(self, reason: str, flag: ResponseFlag = NO_FLAGS, details: str = "") -> None:
+    def close(
+        self,
+        reason: str,
+        flag: ResponseFlag = NO_FLAGS,
+        details: str = "",
+        reset: bool = False,
+    ) -> None:
         """Close the client at once, and whatever it was connected to: with a reset where it has not
         taken all that was for it.
 
         :param reason: in Envoy's words, as DOWNSTREAM_LOCAL_CLOSE_REASON has it.
         :param flag: the response flags that this gives the connection.
         :param details: what CONNECTION_TERMINATION_DETAILS has to say.
+        :param reset: whether the client gets a reset in any case.
         """
         if not self._runs.is_over:
-            self._runs.close_for_filter(reason, flag, details)
+            self._runs.close_for_filter(reason, flag, details, reset)
 
     def call_later(self, delay: float, call: Callable[..., object], *arguments: Any) -> None:
         """Call this after so many seconds, unless the connection is over by then.  Where it raises

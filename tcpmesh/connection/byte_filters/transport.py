@@ -160,12 +160,16 @@ class FilteredTransport(WrappedTransport):
         self._fail(self._running[at][0])
 
     def close_for_filter(
-        self, reason: str, flag: ResponseFlag = NO_FLAGS, details: str = ""
+        self,
+        reason: str,
+        flag: ResponseFlag = NO_FLAGS,
+        details: str = "",
+        reset: bool = False,
     ) -> None:
         """A filter closes the client."""
         connection = self._connection
         self._stop_filters()
-        close_for_filter(connection, reason, flag, details)
+        close_for_filter(connection, reason, flag, details, reset)
 
     def resume(self, at: int, done: bool) -> None:
         """Go on after a filter that holds up what the client sends."""

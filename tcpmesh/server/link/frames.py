@@ -41,7 +41,7 @@ from tcpmesh.stats.metrics import Merge
 from tcpmesh.values import link
 from tcpmesh.values.drain import DrainScope, DrainStrategy, DrainTimes
 from tcpmesh.values.hosts import Assignment, HostSpec, Locality
-from tcpmesh.values.live import traffic
+from tcpmesh.values.live import clients, traffic
 from tcpmesh.values.overload import OverloadSettings, TimerScale
 from tcpmesh.values.runtime import Entry
 from tcpmesh.values.stream import live
@@ -167,6 +167,7 @@ CONNECTION_QUERY = Record(
     live.ConnectionQuery, filters=FILTERS, sort=TEXT, descending=TRUTH, limit=WHOLE
 )
 CLOSE_QUERY = Record(live.CloseQuery, filters=FILTERS, limit=WHOLE)
+CLIENT_QUERY = Record(clients.ClientQuery, limit=TEXT, client=TEXT, rows=WHOLE)
 ROW_FORMS: dict[str, Form] = {
     "str": TEXT,
     "int": WHOLE,
@@ -183,6 +184,7 @@ def row_form(row: type) -> Record:
 
 CONNECTION_ROW = row_form(live.ConnectionRow)
 CLOSE_ROW = row_form(live.CloseRow)
+CLIENT_ROW = row_form(clients.ClientRow)
 
 SECRET_KEY = Several(TEXT)
 PUT_SECRET = Record(link.PutSecret, key=SECRET_KEY, message=message_form(Secret))
@@ -206,6 +208,7 @@ TO_WORKER = Table(
             discovered_secrets=Several(PUT_SECRET),
             overload=OVERLOAD,
             workers=WHOLE,
+            internal_buffer=WHOLE,
         ),
     ),
     (2, Record(link.AddCluster, cluster=WHOLE, message=message_form(Cluster))),
@@ -232,6 +235,7 @@ TO_WORKER = Table(
             name=TEXT,
             message=message_form(Listener),
             predecessor=WHOLE,
+            sockets=Several(WHOLE),
         ),
     ),
     (10, Record(link.RemoveListener, listener=WHOLE)),
@@ -286,6 +290,7 @@ TO_WORKER = Table(
     (66, Record(link.DropSecret, key=SECRET_KEY)),
     (70, Record(link.OverloadLevels, levels=LEVELS)),
     (71, Record(link.ShrinkHeap, most_unfreed=WHOLE)),
+    (125, Record(clients.AskTopClients, ask=WHOLE, query=CLIENT_QUERY)),
 )
 
 TO_MAIN = Table(
@@ -345,4 +350,15 @@ TO_MAIN = Table(
     (40, Record(link.Clients, worker=WHOLE, connections=WHOLE)),
     (41, Record(link.Answered, worker=WHOLE, ask=WHOLE)),
     (50, Record(link.Alive)),
+    (
+        125,
+        Record(
+            clients.TopClientRows,
+            ask=WHOLE,
+            worker=WHOLE,
+            rows=Several(CLIENT_ROW),
+            known=WHOLE,
+            is_last=TRUTH,
+        ),
+    ),
 )
