@@ -37,4 +37,7 @@ class DirectResponse(NetworkFilter):
         connection.stream_info.details = "direct_response"
         if self._response:
             connection.transport.write(self._response)
+            # FIN goes first: of a client that has spoken there is something unread, and to close is
+            # to reset it then.
+            connection.transport.loseWriteConnection()
         connection.close(SERVED)
