@@ -79,6 +79,19 @@ OVER = FilterManagerState.OVER
 DONE, STOP = FilterStatus.DONE, FilterStatus.STOP
 
 
+def close_for_filter(
+    connection: Connection, reason: str, flag: ResponseFlag, details: str, reset: bool
+) -> None:
+    """Close a client because a filter says so, as `FilterManager.close` has it."""
+    info = connection.stream_info
+    if debug_log.enabled:
+        debug_log.debug("[C{id}] closed by a filter: {reason}", id=info.id, reason=reason)
+    info.flags |= flag
+    info.termination_details = info.termination_details or details
+    why = CloseReason(EndedBy.PROXY, info.phase, Cause.FILTER, detail=reason)
+    connection.close(why, reason, reset=reset or bool(connection.transport.buffered))
+
+
 class NetworkFilter:
     """What filters that end their chain build upon: all of `INetworkFilter` but `attach`."""
 
@@ -258,14 +271,7 @@ class FilterManager(QuietHalfCloseableProtocol):
         """
         self._state = OVER
         self._held.clear()
-        connection = self.connection
-        info = connection.stream_info
-        if debug_log.enabled:
-            debug_log.debug("[C{id}] closed by a filter: {reason}", id=info.id, reason=reason)
-        info.flags |= flag
-        info.termination_details = info.termination_details or details
-        why = CloseReason(EndedBy.PROXY, info.phase, Cause.FILTER, detail=reason)
-        connection.close(why, reason, reset=reset or bool(connection.transport.buffered))
+        close_for_filter(self.connection, reason, flag, details, reset)
 
     # The way through
 

@@ -175,6 +175,7 @@ _CHOOSING_NONE = tuple(
         "network.echo.",
         "network.local_ratelimit.",
         "network.rbac.",
+        "network.tcp_bandwidth_limit.",
         "network.tcp_proxy.",
     )
 )

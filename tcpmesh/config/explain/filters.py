@@ -18,6 +18,14 @@ FILTERS: dict[str, Defaults] = {
         "token_bucket": Default("a client that finds no token is closed"),
         "share_key": Default("filters with this key and such a bucket draw from one", unset="none"),
     },
+    _NETWORK + "tcp_bandwidth_limit.v3.TcpBandwidthLimit": {
+        "stat_prefix": Default("names its statistics"),
+        "read_limit_kbps": Default(
+            "KiB a second from all clients of the chain together; more waits", unset="no limit"
+        ),
+        "write_limit_kbps": Default("the same of what is for them", unset="no limit"),
+        "fill_interval": Default("what waits is looked at this often", "0.050s"),
+    },
     "tcpmesh.extensions.filters.network.client_limit.v1.ClientLimit": {
         "stat_prefix": Default("names its statistics"),
         "client": Default("what one client is", "ADDRESS"),

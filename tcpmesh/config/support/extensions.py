@@ -109,19 +109,3 @@ PARTS: dict[str, Rows] = {
     "envoy.type.v3.HashPolicy.SourceIp": {},
     "envoy.type.v3.HashPolicy.FilterState": {"key": YES},
 }
-
-#: Extensions that tcpmesh will not have, and why.
-NEVER = {
-    "envoy.extensions.transport_sockets.alts.v3.Alts": (
-        "ALTS works between machines of Google's cloud alone, by a service there"
-    ),
-    "envoy.extensions.transport_sockets.http_11_proxy.v3.Http11ProxyUpstreamTransport": (
-        "it sends a CONNECT request ahead of HTTP, which tcpmesh does not speak for its clients"
-    ),
-    "envoy.config.metrics.v3.HystrixSink": (
-        "the Hystrix dashboard shows requests of HTTP, and nobody maintains it any more"
-    ),
-    "envoy.extensions.stat_sinks.wasm.v3.Wasm": (
-        "tcpmesh runs no WebAssembly; a stats sink of your own can be a Python module"
-    ),
-}

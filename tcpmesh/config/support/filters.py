@@ -104,6 +104,13 @@ EXTENSIONS: dict[str, Rows] = {
         "max_client_hello_size": YES,
         "close_connection_on_client_hello_parsing_errors": YES,
     },
+    "envoy.extensions.filters.network.tcp_bandwidth_limit.v3.TcpBandwidthLimit": {
+        "stat_prefix": YES,
+        "read_limit_kbps": YES,
+        "write_limit_kbps": YES,
+        "fill_interval": YES,
+        "runtime_enabled": YES,
+    },
     "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy": {
         "stat_prefix": YES,
         "cluster": YES,

@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 from tcpmesh.cluster.upstream.counting import count_pauses
 from tcpmesh.connection.connection import Connection
 from tcpmesh.connection.relay import IDLE_CHECKS, Direction, Relay, idle_queue
-from tcpmesh.connection.transport_sockets import facts_of, shakes_hands
+from tcpmesh.connection.transport_sockets import facts_of, handshake_of
 from tcpmesh.extensions.filters.network.tcp_proxy.attempts import (
     CONNECTED,
     DIALLING,
@@ -58,7 +58,7 @@ class Session(Attempts):
         self.stream_info = info = connection.stream_info
         settings = context.settings
         waits = settings.waits_for_data or (
-            settings.waits_for_handshake and shakes_hands(connection.transport)
+            settings.waits_for_handshake and handshake_of(connection.transport) is not None
         )
         self._state = WAITING if waits else PAUSED
         self.cluster = self.metadata_match = self._host = self._pool = self._under_way = None
@@ -92,7 +92,7 @@ class Session(Attempts):
         if self._state is not WAITING:
             self._connect()
         elif settings.waits_for_handshake:
-            self.connection.transport.when_ready(self._shaken)
+            handshake_of(self.connection.transport).when_ready(self._shaken)
 
     def _shaken(self) -> None:
         """The handshake with the client is over."""
