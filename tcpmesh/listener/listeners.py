@@ -140,6 +140,11 @@ class Listeners:
         """The clients that may be able to leave this process."""
         return candidates(self._all())
 
+    @property
+    def inspected(self) -> int:
+        """Clients that listener filters look at."""
+        return sum(each.inspected for each in self._all())
+
     def staying(self) -> Iterator[tuple[str, int]]:
         """Why others cannot, and how many: see `tcpmesh.listener.moving.staying`."""
         return staying(self._all())

@@ -26,6 +26,7 @@ from tcpmesh.server.restart.beginning import Beginning
 from tcpmesh.server.restart.pid_file import PidFile
 from tcpmesh.server.restart.restart import Restart
 from tcpmesh.server.restart.sockets import ADMIN, KEPT, LISTENER, Out
+from tcpmesh.server.restart.successor import Successor
 from tcpmesh.server.restart.upgrade import Program, Upgrade
 from tcpmesh.server.service import CannotStart, Server
 from tcpmesh.server.system.notify import Notifier
@@ -159,7 +160,8 @@ class ProcessServer(Server):
         if self._admin is not None:
             self._admin.serve()
         self._row.pid_file.write()
-        served = self._restart.serve(self.options.parent_shutdown_time_s)
+        arrivals = self.main.taking if self.options.moves_clients else None
+        served = self._restart.serve(self.options.parent_shutdown_time_s, arrivals)
         served.addCallback(lambda _: self.tell_ready())
 
     def tell_ready(self) -> None:
@@ -273,9 +275,11 @@ class ProcessServer(Server):
         self._stats.update()
         return bool(self.main.sinks)
 
-    def hand_over(self, pid: int, seconds: int) -> None:
+    def hand_over(self, pid: int, seconds: int, taker: Successor | None) -> None:
         """Process `pid` accepts clients from now on: end with the last one that is here, or after
         so many seconds.
+
+        :param taker: takes those that can move, where it does.
         """
         log.warn("process {pid} has taken over: this one ends with its last client", pid=pid)
         self._flush.stop()
@@ -283,10 +287,26 @@ class ProcessServer(Server):
         self.notifier.hand_over(pid)
         if self._admin is not None:
             self._admin.stop_listening()
-        self.drain_listeners(DrainScope.ALL, is_graceful=True, stops_listening=False)
         self.drain_listeners(DrainScope.ALL)
+        if taker is not None and self.options.moves_clients:
+            self.main.giving.begin(taker).addCallback(lambda _: self._drain_rest())
+        else:
+            self._drain_rest()
         self._graceful_stop = self._stop_within(max(float(seconds), LOOK))
         self._goodbye = self._clock.callLater(ANSWER_TIME, self._graceful_stop.begin)
+
+    def _drain_rest(self) -> None:
+        """Those clients that are here stay, and leave by and by."""
+        if not self.is_stopping:
+            self.drain_listeners(DrainScope.ALL, is_graceful=True, stops_listening=False)
+
+    def can_take(self, client: int, refused: str) -> None:
+        """The process that takes clients can go on with one, or why not."""
+        self.main.giving.answered(client, refused)
+
+    def taker_gone(self) -> None:
+        """Nobody takes clients any more."""
+        self.main.giving.taker_gone()
 
     def _handed_admin(self, address: Address) -> socket.socket | None:
         handed = self._restart.taken.admin

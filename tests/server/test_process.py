@@ -125,7 +125,7 @@ class ProcessTests(SynchronousTestCase):
         manager.recv(99)
         stopped: list[None] = []
         self.reactor.stop = lambda: stopped.append(None)
-        self.server.hand_over(7, 30)
+        self.server.hand_over(7, 30, None)
         self.assertEqual(b"MAINPID=7", manager.recv(99))
         self.assertEqual("", twistd["pidfile"])
         self.reactor.advance(ANSWER_TIME - 0.1)
@@ -140,7 +140,7 @@ class ProcessTests(SynchronousTestCase):
         self.patch(ProcessServer, "count_waited_for", lambda self: succeed(1))
         stopped: list[None] = []
         self.reactor.stop = lambda: stopped.append(None)
-        self.server.hand_over(7, 0)
+        self.server.hand_over(7, 0, None)
         self.reactor.advance(ANSWER_TIME)
         self.reactor.advance(1)
         self.assertEqual([None], stopped)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from tcpmesh.stats.deltas import Deltas
+from tcpmesh.values.lifecycle.moving import MovingToMain, MovingToWorker
 from tcpmesh.values.link import ToMain, ToWorker
 from tcpmesh.values.live.traffic import AskTraffic, FlowCounts, TrafficTold
 from tcpmesh.values.stream.live import (
@@ -36,9 +37,18 @@ class Numbers:
 
 
 MainMessage: TypeAlias = (
-    ToMain | Numbers | ConnectionRows | CloseRows | ConnectionsClosed | FlowCounts | TrafficTold
+    ToMain
+    | MovingToMain
+    | Numbers
+    | ConnectionRows
+    | CloseRows
+    | ConnectionsClosed
+    | FlowCounts
+    | TrafficTold
 )
 """All that a worker may tell main."""
 
-WorkerMessage: TypeAlias = ToWorker | AskConnections | AskCloses | CloseConnections | AskTraffic
+WorkerMessage: TypeAlias = (
+    ToWorker | MovingToWorker | AskConnections | AskCloses | CloseConnections | AskTraffic
+)
 """All that main may tell a worker."""

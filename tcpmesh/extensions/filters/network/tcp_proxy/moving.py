@@ -24,8 +24,8 @@ from tcpmesh.values.stream.stream_info import NO_METADATA, UpstreamInfo
 
 def why_stays(session: Session, network: Any) -> str:
     """Why a client cannot leave now; empty where it can."""
-    info, relay = session.stream_info, session.relay
-    cluster: Any = session.cluster
+    info, cluster, relay = session.stream_info, session.cluster, session.relay
+    served: Any = session._context.find_cluster(cluster.info.name) if cluster else None
     if session._state is not CONNECTED:
         return NOT_YET
     if info.filter_state is not NO_FILTER_STATE or info.metadata is not NO_METADATA:
@@ -34,7 +34,7 @@ def why_stays(session: Session, network: Any) -> str:
         return "its cluster makes connections in advance"
     if cluster.dialer.wraps:
         return "a transport socket wraps its connection to the host"
-    if session._context.find_cluster(cluster.info.name) is not cluster:
+    if served is not cluster:
         return "its cluster was replaced or removed"
     if cluster.host_at(session._host.address) is not session._host:
         return "its host is none of its cluster any more"
