@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import socket
+from dataclasses import replace
 from typing import Any, NamedTuple, NoReturn
 
 from twisted.internet.defer import Deferred, fail
@@ -36,6 +37,7 @@ from tcpmesh.values.drain import DrainScope
 from tcpmesh.values.lifecycle.restart import CannotTakeOver
 from tcpmesh.values.live.origin import NO_ORIGIN, Origin
 from tcpmesh.values.server_options import ServerOptions
+from tcpmesh.values.stream.live import ConnectionQuery, Connections
 
 log = Logger(namespace="main")
 
@@ -240,6 +242,15 @@ class ProcessServer(Server):
     def parent_connections(self) -> int:
         """Clients of processes that this one has taken over from."""
         return self._restart.parent_connections
+
+    def connections(self, query: ConnectionQuery) -> Deferred[Connections]:
+        """See `IServer`: also how many are with the processes before this one, and why."""
+        before = self._restart.predecessor
+        found = super().connections(query)
+        if before is None or not before.connections:
+            return found
+        left, why = before.connections, tuple(before.reasons.items())
+        return found.addCallback(lambda shown: replace(shown, before=left, why_before=why))
 
     def why_not_now(self) -> str:
         """Why its configuration cannot be replaced now; empty where it can."""

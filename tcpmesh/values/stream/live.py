@@ -241,3 +241,9 @@ class Connections:
     rows: tuple[ConnectionRow, ...]
     matched: int
     total: int
+
+    before: int = 0
+    """How many have stayed with the processes that this one has taken over from."""
+
+    why_before: tuple[tuple[str, int], ...] = ()
+    """Why, and how many did when others moved."""
