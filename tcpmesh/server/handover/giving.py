@@ -95,6 +95,8 @@ class Giving:
         """Workers whose clients are not done with."""
         self._began = 0.0
         self._moved = 0
+        self._longest = 0.0
+        """Seconds that a client has waited for an answer at most."""
         self._reasons: dict[str, int] = {}
         self._over: Deferred[None] | None = None
         self.receivers: Mapping[type, Callable[[Any], object]] = {ClientsStay: self._stay}
@@ -158,9 +160,11 @@ class Giving:
     def _say(self) -> None:
         reasons = "; ".join(f"{number} ({reason})" for reason, number in self._reasons.items())
         log.info(
-            "{moved} clients have moved to process {pid} in {seconds:.3f} s, {left} stay{why}",
+            "{moved} clients have moved to process {pid} in {seconds:.3f} s, none was on its way "
+            "for longer than {longest:.3f} s, and {left} stay{why}",
             moved=self._moved,
             pid=self._pid,
+            longest=self._longest,
             seconds=self._clock.seconds() - self._began,
             left=sum(self._reasons.values()),
             why=f": {reasons}" if reasons else "",
@@ -173,6 +177,7 @@ class Giving:
         each = self._on_their_way.pop(client, None)
         if each is None or self._taker is None:
             return
+        self._longest = max(self._longest, self._clock.seconds() - each.since)
         if refused:
             self._tell(each.worker, ClientStays(each.client, refused))
         else:

@@ -38,7 +38,7 @@ from tcpmesh.values.stream.moved import PASSING, MovedConnection
 log = Logger(namespace="main")
 
 FIRST = 2
-MOST_ON_THEIR_WAY = 16
+MOST_ON_THEIR_WAY = 64
 """Clients of one worker, at first and with each that has moved one more: each waits for those
 before it, so more would wait longer, most of all as long as the other process is slow.
 """

@@ -132,13 +132,21 @@ class GivingTests(SynchronousTestCase):
         """When all workers are done the log and the other process know how many stay, and why; a
         worker that is lost is not waited for.
         """
+        self.leaves()
+        self.clock.advance(0.25)
+        self.giving.answered(1, "")
+        self.taker.told.clear()
         self.giving.receivers[ClientsStay](ClientsStay(0, 3, (("a", 2), ("b", 1))))
         self.assertNoResult(self.over)
         self.giving.receivers[ClientsStay](ClientsStay(1, 4, (("a", 1),)))
         self.successResultOf(self.over)
         self.assertEqual([("stay", {"a": 3, "b": 1})], self.taker.told)
         self.assertEqual(
-            ["7 clients have moved to process 7 in 0.000 s, 4 stay: 3 (a); 1 (b)"], self.log.lines
+            [
+                "7 clients have moved to process 7 in 0.250 s, none was on its way for longer than "
+                "0.250 s, and 4 stay: 3 (a); 1 (b)"
+            ],
+            self.log.lines,
         )
 
     def test_lost(self) -> None:
