@@ -116,7 +116,7 @@ def commands(path: Path) -> dict[str, list[str]]:
     return {
         "tcpmesh": [
             *(tools.twistd(), "--nodaemon", "--pidfile=", "tcpmesh"),
-            *("--config", str(path), "--concurrency", "1"),
+            *("--config", str(path), "--concurrency", "1", "--disable-hot-restart"),
         ],
         "envoy": [
             tools.envoy(),

@@ -196,7 +196,7 @@ class Options(usage.Options):
                 f"--restart-epoch={self['restart-epoch']} is of no use with --use-dynamic-base-id"
             )
         if self["concurrency"] is None:
-            self["concurrency"] = processors() if self["cpuset-threads"] else 1
+            self["concurrency"] = processors()
         if self["enable-fine-grain-logging"] and self["component-log-level"]:
             raise usage.UsageError(
                 "--component-log-level will not work with --enable-fine-grain-logging"
@@ -336,12 +336,13 @@ def makeService(options: Options) -> IService:
     """The service that twistd runs.  Imported here is what only a server needs, so that `--help`
     stays quick.
     """
-    from twisted.internet import reactor
+    with collector.paused():
+        from twisted.internet import reactor
 
-    from tcpmesh.server.process import ProcessServer
-    from tcpmesh.server.processes.supervisor import WorkerProcesses
-    from tcpmesh.server.system.huge_pages import collapse_all
-    from tcpmesh.server.system.signals import install_signals
+        from tcpmesh.server.process import ProcessServer
+        from tcpmesh.server.processes.supervisor import WorkerProcesses
+        from tcpmesh.server.system.huge_pages import collapse_all
+        from tcpmesh.server.system.signals import install_signals
 
     assert options.loaded is not None
     log, settings = options.log(), options.server_options()

@@ -120,7 +120,7 @@ def tcpmesh_command(stem: Path, route: Route, workers: int = 1) -> Command:
     return Command(
         [
             *(tools.twistd(), "-n", "--pidfile=", "tcpmesh"),
-            *("-c", configuration, "--concurrency", str(workers)),
+            *("-c", configuration, "--concurrency", str(workers), "--disable-hot-restart"),
         ],
         {"PYTHONPATH": str(tools.REPOSITORY)},
     )

@@ -184,13 +184,20 @@ class FilterManager(QuietHalfCloseableProtocol):
                 self._seeing.discard(position)
             self._run(position + 1)
 
-    def close(self, reason: str, flag: ResponseFlag = NO_FLAGS, details: str = "") -> None:
+    def close(
+        self,
+        reason: str,
+        flag: ResponseFlag = NO_FLAGS,
+        details: str = "",
+        reset: bool = False,
+    ) -> None:
         """Close the client at once, and whatever it was connected to: with a reset where it has not
         taken all that was for it.
 
         :param reason: in Envoy's words, as DOWNSTREAM_LOCAL_CLOSE_REASON has it.
         :param flag: the response flags that this gives the connection.
         :param details: what CONNECTION_TERMINATION_DETAILS has to say.
+        :param reset: whether with a reset in any case.
         """
         self._state = OVER
         self._held.clear()
@@ -201,7 +208,7 @@ class FilterManager(QuietHalfCloseableProtocol):
         info.flags |= flag
         info.termination_details = info.termination_details or details
         why = CloseReason(EndedBy.PROXY, info.phase, Cause.FILTER, detail=reason)
-        connection.close(why, reason, reset=bool(connection.transport.buffered))
+        connection.close(why, reason, reset=reset or bool(connection.transport.buffered))
 
     # The way through
 

@@ -27,6 +27,17 @@ UPSTREAM_SOCKET = "tcpmesh.upstream_socket"
 """Where the filter state has an `UpstreamSocket`, if a filter has left one."""
 
 
+HOPS = "tcpmesh.hops"
+"""Where the filter state of a client of an internal listener has a `Hops`."""
+
+
+@dataclass(frozen=True)
+class Hops(StateObject):
+    """Through how many listeners of this process a client has come; a log does not show it."""
+
+    count: int
+
+
 @dataclass(frozen=True)
 class UpstreamSocket(StateObject):
     """How the socket of the upstream connection is made ready; a log does not show it."""
@@ -64,21 +75,27 @@ def options_of(info: StreamInfo) -> TransportSocketOptions:
         return NO_OPTIONS
     name, protocols = state.get(SERVER_NAME), state.get(APPLICATION_PROTOCOLS)
     names, header = state.get(SUBJECT_NAMES), state.get(HEADER)
-    socket = state.get(UPSTREAM_SOCKET)
     found = TransportSocketOptions(
         server_name=name.value if isinstance(name, ServerName) else "",
         application_protocols=_split(protocols, Protocols),
         subject_names=_split(names, SubjectNames),
-        socket=socket.options if isinstance(socket, UpstreamSocket) else None,
+        socket=_socket(state),
+        filter_state=_shared(info),
     )
     if isinstance(header, ReadHeader):
-        return replace(
-            found,
-            proxy_protocol=header.options,
-            upstream_id=info.id + 1,
-            filter_state=_shared(info),
-        )
-    return NO_OPTIONS if found == NO_OPTIONS else found
+        return replace(found, proxy_protocol=header.options, upstream_id=info.id + 1)
+    if found.filter_state is NO_FILTER_STATE and found == NO_OPTIONS:
+        return NO_OPTIONS
+    return found
+
+
+def _socket(state: FilterState) -> ConnectOptions | None:
+    """How the socket is made ready, and how far the client has come already."""
+    socket, hops = state.get(UPSTREAM_SOCKET), state.get(HOPS)
+    options = socket.options if isinstance(socket, UpstreamSocket) else None
+    if not isinstance(hops, Hops):
+        return options
+    return replace(options or ConnectOptions(), hops=hops.count)
 
 
 def _split(found: Any, kind: type) -> tuple[str, ...]:

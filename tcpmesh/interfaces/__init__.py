@@ -50,6 +50,7 @@ from tcpmesh.interfaces.overload import (
     IResourceMonitor,
 )
 from tcpmesh.interfaces.server import (
+    IBootstrapExtension,
     IReloads,
     IServer,
 )
@@ -73,6 +74,7 @@ __all__ = [
     "IAccessLogFilter",
     "IAccessLogManager",
     "IAccessLogger",
+    "IBootstrapExtension",
     "IBringsBalancer",
     "IBufferedProtocol",
     "ICluster",

@@ -214,8 +214,8 @@ class IDownstreamTransportSocketFactory(ITransportSocketFactory):
 class IUpstreamTransportSocketFactory(ITransportSocketFactory):
     """A transport socket for the connections to the hosts of a cluster.
 
-    One that has a method `connecting` is told of each attempt to connect that begins: the argument
-    is the connector that `INetwork.connect` has returned.
+    One that has a method `connecting` is told of each attempt to connect that begins: the arguments
+    are the connector that `INetwork.connect` has returned, and the `TransportSocketOptions`.
     """
 
     def connected(address: Address, observer: Any, options: TransportSocketOptions) -> Any:

@@ -1,12 +1,14 @@
 """One address of a listener: bound before the process gives up its privileges, opened when the
 workers start.
 
-A listener has one for its own address and one for each of its `additional_addresses`.
+A listener has one for its own address and one for each of its `additional_addresses`.  An internal
+listener, whose clients come from this process itself, has a place of another kind.
 """
 
 from __future__ import annotations
 
 import socket
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from twisted.internet.interfaces import IListeningPort
@@ -17,7 +19,10 @@ from tcpmesh.config.fields.values import (
     pipe_mode,
     socket_options,
 )
+from tcpmesh.connection.transport_sockets import HOPS, Hops
 from tcpmesh.interfaces import IHandsOver, INetwork, IPausable
+from tcpmesh.net.internal.listeners import InternalListeners
+from tcpmesh.net.internal.transport import InternalTransport
 from tcpmesh.net.listen import open_socket, take_over
 from tcpmesh.values.address import MAPPED, Address
 from tcpmesh.values.socket_options import (
@@ -61,19 +66,32 @@ class ListenSocket:
 
     def _take_rest(self) -> None:
         """Let in also whoever waits at the other sockets that workers before this one had."""
-        for sock in self._network.take_rest(self.address, self.options):
+        for sock in self._rest():
             self._add_beside(sock)
+
+    def _rest(self) -> Sequence[Any]:
+        """What is left of a process before this one that is bound to the same address."""
+        address = Address.from_sockaddr(self._sock.family, self._sock.getsockname())
+        return [self._own(each) for each in self._network.take_rest(address, self.options)]
+
+    def _own(self, sock: Any) -> Any:
+        """A socket that was bound by the port that the system chose."""
+        sock.asked = self.address
+        return sock
 
     def _add_beside(self, sock: Any) -> None:
         """Clients wait at this socket too."""
         beside = type(self)(self.address, self.options, self._network)
-        beside._sock, beside._is_taken_over, beside._is_paused = sock, True, self._is_paused
+        beside._sock, beside._is_paused = sock, self._is_paused
+        beside._is_taken_over, beside._is_given = not self._is_given, self._is_given
         self._beside.append(beside)
 
-    def take(self, sock: Any) -> None:
-        """Main has bound the address, and this is the socket."""
-        self._sock = sock
+    def take(self, sockets: Sequence[Any]) -> None:
+        """Main has bound the address: clients are accepted from these sockets."""
+        self._sock, *rest = sockets
         self._is_given = True
+        for sock in rest:
+            self._add_beside(sock)
 
     @property
     def binding(self) -> tuple[Any, ...]:
@@ -183,7 +201,18 @@ class KeptSocket(ListenSocket):
 
         :raise tcpmesh.net.listen.BindError: where the system refuses.
         """
-        self._sock = self._network.bind(other.bound, self.options)
+        self._sock = self._own(self._network.bind(other.bound, self.options))
+
+    def rest(self) -> list[KeptSocket]:
+        """Those of the same address that workers before had more than there are now."""
+        found = []
+        for sock in self._rest():
+            found.append(self.another())
+            found[-1]._sock = sock
+        return found
+
+    def _take_rest(self) -> None:
+        """Each is kept by itself: see `rest`."""
 
     def duplicate(self) -> Any:
         """Another descriptor of the socket, once it listens."""
@@ -225,13 +254,80 @@ class KeptSocket(ListenSocket):
         return Address.from_sockaddr(self._sock.family, self._sock.getsockname())
 
 
+class InternalPlace:
+    """In place of the listen socket of a `listener.v3.Listener` with `internal_listener`.
+
+    :param listeners: where it is to be found; `None` where nobody connects.
+    """
+
+    def __init__(self, name: str, listeners: InternalListeners | None) -> None:
+        self.address = Address.internal(name)
+        self._name = name
+        self._listeners = listeners
+        self._factory: Any = None
+
+    @property
+    def binding(self) -> tuple[Any, ...]:
+        """What tells it from others."""
+        return (self.address,)
+
+    @property
+    def bound(self) -> Address:
+        """The address."""
+        return self.address
+
+    @property
+    def served(self) -> tuple[Address, ...]:
+        """The addresses that clients can have wanted."""
+        return (self.address,)
+
+    def bind(self, predecessor: Any) -> None:
+        """There is nothing to bind."""
+
+    def take(self, sock: Any) -> None:
+        """There is no socket."""
+
+    def open(self, factory: Any) -> bool:
+        """Let clients in; whether it was not open before."""
+        if self._factory is not None or self._listeners is None:
+            return False
+        self._factory = factory
+        self._listeners.listen(self._name, self.accept)
+        return True
+
+    def pause(self, pauses: bool) -> None:
+        """Who connects here cannot be let wait, as in Envoy."""
+
+    def close(self) -> None:
+        """Let nobody in any more."""
+        if self._listeners is not None:
+            self._listeners.stop_listening(self._name, self.accept)
+
+    def withdraw(self) -> None:
+        """As `close`: it leaves nothing behind."""
+        self.close()
+
+    def accept(self, transport: InternalTransport) -> None:
+        """There is a client: it brings along what it was given on its way."""
+        connection = self._factory.buildProtocol(transport.getPeer())
+        info, passed = connection.stream_info, transport.passed
+        for name, values in passed.metadata.items():
+            info.add_metadata(name, values)
+        for key, entry in passed.filter_state.entries.items():
+            info.set_filter_state(key, entry.value, entry.read_only, entry.sharing)
+        info.set_filter_state(HOPS, Hops(passed.hops))
+        transport.start(connection)
+
+
 Kind = TypeVar("Kind", bound=ListenSocket)
 
 
 def listen_sockets_of(message: Any, network: INetwork, kind: type[Kind]) -> tuple[Kind, ...]:
     """Those of a `listener.v3.Listener`, its own first; an additional address may have socket
-    options, or settings of keepalive, instead of the listener's.
+    options, or settings of keepalive, instead of the listener's.  An internal listener has none.
     """
+    if message.HasField("internal_listener"):
+        return ()
     places = [(message.address, message.socket_options, message)]
     for more in message.additional_addresses:
         own = more.HasField("socket_options")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 from zope.interface import implementer
@@ -20,7 +21,7 @@ from tcpmesh.listener.accept_limit import NO_LIMIT, AcceptLimit, counts_for_all,
 from tcpmesh.listener.draining import ListenerDrain, ProxyDrain
 from tcpmesh.listener.filter_chain import FilterChain
 from tcpmesh.listener.filter_chains import FilterChains
-from tcpmesh.listener.listen_socket import ListenSocket, listen_sockets_of
+from tcpmesh.listener.listen_socket import InternalPlace, ListenSocket, listen_sockets_of
 from tcpmesh.listener.listener_filters import Find, ListenerFilterManager, are_wanted
 from tcpmesh.listener.stats import ListenerStats
 from tcpmesh.listener.updates import Difference
@@ -71,7 +72,12 @@ class Listener(ServerFactory):
         """
         self.message = message
         self.name: str = name or message.name
-        self.listen_sockets = listen_sockets_of(message, context.network, ListenSocket)
+        self.is_internal: bool = message.HasField("internal_listener")
+        self.listen_sockets: tuple[Any, ...] = (
+            (InternalPlace(message.name, context.internal),)
+            if self.is_internal
+            else listen_sockets_of(message, context.network, ListenSocket)
+        )
         """Its addresses; statistics go by the first."""
         self._ids = context.connection_ids
         self._clock = context.network.clock
@@ -115,7 +121,7 @@ class Listener(ServerFactory):
             context = replace(context, store=store)
         self.stats = ListenerStats(
             context.store,
-            message.stat_prefix or str(self.listen_sockets[0].address),
+            message.stat_prefix or self._stat_prefix(),
             worker_name(context.index),
         )
         undo.callback(self.stats.scope.close)
@@ -133,11 +139,17 @@ class Listener(ServerFactory):
             context, scope=self.stats.scope, drain=self.drain, overload=self._overload
         )
         self._chains = FilterChains(message, chain_context, self, self._info)
+        undo.callback(self._chains.let_go)
         undo.callback(self._chains.close)
         if are_wanted(message):
             self._filters = ListenerFilterManager(
                 message, context, self, find if message.use_original_dst.value else None
             )
+
+    def _stat_prefix(self) -> str:
+        if self.is_internal:
+            return f"envoy_internal_{self.message.name}"
+        return str(self.listen_sockets[0].address)
 
     # Its life
 
@@ -160,10 +172,13 @@ class Listener(ServerFactory):
         for each in self.listen_sockets:
             each.bind(left.pop(each.binding, None))
 
-    def take_sockets(self, sockets: Sequence[Any]) -> None:
-        """Main has bound the addresses: these are the sockets, in their order."""
-        for each, sock in zip(self.listen_sockets, sockets, strict=True):
-            each.take(sock)
+    def take_sockets(self, sockets: Sequence[Any], counts: Sequence[int]) -> None:
+        """Main has bound the addresses: these are the sockets, so many of each address, in their
+        order.
+        """
+        left = iter(sockets)
+        for each, count in zip(self.listen_sockets, counts, strict=True):
+            each.take(list(islice(left, count)))
 
     def open(self) -> None:
         """Accept clients from now on.
@@ -226,7 +241,7 @@ class Listener(ServerFactory):
 
     def limit(self, runtime: Runtime, count_all: Callable[[], int]) -> None:
         """Accept as many clients as the runtime and the overload manager have now, as a rule any
-        number.
+        number; an internal one always does, as in Envoy.
 
         :param count_all: tells how many clients all listeners have.
         """
@@ -235,6 +250,8 @@ class Listener(ServerFactory):
         sheds = tuple(each for each in points if each is not None and each.level)
         own, of_all = limits_of(self.message, runtime, overload)
         self._limit = None
+        if self.is_internal:
+            return
         if sheds or own != NO_LIMIT or of_all != NO_LIMIT:
             self._limit = AcceptLimit(
                 own, of_all, self.count, count_all, self.stats, overload.turned_away, sheds
@@ -249,7 +266,7 @@ class Listener(ServerFactory):
     @property
     def counts_for_all(self) -> bool:
         """Whether its clients count against the limit of all listeners."""
-        return counts_for_all(self.message, self._overload)
+        return not self.is_internal and counts_for_all(self.message, self._overload)
 
     def count(self) -> int:
         """How many clients it has in all workers, also those that its listener filters look at."""
@@ -266,7 +283,12 @@ class Listener(ServerFactory):
         if self.open_connections:
             return
         self._release()
-        if self._stopped is not None and (self._filters is None or not self._filters.active):
+        if self._filters is not None and self._filters.active:
+            return
+        # Those below know it, and all would be a cycle.
+        self._chains.let_go()
+        self._first = self._filters = None
+        if self._stopped is not None:
             stopped, self._stopped = self._stopped, None
             stopped.callback(None)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -34,6 +33,6 @@ def _port_range(message: Any) -> Predicate:
 
     def is_inside(info: StreamInfo) -> bool:
         address = info.local_address
-        return bool(address.family != socket.AF_UNIX and start <= address.port < end)
+        return bool(address.is_ip and start <= address.port < end)
 
     return is_inside

@@ -26,7 +26,8 @@ from tcpmesh.cluster.manager import ClusterManager
 from tcpmesh.config.fields.tls.secrets import static_secrets
 from tcpmesh.interfaces import IAccessLogManager, INetwork, IStatsSink
 from tcpmesh.listener.manager import ListenerManager
-from tcpmesh.registry import MainContext
+from tcpmesh.net.internal.listeners import BUFFER
+from tcpmesh.registry import MainContext, build, this_process
 from tcpmesh.runtime.layers import Layers
 from tcpmesh.server.certificates import Certificates
 from tcpmesh.server.discovery.discoveries import Discoveries
@@ -72,6 +73,7 @@ class Main:
         it beside.
     :param several: the workers, where there are several.
     :param generation: how many processes there were that have taken over from each other.
+    :param processes: tells the numbers of all processes of the proxy, main's the first.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class Main:
         make_access_logs: Callable[..., IAccessLogManager] = AccessLogManager,
         several: Workers | None = None,
         generation: int = 1,
+        processes: Callable[[], Sequence[int]] = this_process,
     ) -> None:
         self._bootstrap = bootstrap
         self._static_secrets = tuple(bootstrap.static_resources.secrets)
@@ -108,7 +111,9 @@ class Main:
             options.file_flush_min_size_kb,
         )
         self.layers = Layers(bootstrap, node.cluster, store, send)
-        self.context = self._context(network, store, random, node)
+        self.context = self._context(network, store, random, node, processes)
+        extensions = (build(e.typed_config, self.context) for e in bootstrap.bootstrap_extensions)
+        self._internal_buffer = next((each.internal_buffer for each in extensions), BUFFER)
         self.secrets = SecretDiscoveries(
             bootstrap, self.context.secrets, send, store, network, options
         )
@@ -158,7 +163,14 @@ class Main:
             store.add_collector(self.ask_numbers)
         self._merging = Merging(store, network)
 
-    def _context(self, network: INetwork, store: Store, random: Random, node: Any) -> MainContext:
+    def _context(
+        self,
+        network: INetwork,
+        store: Store,
+        random: Random,
+        node: Any,
+        processes: Callable[[], Sequence[int]],
+    ) -> MainContext:
         """What main's parts share."""
         settings = self._bootstrap.cluster_manager
         context = MainContext(
@@ -178,6 +190,7 @@ class Main:
                 static_secrets(self._bootstrap.static_resources.secrets), counts_changes=False
             ),
             bootstrap=_basis(self._bootstrap),
+            processes=processes,
         )
         return replace(context, resolver=named_resolver(self._bootstrap, context))
 
@@ -202,6 +215,7 @@ class Main:
             overload=self.overload.settings() if self.overload else NO_OVERLOAD_MANAGER,
             workers=self._workers,
             generation=self._generation,
+            internal_buffer=self._internal_buffer,
         )
 
     def present(self) -> Iterator[WorkerMessage]:
@@ -369,6 +383,7 @@ class Main:
         self.watching.stop()
         self.giving.stop()
         await self.listeners.stop()
+        await self._merging.merged()
         for sink in self.sinks:
             sink.close()
         await self.clusters.stop()

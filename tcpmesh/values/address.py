@@ -17,6 +17,11 @@ PATHS = ("/", "@", ".")
 MAPPED = "::ffff:"
 """How an IPv4 address is written as one of IPv6."""
 
+INTERNAL = "envoy://"
+"""How the host of a listener in this process begins: its name follows, a slash, and an id."""
+
+IP_FAMILIES = frozenset((socket.AF_INET, socket.AF_INET6))
+
 
 def relative(path: str) -> str:
     """A path of a unix socket as the host of an address: a relative one begins with a dot."""
@@ -25,10 +30,11 @@ def relative(path: str) -> str:
 
 @implementer(IAddress)
 class Address:
-    """An IPv4, IPv6 or unix-socket address.
+    """An IPv4, IPv6 or unix-socket address, or that of a listener in this process.
 
-    `host` is the numeric address, or the path of a unix socket (an abstract one begins with `@`, a
-    relative one with `./`); `port` is 0 for those.
+    `host` is the numeric address, the path of a unix socket (an abstract one begins with `@`, a
+    relative one with `./`), or such a text as `envoy://name/id`, and then the family is AF_UNSPEC;
+    `port` is 0 for those.
     """
 
     __slots__ = ("family", "host", "port")
@@ -38,8 +44,20 @@ class Address:
         self.port = port
         if host.startswith(PATHS):
             self.family = socket.AF_UNIX
+        elif ":" not in host:
+            self.family = socket.AF_INET
         else:
-            self.family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            is_internal = host.startswith(INTERNAL)
+            self.family = socket.AF_UNSPEC if is_internal else socket.AF_INET6
+
+    @classmethod
+    def internal(cls, listener: str, endpoint: str = "") -> Address:
+        """The address of a listener in this process (`core.v3.EnvoyInternalAddress`).
+
+        :param listener: its name.
+        :param endpoint: what tells one use of it from another.
+        """
+        return cls(f"{INTERNAL}{listener}/{endpoint}")
 
     @classmethod
     def from_sockaddr(cls, family: int, sockaddr: Any) -> Address:
@@ -79,6 +97,24 @@ class Address:
             raise ValueError(f"{text!r} has no IP address") from None
 
     @property
+    def is_ip(self) -> bool:
+        """Whether it is an IP address, with a port."""
+        return self.family in IP_FAMILIES
+
+    @property
+    def is_internal(self) -> bool:
+        """Whether it is a listener in this process."""
+        return self.family == socket.AF_UNSPEC
+
+    @property
+    def listener_and_endpoint(self) -> tuple[str, str]:
+        """Of a listener in this process: its name, and the id behind it.  Where the id has a slash,
+        what is before that counts as the name's.
+        """
+        name, _, endpoint = self.host.removeprefix(INTERNAL).rpartition("/")
+        return name, endpoint
+
+    @property
     def sockaddr(self) -> Any:
         """What `bind` and `connect` take."""
         if self.family == socket.AF_UNIX:
@@ -88,11 +124,11 @@ class Address:
         return (self.host, self.port)
 
     def __str__(self) -> str:
-        if self.family == socket.AF_UNIX:
-            return self.host
+        if self.family == socket.AF_INET:
+            return f"{self.host}:{self.port}"
         if self.family == socket.AF_INET6:
             return f"[{self.host}]:{self.port}"
-        return f"{self.host}:{self.port}"
+        return self.host
 
     def __repr__(self) -> str:
         return f"<Address {self}>"

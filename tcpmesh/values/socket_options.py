@@ -57,6 +57,8 @@ class ConnectOptions:
 
     before_bind: tuple[SocketOption, ...] = ()
     after_bind: tuple[SocketOption, ...] = ()
+    hops: int = 0
+    """How many listeners of this process the client has come through, one after the other."""
 
     def apply(self, sock: Any) -> None:
         """Set the options and bind.

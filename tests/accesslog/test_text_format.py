@@ -81,7 +81,7 @@ class TextTests(SynchronousTestCase):
                 "%DOWNSTREAM_REMOTE_ADDRESS%": "[::1]:7",
                 "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%": "::1",
                 "%DOWNSTREAM_LOCAL_ADDRESS%": "/run/x",
-                "%DOWNSTREAM_LOCAL_PORT%": "-",
+                "%DOWNSTREAM_LOCAL_PORT%": "",
                 "%DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT(8)%": "/run/x",
             },
             known("[::1]:7", "/run/x"),

@@ -287,7 +287,9 @@ class MovingTests(HarnessTestCase, TestCase):
         info.metadata = type(info)().metadata
         self.assertEqual("", self.why_stays())
         found.client.relay.from_downstream.source.loseConnection()
-        self.assertEqual("it is being closed", self.why_stays())
+        self.assertEqual(
+            "it is being closed, or a side of it is no connection of the system's", self.why_stays()
+        )
 
     async def test_replaced(self) -> None:
         """A client of what was replaced or removed stays, as it is served by what was before."""

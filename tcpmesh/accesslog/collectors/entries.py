@@ -123,7 +123,11 @@ def _fill_addresses(common: Any, info: StreamInfo) -> None:
 
 def fill_address(message: Any, address: Address) -> None:
     """A `core.v3.Address`."""
-    if address.port or not address.host.startswith(("/", "@", ".")):
+    if address.is_internal:
+        name, endpoint = map(valid, address.listener_and_endpoint)
+        message.envoy_internal_address.server_listener_name = name
+        message.envoy_internal_address.endpoint_id = endpoint
+    elif address.port or not address.host.startswith(("/", "@", ".")):
         message.socket_address.address = address.host
         message.socket_address.port_value = address.port
     else:

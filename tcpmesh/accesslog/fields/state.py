@@ -15,14 +15,32 @@ from tcpmesh.values.stream.filter_state import Entry, StateObject
 from tcpmesh.values.stream.moment import Moment
 from tcpmesh.values.stream.stream_info import StreamInfo
 
-_MASKED = re.compile(
-    "[<>\x7f-\x9f\xad\u0600-\u0604\u06dd\u070f\u17b4\u17b5\u200b-\u200f\u2028-\u202e"
-    "\u2060-\u2064\u206a-\u206f\ufeff\ufff9-\ufffb]"
+_RANGES = (
+    "<<",
+    ">>",
+    "\x7f\x9f",
+    "\xad\xad",
+    "\u0600\u0604",
+    "\u06dd\u06dd",
+    "\u070f\u070f",
+    "\u17b4\u17b5",
+    "\u200b\u200f",
+    "\u2028\u202e",
+    "\u2060\u2064",
+    "\u206a\u206f",
+    "\ufeff\ufeff",
+    "\ufff9\ufffb",
 )
-"""What protobuf masks in the strings of its JSON, beyond what JSON demands."""
+"""What protobuf masks in the strings of its JSON, beyond what JSON demands: first and last of each
+range of characters.
+"""
+
+_MASKED = re.compile("[" + "".join(f"{first}-{last}" for first, last in _RANGES) + "]")
 
 _MASKS = {
-    each: f"\\u{ord(each):04x}" for each in _MASKED.findall("".join(map(chr, range(1 << 16))))
+    chr(code): f"\\u{code:04x}"
+    for first, last in _RANGES
+    for code in range(ord(first), ord(last) + 1)
 }
 
 

@@ -8,7 +8,6 @@ address as text, without the port, or of an object's text.
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -71,7 +70,7 @@ def _route_part(policy: Any) -> ClientHash | None:
 def source_hash(info: StreamInfo) -> int | None:
     """The number of a client by its address; one that came through a unix socket has none."""
     address = info.remote_address
-    if address.family == socket.AF_UNIX:
+    if not address.is_ip:
         return None
     return xxh64_intdigest(address.host.partition("%")[0].encode())
 

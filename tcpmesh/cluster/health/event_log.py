@@ -201,6 +201,9 @@ def address_event(address: Address) -> dict[str, Any]:
     """An `envoy.config.core.v3.Address`."""
     if not address.port and address.host.startswith(PATHS):
         return {"pipe": {"path": address.host, "mode": 0}}
+    if address.is_internal:
+        name, endpoint = address.listener_and_endpoint
+        return {"envoy_internal_address": {"server_listener_name": name, "endpoint_id": endpoint}}
     return {
         "socket_address": {
             "protocol": "TCP",

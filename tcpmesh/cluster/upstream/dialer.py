@@ -18,7 +18,8 @@ from tcpmesh.connection.wrapped.network import WrappedNetwork
 from tcpmesh.interfaces import INetwork
 from tcpmesh.net.connecting.connect_check import ConnectCheckListener
 from tcpmesh.net.connecting.happy_eyeballs import HappyEyeballs, in_turn
-from tcpmesh.registry import Context
+from tcpmesh.net.internal.listeners import WithInternal
+from tcpmesh.registry import Context, WorkerContext
 from tcpmesh.values.address import Address
 from tcpmesh.values.all_or_nothing import all_or_nothing
 from tcpmesh.values.hosts import HostSpec
@@ -39,6 +40,8 @@ class Dialer:
         their own; or `None`.
     :param sockets: the cluster's transport sockets, or `None` for none.  They belong to each
         attempt: whoever connects here gets a connection on which the handshake is over, or none.
+    :param all_networks: the network for hosts that may be listeners in this process; `None` where
+        there are none.
     """
 
     def __init__(
@@ -47,8 +50,10 @@ class Dialer:
         network: INetwork,
         bind_config: Any = None,
         sockets: TransportSockets | None = None,
+        all_networks: INetwork | None = None,
     ) -> None:
         self._network = network
+        self._all = network if all_networks is None else all_networks
         self._sockets = sockets
         self._untold: dict[int, WrappedNetwork] = {}
         """What connects to hosts where nothing is known of the connection alone: to make it takes
@@ -96,10 +101,12 @@ class Dialer:
             options = None if self._options is None else self._options.get(address.family)
             if told.socket is not None:
                 options = _joined(options, told.socket)
+            if address.is_internal and not self.wraps:
+                network = self._all
             return network.connect(address, factory, timeout, options, True)
         addresses = in_turn((address, *more), self._first or address.family, self._count)
         race = HappyEyeballs(
-            network,
+            network if self.wraps else self._all,
             [(each, _joined(self.options(each), told.socket)) for each in addresses],
             factory,
             timeout,
@@ -199,10 +206,15 @@ def dialer_of(message: Any, context: Context) -> Dialer:
 
     :raise tcpmesh.registry.UnknownExtension: where a transport socket of it is not known.
     """
-    sockets = TransportSockets(message, context.network, context)
+    network = context.network
+    if message.HasField("metadata"):
+        context = replace(context, cluster_metadata=message.metadata)
+    if isinstance(context, WorkerContext) and context.internal is not None:
+        network = WithInternal(network, context.internal)
+    sockets = TransportSockets(message, network, context)
     with all_or_nothing() as undo:
         undo.callback(sockets.close)
-        return Dialer(message, context.network, context.bind_config, sockets)
+        return Dialer(message, context.network, context.bind_config, sockets, network)
 
 
 def _joined(ours: ConnectOptions | None, own: ConnectOptions | None) -> ConnectOptions | None:
@@ -214,6 +226,7 @@ def _joined(ours: ConnectOptions | None, own: ConnectOptions | None) -> ConnectO
         source=own.source or ours.source,
         before_bind=ours.before_bind + own.before_bind,
         after_bind=ours.after_bind + own.after_bind,
+        hops=own.hops,
     )
 
 

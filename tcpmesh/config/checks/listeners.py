@@ -13,7 +13,6 @@ from tcpmesh.config.messages.report import Report
 from tcpmesh.config.messages.types import type_of_url, unpack
 from tcpmesh.config.text.problems import FieldPath, path_of
 
-_INTERNAL = "envoy.extensions.bootstrap.internal_listener.v3.InternalListener"
 _NETWORK = "envoy.extensions.filters.network."
 _LEAST_FILL = 50_000_000
 
@@ -45,10 +44,14 @@ _TERMINAL_FIELDS = {
 
 
 def _check_listener(listener: Any, field_path: FieldPath, report: Report) -> None:
-    if listener.HasField("internal_listener"):
-        _check_internal(field_path, report)
-    if listener.HasField("internal_listener") or listener.HasField("api_listener"):
+    if listener.HasField("api_listener"):
         return
+    if not listener.HasField("internal_listener"):
+        _check_addresses(listener, field_path, report)
+    _check_chains(listener, field_path, report)
+
+
+def _check_addresses(listener: Any, field_path: FieldPath, report: Report) -> None:
     if not listener.HasField("address"):
         report.absent(field_path, ["address"], "a listener needs an address")
     check_bind_address(listener.address, (field_path, "address"), report)
@@ -61,6 +64,9 @@ def _check_listener(listener: Any, field_path: FieldPath, report: Report) -> Non
         text = "a listener in this process is declared by internal_listener, not by an address"
         report.error(((field_path, "address"), "envoy_internal_address"), text)
     _check_places(listener, field_path, report)
+
+
+def _check_chains(listener: Any, field_path: FieldPath, report: Report) -> None:
     if _is_udp(listener):
         if listener.filter_chains:
             report.error(
@@ -116,17 +122,6 @@ def _check_namespace(address: Any, field_path: FieldPath, report: Report) -> Non
     else:
         text = "Envoy enters a network namespace here, tcpmesh does so only to listen"
     report.error((field_path, "network_namespace_filepath"), text)
-
-
-def _check_internal(field_path: FieldPath, report: Report) -> None:
-    extensions = report.bootstrap.bootstrap_extensions
-    if not any(
-        type_of_url(extension.typed_config.type_url) == _INTERNAL for extension in extensions
-    ):
-        text = (
-            "an internal listener needs the bootstrap extension envoy.bootstrap.internal_listener"
-        )
-        report.error((field_path, "internal_listener"), text)
 
 
 def _is_udp(listener: Any) -> bool:

@@ -37,6 +37,8 @@ def _check_additional_address(entry: Any, field_path: FieldPath, report: Report)
     here: FieldPath = (field_path, "address")
     if entry.address.HasField("pipe"):
         check_pipe(entry.address.pipe, (here, "pipe"), report)
+    elif entry.address.HasField("envoy_internal_address"):
+        return
     elif not entry.address.HasField("socket_address"):
         report.absent(field_path, ["address"], "an additional address needs an address")
     elif not is_ip(entry.address.socket_address.address):

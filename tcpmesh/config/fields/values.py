@@ -6,15 +6,19 @@ import socket
 from collections.abc import Mapping
 from typing import Any
 
-from tcpmesh.values.address import relative
+from tcpmesh.values.address import INTERNAL, relative
 
 
 def host_and_port(address: Any) -> tuple[str, int]:
-    """The numeric host and port of a `socket_address`, or the path of a `pipe` and 0.  An abstract
-    pipe begins with `@`, a relative one with `./`, whether it was written so or not.
+    """The numeric host and port of a `socket_address`; the path of a `pipe` and 0; the text of an
+    `envoy_internal_address` and 0.  An abstract pipe begins with `@`, a relative one with `./`,
+    whether it was written so or not.
     """
     if address.HasField("pipe"):
         return relative(address.pipe.path), 0
+    if address.HasField("envoy_internal_address"):
+        internal = address.envoy_internal_address
+        return f"{INTERNAL}{internal.server_listener_name}/{internal.endpoint_id}", 0
     return usual_form(address.socket_address.address), address.socket_address.port_value
 
 

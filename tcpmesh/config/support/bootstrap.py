@@ -25,6 +25,7 @@ BOOTSTRAP: dict[str, Rows] = {
         "dns_resolution_config": YES,
         "use_tcp_for_dns_lookups": YES,
         "admin": YES,
+        "bootstrap_extensions": YES,
         "layered_runtime": YES,
         "overload_manager": YES,
         "application_log_config": YES,
@@ -146,7 +147,15 @@ OVERLOAD: dict[str, Rows] = {
 
 CORE: dict[str, Rows] = {
     "envoy.config.core.v3.Locality": {"region": YES, "zone": YES, "sub_zone": YES},
-    "envoy.config.core.v3.Address": {"socket_address": YES, "pipe": YES},
+    "envoy.config.core.v3.Address": {
+        "socket_address": YES,
+        "pipe": YES,
+        "envoy_internal_address": YES,
+    },
+    "envoy.config.core.v3.EnvoyInternalAddress": {
+        "server_listener_name": YES,
+        "endpoint_id": YES,
+    },
     "envoy.config.core.v3.SocketAddress": {
         "protocol": only("TCP"),
         "address": YES,

@@ -30,6 +30,11 @@ EXTENSIONS: dict[str, Rows] = {
         "allow_unspecified_address": YES,
         "tlv_as_pool_key": YES,
     },
+    "envoy.extensions.bootstrap.internal_listener.v3.InternalListener": {"buffer_size_kb": YES},
+    "envoy.extensions.transport_sockets.internal_upstream.v3.InternalUpstreamTransport": {
+        "passthrough_metadata": YES,
+        "transport_socket": YES,
+    },
     "envoy.extensions.upstreams.tcp.generic.v3.GenericConnectionPoolProto": {},
     "envoy.extensions.health_check.event_sinks.file.v3.HealthCheckEventFileSink": {
         "event_log_path": YES
@@ -90,6 +95,8 @@ EXTENSIONS: dict[str, Rows] = {
 
 #: The types of their fields.
 PARTS: dict[str, Rows] = {
+    "envoy.extensions.transport_sockets.internal_upstream.v3.InternalUpstreamTransport"
+    ".MetadataValueSource": {"kind": YES, "name": YES},
     "envoy.extensions.upstreams.tcp.v3.TcpProtocolOptions": {"idle_timeout": YES},
     "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
         "common_http_protocol_options": YES,

@@ -31,6 +31,7 @@ LISTENER: dict[str, Rows] = {
         "bind_to_port": YES,
         "deprecated_v1": YES,
         "use_original_dst": YES,
+        "internal_listener": YES,
         "transparent": YES,
         "freebind": YES,
         "tcp_fast_open_queue_length": YES,
@@ -41,6 +42,7 @@ LISTENER: dict[str, Rows] = {
         "drain_type": YES,
         "bypass_overload_manager": YES,
     },
+    "envoy.config.listener.v3.Listener.InternalListenerConfig": {},
     "envoy.config.listener.v3.AdditionalAddress": {
         "address": YES,
         "socket_options": YES,

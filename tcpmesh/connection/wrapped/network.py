@@ -18,6 +18,7 @@ from twisted.internet.interfaces import IConnector
 from twisted.python.failure import Failure
 
 from tcpmesh.interfaces import INetwork, IReadyAtOnce, IUpstreamTransportSocketFactory
+from tcpmesh.net.above import NetworkAbove
 from tcpmesh.net.connecting.connect_check import ConnectCheckListener, FactoryConnectCheck
 from tcpmesh.net.protocol import OneShotFactory
 from tcpmesh.values.address import Address
@@ -66,7 +67,7 @@ class WrappedConnector(OneShotFactory):
         self._connector = connector = network.below.connect(*self._below)
         connecting = getattr(network.socket, "connecting", None)
         if connecting is not None:
-            connecting(connector)
+            connecting(connector, network.options)
 
     def stopConnecting(self) -> None:
         """Give up; the factory hears a `UserError`."""
@@ -149,7 +150,7 @@ class WrappedConnector(OneShotFactory):
 
 
 @implementer(INetwork)
-class WrappedNetwork:
+class WrappedNetwork(NetworkAbove):
     """A network on which outgoing connections get a transport socket; what is accepted does not.
 
     :param options: what the transport socket is told of them.
@@ -161,32 +162,13 @@ class WrappedNetwork:
         socket: IUpstreamTransportSocketFactory,
         options: TransportSocketOptions = NO_OPTIONS,
     ) -> None:
-        self.below = below
+        super().__init__(below)
         self.socket = socket
         self.options = options
-        self.clock = below.clock
-        self.timers = below.timers
-        self.cooperator = below.cooperator
 
     def with_options(self, options: TransportSocketOptions) -> WrappedNetwork:
         """The same network for connections of which the transport socket is told this."""
         return WrappedNetwork(self.below, self.socket, options)
-
-    def call_soon(self, call: Callable[[], object]) -> None:
-        """As the network below does."""
-        self.below.call_soon(call)
-
-    def bind(self, address: Any, options: Any) -> Any:
-        """As the network below does."""
-        return self.below.bind(address, options)
-
-    def take_rest(self, address: Any, options: Any) -> Any:
-        """As the network below does."""
-        return self.below.take_rest(address, options)
-
-    def listen(self, sock: Any, factory: Any, accepts_per_event: int = 0) -> Any:
-        """As the network below does."""
-        return self.below.listen(sock, factory, accepts_per_event)
 
     def connect(
         self,
@@ -212,7 +194,3 @@ class WrappedNetwork:
         if IReadyAtOnce.providedBy(self.socket):
             return self.below.connect_check(address, listener, timeout, options)
         return FactoryConnectCheck(self, address, listener, timeout, options)
-
-    def stop(self) -> Any:
-        """Stop the network below, and with it all that stands on it."""
-        return self.below.stop()

@@ -21,7 +21,6 @@ read.
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Hashable
 from dataclasses import replace
@@ -115,7 +114,7 @@ class ProxyProtocolSocket:
         said = options.proxy_protocol
         if said is None and self._is_v1:
             said = ProxyProtocolOptions(transport.getHost(), transport.getPeer())
-        if said is None or _has_unix(said):
+        if said is None or _has_no_ip(said):
             return UNKNOWN_V1 if self._is_v1 else LOCAL_V2
         source, destination = _end(said.source), _end(said.destination)
         if self._is_v1:
@@ -184,8 +183,8 @@ def _end(address: Address) -> End:
     return address.host, address.port
 
 
-def _has_unix(said: ProxyProtocolOptions) -> bool:
-    return socket.AF_UNIX in (said.source.family, said.destination.family)
+def _has_no_ip(said: ProxyProtocolOptions) -> bool:
+    return not (said.source.is_ip and said.destination.is_ip)
 
 
 def _of_host(host: HostSpec | None) -> tuple[Tlv, ...]:

@@ -172,7 +172,7 @@ class TcpStatsSocket:
         self.watch(connection.transport)
         return None if self._inner is None else self._inner.accepted(connection, observer)
 
-    def connecting(self, connector: Any) -> None:
+    def connecting(self, connector: Any, options: TransportSocketOptions) -> None:
         """Count the attempt, should it fail."""
         connector.on_failure(self._stats.attempt_failed)
 

@@ -14,7 +14,6 @@ names the network.
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
@@ -202,7 +201,7 @@ def _changed(node: Node | None, depth: int, gone: list[Entry], come: list[Entry]
 def _by_port(table: Mapping[Any, Node], any_other: Node) -> Find:
     def find(info: StreamInfo) -> Any:
         address = info.local_address
-        if address.family == socket.AF_UNIX:
+        if not address.is_ip:
             return any_other.find(info)
         return table.get(address.port, any_other).find(info)
 

@@ -19,7 +19,7 @@ belongs to those of all addresses.
 
 def ip_address(address: Address) -> Address:
     """An address as networks are matched with it."""
-    return address if address.family != socket.AF_UNIX else NO_IP_ADDRESS
+    return address if address.is_ip else NO_IP_ADDRESS
 
 
 def is_local(info: StreamInfo) -> bool:

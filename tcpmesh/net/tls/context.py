@@ -39,6 +39,7 @@ from tcpmesh.net.tls.openssl.callbacks import (
     set_signature_algorithms,
 )
 from tcpmesh.net.tls.openssl.engine import CompiledEngine
+from tcpmesh.net.tls.openssl.prepared import PREPARED
 from tcpmesh.net.tls.openssl.public import engine_class
 from tcpmesh.net.tls.sessions import Sessions
 from tcpmesh.net.tls.settings import TLS1_2, TLS1_3, StaplePolicy, TlsSettings
@@ -273,7 +274,10 @@ class TlsContext:
 
     def _make(self, certificates: CertificateSet, forgets: bool) -> SSL.Context:
         settings = self.settings
-        made = SSL.Context(SSL.TLS_SERVER_METHOD if self.is_server else SSL.TLS_CLIENT_METHOD)
+        if self.is_server:
+            made = PREPARED.take(_fingerprint(settings, certificates))
+        else:
+            made = SSL.Context(SSL.TLS_CLIENT_METHOD)
         _set_parameters(made, settings.parameters)
         made.set_mode(SSL.MODE_RELEASE_BUFFERS)
         made.set_options(self._options())
@@ -305,7 +309,7 @@ class TlsContext:
         by_id = settings.resumption.by_id and not forgets
         made.set_session_cache_mode(SSL.SESS_CACHE_SERVER if by_id else SSL.SESS_CACHE_OFF)
         made.set_timeout(settings.resumption.timeout)
-        made.set_session_id(_fingerprint(settings))
+        made.set_session_id(_fingerprint(settings, settings.certificates))
 
     def _set_verification(self, made: SSL.Context) -> None:
         mode = SSL.VERIFY_NONE
@@ -409,9 +413,9 @@ def _load_chain(made: SSL.Context, chain: Sequence[x509.Certificate]) -> None:
         made.use_certificate_chain_file(file.name)
 
 
-def _fingerprint(settings: TlsSettings) -> bytes:
+def _fingerprint(settings: TlsSettings, certificates: Sequence[Certificate]) -> bytes:
     """What all has to be the same where a session is resumed."""
-    chains = [each.chain for each in settings.certificates]
+    chains = [each.chain for each in certificates]
     validation = settings.validation.digest() if settings.validation is not None else b""
     text = repr((chains, validation, settings.require_certificate))
     return hashlib.sha256(text.encode()).digest()

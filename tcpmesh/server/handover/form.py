@@ -55,6 +55,8 @@ def _written(value: Any) -> Any:
         return [_written(each) for each in value]
     if kind is Address:
         return [value.host, value.port]
+    if isinstance(value, int):  # a family of addresses, for example
+        return int(value)
     return {name: _written(getattr(value, name)) for name in _names(kind)}
 
 

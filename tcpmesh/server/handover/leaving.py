@@ -19,7 +19,9 @@ from typing import Any, NamedTuple
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.task import SchedulerStopped
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from tcpmesh.interfaces import IMovesConnections, INetwork
 from tcpmesh.listener.filter_chain import FilterChain
@@ -119,7 +121,8 @@ class Leaving:
         self._is_on = told.is_on
         if told.is_on and not self._is_busy:
             self._is_busy = True
-            self._network.cooperator.cooperate(self._steps())
+            moving = self._network.cooperator.cooperate(self._steps())
+            moving.whenDone().addErrback(_tell_failure)
 
     def _steps(self) -> Iterator[Deferred[None] | None]:
         if IMovesConnections.providedBy(self._network):
@@ -228,3 +231,9 @@ class Leaving:
             if answered is not None:
                 answered.callback(None)
         return held
+
+
+def _tell_failure(reason: Failure) -> None:
+    """Clients that have not moved stay; where the process ends nothing more is to be done."""
+    if reason.check(SchedulerStopped) is None:
+        log.failure("clients cannot move", reason)

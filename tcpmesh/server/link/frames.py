@@ -43,7 +43,7 @@ from tcpmesh.values import link
 from tcpmesh.values.drain import DrainScope, DrainStrategy, DrainTimes
 from tcpmesh.values.hosts import Assignment, HostSpec, Locality
 from tcpmesh.values.lifecycle import moving
-from tcpmesh.values.live import traffic
+from tcpmesh.values.live import clients, traffic
 from tcpmesh.values.overload import OverloadSettings, TimerScale
 from tcpmesh.values.runtime import Entry
 from tcpmesh.values.stream import live
@@ -169,6 +169,7 @@ CONNECTION_QUERY = Record(
     live.ConnectionQuery, filters=FILTERS, sort=TEXT, descending=TRUTH, limit=WHOLE
 )
 CLOSE_QUERY = Record(live.CloseQuery, filters=FILTERS, limit=WHOLE)
+CLIENT_QUERY = Record(clients.ClientQuery, limit=TEXT, client=TEXT, rows=WHOLE)
 ROW_FORMS: dict[str, Form] = {
     "str": TEXT,
     "int": WHOLE,
@@ -185,6 +186,7 @@ def row_form(row: type) -> Record:
 
 CONNECTION_ROW = row_form(live.ConnectionRow)
 CLOSE_ROW = row_form(live.CloseRow)
+CLIENT_ROW = row_form(clients.ClientRow)
 
 SECRET_KEY = Several(TEXT)
 PUT_SECRET = Record(link.PutSecret, key=SECRET_KEY, message=message_form(Secret))
@@ -209,6 +211,7 @@ TO_WORKER = Table(
             overload=OVERLOAD,
             workers=WHOLE,
             generation=WHOLE,
+            internal_buffer=WHOLE,
         ),
     ),
     (2, Record(link.AddCluster, cluster=WHOLE, message=message_form(Cluster))),
@@ -235,6 +238,7 @@ TO_WORKER = Table(
             name=TEXT,
             message=message_form(Listener),
             predecessor=WHOLE,
+            sockets=Several(WHOLE),
         ),
     ),
     (10, Record(link.RemoveListener, listener=WHOLE)),
@@ -295,6 +299,7 @@ TO_WORKER = Table(
     (113, Record(moving.OfferClient, client=WHOLE, state=BYTES)),
     (114, Record(moving.TakeClient, client=WHOLE)),
     (115, Record(moving.ForgetClient, client=WHOLE)),
+    (125, Record(clients.AskTopClients, ask=WHOLE, query=CLIENT_QUERY)),
 )
 
 TO_MAIN = Table(
@@ -365,4 +370,15 @@ TO_MAIN = Table(
         ),
     ),
     (112, Record(moving.OfferAnswered, worker=WHOLE, client=WHOLE, refused=TEXT)),
+    (
+        125,
+        Record(
+            clients.TopClientRows,
+            ask=WHOLE,
+            worker=WHOLE,
+            rows=Several(CLIENT_ROW),
+            known=WHOLE,
+            is_last=TRUTH,
+        ),
+    ),
 )

@@ -10,6 +10,7 @@ from typing import TypeAlias
 from tcpmesh.stats.deltas import Deltas
 from tcpmesh.values.lifecycle.moving import MovingToMain, MovingToWorker
 from tcpmesh.values.link import ToMain, ToWorker
+from tcpmesh.values.live.clients import AskTopClients, TopClientRows
 from tcpmesh.values.live.traffic import AskTraffic, FlowCounts, TrafficTold
 from tcpmesh.values.stream.live import (
     AskCloses,
@@ -45,10 +46,17 @@ MainMessage: TypeAlias = (
     | ConnectionsClosed
     | FlowCounts
     | TrafficTold
+    | TopClientRows
 )
 """All that a worker may tell main."""
 
 WorkerMessage: TypeAlias = (
-    ToWorker | MovingToWorker | AskConnections | AskCloses | CloseConnections | AskTraffic
+    ToWorker
+    | MovingToWorker
+    | AskConnections
+    | AskCloses
+    | CloseConnections
+    | AskTraffic
+    | AskTopClients
 )
 """All that main may tell a worker."""

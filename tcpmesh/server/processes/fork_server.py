@@ -30,6 +30,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import NoReturn
 
+from tcpmesh.net.tls.openssl.prepared import PREPARED
 from tcpmesh.server.channel.framing import AT_ONCE, Frame, FrameReader, FramingError, pieces_of
 from tcpmesh.server.processes.messages import (
     FROM_FORK_SERVER,
@@ -207,6 +208,7 @@ def _import(modules: tuple[str, ...]) -> None:
         with suppress(Exception):
             importlib.import_module(name)
     warm_up()
+    PREPARED.prepare()
     gc.collect()
     gc.freeze()
 

@@ -102,6 +102,12 @@ class IWorkerProcesses(Protocol):
         :param store: the statistics of main.
         """
 
+    def retire(self) -> None:
+        """Another process serves instead of this one: a worker that ends now is not replaced."""
+
+    def pids(self) -> Sequence[int]:
+        """The numbers of all processes, as far as they are known."""
+
     def stop(self) -> Deferred[None]:
         """All have stopped, or are not waited for any more: fires when none is left."""
 

@@ -1,6 +1,4 @@
-"""What the kernels of both ends hold of a connection in memory, and the order in which things
-happen to it: see `stream`.
-"""
+"""The order in which things happen to connections in memory: see `transport`."""
 
 from __future__ import annotations
 
@@ -39,35 +37,3 @@ class EventQueue:
         del self._waiting[step]
         step()
         return True
-
-
-class Pipe:
-    """One direction of a connection: what the kernels of both ends hold.
-
-    `fin` and `reset` come after `data`; `deaf` means that the receiver is gone, so that sending
-    brings back a reset.
-    """
-
-    __slots__ = ("capacity", "data", "deaf", "fin", "reset")
-
-    def __init__(self, capacity: int) -> None:
-        self.capacity = capacity
-        self.data = bytearray()
-        self.fin = False
-        self.reset = False
-        self.deaf = False
-
-    def take(self, size: int) -> bytes:
-        """The next bytes, at most `size`."""
-        taken = bytes(self.data[:size])
-        del self.data[:size]
-        return taken
-
-    def put(self, pending: bytearray) -> None:
-        """Move as much of `pending` into the buffer as has room; a receiver that is gone swallows
-        all of it.
-        """
-        room = len(pending) if self.deaf else self.capacity - len(self.data)
-        if not self.deaf:
-            self.data += pending[:room]
-        del pending[:room]

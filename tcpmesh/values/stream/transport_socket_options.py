@@ -6,7 +6,9 @@ A connection of the proxy's own, such as that of a health check, has none.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from tcpmesh.values.address import Address
 from tcpmesh.values.hosts import HostSpec
@@ -62,3 +64,21 @@ class TransportSocketOptions:
 
 NO_OPTIONS = TransportSocketOptions()
 """Of a connection of which nothing is known."""
+
+
+@dataclass(frozen=True)
+class Passthrough:
+    """What a connection to a listener in this process tells it of where it comes from: a value."""
+
+    hops: int = 0
+    """Through how many listeners of this process the client has come by then."""
+
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    """Dynamic metadata by its names, as plain values."""
+
+    filter_state: FilterState = NO_FILTER_STATE
+    """The objects that it shares."""
+
+
+NOTHING_PASSED = Passthrough()
+"""Where nothing is told."""

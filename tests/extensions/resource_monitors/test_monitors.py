@@ -68,8 +68,7 @@ class MemoryTests(SynchronousTestCase):
 
     def pressure(self, text: str, used: int = 500, **fields: Any) -> float:
         """The pressure where so many bytes are used."""
-        self.patch(fixed_heap, "resident_bytes", lambda: used)
-        self.patch(fixed_heap, "bytes_together", lambda pids: used * len(pids))
+        self.patch(fixed_heap, "used_bytes", lambda pids: used * len(pids))
         return FixedHeap(parse(FixedHeapConfig, text), context(**fields)).pressure()
 
     def test_share(self) -> None:

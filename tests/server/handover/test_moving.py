@@ -13,7 +13,7 @@ from unittest import skipUnless
 from envoy.config.bootstrap.v3.bootstrap_pb2 import Bootstrap
 
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ConnectionLost
 from twisted.internet.protocol import ServerFactory
 from twisted.trial.unittest import TestCase
@@ -22,6 +22,7 @@ from tcpmesh.server.handover import arriving
 from tcpmesh.server.handover.arriving import NO_DESCRIPTORS
 from tcpmesh.server.restart.predecessor import Predecessor
 from tcpmesh.server.restart.successor import Stage, Successor
+from tcpmesh.stats.store import Store
 from tcpmesh.testing.harness import Client, HarnessTestCase, SocketHarness, pattern
 from tcpmesh.testing.recording import RecordingProtocol
 from tests.listener.test_moving import Proxy
@@ -71,6 +72,17 @@ class Handing:
         return False
 
     clients = 0
+
+
+class Counting:
+    """The process that clients come to: it counts."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    def numbers(self) -> Deferred[None]:
+        """All is counted."""
+        return succeed(None)
 
 
 class HandoverContract(HarnessTestCase):
@@ -131,7 +143,7 @@ class HandoverContract(HarnessTestCase):
         self.successor = Successor(ours, clock, cooperator, handing, lambda *told: None, None)
         self.successor.stage = Stage.STARTS
         self.predecessor = Predecessor(
-            theirs, clock, self.new.store, self.new.network.cooperator, imports=False
+            theirs, clock, Counting(self.new.store), self.new.network.cooperator, imports=False
         )
         for each in (self.successor, self.predecessor):
             self.addCleanup(each.close)

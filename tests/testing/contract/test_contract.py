@@ -11,10 +11,10 @@ from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from tcpmesh.net.internal import transport as stream
+from tcpmesh.net.internal.pipe import Pipe
 from tcpmesh.testing.contract import NetworkContract, StreamContract
 from tcpmesh.testing.harness import MemoryHarness, TransportHarness
-from tcpmesh.testing.memory import transport as stream
-from tcpmesh.testing.memory.pipe import Pipe
 from tcpmesh.testing.memory.transport import MemoryTransport
 
 

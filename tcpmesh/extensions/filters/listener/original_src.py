@@ -45,7 +45,7 @@ class OriginalSrc:
         """Note where the connection to the host is to come from."""
         info = connection.stream_info
         client = info.remote_address
-        if client.family == socket.AF_UNIX:
+        if not client.is_ip:
             return
         options = ConnectOptions(
             source=Address(client.host), before_bind=self._options[client.family]

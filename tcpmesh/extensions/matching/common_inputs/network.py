@@ -6,7 +6,6 @@ has found out what is asked for, or where the filter state has no such object.
 
 from __future__ import annotations
 
-import socket
 from typing import Any
 
 from envoy.extensions.matching.common_inputs.network.v3 import network_inputs_pb2
@@ -27,11 +26,11 @@ class NetworkInput:
 
 
 def _host(address: Address) -> str | None:
-    return address.host if address.family != socket.AF_UNIX else None
+    return address.host if address.is_ip else None
 
 
 def _port(address: Address) -> str | None:
-    return str(address.port) if address.family != socket.AF_UNIX else None
+    return str(address.port) if address.is_ip else None
 
 
 @extension(network_inputs_pb2.DestinationIPInput)

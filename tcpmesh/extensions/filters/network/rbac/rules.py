@@ -9,7 +9,6 @@ What only HTTP has is never there: a path, a template of one.
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any, TypeAlias, TypeVar
 
@@ -43,12 +42,12 @@ DYNAMIC = 0
 
 def find_host(networks: Networks[Value], address: Address) -> Value | None:
     """The value of the smallest network that an address is in, or `None`."""
-    return networks.find(address.host) if address.family != socket.AF_UNIX else None
+    return networks.find(address.host) if address.is_ip else None
 
 
 def find_hosts(networks: Networks[Value], address: Address) -> Iterable[Value]:
     """The values of all networks that it is in."""
-    return networks.find_all(address.host) if address.family != socket.AF_UNIX else ()
+    return networks.find_all(address.host) if address.is_ip else ()
 
 
 def kind_of(message: Any) -> str:
@@ -114,7 +113,7 @@ def _in_networks(address_of: AddressOf, networks: Collection[Network]) -> Test:
 def _has_port(ports: Collection[int]) -> Test:
     def test(info: StreamInfo) -> bool:
         address = info.local_address
-        return address.family != socket.AF_UNIX and address.port in ports
+        return address.is_ip and address.port in ports
 
     return test
 

@@ -46,6 +46,7 @@ from tcpmesh.extensions.filters.network.tcp_proxy.stats import TcpProxyStats
 from tcpmesh.interfaces import ICluster
 from tcpmesh.net.protocol import OneShotFactory
 from tcpmesh.net.timeout_queues import TimeoutQueue, TimeoutQueues
+from tcpmesh.values.address import Address
 from tcpmesh.values.response_flags import ResponseFlag
 from tcpmesh.values.stream.close_reason import Cause, CloseReason, EndedBy
 from tcpmesh.values.stream.phase import CONNECTING
@@ -317,7 +318,7 @@ class Attempts(OneShotFactory):
             return  # given up by us, and counted then; there may be another attempt by now
         flags, remote = failed(self._host, reason)
         self.stream_info.flags |= flags
-        self._failed(failure_of(reason), remote)
+        self._failed(failure_of(reason, self._host.address), remote)
 
     def _failed(self, failure: CloseReason, remote: bool) -> None:
         """No connection came of this attempt."""
@@ -362,7 +363,8 @@ class Attempts(OneShotFactory):
         """There is none to be had of the host; without a reason because that is unhealthy."""
         self._pool = None
         self.stream_info.flags |= flags
-        self._note_failure(failure_of(reason) if reason is not None else UNHEALTHY)
+        address = self._host.address
+        self._note_failure(failure_of(reason, address) if reason is not None else UNHEALTHY)
         self._try_again()
 
     def pool_full(self) -> None:
@@ -406,8 +408,11 @@ def _words_of(handshake: Failure) -> str:
     return "_".join(words.split())
 
 
-def failure_of(reason: Failure) -> CloseReason:
-    """Why an attempt failed; `detail` is what Envoy says of it."""
+def failure_of(reason: Failure, address: Address | None = None) -> CloseReason:
+    """Why an attempt failed; `detail` is what Envoy says of it.
+
+    :param address: what was to be connected to.
+    """
     if reason.check(ConnectTimeout):
         return TIMED_OUT
     if isinstance(reason.value, HandshakeFailed):
@@ -417,6 +422,7 @@ def failure_of(reason: Failure) -> CloseReason:
     detail = ""
     if errno is not None:
         when = "delayed" if errno in REMOTE_ERRORS else "immediate"
-        detail = f"{when} connect error: {os.strerror(errno)}".replace(" ", "_")
+        where = f"|remote address:{address}" if when == "immediate" and address else ""
+        detail = f"{when} connect error: {os.strerror(errno)}{where}".replace(" ", "_")
     by = EndedBy.UPSTREAM if errno in REMOTE_ERRORS else EndedBy.PROXY
     return CloseReason(by, CONNECTING, Cause.CONNECT_FAILED, errno, detail)

@@ -39,7 +39,7 @@ def why_stays(session: Session, network: Any) -> str:
     if cluster.host_at(session._host.address) is not session._host:
         return "its host is none of its cluster any more"
     if not moving.can_leave(relay, network):
-        return "it is being closed"
+        return "it is being closed, or a side of it is no connection of the system's"
     if relay.from_downstream.buffered + relay.from_upstream.buffered > MOST_ON_THE_WAY:
         return TOO_MUCH
     return ""
