@@ -126,10 +126,12 @@ class IMovesClients(INetworkFilter):
     """
 
     def clients() -> tuple[Any, ...]:
-        """Its clients at this moment, whatever they are to it."""
+        """Its clients at this moment: of each its `connection` is known, an `IConnection`."""
 
     def why_stays(client: Any) -> str:
-        """Why one of them cannot leave now; empty where it can."""
+        """Why one of them cannot leave now; empty where it can.  What may soon be otherwise is one
+        of `tcpmesh.values.stream.moved.PASSING`.
+        """
 
     def leave(client: Any) -> tuple[MovedConnection, tuple[int, int]]:
         """Let one that can go: what is to be known of it, and the descriptors of the client and of

@@ -195,6 +195,11 @@ class FilterChain:
         self.filters.attach(connection)
 
     @property
+    def listener(self) -> Any:
+        """The listener whose chain it is."""
+        return self._listener
+
+    @property
     def mover(self) -> Any:
         """The `IMovesClients` that its clients have come to; `None` where they cannot go on in
         another process, as something else stands before it.

@@ -32,6 +32,8 @@ from tcpmesh.runtime.layers import Layers
 from tcpmesh.server.certificates import Certificates
 from tcpmesh.server.discovery.discoveries import Discoveries
 from tcpmesh.server.discovery.secrets import SecretDiscoveries
+from tcpmesh.server.handover.giving import Giving
+from tcpmesh.server.handover.taking import Taking
 from tcpmesh.server.link.numbers import MainMessage, Numbers, WorkerMessage
 from tcpmesh.server.live.gathering import Gathering
 from tcpmesh.server.live.steering import Steering
@@ -42,6 +44,7 @@ from tcpmesh.server.workers.merging import Merging
 from tcpmesh.server.workers.workers import Workers
 from tcpmesh.stats.store import Store
 from tcpmesh.values.drain import DrainStrategy, DrainTimes
+from tcpmesh.values.lifecycle.moving import ClientLeaves
 from tcpmesh.values.link import (
     AskClients,
     AskNumbers,
@@ -53,7 +56,6 @@ from tcpmesh.values.link import (
     Prepared,
     ReopenLogs,
     Secrets,
-    ToWorker,
 )
 from tcpmesh.values.live.host_events import RecentEvents
 from tcpmesh.values.overload import NO_OVERLOAD_MANAGER
@@ -67,8 +69,10 @@ class Main:
     """Main of one proxy.
 
     :param node: the `core.v3.Node` that the proxy is.
-    :param send: tells workers.
+    :param send: tells workers a `WorkerMessage`; where there is one only, descriptors are lent to
+        it beside.
     :param several: the workers, where there are several.
+    :param generation: how many processes there were that have taken over from each other.
     :param processes: tells the numbers of all processes of the proxy, main's the first.
     """
 
@@ -78,11 +82,12 @@ class Main:
         node: Any,
         network: INetwork,
         store: Store,
-        send: Callable[[ToWorker], object],
+        send: Callable[..., object],
         random: Random,
         options: ServerOptions,
         make_access_logs: Callable[..., IAccessLogManager] = AccessLogManager,
         several: Workers | None = None,
+        generation: int = 1,
         processes: Callable[[], Sequence[int]] = only_process,
     ) -> None:
         self._bootstrap = bootstrap
@@ -93,6 +98,7 @@ class Main:
         self._send = send
         self._options = options
         self._several = several
+        self._generation = generation
         self._workers = several.count if several is not None else 1
         self._connections: dict[int, int] = {}
         """Clients of each worker, as last told."""
@@ -113,6 +119,10 @@ class Main:
         self.clusters = ClusterManager(self.context, send, self.secrets.hold, self._workers)
         self.overload = self._overload_manager()
         joined = several.joined if several is not None else only_worker
+        self.giving = Giving(send, self._tell, network.clock, joined)
+        """Clients that go to the process that takes over."""
+        self.taking = Taking(self._tell, several.ready if several is not None else only_worker)
+        """Those that come from the one before."""
         self.live = Gathering(send, joined)
         """What workers are asked about connections."""
         self.steering = Steering(self.clusters, self.live, network.clock, send)
@@ -141,6 +151,8 @@ class Main:
             **self.listeners.receivers,
             **self.live.receivers,
             **self.watching.receivers,
+            **self.giving.receivers,
+            **self.taking.receivers,
             Numbers: self._take_numbers,
             Clients: self._take_clients,
             Prepared: self._take_prepared,
@@ -197,6 +209,7 @@ class Main:
             discovered_secrets=self.secrets.told(),
             overload=self.overload.settings() if self.overload else NO_OVERLOAD_MANAGER,
             workers=self._workers,
+            generation=self._generation,
             internal_buffer=self._internal_buffer,
         )
 
@@ -218,6 +231,8 @@ class Main:
         """A worker answers nothing any more."""
         self.live.lost(worker)
         self.watching.lost(worker)
+        self.giving.lost(worker)
+        self.taking.lost(worker)
 
     @property
     def is_asking(self) -> bool:
@@ -229,9 +244,22 @@ class Main:
         self.live.silent(worker)
         self.watching.silent(worker)
 
-    def receive(self, message: MainMessage) -> None:
-        """A worker says something."""
-        self._receivers[type(message)](message)
+    def receive(self, message: MainMessage, descriptors: Sequence[int] = ()) -> None:
+        """A worker says something.
+
+        :param descriptors: are lent for the time of the call.
+        """
+        if isinstance(message, ClientLeaves):
+            self.giving.leaves(message, descriptors)
+        else:
+            self._receivers[type(message)](message)
+
+    def _tell(self, worker: int, message: WorkerMessage, descriptors: Sequence[int] = ()) -> None:
+        """Tell one worker."""
+        if self._several is not None:
+            self._several.tell(worker, message, descriptors)
+        else:
+            self._send(message, descriptors)
 
     def build(self) -> None:
         """Add all that the bootstrap has; listeners are bound and not yet open.
@@ -358,6 +386,7 @@ class Main:
         self.discoveries.stop()
         self.secrets.stop()
         self.watching.stop()
+        self.giving.stop()
         await self.listeners.stop()
         await self._merging.merged()
         for sink in self.sinks:

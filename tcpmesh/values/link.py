@@ -63,6 +63,9 @@ class Begin:
     workers: int = 1
     """How many workers there are.  Where there are several, main binds all addresses."""
 
+    generation: int = 1
+    """How many processes there were that have taken over from each other, with this one."""
+
     internal_buffer: int = 1 << 20
     """Bytes that fit into each direction of a connection to a listener in the same process."""
 

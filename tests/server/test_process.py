@@ -126,7 +126,7 @@ class ProcessTests(SynchronousTestCase):
         manager.recv(99)
         stopped: list[None] = []
         self.reactor.stop = lambda: stopped.append(None)
-        self.server.hand_over(7, 30)
+        self.server.hand_over(7, 30, None)
         self.assertEqual(b"MAINPID=7", manager.recv(99))
         self.assertEqual("", twistd["pidfile"])
         self.reactor.advance(ANSWER_TIME - 0.1)
@@ -141,7 +141,7 @@ class ProcessTests(SynchronousTestCase):
         self.patch(ProcessServer, "count_waited_for", lambda self: succeed(1))
         stopped: list[None] = []
         self.reactor.stop = lambda: stopped.append(None)
-        self.server.hand_over(7, 0)
+        self.server.hand_over(7, 0, None)
         self.reactor.advance(ANSWER_TIME)
         self.reactor.advance(1)
         self.assertEqual([None], stopped)
@@ -188,7 +188,7 @@ class ProcessTests(SynchronousTestCase):
         self.network.pump()
         self.assertEqual("", self.server.why_not_taken_over())
         self.assertFalse(processes.is_retired)
-        self.server.hand_over(7, 30)
+        self.server.hand_over(7, 30, None)
         self.assertTrue(processes.is_retired)
 
     def test_interfaces(self) -> None:

@@ -20,6 +20,7 @@ from envoy.extensions.transport_sockets.tls.v3.secret_pb2 import Secret
 
 from tcpmesh.server.link.codec import (
     ADDRESS,
+    BYTES,
     FRACTION,
     TEXT,
     TRUTH,
@@ -41,6 +42,7 @@ from tcpmesh.stats.metrics import Merge
 from tcpmesh.values import link
 from tcpmesh.values.drain import DrainScope, DrainStrategy, DrainTimes
 from tcpmesh.values.hosts import Assignment, HostSpec, Locality
+from tcpmesh.values.lifecycle import moving
 from tcpmesh.values.live import clients, traffic
 from tcpmesh.values.overload import OverloadSettings, TimerScale
 from tcpmesh.values.runtime import Entry
@@ -208,6 +210,7 @@ TO_WORKER = Table(
             discovered_secrets=Several(PUT_SECRET),
             overload=OVERLOAD,
             workers=WHOLE,
+            generation=WHOLE,
             internal_buffer=WHOLE,
         ),
     ),
@@ -291,6 +294,12 @@ TO_WORKER = Table(
     (100, Record(link.ShareClients)),
     (70, Record(link.OverloadLevels, levels=LEVELS)),
     (71, Record(link.ShrinkHeap, most_unfreed=WHOLE)),
+    (110, Record(moving.MoveClients, is_on=TRUTH)),
+    (111, Record(moving.ClientMoved, client=WHOLE)),
+    (112, Record(moving.ClientStays, client=WHOLE, reason=TEXT)),
+    (113, Record(moving.OfferClient, client=WHOLE, state=BYTES)),
+    (114, Record(moving.TakeClient, client=WHOLE)),
+    (115, Record(moving.ForgetClient, client=WHOLE)),
     (125, Record(clients.AskTopClients, ask=WHOLE, query=CLIENT_QUERY)),
 )
 
@@ -351,6 +360,17 @@ TO_MAIN = Table(
     (40, Record(link.Clients, worker=WHOLE, connections=WHOLE)),
     (41, Record(link.Answered, worker=WHOLE, ask=WHOLE)),
     (50, Record(link.Alive)),
+    (110, Record(moving.ClientLeaves, worker=WHOLE, client=WHOLE, state=BYTES)),
+    (
+        111,
+        Record(
+            moving.ClientsStay,
+            worker=WHOLE,
+            moved=WHOLE,
+            reasons=Several(Together(TEXT, WHOLE)),
+        ),
+    ),
+    (112, Record(moving.OfferAnswered, worker=WHOLE, client=WHOLE, refused=TEXT)),
     (
         125,
         Record(

@@ -19,7 +19,16 @@ from hypothesis import strategies as st
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tcpmesh.server.link.codec import ADDRESS, FRACTION, TEXT, TRUTH, WHOLE, LinkError, Record
+from tcpmesh.server.link.codec import (
+    ADDRESS,
+    BYTES,
+    FRACTION,
+    TEXT,
+    TRUTH,
+    WHOLE,
+    LinkError,
+    Record,
+)
 from tcpmesh.server.link.frames import (
     ASSIGNMENT,
     HOST_SPEC,
@@ -36,6 +45,7 @@ from tcpmesh.values import link
 from tcpmesh.values.address import Address
 from tcpmesh.values.drain import DrainScope, DrainStrategy, DrainTimes
 from tcpmesh.values.hosts import Assignment, HostSpec, Locality
+from tcpmesh.values.lifecycle import moving
 from tcpmesh.values.live import clients, traffic
 from tcpmesh.values.overload import OverloadSettings, TimerScale
 from tcpmesh.values.runtime import Entry
@@ -179,6 +189,7 @@ BY_NAME = {
     (traffic.FlowCounts, "flows"): st.lists(
         st.tuples(TEXTS, TEXTS, TEXTS, TEXTS, NUMBERS), max_size=3
     ).map(tuple),
+    (moving.ClientsStay, "reasons"): st.lists(st.tuples(TEXTS, NUMBERS), max_size=2).map(tuple),
     (link.HostNumbers, "numbers"): st.lists(st.lists(NUMBERS).map(tuple)).map(tuple),
 }
 
@@ -196,6 +207,7 @@ def values(record: Record, name: str) -> st.SearchStrategy[Any]:
         return st.sampled_from(known)
     by_form: dict[int, st.SearchStrategy[Any]] = {
         id(WHOLE): NUMBERS,
+        id(BYTES): st.binary(max_size=9),
         id(TEXT): TEXTS,
         id(TRUTH): st.booleans(),
         id(FRACTION): st.floats(allow_nan=False),

@@ -144,7 +144,9 @@ class TcpProxy(NetworkFilter):
 
     def arrive(self, connection: Connection, moved: MovedConnection, upstream: Any) -> None:
         """Go on with one of another process."""
-        moving.arrive(self._session(connection), moved, upstream)
+        session = self._session(connection)
+        session.gate()
+        moving.arrive(session, moved, upstream)
 
     def _drain_sessions(self) -> None:
         """A drain begins."""

@@ -73,6 +73,9 @@ class Session(Attempts):
         self._flushes_upstream = False
         """Whether the client has left, and what it sent still goes to the upstream."""
 
+    def gate(self) -> None:
+        """Nobody is asked whether what the client sends may pass: see `SheddingSession`."""
+
     def start(self) -> None:
         """Connect, or let the client speak first."""
         settings = self._context.settings
