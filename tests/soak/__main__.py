@@ -33,6 +33,9 @@ REMEMBERED = 1000
 PAGES = ("/stats", "/stats/prometheus", "/clusters", "/listeners", "/connections", "/config_dump")
 """What is first asked for may be kept afterwards."""
 
+SLOW = 2.0
+"""So much longer than planned may it take, where the machine has other work; then less is done."""
+
 REST = 10.0
 """Seconds in which the last connections have to end."""
 
@@ -70,12 +73,15 @@ class Soak:
         if self._arguments.verbose:
             print(f"{time.monotonic() - self._began:7.2f} {text}", flush=True)
 
-    def play(self, events: Iterator[Event]) -> None:
-        """Do all of these while there are clients."""
+    def play(self, events: Iterator[Event], seconds: float) -> None:
+        """Do these while there are clients, as many as there is time for."""
         self.clients.go()
         time.sleep(WARM_UP)
+        over = time.monotonic() + seconds
         for event in events:
             time.sleep(event.pause)
+            if time.monotonic() > over:
+                break
             self.operator.do(event)
             wrong, _ = self.clients.verdict()
             if wrong or self.operator.flaws:
@@ -144,10 +150,10 @@ def run(arguments: argparse.Namespace) -> list[str]:
             stack.callback(lambda: Path(arguments.log).write_text(soak.proxy.output))
         soak.proxy.wait_ready()
         half = arguments.seconds / 2
-        soak.play(plan(arguments.seed, half, arguments.upgrades))
+        soak.play(plan(arguments.seed, half, arguments.upgrades), SLOW * half)
         soak.say("the first half is over")
         before = soak.settle()
-        soak.play(plan(arguments.seed + 1, half, 0))
+        soak.play(plan(arguments.seed + 1, half, 0), SLOW * half)
         after = soak.settle()
         wrong, cut = soak.clients.verdict()
         done = ", ".join(f"{count} {kind}" for kind, count in sorted(soak.operator.done.items()))
