@@ -40,9 +40,9 @@ help:
 	@echo 'make run     start the demo: proxy on 127.0.0.1:10000, admin on 127.0.0.1:9901, two backends; Ctrl-C stops it'
 	@echo 'make upgrade-demo  half a minute: a client counts aloud through three upgrades of the proxy, and others are not refused'
 	@echo 'make test    run the test suite'
-	@echo 'make fuzz    random games on every kind of transports, ever others, for about six minutes, and before them a minute of ClientHellos'
+	@echo 'make fuzz    random games on every kind of transports, ever others, for about six minutes, and before them a minute of ClientHellos and one of garbage'
 	@echo 'make explore  every order of eight events of both sides of a proxied connection, half an hour'
-	@echo 'make soak    strange clients and backends against a running proxy, for three minutes'
+	@echo 'make soak    a week in two minutes: reloads, upgrades, killed workers, and clients that notice nothing; OPTIONS=--help'
 	@echo 'make attack  hostile peers against a running proxy, six minutes; OPTIONS=--list tells of them, OPTIONS=NAME chooses'
 	@echo 'make lowest  run the unit tests with the lowest version of every dependency, in $(VENV)-lowest'
 	@echo 'make coverage  run the unit tests and tell which lines and branches they reach'
@@ -88,6 +88,7 @@ linked:
 
 fuzz: $(VENV)/.has-fuzz
 	$(BIN)/python -m tests.fuzz.client_hello -max_total_time=60
+	TCPMESH_CONNECTIONS=10000 $(BIN)/trial tests.integration.test_garbage
 	TCPMESH_GAMES=20 $(BIN)/trial tests.connection.test_relay_properties
 
 explore: $(VENV)/.has-test
@@ -97,8 +98,7 @@ attack: $(VENV)/.has-test
 	$(BIN)/python -m tests.attacks $(OPTIONS)
 
 soak: $(VENV)/.has-test
-	TCPMESH_CONNECTIONS=10000 $(BIN)/trial tests.integration.test_garbage
-	$(BIN)/python -m tests.integration.soak --seconds 60
+	$(BIN)/python -m tests.soak $(OPTIONS)
 
 lowest: $(VENV)-lowest/.has-test
 	$(VENV)-lowest/bin/trial --jobs $(JOBS) $(UNIT_TESTS)
