@@ -156,10 +156,10 @@ def configuration(folder: Path, upstream: int, **fields: Any) -> str:
     return json.dumps({"admin": {"address": tcp()}, "static_resources": static, **fields})
 
 
-def processes_of(proxy: Child) -> dict[str, int]:
-    """The processes of a proxy besides main, by their names."""
+def processes_below(process: int) -> dict[str, int]:
+    """The processes of a proxy besides main, by their names: those that one has started."""
     found = {}
-    for pid in descendants(proxy.pid):
+    for pid in descendants(process):
         with contextlib.suppress(OSError):
             found[Path(f"/proc/{pid}/comm").read_text().strip()] = pid
     return {name: pid for name, pid in found.items() if name.startswith("tcpmesh:")}
@@ -209,7 +209,7 @@ class Proxy(Child):
     @property
     def processes(self) -> dict[str, int]:
         """Those besides main."""
-        return processes_of(self)
+        return processes_below(self.pid)
 
 
 def echoes(sock: socket.socket, data: bytes = b"hello") -> bool:
