@@ -176,9 +176,12 @@ class Server(MultiService):
             return assemble(bootstrap, node, network, store, link=self._link, options=options)
         self._processes.prepare(self._clock)
         count = options.concurrency
-        made = assemble_main(
-            bootstrap, node, network, store, count, options=options, processes=self.pids
-        )
+        try:
+            made = assemble_main(
+                bootstrap, node, network, store, count, options=options, processes=self.pids
+            )
+        except OSError as e:
+            self._give_up(f"there can be no memory that workers share: {e.strerror}")
         self._workers = made.workers
         return made
 
