@@ -399,5 +399,9 @@ def _sparse_file(size: int) -> int:
     else:  # pragma: no cover
         with tempfile.TemporaryFile() as file:
             fd = os.dup(file.fileno())
-    os.ftruncate(fd, size)
+    try:
+        os.ftruncate(fd, size)
+    except OSError:
+        os.close(fd)
+        raise
     return fd

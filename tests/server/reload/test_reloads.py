@@ -15,6 +15,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.config.load import load
+from tcpmesh.config.rules.deprecated import DEPRECATED
 from tcpmesh.interfaces import IReloads
 from tcpmesh.logs.levels import Levels
 from tcpmesh.server.reload.reloads import LOGGED
@@ -138,6 +139,18 @@ class LoggedTests(ReloadTestCase):
         self.assertEqual("... and 8 more", lines[0], "of the warnings")
         self.assertEqual("configuration 2 is served (request), with 107 changes", lines[1])
         self.assertEqual([LOGGED, "... and 7 more"], [len(lines[2:-1]), lines[-1]])
+
+    def test_deprecated(self) -> None:
+        """Warnings of deprecated fields, and no others, are left out where the command line says
+        so.
+        """
+        old = cluster("c", dns_refresh_rate="5s")
+        for skips in (False, True):
+            server = self.start(skip_deprecated_logs=skips)
+            warnings = self.reload(server, clusters=[old]).warnings
+            self.assertEqual(not skips, any(DEPRECATED in each for each in warnings))
+            self.assertTrue(any("nothing sends anybody" in each for each in warnings))
+            self.put(listeners=[], clusters=[])
 
     def test_many_errors(self) -> None:
         """Of many errors, too: of those that are told, which are not all."""
