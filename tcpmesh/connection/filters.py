@@ -170,6 +170,11 @@ class FilterManager(QuietHalfCloseableProtocol):
         self.connection.read_source = self.connection.transport.protocol = self
         self._run(0)
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the connection is closed, or is being closed by a filter."""
+        return self._state is OVER
+
     # What filters may do
 
     def resume(self, done: bool = False) -> None:
@@ -186,22 +191,23 @@ class FilterManager(QuietHalfCloseableProtocol):
 
     def close(self, reason: str, flag: ResponseFlag = NO_FLAGS, details: str = "") -> None:
         """Close the client at once, and whatever it was connected to: with a reset where it has not
-        taken all that was for it.
+        taken all that was for it, or a listener filter alone has seen what it has sent.
 
         :param reason: in Envoy's words, as DOWNSTREAM_LOCAL_CLOSE_REASON has it.
         :param flag: the response flags that this gives the connection.
         :param details: what CONNECTION_TERMINATION_DETAILS has to say.
         """
-        self._state = OVER
-        self._held.clear()
         connection = self.connection
         info = connection.stream_info
+        is_unread = info.peeked and self._state is DECIDING and not self._held
+        self._state = OVER
+        self._held.clear()
         if debug_log.enabled:
             debug_log.debug("[C{id}] closed by a filter: {reason}", id=info.id, reason=reason)
         info.flags |= flag
         info.termination_details = info.termination_details or details
         why = CloseReason(EndedBy.PROXY, info.phase, Cause.FILTER, detail=reason)
-        connection.close(why, reason, reset=bool(connection.transport.buffered))
+        connection.close(why, reason, reset=is_unread or bool(connection.transport.buffered))
 
     # The way through
 

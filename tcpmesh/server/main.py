@@ -23,6 +23,7 @@ from tcpmesh.accesslog.manager import AccessLogManager
 from tcpmesh.cluster.cluster import Cluster
 from tcpmesh.cluster.discovery.dns import named_resolver
 from tcpmesh.cluster.manager import ClusterManager
+from tcpmesh.cluster.names.cache import NameCaches
 from tcpmesh.config.fields.tls.secrets import static_secrets
 from tcpmesh.interfaces import IAccessLogManager, INetwork, IStatsSink
 from tcpmesh.listener.manager import ListenerManager
@@ -103,7 +104,10 @@ class Main:
             options.file_flush_min_size_kb,
         )
         self.layers = Layers(bootstrap, node.cluster, store, send)
+        self.names = NameCaches(send)
+        """The DNS caches that clients' names are looked up in."""
         self.context = self._context(network, store, random, node)
+        self.names.serve(self.context)
         extensions = (build(e.typed_config, self.context) for e in bootstrap.bootstrap_extensions)
         self._internal_buffer = next((each.internal_buffer for each in extensions), BUFFER)
         self.secrets = SecretDiscoveries(
@@ -141,6 +145,7 @@ class Main:
             **self.listeners.receivers,
             **self.live.receivers,
             **self.watching.receivers,
+            **self.names.receivers,
             Numbers: self._take_numbers,
             Clients: self._take_clients,
             Prepared: self._take_prepared,
@@ -169,6 +174,7 @@ class Main:
                 static_secrets(self._bootstrap.static_resources.secrets), counts_changes=False
             ),
             bootstrap=_basis(self._bootstrap),
+            names=self.names,
         )
         return replace(context, resolver=named_resolver(self._bootstrap, context))
 
@@ -201,6 +207,7 @@ class Main:
             yield self._levels
         yield from self.clusters.present()
         yield from self.listeners.present()
+        yield from self.names.present()
         yield AskNumbers()
 
     def lost(self, worker: int) -> None:
@@ -346,6 +353,7 @@ class Main:
         await self.listeners.stop()
         for sink in self.sinks:
             sink.close()
+        self.names.stop()
         await self.clusters.stop()
 
     def reopen_logs(self) -> None:

@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred
 
 from tcpmesh.accesslog.manager import AccessLogManager
 from tcpmesh.cluster.clusters import Clusters
+from tcpmesh.cluster.names.tables import NameTables
 from tcpmesh.config.fields.tls.secrets import static_secrets
 from tcpmesh.interfaces import IAccessLogManager, INetwork
 from tcpmesh.listener.listeners import Listeners
@@ -122,6 +123,7 @@ class Worker:
             secrets=SecretTable(static_secrets(begin.secrets), begin.index == 0),
             overload=self._overload,
             internal=InternalListeners(network, begin.internal_buffer),
+            names=(names := NameTables(store, network.clock, send)),
         )
         for told in begin.discovered_secrets:
             self._put_secret(told)
@@ -134,6 +136,7 @@ class Worker:
         self._receivers: dict[type, Callable[[Any], object]] = {
             **self.clusters.receivers,
             **self.listeners.receivers,
+            **names.receivers,
             **followed.receivers,
             **self._asked.receivers,
             **self._closing.receivers,

@@ -175,6 +175,7 @@ _CHOOSING_NONE = tuple(
         "network.echo.",
         "network.local_ratelimit.",
         "network.rbac.",
+        "network.sni_dynamic_forward_proxy.",
         "network.tcp_proxy.",
     )
 )

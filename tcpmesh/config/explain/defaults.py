@@ -379,6 +379,16 @@ _DNS: dict[str, Defaults] = {
         "respect_dns_ttl": Default("whether answers say how long they hold", False),
         "dns_lookup_family": Default("which addresses of a name", "AUTO"),
     },
+    "envoy.extensions.common.dynamic_forward_proxy.v3.DnsCacheConfig": {
+        "name": Default("filters and clusters with this name have one cache"),
+        "dns_lookup_family": Default("which addresses of a name", "AUTO"),
+        "dns_refresh_rate": Default("a name without an answer is looked up again after it", "60s"),
+        "dns_min_refresh_rate": Default("an answer holds so long at least", "5s"),
+        "host_ttl": Default("a name that nobody asks for stays so long", "300s"),
+        "max_hosts": Default("clients for further names are closed", 1024),
+        "dns_query_timeout": Default("clients wait so long for a name", "5s"),
+        "dns_cache_circuit_breaker": Default("further clients are closed", unset="1024 may wait"),
+    },
     "envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig": {
         "query_timeout_seconds": Default("an unanswered question is asked anew after it", 5),
         "query_tries": Default("questions before a lookup has failed", 4),

@@ -57,6 +57,11 @@ EXTENSIONS: dict[str, Rows] = {
         "share_key": YES,
     },
     "envoy.extensions.filters.network.sni_cluster.v3.SniCluster": {},
+    "envoy.extensions.filters.network.sni_dynamic_forward_proxy.v3.FilterConfig": {
+        "dns_cache_config": YES,
+        "port_value": YES,
+        "save_upstream_address": no_effect("a label: nothing here reads it"),
+    },
     "envoy.extensions.filters.listener.http_inspector.v3.HttpInspector": {},
     "envoy.extensions.filters.listener.local_ratelimit.v3.LocalRateLimit": {
         "stat_prefix": YES,
