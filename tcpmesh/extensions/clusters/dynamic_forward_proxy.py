@@ -2,7 +2,7 @@
 the client asks for by name, at the address that a DNS cache has for it.
 
 The name is the filter state `envoy.upstream.dynamic_host`, or else the name in the client's TLS
-hello (SNI); the port is `envoy.upstream.dynamic_port`, or else 443 with TLS to hosts and 80 without.
+hello (SNI); the port is `envoy.upstream.dynamic_port`, or else 443 with TLS to hosts, 80 without.
 A name may bring a port of its own, as in Envoy.  The filter sni_dynamic_forward_proxy has a client
 wait until its name is known; without it the first client of a name finds no host (UH), and has it
 looked up for those that follow.

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tcpmesh.config.checks.filters import names, rbac, services
+from tcpmesh.config.checks.filters import rbac, services
 
-CHECKS = (names.CHECKS, rbac.CHECKS, services.CHECKS)
+CHECKS = (rbac.CHECKS, services.CHECKS)
