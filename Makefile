@@ -6,10 +6,9 @@ JOBS   ?= $(shell nproc 2> /dev/null || echo 2)
 BIN    := $(VENV)/bin
 
 # The integration tests use real processes, namespaces and timing: one after the other, once over each kind of transports, and once
-# over a link of bytes; but ONCE are those for which neither makes a difference (command lines and pages), LINKLESS those for which
-# the link makes none (users, redirected connections), or that a proxy whose workers are processes refuses (an upgrade), and
-# BY_THEMSELVES those that go over each kind of transports whatever the
-# environment says.
+# over a link of bytes; what comes after the first kind of transports, OTHERS, at the same time.  But ONCE are those for which
+# neither makes a difference (command lines and pages), LINKLESS those for which the link makes none (users, redirected
+# connections), and BY_THEMSELVES those that go over each kind of transports whatever the environment says.
 # All others run in JOBS processes.
 UNIT_TESTS = $(shell ls -d tests/test_*.py tests/*/__init__.py | sed 's:/__init__\.py$$::; s:\.py$$::; s:/:.:g' | grep -v integration)
 
@@ -18,7 +17,7 @@ LINK_TESTS = $(shell grep -lrE 'import .*Mesh|server\.(service|assembly)|health\
   grep -vE 'integration|benchmarks|test_explorer' | sed 's:\.py$$::; s:/:.:g')
 
 ONCE          = cli demo docs embedding live_page observability terminal
-LINKLESS      = daemon redirect upgrade
+LINKLESS      = daemon redirect
 BY_THEMSELVES = filters health redirect serve
 INTEGRATION   = $(subst /,.,$(basename $(wildcard tests/integration/test_*.py)))
 without       = $(filter-out $(addprefix tests.integration.test_,$(1)),$(INTEGRATION))
@@ -29,12 +28,13 @@ AXE_VERSION := 4.14.1
 
 # The kinds of transports that the integration tests go over: those of our own need Linux.
 TRANSPORTS ?= $(if $(filter Linux,$(shell uname -s)),epoll stock,stock)
+OTHERS     := linked $(addprefix over-,$(wordlist 2,9,$(TRANSPORTS)))
 
 # The tests start hundreds of programs: where the environment lets Python keep no bytecode each of them would compile everything.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help run upgrade-demo test fuzz explore soak attack lowest coverage check format apidocs changelog \
-	bench bench-micro bench-config record-verdicts record-runtime record-tls record-schema screenshots wheel dist sbom clean
+.PHONY: $(OTHERS) help run upgrade-demo test fuzz explore soak attack lowest coverage check format apidocs changelog \
+	bench bench-micro bench-config record-verdicts record-runtime record-tls record-schema own-schema screenshots wheel dist sbom clean
 
 help:
 	@echo 'make run     start the demo: proxy on 127.0.0.1:10000, admin on 127.0.0.1:9901, two backends; Ctrl-C stops it'
@@ -57,6 +57,7 @@ help:
 	@echo 'make record-runtime   the same of tests/runtime/recorded.json, about runtime values; ENVOY=PATH as above'
 	@echo 'make record-tls       the same of tests/net/tls/recorded.json, about certificates; ENVOY=PATH as above'
 	@echo 'make record-schema    take what xds-protos lacks from Envoy, into tcpmesh/config/schema/; ENVOY=PATH as above'
+	@echo 'make own-schema       compile the .proto files of tcpmesh/config/schema/own/'
 	@echo 'make screenshots      take the pictures of the live page anew, into docs/images; wants chromium and the font Inter'
 	@echo 'make wheel   build dist/*.whl'
 	@echo 'make dist    build the source archive, and from it the wheel, for a release'
@@ -75,11 +76,14 @@ test: $(VENV)/.has-test $(AXE)
 	$(BIN)/trial --jobs $(JOBS) $(UNIT_TESTS) || failed=1; \
 	TCPMESH_LINK=bytes $(BIN)/trial --jobs $(JOBS) $(LINK_TESTS) || failed=1; \
 	TCPMESH_TRANSPORT=$(firstword $(TRANSPORTS)) $(BIN)/trial $(INTEGRATION) || failed=1; \
-	for transport in $(wordlist 2,9,$(TRANSPORTS)); do \
-		TCPMESH_TRANSPORT=$$transport $(BIN)/trial $(call without,$(ONCE) $(BY_THEMSELVES)) || failed=1; \
-	done; \
-	TCPMESH_LINK=bytes $(BIN)/trial $(call without,$(ONCE) $(LINKLESS)) || failed=1; \
+	$(MAKE) --jobs 2 --keep-going --output-sync $(OTHERS) || failed=1; \
 	exit $$failed
+
+$(filter over-%,$(OTHERS)): over-%:
+	TCPMESH_TRANSPORT=$* $(BIN)/trial --temp-directory _trial_temp.$* $(call without,$(ONCE) $(BY_THEMSELVES))
+
+linked:
+	TCPMESH_LINK=bytes $(BIN)/trial --temp-directory _trial_temp.linked $(call without,$(ONCE) $(LINKLESS))
 
 fuzz: $(VENV)/.has-fuzz
 	$(BIN)/python -m tests.fuzz.client_hello -max_total_time=60
@@ -147,6 +151,9 @@ record-tls: $(VENV)/.has-test
 
 record-schema: $(VENV)/.has-test
 	$(BIN)/python -m tests.config.schema.record $(ENVOY)
+
+own-schema: $(VENV)/.has-test
+	$(BIN)/python -m tests.config.schema.own
 
 screenshots: $(VENV)/.has-test
 	$(BIN)/python -m tests.integration.screenshots

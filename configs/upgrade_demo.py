@@ -159,7 +159,7 @@ def main() -> None:
         config.write_text(configuration(port, admin, Server().port))
         twistd = str(Path(sys.executable).with_name("twistd"))
         command = [twistd, "--nodaemon", f"--pidfile={pid_file}", "tcpmesh"]
-        command += ["--disable-hot-restart", "--log-level", "warning", "--concurrency", "1"]
+        command += ["--disable-hot-restart", "--log-level", "warning"]
         subprocess.Popen([*command, "--config-path", str(config)])
         wait_for(port)
         try:

@@ -1,7 +1,8 @@
 """From an `@type` to the extension that understands it: the path is the type.
 
 `envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy` is found in
-`tcpmesh/extensions/filters/network/tcp_proxy/__init__.py`, and an enum value such as STRICT_DNS in
+`tcpmesh/extensions/filters/network/tcp_proxy/__init__.py`, one that begins with `tcpmesh` likewise,
+and an enum value such as STRICT_DNS in
 `tcpmesh/extensions/clusters/strict_dns.py`; nothing has to be listed anywhere.  A module registers
 what it has with the decorators here when it is imported, and it is imported when a configuration
 asks for it.
@@ -42,6 +43,7 @@ from tcpmesh.runtime.runtime import Runtime
 from tcpmesh.stats.scope import Scope
 from tcpmesh.stats.store import Store
 from tcpmesh.values.drain import DrainDecision
+from tcpmesh.values.live.clients import Limits
 from tcpmesh.values.live.host_events import RecentEvents
 from tcpmesh.values.overload import Overload
 from tcpmesh.values.shared.counts import LocalCounts, SharedCounts
@@ -91,7 +93,8 @@ class WrongConfig(Exception):
         self.problems = dict(problems)
 
 
-def _this_process() -> Sequence[int]:
+def this_process() -> Sequence[int]:
+    """The number of this process, which is all that there is."""
     return (os.getpid(),)
 
 
@@ -178,7 +181,7 @@ class MainContext:
     events: RecentEvents = field(default_factory=RecentEvents)
     """What has happened to hosts of late."""
 
-    processes: Callable[[], Sequence[int]] = _this_process
+    processes: Callable[[], Sequence[int]] = this_process
     """The numbers of the processes of this proxy, main's own the first."""
 
 
@@ -228,6 +231,9 @@ class WorkerContext:
 
     closes: Closes = field(default_factory=Closes)
     """The connections that have ended last, the latest at the end."""
+
+    limits: Limits = field(default_factory=Limits)
+    """The limits that know clients, which may be asked about them."""
 
     scope: Scope | None = None
     """Where a transport socket counts: the scope of its listener or cluster."""
@@ -396,7 +402,7 @@ def _module(name: str) -> str:
 def _own_module(name: str) -> str:
     """The module that is ours for a type, if there is one; empty for a type that has no place."""
     parts = name.split(".")
-    if parts[:2] == ["envoy", "extensions"] and len(parts) > 4:
+    if parts[0] in ("envoy", "tcpmesh") and parts[1:2] == ["extensions"] and len(parts) > 4:
         return ".".join(("tcpmesh", "extensions", *parts[2:-2]))
     sink = name.removeprefix(_OLD_SINKS)
     if sink != name:

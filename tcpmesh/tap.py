@@ -196,7 +196,7 @@ class Options(usage.Options):
                 f"--restart-epoch={self['restart-epoch']} is of no use with --use-dynamic-base-id"
             )
         if self["concurrency"] is None:
-            self["concurrency"] = processors() if self["cpuset-threads"] else 1
+            self["concurrency"] = processors()
         if self["enable-fine-grain-logging"] and self["component-log-level"]:
             raise usage.UsageError(
                 "--component-log-level will not work with --enable-fine-grain-logging"

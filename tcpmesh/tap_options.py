@@ -181,7 +181,8 @@ _PARAMETERS: list[list[Any]] = [
         "concurrency",
         None,
         None,
-        "Worker processes; 1, which is the default, for none beside this one.",
+        "Worker processes, by default one for each processor that may be used; 1 for none beside "
+        "this one.",
         at_least_one,
     ],
     ["log-level", "l", "info", "trace, debug, info, warning, error, critical or off.", level],
@@ -325,7 +326,7 @@ FLAGS: list[list[Any]] = [
     ["use-dynamic-base-id", None, "Take a base id that nobody has."],
     ["skip-deprecated-logs", None, "Do not warn of fields that Envoy has deprecated."],
     ["log-stacktrace-single-entry", None, "No effect: it always is one."],
-    ["cpuset-threads", None, "Have as many workers as processors may be used."],
+    ["cpuset-threads", None, "Of no effect: that is the default of --concurrency."],
     [
         "log-format-escaped",
         None,

@@ -18,7 +18,8 @@ from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh import __version__, tap
-from tcpmesh.config import collector, load
+from tcpmesh.config import collector
+from tcpmesh.config.text import files
 from tcpmesh.logs.levels import LOGGERS
 from tcpmesh.server.service import Server
 from tcpmesh.tap_help import OTHERS
@@ -187,11 +188,9 @@ class NamesTests(OptionsTestCase):
         self.assertEqual(expected, options.server_options())
 
     def test_processors(self) -> None:
-        """Without --concurrency there is one worker; with --cpuset-threads there are as many as
-        processors may be used.
-        """
+        """Without --concurrency there are as many workers as processors may be used."""
         self.patch(tap, "processors", lambda: 7)
-        self.assertEqual(1, self.parse(*EMPTY).server_options().concurrency)
+        self.assertEqual(7, self.parse(*EMPTY).server_options().concurrency)
         options = self.parse(*EMPTY, "--cpuset-threads").server_options()
         self.assertEqual(7, options.concurrency)
 
@@ -265,14 +264,13 @@ class OptionsOfEnvoyTests(OptionsTestCase):
         self.assertEqual(["starts"], self.said("--drain-time-s=600"))
 
     def test_cpuset_threads(self) -> None:
-        """--cpuset-threads asks for the default of --concurrency, and beside it is a warning."""
-        self.assertEqual(["starts"], self.said("--cpuset-threads"))
+        """--cpuset-threads is a warning, for it asks for the default of --concurrency, and beside
+        that for nothing.
+        """
+        warning = "--cpuset-threads: warning: no effect: --concurrency"
+        self.assertEqual(["starts", f"{warning} does so by default"], self.said("--cpuset-threads"))
         self.assertEqual(
-            [
-                "starts",
-                "--cpuset-threads: warning: no effect: --concurrency says how many workers there "
-                "are",
-            ],
+            ["starts", f"{warning} says how many workers there are"],
             self.said("--cpuset-threads", "--concurrency=4"),
         )
 
@@ -518,7 +516,7 @@ class ConfigurationTests(OptionsTestCase):
         """A file that is larger than any configuration, or has no end, is refused and not read
         on.
         """
-        self.patch(load, "MAX_BYTES", 1 << 20)
+        self.patch(files, "MAX_BYTES", 1 << 20)
         self.assertEqual(1, self.ends("-c", "/dev/zero"))
         self.assertEqual(
             "/dev/zero: cannot read the configuration: it is larger than 1 MiB\n",

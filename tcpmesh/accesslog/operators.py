@@ -55,11 +55,12 @@ class Operators:
 
     def __init__(self, node: Any = None, more: Collection[str] = ()) -> None:
         self._more = more
-        self.table: dict[str, Build] = {
+        self.table: dict[str, Build | None] = {
             **_SIMPLE,
             **cel_operators(node),
-            "COALESCE": coalesce(self.build),
+            "COALESCE": None,
         }
+        """By name; `None` for the one that is made of others."""
 
     def parse(self, text: str) -> tuple[Part, ...]:
         """Take a format apart.
@@ -73,7 +74,8 @@ class Operators:
 
         :raise FormatError: where Envoy refuses its argument.
         """
-        ask = self.table[operator.name](operator)
+        build = self.table[operator.name]
+        ask = coalesce(operator, self.build) if build is None else build(operator)
         return with_room(ask) if any(each in operator.name for each in _OF_OTHERS) else ask
 
 

@@ -19,6 +19,7 @@ from zope.interface import implementer
 from twisted.internet.defer import Deferred
 
 from tcpmesh.cluster.balancing.lookahead import Lookahead
+from tcpmesh.cluster.balancing.no_hosts import NoHosts
 from tcpmesh.cluster.balancing.policy import PolicyContext, balancer, panic_threshold
 from tcpmesh.cluster.hosts.endpoint_stats import EndpointStats
 from tcpmesh.cluster.hosts.host import Host
@@ -125,7 +126,7 @@ class Cluster:
         self._send = send
         self._clock = context.network.clock
         self._cooperator = context.network.cooperator
-        self._new_pause = partial(Pause, context.network, ended=self._go_on)
+        self._context = context
         self._detects_outliers: bool = message.HasField("outlier_detection")
         with all_or_nothing() as undo:
             self._build(message, context, undo)
@@ -147,13 +148,11 @@ class Cluster:
         self._first_tables = policy_context.first_tables
         self._balancer = balancer(message, policy_context)
         self._named_hosts: INamedHostsBalancer | None = INamedHostsBalancer(self._balancer, None)
-        point = context.overload.point(CONNECTION_POOL_NEW_CONNECTION)
-        self.pools = pools_of(message, self, context.network, point)
+        self._point = context.overload.point(CONNECTION_POOL_NEW_CONNECTION)
+        self.pools = pools_of(message, self, context.network, self._point)
         """Where its connections come from, or `None` where each client makes its own."""
-        self._new_pools = partial(Pools, message, self, context.network, point)
         if self.pools is not None and self.pools.looks_ahead:
             self._balancer = Lookahead(self._balancer)
-        self._new_http2 = partial(_http2_pools, message, self, context)
         self._http2: IHttp2Upstream | None = None
         self._http1: IHttp1Upstream | None = None
         self._is_balanced = False
@@ -229,7 +228,7 @@ class Cluster:
             else:
                 self.paused.end()
         elif seconds:
-            self.paused = self._new_pause(seconds)
+            self.paused = Pause(self._context.network, seconds, ended=self._go_on)
 
     def _go_on(self) -> None:
         self.paused = None
@@ -379,13 +378,13 @@ class Cluster:
         aggregate are not closed for that.
         """
         if self.pools is None:
-            self.pools = self._new_pools()
+            self.pools = Pools(self.message, self, self._context.network, self._point)
 
     @property
     def http2(self) -> IHttp2Upstream:
         """Its hosts as gRPC calls reach them, made with the first one."""
         if self._http2 is None:
-            self._http2 = self._new_http2()
+            self._http2 = _http2_pools(self.message, self, self._context)
         return self._http2
 
     @property
@@ -438,9 +437,18 @@ class Cluster:
         self.dialer.close()
 
     def release(self) -> None:
-        """Nothing is left of it, or a successor goes on with its statistics."""
+        """Nothing is left of it, or a successor goes on with its statistics.  Connections that go
+        on know their hosts, which know the cluster: it lets go of them, or all would be a cycle.
+        """
         self._counts.close()
+        if self._endpoint_stats is not None:
+            self._endpoint_stats.collect(())
         self.stats.scope.close()
+        self.hosts, self._by_key, self._named, self._by_address = (), {}, {}, None
+        self._assignment, self._sets = Assignment(), HostSets()
+        self._balancer.update(self._sets)  # its tables know it
+        self._balancer, self._named_hosts = NoHosts(), None
+        self._http2 = self._http1 = None
 
     def _policy_context(self, context: WorkerContext) -> PolicyContext:
         shared = {each.name: getattr(context, each.name) for each in fields(WorkerContext)}

@@ -13,11 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import count
 from typing import Any
 
-from twisted.internet.defer import Deferred, gatherResults, succeed
+from twisted.internet.defer import CancelledError, Deferred, gatherResults, succeed
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from tcpmesh.cluster.balancing import policy
 from tcpmesh.cluster.cluster import Cluster
@@ -78,6 +80,30 @@ DECLARED = Declaration(
 )
 
 
+class _Tell:
+    """Tells workers, and main's own cluster, of one cluster.  What main does for it and the parts
+    of that share this, so that no part has to know the whole, which would keep both.
+    """
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.own: Cluster | None = None
+        """The cluster as main has it for calls of its own, made with the first one."""
+
+    def __call__(self, message: ToWorker) -> None:
+        """Tell them."""
+        self._send(message)
+        own = self.own
+        if own is None:
+            return
+        if isinstance(message, Hosts):
+            own.update_hosts(message)
+        elif isinstance(message, Flags):
+            own.set_flags(message.host, message.flags)
+        elif isinstance(message, Rebalance):
+            own.unbalance()
+
+
 class ClusterEntry:
     """What main does for one cluster.
 
@@ -105,7 +131,7 @@ class ClusterEntry:
         self.name: str = message.name
         self.refused: ClusterRefused | None = None
         """Why a worker cannot build it."""
-        self._send = send
+        self._tell = _Tell(send)
         self._is_asked = is_asked
         self.added_via_api = False
         """Whether discovery has brought it."""
@@ -113,13 +139,13 @@ class ClusterEntry:
         self.paused_until = 0.0
         """When new connections are held no more, by the clock of the network."""
         self._clock = context.network.clock
-        self._own: Cluster | None = None
-        """The cluster as main has it for calls of its own, made with the first one."""
         with all_or_nothing() as undo:
             self._release_secrets = hold_secrets(message)
             undo.callback(self._release_secrets)
-            self._discovery = discovery_of(message, context)
-            undo.callback(self._discovery.stop)
+            discovery = discovery_of(message, context)
+            undo.callback(discovery.stop)
+            self._discovery: IDiscovery | None = discovery
+            """`None` once it is stopped: where it has found nothing, it knows who waits."""
             self.membership = Membership(number, message, context, self._tell)
             undo.callback(self.membership.release)
             socket_context = replace(context, scope=self.membership.stats.scope)
@@ -133,7 +159,7 @@ class ClusterEntry:
                 context,
                 wheel,
                 outlier_log,
-                self._discovery.dropped_hosts_stay,
+                discovery.dropped_hosts_stay,
             )
 
     def start(self, warmed: Callable[[ClusterEntry], object]) -> None:
@@ -146,15 +172,17 @@ class ClusterEntry:
             self.membership.warmed()
             warmed(self)
 
-        warm = self._discovery.warm.addCallback(lambda _: self._monitor.first_round()).addCallback(
-            ready
-        )
-        warm.addErrback(
-            lambda failure: log.failure("cluster {name} cannot start", failure, name=self.name)
-        )
-        if INamedHostsDiscovery.providedBy(self._discovery):
-            self._discovery.follow(lambda: self._send(Cleanup(self.number)))
-        self._discovery.start(self._monitor.update_hosts)
+        discovery = self._discovery
+        assert discovery is not None
+        warm = discovery.warm.addCallback(lambda _: self._monitor.first_round()).addCallback(ready)
+        warm.addErrback(self._cannot_start)
+        if INamedHostsDiscovery.providedBy(discovery):
+            discovery.follow(partial(self._tell, Cleanup(self.number)))
+        discovery.start(self._monitor.update_hosts)
+
+    def _cannot_start(self, failure: Failure) -> None:
+        if self._discovery is not None:  # else it was stopped before it was warm
+            log.failure("cluster {name} cannot start", failure, name=self.name)
 
     def status(self) -> ClusterStatus:
         """The cluster as the admin interface shows it."""
@@ -184,23 +212,11 @@ class ClusterEntry:
 
         :param send: takes what it has to tell main.
         """
-        if self._own is None:
-            self._own = Cluster(self.message, context, self.number, send)
-            self._own.update_hosts(self.membership.told())
-        return self._own
-
-    def _tell(self, message: ToWorker) -> None:
-        """Tell workers, and our own."""
-        self._send(message)
-        own = self._own
+        own = self._tell.own
         if own is None:
-            return
-        if isinstance(message, Hosts):
-            own.update_hosts(message)
-        elif isinstance(message, Flags):
-            own.set_flags(message.host, message.flags)
-        elif isinstance(message, Rebalance):
-            own.unbalance()
+            own = self._tell.own = Cluster(self.message, context, self.number, send)
+            own.update_hosts(self.membership.told())
+        return own
 
     # What workers tell
 
@@ -214,12 +230,12 @@ class ClusterEntry:
 
     def take_rates(self, told: Rates) -> None:
         """How connections came out in an interval."""
-        own = self._own.rates() if self._own is not None else ()
+        own = self._tell.own.rates() if self._tell.own is not None else ()
         self._monitor.take_rates(summed(told.rates, own) if own else told.rates)
 
     def take_numbers(self, told: HostNumbers) -> None:
         """What a worker has counted of each host."""
-        own = self._own.host_numbers() if self._own is not None else ()
+        own = self._tell.own.host_numbers() if self._tell.own is not None else ()
         numbers = summed(told.numbers, own) if own else told.numbers
         self.membership.take_numbers(HostNumbers(told.cluster, numbers))
 
@@ -239,13 +255,13 @@ class ClusterEntry:
     def limits_changed(self) -> None:
         """The limits of circuit breakers are others now."""
         self.membership.limits_changed()
-        if self._own is not None:
-            self._own.breakers.refresh()
+        if self._tell.own is not None:
+            self._tell.own.breakers.refresh()
 
     def balancing_changed(self) -> None:
         """What load balancers go by is other now."""
-        if self._own is not None:
-            self._own.unbalance()
+        if self._tell.own is not None:
+            self._tell.own.unbalance()
 
     def outliers_changed(self) -> None:
         """What outlier detection goes by is other now."""
@@ -256,7 +272,7 @@ class ClusterEntry:
     def stop(self) -> Deferred[None]:
         """Look no more; fires when nothing is under way.  What workers have of it stays."""
         self._monitor.stop()
-        own, self._own = self._own, None
+        own, self._tell.own = self._tell.own, None
         if own is not None:
             own.close()
             own.release()
@@ -264,7 +280,11 @@ class ClusterEntry:
             self._dialer.close()
         self._release_secrets()
         self.membership.stop()
-        stopping: Deferred[None] | None = self._discovery.stop()
+        discovery, self._discovery = self._discovery, None
+        assert discovery is not None
+        stopping: Deferred[None] | None = discovery.stop()
+        discovery.warm.cancel()
+        discovery.warm.addErrback(Failure.trap, CancelledError)
         return succeed(None) if stopping is None else stopping
 
     def reopen_logs(self) -> None:

@@ -12,6 +12,7 @@ that, for a change costs them time in proportion to the hosts: see `merge_window
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -125,6 +126,7 @@ class Membership:
             if common.HasField("update_merge_window")
             else MERGE_WINDOW
         )
+        self._rebalance = partial(send, Rebalance(cluster))
         self._merging = MergeWindow(context.network.clock, window, context.store, self._rebalance)
         self._socket_rules = MatchRules(message)
         # Last, for it is to be given back.
@@ -247,9 +249,6 @@ class Membership:
         are merged.
         """
         self._is_warm = True
-
-    def _rebalance(self) -> None:
-        self._send(Rebalance(self.cluster))
 
     # What is shown
 

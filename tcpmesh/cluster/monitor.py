@@ -176,13 +176,14 @@ class HealthMonitor:
         """Fires once each host there is at this moment has a result of each health check; at once
         where there are none.
         """
-        return gatherResults([check.first_round() for check in self._checks]).addCallback(
-            lambda results: None
-        )
+        rounds = [check.first_round() for check in self._checks]
+        return gatherResults(rounds, consumeErrors=True).addCallback(lambda results: None)
 
     def stop(self) -> None:
         """Check and judge no more."""
-        for check in self._checks:
+        # Each check knows this monitor, which lets go of them, so that nothing goes in a circle.
+        checks, self._checks = self._checks, []
+        for check in checks:
             check.stop()
         if self._detector is not None:
             self._detector.stop()

@@ -42,8 +42,11 @@ def option_problems(
         *_found(UNSUPPORTED, "tcpmesh does not support this option yet", severity, given),
         *_found(SERVED_OTHERWISE, "no effect", "warning", changed),
     ]
-    if {"concurrency", "cpuset-threads"} <= set(given):
-        text = "no effect: --concurrency says how many workers there are"
+    if "cpuset-threads" in given:
+        reason = (
+            "says how many workers there are" if "concurrency" in given else "does so by default"
+        )
+        text = f"no effect: --concurrency {reason}"
         found.append(Problem(Place("--cpuset-threads"), "", text, "warning"))
     return tuple(sorted(found, key=lambda problem: problem.place))
 

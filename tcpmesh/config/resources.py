@@ -27,7 +27,14 @@ from tcpmesh.config.messages.scalars import Wrong
 from tcpmesh.config.messages.types import find_type
 from tcpmesh.config.support import unsupported
 from tcpmesh.config.text.problems import ConfigError, FieldPath, Place, Problem, by_place
-from tcpmesh.config.text.source import Document, Node, Scalar, Sequence, decode
+from tcpmesh.config.text.source import (
+    Document,
+    Node,
+    Scalar,
+    Sequence,
+    decode,
+    taking_apart,
+)
 from tcpmesh.config.text.source import Mapping as MappingNode
 from tcpmesh.config.text.source_map import SourceMap, flattened
 
@@ -111,10 +118,29 @@ def load_resources(
     judged.node.CopyFrom(bootstrap.node)
     if kind != SECRET:
         judged.static_resources.secrets.extend(bootstrap.static_resources.secrets)
+    documents: list[Document] = []
     try:
-        reading, version = _read(path, kind, judged, allow_unknown_fields)
+        reading, version = _read(path, kind, judged, allow_unknown_fields, documents)
+        return _judge(path, kind, judged, reading, version, allow_unsupported, environ, check)
     except ConfigError as error:
         raise NotReadable(str(error)) from None
+    finally:
+        # It is done by a thread, and others would wait for all of a tree to go at once.
+        for document in documents:
+            for _ in taking_apart(document.root):
+                pass
+
+
+def _judge(
+    path: str,
+    kind: str,
+    judged: Any,
+    reading: Reading,
+    version: str,
+    allow_unsupported: bool,
+    environ: Mapping[str, str],
+    check: Check | None,
+) -> Resources:
     messages = _list_of(judged, kind)
     report = Report(judged, SourceMap([reading.document], path), [reading], environ)
     report.has_cluster_discovery = report.has_listener_discovery = True  # what is not here may come
@@ -169,8 +195,15 @@ def _path_to(kind: str) -> FieldPath:
 
 
 def _read(
-    path: str, kind: str, bootstrap: Bootstrap, allow_unknown_fields: bool
+    path: str,
+    kind: str,
+    bootstrap: Bootstrap,
+    allow_unknown_fields: bool,
+    documents: list[Document],
 ) -> tuple[Reading, str]:
+    """
+    :param documents: is given what is read.
+    """
     data, suffix = bytes_of(path), Path(path).suffix.lower()
     if suffix in (".pb", ".pb_text"):
         response = _parsed(data, path, is_binary=suffix == ".pb")
@@ -178,12 +211,15 @@ def _read(
             _add(packed, path, kind, bootstrap)
         return Reading(Document(path, "", MappingNode(0, 0))), response.version_info
     document = document_of(decode(data), path, suffix in (".yaml", ".yml"))
+    documents.append(document)
     version, nodes = _parts(document)
     items = Sequence(1, 1)
     container, name = _LISTS[kind]
     root = _mapping(container, _mapping(name, items))
     items.items.extend(_judged_as(_content(document, node, kind), kind) for node in nodes)
-    reading = Reading(Document(path, document.text, root, document.remarks), allow_unknown_fields)
+    read = Document(path, document.text, root, document.remarks)
+    documents.append(read)
+    reading = Reading(read, allow_unknown_fields)
     reading.into(bootstrap)
     return reading, version
 

@@ -189,13 +189,20 @@ class FilterManager(QuietHalfCloseableProtocol):
                 self._seeing.discard(position)
             self._run(position + 1)
 
-    def close(self, reason: str, flag: ResponseFlag = NO_FLAGS, details: str = "") -> None:
+    def close(
+        self,
+        reason: str,
+        flag: ResponseFlag = NO_FLAGS,
+        details: str = "",
+        reset: bool = False,
+    ) -> None:
         """Close the client at once, and whatever it was connected to: with a reset where it has not
         taken all that was for it, or a listener filter alone has seen what it has sent.
 
         :param reason: in Envoy's words, as DOWNSTREAM_LOCAL_CLOSE_REASON has it.
         :param flag: the response flags that this gives the connection.
         :param details: what CONNECTION_TERMINATION_DETAILS has to say.
+        :param reset: whether with a reset in any case.
         """
         connection = self.connection
         info = connection.stream_info
@@ -207,7 +214,8 @@ class FilterManager(QuietHalfCloseableProtocol):
         info.flags |= flag
         info.termination_details = info.termination_details or details
         why = CloseReason(EndedBy.PROXY, info.phase, Cause.FILTER, detail=reason)
-        connection.close(why, reason, reset=is_unread or bool(connection.transport.buffered))
+        reset = reset or is_unread or bool(connection.transport.buffered)
+        connection.close(why, reason, reset=reset)
 
     # The way through
 

@@ -6,9 +6,12 @@ Theory of operation.  A bucket with tokens that come back evenly is nothing but 
 which it would have been empty, had nothing but the tokens since then come.  At `now` it has
 `(now - moment) * rate` tokens, though never more than `most`; to take one moves the moment on by
 the time that a token takes.  So the state is one number, which only grows, and workers can share it
-as they share counts (`tcpmesh.values.shared.counts`): each adds to its own part what it moves the
-moment on by, and the sum is the moment.  Two workers that take a token in the same microseconds may
-both get the last one; there is no other way in which a limit is exceeded.
+as they share counts (`tcpmesh.values.shared.counts`): each notes the moment to which it has moved
+the bucket on last, and the latest of all is the bucket's.  Two workers that take a token in the
+same microseconds may both get the last one; there is no other way in which a limit is exceeded.
+(Were each to note by how much it has moved the moment on, and the sum to be the moment, then of two
+that come at once after a pause both would make up for the whole pause, and nobody would get a token
+for as long again.)
 """
 
 from __future__ import annotations
@@ -18,7 +21,30 @@ from twisted.internet.interfaces import IReactorTime
 from tcpmesh.config.fields.token_buckets import Bucket
 from tcpmesh.values.shared.counts import SharedCount
 
-_SECOND = 1_000_000_000
+SECOND = 1_000_000_000
+
+
+class Pace:
+    """How the moment of a bucket moves on; nanoseconds."""
+
+    __slots__ = ("_token", "full")
+
+    def __init__(self, bucket: Bucket) -> None:
+        self._token = max(1, round(SECOND / bucket.per_second))
+        self.full = bucket.most * self._token
+        """What it takes to fill it.  A moment is kept as one that is later by this, so that 0 is a
+        bucket that has been full since the clock began.
+        """
+
+    def after(self, moment: int, now: int) -> int:
+        """The moment of a bucket when a token is taken; 0 where there is none."""
+        # Not earlier than that of a full bucket, and then a token later.
+        after = max(moment, now) + self._token
+        return after if after <= now + self.full else 0
+
+    def wait(self, moment: int, now: int) -> int:
+        """How long it is until there is a token."""
+        return max(moment + self._token - self.full - now, 0)
 
 
 class TokenBucket:
@@ -28,27 +54,21 @@ class TokenBucket:
     :param count: of this bucket alone; nanoseconds.
     """
 
-    __slots__ = ("_clock", "_count", "_full", "_token")
+    __slots__ = ("_clock", "_count", "_pace")
 
     def __init__(self, bucket: Bucket, clock: IReactorTime, count: SharedCount) -> None:
         self._clock = clock
         self._count = count
-        self._token = max(1, round(_SECOND / bucket.per_second))
-        self._full = bucket.most * self._token
-        """What it takes to fill it.  The count is later than the moment by this, so that 0 is a
-        bucket that has been full since the clock began.
-        """
+        self._pace = Pace(bucket)
 
     def take(self) -> bool:
         """One token, if there is one."""
-        now = int(self._clock.seconds() * _SECOND)
-        before = self._count.total
-        # Not earlier than that of a full bucket, and then a token later.
-        after = max(before, now) + self._token
-        if after > now + self._full:
+        after = self._pace.after(self._count.highest, int(self._clock.seconds() * SECOND))
+        if not after:
             return False
-        self._count.own += after - before
+        self._count.own = after
         return True
 
     def close(self) -> None:
         """Nobody takes any more."""
+        self._count.close()

@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 
 from tcpmesh.values.drain import DrainScope
 from tcpmesh.values.lifecycle.reload import Configuration, Reloaded
+from tcpmesh.values.live.clients import ClientQuery, TopClients
 from tcpmesh.values.live.traffic import Traffic
 from tcpmesh.values.runtime import Entry
 from tcpmesh.values.statuses import (
@@ -118,6 +119,9 @@ class IServer(Interface):
 
     def closes(query: CloseQuery) -> Deferred[tuple[CloseRow, ...]]:
         """The connections that have ended, the last first."""
+
+    def top_clients(query: ClientQuery) -> Deferred[TopClients]:
+        """Which clients have most connections, as limits of each client know it."""
 
     def close_connections(
         filters: tuple[FieldFilter, ...], percent: int = 100, gently: bool = False

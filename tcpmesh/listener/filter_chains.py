@@ -58,7 +58,7 @@ class FilterChains:
         info: ListenerInfo,
     ) -> None:
         self._context = context
-        self._listener = listener
+        self._listener: Serving | None = listener
         self._info = info
         self._chains: dict[bytes, FilterChain] = {}
         """By digests of their messages."""
@@ -106,6 +106,13 @@ class FilterChains:
         for chain in list(self):
             chain.close()
 
+    def let_go(self) -> None:
+        """The last client has left, and none comes any more."""
+        self._listener = self._made = None
+        self._chains = {}
+        self._leaving = set()
+        self.find = _nobody
+
     def forget(self, chain: FilterChain) -> None:
         """The last client of a chain has left, which may have been one that is no more."""
         self._leaving.discard(chain)
@@ -115,6 +122,7 @@ class FilterChains:
 
         :param key: its digest.
         """
+        assert self._listener is not None
         filters = (
             ChainFilters(message, self._context, self._listener, f"chain.{key.hex()}")
             if filters is None
@@ -265,6 +273,10 @@ class _Building:
 def _chosen(matched: _Matched, default: FilterChain | None) -> Find:
     choose, by_name = matched
     return lambda info: default if (name := choose(info)) is None else by_name.get(name)
+
+
+def _nobody(info: StreamInfo) -> None:
+    """There is no chain for anybody."""
 
 
 def _or_default(find: Find, default: FilterChain) -> Find:

@@ -8,6 +8,7 @@ listener, whose clients come from this process itself, has a place of another ki
 from __future__ import annotations
 
 import socket
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from twisted.internet.interfaces import IListeningPort
@@ -65,19 +66,32 @@ class ListenSocket:
 
     def _take_rest(self) -> None:
         """Let in also whoever waits at the other sockets that workers before this one had."""
-        for sock in self._network.take_rest(self.address, self.options):
+        for sock in self._rest():
             self._add_beside(sock)
+
+    def _rest(self) -> Sequence[Any]:
+        """What is left of a process before this one that is bound to the same address."""
+        address = Address.from_sockaddr(self._sock.family, self._sock.getsockname())
+        return [self._own(each) for each in self._network.take_rest(address, self.options)]
+
+    def _own(self, sock: Any) -> Any:
+        """A socket that was bound by the port that the system chose."""
+        sock.asked = self.address
+        return sock
 
     def _add_beside(self, sock: Any) -> None:
         """Clients wait at this socket too."""
         beside = type(self)(self.address, self.options, self._network)
-        beside._sock, beside._is_taken_over, beside._is_paused = sock, True, self._is_paused
+        beside._sock, beside._is_paused = sock, self._is_paused
+        beside._is_taken_over, beside._is_given = not self._is_given, self._is_given
         self._beside.append(beside)
 
-    def take(self, sock: Any) -> None:
-        """Main has bound the address, and this is the socket."""
-        self._sock = sock
+    def take(self, sockets: Sequence[Any]) -> None:
+        """Main has bound the address: clients are accepted from these sockets."""
+        self._sock, *rest = sockets
         self._is_given = True
+        for sock in rest:
+            self._add_beside(sock)
 
     @property
     def binding(self) -> tuple[Any, ...]:
@@ -187,7 +201,18 @@ class KeptSocket(ListenSocket):
 
         :raise tcpmesh.net.listen.BindError: where the system refuses.
         """
-        self._sock = self._network.bind(other.bound, self.options)
+        self._sock = self._own(self._network.bind(other.bound, self.options))
+
+    def rest(self) -> list[KeptSocket]:
+        """Those of the same address that workers before had more than there are now."""
+        found = []
+        for sock in self._rest():
+            found.append(self.another())
+            found[-1]._sock = sock
+        return found
+
+    def _take_rest(self) -> None:
+        """Each is kept by itself: see `rest`."""
 
     def duplicate(self) -> Any:
         """Another descriptor of the socket, once it listens."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 from zope.interface import implementer
@@ -138,6 +139,7 @@ class Listener(ServerFactory):
             context, scope=self.stats.scope, drain=self.drain, overload=self._overload
         )
         self._chains = FilterChains(message, chain_context, self, self._info)
+        undo.callback(self._chains.let_go)
         undo.callback(self._chains.close)
         if are_wanted(message):
             self._filters = ListenerFilterManager(
@@ -170,10 +172,13 @@ class Listener(ServerFactory):
         for each in self.listen_sockets:
             each.bind(left.pop(each.binding, None))
 
-    def take_sockets(self, sockets: Sequence[Any]) -> None:
-        """Main has bound the addresses: these are the sockets, in their order."""
-        for each, sock in zip(self.listen_sockets, sockets, strict=True):
-            each.take(sock)
+    def take_sockets(self, sockets: Sequence[Any], counts: Sequence[int]) -> None:
+        """Main has bound the addresses: these are the sockets, so many of each address, in their
+        order.
+        """
+        left = iter(sockets)
+        for each, count in zip(self.listen_sockets, counts, strict=True):
+            each.take(list(islice(left, count)))
 
     def open(self) -> None:
         """Accept clients from now on.
@@ -278,7 +283,12 @@ class Listener(ServerFactory):
         if self.open_connections:
             return
         self._release()
-        if self._stopped is not None and (self._filters is None or not self._filters.active):
+        if self._filters is not None and self._filters.active:
+            return
+        # Those below know it, and all would be a cycle.
+        self._chains.let_go()
+        self._first = self._filters = None
+        if self._stopped is not None:
             stopped, self._stopped = self._stopped, None
             stopped.callback(None)
 

@@ -196,7 +196,7 @@ class Listeners:
             if self._binds:
                 listener.bind(self._listeners.get(told.predecessor))
             elif sockets:
-                listener.take_sockets(sockets)
+                listener.take_sockets(sockets, told.sockets)
             if self._is_started:
                 listener.open()
         return listener

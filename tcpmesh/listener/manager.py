@@ -107,7 +107,8 @@ class ListenerManager:
         self._drain_time = drain_time
         self._workers = workers
         self._fails_health_checks = False
-        self._draining: set[IDelayedCall] = set()
+        self._draining: dict[int, IDelayedCall] = {}
+        self._drain_numbers = count(1)
         self._drains: set[DrainScope] = set()
         """Drains of many listeners that have begun."""
         self._not_listening: set[DrainScope] = set()
@@ -245,12 +246,13 @@ class ListenerManager:
         self._after_drain_time(end)
 
     def _after_drain_time(self, act: Callable[[], object]) -> None:
-        def over() -> None:
-            self._draining.discard(call)
-            act()
+        number = next(self._drain_numbers)
+        call = self._clock.callLater(self._drain_time, self._drain_time_over, number, act)
+        self._draining[number] = call
 
-        call = self._clock.callLater(self._drain_time, over)
-        self._draining.add(call)
+    def _drain_time_over(self, number: int, act: Callable[[], object]) -> None:
+        del self._draining[number]
+        act()
 
     def add_static(self, messages: Any) -> None:
         """Add the listeners of a bootstrap; of several with one name the first counts, as in Envoy.
@@ -314,8 +316,9 @@ class ListenerManager:
 
     def stop(self) -> Deferred[None]:
         """Accept no more clients anywhere and close those there are; fires when they are gone."""
-        while self._draining:
-            self._draining.pop().cancel()
+        draining, self._draining = self._draining, {}
+        for call in draining.values():
+            call.cancel()
         self._stopped.tally += len(self._listeners)
         stopped: Deferred[None] = Deferred()
         self._stopping.append(stopped)

@@ -59,6 +59,7 @@ class ListeningSockets:
         self._handed = list(handed)
         self._made: WeakSet[BoundSocket] = WeakSet()
         self._taken: WeakValueDictionary[tuple[Address, str], BoundSocket] = WeakValueDictionary()
+        """Those of the predecessor's that were taken, by what they are bound to."""
 
     def bind(self, address: Address, options: ListenOptions) -> BoundSocket:
         """A socket that is bound to an address.
@@ -74,7 +75,7 @@ class ListeningSockets:
         return sock
 
     def take_rest(self, address: Address, options: ListenOptions) -> list[BoundSocket]:
-        """All that are left of the predecessor's for this address.
+        """All that are left of the predecessor's and are bound to this address.
 
         :raise BindError: where one cannot be as the options say.
         """
@@ -87,9 +88,16 @@ class ListeningSockets:
         return found
 
     def opened(self) -> list[BoundSocket]:
-        """Those that clients can connect to, the oldest first."""
+        """Those that clients can connect to, the oldest first; of several descriptors of one socket
+        the first, and none of what the process was started with.
+        """
         there = [each for each in self._made if each.fileno() >= 0 and _listens(each)]
-        return sorted(there, key=lambda each: each.serial)
+        known = {_identity(each.sock) for each in self.inherited.all()}
+        found: dict[tuple[int, int], BoundSocket] = {}
+        for each in sorted(there, key=lambda each: each.serial):
+            if (identity := _identity(each)) not in known:
+                found.setdefault(identity, each)
+        return list(found.values())
 
     def settle(self) -> list[str]:
         """All listeners are there: what the predecessor had besides is closed.  Its texts."""
@@ -127,7 +135,7 @@ class ListeningSockets:
             return None
         self._handed.remove(found)
         sock = BoundSocket(fileno=found.sock.detach())
-        self._taken[address, options.namespace] = sock
+        self._taken[_address(sock), options.namespace] = sock
         try:
             sock.setblocking(False)
             for option in options.before_bind + options.after_bind:
@@ -137,6 +145,16 @@ class ListeningSockets:
             sock.close()
             raise BindError(f"cannot take over '{address}': {e.strerror or e}") from None
         return sock
+
+
+def _address(sock: socket.socket) -> Address:
+    return Address.from_sockaddr(sock.family, sock.getsockname())
+
+
+def _identity(sock: socket.socket) -> tuple[int, int]:
+    """The same for all descriptors of one socket."""
+    status = os.fstat(sock.fileno())
+    return status.st_dev, status.st_ino
 
 
 def _fits(handed: Handed, address: Address, options: ListenOptions) -> bool:
@@ -149,7 +167,7 @@ def _fits(handed: Handed, address: Address, options: ListenOptions) -> bool:
     if address.family != socket.AF_UNIX and not address.port:
         if (handed.name, handed.asked) != (options.name, address):
             return False
-    elif Address.from_sockaddr(sock.family, sock.getsockname()) != address:
+    elif _address(sock) != address:
         return False
     return _is_of_kind(sock, options)
 

@@ -67,6 +67,18 @@ def unread(fd: int) -> int:
     return _count(fd, termios.FIONREAD)
 
 
+SIOCATMARK = 0x8905
+"""Of Linux (asm-generic/sockios.h)."""
+
+
+def is_at_urgent(fd: int) -> bool:
+    """Whether the next byte of the stream is one that was sent as urgent data."""
+    try:
+        return bool(_count(fd, SIOCATMARK))
+    except OSError:
+        return False  # the socket is of a kind that has no such thing
+
+
 def _count(fd: int, request: int) -> int:
     (count,) = struct.unpack("i", ioctl(fd, request, b"\0\0\0\0"))
     return int(count)

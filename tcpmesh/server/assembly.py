@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any, NamedTuple
 
 from tcpmesh.accesslog.manager import AccessLogManager
 from tcpmesh.interfaces import IAccessLogManager, INetwork
+from tcpmesh.registry import this_process
 from tcpmesh.server.link.link import ILink, default_link
 from tcpmesh.server.main import Main
 from tcpmesh.server.worker import Worker, worker_store
@@ -92,10 +93,12 @@ def assemble_main(
     seed: int | None = None,
     options: ServerOptions = DEFAULT_OPTIONS,
     make_access_logs: Callable[..., IAccessLogManager] = AccessLogManager,
+    processes: Callable[[], Sequence[int]] = this_process,
 ) -> AssembledMain:
     """As `assemble`, for a proxy with several workers: these are yet to join.
 
     :param count: how many there are to be.
+    :param processes: tells the numbers of all processes of the proxy, main's the first.
     """
     with all_or_nothing() as undo:
         workers = Workers(count, network, MainCounts(count))
@@ -110,6 +113,7 @@ def assemble_main(
             options,
             make_access_logs,
             workers,
+            processes,
         )
         workers.serve(main, Binder(main.context, main.receive, count, main.access_logs))
     return AssembledMain(main, workers)

@@ -28,7 +28,7 @@ from tcpmesh.config.fields.tls.secrets import static_secrets
 from tcpmesh.interfaces import IAccessLogManager, INetwork, IStatsSink
 from tcpmesh.listener.manager import ListenerManager
 from tcpmesh.net.internal.listeners import BUFFER
-from tcpmesh.registry import MainContext, build
+from tcpmesh.registry import MainContext, build, this_process
 from tcpmesh.runtime.layers import Layers
 from tcpmesh.server.certificates import Certificates
 from tcpmesh.server.discovery.discoveries import Discoveries
@@ -70,6 +70,7 @@ class Main:
     :param node: the `core.v3.Node` that the proxy is.
     :param send: tells workers.
     :param several: the workers, where there are several.
+    :param processes: tells the numbers of all processes of the proxy, main's the first.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class Main:
         options: ServerOptions,
         make_access_logs: Callable[..., IAccessLogManager] = AccessLogManager,
         several: Workers | None = None,
+        processes: Callable[[], Sequence[int]] = this_process,
     ) -> None:
         self._bootstrap = bootstrap
         self._static_secrets = tuple(bootstrap.static_resources.secrets)
@@ -106,7 +108,7 @@ class Main:
         self.layers = Layers(bootstrap, node.cluster, store, send)
         self.names = NameCaches(send)
         """The DNS caches that clients' names are looked up in."""
-        self.context = self._context(network, store, random, node)
+        self.context = self._context(network, store, random, node, processes)
         self.names.serve(self.context)
         extensions = (build(e.typed_config, self.context) for e in bootstrap.bootstrap_extensions)
         self._internal_buffer = next((each.internal_buffer for each in extensions), BUFFER)
@@ -154,7 +156,14 @@ class Main:
             store.add_collector(self.ask_numbers)
         self._merging = Merging(store, network)
 
-    def _context(self, network: INetwork, store: Store, random: Random, node: Any) -> MainContext:
+    def _context(
+        self,
+        network: INetwork,
+        store: Store,
+        random: Random,
+        node: Any,
+        processes: Callable[[], Sequence[int]],
+    ) -> MainContext:
         """What main's parts share."""
         settings = self._bootstrap.cluster_manager
         context = MainContext(
@@ -175,6 +184,7 @@ class Main:
             ),
             bootstrap=_basis(self._bootstrap),
             names=self.names,
+            processes=processes,
         )
         return replace(context, resolver=named_resolver(self._bootstrap, context))
 
@@ -221,6 +231,16 @@ class Main:
         self.live.lost(worker)
         self.watching.lost(worker)
 
+    @property
+    def is_asking(self) -> bool:
+        """Whether somebody waits for what workers say of their connections."""
+        return self.live.is_asking or self.watching.is_asking
+
+    def silent(self, worker: int) -> None:
+        """A worker does not answer at present: nobody waits for it."""
+        self.live.silent(worker)
+        self.watching.silent(worker)
+
     def receive(self, message: MainMessage) -> None:
         """A worker says something."""
         self._receivers[type(message)](message)
@@ -253,7 +273,7 @@ class Main:
 
     def _look_at_certificates(self) -> None:
         cooperator = self.context.network.cooperator
-        self.certificates.look_again(cooperator, lambda: list(self._messages()))
+        self.certificates.look_again(cooperator, self._messages)
 
     def admin_logs_differ(self, bootstrap: Any) -> bool:
         """Whether the access logs of the admin interface are others in this bootstrap."""
@@ -351,6 +371,7 @@ class Main:
         self.secrets.stop()
         self.watching.stop()
         await self.listeners.stop()
+        await self._merging.merged()
         for sink in self.sinks:
             sink.close()
         self.names.stop()

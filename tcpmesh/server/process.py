@@ -207,6 +207,10 @@ class ProcessServer(Server):
         self.notifier.close()
         return super()._close_all()
 
+    def _stops_serving(self) -> None:
+        # Names of listeners and clusters go with these, so what was counted is told before.
+        self._restart.tell_numbers()
+
     async def _stopped_serving(self) -> None:
         await self._restart.stop()
 
@@ -251,8 +255,6 @@ class ProcessServer(Server):
             return "process 1 of a container ends it, and is not to be replaced"
         if self._graceful_stop.is_begun:
             return "it ends with its last client"
-        if self._processes is not None:
-            return "it has several workers (--concurrency), which cannot be replaced so yet"
         return super().why_not_now()
 
     def sockets_to_hand_over(self) -> list[Out]:
@@ -283,6 +285,8 @@ class ProcessServer(Server):
         self.notifier.hand_over(pid)
         if self._admin is not None:
             self._admin.stop_listening()
+        if self._processes is not None:
+            self._processes.retire()
         self.drain_listeners(DrainScope.ALL, is_graceful=True, stops_listening=False)
         self.drain_listeners(DrainScope.ALL)
         self._graceful_stop = self._stop_within(max(float(seconds), LOOK))

@@ -9,6 +9,7 @@ that is, know their hosts and how these are (`startService`).
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -54,6 +55,7 @@ from tcpmesh.stats.settings import stats_store
 from tcpmesh.values.address import Address
 from tcpmesh.values.drain import DrainScope
 from tcpmesh.values.lifecycle.restart import ALONE, RestartFacts
+from tcpmesh.values.live.clients import ClientQuery, TopClients
 from tcpmesh.values.live.host_events import RecentEvents
 from tcpmesh.values.live.origin import NO_ORIGIN, Origin
 from tcpmesh.values.live.traffic import Sample, Traffic
@@ -173,9 +175,16 @@ class Server(MultiService):
         if self._processes is None:
             return assemble(bootstrap, node, network, store, link=self._link, options=options)
         self._processes.prepare(self._clock)
-        made = assemble_main(bootstrap, node, network, store, options.concurrency, options=options)
+        count = options.concurrency
+        made = assemble_main(
+            bootstrap, node, network, store, count, options=options, processes=self.pids
+        )
         self._workers = made.workers
         return made
+
+    def pids(self) -> Sequence[int]:
+        """The numbers of all processes, this one's the first."""
+        return [os.getpid(), *(self._processes.pids() if self._processes is not None else ())]
 
     def _make_network(self) -> INetwork:
         return default_network(self._clock)
@@ -240,6 +249,7 @@ class Server(MultiService):
     async def _stop(self) -> None:
         await self.numbers()
         self._flush.stop()
+        self._stops_serving()
         if self._proxy is not None:
             await self._proxy.main.stop()
         if self._processes is not None:
@@ -254,6 +264,9 @@ class Server(MultiService):
             await self._network.stop()
         if isinstance(self._clock, MonotonicReactor):
             self._clock.stop()
+
+    def _stops_serving(self) -> None:
+        """Clients are about to be cut off, and all is counted until now."""
 
     async def _stopped_serving(self) -> None:
         """Clients and the admin interface are gone, and all is counted."""
@@ -417,6 +430,12 @@ class Server(MultiService):
     def closes(self, query: CloseQuery) -> Deferred[tuple[CloseRow, ...]]:
         """See `IServer`."""
         return self._proxy.main.live.closes(query) if self._proxy is not None else succeed(())
+
+    def top_clients(self, query: ClientQuery) -> Deferred[TopClients]:
+        """See `IServer`."""
+        if self._proxy is None:
+            return succeed(TopClients((), 0))
+        return self._proxy.main.live.top_clients(query)
 
     def close_connections(
         self, filters: tuple[FieldFilter, ...], percent: int = 100, gently: bool = False

@@ -6,7 +6,7 @@ import re
 from time import time
 from typing import Any
 
-from tcpmesh.stats.memory import resident_bytes
+from tcpmesh.stats.memory import used_bytes
 from tcpmesh.stats.metrics import Merge
 from tcpmesh.stats.store import Declaration, Store
 from tcpmesh.values.lifecycle.restart import DISABLED
@@ -132,7 +132,7 @@ class ServerStats:
         end, ocsp_end = self._server.first_ends
         self._days.set(NO_CERTIFICATE if end is None else max(0, int(end - time())) // _DAY)
         self._ocsp.set(0 if ocsp_end is None else max(0, int(ocsp_end - time())))
-        resident = resident_bytes()
+        resident = used_bytes(self._server.pids())
         self._allocated.set(resident)
         self._heap.set(resident)
         self._physical.set(resident)

@@ -6,7 +6,7 @@ nobody anything while a connection is served.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
 
@@ -130,7 +130,9 @@ class Worker:
         self.clusters = Clusters(self.context, send)
         self.listeners = Listeners(self.context, send, begin.drain, binds=begin.workers == 1)
         clients = self.listeners.clients
-        self._asked = Asked(begin.index, network, clients, self.context.closes, send)
+        self._asked = Asked(
+            begin.index, network, clients, self.context.closes, self.context.limits, send
+        )
         self._closing = Closing(begin.index, network, clients, send)
         self._counting = Counting(begin.index, network, clients, self.context.closes, send)
         self._receivers: dict[type, Callable[[Any], object]] = {
@@ -154,8 +156,10 @@ class Worker:
             Stop: self._stop,
             PutSecret: self._put_secret,
             DropSecret: self._drop_secret,
-            **(self._telling(network, store) if begin.workers > 1 else {}),
         }
+        self._telling = self._make_telling(store) if begin.workers > 1 else None
+        if self._telling is not None:
+            self._receivers.update(self._telling.receivers)
 
     def receive(self, message: WorkerMessage, sockets: Sequence[Any] = ()) -> None:
         """Main says something.
@@ -181,19 +185,20 @@ class Worker:
             self._gone = self.listeners.stop().addCallback(lambda _: self.clusters.stop())
             # Last, for the ends of clients are written down too.
             self._gone.addCallback(lambda _: self._access_logs.stop())
+            if self._telling is not None:
+                self._gone.addCallback(lambda _, telling: telling.tell_last(), self._telling)
         self._gone.addCallback(lambda _: self._send(Stopped()))
 
-    def _telling(self, network: INetwork, store: Store) -> Mapping[type, Callable[[Any], object]]:
+    def _make_telling(self, store: Store) -> Telling:
         """What is done otherwise where there are several: what was counted is told in steps."""
-        telling = Telling(
+        return Telling(
             self._index,
-            network,
+            self.context.network,
             store,
             lambda: self.listeners.connections,
             self.clusters.host_numbers,
             self._send,
         )
-        return telling.receivers
 
     def _take_blocks(self, told: SharedBlocks) -> None:
         assert self._counts is not None

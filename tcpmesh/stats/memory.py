@@ -3,26 +3,43 @@
 from __future__ import annotations
 
 import resource
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 
 
 def resident_bytes() -> int:
     """Memory of this process that is in RAM."""
-    try:
-        with open("/proc/self/statm") as f:
-            return int(f.read().split()[1]) * resource.getpagesize()
-    except (OSError, ValueError, IndexError):
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return _resident("self") or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def used_bytes(pids: Sequence[int]) -> int:
+    """Memory of all processes of a proxy that is in RAM.
+
+    :param pids: all of them, this one the first.
+    """
+    return bytes_together(pids) if len(pids) > 1 else resident_bytes()
 
 
 def bytes_together(pids: Iterable[int]) -> int:
-    """Memory of processes that is in RAM, where what several of them share counts once.
+    """Memory of processes that is in RAM, where what several of them share counts once; where the
+    kernel does not tell that, as of processes that have been another user's, it counts in each.
 
     One that has ended uses none.
-
-    :raise OSError: where the kernel does not tell.
     """
-    return sum(map(_proportional, pids))
+    return sum(map(_used, pids))
+
+
+def _used(pid: int) -> int:
+    try:
+        return _proportional(pid)
+    except OSError:
+        return _resident(str(pid))
+
+
+def _resident(pid: str) -> int:
+    with suppress(FileNotFoundError, ProcessLookupError), open(f"/proc/{pid}/statm") as f:
+        return int(f.read().split()[1]) * resource.getpagesize()
+    return 0
 
 
 def _proportional(pid: int) -> int:

@@ -73,11 +73,16 @@ class Sources:
         self, deltas: Deltas, name: str, is_predecessor: bool, told: Mapping[str, int] = NO_GROWTH
     ) -> Iterator[None]:
         """A source has told this: take it in, in steps.  What it tells of names that nobody shows
-        is left out: they were given up meanwhile.
+        is left out: they were given up meanwhile.  What was counted last under a name that goes is
+        taken in before it does.
         """
         source = self._sources.get(name)
         if source is None:
             source = self._sources[name] = Source(is_predecessor)
+        new: list[tuple[str, int]] = []
+        for counters in _parts(deltas.counters.items()):
+            new += self._add_growth(counters, told)
+            yield
         if deltas.is_whole:
             self._take_back(source, (*source.gauges,), (*source.texts,))
             for prefix in source.shown.keys() - deltas.shown.keys():
@@ -86,7 +91,7 @@ class Sources:
             for prefix, names in prefixes:
                 self._show(source, prefix, names)
             yield
-        for counters in _parts(deltas.counters.items()):
+        for counters in _parts(new):
             self._add_growth(counters, told)
             yield
         for intervals in _parts(deltas.histograms.items()):
@@ -131,11 +136,17 @@ class Sources:
     def _has(self, kind: str, full: str) -> bool:
         return full in getattr(self._families, kind).made or self._shows(kind, full)
 
-    def _add_growth(self, counters: list[tuple[str, int]], told: Mapping[str, int]) -> None:
-        family = self._families.counters
+    def _add_growth(
+        self, counters: list[tuple[str, int]], told: Mapping[str, int]
+    ) -> list[tuple[str, int]]:
+        """Those that nobody shows are given back."""
+        family, left = self._families.counters, []
         for full, growth in counters:
             if self._has("counters", full):
                 family.obtain(full).take_over(growth, told.get(full, 0))
+            else:
+                left.append((full, growth))
+        return left
 
     def _add_values(self, intervals: list[tuple[str, Interval]]) -> None:
         family = self._families.histograms

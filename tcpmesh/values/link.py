@@ -139,8 +139,8 @@ class Cleanup:
 class AddListener:
     """Build a listener and bind it: open once the workers have started.
 
-    Where there are several workers main has bound it.  With the message come its sockets then, one
-    for each of its addresses, in their order; none where clients are not to be accepted.
+    Where there are several workers main has bound it.  With the message come its sockets then, at
+    least one for each of its addresses, in their order; none where clients are not to be accepted.
     """
 
     listener: int
@@ -152,6 +152,9 @@ class AddListener:
     """The listener that this one replaces, whose sockets it may take over, and which drains from
     then on; 0 for none.
     """
+
+    sockets: tuple[int, ...] = ()
+    """How many of the sockets that come with it belong to each address."""
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from tcpmesh.stats.store import Store
 from tcpmesh.values.drain import DrainScope
 from tcpmesh.values.lifecycle.reload import Configuration, Reloaded, Verdict
 from tcpmesh.values.lifecycle.restart import ALONE
+from tcpmesh.values.live.clients import ClientQuery, ClientRow, TopClients
 from tcpmesh.values.live.host_events import RecentEvents
 from tcpmesh.values.live.origin import NO_ORIGIN
 from tcpmesh.values.live.traffic import Sample, Traffic
@@ -108,6 +109,7 @@ class FakeServer:
         self.now = Traffic(Sample(0.0, 0, 0, 0, 0), {})
         self.rows: list[ConnectionRow] = []
         self.close_rows: list[CloseRow] = []
+        self.client_rows: list[ClientRow] = []
         self.asked: list[object] = []
         """What was asked about connections."""
         self.quits = 0
@@ -150,6 +152,11 @@ class FakeServer:
         """The same of those that have ended."""
         self.asked.append(query)
         return succeed(tuple(self.close_rows))
+
+    def top_clients(self, query: ClientQuery) -> Deferred[TopClients]:
+        """The same of the clients that limits know."""
+        self.asked.append(query)
+        return succeed(TopClients(tuple(self.client_rows), len(self.client_rows)))
 
     def close_connections(
         self, filters: tuple[FieldFilter, ...], percent: int = 100, gently: bool = False

@@ -13,6 +13,8 @@ from google.protobuf import text_format
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tcpmesh.config import resources
+from tcpmesh.config.load import document_of
 from tcpmesh.config.resources import (
     ASSIGNMENT,
     CLUSTER,
@@ -23,6 +25,7 @@ from tcpmesh.config.resources import (
     Resources,
     load_resources,
 )
+from tcpmesh.config.text.source import Document, taking_apart
 from tests.mesh import cluster_message
 
 TYPE = "type.googleapis.com/"
@@ -51,6 +54,23 @@ class ResourcesTestCase(SynchronousTestCase):
         """Why a file is no DiscoveryResponse."""
         error = self.assertRaises(NotReadable, self.load, content, kind, name)
         return str(error).replace(str(self.path), "FILE")
+
+
+class LettingGoTests(ResourcesTestCase):
+    """What is read by a thread, while others serve."""
+
+    def test_taken_apart(self) -> None:
+        """The tree of a file is let go of little by little, be the file right or wrong."""
+        documents: list[Document] = []
+
+        def read(*arguments: Any) -> Document:
+            documents.append(document_of(*arguments))
+            return documents[-1]
+
+        self.patch(resources, "document_of", read)
+        self.load({"resources": [cluster("a")]})
+        self.refused({"resources": [cluster("a"), {"name": "b"}]})
+        self.assertEqual([[], []], [list(taking_apart(each.root)) for each in documents])
 
 
 class FormsTests(ResourcesTestCase):

@@ -16,6 +16,40 @@ from tcpmesh.values.shared.counts import LocalCount
 from tcpmesh.values.shared.memory import MainCounts, WorkerCounts
 
 
+class Seen:
+    """A count of two workers; while `seen` is set, as that worker has read it before."""
+
+    def __init__(self, own: LocalCount, *all_of_them: LocalCount) -> None:
+        self._own, self._all = own, all_of_them
+        self.seen: int | None = None
+
+    def look(self) -> None:
+        """Read it, and keep to that."""
+        self.seen = self.highest
+
+    @property
+    def own(self) -> int:
+        """What this worker has counted."""
+        return self._own.own
+
+    @own.setter
+    def own(self, value: int) -> None:
+        self._own.own = value
+
+    @property
+    def total(self) -> int:
+        """What both have."""
+        return sum(each.own for each in self._all)
+
+    @property
+    def highest(self) -> int:
+        """The largest of both."""
+        return max(each.own for each in self._all) if self.seen is None else self.seen
+
+    def close(self) -> None:
+        """There is nothing to give back."""
+
+
 class TokenBucketTests(SynchronousTestCase):
     """Who gets a token."""
 
@@ -66,6 +100,24 @@ class TokenBucketTests(SynchronousTestCase):
         self.assertEqual([True] * 4 + [False] * 2, taken)
         clock.advance(1)
         self.assertEqual([True, False], [one.take(), two.take()])
+
+    def test_at_once(self) -> None:
+        """Workers that take a token in the same moment, after a pause, may both get the last one,
+        and that is all: tokens come back from then on.
+        """
+        clock = Clock()
+        clock.advance(3600)
+        one, two = LocalCount(), LocalCount()
+        counts = [Seen(own, one, two) for own in (one, two)]
+        buckets = [TokenBucket(Bucket(1, 1.0), clock, each) for each in counts]
+        for each in counts:
+            each.look()
+        self.assertEqual([True, True], [each.take() for each in buckets])
+        for each in counts:
+            each.seen = None
+        self.assertEqual([False, False], [each.take() for each in buckets])
+        clock.advance(1)
+        self.assertEqual([True, False], [each.take() for each in buckets])
 
     @given(
         st.integers(1, 20),

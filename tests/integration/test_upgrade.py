@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import copy
+import json
 import os
 import signal
 import socket
@@ -10,11 +12,15 @@ import subprocess
 import sys
 import tempfile
 import threading
+import urllib.request
 from pathlib import Path
+
+import yaml
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.testing.child import TWISTD, Child, Process, free_port, wait_for
+from tests.integration.descendants import descendants
 from tests.integration.test_daemon import CONFIG, runs
 
 TCPMESH = [sys.executable, "-m", "tcpmesh"]
@@ -22,6 +28,30 @@ ADMIN = """
 admin:
   address: {{ socket_address: {{ address: 127.0.0.1, port_value: {port} }} }}
 """
+
+
+def several_listeners(port: int, path: str, upstream: int) -> str:
+    """A bootstrap with a listener that each worker has a socket of, one whose socket all share, one
+    at a path, and one that binds no port.
+    """
+    bootstrap = yaml.safe_load(
+        CONFIG.format(address="127.0.0.1", port=port, upstream=upstream) + ADMIN.format(port=0)
+    )
+    (first,) = bootstrap["static_resources"]["listeners"]
+    shared, at_path, unbound = (copy.deepcopy(first) for _ in range(3))
+    shared["address"]["socket_address"]["port_value"] = free_port()
+    shared.update(name="shared", enable_reuse_port=False)
+    at_path.update(name="path", address={"pipe": {"path": path}})
+    unbound["address"]["socket_address"]["port_value"] = 1
+    unbound.update(name="unbound", bind_to_port=False)
+    bootstrap["static_resources"]["listeners"] += [shared, at_path, unbound]
+    return json.dumps(bootstrap)
+
+
+def shared_port(config: str) -> int:
+    """The port of the listener whose socket is shared."""
+    listeners = json.loads(config)["static_resources"]["listeners"]
+    return int(listeners[1]["address"]["socket_address"]["port_value"])
 
 
 class Echo:
@@ -54,9 +84,10 @@ class Echo:
 class Clients(threading.Thread):
     """One client after the other, each of which sends a word and reads it back."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, address: tuple[str, int] | str) -> None:
         super().__init__(daemon=True)
-        self._port = port
+        self._address = address
+        self._family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
         self._is_over = False
         self.served = 0
         self.failures: list[str] = []
@@ -65,7 +96,9 @@ class Clients(threading.Thread):
         """Until it is stopped."""
         while not self._is_over:
             try:
-                with socket.create_connection(("127.0.0.1", self._port), timeout=20.0) as client:
+                with socket.socket(self._family) as client:
+                    client.settimeout(20.0)
+                    client.connect(self._address)
                     client.sendall(b"word")
                     answer = client.recv(64)
                 if answer != b"word":
@@ -99,7 +132,11 @@ class UpgradeTests(SynchronousTestCase):
 
     def clients(self) -> Clients:
         """Clients from now on."""
-        clients = Clients(self.port)
+        return self.clients_at(("127.0.0.1", self.port))
+
+    def clients_at(self, address: tuple[str, int] | str) -> Clients:
+        """Clients of one address."""
+        clients = Clients(address)
         clients.start()
         self.addCleanup(clients.stop)
         return clients
@@ -195,6 +232,59 @@ class UpgradeTests(SynchronousTestCase):
         """A process of a row."""
         command = [TWISTD, "-n", "--pidfile=", "tcpmesh", "--config-yaml", config]
         command += ["--restart-epoch", str(number), *arguments]
+        command += ["--admin-address-path", str(Path(folder) / "admin")]
         process = Process(command, Path(folder) / os.urandom(4).hex())
         self.addCleanup(process.stop)
         return process
+
+    def test_other_numbers_of_workers(self) -> None:
+        """From two workers to three, to one and to two again no client is refused, whether workers
+        have sockets of their own, share one, or share one at a path; nothing is left of a process
+        that was taken over from, its workers included, and what all have counted is not lost.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            path = f"{folder}/down.sock"
+            config = several_listeners(self.port, path, self.upstream.port)
+            addresses: list[tuple[str, int] | str] = [
+                ("127.0.0.1", self.port),
+                ("127.0.0.1", shared_port(config)),
+                path,
+            ]
+            base = ("--base-id", str(os.getpid()), "--parent-shutdown-time-s", "20")
+            before: Process | None = None
+            clients: list[Clients] = []
+            for epoch, workers in enumerate((2, 3, 1, 2)):
+                more = (*base, "--concurrency", str(workers))
+                family = list(descendants(before.pid)) if before is not None else []
+                process = self.epoch(folder, config, epoch, *more)
+                process.wait_output("starting workers")
+                if before is None:
+                    clients = [self.clients_at(address) for address in addresses]
+                else:
+                    self.assertEqual(0, before.wait_exit(), before.output)
+                    for pid in family:
+                        wait_for(lambda: not runs(pid), f"the end of process {pid}")  # noqa: B023
+                for each in clients:
+                    each.wait_for_more()
+                before = process
+            for each in clients:
+                each.stop()
+            self.assertEqual([[], [], []], [each.failures for each in clients])
+            assert before is not None
+            served = [each.served for each in clients]
+            admin = Path(folder) / "admin"
+            self.wait_count(admin, "cluster.upstream.upstream_cx_total", sum(served))
+            listener = f"listener.127.0.0.1_{self.port}.downstream_cx"
+            self.wait_count(admin, f"{listener}_total", served[0])
+            self.wait_count(admin, f"{listener}_destroy", served[0])
+
+    def wait_count(self, admin: Path, name: str, count: int) -> None:
+        """Until the process that has this address of its admin interface has counted so many."""
+
+        def look() -> bool:
+            url = f"http://{admin.read_text()}/stats?filter={name}$"
+            with urllib.request.urlopen(url) as answer:
+                counted: str = answer.read().decode()
+            return counted == f"{name}: {count}\n"
+
+        wait_for(look, f"{count} {name}")

@@ -63,6 +63,31 @@ def tcp_proxy(name: str) -> dict[str, Any]:
     return {"name": "t", "typed_config": {"@type": kind, "stat_prefix": name, "cluster": "echo"}}
 
 
+def limit(kind: str, **fields: Any) -> dict[str, Any]:
+    """A filter that limits clients."""
+    url = f"type.googleapis.com/{kind}"
+    return {"name": "l", "typed_config": {"@type": url, "stat_prefix": "p", **fields}}
+
+
+_BUCKET = {"max_tokens": 5, "fill_interval": "1000s"}
+_RATE = limit(
+    "envoy.extensions.filters.network.local_ratelimit.v3.LocalRateLimit",
+    token_bucket=_BUCKET,
+    share_key="k",
+)
+LIMITED = {
+    "each": limit(
+        "tcpmesh.extensions.filters.network.client_limit.v1.ClientLimit", max_connections=5
+    ),
+    "rate": _RATE,
+    "rate_too": _RATE,
+    "all": limit(
+        "envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit", max_connections=5
+    ),
+}
+"""Listeners with a limit, and the filter of each."""
+
+
 def tcp(port: int = 0) -> dict[str, Any]:
     """An address."""
     return {"socket_address": {"address": "127.0.0.1", "port_value": port}}
@@ -97,9 +122,11 @@ def configuration(folder: Path, upstream: int, **fields: Any) -> str:
         {"name": "shared", "address": tcp(), "enable_reuse_port": False},
         {"name": "unix", "address": {"pipe": {"path": str(folder / "down.sock")}}},
         {"name": "tls", "address": tcp()},
+        *({"name": name, "address": tcp()} for name in LIMITED),
     ]
     for each in listeners:
-        chain: dict[str, Any] = {"filters": [tcp_proxy(each["name"])]}
+        limits = [LIMITED[each["name"]]] if each["name"] in LIMITED else []
+        chain: dict[str, Any] = {"filters": [*limits, tcp_proxy(each["name"])]}
         if each["name"] == "tls":
             chain["transport_socket"] = tls
         each["filter_chains"] = [chain]
@@ -227,12 +254,36 @@ class ServingTests(SynchronousTestCase):
         self.assertEqual(len(listed), 40)
         info = json.loads(self.proxy.admin("/server_info")[1])
         self.assertEqual((info["state"], info["command_line_options"]["concurrency"]), ("LIVE", 2))
-        self.assertEqual(len(self.proxy.admin("/listeners")[1].splitlines()), 4)
+        self.assertEqual(len(self.proxy.admin("/listeners")[1].splitlines()), 8)
 
     def test_kinds_of_sockets(self) -> None:
         """A socket that workers share, one of a path and one with TLS serve as well."""
         for listener in ("shared", "unix", "tls"):
             self.clients(8, listener)
+
+    def test_limits(self) -> None:
+        """Limits hold for both workers together: of a client, of a chain, and of all filters with
+        one share_key; what ends makes room, whichever worker had it.
+        """
+        for listeners in (["rate", "rate_too"], ["all"], ["each"]):
+            socks = [self.proxy.connect(listeners[i % len(listeners)]) for i in range(20)]
+            for sock in socks:
+                self.addCleanup(sock.close)
+            self.assertEqual(5, sum(echoes(sock) for sock in socks), listeners)
+        for sock in socks:
+            sock.close()
+        self.proxy.wait_stat("client_limit.p.active_connections", 0)
+        self.assertEqual({}, self.known())
+        socks = [self.proxy.connect("each") for _ in range(20)]
+        for sock in socks:
+            self.addCleanup(sock.close)
+        self.assertEqual(5, sum(echoes(sock) for sock in socks))
+        self.assertEqual({"127.0.0.1": 5}, self.known())
+
+    def known(self) -> dict[str, int]:
+        """The clients that limits know, and how many connections each has."""
+        told = json.loads(self.proxy.admin("/client_limits?format=json")[1])["clients"]
+        return {row["client"]: row["active"] for row in told}
 
     def test_resumed(self) -> None:
         """A client with a ticket resumes its session, whichever worker it meets."""

@@ -34,6 +34,7 @@ from tcpmesh.values.server_options import ServerOptions
 from tcpmesh.values.statuses import NotPossible
 from tests.mesh import listener_message, tcp_proxy
 from tests.server.test_service import bootstrap
+from tests.server.workers.test_service import InMemory
 
 
 class FakeProcess:
@@ -173,10 +174,9 @@ class ProcessTests(SynchronousTestCase):
         self.assertEqual(["KILL"], started[0].signals)
 
     def test_several_workers(self) -> None:
-        """A process with several workers is not replaced, and says why."""
-        self.assertNotIn("several", self.server.why_not_taken_over())
-        processes: Any = object()
-        server = ProcessServer(
+        """A process with several workers can be taken over from; none of them is replaced then."""
+        processes = InMemory(self.network)
+        self.server = ProcessServer(
             self.reactor,
             self.server.bootstrap,
             ServerOptions(concurrency=2),
@@ -184,7 +184,12 @@ class ProcessTests(SynchronousTestCase):
             self.network,
             processes=processes,
         )
-        self.assertIn("it has several workers", server.why_not_taken_over())
+        self.start()
+        self.network.pump()
+        self.assertEqual("", self.server.why_not_taken_over())
+        self.assertFalse(processes.is_retired)
+        self.server.hand_over(7, 30)
+        self.assertTrue(processes.is_retired)
 
     def test_interfaces(self) -> None:
         """It is a service, and what the admin interface asks."""

@@ -216,6 +216,18 @@ class MergeTests(SynchronousTestCase):
         for name in names or "ab":
             self.main.merge(self.workers[name].deltas(), name)
 
+    def test_counted_last(self) -> None:
+        """What was counted last under a name that goes is in main's own deltas."""
+        self.send()
+        self.main.deltas()
+        self.scopes["a"].counter("n").tally += 3
+        self.send()
+        self.scopes["a"].counter("n").tally += 4
+        for scope in self.scopes.values():
+            scope.close()
+        self.send()
+        self.assertEqual(7, self.main.deltas().counters["cluster.c.n"])
+
     def each_gauge(self, merge: Merge) -> list[Any]:
         """A gauge of this kind in each worker."""
         return [scope.gauge("g", merge) for scope in self.scopes.values()]

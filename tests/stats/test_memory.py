@@ -8,7 +8,8 @@ import sys
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tcpmesh.stats.memory import bytes_together, resident_bytes
+from tcpmesh.stats import memory
+from tcpmesh.stats.memory import bytes_together, resident_bytes, used_bytes
 
 MIB = 1 << 20
 
@@ -35,3 +36,20 @@ class MemoryTests(SynchronousTestCase):
             self.assertGreater(both - bytes_together([own]), 60 * MIB)
             child.kill()
         self.assertLess(bytes_together([own, child.pid]), both - 48 * MIB)
+
+    def test_used(self) -> None:
+        """A proxy of one process uses what this process has in RAM."""
+        self.patch(memory, "resident_bytes", lambda: 7)
+        self.patch(memory, "bytes_together", sum)
+        self.assertEqual([7, 12], [used_bytes([5]), used_bytes([5, 7])])
+
+    def test_not_told(self) -> None:
+        """Of a process that the kernel keeps for itself all that it has in RAM counts."""
+
+        def refuse(pid: int) -> int:
+            raise PermissionError
+
+        self.patch(memory, "_proportional", refuse)
+        own = os.getpid()
+        self.assertGreater(bytes_together([own, own]), 1.9 * resident_bytes())
+        self.assertEqual(0, bytes_together([1 << 30]))

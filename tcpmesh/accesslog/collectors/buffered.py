@@ -96,11 +96,13 @@ class RecordBuffer(Generic[Record]):
         return records
 
     def close(self) -> list[Record]:
-        """Send what can be sent.
+        """Send what can be sent; there is no room for more, and who sends is let go of.
 
         :return: the records that are lost.
         """
         self.flush()
+        self._most = 0
+        self._send = _not_taken
         return self.take()
 
     def _wait(self) -> None:
@@ -109,3 +111,7 @@ class RecordBuffer(Generic[Record]):
     def _due(self) -> None:
         self._timer = None
         self.flush()
+
+
+def _not_taken(records: list[Any]) -> bool:
+    return False

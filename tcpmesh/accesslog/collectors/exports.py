@@ -65,7 +65,7 @@ class Exports:
         if self._under_way:
             self._on_idle = done
         else:
-            done()
+            self._end(done)
 
     def _answered(self, result: int | Failure, posted: Deferred[int], records: int) -> None:
         self._under_way.discard(posted)
@@ -82,4 +82,9 @@ class Exports:
         done = self._on_idle
         if done is not None and not self._under_way:
             self._on_idle = None
-            done()
+            self._end(done)
+
+    def _end(self, done: Callable[[], object]) -> None:
+        """Nothing comes of it any more: who counts is let go of."""
+        del self._written, self._dropped, self._ready
+        done()

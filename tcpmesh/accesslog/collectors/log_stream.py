@@ -129,7 +129,7 @@ class LogStream:
         """Retries since a stream has taken something."""
         self._retrying: IDelayedCall | None = None
         self._leaving: IDelayedCall | None = None
-        self._done: Callable[[], object] = lambda: None
+        self._done: Callable[[], object] | None = None
 
     @property
     def is_ready(self) -> bool:
@@ -172,7 +172,7 @@ class LogStream:
         stream = self._stream
         if stream is None:
             self._drop()
-            done()
+            self._end()
             return
         stream.half_close()
         self._leaving = self._clock.callLater(LINGER, self._leave)
@@ -184,7 +184,14 @@ class LogStream:
         if stream is not None:
             stream.cancel()
         self._drop()
-        self._done()
+        self._end()
+
+    def _end(self) -> None:
+        """Where it is closed, nothing comes of it any more: who opens streams is let go of."""
+        done, self._done = self._done, None
+        if done is not None:
+            del self._open, self._identify, self._lost, self._drained
+            done()
 
     def _begin(self) -> Stream:
         self._sent = 0
@@ -235,7 +242,7 @@ class LogStream:
         self._drop()
         if not self._has_taken:
             self._not_before = self._clock.seconds() + self._pause
-        self._done()
+        self._end()
 
     def _again(self) -> None:
         """Send on a new stream what did not leave with the one before."""

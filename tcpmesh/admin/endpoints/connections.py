@@ -23,6 +23,7 @@ from tcpmesh.connection.live.matching import (
     filters_of,
 )
 from tcpmesh.values.stream.live import CloseRow, ConnectionRow, Connections
+from tcpmesh.values.workers import worker_name
 
 Result = TypeVar("Result")
 
@@ -82,7 +83,9 @@ def _connections(call: Call) -> Answer:
 
 def _connections_json(found: Connections) -> Iterator[str]:
     rows = LazyList(map(row_json, found.rows), shown_empty=True)
-    yield from json_stream({"connections": rows, "matched": found.matched, "total": found.total})
+    told = {"connections": rows, "matched": found.matched, "total": found.total}
+    silent = {"silent": [worker_name(each) for each in found.silent]} if found.silent else {}
+    yield from json_stream({**told, **silent})
     yield "\n"
 
 
@@ -96,7 +99,10 @@ def _rounded(value: Any) -> Any:
 
 
 def _connections_text(found: Connections) -> Iterator[str]:
-    yield f"{len(found.rows)} of {found.matched} that fit, of {found.total} connections\n\n"
+    yield f"{len(found.rows)} of {found.matched} that fit, of {found.total} connections\n"
+    for each in found.silent:
+        yield f"{worker_name(each)} does not answer: its connections are missing\n"
+    yield "\n"
     yield from text_table(_CONNECTION_TITLES, found.rows, _connection_cells, _CONNECTION_NUMBERS)
 
 

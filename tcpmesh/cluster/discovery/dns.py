@@ -199,6 +199,7 @@ class DnsDiscovery:
     def stop(self) -> Deferred[None]:
         """Ask no more; fires when no question is under way."""
         stopping = [target.stop() for target in self._targets]
+        self._targets = []  # each knows this discovery
         if self._telling is not None:
             self._telling.cancel()
             self._telling = None

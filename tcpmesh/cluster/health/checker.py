@@ -232,6 +232,8 @@ class HealthCheck:
         for host in self._hosts.values():
             host.stop()
         self._hosts.clear()
+        self._waiting.clear()
+        self._first_round = None
 
     def has_result(self, host: HostCheck, passed: bool) -> None:
         """A check came to its end."""
@@ -276,7 +278,7 @@ class HostCheck:
         self._in_a_row = 0
         """Results so far that speak against the state the host is in."""
         self._entry: Entry | None = None
-        self._probe: IProbe = check.make_probe(target(spec), spec, self)
+        self._probe: IProbe | None = check.make_probe(target(spec), spec, self)
 
     @property
     def is_failed(self) -> bool:
@@ -292,13 +294,16 @@ class HostCheck:
     def stop(self) -> None:
         """End; a check under way has no result."""
         self._unschedule()
-        self._probe.stop()
+        probe, self._probe = self._probe, None  # which knows whom to tell: this one
+        assert probe is not None
+        probe.stop()
         stats = self._check.stats
         stats.healthy.add(-1 if not self._flags & FAILED else 0)
         stats.degraded.add(-1 if self._flags & DEGRADED else 0)
 
     def _run(self) -> None:
         self._entry = None
+        assert self._probe is not None
         self._check.stats.attempt.tally += 1
         self._probe.start()
 

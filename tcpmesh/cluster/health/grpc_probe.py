@@ -83,6 +83,11 @@ class GrpcProbe(Http2Probe):
         self._call = call
         call.begin(lambda observer: self.request(connection, observer), None)
 
+    def hang_up(self) -> None:
+        """Close the connection, and forget the call, which has this as its observer."""
+        self._call = None
+        super().hang_up()
+
     # As the observer of the call
 
     def on_message(self, message: Any) -> None:

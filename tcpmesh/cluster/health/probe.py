@@ -135,15 +135,16 @@ class ConnectProbe:
         results: IResults,
     ) -> None:
         self._results = results
-        self._connect_check = make_connect_check(address, self, timeout)
+        self._connect_check: Any = make_connect_check(address, self, timeout)
 
     def start(self) -> None:
         """Connect."""
         self._connect_check.start()
 
     def stop(self) -> None:
-        """Give up."""
-        self._connect_check.stop()
+        """Give up, for good."""
+        check, self._connect_check = self._connect_check, None  # which knows whom to tell
+        check.stop()
 
     def on_connected(self) -> None:
         """It does."""

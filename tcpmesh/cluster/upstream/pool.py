@@ -176,8 +176,11 @@ class Pools:
                 pool.clear()
 
     def close(self) -> None:
-        """The cluster is gone."""
+        """The cluster is gone: connections that go on know its pools, which know it no more."""
         self.drain(tuple(self._pools))
+        self._heirs.clear()
+        self._before.clear()
+        self._cluster = None
 
 
 class Pool:

@@ -57,7 +57,9 @@ def _hint_of(name: str, package: str) -> str:
 
 CHECKS: dict[str, _Check] = {
     "envoy.config.listener.v3.Filter": check_typed_config(
-        "network filter", "envoy.extensions.filters.network."
+        "network filter",
+        "tcpmesh.extensions.filters.network.",
+        "envoy.extensions.filters.network.",
     ),
     "envoy.config.listener.v3.ListenerFilter": check_typed_config(
         "listener filter", "envoy.extensions.filters.listener."

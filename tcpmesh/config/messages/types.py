@@ -19,7 +19,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import DecodeError, Message
 
 from tcpmesh.config.messages.scalars import Wrong, did_you_mean
-from tcpmesh.config.schema import newer
+from tcpmesh.config.schema import newer, own
 
 #: The entry-point group in which packages name the types they handle.
 EXTENSION_GROUP = "tcpmesh.extensions"
@@ -28,6 +28,8 @@ EXTENSION_GROUP = "tcpmesh.extensions"
 _V2 = re.compile(r"v[12](?:alpha\d*|beta\d*)?\Z")
 
 _ROOTS = ("envoy", "xds", "udpa", "google", "cel", "opencensus", "opentelemetry")
+
+_OWN = f"{own.ROOT}."
 
 
 def type_of_url(url: str) -> str:
@@ -90,7 +92,12 @@ def find_type(full_name: str) -> Descriptor:
 
 @cache
 def any_type(full_name: str) -> Descriptor | None:
-    """The descriptor of a type of Envoy's schema, of any version; `None` where there is none."""
+    """The descriptor of a type of Envoy's schema, of any version, or of tcpmesh's own; `None` where
+    there is none.
+    """
+    if full_name.startswith(_OWN):
+        own.load()
+        return _in_pool(full_name)
     return _in_pool(full_name) or _in_package(full_name)
 
 
@@ -198,13 +205,15 @@ def moved_to(descriptor: Descriptor) -> str:
 
 def _near_type(full_name: str) -> str:
     """A hint at the first part of a type's name that leads nowhere."""
+    if full_name.startswith(_OWN):
+        return did_you_mean(full_name, own.types())
     package = package_of(full_name)
     parts = package.split(".")
     for end in range(len(parts), 0, -1):
         folder = _folder(".".join(parts[:end]))
         if folder is not None:
             return _near_in(folder, full_name, parts, end)
-    return did_you_mean(parts[0], _ROOTS)
+    return did_you_mean(parts[0], (*_ROOTS, own.ROOT))
 
 
 def _near_in(folder: ModuleType, full_name: str, parts: list[str], end: int) -> str:

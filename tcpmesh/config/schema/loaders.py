@@ -85,7 +85,7 @@ class MadeLoader(Loader):
 
     def exec_module(self, module: ModuleType) -> None:
         """See `importlib.abc.Loader`."""
-        _make(self._file, module.__name__, vars(module))
+        make(self._file, module.__name__, vars(module))
 
 
 def _load(names: Iterable[str]) -> None:
@@ -95,10 +95,10 @@ def _load(names: Iterable[str]) -> None:
         if module is not None:
             importlib.import_module(module)
         elif _in_pool(name) is None:
-            _make(newer.files()[name], name, {})
+            make(newer.files()[name], name, {})
 
 
-def _make(file: FileDescriptorProto, module: str, names: dict[str, Any]) -> None:
+def make(file: FileDescriptorProto, module: str, names: dict[str, Any]) -> None:
     """Tell protobuf of a file and of those that it depends on; put what is in it into a module.
 
     Where another package has told protobuf of a file of this name, it is the file.

@@ -20,7 +20,7 @@ from tcpmesh.cluster.balancing.weighted import WeightedPolicy
 from tcpmesh.cluster.hosts.host import Host
 from tcpmesh.registry import enum_value, extension
 from tcpmesh.values.shared.counts import LocalCount, SharedCount
-from tcpmesh.values.shared.memory import NoRoom
+from tcpmesh.values.shared.names import NoRoom
 
 
 @extension(round_robin_pb2.RoundRobin)

@@ -15,7 +15,7 @@ from zope.interface import implementer
 
 from tcpmesh.interfaces import IResourceMonitor
 from tcpmesh.registry import MainContext, extension
-from tcpmesh.stats.memory import bytes_together, resident_bytes
+from tcpmesh.stats.memory import used_bytes
 
 
 @extension(fixed_heap_pb2.FixedHeapConfig)
@@ -35,8 +35,7 @@ class FixedHeap:
     def pressure(self) -> float:
         """The share of the limit that is in use, which may be more than all of it."""
         most = self._runtime.integer(self._key, self._most) if self._key else self._most
-        pids = self._processes()
-        return (bytes_together(pids) if len(pids) > 1 else resident_bytes()) / max(most, 1)
+        return used_bytes(self._processes()) / max(most, 1)
 
     def close(self) -> None:
         """There is nothing to give back."""

@@ -59,13 +59,15 @@ class FactoryConnectCheck(OneShotFactory):
         options: ConnectOptions | None,
     ) -> None:
         self._network = network
-        self._where = (address, self, timeout, options)
+        self._address = address
+        self._timeout = timeout
+        self._options = options
         self._listener = listener
         self._connector: Any = None
 
     def start(self) -> None:
         """Check once."""
-        self._connector = self._network.connect(*self._where)
+        self._connector = self._network.connect(self._address, self, self._timeout, self._options)
 
     def stop(self) -> None:
         """Give up: the listener hears nothing."""

@@ -18,7 +18,7 @@ from tcpmesh.net.epoll.poller import HANGUP, READABLE
 from tcpmesh.net.epoll.pushback import PushbackBuffer
 from tcpmesh.net.epoll.splice import AVAILABLE, MOVES, PIPE_SIZE, Pump
 from tcpmesh.net.epoll.writing import LOSE, LOST, WriteSide
-from tcpmesh.net.sockets import unread
+from tcpmesh.net.sockets import is_at_urgent, unread
 
 READS = 4
 """Full buffers read from one connection before the others get their turn."""
@@ -205,7 +205,10 @@ class EpollTransport(WriteSide):
                 self._report_lost()
                 return
             if got == 0:
-                if self._hangup & EPOLLPRI:
+                # With an end behind it urgent data looks like that, and the kernel may tell of both
+                # only after this.
+                if self._hangup & EPOLLPRI or is_at_urgent(self.fd):
+                    self._hangup |= EPOLLPRI
                     self._pump_stalls(pump)
                     return
                 self._readable = False

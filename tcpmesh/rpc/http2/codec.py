@@ -40,6 +40,10 @@ class Http2Codec(H2Connection):
         self.local_settings = Settings(client=True, initial_values={**told, **settings})
         self.initiate_connection()
 
+    def stop(self) -> None:
+        """Read no more: what h2 reads frames with are methods of its own, which would keep it."""
+        self._frame_dispatch_table: dict[Any, Any] = {}
+
 
 def encoded(fields: Fields) -> list[tuple[bytes, bytes]]:
     """Header fields as they are sent; texts may hold bytes that are no UTF-8, as surrogates."""

@@ -434,8 +434,9 @@ class Http2Connection(QuietProtocol):
     def _forget(self) -> None:
         self._life = _Life.CLOSED
         self._pings.stop()
-        self._incoming.frames.clear()
+        self._incoming.stop()
         self._outgoing.stop()
+        self._h2.stop()
 
 
 def _texts(event: Any) -> Fields:

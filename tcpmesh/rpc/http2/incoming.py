@@ -65,6 +65,11 @@ class Incoming:
             work = self._network.cooperator.cooperate(self._steps(transport))
             work.whenDone().addErrback(self._broken)
 
+    def stop(self) -> None:
+        """The connection is gone, and is not kept: nothing is read any more."""
+        self.frames.clear()
+        self._read = self._failed = _nothing
+
     def _steps(self, transport: IStreamTransport) -> Iterator[None]:
         while self._read():
             yield
@@ -75,3 +80,7 @@ class Incoming:
         if not failure.check(SchedulerStopped):
             log.failure("reading HTTP/2 failed", failure)
             self._failed()
+
+
+def _nothing() -> bool:
+    return False

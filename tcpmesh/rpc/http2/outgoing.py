@@ -127,8 +127,13 @@ class Outgoing:
         self.send()
 
     def stop(self) -> None:
-        """The connection is gone."""
+        """The connection is gone, and is not kept."""
         self._streams.clear()
+        self._flush = _nothing
         more, self._more = self._more, None
         if more is not None:
             more.cancel()
+
+
+def _nothing() -> None:
+    """There is nobody to send to."""

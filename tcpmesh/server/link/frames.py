@@ -42,7 +42,7 @@ from tcpmesh.stats.metrics import Merge
 from tcpmesh.values import link
 from tcpmesh.values.drain import DrainScope, DrainStrategy, DrainTimes
 from tcpmesh.values.hosts import Assignment, HostSpec, Locality
-from tcpmesh.values.live import traffic
+from tcpmesh.values.live import clients, traffic
 from tcpmesh.values.overload import OverloadSettings, TimerScale
 from tcpmesh.values.runtime import Entry
 from tcpmesh.values.stream import live
@@ -169,6 +169,7 @@ CONNECTION_QUERY = Record(
     live.ConnectionQuery, filters=FILTERS, sort=TEXT, descending=TRUTH, limit=WHOLE
 )
 CLOSE_QUERY = Record(live.CloseQuery, filters=FILTERS, limit=WHOLE)
+CLIENT_QUERY = Record(clients.ClientQuery, limit=TEXT, client=TEXT, rows=WHOLE)
 ROW_FORMS: dict[str, Form] = {
     "str": TEXT,
     "int": WHOLE,
@@ -185,6 +186,7 @@ def row_form(row: type) -> Record:
 
 CONNECTION_ROW = row_form(live.ConnectionRow)
 CLOSE_ROW = row_form(live.CloseRow)
+CLIENT_ROW = row_form(clients.ClientRow)
 
 SECRET_KEY = Several(TEXT)
 PUT_SECRET = Record(link.PutSecret, key=SECRET_KEY, message=message_form(Secret))
@@ -235,6 +237,7 @@ TO_WORKER = Table(
             name=TEXT,
             message=message_form(Listener),
             predecessor=WHOLE,
+            sockets=Several(WHOLE),
         ),
     ),
     (10, Record(link.RemoveListener, listener=WHOLE)),
@@ -291,6 +294,7 @@ TO_WORKER = Table(
     (71, Record(link.ShrinkHeap, most_unfreed=WHOLE)),
     (120, Record(link.Names, cache=TEXT, names=Several(NAME_STATE))),
     (121, Record(link.NamesGone, cache=TEXT, keys=Several(TEXT))),
+    (125, Record(clients.AskTopClients, ask=WHOLE, query=CLIENT_QUERY)),
 )
 
 TO_MAIN = Table(
@@ -352,4 +356,15 @@ TO_MAIN = Table(
     (50, Record(link.Alive)),
     (120, Record(link.OpenNames, message=message_form(DnsCacheConfig))),
     (121, Record(link.NameWanted, cache=TEXT, key=TEXT)),
+    (
+        125,
+        Record(
+            clients.TopClientRows,
+            ask=WHOLE,
+            worker=WHOLE,
+            rows=Several(CLIENT_ROW),
+            known=WHOLE,
+            is_last=TRUTH,
+        ),
+    ),
 )

@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 from tcpmesh.stats.deltas import Deltas
 from tcpmesh.values.link import ToMain, ToWorker
+from tcpmesh.values.live.clients import AskTopClients, TopClientRows
 from tcpmesh.values.live.traffic import AskTraffic, FlowCounts, TrafficTold
 from tcpmesh.values.stream.live import (
     AskCloses,
@@ -36,9 +37,18 @@ class Numbers:
 
 
 MainMessage: TypeAlias = (
-    ToMain | Numbers | ConnectionRows | CloseRows | ConnectionsClosed | FlowCounts | TrafficTold
+    ToMain
+    | Numbers
+    | ConnectionRows
+    | CloseRows
+    | ConnectionsClosed
+    | FlowCounts
+    | TrafficTold
+    | TopClientRows
 )
 """All that a worker may tell main."""
 
-WorkerMessage: TypeAlias = ToWorker | AskConnections | AskCloses | CloseConnections | AskTraffic
+WorkerMessage: TypeAlias = (
+    ToWorker | AskConnections | AskCloses | CloseConnections | AskTraffic | AskTopClients
+)
 """All that main may tell a worker."""

@@ -1,4 +1,4 @@
-"""What a worker does when it is asked about its connections, or told to close some.
+"""What a worker does when it is asked about its connections and clients.
 
 There may be a hundred thousand, and many may ask at once.  So nobody is answered in one go: the
 work is a task of the network's cooperator, one question after the other, and whoever asks the same
@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from operator import attrgetter
 from time import time
-from typing import Any
+from typing import Any, TypeVar
 
 from twisted.internet.interfaces import IReactorTime
 
@@ -25,6 +25,13 @@ from tcpmesh.connection.live.rates import RateNotes
 from tcpmesh.connection.live.rows import READERS, Look, close_row
 from tcpmesh.connection.live.walking import fitting, looks
 from tcpmesh.interfaces import INetwork
+from tcpmesh.values.live.clients import (
+    AskTopClients,
+    ClientQuery,
+    ClientRow,
+    Limits,
+    TopClientRows,
+)
 from tcpmesh.values.stream.live import (
     CLOSE_FIELDS,
     AskCloses,
@@ -39,6 +46,8 @@ from tcpmesh.values.stream.live import (
 from tcpmesh.values.stream.phase import CLOSED
 from tcpmesh.values.stream.stream_info import StreamInfo
 
+Thing = TypeVar("Thing")
+
 PIECE = 32
 """Rows that are told at once."""
 
@@ -48,6 +57,7 @@ class Asked:
 
     :param connections: all clients at this moment, in groups, each a snapshot.
     :param closes: the last ends, the latest at the end.
+    :param limits: what knows of clients.
     :param send: tells main.
     """
 
@@ -57,6 +67,7 @@ class Asked:
         network: INetwork,
         connections: Callable[[], Iterable[Sequence[Connection]]],
         closes: deque[StreamInfo],
+        limits: Limits,
         send: Callable[[Any], object],
     ) -> None:
         self._worker = worker
@@ -64,6 +75,7 @@ class Asked:
         self._clock: IReactorTime = network.clock
         self._connections = connections
         self._closes = closes
+        self._limits = limits
         self._send = send
         self._rates = RateNotes(network)
         self._waiting: dict[Any, list[int]] = {}
@@ -72,6 +84,7 @@ class Asked:
         self.receivers: Mapping[type, Callable[[Any], object]] = {
             AskConnections: lambda told: self._queue(told.query, told.ask),
             AskCloses: lambda told: self._queue(told.query, told.ask),
+            AskTopClients: lambda told: self._queue(told.query, told.ask),
         }
         """What is done with each message of main's."""
 
@@ -81,7 +94,7 @@ class Asked:
         self._waiting.clear()
         self._rates.stop()
 
-    def _queue(self, query: ConnectionQuery | CloseQuery, ask: int) -> None:
+    def _queue(self, query: ConnectionQuery | CloseQuery | ClientQuery, ask: int) -> None:
         self._waiting.setdefault(query, []).append(ask)
         if not self._is_busy:
             self._is_busy = True
@@ -94,8 +107,10 @@ class Asked:
                 asks = self._waiting.pop(query)
                 if isinstance(query, ConnectionQuery):
                     yield from self._connection_rows(query, asks)
-                else:
+                elif isinstance(query, CloseQuery):
                     yield from self._close_rows(query, asks)
+                else:
+                    yield from self._client_rows(query, asks)
         finally:
             self._is_busy = False
 
@@ -134,7 +149,9 @@ class Asked:
             if connection.stream_info.phase is not CLOSED
         )
 
-    def _tell(self, asks: list[int], message: ConnectionRows | CloseRows) -> Iterator[None]:
+    def _tell(
+        self, asks: list[int], message: ConnectionRows | CloseRows | TopClientRows
+    ) -> Iterator[None]:
         for ask in asks:
             if not self._is_stopped:
                 self._send(replace(message, ask=ask))
@@ -162,7 +179,24 @@ class Asked:
                 found = []
         yield from self._tell(asks, CloseRows(0, self._worker, tuple(found), is_last=True))
 
+    # Clients, as limits know them
 
-def _pieces(things: Sequence[Connection]) -> Iterator[Sequence[Connection]]:
+    def _client_rows(self, query: ClientQuery, asks: list[int]) -> Iterator[None]:
+        best: Best[ClientRow] = Best(query.rows, descending=True)
+        known = 0
+        for limit in self._limits.all():
+            for row in limit.clients():
+                if row is None:
+                    yield
+                    continue
+                known += 1
+                if query.limit in ("", row.limit) and query.client in row.client:
+                    best.add(row.rank, known, row)
+        for piece in _pieces(best.things()):
+            yield from self._tell(asks, TopClientRows(0, self._worker, tuple(piece)))
+        yield from self._tell(asks, TopClientRows(0, self._worker, (), known, is_last=True))
+
+
+def _pieces(things: Sequence[Thing]) -> Iterator[Sequence[Thing]]:
     for start in range(0, len(things), PIECE):
         yield things[start : start + PIECE]

@@ -1,12 +1,20 @@
-"""What main asks all workers about connections, and what it makes of their answers."""
+"""What main asks all workers about connections and clients, and what it makes of their answers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Generic, TypeVar
 
 from twisted.internet.defer import Deferred
 
+from tcpmesh.values.live.clients import (
+    AskTopClients,
+    ClientQuery,
+    ClientRow,
+    TopClientRows,
+    TopClients,
+)
 from tcpmesh.values.stream.live import (
     AskCloses,
     AskConnections,
@@ -25,6 +33,9 @@ from tcpmesh.values.workers import only_worker
 
 Result = TypeVar("Result")
 
+SPARE = 4
+"""How many times as many clients as are asked for each of several workers tells."""
+
 
 class _Question(Generic[Result]):
     """One that is asked, and the answers so far.
@@ -41,7 +52,15 @@ class _Question(Generic[Result]):
         self.answered: Deferred[Result] = Deferred()
         self._left = set(workers)
         self.workers = len(self._left)
+        self.silent: set[int] = set()
+        """Those that are not waited for."""
         self._finish = finish
+
+    def worker_silent(self, worker: int) -> bool:
+        """One is not waited for any more; whether it was the last."""
+        if worker in self._left:
+            self.silent.add(worker)
+        return self.worker_done(worker)
 
     def worker_done(self, worker: int) -> bool:
         """One has told all, or is no more; whether it was the last."""
@@ -74,6 +93,7 @@ class Gathering:
         self.receivers: Mapping[type, Callable[[Any], object]] = {
             ConnectionRows: self._take_rows,
             CloseRows: self._take_rows,
+            TopClientRows: self._take_rows,
             ConnectionsClosed: self._take_closed,
         }
         """What is done with each message of a worker's."""
@@ -86,7 +106,9 @@ class Gathering:
             rows = tuple(question.rows)
             if question.workers > 1:
                 rows = _sorted_rows(rows, query)
-            return Connections(rows, question.matched, question.total)
+            return Connections(
+                rows, question.matched, question.total, tuple(sorted(question.silent))
+            )
 
         return self._ask(lambda ask: AskConnections(ask, query), finish)
 
@@ -98,6 +120,15 @@ class Gathering:
             return tuple(rows[: query.limit])
 
         return self._ask(lambda ask: AskCloses(ask, query), finish)
+
+    def top_clients(self, query: ClientQuery) -> Deferred[TopClients]:
+        """Which clients have most, as limits of each client know it."""
+        # Who has few connections in each of several workers may have many in all.
+        of_each = replace(query, rows=query.rows * SPARE) if len(self._workers()) > 1 else query
+        return self._ask(
+            lambda ask: AskTopClients(ask, of_each),
+            lambda question: TopClients(_together(question.rows, query.rows), question.total),
+        )
 
     def close(
         self, filters: tuple[FieldFilter, ...], percent: int = 100, gently: bool = False
@@ -125,17 +156,36 @@ class Gathering:
         for ask, question in tuple(self._open.items()):
             self._done(ask, question, worker)
 
-    def _take_rows(self, told: ConnectionRows | CloseRows) -> None:
-        question = self._open[told.ask]
+    @property
+    def is_asking(self) -> bool:
+        """Whether somebody waits for answers."""
+        return bool(self._open)
+
+    def silent(self, worker: int) -> None:
+        """A worker does not answer anything at present: nobody waits for it, and what it says
+        later is not heard.
+        """
+        for ask, question in tuple(self._open.items()):
+            if question.worker_silent(worker):
+                del self._open[ask]
+
+    def _take_rows(self, told: ConnectionRows | CloseRows | TopClientRows) -> None:
+        question = self._open.get(told.ask)
+        if question is None:
+            return
         question.rows += told.rows
         if isinstance(told, ConnectionRows):
             question.matched += told.matched
             question.total += told.total
+        elif isinstance(told, TopClientRows):
+            question.total += told.known
         if told.is_last:
             self._done(told.ask, question, told.worker)
 
     def _take_closed(self, told: ConnectionsClosed) -> None:
-        question = self._open[told.ask]
+        question = self._open.get(told.ask)
+        if question is None:
+            return
         question.matched += told.count
         self._done(told.ask, question, told.worker)
 
@@ -155,6 +205,15 @@ def _sorted_rows(
     known.sort(key=lambda row: getattr(row, query.sort), reverse=query.descending)
     unknown = [row for row in rows if getattr(row, query.sort) is None]
     return tuple([*known, *unknown][: query.limit])
+
+
+def _together(rows: Sequence[ClientRow], most: int) -> tuple[ClientRow, ...]:
+    """A row for each client of those of several workers, the first of them."""
+    found: dict[tuple[str, str], ClientRow] = {}
+    for row in rows:
+        known = found.get((row.limit, row.client))
+        found[row.limit, row.client] = row if known is None else known.plus(row)
+    return tuple(sorted(found.values(), key=lambda row: row.rank, reverse=True)[:most])
 
 
 def _when(row: CloseRow) -> float:

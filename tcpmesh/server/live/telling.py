@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
+from twisted.internet.defer import Deferred
+
 from tcpmesh.interfaces import INetwork
 from tcpmesh.server.link.numbers import Numbers
 from tcpmesh.stats.deltas import parts
@@ -64,6 +66,13 @@ class Telling:
         }
         """What is done with each message of main's."""
 
+    def tell_last(self) -> Deferred[None]:
+        """The worker has stopped: tell what was counted last; fires when that is done."""
+        told: Deferred[None] = Deferred()
+        self._queue(self._numbers)
+        self._queue(partial(_fire, told))
+        return told
+
     def _queue(self, answer: Answer) -> None:
         if answer in self._waiting:
             return  # it will tell all that it would tell then
@@ -96,3 +105,8 @@ class Telling:
     def _answered(self, ask: int) -> Iterator[None]:
         self._send(Answered(self._worker, ask))
         return iter(())
+
+
+def _fire(told: Deferred[None]) -> Iterator[None]:
+    told.callback(None)
+    return iter(())

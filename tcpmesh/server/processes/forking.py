@@ -98,6 +98,8 @@ class ForkServerLink:
         self._clock = clock
         self._events = events
         self._process, sock = start_program()
+        self.pid = self._process.pid
+        """Its number."""
         self._channel = Channel(sock, clock, self._receive, self._lost)
         self._ended: Deferred[None] | None = None
 

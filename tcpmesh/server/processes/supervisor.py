@@ -15,7 +15,7 @@ The fork server may die as well.  Its workers serve on, and main starts another 
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, succeed
@@ -53,6 +53,9 @@ EXIT = 0.5
 
 class IForkServer(Protocol):
     """What starts workers: see `ForkServerLink`."""
+
+    pid: int
+    """Its number."""
 
     def bring_in(self, modules: list[str]) -> None:
         """Have modules imported, and then be the user that this process is now."""
@@ -126,7 +129,7 @@ class WorkerProcesses:
         self._fork_server: IForkServer | None = None
         self._call: Any = None
         self._places: list[Place] = []
-        self._is_stopping = False
+        self._is_stopping = self._is_retired = False
 
     def prepare(self, clock: Any) -> None:
         """Start the fork server.
@@ -153,6 +156,15 @@ class WorkerProcesses:
         for place in self._places:
             self._fill(place)
         self._watchdogs.start()
+
+    def retire(self) -> None:
+        """Another process serves instead of this one: who ends now is not replaced."""
+        self._is_retired = True
+
+    def pids(self) -> Sequence[int]:
+        """Workers and their fork server."""
+        server = [self._fork_server.pid] if self._fork_server is not None else []
+        return [*server, *(place.pid for place in self._places if place.pid and not place.is_over)]
 
     def stop(self) -> Deferred[None]:
         """End those that have not ended; fires when no process is left."""
@@ -206,9 +218,12 @@ class WorkerProcesses:
             place.is_orphan = place.is_orphan or bool(place.pid)
         pause = self._pauses.after_an_end()
         log.error(
-            "the fork server is gone ({reason}); workers go on, and another one is started",
+            "the fork server is gone ({reason}); workers go on{more}",
             reason=reason,
+            more="" if self._is_retired else ", and another one is started",
         )
+        if self._is_retired:
+            return
         self._call = self._clock.callLater(pause, self._start_fork_server)
 
     # Inside
@@ -233,6 +248,8 @@ class WorkerProcesses:
     def _fill(self, place: Place) -> None:
         """Start a worker there."""
         place.cancel()
+        if self._is_retired:
+            return
         if self._fork_server is None:
             place.call = self._clock.callLater(LOOK, self._fill, place)
             return
@@ -303,14 +320,16 @@ class WorkerProcesses:
             place.status = reap(place.pid)
         self._failures.tally += 1
         pause = place.pauses.after_an_end()
+        when = f" in {pause:g} s" if pause else ""
         log.error(
-            "{name} {how}{why}; another one takes its place{when}",
+            "{name} {how}{why}{then}",
             name=place.name,
             how=end_of(place.status),
             why=f" ({place.reason})" if place.reason else "",
-            when=f" in {pause:g} s" if pause else "",
+            then="" if self._is_retired else f"; another one takes its place{when}",
         )
-        place.call = self._clock.callLater(pause, self._fill, place)
+        if not self._is_retired:
+            place.call = self._clock.callLater(pause, self._fill, place)
 
     def _kill(self, place: Place) -> None:
         if not place.pid or place.status is not None:

@@ -61,6 +61,7 @@ class Applying:
         """Do it, in small steps."""
         try:
             yield from self._apply()
+            self._undo.clear()  # how to put back what is no more would keep all of it
         except REFUSALS as e:
             self.error = str(e)
             yield from self._put_back()

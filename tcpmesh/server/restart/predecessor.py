@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
@@ -22,6 +22,18 @@ from tcpmesh.stats.exposition.plain import SOURCE, merging
 from tcpmesh.stats.store import Store
 
 log = Logger(namespace="main")
+
+
+class Counting(Protocol):
+    """The process that takes over: this one."""
+
+    store: Store
+
+    def numbers(self) -> Deferred[None]:
+        """Have workers tell what they have counted, and which statistics they have; fires when they
+        have.
+        """
+
 
 PATIENCE = 5.0
 """Seconds that it may take to accept no more clients: then this process goes on without an
@@ -40,19 +52,19 @@ class Predecessor:
         self,
         sock: socket.socket,
         clock: Any,
-        store: Store,
+        process: Counting,
         cooperator: Cooperator,
         imports: bool = True,
     ) -> None:
         self._clock = clock
-        self._store = store
+        self._process = process
         self._cooperator = cooperator
         self._imports = imports
         self._channel = Channel(sock, clock, self._receive, self._lost, MOST_BYTES)
         self._drained: Deferred[None] | None = None
         self._deadline: IDelayedCall | None = None
         self._takes: list[Iterator[None]] = []
-        self._is_asked = self._is_over = False
+        self._is_asked = self._is_over = self._is_taking = False
         self.connections = 0
         """Its clients, and those of processes before it, as it was last told."""
         self.gone: Callable[[], object] = lambda: None
@@ -119,19 +131,32 @@ class Predecessor:
         if told.get("last"):
             self._is_asked = False
         try:
-            self._takes.append(merging(self._store, told))
+            self._takes.append(merging(self._process.store, told))
         except ValueError as e:
             raise FramingError(f"numbers that are none: {e}") from None
-        if len(self._takes) == 1:
+        self._begin_taking()
+
+    def _begin_taking(self) -> None:
+        if not self._is_taking:
+            self._is_taking = True
             self._cooperator.coiterate(self._taking()).addErrback(_only_when_stopped)
 
-    def _taking(self) -> Iterator[None]:
+    def _taking(self) -> Iterator[Deferred[None] | None]:
         """Each message after the one before."""
         while self._takes:
             yield from self._takes[0]
             self._takes.pop(0)
         if self._is_over:
-            self._store.forget(SOURCE)
+            yield from self._forgetting()
+        self._is_taking = False
+
+    def _forgetting(self) -> Iterator[Deferred[None] | None]:
+        """Names that only the other process had go with it, but not those that workers of this one
+        have and that nobody has asked them for yet.
+        """
+        yield self._process.numbers()
+        yield from self._process.store.collecting()
+        self._process.store.forget(SOURCE)
 
     def _has_drained(self) -> None:
         drained, self._drained = self._drained, None
@@ -148,8 +173,7 @@ class Predecessor:
         """It has ended; what it has told last is still taken in."""
         self.connections = 0
         self._is_over = True
-        if not self._takes:
-            self._store.forget(SOURCE)
+        self._begin_taking()
         log.info("the process before this one is gone: {reason}", reason=reason)
         self._has_drained()
         self.gone()

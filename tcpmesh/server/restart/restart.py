@@ -55,6 +55,11 @@ class Restartable(Protocol):
     def sockets_to_hand_over(self) -> list[Out]:
         """Those of listeners and of the admin interface."""
 
+    def numbers(self) -> Deferred[None]:
+        """Have workers tell what they have counted, and which statistics they have; fires when they
+        have.
+        """
+
     def flush_server_stats(self) -> bool:
         """Bring statistics of the process up to date.  Whether there are stats sinks."""
 
@@ -106,7 +111,7 @@ class Restart:
             self._socket = RestartSocket(sock, self._clock, self.meet)
         if begun.predecessor is not None:
             before = Predecessor(
-                begun.predecessor, self._clock, self._process.store, cooperator, self._imports
+                begun.predecessor, self._clock, self._process, cooperator, self._imports
             )
             before.gone = self._forget_predecessor
             self.predecessor = before
@@ -215,6 +220,10 @@ class Restart:
         """Connections of this process and those before it."""
         return self._process.open_connections + self.parent_connections
 
+    def numbers(self) -> Deferred[None]:
+        """See `Handing`."""
+        return self._process.numbers()
+
     def begin_numbers(self) -> bool:
         """See `Handing`."""
         self.ask()
@@ -247,10 +256,14 @@ class Restart:
 
     # The end of this process
 
+    def tell_numbers(self) -> None:
+        """Tell whoever has taken over what is counted, all at once: this process ends."""
+        for each in self._successors:
+            each.tell_numbers()
+
     async def stop(self) -> None:
         """All is closed: tell whoever has taken over what was counted last."""
-        for each in self._successors:
-            each.last_numbers()
+        self.tell_numbers()
         end = self._clock.seconds() + LAST_TIME
         while any(each.waits for each in self._successors) and self._clock.seconds() < end:
             await deferLater(self._clock, LOOK)

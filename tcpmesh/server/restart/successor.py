@@ -66,6 +66,9 @@ class Handing(Protocol):
     def sockets(self) -> list[Out]:
         """What is handed over."""
 
+    def numbers(self) -> Deferred[None]:
+        """Have workers tell what they have counted; fires when they have."""
+
     def begin_numbers(self) -> bool:
         """Statistics are asked for: bring them up to date.  Whether stats sinks had some."""
 
@@ -106,7 +109,7 @@ class Successor:
         self._ended = ended
         self._channel = Channel(sock, clock, self._receive, self._lost, MOST_BYTES)
         self._numbers = PlainNumbers(handing.store)
-        self._telling: Iterator[None] | None = None
+        self._telling: Iterator[Deferred[None] | None] | None = None
         self.stage = Stage.MET
         self.pid = 0
         """Its number, as it says."""
@@ -133,8 +136,8 @@ class Successor:
         """Let it not take over."""
         self._finish(reason)
 
-    def last_numbers(self) -> None:
-        """This process has closed all it had: tell what it has counted since it was last asked."""
+    def tell_numbers(self) -> None:
+        """This process ends: tell at once what it has counted since it was last asked."""
         if self.stage is Stage.SERVES and self._channel.is_open:
             if self._telling is not None:
                 for _ in self._telling:
@@ -219,13 +222,14 @@ class Successor:
             done: Deferred[Any] = self._cooperator.coiterate(self._telling)
             done.addErrback(lambda reason: reason.trap(SchedulerStopped))
 
-    def _tell(self) -> Iterator[None]:
+    def _tell(self) -> Iterator[Deferred[None] | None]:
         try:
+            yield self._handing.numbers()
             had_sinks = self._handing.begin_numbers()
             for part in self._numbers.telling(had_sinks):
                 if part is not None:
                     self._channel.send(encode("numbers", **part))
-                yield
+                yield None
             self._channel.send(encode("numbers", connections=self._handing.clients, last=True))
         finally:
             self._telling = None

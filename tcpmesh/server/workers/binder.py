@@ -9,6 +9,9 @@ With `enable_reuse_port`, which is Envoy's default for TCP, each worker has a so
 the kernel spreads clients over them; else all accept from one.  Sockets stay open here for as long
 as there is the listener: clients that come while a worker is dead wait for the one that takes its
 place.
+
+Where a process before this one had more sockets than there are workers now, clients wait at all of
+them: each worker accepts from its share.
 """
 
 from __future__ import annotations
@@ -56,11 +59,11 @@ class KeptListener:
 
     def __init__(self, message: Any, context: MainContext, workers: int) -> None:
         self.message = message
-        self._places: list[list[KeptSocket]] = []
-        """The sockets of each address: one for each worker, or one."""
-        for first in listen_sockets_of(message, context.network, KeptSocket):
-            more = workers - 1 if _is_for_each(first) else 0
-            self._places.append([first, *(first.another() for _ in range(more))])
+        self._workers = workers
+        self._places = [[each] for each in listen_sockets_of(message, context.network, KeptSocket)]
+        """The sockets of each address: one for each worker, or one, and what is left of a process
+        before this one.
+        """
         self.is_open = False
 
     def bind(self, predecessor: KeptListener | None) -> None:
@@ -68,16 +71,25 @@ class KeptListener:
 
         :raise BindError: where the system refuses.
         """
-        left = {each[0].binding: each for each in predecessor._places} if predecessor else {}
+        left: dict[tuple[Any, ...], list[KeptSocket]] = {}
+        if predecessor is not None and predecessor.is_open:
+            left = {each[0].binding: each for each in predecessor._places}
         for place in self._places:
             before = left.pop(place[0].binding, None)
-            for number, each in enumerate(place):
-                if before is not None:
-                    each.bind(before[number])
-                elif number:
-                    each.bind_beside(place[0])
-                else:
-                    each.bind(None)
+            if before is None:
+                self._bind(place)
+                continue
+            place.extend(place[0].another() for _ in before[1:])
+            for each, old in zip(place, before, strict=True):
+                each.bind(old)
+
+    def _bind(self, place: list[KeptSocket]) -> None:
+        (first,) = place
+        first.bind(None)
+        for _ in range(self._workers - 1 if _is_for_each(first) else 0):
+            place.append(first.another())
+            place[-1].bind_beside(first)
+        place += first.rest()
 
     def listen(self) -> None:
         """Have clients wait for workers.
@@ -89,10 +101,12 @@ class KeptListener:
                 each.listen()
         self.is_open = True
 
-    def sockets(self, worker: int) -> list[Any]:
-        """What a worker accepts from: one socket of each address; none where it is not to."""
-        chosen = (place[worker % len(place)].sock for place in self._places)
-        return [each for each in chosen if each is not None]
+    def sockets(self, worker: int) -> list[list[Any]]:
+        """What a worker accepts from: sockets of each address; none where it is not to."""
+        return [
+            [each.sock for each in place[worker % len(place) :: self._workers] if each.sock]
+            for place in self._places
+        ]
 
     @property
     def addresses(self) -> tuple[Address, ...]:
@@ -161,8 +175,8 @@ class Binder:
             self._send(refused)
         return refused is not None
 
-    def sockets(self, listener: int, worker: int) -> Sequence[Any]:
-        """What a worker accepts from for a listener."""
+    def sockets(self, listener: int, worker: int) -> Sequence[Sequence[Any]]:
+        """What a worker accepts from: at least one of each address of a listener, or none."""
         kept = self._listeners.get(listener)
         return kept.sockets(worker) if kept is not None else ()
 

@@ -93,6 +93,12 @@ class IWorkerProcesses(Protocol):
         :param store: the statistics of main.
         """
 
+    def retire(self) -> None:
+        """Another process serves instead of this one: a worker that ends now is not replaced."""
+
+    def pids(self) -> Sequence[int]:
+        """The numbers of all processes, as far as they are known."""
+
     def stop(self) -> Deferred[None]:
         """All have stopped, or are not waited for any more: fires when none is left."""
 
@@ -114,3 +120,10 @@ class IMain(Protocol):
 
     def left(self, worker: int) -> None:
         """A worker answers nothing any more."""
+
+    @property
+    def is_asking(self) -> bool:
+        """Whether somebody waits for what workers say of their connections."""
+
+    def silent(self, worker: int) -> None:
+        """A worker does not answer at present: nobody waits for it."""

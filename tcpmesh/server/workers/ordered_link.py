@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from tcpmesh.interfaces import INetwork
@@ -56,9 +57,11 @@ class OrderedLink:
             yield
 
     def _send(self, message: WorkerMessage) -> None:
-        sockets: Sequence[Any] = ()
+        sockets: list[Any] = []
         if isinstance(message, AddListener):
-            sockets = self._binder.sockets(message.listener, self._index)
+            of_addresses = self._binder.sockets(message.listener, self._index)
+            sockets = [each for sockets in of_addresses for each in sockets]
+            message = replace(message, sockets=tuple(map(len, of_addresses)))
         self._link.send(message, sockets)
 
     def forget(self) -> None:

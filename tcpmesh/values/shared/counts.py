@@ -16,6 +16,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from tcpmesh.values.shared.slots import Slots
+
 
 class SharedCount(Protocol):
     """One number, moved by all workers: each adds to its `own`, and takes away again."""
@@ -26,6 +28,13 @@ class SharedCount(Protocol):
     @property
     def total(self) -> int:
         """What all workers have counted, as of now."""
+
+    @property
+    def highest(self) -> int:
+        """The largest that one of the workers has counted."""
+
+    def close(self) -> None:
+        """Its user is gone: what it counts from now on, no other worker sees."""
 
 
 class SharedCounts(Protocol):
@@ -41,6 +50,19 @@ class SharedCounts(Protocol):
         """One more count.  The second of one name is another one than the first; the n-th one of a
         name in a block is the same in all workers.
         """
+
+    def count_of_all(self, name: str) -> SharedCount:
+        """The count of this name that belongs to no block: whoever asks for it, in whichever
+        worker, moves the same, each worker once.  It is gone when all have closed it.
+        """
+
+    def clients(self, limit: str) -> Slots | None:
+        """What all workers know of the clients of a limit: as with counts the n-th of one name in a
+        block is the same in all workers.  `None` where there are no others.
+        """
+
+    def clients_of_all(self, limit: str) -> Slots | None:
+        """The same of the limit of this name that belongs to no block."""
 
     def close(self) -> None:
         """The owner is gone from this worker, and what it counts from now on, nobody sees."""
@@ -59,6 +81,14 @@ class LocalCount:
         """The same: there are no others."""
         return self.own
 
+    @property
+    def highest(self) -> int:
+        """The same."""
+        return self.own
+
+    def close(self) -> None:
+        """There is nothing to give back."""
+
 
 class LocalCounts:
     """Where the only worker has its counts from: each is made as it is asked for, and belongs to
@@ -72,6 +102,16 @@ class LocalCounts:
     def count(self, name: str) -> LocalCount:
         """A new count."""
         return LocalCount()
+
+    def count_of_all(self, name: str) -> LocalCount:
+        """A new count."""
+        return LocalCount()
+
+    def clients(self, limit: str) -> None:
+        """There are no other workers."""
+
+    def clients_of_all(self, limit: str) -> None:
+        """There are no other workers."""
 
     def close(self) -> None:
         """There is nothing to give back."""

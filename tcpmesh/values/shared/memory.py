@@ -21,6 +21,10 @@ main has removed it and every worker has given it back, or has died, the block i
 again: so a late client of what is gone is never counted for what came after it, however far one
 worker is behind another.
 
+Behind the blocks are two regions that main sets nothing aside in: one for counts that go by a name
+alone (`tcpmesh.values.shared.names`), one for what is known of each client
+(`tcpmesh.values.shared.slots`).
+
 Which row a count has is settled by its name, among the workers: whoever asks first writes the name
 beside a free row, under a lock of the file.  So filters may be built in any order, and late.
 
@@ -32,12 +36,15 @@ from __future__ import annotations
 import fcntl
 import mmap
 import os
+import struct
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from hashlib import blake2b
 
+from tcpmesh.values.shared import names, slots
 from tcpmesh.values.shared.counts import LocalCounts, SharedCounts
+from tcpmesh.values.shared.names import NamedCount, Names, NoRoom, key_of
+from tcpmesh.values.shared.slots import Slots
 
 CAPACITY = 1 << 28
 """Bytes of address space: with 16 workers, more than 200,000 clusters and listeners."""
@@ -46,14 +53,11 @@ ROWS = 8
 """Counts of a block, where main does not ask for another number."""
 
 _WORD = 8
-_HEADER = 2
-"""Words before the first block: what this file is, and for how many workers."""
+_HEADER = 4
+"""Words before the first block: what this file is, for how many workers, where its blocks end, and
+the secret of the keys of clients."""
 
-_MAGIC = int.from_bytes(b"counts-1", "little")
-
-
-class NoRoom(Exception):
-    """There are more counts than the memory, or a block of it, has rows for."""
+_MAGIC = int.from_bytes(b"counts-2", "little")
 
 
 class _Memory:
@@ -75,6 +79,22 @@ class _Memory:
     def size(self, block: int) -> int:
         """How many counts a block has rows for."""
         return self.words[block]
+
+    @property
+    def end(self) -> int:
+        """Where the blocks end, and the names begin."""
+        return self.words[2]
+
+    @property
+    def names(self) -> Names:
+        """The counts that go by a name."""
+        workers = self.words[1]
+        return Names(self.words[self.end : self.end + names.size_of(workers)], workers)
+
+    @property
+    def slots(self) -> memoryview:
+        """The tables of clients."""
+        return self.words[self.end + names.size_of(self.words[1]) :]
 
     @contextmanager
     def locked(self, block: int) -> Iterator[None]:
@@ -100,8 +120,12 @@ class MainCounts:
     """
 
     def __init__(self, workers: int, capacity: int = CAPACITY) -> None:
-        self._memory = memory = _Memory(_sparse_file(capacity))
-        memory.words[0], memory.words[1] = _MAGIC, workers
+        regions = names.size_of(workers) + slots.size_of(workers)
+        self._memory = memory = _Memory(_sparse_file(capacity + regions * _WORD))
+        secret = int.from_bytes(os.urandom(_WORD), "little") >> 1
+        memory.words[:_HEADER] = memoryview(
+            struct.pack("4q", _MAGIC, workers, capacity // _WORD, secret)
+        ).cast("q")
         self._alive = set(range(workers))
         self._end = _HEADER
         self._blocks: dict[str, int] = {}
@@ -156,6 +180,8 @@ class MainCounts:
         words, stride = self._memory.words, self._memory.stride
         column = words[_HEADER + 1 + worker : self._end : stride]
         column[:] = memoryview(bytes(len(column) * _WORD)).cast("q")
+        self._memory.names.worker_died(worker)
+        slots.clear(self._memory.slots, worker)
 
     def close(self) -> None:
         """Workers keep what they have mapped."""
@@ -163,7 +189,7 @@ class MainCounts:
 
     def _extend(self, rows: int) -> int:
         block, end = self._end, self._end + (1 + rows) * self._memory.stride
-        if end > len(self._memory.words):
+        if end > self._memory.end:
             raise NoRoom(f"no room for {rows} more counts that workers share")
         self._end = end
         return block
@@ -228,6 +254,26 @@ class WorkerCounts:
         """
         raise KeyError(f"{name} is counted outside of a block")
 
+    def count_of_all(self, name: str) -> NamedCount:
+        """The count of this name that belongs to no block, 0 in this worker.
+
+        :raise NoRoom: where too many names are in use.
+        """
+        memory = self._memory
+        return memory.names.claim(name, self._worker, lambda: memory.locked(memory.end))
+
+    def clients(self, limit: str) -> Slots:
+        """Nothing outside of a block has clients.
+
+        :raise KeyError: always.
+        """
+        raise KeyError(f"{limit} has clients outside of a block")
+
+    def clients_of_all(self, limit: str) -> Slots:
+        """What all workers know of the clients of the limit of this name."""
+        words = self._memory.words
+        return Slots(self._memory.slots, words[1], self._worker, words[3], limit)
+
     def close(self) -> None:
         """The worker ends."""
         self._memory.close()
@@ -237,6 +283,8 @@ class Block:
     """The counts of one owner in one worker."""
 
     def __init__(self, counts: WorkerCounts, memory: _Memory, number: int, worker: int) -> None:
+        self.count_of_all = counts.count_of_all
+        self.clients_of_all = counts.clients_of_all
         self._parts = counts.part
         self._memory = memory
         self._number = number
@@ -254,11 +302,18 @@ class Block:
 
         :raise NoRoom: where main has set aside too few rows.
         """
-        times = self._times[name] = self._times.get(name, 0) + 1
-        place = self._place(f"{name}#{times}")
+        place = self._place(self._numbered(name))
         count = WordCount(self._memory.words[place : place + self._memory.stride - 1], self._worker)
         self._counts.append(count)
         return count
+
+    def clients(self, limit: str) -> Slots:
+        """What all workers know of the clients of a limit of this owner."""
+        return self.clients_of_all(f"block {self._number} {self._numbered(limit)}")
+
+    def _numbered(self, name: str) -> str:
+        times = self._times[name] = self._times.get(name, 0) + 1
+        return f"{name}#{times}"
 
     def close(self) -> None:
         """The owner is gone from this worker: what it has counted counts no more, and main may use
@@ -268,13 +323,13 @@ class Block:
             return
         self._is_closed = True
         for count in self._counts:
-            count.detach()
+            count.close()
         self._memory.words[self._number + 1 + self._worker] = 0
 
     def _place(self, name: str) -> int:
         """Where the words of the count of this name begin; the name is written down if need be."""
         words = self._memory.words
-        key = _key(name)
+        key = key_of(name)
         with self._memory.locked(self._number):
             for number in range(1, 1 + self._memory.size(self._number)):
                 row = self._memory.row(self._number, number)
@@ -308,16 +363,16 @@ class WordCount:
         """What all workers have counted, as of now."""
         return sum(self._words)
 
-    def detach(self) -> None:
+    @property
+    def highest(self) -> int:
+        """The largest that one of the workers has counted."""
+        return max(self._words)
+
+    def close(self) -> None:
         """Count on for this worker alone."""
         words, self._words = self._words, memoryview(bytearray(len(self._words) * _WORD)).cast("q")
         self._words[self._worker] = self._own
         words[self._worker] = 0
-
-
-def _key(name: str) -> int:
-    """A word for a name, never 0."""
-    return int.from_bytes(blake2b(name.encode(), digest_size=_WORD).digest(), "little") >> 1 or 1
 
 
 def _sparse_file(size: int) -> int:

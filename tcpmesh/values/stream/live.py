@@ -241,3 +241,5 @@ class Connections:
     rows: tuple[ConnectionRow, ...]
     matched: int
     total: int
+    silent: tuple[int, ...] = ()
+    """Workers whose rows are missing, for they did not answer."""

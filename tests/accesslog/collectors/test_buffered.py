@@ -93,14 +93,20 @@ class RecordBufferTests(SynchronousTestCase):
         taken = [buffer.add("x", 1000) for _ in range(100)]
         self.assertEqual(sum(taken), SIZE // 1000 + 1)
 
-    def test_close_sends_and_tells_what_is_lost(self) -> None:
-        """What the sender does not take at the end is given back, and no timer is left behind."""
+    def test_close_sends(self) -> None:
+        """What the sender takes at the end is sent."""
         self.buffer.add("a", 1)
         self.assertEqual(self.buffer.close(), [])
         self.assertEqual(self.sender.sent, [["a"]])
+
+    def test_close_tells_what_is_lost(self) -> None:
+        """What the sender does not take at the end is given back, no timer is left behind, and
+        there is no room any more.
+        """
         self.sender.takes = False
         self.buffer.add("b", 1)
         self.assertEqual(self.buffer.close(), ["b"])
+        self.assertFalse(self.buffer.add("c", 1))
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     @settings(deadline=None)

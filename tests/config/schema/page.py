@@ -23,6 +23,10 @@ and what Envoy changed instead of adding it.
 
 Who uses Envoy's messages beside tcpmesh imports tcpmesh first: Python's protobuf takes one
 description of a message for the whole process, and the first one counts.
+
+Messages of tcpmesh's own begin with `tcpmesh.` and are in `tcpmesh/config/schema/own/`, as `.proto`
+files for whoever writes configurations by program, and compiled (`make own-schema`):
+[client-limits.md](client-limits.md).
 """
 
 

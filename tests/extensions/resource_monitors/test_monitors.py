@@ -68,8 +68,7 @@ class MemoryTests(SynchronousTestCase):
 
     def pressure(self, text: str, used: int = 500, **fields: Any) -> float:
         """The pressure where so many bytes are used."""
-        self.patch(fixed_heap, "resident_bytes", lambda: used)
-        self.patch(fixed_heap, "bytes_together", lambda pids: used * len(pids))
+        self.patch(fixed_heap, "used_bytes", lambda pids: used * len(pids))
         return FixedHeap(parse(FixedHeapConfig, text), context(**fields)).pressure()
 
     def test_share(self) -> None:
@@ -357,3 +356,13 @@ class InjectedTests(FilesTestCase):
         self.monitor._moved()
         with contextlib.suppress(ValueError):
             self.assertTrue(0 <= self.monitor.pressure() <= 1)
+
+    def test_directory(self) -> None:
+        """A directory in its place makes updates fail, and leaves no descriptor behind."""
+        other = self.folder / "next"
+        other.mkdir()
+        before = len(os.listdir("/proc/self/fd"))
+        other.replace(self.path)
+        self.context.network.clock.advance(1)
+        self.assertRaises(ValueError, self.monitor.pressure)
+        self.assertEqual(before, len(os.listdir("/proc/self/fd")))

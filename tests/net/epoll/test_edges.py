@@ -18,6 +18,7 @@ from twisted.internet.error import ConnectionLost
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
+from tcpmesh.net.epoll.splice import Pump
 from tcpmesh.net.sockets import RESET
 from tcpmesh.testing.harness import Server, SocketHarness, pattern
 from tcpmesh.testing.recording import RecordingProtocol
@@ -98,6 +99,26 @@ class UrgentTests(RawClient, TestCase):
         await self.harness.until(lambda: self.server.ended, "EOF")
         self.assertTrue(
             self.server.received == pattern(0, 225_000), f"{len(self.server.received)} bytes"
+        )
+
+    async def test_urgent_data_that_nobody_has_told_of(self) -> None:
+        """A pipe that is filled again before the kernel has told of the urgent byte, and of the end
+        behind it, takes neither for the end.
+        """
+        client = await self.connect_relayed()
+        await self.send(client, pattern(0, 100_000))
+        await self.receives(self.server, pattern(0, 100_000))
+        transport = self.front.transport
+        self.assertIsInstance(transport._pump, Pump)
+        client.send(pattern(100_000, 5_000))
+        client.send(b"!", socket.MSG_OOB)
+        client.send(pattern(105_000, 20_000))
+        client.shutdown(socket.SHUT_WR)
+        transport._readable = True
+        transport.ready_again()
+        await self.harness.until(lambda: self.server.ended, "EOF")
+        self.assertTrue(
+            self.server.received == pattern(0, 125_000), f"{len(self.server.received)} bytes"
         )
 
 

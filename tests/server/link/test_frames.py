@@ -37,7 +37,7 @@ from tcpmesh.values import link
 from tcpmesh.values.address import Address
 from tcpmesh.values.drain import DrainScope, DrainStrategy, DrainTimes
 from tcpmesh.values.hosts import Assignment, HostSpec, Locality
-from tcpmesh.values.live import traffic
+from tcpmesh.values.live import clients, traffic
 from tcpmesh.values.overload import OverloadSettings, TimerScale
 from tcpmesh.values.runtime import Entry
 from tcpmesh.values.stream import live
@@ -158,6 +158,7 @@ BY_NAME = {
     (link.Begin, "stats_config"): st.none() | st.builds(StatsConfig),
     (link.AddCluster, "message"): st.builds(Cluster, name=TEXTS),
     (link.AddListener, "message"): st.builds(Listener, name=TEXTS),
+    (link.AddListener, "sockets"): st.lists(NUMBERS).map(tuple),
     (link.UpdateChains, "message"): st.builds(Listener, name=TEXTS),
     (link.UpdateChains, "gone"): st.lists(NUMBERS).map(tuple),
     (link.UpdateChains, "come"): st.lists(NUMBERS).map(tuple),
@@ -173,6 +174,8 @@ BY_NAME = {
     (live.AskCloses, "query"): st.builds(live.CloseQuery, FILTERS, limit=NUMBERS),
     (live.CloseConnections, "filters"): FILTERS,
     (live.ConnectionRows, "rows"): rows(live.ConnectionRow),
+    (clients.AskTopClients, "query"): st.builds(clients.ClientQuery, TEXTS, TEXTS, NUMBERS),
+    (clients.TopClientRows, "rows"): rows(clients.ClientRow),
     (live.CloseRows, "rows"): rows(live.CloseRow),
     (traffic.FlowCounts, "flows"): st.lists(
         st.tuples(TEXTS, TEXTS, TEXTS, TEXTS, NUMBERS), max_size=3

@@ -39,6 +39,8 @@ KILLED = int(signal.SIGKILL)
 class FakeForkServer:
     """Keeps what it was asked, and has the other end of each link."""
 
+    pid = 5
+
     def __init__(self, events: Any) -> None:
         self.events = events
         self.modules: list[str] = []
@@ -221,6 +223,32 @@ class SupervisorTests(SynchronousTestCase):
         self.assertEqual(self.failures(), 1)
         line = "worker_0 (process 10) has ended by signal SIGKILL; another one takes its place"
         self.assertIn(line, self.lines)
+
+    def test_retired(self) -> None:
+        """Once another process serves nobody takes the place of a worker or of the fork server that
+        ends, also where one was about to; it is counted and logged all the same.
+        """
+        self.end(0)
+        self.assertIn("another one takes its place in", self.lines[-1])
+        self.processes.retire()
+        self.clock.advance(60.0)
+        self.end(1)
+        self.assertEqual("worker_1 (process 11) has ended by signal SIGKILL", self.lines[-1])
+        self.server.events.fork_server_lost("its end is closed")
+        self.assertEqual(
+            "the fork server is gone (its end is closed); workers go on", self.lines[-1]
+        )
+        self.clock.advance(60.0)
+        self.clock.settle()
+        self.assertEqual((2, 1, 2), (len(self.server.asked), len(self.servers), self.failures()))
+
+    def test_pids(self) -> None:
+        """The processes are the fork server and all workers that are there."""
+        self.assertEqual([5, 10, 11], self.processes.pids())
+        self.end(0)
+        self.assertEqual([5, 11], self.processes.pids())
+        self.processes.fork_server_lost("its end is closed")
+        self.assertEqual([11], self.processes.pids())
 
     def test_status_first(self) -> None:
         """What a worker has said at its end counts, also where the fork server tells of the end

@@ -16,7 +16,7 @@ from tcpmesh.logs.levels import Levels
 from tcpmesh.logs.log import Log
 from tcpmesh.server.channel.framing import FrameReader, pieces_of
 from tcpmesh.server.link.frames import TO_MAIN, TO_WORKER
-from tcpmesh.server.link.numbers import MainMessage, WorkerMessage
+from tcpmesh.server.link.numbers import MainMessage, Numbers, WorkerMessage
 from tcpmesh.server.processes import worker_process
 from tcpmesh.server.processes.messages import LogSettings
 from tcpmesh.server.processes.worker_process import PATIENCE, WorkerProcess, log_of
@@ -44,6 +44,7 @@ class WorkerProcessTests(SynchronousTestCase):
     def setUp(self) -> None:
         """It has just been forked."""
         self.clock = WatchingClock()
+        self.network = NoNetwork()
         self.counts = MainCounts(2)
         self.addCleanup(self.counts.close)
         self.main, link = socket.socketpair()
@@ -58,17 +59,23 @@ class WorkerProcessTests(SynchronousTestCase):
             self.clock,
             link,
             os.dup(self.counts.fd),
-            NoNetwork(),
+            self.network,
             self.log,
             lambda: self.ends.append(True),
         )
+
+    def settle(self) -> None:
+        """All that can be done is done."""
+        for _ in range(4):
+            self.clock.settle()
+            self.network.clock.advance(0.0)
 
     def tell(self, *messages: WorkerMessage) -> None:
         """Main says something."""
         for message in messages:
             for piece in pieces_of(TO_WORKER.encode(message)):
                 self.main.sendall(piece.data)
-        self.clock.settle()
+        self.settle()
 
     def told(self) -> list[MainMessage]:
         """What main is told."""
@@ -85,18 +92,22 @@ class WorkerProcessTests(SynchronousTestCase):
         self.assertEqual(self.calmed, [True])
 
     def test_stop(self) -> None:
-        """When it has stopped it says so, and it ends when main closes the link."""
+        """When it has stopped it tells what it has counted, says so, and ends when main closes the
+        link.
+        """
         self.tell(BEGIN, Stop())
-        self.assertEqual((self.told(), self.ends), ([Stopped()], []))
+        *numbers, stopped = self.told()
+        self.assertEqual((stopped, self.ends), (Stopped(), []))
+        self.assertEqual([Numbers], [type(each) for each in numbers])
         self.main.close()
-        self.clock.settle()
+        self.settle()
         self.assertEqual(self.ends, [True])
 
     def test_main_is_gone(self) -> None:
         """Where main is gone it closes what it has, and ends."""
         self.tell(BEGIN, Start())
         self.main.close()
-        self.clock.settle()
+        self.settle()
         self.assertEqual(self.ends, [True])
 
     def test_patience(self) -> None:
@@ -105,7 +116,7 @@ class WorkerProcessTests(SynchronousTestCase):
         assert self.process._worker is not None
         self.patch(self.process._worker, "receive", lambda message: None)
         self.main.close()
-        self.clock.settle()
+        self.settle()
         self.assertEqual(self.ends, [])
         self.clock.advance(PATIENCE)
         self.assertEqual(self.ends, [True])
@@ -113,7 +124,7 @@ class WorkerProcessTests(SynchronousTestCase):
     def test_gone_before_begin(self) -> None:
         """Where main is gone before it has said anything, it ends at once."""
         self.main.close()
-        self.clock.settle()
+        self.settle()
         self.assertEqual(self.ends, [True])
 
     def test_nonsense(self) -> None:
@@ -129,7 +140,7 @@ class WorkerProcessTests(SynchronousTestCase):
         with socket.socket() as sock:
             rights = array.array("i", [sock.fileno()])
             self.main.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
-        self.clock.settle()
+        self.settle()
         self.assertEqual(self.ends, [True])
         self.assertLess(open_descriptors(), before)
 
@@ -139,7 +150,7 @@ class WorkerProcessTests(SynchronousTestCase):
         self.clock.advance(0.1)
         self.assertEqual(self.told(), [Alive(), Alive()])
         self.main.close()
-        self.clock.settle()
+        self.settle()
         self.clock.advance(0.1)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 

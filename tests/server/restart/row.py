@@ -7,7 +7,7 @@ import socket
 import threading
 from collections.abc import Callable
 
-from twisted.internet.defer import ensureDeferred
+from twisted.internet.defer import Deferred, ensureDeferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.net.cooperator import shared_cooperator
@@ -42,6 +42,11 @@ class FakeProcess:
     def sockets_to_hand_over(self) -> list[Out]:
         """What the test says."""
         return list(self.out)
+
+    def numbers(self) -> Deferred[None]:
+        """Note it."""
+        self.done.append("numbers")
+        return succeed(None)
 
     def flush_server_stats(self) -> bool:
         """Likewise."""

@@ -11,6 +11,7 @@ from tcpmesh.server.restart.messages import encode
 from tcpmesh.server.restart.rendezvous import restart_address
 from tcpmesh.server.restart.restart import MOST_SUCCESSORS, Restart
 from tcpmesh.stats.metrics import Merge
+from tcpmesh.stats.store import Store
 from tcpmesh.values.address import Address
 from tcpmesh.values.lifecycle.restart import VERSION, CannotTakeOver
 from tests.server.processes.watched import open_descriptors
@@ -126,6 +127,26 @@ class TakeOverTests(RowTestCase):
         self.end(self.first)
         self.assertEqual((10, 1), (ours.tally, gauge.tally))
         self.assertNotIn("gone.cx_total", {each.name for each in new.store.counters()})
+
+    def test_names_of_workers(self) -> None:
+        """Names that a worker of the newer process has stay with what both have counted, though it
+        was not asked for them before the older one was gone.
+        """
+        self.old.store.scope("c.").counter("cx_total").tally += 3
+        worker = Store()
+        worker.scope("c.").counter("cx_total").tally += 1
+        new, _ = self.take_over()
+        new.store.add_collector(lambda: new.store.merge(worker.deltas(), "worker_0"))
+        self.end(self.first)
+        self.assertEqual({"c.cx_total": 4}, {e.name: e.tally for e in new.store.counters()})
+
+    def test_workers_tell(self) -> None:
+        """Workers of the older one tell what they have counted before it is told."""
+        _, second = self.take_over()
+        self.old.done.clear()
+        second.ask()
+        self.clock.settle()
+        self.assertEqual(["numbers", "flush"], self.old.done)
 
     def test_connections(self) -> None:
         """The clients of the older one are known at each flush."""

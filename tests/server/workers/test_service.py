@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -9,6 +11,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.logs.levels import Levels
+from tcpmesh.server import stats
 from tcpmesh.server.service import CannotStart, Server
 from tcpmesh.server.workers.interface import IWorkers
 from tcpmesh.stats.store import Store
@@ -31,7 +34,7 @@ class InMemory:
         self._network = network
         self.workers: list[WorkerInMemory] = []
         self.stopped: Deferred[None] = Deferred()
-        self.is_stopping = False
+        self.is_stopping = self.is_retired = False
 
     def prepare(self, clock: Any) -> None:
         """There is nothing to prepare."""
@@ -40,6 +43,14 @@ class InMemory:
         """All join at once."""
         for index in range(workers.count):
             self.workers.append(WorkerInMemory(index, workers, self._network, MemoryAccessLogs))
+
+    def retire(self) -> None:
+        """Note it."""
+        self.is_retired = True
+
+    def pids(self) -> list[int]:
+        """Two that there are not."""
+        return [1 << 30, (1 << 30) + 1]
 
     def stop(self) -> Deferred[None]:
         """Fires when a test says so."""
@@ -105,6 +116,22 @@ class SeveralTests(SynchronousTestCase):
         watchdogs = [name for name in values if name.endswith(".watchdog_miss")]
         self.assertIn("server.worker_2.watchdog_miss", watchdogs)
 
+    def test_memory(self) -> None:
+        """The memory of all processes is shown and counts for the overload manager."""
+        asked: list[Sequence[int]] = []
+
+        def used(pids: Sequence[int]) -> int:
+            asked.append(pids)
+            return 1234
+
+        self.patch(stats, "used_bytes", used)
+        self.start()
+        assert self.server._proxy is not None
+        pids = [os.getpid(), *self.processes.pids()]
+        self.assertEqual(pids, asked[-1])
+        self.assertEqual(pids, self.server.main.context.processes())
+        self.assertEqual(1234, self.values()["server.memory_allocated"])
+
     def test_flush(self) -> None:
         """At a flush workers are asked first, so what is shown of the process is of that moment."""
         self.start()
@@ -144,6 +171,19 @@ class SeveralTests(SynchronousTestCase):
         self.network.pump()
         self.successResultOf(stopped)
         self.assertEqual([], self.reactor.getDelayedCalls())
+
+    def test_counted_at_the_end(self) -> None:
+        """How clients end when all stops is counted too, before it is over."""
+        self.start()
+        for _ in range(4):
+            self.connect()
+        self.processes.stopped.callback(None)
+        self.server.store.deltas()
+        stopped = self.server.stopService()
+        self.network.pump()
+        self.successResultOf(stopped)
+        counted = self.server.store.deltas().counters
+        self.assertEqual(4, counted["listener.127.0.0.1_1.downstream_cx_destroy"])
 
     def test_cannot_start(self) -> None:
         """An address that is in use is said before any worker is started."""

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.values.shared.counts import LocalCounts, SharedCounts
-from tcpmesh.values.shared.memory import MainCounts, NoRoom, WorkerCounts
+from tcpmesh.values.shared.memory import MainCounts, WorkerCounts
+from tcpmesh.values.shared.names import NoRoom
 
 SMALL = 1 << 16
 

@@ -1,7 +1,7 @@
-"""Network filters that Envoy checks in code."""
+"""Network filters that Envoy checks in code, and our own."""
 
 from __future__ import annotations
 
-from tcpmesh.config.checks.filters import rbac, services
+from tcpmesh.config.checks.filters import client_limit, rbac, services
 
-CHECKS = (rbac.CHECKS, services.CHECKS)
+CHECKS = (client_limit.CHECKS, rbac.CHECKS, services.CHECKS)

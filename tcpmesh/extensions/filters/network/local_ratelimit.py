@@ -3,9 +3,7 @@ many is closed before anything is done for it.
 
 It is the listener filter of this name at a later moment: a token bucket begins full, and its tokens
 come back one by one, evenly.  While `runtime_enabled` is false no token is taken.  Filters with one
-`share_key`, and buckets configured alike, draw from one bucket.
-
-Different from Envoy: with several workers each has a bucket of its own for a `share_key`.
+`share_key`, and buckets configured alike, draw from one bucket, whichever listeners they are in.
 """
 
 from __future__ import annotations
@@ -21,7 +19,6 @@ from tcpmesh.registry import WorkerContext, extension
 from tcpmesh.values.all_or_nothing import all_or_nothing
 from tcpmesh.values.filter_status import FilterStatus
 from tcpmesh.values.response_flags import ResponseFlag
-from tcpmesh.values.shared.counts import LocalCount
 
 CLOSED = "local_ratelimit_close_over_limit"
 
@@ -41,8 +38,10 @@ class LocalRateLimit(ReadFilter):
             self._limited = self._scope.counter("rate_limited")
             if message.share_key:
                 self._key = ("local_ratelimit", message.share_key, bucket)
+                name = f"local_ratelimit {message.share_key} {bucket}"
                 self._tokens = self._objects.obtain(
-                    self._key, lambda: TokenBucket(bucket, clock, LocalCount())
+                    self._key,
+                    lambda: TokenBucket(bucket, clock, context.shared.count_of_all(name)),
                 )
             else:
                 count = context.shared.count("local_rate_limit")

@@ -105,3 +105,19 @@ class SeveralWorkersTests(MeshTestCase):
         mesh.listeners.start()
         ended = [mesh.connect().ended for _ in range(4)]
         self.assertEqual([False, False, True, True], ended)
+
+    def test_share_key_of_all(self) -> None:
+        """A bucket with a `share_key` is one for all listeners and workers."""
+        fields = (
+            f'"@type": {TYPE}, stat_prefix: p, share_key: k, '
+            f"token_bucket: {{max_tokens: 3, fill_interval: 9s}}"
+        )
+        filters = f"[{{name: l, typed_config: {{{fields}}}}}, {tcp_proxy_text()[1:-1]}]"
+        mesh = Mesh(1, workers=2)
+        mesh.upstream(HOST)
+        mesh.add_cluster("c", HOST)
+        for number in (1, 2):
+            mesh.add_listener(f"l{number}", f"127.0.0.1:{number}", filters)
+        mesh.listeners.start()
+        ended = [mesh.connect(f"127.0.0.1:{number % 2 + 1}").ended for number in range(5)]
+        self.assertEqual([False] * 3 + [True] * 2, ended)

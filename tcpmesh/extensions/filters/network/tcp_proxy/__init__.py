@@ -90,7 +90,7 @@ class TcpProxy(NetworkFilter):
         self._new_session: type[Session] = Session if points is None else SheddingSession
         self._gates: Gates | None = None
         if points is not None and points.on_data is not None:
-            self._gates = Gates(context.overload, lambda: self._sessions, self._network.cooperator)
+            self._gates = Gates(context.overload, self._sessions, self._network.cooperator)
         if self._drain is not None:
             self._drain.watch(self._drain_sessions)
 
@@ -175,6 +175,7 @@ class TcpProxy(NetworkFilter):
             self._drain.unwatch(self._drain_sessions)
         if self._gates is not None:
             self._gates.stop()
+        del self._context  # which knows whom to release sessions to
 
     def _collect(self) -> None:
         """Count what open sessions have moved since they were last counted, and what they hold at

@@ -9,7 +9,7 @@ nothing is to be shed the bytes of these go the same way as those of others.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from twisted.internet.task import Cooperator
@@ -122,13 +122,13 @@ class Gates:
     """Sees to it that all sessions of a tcp_proxy ask for what clients send, as long as something
     may be shed for that.
 
-    :param sessions: gives those there are.
+    :param sessions: those there are at each moment.
     """
 
     def __init__(
         self,
         overload: Overload,
-        sessions: Callable[[], set[Session]],
+        sessions: set[Session],
         cooperator: Cooperator,
     ) -> None:
         self._overload = overload
@@ -147,8 +147,8 @@ class Gates:
             do_all(self._cooperator, self._telling())
 
     def _telling(self) -> Iterator[None]:
-        for session in tuple(self._sessions()):
-            if session in self._sessions() and isinstance(session, SheddingSession):
+        for session in tuple(self._sessions):
+            if session in self._sessions and isinstance(session, SheddingSession):
                 session.gate()
             yield
 

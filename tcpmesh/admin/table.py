@@ -5,6 +5,7 @@ module to the list here.
 from __future__ import annotations
 
 from tcpmesh.admin.endpoints import (
+    client_limits,
     clusters,
     connections,
     control,
@@ -28,6 +29,7 @@ ENDPOINTS = (
     *clusters.ENDPOINTS,
     *listeners.ENDPOINTS,
     *connections.ENDPOINTS,
+    *client_limits.ENDPOINTS,
     *live.ENDPOINTS,
     *dump.ENDPOINTS,
     *runtime.ENDPOINTS,
