@@ -192,7 +192,7 @@ class INameCaches(Interface):
         """The `tcpmesh.cluster.names.cache.NameCache` of a `DnsCacheConfig`, made for the first one
         that asks.
 
-        :raise ValueError: where another configuration has its name.
+        :raise tcpmesh.registry.BrokenExtension: where another configuration has its name.
         """
 
 

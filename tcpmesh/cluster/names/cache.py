@@ -34,7 +34,7 @@ from tcpmesh.cluster.names.settings import (
 )
 from tcpmesh.interfaces import INameCaches
 from tcpmesh.net.dns.resolve import ResolutionFailed
-from tcpmesh.registry import MainContext
+from tcpmesh.registry import BrokenExtension, MainContext
 from tcpmesh.stats.metrics import Merge
 from tcpmesh.stats.store import sanitize
 from tcpmesh.values.address import Address
@@ -253,14 +253,14 @@ class NameCaches:
     def get(self, message: Any) -> NameCache:
         """The cache of a `DnsCacheConfig`, made for the first one that asks.
 
-        :raise ValueError: where another configuration has its name.
+        :raise BrokenExtension: where another configuration has its name.
         """
         known = self._caches.get(message.name)
         if known is None:
             assert self._context is not None
             known = self._caches[message.name] = NameCache(message, self._context, self._send)
         elif known.message != message:
-            raise ValueError(different(message.name))
+            raise BrokenExtension(different(message.name))
         return known
 
     def present(self) -> Iterator[ToWorker]:
@@ -276,7 +276,7 @@ class NameCaches:
     def _open(self, told: OpenNames) -> None:
         try:
             cache = self.get(told.message)
-        except ValueError as e:
+        except BrokenExtension as e:
             log.error("{reason}", reason=str(e))
         else:
             for message in cache.present():

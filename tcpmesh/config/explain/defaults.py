@@ -379,6 +379,13 @@ _DNS: dict[str, Defaults] = {
         "respect_dns_ttl": Default("whether answers say how long they hold", False),
         "dns_lookup_family": Default("which addresses of a name", "AUTO"),
     },
+    "envoy.extensions.bootstrap.internal_listener.v3.InternalListener": {
+        "buffer_size_kb": Default("KiB that each direction to an internal listener may hold", 1024),
+    },
+    "envoy.extensions.transport_sockets.internal_upstream.v3.InternalUpstreamTransport": {
+        "passthrough_metadata": Default("what an internal listener is told", unset="none"),
+        "transport_socket": Default("what is on the connection to it"),
+    },
     "envoy.extensions.common.dynamic_forward_proxy.v3.DnsCacheConfig": {
         "name": Default("filters and clusters with this name have one cache"),
         "dns_lookup_family": Default("which addresses of a name", "AUTO"),

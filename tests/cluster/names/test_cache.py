@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.cluster.names.cache import NameCache, NameCaches
 from tcpmesh.net.dns.resolve import ResolutionFailed
-from tcpmesh.registry import MainContext
+from tcpmesh.registry import BrokenExtension, MainContext
 from tcpmesh.stats.store import Store
 from tcpmesh.testing.memory.network import MemoryNetwork
 from tcpmesh.testing.mesh import values_of
@@ -279,7 +279,7 @@ class CachesTests(CacheTestCase):
         one = caches.get(DnsCacheConfig(name="c"))
         self.assertIs(one, caches.get(DnsCacheConfig(name="c")))
         other = ParseDict({"name": "c", "maxHosts": 3}, DnsCacheConfig())
-        self.assertRaises(ValueError, caches.get, other)
+        self.assertRaises(BrokenExtension, caches.get, other)
 
     def test_messages(self) -> None:
         """A worker opens caches and asks for names; what nobody has opened is not looked up."""

@@ -286,15 +286,21 @@ class SniDynamicForwardProxyTests(DynamicTestCase):
         self.assertIn("has other settings elsewhere", str(error))
 
     def test_another_listener(self) -> None:
-        """A listener that comes later with other settings of a cache is refused too."""
+        """A listener or a cluster that comes later with other settings of a cache is refused, and
+        those that are there go on.
+        """
         mesh = self.serve()
         other = Dynamic()
         other.listener["name"] = "other"
         other.listener["address"]["socket_address"]["port_value"] = 2
         for config in (other.sni, other.cluster["cluster_type"]["typed_config"]):
             config["dns_cache_config"] = {**other.cache, "max_hosts": 3}
-        message = Mesh(other.text(), start=False).bootstrap.static_resources.listeners[0]
-        self.assertRaises(BrokenExtension, mesh.listeners.add_or_update, message)
+        resources = Mesh(other.text(), start=False).bootstrap.static_resources
+        listener, cluster = resources.listeners[0], resources.clusters[0]
+        self.assertRaises(BrokenExtension, mesh.listeners.add_or_update, listener)
+        self.assertRaises(BrokenExtension, mesh.clusters.add_or_update, cluster)
+        self.connect("a.test")
+        self.assertEqual([1, 0], self.reached())
 
 
 class ClusterAloneTests(DynamicTestCase):
