@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.error import ConnectionLost
 from twisted.trial.unittest import SynchronousTestCase
 
+from tcpmesh.cluster.names import cache
 from tcpmesh.config.text.problems import ConfigError
 from tcpmesh.net.dns.resolve import ResolutionFailed
 from tcpmesh.registry import BrokenExtension
@@ -17,6 +19,7 @@ from tests.dynamic_names import FRONT, Dynamic, filter_state
 from tests.listener.test_sni_router import hello
 from tests.names import Names
 
+ROOT = Path(__file__).resolve().parents[4]
 HOST, PORT = "envoy.upstream.dynamic_host", "envoy.upstream.dynamic_port"
 
 
@@ -278,6 +281,20 @@ class SniDynamicForwardProxyTests(DynamicTestCase):
         self.names.held[0].errback(ResolutionFailed("no server"))
         self.mesh.pump()
         self.assertTrue(all(each.ended for each in clients))
+
+    def test_example(self) -> None:
+        """configs/dynamic-forward-proxy.yaml lets out for the names that it says, and for no
+        other.
+        """
+        self.names.records["www.example.com"] = ["127.0.1.1"]
+        self.patch(cache, "resolver_for", lambda message, context: self.names)
+        mesh = Mesh((ROOT / "configs" / "dynamic-forward-proxy.yaml").read_text())
+        self.addCleanup(mesh.main.names.stop)
+        host = mesh.upstream("127.0.1.1:443")
+        for name in ("www.example.com", "localhost"):
+            mesh.connect("127.0.0.1:10443").transport.write(hello(name))
+            mesh.pump()
+        self.assertEqual((1, 1), (len(host.built), len(self.names.asked)))
 
     def test_different_settings(self) -> None:
         """A cache that is configured in two ways is refused."""
