@@ -29,7 +29,14 @@ from zope.interface.interface import InterfaceClass
 
 from twisted.internet.defer import Deferred, succeed
 
-from tcpmesh.interfaces import IAccessLogManager, ICluster, IDnsResolver, INetwork
+from tcpmesh.interfaces import (
+    IAccessLogManager,
+    ICluster,
+    IDnsResolver,
+    INameCaches,
+    INameTables,
+    INetwork,
+)
 from tcpmesh.net.internal.listeners import InternalListeners
 from tcpmesh.runtime.runtime import Runtime
 from tcpmesh.stats.scope import Scope
@@ -159,6 +166,9 @@ class MainContext:
     cluster_metadata: Any = None
     """The `core.v3.Metadata` of the cluster that a transport socket belongs to, or `None`."""
 
+    names: INameCaches | None = None
+    """The DNS caches; `None` where no name is looked up for clients."""
+
     bootstrap: Any = field(default_factory=Bootstrap)
     """The Bootstrap that the proxy began with: what discovery brings is added to it."""
 
@@ -230,6 +240,9 @@ class WorkerContext:
 
     overload: Overload = field(default_factory=Overload)
     """What is to be done for want of resources."""
+
+    names: INameTables | None = None
+    """What is known of the DNS caches; `None` where no name is looked up for clients."""
 
     internal: InternalListeners | None = None
     """The listeners in this process that connections can go to; `None` where nobody connects."""

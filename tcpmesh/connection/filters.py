@@ -240,6 +240,11 @@ class FilterManager(QuietHalfCloseableProtocol):
         self._state = ATTACHED
         self._attach(connection)
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the connection is closed, or is being closed by a filter."""
+        return self._state is OVER
+
     # What filters may do
 
     def resume(self, done: bool = False) -> None:
@@ -262,16 +267,18 @@ class FilterManager(QuietHalfCloseableProtocol):
         reset: bool = False,
     ) -> None:
         """Close the client at once, and whatever it was connected to: with a reset where it has not
-        taken all that was for it.
+        taken all that was for it, or a listener filter alone has seen what it has sent.
 
         :param reason: in Envoy's words, as DOWNSTREAM_LOCAL_CLOSE_REASON has it.
         :param flag: the response flags that this gives the connection.
         :param details: what CONNECTION_TERMINATION_DETAILS has to say.
         :param reset: whether with a reset in any case.
         """
+        info = self.connection.stream_info
+        is_unread = info.peeked and self._state is DECIDING and not self._held
         self._state = OVER
         self._held.clear()
-        close_for_filter(self.connection, reason, flag, details, reset)
+        close_for_filter(self.connection, reason, flag, details, reset or is_unread)
 
     # The way through
 

@@ -22,8 +22,10 @@ from tcpmesh.interfaces.clusters import (
     IHttp1Upstream,
     IHttp2Upstream,
     ILoadBalancer,
+    INameCaches,
     INamedHostsBalancer,
     INamedHostsDiscovery,
+    INameTables,
     IPeekableBalancer,
 )
 from tcpmesh.interfaces.filters import (
@@ -102,6 +104,8 @@ __all__ = [
     "IMayWriteNothing",
     "IMovesClients",
     "IMovesConnections",
+    "INameCaches",
+    "INameTables",
     "INamedHostsBalancer",
     "INamedHostsDiscovery",
     "INetwork",

@@ -23,6 +23,7 @@ from tcpmesh.accesslog.manager import AccessLogManager
 from tcpmesh.cluster.cluster import Cluster
 from tcpmesh.cluster.discovery.dns import named_resolver
 from tcpmesh.cluster.manager import ClusterManager
+from tcpmesh.cluster.names.cache import NameCaches
 from tcpmesh.config.fields.tls.secrets import static_secrets
 from tcpmesh.interfaces import IAccessLogManager, INetwork, IStatsSink
 from tcpmesh.listener.manager import ListenerManager
@@ -107,7 +108,10 @@ class Main:
         flush = options.file_flush_interval_msec, options.file_flush_min_size_kb
         self.access_logs = make_access_logs(store, network.clock, *flush)
         self.layers = Layers(bootstrap, node.cluster, store, send)
+        self.names = NameCaches(send)
+        """The DNS caches that clients' names are looked up in."""
         self.context = self._context(network, store, random, node, processes)
+        self.names.serve(self.context)
         extensions = (build(e.typed_config, self.context) for e in bootstrap.bootstrap_extensions)
         self._internal_buffer = next((each.internal_buffer for each in extensions), BUFFER)
         self.secrets = SecretDiscoveries(
@@ -153,6 +157,7 @@ class Main:
             **self.watching.receivers,
             **self.giving.receivers,
             **self.taking.receivers,
+            **self.names.receivers,
             Numbers: self._take_numbers,
             Clients: self._take_clients,
             Prepared: self._take_prepared,
@@ -185,6 +190,7 @@ class Main:
                 static_secrets(self._bootstrap.static_resources.secrets), counts_changes=False
             ),
             bootstrap=_basis(self._bootstrap),
+            names=self.names,
             processes=processes,
         )
         return replace(context, resolver=named_resolver(self._bootstrap, context))
@@ -219,6 +225,7 @@ class Main:
             yield self._levels
         yield from self.clusters.present()
         yield from self.listeners.present()
+        yield from self.names.present()
         yield AskNumbers()
 
     def lost(self, worker: int) -> None:
@@ -391,6 +398,7 @@ class Main:
         await self._merging.merged()
         for sink in self.sinks:
             sink.close()
+        self.names.stop()
         await self.clusters.stop()
 
     def reopen_logs(self) -> None:

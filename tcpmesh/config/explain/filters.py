@@ -67,6 +67,10 @@ FILTERS: dict[str, Defaults] = {
         "include_peer_certificate": Default("whether it is shown the client's", False),
         "shadow_mode": Default("whether answers are counted only", False),
     },
+    _NETWORK + "sni_dynamic_forward_proxy.v3.FilterConfig": {
+        "dns_cache_config": Default("a client waits until it has the name that it asks for"),
+        "port_value": Default("of the host, unless filter state says another", 0),
+    },
     _NETWORK + "ratelimit.v3.RateLimit": {
         "stat_prefix": Default("names its statistics"),
         "rate_limit_service": Default("asked about each new client; one too many is closed"),

@@ -61,6 +61,11 @@ EXTENSIONS: dict[str, Rows] = {
         "share_key": YES,
     },
     "envoy.extensions.filters.network.sni_cluster.v3.SniCluster": {},
+    "envoy.extensions.filters.network.sni_dynamic_forward_proxy.v3.FilterConfig": {
+        "dns_cache_config": YES,
+        "port_value": YES,
+        "save_upstream_address": no_effect("a label: nothing here reads it"),
+    },
     "tcpmesh.extensions.filters.network.client_limit.v1.ClientLimit": {
         "stat_prefix": YES,
         "client": YES,

@@ -147,12 +147,13 @@ class Session(Attempts):
     def _leave(self, reason: CloseReason, words: str = "") -> None:
         """Close a client that is connected to nothing."""
         connection = self.connection
+        is_unread = self.stream_info.peeked and self.relay.early is None
         if self.relay.early is not None:
             self.flush_counters()
             connection.read_source.protocol = connection
         self._end()
         self.relay.discard()
-        connection.close(reason, words)
+        connection.close(reason, words, reset=is_unread)
 
     # What the relay tells
 
