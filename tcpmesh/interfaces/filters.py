@@ -109,6 +109,15 @@ class IStoppableFilter(INetworkFilter):
         """
 
 
+class IReleasedFilter(INetworkFilter):
+    """One that wants to know when nobody will be attached any more: after `close` those may still
+    be that other filters of the chain have held up.
+    """
+
+    def release() -> None:
+        """The last client of the chain has left, and none comes any more."""
+
+
 class ILogsConnections(INetworkFilter):
     """One that has access logs of its own, which get a record of each connection that was accepted,
     once it has ended.

@@ -28,6 +28,7 @@ from tcpmesh.interfaces import (
     IMovesClients,
     INetworkFilter,
     IReadFilter,
+    IReleasedFilter,
     IStoppableFilter,
 )
 from tcpmesh.listener.draining import ChainDrain, ListenerDrain
@@ -164,6 +165,9 @@ class ChainFilters:
         if self._holders:
             return
         self._counts.close()
+        for network_filter in self.filters:
+            if IReleasedFilter.providedBy(network_filter):
+                network_filter.release()
         logs, self.access_logs = self.access_logs, None
         if logs is not None:
             logs.close()
