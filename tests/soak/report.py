@@ -92,12 +92,17 @@ def _more(one: Seen, other: Seen) -> list[str]:
         before, after = one.told[counted], other.told[counted]
         for name, count in after.items():
             known = before.get(name, 0)
-            if count > known and not name.startswith(BOUNDED):
-                found.append(f"{what}{name}: {known} -> {count}{_which(name, one, other)}")
+            if count <= known or name.startswith(BOUNDED):
+                continue
+            come = _come(name, one, other)
+            if come and name.startswith("stats.") and not any("idle" in each for each in come):
+                continue  # of what is there: a statistic is made with its first value
+            which = f" ({', '.join(come)})" if come else ""
+            found.append(f"{what}{name}: {known} -> {count}{which}")
     return found
 
 
-def _which(kind: str, one: Seen, other: Seen) -> str:
+def _come(kind: str, one: Seen, other: Seen) -> list[str]:
     """Which of a kind have come, where that is told."""
-    come = Counter(other.told["names"].get(kind, ())) - Counter(one.told["names"].get(kind, ()))
-    return f" ({', '.join(come)})" if come else ""
+    before, after = (Counter(each.told["names"].get(kind, ())) for each in (one, other))
+    return list(after - before)
