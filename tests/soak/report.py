@@ -20,13 +20,17 @@ PIPES = 32
 """Descriptors that a process may have more: pipes that are kept for the next bulk transfer."""
 
 BOUNDED = (
+    "TimeoutQueue._run",  # one for each length of time that was waited for of late
+    "net.timeout_queues.TimeoutQueue",
     "config.",  # what the schema says of a field, once it was in a configuration
     "logs.debug.",  # of modules that are imported when they are needed
+    "server.channel.framing.",  # a message on its way
     "server.reload.history.",  # ten configurations, and what was changed
     "server.reload.packing.",
     "stats.deltas.Names",  # of scopes with the same names, in a cache
     "stats.distribution.",  # of histograms that were given something of late
     "stats.family.Declaration",  # in the same cache
+    "values.address.",  # those who know a host or a socket may share one, or have equal ones
     "values.lifecycle.reload.",
     "values.live.traffic.Sample",  # of the last minutes
 )
