@@ -106,6 +106,24 @@ class Soak:
         seen += (self.proxy.see(pid, f"worker {n}") for n, pid in sorted(workers.items()))
         return Report(seen, left(self.proxy.stats()))
 
+    def flaws(self) -> list[str]:
+        """Say what was done, and who noticed; what was wrong with that."""
+        wrong, cut = self.clients.verdict()
+        done = sorted(self.operator.done.items())
+        print(f"done: {', '.join(f'{count} {kind}' for kind, count in done)}")
+        cut_off = ", ".join(f"{count} as {why}" for why, count in cut.items()) or "none"
+        print(f"sessions: {self.clients.played}; cut off: {cut_off}")
+        slowest = ", ".join(f"{each * 1000:.0f} ms" for each in self.clients.slow_connects)
+        print(f"slowest to connect: {slowest}")
+        flaws = wrong + self.operator.flaws
+        if "Traceback" in self.proxy.output:
+            flaws.append(self.proxy.output)
+        with suppress(OSError):
+            failures = self.proxy.stats().get("server.worker_failures", 0)
+            if failures != self.operator.killed:
+                flaws.append(f"{failures} workers were lost, {self.operator.killed} were killed")
+        return flaws
+
     def _fill(self) -> None:
         """Of ended connections as many are remembered as may be, of all listeners."""
         for number in range(REMEMBERED * 2 * self._arguments.workers):
@@ -148,27 +166,22 @@ def run(arguments: argparse.Namespace) -> list[str]:
         soak = Soak(arguments, stack)
         if arguments.log:
             stack.callback(lambda: Path(arguments.log).write_text(soak.proxy.output))
-        soak.proxy.wait_ready()
-        half = arguments.seconds / 2
-        soak.play(plan(arguments.seed, half, arguments.upgrades), SLOW * half)
-        soak.say("the first half is over")
-        before = soak.settle()
-        soak.play(plan(arguments.seed + 1, half, 0), SLOW * half)
-        after = soak.settle()
-        wrong, cut = soak.clients.verdict()
-        done = ", ".join(f"{count} {kind}" for kind, count in sorted(soak.operator.done.items()))
-        print(f"done: {done}")
-        print(f"sessions: {soak.clients.played}, of which were cut off: {cut or 'none'}")
-        print(f"slowest to connect: {[f'{each:.3f} s' for each in soak.clients.slow_connects]}")
-        print(table(before, after))
-        flaws = [*wrong, *soak.operator.flaws, *differences(before, after)]
-        flaws += [f"left: {name} is {value}" for name, value in after.left.items()]
-        if "Traceback" in soak.proxy.output:
-            flaws.append(soak.proxy.output)
-        failures = soak.proxy.stats().get("server.worker_failures", 0)
-        if failures != soak.operator.killed:
-            flaws.append(f"{failures} workers were lost, {soak.operator.killed} were killed")
-        return flaws
+        flaws: list[str] = []
+        try:
+            soak.proxy.wait_ready()
+            half = arguments.seconds / 2
+            soak.play(plan(arguments.seed, half, arguments.upgrades), SLOW * half)
+            soak.say("the first half is over")
+            before = soak.settle()
+            soak.play(plan(arguments.seed + 1, half, 0), SLOW * half)
+            after = soak.settle()
+        except (AssertionError, OSError) as e:
+            flaws.append(f"the proxy does not come to rest: {e}")
+        else:
+            print(table(before, after))
+            flaws += differences(before, after)
+            flaws += (f"left: {name} is {value}" for name, value in after.left.items())
+        return soak.flaws() + flaws
 
 
 def end_by_itself(seconds: float) -> None:

@@ -133,7 +133,7 @@ class Operator:
         """Clients of what turns have the drain time."""
         places = frozenset(self._configuration.variants)
         at = time.monotonic() + DRAIN
-        self._clients.cut(Cut(at, "outlived the drain time", places=places, drain=DRAIN))
+        self._clients.cut(Cut(at, "they outlived the drain time", places=places, drain=DRAIN))
 
     def _turn(self, random: Random, discovered: bool) -> str:
         """Change what is wanted: clients avoid what goes, and come to nothing new before it is
@@ -288,7 +288,7 @@ class Operator:
         self._proxy.upgrade()
         at = time.monotonic() + PARENT
         drain = at - began
-        self._clients.cut(Cut(at - LATE, "outlived the parent shutdown time", drain=drain))
+        self._clients.cut(Cut(at - LATE, "they outlived the parent shutdown time", drain=drain))
         return f"{before} -> {self._proxy.main}"
 
     # What changes nothing

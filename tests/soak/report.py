@@ -20,13 +20,17 @@ PIPES = 32
 """Descriptors that a process may have more: pipes that are kept for the next bulk transfer."""
 
 BOUNDED = (
+    "TimeoutQueue._run",  # one for each length of time that was waited for of late
+    "net.timeout_queues.TimeoutQueue",
     "config.",  # what the schema says of a field, once it was in a configuration
     "logs.debug.",  # of modules that are imported when they are needed
+    "server.channel.framing.",  # a message on its way
     "server.reload.history.",  # ten configurations, and what was changed
     "server.reload.packing.",
     "stats.deltas.Names",  # of scopes with the same names, in a cache
     "stats.distribution.",  # of histograms that were given something of late
     "stats.family.Declaration",  # in the same cache
+    "values.address.",  # those who know a host or a socket may share one, or have equal ones
     "values.lifecycle.reload.",
     "values.live.traffic.Sample",  # of the last minutes
 )
@@ -92,12 +96,17 @@ def _more(one: Seen, other: Seen) -> list[str]:
         before, after = one.told[counted], other.told[counted]
         for name, count in after.items():
             known = before.get(name, 0)
-            if count > known and not name.startswith(BOUNDED):
-                found.append(f"{what}{name}: {known} -> {count}{_which(name, one, other)}")
+            if count <= known or name.startswith(BOUNDED):
+                continue
+            come = _come(name, one, other)
+            if come and name.startswith("stats.") and not any("idle" in each for each in come):
+                continue  # of what is there: a statistic is made with its first value
+            which = f" ({', '.join(come)})" if come else ""
+            found.append(f"{what}{name}: {known} -> {count}{which}")
     return found
 
 
-def _which(kind: str, one: Seen, other: Seen) -> str:
+def _come(kind: str, one: Seen, other: Seen) -> list[str]:
     """Which of a kind have come, where that is told."""
-    come = Counter(other.told["names"].get(kind, ())) - Counter(one.told["names"].get(kind, ()))
-    return f" ({', '.join(come)})" if come else ""
+    before, after = (Counter(each.told["names"].get(kind, ())) for each in (one, other))
+    return list(after - before)
