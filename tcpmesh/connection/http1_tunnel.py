@@ -87,7 +87,8 @@ class Http1Tunnel(WrappedTransport):
     def begin(self) -> None:
         """Ask."""
         self._deadline = self.clock.callLater(self._timeout, self._is_late)
-        self._send_overhead(self._request)
+        request, self._request = self._request, b""
+        self._send_overhead(request)
 
     def _send_overhead(self, data: bytes) -> None:
         self.overhead_sent += len(data)
@@ -95,7 +96,7 @@ class Http1Tunnel(WrappedTransport):
 
     @property
     def fields(self) -> Fields:
-        """The header fields of the answer, once they are there."""
+        """The header fields of the answer, from when they are there until the tunnel is open."""
         return self.answer.fields if self.answer.has_head else ()
 
     @property
@@ -138,6 +139,7 @@ class Http1Tunnel(WrappedTransport):
             self._fail(TunnelFailed("refused", answer.status, malformed))
             return False
         self.handshake_done()
+        answer.forget_fields()
         return self.is_ready
 
     def received_end(self) -> None:

@@ -84,6 +84,10 @@ class TunnelAnswer(ResponseParser):
             *((_text(name).lower(), _text(value)) for name, value in lines),
         )
 
+    def forget_fields(self) -> None:
+        """Nobody asks for the header fields any more; a tunnel may last for days."""
+        self._fields = self._lower = b""
+
     def take(self, data: bytes) -> bytes:
         """Take bytes; those of the tunnel among them.
 

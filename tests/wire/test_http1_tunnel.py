@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -80,6 +82,13 @@ class ConnectTests(SynchronousTestCase):
         hops = (("x-hop", "one"), ("x-hop", "two"), ("b", ""))
         self.assertEqual(((":status", "200"), *hops), answer.fields)
 
+    def test_forgotten(self) -> None:
+        """The fields are not kept for as long as a tunnel lasts."""
+        answer, _ = take(OK + b"X-Hop: one\r\n\r\n")
+        answer.forget_fields()
+        self.assertEqual(((":status", "200"),), answer.fields)
+        self.assertEqual((b"abc", True), (answer.take(b"abc"), answer.opens))
+
     def test_closes(self) -> None:
         """Whether the head says that the connection is to be closed can be had."""
         for head, closes in (
@@ -93,6 +102,18 @@ class ConnectTests(SynchronousTestCase):
     def test_pieces(self, tail: bytes, size: int) -> None:
         """It comes to the same in whatever pieces it comes."""
         self.assertEqual(tail, take(OK + b"\r\n" + tail, size=size)[1])
+
+    @given(st.binary(max_size=200), st.booleans(), st.integers(1, 20))
+    def test_anything(self, data: bytes, connects: bool, size: int) -> None:
+        """Whatever comes is taken or refused, and nothing else happens."""
+        for start in (b"", b"HTTP/1.1 2", OK, OK + b"Transfer-Encoding: chunked\r\n\r\n"):
+            answer = TunnelAnswer(connects)
+            whole = start + data
+            with contextlib.suppress(MalformedResponse):
+                for i in range(0, len(whole), size):
+                    answer.take(whole[i : i + size])
+                    if answer.is_whole:
+                        break
 
 
 class PostTests(SynchronousTestCase):

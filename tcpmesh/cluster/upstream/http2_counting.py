@@ -8,7 +8,7 @@ from twisted.python.failure import Failure
 
 from tcpmesh.cluster.hosts.host import Host
 from tcpmesh.cluster.hosts.stats import ClusterStats
-from tcpmesh.cluster.upstream.counting import closed, failed, opened
+from tcpmesh.cluster.upstream.counting import begins, closed, failed, opened, over, waits
 from tcpmesh.rpc.http2.counts import HostCounts
 from tcpmesh.rpc.http2.stream import Reset, ResetReason
 from tcpmesh.stats.metrics import Merge
@@ -56,6 +56,8 @@ class Http2Stats:
         scope = self._scope = stats.scope
         self.streams_active = scope.gauge("http2.streams_active", Merge.SUM)
         self.keepalive_timeout = scope.counter("http2.keepalive_timeout")
+        self.connections = scope.counter("http2.nghttp2_upstream_connections")
+        """Envoy counts them by the library that it speaks HTTP/2 with."""
         self.rx_reset = scope.counter("http2.rx_reset")
         self.tx_reset = scope.counter("http2.tx_reset")
         scope.declare(DECLARED)
@@ -106,6 +108,7 @@ class HostCounter(HostCounts):
 
     def connected(self, seconds: float) -> None:
         """It is there."""
+        self._http2.connections.tally += 1
         self._stats.cx_connect_ms.record(int(seconds * 1000))
         if self._host.outlier is not None:
             self._host.outlier.connect_succeeded()
@@ -149,24 +152,16 @@ class HostCounter(HostCounts):
         """A request waits for a connection, or does so no more."""
         if change > 0:
             self._stats.rq_pending_total.tally += change
-        self._host.rq_pending_active += change
-        self._breakers.pending.own += change
-        self._stats.rq_pending_active.add(change)
+        waits(self._host, change)
 
     def begins(self) -> None:
         """A request has a connection."""
-        self._host.rq_total += 1
-        self._host.rq_active += 1
-        self._breakers.requests.own += 1
-        self._stats.rq_total.tally += 1
-        self._stats.rq_active.add(1)
+        begins(self._host)
         self._http2.streams_active.add(1)
 
     def over(self, status: int, reset: Reset | None) -> None:
         """Such a one is over."""
-        self._host.rq_active -= 1
-        self._breakers.requests.own -= 1
-        self._stats.rq_active.add(-1)
+        over(self._host)
         self._http2.streams_active.add(-1)
         if reset is not None:
             status = self._broken_off(status, reset)
@@ -180,9 +175,7 @@ class HostCounter(HostCounts):
 
     def tunnel_over(self, reset: Reset | None) -> None:
         """Such a one is over that was a tunnel's: it is no request with a response."""
-        self._host.rq_active -= 1
-        self._breakers.requests.own -= 1
-        self._stats.rq_active.add(-1)
+        over(self._host)
         self._http2.streams_active.add(-1)
         reason = reset.reason if reset is not None else None
         if reason in _OURS:

@@ -166,6 +166,11 @@ _LISTENER: dict[str, Defaults] = {
         "metadata_match": Default("only hosts with these labels", unset="all hosts"),
         "upstream_connect_mode": Default("when a host is connected to", "IMMEDIATE"),
     },
+    "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.TunnelingConfig": {
+        "hostname": Default("where a host of the cluster, a proxy, is asked to connect to"),
+        "use_post": Default("whether it is asked by POST, and not by CONNECT", False),
+        "propagate_response_headers": Default("whether filter state has its answer", False),
+    },
     "envoy.config.core.v3.BackoffStrategy": {
         "base_interval": Default("the first pause is up to this"),
         "max_interval": Default("it doubles up to this", _tenfold),

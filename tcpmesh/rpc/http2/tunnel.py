@@ -12,23 +12,22 @@ Until the proxy has answered 200 there is no tunnel; an `AskingObserver` hears o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from enum import Enum, auto
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from zope.interface import implementer
 
-from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
+from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IDelayedCall, IHalfCloseableProtocol, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from tcpmesh.connection.http1_tunnel import ANSWER_TIMEOUT, TunnelFailed
-from tcpmesh.connection.wrapped.below import OnTransport
 from tcpmesh.connection.wrapped.states import After, Incoming
 from tcpmesh.interfaces import IStreamTransport
 from tcpmesh.rpc.http2.codec import Fields
 from tcpmesh.rpc.http2.stream import Reset, ResetReason, TwoWayObserver, TwoWayStream
+from tcpmesh.rpc.http2.tunnel_writing import Phase, TunnelWriteSide
 from tcpmesh.values.stream.tcp_facts import TcpFacts
 from tcpmesh.values.stream.tls_facts import NO_TLS, TlsFacts
 from tcpmesh.wire.http1 import MOST_FIELDS
@@ -68,41 +67,25 @@ class AskingObserver(Protocol):
         """The fields after its last byte."""
 
 
-class _Phase(Enum):
-    ASKING = auto()
-    OPEN = auto()
-    CUT_OFF = auto()
-    """The stream is over, and what came of it is not delivered yet."""
-    LOST = auto()
-
-
 @implementer(IStreamTransport)
-class Http2Tunnel(OnTransport):
+class Http2Tunnel(TunnelWriteSide):
     """One tunnel, on the side that asks for it."""
 
     __slots__ = (
-        "_after",
         "_before_close",
         "_call",
         "_clock",
         "_deadline",
         "_delivers",
-        "_dropped",
         "_held",
         "_incoming",
-        "_mark",
         "_most_fields",
         "_observer",
         "_owed",
         "_paused",
-        "_phase",
-        "_producer",
-        "_producer_paused",
         "_protocol",
         "_reason",
         "_receive",
-        "_stream",
-        "_streaming",
         "_timeout",
         "fields",
     )
@@ -124,9 +107,6 @@ class Http2Tunnel(OnTransport):
         self._timeout = timeout
         self._most_fields = most_fields
         self._deadline: IDelayedCall | None = None
-        self._stream: TwoWayStream | None = None
-        self._phase = _Phase.ASKING
-        self._after = After.NOTHING
         self._incoming = Incoming.OPEN
         self._held = bytearray()
         """What has come and is not delivered."""
@@ -140,9 +120,6 @@ class Http2Tunnel(OnTransport):
         self._protocol: Any = None
         self._receive: Callable[[Any], object] = _ignore
         self._read_size = READ_SIZE
-        self._mark = self._dropped = 0
-        self._producer: Any = None
-        self._streaming = self._producer_paused = False
         self._before_close: list[Callable[[], object]] = []
         self.fields: Fields = ()
         """The header fields of the answer, once there is one."""
@@ -153,7 +130,7 @@ class Http2Tunnel(OnTransport):
         :param open_stream: begins a stream for an observer.
         """
         stream = open_stream(self)
-        if self._phase is _Phase.LOST:
+        if self._phase is Phase.LOST:
             stream.cancel()
         else:
             self._stream = stream
@@ -163,12 +140,12 @@ class Http2Tunnel(OnTransport):
     def on_begun(self, transport: Any) -> None:
         """The request is sent."""
         self.below = transport
-        if self._phase is _Phase.ASKING:
+        if self._phase is Phase.ASKING:
             self._deadline = self._clock.callLater(self._timeout, self._is_late)
 
     def on_headers(self, fields: Fields, ended: bool) -> None:
         """The proxy answers."""
-        if self._phase is not _Phase.ASKING:
+        if self._phase is not Phase.ASKING:
             return
         self._stop_deadline()
         self.fields = fields
@@ -179,7 +156,7 @@ class Http2Tunnel(OnTransport):
         if status != OPENING or ended:
             self._fail(TunnelFailed("refused", status))
             return
-        self._phase = _Phase.OPEN
+        self._phase = Phase.OPEN
         observer = self._observer
         assert observer is not None
         observer.handshake_done(self)
@@ -188,7 +165,7 @@ class Http2Tunnel(OnTransport):
     def on_data(self, data: bytes) -> None:
         """Bytes for the protocol above."""
         self._owed += len(data)
-        if self._after < After.CLOSE and self._phase is _Phase.OPEN:
+        if self._after < After.CLOSE and self._phase is Phase.OPEN:
             self._held += data
             self._deliver_guarded()
         else:
@@ -207,9 +184,9 @@ class Http2Tunnel(OnTransport):
 
     def on_reset(self, reset: Reset) -> None:
         """The stream is over."""
-        if self._phase is _Phase.ASKING:
+        if self._phase is Phase.ASKING:
             self._fail(StreamRefused(reset))
-        elif self._phase is _Phase.OPEN:
+        elif self._phase is Phase.OPEN:
             is_reset = reset.reason is ResetReason.REMOTE_RESET and reset.code != CONNECT_ERROR
             self._cut_off(ConnectionLost() if is_reset else ConnectionDone())
             self._consider_resume()
@@ -221,7 +198,7 @@ class Http2Tunnel(OnTransport):
     def on_sent(self) -> None:
         """Some of what was written has left, or the end."""
         stream = self._stream
-        if stream is None or self._phase is not _Phase.OPEN:
+        if stream is None or self._phase is not Phase.OPEN:
             return
         if self._after is After.RESET and not stream.buffered:
             self._end_now(ConnectionDone())
@@ -255,7 +232,7 @@ class Http2Tunnel(OnTransport):
 
     def _lose(self) -> None:
         """Nothing happens any more."""
-        self._phase = _Phase.LOST
+        self._phase = Phase.LOST
         self._stop_deadline()
         stream, self._stream, self._observer = self._stream, None, None
         if stream is not None:
@@ -264,7 +241,7 @@ class Http2Tunnel(OnTransport):
 
     def _cut_off(self, reason: Exception) -> None:
         """The stream is over: that is told after what has come."""
-        self._phase = _Phase.CUT_OFF
+        self._phase = Phase.CUT_OFF
         self._reason = Failure(reason)
         if self._after >= After.CLOSE:
             self._held.clear()
@@ -274,16 +251,26 @@ class Http2Tunnel(OnTransport):
 
     def _end_now(self, reason: Exception) -> None:
         """End it from this side; who is above hears of that soon."""
-        if self._phase is _Phase.ASKING:
+        if self._phase is Phase.ASKING:
             self._lose()
-        elif self._phase is _Phase.OPEN:
+        elif self._phase is Phase.OPEN:
             self._after = max(self._after, After.CLOSE)
             self._cut_off(reason)
             self._soon()
-        elif self._phase is _Phase.CUT_OFF and self._after < After.CLOSE:
+        elif self._phase is Phase.CUT_OFF and self._after < After.CLOSE:
             self._after = After.CLOSE
             self._held.clear()
             self._soon()
+
+    def _end_now_after_flush(self) -> None:
+        if self._phase is Phase.OPEN:
+            self._cut_off(ConnectionDone())
+            self._soon()
+
+    def _read_for_nobody(self) -> None:
+        self._held.clear()
+        self._paused = False
+        self._settle()
 
     def _report_lost(self) -> None:
         calls, self._before_close = self._before_close, []
@@ -303,114 +290,6 @@ class Http2Tunnel(OnTransport):
         deadline, self._deadline = self._deadline, None
         if deadline is not None:
             deadline.cancel()
-
-    def loseWriteConnection(self) -> None:
-        """Send END_STREAM after what was written."""
-        if self._after is After.NOTHING and self._stream is not None:
-            self._after = After.FIN
-            self._stream.end()
-
-    def loseConnection(self) -> None:
-        """End both ways once what was written is sent; what comes meanwhile is dropped."""
-        self._end_after_flush(After.CLOSE)
-
-    def resetConnection(self) -> None:
-        """End with a reset once what was written is sent."""
-        self._end_after_flush(After.RESET)
-
-    def abortConnection(self) -> None:
-        """End at once with a reset; what was not sent is lost."""
-        self._end_now(ConnectionAborted())
-
-    def cutConnection(self) -> None:
-        """End at once; there is no other way than a reset, where not all is sent and received."""
-        self._end_now(ConnectionDone())
-
-    def _end_after_flush(self, how: After) -> None:
-        if self._after >= After.CLOSE:
-            return
-        stream = self._stream
-        if self._phase is not _Phase.OPEN or stream is None:
-            self._end_now(ConnectionDone())
-            return
-        self._after = how
-        self.unregisterProducer()
-        self._held.clear()
-        self._paused = False
-        self._settle()
-        if how is After.CLOSE and not stream.is_ended:
-            stream.end()
-        if not stream.is_open or stream.is_last or (how is After.RESET and not stream.buffered):
-            self._end_now_after_flush()
-
-    def _end_now_after_flush(self) -> None:
-        if self._phase is _Phase.OPEN:
-            self._cut_off(ConnectionDone())
-            self._soon()
-
-    # Writing
-
-    @property
-    def buffered(self) -> int:
-        """Bytes that the proxy has not taken yet, or the socket to it."""
-        return self._stream.buffered if self._stream is not None else 0
-
-    @property
-    def dropped(self) -> int:
-        """Bytes that were never sent."""
-        return self._dropped
-
-    @property
-    def high_watermark(self) -> int:
-        """Above this many buffered bytes the producer is paused, at half of it resumed; 0 for no
-        limit.
-        """
-        return self._mark
-
-    @high_watermark.setter
-    def high_watermark(self, mark: int) -> None:
-        self._mark = mark
-
-    def write(self, data: Any) -> None:
-        """Send bytes after all that was written before."""
-        stream = self._stream
-        if stream is None or self._after is not After.NOTHING or not stream.is_open:
-            self._dropped += len(data)
-            return
-        stream.send(bytes(data))
-        if self._streaming and not self._producer_paused and 0 < self._mark < self.buffered:
-            self._producer_paused = True
-            self._producer.pauseProducing()
-
-    def writeSequence(self, iovec: Iterable[bytes]) -> None:
-        """Send several pieces as one."""
-        self.write(b"".join(iovec))
-
-    def registerProducer(self, producer: Any, streaming: bool) -> None:
-        """From now on pause this producer above the high watermark; a pull producer (not streaming)
-        is asked when all is sent.
-        """
-        if self._producer is not None:
-            raise RuntimeError(f"cannot register {producer!r}: {self._producer!r} is registered")
-        if self._phase is _Phase.LOST:
-            producer.stopProducing()
-            return
-        self._producer, self._streaming, self._producer_paused = producer, streaming, False
-        self._consider_pull()
-
-    def unregisterProducer(self) -> None:
-        """Tell no producer any more."""
-        self._producer = None
-        self._streaming = self._producer_paused = False
-
-    def _consider_resume(self) -> None:
-        if self._producer_paused and 2 * self.buffered <= self._mark:
-            self._producer_paused = False
-            self._producer.resumeProducing()
-
-    def _consider_pull(self) -> None:
-        if self._producer is not None and not self._streaming and not self.buffered:
-            self._producer.resumeProducing()
 
     # Reading
 
@@ -438,7 +317,7 @@ class Http2Tunnel(OnTransport):
 
     def unread(self, data: Any) -> None:
         """Deliver these bytes again, before all others; not from within this call."""
-        if self._after < After.CLOSE and self._phase is not _Phase.LOST:
+        if self._after < After.CLOSE and self._phase is not Phase.LOST:
             self._held[:0] = data
             self._soon()
 
@@ -459,7 +338,7 @@ class Http2Tunnel(OnTransport):
 
     def _soon(self) -> None:
         """Deliver what waits, the end too, in a turn of its own."""
-        if self._call is None and self._phase is not _Phase.LOST:
+        if self._call is None and self._phase is not Phase.LOST:
             self._call = self._clock.callLater(0, self._turn_comes)
 
     def _turn_comes(self) -> None:
@@ -485,13 +364,13 @@ class Http2Tunnel(OnTransport):
 
     def _deliver_next(self) -> bool:
         """Deliver the next thing; whether there may be another."""
-        if self._phase not in (_Phase.OPEN, _Phase.CUT_OFF):
+        if self._phase not in (Phase.OPEN, Phase.CUT_OFF):
             return False
         waits = self._after < After.CLOSE and (bool(self._held) or self._incoming is Incoming.ENDED)
         if self._paused and self._after < After.CLOSE:
             return False
         if not waits:
-            if self._phase is _Phase.CUT_OFF:
+            if self._phase is Phase.CUT_OFF:
                 self._report_lost()
             return False
         if self._held:
@@ -524,12 +403,12 @@ class Http2Tunnel(OnTransport):
 
     def tcp_facts(self) -> TcpFacts | None:
         """What the system knows of the connection that this is on; `None` once it is closed."""
-        found: TcpFacts | None = super().tcp_facts() if self._phase is not _Phase.LOST else None
+        found: TcpFacts | None = super().tcp_facts() if self._phase is not Phase.LOST else None
         return found
 
     def before_close(self, call: Callable[[], object]) -> None:
         """Call this just before it is closed."""
-        if self._phase is not _Phase.LOST:
+        if self._phase is not Phase.LOST:
             self._before_close.append(call)
 
     def setTcpNoDelay(self, enabled: bool) -> None:

@@ -199,6 +199,28 @@ class AnswerTests(Http2TestCase):
         self.assertEqual(["UF,URX - 1"], self.logged())
         self.assertEqual([1, 0], self.counted("upstream_cx_protocol_error", "upstream_cx_active"))
 
+    def test_data_first(self) -> None:
+        """Nor is one that sends bytes before its answer listened to."""
+        self.tunnel()
+        client = self.client()
+        (call,) = self.proxy.calls
+        call.server.write(b"\0\0\3\0\0" + call.number.to_bytes(4, "big") + b"abc")
+        self.pump()
+        self.assertEqual((True, b""), (client.ended, bytes(client.received)))
+        self.assertEqual([1], self.counted("upstream_cx_protocol_error"))
+
+    def test_late(self) -> None:
+        """What a proxy says after its client has left goes nowhere, and the connection stays."""
+        self.tunnel(tcp="max_downstream_connection_duration: 1s")
+        self.client()
+        self.mesh.advance(1)
+        (call,) = self.proxy.calls
+        frame = b"\0\0\1\1\4" + call.number.to_bytes(4, "big") + b"\x88"
+        call.server.write(frame + b"\0\0\3\0\0" + call.number.to_bytes(4, "big") + b"abc")
+        self.pump()
+        self.opened()
+        self.assertEqual([1, 0], self.counted("upstream_cx_total", "upstream_cx_protocol_error"))
+
     def test_state(self) -> None:
         """The fields of the answer, and those after its last byte, are kept where that is
         wanted.
@@ -398,6 +420,7 @@ class SharingTests(Http2TestCase):
         for _ in range(5):
             self.opened()
         self.assertEqual([2, 2, 1], [len(each.calls) for each in self.proxy.connections])
+        self.assertEqual([3], self.counted("http2.nghttp2_upstream_connections"))
 
     def test_no_more(self) -> None:
         """Circuit breakers keep further clients out: by requests, and by connections."""
@@ -408,6 +431,21 @@ class SharingTests(Http2TestCase):
             client = self.client()
             self.assertTrue(client.ended)
             self.assertEqual(flag, self.logged()[0].split()[0])
+
+    def test_waiting(self) -> None:
+        """`max_pending_requests` is for those who wait for a connection, and for nobody else."""
+        self.tunnel(cluster="circuit_breakers: {thresholds: [{max_pending_requests: 1}]}")
+        self.mesh.network.silent.add(address_of(HOST))
+        first, second = self.mesh.connect(), self.mesh.connect()
+        self.assertEqual([False, True], [first.ended, second.ended])
+        self.assertEqual(["URX - 1"], self.logged())
+        self.assertEqual([1], self.counted("upstream_rq_pending_overflow"))
+        self.mesh.network.silent.clear()
+        self.mesh.advance(5)
+        self.opened()
+        self.mesh.network.silent.add(address_of(HOST))
+        self.opened()
+        self.assertEqual([1], self.counted("upstream_rq_pending_overflow"))
 
     def test_client_of_its_own(self) -> None:
         """With `connection_pool_per_downstream_connection` each has its own."""

@@ -34,7 +34,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from tcpmesh.cluster.hosts.host import Host
-from tcpmesh.cluster.upstream.counting import closed, failed, opened
+from tcpmesh.cluster.upstream.counting import closed, failed, opened, over, waits
 from tcpmesh.cluster.upstream.pool import Pool
 from tcpmesh.connection.connection import Connection
 from tcpmesh.connection.relay import Relay
@@ -299,10 +299,8 @@ class Attempts(OneShotFactory):
     # A connection of its own
 
     def _dial(self, cluster: Any, host: Host, upstream: UpstreamInfo) -> None:
-        cluster.breakers.pending.own += 1
         cluster.stats.rq_pending_total.tally += 1
-        cluster.stats.rq_pending_active.add(1)
-        host.rq_pending_active += 1
+        waits(host, 1)
         upstream.connect_began = self._context.clock.seconds()
         opened(host)
         if cluster.close_on_failure:
@@ -355,42 +353,26 @@ class Attempts(OneShotFactory):
 
     def _count_connected(self) -> None:
         """The connection that was dialled is there."""
-        stats, host = self.cluster.stats, self._host
+        host = self._host
         began: Any = self.stream_info.upstream.connect_began
         self._under_way = None
-        stats.cx_connect_ms.record(int((self._context.clock.seconds() - began) * 1000))
-        self._count_pending_over()
+        self.cluster.stats.cx_connect_ms.record(int((self._context.clock.seconds() - began) * 1000))
+        waits(host, -1)
         if host.outlier is not None:
             host.outlier.connect_succeeded()
 
-    def _count_pending_over(self) -> None:
-        self.cluster.breakers.pending.own -= 1
-        self.cluster.stats.rq_pending_active.add(-1)
-        self._host.rq_pending_active -= 1
-
-    def _count_request(self) -> None:
-        """A connection has a client: one active request, in Envoy's terms."""
-        host, stats = self._host, self.cluster.stats
-        stats.rq_total.tally += 1
-        self.cluster.breakers.requests.own += 1
-        stats.rq_active.add(1)
-        host.rq_total += 1
-        host.rq_active += 1
-
     def _count_request_over(self, remote: bool) -> None:
-        """It is over, and the connection with it.
+        """The one request of a connection is over, and the connection with it.
 
         :param remote: whether that was the upstream's doing.
         """
-        self._host.rq_active -= 1
-        self.cluster.breakers.requests.own -= 1
-        self.cluster.stats.rq_active.add(-1)
+        over(self._host)
         self._count_closed(remote, active=True)
 
     def _undial(self, remote: bool) -> None:
         """An attempt is over without a connection."""
         self._under_way = None
-        self._count_pending_over()
+        waits(self._host, -1)
         self._count_closed(remote, active=False)
 
     def _count_closed(self, remote: bool, active: bool) -> None:

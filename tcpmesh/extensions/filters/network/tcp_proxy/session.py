@@ -11,7 +11,7 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
-from tcpmesh.cluster.upstream.counting import count_pauses
+from tcpmesh.cluster.upstream.counting import begins, count_pauses
 from tcpmesh.connection.connection import Connection
 from tcpmesh.connection.relay import IDLE_CHECKS, Direction, Relay, idle_queue
 from tcpmesh.connection.transport_sockets import facts_of, handshake_of
@@ -161,7 +161,7 @@ class Session(Attempts):
         """Connected: bytes flow from now on."""
         if self._state is DIALLING:
             self._count_connected()
-        self._count_request()
+        begins(self._host)
         self._begin(relay)
 
     def _begin(self, relay: Relay) -> None:

@@ -18,6 +18,7 @@ from twisted.internet.error import ConnectionLost
 from twisted.python.failure import Failure
 
 from tcpmesh.cluster.hosts.host import Host
+from tcpmesh.cluster.upstream.counting import begins
 from tcpmesh.cluster.upstream.http_options import TunnelOptions
 from tcpmesh.connection.connection import Connection
 from tcpmesh.connection.http1_tunnel import Http1Tunnel, TunnelFailed
@@ -96,8 +97,8 @@ class TunnelSession(Session):
         return False
 
     def _queue(self, cluster: Any, host: Host, upstream: UpstreamInfo) -> None:
-        # Connections of HTTP/2 have a pool of their own.
-        if cluster.speaks_http2 and not cluster.breakers.pending_full:
+        # Connections of HTTP/2 have a pool of their own, and a client may find room on one of them.
+        if cluster.speaks_http2:
             self._dial(cluster, host, upstream)
         else:
             self._shares = False
@@ -118,7 +119,7 @@ class TunnelSession(Session):
         else:
             _count_connection(self.cluster)  # it is one of a pool
         self._state = ASKING
-        self._count_request()
+        begins(self._host)
         asked = self._tunnelling.request(self.stream_info)
         options: TunnelOptions = self.cluster.tunnel_options
         answer = TunnelAnswer(not asked.is_post, options.limits)
