@@ -14,7 +14,7 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-from tcpmesh.config.messages.types import type_of_url, unpack
+from tcpmesh.config.messages.types import extension_type, unpack
 
 _NETWORK = "envoy.extensions.filters.network."
 
@@ -70,7 +70,7 @@ WATCHERS = {
 
 def is_watcher(network_filter: Any) -> bool:
     """Whether a `listener.v3.Filter` is one of them, and so not there for its connections."""
-    return type_of_url(network_filter.typed_config.type_url) in WATCHERS
+    return extension_type(network_filter.typed_config) in WATCHERS
 
 
 def changing_fields(full_name: str, content: Message) -> list[str]:
@@ -84,7 +84,7 @@ def missed_metadata(chain: Any) -> Iterator[tuple[int, str]]:
 
     :return: the number of each in the chain, and the key of the dynamic metadata.
     """
-    types = [type_of_url(each.typed_config.type_url) for each in chain.filters]
+    types = [extension_type(each.typed_config) for each in chain.filters]
     found = {WATCHERS[name].metadata for name in types if name in WATCHERS} - {""}
     if not found:
         return

@@ -13,7 +13,7 @@ from tcpmesh.config.checks.clusters import BY_NAME, kind_of
 from tcpmesh.config.fields.addresses import is_ip
 from tcpmesh.config.fields.values import nanoseconds
 from tcpmesh.config.messages.report import Report
-from tcpmesh.config.messages.types import is_foreign, type_of_url, unpack
+from tcpmesh.config.messages.types import extension_type, is_foreign, unpack
 from tcpmesh.config.text.problems import FieldPath
 
 _MOST_HOSTS = 1024
@@ -44,7 +44,7 @@ def _check_names(message: Any, field_path: FieldPath, report: Report) -> None:
 def _check_resolver(message: Any, field_path: FieldPath, report: Report) -> None:
     """A `Cluster`, a `DnsCluster` or a `Bootstrap`."""
     if message.HasField("typed_dns_resolver_config"):
-        type_name = type_of_url(message.typed_dns_resolver_config.typed_config.type_url)
+        type_name = extension_type(message.typed_dns_resolver_config.typed_config)
         if type_name and not type_name.startswith(_RESOLVERS) and not is_foreign(type_name):
             here: FieldPath = (((field_path, "typed_dns_resolver_config"), "typed_config"), "@type")
             report.error(here, f"{type_name} is no DNS resolver")
@@ -61,7 +61,7 @@ def _check_backoff(rate: Any, field_path: FieldPath, report: Report) -> None:
 
 def _check_type(cluster: Any, field_path: FieldPath, report: Report) -> None:
     config = cluster.cluster_type.typed_config
-    type_name = type_of_url(config.type_url)
+    type_name = extension_type(config)
     if not type_name and cluster.cluster_type.name in BY_NAME:
         return
     if not type_name:

@@ -10,14 +10,14 @@ from google.protobuf.message import Message
 
 from tcpmesh.config.absent.never import why_never
 from tcpmesh.config.absent.watchers import WATCHERS, changing_fields, missed_metadata
-from tcpmesh.config.messages.reading import TYPED_STRUCTS
 from tcpmesh.config.messages.report import Report
 from tcpmesh.config.messages.scalars import Wrong
 from tcpmesh.config.messages.types import (
+    TYPED_STRUCTS,
     content_name_of,
+    extension_type,
     import_foreign,
     is_foreign,
-    type_of_url,
     unpack,
 )
 from tcpmesh.config.support import EXTENSIONS, TABLE, as_written
@@ -142,12 +142,14 @@ def _check_any(field: FieldDescriptor, value: Any, say: _Say, field_path: FieldP
 def _check_extension(
     value: Any, say: _Say, field_path: FieldPath, known: Container[str], guards: bool
 ) -> None:
-    full_name = type_of_url(value.type_url)
+    full_name = extension_type(value)
     content = unpack(value)
-    if content is None or full_name in TYPED_STRUCTS:
+    if content is None:
         return
     if say.is_foreign(full_name):
         say.where_broken((field_path, "@type"), full_name)
+    elif content.DESCRIPTOR.full_name in TYPED_STRUCTS:  # one of several, which is passed over
+        return
     elif full_name in known:
         _check_message(content, say, field_path)
     elif full_name in WATCHERS:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import gc
+
 from envoy.extensions.filters.network.echo.v3 import echo_pb2
 
+from tcpmesh.connection.byte_filters.callbacks import FilterCallbacks
+from tcpmesh.connection.byte_filters.transport import FilteredTransport
+from tcpmesh.connection.connection import Connection
 from tcpmesh.registry import BrokenExtension
 from tests.connection.byte_filters.changing import (
     MADE,
     ByteFilterTestCase,
+    Scripted,
     ScriptedFactory,
     Trouble,
 )
@@ -373,6 +379,31 @@ class FailingTests(ByteFilterTestCase):
         self.mesh.network.pump()
         self.assertEqual(1, len(self.flushLoggedErrors(Trouble)))
         self.assertEqual(0, self.mesh.stat("listener.127.0.0.1_1.downstream_cx_active"))
+
+
+class FreedTests(ByteFilterTestCase):
+    """What a connection leaves behind."""
+
+    def test_finished_connection_is_free(self) -> None:
+        """One that is over is freed by counting references, with its filters."""
+        self.begin_with("one tag-data", "two tag-write hold-write")
+        gc.collect()
+        gc.disable()
+        self.addCleanup(gc.enable)
+        client = self.mesh.connect()
+        self.say(client, b"question")
+        self.say(self.served(), b"answer")
+        MADE[0].callbacks.call_later(1.0, MADE[0].callbacks.inject_data, b"never")
+        client.transport.abortConnection()
+        self.mesh.network.pump()
+        MADE.clear()
+        self.mesh.connections.clear()
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        self.addCleanup(gc.garbage.clear)
+        self.addCleanup(gc.set_debug, 0)
+        gc.collect()
+        kinds = (FilteredTransport, FilterCallbacks, Scripted, Connection)
+        self.assertEqual([], [found for found in gc.garbage if isinstance(found, kinds)])
 
 
 class ChainTests(ByteFilterTestCase):
