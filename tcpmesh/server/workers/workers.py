@@ -73,7 +73,7 @@ log = Logger(namespace="main")
 PATIENCE = 0.25
 """Seconds that an answer is waited for, where who asked can do without."""
 
-SILENCE = 1.0
+SILENCE = 2.0
 """Seconds after which a worker that says nothing is not waited for, where others have answers to
 the same question.
 """
