@@ -20,8 +20,8 @@ from typing import Any, ClassVar
 
 from twisted.python import usage
 
-from tcpmesh.config.load import MAX_BYTES
 from tcpmesh.config.migrate import Migration, migrate
+from tcpmesh.config.text.files import MAX_BYTES
 from tcpmesh.tap_options import MixedOptions
 from tcpmesh.tap_output import complain, refuse, tell
 

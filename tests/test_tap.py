@@ -18,7 +18,8 @@ from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh import __version__, tap
-from tcpmesh.config import collector, load
+from tcpmesh.config import collector
+from tcpmesh.config.text import files
 from tcpmesh.logs.levels import LOGGERS
 from tcpmesh.server.service import Server
 from tcpmesh.tap_help import OTHERS
@@ -518,7 +519,7 @@ class ConfigurationTests(OptionsTestCase):
         """A file that is larger than any configuration, or has no end, is refused and not read
         on.
         """
-        self.patch(load, "MAX_BYTES", 1 << 20)
+        self.patch(files, "MAX_BYTES", 1 << 20)
         self.assertEqual(1, self.ends("-c", "/dev/zero"))
         self.assertEqual(
             "/dev/zero: cannot read the configuration: it is larger than 1 MiB\n",

@@ -18,9 +18,9 @@ from twisted.internet.task import Cooperator
 from twisted.logger import Logger
 
 from tcpmesh.accesslog.access_logs import AccessLogs
-from tcpmesh.admin.endpoints.table import ENDPOINTS
 from tcpmesh.admin.guard import Guard
 from tcpmesh.admin.site import OPEN, AdminSite
+from tcpmesh.admin.table import ENDPOINTS
 from tcpmesh.interfaces import IServer
 from tcpmesh.net.descriptor_reserve import DescriptorReserve
 from tcpmesh.net.listen import BoundSocket, bind, open_socket, take_over

@@ -121,7 +121,7 @@ class AdminPages:
 
     def putChild(self, path: bytes, child: IResource) -> None:
         """Pages come from the table only."""
-        raise NotImplementedError("pages are added to tcpmesh.admin.endpoints.table")
+        raise NotImplementedError("pages are added to tcpmesh.admin.table")
 
     def render(self, request: Request) -> int:
         """Answer a request of whatever method, when its turn comes."""

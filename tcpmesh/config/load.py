@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, BinaryIO
+from typing import Any
 
 from envoy.config.bootstrap.v3.bootstrap_pb2 import Bootstrap
 from google.protobuf import text_format
@@ -26,6 +26,7 @@ from tcpmesh.config.messages.types import find_type
 from tcpmesh.config.schema.finder import FINDER
 from tcpmesh.config.schema.newer import ENVOY
 from tcpmesh.config.support import unsupported
+from tcpmesh.config.text.files import content_of
 from tcpmesh.config.text.json_text import parse_json
 from tcpmesh.config.text.problems import ConfigError, Place, Problem, by_place, lines_of
 from tcpmesh.config.text.source import MAX_DEPTH, Document, Scalar, decode, refuse
@@ -38,10 +39,6 @@ ARGUMENT = "--config-yaml"
 
 #: The same of a message, or a mapping, that a program gives.
 GIVEN = "bootstrap"
-
-#: What a file may have: ten times the largest that anybody writes, and a bound where the file is a
-#: device without end.
-MAX_BYTES = 256 << 20
 
 #: What nests in text format, and what it may be hidden by.
 _TEXT_NESTING = re.compile(r"""\\.|[{}<>"'#\n]""", re.DOTALL)
@@ -108,7 +105,8 @@ def load(
     paused = collector.paused() if documents is None else nullcontext()
     with suppress(MemoryError), paused:
         if config_path:
-            _read_file(config_path, bootstrap, readings, allow_unknown_fields)
+            data = bytes_of(config_path, may_wait=documents is None)
+            _read_file(data, config_path, bootstrap, readings, allow_unknown_fields)
         elif given is not None:
             _read_given(given, bootstrap, readings, allow_unknown_fields)
         if config_yaml:
@@ -138,9 +136,12 @@ def _check_schema(file: str) -> None:
 
 
 def _read_file(
-    path: str, bootstrap: Bootstrap, readings: list[Reading], allow_unknown_fields: bool
+    data: bytes,
+    path: str,
+    bootstrap: Bootstrap,
+    readings: list[Reading],
+    allow_unknown_fields: bool,
 ) -> None:
-    data = bytes_of(path)
     suffix = Path(path).suffix.lower()
     if suffix == ".pb":
         readings.append(Reading(_binary(data, path, bootstrap)))
@@ -188,40 +189,19 @@ def _is_yaml(text: str, path: str) -> bool:
         return False
 
 
-def _pieces(file: BinaryIO) -> Iterator[bytes]:
-    """What a file has, to the first byte too many; room for all that it may have is not asked
-    for.
-    """
-    left = MAX_BYTES + 1
-    while left and (piece := file.read(min(left, 1 << 20))):
-        left -= len(piece)
-        yield piece
-
-
-def bytes_of(path: str) -> bytes:
+def bytes_of(path: str, may_wait: bool = False) -> bytes:
     """What a file has.
 
+    :param may_wait: whether it may be a pipe or a device.
     :raise ConfigError: where it cannot be read.
     """
     try:
-        with open(path, "rb") as file:
-            data = b"".join(_pieces(file))
+        return content_of(path, may_wait)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise ConfigError(
             (Problem(Place(path), "", f"cannot read the configuration: {reason}"),)
         ) from None
-    if len(data) > MAX_BYTES:
-        raise ConfigError(
-            (
-                Problem(
-                    Place(path),
-                    "",
-                    f"cannot read the configuration: it is larger than {MAX_BYTES >> 20} MiB",
-                ),
-            )
-        )
-    return data
 
 
 def _argument(text: str, name: str) -> Document:

@@ -94,6 +94,7 @@ class Certificates:
     def _looking(self, messages: Iterable[Any]) -> Iterator[None]:
         known: dict[bytes, TlsContextStatus] = {}
         for message in messages:
+            yield
             for context in tls_contexts(message):
                 self._status(context, known)
                 yield

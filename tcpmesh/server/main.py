@@ -242,6 +242,16 @@ class Main:
         self.giving.lost(worker)
         self.taking.lost(worker)
 
+    @property
+    def is_asking(self) -> bool:
+        """Whether somebody waits for what workers say of their connections."""
+        return self.live.is_asking or self.watching.is_asking
+
+    def silent(self, worker: int) -> None:
+        """A worker does not answer at present: nobody waits for it."""
+        self.live.silent(worker)
+        self.watching.silent(worker)
+
     def receive(self, message: MainMessage, descriptors: Sequence[int] = ()) -> None:
         """A worker says something.
 
@@ -287,7 +297,7 @@ class Main:
 
     def _look_at_certificates(self) -> None:
         cooperator = self.context.network.cooperator
-        self.certificates.look_again(cooperator, lambda: list(self._messages()))
+        self.certificates.look_again(cooperator, self._messages)
 
     def admin_logs_differ(self, bootstrap: Any) -> bool:
         """Whether the access logs of the admin interface are others in this bootstrap."""

@@ -11,8 +11,8 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
 from tcpmesh.admin.channel import AdminChannel
-from tcpmesh.admin.endpoints.table import ENDPOINTS
 from tcpmesh.admin.site import AdminSite
+from tcpmesh.admin.table import ENDPOINTS
 from tcpmesh.interfaces import IServer
 from tcpmesh.net.cooperator import shared_cooperator
 from tcpmesh.values.address import Address

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tcpmesh.admin.endpoints.table import ENDPOINTS
+from tcpmesh.admin.table import ENDPOINTS
 from tcpmesh.values.stream.live import CONNECTION_FIELDS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "admin.md").read_text()

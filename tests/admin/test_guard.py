@@ -12,9 +12,9 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.admin.answers.endpoint import Refusal
-from tcpmesh.admin.endpoints.table import ENDPOINTS
 from tcpmesh.admin.guard import Guard, normal_path
 from tcpmesh.admin.site import AdminSite
+from tcpmesh.admin.table import ENDPOINTS
 from tcpmesh.net.cooperator import shared_cooperator
 from tcpmesh.values.address import Address
 from tests.admin.client import Client

@@ -9,8 +9,8 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.accesslog.access_logs import access_logs
-from tcpmesh.admin.endpoints.table import ENDPOINTS
 from tcpmesh.admin.site import AdminSite
+from tcpmesh.admin.table import ENDPOINTS
 from tcpmesh.net.cooperator import shared_cooperator
 from tcpmesh.registry import MainContext
 from tcpmesh.stats.store import Store

@@ -7,7 +7,7 @@ import struct
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tcpmesh.admin.endpoints.table import ENDPOINTS
+from tcpmesh.admin.table import ENDPOINTS
 from tcpmesh.testing.child import Child, wait_for
 from tests.integration.embedded import EchoServer, a_filter, address, endpoint
 

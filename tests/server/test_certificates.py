@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
@@ -9,9 +10,11 @@ from envoy.config.listener.v3.listener_pb2 import Listener
 from envoy.extensions.transport_sockets.proxy_protocol.v3 import upstream_proxy_protocol_pb2
 from google.protobuf import json_format
 
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.extensions.transport_sockets.tls import shown
+from tcpmesh.net.cooperator import shared_cooperator
 from tcpmesh.server.certificates import Certificates
 from tcpmesh.values.statuses import TlsContextStatus
 from tests.extensions.transport_sockets.tls.test_shown import LEAF, ROOT, pair, seconds
@@ -79,3 +82,24 @@ class CertificatesTests(SynchronousTestCase):
         self.assertIsNone(certificates.first_ocsp_end)
         certificates.look_at([])
         self.assertIsNone(certificates.first_end)
+
+    def test_in_steps(self) -> None:
+        """However many listeners and clusters there are, with TLS or without, a turn looks at a
+        few.
+        """
+        clock = Clock()
+        looked_at = []
+
+        def many() -> Iterator[Any]:
+            for index in range(10_000):
+                looked_at.append(index)
+                yield Cluster()
+            yield messages()[0]
+
+        certificates = Certificates({})
+        cooperator = shared_cooperator(clock, now=lambda: len(looked_at) / 50)
+        certificates.look_again(cooperator, many)
+        self.assertLess(len(looked_at), 100)
+        while clock.getDelayedCalls():
+            clock.advance(0)
+        self.assertEqual(certificates.first_end, seconds(LEAF))

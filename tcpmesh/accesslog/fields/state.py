@@ -16,20 +16,20 @@ from tcpmesh.values.stream.moment import Moment
 from tcpmesh.values.stream.stream_info import StreamInfo
 
 _RANGES = (
-    "<<",
-    ">>",
-    "\x7f\x9f",
-    "\xad\xad",
-    "\u0600\u0604",
-    "\u06dd\u06dd",
-    "\u070f\u070f",
-    "\u17b4\u17b5",
-    "\u200b\u200f",
-    "\u2028\u202e",
-    "\u2060\u2064",
-    "\u206a\u206f",
-    "\ufeff\ufeff",
-    "\ufff9\ufffb",
+    ("<", "<"),
+    (">", ">"),
+    ("\x7f", "\x9f"),
+    ("\xad", "\xad"),
+    ("\u0600", "\u0604"),
+    ("\u06dd", "\u06dd"),
+    ("\u070f", "\u070f"),
+    ("\u17b4", "\u17b5"),
+    ("\u200b", "\u200f"),
+    ("\u2028", "\u202e"),
+    ("\u2060", "\u2064"),
+    ("\u206a", "\u206f"),
+    ("\ufeff", "\ufeff"),
+    ("\ufff9", "\ufffb"),
 )
 """What protobuf masks in the strings of its JSON, beyond what JSON demands: first and last of each
 range of characters.

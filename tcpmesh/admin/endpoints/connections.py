@@ -23,6 +23,7 @@ from tcpmesh.connection.live.matching import (
     filters_of,
 )
 from tcpmesh.values.stream.live import CloseRow, ConnectionRow, Connections
+from tcpmesh.values.workers import worker_name
 
 Result = TypeVar("Result")
 
@@ -82,10 +83,12 @@ def _connections(call: Call) -> Answer:
 
 def _connections_json(found: Connections) -> Iterator[str]:
     rows = LazyList(map(row_json, found.rows), shown_empty=True)
-    shown = {"connections": rows, "matched": found.matched, "total": found.total}
+    told = {"connections": rows, "matched": found.matched, "total": found.total}
+    if found.silent:
+        told["silent"] = [worker_name(each) for each in found.silent]
     if found.before:
-        shown["before"] = {"total": found.before, "stayed": dict(found.why_before)}
-    yield from json_stream(shown)
+        told["before"] = {"total": found.before, "stayed": dict(found.why_before)}
+    yield from json_stream(told)
     yield "\n"
 
 
@@ -100,6 +103,8 @@ def _rounded(value: Any) -> Any:
 
 def _connections_text(found: Connections) -> Iterator[str]:
     yield f"{len(found.rows)} of {found.matched} that fit, of {found.total} connections\n"
+    for each in found.silent:
+        yield f"{worker_name(each)} does not answer: its connections are missing\n"
     if found.before:
         yield f"{found.before} are with processes before this one{_why(found.why_before)}\n"
     yield "\n"

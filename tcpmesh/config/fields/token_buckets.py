@@ -15,6 +15,7 @@ from envoy.type.v3.token_bucket_pb2 import TokenBucket
 from google.protobuf.json_format import ParseDict, ParseError
 
 from tcpmesh.config.fields.values import seconds
+from tcpmesh.config.text.files import content_of
 
 
 class BadBucket(ValueError):
@@ -56,8 +57,7 @@ def read_bucket(message: Any) -> Bucket:
 
 def _resources(path: str) -> list[Any]:
     try:
-        with open(path, encoding="utf-8") as file:
-            response = ParseDict(yaml.safe_load(file), DiscoveryResponse())
+        response = ParseDict(yaml.safe_load(content_of(path)), DiscoveryResponse())
     except OSError as error:
         raise BadBucket(f"cannot read the file {path!r}: {error.strerror}") from None
     except (yaml.YAMLError, ParseError, ValueError, TypeError, RecursionError, AttributeError) as e:

@@ -6,6 +6,7 @@ import socket
 from collections.abc import Mapping
 from typing import Any
 
+from tcpmesh.config.text.files import content_of
 from tcpmesh.values.address import INTERNAL, relative
 
 
@@ -89,8 +90,7 @@ def source_bytes(source: Any, environ: Mapping[str, str]) -> bytes | None:
         value = environ.get(source.environment_variable)
         return None if value is None else value.encode("utf-8", "surrogateescape")
     try:
-        with open(source.filename, "rb") as file:
-            return file.read()
+        return content_of(source.filename)
     except (OSError, ValueError):
         return None
 

@@ -55,12 +55,16 @@ class InjectedResource:
 
     def _read(self) -> float:
         # Not blocking, for nobody may write to what is no file.
-        with open(os.open(self._path, os.O_RDONLY | os.O_NONBLOCK), "rb", 0) as f:
+        with open(self._path, "rb", 0, opener=_open_at_once) as f:
             data = f.read(LONGEST + 1) or b""
         said = _number(data.decode("ascii", "replace").strip()) if len(data) <= LONGEST else None
         if said is None or not 0 <= said <= 1:
             raise ValueError(f"{self._path!r} does not hold a number from 0 to 1")
         return said
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _number(text: str) -> float | None:

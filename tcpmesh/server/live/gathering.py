@@ -52,7 +52,15 @@ class _Question(Generic[Result]):
         self.answered: Deferred[Result] = Deferred()
         self._left = set(workers)
         self.workers = len(self._left)
+        self.silent: set[int] = set()
+        """Those that are not waited for."""
         self._finish = finish
+
+    def worker_silent(self, worker: int) -> bool:
+        """One is not waited for any more; whether it was the last."""
+        if worker in self._left:
+            self.silent.add(worker)
+        return self.worker_done(worker)
 
     def worker_done(self, worker: int) -> bool:
         """One has told all, or is no more; whether it was the last."""
@@ -98,7 +106,9 @@ class Gathering:
             rows = tuple(question.rows)
             if question.workers > 1:
                 rows = _sorted_rows(rows, query)
-            return Connections(rows, question.matched, question.total)
+            return Connections(
+                rows, question.matched, question.total, tuple(sorted(question.silent))
+            )
 
         return self._ask(lambda ask: AskConnections(ask, query), finish)
 
@@ -146,8 +156,23 @@ class Gathering:
         for ask, question in tuple(self._open.items()):
             self._done(ask, question, worker)
 
+    @property
+    def is_asking(self) -> bool:
+        """Whether somebody waits for answers."""
+        return bool(self._open)
+
+    def silent(self, worker: int) -> None:
+        """A worker does not answer anything at present: nobody waits for it, and what it says
+        later is not heard.
+        """
+        for ask, question in tuple(self._open.items()):
+            if question.worker_silent(worker):
+                del self._open[ask]
+
     def _take_rows(self, told: ConnectionRows | CloseRows | TopClientRows) -> None:
-        question = self._open[told.ask]
+        question = self._open.get(told.ask)
+        if question is None:
+            return
         question.rows += told.rows
         if isinstance(told, ConnectionRows):
             question.matched += told.matched
@@ -158,7 +183,9 @@ class Gathering:
             self._done(told.ask, question, told.worker)
 
     def _take_closed(self, told: ConnectionsClosed) -> None:
-        question = self._open[told.ask]
+        question = self._open.get(told.ask)
+        if question is None:
+            return
         question.matched += told.count
         self._done(told.ask, question, told.worker)
 

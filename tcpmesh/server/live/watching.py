@@ -107,6 +107,18 @@ class Watching:
         if worker in self._left:
             self._answered(worker)
 
+    @property
+    def is_asking(self) -> bool:
+        """Whether somebody waits for answers."""
+        return bool(self._left)
+
+    def silent(self, worker: int) -> None:
+        """A worker does not answer anything at present: it counts as it was when it last did."""
+        if worker in self._left:
+            if worker in self._last:
+                self._told.append(self._last[worker])
+            self._answered(worker)
+
     def _sampled(self, _: Traffic) -> None:
         if self._is_started:
             self._next = self._clock.callLater(max(PERIOD, SHARE * self._spent), self._ask)

@@ -7,7 +7,7 @@ and the log and the answer say why.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from time import perf_counter, time
@@ -20,7 +20,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from tcpmesh.interfaces import IReloads
-from tcpmesh.net.cooperator import beside
+from tcpmesh.net.cooperator import beside, do_all
 from tcpmesh.server.reload.history import History
 from tcpmesh.server.reload.packing import pack
 from tcpmesh.server.reload.replacing import Refused, Replacing
@@ -163,7 +163,7 @@ class Reloads:
             replacing = Replacing(server, judged)
             await replacing.check()
             changes = judged.difference.changes
-            _say(judged.warnings, len(judged.warnings), log.warn)
+            await self._say(judged.warnings, log.warn)
             verdict = Verdict.SHOWN
             if not dry_run:
                 verdict = Verdict.APPLIED if changes else Verdict.UNCHANGED
@@ -182,28 +182,40 @@ class Reloads:
         self._history.served_is(judged.served)
         self._history.add(wall, by, judged.packed, changes)
         self._stats.serves(self._history.number, judged.packed.version, wall)
-        self.updated["bootstrap", ""] = wall
-        for change in changes:
-            self.updated[change.kind, change.name] = wall
-            if change.how is How.REMOVED:
-                del self.updated[change.kind, change.name]
+        await do_all(self._server.network.cooperator, self._noting(changes, wall))
         log.info(
             "configuration {number} is served ({by}): {count} changes",
             number=self._history.number,
             by=by,
             count=len(changes),
         )
-        _say(map(str, changes), len(changes), log.info)
+        await self._say(changes, log.info)
+
+    def _noting(self, changes: Iterable[Change], wall: float) -> Iterator[None]:
+        """What has changed when: in steps."""
+        self.updated["bootstrap", ""] = wall
+        for change in changes:
+            if change.how is How.REMOVED:
+                self.updated.pop((change.kind, change.name), None)
+            else:
+                self.updated[change.kind, change.name] = wall
+            yield
 
     def _refused(self, refused: Refused) -> Reloaded:
         log.error("the configuration is not replaced: {reason}", reason=refused.errors[0])
-        _say(refused.errors[1:], len(refused.errors) - 1, log.error)
+        if refused.errors[1:]:
+            self._say(refused.errors[1:], log.error)
         return Reloaded(refused.verdict, self._history.number, refused.changes, refused.errors)
 
+    def _say(self, lines: Sequence[object], say: Callable[..., object]) -> Deferred[None]:
+        """Log these in turns to come, for each takes a system call."""
+        return do_all(self._server.network.cooperator, _saying(lines, say))
 
-def _say(lines: Iterable[str], count: int, say: Callable[..., object]) -> None:
+
+def _saying(lines: Sequence[object], say: Callable[..., object]) -> Iterator[None]:
     """A line of the log for each, as long as these are not too many."""
     for line in islice(lines, LOGGED):
-        say("{line}", line=line)
-    if count > LOGGED:
-        say("... and {count} more", count=count - LOGGED)
+        say("{line}", line=str(line))
+        yield
+    if len(lines) > LOGGED:
+        say("... and {count} more", count=len(lines) - LOGGED)

@@ -36,6 +36,10 @@ class Together:
             self._left.pop(key, None)
             self._all_said(key)
 
+    def left(self, key: Hashable) -> tuple[int, ...]:
+        """Those that have not said it."""
+        return tuple(self._left.get(key, ()))
+
     def add(self, key: Hashable, worker: int) -> None:
         """This one too, where it is not said yet."""
         if key in self._left:

@@ -129,3 +129,10 @@ class IMain(Protocol):
 
     def left(self, worker: int) -> None:
         """A worker answers nothing any more."""
+
+    @property
+    def is_asking(self) -> bool:
+        """Whether somebody waits for what workers say of their connections."""
+
+    def silent(self, worker: int) -> None:
+        """A worker does not answer at present: nobody waits for it."""

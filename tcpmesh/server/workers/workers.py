@@ -60,12 +60,26 @@ from tcpmesh.values.link import (
     Stopped,
     UpdateChains,
 )
+from tcpmesh.values.live.traffic import AskTraffic
 from tcpmesh.values.shared.memory import MainCounts
+from tcpmesh.values.stream.live import AskCloses, AskConnections, CloseConnections
+from tcpmesh.values.workers import worker_name
 
 log = Logger(namespace="main")
 
 PATIENCE = 0.25
 """Seconds that an answer is waited for, where who asked can do without."""
+
+SILENCE = 1.0
+"""Seconds after which a worker that says nothing is not waited for, where others have answers to
+the same question.
+"""
+
+STOPPING = 3.0
+"""Seconds that workers have for closing what they have; writing access logs takes 2 at most."""
+
+QUESTIONS = (AskConnections, AskCloses, CloseConnections, AskTraffic)
+"""What each worker answers in its own time."""
 
 
 class Workers:
@@ -84,6 +98,8 @@ class Workers:
         self._is_prepared = self._is_started = False
         """Whether workers were told to be so."""
         self._asks = count(1)
+        self._look: IDelayedCall | None = None
+        """That for workers that do not answer, or do not stop."""
         self._blocks = Blocks(counts)
         self._ends = Ends(self._cluster_ended)
         self._rates = RateAnswers(self._to_main)
@@ -105,6 +121,7 @@ class Workers:
             Prepare: self._prepare,
             Start: self._start,
             Stop: self._stop,
+            **dict.fromkeys(QUESTIONS, self._question),
         }
         self._receiving: Mapping[type, Callable[[int, Any], object]] = {
             ClusterRefused: self._refused,
@@ -172,6 +189,26 @@ class Workers:
             call = self._network.clock.callLater(within, self._give_up, ask)
             asked.addCallback(_cancelled, call)
         return asked
+
+    def _question(self, message: WorkerMessage) -> None:
+        """Their answers may take long, so it is looked who says anything meanwhile."""
+        self._tell_all(message)
+        self._look_who_answers()
+
+    def _look_who_answers(self) -> None:
+        if self._stopping or (self._look is not None and self._look.active()):
+            return
+        ask = next(self._asks)
+        self._look = self._network.clock.callLater(SILENCE, self._see_who_answered, ask)
+        self._together.expect(ask, self._links)
+        self._tell_all(Ask(ask))
+
+    def _see_who_answered(self, ask: int) -> None:
+        for index in self._together.left(ask):
+            self._main.silent(index)
+        self._together.expect(ask, ())
+        if self._main.is_asking:
+            self._look_who_answers()
 
     def _give_up(self, ask: int) -> None:
         """Somebody has waited long enough for the answers."""
@@ -253,6 +290,9 @@ class Workers:
 
     def _stop(self, told: Stop) -> None:
         self._stopping = True
+        self._look_no_more()
+        if self._links:
+            self._look = self._network.clock.callLater(STOPPING, self._leave_behind)
         self._together.expect(Stopped, self._links)
         self._tell_all(told)
 
@@ -307,12 +347,24 @@ class Workers:
         self._main.left(index)
         self._leave(index)
 
+    def _leave_behind(self) -> None:
+        """Some do not stop, and main does not wait for them: their links end."""
+        for index in tuple(self._links):
+            log.warn("{name} does not stop, and is not waited for", name=worker_name(index))
+            self._stopped(index, Stopped())
+
+    def _look_no_more(self) -> None:
+        if self._look is not None:
+            _cancel(self._look)
+
     def _all_said(self, key: Any) -> None:
         if isinstance(key, int):
             asked = self._asked.pop(key, None)
             if asked is not None:
                 asked.callback(None)
         else:
+            if key is Stopped:
+                self._look_no_more()
             self._main.receive(key())
 
     # Who is there
@@ -364,5 +416,9 @@ class Workers:
 
 
 def _cancelled(_: None, call: IDelayedCall) -> None:
+    _cancel(call)
+
+
+def _cancel(call: IDelayedCall) -> None:
     if call.active():
         call.cancel()

@@ -241,6 +241,8 @@ class Connections:
     rows: tuple[ConnectionRow, ...]
     matched: int
     total: int
+    silent: tuple[int, ...] = ()
+    """Workers whose rows are missing, for they did not answer."""
 
     before: int = 0
     """How many have stayed with the processes that this one has taken over from."""

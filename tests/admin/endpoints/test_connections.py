@@ -159,6 +159,19 @@ class ConnectionsTests(PageTestCase):
         told = json.loads(self.client.ask("/connections?format=json").body)
         self.assertEqual(name, told["connections"][0]["sni"])
 
+    def test_silent(self) -> None:
+        """That connections of a worker are missing is said in both forms."""
+        self.server.connections = lambda query: succeed(  # type: ignore[method-assign]
+            Connections((ROW,), 1, 1, (0, 2))
+        )
+        body = self.client.ask("/connections").body
+        self.assertEqual(
+            ["worker_0 does not answer: its connections are missing", "worker_2"],
+            [body.splitlines()[1], body.splitlines()[2].split()[0]],
+        )
+        told = json.loads(self.client.ask("/connections?format=json").body)
+        self.assertEqual(["worker_0", "worker_2"], told["silent"])
+
     def test_later(self) -> None:
         """A page waits for workers that take a while, and one whose client leaves waits no more."""
         asked: list[Deferred[Connections]] = []

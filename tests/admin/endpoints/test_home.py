@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tcpmesh.admin.answers.assets import SERVED
 from tcpmesh.admin.answers.endpoint import Answer, Call, Endpoint, Parameter
 from tcpmesh.admin.endpoints.home import ENDPOINTS as HOME
-from tcpmesh.admin.endpoints.table import ENDPOINTS
+from tcpmesh.admin.table import ENDPOINTS
 from tests.admin.client import Client
 from tests.admin.fakes import FakeServer
 

@@ -14,7 +14,7 @@ from google.protobuf import json_format
 from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.admin.answers.address import address_json
-from tcpmesh.admin.endpoints.table import ENDPOINTS
+from tcpmesh.admin.table import ENDPOINTS
 from tcpmesh.runtime.layers import Layers
 from tcpmesh.stats.metrics import Merge
 from tcpmesh.stats.store import Store

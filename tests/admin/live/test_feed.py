@@ -8,10 +8,10 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from tcpmesh.admin.endpoints.table import ENDPOINTS
 from tcpmesh.admin.live.feed import MOST_VIEWERS
 from tcpmesh.admin.live.viewer import STALL_TIMEOUT
 from tcpmesh.admin.site import AdminSite
+from tcpmesh.admin.table import ENDPOINTS
 from tcpmesh.net.cooperator import shared_cooperator
 from tcpmesh.values.live.host_events import HostEvent
 from tcpmesh.values.live.origin import ConfigWarning, Origin

@@ -356,3 +356,13 @@ class InjectedTests(FilesTestCase):
         self.monitor._moved()
         with contextlib.suppress(ValueError):
             self.assertTrue(0 <= self.monitor.pressure() <= 1)
+
+    def test_directory(self) -> None:
+        """A directory in its place makes updates fail, and leaves no descriptor behind."""
+        other = self.folder / "next"
+        other.mkdir()
+        before = len(os.listdir("/proc/self/fd"))
+        other.replace(self.path)
+        self.context.network.clock.advance(1)
+        self.assertRaises(ValueError, self.monitor.pressure)
+        self.assertEqual(before, len(os.listdir("/proc/self/fd")))

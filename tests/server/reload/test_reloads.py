@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -296,6 +297,14 @@ class RefusedTests(ReloadTestCase):
         self.path.with_suffix(".json").unlink()
         done = self.done(self.server.reloads.reload("signal"))
         self.assertIn("cannot read the configuration", done.errors[0])
+
+    def test_pipe(self) -> None:
+        """A pipe in its place is refused, whether anybody writes to it or not."""
+        path = self.path.with_suffix(".json")
+        path.unlink()
+        os.mkfifo(path)
+        done = self.done(self.server.reloads.reload("signal"))
+        self.assertIn("it is no file", done.errors[0])
 
     def test_settled(self) -> None:
         """What cannot change while it runs is named, and nothing of the rest is applied."""

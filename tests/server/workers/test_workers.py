@@ -11,13 +11,14 @@ from tcpmesh.listener.listener import Listener
 from tcpmesh.net.listen import BindError
 from tcpmesh.registry import BrokenExtension, UnknownExtension
 from tcpmesh.server.worker import Worker
+from tcpmesh.server.workers.workers import SILENCE, STOPPING
 from tcpmesh.testing.mesh import address_of
 from tcpmesh.values.drain import DrainScope
 from tcpmesh.values.link import (
     ListenerRefused,
     Refusal,
 )
-from tcpmesh.values.stream.live import CloseQuery, ConnectionQuery
+from tcpmesh.values.stream.live import AskConnections, CloseQuery, ConnectionQuery
 from tests.mesh import FRONT, address_yaml, cluster_message, tcp_proxy
 from tests.server.workers.several import HOST, OTHER, WorkersTestCase
 from tests.told import told_in
@@ -107,6 +108,53 @@ class ServingTests(WorkersTestCase):
         self.assertEqual(4, traffic.sample.open)
         self.assertEqual(4, sum(traffic.flows.values()))
 
+    def test_silent(self) -> None:
+        """A worker that says nothing is not waited for: rows of the others are told, and that
+        these are not all; traffic counts it as it was.  What it says late does no harm.
+        """
+        self.begin()
+        self.connect(4)
+        live, watching = self.mesh.main.live, self.mesh.main.watching
+        self.mesh.advance(5)
+        watching.traffic()
+        self.mesh.advance(SILENCE)
+        self.mesh.workers[1].is_stuck = True
+        query = ConnectionQuery(())
+        asked, traffic = live.connections(query), watching.traffic()
+        self.mesh.pump()
+        closing = live.close(())
+        self.mesh.advance(SILENCE - 0.1)
+        self.assertNoResult(asked)
+        self.mesh.advance(0.1)
+        told = self.successResultOf(asked)
+        self.assertEqual(((1,), {0}), (told.silent, {row.worker for row in told.rows}))
+        self.assertEqual(2, self.successResultOf(closing))
+        self.assertEqual(2 + 2, self.successResultOf(traffic).sample.open)
+        self.mesh.workers[1].go_on()
+        self.mesh.pump()
+        again = live.connections(query)
+        self.mesh.pump()
+        self.assertEqual((), self.successResultOf(again).silent)
+
+    def test_slow(self) -> None:
+        """A worker that says anything is waited for, however long its answer takes; one that stops
+        to do so is not.
+        """
+        self.begin()
+        self.connect(2)
+        worker = self.mesh.workers[1].worker
+        asked_of_it: list[object] = []
+        worker._receivers[AskConnections] = asked_of_it.append
+        asked = self.mesh.main.live.connections(ConnectionQuery(()))
+        for _ in range(5):
+            self.mesh.advance(SILENCE)
+            self.assertNoResult(asked)
+        self.assertEqual(1, len(asked_of_it))
+        self.mesh.workers[1].is_stuck = True
+        for _ in range(2):
+            self.mesh.advance(SILENCE)
+        self.assertEqual((1,), self.successResultOf(asked).silent)
+
     def test_host_numbers(self) -> None:
         """A host shows what all workers have counted of it."""
         self.begin()
@@ -139,6 +187,20 @@ class ServingTests(WorkersTestCase):
         self.mesh.pump()
         self.successResultOf(stopped)
         self.assertTrue(self.mesh.workers[1].is_closed)
+
+    def test_does_not_stop(self) -> None:
+        """A worker that does not stop is not waited for after some seconds."""
+        self.begin()
+        told = told_in(self, "main")
+        self.mesh.workers[1].is_stuck = True
+        stopped = self.mesh.main.stop()
+        self.mesh.pump()
+        self.mesh.advance(STOPPING - 0.1)
+        self.assertNoResult(stopped)
+        self.mesh.advance(0.1)
+        self.successResultOf(stopped)
+        self.assertTrue(self.mesh.workers[1].is_closed)
+        self.assertEqual(["worker_1 does not stop, and is not waited for"], told.lines)
 
     def test_prepared(self) -> None:
         """Clients are accepted once all workers are ready to pick."""
