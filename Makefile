@@ -33,12 +33,14 @@ OTHERS     := linked $(addprefix over-,$(wordlist 2,9,$(TRANSPORTS)))
 # The tests start hundreds of programs: where the environment lets Python keep no bytecode each of them would compile everything.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: $(OTHERS) help run upgrade-demo test fuzz explore soak attack lowest coverage check format apidocs changelog \
-	bench bench-micro bench-config record-verdicts record-runtime record-tls record-filters record-schema own-schema screenshots wheel dist sbom clean
+.PHONY: $(OTHERS) help run upgrade-demo upgrade-proof test fuzz explore soak attack lowest coverage check format apidocs \
+	changelog bench bench-micro bench-config record-verdicts record-runtime record-tls record-filters record-schema own-schema \
+	screenshots wheel dist sbom clean
 
 help:
 	@echo 'make run     start the demo: proxy on 127.0.0.1:10000, admin on 127.0.0.1:9901, two backends; Ctrl-C stops it'
 	@echo 'make upgrade-demo  half a minute: a client counts aloud through three upgrades of the proxy, and others are not refused'
+	@echo 'make upgrade-proof  a minute: 1000 connections through three upgrades, of which every byte is looked at; OPTIONS=--help'
 	@echo 'make test    run the test suite'
 	@echo 'make fuzz    random games on every kind of transports, ever others, for about six minutes, and before them a minute of ClientHellos and one of garbage'
 	@echo 'make explore  every order of eight events of both sides of a proxied connection, half an hour'
@@ -71,6 +73,9 @@ run: $(VENV)/.has-run
 
 upgrade-demo: $(VENV)/.has-run
 	@$(BIN)/python configs/upgrade_demo.py
+
+upgrade-proof: $(VENV)/.has-test
+	$(BIN)/python -m tests.integration.upgrade_proof $(OPTIONS)
 
 test: $(VENV)/.has-test $(AXE)
 	@failed=0; \

@@ -65,6 +65,9 @@ from tcpmesh.values.shared.secrets import SecretTable
 from tcpmesh.values.statuses import ChainStatus, ClusterStatus, ListenerStatus, TlsContextStatus
 from tcpmesh.values.workers import only_process, only_worker, worker_name
 
+HEARD = 2.0
+"""Seconds that workers have for beginning to serve."""
+
 
 class Main:
     """Main of one proxy.
@@ -461,6 +464,12 @@ class Main:
             return succeed(None)
         self.clusters.ask_numbers()
         return self._several.answered()
+
+    def workers_heard(self) -> Deferred[None]:
+        """Fires when workers have done all that they were told until now, or it takes too long:
+        what they do once, when they begin to serve, holds nobody up from then on.
+        """
+        return self._several.answered(HEARD) if self._several is not None else succeed(None)
 
     def count_connections(self) -> Deferred[int]:
         """How many clients all workers have."""

@@ -162,9 +162,14 @@ class ProcessServer(Server):
         if self._admin is not None:
             self._admin.serve()
         self._row.pid_file.write()
-        arrivals = self.main.taking if self.options.moves_clients else None
-        served = self._restart.serve(self.options.parent_shutdown_time_s, arrivals)
-        served.addCallback(lambda _: self.tell_ready())
+        self.main.workers_heard().addCallback(lambda _: self._take_over())
+
+    def _take_over(self) -> None:
+        """Workers serve: the process before this one, if there is one, is to accept no more."""
+        if not self.is_stopping:
+            arrivals = self.main.taking if self.options.moves_clients else None
+            served = self._restart.serve(self.options.parent_shutdown_time_s, arrivals)
+            served.addCallback(lambda _: self.tell_ready())
 
     def tell_ready(self) -> None:
         """Tell whoever has started the process that the configuration is served."""

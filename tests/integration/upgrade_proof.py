@@ -19,6 +19,7 @@ import signal
 import sys
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from tcpmesh.testing.child import TWISTD, Child, free_port
@@ -51,7 +52,7 @@ CALM = 3.0
 """Seconds of traffic before the first upgrade and after the last, and between two."""
 
 MOST_GONE = 2.0
-"""Seconds after which an old process is to be gone: it answers admin's clients for one of them."""
+"""Seconds after the last client has moved in which an old process is to be gone."""
 
 
 @dataclass
@@ -69,7 +70,7 @@ class Result:
     moved: list[str] = field(default_factory=list)
     """What the processes have said."""
     gone: list[float] = field(default_factory=list)
-    """Seconds between each hand-over and the end of the old process."""
+    """Seconds between the last client that has moved and the end of the old process, each time."""
     longest_calm: float = 0.0
     """The longest time of a message while nothing was upgraded, in seconds."""
     longest: float = 0.0
@@ -133,7 +134,7 @@ class Proof:
             began = time.monotonic()
             for _ in range(self._upgrades):
                 traffic.run(lambda: False, CALM)
-                self._upgrade(admin, path)
+                self._upgrade(proxy, path)
             traffic.run(lambda: False, CALM)
             self._result.seconds = time.monotonic() - began
             traffic.finish()
@@ -158,13 +159,13 @@ class Proof:
             traffic.talk(pair, mean=max(0.2, result.connections / 4000))
             if number % 10 == 0:
                 flow = pair.up if number % 20 else pair.down
-                traffic.later(traffic.random.uniform(0, 2), _Ending(traffic, pair, flow))
+                traffic.later(traffic.random.uniform(0, 2), partial(traffic.end, pair, flow))
             elif number % 50 == 1:
                 traffic.stall(pair, pair.down)
         if self._rate:
             traffic.come(self._rate)
 
-    def _upgrade(self, admin: int, path: Path) -> None:
+    def _upgrade(self, proxy: Child, path: Path) -> None:
         """Once, while traffic goes on."""
         old, began = self._pids[-1], time.monotonic()
         os.kill(old, signal.SIGUSR2)
@@ -178,14 +179,16 @@ class Proof:
             self._traffic.failures.append("an upgrade does not come about")
             return
         handed = time.monotonic()
+        self._result.start += (handed - began) / self._upgrades
         self._pids.append(int(path.read_text()))
+        self._traffic.run(lambda: len(_moved(proxy.output)) == len(self._pids) - 1, 60.0)
+        moved = time.monotonic()
         self._traffic.run(lambda: not _runs(old), 30.0)
         gone = time.monotonic()
-        self._result.gone.append(gone - handed)
-        self._result.start += (handed - began) / self._upgrades
         self._windows.append((began, gone))
-        if gone - handed > MOST_GONE:
-            self._traffic.failures.append(f"an old process has lived for {gone - handed:.1f} s")
+        self._result.gone.append(gone - moved)
+        if gone - moved > MOST_GONE:
+            self._traffic.failures.append(f"an old process has lived for {gone - moved:.1f} s")
 
     def _measure(self) -> None:
         result, traffic = self._result, self._traffic
@@ -200,16 +203,6 @@ class Proof:
             result.longest, result.usual = during[-1], during[len(during) * 99 // 100]
         result.messages, result.bytes = len(traffic.delays), traffic.bytes
         result.newcomers = traffic.newcomers
-
-
-class _Ending:
-    """Ends a direction later."""
-
-    def __init__(self, traffic: Traffic, pair: object, flow: object) -> None:
-        self._traffic, self._pair, self._flow = traffic, pair, flow
-
-    def __call__(self) -> None:
-        self._traffic.end(self._pair, self._flow)  # type: ignore[arg-type]
 
 
 def _moved(output: str) -> list[str]:

@@ -83,12 +83,12 @@ def _connections(call: Call) -> Answer:
 
 def _connections_json(found: Connections) -> Iterator[str]:
     rows = LazyList(map(row_json, found.rows), shown_empty=True)
-    shown = {"connections": rows, "matched": found.matched, "total": found.total}
+    told = {"connections": rows, "matched": found.matched, "total": found.total}
     if found.silent:
-        shown["silent"] = [worker_name(each) for each in found.silent]
+        told["silent"] = [worker_name(each) for each in found.silent]
     if found.before:
-        shown["before"] = {"total": found.before, "stayed": dict(found.why_before)}
-    yield from json_stream(shown)
+        told["before"] = {"total": found.before, "stayed": dict(found.why_before)}
+    yield from json_stream(told)
     yield "\n"
 
 

@@ -143,7 +143,7 @@ def _check_cache(cache: Any, field_path: FieldPath, report: Report) -> None:
 def _check_by_name(cluster: Any, field_path: FieldPath, report: Report) -> None:
     """A cluster whose hosts are those that clients name."""
     config = cluster.cluster_type.typed_config
-    if type_of_url(config.type_url) != _BY_NAME:
+    if extension_type(config) != _BY_NAME:
         return
     if cluster.HasField("load_balancing_policy"):
         if not chosen(cluster.load_balancing_policy).endswith(".v3.ClusterProvided"):

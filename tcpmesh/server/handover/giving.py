@@ -214,7 +214,7 @@ class Giving:
         on_their_way, self._on_their_way = self._on_their_way, {}
         self._cancel()
         if self._over is not None:
-            self._send(MoveClients(is_on=False))
+            self._send(MoveClients(is_on=False, reason=reason))
         for each in on_their_way.values():
             self._tell(each.worker, ClientStays(each.client, reason))
 

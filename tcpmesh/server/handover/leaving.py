@@ -94,6 +94,8 @@ class Leaving:
         self._settled: dict[int, str] = {}
         """Why clients stay for good, by the numbers of their connections."""
         self._is_on = self._is_busy = False
+        self._why_not = NO_TIME
+        """Why those stay that could leave."""
         self._answered: Deferred[None] | None = None
         """Fires with the next answer, where one is waited for."""
         self._next: IDelayedCall | None = None
@@ -118,7 +120,7 @@ class Leaving:
             self._held.popitem()[1].close()
 
     def _move(self, told: MoveClients) -> None:
-        self._is_on = told.is_on
+        self._is_on, self._why_not = told.is_on, told.reason or NO_TIME
         if told.is_on and not self._is_busy:
             self._is_busy = True
             moving = self._network.cooperator.cooperate(self._steps())
@@ -168,7 +170,7 @@ class Leaving:
     def _count(self, reasons: dict[str, int]) -> Iterator[None]:
         """Find out why those that are here stay, and how many."""
         for each in self._listeners.candidates():
-            reason = self._settled.get(each.id) or (each.why_stays or NO_TIME)
+            reason = self._settled.get(each.id) or (each.why_stays or self._why_not)
             if not IMovesConnections.providedBy(self._network):
                 reason = OTHER_TRANSPORTS
             reasons[reason] = reasons.get(reason, 0) + 1

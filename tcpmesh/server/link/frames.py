@@ -296,7 +296,7 @@ TO_WORKER = Table(
     (100, Record(link.ShareClients)),
     (70, Record(link.OverloadLevels, levels=LEVELS)),
     (71, Record(link.ShrinkHeap, most_unfreed=WHOLE)),
-    (110, Record(moving.MoveClients, is_on=TRUTH)),
+    (110, Record(moving.MoveClients, is_on=TRUTH, reason=TEXT)),
     (111, Record(moving.ClientMoved, client=WHOLE)),
     (112, Record(moving.ClientStays, client=WHOLE, reason=TEXT)),
     (113, Record(moving.OfferClient, client=WHOLE, state=BYTES)),

@@ -19,6 +19,8 @@ class MoveClients:
     """Let clients leave that can, or no more."""
 
     is_on: bool
+    reason: str = ""
+    """Why no more."""
 
 
 @dataclass(frozen=True)

@@ -107,7 +107,7 @@ class GivingTests(SynchronousTestCase):
         self.clock.advance(PATIENCE / 2)
         self.assertEqual([(0, ClientStays(5, LATE))], self.told[1:])
         self.assertEqual([("take", 1), ("forget", 2)], self.taker.told[2:])
-        self.assertEqual(MoveClients(False), self.all[-1])
+        self.assertEqual(MoveClients(False, LATE), self.all[-1])
         self.giving.answered(2, "")
         self.leaves(0, 6)
         self.assertEqual([(0, ClientStays(6, LATE))], self.told[2:])
@@ -120,7 +120,7 @@ class GivingTests(SynchronousTestCase):
         self.giving.answered(1, "")
         self.giving.taker_gone()
         self.assertEqual([(1, ClientMoved(5)), (0, ClientStays(5, GONE))], self.told)
-        self.assertEqual(MoveClients(False), self.all[-1])
+        self.assertEqual(MoveClients(False, GONE), self.all[-1])
 
     def test_no_descriptors(self) -> None:
         """One whose descriptors had no room here stays."""

@@ -20,6 +20,7 @@ from twisted.trial.unittest import TestCase
 
 from tcpmesh.server.handover import arriving
 from tcpmesh.server.handover.arriving import NO_DESCRIPTORS
+from tcpmesh.server.handover.giving import GONE
 from tcpmesh.server.restart.predecessor import Predecessor
 from tcpmesh.server.restart.successor import Stage, Successor
 from tcpmesh.stats.store import Store
@@ -220,6 +221,7 @@ class HandoverContract(HarnessTestCase):
         self.predecessor.close()
         await self.handed_over()
         self.assertEqual(5, self.active(self.old))
+        self.assertEqual({GONE: 5}, self.old.main.giving._reasons)
         await self.receives(self.servers[0], b"a")
         self.servers[0].transport.write(b"a")
         self.sent[0] = b"a"
