@@ -6,7 +6,7 @@ JOBS   ?= $(shell nproc 2> /dev/null || echo 2)
 BIN    := $(VENV)/bin
 
 # The integration tests use real processes, namespaces and timing: one after the other, once over each kind of transports, and once
-# over a link of bytes; what comes after the first kind of transports, OTHERS, at the same time.  But ONCE are those for which
+# over a link of bytes; all but those over the first kind of transports at the same time.  But ONCE are those for which
 # neither makes a difference (command lines and pages), LINKLESS those for which the link makes none (users, redirected
 # connections), and BY_THEMSELVES those that go over each kind of transports whatever the environment says.
 # All others run in JOBS processes.
@@ -28,12 +28,11 @@ AXE_VERSION := 4.14.1
 
 # The kinds of transports that the integration tests go over: those of our own need Linux.
 TRANSPORTS ?= $(if $(filter Linux,$(shell uname -s)),epoll stock,stock)
-OTHERS     := linked $(addprefix over-,$(wordlist 2,9,$(TRANSPORTS)))
 
 # The tests start hundreds of programs: where the environment lets Python keep no bytecode each of them would compile everything.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: $(OTHERS) help run upgrade-demo upgrade-proof test fuzz explore soak attack lowest coverage check format apidocs \
+.PHONY: help run upgrade-demo upgrade-proof test fuzz explore soak attack lowest coverage check format apidocs \
 	changelog bench bench-micro bench-config record-verdicts record-runtime record-tls record-filters record-schema own-schema \
 	screenshots wheel dist sbom clean
 
@@ -82,14 +81,10 @@ test: $(VENV)/.has-test $(AXE)
 	$(BIN)/trial --jobs $(JOBS) $(UNIT_TESTS) || failed=1; \
 	TCPMESH_LINK=bytes $(BIN)/trial --jobs $(JOBS) $(LINK_TESTS) || failed=1; \
 	TCPMESH_TRANSPORT=$(firstword $(TRANSPORTS)) $(BIN)/trial $(INTEGRATION) || failed=1; \
-	$(MAKE) --jobs 2 --keep-going --output-sync $(OTHERS) || failed=1; \
+	$(BIN)/python -m tests.together $(foreach transport,$(wordlist 2,9,$(TRANSPORTS)),'TCPMESH_TRANSPORT=$(transport) \
+	    $(BIN)/trial --temp-directory _trial_temp.$(transport) $(call without,$(ONCE) $(BY_THEMSELVES))') \
+	  'TCPMESH_LINK=bytes $(BIN)/trial --temp-directory _trial_temp.bytes $(call without,$(ONCE) $(LINKLESS))' || failed=1; \
 	exit $$failed
-
-$(filter over-%,$(OTHERS)): over-%:
-	TCPMESH_TRANSPORT=$* $(BIN)/trial --temp-directory _trial_temp.$* $(call without,$(ONCE) $(BY_THEMSELVES))
-
-linked:
-	TCPMESH_LINK=bytes $(BIN)/trial --temp-directory _trial_temp.linked $(call without,$(ONCE) $(LINKLESS))
 
 fuzz: $(VENV)/.has-fuzz
 	$(BIN)/python -m tests.fuzz.client_hello -max_total_time=60

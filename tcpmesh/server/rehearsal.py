@@ -71,7 +71,7 @@ def extension_problems(loaded: Loaded) -> tuple[Problem, ...]:
     for kind in ("listeners", "clusters"):
         for index, message in enumerate(getattr(resources, kind)):
             problems += foreign_problems(loaded, message, ("static_resources", kind, index))
-    for path, config in _foreign(bootstrap, ()):
+    for path, config in filter(None, _foreign(bootstrap, ())):
         if path[0] in _OF_BOOTSTRAP:
             problems += _problems(loaded, config, path, [(path, config)], _of_bootstrap)
     return tuple(problems)
