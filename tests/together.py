@@ -1,5 +1,5 @@
-"""`python -m tests.together COMMAND...`: run commands at the same time, and print what each says, one
-after the other, when it has ended.
+"""`python -m tests.together COMMAND...`: run commands at the same time, and print what each says,
+one after the other, when it has ended.
 
 A shell would do it with `&`, but what it runs so cannot be interrupted by SIGINT, and neither can
 the programs that tests start.
