@@ -121,7 +121,7 @@ class Cluster:
         """Whether a connection was ever made for a client."""
         self.hosts: tuple[Host, ...] = ()
         self._by_key: dict[int, Host] = {}
-        self._named: dict[Address, Host] = {}
+        self._named: dict[tuple[Address, str], Host] = {}
         self._by_address: dict[Address, Host] | None = None
         """What `host_at` looks in; `None` where hosts have changed since it was last made."""
         """Hosts that connections have named."""
@@ -184,8 +184,8 @@ class Cluster:
         for host, flags in zip(hosts, told.flags, strict=True):
             self._set_flags(host, flags)
         if self._named_hosts is not None:
-            waiting = {a: host for a, host in self._named.items() if host.key is None}
-            self._named = waiting | {host.address: host for host in hosts}
+            waiting = {key: host for key, host in self._named.items() if host.key is None}
+            self._named = waiting | {_named(host.spec): host for host in hosts}
         moved = places.symmetric_difference((host, host.spec.priority) for host in hosts)
         if not moved:
             return
@@ -197,7 +197,7 @@ class Cluster:
     def _host(self, key: int, spec: HostSpec) -> Host:
         host = self._by_key.get(key)
         if host is None:
-            host = self._named.get(spec.address) if self._named else None
+            host = self._named.get(_named(spec)) if self._named else None
             if host is None or host.key is not None:
                 host = Host(spec, self._clock.seconds(), self)
             host.key = key
@@ -304,9 +304,9 @@ class Cluster:
         """The host for a spec that a connection has named, and of which main is to tell soon: known
         already, or new.
         """
-        host = self._named.get(spec.address)
+        host = self._named.get(_named(spec))
         if host is None:
-            host = self._named[spec.address] = Host(spec, self._clock.seconds(), self)
+            host = self._named[_named(spec)] = Host(spec, self._clock.seconds(), self)
         self._send(HostSeen(self.number, spec))
         return host
 
@@ -469,6 +469,11 @@ class Cluster:
             provided=partial(provided_balancer, self.message),
             host_for=self.host_for,
         )
+
+
+def _named(spec: HostSpec) -> tuple[Address, str]:
+    """What connections tell of a host: two names may have one address."""
+    return spec.address, spec.hostname
 
 
 def _import_http2() -> type[Http2Pools]:

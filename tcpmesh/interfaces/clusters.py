@@ -195,6 +195,31 @@ class INamedHostsDiscovery(IDiscovery):
         """These are in use no more."""
 
 
+class INameCaches(Interface):
+    """The DNS caches of the whole proxy; belongs to main."""
+
+    def get(message: Any) -> Any:
+        """The `tcpmesh.cluster.names.cache.NameCache` of a `DnsCacheConfig`, made for the first one
+        that asks.
+
+        :raise tcpmesh.registry.BrokenExtension: where another configuration has its name.
+        """
+
+
+class INameTables(Interface):
+    """What a worker knows of them."""
+
+    def hold(message: Any, config: Any = None) -> Any:
+        """The `tcpmesh.cluster.names.tables.NameTable` of a `DnsCacheConfig`.
+
+        :param config: the `google.protobuf.Any` that it is part of, to name it where it is refused.
+        :raise tcpmesh.registry.BrokenExtension: where another configuration has its name.
+        """
+
+    def release(table: Any) -> None:
+        """Give one back."""
+
+
 class IDnsResolver(Interface):
     """Finds the addresses of names."""
 

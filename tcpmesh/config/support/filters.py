@@ -61,6 +61,11 @@ EXTENSIONS: dict[str, Rows] = {
         "share_key": YES,
     },
     "envoy.extensions.filters.network.sni_cluster.v3.SniCluster": {},
+    "envoy.extensions.filters.network.sni_dynamic_forward_proxy.v3.FilterConfig": {
+        "dns_cache_config": YES,
+        "port_value": YES,
+        "save_upstream_address": no_effect("a label: nothing here reads it"),
+    },
     "tcpmesh.extensions.filters.network.client_limit.v1.ClientLimit": {
         "stat_prefix": YES,
         "client": YES,
@@ -103,6 +108,13 @@ EXTENSIONS: dict[str, Rows] = {
         "initial_read_buffer_size": YES,
         "max_client_hello_size": YES,
         "close_connection_on_client_hello_parsing_errors": YES,
+    },
+    "envoy.extensions.filters.network.tcp_bandwidth_limit.v3.TcpBandwidthLimit": {
+        "stat_prefix": YES,
+        "read_limit_kbps": YES,
+        "write_limit_kbps": YES,
+        "fill_interval": YES,
+        "runtime_enabled": YES,
     },
     "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy": {
         "stat_prefix": YES,

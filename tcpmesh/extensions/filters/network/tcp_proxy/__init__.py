@@ -38,7 +38,12 @@ from tcpmesh.extensions.filters.network.tcp_proxy.shedding import (
 from tcpmesh.extensions.filters.network.tcp_proxy.stats import TcpProxyStats
 from tcpmesh.extensions.filters.network.tcp_proxy.tunnel_session import TunnelSession
 from tcpmesh.extensions.filters.network.tcp_proxy.tunnelling import Tunnelling
-from tcpmesh.interfaces import ILogsConnections, IMovesClients, IStoppableFilter
+from tcpmesh.interfaces import (
+    ILogsConnections,
+    IMovesClients,
+    IReleasedFilter,
+    IStoppableFilter,
+)
 from tcpmesh.net.cooperator import do_all
 from tcpmesh.registry import WorkerContext, extension
 from tcpmesh.values.all_or_nothing import all_or_nothing
@@ -46,7 +51,7 @@ from tcpmesh.values.stream.moved import MovedConnection
 
 
 @extension(tcp_proxy_pb2.TcpProxy)
-@implementer(ILogsConnections, IMovesClients, IStoppableFilter)
+@implementer(ILogsConnections, IMovesClients, IReleasedFilter, IStoppableFilter)
 class TcpProxy(NetworkFilter):
     """What a filter chain's `TcpProxy` message says, and the sessions it has."""
 
@@ -144,7 +149,9 @@ class TcpProxy(NetworkFilter):
 
     def arrive(self, connection: Connection, moved: MovedConnection, upstream: Any) -> None:
         """Go on with one of another process."""
-        moving.arrive(self._session(connection), moved, upstream)
+        session = self._session(connection)
+        session.gate()
+        moving.arrive(session, moved, upstream)
 
     def _drain_sessions(self) -> None:
         """A drain begins."""
@@ -170,6 +177,10 @@ class TcpProxy(NetworkFilter):
         if not self._sessions:
             self._end()
 
+    def release(self) -> None:
+        """Nobody is attached any more, not even one that another filter had held up."""
+        del self._context  # which knows whom to release sessions to
+
     def _release(self, session: Session) -> None:
         """The session is over."""
         self._sessions.discard(session)
@@ -186,7 +197,6 @@ class TcpProxy(NetworkFilter):
             self._drain.unwatch(self._drain_sessions)
         if self._gates is not None:
             self._gates.stop()
-        del self._context  # which knows whom to release sessions to
 
     def _collect(self) -> None:
         """Count what open sessions have moved since they were last counted, and what they hold at

@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 from tcpmesh.cluster.upstream.counting import begins, count_pauses
 from tcpmesh.connection.connection import Connection
 from tcpmesh.connection.relay import IDLE_CHECKS, Direction, Relay, idle_queue
-from tcpmesh.connection.transport_sockets import facts_of, shakes_hands
+from tcpmesh.connection.transport_sockets import facts_of, handshake_of
 from tcpmesh.extensions.filters.network.tcp_proxy.attempts import (
     CONNECTED,
     DIALLING,
@@ -58,7 +58,7 @@ class Session(Attempts):
         self.stream_info = info = connection.stream_info
         settings = context.settings
         waits = settings.waits_for_data or (
-            settings.waits_for_handshake and shakes_hands(connection.transport)
+            settings.waits_for_handshake and handshake_of(connection.transport) is not None
         )
         self._state = WAITING if waits else PAUSED
         self.cluster = self.metadata_match = self._host = self._pool = self._under_way = None
@@ -72,6 +72,9 @@ class Session(Attempts):
         """Due when the turn of the event loop is over in which the client has sent something."""
         self._flushes_upstream = False
         """Whether the client has left, and what it sent still goes to the upstream."""
+
+    def gate(self) -> None:
+        """Nobody is asked whether what the client sends may pass: see `SheddingSession`."""
 
     def start(self) -> None:
         """Connect, or let the client speak first."""
@@ -92,7 +95,7 @@ class Session(Attempts):
         if self._state is not WAITING:
             self._connect()
         elif settings.waits_for_handshake:
-            self.connection.transport.when_ready(self._shaken)
+            handshake_of(self.connection.transport).when_ready(self._shaken)
 
     def _shaken(self) -> None:
         """The handshake with the client is over."""
@@ -144,12 +147,13 @@ class Session(Attempts):
     def _leave(self, reason: CloseReason, words: str = "") -> None:
         """Close a client that is connected to nothing."""
         connection = self.connection
+        is_unread = self.stream_info.peeked and self.relay.early is None
         if self.relay.early is not None:
             self.flush_counters()
             connection.read_source.protocol = connection
         self._end()
         self.relay.discard()
-        connection.close(reason, words)
+        connection.close(reason, words, reset=is_unread)
 
     # What the relay tells
 
@@ -327,7 +331,8 @@ class Session(Attempts):
         down, up = self.relay.from_downstream, self.relay.from_upstream
         tcp = self._context.stats
         received, sent, answered, returned = self.stream_info.bytes
-        self.stream_info.bytes = now = (down.bytes, down.written, up.bytes, up.written)
+        read = down.bytes + self.stream_info.withheld
+        self.stream_info.bytes = now = (read, down.written, up.bytes, up.written)
         tcp.cx_rx_bytes_total.tally += now[0] - received
         tcp.cx_tx_bytes_total.tally += now[3] - returned
         if self.cluster is None:
