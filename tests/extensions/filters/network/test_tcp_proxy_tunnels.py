@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 from twisted.internet.error import ConnectionLost
 
+from tcpmesh.extensions.filters.network.tcp_proxy import moving
 from tcpmesh.testing.recording import RecordingProtocol
 from tests.extensions.filters.network.filtered import (
     FilteredTestCase,
@@ -246,6 +248,18 @@ class EndTests(TunnelTestCase):
             self.mesh.pump()
             self.assertEqual(0, source.transport.buffered)
             self.assertGreaterEqual(len(sink.received), 8 << 20)
+
+
+class MovingTests(TunnelTestCase):
+    """Clients that another process had."""
+
+    def test_takes_none(self) -> None:
+        """One that has gone without a tunnel does not go on where clients have one."""
+        context: Any = SimpleNamespace(tunnelling=object(), find_cluster=lambda name: None)
+        moved: Any = SimpleNamespace(cluster="c")
+        self.assertEqual("clients go through a proxy here", moving.takes(context, moved))
+        context.tunnelling = None
+        self.assertEqual("there is no cluster c", moving.takes(context, moved))
 
 
 class RequestTests(TunnelTestCase):

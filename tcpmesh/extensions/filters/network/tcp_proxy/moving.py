@@ -82,6 +82,8 @@ def leave(session: Session, network: Any) -> tuple[MovedConnection, tuple[int, i
 
 def takes(context: SessionContext, moved: MovedConnection) -> str:
     """Why a client of another process cannot go on here; empty where it can."""
+    if context.tunnelling is not None:
+        return "clients go through a proxy here"
     cluster: Any = context.find_cluster(moved.cluster)
     if cluster is None:
         return f"there is no cluster {moved.cluster}"
