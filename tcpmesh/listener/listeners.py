@@ -208,14 +208,15 @@ class Listeners:
             with all_or_nothing() as undo:
                 listener = self._build(told, sockets)
                 undo.callback(listener.withdraw)
+                key = listener.key
                 self._listeners[told.listener] = listener
                 undo.callback(self._listeners.pop, told.listener)
                 self._tell_bound(told.listener)
         except REFUSED as e:
             self._send(refusal(told.listener, e))
             return
-        if listener.key:
-            self._balanced[listener.key] = listener
+        if key:
+            self._balanced[key] = listener
         self._close(told.predecessor)
 
     def _build(self, told: AddListener, sockets: Sequence[Any]) -> Listener:
