@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import urllib.request
 from pathlib import Path
 
@@ -84,10 +85,14 @@ class Echo:
 
 
 class Clients(threading.Thread):
-    """One client after the other, each of which sends a word and reads it back."""
+    """One client after the other, each of which sends a word and reads it back.
 
-    def __init__(self, address: tuple[str, int] | str) -> None:
+    :param pause: seconds between two of them.
+    """
+
+    def __init__(self, address: tuple[str, int] | str, pause: float = 0.0) -> None:
         super().__init__(daemon=True)
+        self._pause = pause
         self._address = address
         self._family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
         self._is_over = False
@@ -108,6 +113,7 @@ class Clients(threading.Thread):
             except OSError as e:
                 self.failures.append(repr(e))
             self.served += 1
+            time.sleep(self._pause)
 
     def wait_for_more(self) -> None:
         """Until some more of them were served."""
@@ -136,9 +142,9 @@ class UpgradeTests(SynchronousTestCase):
         """Clients from now on."""
         return self.clients_at(("127.0.0.1", self.port))
 
-    def clients_at(self, address: tuple[str, int] | str) -> Clients:
+    def clients_at(self, address: tuple[str, int] | str, pause: float = 0.0) -> Clients:
         """Clients of one address."""
-        clients = Clients(address)
+        clients = Clients(address, pause)
         clients.start()
         self.addCleanup(clients.stop)
         return clients
@@ -302,7 +308,7 @@ class UpgradeTests(SynchronousTestCase):
                 process = self.epoch(folder, config, epoch, *more)
                 process.wait_output("starting workers")
                 if before is None:
-                    clients = [self.clients_at(address) for address in addresses]
+                    clients = [self.clients_at(address, 0.005) for address in addresses]
                 else:
                     self.assertEqual(0, before.wait_exit(), before.output)
                     for pid in family:

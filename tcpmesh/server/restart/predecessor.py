@@ -142,21 +142,17 @@ class Predecessor:
             self._cooperator.coiterate(self._taking()).addErrback(_only_when_stopped)
 
     def _taking(self) -> Iterator[Deferred[None] | None]:
-        """Each message after the one before."""
-        while self._takes:
-            yield from self._takes[0]
-            self._takes.pop(0)
-        if self._is_over:
-            yield from self._forgetting()
-        self._is_taking = False
-
-    def _forgetting(self) -> Iterator[Deferred[None] | None]:
-        """Names that only the other process had go with it, but not those that workers of this one
-        have and that nobody has asked them for yet.
+        """Each message after the one before.  Names that only the other process had go when it has
+        them no more, but not those that workers of this one have: they are asked first.
         """
         yield self._process.numbers()
         yield from self._process.store.collecting()
-        self._process.store.forget(SOURCE)
+        while self._takes:
+            yield from self._takes[0]
+            self._takes.pop(0)
+        self._is_taking = False
+        if self._is_over:
+            self._process.store.forget(SOURCE)
 
     def _has_drained(self) -> None:
         drained, self._drained = self._drained, None
