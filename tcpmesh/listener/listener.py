@@ -320,7 +320,7 @@ class Listener(ServerFactory):
             self._open.own = self._count_here()
 
     def _count_here(self) -> int:
-        return self.open_connections + (self._filters.active if self._filters is not None else 0)
+        return self.open_connections + self.inspected
 
     def _look_whether_gone(self) -> None:
         """Of a listener that is closed: whether its last client has left."""
@@ -493,9 +493,14 @@ class Listener(ServerFactory):
         self.stats.moved(count)
 
     @property
-    def movers(self) -> set[Any]:
-        """What its clients can leave from: see `FilterChain.mover`."""
-        return {chain.mover for chain in self._chains} - {None}
+    def chains(self) -> Iterator[FilterChain]:
+        """Its filter chains, also those that have only clients."""
+        return iter(self._chains)
+
+    @property
+    def inspected(self) -> int:
+        """Clients that its listener filters look at."""
+        return self._filters.active if self._filters is not None else 0
 
     def left(self, chain: FilterChain) -> None:
         """A client of a chain that takes no more has gone."""

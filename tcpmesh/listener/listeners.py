@@ -20,7 +20,7 @@ from tcpmesh.listener.balancing.passing import Passing
 from tcpmesh.listener.draining import ProxyDrain, is_in
 from tcpmesh.listener.filter_chain import FilterChain
 from tcpmesh.listener.listener import Listener
-from tcpmesh.listener.moving import Candidate, arrive, candidates
+from tcpmesh.listener.moving import Candidate, arrive, candidates, come_back, staying, why_not
 from tcpmesh.listener.updates import Difference
 from tcpmesh.net.cooperator import do_all
 from tcpmesh.net.listen import BindError
@@ -147,9 +147,28 @@ class Listeners:
         """The clients that may be able to leave this process."""
         return candidates(self._all())
 
+    @property
+    def inspected(self) -> int:
+        """Clients that listener filters look at."""
+        return sum(each.inspected for each in self._all())
+
+    def staying(self) -> Iterator[tuple[str, int]]:
+        """Why others cannot, and how many: see `tcpmesh.listener.moving.staying`."""
+        return staying(self._all())
+
+    def why_not(self, moved: MovedConnection) -> str:
+        """Why a client of another process cannot go on here; empty where it can."""
+        return why_not(self._listeners.values(), self._context, moved)
+
     def arrive(self, moved: MovedConnection, descriptors: tuple[int, int]) -> str:
         """Go on with a client of another process: see `tcpmesh.listener.moving.arrive`."""
         return arrive(self._listeners.values(), self._context, moved, descriptors)
+
+    def come_back(
+        self, chain: FilterChain, moved: MovedConnection, descriptors: tuple[int, int]
+    ) -> str:
+        """Go on with one that has left: see `tcpmesh.listener.moving.come_back`."""
+        return come_back(chain, self._context, moved, descriptors)
 
     def stop(self) -> Deferred[None]:
         """Accept no more clients anywhere and close those there are; fires when they are gone."""

@@ -19,12 +19,14 @@ from pathlib import Path
 
 import yaml
 
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
+from tcpmesh.server.networks import VARIABLE
 from tcpmesh.testing.child import TWISTD, Child, Process, free_port, wait_for
 from tests.integration.descendants import descendants
 from tests.integration.test_daemon import CONFIG, runs
 from tests.integration.test_workers import echoes, processes_below
+from tests.integration.upgrade_proof import Proof
 
 TCPMESH = [sys.executable, "-m", "tcpmesh"]
 ADMIN = """
@@ -156,12 +158,12 @@ class UpgradeTests(SynchronousTestCase):
 
     def test_three_times(self) -> None:
         """Through an upgrade that fails and three that do not, of which one is by a signal, no
-        client is refused and none is cut off; one that stays keeps its process, and the pid file
-        names the process that accepts clients.
+        client is refused and none is cut off; where clients may not move, one that stays keeps its
+        process; and the pid file names the process that accepts clients.
         """
         pid_file = "twistd.pid"
         program = (TWISTD, "-n", f"--pidfile={pid_file}", "tcpmesh")
-        arguments = ("--parent-shutdown-time-s", "60")
+        arguments = ("--parent-shutdown-time-s", "60", "--live-handover", "off")
         with (
             Child(self.config, arguments, program=program) as proxy,
             contextlib.ExitStack() as leaving,
@@ -203,6 +205,17 @@ class UpgradeTests(SynchronousTestCase):
             self.assertGreater(proxy.stat("cluster.upstream.upstream_cx_total"), before)
             self.assertEqual(4, proxy.stat("server.hot_restart_generation"))
 
+    def test_moving(self) -> None:
+        """Clients go on in the new process, whatever they are about: with two workers on either
+        side not a byte is wrong, nobody is cut off or refused, and the old process is gone.
+        """
+        if os.environ.get(VARIABLE, "epoll") != "epoll":
+            raise SkipTest("connections of Twisted's own transports stay where they are")
+        result = Proof(connections=30, upgrades=1, rate=50, concurrency=2).run()
+        self.assertEqual([], result.failures, "\n".join(result.lines()))
+        (told,) = result.moved
+        self.assertGreaterEqual(int(told.split()[0]), 30, told)
+
     def end(self, path: Path) -> None:
         """The last process ends, and its pid file is gone."""
         pid = int(path.read_text())
@@ -225,7 +238,9 @@ class UpgradeTests(SynchronousTestCase):
             self.assertIn(f"another tcpmesh has base id {os.getpid()}", again.output)
             held = socket.create_connection(("127.0.0.1", self.port))
             self.addCleanup(held.close)
-            second = self.epoch(folder, more, 1, *base, "--parent-shutdown-time-s", "1")
+            second = self.epoch(
+                *(folder, more, 1, *base, "--parent-shutdown-time-s", "1", "--live-handover=off")
+            )
             second.wait_output("starting workers")
             socket.create_connection(("127.0.0.1", other)).close()
             first.wait_output("has taken over")

@@ -42,10 +42,20 @@ class OrderedLink:
         self._waiting: deque[WorkerMessage] = deque()
         """What is still to be sent."""
 
-    def send(self, message: WorkerMessage) -> None:
-        """Tell it something, after all that it is still to be told."""
+    @property
+    def is_behind(self) -> bool:
+        """Whether it is still to be told something."""
+        return bool(self._waiting)
+
+    def send(self, message: WorkerMessage, descriptors: Sequence[int] = ()) -> None:
+        """Tell it something, after all that it is still to be told.
+
+        :param descriptors: are lent for the time of the call; only to one that is not behind.
+        """
         if self._waiting:
             self._waiting.append(message)
+        elif descriptors:
+            self._link.send(message, descriptors=descriptors)
         else:
             self._send(message)
 

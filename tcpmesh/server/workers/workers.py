@@ -12,7 +12,7 @@ Where there is much to tell, it is told in steps, and what main says meanwhile w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count
 from typing import Any
 
@@ -73,7 +73,7 @@ log = Logger(namespace="main")
 PATIENCE = 0.25
 """Seconds that an answer is waited for, where who asked can do without."""
 
-SILENCE = 1.0
+SILENCE = 2.0
 """Seconds after which a worker that says nothing is not waited for, where others have answers to
 the same question.
 """
@@ -156,7 +156,20 @@ class Workers:
         """The workers that are there."""
         return tuple(self._links)
 
+    def ready(self) -> tuple[int, ...]:
+        """Those of them that know all they have to, and hear at once what they are told."""
+        return tuple(index for index, link in self._links.items() if not link.is_behind)
+
     # What main says
+
+    def tell(self, worker: int, message: WorkerMessage, descriptors: Sequence[int] = ()) -> None:
+        """Tell one of them something, if it is there.
+
+        :param descriptors: are lent for the time of the call, where it is ready.
+        """
+        link = self._links.get(worker)
+        if link is not None:
+            link.send(message, descriptors)
 
     def send(self, message: WorkerMessage) -> None:
         """Tell all workers something, unless it cannot be."""
@@ -300,15 +313,18 @@ class Workers:
 
     # What workers say
 
-    def receive(self, index: int, message: MainMessage) -> None:
-        """A worker says something."""
+    def receive(self, index: int, message: MainMessage, descriptors: Sequence[int] = ()) -> None:
+        """A worker says something.
+
+        :param descriptors: are lent for the time of the call.
+        """
         if index not in self._links:
             return
         act = self._receiving.get(type(message))
         if act is not None:
             act(index, message)
         else:
-            self._main.receive(message)
+            self._main.receive(message, descriptors)
 
     def _refused(self, index: int, told: ClusterRefused | ListenerRefused) -> None:
         """It could be built here."""

@@ -65,7 +65,8 @@ class _Memory:
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
-        self.words = memoryview(mmap.mmap(fd, os.fstat(fd).st_size)).cast("q")
+        self._map = mmap.mmap(fd, os.fstat(fd).st_size)
+        self.words = memoryview(self._map).cast("q")
 
     @property
     def stride(self) -> int:
@@ -111,6 +112,11 @@ class _Memory:
     def close(self) -> None:
         """Close the descriptor; the memory is unmapped with the last count in it."""
         os.close(self.fd)
+
+    def unmap(self) -> None:
+        """Give the memory back, which keeps a descriptor of its own; nobody has a count in it."""
+        self.words.release()
+        self._map.close()
 
 
 class MainCounts:
@@ -191,6 +197,7 @@ class MainCounts:
     def close(self) -> None:
         """Workers keep what they have mapped."""
         self._memory.close()
+        self._memory.unmap()
 
     def _extend(self, rows: int) -> int:
         block, end = self._end, self._end + (1 + rows) * self._memory.stride
@@ -392,5 +399,9 @@ def _sparse_file(size: int) -> int:
     else:  # pragma: no cover
         with tempfile.TemporaryFile() as file:
             fd = os.dup(file.fileno())
-    os.ftruncate(fd, size)
+    try:
+        os.ftruncate(fd, size)
+    except OSError:
+        os.close(fd)
+        raise
     return fd
