@@ -265,8 +265,11 @@ class UpgradeTests(SynchronousTestCase):
         process serves, and from then on not; it costs its own connections alone, and the process
         ends with the clients of the others.
         """
-        arguments = ("--concurrency", "2", "--parent-shutdown-time-s", "60", "--log-path", "log")
-        with Child(self.config, arguments) as proxy, contextlib.ExitStack() as leaving:
+        arguments = "--concurrency=2 --parent-shutdown-time-s=60 --log-path=log --live-handover=off"
+        with (
+            Child(self.config, arguments.split()) as proxy,
+            contextlib.ExitStack() as leaving,
+        ):
             proxy.wait_ready()
             log = proxy.path / "log"
             held = [socket.create_connection(("127.0.0.1", self.port)) for _ in range(16)]
