@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import urllib.request
 from pathlib import Path
 
@@ -86,10 +87,14 @@ class Echo:
 
 
 class Clients(threading.Thread):
-    """One client after the other, each of which sends a word and reads it back."""
+    """One client after the other, each of which sends a word and reads it back.
 
-    def __init__(self, address: tuple[str, int] | str) -> None:
+    :param pause: seconds between two of them.
+    """
+
+    def __init__(self, address: tuple[str, int] | str, pause: float = 0.0) -> None:
         super().__init__(daemon=True)
+        self._pause = pause
         self._address = address
         self._family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
         self._is_over = False
@@ -110,6 +115,7 @@ class Clients(threading.Thread):
             except OSError as e:
                 self.failures.append(repr(e))
             self.served += 1
+            time.sleep(self._pause)
 
     def wait_for_more(self) -> None:
         """Until some more of them were served."""
@@ -138,9 +144,9 @@ class UpgradeTests(SynchronousTestCase):
         """Clients from now on."""
         return self.clients_at(("127.0.0.1", self.port))
 
-    def clients_at(self, address: tuple[str, int] | str) -> Clients:
+    def clients_at(self, address: tuple[str, int] | str, pause: float = 0.0) -> Clients:
         """Clients of one address."""
-        clients = Clients(address)
+        clients = Clients(address, pause)
         clients.start()
         self.addCleanup(clients.stop)
         return clients
@@ -259,8 +265,11 @@ class UpgradeTests(SynchronousTestCase):
         process serves, and from then on not; it costs its own connections alone, and the process
         ends with the clients of the others.
         """
-        arguments = ("--concurrency", "2", "--parent-shutdown-time-s", "60", "--log-path", "log")
-        with Child(self.config, arguments) as proxy, contextlib.ExitStack() as leaving:
+        arguments = "--concurrency=2 --parent-shutdown-time-s=60 --log-path=log --live-handover=off"
+        with (
+            Child(self.config, arguments.split()) as proxy,
+            contextlib.ExitStack() as leaving,
+        ):
             proxy.wait_ready()
             log = proxy.path / "log"
             held = [socket.create_connection(("127.0.0.1", self.port)) for _ in range(16)]
@@ -317,7 +326,7 @@ class UpgradeTests(SynchronousTestCase):
                 process = self.epoch(folder, config, epoch, *more)
                 process.wait_output("starting workers")
                 if before is None:
-                    clients = [self.clients_at(address) for address in addresses]
+                    clients = [self.clients_at(address, 0.005) for address in addresses]
                 else:
                     self.assertEqual(0, before.wait_exit(), before.output)
                     for pid in family:

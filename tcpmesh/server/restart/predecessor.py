@@ -218,21 +218,17 @@ class Predecessor:
             self._cooperator.coiterate(self._taking()).addErrback(_only_when_stopped)
 
     def _taking(self) -> Iterator[Deferred[None] | None]:
-        """Each message after the one before."""
+        """Each message after the one before.  Names that only the other process had go when it has
+        them no more, but not those that workers of this one have: they are asked first.
+        """
+        yield self._process.numbers()
+        yield from self._process.store.collecting()
         while self._takes:
             yield from self._takes[0]
             self._takes.pop(0)
         if self._is_over:
-            yield from self._forgetting()
+            yield from self._process.store.forgetting(SOURCE)
         self._is_taking = False
-
-    def _forgetting(self) -> Iterator[Deferred[None] | None]:
-        """Names that only the other process had go with it, but not those that workers of this one
-        have and that nobody has asked them for yet.
-        """
-        yield self._process.numbers()
-        yield from self._process.store.collecting()
-        yield from self._process.store.forgetting(SOURCE)
 
     def _has_drained(self) -> None:
         drained, self._drained = self._drained, None

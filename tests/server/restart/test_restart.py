@@ -207,11 +207,15 @@ class TakeOverTests(RowTestCase):
         """Names that a worker of the newer process has stay with what both have counted, though it
         was not asked for them before the older one was gone.
         """
-        self.old.store.scope("c.").counter("cx_total").tally += 3
+        scope = self.old.store.scope("c.")
+        scope.counter("cx_total").tally += 3
         worker = Store()
         worker.scope("c.").counter("cx_total").tally += 1
-        new, _ = self.take_over()
+        new, second = self.take_over()
         new.store.add_collector(lambda: new.store.merge(worker.deltas(), "worker_0"))
+        second.ask()
+        self.clock.settle()
+        scope.close()
         self.end(self.first)
         self.assertEqual({"c.cx_total": 4}, {e.name: e.tally for e in new.store.counters()})
 
