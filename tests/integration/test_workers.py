@@ -130,6 +130,12 @@ def configuration(folder: Path, upstream: int, **fields: Any) -> str:
     listeners: list[dict[str, Any]] = [
         {"name": "own", "stat_prefix": "own", "address": tcp(), "access_log": [log]},
         {"name": "shared", "address": tcp(), "enable_reuse_port": False},
+        {
+            "name": "exact",
+            "stat_prefix": "exact",
+            "address": tcp(),
+            "connection_balance_config": {"exact_balance": {}},
+        },
         {"name": "unix", "address": {"pipe": {"path": str(folder / "down.sock")}}},
         {"name": "tls", "address": tcp()},
         {"name": "idle", "address": tcp()},
@@ -150,10 +156,10 @@ def configuration(folder: Path, upstream: int, **fields: Any) -> str:
     return json.dumps({"admin": {"address": tcp()}, "static_resources": static, **fields})
 
 
-def processes_of(proxy: Child) -> dict[str, int]:
-    """The processes of a proxy besides main, by their names."""
+def processes_below(process: int) -> dict[str, int]:
+    """The processes of a proxy besides main, by their names: those that one has started."""
     found = {}
-    for pid in descendants(proxy.pid):
+    for pid in descendants(process):
         with contextlib.suppress(OSError):
             found[Path(f"/proc/{pid}/comm").read_text().strip()] = pid
     return {name: pid for name, pid in found.items() if name.startswith("tcpmesh:")}
@@ -203,7 +209,7 @@ class Proxy(Child):
     @property
     def processes(self) -> dict[str, int]:
         """Those besides main."""
-        return processes_of(self)
+        return processes_below(self.pid)
 
 
 def echoes(sock: socket.socket, data: bytes = b"hello") -> bool:
@@ -250,10 +256,10 @@ class ServingTests(SynchronousTestCase):
             self.assertTrue(echoes(sock))
         return socks
 
-    def of_workers(self, name: str) -> list[int]:
+    def of_workers(self, name: str, listener: str = "own") -> list[int]:
         """A statistic of each worker."""
         stats = self.proxy.stats()
-        return [stats[f"listener.own.worker_{index}.{name}"] for index in (0, 1)]
+        return [stats[f"listener.{listener}.worker_{index}.{name}"] for index in (0, 1)]
 
     def test_both_serve(self) -> None:
         """Clients are spread over both workers, by sockets of their own, and the admin interface
@@ -277,6 +283,22 @@ class ServingTests(SynchronousTestCase):
         """A socket that workers share, one of a path and one with TLS serve as well."""
         for listener in ("shared", "unix", "tls"):
             self.clients(8, listener)
+
+    def test_exact_balance(self) -> None:
+        """With exact_balance each worker has as many clients, whichever the kernel would choose,
+        also after those of one have gone.
+        """
+        socks = self.clients(20, "exact")
+        self.assertEqual([10, 10], self.of_workers("downstream_cx_active", "exact"))
+        listed = json.loads(self.proxy.admin("/connections?format=json")[1])["connections"]
+        of_first = {each["client"] for each in listed if each["worker"] == 0}
+        for sock in socks:
+            host, port = sock.getsockname()
+            if f"{host}:{port}" in of_first:
+                sock.close()
+        self.proxy.wait_stat("listener.exact.downstream_cx_active", 10)
+        self.clients(12, "exact")
+        self.assertEqual([11, 11], self.of_workers("downstream_cx_active", "exact"))
 
     def test_limits(self) -> None:
         """Limits hold for both workers together: of a client, of a chain, and of all filters with

@@ -88,6 +88,11 @@ class WatchedLoop:
         self._last = now
         self._has_missed = self._has_mega_missed = False
 
+    def begins(self, now: float) -> None:
+        """It begins to turn soon: until then nothing is counted."""
+        self._last = now
+        self._has_missed = self._has_mega_missed = True
+
     def forget(self) -> None:
         """It is no more, and another one may be touched in its place."""
         self._last = float("inf")
@@ -150,6 +155,10 @@ class Watchdogs:
     def touch(self, index: int) -> None:
         """A worker's loop turns."""
         self._workers[index].touch(self._clock.seconds())
+
+    def begins(self, index: int) -> None:
+        """A worker was started, and is ended where its loop does not turn in time."""
+        self._workers[index].begins(self._clock.seconds())
 
     def forget(self, index: int) -> None:
         """A worker is no more."""

@@ -38,7 +38,7 @@ import mmap
 import os
 import struct
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from tcpmesh.values.shared import names, slots
@@ -137,6 +137,11 @@ class MainCounts:
         self._blocks: dict[str, int] = {}
         self._leaving: list[int] = []
         self._free: dict[int, list[int]] = {}
+
+    @property
+    def workers(self) -> int:
+        """How many there are."""
+        return self._memory.words[1]
 
     @property
     def fd(self) -> int:
@@ -371,6 +376,11 @@ class WordCount:
         return sum(self._words)
 
     @property
+    def parts(self) -> Sequence[int]:
+        """What each worker has counted, as of now."""
+        return self._words
+
+    @property
     def highest(self) -> int:
         """The largest that one of the workers has counted."""
         return max(self._words)
@@ -389,5 +399,9 @@ def _sparse_file(size: int) -> int:
     else:  # pragma: no cover
         with tempfile.TemporaryFile() as file:
             fd = os.dup(file.fileno())
-    os.ftruncate(fd, size)
+    try:
+        os.ftruncate(fd, size)
+    except OSError:
+        os.close(fd)
+        raise
     return fd
