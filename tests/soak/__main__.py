@@ -128,6 +128,7 @@ class Soak:
         """Of ended connections as many are remembered as may be, of all listeners."""
         for number in range(REMEMBERED * 2 * self._arguments.workers):
             connect(self._places[number % len(self._places)]).close()
+            time.sleep(0.001)
         with suppress(AssertionError):  # what is left is told of
             wait_for(lambda: not left(self.proxy.stats()), "nothing", REST)
         if left(self.proxy.stats()):

@@ -27,7 +27,7 @@ IDLE = 6
 VARIANTS = 12
 """What a listener or cluster may be, beside what it was at first."""
 
-WATCHDOG = {"miss_timeout": "0.2s", "megamiss_timeout": "0.6s", "kill_timeout": "2s"}
+WATCHDOG = {"miss_timeout": "0.2s", "megamiss_timeout": "0.6s", "kill_timeout": "5s"}
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ PARENT = 9
 PAUSE = 0.5
 """Seconds between two events, on the average."""
 
-ASLEEP = 3.0
+ASLEEP = 6.0
 """Seconds that the machine sleeps: longer than any watchdog waits."""
 
 WEIGHTS = {

@@ -24,12 +24,14 @@ BOUNDED = (
     "net.timeout_queues.TimeoutQueue",
     "config.",  # what the schema says of a field, once it was in a configuration
     "logs.debug.",  # of modules that are imported when they are needed
+    "net.stock.network.",  # of ended connections that are remembered
     "server.channel.framing.",  # a message on its way
     "server.reload.history.",  # ten configurations, and what was changed
     "server.reload.packing.",
     "stats.deltas.Names",  # of scopes with the same names, in a cache
     "stats.distribution.",  # of histograms that were given something of late
     "stats.family.Declaration",  # in the same cache
+    "values.hosts.HealthFlag",  # a combination that there was
     "values.address.",  # those who know a host or a socket may share one, or have equal ones
     "values.lifecycle.reload.",
     "values.live.traffic.Sample",  # of the last minutes
