@@ -16,7 +16,6 @@ from __future__ import annotations
 import errno
 import importlib
 import importlib.util
-import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -33,7 +32,14 @@ from twisted.internet.defer import Deferred, succeed
 
 from tcpmesh.config.fields.settings import WrongFields
 from tcpmesh.config.messages.types import TYPED_STRUCTS, extension_type, unpack
-from tcpmesh.interfaces import IAccessLogManager, ICluster, IDnsResolver, INetwork
+from tcpmesh.interfaces import (
+    IAccessLogManager,
+    ICluster,
+    IDnsResolver,
+    INameCaches,
+    INameTables,
+    INetwork,
+)
 from tcpmesh.net.internal.listeners import InternalListeners
 from tcpmesh.runtime.runtime import Runtime
 from tcpmesh.stats.scope import Scope
@@ -46,7 +52,7 @@ from tcpmesh.values.shared.counts import LocalCounts, SharedCounts
 from tcpmesh.values.shared.objects import SharedObjects
 from tcpmesh.values.shared.secrets import SecretTable
 from tcpmesh.values.stream.closes import Closes
-from tcpmesh.values.workers import connection_ids
+from tcpmesh.values.workers import connection_ids, only_process
 
 GROUP = "tcpmesh.extensions"
 
@@ -79,11 +85,6 @@ class WrongConfig(WrongFields):
     """What an extension raises where it cannot serve its message: it is refused with the line of
     each of these fields.
     """
-
-
-def this_process() -> Sequence[int]:
-    """The number of this process, which is all that there is."""
-    return (os.getpid(),)
 
 
 def _no_cluster(name: str) -> ICluster | None:
@@ -160,13 +161,16 @@ class MainContext:
     cluster_metadata: Any = None
     """The `core.v3.Metadata` of the cluster that a transport socket belongs to, or `None`."""
 
+    names: INameCaches | None = None
+    """The DNS caches; `None` where no name is looked up for clients."""
+
     bootstrap: Any = field(default_factory=Bootstrap)
     """The Bootstrap that the proxy began with: what discovery brings is added to it."""
 
     events: RecentEvents = field(default_factory=RecentEvents)
     """What has happened to hosts of late."""
 
-    processes: Callable[[], Sequence[int]] = this_process
+    processes: Callable[[], Sequence[int]] = only_process
     """The numbers of the processes of this proxy, main's own the first."""
 
 
@@ -231,6 +235,9 @@ class WorkerContext:
 
     overload: Overload = field(default_factory=Overload)
     """What is to be done for want of resources."""
+
+    names: INameTables | None = None
+    """What is known of the DNS caches; `None` where no name is looked up for clients."""
 
     internal: InternalListeners | None = None
     """The listeners in this process that connections can go to; `None` where nobody connects."""

@@ -22,8 +22,10 @@ from tcpmesh.interfaces.clusters import (
     IHttp1Upstream,
     IHttp2Upstream,
     ILoadBalancer,
+    INameCaches,
     INamedHostsBalancer,
     INamedHostsDiscovery,
+    INameTables,
     IPeekableBalancer,
 )
 from tcpmesh.interfaces.filters import (
@@ -39,6 +41,7 @@ from tcpmesh.interfaces.filters import (
     IPerClientTransportSocketFactory,
     IReadFilter,
     IReadyAtOnce,
+    IReleasedFilter,
     IStoppableFilter,
     ITransportSocketFactory,
     IUpstreamTransportSocketFactory,
@@ -47,6 +50,7 @@ from tcpmesh.interfaces.matching import (
     IInputMatcher,
     IMatchInput,
     IPrincipal,
+    IRequestIds,
 )
 from tcpmesh.interfaces.overload import (
     IResourceMonitor,
@@ -61,6 +65,7 @@ from tcpmesh.interfaces.statistics import (
     IStatsSnapshot,
 )
 from tcpmesh.interfaces.transports import (
+    IAdopts,
     IBufferedProtocol,
     ICountsAccepts,
     IHandsOver,
@@ -76,6 +81,7 @@ __all__ = [
     "IAccessLogFilter",
     "IAccessLogManager",
     "IAccessLogger",
+    "IAdopts",
     "IBootstrapExtension",
     "IBringsBalancer",
     "IBufferedProtocol",
@@ -99,6 +105,8 @@ __all__ = [
     "IMayWriteNothing",
     "IMovesClients",
     "IMovesConnections",
+    "INameCaches",
+    "INameTables",
     "INamedHostsBalancer",
     "INamedHostsDiscovery",
     "INetwork",
@@ -109,7 +117,9 @@ __all__ = [
     "IPrincipal",
     "IReadFilter",
     "IReadyAtOnce",
+    "IReleasedFilter",
     "IReloads",
+    "IRequestIds",
     "IResourceMonitor",
     "ISaysWhatItWants",
     "IServer",

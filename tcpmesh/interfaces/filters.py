@@ -109,6 +109,15 @@ class IStoppableFilter(INetworkFilter):
         """
 
 
+class IReleasedFilter(INetworkFilter):
+    """One that wants to know when nobody will be attached any more: after `close` those may still
+    be that other filters of the chain have held up.
+    """
+
+    def release() -> None:
+        """The last client of the chain has left, and none comes any more."""
+
+
 class ILogsConnections(INetworkFilter):
     """One that has access logs of its own, which get a record of each connection that was accepted,
     once it has ended.
@@ -126,10 +135,12 @@ class IMovesClients(INetworkFilter):
     """
 
     def clients() -> tuple[Any, ...]:
-        """Its clients at this moment, whatever they are to it."""
+        """Its clients at this moment: of each its `connection` is known, an `IConnection`."""
 
     def why_stays(client: Any) -> str:
-        """Why one of them cannot leave now; empty where it can."""
+        """Why one of them cannot leave now; empty where it can.  What may soon be otherwise is one
+        of `tcpmesh.values.stream.moved.PASSING`.
+        """
 
     def leave(client: Any) -> tuple[MovedConnection, tuple[int, int]]:
         """Let one that can go: what is to be known of it, and the descriptors of the client and of

@@ -19,7 +19,7 @@ from twisted.internet.interfaces import IReactorTime
 from tcpmesh.config.absent.watchers import is_watcher
 from tcpmesh.connection.byte_filters.transport import FilteredTransport
 from tcpmesh.connection.connection import Connection
-from tcpmesh.connection.filters import FilterManager
+from tcpmesh.connection.filters import FilterManager, ReadFilters
 from tcpmesh.connection.transport_sockets import transport_socket
 from tcpmesh.interfaces import (
     IDownstreamTransportSocketFactory,
@@ -28,6 +28,7 @@ from tcpmesh.interfaces import (
     IMovesClients,
     INetworkFilter,
     IReadFilter,
+    IReleasedFilter,
     IStoppableFilter,
 )
 from tcpmesh.listener.draining import ChainDrain, ListenerDrain
@@ -164,6 +165,9 @@ class ChainFilters:
         if self._holders:
             return
         self._counts.close()
+        for network_filter in self.filters:
+            if IReleasedFilter.providedBy(network_filter):
+                network_filter.release()
         logs, self.access_logs = self.access_logs, None
         if logs is not None:
             logs.close()
@@ -193,6 +197,11 @@ class FilterChain:
             self.connections = set()
         self.connections.add(connection)
         self.filters.attach(connection)
+
+    @property
+    def listener(self) -> Any:
+        """The listener whose chain it is."""
+        return self._listener
 
     @property
     def mover(self) -> Any:
@@ -274,6 +283,7 @@ def _way_through(
 ) -> Callable[[Connection], None]:
     *before, last = filters
     read_filters = tuple(before)
+    told = ReadFilters(read_filters)
 
     def serve(connection: Connection) -> None:
         last.on_accept(connection)
@@ -281,7 +291,7 @@ def _way_through(
 
     def filtered(connection: Connection) -> None:
         last.on_accept(connection)
-        FilterManager(connection, read_filters, last.attach, listener.on_filter_failed).start()
+        FilterManager(connection, told, last.attach, listener.on_filter_failed).start()
 
     def changed(connection: Connection) -> None:
         below = connection.transport

@@ -57,6 +57,9 @@ _STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 
 Found = tuple[Path, AnyMessage]
 
+AT_ONCE = 16
+"""Chains of a listener, or parts of a message, that are looked at in one step."""
+
 
 def extension_problems(loaded: Loaded) -> tuple[Problem, ...]:
     """What extensions of other packages find wrong in a configuration, or what is wrong with
@@ -68,7 +71,7 @@ def extension_problems(loaded: Loaded) -> tuple[Problem, ...]:
     for kind in ("listeners", "clusters"):
         for index, message in enumerate(getattr(resources, kind)):
             problems += foreign_problems(loaded, message, ("static_resources", kind, index))
-    for path, config in _foreign(bootstrap, ()):
+    for path, config in filter(None, _foreign(bootstrap, ())):
         if path[0] in _OF_BOOTSTRAP:
             problems += _problems(loaded, config, path, [(path, config)], _of_bootstrap)
     return tuple(problems)
@@ -76,7 +79,13 @@ def extension_problems(loaded: Loaded) -> tuple[Problem, ...]:
 
 def foreign_problems(loaded: Loaded, message: Any, path: Path) -> tuple[Problem, ...]:
     """The same of one listener or cluster, which is at this path."""
-    foreign = list(_foreign(message, path))
+    foreign = [found for found in _foreign(message, path) if found is not None]
+    return _problems_of(loaded, message, path, foreign)
+
+
+def _problems_of(
+    loaded: Loaded, message: Any, path: Path, foreign: list[Found]
+) -> tuple[Problem, ...]:
     if not foreign:
         return ()
     rehearse = _listener if path[1] == "listeners" else _cluster
@@ -95,22 +104,53 @@ class Rehearsal:
             basis.static_resources.secrets.add().CopyFrom(secret)
         self._proxy = assemble(basis, Node(), NoNetwork(), Store(), make_access_logs=_TriedLogs)
 
-    def problems(self, message: Any, path: Path) -> tuple[Problem, ...]:
-        """What is wrong with the listener or cluster at this path; of clusters what extensions of
-        other packages say.
+    def looking(self, message: Any, path: Path, problems: list[Problem]) -> Iterator[None]:
+        """Find out what is wrong with the listener or cluster at this path, of clusters what
+        extensions of other packages say: in small steps, for a listener may have thousands of
+        chains.
+
+        :param problems: is given what is found.
         """
-        foreign = foreign_problems(self._loaded, message, path)
-        if foreign or path[1] != "listeners":
-            return foreign
-        try:
-            Listener(message, self._proxy.worker.context).close()
-        except (BrokenExtension, CannotLog, UnknownExtension) as e:
-            return (Problem(self._loaded.places.at(*path), path_text(path), str(e)),)
-        return ()
+        foreign: list[Found] = []
+        for number, found in enumerate(_foreign(message, path)):
+            if found is not None:
+                foreign.append(found)
+            if not number % AT_ONCE:
+                yield
+        wrong = _problems_of(self._loaded, message, path, foreign)
+        problems += wrong
+        if wrong or path[1] != "listeners":
+            return
+        for part in _parts(message):
+            yield
+            try:
+                Listener(part, self._proxy.worker.context).close()
+            except (BrokenExtension, CannotLog, UnknownExtension) as e:
+                problems.append(Problem(self._loaded.places.at(*path), path_text(path), str(e)))
+                return
 
 
-def _foreign(message: Message, path: Path) -> Iterator[Found]:
-    """Where a message names types of other packages."""
+def _parts(listener: Any) -> Iterator[Any]:
+    """Listeners that have all chains of this one together, each a few; one whose matcher names
+    chains as it is.
+    """
+    chains = listener.filter_chains
+    if len(chains) <= AT_ONCE or listener.HasField("filter_chain_matcher"):
+        yield listener
+        return
+    bare = type(listener)()
+    bare.CopyFrom(listener)
+    bare.ClearField("filter_chains")
+    for start in range(0, len(chains), AT_ONCE):
+        part = type(listener)()
+        part.CopyFrom(bare)
+        part.filter_chains.extend(chains[start : start + AT_ONCE])
+        yield part
+        bare.ClearField("default_filter_chain")
+
+
+def _foreign(message: Message, path: Path) -> Iterator[Found | None]:
+    """Where a message names types of other packages, and `None` for each other part of it."""
     for field, value in message.ListFields():
         if field.message_type is None:
             continue
@@ -125,6 +165,7 @@ def _foreign(message: Message, path: Path) -> Iterator[Found]:
             if not isinstance(part, Message):
                 continue
             inner: Message | None = part
+            yield None
             if isinstance(part, AnyMessage):
                 if is_foreign(extension_type(part)):
                     yield place, part

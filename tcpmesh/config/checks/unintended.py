@@ -176,6 +176,7 @@ _CHOOSING_NONE = tuple(
         "network.local_ratelimit.",
         "network.rbac.",
         "network.tcp_bandwidth_limit.",
+        "network.sni_dynamic_forward_proxy.",
         "network.tcp_proxy.",
     )
 )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import re
+from collections.abc import Callable, Iterable
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
@@ -162,8 +163,23 @@ def is_foreign(full_name: str) -> bool:
     return bool(_entry_points(full_name))
 
 
-def _entry_points(full_name: str) -> list[EntryPoint]:
-    return [entry for entry in entry_points(group=EXTENSION_GROUP) if entry.name == full_name]
+def look_for_packages() -> None:
+    """Packages may have been installed since anybody looked: called where a configuration is read,
+    for to look takes long, and a configuration asks once for each of its types.
+    """
+    _by_type.cache_clear()
+
+
+def _entry_points(full_name: str) -> tuple[EntryPoint, ...]:
+    return _by_type(entry_points).get(full_name, ())
+
+
+@cache
+def _by_type(read: Callable[..., Iterable[EntryPoint]]) -> dict[str, tuple[EntryPoint, ...]]:
+    found: dict[str, tuple[EntryPoint, ...]] = {}
+    for entry in read(group=EXTENSION_GROUP):
+        found[entry.name] = (*found.get(entry.name, ()), entry)
+    return found
 
 
 def package_of(full_name: str) -> str:

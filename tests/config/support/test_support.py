@@ -15,7 +15,7 @@ from tcpmesh.config.support import EXTENSIONS, TABLE
 from tcpmesh.config.support import page as supported
 from tcpmesh.config.support.page import NOT_SUPPORTED
 from tcpmesh.config.text.problems import ConfigError
-from tests.config.texts import changed, load_text, said, warned
+from tests.config.texts import GOOD, changed, load_text, said, warned
 
 HOME = Path(__file__).resolve().parents[3]
 
@@ -130,6 +130,21 @@ class SupportTests(SynchronousTestCase):
             said(text)[0],
         )
         self.assertRaises(ConfigError, load_text, text, allow_unsupported=True)
+
+    def test_packages(self) -> None:
+        """Which packages there are is looked at once for a configuration, and anew for the next."""
+        looked: list[str] = []
+
+        def entry_points(group: str) -> list[EntryPoint]:
+            looked.append(group)
+            return []
+
+        self.patch(types, "entry_points", entry_points)
+        for count in (1, 2):
+            load_text(GOOD)
+            for _ in range(10):
+                types.is_foreign("envoy.extensions.filters.network.dubbo_proxy.v3.DubboProxy")
+            self.assertEqual(count, len(looked))
 
     def test_no_effect(self) -> None:
         """What has no effect is accepted without a word."""

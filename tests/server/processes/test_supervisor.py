@@ -26,9 +26,10 @@ from tcpmesh.server.link.numbers import MainMessage, WorkerMessage
 from tcpmesh.server.processes import supervisor
 from tcpmesh.server.processes.messages import Fork, LogSettings
 from tcpmesh.server.processes.pauses import FIRST
-from tcpmesh.server.processes.supervisor import EXIT, WorkerProcesses
+from tcpmesh.server.processes.supervisor import EXIT, FORKING, IMPORTING, WorkerProcesses
 from tcpmesh.server.processes.watchdog import KILL
 from tcpmesh.stats.store import Store
+from tcpmesh.values.lifecycle.moving import ClientLeaves, OfferClient
 from tcpmesh.values.link import Alive, Prepare, Prepared, Start
 from tests.server.processes.watched import WatchingClock, open_descriptors
 
@@ -47,6 +48,8 @@ class FakeForkServer:
         self.asked: list[Fork] = []
         self.ends: list[socket.socket] = []
         self.killed: list[int] = []
+        self.forked = 0
+        """Workers that run; the ends of others are closed with this process."""
         self.stopped: Deferred[None] = Deferred()
 
     def bring_in(self, modules: list[str]) -> None:
@@ -63,6 +66,12 @@ class FakeForkServer:
     def kill(self, pid: int) -> None:
         """End a worker at once."""
         self.killed.append(pid)
+
+    def give_up(self, reason: str) -> None:
+        """It is to be ended."""
+        for end in self.ends[self.forked :]:
+            end.close()
+        self.events.fork_server_lost(reason)
 
     def stop(self) -> Deferred[None]:
         """Let it end."""
@@ -83,7 +92,7 @@ class FakeWorkers:
         self.links[index] = link
         self.happened.append(("join", index))
 
-    def receive(self, index: int, message: MainMessage) -> None:
+    def receive(self, index: int, message: MainMessage, descriptors: Sequence[int] = ()) -> None:
         """A worker says something."""
         self.happened.append((message, index))
 
@@ -207,7 +216,7 @@ class SupervisorTests(SynchronousTestCase):
             self.workers.links[0].send(Start(), [sock])
         data, fds, _, _ = socket.recv_fds(self.server.ends[0], 1 << 16, 3)
         self.addCleanup(os.close, fds[0])
-        ((body, ()),) = FrameReader().feed(data.replace(HEAD.pack(2, 1), HEAD.pack(2, 0)))
+        ((body, (), _),) = FrameReader().feed(data.replace(HEAD.pack(2, 1), HEAD.pack(2, 0)))
         self.assertEqual((TO_WORKER.decode(body), len(fds)), (Start(), 1))
 
     def test_death(self) -> None:
@@ -288,20 +297,49 @@ class SupervisorTests(SynchronousTestCase):
         self.assertRegex(self.lines[-1], r"worker_0 \(process 10\) has ended, nobody knows how;")
 
     def test_garbage(self) -> None:
-        """A worker that sends what is no message, or a descriptor, is killed and replaced, and
-        nothing stays open.
+        """A worker that sends what is no message, or a descriptor beside one that has none, is
+        killed and replaced, and nothing stays open.
         """
         before = open_descriptors()
         self.server.ends[0].sendall(HEAD.pack(2, 0) + b"\x01\x7e")
         rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [self.counts]))
-        self.server.ends[1].sendmsg([HEAD.pack(1, 1) + b"x"], [rights])
+        body = TO_MAIN.encode(Prepared())
+        self.server.ends[1].sendmsg([HEAD.pack(len(body), 1) + body], [rights])
         self.clock.settle()
         self.assertEqual(sorted(self.server.killed), [10, 11])
         self.assertLess(open_descriptors(), before)
         self.server.events.exited(10, KILLED)
         self.server.events.exited(11, KILLED)
         self.assertIn("(no message has the number 63)", self.lines[-2])
-        self.assertIn("(a worker has no descriptors for main)", self.lines[-1])
+        self.assertIn("(descriptors came with Prepared)", self.lines[-1])
+
+    def test_client(self) -> None:
+        """Both descriptors of a client come with it, and are lent for as long as it is dealt
+        with.
+        """
+        client = ClientLeaves(1, 5, b"state")
+        lent: list[list[int]] = []
+
+        def receive(index: int, message: MainMessage, descriptors: Sequence[int] = ()) -> None:
+            self.assertEqual((1, client), (index, message))
+            lent.append([os.fstat(each).st_ino for each in descriptors])
+            self.workers.links[0].send(OfferClient(5, b"state"), descriptors=descriptors)
+
+        self.patch(self.workers, "receive", receive)
+        before = open_descriptors()
+        with socket.socket() as one, socket.socket() as other:
+            fds = [one.fileno(), other.fileno()]
+            ((data, _),) = pieces_of(TO_MAIN.encode(client), fds)
+            socket.send_fds(self.server.ends[1], [data], fds)
+            self.clock.settle()
+            expected = [os.fstat(each).st_ino for each in fds]
+        self.assertEqual([expected], lent)
+        self.assertEqual(before, open_descriptors())
+        body, found, _, _ = socket.recv_fds(self.server.ends[0], 1 << 16, 9)
+        for fd in found:
+            self.addCleanup(os.close, fd)
+        self.assertEqual(expected, [os.fstat(each).st_ino for each in found])
+        self.assertEqual(OfferClient(5, b"state"), TO_WORKER.decode(body[HEAD.size :]))
 
     def test_again_and_again(self) -> None:
         """The replacement of a worker that ends at once waits longer and longer."""
@@ -361,6 +399,51 @@ class SupervisorTests(SynchronousTestCase):
         self.assertEqual(killed, [11])
         self.assertEqual([each.worker for each in self.server.asked], [1])
         self.assertIn("worker_1 (process 11) has ended by signal SIGKILL", self.lines[-1])
+
+    def test_fork_server_hangs(self) -> None:
+        """A fork server that does not start a worker in time is ended, and another one starts it;
+        a worker of which nobody has told that it has ended is reaped.
+        """
+        reaped: list[int] = []
+        self.patch(supervisor, "reap", reaped.append)
+        self.clock.advance(60.0)
+        self.server.forked = 2
+        self.end(1, None)
+        self.clock.advance(EXIT)
+        self.assertEqual([each.worker for each in self.server.asked], [0, 1, 1])
+        self.say(0, Alive())
+        self.clock.advance(FORKING - 0.1)
+        self.say(0, Alive())
+        self.assertEqual(1, len(self.servers))
+        self.clock.advance(0.1)
+        self.clock.settle()
+        self.assertEqual(2, len(self.servers))
+        self.assertIn("gone (it does not answer and was killed); workers go on", self.lines[-1])
+        self.clock.advance(EXIT)
+        self.clock.settle()
+        self.assertIn("worker_1 has not started", self.lines[-1])
+        self.clock.advance(FIRST)
+        self.assertEqual([each.worker for each in self.server.asked], [1])
+        self.server.events.forked(1, 20)
+        self.assertIn(11, reaped)
+
+    def test_fork_server_imports(self) -> None:
+        """For its first worker a fork server has longer, and what was started is not waited for."""
+        self.server.events.fork_server_lost("its end is closed")
+        self.clock.advance(FIRST)
+        self.patch(supervisor, "kill", lambda pid: None)
+        self.patch(supervisor, "reap", lambda pid: KILLED)
+        self.servers[0].ends[0].close()
+        self.clock.settle()
+        self.clock.advance(EXIT)
+        self.clock.advance(FIRST)
+        self.clock.advance(IMPORTING - 1.0)
+        self.assertEqual(2, len(self.servers))
+        self.server.events.forked(0, 20)
+        for _ in range(round(IMPORTING / 5)):
+            self.say(0, Alive())
+            self.clock.advance(5)
+        self.assertEqual(2, len(self.servers))
 
     def test_fork_server_cannot_start(self) -> None:
         """A fork server that cannot be started is tried again after a while, and workers wait."""
