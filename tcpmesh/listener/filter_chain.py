@@ -283,7 +283,8 @@ def _way_through(
 ) -> Callable[[Connection], None]:
     *before, last = filters
     read_filters = tuple(before)
-    told = ReadFilters(read_filters)
+    changes = any(IFilterFactory.providedBy(each) for each in before)
+    told = ReadFilters(() if changes else read_filters)
 
     def serve(connection: Connection) -> None:
         last.on_accept(connection)
@@ -303,6 +304,6 @@ def _way_through(
         last.on_accept(connection)
         transport.run(connection, read_filters, last.attach, listener.on_filter_failed)
 
-    if any(IFilterFactory.providedBy(each) for each in before):
+    if changes:
         return changed
     return filtered if read_filters else serve
