@@ -173,6 +173,7 @@ class Main:
                 static_secrets(self._bootstrap.static_resources.secrets), counts_changes=False
             ),
             bootstrap=_basis(self._bootstrap),
+            options=self._options,
             processes=processes,
         )
         return replace(context, resolver=named_resolver(self._bootstrap, context))
