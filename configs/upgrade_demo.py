@@ -1,5 +1,6 @@
 """Runs the demo of `make upgrade-demo`: one client counts aloud over one connection, others come
-and go without a pause, and the proxy between them and their server is upgraded three times.
+and go without a pause, and the proxy between them and their server is upgraded three times.  The
+connection moves each time: of the process that it began in nothing is left.
 
 It uses nothing of tcpmesh but its command line.
 """
@@ -17,6 +18,7 @@ import tempfile
 import threading
 import time
 from pathlib import Path
+from urllib.request import urlopen
 
 TCPMESH = [sys.executable, "-m", "tcpmesh"]
 UPGRADES = 3
@@ -24,6 +26,9 @@ COUNTS = 8
 """Numbers that are counted between two upgrades, two a second."""
 
 START_TIMEOUT = 20.0
+
+MOVING = 0.5
+"""Seconds after which the connection has moved."""
 
 
 class Server:
@@ -134,6 +139,10 @@ def upgrade(admin: int) -> None:
     """Have the running process replaced, and print what it says."""
     command = [*TCPMESH, "upgrade", "--admin", f"127.0.0.1:{admin}"]
     subprocess.run(command, check=True)
+    time.sleep(MOVING)
+    with urlopen(f"http://127.0.0.1:{admin}/connections?format=json&sort=-age") as page:
+        first = json.load(page)["connections"][0]
+    print(f"  it has the connection that counts, which is {first['age']:.0f} s old")
 
 
 def play(port: int, admin: int) -> bool:

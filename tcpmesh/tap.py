@@ -341,6 +341,7 @@ def makeService(options: Options) -> IService:
 
         from tcpmesh.server.process import ProcessServer
         from tcpmesh.server.processes.supervisor import WorkerProcesses
+        from tcpmesh.server.system.huge_pages import collapse_all
         from tcpmesh.server.system.signals import install_signals
 
     assert options.loaded is not None
@@ -363,8 +364,9 @@ def makeService(options: Options) -> IService:
         row=_row(options, settings),
         processes=processes,
     )
-    server.live.addCallback(lambda _: collector.calm()).addCallback(lambda _: _settle())
     running: Any = reactor
+    server.live.addCallback(lambda _: collector.calm())
+    server.live.addCallback(lambda _: collapse_all(running))
     running.callWhenRunning(
         install_signals,
         running,
@@ -415,15 +417,6 @@ def _raise_descriptor_limit() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def _settle() -> None:
-    """Put what exists now into huge pages, little by little."""
-    from twisted.internet.task import cooperate
-
-    from tcpmesh.server.system.huge_pages import collapsing
-
-    cooperate(collapsing())
 
 
 def _end_with(server: Any, log: Log) -> None:

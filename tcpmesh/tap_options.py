@@ -24,6 +24,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "format": ("text", "json"),
     "log-level": LEVELS,
     "drain-strategy": ("gradual", "immediate"),
+    "live-handover": ("on", "off"),
     "local-address-ip-version": ("v4", "v6"),
 }
 
@@ -225,6 +226,14 @@ _PARAMETERS: list[list[Any]] = [
         900,
         "Seconds after which a process that was taken over from cuts off the clients that it has.",
         natural,
+    ],
+    [
+        "live-handover",
+        None,
+        "on",
+        "on or off: whether clients that are connected go on in the process that takes over.  Both "
+        "have to say on.  Not Envoy's.",
+        one_of("live-handover"),
     ],
     [
         "file-flush-interval-msec",

@@ -163,6 +163,7 @@ class NamesTests(OptionsTestCase):
                 "--ignore-unknown-dynamic-fields",
             ),
             *("--log-path", "/l"),
+            *("--live-handover", "off"),
         )
         expected = ServerOptions(
             config_yaml="{}",
@@ -184,6 +185,7 @@ class NamesTests(OptionsTestCase):
             reject_unknown_dynamic_fields=True,
             ignore_unknown_dynamic_fields=True,
             disable_hot_restart=True,
+            live_handover="off",
         )
         self.assertEqual(expected, options.server_options())
 
@@ -299,6 +301,7 @@ class OptionsOfEnvoyTests(OptionsTestCase):
             "--socket-mode=640",
             "--use-dynamic-base-id",
             "--parent-shutdown-time-s=3",
+            "--live-handover=off",
         ):
             self.assertEqual(["starts"], self.said(option))
         both = ("--restart-epoch=1", "--use-dynamic-base-id")

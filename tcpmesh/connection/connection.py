@@ -47,6 +47,11 @@ class Connection(QuietHalfCloseableProtocol):
         before, self._owner = self._owner, owner
         return before
 
+    @property
+    def owner(self) -> Any:
+        """Who hears of its end."""
+        return self._owner
+
     def close(self, reason: CloseReason, words: str = "", reset: bool = False) -> None:
         """Close it from this side.  A relay that has it takes that for the end of the client, and
         closes the other side too.

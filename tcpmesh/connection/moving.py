@@ -63,6 +63,7 @@ def arrive(relay: Relay, upstream: Any, moved: MovedRelay) -> None:
         relay.stream_info.phase = HALF_CLOSED
     relay.bind(down.source, upstream)
     upstream.protocol = up
+    relay.hear_again()
     for direction in (down, up):
         if not direction.full:
             direction.source.resumeProducing()

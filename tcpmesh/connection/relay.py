@@ -277,8 +277,7 @@ class Relay:
         if early is not None:
             early.stop()
         self.bind(downstream, upstream)
-        if self._watchers is not None:
-            self._put_between(self._watchers)
+        self.hear_again()
         if early is None:
             self.read_source.resumeProducing()
         else:
@@ -343,6 +342,11 @@ class Relay:
         before = self._watchers or NOBODY
         if before.sheds is not sheds:
             self._put_between(before._replace(sheds=sheds))
+
+    def hear_again(self) -> None:
+        """It is bound: who was to hear of bytes before does from now on."""
+        if self._watchers is not None:
+            self._put_between(self._watchers)
 
     def _put_between(self, watchers: Watchers) -> None:
         """Let these hear of bytes, and nobody else."""

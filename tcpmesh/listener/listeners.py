@@ -6,6 +6,7 @@ listener that replaces another takes over its sockets, and is there before that 
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -15,10 +16,11 @@ from twisted.internet.defer import Deferred, gatherResults
 from tcpmesh.accesslog.opening import CannotLog
 from tcpmesh.connection.connection import Connection
 from tcpmesh.listener.accept_limit import GLOBAL_KEY, LISTENER_PREFIX
+from tcpmesh.listener.balancing.passing import Passing
 from tcpmesh.listener.draining import ProxyDrain, is_in
 from tcpmesh.listener.filter_chain import FilterChain
 from tcpmesh.listener.listener import Listener
-from tcpmesh.listener.moving import Candidate, arrive, candidates
+from tcpmesh.listener.moving import Candidate, arrive, candidates, come_back, staying, why_not
 from tcpmesh.listener.updates import Difference
 from tcpmesh.net.cooperator import do_all
 from tcpmesh.net.listen import BindError
@@ -84,6 +86,11 @@ class Listeners:
         self._behind: set[int] = set()
         """Those of which an update could not be built here, though it could elsewhere."""
         self._is_started = False
+        self._passing: Passing | None = None
+        self._balanced: dict[bytes, Listener] = {}
+        """Those whose clients workers pass to each other."""
+        self._adopting: set[Listener] = set()
+        """Those that have got some."""
         for prefix in (LISTENER_PREFIX, GLOBAL_KEY):
             context.runtime.watch(prefix, lambda keys: self._limits_change())
         self._overload = overload = context.overload
@@ -140,14 +147,36 @@ class Listeners:
         """The clients that may be able to leave this process."""
         return candidates(self._all())
 
+    @property
+    def inspected(self) -> int:
+        """Clients that listener filters look at."""
+        return sum(each.inspected for each in self._all())
+
+    def staying(self) -> Iterator[tuple[str, int]]:
+        """Why others cannot, and how many: see `tcpmesh.listener.moving.staying`."""
+        return staying(self._all())
+
+    def why_not(self, moved: MovedConnection) -> str:
+        """Why a client of another process cannot go on here; empty where it can."""
+        return why_not(self._listeners.values(), self._context, moved)
+
     def arrive(self, moved: MovedConnection, descriptors: tuple[int, int]) -> str:
         """Go on with a client of another process: see `tcpmesh.listener.moving.arrive`."""
         return arrive(self._listeners.values(), self._context, moved, descriptors)
 
+    def come_back(
+        self, chain: FilterChain, moved: MovedConnection, descriptors: tuple[int, int]
+    ) -> str:
+        """Go on with one that has left: see `tcpmesh.listener.moving.come_back`."""
+        return come_back(chain, self._context, moved, descriptors)
+
     def stop(self) -> Deferred[None]:
         """Accept no more clients anywhere and close those there are; fires when they are gone."""
+        if self._passing is not None:
+            self._passing.close()
         stopping = [each.stop() for each in self._all()]
         self._listeners.clear()
+        self._balanced.clear()
         self._by_address = None
         return gatherResults(stopping).addCallback(lambda _: None)
 
@@ -185,6 +214,8 @@ class Listeners:
         except REFUSED as e:
             self._send(refusal(told.listener, e))
             return
+        if listener.key:
+            self._balanced[listener.key] = listener
         self._close(told.predecessor)
 
     def _build(self, told: AddListener, sockets: Sequence[Any]) -> Listener:
@@ -197,9 +228,33 @@ class Listeners:
                 listener.bind(self._listeners.get(told.predecessor))
             elif sockets:
                 listener.take_sockets(sockets, told.sockets)
+            if self._passing is not None:
+                listener.share_clients(self._passing)
             if self._is_started:
                 listener.open()
         return listener
+
+    def share_clients(self, clock: Any, index: int, sockets: Sequence[Any]) -> None:
+        """There are listeners whose clients workers pass to each other over these sockets: see
+        `tcpmesh.listener.balancing.passing`.
+        """
+        self._passing = Passing(clock, index, sockets, self._adopt, self._have_come)
+        if self._is_started:
+            self._passing.start()
+
+    def _adopt(self, key: bytes, place: int, descriptor: int) -> None:
+        """Another worker has accepted a client that is to be served here."""
+        listener = self._balanced.get(key)
+        if listener is None:
+            os.close(descriptor)
+        else:
+            listener.adopt(place, descriptor)
+            self._adopting.add(listener)
+
+    def _have_come(self) -> None:
+        """All who were on the way are here."""
+        while self._adopting:
+            self._adopting.pop().have_come()
 
     def _update(self, told: UpdateChains) -> None:
         listener = self._listeners.get(told.listener)
@@ -229,6 +284,8 @@ class Listeners:
         self._behind.discard(number)
         listener = self._listeners.pop(number, None)
         if listener is not None:
+            if self._balanced.get(listener.key) is listener:
+                del self._balanced[listener.key]
             listener.close()
             self._leaving[number] = listener
             self._by_address = None
@@ -266,6 +323,8 @@ class Listeners:
                 self._send(ListenerRefused(number, Refusal.ADDRESS, str(e)))
                 return
             self._tell_bound(number)
+        if self._passing is not None:
+            self._passing.start()
 
     def _tell_bound(self, number: int) -> None:
         self._by_address = None

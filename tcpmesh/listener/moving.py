@@ -1,7 +1,8 @@
 """Clients that leave this process, and clients of another one that go on here: whose they are.
 
 Which filter has them says how that is done (`IMovesClients`); here is found out which filter that
-is, by the names of the listener and of the filter chain.
+is, by the names of the listener and of the filter chain.  A client that has left and that nobody
+takes comes back to just the chain that it had.
 """
 
 from __future__ import annotations
@@ -10,12 +11,20 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from tcpmesh.connection.connection import Connection
+from tcpmesh.interfaces import IMovesConnections
+from tcpmesh.listener.filter_chain import FilterChain
 from tcpmesh.listener.listener import Listener
 from tcpmesh.registry import WorkerContext
 from tcpmesh.values.address import Address
 from tcpmesh.values.stream.moved import MovedConnection
 from tcpmesh.values.stream.phase import CONNECTING
 from tcpmesh.values.stream.stream_info import NO_HELLO, ClientHello, StreamInfo
+
+OTHER_TRANSPORTS = "transports of this kind cannot be handed over"
+WRAPPED = "a transport socket wraps it"
+OTHER_FILTERS = "other filters than tcp_proxy stand before it"
+INSPECTED = "listener filters look at it"
+REPLACED = "its listener or filter chain was replaced or removed"
 
 
 class Candidate(NamedTuple):
@@ -27,12 +36,54 @@ class Candidate(NamedTuple):
     client: Any
     """What it is to that."""
 
+    @property
+    def id(self) -> int:
+        """The number of its connection."""
+        return int(self.client.connection.stream_info.id)
+
+    @property
+    def chain(self) -> FilterChain | None:
+        """The filter chain that has it, as long as it is there."""
+        found: FilterChain | None = self.client.connection.owner
+        return found
+
+    @property
+    def why_stays(self) -> str:
+        """Why it cannot leave now; empty where it can."""
+        chain = self.chain
+        if chain is None or chain.is_closed:
+            return REPLACED
+        return str(self.mover.why_stays(self.client))
+
 
 def candidates(listeners: Iterable[Listener]) -> Iterator[Candidate]:
     """The clients of these listeners that may be able to leave."""
-    for mover in {each for listener in listeners for each in listener.movers}:
+    for mover in {chain.mover for listener in listeners for chain in listener.chains} - {None}:
         for client in mover.clients():
             yield Candidate(mover, client)
+
+
+def staying(listeners: Iterable[Listener]) -> Iterator[tuple[str, int]]:
+    """Why the other clients of these listeners stay, and how many."""
+    for listener in listeners:
+        if listener.inspected:
+            yield INSPECTED, listener.inspected
+        for chain in listener.chains:
+            if chain.connections and chain.mover is None:
+                yield WRAPPED if chain.filters.wraps else OTHER_FILTERS, len(chain.connections)
+
+
+class Place(NamedTuple):
+    """Where a client of another process goes on."""
+
+    connection: Connection
+    chain: FilterChain
+
+
+def why_not(listeners: Iterable[Listener], context: WorkerContext, moved: MovedConnection) -> str:
+    """Why a client of another process cannot go on here; empty where it can."""
+    place = _place(listeners, context, moved)
+    return place if isinstance(place, str) else ""
 
 
 def arrive(
@@ -47,27 +98,65 @@ def arrive(
         client cannot be taken.
     :return: why it cannot; empty where it is here.
     """
+    place = _place(listeners, context, moved)
+    if isinstance(place, str):
+        return place
+    _go_on(place, context, moved, descriptors)
+    return ""
+
+
+def come_back(
+    chain: FilterChain,
+    context: WorkerContext,
+    moved: MovedConnection,
+    descriptors: tuple[int, int],
+) -> str:
+    """Go on with a client that has left this chain, and that no other process has.  Parameters and
+    result are those of `arrive`.
+    """
+    if chain.is_closed:
+        return REPLACED
+    refused: str = chain.mover.takes(moved)
+    if not refused:
+        _go_on(Place(_connection(context, moved), chain), context, moved, descriptors)
+    return refused
+
+
+def _place(
+    listeners: Iterable[Listener], context: WorkerContext, moved: MovedConnection
+) -> Place | str:
+    """Where it goes on, or why it cannot."""
+    if not IMovesConnections.providedBy(context.network):
+        return OTHER_TRANSPORTS
     listener = next((each for each in listeners if each.name == moved.listener), None)
     if listener is None:
         return f"there is no listener {moved.listener}"
-    network: Any = context.network
-    connection = Connection(None)
-    connection.stream_info = _stream_info(moved, network.clock.seconds())
+    connection = _connection(context, moved)
     chain = listener.chain_for(connection, moved.filter_chain)
     if chain is None:
         return f"listener {moved.listener} has no such filter chain for it"
-    refused: str = chain.mover.takes(moved)
-    if refused:
-        return refused
+    return chain.mover.takes(moved) or Place(connection, chain)
+
+
+def _connection(context: WorkerContext, moved: MovedConnection) -> Connection:
+    connection = Connection(None)
+    connection.stream_info = _stream_info(moved, context.network.clock.seconds())
+    return connection
+
+
+def _go_on(
+    place: Place, context: WorkerContext, moved: MovedConnection, descriptors: tuple[int, int]
+) -> None:
+    connection, chain = place
+    network: Any = context.network
     relay = moved.relay
     downstream = network.arrive(descriptors[0], relay.from_downstream.source)
     upstream = network.arrive(descriptors[1], relay.from_upstream.source)
     connection.transport = connection.read_source = downstream
     connection.stream_info.addresses = downstream
     connection.stream_info.listener = chain.info
-    listener.arrived(connection, chain)
+    chain.listener.arrived(connection, chain)
     chain.mover.arrive(connection, moved, upstream)
-    return ""
 
 
 def _stream_info(moved: MovedConnection, now: float) -> StreamInfo:

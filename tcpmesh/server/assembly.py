@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 from tcpmesh.accesslog.manager import AccessLogManager
 from tcpmesh.interfaces import IAccessLogManager, INetwork
-from tcpmesh.registry import this_process
 from tcpmesh.server.link.link import ILink, default_link
 from tcpmesh.server.main import Main
 from tcpmesh.server.worker import Worker, worker_store
@@ -18,6 +17,7 @@ from tcpmesh.stats.store import Store
 from tcpmesh.values.all_or_nothing import all_or_nothing
 from tcpmesh.values.server_options import ServerOptions
 from tcpmesh.values.shared.memory import MainCounts
+from tcpmesh.values.workers import only_process
 
 DEFAULT_OPTIONS = ServerOptions()
 
@@ -46,12 +46,14 @@ def assemble(
     seed: int | None = None,
     options: ServerOptions = DEFAULT_OPTIONS,
     make_access_logs: Callable[..., IAccessLogManager] = AccessLogManager,
+    generation: int = 1,
 ) -> Assembled:
     """A proxy for a bootstrap, that has nothing yet: `Main.build` adds all.
 
     :param options: the command line.
     :param make_access_logs: makes the files of access logs of either side.
     :param seed: of the random numbers of each side, for the same ones every time.
+    :param generation: how many processes there were that have taken over from each other.
     :raise tcpmesh.server.link.link.NoSuchLink: where the environment asks for a link that is not
         there.
     """
@@ -66,6 +68,7 @@ def assemble(
             Random(seed),
             options,
             make_access_logs,
+            generation=generation,
         )
         undo.callback(main.clusters.stop)
         begin = link.begin(main.begin(0))
@@ -93,7 +96,8 @@ def assemble_main(
     seed: int | None = None,
     options: ServerOptions = DEFAULT_OPTIONS,
     make_access_logs: Callable[..., IAccessLogManager] = AccessLogManager,
-    processes: Callable[[], Sequence[int]] = this_process,
+    generation: int = 1,
+    processes: Callable[[], Sequence[int]] = only_process,
 ) -> AssembledMain:
     """As `assemble`, for a proxy with several workers: these are yet to join.
 
@@ -113,6 +117,7 @@ def assemble_main(
             options,
             make_access_logs,
             workers,
+            generation,
             processes,
         )
         workers.serve(main, Binder(main.context, main.receive, count, main.access_logs))

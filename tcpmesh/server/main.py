@@ -23,15 +23,18 @@ from tcpmesh.accesslog.manager import AccessLogManager
 from tcpmesh.cluster.cluster import Cluster
 from tcpmesh.cluster.discovery.dns import named_resolver
 from tcpmesh.cluster.manager import ClusterManager
+from tcpmesh.cluster.names.cache import NameCaches
 from tcpmesh.config.fields.tls.secrets import static_secrets
 from tcpmesh.interfaces import IAccessLogManager, INetwork, IStatsSink
 from tcpmesh.listener.manager import ListenerManager
 from tcpmesh.net.internal.listeners import BUFFER
-from tcpmesh.registry import MainContext, build, this_process
+from tcpmesh.registry import MainContext, build
 from tcpmesh.runtime.layers import Layers
 from tcpmesh.server.certificates import Certificates
 from tcpmesh.server.discovery.discoveries import Discoveries
 from tcpmesh.server.discovery.secrets import SecretDiscoveries
+from tcpmesh.server.handover.giving import Giving
+from tcpmesh.server.handover.taking import Taking
 from tcpmesh.server.link.numbers import MainMessage, Numbers, WorkerMessage
 from tcpmesh.server.live.gathering import Gathering
 from tcpmesh.server.live.steering import Steering
@@ -42,6 +45,7 @@ from tcpmesh.server.workers.merging import Merging
 from tcpmesh.server.workers.workers import Workers
 from tcpmesh.stats.store import Store
 from tcpmesh.values.drain import DrainStrategy, DrainTimes
+from tcpmesh.values.lifecycle.moving import ClientLeaves
 from tcpmesh.values.link import (
     AskClients,
     AskNumbers,
@@ -53,22 +57,26 @@ from tcpmesh.values.link import (
     Prepared,
     ReopenLogs,
     Secrets,
-    ToWorker,
 )
 from tcpmesh.values.live.host_events import RecentEvents
 from tcpmesh.values.overload import NO_OVERLOAD_MANAGER
 from tcpmesh.values.server_options import ServerOptions
 from tcpmesh.values.shared.secrets import SecretTable
 from tcpmesh.values.statuses import ChainStatus, ClusterStatus, ListenerStatus, TlsContextStatus
-from tcpmesh.values.workers import only_worker, worker_name
+from tcpmesh.values.workers import only_process, only_worker, worker_name
+
+HEARD = 2.0
+"""Seconds that workers have for beginning to serve."""
 
 
 class Main:
     """Main of one proxy.
 
     :param node: the `core.v3.Node` that the proxy is.
-    :param send: tells workers.
+    :param send: tells workers a `WorkerMessage`; where there is one only, descriptors are lent to
+        it beside.
     :param several: the workers, where there are several.
+    :param generation: how many processes there were that have taken over from each other.
     :param processes: tells the numbers of all processes of the proxy, main's the first.
     """
 
@@ -78,12 +86,13 @@ class Main:
         node: Any,
         network: INetwork,
         store: Store,
-        send: Callable[[ToWorker], object],
+        send: Callable[..., object],
         random: Random,
         options: ServerOptions,
         make_access_logs: Callable[..., IAccessLogManager] = AccessLogManager,
         several: Workers | None = None,
-        processes: Callable[[], Sequence[int]] = this_process,
+        generation: int = 1,
+        processes: Callable[[], Sequence[int]] = only_process,
     ) -> None:
         self._bootstrap = bootstrap
         self._static_secrets = tuple(bootstrap.static_resources.secrets)
@@ -93,6 +102,7 @@ class Main:
         self._send = send
         self._options = options
         self._several = several
+        self._generation = generation
         self._workers = several.count if several is not None else 1
         self._connections: dict[int, int] = {}
         """Clients of each worker, as last told."""
@@ -101,7 +111,10 @@ class Main:
         flush = options.file_flush_interval_msec, options.file_flush_min_size_kb
         self.access_logs = make_access_logs(store, network.clock, *flush)
         self.layers = Layers(bootstrap, node.cluster, store, send)
+        self.names = NameCaches(send)
+        """The DNS caches that clients' names are looked up in."""
         self.context = self._context(network, store, random, node, processes)
+        self.names.serve(self.context)
         extensions = (build(e.typed_config, self.context) for e in bootstrap.bootstrap_extensions)
         self._internal_buffer = next((each.internal_buffer for each in extensions), BUFFER)
         self.secrets = SecretDiscoveries(
@@ -113,6 +126,10 @@ class Main:
         self.clusters = ClusterManager(self.context, send, self.secrets.hold, self._workers)
         self.overload = self._overload_manager()
         joined = several.joined if several is not None else only_worker
+        self.giving = Giving(send, self._tell, network.clock, joined)
+        """Clients that go to the process that takes over."""
+        self.taking = Taking(self._tell, several.ready if several is not None else only_worker)
+        """Those that come from the one before."""
         self.live = Gathering(send, joined)
         """What workers are asked about connections."""
         self.steering = Steering(self.clusters, self.live, network.clock, send)
@@ -141,6 +158,9 @@ class Main:
             **self.listeners.receivers,
             **self.live.receivers,
             **self.watching.receivers,
+            **self.giving.receivers,
+            **self.taking.receivers,
+            **self.names.receivers,
             Numbers: self._take_numbers,
             Clients: self._take_clients,
             Prepared: self._take_prepared,
@@ -174,6 +194,7 @@ class Main:
             ),
             bootstrap=_basis(self._bootstrap),
             options=self._options,
+            names=self.names,
             processes=processes,
         )
         return replace(context, resolver=named_resolver(self._bootstrap, context))
@@ -198,6 +219,7 @@ class Main:
             discovered_secrets=self.secrets.told(),
             overload=self.overload.settings() if self.overload else NO_OVERLOAD_MANAGER,
             workers=self._workers,
+            generation=self._generation,
             internal_buffer=self._internal_buffer,
         )
 
@@ -207,6 +229,7 @@ class Main:
             yield self._levels
         yield from self.clusters.present()
         yield from self.listeners.present()
+        yield from self.names.present()
         yield AskNumbers()
 
     def lost(self, worker: int) -> None:
@@ -219,6 +242,8 @@ class Main:
         """A worker answers nothing any more."""
         self.live.lost(worker)
         self.watching.lost(worker)
+        self.giving.lost(worker)
+        self.taking.lost(worker)
 
     @property
     def is_asking(self) -> bool:
@@ -230,9 +255,22 @@ class Main:
         self.live.silent(worker)
         self.watching.silent(worker)
 
-    def receive(self, message: MainMessage) -> None:
-        """A worker says something."""
-        self._receivers[type(message)](message)
+    def receive(self, message: MainMessage, descriptors: Sequence[int] = ()) -> None:
+        """A worker says something.
+
+        :param descriptors: are lent for the time of the call.
+        """
+        if isinstance(message, ClientLeaves):
+            self.giving.leaves(message, descriptors)
+        else:
+            self._receivers[type(message)](message)
+
+    def _tell(self, worker: int, message: WorkerMessage, descriptors: Sequence[int] = ()) -> None:
+        """Tell one worker."""
+        if self._several is not None:
+            self._several.tell(worker, message, descriptors)
+        else:
+            self._send(message, descriptors)
 
     def build(self) -> None:
         """Add all that the bootstrap has; listeners are bound and not yet open.
@@ -359,10 +397,12 @@ class Main:
         self.discoveries.stop()
         self.secrets.stop()
         self.watching.stop()
+        self.giving.stop()
         await self.listeners.stop()
         await self._merging.merged()
         for sink in self.sinks:
             sink.close()
+        self.names.stop()
         await self.clusters.stop()
 
     def reopen_logs(self) -> None:
@@ -425,6 +465,12 @@ class Main:
             return succeed(None)
         self.clusters.ask_numbers()
         return self._several.answered()
+
+    def workers_heard(self) -> Deferred[None]:
+        """Fires when workers have done all that they were told until now, or it takes too long:
+        what they do once, when they begin to serve, holds nobody up from then on.
+        """
+        return self._several.answered(HEARD) if self._several is not None else succeed(None)
 
     def count_connections(self) -> Deferred[int]:
         """How many clients all workers have."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import socket
+from dataclasses import replace
 from typing import Any, NamedTuple, NoReturn
 
 from twisted.internet.defer import Deferred, fail
@@ -26,6 +27,7 @@ from tcpmesh.server.restart.beginning import Beginning
 from tcpmesh.server.restart.pid_file import PidFile
 from tcpmesh.server.restart.restart import Restart
 from tcpmesh.server.restart.sockets import ADMIN, KEPT, LISTENER, Out
+from tcpmesh.server.restart.successor import Successor
 from tcpmesh.server.restart.upgrade import Program, Upgrade
 from tcpmesh.server.service import CannotStart, Server
 from tcpmesh.server.system.notify import Notifier
@@ -35,6 +37,7 @@ from tcpmesh.values.drain import DrainScope
 from tcpmesh.values.lifecycle.restart import CannotTakeOver
 from tcpmesh.values.live.origin import NO_ORIGIN, Origin
 from tcpmesh.values.server_options import ServerOptions
+from tcpmesh.values.stream.live import ConnectionQuery, Connections
 
 log = Logger(namespace="main")
 
@@ -159,8 +162,14 @@ class ProcessServer(Server):
         if self._admin is not None:
             self._admin.serve()
         self._row.pid_file.write()
-        served = self._restart.serve(self.options.parent_shutdown_time_s)
-        served.addCallback(lambda _: self.tell_ready())
+        self.main.workers_heard().addCallback(lambda _: self._take_over())
+
+    def _take_over(self) -> None:
+        """Workers serve: the process before this one, if there is one, is to accept no more."""
+        if not self.is_stopping:
+            arrivals = self.main.taking if self.options.moves_clients else None
+            served = self._restart.serve(self.options.parent_shutdown_time_s, arrivals)
+            served.addCallback(lambda _: self.tell_ready())
 
     def tell_ready(self) -> None:
         """Tell whoever has started the process that the configuration is served."""
@@ -251,6 +260,15 @@ class ProcessServer(Server):
         """Clients of processes that this one has taken over from."""
         return self._restart.parent_connections
 
+    def connections(self, query: ConnectionQuery) -> Deferred[Connections]:
+        """See `IServer`: also how many are with the processes before this one, and why."""
+        before = self._restart.predecessor
+        found = super().connections(query)
+        if before is None or not before.connections:
+            return found
+        left, why = before.connections, tuple(before.reasons.items())
+        return found.addCallback(lambda shown: replace(shown, before=left, why_before=why))
+
     def why_not_now(self) -> str:
         """Why its configuration cannot be replaced now; empty where it can."""
         if self._restart.has_handed_over:
@@ -283,9 +301,11 @@ class ProcessServer(Server):
         self._stats.update()
         return bool(self.main.sinks)
 
-    def hand_over(self, pid: int, seconds: int) -> None:
+    def hand_over(self, pid: int, seconds: int, taker: Successor | None) -> None:
         """Process `pid` accepts clients from now on: end with the last one that is here, or after
         so many seconds.
+
+        :param taker: takes those that can move, where it does.
         """
         log.warn("process {pid} has taken over: this one ends with its last client", pid=pid)
         self._flush.stop()
@@ -295,10 +315,26 @@ class ProcessServer(Server):
             self._admin.stop_listening()
         if self._processes is not None:
             self._processes.retire()
-        self.drain_listeners(DrainScope.ALL, is_graceful=True, stops_listening=False)
         self.drain_listeners(DrainScope.ALL)
+        if taker is not None and self.options.moves_clients:
+            self.main.giving.begin(taker).addCallback(lambda _: self._drain_rest())
+        else:
+            self._drain_rest()
         self._graceful_stop = self._stop_within(max(float(seconds), LOOK))
         self._goodbye = self._clock.callLater(ANSWER_TIME, self._graceful_stop.begin)
+
+    def _drain_rest(self) -> None:
+        """Those clients that are here stay, and leave by and by."""
+        if not self.is_stopping:
+            self.drain_listeners(DrainScope.ALL, is_graceful=True, stops_listening=False)
+
+    def can_take(self, client: int, refused: str) -> None:
+        """The process that takes clients can go on with one, or why not."""
+        self.main.giving.answered(client, refused)
+
+    def taker_gone(self) -> None:
+        """Nobody takes clients any more."""
+        self.main.giving.taker_gone()
 
     def _handed_admin(self, address: Address) -> socket.socket | None:
         handed = self._restart.taken.admin

@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from envoy.config.bootstrap.v3.bootstrap_pb2 import Bootstrap
@@ -20,6 +21,7 @@ from envoy.config.core.v3.base_pb2 import Node
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import Message
 from zope.interface import implementer
+from zope.interface.interface import InterfaceClass
 
 from twisted.internet.defer import Deferred, succeed
 
@@ -27,11 +29,26 @@ from tcpmesh.accesslog.opening import CannotLog, open_for_records
 from tcpmesh.cluster.cluster import Cluster
 from tcpmesh.cluster.manager import discovery_of
 from tcpmesh.config.load import Loaded
-from tcpmesh.config.messages.types import is_foreign, unpack
+from tcpmesh.config.messages.types import extension_type, is_foreign, unpack
 from tcpmesh.config.text.problems import Path, Problem, path_text
-from tcpmesh.interfaces import IAccessLogFile, IAccessLogManager
+from tcpmesh.interfaces import (
+    IAccessLogFile,
+    IAccessLogFilter,
+    IAccessLogger,
+    IAccessLogManager,
+    IBootstrapExtension,
+    IDnsResolver,
+    IResourceMonitor,
+    IStatsSink,
+)
 from tcpmesh.listener.listener import Listener
-from tcpmesh.registry import BrokenExtension, UnknownExtension, build
+from tcpmesh.registry import (
+    BrokenExtension,
+    UnknownExtension,
+    build,
+    build_checked,
+    check_provides,
+)
 from tcpmesh.server.assembly import assemble
 from tcpmesh.server.workers.no_network import NoNetwork
 from tcpmesh.stats.store import Store
@@ -49,10 +66,14 @@ def extension_problems(loaded: Loaded) -> tuple[Problem, ...]:
     them.
     """
     problems: list[Problem] = []
-    resources = loaded.bootstrap.static_resources
+    bootstrap = loaded.bootstrap
+    resources = bootstrap.static_resources
     for kind in ("listeners", "clusters"):
         for index, message in enumerate(getattr(resources, kind)):
             problems += foreign_problems(loaded, message, ("static_resources", kind, index))
+    for path, config in filter(None, _foreign(bootstrap, ())):
+        if path[0] in _OF_BOOTSTRAP:
+            problems += _problems(loaded, config, path, [(path, config)], _of_bootstrap)
     return tuple(problems)
 
 
@@ -146,7 +167,7 @@ def _foreign(message: Message, path: Path) -> Iterator[Found | None]:
             inner: Message | None = part
             yield None
             if isinstance(part, AnyMessage):
-                if is_foreign(part.TypeName()):
+                if is_foreign(extension_type(part)):
                     yield place, part
                 inner = unpack(part)
             if inner is not None:
@@ -166,7 +187,7 @@ def _problems(
     except UnknownExtension as e:
         yield Problem(loaded.places.at(*path), path_text(path), f"no package has {e}")
     except (Exception, SystemExit) as e:
-        kind = path[1].removesuffix("s") if isinstance(path[1], str) else ""
+        kind = str(path[1]).removesuffix("s") if path[0] == "static_resources" else "extension"
         text = f"this {kind} cannot be built: {type(e).__name__}: {e}"
         yield Problem(loaded.places.at(*path), path_text(path), text)
 
@@ -190,6 +211,25 @@ def _cluster(message: Any, foreign: list[Found]) -> None:
     for path, config in foreign:
         if "event_logger" in path:
             build(config, proxy.main.context).close()
+
+
+def _of_bootstrap(config: AnyMessage, foreign: list[Found]) -> None:
+    (path, _) = foreign[0]
+    kind = IAccessLogFilter if "filter" in path else _OF_BOOTSTRAP[str(path[0])]
+    check = partial(check_provides, interface=kind, config=config)
+    built = build_checked(config, _proxy().main.context, check)
+    if hasattr(built, "close"):
+        built.close()
+
+
+_OF_BOOTSTRAP: dict[str, InterfaceClass] = {
+    "admin": IAccessLogger,
+    "bootstrap_extensions": IBootstrapExtension,
+    "overload_manager": IResourceMonitor,
+    "stats_sinks": IStatsSink,
+    "typed_dns_resolver_config": IDnsResolver,
+}
+"""What else of a bootstrap may name extensions, and what each has to provide."""
 
 
 def _proxy() -> Any:

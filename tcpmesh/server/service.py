@@ -172,13 +172,28 @@ class Server(MultiService):
 
     def _assemble(self, network: INetwork) -> Assembled | AssembledMain:
         bootstrap, node, store, options = self.bootstrap, self.node, self.store, self.options
+        generation = self.restart_facts.generation
         if self._processes is None:
-            return assemble(bootstrap, node, network, store, link=self._link, options=options)
+            return assemble(
+                bootstrap,
+                node,
+                network,
+                store,
+                link=self._link,
+                options=options,
+                generation=generation,
+            )
         self._processes.prepare(self._clock)
-        count = options.concurrency
         try:
             made = assemble_main(
-                bootstrap, node, network, store, count, options=options, processes=self.pids
+                bootstrap,
+                node,
+                network,
+                store,
+                options.concurrency,
+                options=options,
+                generation=generation,
+                processes=self.pids,
             )
         except OSError as e:
             self._give_up(f"there can be no memory that workers share: {e.strerror}")

@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred
 
 from tcpmesh.accesslog.manager import AccessLogManager
 from tcpmesh.cluster.clusters import Clusters
+from tcpmesh.cluster.names.tables import NameTables
 from tcpmesh.config.fields.tls.secrets import static_secrets
 from tcpmesh.interfaces import IAccessLogManager, INetwork
 from tcpmesh.listener.listeners import Listeners
@@ -22,7 +23,9 @@ from tcpmesh.net.cooperator import do_all
 from tcpmesh.net.internal.listeners import InternalListeners
 from tcpmesh.registry import WorkerContext
 from tcpmesh.runtime.following import FollowedRuntime
-from tcpmesh.server.link.numbers import MainMessage, Numbers, WorkerMessage
+from tcpmesh.server.handover.arriving import Arriving
+from tcpmesh.server.handover.leaving import Leaving
+from tcpmesh.server.link.numbers import Numbers, WorkerMessage
 from tcpmesh.server.live.asked import Asked
 from tcpmesh.server.live.closing import Closing
 from tcpmesh.server.live.counting import Counting
@@ -30,6 +33,7 @@ from tcpmesh.server.live.telling import Telling
 from tcpmesh.server.overload.shrinking import shrink_heap
 from tcpmesh.stats.settings import stats_store
 from tcpmesh.stats.store import Store
+from tcpmesh.values.lifecycle.moving import OfferClient
 from tcpmesh.values.link import (
     AddListener,
     AskClients,
@@ -45,6 +49,7 @@ from tcpmesh.values.link import (
     PutSecret,
     ReopenLogs,
     Secrets,
+    ShareClients,
     SharedBlocks,
     ShrinkHeap,
     Stop,
@@ -72,7 +77,7 @@ class Worker:
     """One worker.
 
     :param begin: the first message of main's.
-    :param send: tells main.
+    :param send: tells main a `MainMessage`; descriptors are lent to it beside.
     :param shared: what limits of the whole proxy go by, where there are other workers.
     :param make_access_logs: makes the files of access logs.
     :param owns_store: whether the store is this worker's alone, and main has to be told of it.
@@ -83,7 +88,7 @@ class Worker:
         begin: Begin,
         network: INetwork,
         store: Store,
-        send: Callable[[MainMessage], object],
+        send: Callable[..., object],
         random: Random,
         shared: WorkerCounts | None = None,
         *,
@@ -104,6 +109,7 @@ class Worker:
             begin.file_flush_min_size_kb,
         )
         followed = FollowedRuntime(begin.runtime)
+        names = NameTables(store, network.clock, send)
         overload = store.scope("overload")
         self._overload = Overload(begin.overload, overload.counter, random.random)
         self.context = WorkerContext(
@@ -116,39 +122,45 @@ class Worker:
             bind_config=begin.bind_config,
             shared=shared or LocalCounts(),
             index=begin.index,
-            connection_ids=connection_ids(begin.index),
+            connection_ids=connection_ids(begin.index, begin.generation),
             access_logs=self._access_logs,
             runtime=followed.runtime,
             secrets=SecretTable(static_secrets(begin.secrets), begin.index == 0),
             overload=self._overload,
             internal=InternalListeners(network, begin.internal_buffer),
+            names=names,
         )
         for told in begin.discovered_secrets:
             self._put_secret(told)
         self.clusters = Clusters(self.context, send)
         self.listeners = Listeners(self.context, send, begin.drain, binds=begin.workers == 1)
+        self._leaving = Leaving(begin.index, network, self.listeners, send)
+        self._arriving = Arriving(begin.index, self.listeners, send)
         clients = self.listeners.clients
         self._asked = Asked(
             begin.index, network, clients, self.context.closes, self.context.limits, send
         )
         self._closing = Closing(begin.index, network, clients, send)
         self._counting = Counting(begin.index, network, clients, self.context.closes, send)
-        self._receivers = self._what_is_done(followed, store)
+        self._receivers = self._what_is_done(followed, names, store)
         self._telling = self._make_telling(store) if begin.workers > 1 else None
         if self._telling is not None:
             self._receivers.update(self._telling.receivers)
 
     def _what_is_done(
-        self, followed: FollowedRuntime, store: Store
+        self, followed: FollowedRuntime, names: NameTables, store: Store
     ) -> dict[type, Callable[[Any], object]]:
         """With each message of main's."""
         return {
             **self.clusters.receivers,
             **self.listeners.receivers,
+            **names.receivers,
             **followed.receivers,
             **self._asked.receivers,
             **self._closing.receivers,
             **self._counting.receivers,
+            **self._leaving.receivers,
+            **self._arriving.receivers,
             LogLevels: self._set_levels,
             ReopenLogs: lambda told: self._access_logs.reopen(),
             OverloadLevels: lambda told: self._overload.take(told.levels),
@@ -167,14 +179,24 @@ class Worker:
     def receive(self, message: WorkerMessage, sockets: Sequence[Any] = ()) -> None:
         """Main says something.
 
-        :param sockets: what came with the message.
+        :param sockets: what came with the message: sockets of a listener, which are the worker's,
+            or descriptors of a client, which are lent.
         """
         if isinstance(message, AddListener):
             self.listeners.add(message, sockets)
+        elif isinstance(message, ShareClients):
+            self.listeners.share_clients(self.context.network.clock, self._index, sockets)
+        elif isinstance(message, OfferClient):
+            self._arriving.offer(message, sockets)
         else:
             self._receivers[type(message)](message)
         if self._given and not isinstance(message, SharedBlocks):
             self._give_back()
+
+    @property
+    def connections(self) -> int:
+        """Its clients, also those that are on their way to another process."""
+        return self.listeners.connections + self._leaving.held
 
     def _prepare(self, told: Prepare) -> None:
         self.clusters.prepare().addCallback(lambda _: self._send(Prepared()))
@@ -185,6 +207,8 @@ class Worker:
             self._asked.stop()
             self._counting.stop()
             self._closing.stop()
+            self._leaving.stop()
+            self._arriving.stop()
             self._gone = self.listeners.stop().addCallback(lambda _: self.clusters.stop())
             # Last, for the ends of clients are written down too.
             self._gone.addCallback(lambda _: self._access_logs.stop())
@@ -198,7 +222,7 @@ class Worker:
             self._index,
             self.context.network,
             store,
-            lambda: self.listeners.connections,
+            lambda: self.connections,
             self.clusters.host_numbers,
             self._send,
         )
@@ -234,8 +258,8 @@ class Worker:
         self.context.secrets.replace_static(static_secrets(told.messages))
 
     def _tell_clients(self, told: AskClients) -> None:
-        self._send(Clients(self._index, self.listeners.connections))
+        self._send(Clients(self._index, self.connections))
 
     def _tell_numbers(self, told: AskNumbers) -> None:
         deltas = self._store.deltas() if self._store is not None else None
-        self._send(Numbers(self._index, self.listeners.connections, deltas))
+        self._send(Numbers(self._index, self.connections, deltas))

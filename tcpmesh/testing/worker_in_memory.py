@@ -50,11 +50,16 @@ class WorkerInMemory:
         self._is_dead = False
         workers.join(index, self)
 
-    def send(self, message: WorkerMessage, sockets: Sequence[Any] = ()) -> None:
-        """Main tells it something."""
+    def send(
+        self,
+        message: WorkerMessage,
+        sockets: Sequence[Any] = (),
+        descriptors: Sequence[int] = (),
+    ) -> None:
+        """Main tells it something; where it lends descriptors the worker is not to be stuck."""
         made = TO_WORKER.decode(TO_WORKER.encode(message))
         self.told.append(made)
-        copies = [sock.dup() for sock in sockets]
+        copies = [sock.dup() for sock in sockets] or list(descriptors)
         if self.is_stuck:
             self._unheard.append((made, copies))
         else:
@@ -94,6 +99,7 @@ class WorkerInMemory:
         self._network.pump()
         self._workers.lost(self.index)
 
-    def _tell(self, message: MainMessage) -> None:
+    def _tell(self, message: MainMessage, descriptors: Sequence[int] = ()) -> None:
         if not self._is_dead:
-            self._workers.receive(self.index, TO_MAIN.decode(TO_MAIN.encode(message)))
+            made = TO_MAIN.decode(TO_MAIN.encode(message))
+            self._workers.receive(self.index, made, descriptors)

@@ -63,6 +63,9 @@ class Begin:
     workers: int = 1
     """How many workers there are.  Where there are several, main binds all addresses."""
 
+    generation: int = 1
+    """How many processes there were that have taken over from each other, with this one."""
+
     internal_buffer: int = 1 << 20
     """Bytes that fit into each direction of a connection to a listener in the same process."""
 
@@ -155,6 +158,13 @@ class AddListener:
 
     sockets: tuple[int, ...] = ()
     """How many of the sockets that come with it belong to each address."""
+
+
+@dataclass(frozen=True)
+class ShareClients:
+    """There are listeners whose clients workers pass to each other.  With the message come the
+    sockets for that: what is passed to this worker, and then one that leads to each worker.
+    """
 
 
 @dataclass(frozen=True)
@@ -356,6 +366,38 @@ class SharedBlocks:
     """(owner, number of the block) of each: see `tcpmesh.values.shared.memory`."""
 
 
+@dataclass(frozen=True)
+class NameState:
+    """What a name of a DNS cache is."""
+
+    key: str
+    """The name and a port."""
+
+    addresses: tuple[Address, ...]
+    """None where it has none."""
+
+    has_room: bool = True
+    """Whether the cache has room for it: else nothing is known of it, and who waits waits in
+    vain.
+    """
+
+
+@dataclass(frozen=True)
+class Names:
+    """Names of a DNS cache are now this."""
+
+    cache: str
+    names: tuple[NameState, ...]
+
+
+@dataclass(frozen=True)
+class NamesGone:
+    """A DNS cache has these names no more."""
+
+    cache: str
+    keys: tuple[str, ...]
+
+
 # From a worker to main
 
 
@@ -451,6 +493,22 @@ class HostsUnused:
 
 
 @dataclass(frozen=True)
+class OpenNames:
+    """A filter or cluster has a DNS cache."""
+
+    message: Any
+    """Its `common.dynamic_forward_proxy.v3.DnsCacheConfig`."""
+
+
+@dataclass(frozen=True)
+class NameWanted:
+    """A client is for a name of a DNS cache: told the first time, and then now and then."""
+
+    cache: str
+    key: str
+
+
+@dataclass(frozen=True)
 class Rates:
     """(host, connections tried, connections made) of each host that had any in the interval."""
 
@@ -539,8 +597,11 @@ ToWorker: TypeAlias = (
     | DropSecret
     | SharedBlocks
     | HostFails
+    | ShareClients
     | AskClients
     | Ask
+    | Names
+    | NamesGone
 )
 
 ToMain: TypeAlias = (
@@ -559,4 +620,6 @@ ToMain: TypeAlias = (
     | Clients
     | Answered
     | Alive
+    | OpenNames
+    | NameWanted
 )

@@ -40,12 +40,18 @@ class ServerOptions:
     socket_mode: int = 0o600
     skip_hot_restart_on_no_parent: bool = False
     skip_hot_restart_parent_stats: bool = False
+    live_handover: str = "on"
     allow_unknown_static_fields: bool = False
     reject_unknown_dynamic_fields: bool = False
     ignore_unknown_dynamic_fields: bool = False
     disable_hot_restart: bool = False
     allow_unsupported: bool = False
     skip_deprecated_logs: bool = False
+
+    @property
+    def moves_clients(self) -> bool:
+        """Whether clients go from a process to the one that takes over."""
+        return self.live_handover == "on"
 
     @property
     def stats_tags(self) -> dict[str, str]:

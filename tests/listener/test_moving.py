@@ -6,22 +6,30 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from typing import Any
 from unittest import skipUnless
 
 from envoy.config.bootstrap.v3.bootstrap_pb2 import Bootstrap
 from envoy.config.core.v3.base_pb2 import Node
+from envoy.extensions.resource_monitors.fixed_heap.v3.fixed_heap_pb2 import FixedHeapConfig
 
 from twisted.internet import reactor
 from twisted.internet.error import ConnectionLost
 from twisted.trial.unittest import TestCase
 
+from tcpmesh.extensions.filters.network.tcp_proxy import moving as filter_moving
+from tcpmesh.extensions.filters.network.tcp_proxy.attempts import WAITING
+from tcpmesh.listener import moving
 from tcpmesh.server.assembly import assemble
+from tcpmesh.server.workers.no_network import NoNetwork
 from tcpmesh.stats.store import Store
 from tcpmesh.testing.access_logs import MemoryAccessLogs
 from tcpmesh.testing.harness import Client, HarnessTestCase, Server, SocketHarness, pattern
 from tcpmesh.testing.mesh import values_of
 from tcpmesh.testing.recording import RecordingProtocol
+from tcpmesh.values.link import FailHealthChecks, OverloadLevels
+from tcpmesh.values.stream.moved import NOT_YET, PASSING, TOO_MUCH
 from tests.mesh import cluster_message, listener_message, tcp_proxy
 
 LOG = (
@@ -30,15 +38,27 @@ LOG = (
     "log_format: {text_format: '%CONNECTION_ID% %BYTES_RECEIVED% %BYTES_SENT% %UPSTREAM_HOST% "
     "%RESPONSE_FLAGS%'}}}]"
 )
+DATA_POINT = "envoy.load_shed_points.tcp_proxy_on_data"
+
+
+def overloadable() -> Bootstrap:
+    """A bootstrap in which what clients send may be shed."""
+    message = Bootstrap()
+    manager = message.overload_manager
+    monitor = manager.resource_monitors.add(name="r")
+    monitor.typed_config.Pack(FixedHeapConfig(max_heap_size_bytes=1 << 60))
+    trigger = manager.loadshed_points.add(name=DATA_POINT).triggers.add(name="r")
+    trigger.threshold.value = 0.5
+    return message
 
 
 class Proxy:
     """One of the two."""
 
-    def __init__(self, clock: Any, listener: Any, *clusters: Any) -> None:
+    def __init__(self, clock: Any, listener: Any, *clusters: Any, begin: Any) -> None:
         from tcpmesh.net.epoll.network import EpollNetwork
 
-        message = Bootstrap()
+        message = Bootstrap.FromString(begin.SerializeToString())
         message.static_resources.listeners.append(listener)
         message.static_resources.clusters.extend(clusters)
         self.store = Store()
@@ -70,6 +90,13 @@ class Proxy:
         (entry,) = self.main.listeners._listeners.values()
         return entry.addresses[0]
 
+    def add_or_update_listener(self) -> None:
+        """Replace the listener by another one of its name."""
+        (entry,) = self.main.listeners._listeners.values()
+        message = type(entry.message).FromString(entry.message.SerializeToString())
+        message.per_connection_buffer_limit_bytes.value = 99999
+        self.main.listeners.add_or_update(message)
+
     def stat(self, name: str) -> int:
         """A number."""
         return values_of(self.store)[name]
@@ -95,13 +122,12 @@ class MovingTests(HarnessTestCase, TestCase):
 
         return SocketHarness(reactor, EpollNetwork, "tcp4")
 
-    async def begin(
-        self, fields: str = "", other: str = "", more: str = "", new: Any = None
-    ) -> None:
+    async def begin(self, fields: str = "", new: Any = None, bootstrap: Any = None) -> None:
         """Start both, and connect the client.
 
-        :param fields: of the tcp_proxy of both, and `other` of the second alone.
+        :param fields: of the tcp_proxy of both.
         :param new: makes the listener and clusters of the second, where they are others.
+        :param bootstrap: of both, without these.
         """
         self.server = RecordingProtocol()
         self.client = RecordingProtocol()
@@ -111,9 +137,9 @@ class MovingTests(HarnessTestCase, TestCase):
         filters = tcp_proxy(f"cluster: c, {fields}" if fields else "cluster: c")
         listener = listener_message("l", "127.0.0.1:0", filters, "stat_prefix: l")
         cluster = cluster_message("c", [str(self.host)])
-        self.old = Proxy(clock, listener, cluster)
+        self.old = Proxy(clock, listener, cluster, begin=bootstrap or Bootstrap())
         listener, *clusters = new(listener, cluster) if new is not None else (listener, cluster)
-        self.new = Proxy(clock, listener, *clusters)
+        self.new = Proxy(clock, listener, *clusters, begin=bootstrap or Bootstrap())
         for each in (self.old, self.new):
             self.addCleanup(each.stop)
             await each.start()
@@ -124,7 +150,7 @@ class MovingTests(HarnessTestCase, TestCase):
     def why_stays(self) -> str:
         """Why the client cannot leave."""
         (found,) = self.old.listeners.candidates()
-        return str(found.mover.why_stays(found.client))
+        return found.why_stays
 
     def move(self) -> str:
         """Let it go; why it could not come."""
@@ -241,9 +267,12 @@ class MovingTests(HarnessTestCase, TestCase):
         ):
             await self.begin(new=new)
             (found,) = self.old.listeners.candidates()
+            chain = found.chain
+            assert chain is not None
             moved, descriptors = found.mover.leave(found.client)
+            self.assertEqual(why.format(self.host), self.new.listeners.why_not(moved))
             self.assertEqual(why.format(self.host), self.new.listeners.arrive(moved, descriptors))
-            self.assertEqual("", self.old.listeners.arrive(moved, descriptors))
+            self.assertEqual("", self.old.listeners.come_back(chain, moved, descriptors))
             await self.exchange(1)
             self.assertEqual(1, self.old.stat("listener.l.downstream_cx_active"))
 
@@ -258,4 +287,72 @@ class MovingTests(HarnessTestCase, TestCase):
         info.metadata = type(info)().metadata
         self.assertEqual("", self.why_stays())
         found.client.relay.from_downstream.source.loseConnection()
-        self.assertEqual("it is being closed, or wrapped", self.why_stays())
+        self.assertEqual(
+            "it is being closed, or a side of it is no connection of the system's", self.why_stays()
+        )
+
+    async def test_replaced(self) -> None:
+        """A client of what was replaced or removed stays, as it is served by what was before."""
+        for change, why in (
+            (lambda old: old.add_or_update_listener(), moving.REPLACED),
+            (lambda old: old.main.clusters.remove("c"), "its cluster was replaced or removed"),
+        ):
+            await self.begin()
+            change(self.old)
+            self.assertEqual(why, self.why_stays())
+
+    async def test_too_much(self) -> None:
+        """One of which too much waits stays until that has gone."""
+        self.patch(filter_moving, "MOST_ON_THE_WAY", 100)
+        await self.begin()
+        self.server.transport.pauseProducing()
+        self.client.transport.write(pattern(0, 8 << 20))
+        await self.harness.until(
+            lambda: self.old.stat("cluster.c.upstream_cx_tx_bytes_buffered"), "bytes that wait"
+        )
+        self.assertEqual(TOO_MUCH, self.why_stays())
+        self.server.transport.resumeProducing()
+        await self.receives(self.server, pattern(0, 8 << 20))
+        self.assertEqual("", self.why_stays())
+
+    async def test_not_yet(self) -> None:
+        """One that is not connected to a host stays for now."""
+        await self.begin()
+        (found,) = self.old.listeners.candidates()
+        found.client._state, state = WAITING, found.client._state
+        self.assertEqual(NOT_YET, self.why_stays())
+        self.assertIn(NOT_YET, PASSING)
+        found.client._state = state
+
+    async def test_sheds(self) -> None:
+        """Where what clients send may be shed it is asked for that, also where load is high when it
+        comes.
+        """
+        await self.begin(bootstrap=overloadable())
+        self.new.proxy.worker.receive(OverloadLevels(((DATA_POINT, 1.0),)))
+        self.move()
+        self.client.transport.write(b"a")
+        await self.harness.until(lambda: self.client.ended, "its end")
+        self.assertEqual(1, self.new.stat("tcp.t.downstream_cx_overload_close"))
+
+    async def test_drains(self) -> None:
+        """Where its listener drains when it comes it is closed when it carries bytes."""
+        await self.begin(fields="check_drain_close: true")
+        self.new.proxy.worker.receive(FailHealthChecks(True))
+        self.move()
+        self.client.transport.write(b"a")
+        await self.harness.until(lambda: self.client.ended, "its end")
+        self.assertEqual(1, self.new.stat("tcp.t.downstream_cx_drain_close"))
+
+    async def test_other_transports(self) -> None:
+        """A proxy with transports of another kind takes nobody."""
+        await self.begin()
+        (found,) = self.old.listeners.candidates()
+        chain = found.chain
+        assert chain is not None
+        moved, descriptors = found.mover.leave(found.client)
+        worker = self.new.proxy.worker
+        context = replace(worker.context, network=NoNetwork())
+        self.assertEqual(moving.OTHER_TRANSPORTS, moving.why_not([], context, moved))
+        self.assertEqual("", self.old.listeners.come_back(chain, moved, descriptors))
+        await self.exchange(1)

@@ -6,12 +6,13 @@ import io
 import os
 import socket
 import sys
+from dataclasses import replace
 from typing import Any
 
 from zope.interface.verify import verifyObject
 
 from twisted.application.service import Application, IService, IServiceCollection
-from twisted.internet.defer import succeed
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import ILogObserver
 from twisted.python import threadable
@@ -126,7 +127,7 @@ class ProcessTests(SynchronousTestCase):
         manager.recv(99)
         stopped: list[None] = []
         self.reactor.stop = lambda: stopped.append(None)
-        self.server.hand_over(7, 30)
+        self.server.hand_over(7, 30, None)
         self.assertEqual(b"MAINPID=7", manager.recv(99))
         self.assertEqual("", twistd["pidfile"])
         self.reactor.advance(ANSWER_TIME - 0.1)
@@ -135,13 +136,44 @@ class ProcessTests(SynchronousTestCase):
         self.assertEqual([None], stopped)
         self.successResultOf(self.server.stopService())
 
+    def test_clients_move(self) -> None:
+        """Where the other process takes clients those that can move do, before the others drain;
+        --live-handover off has all of them stay.
+        """
+        for value in ("on", "off"):
+            self.server = self.make()
+            self.server.options = replace(self.server.options, live_handover=value)
+            self.start()
+            begun: list[object] = []
+            over: Deferred[None] = Deferred()
+            drains: list[bool] = []
+
+            def begin(taker: object, begun: Any = begun, over: Any = over) -> Deferred[None]:
+                begun.append(taker)
+                return over  # type: ignore[no-any-return]
+
+            def drain(
+                scope: object, is_graceful: bool = False, drains: Any = drains, **_: Any
+            ) -> None:
+                drains.append(is_graceful)
+
+            self.patch(self.server.main.giving, "begin", begin)
+            self.patch(self.server, "drain_listeners", drain)
+            taker: Any = object()
+            self.server.hand_over(7, 30, taker)
+            expected = ([taker], [False]) if value == "on" else ([], [False, True])
+            self.assertEqual(expected, (begun, drains))
+            over.callback(None)
+            self.assertEqual([False, True], drains)
+            self.successResultOf(self.server.stopService())
+
     def test_no_time_to_shut_down(self) -> None:
         """Without any time until it ends it cuts its clients off."""
         self.start()
         self.patch(ProcessServer, "count_waited_for", lambda self: succeed(1))
         stopped: list[None] = []
         self.reactor.stop = lambda: stopped.append(None)
-        self.server.hand_over(7, 0)
+        self.server.hand_over(7, 0, None)
         self.reactor.advance(ANSWER_TIME)
         self.reactor.advance(1)
         self.assertEqual([None], stopped)
@@ -188,7 +220,7 @@ class ProcessTests(SynchronousTestCase):
         self.network.pump()
         self.assertEqual("", self.server.why_not_taken_over())
         self.assertFalse(processes.is_retired)
-        self.server.hand_over(7, 30)
+        self.server.hand_over(7, 30, None)
         self.assertTrue(processes.is_retired)
 
     def test_interfaces(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import islice
 from typing import Any
 
@@ -33,15 +34,15 @@ class RecordingLink(DirectLink):
         self.told_worker: list[WorkerMessage] = []
         self.told_main: list[MainMessage] = []
 
-    def to_worker(self, message: WorkerMessage) -> None:
+    def to_worker(self, message: WorkerMessage, descriptors: Sequence[int] = ()) -> None:
         """Keep it, and hand it over."""
         self.told_worker.append(message)
-        super().to_worker(message)
+        super().to_worker(message, descriptors)
 
-    def to_main(self, message: MainMessage) -> None:
+    def to_main(self, message: MainMessage, descriptors: Sequence[int] = ()) -> None:
         """Keep it, and hand it over."""
         self.told_main.append(message)
-        super().to_main(message)
+        super().to_main(message, descriptors)
 
     def clear(self) -> None:
         """Begin anew."""
@@ -112,6 +113,15 @@ class BeginTests(SynchronousTestCase):
         self.assertEqual("worker_2", worker_name(2))
         ids = [list(islice(connection_ids(index), 2)) for index in range(2)]
         self.assertEqual([[1, 3], [(1 << 48) + 1, (1 << 48) + 3]], ids)
+
+    def test_generations(self) -> None:
+        """Those of a process that has taken over are others, and larger, as long as the row is
+        short; all are whole numbers for JavaScript too.
+        """
+        first, second = (next(connection_ids(1, generation)) for generation in (1, 2))
+        self.assertLess(first + (1 << 39), second)
+        self.assertLess(next(connection_ids(31, 256)), 1 << 53)
+        self.assertEqual(first, next(connection_ids(1, 257)))
 
     def test_log_levels(self) -> None:
         """It writes debug events of the loggers that main says."""

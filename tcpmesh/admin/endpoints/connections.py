@@ -84,8 +84,11 @@ def _connections(call: Call) -> Answer:
 def _connections_json(found: Connections) -> Iterator[str]:
     rows = LazyList(map(row_json, found.rows), shown_empty=True)
     told = {"connections": rows, "matched": found.matched, "total": found.total}
-    silent = {"silent": [worker_name(each) for each in found.silent]} if found.silent else {}
-    yield from json_stream({**told, **silent})
+    if found.silent:
+        told["silent"] = [worker_name(each) for each in found.silent]
+    if found.before:
+        told["before"] = {"total": found.before, "stayed": dict(found.why_before)}
+    yield from json_stream(told)
     yield "\n"
 
 
@@ -102,8 +105,15 @@ def _connections_text(found: Connections) -> Iterator[str]:
     yield f"{len(found.rows)} of {found.matched} that fit, of {found.total} connections\n"
     for each in found.silent:
         yield f"{worker_name(each)} does not answer: its connections are missing\n"
+    if found.before:
+        yield f"{found.before} are with processes before this one{_why(found.why_before)}\n"
     yield "\n"
     yield from text_table(_CONNECTION_TITLES, found.rows, _connection_cells, _CONNECTION_NUMBERS)
+
+
+def _why(reasons: Sequence[tuple[str, int]]) -> str:
+    told = ", ".join(f"{number} because {reason}" for reason, number in reasons)
+    return f"; stayed: {told}" if told else ""
 
 
 def _connection_cells(row: ConnectionRow) -> Sequence[str]:

@@ -71,6 +71,8 @@ class Channel:
     :param lost: told once, with the reason, when the other side is gone; not after `close`.
     :param most: bytes that a frame from the other side may have.
     :param now: tells how long messages take.
+    :param cut: takes the body of a frame whose descriptors the process has no room for; without it
+        that is the end of the channel.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class Channel:
         most: int = MOST_BYTES,
         most_waiting: int = MOST_WAITING,
         now: Callable[[], float] = perf_counter,
+        cut: Callable[[bytes], object] | None = None,
     ) -> None:
         sock.setblocking(False)
         self._sock: socket.socket | None = sock
@@ -92,6 +95,7 @@ class Channel:
         self._reader = FrameReader(most)
         self._most_waiting = most_waiting
         self._now = now
+        self._cut = cut
         self._queue: deque[Waiting] = deque()
         self._waiting = 0
         self._came: deque[Frame] = deque()
@@ -166,17 +170,30 @@ class Channel:
 
     def doRead(self) -> None:
         """Something came, or the other side is gone."""
+        end = self._now() + SLICE
         with self._ending_on_errors():
-            data, descriptors, is_cut = self._read()
-            if is_cut:
-                _close_all(descriptors)
+            is_more = True
+            while is_more:
+                is_more = self._take_in()
+                is_more = self._deliver(end) and is_more and self._now() < end
+
+    def _take_in(self) -> bool:
+        """Read once; whether there may well be more: what stands behind descriptors the kernel
+        gives out in the next call.
+        """
+        data, descriptors, is_cut = self._read()
+        has_descriptors = bool(descriptors) or is_cut
+        if is_cut:
+            _close_all(descriptors)
+            descriptors = []
+            if self._cut is None:
                 raise FramingError("descriptors are lost: there is no room for them here")
-            if not data and not descriptors:
-                raise FramingError(
-                    "it ended in the middle of a message" if self._reader.is_inside else ENDED
-                )
-            self._came += self._reader.feed(data, descriptors)
-            self._deliver()
+        if not data and not descriptors:
+            raise FramingError(
+                "it ended in the middle of a message" if self._reader.is_inside else ENDED
+            )
+        self._came += self._reader.feed(data, descriptors, is_cut)
+        return has_descriptors
 
     def doWrite(self) -> None:
         """The other side takes something."""
@@ -209,13 +226,16 @@ class Channel:
         self._queue.append(Waiting(data, tuple(kept)))
         self._waiting += len(data)
 
-    def _deliver(self) -> None:
-        """Hand messages on, for as long as a turn may take."""
-        end = self._now() + SLICE
+    def _deliver(self, end: float) -> bool:
+        """Hand messages on, until the time of a turn is over; whether that were all."""
         while self._came and self._sock is not None:
             frame = self._came.popleft()
             try:
-                self._receive(frame.body, frame.descriptors)
+                if frame.is_cut and self._cut is not None:
+                    _close_all(frame.descriptors)
+                    self._cut(frame.body)
+                else:
+                    self._receive(frame.body, frame.descriptors)
             except FramingError:
                 raise
             except Exception:
@@ -225,10 +245,11 @@ class Channel:
         if self._came and self._sock is not None:
             self._reactor.removeReader(self)
             self._call(self._deliver_more)
+        return not self._came
 
     def _deliver_more(self) -> None:
         with self._ending_on_errors():
-            self._deliver()
+            self._deliver(self._now() + SLICE)
         if self._sock is not None and not self._came:
             self._reactor.addReader(self)
 

@@ -30,6 +30,10 @@ MOST_BYTES = 1 << 26
 """Bytes of the body of one frame, where nobody says otherwise."""
 
 
+LOST = -1
+"""In place of a descriptor that had no room."""
+
+
 class FramingError(Exception):
     """What came is no frame; the text says why."""
 
@@ -39,6 +43,8 @@ class Frame(NamedTuple):
 
     body: bytes
     descriptors: tuple[int, ...] = ()
+    is_cut: bool = False
+    """Whether it had some, for which this process had no room."""
 
 
 class Piece(NamedTuple):
@@ -81,15 +87,21 @@ class FrameReader:
         """Whether a frame has begun and is not complete."""
         return bool(self._data)
 
-    def feed(self, data: bytes | memoryview, descriptors: Sequence[int] = ()) -> list[Frame]:
+    def feed(
+        self, data: bytes | memoryview, descriptors: Sequence[int] = (), is_cut: bool = False
+    ) -> list[Frame]:
         """The frames that are complete now.  Their descriptors are the caller's; those of others
         are kept until `abandon`.
 
+        :param is_cut: whether the descriptors of the last frame that begins here are lost: the
+            kernel gives nothing out that stands behind some in the same call.
         :raise FramingError: where this is no frame; the reader is of no use from then on, but for
             `abandon`.
         """
         self._descriptors += descriptors
         self._data += data
+        if is_cut:
+            self._descriptors += [LOST] * self._missing()
         frames: list[Frame] = []
         at = 0
         try:
@@ -105,7 +117,7 @@ class FrameReader:
 
     def abandon(self) -> list[int]:
         """The descriptors that have come for no complete frame: they are the caller's to close."""
-        left = list(self._descriptors)
+        left = [fd for fd in self._descriptors if fd != LOST]
         self._descriptors.clear()
         return left
 
@@ -126,7 +138,25 @@ class FrameReader:
         if count > len(self._descriptors):
             raise FramingError(f"of {count} descriptors of a frame {len(self._descriptors)} came")
         taken = tuple(self._descriptors.popleft() for _ in range(count))
-        return Frame(bytes(memoryview(self._data)[at + HEAD.size : end]), taken)
+        is_cut = LOST in taken
+        if is_cut:
+            taken = tuple(fd for fd in taken if fd != LOST)
+        return Frame(bytes(memoryview(self._data)[at + HEAD.size : end]), taken, is_cut)
+
+    def _missing(self) -> int:
+        """How many descriptors the last frame that has begun lacks.
+
+        :raise FramingError: where nobody knows.
+        """
+        at = expected = count = 0
+        while at + HEAD.size <= len(self._data):
+            length, count = HEAD.unpack_from(self._data, at)
+            expected += count
+            at += HEAD.size + length
+        missing: int = expected - len(self._descriptors)
+        if at < len(self._data) or not 0 < missing <= count <= MOST_DESCRIPTORS:
+            raise FramingError("descriptors are lost: there is no room for them here")
+        return missing
 
     def _check_descriptors(self, at: int) -> None:
         """Descriptors come with the frame that they belong to."""

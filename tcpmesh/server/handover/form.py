@@ -12,9 +12,9 @@ import json
 from base64 import b64decode, b64encode
 from collections.abc import Callable
 from dataclasses import MISSING, Field, fields, is_dataclass
-from functools import cache
+from functools import cache, partial
 from types import NoneType, UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, TypeAlias, get_args, get_origin, get_type_hints
 
 from tcpmesh.values.address import Address
 from tcpmesh.values.stream.moved import MovedConnection
@@ -22,6 +22,10 @@ from tcpmesh.values.stream.moved import MovedConnection
 
 class NoConnection(Exception):
     """These bytes are no client of another process; the text says what is wrong with them."""
+
+
+Reader: TypeAlias = "Callable[[Any, str], Any]"
+"""Makes a value of what JSON has at a place, or raises `ValueError`."""
 
 
 def encode(moved: MovedConnection) -> bytes:
@@ -35,71 +39,90 @@ def decode(data: bytes) -> MovedConnection:
     :raise NoConnection: where they are none.
     """
     try:
-        moved: MovedConnection = _record(MovedConnection, json.loads(data), "")
+        moved: MovedConnection = _reader(MovedConnection)(json.loads(data), "")
     except (ValueError, RecursionError) as e:
         raise NoConnection(str(e)) from None
     return moved
 
 
 def _written(value: Any) -> Any:
-    if is_dataclass(value) and not isinstance(value, type):
-        return {each.name: _written(getattr(value, each.name)) for each in fields(value)}
-    if isinstance(value, Address):
-        return [value.host, value.port]
-    if isinstance(value, bytes):
+    kind: Any = type(value)
+    if kind in _AS_IT_IS:
+        return value
+    if kind is bytes:
         return b64encode(value).decode()
-    if isinstance(value, tuple):
+    if kind is tuple:
         return [_written(each) for each in value]
-    return value
+    if kind is Address:
+        return [value.host, value.port]
+    if isinstance(value, int):  # a family of addresses, for example
+        return int(value)
+    return {name: _written(getattr(value, name)) for name in _names(kind)}
 
 
 @cache
-def _fields(kind: Any) -> tuple[tuple[Field[Any], Any], ...]:
-    """The fields of a dataclass with their types."""
-    hints = get_type_hints(kind)
-    return tuple((each, hints[each.name]) for each in fields(kind))
+def _names(kind: Any) -> tuple[str, ...]:
+    return tuple(each.name for each in fields(kind))
 
 
-def _record(kind: Any, found: Any, place: str) -> Any:
+@cache
+def _reader(kind: Any) -> Reader:
+    """What reads values of a type; found out once, for it takes longer than reading."""
+    if is_dataclass(kind):
+        hints = get_type_hints(kind)
+        return partial(
+            _record, kind, tuple((each, _reader(hints[each.name])) for each in fields(kind))
+        )
+    arguments = get_args(kind)
+    if get_origin(kind) is tuple:
+        if arguments[-1] is ...:
+            return partial(_list, _reader(arguments[0]))
+        return partial(_tuple, tuple(map(_reader, arguments)))
+    if get_origin(kind) is UnionType:
+        (inner,) = (each for each in arguments if each is not NoneType)
+        return partial(_optional, _reader(inner))
+    return partial(_plain, kind, _PLAIN[kind])
+
+
+def _record(
+    kind: Any, readers: tuple[tuple[Field[Any], Reader], ...], found: Any, place: str
+) -> Any:
     if not isinstance(found, dict):
         raise ValueError(f"{place or 'it'} is no object")
     values = {}
-    for each, hint in _fields(kind):
-        here = f"{place}.{each.name}" if place else each.name
-        if each.name in found:
-            values[each.name] = _read(hint, found[each.name], here)
+    before = f"{place}." if place else ""
+    for each, read in readers:
+        name = each.name
+        if name in found:
+            values[name] = read(found[name], before + name)
         elif each.default is MISSING:
-            raise ValueError(f"{here} is missing")
+            raise ValueError(f"{before}{name} is missing")
     return kind(**values)
 
 
-def _read(kind: Any, found: Any, place: str) -> Any:
-    """A value of this kind.
+def _optional(read: Reader, found: Any, place: str) -> Any:
+    return None if found is None else read(found, place)
 
-    :raise ValueError: where it is none.
-    """
-    if is_dataclass(kind):
-        return _record(kind, found, place)
-    arguments = get_args(kind)
-    if get_origin(kind) is tuple:
-        return _tuple(arguments, found, place)
-    if get_origin(kind) is UnionType:
-        (inner,) = (each for each in arguments if each is not NoneType)
-        return None if found is None else _read(inner, found, place)
-    read = _PLAIN[kind]
+
+def _list(read: Reader, found: Any, place: str) -> Any:
+    if not isinstance(found, list):
+        raise ValueError(f"{place} is no list")
+    return tuple(read(each, place) for each in found)
+
+
+def _tuple(readers: tuple[Reader, ...], found: Any, place: str) -> Any:
+    if not isinstance(found, list):
+        raise ValueError(f"{place} is no list")
+    if len(readers) != len(found):
+        raise ValueError(f"{place} has {len(found)} values and not {len(readers)}")
+    return tuple(read(value, place) for read, value in zip(readers, found, strict=True))
+
+
+def _plain(kind: type, read: Callable[[Any], Any], found: Any, place: str) -> Any:
     value = read(found)
     if value is None:
         raise ValueError(f"{place} is no {kind.__name__}")
     return value
-
-
-def _tuple(arguments: tuple[Any, ...], found: Any, place: str) -> tuple[Any, ...]:
-    if not isinstance(found, list):
-        raise ValueError(f"{place} is no list")
-    kinds = [arguments[0]] * len(found) if arguments[-1] is ... else list(arguments)
-    if len(kinds) != len(found):
-        raise ValueError(f"{place} has {len(found)} values and not {len(kinds)}")
-    return tuple(_read(each, value, place) for each, value in zip(kinds, found, strict=True))
 
 
 def _bytes(found: Any) -> bytes | None:
@@ -120,6 +143,8 @@ def _whole(found: Any) -> int | None:
 def _fraction(found: Any) -> float | None:
     return float(found) if type(found) in (int, float) else None
 
+
+_AS_IT_IS = frozenset((str, int, float, bool, NoneType))
 
 _PLAIN: dict[Any, Callable[[Any], Any]] = {
     int: _whole,

@@ -16,10 +16,12 @@ from envoy.config.core.v3.base_pb2 import Metadata, Node
 from envoy.config.endpoint.v3.endpoint_components_pb2 import Endpoint
 from envoy.config.listener.v3.listener_pb2 import Listener
 from envoy.config.metrics.v3.stats_pb2 import StatsConfig
+from envoy.extensions.common.dynamic_forward_proxy.v3.dns_cache_pb2 import DnsCacheConfig
 from envoy.extensions.transport_sockets.tls.v3.secret_pb2 import Secret
 
 from tcpmesh.server.link.codec import (
     ADDRESS,
+    BYTES,
     FRACTION,
     TEXT,
     TRUTH,
@@ -41,6 +43,7 @@ from tcpmesh.stats.metrics import Merge
 from tcpmesh.values import link
 from tcpmesh.values.drain import DrainScope, DrainStrategy, DrainTimes
 from tcpmesh.values.hosts import Assignment, HostSpec, Locality
+from tcpmesh.values.lifecycle import moving
 from tcpmesh.values.live import clients, traffic
 from tcpmesh.values.overload import OverloadSettings, TimerScale
 from tcpmesh.values.runtime import Entry
@@ -124,6 +127,7 @@ OVERLOAD = Record(
     limit_name=TEXT,
     levels=LEVELS,
 )
+NAME_STATE = Record(link.NameState, key=TEXT, addresses=Several(ADDRESS), has_room=TRUTH)
 MERGE = Mapped(TEXT, lambda merge: merge.value, Merge)
 INTERVAL = Together(TEXT, FRACTION, Several(Together(WHOLE, WHOLE)), Several(FRACTION))
 NAMES = Mapped(Together(*[Several(TEXT)] * 4), tuple, lambda names: Names(*names))
@@ -208,6 +212,7 @@ TO_WORKER = Table(
             discovered_secrets=Several(PUT_SECRET),
             overload=OVERLOAD,
             workers=WHOLE,
+            generation=WHOLE,
             internal_buffer=WHOLE,
         ),
     ),
@@ -288,8 +293,17 @@ TO_WORKER = Table(
     (43, Record(link.Ask, ask=WHOLE)),
     (65, PUT_SECRET),
     (66, Record(link.DropSecret, key=SECRET_KEY)),
+    (100, Record(link.ShareClients)),
     (70, Record(link.OverloadLevels, levels=LEVELS)),
     (71, Record(link.ShrinkHeap, most_unfreed=WHOLE)),
+    (110, Record(moving.MoveClients, is_on=TRUTH, reason=TEXT)),
+    (111, Record(moving.ClientMoved, client=WHOLE)),
+    (112, Record(moving.ClientStays, client=WHOLE, reason=TEXT)),
+    (113, Record(moving.OfferClient, client=WHOLE, state=BYTES)),
+    (114, Record(moving.TakeClient, client=WHOLE)),
+    (115, Record(moving.ForgetClient, client=WHOLE)),
+    (120, Record(link.Names, cache=TEXT, names=Several(NAME_STATE))),
+    (121, Record(link.NamesGone, cache=TEXT, keys=Several(TEXT))),
     (125, Record(clients.AskTopClients, ask=WHOLE, query=CLIENT_QUERY)),
 )
 
@@ -350,6 +364,19 @@ TO_MAIN = Table(
     (40, Record(link.Clients, worker=WHOLE, connections=WHOLE)),
     (41, Record(link.Answered, worker=WHOLE, ask=WHOLE)),
     (50, Record(link.Alive)),
+    (110, Record(moving.ClientLeaves, worker=WHOLE, client=WHOLE, state=BYTES)),
+    (
+        111,
+        Record(
+            moving.ClientsStay,
+            worker=WHOLE,
+            moved=WHOLE,
+            reasons=Several(Together(TEXT, WHOLE)),
+        ),
+    ),
+    (112, Record(moving.OfferAnswered, worker=WHOLE, client=WHOLE, refused=TEXT)),
+    (120, Record(link.OpenNames, message=message_form(DnsCacheConfig))),
+    (121, Record(link.NameWanted, cache=TEXT, key=TEXT)),
     (
         125,
         Record(

@@ -8,7 +8,7 @@ object with the other side.  The tests run over both.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from tcpmesh.server.link.frames import TO_MAIN, TO_WORKER
@@ -28,42 +28,44 @@ class ILink(Protocol):
     def begin(self, message: Begin) -> Begin:
         """The first message, with which a worker is made."""
 
-    def join(
-        self, main: Callable[[MainMessage], object], worker: Callable[[WorkerMessage], object]
-    ) -> None:
-        """Both are there: these take what the other one sends."""
+    def join(self, main: Callable[..., object], worker: Callable[..., object]) -> None:
+        """Both are there: these take what the other one sends, and descriptors that it lends."""
 
-    def to_worker(self, message: WorkerMessage) -> None:
-        """Main says something."""
+    def to_worker(self, message: WorkerMessage, descriptors: Sequence[int] = ()) -> None:
+        """Main says something.
 
-    def to_main(self, message: MainMessage) -> None:
-        """The worker says something."""
+        :param descriptors: are lent for the time of the call.
+        """
+
+    def to_main(self, message: MainMessage, descriptors: Sequence[int] = ()) -> None:
+        """The worker says something.
+
+        :param descriptors: are lent for the time of the call.
+        """
 
 
 class DirectLink:
     """Hands messages over as they are, at once."""
 
     joins_processes = False
-    _main: Callable[[MainMessage], object]
-    _worker: Callable[[WorkerMessage], object]
+    _main: Callable[..., object]
+    _worker: Callable[..., object]
 
     def begin(self, message: Begin) -> Begin:
         """The message itself."""
         return message
 
-    def join(
-        self, main: Callable[[MainMessage], object], worker: Callable[[WorkerMessage], object]
-    ) -> None:
+    def join(self, main: Callable[..., object], worker: Callable[..., object]) -> None:
         """Both are there."""
         self._main, self._worker = main, worker
 
-    def to_worker(self, message: WorkerMessage) -> None:
+    def to_worker(self, message: WorkerMessage, descriptors: Sequence[int] = ()) -> None:
         """Hand it over."""
-        self._worker(message)
+        self._worker(message, descriptors)
 
-    def to_main(self, message: MainMessage) -> None:
+    def to_main(self, message: MainMessage, descriptors: Sequence[int] = ()) -> None:
         """Hand it over."""
-        self._main(message)
+        self._main(message, descriptors)
 
 
 class BytesLink(DirectLink):
@@ -76,13 +78,13 @@ class BytesLink(DirectLink):
         made: Begin = TO_WORKER.decode(TO_WORKER.encode(message))
         return made
 
-    def to_worker(self, message: WorkerMessage) -> None:
+    def to_worker(self, message: WorkerMessage, descriptors: Sequence[int] = ()) -> None:
         """Write and read it."""
-        self._worker(TO_WORKER.decode(TO_WORKER.encode(message)))
+        self._worker(TO_WORKER.decode(TO_WORKER.encode(message)), descriptors)
 
-    def to_main(self, message: MainMessage) -> None:
+    def to_main(self, message: MainMessage, descriptors: Sequence[int] = ()) -> None:
         """Write and read it."""
-        self._main(TO_MAIN.decode(TO_MAIN.encode(message)))
+        self._main(TO_MAIN.decode(TO_MAIN.encode(message)), descriptors)
 
 
 LINKS: dict[str, type[DirectLink]] = {"direct": DirectLink, "bytes": BytesLink}

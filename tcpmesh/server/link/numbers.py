@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from tcpmesh.stats.deltas import Deltas
+from tcpmesh.values.lifecycle.moving import MovingToMain, MovingToWorker
 from tcpmesh.values.link import ToMain, ToWorker
 from tcpmesh.values.live.clients import AskTopClients, TopClientRows
 from tcpmesh.values.live.traffic import AskTraffic, FlowCounts, TrafficTold
@@ -38,6 +39,7 @@ class Numbers:
 
 MainMessage: TypeAlias = (
     ToMain
+    | MovingToMain
     | Numbers
     | ConnectionRows
     | CloseRows
@@ -49,6 +51,12 @@ MainMessage: TypeAlias = (
 """All that a worker may tell main."""
 
 WorkerMessage: TypeAlias = (
-    ToWorker | AskConnections | AskCloses | CloseConnections | AskTraffic | AskTopClients
+    ToWorker
+    | MovingToWorker
+    | AskConnections
+    | AskCloses
+    | CloseConnections
+    | AskTraffic
+    | AskTopClients
 )
 """All that main may tell a worker."""

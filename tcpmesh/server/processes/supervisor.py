@@ -23,6 +23,7 @@ from twisted.logger import Logger
 
 from tcpmesh.logs.log import Log
 from tcpmesh.server.channel.channel import ENDED
+from tcpmesh.server.channel.framing import FramingError
 from tcpmesh.server.link.frames import TO_MAIN
 from tcpmesh.server.processes.forking import (
     LOOK,
@@ -42,6 +43,7 @@ from tcpmesh.server.processes.watchdog import Watchdogs
 from tcpmesh.server.processes.worker_link import WorkerLink
 from tcpmesh.server.workers.interface import IWorkers
 from tcpmesh.stats.store import Store
+from tcpmesh.values.lifecycle.moving import ClientLeaves
 from tcpmesh.values.link import Alive
 from tcpmesh.values.workers import worker_name
 
@@ -287,7 +289,7 @@ class WorkerProcesses:
         place.link = WorkerLink(
             ours,
             self._clock,
-            lambda body: self._receive(place, body),
+            lambda body, descriptors: self._receive(place, body, descriptors),
             lambda reason: self._over(place, reason),
         )
         patience = FORKING if self._has_forked else IMPORTING
@@ -315,12 +317,14 @@ class WorkerProcesses:
         )
         return Fork(index, self._reactor, self._watchdogs.of_workers.beat, settings)
 
-    def _receive(self, place: Place, body: bytes) -> None:
+    def _receive(self, place: Place, body: bytes, descriptors: Sequence[int]) -> None:
         message = decode(TO_MAIN, body)
+        if descriptors and not isinstance(message, ClientLeaves):
+            raise FramingError(f"descriptors came with {type(message).__name__}")
         if isinstance(message, Alive):
             self._watchdogs.touch(place.index)
         else:
-            self._workers.receive(place.index, message)
+            self._workers.receive(place.index, message, descriptors)
 
     def _stuck(self, index: int) -> None:
         place = self._places[index]

@@ -97,6 +97,13 @@ class WatchedLoop:
         """It is no more, and another one may be touched in its place."""
         self._last = float("inf")
 
+    def excuse(self, seconds: float, now: float) -> None:
+        """So much of the time since it turned does not count: nobody could see it turn, and
+        perhaps the whole machine stood still.
+        """
+        if self._last < now:
+            self._last = min(self._last + seconds, now)
+
     def look(self, now: float) -> float:
         """Count what is to be counted; the seconds since it turned."""
         late = now - self._last
@@ -163,6 +170,8 @@ class Watchdogs:
         late = self._main.look(now)
         self._main.touch(now)
         if late > 2 * self._interval:
+            for loop in self._workers:
+                loop.excuse(late, now)
             return
         kill = self.of_workers.kill
         for index, loop in enumerate(self._workers):

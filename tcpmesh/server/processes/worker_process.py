@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import gc
 import importlib
+import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from random import Random
 from typing import Any
 
@@ -31,13 +33,14 @@ from tcpmesh.server.log_retries import LogRetries
 from tcpmesh.server.networks import default_network
 from tcpmesh.server.processes.messages import Fork, LogSettings, decode
 from tcpmesh.server.worker import Worker, worker_store
-from tcpmesh.values.all_or_nothing import all_or_nothing
+from tcpmesh.values.lifecycle.moving import OfferClient
 from tcpmesh.values.link import (
     AddListener,
     Alive,
     Begin,
     LogLevels,
     ReopenLogs,
+    ShareClients,
     Start,
     Stop,
     Stopped,
@@ -76,7 +79,7 @@ class WorkerProcess:
         self._end = end
         self._worker: Worker | None = None
         self._has_stopped = self._serves = False
-        self._channel = Channel(sock, clock, self._receive, self._lost)
+        self._channel = Channel(sock, clock, self._receive, self._lost, cut=self._receive_cut)
 
     def beat(self, interval: float) -> None:
         """Tell main every so many seconds that the event loop turns."""
@@ -85,18 +88,29 @@ class WorkerProcess:
             self._clock.callLater(interval, self.beat, interval)
 
     def _receive(self, body: bytes, descriptors: tuple[int, ...]) -> None:
-        sockets = [BoundSocket(fileno=fd) for fd in descriptors]
-        for sock in sockets:
-            sock.setblocking(False)
-        with all_or_nothing() as undo:
-            for sock in sockets:
-                undo.callback(sock.close)
+        with ExitStack() as undo:
+            for fd in descriptors:
+                undo.callback(os.close, fd)
             message = decode(TO_WORKER, body)
-            if sockets and not isinstance(message, AddListener):
-                raise FramingError(f"sockets came with {type(message).__name__}")
-        self._take(message, sockets)
+            if isinstance(message, AddListener | ShareClients):
+                undo.pop_all()
+                sockets = [BoundSocket(fileno=fd) for fd in descriptors]
+                for sock in sockets:
+                    sock.setblocking(False)
+                self._take(message, sockets)
+            elif descriptors and not isinstance(message, OfferClient):
+                raise FramingError(f"descriptors came with {type(message).__name__}")
+            else:
+                self._take(message, descriptors)
 
-    def _take(self, message: WorkerMessage, sockets: list[BoundSocket]) -> None:
+    def _receive_cut(self, body: bytes) -> None:
+        """There are no descriptors left for those that came."""
+        message = decode(TO_WORKER, body)
+        if not isinstance(message, OfferClient):
+            raise FramingError(f"descriptors of {type(message).__name__} are lost")
+        self._take(message, ())
+
+    def _take(self, message: WorkerMessage, sockets: Sequence[Any]) -> None:
         if isinstance(message, Begin):
             self._begin(message)
             return
@@ -123,8 +137,8 @@ class WorkerProcess:
             owns_store=True,
         )
 
-    def _send(self, message: MainMessage) -> None:
-        self._channel.send(TO_MAIN.encode(message))
+    def _send(self, message: MainMessage, descriptors: Sequence[int] = ()) -> None:
+        self._channel.send(TO_MAIN.encode(message), descriptors)
         if isinstance(message, Stopped):
             self._has_stopped = True
             if not self._channel.is_open:

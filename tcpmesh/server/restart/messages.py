@@ -9,6 +9,12 @@ with `refused`.  `starting` tells its process number once twistd has detached it
 clients it says `drain`, and the older one answers `draining`: it accepts no more.  From then on
 `ask` is answered with `numbers`; `terminate` ends the older one at once; `reopen` has it open its
 log files anew.  One that cannot start says `failed` and why.
+
+Where `drain` says that the newer process `takes_clients`, the older one sends those that can move
+(`tcpmesh.server.handover`): each as a `client`, which has its two descriptors, and behind the
+object, after a newline, what workers know of it.  The newer one answers `can_take`, perhaps with
+why it is `refused`, and begins with it once it is told `take`, or not if it is told `forget`.  When
+no more come the older one says `stay`: how many do, and why.
 """
 
 from __future__ import annotations
@@ -28,13 +34,23 @@ def encode(kind: str, **fields: object) -> bytes:
     return json.dumps({"kind": kind, **fields}).encode()
 
 
+def encode_with(more: bytes, kind: str, **fields: object) -> bytes:
+    """One that has bytes behind the object."""
+    return b"".join((encode(kind, **fields), b"\n", more))
+
+
+def behind(body: bytes) -> bytes:
+    """The bytes behind the object."""
+    return body.partition(b"\n")[2]
+
+
 def decode(body: bytes) -> Mapping[str, Any]:
     """The fields of a message, with its `kind`.
 
     :raise FramingError: where it is none.
     """
     try:
-        found = json.loads(body)
+        found = json.loads(body.partition(b"\n")[0])
     except (ValueError, RecursionError):
         raise FramingError("it is not JSON") from None
     if not isinstance(found, dict) or not isinstance(found.get("kind"), str):
@@ -83,4 +99,15 @@ def rows(fields: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
     value = fields.get(name, [])
     if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
         raise FramingError(f"{name} is no list of objects")
+    return value
+
+
+def numbers(fields: Mapping[str, Any], name: str) -> Mapping[str, int]:
+    """A field that has whole numbers by texts.
+
+    :raise FramingError: where it is something else.
+    """
+    value = fields.get(name, {})
+    if not isinstance(value, dict) or not all(isinstance(each, int) for each in value.values()):
+        raise FramingError(f"{name} are no numbers")
     return value

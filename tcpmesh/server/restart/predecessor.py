@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
@@ -17,7 +17,14 @@ from twisted.python.failure import Failure
 
 from tcpmesh.server.channel.channel import Channel
 from tcpmesh.server.channel.framing import FramingError
-from tcpmesh.server.restart.messages import MOST_BYTES, decode, encode, whole
+from tcpmesh.server.restart.messages import (
+    MOST_BYTES,
+    behind,
+    decode,
+    encode,
+    numbers,
+    whole,
+)
 from tcpmesh.stats.exposition.plain import SOURCE, merging
 from tcpmesh.stats.store import Store
 
@@ -40,6 +47,29 @@ PATIENCE = 5.0
 answer."""
 
 
+class Arrivals(Protocol):
+    """Who takes clients of the older process."""
+
+    giver: Any
+    """Who is told whether a client can be taken: the `Predecessor`."""
+
+    def offer(self, client: int, state: bytes, descriptors: Sequence[int]) -> None:
+        """Can a client go on here?
+
+        :param descriptors: those of the client and of its host, lent for the time of the call; none
+            where this process had no room for them.
+        """
+
+    def take(self, client: int) -> None:
+        """One that can is to."""
+
+    def forget(self, client: int) -> None:
+        """One is not to."""
+
+    def giver_gone(self) -> None:
+        """The older process is no more."""
+
+
 class Predecessor:
     """The older process.
 
@@ -60,13 +90,18 @@ class Predecessor:
         self._process = process
         self._cooperator = cooperator
         self._imports = imports
-        self._channel = Channel(sock, clock, self._receive, self._lost, MOST_BYTES)
+        self._channel = Channel(
+            sock, clock, self._receive, self._lost, MOST_BYTES, cut=self._receive_cut
+        )
         self._drained: Deferred[None] | None = None
         self._deadline: IDelayedCall | None = None
         self._takes: list[Iterator[None]] = []
         self._is_asked = self._is_over = self._is_taking = False
         self.connections = 0
         """Its clients, and those of processes before it, as it was last told."""
+        self.reasons: Mapping[str, int] = {}
+        """Why its clients have stayed with it, and how many did."""
+        self._arrivals: Arrivals | None = None
         self.gone: Callable[[], object] = lambda: None
         """Called when it is no more."""
         self._channel.send(encode("starting", pid=os.getpid()))
@@ -81,15 +116,26 @@ class Predecessor:
         self._channel.send(encode("failed", reason=reason))
         self.close()
 
-    def drain(self, seconds: int) -> Deferred[None]:
+    def drain(self, seconds: int, arrivals: Arrivals | None = None) -> Deferred[None]:
         """Have it accept no more clients, and end with the last it has, or after so many seconds;
         fires when it does, or where that is not to be waited for any more.
+
+        :param arrivals: takes its clients, where they may come.
         """
         drained: Deferred[None] = Deferred()
         if self.is_there:
+            self._arrivals = arrivals
+            if arrivals is not None:
+                arrivals.giver = self
             self._drained = drained
             self._deadline = self._clock.callLater(PATIENCE, self._is_late)
-            self._channel.send(encode("drain", pid=os.getpid(), parent_shutdown_time_s=seconds))
+            drain = encode(
+                "drain",
+                pid=os.getpid(),
+                parent_shutdown_time_s=seconds,
+                takes_clients=arrivals is not None,
+            )
+            self._channel.send(drain)
         else:
             drained.callback(None)
         return drained
@@ -99,6 +145,10 @@ class Predecessor:
         if self._imports and self.is_there and not self._is_asked:
             self._is_asked = True
             self._channel.send(encode("ask"))
+
+    def answer(self, client: int, refused: str) -> None:
+        """A client that it has offered can go on here, or why it cannot."""
+        self._channel.send(encode("can_take", client=client, refused=refused))
 
     def reopen_logs(self) -> None:
         """Have it open its log files anew."""
@@ -117,14 +167,40 @@ class Predecessor:
     # What it says
 
     def _receive(self, body: bytes, descriptors: tuple[int, ...]) -> None:
-        for fd in descriptors:
-            os.close(fd)
-        told = decode(body)
-        kind = told["kind"]
-        if kind == "draining":
-            self._has_drained()
-        elif kind == "numbers":
-            self._take(told)
+        try:
+            told = decode(body)
+            kind = told["kind"]
+            if kind == "draining":
+                self._has_drained()
+            elif kind == "numbers":
+                self._take(told)
+            elif self._arrivals is not None:
+                self._take_client(self._arrivals, told, body, descriptors)
+        finally:
+            for fd in descriptors:
+                os.close(fd)
+
+    def _receive_cut(self, body: bytes) -> None:
+        """There was no room for descriptors: they were those of a client."""
+        self._receive(body, ())
+
+    def _take_client(
+        self,
+        arrivals: Arrivals,
+        told: Mapping[str, Any],
+        body: bytes,
+        descriptors: tuple[int, ...],
+    ) -> None:
+        match told["kind"]:
+            case "client":
+                arrivals.offer(whole(told, "client"), behind(body), descriptors)
+            case "take":
+                arrivals.take(whole(told, "client"))
+            case "forget":
+                arrivals.forget(whole(told, "client"))
+            case "stay":
+                self.reasons = numbers(told, "reasons")
+                self.ask()
 
     def _take(self, told: Mapping[str, Any]) -> None:
         self.connections = whole(told, "connections", self.connections)
@@ -173,6 +249,8 @@ class Predecessor:
         """It has ended; what it has told last is still taken in."""
         self.connections = 0
         self._is_over = True
+        if self._arrivals is not None:
+            self._arrivals.giver_gone()
         self._begin_taking()
         log.info("the process before this one is gone: {reason}", reason=reason)
         self._has_drained()

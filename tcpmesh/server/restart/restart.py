@@ -22,7 +22,7 @@ from twisted.internet.task import Cooperator, deferLater
 from twisted.logger import Logger
 
 from tcpmesh.server.restart.beginning import Beginning
-from tcpmesh.server.restart.predecessor import Predecessor
+from tcpmesh.server.restart.predecessor import Arrivals, Predecessor
 from tcpmesh.server.restart.rendezvous import RestartSocket
 from tcpmesh.server.restart.sockets import RESTART, Out
 from tcpmesh.server.restart.successor import HELLO_TIME, Stage, Successor
@@ -63,8 +63,17 @@ class Restartable(Protocol):
     def flush_server_stats(self) -> bool:
         """Bring statistics of the process up to date.  Whether there are stats sinks."""
 
-    def hand_over(self, pid: int, seconds: int) -> None:
-        """Accept no more clients, and end with the last of them, or after so many seconds."""
+    def hand_over(self, pid: int, seconds: int, taker: Successor | None) -> None:
+        """Accept no more clients, and end with the last of them, or after so many seconds.
+
+        :param taker: takes those that can move, where it does.
+        """
+
+    def can_take(self, client: int, refused: str) -> None:
+        """Who takes clients can go on with one, or why not."""
+
+    def taker_gone(self) -> None:
+        """Nobody takes clients any more."""
 
     def reopen_logs(self) -> None:
         """Open log files anew."""
@@ -116,13 +125,15 @@ class Restart:
             before.gone = self._forget_predecessor
             self.predecessor = before
 
-    def serve(self, seconds: int) -> Deferred[None]:
+    def serve(self, seconds: int, arrivals: Arrivals | None = None) -> Deferred[None]:
         """Clients are accepted here: those before this one accept no more.  Fires when that is so.
 
         :param seconds: until the one before ends, though it has clients.
+        :param arrivals: takes those that it has, where they may come.
         """
         self.taken.close()
-        drained = succeed(None) if self.predecessor is None else self.predecessor.drain(seconds)
+        before = self.predecessor
+        drained = succeed(None) if before is None else before.drain(seconds, arrivals)
         return drained.addCallback(self._listen)
 
     def _listen(self, _: None) -> None:
@@ -229,12 +240,20 @@ class Restart:
         self.ask()
         return self._process.flush_server_stats()
 
-    def taken_over(self, successor: Successor, seconds: int) -> None:
+    def taken_over(self, successor: Successor, seconds: int, takes_clients: bool) -> None:
         """See `Handing`."""
         if self._socket is not None:
             self._socket.close()
-        self._process.hand_over(successor.pid, seconds)
+        self._process.hand_over(successor.pid, seconds, successor if takes_clients else None)
         self.on_taken_over(successor)
+
+    def can_take(self, client: int, refused: str) -> None:
+        """See `Handing`."""
+        self._process.can_take(client, refused)
+
+    def successor_gone(self) -> None:
+        """See `Handing`."""
+        self._process.taker_gone()
 
     def met_again(self) -> None:
         """See `Handing`: as in Envoy there are two processes at most then."""

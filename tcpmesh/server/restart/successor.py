@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import Enum, auto
 from typing import Any, Protocol
 
@@ -19,7 +19,14 @@ from twisted.logger import Logger
 
 from tcpmesh.server.channel.channel import Channel
 from tcpmesh.server.channel.framing import FramingError
-from tcpmesh.server.restart.messages import MOST_BYTES, decode, encode, text, whole
+from tcpmesh.server.restart.messages import (
+    MOST_BYTES,
+    decode,
+    encode,
+    encode_with,
+    text,
+    whole,
+)
 from tcpmesh.server.restart.sockets import Out, socket_frames
 from tcpmesh.stats.exposition.plain import PlainNumbers
 from tcpmesh.stats.store import Store
@@ -72,8 +79,17 @@ class Handing(Protocol):
     def begin_numbers(self) -> bool:
         """Statistics are asked for: bring them up to date.  Whether stats sinks had some."""
 
-    def taken_over(self, successor: Successor, seconds: int) -> None:
-        """Accept no more clients, and end with the last of them, or after so many seconds."""
+    def taken_over(self, successor: Successor, seconds: int, takes_clients: bool) -> None:
+        """Accept no more clients, and end with the last of them, or after so many seconds.
+
+        :param takes_clients: whether those that can move may.
+        """
+
+    def can_take(self, client: int, refused: str) -> None:
+        """The successor can go on with a client that it was offered, or why not."""
+
+    def successor_gone(self) -> None:
+        """The process that has taken over is no more."""
 
     def met_again(self) -> None:
         """Somebody takes over who was not started by this process: let one before it end."""
@@ -122,6 +138,7 @@ class Successor:
             "starting": self._starts,
             "failed": self._fails,
             "drain": self._drain,
+            "can_take": self._can_take,
             "ask": self._ask,
             "reopen": lambda told: handing.reopen(),
             "terminate": self._terminate,
@@ -150,6 +167,28 @@ class Successor:
         self._cancel()
         self.stage = Stage.GONE
         self._channel.close()
+
+    # Clients that go there
+
+    def offer(self, client: int, state: bytes, descriptors: Sequence[int]) -> None:
+        """Can it go on with a client?
+
+        :param client: a number for it.
+        :param descriptors: are lent for the time of the call.
+        """
+        self._channel.send(encode_with(state, "client", client=client), descriptors)
+
+    def take(self, client: int) -> None:
+        """One that it can go on with is its own."""
+        self._channel.send(encode("take", client=client))
+
+    def forget(self, client: int) -> None:
+        """One that it was offered stays here."""
+        self._channel.send(encode("forget", client=client))
+
+    def stay(self, reasons: Mapping[str, int]) -> None:
+        """No more are offered; so many stay, and why."""
+        self._channel.send(encode("stay", reasons=reasons))
 
     # What it says
 
@@ -208,8 +247,12 @@ class Successor:
         self.pid = whole(told, "pid", self.pid)
         seconds = max(0, whole(told, "parent_shutdown_time_s"))
         self.stage = Stage.SERVES
-        self._handing.taken_over(self, seconds)
+        self._handing.taken_over(self, seconds, told.get("takes_clients") is True)
         self._channel.send(encode("draining"))
+
+    def _can_take(self, told: Mapping[str, Any]) -> None:
+        if self.stage is Stage.SERVES:
+            self._handing.can_take(whole(told, "client"), text(told, "refused"))
 
     def _terminate(self, told: Mapping[str, Any]) -> None:
         """Only who serves may end this process: one that fails to start ends itself alone."""
@@ -244,6 +287,7 @@ class Successor:
         if self.stage is Stage.SERVES:
             self.stage = Stage.GONE
             log.info("the process that has taken over is gone: {reason}", reason=reason)
+            self._handing.successor_gone()
         else:
             self._finish(self._failure or reason)
 

@@ -16,11 +16,29 @@ import ctypes
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from typing import Any
 
 HUGE = 1 << 21
 
+_NO_MORE = object()
+
 _COLLAPSE = 25
 """MADV_COLLAPSE."""
+
+
+PAUSE = 0.02
+"""Seconds after each page: clients have come by then, and are not to wait for the next one."""
+
+
+def collapse_all(clock: Any) -> None:
+    """Put what exists now into huge pages, little by little."""
+    pages = collapsing()
+
+    def one_more() -> None:
+        if next(pages, _NO_MORE) is not _NO_MORE:
+            clock.callLater(PAUSE, one_more)
+
+    one_more()
 
 
 def collapsing() -> Iterator[None]:

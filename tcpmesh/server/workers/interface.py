@@ -44,11 +44,17 @@ from tcpmesh.values.link import Begin
 class IWorkerLink(Protocol):
     """One worker, as messages go to it."""
 
-    def send(self, message: WorkerMessage, sockets: Sequence[Any] = ()) -> None:
+    def send(
+        self,
+        message: WorkerMessage,
+        sockets: Sequence[Any] = (),
+        descriptors: Sequence[int] = (),
+    ) -> None:
         """Tell it something, in order; never waits.
 
         :param sockets: bound sockets that belong to the message, in this order.  They stay main's,
             which may close them as soon as this returns: what is sent are copies.
+        :param descriptors: ... and those of a client.
         """
 
     def close(self) -> None:
@@ -69,8 +75,11 @@ class IWorkers(Protocol):
     def join(self, index: int, link: IWorkerLink) -> None:
         """A worker is there, for the first time or again: it is told everything."""
 
-    def receive(self, index: int, message: MainMessage) -> None:
-        """A worker says something."""
+    def receive(self, index: int, message: MainMessage, descriptors: Sequence[int] = ()) -> None:
+        """A worker says something.
+
+        :param descriptors: are lent for the time of the call.
+        """
 
     def lost(self, index: int) -> None:
         """A worker is no more, and takes its connections with it; nothing comes from it any more,
@@ -112,7 +121,7 @@ class IMain(Protocol):
     def present(self) -> Iterable[WorkerMessage]:
         """What a worker is to be told of all that there is at this moment, in order."""
 
-    def receive(self, message: MainMessage) -> None:
+    def receive(self, message: MainMessage, descriptors: Sequence[int] = ()) -> None:
         """A worker says something, or all do together."""
 
     def lost(self, worker: int) -> None:

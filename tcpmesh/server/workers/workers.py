@@ -12,7 +12,7 @@ Where there is much to tell, it is told in steps, and what main says meanwhile w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count
 from typing import Any
 
@@ -21,6 +21,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from tcpmesh.interfaces import INetwork
+from tcpmesh.listener.balancing.exact import are_balanced
 from tcpmesh.server.link.numbers import MainMessage, WorkerMessage
 from tcpmesh.server.workers.answers import (
     Ends,
@@ -34,6 +35,7 @@ from tcpmesh.server.workers.blocks import Blocks
 from tcpmesh.server.workers.interface import IMain, IWorkerLink
 from tcpmesh.server.workers.ordered_link import OrderedLink
 from tcpmesh.server.workers.outcomes import Failing
+from tcpmesh.server.workers.passing_sockets import PassingSockets
 from tcpmesh.values.link import (
     AddCluster,
     AddListener,
@@ -55,6 +57,7 @@ from tcpmesh.values.link import (
     RemoveCluster,
     RemoveListener,
     ServeCluster,
+    ShareClients,
     Start,
     Stop,
     Stopped,
@@ -98,6 +101,8 @@ class Workers:
         self._is_prepared = self._is_started = False
         """Whether workers were told to be so."""
         self._asks = count(1)
+        self._passing: PassingSockets | None = None
+        """Where workers pass clients to each other, if they do."""
         self._look: IDelayedCall | None = None
         """That for workers that do not answer, or do not stop."""
         self._blocks = Blocks(counts)
@@ -151,7 +156,20 @@ class Workers:
         """The workers that are there."""
         return tuple(self._links)
 
+    def ready(self) -> tuple[int, ...]:
+        """Those of them that know all they have to, and hear at once what they are told."""
+        return tuple(index for index, link in self._links.items() if not link.is_behind)
+
     # What main says
+
+    def tell(self, worker: int, message: WorkerMessage, descriptors: Sequence[int] = ()) -> None:
+        """Tell one of them something, if it is there.
+
+        :param descriptors: are lent for the time of the call, where it is ready.
+        """
+        link = self._links.get(worker)
+        if link is not None:
+            link.send(message, descriptors)
 
     def send(self, message: WorkerMessage) -> None:
         """Tell all workers something, unless it cannot be."""
@@ -241,11 +259,21 @@ class Workers:
 
     def _add_listener(self, told: AddListener) -> None:
         self._blocks.add_listener(told)
+        if are_balanced(told.message) and self._passing is None:
+            self._share_clients()
         if told.predecessor:
             self._blocks.remove_listener(told.predecessor)
         for link in tuple(self._links.values()):
             link.send(self._blocks.of_listener(told.listener))
             link.send(told)
+
+    def _share_clients(self) -> None:
+        try:
+            self._passing = PassingSockets(self.count)
+        except OSError as e:
+            log.warn("clients stay where they are accepted: {reason}", reason=e.strerror)
+            return
+        self._tell_all(ShareClients())
 
     def _update_chains(self, told: UpdateChains) -> None:
         blocks = self._blocks.update_chains(told)
@@ -285,15 +313,18 @@ class Workers:
 
     # What workers say
 
-    def receive(self, index: int, message: MainMessage) -> None:
-        """A worker says something."""
+    def receive(self, index: int, message: MainMessage, descriptors: Sequence[int] = ()) -> None:
+        """A worker says something.
+
+        :param descriptors: are lent for the time of the call.
+        """
         if index not in self._links:
             return
         act = self._receiving.get(type(message))
         if act is not None:
             act(index, message)
         else:
-            self._main.receive(message)
+            self._main.receive(message, descriptors)
 
     def _refused(self, index: int, told: ClusterRefused | ListenerRefused) -> None:
         """It could be built here."""
@@ -359,13 +390,20 @@ class Workers:
             link.close()
             return
         self._counts.worker_started(index)
-        joined = self._links[index] = OrderedLink(index, link, self._network, self._binder)
+        joined = self._links[index] = OrderedLink(
+            index, link, self._network, self._binder, self._passing_sockets
+        )
         joined.send_much([self._main.begin(index), *self._present(index)])
         if self._is_prepared or self._is_started:
             self._together.add(Prepared, index)
             joined.send(Prepare())
 
+    def _passing_sockets(self, index: int) -> list[Any]:
+        return list(self._passing.of(index)) if self._passing is not None else []
+
     def _present(self, index: int) -> Iterator[WorkerMessage]:
+        if self._passing is not None:
+            yield ShareClients()
         for message in self._main.present():
             if isinstance(message, AddCluster):
                 self._ends.joined(message.cluster, index)
@@ -397,6 +435,8 @@ class Workers:
             link.close()
         self._links.clear()
         self._counts.close()
+        if self._passing is not None:
+            self._passing.close()
 
 
 def _cancelled(_: None, call: IDelayedCall) -> None:

@@ -243,3 +243,9 @@ class Connections:
     total: int
     silent: tuple[int, ...] = ()
     """Workers whose rows are missing, for they did not answer."""
+
+    before: int = 0
+    """How many have stayed with the processes that this one has taken over from."""
+
+    why_before: tuple[tuple[str, int], ...] = ()
+    """Why, and how many did when others moved."""

@@ -6,6 +6,14 @@ from dataclasses import dataclass
 
 from tcpmesh.values.address import Address
 
+NOT_YET = "it is not connected to a host yet"
+TOO_MUCH = "too many bytes of it are on their way"
+PASSING = frozenset((NOT_YET, TOO_MUCH))
+"""Why a client cannot leave just now, and perhaps can soon."""
+
+MOST_ON_THE_WAY = 4 << 20
+"""Bytes that one which leaves may have that its client or its host has not taken yet."""
+
 
 @dataclass(frozen=True)
 class MovedSocket:

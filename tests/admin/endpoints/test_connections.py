@@ -108,6 +108,19 @@ class ConnectionsTests(PageTestCase):
         told = json.loads(self.client.ask("/connections?format=json").body)
         self.assertEqual({"connections": [], "matched": 0, "total": 0}, told)
 
+    def test_before(self) -> None:
+        """Clients that have stayed with processes before this one are told of, with why."""
+        why = (("a transport socket wraps it", 2), ("filters have left something with it", 1))
+        found = Connections((), 0, 0, before=3, why_before=why)
+        self.patch(self.server, "connections", lambda query: succeed(found))
+        self.assertIn(
+            "3 are with processes before this one; stayed: 2 because a transport socket wraps it, "
+            "1 because filters have left something with it\n",
+            self.client.ask("/connections").body,
+        )
+        told = json.loads(self.client.ask("/connections?format=json").body)
+        self.assertEqual({"total": 3, "stayed": dict(why)}, told["before"])
+
     def test_query(self) -> None:
         """Parameters are fields, an order and a limit; those without a value say nothing."""
         self.client.ask("/connections?sort=-sent&limit=5&cluster=db&sni=~%5Edb&age=>60&host=")

@@ -186,21 +186,43 @@ class ChannelTests(SynchronousTestCase):
         """Where this process can have no more descriptors, so that the kernel drops those that
         come, the peer is lost, and what came of them is closed.
         """
+        self.say_without_room(self.channel)
+        self.assertEqual(self.lost, ["descriptors are lost: there is no room for them here"])
+
+    def say_without_room(self, channel: Channel) -> None:
+        """The peer sends descriptors for which there is no room."""
         fds = [self.file() for _ in range(3)]
         limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-        kept = open_descriptors()
-        self.peer.sendmsg(
-            [HEAD.pack(0, 3)], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))]
-        )
+        before = len(open_descriptors())
+        rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))
+        self.peer.sendmsg([HEAD.pack(1, 3) + b"x"], [rights])
         lowest = os.dup(0)
         os.close(lowest)
         resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + 1, limits[1]))
         try:
-            self.channel.doRead()
+            channel.doRead()
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, limits)
-        self.assertEqual(self.lost, ["descriptors are lost: there is no room for them here"])
-        self.assertLess(open_descriptors(), kept)
+        self.assertLessEqual(len(open_descriptors()), before)
+
+    def test_cut(self) -> None:
+        """Where that is wanted, the frame alone is told of that has lost its descriptors, and all
+        goes on.
+        """
+        ours, self.peer = socket.socketpair()
+        self.addCleanup(self.peer.close)
+        cut: list[bytes] = []
+        channel = Channel(
+            ours,
+            self.reactor,
+            lambda body, descriptors: self.came.append((body, descriptors)),
+            self.lost.append,
+            cut=cut.append,
+        )
+        self.addCleanup(channel.close)
+        self.say_without_room(channel)
+        self.say(HEAD.pack(1, 0) + b"y")
+        self.assertEqual(([b"x"], [(b"y", ())], []), (cut, self.came, self.lost))
 
     def test_refused_by_the_receiver(self) -> None:
         """Where the receiver finds no message in a frame, the peer is lost; what follows is not

@@ -25,6 +25,7 @@ FRAMES = st.lists(
         Frame,
         st.binary(max_size=20),
         st.lists(st.integers(3, 1000), max_size=4).map(tuple),
+        st.just(False),
     ),
     max_size=6,
 )
@@ -35,7 +36,7 @@ def written(frames: Sequence[Frame]) -> tuple[bytes, dict[int, tuple[int, ...]]]
     data = b""
     beside = {}
     for frame in frames:
-        for piece in pieces_of(*frame):
+        for piece in pieces_of(frame.body, frame.descriptors):
             if piece.descriptors:
                 beside[len(data)] = piece.descriptors
             data += piece.data
@@ -94,7 +95,7 @@ class FramingTests(SynchronousTestCase):
     def test_more_descriptors_than_one_call_takes(self) -> None:
         """A frame with more descriptors than the kernel takes at once is sent in several calls."""
         frame = Frame(b"body", tuple(range(2 * AT_ONCE + 1)))
-        pieces = list(pieces_of(*frame))
+        pieces = list(pieces_of(frame.body, frame.descriptors))
         self.assertEqual([len(piece.descriptors) for piece in pieces], [AT_ONCE, AT_ONCE, 1])
         self.assertEqual([len(piece.data) for piece in pieces][:2], [1, 1])
         self.assertEqual(read_in_parts(FrameReader(), [frame], []), [frame])
@@ -115,6 +116,23 @@ class FramingTests(SynchronousTestCase):
         """A head that announces too many descriptors is refused."""
         with self.assertRaisesRegex(FramingError, "a frame with 2025 descriptors"):
             FrameReader().feed(HEAD.pack(0, MOST_DESCRIPTORS + 1))
+
+    def test_lost_descriptors(self) -> None:
+        """A frame whose descriptors had no room comes whole and says so, and the others have
+        theirs.
+        """
+        first = HEAD.pack(1, 1) + b"a" + HEAD.pack(0, 0)
+        expected = [Frame(b"a", (5,)), Frame(b""), Frame(b"bc", (), True), Frame(b"", (6,))]
+        reader = FrameReader()
+        found = reader.feed(first, (5,)) + reader.feed(HEAD.pack(2, 2) + b"b", (), True)
+        found += reader.feed(b"c")
+        self.assertEqual(found + reader.feed(HEAD.pack(0, 1), (6,)), expected)
+
+    def test_lost_descriptors_of_nobody(self) -> None:
+        """Where nobody knows how many descriptors of what frame are lost, it is none."""
+        for data in (b"", HEAD.pack(0, 0), HEAD.pack(1, 1)[:5], HEAD.pack(0, 1 << 30)):
+            with self.assertRaisesRegex(FramingError, "descriptors are lost"):
+                FrameReader().feed(data, (), True)
 
     def test_missing_descriptors(self) -> None:
         """A frame whose descriptors did not come is refused, and those that came are to be

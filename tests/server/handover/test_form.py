@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,14 @@ class FormTests(SynchronousTestCase):
     @given(CONNECTIONS)
     def test_round_trip(self, moved: MovedConnection) -> None:
         """What is read is what was written."""
+        self.assertEqual(moved, decode(encode(moved)))
+
+    def test_named_numbers(self) -> None:
+        """A number that has a name, as the families of addresses, is a number."""
+        found = {**vars(example().relay.from_downstream.source), "family": socket.AF_INET6}
+        down = MovedDirection(MovedSocket(**found))
+        moved = replace(example(), relay=MovedRelay(down, down))
+        self.assertIs(int, type(decode(encode(moved)).relay.from_downstream.source.family))
         self.assertEqual(moved, decode(encode(moved)))
 
     def test_recorded(self) -> None:

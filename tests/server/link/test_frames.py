@@ -13,13 +13,23 @@ from envoy.config.core.v3.base_pb2 import Metadata, Node
 from envoy.config.endpoint.v3.endpoint_components_pb2 import Endpoint
 from envoy.config.listener.v3.listener_pb2 import Listener
 from envoy.config.metrics.v3.stats_pb2 import StatsConfig
+from envoy.extensions.common.dynamic_forward_proxy.v3.dns_cache_pb2 import DnsCacheConfig
 from envoy.extensions.transport_sockets.tls.v3.secret_pb2 import Secret
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tcpmesh.server.link.codec import ADDRESS, FRACTION, TEXT, TRUTH, WHOLE, LinkError, Record
+from tcpmesh.server.link.codec import (
+    ADDRESS,
+    BYTES,
+    FRACTION,
+    TEXT,
+    TRUTH,
+    WHOLE,
+    LinkError,
+    Record,
+)
 from tcpmesh.server.link.frames import (
     ASSIGNMENT,
     HOST_SPEC,
@@ -36,6 +46,7 @@ from tcpmesh.values import link
 from tcpmesh.values.address import Address
 from tcpmesh.values.drain import DrainScope, DrainStrategy, DrainTimes
 from tcpmesh.values.hosts import Assignment, HostSpec, Locality
+from tcpmesh.values.lifecycle import moving
 from tcpmesh.values.live import clients, traffic
 from tcpmesh.values.overload import OverloadSettings, TimerScale
 from tcpmesh.values.runtime import Entry
@@ -179,6 +190,18 @@ BY_NAME = {
     (traffic.FlowCounts, "flows"): st.lists(
         st.tuples(TEXTS, TEXTS, TEXTS, TEXTS, NUMBERS), max_size=3
     ).map(tuple),
+    (moving.ClientsStay, "reasons"): st.lists(st.tuples(TEXTS, NUMBERS), max_size=2).map(tuple),
+    (link.Names, "names"): st.lists(
+        st.builds(
+            link.NameState,
+            key=TEXTS,
+            addresses=st.lists(ADDRESSES, max_size=2).map(tuple),
+            has_room=st.booleans(),
+        ),
+        max_size=2,
+    ).map(tuple),
+    (link.NamesGone, "keys"): NAMES,
+    (link.OpenNames, "message"): st.builds(DnsCacheConfig, name=TEXTS),
     (link.HostNumbers, "numbers"): st.lists(st.lists(NUMBERS).map(tuple)).map(tuple),
 }
 
@@ -196,6 +219,7 @@ def values(record: Record, name: str) -> st.SearchStrategy[Any]:
         return st.sampled_from(known)
     by_form: dict[int, st.SearchStrategy[Any]] = {
         id(WHOLE): NUMBERS,
+        id(BYTES): st.binary(max_size=9),
         id(TEXT): TEXTS,
         id(TRUTH): st.booleans(),
         id(FRACTION): st.floats(allow_nan=False),

@@ -29,6 +29,7 @@ from tcpmesh.server.processes.pauses import FIRST
 from tcpmesh.server.processes.supervisor import EXIT, FORKING, IMPORTING, WorkerProcesses
 from tcpmesh.server.processes.watchdog import KILL
 from tcpmesh.stats.store import Store
+from tcpmesh.values.lifecycle.moving import ClientLeaves, OfferClient
 from tcpmesh.values.link import Alive, Prepare, Prepared, Start
 from tests.server.processes.watched import WatchingClock, open_descriptors
 
@@ -91,7 +92,7 @@ class FakeWorkers:
         self.links[index] = link
         self.happened.append(("join", index))
 
-    def receive(self, index: int, message: MainMessage) -> None:
+    def receive(self, index: int, message: MainMessage, descriptors: Sequence[int] = ()) -> None:
         """A worker says something."""
         self.happened.append((message, index))
 
@@ -215,7 +216,7 @@ class SupervisorTests(SynchronousTestCase):
             self.workers.links[0].send(Start(), [sock])
         data, fds, _, _ = socket.recv_fds(self.server.ends[0], 1 << 16, 3)
         self.addCleanup(os.close, fds[0])
-        ((body, ()),) = FrameReader().feed(data.replace(HEAD.pack(2, 1), HEAD.pack(2, 0)))
+        ((body, (), _),) = FrameReader().feed(data.replace(HEAD.pack(2, 1), HEAD.pack(2, 0)))
         self.assertEqual((TO_WORKER.decode(body), len(fds)), (Start(), 1))
 
     def test_death(self) -> None:
@@ -296,20 +297,49 @@ class SupervisorTests(SynchronousTestCase):
         self.assertRegex(self.lines[-1], r"worker_0 \(process 10\) has ended, nobody knows how;")
 
     def test_garbage(self) -> None:
-        """A worker that sends what is no message, or a descriptor, is killed and replaced, and
-        nothing stays open.
+        """A worker that sends what is no message, or a descriptor beside one that has none, is
+        killed and replaced, and nothing stays open.
         """
         before = open_descriptors()
         self.server.ends[0].sendall(HEAD.pack(2, 0) + b"\x01\x7e")
         rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [self.counts]))
-        self.server.ends[1].sendmsg([HEAD.pack(1, 1) + b"x"], [rights])
+        body = TO_MAIN.encode(Prepared())
+        self.server.ends[1].sendmsg([HEAD.pack(len(body), 1) + body], [rights])
         self.clock.settle()
         self.assertEqual(sorted(self.server.killed), [10, 11])
         self.assertLess(open_descriptors(), before)
         self.server.events.exited(10, KILLED)
         self.server.events.exited(11, KILLED)
         self.assertIn("(no message has the number 63)", self.lines[-2])
-        self.assertIn("(a worker has no descriptors for main)", self.lines[-1])
+        self.assertIn("(descriptors came with Prepared)", self.lines[-1])
+
+    def test_client(self) -> None:
+        """Both descriptors of a client come with it, and are lent for as long as it is dealt
+        with.
+        """
+        client = ClientLeaves(1, 5, b"state")
+        lent: list[list[int]] = []
+
+        def receive(index: int, message: MainMessage, descriptors: Sequence[int] = ()) -> None:
+            self.assertEqual((1, client), (index, message))
+            lent.append([os.fstat(each).st_ino for each in descriptors])
+            self.workers.links[0].send(OfferClient(5, b"state"), descriptors=descriptors)
+
+        self.patch(self.workers, "receive", receive)
+        before = open_descriptors()
+        with socket.socket() as one, socket.socket() as other:
+            fds = [one.fileno(), other.fileno()]
+            ((data, _),) = pieces_of(TO_MAIN.encode(client), fds)
+            socket.send_fds(self.server.ends[1], [data], fds)
+            self.clock.settle()
+            expected = [os.fstat(each).st_ino for each in fds]
+        self.assertEqual([expected], lent)
+        self.assertEqual(before, open_descriptors())
+        body, found, _, _ = socket.recv_fds(self.server.ends[0], 1 << 16, 9)
+        for fd in found:
+            self.addCleanup(os.close, fd)
+        self.assertEqual(expected, [os.fstat(each).st_ino for each in found])
+        self.assertEqual(OfferClient(5, b"state"), TO_WORKER.decode(body[HEAD.size :]))
 
     def test_again_and_again(self) -> None:
         """The replacement of a worker that ends at once waits longer and longer."""

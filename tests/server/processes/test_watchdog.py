@@ -144,6 +144,19 @@ class WatchdogsTests(SynchronousTestCase):
         self.assertEqual(self.counts("workers"), [0, 0])
         self.assertEqual(self.stuck, [])
 
+    def test_all_slept(self) -> None:
+        """Where main's own loop did not turn for a while, as when the machine slept, workers have
+        that while more to show that they turn; one that stood still before and after is stuck.
+        """
+        self.turn(1.0, 0, 1)
+        self.turn(KILL / 2, 0)
+        self.clock.advance(20.0)
+        self.turn(0.5)
+        self.assertEqual(self.stuck, [])
+        self.assertEqual(self.counts("server.worker_0"), [1, 0])
+        self.turn(KILL / 2, 0)
+        self.assertEqual(self.stuck, [1])
+
     def test_stop(self) -> None:
         """Nothing is left with the clock."""
         self.watchdogs.stop()

@@ -14,13 +14,15 @@ from tcpmesh.config import collector
 from tcpmesh.logs.debug import debug_logger
 from tcpmesh.logs.levels import Levels
 from tcpmesh.logs.log import Log
-from tcpmesh.server.channel.framing import FrameReader, pieces_of
+from tcpmesh.server.channel.framing import FrameReader, FramingError, pieces_of
+from tcpmesh.server.handover.arriving import NO_DESCRIPTORS
 from tcpmesh.server.link.frames import TO_MAIN, TO_WORKER
 from tcpmesh.server.link.numbers import MainMessage, Numbers, WorkerMessage
 from tcpmesh.server.processes import worker_process
 from tcpmesh.server.processes.messages import LogSettings
 from tcpmesh.server.processes.worker_process import PATIENCE, WorkerProcess, log_of
 from tcpmesh.server.workers.no_network import NoNetwork
+from tcpmesh.values.lifecycle.moving import OfferAnswered, OfferClient
 from tcpmesh.values.link import (
     Alive,
     Begin,
@@ -143,6 +145,28 @@ class WorkerProcessTests(SynchronousTestCase):
         self.settle()
         self.assertEqual(self.ends, [True])
         self.assertLess(open_descriptors(), before)
+
+    def test_client(self) -> None:
+        """A client that it is offered comes with two descriptors, which are closed where it cannot
+        go on; so is one whose descriptors had no room.
+        """
+        self.tell(BEGIN)
+        before = open_descriptors()
+        with socket.socket() as one, socket.socket() as other:
+            fds = [one.fileno(), other.fileno()]
+            ((data, _),) = pieces_of(TO_WORKER.encode(OfferClient(5, b"state")), fds)
+            socket.send_fds(self.main, [data], fds)
+            self.clock.settle()
+        self.process._receive_cut(TO_WORKER.encode(OfferClient(6, b"state")))
+        self.assertEqual(
+            self.told(),
+            [
+                OfferAnswered(1, 5, "it cannot be read: Expecting value: line 1 column 1 (char 0)"),
+                OfferAnswered(1, 6, NO_DESCRIPTORS),
+            ],
+        )
+        self.assertEqual(before, open_descriptors())
+        self.assertRaises(FramingError, self.process._receive_cut, TO_WORKER.encode(Prepare()))
 
     def test_beat(self) -> None:
         """It tells main again and again that its loop turns, until the link is closed."""

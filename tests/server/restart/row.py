@@ -14,6 +14,7 @@ from tcpmesh.net.cooperator import shared_cooperator
 from tcpmesh.server.restart.beginning import Beginning, begin
 from tcpmesh.server.restart.restart import Restart
 from tcpmesh.server.restart.sockets import LISTENER, Out
+from tcpmesh.server.restart.successor import Successor
 from tcpmesh.stats.store import Store
 from tcpmesh.values.address import Address
 from tcpmesh.values.lifecycle.restart import CannotTakeOver
@@ -34,6 +35,9 @@ class FakeProcess:
         self.has_sinks = False
         self.handed: list[tuple[int, int]] = []
         self.done: list[str] = []
+        self.taker: Successor | None = None
+        """Who takes clients."""
+        self.answers: list[tuple[int, str]] = []
 
     def why_not_taken_over(self) -> str:
         """What the test says."""
@@ -53,9 +57,18 @@ class FakeProcess:
         self.done.append("flush")
         return self.has_sinks
 
-    def hand_over(self, pid: int, seconds: int) -> None:
+    def hand_over(self, pid: int, seconds: int, taker: Successor | None) -> None:
         """Note it."""
         self.handed.append((pid, seconds))
+        self.taker = taker
+
+    def can_take(self, client: int, refused: str) -> None:
+        """Note it."""
+        self.answers.append((client, refused))
+
+    def taker_gone(self) -> None:
+        """Note it."""
+        self.taker = None
 
     def reopen_logs(self) -> None:
         """Note it."""

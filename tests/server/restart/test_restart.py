@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Sequence
+from typing import Any
 
 from tcpmesh.server.channel.framing import pieces_of
 from tcpmesh.server.restart import predecessor, rendezvous, successor
@@ -16,6 +18,31 @@ from tcpmesh.values.address import Address
 from tcpmesh.values.lifecycle.restart import VERSION, CannotTakeOver
 from tests.server.processes.watched import open_descriptors
 from tests.server.restart.row import FakeProcess, RowTestCase
+
+
+class FakeArrivals:
+    """Takes clients, and writes down what it is told."""
+
+    def __init__(self) -> None:
+        self.giver: Any = None
+        self.told: list[tuple[Any, ...]] = []
+
+    def offer(self, client: int, state: bytes, descriptors: Sequence[int]) -> None:
+        """Can a client go on here?"""
+        inodes = tuple(os.fstat(each).st_ino for each in descriptors)
+        self.told.append(("offer", client, state, inodes))
+
+    def take(self, client: int) -> None:
+        """One that can is to."""
+        self.told.append(("take", client))
+
+    def forget(self, client: int) -> None:
+        """One is not to."""
+        self.told.append(("forget", client))
+
+    def giver_gone(self) -> None:
+        """The older process is no more."""
+        self.told.append(("gone",))
 
 
 class TakeOverTests(RowTestCase):
@@ -127,6 +154,54 @@ class TakeOverTests(RowTestCase):
         self.end(self.first)
         self.assertEqual((10, 1), (ours.tally, gauge.tally))
         self.assertNotIn("gone.cx_total", {each.name for each in new.store.counters()})
+
+    def test_clients(self) -> None:
+        """Where both want it clients go to the newer one: each is offered with its descriptors and
+        what is known of it, is taken or refused, and at the end it is known how many stay and why.
+        """
+        second = self.restart(FakeProcess(), self.begun(restart_epoch=1))
+        arrivals = FakeArrivals()
+        second.serve(30, arrivals)
+        self.clock.until(lambda: self.old.taker)
+        taker = self.old.taker
+        assert taker is not None
+        before = open_descriptors()
+        with socket.socket() as one, socket.socket() as other:
+            fds = (one.fileno(), other.fileno())
+            taker.offer(1, b'{"new": "\n"}', fds)
+            self.clock.settle()
+            expected = tuple(os.fstat(each).st_ino for each in fds)
+        self.assertEqual(before, open_descriptors())
+        arrivals.giver.answer(1, "")
+        arrivals.giver.answer(2, "no room")
+        taker.take(1)
+        taker.forget(2)
+        taker.stay({"a transport socket wraps it": 3})
+        self.clock.settle()
+        self.assertEqual([(1, ""), (2, "no room")], self.old.answers)
+        told = [("offer", 1, b'{"new": "\n"}', expected), ("take", 1), ("forget", 2)]
+        self.assertEqual(told, arrivals.told)
+        assert second.predecessor is not None
+        self.assertEqual({"a transport socket wraps it": 3}, second.predecessor.reasons)
+        self.end(self.first)
+        self.assertEqual(("gone",), arrivals.told[-1])
+
+    def test_no_clients(self) -> None:
+        """Where the newer one does not want them they stay, and who takes none is sent none."""
+        _, second = self.take_over()
+        self.assertIs(None, self.old.taker)
+        self.first._successors[0].offer(1, b"{}", ())
+        self.clock.settle()
+        self.assertEqual([], self.old.answers)
+        self.assertIsNot(None, second.predecessor)
+
+    def test_taker_gone(self) -> None:
+        """The older one hears of it when the newer one is gone."""
+        second = self.restart(FakeProcess(), self.begun(restart_epoch=1))
+        second.serve(30, FakeArrivals())
+        self.clock.until(lambda: self.old.taker)
+        self.end(second)
+        self.assertIs(None, self.old.taker)
 
     def test_names_of_workers(self) -> None:
         """Names that a worker of the newer process has stay with what both have counted, though it

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from tcpmesh.server.system.huge_pages import HUGE, collapsing, huge_places
+from tcpmesh.server.system import huge_pages
+from tcpmesh.server.system.huge_pages import (
+    HUGE,
+    PAUSE,
+    collapse_all,
+    collapsing,
+    huge_places,
+)
 
 MAPS = """\
 00200000-00600000 r-xp 00000000 08:01 77 /usr/bin/python3
@@ -33,3 +41,15 @@ class HugePageTests(SynchronousTestCase):
         for _ in collapsing():
             pass
         self.assertTrue(all(each == bytes([n % 251]) * 4096 for n, each in enumerate(held)))
+
+    def test_pauses(self) -> None:
+        """Between two pages others have their turn."""
+        left: list[int | None] = [1, 2]
+        self.patch(huge_pages, "collapsing", lambda: iter(left.pop, None))
+        left.insert(0, None)
+        clock = Clock()
+        collapse_all(clock)
+        self.assertEqual([None, 1], left)
+        clock.advance(PAUSE)
+        clock.advance(PAUSE)
+        self.assertEqual([], clock.getDelayedCalls())

@@ -18,21 +18,30 @@ from tcpmesh.extensions.filters.network.tcp_proxy.session import Session
 from tcpmesh.net.timeout_queues import TimeoutQueue
 from tcpmesh.values.response_flags import ResponseFlag
 from tcpmesh.values.stream.filter_state import NO_FILTER_STATE
-from tcpmesh.values.stream.moved import MovedConnection
+from tcpmesh.values.stream.moved import MOST_ON_THE_WAY, NOT_YET, TOO_MUCH, MovedConnection
 from tcpmesh.values.stream.stream_info import NO_METADATA, UpstreamInfo
 
 
 def why_stays(session: Session, network: Any) -> str:
     """Why a client cannot leave now; empty where it can."""
-    info = session.stream_info
+    info, cluster, relay = session.stream_info, session.cluster, session.relay
+    served: Any = session._context.find_cluster(cluster.info.name) if cluster else None
     if session._state is not CONNECTED:
-        return "it is not connected to a host"
+        return NOT_YET
     if info.filter_state is not NO_FILTER_STATE or info.metadata is not NO_METADATA:
         return "filters have left something with it"
-    if session.cluster.pools is not None:
+    if cluster.pools is not None:
         return "its cluster makes connections in advance"
-    if not moving.can_leave(session.relay, network):
-        return "it is being closed, or wrapped"
+    if cluster.dialer.wraps:
+        return "a transport socket wraps its connection to the host"
+    if served is not cluster:
+        return "its cluster was replaced or removed"
+    if cluster.host_at(session._host.address) is not session._host:
+        return "its host is none of its cluster any more"
+    if not moving.can_leave(relay, network):
+        return "it is being closed, or a side of it is no connection of the system's"
+    if relay.from_downstream.buffered + relay.from_upstream.buffered > MOST_ON_THE_WAY:
+        return TOO_MUCH
     return ""
 
 
@@ -73,6 +82,8 @@ def leave(session: Session, network: Any) -> tuple[MovedConnection, tuple[int, i
 
 def takes(context: SessionContext, moved: MovedConnection) -> str:
     """Why a client of another process cannot go on here; empty where it can."""
+    if context.tunnelling is not None:
+        return "clients go through a proxy here"
     cluster: Any = context.find_cluster(moved.cluster)
     if cluster is None:
         return f"there is no cluster {moved.cluster}"
