@@ -48,6 +48,7 @@ from tcpmesh.values.drain import DrainDecision
 from tcpmesh.values.live.clients import Limits
 from tcpmesh.values.live.host_events import RecentEvents
 from tcpmesh.values.overload import Overload
+from tcpmesh.values.server_options import ServerOptions
 from tcpmesh.values.shared.counts import LocalCounts, SharedCounts
 from tcpmesh.values.shared.objects import SharedObjects
 from tcpmesh.values.shared.secrets import SecretTable
@@ -166,6 +167,9 @@ class MainContext:
 
     bootstrap: Any = field(default_factory=Bootstrap)
     """The Bootstrap that the proxy began with: what discovery brings is added to it."""
+
+    options: ServerOptions = field(default_factory=ServerOptions)
+    """What the command line says, for instance of fields that nobody knows."""
 
     events: RecentEvents = field(default_factory=RecentEvents)
     """What has happened to hosts of late."""

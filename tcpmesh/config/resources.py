@@ -165,7 +165,7 @@ def _judge(
         tuple(map(_named, errors)),
         frozenset(each.name for number, each in enumerate(messages) if number in wrong),
         tuple(_named(each) for each in found if each.severity == "warning"),
-        reading.unknown_fields,
+        reading.unknown_fields if reading.allow_unknown_fields else 0,
     )
 
 

@@ -193,6 +193,7 @@ class Main:
                 static_secrets(self._bootstrap.static_resources.secrets), counts_changes=False
             ),
             bootstrap=_basis(self._bootstrap),
+            options=self._options,
             names=self.names,
             processes=processes,
         )

@@ -25,7 +25,7 @@ from tcpmesh.registry import MainContext, enum_value
 from tcpmesh.stats.store import sanitize
 from tcpmesh.values.all_or_nothing import all_or_nothing
 from tcpmesh.values.hosts import Assignment
-from tcpmesh.xds.stats import SubscriptionStats
+from tcpmesh.xds.stats import SubscriptionStats, unknown_fields
 from tcpmesh.xds.subscription import FileSubscription, Outcome
 
 log = Logger(namespace="upstream")
@@ -53,9 +53,16 @@ class EdsCluster:
         with all_or_nothing() as undo:
             self._stats = SubscriptionStats(context.store, f"cluster.{name}")
             undo.callback(self._stats.scope.close)
+            self._unknown_fields = unknown_fields(context.store, context.options)
             self._empty = self._stats.scope.counter("update_empty")
             self._no_rebuild = self._stats.scope.counter("update_no_rebuild")
-            load = partial(load_resources, kind=ASSIGNMENT, bootstrap=context.bootstrap)
+            load = partial(
+                load_resources,
+                kind=ASSIGNMENT,
+                bootstrap=context.bootstrap,
+                allow_unknown_fields=not context.options.reject_unknown_dynamic_fields,
+                allow_unsupported=context.options.allow_unsupported,
+            )
             self._subscription = FileSubscription(
                 config.eds_config, context.network, load, self._update
             )
@@ -80,6 +87,7 @@ class EdsCluster:
             self._stats.failures.tally += 1
             self._complain(str(outcome))
             return
+        self._unknown_fields(outcome.unknown_fields)
         messages = outcome.messages
         if outcome.errors:
             self._reject("; ".join(map(str, outcome.errors)))

@@ -9,7 +9,8 @@ from typing import Any
 
 from tcpmesh.config.resources import ASSIGNMENT
 from tcpmesh.net.moves import INTERVAL
-from tests.mesh import MeshTestCase
+from tcpmesh.values.server_options import ServerOptions
+from tests.mesh import Mesh, MeshTestCase
 
 
 def assignment(*hosts: str, name: str = "c") -> dict[str, Any]:
@@ -86,6 +87,24 @@ class EdsTests(MeshTestCase):
         self.assertEqual(
             {"update_attempt": 2, "update_success": 2, "update_no_rebuild": 1}, self.counts()
         )
+
+    def test_unknown_fields(self) -> None:
+        """Fields that nobody knows are counted; where the command line says so they are errors, or
+        not counted.
+        """
+        unknown = {**assignment("127.0.0.2:2"), "nobody_knows": 1}
+        for options, count, host in (
+            (ServerOptions(), 1, "127.0.0.2:2"),
+            (ServerOptions(ignore_unknown_dynamic_fields=True), 0, "127.0.0.2:2"),
+            (ServerOptions(reject_unknown_dynamic_fields=True), 0, "127.0.0.2:1"),
+        ):
+            self.put(assignment("127.0.0.2:1"))
+            self.mesh = Mesh(1, options=options)
+            self.add()
+            self.put(unknown, version="e2")
+            self.assertEqual([host], self.hosts())
+            counted = self.mesh.stats("server.").get("dynamic_unknown_fields", 0)
+            self.assertEqual(count, counted)
 
     def test_service_name(self) -> None:
         """The assignment may have a name of its own."""
