@@ -6,7 +6,7 @@ JOBS   ?= $(shell nproc 2> /dev/null || echo 2)
 BIN    := $(VENV)/bin
 
 # The integration tests use real processes, namespaces and timing: one after the other, once over each kind of transports, and once
-# over a link of bytes; what comes after the first kind of transports, OTHERS, at the same time.  But ONCE are those for which
+# over a link of bytes; all but those over the first kind of transports at the same time.  But ONCE are those for which
 # neither makes a difference (command lines and pages), LINKLESS those for which the link makes none (users, redirected
 # connections), and BY_THEMSELVES those that go over each kind of transports whatever the environment says.
 # All others run in JOBS processes.
@@ -28,22 +28,22 @@ AXE_VERSION := 4.14.1
 
 # The kinds of transports that the integration tests go over: those of our own need Linux.
 TRANSPORTS ?= $(if $(filter Linux,$(shell uname -s)),epoll stock,stock)
-OTHERS     := linked $(addprefix over-,$(wordlist 2,9,$(TRANSPORTS)))
 
 # The tests start hundreds of programs: where the environment lets Python keep no bytecode each of them would compile everything.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: $(OTHERS) help run upgrade-demo upgrade-proof test fuzz explore soak attack lowest coverage check format apidocs \
-	changelog bench bench-micro bench-config record-verdicts record-runtime record-tls record-schema own-schema screenshots wheel dist sbom clean
+.PHONY: help run upgrade-demo upgrade-proof test fuzz explore soak attack lowest coverage check format apidocs \
+	changelog bench bench-micro bench-config record-verdicts record-runtime record-tls record-filters record-schema own-schema \
+	screenshots wheel dist sbom clean
 
 help:
 	@echo 'make run     start the demo: proxy on 127.0.0.1:10000, admin on 127.0.0.1:9901, two backends; Ctrl-C stops it'
 	@echo 'make upgrade-demo  half a minute: a client counts aloud through three upgrades of the proxy, and others are not refused'
 	@echo 'make upgrade-proof  a minute: 1000 connections through three upgrades, of which every byte is looked at; OPTIONS=--help'
 	@echo 'make test    run the test suite'
-	@echo 'make fuzz    random games on every kind of transports, ever others, for about six minutes, and before them a minute of ClientHellos'
+	@echo 'make fuzz    random games on every kind of transports, ever others, for about six minutes, and before them a minute of ClientHellos and one of garbage'
 	@echo 'make explore  every order of eight events of both sides of a proxied connection, half an hour'
-	@echo 'make soak    strange clients and backends against a running proxy, for three minutes'
+	@echo 'make soak    a week in two minutes: reloads, upgrades, killed workers, and clients that notice nothing; OPTIONS=--help'
 	@echo 'make attack  hostile peers against a running proxy, six minutes; OPTIONS=--list tells of them, OPTIONS=NAME chooses'
 	@echo 'make lowest  run the unit tests with the lowest version of every dependency, in $(VENV)-lowest'
 	@echo 'make coverage  run the unit tests and tell which lines and branches they reach'
@@ -57,6 +57,7 @@ help:
 	@echo 'make record-verdicts  ask Envoy anew about tests/config/verdicts.json; ENVOY=PATH chooses the binary'
 	@echo 'make record-runtime   the same of tests/runtime/recorded.json, about runtime values; ENVOY=PATH as above'
 	@echo 'make record-tls       the same of tests/net/tls/recorded.json, about certificates; ENVOY=PATH as above'
+	@echo 'make record-filters   the same of tests/differential/filters.json, about network filters; ENVOY=PATH as above'
 	@echo 'make record-schema    take what xds-protos lacks from Envoy, into tcpmesh/config/schema/; ENVOY=PATH as above'
 	@echo 'make own-schema       compile the .proto files of tcpmesh/config/schema/own/'
 	@echo 'make screenshots      take the pictures of the live page anew, into docs/images; wants chromium and the font Inter'
@@ -80,17 +81,14 @@ test: $(VENV)/.has-test $(AXE)
 	$(BIN)/trial --jobs $(JOBS) $(UNIT_TESTS) || failed=1; \
 	TCPMESH_LINK=bytes $(BIN)/trial --jobs $(JOBS) $(LINK_TESTS) || failed=1; \
 	TCPMESH_TRANSPORT=$(firstword $(TRANSPORTS)) $(BIN)/trial $(INTEGRATION) || failed=1; \
-	$(MAKE) --jobs 2 --keep-going --output-sync $(OTHERS) || failed=1; \
+	$(BIN)/python -m tests.together $(foreach transport,$(wordlist 2,9,$(TRANSPORTS)),'TCPMESH_TRANSPORT=$(transport) \
+	    $(BIN)/trial --temp-directory _trial_temp.$(transport) $(call without,$(ONCE) $(BY_THEMSELVES))') \
+	  'TCPMESH_LINK=bytes $(BIN)/trial --temp-directory _trial_temp.bytes $(call without,$(ONCE) $(LINKLESS))' || failed=1; \
 	exit $$failed
-
-$(filter over-%,$(OTHERS)): over-%:
-	TCPMESH_TRANSPORT=$* $(BIN)/trial --temp-directory _trial_temp.$* $(call without,$(ONCE) $(BY_THEMSELVES))
-
-linked:
-	TCPMESH_LINK=bytes $(BIN)/trial --temp-directory _trial_temp.linked $(call without,$(ONCE) $(LINKLESS))
 
 fuzz: $(VENV)/.has-fuzz
 	$(BIN)/python -m tests.fuzz.client_hello -max_total_time=60
+	TCPMESH_CONNECTIONS=10000 $(BIN)/trial tests.integration.test_garbage
 	TCPMESH_GAMES=20 $(BIN)/trial tests.connection.test_relay_properties
 
 explore: $(VENV)/.has-test
@@ -100,8 +98,7 @@ attack: $(VENV)/.has-test
 	$(BIN)/python -m tests.attacks $(OPTIONS)
 
 soak: $(VENV)/.has-test
-	TCPMESH_CONNECTIONS=10000 $(BIN)/trial tests.integration.test_garbage
-	$(BIN)/python -m tests.integration.soak --seconds 60
+	$(BIN)/python -m tests.soak $(OPTIONS)
 
 lowest: $(VENV)-lowest/.has-test
 	$(VENV)-lowest/bin/trial --jobs $(JOBS) $(UNIT_TESTS)
@@ -155,6 +152,9 @@ record-tls: $(VENV)/.has-test
 
 record-schema: $(VENV)/.has-test
 	$(BIN)/python -m tests.config.schema.record $(ENVOY)
+
+record-filters: $(VENV)/.has-test
+	$(BIN)/python -m tests.differential.record_filters $(ENVOY)
 
 own-schema: $(VENV)/.has-test
 	$(BIN)/python -m tests.config.schema.own

@@ -18,7 +18,7 @@ from benchmarks import report
 from benchmarks.command import say
 from benchmarks.process import BenchmarkError, Child, Ports, wait_for_ports
 from benchmarks.proxies import Proxy, Route
-from benchmarks.proxies.route import ENCRYPTED, UNENCRYPTED
+from benchmarks.proxies.route import ENCRYPTED, FILTERING, UNENCRYPTED
 from benchmarks.results import Failure, Results, Sample
 from benchmarks.workloads import Bench, Running, Settings, Values, Workload
 
@@ -51,7 +51,7 @@ class Run:
         """Start all proxies, do all the work once with each of them, stop them."""
         first = number % len(self._plan.proxies)
         order = self._plan.proxies[first:] + self._plan.proxies[:first]
-        for listeners in (UNENCRYPTED, ENCRYPTED):
+        for listeners in (UNENCRYPTED, FILTERING, ENCRYPTED):
             works = [work for work in self._plan.workloads if work.listener in listeners]
             if works:
                 self._part(number, order, listeners, works)

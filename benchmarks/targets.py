@@ -40,6 +40,7 @@ TARGETS = (
     Target("new", "p99", "p99 of new connections", 1.0, 0.8),
     Target("idle", "kib", "KiB per idle connection", 0.5, "haproxy"),
     Target("start", "resident", "resident memory at start", 1.0, 0.5),
+    Target("filters", "cost", "what rbac and local_ratelimit add to a connection", 1.0, 0.97),
     Target("new-text", "cpu", "CPU per new connection with a line in a log", 1.0, 0.9),
     Target("tls-rsa", "cpu", "CPU per TLS handshake, RSA", 0.85, 0.8),
     Target("tls-ecdsa", "cpu", "CPU per TLS handshake, ECDSA", 1.45, 1.25),

@@ -19,6 +19,7 @@ from benchmarks.certificates import Certificates
 from benchmarks.handshakes import FULL, RESUMED, client_context, handshakes
 from benchmarks.load import Load, small_requests
 from benchmarks.process import BenchmarkError, Child, tree_descriptors, tree_memory, wait_until
+from benchmarks.proxies.route import BARE, CHAIN
 
 Values = dict[str, float]
 
@@ -31,6 +32,9 @@ LONELY_TURNS = 2
 """Runs in a round with one connection: at 8,000 requests a second, one alone would found its p99 on
 too few.
 """
+
+FILTER_TURNS = 3
+"""Pairs of runs with and without filters in a round: their difference is small."""
 
 _STALLED_BYTES = 64 << 20
 _CROSSTALK_CONNECTIONS = 32
@@ -214,6 +218,13 @@ def _new_connections(listener: str) -> Callable[[Bench, Running], Values]:
     return run
 
 
+def filters(bench: Bench, proxy: Running) -> Values:
+    """The same with filters before tcp_proxy, and at once without."""
+    bare = _new_connections(BARE)(bench, proxy)
+    values = _new_connections(CHAIN)(bench, proxy)
+    return {**values, "cost": values["cpu"] / bare["cpu"]}
+
+
 def _tls_connections(listener: str, version: str, kind: str) -> Callable[[Bench, Running], Values]:
     """One request per connection of a client with TLS."""
 
@@ -312,6 +323,13 @@ _NEW_METRICS = (
     Metric("rate", "rate", "connections/s", 0, rising=True),
     Metric("p50", "p50", "ms", 2),
     Metric("p99", "p99", "ms", 2, steer=True),
+)
+
+_FILTERS_METRICS = (
+    Metric("cost", "CPU per connection, by that without the filters", "x", 3, steer=True),
+    Metric("cpu", "CPU per connection", "µs", 1),
+    Metric("rate", "rate", "connections/s", 0, rising=True),
+    Metric("p99", "p99", "ms", 2),
 )
 
 _BULK_METRICS = (
@@ -462,6 +480,15 @@ WORKLOADS = (
         _NEW_METRICS,
         _new_connections("web"),
         64,
+    ),
+    Workload(
+        "filters",
+        "New connections through rbac and local_ratelimit, 64 at a time",
+        _FILTERS_METRICS,
+        filters,
+        64,
+        FILTER_TURNS,
+        CHAIN,
     ),
     Workload(
         "new-text",

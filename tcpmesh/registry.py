@@ -16,7 +16,6 @@ from __future__ import annotations
 import errno
 import importlib
 import importlib.util
-import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,12 +24,22 @@ from random import Random
 from typing import Any, TypeAlias, TypeVar
 
 from envoy.config.bootstrap.v3.bootstrap_pb2 import Bootstrap
+from google.protobuf.struct_pb2 import Struct
 from zope.interface import implementer
 from zope.interface.interface import InterfaceClass
 
 from twisted.internet.defer import Deferred, succeed
 
-from tcpmesh.interfaces import IAccessLogManager, ICluster, IDnsResolver, INetwork
+from tcpmesh.config.fields.settings import WrongFields
+from tcpmesh.config.messages.types import TYPED_STRUCTS, extension_type, unpack
+from tcpmesh.interfaces import (
+    IAccessLogManager,
+    ICluster,
+    IDnsResolver,
+    INameCaches,
+    INameTables,
+    INetwork,
+)
 from tcpmesh.net.internal.listeners import InternalListeners
 from tcpmesh.runtime.runtime import Runtime
 from tcpmesh.stats.scope import Scope
@@ -43,7 +52,7 @@ from tcpmesh.values.shared.counts import LocalCounts, SharedCounts
 from tcpmesh.values.shared.objects import SharedObjects
 from tcpmesh.values.shared.secrets import SecretTable
 from tcpmesh.values.stream.closes import Closes
-from tcpmesh.values.workers import connection_ids
+from tcpmesh.values.workers import connection_ids, only_process
 
 GROUP = "tcpmesh.extensions"
 
@@ -72,23 +81,10 @@ class BrokenExtension(Exception):
         self.problems = dict(problems or {})
 
 
-class WrongConfig(Exception):
+class WrongConfig(WrongFields):
     """What an extension raises where it cannot serve its message: it is refused with the line of
     each of these fields.
-
-    :param problems: what is wrong, by the path of the field, such as `limits[0].bytes`; an empty
-        path for the message itself.
     """
-
-    def __init__(self, problems: Mapping[str, str]) -> None:
-        texts = (f"{path}: {text}" if path else text for path, text in problems.items())
-        super().__init__("; ".join(texts))
-        self.problems = dict(problems)
-
-
-def this_process() -> Sequence[int]:
-    """The number of this process, which is all that there is."""
-    return (os.getpid(),)
 
 
 def _no_cluster(name: str) -> ICluster | None:
@@ -165,13 +161,16 @@ class MainContext:
     cluster_metadata: Any = None
     """The `core.v3.Metadata` of the cluster that a transport socket belongs to, or `None`."""
 
+    names: INameCaches | None = None
+    """The DNS caches; `None` where no name is looked up for clients."""
+
     bootstrap: Any = field(default_factory=Bootstrap)
     """The Bootstrap that the proxy began with: what discovery brings is added to it."""
 
     events: RecentEvents = field(default_factory=RecentEvents)
     """What has happened to hosts of late."""
 
-    processes: Callable[[], Sequence[int]] = this_process
+    processes: Callable[[], Sequence[int]] = only_process
     """The numbers of the processes of this proxy, main's own the first."""
 
 
@@ -237,6 +236,9 @@ class WorkerContext:
     overload: Overload = field(default_factory=Overload)
     """What is to be done for want of resources."""
 
+    names: INameTables | None = None
+    """What is known of the DNS caches; `None` where no name is looked up for clients."""
+
     internal: InternalListeners | None = None
     """The listeners in this process that connections can go to; `None` where nobody connects."""
 
@@ -244,16 +246,20 @@ class WorkerContext:
 Context: TypeAlias = "MainContext | WorkerContext"
 
 
-def extension(message: type) -> Callable[[Extension], Extension]:
+def extension(message: type | str) -> Callable[[Extension], Extension]:
     """Class decorator: this class is built, as `cls(message, context)`, for a typed configuration
     of this message type.
 
+    :param message: the class of the message; or the full name of a type that no message has, which
+        a configuration gives as a TypedStruct: then `message` is its `google.protobuf.Struct`
+        (`tcpmesh.config.fields.settings` reads one).
     :raise ValueError: where another class has claimed the type.
     """
-    name = message.DESCRIPTOR.full_name  # type: ignore[attr-defined]
+    kind: Any = Struct if isinstance(message, str) else message
+    name = message if isinstance(message, str) else kind.DESCRIPTOR.full_name
 
     def register(cls: Extension) -> Extension:
-        if _by_type.setdefault(name, (message, cls))[1] is not cls:
+        if _by_type.setdefault(name, (kind, cls))[1] is not cls:
             raise ValueError(f"{name} is registered for {_by_type[name][1]!r} already")
         return cls
 
@@ -279,7 +285,7 @@ def find(config: Any) -> tuple[Any, Any]:
 
     :raise UnknownExtension: where nothing understands its type.
     """
-    name = config.TypeName()
+    name = extension_type(config)
     if name not in _by_type:
         module = _module(name)
         if not module:
@@ -292,6 +298,9 @@ def find(config: Any) -> tuple[Any, Any]:
                 config,
             )
     message_type, cls = _by_type[name]
+    if config.TypeName() in TYPED_STRUCTS:
+        content: Any = unpack(config)
+        return cls, content.value
     message = message_type()
     config.Unpack(message)
     return cls, message
@@ -304,13 +313,13 @@ def build(config: Any, context: Context) -> Any:
     :raise BrokenExtension: where another package's class fails.
     """
     cls, message = find(config)
-    name = config.TypeName()
+    name = extension_type(config)
     try:
         return cls(message, context)
     except (Exception, SystemExit) as error:
         if cls.__module__.startswith("tcpmesh."):
             raise
-        problems = error.problems if isinstance(error, WrongConfig) else None
+        problems = error.problems if isinstance(error, WrongFields) else None
         reason = str(error) if problems else f"{type(error).__name__}: {error}"
         raise BrokenExtension(
             f"{_name_of(cls)}, the extension for {name}, cannot be built: {reason}",
@@ -342,7 +351,7 @@ def check_provides(built: Any, interface: InterfaceClass, config: Any) -> None:
     """
     missing = [name for name in interface.names(all=True) if not hasattr(built, name)]
     if missing:
-        text = f"{_name_of(type(built))}, the extension for {config.TypeName()}, has no"
+        text = f"{_name_of(type(built))}, the extension for {extension_type(config)}, has no"
         names = ", ".join(f"`{name}`" for name in sorted(missing))
         raise BrokenExtension(f"{text} {names}: see {interface.__name__}", config)
 

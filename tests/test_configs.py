@@ -332,3 +332,19 @@ def answering(status: int) -> type[BaseHTTPRequestHandler]:
             """Say nothing."""
 
     return Handler
+
+
+class TunnellingTests(SynchronousTestCase):
+    """tunnelling.yaml, on a network in memory."""
+
+    def test_asked(self) -> None:
+        """A client's tunnel is asked for with what the page says, and carries its bytes."""
+        made = mesh.Mesh((CONFIGS / "tunnelling.yaml").read_text())
+        proxy = made.upstream("127.0.0.1:8888")
+        client = made.connect("127.0.0.1:10000")
+        (asked,) = proxy.built
+        self.assertTrue(asked.received.startswith(b"CONNECT 127.0.0.1:22 HTTP/1.1\r\n"))
+        self.assertIn(b"\r\nx-client: 127.0.0.1\r\n", asked.received)
+        asked.transport.write(b"HTTP/1.1 200 OK\r\n\r\nSSH-2.0")
+        made.pump()
+        self.assertEqual(b"SSH-2.0", client.received)

@@ -17,6 +17,7 @@ from benchmarks.micro import __doc__ as theory
 from benchmarks.micro import costs, floor
 from benchmarks.micro.mesh import BareProxy, ProductProxy
 from benchmarks.micro.stopwatch import Stopwatch
+from benchmarks.proxies.route import FILTERING
 from tcpmesh.config import collector
 
 REPEATS = 4
@@ -47,16 +48,18 @@ def table(watch: Stopwatch) -> None:
 
         ours, less, least = lowest(product, relay, bare)
         print(f"{title:34}{ours:10.2f}{less:12.2f}{least:10.2f}", flush=True)
-    plain, *logged = lowest(*(partial(_logged, name) for name in ("bulk", "text", "json")))
+    plain, *logged = lowest(*(partial(_through, name) for name in ("bulk", "text", "json")))
     for title, spent in zip(("as text", "as JSON"), logged, strict=True):
         print(f"{f'one line of an access log {title}, µs':34}{spent - plain:10.2f}", flush=True)
+    plain, filtered = lowest(*(partial(_through, name) for name in FILTERING))
+    print(f"{'rbac and local_ratelimit, µs':34}{filtered - plain:10.2f}", flush=True)
     ours, least = costs.idle(ProductProxy), costs.idle(BareProxy)
     print(f"{'one idle connection, bytes':34}{ours:10.0f}{least:12.0f}")
     ours, least = costs.garbage(ProductProxy), costs.garbage(BareProxy)
     print(f"{'garbage per connection, objects':34}{ours:10.2f}{least:12.2f}")
 
 
-def _logged(listener: str) -> float:
+def _through(listener: str) -> float:
     """Microseconds of a connection of this listener, with the thread that writes logs."""
     return costs.connection(lambda: ProductProxy(listener), Stopwatch(clock=time.process_time_ns))
 

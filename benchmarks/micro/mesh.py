@@ -18,7 +18,7 @@ from benchmarks.backends import Backends
 from benchmarks.micro.sockets import MESSAGE, connected, expect, listening
 from benchmarks.micro.stopwatch import Stopwatch
 from benchmarks.proxies import Route, envoy_configuration
-from benchmarks.proxies.route import UNENCRYPTED
+from benchmarks.proxies.route import FILTERING, UNENCRYPTED
 from tcpmesh.config.load import load
 from tcpmesh.connection.relay import Direction, Relay
 from tcpmesh.net.epoll.network import EpollNetwork
@@ -128,7 +128,8 @@ class ProductProxy(Proxy):
     """What `twistd tcpmesh` runs for the benchmark's bootstrap: listener, tcp_proxy, cluster,
     statistics, limits and timers.
 
-    :param listener: which of the bootstrap's: `text` and `json` also log each connection.
+    :param listener: which of the bootstrap's: `text` and `json` also log each connection,
+        `chain` has filters.
     """
 
     def __init__(self, listener: str = "bulk") -> None:
@@ -136,7 +137,7 @@ class ProductProxy(Proxy):
         port = self.server.getsockname()[1]
         self._folder = TemporaryDirectory(prefix="tcpmesh-micro-")
         stem = Path(self._folder.name) / "log"
-        ports = dict.fromkeys(UNENCRYPTED, 0)
+        ports = dict.fromkeys((*UNENCRYPTED, *FILTERING), 0)
         text = envoy_configuration(Route(ports, Backends((port, port), port)), stem)
         bootstrap = load(config_yaml=text).bootstrap
         self._main, _ = assemble(bootstrap, bootstrap.node, self.network, Store())

@@ -22,7 +22,7 @@ from benchmarks.proxies.envoy import (
 from benchmarks.proxies.haproxy import haproxy_command, haproxy_version
 from benchmarks.proxies.nginx import nginx_proxy_command
 from benchmarks.proxies.portforward import portforward_command, portforward_version
-from benchmarks.proxies.route import ALL, PLAIN, Command, Route
+from benchmarks.proxies.route import ALL, OTHERS, PLAIN, Command, Route
 
 __all__ = ["PROXIES", "Command", "Proxy", "Route", "envoy_configuration"]
 
@@ -49,8 +49,8 @@ PROXIES = (
     Proxy("envoy", tools.envoy, envoy_command, envoy_version),
     Proxy("tcpmesh-2", tools.twistd, partial(tcpmesh_command, workers=2), tcpmesh_version),
     Proxy("envoy-2", tools.envoy, partial(envoy_command, workers=2), envoy_version),
-    Proxy("haproxy", lambda: tools.program("haproxy"), haproxy_command, haproxy_version),
-    Proxy("nginx", tools.nginx_stream_directive, nginx_proxy_command, tools.nginx_version),
+    Proxy("haproxy", lambda: tools.program("haproxy"), haproxy_command, haproxy_version, OTHERS),
+    Proxy("nginx", tools.nginx_stream_directive, nginx_proxy_command, tools.nginx_version, OTHERS),
     Proxy("portforward", tools.twistd, portforward_command, portforward_version, PLAIN),
 )
 """All contestants in the order of the report's columns; Envoy is the measure of the others."""

@@ -6,18 +6,39 @@ import json
 from pathlib import Path
 
 from benchmarks import tools
-from benchmarks.proxies.route import LOGGED, ORIGINATING, Command, Route, log_path, written
+from benchmarks.proxies.route import CHAIN, LOGGED, ORIGINATING, Command, Route, log_path, written
+
+_NETWORK = "type.googleapis.com/envoy.extensions.filters.network"
 
 _LISTENER = """\
   - name: {name}
     address: {{ socket_address: {{ address: 127.0.0.1, port_value: {port} }} }}
     filter_chains:
     - filters:
+{before}\
       - name: envoy.filters.network.tcp_proxy
         typed_config:
           "@type": type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy
           stat_prefix: {name}
           cluster: {name}
+"""
+
+_FILTERS = f"""\
+      - name: envoy.filters.network.rbac
+        typed_config:
+          "@type": {_NETWORK}.rbac.v3.RBAC
+          stat_prefix: chain
+          rules:
+            action: ALLOW
+            policies:
+              here:
+                permissions: [{{ any: true }}]
+                principals: [{{ remote_ip: {{ address_prefix: 127.0.0.0, prefix_len: 8 }} }}]
+      - name: envoy.filters.network.local_ratelimit
+        typed_config:
+          "@type": {_NETWORK}.local_ratelimit.v3.LocalRateLimit
+          stat_prefix: chain
+          token_bucket: {{ max_tokens: 1000000, tokens_per_fill: 1000000, fill_interval: 1s }}
 """
 
 _LOG = """\
@@ -101,7 +122,8 @@ def envoy_configuration(route: Route, stem: Path | None = None) -> str:
 
 
 def _listener(name: str, port: int, route: Route, stem: Path | None) -> str:
-    text = _LISTENER.format(name=name, port=port)
+    before = _FILTERS if name == CHAIN else ""
+    text = _LISTENER.format(name=name, port=port, before=before)
     if name in LOGGED and stem is not None:
         text += _LOG.format(path=log_path(stem, name), format=json.dumps(_FORMATS[name]))
     pair = route.pair(name)

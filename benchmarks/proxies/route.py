@@ -28,7 +28,14 @@ UNENCRYPTED, ENCRYPTED = (*PLAIN, *LOGGED), (*TERMINATING, *ORIGINATING)
 where nothing of TLS is loaded.
 """
 
-ALL = (*UNENCRYPTED, *ENCRYPTED)
+BARE, CHAIN = "bare", "chain"
+FILTERING = (BARE, CHAIN)
+"""Listeners that forward to the web backends: with nothing before tcp_proxy, and with rbac and
+local_ratelimit before it, which let everybody pass.
+"""
+
+OTHERS = (*UNENCRYPTED, *ENCRYPTED)
+ALL = (*OTHERS, *FILTERING)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from dataclasses import fields, replace
 from functools import partial
 from operator import attrgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zope.interface import implementer
 
@@ -28,6 +28,7 @@ from tcpmesh.cluster.hosts.stats import ClusterStats
 from tcpmesh.cluster.upstream.circuit_breakers import Breakers
 from tcpmesh.cluster.upstream.dialer import dialer_of
 from tcpmesh.cluster.upstream.http1_pools import Http1Pools
+from tcpmesh.cluster.upstream.http_options import tunnel_options
 from tcpmesh.cluster.upstream.outcomes import Outcomes
 from tcpmesh.cluster.upstream.own_connection import ConnectionUser, OwnConnection, pick
 from tcpmesh.cluster.upstream.pause import Pause
@@ -59,6 +60,9 @@ from tcpmesh.values.link import (
 )
 from tcpmesh.values.overload import CONNECTION_POOL_NEW_CONNECTION
 from tcpmesh.values.stream.stream_info import ClusterInfo
+
+if TYPE_CHECKING:
+    from tcpmesh.cluster.upstream.http2_pools import Http2Pools
 
 CONNECT_TIMEOUT = 5.0
 BUFFER_LIMIT = 1 << 20
@@ -117,7 +121,7 @@ class Cluster:
         """Whether a connection was ever made for a client."""
         self.hosts: tuple[Host, ...] = ()
         self._by_key: dict[int, Host] = {}
-        self._named: dict[Address, Host] = {}
+        self._named: dict[tuple[Address, str], Host] = {}
         self._by_address: dict[Address, Host] | None = None
         """What `host_at` looks in; `None` where hosts have changed since it was last made."""
         """Hosts that connections have named."""
@@ -153,6 +157,11 @@ class Cluster:
         """Where its connections come from, or `None` where each client makes its own."""
         if self.pools is not None and self.pools.looks_ahead:
             self._balancer = Lookahead(self._balancer)
+        self.speaks_http2 = has_http2(message)
+        """Whether its hosts are asked in HTTP/2, where they could be asked in HTTP/1.1."""
+        self.tunnel_options = tunnel_options(message)
+        if self.speaks_http2:
+            _import_http2()  # which would hold up the first request, and all others with it
         self._http2: IHttp2Upstream | None = None
         self._http1: IHttp1Upstream | None = None
         self._is_balanced = False
@@ -175,8 +184,8 @@ class Cluster:
         for host, flags in zip(hosts, told.flags, strict=True):
             self._set_flags(host, flags)
         if self._named_hosts is not None:
-            waiting = {a: host for a, host in self._named.items() if host.key is None}
-            self._named = waiting | {host.address: host for host in hosts}
+            waiting = {key: host for key, host in self._named.items() if host.key is None}
+            self._named = waiting | {_named(host.spec): host for host in hosts}
         moved = places.symmetric_difference((host, host.spec.priority) for host in hosts)
         if not moved:
             return
@@ -188,7 +197,7 @@ class Cluster:
     def _host(self, key: int, spec: HostSpec) -> Host:
         host = self._by_key.get(key)
         if host is None:
-            host = self._named.get(spec.address) if self._named else None
+            host = self._named.get(_named(spec)) if self._named else None
             if host is None or host.key is not None:
                 host = Host(spec, self._clock.seconds(), self)
             host.key = key
@@ -295,9 +304,9 @@ class Cluster:
         """The host for a spec that a connection has named, and of which main is to tell soon: known
         already, or new.
         """
-        host = self._named.get(spec.address)
+        host = self._named.get(_named(spec))
         if host is None:
-            host = self._named[spec.address] = Host(spec, self._clock.seconds(), self)
+            host = self._named[_named(spec)] = Host(spec, self._clock.seconds(), self)
         self._send(HostSeen(self.number, spec))
         return host
 
@@ -388,11 +397,6 @@ class Cluster:
         return self._http2
 
     @property
-    def speaks_http2(self) -> bool:
-        """Whether its hosts are asked in HTTP/2, where they could be asked in HTTP/1.1."""
-        return has_http2(self.message)
-
-    @property
     def http1(self) -> IHttp1Upstream:
         """Its hosts as requests of the proxy's own reach them, made with the first one."""
         if self._http1 is None:
@@ -467,11 +471,20 @@ class Cluster:
         )
 
 
-def _http2_pools(message: Any, cluster: Cluster, context: WorkerContext) -> IHttp2Upstream:
-    # Here, as only gRPC needs h2.
+def _named(spec: HostSpec) -> tuple[Address, str]:
+    """What connections tell of a host: two names may have one address."""
+    return spec.address, spec.hostname
+
+
+def _import_http2() -> type[Http2Pools]:
+    # Here, as only what speaks HTTP/2 needs h2.
     from tcpmesh.cluster.upstream.http2_pools import Http2Pools
 
-    return Http2Pools(message, cluster, context.network, context.random)
+    return Http2Pools
+
+
+def _http2_pools(message: Any, cluster: Cluster, context: WorkerContext) -> IHttp2Upstream:
+    return _import_http2()(message, cluster, context.network, context.random)
 
 
 def _stats(message: Any, store: Store) -> ClusterStats:

@@ -22,7 +22,7 @@ from tcpmesh.config.messages.copying import copy_into
 from tcpmesh.config.messages.reading import Reading
 from tcpmesh.config.messages.report import Report
 from tcpmesh.config.messages.scalars import Wrong
-from tcpmesh.config.messages.types import find_type
+from tcpmesh.config.messages.types import find_type, look_for_packages
 from tcpmesh.config.schema.finder import FINDER
 from tcpmesh.config.schema.newer import ENVOY
 from tcpmesh.config.support import unsupported
@@ -99,6 +99,7 @@ def load(
         text = "no configuration: name a file with --config or text with --config-yaml"
         raise ConfigError((Problem(Place(first), "", text),))
     _check_schema(first)
+    look_for_packages()
     readings: list[Reading] = []
     bootstrap = Bootstrap()
     # What has grown while the collector was paused it may look at afterwards, and others wait.

@@ -32,7 +32,7 @@ comes is kept up to the connection's buffer limit.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Any
 
@@ -76,6 +76,20 @@ class FilterManagerState(Enum):
 DECIDING = FilterManagerState.DECIDING
 ATTACHED = FilterManagerState.ATTACHED
 OVER = FilterManagerState.OVER
+DONE, STOP = FilterStatus.DONE, FilterStatus.STOP
+
+
+def close_for_filter(
+    connection: Connection, reason: str, flag: ResponseFlag, details: str, reset: bool
+) -> None:
+    """Close a client because a filter says so, as `FilterManager.close` has it."""
+    info = connection.stream_info
+    if debug_log.enabled:
+        debug_log.debug("[C{id}] closed by a filter: {reason}", id=info.id, reason=reason)
+    info.flags |= flag
+    info.termination_details = info.termination_details or details
+    why = CloseReason(EndedBy.PROXY, info.phase, Cause.FILTER, detail=reason)
+    connection.close(why, reason, reset=reset or bool(connection.transport.buffered))
 
 
 class NetworkFilter:
@@ -114,6 +128,44 @@ class ReadFilter:
         """Nothing has to be given back."""
 
 
+class ReadFilters:
+    """The read filters of a chain, and which of them have to be told what: most have an interest in
+    one event, and to tell them of others costs each connection.
+    """
+
+    __slots__ = ("all", "entering", "leaving", "seeing", "showing")
+
+    def __init__(self, filters: Sequence[Any]) -> None:
+        self.all = tuple(filters)
+        self.entering = tuple(
+            (index + 1, each.on_new_connection)
+            for index, each in enumerate(self.all)
+            if _overrides(each, "on_new_connection")
+        )
+        """Those to be told of a new connection, and how many have been then."""
+        self.leaving = tuple(
+            (index, each)
+            for index, each in enumerate(self.all)
+            if _overrides(each, "on_connection_lost")
+        )
+        """Those to be told of its end, and their places."""
+        self.showing = tuple(
+            (1 << index, index, each.on_data)
+            for index, each in enumerate(self.all)
+            if each.sees_data
+        )
+        """Those that want to see data, a bit for each, and their places."""
+        self.seeing = sum(bit for bit, _, _ in self.showing)
+
+
+def _overrides(each: Any, name: str) -> bool:
+    """Whether a filter does anything at an event."""
+    return getattr(type(each), name, None) is not getattr(ReadFilter, name)
+
+
+NO_FILTERS = ReadFilters(())
+
+
 class FilterManager(QuietHalfCloseableProtocol):
     """One connection in a chain with read filters; also what the last filter is the protocol of
     (see the module's text).
@@ -138,7 +190,7 @@ class FilterManager(QuietHalfCloseableProtocol):
     def __init__(
         self,
         connection: Connection,
-        filters: tuple[Any, ...],
+        filters: ReadFilters,
         attach: Callable[[Connection], None],
         failed: Callable[[], object] = lambda: None,
     ) -> None:
@@ -150,7 +202,8 @@ class FilterManager(QuietHalfCloseableProtocol):
         self._attach = attach
         self._failed = failed
         self._state = DECIDING
-        self._seeing = {index for index, each in enumerate(filters) if each.sees_data}
+        self._seeing = filters.seeing
+        """Which still want to see what the client sends."""
         self._entered = 0
         """How many filters have been told of the connection."""
         self._stopped: int | None = None
@@ -167,8 +220,30 @@ class FilterManager(QuietHalfCloseableProtocol):
 
     def start(self) -> None:
         """Begin with the first filter."""
-        self.connection.read_source = self.connection.transport.protocol = self
-        self._run(0)
+        connection = self.connection
+        connection.read_source = connection.transport.protocol = self
+        for entered, enter in self._filters.entering:
+            self._entered = entered
+            try:
+                status = enter(self)
+            except Exception:
+                self._fail(self._filters.all[entered - 1])
+                return
+            if status is STOP:
+                self._stopped = entered - 1
+                return
+            if self._state is OVER:
+                return
+        self._entered = len(self._filters.all)
+        if not self._seeing:
+            self._step_aside()
+        self._state = ATTACHED
+        self._attach(connection)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the connection is closed, or is being closed by a filter."""
+        return self._state is OVER
 
     # What filters may do
 
@@ -181,7 +256,7 @@ class FilterManager(QuietHalfCloseableProtocol):
         if self._stopped is not None and self._state is not OVER:
             position, self._stopped = self._stopped, None
             if done:
-                self._seeing.discard(position)
+                self._seeing &= ~(1 << position)
             self._run(position + 1)
 
     def close(
@@ -192,28 +267,23 @@ class FilterManager(QuietHalfCloseableProtocol):
         reset: bool = False,
     ) -> None:
         """Close the client at once, and whatever it was connected to: with a reset where it has not
-        taken all that was for it.
+        taken all that was for it, or a listener filter alone has seen what it has sent.
 
         :param reason: in Envoy's words, as DOWNSTREAM_LOCAL_CLOSE_REASON has it.
         :param flag: the response flags that this gives the connection.
         :param details: what CONNECTION_TERMINATION_DETAILS has to say.
         :param reset: whether with a reset in any case.
         """
+        info = self.connection.stream_info
+        is_unread = info.peeked and self._state is DECIDING and not self._held
         self._state = OVER
         self._held.clear()
-        connection = self.connection
-        info = connection.stream_info
-        if debug_log.enabled:
-            debug_log.debug("[C{id}] closed by a filter: {reason}", id=info.id, reason=reason)
-        info.flags |= flag
-        info.termination_details = info.termination_details or details
-        why = CloseReason(EndedBy.PROXY, info.phase, Cause.FILTER, detail=reason)
-        connection.close(why, reason, reset=reset or bool(connection.transport.buffered))
+        close_for_filter(self.connection, reason, flag, details, reset or is_unread)
 
     # The way through
 
     def _run(self, first: int) -> None:
-        for position in range(first, len(self._filters)):
+        for position in range(first, len(self._filters.all)):
             if not self._passes(position):
                 self._stopped = position
                 return
@@ -224,18 +294,19 @@ class FilterManager(QuietHalfCloseableProtocol):
 
     def _passes(self, position: int) -> bool:
         """Let one filter have what there is for it; whether things go on after it."""
-        each = self._filters[position]
+        each = self._filters.all[position]
+        is_seeing = self._seeing >> position & 1
         if position == self._entered:
             self._entered += 1
-            if self._ask(each, each.on_new_connection) is FilterStatus.STOP:
+            if self._ask(each, each.on_new_connection) is STOP:
                 return False
-        elif position == self._stopped and position not in self._seeing:
+        elif position == self._stopped and not is_seeing:
             return False
-        if position in self._seeing and (self._held or self._end) and self._state is not OVER:
+        if is_seeing and (self._held or self._end) and self._state is not OVER:
             status = self._ask(each, each.on_data, bytes(self._held), self._end)
-            if status is FilterStatus.DONE:
-                self._seeing.discard(position)
-            return status is not FilterStatus.STOP
+            if status is DONE:
+                self._seeing &= ~(1 << position)
+            return status is not STOP
         return True
 
     def _ask(self, each: Any, event: Callable[..., FilterStatus], *arguments: Any) -> FilterStatus:
@@ -245,12 +316,16 @@ class FilterManager(QuietHalfCloseableProtocol):
         try:
             return event(self, *arguments)
         except Exception:
-            info = self.connection.stream_info
-            log.failure("[C{id}] a network filter failed: {filter!r}", id=info.id, filter=each)
-            self._failed()
-            if self._state is not OVER:
-                self.close(FAILED)
-            return FilterStatus.STOP
+            self._fail(each)
+            return STOP
+
+    def _fail(self, each: Any) -> None:
+        """A filter has raised what is being handled."""
+        info = self.connection.stream_info
+        log.failure("[C{id}] a network filter failed: {filter!r}", id=info.id, filter=each)
+        self._failed()
+        if self._state is not OVER:
+            self.close(FAILED)
 
     def _hand_over(self) -> None:
         """No filter holds things up: the last one gets what there is."""
@@ -271,6 +346,7 @@ class FilterManager(QuietHalfCloseableProtocol):
             return
         if self._held:
             data, self._held = bytes(self._held), bytearray()
+            self.connection.stream_info.withheld = 0
             target.dataReceived(data)
         if not self._seeing:
             self._step_aside()
@@ -304,7 +380,8 @@ class FilterManager(QuietHalfCloseableProtocol):
     def resumeProducing(self) -> None:
         """The last filter's protocol wants bytes."""
         self.connection.transport.resumeProducing()
-        self._deliver()
+        if self._held or self._end:
+            self._deliver()
 
     # As the transport's protocol
 
@@ -312,11 +389,50 @@ class FilterManager(QuietHalfCloseableProtocol):
         """The client has sent something: show it to the filters that want to see it."""
         if self._state is OVER:
             return
+        if self._target is None or self._stopped is not None or self._held:
+            self._hold(data)
+            return
+        # All have let it pass so far, and nothing waits: the way of nearly all data.
+        for bit, position, show in self._filters.showing:
+            if not self._seeing & bit:
+                continue
+            try:
+                status = show(self, data, False)
+            except Exception:
+                self._fail(self._filters.all[position])
+                return
+            if status is DONE:
+                self._seeing &= ~bit
+            elif status is STOP:
+                self._stopped = position
+                self._hold(data, shown=True)
+                return
+            if self._state is OVER:
+                self.connection.stream_info.withheld += len(data)
+                return
+        self._target.dataReceived(data)
+        if not self._seeing:
+            self._step_aside()
+
+    def _hold(self, data: bytes, shown: bool = False) -> None:
+        """Keep it for a filter that holds things up, or until there is somebody to have it.
+
+        :param shown: whether all have seen it that are to.
+        """
+        info = self.connection.stream_info
+        info.withheld += len(data)
+        if self._state is OVER:
+            return
         self._held += data
-        self._run(0)
-        if len(self._held) >= (self.connection.transport.high_watermark or HELD_LIMIT):
+        if not shown:
+            self._run(0)
+        if self._held and self._is_full():
             self._paused = True
             self.connection.transport.pauseProducing()
+
+    def _is_full(self) -> bool:
+        """Whether as much is held as the client may have sent."""
+        return len(self._held) >= (self.connection.transport.high_watermark or HELD_LIMIT)
 
     def readConnectionLost(self) -> None:
         """The client has sent all it will: shown to the filters with what came before it."""
@@ -337,12 +453,14 @@ class FilterManager(QuietHalfCloseableProtocol):
         """
         self._state = OVER
         connection.read_source = connection.transport
-        for each in self._filters[: self._entered]:
+        for position, each in self._filters.leaving:
+            if position >= self._entered:
+                break
             try:
                 each.on_connection_lost(self)
             except Exception:
                 log.failure("a network filter failed: {filter!r}", filter=each)
                 self._failed()
-        self._filters = ()
+        self._filters = NO_FILTERS
         self._target = None
         self._owner.connection_lost(connection)

@@ -23,6 +23,12 @@ TCP_PROXY_CLUSTER = "envoy.tcp_proxy.cluster"
 IDLE_TIMEOUT_MS = "envoy.tcp_proxy.per_connection_idle_timeout_ms"
 """Where tcp_proxy looks for a `Long`: milliseconds that go before its `idle_timeout`."""
 
+DYNAMIC_HOST = "envoy.upstream.dynamic_host"
+DYNAMIC_PORT = "envoy.upstream.dynamic_port"
+"""Where clusters of the type dynamic_forward_proxy look for a `Text` and a `Number`: the server and
+the port that the client is for.
+"""
+
 
 @dataclass(frozen=True)
 class Untyped(StateObject):
@@ -203,8 +209,8 @@ FACTORIES: dict[str, Factory] = {
     TCP_PROXY_CLUSTER: ClusterName,
     "envoy.tcp_proxy.disable_tunneling": lambda text: Flag(text == "true"),
     IDLE_TIMEOUT_MS: _long,
-    "envoy.upstream.dynamic_host": Text,
-    "envoy.upstream.dynamic_port": _number,
+    DYNAMIC_HOST: Text,
+    DYNAMIC_PORT: _number,
 }
 """What makes an object of a text, by Envoy's `factory_key`; `None` where the text is not fit for
 that kind.

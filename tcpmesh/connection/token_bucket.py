@@ -27,11 +27,11 @@ SECOND = 1_000_000_000
 class Pace:
     """How the moment of a bucket moves on; nanoseconds."""
 
-    __slots__ = ("_token", "full")
+    __slots__ = ("full", "token")
 
     def __init__(self, bucket: Bucket) -> None:
-        self._token = max(1, round(SECOND / bucket.per_second))
-        self.full = bucket.most * self._token
+        self.token = max(1, round(SECOND / bucket.per_second))
+        self.full = bucket.most * self.token
         """What it takes to fill it.  A moment is kept as one that is later by this, so that 0 is a
         bucket that has been full since the clock began.
         """
@@ -39,12 +39,12 @@ class Pace:
     def after(self, moment: int, now: int) -> int:
         """The moment of a bucket when a token is taken; 0 where there is none."""
         # Not earlier than that of a full bucket, and then a token later.
-        after = max(moment, now) + self._token
+        after = max(moment, now) + self.token
         return after if after <= now + self.full else 0
 
     def wait(self, moment: int, now: int) -> int:
         """How long it is until there is a token."""
-        return max(moment + self._token - self.full - now, 0)
+        return max(moment + self.token - self.full - now, 0)
 
 
 class TokenBucket:
@@ -54,17 +54,20 @@ class TokenBucket:
     :param count: of this bucket alone; nanoseconds.
     """
 
-    __slots__ = ("_clock", "_count", "_pace")
+    __slots__ = ("_count", "_full", "_now", "_token")
 
     def __init__(self, bucket: Bucket, clock: IReactorTime, count: SharedCount) -> None:
-        self._clock = clock
+        self._now = clock.seconds
         self._count = count
-        self._pace = Pace(bucket)
+        pace = Pace(bucket)
+        self._token, self._full = pace.token, pace.full
 
     def take(self) -> bool:
         """One token, if there is one."""
-        after = self._pace.after(self._count.highest, int(self._clock.seconds() * SECOND))
-        if not after:
+        # As `Pace.after`, without its calls: each client takes one.
+        now, moment = int(self._now() * SECOND), self._count.highest
+        after = (moment if moment > now else now) + self._token
+        if after > now + self._full:
             return False
         self._count.own = after
         return True

@@ -122,6 +122,10 @@ def facts_of(transport: Any) -> TlsFacts:
     return found
 
 
-def shakes_hands(transport: Any) -> bool:
-    """Whether TLS is still to be agreed on: then `when_ready` of the transport tells the end."""
-    return hasattr(transport, "when_ready") and not transport.is_ready
+def handshake_of(transport: Any) -> Any:
+    """Whose `when_ready` tells the end of the handshake of TLS, where that is still to come."""
+    while not hasattr(transport, "when_ready"):
+        transport = getattr(transport, "below", None)
+        if transport is None:
+            return None
+    return None if transport.is_ready else transport

@@ -27,6 +27,16 @@ class IHttp2Upstream(Interface):
         :return: the `tcpmesh.rpc.http2.stream.Http2Stream`.
         """
 
+    def tunnel(host: Any, fields: Any, observer: Any, told: Any, client: int) -> Any:
+        """Ask a host for a tunnel; the observer may hear before this returns that there is none.
+
+        :param observer: a `tcpmesh.rpc.http2.tunnel.AskingObserver`.
+        :param told: what the transport socket of a connection is told, the
+            `TransportSocketOptions`.
+        :param client: the number of the client's connection.
+        :return: the `tcpmesh.rpc.http2.tunnel.Http2Tunnel`.
+        """
+
     def drain(hosts: Any) -> None:
         """These hosts get no more requests."""
 
@@ -183,6 +193,31 @@ class INamedHostsDiscovery(IDiscovery):
 
     def hosts_unused(hosts: Sequence[HostSpec]) -> None:
         """These are in use no more."""
+
+
+class INameCaches(Interface):
+    """The DNS caches of the whole proxy; belongs to main."""
+
+    def get(message: Any) -> Any:
+        """The `tcpmesh.cluster.names.cache.NameCache` of a `DnsCacheConfig`, made for the first one
+        that asks.
+
+        :raise tcpmesh.registry.BrokenExtension: where another configuration has its name.
+        """
+
+
+class INameTables(Interface):
+    """What a worker knows of them."""
+
+    def hold(message: Any, config: Any = None) -> Any:
+        """The `tcpmesh.cluster.names.tables.NameTable` of a `DnsCacheConfig`.
+
+        :param config: the `google.protobuf.Any` that it is part of, to name it where it is refused.
+        :raise tcpmesh.registry.BrokenExtension: where another configuration has its name.
+        """
+
+    def release(table: Any) -> None:
+        """Give one back."""
 
 
 class IDnsResolver(Interface):

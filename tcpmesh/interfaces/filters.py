@@ -109,6 +109,15 @@ class IStoppableFilter(INetworkFilter):
         """
 
 
+class IReleasedFilter(INetworkFilter):
+    """One that wants to know when nobody will be attached any more: after `close` those may still
+    be that other filters of the chain have held up.
+    """
+
+    def release() -> None:
+        """The last client of the chain has left, and none comes any more."""
+
+
 class ILogsConnections(INetworkFilter):
     """One that has access logs of its own, which get a record of each connection that was accepted,
     once it has ended.
@@ -183,6 +192,63 @@ class IReadFilter(Interface):
         """The chain takes no more connections; those attached are served to their end, then the
         statistics go.
         """
+
+
+class IFilterFactory(Interface):
+    """What the `typed_config` of a network filter builds that changes the bytes of its connections:
+    one for each chain.
+
+    `tcpmesh.connection.byte_filters.base.FilterFactory` is one to build upon.  A chain that has one
+    pays for it with each byte; `IReadFilter` is for those that only look.
+    """
+
+    terminal = Attribute("False.")
+
+    def build_filter(callbacks: Any) -> IByteFilter:
+        """The filter of a new connection.
+
+        :param callbacks: what it may do, a
+            `tcpmesh.connection.byte_filters.callbacks.FilterCallbacks`.
+        """
+
+    def close() -> None:
+        """The chain takes no more connections; those attached are served to their end, then the
+        statistics go.
+        """
+
+
+class IByteFilter(Interface):
+    """The filter of one connection, which sees its bytes in both directions and may change them.
+
+    `tcpmesh.connection.byte_filters.base.ByteFilter` is one that does nothing.
+    """
+
+    def on_new_connection() -> FilterStatus:
+        """The connection is new.
+
+        :return: STOP to hold up the filters after this one, and with them the upstream connection,
+            until `callbacks.resume`.
+        """
+
+    def on_data(data: bytearray, end: bool) -> FilterStatus:
+        """The client has sent this and, with `end`, all it will: the filters before have let it
+        pass.
+
+        What is in `data` when this returns goes on to the next filter; it may be changed, cut and
+        added to, in place.
+
+        :return: CONTINUE; DONE where this filter wants to see no more; or STOP to keep what is in
+            `data`, and the end: this is called again with it and what comes later, or with
+            `callbacks.retry_data`.
+        """
+
+    def on_write(data: bytearray, end: bool) -> FilterStatus:
+        """This is for the client, and with `end` it is all: likewise, in the reverse order of
+        filters.
+        """
+
+    def on_connection_lost() -> None:
+        """The connection is over."""
 
 
 class ITransportSocketFactory(Interface):

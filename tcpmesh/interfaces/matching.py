@@ -33,3 +33,10 @@ class IPrincipal(Interface):
 
         :param info: its `tcpmesh.values.stream.stream_info.StreamInfo`.
         """
+
+
+class IRequestIds(Interface):
+    """What a `request_id_extension` builds: where the ids of requests come from."""
+
+    def new() -> str:
+        """Another id."""

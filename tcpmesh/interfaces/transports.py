@@ -167,6 +167,15 @@ class IPausable(IListeningPort):
         """Accept again, unless somebody else has asked for a pause."""
 
 
+class IAdopts(Interface):
+    """A listening port that goes on with connections that others have accepted."""
+
+    def adopt(descriptor: int) -> None:
+        """Serve a connection as if it had been accepted here, also once the port is closed.  The
+        descriptor is the port's from then on.
+        """
+
+
 class ICountsAccepts(Interface):
     """A server factory that wants to know how many connections come at a time."""
 
@@ -200,7 +209,12 @@ class INetwork(Interface):
         :raise tcpmesh.net.listen.BindError: where one cannot be as the options say.
         """
 
-    def listen(sock: Any, factory: Any, accepts_per_event: int = 0) -> IListeningPort:
+    def listen(
+        sock: Any,
+        factory: Any,
+        accepts_per_event: int = 0,
+        passes: Callable[[int], bool] | None = None,
+    ) -> IListeningPort:
         """Accept connections of `sock` (of `bind`, and listening: `tcpmesh.net.listen.open_socket`)
         for `factory`.
 
@@ -208,8 +222,10 @@ class INetwork(Interface):
         it gets as address is of no use: the transport's `getPeer` tells it, where it is asked for.
         It may be an `ICountsAccepts`.
 
+        :param passes: asked for each connection, by its descriptor, whether somebody else has it
+            now; of sockets of the system only.
         :return: the port; an `IHandsOver` where sockets can be handed over, an `IPausable` where
-            clients can be let wait.
+            clients can be let wait, an `IAdopts` where there is `passes`.
         """
 
     def connect(

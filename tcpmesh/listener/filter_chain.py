@@ -12,15 +12,23 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
 
+from zope.interface.interface import InterfaceClass
+
+from twisted.internet.interfaces import IReactorTime
+
+from tcpmesh.config.absent.watchers import is_watcher
+from tcpmesh.connection.byte_filters.transport import FilteredTransport
 from tcpmesh.connection.connection import Connection
-from tcpmesh.connection.filters import FilterManager
+from tcpmesh.connection.filters import FilterManager, ReadFilters
 from tcpmesh.connection.transport_sockets import transport_socket
 from tcpmesh.interfaces import (
     IDownstreamTransportSocketFactory,
+    IFilterFactory,
     ILogsConnections,
     IMovesClients,
     INetworkFilter,
     IReadFilter,
+    IReleasedFilter,
     IStoppableFilter,
 )
 from tcpmesh.listener.draining import ChainDrain, ListenerDrain
@@ -88,13 +96,17 @@ class ChainFilters:
         with all_or_nothing() as undo:
             undo.callback(self.release)
             undo.callback(self.close)
-            for index, entry in enumerate(message.filters, 1):
-                check = partial(_check_place, entry, index, len(message.filters))
+            entries = [each for each in message.filters if not is_watcher(each)]
+            for index, entry in enumerate(entries, 1):
+                check = partial(_check_place, entry, index, len(entries))
                 self.filters.append(build_checked(entry.typed_config, context, check))
             last = self.filters[-1] if self.filters else None
             if ILogsConnections.providedBy(last) and last.access_logs is not None:
                 self.access_logs = last.access_logs.hold()
-            self.attach = _way_through(self.filters, listener) if self.filters else listener.reject
+            if self.filters:
+                self.attach = _way_through(self.filters, listener, context.network.clock)
+            else:
+                self.attach = listener.reject
             self._socket = transport_socket(message, IDownstreamTransportSocketFactory, context)
             if self._socket is not None:
                 handshakes = Handshakes(
@@ -153,6 +165,9 @@ class ChainFilters:
         if self._holders:
             return
         self._counts.close()
+        for network_filter in self.filters:
+            if IReleasedFilter.providedBy(network_filter):
+                network_filter.release()
         logs, self.access_logs = self.access_logs, None
         if logs is not None:
             logs.close()
@@ -258,12 +273,17 @@ def _check_place(entry: Any, index: int, count: int, network_filter: Any) -> Non
     if getattr(network_filter, "terminal", is_last) is not is_last:
         kind = "terminal" if network_filter.terminal else "non-terminal"
         raise BrokenExtension(f"{kind} filter {entry.name!r} is number {index} of {count}", config)
-    check_provides(network_filter, INetworkFilter if is_last else IReadFilter, config)
+    changes = not is_last and IFilterFactory.providedBy(network_filter)
+    before: InterfaceClass = IFilterFactory if changes else IReadFilter
+    check_provides(network_filter, INetworkFilter if is_last else before, config)
 
 
-def _way_through(filters: Sequence[Any], listener: Serving) -> Callable[[Connection], None]:
+def _way_through(
+    filters: Sequence[Any], listener: Serving, clock: IReactorTime
+) -> Callable[[Connection], None]:
     *before, last = filters
     read_filters = tuple(before)
+    told = ReadFilters(read_filters)
 
     def serve(connection: Connection) -> None:
         last.on_accept(connection)
@@ -271,6 +291,18 @@ def _way_through(filters: Sequence[Any], listener: Serving) -> Callable[[Connect
 
     def filtered(connection: Connection) -> None:
         last.on_accept(connection)
-        FilterManager(connection, read_filters, last.attach, listener.on_filter_failed).start()
+        FilterManager(connection, told, last.attach, listener.on_filter_failed).start()
 
+    def changed(connection: Connection) -> None:
+        below = connection.transport
+        transport = FilteredTransport(clock)
+        connection.transport = connection.read_source = transport
+        transport.protocol = connection
+        below.protocol = transport
+        transport.makeConnection(below)
+        last.on_accept(connection)
+        transport.run(connection, read_filters, last.attach, listener.on_filter_failed)
+
+    if any(IFilterFactory.providedBy(each) for each in before):
+        return changed
     return filtered if read_filters else serve

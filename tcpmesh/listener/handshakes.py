@@ -76,6 +76,7 @@ class Handshakes:
         if self.deadline is not None:
             self.deadline.add(handshake)
         connection.transport = connection.read_source = wrapper
+        connection.stream_info.peeked = False  # the handshake takes them
         wrapper.protocol = connection
         below.protocol = wrapper
         wrapper.makeConnection(below)

@@ -7,8 +7,9 @@ listener, whose clients come from this process itself, has a place of another ki
 
 from __future__ import annotations
 
+import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from twisted.internet.interfaces import IListeningPort
@@ -20,7 +21,7 @@ from tcpmesh.config.fields.values import (
     socket_options,
 )
 from tcpmesh.connection.transport_sockets import HOPS, Hops
-from tcpmesh.interfaces import IHandsOver, INetwork, IPausable
+from tcpmesh.interfaces import IAdopts, IHandsOver, INetwork, IPausable
 from tcpmesh.net.internal.listeners import InternalListeners
 from tcpmesh.net.internal.transport import InternalTransport
 from tcpmesh.net.listen import open_socket, take_over
@@ -45,6 +46,8 @@ class ListenSocket:
         self._sock: Any = None
         self._is_taken_over = self._is_given = False
         self._port: IListeningPort | None = None
+        self._adopts: Any = None
+        """The port, also once it is closed, where connections may come from other workers."""
         self._beside: list[ListenSocket] = []
         """Sockets of the same address whose queues a process before this one has left."""
         self._is_paused = False
@@ -117,9 +120,10 @@ class ListenSocket:
         """Another descriptor of the listening socket; `None` where there is none to be had."""
         return self._port.duplicate() if IHandsOver.providedBy(self._port) else None
 
-    def open(self, factory: Any) -> bool:
+    def open(self, factory: Any, passes: Callable[[int], bool] | None = None) -> bool:
         """Let clients in; whether it was not open before.
 
+        :param passes: see `tcpmesh.interfaces.INetwork.listen`.
         :raise tcpmesh.net.listen.BindError: where the system refuses to listen on what it let us
             bind.
         """
@@ -127,12 +131,25 @@ class ListenSocket:
             return False
         if not self._is_given:  # main has let clients wait there, while it was privileged
             self._listen()
-        self._port = self._network.listen(self._sock, factory, self.options.accepts_per_event)
+        most = self.options.accepts_per_event
+        self._port = port = self._network.listen(self._sock, factory, most, passes)
+        self._adopts = port if passes is not None and IAdopts.providedBy(port) else None
         if self._is_paused and IPausable.providedBy(self._port):
             self._port.pause_accepting()
         for each in self._beside:
-            each.open(factory)
+            each.open(factory, passes)
         return True
+
+    def adopt(self, descriptor: int) -> None:
+        """Serve a client that another worker has accepted."""
+        if self._adopts is None:
+            os.close(descriptor)
+        else:
+            self._adopts.adopt(descriptor)
+
+    def let_go(self) -> None:
+        """Nobody is adopted any more: it knows the listener no longer."""
+        self._adopts = None
 
     def _listen(self) -> None:
         if self._is_taken_over and self.address.family == socket.AF_UNIX:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -18,6 +20,7 @@ from tcpmesh.config.fields.values import binds_to_port
 from tcpmesh.connection.connection import Connection
 from tcpmesh.interfaces import ICountsAccepts
 from tcpmesh.listener.accept_limit import NO_LIMIT, AcceptLimit, counts_for_all, limits_of
+from tcpmesh.listener.balancing.exact import ExactBalance, IPassing, are_balanced
 from tcpmesh.listener.draining import ListenerDrain, ProxyDrain
 from tcpmesh.listener.filter_chain import FilterChain
 from tcpmesh.listener.filter_chains import FilterChains
@@ -96,6 +99,7 @@ class Listener(ServerFactory):
         self._limit: AcceptLimit | None = None
         self._open: SharedCount | None = None
         """How many clients there are, for a limit; `None` as long as there was none."""
+        self._balance: ExactBalance | None = None
         self._closed = False
         self._stopped: Deferred[None] | None = None
         self._binds = binds_to_port(message)
@@ -186,8 +190,41 @@ class Listener(ServerFactory):
         :raise tcpmesh.net.listen.BindError: where the system refuses to listen on what it let us
             bind.
         """
-        for each in self.listen_sockets:
-            each.open(self)
+        balance = self._balance
+        if balance is None:
+            for each in self.listen_sockets:
+                each.open(self)
+            return
+        for place, each in enumerate(self.listen_sockets):
+            each.open(self, partial(balance.passes, place))
+        balance.opened()
+
+    def share_clients(self, passing: IPassing) -> None:
+        """Pass clients to other workers, and take theirs, where that is configured."""
+        if not are_balanced(self.message):
+            return
+        self.count()
+        assert self._open is not None
+        self._balance = ExactBalance(self.name, self._counts, self._open, self._count_here, passing)
+
+    @property
+    def key(self) -> bytes:
+        """What workers that pass clients to each other call it; empty where they do not."""
+        return self._balance.key if self._balance is not None else b""
+
+    def have_come(self) -> None:
+        """All clients that were passed to this worker are here."""
+        if self._balance is not None:
+            self._balance.emptied()
+
+    def adopt(self, place: int, descriptor: int) -> None:
+        """Serve a client that another worker has accepted, at one of the addresses."""
+        if self._balance is None or place >= len(self.listen_sockets):
+            os.close(descriptor)
+            return
+        self._balance.receives()
+        self.listen_sockets[place].adopt(descriptor)
+        self._count_again()
 
     def update(self, message: Any, found: Difference | None) -> list[FilterChain]:
         """It has the filter chains of this message now, which differs in nothing else.
@@ -201,6 +238,8 @@ class Listener(ServerFactory):
 
     def stop_listening(self) -> None:
         """Accept no more clients; it stays what it is otherwise."""
+        if self._balance is not None:
+            self._balance.closed()
         for each in self.listen_sockets:
             each.close()
 
@@ -275,6 +314,11 @@ class Listener(ServerFactory):
         self._open.own = self._count_here()
         return self._open.total
 
+    def _count_again(self) -> None:
+        """Clients may have come or gone, and somebody goes by how many there are."""
+        if self._open is not None:
+            self._open.own = self._count_here()
+
     def _count_here(self) -> int:
         return self.open_connections + self.inspected
 
@@ -288,6 +332,10 @@ class Listener(ServerFactory):
         # Those below know it, and all would be a cycle.
         self._chains.let_go()
         self._first = self._filters = None
+        if self._balance is not None:
+            self._balance = None
+            for each in self.listen_sockets:
+                each.let_go()
         if self._stopped is not None:
             stopped, self._stopped = self._stopped, None
             stopped.callback(None)
@@ -300,9 +348,15 @@ class Listener(ServerFactory):
         self._look_whether_gone()
 
     def inspections_ended(self) -> None:
-        """No client is being looked at any more."""
-        if self._closed:
+        """A client is not looked at any more: none is, or how many are is of interest."""
+        self._count_again()
+        if self._closed and self._filters is not None and not self._filters.active:
             self._close_chain()
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether somebody goes by how many clients there are at each moment."""
+        return self._balance is not None
 
     # Its clients
 
@@ -312,7 +366,7 @@ class Listener(ServerFactory):
             if not self._limit.admits():
                 return None
             if self._open is not None:
-                self._open.own += 1  # at once, for other workers
+                self._open.own = self._count_here() + 1  # at once, for other workers
         return Connection(self._first, next(self._ids))
 
     def connections(self) -> Iterator[tuple[Connection, ...]]:
@@ -375,6 +429,7 @@ class Listener(ServerFactory):
         reason = CloseReason(EndedBy.PROXY, info.phase, Cause.NO_FILTER_CHAIN)
         connection.close(reason, reset=info.peeked)
         self.log_unserved(info)
+        self._count_again()
 
     def reject(self, connection: Connection) -> None:
         """A chain without filters closes its clients, and counts them as if its filters were still
@@ -395,7 +450,7 @@ class Listener(ServerFactory):
         """A client of this chain is gone."""
         info = connection.stream_info
         self.open_connections -= 1
-        if self._open is not None:
+        if self._open is not None:  # not a method: it would cost a call
             self._open.own = self._count_here()
         info.ended = now = self._clock.seconds()
         # Not a method: it would cost more than what it does.
@@ -434,8 +489,7 @@ class Listener(ServerFactory):
 
     def _count_moved(self, count: int) -> None:
         self.open_connections += count
-        if self._open is not None:
-            self._open.own = self._count_here()
+        self._count_again()
         self.stats.moved(count)
 
     @property

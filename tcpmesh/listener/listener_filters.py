@@ -67,7 +67,11 @@ class Serving(Protocol):
         """Serve a client that another listener has accepted."""
 
     def inspections_ended(self) -> None:
-        """No client is being looked at any more."""
+        """No client is being looked at any more, or one where `is_counted`."""
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether it wants to know of each."""
 
     def keep_addresses(self, connection: Connection) -> None:
         """Have the transport find out its addresses, where they will be logged."""
@@ -193,7 +197,7 @@ class ListenerFilterManager:
 
     def _release(self, connection: Connection) -> None:
         self._connections.discard(connection)
-        if not self._connections:
+        if not self._connections or self._listener.is_counted:
             self._listener.inspections_ended()
 
 

@@ -6,6 +6,7 @@ listener that replaces another takes over its sockets, and is there before that 
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -15,6 +16,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from tcpmesh.accesslog.opening import CannotLog
 from tcpmesh.connection.connection import Connection
 from tcpmesh.listener.accept_limit import GLOBAL_KEY, LISTENER_PREFIX
+from tcpmesh.listener.balancing.passing import Passing
 from tcpmesh.listener.draining import ProxyDrain, is_in
 from tcpmesh.listener.filter_chain import FilterChain
 from tcpmesh.listener.listener import Listener
@@ -84,6 +86,11 @@ class Listeners:
         self._behind: set[int] = set()
         """Those of which an update could not be built here, though it could elsewhere."""
         self._is_started = False
+        self._passing: Passing | None = None
+        self._balanced: dict[bytes, Listener] = {}
+        """Those whose clients workers pass to each other."""
+        self._adopting: set[Listener] = set()
+        """Those that have got some."""
         for prefix in (LISTENER_PREFIX, GLOBAL_KEY):
             context.runtime.watch(prefix, lambda keys: self._limits_change())
         self._overload = overload = context.overload
@@ -165,8 +172,11 @@ class Listeners:
 
     def stop(self) -> Deferred[None]:
         """Accept no more clients anywhere and close those there are; fires when they are gone."""
+        if self._passing is not None:
+            self._passing.close()
         stopping = [each.stop() for each in self._all()]
         self._listeners.clear()
+        self._balanced.clear()
         self._by_address = None
         return gatherResults(stopping).addCallback(lambda _: None)
 
@@ -204,6 +214,8 @@ class Listeners:
         except REFUSED as e:
             self._send(refusal(told.listener, e))
             return
+        if listener.key:
+            self._balanced[listener.key] = listener
         self._close(told.predecessor)
 
     def _build(self, told: AddListener, sockets: Sequence[Any]) -> Listener:
@@ -216,9 +228,33 @@ class Listeners:
                 listener.bind(self._listeners.get(told.predecessor))
             elif sockets:
                 listener.take_sockets(sockets, told.sockets)
+            if self._passing is not None:
+                listener.share_clients(self._passing)
             if self._is_started:
                 listener.open()
         return listener
+
+    def share_clients(self, clock: Any, index: int, sockets: Sequence[Any]) -> None:
+        """There are listeners whose clients workers pass to each other over these sockets: see
+        `tcpmesh.listener.balancing.passing`.
+        """
+        self._passing = Passing(clock, index, sockets, self._adopt, self._have_come)
+        if self._is_started:
+            self._passing.start()
+
+    def _adopt(self, key: bytes, place: int, descriptor: int) -> None:
+        """Another worker has accepted a client that is to be served here."""
+        listener = self._balanced.get(key)
+        if listener is None:
+            os.close(descriptor)
+        else:
+            listener.adopt(place, descriptor)
+            self._adopting.add(listener)
+
+    def _have_come(self) -> None:
+        """All who were on the way are here."""
+        while self._adopting:
+            self._adopting.pop().have_come()
 
     def _update(self, told: UpdateChains) -> None:
         listener = self._listeners.get(told.listener)
@@ -248,6 +284,8 @@ class Listeners:
         self._behind.discard(number)
         listener = self._listeners.pop(number, None)
         if listener is not None:
+            if self._balanced.get(listener.key) is listener:
+                del self._balanced[listener.key]
             listener.close()
             self._leaving[number] = listener
             self._by_address = None
@@ -285,6 +323,8 @@ class Listeners:
                 self._send(ListenerRefused(number, Refusal.ADDRESS, str(e)))
                 return
             self._tell_bound(number)
+        if self._passing is not None:
+            self._passing.start()
 
     def _tell_bound(self, number: int) -> None:
         self._by_address = None

@@ -31,9 +31,11 @@ class NetworkAbove:
         """As the network below does."""
         return self.below.take_rest(address, options)
 
-    def listen(self, sock: Any, factory: Any, accepts_per_event: int = 0) -> Any:
+    def listen(
+        self, sock: Any, factory: Any, accepts_per_event: int = 0, passes: Any = None
+    ) -> Any:
         """As the network below does."""
-        return self.below.listen(sock, factory, accepts_per_event)
+        return self.below.listen(sock, factory, accepts_per_event, passes)
 
     def stop(self) -> Any:
         """Stop the network below, and with it all that stands on it."""

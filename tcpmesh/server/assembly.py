@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 from tcpmesh.accesslog.manager import AccessLogManager
 from tcpmesh.interfaces import IAccessLogManager, INetwork
-from tcpmesh.registry import this_process
 from tcpmesh.server.link.link import ILink, default_link
 from tcpmesh.server.main import Main
 from tcpmesh.server.worker import Worker, worker_store
@@ -18,6 +17,7 @@ from tcpmesh.stats.store import Store
 from tcpmesh.values.all_or_nothing import all_or_nothing
 from tcpmesh.values.server_options import ServerOptions
 from tcpmesh.values.shared.memory import MainCounts
+from tcpmesh.values.workers import only_process
 
 DEFAULT_OPTIONS = ServerOptions()
 
@@ -97,7 +97,7 @@ def assemble_main(
     options: ServerOptions = DEFAULT_OPTIONS,
     make_access_logs: Callable[..., IAccessLogManager] = AccessLogManager,
     generation: int = 1,
-    processes: Callable[[], Sequence[int]] = this_process,
+    processes: Callable[[], Sequence[int]] = only_process,
 ) -> AssembledMain:
     """As `assemble`, for a proxy with several workers: these are yet to join.
 

@@ -23,11 +23,12 @@ from tcpmesh.accesslog.manager import AccessLogManager
 from tcpmesh.cluster.cluster import Cluster
 from tcpmesh.cluster.discovery.dns import named_resolver
 from tcpmesh.cluster.manager import ClusterManager
+from tcpmesh.cluster.names.cache import NameCaches
 from tcpmesh.config.fields.tls.secrets import static_secrets
 from tcpmesh.interfaces import IAccessLogManager, INetwork, IStatsSink
 from tcpmesh.listener.manager import ListenerManager
 from tcpmesh.net.internal.listeners import BUFFER
-from tcpmesh.registry import MainContext, build, this_process
+from tcpmesh.registry import MainContext, build
 from tcpmesh.runtime.layers import Layers
 from tcpmesh.server.certificates import Certificates
 from tcpmesh.server.discovery.discoveries import Discoveries
@@ -62,7 +63,7 @@ from tcpmesh.values.overload import NO_OVERLOAD_MANAGER
 from tcpmesh.values.server_options import ServerOptions
 from tcpmesh.values.shared.secrets import SecretTable
 from tcpmesh.values.statuses import ChainStatus, ClusterStatus, ListenerStatus, TlsContextStatus
-from tcpmesh.values.workers import only_worker, worker_name
+from tcpmesh.values.workers import only_process, only_worker, worker_name
 
 HEARD = 2.0
 """Seconds that workers have for beginning to serve."""
@@ -91,7 +92,7 @@ class Main:
         make_access_logs: Callable[..., IAccessLogManager] = AccessLogManager,
         several: Workers | None = None,
         generation: int = 1,
-        processes: Callable[[], Sequence[int]] = this_process,
+        processes: Callable[[], Sequence[int]] = only_process,
     ) -> None:
         self._bootstrap = bootstrap
         self._static_secrets = tuple(bootstrap.static_resources.secrets)
@@ -107,14 +108,13 @@ class Main:
         """Clients of each worker, as last told."""
         self._levels: LogLevels | None = None
         self._prepared: Deferred[None] = Deferred()
-        self.access_logs = make_access_logs(
-            store,
-            network.clock,
-            options.file_flush_interval_msec,
-            options.file_flush_min_size_kb,
-        )
+        flush = options.file_flush_interval_msec, options.file_flush_min_size_kb
+        self.access_logs = make_access_logs(store, network.clock, *flush)
         self.layers = Layers(bootstrap, node.cluster, store, send)
+        self.names = NameCaches(send)
+        """The DNS caches that clients' names are looked up in."""
         self.context = self._context(network, store, random, node, processes)
+        self.names.serve(self.context)
         extensions = (build(e.typed_config, self.context) for e in bootstrap.bootstrap_extensions)
         self._internal_buffer = next((each.internal_buffer for each in extensions), BUFFER)
         self.secrets = SecretDiscoveries(
@@ -124,11 +124,7 @@ class Main:
         self.certificates = Certificates(self.context.secrets)
         self.sinks: list[IStatsSink] = []
         self.clusters = ClusterManager(self.context, send, self.secrets.hold, self._workers)
-        self.overload = (
-            OverloadManager(bootstrap.overload_manager, self.context, send)
-            if bootstrap.HasField("overload_manager")
-            else None
-        )
+        self.overload = self._overload_manager()
         joined = several.joined if several is not None else only_worker
         self.giving = Giving(send, self._tell, network.clock, joined)
         """Clients that go to the process that takes over."""
@@ -138,33 +134,37 @@ class Main:
         """What workers are asked about connections."""
         self.steering = Steering(self.clusters, self.live, network.clock, send)
         """What operators do with clusters and hosts."""
-        self.listeners = ListenerManager(
-            store,
-            send,
-            network.clock,
-            float(options.drain_time_s),
-            self.secrets.hold,
-            self._workers,
-        )
+        drain, hold = float(options.drain_time_s), self.secrets.hold
+        self.listeners = ListenerManager(store, send, network.clock, drain, hold, self._workers)
         self.discoveries = Discoveries(
             bootstrap, self.clusters, self.listeners, self.layers, store, network, options
         )
         self.watching = Watching(send, network.clock, joined)
         """How much traffic there is and was."""
-        self._receivers: dict[type, Callable[[Any], object]] = {
+        self._receivers = self._what_is_done()
+        if several is None:
+            store.add_collector(self.ask_numbers)
+        self._merging = Merging(store, network)
+
+    def _overload_manager(self) -> OverloadManager | None:
+        if not self._bootstrap.HasField("overload_manager"):
+            return None
+        return OverloadManager(self._bootstrap.overload_manager, self.context, self._send)
+
+    def _what_is_done(self) -> dict[type, Callable[[Any], object]]:
+        """With each message of a worker's."""
+        return {
             **self.clusters.receivers,
             **self.listeners.receivers,
             **self.live.receivers,
             **self.watching.receivers,
             **self.giving.receivers,
             **self.taking.receivers,
+            **self.names.receivers,
             Numbers: self._take_numbers,
             Clients: self._take_clients,
             Prepared: self._take_prepared,
         }
-        if several is None:
-            store.add_collector(self.ask_numbers)
-        self._merging = Merging(store, network)
 
     def _context(
         self,
@@ -193,6 +193,7 @@ class Main:
                 static_secrets(self._bootstrap.static_resources.secrets), counts_changes=False
             ),
             bootstrap=_basis(self._bootstrap),
+            names=self.names,
             processes=processes,
         )
         return replace(context, resolver=named_resolver(self._bootstrap, context))
@@ -227,6 +228,7 @@ class Main:
             yield self._levels
         yield from self.clusters.present()
         yield from self.listeners.present()
+        yield from self.names.present()
         yield AskNumbers()
 
     def lost(self, worker: int) -> None:
@@ -399,6 +401,7 @@ class Main:
         await self._merging.merged()
         for sink in self.sinks:
             sink.close()
+        self.names.stop()
         await self.clusters.stop()
 
     def reopen_logs(self) -> None:

@@ -190,6 +190,14 @@ class ProcessServer(Server):
         """Accept no more clients, and end with the last one, or when its time is over."""
         self._graceful_stop.begin()
 
+    @property
+    def state(self) -> str:
+        """Where it is in its life, in Envoy's words: it drains, too, while it waits for its last
+        client, for it lets no other in.
+        """
+        state = super().state
+        return "DRAINING" if state == "LIVE" and self._graceful_stop.is_begun else state
+
     def count_waited_for(self) -> Deferred[int]:
         """Clients of this process and, as long as they are there, those before it."""
         return self.count_connections().addCallback(lambda own: own + self._restart.left_before)

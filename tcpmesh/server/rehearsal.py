@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from envoy.config.bootstrap.v3.bootstrap_pb2 import Bootstrap
@@ -20,6 +21,7 @@ from envoy.config.core.v3.base_pb2 import Node
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import Message
 from zope.interface import implementer
+from zope.interface.interface import InterfaceClass
 
 from twisted.internet.defer import Deferred, succeed
 
@@ -27,11 +29,26 @@ from tcpmesh.accesslog.opening import CannotLog, open_for_records
 from tcpmesh.cluster.cluster import Cluster
 from tcpmesh.cluster.manager import discovery_of
 from tcpmesh.config.load import Loaded
-from tcpmesh.config.messages.types import is_foreign, unpack
+from tcpmesh.config.messages.types import extension_type, is_foreign, unpack
 from tcpmesh.config.text.problems import Path, Problem, path_text
-from tcpmesh.interfaces import IAccessLogFile, IAccessLogManager
+from tcpmesh.interfaces import (
+    IAccessLogFile,
+    IAccessLogFilter,
+    IAccessLogger,
+    IAccessLogManager,
+    IBootstrapExtension,
+    IDnsResolver,
+    IResourceMonitor,
+    IStatsSink,
+)
 from tcpmesh.listener.listener import Listener
-from tcpmesh.registry import BrokenExtension, UnknownExtension, build
+from tcpmesh.registry import (
+    BrokenExtension,
+    UnknownExtension,
+    build,
+    build_checked,
+    check_provides,
+)
 from tcpmesh.server.assembly import assemble
 from tcpmesh.server.workers.no_network import NoNetwork
 from tcpmesh.stats.store import Store
@@ -40,22 +57,35 @@ _STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 
 Found = tuple[Path, AnyMessage]
 
+AT_ONCE = 16
+"""Chains of a listener, or parts of a message, that are looked at in one step."""
+
 
 def extension_problems(loaded: Loaded) -> tuple[Problem, ...]:
     """What extensions of other packages find wrong in a configuration, or what is wrong with
     them.
     """
     problems: list[Problem] = []
-    resources = loaded.bootstrap.static_resources
+    bootstrap = loaded.bootstrap
+    resources = bootstrap.static_resources
     for kind in ("listeners", "clusters"):
         for index, message in enumerate(getattr(resources, kind)):
             problems += foreign_problems(loaded, message, ("static_resources", kind, index))
+    for path, config in filter(None, _foreign(bootstrap, ())):
+        if path[0] in _OF_BOOTSTRAP:
+            problems += _problems(loaded, config, path, [(path, config)], _of_bootstrap)
     return tuple(problems)
 
 
 def foreign_problems(loaded: Loaded, message: Any, path: Path) -> tuple[Problem, ...]:
     """The same of one listener or cluster, which is at this path."""
-    foreign = list(_foreign(message, path))
+    foreign = [found for found in _foreign(message, path) if found is not None]
+    return _problems_of(loaded, message, path, foreign)
+
+
+def _problems_of(
+    loaded: Loaded, message: Any, path: Path, foreign: list[Found]
+) -> tuple[Problem, ...]:
     if not foreign:
         return ()
     rehearse = _listener if path[1] == "listeners" else _cluster
@@ -74,22 +104,53 @@ class Rehearsal:
             basis.static_resources.secrets.add().CopyFrom(secret)
         self._proxy = assemble(basis, Node(), NoNetwork(), Store(), make_access_logs=_TriedLogs)
 
-    def problems(self, message: Any, path: Path) -> tuple[Problem, ...]:
-        """What is wrong with the listener or cluster at this path; of clusters what extensions of
-        other packages say.
+    def looking(self, message: Any, path: Path, problems: list[Problem]) -> Iterator[None]:
+        """Find out what is wrong with the listener or cluster at this path, of clusters what
+        extensions of other packages say: in small steps, for a listener may have thousands of
+        chains.
+
+        :param problems: is given what is found.
         """
-        foreign = foreign_problems(self._loaded, message, path)
-        if foreign or path[1] != "listeners":
-            return foreign
-        try:
-            Listener(message, self._proxy.worker.context).close()
-        except (BrokenExtension, CannotLog, UnknownExtension) as e:
-            return (Problem(self._loaded.places.at(*path), path_text(path), str(e)),)
-        return ()
+        foreign: list[Found] = []
+        for number, found in enumerate(_foreign(message, path)):
+            if found is not None:
+                foreign.append(found)
+            if not number % AT_ONCE:
+                yield
+        wrong = _problems_of(self._loaded, message, path, foreign)
+        problems += wrong
+        if wrong or path[1] != "listeners":
+            return
+        for part in _parts(message):
+            yield
+            try:
+                Listener(part, self._proxy.worker.context).close()
+            except (BrokenExtension, CannotLog, UnknownExtension) as e:
+                problems.append(Problem(self._loaded.places.at(*path), path_text(path), str(e)))
+                return
 
 
-def _foreign(message: Message, path: Path) -> Iterator[Found]:
-    """Where a message names types of other packages."""
+def _parts(listener: Any) -> Iterator[Any]:
+    """Listeners that have all chains of this one together, each a few; one whose matcher names
+    chains as it is.
+    """
+    chains = listener.filter_chains
+    if len(chains) <= AT_ONCE or listener.HasField("filter_chain_matcher"):
+        yield listener
+        return
+    bare = type(listener)()
+    bare.CopyFrom(listener)
+    bare.ClearField("filter_chains")
+    for start in range(0, len(chains), AT_ONCE):
+        part = type(listener)()
+        part.CopyFrom(bare)
+        part.filter_chains.extend(chains[start : start + AT_ONCE])
+        yield part
+        bare.ClearField("default_filter_chain")
+
+
+def _foreign(message: Message, path: Path) -> Iterator[Found | None]:
+    """Where a message names types of other packages, and `None` for each other part of it."""
     for field, value in message.ListFields():
         if field.message_type is None:
             continue
@@ -104,8 +165,9 @@ def _foreign(message: Message, path: Path) -> Iterator[Found]:
             if not isinstance(part, Message):
                 continue
             inner: Message | None = part
+            yield None
             if isinstance(part, AnyMessage):
-                if is_foreign(part.TypeName()):
+                if is_foreign(extension_type(part)):
                     yield place, part
                 inner = unpack(part)
             if inner is not None:
@@ -125,7 +187,7 @@ def _problems(
     except UnknownExtension as e:
         yield Problem(loaded.places.at(*path), path_text(path), f"no package has {e}")
     except (Exception, SystemExit) as e:
-        kind = path[1].removesuffix("s") if isinstance(path[1], str) else ""
+        kind = str(path[1]).removesuffix("s") if path[0] == "static_resources" else "extension"
         text = f"this {kind} cannot be built: {type(e).__name__}: {e}"
         yield Problem(loaded.places.at(*path), path_text(path), text)
 
@@ -149,6 +211,25 @@ def _cluster(message: Any, foreign: list[Found]) -> None:
     for path, config in foreign:
         if "event_logger" in path:
             build(config, proxy.main.context).close()
+
+
+def _of_bootstrap(config: AnyMessage, foreign: list[Found]) -> None:
+    (path, _) = foreign[0]
+    kind = IAccessLogFilter if "filter" in path else _OF_BOOTSTRAP[str(path[0])]
+    check = partial(check_provides, interface=kind, config=config)
+    built = build_checked(config, _proxy().main.context, check)
+    if hasattr(built, "close"):
+        built.close()
+
+
+_OF_BOOTSTRAP: dict[str, InterfaceClass] = {
+    "admin": IAccessLogger,
+    "bootstrap_extensions": IBootstrapExtension,
+    "overload_manager": IResourceMonitor,
+    "stats_sinks": IStatsSink,
+    "typed_dns_resolver_config": IDnsResolver,
+}
+"""What else of a bootstrap may name extensions, and what each has to provide."""
 
 
 def _proxy() -> Any:

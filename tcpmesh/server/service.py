@@ -184,16 +184,19 @@ class Server(MultiService):
                 generation=generation,
             )
         self._processes.prepare(self._clock)
-        made = assemble_main(
-            bootstrap,
-            node,
-            network,
-            store,
-            options.concurrency,
-            options=options,
-            generation=generation,
-            processes=self.pids,
-        )
+        try:
+            made = assemble_main(
+                bootstrap,
+                node,
+                network,
+                store,
+                options.concurrency,
+                options=options,
+                generation=generation,
+                processes=self.pids,
+            )
+        except OSError as e:
+            self._give_up(f"there can be no memory that workers share: {e.strerror}")
         self._workers = made.workers
         return made
 

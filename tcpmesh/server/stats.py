@@ -62,8 +62,8 @@ ELSEWHERE = {
     "server.main_thread": _WATCHDOG,
     "workers": _WATCHDOG,
 }
-"""Names outside of `server.` that every Envoy shows and nothing moves here: there are no watchdogs
-and no HTTP.
+"""Names outside of `server.` that every Envoy shows, also where nothing moves them: HTTP never
+does, watchdogs only where there are several processes, and an overload manager where there is one.
 """
 
 

@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred
 
 from tcpmesh.accesslog.manager import AccessLogManager
 from tcpmesh.cluster.clusters import Clusters
+from tcpmesh.cluster.names.tables import NameTables
 from tcpmesh.config.fields.tls.secrets import static_secrets
 from tcpmesh.interfaces import IAccessLogManager, INetwork
 from tcpmesh.listener.listeners import Listeners
@@ -48,6 +49,7 @@ from tcpmesh.values.link import (
     PutSecret,
     ReopenLogs,
     Secrets,
+    ShareClients,
     SharedBlocks,
     ShrinkHeap,
     Stop,
@@ -107,6 +109,7 @@ class Worker:
             begin.file_flush_min_size_kb,
         )
         followed = FollowedRuntime(begin.runtime)
+        names = NameTables(store, network.clock, send)
         overload = store.scope("overload")
         self._overload = Overload(begin.overload, overload.counter, random.random)
         self.context = WorkerContext(
@@ -125,6 +128,7 @@ class Worker:
             secrets=SecretTable(static_secrets(begin.secrets), begin.index == 0),
             overload=self._overload,
             internal=InternalListeners(network, begin.internal_buffer),
+            names=names,
         )
         for told in begin.discovered_secrets:
             self._put_secret(told)
@@ -138,9 +142,19 @@ class Worker:
         )
         self._closing = Closing(begin.index, network, clients, send)
         self._counting = Counting(begin.index, network, clients, self.context.closes, send)
-        self._receivers: dict[type, Callable[[Any], object]] = {
+        self._receivers = self._what_is_done(followed, names, store)
+        self._telling = self._make_telling(store) if begin.workers > 1 else None
+        if self._telling is not None:
+            self._receivers.update(self._telling.receivers)
+
+    def _what_is_done(
+        self, followed: FollowedRuntime, names: NameTables, store: Store
+    ) -> dict[type, Callable[[Any], object]]:
+        """With each message of main's."""
+        return {
             **self.clusters.receivers,
             **self.listeners.receivers,
+            **names.receivers,
             **followed.receivers,
             **self._asked.receivers,
             **self._closing.receivers,
@@ -161,9 +175,6 @@ class Worker:
             PutSecret: self._put_secret,
             DropSecret: self._drop_secret,
         }
-        self._telling = self._make_telling(store) if begin.workers > 1 else None
-        if self._telling is not None:
-            self._receivers.update(self._telling.receivers)
 
     def receive(self, message: WorkerMessage, sockets: Sequence[Any] = ()) -> None:
         """Main says something.
@@ -173,6 +184,8 @@ class Worker:
         """
         if isinstance(message, AddListener):
             self.listeners.add(message, sockets)
+        elif isinstance(message, ShareClients):
+            self.listeners.share_clients(self.context.network.clock, self._index, sockets)
         elif isinstance(message, OfferClient):
             self._arriving.offer(message, sockets)
         else:

@@ -24,7 +24,10 @@ NO_GROWTH: Mapping[str, int] = {}
 
 
 PART = 250
-"""Names or numbers that are taken in at one step: a millisecond or two."""
+"""Numbers that are taken in at one step: a millisecond or two."""
+
+PREFIXES = 10
+"""The same of prefixes, of which each has a hundred names and more."""
 
 Item = TypeVar("Item")
 
@@ -84,10 +87,11 @@ class Sources:
             new += self._add_growth(counters, told)
             yield
         if deltas.is_whole:
-            self._take_back(source, (*source.gauges,), (*source.texts,))
+            yield from self._taking_back(source)
             for prefix in source.shown.keys() - deltas.shown.keys():
                 self._show(source, prefix, _NONE)
-        for prefixes in _parts(deltas.shown.items()):
+                yield
+        for prefixes in _parts(deltas.shown.items(), PREFIXES):
             for prefix, names in prefixes:
                 self._show(source, prefix, names)
             yield
@@ -106,19 +110,27 @@ class Sources:
                 source.texts[full] = text
                 self._merge_text(full)
 
-    def withdraw(self, name: str) -> None:
+    def withdrawing(self, name: str) -> Iterator[None]:
         """A source is no more, and counts nothing at this moment; what it has counted stays."""
         source = self._sources.get(name)
         if source is not None:
-            self._take_back(source, (*source.gauges,), (*source.texts,))
+            yield from self._taking_back(source)
 
-    def forget(self, name: str) -> None:
+    def _taking_back(self, source: Source) -> Iterator[None]:
+        """It counts nothing at this moment: found out in steps."""
+        for gauges in _parts((*source.gauges,)):
+            self._take_back(source, gauges, ())
+            yield
+        self._take_back(source, (), (*source.texts,))
+
+    def forgetting(self, name: str) -> Iterator[None]:
         """The same, and no other comes in its place: names that only it had are gone."""
-        self.withdraw(name)
+        yield from self.withdrawing(name)
         source = self._sources.pop(name, None)
         if source is not None:
             for _, scope in source.shown.values():
                 scope.close()
+                yield
 
     def _show(self, source: Source, prefix: str, names: Names) -> None:
         """These are a source's names at a prefix now.  Those that stay are shown without a gap."""
@@ -192,7 +204,7 @@ class Sources:
                 self._merge_text(full)
 
 
-def _parts(items: Iterable[Item]) -> Iterator[list[Item]]:
+def _parts(items: Iterable[Item], most: int = PART) -> Iterator[list[Item]]:
     left = iter(items)
-    while part := list(islice(left, PART)):
+    while part := list(islice(left, most)):
         yield part

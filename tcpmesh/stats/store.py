@@ -336,15 +336,16 @@ class Store:
             self.tagger.give(name, tagged)
         return self._sources.merging(deltas, source, is_predecessor, told)
 
-    def withdraw(self, source: str) -> None:
+    def withdrawing(self, source: str) -> Iterator[None]:
         """A source has died: it counts nothing at this moment.  What it has counted stays, and so
-        do its names, for another one that takes its place and tells everything anew.
+        do its names, for another one that takes its place and tells everything anew.  In steps, as
+        `merging`.
         """
-        self._sources.withdraw(source)
+        return self._sources.withdrawing(source)
 
-    def forget(self, source: str) -> None:
-        """A source is no more, and none comes in its place: what only it had is gone."""
-        self._sources.forget(source)
+    def forgetting(self, source: str) -> Iterator[None]:
+        """A source is no more, and none comes in its place: what only it had is gone, likewise."""
+        return self._sources.forgetting(source)
 
     def _declared(self) -> tuple[Declared, ...]:
         return self._scopes.declared()

@@ -308,10 +308,12 @@ class WrappingNetwork(WrappedNetwork):
         super().__init__(below, WrapperSocket(below.clock, make))
         self._make = make
 
-    def listen(self, sock: Any, factory: Any, accepts_per_event: int = 0) -> Any:
+    def listen(
+        self, sock: Any, factory: Any, accepts_per_event: int = 0, passes: Any = None
+    ) -> Any:
         """Accept clients, wrapped."""
         wrapping = WrappingFactory(factory, self.clock, self._make)
-        return self.below.listen(sock, wrapping, accepts_per_event)
+        return self.below.listen(sock, wrapping, accepts_per_event, passes)
 
     def bind(self, address: Any, options: Any = None) -> Any:
         """As the network below does; in memory nobody needs options."""

@@ -75,6 +75,11 @@ class Address:
         """The same, of either end of a connection: where an IPv6 socket takes IPv4 too, a client by
         IPv4 has an IPv4 address.
         """
+        if family == socket.AF_INET:  # What each client has: nothing has to be found out.
+            address = cls.__new__(cls)
+            address.family = socket.AF_INET
+            address.host, address.port = sockaddr
+            return address
         if family == socket.AF_INET6 and sockaddr[0].startswith(MAPPED):
             return cls(sockaddr[0][len(MAPPED) :], sockaddr[1])
         return cls.from_sockaddr(family, sockaddr)

@@ -161,6 +161,13 @@ class AddListener:
 
 
 @dataclass(frozen=True)
+class ShareClients:
+    """There are listeners whose clients workers pass to each other.  With the message come the
+    sockets for that: what is passed to this worker, and then one that leads to each worker.
+    """
+
+
+@dataclass(frozen=True)
 class UpdateChains:
     """A listener has these filter chains from now on, and nothing else of it has changed; the
     clients of chains that are no more stay.
@@ -359,6 +366,38 @@ class SharedBlocks:
     """(owner, number of the block) of each: see `tcpmesh.values.shared.memory`."""
 
 
+@dataclass(frozen=True)
+class NameState:
+    """What a name of a DNS cache is."""
+
+    key: str
+    """The name and a port."""
+
+    addresses: tuple[Address, ...]
+    """None where it has none."""
+
+    has_room: bool = True
+    """Whether the cache has room for it: else nothing is known of it, and who waits waits in
+    vain.
+    """
+
+
+@dataclass(frozen=True)
+class Names:
+    """Names of a DNS cache are now this."""
+
+    cache: str
+    names: tuple[NameState, ...]
+
+
+@dataclass(frozen=True)
+class NamesGone:
+    """A DNS cache has these names no more."""
+
+    cache: str
+    keys: tuple[str, ...]
+
+
 # From a worker to main
 
 
@@ -454,6 +493,22 @@ class HostsUnused:
 
 
 @dataclass(frozen=True)
+class OpenNames:
+    """A filter or cluster has a DNS cache."""
+
+    message: Any
+    """Its `common.dynamic_forward_proxy.v3.DnsCacheConfig`."""
+
+
+@dataclass(frozen=True)
+class NameWanted:
+    """A client is for a name of a DNS cache: told the first time, and then now and then."""
+
+    cache: str
+    key: str
+
+
+@dataclass(frozen=True)
 class Rates:
     """(host, connections tried, connections made) of each host that had any in the interval."""
 
@@ -542,8 +597,11 @@ ToWorker: TypeAlias = (
     | DropSecret
     | SharedBlocks
     | HostFails
+    | ShareClients
     | AskClients
     | Ask
+    | Names
+    | NamesGone
 )
 
 ToMain: TypeAlias = (
@@ -562,4 +620,6 @@ ToMain: TypeAlias = (
     | Clients
     | Answered
     | Alive
+    | OpenNames
+    | NameWanted
 )

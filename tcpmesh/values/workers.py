@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from itertools import count
 
@@ -17,6 +18,11 @@ counts with the others.
 def only_worker() -> tuple[int, ...]:
     """The workers there are, where there is one."""
     return (0,)
+
+
+def only_process() -> tuple[int, ...]:
+    """The numbers of the processes there are, where this one is the only one."""
+    return (os.getpid(),)
 
 
 def worker_name(index: int) -> str:

@@ -91,6 +91,8 @@ class ResponseParser:
 
     :param head: whether the requests are HEAD, which are answered without a body.
     :param keep: how many bytes of a body are kept.
+    :param most_fields: header fields of one response.
+    :param head_limit: bytes of its head.
     """
 
     __slots__ = (
@@ -99,10 +101,12 @@ class ResponseParser:
         "_done",
         "_fields",
         "_head",
+        "_head_limit",
         "_interim",
         "_keep",
         "_left",
         "_lower",
+        "_most_fields",
         "_persistent",
         "_searched",
         "_small_chunks",
@@ -112,9 +116,17 @@ class ResponseParser:
         "_unread",
     )
 
-    def __init__(self, head: bool = False, keep: int = 0) -> None:
+    def __init__(
+        self,
+        head: bool = False,
+        keep: int = 0,
+        most_fields: int = MOST_FIELDS,
+        head_limit: int = HEAD_LIMIT,
+    ) -> None:
         self._head = head
         self._keep = keep
+        self._most_fields = most_fields
+        self._head_limit = head_limit
         self.reset()
 
     def reset(self) -> None:
@@ -176,11 +188,11 @@ class ResponseParser:
         data, at = self._unread, self._at
         if not self._has_end_of_head(data):
             start = bytes(data[at : at + 5])
-            if len(data) - at > HEAD_LIMIT or not b"HTTP/".startswith(start):
+            if len(data) - at > self._head_limit or not b"HTTP/".startswith(start):
                 raise MalformedResponse(f"no head of a response: {bytes(data[at : at + 40])!r}")
             return False
         match = _HEAD.match(data, at)
-        if match is None or match.end() - at > HEAD_LIMIT:
+        if match is None or match.end() - at > self._head_limit:
             raise MalformedResponse(f"no head of a response: {bytes(data[at : at + 40])!r}")
         version, status, fields, fold = match.groups()
         self._at = self._searched = match.end()
@@ -192,7 +204,7 @@ class ResponseParser:
             return True
         if fold is not None:
             fields = _FOLD.sub(b" ", fields)
-        if fields.count(b"\n") > MOST_FIELDS + 1:
+        if fields.count(b"\n") > self._most_fields + 1:
             raise MalformedResponse("too many header fields")
         self._fields = fields
         self._lower = lower = fields.lower()

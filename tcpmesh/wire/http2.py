@@ -14,6 +14,10 @@ DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS = 0, 1, 2, 3, 4
 PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = 5, 6, 7, 8, 9
 
 
+PADDED = 0x8
+"""The flag of a DATA frame that has padding, be it all that it has."""
+
+
 class FrameTooLarge(Exception):
     """A frame is larger than we have said any may be, or this is no HTTP/2."""
 
@@ -78,6 +82,11 @@ def kind_of(frame: bytes) -> int:
 def stream_of(frame: bytes) -> int:
     """The number of its stream, or 0 for the connection."""
     return int.from_bytes(frame[5:HEAD], "big") & 0x7FFFFFFF
+
+
+def has_data(frame: bytes) -> bool:
+    """Whether it is a DATA frame with bytes, none of which is padding."""
+    return frame[3] == DATA and len(frame) > HEAD and not frame[4] & PADDED
 
 
 def goaway(frame: bytes) -> tuple[int, int] | None:

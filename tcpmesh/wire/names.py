@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import string
 from dataclasses import dataclass
 from ipaddress import ip_address
 
@@ -28,6 +29,14 @@ def parse_hosts(text: str) -> dict[str, tuple[str, ...]]:
                 key = name.lower().rstrip(".")
                 found[key] = (*found.get(key, ()), words[0])
     return found
+
+
+def is_hostname(text: str) -> bool:
+    """Whether this may be asked for: of other characters c-ares makes no question."""
+    return not text.translate(_IN_NAMES)
+
+
+_IN_NAMES = str.maketrans("", "", string.ascii_letters + string.digits + "-._/*")
 
 
 def is_numeric(text: str) -> bool:

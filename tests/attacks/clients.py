@@ -22,6 +22,7 @@ from tests.attacks.attack import (
 from tests.attacks.peers import Server, connect, crowd, reset, swallow, together, until
 
 IDLE_KEY = "envoy.tcp_proxy.per_connection_idle_timeout_ms"
+CLIENT_LIMIT = "type.googleapis.com/tcpmesh.extensions.filters.network.client_limit.v1.ClientLimit"
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 
 
@@ -96,6 +97,20 @@ def _garbage(number: int) -> bytes:
 
 def _tlvs(number: int) -> bytes:
     return with_tlvs(*(((number + each) % 256, b"") for each in range(21_000)))
+
+
+def addresses(target: Target, seconds: float) -> None:
+    """Client after client, each from another address, by four threads."""
+
+    def storm() -> None:
+        for _ in until(seconds):
+            source = ".".join(str(each) for each in os.urandom(4))
+            with suppress(OSError), connect(target.ports["limited"]) as sock:
+                sock.sendall(b"PROXY TCP4 %b 5.6.7.8 1000 9\r\n" % source.encode())
+                sock.settimeout(0.02)
+                sock.recv(1)
+
+    together(4, storm)
 
 
 def come_and_go(name: str) -> Callable[[Target, float], None]:
@@ -231,8 +246,20 @@ def proxied(stack: ExitStack, bootstrap: Bootstrap) -> Iterator[Attack]:
         },
     }
     bootstrap.add_listener("idle", "closing", listener_filters=reads, filters=[state])
+    limit = {
+        "name": "client_limit",
+        "typed_config": {
+            "@type": CLIENT_LIMIT,
+            "stat_prefix": "limited",
+            "max_connections": 1,
+            "new_connections": {"max_tokens": 1, "fill_interval": "1s"},
+            "max_entries": 1000,
+        },
+    }
+    bootstrap.add_listener("limited", "closing", listener_filters=reads, filters=[limit])
     few = Limits(kept=3 * MIB)
     yield Attack("idle-values", "Each client has an idle timeout of its own.", idle_values, 8, few)
+    yield Attack("addresses", "Each client has an address of its own.", addresses, 4)
     yield Attack("slow-headers", "A thousand headers, byte after byte.", slow_headers)
     yield Attack("garbage", "Headers that are none.", headers(_garbage))
     yield Attack("tlvs", "Headers with 21,000 values.", headers(_tlvs))

@@ -318,7 +318,7 @@ class DataTests(ChainTestCase):
 
     def test_closed_at_data(self) -> None:
         """A filter that closes at the first bytes closes the upstream too, and nothing of them gets
-        there.
+        there, though they count as received.
         """
         one, _ = self.begin("continue,stop,close", "continue,done")
         client = self.mesh.connect()
@@ -330,7 +330,8 @@ class DataTests(ChainTestCase):
         self.mesh.network.pump()
         self.assertEqual(one.told, ["new", (b"x", False), "lost"])
         self.assertEqual(self.mesh.stat("cluster.c.upstream_cx_active"), 0)
-        self.assertEqual(self.mesh.stat("tcp.t.downstream_cx_rx_bytes_total"), 0)
+        self.assertEqual(self.mesh.stat("tcp.t.downstream_cx_rx_bytes_total"), 1)
+        self.assertEqual(self.mesh.stat("cluster.c.upstream_cx_tx_bytes_total"), 0)
 
     def test_early(self) -> None:
         """Where tcp_proxy lets the client speak first, filters see that before it connects."""

@@ -10,7 +10,7 @@ from twisted.internet import reactor
 from twisted.trial.unittest import TestCase
 
 from tcpmesh.connection.connection import Connection
-from tcpmesh.connection.filters import FilterManager, ReadFilter
+from tcpmesh.connection.filters import FilterManager, ReadFilter, ReadFilters
 from tcpmesh.connection.relay import Direction, Relay
 from tcpmesh.net.stock.network import StockNetwork
 from tcpmesh.testing.harness import (
@@ -79,7 +79,7 @@ class Front:
     def connection_made(self, connection: Connection) -> None:
         self.connection = connection
         connection.transport.high_watermark = MARK
-        FilterManager(connection, self.filters, self.attach).start()
+        FilterManager(connection, ReadFilters(self.filters), self.attach).start()
 
     def connection_lost(self, connection: Connection) -> None:
         self.gone += 1

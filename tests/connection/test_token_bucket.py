@@ -42,6 +42,11 @@ class Seen:
         return sum(each.own for each in self._all)
 
     @property
+    def parts(self) -> list[int]:
+        """What each has."""
+        return [each.own for each in self._all]
+
+    @property
     def highest(self) -> int:
         """The largest of both."""
         return max(each.own for each in self._all) if self.seen is None else self.seen

@@ -210,7 +210,7 @@ async def once(reactor: Any) -> dict[str, Any]:
     return {
         "echo": seen[relaying].decode(),
         "ended": ended,
-        "left": _without(left, before + ["socket:"] * len(mine)),
+        "left": without(left, before + ["socket:"] * len(mine)),
     }
 
 
@@ -227,10 +227,10 @@ async def refused(reactor: Any) -> dict[str, Any]:
             await Proxy(config_yaml=text).start()
         except CannotStart as e:
             said = str(e).partition("'")[0]
-        return {"refused": said, "left": _without(state_of(reactor), before)}
+        return {"refused": said, "left": without(state_of(reactor), before)}
 
 
-def _without(these: list[str], those: list[str]) -> list[str]:
+def without(these: list[str], those: list[str]) -> list[str]:
     rest = list(these)
     for each in those:
         if each in rest:

@@ -216,6 +216,32 @@ class DocsTests(SynchronousTestCase):
                 self.assertEqual(0, result.returncode, result.stdout)
             self.assertEqual(0, proxy.wait_exit())
 
+    def test_tunnelling(self) -> None:
+        """configs/tunnelling.yaml and its proxy: a client reaches a server through both, and is
+        told so where there is none.
+        """
+        config = (ROOT / "configs" / "tunnelling.yaml").read_text()
+        server = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(server.close)
+        ports = {"10000": self.port, "10001": free_port(), "9901": 0, "8888": free_port()}
+        ports["22"] = server.getsockname()[1]
+        for port, other in ports.items():
+            config = re.sub(rf"\b{port}\b", str(other), config)
+        script = [sys.executable, str(ROOT / "configs" / "connect_proxy.py"), str(ports["8888"])]
+        with Process(script, self.folder / "between") as between, Child(config) as proxy:
+            between.wait_output("proxy on 127.0.0.1")
+            proxy.wait_ready()
+            with socket.create_connection(("127.0.0.1", self.port), 10) as client:
+                served, _ = server.accept()
+                with served:
+                    served.sendall(b"SSH-2.0")
+                    self.assertEqual(b"SSH-2.0", client.recv(7))
+                self.assertEqual(b"", client.recv(1))
+            server.close()
+            with socket.create_connection(("127.0.0.1", self.port), 10) as client:
+                self.assertEqual(b"", client.recv(1))
+            proxy.wait_output("tunnel_response:502")
+
     def test_statistics(self) -> None:
         """docs/statistics.md: each request is answered by a proxy that has the settings and the
         sinks of the page.

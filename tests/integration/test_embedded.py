@@ -12,6 +12,9 @@ from tests.integration.embedded import REACTORS
 
 TIMES = 20
 
+SEVERAL = 3
+"""Times with several workers, which take seconds to start."""
+
 
 class StopTests(SynchronousTestCase):
     """A proxy on the reactor of a program that goes on, over the transports of this run."""
@@ -29,3 +32,13 @@ class StopTests(SynchronousTestCase):
             stop = {"echo": "hello", "ended": [True] * 8, "left": []}
             refused = {"refused": "cannot bind ", "left": []}
             self.assertEqual([stop] * TIMES + [refused] * TIMES, seen, name)
+
+    def test_several_workers(self) -> None:
+        """Nor is anything left of one with several workers, no process either, when `stopService`
+        has fired.
+        """
+        command = [sys.executable, "-m", "tests.integration.restarted", str(SEVERAL)]
+        ran = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        self.assertEqual("", ran.stderr)
+        stop = {"started": 1, "ended": [True] * 8, "left": [], "children": 0}
+        self.assertEqual([stop] * SEVERAL, [json.loads(line) for line in ran.stdout.splitlines()])

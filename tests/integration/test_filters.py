@@ -43,6 +43,7 @@ class ChainContract(TestCase):
         clients.
         """
         self.front, one, other = free_port(), free_port(), free_port()
+        self.one = one
         says = [
             a_filter("direct_response.v3.Config", f"response: {{inline_string: {name}}}")
             for name in ("one", "other")
@@ -88,6 +89,17 @@ class ChainContract(TestCase):
             [b"one", b"", b"one"],
         )
         self.assertEqual(self.proxy.stat("tcp.t.downstream_cx_no_route"), 1)
+
+        for _ in range(10):
+            self.check_speaks_first()
+
+    def check_speaks_first(self) -> None:
+        """A client that speaks before direct_response has answered gets the answer and FIN: no
+        reset that may take the answer away.
+        """
+        with socket.create_connection(("127.0.0.1", self.one), PATIENCE) as client:
+            client.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            self.assertEqual(b"one", received(client))
 
     def test_connection_limit(self) -> None:
         """With a limit of one a second client is held for the delay and closed without an

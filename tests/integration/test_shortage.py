@@ -1,4 +1,4 @@
-"""A process that has used up its descriptors."""
+"""Processes that have used up their descriptors."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import struct
 from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.admin.table import ENDPOINTS
-from tcpmesh.testing.child import Child, wait_for
-from tests.integration.embedded import EchoServer, a_filter, address, endpoint
+from tcpmesh.testing.child import PATIENCE, Child
+from tests.integration.embedded import a_filter, address, endpoint
+from tests.integration.test_workers import Echo
 
 LIMIT = 200
 
@@ -48,17 +49,30 @@ class ShortageTests(SynchronousTestCase):
         first time, logs are opened anew, hosts are checked and stay healthy, no failure is
         counted on them and none is ejected, and when clients leave those that waited are served.
         """
-        echo = EchoServer()
+        self.check(1)
+
+    def test_several_workers(self) -> None:
+        """The same where each of two workers has used up its own."""
+        self.check(2)
+
+    def check(self, workers: int) -> None:
+        """All that, of a proxy with so many."""
+        echo = Echo()
         self.addCleanup(echo.close)
         proxy = a_filter("network.tcp_proxy.v3.TcpProxy", "stat_prefix: t, cluster: echo")
-        config = CONFIG.format(any=address(0), proxy=proxy, echo=endpoint(echo.port), log=LOG)
-        with Child(config, OPTIONS, open_files=LIMIT) as child:
+        config = CONFIG.format(
+            any=address(0), proxy=proxy, echo=endpoint(echo.server_address[1]), log=LOG
+        )
+        options = [*OPTIONS, "--concurrency", str(workers)]
+        with Child(config, options, open_files=LIMIT) as child:
             child.wait_ready()
             host, _, port = child.admin("/listeners")[1].strip().rpartition("::")[2].rpartition(":")
-            clients = [socket.create_connection((host, int(port))) for _ in range(LIMIT)]
+            count = LIMIT * workers
+            clients = [socket.create_connection((host, int(port))) for _ in range(count)]
             for client in clients:
                 self.addCleanup(client.close)
-            child.wait(lambda: "not accepting" in (child.path / "log").read_text(), "the rest")
+            log = child.path / "log"
+            child.wait(lambda: log.read_text().count("not accepting") == workers, "the rest")
             checks = child.stat("cluster.echo.health_check.success")
             pages = [each.path for each in ENDPOINTS if not each.changes and each.path != "/live"]
             statuses = {each: child.admin(each)[0] for each in pages}
@@ -89,13 +103,5 @@ class ShortageTests(SynchronousTestCase):
             for client in clients[1:-1]:
                 client.close()
             clients[-1].send(b"hello")
-            clients[-1].setblocking(False)
-
-            def answered() -> bool:
-                echo.serve()
-                try:
-                    return clients[-1].recv(10) == b"hello"
-                except BlockingIOError:
-                    return False
-
-            wait_for(answered, "the answer to the last client")
+            clients[-1].settimeout(PATIENCE)
+            self.assertEqual(b"hello", clients[-1].recv(10))

@@ -6,6 +6,7 @@ import contextlib
 import copy
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -23,6 +24,7 @@ from tcpmesh.server.networks import VARIABLE
 from tcpmesh.testing.child import TWISTD, Child, Process, free_port, wait_for
 from tests.integration.descendants import descendants
 from tests.integration.test_daemon import CONFIG, runs
+from tests.integration.test_workers import echoes, processes_below
 from tests.integration.upgrade_proof import Proof
 
 TCPMESH = [sys.executable, "-m", "tcpmesh"]
@@ -221,7 +223,7 @@ class UpgradeTests(SynchronousTestCase):
         """
         other = free_port()
         more = self.config.replace(f"port_value: {self.port} ", f"port_value: {other} ")
-        base = ("--base-id", str(os.getpid()))
+        base = ("--base-id", str(os.getpid()), "--concurrency", "2")
         with tempfile.TemporaryDirectory() as folder:
             first = self.epoch(folder, self.config, 0, *base)
             first.wait_output("starting workers")
@@ -251,6 +253,47 @@ class UpgradeTests(SynchronousTestCase):
         process = Process(command, Path(folder) / os.urandom(4).hex())
         self.addCleanup(process.stop)
         return process
+
+    def test_workers_that_die(self) -> None:
+        """A worker that dies while its process is taken over from is replaced until the next
+        process serves, and from then on not; it costs its own connections alone, and the process
+        ends with the clients of the others.
+        """
+        arguments = ("--concurrency", "2", "--parent-shutdown-time-s", "60", "--log-path", "log")
+        with Child(self.config, arguments) as proxy, contextlib.ExitStack() as leaving:
+            proxy.wait_ready()
+            log = proxy.path / "log"
+            held = [socket.create_connection(("127.0.0.1", self.port)) for _ in range(16)]
+            for sock in held:
+                self.addCleanup(sock.close)
+                self.assertTrue(echoes(sock))
+            fork_server = processes_below(proxy.pid)["tcpmesh:fork"]
+            upgrade = threading.Thread(target=self.upgrade)
+            upgrade.start()
+            proxy.wait(lambda: "is about to take over" in log.read_text(), "another process")
+            os.kill(processes_below(fork_server)["tcpmesh:wrk_0"], signal.SIGKILL)
+            proxy.wait(lambda: "another one takes its place" in log.read_text(), "a new worker")
+            upgrade.join()
+            found = re.search(r"process (\d+) has taken over", log.read_text())
+            assert found is not None, log.read_text()
+            leaving.callback(self.end_process, int(found[1]))
+            left = [sock for sock in held if echoes(sock)]
+            self.assertTrue(0 < len(left) < len(held), left)
+            killed = processes_below(fork_server)["tcpmesh:wrk_0"]
+            os.kill(killed, signal.SIGKILL)
+            line = f"worker_0 (process {killed}) has ended by signal SIGKILL\n"
+            proxy.wait(lambda: line in log.read_text(), "the end of the worker")
+            with socket.create_connection(("127.0.0.1", self.port)) as newcomer:
+                self.assertTrue(echoes(newcomer))
+            self.assertEqual([True] * len(left), [echoes(sock) for sock in left])
+            for sock in left:
+                sock.close()
+            self.assertEqual(0, proxy.wait_exit())
+
+    def end_process(self, pid: int) -> None:
+        """End one, and wait for that."""
+        os.kill(pid, signal.SIGTERM)
+        wait_for(lambda: not runs(pid), f"the end of process {pid}")
 
     def test_other_numbers_of_workers(self) -> None:
         """From two workers to three, to one and to two again no client is refused, whether workers

@@ -15,7 +15,8 @@ import socketserver
 import ssl
 import tempfile
 import threading
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
@@ -26,9 +27,15 @@ from twisted.trial.unittest import SynchronousTestCase
 from tcpmesh.testing.certificates import Authority
 from tcpmesh.testing.child import Child, wait_for
 from tests.integration.descendants import descendants
+from tests.integration.wall.sitecustomize import FILE
 
 TYPES = "type.googleapis.com/envoy.extensions"
 PATIENCE = 10.0
+WATCHDOG = {"miss_timeout": "0.1s", "megamiss_timeout": "0.3s", "kill_timeout": "1s"}
+ASLEEP = 1.5
+"""Seconds: longer than the watchdog waits."""
+
+WALL = str(Path(__file__).with_name("wall"))
 
 
 class Echo(socketserver.ThreadingTCPServer):
@@ -60,7 +67,10 @@ class EchoHandler(socketserver.BaseRequestHandler):
 def tcp_proxy(name: str) -> dict[str, Any]:
     """The filter."""
     kind = f"{TYPES}.filters.network.tcp_proxy.v3.TcpProxy"
-    return {"name": "t", "typed_config": {"@type": kind, "stat_prefix": name, "cluster": "echo"}}
+    config = {"@type": kind, "stat_prefix": name, "cluster": "echo"}
+    if name == "idle":
+        config["idle_timeout"] = "1s"
+    return {"name": "t", "typed_config": config}
 
 
 def limit(kind: str, **fields: Any) -> dict[str, Any]:
@@ -120,8 +130,15 @@ def configuration(folder: Path, upstream: int, **fields: Any) -> str:
     listeners: list[dict[str, Any]] = [
         {"name": "own", "stat_prefix": "own", "address": tcp(), "access_log": [log]},
         {"name": "shared", "address": tcp(), "enable_reuse_port": False},
+        {
+            "name": "exact",
+            "stat_prefix": "exact",
+            "address": tcp(),
+            "connection_balance_config": {"exact_balance": {}},
+        },
         {"name": "unix", "address": {"pipe": {"path": str(folder / "down.sock")}}},
         {"name": "tls", "address": tcp()},
+        {"name": "idle", "address": tcp()},
         *({"name": name, "address": tcp()} for name in LIMITED),
     ]
     for each in listeners:
@@ -139,10 +156,10 @@ def configuration(folder: Path, upstream: int, **fields: Any) -> str:
     return json.dumps({"admin": {"address": tcp()}, "static_resources": static, **fields})
 
 
-def processes_of(proxy: Child) -> dict[str, int]:
-    """The processes of a proxy besides main, by their names."""
+def processes_below(process: int) -> dict[str, int]:
+    """The processes of a proxy besides main, by their names: those that one has started."""
     found = {}
-    for pid in descendants(proxy.pid):
+    for pid in descendants(process):
         with contextlib.suppress(OSError):
             found[Path(f"/proc/{pid}/comm").read_text().strip()] = pid
     return {name: pid for name, pid in found.items() if name.startswith("tcpmesh:")}
@@ -151,13 +168,19 @@ def processes_of(proxy: Child) -> dict[str, int]:
 class Proxy(Child):
     """A proxy with workers, and an upstream that echoes."""
 
-    def __init__(self, workers: int, *arguments: str, **fields: Any) -> None:
+    def __init__(
+        self,
+        workers: int,
+        *arguments: str,
+        environ: Mapping[str, str] | None = None,
+        **fields: Any,
+    ) -> None:
         self.stack = ExitStack()
         self.folder = Path(self.stack.enter_context(tempfile.TemporaryDirectory(prefix="workers")))
         self.echo = Echo()
         self.stack.callback(self.echo.close)
         text = configuration(self.folder, self.echo.server_address[1], **fields)
-        super().__init__(text, ("--concurrency", str(workers), *arguments))
+        super().__init__(text, ("--concurrency", str(workers), *arguments), environ)
         self.wait_ready()
         found = re.findall(r"^(\w+)::127.*:(\d+)$", self.admin("/listeners")[1], re.MULTILINE)
         self.ports = {name: int(port) for name, port in found}
@@ -186,7 +209,7 @@ class Proxy(Child):
     @property
     def processes(self) -> dict[str, int]:
         """Those besides main."""
-        return processes_of(self)
+        return processes_below(self.pid)
 
 
 def echoes(sock: socket.socket, data: bytes = b"hello") -> bool:
@@ -233,10 +256,10 @@ class ServingTests(SynchronousTestCase):
             self.assertTrue(echoes(sock))
         return socks
 
-    def of_workers(self, name: str) -> list[int]:
+    def of_workers(self, name: str, listener: str = "own") -> list[int]:
         """A statistic of each worker."""
         stats = self.proxy.stats()
-        return [stats[f"listener.own.worker_{index}.{name}"] for index in (0, 1)]
+        return [stats[f"listener.{listener}.worker_{index}.{name}"] for index in (0, 1)]
 
     def test_both_serve(self) -> None:
         """Clients are spread over both workers, by sockets of their own, and the admin interface
@@ -254,12 +277,28 @@ class ServingTests(SynchronousTestCase):
         self.assertEqual(len(listed), 40)
         info = json.loads(self.proxy.admin("/server_info")[1])
         self.assertEqual((info["state"], info["command_line_options"]["concurrency"]), ("LIVE", 2))
-        self.assertEqual(len(self.proxy.admin("/listeners")[1].splitlines()), 8)
+        self.assertEqual(len(self.proxy.admin("/listeners")[1].splitlines()), 9)
 
     def test_kinds_of_sockets(self) -> None:
         """A socket that workers share, one of a path and one with TLS serve as well."""
         for listener in ("shared", "unix", "tls"):
             self.clients(8, listener)
+
+    def test_exact_balance(self) -> None:
+        """With exact_balance each worker has as many clients, whichever the kernel would choose,
+        also after those of one have gone.
+        """
+        socks = self.clients(20, "exact")
+        self.assertEqual([10, 10], self.of_workers("downstream_cx_active", "exact"))
+        listed = json.loads(self.proxy.admin("/connections?format=json")[1])["connections"]
+        of_first = {each["client"] for each in listed if each["worker"] == 0}
+        for sock in socks:
+            host, port = sock.getsockname()
+            if f"{host}:{port}" in of_first:
+                sock.close()
+        self.proxy.wait_stat("listener.exact.downstream_cx_active", 10)
+        self.clients(12, "exact")
+        self.assertEqual([11, 11], self.of_workers("downstream_cx_active", "exact"))
 
     def test_limits(self) -> None:
         """Limits hold for both workers together: of a client, of a chain, and of all filters with
@@ -351,10 +390,10 @@ class DeathTests(SynchronousTestCase):
         """Wait until another process has a name, and clients are served by it."""
         wait_for(lambda: proxy.processes.get(name, pid) != pid, f"another {name}")
 
-    def clients(self, proxy: Proxy, count: int) -> Iterable[socket.socket]:
+    def clients(self, proxy: Proxy, count: int, listener: str = "own") -> Iterable[socket.socket]:
         """Clients that echo."""
         for _ in range(count):
-            sock = proxy.connect()
+            sock = proxy.connect(listener)
             self.addCleanup(sock.close)
             self.assertTrue(echoes(sock))
             yield sock
@@ -364,8 +403,7 @@ class DeathTests(SynchronousTestCase):
         reason, and replaced; so is the fork server, which costs nobody anything; and a worker that
         hangs is killed and replaced.
         """
-        watchdog = {"miss_timeout": "0.1s", "megamiss_timeout": "0.3s", "kill_timeout": "1s"}
-        proxy = self.start(3, watchdogs={"worker_watchdog": watchdog})
+        proxy = self.start(3, watchdogs={"worker_watchdog": WATCHDOG})
         socks = list(self.clients(proxy, 20))
         listed = json.loads(proxy.admin("/connections?format=json")[1])["connections"]
         killed = proxy.processes["tcpmesh:wrk_1"]
@@ -394,6 +432,40 @@ class DeathTests(SynchronousTestCase):
             self.assertGreaterEqual(stats[name], 1, name)
         proxy.wait_stat("server.worker_failures", 2)
         list(self.clients(proxy, 12))
+
+    def test_time(self) -> None:
+        """Where the wall clock is set by two hours, back or forward, a client that is idle is
+        closed when that is due and others go on; where the machine sleeps for longer than any
+        worker may be silent, nobody is lost; and the watchdog takes neither for a worker that
+        hangs.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            clock = Path(folder) / "wall"
+            clock.write_text("0")
+            environ = {"PYTHONPATH": WALL, FILE: str(clock)}
+            proxy = self.start(2, environ=environ, watchdogs={"worker_watchdog": WATCHDOG})
+            socks = list(self.clients(proxy, 6))
+            before = proxy.processes
+            for step in ("-7200", "7200"):
+                clock.write_text(step)
+                (idle,) = self.clients(proxy, 1, "idle")
+                began = time.monotonic()
+                self.assertEqual(idle.recv(1), b"")
+                self.assertGreater(time.monotonic() - began, 0.8)
+            self.sleeps((proxy.pid, *before.values()))
+            self.assertTrue(all(map(echoes, socks)))
+            time.sleep(ASLEEP)
+            self.assertEqual(proxy.processes, before)
+            self.assertTrue(all(map(echoes, socks)))
+            self.assertEqual(proxy.stat("server.worker_failures"), 0)
+
+    def sleeps(self, pids: Iterable[int]) -> None:
+        """These processes stand still for a while; the first one wakes up first."""
+        for number in (signal.SIGSTOP, signal.SIGCONT):
+            for pid in pids:
+                os.kill(pid, number)
+                time.sleep(0.1)
+            time.sleep(ASLEEP if number == signal.SIGSTOP else 0.0)
 
     def test_stop(self) -> None:
         """A stop leaves no process behind, and no socket that anybody could connect to."""

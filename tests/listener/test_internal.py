@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from twisted.internet.error import ConnectionLost
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -9,6 +11,7 @@ from tcpmesh.testing.harness import pattern
 from tcpmesh.testing.mesh import Mesh
 from tests.internal_listeners import BACK, FRONT, Proxy, cluster, internal, tcp_proxy
 
+ROOT = Path(__file__).resolve().parents[2]
 CLIENT = "envoy://internal_client_address/"
 REFUSED = "immediate_connect_error:_Invalid_argument|remote_address:"
 
@@ -187,6 +190,19 @@ class InternalListenerTests(SynchronousTestCase):
         self.assertTrue(self.mesh.connect(FRONT).ended)
         self.mesh.listeners.add_or_update(message)
         self.assertFalse(self.mesh.connect(FRONT).ended)
+
+    def test_example(self) -> None:
+        """configs/internal-listeners.yaml: the inner listener knows and logs who the client is."""
+        mesh = Mesh((ROOT / "configs" / "internal-listeners.yaml").read_text())
+        mesh.upstream("127.0.0.1:8080")
+        client = mesh.connect("127.0.0.1:10000")
+        client.transport.abortConnection()
+        mesh.pump()
+        port = client.transport.getHost().port
+        self.assertEqual(
+            [f"127.0.0.1:{port} by envoy://limited/front to 127.0.0.1:8080"],
+            [record.strip() for record in mesh.logged("/dev/stdout")],
+        )
 
     def test_stop(self) -> None:
         """A proxy that stops ends what is relayed, and nothing is left."""

@@ -5,6 +5,7 @@ reference cycles, in main or in a worker.
 from __future__ import annotations
 
 import gc
+import json
 from functools import partial
 from typing import Any
 
@@ -12,6 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.config.load import load
+from tcpmesh.testing.certificates import Authority
 from tests.cycles import cycles
 from tests.mesh import Mesh
 from tests.server.reload.test_reloads import ReloadTestCase, cluster
@@ -130,6 +132,16 @@ def peeks(kind: str, fields: str = "") -> str:
     return f"listener_filters: [{made}]\n{proxies('cluster: c')}"
 
 
+def tls() -> str:
+    """A transport socket with a certificate."""
+    chain, key = (json.dumps(each.decode()) for each in Authority().issue("server.test"))
+    pair = (
+        f"{{certificate_chain: {{inline_string: {chain}}}, private_key: {{inline_string: {key}}}}}"
+    )
+    context = f"common_tls_context: {{tls_certificates: [{pair}]}}"
+    return typed("transport_sockets.tls.v3.DownstreamTlsContext", context)
+
+
 FILE = typed("access_loggers.file.v3.FileAccessLog", "path: /dev/null")
 GRPC = "grpc_service: {envoy_grpc: {cluster_name: b}}"
 GRPC_LOG = f"common_config: {{log_name: a, {GRPC}}}"
@@ -195,6 +207,21 @@ LISTENERS = {
     "listener rate limit": peeks(
         "local_ratelimit.v3.LocalRateLimit",
         "stat_prefix: l, token_bucket: {max_tokens: 9, fill_interval: 1s}",
+    ),
+    "tls": chains(
+        typed("filters.network.tcp_proxy.v3.TcpProxy", "stat_prefix: t, cluster: c"),
+        more=f"transport_socket: {tls()}",
+    ),
+    "tcp stats": chains(
+        typed("filters.network.tcp_proxy.v3.TcpProxy", "stat_prefix: t, cluster: c"),
+        more="transport_socket: "
+        + typed("transport_sockets.tcp_stats.v3.Config", f"transport_socket: {RAW}"),
+    ),
+    "client limit": chains(
+        "{name: x, typed_config: {'@type': "
+        "type.googleapis.com/tcpmesh.extensions.filters.network.client_limit.v1.ClientLimit, "
+        "stat_prefix: l, max_connections: 5}}",
+        typed("filters.network.tcp_proxy.v3.TcpProxy", "stat_prefix: t, cluster: c"),
     ),
     "matcher": f"""filter_chain_matcher: {{matcher_tree: {{
   input: {{name: p, typed_config: {{

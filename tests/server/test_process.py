@@ -301,6 +301,13 @@ class ProcessTests(SynchronousTestCase):
         self.server.quit()
         self.assertEqual([True], stopped)
 
+    def test_finish(self) -> None:
+        """While its last client is waited for it says that it drains, for no other gets in."""
+        self.start()
+        self.assertEqual("LIVE", self.server.state)
+        self.server.finish()
+        self.assertEqual("DRAINING", self.server.state)
+
     def test_log_of_the_application(self) -> None:
         """In an application its log is that of the application."""
         application = Application("test")

@@ -11,11 +11,17 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tcpmesh.config.load import load
+from tcpmesh.config.text.problems import Problem
+from tcpmesh.server.rehearsal import AT_ONCE, Rehearsal
 from tcpmesh.testing.child import TWISTD
+from tests.server.reload.test_reloads import FILE_LOG, PROXY, cluster
 
 ROOT = Path(__file__).resolve().parents[2]
 
 ECHO = "envoy.extensions.filters.network.echo.v3.Echo"
+
+CLUSTER = cluster("c")
 
 CONFIG = """\
 static_resources:
@@ -175,3 +181,54 @@ class ExtensionTests(SynchronousTestCase):
         )
         found = self.problem("from tcpmesh.connection.filters import NetworkFilter\n" + module)
         self.assertIn("has no `attach`: see INetworkFilter", found["message"])
+
+
+class StepsTests(SynchronousTestCase):
+    """A listener of many chains, as a reload looks at it."""
+
+    def steps_of(self, logs: dict[int, str], **more: Any) -> tuple[int, list[Problem]]:
+        """How many steps that takes, and what is wrong, where chains with these numbers have access
+        logs at these paths.
+        """
+        chains = []
+        for number in range(100):
+            proxy = {"@type": PROXY, "stat_prefix": f"p{number}", "cluster": "c"}
+            if number in logs:
+                config = {"@type": FILE_LOG, "path": logs[number]}
+                proxy["access_log"] = [{"name": "f", "typed_config": config}]  # type: ignore[assignment]
+            match = {"source_ports": [number + 1]}
+            filters = [{"name": "t", "typed_config": proxy}]
+            chains.append({"filter_chain_match": match, "filters": filters})
+        default = {"filters": [dict(chains[0]["filters"][0])]}  # type: ignore[index]
+        listener = {
+            "name": "l",
+            "address": {"socket_address": {"address": "127.0.0.1", "port_value": 1}},
+            "filter_chains": chains,
+            "default_filter_chain": default,
+            **more,
+        }
+        loaded = load(given={"static_resources": {"listeners": [listener], "clusters": [CLUSTER]}})
+        problems: list[Problem] = []
+        path = ("static_resources", "listeners", 0)
+        message = loaded.bootstrap.static_resources.listeners[0]
+        rehearsal = Rehearsal(loaded)
+        # Made unreadable only now: else it is refused already when it is loaded.
+        for log in logs.values():
+            Path(log).mkdir()
+        steps = sum(1 for _ in rehearsal.looking(message, path, problems))
+        return steps, problems
+
+    def test_good(self) -> None:
+        """It takes many steps, and nothing is wrong with it."""
+        steps, problems = self.steps_of({})
+        self.assertEqual([], problems)
+        self.assertGreater(steps, 100 / AT_ONCE * 2)
+
+    def test_wrong(self) -> None:
+        """What cannot be had is found in whichever chain it is."""
+        for number in (0, AT_ONCE, 99):
+            path = str(Path(self.mktemp()).absolute())
+            _, problems = self.steps_of({number: path})
+            (problem,) = problems
+            self.assertIn(path, str(problem))
+            self.assertIn("Is a directory", str(problem))

@@ -29,6 +29,11 @@ def shown(store: Store) -> dict[str, int]:
     return {**counters, **{gauge.name: gauge.tally for gauge in store.gauges()}}
 
 
+def go_through(steps: Iterator[None]) -> int:
+    """Do all of it; how many steps that takes."""
+    return sum(1 for _ in steps)
+
+
 class DeltasTests(SynchronousTestCase):
     """What a store tells."""
 
@@ -310,7 +315,7 @@ class MergeTests(SynchronousTestCase):
             self.scopes[name].text_readout("version").set(name)
         self.send("b", "a")
         self.assertEqual(["a"], [text.readout for text in self.main.text_readouts()])
-        self.main.withdraw("a")
+        go_through(self.main.withdrawing("a"))
         self.assertEqual(["b"], [text.readout for text in self.main.text_readouts()])
         self.main.text_readout("cluster.c.version").set("main")
         self.assertEqual(["main"], [text.readout for text in self.main.text_readouts()])
@@ -368,8 +373,8 @@ class MergeTests(SynchronousTestCase):
                 scope.gauge(name, merge).set(number)
         self.scopes["b"].counter("total").tally += 7
         self.send()
-        self.main.withdraw("b")
-        self.main.withdraw("unknown")
+        go_through(self.main.withdrawing("b"))
+        go_through(self.main.withdrawing("unknown"))
         self.assertEqual((3, 3, 7), tuple(map(self.value, ("sum", "max", "total"))))
         self.workers["b"] = Store()
         scope = self.workers["b"].scope("cluster.c")
@@ -390,14 +395,29 @@ class MergeTests(SynchronousTestCase):
         self.send()
         self.assertEqual({"cluster.c.g": 0}, shown(self.main))
 
+    def test_steps(self) -> None:
+        """Taking in what a worker with many clusters tells, and letting go of it, takes many steps,
+        none of which is long.
+        """
+        gauges = tuple(f"gauge{number}" for number in range(100))
+        for number in range(200):
+            scope = self.workers["a"].scope(f"cluster.c{number}")
+            for name in gauges:
+                scope.gauge(name, Merge.SUM).set(1)
+        deltas = self.workers["a"].deltas()
+        self.assertGreater(go_through(self.main.merging(deltas, "a")), 100)
+        self.assertGreater(go_through(self.main.merging(deltas, "a")), 180)
+        self.assertGreater(go_through(self.main.withdrawing("a")), 75)
+        self.assertGreater(go_through(self.main.forgetting("a")), 190)
+
     def test_forget(self) -> None:
         """What only a source had that does not come again is gone, what others have too stays."""
         self.scopes["a"].counter("total").tally += 1
         self.scopes["b"].counter("total").tally += 1
         self.scopes["b"].counter("other").tally += 1
         self.send()
-        self.main.forget("b")
-        self.main.forget("b")
+        go_through(self.main.forgetting("b"))
+        go_through(self.main.forgetting("b"))
         self.assertEqual({"cluster.c.total": 2}, shown(self.main))
 
     def test_predecessor(self) -> None:
@@ -414,7 +434,7 @@ class MergeTests(SynchronousTestCase):
         child.merge(self.workers["a"].deltas(), "parent", is_predecessor=True)
         expected = {"sum": 4, "max": 1, "main": 1, "total": 2}
         self.assertEqual({f"cluster.c.{name}": n for name, n in expected.items()}, shown(child))
-        child.forget("parent")
+        go_through(child.forgetting("parent"))
         expected = {"sum": 1, "max": 1, "main": 1}
         self.assertEqual({f"cluster.c.{name}": n for name, n in expected.items()}, shown(child))
 

@@ -13,7 +13,7 @@ from tcpmesh.accesslog.collectors.exports import TIMEOUT
 from tcpmesh.accesslog.operators import Operators
 from tcpmesh.accesslog.text_format import TextFormat
 from tcpmesh.config.fields.grpc_target import destination
-from tcpmesh.config.fields.headers import Fields, with_header
+from tcpmesh.config.fields.headers import Fields, with_headers
 from tcpmesh.config.fields.operators import names_of_formatters
 from tcpmesh.config.fields.values import seconds
 from tcpmesh.interfaces import ICluster
@@ -143,9 +143,9 @@ class HttpTransport:
             ("user-agent", USER_AGENT),
         ]
         now = time()
-        for option, words in self._headers:
-            value = words.format(StreamInfo(started=now), Moment(now, now))
-            fields = with_header(fields, option, value)
+        info, at = StreamInfo(started=now), Moment(now, now)
+        added = ((option, words.format(info, at)) for option, words in self._headers)
+        fields = with_headers(fields, added)
         return [*fields, ("content-length", str(length))]
 
     def close(self) -> None:

@@ -85,18 +85,26 @@ class RefreshSettings:
         if message.HasField("dns_refresh_rate"):
             given["rate"] = seconds(message.dns_refresh_rate)
         if message.HasField("dns_failure_refresh_rate"):
-            backoff = message.dns_failure_refresh_rate
-            base = given["failure_base"] = seconds(backoff.base_interval)
-            given["failure_max"] = (
-                seconds(backoff.max_interval)
-                if backoff.HasField("max_interval")
-                else MOST_BACKOFFS * base
-            )
+            given.update(_backoff(message.dns_failure_refresh_rate))
         if "dns_min_refresh_rate" in message.DESCRIPTOR.fields_by_name and message.HasField(
             "dns_min_refresh_rate"
         ):
             given["shortest_ttl"] = seconds(message.dns_min_refresh_rate)
         return cls(jitter=seconds(message.dns_jitter), by_ttl=message.respect_dns_ttl, **given)
+
+    @classmethod
+    def of_failures(cls, backoff: Any, rate: float) -> RefreshSettings:
+        """Those that a `RefreshRate` gives for failures, with this rate otherwise."""
+        given: dict[str, Any] = _backoff(backoff)
+        return cls(rate=rate, **given)
+
+
+def _backoff(message: Any) -> dict[str, float]:
+    """What a `RefreshRate` says."""
+    base = seconds(message.base_interval)
+    given = message.HasField("max_interval")
+    most = seconds(message.max_interval) if given else MOST_BACKOFFS * base
+    return {"failure_base": base, "failure_max": most}
 
 
 class RefreshTimes:

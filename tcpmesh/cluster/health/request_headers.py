@@ -14,7 +14,7 @@ from tcpmesh.accesslog.fields.state import metadata_at
 from tcpmesh.accesslog.fields.upstream import host_name, host_name_without_port
 from tcpmesh.accesslog.fields.value import Value, cut_to, shown
 from tcpmesh.accesslog.operators import OPERATORS
-from tcpmesh.config.fields.headers import with_header
+from tcpmesh.config.fields.headers import with_headers
 from tcpmesh.config.fields.operators import Operator, parse
 from tcpmesh.values.hosts import HostSpec
 from tcpmesh.values.stream.moment import Moment
@@ -62,10 +62,11 @@ class RequestHeaders:
         """The fields of a request to a host, at a time in seconds since 1970."""
         found = [each for each in fields if each[0] not in self._remove]
         asked = NOTHING if self.is_fixed else probe_info(spec, now)
-        for option, parts in self._options:
-            value = "".join(part if isinstance(part, str) else part(asked) for part in parts)
-            found = with_header(found, option, value)
-        return tuple(found)
+        added = (
+            (option, "".join(part if isinstance(part, str) else part(asked) for part in parts))
+            for option, parts in self._options
+        )
+        return tuple(with_headers(found, added))
 
 
 def _parts(text: str, protocol: str) -> tuple[str | Callable[[ProbeInfo], str], ...]:

@@ -79,6 +79,30 @@ def closed(host: Host, seconds: float, remote: bool, active: bool) -> None:
     stats.cx_length_ms.record(int(seconds * 1000))
 
 
+def waits(host: Host, change: int) -> None:
+    """So many more clients wait for a connection, or so many fewer."""
+    host.rq_pending_active += change
+    host.cluster.breakers.pending.own += change
+    host.cluster.stats.rq_pending_active.add(change)
+
+
+def begins(host: Host) -> None:
+    """A connection has a client: one active request, in Envoy's terms."""
+    stats = host.cluster.stats
+    host.rq_total += 1
+    host.rq_active += 1
+    host.cluster.breakers.requests.own += 1
+    stats.rq_total.tally += 1
+    stats.rq_active.add(1)
+
+
+def over(host: Host) -> None:
+    """Such a one is over."""
+    host.rq_active -= 1
+    host.cluster.breakers.requests.own -= 1
+    host.cluster.stats.rq_active.add(-1)
+
+
 def responded(stats: Any, status: int) -> None:
     """A request of the proxy's own has come to this; so `internal` has it too."""
     for prefix in ("upstream_rq", "internal.upstream_rq"):

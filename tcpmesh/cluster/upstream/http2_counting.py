@@ -8,7 +8,7 @@ from twisted.python.failure import Failure
 
 from tcpmesh.cluster.hosts.host import Host
 from tcpmesh.cluster.hosts.stats import ClusterStats
-from tcpmesh.cluster.upstream.counting import closed, failed, opened
+from tcpmesh.cluster.upstream.counting import begins, closed, failed, opened, over, waits
 from tcpmesh.rpc.http2.counts import HostCounts
 from tcpmesh.rpc.http2.stream import Reset, ResetReason
 from tcpmesh.stats.metrics import Merge
@@ -42,6 +42,9 @@ SERVER_ERROR = 500
 UNAVAILABLE = 503
 LATE = 504
 
+CONNECT_ERROR = 0xA
+"""The code of a reset that is not counted as one of the host's."""
+
 _CONNECTION = (ResetReason.CONNECTION_FAILURE, ResetReason.CONNECTION_TIMEOUT)
 _OURS = (ResetReason.TIMEOUT, ResetReason.LOCAL_RESET, ResetReason.ANSWERED)
 
@@ -53,6 +56,8 @@ class Http2Stats:
         scope = self._scope = stats.scope
         self.streams_active = scope.gauge("http2.streams_active", Merge.SUM)
         self.keepalive_timeout = scope.counter("http2.keepalive_timeout")
+        self.connections = scope.counter("http2.nghttp2_upstream_connections")
+        """Envoy counts them by the library that it speaks HTTP/2 with."""
         self.rx_reset = scope.counter("http2.rx_reset")
         self.tx_reset = scope.counter("http2.tx_reset")
         scope.declare(DECLARED)
@@ -91,7 +96,7 @@ class HostCounter(HostCounts):
         """Whether they allow a request more."""
         if self._breakers.requests.total < self._breakers.default.max_requests:
             return True
-        self._stats.rq_pending_overflow.tally += 1
+        self._stats.scope.counter("upstream_rq_active_overflow").tally += 1
         return False
 
     # Connections
@@ -103,6 +108,7 @@ class HostCounter(HostCounts):
 
     def connected(self, seconds: float) -> None:
         """It is there."""
+        self._http2.connections.tally += 1
         self._stats.cx_connect_ms.record(int(seconds * 1000))
         if self._host.outlier is not None:
             self._host.outlier.connect_succeeded()
@@ -146,24 +152,16 @@ class HostCounter(HostCounts):
         """A request waits for a connection, or does so no more."""
         if change > 0:
             self._stats.rq_pending_total.tally += change
-        self._host.rq_pending_active += change
-        self._breakers.pending.own += change
-        self._stats.rq_pending_active.add(change)
+        waits(self._host, change)
 
     def begins(self) -> None:
         """A request has a connection."""
-        self._host.rq_total += 1
-        self._host.rq_active += 1
-        self._breakers.requests.own += 1
-        self._stats.rq_total.tally += 1
-        self._stats.rq_active.add(1)
+        begins(self._host)
         self._http2.streams_active.add(1)
 
     def over(self, status: int, reset: Reset | None) -> None:
         """Such a one is over."""
-        self._host.rq_active -= 1
-        self._breakers.requests.own -= 1
-        self._stats.rq_active.add(-1)
+        over(self._host)
         self._http2.streams_active.add(-1)
         if reset is not None:
             status = self._broken_off(status, reset)
@@ -174,6 +172,27 @@ class HostCounter(HostCounts):
             self._host.rq_success += 1
         else:
             self._host.rq_error += 1
+
+    def tunnel_over(self, reset: Reset | None) -> None:
+        """Such a one is over that was a tunnel's: it is no request with a response."""
+        over(self._host)
+        self._http2.streams_active.add(-1)
+        reason = reset.reason if reset is not None else None
+        if reason in _OURS:
+            self._stats.rq_tx_reset.tally += 1
+            self._http2.tx_reset.tally += 1
+        elif reason is ResetReason.PROTOCOL_ERROR:
+            self._stats.rq_tx_reset.tally += 1
+        elif reason is ResetReason.CONNECTION_TERMINATION:
+            self._stats.rq_pending_failure_eject.tally += 1
+        elif reset is not None and (reset.code or reason is ResetReason.REMOTE_RESET):
+            self._http2.rx_reset.tally += 1
+            if reason is ResetReason.REMOTE_RESET and reset.code != CONNECT_ERROR:
+                self._stats.rq_rx_reset.tally += 1
+
+    def told_to_leave(self) -> None:
+        """The host wants no more streams on a connection."""
+        self._stats.scope.counter("upstream_cx_close_notify").tally += 1
 
     def _broken_off(self, status: int, reset: Reset) -> int:
         """What a request counts as that was broken off: 0 for nothing, as where a response had
@@ -194,12 +213,14 @@ class HostCounter(HostCounts):
             self._http2.rx_reset.tally += 1
         return 0 if status else UNAVAILABLE
 
-    def refused(self, reset: Reset) -> None:
+    def refused(self, reset: Reset, is_tunnel: bool = False) -> None:
         """A request is over that got no connection."""
         if reset.reason in _CONNECTION:
             self._stats.rq_pending_failure_eject.tally += 1
         elif reset.reason in (ResetReason.TIMEOUT, ResetReason.LOCAL_RESET):
             self._stats.rq_cancelled.tally += 1
+        if is_tunnel:
+            return
         if reset.reason is ResetReason.TIMEOUT:
             self._stats.rq_timeout.tally += 1
             self._http2.responded(LATE)

@@ -43,7 +43,6 @@ from twisted.python.failure import Failure
 from tcpmesh.cluster.hosts.host import Host
 from tcpmesh.cluster.upstream.pooled_connection import PendingClient, PooledConnection
 from tcpmesh.config.fields.values import seconds
-from tcpmesh.connection.transport_sockets import options_of
 from tcpmesh.interfaces import INetwork
 from tcpmesh.values.hosts import Health
 from tcpmesh.values.overload import LoadShedPoint
@@ -129,7 +128,7 @@ class Pools:
 
     def _pool(self, host: Host, client: PendingClient) -> Pool:
         dialer = self._cluster.dialer
-        told = options_of(client.stream_info)
+        told = client.told
         number = client.stream_info.id if self._by_client else None
         key = (number, dialer.pool_key(host.spec, told))
         pools = self._pools.setdefault(host, {})

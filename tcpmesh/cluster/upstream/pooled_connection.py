@@ -10,7 +10,7 @@ from twisted.python.failure import Failure
 
 from tcpmesh.cluster.hosts.host import Host
 from tcpmesh.cluster.upstream.counting import closed, failed, opened
-from tcpmesh.connection.relay import Direction, Relay
+from tcpmesh.connection.relay import Relay
 from tcpmesh.net.protocol import OneShotFactory, QuietHalfCloseableProtocol
 from tcpmesh.net.timeout_queues import TimeoutQueue
 from tcpmesh.values.response_flags import ResponseFlag
@@ -23,6 +23,13 @@ class PendingClient(Protocol):
 
     stream_info: StreamInfo
     relay: Relay
+
+    @property
+    def told(self) -> TransportSocketOptions:
+        """What the transport socket of its connection is told."""
+
+    def upstream_protocol(self) -> Any:
+        """What is to get the events of the connection, asked for after `pool_ready`."""
 
     def pool_ready(self, dialled: float) -> None:
         """There is a connection, begun at this time of the clock; the relay is about to start."""
@@ -101,13 +108,12 @@ class PooledConnection(OneShotFactory, QuietHalfCloseableProtocol):
         paused = self._is_full
         self._leave()
         pool.attached(client, self._dialled)
-        direction = client.relay.from_upstream
-        transport.protocol = direction
-        direction.makeConnection(transport)
+        protocol = transport.protocol = client.upstream_protocol()
+        protocol.makeConnection(transport)
         if self._data:
-            direction.dataReceived(bytes(self._data))
+            protocol.dataReceived(bytes(self._data))
             self._data.clear()
-        if paused and direction.pauses == direction.resumes:
+        if paused and not client.relay.from_upstream.full:
             transport.resumeProducing()
 
     def give_up(self) -> None:
@@ -162,7 +168,7 @@ class PooledConnection(OneShotFactory, QuietHalfCloseableProtocol):
 
     # As the client factory
 
-    def buildProtocol(self, addr: Any) -> Direction | PooledConnection | None:
+    def buildProtocol(self, addr: Any) -> Any:
         """Connected: the protocol of the client that has waited longest, or else this one."""
         pool = self._pool
         if pool is None:
@@ -176,7 +182,7 @@ class PooledConnection(OneShotFactory, QuietHalfCloseableProtocol):
             return self
         self._leave()
         pool.attached(client, self._dialled)
-        return client.relay.from_upstream
+        return client.upstream_protocol()
 
     def clientConnectionFailed(self, connector: Any, reason: Failure) -> None:
         """The attempt is over."""

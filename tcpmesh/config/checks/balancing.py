@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from tcpmesh.config.messages.report import Report
-from tcpmesh.config.messages.types import is_foreign, type_of_url, unpack
+from tcpmesh.config.messages.types import extension_type, is_foreign, unpack
 from tcpmesh.config.text.problems import FieldPath
 
 _DEFAULT_MAX_RING = 8 << 20
@@ -49,7 +49,7 @@ def check_table(config: Any, field_path: FieldPath, report: Report) -> None:
 
 def is_policy(policy: Any) -> bool:
     """Whether an entry of a `LoadBalancingPolicy` names one that is known."""
-    type_name = type_of_url(policy.typed_extension_config.typed_config.type_url)
+    type_name = extension_type(policy.typed_extension_config.typed_config)
     return type_name.startswith(_POLICIES) or is_foreign(type_name)
 
 
@@ -58,7 +58,7 @@ def chosen(policy: Any) -> str:
     where there is none.
     """
     found = (
-        type_of_url(each.typed_extension_config.typed_config.type_url)
+        extension_type(each.typed_extension_config.typed_config)
         for each in policy.policies
         if is_policy(each)
     )
@@ -70,7 +70,7 @@ def _check_chosen(policy: Any, field_path: FieldPath, report: Report) -> None:
     for index, each in enumerate(policy.policies):
         if is_policy(each):
             config = each.typed_extension_config.typed_config
-            check = _SIZES.get(type_of_url(config.type_url))
+            check = _SIZES.get(extension_type(config))
             if check is not None:
                 here: FieldPath = (
                     (((field_path, "policies"), index), "typed_extension_config"),

@@ -14,7 +14,7 @@ from tcpmesh.config.checks.balancing import check_ring, check_table, chosen, is_
 from tcpmesh.config.fields.addresses import check_pipe, is_ip
 from tcpmesh.config.fields.values import nanoseconds
 from tcpmesh.config.messages.report import Report
-from tcpmesh.config.messages.types import is_foreign, type_of_url
+from tcpmesh.config.messages.types import extension_type, is_foreign
 from tcpmesh.config.text.problems import FieldPath
 
 #: The cluster types of Envoy's that a `cluster_type` may have by its name alone.
@@ -74,7 +74,7 @@ def _check_discovery(cluster: Any, kind: str, field_path: FieldPath, report: Rep
         text = "a LOGICAL_DNS cluster needs one locality with one endpoint"
         report.error((field_path, "load_assignment"), text, "STRICT_DNS takes several")
     if (
-        type_of_url(cluster.cluster_type.typed_config.type_url)
+        extension_type(cluster.cluster_type.typed_config)
         == "envoy.extensions.clusters.aggregate.v3.ClusterConfig"
     ):
         _check_aggregate(cluster, field_path, report)
@@ -164,7 +164,7 @@ def _check_balancing(cluster: Any, kind: str, field_path: FieldPath, report: Rep
 
 
 def _check_custom_type(custom: Any, field_path: FieldPath, report: Report) -> None:
-    type_name = type_of_url(custom.typed_config.type_url)
+    type_name = extension_type(custom.typed_config)
     if type_name and not type_name.startswith(_TYPES) and not is_foreign(type_name):
         report.error(((field_path, "typed_config"), "@type"), f"{type_name} is no type of cluster")
 

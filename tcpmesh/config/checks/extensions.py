@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tcpmesh.config.messages.report import Report
-from tcpmesh.config.messages.types import is_foreign, main_type, type_of_url
+from tcpmesh.config.messages.types import extension_type, is_foreign, main_type
 from tcpmesh.config.text.problems import FieldPath
 
 _UDP = "envoy.extensions.filters.udp."
@@ -27,7 +27,7 @@ def check_typed_config(kind: str, *packages: str) -> _Check:
             "config_discovery"
         ):
             return
-        type_name = type_of_url(message.typed_config.type_url)
+        type_name = extension_type(message.typed_config)
         if not type_name:
             text = (
                 f"{kind} {message.name!r} has no typed_config with an '@type'; the name "

@@ -1,4 +1,6 @@
-"""Substitution formats, what access logs and set_filter_state make of them, and filters of logs."""
+"""Substitution formats, what access logs, set_filter_state and tunnels make of them, and filters of
+logs.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +15,7 @@ from tcpmesh.config.fields.formats import check_text, names_of, strings_of
 from tcpmesh.config.fields.token_buckets import BadBucket, path_of, read_bucket
 from tcpmesh.config.messages.report import Report
 from tcpmesh.config.messages.scalars import did_you_mean
+from tcpmesh.config.messages.types import is_foreign, type_of_url
 from tcpmesh.config.text.problems import FieldPath
 
 #: Kinds of filter state that Envoy can make of a text, and tcpmesh too.
@@ -38,6 +41,8 @@ FACTORIES = frozenset(
         "upstream.dynamic_port",
     )
 )
+
+_REQUEST_IDS = "envoy.extensions.request_id."
 
 #: Kinds that only Envoy can make: all of them are HTTP's.
 _FACTORIES_OF_HTTP = {
@@ -137,9 +142,37 @@ def _check_rate(message: Any, field_path: FieldPath, report: Report) -> None:
             report.error(here, str(error))
 
 
+def _check_tunnelling(message: Any, field_path: FieldPath, report: Report) -> None:
+    for index, config in enumerate(message.formatters):
+        _check_formatter(config, ((field_path, "formatters"), index), report)
+    more = names_of(message.formatters)
+    check_text(message.hostname, (field_path, "hostname"), report, more)
+    if message.post_path and not message.use_post:
+        text = "there is a path only where use_post is true: a CONNECT has none"
+        report.error((field_path, "post_path"), text)
+    for index, option in enumerate(message.headers_to_add):
+        here: FieldPath = (((field_path, "headers_to_add"), index), "header")
+        name = option.header.key
+        if name.startswith(":") or name.lower() == "host":
+            text = f"{name!r} cannot be set here"
+            report.error((here, "key"), text, "hostname says what the authority is")
+        check_text(option.header.value, (here, "value"), report, more)
+    kind = type_of_url(message.request_id_extension.typed_config.type_url)
+    if kind and not kind.startswith(_REQUEST_IDS) and not is_foreign(kind):
+        place = ((field_path, "request_id_extension"), "typed_config")
+        report.error((place, "@type"), f"{kind} is no request_id_extension")
+
+
+def _check_option(option: Any, field_path: FieldPath, report: Report) -> None:
+    if option.HasField("append") and option.append_action:
+        text = "append and append_action exclude each other"
+        report.error((field_path, "append"), text)
+
+
 _FILTERS = "envoy.extensions.access_loggers.filters"
 
 CHECKS = {
+    "envoy.config.core.v3.HeaderValueOption": _check_option,
     f"{_FILTERS}.cel.v3.ExpressionFilter": _check_expression,
     f"{_FILTERS}.process_ratelimit.v3.ProcessRateLimitFilter": _check_rate,
     "envoy.config.bootstrap.v3.Admin": _check_admin,
@@ -147,4 +180,5 @@ CHECKS = {
     "envoy.extensions.access_loggers.file.v3.FileAccessLog": _check_file,
     "envoy.extensions.filters.common.set_filter_state.v3.FilterStateValue": _check_value,
     "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy": _check_tcp_proxy,
+    "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.TunnelingConfig": _check_tunnelling,
 }

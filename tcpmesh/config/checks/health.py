@@ -10,7 +10,7 @@ from envoy.config.core.v3 import base_pb2
 from tcpmesh.config.fields.files import check_writable
 from tcpmesh.config.fields.operators import FormatError, parse, unsupported_in_checks
 from tcpmesh.config.messages.report import Report
-from tcpmesh.config.messages.types import type_of_url, unpack
+from tcpmesh.config.messages.types import extension_type, unpack
 from tcpmesh.config.text.problems import FieldPath
 
 HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
@@ -62,8 +62,7 @@ def _check_names(checks: Any, field_path: FieldPath, report: Report) -> None:
 
 def _is_plain(cluster: Any) -> bool:
     """Whether the transport socket of a cluster leaves bytes as they are."""
-    socket = cluster.transport_socket.typed_config.type_url
-    return not socket or type_of_url(socket) == _RAW
+    return extension_type(cluster.transport_socket.typed_config) in ("", _RAW)
 
 
 def has_http2(cluster: Any) -> bool:
@@ -76,7 +75,7 @@ def has_http2(cluster: Any) -> bool:
 
 def _check_options(cluster: Any, field_path: FieldPath, report: Report) -> None:
     for name, options in cluster.typed_extension_protocol_options.items():
-        kind = type_of_url(options.type_url)
+        kind = extension_type(options)
         if name != kind and {name, kind} & _KINDS:
             report.error(
                 (field_path, name),

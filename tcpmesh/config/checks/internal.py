@@ -11,7 +11,7 @@ from envoy.config.cluster.v3.cluster_pb2 import Cluster
 from envoy.extensions.filters.network.tcp_proxy.v3.tcp_proxy_pb2 import TcpProxy
 
 from tcpmesh.config.messages.report import Report
-from tcpmesh.config.messages.types import type_of_url
+from tcpmesh.config.messages.types import extension_type
 from tcpmesh.config.text.problems import FieldPath
 
 _EXTENSION = "envoy.extensions.bootstrap.internal_listener.v3.InternalListener"
@@ -26,7 +26,7 @@ def _check_listener(listener: Any, field_path: FieldPath, report: Report) -> Non
     if not listener.HasField("internal_listener"):
         return
     extensions = report.bootstrap.bootstrap_extensions
-    if not any(type_of_url(each.typed_config.type_url) == _EXTENSION for each in extensions):
+    if not any(extension_type(each.typed_config) == _EXTENSION for each in extensions):
         text = (
             "an internal listener needs the bootstrap extension envoy.bootstrap.internal_listener"
         )

@@ -10,7 +10,7 @@ from typing import Any
 from tcpmesh.config.fields.addresses import check_bind_address
 from tcpmesh.config.fields.values import nanoseconds
 from tcpmesh.config.messages.report import Report
-from tcpmesh.config.messages.types import type_of_url, unpack
+from tcpmesh.config.messages.types import extension_type, unpack
 from tcpmesh.config.text.problems import FieldPath, path_of
 
 _NETWORK = "envoy.extensions.filters.network."
@@ -132,13 +132,13 @@ def _is_udp(listener: Any) -> bool:
 def _check_chain(chain: Any, field_path: FieldPath, report: Report) -> None:
     last = len(chain.filters) - 1
     for index, network_filter in enumerate(chain.filters):
-        type_name = type_of_url(network_filter.typed_config.type_url)
+        type_name = extension_type(network_filter.typed_config)
         if type_name.startswith(_NETWORK):
             _check_order(network_filter, index == last, ((field_path, "filters"), index), report)
 
 
 def _check_order(network_filter: Any, is_last: bool, field_path: FieldPath, report: Report) -> None:
-    name, type_name = network_filter.name, type_of_url(network_filter.typed_config.type_url)
+    name, type_name = network_filter.name, extension_type(network_filter.typed_config)
     is_terminal = _is_terminal(type_name, network_filter.typed_config)
     if is_terminal and not is_last:
         report.error(

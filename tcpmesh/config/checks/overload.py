@@ -12,7 +12,7 @@ from envoy.config.overload.v3.overload_pb2 import ScaleTimersOverloadActionConfi
 
 from tcpmesh.config.checks.extensions import check_typed_config
 from tcpmesh.config.messages.report import Report
-from tcpmesh.config.messages.types import type_of_url, unpack
+from tcpmesh.config.messages.types import extension_type, unpack
 from tcpmesh.config.text.problems import FieldPath
 from tcpmesh.values.overload import (
     HTTP_ACTIONS,
@@ -98,7 +98,7 @@ def _check_triggers(
         if resource is None:
             if trigger.name:
                 report.error(here, f"no resource monitor is named {trigger.name!r}")
-        elif type_of_url(resource.typed_config.type_url) == _CONNECTIONS:
+        elif extension_type(resource.typed_config) == _CONNECTIONS:
             text = f"{trigger.name!r} acts by itself: it has no pressure for a trigger to go by"
             if is_point:
                 report.error(here, text)
@@ -117,7 +117,7 @@ def _check_settings(action: Any, field_path: FieldPath, report: Report) -> None:
     wanted = SETTINGS.get(action.name)
     if wanted is None:
         report.error(here, f"{action.name!r} takes no typed_config")
-    elif type_of_url(action.typed_config.type_url) != wanted:
+    elif extension_type(action.typed_config) != wanted:
         report.error((here, "@type"), f"the typed_config of {action.name!r} is a {wanted}")
     elif action.name == REDUCE_TIMEOUTS:
         _check_timers(unpack(action.typed_config), here, report)
@@ -140,7 +140,7 @@ def _check_timers(settings: Any, field_path: FieldPath, report: Report) -> None:
 
 def _check_monitor(monitor: Any, field_path: FieldPath, report: Report) -> None:
     _check_monitor_type(monitor, field_path, report)
-    kind = type_of_url(monitor.typed_config.type_url)
+    kind = extension_type(monitor.typed_config)
     if kind == _CONNECTIONS and monitor.name not in ("", LIMIT_NAME):
         report.error((field_path, "name"), f"this resource monitor can only be named {LIMIT_NAME}")
 

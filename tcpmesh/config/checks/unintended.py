@@ -16,7 +16,7 @@ from envoy.extensions.filters.network.tcp_proxy.v3.tcp_proxy_pb2 import TcpProxy
 from tcpmesh.config.fields.addresses import address_key
 from tcpmesh.config.fields.values import binds_to_port
 from tcpmesh.config.messages.report import Report
-from tcpmesh.config.messages.types import type_of_url
+from tcpmesh.config.messages.types import extension_type
 from tcpmesh.config.text.problems import FieldPath
 
 _WITH_ENDPOINTS = frozenset((Cluster.STATIC, Cluster.STRICT_DNS, Cluster.LOGICAL_DNS))
@@ -155,7 +155,7 @@ def _check_tcp_proxy(proxy: Any, field_path: FieldPath, report: Report) -> None:
 
 
 def _check_filter(network_filter: Any, field_path: FieldPath, report: Report) -> None:
-    name = type_of_url(network_filter.typed_config.type_url)
+    name = extension_type(network_filter.typed_config)
     if not name.startswith(_CHOOSING_NONE):
         report.chooses_clusters = True
 
@@ -175,6 +175,8 @@ _CHOOSING_NONE = tuple(
         "network.echo.",
         "network.local_ratelimit.",
         "network.rbac.",
+        "network.tcp_bandwidth_limit.",
+        "network.sni_dynamic_forward_proxy.",
         "network.tcp_proxy.",
     )
 )

@@ -21,7 +21,7 @@ from tcpmesh.config.explain.rows import Default, Inside
 from tcpmesh.config.explain.runtime import RuntimeExplainer, values_of
 from tcpmesh.config.fields.to_plain import Json, is_secret, leaf, plain_value
 from tcpmesh.config.load import Loaded
-from tcpmesh.config.messages.types import full_name_of, new_message, type_of_url, unpack
+from tcpmesh.config.messages.types import extension_type, full_name_of, new_message, unpack
 from tcpmesh.config.support import TABLE, Support
 from tcpmesh.config.text.problems import Path, Place, path_text
 
@@ -142,7 +142,7 @@ class _Explainer:
         for index, entry in enumerate(entries):
             content = unpack(entry.typed_config)
             if content is not None:
-                name = f"{entry.name} ({type_of_url(entry.typed_config.type_url)})"
+                name = f"{entry.name} ({extension_type(entry.typed_config)})"
                 group = self._group(kind, name, content, (*path, index, "typed_config"))
                 yield Group(kind, name, self._places.at(*path, index), group.settings)
 
@@ -264,7 +264,7 @@ class _Explainer:
         content = unpack(value) if is_extension else value
         inner = list(self._settings(content, path, base)) if content is not None else []
         if is_extension or not value.ListFields():
-            shown: Json = type_of_url(value.type_url) if is_extension else {}
+            shown: Json = extension_type(value) if is_extension else {}
             yield Setting(
                 path_text(path[base:]), shown, self._places.at(*path), meaning=default.meaning
             )

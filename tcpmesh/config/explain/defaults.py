@@ -38,6 +38,11 @@ def _of_dns(value: Json) -> Callable[[Any], Json]:
     )
 
 
+def _of_socket(value: Json) -> Callable[[Any], Json]:
+    """A default that only listeners with a socket have."""
+    return lambda listener: None if listener.HasField("internal_listener") else value
+
+
 def _of_original_dst(value: Json) -> Callable[[Any], Json]:
     """A default that only ORIGINAL_DST clusters have."""
     return lambda cluster: value if cluster.type == cluster.ORIGINAL_DST else None
@@ -104,22 +109,24 @@ _LISTENER: dict[str, Defaults] = {
         "address": Default(meaning_of=_of_address),
         "stat_prefix": Default("names its statistics"),
         "per_connection_buffer_limit_bytes": Default(_BUFFER, _MIB, zero="no limit"),
-        "enable_reuse_port": Default("other processes may share the port", True),
+        "enable_reuse_port": Default("other processes may share the port", _of_socket(True)),
         "tcp_backlog_size": Default(
-            "so many clients may wait to be accepted", unset="the system's net.core.somaxconn"
+            "so many clients may wait to be accepted",
+            _of_socket("the system's net.core.somaxconn"),
         ),
         "max_connections_to_accept_per_socket_event": Default(
-            "so many are accepted at a time", unset="all that wait"
+            "so many are accepted at a time", _of_socket("all that wait")
         ),
+        "internal_listener": Default("clients come from clusters of this proxy, by its name"),
         "use_original_dst": Default(
             "whether clients go to the listener of the address that they wanted"
         ),
         "transparent": Default("whether it takes clients for any address"),
         "freebind": Default("whether its address may be one that no interface has"),
         "tcp_fast_open_queue_length": Default(
-            "so many clients may send data with their SYN", unset="as the system has it"
+            "so many clients may send data with their SYN", _of_socket("as the system has it")
         ),
-        "tcp_keepalive": Default("silent clients are probed", unset="no"),
+        "tcp_keepalive": Default("silent clients are probed", _of_socket("no")),
         "bind_to_port": Default(
             "whether it accepts clients itself, or serves only those handed to it"
         ),
@@ -158,6 +165,11 @@ _LISTENER: dict[str, Defaults] = {
         "hash_policy": Default("what balancers by hash go by", unset="nothing: a random host"),
         "metadata_match": Default("only hosts with these labels", unset="all hosts"),
         "upstream_connect_mode": Default("when a host is connected to", "IMMEDIATE"),
+    },
+    "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.TunnelingConfig": {
+        "hostname": Default("where a host of the cluster, a proxy, is asked to connect to"),
+        "use_post": Default("whether it is asked by POST, and not by CONNECT", False),
+        "propagate_response_headers": Default("whether filter state has its answer", False),
     },
     "envoy.config.core.v3.BackoffStrategy": {
         "base_interval": Default("the first pause is up to this"),
@@ -378,6 +390,23 @@ _DNS: dict[str, Defaults] = {
         "dns_refresh_rate": Default("names are looked up this often", "5s"),
         "respect_dns_ttl": Default("whether answers say how long they hold", False),
         "dns_lookup_family": Default("which addresses of a name", "AUTO"),
+    },
+    "envoy.extensions.bootstrap.internal_listener.v3.InternalListener": {
+        "buffer_size_kb": Default("KiB that each direction to an internal listener may hold", 1024),
+    },
+    "envoy.extensions.transport_sockets.internal_upstream.v3.InternalUpstreamTransport": {
+        "passthrough_metadata": Default("what an internal listener is told", unset="none"),
+        "transport_socket": Default("what is on the connection to it"),
+    },
+    "envoy.extensions.common.dynamic_forward_proxy.v3.DnsCacheConfig": {
+        "name": Default("filters and clusters with this name have one cache"),
+        "dns_lookup_family": Default("which addresses of a name", "AUTO"),
+        "dns_refresh_rate": Default("a name without an answer is looked up again after it", "60s"),
+        "dns_min_refresh_rate": Default("an answer holds so long at least", "5s"),
+        "host_ttl": Default("a name that nobody asks for stays so long", "300s"),
+        "max_hosts": Default("clients for further names are closed", 1024),
+        "dns_query_timeout": Default("clients wait so long for a name", "5s"),
+        "dns_cache_circuit_breaker": Default("further clients are closed", unset="1024 may wait"),
     },
     "envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig": {
         "query_timeout_seconds": Default("an unanswered question is asked anew after it", 5),

@@ -28,7 +28,13 @@ from tcpmesh.config.messages.scalars import (
     shown,
 )
 from tcpmesh.config.messages.structs import read_list_value, read_struct, read_value
-from tcpmesh.config.messages.types import full_name_of, new_message, type_of_url
+from tcpmesh.config.messages.types import (
+    TYPED_STRUCTS,
+    full_name_of,
+    is_foreign,
+    new_message,
+    type_of_url,
+)
 from tcpmesh.config.text.problems import HINTED, FieldPath, Path, Problem, path_of, path_text
 from tcpmesh.config.text.source import Document, Mapping, Node, Scalar
 from tcpmesh.config.text.source_map import flattened
@@ -52,7 +58,11 @@ _BELOW = {
     ("envoy.config.cluster.v3.Cluster", "lb_endpoints"): "load_assignment",
 }
 
-TYPED_STRUCTS = frozenset({"xds.type.v3.TypedStruct", "udpa.type.v1.TypedStruct"})
+
+_AS_STRUCT = (
+    "the package that handles it has no message of this name: write '@type': "
+    "type.googleapis.com/xds.type.v3.TypedStruct, its name as type_url, and the fields below value"
+)
 
 
 class Slot:
@@ -380,11 +390,13 @@ def _read_any(reading: Reading, node: Node, message: Any, field_path: FieldPath)
 def _read_typed(reading: Reading, node: Mapping, message: Any, field_path: FieldPath) -> None:
     url = node.items["@type"]
     try:
-        content = new_message(_checked_url(url))
+        full_name = _checked_url(url)
+        content = new_message(full_name)
     except Wrong as wrong:
+        if not wrong.hint and is_foreign(type_of_url(str(getattr(url, "value", "")))):
+            wrong = Wrong(wrong.text, _AS_STRUCT)
         reading.problem(url, (field_path, "@type"), wrong)
         return
-    full_name = content.DESCRIPTOR.full_name
     if full_name in TYPED_STRUCTS:
         _read_typed_struct(reading, node, message, field_path)
         return
@@ -445,11 +457,11 @@ def _read_typed_struct(
         or node.items.get("typeUrl")
         or Scalar(node.line, node.column, "")
     )
+    full_name = type_of_url(str(getattr(url, "value", "")))
     try:
-        full_name = type_of_url(str(getattr(url, "value", "")))
         content = new_message(full_name)
     except Wrong as wrong:
-        if _is_alternative(field_path):
+        if _is_alternative(field_path) or is_foreign(full_name):
             _read_content(
                 reading, node, new_message(_checked_url(node.items["@type"])), message, field_path
             )

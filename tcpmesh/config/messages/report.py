@@ -55,6 +55,8 @@ class Report:
         """Names of the static listeners by their addresses."""
         self.circular_clusters: set[str] = set()
         """Names of the clusters whose clients would come back to them."""
+        self.dns_caches: dict[str, Any] = {}
+        """The first `DnsCacheConfig` of each name."""
         self.faultless: set[tuple[str, bytes]] = set()
         """Messages, by type and bytes, in which a check that takes long has found nothing."""
         self.places = places

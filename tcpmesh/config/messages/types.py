@@ -10,9 +10,11 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import re
+from collections.abc import Callable, Iterable
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
+from typing import Any
 
 from google.protobuf import any_pb2, descriptor_pool, message_factory
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
@@ -26,6 +28,9 @@ EXTENSION_GROUP = "tcpmesh.extensions"
 
 #: The part of a package's name that says which version of the API it is of.
 _V2 = re.compile(r"v[12](?:alpha\d*|beta\d*)?\Z")
+
+#: A message with which any extension can be configured: it has the name of its type, and fields.
+TYPED_STRUCTS = frozenset({"xds.type.v3.TypedStruct", "udpa.type.v1.TypedStruct"})
 
 _ROOTS = ("envoy", "xds", "udpa", "google", "cel", "opencensus", "opentelemetry")
 
@@ -71,6 +76,17 @@ def unpack(packed: any_pb2.Any) -> Message | None:
     except (Wrong, DecodeError):
         return None
     return content
+
+
+def extension_type(packed: any_pb2.Any) -> str:
+    """The full name of the type that a typed configuration chooses its extension by: of a
+    TypedStruct, which is left where its fields are no message, the one that it names.
+    """
+    name = type_of_url(packed.type_url)
+    if name not in TYPED_STRUCTS:
+        return name
+    content: Any = unpack(packed)
+    return type_of_url(content.type_url) if content is not None else name
 
 
 def message_class(descriptor: Descriptor) -> type[Message]:
@@ -147,8 +163,23 @@ def is_foreign(full_name: str) -> bool:
     return bool(_entry_points(full_name))
 
 
-def _entry_points(full_name: str) -> list[EntryPoint]:
-    return [entry for entry in entry_points(group=EXTENSION_GROUP) if entry.name == full_name]
+def look_for_packages() -> None:
+    """Packages may have been installed since anybody looked: called where a configuration is read,
+    for to look takes long, and a configuration asks once for each of its types.
+    """
+    _by_type.cache_clear()
+
+
+def _entry_points(full_name: str) -> tuple[EntryPoint, ...]:
+    return _by_type(entry_points).get(full_name, ())
+
+
+@cache
+def _by_type(read: Callable[..., Iterable[EntryPoint]]) -> dict[str, tuple[EntryPoint, ...]]:
+    found: dict[str, tuple[EntryPoint, ...]] = {}
+    for entry in read(group=EXTENSION_GROUP):
+        found[entry.name] = (*found.get(entry.name, ()), entry)
+    return found
 
 
 def package_of(full_name: str) -> str:

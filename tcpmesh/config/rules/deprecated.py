@@ -48,6 +48,7 @@ INSTEAD: Mapping[str, str] = {
     f"{_CLUSTER}.protocol_selection": _HTTP,
     "envoy.config.core.v3.ConfigSource.path": "use 'path_config_source'",
     "envoy.config.core.v3.HealthCheck.event_log_path": "use 'event_logger'",
+    "envoy.config.core.v3.HeaderValueOption.append": "use 'append_action'",
     "envoy.config.core.v3.Http2ProtocolOptions.stream_error_on_invalid_http_messaging": (
         "use 'override_stream_error_on_invalid_http_message'"
     ),

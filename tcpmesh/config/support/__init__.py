@@ -37,7 +37,7 @@ from tcpmesh.config.support import (
 )
 from tcpmesh.config.support.rows import Rows, Support
 
-__all__ = ["EXTENSIONS", "NEVER", "TABLE", "Rows", "Support", "as_written"]
+__all__ = ["EXTENSIONS", "TABLE", "Rows", "Support", "as_written"]
 
 #: What an `@type` may name: each extension with its fields.
 EXTENSIONS: Mapping[str, Rows] = {
@@ -69,9 +69,6 @@ TABLE: Mapping[str, Rows] = {
     **listeners.PARTS,
     **tls.PARTS,
 }
-
-#: Extensions that tcpmesh will not have, and why.
-NEVER: Mapping[str, str] = extensions.NEVER
 
 
 def as_written(value: object) -> str:

@@ -72,7 +72,7 @@ CLUSTER: dict[str, Rows] = {
         "track_cluster_stats": YES,
         "upstream_http_protocol_options": HTTP,
         "common_http_protocol_options": YES,
-        "http_protocol_options": HTTP,
+        "http_protocol_options": YES,
         "http2_protocol_options": YES,
         "typed_extension_protocol_options": YES,
         "protocol_selection": HTTP,

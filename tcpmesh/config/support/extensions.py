@@ -8,8 +8,10 @@ from tcpmesh.config.support.rows import (
     YES,
     Rows,
     no_effect,
+    refused,
 )
 
+_NAMES = "envoy.extensions.common.dynamic_forward_proxy.v3."
 SOCKETS = no_effect("limits how long a socket is shared by questions; each has its own here")
 
 _MONITORS = "envoy.extensions.resource_monitors."
@@ -51,6 +53,15 @@ EXTENSIONS: dict[str, Rows] = {
     },
     "envoy.extensions.stat_sinks.graphite_statsd.v3.GraphiteStatsdSink": _DATAGRAMS,
     "envoy.extensions.clusters.aggregate.v3.ClusterConfig": {"clusters": YES},
+    "envoy.extensions.clusters.dynamic_forward_proxy.v3.ClusterConfig": {
+        "dns_cache_config": YES,
+        "sub_clusters_config": refused(
+            "it makes a cluster for each name, which only requests of HTTP can wait for: use "
+            "dns_cache_config"
+        ),
+        "allow_insecure_cluster_options": HTTP,
+        "allow_coalesced_connections": HTTP,
+    },
     "envoy.extensions.clusters.dns.v3.DnsCluster": {
         "dns_refresh_rate": YES,
         "dns_failure_refresh_rate": YES,
@@ -95,6 +106,24 @@ EXTENSIONS: dict[str, Rows] = {
 
 #: The types of their fields.
 PARTS: dict[str, Rows] = {
+    f"{_NAMES}DnsCacheConfig": {
+        "name": YES,
+        "dns_lookup_family": YES,
+        "dns_refresh_rate": YES,
+        "dns_min_refresh_rate": YES,
+        "host_ttl": YES,
+        "max_hosts": YES,
+        "disable_dns_refresh_on_failure": YES,
+        "dns_failure_refresh_rate": YES,
+        "dns_cache_circuit_breaker": YES,
+        "use_tcp_for_dns_lookups": YES,
+        "dns_resolution_config": YES,
+        "typed_dns_resolver_config": YES,
+        "preresolve_hostnames": YES,
+        "dns_query_timeout": YES,
+        "key_value_config": refused("names are looked up anew by a proxy that starts"),
+    },
+    f"{_NAMES}DnsCacheCircuitBreakers": {"max_pending_requests": YES},
     "envoy.extensions.transport_sockets.internal_upstream.v3.InternalUpstreamTransport"
     ".MetadataValueSource": {"kind": YES, "name": YES},
     "envoy.extensions.upstreams.tcp.v3.TcpProtocolOptions": {"idle_timeout": YES},
@@ -103,26 +132,10 @@ PARTS: dict[str, Rows] = {
         "explicit_http_config": YES,
     },
     "envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig": {
-        "http_protocol_options": HTTP,
+        "http_protocol_options": YES,
         "http2_protocol_options": YES,
     },
     "envoy.type.v3.HashPolicy": {"source_ip": YES, "filter_state": YES},
     "envoy.type.v3.HashPolicy.SourceIp": {},
     "envoy.type.v3.HashPolicy.FilterState": {"key": YES},
-}
-
-#: Extensions that tcpmesh will not have, and why.
-NEVER = {
-    "envoy.extensions.transport_sockets.alts.v3.Alts": (
-        "ALTS works between machines of Google's cloud alone, by a service there"
-    ),
-    "envoy.extensions.transport_sockets.http_11_proxy.v3.Http11ProxyUpstreamTransport": (
-        "it sends a CONNECT request ahead of HTTP, which tcpmesh does not speak for its clients"
-    ),
-    "envoy.config.metrics.v3.HystrixSink": (
-        "the Hystrix dashboard shows requests of HTTP, and nobody maintains it any more"
-    ),
-    "envoy.extensions.stat_sinks.wasm.v3.Wasm": (
-        "tcpmesh runs no WebAssembly; a stats sink of your own can be a Python module"
-    ),
 }

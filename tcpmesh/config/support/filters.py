@@ -25,6 +25,10 @@ EXTENSIONS: dict[str, Rows] = {
     "envoy.extensions.formatter.metadata.v3.Metadata": {},
     "envoy.extensions.formatter.req_without_query.v3.ReqWithoutQuery": {},
     "envoy.extensions.filters.network.echo.v3.Echo": {},
+    "envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig": {
+        "pack_trace_reason": no_effect("nothing is traced, which leaves the id as it is in Envoy"),
+        "use_request_id_for_trace_sampling": no_effect("nothing is traced"),
+    },
     "envoy.extensions.filters.network.set_filter_state.v3.Config": {
         "on_new_connection": YES,
         "on_downstream_tls_handshake": YES,
@@ -57,6 +61,11 @@ EXTENSIONS: dict[str, Rows] = {
         "share_key": YES,
     },
     "envoy.extensions.filters.network.sni_cluster.v3.SniCluster": {},
+    "envoy.extensions.filters.network.sni_dynamic_forward_proxy.v3.FilterConfig": {
+        "dns_cache_config": YES,
+        "port_value": YES,
+        "save_upstream_address": no_effect("a label: nothing here reads it"),
+    },
     "tcpmesh.extensions.filters.network.client_limit.v1.ClientLimit": {
         "stat_prefix": YES,
         "client": YES,
@@ -100,6 +109,13 @@ EXTENSIONS: dict[str, Rows] = {
         "max_client_hello_size": YES,
         "close_connection_on_client_hello_parsing_errors": YES,
     },
+    "envoy.extensions.filters.network.tcp_bandwidth_limit.v3.TcpBandwidthLimit": {
+        "stat_prefix": YES,
+        "read_limit_kbps": YES,
+        "write_limit_kbps": YES,
+        "fill_interval": YES,
+        "runtime_enabled": YES,
+    },
     "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy": {
         "stat_prefix": YES,
         "cluster": YES,
@@ -120,6 +136,7 @@ EXTENSIONS: dict[str, Rows] = {
         "proxy_protocol_tlvs": YES,
         "proxy_protocol_tlv_merge_policy": YES,
         "check_drain_close": YES,
+        "tunneling_config": YES,
     },
     "envoy.extensions.filters.network.rbac.v3.RBAC": {
         "rules": YES,
@@ -141,6 +158,21 @@ EXTENSIONS: dict[str, Rows] = {
 
 #: The types of their fields.
 PARTS: dict[str, Rows] = {
+    "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.TunnelingConfig": {
+        "hostname": YES,
+        "use_post": YES,
+        "post_path": YES,
+        "headers_to_add": YES,
+        "propagate_response_headers": YES,
+        "propagate_response_trailers": YES,
+        "request_id_extension": YES,
+        "request_id_header": YES,
+        "request_id_metadata_key": YES,
+        "formatters": YES,
+    },
+    "envoy.extensions.filters.network.http_connection_manager.v3.RequestIDExtension": {
+        "typed_config": YES
+    },
     "envoy.config.ratelimit.v3.RateLimitServiceConfig": {
         "grpc_service": YES,
         "transport_api_version": no_effect("there is only V3"),

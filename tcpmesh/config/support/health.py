@@ -67,10 +67,15 @@ HEALTH: dict[str, Rows] = {
     },
     "envoy.config.core.v3.HeaderValueOption": {
         "header": YES,
+        "append": YES,
         "append_action": YES,
         "keep_empty_value": YES,
     },
-    "envoy.config.core.v3.HeaderValue": {"key": YES, "value": YES},
+    "envoy.config.core.v3.HeaderValue": {
+        "key": YES,
+        "value": YES,
+        "raw_value": no_effect("Envoy sends `value` alone, too"),
+    },
     "envoy.type.v3.Int64Range": {"start": YES, "end": YES},
     "envoy.type.matcher.v3.StringMatcher": {
         "exact": YES,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tcpmesh.config.support.rows import WHOLE, YES, Rows, default_only, no_effect
+from tcpmesh.config.support.rows import WHOLE, YES, Rows, no_effect
 
 _UNREAD = no_effect("Envoy refuses it, but in the default chain, whose match nobody reads")
 
@@ -38,7 +38,7 @@ LISTENER: dict[str, Rows] = {
         "enable_mptcp": YES,
         "tcp_keepalive": YES,
         "reuse_port": no_effect("a port is shared anyway, unless enable_reuse_port says no"),
-        "connection_balance_config": default_only("the kernel spreads them over the workers"),
+        "connection_balance_config": YES,
         "drain_type": YES,
         "bypass_overload_manager": YES,
     },
@@ -49,9 +49,10 @@ LISTENER: dict[str, Rows] = {
         "tcp_keepalive": YES,
     },
     "envoy.config.listener.v3.Listener.ConnectionBalanceConfig": {
-        "exact_balance": no_effect("the kernel spreads them over the workers"),
+        "exact_balance": YES,
         "cpu_locality_balance": no_effect("the kernel spreads them over the workers"),
     },
+    "envoy.config.listener.v3.Listener.ConnectionBalanceConfig.ExactBalance": {},
     "envoy.config.listener.v3.Listener.DeprecatedV1": {"bind_to_port": YES},
     "envoy.config.listener.v3.ListenerFilter": {
         "name": YES,

@@ -55,7 +55,6 @@ _FIELDS = frozenset(
         "envoy.config.listener.v3.Listener.listener_filters",
         "envoy.config.listener.v3.Listener.udp_listener_config",
         "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.metadata_match",
-        "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.tunneling_config",
         "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.upstream_connect_mode",
         "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster.ClusterWeight.metadata_match",
     }

@@ -8,17 +8,19 @@ from typing import Any
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
-from tcpmesh.config.messages.reading import TYPED_STRUCTS
+from tcpmesh.config.absent.never import why_never
+from tcpmesh.config.absent.watchers import WATCHERS, changing_fields, missed_metadata
 from tcpmesh.config.messages.report import Report
 from tcpmesh.config.messages.scalars import Wrong
 from tcpmesh.config.messages.types import (
+    TYPED_STRUCTS,
     content_name_of,
+    extension_type,
     import_foreign,
     is_foreign,
-    type_of_url,
     unpack,
 )
-from tcpmesh.config.support import EXTENSIONS, NEVER, TABLE, as_written
+from tcpmesh.config.support import EXTENSIONS, TABLE, as_written
 from tcpmesh.config.support.safety import guards_field, guards_value
 from tcpmesh.config.text.problems import FieldPath
 
@@ -75,6 +77,8 @@ class _Say:
 def _check_message(message: Message, say: _Say, field_path: FieldPath) -> None:
     full_name = message.DESCRIPTOR.full_name
     rows = TABLE[full_name]
+    if full_name == "envoy.config.listener.v3.FilterChain":
+        _check_watched(message, say, field_path)
     for field, value in message.ListFields():
         row = rows.get(field.name)
         if row is None:
@@ -138,21 +142,46 @@ def _check_any(field: FieldDescriptor, value: Any, say: _Say, field_path: FieldP
 def _check_extension(
     value: Any, say: _Say, field_path: FieldPath, known: Container[str], guards: bool
 ) -> None:
-    full_name = type_of_url(value.type_url)
+    full_name = extension_type(value)
     content = unpack(value)
-    if content is None or full_name in TYPED_STRUCTS:
+    if content is None:
         return
     if say.is_foreign(full_name):
         say.where_broken((field_path, "@type"), full_name)
+    elif content.DESCRIPTOR.full_name in TYPED_STRUCTS:  # one of several, which is passed over
+        return
     elif full_name in known:
         _check_message(content, say, field_path)
+    elif full_name in WATCHERS:
+        _check_watcher(full_name, content, say, field_path)
     else:
         say((field_path, "@type"), _why_not(full_name, content), guards)
 
 
+def _check_watcher(full_name: str, content: Message, say: _Say, field_path: FieldPath) -> None:
+    protocol = WATCHERS[full_name].protocol
+    text = (
+        f"{full_name}: it reads {protocol} as it passes (layer 7), to count what it sees, which "
+        f"tcpmesh does not do"
+    )
+    say((field_path, "@type"), text, False)
+    for name in changing_fields(full_name, content):
+        text = f"with this, {full_name} does more than watch, which tcpmesh does not do"
+        say((field_path, name), text, True)
+
+
+def _check_watched(chain: Message, say: _Say, field_path: FieldPath) -> None:
+    """See to it that no filter goes by what one has found out that only watches."""
+    for index, key in missed_metadata(chain):
+        here: FieldPath = (((field_path, "filters"), index), "typed_config")
+        text = f"it reads the dynamic metadata {key}, which nobody leaves in tcpmesh"
+        say(here, text, True)
+
+
 def _why_not(full_name: str, content: Message) -> str:
-    if full_name in NEVER:
-        return f"{full_name}: {NEVER[full_name]}"
+    reason = why_never(full_name)
+    if reason:
+        return f"{full_name}: {reason}"
     if full_name.startswith("google."):  # Few are an extension anywhere, and hardly at this place.
         return f"{full_name}: tcpmesh has no extension of this type"
     envoy = "Envoy's contrib build" if _is_contrib(content) else "Envoy"

@@ -407,13 +407,17 @@ class WrappedTransport(WrappedWriteSide):
 
     def _steer(self) -> None:
         """Let below read, or not; a handshake sees to that itself."""
-        stalled = self._paused or bool(self._plain)
+        stalled = self._paused or self._has_unread()
         if stalled is not self._stalled and self._phase is Phase.READY:
             self._stalled = stalled
             if stalled:
                 self.below.pauseProducing()
             else:
                 self.below.resumeProducing()
+
+    def _has_unread(self) -> bool:
+        """Whether there is so much that was received and not delivered that no more may come."""
+        return bool(self._plain)
 
     def _read_for_nobody(self) -> None:
         """What comes from now on is for nobody; a peer that writes before it reads would never take

@@ -174,7 +174,7 @@ class WrappedWriteSide(OnTransport):
             del pending[:size]
             self._write_credit -= size
             self.send_plain(piece)
-        if ends and not pending:
+        if ends and not pending and self._phase in CONNECTED:  # and it has not ended in between
             self._end_below()
 
     # Flow control
@@ -238,10 +238,14 @@ class WrappedWriteSide(OnTransport):
     def _consider_resume(self) -> None:
         """Let a paused producer go on if there is room."""
         if self._producer_paused and (
-            2 * self.buffered <= self._mark or not (self._full or self._pending)
+            2 * self.buffered <= self._mark or not (self._full or self._has_unsent())
         ):
             self._producer_paused = False
             self._producer.resumeProducing()
+
+    def _has_unsent(self) -> bool:
+        """Whether anything was written that waits here, and not below."""
+        return bool(self._pending)
 
     # Ends
 

@@ -8,7 +8,7 @@ are.
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -77,10 +77,12 @@ class Networks(Generic[Value]):
                 return found
         return None
 
-    def find_all(self, host: str) -> Iterator[Value]:
+    def find_all(self, host: str) -> list[Value]:
         """Those of all that do, the smallest first."""
         number, bits = number_of(host)
+        found = []
         for shift, table in self._tables[bits]:
-            found = table.get(number >> shift)
-            if found is not None:
-                yield found
+            value = table.get(number >> shift)
+            if value is not None:
+                found.append(value)
+        return found

@@ -135,7 +135,7 @@ class MatchingTree(Generic[Chosen]):
 
         def candidates(text: str) -> Iterable[Choose[Chosen]]:
             try:
-                found = list(networks.find_all(text))
+                found = networks.find_all(text)
             except ValueError:
                 return
             is_first = True

@@ -12,11 +12,12 @@ from typing import Any
 import dns.name
 import dns.resolver
 
-from twisted.internet.defer import Deferred, inlineCallbacks, succeed
+from twisted.internet.defer import Deferred, fail, inlineCallbacks, succeed
 
 from tcpmesh.net.dns.client import DnsClient
+from tcpmesh.net.dns.resolve import ResolutionFailed
 from tcpmesh.values.address import Address
-from tcpmesh.wire.names import Found, parse_hosts
+from tcpmesh.wire.names import Found, is_hostname, parse_hosts
 
 DNS_PORT = 53
 
@@ -86,6 +87,8 @@ class Lookup:
 
         :return: fails with `ResolutionFailed`; cancel it to give up.
         """
+        if not is_hostname(name):
+            return fail(ResolutionFailed(f"{name!r} is no name of a host"))
         local = self._local(name, kind)
         return succeed(local) if local is not None else self._ask(name, kind)
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Callable
 from select import EPOLLIN
 from typing import Any
 
@@ -21,7 +22,7 @@ from zope.interface import implementer
 
 from twisted.internet.defer import Deferred, succeed
 
-from tcpmesh.interfaces import ICountsAccepts, IHandsOver, IPausable
+from tcpmesh.interfaces import IAdopts, ICountsAccepts, IHandsOver, IPausable
 from tcpmesh.net.epoll.resources import EpollResources
 from tcpmesh.net.sockets import EXHAUSTED
 from tcpmesh.values.address import Address
@@ -162,3 +163,40 @@ class AcceptingPort:
             transport.abortConnection()
             raise
         transport.start()
+
+
+@implementer(IAdopts)
+class PassingPort(AcceptingPort):
+    """One whose connections may be served elsewhere.
+
+    :param passes: see `INetwork.listen`.
+    """
+
+    def __init__(
+        self,
+        network: EpollResources,
+        sock: socket.socket,
+        factory: Any,
+        accepts_per_event: int,
+        passes: Callable[[int], bool],
+    ) -> None:
+        super().__init__(network, sock, factory, accepts_per_event)
+        self._passes = passes
+
+    def _serve(self, fd: int, family: int, peer: Any) -> None:
+        if self._passes(fd):
+            os.close(fd)
+        else:
+            super()._serve(fd, family, peer)
+
+    def adopt(self, descriptor: int) -> None:
+        """See `IAdopts`."""
+        with socket.socket(fileno=descriptor) as sock:
+            try:
+                peer = sock.getpeername()
+            except OSError:
+                return  # it has gone meanwhile
+            sock.setblocking(False)
+            family = sock.family
+            sock.detach()
+        super()._serve(descriptor, family, peer)

@@ -41,7 +41,7 @@ from tcpmesh.net.connecting.connect_check import ConnectCheckListener
 from tcpmesh.net.cooperator import shared_cooperator
 from tcpmesh.net.descriptor_reserve import DescriptorReserve
 from tcpmesh.net.epoll import moving
-from tcpmesh.net.epoll.accept import AcceptingPort
+from tcpmesh.net.epoll.accept import AcceptingPort, PassingPort
 from tcpmesh.net.epoll.connect import EpollConnector
 from tcpmesh.net.epoll.connect_check import EpollConnectCheck
 from tcpmesh.net.epoll.poller import Poller, Turn
@@ -131,10 +131,17 @@ class EpollNetwork:
         return self._listening.take_rest(address, options)
 
     def listen(
-        self, sock: socket.socket, factory: Any, accepts_per_event: int = 0
+        self,
+        sock: socket.socket,
+        factory: Any,
+        accepts_per_event: int = 0,
+        passes: Callable[[int], bool] | None = None,
     ) -> AcceptingPort:
         """Accept connections of a bound and listening socket for the factory."""
-        port = AcceptingPort(self, sock, factory, accepts_per_event)
+        if passes is None:
+            port = AcceptingPort(self, sock, factory, accepts_per_event)
+        else:
+            port = PassingPort(self, sock, factory, accepts_per_event, passes)
         port.startListening()
         return port
 

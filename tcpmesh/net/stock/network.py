@@ -23,7 +23,14 @@ from twisted.internet.main import CONNECTION_DONE
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from tcpmesh.interfaces import ICountsAccepts, IHandsOver, INetwork, IPausable, IStreamTransport
+from tcpmesh.interfaces import (
+    IAdopts,
+    ICountsAccepts,
+    IHandsOver,
+    INetwork,
+    IPausable,
+    IStreamTransport,
+)
 from tcpmesh.net.congestion import spare_loopback
 from tcpmesh.net.connecting.connect_check import ConnectCheckListener, FactoryConnectCheck
 from tcpmesh.net.cooperator import shared_cooperator
@@ -77,6 +84,8 @@ class _ListeningPort(tcp.Port):
     accepts_per_event = BATCH
     pauses = 0
     """For how many reasons it accepts nobody."""
+    passes: Callable[[int], bool] | None = None
+    """See `INetwork.listen`."""
     _shouldShutdown = False
     """Twisted's: shutting down a listening socket would close its duplicates too."""
 
@@ -90,7 +99,10 @@ class _ListeningPort(tcp.Port):
             if client is None:
                 break
             accepted += 1
-            self._serve(*client)
+            if self.passes is not None and self.passes(client[0].fileno()):
+                client[0].close()
+            else:
+                self._serve(*client)
         if ICountsAccepts.providedBy(self.factory):
             self.factory.accepted_in_event(accepted)
 
@@ -125,6 +137,16 @@ class _ListeningPort(tcp.Port):
                 sock.close()
             else:
                 transport.abortConnection()
+
+    def adopt(self, descriptor: int) -> None:
+        """See `IAdopts`."""
+        sock = socket.socket(fileno=descriptor)
+        try:
+            peer = sock.getpeername()
+        except OSError:
+            sock.close()  # it has gone meanwhile
+            return
+        self._serve(sock, peer)
 
     def pause_accepting(self) -> None:
         """Let clients wait."""
@@ -181,14 +203,14 @@ class _ListeningPort(tcp.Port):
         return copy
 
 
-@implementer(IHandsOver, IPausable)
+@implementer(IAdopts, IHandsOver, IPausable)
 class _TCPPort(_ListeningPort):
     """A listening TCP socket."""
 
     transport: Any = _TCPServer
 
 
-@implementer(IHandsOver, IPausable)
+@implementer(IAdopts, IHandsOver, IPausable)
 class _UNIXPort(_ListeningPort, unix.Port):
     """A listening unix socket."""
 
@@ -339,7 +361,13 @@ class StockNetwork:
         """What a predecessor had more for an address."""
         return self._listening.take_rest(address, options)
 
-    def listen(self, sock: socket.socket, factory: Any, accepts_per_event: int = 0) -> Any:
+    def listen(
+        self,
+        sock: socket.socket,
+        factory: Any,
+        accepts_per_event: int = 0,
+        passes: Callable[[int], bool] | None = None,
+    ) -> Any:
         """Accept connections of a bound and listening socket for the factory."""
         fd = sock.fileno()
         with all_or_nothing() as undo:
@@ -356,6 +384,7 @@ class StockNetwork:
             port._preexistingSocket = sock
             port.sockets, port.reserve = self._sockets, self.reserve
             port.accepts_per_event = min(accepts_per_event or BATCH, BATCH)
+            port.passes = passes
             self._sockets.add(port)
             undo.callback(self._sockets.discard, port)
             self.reserve.add(port)

@@ -187,11 +187,12 @@ class TlsContext:
         """
         settings = self.settings
         host = options.host_name if settings.host_name_as_server_name else ""
-        key = options.server_name, options.application_protocols, options.subject_names, host
+        offered = options.application_protocols or settings.application_protocols
+        protocols = offered or options.fallback_protocols
+        key = options.server_name, protocols, options.subject_names, host
         found = self._wanted.get(key)
         if found is None:
             name = options.server_name or host or settings.server_name
-            protocols = options.application_protocols or settings.application_protocols
             expected = name if settings.expect_server_name else ""
             found = Wanted(name, protocols, options.subject_names, expected)
             if len(self._wanted) < MOST_KEPT:

@@ -40,6 +40,14 @@ class Http2Codec(H2Connection):
         self.local_settings = Settings(client=True, initial_values={**told, **settings})
         self.initiate_connection()
 
+    def ignore_length(self, stream: int) -> None:
+        """The `content-length` of a response has no meaning: it opens a tunnel, and h2 knows of
+        none.
+        """
+        known = self.streams.get(stream)
+        if known is not None:
+            known._expected_content_length = None
+
     def stop(self) -> None:
         """Read no more: what h2 reads frames with are methods of its own, which would keep it."""
         self._frame_dispatch_table: dict[Any, Any] = {}

@@ -6,6 +6,10 @@ windows are opened again with each frame, and nothing is kept here.  What is sen
 three things: the host's window for the stream, its window for the connection, and the socket.  So
 each stream has a queue, and streams take turns, a frame each.
 
+A tunnel (`TwoWayStream`) is another thing: what comes for it has to wait for a client.  Its own
+window is opened as the client takes what came, and that of the connection at once, so that a slow
+client holds up nobody but itself.
+
 Everything happens in the loop that all connections share, and h2 is slow, so how much is read in
 one turn is bounded (`incoming`), as is what is sent (`outgoing`).  Frames that are small and that
 nobody has asked for are counted (`allowance`), and so are heads that answer no request (`heads`):
@@ -51,9 +55,18 @@ from tcpmesh.rpc.http2.keepalive import Pings
 from tcpmesh.rpc.http2.options import LEAST_WINDOW, Http2Options
 from tcpmesh.rpc.http2.outgoing import Outgoing
 from tcpmesh.rpc.http2.owner import ConnectionOwner
-from tcpmesh.rpc.http2.stream import Http2Stream, Reset, ResetReason, StreamObserver
+from tcpmesh.rpc.http2.stream import (
+    Http2Stream,
+    Reset,
+    ResetReason,
+    StreamObserver,
+    TwoWayStream,
+)
 from tcpmesh.wire import http2
 from tcpmesh.wire.http2 import FrameTooLarge
+
+TOLD_AT = 4
+"""A host is told of room for a tunnel once that is this part of the window."""
 
 LAST_STREAM = (1 << 31) - 3
 """The number of the last stream but one that a connection can have."""
@@ -86,10 +99,11 @@ class Http2Connection(QuietProtocol):
         "_network",
         "_options",
         "_outgoing",
-        "_owner",
         "_pings",
         "_streams",
+        "_untold",
         "had_streams",
+        "owner",
         "transport",
     )
 
@@ -108,16 +122,20 @@ class Http2Connection(QuietProtocol):
         self.transport: IStreamTransport | None = None
         self._options = options
         self._network = network
-        self._owner = owner
+        self.owner = owner
         self._h2 = Http2Codec(MOST_FIELDS, options.settings)
         self._incoming = Incoming(network, self._read_one, self.close)
         self._allowance = limits or Allowance(network.clock)
         self._pings = Pings(options.keepalive, network.clock, random, self._ping, self._silent)
         self._life = _Life.OPEN
         self._streams: dict[int, Http2Stream] = {}
-        self._outgoing = Outgoing(self._h2, network.clock, self._allowance, self._flush)
+        self._outgoing = Outgoing(
+            self._h2, network.clock, self._allowance, self._flush, self._has_sent_all
+        )
+        self._untold = 0
+        """Bytes of tunnels that have come, and of which the host was not told."""
         self.had_streams = False
-        """Whether it had streams when it ended."""
+        """Whether it had streams when it ended, where that is not why it did."""
         self._heads = HeadLimits()
         self._most_streams = min(options.most_streams, STREAMS_BEFORE_SETTINGS)
 
@@ -163,10 +181,14 @@ class Http2Connection(QuietProtocol):
             return
         self._allowance.sent()
         self._pings.stream_begins()
+        if isinstance(stream, TwoWayStream):
+            stream.begun(self.transport)
         self._outgoing.add(stream)
         self._outgoing.send()
         if stream.id == 2 * self._options.most_requests - 1:
-            self._owner.most_requests()
+            self.owner.most_requests()
+            self.leave()
+        elif stream.id >= LAST_STREAM:
             self.leave()
 
     def wants_to_send(self, stream: Http2Stream) -> None:
@@ -185,6 +207,34 @@ class Http2Connection(QuietProtocol):
         if not self._allowance.spend(count):
             self._wrong("too many small messages", ErrorCodes.ENHANCE_YOUR_CALM)
 
+    def took(self, stream: TwoWayStream, size: int) -> None:
+        """A tunnel keeps so many bytes less: once that is much, the host is told."""
+        stream.untold += size
+        if stream.has_ended or stream.untold < self._options.stream_window // TOLD_AT:
+            return
+        size, stream.untold = stream.untold, 0
+        with suppress(H2Error):  # where the host has reset it, in what was read just now
+            self._h2.increment_flow_control_window(size, stream.id)
+        self._allowance.sent()
+        self._flush()
+
+    def _take_for_tunnel(self, size: int) -> None:
+        """So many bytes of tunnels have come, which are no matter of the connection any more."""
+        self._untold += size
+        if self._untold >= self._options.connection_window // TOLD_AT:
+            size, self._untold = self._untold, 0
+            self._h2.increment_flow_control_window(size)
+
+    def _has_sent_all(self, stream: Http2Stream) -> None:
+        if isinstance(stream, TwoWayStream) and stream.has_ended:
+            self._end_tunnel(stream)
+
+    def _end_tunnel(self, stream: TwoWayStream) -> None:
+        """Both sides have sent all."""
+        observer = self._over(stream)
+        if observer is not None:
+            observer.on_end()
+
     def _drop(self, stream: Http2Stream) -> None:
         with suppress(H2Error):  # where the host has reset it, in what was read just now
             self._h2.reset_stream(stream.id, ErrorCodes.CANCEL)
@@ -197,7 +247,7 @@ class Http2Connection(QuietProtocol):
         if self._life is _Life.LEAVING and not self._streams:
             self.close()
         elif self.takes_streams:
-            self._owner.has_room(self)
+            self.owner.has_room(self)
         return observer
 
     # Sending
@@ -205,7 +255,7 @@ class Http2Connection(QuietProtocol):
     def _flush(self) -> None:
         data = self._h2.data_to_send()
         if data and self.transport is not None:
-            self._owner.bytes_sent(len(data))
+            self.owner.bytes_sent(len(data))
             self.transport.write(data)
 
     def _ping(self) -> None:
@@ -214,7 +264,7 @@ class Http2Connection(QuietProtocol):
 
     def _silent(self) -> None:
         """The host has not answered a ping in time."""
-        self._owner.silent()
+        self.owner.silent()
         self._break_off(Reset(ResetReason.CONNECTION_TERMINATION, "keepalive timeout"))
 
     # As the producer of the transport
@@ -237,7 +287,7 @@ class Http2Connection(QuietProtocol):
         transport = self.transport
         if self._is_closed or transport is None:
             return
-        self._owner.bytes_received(len(data))
+        self.owner.bytes_received(len(data))
         self._pings.heard()
         self._incoming.received(transport, data)
 
@@ -247,7 +297,7 @@ class Http2Connection(QuietProtocol):
             frame = self._incoming.frames.take()
             if frame is None:
                 return False
-            if not self._allowance.allows(frame):
+            if not self._is_for_tunnel(frame) and not self._allowance.allows(frame):
                 return self._wrong("too many frames", ErrorCodes.ENHANCE_YOUR_CALM)
             if not self._heads.allows(frame, self._streams, self._h2.highest_outbound_stream_id):
                 return self._wrong("header fields without end", ErrorCodes.ENHANCE_YOUR_CALM)
@@ -261,11 +311,22 @@ class Http2Connection(QuietProtocol):
         self._outgoing.send()  # and with it what h2 answers
         return True
 
+    def _is_for_tunnel(self, frame: bytes) -> bool:
+        """Whether it has bytes of a tunnel, which may come in pieces as small as a host likes."""
+        if (
+            http2.kind_of(frame) != http2.DATA
+            or len(frame) == http2.HEAD
+            or frame[4] & http2.PADDED
+        ):
+            return False
+        stream = self._streams.get(http2.stream_of(frame))
+        return stream is not None and stream.is_two_way
+
     def _wrong(self, why: str, code: ErrorCodes | None = None) -> bool:
         """The host is hung up on; False."""
         if code is not None:
             self._h2.close_connection(code)
-        self._owner.protocol_error()
+        self.owner.protocol_error()
         self._break_off(Reset(ResetReason.PROTOCOL_ERROR, why))
         return False
 
@@ -288,6 +349,8 @@ class Http2Connection(QuietProtocol):
         status = dict(fields)[":status"]
         if len(status) == 3 and status.isascii() and status.isdigit():
             stream.status = int(status)
+            if stream.is_two_way:
+                self._h2.ignore_length(stream.id)
             stream.observer.on_headers(fields, event.stream_ended is not None)
         else:
             self._wrong(f":status {status!r}", ErrorCodes.PROTOCOL_ERROR)
@@ -299,8 +362,13 @@ class Http2Connection(QuietProtocol):
             self._wrong(":status '101'", ErrorCodes.PROTOCOL_ERROR)
 
     def _on_data(self, event: Any) -> None:
-        self._h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+        size = event.flow_controlled_length
         stream = self._streams.get(event.stream_id)
+        if isinstance(stream, TwoWayStream):
+            self._take_for_tunnel(size)
+            self.took(stream, size - len(event.data))
+        else:
+            self._h2.acknowledge_received_data(size, event.stream_id)
         if stream is not None and stream.observer is not None and event.data:
             stream.observer.on_data(event.data)
 
@@ -312,6 +380,13 @@ class Http2Connection(QuietProtocol):
     def _on_end(self, event: Any) -> None:
         stream = self._streams.get(event.stream_id)
         if stream is None:
+            return
+        if isinstance(stream, TwoWayStream):
+            stream.has_ended = True
+            if stream.is_last:
+                self._end_tunnel(stream)
+            elif stream.observer is not None:
+                stream.observer.on_end()
             return
         reset = None
         if not stream.is_last:
@@ -340,7 +415,7 @@ class Http2Connection(QuietProtocol):
         self._most_streams = min(self._options.most_streams, most)
         self._outgoing.rouse(self._streams.values())
         if self.takes_streams:
-            self._owner.has_room(self)
+            self.owner.has_room(self)
 
     def _on_window(self, event: Any) -> None:
         if not event.stream_id:
@@ -360,6 +435,7 @@ class Http2Connection(QuietProtocol):
             self._wrong("a GOAWAY that is too short")
             return
         last, code = told
+        self.owner.told_to_leave()
         self.leave(code)
         for stream in [each for number, each in self._streams.items() if number > last]:
             self._tell_reset(stream, Reset(ResetReason.REMOTE_REFUSED, "the host leaves"))
@@ -376,7 +452,7 @@ class Http2Connection(QuietProtocol):
         if more > 0:
             self._h2.increment_flow_control_window(more)
         self._pings.start()
-        self._owner.ready(self)
+        self.owner.ready(self)
         self._flush()
 
     def leave(self, code: int = 0) -> None:
@@ -384,9 +460,17 @@ class Http2Connection(QuietProtocol):
         if self._life is not _Life.OPEN:
             return
         self._life = _Life.LEAVING
-        self._owner.leaves(self, code)
+        self.owner.leaves(self, code)
         if not self._streams:
             self.close()
+
+    def retire(self, reset: Reset) -> None:
+        """Take no more streams, and break off what is no tunnel."""
+        self.leave()
+        for stream in [each for each in self._streams.values() if not each.is_two_way]:
+            self._drop(stream)
+            self._tell_reset(stream, reset)
+        self._flush()
 
     def close(self) -> None:
         """Close now; streams that there are are broken off."""
@@ -422,8 +506,8 @@ class Http2Connection(QuietProtocol):
     def _end(self, reset: Reset, remote: bool) -> None:
         self._forget()
         streams = self._take_streams()
-        self.had_streams = bool(streams)
-        self._owner.ended(self, remote)
+        self.had_streams = bool(streams) and reset.reason is not ResetReason.PROTOCOL_ERROR
+        self.owner.ended(self, remote)
         for stream in streams:
             stream.fail(reset)
 

@@ -68,5 +68,11 @@ class HostCounts:
         :param reset: what has broken it off.
         """
 
-    def refused(self, reset: Reset) -> None:
+    def tunnel_over(self, reset: Reset | None) -> None:
+        """Such a one is over that was a tunnel's."""
+
+    def refused(self, reset: Reset, is_tunnel: bool = False) -> None:
         """A stream is over that got no connection."""
+
+    def told_to_leave(self) -> None:
+        """The host wants no more streams on a connection."""

@@ -1,5 +1,8 @@
-"""The connections to one host over HTTP/2: one that takes requests, made when the first one comes
-and again after it was lost, and those that the host has asked to leave.
+"""The connections to one host over HTTP/2: those that take requests, and those that the host has
+asked to leave.
+
+The first one is made when a request comes; another, as in Envoy, when one comes for which those
+that there are have no room, if circuit breakers allow it.
 """
 
 from __future__ import annotations
@@ -20,7 +23,14 @@ from tcpmesh.rpc.http2.connection import Http2Connection
 from tcpmesh.rpc.http2.counts import HostCounts
 from tcpmesh.rpc.http2.options import Http2Options
 from tcpmesh.rpc.http2.owner import ConnectionOwner
-from tcpmesh.rpc.http2.stream import Http2Stream, Reset, ResetReason, StreamObserver
+from tcpmesh.rpc.http2.stream import (
+    Http2Stream,
+    Reset,
+    ResetReason,
+    StreamObserver,
+    TwoWayObserver,
+    TwoWayStream,
+)
 
 
 class Dialling(Protocol):
@@ -88,14 +98,14 @@ class Http2Host(ConnectionOwner):
         self._is_draining = False
         """Whether nobody has asked for a stream since none were to come any more."""
         self._attempt: _Attempt | None = None
-        self._current: Http2Connection | None = None
-        """The connection that takes streams."""
+        self._open: dict[Http2Connection, None] = {}
+        """The connections that take streams, now or once they have room; those made first come
+        first.
+        """
         self._connections: dict[Http2Connection, float] = {}
         """All that there are, and when each was begun."""
         self._idle = (
-            network.timers.queue(options.idle_timeout, Http2Host._has_idled)
-            if options.idle_timeout
-            else None
+            network.timers.queue(options.idle_timeout, _has_idled) if options.idle_timeout else None
         )
 
     @property
@@ -113,20 +123,34 @@ class Http2Host(ConnectionOwner):
         :param body: what is known of its body.
         :param ended: whether that is all of it.
         """
-        self._is_draining = False
         stream = Http2Stream(fields, observer, self._over)
         stream.send(body)
         if ended:
             stream.end()
-        current = self._current
-        takes = current is not None and current.takes_streams
-        if current is not None and takes and self._counts.may_begin():
-            self._begin(current, stream)
-        elif takes or not self._counts.may_wait():
+        self._place(stream)
+        return stream
+
+    def open_tunnel(self, fields: Fields, observer: TwoWayObserver) -> TwoWayStream:
+        """Make a request whose two directions are each for itself; `observer` may hear of its end
+        before this returns.
+        """
+        stream = TwoWayStream(fields, observer, self._over)
+        self._place(stream)
+        return stream
+
+    def _place(self, stream: Http2Stream) -> None:
+        """A stream begins on a connection that has room, or waits for one."""
+        self._is_draining = False
+        connection = self._with_room()
+        if connection is not None and self._counts.may_begin():
+            self._begin(connection, stream)
+        elif connection is not None or not self._counts.may_wait():
             stream.fail(Reset(ResetReason.OVERFLOW))
         else:
             self._wait(stream)
-        return stream
+
+    def _with_room(self) -> Http2Connection | None:
+        return next((each for each in self._open if each.takes_streams), None)
 
     def _wait(self, stream: Http2Stream) -> None:
         stream.carrier = self
@@ -151,6 +175,9 @@ class Http2Host(ConnectionOwner):
     def charge(self, count: int) -> None:
         """It has been sent nothing."""
 
+    def took(self, stream: TwoWayStream, size: int) -> None:
+        """Likewise."""
+
     def give_up(self, stream: Http2Stream, reset: Reset) -> None:
         """A stream that waits is not wanted any more."""
         self._waiting.remove(stream)
@@ -164,17 +191,23 @@ class Http2Host(ConnectionOwner):
             stream.fail(reset)
 
     def _over(self, stream: Http2Stream, reset: Reset | None) -> None:
-        if stream.id:
+        if not stream.id:
+            if reset is not None:
+                self._counts.refused(reset, stream.is_two_way)
+        elif stream.is_two_way:
+            self._counts.tunnel_over(reset)
+        else:
             self._counts.over(stream.status, reset)
-        elif reset is not None:
-            self._counts.refused(reset)
 
     # Connections
 
     def _connect(self) -> None:
         """See to it that there is a connection for those that wait, or will be."""
         counts = self._counts
-        if not self._waiting or self._current is not None or self._attempt is not None:
+        if not self._waiting or self._attempt is not None:
+            return
+        # One that has no stream and takes none is of a host that wants none at all.
+        if any(each.takes_streams or not each.active for each in self._open):
             return
         if self._connections and not counts.may_connect():
             return
@@ -190,7 +223,7 @@ class Http2Host(ConnectionOwner):
         self._counts.connected(self._network.clock.seconds() - begun)
         connection = Http2Connection(self._options, self._network, self, self._random)
         self._connections[connection] = begun
-        self._current = connection
+        self._open[connection] = None
         return connection
 
     def failed(self, reason: Failure, begun: float) -> None:
@@ -200,7 +233,7 @@ class Http2Host(ConnectionOwner):
         self._counts.closed(self._network.clock.seconds() - begun, remote, False)
         late = reason.check(ConnectTimeout) is not None
         kind = ResetReason.CONNECTION_TIMEOUT if late else ResetReason.CONNECTION_FAILURE
-        self._fail_waiting(Reset(kind, str(reason.value)))
+        self._fail_waiting(Reset(kind, str(reason.value), failure=reason))
         self._tidy()
 
     # As the owner of connections
@@ -211,6 +244,7 @@ class Http2Host(ConnectionOwner):
         if self._is_draining:
             connection.leave()
         self._has_streams(connection)
+        self._connect()
 
     def has_room(self, connection: Http2Connection) -> None:
         """A stream has ended, or the host takes more."""
@@ -218,20 +252,20 @@ class Http2Host(ConnectionOwner):
         self._has_streams(connection)
 
     def _has_streams(self, connection: Http2Connection) -> None:
-        if self._idle is not None and connection is self._current and not connection.active:
-            self._idle.add(self)
+        if self._idle is not None and connection in self._open and not connection.active:
+            self._idle.add(connection)
 
-    def _has_idled(self) -> None:
-        if self._current is not None and not self._current.active:
-            self._counts.idle_timeout()
-            self._current.close()
+    def idled(self, connection: Http2Connection) -> None:
+        """A connection had no stream when the idle timeout was over."""
+        self._counts.idle_timeout()
+        connection.close()
 
     def leaves(self, connection: Http2Connection, code: int) -> None:
-        """The host takes no more streams there: the next one is for a new connection."""
-        if self._current is connection:
-            self._current = None
+        """The host takes no more streams there: the next one is for another connection."""
+        if connection in self._open:
+            del self._open[connection]
             if self._idle is not None:
-                self._idle.discard(self)
+                self._idle.discard(connection)
             self._connect()
 
     def ended(self, connection: Http2Connection, remote: bool) -> None:
@@ -242,6 +276,10 @@ class Http2Host(ConnectionOwner):
         self._counts.closed(seconds, remote, connection.had_streams)
         self._connect()
         self._tidy()
+
+    def told_to_leave(self) -> None:
+        """The host wants no more streams on a connection."""
+        self._counts.told_to_leave()
 
     def protocol_error(self) -> None:
         """The host does not keep to HTTP/2."""
@@ -268,8 +306,17 @@ class Http2Host(ConnectionOwner):
     def drain(self) -> None:
         """No new streams come: close what has none."""
         self._is_draining = True
-        if self._current is not None:
-            self._current.leave()
+        for connection in tuple(self._open):
+            connection.leave()
+        self._tidy()
+
+    def retire(self, reset: Reset) -> None:
+        """Its cluster is gone: requests are broken off, and tunnels go on to their end."""
+        self._is_draining = True
+        self._give_up_attempt()
+        self._fail_waiting(reset)
+        for connection in tuple(self._connections):
+            connection.retire(reset)
         self._tidy()
 
     def host_failed(self) -> None:
@@ -278,15 +325,23 @@ class Http2Host(ConnectionOwner):
 
     def close(self, reset: Reset) -> None:
         """Break all streams off, and close."""
-        attempt, self._attempt = self._attempt, None
-        if attempt is not None:
-            self._counts.closed(self._network.clock.seconds() - attempt.begun, False, False)
-            attempt.give_up()
+        self._give_up_attempt()
         self._fail_waiting(reset)
         for connection in tuple(self._connections):
             connection.close()
         self._tidy()
 
+    def _give_up_attempt(self) -> None:
+        attempt, self._attempt = self._attempt, None
+        if attempt is not None:
+            self._counts.closed(self._network.clock.seconds() - attempt.begun, False, False)
+            attempt.give_up()
+
     def _tidy(self) -> None:
         if not self.is_used:
             self._unused()
+
+
+def _has_idled(connection: Http2Connection) -> None:
+    if not connection.active:
+        connection.owner.idled(connection)

@@ -24,10 +24,12 @@ class Outgoing:
 
     :param limits: is told of each frame.
     :param flush: has the socket take what there is.
+    :param ended: is told of each stream of which all was sent.
     """
 
     __slots__ = (
         "_clock",
+        "_ended",
         "_flush",
         "_h2",
         "_is_paused",
@@ -43,11 +45,13 @@ class Outgoing:
         clock: IReactorTime,
         limits: FrameLimits,
         flush: Callable[[], object],
+        ended: Callable[[Http2Stream], object],
     ) -> None:
         self._h2 = h2
         self._clock = clock
         self._limits = limits
         self._flush = flush
+        self._ended = ended
         self._streams: dict[Http2Stream, None] = {}
         """Those that have something to send and were not told to wait for a window."""
         self._is_paused = False
@@ -58,7 +62,7 @@ class Outgoing:
 
     def add(self, stream: Http2Stream) -> None:
         """It has something to send, or may go on."""
-        if stream.has_to_send:
+        if stream.is_open and stream.has_to_send:
             self._streams[stream] = None
 
     def rouse(self, streams: Iterable[Http2Stream]) -> None:
@@ -113,8 +117,9 @@ class Outgoing:
         stream.is_last = stream.is_ended and not stream.buffered
         h2.send_data(stream.id, piece, end_stream=stream.is_last)
         self._limits.sent()
-        if not stream.buffered:
-            stream.drained()
+        stream.sent()
+        if stream.is_last:
+            self._ended(stream)
         return size
 
     def pause(self) -> None:
@@ -130,6 +135,7 @@ class Outgoing:
         """The connection is gone, and is not kept."""
         self._streams.clear()
         self._flush = _nothing
+        self._ended = _nobody
         more, self._more = self._more, None
         if more is not None:
             more.cancel()
@@ -137,3 +143,7 @@ class Outgoing:
 
 def _nothing() -> None:
     """There is nobody to send to."""
+
+
+def _nobody(stream: Http2Stream) -> None:
+    """There is nobody to be told."""

@@ -19,11 +19,17 @@ class ConnectionOwner:
     def has_room(self, connection: OwnedConnection) -> None:
         """It may take streams again."""
 
+    def idled(self, connection: OwnedConnection) -> None:
+        """It had no stream for as long as one may be idle, where that is watched."""
+
     def leaves(self, connection: OwnedConnection, code: int) -> None:
         """It takes no more streams; it is closed when those that it has are over.
 
         :param code: the error that the host has given as the reason, or 0.
         """
+
+    def told_to_leave(self) -> None:
+        """The host wants no more streams; `leaves` follows, where that is not known already."""
 
     def ended(self, connection: OwnedConnection, remote: bool) -> None:
         """It is gone: by the host, or from this side.  Its streams are told after this."""

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import Enum
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
+from twisted.python.failure import Failure
+
+from tcpmesh.interfaces import IStreamTransport
 from tcpmesh.rpc.http2.codec import Fields
 
 
@@ -33,6 +36,9 @@ class Reset(NamedTuple):
     details: str = ""
     code: int = 0
     """The error code of the host's RST_STREAM."""
+
+    failure: Failure | None = None
+    """Why there was no connection, where that is the reason."""
 
 
 class StreamObserver(Protocol):
@@ -72,6 +78,9 @@ class StreamCarrier(Protocol):
     def charge(self, count: int) -> None:
         """The host has sent so many small things in one frame."""
 
+    def took(self, stream: TwoWayStream, size: int) -> None:
+        """So many bytes of what the host has sent are no longer kept."""
+
 
 class Http2Stream:
     """One request.
@@ -93,6 +102,9 @@ class Http2Stream:
         "is_last",
         "status",
     )
+
+    is_two_way = False
+    """Whether it is a `TwoWayStream`."""
 
     def __init__(
         self,
@@ -175,9 +187,9 @@ class Http2Stream:
         del self._queue[:most]
         return piece
 
-    def drained(self) -> None:
-        """All that there is was sent."""
-        if self._has_waited and self._observer is not None:
+    def sent(self) -> None:
+        """Some of what there is was sent."""
+        if self._has_waited and not self._queue and self._observer is not None:
             self._has_waited = False
             self._observer.on_drained()
 
@@ -201,3 +213,62 @@ class Http2Stream:
         observer = self.finish(reset)
         if observer is not None:
             observer.on_reset(reset)
+
+
+class TwoWayObserver(StreamObserver, Protocol):
+    """Who has a stream whose two directions are each for itself."""
+
+    def on_begun(self, transport: IStreamTransport) -> None:
+        """The request is sent, on this transport."""
+
+    def on_sent(self) -> None:
+        """Some of what was given to `send`, or the end, is sent."""
+
+
+class TwoWayStream(Http2Stream):
+    """A stream whose two directions end each for itself, as those of a tunnel do; `on_end` tells
+    that the host has sent all, and the stream is over once this side has too.
+
+    What the host sends is kept by who has the stream, which says when it is no longer: until then
+    the host has less room.
+    """
+
+    __slots__ = ("has_ended", "unsent", "untold")
+
+    is_two_way = True
+
+    def __init__(
+        self,
+        fields: Fields,
+        observer: StreamObserver,
+        over: Callable[[Http2Stream, Reset | None], object],
+    ) -> None:
+        super().__init__(fields, observer, over)
+        self.has_ended = False
+        """Whether the host has sent all."""
+        self.unsent = 0
+        """Bytes that were never sent, once it is over."""
+        self.untold = 0
+        """Bytes that are no longer kept, and that the host was not told of."""
+
+    def took(self, size: int) -> None:
+        """So many bytes of what the host has sent are no longer kept."""
+        if self.carrier is not None:
+            self.carrier.took(self, size)
+
+    def begun(self, transport: Any) -> None:
+        """The request is sent."""
+        observer: Any = self._observer
+        if observer is not None:
+            observer.on_begun(transport)
+
+    def sent(self) -> None:
+        """Some of what there is was sent."""
+        observer: Any = self._observer
+        if observer is not None:
+            observer.on_sent()
+
+    def finish(self, reset: Reset | None = None) -> StreamObserver | None:
+        """It is over; who is to be told, if anybody."""
+        self.unsent += len(self._queue)
+        return super().finish(reset)

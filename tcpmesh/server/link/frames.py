@@ -16,6 +16,7 @@ from envoy.config.core.v3.base_pb2 import Metadata, Node
 from envoy.config.endpoint.v3.endpoint_components_pb2 import Endpoint
 from envoy.config.listener.v3.listener_pb2 import Listener
 from envoy.config.metrics.v3.stats_pb2 import StatsConfig
+from envoy.extensions.common.dynamic_forward_proxy.v3.dns_cache_pb2 import DnsCacheConfig
 from envoy.extensions.transport_sockets.tls.v3.secret_pb2 import Secret
 
 from tcpmesh.server.link.codec import (
@@ -126,6 +127,7 @@ OVERLOAD = Record(
     limit_name=TEXT,
     levels=LEVELS,
 )
+NAME_STATE = Record(link.NameState, key=TEXT, addresses=Several(ADDRESS), has_room=TRUTH)
 MERGE = Mapped(TEXT, lambda merge: merge.value, Merge)
 INTERVAL = Together(TEXT, FRACTION, Several(Together(WHOLE, WHOLE)), Several(FRACTION))
 NAMES = Mapped(Together(*[Several(TEXT)] * 4), tuple, lambda names: Names(*names))
@@ -291,6 +293,7 @@ TO_WORKER = Table(
     (43, Record(link.Ask, ask=WHOLE)),
     (65, PUT_SECRET),
     (66, Record(link.DropSecret, key=SECRET_KEY)),
+    (100, Record(link.ShareClients)),
     (70, Record(link.OverloadLevels, levels=LEVELS)),
     (71, Record(link.ShrinkHeap, most_unfreed=WHOLE)),
     (110, Record(moving.MoveClients, is_on=TRUTH, reason=TEXT)),
@@ -299,6 +302,8 @@ TO_WORKER = Table(
     (113, Record(moving.OfferClient, client=WHOLE, state=BYTES)),
     (114, Record(moving.TakeClient, client=WHOLE)),
     (115, Record(moving.ForgetClient, client=WHOLE)),
+    (120, Record(link.Names, cache=TEXT, names=Several(NAME_STATE))),
+    (121, Record(link.NamesGone, cache=TEXT, keys=Several(TEXT))),
     (125, Record(clients.AskTopClients, ask=WHOLE, query=CLIENT_QUERY)),
 )
 
@@ -370,6 +375,8 @@ TO_MAIN = Table(
         ),
     ),
     (112, Record(moving.OfferAnswered, worker=WHOLE, client=WHOLE, refused=TEXT)),
+    (120, Record(link.OpenNames, message=message_form(DnsCacheConfig))),
+    (121, Record(link.NameWanted, cache=TEXT, key=TEXT)),
     (
         125,
         Record(

@@ -68,6 +68,9 @@ class OverloadManager:
         self._triggered: list[Triggered] = []
         self._timers: list[LoopingCall] = []
         self._scope = context.store.scope("overload")
+        self._delays = self._scope.histogram("refresh_interval_delay")
+        """Milliseconds between two times that resources were asked."""
+        self._refreshed: float | None = None
         self._limit_name, self._most_connections = "", None
         for each in message.resource_monitors:
             if each.typed_config.Is(LIMIT.DESCRIPTOR):
@@ -161,6 +164,10 @@ class OverloadManager:
 
     def refresh(self) -> None:
         """Ask all resources."""
+        now = self._context.network.clock.seconds()
+        if self._refreshed is not None:
+            self._delays.record((now - self._refreshed) * 1000)
+        self._refreshed = now
         for resource in tuple(self._resources):
             resource.refresh()
 

@@ -116,6 +116,12 @@ class ForkServerLink:
         """End a worker at once."""
         self._tell(Kill(pid))
 
+    def give_up(self, reason: str) -> None:
+        """It does not do what it is for: end it at once, and tell that it is gone."""
+        self._process.kill()
+        self._channel.close()
+        self._lost(reason)
+
     def stop(self) -> Deferred[None]:
         """Let it end once its workers have ended, which it kills where they take too long; fires
         when that is over.

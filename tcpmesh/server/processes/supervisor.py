@@ -52,6 +52,9 @@ log = Logger(namespace="main")
 EXIT = 0.5
 """Seconds in which is heard how a worker has ended."""
 
+IMPORTING, FORKING = 60.0, 10.0
+"""Seconds that a fork server has for starting its first worker, and any other one."""
+
 
 class IForkServer(Protocol):
     """What starts workers: see `ForkServerLink`."""
@@ -67,6 +70,9 @@ class IForkServer(Protocol):
 
     def kill(self, pid: int) -> None:
         """End a worker at once."""
+
+    def give_up(self, reason: str) -> None:
+        """It does not do what it is for: end it at once, and tell that it is gone."""
 
     def stop(self) -> Deferred[None]:
         """Let it end."""
@@ -129,8 +135,12 @@ class WorkerProcesses:
         self._make_fork_server = make_fork_server
         self._clock: Any = None
         self._fork_server: IForkServer | None = None
+        self._has_forked = False
+        """Whether this one has."""
         self._call: Any = None
         self._places: list[Place] = []
+        self._strays: set[int] = set()
+        """Processes of workers of before of which nobody has told that they have ended."""
         self._is_stopping = self._is_retired = False
 
     def prepare(self, clock: Any) -> None:
@@ -191,9 +201,13 @@ class WorkerProcesses:
         """A worker was started."""
         place = self._places[index]
         place.pid, place.status = pid, None
+        self._has_forked = True
         log.info("{name} has started", name=place.name)
         if place.link is None:
             self._kill(place)
+        else:
+            place.cancel()
+            self._watchdogs.begins(index)
 
     def fork_failed(self, index: int, reason: str) -> None:
         """A worker could not be started."""
@@ -203,6 +217,7 @@ class WorkerProcesses:
 
     def exited(self, pid: int, status: int) -> None:
         """A worker has ended."""
+        self._strays.discard(pid)
         for place in self._places:
             if place.pid == pid:
                 place.status = status
@@ -239,6 +254,7 @@ class WorkerProcesses:
             self._call = self._clock.callLater(pause, self._start_fork_server)
             return
         self._pauses.begins()
+        self._has_forked = False
         if self._places:
             self._bring_in()
 
@@ -261,6 +277,7 @@ class WorkerProcesses:
             place.reason = f"it cannot be started: {e.strerror}"
             self._replace(place)
             return
+        self._reap_strays(place)
         place.pid, place.status, place.reason = 0, None, ""
         place.is_over = place.is_orphan = False
         place.pauses.begins()
@@ -275,7 +292,19 @@ class WorkerProcesses:
             lambda body, descriptors: self._receive(place, body, descriptors),
             lambda reason: self._over(place, reason),
         )
+        patience = FORKING if self._has_forked else IMPORTING
+        place.call = self._clock.callLater(patience, self._not_forked)
         self._workers.join(place.index, place.link)
+
+    def _not_forked(self) -> None:
+        """The fork server does not start workers any more, whatever has become of it."""
+        if self._fork_server is not None:
+            self._fork_server.give_up("it does not answer and was killed")
+
+    def _reap_strays(self, place: Place) -> None:
+        if place.pid and place.status is None:
+            self._strays.add(place.pid)
+        self._strays = {pid for pid in self._strays if reap(pid) is None}
 
     def _message(self, index: int) -> Fork:
         log_of_main = self._observer
@@ -300,7 +329,7 @@ class WorkerProcesses:
     def _stuck(self, index: int) -> None:
         place = self._places[index]
         place.reason = "it did not answer and was killed"
-        self._kill(place)
+        self._over(place, "")
 
     def _over(self, place: Place, reason: str) -> None:
         """Nothing comes from a worker any more."""
@@ -328,7 +357,7 @@ class WorkerProcesses:
         log.error(
             "{name} {how}{why}{then}",
             name=place.name,
-            how=end_of(place.status),
+            how=end_of(place.status) if place.pid else "has not started",
             why=f" ({place.reason})" if place.reason else "",
             then="" if self._is_retired else f"; another one takes its place{when}",
         )

@@ -88,9 +88,21 @@ class WatchedLoop:
         self._last = now
         self._has_missed = self._has_mega_missed = False
 
+    def begins(self, now: float) -> None:
+        """It begins to turn soon: until then nothing is counted."""
+        self._last = now
+        self._has_missed = self._has_mega_missed = True
+
     def forget(self) -> None:
         """It is no more, and another one may be touched in its place."""
         self._last = float("inf")
+
+    def excuse(self, seconds: float, now: float) -> None:
+        """So much of the time since it turned does not count: nobody could see it turn, and
+        perhaps the whole machine stood still.
+        """
+        if self._last < now:
+            self._last = min(self._last + seconds, now)
 
     def look(self, now: float) -> float:
         """Count what is to be counted; the seconds since it turned."""
@@ -144,6 +156,10 @@ class Watchdogs:
         """A worker's loop turns."""
         self._workers[index].touch(self._clock.seconds())
 
+    def begins(self, index: int) -> None:
+        """A worker was started, and is ended where its loop does not turn in time."""
+        self._workers[index].begins(self._clock.seconds())
+
     def forget(self, index: int) -> None:
         """A worker is no more."""
         self._workers[index].forget()
@@ -154,6 +170,8 @@ class Watchdogs:
         late = self._main.look(now)
         self._main.touch(now)
         if late > 2 * self._interval:
+            for loop in self._workers:
+                loop.excuse(late, now)
             return
         kill = self.of_workers.kill
         for index, loop in enumerate(self._workers):

@@ -40,6 +40,7 @@ from tcpmesh.values.link import (
     Begin,
     LogLevels,
     ReopenLogs,
+    ShareClients,
     Start,
     Stop,
     Stopped,
@@ -91,7 +92,7 @@ class WorkerProcess:
             for fd in descriptors:
                 undo.callback(os.close, fd)
             message = decode(TO_WORKER, body)
-            if isinstance(message, AddListener):
+            if isinstance(message, AddListener | ShareClients):
                 undo.pop_all()
                 sockets = [BoundSocket(fileno=fd) for fd in descriptors]
                 for sock in sockets:

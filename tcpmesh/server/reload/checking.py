@@ -19,7 +19,7 @@ from tcpmesh.server.reload.source import Judged
 
 
 def checking(judged: Judged, server: Served, problems: list[Problem]) -> Iterator[None]:
-    """Look at each resource that is new or changed, one in each step.
+    """Look at each resource that is new or changed, one at most in each step.
 
     :param problems: is given what keeps it from being applied.
     """
@@ -28,12 +28,12 @@ def checking(judged: Judged, server: Served, problems: list[Problem]) -> Iterato
     rehearsal = server.rehearsal(loaded)
     for part in difference.clusters:
         if part.after is not None:
-            problems += rehearsal.problems(part.after, _path("clusters", part))
+            yield from rehearsal.looking(part.after, _path("clusters", part), problems)
         yield
     for part in difference.listeners:
         if part.after is not None:
             path = _path("listeners", part)
-            problems += rehearsal.problems(part.after, path)
+            yield from rehearsal.looking(part.after, path, problems)
             for reason in _unbindable(part, server):
                 problems.append(Problem(loaded.places.at(*path), path_text(path), reason))
         yield

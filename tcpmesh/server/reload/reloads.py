@@ -184,10 +184,11 @@ class Reloads:
         self._stats.serves(self._history.number, judged.packed.version, wall)
         await do_all(self._server.network.cooperator, self._noting(changes, wall))
         log.info(
-            "configuration {number} is served ({by}): {count} changes",
+            "configuration {number} is served ({by}), with {count} change{s}",
             number=self._history.number,
             by=by,
             count=len(changes),
+            s="" if len(changes) == 1 else "s",
         )
         await self._say(changes, log.info)
 

@@ -32,8 +32,8 @@ class ServedMain(Protocol):
 class Rehearsal(Protocol):
     """Builds things and gives them back, to see whether they can be."""
 
-    def problems(self, message: Any, path: Path) -> tuple[Problem, ...]:
-        """What is wrong with the listener or cluster at this path."""
+    def looking(self, message: Any, path: Path, problems: list[Problem]) -> Iterator[None]:
+        """Find out what is wrong with the listener or cluster at this path: in small steps."""
 
 
 class Settings(Protocol):

@@ -232,7 +232,7 @@ class Predecessor:
         """
         yield self._process.numbers()
         yield from self._process.store.collecting()
-        self._process.store.forget(SOURCE)
+        yield from self._process.store.forgetting(SOURCE)
 
     def _has_drained(self) -> None:
         drained, self._drained = self._drained, None

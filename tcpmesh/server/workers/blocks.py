@@ -13,6 +13,7 @@ from typing import Any
 
 from envoy.extensions.filters.network.tcp_proxy.v3.tcp_proxy_pb2 import TcpProxy
 
+from tcpmesh.listener.balancing.exact import are_balanced, rows_of_balance
 from tcpmesh.listener.filter_chains import digest
 from tcpmesh.listener.updates import default_chain
 from tcpmesh.values.link import AddCluster, AddListener, SharedBlocks, UpdateChains
@@ -47,6 +48,8 @@ class Blocks:
         """A listener is built."""
         owner = f"listener {told.listener}"
         rows = max(ROWS, 1 + len(told.message.listener_filters))
+        if are_balanced(told.message):
+            rows += rows_of_balance(self._counts.workers)
         block = self._counts.allocate(owner, rows)
         self._listeners[told.listener] = {owner: (f"listener.{told.name}", block)}
         self._messages[told.listener] = told.message

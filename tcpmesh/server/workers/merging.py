@@ -68,5 +68,4 @@ class Merging:
         yield from self._store.merging(deltas, worker_name(worker))
 
     def _withdrawing(self, worker: int) -> Iterator[None]:
-        self._store.withdraw(worker_name(worker))
-        return iter(())
+        return self._store.withdrawing(worker_name(worker))

@@ -32,7 +32,9 @@ class NoNetwork:
         """Nothing is there."""
         return ()
 
-    def listen(self, sock: Any, factory: Any, accepts_per_event: int = 0) -> Any:
+    def listen(
+        self, sock: Any, factory: Any, accepts_per_event: int = 0, passes: Any = None
+    ) -> Any:
         """As above."""
         raise RuntimeError("nothing is bound while a configuration is judged")
 

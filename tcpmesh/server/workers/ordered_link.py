@@ -5,7 +5,7 @@ goes in steps, and what is to be told meanwhile waits its turn.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +13,7 @@ from tcpmesh.interfaces import INetwork
 from tcpmesh.server.link.numbers import WorkerMessage
 from tcpmesh.server.workers.binder import Binder
 from tcpmesh.server.workers.interface import IWorkerLink
-from tcpmesh.values.link import AddListener
+from tcpmesh.values.link import AddListener, ShareClients
 
 AT_ONCE = 64
 """Messages that are sent at once; the rest follows in steps."""
@@ -23,13 +23,22 @@ class OrderedLink:
     """The link to one worker.
 
     :param binder: has the sockets that go with a listener.
+    :param passing: tells over which sockets a worker shares clients.
     """
 
-    def __init__(self, index: int, link: IWorkerLink, network: INetwork, binder: Binder) -> None:
+    def __init__(
+        self,
+        index: int,
+        link: IWorkerLink,
+        network: INetwork,
+        binder: Binder,
+        passing: Callable[[int], list[Any]],
+    ) -> None:
         self._index = index
         self._link = link
         self._network = network
         self._binder = binder
+        self._passing = passing
         self._waiting: deque[WorkerMessage] = deque()
         """What is still to be sent."""
 
@@ -72,6 +81,8 @@ class OrderedLink:
             of_addresses = self._binder.sockets(message.listener, self._index)
             sockets = [each for sockets in of_addresses for each in sockets]
             message = replace(message, sockets=tuple(map(len, of_addresses)))
+        elif isinstance(message, ShareClients):
+            sockets = self._passing(self._index)
         self._link.send(message, sockets)
 
     def forget(self) -> None:

@@ -21,6 +21,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from tcpmesh.interfaces import INetwork
+from tcpmesh.listener.balancing.exact import are_balanced
 from tcpmesh.server.link.numbers import MainMessage, WorkerMessage
 from tcpmesh.server.workers.answers import (
     Ends,
@@ -34,6 +35,7 @@ from tcpmesh.server.workers.blocks import Blocks
 from tcpmesh.server.workers.interface import IMain, IWorkerLink
 from tcpmesh.server.workers.ordered_link import OrderedLink
 from tcpmesh.server.workers.outcomes import Failing
+from tcpmesh.server.workers.passing_sockets import PassingSockets
 from tcpmesh.values.link import (
     AddCluster,
     AddListener,
@@ -55,6 +57,7 @@ from tcpmesh.values.link import (
     RemoveCluster,
     RemoveListener,
     ServeCluster,
+    ShareClients,
     Start,
     Stop,
     Stopped,
@@ -70,7 +73,7 @@ log = Logger(namespace="main")
 PATIENCE = 0.25
 """Seconds that an answer is waited for, where who asked can do without."""
 
-SILENCE = 1.0
+SILENCE = 2.0
 """Seconds after which a worker that says nothing is not waited for, where others have answers to
 the same question.
 """
@@ -98,6 +101,8 @@ class Workers:
         self._is_prepared = self._is_started = False
         """Whether workers were told to be so."""
         self._asks = count(1)
+        self._passing: PassingSockets | None = None
+        """Where workers pass clients to each other, if they do."""
         self._look: IDelayedCall | None = None
         """That for workers that do not answer, or do not stop."""
         self._blocks = Blocks(counts)
@@ -254,11 +259,21 @@ class Workers:
 
     def _add_listener(self, told: AddListener) -> None:
         self._blocks.add_listener(told)
+        if are_balanced(told.message) and self._passing is None:
+            self._share_clients()
         if told.predecessor:
             self._blocks.remove_listener(told.predecessor)
         for link in tuple(self._links.values()):
             link.send(self._blocks.of_listener(told.listener))
             link.send(told)
+
+    def _share_clients(self) -> None:
+        try:
+            self._passing = PassingSockets(self.count)
+        except OSError as e:
+            log.warn("clients stay where they are accepted: {reason}", reason=e.strerror)
+            return
+        self._tell_all(ShareClients())
 
     def _update_chains(self, told: UpdateChains) -> None:
         blocks = self._blocks.update_chains(told)
@@ -375,13 +390,20 @@ class Workers:
             link.close()
             return
         self._counts.worker_started(index)
-        joined = self._links[index] = OrderedLink(index, link, self._network, self._binder)
+        joined = self._links[index] = OrderedLink(
+            index, link, self._network, self._binder, self._passing_sockets
+        )
         joined.send_much([self._main.begin(index), *self._present(index)])
         if self._is_prepared or self._is_started:
             self._together.add(Prepared, index)
             joined.send(Prepare())
 
+    def _passing_sockets(self, index: int) -> list[Any]:
+        return list(self._passing.of(index)) if self._passing is not None else []
+
     def _present(self, index: int) -> Iterator[WorkerMessage]:
+        if self._passing is not None:
+            yield ShareClients()
         for message in self._main.present():
             if isinstance(message, AddCluster):
                 self._ends.joined(message.cluster, index)
@@ -413,6 +435,8 @@ class Workers:
             link.close()
         self._links.clear()
         self._counts.close()
+        if self._passing is not None:
+            self._passing.close()
 
 
 def _cancelled(_: None, call: IDelayedCall) -> None:

@@ -282,7 +282,9 @@ class MemoryNetwork:
 
     # INetwork
 
-    def listen(self, sock: Any, factory: Any, accepts_per_event: int = 0) -> MemoryPort:
+    def listen(
+        self, sock: Any, factory: Any, accepts_per_event: int = 0, passes: Any = None
+    ) -> MemoryPort:
         """Accept the clients of `sock`, which `bind` gave; each comes with a step of its own."""
         return MemoryPort(self, sock, factory)
 

@@ -38,7 +38,7 @@ import mmap
 import os
 import struct
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from tcpmesh.values.shared import names, slots
@@ -65,7 +65,8 @@ class _Memory:
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
-        self.words = memoryview(mmap.mmap(fd, os.fstat(fd).st_size)).cast("q")
+        self._map = mmap.mmap(fd, os.fstat(fd).st_size)
+        self.words = memoryview(self._map).cast("q")
 
     @property
     def stride(self) -> int:
@@ -112,6 +113,11 @@ class _Memory:
         """Close the descriptor; the memory is unmapped with the last count in it."""
         os.close(self.fd)
 
+    def unmap(self) -> None:
+        """Give the memory back, which keeps a descriptor of its own; nobody has a count in it."""
+        self.words.release()
+        self._map.close()
+
 
 class MainCounts:
     """Main's side: it sets blocks aside, and takes them back.
@@ -131,6 +137,11 @@ class MainCounts:
         self._blocks: dict[str, int] = {}
         self._leaving: list[int] = []
         self._free: dict[int, list[int]] = {}
+
+    @property
+    def workers(self) -> int:
+        """How many there are."""
+        return self._memory.words[1]
 
     @property
     def fd(self) -> int:
@@ -186,6 +197,7 @@ class MainCounts:
     def close(self) -> None:
         """Workers keep what they have mapped."""
         self._memory.close()
+        self._memory.unmap()
 
     def _extend(self, rows: int) -> int:
         block, end = self._end, self._end + (1 + rows) * self._memory.stride
@@ -364,6 +376,11 @@ class WordCount:
         return sum(self._words)
 
     @property
+    def parts(self) -> Sequence[int]:
+        """What each worker has counted, as of now."""
+        return self._words
+
+    @property
     def highest(self) -> int:
         """The largest that one of the workers has counted."""
         return max(self._words)
@@ -382,5 +399,9 @@ def _sparse_file(size: int) -> int:
     else:  # pragma: no cover
         with tempfile.TemporaryFile() as file:
             fd = os.dup(file.fileno())
-    os.ftruncate(fd, size)
+    try:
+        os.ftruncate(fd, size)
+    except OSError:
+        os.close(fd)
+        raise
     return fd

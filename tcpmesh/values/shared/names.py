@@ -12,7 +12,7 @@ one that has died, writes 0 for it in either half, so the next one to claim it b
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from hashlib import blake2b
 
@@ -110,6 +110,11 @@ class NamedCount:
     def total(self) -> int:
         """What all workers have counted, as of now."""
         return sum(self._words)
+
+    @property
+    def parts(self) -> Sequence[int]:
+        """What each worker has counted, as of now."""
+        return self._words
 
     @property
     def highest(self) -> int:

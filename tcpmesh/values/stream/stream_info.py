@@ -341,6 +341,7 @@ class StreamInfo:
         "termination_details",
         "tls",
         "upstream",
+        "withheld",
     )
 
     filters_began: float | None
@@ -407,6 +408,8 @@ class StreamInfo:
         """Bytes read from the client, sent to the upstream, read from it and sent to the client,
         when they were last counted; after the end, all.
         """
+        self.withheld = 0
+        """Bytes from the client that filters have and nobody after them."""
         self.close_reason: CloseReason | None = None
         """Why the connection ended, or is about to."""
 

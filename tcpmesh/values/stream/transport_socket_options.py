@@ -36,6 +36,9 @@ class TransportSocketOptions:
     application_protocols: tuple[str, ...] = ()
     """What to offer the host, in place of the cluster's (ALPN)."""
 
+    fallback_protocols: tuple[str, ...] = ()
+    """What to offer it where neither this nor the cluster says anything of that."""
+
     subject_names: tuple[str, ...] = ()
     """Names of which the host's certificate must have one."""
 

@@ -73,8 +73,8 @@ class RequestTests(HttpTestCase):
         self.assertIn(b"\r\nhost: e\r\n", server.heard[0])
 
     def test_headers(self) -> None:
-        """Fields are added, in lower case, by each of the four actions; two percent signs are
-        one.
+        """Fields are added, in lower case, by each of the four actions, those that take the place
+        of others first; two percent signs are one.
         """
         add = (
             "{header: {key: X-A, value: 100%%}}, {header: {key: x-a, value: b}}, "
@@ -85,7 +85,16 @@ class RequestTests(HttpTestCase):
             "{header: {key: x-g}}, {header: {key: x-h}, keep_empty_value: true}"
         )
         self.assertEqual(
-            ["host: c", "user-agent: Envoy/HC", "x-a: 100%", "x-a: b", "x-c: f", "x-h: "],
+            [
+                "host: c",
+                "user-agent: Envoy/HC",
+                "x-c: f",
+                "x-a: 100%",
+                "x-a: b",
+                "x-a: c",
+                "x-c: d",
+                "x-h: ",
+            ],
             self.request(f"request_headers_to_add: [{add}]")[1:-2],
         )
 

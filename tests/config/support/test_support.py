@@ -15,7 +15,7 @@ from tcpmesh.config.support import EXTENSIONS, TABLE
 from tcpmesh.config.support import page as supported
 from tcpmesh.config.support.page import NOT_SUPPORTED
 from tcpmesh.config.text.problems import ConfigError
-from tests.config.texts import changed, load_text, said, warned
+from tests.config.texts import GOOD, changed, load_text, said, warned
 
 HOME = Path(__file__).resolve().parents[3]
 
@@ -64,7 +64,7 @@ class SupportTests(SynchronousTestCase):
         self.assertEqual(1, len(said(text)))
         self.assertIn("12:20: ", said(text)[0])
         self.assertIn(
-            "filters.network.dubbo_proxy.v3.DubboProxy: Envoy knows this extension",
+            "filters.network.dubbo_proxy.v3.DubboProxy: it answers clients in Dubbo",
             said(text)[0],
         )
 
@@ -78,25 +78,21 @@ class SupportTests(SynchronousTestCase):
         self.assertFalse([each for each in said(text) if "Envoy knows" in each])
 
     def test_newer_extension(self) -> None:
-        """So is one that is newer than the installed xds-protos, and one of Envoy's contrib build
-        is told from it; neither is called unknown.
+        """So is one that is newer than the installed xds-protos, and one of Envoy's contrib build;
+        neither is called unknown.
         """
-        for name, envoy in (
-            ("tcp_bandwidth_limit.v3.TcpBandwidthLimit", "Envoy"),
-            ("mysql_proxy.v3.MySQLProxy", "Envoy's contrib build"),
+        for name, reason in (
+            ("geoip.v3.Geoip", "it looks for the countries of clients"),
+            ("sip_proxy.v3alpha.SipProxy", "it answers clients in SIP"),
         ):
             filter_text = f"""
       - name: first
         typed_config:
-          "@type": type.googleapis.com/envoy.extensions.filters.network.{name}
-          stat_prefix: first"""
-            self.assertEqual(
-                [
-                    "12:20: static_resources.listeners[0].filter_chains[0].filters[0].typed_config."
-                    f"@type: envoy.extensions.filters.network.{name}: {envoy} knows this "
-                    "extension, tcpmesh does not support it yet"
-                ],
-                said(changed(("    - filters:", f"    - filters:{filter_text}"))),
+          "@type": type.googleapis.com/envoy.extensions.filters.network.{name}"""
+            self.assertIn(
+                "12:20: static_resources.listeners[0].filter_chains[0].filters[0].typed_config."
+                f"@type: envoy.extensions.filters.network.{name}: {reason}",
+                "\n".join(said(changed(("    - filters:", f"    - filters:{filter_text}")))),
             )
 
     def test_newer_field(self) -> None:
@@ -134,6 +130,21 @@ class SupportTests(SynchronousTestCase):
             said(text)[0],
         )
         self.assertRaises(ConfigError, load_text, text, allow_unsupported=True)
+
+    def test_packages(self) -> None:
+        """Which packages there are is looked at once for a configuration, and anew for the next."""
+        looked: list[str] = []
+
+        def entry_points(group: str) -> list[EntryPoint]:
+            looked.append(group)
+            return []
+
+        self.patch(types, "entry_points", entry_points)
+        for count in (1, 2):
+            load_text(GOOD)
+            for _ in range(10):
+                types.is_foreign("envoy.extensions.filters.network.dubbo_proxy.v3.DubboProxy")
+            self.assertEqual(count, len(looked))
 
     def test_no_effect(self) -> None:
         """What has no effect is accepted without a word."""

@@ -191,6 +191,15 @@ class HandshakeTests(TlsTestCase):
         _, served = self.connect(client, server, options)
         self.assertEqual("b", served.transport.engine.protocol)
 
+    def test_protocols_of_last_resort(self) -> None:
+        """Protocols that go with what is spoken are offered where nothing else says so."""
+        server = TlsContext(settings(certificate(), application_protocols=("a", "h2")))
+        options = TransportSocketOptions(fallback_protocols=("h2",))
+        for own, expected in (((), "h2"), (("a",), "a")):
+            client = TlsContext(settings(application_protocols=own))
+            _, served = self.connect(client, server, options)
+            self.assertEqual(expected, served.transport.engine.protocol)
+
 
 class VerdictTests(TlsTestCase):
     """Nobody is heard before there is a verdict."""

@@ -210,9 +210,9 @@ class HttpTests(OpenTelemetryTestCase):
             [
                 "host: otel:4318",
                 "content-type: application/x-protobuf",
+                "user-agent: me",
                 "authorization: Bearer x",
                 "x-empty: ",
-                "user-agent: me",
             ],
         )
 

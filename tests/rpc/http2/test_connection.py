@@ -348,6 +348,9 @@ class GoAwayTests(ConnectionTestCase):
         self.assert_hung_up()
 
 
+ONE_CONNECTION = "circuit_breakers: {thresholds: [{max_connections: 1}]}"
+
+
 class LimitTests(RpcTestCase):
     """How many streams there may be at a time."""
 
@@ -357,8 +360,32 @@ class LimitTests(RpcTestCase):
         self.server.settings = {SettingCodes.MAX_CONCURRENT_STREAMS: 2}
         self.server.reply = lambda call: None
 
+    @property
+    def streams(self) -> list[int]:
+        """How many each connection has had."""
+        return [len(each.calls) for each in self.server.connections]
+
+    def test_another(self) -> None:
+        """A call beyond what the host takes on its connections brings another one."""
+        for _ in range(5):
+            self.begin()
+        self.assertEqual(([2, 2, 1], 5), (self.streams, len(self.server.calls)))
+        self.assertEqual([3, 0], self.moved("upstream_cx_total", "upstream_rq_pending_active"))
+
+    def test_room(self) -> None:
+        """A call goes to a connection that has room again, and none is made for it."""
+        for _ in range(3):
+            self.begin()
+        self.server.calls[0].answer("a")
+        self.pump()
+        self.begin()
+        self.assertEqual([3, 1], self.streams)
+
     def test_of_the_host(self) -> None:
-        """Calls beyond what the host takes wait until another is over."""
+        """Where there may be no further connection calls beyond what the host takes wait until
+        another is over.
+        """
+        self.add(more=ONE_CONNECTION)
         self.begin()
         found = [self.call() for _ in range(3)]
         self.assertEqual(2, len(self.server.calls))
@@ -371,6 +398,7 @@ class LimitTests(RpcTestCase):
 
     def test_changed(self) -> None:
         """A host may change its mind."""
+        self.add(more=ONE_CONNECTION)
         self.begin()
         self.begin()
         self.call()
@@ -387,7 +415,7 @@ class LimitTests(RpcTestCase):
         self.add("max_concurrent_streams: 1")
         self.begin()
         self.begin()
-        self.assertEqual(1, len(self.server.calls))
+        self.assertEqual([1, 1], self.streams)
 
     def test_none(self) -> None:
         """A host that takes none is waited for until the deadline."""
@@ -402,6 +430,7 @@ class LimitTests(RpcTestCase):
 
     def test_lost(self) -> None:
         """Calls that wait when the connection is lost go to the next one."""
+        self.add(more=ONE_CONNECTION)
         _, first = self.begin()
         self.begin()
         found = self.call()
@@ -413,7 +442,7 @@ class LimitTests(RpcTestCase):
 
     def test_pending(self) -> None:
         """Of calls that wait there may be `max_pending_requests`."""
-        self.add(more="circuit_breakers: {thresholds: [{max_pending_requests: 1}]}")
+        self.add(more=ONE_CONNECTION.replace("}]", ", max_pending_requests: 1}]"))
         self.begin()
         self.begin()
         waits = self.call()
@@ -425,7 +454,9 @@ class LimitTests(RpcTestCase):
         self.add(more="circuit_breakers: {thresholds: [{max_requests: 1}]}")
         self.begin()
         self.assertEqual("UNAVAILABLE", self.status(self.call()))
-        self.assertEqual([1], self.moved("upstream_rq_pending_overflow"))
+        self.assertEqual(
+            [1, 0], self.moved("upstream_rq_active_overflow", "upstream_rq_pending_overflow")
+        )
 
 
 class KeepaliveTests(RpcTestCase):

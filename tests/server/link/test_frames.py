@@ -13,6 +13,7 @@ from envoy.config.core.v3.base_pb2 import Metadata, Node
 from envoy.config.endpoint.v3.endpoint_components_pb2 import Endpoint
 from envoy.config.listener.v3.listener_pb2 import Listener
 from envoy.config.metrics.v3.stats_pb2 import StatsConfig
+from envoy.extensions.common.dynamic_forward_proxy.v3.dns_cache_pb2 import DnsCacheConfig
 from envoy.extensions.transport_sockets.tls.v3.secret_pb2 import Secret
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -190,6 +191,17 @@ BY_NAME = {
         st.tuples(TEXTS, TEXTS, TEXTS, TEXTS, NUMBERS), max_size=3
     ).map(tuple),
     (moving.ClientsStay, "reasons"): st.lists(st.tuples(TEXTS, NUMBERS), max_size=2).map(tuple),
+    (link.Names, "names"): st.lists(
+        st.builds(
+            link.NameState,
+            key=TEXTS,
+            addresses=st.lists(ADDRESSES, max_size=2).map(tuple),
+            has_room=st.booleans(),
+        ),
+        max_size=2,
+    ).map(tuple),
+    (link.NamesGone, "keys"): NAMES,
+    (link.OpenNames, "message"): st.builds(DnsCacheConfig, name=TEXTS),
     (link.HostNumbers, "numbers"): st.lists(st.lists(NUMBERS).map(tuple)).map(tuple),
 }
 

@@ -109,6 +109,14 @@ class ManagerTests(SynchronousTestCase):
             self.clock.pump(steps)
             self.assertIn(self.monitor.asked, times)
 
+    def test_delays(self) -> None:
+        """How long it took from one time to the next is a histogram, in milliseconds."""
+        self.start()
+        self.clock.pump([1, 1, 1.5])
+        self.store.merge_histograms()
+        delays = self.store.scope("overload").histogram("refresh_interval_delay")
+        self.assertEqual((2, 2500), (delays.last_interval.count, delays.last_interval.sum))
+
     def test_levels(self) -> None:
         """What a pressure comes to is told to workers where it is another than before, and
         shown as percentages.

@@ -26,7 +26,7 @@ from tcpmesh.server.link.numbers import MainMessage, WorkerMessage
 from tcpmesh.server.processes import supervisor
 from tcpmesh.server.processes.messages import Fork, LogSettings
 from tcpmesh.server.processes.pauses import FIRST
-from tcpmesh.server.processes.supervisor import EXIT, WorkerProcesses
+from tcpmesh.server.processes.supervisor import EXIT, FORKING, IMPORTING, WorkerProcesses
 from tcpmesh.server.processes.watchdog import KILL
 from tcpmesh.stats.store import Store
 from tcpmesh.values.lifecycle.moving import ClientLeaves, OfferClient
@@ -48,6 +48,8 @@ class FakeForkServer:
         self.asked: list[Fork] = []
         self.ends: list[socket.socket] = []
         self.killed: list[int] = []
+        self.forked = 0
+        """Workers that run; the ends of others are closed with this process."""
         self.stopped: Deferred[None] = Deferred()
 
     def bring_in(self, modules: list[str]) -> None:
@@ -64,6 +66,12 @@ class FakeForkServer:
     def kill(self, pid: int) -> None:
         """End a worker at once."""
         self.killed.append(pid)
+
+    def give_up(self, reason: str) -> None:
+        """It is to be ended."""
+        for end in self.ends[self.forked :]:
+            end.close()
+        self.events.fork_server_lost(reason)
 
     def stop(self) -> Deferred[None]:
         """Let it end."""
@@ -391,6 +399,51 @@ class SupervisorTests(SynchronousTestCase):
         self.assertEqual(killed, [11])
         self.assertEqual([each.worker for each in self.server.asked], [1])
         self.assertIn("worker_1 (process 11) has ended by signal SIGKILL", self.lines[-1])
+
+    def test_fork_server_hangs(self) -> None:
+        """A fork server that does not start a worker in time is ended, and another one starts it;
+        a worker of which nobody has told that it has ended is reaped.
+        """
+        reaped: list[int] = []
+        self.patch(supervisor, "reap", reaped.append)
+        self.clock.advance(60.0)
+        self.server.forked = 2
+        self.end(1, None)
+        self.clock.advance(EXIT)
+        self.assertEqual([each.worker for each in self.server.asked], [0, 1, 1])
+        self.say(0, Alive())
+        self.clock.advance(FORKING - 0.1)
+        self.say(0, Alive())
+        self.assertEqual(1, len(self.servers))
+        self.clock.advance(0.1)
+        self.clock.settle()
+        self.assertEqual(2, len(self.servers))
+        self.assertIn("gone (it does not answer and was killed); workers go on", self.lines[-1])
+        self.clock.advance(EXIT)
+        self.clock.settle()
+        self.assertIn("worker_1 has not started", self.lines[-1])
+        self.clock.advance(FIRST)
+        self.assertEqual([each.worker for each in self.server.asked], [1])
+        self.server.events.forked(1, 20)
+        self.assertIn(11, reaped)
+
+    def test_fork_server_imports(self) -> None:
+        """For its first worker a fork server has longer, and what was started is not waited for."""
+        self.server.events.fork_server_lost("its end is closed")
+        self.clock.advance(FIRST)
+        self.patch(supervisor, "kill", lambda pid: None)
+        self.patch(supervisor, "reap", lambda pid: KILLED)
+        self.servers[0].ends[0].close()
+        self.clock.settle()
+        self.clock.advance(EXIT)
+        self.clock.advance(FIRST)
+        self.clock.advance(IMPORTING - 1.0)
+        self.assertEqual(2, len(self.servers))
+        self.server.events.forked(0, 20)
+        for _ in range(round(IMPORTING / 5)):
+            self.say(0, Alive())
+            self.clock.advance(5)
+        self.assertEqual(2, len(self.servers))
 
     def test_fork_server_cannot_start(self) -> None:
         """A fork server that cannot be started is tried again after a while, and workers wait."""

@@ -112,6 +112,19 @@ class WatchdogsTests(SynchronousTestCase):
         self.turn(30.0, 0)
         self.assertEqual(self.stuck, [1])
 
+    def test_never_begins(self) -> None:
+        """A worker that was started and never turns is ended as well, and no miss is counted; one
+        that turns is watched from then on.
+        """
+        self.watchdogs.begins(0)
+        self.watchdogs.begins(1)
+        self.turn(KILL - 1.0)
+        self.turn(5.0, 1)
+        self.assertEqual(self.stuck, [0])
+        self.assertEqual(self.counts("workers"), [0, 0])
+        self.turn(0.5)
+        self.assertEqual(self.counts("workers"), [1, 0])
+
     def test_never_killed(self) -> None:
         """With a kill timeout of 0 it is left alone."""
         self.watchdogs.stop()
@@ -130,6 +143,19 @@ class WatchdogsTests(SynchronousTestCase):
         self.assertEqual(self.counts("main_thread", "server.main_thread"), [1, 1, 1, 1])
         self.assertEqual(self.counts("workers"), [0, 0])
         self.assertEqual(self.stuck, [])
+
+    def test_all_slept(self) -> None:
+        """Where main's own loop did not turn for a while, as when the machine slept, workers have
+        that while more to show that they turn; one that stood still before and after is stuck.
+        """
+        self.turn(1.0, 0, 1)
+        self.turn(KILL / 2, 0)
+        self.clock.advance(20.0)
+        self.turn(0.5)
+        self.assertEqual(self.stuck, [])
+        self.assertEqual(self.counts("server.worker_0"), [1, 0])
+        self.turn(KILL / 2, 0)
+        self.assertEqual(self.stuck, [1])
 
     def test_stop(self) -> None:
         """Nothing is left with the clock."""

@@ -15,8 +15,11 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.config.load import load
+from tcpmesh.config.rules.deprecated import DEPRECATED
 from tcpmesh.interfaces import IReloads
 from tcpmesh.logs.levels import Levels
+from tcpmesh.server.reload.reloads import LOGGED
+from tcpmesh.server.reload.source import TOLD
 from tcpmesh.server.service import Server
 from tcpmesh.testing.harness import Client
 from tcpmesh.testing.harness import Server as Upstream
@@ -26,6 +29,7 @@ from tcpmesh.testing.recording import RecordingProtocol
 from tcpmesh.values.drain import DrainScope
 from tcpmesh.values.lifecycle.reload import Reloaded, Verdict
 from tcpmesh.values.server_options import ServerOptions
+from tests.told import told_in
 
 PROXY = "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"
 FILE_LOG = "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog"
@@ -105,6 +109,57 @@ class ReloadTestCase(SynchronousTestCase):
     def is_open(self, at: str) -> bool:
         """Whether anybody accepts clients there."""
         return self.network.failure_of(address_of(at), None) is None
+
+
+class LoggedTests(ReloadTestCase):
+    """What the log is told of a reload."""
+
+    def setUp(self) -> None:
+        """Nothing is served, and the log is heard."""
+        super().setUp()
+        self.put(listeners=[], clusters=[])
+        self.server = self.start()
+        self.told = told_in(self, "config")
+
+    def lines_of(self, count: int) -> list[str]:
+        """What is told where so many clusters are added, without warnings."""
+        del self.told.lines[:]
+        clusters = [cluster(f"c{number}") for number in range(count)]
+        self.assertEqual(Verdict.APPLIED, self.reload(self.server, clusters=clusters).verdict)
+        return [line for line in self.told.lines if ": warning: " not in line]
+
+    def test_one(self) -> None:
+        """One change is one line beside that for the whole."""
+        expected = ["configuration 2 is served (request), with 1 change", "cluster c0 added"]
+        self.assertEqual(expected, self.lines_of(1))
+
+    def test_many(self) -> None:
+        """Of many changes and many warnings some are told, and how many more there are."""
+        lines = self.lines_of(LOGGED + 7)
+        self.assertEqual("... and 8 more", lines[0], "of the warnings")
+        self.assertEqual("configuration 2 is served (request), with 107 changes", lines[1])
+        self.assertEqual([LOGGED, "... and 7 more"], [len(lines[2:-1]), lines[-1]])
+
+    def test_deprecated(self) -> None:
+        """Warnings of deprecated fields, and no others, are left out where the command line says
+        so.
+        """
+        old = cluster("c", dns_refresh_rate="5s")
+        for skips in (False, True):
+            server = self.start(skip_deprecated_logs=skips)
+            warnings = self.reload(server, clusters=[old]).warnings
+            self.assertEqual(not skips, any(DEPRECATED in each for each in warnings))
+            self.assertTrue(any("nothing sends anybody" in each for each in warnings))
+            self.put(listeners=[], clusters=[])
+
+    def test_many_errors(self) -> None:
+        """Of many errors, too: of those that are told, which are not all."""
+        wrong = [cluster(f"c{number}", nope=1) for number in range(TOLD + 5)]
+        done = self.reload(self.server, clusters=wrong)
+        self.assertEqual([TOLD + 1, "... and 5 more"], [len(done.errors), done.errors[-1]])
+        self.assertEqual(
+            [LOGGED + 2, "... and 100 more"], [len(self.told.lines), self.told.lines[-1]]
+        )
 
 
 class AppliedTests(ReloadTestCase):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from errno import EFBIG
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -97,6 +98,21 @@ class SeveralTests(SynchronousTestCase):
         self.server.numbers()
         self.network.pump()
         return values_of(self.server.store)
+
+    def test_no_memory_to_share(self) -> None:
+        """Where the system has no memory for counts, as with a limit for the size of files, that is
+        one line, and no descriptor is left.
+        """
+
+        def too_large(fd: int, size: int) -> None:
+            raise OSError(EFBIG, "File too large")
+
+        before = len(os.listdir("/proc/self/fd"))
+        self.patch(os, "ftruncate", too_large)
+        error = self.assertRaises(CannotStart, self.server.privilegedStartService)
+        self.assertEqual("there can be no memory that workers share: File too large", str(error))
+        self.assertTrue(self.processes.is_stopping)
+        self.assertEqual(before, len(os.listdir("/proc/self/fd")))
 
     def test_serves(self) -> None:
         """Addresses are bound before workers are there, clients are accepted once these are ready,

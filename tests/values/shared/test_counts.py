@@ -231,6 +231,21 @@ MOVES = st.lists(
 )
 
 
+class MainTests(SynchronousTestCase):
+    """Main's side alone."""
+
+    def test_closed(self) -> None:
+        """When it is closed no descriptor is left, nor the memory, which has one of its own, though
+        somebody still knows it.
+        """
+        before = len(os.listdir("/proc/self/fd"))
+        main = MainCounts(2, SMALL)
+        main.allocate("cluster.a")
+        main.close()
+        self.assertEqual(before, len(os.listdir("/proc/self/fd")))
+        self.assertEqual(["cluster.a"], list(main.blocks()))
+
+
 class GameTests(SynchronousTestCase):
     """Workers that count, owners that are replaced, workers that die: in any order."""
 

@@ -8,7 +8,7 @@ from typing import Any
 from tcpmesh.config.checks.matching.trees import check_network, check_ranges, check_tree
 from tcpmesh.config.fields.cel import BadExpression, Expression
 from tcpmesh.config.messages.report import Report
-from tcpmesh.config.messages.types import is_foreign, type_of_url
+from tcpmesh.config.messages.types import extension_type, is_foreign
 from tcpmesh.config.text.problems import FieldPath
 
 _RBAC = "envoy.config.rbac.v3."
@@ -70,7 +70,7 @@ def _check_range(ports: Any, field_path: FieldPath, report: Report) -> None:
 
 
 def _check_type(config: Any, package: str, field_path: FieldPath, report: Report) -> None:
-    type_name = type_of_url(config.typed_config.type_url)
+    type_name = extension_type(config.typed_config)
     if not type_name.startswith(package) and not is_foreign(type_name):
         text = f"Didn't find a registered implementation for {config.name!r} with type URL"
         report.error(((field_path, "typed_config"), "@type"), f"{text}: {type_name!r}")

@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 from google.protobuf.wrappers_pb2 import StringValue
 
 from tcpmesh.config.messages.report import Report
-from tcpmesh.config.messages.types import is_foreign, type_of_url, unpack
+from tcpmesh.config.messages.types import extension_type, is_foreign, unpack
 from tcpmesh.config.text.problems import FieldPath
 
 _INPUTS = "envoy.extensions.matching.common_inputs."
@@ -64,7 +64,7 @@ def check_tree(
     :return: these, with the places of their `typed_config`.
     """
     for place, full_name, config in _extensions(tree, field_path):
-        type_name = type_of_url(config.typed_config.type_url)
+        type_name = extension_type(config.typed_config)
         known = (
             type_name == action
             if full_name == ACTION

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tcpmesh.config.messages.report import Report
-from tcpmesh.config.messages.types import type_of_url, unpack
+from tcpmesh.config.messages.types import extension_type, unpack
 from tcpmesh.config.text.problems import FieldPath
 
 
@@ -27,7 +27,7 @@ def _check_downstream_socket(chain: Any, field_path: FieldPath, report: Report) 
 
 
 def _check_direction(socket: Any, wrong: str, field_path: FieldPath, report: Report) -> None:
-    name = type_of_url(socket.typed_config.type_url)
+    name = extension_type(socket.typed_config)
     if name == _TCP_STATS:
         inner: Any = unpack(socket.typed_config)
         here: FieldPath = ((field_path, "typed_config"), "transport_socket")

@@ -37,4 +37,8 @@ class DirectResponse(NetworkFilter):
         connection.stream_info.details = "direct_response"
         if self._response:
             connection.transport.write(self._response)
+            connection.stream_info.bytes = (0, 0, 0, len(self._response))
+            # FIN goes first: of a client that has spoken there is something unread, and to close is
+            # to reset it then.
+            connection.transport.loseWriteConnection()
         connection.close(SERVED)

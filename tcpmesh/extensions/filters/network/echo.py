@@ -46,13 +46,15 @@ class Echo(NetworkFilter):
 class Echoing(QuietHalfCloseableProtocol):
     """One client, which is not read while it does not take what is for it."""
 
-    __slots__ = ("_connection",)
+    __slots__ = ("_connection", "_received")
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._received = 0
 
     def dataReceived(self, data: bytes) -> None:
         """Send it back."""
+        self._received += len(data)
         self._connection.transport.write(data)
 
     def readConnectionLost(self) -> None:
@@ -61,6 +63,9 @@ class Echoing(QuietHalfCloseableProtocol):
 
     def connectionLost(self, reason: Failure) -> None:
         """The client is gone."""
+        transport, info = self._connection.transport, self._connection.stream_info
+        sent = self._received - transport.dropped - transport.buffered
+        info.bytes = (self._received + info.withheld, 0, 0, sent)
         self._connection.connectionLost(reason)
 
     def pauseProducing(self) -> None:

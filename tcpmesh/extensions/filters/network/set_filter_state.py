@@ -17,7 +17,7 @@ from envoy.extensions.filters.network.set_filter_state.v3 import set_filter_stat
 
 from tcpmesh.accesslog.state_values import StateValue
 from tcpmesh.connection.filters import FilterManager, ReadFilter
-from tcpmesh.connection.transport_sockets import shakes_hands
+from tcpmesh.connection.transport_sockets import handshake_of
 from tcpmesh.registry import WorkerContext, extension
 from tcpmesh.values.filter_status import FilterStatus
 from tcpmesh.values.stream.moment import Moment
@@ -48,8 +48,9 @@ class SetFilterState(ReadFilter):
         self._set(self._at_accept, info)
         if not self._at_handshake:
             return FilterStatus.CONTINUE
-        if shakes_hands(transport):
-            transport.when_ready(lambda: self._set(self._at_handshake, info))
+        handshake = handshake_of(transport)
+        if handshake is not None:
+            handshake.when_ready(lambda: self._set(self._at_handshake, info))
         else:
             self._set(self._at_handshake, info)
         return FilterStatus.CONTINUE

@@ -17,13 +17,13 @@ SERVICE = "127.0.0.9:90"
 _OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 
-def service_cluster() -> dict[str, Any]:
+def service_cluster(address: str = SERVICE) -> dict[str, Any]:
     """The cluster of the service, named s."""
     options = {
         "@type": f"type.googleapis.com/{_OPTIONS}",
         "explicit_http_config": {"http2_protocol_options": {}},
     }
-    return cluster("s", SERVICE, typed_extension_protocol_options={_OPTIONS: options})
+    return cluster("s", address, typed_extension_protocol_options={_OPTIONS: options})
 
 
 class AskedTestCase(FilteredTestCase):

@@ -86,6 +86,32 @@ class MomentTests(FilteredTestCase):
         self.mesh.pump()
         self.assertEqual(["TLSv1.3 b"], self.logged())
 
+    def test_behind_a_filter_that_changes_bytes(self) -> None:
+        """A filter that may change bytes stands above TLS, and hides neither the handshake nor what
+        it has agreed on.
+        """
+        name = "envoy.tcp_proxy.cluster"
+        limit = network_filter("tcp_bandwidth_limit.v3.TcpBandwidthLimit", stat_prefix="b")
+        of_tls = [*value("one", "%DOWNSTREAM_TLS_VERSION%"), *value(name, "d", name)]
+        self.begin(
+            limit,
+            state(**{HANDSHAKE: of_tls}),
+            tls=True,
+            upstream_connect_mode="ON_DOWNSTREAM_TLS_HANDSHAKE",
+            max_early_data_bytes=100,
+        )
+        client = self.tls_client()
+        self.assertEqual((0, 1), (len(self.host.built), len(self.other.built)))
+        client.transport.write(b"question")
+        self.other.built[0].transport.write(b"answer")
+        self.mesh.pump()
+        self.assertEqual(b"question", self.other.built[0].received)
+        self.assertEqual(b"answer", client.received)
+        client.transport.loseConnection()
+        self.other.built[0].transport.loseConnection()
+        self.mesh.pump()
+        self.assertEqual(["TLSv1.3 -"], self.logged())
+
     def test_no_handshake(self) -> None:
         """A client that leaves in the middle of it has nothing set."""
         self.begin(state(**{HANDSHAKE: value("one", "a")}), tls=True)

@@ -74,6 +74,16 @@ class ConnectTests(SheddingTestCase):
         self.tell(CONNECT_POINT, 0)
         self.assertTrue(self.serves())
 
+    def test_tunnel(self) -> None:
+        """No tunnel is asked for while it is active."""
+        proxy = "cluster: c, tunneling_config: {hostname: 'h:1'}"
+        self.begin(points=[CONNECT_POINT], proxy=proxy, listener=LOG)
+        _, host = self.pair()
+        self.assertIn(b"CONNECT h:1", host.received)
+        self.tell(CONNECT_POINT, 1)
+        self.assertTrue(self.mesh.connect(FRONT).ended)
+        self.assertEqual((1, 1), (len(self.host.built), self.shed(CONNECT_POINT)))
+
     def test_first(self) -> None:
         """It is asked before a route is looked for."""
         self.begin(points=[CONNECT_POINT], proxy="cluster: nowhere", listener=LOG)

@@ -11,7 +11,6 @@ table; each counts its own connections in its own statistics.
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -221,6 +220,4 @@ def _exemption(message: Any) -> Callable[[Address], bool]:
     if not message.exempt:
         return lambda address: False
     networks = Networks((network_of(each), True) for each in message.exempt)
-    return lambda address: (
-        address.family != socket.AF_UNIX and networks.find(address.host) is not None
-    )
+    return lambda address: address.is_ip and networks.find(address.host) is not None

@@ -39,10 +39,10 @@ def _server_name(info: StreamInfo) -> str:
 
 def _prefix(ipv4: int, ipv6: int, info: StreamInfo) -> str:
     address = info.remote_address
-    family, host = address.family, address.host
-    if family == socket.AF_INET and ipv4 == 32:
+    host = address.host
+    if address.family == socket.AF_INET and ipv4 == 32:
         return host
-    return network_name(host, ipv4, ipv6) if family != socket.AF_UNIX else ""
+    return network_name(host, ipv4, ipv6) if address.is_ip else ""
 
 
 def network_name(host: str, ipv4: int, ipv6: int) -> str:

@@ -33,6 +33,9 @@ NAMESPACE = "envoy.filters.network.rbac"
 COMMON = "envoy.common"
 """Of `access_log_hint`, which tells access logs whether to write a connection down."""
 
+STOP = FilterStatus.STOP
+"""An attribute of an Enum costs several times what a name of a module does."""
+
 _BLANK = re.compile(r"[ \t\n\v\f\r]")
 
 
@@ -49,7 +52,9 @@ class Rbac(ReadFilter):
             _part(message, "shadow_rules"), _part(message, "shadow_matcher"), context
         )
         self._clock = context.network.clock
-        self._is_continuous = message.enforcement_type == rbac_pb2.RBAC.CONTINUOUS
+        is_continuous = message.enforcement_type == rbac_pb2.RBAC.CONTINUOUS
+        self._after = FilterStatus.CONTINUE if is_continuous else FilterStatus.DONE
+        """What is said once a client is let in."""
         delay = int(seconds(message.delay_deny) * 1000) / 1000
         self._delay = context.network.timers.queue(delay, _deny) if delay else None
         self._delayed: set[FilterManager] = set()
@@ -68,8 +73,8 @@ class Rbac(ReadFilter):
 
     def on_data(self, manager: FilterManager, data: bytes, end: bool) -> FilterStatus:
         """The client has sent something: decide."""
-        if manager in self._delayed:
-            return FilterStatus.STOP
+        if self._delayed and manager in self._delayed:
+            return STOP
         info = manager.connection.stream_info
         if self._shadow is not None:
             self._tell_shadow(self._shadow.decide(info, self._now), info)
@@ -80,8 +85,8 @@ class Rbac(ReadFilter):
                 info.add_metadata(COMMON, {"access_log_hint": decision.log})
             if not decision.allowed:
                 self._refuse(manager, decision.policy)
-                return FilterStatus.STOP
-        return FilterStatus.CONTINUE if self._is_continuous else FilterStatus.DONE
+                return STOP
+        return self._after
 
     def _now(self) -> Moment:
         return Moment(self._clock.seconds(), time.time())

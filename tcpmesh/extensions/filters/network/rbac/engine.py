@@ -6,7 +6,7 @@ them that are each for some addresses are not all asked: a table says which have
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from envoy.config.rbac.v3 import rbac_pb2
@@ -30,6 +30,10 @@ from tcpmesh.values.stream.stream_info import StreamInfo
 ALLOW, DENY, LOG = rbac_pb2.RBAC.ALLOW, rbac_pb2.RBAC.DENY, rbac_pb2.RBAC.LOG
 
 
+REMEMBERED = 1024
+"""Hosts of which it is remembered what was decided."""
+
+
 class Decision(NamedTuple):
     """What comes of asking."""
 
@@ -49,9 +53,11 @@ class Engine(Protocol):
 
 
 class _Policy(NamedTuple):
-    name: str
+    decision: Decision
     tests: tuple[Test, ...]
     condition: _Condition | None
+    is_for_all: bool
+    """Whether it holds for everybody whom it is asked about."""
 
     def holds(self, info: StreamInfo, now: Callable[[], Moment]) -> bool:
         for test in self.tests:
@@ -97,43 +103,69 @@ class Policies:
         """Those that have to be asked about everybody."""
         gates: dict[str, dict[Network, list[int]]] = {}
         for index, (name, policy) in enumerate(sorted(message.policies.items())):
-            tests = [any_of(policy.permissions, context)]
+            tests = _tests(policy.permissions, context)
             gate = _gate(policy.principals)
             if gate is None:
                 self._ungated.append(index)
-                tests.append(any_of(policy.principals, context))
+                tests += _tests(policy.principals, context)
             else:
                 kind, networks = gate
                 for network in networks:
                     gates.setdefault(kind, {}).setdefault(network, []).append(index)
-            self._policies.append(_Policy(name, tuple(tests), _condition(policy, context)))
+            condition = _condition(policy, context)
+            is_for_all = not tests and condition is None
+            decision = self._decision(name, True)
+            self._policies.append(_Policy(decision, tuple(tests), condition, is_for_all))
+        self._none = self._decision("", False)
         self._tables: list[_Table] = [
             (ADDRESSES[kind], Networks(networks.items())) for kind, networks in gates.items()
         ]
+        self._address_of: AddressOf | None = None
+        """Whose address alone decides, where that is so: then what was decided about a host is
+        remembered for a while.
+        """
+        if len(self._tables) == 1 and all(each.is_for_all for each in self._policies):
+            self._address_of = self._tables[0][0]
+        self._decided: dict[str, Decision] = {}
 
     def decide(self, info: StreamInfo, now: Callable[[], Moment]) -> Decision:
         """By the first policy that holds."""
-        policy = self._first(info, now)
-        matched = policy is not None
-        name = policy.name if policy is not None else ""
+        if self._address_of is None:
+            return self._decide(info, now)
+        host = self._address_of(info).host
+        decision = self._decided.get(host)
+        if decision is None:
+            if len(self._decided) >= REMEMBERED:
+                self._decided.clear()
+            decision = self._decided[host] = self._decide(info, now)
+        return decision
+
+    def _decide(self, info: StreamInfo, now: Callable[[], Moment]) -> Decision:
+        for index in self._candidates(info):
+            policy = self._policies[index]
+            if policy.is_for_all or policy.holds(info, now):
+                return policy.decision
+        return self._none
+
+    def _decision(self, name: str, matched: bool) -> Decision:
         if self._action == LOG:
             return Decision(True, name, matched)
         return Decision(matched is (self._action == ALLOW), name)
 
-    def _first(self, info: StreamInfo, now: Callable[[], Moment]) -> _Policy | None:
-        for index in self._candidates(info):
-            if self._policies[index].holds(info, now):
-                return self._policies[index]
-        return None
-
-    def _candidates(self, info: StreamInfo) -> list[int]:
-        if not self._tables:
-            return self._ungated
-        found = set(self._ungated)
+    def _candidates(self, info: StreamInfo) -> Sequence[int]:
+        """Those that may hold, in their order."""
+        lists = [self._ungated] if self._ungated else []
         for address_of, table in self._tables:
-            for indexes in find_hosts(table, address_of(info)):
-                found.update(indexes)
-        return sorted(found)
+            lists += find_hosts(table, address_of(info))
+        if len(lists) < 2:
+            return lists[0] if lists else ()
+        return sorted(set().union(*lists))
+
+
+def _tests(messages: Any, context: Context) -> list[Test]:
+    """What has to hold of these permissions or principals: nothing, where one is for everybody."""
+    built = any_of(messages, context)
+    return [] if any(kind == "any" for kind, _ in alternatives(messages)) else [built]
 
 
 def _gate(principals: Any) -> tuple[str, set[Network]] | None:

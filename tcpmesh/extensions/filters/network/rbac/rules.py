@@ -9,7 +9,8 @@ What only HTTP has is never there: a path, a template of one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from operator import attrgetter
 from typing import Any, TypeAlias, TypeVar
 
 from tcpmesh.config.fields.strings import string_matcher
@@ -29,10 +30,10 @@ Test: TypeAlias = Callable[[StreamInfo], bool]
 AddressOf: TypeAlias = Callable[[StreamInfo], Address]
 
 ADDRESSES: dict[str, AddressOf] = {
-    "destination_ip": lambda info: info.local_address,
-    "source_ip": lambda info: info.remote_address,
-    "remote_ip": lambda info: info.remote_address,
-    "direct_remote_ip": lambda info: info.direct_remote_address,
+    "destination_ip": attrgetter("local_address"),
+    "source_ip": attrgetter("remote_address"),
+    "remote_ip": attrgetter("remote_address"),
+    "direct_remote_ip": attrgetter("direct_remote_address"),
 }
 """Whose address a `CidrRange` is for, by the name of its field."""
 
@@ -45,7 +46,7 @@ def find_host(networks: Networks[Value], address: Address) -> Value | None:
     return networks.find(address.host) if address.is_ip else None
 
 
-def find_hosts(networks: Networks[Value], address: Address) -> Iterable[Value]:
+def find_hosts(networks: Networks[Value], address: Address) -> Sequence[Value]:
     """The values of all networks that it is in."""
     return networks.find_all(address.host) if address.is_ip else ()
 

@@ -2,11 +2,11 @@
 
 The terminal filter of nearly every chain.  What its message says is read in `settings` and
 `routes`; what happens to a client is in `session`, one `Session` each, and how that comes to an
-upstream connection in `attempts`.
+upstream connection in `attempts`.  Clients that go through a proxy are in `tunnel_session`.
 
-Of Envoy's tcp_proxy this leaves out, and refuses in a configuration: tunnelling and on-demand
-clusters.  One thing it does otherwise: with ON_DOWNSTREAM_DATA a client that
-sends FIN and no data is closed at once, where Envoy 1.40 holds it until the idle timeout.
+Of Envoy's tcp_proxy this leaves out, and refuses in a configuration: on-demand clusters.  One thing
+it does otherwise: with ON_DOWNSTREAM_DATA a client that sends FIN and no data is closed at once,
+where Envoy 1.40 holds it until the idle timeout.
 """
 
 from __future__ import annotations
@@ -32,10 +32,18 @@ from tcpmesh.extensions.filters.network.tcp_proxy.settings import settings_of
 from tcpmesh.extensions.filters.network.tcp_proxy.shedding import (
     Gates,
     SheddingSession,
+    SheddingTunnelSession,
     points_of,
 )
 from tcpmesh.extensions.filters.network.tcp_proxy.stats import TcpProxyStats
-from tcpmesh.interfaces import ILogsConnections, IMovesClients, IStoppableFilter
+from tcpmesh.extensions.filters.network.tcp_proxy.tunnel_session import TunnelSession
+from tcpmesh.extensions.filters.network.tcp_proxy.tunnelling import Tunnelling
+from tcpmesh.interfaces import (
+    ILogsConnections,
+    IMovesClients,
+    IReleasedFilter,
+    IStoppableFilter,
+)
 from tcpmesh.net.cooperator import do_all
 from tcpmesh.registry import WorkerContext, extension
 from tcpmesh.values.all_or_nothing import all_or_nothing
@@ -43,7 +51,7 @@ from tcpmesh.values.stream.moved import MovedConnection
 
 
 @extension(tcp_proxy_pb2.TcpProxy)
-@implementer(ILogsConnections, IMovesClients, IStoppableFilter)
+@implementer(ILogsConnections, IMovesClients, IReleasedFilter, IStoppableFilter)
 class TcpProxy(NetworkFilter):
     """What a filter chain's `TcpProxy` message says, and the sessions it has."""
 
@@ -63,6 +71,9 @@ class TcpProxy(NetworkFilter):
         queue = idle_queue(timers, idle) if idle is not None else None
         route = route_finder(message, context.random)
         header = ProxyHeader(message, context)
+        self._tunnelling: Tunnelling | None = None
+        if message.HasField("tunneling_config"):
+            self._tunnelling = Tunnelling(message.tunneling_config, context)
         with all_or_nothing() as undo:
             self.access_logs = access_logs(message.access_log, context)
             if self.access_logs is not None:
@@ -86,7 +97,9 @@ class TcpProxy(NetworkFilter):
             logs=logs,
             drain=self._drain,
             points=points,
+            tunnelling=self._tunnelling,
         )
+        self._new_tunnel = TunnelSession if points is None else SheddingTunnelSession
         self._new_session: type[Session] = Session if points is None else SheddingSession
         self._gates: Gates | None = None
         if points is not None and points.on_data is not None:
@@ -105,7 +118,10 @@ class TcpProxy(NetworkFilter):
         self._session(connection).start()
 
     def _session(self, connection: Connection) -> Session:
-        session = self._new_session(self._context, connection)
+        tunnelling, new = self._tunnelling, self._new_session
+        if tunnelling is not None and tunnelling.is_for(connection.stream_info):
+            new = self._new_tunnel
+        session = new(self._context, connection)
         if not self._sessions:
             self._store.add_collector(self._collect)
         self._sessions.add(session)
@@ -161,6 +177,10 @@ class TcpProxy(NetworkFilter):
         if not self._sessions:
             self._end()
 
+    def release(self) -> None:
+        """Nobody is attached any more, not even one that another filter had held up."""
+        del self._context  # which knows whom to release sessions to
+
     def _release(self, session: Session) -> None:
         """The session is over."""
         self._sessions.discard(session)
@@ -177,7 +197,6 @@ class TcpProxy(NetworkFilter):
             self._drain.unwatch(self._drain_sessions)
         if self._gates is not None:
             self._gates.stop()
-        del self._context  # which knows whom to release sessions to
 
     def _collect(self) -> None:
         """Count what open sessions have moved since they were last counted, and what they hold at

@@ -12,6 +12,8 @@ Where a client is on this way has a name, and nothing else says so:
     PAUSED --the cluster is paused (/clusters/pause)--> PAUSED
     PAUSED --a pool is asked--> QUEUED --it gives a connection--> CONNECTED
     DIALLING, QUEUED --none is to be had--> PAUSED
+    PAUSED, DIALLING, QUEUED --a proxy is asked for a tunnel--> ASKING --it opens one--> CONNECTED
+    ASKING --it does not--> PAUSED
     PAUSED --there is no cluster, no host, no further attempt--> OVER
     any --closed from either side--> OVER
 """
@@ -32,10 +34,10 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from tcpmesh.cluster.hosts.host import Host
-from tcpmesh.cluster.upstream.counting import closed, failed, opened
+from tcpmesh.cluster.upstream.counting import closed, failed, opened, over, waits
 from tcpmesh.cluster.upstream.pool import Pool
 from tcpmesh.connection.connection import Connection
-from tcpmesh.connection.relay import Direction, Relay
+from tcpmesh.connection.relay import Relay
 from tcpmesh.connection.transport_sockets import options_of
 from tcpmesh.connection.wrapped.network import HandshakeFailed
 from tcpmesh.connection.wrapped.states import RESET, TransportSocketError
@@ -51,6 +53,7 @@ from tcpmesh.values.response_flags import ResponseFlag
 from tcpmesh.values.stream.close_reason import Cause, CloseReason, EndedBy
 from tcpmesh.values.stream.phase import CONNECTING
 from tcpmesh.values.stream.stream_info import NO_UPSTREAM, StreamInfo, UpstreamInfo
+from tcpmesh.values.stream.transport_socket_options import TransportSocketOptions
 
 REMOTE_ERRORS = {ECONNREFUSED, EHOSTUNREACH, ETIMEDOUT}
 """What `connect` fails with once the network has answered, or has not; all else it says at once."""
@@ -71,6 +74,9 @@ class AttemptState(Enum):
     QUEUED = "queued"
     """It waits for a connection of a pool."""
 
+    ASKING = "asking"
+    """It waits for a proxy to open its tunnel: only of a `TunnelSession`."""
+
     CONNECTED = "connected"
     """It is relayed."""
 
@@ -83,6 +89,7 @@ WAITING = AttemptState.WAITING
 PAUSED = AttemptState.PAUSED
 DIALLING = AttemptState.DIALLING
 QUEUED = AttemptState.QUEUED
+ASKING = AttemptState.ASKING
 CONNECTED = AttemptState.CONNECTED
 OVER = AttemptState.OVER
 
@@ -124,6 +131,9 @@ class SessionContext:
 
     drain: Any = None
     """The `DrainDecision`, where sessions are closed by drains (`check_drain_close`)."""
+
+    tunnelling: Any = None
+    """The `Tunnelling`, where clients go through a proxy."""
 
     points: Any = None
     """The `Points`, where there are some at which load may be shed."""
@@ -289,27 +299,33 @@ class Attempts(OneShotFactory):
     # A connection of its own
 
     def _dial(self, cluster: Any, host: Host, upstream: UpstreamInfo) -> None:
-        cluster.breakers.pending.own += 1
         cluster.stats.rq_pending_total.tally += 1
-        cluster.stats.rq_pending_active.add(1)
-        host.rq_pending_active += 1
+        waits(host, 1)
         upstream.connect_began = self._context.clock.seconds()
         opened(host)
         if cluster.close_on_failure:
             host.sessions.add(self)
         self._state = DIALLING
-        told = options_of(self.stream_info)
         self._under_way = cluster.dialer.connect(
-            host, self, cluster.connect_timeout, self._count_another, told
+            host, self, cluster.connect_timeout, self._count_another, self.told
         )
+
+    @property
+    def told(self) -> TransportSocketOptions:
+        """What the transport socket of its upstream connection is told."""
+        return options_of(self.stream_info)
 
     def _count_another(self) -> None:
         """A further one of the host's addresses is tried, in the same attempt."""
         self._host.cx_total += 1
         self.cluster.stats.cx_total.tally += 1
 
-    def buildProtocol(self, addr: Any) -> Direction:
+    def buildProtocol(self, addr: Any) -> Any:
         """The upstream is connected."""
+        return self.upstream_protocol()
+
+    def upstream_protocol(self) -> Any:
+        """What is to get the events of a connection that is there."""
         return self.relay.from_upstream
 
     def clientConnectionFailed(self, connector: Any, reason: Failure) -> None:
@@ -323,21 +339,40 @@ class Attempts(OneShotFactory):
     def _failed(self, failure: CloseReason, remote: bool) -> None:
         """No connection came of this attempt."""
         self._undial(remote)
-        self._note_failure(failure)
+        self._note_no_connection(failure)
         self._try_again()
+
+    def _note_no_connection(self, failure: CloseReason) -> None:
+        self._note_failure(failure)
+        self.cluster.stats.rq_pending_failure_eject.tally += 1
 
     def _note_failure(self, failure: CloseReason) -> None:
         host, upstream = self._host, self.stream_info.upstream
         upstream.failure, upstream.failed_host = failure, host.spec
         self.attempted += (host,)
-        self.cluster.stats.rq_pending_failure_eject.tally += 1
+
+    def _count_connected(self) -> None:
+        """The connection that was dialled is there."""
+        host = self._host
+        began: Any = self.stream_info.upstream.connect_began
+        self._under_way = None
+        self.cluster.stats.cx_connect_ms.record(int((self._context.clock.seconds() - began) * 1000))
+        waits(host, -1)
+        if host.outlier is not None:
+            host.outlier.connect_succeeded()
+
+    def _count_request_over(self, remote: bool) -> None:
+        """The one request of a connection is over, and the connection with it.
+
+        :param remote: whether that was the upstream's doing.
+        """
+        over(self._host)
+        self._count_closed(remote, active=True)
 
     def _undial(self, remote: bool) -> None:
         """An attempt is over without a connection."""
         self._under_way = None
-        self.cluster.breakers.pending.own -= 1
-        self.cluster.stats.rq_pending_active.add(-1)
-        self._host.rq_pending_active -= 1
+        waits(self._host, -1)
         self._count_closed(remote, active=False)
 
     def _count_closed(self, remote: bool, active: bool) -> None:
@@ -364,7 +399,8 @@ class Attempts(OneShotFactory):
         self._pool = None
         self.stream_info.flags |= flags
         address = self._host.address
-        self._note_failure(failure_of(reason, address) if reason is not None else UNHEALTHY)
+        failure = failure_of(reason, address) if reason is not None else UNHEALTHY
+        self._note_no_connection(failure)
         self._try_again()
 
     def pool_full(self) -> None:

@@ -7,16 +7,14 @@ read from the start, and where the client has to speak first nothing is looked u
 
 from __future__ import annotations
 
-from typing import Any
-
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
-from tcpmesh.cluster.upstream.counting import count_pauses
+from tcpmesh.cluster.upstream.counting import begins, count_pauses
 from tcpmesh.connection.connection import Connection
 from tcpmesh.connection.relay import IDLE_CHECKS, Direction, Relay, idle_queue
-from tcpmesh.connection.transport_sockets import facts_of, shakes_hands
+from tcpmesh.connection.transport_sockets import facts_of, handshake_of
 from tcpmesh.extensions.filters.network.tcp_proxy.attempts import (
     CONNECTED,
     DIALLING,
@@ -60,7 +58,7 @@ class Session(Attempts):
         self.stream_info = info = connection.stream_info
         settings = context.settings
         waits = settings.waits_for_data or (
-            settings.waits_for_handshake and shakes_hands(connection.transport)
+            settings.waits_for_handshake and handshake_of(connection.transport) is not None
         )
         self._state = WAITING if waits else PAUSED
         self.cluster = self.metadata_match = self._host = self._pool = self._under_way = None
@@ -97,7 +95,7 @@ class Session(Attempts):
         if self._state is not WAITING:
             self._connect()
         elif settings.waits_for_handshake:
-            self.connection.transport.when_ready(self._shaken)
+            handshake_of(self.connection.transport).when_ready(self._shaken)
 
     def _shaken(self) -> None:
         """The handshake with the client is over."""
@@ -149,37 +147,28 @@ class Session(Attempts):
     def _leave(self, reason: CloseReason, words: str = "") -> None:
         """Close a client that is connected to nothing."""
         connection = self.connection
+        is_unread = self.stream_info.peeked and self.relay.early is None
         if self.relay.early is not None:
             self.flush_counters()
             connection.read_source.protocol = connection
         self._end()
         self.relay.discard()
-        connection.close(reason, words)
+        connection.close(reason, words, reset=is_unread)
 
     # What the relay tells
 
     def relay_started(self, relay: Relay) -> None:
-        """Connected: from now on this is one active request, in Envoy's terms."""
-        host, upstream = self._host, self.stream_info.upstream
-        stats, breakers = self.cluster.stats, self.cluster.breakers
-        transport = relay.from_upstream.source
-        upstream.addresses = transport
-        upstream.connect_ended = now = self._context.clock.seconds()
+        """Connected: bytes flow from now on."""
         if self._state is DIALLING:
-            self._under_way = None
-            began: Any = upstream.connect_began
-            stats.cx_connect_ms.record(int((now - began) * 1000))
-            breakers.pending.own -= 1
-            stats.rq_pending_active.add(-1)
-            host.rq_pending_active -= 1
-            if host.outlier is not None:
-                host.outlier.connect_succeeded()
+            self._count_connected()
+        begins(self._host)
+        self._begin(relay)
+
+    def _begin(self, relay: Relay) -> None:
+        upstream, transport = self.stream_info.upstream, relay.from_upstream.source
         self._state = CONNECTED
-        stats.rq_total.tally += 1
-        breakers.requests.own += 1
-        stats.rq_active.add(1)
-        host.rq_total += 1
-        host.rq_active += 1
+        upstream.addresses = transport
+        upstream.connect_ended = self._context.clock.seconds()
         transport.high_watermark = self.cluster.buffer_limit
         if self.cluster.dialer.wraps:
             upstream.tls = facts_of(transport)
@@ -218,7 +207,7 @@ class Session(Attempts):
             info = self.stream_info
             if info.local_close_reason:
                 # The upstream is closed for what the client was closed for.
-                info.upstream.local_close_reason = info.local_close_reason
+                self._note_upstream_close(info.local_close_reason)
             self.flush_counters()
             self.connection.downstream_lost()
 
@@ -229,10 +218,7 @@ class Session(Attempts):
             info.upstream.close_type, info.close_type = REMOTE_RESET, LOCAL_RESET
         if self._flushes_upstream:
             self._context.stats.upstream_flush_active.add(-1)
-        self._host.rq_active -= 1
-        self.cluster.breakers.requests.own -= 1
-        self.cluster.stats.rq_active.add(-1)
-        self._count_closed(remote=relay.last is relay.from_upstream, active=True)
+        self._count_request_over(relay.last is relay.from_upstream)
 
     def relay_finished(self, relay: Relay) -> None:
         """Both are closed; where the client was the last, its listener has not heard of it yet."""
@@ -301,12 +287,16 @@ class Session(Attempts):
         reason = CloseReason(EndedBy.PROXY, info.phase, cause, detail=detail)
         if self._state is CONNECTED:
             info.close(reason)
-            info.upstream.local_close_reason = words
+            self._note_upstream_close(words)
             if self.relay.from_downstream.state is not LOST:
                 info.local_close_reason = words
             self.relay.close(flushes)
         else:
             self._leave(reason, words)
+
+    def _note_upstream_close(self, words: str) -> None:
+        """The upstream is closed for this."""
+        self.stream_info.upstream.local_close_reason = words
 
     def _end(self) -> None:
         """Nothing more is to happen to it."""
@@ -341,15 +331,21 @@ class Session(Attempts):
         down, up = self.relay.from_downstream, self.relay.from_upstream
         tcp = self._context.stats
         received, sent, answered, returned = self.stream_info.bytes
-        self.stream_info.bytes = now = (down.bytes, down.written, up.bytes, up.written)
+        read = down.bytes + self.stream_info.withheld
+        self.stream_info.bytes = now = (read, down.written, up.bytes, up.written)
         tcp.cx_rx_bytes_total.tally += now[0] - received
         tcp.cx_tx_bytes_total.tally += now[3] - returned
         if self.cluster is None:
             return
         stats = self.cluster.stats
-        stats.cx_tx_bytes_total.tally += now[1] - sent
-        stats.cx_rx_bytes_total.tally += now[2] - answered
+        self._count_relayed(now[1] - sent, now[2] - answered)
         if down.pauses or down.resumes:
             count_pauses(down, tcp)
         if up.pauses or up.resumes:
             count_pauses(up, stats)
+
+    def _count_relayed(self, sent: int, received: int) -> None:
+        """So many bytes went to the upstream, and came from there."""
+        stats = self.cluster.stats
+        stats.cx_tx_bytes_total.tally += sent
+        stats.cx_rx_bytes_total.tally += received

@@ -16,6 +16,7 @@ from twisted.internet.task import Cooperator
 
 from tcpmesh.cluster.hosts.host import Host
 from tcpmesh.extensions.filters.network.tcp_proxy.session import ENDING, Session
+from tcpmesh.extensions.filters.network.tcp_proxy.tunnel_session import TunnelSession
 from tcpmesh.net.cooperator import do_all
 from tcpmesh.values.overload import (
     CONNECTION_POOL_NEW_CONNECTION,
@@ -116,6 +117,12 @@ class SheddingSession(Session):
         self.stream_info.flags |= ResponseFlag.OM
         self._close(Cause.OVERLOAD, OVERLOAD_WORDS, "tcp_proxy_on_data")
         return True
+
+
+class SheddingTunnelSession(SheddingSession, TunnelSession):
+    """One client that goes through a proxy."""
+
+    __slots__ = ()
 
 
 class Gates:

@@ -1,0 +1,1 @@
+"""Which worker gets a client (`connection_balance_config`)."""

@@ -1,0 +1,1 @@
+"""On the path of a program whose wall clock a test sets."""
