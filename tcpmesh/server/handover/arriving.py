@@ -11,14 +11,12 @@ from typing import Any, NamedTuple
 from twisted.logger import Logger
 
 from tcpmesh.listener.listeners import Listeners
+from tcpmesh.server.handover.descriptors import copies
 from tcpmesh.server.handover.form import NoConnection, decode
-from tcpmesh.values.all_or_nothing import all_or_nothing
 from tcpmesh.values.lifecycle.moving import ForgetClient, OfferAnswered, OfferClient, TakeClient
-from tcpmesh.values.stream.moved import MovedConnection
+from tcpmesh.values.stream.moved import NO_DESCRIPTORS, MovedConnection
 
 log = Logger(namespace="main")
-
-NO_DESCRIPTORS = "the process that takes over has no descriptors left"
 
 
 class Offered(NamedTuple):
@@ -97,14 +95,3 @@ class Arriving:
         offered = self._offered.pop(told.client, None)
         if offered is not None:
             offered.close()
-
-
-def copies(downstream: int, upstream: int) -> tuple[int, int]:
-    """Descriptors of one's own of both connections.
-
-    :raise OSError: where there are none left.
-    """
-    with all_or_nothing() as undo:
-        first = os.dup(downstream)
-        undo.callback(os.close, first)
-        return first, os.dup(upstream)

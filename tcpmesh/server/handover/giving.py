@@ -17,6 +17,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
+from tcpmesh.server.handover.descriptors import can_be_copied
 from tcpmesh.server.link.numbers import WorkerMessage
 from tcpmesh.values.lifecycle.moving import (
     ClientLeaves,
@@ -25,6 +26,7 @@ from tcpmesh.values.lifecycle.moving import (
     ClientStays,
     MoveClients,
 )
+from tcpmesh.values.stream.moved import NONE_LEFT
 
 log = Logger(namespace="main")
 
@@ -33,7 +35,6 @@ PATIENCE = 2.0
 
 GONE = "the process that takes over is gone"
 LATE = f"the process that takes over has not answered within {PATIENCE:g} s"
-LOST = "there were no descriptors left for it"
 
 
 class Taker(Protocol):
@@ -119,8 +120,8 @@ class Giving:
 
     def leaves(self, told: ClientLeaves, descriptors: Sequence[int]) -> None:
         """A client has left its worker."""
-        if self._taker is None or len(descriptors) != 2:
-            reason = self._why_none if self._taker is None else LOST
+        if self._taker is None or not can_be_copied(descriptors):
+            reason = self._why_none if self._taker is None else NONE_LEFT
             self._tell(told.worker, ClientStays(told.client, reason))
             return
         number = next(self._numbers)

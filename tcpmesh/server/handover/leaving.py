@@ -27,6 +27,7 @@ from tcpmesh.interfaces import IMovesConnections, INetwork
 from tcpmesh.listener.filter_chain import FilterChain
 from tcpmesh.listener.listeners import Listeners
 from tcpmesh.listener.moving import OTHER_TRANSPORTS, Candidate
+from tcpmesh.server.handover.descriptors import can_be_copied
 from tcpmesh.server.handover.form import encode
 from tcpmesh.values.lifecycle.moving import (
     ClientLeaves,
@@ -35,7 +36,7 @@ from tcpmesh.values.lifecycle.moving import (
     ClientStays,
     MoveClients,
 )
-from tcpmesh.values.stream.moved import PASSING, MovedConnection
+from tcpmesh.values.stream.moved import NONE_LEFT, PASSING, MovedConnection
 
 log = Logger(namespace="main")
 
@@ -199,8 +200,12 @@ class Leaving:
         assert chain is not None
         moved, descriptors = candidate.mover.leave(candidate.client)
         state = encode(moved)
+        held = Held(chain, moved, descriptors, len(state))
+        if not can_be_copied(descriptors):
+            self._come_back(held, NONE_LEFT)
+            return
         number = next(self._numbers)
-        self._held[number] = Held(chain, moved, descriptors, len(state))
+        self._held[number] = held
         self._bytes += len(state)
         self._send(ClientLeaves(self._worker, number, state), descriptors)
 
@@ -212,16 +217,19 @@ class Leaving:
 
     def _stays(self, told: ClientStays) -> None:
         held = self._pop(told.client)
-        if held is None:
-            return
-        self._settled[held.moved.id] = told.reason
+        if held is not None:
+            self._come_back(held, told.reason)
+
+    def _come_back(self, held: Held, reason: str) -> None:
+        """Go on with one that has left, and that does not leave any more."""
+        self._settled[held.moved.id] = reason
         refused = self._listeners.come_back(held.chain, held.moved, held.descriptors)
         if refused:
             held.close()
             log.error(
                 "[C{id}] is cut off: no other process takes it ({reason}), and here {refused}",
                 id=held.moved.id,
-                reason=told.reason,
+                reason=reason,
                 refused=refused,
             )
 

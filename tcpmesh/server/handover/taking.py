@@ -7,8 +7,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol
 
+from tcpmesh.server.handover.descriptors import can_be_copied
 from tcpmesh.server.link.numbers import WorkerMessage
 from tcpmesh.values.lifecycle.moving import ForgetClient, OfferAnswered, OfferClient, TakeClient
+from tcpmesh.values.stream.moved import NO_DESCRIPTORS
 
 NOBODY = "no worker is there that could take it"
 GONE = "the worker that was to take it is gone"
@@ -52,8 +54,8 @@ class Taking:
     def offer(self, client: int, state: bytes, descriptors: Sequence[int]) -> None:
         """Can a client go on here?"""
         ready = sorted(self._ready())
-        if not ready:
-            self._answer(client, NOBODY)
+        if not ready or not can_be_copied(descriptors):
+            self._answer(client, NO_DESCRIPTORS if ready else NOBODY)
             return
         worker = ready[self._next % len(ready)]
         self._next += 1

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 from tcpmesh.values.address import Address
 
+NO_DESCRIPTORS = "the process that takes over has no descriptors left"
 NOT_YET = "it is not connected to a host yet"
+NONE_LEFT = "there were no descriptors left for sending it"
 TOO_MUCH = "too many bytes of it are on their way"
 PASSING = frozenset((NOT_YET, TOO_MUCH))
 """Why a client cannot leave just now, and perhaps can soon."""

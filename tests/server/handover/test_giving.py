@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from tcpmesh.server.handover.giving import GONE, LATE, LOST, PATIENCE, Giving
+from tcpmesh.server.handover.giving import GONE, LATE, PATIENCE, Giving
 from tcpmesh.values.lifecycle.moving import (
     ClientLeaves,
     ClientMoved,
@@ -17,6 +18,7 @@ from tcpmesh.values.lifecycle.moving import (
     ClientStays,
     MoveClients,
 )
+from tcpmesh.values.stream.moved import NONE_LEFT
 from tests.told import told_in
 
 
@@ -50,6 +52,9 @@ class GivingTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """They do."""
+        self.fds = os.pipe()
+        for fd in self.fds:
+            self.addCleanup(os.close, fd)
         self.clock = Clock()
         self.all: list[Any] = []
         self.told: list[tuple[int, Any]] = []
@@ -66,7 +71,7 @@ class GivingTests(SynchronousTestCase):
 
     def leaves(self, worker: int = 1, client: int = 5) -> None:
         """A client has left its worker."""
-        self.giving.leaves(ClientLeaves(worker, client, b"state"), (8, 9))
+        self.giving.leaves(ClientLeaves(worker, client, b"state"), self.fds)
 
     def test_taken(self) -> None:
         """A client that can be taken is the other process's, and its worker hears of it after
@@ -76,7 +81,7 @@ class GivingTests(SynchronousTestCase):
         self.leaves()
         self.assertEqual([], self.told)
         self.giving.answered(1, "")
-        self.assertEqual([("offer", 1, b"state", (8, 9)), ("take", 1)], self.taker.told)
+        self.assertEqual([("offer", 1, b"state", self.fds), ("take", 1)], self.taker.told)
         self.assertEqual([(1, ClientMoved(5))], self.told)
 
     def test_refused(self) -> None:
@@ -125,7 +130,7 @@ class GivingTests(SynchronousTestCase):
     def test_no_descriptors(self) -> None:
         """One whose descriptors had no room here stays."""
         self.giving.leaves(ClientLeaves(1, 5, b"state"), ())
-        self.assertEqual([(1, ClientStays(5, LOST))], self.told)
+        self.assertEqual([(1, ClientStays(5, NONE_LEFT))], self.told)
         self.assertEqual([], self.taker.told)
 
     def test_over(self) -> None:

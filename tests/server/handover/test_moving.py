@@ -18,14 +18,14 @@ from twisted.internet.error import ConnectionLost
 from twisted.internet.protocol import ServerFactory
 from twisted.trial.unittest import TestCase
 
-from tcpmesh.server.handover import arriving
-from tcpmesh.server.handover.arriving import NO_DESCRIPTORS
+from tcpmesh.server.handover import arriving, leaving
 from tcpmesh.server.handover.giving import GONE
 from tcpmesh.server.restart.predecessor import Predecessor
 from tcpmesh.server.restart.successor import Stage, Successor
 from tcpmesh.stats.store import Store
 from tcpmesh.testing.harness import Client, HarnessTestCase, SocketHarness, pattern
 from tcpmesh.testing.recording import RecordingProtocol
+from tcpmesh.values.stream.moved import NO_DESCRIPTORS, NONE_LEFT
 from tests.listener.test_moving import Proxy
 from tests.mesh import cluster_message, listener_message, tcp_proxy
 
@@ -282,6 +282,16 @@ class HandoverContract(HarnessTestCase):
         self.assertEqual(3, self.active(self.old))
         await self.exchange()
         self.assertEqual({NO_DESCRIPTORS: 3}, self.predecessor.reasons)
+
+    async def test_none_left(self) -> None:
+        """So they do where there are none left here for sending them."""
+        await self.begin(3)
+        self.patch(leaving, "can_be_copied", lambda descriptors: False)
+        self.hand_over()
+        await self.handed_over()
+        self.assertEqual(3, self.active(self.old))
+        await self.exchange()
+        self.assertEqual({NONE_LEFT: 3}, self.predecessor.reasons)
 
     async def test_not_connected_yet(self) -> None:
         """One that has no host yet goes over once it has."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.server.handover.taking import GONE, NOBODY, Taking
 from tcpmesh.values.lifecycle.moving import ForgetClient, OfferAnswered, OfferClient, TakeClient
+from tcpmesh.values.stream.moved import NO_DESCRIPTORS
 
 
 class TakingTests(SynchronousTestCase):
@@ -16,6 +18,9 @@ class TakingTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """They are ready."""
+        self.fds = os.pipe()
+        for fd in self.fds:
+            self.addCleanup(os.close, fd)
         self.told: list[tuple[Any, ...]] = []
         self.answers: list[tuple[int, str]] = []
         self.ready: tuple[int, ...] = (1, 0)
@@ -39,8 +44,8 @@ class TakingTests(SynchronousTestCase):
         are let go.
         """
         for client in range(3):
-            self.taking.offer(client, b"state", (8, 9))
-        offers = [(at % 2, OfferClient(at, b"state"), (8, 9)) for at in range(3)]
+            self.taking.offer(client, b"state", self.fds)
+        offers = [(at % 2, OfferClient(at, b"state"), self.fds) for at in range(3)]
         self.assertEqual(offers, self.told)
         self.answered(1, 1)
         self.answered(0, 2, "no")
@@ -53,13 +58,23 @@ class TakingTests(SynchronousTestCase):
     def test_nobody(self) -> None:
         """Where no worker is ready none is taken."""
         self.ready = ()
-        self.taking.offer(1, b"state", (8, 9))
+        self.taking.offer(1, b"state", self.fds)
         self.assertEqual([(1, NOBODY)], self.answers)
+
+    def test_no_descriptors(self) -> None:
+        """One whose descriptors had no room here is refused, and so is one of which no copies can
+        be made: the link to a worker would end.
+        """
+        self.taking.offer(1, b"state", ())
+        self.patch(os, "dup", _fails)
+        self.taking.offer(2, b"state", self.fds)
+        self.assertEqual([(1, NO_DESCRIPTORS), (2, NO_DESCRIPTORS)], self.answers)
+        self.assertEqual([], self.told)
 
     def test_lost(self) -> None:
         """What a worker was offered that dies then stays with the process before."""
-        self.taking.offer(1, b"state", (8, 9))
-        self.taking.offer(2, b"state", (8, 9))
+        self.taking.offer(1, b"state", self.fds)
+        self.taking.offer(2, b"state", self.fds)
         self.taking.lost(0)
         self.assertEqual([(1, GONE)], self.answers)
         self.answered(0, 1)
@@ -68,8 +83,13 @@ class TakingTests(SynchronousTestCase):
 
     def test_giver_gone(self) -> None:
         """What was offered by a process that is gone is nobody's here."""
-        self.taking.offer(1, b"state", (8, 9))
+        self.taking.offer(1, b"state", self.fds)
         self.taking.giver_gone()
         self.assertEqual([(0, ForgetClient(1), ())], self.told[1:])
         self.answered(0, 1)
         self.assertEqual([], self.answers)
+
+
+def _fails(fd: int) -> int:
+    """There are none left."""
+    raise OSError(24, os.strerror(24))

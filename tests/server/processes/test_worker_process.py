@@ -15,7 +15,6 @@ from tcpmesh.logs.debug import debug_logger
 from tcpmesh.logs.levels import Levels
 from tcpmesh.logs.log import Log
 from tcpmesh.server.channel.framing import FrameReader, FramingError, pieces_of
-from tcpmesh.server.handover.arriving import NO_DESCRIPTORS
 from tcpmesh.server.link.frames import TO_MAIN, TO_WORKER
 from tcpmesh.server.link.numbers import MainMessage, Numbers, WorkerMessage
 from tcpmesh.server.processes import worker_process
@@ -35,6 +34,7 @@ from tcpmesh.values.link import (
     Stopped,
 )
 from tcpmesh.values.shared.memory import MainCounts
+from tcpmesh.values.stream.moved import NO_DESCRIPTORS
 from tests.server.processes.watched import WatchingClock, open_descriptors
 
 BEGIN = Begin(1, Node(), workers=2)
