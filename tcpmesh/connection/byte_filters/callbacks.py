@@ -52,6 +52,11 @@ class FilterCallbacks:
         self._at = at
         self._calls: set[_Call] | None = None
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the connection is closed, or is being closed by a filter."""
+        return self._runs.is_over
+
     def resume(self, done: bool = False) -> None:
         """Go on after this filter, which had said STOP to a new connection or to data of the
         client: what it holds up goes to the next one as it is.  Not from within its own event.
