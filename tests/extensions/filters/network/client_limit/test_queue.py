@@ -100,6 +100,18 @@ class QueueTests(LimitTestCase):
             self.assertEqual(expected, self.served(*clients))
             self.mesh.advance(0.2)
 
+    def test_many_tokens(self) -> None:
+        """All for whom there are tokens are let in, a few at a time, also where a busy process looks
+        so late that there are many.
+        """
+        self.serve(queue(**rate(50, 0.1), max_waiting=50, max_wait="60s"), tcp_proxy())
+        clients = [self.connect(ONE) for _ in range(100)]
+        self.greet()
+        self.assertEqual(50, sum(self.served(*clients)))
+        self.mesh.advance(6)
+        self.greet()
+        self.assertEqual(100, sum(self.served(*clients)))
+
     def test_leaves(self) -> None:
         """One that leaves while it waits, which nobody sees as it is not read, has its turn, and
         holds up those after it no longer.
