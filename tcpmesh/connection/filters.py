@@ -226,7 +226,7 @@ class FilterManager(QuietHalfCloseableProtocol):
             self._entered = entered
             try:
                 status = enter(self)
-            except Exception:
+            except BaseException:
                 self._fail(self._filters.all[entered - 1])
                 return
             if status is STOP:
@@ -315,7 +315,7 @@ class FilterManager(QuietHalfCloseableProtocol):
         """
         try:
             return event(self, *arguments)
-        except Exception:
+        except BaseException:
             self._fail(each)
             return STOP
 
@@ -398,7 +398,7 @@ class FilterManager(QuietHalfCloseableProtocol):
                 continue
             try:
                 status = show(self, data, False)
-            except Exception:
+            except BaseException:
                 self._fail(self._filters.all[position])
                 return
             if status is DONE:
@@ -458,7 +458,7 @@ class FilterManager(QuietHalfCloseableProtocol):
                 break
             try:
                 each.on_connection_lost(self)
-            except Exception:
+            except BaseException:
                 log.failure("a network filter failed: {filter!r}", filter=each)
                 self._failed()
         self._filters = NO_FILTERS

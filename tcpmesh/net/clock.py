@@ -136,7 +136,7 @@ class MonotonicReactor:
             call.called = 1
             try:
                 call.func(*call.args, **call.kw)
-            except Exception:
+            except BaseException:
                 log.failure("a timer failed")
             if monotonic() - now > SLICE:
                 break

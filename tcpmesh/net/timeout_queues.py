@@ -116,7 +116,7 @@ class TimeoutQueue(Generic[T]):
                 del since[item]
                 try:
                     self._expired(item)
-                except Exception:
+                except BaseException:
                     log.failure("a timer failed")
         if since:
             self._call = self._clock.callLater(self._next(now), self._run)

@@ -139,5 +139,5 @@ class TimerWheel:
 def _make(call: Callable[[], object]) -> None:
     try:
         call()
-    except Exception:
+    except BaseException:
         log.failure("a scheduled call failed")

@@ -18,8 +18,8 @@ FILTERS = (
 )
 
 
-class Trouble(Exception):
-    """What it raises."""
+class Trouble(BaseException):
+    """What it raises: not even an `Exception`, as what `sys.exit` raises is none."""
 
 
 @extension(FieldMask)

@@ -4,6 +4,7 @@ own.
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import Any
 
@@ -181,13 +182,13 @@ class TimerQueueTests(SynchronousTestCase):
     def test_failing(self) -> None:
         """An expiry that raises is logged, and the next item expires all the same."""
         failing: TimeoutQueue[Any] = TimeoutQueue(
-            self.clock, 1.0, lambda item: self.expired.append(item[0])
+            self.clock, 1.0, lambda item: self.expired.append(item) if item else sys.exit()
         )
-        failing.add(())
-        failing.add(("b",))
+        failing.add("")
+        failing.add("b")
         self.clock.advance(1)
         self.assertEqual(["b"], self.expired)
-        self.assertEqual(1, len(self.flushLoggedErrors(IndexError)))
+        self.assertEqual(1, len(self.flushLoggedErrors(SystemExit)))
 
     def test_one_call(self) -> None:
         """However many items wait, the clock has one call, and none when the queue has long been

@@ -14,6 +14,7 @@ from tcpmesh.config.messages.types import extension_type, unpack
 from tcpmesh.config.text.problems import FieldPath, path_of
 
 _NETWORK = "envoy.extensions.filters.network."
+_OWN = "tcpmesh.extensions.filters.network."
 _LEAST_FILL = 50_000_000
 
 #: Network filters that end a chain: they own the connection's bytes.
@@ -133,7 +134,7 @@ def _check_chain(chain: Any, field_path: FieldPath, report: Report) -> None:
     last = len(chain.filters) - 1
     for index, network_filter in enumerate(chain.filters):
         type_name = extension_type(network_filter.typed_config)
-        if type_name.startswith(_NETWORK):
+        if type_name.startswith((_NETWORK, _OWN)):
             _check_order(network_filter, index == last, ((field_path, "filters"), index), report)
 
 

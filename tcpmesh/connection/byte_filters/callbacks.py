@@ -130,7 +130,7 @@ class FilterCallbacks:
             self._calls.discard(due)
         try:
             due.call(*due.arguments)
-        except Exception:
+        except BaseException:
             self._runs.on_failure(self._at)
 
     def cancel(self) -> None:

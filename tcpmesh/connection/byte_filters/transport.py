@@ -120,7 +120,7 @@ class FilteredTransport(WrappedTransport):
             make = factory.build_filter if IFilterFactory.providedBy(factory) else None
             try:
                 each = make(callbacks) if make is not None else AsByteFilter(factory, callbacks)
-            except Exception:
+            except BaseException:
                 self._fail(factory)
                 return
             self._running.append((each, callbacks))
@@ -142,7 +142,7 @@ class FilteredTransport(WrappedTransport):
             return FilterStatus.STOP
         try:
             status = event(*arguments)
-        except Exception:
+        except BaseException:
             self._fail(each)
             return FilterStatus.STOP
         return FilterStatus.STOP if self.is_over else status
@@ -216,7 +216,7 @@ class FilteredTransport(WrappedTransport):
         for each, _ in running:
             try:
                 each.on_connection_lost()
-            except Exception:
+            except BaseException:
                 log.failure("a network filter failed: {filter!r}", filter=each)
                 self._failed()
         owner, self._owner = self._owner, None

@@ -68,7 +68,7 @@ class HandshakePace:
         while waiting:
             try:
                 waiting[0]()
-            except Exception:
+            except BaseException:
                 log.failure("a handshake that had to wait failed")
             waiting.popleft()
             if seconds() >= end:

@@ -299,7 +299,7 @@ class TlsTransport(WrappedTransport):
         self.below.resumeProducing()
         try:
             self._shake(memoryview(data))
-        except Exception:
+        except BaseException:
             self.abortConnection()
             raise
 

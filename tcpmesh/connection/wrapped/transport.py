@@ -358,7 +358,7 @@ class WrappedTransport(WrappedWriteSide):
         self._turn = Turn.NONE
         try:
             self._deliver()
-        except Exception:
+        except BaseException:
             log.failure("closing a connection whose protocol failed")
 
     def _deliver(self) -> None:
@@ -369,7 +369,7 @@ class WrappedTransport(WrappedWriteSide):
         try:
             while self._deliver_next():
                 pass
-        except Exception:
+        except BaseException:
             self._turn = Turn.NONE
             self.abortConnection()
             raise

@@ -132,5 +132,5 @@ class Passing:
     def _taken(self, key: bytes, place: int, descriptor: int) -> None:
         try:
             self._take(key, place, descriptor)
-        except Exception:
+        except BaseException:
             log.failure("a client that another worker has accepted could not be served")

@@ -159,7 +159,7 @@ class AcceptingPort:
                 return
             transport.protocol = protocol
             protocol.makeConnection(transport)
-        except Exception:
+        except BaseException:
             transport.abortConnection()
             raise
         transport.start()

@@ -222,7 +222,8 @@ class Poller:
                     continue
                 try:
                     channel.ready(mask)
-                except Exception:
+                # Whatever it raises: as Twisted's reactors do, which would drop this set for it.
+                except BaseException:
                     self._fail(channel)
             if late or self._again:
                 if count < EVENTS or self.is_over():  # else messages may stand behind a full list
@@ -297,7 +298,7 @@ class Poller:
             for channel in open_ones:
                 try:
                     channel.stop()
-                except Exception:
+                except BaseException:
                     self._fail(channel)
             turn, self._again = self._again, []
             for channel in turn:
@@ -324,7 +325,7 @@ class Poller:
             if mask and channel is not None:
                 try:
                     channel.ready(mask)
-                except Exception:
+                except BaseException:
                     self._fail(channel)
             if not number % EVERY and self.is_over():
                 break
@@ -342,14 +343,14 @@ class Poller:
     def _call_again(self, channel: Channel) -> None:
         try:
             channel.ready_again()
-        except Exception:
+        except BaseException:
             self._fail(channel)
 
     def _fail(self, channel: Channel) -> None:
         log.failure("closing a connection whose protocol failed")
         try:
             channel.failed()
-        except Exception:
+        except BaseException:
             log.failure("closing it failed too")
 
     def _close_all(self) -> None:

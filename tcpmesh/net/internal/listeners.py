@@ -137,7 +137,7 @@ class InternalConnector:
         far.passed = Passthrough(hops + 1, self.passed.metadata, self.passed.filter_state)
         try:
             accept(far)
-        except Exception:
+        except BaseException:
             log.failure("the factory of a listener in this process failed")
             far.abortConnection()
         if far.is_over:

@@ -90,7 +90,7 @@ class Turns:
             del waiting[step]
             try:
                 step()
-            except Exception:
+            except BaseException:
                 log.failure("a connection in this process failed")
             done += 1
             if not done % EVERY and self._now() > until:

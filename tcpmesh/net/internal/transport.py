@@ -353,7 +353,7 @@ class InternalTransport:
         """Call the protocol; an exception of it ends this connection and no other."""
         try:
             method(*args)
-        except Exception:
+        except BaseException:
             failure = Failure()
             log.failure("closing a connection in this process whose protocol failed", failure)
             self._end(failure)

@@ -131,7 +131,7 @@ class _ListeningPort(tcp.Port):
                 return
             transport = self.transport(sock, protocol, peer, self, 0, self.reactor)
             protocol.makeConnection(transport)
-        except Exception:
+        except BaseException:
             log.failure("closing a connection whose factory or protocol failed")
             if transport is None:
                 sock.close()

@@ -179,7 +179,7 @@ class StockTransport(tcp.Connection):
     def _deliver_now(self) -> None:
         try:
             self._deliver_unread()
-        except Exception:
+        except BaseException:
             log.failure("closing a connection whose protocol failed")
             self.abortConnection()
 

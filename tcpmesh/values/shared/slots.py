@@ -69,7 +69,7 @@ class Slots:
     def key(self, client: str) -> int:
         """The word for a client, never 0."""
         each = self._hash.copy()
-        each.update(client.encode())
+        each.update(client.encode("utf-8", "surrogateescape"))
         return int.from_bytes(each.digest(), "little") >> 1 or 1
 
     def take(self, key: int) -> int | None:

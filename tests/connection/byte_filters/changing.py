@@ -19,8 +19,8 @@ MADE: list[Scripted] = []
 """The filters of connections that were made, in order."""
 
 
-class Trouble(Exception):
-    """What a filter raises."""
+class Trouble(BaseException):
+    """What a filter raises: not even an `Exception`, as what `sys.exit` raises is none."""
 
 
 class Scripted(ByteFilter):

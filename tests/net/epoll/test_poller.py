@@ -34,7 +34,8 @@ class Serving:
         self._tests.serve(f"{self.name} again")
 
     def failed(self) -> None:
-        """Never happens."""
+        """It has raised."""
+        self._tests.served.append(f"{self.name} failed")
 
     def stop(self) -> None:
         """The poller stops."""
@@ -93,6 +94,19 @@ class PollerTests(SynchronousTestCase):
         """Turns until nothing is to be done."""
         while self.turn():
             pass
+
+    def test_failure(self) -> None:
+        """A channel that raises, be it no `Exception`, fails; the others are served in that turn,
+        and in those after it.
+        """
+        (_, first), (_, second) = self.connect_many(2)
+        for failing in ("0", "1"):
+            self.acts[failing] = sys.exit
+            first.send(b"x")
+            second.send(b"x")
+            served = self.turn()
+            self.assertEqual({"0", "1", f"{failing} failed"}, set(served))
+            self.assertEqual(1, len(self.flushLoggedErrors(SystemExit)))
 
     def test_messages_first(self) -> None:
         """Where hundreds of clients leave at once, a message that came after them all waits for a

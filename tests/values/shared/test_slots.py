@@ -52,6 +52,11 @@ class SlotsTests(SynchronousTestCase):
         keys.add(self.worker(0).key("10.0.0.1"))
         self.assertEqual(3, len(keys))
 
+    def test_any_name(self) -> None:
+        """A client may be called by bytes that are no UTF-8, as the server name of an attacker."""
+        names = [each.decode("utf-8", "surrogateescape") for each in (b"\xff", b"\xfe")]
+        self.assertEqual(2, len({self.workers[0].key(name) for name in names}))
+
     def test_of_a_block(self) -> None:
         """The limits of an owner are others than those of another one, and each of one name is one
         of its own; all workers have the same.

@@ -86,3 +86,10 @@ class ClientLimitTests(SynchronousTestCase):
             "    filter_chains:\n",
         )
         self.assertIn("is no listener filter", problems_of(text)[0].text)
+
+    def test_last(self) -> None:
+        """A chain cannot end with it."""
+        text = with_limit("stat_prefix: p\n          max_connections: 3")
+        start, end = text.index("      - name: proxy"), text.index("  clusters:")
+        (problem,) = problems_of(text[:start] + text[end:])
+        self.assertIn("is the last of its chain", problem.text)

@@ -87,6 +87,7 @@ class ClientLimit(ReadFilter):
         if entry is None:
             return FilterStatus.CONTINUE
         if entry.waiting is not None and self._answer == client_limit_pb2.ClientLimit.QUEUE:
+            entry.limited += 1
             return self._wait(manager, entry)  # Others have come before.
         over = self._table.take(entry)
         if over is None:

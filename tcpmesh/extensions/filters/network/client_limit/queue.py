@@ -64,18 +64,25 @@ class Queue:
         if self._is_serving:  # What is let in may end at once.
             return
         self._is_serving = True
+        is_full = self._serve_some()
+        self._is_serving = False
+        self._stop()
+        if not self._waiters:
+            self._end()
+        elif is_full:
+            self._look_later()
+        else:
+            self._call = self._clock.callLater(0, self._look)
+
+    def _serve_some(self) -> bool:
+        """Let in some, and tell whether there is no room for more."""
         for _ in range(BATCH):
             if not self._waiters or self._table.take(self._entry) is not None:
-                break
+                return True
             waiter = next(iter(self._waiters))
             del self._waiters[waiter]
             waiter.admit()
-        self._is_serving = False
-        self._stop()
-        if self._waiters:
-            self._look_later()
-        else:
-            self._end()
+        return False
 
     def _look_later(self) -> None:
         """Try again when that may help, where nobody tells of it."""

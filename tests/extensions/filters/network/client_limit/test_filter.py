@@ -23,7 +23,7 @@ def limit(**fields: Any) -> dict[str, Any]:
     return typed(TYPE, **{"stat_prefix": "p", **fields})
 
 
-def rate(most: int, seconds: int) -> dict[str, Any]:
+def rate(most: int, seconds: float) -> dict[str, Any]:
     """So many new connections at once, and one more each so many seconds."""
     return {"new_connections": {"max_tokens": most, "fill_interval": f"{seconds}s"}}
 

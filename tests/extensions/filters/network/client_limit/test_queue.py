@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tcpmesh.values.live.clients import ClientQuery, ClientRow
 from tests.extensions.filters.network.client_limit.test_filter import (
     ONE,
     TWO,
@@ -63,6 +64,17 @@ class QueueTests(LimitTestCase):
         self.all_leave()
         self.assertEqual({"queued": 2, "limited_connections": 1}, self.stats())
 
+    def test_counted(self) -> None:
+        """All that were too many are so in the table of clients, also who came when others waited
+        already.
+        """
+        self.serve(queue(max_connections=1, max_waiting=2), tcp_proxy())
+        for _ in range(4):
+            self.connect(ONE)
+        asked = self.mesh.main.live.top_clients(ClientQuery(rows=1))
+        self.mesh.advance(0)
+        self.assertEqual((ClientRow("p", ONE, 1, 2, 1, 3),), self.successResultOf(asked).rows)
+
     def test_timeout(self) -> None:
         """One that waits too long is closed, and the log says so; five seconds where nothing is
         said.
@@ -99,6 +111,18 @@ class QueueTests(LimitTestCase):
             self.greet()
             self.assertEqual(expected, self.served(*clients))
             self.mesh.advance(0.2)
+
+    def test_many_tokens(self) -> None:
+        """All for whom there are tokens are let in, a few at a time, also where a busy process
+        looks so late that there are many.
+        """
+        self.serve(queue(**rate(50, 0.1), max_waiting=50, max_wait="60s"), tcp_proxy())
+        clients = [self.connect(ONE) for _ in range(100)]
+        self.greet()
+        self.assertEqual(50, sum(self.served(*clients)))
+        self.mesh.advance(6)
+        self.greet()
+        self.assertEqual(100, sum(self.served(*clients)))
 
     def test_leaves(self) -> None:
         """One that leaves while it waits, which nobody sees as it is not read, has its turn, and
