@@ -196,18 +196,19 @@ class Restart:
         self._successors.append(successor)
         return successor
 
-    @property
-    def has_handed_over(self) -> bool:
-        """Whether another process serves instead of this one."""
-        return any(each.stage is Stage.SERVES for each in self._successors)
-
     def why_not(self, successor: Successor | None) -> str:
         """Why this process cannot be taken over from now; empty where it can."""
+        return self.why_not_alone(successor) or self._process.why_not_taken_over()
+
+    def why_not_alone(self, successor: Successor | None) -> str:
+        """Which process but this successor has what this one has, or is about to; empty where none
+        has.
+        """
         for each in self._successors:
             if each is not successor and each.stage is not Stage.MET:
                 done = "has taken over" if each.stage is Stage.SERVES else "is about to take over"
                 return f"process {each.pid} {done}"
-        return self._process.why_not_taken_over()
+        return ""
 
     def sockets(self) -> list[Out]:
         """What is handed over."""

@@ -86,7 +86,7 @@ class TakeOverTests(RowTestCase):
         """
         _, second = self.take_over()
         self.assertEqual([(os.getpid(), 30)], self.old.handed)
-        self.assertTrue(self.first.has_handed_over)
+        self.assertIn("has taken over", self.first.why_not_alone(None))
         self.assertEqual(1, second.left_before)
         self.end(self.first)
         self.assertEqual(0, second.left_before)
