@@ -425,6 +425,14 @@ class RefusedTests(RowTestCase):
         self.clock.settle()
         self.assert_serves_on("no such extension")
 
+    def test_fails_with_many_words(self) -> None:
+        """Whatever one that cannot start says, it is one line."""
+        second = self.restart(FakeProcess(), self.begun(restart_epoch=1))
+        second.fail("no\n" * 10_000)
+        self.clock.settle()
+        self.assertIn("serves on: no no no", self.told.lines[-1])
+        self.assertLess(len(self.told.lines[-1]), 1000)
+
     def test_ends(self) -> None:
         """One that is told to end before it serves does not end the older one."""
         second = self.restart(FakeProcess(), self.begun(restart_epoch=1))
