@@ -117,7 +117,7 @@ class Restart:
             sock = begun.restart_socket or self.taken.restart
             assert sock is not None
             self.taken.restart = None
-            self._socket = RestartSocket(sock, self._clock, self.meet)
+            self._socket = RestartSocket(sock, self._clock, self._come)
         if begun.predecessor is not None:
             before = Predecessor(
                 begun.predecessor, self._clock, self._process, cooperator, self._imports
@@ -177,21 +177,28 @@ class Restart:
 
     # Another one takes over
 
-    def meet(
-        self, sock: socket.socket, failed: Callable[[Successor, str], object] | None = None
-    ) -> Successor | None:
-        """Somebody has come who wants to take over; `None` where there are too many of them.
-
-        :param failed: told why it does not, instead of the log, by who has started it and knows for
-            how long to wait.
-        """
-        assert self._cooperator is not None
+    def _come(self, sock: socket.socket) -> None:
+        """Somebody has come to the restart socket."""
         if len(self._successors) >= MOST_SUCCESSORS:
             sock.close()
             log.warn("a process that wants to take over is refused: there are too many of them")
-            return None
-        ended = partial(self._ended, failed or _tell_failure)
-        patience = HELLO_TIME if failed is None else None
+        else:
+            self.meet(sock, _tell_failure, HELLO_TIME)
+
+    def meet(
+        self,
+        sock: socket.socket,
+        failed: Callable[[Successor, str], object],
+        patience: float | None = None,
+    ) -> Successor:
+        """Here is one who wants to take over.
+
+        :param failed: told why it does not.
+        :param patience: seconds until it must have said hello; `None` where whoever has started it
+            knows for how long to wait.
+        """
+        assert self._cooperator is not None
+        ended = partial(self._ended, failed)
         successor = Successor(sock, self._clock, self._cooperator, self, ended, patience)
         self._successors.append(successor)
         return successor
