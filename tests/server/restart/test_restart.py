@@ -92,6 +92,13 @@ class TakeOverTests(RowTestCase):
         self.assertEqual(0, second.left_before)
         self.assertIs(None, second.predecessor)
 
+    def test_counts_from_the_beginning(self) -> None:
+        """What the older one has counted is asked for at once, also where its clients stay."""
+        second = self.restart(FakeProcess(), self.begun(restart_epoch=1))
+        second.serve(30)
+        self.clock.settle()
+        self.assertIn("numbers", self.old.done)
+
     def test_takes_its_time(self) -> None:
         """Once it has said hello the newer one may warm up for as long as it likes."""
         second = self.restart(FakeProcess(), self.begun(restart_epoch=1))
