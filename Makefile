@@ -16,7 +16,7 @@ UNIT_TESTS = $(shell ls -d tests/test_*.py tests/*/__init__.py | sed 's:/__init_
 LINK_TESTS = $(shell grep -lrE 'import .*Mesh|server\.(service|assembly)|health\.checked' tests --include='test_*.py' | \
   grep -vE 'integration|benchmarks|test_explorer' | sed 's:\.py$$::; s:/:.:g')
 
-ONCE          = cli demo docs embedding live_page observability terminal
+ONCE          = cli demo docs embedding extending live_page observability terminal
 LINKLESS      = daemon redirect
 BY_THEMSELVES = filters health redirect serve
 INTEGRATION   = $(subst /,.,$(basename $(wildcard tests/integration/test_*.py)))

@@ -277,7 +277,8 @@ class Relay:
         if early is not None:
             early.stop()
         self.bind(downstream, upstream)
-        self.hear_again()
+        if self._watchers is not None:
+            self.hear_again()
         if early is None:
             self.read_source.resumeProducing()
         else:

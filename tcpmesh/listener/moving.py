@@ -98,6 +98,7 @@ def arrive(
         client cannot be taken.
     :return: why it cannot; empty where it is here.
     """
+    moved = moved.arrived(context.network.clock.seconds())
     place = _place(listeners, context, moved)
     if isinstance(place, str):
         return place
@@ -116,6 +117,7 @@ def come_back(
     """
     if chain.is_closed:
         return REPLACED
+    moved = moved.arrived(context.network.clock.seconds())
     refused: str = chain.mover.takes(moved)
     if not refused:
         _go_on(Place(_connection(context, moved), chain), context, moved, descriptors)

@@ -100,12 +100,14 @@ class ListeningSockets:
         return list(found.values())
 
     def settle(self) -> list[str]:
-        """All listeners are there: what the predecessor had besides is closed.  Its texts."""
+        """All listeners are there: what the predecessor had besides is closed.  Its texts, one of
+        each listener, however many sockets that had.
+        """
         left, self._handed = self._handed, []
         self._taken.clear()
         for each in left:
             each.sock.close()
-        return [f"'{each.name}' on {each.asked}" for each in left]
+        return list(dict.fromkeys(f"'{each.name}' on {each.asked}" for each in left))
 
     def close(self) -> None:
         """Nothing more is bound."""

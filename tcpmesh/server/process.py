@@ -44,6 +44,7 @@ log = Logger(namespace="main")
 CANNOT_START = 1
 """Exit status of a process that could not serve its configuration."""
 
+UNDER_WAY = "an upgrade is under way"
 
 ANSWER_TIME = 1.0
 """Seconds that clients of the admin interface have for an answer once another process serves."""
@@ -247,7 +248,7 @@ class ProcessServer(Server):
             return super().upgrade()
         if self._upgrade is not None and self._upgrade.is_under_way:
             log.error("there is no second upgrade: one is under way")
-            return fail(CannotTakeOver("an upgrade is under way"))
+            return fail(CannotTakeOver(UNDER_WAY))
         self._upgrade = Upgrade(self._restart, self.reactor, self._clock, self._row.program)
         return self._upgrade.begin(os.environ)
 
@@ -271,9 +272,9 @@ class ProcessServer(Server):
 
     def why_not_now(self) -> str:
         """Why its configuration cannot be replaced now; empty where it can."""
-        if self._restart.has_handed_over:
-            return "another process has taken over"
-        return super().why_not_now()
+        if self._upgrade is not None and self._upgrade.is_under_way:
+            return UNDER_WAY
+        return self._restart.why_not_alone(None) or super().why_not_now()
 
     def why_not_taken_over(self) -> str:
         """Why no process can take over from this one now; empty where one can."""

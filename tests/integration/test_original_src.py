@@ -115,7 +115,7 @@ class OriginalSrcTests(SynchronousTestCase):
         path = self.folder / "config.yaml"
         path.write_text(CONFIG.replace("FILTERS", FILTERS))
         self.start("host", sys.executable, "-c", HOST).wait_output("listening")
-        options = ("--disable-hot-restart", "--config", str(path))
+        options = ("--disable-hot-restart", "--concurrency", "1", "--config", str(path))
         proxy = (TWISTD, "--nodaemon", "--pidfile=", "tcpmesh", *options)
         self.start("proxy", *proxy).wait_output("starting workers")
         client = self.start("client", sys.executable, "-c", CLIENT)

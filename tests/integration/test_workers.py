@@ -277,7 +277,7 @@ class ServingTests(SynchronousTestCase):
         self.assertEqual(len(listed), 40)
         info = json.loads(self.proxy.admin("/server_info")[1])
         self.assertEqual((info["state"], info["command_line_options"]["concurrency"]), ("LIVE", 2))
-        self.assertEqual(len(self.proxy.admin("/listeners")[1].splitlines()), 9)
+        self.assertEqual(len(self.proxy.admin("/listeners")[1].splitlines()), 10)
 
     def test_kinds_of_sockets(self) -> None:
         """A socket that workers share, one of a path and one with TLS serve as well."""

@@ -229,6 +229,20 @@ class MovingTests(HarnessTestCase, TestCase):
         await self.harness.until(lambda: self.client.ended, "the end of the idle timeout")
         self.assertEqual(1, self.new.stat("tcp.t.idle_timeout"))
 
+    async def test_on_its_way(self) -> None:
+        """The time for which it is on its way is part of its age, and of what it has left."""
+        await self.begin(fields="max_downstream_connection_duration: 1000s")
+        (old,) = self.old.listeners.candidates()
+        upstream, started = old.client.stream_info.upstream, old.client.stream_info.started
+        moved, descriptors = old.mover.leave(old.client)
+        late = replace(moved, left=moved.left - 30)
+        self.assertEqual("", self.new.listeners.arrive(late, descriptors))
+        (new,) = self.new.listeners.candidates()
+        info = new.client.stream_info
+        self.assertAlmostEqual(started - 30, info.started, places=-1)
+        self.assertAlmostEqual(upstream.connect_ended - 30, info.upstream.connect_ended, places=-1)
+        self.assertAlmostEqual(started + 970, new.client._expiry.getTime(), places=-1)
+
     async def test_expires(self) -> None:
         """Its maximum duration ends it where it has gone."""
         await self.begin(fields="max_downstream_connection_duration: 0.3s")

@@ -124,11 +124,12 @@ class HandedTests(SynchronousTestCase):
         self.assertTrue(os.path.exists(path))
 
     def test_settled(self) -> None:
-        """What no listener has wanted is closed."""
+        """What no listener has wanted is closed; a listener of several sockets is told of once."""
         sock, address = self.listen()
-        sockets = self.sockets(Handed("a", address, "", sock))
+        other = sock.dup()
+        sockets = self.sockets(Handed("a", address, "", sock), Handed("a", address, "", other))
         self.assertEqual([f"'a' on {address}"], sockets.settle())
-        self.assertEqual(-1, sock.fileno())
+        self.assertEqual([-1, -1], [sock.fileno(), other.fileno()])
         self.assertEqual([], sockets.settle())
 
     def test_wrong_option(self) -> None:

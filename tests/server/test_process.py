@@ -180,7 +180,8 @@ class ProcessTests(SynchronousTestCase):
 
     def test_upgrade(self) -> None:
         """What another program has started cannot be replaced; there is one upgrade at a time, and
-        none where the process has a reason; where this one ends, so does the new one.
+        none where the process has a reason; meanwhile the configuration cannot be replaced, for the
+        new process may have read it already; where this one ends, so does the new one.
         """
         self.failureResultOf(self.server.upgrade(), NotPossible)
         row = Row(program=Program("/bin/sh", ("sh",), "/"))
@@ -200,6 +201,7 @@ class ProcessTests(SynchronousTestCase):
         first = self.server.upgrade()
         second = self.failureResultOf(self.server.upgrade(), CannotTakeOver)
         self.assertIn("an upgrade is under way", str(second.value))
+        self.assertIn("an upgrade is under way", self.server.why_not_now())
         self.assertEqual(1, len(started))
         self.server.stopService()
         self.failureResultOf(first, CannotTakeOver)

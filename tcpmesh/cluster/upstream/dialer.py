@@ -101,8 +101,8 @@ class Dialer:
             options = None if self._options is None else self._options.get(address.family)
             if told.socket is not None:
                 options = _joined(options, told.socket)
-            if address.is_internal and not self.wraps:
-                network = self._all
+            if address.family == socket.AF_UNSPEC and not self.wraps:
+                network = self._all  # it is an internal listener's
             return network.connect(address, factory, timeout, options, True)
         addresses = in_turn((address, *more), self._first or address.family, self._count)
         race = HappyEyeballs(

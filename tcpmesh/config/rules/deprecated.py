@@ -18,6 +18,7 @@ _VALIDATION = "envoy.extensions.transport_sockets.tls.v3.CertificateValidationCo
 _POLICIES = "envoy.extensions.load_balancing_policies"
 
 _DNS_CLUSTER = "use 'cluster_type' with envoy.extensions.clusters.dns.v3.DnsCluster"
+_NAMES = "envoy.extensions.common.dynamic_forward_proxy.v3.DnsCacheConfig"
 _RESOLVER = "use 'typed_dns_resolver_config'"
 _HTTP = (
     "use 'typed_extension_protocol_options' with "
@@ -39,6 +40,8 @@ INSTEAD: Mapping[str, str] = {
     f"{_CLUSTER}.dns_resolution_config": _RESOLVER,
     f"{_CLUSTER}.dns_resolvers": _RESOLVER,
     f"{_CLUSTER}.use_tcp_for_dns_lookups": _RESOLVER,
+    f"{_NAMES}.dns_resolution_config": _RESOLVER,
+    f"{_NAMES}.use_tcp_for_dns_lookups": _RESOLVER,
     f"{_CLUSTER}.max_requests_per_connection": _HTTP,
     f"{_CLUSTER}.track_timeout_budgets": "use 'track_cluster_stats'",
     f"{_CLUSTER}.upstream_http_protocol_options": _HTTP,

@@ -178,12 +178,16 @@ class Giving:
         each = self._on_their_way.pop(client, None)
         if each is None or self._taker is None:
             return
-        self._longest = max(self._longest, self._clock.seconds() - each.since)
+        self._note_time(each)
         if refused:
             self._tell(each.worker, ClientStays(each.client, refused))
         else:
             self._taker.take(client)
             self._tell(each.worker, ClientMoved(each.client))
+
+    def _note_time(self, each: OnItsWay) -> None:
+        """It is known now whose a client is."""
+        self._longest = max(self._longest, self._clock.seconds() - each.since)
 
     def taker_gone(self) -> None:
         """It is no more."""
@@ -213,6 +217,8 @@ class Giving:
         """Nobody is taken any more: those on their way go on where they were."""
         self._taker, self._why_none = None, reason
         on_their_way, self._on_their_way = self._on_their_way, {}
+        for each in on_their_way.values():
+            self._note_time(each)
         self._cancel()
         if self._over is not None:
             self._send(MoveClients(is_on=False, reason=reason))

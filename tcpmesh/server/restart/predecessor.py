@@ -236,6 +236,8 @@ class Predecessor:
             self._deadline.cancel()
         if drained is not None:
             drained.callback(None)
+            if self._arrivals is None:  # else that would be in the way of its clients
+                self.ask()
 
     def _is_late(self) -> None:
         log.warn("the process before this one does not say that it accepts no more clients")

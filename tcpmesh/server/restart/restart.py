@@ -117,7 +117,7 @@ class Restart:
             sock = begun.restart_socket or self.taken.restart
             assert sock is not None
             self.taken.restart = None
-            self._socket = RestartSocket(sock, self._clock, self.meet)
+            self._socket = RestartSocket(sock, self._clock, self._come)
         if begun.predecessor is not None:
             before = Predecessor(
                 begun.predecessor, self._clock, self._process, cooperator, self._imports
@@ -177,37 +177,45 @@ class Restart:
 
     # Another one takes over
 
-    def meet(
-        self, sock: socket.socket, failed: Callable[[Successor, str], object] | None = None
-    ) -> Successor | None:
-        """Somebody has come who wants to take over; `None` where there are too many of them.
-
-        :param failed: told why it does not, instead of the log, by who has started it and knows for
-            how long to wait.
-        """
-        assert self._cooperator is not None
+    def _come(self, sock: socket.socket) -> None:
+        """Somebody has come to the restart socket."""
         if len(self._successors) >= MOST_SUCCESSORS:
             sock.close()
             log.warn("a process that wants to take over is refused: there are too many of them")
-            return None
-        ended = partial(self._ended, failed or _tell_failure)
-        patience = HELLO_TIME if failed is None else None
+        else:
+            self.meet(sock, _tell_failure, HELLO_TIME)
+
+    def meet(
+        self,
+        sock: socket.socket,
+        failed: Callable[[Successor, str], object],
+        patience: float | None = None,
+    ) -> Successor:
+        """Here is one who wants to take over.
+
+        :param failed: told why it does not.
+        :param patience: seconds until it must have said hello; `None` where whoever has started it
+            knows for how long to wait.
+        """
+        assert self._cooperator is not None
+        ended = partial(self._ended, failed)
         successor = Successor(sock, self._clock, self._cooperator, self, ended, patience)
         self._successors.append(successor)
         return successor
 
-    @property
-    def has_handed_over(self) -> bool:
-        """Whether another process serves instead of this one."""
-        return any(each.stage is Stage.SERVES for each in self._successors)
-
     def why_not(self, successor: Successor | None) -> str:
         """Why this process cannot be taken over from now; empty where it can."""
+        return self.why_not_alone(successor) or self._process.why_not_taken_over()
+
+    def why_not_alone(self, successor: Successor | None) -> str:
+        """Which process but this successor has what this one has, or is about to; empty where none
+        has.
+        """
         for each in self._successors:
             if each is not successor and each.stage is not Stage.MET:
                 done = "has taken over" if each.stage is Stage.SERVES else "is about to take over"
                 return f"process {each.pid} {done}"
-        return self._process.why_not_taken_over()
+        return ""
 
     def sockets(self) -> list[Out]:
         """What is handed over."""

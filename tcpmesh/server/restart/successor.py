@@ -38,6 +38,10 @@ HELLO_TIME = 10.0
 """Seconds until a peer must have said hello."""
 
 
+MOST_WORDS = 500
+"""Characters of a reason that it gives: the log has one line."""
+
+
 class Stage(Enum):
     """How far a successor is."""
 
@@ -239,7 +243,8 @@ class Successor:
         self.pid = whole(told, "pid")
 
     def _fails(self, told: Mapping[str, Any]) -> None:
-        self._failure = text(told, "reason")
+        words = " ".join(text(told, "reason").split())
+        self._failure = words[:MOST_WORDS]
 
     def _drain(self, told: Mapping[str, Any]) -> None:
         if self.stage is not Stage.STARTS:

@@ -106,8 +106,6 @@ class Upgrade:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         with theirs:
             self._successor = self._restart.meet(ours, self._failed)
-            if self._successor is None:
-                raise OSError(11, os.strerror(11))
             self._restart.on_taken_over = self._taken_over
             fd, facts = theirs.fileno(), self._restart.facts
             self._deadline = self._clock.callLater(START_TIME, self._is_late)
@@ -126,7 +124,9 @@ class Upgrade:
 
     def cancel(self) -> None:
         """This process ends."""
-        self._finish("this process ends")
+        if self._done is not None:
+            log.info("the upgrade is given up: this process ends")
+        self._give_up("this process ends")
 
     def process_ended(self, reason: Failure) -> None:
         """The process that was started is no more; where twistd detaches the new one that is as it
@@ -168,13 +168,16 @@ class Upgrade:
         self._finish(f"it does not serve after {START_TIME:g} s")
 
     def _finish(self, reason: str) -> None:
+        if self._done is not None:
+            log.error("the upgrade has failed, and this process serves on: {reason}", reason=reason)
+        self._give_up(reason)
+
+    def _give_up(self, reason: str) -> None:
         done, self._done = self._done, None
-        if done is None:
-            return
-        self._cancel()
-        self._kill()
-        log.error("the upgrade has failed, and this process serves on: {reason}", reason=reason)
-        done.errback(CannotTakeOver(reason))
+        if done is not None:
+            self._cancel()
+            self._kill()
+            done.errback(CannotTakeOver(reason))
 
     def _kill(self) -> None:
         """Whatever it does yet, it is not to serve."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tcpmesh.values.address import Address
 
@@ -15,6 +15,12 @@ PASSING = frozenset((NOT_YET, TOO_MUCH))
 
 MOST_ON_THE_WAY = 4 << 20
 """Bytes that one which leaves may have that its client or its host has not taken yet."""
+
+
+LONGEST_WAY = 60.0
+"""Seconds that a client is on its way at most: where it seems to be longer, the clock that it left
+by is another one.
+"""
 
 
 @dataclass(frozen=True)
@@ -124,3 +130,20 @@ class MovedConnection:
 
     flags: int = 0
     """Its response flags so far."""
+
+    left: float | None = None
+    """What the monotonic clock said when it left: all processes of a machine have the same one."""
+
+    def arrived(self, now: float) -> MovedConnection:
+        """The same at this moment of that clock: its times have gone on while it was on its way."""
+        way = 0.0 if self.left is None else now - self.left
+        if not 0.0 < way <= LONGEST_WAY:
+            return self
+        return replace(
+            self,
+            age=self.age + way,
+            connecting_since=self.connecting_since + way,
+            connected_since=self.connected_since + way,
+            expires_in=None if self.expires_in is None else self.expires_in - way,
+            left=now,
+        )

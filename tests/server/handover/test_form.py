@@ -40,6 +40,7 @@ CONNECTIONS = st.builds(
     connecting_since=TIMES,
     connected_since=TIMES,
     expires_in=st.none() | TIMES,
+    left=st.none() | TIMES,
     restored_remote=st.none() | ADDRESSES,
     restored_local=st.none() | ADDRESSES,
 )
@@ -81,6 +82,7 @@ def example() -> MovedConnection:
         restored_remote=Address("10.0.0.1", 5),
         restored_local=Address("/run/x"),
         flags=2,
+        left=4711.5,
     )
 
 

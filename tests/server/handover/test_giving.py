@@ -154,6 +154,17 @@ class GivingTests(SynchronousTestCase):
             self.log.lines,
         )
 
+    def test_longest(self) -> None:
+        """One that comes back was on its way, too."""
+        for ends, seconds in ((self.giving.taker_gone, 1.5), (lambda: None, PATIENCE)):
+            self.giving.begin(self.taker)
+            self.leaves()
+            self.clock.advance(seconds)
+            ends()
+            for worker in self.workers:
+                self.giving.receivers[ClientsStay](ClientsStay(worker, 0, ()))
+            self.assertIn(f"for longer than {seconds:.3f} s", self.log.lines[-1])
+
     def test_lost(self) -> None:
         """A worker that is lost is not waited for."""
         self.giving.receivers[ClientsStay](ClientsStay(0, 3, ()))

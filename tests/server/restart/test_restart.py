@@ -86,11 +86,18 @@ class TakeOverTests(RowTestCase):
         """
         _, second = self.take_over()
         self.assertEqual([(os.getpid(), 30)], self.old.handed)
-        self.assertTrue(self.first.has_handed_over)
+        self.assertIn("has taken over", self.first.why_not_alone(None))
         self.assertEqual(1, second.left_before)
         self.end(self.first)
         self.assertEqual(0, second.left_before)
         self.assertIs(None, second.predecessor)
+
+    def test_counts_from_the_beginning(self) -> None:
+        """What the older one has counted is asked for at once, also where its clients stay."""
+        second = self.restart(FakeProcess(), self.begun(restart_epoch=1))
+        second.serve(30)
+        self.clock.settle()
+        self.assertIn("numbers", self.old.done)
 
     def test_takes_its_time(self) -> None:
         """Once it has said hello the newer one may warm up for as long as it likes."""
@@ -424,6 +431,14 @@ class RefusedTests(RowTestCase):
         second.fail("no such extension")
         self.clock.settle()
         self.assert_serves_on("no such extension")
+
+    def test_fails_with_many_words(self) -> None:
+        """Whatever one that cannot start says, it is one line."""
+        second = self.restart(FakeProcess(), self.begun(restart_epoch=1))
+        second.fail("no\n" * 10_000)
+        self.clock.settle()
+        self.assertIn("serves on: no no no", self.told.lines[-1])
+        self.assertLess(len(self.told.lines[-1]), 1000)
 
     def test_ends(self) -> None:
         """One that is told to end before it serves does not end the older one."""

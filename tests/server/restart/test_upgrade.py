@@ -13,6 +13,8 @@ from twisted.python.failure import Failure
 
 from tcpmesh.server.restart import upgrade
 from tcpmesh.server.restart.beginning import Beginning, begin
+from tcpmesh.server.restart.rendezvous import connect, restart_address
+from tcpmesh.server.restart.restart import MOST_SUCCESSORS
 from tcpmesh.server.restart.started import VARIABLE, Started, started_by
 from tcpmesh.server.restart.upgrade import Program, Upgrade
 from tcpmesh.values.lifecycle.restart import CannotTakeOver
@@ -207,13 +209,18 @@ class UpgradeTests(RowTestCase):
         self.assertEqual([], self.children)
 
     def test_end(self) -> None:
-        """Where this process is told to end, nothing takes over."""
+        """Where this process is told to end, nothing takes over, and the log does not say that it
+        serves on.
+        """
         attempt = Upgrade(self.first, self, self.clock, self.program)
         done = attempt.begin(self.environ)
         attempt.cancel()
         self.assertEqual(["KILL"], self.children[0].killed)
-        self.assert_failed(done, "this process ends")
+        self.failureResultOf(done, CannotTakeOver)
+        self.assertEqual("the upgrade is given up: this process ends", self.told.lines[-1])
         attempt.cancel()
+        self.clock.settle()
+        self.assertEqual([], self.old.handed)
 
     def test_no_descriptor(self) -> None:
         """A lack of descriptors is the reason."""
@@ -223,6 +230,18 @@ class UpgradeTests(RowTestCase):
 
         self.patch(socket, "socketpair", refuse)
         self.assert_failed(self.upgrade(), "Too many open files")
+
+    def test_strangers(self) -> None:
+        """However many others have come to the restart socket and said nothing, it is started."""
+        for _ in range(MOST_SUCCESSORS):
+            stranger = connect(restart_address(self.path, 0), 1.0, -1)
+            self.addCleanup(stranger.close)
+            self.clock.settle()
+        done = self.upgrade()
+        second = self.restart(FakeProcess(), self.begins(self.children[0]))
+        second.serve(30)
+        self.clock.settle()
+        self.successResultOf(done)
 
     def test_variable(self) -> None:
         """A process that was started so does not tell those that it starts."""

@@ -72,6 +72,7 @@ def leave(session: Session, network: Any) -> tuple[MovedConnection, tuple[int, i
         restored_remote=info.restored_remote,
         restored_local=info.restored_local,
         flags=int(info.flags),
+        left=now,
     )
     host.sessions.discard(session)
     _count(session, -1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tcpmesh.extensions.filters.network.rbac import _deny
 from tcpmesh.net.tls.context import TlsContext
 from tcpmesh.testing.certificates import Authority
 from tcpmesh.testing.tls import authority, certificate, settings
@@ -184,8 +185,10 @@ class DelayTests(RbacTestCase):
         self.host.built[0].transport.abortConnection()
         self.mesh.pump()
         client.transport.loseConnection()
-        self.mesh.advance(3)
+        self.mesh.pump()
         self.assertTrue(client.ended)
+        self.assertEqual(0, len(self.mesh.network.timers.queue(2.0, _deny)))
+        self.mesh.advance(3)
         self.assertEqual(0, self.mesh.stat("listener.127.0.0.1_1.downstream_cx_active"))
 
     def test_under_a_millisecond(self) -> None:
