@@ -166,6 +166,18 @@ class HandshakeTests(TlsTestCase):
             client, _ = self.connect(TlsContext(settings(server_name=name)), server)
             self.assertEqual(expected.chain, client.transport.engine.peer_chain, name)
 
+    def test_odd_names(self) -> None:
+        """A server is asked for whatever name is to be had, of which a client may have made it up;
+        one that is too long for TLS is a failed handshake.
+        """
+        server = TlsContext(settings(certificate()))
+        for name in ("a" * 64 + ".x", "..", "b\xfccher.test", "\udcff", "a b", "a\0b", "a" * 255):
+            client, served = self.connect(TlsContext(settings(server_name=name)), server)
+            self.assert_talk(client, served)
+        for name in ("a" * 256, "\0a"):
+            client, _ = self.connect(TlsContext(settings(server_name=name)), server)
+            self.assertEqual(["failed"], client.observer.told)
+
     def test_hosts_own_name(self) -> None:
         """A host is asked for the name of its cluster, for its own where that is said, and before
         both for the one that a filter names.

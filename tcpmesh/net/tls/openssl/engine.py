@@ -62,6 +62,9 @@ VERSION_1_3 = lib.TLS1_3_VERSION
 
 _WANTS = (lib.SSL_ERROR_WANT_READ, lib.SSL_ERROR_WANT_WRITE)
 
+_LONGEST_NAME = 255
+"""Bytes of a name that is asked for, at most: TLSEXT_MAXLEN_host_name."""
+
 
 class CompiledEngine:
     """One connection, on the compiled functions."""
@@ -412,8 +415,14 @@ class CompiledEngine:
     # Sessions
 
     def ask_for(self, server_name: str) -> None:
-        """Send this name (SNI)."""
-        lib.SSL_set_tlsext_host_name(self._ssl, server_name.encode("idna"))
+        """Send this name (SNI), whatever bytes it has, as it may be what a client has asked for;
+        the handshake fails where OpenSSL takes none of its length.
+        """
+        name = server_name.encode("utf-8", "surrogateescape").partition(b"\0")[0]
+        if 0 < len(name) <= _LONGEST_NAME:
+            lib.SSL_set_tlsext_host_name(self._ssl, name)
+        else:
+            self.refused = True
 
     def offer(self, protocols: Sequence[bytes]) -> None:
         """Offer these application protocols, the best first."""
