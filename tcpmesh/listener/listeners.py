@@ -20,7 +20,15 @@ from tcpmesh.listener.balancing.passing import Passing
 from tcpmesh.listener.draining import ProxyDrain, is_in
 from tcpmesh.listener.filter_chain import FilterChain
 from tcpmesh.listener.listener import Listener
-from tcpmesh.listener.moving import Candidate, arrive, candidates, come_back, staying, why_not
+from tcpmesh.listener.moving import (
+    Candidate,
+    arrive,
+    candidates,
+    come_back,
+    last_filters,
+    staying,
+    why_not,
+)
 from tcpmesh.listener.updates import Difference
 from tcpmesh.net.cooperator import do_all
 from tcpmesh.net.listen import BindError
@@ -81,6 +89,8 @@ class Listeners:
         self._listeners: dict[int, Listener] = {}
         self._leaving: dict[int, Listener] = {}
         """Those that were replaced or removed, as long as they have clients."""
+        self._last_filters: set[Any] = set()
+        """Of these: a client may be gone whose last bytes are on their way to its host."""
         self._left_out: dict[int, list[FilterChain]] = {}
         """The chains that updates have left out, until their clients have had their time."""
         self._behind: set[int] = set()
@@ -134,6 +144,18 @@ class Listeners:
             if listener.open_connections
         }
         return sum(each.open_connections for each in self._all())
+
+    @property
+    def waited_for(self) -> int:
+        """Clients of all listeners; where there are none, those that have gone and whose last bytes
+        are on their way to their hosts.
+        """
+        connections = self.connections
+        if connections:
+            return connections
+        self._last_filters = {each for each in self._last_filters if each.clients()}
+        lasts = self._last_filters | last_filters(self._all())
+        return sum(len(each.clients()) for each in lasts)
 
     def _all(self) -> list[Listener]:
         """Also those that have only clients."""
@@ -287,6 +309,7 @@ class Listeners:
         if listener is not None:
             if self._balanced.get(listener.key) is listener:
                 del self._balanced[listener.key]
+            self._last_filters |= last_filters((listener,))
             listener.close()
             self._leaving[number] = listener
             self._by_address = None

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from tcpmesh.connection.connection import Connection
-from tcpmesh.interfaces import IMovesConnections
+from tcpmesh.interfaces import IMovesClients, IMovesConnections
 from tcpmesh.listener.filter_chain import FilterChain
 from tcpmesh.listener.listener import Listener
 from tcpmesh.registry import WorkerContext
@@ -24,6 +24,7 @@ OTHER_TRANSPORTS = "transports of this kind cannot be handed over"
 WRAPPED = "a transport socket wraps it"
 OTHER_FILTERS = "other filters than tcp_proxy stand before it"
 INSPECTED = "listener filters look at it"
+FLUSHES = "it has gone, and its last bytes are on their way to its host"
 REPLACED = "its listener or filter chain was replaced or removed"
 
 
@@ -51,7 +52,9 @@ class Candidate(NamedTuple):
     def why_stays(self) -> str:
         """Why it cannot leave now; empty where it can."""
         chain = self.chain
-        if chain is None or chain.is_closed:
+        if chain is None:
+            return FLUSHES
+        if chain.is_closed:
             return REPLACED
         return str(self.mover.why_stays(self.client))
 
@@ -71,6 +74,13 @@ def staying(listeners: Iterable[Listener]) -> Iterator[tuple[str, int]]:
         for chain in listener.chains:
             if chain.connections and chain.mover is None:
                 yield WRAPPED if chain.filters.wraps else OTHER_FILTERS, len(chain.connections)
+
+
+def last_filters(listeners: Iterable[Listener]) -> set[Any]:
+    """The filters that have the clients of these listeners, so far as they can tell which."""
+    chains = (chain.filters.filters for listener in listeners for chain in listener.chains)
+    lasts = (filters[-1] for filters in chains if filters)
+    return {each for each in lasts if IMovesClients.providedBy(each)}
 
 
 class Place(NamedTuple):

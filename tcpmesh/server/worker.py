@@ -195,8 +195,10 @@ class Worker:
 
     @property
     def connections(self) -> int:
-        """Its clients, also those that are on their way to another process."""
-        return self.listeners.connections + self._leaving.held
+        """Its clients, also those that are on their way to another process; where it has none,
+        those that have gone and whose last bytes are on their way to their hosts.
+        """
+        return self.listeners.waited_for + self._leaving.held
 
     def _prepare(self, told: Prepare) -> None:
         self.clusters.prepare().addCallback(lambda _: self._send(Prepared()))

@@ -219,6 +219,31 @@ class MovingTests(HarnessTestCase, TestCase):
         self.server.transport.resumeProducing()
         await self.receives(self.server, pattern(0, size))
 
+    async def test_client_gone(self) -> None:
+        """One that has gone, and whose last bytes wait for a host that does not read, stays, and
+        its process with it: they arrive whole.
+        """
+        await self.begin()
+        self.server.transport.pauseProducing()
+        written = 0
+        while not self.old.stat("cluster.c.upstream_cx_tx_bytes_buffered"):
+            self.client.transport.write(pattern(written, 1 << 18))
+            written += 1 << 18
+            await self.harness.until(
+                lambda: self.old.stat("tcp.t.downstream_cx_rx_bytes_total") == written,  # noqa: B023
+                "what was written",
+            )
+        self.client.transport.abortConnection()
+        await self.harness.until(lambda: self.old.listeners.connections == 0, "its end")
+        self.assertEqual(moving.FLUSHES, self.why_stays())
+        self.assertEqual(1, self.old.main.connections)
+        self.old.main.listeners.remove("l")
+        self.assertEqual(1, self.old.main.connections)
+        self.server.transport.resumeProducing()
+        await self.receives(self.server, pattern(0, written))
+        await self.harness.until(lambda: self.server.lost, "the end of all")
+        self.assertEqual(0, self.old.main.connections)
+
     async def test_timers(self) -> None:
         """What is left of its time is left."""
         await self.begin(fields="max_downstream_connection_duration: 1000s, idle_timeout: 0.2s")

@@ -200,4 +200,4 @@ class TakingOverTests(SynchronousTestCase):
         old = self.proxy(2)
         new = self.proxy(2, old, more="bind_to_port: false")
         self.assertEqual([[], []], new.sockets())
-        self.assertEqual(2, len(new.left))
+        self.assertEqual(1, len(new.left))
