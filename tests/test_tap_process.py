@@ -131,6 +131,7 @@ class PidFileTests(ProcessTestCase):
         (self.folder / "envoy.yaml").write_text("{}")
         for before in (f"echo $$ > {self.path}", f": > {self.path}"):
             command = [TWISTD, "-n", "--pidfile", str(self.path), "tcpmesh", "-c", "envoy.yaml"]
+            command += ["--disable-hot-restart", "--concurrency", "1"]
             command = ["sh", "-c", f'{before}; exec "$@"', "sh", *command]
             with Process(command, self.folder / "output") as process:
                 process.wait_output("starting workers")
