@@ -78,7 +78,7 @@ class DirectoryTests(ProcessTestCase):
         (inner / "envoy.yaml").write_text(ANSWER)
         (inner / "answer.txt").write_text("hello")
         command = [TWISTD, "-n", "--rundir", "run", "--pidfile", "pid", "tcpmesh"]
-        command += ["-c", "envoy.yaml", "--log-path", "log"]
+        command += ["-c", "envoy.yaml", "--log-path", "log", "--disable-hot-restart"]
         log = inner / "log"
         with Process(command, self.folder / "output") as process:
             process.wait(

@@ -41,6 +41,7 @@ from tcpmesh.registry import WrongConfig, extension
 
 """
 
+OPTIONS = ("--disable-hot-restart", "--concurrency", "1")
 FILTER = f"""\
 {BEGIN}
 @extension(echo_pb2.Echo)
@@ -83,7 +84,7 @@ class ExtensionTests(SynchronousTestCase):
         (self.folder / "my_echo.py").write_text(module)
         path = f"{self.folder}{os.pathsep}{ROOT}"
         return subprocess.run(
-            [TWISTD, "-n", "--pidfile=", "tcpmesh", "-c", "envoy.yaml", *arguments],
+            [TWISTD, "-n", "--pidfile=", "tcpmesh", "-c", "envoy.yaml", *OPTIONS, *arguments],
             cwd=self.folder,
             env={**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"},
             capture_output=True,
