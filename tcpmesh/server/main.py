@@ -96,13 +96,9 @@ class Main:
     ) -> None:
         self._bootstrap = bootstrap
         self._static_secrets = tuple(bootstrap.static_resources.secrets)
-        self._keeps_values = wants_values(bootstrap.stats_sinks)
-        if self._keeps_values:
-            store.keep_values()
-        self._send = send
-        self._options = options
-        self._several = several
-        self._generation = generation
+        self._keeps_values = _keeps_values(store, bootstrap)
+        self._send, self._options = send, options
+        self._several, self._generation = several, generation
         self._workers = several.count if several is not None else 1
         self._connections: dict[int, int] = {}
         """Clients of each worker, as last told."""
@@ -115,20 +111,18 @@ class Main:
         """The DNS caches that clients' names are looked up in."""
         self.context = self._context(network, store, random, node, processes)
         self.names.serve(self.context)
-        extensions = (build(e.typed_config, self.context) for e in bootstrap.bootstrap_extensions)
-        self._internal_buffer = next((each.internal_buffer for each in extensions), BUFFER)
-        self.secrets = SecretDiscoveries(
-            bootstrap, self.context.secrets, send, store, network, options
-        )
+        self._internal_buffer = self._buffer_between_listeners()
+        secrets = self.context.secrets
+        self.secrets = SecretDiscoveries(bootstrap, secrets, send, store, network, options)
         """Those that discovery brings."""
         self.certificates = Certificates(self.context.secrets)
         self.sinks: list[IStatsSink] = []
         self.clusters = ClusterManager(self.context, send, self.secrets.hold, self._workers)
         self.overload = self._overload_manager()
-        joined = several.joined if several is not None else only_worker
+        joined, ready = (several.joined, several.ready) if several else (only_worker, only_worker)
         self.giving = Giving(send, self._tell, network.clock, joined)
         """Clients that go to the process that takes over."""
-        self.taking = Taking(self._tell, several.ready if several is not None else only_worker)
+        self.taking = Taking(self._tell, ready)
         """Those that come from the one before."""
         self.live = Gathering(send, joined)
         """What workers are asked about connections."""
@@ -145,6 +139,12 @@ class Main:
         if several is None:
             store.add_collector(self.ask_numbers)
         self._merging = Merging(store, network)
+
+    def _buffer_between_listeners(self) -> int:
+        """Bytes, as a bootstrap extension says."""
+        packed = (each.typed_config for each in self._bootstrap.bootstrap_extensions)
+        extensions = (build(each, self.context) for each in packed)
+        return next((each.internal_buffer for each in extensions), BUFFER)
 
     def _overload_manager(self) -> OverloadManager | None:
         if not self._bootstrap.HasField("overload_manager"):
@@ -515,3 +515,11 @@ def _taken(message: Any, there: list[tuple[Any, IStatsSink]]) -> IStatsSink | No
             del there[index]
             return sink
     return None
+
+
+def _keeps_values(store: Store, bootstrap: Any) -> bool:
+    """Whether a stats sink of the bootstrap wants the values of histograms, which are kept then."""
+    wanted = wants_values(bootstrap.stats_sinks)
+    if wanted:
+        store.keep_values()
+    return wanted

@@ -112,24 +112,7 @@ class Worker:
         names = NameTables(store, network.clock, send)
         overload = store.scope("overload")
         self._overload = Overload(begin.overload, overload.counter, random.random)
-        self.context = WorkerContext(
-            network=network,
-            store=store,
-            cluster=self._cluster,
-            random=random,
-            node=begin.node,
-            local_cluster=begin.local_cluster,
-            bind_config=begin.bind_config,
-            shared=shared or LocalCounts(),
-            index=begin.index,
-            connection_ids=connection_ids(begin.index, begin.generation),
-            access_logs=self._access_logs,
-            runtime=followed.runtime,
-            secrets=SecretTable(static_secrets(begin.secrets), begin.index == 0),
-            overload=self._overload,
-            internal=InternalListeners(network, begin.internal_buffer),
-            names=names,
-        )
+        self.context = self._context(begin, network, store, random, followed, names)
         for told in begin.discovered_secrets:
             self._put_secret(told)
         self.clusters = Clusters(self.context, send)
@@ -146,6 +129,35 @@ class Worker:
         self._telling = self._make_telling(store) if begin.workers > 1 else None
         if self._telling is not None:
             self._receivers.update(self._telling.receivers)
+
+    def _context(
+        self,
+        begin: Begin,
+        network: INetwork,
+        store: Store,
+        random: Random,
+        followed: FollowedRuntime,
+        names: NameTables,
+    ) -> WorkerContext:
+        """What is built here gets."""
+        return WorkerContext(
+            network=network,
+            store=store,
+            cluster=self._cluster,
+            random=random,
+            node=begin.node,
+            local_cluster=begin.local_cluster,
+            bind_config=begin.bind_config,
+            shared=self._counts or LocalCounts(),
+            index=begin.index,
+            connection_ids=connection_ids(begin.index, begin.generation),
+            access_logs=self._access_logs,
+            runtime=followed.runtime,
+            secrets=SecretTable(static_secrets(begin.secrets), begin.index == 0),
+            overload=self._overload,
+            internal=InternalListeners(network, begin.internal_buffer),
+            names=names,
+        )
 
     def _what_is_done(
         self, followed: FollowedRuntime, names: NameTables, store: Store

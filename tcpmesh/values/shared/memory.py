@@ -38,13 +38,14 @@ import mmap
 import os
 import struct
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tcpmesh.values.shared import names, slots
 from tcpmesh.values.shared.counts import LocalCounts, SharedCounts
 from tcpmesh.values.shared.names import NamedCount, Names, NoRoom, key_of
 from tcpmesh.values.shared.slots import Slots
+from tcpmesh.values.shared.words import WORD, WordCount
 
 CAPACITY = 1 << 28
 """Bytes of address space: with 16 workers, more than 200,000 clusters and listeners."""
@@ -52,7 +53,6 @@ CAPACITY = 1 << 28
 ROWS = 8
 """Counts of a block, where main does not ask for another number."""
 
-_WORD = 8
 _HEADER = 4
 """Words before the first block: what this file is, for how many workers, where its blocks end, and
 the secret of the keys of clients."""
@@ -102,12 +102,12 @@ class _Memory:
         """Nobody else writes names into this block meanwhile.  A process that dies leaves no lock
         behind.
         """
-        place = block * _WORD
-        fcntl.lockf(self.fd, fcntl.LOCK_EX, _WORD, place)
+        place = block * WORD
+        fcntl.lockf(self.fd, fcntl.LOCK_EX, WORD, place)
         try:
             yield
         finally:
-            fcntl.lockf(self.fd, fcntl.LOCK_UN, _WORD, place)
+            fcntl.lockf(self.fd, fcntl.LOCK_UN, WORD, place)
 
     def close(self) -> None:
         """Close the descriptor; the memory is unmapped with the last count in it."""
@@ -127,10 +127,10 @@ class MainCounts:
 
     def __init__(self, workers: int, capacity: int = CAPACITY) -> None:
         regions = names.size_of(workers) + slots.size_of(workers)
-        self._memory = memory = _Memory(_sparse_file(capacity + regions * _WORD))
-        secret = int.from_bytes(os.urandom(_WORD), "little") >> 1
+        self._memory = memory = _Memory(_sparse_file(capacity + regions * WORD))
+        secret = int.from_bytes(os.urandom(WORD), "little") >> 1
         memory.words[:_HEADER] = memoryview(
-            struct.pack("4q", _MAGIC, workers, capacity // _WORD, secret)
+            struct.pack("4q", _MAGIC, workers, capacity // WORD, secret)
         ).cast("q")
         self._alive = set(range(workers))
         self._end = _HEADER
@@ -190,7 +190,7 @@ class MainCounts:
         self._alive.discard(worker)
         words, stride = self._memory.words, self._memory.stride
         column = words[_HEADER + 1 + worker : self._end : stride]
-        column[:] = memoryview(bytes(len(column) * _WORD)).cast("q")
+        column[:] = memoryview(bytes(len(column) * WORD)).cast("q")
         self._memory.names.worker_died(worker)
         slots.clear(self._memory.slots, worker)
 
@@ -216,7 +216,7 @@ class MainCounts:
                 continue
             rows = words[block]
             size = (1 + rows) * stride
-            words[block : block + size] = memoryview(bytes(size * _WORD)).cast("q")
+            words[block : block + size] = memoryview(bytes(size * WORD)).cast("q")
             self._free.setdefault(rows, []).append(block)
 
 
@@ -349,47 +349,6 @@ class Block:
                     words[row] = key
                     return row + 1
         raise NoRoom(f"no row is left for {name}")
-
-
-class WordCount:
-    """A count of several workers."""
-
-    __slots__ = ("_own", "_words", "_worker")
-
-    def __init__(self, words: memoryview, worker: int) -> None:
-        self._words = words
-        self._worker = worker
-        self._own = words[worker] = 0
-
-    @property
-    def own(self) -> int:
-        """What this worker has counted."""
-        return self._own
-
-    @own.setter
-    def own(self, value: int) -> None:
-        self._own = self._words[self._worker] = value
-
-    @property
-    def total(self) -> int:
-        """What all workers have counted, as of now."""
-        return sum(self._words)
-
-    @property
-    def parts(self) -> Sequence[int]:
-        """What each worker has counted, as of now."""
-        return self._words
-
-    @property
-    def highest(self) -> int:
-        """The largest that one of the workers has counted."""
-        return max(self._words)
-
-    def close(self) -> None:
-        """Count on for this worker alone."""
-        words, self._words = self._words, memoryview(bytearray(len(self._words) * _WORD)).cast("q")
-        self._words[self._worker] = self._own
-        words[self._worker] = 0
 
 
 def _sparse_file(size: int) -> int:

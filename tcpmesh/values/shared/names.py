@@ -12,11 +12,11 @@ one that has died, writes 0 for it in either half, so the next one to claim it b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from hashlib import blake2b
 
-WORD = 8
+from tcpmesh.values.shared.words import WORD, WordCount
 
 ROWS = 4096
 """Names that may be in use at a time."""
@@ -86,46 +86,21 @@ class Names:
             words[at + 1 + worker] = words[at + 1 + self._workers + worker] = 0
 
 
-class NamedCount:
-    """A count of several workers."""
+class NamedCount(WordCount):
+    """A count of several workers that is held as long as one of them has not closed it.
 
-    __slots__ = ("_held", "_own", "_words", "_worker")
+    :param row: who holds it, and what each has counted.
+    """
+
+    __slots__ = ("_held",)
 
     def __init__(self, row: memoryview, worker: int) -> None:
         half = len(row) // 2
-        self._held, self._words, self._worker = row[:half], row[half:], worker
-        self._own = self._words[worker] = 0
+        super().__init__(row[half:], worker)
+        self._held = row[:half]
         self._held[worker] = 1
-
-    @property
-    def own(self) -> int:
-        """What this worker has counted."""
-        return self._own
-
-    @own.setter
-    def own(self, value: int) -> None:
-        self._own = self._words[self._worker] = value
-
-    @property
-    def total(self) -> int:
-        """What all workers have counted, as of now."""
-        return sum(self._words)
-
-    @property
-    def parts(self) -> Sequence[int]:
-        """What each worker has counted, as of now."""
-        return self._words
-
-    @property
-    def highest(self) -> int:
-        """The largest that one of the workers has counted."""
-        return max(self._words)
 
     def close(self) -> None:
         """Give it back, and count on for this worker alone."""
-        words, held = self._words, self._held
-        self._words = memoryview(bytearray(len(words) * WORD)).cast("q")
-        self._held = memoryview(bytearray(len(words) * WORD)).cast("q")
-        self._words[self._worker] = self._own
-        words[self._worker] = 0
-        held[self._worker] = 0
+        super().close()
+        self._held[self._worker] = 0
