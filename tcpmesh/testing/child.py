@@ -11,7 +11,9 @@ belongs into synchronous tests or threads, never into a reactor's callbacks::
 
 from __future__ import annotations
 
+import errno
 import os
+import random
 import re
 import socket
 import subprocess
@@ -40,6 +42,12 @@ PATIENCE = 20.0
 TURN = 0.02
 """Seconds between two looks."""
 
+PORTS = range(10240, 32768)
+"""Ports for servers: `ip_local_port_range` begins after them, unless somebody has set it."""
+
+RESERVED: list[socket.socket] = []
+"""What says to other processes which ports are given away."""
+
 
 def wait_for(look: Callable[[], Found], what: str, seconds: float = PATIENCE) -> Found:
     """Look until there is something true, and return it.
@@ -55,11 +63,27 @@ def wait_for(look: Callable[[], Found], what: str, seconds: float = PATIENCE) ->
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """A port of `host` that was free a moment ago."""
-    with socket.create_server(
-        (host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET
-    ) as sock:
-        return int(sock.getsockname()[1])
+    """A port of `host` that nobody has, and that this function gives nobody else, in whatever
+    process, until this process ends.
+
+    It is below those that the kernel gives to clients and to servers that name no port: such a
+    one could be taken by any connection before the caller binds it.
+
+    :raise OSError: where there is none left.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    for port in random.sample(PORTS, len(PORTS)):
+        reserved = socket.socket(socket.AF_UNIX)
+        try:
+            # An abstract name has one owner in the whole network namespace, and none once it ends.
+            reserved.bind(f"\0tcpmesh free port {port}")
+            socket.create_server((host, port), family=family, reuse_port=False).close()
+        except OSError:
+            reserved.close()
+        else:
+            RESERVED.append(reserved)
+            return port
+    raise OSError(errno.EADDRINUSE, "no port is free")
 
 
 def connectable(host: str, port: int) -> bool:

@@ -196,8 +196,7 @@ class DaemonTests(SynchronousTestCase):
     def test_under_our_own_uid(self) -> None:
         """A detached run serves, and stops cleanly on SIGTERM."""
         (self.folder / "run").mkdir()
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            address = ("127.0.0.1", int(probe.getsockname()[1]))
+        address = ("127.0.0.1", free_port())
 
         pid = self.start(address)
 

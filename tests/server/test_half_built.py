@@ -30,6 +30,7 @@ from tcpmesh.net.clock import MonotonicReactor
 from tcpmesh.net.stock.network import StockNetwork
 from tcpmesh.server.assembly import Assembled, assemble
 from tcpmesh.stats.store import Store
+from tcpmesh.testing.child import free_port
 from tests.integration.embedded import CARES, FILTERS, address, endpoint, unanswering
 
 ROOT = str(Path(__file__).resolve().parents[2] / "tcpmesh")
@@ -240,6 +241,7 @@ class HalfBuiltTestCase:
         self.network = self.network_on(self.clock)
         self.store = Store()
         self.held = unanswering()
+        self.port = free_port()
         self.names = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.names.bind(("127.0.0.1", 0))
         for sock in (*self.held, self.names):
@@ -257,11 +259,9 @@ class HalfBuiltTestCase:
 
     def message(self, text: str) -> Any:
         """The one listener or cluster of a configuration, judged as a whole one would be."""
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
         filled = text % {
             "folder": self.folder,
-            "port": address(port),
+            "port": address(self.port),
             "filters": FILTERS,
             "policies": POLICIES,
             "sinks": SINKS,
