@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from benchmarks import chart, machine, namespace, report, tools
+from benchmarks import chart, interpreter, machine, namespace, report, tools
 from benchmarks.backends import start_backends
 from benchmarks.bulk import pattern
 from benchmarks.certificates import make_certificates
@@ -60,6 +60,11 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
         help="congestion control, such as cubic; for root (the system's)",
     )
     parser.add_argument(
+        "--python",
+        metavar="PATH",
+        help="the interpreter that runs tcpmesh, such as one built with PGO (the running one)",
+    )
+    parser.add_argument(
         "--quick", action="store_true", help="one short round: does everything work?"
     )
     parser.add_argument(
@@ -75,6 +80,8 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--list", action="store_true", help="print the names for --only and stop")
     options = parser.parse_args(arguments)
+    if options.python:
+        os.environ["TCPMESH_BENCH_PYTHON"] = options.python
     if options.quick:
         options.rounds, options.seconds, options.bulk_mib, options.idle = 1, 1, 128, 200
     if not (
@@ -161,6 +168,8 @@ def _facts(plan: Plan) -> dict[str, str]:
     settings = plan.settings
     return {
         **machine.describe(),
+        "Python": interpreter.describe(sys.executable),
+        "Python of tcpmesh": interpreter.describe(tools.python()),
         **{proxy.name: proxy.version() for proxy in plan.proxies},
         "backends and load": f"nginx {tools.nginx_version()}, wrk {tools.wrk_version()}",
         "rounds": str(plan.rounds),

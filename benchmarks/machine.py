@@ -18,8 +18,8 @@ def _first(expression: str, path: str) -> str:
 
 
 def describe() -> dict[str, str]:
-    """The processor, kernel and Python of this machine, and how its TCP finds its pace: bulk over
-    loopback hangs on that, too.
+    """The processor and kernel of this machine, and how its TCP finds its pace: bulk over loopback
+    hangs on that, too.
     """
     flags = _first(r"^flags\s*:(.*)$", "/proc/cpuinfo").split()
     memory = int(_first(r"^MemTotal:\s+(\d+)", "/proc/meminfo")) // 1024
@@ -30,7 +30,6 @@ def describe() -> dict[str, str]:
         "memory": f"{memory} MiB",
         "kernel": f"{platform.system()} {platform.release()} {platform.machine()}",
         "congestion control": SETTING.read_text().strip(),
-        "Python": f"{platform.python_implementation()} {platform.python_version()}",
     }
 
 

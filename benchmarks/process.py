@@ -116,6 +116,18 @@ def tree_descriptors(pid: int) -> int:
     return count
 
 
+def tree_files(pid: int) -> set[str]:
+    """What the file descriptors of `pid` and its descendants are of, as the kernel calls it."""
+    found = set()
+    for member in descendants(pid):
+        for entry in Path(f"/proc/{member}/fd").iterdir():
+            try:
+                found.add(os.readlink(entry))
+            except OSError:
+                continue
+    return found
+
+
 class Child:
     """A program that runs until the `with` block ends, its output in a file.
 

@@ -106,6 +106,14 @@ def _target_lines(results: Results) -> list[str]:
     return [*lines, ""]
 
 
+def _absent_lines(results: Results) -> list[str]:
+    return [
+        line
+        for proxy, reason in results.absent.items()
+        for line in (f"{proxy} is left out, it did not run here: {reason}.", "")
+    ]
+
+
 def _failure_lines(results: Results) -> list[str]:
     if not results.failures:
         return ["Every byte and every reply was right, in all rounds and through all proxies.", ""]
@@ -133,6 +141,7 @@ def markdown(results: Results, chart: str | None) -> str:
         *([f"![The figures to steer by, as multiples of Envoy's]({chart})", ""] if chart else []),
         *medians,
         "",
+        *_absent_lines(results),
         *_failure_lines(results),
         *_target_lines(results),
         "## Where and how",

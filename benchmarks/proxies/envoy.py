@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from benchmarks import tools
+from benchmarks.process import BenchmarkError, Child, tree_files
 from benchmarks.proxies.route import CHAIN, LOGGED, ORIGINATING, Command, Route, log_path, written
 
 _NETWORK = "type.googleapis.com/envoy.extensions.filters.network"
@@ -136,16 +137,31 @@ def _cluster(name: str, route: Route) -> str:
     return _CLUSTER.format(name=name) + endpoints + (_ORIGINATION if name in ORIGINATING else "")
 
 
-def tcpmesh_command(stem: Path, route: Route, workers: int = 1) -> Command:
-    """How to run tcpmesh."""
+def tcpmesh_command(
+    stem: Path, route: Route, workers: int = 1, transport: str = "epoll"
+) -> Command:
+    """How to run tcpmesh.
+
+    :param transport: the kind of its transports.
+    """
     configuration = written(stem.with_suffix(".yaml"), envoy_configuration(route, stem))
     return Command(
         [
             *(tools.twistd(), "-n", "--pidfile=", "tcpmesh"),
             *("-c", configuration, "--concurrency", str(workers), "--disable-hot-restart"),
         ],
-        {"PYTHONPATH": str(tools.REPOSITORY)},
+        {"PYTHONPATH": str(tools.REPOSITORY), "TCPMESH_TRANSPORT": transport},
     )
+
+
+def uses_io_uring(child: Child) -> None:
+    """Where io_uring cannot be had tcpmesh runs on epoll, which would be measured under a wrong
+    name.
+
+    :raise BenchmarkError: no process of `child` has an io_uring.
+    """
+    if "anon_inode:[io_uring]" not in tree_files(child.pid):
+        raise BenchmarkError("io_uring cannot be had here, it runs on epoll")
 
 
 def envoy_command(stem: Path, route: Route, workers: int = 1) -> Command:

@@ -18,6 +18,7 @@ error_log {stem}-error.log;
 events {{ worker_connections 8192; }}
 stream {{
   proxy_timeout 1h;
+  proxy_half_close {half_close};
   ssl_protocols TLSv1.2 TLSv1.3;
   proxy_ssl_protocols TLSv1.2 TLSv1.3;
   log_format text '$time_iso8601 $remote_addr:$remote_port $upstream_addr web $status '
@@ -30,12 +31,16 @@ stream {{
 """
 
 
-def nginx_proxy_command(stem: Path, route: Route) -> Command:
-    """How to run nginx as a proxy."""
+def nginx_proxy_command(stem: Path, route: Route, half_close: bool = False) -> Command:
+    """How to run nginx as a proxy.
+
+    :param half_close: whether one direction of a connection may go on when the other has ended.
+    """
     text = _MAIN.format(
         load_module=tools.nginx_stream_directive(),
         user=nginx_user(),
         stem=stem,
+        half_close="on" if half_close else "off",
         servers="".join(_server(name, port, route, stem) for name, port in route.ports.items()),
     )
     configuration = stem.with_suffix(".conf")

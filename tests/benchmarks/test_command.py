@@ -6,6 +6,7 @@ import os
 import resource
 import signal
 import subprocess
+import sys
 import venv
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -163,6 +164,59 @@ class EnvoyTests(Told):
         os.environ["TCPMESH_BENCH_ENVOY"] = "/nowhere/envoy"
 
         self.assertRaisesRegex(BenchmarkError, "/nowhere/envoy, which is no program", tools.envoy)
+
+
+class PythonTests(Told):
+    """The interpreter that runs tcpmesh."""
+
+    def test_running(self) -> None:
+        """Where nothing else is said it is the running one."""
+        os.environ.pop("TCPMESH_BENCH_PYTHON", None)
+
+        self.assertEqual(sys.executable, tools.python())
+
+    def test_option(self) -> None:
+        """`--python` names another."""
+        self.patch(command_line, "_compare", lambda plan: 0)
+
+        self.assertEqual(0, self.status("--python", "/opt/python"))
+        self.assertEqual("/opt/python", os.environ["TCPMESH_BENCH_PYTHON"])
+
+    def test_made_once(self) -> None:
+        """Another one gets an environment of its own with all that tcpmesh needs, once."""
+        made: list[Sequence[str]] = []
+
+        def run(command: Sequence[str], **options: object) -> None:
+            made.append(command)
+            if command[1] == "install":
+                twistd = Path(command[0]).with_name("twistd")
+                twistd.parent.mkdir(parents=True)
+                twistd.touch()
+
+        self.patch(subprocess, "run", run)
+        os.environ["TCPMESH_BENCH_PYTHON"] = sys.executable
+        paths = {tools.python(), tools.python()}
+
+        self.assertEqual(1, len(paths))
+        self.assertEqual(["-m", "install"], [command[1] for command in made])
+        self.assertEqual(str(Path(paths.pop()).with_name("twistd")), tools.twistd())
+
+    def test_no_program(self) -> None:
+        """A path at which there is no program is told."""
+        os.environ["TCPMESH_BENCH_PYTHON"] = "/nowhere/python"
+
+        self.assertRaisesRegex(BenchmarkError, "/nowhere/python, which is no program", tools.twistd)
+
+    def test_no_venv(self) -> None:
+        """One without the module venv is told, with the package that holds it."""
+
+        def run(command: Sequence[str], **options: object) -> None:
+            raise subprocess.CalledProcessError(1, command)
+
+        self.patch(subprocess, "run", run)
+        os.environ["TCPMESH_BENCH_PYTHON"] = sys.executable
+
+        self.assertRaisesRegex(BenchmarkError, "apt-get install python3-venv", tools.twistd)
 
 
 def _missing(name: str) -> str:

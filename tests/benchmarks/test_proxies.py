@@ -1,12 +1,15 @@
 """How the proxies are started that the benchmark compares."""
 
+import sys
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from benchmarks import tools
 from benchmarks.backends import Backends
-from benchmarks.proxies import PROXIES, Route
+from benchmarks.process import BenchmarkError, Child
+from benchmarks.proxies import PROXIES, Command, Route
+from benchmarks.proxies.envoy import uses_io_uring
 
 
 class BesideEachOtherTests(SynchronousTestCase):
@@ -20,3 +23,37 @@ class BesideEachOtherTests(SynchronousTestCase):
         for proxy in PROXIES:
             if proxy.name.startswith(("tcpmesh", "envoy")):
                 self.assertIn("--disable-hot-restart", proxy.prepare(stem, route).words)
+
+
+class VariantTests(SynchronousTestCase):
+    """Programs that take part more than once."""
+
+    def command(self, name: str) -> Command:
+        """How the proxy of this name is started; its configuration is `self.stem` and a suffix."""
+        self.stem = Path(self.mktemp())
+        proxy = next(proxy for proxy in PROXIES if proxy.name == name)
+        return proxy.prepare(self.stem, Route({}, Backends((1, 2), 3)))
+
+    def test_half_close(self) -> None:
+        """One nginx closes both directions of a connection at once, as it does by default; the
+        other lets each end by itself.
+        """
+        self.patch(tools, "program", lambda name: name)
+        self.patch(tools, "nginx_stream_directive", lambda: "")
+        for name, setting in (("nginx", "off"), ("nginx-half", "on")):
+            self.command(name)
+            self.assertIn(
+                f"proxy_half_close {setting};", self.stem.with_suffix(".conf").read_text()
+            )
+
+    def test_transports(self) -> None:
+        """One tcpmesh is on io_uring, and all others on epoll whatever the environment says."""
+        for name, transport in (("tcpmesh", "epoll"), ("tcpmesh-uring", "uring")):
+            self.assertEqual(transport, self.command(name).environment["TCPMESH_TRANSPORT"])
+
+    def test_no_io_uring(self) -> None:
+        """A process that runs on something else is not taken for one on io_uring."""
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        with Child([sys.executable, "-c", "import time; time.sleep(60)"], folder, "epoll") as child:
+            self.assertRaisesRegex(BenchmarkError, "io_uring cannot be had", uses_io_uring, child)

@@ -71,6 +71,7 @@ class SummaryTests(SynchronousTestCase):
             [Failure(0, "new", "envoy", "why")],
             ["noisy"],
             True,
+            {"tcpmesh-uring": "no io_uring"},
         )
         results.write(path)
 
@@ -138,6 +139,15 @@ class ReportTests(SynchronousTestCase):
 
         self.assertIn(
             "- round 3, tcpmesh, upload: wrong bytes between 1 and 2",
+            report.markdown(self.results, None),
+        )
+
+    def test_absent(self) -> None:
+        """Who could not run here is told with the reason."""
+        self.results.absent["tcpmesh-uring"] = "the kernel refuses it"
+
+        self.assertIn(
+            "tcpmesh-uring is left out, it did not run here: the kernel refuses it.",
             report.markdown(self.results, None),
         )
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from benchmarks import rounds
 from benchmarks.backends import Backends
-from benchmarks.process import BenchmarkError, Ports
+from benchmarks.process import BenchmarkError, Child, Ports
 from benchmarks.proxies import Command, Proxy, Route
 from benchmarks.proxies.route import ALL, PLAIN
 from benchmarks.results import Results
@@ -21,6 +22,21 @@ import socket, sys, time
 held = [socket.create_server(("127.0.0.1", int(port))) for port in sys.argv[1:]]
 time.sleep(60)
 """
+
+
+REFUSING = """
+import sys
+sys.exit("[2026-01-01 00:00:00.000][1][critical][main] no such transports")
+"""
+
+
+def refusing() -> Proxy:
+    """A program that cannot run everywhere, and not here."""
+
+    def prepare(stem: Path, route: Route) -> Command:
+        return Command([sys.executable, "-c", REFUSING])
+
+    return Proxy("ring", lambda: None, prepare, lambda: "1", optional=True)
 
 
 def listener(name: str, logs: bool = True) -> Proxy:
@@ -48,12 +64,12 @@ class RoundTests(SynchronousTestCase):
         self.order.append(proxy.child.name)
         return {"cpu": 2.0 ** len(self.order)}
 
-    def run_round(self, number: int, logs: bool = False) -> None:
+    def run_round(self, number: int, logs: bool = False, more: tuple[Proxy, ...] = ()) -> None:
         """Do a round of three turns with each, of which the second cannot log."""
         metrics = (Metric("cpu", "CPU", "s", 0),)
         workload = Workload("work", "Work", metrics, self.turn, 1, 3, "text" if logs else "web")
         plan = Plan(
-            (listener("one"), listener("two", logs=False)),
+            (listener("one"), listener("two", logs=False), *more),
             (workload,),
             1,
             Settings(1, 1, 1),
@@ -84,6 +100,27 @@ class RoundTests(SynchronousTestCase):
         self.run_round(0, logs=True)
 
         self.assertEqual(["one-0"] * 3, self.order)
+
+    def test_absent(self) -> None:
+        """What cannot run here is left out, with the reason, and is no failure; the others go
+        on.
+        """
+        self.run_round(0, more=(refusing(),))
+
+        self.assertEqual({"ring": "no such transports"}, self.results.absent)
+        self.assertEqual([], self.results.failures)
+        self.assertEqual({"one", "two"}, {sample.proxy for sample in self.results.samples})
+        self.assertEqual(["ring is left out: no such transports"], self.told[:1])
+
+    def test_wrong_kind(self) -> None:
+        """So is what starts, but is not what it should be."""
+
+        def verify(child: Child) -> None:
+            raise BenchmarkError("it runs on epoll")
+
+        self.run_round(0, more=(replace(listener("ring"), optional=True, verify=verify),))
+
+        self.assertEqual({"ring": "it runs on epoll"}, self.results.absent)
 
     def test_failure(self) -> None:
         """Who fails in one turn has no further ones and no figure, and the reason is told; the
