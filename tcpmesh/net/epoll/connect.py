@@ -62,7 +62,7 @@ class EpollConnector:
         """Begin; the factory hears of the outcome later, never from within this call."""
         try:
             self._fd = self._open()
-            self._network.poller.register(self._fd, self, WATCH)
+            self._begin()
         except OSError as e:
             self._close()
             self._network.clock.callLater(0, self._fail, e)
@@ -83,13 +83,24 @@ class EpollConnector:
                 spare_loopback(sock, address)
             if self._options is not None:
                 self._options.apply(sock)
-            error = sock.connect_ex(address.sockaddr)
-            if error not in (0, errno.EINPROGRESS):
-                raise OSError(error, os.strerror(error))
+            self._call(sock)
         except BaseException:
             sock.close()
             raise
         return int(sock.detach())
+
+    def _call(self, sock: Any) -> None:
+        """Ask the system for the connection.
+
+        :raise OSError: where it says at once that there will be none.
+        """
+        error = sock.connect_ex(self._address.sockaddr)
+        if error not in (0, errno.EINPROGRESS):
+            raise OSError(error, os.strerror(error))
+
+    def _begin(self) -> None:
+        """Be told of the outcome."""
+        self._network.poller.register(self._fd, self, WATCH)
 
     def ready(self, mask: int) -> None:
         """The attempt came to an end, one way or the other."""
@@ -100,7 +111,9 @@ class EpollConnector:
                 self._fail(OSError(error, os.strerror(error)))
                 return
         if mask & EPOLLOUT:
-            self._connected(mask)
+            transport = self._connected()
+            if transport is not None and mask & READABLE:
+                transport.ready(mask & READABLE)
 
     def ready_again(self) -> None:
         """Nothing is ever put off here."""
@@ -139,7 +152,8 @@ class EpollConnector:
         if self._fd >= 0:
             self._network.before_close[self] = (lambda: call(self._asked(tcp_facts)),)
 
-    def _connected(self, mask: int) -> None:
+    def _connected(self) -> Any:
+        """There is a connection; its transport, if anybody wants it."""
         fd, self._fd = self._fd, -1
         self._queue.discard(self)
         network, address = self._network, self._address
@@ -150,11 +164,10 @@ class EpollConnector:
         protocol = self._factory.buildProtocol(address)
         if protocol is None:
             transport.abortConnection()
-            return
+            return None
         transport.protocol = protocol
         protocol.makeConnection(transport)
-        if mask & READABLE:
-            transport.ready(mask & READABLE)
+        return transport
 
     def _asked(self, ask: Callable[[Any], Any]) -> Any:
         """What the socket answers."""

@@ -31,9 +31,8 @@ def leave(transport: EpollTransport) -> tuple[int, MovedSocket]:
     connect it with another one that leaves too, the order is of no importance.
     """
     local = transport.getHost()
+    transport._detach()
     fd, transport.fd = transport.fd, -1
-    if transport._registered:
-        transport._poller.unregister(fd)
     pump, out = transport._pump, transport._out
     moved = MovedSocket(
         family=transport._family,
@@ -66,6 +65,7 @@ def arrive(transport: EpollTransport, moved: MovedSocket) -> None:
         transport._out = bytearray(moved.unsent)
     elif moved.is_half_closed:
         transport._out = SHUT
-    transport._register()
+    if moved.unsent:
+        transport._await_room()
     if moved.unread:
         transport.unread(moved.unread)

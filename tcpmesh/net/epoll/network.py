@@ -42,9 +42,10 @@ from tcpmesh.net.cooperator import shared_cooperator
 from tcpmesh.net.descriptor_reserve import DescriptorReserve
 from tcpmesh.net.epoll import moving
 from tcpmesh.net.epoll.accept import AcceptingPort, PassingPort
+from tcpmesh.net.epoll.base_poller import Turn
 from tcpmesh.net.epoll.connect import EpollConnector
 from tcpmesh.net.epoll.connect_check import EpollConnectCheck
-from tcpmesh.net.epoll.poller import Poller, Turn
+from tcpmesh.net.epoll.poller import Poller
 from tcpmesh.net.epoll.splice import Pipes
 from tcpmesh.net.epoll.transport import EpollTransport
 from tcpmesh.net.listen import BoundSocket
@@ -71,6 +72,10 @@ class EpollNetwork:
     :param listening: where listening sockets come from.
     """
 
+    transport_type = EpollTransport
+    connector_type = EpollConnector
+    """What another network that builds on this has of its own."""
+
     def __init__(
         self,
         reactor: Any,
@@ -81,7 +86,7 @@ class EpollNetwork:
         self._listening = ListeningSockets() if listening is None else listening
         self.timers = TimeoutQueues(reactor)
         self.cooperator = shared_cooperator(reactor)
-        self.poller = Poller(reactor)
+        self.poller = self._make_poller(reactor, read_size)
         self._view = memoryview(bytearray(read_size))
         self.iov = [self._view]
         self.reserve = DescriptorReserve(reactor)
@@ -89,6 +94,9 @@ class EpollNetwork:
         self.ports: set[AcceptingPort] = set()
         self.before_close: dict[Any, tuple[Callable[[], object], ...]] = {}
         self._iovs = {read_size: self.iov}
+
+    def _make_poller(self, reactor: Any, read_size: int) -> Any:
+        return Poller(reactor)
 
     def iov_of(self, size: int) -> list[memoryview]:
         """The shared buffer cut to this many bytes, as `os.readv` takes it."""
@@ -102,15 +110,15 @@ class EpollNetwork:
 
     def accepted(self, fd: int, family: int, peer: Any) -> EpollTransport:
         """The transport of a connection just accepted, not yet watched."""
-        return EpollTransport(self, fd, family, peer, False)
+        return self.transport_type(self, fd, family, peer, False)
 
     def connected(self, fd: int, address: Address) -> EpollTransport:
         """The transport of a connection just made, already watched."""
-        return EpollTransport(self, fd, address.family, address.sockaddr, True)
+        return self.transport_type(self, fd, address.family, address.sockaddr, True)
 
     def can_leave(self, transport: Any) -> bool:
         """Whether another network can go on with it."""
-        return isinstance(transport, EpollTransport) and moving.can_leave(transport)
+        return type(transport) is self.transport_type and moving.can_leave(transport)
 
     def leave(self, transport: Any) -> tuple[int, MovedSocket]:
         """Take its descriptor from a transport."""
@@ -118,7 +126,7 @@ class EpollNetwork:
 
     def arrive(self, descriptor: int, moved: MovedSocket) -> EpollTransport:
         """Go on with a connection of another network."""
-        transport = EpollTransport(self, descriptor, moved.family, moved.peer, False)
+        transport = self.transport_type(self, descriptor, moved.family, moved.peer, False)
         moving.arrive(transport, moved)
         return transport
 
@@ -154,7 +162,7 @@ class EpollNetwork:
         for_client: bool = False,
     ) -> EpollConnector:
         """Connect within `timeout` seconds; the factory hears of the outcome."""
-        connector = EpollConnector(self, address, factory, timeout, options, for_client)
+        connector = self.connector_type(self, address, factory, timeout, options, for_client)
         connector.connect()
         return connector
 
@@ -176,7 +184,8 @@ class EpollNetwork:
         """Close all that is open, and leave the reactor."""
         for port in tuple(self.ports):
             port.stopListening()
-        return self.poller.stop().addCallback(self._stopped)
+        stopped: Deferred[None] = self.poller.stop().addCallback(self._stopped)
+        return stopped
 
     def _stopped(self, _: None) -> None:
         self.timers.stop()

@@ -10,13 +10,6 @@ Each socket is registered once, edge-triggered, for reading and writing, and nev
 The price is a duty: an edge is told once, so a channel that stops before the kernel said "would
 block" must remember that it was readable, and ask to be called `again`.
 
-The way back to the reactor and from there to the next events costs as much as several events.  So
-the poller lingers: it waits for what comes next itself, a few milliseconds, as long as that turns
-out to be worth it, and never for longer than `STAY` before it lets the reactor look at its timers
-and other readers.  Medians of four alternating runs: without it a message of a single connection
-costs 80 us of CPU, with it 58; waiting after any number of events, not only after one or two, took
-another 4 % off a message at 8 connections and 12 % off a new connection.
-
 Where many events come at once, those that say no more than "bytes are there, and there is room to
 write" are served first, for they are messages of connections that are up, and cheap.  What is left
 begins or ends connections: clients to accept, connects that are over, FIN and resets.  That is
@@ -25,10 +18,6 @@ is served in each round, for `SLICE` seconds; and so does what channels have put
 Thus a message waits for two slices, and not for a thousand clients that leave.  An event that waits
 is never lost: another one for the same descriptor is added to it, and closing the descriptor throws
 it away.
-
-Descriptors are closed only after the events in hand have been served: a number that the kernel
-gives to a new socket while an event for its former owner still waits in the list would deliver that
-event to the wrong connection.
 """
 
 from __future__ import annotations
@@ -38,15 +27,13 @@ import select
 from collections.abc import Callable
 from itertools import islice
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any
 
 from zope.interface import implementer
 
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReadDescriptor
-from twisted.logger import Logger
 
-log = Logger(namespace="connection")
+from tcpmesh.net.epoll.base_poller import EVERY, GONE, LINGER, SLICE, STAY, BasePoller, Channel
 
 WATCH = select.EPOLLIN | select.EPOLLOUT | select.EPOLLPRI | select.EPOLLRDHUP | select.EPOLLET
 """What a connection is registered for, once and for all."""
@@ -67,94 +54,16 @@ EVENTS = 256
 CROWD = 64
 """In a list of more events than these, messages are served before all else."""
 
-SLICE = 0.002
-"""Seconds of each round for beginnings and ends, and as many for what was put off, while more of
-them wait.
-"""
-
-EVERY = 4
-"""Between two looks at the clock so many are served."""
-
-STAY = 0.01
-"""Seconds in one `doRead` before the reactor's timers and other readers get their turn."""
-
-LINGER = 0.004
-"""Seconds to wait for the next event.  With 1 ms, a peer that loses its processor for a moment
-already looked silent.
-"""
-
-MOST_SKIPPED = 63
-"""After waiting in vain once, twice, ..., so many chances to wait are left out, 1, 3, 7, ... up to
-this.
-"""
-
-MOST_STOPS = 100
-"""Rounds in which what is opened while all is closed is closed too."""
-
-
-class Channel(Protocol):
-    """Something with a descriptor in the set."""
-
-    def ready(self, mask: int) -> None:
-        """The kernel reported these epoll events."""
-
-    def ready_again(self) -> None:
-        """What was put off is due now."""
-
-    def failed(self) -> None:
-        """One of the two above raised: end what this channel stands for."""
-
-    def stop(self) -> None:
-        """The poller stops: close, now, and tell whom it concerns."""
-
-
-class Turn:
-    """A call that is to come soon, as a channel without a descriptor."""
-
-    def __init__(self, call: Callable[[], object]) -> None:
-        self._call = call
-
-    def ready(self, mask: int) -> None:
-        """There is no descriptor."""
-
-    def ready_again(self) -> None:
-        """Now."""
-        self._call()
-
-    def failed(self) -> None:
-        """The call raised; nothing stands behind it that could be closed."""
-
-    def stop(self) -> None:
-        """Nothing is open."""
-
 
 @implementer(IReadDescriptor)
-class Poller:
-    """The set; see the module's text.
-
-    :param now: the clock that turns are measured by.
-    """
+class Poller(BasePoller):
+    """The set; see the module's text."""
 
     def __init__(self, reactor: Any, now: Callable[[], float] = monotonic) -> None:
-        self._reactor = reactor
-        self._now = now
+        super().__init__(reactor, now)
         self._epoll = select.epoll()
-        self._channels: dict[int, Channel] = {}
-        self._again: list[Channel] = []
         self._late: dict[int, int] = {}
         """Events that others go before, by their descriptors."""
-        self._closing: list[int] = []
-        self._running = False
-        self._stopping: list[Deferred[None]] = []
-        self._is_stopped = False
-        self._wakeup: Any = None
-        self._misses = self._skip = 0
-        self.turn = 0
-        """Rounds through all that was ready, so far; two events of one channel in the same round or
-        in two that follow each other mean that the first left something behind."""
-        self.until = 0.0
-        """When what is being served is to let others have their turn, if it can stop before its
-        end; by the clock of `is_over`."""
         reactor.addReader(self)
 
     def fileno(self) -> int:
@@ -164,11 +73,6 @@ class Poller:
     def logPrefix(self) -> str:
         """The name of this reader in the reactor's log context."""
         return "epoll"
-
-    def connectionLost(self, reason: object) -> None:
-        """The reactor stops watching at its shutdown; there is nothing to close before the process
-        ends.
-        """
 
     def register(self, fd: int, channel: Channel, mask: int) -> None:
         """Watch a descriptor; its readiness of this moment is reported too."""
@@ -183,21 +87,11 @@ class Poller:
         self._late.pop(fd, None)
         self._epoll.unregister(fd)
 
-    def replace(self, fd: int, channel: Channel) -> None:
-        """From now on this channel gets the events of a descriptor that is already watched."""
-        self._channels[fd] = channel
-
     def close(self, fd: int) -> None:
         """Close a descriptor, watched or not, once the events in hand are served."""
         self._channels[fd] = GONE
         self._late.pop(fd, None)
         self._closing.append(fd)
-        if not self._running:
-            self._wake()
-
-    def again(self, channel: Channel) -> None:
-        """Call `ready_again` of the channel soon, after others had their turn."""
-        self._again.append(channel)
         if not self._running:
             self._wake()
 
@@ -247,63 +141,9 @@ class Poller:
         elif late or self._again:
             self._wake()
 
-    def is_over(self) -> bool:
-        """Whether what is being served is to stop, if it can before its end."""
-        return self._now() > self.until
-
-    def _worth_waiting(self, events: int, waited: float) -> bool:
-        """Whether to wait for the next event here rather than in the reactor."""
-        if waited:
-            self._misses = 0 if events else min(2 * self._misses + 1, MOST_SKIPPED)
-            self._skip = self._misses
-        if not events:
-            return False
-        if self._skip:
-            self._skip -= 1
-            return False
-        return True
-
-    def stop(self) -> Deferred[None]:
-        """Stop all channels, leave the reactor and close the set; fires when that is done, at once
-        unless this is called for one of the events.
-        """
-        stopped: Deferred[None] = Deferred()
-        self._stopping.append(stopped)
-        if not self._running:
-            self._stop()
-        return stopped
-
-    def _stop(self) -> None:
-        if not self._is_stopped:
-            self._is_stopped = True
-            self._stop_channels()
-            if self._wakeup is not None:
-                self._wakeup.cancel()
-                self._wakeup = None
-            self._reactor.removeReader(self)
-            self._epoll.close()
-        stopping, self._stopping = self._stopping, []
-        for stopped in stopping:
-            stopped.callback(None)
-
     def _stop_channels(self) -> None:
-        """Stop all there are, and those that are opened for it, though not for ever."""
-        self._running = True
         self._late.clear()
-        for _ in range(MOST_STOPS):
-            self._close_all()
-            open_ones = [each for each in self._channels.values() if each is not GONE]
-            if not open_ones and not self._again:
-                break
-            for channel in open_ones:
-                try:
-                    channel.stop()
-                except BaseException:
-                    self._fail(channel)
-            turn, self._again = self._again, []
-            for channel in turn:
-                self._call_again(channel)
-        self._running = False
+        super()._stop_channels()
 
     def _messages_among(self, events: list[tuple[int, int]]) -> list[tuple[int, int]]:
         """Those that are served at once; the others wait, in the order in which they came."""
@@ -330,58 +170,11 @@ class Poller:
             if not number % EVERY and self.is_over():
                 break
 
-    def _serve_again(self) -> None:
-        """Serve some of what was put off; what that puts off waits behind the rest."""
-        turn, self._again = self._again, []
-        self.until = self._now() + SLICE
-        for number, channel in enumerate(turn, 1):
-            self._call_again(channel)
-            if not number % EVERY and self.is_over():
-                self._again[:0] = turn[number:]
-                break
-
-    def _call_again(self, channel: Channel) -> None:
-        try:
-            channel.ready_again()
-        except BaseException:
-            self._fail(channel)
-
-    def _fail(self, channel: Channel) -> None:
-        log.failure("closing a connection whose protocol failed")
-        try:
-            channel.failed()
-        except BaseException:
-            log.failure("closing it failed too")
-
     def _close_all(self) -> None:
         closing, self._closing = self._closing, []
         for fd in closing:
             del self._channels[fd]
             os.close(fd)
 
-    def _wake(self) -> None:
-        if self._wakeup is None:
-            self._wakeup = self._reactor.callLater(0, self._woken)
-
-    def _woken(self) -> None:
-        self._wakeup = None
-        self.doRead()
-
-
-class _Gone:
-    """The channel of a descriptor that waits to be closed: late events do nothing."""
-
-    def ready(self, mask: int) -> None:
-        pass
-
-    def ready_again(self) -> None:
-        pass
-
-    def failed(self) -> None:
-        pass
-
-    def stop(self) -> None:
-        pass
-
-
-GONE = _Gone()
+    def _close_set(self) -> None:
+        self._epoll.close()

@@ -256,10 +256,7 @@ class EpollTransport(WriteSide):
         """Read on; what came meanwhile is delivered soon, not from within this call."""
         if self._paused and self._after < LOSE:
             self._paused = False
-            if not self._registered:
-                self._register()
-            elif self._readable:
-                self._poller.again(self)
+            self._read_on()
 
     def stopProducing(self) -> None:
         """Close, as Twisted's transports understand it."""

@@ -127,9 +127,9 @@ class WriteSide(Descriptor):
         """
         if self._out is None or self._out is pump:
             self._out = pump
-            if not self._registered:
-                self._register()
             self._flush_pump(pump)
+            if self._out:
+                self._await_room()
         else:
             self.dropped += pump.held
             pump.end()
@@ -147,8 +147,7 @@ class WriteSide(Descriptor):
             pump.pause()
 
     def _pushed_back(self) -> None:
-        if not self._registered:
-            self._register()
+        self._await_room()
         if (
             self._streaming
             and not self._producer_paused
@@ -213,10 +212,8 @@ class WriteSide(Descriptor):
             return
         self._readable = True
         self._hangup |= EPOLLERR
-        if not self._registered:
-            self._register()
-        elif not self._paused:
-            self._poller.again(self)
+        if not self._paused:
+            self._read_on()
         # Who waits for room here would wait until this side is read again, which may itself wait
         # for that peer to read.
         if type(out) is Pump:
@@ -305,10 +302,7 @@ class WriteSide(Descriptor):
         if self._pump is not None:
             self._stop_pump(self._pump)
         self._paused = False
-        if not self._registered:
-            self._register()
-        elif self._readable:
-            self._poller.again(self)
+        self._read_on()
 
     def _half_close(self) -> None:
         try:
@@ -365,9 +359,30 @@ class WriteSide(Descriptor):
         self._pump = None
         pump.source_ended()
 
+    def _await_room(self) -> None:
+        """The kernel will take no more bytes for now: be told when it does."""
+        if not self._registered:
+            self._register()
+
+    def _read_on(self) -> None:
+        """Nobody wants a pause any more: what is there, and what comes, is to be delivered soon,
+        not from within this call.
+        """
+        if not self._registered:
+            self._register()
+        if self._readable:
+            self._poller.again(self)
+
     def _register(self) -> None:
         self._registered = True
         self._poller.register(self.fd, self, WATCH)
+
+    def _detach(self) -> None:
+        """The descriptor is to be somebody else's: nothing of it is watched, or under way, after
+        this.
+        """
+        if self._registered:
+            self._poller.unregister(self.fd)
 
     def ready(self, mask: int) -> None:
         """The poller's events: see `tcpmesh.net.epoll.transport`."""
