@@ -26,8 +26,9 @@ without       = $(filter-out $(addprefix tests.integration.test_,$(1)),$(INTEGRA
 AXE         := build/axe/axe.min.js
 AXE_VERSION := 4.14.1
 
-# The kinds of transports that the integration tests go over: those of our own need Linux.
-TRANSPORTS ?= $(if $(filter Linux,$(shell uname -s)),epoll stock,stock)
+# The kinds of transports that the integration tests go over: those of our own need Linux, and one that grants an io_uring.
+TRANSPORTS ?= $(if $(filter Linux,$(shell uname -s)),epoll stock $(shell \
+  $(BIN)/python -c 'from tcpmesh.net.uring.ring import Ring; Ring(); print("uring-only")' || echo 'Not over io_uring: see above.' >&2),stock)
 
 # The tests start hundreds of programs: where the environment lets Python keep no bytecode each of them would compile everything.
 unexport PYTHONDONTWRITEBYTECODE

@@ -21,14 +21,15 @@ from benchmarks.proxies import Route, envoy_configuration
 from benchmarks.proxies.route import FILTERING, UNENCRYPTED
 from tcpmesh.config.load import load
 from tcpmesh.connection.relay import Direction, Relay
-from tcpmesh.net.epoll.network import EpollNetwork
 from tcpmesh.server.assembly import assemble
+from tcpmesh.server.networks import default_network
 from tcpmesh.stats.store import Store
 from tcpmesh.values.address import Address
 
 
 class Proxy:
-    """A proxy inside this process, on a reactor that does only what it is told.
+    """A proxy inside this process, on a reactor that does only what it is told, with the transports
+    that the environment variable TCPMESH_TRANSPORT names.
 
     :ivar server: the listening socket of the one backend.
     :ivar address: where clients connect to.
@@ -38,7 +39,7 @@ class Proxy:
 
     def __init__(self) -> None:
         self.reactor = MemoryReactorClock()
-        self.network = EpollNetwork(self.reactor)
+        self.network: Any = default_network(self.reactor)
         self.server = listening()
 
     def serve(self) -> None:

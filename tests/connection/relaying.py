@@ -18,6 +18,13 @@ def spliced_network(reactor: Any) -> Any:
     return EpollNetwork(reactor, read_size=512)
 
 
+def spliced_uring_network(reactor: Any) -> Any:
+    """The same on io_uring."""
+    from tcpmesh.net.uring.network import UringNetwork
+
+    return UringNetwork(reactor, read_size=512)
+
+
 class Front(RecordingProtocol):
     """Holds a client, connects to the server and relays: a tcp_proxy of twenty lines, and an
     observer that writes down.

@@ -24,6 +24,7 @@ from tcpmesh.testing.harness import (
     pattern,
 )
 from tcpmesh.testing.recording import RecordingProtocol
+from tests.net.uring.available import uring
 
 LIMIT = 5000
 
@@ -192,3 +193,13 @@ class EpollTests(EarlyContract, TestCase):
         from tcpmesh.net.epoll.network import EpollNetwork
 
         return SocketHarness(reactor, EpollNetwork, "tcp4")
+
+
+@uring
+class UringTests(EarlyContract, TestCase):
+    """The transports of io_uring."""
+
+    def make_harness(self) -> TransportHarness:
+        from tcpmesh.net.uring.network import UringNetwork
+
+        return SocketHarness(reactor, UringNetwork, "tcp4")

@@ -17,12 +17,16 @@ from tcpmesh.connection.relay import IDLE_CHECKS, Relay, idle_queue
 from tcpmesh.net.stock.network import StockNetwork
 from tcpmesh.testing.harness import SocketHarness, pattern
 from tcpmesh.testing.recording import RecordingProtocol
-from tests.connection.relaying import Front, OnRelay, spliced_network
+from tests.connection.relaying import Front, OnRelay, spliced_network, spliced_uring_network
 from tests.connection.test_relay_properties import Game, Player, SocketGames
+from tests.net.uring.available import uring
 
 linux = skipUnless(sys.platform == "linux", "epoll is Linux's")
 
 BULK = 4 << 20
+
+MUCH = 16 << 20
+"""Bytes: more than the kernel keeps for two sockets."""
 
 
 def move(front: Front, network: Any, to: Any) -> bool:
@@ -98,7 +102,7 @@ class MovingContract(OnRelay):
         client, server = await self.relayed()
         for side in (client, server):
             side.transport.pauseProducing()
-            side.transport.write(pattern(0, BULK))
+            side.transport.write(pattern(0, MUCH))
         await self.harness.until(
             lambda: self.front.relay.from_downstream.full and self.front.relay.from_upstream.full,
             "a relay that is full both ways",
@@ -107,11 +111,11 @@ class MovingContract(OnRelay):
         self.assertTrue(self.front.relay.from_downstream.full)
         for side in (client, server):
             side.transport.resumeProducing()
-        await self.receives(server, pattern(0, BULK))
-        await self.receives(client, pattern(0, BULK))
+        await self.receives(server, pattern(0, MUCH))
+        await self.receives(client, pattern(0, MUCH))
         await self.ends(client, server)
         counts = self.front.counts
-        self.assertEqual((BULK, BULK), (counts["down written"], counts["up written"]))
+        self.assertEqual((MUCH, MUCH), (counts["down written"], counts["up written"]))
         self.assertEqual(counts["down paused"], counts["down resumed"])
         self.assertEqual(counts["up paused"], counts["up resumed"])
 
@@ -207,6 +211,27 @@ class EpollMovingTests(MovingContract, TestCase):
     """Bytes are copied."""
 
     make_network = epoll_network
+
+
+def uring_network(on: Any) -> Any:
+    """The network of io_uring."""
+    from tcpmesh.net.uring.network import UringNetwork
+
+    return UringNetwork(on)
+
+
+@uring
+class UringMovingTests(MovingContract, TestCase):
+    """The ring has the bytes."""
+
+    make_network = uring_network
+
+
+@uring
+class UringSpliceMovingTests(MovingContract, TestCase):
+    """The ring, and pipes."""
+
+    make_network = spliced_uring_network
 
 
 @linux

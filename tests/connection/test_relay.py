@@ -18,7 +18,11 @@ from tcpmesh.connection.wrapped.below import OnTransport
 from tcpmesh.net.stock.network import StockNetwork
 from tcpmesh.testing.harness import MemoryHarness, SocketHarness, TransportHarness, pattern
 from tcpmesh.testing.recording import RecordingProtocol
-from tests.connection.relaying import OnRelay, spliced_network
+from tests.connection.relaying import OnRelay, spliced_network, spliced_uring_network
+from tests.net.uring.available import uring
+
+MUCH = 16 << 20
+"""Bytes: more than the kernel keeps for two sockets."""
 
 BULK = 4 << 20
 
@@ -71,14 +75,14 @@ class RelayContract(OnRelay):
         """
         client, server = await self.relayed()
         server.transport.pauseProducing()
-        client.transport.write(pattern(0, BULK))
+        client.transport.write(pattern(0, MUCH))
         await self.harness.settle()
         looks: list[str] = []
         self.front.relay.watch(lambda: looks.append("looked"))
         server.transport.resumeProducing()
-        await self.receives(server, pattern(0, BULK))
+        await self.receives(server, pattern(0, MUCH))
         self.assertTrue(looks)
-        for source, sink, size in ((client, server, BULK), (server, client, 0)):
+        for source, sink, size in ((client, server, MUCH), (server, client, 0)):
             before = len(looks)
             source.transport.write(b"x")
             await self.receives(sink, pattern(0, size) + b"x")
@@ -596,3 +600,25 @@ class SpliceTests(RelayContract, FreedContract, LimitContract, TestCase):
         pipes = self.harness.network.pipes
         self.assertGreater(pipes.taken, 0)
         self.assertEqual(0, pipes.used)
+
+
+@uring
+class UringTests(RelayContract, FreedContract, LimitContract, TestCase):
+    """The relay on the transports of io_uring."""
+
+    def make_harness(self) -> TransportHarness:
+        from tcpmesh.net.uring.network import UringNetwork
+
+        return SocketHarness(reactor, UringNetwork, "tcp4")
+
+
+@uring
+class UringSpliceTests(RelayContract, FreedContract, LimitContract, TestCase):
+    """On the transports of io_uring with so small a buffer that nearly all traffic is bulk and goes
+    through kernel pipes.
+    """
+
+    held = 60_000  # what is sure to fit into a pipe
+
+    def make_harness(self) -> Any:
+        return SocketHarness(reactor, spliced_uring_network, "tcp4")

@@ -30,7 +30,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from tcpmesh.net.stock.network import StockNetwork
 from tcpmesh.testing.harness import TURN, MemoryHarness, SocketHarness, TransportHarness, pattern
 from tcpmesh.testing.recording import RecordingProtocol
-from tests.connection.relaying import OnRelay, spliced_network
+from tests.connection.relaying import OnRelay, spliced_network, spliced_uring_network
+from tests.net.uring.available import uring
 
 MARK = 5000
 CLIENT, SERVER = 0, 1
@@ -508,3 +509,42 @@ class SpliceTCP4ToUnixTests(SpliceTCP4Tests):
     """The same from IPv4 to a unix socket."""
 
     backend = "unix"
+
+
+@uring
+class UringTCP4Tests(SocketGames, SynchronousTestCase):
+    """On the transports of io_uring over IPv4."""
+
+    def make_harness(self, buffers: int) -> SocketHarness:
+        from tcpmesh.net.uring.network import UringNetwork
+
+        return SocketHarness(self.reactor, UringNetwork, self.family, buffers=buffers)
+
+
+@uring
+class UringTCP6ToUnixTests(UringTCP4Tests):
+    """The same from IPv6 to a unix socket."""
+
+    family, backend = "tcp6", "unix"
+
+
+@uring
+class UringUnixToTCP4Tests(UringTCP4Tests):
+    """The same from a unix socket to IPv4."""
+
+    family, backend = "unix", "tcp4"
+
+
+@uring
+class UringSpliceTCP4Tests(SocketGames, SynchronousTestCase):
+    """On the transports of io_uring and through kernel pipes, over IPv4."""
+
+    def make_harness(self, buffers: int) -> SocketHarness:
+        return SocketHarness(self.reactor, spliced_uring_network, self.family, buffers=buffers)
+
+
+@uring
+class UringSpliceUnixTests(UringSpliceTCP4Tests):
+    """The same over unix sockets."""
+
+    family = "unix"

@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.testing.child import Child, free_port
 from tests.integration.test_serve import PATIENCE, TCP_PROXY, bootstrap, cluster, received, tcp
+from tests.net.uring.available import uring
 
 if TYPE_CHECKING:
     TestCase = SynchronousTestCase
@@ -127,3 +128,10 @@ class EpollTests(ChainContract, SynchronousTestCase):
     """On the epoll transports."""
 
     transport = "epoll"
+
+
+@uring
+class UringTests(ChainContract, SynchronousTestCase):
+    """On the transports of io_uring."""
+
+    transport = "uring-only"

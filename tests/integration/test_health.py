@@ -18,6 +18,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.testing.child import Child, free_port, wait_for
 from tests.integration.test_serve import PATIENCE, bootstrap, listener, received, tcp
+from tests.net.uring.available import uring
 
 if TYPE_CHECKING:
     TestCase = SynchronousTestCase
@@ -231,6 +232,13 @@ class EpollTests(HealthSuite, SynchronousTestCase):
     """The fast transports."""
 
     transport = "epoll"
+
+
+@uring
+class UringTests(HealthSuite, SynchronousTestCase):
+    """The transports of io_uring."""
+
+    transport = "uring-only"
 
 
 class StockTests(HealthSuite, SynchronousTestCase):

@@ -22,6 +22,7 @@ from unittest import skipUnless
 from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.testing.child import TWISTD, Child, Process, free_port, wait_for
+from tests.net.uring.available import uring
 
 if TYPE_CHECKING:
     TestCase = SynchronousTestCase
@@ -452,6 +453,13 @@ class EpollServeTests(ServeTests, SynchronousTestCase):
     """The fast transports."""
 
     transport = "epoll"
+
+
+@uring
+class UringServeTests(ServeTests, SynchronousTestCase):
+    """The transports of io_uring."""
+
+    transport = "uring-only"
 
 
 class ProcessTests(SynchronousTestCase):

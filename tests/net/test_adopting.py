@@ -17,6 +17,7 @@ from tcpmesh.net.listen import open_socket
 from tcpmesh.net.stock.network import StockNetwork
 from tcpmesh.values.address import Address
 from tcpmesh.values.socket_options import ListenOptions
+from tests.net.uring.available import uring
 
 
 class Echoing(Protocol):
@@ -120,3 +121,14 @@ class EpollTests(StockTests):
         from tcpmesh.net.epoll.network import EpollNetwork
 
         return EpollNetwork(reactor)
+
+
+@uring
+class UringTests(StockTests):
+    """Those of io_uring."""
+
+    def network(self) -> Any:
+        """The network."""
+        from tcpmesh.net.uring.network import UringNetwork
+
+        return UringNetwork(reactor)

@@ -11,6 +11,7 @@ from twisted.trial.unittest import TestCase
 from tcpmesh.net.stock.network import StockNetwork
 from tcpmesh.testing.contract import NetworkContract, StreamContract
 from tcpmesh.testing.harness import MemoryHarness, SocketHarness, TransportHarness
+from tests.net.uring.available import uring
 
 linux = skipUnless(sys.platform == "linux", "epoll is Linux's")
 
@@ -78,3 +79,33 @@ class EpollUnixTests(StreamContract, NetworkContract, TestCase):
         from tcpmesh.net.epoll.network import EpollNetwork
 
         return SocketHarness(reactor, EpollNetwork, "unix")
+
+
+@uring
+class UringTCP4Tests(StreamContract, NetworkContract, TestCase):
+    """The io_uring transports over IPv4."""
+
+    def make_harness(self) -> TransportHarness:
+        from tcpmesh.net.uring.network import UringNetwork
+
+        return SocketHarness(reactor, UringNetwork, "tcp4")
+
+
+@uring
+class UringTCP6Tests(StreamContract, NetworkContract, TestCase):
+    """The io_uring transports over IPv6."""
+
+    def make_harness(self) -> TransportHarness:
+        from tcpmesh.net.uring.network import UringNetwork
+
+        return SocketHarness(reactor, UringNetwork, "tcp6")
+
+
+@uring
+class UringUnixTests(StreamContract, NetworkContract, TestCase):
+    """The io_uring transports over unix sockets."""
+
+    def make_harness(self) -> TransportHarness:
+        from tcpmesh.net.uring.network import UringNetwork
+
+        return SocketHarness(reactor, UringNetwork, "unix")

@@ -24,6 +24,7 @@ from tcpmesh.testing.harness import Client, Server
 from tcpmesh.testing.recording import RecordingProtocol
 from tcpmesh.values.address import Address
 from tcpmesh.values.socket_options import ListenOptions
+from tests.net.uring.available import uring
 
 
 def next_free(count: int = 1) -> int:
@@ -304,3 +305,13 @@ class EpollShortageTests(ShortageTestCase, TestCase):
         from tcpmesh.net.epoll.network import EpollNetwork
 
         return EpollNetwork(reactor)
+
+
+@uring
+class UringShortageTests(ShortageTestCase, TestCase):
+    """The transports of io_uring."""
+
+    def network_on(self, reactor: Any) -> Any:
+        from tcpmesh.net.uring.network import UringNetwork
+
+        return UringNetwork(reactor)

@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import sys
 from typing import Any
 from unittest import skipUnless
 
+from zope.interface import implementer
+
 from twisted.internet import reactor
 from twisted.internet.task import Clock
+from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from tcpmesh.net.stock.network import StockNetwork
 from tcpmesh.server.networks import VARIABLE, NoSuchTransport, default_network
+from tests.net.uring.available import uring
 
 
 class DefaultNetworkTests(SynchronousTestCase):
     """The network of a server to which none was given."""
 
-    def choose(self, value: str | None, on: Any = reactor) -> Any:
+    def choose(self, value: str | None, on: Any = reactor, says_why: bool = True) -> Any:
         """The choice with this value in the environment."""
         environ = {name: text for name, text in os.environ.items() if name != VARIABLE}
         self.patch(os, "environ", environ if value is None else {**environ, VARIABLE: value})
-        network: Any = default_network(on)
+        network: Any = default_network(on, says_why=says_why)
         self.addCleanup(network.stop)
         return network
 
@@ -32,6 +37,41 @@ class DefaultNetworkTests(SynchronousTestCase):
         """Where there is epoll, the fast transports are the default, and can be asked for."""
         for value in (None, "", "epoll"):
             self.assertEqual("EpollNetwork", type(self.choose(value)).__name__)
+
+    @uring
+    def test_uring(self) -> None:
+        """Those of io_uring can be asked for."""
+        for value in ("uring", "uring-only"):
+            self.assertEqual("UringNetwork", type(self.choose(value)).__name__)
+
+    @skipUnless(sys.platform == "linux", "epoll is Linux's")
+    def test_refused(self) -> None:
+        """Where the system refuses an io_uring, those of epoll take its place, and one line of the
+        log says why; that can be an error.
+        """
+        from tcpmesh.net.uring import ring
+
+        def refuse(*arguments: int) -> int:
+            raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+        self.patch(ring, "_call", refuse)
+        said: list[str] = []
+
+        @implementer(ILogObserver)
+        def observer(event: LogEvent) -> None:
+            said.append(formatEvent(event))
+
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        self.assertEqual("EpollNetwork", type(self.choose("uring")).__name__)
+        why = "this system refuses an io_uring (Operation not permitted)"
+        self.assertEqual([f"{why}: the transports are those of epoll"], said)
+        self.choose("uring", says_why=False)
+        self.assertEqual(1, len(said))
+        error = self.assertRaises(NoSuchTransport, self.choose, "uring-only")
+        self.assertEqual(
+            f"{why}, and the environment variable TCPMESH_TRANSPORT is 'uring-only'", str(error)
+        )
 
     def test_stock(self) -> None:
         """Twisted's own transports can be asked for."""
@@ -51,6 +91,6 @@ class DefaultNetworkTests(SynchronousTestCase):
         are.
         """
         failure = self.assertRaises(NoSuchTransport, self.choose, "carrier pigeons")
-        self.assertIn("TCPMESH_TRANSPORT is 'carrier pigeons'; there are", str(failure))
-        self.assertIn("stock", str(failure))
+        said = "the environment variable TCPMESH_TRANSPORT is 'carrier pigeons'; there are "
+        self.assertIn(str(failure), (f"{said}epoll, uring, uring-only and stock", f"{said}stock"))
         self.assertRaises(NoSuchTransport, self.choose, "epoll", Clock())

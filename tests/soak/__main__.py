@@ -204,7 +204,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, help="what is done follows from it (any)")
     parser.add_argument("--workers", type=int, default=2, help="(2)")
     parser.add_argument("--upgrades", type=int, default=3, help="in the first half (3)")
-    parser.add_argument("--transport", choices=["epoll", "stock"], default="epoll")
+    parser.add_argument("--transport", choices=["epoll", "uring-only", "stock"], default="epoll")
     parser.add_argument("--verbose", action="store_true", help="tell of each event")
     parser.add_argument("--log", help="where the proxy's log is copied to at the end")
     given = parser.parse_args(arguments)

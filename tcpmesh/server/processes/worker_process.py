@@ -177,7 +177,9 @@ def run_worker(message: Fork, descriptors: tuple[int, ...]) -> int:
     clock = MonotonicReactor(running)
     LogRetries(observer, clock)
     sock = socket.socket(fileno=link)
-    process = WorkerProcess(clock, sock, counts, default_network(clock), observer, running.stop)
+    process = WorkerProcess(
+        clock, sock, counts, default_network(clock, says_why=False), observer, running.stop
+    )
     process.beat(message.beat)
     running.run(installSignalHandlers=False)
     observer.close()

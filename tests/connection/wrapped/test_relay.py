@@ -21,6 +21,7 @@ from tcpmesh.testing.wrappers import (
 )
 from tests.connection.relaying import spliced_network
 from tests.connection.test_relay import FreedContract, LimitContract, RelayContract
+from tests.net.uring.available import uring
 
 linux = skipUnless(sys.platform == "linux", "epoll is Linux's")
 
@@ -115,3 +116,13 @@ class SpliceTests(WrappedRelayContract, FreedContract, TestCase):
         await self.receives(server, bytes(4 << 20))
         self.assertEqual(0, self.harness.network.pipes.taken)
         await self.ends(client, server)
+
+
+@uring
+class UringTests(WrappedRelayContract, FreedContract, LimitContract, TestCase):
+    """Records on the transports of io_uring."""
+
+    def make_below(self) -> TransportHarness:
+        from tcpmesh.net.uring.network import UringNetwork
+
+        return SocketHarness(reactor, UringNetwork, "tcp4")

@@ -1,0 +1,26 @@
+"""The io_uring network: the sockets of `tcpmesh.net.epoll`, for which one ring receives and sends.
+
+`tcpmesh.net.uring.poller` and `tcpmesh.net.uring.transport` tell how it works.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tcpmesh.net.epoll.network import EpollNetwork
+from tcpmesh.net.uring.connect import UringConnector
+from tcpmesh.net.uring.poller import SIZE, UringPoller
+from tcpmesh.net.uring.transport import UringTransport
+
+
+class UringNetwork(EpollNetwork):
+    """Sockets of one ring.
+
+    :raise OSError: where the kernel, or who watches over this process, has no ring to give.
+    """
+
+    transport_type = UringTransport
+    connector_type = UringConnector
+
+    def _make_poller(self, reactor: Any, read_size: int) -> UringPoller:
+        return UringPoller(reactor, size=min(SIZE, read_size))

@@ -1,0 +1,674 @@
+"""One io_uring that the reactor sees as a single reader.
+
+Theory of operation.  Each round is one call to the kernel: it takes what was asked for since the
+last one, and comes back with what was completed.  Bytes that were received stand in buffers of
+`tcpmesh.net.uring.buffers`; most of them only have to go to another socket, and for each of those
+the round puts an entry that sends them from where they are.  All are handed over by the next call,
+which so does the work of as many calls of `write` and `read` as there were messages.  Whatever else
+was completed - connects, ends, bytes for a protocol - is served after that, when what was received
+before it has been sent.
+
+A send is asked to end at once, and to say nothing if the kernel took all of it.  One that the
+kernel did not take, or not all of, has completed when the call comes back, before anything else of
+that round; its bytes are still in their buffer, for buffers are given back a round later.  Two
+sends to one socket may not stand in the same call: of the first a part might be left over.
+
+What is under way holds its file: closing the descriptor would neither send FIN nor free the number.
+So `close` first cancels what there is, and the last completion closes.
+
+The kernel may miss an end: where bytes and a reset came before it looked, it delivers the bytes,
+and waits for something more to come, which never will (seen with Linux 6.18; of TCP's FIN it takes
+care).  So whatever has received is looked at once more, some milliseconds later, and begins anew
+where the end is there.  On unix sockets, where it misses ends too, each piece is asked for by
+itself.
+
+The kernel tells by an eventfd that something was completed while nobody was in a round.  It does so
+only for the first of several, and not for what came while the round had that switched off; so
+whoever leaves looks once more.
+
+Where many events come at once, messages go first: what begins or ends connections waits, and a part
+of it is served in each round, as `tcpmesh.net.epoll.poller` tells.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import socket
+import struct
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from time import monotonic
+from typing import Any
+
+from zope.interface import implementer
+
+from twisted.internet.interfaces import IReadDescriptor
+
+from tcpmesh.net.epoll.base_poller import EVERY, LINGER, SLICE, STAY, BasePoller, Gone
+from tcpmesh.net.uring.buffers import ReceiveBuffers
+from tcpmesh.net.uring.ring import (
+    BUFFER_SELECT,
+    CANCEL_ALL,
+    CANCEL_FD,
+    CQ_EVENTFD_DISABLED,
+    CQE_BUFFER,
+    CQE_MORE,
+    CQE_SKIP_SUCCESS,
+    OP_ASYNC_CANCEL,
+    OP_CONNECT,
+    OP_POLL_ADD,
+    OP_RECV,
+    OP_SEND,
+    POLL_ADD_MULTI,
+    RECV_MULTISHOT,
+    REGISTER_EVENTFD,
+    SQ_CQ_OVERFLOW,
+    SQ_TASKRUN,
+    Ring,
+    address_of,
+)
+from tcpmesh.values.address import Address
+
+EVENTS = 128
+"""Completions in a round, or a few more."""
+
+BUFFERS, SIZE = 512, 16384
+"""Buffers to receive into, a power of two and enough for those of two rounds, and bytes of each at
+most.  Of their 8 MiB the system gives only the pages that bytes have been in.
+"""
+
+RECEIVED, SENT, CONNECTED, POLLED, ROOM, CANCELLED = range(6)
+"""What an entry was for: the lowest three bits of what it is known by.  The descriptor follows, and
+from `SERIAL` on which poll it is; of a send it is its place in the submission queue.
+"""
+
+DESCRIPTOR = (1 << 31) - 1
+
+SERIAL = 34
+
+RECEIVE_ONCE = OP_RECV | BUFFER_SELECT << 8
+RECEIVE = RECEIVE_ONCE | RECV_MULTISHOT << 16
+GOES_ON = CQE_BUFFER | CQE_MORE
+
+SEND = OP_SEND | CQE_SKIP_SUCCESS << 8
+NOW = socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL | socket.MSG_WAITALL
+"""At once, and all of it: the kernel reports a send that did not take all as one that failed."""
+
+CANCEL = OP_ASYNC_CANCEL | CQE_SKIP_SUCCESS << 8
+
+MOST_AT_FIRST = 1024
+"""Descriptors there is room for from the start."""
+
+MOST_WAITS = 1000
+"""Rounds in which something cancelled has to have ended."""
+
+MOST_NAMES = 4096
+"""Addresses whose form for the kernel is kept."""
+
+LOOK = 0.02
+"""Seconds until a connection that has received is looked at once more; and until one whose peer has
+ended is watched for a reset, for most are closed by then.
+"""
+
+ENDS = select.POLLRDHUP | select.POLLHUP | select.POLLERR
+
+
+class UringGone(Gone):
+    """The channel of a descriptor that waits to be closed."""
+
+    _onto = None
+
+    def received(self, data: memoryview) -> None:
+        pass
+
+    def receive_ended(self, result: int) -> None:
+        pass
+
+    def connect_done(self, result: int) -> None:
+        pass
+
+    def receive_anew(self) -> None:
+        pass
+
+
+GONE = UringGone()
+
+
+@implementer(IReadDescriptor)
+class UringPoller(BasePoller):
+    """The ring; see the module's text.
+
+    :param size: bytes received at once, at most.
+    :raise OSError: where there is no ring to be had.
+    """
+
+    def __init__(
+        self, reactor: Any, now: Callable[[], float] = monotonic, size: int = SIZE
+    ) -> None:
+        super().__init__(reactor, now)
+        self._ring = ring = Ring()
+        self.size = size
+        try:
+            self._buffers = ReceiveBuffers(ring, BUFFERS, size)
+            self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        except OSError:
+            ring.close()
+            raise
+        ring.register(REGISTER_EVENTFD, bytearray(struct.pack("=i", self._bell)), 1)
+        self._head = self._settled = 0
+        """How many completions were looked at, and of how many it is known whether they are of
+        sends that failed.
+        """
+        self._held = self._held_before = 0
+        """Buffers that this round has filled, and those of the round before."""
+        self._under_way = [0] * MOST_AT_FIRST
+        """How many things are under way, by descriptors."""
+        self._rest: deque[tuple[int, int, int, Any]] = deque()
+        """Completions that are to be served: what they are of, the result, the flags, and the
+        bytes, where those are not in their buffer any more.
+        """
+        self._odd: set[int] = set()
+        """The descriptors of those."""
+        self._dying: set[int] = set()
+        """Descriptors that the last completion closes."""
+        self._polls: dict[int, tuple[int, int]] = {}
+        """By descriptors, which poll is of now, and the mask that it was asked for with."""
+        self._serial = 0
+        self._names: dict[Address, tuple[int, int, bytearray]] = {}
+        self._ended: list[Any] = []
+        self._received: set[int] = set()
+        """What is to be looked at once more: transports, and descriptors."""
+        self._look: Any = None
+        self._unpack = struct.Struct("<QiI").iter_unpack
+        reactor.addReader(self)
+
+    def fileno(self) -> int:
+        """The descriptor that becomes readable."""
+        return self._bell
+
+    def logPrefix(self) -> str:
+        """The name of this reader in the reactor's log context."""
+        return "io_uring"
+
+    # What channels ask for
+
+    def receive(self, fd: int, channel: Any, most: int = 0) -> None:
+        """Deliver to the channel what comes, until it is cancelled or the peer ends.
+
+        :param most: deliver only once, and so many bytes at most.
+        """
+        self._channels[fd] = channel
+        try:
+            self._under_way[fd] += 1
+        except IndexError:
+            self._make_room(fd)
+        self._ring.put(RECEIVE_ONCE if most else RECEIVE, fd, 0, 0, most, 0, fd << 3 | RECEIVED)
+        if not self._running:
+            self._hand_over()
+
+    def cancel_receive(self, fd: int) -> None:
+        """Deliver no more; `receive_ended` follows."""
+        self._ring.put(CANCEL, -1, 0, fd << 3 | RECEIVED, 0, 0, CANCELLED)
+        if not self._running:
+            self._hand_over()
+
+    def connect(self, fd: int, channel: Any, address: Address) -> None:
+        """Connect a socket; `connect_done` follows."""
+        self._channels[fd] = channel
+        length, place, _ = self._names.get(address) or self._name_of(address)
+        self._put(OP_CONNECT, fd, length, place, 0, fd << 3 | CONNECTED)
+
+    def await_room(self, fd: int, channel: Any) -> None:
+        """Tell the channel once, by `ready`, that the socket takes bytes, or has failed."""
+        self._channels[fd] = channel
+        self._put(OP_POLL_ADD, fd, 0, 0, select.EPOLLOUT, fd << 3 | ROOM)
+
+    def register(self, fd: int, channel: Any, mask: int) -> None:
+        """Watch a descriptor as an epoll set does; its readiness of this moment is reported too."""
+        self._channels[fd] = channel
+        self._serial = self._serial + 1 & (1 << 64 - SERIAL) - 1
+        self._polls[fd] = self._serial, mask
+        self._poll(fd)
+
+    def _poll(self, fd: int) -> None:
+        serial, mask = self._polls[fd]
+        known = serial << SERIAL | fd << 3 | POLLED
+        several = POLL_ADD_MULTI if mask & select.EPOLLET else 0
+        self._put(OP_POLL_ADD, fd, 0, 0, mask & 0xFFFF, known, several)
+
+    def leave_poll(self, fd: int) -> None:
+        """Watch a descriptor no more; nothing of that is reported after this."""
+        serial, _ = self._polls.pop(fd)
+        known = fd << 3 | POLLED | serial << SERIAL
+        self._ring.put(CANCEL, -1, 0, known, 0, 0, CANCELLED)
+        if not self._running:
+            self._hand_over()
+
+    def unregister(self, fd: int) -> None:
+        """Stop whatever is under way with a descriptor that stays open, now."""
+        self._channels[fd] = GONE
+        self.settle(fd)
+
+    def settle(self, fd: int) -> None:
+        """Let the channel have all that was completed for it, and nothing more be under way."""
+        self._polls.pop(fd, None)
+        self._end_all_of(fd)
+        if fd in self._odd:
+            rest = tuple(self._rest)
+            self._rest.clear()
+            self._rest.extend(each for each in rest if each[0] >> 3 & DESCRIPTOR != fd)
+            for each in rest:
+                if each[0] >> 3 & DESCRIPTOR == fd:
+                    self._serve(*each)
+
+    def close(self, fd: int) -> None:
+        """Close a descriptor once the events in hand are served, and nothing is under way."""
+        self._channels[fd] = GONE
+        self._polls.pop(fd, None)
+        self._closing.append(fd)
+        if not self._running:
+            self._wake()
+
+    def watch_ended(self, transport: Any) -> None:
+        """The peer of this one has ended: if that is all for a while, hear of a reset."""
+        self._ended.append(transport)
+        self._look_soon()
+
+    def _look_soon(self) -> None:
+        if self._look is None:
+            self._look = self._reactor.callLater(LOOK, self._look_again)
+
+    def _look_again(self) -> None:
+        self._look = None
+        ended, self._ended = self._ended, []
+        for transport in ended:
+            transport.watch_for_reset()
+        received, self._received = self._received, set()
+        poll = select.poll()
+        for fd in received:
+            if fd in self._channels:
+                poll.register(fd, ENDS)
+        for fd, _ in poll.poll(0):
+            self._channels[fd].receive_anew()
+
+    def _put(
+        self, what: int, fd: int, offset: int, place: int, flags: int, known: int, length: int = 0
+    ) -> None:
+        try:
+            self._under_way[fd] += 1
+        except IndexError:
+            self._make_room(fd)
+        self._ring.put(what, fd, offset, place, length, flags, known)
+        if not self._running:
+            self._hand_over()
+
+    def _make_room(self, fd: int) -> None:
+        """The first thing is under way with a greater descriptor than ever."""
+        self._under_way += [0] * (2 * fd - len(self._under_way))
+        self._under_way[fd] += 1
+
+    def _hand_over(self) -> None:
+        """Outside of a round nobody else would do it soon."""
+        self._ring.submit()
+        if self._has_more():
+            self._wake()
+
+    def _name_of(self, address: Address) -> tuple[int, int, bytearray]:
+        host, port = address.sockaddr
+        if address.family == socket.AF_INET:
+            name = struct.pack("=H", address.family) + struct.pack("!H", port)
+            name += socket.inet_pton(address.family, host) + bytes(8)
+        else:
+            name = bytes(sockaddr_in6(host, port))
+        if len(self._names) >= MOST_NAMES:
+            self._ring.submit()  # what stands in the queue refers to them
+            self._names.clear()
+        memory = bytearray(name)
+        found = self._names[address] = len(name), address_of(memory), memory
+        return found
+
+    # Rounds
+
+    def doRead(self) -> None:
+        """Serve what is ready, and what becomes ready soon after."""
+        with suppress(BlockingIOError):
+            os.eventfd_read(self._bell)
+        self._work()
+
+    def _woken(self) -> None:
+        self._wakeup = None
+        self._work()
+
+    def _work(self) -> None:
+        ring, words = self._ring, self._ring.words
+        words[ring.cq_flags] = CQ_EVENTFD_DISABLED
+        leave = self.until = self._now() + STAY
+        wait = 0.0
+        self._running = True
+        while True:
+            if wait:
+                ring.wait(wait)
+            else:
+                ring.exchange()
+            count = self._take()
+            # One call works off some twenty completions: behind these may be messages.
+            while count < EVENTS and words[ring.sq_flags] & SQ_TASKRUN:
+                ring.exchange()
+                count += self._take()
+            self.turn += 1
+            if self._rest or self._again or self._closing:
+                self._settle()
+                self._serve_rest()
+                self._serve_again()
+                self.until = leave
+                if self._closing:
+                    self._close_all()
+            if self._held_before:
+                self._buffers.give_back(self._held_before)
+            self._held_before, self._held = self._held, 0
+            if self._rest or self._again or words[ring.sq_flags] & SQ_TASKRUN:
+                wait = 0.0
+            elif not self._worth_waiting(count, wait):
+                break
+            else:
+                wait = LINGER
+            if self._now() > leave:
+                break
+        self._leave()
+
+    def _leave(self) -> None:
+        ring, words = self._ring, self._ring.words
+        words[ring.cq_flags] = 0
+        # A call to the kernel between this store and the look below: no processor changes the order
+        # of the two.
+        ring.exchange()
+        self._settle()
+        if self._held_before:
+            self._buffers.give_back(self._held_before)
+            self._held_before = 0
+        ring.submit()  # what sends that failed have asked for
+        self._running = False
+        if self._stopping:
+            self._stop()
+        elif self._rest or self._again or self._closing or self._has_more():
+            self._wake()
+
+    def _has_more(self) -> bool:
+        """Whether the kernel has something that it may have told of already."""
+        ring, words = self._ring, self._ring.words
+        return (
+            bool(words[ring.sq_flags] & (SQ_TASKRUN | SQ_CQ_OVERFLOW))
+            or words[ring.cq_tail] != self._head & 0xFFFFFFFF
+        )
+
+    def _take(self) -> int:
+        """Look at all completions: send on what only has to be sent on, keep the others for later;
+        how many there are.
+
+        All stands in one loop, and entries are written here, because of what a call costs, once for
+        each message.
+        """
+        ring, channels, odd, rest = self._ring, self._channels, self._odd, self._rest
+        words, cqes, room = ring.words, ring.cqes, ring.room
+        pack, sqes, last = ring.pack, ring.sqes, ring.entries - 1
+        places, size = self._buffers.places, self.size
+        head = first = self._head
+        tail: int = head + (words[ring.cq_tail] - head & 0xFFFFFFFF)
+        settled, self._settled = self._settled, max(self._settled, tail)
+        held = 0
+        sent: dict[int, int] = {}
+        put, full = ring.tail, ring.limit
+        while head != tail:
+            is_settled = head < settled
+            start = head & (room - 1)
+            end = start + min((settled if is_settled else tail) - head, room - start)
+            head += end - start
+            for known, result, flags in self._unpack(cqes[start << 4 : end << 4]):
+                if not known & 7:
+                    fd = known >> 3
+                    if flags & GOES_ON == GOES_ON and fd not in odd:
+                        channel = channels[fd]
+                        onto = channel._onto
+                        if (
+                            onto is not None
+                            and onto._out is None
+                            and not channel._paused
+                            and channel._pump is None
+                        ):
+                            to = onto.fd
+                            if to in sent or put == full:
+                                ring.tail = put
+                                self._settle()
+                                self._received.update(sent.values())
+                                sent.clear()
+                                put, full = ring.tail, ring.limit
+                            if onto._out is None and not channel._paused:
+                                held += 1
+                                sent[to] = fd
+                                channel._protocol.bytes += result
+                                at = put & last
+                                place = places[flags >> 16]
+                                pack(sqes, at << 6, SEND, to, 0, place, result, NOW, at << 3 | SENT)
+                                put += 1
+                                if result == size:
+                                    ring.tail = put
+                                    channel.filled()
+                                    put, full = ring.tail, ring.limit
+                                continue
+                    if flags & CQE_BUFFER:
+                        held += 1
+                elif known & 7 == SENT:
+                    if not is_settled:
+                        ring.tail = put
+                        self._send_failed(known >> 3, result)
+                        put, full = ring.tail, ring.limit
+                    continue
+                elif known & 7 == CANCELLED:
+                    continue
+                else:
+                    fd = known >> 3 & DESCRIPTOR
+                odd.add(fd)
+                rest.append((known, result, flags, None))
+        ring.tail = put
+        if sent:
+            self._received.update(sent.values())
+            self._look_soon()
+        self._head = head
+        words[ring.cq_head] = head & 0xFFFFFFFF
+        self._held += held
+        return tail - first
+
+    def _settle(self) -> None:
+        """Let the kernel send what was put, and look which of the sends failed."""
+        ring = self._ring
+        ring.submit()
+        head = self._settled
+        tail = head + (ring.words[ring.cq_tail] - head & 0xFFFFFFFF)
+        while head != tail:
+            at = (head & (ring.room - 1)) << 4
+            for known, result, _ in self._unpack(ring.cqes[at : at + 16]):
+                if known & 7 == SENT:
+                    self._send_failed(known >> 3, result)
+            head += 1
+        self._settled = head
+
+    def _send_failed(self, entry: int, result: int) -> None:
+        """The kernel took only so many bytes of what this entry says, or none by an error."""
+        _, fd, _, place, length, *_ = self._ring.unpack(self._ring.sqes, entry << 6)
+        channel = self._channels[fd]
+        if channel is not GONE:
+            start = place - self._buffers.places[0]
+            taken = 0 if result == -errno.EAGAIN else result
+            left = self._buffers.view[start + max(taken, 0) : start + length]
+            try:
+                channel.send_failed(left, taken < 0)
+            except BaseException:
+                self._fail(channel)
+
+    def _serve_rest(self) -> None:
+        """Serve some of what messages go before."""
+        rest = self._rest
+        if not rest:
+            return
+        self.until = self._now() + SLICE
+        number = 0
+        while rest:
+            self._serve(*rest.popleft())
+            number += 1
+            if not number % EVERY and self.is_over():
+                break
+        self._odd.clear()
+        if rest:
+            self._keep()
+
+    def _keep(self) -> None:
+        """What is left waits for the next round; its buffers do not."""
+        rest = tuple(self._rest)
+        self._rest.clear()
+        for known, result, flags, data in rest:
+            kept = self._copied(known, flags, result) if data is None else data
+            self._rest.append((known, result, flags, kept))
+            self._odd.add(known >> 3 & DESCRIPTOR)
+
+    def _copied(self, known: int, flags: int, result: int) -> bytes:
+        if known & 7 != RECEIVED or not flags & CQE_BUFFER:
+            return b""
+        start = (flags >> 16) * self.size
+        return bytes(self._buffers.view[start : start + result])
+
+    def _serve(self, known: int, result: int, flags: int, data: Any) -> None:
+        """A completion, for its channel."""
+        kind, fd = known & 7, known >> 3 & DESCRIPTOR
+        channel = self._channels[fd]
+        if not flags & CQE_MORE:
+            left = self._under_way[fd] = self._under_way[fd] - 1
+            if not left and fd in self._dying:
+                self._dying.discard(fd)
+                del self._channels[fd]
+                os.close(fd)
+                return
+        try:
+            if kind == RECEIVED:
+                if result > 0:
+                    if data is None:
+                        start = (flags >> 16) * self.size
+                        data = self._buffers.view[start : start + result]
+                    else:
+                        data = memoryview(data)
+                    channel.received(data)
+                    self._received.add(fd)
+                    self._look_soon()
+                if not flags & CQE_MORE:
+                    channel.receive_ended(result)
+            elif kind == POLLED:
+                self._polled(fd, channel, known >> SERIAL, result, flags)
+            elif kind == CONNECTED:
+                channel.connect_done(result)
+            else:
+                channel.ready(select.EPOLLOUT if result < 0 else result)
+        except BaseException:
+            self._fail(channel)
+
+    def _polled(self, fd: int, channel: Any, serial: int, result: int, flags: int) -> None:
+        asked = self._polls.get(fd)
+        if asked is None or asked[0] != serial:
+            return  # it is of one that was left
+        if result < 0 or asked[1] & select.EPOLLONESHOT:
+            del self._polls[fd]
+        channel.ready(result if result > 0 else select.EPOLLERR)
+        if not flags & CQE_MORE and self._polls.get(fd) == asked:
+            self._poll(fd)
+
+    # Ends
+
+    def _close_all(self) -> None:
+        closing, self._closing = self._closing, []
+        for fd in closing:
+            if fd < len(self._under_way) and self._under_way[fd]:
+                self._ring.put(CANCEL, fd, 0, 0, 0, CANCEL_ALL | CANCEL_FD, CANCELLED)
+                self._dying.add(fd)
+            else:
+                del self._channels[fd]
+                os.close(fd)
+
+    def _end_all_of(self, fd: int) -> None:
+        """Cancel whatever is under way with a descriptor, and let it end."""
+        if not self._is_under_way(fd):
+            return
+        self._settle()
+        self._ring.put(CANCEL, fd, 0, 0, 0, CANCEL_ALL | CANCEL_FD, CANCELLED)
+        for _ in range(MOST_WAITS):
+            self._ring.exchange()
+            self._take_for_later()
+            if not self._still_under_way(fd):
+                return
+
+    def _take_for_later(self) -> None:
+        """Keep all completions, with their bytes, for they are not to be served here."""
+        self._settle()
+        ring = self._ring
+        for at in range(self._head, self._settled):
+            place = (at & (ring.room - 1)) << 4
+            for known, result, flags in self._unpack(ring.cqes[place : place + 16]):
+                if known & 7 in (SENT, CANCELLED):
+                    continue
+                if flags & CQE_BUFFER and known & 7 == RECEIVED:
+                    self._held += 1
+                data = self._copied(known, flags, result)
+                self._rest.append((known, result, flags, data))
+                self._odd.add(known >> 3 & DESCRIPTOR)
+        self._head = self._settled
+        ring.words[ring.cq_head] = self._head & 0xFFFFFFFF
+        if not self._running:
+            self._buffers.give_back(self._held_before + self._held)
+            self._held_before = self._held = 0
+            self._wake()
+
+    def _still_under_way(self, fd: int) -> bool:
+        """Whether something is, beside what waits to be served."""
+        ended = sum(
+            not flags & CQE_MORE and known >> 3 & DESCRIPTOR == fd
+            for known, _, flags, _ in self._rest
+        )
+        return self._under_way[fd] > ended
+
+    def _is_under_way(self, fd: int) -> bool:
+        return fd < len(self._under_way) and self._under_way[fd] > 0
+
+    def _stop_channels(self) -> None:
+        super()._stop_channels()
+        self._running = True
+        for _ in range(MOST_WAITS):
+            if not self._dying:
+                break
+            self._ring.exchange()
+            self._take()
+            self._settle()
+            while self._rest:
+                self._serve(*self._rest.popleft())
+            self._close_all()
+        self._running = False
+
+    def _close_set(self) -> None:
+        if self._look is not None:
+            self._look.cancel()
+            self._look = None
+        self._ring.close()
+        os.close(self._bell)
+
+
+def sockaddr_in6(host: str, port: int) -> bytes:
+    """`sockaddr_in6` of netinet/in.h; the host may name its zone."""
+    info = socket.getaddrinfo(
+        host, port, socket.AF_INET6, socket.SOCK_STREAM, 0, socket.AI_NUMERICHOST
+    )
+    host, port, flow, scope = info[0][4]  # type: ignore[misc]
+    return (
+        struct.pack("=H", socket.AF_INET6)
+        + struct.pack("!HI", port, flow)
+        + socket.inet_pton(socket.AF_INET6, str(host).partition("%")[0])
+        + struct.pack("=I", scope)
+    )

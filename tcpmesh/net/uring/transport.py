@@ -1,0 +1,247 @@
+"""The transport of the io_uring network.
+
+Theory of operation.  It is an `EpollTransport` that has its bytes brought: the kernel receives into
+a buffer, and the poller delivers them (`received`), or sends them on at once where nobody wants to
+see them.  All that is not plain receiving is as there: writing, half-close, close, reset.
+
+A pause cancels what is under way; what arrives until that is so is kept, and delivered before all
+else on resume.  So are the end and a reset.
+
+Bulk is moved by a pump, which reads by itself (`tcpmesh.net.epoll.splice`): while one is at work
+nothing is received, and the descriptor is watched as in an epoll set.
+"""
+
+from __future__ import annotations
+
+import errno
+from socket import AF_UNIX
+from typing import Any
+
+from tcpmesh.net.epoll.pushback import PushbackBuffer
+from tcpmesh.net.epoll.resources import EpollResources
+from tcpmesh.net.epoll.transport import READS, EpollTransport
+from tcpmesh.net.epoll.writing import LOST
+
+MOST_ROUNDS = 2
+"""Full buffers are in a row where no more rounds than these lie between one and the next."""
+
+GOES_ON = frozenset((-errno.ENOBUFS, -errno.ECANCELED, -errno.EINTR, -errno.EAGAIN))
+"""Results that say nothing of the peer."""
+
+
+class UringTransport(EpollTransport):
+    """A connected socket whose bytes the ring receives."""
+
+    __slots__ = (
+        "_awaits_room",
+        "_ending",
+        "_filled",
+        "_filled_in",
+        "_is_cancelled",
+        "_is_receiving",
+    )
+
+    _poller: Any
+
+    def __init__(
+        self, network: EpollResources, fd: int, family: int, peer: Any, registered: bool
+    ) -> None:
+        super().__init__(network, fd, family, peer, False)
+        self._is_receiving = self._is_cancelled = self._awaits_room = False
+        self._filled = self._filled_in = 0
+        """Bytes of full buffers in a row, and the round of the last of them."""
+        self._ending: int | None = None
+        """How receiving ended while the protocol wanted a pause."""
+
+    def start(self) -> None:
+        """Begin to deliver events, unless the protocol has paused the transport already."""
+        if not self._paused and self.fd >= 0:
+            self._read_on()
+
+    @property
+    def read_size(self) -> int:
+        """At most so many bytes are delivered in one call, 1 to 262144."""
+        return len(self._iov[0])
+
+    @read_size.setter
+    def read_size(self, size: int) -> None:
+        before = self._most()
+        self._iov = self._network.iov_of(size)
+        if self._is_receiving and self._most() != before:
+            self._cancel()
+
+    def _most(self) -> int:
+        """Bytes to ask for at once, and then no more before these were delivered; 0 where it need
+        not be known how many come.
+        """
+        size, most = self.read_size, self._poller.size
+        return min(size, most) if size < most or self._family == AF_UNIX else 0
+
+    # What the poller delivers
+
+    def received(self, data: memoryview) -> None:
+        """Bytes came; they are the caller's again after this call."""
+        if len(data) == self._poller.size:
+            self.filled()
+        if self._paused or self._pump is not None:
+            self._keep(data)
+            return
+        while True:
+            size = self.read_size
+            self._receive(data[:size])
+            data = data[size:]
+            if not data:
+                return
+            if self.fd < 0:
+                return
+            if self._paused or self._pump is not None:
+                self._keep(data)
+                return
+
+    def _keep(self, data: memoryview) -> None:
+        """For later: behind what was kept or given back before."""
+        if isinstance(self._pump, PushbackBuffer):
+            self._pump.data += data
+        else:
+            self._pump = PushbackBuffer(data)
+            self._readable = True
+
+    def receive_ended(self, result: int) -> None:
+        """Nothing more will be received: the peer has ended or reset, or it was cancelled, or the
+        kernel wants to be asked anew.
+        """
+        self._is_receiving = self._is_cancelled = False
+        if result > 0 or result in GOES_ON:
+            if self._is_bulk:
+                self._go_over_to_pump()
+            elif not self._paused:
+                self._read_on()
+        elif self._paused or self._pump is not None:
+            self._ending = result
+            self._readable = True
+        else:
+            self._end(result)
+
+    def _end(self, result: int) -> None:
+        self._ending = None
+        if result < 0:
+            self._close(LOST)
+            self._report_lost()
+        else:
+            self._end_of_stream()
+            if self.fd >= 0:
+                self._poller.watch_ended(self)
+
+    def filled(self) -> None:
+        """A whole buffer was received."""
+        turn, size = self._poller.turn, self._poller.size
+        self._filled = size + (self._filled if turn - self._filled_in <= MOST_ROUNDS else 0)
+        self._filled_in = turn
+        if self._is_bulk:
+            self._cancel()
+
+    @property
+    def _is_bulk(self) -> bool:
+        """Whether as many bytes came as an `EpollTransport` reads before it takes a pump."""
+        return self._filled >= READS * len(self._network.iov[0])
+
+    def send_failed(self, left: memoryview, is_broken: bool) -> None:
+        """Of what the poller sent this was not taken."""
+        if is_broken:
+            self.dropped += len(left)
+            self._write_failed()
+        else:
+            self._out = bytearray(left)
+            self._pushed_back()
+
+    # Reading
+
+    def _read_on(self) -> None:
+        if self._registered or self._pump is not None or self._ending is not None:
+            if self._readable:
+                self._poller.again(self)
+        elif not self._is_receiving and not self._eof and self.fd >= 0:
+            self._is_receiving = True
+            self._poller.receive(self.fd, self, self._most())
+
+    def receive_anew(self) -> None:
+        """There is an end that the kernel may have missed."""
+        if self._is_receiving:
+            self._cancel()
+
+    def _cancel(self) -> None:
+        if self._is_receiving and not self._is_cancelled and self.fd >= 0:
+            self._is_cancelled = True
+            self._poller.cancel_receive(self.fd)
+
+    def pauseProducing(self) -> None:
+        """Read no more until resumed."""
+        super().pauseProducing()
+        if self._paused:
+            self._cancel()
+
+    def ready(self, mask: int) -> None:
+        """The descriptor is watched, and the kernel reported these epoll events."""
+        if self._registered:
+            super().ready(mask)
+            if (
+                self._pump is None
+                and not (self._readable or self._paused or self._eof or self._hangup)
+                and self.fd >= 0
+            ):
+                self._go_back_to_receiving()
+            return
+        self._awaits_room = False
+        if self._out:
+            self._flush()
+        if self._out:
+            self._await_room()
+
+    def ready_again(self) -> None:
+        """What was put off: report the end, go on reading, or ask a pull producer for more."""
+        if self._registered or self._reason is not None:
+            super().ready_again()
+            return
+        if not self._paused and self.fd >= 0:
+            if isinstance(self._pump, PushbackBuffer):
+                self._deliver_again(self._pump)
+            elif self._ending is not None:
+                self._end(self._ending)
+            else:
+                self._readable = False
+                self._read_on()
+        if self._producer is not None and not self._streaming and not self._out:
+            self._pull()
+
+    def _await_room(self) -> None:
+        if not self._registered and not self._awaits_room and self.fd >= 0:
+            self._awaits_room = True
+            self._poller.await_room(self.fd, self)
+
+    def watch_for_reset(self) -> None:
+        """Some time after the end of what the peer sends."""
+        if self.fd >= 0 and not self._registered:
+            self._register()
+
+    def _go_over_to_pump(self) -> None:
+        self._filled = 0
+        self._register()
+        self._readable = True
+        if self._pump is None and not self._paused:
+            self._start_pump()
+            self._poller.again(self)
+
+    def _go_back_to_receiving(self) -> None:
+        self._registered = False
+        self._poller.leave_poll(self.fd)
+        if self._out:
+            self._await_room()
+        self._read_on()
+
+    # Moving to another network
+
+    def _detach(self) -> None:
+        self._paused = True
+        self._poller.settle(self.fd)
+        self._poller.unregister(self.fd)
+        self._registered = False

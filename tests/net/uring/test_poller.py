@@ -1,0 +1,473 @@
+"""How the ring shares its rounds among connections, and keeps their bytes."""
+
+from __future__ import annotations
+
+import errno
+import gc
+import os
+import select
+import socket
+import sys
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from twisted.internet.testing import MemoryReactorClock
+from twisted.trial.unittest import SynchronousTestCase
+
+from tcpmesh.values.address import Address
+from tests.net.uring.available import uring
+from tests.turns import turn
+
+COST = 0.0005
+"""Seconds that serving a completion takes."""
+
+
+class Counting:
+    """What bytes are counted by that nobody wants to see."""
+
+    bytes = 0
+
+
+class Serving:
+    """One end of a connection, which notes what it is served and how long that took."""
+
+    def __init__(self, name: str, tests: PollerTests, fd: int) -> None:
+        self.name = name
+        self.fd = fd
+        self.data = b""
+        self.unsent = b""
+        self.results: list[int] = []
+        self._tests = tests
+        # What the poller looks at.
+        self._protocol = Counting()
+        self._onto: Serving | None = None
+        self._out: bytes | None = None
+        self._paused = False
+        self._pump: object = None
+
+    def received(self, data: memoryview) -> None:
+        """Bytes that could not just be sent on."""
+        self.data += bytes(data)
+        self._tests.serve(self.name)
+
+    def receive_ended(self, result: int) -> None:
+        """No more will come."""
+        self.results.append(result)
+        self._tests.serve(f"{self.name} ended")
+
+    def connect_done(self, result: int) -> None:
+        """An attempt to connect has come to an end."""
+        self.results.append(result)
+
+    def send_failed(self, left: memoryview, is_broken: bool) -> None:
+        """Bytes that were sent on were not taken."""
+        self.unsent += bytes(left)
+        self._out = self.unsent
+        self._tests.serve(f"{self.name} {'broken' if is_broken else 'full'}")
+
+    def filled(self) -> None:
+        """A whole buffer was sent on."""
+
+    def receive_anew(self) -> None:
+        """The kernel may have missed its end."""
+        self._tests.poller.cancel_receive(self.fd)
+
+    def ready(self, mask: int) -> None:
+        """The kernel reported these epoll events."""
+        self._tests.serve(f"{self.name} {mask:x}")
+
+    def ready_again(self) -> None:
+        """The poller has come to what was put off."""
+        self._tests.serve(f"{self.name} again")
+
+    def failed(self) -> None:
+        """It has raised."""
+        self._tests.served.append(f"{self.name} failed")
+
+    def stop(self) -> None:
+        """The poller stops."""
+        self._tests.poller.close(self.fd)
+
+
+@uring
+class PollerTests(SynchronousTestCase):
+    """A ring whose channels take half a millisecond for whatever they do."""
+
+    def setUp(self) -> None:
+        """A ring, on a reactor and a clock that stand still by themselves."""
+        from tcpmesh.net.uring.poller import UringPoller
+
+        self.time = 0.0
+        self.served: list[str] = []
+        self.acts: dict[str, Callable[[], object]] = {}
+        """What is done when something is served."""
+        self.reactor = MemoryReactorClock()
+        gc.collect()
+        self.before = set(os.listdir("/proc/self/fd"))
+        self.poller: Any = UringPoller(self.reactor, lambda: self.time)
+        self.addCleanup(self.poller.stop)
+
+    def serve(self, what: str) -> None:
+        """A channel does something."""
+        self.served.append(what)
+        self.time += COST
+        self.acts.pop(what, lambda: None)()
+
+    def connect(self, name: str) -> tuple[Serving, socket.socket]:
+        """A channel that receives, and its peer."""
+        near, peer = socket.socketpair()
+        self.addCleanup(peer.close)
+        near.setblocking(False)
+        channel = Serving(name, self, near.detach())
+        self.poller.receive(channel.fd, channel)
+        return channel, peer
+
+    def connect_many(self, count: int) -> list[tuple[Serving, socket.socket]]:
+        """Some of them, by numbers; the ring is at rest."""
+        connected = [self.connect(str(number)) for number in range(count)]
+        self.rest()
+        return connected
+
+    def relay(self, name: str) -> tuple[Serving, socket.socket, Serving, socket.socket]:
+        """Two channels of which what the first receives goes to the second, and their peers."""
+        source, speaker = self.connect(name)
+        sink, listener = self.connect(f"sink of {name}")
+        source._onto = sink
+        listener.setblocking(False)
+        return source, speaker, sink, listener
+
+    def turn(self) -> list[str]:
+        """What is served in one turn of the reactor."""
+        self.served.clear()
+        if all(each.getTime() > self.reactor.seconds() for each in self.reactor.calls):
+            self.poller.doRead()
+        turn(self.reactor)
+        return list(self.served)
+
+    def rest(self) -> list[str]:
+        """Turns until nothing is to be done; what was served."""
+        served = []
+        while some := self.turn():
+            served += some
+        return served
+
+    def test_passed_on(self) -> None:
+        """What nobody wants to see goes to the other side, in its order, and is counted."""
+        source, speaker, _, listener = self.relay("talker")
+        for number in range(50):
+            speaker.send(b"message %d " % number)
+        speaker.send(bytes(100_000))
+        self.assertEqual([], self.turn())
+        expected = b"".join(b"message %d " % number for number in range(50)) + bytes(100_000)
+        self.assertEqual(expected, listener.recv(1 << 20))
+        self.assertEqual(len(expected), source._protocol.bytes)
+
+    def test_full_sink(self) -> None:
+        """Of what the other side does not take, the rest is given back, from the first byte that it
+        lacks, and what comes after that goes through the protocol.
+        """
+        source, speaker, sink, listener = self.relay("talker")
+        sent = got = b""
+        speaker.setblocking(False)
+        number = 0
+        while sink._out is None:
+            piece = number.to_bytes(4, "big") * 1000
+            number += 1
+            sent += piece[: speaker.send(piece)]
+            self.turn()
+        sent += b"behind"
+        listener.setblocking(False)
+        speaker.setblocking(True)
+        speaker.send(b"behind")
+        self.turn()
+        while True:
+            try:
+                got += listener.recv(1 << 20)
+            except BlockingIOError:
+                break
+        self.assertEqual(sent, got + sink.unsent + source.data)
+        self.assertTrue(sink.unsent.startswith(sent[len(got) : len(got) + 10]))
+        self.assertTrue(source.data.endswith(b"behind"))
+
+    def test_broken_sink(self) -> None:
+        """What cannot be sent because the other side is gone is given back as that; the next round
+        goes on.
+        """
+        _, speaker, sink, listener = self.relay("talker")
+        _, other, _, heard = self.relay("other")
+        listener.close()
+        self.rest()
+        speaker.send(b"hello")
+        other.send(b"hello")
+        self.assertEqual(["sink of talker broken"], self.turn())
+        self.assertEqual(b"hello", sink.unsent)
+        self.assertEqual(b"hello", heard.recv(10))
+
+    def test_failing_sink(self) -> None:
+        """A channel that raises when it is told of that fails, and others are served."""
+        _, speaker, _, listener = self.relay("talker")
+        _, other, _, heard = self.relay("other")
+        listener.close()
+        self.rest()
+        self.acts["sink of talker broken"] = sys.exit
+        speaker.send(b"hello")
+        other.send(b"hello")
+        self.assertEqual(["sink of talker broken", "sink of talker failed"], self.turn())
+        self.assertEqual(b"hello", heard.recv(10))
+        self.assertEqual(1, len(self.flushLoggedErrors(SystemExit)))
+
+    def test_end_after_bytes(self) -> None:
+        """Where bytes and the end came together, the end is told when the bytes were sent on."""
+        source, speaker, sink, listener = self.relay("talker")
+        self.acts["talker ended"] = lambda: os.write(sink.fd, b"after")
+        speaker.send(b"hello ")
+        speaker.close()
+        self.assertEqual(["talker ended"], self.turn())
+        self.assertEqual(b"hello after", listener.recv(100))
+        self.assertEqual([0], source.results)
+
+    def test_reset_that_the_kernel_missed(self) -> None:
+        """A reset that came with bytes for many buffers, of which the kernel tells no more once
+        somebody has written in vain, is told soon, however silent all is.
+        """
+        from tcpmesh.net.uring.poller import UringPoller
+
+        self.poller = UringPoller(self.reactor, lambda: self.time, size=64)
+        self.addCleanup(self.poller.stop)
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            peer = socket.create_connection(server.getsockname())
+            near, _ = server.accept()
+        near.setblocking(False)
+        channel = Serving("0", self, near.detach())
+        os.write(channel.fd, b"what the peer does not read")
+        select.select([peer], [], [])
+        peer.send(bytes(6400))
+        peer.close()
+        self.assertRaises(ConnectionResetError, os.write, channel.fd, b"in vain")
+        self.acts["0 ended"] = lambda: (
+            channel.results == [-errno.ECANCELED] and self.poller.receive(channel.fd, channel)
+        )
+        self.poller.receive(channel.fd, channel)
+        self.rest()
+        self.reactor.advance(1)
+        self.rest()
+        self.assertEqual(bytes(6400), channel.data)
+        self.assertEqual(0, channel.results[-1])
+
+    def test_more_than_buffers(self) -> None:
+        """More bytes than there are buffers for arrive all, in their order: who gets none asks
+        anew.
+        """
+        from tcpmesh.net.uring.poller import BUFFERS
+
+        connected = self.connect_many(BUFFERS + 100)
+        for number, (channel, peer) in enumerate(connected):
+            self.acts[f"{channel.name} ended"] = partial(self.poller.receive, channel.fd, channel)
+            peer.send(b"hello %d" % number)
+        for _ in range(BUFFERS):
+            self.turn()
+        for number, (channel, _) in enumerate(connected):
+            self.assertEqual(b"hello %d" % number, channel.data)
+            self.assertLessEqual(set(channel.results), {-errno.ENOBUFS})
+
+    def test_failure(self) -> None:
+        """A channel that raises, be it no `Exception`, fails; the others are served in that turn,
+        and in those after it.
+        """
+        (_, first), (_, second) = self.connect_many(2)
+        for failing in ("0", "1"):
+            self.acts[failing] = sys.exit
+            first.send(b"x")
+            second.send(b"x")
+            served = self.turn()
+            self.assertEqual({"0", "1", f"{failing} failed"}, set(served))
+            self.assertEqual(1, len(self.flushLoggedErrors(SystemExit)))
+
+    def test_messages_first(self) -> None:
+        """Where a hundred clients leave at once, a message that came after them all waits for none
+        of them.
+        """
+        connected = self.connect_many(100)
+        _, talker, _, listener = self.relay("talker")
+        self.rest()
+        for _, peer in connected:
+            peer.close()
+        talker.send(b"hello")
+        self.acts["0 ended"] = lambda: self.assertEqual(b"hello", listener.recv(10))
+        self.assertIn("0 ended", self.turn())
+
+    def test_a_turn_is_short(self) -> None:
+        """Turns end after some milliseconds, though four hundred clients send and leave at once:
+        all are served in turns to come, in their order, and no byte is lost or another's.
+        """
+        connected = self.connect_many(400)
+        for channel, peer in connected:
+            peer.send(channel.name.encode())
+            peer.close()
+        served = []
+        while some := self.turn():
+            self.assertLess(len(some), 50)
+            served += some
+        expected = [name for each, _ in connected for name in (each.name, f"{each.name} ended")]
+        self.assertEqual(sorted(expected), sorted(served))
+        self.assertEqual(expected[::2], [each for each in served if "ended" not in each])
+        for channel, _ in connected:
+            self.assertEqual(channel.name.encode(), channel.data)
+
+    def test_bytes_behind_what_waits(self) -> None:
+        """What comes while earlier bytes of the same connection wait for their turn is delivered
+        behind them.
+        """
+        connected = self.connect_many(200)
+        for _, peer in connected:
+            peer.send(b"one ")
+        self.turn()
+        for _, peer in connected:
+            peer.send(b"two")
+        self.rest()
+        self.assertEqual({b"one two"}, {each.data for each, _ in connected})
+
+    def test_put_off(self) -> None:
+        """What hundreds of channels have put off is done a little in each turn, in order, and what
+        is put off meanwhile comes behind it.
+        """
+        channels = [Serving(str(number), self, -1) for number in range(300)]
+        self.acts["0 again"] = lambda: self.poller.again(Serving("late", self, -1))
+        for channel in channels:
+            self.poller.again(channel)
+        served = []
+        while some := self.turn():
+            self.assertLess(len(some), 50)
+            served += some
+        self.assertEqual([*(f"{each.name} again" for each in channels), "late again"], served)
+
+    def test_close(self) -> None:
+        """A descriptor that is closed while it receives is really closed: its peer sees the end,
+        its number is free, and nothing more is served of it.
+        """
+        channel, peer = self.connect("0")
+        self.rest()
+        peer.send(b"too late")
+        self.poller.close(channel.fd)
+        self.assertEqual([], self.rest())
+        self.assertRaises(OSError, os.fstat, channel.fd)
+        self.assertEqual(b"", peer.recv(10))
+
+    def test_settle(self) -> None:
+        """Who takes a descriptor away gets all bytes that were received for it before, and the next
+        ones are in the socket; those of others are theirs, in order.
+        """
+        channel, peer = self.connect("0")
+        other, others_peer = self.connect("1")
+        self.rest()
+        for sock in (peer, others_peer):
+            sock.send(b"hello")
+        self.poller.settle(channel.fd)
+        received = channel.data
+        self.assertEqual([-errno.ECANCELED], channel.results)
+        peer.send(b" again")
+        others_peer.send(b" again")
+        self.poller.unregister(channel.fd)
+        self.rest()
+        self.assertEqual(b"hello again", other.data)
+        left = os.read(channel.fd, 100)
+        self.assertEqual(b"hello again", received + left)
+        os.close(channel.fd)
+
+    def test_settle_in_a_round(self) -> None:
+        """The same from within a round, while bytes of it wait to be served."""
+        connected = self.connect_many(30)
+        last, _ = connected[-1]
+        self.acts["0"] = lambda: self.poller.settle(last.fd)
+        for channel, peer in connected:
+            peer.send(channel.name.encode())
+        served = self.turn()
+        self.assertEqual(["0", "29", "29 ended"], served[:3])
+        self.rest()
+        for channel, _ in connected:
+            self.assertEqual(channel.name.encode(), channel.data)
+
+    def test_watched(self) -> None:
+        """A descriptor that is watched tells of each new readiness, or of the same as long as it
+        lasts, or once, as an epoll set does; and of nothing when it is not watched any more.
+        """
+        for mask, expected in (
+            (select.EPOLLIN | select.EPOLLET, [["0 1"], [], ["0 1"]]),
+            (select.EPOLLIN, [["0 1"], ["0 1"], ["0 1"]]),
+            (select.EPOLLIN | select.EPOLLONESHOT, [["0 1"], [], []]),
+        ):
+            near, peer = socket.socketpair()
+            self.addCleanup(near.close)
+            self.addCleanup(peer.close)
+            channel = Serving("0", self, near.fileno())
+            self.poller.register(channel.fd, channel, mask)
+            peer.send(b"x")
+            seen = [sorted(set(self.turn()))]
+            seen.append(sorted(set(self.turn())))
+            peer.send(b"x")
+            seen.append(sorted(set(self.turn())))
+            self.assertEqual(expected, seen)
+            self.poller.unregister(channel.fd)
+            peer.send(b"x")
+            self.assertEqual([], self.turn())
+
+    def test_wakes_the_reactor(self) -> None:
+        """What comes while nobody is in a round makes the descriptor readable, each time, and after
+        the round it is not.
+        """
+        _, peer = self.connect("0")
+        self.rest()
+        for _ in range(3):
+            self.assertEqual([], select.select([self.poller], [], [], 0)[0])
+            peer.send(b"x")
+            self.assertEqual([self.poller], select.select([self.poller], [], [], 5)[0])
+            self.assertEqual(["0"], self.turn())
+
+    def test_connect(self) -> None:
+        """Connecting gives what the system call would, for either family, however many addresses
+        there are.
+        """
+        from tcpmesh.net.uring import poller
+
+        self.patch(poller, "MOST_NAMES", 2)
+        for host in ("127.0.0.1", "::1", "127.0.0.2", "127.0.0.3"):
+            address = Address(host)
+            with socket.create_server((host, 0), family=address.family) as server:
+                for port, expected in ((server.getsockname()[1], 0), (1, -errno.ECONNREFUSED)):
+                    sock = socket.socket(address.family)
+                    sock.setblocking(False)
+                    channel = Serving(host, self, sock.detach())
+                    self.poller.connect(channel.fd, channel, Address(host, port))
+                    while not channel.results:
+                        self.turn()
+                    self.assertEqual([expected], channel.results)
+                    self.poller.close(channel.fd)
+
+    def test_stop(self) -> None:
+        """A ring that is stopped while much is under way closes all, and itself."""
+        connected = self.connect_many(400)
+        for _, peer in connected[:200]:
+            peer.close()
+        self.turn()
+        self.poller.again(Serving("waits", self, -1))
+        self.assertTrue(self.poller.stop().called)
+        self.assertIn("waits again", self.served)
+        for channel, _ in connected:
+            self.assertRaises(OSError, os.fstat, channel.fd)
+        for _, peer in connected[200:]:
+            self.assertEqual(b"", peer.recv(1))
+            peer.close()
+        self.assertEqual(self.before, set(os.listdir("/proc/self/fd")))
+
+    def test_stop_in_a_round(self) -> None:
+        """Stopping from within a round closes all at its end."""
+        (first, peer), (second, other) = self.connect_many(2)
+        stopped: list[Any] = []
+        self.acts["0"] = lambda: stopped.append(self.poller.stop())
+        peer.send(b"x")
+        self.turn()
+        self.assertTrue(stopped[0].called)
+        for channel in (first, second):
+            self.assertRaises(OSError, os.fstat, channel.fd)
+        self.assertEqual(b"", other.recv(1))
