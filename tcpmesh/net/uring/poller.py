@@ -177,7 +177,7 @@ class UringPoller(BasePoller):
         self._polls: dict[int, tuple[int, int]] = {}
         """By descriptors, which poll is of now, and the mask that it was asked for with."""
         self._serial = 0
-        self._names: dict[Address, tuple[int, int, bytearray]] = {}
+        self._names: dict[tuple[str, int], tuple[int, int, bytearray]] = {}
         self._ended: list[Any] = []
         self._received: set[int] = set()
         """What is to be looked at once more: transports, and descriptors."""
@@ -218,7 +218,8 @@ class UringPoller(BasePoller):
     def connect(self, fd: int, channel: Any, address: Address) -> None:
         """Connect a socket; `connect_done` follows."""
         self._channels[fd] = channel
-        length, place, _ = self._names.get(address) or self._name_of(address)
+        # By its parts: an address hashes itself in Python.
+        length, place, _ = self._names.get((address.host, address.port)) or self._name_of(address)
         self._put(OP_CONNECT, fd, length, place, 0, fd << 3 | CONNECTED)
 
     def await_room(self, fd: int, channel: Any) -> None:
@@ -327,7 +328,7 @@ class UringPoller(BasePoller):
             self._ring.submit()  # what stands in the queue refers to them
             self._names.clear()
         memory = bytearray(name)
-        found = self._names[address] = len(name), address_of(memory), memory
+        found = self._names[address.host, address.port] = len(name), address_of(memory), memory
         return found
 
     # Rounds
