@@ -578,9 +578,11 @@ class UringPoller(BasePoller):
             return  # it is of one that was left
         if result < 0 or asked[1] & select.EPOLLONESHOT:
             del self._polls[fd]
-        channel.ready(result if result > 0 else select.EPOLLERR)
-        if not flags & CQE_MORE and self._polls.get(fd) == asked:
-            self._poll(fd)
+        try:
+            channel.ready(result if result > 0 else select.EPOLLERR)
+        finally:
+            if not flags & CQE_MORE and self._polls.get(fd) == asked:
+                self._poll(fd)
 
     # Ends
 

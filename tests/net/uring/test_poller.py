@@ -412,6 +412,24 @@ class PollerTests(SynchronousTestCase):
             peer.send(b"x")
             self.assertEqual([], self.turn())
 
+    def test_watched_and_failing(self) -> None:
+        """A descriptor whose channel has raised is still watched, as a listening socket has to be
+        whose factory failed for one client.
+        """
+        for mask in (select.EPOLLIN, select.EPOLLIN | select.EPOLLET):
+            near, peer = socket.socketpair()
+            self.addCleanup(near.close)
+            self.addCleanup(peer.close)
+            channel = Serving("0", self, near.fileno())
+            self.poller.register(channel.fd, channel, mask)
+            self.acts["0 1"] = sys.exit
+            peer.send(b"x")
+            self.assertEqual(["0 1", "0 failed"], self.turn()[:2])
+            peer.send(b"x")
+            self.assertIn("0 1", self.turn())
+            self.poller.unregister(channel.fd)
+            self.assertEqual(1, len(self.flushLoggedErrors(SystemExit)))
+
     def test_wakes_the_reactor(self) -> None:
         """What comes while nobody is in a round makes the descriptor readable, each time, and after
         the round it is not.
