@@ -251,6 +251,7 @@ class UringPoller(BasePoller):
         """Stop whatever is under way with a descriptor that stays open, now."""
         self._channels[fd] = GONE
         self.settle(fd)
+        self._received.discard(fd)
 
     def settle(self, fd: int) -> None:
         """Let the channel have all that was completed for it, and nothing more be under way."""
@@ -547,8 +548,7 @@ class UringPoller(BasePoller):
             left = self._under_way[fd] = self._under_way[fd] - 1
             if not left and fd in self._dying:
                 self._dying.discard(fd)
-                del self._channels[fd]
-                os.close(fd)
+                self._close_now(fd)
                 return
         try:
             if kind == RECEIVED:
@@ -593,8 +593,12 @@ class UringPoller(BasePoller):
                 self._ring.put(CANCEL, fd, 0, 0, 0, CANCEL_ALL | CANCEL_FD, CANCELLED)
                 self._dying.add(fd)
             else:
-                del self._channels[fd]
-                os.close(fd)
+                self._close_now(fd)
+
+    def _close_now(self, fd: int) -> None:
+        del self._channels[fd]
+        self._received.discard(fd)  # its next owner may be no transport
+        os.close(fd)
 
     def _end_all_of(self, fd: int) -> None:
         """Cancel whatever is under way with a descriptor, and let it end."""

@@ -90,6 +90,14 @@ class Serving:
         self._tests.poller.close(self.fd)
 
 
+class Watched(Serving):
+    """What only waits until something is ready."""
+
+    def receive_anew(self) -> None:
+        """It never receives."""
+        raise AssertionError("taken for a connection")
+
+
 @uring
 class PollerTests(SynchronousTestCase):
     """A ring whose channels take half a millisecond for whatever they do."""
@@ -353,6 +361,35 @@ class PollerTests(SynchronousTestCase):
         self.assertEqual([], self.rest())
         self.assertRaises(OSError, os.fstat, channel.fd)
         self.assertEqual(b"", peer.recv(10))
+
+    def test_number_of_a_closed_one(self) -> None:
+        """A descriptor whose number was that of a connection which received a moment ago is not
+        taken for it, be that closed or given away.
+        """
+
+        def give_away(fd: int) -> None:
+            self.poller.unregister(fd)
+            os.close(fd)
+
+        for end in (self.poller.close, give_away):
+            channel, peer = self.connect("0")
+            peer.send(b"hello")
+            self.turn()
+            end(channel.fd)
+            while os.path.exists(f"/proc/self/fd/{channel.fd}"):
+                self.turn()
+            sock = socket.socket()
+            if sock.fileno() == channel.fd:
+                sock.detach()
+            else:
+                os.dup2(sock.fileno(), channel.fd)
+                sock.close()
+            other = Watched("other", self, channel.fd)
+            self.poller.register(channel.fd, other, select.EPOLLIN | select.EPOLLET)
+            self.reactor.advance(1)
+            self.rest()
+            self.poller.close(channel.fd)
+            self.rest()
 
     def test_settle(self) -> None:
         """Who takes a descriptor away gets all bytes that were received for it before, and the next
