@@ -19,6 +19,8 @@ from tcpmesh.values.address import Address
 from tests.net.uring.available import uring
 from tests.turns import turn
 
+ENDS = select.EPOLLRDHUP | select.EPOLLHUP
+
 COST = 0.0005
 """Seconds that serving a completion takes."""
 
@@ -98,6 +100,15 @@ class Watched(Serving):
         raise AssertionError("taken for a connection")
 
 
+class Receiving(Serving):
+    """What receives on whenever it was cancelled."""
+
+    def receive_ended(self, result: int) -> None:
+        """It was, or the kernel had no buffer."""
+        super().receive_ended(result)
+        self._tests.poller.receive(self.fd, self)
+
+
 @uring
 class PollerTests(SynchronousTestCase):
     """A ring whose channels take half a millisecond for whatever they do."""
@@ -122,12 +133,12 @@ class PollerTests(SynchronousTestCase):
         self.time += COST
         self.acts.pop(what, lambda: None)()
 
-    def connect(self, name: str) -> tuple[Serving, socket.socket]:
+    def connect(self, name: str, kind: type[Serving] = Serving) -> tuple[Serving, socket.socket]:
         """A channel that receives, and its peer."""
         near, peer = socket.socketpair()
         self.addCleanup(peer.close)
         near.setblocking(False)
-        channel = Serving(name, self, near.detach())
+        channel = kind(name, self, near.detach())
         self.poller.receive(channel.fd, channel)
         return channel, peer
 
@@ -335,6 +346,48 @@ class PollerTests(SynchronousTestCase):
             peer.send(b"two")
         self.rest()
         self.assertEqual({b"one two"}, {each.data for each, _ in connected})
+
+    def test_more_bytes_than_can_be_served(self) -> None:
+        """Where bytes come faster than channels take them, a few pieces of each wait here, and the
+        others in the kernel, until there is no room for more; all arrive in their order.
+        """
+        connected = [self.connect(str(number), Receiving) for number in range(100)]
+        self.rest()
+        sent = dict.fromkeys(range(100), b"")
+        for piece in range(100):
+            for number, (_, peer) in enumerate(connected):
+                data = b"%d of %d " % (piece, number)
+                sent[number] += data
+                peer.send(data)
+            self.turn()
+            self.assertLess(len(self.poller._rest), 400)
+        self.rest()
+        self.assertEqual(sent, {number: each.data for number, (each, _) in enumerate(connected)})
+
+    def test_more_events_than_can_be_served(self) -> None:
+        """Of descriptors that are watched one event waits at a time, with all that was told."""
+        watched = []
+        for number in range(200):
+            near, peer = socket.socketpair()
+            self.addCleanup(near.close)
+            self.addCleanup(peer.close)
+            channel = Serving(str(number), self, near.fileno())
+            self.poller.register(channel.fd, channel, select.EPOLLIN | ENDS | select.EPOLLET)
+            self.addCleanup(self.poller.unregister, channel.fd)
+            watched.append(peer)
+        for _ in range(30):
+            for peer in watched:
+                peer.send(b"x")
+            self.turn()
+            self.assertLess(len(self.poller._rest), 400)
+        watched[0].send(b"x")
+        self.turn()
+        watched[0].close()
+        seen = {each for each in self.rest() if each.startswith("0 ")}
+        expected = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLHUP
+        self.assertIn(f"0 {expected:x}", seen)
+        self.assertEqual({}, self.poller._masks)
+        self.assertEqual({}, self.poller._odd)
 
     def test_put_off(self) -> None:
         """What hundreds of channels have put off is done a little in each turn, in order, and what
