@@ -170,8 +170,10 @@ class UringPoller(BasePoller):
         """Completions that are to be served: what they are of, the result, the flags, and the
         bytes, where those are not in their buffer any more.
         """
-        self._odd: set[int] = set()
-        """The descriptors of those."""
+        self._odd: dict[int, int] = {}
+        """Of how many of those each descriptor is."""
+        self._masks: dict[int, int] = {}
+        """What was told of polls meanwhile, by what those that wait are known by."""
         self._dying: set[int] = set()
         """Descriptors that the last completion closes."""
         self._polls: dict[int, tuple[int, int]] = {}
@@ -252,6 +254,7 @@ class UringPoller(BasePoller):
         """Stop whatever is under way with a descriptor that stays open, now."""
         self._channels[fd] = GONE
         self.settle(fd)
+        self._received.discard(fd)
 
     def settle(self, fd: int) -> None:
         """Let the channel have all that was completed for it, and nothing more be under way."""
@@ -263,6 +266,7 @@ class UringPoller(BasePoller):
             self._rest.extend(each for each in rest if each[0] >> 3 & DESCRIPTOR != fd)
             for each in rest:
                 if each[0] >> 3 & DESCRIPTOR == fd:
+                    self._is_served(fd)
                     self._serve(*each)
 
     def close(self, fd: int) -> None:
@@ -471,7 +475,7 @@ class UringPoller(BasePoller):
                     continue
                 else:
                     fd = known >> 3 & DESCRIPTOR
-                odd.add(fd)
+                odd[fd] = odd.get(fd, 0) + 1
                 rest.append((known, result, flags, None))
         ring.tail = put
         if sent:
@@ -515,24 +519,48 @@ class UringPoller(BasePoller):
         if not rest:
             return
         self.until = self._now() + SLICE
-        number = 0
+        served = []
         while rest:
-            self._serve(*rest.popleft())
-            number += 1
-            if not number % EVERY and self.is_over():
+            each = rest.popleft()
+            served.append(each[0] >> 3 & DESCRIPTOR)
+            self._serve(*each)
+            if not len(served) % EVERY and self.is_over():
                 break
-        self._odd.clear()
-        if rest:
-            self._keep()
+        if not rest:
+            self._odd.clear()
+            return
+        for fd in served:
+            self._is_served(fd)
+        self._keep()
+
+    def _is_served(self, fd: int) -> None:
+        """One of those that wait is, or goes with another one."""
+        self._odd[fd] -= 1
+        if not self._odd[fd]:
+            del self._odd[fd]
 
     def _keep(self) -> None:
-        """What is left waits for the next round; its buffers do not."""
-        rest = tuple(self._rest)
-        self._rest.clear()
-        for known, result, flags, data in rest:
-            kept = self._copied(known, flags, result) if data is None else data
-            self._rest.append((known, result, flags, kept))
-            self._odd.add(known >> 3 & DESCRIPTOR)
+        """What is left waits for the next round; its buffers do not.
+
+        So that no more waits than there are connections, however fast their peers are, one of which
+        more came before the first was served is not received from any more until that is, and what
+        is told of a poll again goes with what waits of it.
+        """
+        rest, masks, new = self._rest, self._masks, []
+        while rest and rest[-1][3] is None:
+            new.append(rest.pop())
+        for known, result, flags, _ in reversed(new):
+            fd = known >> 3 & DESCRIPTOR
+            if flags & CQE_MORE:
+                if known & 7 == POLLED:
+                    if known in masks:
+                        masks[known] |= result
+                        self._is_served(fd)
+                        continue
+                    masks[known] = result
+                elif self._odd[fd] > 1:
+                    self._channels[fd].receive_anew()
+            rest.append((known, result, flags, self._copied(known, flags, result)))
 
     def _copied(self, known: int, flags: int, result: int) -> bytes:
         if known & 7 != RECEIVED or not flags & CQE_BUFFER:
@@ -548,8 +576,7 @@ class UringPoller(BasePoller):
             left = self._under_way[fd] = self._under_way[fd] - 1
             if not left and fd in self._dying:
                 self._dying.discard(fd)
-                del self._channels[fd]
-                os.close(fd)
+                self._close_now(fd)
                 return
         try:
             if kind == RECEIVED:
@@ -565,6 +592,8 @@ class UringPoller(BasePoller):
                 if not flags & CQE_MORE:
                     channel.receive_ended(result)
             elif kind == POLLED:
+                if data is not None:
+                    result = self._masks.pop(known, result)
                 self._polled(fd, channel, known >> SERIAL, result, flags)
             elif kind == CONNECTED:
                 channel.connect_done(result)
@@ -579,9 +608,11 @@ class UringPoller(BasePoller):
             return  # it is of one that was left
         if result < 0 or asked[1] & select.EPOLLONESHOT:
             del self._polls[fd]
-        channel.ready(result if result > 0 else select.EPOLLERR)
-        if not flags & CQE_MORE and self._polls.get(fd) == asked:
-            self._poll(fd)
+        try:
+            channel.ready(result if result > 0 else select.EPOLLERR)
+        finally:
+            if not flags & CQE_MORE and self._polls.get(fd) == asked:
+                self._poll(fd)
 
     # Ends
 
@@ -592,8 +623,12 @@ class UringPoller(BasePoller):
                 self._ring.put(CANCEL, fd, 0, 0, 0, CANCEL_ALL | CANCEL_FD, CANCELLED)
                 self._dying.add(fd)
             else:
-                del self._channels[fd]
-                os.close(fd)
+                self._close_now(fd)
+
+    def _close_now(self, fd: int) -> None:
+        del self._channels[fd]
+        self._received.discard(fd)  # its next owner may be no transport
+        os.close(fd)
 
     def _end_all_of(self, fd: int) -> None:
         """Cancel whatever is under way with a descriptor, and let it end."""
@@ -610,6 +645,7 @@ class UringPoller(BasePoller):
     def _take_for_later(self) -> None:
         """Keep all completions, with their bytes, for they are not to be served here."""
         self._settle()
+        self._keep()
         ring = self._ring
         for at in range(self._head, self._settled):
             place = (at & (ring.room - 1)) << 4
@@ -620,7 +656,8 @@ class UringPoller(BasePoller):
                     self._held += 1
                 data = self._copied(known, flags, result)
                 self._rest.append((known, result, flags, data))
-                self._odd.add(known >> 3 & DESCRIPTOR)
+                fd = known >> 3 & DESCRIPTOR
+                self._odd[fd] = self._odd.get(fd, 0) + 1
         self._head = self._settled
         ring.words[ring.cq_head] = self._head & 0xFFFFFFFF
         if not self._running:

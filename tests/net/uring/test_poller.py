@@ -19,6 +19,8 @@ from tcpmesh.values.address import Address
 from tests.net.uring.available import uring
 from tests.turns import turn
 
+ENDS = select.EPOLLRDHUP | select.EPOLLHUP
+
 COST = 0.0005
 """Seconds that serving a completion takes."""
 
@@ -90,6 +92,23 @@ class Serving:
         self._tests.poller.close(self.fd)
 
 
+class Watched(Serving):
+    """What only waits until something is ready."""
+
+    def receive_anew(self) -> None:
+        """It never receives."""
+        raise AssertionError("taken for a connection")
+
+
+class Receiving(Serving):
+    """What receives on whenever it was cancelled."""
+
+    def receive_ended(self, result: int) -> None:
+        """It was, or the kernel had no buffer."""
+        super().receive_ended(result)
+        self._tests.poller.receive(self.fd, self)
+
+
 @uring
 class PollerTests(SynchronousTestCase):
     """A ring whose channels take half a millisecond for whatever they do."""
@@ -114,12 +133,12 @@ class PollerTests(SynchronousTestCase):
         self.time += COST
         self.acts.pop(what, lambda: None)()
 
-    def connect(self, name: str) -> tuple[Serving, socket.socket]:
+    def connect(self, name: str, kind: type[Serving] = Serving) -> tuple[Serving, socket.socket]:
         """A channel that receives, and its peer."""
         near, peer = socket.socketpair()
         self.addCleanup(peer.close)
         near.setblocking(False)
-        channel = Serving(name, self, near.detach())
+        channel = kind(name, self, near.detach())
         self.poller.receive(channel.fd, channel)
         return channel, peer
 
@@ -328,6 +347,48 @@ class PollerTests(SynchronousTestCase):
         self.rest()
         self.assertEqual({b"one two"}, {each.data for each, _ in connected})
 
+    def test_more_bytes_than_can_be_served(self) -> None:
+        """Where bytes come faster than channels take them, a few pieces of each wait here, and the
+        others in the kernel, until there is no room for more; all arrive in their order.
+        """
+        connected = [self.connect(str(number), Receiving) for number in range(100)]
+        self.rest()
+        sent = dict.fromkeys(range(100), b"")
+        for piece in range(100):
+            for number, (_, peer) in enumerate(connected):
+                data = b"%d of %d " % (piece, number)
+                sent[number] += data
+                peer.send(data)
+            self.turn()
+            self.assertLess(len(self.poller._rest), 400)
+        self.rest()
+        self.assertEqual(sent, {number: each.data for number, (each, _) in enumerate(connected)})
+
+    def test_more_events_than_can_be_served(self) -> None:
+        """Of descriptors that are watched one event waits at a time, with all that was told."""
+        watched = []
+        for number in range(200):
+            near, peer = socket.socketpair()
+            self.addCleanup(near.close)
+            self.addCleanup(peer.close)
+            channel = Serving(str(number), self, near.fileno())
+            self.poller.register(channel.fd, channel, select.EPOLLIN | ENDS | select.EPOLLET)
+            self.addCleanup(self.poller.unregister, channel.fd)
+            watched.append(peer)
+        for _ in range(30):
+            for peer in watched:
+                peer.send(b"x")
+            self.turn()
+            self.assertLess(len(self.poller._rest), 400)
+        watched[0].send(b"x")
+        self.turn()
+        watched[0].close()
+        seen = {each for each in self.rest() if each.startswith("0 ")}
+        expected = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLHUP
+        self.assertIn(f"0 {expected:x}", seen)
+        self.assertEqual({}, self.poller._masks)
+        self.assertEqual({}, self.poller._odd)
+
     def test_put_off(self) -> None:
         """What hundreds of channels have put off is done a little in each turn, in order, and what
         is put off meanwhile comes behind it.
@@ -353,6 +414,35 @@ class PollerTests(SynchronousTestCase):
         self.assertEqual([], self.rest())
         self.assertRaises(OSError, os.fstat, channel.fd)
         self.assertEqual(b"", peer.recv(10))
+
+    def test_number_of_a_closed_one(self) -> None:
+        """A descriptor whose number was that of a connection which received a moment ago is not
+        taken for it, be that closed or given away.
+        """
+
+        def give_away(fd: int) -> None:
+            self.poller.unregister(fd)
+            os.close(fd)
+
+        for end in (self.poller.close, give_away):
+            channel, peer = self.connect("0")
+            peer.send(b"hello")
+            self.turn()
+            end(channel.fd)
+            while os.path.exists(f"/proc/self/fd/{channel.fd}"):
+                self.turn()
+            sock = socket.socket()
+            if sock.fileno() == channel.fd:
+                sock.detach()
+            else:
+                os.dup2(sock.fileno(), channel.fd)
+                sock.close()
+            other = Watched("other", self, channel.fd)
+            self.poller.register(channel.fd, other, select.EPOLLIN | select.EPOLLET)
+            self.reactor.advance(1)
+            self.rest()
+            self.poller.close(channel.fd)
+            self.rest()
 
     def test_settle(self) -> None:
         """Who takes a descriptor away gets all bytes that were received for it before, and the next
@@ -411,6 +501,24 @@ class PollerTests(SynchronousTestCase):
             self.poller.unregister(channel.fd)
             peer.send(b"x")
             self.assertEqual([], self.turn())
+
+    def test_watched_and_failing(self) -> None:
+        """A descriptor whose channel has raised is still watched, as a listening socket has to be
+        whose factory failed for one client.
+        """
+        for mask in (select.EPOLLIN, select.EPOLLIN | select.EPOLLET):
+            near, peer = socket.socketpair()
+            self.addCleanup(near.close)
+            self.addCleanup(peer.close)
+            channel = Serving("0", self, near.fileno())
+            self.poller.register(channel.fd, channel, mask)
+            self.acts["0 1"] = sys.exit
+            peer.send(b"x")
+            self.assertEqual(["0 1", "0 failed"], self.turn()[:2])
+            peer.send(b"x")
+            self.assertIn("0 1", self.turn())
+            self.poller.unregister(channel.fd)
+            self.assertEqual(1, len(self.flushLoggedErrors(SystemExit)))
 
     def test_wakes_the_reactor(self) -> None:
         """What comes while nobody is in a round makes the descriptor readable, each time, and after
