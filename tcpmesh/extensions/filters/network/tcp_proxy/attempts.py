@@ -34,7 +34,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from tcpmesh.cluster.hosts.host import Host
-from tcpmesh.cluster.upstream.counting import closed, failed, opened, over, waits
+from tcpmesh.cluster.upstream.counting import closed, connected, dialled, ended, failed, waits
 from tcpmesh.cluster.upstream.pool import Pool
 from tcpmesh.connection.connection import Connection
 from tcpmesh.connection.relay import Relay
@@ -299,10 +299,8 @@ class Attempts(OneShotFactory):
     # A connection of its own
 
     def _dial(self, cluster: Any, host: Host, upstream: UpstreamInfo) -> None:
-        cluster.stats.rq_pending_total.tally += 1
-        waits(host, 1)
         upstream.connect_began = self._context.clock.seconds()
-        opened(host)
+        dialled(host)
         if cluster.close_on_failure:
             host.sessions.add(self)
         self._state = DIALLING
@@ -351,40 +349,36 @@ class Attempts(OneShotFactory):
         upstream.failure, upstream.failed_host = failure, host.spec
         self.attempted += (host,)
 
-    def _count_connected(self) -> None:
+    def _count_connected(self, now: float) -> None:
         """The connection that was dialled is there."""
-        host = self._host
         began: Any = self.stream_info.upstream.connect_began
         self._under_way = None
-        self.cluster.stats.cx_connect_ms.record(int((self._context.clock.seconds() - began) * 1000))
-        waits(host, -1)
-        if host.outlier is not None:
-            host.outlier.connect_succeeded()
+        connected(self._host, now - began)
 
     def _count_request_over(self, remote: bool) -> None:
         """The one request of a connection is over, and the connection with it.
 
         :param remote: whether that was the upstream's doing.
         """
-        over(self._host)
-        self._count_closed(remote, active=True)
+        began: Any = self.stream_info.upstream.connect_began
+        ended(self._host, self._context.clock.seconds() - began, remote)
+        self._leave_host()
 
     def _undial(self, remote: bool) -> None:
         """An attempt is over without a connection."""
+        began: Any = self.stream_info.upstream.connect_began
         self._under_way = None
         waits(self._host, -1)
-        self._count_closed(remote, active=False)
+        closed(self._host, self._context.clock.seconds() - began, remote, active=False)
+        self._leave_host()
 
-    def _count_closed(self, remote: bool, active: bool) -> None:
-        """The upstream connection is over, whether it was made (active) or only tried."""
-        host = self._host
-        began: Any = self.stream_info.upstream.connect_began
-        closed(host, self._context.clock.seconds() - began, remote, active)
-        if self.cluster.close_on_failure:
-            host.sessions.discard(self)
-        pools = self.cluster.pools
-        if pools is not None:
-            pools.left(host, self._pool)
+    def _leave_host(self) -> None:
+        """Nothing of this client is there that the host or its pools are to know of."""
+        cluster = self.cluster
+        if cluster.close_on_failure:
+            self._host.sessions.discard(self)
+        if cluster.pools is not None:
+            cluster.pools.left(self._host, self._pool)
 
     # What a pool tells
 

@@ -159,16 +159,18 @@ class Session(Attempts):
 
     def relay_started(self, relay: Relay) -> None:
         """Connected: bytes flow from now on."""
+        now = self._context.clock.seconds()
         if self._state is DIALLING:
-            self._count_connected()
-        begins(self._host)
-        self._begin(relay)
+            self._count_connected(now)
+        else:
+            begins(self._host)  # the connection is a pool's
+        self._begin(relay, now)
 
-    def _begin(self, relay: Relay) -> None:
+    def _begin(self, relay: Relay, now: float) -> None:
         upstream, transport = self.stream_info.upstream, relay.from_upstream.source
         self._state = CONNECTED
         upstream.addresses = transport
-        upstream.connect_ended = self._context.clock.seconds()
+        upstream.connect_ended = now
         transport.high_watermark = self.cluster.buffer_limit
         if self.cluster.dialer.wraps:
             upstream.tls = facts_of(transport)

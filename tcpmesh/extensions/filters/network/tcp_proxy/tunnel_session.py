@@ -115,11 +115,11 @@ class TunnelSession(Session):
     def upstream_protocol(self) -> Any:
         """The connection is there: what asks for the tunnel on it."""
         if self._state is DIALLING:
-            self._count_connected()
+            self._count_connected(self._context.clock.seconds())
         else:
             _count_connection(self.cluster)  # it is one of a pool
+            begins(self._host)
         self._state = ASKING
-        begins(self._host)
         asked = self._tunnelling.request(self.stream_info)
         options: TunnelOptions = self.cluster.tunnel_options
         answer = TunnelAnswer(not asked.is_post, options.limits)
@@ -190,7 +190,7 @@ class TunnelSession(Session):
 
     def relay_started(self, relay: Relay) -> None:
         """The tunnel is open: bytes flow from now on."""
-        self._begin(relay)
+        self._begin(relay, self._context.clock.seconds())
 
     def _count_request_over(self, remote: bool) -> None:
         self._count_relayed(0, 0)
