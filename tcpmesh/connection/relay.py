@@ -49,6 +49,7 @@ from tcpmesh.connection.early_data import EarlyData, EarlyDataObserver
 from tcpmesh.connection.watched import NOBODY, Watchers
 from tcpmesh.interfaces import IStraight
 from tcpmesh.net.protocol import QuietHalfCloseableProtocol
+from tcpmesh.net.sockets import LARGEST_READ
 from tcpmesh.net.timeout_queues import TimeoutQueue, TimeoutQueues
 from tcpmesh.values.stream.close_reason import CLIENT_DONE, HOST_DONE, RESETS
 from tcpmesh.values.stream.phase import CLOSED, CONNECTING, FLUSHING, HALF_CLOSED, RELAYING
@@ -289,8 +290,10 @@ class Relay:
         self.read_source.protocol = self.from_downstream
         upstream.registerProducer(self.from_downstream, True)
         downstream.registerProducer(self.from_upstream, True)
-        _fit(upstream, downstream)
-        _fit(downstream, upstream)
+        if 0 < upstream.high_watermark < LARGEST_READ:
+            _fit(upstream, downstream)
+        if 0 < downstream.high_watermark < LARGEST_READ:
+            _fit(downstream, upstream)
 
     def _pass_on(self, early: EarlyData, downstream: Any, upstream: Any) -> None:
         """What was early goes first; then the client is read, unless that was more than the
@@ -461,7 +464,7 @@ class Relay:
         """From here on only what is buffered leaves: without progress it ends."""
         if self._queue is not None:
             self._stop_watching(self._queue)
-        if self.from_upstream.buffered or self.from_downstream.buffered:
+        if self.from_upstream.sink.buffered or self.from_downstream.sink.buffered:
             self._seen = self.activity
             self._queue = self._timers.queue(self.flush_timeout, Relay._check_flush)
             self._queue.add(self)
@@ -498,5 +501,5 @@ def idle_queue(timers: TimeoutQueues, seconds: float) -> TimeoutQueue[Relay]:
 
 def _fit(sink: Any, source: Any) -> None:
     """Let no single read be larger than what the sink may buffer."""
-    if 0 < sink.high_watermark < source.read_size:
+    if sink.high_watermark < source.read_size:
         source.read_size = sink.high_watermark

@@ -192,7 +192,7 @@ class FilterChain:
     def serve(self, connection: Connection) -> None:
         """A client is for this chain."""
         connection.stream_info.listener = self.info
-        connection.hand_to(self)
+        connection.owner = self
         if self.connections is None:
             self.connections = set()
         self.connections.add(connection)
@@ -234,7 +234,7 @@ class FilterChain:
 
     def take(self, connection: Connection) -> None:
         """A client that another process had is one of this chain's."""
-        connection.hand_to(self)
+        connection.owner = self
         if self.connections is None:
             self.connections = set()
         self.connections.add(connection)

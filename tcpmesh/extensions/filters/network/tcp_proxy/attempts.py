@@ -51,9 +51,10 @@ from tcpmesh.net.timeout_queues import TimeoutQueue, TimeoutQueues
 from tcpmesh.values.address import Address
 from tcpmesh.values.response_flags import ResponseFlag
 from tcpmesh.values.stream.close_reason import Cause, CloseReason, EndedBy
+from tcpmesh.values.stream.filter_state import NO_FILTER_STATE
 from tcpmesh.values.stream.phase import CONNECTING
 from tcpmesh.values.stream.stream_info import NO_UPSTREAM, StreamInfo, UpstreamInfo
-from tcpmesh.values.stream.transport_socket_options import TransportSocketOptions
+from tcpmesh.values.stream.transport_socket_options import NO_OPTIONS, TransportSocketOptions
 
 REMOTE_ERRORS = {ECONNREFUSED, EHOSTUNREACH, ETIMEDOUT}
 """What `connect` fails with once the network has answered, or has not; all else it says at once."""
@@ -219,7 +220,8 @@ class Attempts(OneShotFactory):
             upstream.attempts_allowed = context.settings.max_attempts
             self._refuse(ResponseFlag.URX, upstream.failure or TIMED_OUT, CONNECT_FAILED_WORDS)
             return
-        if cluster.breakers.full:
+        breakers = cluster.breakers
+        if breakers.connections.total >= breakers.max_connections:
             cluster.stats.cx_overflow.tally += 1
             self._refuse(ResponseFlag.UO, OVERFLOW, OVERFLOW_WORDS)
             return
@@ -236,12 +238,13 @@ class Attempts(OneShotFactory):
         if host.cluster is not cluster:
             # Picked by an aggregate cluster: the one that the host belongs to serves.
             cluster = host.cluster
-            if cluster.breakers.full:
+            breakers = cluster.breakers
+            if breakers.full:
                 cluster.make_wait()
         self.cluster, self._host = cluster, host
         if cluster.dialer.needs_header:
             context.header.complete(info)
-        if cluster.pools is None and not cluster.breakers.pending_full:
+        if cluster.pools is None and breakers.pending.total < breakers.max_pending:
             self._dial(cluster, host, upstream)
         else:
             self._queue(cluster, host, upstream)
@@ -304,8 +307,11 @@ class Attempts(OneShotFactory):
         if cluster.close_on_failure:
             host.sessions.add(self)
         self._state = DIALLING
-        self._under_way = cluster.dialer.connect(
-            host, self, cluster.connect_timeout, self._count_another, self.told
+        dialer, told = cluster.dialer, NO_OPTIONS
+        if dialer.wraps or self.stream_info.filter_state is not NO_FILTER_STATE:
+            told = self.told
+        self._under_way = dialer.connect(
+            host, self, cluster.connect_timeout, self._count_another, told
         )
 
     @property
@@ -319,11 +325,7 @@ class Attempts(OneShotFactory):
         self.cluster.stats.cx_total.tally += 1
 
     def buildProtocol(self, addr: Any) -> Any:
-        """The upstream is connected."""
-        return self.upstream_protocol()
-
-    def upstream_protocol(self) -> Any:
-        """What is to get the events of a connection that is there."""
+        """The upstream is connected: what is to get its events."""
         return self.relay.from_upstream
 
     def clientConnectionFailed(self, connector: Any, reason: Failure) -> None:

@@ -112,7 +112,7 @@ class TunnelSession(Session):
             return told
         return replace(told, fallback_protocols=ALPN)
 
-    def upstream_protocol(self) -> Any:
+    def buildProtocol(self, addr: Any) -> Any:
         """The connection is there: what asks for the tunnel on it."""
         if self._state is DIALLING:
             self._count_connected(self._context.clock.seconds())
