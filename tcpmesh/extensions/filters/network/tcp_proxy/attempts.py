@@ -34,7 +34,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from tcpmesh.cluster.hosts.host import Host
-from tcpmesh.cluster.upstream.counting import closed, connected, dialled, ended, failed, waits
+from tcpmesh.cluster.upstream.counting import closed, dialled, ended, failed, waits
 from tcpmesh.cluster.upstream.pool import Pool
 from tcpmesh.connection.connection import Connection
 from tcpmesh.connection.relay import Relay
@@ -231,16 +231,16 @@ class Attempts(OneShotFactory):
             reason = _none(Cause.NO_HOST, cluster.why_no_host())
             self._refuse(ResponseFlag.UH, reason, NO_HOST_WORDS)
             return
-        if host.cluster.paused is not None:
-            self._hold(host.cluster)
-            return
-        upstream.attempted += (host.spec,)
         if host.cluster is not cluster:
             # Picked by an aggregate cluster: the one that the host belongs to serves.
             cluster = host.cluster
+            if cluster.paused is not None:
+                self._hold(cluster)
+                return
             breakers = cluster.breakers
             if breakers.full:
                 cluster.make_wait()
+        upstream.attempted += (host.spec,)
         self.cluster, self._host = cluster, host
         if cluster.dialer.needs_header:
             context.header.complete(info)
@@ -351,20 +351,16 @@ class Attempts(OneShotFactory):
         upstream.failure, upstream.failed_host = failure, host.spec
         self.attempted += (host,)
 
-    def _count_connected(self, now: float) -> None:
-        """The connection that was dialled is there."""
-        began: Any = self.stream_info.upstream.connect_began
-        self._under_way = None
-        connected(self._host, now - began)
-
     def _count_request_over(self, remote: bool) -> None:
         """The one request of a connection is over, and the connection with it.
 
         :param remote: whether that was the upstream's doing.
         """
+        cluster = self.cluster
         began: Any = self.stream_info.upstream.connect_began
         ended(self._host, self._context.clock.seconds() - began, remote)
-        self._leave_host()
+        if cluster.close_on_failure or cluster.pools is not None:
+            self._leave_host()
 
     def _undial(self, remote: bool) -> None:
         """An attempt is over without a connection."""

@@ -11,11 +11,12 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
-from tcpmesh.cluster.upstream.counting import begins, count_pauses
+from tcpmesh.cluster.upstream.counting import begins, connected, count_pauses
 from tcpmesh.connection.connection import Connection
-from tcpmesh.connection.relay import IDLE_CHECKS, Direction, Relay, idle_queue
+from tcpmesh.connection.relay import Direction, Relay, idle_queue
 from tcpmesh.connection.transport_sockets import facts_of, handshake_of
 from tcpmesh.extensions.filters.network.tcp_proxy.attempts import (
+    ASKING,
     CONNECTED,
     DIALLING,
     OVER,
@@ -81,12 +82,11 @@ class Session(Attempts):
         settings = self._context.settings
         if settings.early_limit is not None:
             self.relay.read_early(settings.early_limit, self)
-        idle, queue = settings.idle_timeout, self._context.idle_queue
+        queue = self._context.idle_queue
         if self.stream_info.filter_state is not NO_FILTER_STATE:
             idle = settings.idle_timeout_of(self.stream_info)
             queue = idle_queue(self._context.timers, idle) if idle is not None else None
         if queue is not None:
-            self.relay.flush_timeout = queue.seconds * IDLE_CHECKS
             self.relay.watch_idle(queue)
         if settings.max_duration is not None:
             self._limit_duration(settings.max_duration)
@@ -159,15 +159,14 @@ class Session(Attempts):
 
     def relay_started(self, relay: Relay) -> None:
         """Connected: bytes flow from now on."""
-        now = self._context.clock.seconds()
-        if self._state is DIALLING:
-            self._count_connected(now)
-        else:
-            begins(self._host)  # the connection is a pool's
-        self._begin(relay, now)
-
-    def _begin(self, relay: Relay, now: float) -> None:
         upstream, transport = self.stream_info.upstream, relay.from_upstream.source
+        now, began, state = self._context.clock.seconds(), upstream.connect_began, self._state
+        if state is DIALLING:
+            assert began is not None
+            self._under_way = None
+            connected(self._host, now - began)
+        elif state is not ASKING:  # where it was counted already
+            begins(self._host)
         self._state = CONNECTED
         upstream.addresses = transport
         upstream.connect_ended = now
