@@ -440,7 +440,8 @@ class Relay:
     def discard(self) -> None:
         """The relay never started and never will."""
         if self._queue is not None:
-            self._stop_watching(self._queue)
+            self._queue.discard(self)
+            self._queue = None
         if self.early is not None:
             self.early.stop()
             self.early = None
@@ -462,7 +463,8 @@ class Relay:
     def bound_flush(self) -> None:
         """From here on only what is buffered leaves: without progress it ends."""
         if self._queue is not None:
-            self._stop_watching(self._queue)
+            self._queue.discard(self)
+            self._queue = None
         if self.from_upstream.sink.buffered or self.from_downstream.sink.buffered:
             self._seen = self.activity
             self._queue = self._timers.queue(self.flush_timeout, Relay._check_flush)
@@ -475,14 +477,11 @@ class Relay:
         else:
             self.bound_flush()
 
-    def _stop_watching(self, queue: TimeoutQueue[Relay]) -> None:
-        self._queue = None
-        queue.discard(self)
-
     def finish(self) -> None:
         """Both sources are closed."""
         if self._queue is not None:
-            self._stop_watching(self._queue)
+            self._queue.discard(self)
+            self._queue = None
         self.stream_info.phase = CLOSED
         self.observer.relay_finished(self)
         self._break_cycles()
