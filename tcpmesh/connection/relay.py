@@ -339,6 +339,19 @@ class Relay:
         if not down.full:
             self.read_source.resumeProducing()
 
+    def moved(self) -> tuple[int, int, int, int]:
+        """Bytes so far: read from the client, taken by the kernel for the upstream, read from that,
+        taken for the client.
+        """
+        down, up = self.from_downstream, self.from_upstream
+        upstream, client = down.sink, up.sink
+        return (
+            down.bytes,
+            0 if upstream is None else down.bytes - upstream.dropped - upstream.buffered,
+            up.bytes,
+            0 if client is None else up.bytes - client.dropped - client.buffered,
+        )
+
     @property
     def activity(self) -> tuple[int, int, int, int]:
         """Four numbers of which at least one changes whenever a byte is read or written on either

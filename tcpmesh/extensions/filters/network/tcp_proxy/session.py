@@ -329,17 +329,17 @@ class Session(Attempts):
 
     def flush_counters(self) -> None:
         """Add to the counters what was relayed since the last call."""
-        down, up = self.relay.from_downstream, self.relay.from_upstream
-        tcp = self._context.stats
-        received, sent, answered, returned = self.stream_info.bytes
-        read = down.bytes + self.stream_info.withheld
-        self.stream_info.bytes = now = (read, down.written, up.bytes, up.written)
-        tcp.cx_rx_bytes_total.tally += now[0] - received
-        tcp.cx_tx_bytes_total.tally += now[3] - returned
+        relay, info, tcp = self.relay, self.stream_info, self._context.stats
+        received, sent, answered, returned = relay.moved()
+        received += info.withheld
+        before, info.bytes = info.bytes, (received, sent, answered, returned)
+        tcp.cx_rx_bytes_total.tally += received - before[0]
+        tcp.cx_tx_bytes_total.tally += returned - before[3]
         if self.cluster is None:
             return
         stats = self.cluster.stats
-        self._count_relayed(now[1] - sent, now[2] - answered)
+        self._count_relayed(sent - before[1], answered - before[2])
+        down, up = relay.from_downstream, relay.from_upstream
         if down.pauses or down.resumes:
             count_pauses(down, tcp)
         if up.pauses or up.resumes:
