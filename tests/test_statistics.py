@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent / "tcpmesh"
 KINDS = (Counter, Gauge, Histogram, TextReadout)
 
 #: What can be read of a statistic.
-READABLE = {"tally", "readout", "was_used", "cumulative", "last_interval"}
+READABLE = {"tally", "raised", "lowered", "readout", "was_used", "cumulative", "last_interval"}
 
 #: What is no secret: how it is called, and how it is to be shown and merged.
 DESCRIBES = {"name", "unit", "bounds", "holders", "kept", "merge"}
@@ -119,5 +119,5 @@ class ReadingTests(SynchronousTestCase):
             "x = counter.was_used",
         ):
             self.assertEqual(1, len(list(readings(ast.parse(text)))), text)
-        for text in ("counter.tally += 1", "counter.tally = host.total", "gauge.add(1)"):
+        for text in ("counter.tally += 1", "counter.tally = host.total", "gauge.raised += 1"):
             self.assertEqual([], list(readings(ast.parse(text))), text)

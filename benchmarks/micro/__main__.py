@@ -14,7 +14,7 @@ from functools import partial
 
 from benchmarks.command import status_of
 from benchmarks.micro import __doc__ as theory
-from benchmarks.micro import costs, floor
+from benchmarks.micro import calls, costs, floor
 from benchmarks.micro.mesh import BareProxy, ProductProxy
 from benchmarks.micro.stopwatch import Stopwatch
 from benchmarks.proxies.route import FILTERING
@@ -22,7 +22,7 @@ from tcpmesh.config import collector
 
 REPEATS = 4
 
-ROWS: tuple[tuple[str, Callable[[costs.Make, Stopwatch], float], Callable[[], float]], ...] = (
+ROWS: tuple[tuple[str, costs.Cost, Callable[[], float]], ...] = (
     ("one message passed on, µs", costs.message, floor.message),
     ("one connection, µs", costs.connection, floor.connection),
     ("bulk, ms per GB", costs.bulk, floor.bulk),
@@ -40,10 +40,10 @@ def table(watch: Stopwatch) -> None:
     print(f"{'':34}{'tcpmesh':>10}{'relay only':>12}{'floor':>10}")
     for title, cost, bare in ROWS:
 
-        def product(cost: Callable[[costs.Make, Stopwatch], float] = cost) -> float:
+        def product(cost: costs.Cost = cost) -> float:
             return cost(ProductProxy, watch)
 
-        def relay(cost: Callable[[costs.Make, Stopwatch], float] = cost) -> float:
+        def relay(cost: costs.Cost = cost) -> float:
             return cost(BareProxy, Stopwatch())
 
         ours, less, least = lowest(product, relay, bare)
@@ -74,8 +74,18 @@ def main() -> int:
         action="store_true",
         help="also print where tcpmesh spends it (its figures suffer)",
     )
-    profile = cProfile.Profile() if parser.parse_args().profile else None
+    parser.add_argument(
+        "--calls",
+        action="store_true",
+        help="print instead how many of its functions tcpmesh calls for each",
+    )
+    options = parser.parse_args()
+    profile = cProfile.Profile() if options.profile else None
     socket.setdefaulttimeout(5)
+    if options.calls:
+        for what, counted in (("message", calls.of_message), ("connection", calls.of_connection)):
+            print(f"one {what}, {calls.table(counted())}")
+        return 0
     gc.collect()
     gc.freeze()
     collector.set_thresholds()

@@ -23,6 +23,9 @@ IDLE_BATCHES = 15
 
 Make = Callable[[], Proxy]
 
+Cost = Callable[[Make, Stopwatch], float]
+"""One of the measurements below."""
+
 
 def message(make: Make, watch: Stopwatch) -> float:
     """Microseconds to pass one small message from one side to the other."""

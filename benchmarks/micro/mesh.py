@@ -8,6 +8,7 @@ import os
 import select
 import socket
 from dataclasses import dataclass, field
+from itertools import repeat
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -27,6 +28,16 @@ from tcpmesh.stats.store import Store
 from tcpmesh.values.address import Address
 
 
+class StandingReactor(MemoryReactorClock):
+    """A reactor whose clock stands still, and is a function in C as that of the product is: in
+    Python, as that of tests, it would be a call eight times for each connection.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seconds = repeat(0.0).__next__  # type: ignore[method-assign]
+
+
 class Proxy:
     """A proxy inside this process, on a reactor that does only what it is told, with the transports
     that the environment variable TCPMESH_TRANSPORT names.
@@ -38,7 +49,7 @@ class Proxy:
     address: tuple[str, int]
 
     def __init__(self) -> None:
-        self.reactor = MemoryReactorClock()
+        self.reactor = StandingReactor()
         self.network: Any = default_network(self.reactor)
         self.server = listening()
 

@@ -42,13 +42,20 @@ class Clusters:
     """The clusters by name, and by the number that main gave each.
 
     :param send: tells main.
+    :param by_name: where they are to be found by name, for who looks there with each connection;
+        it is changed here alone.
     """
 
-    def __init__(self, context: WorkerContext, send: Callable[[ToMain], object]) -> None:
+    def __init__(
+        self,
+        context: WorkerContext,
+        send: Callable[[ToMain], object],
+        by_name: dict[str, Cluster] | None = None,
+    ) -> None:
         self._context = context
         self._send = send
         self._by_number: dict[int, Cluster] = {}
-        self._by_name: dict[str, Cluster] = {}
+        self._by_name: dict[str, Cluster] = {} if by_name is None else by_name
         self._leaving: list[Cluster] = []
         """Those removed, as long as there are connections: their statistics are shown until
         then.

@@ -28,29 +28,17 @@ class Connection(QuietHalfCloseableProtocol):
     client.
     """
 
-    __slots__ = ("__weakref__", "_owner", "read_source", "stream_info", "transport")
+    __slots__ = ("__weakref__", "owner", "read_source", "stream_info", "transport")
 
     def __init__(self, owner: Any, number: int = 0) -> None:
-        self._owner = owner
+        self.owner = owner
+        """Who hears of its end: a listener, or the filters before or after it."""
         self.stream_info = StreamInfo(number)
         self.transport: Any = None
         self.read_source: Any = None
         """Whose `protocol` gets what the client sends: the transport, or the `FilterManager` that
         shows it to filters before the last.
         """
-
-    def hand_to(self, owner: Any) -> Any:
-        """From now on this one hears of its end: a listener, or the filters before or after it.
-
-        :return: who would have heard of it.
-        """
-        before, self._owner = self._owner, owner
-        return before
-
-    @property
-    def owner(self) -> Any:
-        """Who hears of its end."""
-        return self._owner
 
     def close(self, reason: CloseReason, words: str = "", reset: bool = False) -> None:
         """Close it from this side.  A relay that has it takes that for the end of the client, and
@@ -71,14 +59,14 @@ class Connection(QuietHalfCloseableProtocol):
 
     def leave(self) -> None:
         """Another process goes on with it: here nobody hears of its end."""
-        owner, self._owner = self._owner, None
+        owner, self.owner = self.owner, None
         if owner is not None:
             owner.connection_left(self)
 
     def makeConnection(self, transport: Any) -> None:
         """The listener accepted it."""
         self.transport = self.read_source = self.stream_info.addresses = transport
-        self._owner.connection_made(self)
+        self.owner.connection_made(self)
 
     def bufferReceived(self, data: memoryview) -> None:
         """Bytes for which nobody has asked: the chain has closed the connection already."""
@@ -97,6 +85,6 @@ class Connection(QuietHalfCloseableProtocol):
         """The client's side is over: told once, by the transport or by who relays it, which may
         have an upstream connection that still flushes.
         """
-        owner, self._owner = self._owner, None
+        owner, self.owner = self.owner, None
         if owner is not None:
             owner.connection_lost(self)

@@ -216,7 +216,7 @@ class FilterManager(QuietHalfCloseableProtocol):
         self._paused = False
         """Whether the client is not read because so much is held."""
         self._target: Any = None
-        self._owner = connection.hand_to(self)
+        self._owner, connection.owner = connection.owner, self
 
     def start(self) -> None:
         """Begin with the first filter."""

@@ -49,6 +49,7 @@ from tcpmesh.connection.early_data import EarlyData, EarlyDataObserver
 from tcpmesh.connection.watched import NOBODY, Watchers
 from tcpmesh.interfaces import IStraight
 from tcpmesh.net.protocol import QuietHalfCloseableProtocol
+from tcpmesh.net.sockets import LARGEST_READ
 from tcpmesh.net.timeout_queues import TimeoutQueue, TimeoutQueues
 from tcpmesh.values.stream.close_reason import CLIENT_DONE, HOST_DONE, RESETS
 from tcpmesh.values.stream.phase import CLOSED, CONNECTING, FLUSHING, HALF_CLOSED, RELAYING
@@ -159,14 +160,43 @@ class Direction(QuietHalfCloseableProtocol):
         self.sink.write(data)
 
     def readConnectionLost(self) -> None:
-        """The source has sent all: so has, once flushed, this side of the sink."""
+        """The source has sent all: so has, once flushed, this side of the sink.  Where both sides
+        have, both are closed.
+        """
         self.state = ENDED
-        self.relay.ended(self)
+        relay, opposite = self.relay, self.opposite
+        info = relay.stream_info
+        if opposite.state is ENDED:
+            relay.last = self
+            info.phase = FLUSHING
+            self.source.loseConnection()
+            opposite.source.loseConnection()
+            relay.bound_flush()
+            return
+        if info.phase is RELAYING:
+            info.phase = HALF_CLOSED
+            if relay.tells_idle:
+                info.idle_for = opposite.source.quiet_for()
+            if info.close_reason is None:
+                info.close_reason = CLIENT_DONE if self is relay.from_downstream else HOST_DONE
+        self.sink.loseWriteConnection()
 
     def connectionLost(self, reason: Failure) -> None:
-        """The source is gone."""
+        """The source is gone: the sink is closed too, in the same way."""
         self.state = LOST
-        self.relay.lost(self, reason)
+        relay = self.relay
+        phase = relay.stream_info.phase
+        if phase is not FLUSHING and phase is not CLOSED:
+            relay.lose(self, reason)
+        elif (
+            relay.reset is None
+            and isinstance(reason.value, ConnectionLost)
+            and not isinstance(reason.value, ConnectionAborted)
+        ):
+            relay.last = self  # it was to be flushed, and has reset that
+        relay.observer.relay_lost(relay, self)
+        if self.opposite.state is LOST:
+            relay.finish()
 
     # As the sink's producer
 
@@ -201,7 +231,6 @@ class Relay:
     """
 
     __slots__ = (
-        "_observer",
         "_queue",
         "_seen",
         "_timers",
@@ -211,6 +240,7 @@ class Relay:
         "from_downstream",
         "from_upstream",
         "last",
+        "observer",
         "quiet",
         "read_source",
         "reset",
@@ -247,7 +277,8 @@ class Relay:
         """Whether somebody wants to know for how long nothing had moved when a side has sent
         all; where one is reset that is asked in any case.
         """
-        self._observer = observer
+        self.observer = observer
+        """Who hears what becomes of it."""
         self._timers = timers
         self._queue: TimeoutQueue[Relay] | None = None
         self.quiet = 0
@@ -266,7 +297,7 @@ class Relay:
         down, up = self.from_downstream, self.from_upstream
         downstream, upstream = down.source, up.source
         down.sink = upstream
-        self._observer.relay_started(self)
+        self.observer.relay_started(self)
         if self.stream_info.phase is not CONNECTING or downstream.protocol is None:
             # A filter has closed the client meanwhile, and its end was told to others.
             down.state = LOST
@@ -289,8 +320,10 @@ class Relay:
         self.read_source.protocol = self.from_downstream
         upstream.registerProducer(self.from_downstream, True)
         downstream.registerProducer(self.from_upstream, True)
-        _fit(upstream, downstream)
-        _fit(downstream, upstream)
+        if 0 < upstream.high_watermark < LARGEST_READ:
+            _fit(upstream, downstream)
+        if 0 < downstream.high_watermark < LARGEST_READ:
+            _fit(downstream, upstream)
 
     def _pass_on(self, early: EarlyData, downstream: Any, upstream: Any) -> None:
         """What was early goes first; then the client is read, unless that was more than the
@@ -306,6 +339,19 @@ class Relay:
         if not down.full:
             self.read_source.resumeProducing()
 
+    def moved(self) -> tuple[int, int, int, int]:
+        """Bytes so far: read from the client, taken by the kernel for the upstream, read from that,
+        taken for the client.
+        """
+        down, up = self.from_downstream, self.from_upstream
+        upstream, client = down.sink, up.sink
+        return (
+            down.bytes,
+            0 if upstream is None else down.bytes - upstream.dropped - upstream.buffered,
+            up.bytes,
+            0 if client is None else up.bytes - client.dropped - client.buffered,
+        )
+
     @property
     def activity(self) -> tuple[int, int, int, int]:
         """Four numbers of which at least one changes whenever a byte is read or written on either
@@ -316,11 +362,12 @@ class Relay:
 
     def watch_idle(self, queue: TimeoutQueue[Relay]) -> None:
         """Tell the observer once nothing was read or written for so long, at no cost on the byte
-        path.
+        path; a side that only flushes has as much time.
 
         :param queue: what `idle_queue` gives for that time, shared by all relays of one timeout:
             `IDLE_CHECKS` looks at the counters in a row without a change mean idle.
         """
+        self.flush_timeout = queue.seconds * IDLE_CHECKS
         self._queue = queue
         queue.add(self)
 
@@ -357,41 +404,9 @@ class Relay:
             self.read_source.protocol = watchers.of_client(self.from_downstream)
             upstream.protocol = watchers.of_upstream(self.from_upstream)
 
-    def ended(self, direction: Direction) -> None:
-        """A source has sent all."""
-        info, other = self.stream_info, direction.opposite
-        if other.state is ENDED:
-            self.last = direction
-            info.phase = FLUSHING
-            direction.source.loseConnection()
-            other.source.loseConnection()
-            self._bound_flush()
-            return
-        if info.phase is RELAYING:
-            info.phase = HALF_CLOSED
-            if self.tells_idle:
-                info.idle_for = other.source.quiet_for()
-            if info.close_reason is None:
-                is_client = direction is self.from_downstream
-                info.close_reason = CLIENT_DONE if is_client else HOST_DONE
-        direction.sink.loseWriteConnection()
+    # What its directions tell
 
-    def lost(self, direction: Direction, reason: Failure) -> None:
-        """A source is closed."""
-        phase = self.stream_info.phase
-        if phase is not FLUSHING and phase is not CLOSED:
-            self._lose(direction, reason)
-        elif (
-            self.reset is None
-            and isinstance(reason.value, ConnectionLost)
-            and not isinstance(reason.value, ConnectionAborted)
-        ):
-            self.last = direction  # it was to be flushed, and has reset that
-        self._observer.relay_lost(self, direction)
-        if direction.opposite.state is LOST:
-            self._finish()
-
-    def _lose(self, direction: Direction, reason: Failure) -> None:
+    def lose(self, direction: Direction, reason: Failure) -> None:
         """A source is the first to be closed: close its sink too, in the same way."""
         info, survivor = self.stream_info, direction.sink
         is_client = direction is self.from_downstream
@@ -405,7 +420,7 @@ class Relay:
             info.close(RESETS[is_client, info.phase])
             survivor.resetConnection()
         info.phase = FLUSHING
-        self._bound_flush()
+        self.bound_flush()
 
     def close(self, flushes: bool = False) -> None:
         """End both connections from this side, now: FIN, or a reset where one waits for the bytes
@@ -428,7 +443,7 @@ class Relay:
             else:
                 direction.source.cutConnection()
         if flushes:
-            self._bound_flush()
+            self.bound_flush()
 
     def state(self) -> RelayState:
         """What it is doing at this moment: a value."""
@@ -438,7 +453,8 @@ class Relay:
     def discard(self) -> None:
         """The relay never started and never will."""
         if self._queue is not None:
-            self._stop_watching(self._queue)
+            self._queue.discard(self)
+            self._queue = None
         if self.early is not None:
             self.early.stop()
             self.early = None
@@ -452,16 +468,17 @@ class Relay:
             self.quiet += 1
             if self.quiet == IDLE_CHECKS:
                 self._queue = None
-                self._observer.relay_idle(self)
+                self.observer.relay_idle(self)
                 return
         if self._queue is not None:
             self._queue.add(self)
 
-    def _bound_flush(self) -> None:
+    def bound_flush(self) -> None:
         """From here on only what is buffered leaves: without progress it ends."""
         if self._queue is not None:
-            self._stop_watching(self._queue)
-        if self.from_upstream.buffered or self.from_downstream.buffered:
+            self._queue.discard(self)
+            self._queue = None
+        if self.from_upstream.sink.buffered or self.from_downstream.sink.buffered:
             self._seen = self.activity
             self._queue = self._timers.queue(self.flush_timeout, Relay._check_flush)
             self._queue.add(self)
@@ -469,25 +486,23 @@ class Relay:
     def _check_flush(self) -> None:
         if self.activity == self._seen:
             self._queue = None
-            self._observer.relay_idle(self)
+            self.observer.relay_idle(self)
         else:
-            self._bound_flush()
+            self.bound_flush()
 
-    def _stop_watching(self, queue: TimeoutQueue[Relay]) -> None:
-        self._queue = None
-        queue.discard(self)
-
-    def _finish(self) -> None:
+    def finish(self) -> None:
+        """Both sources are closed."""
         if self._queue is not None:
-            self._stop_watching(self._queue)
+            self._queue.discard(self)
+            self._queue = None
         self.stream_info.phase = CLOSED
-        self._observer.relay_finished(self)
+        self.observer.relay_finished(self)
         self._break_cycles()
 
     def _break_cycles(self) -> None:
         """Cut what refers to itself: a finished relay leaves no work to the garbage collector."""
         down, up = self.from_downstream, self.from_upstream
-        down.relay = up.relay = down.opposite = up.opposite = self._observer = None  # type: ignore[assignment]
+        down.relay = up.relay = down.opposite = up.opposite = self.observer = None  # type: ignore[assignment]
         down.source = down.sink = up.source = up.sink = self.read_source = None
 
 
@@ -498,5 +513,5 @@ def idle_queue(timers: TimeoutQueues, seconds: float) -> TimeoutQueue[Relay]:
 
 def _fit(sink: Any, source: Any) -> None:
     """Let no single read be larger than what the sink may buffer."""
-    if 0 < sink.high_watermark < source.read_size:
+    if sink.high_watermark < source.read_size:
         source.read_size = sink.high_watermark

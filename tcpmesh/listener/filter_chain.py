@@ -192,7 +192,7 @@ class FilterChain:
     def serve(self, connection: Connection) -> None:
         """A client is for this chain."""
         connection.stream_info.listener = self.info
-        connection.hand_to(self)
+        connection.owner = self
         if self.connections is None:
             self.connections = set()
         self.connections.add(connection)
@@ -217,24 +217,26 @@ class FilterChain:
         if self.connections is not None:
             self.connections.discard(connection)
         self._listener.lost(connection, self)
-        self._look_whether_gone()
+        if self.is_closed:
+            self._look_whether_gone()
 
     def connection_left(self, connection: Connection) -> None:
         """A client is another process's from now on."""
         if self.connections is not None:
             self.connections.discard(connection)
         self._listener.moved(self)
-        self._look_whether_gone()
+        if self.is_closed:
+            self._look_whether_gone()
 
     def _look_whether_gone(self) -> None:
-        if self.is_closed:
-            if not self.connections:
-                self.filters.release()
-            self._listener.left(self)
+        """A client of a chain that takes no more has gone."""
+        if not self.connections:
+            self.filters.release()
+        self._listener.left(self)
 
     def take(self, connection: Connection) -> None:
         """A client that another process had is one of this chain's."""
-        connection.hand_to(self)
+        connection.owner = self
         if self.connections is None:
             self.connections = set()
         self.connections.add(connection)

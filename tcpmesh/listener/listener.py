@@ -386,7 +386,7 @@ class Listener(ServerFactory):
         """A client that another listener has accepted, and that wanted to come here; it is not
         handed on again.
         """
-        connection.hand_to(self._first)
+        connection.owner = self._first
         if self._filters is None:
             self.connection_made(connection)
         else:
@@ -422,7 +422,7 @@ class Listener(ServerFactory):
         every client with bytes that nobody took, it ends with a reset.
         """
         self.stats.no_filter_chain_match.tally += 1
-        connection.hand_to(None)
+        connection.owner = None
         info = connection.stream_info
         info.flags |= ResponseFlag.NR
         info.details = "filter_chain_not_found"

@@ -189,7 +189,7 @@ class ListenerFilterManager:
         wanted = info.restored_local
         there = find(wanted) if find is not None and wanted is not None else None
         if there is None or there is self._listener:
-            connection.hand_to(self._listener)
+            connection.owner = self._listener
             self._listener.connection_made(connection)
         else:
             there.take(connection)

@@ -39,15 +39,15 @@ class ListenerStats:
     def opened(self) -> None:
         """A client was accepted."""
         self.cx_total.tally += 1
-        self.cx_active.add(1)
+        self.cx_active.raised += 1
         self._worker_cx_total.tally += 1
-        self._worker_cx_active.add(1)
+        self._worker_cx_active.raised += 1
 
     def closed(self, milliseconds: int) -> None:
         """A client is gone, after so long."""
         self.cx_destroy.tally += 1
-        self.cx_active.add(-1)
-        self._worker_cx_active.add(-1)
+        self.cx_active.lowered += 1
+        self._worker_cx_active.lowered += 1
         self.cx_length_ms.record(milliseconds)
 
     def moved(self, count: int) -> None:

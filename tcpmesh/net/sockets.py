@@ -20,6 +20,11 @@ HIGH_WATERMARK = 1 << 20
 per_connection_buffer_limit_bytes.
 """
 
+LARGEST_READ = 1 << 18
+"""Bytes: no transport delivers more in one call, so where more may be buffered none has to be told
+to read less.
+"""
+
 RESET = struct.pack("ii", 1, 0)
 """SO_LINGER on, of no time: close sends RST."""
 

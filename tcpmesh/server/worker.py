@@ -6,7 +6,7 @@ nobody anything while a connection is served.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from random import Random
 from typing import Any
 
@@ -112,10 +112,11 @@ class Worker:
         names = NameTables(store, network.clock, send)
         overload = store.scope("overload")
         self._overload = Overload(begin.overload, overload.counter, random.random)
-        self.context = self._context(begin, network, store, random, followed, names)
+        clusters: dict[str, Any] = {}
+        self.context = self._context(begin, network, store, random, followed, names, clusters)
         for told in begin.discovered_secrets:
             self._put_secret(told)
-        self.clusters = Clusters(self.context, send)
+        self.clusters = Clusters(self.context, send, clusters)
         self.listeners = Listeners(self.context, send, begin.drain, binds=begin.workers == 1)
         self._leaving = Leaving(begin.index, network, self.listeners, send)
         self._arriving = Arriving(begin.index, self.listeners, send)
@@ -138,12 +139,13 @@ class Worker:
         random: Random,
         followed: FollowedRuntime,
         names: NameTables,
+        clusters: Mapping[str, Any],
     ) -> WorkerContext:
         """What is built here gets."""
         return WorkerContext(
             network=network,
             store=store,
-            cluster=self._cluster,
+            cluster=clusters.get,
             random=random,
             node=begin.node,
             local_cluster=begin.local_cluster,
@@ -253,9 +255,6 @@ class Worker:
         given, self._given = self._given, []
         for owner in given:
             self._counts.unassign(owner)
-
-    def _cluster(self, name: str) -> Any:
-        return self.clusters.get(name)
 
     def _put_secret(self, told: PutSecret) -> None:
         kind = told.message.WhichOneof("type")

@@ -7,9 +7,9 @@ merged.
 
 Statistics show what happens, and nothing goes by them: a decision that read one would change when
 an operator resets it, or when something else counts under its name.  So what can be read of one has
-names that nothing else in tcpmesh has (`tally`, `readout`, `was_used`, `cumulative`,
-`last_interval`), and `tests/test_statistics.py` fails where one of these is read by anything but
-what shows statistics.  `counter.tally += 1` is the way to count, and no reading.
+names that nothing else in tcpmesh has (`tally`, `raised`, `lowered`, `readout`, `was_used`,
+`cumulative`, `last_interval`), and `tests/test_statistics.py` fails where one of these is read by
+anything but what shows statistics.  `counter.tally += 1` is the way to count, and no reading.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from enum import Enum
 from functools import partial
-from typing import TypeVar
 
 from tcpmesh.stats.distribution import DEFAULT_BOUNDS, Distribution
 
@@ -96,53 +95,72 @@ class Merge(Enum):
 
 
 class Gauge:
-    """A number that goes up and down; `merge` is what those of several processes come to."""
+    """A number that goes up and down; `merge` is what those of several processes come to.
 
-    __slots__ = ("_is_news", "_others", "_own", "_was_told", "holders", "merge", "name")
+    Whoever moves it for each connection adds to `raised` or to `lowered`, which costs no call.
+    """
+
+    __slots__ = ("_others", "_told", "_was_told", "holders", "lowered", "merge", "name", "raised")
 
     def __init__(self, name: str, merge: Merge) -> None:
         self.name = name
         self.merge = merge
         self.holders = 0
-        self._own = 0
+        self.raised = 0
+        """How far up it has gone in this process, and `lowered` how far down: its own part is the
+        difference.
+        """
+        self.lowered = 0
         self._others = 0
-        self._is_news = self._was_told = False
+        self._told: int | None = 0
+        """The sum of the two when `moved` last told of it; `None` after anything else has moved it
+        since.
+        """
+        self._was_told = False
 
     @property
     def was_used(self) -> bool:
         """True once it was ever moved, whatever it is now."""
-        return self._is_news or self._was_told
+        return self._was_told or self._told != self.raised + self.lowered
 
     @property
     def tally(self) -> int:
         """The number, for whoever shows it; with that of other processes, where they have one."""
-        if self.merge is Merge.SUM:
-            return self._own + self._others
-        return max(self._own, self._others)
+        own = self.raised - self.lowered
+        return own + self._others if self.merge is Merge.SUM else max(own, self._others)
 
     def add(self, amount: int) -> None:
         """Change it by this much, which may be negative."""
-        self._own += amount
-        self._is_news = True
+        self.raised += amount
+        self._told = None
 
     def set(self, value: int) -> None:
         """Make it this."""
-        if value != self._own or not self.was_used:
-            self._own = value
-            self._is_news = True
+        change = value - self.raised + self.lowered
+        if change or not self.was_used:
+            self.add(change)
 
     def follow(self, value: int) -> None:
         """Make it this, where that is a change: a gauge that nothing has moved does not count as
         used for being 0.
         """
-        if value != self._own:
-            self.set(value)
+        change = value - self.raised + self.lowered
+        if change:
+            self.add(change)
 
     def set_others(self, value: int) -> None:
         """Other processes together make it this."""
         if value != self._others or not self.was_used:
             self._others = value
-            self._is_news = True
+            self._told = None
+
+
+def moved(gauges: Iterable[Gauge]) -> list[Gauge]:
+    """Those that were moved since they were last asked, also where they are what they were."""
+    found = [each for each in gauges if each._told != each.raised + each.lowered]
+    for each in found:
+        each._told, each._was_told = each.raised + each.lowered, True
+    return found
 
 
 MAKE_GAUGE = {merge: partial(Gauge, merge=merge) for merge in Merge}
@@ -181,12 +199,9 @@ class TextReadout:
         self._is_news = True
 
 
-Moved = TypeVar("Moved", Gauge, TextReadout)
-
-
-def news(stats: Iterable[Moved]) -> list[Moved]:
-    """Those that were moved since they were last asked."""
-    found = [each for each in stats if each._is_news]
+def news(texts: Iterable[TextReadout]) -> list[TextReadout]:
+    """Those that were set since they were last asked."""
+    found = [each for each in texts if each._is_news]
     for each in found:
         each._is_news, each._was_told = False, True
     return found

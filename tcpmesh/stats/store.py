@@ -28,6 +28,7 @@ from tcpmesh.stats.metrics import (
     Merge,
     TextReadout,
     growth,
+    moved,
     news,
 )
 from tcpmesh.stats.rows import Numbers, Row, rows
@@ -287,8 +288,8 @@ class Store:
         """Those that have moved, or all that were ever set."""
         found: dict[str, GaugeValue] = {}
         for part in self._families.gauges.parts():
-            moved = news(part)
-            told = [gauge for gauge in part if gauge.was_used] if whole else moved
+            changed = moved(part)
+            told = [gauge for gauge in part if gauge.was_used] if whole else changed
             found.update((each.name, GaugeValue(each.merge, each.tally)) for each in told)
             yield
         return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from benchmarks.micro import costs
+from benchmarks.micro import calls, costs
 from benchmarks.micro.mesh import BareProxy, Mesh, ProductProxy, Proxy
 from benchmarks.micro.stopwatch import Stopwatch
 
@@ -36,3 +36,23 @@ class MeshTests(SynchronousTestCase):
     def test_no_garbage(self) -> None:
         """A connection through all of tcpmesh leaves nothing to the garbage collector."""
         self.assertEqual(0, costs.garbage(ProductProxy))
+
+
+class CallsTests(SynchronousTestCase):
+    """What nobody would notice in microseconds: functions that are called for each unit of work.
+
+    Whoever has to raise a figure here has made each connection of everybody dearer, and says in the
+    commit what for; whoever can, lowers it.
+    """
+
+    def test_message(self) -> None:
+        """A message that is passed on is one call of the poller, of its transport, and no more."""
+        self.assertLessEqual(calls.total(calls.of_message()), 1.5)
+
+    def test_connection(self) -> None:
+        """A connection, from accept to close of both sides, calls so many functions beside those of
+        the sockets.
+        """
+        found = calls.of_connection()
+
+        self.assertLessEqual(calls.total(found, but_for="net"), 62, calls.table(found))

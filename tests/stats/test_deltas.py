@@ -103,6 +103,16 @@ class DeltasTests(SynchronousTestCase):
         self.gauge.set(2)
         self.assertFalse(self.store.deltas())
 
+    def test_gauge_up_and_down(self) -> None:
+        """A gauge that went up and down again between two looks is told: it was used."""
+        for _ in range(2):
+            self.gauge.raised += 1
+            self.gauge.lowered += 1
+            self.assertEqual(
+                {"cluster.c.active": GaugeValue(Merge.SUM, 0)}, self.store.deltas().gauges
+            )
+        self.assertFalse(self.store.deltas())
+
     def test_histograms(self) -> None:
         """Of histograms it is what they were given, in bins, also where intervals have ended
         meanwhile; telling ends one.

@@ -267,6 +267,23 @@ class UsedTests(SynchronousTestCase):
         gauge.follow(0)
         self.assertEqual((0, True), (gauge.tally, gauge.was_used))
 
+    def test_gauge_in_two_directions(self) -> None:
+        """A gauge goes up with `raised` and down with `lowered`, beside all other ways to move it,
+        and counts as used from the first step.
+        """
+        gauge = Store().gauge("g", Merge.SUM)
+        gauge.raised += 3
+        self.assertEqual((3, True), (gauge.tally, gauge.was_used))
+        gauge.lowered += 3
+        self.assertEqual((0, True), (gauge.tally, gauge.was_used))
+        gauge.add(2)
+        gauge.lowered += 1
+        self.assertEqual(1, gauge.tally)
+        gauge.set(5)
+        gauge.raised += 1
+        gauge.set_others(10)
+        self.assertEqual(16, gauge.tally)
+
 
 class HistogramTests(SynchronousTestCase):
     """Histograms: an interval, and all time."""

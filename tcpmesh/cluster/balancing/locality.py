@@ -66,14 +66,17 @@ class LocalityBalancer:
         self._localities: dict[tuple[int, Kind], EdfScheduler[int] | None] = {}
         if self._router is not None:
             self._router.update(sets)
-        self._only_group = self._find_only_group()
+        self.only_group = self._find_only_group()
+        """The group of all picks, where they have but one: as a rule, and then a pick need not ask
+        for it.
+        """
 
     def group(self, number: int) -> Group | None:
         """The hosts to pick from for a random number, not negative; they may be none.  `None` where
         the pick is to fail.
         """
-        if self._only_group is not None:
-            return self._only_group
+        if self.only_group is not None:
+            return self.only_group
         chosen = self._load.choose(number)
         if chosen is None:
             return None
@@ -97,7 +100,6 @@ class LocalityBalancer:
         return candidates(self._sets, self._load)
 
     def _find_only_group(self) -> Group | None:
-        """The group of all picks, where they have but one: as a rule, and then a pick is quick."""
         only = self._load.only_choice
         if only is None or only[1] is Kind.PANIC or self._by_weight or self._router is not None:
             return None

@@ -43,7 +43,7 @@ class WeightedPolicy:
 
     def pick(self, context: Any) -> Host | None:
         """The next host, or `None` where there is none."""
-        group = self._spread.group(self.random.getrandbits(32))
+        group = self._spread.only_group or self._spread.group(self.random.getrandbits(32))
         if group is None or not group.hosts:
             return None
         choose = group.choose

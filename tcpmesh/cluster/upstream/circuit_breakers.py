@@ -77,7 +77,7 @@ class Breakers:
         """Go by the limits as the runtime has them now."""
         self.default, self.high = thresholds_of(self._message.thresholds, self._name, self._runtime)
         self.max_connections = self.default.max_connections
-        self._max_pending = self.default.max_pending_requests
+        self.max_pending = self.default.max_pending_requests
         if self._remaining is not None:
             self._remaining.limits = self.default
         if self._remaining_high is not None:
@@ -85,13 +85,17 @@ class Breakers:
 
     @property
     def full(self) -> bool:
-        """Whether the cluster may have no further connection (`max_connections`)."""
+        """Whether the cluster may have no further connection (`max_connections`).
+
+        Clients look for themselves, at this and at `pending_full`: each call would be one for each
+        connection.
+        """
         return self.connections.total >= self.max_connections
 
     @property
     def pending_full(self) -> bool:
         """Whether no further client may wait for its connection (`max_pending_requests`)."""
-        return self.pending.total >= self._max_pending
+        return self.pending.total >= self.max_pending
 
     def allows(self, host: Host) -> bool:
         """Whether this host may have a connection more (`max_connections` of the cluster and
@@ -111,7 +115,7 @@ class Breakers:
         requests = self.requests.total
         for gauge, number, limit in (
             (self._cx_open, connections, self.max_connections),
-            (self._pending_open, pending, self._max_pending),
+            (self._pending_open, pending, self.max_pending),
             (self._requests_open, requests, self.default.max_requests),
         ):
             move = gauge.set if is_used else gauge.follow

@@ -1,5 +1,9 @@
 """What an upstream connection moves in the statistics of its cluster and its host, whoever makes
 it, and what a session holds.
+
+A connection that one client makes for itself, as nearly all are, moves all of it in three steps:
+`dialled`, `connected`, `ended`.  Each of them does in one call what takes two or three of the
+others, which are for connections that are made, wait and serve at different times.
 """
 
 from __future__ import annotations
@@ -53,6 +57,64 @@ def count_pauses(direction: Direction, stats: Any) -> None:
     direction.pauses = direction.resumes = 0
 
 
+def dialled(host: Host) -> None:
+    """A client makes a connection for itself, and waits for it."""
+    host.cx_total += 1
+    host.cx_active += 1
+    host.rq_pending_active += 1
+    cluster = host.cluster
+    if not cluster.is_used:
+        cluster.first_used()
+    breakers, stats = cluster.breakers, cluster.stats
+    breakers.connections.own += 1
+    breakers.pending.own += 1
+    stats.cx_total.tally += 1
+    stats.cx_active.raised += 1
+    stats.rq_pending_total.tally += 1
+    stats.rq_pending_active.raised += 1
+
+
+def connected(host: Host, seconds: float) -> None:
+    """It has its connection, after so long, which is a request in Envoy's terms."""
+    host.rq_pending_active -= 1
+    host.rq_total += 1
+    host.rq_active += 1
+    cluster = host.cluster
+    breakers, stats = cluster.breakers, cluster.stats
+    breakers.pending.own -= 1
+    breakers.requests.own += 1
+    stats.cx_connect_ms.record(int(seconds * 1000))
+    stats.rq_pending_active.lowered += 1
+    stats.rq_total.tally += 1
+    stats.rq_active.raised += 1
+    if host.outlier is not None:
+        host.outlier.connect_succeeded()
+
+
+def ended(host: Host, seconds: float, remote: bool) -> None:
+    """The connection of a client is over, whoever made it, `seconds` after it was begun.
+
+    :param remote: whether that was the host's doing.
+    """
+    host.cx_active -= 1
+    host.rq_active -= 1
+    cluster = host.cluster
+    breakers, stats = cluster.breakers, cluster.stats
+    breakers.connections.own -= 1
+    breakers.requests.own -= 1
+    stats.cx_active.lowered += 1
+    stats.rq_active.lowered += 1
+    stats.cx_destroy.tally += 1
+    stats.cx_destroy_with_active_rq.tally += 1
+    if remote:
+        stats.cx_destroy_remote.tally += 1
+        stats.cx_destroy_remote_with_active_rq.tally += 1
+    else:
+        stats.cx_destroy_local.tally += 1
+        stats.cx_destroy_local_with_active_rq.tally += 1
+    stats.cx_length_ms.record(int(seconds * 1000))
+
+
 def opened(host: Host) -> None:
     """A connection is being made."""
     host.cx_total += 1
@@ -63,7 +125,7 @@ def opened(host: Host) -> None:
     cluster.breakers.connections.own += 1
     stats = cluster.stats
     stats.cx_total.tally += 1
-    stats.cx_active.add(1)
+    stats.cx_active.raised += 1
 
 
 def closed(host: Host, seconds: float, remote: bool, active: bool) -> None:
@@ -74,7 +136,7 @@ def closed(host: Host, seconds: float, remote: bool, active: bool) -> None:
     cluster = host.cluster
     cluster.breakers.connections.own -= 1
     stats = cluster.stats
-    stats.cx_active.add(-1)
+    stats.cx_active.lowered += 1
     stats.destroyed(remote, active)
     stats.cx_length_ms.record(int(seconds * 1000))
 
@@ -93,14 +155,14 @@ def begins(host: Host) -> None:
     host.rq_active += 1
     host.cluster.breakers.requests.own += 1
     stats.rq_total.tally += 1
-    stats.rq_active.add(1)
+    stats.rq_active.raised += 1
 
 
 def over(host: Host) -> None:
     """Such a one is over."""
     host.rq_active -= 1
     host.cluster.breakers.requests.own -= 1
-    host.cluster.stats.rq_active.add(-1)
+    host.cluster.stats.rq_active.lowered += 1
 
 
 def responded(stats: Any, status: int) -> None:

@@ -28,7 +28,7 @@ class PendingClient(Protocol):
     def told(self) -> TransportSocketOptions:
         """What the transport socket of its connection is told."""
 
-    def upstream_protocol(self) -> Any:
+    def buildProtocol(self, addr: Any) -> Any:
         """What is to get the events of the connection, asked for after `pool_ready`."""
 
     def pool_ready(self, dialled: float) -> None:
@@ -108,7 +108,7 @@ class PooledConnection(OneShotFactory, QuietHalfCloseableProtocol):
         paused = self._is_full
         self._leave()
         pool.attached(client, self._dialled)
-        protocol = transport.protocol = client.upstream_protocol()
+        protocol = transport.protocol = client.buildProtocol(None)
         protocol.makeConnection(transport)
         if self._data:
             protocol.dataReceived(bytes(self._data))
@@ -182,7 +182,7 @@ class PooledConnection(OneShotFactory, QuietHalfCloseableProtocol):
             return self
         self._leave()
         pool.attached(client, self._dialled)
-        return client.upstream_protocol()
+        return client.buildProtocol(None)
 
     def clientConnectionFailed(self, connector: Any, reason: Failure) -> None:
         """The attempt is over."""

@@ -114,7 +114,7 @@ class FilteredTransport(WrappedTransport):
         :param failed: is told of a filter that raises.
         """
         self._connection, self._attach, self._failed = connection, attach, failed
-        self._owner = connection.hand_to(self)
+        self._owner, connection.owner = connection.owner, self
         for at, factory in enumerate(factories):
             callbacks = FilterCallbacks(connection, self, at)
             make = factory.build_filter if IFilterFactory.providedBy(factory) else None

@@ -36,10 +36,7 @@ def relay_of(connection: Connection) -> Relay | None:
 def moved(connection: Connection) -> tuple[int, int, int, int]:
     """Bytes from the client, to the host, from the host, to the client, so far."""
     relay = relay_of(connection)
-    if relay is None:
-        return connection.stream_info.bytes
-    down, up = relay.from_downstream, relay.from_upstream
-    return down.bytes, down.written, up.bytes, up.written
+    return connection.stream_info.bytes if relay is None else relay.moved()
 
 
 class Look:

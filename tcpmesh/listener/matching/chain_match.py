@@ -281,8 +281,8 @@ def _networks(field: str) -> Callable[[Any], Sequence[Network]]:
 
 def _names(match: Any) -> Sequence[str]:
     """Server names; of a wildcard, what follows the star."""
-    lowered = (name.lower() for name in match.server_names)
-    return [name[1:] if name.startswith("*.") else name for name in lowered]
+    small = (name.lower() for name in match.server_names)
+    return [name[1:] if name.startswith("*.") else name for name in small]
 
 
 def _local(info: StreamInfo) -> Address:

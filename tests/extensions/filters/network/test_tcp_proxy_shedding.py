@@ -349,10 +349,10 @@ class NothingTests(SheddingTestCase):
         """Sessions are the usual ones, which ask for nothing."""
         self.begin()
         self.pair()
-        usual = self.mesh.worker.listeners.clients()[0][0].transport.protocol.relay._observer
+        usual = self.mesh.worker.listeners.clients()[0][0].transport.protocol.relay.observer
         self.begin(points=[DATA_POINT])
         self.pair()
-        asking = self.mesh.worker.listeners.clients()[0][0].transport.protocol.relay._observer
+        asking = self.mesh.worker.listeners.clients()[0][0].transport.protocol.relay.observer
         self.assertEqual(
             ("Session", "SheddingSession"), (type(usual).__name__, type(asking).__name__)
         )

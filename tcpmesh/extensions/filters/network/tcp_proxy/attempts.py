@@ -34,7 +34,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from tcpmesh.cluster.hosts.host import Host
-from tcpmesh.cluster.upstream.counting import closed, failed, opened, over, waits
+from tcpmesh.cluster.upstream.counting import closed, dialled, ended, failed, waits
 from tcpmesh.cluster.upstream.pool import Pool
 from tcpmesh.connection.connection import Connection
 from tcpmesh.connection.relay import Relay
@@ -51,9 +51,10 @@ from tcpmesh.net.timeout_queues import TimeoutQueue, TimeoutQueues
 from tcpmesh.values.address import Address
 from tcpmesh.values.response_flags import ResponseFlag
 from tcpmesh.values.stream.close_reason import Cause, CloseReason, EndedBy
+from tcpmesh.values.stream.filter_state import NO_FILTER_STATE
 from tcpmesh.values.stream.phase import CONNECTING
 from tcpmesh.values.stream.stream_info import NO_UPSTREAM, StreamInfo, UpstreamInfo
-from tcpmesh.values.stream.transport_socket_options import TransportSocketOptions
+from tcpmesh.values.stream.transport_socket_options import NO_OPTIONS, TransportSocketOptions
 
 REMOTE_ERRORS = {ECONNREFUSED, EHOSTUNREACH, ETIMEDOUT}
 """What `connect` fails with once the network has answered, or has not; all else it says at once."""
@@ -219,7 +220,8 @@ class Attempts(OneShotFactory):
             upstream.attempts_allowed = context.settings.max_attempts
             self._refuse(ResponseFlag.URX, upstream.failure or TIMED_OUT, CONNECT_FAILED_WORDS)
             return
-        if cluster.breakers.full:
+        breakers = cluster.breakers
+        if breakers.connections.total >= breakers.max_connections:
             cluster.stats.cx_overflow.tally += 1
             self._refuse(ResponseFlag.UO, OVERFLOW, OVERFLOW_WORDS)
             return
@@ -229,19 +231,20 @@ class Attempts(OneShotFactory):
             reason = _none(Cause.NO_HOST, cluster.why_no_host())
             self._refuse(ResponseFlag.UH, reason, NO_HOST_WORDS)
             return
-        if host.cluster.paused is not None:
-            self._hold(host.cluster)
-            return
-        upstream.attempted += (host.spec,)
         if host.cluster is not cluster:
             # Picked by an aggregate cluster: the one that the host belongs to serves.
             cluster = host.cluster
-            if cluster.breakers.full:
+            if cluster.paused is not None:
+                self._hold(cluster)
+                return
+            breakers = cluster.breakers
+            if breakers.full:
                 cluster.make_wait()
+        upstream.attempted += (host.spec,)
         self.cluster, self._host = cluster, host
         if cluster.dialer.needs_header:
             context.header.complete(info)
-        if cluster.pools is None and not cluster.breakers.pending_full:
+        if cluster.pools is None and breakers.pending.total < breakers.max_pending:
             self._dial(cluster, host, upstream)
         else:
             self._queue(cluster, host, upstream)
@@ -299,15 +302,16 @@ class Attempts(OneShotFactory):
     # A connection of its own
 
     def _dial(self, cluster: Any, host: Host, upstream: UpstreamInfo) -> None:
-        cluster.stats.rq_pending_total.tally += 1
-        waits(host, 1)
         upstream.connect_began = self._context.clock.seconds()
-        opened(host)
+        dialled(host)
         if cluster.close_on_failure:
             host.sessions.add(self)
         self._state = DIALLING
-        self._under_way = cluster.dialer.connect(
-            host, self, cluster.connect_timeout, self._count_another, self.told
+        dialer, told = cluster.dialer, NO_OPTIONS
+        if dialer.wraps or self.stream_info.filter_state is not NO_FILTER_STATE:
+            told = self.told
+        self._under_way = dialer.connect(
+            host, self, cluster.connect_timeout, self._count_another, told
         )
 
     @property
@@ -321,11 +325,7 @@ class Attempts(OneShotFactory):
         self.cluster.stats.cx_total.tally += 1
 
     def buildProtocol(self, addr: Any) -> Any:
-        """The upstream is connected."""
-        return self.upstream_protocol()
-
-    def upstream_protocol(self) -> Any:
-        """What is to get the events of a connection that is there."""
+        """The upstream is connected: what is to get its events."""
         return self.relay.from_upstream
 
     def clientConnectionFailed(self, connector: Any, reason: Failure) -> None:
@@ -351,40 +351,32 @@ class Attempts(OneShotFactory):
         upstream.failure, upstream.failed_host = failure, host.spec
         self.attempted += (host,)
 
-    def _count_connected(self) -> None:
-        """The connection that was dialled is there."""
-        host = self._host
-        began: Any = self.stream_info.upstream.connect_began
-        self._under_way = None
-        self.cluster.stats.cx_connect_ms.record(int((self._context.clock.seconds() - began) * 1000))
-        waits(host, -1)
-        if host.outlier is not None:
-            host.outlier.connect_succeeded()
-
     def _count_request_over(self, remote: bool) -> None:
         """The one request of a connection is over, and the connection with it.
 
         :param remote: whether that was the upstream's doing.
         """
-        over(self._host)
-        self._count_closed(remote, active=True)
+        cluster = self.cluster
+        began: Any = self.stream_info.upstream.connect_began
+        ended(self._host, self._context.clock.seconds() - began, remote)
+        if cluster.close_on_failure or cluster.pools is not None:
+            self._leave_host()
 
     def _undial(self, remote: bool) -> None:
         """An attempt is over without a connection."""
+        began: Any = self.stream_info.upstream.connect_began
         self._under_way = None
         waits(self._host, -1)
-        self._count_closed(remote, active=False)
+        closed(self._host, self._context.clock.seconds() - began, remote, active=False)
+        self._leave_host()
 
-    def _count_closed(self, remote: bool, active: bool) -> None:
-        """The upstream connection is over, whether it was made (active) or only tried."""
-        host = self._host
-        began: Any = self.stream_info.upstream.connect_began
-        closed(host, self._context.clock.seconds() - began, remote, active)
-        if self.cluster.close_on_failure:
-            host.sessions.discard(self)
-        pools = self.cluster.pools
-        if pools is not None:
-            pools.left(host, self._pool)
+    def _leave_host(self) -> None:
+        """Nothing of this client is there that the host or its pools are to know of."""
+        cluster = self.cluster
+        if cluster.close_on_failure:
+            self._host.sessions.discard(self)
+        if cluster.pools is not None:
+            cluster.pools.left(self._host, self._pool)
 
     # What a pool tells
 

@@ -12,7 +12,6 @@ from typing import Any
 from twisted.internet.interfaces import IDelayedCall
 
 from tcpmesh.connection import moving
-from tcpmesh.connection.relay import IDLE_CHECKS
 from tcpmesh.extensions.filters.network.tcp_proxy.attempts import CONNECTED, SessionContext
 from tcpmesh.extensions.filters.network.tcp_proxy.session import Session
 from tcpmesh.net.timeout_queues import TimeoutQueue
@@ -128,7 +127,6 @@ def _watch(session: Session, moved: MovedConnection) -> None:
     context = session._context
     queue = context.idle_queue
     if queue is not None:
-        session.relay.flush_timeout = queue.seconds * IDLE_CHECKS
         session.relay.watch_idle(queue)
     if moved.expires_in is not None and context.settings.max_duration is not None:
         session._expiry = context.clock.callLater(max(0.0, moved.expires_in), session.expired)

@@ -11,11 +11,12 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
-from tcpmesh.cluster.upstream.counting import begins, count_pauses
+from tcpmesh.cluster.upstream.counting import begins, connected, count_pauses
 from tcpmesh.connection.connection import Connection
-from tcpmesh.connection.relay import IDLE_CHECKS, Direction, Relay, idle_queue
+from tcpmesh.connection.relay import Direction, Relay, idle_queue
 from tcpmesh.connection.transport_sockets import facts_of, handshake_of
 from tcpmesh.extensions.filters.network.tcp_proxy.attempts import (
+    ASKING,
     CONNECTED,
     DIALLING,
     OVER,
@@ -81,12 +82,11 @@ class Session(Attempts):
         settings = self._context.settings
         if settings.early_limit is not None:
             self.relay.read_early(settings.early_limit, self)
-        idle, queue = settings.idle_timeout, self._context.idle_queue
+        queue = self._context.idle_queue
         if self.stream_info.filter_state is not NO_FILTER_STATE:
             idle = settings.idle_timeout_of(self.stream_info)
             queue = idle_queue(self._context.timers, idle) if idle is not None else None
         if queue is not None:
-            self.relay.flush_timeout = queue.seconds * IDLE_CHECKS
             self.relay.watch_idle(queue)
         if settings.max_duration is not None:
             self._limit_duration(settings.max_duration)
@@ -159,16 +159,17 @@ class Session(Attempts):
 
     def relay_started(self, relay: Relay) -> None:
         """Connected: bytes flow from now on."""
-        if self._state is DIALLING:
-            self._count_connected()
-        begins(self._host)
-        self._begin(relay)
-
-    def _begin(self, relay: Relay) -> None:
         upstream, transport = self.stream_info.upstream, relay.from_upstream.source
+        now, began, state = self._context.clock.seconds(), upstream.connect_began, self._state
+        if state is DIALLING:
+            assert began is not None
+            self._under_way = None
+            connected(self._host, now - began)
+        elif state is not ASKING:  # where it was counted already
+            begins(self._host)
         self._state = CONNECTED
         upstream.addresses = transport
-        upstream.connect_ended = self._context.clock.seconds()
+        upstream.connect_ended = now
         transport.high_watermark = self.cluster.buffer_limit
         if self.cluster.dialer.wraps:
             upstream.tls = facts_of(transport)
@@ -328,17 +329,17 @@ class Session(Attempts):
 
     def flush_counters(self) -> None:
         """Add to the counters what was relayed since the last call."""
-        down, up = self.relay.from_downstream, self.relay.from_upstream
-        tcp = self._context.stats
-        received, sent, answered, returned = self.stream_info.bytes
-        read = down.bytes + self.stream_info.withheld
-        self.stream_info.bytes = now = (read, down.written, up.bytes, up.written)
-        tcp.cx_rx_bytes_total.tally += now[0] - received
-        tcp.cx_tx_bytes_total.tally += now[3] - returned
+        relay, info, tcp = self.relay, self.stream_info, self._context.stats
+        received, sent, answered, returned = relay.moved()
+        received += info.withheld
+        before, info.bytes = info.bytes, (received, sent, answered, returned)
+        tcp.cx_rx_bytes_total.tally += received - before[0]
+        tcp.cx_tx_bytes_total.tally += returned - before[3]
         if self.cluster is None:
             return
         stats = self.cluster.stats
-        self._count_relayed(now[1] - sent, now[2] - answered)
+        self._count_relayed(sent - before[1], answered - before[2])
+        down, up = relay.from_downstream, relay.from_upstream
         if down.pauses or down.resumes:
             count_pauses(down, tcp)
         if up.pauses or up.resumes:

@@ -18,11 +18,10 @@ from twisted.internet.error import ConnectionLost
 from twisted.python.failure import Failure
 
 from tcpmesh.cluster.hosts.host import Host
-from tcpmesh.cluster.upstream.counting import begins
+from tcpmesh.cluster.upstream.counting import begins, connected
 from tcpmesh.cluster.upstream.http_options import TunnelOptions
 from tcpmesh.connection.connection import Connection
 from tcpmesh.connection.http1_tunnel import Http1Tunnel, TunnelFailed
-from tcpmesh.connection.relay import Relay
 from tcpmesh.extensions.filters.network.tcp_proxy.attempts import (
     ASKING,
     DIALLING,
@@ -112,14 +111,16 @@ class TunnelSession(Session):
             return told
         return replace(told, fallback_protocols=ALPN)
 
-    def upstream_protocol(self) -> Any:
+    def buildProtocol(self, addr: Any) -> Any:
         """The connection is there: what asks for the tunnel on it."""
         if self._state is DIALLING:
-            self._count_connected()
+            self._under_way = None
+            began: Any = self.stream_info.upstream.connect_began
+            connected(self._host, self._context.clock.seconds() - began)
         else:
             _count_connection(self.cluster)  # it is one of a pool
+            begins(self._host)
         self._state = ASKING
-        begins(self._host)
         asked = self._tunnelling.request(self.stream_info)
         options: TunnelOptions = self.cluster.tunnel_options
         answer = TunnelAnswer(not asked.is_post, options.limits)
@@ -187,10 +188,6 @@ class TunnelSession(Session):
         self._try_again()
 
     # What is other than without a tunnel
-
-    def relay_started(self, relay: Relay) -> None:
-        """The tunnel is open: bytes flow from now on."""
-        self._begin(relay)
 
     def _count_request_over(self, remote: bool) -> None:
         self._count_relayed(0, 0)
