@@ -114,7 +114,9 @@ class EpollNetwork:
 
     def connected(self, fd: int, address: Address) -> EpollTransport:
         """The transport of a connection just made, already watched."""
-        return self.transport_type(self, fd, address.family, address.sockaddr, True)
+        # An IPv6 address may be one of IPv4 to who asks the transport; that one is found out then.
+        peer = address if address.family == socket.AF_INET else address.sockaddr
+        return self.transport_type(self, fd, address.family, peer, True)
 
     def can_leave(self, transport: Any) -> bool:
         """Whether another network can go on with it."""

@@ -43,8 +43,12 @@ class EpollTransport(WriteSide):
         if self._after >= LOSE:
             return
         # An `IStraight`; to ask for the interface takes five times as long.
-        sink = protocol.sink if getattr(protocol, "straight", False) else None
-        self._onto = sink if isinstance(sink, EpollTransport) else None
+        if getattr(protocol, "straight", False):
+            sink = protocol.sink
+            self._onto = sink if isinstance(sink, EpollTransport) else None
+            self._receive = protocol.bufferReceived
+            return
+        self._onto = None
         receive = getattr(protocol, "bufferReceived", None)
         self._receive = (
             receive if receive is not None else lambda data: protocol.dataReceived(bytes(data))
@@ -240,7 +244,7 @@ class EpollTransport(WriteSide):
             self._report_lost()
         elif self._after >= LOSE:
             return
-        elif IHalfCloseableProtocol.providedBy(self._protocol):
+        elif self._onto is not None or IHalfCloseableProtocol.providedBy(self._protocol):
             self._protocol.readConnectionLost()
         else:
             self.loseConnection()
