@@ -1,5 +1,8 @@
 """The far end of tunnels: an Envoy that is asked by CONNECT, in HTTP/1.1 or HTTP/2, and connects to
 the backends.  It costs more than the proxies that ask it, so rates of tunnels are its own.
+
+Where a server ends first it resets the stream of HTTP/2 before all has been sent, so that nobody
+can download through it: the client must be who ends.
 """
 
 from __future__ import annotations

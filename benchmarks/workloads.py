@@ -390,7 +390,7 @@ def _through() -> Iterator[Workload]:
         ("inner", "through an internal listener"),
     ):
         new, small = _new_connections(listener), _keepalive(64, listener)
-        bulk = _bulk(Transfer.download, f"{listener}-bulk")
+        bulk = _bulk(Transfer.upload, f"{listener}-bulk")
         yield Workload(
             f"{listener}-new", f"New connections {how}", _NEW_METRICS, new, 64, listener=listener
         )
@@ -403,8 +403,8 @@ def _through() -> Iterator[Workload]:
             listener=listener,
         )
         yield Workload(
-            f"{listener}-download",
-            f"Bulk, to the client, {how}",
+            f"{listener}-upload",
+            f"Bulk, from the client, {how}",
             _BULK_METRICS,
             bulk,
             1,
