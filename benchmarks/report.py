@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from benchmarks.claims import findings
 from benchmarks.results import REFERENCE, Results, Summary
 from benchmarks.targets import CONTESTANT, Verdict, verdicts
 from benchmarks.workloads import WORKLOADS, Metric, Workload
@@ -120,6 +121,28 @@ def _absent_lines(results: Results) -> list[str]:
     ]
 
 
+def _claim_lines(results: Results) -> list[str]:
+    found = [each for each in findings(results) if each.ratio is not None]
+    if not found:
+        return []
+    lines = ["## What other pages claim", "", *head(["", "row", "", "at most", "seen", ""])]
+    for each in found:
+        claim = each.claim
+        lines.append(
+            row(
+                [
+                    f"{claim.page}: {claim.words}",
+                    f"{claim.workload}: {claim.metric}",
+                    f"{claim.proxy} / {claim.other}",
+                    f"{claim.at_most:.2f}x",
+                    f"{each.ratio:.2f}x",
+                    "" if each.holds else "**not so**",
+                ]
+            )
+        )
+    return [*lines, ""]
+
+
 def _run_lines(results: Results) -> list[str]:
     """What differed from run to run: what is no matter of a proxy changes for all."""
     if not results.runs:
@@ -177,6 +200,7 @@ def markdown(results: Results, chart: str | None) -> str:
         *_absent_lines(results),
         *_failure_lines(results),
         *_target_lines(results),
+        *_claim_lines(results),
         "## Where and how",
         "",
         *(f"- {name}: {value}" for name, value in results.facts.items()),
