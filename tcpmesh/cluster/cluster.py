@@ -79,6 +79,10 @@ def _nobody(message: ToMain) -> None:
     """For a cluster that stands alone: nobody is told."""
 
 
+_SHARED = tuple(each.name for each in fields(WorkerContext))
+"""What all clusters have in common, by name."""
+
+
 @implementer(ICluster)
 class Cluster:
     """Built from an `envoy.config.cluster.v3.Cluster`."""
@@ -146,7 +150,10 @@ class Cluster:
         self.breakers = Breakers(
             message.circuit_breakers, self.stats, self._counts, self.name, context.runtime
         )
-        self.dialer = dialer_of(message, replace(context, scope=self.stats.scope))
+        counting = context
+        if message.HasField("transport_socket") or message.transport_socket_matches:
+            counting = replace(context, scope=self.stats.scope)
+        self.dialer = dialer_of(message, counting)
         undo.callback(self.dialer.close)
         policy_context = self._policy_context(context)
         self._first_tables = policy_context.first_tables
@@ -457,7 +464,7 @@ class Cluster:
         self._http2 = self._http1 = None
 
     def _policy_context(self, context: WorkerContext) -> PolicyContext:
-        shared = {each.name: getattr(context, each.name) for each in fields(WorkerContext)}
+        shared = {name: getattr(context, name) for name in _SHARED}
         shared["shared"] = self._counts
         if context.local_cluster == self.name:
             shared["local_cluster"] = (
