@@ -34,7 +34,7 @@ TRANSPORTS ?= $(if $(filter Linux,$(shell uname -s)),epoll stock $(shell \
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help run upgrade-demo upgrade-proof test fuzz explore soak attack lowest coverage check format apidocs \
-	changelog bench bench-micro bench-config record-verdicts record-runtime record-tls record-filters record-schema own-schema \
+	changelog bench bench-growth bench-micro bench-config record-verdicts record-runtime record-tls record-filters record-schema own-schema \
 	screenshots wheel dist sbom clean
 
 help:
@@ -52,7 +52,8 @@ help:
 	@echo 'make format  let ruff format the code'
 	@echo 'make apidocs    build the pages of the public API, build/apidocs/index.html'
 	@echo 'make changelog  show what newsfragments/ will add to CHANGELOG.md'
-	@echo 'make bench   run the benchmarks, nine minutes; OPTIONS=--quick only tries them, OPTIONS=--help tells of others'
+	@echo 'make bench   run the benchmarks, forty minutes; OPTIONS=--quick only tries them, OPTIONS=--help tells of others'
+	@echo 'make bench-growth     what becomes dearer with more connections, hosts, chains or clusters, ten minutes; OPTIONS=--help'
 	@echo 'make bench-micro      time a message and a connection inside the process, ten seconds; OPTIONS=--profile tells where'
 	@echo 'make bench-config     time 10,000 listeners and clusters being judged, beside Envoy'
 	@echo 'make record-verdicts  ask Envoy anew about tests/config/verdicts.json; ENVOY=PATH chooses the binary'
@@ -135,6 +136,9 @@ changelog: $(VENV)/.has-check
 bench: $(VENV)/.has-test
 	$(BIN)/python benchmarks/run $(OPTIONS)
 	$(BIN)/python -m benchmarks.overview
+
+bench-growth: $(VENV)/.has-test
+	$(BIN)/python -m benchmarks.growth $(OPTIONS)
 
 bench-micro: $(VENV)/.has-test
 	$(BIN)/python -m benchmarks.micro $(OPTIONS)

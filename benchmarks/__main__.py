@@ -10,17 +10,20 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
-from benchmarks import chart, interpreter, machine, namespace, report, tools
+from benchmarks import chart, counters, interpreter, machine, namespace, report, tools
 from benchmarks.backends import start_backends
 from benchmarks.bulk import pattern
 from benchmarks.certificates import make_certificates
 from benchmarks.command import WRONG, say, status_of
 from benchmarks.process import BenchmarkError, Ports
 from benchmarks.proxies import PROXIES
-from benchmarks.results import Results, read
+from benchmarks.proxies.route import TUNNELS
+from benchmarks.results import Results, joined, read
 from benchmarks.rounds import Plan, Run
+from benchmarks.terminator import start_terminator
 from benchmarks.workloads import BULK_TURNS, LONELY_TURNS, WORKLOADS, Bench, Settings
 
 _DESCRIPTORS = 20_000
@@ -73,6 +76,11 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
         help="folder for the report (docs/benchmarks after a full run, else the cache)",
     )
     parser.add_argument(
+        "--append",
+        action="store_true",
+        help="add the rounds to those of the results.json that is there already",
+    )
+    parser.add_argument(
         "--report",
         type=Path,
         metavar="JSON",
@@ -108,8 +116,9 @@ def _plan(options: argparse.Namespace) -> Plan:
         tools.REPOSITORY / "docs" / "benchmarks" if complete else tools.cache_directory() / "last"
     )
     settings = Settings(options.seconds, options.bulk_mib << 20, options.idle)
+    output = options.output or default
     return Plan(
-        proxies, workloads, options.rounds, settings, options.output or default, options.congestion
+        proxies, workloads, options.rounds, settings, output, options.congestion, options.append
     )
 
 
@@ -170,6 +179,7 @@ def _facts(plan: Plan) -> dict[str, str]:
         **machine.describe(),
         "Python": interpreter.describe(sys.executable),
         "Python of tcpmesh": interpreter.describe(tools.python()),
+        "instructions": f"not counted: {counters.why_not()}" if counters.why_not() else "counted",
         **{proxy.name: proxy.version() for proxy in plan.proxies},
         "backends and load": f"nginx {tools.nginx_version()}, wrk {tools.wrk_version()}",
         "rounds": str(plan.rounds),
@@ -190,6 +200,9 @@ def _rounds(plan: Plan, directory: Path) -> Results:
     with ExitStack() as stack:
         ports, certificates = Ports(), make_certificates(directory)
         backends = start_backends(stack, directory, ports, certificates)
+        if any(workload.listener in TUNNELS for workload in plan.workloads):
+            connect = start_terminator(stack, directory, ports, backends)
+            backends = replace(backends, connect=connect)
         bench = Bench(backends, plan.settings, pattern(), directory, certificates)
         run = Run(plan, directory, bench, ports, results)
         try:
@@ -199,7 +212,8 @@ def _rounds(plan: Plan, directory: Path) -> Results:
             results.interrupted = True
             results.warnings.append("Interrupted: not all rounds are complete.")
     results.facts["duration"] = (
-        f"{time.monotonic() - start:.0f} s, begun at a load average of {load:.2f}"
+        f"{time.monotonic() - start:.0f} s, from a load average of {load:.2f} to "
+        f"{os.getloadavg()[0]:.2f}, which is our own"
     )
     others = machine.disturbance(before, machine.processor_time())
     results.facts["processor time that others took"] = (
@@ -231,12 +245,17 @@ def _compare(plan: Plan) -> int:
     _require(plan)
     if plan.congestion:
         namespace.enter(plan.congestion)
+    earlier = read(plan.output / "results.json") if plan.append else None
+    if earlier is not None:
+        joined(earlier, Results(_facts(plan)))  # what does not fit is told before, not after
     with tempfile.TemporaryDirectory(
         prefix="tcpmesh-bench-", ignore_cleanup_errors=True
     ) as directory:
         results = _rounds(plan, Path(directory))
     if results.interrupted and not results.samples:
         raise KeyboardInterrupt
+    if earlier is not None and not results.interrupted:
+        results = joined(earlier, results)
     _write(results, tools.cache_directory() / "interrupted" if results.interrupted else plan.output)
     return WRONG if results.failures or results.interrupted else 0
 

@@ -44,7 +44,7 @@ http {{
   uwsgi_temp_path {directory}/{name}-uwsgi;
   scgi_temp_path {directory}/{name}-scgi;
   server {{
-    listen 127.0.0.1:{port} backlog=4096;
+    listen {address}:{port} backlog=4096;
 {tls}    location = /echo {{ return 200 "$arg_id"; }}
     location = /status {{ stub_status; }}
   }}
@@ -82,6 +82,8 @@ class Backends:
     web_tls: tuple[int, ...] = ()
     """The same with TLS, for proxies that are its clients."""
     bulk_tls: tuple[int, ...] = ()
+    connect: int = 0
+    """Where an HTTP proxy is asked for a tunnel to the others; 0 where nobody will."""
 
     def requests(self) -> int:
         """How many requests the web backends have answered so far; the question itself counts as
@@ -108,7 +110,12 @@ _TLS = """\
 
 
 def _nginx(
-    stack: ExitStack, directory: Path, name: str, ports: tuple[int, int], pair: Pair
+    stack: ExitStack,
+    directory: Path,
+    name: str,
+    ports: tuple[int, int],
+    pair: Pair,
+    address: str,
 ) -> None:
     port, tls = ports
     configuration = directory / f"{name}.conf"
@@ -117,6 +124,7 @@ def _nginx(
             directory=directory,
             name=name,
             port=port,
+            address=address,
             user=nginx_user(),
             descriptors=10_000,
             tls=_TLS.format(port=tls, pair=pair),
@@ -128,17 +136,22 @@ def _nginx(
 
 
 def start_backends(
-    stack: ExitStack, directory: Path, ports: Ports, certificates: Certificates
+    stack: ExitStack,
+    directory: Path,
+    ports: Ports,
+    certificates: Certificates,
+    address: str = "127.0.0.1",
 ) -> Backends:
     """Start all backends; `stack` stops them.
 
+    :param address: where the web backends listen for what is not encrypted.
     :raise BenchmarkError: nginx is missing or something does not start.
     """
     taken = [ports.take() for _ in range(6)]
     one, two, bulk, one_tls, two_tls, bulk_tls = taken
     backends = Backends((one, two), bulk, (one_tls, two_tls), (bulk_tls,))
     for number, pair in enumerate(((one, one_tls), (two, two_tls))):
-        _nginx(stack, directory, f"backend{number}", pair, certificates.ecdsa)
+        _nginx(stack, directory, f"backend{number}", pair, certificates.ecdsa, address)
     _bulk_peer(stack, directory, "bulk-peer", bulk)
     _bulk_peer(stack, directory, "bulk-peer-tls", bulk_tls, str(certificates.ecdsa.both))
     return backends

@@ -9,7 +9,10 @@ from html import escape
 from benchmarks.results import REFERENCE, Results
 from benchmarks.workloads import WORKLOADS
 
-_COLOURS = ("#3476cf", "#8f8f8f", "#d1802f", "#3f8f4f", "#a58fba", "#8a6242")
+_COLOURS = (
+    *("#3476cf", "#8f8f8f", "#7fb0ee", "#b9b9b9", "#1f9e9e"),
+    *("#d1802f", "#3f8f4f", "#79b987", "#a58fba"),
+)
 """Each stands out on white and on black."""
 
 _STYLE = """\
@@ -30,7 +33,8 @@ text { fill: #e6edf3 }
 
 
 _LEFT, _WIDTH, _RIGHT = 290, 520, 70
-_BAR, _GAP, _TOP = 12, 14, 58
+_BAR, _GAP, _TOP = 12, 14, 76
+_LEGEND_COLUMNS = 5
 _LONGEST = 2.0
 """Multiples of Envoy at which bars are cut, and show it; the figure beside them says the rest."""
 
@@ -63,9 +67,10 @@ def _text(x: float, y: float, content: str, more: str = "") -> str:
 
 def _legend(proxies: list[str], colours: dict[str, str]) -> Iterator[str]:
     for number, proxy in enumerate(proxies):
-        x = _LEFT + number * 108
-        yield f'<rect x="{x}" y="30" width="12" height="12" fill="{colours[proxy]}"/>'
-        yield _text(x + 17, 40, proxy)
+        line, column = divmod(number, _LEGEND_COLUMNS)
+        x, y = _LEFT + column * 112, 30 + line * 18
+        yield f'<rect x="{x}" y="{y}" width="12" height="12" fill="{colours[proxy]}"/>'
+        yield _text(x + 17, y + 10, proxy)
 
 
 def _bars(group: _Group, y: int, colours: dict[str, str]) -> Iterator[str]:

@@ -29,11 +29,13 @@ _ALLOWED = 2.0
 _NOISE = 1.1
 
 
-def bootstrap(count: int, timeout: str = "connect_timeout") -> str:
-    """A bootstrap of so many listeners, each with a cluster; `timeout` is the name of the field
-    that may be misspelt.
+def bootstrap(count: int, timeout: str = "connect_timeout", listeners: int | None = None) -> str:
+    """A bootstrap of so many clusters, each with a listener.
+
+    :param timeout: the name of the field that may be misspelt.
+    :param listeners: how many of the clusters have one, where not all have.
     """
-    listeners = "".join(
+    before = "".join(
         f"""\
   - name: listener_{i}
     address:
@@ -47,7 +49,7 @@ def bootstrap(count: int, timeout: str = "connect_timeout") -> str:
           cluster: cluster_{i}
           idle_timeout: 30s
 """
-        for i in range(count)
+        for i in range(count if listeners is None else listeners)
     )
     clusters = "".join(
         f"""\
@@ -64,7 +66,7 @@ def bootstrap(count: int, timeout: str = "connect_timeout") -> str:
 """
         for i in range(count)
     )
-    return f"static_resources:\n  listeners:\n{listeners}  clusters:\n{clusters}"
+    return f"static_resources:\n{'  listeners:' if before else ''}\n{before}  clusters:\n{clusters}"
 
 
 def seconds(command: Sequence[str], status: int) -> float:

@@ -14,11 +14,13 @@ import ssl
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from statistics import quantiles
 
 from benchmarks import replies
 from benchmarks.backends import ECHO_PATH, Backends
+from benchmarks.counters import Meter
 from benchmarks.process import BenchmarkError, Child
 from benchmarks.tools import REPOSITORY
 
@@ -38,12 +40,14 @@ class Handshakes:
     :ivar rate: connections a second.
     :ivar p50: median microseconds from the first packet to the end of the reply.
     :ivar p99: what one connection in a hundred exceeds.
+    :ivar counted: thousands of instructions for a connection, where they can be counted.
     """
 
     cpu: float
     rate: float
     p50: float
     p99: float
+    counted: Mapping[str, float] = field(default_factory=dict)
 
 
 def client_context(version: str = "1.3") -> ssl.SSLContext:
@@ -55,25 +59,35 @@ def client_context(version: str = "1.3") -> ssl.SSLContext:
 
 
 def handshakes(
-    child: Child, port: int, backends: Backends, version: str, kind: str, seconds: int
+    child: Child,
+    port: int,
+    backends: Backends,
+    version: str,
+    kind: str,
+    seconds: int,
+    name: str = "",
 ) -> Handshakes:
     """Have clients connect for so long.
+
+    :param name: the server name that they ask for (SNI), if any.
 
     The proxy's CPU is taken over a window that leaves out the start, and the backends tell how many
     connections fell into it.
 
     :raise BenchmarkError: a wrong reply, or a session that was not resumed.
     """
-    words = ["-m", "benchmarks.handshakes", str(port), version, kind, str(seconds)]
+    words = ["-m", "benchmarks.handshakes", str(port), version, kind, str(seconds), name]
     clients = [
         subprocess.Popen([sys.executable, *words], stdout=subprocess.PIPE, cwd=REPOSITORY)
         for _ in range(_CLIENTS)
     ]
     try:
         time.sleep(_RAMP_SECONDS)
-        requests, cpu = backends.requests(), child.cpu_ns()
-        time.sleep(max(seconds - _RAMP_SECONDS - _TAIL_SECONDS, 0.5))
-        requests, cpu = backends.requests() - requests - len(backends.web), child.cpu_ns() - cpu
+        requests = backends.requests()
+        with Meter(child) as meter:
+            time.sleep(max(seconds - _RAMP_SECONDS - _TAIL_SECONDS, 0.5))
+            requests = backends.requests() - requests - len(backends.web)
+            spent = meter.read()
         outputs = [client.communicate(timeout=30)[0] for client in clients]
     except subprocess.TimeoutExpired:
         raise BenchmarkError("the TLS clients do not end") from None
@@ -85,7 +99,13 @@ def handshakes(
     if requests <= 0 or len(waits) < 2:
         raise BenchmarkError("no connection was made in the middle of the run")
     parts = quantiles(waits, n=100)
-    return Handshakes(cpu / 1000 / requests, len(waits) / seconds, parts[49], parts[98])
+    return Handshakes(
+        spent.cpu / 1000 / requests,
+        len(waits) / seconds,
+        parts[49],
+        parts[98],
+        spent.per(requests * 1000),
+    )
 
 
 def _waits(output: bytes) -> list[float]:
@@ -102,8 +122,9 @@ def _waits(output: bytes) -> list[float]:
 class Client:
     """Makes connections, and keeps the session of the last one where it is to be resumed."""
 
-    def __init__(self, port: int, version: str, kind: str) -> None:
+    def __init__(self, port: int, version: str, kind: str, name: str = "") -> None:
         self._port = port
+        self._name = name or None
         self._context = client_context(version)
         self._resumes = kind == RESUMED
         self._session: ssl.SSLSession | None = None
@@ -115,7 +136,9 @@ class Client:
         """
         raw = socket.create_connection(("127.0.0.1", self._port), timeout=10)
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        with self._context.wrap_socket(raw, session=self._session) as sock:
+        with self._context.wrap_socket(
+            raw, server_hostname=self._name, session=self._session
+        ) as sock:
             if self._session is not None and not sock.session_reused:
                 raise BenchmarkError("a session was not resumed")
             if replies.get(sock, f"{ECHO_PATH}{number}") != str(number).encode():
@@ -124,9 +147,9 @@ class Client:
                 self._session = sock.session
 
 
-def main(port: int, version: str, kind: str, seconds: float) -> None:
+def main(port: int, version: str, kind: str, seconds: float, name: str) -> None:
     """Be one client for so many seconds."""
-    client, error = Client(port, version, kind), ""
+    client, error = Client(port, version, kind, name), ""
     waits: list[float] = []
     deadline = time.monotonic() + seconds
     try:
@@ -139,4 +162,4 @@ def main(port: int, version: str, kind: str, seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2], sys.argv[3], float(sys.argv[4]))
+    main(int(sys.argv[1]), sys.argv[2], sys.argv[3], float(sys.argv[4]), sys.argv[5])

@@ -13,10 +13,11 @@ import json
 import subprocess
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.backends import ECHO_PATH, Backends
+from benchmarks.counters import Meter
 from benchmarks.process import BenchmarkError, Child
 from benchmarks.tools import program
 
@@ -96,6 +97,7 @@ class Load:
     :ivar p99: what one request in a hundred exceeds there, microseconds.
     :ivar newcomer: the longest wait for a reply, in microseconds, while the connections are made.
     :ivar cpu: microseconds of CPU that the proxy spent on a request, in the middle of the run.
+    :ivar counted: thousands of instructions for a request, where they can be counted.
     """
 
     rate: float
@@ -103,6 +105,7 @@ class Load:
     p99: float
     newcomer: float
     cpu: float
+    counted: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -199,9 +202,11 @@ def small_requests(
     ) as wrk:
         try:
             time.sleep(_RAMP_SECONDS)
-            requests, cpu = backends.requests(), child.cpu_ns()
-            time.sleep(seconds - _RAMP_SECONDS - _TAIL_SECONDS)
-            requests, cpu = backends.requests() - requests - len(backends.web), child.cpu_ns() - cpu
+            requests = backends.requests()
+            with Meter(child) as meter:
+                time.sleep(seconds - _RAMP_SECONDS - _TAIL_SECONDS)
+                requests = backends.requests() - requests - len(backends.web)
+                spent = meter.read()
             output = wrk.communicate(timeout=20)[0]
         except subprocess.TimeoutExpired:
             raise BenchmarkError("wrk does not end") from None
@@ -217,5 +222,6 @@ def small_requests(
         percentile(steady, 0.5),
         percentile(steady, 0.99),
         counts.newcomer,
-        cpu / 1000 / requests,
+        spent.cpu / 1000 / requests,
+        spent.per(requests * 1000),
     )

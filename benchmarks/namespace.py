@@ -30,6 +30,7 @@ def enter(congestion: str) -> None:
 
     :raise BenchmarkError: it is not allowed, or the kernel has no such congestion control.
     """
+    reason_to_refuse = refusal(congestion)
     if ctypes.CDLL(None, use_errno=True).unshare(_CLONE_NEWNET):
         reason = os.strerror(ctypes.get_errno())
         raise BenchmarkError(
@@ -41,7 +42,18 @@ def enter(congestion: str) -> None:
     try:
         SETTING.write_text(congestion)
     except OSError:
-        available = SETTING.with_name("tcp_available_congestion_control").read_text().strip()
-        raise BenchmarkError(
-            f"the kernel has no congestion control {congestion}, but {available}"
-        ) from None
+        raise BenchmarkError(reason_to_refuse) from None
+
+
+def refusal(congestion: str) -> str:
+    """Why there may be no such congestion control: namespaces have but those that are for all."""
+    names = {}
+    for kind in ("available", "allowed"):
+        path = SETTING.with_name(f"tcp_{kind}_congestion_control")
+        names[kind] = path.read_text().strip() if path.exists() else "unknown"
+    if congestion not in names["available"].split():
+        return f"the kernel has no congestion control {congestion}, but {names['available']}"
+    return (
+        f"the kernel keeps the congestion control {congestion} from network namespaces, but not "
+        f"{names['allowed']} (net.ipv4.tcp_allowed_congestion_control); reno does not pace either"
+    )

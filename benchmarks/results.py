@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from statistics import median
+from statistics import median, quantiles
 
 from benchmarks.process import BenchmarkError
 
@@ -38,6 +38,7 @@ class Failure:
 class Summary:
     """One figure of one proxy over all rounds.
 
+    :ivar quartiles: what a quarter of the rounds do not exceed, and what three quarters do not.
     :ivar ratio: the median of the ratios to Envoy, each taken within one round, where the machine
         was in the same mood for both; `None` without Envoy.
     """
@@ -46,6 +47,19 @@ class Summary:
     lowest: float
     highest: float
     ratio: float | None
+    quartiles: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A run of several whose figures were put together.
+
+    :ivar first: its first round.
+    :ivar facts: what was so in this run alone.
+    """
+
+    first: int
+    facts: Mapping[str, str]
 
 
 @dataclass
@@ -56,6 +70,7 @@ class Results:
     :ivar warnings: why the reader should not trust it all.
     :ivar interrupted: whether the last round is not complete.
     :ivar absent: which proxies could not be had here, and why.
+    :ivar runs: the runs that the rounds are of, where there are several.
     """
 
     facts: dict[str, str]
@@ -64,6 +79,18 @@ class Results:
     warnings: list[str] = field(default_factory=list)
     interrupted: bool = False
     absent: dict[str, str] = field(default_factory=dict)
+    runs: list[Part] = field(default_factory=list)
+
+    def rounds(self) -> int:
+        """How many there are, whole or not."""
+        return 1 + max((sample.round for sample in self.samples), default=-1)
+
+    def of_run(self, number: int) -> Results:
+        """The samples of one of the runs."""
+        first = self.runs[number].first
+        last = self.runs[number + 1].first if number + 1 < len(self.runs) else self.rounds()
+        samples = [sample for sample in self.samples if first <= sample.round < last]
+        return Results(self.facts, samples)
 
     def proxies(self) -> list[str]:
         """Who has figures, in order of appearance."""
@@ -91,6 +118,7 @@ class Results:
             min(values.values()),
             max(values.values()),
             self.ratio(proxy, REFERENCE, workload, metric),
+            _quartiles(list(values.values())),
         )
 
     def ratio(self, proxy: str, other: str, workload: str, metric: str) -> float | None:
@@ -120,9 +148,51 @@ def read(path: Path) -> Results:
             data["warnings"],
             data["interrupted"],
             data.get("absent", {}),
+            [Part(**part) for part in data.get("runs", ())],
         )
     except (ValueError, KeyError, TypeError):
         raise BenchmarkError(f"{path} is not a results.json of this benchmark") from None
+
+
+LASTING = ("processor", "cores", "Python of tcpmesh", "each round")
+"""What must be the same in runs that are put together, beside the versions of all proxies."""
+
+
+def joined(earlier: Results, later: Results) -> Results:
+    """The rounds of two runs, or of more where the earlier are several already.
+
+    :raise BenchmarkError: they are not of the same, so that medians over both would mean nothing.
+    """
+    proxies = set(earlier.proxies()) | set(later.proxies())
+    for name in (*LASTING, *sorted(proxies)):
+        if earlier.facts.get(name) != later.facts.get(name):
+            raise BenchmarkError(
+                f"the earlier run is of another {name} ({earlier.facts.get(name)}, not "
+                f"{later.facts.get(name)}): begin anew, without --append"
+            )
+    offset = earlier.rounds()
+    common = {name: text for name, text in later.facts.items() if earlier.facts.get(name) == text}
+    before = earlier.runs or [Part(0, {})]
+    only = {name: text for name, text in earlier.facts.items() if name not in common}
+    runs = [replace(part, facts={**only, **part.facts}) for part in before]
+    own = {name: text for name, text in later.facts.items() if name not in common}
+    runs.append(Part(offset, own))
+    return Results(
+        {**common, "rounds": f"{offset + later.rounds()}, in {len(runs)} runs"},
+        [*earlier.samples, *(replace(each, round=each.round + offset) for each in later.samples)],
+        [*earlier.failures, *(replace(each, round=each.round + offset) for each in later.failures)],
+        list(dict.fromkeys([*earlier.warnings, *later.warnings])),
+        later.interrupted,
+        {**earlier.absent, **later.absent},
+        runs,
+    )
+
+
+def _quartiles(values: Sequence[float]) -> tuple[float, float]:
+    if len(values) == 1:
+        return values[0], values[0]
+    first, _, last = quantiles(values, n=4, method="inclusive")
+    return first, last
 
 
 def _unique(names: Iterable[str]) -> list[str]:

@@ -19,14 +19,16 @@ from benchmarks import report
 from benchmarks.command import say
 from benchmarks.process import BenchmarkError, Child, Ports, wait_for_ports
 from benchmarks.proxies import Proxy, Route
-from benchmarks.proxies.route import ENCRYPTED, FILTERING, UNENCRYPTED
+from benchmarks.proxies.route import ENCRYPTED, FILTERING, THROUGH, UNENCRYPTED
 from benchmarks.results import Failure, Results, Sample
 from benchmarks.workloads import Bench, Running, Settings, Values, Workload
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be run, and with which congestion control, if not the system's."""
+    """What is to be run, with which congestion control, if not the system's, and whether its rounds
+    are added to those of an earlier run.
+    """
 
     proxies: tuple[Proxy, ...]
     workloads: tuple[Workload, ...]
@@ -34,6 +36,7 @@ class Plan:
     settings: Settings
     output: Path
     congestion: str | None
+    append: bool = False
 
 
 class Run:
@@ -52,7 +55,7 @@ class Run:
         """Start all proxies, do all the work once with each of them, stop them."""
         first = number % len(self._plan.proxies)
         order = self._plan.proxies[first:] + self._plan.proxies[:first]
-        for listeners in (UNENCRYPTED, FILTERING, ENCRYPTED):
+        for listeners in (UNENCRYPTED, FILTERING, ENCRYPTED, THROUGH):
             works = [work for work in self._plan.workloads if work.listener in listeners]
             if works:
                 self._part(number, order, listeners, works)
@@ -134,6 +137,7 @@ class Run:
         shown = "  ".join(
             f"{metric.key} {report.number(values[metric.key], metric.digits)}"
             for metric in workload.metrics
+            if metric.key in values
         )
         say(f"{number + 1}/{self._plan.rounds}  {workload.name:<11} {name:<12} {shown}")
 

@@ -119,8 +119,8 @@ def _no_environment(problem: str, directory: Path) -> BenchmarkError:
     )
 
 
-def _pip_install(directory: Path, what: str) -> list[str]:
-    return [str(directory / "bin" / "pip"), "install", "--quiet", what]
+def _pip_install(directory: Path, *what: str) -> list[str]:
+    return [str(directory / "bin" / "pip"), "install", "--quiet", *what]
 
 
 def python() -> str:
@@ -134,8 +134,8 @@ def python() -> str:
         return sys.executable
     if shutil.which(configured) is None:
         raise BenchmarkError(f"TCPMESH_BENCH_PYTHON is {configured}, which is no program")
-    # Other requirements, or another interpreter, are another environment.
-    wanted = f"{shutil.which(configured)} {(REPOSITORY / 'setup.cfg').read_text()}"
+    # Another interpreter, other requirements or another copy of tcpmesh: another environment.
+    wanted = f"{shutil.which(configured)} {REPOSITORY} {(REPOSITORY / 'setup.cfg').read_text()}"
     name = hashlib.sha256(wanted.encode()).hexdigest()[:12]
     directory = cache_directory() / f"python-venv-{name}"
     if not (directory / "bin" / "twistd").exists():
@@ -154,7 +154,7 @@ def _install_tcpmesh(interpreter: str, directory: Path) -> None:
         subprocess.run(make, stdout=subprocess.DEVNULL, timeout=120, check=True)
     except (OSError, subprocess.SubprocessError):
         raise _no_environment(f"{interpreter} has no tcpmesh", directory) from None
-    command = _pip_install(directory, str(REPOSITORY))
+    command = _pip_install(directory, "--editable", str(REPOSITORY))
     try:
         subprocess.run(command, timeout=600, check=True)
     except (OSError, subprocess.SubprocessError):

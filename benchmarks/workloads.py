@@ -16,6 +16,7 @@ from benchmarks import replies
 from benchmarks.backends import ECHO_PATH, Backends
 from benchmarks.bulk import Transfer
 from benchmarks.certificates import Certificates
+from benchmarks.counters import Meter
 from benchmarks.handshakes import FULL, RESUMED, client_context, handshakes
 from benchmarks.load import Load, small_requests
 from benchmarks.process import BenchmarkError, Child, tree_descriptors, tree_memory, wait_until
@@ -114,7 +115,9 @@ class Workload:
     def combined(self, turns: Sequence[Values]) -> Values:
         """The figures of a round: the medians of those of its turns."""
         return {
-            metric.key: median(values[metric.key] for values in turns) for metric in self.metrics
+            metric.key: median(values[metric.key] for values in turns)
+            for metric in self.metrics
+            if all(metric.key in values for values in turns)
         }
 
 
@@ -178,6 +181,7 @@ def _values(load: Load) -> Values:
         "p50": load.p50 / 1000,
         "p99": load.p99 / 1000,
         "newcomer": load.newcomer / 1000,
+        **load.counted,
     }
 
 
@@ -231,7 +235,13 @@ def _tls_connections(listener: str, version: str, kind: str) -> Callable[[Bench,
     def run(bench: Bench, proxy: Running) -> Values:
         port, seconds = proxy.ports[listener], bench.settings.seconds
         made = handshakes(proxy.child, port, bench.backends, version, kind, seconds)
-        return {"cpu": made.cpu, "rate": made.rate, "p50": made.p50 / 1e3, "p99": made.p99 / 1e3}
+        return {
+            "cpu": made.cpu,
+            "rate": made.rate,
+            "p50": made.p50 / 1e3,
+            "p99": made.p99 / 1e3,
+            **made.counted,
+        }
 
     return run
 
@@ -242,11 +252,14 @@ def _bulk(
     def run(bench: Bench, proxy: Running) -> Values:
         count = bench.settings.bulk_bytes
         context = client_context() if tls else None
-        with Transfer(proxy.ports[listener], bench.block, 120, context) as bulk:
-            cpu, start = proxy.child.cpu_ns(), time.monotonic()
+        with (
+            Transfer(proxy.ports[listener], bench.block, 120, context) as bulk,
+            Meter(proxy.child) as meter,
+        ):
+            start = time.monotonic()
             transfer(bulk, count)
-            seconds, cpu = time.monotonic() - start, proxy.child.cpu_ns() - cpu
-        return {"cpu": cpu / count, "rate": count / seconds / 1e9}
+            seconds, spent = time.monotonic() - start, meter.read()
+        return {"cpu": spent.cpu / count, "rate": count / seconds / 1e9, **spent.per(count)}
 
     return run
 
@@ -309,11 +322,17 @@ def fairness(bench: Bench, proxy: Running) -> Values:
     return {**_values(load), "bulk": received / seconds / 1e9}
 
 
+def _instructions(unit: str) -> tuple[Metric, ...]:
+    """Of machines that can count them."""
+    return Metric("user", "in the program", unit, 1), Metric("kernel", "in the kernel", unit, 1)
+
+
 _REQUEST_METRICS = (
     Metric("cpu", "CPU per request", "µs", 1, steer=True),
     Metric("rate", "rate", "requests/s", 0, rising=True),
     Metric("p50", "p50", "ms", 2),
     Metric("p99", "p99", "ms", 2, steer=True),
+    *_instructions("thousand instructions per request"),
 )
 
 _CROWD_METRICS = (*_REQUEST_METRICS, Metric("newcomer", "longest wait while all connect", "ms", 0))
@@ -323,6 +342,7 @@ _NEW_METRICS = (
     Metric("rate", "rate", "connections/s", 0, rising=True),
     Metric("p50", "p50", "ms", 2),
     Metric("p99", "p99", "ms", 2, steer=True),
+    *_instructions("thousand instructions per connection"),
 )
 
 _FILTERS_METRICS = (
@@ -335,6 +355,7 @@ _FILTERS_METRICS = (
 _BULK_METRICS = (
     Metric("cpu", "CPU per GB", "s", 3, steer=True),
     Metric("rate", "rate", "GB/s", 2, rising=True),
+    *_instructions("instructions per byte"),
 )
 
 _FAIRNESS_METRICS = (
@@ -359,6 +380,37 @@ def _tls_handshakes() -> Iterator[Workload]:
     ):
         run = _tls_connections(listener, version, kind)
         yield Workload(name, f"New connections, {title}", _NEW_METRICS, run, 2, listener=listener)
+
+
+def _through() -> Iterator[Workload]:
+    """What the byte path is beside sockets of the same bytes: tunnels, and listeners in a chain."""
+    for listener, how in (
+        ("tunnel1", "through a tunnel of HTTP/1.1"),
+        ("tunnel2", "through a tunnel of HTTP/2"),
+        ("inner", "through an internal listener"),
+    ):
+        new, small = _new_connections(listener), _keepalive(64, listener)
+        bulk = _bulk(Transfer.upload, f"{listener}-bulk")
+        yield Workload(
+            f"{listener}-new", f"New connections {how}", _NEW_METRICS, new, 64, listener=listener
+        )
+        yield Workload(
+            f"{listener}-small",
+            f"Small keep-alive requests {how}, 64 connections",
+            _REQUEST_METRICS,
+            small,
+            64,
+            listener=listener,
+        )
+        yield Workload(
+            f"{listener}-upload",
+            f"Bulk, from the client, {how}",
+            _BULK_METRICS,
+            bulk,
+            1,
+            BULK_TURNS,
+            f"{listener}-bulk",
+        )
 
 
 TLS_WORKLOADS = (
@@ -520,5 +572,6 @@ WORKLOADS = (
         18,
     ),
     *TLS_WORKLOADS,
+    *_through(),
 )
 """In the order of a round: memory comes first, while a proxy is fresh."""

@@ -54,13 +54,14 @@ class Proxy:
 PROXIES = (
     Proxy("tcpmesh", tools.twistd, tcpmesh_command, tcpmesh_version),
     Proxy("envoy", tools.envoy, envoy_command, envoy_version),
-    Proxy("tcpmesh-2", tools.twistd, partial(tcpmesh_command, workers=2), tcpmesh_version),
-    Proxy("envoy-2", tools.envoy, partial(envoy_command, workers=2), envoy_version),
+    Proxy("tcpmesh-2", tools.twistd, partial(tcpmesh_command, workers=2), tcpmesh_version, PLAIN),
+    Proxy("envoy-2", tools.envoy, partial(envoy_command, workers=2), envoy_version, PLAIN),
     Proxy(
         "tcpmesh-uring",
         tools.twistd,
         partial(tcpmesh_command, transport="uring"),
         tcpmesh_version,
+        PLAIN,
         optional=True,
         verify=uses_io_uring,
     ),

@@ -7,13 +7,24 @@ from pathlib import Path
 
 from benchmarks import tools
 from benchmarks.process import BenchmarkError, Child, tree_files
-from benchmarks.proxies.route import CHAIN, LOGGED, ORIGINATING, Command, Route, log_path, written
+from benchmarks.proxies.route import (
+    CHAIN,
+    INNER,
+    LOGGED,
+    ORIGINATING,
+    TUNNELS,
+    Command,
+    Route,
+    log_path,
+    written,
+)
+from benchmarks.terminator import authority
 
 _NETWORK = "type.googleapis.com/envoy.extensions.filters.network"
 
 _LISTENER = """\
   - name: {name}
-    address: {{ socket_address: {{ address: 127.0.0.1, port_value: {port} }} }}
+    {address}
     filter_chains:
     - filters:
 {before}\
@@ -22,6 +33,23 @@ _LISTENER = """\
           "@type": type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy
           stat_prefix: {name}
           cluster: {name}
+{more}"""
+
+_ADDRESS = "address: {{ socket_address: {{ address: 127.0.0.1, port_value: {port} }} }}"
+_TUNNEL = "          tunneling_config: {{ hostname: {authority} }}\n"
+
+_INTERNAL = """\
+bootstrap_extensions:
+- name: envoy.bootstrap.internal_listener
+  typed_config:
+    "@type": type.googleapis.com/envoy.extensions.bootstrap.internal_listener.v3.InternalListener
+"""
+
+_HTTP2 = """\
+    typed_extension_protocol_options:
+      envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
+        "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
+        explicit_http_config: { http2_protocol_options: {} }
 """
 
 _FILTERS = f"""\
@@ -107,6 +135,10 @@ _CLUSTER = """\
       - lb_endpoints:
 """
 
+_INTERNAL_ENDPOINT = """\
+        - endpoint: {{ address: {{ envoy_internal_address: {{ server_listener_name: {name} }} }} }}
+"""
+
 _ENDPOINT = """\
         - endpoint: { address: { socket_address: { address: 127.0.0.1, port_value: %d } } }
 """
@@ -119,12 +151,28 @@ def envoy_configuration(route: Route, stem: Path | None = None) -> str:
     """
     listeners = "".join(_listener(name, port, route, stem) for name, port in route.ports.items())
     clusters = "".join(_cluster(name, route) for name in route.ports)
-    return f"static_resources:\n  listeners:\n{listeners}  clusters:\n{clusters}"
+    before = ""
+    for name in INNER:
+        if name in route.ports:
+            before = _INTERNAL
+            listeners += _LISTENER.format(
+                name=_behind(name), address="internal_listener: {}", before="", more=""
+            )
+            clusters += _cluster(_behind(name), route)
+    return f"{before}static_resources:\n  listeners:\n{listeners}  clusters:\n{clusters}"
+
+
+def _behind(name: str) -> str:
+    """The listener, and its cluster, that a listener forwards to in the same process."""
+    return f"behind-{name}"
 
 
 def _listener(name: str, port: int, route: Route, stem: Path | None) -> str:
-    before = _FILTERS if name == CHAIN else ""
-    text = _LISTENER.format(name=name, port=port, before=before)
+    before, more = _FILTERS if name == CHAIN else "", ""
+    if name in TUNNELS:
+        more = _TUNNEL.format(authority=authority("bulk" if name.endswith("bulk") else "web"))
+    address = _ADDRESS.format(port=port)
+    text = _LISTENER.format(name=name, address=address, before=before, more=more)
     if name in LOGGED and stem is not None:
         text += _LOG.format(path=log_path(stem, name), format=json.dumps(_FORMATS[name]))
     pair = route.pair(name)
@@ -134,7 +182,12 @@ def _listener(name: str, port: int, route: Route, stem: Path | None) -> str:
 def _cluster(name: str, route: Route) -> str:
     """Each listener has a cluster of its own, of the same name."""
     endpoints = "".join(_ENDPOINT % port for port in route.servers(name))
-    return _CLUSTER.format(name=name) + endpoints + (_ORIGINATION if name in ORIGINATING else "")
+    if name in INNER:
+        endpoints = _INTERNAL_ENDPOINT.format(name=_behind(name))
+    text = _CLUSTER.format(name=name) + endpoints
+    if name.startswith("tunnel2"):
+        text += _HTTP2
+    return text + (_ORIGINATION if name in ORIGINATING else "")
 
 
 def tcpmesh_command(
@@ -172,10 +225,13 @@ def envoy_command(stem: Path, route: Route, workers: int = 1) -> Command:
 
 
 def tcpmesh_version() -> str:
-    """The commit."""
-    describe = ["describe", "--always", "--dirty=, changed", "--abbrev=8"]
-    git = ["git", "-C", str(tools.REPOSITORY), *describe]
-    return "commit " + tools.version(git, r"(?m)^(\S*[0-9a-f]{8}(?:, changed)?)$")
+    """The commit, and whether there is more; but for the reports of earlier runs."""
+    git = ["git", "-C", str(tools.REPOSITORY)]
+    commit = tools.version([*git, "describe", "--always", "--abbrev=8"], r"(?m)^(\S*[0-9a-f]{8})$")
+    changes = [*git, "status", "--porcelain", "--untracked-files=no"]
+    changes += ["--", ".", ":(exclude)docs/benchmarks"]
+    changed = tools.version(changes, r"(?m)^([ MADRCU]{2}) ") != "unknown"
+    return f"commit {commit}{', changed' if changed else ''}"
 
 
 def envoy_version() -> str:

@@ -34,8 +34,16 @@ FILTERING = (BARE, CHAIN)
 local_ratelimit before it, which let everybody pass.
 """
 
+TUNNELS = ("tunnel1", "tunnel1-bulk", "tunnel2", "tunnel2-bulk")
+"""Listeners that forward through a proxy that is asked by CONNECT: in HTTP/1.1, and in HTTP/2."""
+
+INNER = ("inner", "inner-bulk")
+"""Listeners that forward through a second one in the same process."""
+
+THROUGH = (*TUNNELS, *INNER)
+
 OTHERS = (*UNENCRYPTED, *ENCRYPTED)
-ALL = (*OTHERS, *FILTERING)
+ALL = (*OTHERS, *FILTERING, *THROUGH)
 
 
 @dataclass(frozen=True)
@@ -62,6 +70,8 @@ class Route:
         backends = self.backends
         if name in ORIGINATING:
             return backends.web_tls if name == "out" else backends.bulk_tls
+        if name in TUNNELS:
+            return (backends.connect,)
         return (backends.bulk,) if name.endswith("bulk") else backends.web
 
     def pair(self, name: str) -> Pair | None:

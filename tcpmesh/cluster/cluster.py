@@ -45,7 +45,6 @@ from tcpmesh.interfaces import (
 )
 from tcpmesh.net.cooperator import do_all
 from tcpmesh.registry import UnknownExtension, WorkerContext, cluster_type
-from tcpmesh.stats.store import Store
 from tcpmesh.values.address import Address
 from tcpmesh.values.all_or_nothing import all_or_nothing
 from tcpmesh.values.hosts import FROM_EDS, Assignment, HealthFlag, HostSpec
@@ -78,6 +77,10 @@ _NUMBERS = attrgetter(*HOST_COUNTERS, *HOST_GAUGES)
 
 def _nobody(message: ToMain) -> None:
     """For a cluster that stands alone: nobody is told."""
+
+
+_SHARED = tuple(each.name for each in fields(WorkerContext))
+"""What all clusters have in common, by name."""
 
 
 @implementer(ICluster)
@@ -137,8 +140,9 @@ class Cluster:
 
     def _build(self, message: Any, context: WorkerContext, undo: ExitStack) -> None:
         """What can fail, or has to be given back."""
-        self.stats = _stats(message, context.store)
+        self.stats = ClusterStats(context.store, message.alt_stat_name or message.name)
         undo.callback(self.stats.scope.close)
+        _track(message, self.stats)
         per_endpoint: bool = message.track_cluster_stats.per_endpoint_stats
         self._endpoint_stats = EndpointStats(self.stats.scope) if per_endpoint else None
         self._counts = context.shared.block(f"cluster.{self.name}")
@@ -146,7 +150,10 @@ class Cluster:
         self.breakers = Breakers(
             message.circuit_breakers, self.stats, self._counts, self.name, context.runtime
         )
-        self.dialer = dialer_of(message, replace(context, scope=self.stats.scope))
+        counting = context
+        if message.HasField("transport_socket") or message.transport_socket_matches:
+            counting = replace(context, scope=self.stats.scope)
+        self.dialer = dialer_of(message, counting)
         undo.callback(self.dialer.close)
         policy_context = self._policy_context(context)
         self._first_tables = policy_context.first_tables
@@ -421,6 +428,8 @@ class Cluster:
         if self._endpoint_stats is not None:
             self._endpoint_stats.collect(self.hosts)
         self.breakers.collect(self.is_used)
+        if not self.stats.are_made:
+            return  # nobody has moved one
         received = self.stats.cx_rx_bytes_buffered
         (received.set if self.is_used else received.follow)(0)
         self.stats.cx_tx_bytes_buffered.follow(0)
@@ -455,7 +464,7 @@ class Cluster:
         self._http2 = self._http1 = None
 
     def _policy_context(self, context: WorkerContext) -> PolicyContext:
-        shared = {each.name: getattr(context, each.name) for each in fields(WorkerContext)}
+        shared = {name: getattr(context, name) for name in _SHARED}
         shared["shared"] = self._counts
         if context.local_cluster == self.name:
             shared["local_cluster"] = (
@@ -487,13 +496,11 @@ def _http2_pools(message: Any, cluster: Cluster, context: WorkerContext) -> IHtt
     return _import_http2()(message, cluster, context.network, context.random)
 
 
-def _stats(message: Any, store: Store) -> ClusterStats:
-    stats = ClusterStats(store, message.alt_stat_name or message.name)
+def _track(message: Any, stats: ClusterStats) -> None:
     tracked = message.track_cluster_stats
     stats.track(
         tracked.timeout_budgets or message.track_timeout_budgets, tracked.request_response_sizes
     )
-    return stats
 
 
 def provided_balancer(message: Any, context: PolicyContext) -> ILoadBalancer:

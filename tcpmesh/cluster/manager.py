@@ -29,7 +29,7 @@ from tcpmesh.cluster.hosts.numbers import summed
 from tcpmesh.cluster.membership import Membership, Send
 from tcpmesh.cluster.monitor import HealthMonitor
 from tcpmesh.cluster.upstream import circuit_breakers
-from tcpmesh.cluster.upstream.dialer import dialer_of
+from tcpmesh.cluster.upstream.dialer import Dialer, dialer_of
 from tcpmesh.interfaces import IDiscovery, INamedHostsDiscovery
 from tcpmesh.net.timer_wheel import TimerWheel
 from tcpmesh.registry import (
@@ -148,9 +148,10 @@ class ClusterEntry:
             """`None` once it is stopped: where it has found nothing, it knows who waits."""
             self.membership = Membership(number, message, context, self._tell)
             undo.callback(self.membership.release)
-            socket_context = replace(context, scope=self.membership.stats.scope)
-            self._dialer = dialer_of(message, socket_context) if message.health_checks else None
-            if self._dialer is not None:
+            self._dialer: Dialer | None = None
+            if message.health_checks:
+                socket_context = replace(context, scope=self.membership.stats.scope)
+                self._dialer = dialer_of(message, socket_context)
                 undo.callback(self._dialer.close)
             self._monitor = HealthMonitor(
                 message,

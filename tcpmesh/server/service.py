@@ -226,7 +226,8 @@ class Server(MultiService):
         assert self._proxy is not None
         if self._processes is not None and self._workers is not None:
             self._processes.start(self._workers, self.store)
-        warm = self._proxy.main.initialize()
+        with collector.paused():
+            warm = self._proxy.main.initialize()
         if warm.called:
             self._serve()
         else:

@@ -1,7 +1,8 @@
 """Which names of statistics were asked for, and how often: `/stats/recentlookups`.
 
 Envoy has this to find code that looks names up while it serves; whoever counts should hold the
-object.  Here a name is looked up when a listener, a cluster or an endpoint comes.
+object.  Here a name is looked up when a listener, a cluster or an endpoint comes, and most of a
+cluster's when it has its first connection.
 """
 
 from __future__ import annotations

@@ -62,6 +62,10 @@ class Scope:
         """The counter of this name below the prefix; the same one each time."""
         return self._hold(self._scopes.families.counters, name)
 
+    def has_counter(self, name: str) -> bool:
+        """Whether the counter of this name below the prefix was made, also by another scope."""
+        return self.prefix + name in self._scopes.families.counters.made
+
     def gauge(self, name: str, merge: Merge) -> Gauge:
         """The gauge of this name below the prefix; the same one each time, to be merged with those
         of other processes as was said first.

@@ -16,13 +16,26 @@ goes on.  At the end of the block nothing is called: what was built is there to 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
+from types import TracebackType
 
 
-@contextmanager
-def all_or_nothing() -> Iterator[ExitStack]:
+class all_or_nothing:
     """A stack of what is to be undone where the block is not finished; see the module's text."""
-    with ExitStack() as undo:
-        yield undo
-        undo.pop_all()
+
+    __slots__ = ("_undo",)
+
+    def __enter__(self) -> ExitStack:
+        self._undo = ExitStack()
+        return self._undo
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool | None:
+        if kind is None:
+            self._undo.pop_all()
+            return None
+        return self._undo.__exit__(kind, error, trace)

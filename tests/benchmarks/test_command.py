@@ -16,6 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from benchmarks import __main__ as command_line
 from benchmarks import command, tools
 from benchmarks.process import BenchmarkError
+from benchmarks.results import Results, Sample, read
 
 
 class Told(SynchronousTestCase):
@@ -127,6 +128,51 @@ class ArgumentTests(Told):
 
         self.assertEqual(2, self.status("--only", "tcpmesh,new", "--output", "/dev/null/report"))
         self.assertRegex(self.told[0], "/dev/null")
+
+
+class AppendTests(Told):
+    """A further run, added to the one before."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.patch(command_line, "_require", lambda plan: None)
+        self.facts = {"envoy": "1.40"}
+        self.patch(command_line, "_facts", lambda plan: self.facts)
+        self.folder = Path(self.mktemp())
+        self.folder.mkdir()
+
+    def earlier(self, **facts: str) -> None:
+        """What is there already."""
+        sample = Sample(0, "new", "envoy", {"cpu": 1.0})
+        Results(facts, [sample]).write(self.folder / "results.json")
+
+    def append(self) -> int:
+        """The status of a further run."""
+        return self.status("--only", "envoy,new", "--append", "--output", str(self.folder))
+
+    def test_added(self) -> None:
+        """Its rounds are added."""
+        again = Sample(0, "new", "envoy", {"cpu": 2.0})
+        self.patch(command_line, "_rounds", lambda plan, folder: Results(self.facts, [again]))
+        self.earlier(envoy="1.40")
+
+        self.assertEqual(0, self.append())
+        self.assertEqual(2, read(self.folder / "results.json").rounds())
+
+    def test_another(self) -> None:
+        """Where it would be of something else that is told before it begins."""
+        self.patch(command_line, "_rounds", self.fail)
+        self.earlier(envoy="1.39")
+
+        self.assertEqual(2, self.append())
+        self.assertRegex(self.told[0], "another envoy")
+
+    def test_nothing_there(self) -> None:
+        """So is that there is nothing to add to."""
+        self.patch(command_line, "_rounds", self.fail)
+
+        self.assertEqual(2, self.append())
+        self.assertRegex(self.told[0], "No such file")
 
 
 class EnvoyTests(Told):

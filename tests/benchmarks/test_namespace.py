@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from benchmarks import namespace
 from benchmarks.namespace import SETTING
 from benchmarks.tools import REPOSITORY
 
@@ -58,3 +60,19 @@ class EnterTests(SynchronousTestCase):
             self.enter("nonesuch").stderr,
             "^the kernel has no congestion control nonesuch, but .*reno",
         )
+
+
+class RefusalTests(SynchronousTestCase):
+    """What the kernel does not let a namespace have."""
+
+    def test_kept(self) -> None:
+        """One that it has, but keeps from namespaces, is told with those that it lets them have."""
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        (folder / "tcp_available_congestion_control").write_text("reno bbr cubic\n")
+        (folder / "tcp_allowed_congestion_control").write_text("reno bbr\n")
+        self.patch(namespace, "SETTING", folder / "tcp_congestion_control")
+
+        self.assertIn("keeps the congestion control cubic", namespace.refusal("cubic"))
+        self.assertIn("but not reno bbr", namespace.refusal("cubic"))
+        self.assertIn("has no congestion control vegas", namespace.refusal("vegas"))

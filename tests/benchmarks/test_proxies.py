@@ -1,5 +1,6 @@
 """How the proxies are started that the benchmark compares."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -9,7 +10,10 @@ from benchmarks import tools
 from benchmarks.backends import Backends
 from benchmarks.process import BenchmarkError, Child
 from benchmarks.proxies import PROXIES, Command, Route
-from benchmarks.proxies.envoy import uses_io_uring
+from benchmarks.proxies.envoy import envoy_configuration, uses_io_uring
+from benchmarks.proxies.route import FILTERING, INNER, THROUGH, TUNNELS, UNENCRYPTED
+from benchmarks.terminator import authority, configuration
+from tcpmesh.config.load import load
 
 
 class BesideEachOtherTests(SynchronousTestCase):
@@ -23,6 +27,38 @@ class BesideEachOtherTests(SynchronousTestCase):
         for proxy in PROXIES:
             if proxy.name.startswith(("tcpmesh", "envoy")):
                 self.assertIn("--disable-hot-restart", proxy.prepare(stem, route).words)
+
+
+class ThroughTests(SynchronousTestCase):
+    """Listeners that forward through something else."""
+
+    def test_right(self) -> None:
+        """The bootstrap that Envoy and tcpmesh get has no mistake, whichever listeners it has."""
+        for names in (UNENCRYPTED, FILTERING, THROUGH, TUNNELS, INNER):
+            ports = {name: 1000 + number for number, name in enumerate(names)}
+            text = envoy_configuration(Route(ports, Backends((1, 2), 3, connect=4)))
+            static = load(config_yaml=text).bootstrap.static_resources
+            self.assertLessEqual(set(names), {listener.name for listener in static.listeners})
+
+    def test_tunnels(self) -> None:
+        """Tunnels go to the proxy that is asked for them, and ask for web or bulk."""
+        ports = {name: 1000 + number for number, name in enumerate(TUNNELS)}
+        text = envoy_configuration(Route(ports, Backends((1, 2), 3, connect=4)))
+
+        self.assertEqual(4, text.count("port_value: 4 }"))
+        for name in ("web", "bulk"):
+            self.assertEqual(2, text.count(f"hostname: {authority(name)} "))
+
+    def test_terminator(self) -> None:
+        """That proxy is one of HTTP that knows all who are asked for."""
+        domains = [
+            domain
+            for host in json.loads(configuration(4, Backends((1, 2), 3)))["static_resources"][
+                "listeners"
+            ][0]["filter_chains"][0]["filters"][0]["typed_config"]["route_config"]["virtual_hosts"]
+            for domain in host["domains"]
+        ]
+        self.assertEqual([authority("web"), authority("bulk")], domains)
 
 
 class VariantTests(SynchronousTestCase):

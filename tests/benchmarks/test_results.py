@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from benchmarks import chart, report
 from benchmarks.process import BenchmarkError
-from benchmarks.results import Failure, Results, Sample, read
+from benchmarks.results import Failure, Part, Results, Sample, joined, read
 from benchmarks.targets import verdicts
 
 SMALL = {"cpu": 10.0, "rate": 30_000.0, "p50": 1.0, "p99": 4.0}
@@ -32,6 +32,7 @@ class SummaryTests(SynchronousTestCase):
 
         assert summary is not None
         self.assertEqual((11.0, 10.0, 30.0), (summary.median, summary.lowest, summary.highest))
+        self.assertEqual((10.5, 20.5), summary.quartiles)
         self.assertIsNone(summary.ratio)
 
     def test_ratio_pairs_rounds(self) -> None:
@@ -72,6 +73,7 @@ class SummaryTests(SynchronousTestCase):
             ["noisy"],
             True,
             {"tcpmesh-uring": "no io_uring"},
+            [Part(0, {"load": "0.1"})],
         )
         results.write(path)
 
@@ -90,6 +92,67 @@ class SummaryTests(SynchronousTestCase):
         for text in ("{}", "[]", "no JSON", '{"facts": {}, "samples": [{}]}'):
             path.write_text(text)
             self.assertRaisesRegex(BenchmarkError, "is not a results.json", read, path)
+
+
+class RunsTests(SynchronousTestCase):
+    """Several runs, put together."""
+
+    def run_of(self, cpu: float, commit: str = "1", **facts: str) -> Results:
+        """Two rounds, in which Envoy takes 10 and 20."""
+        return Results(
+            {"processor": "P", "tcpmesh": commit, "envoy": "1.40", "rounds": "2", **facts},
+            [
+                each
+                for number, theirs in enumerate((10.0, 20.0))
+                for each in (small(number, "tcpmesh", cpu), small(number, "envoy", theirs))
+            ],
+        )
+
+    def test_rounds(self) -> None:
+        """Rounds of the second run follow those of the first, and medians are over all."""
+        both = joined(self.run_of(8.0), self.run_of(4.0))
+
+        self.assertEqual(4, both.rounds())
+        summary = both.summary("tcpmesh", "small-64", "cpu")
+        assert summary is not None
+        self.assertEqual((6.0, 4.0, 8.0), (summary.median, summary.lowest, summary.highest))
+        self.assertEqual("4, in 2 runs", both.facts["rounds"])
+
+    def test_third(self) -> None:
+        """A third run follows the second."""
+        three = joined(joined(self.run_of(8.0), self.run_of(4.0)), self.run_of(2.0))
+
+        self.assertEqual([0, 2, 4], [part.first for part in three.runs])
+        last = three.of_run(2).summary("tcpmesh", "small-64", "cpu")
+        assert last is not None
+        self.assertEqual(2.0, last.median)
+
+    def test_facts(self) -> None:
+        """What was so in one run alone is told of that run, also of the first of three."""
+        two = joined(self.run_of(8.0, load="0.1"), self.run_of(4.0, load="0.2"))
+        three = joined(two, self.run_of(4.0, load="0.3"))
+
+        self.assertNotIn("load", three.facts)
+        self.assertEqual(["0.1", "0.2", "0.3"], [part.facts["load"] for part in three.runs])
+
+    def test_another_program(self) -> None:
+        """Runs of two versions are not put together."""
+        error = self.assertRaises(
+            BenchmarkError, joined, self.run_of(8.0), self.run_of(4.0, commit="2")
+        )
+        self.assertIn("another tcpmesh (1, not 2)", str(error))
+
+    def test_page(self) -> None:
+        """The page has what each run came to, for the figures to steer by."""
+        text = report.markdown(joined(self.run_of(8.0), self.run_of(4.0, load="0.2")), None)
+
+        row = "| small-64: CPU per request, µs | 8.0 / 15.0 (0.60x) | 4.0 / 15.0 (0.30x) |"
+        self.assertIn(row, text)
+        self.assertIn("Run 2: load: 0.2.", text)
+
+    def test_one_run(self) -> None:
+        """Of a single run nothing of that kind is said."""
+        self.assertNotIn("From run to run", report.markdown(self.run_of(8.0), None))
 
 
 class TargetTests(SynchronousTestCase):
@@ -131,6 +194,18 @@ class ReportTests(SynchronousTestCase):
     def test_ratio_beside_median(self) -> None:
         """A cell shows the median and the ratio to Envoy, whose own cell shows the median only."""
         self.assertIn("| 8.0 (0.80x) | 10.0 |", report.markdown(self.results, None))
+
+    def test_uncounted(self) -> None:
+        """A figure that nobody has, such as instructions where they cannot be counted, has no
+        line.
+        """
+        self.assertNotIn("instructions", report.markdown(self.results, None))
+        values = {**SMALL, "user": 12.3, "kernel": 4.5}
+        self.results.samples.append(Sample(1, "small-64", "envoy", values))
+        self.assertIn(
+            "| small-64: in the program, thousand instructions per request | - | 12.3 |",
+            report.markdown(self.results, None),
+        )
 
     def test_failures(self) -> None:
         """What went wrong is listed; else the report says that all was right."""

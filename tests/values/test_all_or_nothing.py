@@ -33,3 +33,14 @@ class AllOrNothingTests(SynchronousTestCase):
 
         self.assertRaises((ZeroDivisionError, KeyError), build)
         self.assertEqual(["second", "first"], undone)
+
+    def test_kept(self) -> None:
+        """What was taken out of the stack meanwhile can be given back later."""
+        called: list[str] = []
+        with all_or_nothing() as undo:
+            undo.callback(called.append, "later")
+            kept = undo.pop_all()
+        self.assertEqual([], called)
+        kept.close()
+
+        self.assertEqual(["later"], called)

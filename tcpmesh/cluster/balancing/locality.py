@@ -55,7 +55,7 @@ class LocalityBalancer:
         )
         self._options = zone_options(config)
         self._router = ZoneRouter(config, context) if context.local_cluster else None
-        self._healthy_panic = context.stats.healthy_panic
+        self._stats = context.stats
         self.update(HostSets())
 
     def update(self, sets: HostSets) -> None:
@@ -82,7 +82,7 @@ class LocalityBalancer:
             return None
         host_set, kind = chosen
         if kind is Kind.PANIC:
-            self._healthy_panic.tally += 1
+            self._stats.healthy_panic.tally += 1
             return (
                 None if self._options.fail_on_panic else self._group(host_set, kind, WHOLE_PRIORITY)
             )

@@ -89,7 +89,7 @@ class PriorityLoad:
     def only_choice(self) -> tuple[HostSet, Kind] | None:
         """What `choose` answers whatever it is asked, if that is so."""
         table = self._table
-        return table[0] if table and all(each is table[0] for each in table) else None
+        return table[0] if table and table.count(table[0]) == len(table) else None
 
     def choose(self, hash: int) -> tuple[HostSet, Kind] | None:
         """The hosts to pick from for this random number or hash, not negative; they may be none.

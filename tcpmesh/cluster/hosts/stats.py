@@ -5,6 +5,7 @@ rest declared and 0.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from tcpmesh.stats.metrics import Merge
 from tcpmesh.stats.store import Declaration, Store, sanitize
@@ -14,6 +15,8 @@ DECLARED = Declaration(
         "assignment_stale",
         "assignment_timeout_received",
         "assignment_use_cached",
+        "bind_errors",
+        "lb_healthy_panic",
         "lb_local_cluster_not_ok",
         "lb_recalculate_zone_structures",
         "lb_subsets_created",
@@ -26,6 +29,7 @@ DECLARED = Declaration(
         "lb_zone_routing_all_directly",
         "lb_zone_routing_cross_zone",
         "lb_zone_routing_sampled",
+        "original_dst_host_invalid",
         "retry_or_shadow_abandoned",
         "update_attempt",
         "update_empty",
@@ -33,22 +37,46 @@ DECLARED = Declaration(
         "update_no_rebuild",
         "update_success",
         "upstream_cx_close_notify",
+        "upstream_cx_connect_attempts_exceeded",
+        "upstream_cx_connect_fail",
+        "upstream_cx_connect_timeout",
         "upstream_cx_connect_with_0_rtt",
+        "upstream_cx_destroy",
+        "upstream_cx_destroy_local",
+        "upstream_cx_destroy_local_with_active_rq",
+        "upstream_cx_destroy_remote",
+        "upstream_cx_destroy_remote_with_active_rq",
+        "upstream_cx_destroy_with_active_rq",
         "upstream_cx_http1_total",
+        "upstream_cx_http2_total",
         "upstream_cx_http3_total",
+        "upstream_cx_idle_timeout",
         "upstream_cx_max_duration_reached",
+        "upstream_cx_max_requests",
+        "upstream_cx_none_healthy",
+        "upstream_cx_overflow",
         "upstream_cx_pool_overflow",
         "upstream_cx_preconnect_skipped",
+        "upstream_cx_protocol_error",
+        "upstream_cx_rx_bytes_total",
+        "upstream_cx_total",
+        "upstream_cx_tx_bytes_total",
         "upstream_flow_control_backed_up_total",
         "upstream_flow_control_drained_total",
+        "upstream_flow_control_paused_reading_total",
+        "upstream_flow_control_resumed_reading_total",
         "upstream_http3_broken",
         "upstream_internal_redirect_failed_total",
         "upstream_internal_redirect_succeeded_total",
         "upstream_rq_0rtt",
         "upstream_rq_active_overflow",
+        "upstream_rq_cancelled",
         "upstream_rq_completed",
         "upstream_rq_maintenance_mode",
         "upstream_rq_max_duration_reached",
+        "upstream_rq_pending_failure_eject",
+        "upstream_rq_pending_overflow",
+        "upstream_rq_pending_total",
         "upstream_rq_per_try_idle_timeout",
         "upstream_rq_per_try_timeout",
         "upstream_rq_retry",
@@ -57,7 +85,11 @@ DECLARED = Declaration(
         "upstream_rq_retry_limit_exceeded",
         "upstream_rq_retry_overflow",
         "upstream_rq_retry_success",
+        "upstream_rq_rx_reset",
         "upstream_rq_rx_reset_no_error",
+        "upstream_rq_timeout",
+        "upstream_rq_total",
+        "upstream_rq_tx_reset",
     ),
     gauges=(
         "circuit_breakers.default.cx_pool_open",
@@ -69,10 +101,19 @@ DECLARED = Declaration(
         "circuit_breakers.high.rq_retry_open",
         "lb_subsets_active",
         "max_host_weight",
+        "upstream_cx_active",
+        "upstream_cx_rx_bytes_buffered",
+        "upstream_cx_tx_bytes_buffered",
         "upstream_queue_overloaded",
+        "upstream_rq_active",
+        "upstream_rq_pending_active",
         "version",
     ),
-    histograms=("upstream_rq_per_cx",),
+    histograms=(
+        "upstream_cx_connect_ms",
+        "upstream_cx_length_ms",
+        "upstream_rq_per_cx",
+    ),
 )
 
 TIMEOUT_BUDGETS = Declaration(
@@ -121,10 +162,27 @@ class MembershipStats:
 
 
 class ClusterStats:
-    """What a connection moves, one attribute each; they are read as Envoy documents them."""
+    """What a connection moves, one attribute each; they are read as Envoy documents them.
+
+    They are made when one of them is first asked for, and shown at 0 until then: to make all for
+    each of ten thousand clusters took a fifth of the time until the first client was served, and a
+    quarter of the memory.
+
+    :ivar are_made: whether they are.
+    """
+
+    are_made = True
 
     def __init__(self, store: Store, name: str) -> None:
-        scope = self.scope = store.scope(f"cluster.{sanitize(name)}")
+        self.scope = store.scope(f"cluster.{sanitize(name)}")
+        self.scope.declare(DECLARED)
+        if self.scope.has_counter("upstream_cx_total"):
+            self._make()  # a predecessor's, whose values go on
+        else:
+            self.__class__ = _Unmade
+
+    def _make(self) -> None:
+        scope = self.scope
         self.cx_total = scope.counter("upstream_cx_total")
         self.cx_active = scope.gauge("upstream_cx_active", Merge.SUM)
         self.cx_http2_total = scope.counter("upstream_cx_http2_total")
@@ -167,7 +225,6 @@ class ClusterStats:
         self.rq_pending_failure_eject = scope.counter("upstream_rq_pending_failure_eject")
         self.original_dst_host_invalid = scope.counter("original_dst_host_invalid")
         self.healthy_panic = scope.counter("lb_healthy_panic")
-        scope.declare(DECLARED)
 
     def track(self, budgets: bool, sizes: bool) -> None:
         """Show the histograms of HTTP requests that `track_cluster_stats` asks for; a TCP
@@ -190,3 +247,18 @@ class ClusterStats:
                 else self.cx_destroy_local_with_active_rq
             )
             side.tally += 1
+
+
+class _Unmade(ClusterStats):
+    """Those of a cluster that nobody has moved yet.  They become `ClusterStats` when asked for one:
+    whoever moves them while traffic flows pays for no question.
+    """
+
+    are_made = False
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        self.__class__ = ClusterStats  # type: ignore[assignment]
+        self._make()
+        return getattr(self, name)
