@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 #: From the ground up.  A room imports from rooms below it and beside it.
 LAYERS = (
-    ("values", "version", "wire", "logs", "interfaces"),
+    ("facts", "values", "version", "wire", "logs", "interfaces"),
     ("stats", "config", "runtime", "net"),
     ("connection", "registry", "xds"),
     ("rpc",),
@@ -285,6 +285,22 @@ class ReactorTests(SynchronousTestCase):
         self.assertEqual(
             [], wrong, "the reactor is an argument; these import the global one at their top"
         )
+
+
+class ImportCostTests(SynchronousTestCase):
+    """What a process pays before it serves."""
+
+    def test_dataclasses_are_cheap(self) -> None:
+        """Dataclasses are made by `tcpmesh.facts`, which compiles no method before it is needed."""
+        wrong = [
+            arrow.place
+            for path in SOURCES
+            for arrow in arrows_of(path)
+            if arrow.target == "dataclasses.dataclass"
+            and room_of(arrow.source) not in {"facts", *BESIDE}
+        ]
+
+        self.assertEqual([], wrong, "these are made by dataclasses, half a millisecond each")
 
 
 class PluginFolderTests(SynchronousTestCase):
