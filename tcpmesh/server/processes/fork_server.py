@@ -209,7 +209,6 @@ def _import(modules: tuple[str, ...]) -> None:
             importlib.import_module(name)
     warm_up()
     PREPARED.prepare()
-    gc.collect()
     gc.freeze()
 
 
