@@ -28,8 +28,6 @@ with collector.paused():  # no import leaves enough garbage to look for it
 
     from tcpmesh.config.arguments import loaded_with
     from tcpmesh.config.checks.limits import open_files
-    from tcpmesh.config.explain import as_dict, explain
-    from tcpmesh.config.explain.text import as_text
     from tcpmesh.config.load import Loaded, load
     from tcpmesh.config.messages.types import EXTENSION_GROUP
     from tcpmesh.config.options import option_problems
@@ -265,6 +263,9 @@ class Options(usage.Options):
 
     def _answer(self, loaded: Loaded) -> str:
         """What a run that only judges or explains prints."""
+        from tcpmesh.config.explain import as_dict, explain
+        from tcpmesh.config.explain.text import as_text
+
         if self["mode"] == "validate":
             judged = verdict((), loaded.warnings)
             text = f"configuration '{self['config-path']}' OK"
@@ -433,6 +434,9 @@ def _end_with(server: Any, log: Log) -> None:
 
 def _log_settings(loaded: Loaded, log: Log) -> None:
     """For whoever reads the log of another day: what the configuration came to."""
+    from tcpmesh.config.explain import explain
+    from tcpmesh.config.explain.text import as_text
+
     logger = Logger(namespace="config", observer=log)
     for line in as_text(explain(loaded)).splitlines():
         logger.debug("{line}", line=line)

@@ -40,6 +40,7 @@ def _frozen(cls: Any, eq: bool) -> Any:
     own = frozenset(vars(cls))
     # Of a class with `__eq__` alone Python itself has said that it has no hash.
     has_hash = "__hash__" in own and not (cls.__hash__ is None and "__eq__" in own)
+    cls.__doc__ = cls.__doc__ or cls.__name__  # else one is made of its signature, which takes long
     dataclasses.dataclass(cls, init=False, repr=False, eq=False)
     cls.__dataclass_params__.frozen = True
     fields = dataclasses.fields(cls)

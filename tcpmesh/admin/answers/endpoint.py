@@ -10,7 +10,7 @@ from dataclasses import field
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.web.server import Request
+from twisted.web.http import Request
 
 from tcpmesh.admin.answers.json_stream import LazyList, json_stream
 from tcpmesh.admin.live.feed import Feed
