@@ -15,7 +15,6 @@ import resource
 import sys
 from collections.abc import Sequence
 from dataclasses import fields, replace
-from importlib.metadata import entry_points
 from time import time
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
@@ -29,7 +28,7 @@ with collector.paused():  # no import leaves enough garbage to look for it
     from tcpmesh.config.arguments import loaded_with
     from tcpmesh.config.checks.limits import open_files
     from tcpmesh.config.load import Loaded, load
-    from tcpmesh.config.messages.types import EXTENSION_GROUP
+    from tcpmesh.config.messages.types import foreign_modules
     from tcpmesh.config.options import option_problems
     from tcpmesh.config.rules.deprecated import DEPRECATED
     from tcpmesh.config.text.problems import ConfigError, Problem, by_place, render, verdict
@@ -328,7 +327,7 @@ def _extension_problems(loaded: Loaded) -> tuple[Problem, ...]:
     """What extensions of other packages say; what builds them is not even imported where none is
     installed.
     """
-    if not entry_points(group=EXTENSION_GROUP):
+    if not foreign_modules():
         return ()
     from tcpmesh.server.rehearsal import extension_problems
 
