@@ -33,7 +33,7 @@ TRANSPORTS ?= $(if $(filter Linux,$(shell uname -s)),epoll stock,stock)
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help run upgrade-demo upgrade-proof test fuzz explore soak attack lowest coverage check format apidocs \
-	changelog bench bench-micro bench-config record-verdicts record-runtime record-tls record-filters record-schema own-schema \
+	changelog bench bench-micro bench-config bench-start record-verdicts record-runtime record-tls record-filters record-schema own-schema \
 	screenshots wheel dist sbom clean
 
 help:
@@ -54,6 +54,7 @@ help:
 	@echo 'make bench   run the benchmarks, nine minutes; OPTIONS=--quick only tries them, OPTIONS=--help tells of others'
 	@echo 'make bench-micro      time a message and a connection inside the process, ten seconds; OPTIONS=--profile tells where'
 	@echo 'make bench-config     time 10,000 listeners and clusters being judged, beside Envoy'
+	@echo 'make bench-start      the CPU of a start; OPTIONS=CHECKOUT starts another one in turns with this one'
 	@echo 'make record-verdicts  ask Envoy anew about tests/config/verdicts.json; ENVOY=PATH chooses the binary'
 	@echo 'make record-runtime   the same of tests/runtime/recorded.json, about runtime values; ENVOY=PATH as above'
 	@echo 'make record-tls       the same of tests/net/tls/recorded.json, about certificates; ENVOY=PATH as above'
@@ -140,6 +141,9 @@ bench-micro: $(VENV)/.has-test
 
 bench-config: $(VENV)/.has-test
 	$(BIN)/python -m benchmarks.config
+
+bench-start: $(VENV)/.has-test
+	$(BIN)/python -m benchmarks.start $(OPTIONS)
 
 record-verdicts: $(VENV)/.has-test
 	$(BIN)/python -m tests.config.record $(ENVOY)
