@@ -45,7 +45,7 @@ PATIENCE = GRACE + 2.0
 """Seconds that it has for that."""
 
 _PROGRAM = (
-    "import sys; sys.path[:] = sys.argv[2:]; "
+    "import gc, sys; gc.disable(); sys.path[:] = sys.argv[2:]; "
     "from tcpmesh.server.processes.fork_server import main; main(int(sys.argv[1]))"
 )
 
