@@ -10,6 +10,7 @@ import ast
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -105,6 +106,12 @@ def arrows_of(path: Path) -> Iterator[Arrow]:
             yield Arrow(name, target, f"{path.relative_to(ROOT)}:{getattr(node, 'lineno', 0)}")
 
 
+@cache
+def all_arrows() -> tuple[Arrow, ...]:
+    """Every import of tcpmesh, which takes seconds to read."""
+    return tuple(arrow for path in SOURCES for arrow in arrows_of(path))
+
+
 def run_at_import(tree: ast.Module) -> Iterator[ast.AST]:
     """The nodes that run when a module is imported: all but the bodies of functions."""
     nodes: list[ast.AST] = list(tree.body)
@@ -155,8 +162,8 @@ class LayerTests(SynchronousTestCase):
     """Every import in tcpmesh, against the drawing."""
 
     def setUp(self) -> None:
-        """Read all imports once for each test."""
-        self.arrows = [arrow for path in SOURCES for arrow in arrows_of(path)]
+        """All imports."""
+        self.arrows = all_arrows()
 
     def assert_none(self, wrong: list[Arrow], rule: str) -> None:
         """Fail with one line for each wrong import, under the rule that it breaks."""
@@ -294,8 +301,7 @@ class ImportCostTests(SynchronousTestCase):
         """Dataclasses are made by `tcpmesh.facts`, which compiles no method before it is needed."""
         wrong = [
             arrow.place
-            for path in SOURCES
-            for arrow in arrows_of(path)
+            for arrow in all_arrows()
             if arrow.target == "dataclasses.dataclass"
             and room_of(arrow.source) not in {"facts", *BESIDE}
         ]

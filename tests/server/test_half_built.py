@@ -243,8 +243,12 @@ class HalfBuiltTestCase:
         """The network."""
         raise NotImplementedError
 
-    async def setUp(self) -> None:
+    def setUp(self) -> Any:
         """A proxy that has nothing yet; but all that it will have is imported."""
+        return Deferred.fromCoroutine(self.begin())
+
+    async def begin(self) -> None:
+        """Build all of it once, for another proxy."""
         self.prepare()
         for text in (CHECKED, NAMED, NAMING):
             self.proxy.main.clusters.add_or_update(self.message(text))
