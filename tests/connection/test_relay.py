@@ -22,6 +22,9 @@ from tests.connection.relaying import OnRelay, spliced_network
 
 BULK = 4 << 20
 
+MUCH = 2 * BULK
+"""Bytes that the kernel does not take at once: of `BULK` it may (`tcp_wmem`)."""
+
 
 class RelayContract(OnRelay):
     """What holds on every transport."""
@@ -71,14 +74,14 @@ class RelayContract(OnRelay):
         """
         client, server = await self.relayed()
         server.transport.pauseProducing()
-        client.transport.write(pattern(0, BULK))
+        client.transport.write(pattern(0, MUCH))
         await self.harness.settle()
         looks: list[str] = []
         self.front.relay.watch(lambda: looks.append("looked"))
         server.transport.resumeProducing()
-        await self.receives(server, pattern(0, BULK))
+        await self.receives(server, pattern(0, MUCH))
         self.assertTrue(looks)
-        for source, sink, size in ((client, server, BULK), (server, client, 0)):
+        for source, sink, size in ((client, server, MUCH), (server, client, 0)):
             before = len(looks)
             source.transport.write(b"x")
             await self.receives(sink, pattern(0, size) + b"x")
